@@ -12,29 +12,67 @@ use std::{
 
 /// The folder of a crate's source: in cargo's cache of the registry, else wherever cargo says that it is.
 fn source(package: &str) -> PathBuf {
-    let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).expect("the workspace has a lock file");
-    let entry = lock.split(&format!("name = \"{package}\"\nversion = \"")).nth(1).and_then(|rest| rest.split('"').next());
+    let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock"))
+        .expect("the workspace has a lock file");
+    let entry = lock
+        .split(&format!("name = \"{package}\"\nversion = \""))
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
     let version = entry.unwrap_or_else(|| panic!("Cargo.lock names {package}"));
-    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")));
     let registries = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok());
-    let mut cached = registries.into_iter().flatten().flatten().map(|registry| registry.path().join(format!("{package}-{version}")));
-    cached.find(|folder| folder.join("src").is_dir()).unwrap_or_else(|| told(package))
+    let mut cached = registries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|registry| registry.path().join(format!("{package}-{version}")));
+    cached
+        .find(|folder| folder.join("src").is_dir())
+        .unwrap_or_else(|| told(package))
 }
 
 fn told(package: &str) -> PathBuf {
-    let (cargo, target) = (env::var_os("CARGO").expect("cargo sets CARGO"), env::var("TARGET").expect("cargo sets TARGET"));
-    let metadata = Command::new(cargo).args(["metadata", "--format-version=1", "--filter-platform", &target]).output().expect("cargo metadata runs");
+    let (cargo, target) = (
+        env::var_os("CARGO").expect("cargo sets CARGO"),
+        env::var("TARGET").expect("cargo sets TARGET"),
+    );
+    let metadata = Command::new(cargo)
+        .args([
+            "metadata",
+            "--format-version=1",
+            "--filter-platform",
+            &target,
+        ])
+        .output()
+        .expect("cargo metadata runs");
     let text = String::from_utf8_lossy(&metadata.stdout);
-    let entry = text.split(&format!("\"name\":\"{package}\",\"version\":")).nth(1);
-    let manifest = entry.and_then(|entry| entry.split("\"manifest_path\":\"").nth(1)).and_then(|rest| rest.split('"').next());
-    let manifest = manifest.unwrap_or_else(|| panic!("cargo metadata tells where {package} is: {}", String::from_utf8_lossy(&metadata.stderr)));
-    Path::new(manifest).parent().expect("a manifest is in a folder").to_path_buf()
+    let entry = text
+        .split(&format!("\"name\":\"{package}\",\"version\":"))
+        .nth(1);
+    let manifest = entry
+        .and_then(|entry| entry.split("\"manifest_path\":\"").nth(1))
+        .and_then(|rest| rest.split('"').next());
+    let manifest = manifest.unwrap_or_else(|| {
+        panic!(
+            "cargo metadata tells where {package} is: {}",
+            String::from_utf8_lossy(&metadata.stderr)
+        )
+    });
+    Path::new(manifest)
+        .parent()
+        .expect("a manifest is in a folder")
+        .to_path_buf()
 }
 
 /// The literal that ends a line such as `"description": "…",`.
 fn literal<'t>(line: &'t str, before: &str) -> Option<&'t str> {
     let rest = line.trim_start().strip_prefix(before)?;
-    rest.trim_end().trim_end_matches([',', ';', ')']).trim_end_matches(".into(").strip_suffix('"')
+    rest.trim_end()
+        .trim_end_matches([',', ';', ')'])
+        .trim_end_matches(".into(")
+        .strip_suffix('"')
 }
 
 /// The name with which a line at this depth opens something.
@@ -46,7 +84,10 @@ fn opened(line: &str, depth: usize) -> Option<&str> {
 
 /// One line `=TYPE<tab>WORDS` a type, then one line `FIELD<tab>WORDS` a field; words as Rust's literals have them.
 fn gather(folder: &Path, out: &mut String) {
-    let mut entries: Vec<_> = fs::read_dir(folder).expect("the crate's folder can be read").map(|entry| entry.expect("an entry").path()).collect();
+    let mut entries: Vec<_> = fs::read_dir(folder)
+        .expect("the crate's folder can be read")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
@@ -75,7 +116,12 @@ fn schema<'t>(name: &str, lines: &mut impl Iterator<Item = &'t str>, out: &mut S
         if let Some(name) = opened(line, 16) {
             field = Some(name);
         }
-        let words = literal(line, "\"description\": \"").or_else(|| literal(line, "schema_obj.ensure_object().insert(\"description\".into(), \""));
+        let words = literal(line, "\"description\": \"").or_else(|| {
+            literal(
+                line,
+                "schema_obj.ensure_object().insert(\"description\".into(), \"",
+            )
+        });
         match (words, field) {
             (Some(words), None) if of_type.is_empty() => of_type = words,
             (Some(words), Some(name)) => {
@@ -92,7 +138,11 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let mut out = String::new();
     gather(&source("k8s-openapi").join("src/v1_36"), &mut out);
-    assert!(out.contains("=io.k8s.api.core.v1.Pod\t"), "the source of k8s-openapi has another form than expected");
+    assert!(
+        out.contains("=io.k8s.api.core.v1.Pod\t"),
+        "the source of k8s-openapi has another form than expected"
+    );
     let folder = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-    fs::write(Path::new(&folder).join("descriptions.txt"), out).expect("the output folder can be written");
+    fs::write(Path::new(&folder).join("descriptions.txt"), out)
+        .expect("the output folder can be written");
 }

@@ -87,13 +87,30 @@ pub struct Found {
 }
 
 /// Walks down the tree: flags before a sub-command's name are kept for it.
-pub fn find(root: &'static Command, program: &str, args: &[String], globals: &'static [Flag]) -> Found {
-    let mut found = Found { command: root, path: program.to_string(), rest: args.to_vec(), unknown: None };
+pub fn find(
+    root: &'static Command,
+    program: &str,
+    args: &[String],
+    globals: &'static [Flag],
+) -> Found {
+    let mut found = Found {
+        command: root,
+        path: program.to_string(),
+        rest: args.to_vec(),
+        unknown: None,
+    };
     while !found.command.subcommands.is_empty() {
         let mut declared: Vec<&[Flag]> = found.command.flags.to_vec();
         declared.push(globals);
-        let Some(at) = first_word(&found.rest, &declared) else { break };
-        let Some(next) = found.command.subcommands.iter().find(|c| c.is_called(&found.rest[at])) else {
+        let Some(at) = first_word(&found.rest, &declared) else {
+            break;
+        };
+        let Some(next) = found
+            .command
+            .subcommands
+            .iter()
+            .find(|c| c.is_called(&found.rest[at]))
+        else {
             found.unknown = Some(found.rest[at].clone());
             break;
         };
@@ -114,7 +131,11 @@ fn first_word(args: &[String], declared: &[&[Flag]]) -> Option<usize> {
         if !arg.starts_with('-') || arg == "-" {
             return Some(at);
         }
-        at += if flags::takes_next(arg, declared) { 2 } else { 1 };
+        at += if flags::takes_next(arg, declared) {
+            2
+        } else {
+            1
+        };
     }
     None
 }
@@ -124,12 +145,26 @@ pub fn read(found: &Found, globals: &'static [Flag]) -> Result<Parsed> {
     let mut declared: Vec<&[Flag]> = found.command.flags.to_vec();
     declared.push(globals);
     declared.push(HELP);
-    let parsed = flags::parse(&found.rest, &declared).map_err(|e| Error::msg(format!("{e}\nSee '{} --help' for usage.", found.path)))?;
+    let parsed = flags::parse(&found.rest, &declared)
+        .map_err(|e| Error::msg(format!("{e}\nSee '{} --help' for usage.", found.path)))?;
     if parsed.bool("help") {
         return Ok(parsed);
     }
-    let missing: Vec<String> = found.command.required.iter().filter(|n| !parsed.changed(n)).map(|n| quote(n)).collect();
-    if missing.is_empty() { Ok(parsed) } else { Err(Error::msg(format!("required flag(s) {} not set", missing.join(", ")))) }
+    let missing: Vec<String> = found
+        .command
+        .required
+        .iter()
+        .filter(|n| !parsed.changed(n))
+        .map(|n| quote(n))
+        .collect();
+    if missing.is_empty() {
+        Ok(parsed)
+    } else {
+        Err(Error::msg(format!(
+            "required flag(s) {} not set",
+            missing.join(", ")
+        )))
+    }
 }
 
 /// The flag that every command has.
@@ -165,7 +200,11 @@ pub fn distance(a: &str, b: &str) -> usize {
         let mut corner = row[0];
         row[0] = i + 1;
         for (j, y) in b.iter().enumerate() {
-            let next = if x == y { corner } else { 1 + corner.min(row[j]).min(row[j + 1]) };
+            let next = if x == y {
+                corner
+            } else {
+                1 + corner.min(row[j]).min(row[j + 1])
+            };
             corner = row[j + 1];
             row[j + 1] = next;
         }
@@ -177,57 +216,95 @@ pub fn distance(a: &str, b: &str) -> usize {
 pub fn help(root: &Command, found: &Found) -> String {
     let c = found.command;
     let program = found.path.split(' ').next().unwrap_or("kubectl");
-    let mut sections = vec![if c.long.is_empty() { c.short.to_string() } else { c.long.replace("kubectl", program).trim().to_string() }];
+    let mut sections = vec![if c.long.is_empty() {
+        c.short.to_string()
+    } else {
+        c.long.replace("kubectl", program).trim().to_string()
+    }];
     if !c.aliases.is_empty() {
         sections.push(format!("Aliases:\n{}, {}", c.name, c.aliases.join(", ")));
     }
     if !c.examples.is_empty() {
-        let lines: Vec<String> = c.examples.trim_matches('\n').lines().map(|l| format!("  {}", l.trim()).replace("kubectl", program)).collect();
+        let lines: Vec<String> = c
+            .examples
+            .trim_matches('\n')
+            .lines()
+            .map(|l| format!("  {}", l.trim()).replace("kubectl", program))
+            .collect();
         sections.push(format!("Examples:\n{}", lines.join("\n")));
     }
     if !c.subcommands.is_empty() {
         sections.push(subcommand_list(root, c));
     }
-    let visible = c.flags.iter().flat_map(|g| g.iter()).filter(|f| f.refused.is_empty());
+    let visible = c
+        .flags
+        .iter()
+        .flat_map(|g| g.iter())
+        .filter(|f| f.refused.is_empty());
     let options = flag_list(visible);
     if !options.is_empty() {
         sections.push(format!("Options:\n{}", options.trim_end()));
     }
     if !std::ptr::eq(root, c) {
-        let usage: Vec<&str> =
-            ["Usage:\n ", &found.path, c.usage, "[options]"].into_iter().filter(|w| !w.is_empty() && (*w != "[options]" || !c.usage.contains(w))).collect();
+        let usage: Vec<&str> = ["Usage:\n ", &found.path, c.usage, "[options]"]
+            .into_iter()
+            .filter(|w| !w.is_empty() && (*w != "[options]" || !c.usage.contains(w)))
+            .collect();
         sections.push(usage.join(" "));
     }
     let mut tail = String::new();
     if !c.subcommands.is_empty() {
-        tail += &format!("Use \"{} <command> --help\" for more information about a given command.\n", found.path);
+        tail += &format!(
+            "Use \"{} <command> --help\" for more information about a given command.\n",
+            found.path
+        );
     }
     if c.runs() || !c.subcommands.is_empty() {
-        tail += &format!("Use \"{program} options\" for a list of global command-line options (applies to all commands).\n");
+        tail += &format!(
+            "Use \"{program} options\" for a list of global command-line options (applies to all commands).\n"
+        );
     }
     format!("{}\n\n{}", sections.join("\n\n"), tail)
 }
 
 /// The help of a command that was found by its path alone.
 pub fn help_of(command: &'static Command, path: &str) -> String {
-    let found = Found { command, path: path.to_string(), rest: Vec::new(), unknown: None };
+    let found = Found {
+        command,
+        path: path.to_string(),
+        rest: Vec::new(),
+        unknown: None,
+    };
     help(command, &found)
 }
 
 fn subcommand_list(root: &Command, c: &Command) -> String {
-    let width = c.subcommands.iter().map(|s| s.name.len()).max().unwrap_or(0).max(11);
+    let width = c
+        .subcommands
+        .iter()
+        .map(|s| s.name.len())
+        .max()
+        .unwrap_or(0)
+        .max(11);
     let line = |s: &Command| format!("  {:width$}   {}", s.name, s.short);
     if std::ptr::eq(root, c) {
         let mut out = Vec::new();
         for (title, names) in crate::cmd::GROUPS {
-            let lines: Vec<String> = names.iter().filter_map(|n| c.subcommands.iter().find(|s| s.name == *n)).map(|s| line(s)).collect();
+            let lines: Vec<String> = names
+                .iter()
+                .filter_map(|n| c.subcommands.iter().find(|s| s.name == *n))
+                .map(|s| line(s))
+                .collect();
             out.push(format!("{title}\n{}", lines.join("\n")));
         }
         return out.join("\n\n");
     }
     let mut names: Vec<&&Command> = c.subcommands.iter().filter(|s| !s.hidden).collect();
     names.sort_by_key(|s| s.name);
-    format!("Available Commands:\n{}", names.iter().map(|s| line(s)).collect::<Vec<_>>().join("\n"))
+    format!(
+        "Available Commands:\n{}",
+        names.iter().map(|s| line(s)).collect::<Vec<_>>().join("\n")
+    )
 }
 
 /// The flags with their defaults and what they do, sorted by name.
@@ -241,7 +318,11 @@ pub fn flag_list<'a>(list: impl Iterator<Item = &'a Flag>) -> String {
                 Kind::Slice | Kind::Array | Kind::Pairs => "[]".to_string(),
                 Kind::Bool | Kind::Int | Kind::Duration => f.default.to_string(),
             };
-            let short = if f.short == '\0' { String::new() } else { format!("-{}, ", f.short) };
+            let short = if f.short == '\0' {
+                String::new()
+            } else {
+                format!("-{}, ", f.short)
+            };
             format!("    {short}--{}={default}:\n\t{}\n\n", f.name, f.help)
         })
         .collect()
@@ -253,7 +334,12 @@ mod tests {
 
     #[test]
     fn distances() {
-        for (a, b, want) in [("gett", "get", 1), ("gett", "set", 2), ("", "abc", 3), ("a", "a", 0)] {
+        for (a, b, want) in [
+            ("gett", "get", 1),
+            ("gett", "set", 2),
+            ("", "abc", 3),
+            ("a", "a", 0),
+        ] {
             assert_eq!(distance(a, b), want);
         }
     }

@@ -12,40 +12,132 @@ use std::rc::Rc;
 
 /// The flags that every command takes.
 pub const GLOBAL: &[Flag] = &[
-    Flag::str("kubeconfig", '\0', "", "The kubeconfig file to read, instead of $KUBECONFIG or ~/.kube/config"),
-    Flag::str("cache-dir", '\0', "~/.kube/cache", "Where answers of the server's discovery are kept"),
-    Flag::str("client-certificate", '\0', "", "A file with the certificate to authenticate with"),
+    Flag::str(
+        "kubeconfig",
+        '\0',
+        "",
+        "The kubeconfig file to read, instead of $KUBECONFIG or ~/.kube/config",
+    ),
+    Flag::str(
+        "cache-dir",
+        '\0',
+        "~/.kube/cache",
+        "Where answers of the server's discovery are kept",
+    ),
+    Flag::str(
+        "client-certificate",
+        '\0',
+        "",
+        "A file with the certificate to authenticate with",
+    ),
     Flag::str("client-key", '\0', "", "A file with that certificate's key"),
     Flag::str("token", '\0', "", "A bearer token to authenticate with"),
-    Flag::str("as", '\0', "", "Act as this user, or as this service account (system:serviceaccount:NAMESPACE:NAME)"),
+    Flag::str(
+        "as",
+        '\0',
+        "",
+        "Act as this user, or as this service account (system:serviceaccount:NAMESPACE:NAME)",
+    ),
     Flag::str("as-uid", '\0', "", "Act with this uid"),
-    Flag::array("as-group", '\0', "Act as a member of this group; may be repeated"),
-    Flag::array("as-user-extra", '\0', "Act with this extra attribute (KEY=VALUE); may be repeated"),
+    Flag::array(
+        "as-group",
+        '\0',
+        "Act as a member of this group; may be repeated",
+    ),
+    Flag::array(
+        "as-user-extra",
+        '\0',
+        "Act with this extra attribute (KEY=VALUE); may be repeated",
+    ),
     Flag::str("username", '\0', "", "User name for basic authentication"),
     Flag::str("password", '\0', "", "Password for basic authentication"),
-    Flag::str("cluster", '\0', "", "Which cluster of the kubeconfig to use"),
+    Flag::str(
+        "cluster",
+        '\0',
+        "",
+        "Which cluster of the kubeconfig to use",
+    ),
     Flag::str("user", '\0', "", "Which user of the kubeconfig to use"),
-    Flag::str("namespace", 'n', "", "The namespace that the command is about"),
-    Flag::str("context", '\0', "", "Which context of the kubeconfig to use"),
+    Flag::str(
+        "namespace",
+        'n',
+        "",
+        "The namespace that the command is about",
+    ),
+    Flag::str(
+        "context",
+        '\0',
+        "",
+        "Which context of the kubeconfig to use",
+    ),
     Flag::str("server", 's', "", "Address and port of the API server"),
-    Flag::str("tls-server-name", '\0', "", "The name that the server's certificate must bear, if it is not the address's"),
+    Flag::str(
+        "tls-server-name",
+        '\0',
+        "",
+        "The name that the server's certificate must bear, if it is not the address's",
+    ),
     Flag::bool(
         "insecure-skip-tls-verify",
         '\0',
         false,
         "Do not check the server's certificate. Nothing then protects the connection from being read or changed",
     ),
-    Flag::str("certificate-authority", '\0', "", "A file with the certificate authority that the server's certificate must come from"),
-    Flag::str("request-timeout", '\0', "0", "How long a single request may take (1s, 2m, 3h); 0 means for ever"),
-    Flag::bool("disable-compression", '\0', false, "Ask the server for uncompressed answers"),
-    Flag::bool("match-server-version", '\0', false, "Refuse to work with a server of another version"),
-    Flag::bool("warnings-as-errors", '\0', false, "Exit with an error if the server sent a warning"),
-    Flag::str("profile", '\0', "none", "What to profile").refused("only 'none' is known here; leave the flag out"),
-    Flag::str("profile-output", '\0', "profile.pprof", "Where to write the profile").refused("there is no profiler"),
-    Flag::str("kuberc", '\0', "", "A file of preferences").refused("preferences files are not read"),
-    Flag::int("v", 'v', "0", "How much to log of requests and answers, from 0 to 10"),
-    Flag::str("vmodule", '\0', "", "Log levels by module").refused("logs are not divided into modules"),
-    Flag::duration("log-flush-frequency", '\0', "5s", "The longest that logs may wait; they are written at once"),
+    Flag::str(
+        "certificate-authority",
+        '\0',
+        "",
+        "A file with the certificate authority that the server's certificate must come from",
+    ),
+    Flag::str(
+        "request-timeout",
+        '\0',
+        "0",
+        "How long a single request may take (1s, 2m, 3h); 0 means for ever",
+    ),
+    Flag::bool(
+        "disable-compression",
+        '\0',
+        false,
+        "Ask the server for uncompressed answers",
+    ),
+    Flag::bool(
+        "match-server-version",
+        '\0',
+        false,
+        "Refuse to work with a server of another version",
+    ),
+    Flag::bool(
+        "warnings-as-errors",
+        '\0',
+        false,
+        "Exit with an error if the server sent a warning",
+    ),
+    Flag::str("profile", '\0', "none", "What to profile")
+        .refused("only 'none' is known here; leave the flag out"),
+    Flag::str(
+        "profile-output",
+        '\0',
+        "profile.pprof",
+        "Where to write the profile",
+    )
+    .refused("there is no profiler"),
+    Flag::str("kuberc", '\0', "", "A file of preferences")
+        .refused("preferences files are not read"),
+    Flag::int(
+        "v",
+        'v',
+        "0",
+        "How much to log of requests and answers, from 0 to 10",
+    ),
+    Flag::str("vmodule", '\0', "", "Log levels by module")
+        .refused("logs are not divided into modules"),
+    Flag::duration(
+        "log-flush-frequency",
+        '\0',
+        "5s",
+        "The longest that logs may wait; they are written at once",
+    ),
 ];
 
 struct Inner {
@@ -63,7 +155,14 @@ pub struct Ctx(Rc<Inner>);
 
 impl Ctx {
     pub fn new(flags: Parsed, path: String) -> Self {
-        Ctx(Rc::new(Inner { flags, path, config: OnceCell::new(), resolved: OnceCell::new(), client: OnceCell::new(), discovery: OnceCell::new() }))
+        Ctx(Rc::new(Inner {
+            flags,
+            path,
+            config: OnceCell::new(),
+            resolved: OnceCell::new(),
+            client: OnceCell::new(),
+            discovery: OnceCell::new(),
+        }))
     }
 
     /// The same command line with other flags, sharing nothing that was made for these.
@@ -97,7 +196,13 @@ impl Ctx {
 
     fn overrides(&self) -> Overrides {
         let f = self.flags();
-        let text = |n: &str| if f.changed(n) && !f.hides_global(n) { Some(f.str(n).to_string()).filter(|text| !text.is_empty()) } else { None };
+        let text = |n: &str| {
+            if f.changed(n) && !f.hides_global(n) {
+                Some(f.str(n).to_string()).filter(|text| !text.is_empty())
+            } else {
+                None
+            }
+        };
         Overrides {
             context: text("context"),
             cluster: text("cluster"),
@@ -105,7 +210,11 @@ impl Ctx {
             namespace: text("namespace"),
             server: text("server"),
             tls_server_name: text("tls-server-name"),
-            insecure: if f.changed("insecure-skip-tls-verify") { Some(f.bool("insecure-skip-tls-verify")) } else { None },
+            insecure: if f.changed("insecure-skip-tls-verify") {
+                Some(f.bool("insecure-skip-tls-verify"))
+            } else {
+                None
+            },
             certificate_authority: text("certificate-authority"),
             client_certificate: text("client-certificate"),
             client_key: text("client-key"),
@@ -137,7 +246,10 @@ impl Ctx {
         let config = self.config()?.present()?;
         let namespace = config.namespace(self.flags().str("context"))?;
         match cluster.filter(|name| config.get("clusters", name).is_none()) {
-            Some(name) => Err(Error::msg(format!("no server found for cluster {}", crate::error::quote(&name)))),
+            Some(name) => Err(Error::msg(format!(
+                "no server found for cluster {}",
+                crate::error::quote(&name)
+            ))),
             None => Ok((namespace, false)),
         }
     }
@@ -177,7 +289,10 @@ impl Ctx {
             },
             d => std::path::PathBuf::from(d),
         };
-        Ok(self.0.discovery.get_or_init(|| Rc::new(Discovery::new(client, &dir))))
+        Ok(self
+            .0
+            .discovery
+            .get_or_init(|| Rc::new(Discovery::new(client, &dir))))
     }
 
     /// How many warnings the server has sent; 0 without a client.
@@ -198,7 +313,9 @@ impl Ctx {
             "none" => Ok(DryRun::None),
             "server" => Ok(DryRun::Server),
             "client" => Ok(DryRun::Client),
-            other => Err(Error::msg(format!(r#"Invalid dry-run value ({other}). Must be "none", "server", or "client"."#))),
+            other => Err(Error::msg(format!(
+                r#"Invalid dry-run value ({other}). Must be "none", "server", or "client"."#
+            ))),
         }
     }
 }

@@ -29,16 +29,28 @@ pub struct Resource {
 impl Resource {
     /// `group/version`, or the version alone in the core group.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
     /// `plural.group`, as error messages name it.
     pub fn group_resource(&self) -> String {
-        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+        if self.group.is_empty() {
+            self.plural.clone()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
     }
     /// `kind.group`, as results name it.
     pub fn kind_name(&self) -> String {
         let kind = self.kind.to_lowercase();
-        if self.group.is_empty() { kind } else { format!("{kind}.{}", self.group) }
+        if self.group.is_empty() {
+            kind
+        } else {
+            format!("{kind}.{}", self.group)
+        }
     }
     /// `group/version, Resource=plural`.
     pub fn long_name(&self) -> String {
@@ -49,18 +61,34 @@ impl Resource {
     }
     /// The path of the collection, of all namespaces if none is given.
     pub fn collection(&self, namespace: Option<&str>) -> String {
-        let root = if self.group.is_empty() { "/api".to_string() } else { format!("/apis/{}", self.group) };
+        let root = if self.group.is_empty() {
+            "/api".to_string()
+        } else {
+            format!("/apis/{}", self.group)
+        };
         match namespace.filter(|n| self.namespaced && !n.is_empty()) {
-            Some(n) => format!("{root}/{}/namespaces/{}/{}", self.version, crate::client::segment(n), self.plural),
+            Some(n) => format!(
+                "{root}/{}/namespaces/{}/{}",
+                self.version,
+                crate::client::segment(n),
+                self.plural
+            ),
             None => format!("{root}/{}/{}", self.version, self.plural),
         }
     }
     /// The path of one object.
     pub fn object(&self, namespace: &str, name: &str) -> String {
-        format!("{}/{}", self.collection(Some(namespace)), crate::client::segment(name))
+        format!(
+            "{}/{}",
+            self.collection(Some(namespace)),
+            crate::client::segment(name)
+        )
     }
     fn is_called(&self, word: &str) -> bool {
-        self.plural == word || self.singular == word || self.kind.to_lowercase() == word || self.short_names.iter().any(|s| s == word)
+        self.plural == word
+            || self.singular == word
+            || self.kind.to_lowercase() == word
+            || self.short_names.iter().any(|s| s == word)
     }
 }
 
@@ -76,21 +104,46 @@ pub struct Served {
 
 impl Served {
     fn preferred(&self, group: &str) -> Option<&str> {
-        self.groups.iter().find(|(g, _)| g == group)?.1.first().map(String::as_str)
+        self.groups
+            .iter()
+            .find(|(g, _)| g == group)?
+            .1
+            .first()
+            .map(String::as_str)
     }
 
     /// The resource that a word of `group` (any, if none is given) names, in its preferred version.
     fn named(&self, word: &str, group: Option<&str>, version: Option<&str>) -> Option<&Resource> {
         let fits = |r: &&Resource| {
-            group.is_none_or(|g| r.group == g || (!g.is_empty() && r.group.starts_with(&format!("{g}.")))) && version.is_none_or(|v| r.version == v)
+            group.is_none_or(|g| {
+                r.group == g || (!g.is_empty() && r.group.starts_with(&format!("{g}.")))
+            }) && version.is_none_or(|v| r.version == v)
         };
-        let exact = self.resources.iter().filter(fits).find(|r| r.plural == word || r.singular == word);
-        let first = exact.or_else(|| self.resources.iter().filter(fits).find(|r| r.is_called(word)))?;
+        let exact = self
+            .resources
+            .iter()
+            .filter(fits)
+            .find(|r| r.plural == word || r.singular == word);
+        let first = exact.or_else(|| {
+            self.resources
+                .iter()
+                .filter(fits)
+                .find(|r| r.is_called(word))
+        })?;
         if version.is_some() {
             return Some(first);
         }
         let preferred = self.preferred(&first.group);
-        Some(self.resources.iter().find(|r| r.group == first.group && r.plural == first.plural && Some(r.version.as_str()) == preferred).unwrap_or(first))
+        Some(
+            self.resources
+                .iter()
+                .find(|r| {
+                    r.group == first.group
+                        && r.plural == first.plural
+                        && Some(r.version.as_str()) == preferred
+                })
+                .unwrap_or(first),
+        )
     }
 
     /// `resource`, `resource.group` or `resource.version.group`.
@@ -115,14 +168,23 @@ impl Served {
     /// The resource of a kind in a version.
     pub fn of_kind(&self, api_version: &str, kind: &str) -> Option<&Resource> {
         let (group, version) = split_api_version(api_version);
-        self.resources.iter().find(|r| r.group == group && r.version == version && r.kind == kind)
+        self.resources
+            .iter()
+            .find(|r| r.group == group && r.version == version && r.kind == kind)
     }
 
     /// Everything in a category, one a group and plural.
     pub fn category(&self, name: &str) -> Vec<&Resource> {
         let mut out: Vec<&Resource> = Vec::new();
-        for r in self.resources.iter().filter(|r| r.categories.iter().any(|c| c == name) && r.can("list")) {
-            if !out.iter().any(|o| o.group == r.group && o.plural == r.plural) {
+        for r in self
+            .resources
+            .iter()
+            .filter(|r| r.categories.iter().any(|c| c == name) && r.can("list"))
+        {
+            if !out
+                .iter()
+                .any(|o| o.group == r.group && o.plural == r.plural)
+            {
                 out.push(r);
             }
         }
@@ -149,8 +211,23 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 impl Discovery {
     /// Keeps its answers under `cache/discovery/HOST`.
     pub fn new(client: Client, cache: &Path) -> Self {
-        let safe: String = client.host().chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '.' | '(' | ')') { c } else { '_' }).collect();
-        Discovery { client, dir: cache.join("discovery").join(safe), served: RefCell::default(), fresh: Cell::new(false) }
+        let safe: String = client
+            .host()
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '.' | '(' | ')') {
+                    c
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+        Discovery {
+            client,
+            dir: cache.join("discovery").join(safe),
+            served: RefCell::default(),
+            fresh: Cell::new(false),
+        }
     }
 
     /// What is served, from the disk if it is young enough.
@@ -192,15 +269,32 @@ impl Discovery {
     /// # Errors
     /// `Error::NoResource` if nothing is called so.
     pub async fn lookup(&self, word: &str) -> Result<Resource> {
-        self.find(|s| s.lookup(word).cloned()).await?.ok_or_else(|| match word.split_once('.') {
-            Some((name, rest)) => match rest.split_once('.') {
-                Some((version, group)) if version.starts_with('v') && version[1..].starts_with(|c: char| c.is_ascii_digit()) => {
-                    Error::NoResource { resource: name.into(), group: group.into(), version: version.into() }
-                }
-                _ => Error::NoResource { resource: name.into(), group: rest.into(), version: String::new() },
-            },
-            None => Error::NoResource { resource: word.into(), group: String::new(), version: String::new() },
-        })
+        self.find(|s| s.lookup(word).cloned())
+            .await?
+            .ok_or_else(|| match word.split_once('.') {
+                Some((name, rest)) => match rest.split_once('.') {
+                    Some((version, group))
+                        if version.starts_with('v')
+                            && version[1..].starts_with(|c: char| c.is_ascii_digit()) =>
+                    {
+                        Error::NoResource {
+                            resource: name.into(),
+                            group: group.into(),
+                            version: version.into(),
+                        }
+                    }
+                    _ => Error::NoResource {
+                        resource: name.into(),
+                        group: rest.into(),
+                        version: String::new(),
+                    },
+                },
+                None => Error::NoResource {
+                    resource: word.into(),
+                    group: String::new(),
+                    version: String::new(),
+                },
+            })
     }
 
     /// The resource of an object's `apiVersion` and `kind`.
@@ -209,16 +303,35 @@ impl Discovery {
     /// `no matches for kind …`
     pub async fn of_kind(&self, api_version: &str, kind: &str) -> Result<Resource> {
         let found = self.find(|s| s.of_kind(api_version, kind).cloned()).await?;
-        found.ok_or_else(|| Error::msg(format!("no matches for kind {} in version {}", quote(kind), quote(api_version))))
+        found.ok_or_else(|| {
+            Error::msg(format!(
+                "no matches for kind {} in version {}",
+                quote(kind),
+                quote(api_version)
+            ))
+        })
     }
 
     /// The resource of a kind in whichever version the server prefers.
     pub async fn of_group_kind(&self, group: &str, kind: &str) -> Result<Resource> {
         let pick = |s: &Served| {
-            let all = || s.resources.iter().filter(|r| r.group == group && r.kind == kind);
-            all().find(|r| s.preferred(group) == Some(r.version.as_str())).or_else(|| all().next()).cloned()
+            let all = || {
+                s.resources
+                    .iter()
+                    .filter(|r| r.group == group && r.kind == kind)
+            };
+            all()
+                .find(|r| s.preferred(group) == Some(r.version.as_str()))
+                .or_else(|| all().next())
+                .cloned()
         };
-        self.find(pick).await?.ok_or_else(|| Error::msg(format!("no matches for kind {} in group {}", quote(kind), quote(group))))
+        self.find(pick).await?.ok_or_else(|| {
+            Error::msg(format!(
+                "no matches for kind {} in group {}",
+                quote(kind),
+                quote(group)
+            ))
+        })
     }
 
     async fn ask(&self) -> Result<Served> {
@@ -227,7 +340,9 @@ impl Discovery {
         for path in ["/api", "/apis"] {
             let answer = match self.client.json(&Call::get(path).accept(AGGREGATED)).await {
                 Ok(a) => a,
-                Err(e) if path == "/api" && (e.is_not_found() || e.reason() == "Forbidden") => continue,
+                Err(e) if path == "/api" && (e.is_not_found() || e.reason() == "Forbidden") => {
+                    continue;
+                }
                 Err(e) => return Err(e),
             };
             if answer["kind"] == "APIGroupDiscoveryList" {
@@ -248,7 +363,10 @@ impl Discovery {
                 let (path, gv) = if group.is_empty() {
                     (format!("/api/{version}"), version.clone())
                 } else {
-                    (format!("/apis/{group}/{version}"), format!("{group}/{version}"))
+                    (
+                        format!("/apis/{group}/{version}"),
+                        format!("{group}/{version}"),
+                    )
                 };
                 match self.client.json(&Call::get(path)).await {
                     Ok(list) => lists.push(list),
@@ -260,14 +378,26 @@ impl Discovery {
         lists
     }
 
-    #[allow(clippy::wrong_self_convention, reason = "reads what this one keeps on disk")]
+    #[allow(
+        clippy::wrong_self_convention,
+        reason = "reads what this one keeps on disk"
+    )]
     fn from_disk(&self) -> Option<Served> {
         let groups = read_young(&self.dir.join("servergroups.json"))?;
-        let mut served = Served { groups: groups_of(&groups), ..Served::default() };
+        let mut served = Served {
+            groups: groups_of(&groups),
+            ..Served::default()
+        };
         for (group, versions) in &served.groups {
             for version in versions {
-                let dir = if group.is_empty() { self.dir.join(version) } else { self.dir.join(group).join(version) };
-                served.resources.extend(resources_of(&read_young(&dir.join("serverresources.json"))?));
+                let dir = if group.is_empty() {
+                    self.dir.join(version)
+                } else {
+                    self.dir.join(group).join(version)
+                };
+                served.resources.extend(resources_of(&read_young(
+                    &dir.join("serverresources.json"),
+                )?));
             }
         }
         Some(served)
@@ -288,12 +418,20 @@ impl Discovery {
             let gv = list["groupVersion"].as_str().unwrap_or("");
             keep(&self.dir.join(gv).join("serverresources.json"), list);
         }
-        keep(&self.dir.join("servergroups.json"), &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}));
+        keep(
+            &self.dir.join("servergroups.json"),
+            &json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}),
+        );
     }
 }
 
 fn read_young(path: &Path) -> Option<Value> {
-    let age = std::fs::metadata(path).ok()?.modified().ok()?.elapsed().unwrap_or_default();
+    let age = std::fs::metadata(path)
+        .ok()?
+        .modified()
+        .ok()?
+        .elapsed()
+        .unwrap_or_default();
     if age > KEPT {
         return None;
     }
@@ -302,15 +440,26 @@ fn read_young(path: &Path) -> Option<Value> {
 
 fn keep(path: &Path, value: &Value) {
     let Some(dir) = path.parent() else { return };
-    let fresh = dir.join(format!(".{}.{}", path.file_name().and_then(|n| n.to_str()).unwrap_or("x"), std::process::id()));
-    let written = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&fresh, value.to_string())).and_then(|()| std::fs::rename(&fresh, path));
+    let fresh = dir.join(format!(
+        ".{}.{}",
+        path.file_name().and_then(|n| n.to_str()).unwrap_or("x"),
+        std::process::id()
+    ));
+    let written = std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&fresh, value.to_string()))
+        .and_then(|()| std::fs::rename(&fresh, path));
     if let Err(e) = written {
         tracing::debug!("{} was not kept: {e}", path.display());
     }
 }
 
 fn texts(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(String::from)).collect()
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|v| v.as_str().map(String::from))
+        .collect()
 }
 
 /// Groups and versions, preferred ones first, of an `APIGroupList` or `APIVersions`.
@@ -319,14 +468,27 @@ fn groups_of(answer: &Value) -> Vec<(String, Vec<String>)> {
         return vec![(String::new(), texts(&answer["versions"]))];
     }
     let one = |g: &Value| {
-        let mut versions: Vec<String> = g["versions"].as_array().into_iter().flatten().filter_map(|v| v["version"].as_str().map(String::from)).collect();
-        if let Some(at) = versions.iter().position(|v| Some(v.as_str()) == g["preferredVersion"]["version"].as_str()) {
+        let mut versions: Vec<String> = g["versions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|v| v["version"].as_str().map(String::from))
+            .collect();
+        if let Some(at) = versions
+            .iter()
+            .position(|v| Some(v.as_str()) == g["preferredVersion"]["version"].as_str())
+        {
             let first = versions.remove(at);
             versions.insert(0, first);
         }
         (g["name"].as_str().unwrap_or("").to_string(), versions)
     };
-    answer["groups"].as_array().into_iter().flatten().map(one).collect()
+    answer["groups"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(one)
+        .collect()
 }
 
 /// The `APIResourceList`s that an aggregated document stands for.
@@ -337,9 +499,15 @@ fn from_aggregated(answer: &Value, served: &mut Served) -> Vec<Value> {
         let mut versions = Vec::new();
         for v in g["versions"].as_array().into_iter().flatten() {
             let version = v["version"].as_str().unwrap_or("");
-            let gv = if group.is_empty() { version.to_string() } else { format!("{group}/{version}") };
+            let gv = if group.is_empty() {
+                version.to_string()
+            } else {
+                format!("{group}/{version}")
+            };
             if v["freshness"] == "Stale" {
-                served.failed.push((gv.clone(), format!("stale GroupVersion discovery: {gv}")));
+                served
+                    .failed
+                    .push((gv.clone(), format!("stale GroupVersion discovery: {gv}")));
             }
             let mut items = Vec::new();
             for r in v["resources"].as_array().into_iter().flatten() {
@@ -386,7 +554,10 @@ fn resources_of(list: &Value) -> Vec<Resource> {
             continue;
         }
         let kind = r["kind"].as_str().unwrap_or("");
-        let singular = r["singularName"].as_str().filter(|s| !s.is_empty()).map_or_else(|| kind.to_lowercase(), String::from);
+        let singular = r["singularName"]
+            .as_str()
+            .filter(|s| !s.is_empty())
+            .map_or_else(|| kind.to_lowercase(), String::from);
         out.push(Resource {
             group: group.into(),
             version: version.into(),
@@ -419,8 +590,15 @@ pub mod tests {
             json!({"groupVersion": "autoscaling/v2", "resources": [{"name": "horizontalpodautoscalers", "kind": "HorizontalPodAutoscaler", "namespaced": true, "verbs": [], "shortNames": ["hpa"]}]}),
         );
         Served {
-            groups: vec![("".into(), vec!["v1".into()]), ("apps".into(), vec!["v1".into()]), ("autoscaling".into(), vec!["v2".into(), "v1".into()])],
-            resources: [core, apps, old, new].iter().flat_map(resources_of).collect(),
+            groups: vec![
+                ("".into(), vec!["v1".into()]),
+                ("apps".into(), vec!["v1".into()]),
+                ("autoscaling".into(), vec!["v2".into(), "v1".into()]),
+            ],
+            resources: [core, apps, old, new]
+                .iter()
+                .flat_map(resources_of)
+                .collect(),
             failed: vec![],
         }
     }
@@ -437,15 +615,27 @@ pub mod tests {
             ("deployments.v1.apps", Some("apps/v1 deployments")),
             ("deployments.nosuch", None),
             ("hpa", Some("autoscaling/v2 horizontalpodautoscalers")),
-            ("hpa.v1.autoscaling", Some("autoscaling/v1 horizontalpodautoscalers")),
+            (
+                "hpa.v1.autoscaling",
+                Some("autoscaling/v1 horizontalpodautoscalers"),
+            ),
             ("ev", Some("v1 events")),
             ("", None),
             ("all", None),
         ] {
-            assert_eq!(s.lookup(word).map(|r| format!("{} {}", r.api_version(), r.plural)).as_deref(), want, "{word}");
+            assert_eq!(
+                s.lookup(word)
+                    .map(|r| format!("{} {}", r.api_version(), r.plural))
+                    .as_deref(),
+                want,
+                "{word}"
+            );
         }
         assert_eq!(s.category("all").len(), 2);
         assert_eq!(s.resources[0].subresources, ["log"]);
-        assert_eq!(s.resources[0].object("n", "x"), "/api/v1/namespaces/n/pods/x");
+        assert_eq!(
+            s.resources[0].object("n", "x"),
+            "/api/v1/namespaces/n/pods/x"
+        );
     }
 }

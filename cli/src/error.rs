@@ -23,13 +23,21 @@ pub enum Error {
     Exit(i32),
     /// No resource of that name is served.
     #[error("{}", no_match(.resource, .group, .version))]
-    NoResource { resource: String, group: String, version: String },
+    NoResource {
+        resource: String,
+        group: String,
+        version: String,
+    },
     /// The kubeconfig does not hold together.
     #[error("invalid configuration: {}", .0.join(", "))]
     Config(Vec<String>),
     /// Nothing could be sent to the server.
     #[error("{verb} {url:?}: {cause}")]
-    Connection { verb: String, url: String, cause: String },
+    Connection {
+        verb: String,
+        url: String,
+        cause: String,
+    },
     /// Several failures, each told on a line of its own.
     #[error("{}", aggregate(.0))]
     Many(Vec<Error>),
@@ -47,7 +55,13 @@ fn no_match(resource: &str, group: &str, version: &str) -> String {
 fn aggregate(errors: &[Error]) -> String {
     match errors {
         [one] => one.to_string(),
-        many => format!("[{}]", many.iter().map(Error::to_string).collect::<Vec<_>>().join(", ")),
+        many => format!(
+            "[{}]",
+            many.iter()
+                .map(Error::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ),
     }
 }
 
@@ -90,7 +104,10 @@ impl Error {
     /// That a word means no type, told without the group and version that the word named.
     pub fn of_type(self) -> Error {
         match self {
-            Error::NoResource { resource, .. } => Error::msg(format!("the server doesn't have a resource type {}", quote(&resource))),
+            Error::NoResource { resource, .. } => Error::msg(format!(
+                "the server doesn't have a resource type {}",
+                quote(&resource)
+            )),
             other => other,
         }
     }
@@ -113,7 +130,11 @@ impl Error {
         match self {
             Error::Status(mut s) => {
                 let message = status_message(&s);
-                s["message"] = Value::String(if source.is_empty() { message } else { format!("error when {verb} {source:?}: {message}") });
+                s["message"] = Value::String(if source.is_empty() {
+                    message
+                } else {
+                    format!("error when {verb} {source:?}: {message}")
+                });
                 Error::Status(s)
             }
             e if source.is_empty() => e,
@@ -156,7 +177,9 @@ pub fn quote(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            c if (c as u32) < 0x20 || c as u32 == 0x7f => out.push_str(&format!("\\x{:02x}", c as u32)),
+            c if (c as u32) < 0x20 || c as u32 == 0x7f => {
+                out.push_str(&format!("\\x{:02x}", c as u32))
+            }
             c => out.push(c),
         }
     }
@@ -173,15 +196,28 @@ fn line_for(error: &Error) -> String {
 fn standard(error: &Error) -> Option<String> {
     match error {
         Error::Status(s) => Some(match s["reason"].as_str().unwrap_or("") {
-            "Unauthorized" => format!("error: You must be logged in to the server ({})", status_message(s)),
+            "Unauthorized" => format!(
+                "error: You must be logged in to the server ({})",
+                status_message(s)
+            ),
             "" => format!("Error from server: {error}"),
             reason => format!("Error from server ({reason}): {error}"),
         }),
         Error::Connection { url, cause, .. } if cause.contains("connection refused") => {
-            let host = url.split("://").nth(1).unwrap_or(url).split('/').next().unwrap_or(url);
-            Some(format!("The connection to the server {host} was refused - did you specify the right host or port?"))
+            let host = url
+                .split("://")
+                .nth(1)
+                .unwrap_or(url)
+                .split('/')
+                .next()
+                .unwrap_or(url);
+            Some(format!(
+                "The connection to the server {host} was refused - did you specify the right host or port?"
+            ))
         }
-        Error::Connection { cause, .. } => Some(format!("Unable to connect to the server: {cause}")),
+        Error::Connection { cause, .. } => {
+            Some(format!("Unable to connect to the server: {cause}"))
+        }
         _ => None,
     }
 }
@@ -189,12 +225,23 @@ fn standard(error: &Error) -> Option<String> {
 fn invalid(status: &Value) -> String {
     let (details, message) = (&status["details"], status["message"].as_str().unwrap_or(""));
     if details.is_null() {
-        return if message.is_empty() { "The request is invalid".into() } else { format!("The request is invalid: {message}") };
+        return if message.is_empty() {
+            "The request is invalid".into()
+        } else {
+            format!("The request is invalid: {message}")
+        };
     }
-    let (kind, name) = (details["kind"].as_str().unwrap_or(""), details["name"].as_str().unwrap_or(""));
+    let (kind, name) = (
+        details["kind"].as_str().unwrap_or(""),
+        details["name"].as_str().unwrap_or(""),
+    );
     let mut causes: Vec<String> = Vec::new();
     for c in details["causes"].as_array().into_iter().flatten() {
-        let text = format!("{}: {}", c["field"].as_str().unwrap_or(""), c["message"].as_str().unwrap_or(""));
+        let text = format!(
+            "{}: {}",
+            c["field"].as_str().unwrap_or(""),
+            c["message"].as_str().unwrap_or("")
+        );
         if !causes.contains(&text) {
             causes.push(text);
         }
@@ -209,7 +256,10 @@ fn invalid(status: &Value) -> String {
     match causes.as_slice() {
         [] => head,
         [one] => format!("{head}: {one}\n"),
-        many => format!("{head}: \n{}", many.iter().map(|c| format!("* {c}\n")).collect::<String>()),
+        many => format!(
+            "{head}: \n{}",
+            many.iter().map(|c| format!("* {c}\n")).collect::<String>()
+        ),
     }
 }
 
@@ -223,12 +273,27 @@ pub fn told(error: &Error) -> (String, i32) {
         Error::Status(s) if s["reason"] == "Invalid" => (invalid(s), 1),
         Error::Config(list) => match list.as_slice() {
             [one] => (format!("error: {one}"), 1),
-            many => (format!("Error in configuration: \n{}", many.iter().map(|m| format!("* {m}\n")).collect::<String>()), 1),
+            many => (
+                format!(
+                    "Error in configuration: \n{}",
+                    many.iter().map(|m| format!("* {m}\n")).collect::<String>()
+                ),
+                1,
+            ),
         },
-        Error::NoResource { resource, group, version } => {
-            let mut text = format!("the server doesn't have a resource type {}", quote(resource));
+        Error::NoResource {
+            resource,
+            group,
+            version,
+        } => {
+            let mut text = format!(
+                "the server doesn't have a resource type {}",
+                quote(resource)
+            );
             match (group.is_empty(), version.is_empty()) {
-                (false, false) => text += &format!(" in group {} and version {}", quote(group), quote(version)),
+                (false, false) => {
+                    text += &format!(" in group {} and version {}", quote(group), quote(version))
+                }
                 (false, true) => text += &format!(" in group {}", quote(group)),
                 (true, false) => text += &format!(" in version {}", quote(version)),
                 (true, true) => {}
@@ -238,7 +303,11 @@ pub fn told(error: &Error) -> (String, i32) {
         e => {
             let text = standard(e).unwrap_or_else(|| {
                 let text = e.to_string();
-                if text.starts_with("error: ") { text } else { format!("error: {text}") }
+                if text.starts_with("error: ") {
+                    text
+                } else {
+                    format!("error: {text}")
+                }
             });
             (text, 1)
         }
@@ -254,9 +323,18 @@ mod tests {
     fn errors_are_told_as_kubectl_tells_them() {
         let status = |v: Value| Error::Status(Box::new(v));
         for (error, want) in [
-            (status(json!({"reason": "NotFound", "message": "pods \"x\" not found"})), "Error from server (NotFound): pods \"x\" not found"),
-            (status(json!({"message": "boom"})), "Error from server: boom"),
-            (status(json!({"reason": "Unauthorized", "message": "Unauthorized"})), "error: You must be logged in to the server (Unauthorized)"),
+            (
+                status(json!({"reason": "NotFound", "message": "pods \"x\" not found"})),
+                "Error from server (NotFound): pods \"x\" not found",
+            ),
+            (
+                status(json!({"message": "boom"})),
+                "Error from server: boom",
+            ),
+            (
+                status(json!({"reason": "Unauthorized", "message": "Unauthorized"})),
+                "error: You must be logged in to the server (Unauthorized)",
+            ),
             (
                 status(
                     json!({"reason": "Invalid", "message": "m", "details": {"kind": "Pod", "name": "web", "causes": [{"field": "a.b", "message": "Required value"}]}}),
@@ -272,14 +350,28 @@ mod tests {
             (Error::msg("bad"), "error: bad"),
             (Error::msg("error: bad"), "error: bad"),
             (
-                Error::NoResource { resource: "x".into(), group: "g".into(), version: String::new() },
+                Error::NoResource {
+                    resource: "x".into(),
+                    group: "g".into(),
+                    version: String::new(),
+                },
                 "the server doesn't have a resource type \"x\" in group \"g\"",
             ),
             (
-                Error::Connection { verb: "Get".into(), url: "https://h:1/api".into(), cause: "dial tcp h:1: connect: connection refused".into() },
+                Error::Connection {
+                    verb: "Get".into(),
+                    url: "https://h:1/api".into(),
+                    cause: "dial tcp h:1: connect: connection refused".into(),
+                },
                 "The connection to the server h:1 was refused - did you specify the right host or port?",
             ),
-            (Error::Many(vec![Error::msg("a"), status(json!({"reason": "NotFound", "message": "b"}))]), "a\nError from server (NotFound): b\n"),
+            (
+                Error::Many(vec![
+                    Error::msg("a"),
+                    status(json!({"reason": "NotFound", "message": "b"})),
+                ]),
+                "a\nError from server (NotFound): b\n",
+            ),
         ] {
             assert_eq!(told(&error).0, want);
         }
@@ -287,7 +379,11 @@ mod tests {
 
     #[test]
     fn the_file_is_named() {
-        let e = Error::Status(Box::new(json!({"reason": "AlreadyExists", "message": "m"}))).with_source("creating", "a.yaml");
-        assert_eq!(told(&e).0, "Error from server (AlreadyExists): error when creating \"a.yaml\": m");
+        let e = Error::Status(Box::new(json!({"reason": "AlreadyExists", "message": "m"})))
+            .with_source("creating", "a.yaml");
+        assert_eq!(
+            told(&e).0,
+            "Error from server (AlreadyExists): error when creating \"a.yaml\": m"
+        );
     }
 }

@@ -44,23 +44,60 @@ pub struct Flag {
 }
 
 impl Flag {
-    const fn new(name: &'static str, short: char, kind: Kind, default: &'static str, no_opt: &'static str, help: &'static str) -> Self {
-        Flag { name, short, kind, default, no_opt, help, refused: "" }
+    const fn new(
+        name: &'static str,
+        short: char,
+        kind: Kind,
+        default: &'static str,
+        no_opt: &'static str,
+        help: &'static str,
+    ) -> Self {
+        Flag {
+            name,
+            short,
+            kind,
+            default,
+            no_opt,
+            help,
+            refused: "",
+        }
     }
     pub const fn bool(name: &'static str, short: char, default: bool, help: &'static str) -> Self {
-        Self::new(name, short, Kind::Bool, if default { "true" } else { "false" }, "true", help)
+        Self::new(
+            name,
+            short,
+            Kind::Bool,
+            if default { "true" } else { "false" },
+            "true",
+            help,
+        )
     }
-    pub const fn str(name: &'static str, short: char, default: &'static str, help: &'static str) -> Self {
+    pub const fn str(
+        name: &'static str,
+        short: char,
+        default: &'static str,
+        help: &'static str,
+    ) -> Self {
         Self::new(name, short, Kind::Str, default, "", help)
     }
     /// A text whose flag may stand without a value, then meaning `no_opt`.
     pub const fn optional(name: &'static str, no_opt: &'static str, help: &'static str) -> Self {
         Self::new(name, '\0', Kind::Str, "", no_opt, help)
     }
-    pub const fn int(name: &'static str, short: char, default: &'static str, help: &'static str) -> Self {
+    pub const fn int(
+        name: &'static str,
+        short: char,
+        default: &'static str,
+        help: &'static str,
+    ) -> Self {
         Self::new(name, short, Kind::Int, default, "", help)
     }
-    pub const fn duration(name: &'static str, short: char, default: &'static str, help: &'static str) -> Self {
+    pub const fn duration(
+        name: &'static str,
+        short: char,
+        default: &'static str,
+        help: &'static str,
+    ) -> Self {
         Self::new(name, short, Kind::Duration, default, "", help)
     }
     pub const fn slice(name: &'static str, short: char, help: &'static str) -> Self {
@@ -84,7 +121,11 @@ impl Flag {
     }
 
     fn label(&self) -> String {
-        if self.short == '\0' { format!("--{}", self.name) } else { format!("-{}, --{}", self.short, self.name) }
+        if self.short == '\0' {
+            format!("--{}", self.name)
+        } else {
+            format!("-{}, --{}", self.short, self.name)
+        }
     }
 
     fn check(&self, value: &str) -> Result<(), String> {
@@ -92,12 +133,22 @@ impl Flag {
             Kind::Bool => parse_bool(value).err(),
             Kind::Int => parse_int(value).err(),
             Kind::Duration => parse_duration(value).err(),
-            Kind::Pairs => split_pairs(value).iter().find(|p| !p.contains('=')).map(|p| format!("{p} must be formatted as key=value")),
+            Kind::Pairs => split_pairs(value)
+                .iter()
+                .find(|p| !p.contains('='))
+                .map(|p| format!("{p} must be formatted as key=value")),
             Kind::Str | Kind::Slice | Kind::Array => None,
         };
         match wrong {
-            Some(why) => Err(format!("invalid argument {:?} for {:?} flag: {why}", value, self.label())),
-            None if !self.refused.is_empty() => Err(format!("flag --{} is not supported: {}", self.name, self.refused)),
+            Some(why) => Err(format!(
+                "invalid argument {:?} for {:?} flag: {why}",
+                value,
+                self.label()
+            )),
+            None if !self.refused.is_empty() => Err(format!(
+                "flag --{} is not supported: {}",
+                self.name, self.refused
+            )),
             None => Ok(()),
         }
     }
@@ -108,7 +159,9 @@ pub fn parse_bool(value: &str) -> Result<bool, String> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("strconv.ParseBool: parsing {value:?}: invalid syntax")),
+        _ => Err(format!(
+            "strconv.ParseBool: parsing {value:?}: invalid syntax"
+        )),
     }
 }
 
@@ -141,7 +194,9 @@ pub struct Parsed {
 
 impl Parsed {
     fn flag(&self, name: &str) -> &Flag {
-        self.declared.get(name).unwrap_or_else(|| panic!("flag --{name} is read by a verb that does not declare it"))
+        self.declared
+            .get(name)
+            .unwrap_or_else(|| panic!("flag --{name} is read by a verb that does not declare it"))
     }
     /// Whether the flag stood on the command line.
     pub fn changed(&self, name: &str) -> bool {
@@ -158,7 +213,10 @@ impl Parsed {
     /// A text flag's value, or its default.
     pub fn str(&self, name: &str) -> &str {
         let flag = self.flag(name);
-        self.given.get(name).and_then(|v| v.last()).map_or(flag.default, String::as_str)
+        self.given
+            .get(name)
+            .and_then(|v| v.last())
+            .map_or(flag.default, String::as_str)
     }
     pub fn bool(&self, name: &str) -> bool {
         parse_bool(self.str(name)).unwrap_or(false)
@@ -177,7 +235,13 @@ impl Parsed {
             Kind::Pairs => split_pairs,
             _ => |whole: &str| vec![whole.to_string()],
         };
-        self.given.get(name).map(Vec::as_slice).unwrap_or_default().iter().flat_map(|v| split(v)).collect()
+        self.given
+            .get(name)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+            .iter()
+            .flat_map(|v| split(v))
+            .collect()
     }
     /// Sets a flag as if it had been given, for verbs that call others.
     pub fn set(&mut self, name: &'static str, value: &str) {
@@ -187,7 +251,11 @@ impl Parsed {
 
 /// What has one `=` is one pair, whatever commas its value has.
 fn split_pairs(text: &str) -> Vec<String> {
-    if text.matches('=').count() == 1 { vec![text.trim_matches('"').to_string()] } else { split_csv(text) }
+    if text.matches('=').count() == 1 {
+        vec![text.trim_matches('"').to_string()]
+    } else {
+        split_csv(text)
+    }
 }
 
 fn split_csv(text: &str) -> Vec<String> {
@@ -218,7 +286,13 @@ pub fn parse(args: &[String], declared: &[&[Flag]]) -> Result<Parsed, String> {
         } else if flag.short == '\0' || !parsed.declared.values().any(|f| f.short == flag.short) {
             parsed.declared.insert(flag.name, *flag);
         } else {
-            parsed.declared.insert(flag.name, Flag { short: '\0', ..*flag });
+            parsed.declared.insert(
+                flag.name,
+                Flag {
+                    short: '\0',
+                    ..*flag
+                },
+            );
         }
     }
     let mut rest = args.iter();
@@ -239,11 +313,20 @@ pub fn parse(args: &[String], declared: &[&[Flag]]) -> Result<Parsed, String> {
 
 fn store(parsed: &mut Parsed, flag: Flag, value: &str) -> Result<(), String> {
     flag.check(value)?;
-    parsed.given.entry(flag.name).or_default().push(value.to_string());
+    parsed
+        .given
+        .entry(flag.name)
+        .or_default()
+        .push(value.to_string());
     Ok(())
 }
 
-fn parse_long<'a>(parsed: &mut Parsed, arg: &str, long: &str, rest: &mut impl Iterator<Item = &'a String>) -> Result<(), String> {
+fn parse_long<'a>(
+    parsed: &mut Parsed,
+    arg: &str,
+    long: &str,
+    rest: &mut impl Iterator<Item = &'a String>,
+) -> Result<(), String> {
     let (name, value) = match long.split_once('=') {
         Some((n, v)) => (n, Some(v)),
         None => (long, None),
@@ -252,22 +335,35 @@ fn parse_long<'a>(parsed: &mut Parsed, arg: &str, long: &str, rest: &mut impl It
         return Err(format!("bad flag syntax: {arg}"));
     }
     let name = name.replace('_', "-");
-    let flag = *parsed.declared.get(name.as_str()).ok_or_else(|| format!("unknown flag: --{name}"))?;
+    let flag = *parsed
+        .declared
+        .get(name.as_str())
+        .ok_or_else(|| format!("unknown flag: --{name}"))?;
     match value {
         Some(v) => store(parsed, flag, v),
         None if !flag.no_opt.is_empty() => store(parsed, flag, flag.no_opt),
         None => {
-            let v = rest.next().ok_or_else(|| format!("flag needs an argument: --{name}"))?;
+            let v = rest
+                .next()
+                .ok_or_else(|| format!("flag needs an argument: --{name}"))?;
             store(parsed, flag, v)
         }
     }
 }
 
-fn parse_short<'a>(parsed: &mut Parsed, arg: &str, rest: &mut impl Iterator<Item = &'a String>) -> Result<(), String> {
+fn parse_short<'a>(
+    parsed: &mut Parsed,
+    arg: &str,
+    rest: &mut impl Iterator<Item = &'a String>,
+) -> Result<(), String> {
     let mut letters = &arg[1..];
     while let Some(letter) = letters.chars().next() {
         let after = &letters[letter.len_utf8()..];
-        let flag = *parsed.declared.values().find(|f| f.short == letter).ok_or_else(|| format!("unknown shorthand flag: {letter:?} in -{letters}"))?;
+        let flag = *parsed
+            .declared
+            .values()
+            .find(|f| f.short == letter)
+            .ok_or_else(|| format!("unknown shorthand flag: {letter:?} in -{letters}"))?;
         if let Some(value) = after.strip_prefix('=') {
             return store(parsed, flag, value);
         }
@@ -279,7 +375,9 @@ fn parse_short<'a>(parsed: &mut Parsed, arg: &str, rest: &mut impl Iterator<Item
         if !after.is_empty() {
             return store(parsed, flag, after);
         }
-        let v = rest.next().ok_or_else(|| format!("flag needs an argument: {letter:?} in -{letters}"))?;
+        let v = rest
+            .next()
+            .ok_or_else(|| format!("flag needs an argument: {letter:?} in -{letters}"))?;
         return store(parsed, flag, v);
     }
     Ok(())
@@ -316,13 +414,28 @@ mod tests {
     ];
 
     fn run(line: &str) -> Result<Parsed, String> {
-        parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>(), &[FLAGS])
+        parse(
+            &line
+                .split_whitespace()
+                .map(String::from)
+                .collect::<Vec<_>>(),
+            &[FLAGS],
+        )
     }
 
     #[test]
     fn values_are_found_wherever_they_stand() {
-        let p = run("a -ojson --watch -L a,b -L c -e x=1,2 -e y --dry-run --replicas -3 b -- -o z").unwrap();
-        assert_eq!((p.str("output"), p.bool("watch"), p.str("dry-run"), p.int("replicas")), ("json", true, "unchanged", -3));
+        let p = run("a -ojson --watch -L a,b -L c -e x=1,2 -e y --dry-run --replicas -3 b -- -o z")
+            .unwrap();
+        assert_eq!(
+            (
+                p.str("output"),
+                p.bool("watch"),
+                p.str("dry-run"),
+                p.int("replicas")
+            ),
+            ("json", true, "unchanged", -3)
+        );
         assert_eq!(p.list("label"), ["a", "b", "c"]);
         assert_eq!(p.list("env"), ["x=1,2", "y"]);
         assert_eq!(p.args, ["a", "b", "-o", "z"]);
@@ -340,8 +453,14 @@ mod tests {
             ("-wZ", "unknown shorthand flag: 'Z' in -Z"),
             ("-o", "flag needs an argument: 'o' in -o"),
             ("--output", "flag needs an argument: --output"),
-            ("--replicas=x", "invalid argument \"x\" for \"--replicas\" flag: strconv.ParseInt: parsing \"x\": invalid syntax"),
-            ("--watch=x", "invalid argument \"x\" for \"-w, --watch\" flag: strconv.ParseBool: parsing \"x\": invalid syntax"),
+            (
+                "--replicas=x",
+                "invalid argument \"x\" for \"--replicas\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
+            (
+                "--watch=x",
+                "invalid argument \"x\" for \"-w, --watch\" flag: strconv.ParseBool: parsing \"x\": invalid syntax",
+            ),
             ("--old", "flag --old is not supported: it is gone"),
         ] {
             assert_eq!(run(line).unwrap_err(), want, "{line}");
@@ -350,7 +469,15 @@ mod tests {
 
     #[test]
     fn durations_are_read_as_go_reads_them() {
-        for (text, want) in [("1m30s", Some(90.0)), ("-1h", Some(-3600.0)), ("0", Some(0.0)), ("500ms", Some(0.5)), ("5", None), ("x", None), ("", None)] {
+        for (text, want) in [
+            ("1m30s", Some(90.0)),
+            ("-1h", Some(-3600.0)),
+            ("0", Some(0.0)),
+            ("500ms", Some(0.5)),
+            ("5", None),
+            ("x", None),
+            ("", None),
+        ] {
             assert_eq!(parse_duration(text).ok(), want, "{text}");
         }
     }

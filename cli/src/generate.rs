@@ -14,9 +14,19 @@ use serde_json::{Value, json};
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The flag `--save-config`.
-pub const SAVE_CONFIG: &[Flag] = &[Flag::bool("save-config", '\0', false, "Keep the configuration in the object's annotation, for a later 'apply'")];
+pub const SAVE_CONFIG: &[Flag] = &[Flag::bool(
+    "save-config",
+    '\0',
+    false,
+    "Keep the configuration in the object's annotation, for a later 'apply'",
+)];
 /// The flag that names who writes, for `create`.
-pub const CREATE_MANAGER: &[Flag] = &[Flag::str("field-manager", '\0', "kubectl-create", "Who is said to manage the fields that are written")];
+pub const CREATE_MANAGER: &[Flag] = &[Flag::str(
+    "field-manager",
+    '\0',
+    "kubectl-create",
+    "Who is said to manage the fields that are written",
+)];
 
 /// A kind that objects are made of, known without asking a server.
 pub fn kind(group: &str, version: &str, plural: &str, kind: &str, namespaced: bool) -> Resource {
@@ -52,17 +62,32 @@ pub fn object(ctx: &Ctx, r: &Resource, name: &str) -> Result<Value> {
 /// None, or several.
 pub fn name(ctx: &Ctx) -> Result<String> {
     let count = ctx.flags().dash.unwrap_or(ctx.args().len());
-    if count == 1 { Ok(ctx.args()[0].clone()) } else { Err(Error::usage(ctx.path(), format!("exactly one NAME is required, got {count}"))) }
+    if count == 1 {
+        Ok(ctx.args()[0].clone())
+    } else {
+        Err(Error::usage(
+            ctx.path(),
+            format!("exactly one NAME is required, got {count}"),
+        ))
+    }
 }
 
 /// The words after `--`.
 pub fn after_dash(ctx: &Ctx) -> Vec<String> {
-    ctx.flags().dash.map_or_else(Vec::new, |d| ctx.args()[d..].to_vec())
+    ctx.flags()
+        .dash
+        .map_or_else(Vec::new, |d| ctx.args()[d..].to_vec())
 }
 
 /// The object as Go's encoder writes it into the annotation.
 pub fn encoded(object: &Value) -> String {
-    crate::print::json::write(object, crate::print::json::Style { indent: 0, order: Order::Typed }) + "\n"
+    crate::print::json::write(
+        object,
+        crate::print::json::Style {
+            indent: 0,
+            order: Order::Typed,
+        },
+    ) + "\n"
 }
 
 /// Puts an object that was made here into its annotation.
@@ -81,7 +106,11 @@ pub fn save_read_config(object: &mut Value) {
 /// # Errors
 /// As `Printer::new`.
 pub fn printer(ctx: &Ctx, operation: &str) -> Result<Printer> {
-    Ok(Printer::new(ctx.flags(), format!("{operation}{}", ctx.dry_run()?.suffix()))?.ordered(Order::Typed))
+    Ok(Printer::new(
+        ctx.flags(),
+        format!("{operation}{}", ctx.dry_run()?.suffix()),
+    )?
+    .ordered(Order::Typed))
 }
 
 /// Sends the object (or not, in a dry run) and says what was done.
@@ -94,7 +123,12 @@ pub async fn create(ctx: &Ctx, r: &Resource, object: Value) -> Result<()> {
 }
 
 /// As `create`, with a printer of the caller's; gives the object as it came out.
-pub async fn create_with(ctx: &Ctx, r: &Resource, mut object: Value, printer: &mut Printer) -> Result<Value> {
+pub async fn create_with(
+    ctx: &Ctx,
+    r: &Resource,
+    mut object: Value,
+    printer: &mut Printer,
+) -> Result<Value> {
     let f = ctx.flags();
     let dry_run = ctx.dry_run()?;
     if f.declares("save-config") && f.bool("save-config") {
@@ -102,7 +136,14 @@ pub async fn create_with(ctx: &Ctx, r: &Resource, mut object: Value, printer: &m
     }
     if dry_run != DryRun::Client {
         let namespace = ctx.namespace()?.0;
-        let mut write = helper::Write::by(if f.declares("field-manager") { f.str("field-manager") } else { "kubectl-create" }, dry_run);
+        let mut write = helper::Write::by(
+            if f.declares("field-manager") {
+                f.str("field-manager")
+            } else {
+                "kubectl-create"
+            },
+            dry_run,
+        );
         if f.declares("validate") {
             write = write.validation(Validation::parse(f.str("validate"))?);
         }
@@ -115,12 +156,15 @@ pub async fn create_with(ctx: &Ctx, r: &Resource, mut object: Value, printer: &m
 /// Letters at random, as generated names end with.
 pub fn suffix(length: usize) -> String {
     const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    (0..length).map(|_| LETTERS[rand::random_range(0..LETTERS.len())] as char).collect()
+    (0..length)
+        .map(|_| LETTERS[rand::random_range(0..LETTERS.len())] as char)
+        .collect()
 }
 
 /// A number or a percentage, as `maxUnavailable` takes it.
 pub fn int_or_string(text: &str) -> Value {
-    text.parse::<i64>().map_or_else(|_| json!(text), |n| json!(n))
+    text.parse::<i64>()
+        .map_or_else(|_| json!(text), |n| json!(n))
 }
 
 /// Reads `a=b,c=d`.
@@ -130,8 +174,10 @@ pub fn int_or_string(text: &str) -> Value {
 pub fn labels(text: &str) -> Result<serde_json::Map<String, Value>> {
     let mut out = serde_json::Map::new();
     for part in text.split(',').filter(|p| !p.is_empty()) {
-        let (k, v) =
-            part.split_once('=').filter(|(k, v)| !k.is_empty() && !v.contains('=')).ok_or_else(|| Error::msg(format!("unexpected label spec: {part}")))?;
+        let (k, v) = part
+            .split_once('=')
+            .filter(|(k, v)| !k.is_empty() && !v.contains('='))
+            .ok_or_else(|| Error::msg(format!("unexpected label spec: {part}")))?;
         out.insert(k.into(), json!(v));
     }
     Ok(out)
@@ -146,8 +192,14 @@ pub fn env(pairs: &[String]) -> Result<Vec<Value>> {
     pairs
         .iter()
         .map(|p| {
-            let (n, v) = p.split_once('=').ok_or_else(|| Error::msg(format!("invalid env: {p}")))?;
-            if ok(n) { Ok(json!({"name": n, "value": v})) } else { Err(Error::msg(format!("invalid env: {p}"))) }
+            let (n, v) = p
+                .split_once('=')
+                .ok_or_else(|| Error::msg(format!("invalid env: {p}")))?;
+            if ok(n) {
+                Ok(json!({"name": n, "value": v}))
+            } else {
+                Err(Error::msg(format!("invalid env: {p}")))
+            }
         })
         .collect()
 }
@@ -157,6 +209,15 @@ pub fn env(pairs: &[String]) -> Result<Vec<Value>> {
 /// # Errors
 /// What is no number from 1 to 65535.
 pub fn port(text: &str) -> Result<i64> {
-    let n: i64 = text.parse().map_err(|_| Error::msg(format!("strconv.ParseInt: parsing {}: invalid syntax", quote(text))))?;
-    if (1..=65535).contains(&n) { Ok(n) } else { Err(Error::msg("must be between 1 and 65535, inclusive")) }
+    let n: i64 = text.parse().map_err(|_| {
+        Error::msg(format!(
+            "strconv.ParseInt: parsing {}: invalid syntax",
+            quote(text)
+        ))
+    })?;
+    if (1..=65535).contains(&n) {
+        Ok(n)
+    } else {
+        Err(Error::msg("must be between 1 and 65535, inclusive"))
+    }
 }

@@ -37,16 +37,30 @@ pub struct Hidden {
 }
 
 /// The helpers. They run before anything else is set up: no runtime, no threads.
-const HIDDEN: &[Hidden] =
-    &[Hidden { name: "shim", run: |args| skiff_nodeagent::runtime::oci::shim_main(&args) }, Hidden { name: "shop", run: cluster::shop::main }];
+const HIDDEN: &[Hidden] = &[
+    Hidden {
+        name: "shim",
+        run: |args| skiff_nodeagent::runtime::oci::shim_main(&args),
+    },
+    Hidden {
+        name: "shop",
+        run: cluster::shop::main,
+    },
+];
 
 fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
 fn main() {
-    let mut args: Vec<String> = std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect();
-    let called = if args.is_empty() { "skiff".to_string() } else { args.remove(0) };
+    let mut args: Vec<String> = std::env::args_os()
+        .map(|a| a.to_string_lossy().into_owned())
+        .collect();
+    let called = if args.is_empty() {
+        "skiff".to_string()
+    } else {
+        args.remove(0)
+    };
     for hidden in HIDDEN {
         if base_name(&called) == hidden.name {
             std::process::exit((hidden.run)(args));
@@ -55,7 +69,11 @@ fn main() {
             std::process::exit((hidden.run)(args.split_off(1)));
         }
     }
-    let program = if base_name(&called) == "kubectl" { "kubectl" } else { "skiff" };
+    let program = if base_name(&called) == "kubectl" {
+        "kubectl"
+    } else {
+        "skiff"
+    };
     std::process::exit(run(program, args));
 }
 
@@ -73,7 +91,10 @@ fn run(program: &str, args: Vec<String>) -> i32 {
 
 fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
     let root = cmd::root(program);
-    if let Some((_, described)) = complete::CALLS.iter().find(|(call, _)| args.first().is_some_and(|word| word == call)) {
+    if let Some((_, described)) = complete::CALLS
+        .iter()
+        .find(|(call, _)| args.first().is_some_and(|word| word == call))
+    {
         return block_on(complete::run(root, program, &args[1..], *described));
     }
     let found = command::find(root, program, &args, GLOBAL);
@@ -86,14 +107,19 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
             code => Err(Error::Exit(code)),
         };
     }
-    if found.command.name == "create" && found.unknown.is_some() && found.rest.first() == found.unknown.as_ref() {
+    if found.command.name == "create"
+        && found.unknown.is_some()
+        && found.rest.first() == found.unknown.as_ref()
+    {
         cmd::plugin::hand_over(program, &args)?;
     }
     let flags = command::read(&found, GLOBAL)?;
     if flags.bool("help") {
         return print::put(&command::help(root, &found));
     }
-    let Run::Verb(verb) = found.command.run else { return group(root, &found, &flags.args) };
+    let Run::Verb(verb) = found.command.run else {
+        return group(root, &found, &flags.args);
+    };
     let ctx = Ctx::new(flags, found.path.clone());
     let strict = ctx.flags().bool("warnings-as-errors");
     block_on(async {
@@ -110,7 +136,10 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
 /// A command that only holds others: shows its help as an error.
 fn group(root: &'static command::Command, found: &command::Found, args: &[String]) -> Result<()> {
     if !args.is_empty() {
-        return Err(Error::usage(&found.path, format!("unknown command {}", error::quote(&args.join(" ")))));
+        return Err(Error::usage(
+            &found.path,
+            format!("unknown command {}", error::quote(&args.join(" "))),
+        ));
     }
     let help = command::help(root, found);
     if found.command.help_is_output {
@@ -120,7 +149,12 @@ fn group(root: &'static command::Command, found: &command::Found, args: &[String
     Err(Error::Plain(help, 1))
 }
 
-fn at_root(root: &'static command::Command, found: &command::Found, program: &str, args: &[String]) -> Result<()> {
+fn at_root(
+    root: &'static command::Command,
+    found: &command::Found,
+    program: &str,
+    args: &[String],
+) -> Result<()> {
     match &found.unknown {
         Some(word) if word == "help" => {
             let rest: Vec<String> = args.iter().filter(|a| *a != "help").cloned().collect();
@@ -128,7 +162,12 @@ fn at_root(root: &'static command::Command, found: &command::Found, program: &st
             if std::ptr::eq(about.command, root) && about.unknown.is_some() {
                 let topics: Vec<String> = rest.iter().map(|word| format!("`{word}`")).collect();
                 let help = command::help(root, &about);
-                eprintln!("Unknown help topic [{}]\n\n\n{}", topics.join(" "), help.split_once("\n\n").map_or("", |(_, verbs)| verbs.trim_end()));
+                eprintln!(
+                    "Unknown help topic [{}]\n\n\n{}",
+                    topics.join(" "),
+                    help.split_once("\n\n")
+                        .map_or("", |(_, verbs)| verbs.trim_end())
+                );
                 return Ok(());
             }
             print::put(&command::help(root, &about))
@@ -146,7 +185,9 @@ fn at_root(root: &'static command::Command, found: &command::Found, program: &st
 
 /// Runs one command's work to its end on this thread.
 fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let local = tokio::task::LocalSet::new();
     let result = local.block_on(&runtime, work);
     // Reads of standard input cannot be cancelled; they must not keep the program.

@@ -14,18 +14,38 @@ use serde_json::Value;
 pub async fn document(ctx: &Ctx, group: &str, version: &str) -> Result<Value> {
     let client = ctx.client()?;
     let index = client.json(&Call::get("/openapi/v3")).await?;
-    let name = if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") };
-    let path = index["paths"][&name]["serverRelativeURL"].as_str().ok_or_else(|| Error::msg(format!("couldn't find resource for \"{group}/{version}\"")))?;
+    let name = if group.is_empty() {
+        format!("api/{version}")
+    } else {
+        format!("apis/{group}/{version}")
+    };
+    let path = index["paths"][&name]["serverRelativeURL"]
+        .as_str()
+        .ok_or_else(|| Error::msg(format!("couldn't find resource for \"{group}/{version}\"")))?;
     client.json(&Call::get(path)).await
 }
 
 /// The schema of a kind.
-pub fn schema<'a>(document: &'a Value, group: &str, version: &str, kind: &str) -> Option<&'a Value> {
+pub fn schema<'a>(
+    document: &'a Value,
+    group: &str,
+    version: &str,
+    kind: &str,
+) -> Option<&'a Value> {
     let is = |s: &&Value| {
         let all = s["x-kubernetes-group-version-kind"].as_array();
-        all.is_some_and(|l| l.iter().any(|g| g["group"].as_str().unwrap_or("") == group && g["version"] == version && g["kind"] == kind))
+        all.is_some_and(|l| {
+            l.iter().any(|g| {
+                g["group"].as_str().unwrap_or("") == group
+                    && g["version"] == version
+                    && g["kind"] == kind
+            })
+        })
     };
-    document["components"]["schemas"].as_object()?.values().find(is)
+    document["components"]["schemas"]
+        .as_object()?
+        .values()
+        .find(is)
 }
 
 /// What a `$ref` refers to; the schema itself if it is none.

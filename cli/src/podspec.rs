@@ -9,7 +9,12 @@ use serde_json::Value;
 pub fn pointer(kind: &str) -> Option<&'static str> {
     Some(match kind {
         "Pod" => "/spec",
-        "ReplicationController" | "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet" | "Job" => "/spec/template/spec",
+        "ReplicationController"
+        | "Deployment"
+        | "DaemonSet"
+        | "ReplicaSet"
+        | "StatefulSet"
+        | "Job" => "/spec/template/spec",
         "CronJob" => "/spec/jobTemplate/spec/template/spec",
         _ => return None,
     })
@@ -22,11 +27,16 @@ pub fn pointer(kind: &str) -> Option<&'static str> {
 pub fn spec_mut(object: &mut Value) -> Result<&mut Value> {
     let kind = object["kind"].as_str().unwrap_or("").to_string();
     let path = pointer(&kind).ok_or_else(|| not_a_pod(object))?;
-    object.pointer_mut(path).ok_or_else(|| Error::msg(format!("the {kind} has no pod")))
+    object
+        .pointer_mut(path)
+        .ok_or_else(|| Error::msg(format!("the {kind} has no pod")))
 }
 
 fn not_a_pod(object: &Value) -> Error {
-    Error::msg(format!("the object is not a pod or does not have a pod template: {}", crate::typed::go_type(object)))
+    Error::msg(format!(
+        "the object is not a pod or does not have a pod template: {}",
+        crate::typed::go_type(object)
+    ))
 }
 
 /// The pod's spec.
@@ -36,7 +46,9 @@ pub fn spec(object: &Value) -> Option<&Value> {
 
 /// The containers whose names match a pattern with `*`; init containers too if asked for.
 pub fn containers_mut<'a>(spec: &'a mut Value, pattern: &str, init: bool) -> Vec<&'a mut Value> {
-    let Some(map) = spec.as_object_mut() else { return vec![] };
+    let Some(map) = spec.as_object_mut() else {
+        return vec![];
+    };
     map.iter_mut()
         .filter(|(k, _)| k.as_str() == "containers" || (init && k.as_str() == "initContainers"))
         .filter_map(|(_, v)| v.as_array_mut())
@@ -51,14 +63,18 @@ pub fn is_image(text: &str) -> bool {
     const PATH: &str = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
     let host = format!(r"(?:{PART}(?:\.{PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?");
     let digest = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}";
-    let whole = format!(r"^(?:{host}/)?{PATH}(?:/{PATH})*(?::[0-9A-Za-z_][0-9A-Za-z_.-]{{0,127}})?(?:@{digest})?$");
+    let whole = format!(
+        r"^(?:{host}/)?{PATH}(?:/{PATH})*(?::[0-9A-Za-z_][0-9A-Za-z_.-]{{0,127}})?(?:@{digest})?$"
+    );
     regex::Regex::new(&whole).is_ok_and(|r| r.is_match(text))
 }
 
 /// Whether a name fits a pattern in which `*` stands for anything.
 pub fn matches_pattern(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
-    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or("")) else { return false };
+    let Some(mut rest) = name.strip_prefix(parts.next().unwrap_or("")) else {
+        return false;
+    };
     let mut last: Option<&str> = None;
     for part in parts {
         if let Some(p) = last {
@@ -81,7 +97,14 @@ mod tests {
 
     #[test]
     fn images() {
-        for good in ["x", "nginx:1.2", "host.example.com:5000/a/b_c:tag", "[::1]:5000/a", "a@sha256:0123456789abcdef0123456789abcdef", "a__b"] {
+        for good in [
+            "x",
+            "nginx:1.2",
+            "host.example.com:5000/a/b_c:tag",
+            "[::1]:5000/a",
+            "a@sha256:0123456789abcdef0123456789abcdef",
+            "a__b",
+        ] {
             assert!(is_image(good), "{good}");
         }
         for bad in ["", "X", "a b", "/a", ":t", "a:", "a@x", "a//b", "a:b:c"] {
@@ -91,7 +114,14 @@ mod tests {
 
     #[test]
     fn patterns() {
-        for (p, n, want) in [("*", "x", true), ("a*", "abc", true), ("a*c", "abc", true), ("a*c", "ab", false), ("a", "ab", false), ("*b*", "abc", true)] {
+        for (p, n, want) in [
+            ("*", "x", true),
+            ("a*", "abc", true),
+            ("a*c", "abc", true),
+            ("a*c", "ab", false),
+            ("a", "ab", false),
+            ("*b*", "abc", true),
+        ] {
             assert_eq!(matches_pattern(p, n), want, "{p} {n}");
         }
     }

@@ -33,7 +33,9 @@ impl Chunks {
                         return Ok(Some(data));
                     }
                 }
-                Some(Err(e)) if e.is_incomplete_message() => return Err(Error::msg("unexpected EOF")),
+                Some(Err(e)) if e.is_incomplete_message() => {
+                    return Err(Error::msg("unexpected EOF"));
+                }
                 Some(Err(e)) => return Err(Error::msg(e.to_string())),
             }
         }
@@ -85,7 +87,10 @@ pub struct JsonLines {
 
 impl JsonLines {
     pub fn new(response: Response<Incoming>) -> Self {
-        JsonLines { chunks: Chunks::new(response), buffer: BytesMut::new() }
+        JsonLines {
+            chunks: Chunks::new(response),
+            buffer: BytesMut::new(),
+        }
     }
     /// The next value; nothing at the end.
     ///
@@ -99,7 +104,11 @@ impl JsonLines {
                 if line.iter().all(u8::is_ascii_whitespace) {
                     continue;
                 }
-                return serde_json::from_slice(&line).map(Some).map_err(|e| Error::msg(format!("unable to decode an event from the watch stream: {e}")));
+                return serde_json::from_slice(&line).map(Some).map_err(|e| {
+                    Error::msg(format!(
+                        "unable to decode an event from the watch stream: {e}"
+                    ))
+                });
             }
             match self.chunks.next().await? {
                 Some(data) => self.buffer.extend_from_slice(&data),

@@ -28,7 +28,11 @@ pub fn of(api_version: &str, kind: &str) -> Option<Node<'static>> {
 /// What Go calls the type that it reads the object into.
 pub fn go_type(object: &Value) -> String {
     match schema(object) {
-        Some(_) => format!("*{}.{}", split_api_version(object["apiVersion"].as_str().unwrap_or("")).1, object["kind"].as_str().unwrap_or("")),
+        Some(_) => format!(
+            "*{}.{}",
+            split_api_version(object["apiVersion"].as_str().unwrap_or("")).1,
+            object["kind"].as_str().unwrap_or("")
+        ),
         None => "*unstructured.Unstructured".into(),
     }
 }
@@ -55,8 +59,14 @@ pub fn canonical(object: &Value) -> Value {
 /// Objects that no patch can be made of.
 pub fn patch(before: &Value, after: &Value) -> Result<(Value, &'static str), String> {
     match schema(before) {
-        Some(node) => Ok((strategic::two_way(before, after, node, &[]).map_err(|e| e.to_string())?, STRATEGIC)),
-        None => Ok((merge::create(before, after).map_err(|e| e.to_string())?, MERGE)),
+        Some(node) => Ok((
+            strategic::two_way(before, after, node, &[]).map_err(|e| e.to_string())?,
+            STRATEGIC,
+        )),
+        None => Ok((
+            merge::create(before, after).map_err(|e| e.to_string())?,
+            MERGE,
+        )),
     }
 }
 
@@ -76,17 +86,29 @@ mod tests {
         let d = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}, "spec": {"selector": {}, "template": {"spec": {"containers": [{"name": "a"}]}}}});
         let c = canonical(&d);
         assert_eq!(c["spec"]["strategy"], json!({}));
-        assert_eq!(c["spec"]["template"]["spec"]["containers"][0]["resources"], json!({}));
+        assert_eq!(
+            c["spec"]["template"]["spec"]["containers"][0]["resources"],
+            json!({})
+        );
         assert_eq!(c["status"], json!({}));
-        assert_eq!(canonical(&json!({"apiVersion": "x.example.com/v1", "kind": "K", "a": 1}))["a"], 1);
+        assert_eq!(
+            canonical(&json!({"apiVersion": "x.example.com/v1", "kind": "K", "a": 1}))["a"],
+            1
+        );
     }
 
     #[test]
     fn patches_fit_the_kind() {
         let pod = |image: &str| json!({"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [{"name": "a", "image": image}]}});
         let (p, kind) = patch(&pod("x"), &pod("y")).unwrap();
-        assert_eq!((p["spec"]["containers"][0]["image"].as_str(), kind), (Some("y"), STRATEGIC));
+        assert_eq!(
+            (p["spec"]["containers"][0]["image"].as_str(), kind),
+            (Some("y"), STRATEGIC)
+        );
         let custom = |n: i64| json!({"apiVersion": "e.com/v1", "kind": "K", "n": n});
-        assert_eq!(patch(&custom(1), &custom(2)).unwrap(), (json!({"n": 2}), MERGE));
+        assert_eq!(
+            patch(&custom(1), &custom(2)).unwrap(),
+            (json!({"n": 2}), MERGE)
+        );
     }
 }

@@ -16,8 +16,15 @@ const HOST: &str = "10.99.77.1";
 const OTHER: &str = "10.99.77.2";
 
 fn ip(args: &[&str]) {
-    let output = Command::new(on_path("ip").unwrap()).args(args).output().unwrap();
-    assert!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(on_path("ip").unwrap())
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "ip {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Another machine: a namespace with one cable to this one. Gone when dropped.
@@ -28,7 +35,18 @@ impl Machine {
         let name = format!("other-{}", std::process::id());
         ip(&["netns", "add", &name]);
         let machine = Machine(name);
-        ip(&["link", "add", "othercable", "type", "veth", "peer", "name", "cable", "netns", &machine.0]);
+        ip(&[
+            "link",
+            "add",
+            "othercable",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "cable",
+            "netns",
+            &machine.0,
+        ]);
         ip(&["address", "add", &format!("{HOST}/24"), "dev", "othercable"]);
         ip(&["link", "set", "othercable", "up"]);
         for args in [
@@ -45,15 +63,23 @@ impl Machine {
     fn command(&self, args: &[&str]) -> Command {
         // not `ip netns exec`, which hides the cgroups behind a /sys of its own
         let mut command = Command::new(on_path("nsenter").unwrap());
-        command.arg(format!("--net=/run/netns/{}", self.0)).arg(PROGRAM).args(args).stdin(Stdio::null());
+        command
+            .arg(format!("--net=/run/netns/{}", self.0))
+            .arg(PROGRAM)
+            .args(args)
+            .stdin(Stdio::null());
         command
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "delete", &self.0]).output();
-        let _ = Command::new("ip").args(["link", "delete", "othercable"]).output();
+        let _ = Command::new("ip")
+            .args(["netns", "delete", &self.0])
+            .output();
+        let _ = Command::new("ip")
+            .args(["link", "delete", "othercable"])
+            .output();
     }
 }
 
@@ -69,7 +95,10 @@ impl Running {
         let mut line = String::new();
         while !line.contains(word) {
             line.clear();
-            assert!(out.read_line(&mut line).unwrap() > 0, "it ended before it said {word:?}");
+            assert!(
+                out.read_line(&mut line).unwrap() > 0,
+                "it ended before it said {word:?}"
+            );
         }
         std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
         (running, line)
@@ -80,9 +109,13 @@ impl Running {
     }
 
     fn stop(&mut self) {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.0.id() as i32), nix::sys::signal::Signal::SIGINT);
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(self.0.id() as i32),
+            nix::sys::signal::Signal::SIGINT,
+        );
         let begun = std::time::Instant::now();
-        while begun.elapsed() < Duration::from_secs(8) && self.0.try_wait().ok().flatten().is_none() {
+        while begun.elapsed() < Duration::from_secs(8) && self.0.try_wait().ok().flatten().is_none()
+        {
             std::thread::sleep(Duration::from_millis(20));
         }
         let _ = self.0.kill();
@@ -108,19 +141,44 @@ impl Server {
         let data = folder.join("server");
         let mut command = Command::new(PROGRAM);
         command
-            .args(["server", "--bind-address", HOST, "--secure-port", "0", "--allocate-node-cidrs", "--data-dir"])
+            .args([
+                "server",
+                "--bind-address",
+                HOST,
+                "--secure-port",
+                "0",
+                "--allocate-node-cidrs",
+                "--data-dir",
+            ])
             .arg(data)
             .arg("--kubeconfig")
             .arg(&kubeconfig);
         let (running, line) = Running::start(command, "Serving on");
-        let url = line.split_whitespace().find(|word| word.starts_with("https://")).unwrap().to_string();
-        Server { _running: running, url, kubeconfig }
+        let url = line
+            .split_whitespace()
+            .find(|word| word.starts_with("https://"))
+            .unwrap()
+            .to_string();
+        Server {
+            _running: running,
+            url,
+            kubeconfig,
+        }
     }
 
     fn skiff(&self, args: &[&str]) -> Result<String, String> {
-        let output = Command::new(PROGRAM).args(args).env("KUBECONFIG", &self.kubeconfig).env("HOME", self.kubeconfig.parent().unwrap()).output().unwrap();
+        let output = Command::new(PROGRAM)
+            .args(args)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("HOME", self.kubeconfig.parent().unwrap())
+            .output()
+            .unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stdout) + &text(&output.stderr)) }
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stdout) + &text(&output.stderr))
+        }
     }
 }
 
@@ -134,41 +192,107 @@ fn another_machine_joins_by_a_token() {
     let server = Server::start(folder.path());
     let data = folder.path().join("agent");
     let agent = |token: Option<&str>| {
-        let mut args = vec!["agent", "--server", &server.url, "--node-name", "other", "--data-dir", data.to_str().unwrap()];
+        let mut args = vec![
+            "agent",
+            "--server",
+            &server.url,
+            "--node-name",
+            "other",
+            "--data-dir",
+            data.to_str().unwrap(),
+        ];
         args.extend(token.iter().flat_map(|token| ["--token", *token]));
         machine.command(&args)
     };
     let refused = |token: Option<&str>, why: &str| {
         let output = agent(token).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(1) && said.contains(why), "{said}");
+        assert!(
+            output.status.code() == Some(1) && said.contains(why),
+            "{said}"
+        );
     };
     refused(Some("nonsense"), "small letters or digits");
-    refused(Some("abcdef.0123456789abcdef"), "run `skiff token create` there first");
+    refused(
+        Some("abcdef.0123456789abcdef"),
+        "run `skiff token create` there first",
+    );
     let line = server.skiff(&["token", "create"]).unwrap();
     let token = line.trim().rsplit(' ').next().unwrap().to_string();
-    assert_eq!(line.trim(), format!("skiff agent --server {} --token {token}", server.url));
+    assert_eq!(
+        line.trim(),
+        format!("skiff agent --server {} --token {token}", server.url)
+    );
     refused(None, "--token is needed");
-    refused(Some("abcdef.0123456789abcdef"), "does not know the token abcdef");
-    refused(Some(&format!("{}.0123456789abcdef", &token[..6])), "the secret of the token");
+    refused(
+        Some("abcdef.0123456789abcdef"),
+        "does not know the token abcdef",
+    );
+    refused(
+        Some(&format!("{}.0123456789abcdef", &token[..6])),
+        "the secret of the token",
+    );
 
     let (running, _) = Running::start(agent(Some(&token)), "Running");
-    let ready = || server.skiff(&["get", "nodes"]).and_then(|text| if text.contains(" Ready ") { Ok(text) } else { Err(text) });
+    let ready = || {
+        server.skiff(&["get", "nodes"]).and_then(|text| {
+            if text.contains(" Ready ") {
+                Ok(text)
+            } else {
+                Err(text)
+            }
+        })
+    };
     wait(MINUTE, "the node", ready);
-    let ip = server.skiff(&["get", "node", "other", "-o", "jsonpath={.status.addresses[0].address}"]).unwrap();
+    let ip = server
+        .skiff(&[
+            "get",
+            "node",
+            "other",
+            "-o",
+            "jsonpath={.status.addresses[0].address}",
+        ])
+        .unwrap();
     assert_eq!(ip, OTHER);
-    wait(MINUTE, "the default account", || server.skiff(&["get", "serviceaccount", "default"]));
-    server.skiff(&["run", "stock", "--image=skiff.local/shop:v1", "--", "stock"]).unwrap();
-    server.skiff(&["wait", "--for=condition=Ready", "pod/stock", "--timeout=60s"]).unwrap();
+    wait(MINUTE, "the default account", || {
+        server.skiff(&["get", "serviceaccount", "default"])
+    });
+    server
+        .skiff(&["run", "stock", "--image=skiff.local/shop:v1", "--", "stock"])
+        .unwrap();
+    server
+        .skiff(&[
+            "wait",
+            "--for=condition=Ready",
+            "pod/stock",
+            "--timeout=60s",
+        ])
+        .unwrap();
     // the server reaches the node by the certificate that the node asked for
-    assert!(server.skiff(&["logs", "stock"]).unwrap().contains("listens on port"));
+    assert!(
+        server
+            .skiff(&["logs", "stock"])
+            .unwrap()
+            .contains("listens on port")
+    );
     let failed = server.skiff(&["exec", "stock", "--", "/shop"]).unwrap_err();
-    assert!(failed.contains("command terminated with exit code 1"), "{failed}");
+    assert!(
+        failed.contains("command terminated with exit code 1"),
+        "{failed}"
+    );
     running.end();
 
     // without a token: it has its certificates
     let (running, _) = Running::start(agent(None), "Running");
-    let back = || server.skiff(&["get", "pod", "stock"]).and_then(|text| if text.contains("1/1") { Ok(()) } else { Err(text) });
+    let back = || {
+        server.skiff(&["get", "pod", "stock"]).and_then(|text| {
+            if text.contains("1/1") {
+                Ok(())
+            } else {
+                Err(text)
+            }
+        })
+    };
     wait(MINUTE, "the pod again", back);
     running.end();
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();

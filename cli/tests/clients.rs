@@ -8,7 +8,10 @@ use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
     Api, Client, Config,
-    api::{AttachParams, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
+    api::{
+        AttachParams, DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent,
+        WatchParams,
+    },
     config::{KubeConfigOptions, Kubeconfig},
 };
 use serde_json::json;
@@ -23,7 +26,13 @@ fn cluster() -> Cluster {
     let archive = cluster.folder.join("busybox.tar");
     images::busybox(&archive, IMAGE).unwrap();
     let data = cluster.data();
-    let loaded = cluster.skiff(&["image", "load", archive.to_str().unwrap(), "--data-dir", data.to_str().unwrap()]);
+    let loaded = cluster.skiff(&[
+        "image",
+        "load",
+        archive.to_str().unwrap(),
+        "--data-dir",
+        data.to_str().unwrap(),
+    ]);
     assert!(loaded.contains("busybox"), "{loaded}");
     cluster
 }
@@ -31,27 +40,67 @@ fn cluster() -> Cluster {
 async fn rust_client(cluster: &Cluster) -> Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig()).unwrap();
-    Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()).unwrap()
+    Client::try_from(
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .unwrap(),
+    )
+    .unwrap()
 }
 
 async fn with_kube(cluster: &Cluster) {
     let client = rust_client(cluster).await;
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
-    let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": "rust", "labels": {"by": "kube"}}, "data": {"a": "1"}})).unwrap();
+    let map: ConfigMap = serde_json::from_value(
+        json!({"metadata": {"name": "rust", "labels": {"by": "kube"}}, "data": {"a": "1"}}),
+    )
+    .unwrap();
     let created = maps.create(&PostParams::default(), &map).await.unwrap();
     let version = created.metadata.resource_version.clone().unwrap();
-    let mut events = maps.watch(&WatchParams::default().labels("by=kube").timeout(20), &version).await.unwrap().boxed();
+    let mut events = maps
+        .watch(
+            &WatchParams::default().labels("by=kube").timeout(20),
+            &version,
+        )
+        .await
+        .unwrap()
+        .boxed();
     let patch = Patch::Merge(json!({"data": {"a": "2"}}));
-    let patched = maps.patch("rust", &PatchParams::default(), &patch).await.unwrap();
+    let patched = maps
+        .patch("rust", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
     assert_eq!(patched.data.unwrap()["a"], "2");
     let applied = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "rust"}, "data": {"b": "3"}});
-    let applied = maps.patch("rust", &PatchParams::apply("rust-test"), &Patch::Apply(applied)).await.unwrap();
-    assert_eq!(applied.data.unwrap(), BTreeMap::from([("a".to_string(), "2".to_string()), ("b".into(), "3".into())]));
-    assert_eq!(maps.list(&ListParams::default().labels("by=kube")).await.unwrap().items.len(), 1);
+    let applied = maps
+        .patch(
+            "rust",
+            &PatchParams::apply("rust-test"),
+            &Patch::Apply(applied),
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        applied.data.unwrap(),
+        BTreeMap::from([("a".to_string(), "2".to_string()), ("b".into(), "3".into())])
+    );
+    assert_eq!(
+        maps.list(&ListParams::default().labels("by=kube"))
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
     maps.delete("rust", &DeleteParams::default()).await.unwrap();
     let mut seen = Vec::new();
     while seen.last() != Some(&"deleted") {
-        match tokio::time::timeout(Duration::from_secs(10), events.try_next()).await.expect("an event in time").unwrap().expect("the watch goes on") {
+        match tokio::time::timeout(Duration::from_secs(10), events.try_next())
+            .await
+            .expect("an event in time")
+            .unwrap()
+            .expect("the watch goes on")
+        {
             WatchEvent::Modified(_) => seen.push("modified"),
             WatchEvent::Deleted(_) => seen.push("deleted"),
             other => panic!("{other:?}"),
@@ -61,14 +110,39 @@ async fn with_kube(cluster: &Cluster) {
     assert!(maps.get_opt("rust").await.unwrap().is_none());
 
     let pods: Api<Pod> = Api::default_namespaced(client);
-    let mut process =
-        pods.exec("busybox", ["sh", "-c", "read line; echo got $line; echo oops >&2; exit 3"], &AttachParams::default().stdin(true)).await.unwrap();
-    tokio::io::AsyncWriteExt::write_all(&mut process.stdin().unwrap(), b"words\n").await.unwrap();
+    let mut process = pods
+        .exec(
+            "busybox",
+            [
+                "sh",
+                "-c",
+                "read line; echo got $line; echo oops >&2; exit 3",
+            ],
+            &AttachParams::default().stdin(true),
+        )
+        .await
+        .unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut process.stdin().unwrap(), b"words\n")
+        .await
+        .unwrap();
     let (mut out, mut errors) = (String::new(), String::new());
-    process.stdout().unwrap().read_to_string(&mut out).await.unwrap();
-    process.stderr().unwrap().read_to_string(&mut errors).await.unwrap();
+    process
+        .stdout()
+        .unwrap()
+        .read_to_string(&mut out)
+        .await
+        .unwrap();
+    process
+        .stderr()
+        .unwrap()
+        .read_to_string(&mut errors)
+        .await
+        .unwrap();
     let status = process.take_status().unwrap().await.unwrap();
-    assert_eq!((out.as_str(), errors.as_str(), status.reason.as_deref()), ("got words\n", "oops\n", Some("NonZeroExitCode")));
+    assert_eq!(
+        (out.as_str(), errors.as_str(), status.reason.as_deref()),
+        ("got words\n", "oops\n", Some("NonZeroExitCode"))
+    );
 }
 
 #[test]
@@ -80,16 +154,28 @@ fn libraries_find_what_they_expect() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "busybox"},
         "spec": {"terminationGracePeriodSeconds": 1, "containers": [{"name": "main", "image": IMAGE}]}});
     cluster.apply(&pod.to_string());
-    cluster.skiff(&["wait", "--for=condition=Ready", "pod/busybox", "--timeout=60s"]);
-    tokio::runtime::Runtime::new().unwrap().block_on(with_kube(&cluster));
+    cluster.skiff(&[
+        "wait",
+        "--for=condition=Ready",
+        "pod/busybox",
+        "--timeout=60s",
+    ]);
+    tokio::runtime::Runtime::new()
+        .unwrap()
+        .block_on(with_kube(&cluster));
     in_cluster(&cluster);
     let python = on_path("python3").filter(|python| {
-        let imported = std::process::Command::new(python).args(["-c", "import kubernetes"]).output();
+        let imported = std::process::Command::new(python)
+            .args(["-c", "import kubernetes"])
+            .output();
         imported.is_ok_and(|output| output.status.success())
     });
     match python {
         Some(python) => {
-            let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/python_client.py");
+            let script = concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/clients/python_client.py"
+            );
             let said = cluster.run(python, &[script]);
             assert!(said.contains("all as expected"), "{said}");
         }
@@ -109,6 +195,11 @@ fn in_cluster(cluster: &Cluster) {
     std::fs::write(cluster.folder.join("review.json"), review.to_string()).unwrap();
     let path = cluster.folder.join("review.json");
     let who = cluster.skiff(&["create", "-f", path.to_str().unwrap(), "-o", "yaml"]);
-    assert!(who.contains("authenticated: true") && who.contains("system:serviceaccount:default:default") && who.contains("pod-name"), "{who}");
+    assert!(
+        who.contains("authenticated: true")
+            && who.contains("system:serviceaccount:default:default")
+            && who.contains("pod-name"),
+        "{who}"
+    );
     assert!(exec("nslookup kubernetes.default.svc.cluster.local").contains("10.96.0.1"));
 }

@@ -57,28 +57,56 @@ impl Parts {
 fn deploy(cluster: &Cluster) {
     cluster.apply(MANIFEST);
     cluster.skiff(&["rollout", "status", "deployment/web", "--timeout=60s"]);
-    let node = cluster.skiff(&["get", "nodes", "-o", "jsonpath={.items[0].status.addresses[0].address}"]);
-    let port = cluster.skiff(&["get", "service", "web", "-o", "jsonpath={.spec.ports[0].nodePort}"]);
-    wait(MINUTE, "an answer of the service", || http_get(&format!("{node}:{port}"), "/"));
+    let node = cluster.skiff(&[
+        "get",
+        "nodes",
+        "-o",
+        "jsonpath={.items[0].status.addresses[0].address}",
+    ]);
+    let port = cluster.skiff(&[
+        "get",
+        "service",
+        "web",
+        "-o",
+        "jsonpath={.spec.ports[0].nodePort}",
+    ]);
+    wait(MINUTE, "an answer of the service", || {
+        http_get(&format!("{node}:{port}"), "/")
+    });
 }
 
 fn delete(cluster: &Cluster) {
     cluster.skiff(&["delete", "deployment/web", "service/web"]);
-    wait(MINUTE, "the end of the pods", || match cluster.skiff(&["get", "pods", "-o", "name"]) {
-        none if none.is_empty() => Ok(()),
-        some => Err(some),
+    wait(MINUTE, "the end of the pods", || {
+        match cluster.skiff(&["get", "pods", "-o", "name"]) {
+            none if none.is_empty() => Ok(()),
+            some => Err(some),
+        }
     });
     // The API has let go of them; the node clears away their logs.
     wait(MINUTE, "the end of what they left", || {
-        let left = ["pods", "logs", "containers"].map(|part| count(&cluster.data().join("nodes/node-1").join(part)));
-        if left == [0; 3] { Ok(()) } else { Err(format!("{left:?} files")) }
+        let left = ["pods", "logs", "containers"]
+            .map(|part| count(&cluster.data().join("nodes/node-1").join(part)));
+        if left == [0; 3] {
+            Ok(())
+        } else {
+            Err(format!("{left:?} files"))
+        }
     });
 }
 
 /// How many files and folders lie below a folder.
 fn count(folder: &Path) -> usize {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.map(|entry| 1 + if entry.file_type().is_ok_and(|kind| kind.is_dir()) { count(&entry.path()) } else { 0 }).sum()
+    entries
+        .map(|entry| {
+            1 + if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                count(&entry.path())
+            } else {
+                0
+            }
+        })
+        .sum()
 }
 
 /// How many files lie in each folder of the cluster's, but for the store, which keeps the history of all.
@@ -100,9 +128,20 @@ fn mean(cycles: &[Parts]) -> Duration {
 fn tell(what: &str, cycles: &[Parts]) {
     let mut parts: Vec<(&str, Duration)> = Vec::new();
     for (index, (name, _)) in cycles[0].0.iter().enumerate() {
-        parts.push((name, cycles.iter().map(|cycle| cycle.0[index].1).sum::<Duration>() / u32::try_from(cycles.len()).unwrap()));
+        parts.push((
+            name,
+            cycles
+                .iter()
+                .map(|cycle| cycle.0[index].1)
+                .sum::<Duration>()
+                / u32::try_from(cycles.len()).unwrap(),
+        ));
     }
-    println!("{what} {}: {:?} each, {parts:?}", cycles.len(), mean(cycles));
+    println!(
+        "{what} {}: {:?} each, {parts:?}",
+        cycles.len(),
+        mean(cycles)
+    );
 }
 
 #[test]
@@ -110,7 +149,9 @@ fn cycles() {
     if let Some(why) = missing(&[]) {
         return skip(&why);
     }
-    let number = std::env::var("SKIFF_CYCLES").map_or(CYCLES, |text| text.parse().expect("SKIFF_CYCLES is a number"));
+    let number = std::env::var("SKIFF_CYCLES").map_or(CYCLES, |text| {
+        text.parse().expect("SKIFF_CYCLES is a number")
+    });
     let mut done: Vec<Parts> = Vec::new();
     let mut parts = Parts::default();
     let mut cluster = parts.time("up", || Cluster::start(&[]));
@@ -126,7 +167,10 @@ fn cycles() {
         assert!(left.is_empty(), "left behind by cycle {cycle}: {left:?}");
         let files = files(&cluster.data());
         let first = after_the_first.get_or_insert_with(|| files.clone());
-        assert_eq!(&files, first, "files after cycle {cycle}, and after the first");
+        assert_eq!(
+            &files, first,
+            "files after cycle {cycle}, and after the first"
+        );
         done.push(std::mem::take(&mut parts));
     }
     let tenth = (number / 10).max(1);
@@ -134,6 +178,9 @@ fn cycles() {
     tell("the last", &done[number - tenth..]);
     if number >= 50 {
         let (first, last) = (mean(&done[..tenth]), mean(&done[number - tenth..]));
-        assert!(last.as_secs_f64() < first.as_secs_f64() * SLOWER, "the last take {last:?} each, the first took {first:?}");
+        assert!(
+            last.as_secs_f64() < first.as_secs_f64() * SLOWER,
+            "the last take {last:?} each, the first took {first:?}"
+        );
     }
 }

@@ -22,8 +22,10 @@ const LONG: Duration = Duration::from_secs(4);
 const MINUTE: Duration = Duration::from_secs(60);
 /// What the shell of the day's images has; a web server among it.
 const TOOLS: &[&str] = &[
-    "sh", "cat", "echo", "env", "sleep", "ls", "id", "true", "false", "tee", "tar", "nslookup", "httpd", "wget", "nc", "ps", "seq", "grep", "date", "hostname",
-    "mkdir", "touch", "rm", "kill", "head", "wc", "test", "dd", "stty", "printf", "readlink", "mount", "ln", "md5sum", "nproc", "cut", "chmod", "whoami",
+    "sh", "cat", "echo", "env", "sleep", "ls", "id", "true", "false", "tee", "tar", "nslookup",
+    "httpd", "wget", "nc", "ps", "seq", "grep", "date", "hostname", "mkdir", "touch", "rm", "kill",
+    "head", "wc", "test", "dd", "stty", "printf", "readlink", "mount", "ln", "md5sum", "nproc",
+    "cut", "chmod", "whoami",
 ];
 /// What the images run: a page on port 8080, a first line in the log, and an end when they are told.
 const SERVE: &str = "trap 'echo ended; exit 0' TERM; httpd -p 8080 -h /www; echo \"begun as $HOSTNAME\"; while :; do sleep 0.2; done";
@@ -31,13 +33,28 @@ const SERVE: &str = "trap 'echo ended; exit 0' TERM; httpd -p 8080 -h /www; echo
 /// Two images that differ in their page.
 fn load_images(cluster: &Cluster) {
     let busybox = on_path("busybox").unwrap();
-    let files: BTreeMap<String, PathBuf> =
-        TOOLS.iter().map(|name| (format!("/bin/{name}"), busybox.clone())).chain(images::with_libraries(&busybox, "/bin/busybox")).collect();
+    let files: BTreeMap<String, PathBuf> = TOOLS
+        .iter()
+        .map(|name| (format!("/bin/{name}"), busybox.clone()))
+        .chain(images::with_libraries(&busybox, "/bin/busybox"))
+        .collect();
     for version in ["1", "2"] {
         let archive = cluster.folder.join(format!("day-{version}.tar"));
         let page = format!("page {version}\n");
-        images::docker_archive(&archive, &format!("test.local/day:{version}"), &files, &[("/www/index.html", &page)], &["/bin/sh", "-c", SERVE]);
-        cluster.skiff(&["image", "load", archive.to_str().unwrap(), "--data-dir", cluster.data().to_str().unwrap()]);
+        images::docker_archive(
+            &archive,
+            &format!("test.local/day:{version}"),
+            &files,
+            &[("/www/index.html", &page)],
+            &["/bin/sh", "-c", SERVE],
+        );
+        cluster.skiff(&[
+            "image",
+            "load",
+            archive.to_str().unwrap(),
+            "--data-dir",
+            cluster.data().to_str().unwrap(),
+        ]);
     }
 }
 
@@ -53,7 +70,11 @@ impl<'a> Person<'a> {
         let folder = cluster.folder.join("work");
         copy(&Path::new(DAY).join("files"), &folder);
         std::fs::copy(cluster.kubeconfig(), folder.join("kubeconfig")).unwrap();
-        Person { cluster, program, folder }
+        Person {
+            cluster,
+            program,
+            folder,
+        }
     }
 
     /// Runs a line of the shell for as long as it may take: its status (none when it took too long) and all that it printed.
@@ -62,8 +83,16 @@ impl<'a> Person<'a> {
         let said = self.folder.join(".said");
         let out = std::fs::File::create(&said).unwrap();
         let mut command: Command = self.cluster.in_shell(self.program, line);
-        command.current_dir(&self.folder).env("KUBECONFIG", self.folder.join("kubeconfig"));
-        let mut child = command.stdout(out.try_clone().unwrap()).stderr(out).stdin(Stdio::null()).process_group(0).spawn().unwrap();
+        command
+            .current_dir(&self.folder)
+            .env("KUBECONFIG", self.folder.join("kubeconfig"));
+        let mut child = command
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
         let begun = Instant::now();
         let status = loop {
             match child.try_wait().unwrap() {
@@ -73,9 +102,15 @@ impl<'a> Person<'a> {
             }
         };
         // what the line left in the background goes with it
-        let _ = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGKILL);
+        let _ = nix::sys::signal::killpg(
+            nix::unistd::Pid::from_raw(child.id() as i32),
+            nix::sys::signal::Signal::SIGKILL,
+        );
         let _ = child.wait();
-        (status, String::from_utf8_lossy(&std::fs::read(said).unwrap()).into_owned())
+        (
+            status,
+            String::from_utf8_lossy(&std::fs::read(said).unwrap()).into_owned(),
+        )
     }
 
     /// What is wrong with a step, or nothing.
@@ -83,8 +118,14 @@ impl<'a> Person<'a> {
         let begun = Instant::now();
         let (status, said) = self.shell(&step.line, step.limit);
         if status != Some(step.status) {
-            let got = status.map_or_else(|| format!("no end within {:?}", step.limit), |code| format!("status {code}"));
-            return Err(format!("wanted status {}, got {got}, and it said:\n{said}", step.status));
+            let got = status.map_or_else(
+                || format!("no end within {:?}", step.limit),
+                |code| format!("status {code}"),
+            );
+            return Err(format!(
+                "wanted status {}, got {got}, and it said:\n{said}",
+                step.status
+            ));
         }
         if let Some(word) = step.says.iter().find(|word| !said.contains(*word)) {
             return Err(format!("wanted {word:?}, and it said:\n{said}"));
@@ -101,12 +142,20 @@ impl<'a> Person<'a> {
     /// Looks for an effect until the time is over.
     fn comes(&self, effect: &script::Effect, until: Instant) -> Result<(), String> {
         loop {
-            let (status, said) = self.shell(&effect.line, until.saturating_duration_since(Instant::now()).max(Duration::from_secs(5)));
+            let (status, said) = self.shell(
+                &effect.line,
+                until
+                    .saturating_duration_since(Instant::now())
+                    .max(Duration::from_secs(5)),
+            );
             if status == Some(0) && effect.is.as_ref().is_none_or(|is| said.trim_end() == is) {
                 return Ok(());
             }
             if Instant::now() > until {
-                return Err(format!("{}\n wanted {:?}, got status {status:?} and:\n{said}", effect.line, effect.is));
+                return Err(format!(
+                    "{}\n wanted {:?}, got status {status:?} and:\n{said}",
+                    effect.line, effect.is
+                ));
             }
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -117,14 +166,26 @@ fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().flatten() {
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { std::fs::copy(entry.path(), target).map(drop).unwrap() }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            std::fs::copy(entry.path(), target).map(drop).unwrap()
+        }
     }
 }
 
 /// Seconds of CPU that a process has used.
 fn cpu(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let ticks: u64 = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|n| n.parse::<u64>().unwrap()).sum();
+    let ticks: u64 = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|n| n.parse::<u64>().unwrap())
+        .sum();
     ticks as f64 / 100.0
 }
 
@@ -145,13 +206,17 @@ fn evening(cluster: &Cluster, spaces: &str, megabytes: f64) -> Vec<String> {
     }
     let now = cluster.memory();
     if now > megabytes + 30.0 {
-        wrong.push(format!("{megabytes:.0} MB were held in the morning, {now:.0} MB in the evening"));
+        wrong.push(format!(
+            "{megabytes:.0} MB were held in the morning, {now:.0} MB in the evening"
+        ));
     }
     let before = cpu(cluster.pid());
     std::thread::sleep(Duration::from_secs(10));
     let used = cpu(cluster.pid()) - before;
     if used > 0.1 {
-        wrong.push(format!("{used} s of CPU were used in 10 s in which nothing was asked"));
+        wrong.push(format!(
+            "{used} s of CPU were used in 10 s in which nothing was asked"
+        ));
     }
     println!("memory {megabytes:.0} MB, then {now:.0} MB; {used:.2} s of CPU in 10 s");
     wrong
@@ -166,33 +231,63 @@ fn a_day(program: &Path) {
     load_images(&cluster);
     let spaces = wait(MINUTE, "the first namespaces", || {
         let names = namespaces(&cluster);
-        if names.lines().count() == 4 { Ok(names) } else { Err(names) }
+        if names.lines().count() == 4 {
+            Ok(names)
+        } else {
+            Err(names)
+        }
     });
     let person = Person::new(&cluster, program);
     // what is made once, when somebody first asks for it, is asked for before memory is looked at
-    for line in ["kubectl explain pods", "kubectl explain deployments", "kubectl apply -f limits.yaml -n default --dry-run=server", "kubectl api-resources"] {
+    for line in [
+        "kubectl explain pods",
+        "kubectl explain deployments",
+        "kubectl apply -f limits.yaml -n default --dry-run=server",
+        "kubectl api-resources",
+    ] {
         let (status, said) = person.shell(line, MINUTE);
         assert_eq!(status, Some(0), "{line}: {said}");
     }
     let megabytes = cluster.memory();
     let (mut count, mut wrong) = (0, Vec::new());
-    for chapter in Chapter::all(Path::new(DAY)).iter().filter(|chapter| only.is_empty() || only.split(',').any(|name| name == chapter.name)) {
+    for chapter in Chapter::all(Path::new(DAY))
+        .iter()
+        .filter(|chapter| only.is_empty() || only.split(',').any(|name| name == chapter.name))
+    {
         let begun = Instant::now();
         for step in &chapter.steps {
             count += 1;
             let (started, done) = (Instant::now(), person.step(step));
             if started.elapsed() > LONG {
-                println!("{}:{} took {:.1} s", chapter.name, step.number, started.elapsed().as_secs_f64());
+                println!(
+                    "{}:{} took {:.1} s",
+                    chapter.name,
+                    step.number,
+                    started.elapsed().as_secs_f64()
+                );
             }
             if let Err(why) = done {
                 println!("{}:{}: {}\n {why}", chapter.name, step.number, step.line);
-                wrong.push(format!("{}:{}: {}\n {why}", chapter.name, step.number, step.line));
+                wrong.push(format!(
+                    "{}:{}: {}\n {why}",
+                    chapter.name, step.number, step.line
+                ));
             }
         }
-        println!("{}: {} steps in {:.1} s", chapter.name, chapter.steps.len(), begun.elapsed().as_secs_f64());
+        println!(
+            "{}: {} steps in {:.1} s",
+            chapter.name,
+            chapter.steps.len(),
+            begun.elapsed().as_secs_f64()
+        );
     }
     wrong.extend(evening(&cluster, &spaces, megabytes));
-    assert!(wrong.is_empty(), "{} things of {count} steps are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} things of {count} steps are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     cluster.end();
 }
 

@@ -28,7 +28,11 @@ struct Registry {
 impl Registry {
     /// `accounts`: the text of an htpasswd file.
     fn start(folder: &Path, name: &str, accounts: Option<&str>) -> Registry {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let data = folder.join(name);
         std::fs::create_dir_all(&data).unwrap();
         let mut config = json!({"version": 0.1, "storage": {"filesystem": {"rootdirectory": data}}, "http": {"addr": format!("127.0.0.1:{port}")}, "log": {"level": "error"}});
@@ -38,8 +42,18 @@ impl Registry {
         }
         let file = data.join("config.yml");
         std::fs::write(&file, config.to_string()).unwrap();
-        let child = Command::new(on_path("docker-registry").unwrap()).arg("serve").arg(file).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        wait(MINUTE, "the registry", || std::net::TcpStream::connect(("127.0.0.1", port)).map(drop).map_err(|error| error.to_string()));
+        let child = Command::new(on_path("docker-registry").unwrap())
+            .arg("serve")
+            .arg(file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait(MINUTE, "the registry", || {
+            std::net::TcpStream::connect(("127.0.0.1", port))
+                .map(drop)
+                .map_err(|error| error.to_string())
+        });
         Registry { child, port }
     }
 
@@ -51,8 +65,16 @@ impl Registry {
         if let Some(credentials) = credentials {
             command.args(["--dest-creds", credentials]);
         }
-        let output = command.arg(format!("docker-archive:{}", archive.display())).arg(format!("docker://{reference}")).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = command
+            .arg(format!("docker-archive:{}", archive.display()))
+            .arg(format!("docker://{reference}"))
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         reference
     }
 }
@@ -86,39 +108,93 @@ fn debians_nginx_from_debians_registry() {
         files.insert(format!("/etc/{name}"), format!("/etc/{name}").into());
     }
     let page = ("/www/index.html", "a page of nginx\n");
-    images::docker_archive(&archive, "nginx:1", &files, &[page, ("/etc/nginx.conf", CONFIG)], &["/usr/sbin/nginx", "-c", "/etc/nginx.conf"]);
+    images::docker_archive(
+        &archive,
+        "nginx:1",
+        &files,
+        &[page, ("/etc/nginx.conf", CONFIG)],
+        &["/usr/sbin/nginx", "-c", "/etc/nginx.conf"],
+    );
 
     let open = Registry::start(&cluster.folder, "open", None);
     let image = open.push(&archive, "library/nginx", None);
     cluster.apply(&deployment("web", &image, None));
     answers(&cluster, "web");
-    assert!(cluster.skiff(&["get", "events"]).contains(&format!("Successfully pulled image \"{image}\"")));
+    assert!(
+        cluster
+            .skiff(&["get", "events"])
+            .contains(&format!("Successfully pulled image \"{image}\""))
+    );
 
     // "secret", by bcrypt
-    let locked = Registry::start(&cluster.folder, "locked", Some("user:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"));
+    let locked = Registry::start(
+        &cluster.folder,
+        "locked",
+        Some("user:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n"),
+    );
     let image = locked.push(&archive, "private/nginx", Some("user:secret"));
     cluster.apply(&deployment("locked", &image, Some("key")));
-    cluster.until(MINUTE, "ImagePullBackOff", &["get", "pods", "-l", "app=locked"]);
+    cluster.until(
+        MINUTE,
+        "ImagePullBackOff",
+        &["get", "pods", "-l", "app=locked"],
+    );
     let auth = base64::engine::general_purpose::STANDARD.encode("user:secret");
-    let config = json!({"auths": {format!("127.0.0.1:{}", locked.port): {"auth": auth}}}).to_string();
+    let config =
+        json!({"auths": {format!("127.0.0.1:{}", locked.port): {"auth": auth}}}).to_string();
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": config}});
     cluster.apply(&secret.to_string());
     cluster.skiff(&["delete", "pods", "-l", "app=locked", "--wait=false"]);
     answers(&cluster, "locked");
 
-    cluster.skiff(&["run", "nothing", &format!("--image=127.0.0.1:{}/no/such:1", open.port)]);
+    cluster.skiff(&[
+        "run",
+        "nothing",
+        &format!("--image=127.0.0.1:{}/no/such:1", open.port),
+    ]);
     cluster.until(MINUTE, "ImagePullBackOff", &["get", "pod", "nothing"]);
     let events = cluster.skiff(&["events", "--for", "pod/nothing"]);
-    assert!(events.contains("ErrImagePull") && events.contains("Back-off pulling image") && events.contains("not found"), "{events}");
+    assert!(
+        events.contains("ErrImagePull")
+            && events.contains("Back-off pulling image")
+            && events.contains("not found"),
+        "{events}"
+    );
     cluster.end();
 }
 
 /// The page, through the service's node port.
 fn answers(cluster: &Cluster, name: &str) {
-    let status = cluster.output(support::PROGRAM, &["rollout", "status", &format!("deployment/{name}"), "--timeout=60s"]);
-    assert!(status.status.success(), "{}\n{}", cluster.skiff(&["get", "pods"]), cluster.skiff(&["events"]));
-    let port = cluster.skiff(&["get", "service", name, "-o", "jsonpath={.spec.ports[0].nodePort}"]);
-    let ip = cluster.skiff(&["get", "nodes", "-o", "jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}"]);
-    let body = wait(MINUTE, "the page", || http_get(&format!("{ip}:{port}"), "/"));
+    let status = cluster.output(
+        support::PROGRAM,
+        &[
+            "rollout",
+            "status",
+            &format!("deployment/{name}"),
+            "--timeout=60s",
+        ],
+    );
+    assert!(
+        status.status.success(),
+        "{}\n{}",
+        cluster.skiff(&["get", "pods"]),
+        cluster.skiff(&["events"])
+    );
+    let port = cluster.skiff(&[
+        "get",
+        "service",
+        name,
+        "-o",
+        "jsonpath={.spec.ports[0].nodePort}",
+    ]);
+    let ip = cluster.skiff(&[
+        "get",
+        "nodes",
+        "-o",
+        "jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}",
+    ]);
+    let body = wait(MINUTE, "the page", || {
+        http_get(&format!("{ip}:{port}"), "/")
+    });
     assert_eq!(body, "a page of nginx\n");
 }

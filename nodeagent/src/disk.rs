@@ -16,7 +16,11 @@ const BLOCK: u64 = 512;
 /// Bytes that `path` takes, with all below it. What is not there takes none.
 pub fn used(path: &Path) -> io::Result<u64> {
     let Some(top) = look(path)? else { return Ok(0) };
-    let mut walk = Walk { device: top.dev(), seen: HashSet::new(), bytes: 0 };
+    let mut walk = Walk {
+        device: top.dev(),
+        seen: HashSet::new(),
+        bytes: 0,
+    };
     walk.count(path, &top)?;
     Ok(walk.bytes)
 }
@@ -38,7 +42,9 @@ struct Walk {
 
 impl Walk {
     fn count(&mut self, path: &Path, found: &Metadata) -> io::Result<()> {
-        if found.dev() != self.device || (found.nlink() > 1 && !found.is_dir() && !self.seen.insert(found.ino())) {
+        if found.dev() != self.device
+            || (found.nlink() > 1 && !found.is_dir() && !self.seen.insert(found.ino()))
+        {
             return Ok(());
         }
         self.bytes += found.blocks() * BLOCK;

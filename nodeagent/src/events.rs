@@ -20,7 +20,13 @@ impl Recorder {
     }
 
     /// Records that something happened to `object`.
-    pub fn record(&self, object: ObjectReference, type_: Type, reason: &str, message: impl Into<String>) {
+    pub fn record(
+        &self,
+        object: ObjectReference,
+        type_: Type,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         self.0.about(object, type_, reason, message);
     }
 }

@@ -64,20 +64,42 @@ pub struct RealNode {
 
 impl RealNode {
     fn oci(&self, images: Store) -> Result<OciRuntime, runtime::Error> {
-        let config = OciConfig { run_dir: self.run_dir.join("oci"), data_dir: self.data_dir.join("containers"), cgroup: self.cgroup.clone() };
+        let config = OciConfig {
+            run_dir: self.run_dir.join("oci"),
+            data_dir: self.data_dir.join("containers"),
+            cgroup: self.cgroup.clone(),
+        };
         OciRuntime::open(config, images)
     }
 
     /// Runs until `stop`. To be called on a runtime whose threads are in `node`. `proxy` is for services, DNS and routes, which see more of the
     /// cluster than a node's agent may.
-    pub async fn run(self, client: Client, proxy: Client, stop: CancellationToken) -> Result<(), Error> {
+    pub async fn run(
+        self,
+        client: Client,
+        proxy: Client,
+        stop: CancellationToken,
+    ) -> Result<(), Error> {
         let images = Store::open(&self.image_dir)?;
         let runtime = self.oci(images.clone())?;
         let view = ClusterView::start(proxy, stop.clone());
-        let networks = Arc::new(WhenKnown { view: view.clone(), config: self.clone(), made: OnceCell::new() });
+        let networks = Arc::new(WhenKnown {
+            view: view.clone(),
+            config: self.clone(),
+            made: OnceCell::new(),
+        });
         let services = skiff_watching::task::spawn(run_services(self.clone(), view, stop.clone()));
-        let images = Outside { inner: images, outside: self.outside_runtime.clone() };
-        let parts = Parts { client, runtime: Arc::new(runtime), images: Arc::new(images), network: Some(networks), nodes: None };
+        let images = Outside {
+            inner: images,
+            outside: self.outside_runtime.clone(),
+        };
+        let parts = Parts {
+            client,
+            runtime: Arc::new(runtime),
+            images: Arc::new(images),
+            network: Some(networks),
+            nodes: None,
+        };
         let ended = agent::run(self.agent, parts, stop).await;
         let _ = services.await;
         Ok(ended?)
@@ -110,7 +132,10 @@ async fn pod_cidr(view: &ClusterView, name: &str) -> Option<IpNet> {
     view.wait_synced().await;
     let mut changes = view.subscribe();
     loop {
-        if let Some(cidr) = view.node(name).and_then(|node| node.pod_cidrs.first().copied()) {
+        if let Some(cidr) = view
+            .node(name)
+            .and_then(|node| node.pod_cidrs.first().copied())
+        {
             return Some(cidr);
         }
         changes.recv().await?;
@@ -125,7 +150,16 @@ async fn run_services(node: RealNode, view: Arc<ClusterView>, stop: Cancellation
     };
     let Some(pod_cidr) = cidr else { return };
     let dns_ips = node.agent.cluster_dns.clone();
-    let own = dns_ips.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).collect();
+    let own = dns_ips
+        .iter()
+        .filter_map(|ip| {
+            if let IpAddr::V4(ip) = ip {
+                Some(*ip)
+            } else {
+                None
+            }
+        })
+        .collect();
     let proxy = ProxyConfig {
         node: node.node.clone(),
         node_name: name.clone(),
@@ -141,7 +175,11 @@ async fn run_services(node: RealNode, view: Arc<ClusterView>, stop: Cancellation
         domain: node.agent.cluster_domain.clone(),
         resolv_conf: node.agent.resolv_conf.clone(),
     };
-    let other = RoutesConfig { node: node.node.clone(), node_name: name, pod_cidr };
+    let other = RoutesConfig {
+        node: node.node.clone(),
+        node_name: name,
+        pod_cidr,
+    };
     let said = |what: &str, result: Result<(), network::Error>| {
         if let Err(error) = result {
             tracing::error!(%error, "{what} ended");
@@ -168,10 +206,19 @@ impl WhenKnown {
     async fn get(&self) -> Result<&BridgeNetworks, network::Error> {
         let make = || async {
             let name = &self.config.agent.node_name;
-            let pod_cidr = pod_cidr(&self.view, name)
-                .await
-                .ok_or_else(|| network::Error::Failed { what: "make the pod network".into(), reason: format!("node {name} got no podCIDR") })?;
-            let config = PodNetworkConfig { node: self.config.node.clone(), dir: self.config.run_dir.join("network"), pod_cidr, mtu: None };
+            let pod_cidr =
+                pod_cidr(&self.view, name)
+                    .await
+                    .ok_or_else(|| network::Error::Failed {
+                        what: "make the pod network".into(),
+                        reason: format!("node {name} got no podCIDR"),
+                    })?;
+            let config = PodNetworkConfig {
+                node: self.config.node.clone(),
+                dir: self.config.run_dir.join("network"),
+                pod_cidr,
+                mtu: None,
+            };
             BridgeNetworks::start(config).await
         };
         self.made.get_or_try_init(make).await
@@ -202,10 +249,26 @@ impl ImageStore for Outside {
     async fn find(&self, reference: &str) -> Result<Option<Image>, image::Error> {
         self.inner.find(reference).await
     }
-    async fn pull(&self, reference: &str, credentials: &[Credentials]) -> Result<Image, image::Error> {
-        let (store, name, credentials) = (self.inner.clone(), reference.to_string(), credentials.to_vec());
-        let pulled = self.outside.spawn(async move { store.pull(&name, &credentials).await }).await;
-        pulled.unwrap_or_else(|error| Err(image::Error::Pull { reference: reference.into(), reason: error.to_string() }))
+    async fn pull(
+        &self,
+        reference: &str,
+        credentials: &[Credentials],
+    ) -> Result<Image, image::Error> {
+        let (store, name, credentials) = (
+            self.inner.clone(),
+            reference.to_string(),
+            credentials.to_vec(),
+        );
+        let pulled = self
+            .outside
+            .spawn(async move { store.pull(&name, &credentials).await })
+            .await;
+        pulled.unwrap_or_else(|error| {
+            Err(image::Error::Pull {
+                reference: reference.into(),
+                reason: error.to_string(),
+            })
+        })
     }
     async fn load(&self, archive: &std::path::Path) -> Result<Vec<Image>, image::Error> {
         self.inner.load(archive).await

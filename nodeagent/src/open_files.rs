@@ -45,7 +45,13 @@ mod tests {
         const INNER: &str = "SKIFF_TEST_OPEN_FILES";
         if std::env::var_os(INNER).is_none() {
             let mut inner = Command::new(std::env::current_exe().unwrap());
-            inner.args(["open_files::tests::a_child_has_what_its_parent_was_given", "--exact", "--nocapture"]).env(INNER, "1");
+            inner
+                .args([
+                    "open_files::tests::a_child_has_what_its_parent_was_given",
+                    "--exact",
+                    "--nocapture",
+                ])
+                .env(INNER, "1");
             // SAFETY: one system call before the program starts.
             unsafe { inner.pre_exec(|| Ok(restore((200, 300))?)) };
             assert!(inner.status().unwrap().success());
@@ -53,12 +59,18 @@ mod tests {
         }
         raise();
         raise();
-        assert_eq!((getrlimit(Resource::RLIMIT_NOFILE).unwrap(), given()), ((300, 300), Some((200, 300))));
+        assert_eq!(
+            (getrlimit(Resource::RLIMIT_NOFILE).unwrap(), given()),
+            ((300, 300), Some((200, 300)))
+        );
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", "ulimit -Sn; ulimit -Hn"]);
         let limits = given().unwrap();
         // SAFETY: one system call before the program starts.
         unsafe { shell.pre_exec(move || Ok(restore(limits)?)) };
-        assert_eq!(String::from_utf8(shell.output().unwrap().stdout).unwrap(), "200\n300\n");
+        assert_eq!(
+            String::from_utf8(shell.output().unwrap().stdout).unwrap(),
+            "200\n300\n"
+        );
     }
 }

@@ -31,13 +31,20 @@ impl Authority {
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let key = rcgen::KeyPair::generate().unwrap();
         let certificate = parameters.self_signed(&key).unwrap();
-        Self { certificate, issuer: rcgen::Issuer::new(parameters, key) }
+        Self {
+            certificate,
+            issuer: rcgen::Issuer::new(parameters, key),
+        }
     }
 
     fn issue(&self, name: &str, group: &str) -> (rcgen::Certificate, rcgen::KeyPair) {
         let mut parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
-        parameters.distinguished_name.push(rcgen::DnType::OrganizationName, group);
+        parameters
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        parameters
+            .distinguished_name
+            .push(rcgen::DnType::OrganizationName, group);
         let key = rcgen::KeyPair::generate().unwrap();
         (parameters.signed_by(&key, &self.issuer).unwrap(), key)
     }
@@ -54,7 +61,13 @@ struct Node {
 
 impl Node {
     async fn start() -> Self {
-        let (api, runtime, authority, stop, dir) = (api(), FakeRuntime::new(), Authority::new(), CancellationToken::new(), tempfile::tempdir().unwrap());
+        let (api, runtime, authority, stop, dir) = (
+            api(),
+            FakeRuntime::new(),
+            Authority::new(),
+            CancellationToken::new(),
+            tempfile::tempdir().unwrap(),
+        );
         let (certificate, key) = authority.issue("system:node:node", "system:nodes");
         let mut config = Config::new("node", dir.path());
         config.api = Some(ApiConfig {
@@ -63,45 +76,95 @@ impl Node {
             key: key.serialize_pem().into_bytes(),
             client_ca: authority.certificate.pem().into_bytes(),
         });
-        let parts = Parts { client: api.client(), runtime, images: Arc::new(FakeImages), network: None, nodes: None };
+        let parts = Parts {
+            client: api.client(),
+            runtime,
+            images: Arc::new(FakeImages),
+            network: None,
+            nodes: None,
+        };
         let token = stop.clone();
-        let task = tokio::spawn(async move { skiff_nodeagent::run(config, parts, token).await.unwrap() });
-        let port = eventually("node", || api.get("/api/v1/nodes/node")).await["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().unwrap();
+        let task =
+            tokio::spawn(async move { skiff_nodeagent::run(config, parts, token).await.unwrap() });
+        let port =
+            eventually("node", || api.get("/api/v1/nodes/node")).await["status"]["daemonEndpoints"]
+                ["kubeletEndpoint"]["Port"]
+                .as_u64()
+                .unwrap();
         api.create_pod("node", "p", json!({"containers": [{"name": "c", "image": "here:1", "command": ["run"]}, {"name": "bad", "image": "missing:1"}]}));
-        eventually("running", || (!api.pod("p")?["status"]["containerStatuses"][1]["state"]["running"].is_null()).then_some(())).await;
-        Self { api, port: u16::try_from(port).unwrap(), authority, stop, task, _dir: dir }
+        eventually("running", || {
+            (!api.pod("p")?["status"]["containerStatuses"][1]["state"]["running"].is_null())
+                .then_some(())
+        })
+        .await;
+        Self {
+            api,
+            port: u16::try_from(port).unwrap(),
+            authority,
+            stop,
+            task,
+            _dir: dir,
+        }
     }
 
     async fn connect(&self, user: Option<(&str, &str)>) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.certificate.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
         let config = match user {
             None => builder.with_no_client_auth(),
             Some((name, group)) => {
                 let (certificate, key) = self.authority.issue(name, group);
                 let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-                builder.with_client_auth_cert(vec![certificate.der().clone()], key).unwrap()
+                builder
+                    .with_client_auth_cert(vec![certificate.der().clone()], key)
+                    .unwrap()
             }
         };
         let stream = TcpStream::connect(("127.0.0.1", self.port)).await.unwrap();
-        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("localhost").unwrap(), stream).await.unwrap()
+        TlsConnector::from(Arc::new(config))
+            .connect(ServerName::try_from("localhost").unwrap(), stream)
+            .await
+            .unwrap()
     }
 
     async fn get(&self, user: Option<(&str, &str)>, path: &str) -> (u16, String) {
         let stream = self.connect(user).await;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
         tokio::spawn(connection);
-        let request = hyper::Request::get(path).header("host", "localhost").body(Empty::<Bytes>::new()).unwrap();
+        let request = hyper::Request::get(path)
+            .header("host", "localhost")
+            .body(Empty::<Bytes>::new())
+            .unwrap();
         let response = sender.send_request(request).await.unwrap();
         let code = response.status().as_u16();
-        (code, String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
+        (
+            code,
+            String::from_utf8(
+                response
+                    .into_body()
+                    .collect()
+                    .await
+                    .unwrap()
+                    .to_bytes()
+                    .to_vec(),
+            )
+            .unwrap(),
+        )
     }
 
     async fn end(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), self.task).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(10), self.task)
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -114,43 +177,110 @@ async fn only_the_allowed_get_in() {
     assert_eq!(node.get(SERVER, "/healthz").await, (200, "ok".to_owned()));
     assert_eq!(node.get(Some(("admin", "users")), "/pods").await.0, 200);
     let refusal = "Forbidden (user=jane, verb=get, resource=nodes, subresource(s)=[nodes/pods nodes/proxy])\n";
-    assert_eq!(node.get(Some(("jane", "users")), "/pods").await, (403, refusal.to_owned()));
-    let reviews = node.api.list("/apis/authorization.k8s.io/v1/subjectaccessreviews");
-    assert_eq!(reviews[0]["spec"]["resourceAttributes"]["resource"], "nodes");
+    assert_eq!(
+        node.get(Some(("jane", "users")), "/pods").await,
+        (403, refusal.to_owned())
+    );
+    let reviews = node
+        .api
+        .list("/apis/authorization.k8s.io/v1/subjectaccessreviews");
+    assert_eq!(
+        reviews[0]["spec"]["resourceAttributes"]["resource"],
+        "nodes"
+    );
     node.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_pods_and_figures() {
     let node = Node::start().await;
-    assert_eq!(node.get(SERVER, "/containerLogs/default/p/c").await, (200, "hello from c\n".to_owned()));
-    assert_eq!(node.get(SERVER, "/containerLogs/default/p/c?limitBytes=5").await.1, "hello");
+    assert_eq!(
+        node.get(SERVER, "/containerLogs/default/p/c").await,
+        (200, "hello from c\n".to_owned())
+    );
+    assert_eq!(
+        node.get(SERVER, "/containerLogs/default/p/c?limitBytes=5")
+            .await
+            .1,
+        "hello"
+    );
     for (path, code, text) in [
-        ("/containerLogs/default/none/c", 404, "pod \"none\" does not exist"),
-        ("/containerLogs/default/p/none", 404, "container \"none\" not found in pod \"p\""),
-        ("/containerLogs/default/p/c?tailLines=-1", 422, "{\"message\": \"Invalid request.\"}"),
-        ("/containerLogs/default/p/c?tailLines=x", 400, "{\"message\": \"Unable to decode query.\"}"),
+        (
+            "/containerLogs/default/none/c",
+            404,
+            "pod \"none\" does not exist",
+        ),
+        (
+            "/containerLogs/default/p/none",
+            404,
+            "container \"none\" not found in pod \"p\"",
+        ),
+        (
+            "/containerLogs/default/p/c?tailLines=-1",
+            422,
+            "{\"message\": \"Invalid request.\"}",
+        ),
+        (
+            "/containerLogs/default/p/c?tailLines=x",
+            400,
+            "{\"message\": \"Unable to decode query.\"}",
+        ),
         ("/exec/default/none/c?output=1", 404, "pod does not exist"),
-        ("/exec/default/none/c", 400, "you must specify at least 1 of stdin, stdout, stderr"),
-        ("/exec/default/p/none?output=1", 500, "container not found (\"none\")"),
-        ("/attach/default/p/none?output=1", 500, "container none not found in pod p_default"),
-        ("/exec/default/p/c?output=1", 500, "Upgrade request required\n"),
+        (
+            "/exec/default/none/c",
+            400,
+            "you must specify at least 1 of stdin, stdout, stderr",
+        ),
+        (
+            "/exec/default/p/none?output=1",
+            500,
+            "container not found (\"none\")",
+        ),
+        (
+            "/attach/default/p/none?output=1",
+            500,
+            "container none not found in pod p_default",
+        ),
+        (
+            "/exec/default/p/c?output=1",
+            500,
+            "Upgrade request required\n",
+        ),
         ("/portForward/default/none", 404, "pod does not exist"),
     ] {
-        assert_eq!(node.get(SERVER, path).await, (code, text.to_owned()), "{path}");
+        assert_eq!(
+            node.get(SERVER, path).await,
+            (code, text.to_owned()),
+            "{path}"
+        );
     }
     let (code, text) = node.get(SERVER, "/containerLogs/default/p/bad").await;
     assert_eq!(code, 400);
-    assert!(text.starts_with("container \"bad\" in pod \"p\" is waiting to start: "), "{text}");
+    assert!(
+        text.starts_with("container \"bad\" in pod \"p\" is waiting to start: "),
+        "{text}"
+    );
     assert_eq!(
-        node.get(SERVER, "/containerLogs/default/p/c?previous=true").await,
-        (400, "previous terminated container \"c\" in pod \"p\" not found".to_owned())
+        node.get(SERVER, "/containerLogs/default/p/c?previous=true")
+            .await,
+        (
+            400,
+            "previous terminated container \"c\" in pod \"p\" not found".to_owned()
+        )
     );
     let pods: Value = serde_json::from_str(&node.get(SERVER, "/pods").await.1).unwrap();
     assert_eq!(pods["items"][0]["metadata"]["name"], "p");
     let summary: Value = serde_json::from_str(&node.get(SERVER, "/stats/summary").await.1).unwrap();
-    assert_eq!(summary["pods"][0]["containers"][0]["memory"]["workingSetBytes"], 4096);
-    assert!(node.get(SERVER, "/metrics/resource").await.1.contains("pod_memory_working_set_bytes{namespace=\"default\",pod=\"p\"} 4096"));
+    assert_eq!(
+        summary["pods"][0]["containers"][0]["memory"]["workingSetBytes"],
+        4096
+    );
+    assert!(
+        node.get(SERVER, "/metrics/resource")
+            .await
+            .1
+            .contains("pod_memory_working_set_bytes{namespace=\"default\",pod=\"p\"} 4096")
+    );
     node.end().await;
 }
 
@@ -158,17 +288,25 @@ async fn logs_pods_and_figures() {
 async fn commands_through_a_websocket() {
     let node = Node::start().await;
     for (command, status) in [("ok", "Success"), ("fail", "Failure")] {
-        let request = hyper::Request::get(format!("wss://localhost/exec/default/p/c?command={command}&command=now&output=1&error=1"))
-            .header("host", "localhost")
-            .header("connection", "Upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-            .header("sec-websocket-protocol", "v5.channel.k8s.io")
-            .body(())
-            .unwrap();
-        let (mut socket, response) = tokio_tungstenite::client_async(request, node.connect(SERVER).await).await.unwrap();
-        assert_eq!(response.headers()["sec-websocket-protocol"], "v5.channel.k8s.io");
+        let request = hyper::Request::get(format!(
+            "wss://localhost/exec/default/p/c?command={command}&command=now&output=1&error=1"
+        ))
+        .header("host", "localhost")
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+        .header("sec-websocket-protocol", "v5.channel.k8s.io")
+        .body(())
+        .unwrap();
+        let (mut socket, response) =
+            tokio_tungstenite::client_async(request, node.connect(SERVER).await)
+                .await
+                .unwrap();
+        assert_eq!(
+            response.headers()["sec-websocket-protocol"],
+            "v5.channel.k8s.io"
+        );
         let mut channels = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
         while let Some(Ok(message)) = socket.next().await {
             if let Message::Binary(data) = message {
@@ -179,6 +317,10 @@ async fn commands_through_a_websocket() {
         let told: Value = serde_json::from_slice(&channels[3]).unwrap();
         assert_eq!(told["status"], status);
     }
-    assert_eq!(node.get(SERVER, "/exec/default/p/c?command=x&output=1").await, (500, "Upgrade request required\n".to_owned()));
+    assert_eq!(
+        node.get(SERVER, "/exec/default/p/c?command=x&output=1")
+            .await,
+        (500, "Upgrade request required\n".to_owned())
+    );
     node.end().await;
 }

@@ -7,5 +7,9 @@ use std::{fmt::Display, io::Write};
 /// Says that the test of this thread does not run, and why: past the harness, which keeps what passing tests print to itself.
 pub fn skipped(why: impl Display) {
     let thread = std::thread::current();
-    let _ = writeln!(std::io::stderr(), "skipped: {}: {why}", thread.name().unwrap_or("a test"));
+    let _ = writeln!(
+        std::io::stderr(),
+        "skipped: {}: {why}",
+        thread.name().unwrap_or("a test")
+    );
 }

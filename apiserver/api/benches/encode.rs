@@ -14,7 +14,10 @@ fn pod() -> Value {
 /// Nanoseconds that this thread has spent on a processor.
 fn spent() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or_default()
+    text.split(' ')
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or_default()
 }
 
 fn measure(name: &str, mut once: impl FnMut()) {
@@ -27,13 +30,23 @@ fn measure(name: &str, mut once: impl FnMut()) {
 
 fn main() {
     let mut pod = pod();
-    let of_pods = Schema::builtin().get("core.v1.Pod").expect("pods are built in");
+    let of_pods = Schema::builtin()
+        .get("core.v1.Pod")
+        .expect("pods are built in");
     conform(&mut pod, of_pods).expect("a good pod");
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "b"}, "data": {"a": "x".repeat(1000)}});
     for (name, object) in [("pod", &pod), ("configmap", &map)] {
-        let node = Schema::builtin().of_kind("v1", object["kind"].as_str().unwrap_or("")).expect("built in");
-        measure(&format!("{name}, sorted by serde_json"), || drop(std::hint::black_box(serde_json::to_vec(object))));
-        measure(&format!("{name}, keys sorted"), || drop(std::hint::black_box(to_json(object, None))));
-        measure(&format!("{name}, in the type's order"), || drop(std::hint::black_box(to_draft(object, node))));
+        let node = Schema::builtin()
+            .of_kind("v1", object["kind"].as_str().unwrap_or(""))
+            .expect("built in");
+        measure(&format!("{name}, sorted by serde_json"), || {
+            drop(std::hint::black_box(serde_json::to_vec(object)))
+        });
+        measure(&format!("{name}, keys sorted"), || {
+            drop(std::hint::black_box(to_json(object, None)))
+        });
+        measure(&format!("{name}, in the type's order"), || {
+            drop(std::hint::black_box(to_draft(object, node)))
+        });
     }
 }

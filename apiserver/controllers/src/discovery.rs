@@ -11,7 +11,8 @@ use crate::{
     error::Error,
 };
 
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+const AGGREGATED: &str =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 /// One resource that the server has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,12 +36,18 @@ pub struct ApiResource {
 impl ApiResource {
     /// Whether all these verbs are supported.
     pub fn supports(&self, verbs: &[&str]) -> bool {
-        verbs.iter().all(|verb| self.verbs.iter().any(|v| v == verb))
+        verbs
+            .iter()
+            .all(|verb| self.verbs.iter().any(|v| v == verb))
     }
 
     /// `group/version`, or `v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// Whether its objects can be had in this version.
@@ -51,13 +58,21 @@ impl ApiResource {
     /// The path of the collection; in a namespace unless that is empty.
     pub fn path(&self, namespace: &str) -> String {
         let root = if self.group.is_empty() { "api" } else { "apis" };
-        let scope = if namespace.is_empty() { String::new() } else { format!("namespaces/{}/", segment(namespace)) };
+        let scope = if namespace.is_empty() {
+            String::new()
+        } else {
+            format!("namespaces/{}/", segment(namespace))
+        };
         format!("/{root}/{}/{scope}{}", self.api_version(), self.resource)
     }
 
     /// The path of one object.
     pub fn item(&self, namespace: &str, name: &str) -> String {
-        format!("{}/{}", self.path(if self.namespaced { namespace } else { "" }), segment(name))
+        format!(
+            "{}/{}",
+            self.path(if self.namespaced { namespace } else { "" }),
+            segment(name)
+        )
     }
 }
 
@@ -155,16 +170,39 @@ struct LegacyResource {
 pub async fn discover(api: &Api) -> Result<Found, Error> {
     let mut found = Found::default();
     for root in ["/api", "/apis"] {
-        let text = api.send(Method::GET, root, None, Some(AGGREGATED), Vec::new()).await?;
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(|source| Error::Decode { what: root.into(), source: source.into() })?;
+        let text = api
+            .send(Method::GET, root, None, Some(AGGREGATED), Vec::new())
+            .await?;
+        let value: serde_json::Value =
+            serde_json::from_str(&text).map_err(|source| Error::Decode {
+                what: root.into(),
+                source: source.into(),
+            })?;
         if value["kind"] == "APIGroupDiscoveryList" {
-            let groups: Aggregated = serde_json::from_value(value).map_err(|source| Error::Decode { what: root.into(), source: source.into() })?;
-            groups.items.into_iter().for_each(|group| take_group(group, &mut found));
+            let groups: Aggregated =
+                serde_json::from_value(value).map_err(|source| Error::Decode {
+                    what: root.into(),
+                    source: source.into(),
+                })?;
+            groups
+                .items
+                .into_iter()
+                .for_each(|group| take_group(group, &mut found));
         } else if root == "/api" {
-            let core = LegacyGroup { name: String::new(), versions: vec![LegacyVersion { group_version: "v1".into(), version: "v1".into() }] };
+            let core = LegacyGroup {
+                name: String::new(),
+                versions: vec![LegacyVersion {
+                    group_version: "v1".into(),
+                    version: "v1".into(),
+                }],
+            };
             ask_group(api, core, &mut found).await;
         } else {
-            let groups: LegacyGroups = serde_json::from_value(value).map_err(|source| Error::Decode { what: root.into(), source: source.into() })?;
+            let groups: LegacyGroups =
+                serde_json::from_value(value).map_err(|source| Error::Decode {
+                    what: root.into(),
+                    source: source.into(),
+                })?;
             for group in groups.groups {
                 ask_group(api, group, &mut found).await;
             }
@@ -174,7 +212,11 @@ pub async fn discover(api: &Api) -> Result<Found, Error> {
 }
 
 fn push(found: &mut Found, resource: ApiResource) {
-    match found.resources.iter_mut().find(|r| r.group == resource.group && r.resource == resource.resource) {
+    match found
+        .resources
+        .iter_mut()
+        .find(|r| r.group == resource.group && r.resource == resource.resource)
+    {
         Some(known) => known.other_versions.push(resource.version),
         None => found.resources.push(resource),
     }
@@ -183,9 +225,10 @@ fn push(found: &mut Found, resource: ApiResource) {
 fn take_group(group: Group, found: &mut Found) {
     for version in group.versions {
         if version.freshness == "Stale" {
-            found
-                .failed
-                .push(format!("{}/{}: stale GroupVersion discovery: {}/{}", group.metadata.name, version.version, group.metadata.name, version.version));
+            found.failed.push(format!(
+                "{}/{}: stale GroupVersion discovery: {}/{}",
+                group.metadata.name, version.version, group.metadata.name, version.version
+            ));
             continue;
         }
         for resource in version.resources {
@@ -206,16 +249,28 @@ fn take_group(group: Group, found: &mut Found) {
 async fn ask_group(api: &Api, group: LegacyGroup, found: &mut Found) {
     for version in group.versions {
         let root = if group.name.is_empty() { "api" } else { "apis" };
-        match api.get_path::<LegacyResources>(&format!("/{root}/{}", version.group_version)).await {
+        match api
+            .get_path::<LegacyResources>(&format!("/{root}/{}", version.group_version))
+            .await
+        {
             Ok(list) => {
                 for r in list.resources.into_iter().filter(|r| !r.name.contains('/')) {
                     let (group, version) = (group.name.clone(), version.version.clone());
-                    let resource =
-                        ApiResource { group, version, resource: r.name, kind: r.kind, namespaced: r.namespaced, verbs: r.verbs, ..Default::default() };
+                    let resource = ApiResource {
+                        group,
+                        version,
+                        resource: r.name,
+                        kind: r.kind,
+                        namespaced: r.namespaced,
+                        verbs: r.verbs,
+                        ..Default::default()
+                    };
                     push(found, resource);
                 }
             }
-            Err(error) => found.failed.push(format!("{}: {error}", version.group_version)),
+            Err(error) => found
+                .failed
+                .push(format!("{}: {error}", version.group_version)),
         }
     }
 }
@@ -234,11 +289,25 @@ mod tests {
             {"metadata":{"name":"down"},"versions":[{"version":"v1","freshness":"Stale"}]}]}"#;
         let groups: Aggregated = serde_json::from_str(text).unwrap();
         let mut found = Found::default();
-        groups.items.into_iter().for_each(|group| take_group(group, &mut found));
+        groups
+            .items
+            .into_iter()
+            .for_each(|group| take_group(group, &mut found));
         let paths: Vec<_> = found.resources.iter().map(|r| r.item("ns", "x")).collect();
         assert_eq!(paths, ["/apis/g/v2/namespaces/ns/as/x", "/apis/g/v1/bs/x"]);
-        assert_eq!(found.failed, ["down/v1: stale GroupVersion discovery: down/v1"]);
-        assert!(["v2", "v1"].iter().all(|version| found.resources[0].serves(version)) && !found.resources[1].serves("v2"));
-        assert!(found.resources[1].supports(&["list", "delete"]) && !found.resources[0].supports(&["delete"]));
+        assert_eq!(
+            found.failed,
+            ["down/v1: stale GroupVersion discovery: down/v1"]
+        );
+        assert!(
+            ["v2", "v1"]
+                .iter()
+                .all(|version| found.resources[0].serves(version))
+                && !found.resources[1].serves("v2")
+        );
+        assert!(
+            found.resources[1].supports(&["list", "delete"])
+                && !found.resources[0].supports(&["delete"])
+        );
     }
 }

@@ -79,7 +79,9 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         wrote: Wrote::default(),
     });
     let q = queue.clone();
-    controller.budgets.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
+    controller
+        .budgets
+        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
     let (q, s, watcher) = (queue.clone(), stale.clone(), controller.clone());
     controller.pods.subscribe(move |change| {
         if let Change::Updated { old, new } = change
@@ -109,28 +111,61 @@ fn stale_since(pod: &Pod) -> Option<Timestamp> {
         return None;
     }
     let condition = pods::condition(pod.status.as_ref(), "DisruptionTarget")?;
-    let stale = condition.status == "True" && condition.reason.as_deref() != Some("TerminationByKubelet");
-    stale.then(|| condition.last_transition_time.as_ref().map(|t| t.0)).flatten()
+    let stale =
+        condition.status == "True" && condition.reason.as_deref() != Some("TerminationByKubelet");
+    stale
+        .then(|| condition.last_transition_time.as_ref().map(|t| t.0))
+        .flatten()
 }
 
 /// The selector as Go prints it, for a message that holds it.
 fn go_text(selector: Option<&LabelSelector>) -> String {
-    let Some(selector) = selector else { return "nil".into() };
-    let labels: String = selector.match_labels.iter().flatten().map(|(k, v)| format!("{k}: {v},")).collect();
-    let expression = |e: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| {
-        let values = e.values.as_deref().unwrap_or(&[]).join(" ");
-        format!("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},", e.key, e.operator)
+    let Some(selector) = selector else {
+        return "nil".into();
     };
-    let expressions: String = selector.match_expressions.iter().flatten().map(expression).collect();
-    format!("&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}")
+    let labels: String = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}: {v},"))
+        .collect();
+    let expression =
+        |e: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| {
+            let values = e.values.as_deref().unwrap_or(&[]).join(" ");
+            format!(
+                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
+                e.key, e.operator
+            )
+        };
+    let expressions: String = selector
+        .match_expressions
+        .iter()
+        .flatten()
+        .map(expression)
+        .collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
 }
 
 /// The pods that were allowed to be evicted and have not started to go, and when the first of them is to be looked at again.
-fn disrupted(budget: &PodDisruptionBudget, selected: &[Arc<Pod>], now: Timestamp) -> (BTreeMap<String, Time>, Vec<Arc<Pod>>, Option<Timestamp>) {
+fn disrupted(
+    budget: &PodDisruptionBudget,
+    selected: &[Arc<Pod>],
+    now: Timestamp,
+) -> (BTreeMap<String, Time>, Vec<Arc<Pod>>, Option<Timestamp>) {
     let (mut still, mut overdue, mut recheck) = (BTreeMap::new(), Vec::new(), None::<Timestamp>);
-    let Some(known) = budget.status.as_ref().and_then(|s| s.disrupted_pods.as_ref()) else { return (still, overdue, None) };
+    let Some(known) = budget
+        .status
+        .as_ref()
+        .and_then(|s| s.disrupted_pods.as_ref())
+    else {
+        return (still, overdue, None);
+    };
     for pod in selected.iter().filter(|pod| !pods::is_deleting(pod)) {
-        let Some(time) = known.get(name(&pod.metadata)) else { continue };
+        let Some(time) = known.get(name(&pod.metadata)) else {
+            continue;
+        };
         let expected = after(time.0, DELETION_TIMEOUT);
         if expected < now {
             overdue.push(pod.clone());
@@ -153,9 +188,18 @@ fn allow(status: &mut PodDisruptionBudgetStatus, now: Time, failure: Option<&Err
     let generation = status.observed_generation;
     let conditions = status.conditions.get_or_insert_default();
     let state = if allowed { "True" } else { "False" };
-    let since = conditions.iter().find(|c| c.type_ == ALLOWED && c.status == state).map_or(now, |c| c.last_transition_time.clone());
-    let new =
-        Condition { type_: ALLOWED.into(), status: state.into(), reason: reason.into(), message, observed_generation: generation, last_transition_time: since };
+    let since = conditions
+        .iter()
+        .find(|c| c.type_ == ALLOWED && c.status == state)
+        .map_or(now, |c| c.last_transition_time.clone());
+    let new = Condition {
+        type_: ALLOWED.into(),
+        status: state.into(),
+        reason: reason.into(),
+        message,
+        observed_generation: generation,
+        last_transition_time: since,
+    };
     match conditions.iter_mut().find(|c| c.type_ == ALLOWED) {
         Some(old) => *old = new,
         None => conditions.push(new),
@@ -164,8 +208,12 @@ fn allow(status: &mut PodDisruptionBudgetStatus, now: Time, failure: Option<&Err
 
 impl Controller {
     fn wake(&self, pod: &Pod, queue: &Queue<Key>) {
-        let budgets = self.budgets.in_namespace(pod.metadata.namespace.as_deref().unwrap_or(""));
-        let fits = |b: &&Arc<PodDisruptionBudget>| selector_of(b).is_ok_and(|s| s.matches(pod.metadata.labels.as_ref()));
+        let budgets = self
+            .budgets
+            .in_namespace(pod.metadata.namespace.as_deref().unwrap_or(""));
+        let fits = |b: &&Arc<PodDisruptionBudget>| {
+            selector_of(b).is_ok_and(|s| s.matches(pod.metadata.labels.as_ref()))
+        };
         let mut fitting = budgets.iter().filter(fits).peekable();
         let first = fitting.peek().map(|b| name(&b.metadata).to_string());
         let mut count = 0;
@@ -174,49 +222,93 @@ impl Controller {
             count += 1;
         }
         if let (2.., Some(first)) = (count, first) {
-            let (namespace, pod_name) = (pod.metadata.namespace.as_deref().unwrap_or(""), name(&pod.metadata));
-            let message = format!("Pod {namespace:?}/{pod_name:?} matches multiple PodDisruptionBudgets.  Chose {first:?} arbitrarily.");
-            self.recorder.warning(pod, "MultiplePodDisruptionBudgets", message);
+            let (namespace, pod_name) = (
+                pod.metadata.namespace.as_deref().unwrap_or(""),
+                name(&pod.metadata),
+            );
+            let message = format!(
+                "Pod {namespace:?}/{pod_name:?} matches multiple PodDisruptionBudgets.  Chose {first:?} arbitrarily."
+            );
+            self.recorder
+                .warning(pod, "MultiplePodDisruptionBudgets", message);
         }
     }
 
     /// The scale of what controls a pod, by the uid of whoever decides it.
-    async fn scale(&self, owner: &OwnerReference, namespace: &str) -> Result<Option<(String, i32)>, Error> {
+    async fn scale(
+        &self,
+        owner: &OwnerReference,
+        namespace: &str,
+    ) -> Result<Option<(String, i32)>, Error> {
         let key = Key::new(namespace, &owner.name);
         let known = match (owner.api_version.as_str(), owner.kind.as_str()) {
-            ("apps/v1", "ReplicaSet") => match self.sets.get(&key).filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid)) {
+            ("apps/v1", "ReplicaSet") => match self
+                .sets
+                .get(&key)
+                .filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid))
+            {
                 None => None,
-                Some(set) => match controller_of(&set.metadata).filter(|r| r.kind == "Deployment") {
-                    None => set.spec.as_ref().and_then(|s| s.replicas),
-                    Some(owner) => {
-                        let deployment = self.deployments.get(&Key::new(namespace, &owner.name)).filter(|d| d.metadata.uid.as_ref() == Some(&owner.uid));
-                        let replicas = deployment.and_then(|d| d.spec.as_ref().and_then(|s| s.replicas));
-                        return Ok(replicas.map(|replicas| (owner.uid.clone(), replicas)));
+                Some(set) => {
+                    match controller_of(&set.metadata).filter(|r| r.kind == "Deployment") {
+                        None => set.spec.as_ref().and_then(|s| s.replicas),
+                        Some(owner) => {
+                            let deployment = self
+                                .deployments
+                                .get(&Key::new(namespace, &owner.name))
+                                .filter(|d| d.metadata.uid.as_ref() == Some(&owner.uid));
+                            let replicas =
+                                deployment.and_then(|d| d.spec.as_ref().and_then(|s| s.replicas));
+                            return Ok(replicas.map(|replicas| (owner.uid.clone(), replicas)));
+                        }
                     }
-                },
+                }
             },
-            ("apps/v1", "StatefulSet") => {
-                self.stateful.get(&key).filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid)).and_then(|s| s.spec.as_ref()?.replicas)
-            }
-            ("v1", "ReplicationController") => {
-                self.controllers.get(&key).filter(|c| c.metadata.uid.as_ref() == Some(&owner.uid)).and_then(|c| c.spec.as_ref()?.replicas)
-            }
+            ("apps/v1", "StatefulSet") => self
+                .stateful
+                .get(&key)
+                .filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid))
+                .and_then(|s| s.spec.as_ref()?.replicas),
+            ("v1", "ReplicationController") => self
+                .controllers
+                .get(&key)
+                .filter(|c| c.metadata.uid.as_ref() == Some(&owner.uid))
+                .and_then(|c| c.spec.as_ref()?.replicas),
             _ => return self.other_scale(owner, namespace).await,
         };
         Ok(known.map(|replicas| (owner.uid.clone(), replicas)))
     }
 
     /// The scale of something that the server knows how to scale.
-    async fn other_scale(&self, owner: &OwnerReference, namespace: &str) -> Result<Option<(String, i32)>, Error> {
+    async fn other_scale(
+        &self,
+        owner: &OwnerReference,
+        namespace: &str,
+    ) -> Result<Option<(String, i32)>, Error> {
         let found = discover(&self.api).await?;
-        let group = owner.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-        let Some(resource) = found.resources.iter().find(|r| r.group == group && r.kind == owner.kind) else { return Ok(None) };
-        let scale = self.api.get_at::<Scale>(&(resource.item(namespace, &owner.name) + "/scale")).await;
+        let group = owner
+            .api_version
+            .rsplit_once('/')
+            .map_or("", |(group, _)| group);
+        let Some(resource) = found
+            .resources
+            .iter()
+            .find(|r| r.group == group && r.kind == owner.kind)
+        else {
+            return Ok(None);
+        };
+        let scale = self
+            .api
+            .get_at::<Scale>(&(resource.item(namespace, &owner.name) + "/scale"))
+            .await;
         let scale = unless_gone(scale)?.filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid));
         match scale {
-            Some(scale) => Ok(Some((owner.uid.clone(), scale.spec.and_then(|s| s.replicas).unwrap_or(0)))),
+            Some(scale) => Ok(Some((
+                owner.uid.clone(),
+                scale.spec.and_then(|s| s.replicas).unwrap_or(0),
+            ))),
             None => {
-                let (api_version, kind, owner_name) = (&owner.api_version, &owner.kind, &owner.name);
+                let (api_version, kind, owner_name) =
+                    (&owner.api_version, &owner.kind, &owner.name);
                 tracing::debug!(api_version, kind, owner_name, "owner cannot be scaled");
                 Ok(None)
             }
@@ -236,22 +328,45 @@ impl Controller {
             if asked.insert(owner.uid.clone(), ()).is_some() {
                 continue;
             }
-            let scale = self.scale(owner, pod.metadata.namespace.as_deref().unwrap_or("")).await?;
-            let (uid, replicas) = scale.ok_or_else(|| Error::Failed(format!("found no controllers for pod {:?}", name(&pod.metadata))))?;
+            let scale = self
+                .scale(owner, pod.metadata.namespace.as_deref().unwrap_or(""))
+                .await?;
+            let (uid, replicas) = scale.ok_or_else(|| {
+                Error::Failed(format!(
+                    "found no controllers for pod {:?}",
+                    name(&pod.metadata)
+                ))
+            })?;
             scales.insert(uid, replicas);
         }
         Ok((total(scales.into_values()), unmanaged))
     }
 
     /// Expected and desired pods, and whether some have no controller.
-    async fn expectations(&self, budget: &PodDisruptionBudget, selected: &[Arc<Pod>]) -> Result<(i32, i32, bool), Error> {
-        let Some(spec) = &budget.spec else { return Ok((0, 0, false)) };
+    async fn expectations(
+        &self,
+        budget: &PodDisruptionBudget,
+        selected: &[Arc<Pod>],
+    ) -> Result<(i32, i32, bool), Error> {
+        let Some(spec) = &budget.spec else {
+            return Ok((0, 0, false));
+        };
         match (&spec.max_unavailable, &spec.min_available) {
             (Some(most), _) => {
                 let (expected, unmanaged) = self.expected_scale(selected).await?;
-                Ok((expected, expected.saturating_sub(scaled(Some(most), expected, true)).max(0), unmanaged))
+                Ok((
+                    expected,
+                    expected
+                        .saturating_sub(scaled(Some(most), expected, true))
+                        .max(0),
+                    unmanaged,
+                ))
             }
-            (None, Some(IntOrString::Int(least))) => Ok((i32::try_from(selected.len()).unwrap_or(i32::MAX), *least, false)),
+            (None, Some(IntOrString::Int(least))) => Ok((
+                i32::try_from(selected.len()).unwrap_or(i32::MAX),
+                *least,
+                false,
+            )),
             (None, Some(least)) => {
                 let (expected, unmanaged) = self.expected_scale(selected).await?;
                 Ok((expected, scaled(Some(least), expected, true), unmanaged))
@@ -265,12 +380,17 @@ impl Controller {
         let mut selected = self.pods.in_namespace(key.namespace());
         selected.retain(|pod| selector.matches(pod.metadata.labels.as_ref()));
         if selected.is_empty() {
-            self.recorder.normal(budget, "NoPods", "No matching pods found");
+            self.recorder
+                .normal(budget, "NoPods", "No matching pods found");
         }
         let (expected, desired, unmanaged) = match self.expectations(budget, &selected).await {
             Ok(numbers) => numbers,
             Err(error) => {
-                self.recorder.warning(budget, "CalculateExpectedPodCountFailed", format!("Failed to calculate the number of expected pods: {error}"));
+                self.recorder.warning(
+                    budget,
+                    "CalculateExpectedPodCountFailed",
+                    format!("Failed to calculate the number of expected pods: {error}"),
+                );
                 return Err(error);
             }
         };
@@ -287,16 +407,33 @@ impl Controller {
         let (still, overdue, recheck) = disrupted(budget, &selected, now);
         for pod in overdue {
             let namespace = key.namespace();
-            self.recorder.warning(&*pod, "NotDeleted", format!("Pod was expected by PDB {namespace}/{namespace} to be deleted but it wasn't"));
+            self.recorder.warning(
+                &*pod,
+                "NotDeleted",
+                format!(
+                    "Pod was expected by PDB {namespace}/{namespace} to be deleted but it wasn't"
+                ),
+            );
         }
-        let healthy = selected.iter().filter(|pod| !pods::is_deleting(pod) && !still.contains_key(name(&pod.metadata)) && pods::is_ready(pod)).count();
+        let healthy = selected
+            .iter()
+            .filter(|pod| {
+                !pods::is_deleting(pod)
+                    && !still.contains_key(name(&pod.metadata))
+                    && pods::is_ready(pod)
+            })
+            .count();
         let healthy = i32::try_from(healthy).unwrap_or(i32::MAX);
         let old = budget.status.clone().unwrap_or_default();
         let mut status = PodDisruptionBudgetStatus {
             current_healthy: Some(healthy),
             desired_healthy: Some(desired),
             expected_pods: Some(expected),
-            disruptions_allowed: Some(if expected <= 0 { 0 } else { healthy.saturating_sub(desired).max(0) }),
+            disruptions_allowed: Some(if expected <= 0 {
+                0
+            } else {
+                healthy.saturating_sub(desired).max(0)
+            }),
             disrupted_pods: (!still.is_empty()).then_some(still),
             observed_generation: budget.metadata.generation,
             conditions: old.conditions.clone(),
@@ -308,10 +445,19 @@ impl Controller {
         Ok(Next::maybe_after(recheck.map(|at| until(now, at))).resting(selected.len()))
     }
 
-    async fn write(&self, key: &Key, budget: &PodDisruptionBudget, status: PodDisruptionBudgetStatus) -> Result<(), Error> {
-        let update = PodDisruptionBudget { status: Some(status), ..budget.clone() };
+    async fn write(
+        &self,
+        key: &Key,
+        budget: &PodDisruptionBudget,
+        status: PodDisruptionBudgetStatus,
+    ) -> Result<(), Error> {
+        let update = PodDisruptionBudget {
+            status: Some(status),
+            ..budget.clone()
+        };
         let written = self.api.update_status(&update).await?;
-        self.wrote.note(key, written.metadata.resource_version.as_deref());
+        self.wrote
+            .note(key, written.metadata.resource_version.as_deref());
         Ok(())
     }
 }
@@ -323,7 +469,9 @@ impl Reconcile<Key> for Controller {
         if let Some(version) = self.wrote.take(key) {
             self.budgets.reach(version, &self.clock).await;
         }
-        let Some(budget) = self.budgets.get(key) else { return Ok(Next::DONE) };
+        let Some(budget) = self.budgets.get(key) else {
+            return Ok(Next::DONE);
+        };
         match self.sync(key, &budget).await {
             Err(error) if !error.is_conflict() && !error.is_not_found() => {
                 let mut status = budget.status.clone().unwrap_or_default();
@@ -344,15 +492,29 @@ impl Reconcile<Key> for Stale {
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let controller = &self.0;
-        let Some(pod) = controller.pods.get(key) else { return Ok(Next::DONE) };
-        let Some(since) = stale_since(&pod) else { return Ok(Next::DONE) };
+        let Some(pod) = controller.pods.get(key) else {
+            return Ok(Next::DONE);
+        };
+        let Some(since) = stale_since(&pod) else {
+            return Ok(Next::DONE);
+        };
         let (now, end) = (controller.clock.now(), after(since, STALE));
         if end > now {
             return Ok(Next::after(until(now, end)));
         }
         let condition = json!({"type": "DisruptionTarget", "status": "False", "reason": null, "message": null, "lastTransitionTime": controller.clock.time()});
-        let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
-        unless_gone(controller.api.patch(&(item::<Pod>(key.namespace(), key.name()) + "/status"), PatchType::Strategic, &patch).await)?;
+        let patch =
+            json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
+        unless_gone(
+            controller
+                .api
+                .patch(
+                    &(item::<Pod>(key.namespace(), key.name()) + "/status"),
+                    PatchType::Strategic,
+                    &patch,
+                )
+                .await,
+        )?;
         Ok(Next::DONE)
     }
 }
@@ -363,20 +525,42 @@ mod tests {
 
     #[test]
     fn selectors_as_go_prints_them() {
-        let selector = LabelSelector { match_labels: Some([("app".to_string(), "x".to_string())].into()), match_expressions: None };
-        assert_eq!(go_text(Some(&selector)), "&LabelSelector{MatchLabels:map[string]string{app: x,},MatchExpressions:[]LabelSelectorRequirement{},}");
+        let selector = LabelSelector {
+            match_labels: Some([("app".to_string(), "x".to_string())].into()),
+            match_expressions: None,
+        };
+        assert_eq!(
+            go_text(Some(&selector)),
+            "&LabelSelector{MatchLabels:map[string]string{app: x,},MatchExpressions:[]LabelSelectorRequirement{},}"
+        );
     }
 
     #[test]
     fn the_condition_keeps_its_time_while_its_status_stays() {
         let at = |s| Time(Timestamp::from_second(s).unwrap());
-        let mut status = PodDisruptionBudgetStatus { disruptions_allowed: Some(1), ..Default::default() };
+        let mut status = PodDisruptionBudgetStatus {
+            disruptions_allowed: Some(1),
+            ..Default::default()
+        };
         allow(&mut status, at(1), None);
         allow(&mut status, at(2), None);
-        let condition = |status: &PodDisruptionBudgetStatus| status.conditions.clone().unwrap().remove(0);
-        assert_eq!((condition(&status).last_transition_time, condition(&status).reason.as_str()), (at(1), "SufficientPods"));
+        let condition =
+            |status: &PodDisruptionBudgetStatus| status.conditions.clone().unwrap().remove(0);
+        assert_eq!(
+            (
+                condition(&status).last_transition_time,
+                condition(&status).reason.as_str()
+            ),
+            (at(1), "SufficientPods")
+        );
         status.disruptions_allowed = Some(0);
         allow(&mut status, at(3), None);
-        assert_eq!((condition(&status).last_transition_time, condition(&status).reason.as_str()), (at(3), "InsufficientPods"));
+        assert_eq!(
+            (
+                condition(&status).last_transition_time,
+                condition(&status).reason.as_str()
+            ),
+            (at(3), "InsufficientPods")
+        );
     }
 }

@@ -6,7 +6,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::{
-    api::core::v1::{EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service},
+    api::core::v1::{
+        EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
@@ -21,7 +23,10 @@ use crate::{
     list::Work,
     pods,
     runner::{Context, Next, Reconcile},
-    service_pods::{self, HEADLESS, TRIGGER_TIME, TriggerTimes, find_port, has_ip, is_endpoint, publishes_unready},
+    service_pods::{
+        self, HEADLESS, TRIGGER_TIME, TriggerTimes, find_port, has_ip, is_endpoint,
+        publishes_unready,
+    },
     subsets::Packer,
 };
 
@@ -55,9 +60,13 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         wrote: Wrote::default(),
     });
     let q = queue.clone();
-    controller.services.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
+    controller
+        .services
+        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
     let (q, services) = (queue.clone(), controller.services.clone());
-    controller.pods.subscribe(move |change| service_pods::wake(change, &services, &q));
+    controller
+        .pods
+        .subscribe(move |change| service_pods::wake(change, &services, &q));
     let q = queue.clone();
     controller.endpoints.subscribe(move |change| {
         if let Change::Deleted(old) = change {
@@ -68,30 +77,56 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let workers = context.workers(controller, queue.clone());
     Ok(Some(Box::pin(async move {
         // what services left behind that went while nobody watched; whoever makes some without a service later is left alone
-        endpoints.list().iter().filter(|endpoints| !is_lock(endpoints)).for_each(|endpoints| queue.add(Key::of(&endpoints.metadata)));
+        endpoints
+            .list()
+            .iter()
+            .filter(|endpoints| !is_lock(endpoints))
+            .for_each(|endpoints| queue.add(Key::of(&endpoints.metadata)));
         workers.await;
     })))
 }
 
 /// Whether they only hold who is the leader of something.
 fn is_lock(endpoints: &Endpoints) -> bool {
-    endpoints.metadata.annotations.as_ref().is_some_and(|a| a.contains_key("control-plane.alpha.kubernetes.io/leader"))
+    endpoints
+        .metadata
+        .annotations
+        .as_ref()
+        .is_some_and(|a| a.contains_key("control-plane.alpha.kubernetes.io/leader"))
 }
 
 /// Subsets in which every address stands once for each set of ports.
 fn subsets(service: &Service, selected: &[Arc<Pod>]) -> Vec<EndpointSubset> {
     let mut packer = Packer::default();
     let spec = service_pods::spec(service);
-    for pod in selected.iter().filter(|pod| is_endpoint(pod, publishes_unready(service))) {
-        let Some(address) = address(service, pod) else { continue };
+    for pod in selected
+        .iter()
+        .filter(|pod| is_endpoint(pod, publishes_unready(service)))
+    {
+        let Some(address) = address(service, pod) else {
+            continue;
+        };
         let ready = publishes_unready(service) || pods::is_ready(pod);
         if spec.ports.as_ref().is_none_or(Vec::is_empty) && !has_ip(service) {
             packer.add(None, &address, ready);
         }
         for port in spec.ports.iter().flatten() {
             if let Some(number) = find_port(pod, port) {
-                let (name, protocol, app_protocol) = (port.name.clone(), port.protocol.clone(), port.app_protocol.clone());
-                packer.add(Some(&EndpointPort { name, port: number, protocol, app_protocol }), &address, ready);
+                let (name, protocol, app_protocol) = (
+                    port.name.clone(),
+                    port.protocol.clone(),
+                    port.app_protocol.clone(),
+                );
+                packer.add(
+                    Some(&EndpointPort {
+                        name,
+                        port: number,
+                        protocol,
+                        app_protocol,
+                    }),
+                    &address,
+                    ready,
+                );
             }
         }
     }
@@ -103,10 +138,21 @@ fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
     let spec = service_pods::spec(service);
     let wants_v6 = match spec.ip_families.as_ref().and_then(|f| f.first()) {
         Some(family) => family == "IPv6",
-        None => spec.cluster_ip.as_deref().is_some_and(|ip| ip.contains(':')),
+        None => spec
+            .cluster_ip
+            .as_deref()
+            .is_some_and(|ip| ip.contains(':')),
     };
-    let ips = status.pod_ips.iter().flatten().map(|ip| &ip.ip).chain(&status.pod_ip);
-    let ip = ips.into_iter().find(|ip| ip.contains(':') == wants_v6)?.clone();
+    let ips = status
+        .pod_ips
+        .iter()
+        .flatten()
+        .map(|ip| &ip.ip)
+        .chain(&status.pod_ip);
+    let ip = ips
+        .into_iter()
+        .find(|ip| ip.contains(':') == wants_v6)?
+        .clone();
     Some(EndpointAddress {
         ip,
         hostname: service_pods::hostname(pod, service),
@@ -123,21 +169,38 @@ fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
 
 /// Cuts to [`CAPACITY`] addresses, the not ready ones first; true when something was cut.
 fn truncate(subsets: &mut [EndpointSubset]) -> bool {
-    let count = |of: fn(&EndpointSubset) -> &Option<Vec<EndpointAddress>>, subsets: &[EndpointSubset]| -> usize {
-        subsets.iter().filter_map(|s| of(s).as_ref()).map(Vec::len).sum()
+    let count = |of: fn(&EndpointSubset) -> &Option<Vec<EndpointAddress>>,
+                 subsets: &[EndpointSubset]|
+     -> usize {
+        subsets
+            .iter()
+            .filter_map(|s| of(s).as_ref())
+            .map(Vec::len)
+            .sum()
     };
-    let (ready, unready) = (count(|s| &s.addresses, subsets), count(|s| &s.not_ready_addresses, subsets));
+    let (ready, unready) = (
+        count(|s| &s.addresses, subsets),
+        count(|s| &s.not_ready_addresses, subsets),
+    );
     if ready + unready <= CAPACITY {
         return false;
     }
     let cut_ready = ready > CAPACITY;
-    let (room, total) = if cut_ready { (CAPACITY, ready) } else { (CAPACITY - ready, unready) };
+    let (room, total) = if cut_ready {
+        (CAPACITY, ready)
+    } else {
+        (CAPACITY - ready, unready)
+    };
     let mut left = room;
     for subset in subsets {
         if cut_ready {
             subset.not_ready_addresses = None;
         }
-        let list = if cut_ready { &mut subset.addresses } else { &mut subset.not_ready_addresses };
+        let list = if cut_ready {
+            &mut subset.addresses
+        } else {
+            &mut subset.not_ready_addresses
+        };
         let Some(addresses) = list else { continue };
         addresses.truncate((addresses.len() * room).div_ceil(total).min(left));
         left -= addresses.len();
@@ -149,14 +212,26 @@ fn truncate(subsets: &mut [EndpointSubset]) -> bool {
 }
 
 /// The object as it should be, with the annotations that it has.
-fn desired(service: &Service, current: Option<&Endpoints>, mut subsets: Vec<EndpointSubset>, time: Option<String>) -> Endpoints {
+fn desired(
+    service: &Service,
+    current: Option<&Endpoints>,
+    mut subsets: Vec<EndpointSubset>,
+    time: Option<String>,
+) -> Endpoints {
     let mut metadata = current.map_or_else(
-        || ObjectMeta { name: service.metadata.name.clone(), namespace: service.metadata.namespace.clone(), ..Default::default() },
+        || ObjectMeta {
+            name: service.metadata.name.clone(),
+            namespace: service.metadata.namespace.clone(),
+            ..Default::default()
+        },
         |current| current.metadata.clone(),
     );
     let cut = truncate(&mut subsets);
     let annotations = metadata.annotations.get_or_insert_default();
-    for (key, value) in [(TRIGGER_TIME, time), (OVER_CAPACITY, cut.then(|| "truncated".to_string()))] {
+    for (key, value) in [
+        (TRIGGER_TIME, time),
+        (OVER_CAPACITY, cut.then(|| "truncated".to_string())),
+    ] {
         match value {
             Some(value) => annotations.insert(key.into(), value),
             None => annotations.remove(key),
@@ -169,7 +244,10 @@ fn desired(service: &Service, current: Option<&Endpoints>, mut subsets: Vec<Endp
     }
     labels.insert(MANAGED_BY.0.into(), MANAGED_BY.1.into());
     metadata.labels = Some(labels);
-    Endpoints { metadata, subsets: (!subsets.is_empty()).then_some(subsets) }
+    Endpoints {
+        metadata,
+        subsets: (!subsets.is_empty()).then_some(subsets),
+    }
 }
 
 impl Reconcile<Key> for Controller {
@@ -192,23 +270,46 @@ impl Reconcile<Key> for Controller {
         let selected = service_pods::pods_of(&service, &self.pods);
         let next = Next::DONE.resting(selected.len());
         let current = self.endpoints.get(key);
-        let time = self.times.next(key, &service, &selected).map(|t| t.to_string());
-        let new = desired(&service, current.as_deref(), subsets(&service, &selected), time);
+        let time = self
+            .times
+            .next(key, &service, &selected)
+            .map(|t| t.to_string());
+        let new = desired(
+            &service,
+            current.as_deref(),
+            subsets(&service, &selected),
+            time,
+        );
         if let Some(current) = &current
             && current.metadata.labels == new.metadata.labels
-            && same_subsets(current.subsets.as_deref().unwrap_or(&[]), new.subsets.as_deref().unwrap_or(&[]))
+            && same_subsets(
+                current.subsets.as_deref().unwrap_or(&[]),
+                new.subsets.as_deref().unwrap_or(&[]),
+            )
         {
             return Ok(next);
         }
-        let written = if current.is_some() { self.api.update(&new).await.map(|e| e.metadata) } else { self.api.create_quietly(&new).await };
+        let written = if current.is_some() {
+            self.api.update(&new).await.map(|e| e.metadata)
+        } else {
+            self.api.create_quietly(&new).await
+        };
         match written {
             Ok(meta) => self.wrote.note(key, meta.resource_version.as_deref()),
             Err(e) if e.is_namespace_terminating() => return Ok(Next::DONE),
             Err(e) => {
                 if current.is_some() {
-                    self.recorder.warning(&new, "FailedToUpdateEndpoint", format!("Failed to update endpoint {key}: {e}"));
+                    self.recorder.warning(
+                        &new,
+                        "FailedToUpdateEndpoint",
+                        format!("Failed to update endpoint {key}: {e}"),
+                    );
                 } else {
-                    self.recorder.warning(&new, "FailedToCreateEndpoint", format!("Failed to create endpoint for service {key}: {e}"));
+                    self.recorder.warning(
+                        &new,
+                        "FailedToCreateEndpoint",
+                        format!("Failed to create endpoint for service {key}: {e}"),
+                    );
                 }
                 return Err(e);
             }
@@ -220,8 +321,19 @@ impl Reconcile<Key> for Controller {
 /// Whether two lists of subsets hold the same, in whatever order.
 fn same_subsets(a: &[EndpointSubset], b: &[EndpointSubset]) -> bool {
     fn text(subset: &EndpointSubset) -> (BTreeSet<String>, BTreeSet<String>, BTreeSet<String>) {
-        let addresses = |list: &Option<Vec<EndpointAddress>>| list.iter().flatten().map(|a| format!("{a:?}")).collect();
-        (addresses(&subset.addresses), addresses(&subset.not_ready_addresses), subset.ports.iter().flatten().map(|p| format!("{p:?}")).collect())
+        let addresses = |list: &Option<Vec<EndpointAddress>>| {
+            list.iter().flatten().map(|a| format!("{a:?}")).collect()
+        };
+        (
+            addresses(&subset.addresses),
+            addresses(&subset.not_ready_addresses),
+            subset
+                .ports
+                .iter()
+                .flatten()
+                .map(|p| format!("{p:?}"))
+                .collect(),
+        )
     }
     let set = |list: &[EndpointSubset]| list.iter().map(text).collect::<BTreeSet<_>>();
     a.len() == b.len() && (a == b || set(a) == set(b))
@@ -250,26 +362,54 @@ mod tests {
             ..Default::default()
         };
         Service {
-            spec: Some(ServiceSpec { ports: Some(ports.iter().map(port).collect()), cluster_ip: Some("10.96.0.1".into()), ..Default::default() }),
+            spec: Some(ServiceSpec {
+                ports: Some(ports.iter().map(port).collect()),
+                cluster_ip: Some("10.96.0.1".into()),
+                ..Default::default()
+            }),
             ..Default::default()
         }
     }
 
     #[test]
     fn ports_with_the_same_addresses_share_a_subset() {
-        let got = subsets(&service(&[("a", 80), ("b", 81)]), &[with_ip("p", "10.0.0.1", true), with_ip("q", "10.0.0.2", false)]);
+        let got = subsets(
+            &service(&[("a", 80), ("b", 81)]),
+            &[
+                with_ip("p", "10.0.0.1", true),
+                with_ip("q", "10.0.0.2", false),
+            ],
+        );
         assert_eq!(got.len(), 1);
         assert_eq!(
-            (got[0].addresses.as_ref().unwrap().len(), got[0].not_ready_addresses.as_ref().unwrap().len(), got[0].ports.as_ref().unwrap().len()),
+            (
+                got[0].addresses.as_ref().unwrap().len(),
+                got[0].not_ready_addresses.as_ref().unwrap().len(),
+                got[0].ports.as_ref().unwrap().len()
+            ),
             (1, 1, 2)
         );
     }
 
     #[test]
     fn too_many_are_cut_unready_ones_first() {
-        let pods: Vec<_> = (0..1100).map(|i| with_ip(&format!("p{i}"), &format!("10.0.{}.{}", i / 250, i % 250), i < 900)).collect();
+        let pods: Vec<_> = (0..1100)
+            .map(|i| {
+                with_ip(
+                    &format!("p{i}"),
+                    &format!("10.0.{}.{}", i / 250, i % 250),
+                    i < 900,
+                )
+            })
+            .collect();
         let mut got = subsets(&service(&[("a", 80)]), &pods);
         assert!(truncate(&mut got));
-        assert_eq!((got[0].addresses.as_ref().unwrap().len(), got[0].not_ready_addresses.as_ref().unwrap().len()), (900, 100));
+        assert_eq!(
+            (
+                got[0].addresses.as_ref().unwrap().len(),
+                got[0].not_ready_addresses.as_ref().unwrap().len()
+            ),
+            (900, 100)
+        );
     }
 }

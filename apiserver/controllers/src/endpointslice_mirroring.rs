@@ -59,7 +59,9 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         wrote: Wrote::default(),
     });
     let q = queue.clone();
-    controller.endpoints.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
+    controller
+        .endpoints
+        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
     let (q, endpoints) = (queue.clone(), controller.endpoints.clone());
     controller.services.subscribe(move |change| {
         let key = Key::of(&change.object().metadata);
@@ -80,15 +82,38 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 }
 
 fn should_mirror(endpoints: &Endpoints) -> bool {
-    let labelled = endpoints.metadata.labels.as_ref().and_then(|l| l.get(SKIP)).is_some_and(|v| v == "true");
-    !labelled && !endpoints.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(LEADER))
+    let labelled = endpoints
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|l| l.get(SKIP))
+        .is_some_and(|v| v == "true");
+    !labelled
+        && !endpoints
+            .metadata
+            .annotations
+            .as_ref()
+            .is_some_and(|a| a.contains_key(LEADER))
 }
 
 /// Family, and ports in a fixed order.
-type SliceKey = (String, Vec<(Option<String>, Option<i32>, Option<String>, Option<String>)>);
+type SliceKey = (
+    String,
+    Vec<(Option<String>, Option<i32>, Option<String>, Option<String>)>,
+);
 
 fn key_of(family: &str, ports: &[EndpointPort]) -> SliceKey {
-    let mut ports: Vec<_> = ports.iter().map(|p| (Some(p.name.clone().unwrap_or_default()), p.port, p.protocol.clone(), p.app_protocol.clone())).collect();
+    let mut ports: Vec<_> = ports
+        .iter()
+        .map(|p| {
+            (
+                Some(p.name.clone().unwrap_or_default()),
+                p.port,
+                p.protocol.clone(),
+                p.app_protocol.clone(),
+            )
+        })
+        .collect();
     ports.sort();
     (family.to_string(), ports)
 }
@@ -106,7 +131,10 @@ fn mirrored(address: &EndpointAddress, ready: bool) -> Option<(&'static str, End
     let ip: IpAddr = address.ip.parse().ok()?;
     let endpoint = Endpoint {
         addresses: vec![ip.to_string()],
-        conditions: Some(EndpointConditions { ready: Some(ready), ..Default::default() }),
+        conditions: Some(EndpointConditions {
+            ready: Some(ready),
+            ..Default::default()
+        }),
         target_ref: address.target_ref.clone(),
         node_name: address.node_name.clone(),
         hostname: address.hostname.clone().filter(|h| !h.is_empty()),
@@ -121,12 +149,22 @@ type Desired = BTreeMap<SliceKey, (Vec<EndpointPort>, Vec<Endpoint>)>;
 fn desired(endpoints: &Endpoints) -> (Desired, usize, usize) {
     let (mut desired, mut invalid, mut skipped) = (Desired::new(), 0, 0);
     let mut packer = Packer::default();
-    endpoints.subsets.iter().flatten().for_each(|subset| packer.add_subset(subset));
+    endpoints
+        .subsets
+        .iter()
+        .flatten()
+        .for_each(|subset| packer.add_subset(subset));
     for subset in packer.packed() {
         let ports: Vec<_> = subset.ports.iter().flatten().map(mirrored_port).collect();
         let ready = subset.addresses.iter().flatten().map(|a| (a, true));
         let (mut taken, mut seen) = (0, 0);
-        for (address, ready) in ready.chain(subset.not_ready_addresses.iter().flatten().map(|a| (a, false))) {
+        for (address, ready) in ready.chain(
+            subset
+                .not_ready_addresses
+                .iter()
+                .flatten()
+                .map(|a| (a, false)),
+        ) {
             seen += 1;
             if taken >= MOST {
                 continue;
@@ -135,7 +173,11 @@ fn desired(endpoints: &Endpoints) -> (Desired, usize, usize) {
                 None => invalid += 1,
                 Some((family, endpoint)) => {
                     taken += 1;
-                    desired.entry(key_of(family, &ports)).or_insert_with(|| (ports.clone(), Vec::new())).1.push(endpoint);
+                    desired
+                        .entry(key_of(family, &ports))
+                        .or_insert_with(|| (ports.clone(), Vec::new()))
+                        .1
+                        .push(endpoint);
                 }
             }
         }
@@ -144,7 +186,12 @@ fn desired(endpoints: &Endpoints) -> (Desired, usize, usize) {
     (desired, invalid, skipped)
 }
 
-fn slice(endpoints: &Endpoints, family: String, ports: Vec<EndpointPort>, list: Vec<Endpoint>) -> EndpointSlice {
+fn slice(
+    endpoints: &Endpoints,
+    family: String,
+    ports: Vec<EndpointPort>,
+    list: Vec<Endpoint>,
+) -> EndpointSlice {
     let mut labels = endpoints.metadata.labels.clone().unwrap_or_default();
     labels.insert(SERVICE_LABEL.into(), name(&endpoints.metadata).into());
     labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY.into());
@@ -166,7 +213,14 @@ fn slice(endpoints: &Endpoints, family: String, ports: Vec<EndpointPort>, list: 
 }
 
 fn is_same(a: &EndpointSlice, b: &EndpointSlice) -> bool {
-    let owner = |s: &EndpointSlice| s.metadata.owner_references.iter().flatten().map(|r| r.uid.clone()).collect::<Vec<_>>();
+    let owner = |s: &EndpointSlice| {
+        s.metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .map(|r| r.uid.clone())
+            .collect::<Vec<_>>()
+    };
     let empty = |map: &Option<BTreeMap<String, String>>| map.clone().unwrap_or_default();
     a.endpoints == b.endpoints
         && empty(&a.metadata.labels) == empty(&b.metadata.labels)
@@ -175,25 +229,50 @@ fn is_same(a: &EndpointSlice, b: &EndpointSlice) -> bool {
 }
 
 impl Controller {
-    async fn delete(&self, slices: impl IntoIterator<Item = Arc<EndpointSlice>>) -> Result<(), Error> {
+    async fn delete(
+        &self,
+        slices: impl IntoIterator<Item = Arc<EndpointSlice>>,
+    ) -> Result<(), Error> {
         for slice in slices {
-            unless_gone(self.api.delete::<EndpointSlice>(&Key::of(&slice.metadata), &Delete::default()).await)?;
+            unless_gone(
+                self.api
+                    .delete::<EndpointSlice>(&Key::of(&slice.metadata), &Delete::default())
+                    .await,
+            )?;
         }
         Ok(())
     }
 
-    async fn mirror(&self, key: &Key, endpoints: &Endpoints, existing: Vec<Arc<EndpointSlice>>) -> Result<(), Error> {
+    async fn mirror(
+        &self,
+        key: &Key,
+        endpoints: &Endpoints,
+        existing: Vec<Arc<EndpointSlice>>,
+    ) -> Result<(), Error> {
         let (desired, invalid, skipped) = desired(endpoints);
         if invalid > 0 {
-            self.recorder.warning(endpoints, "InvalidIPAddress", format!("Skipped {invalid} invalid IP addresses when mirroring to EndpointSlices"));
+            self.recorder.warning(
+                endpoints,
+                "InvalidIPAddress",
+                format!("Skipped {invalid} invalid IP addresses when mirroring to EndpointSlices"),
+            );
         }
         if skipped > invalid {
-            let message = format!("A max of {MOST} addresses can be mirrored to EndpointSlices per Endpoints subset. {skipped} addresses were skipped");
-            self.recorder.warning(endpoints, "TooManyAddressesToMirror", message);
+            let message = format!(
+                "A max of {MOST} addresses can be mirrored to EndpointSlices per Endpoints subset. {skipped} addresses were skipped"
+            );
+            self.recorder
+                .warning(endpoints, "TooManyAddressesToMirror", message);
         }
         let mut by_key = BTreeMap::<SliceKey, Vec<Arc<EndpointSlice>>>::new();
         for old in existing {
-            by_key.entry(key_of(&old.address_type, old.ports.as_deref().unwrap_or(&[]))).or_default().push(old);
+            by_key
+                .entry(key_of(
+                    &old.address_type,
+                    old.ports.as_deref().unwrap_or(&[]),
+                ))
+                .or_default()
+                .push(old);
         }
         for (slice_key, (ports, list)) in desired {
             let mut new = slice(endpoints, slice_key.0.clone(), ports, list);
@@ -210,7 +289,10 @@ impl Controller {
                     other => Some(other?),
                 },
             };
-            self.wrote.note(key, written.and_then(|w| w.metadata.resource_version).as_deref());
+            self.wrote.note(
+                key,
+                written.and_then(|w| w.metadata.resource_version).as_deref(),
+            );
             self.delete(old).await?;
         }
         self.delete(by_key.into_values().flatten()).await
@@ -225,9 +307,18 @@ impl Reconcile<Key> for Controller {
             self.slices.reach(version, &self.clock).await;
         }
         let mut existing = self.slices.in_group(key.name());
-        existing.retain(|slice| slice.metadata.namespace.as_deref() == Some(key.namespace()) && is_managed_by(slice, MANAGED_BY));
-        let endpoints = self.endpoints.get(key).filter(|endpoints| should_mirror(endpoints));
-        let by_hand = self.services.get(key).is_some_and(|service| service.spec.as_ref().is_some_and(|s| s.selector.is_none()));
+        existing.retain(|slice| {
+            slice.metadata.namespace.as_deref() == Some(key.namespace())
+                && is_managed_by(slice, MANAGED_BY)
+        });
+        let endpoints = self
+            .endpoints
+            .get(key)
+            .filter(|endpoints| should_mirror(endpoints));
+        let by_hand = self
+            .services
+            .get(key)
+            .is_some_and(|service| service.spec.as_ref().is_some_and(|s| s.selector.is_none()));
         match endpoints {
             Some(endpoints) if by_hand => self.mirror(key, &endpoints, existing).await?,
             _ => self.delete(existing).await?,
@@ -243,14 +334,25 @@ mod tests {
 
     #[test]
     fn a_slice_for_each_family_and_set_of_ports() {
-        let address = |ip: &str| EndpointAddress { ip: ip.into(), ..Default::default() };
+        let address = |ip: &str| EndpointAddress {
+            ip: ip.into(),
+            ..Default::default()
+        };
         let subset = |ips: &[&str], port| EndpointSubset {
             addresses: Some(ips.iter().map(|ip| address(ip)).collect()),
             not_ready_addresses: None,
-            ports: Some(vec![OldPort { port, ..Default::default() }]),
+            ports: Some(vec![OldPort {
+                port,
+                ..Default::default()
+            }]),
         };
-        let endpoints =
-            Endpoints { subsets: Some(vec![subset(&["192.0.2.1", "2001:db8::1", "nonsense"], 80), subset(&["192.0.2.2"], 81)]), ..Default::default() };
+        let endpoints = Endpoints {
+            subsets: Some(vec![
+                subset(&["192.0.2.1", "2001:db8::1", "nonsense"], 80),
+                subset(&["192.0.2.2"], 81),
+            ]),
+            ..Default::default()
+        };
         let (desired, invalid, skipped) = desired(&endpoints);
         assert_eq!((desired.len(), invalid, skipped), (3, 1, 1));
     }

@@ -34,11 +34,18 @@ pub struct Expectations {
 impl Expectations {
     /// Nothing is expected.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, owners: Mutex::default() }
+        Self {
+            clock,
+            owners: Mutex::default(),
+        }
     }
 
     fn with<R>(&self, owner: &Key, change: impl FnOnce(&mut Outstanding) -> R) -> Option<R> {
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner).get_mut(owner).map(change)
+        self.owners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(owner)
+            .map(change)
     }
 
     /// `count` objects are about to be created.
@@ -53,8 +60,15 @@ impl Expectations {
 
     /// Both at once.
     pub fn expect(&self, owner: &Key, creations: usize, deletions: HashSet<Key>) {
-        let outstanding = Outstanding { creations: i64::try_from(creations).unwrap_or(i64::MAX), deletions, since: self.clock.now() };
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner).insert(owner.clone(), outstanding);
+        let outstanding = Outstanding {
+            creations: i64::try_from(creations).unwrap_or(i64::MAX),
+            deletions,
+            since: self.clock.now(),
+        };
+        self.owners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(owner.clone(), outstanding);
     }
 
     /// One was created, or will not be.
@@ -64,7 +78,9 @@ impl Expectations {
 
     /// So many were created, or will not be.
     pub fn creations_observed(&self, owner: &Key, count: usize) {
-        self.with(owner, |o| o.creations -= i64::try_from(count).unwrap_or(i64::MAX));
+        self.with(owner, |o| {
+            o.creations -= i64::try_from(count).unwrap_or(i64::MAX)
+        });
     }
 
     /// `pod` is gone, or will not be deleted.
@@ -75,12 +91,18 @@ impl Expectations {
     /// Whether the cache can be trusted.
     pub fn satisfied(&self, owner: &Key) -> bool {
         let now = self.clock.now();
-        self.with(owner, |o| (o.creations <= 0 && o.deletions.is_empty()) || since(now, o.since) > PATIENCE).unwrap_or(true)
+        self.with(owner, |o| {
+            (o.creations <= 0 && o.deletions.is_empty()) || since(now, o.since) > PATIENCE
+        })
+        .unwrap_or(true)
     }
 
     /// The owner is gone.
     pub fn forget(&self, owner: &Key) {
-        self.owners.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
+        self.owners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(owner);
     }
 }
 
@@ -91,7 +113,9 @@ pub struct Wrote(Mutex<HashMap<Key, u64>>);
 impl Wrote {
     /// The object `key` (or one of its dependents) was written at `version`.
     pub fn note(&self, key: &Key, version: Option<&str>) {
-        let Some(version) = version.and_then(|v| v.parse::<u64>().ok()) else { return };
+        let Some(version) = version.and_then(|v| v.parse::<u64>().ok()) else {
+            return;
+        };
         let mut wrote = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = wrote.entry(key.clone()).or_insert(0);
         *newest = version.max(*newest);
@@ -99,7 +123,10 @@ impl Wrote {
 
     /// Takes what was noted for `key`.
     pub fn take(&self, key: &Key) -> Option<u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key)
     }
 }
 
@@ -109,7 +136,11 @@ mod tests {
 
     #[test]
     fn settled_when_all_was_seen() {
-        let (expectations, owner, pod) = (Expectations::new(Clock::system()), Key::new("ns", "rs"), Key::new("ns", "p"));
+        let (expectations, owner, pod) = (
+            Expectations::new(Clock::system()),
+            Key::new("ns", "rs"),
+            Key::new("ns", "p"),
+        );
         assert!(expectations.satisfied(&owner));
         expectations.expect_creations(&owner, 2);
         expectations.creation_observed(&owner);

@@ -11,9 +11,17 @@ pub fn scaled(value: Option<&IntOrString>, total: i32, up: bool) -> i32 {
         None => 0,
         Some(IntOrString::Int(number)) => *number,
         Some(IntOrString::String(text)) => {
-            let percent: i64 = text.strip_suffix('%').and_then(|p| p.parse().ok()).unwrap_or(0);
+            let percent: i64 = text
+                .strip_suffix('%')
+                .and_then(|p| p.parse().ok())
+                .unwrap_or(0);
             let product = percent.saturating_mul(i64::from(total));
-            i32::try_from(if up { product.saturating_add(99) / 100 } else { product / 100 }).unwrap_or(i32::MAX)
+            i32::try_from(if up {
+                product.saturating_add(99) / 100
+            } else {
+                product / 100
+            })
+            .unwrap_or(i32::MAX)
         }
     }
 }

@@ -12,17 +12,24 @@ const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 
 /// FNV-1a, 32 bits.
 pub fn fnv32a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// Writes each character of `text` as one of the alphabet's.
 pub fn safe_encode(text: &str) -> String {
-    text.bytes().map(|b| char::from(ALPHABET[usize::from(b) % ALPHABET.len()])).collect()
+    text.bytes()
+        .map(|b| char::from(ALPHABET[usize::from(b) % ALPHABET.len()]))
+        .collect()
 }
 
 /// The hash of a template and of how often its name was taken already.
 pub fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> Result<String, Error> {
-    let mut bytes = crate::api::Wire::encode(template).map_err(|source| Error::Encode { what: "a template".into(), source })?;
+    let mut bytes = crate::api::Wire::encode(template).map_err(|source| Error::Encode {
+        what: "a template".into(),
+        source,
+    })?;
     if let Some(count) = collisions {
         bytes.extend_from_slice(&count.to_le_bytes());
     }
@@ -31,7 +38,9 @@ pub fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> Res
 
 /// Five random characters.
 pub fn random_suffix() -> String {
-    (0..5).map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())])).collect()
+    (0..5)
+        .map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())]))
+        .collect()
 }
 
 #[cfg(test)]
@@ -44,7 +53,13 @@ mod tests {
         assert_eq!(fnv32a(b"a"), 0xe40c_292c);
         assert_eq!(safe_encode("0123456789").len(), 10);
         let t = PodTemplateSpec::default();
-        assert_ne!(template_hash(&t, None).unwrap(), template_hash(&t, Some(0)).unwrap());
-        assert_eq!(template_hash(&t, Some(1)).unwrap(), template_hash(&t, Some(1)).unwrap());
+        assert_ne!(
+            template_hash(&t, None).unwrap(),
+            template_hash(&t, Some(0)).unwrap()
+        );
+        assert_eq!(
+            template_hash(&t, Some(1)).unwrap(),
+            template_hash(&t, Some(1)).unwrap()
+        );
     }
 }

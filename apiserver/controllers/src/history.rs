@@ -21,7 +21,10 @@ use crate::{
 
 /// The data of the revision of a template: a patch that restores it.
 pub fn data_of(template: &PodTemplateSpec) -> Result<Value, Error> {
-    let mut template = template.to_value().map_err(|source| Error::Encode { what: "a template".into(), source })?;
+    let mut template = template.to_value().map_err(|source| Error::Encode {
+        what: "a template".into(),
+        source,
+    })?;
     template["$patch"] = "replace".into();
     Ok(json!({"spec": {"template": template}}))
 }
@@ -40,14 +43,27 @@ pub fn max_revision<'a>(revisions: impl IntoIterator<Item = &'a Arc<ControllerRe
 pub fn sort(revisions: &mut [Arc<ControllerRevision>]) {
     revisions.sort_by(|a, b| {
         let age = |r: &ControllerRevision| r.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        a.revision.cmp(&b.revision).then_with(|| age(a).cmp(&age(b))).then_with(|| a.metadata.name.cmp(&b.metadata.name))
+        a.revision
+            .cmp(&b.revision)
+            .then_with(|| age(a).cmp(&age(b)))
+            .then_with(|| a.metadata.name.cmp(&b.metadata.name))
     });
 }
 
 /// A new revision of `owner`, not yet created.
-pub fn new<O: Kind>(owner: &O, template: &PodTemplateSpec, label: &str, number: i64, collisions: Option<i32>) -> Result<ControllerRevision, Error> {
+pub fn new<O: Kind>(
+    owner: &O,
+    template: &PodTemplateSpec,
+    label: &str,
+    number: i64,
+    collisions: Option<i32>,
+) -> Result<ControllerRevision, Error> {
     let hash = template_hash(template, collisions)?;
-    let mut labels = template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
+    let mut labels = template
+        .metadata
+        .as_ref()
+        .and_then(|m| m.labels.clone())
+        .unwrap_or_default();
     labels.insert(label.into(), hash.clone());
     let meta = owner.meta();
     Ok(ControllerRevision {
@@ -77,9 +93,21 @@ pub async fn create(api: &Api, revision: &ControllerRevision) -> Result<Made, Er
     match api.create(revision).await {
         Ok(made) => Ok(Made::Is(Box::new(made))),
         Err(e) if e.is_already_exists() => {
-            let existing: ControllerRevision = api.get(revision.metadata.namespace.as_deref().unwrap_or(""), name(&revision.metadata)).await?;
-            let same = revision.data.as_ref().is_some_and(|raw| is_of(&existing, &raw.0));
-            Ok(if same { Made::Is(Box::new(existing)) } else { Made::Collides })
+            let existing: ControllerRevision = api
+                .get(
+                    revision.metadata.namespace.as_deref().unwrap_or(""),
+                    name(&revision.metadata),
+                )
+                .await?;
+            let same = revision
+                .data
+                .as_ref()
+                .is_some_and(|raw| is_of(&existing, &raw.0));
+            Ok(if same {
+                Made::Is(Box::new(existing))
+            } else {
+                Made::Collides
+            })
         }
         Err(e) => Err(e),
     }

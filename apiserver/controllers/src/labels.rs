@@ -34,8 +34,15 @@ pub struct Selector(Option<Vec<Requirement>>);
 impl Selector {
     /// Reads the API's form.
     pub fn of(selector: Option<&LabelSelector>) -> Result<Self, Error> {
-        let Some(selector) = selector else { return Ok(Self(None)) };
-        let mut all: Vec<_> = selector.match_labels.iter().flatten().map(|(k, v)| Requirement::In(k.clone(), BTreeSet::from([v.clone()]))).collect();
+        let Some(selector) = selector else {
+            return Ok(Self(None));
+        };
+        let mut all: Vec<_> = selector
+            .match_labels
+            .iter()
+            .flatten()
+            .map(|(k, v)| Requirement::In(k.clone(), BTreeSet::from([v.clone()])))
+            .collect();
         for expression in selector.match_expressions.iter().flatten() {
             let key = expression.key.clone();
             let values: BTreeSet<String> = expression.values.iter().flatten().cloned().collect();
@@ -44,7 +51,11 @@ impl Selector {
                 "NotIn" => Requirement::NotIn(key, values),
                 "Exists" => Requirement::Exists(key),
                 "DoesNotExist" => Requirement::DoesNotExist(key),
-                other => return Err(Error::Failed(format!("{other:?} is not a valid label selector operator"))),
+                other => {
+                    return Err(Error::Failed(format!(
+                        "{other:?} is not a valid label selector operator"
+                    )));
+                }
             });
         }
         Ok(Self(Some(all)))
@@ -52,13 +63,19 @@ impl Selector {
 
     /// A selector of plain equalities, as services and replication controllers have; `None` selects nothing.
     pub fn of_map(labels: Option<&BTreeMap<String, String>>) -> Self {
-        Self(labels.map(|map| map.iter().map(|(k, v)| Requirement::In(k.clone(), BTreeSet::from([v.clone()]))).collect()))
+        Self(labels.map(|map| {
+            map.iter()
+                .map(|(k, v)| Requirement::In(k.clone(), BTreeSet::from([v.clone()])))
+                .collect()
+        }))
     }
 
     /// Whether an object with these labels is selected.
     pub fn matches(&self, labels: Option<&BTreeMap<String, String>>) -> bool {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
-        self.0.as_ref().is_some_and(|all| all.iter().all(|r| r.matches(labels.unwrap_or(&NONE))))
+        self.0
+            .as_ref()
+            .is_some_and(|all| all.iter().all(|r| r.matches(labels.unwrap_or(&NONE))))
     }
 
     /// Whether it selects everything.
@@ -74,8 +91,12 @@ mod tests {
 
     #[test]
     fn selection() {
-        let labels =
-            |text: &str| -> BTreeMap<String, String> { text.split(',').filter_map(|p| p.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect() };
+        let labels = |text: &str| -> BTreeMap<String, String> {
+            text.split(',')
+                .filter_map(|p| p.split_once('='))
+                .map(|(k, v)| (k.into(), v.into()))
+                .collect()
+        };
         let expression = |key: &str, operator: &str, values: &[&str]| LabelSelector {
             match_expressions: Some(vec![LabelSelectorRequirement {
                 key: key.into(),
@@ -87,15 +108,35 @@ mod tests {
         for (selector, text, expected) in [
             (None, "a=1", false),
             (Some(LabelSelector::default()), "", true),
-            (Some(LabelSelector { match_labels: Some(labels("a=1")), ..Default::default() }), "a=1,b=2", true),
-            (Some(LabelSelector { match_labels: Some(labels("a=1,b=3")), ..Default::default() }), "a=1,b=2", false),
+            (
+                Some(LabelSelector {
+                    match_labels: Some(labels("a=1")),
+                    ..Default::default()
+                }),
+                "a=1,b=2",
+                true,
+            ),
+            (
+                Some(LabelSelector {
+                    match_labels: Some(labels("a=1,b=3")),
+                    ..Default::default()
+                }),
+                "a=1,b=2",
+                false,
+            ),
             (Some(expression("a", "In", &["1", "2"])), "a=2", true),
             (Some(expression("a", "NotIn", &["1"])), "", true),
             (Some(expression("a", "NotIn", &["1"])), "a=1", false),
             (Some(expression("a", "Exists", &[])), "b=1", false),
             (Some(expression("a", "DoesNotExist", &[])), "b=1", true),
         ] {
-            assert_eq!(Selector::of(selector.as_ref()).unwrap().matches(Some(&labels(text))), expected, "{selector:?} on {text}");
+            assert_eq!(
+                Selector::of(selector.as_ref())
+                    .unwrap()
+                    .matches(Some(&labels(text))),
+                expected,
+                "{selector:?} on {text}"
+            );
         }
         assert!(Selector::of(Some(&expression("a", "Near", &[]))).is_err());
     }

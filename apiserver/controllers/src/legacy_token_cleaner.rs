@@ -42,17 +42,27 @@ struct Controller {
 /// `legacy-serviceaccount-token-cleaner-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let unused_for = context.options.legacy_token_clean_up_period;
-    let controller =
-        Controller { api: context.api.clone(), reader: context.reader.clone(), unused_for, secrets: context.informer(), accounts: context.informer() };
+    let controller = Controller {
+        api: context.api.clone(),
+        reader: context.reader.clone(),
+        unused_for,
+        secrets: context.informer(),
+        accounts: context.informer(),
+    };
     let clock = context.clock.clone();
-    Ok(Some(Box::pin(every(clock.clone(), PERIOD, context.stop.clone(), move || {
-        let (controller, now) = (controller.clone(), clock.now());
-        async move {
-            if let Err(error) = controller.clean(now).await {
-                tracing::warn!(%error, "legacy tokens are not cleaned up");
+    Ok(Some(Box::pin(every(
+        clock.clone(),
+        PERIOD,
+        context.stop.clone(),
+        move || {
+            let (controller, now) = (controller.clone(), clock.now());
+            async move {
+                if let Err(error) = controller.clean(now).await {
+                    tracing::warn!(%error, "legacy tokens are not cleaned up");
+                }
             }
-        }
-    }))))
+        },
+    ))))
 }
 
 fn date(at: Timestamp) -> Date {
@@ -60,7 +70,12 @@ fn date(at: Timestamp) -> Date {
 }
 
 fn label<'a>(secret: &'a Secret, name: &str) -> Option<&'a str> {
-    secret.metadata.labels.as_ref()?.get(name).map(String::as_str)
+    secret
+        .metadata
+        .labels
+        .as_ref()?
+        .get(name)
+        .map(String::as_str)
 }
 
 /// What is to be done about a token that is out of use.
@@ -73,12 +88,19 @@ enum Step {
 
 /// Whether a secret is old, and neither used nor going away; then it depends on who names it.
 fn is_out_of_use(secret: &Secret, kept_from: Timestamp) -> bool {
-    let old = secret.metadata.creation_timestamp.as_ref().is_some_and(|made| made.0 < kept_from);
+    let old = secret
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .is_some_and(|made| made.0 < kept_from);
     let unused = match label(secret, LAST_USED) {
         None => true,
         Some(day) => day.parse::<Date>().is_ok_and(|day| day < date(kept_from)),
     };
-    secret.type_.as_deref() == Some(TYPE) && old && unused && secret.metadata.deletion_timestamp.is_none()
+    secret.type_.as_deref() == Some(TYPE)
+        && old
+        && unused
+        && secret.metadata.deletion_timestamp.is_none()
 }
 
 /// The next step for one that is.
@@ -103,9 +125,18 @@ fn named_in(value: &Value, names: &mut HashSet<String>) {
             for (key, child) in fields {
                 match key.as_str() {
                     "secretName" => add(child),
-                    "imagePullSecrets" => child.as_array().into_iter().flatten().for_each(|one| add(&one["name"])),
+                    "imagePullSecrets" => child
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .for_each(|one| add(&one["name"])),
                     "secret" => add(&child["name"]),
-                    key if key.ends_with("secretRef") || key.ends_with("SecretRef") || key == "secretKeyRef" => add(&child["name"]),
+                    key if key.ends_with("secretRef")
+                        || key.ends_with("SecretRef")
+                        || key == "secretKeyRef" =>
+                    {
+                        add(&child["name"])
+                    }
                     _ => {}
                 }
             }
@@ -118,16 +149,32 @@ fn named_in(value: &Value, names: &mut HashSet<String>) {
 impl Controller {
     async fn clean(&self, now: Timestamp) -> Result<(), Error> {
         // a day more: uses were perhaps not tracked from its first hour on
-        let since = self.tracked_since().await?.saturating_add(1.day()).to_zoned(TimeZone::UTC).map_err(|error| Error::Failed(error.to_string()))?.timestamp();
+        let since = self
+            .tracked_since()
+            .await?
+            .saturating_add(1.day())
+            .to_zoned(TimeZone::UTC)
+            .map_err(|error| Error::Failed(error.to_string()))?
+            .timestamp();
         if now < after(since, self.unused_for) {
             return Ok(());
         }
-        let kept_from = now.checked_sub(self.unused_for).map_err(|error| Error::Failed(error.to_string()))?;
+        let kept_from = now
+            .checked_sub(self.unused_for)
+            .map_err(|error| Error::Failed(error.to_string()))?;
         let mut mounted: HashMap<String, HashSet<String>> = HashMap::new();
-        for secret in self.secrets.list().iter().filter(|secret| is_out_of_use(secret, kept_from) && self.made_by_itself(secret)) {
+        for secret in self
+            .secrets
+            .list()
+            .iter()
+            .filter(|secret| is_out_of_use(secret, kept_from) && self.made_by_itself(secret))
+        {
             let key = Key::of(&secret.metadata);
             if !mounted.contains_key(key.namespace()) {
-                mounted.insert(key.namespace().to_string(), self.named_by_pods(key.namespace()).await?);
+                mounted.insert(
+                    key.namespace().to_string(),
+                    self.named_by_pods(key.namespace()).await?,
+                );
             }
             if mounted[key.namespace()].contains(key.name()) {
                 continue;
@@ -139,15 +186,31 @@ impl Controller {
         Ok(())
     }
 
-    async fn take(&self, secret: &Secret, key: &Key, step: Step, now: Timestamp) -> Result<(), Error> {
+    async fn take(
+        &self,
+        secret: &Secret,
+        key: &Key,
+        step: Step,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         match step {
             Step::Leave => Ok(()),
             Step::Mark => {
                 let patch = json!({"metadata": {"uid": secret.metadata.uid, "labels": {INVALID_SINCE: date(now).to_string()}}});
-                self.api.patch(&item::<Secret>(key.namespace(), key.name()), PatchType::Merge, &patch).await.map(drop)
+                self.api
+                    .patch(
+                        &item::<Secret>(key.namespace(), key.name()),
+                        PatchType::Merge,
+                        &patch,
+                    )
+                    .await
+                    .map(drop)
             }
             Step::Delete => {
-                let unchanged = Delete { resource_version: secret.metadata.resource_version.clone(), ..Delete::default() };
+                let unchanged = Delete {
+                    resource_version: secret.metadata.resource_version.clone(),
+                    ..Delete::default()
+                };
                 match self.api.delete::<Secret>(key, &unchanged).await {
                     Err(error) if error.is_not_found() || error.is_conflict() => Ok(()),
                     other => other,
@@ -158,24 +221,55 @@ impl Controller {
 
     async fn tracked_since(&self) -> Result<Date, Error> {
         let map: ConfigMap = self.api.get("kube-system", TRACKING).await?;
-        let since = map.data.as_ref().and_then(|data| data.get("since")).ok_or_else(|| Error::Failed(format!("{TRACKING} does not say since when")))?;
-        since.parse().map_err(|error| Error::Failed(format!("{TRACKING}: {error}")))
+        let since = map
+            .data
+            .as_ref()
+            .and_then(|data| data.get("since"))
+            .ok_or_else(|| Error::Failed(format!("{TRACKING} does not say since when")))?;
+        since
+            .parse()
+            .map_err(|error| Error::Failed(format!("{TRACKING}: {error}")))
     }
 
     /// Whether the secret's account names it: those were made with the account, not by a person.
     fn made_by_itself(&self, secret: &Secret) -> bool {
-        let annotation = |name: &str| secret.metadata.annotations.as_ref().and_then(|all| all.get(name)).map_or("", String::as_str);
-        let key = Key::new(secret.metadata.namespace.as_deref().unwrap_or(""), annotation(ACCOUNT_NAME));
-        let Some(account) = self.accounts.get(&key) else { return false };
-        let same = annotation(ACCOUNT_UID).is_empty() || is_of(secret, key.name(), account.metadata.uid.as_deref().unwrap_or(""));
-        same && account.secrets.iter().flatten().any(|reference| reference.name == secret.metadata.name)
+        let annotation = |name: &str| {
+            secret
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(name))
+                .map_or("", String::as_str)
+        };
+        let key = Key::new(
+            secret.metadata.namespace.as_deref().unwrap_or(""),
+            annotation(ACCOUNT_NAME),
+        );
+        let Some(account) = self.accounts.get(&key) else {
+            return false;
+        };
+        let same = annotation(ACCOUNT_UID).is_empty()
+            || is_of(
+                secret,
+                key.name(),
+                account.metadata.uid.as_deref().unwrap_or(""),
+            );
+        same && account
+            .secrets
+            .iter()
+            .flatten()
+            .any(|reference| reference.name == secret.metadata.name)
     }
 
     /// From the server: the cache's pods have lost their environment.
     async fn named_by_pods(&self, namespace: &str) -> Result<HashSet<String>, Error> {
         let pods: Value = self.reader.get_path(&collection::<Pod>(namespace)).await?;
         let mut names = HashSet::new();
-        pods["items"].as_array().into_iter().flatten().for_each(|pod| named_in(&pod["spec"], &mut names));
+        pods["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .for_each(|pod| named_in(&pod["spec"], &mut names));
         Ok(names)
     }
 }
@@ -188,19 +282,40 @@ mod tests {
     fn who_is_out_of_use() {
         let kept_from: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let secret = |made: &str, labels: Value| -> Secret {
-            serde_json::from_value(json!({"type": TYPE, "metadata": {"creationTimestamp": made, "labels": labels}})).unwrap()
+            serde_json::from_value(
+                json!({"type": TYPE, "metadata": {"creationTimestamp": made, "labels": labels}}),
+            )
+            .unwrap()
         };
         let old = "2025-01-01T00:00:00Z";
         for (secret, expected) in [
             (secret(old, json!({})), Some(Step::Mark)),
             (secret("2026-01-02T03:04:05Z", json!({})), None),
-            (secret(old, json!({LAST_USED: "2026-01-01"})), Some(Step::Mark)),
+            (
+                secret(old, json!({LAST_USED: "2026-01-01"})),
+                Some(Step::Mark),
+            ),
             (secret(old, json!({LAST_USED: "2026-01-02"})), None),
             (secret(old, json!({LAST_USED: "lately"})), None),
-            (secret(old, json!({INVALID_SINCE: "2026-01-02"})), Some(Step::Leave)),
-            (secret(old, json!({INVALID_SINCE: "2026-01-01"})), Some(Step::Delete)),
-            (secret(old, json!({INVALID_SINCE: "once"})), Some(Step::Mark)),
-            (Secret { type_: Some("Opaque".into()), ..secret(old, json!({})) }, None),
+            (
+                secret(old, json!({INVALID_SINCE: "2026-01-02"})),
+                Some(Step::Leave),
+            ),
+            (
+                secret(old, json!({INVALID_SINCE: "2026-01-01"})),
+                Some(Step::Delete),
+            ),
+            (
+                secret(old, json!({INVALID_SINCE: "once"})),
+                Some(Step::Mark),
+            ),
+            (
+                Secret {
+                    type_: Some("Opaque".into()),
+                    ..secret(old, json!({}))
+                },
+                None,
+            ),
         ] {
             let found = is_out_of_use(&secret, kept_from).then(|| step(&secret, kept_from));
             assert_eq!(found, expected, "{secret:?}");
@@ -217,6 +332,9 @@ mod tests {
         named_in(&spec, &mut names);
         let mut names: Vec<_> = names.into_iter().collect();
         names.sort();
-        assert_eq!(names, ["azure", "csi", "from", "key", "projected", "pull", "volume"]);
+        assert_eq!(
+            names,
+            ["azure", "csi", "from", "key", "projected", "pull", "volume"]
+        );
     }
 }

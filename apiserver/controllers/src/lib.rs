@@ -74,13 +74,25 @@ pub fn start(
     let options = Arc::new(options);
     let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
     let mut running = Vec::new();
-    for controller in list::CONTROLLERS.iter().filter(|c| enabled(c.name, &options)) {
+    for controller in list::CONTROLLERS
+        .iter()
+        .filter(|c| enabled(c.name, &options))
+    {
         let own = match accounts::account_of(controller.name) {
             "" => api.clone(),
             account => accounts(account),
         };
-        let context = Context::new(own, api.clone(), informers.clone(), events.clone(), options.clone(), stop.clone());
-        let Some(work) = (controller.start)(&context)? else { continue };
+        let context = Context::new(
+            own,
+            api.clone(),
+            informers.clone(),
+            events.clone(),
+            options.clone(),
+            stop.clone(),
+        );
+        let Some(work) = (controller.start)(&context)? else {
+            continue;
+        };
         let synced = context.synced();
         running.push(skiff_watching::task::spawn(async move {
             if synced.await {

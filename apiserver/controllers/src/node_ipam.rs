@@ -38,10 +38,17 @@ impl Pool {
     fn new(network: IpNet, mask: u8) -> Result<Self, Error> {
         let width = mask.checked_sub(network.prefix_len());
         match width {
-            Some(width) if width <= 16 && mask <= network.max_prefix_len() => Ok(Self { network, mask, used: HashSet::new(), next: 0 }),
+            Some(width) if width <= 16 && mask <= network.max_prefix_len() => Ok(Self {
+                network,
+                mask,
+                used: HashSet::new(),
+                next: 0,
+            }),
             _ => Err(Error::InvalidOption {
                 option: "--node-cidr-mask-size",
-                why: format!("{mask} for the cluster network {network}: it must be longer than the network's own mask, by at most 16 bits"),
+                why: format!(
+                    "{mask} for the cluster network {network}: it must be longer than the network's own mask, by at most 16 bits"
+                ),
             }),
         }
     }
@@ -53,8 +60,12 @@ impl Pool {
     fn at(&self, index: u64) -> Option<IpNet> {
         let shift = u32::from(self.network.max_prefix_len() - self.mask);
         let address = match self.network.network() {
-            IpAddr::V4(base) => IpAddr::V4(Ipv4Addr::from(u32::from(base) | u32::try_from(index << shift).ok()?)),
-            IpAddr::V6(base) => IpAddr::V6(Ipv6Addr::from(u128::from(base) | (u128::from(index) << shift))),
+            IpAddr::V4(base) => IpAddr::V4(Ipv4Addr::from(
+                u32::from(base) | u32::try_from(index << shift).ok()?,
+            )),
+            IpAddr::V6(base) => IpAddr::V6(Ipv6Addr::from(
+                u128::from(base) | (u128::from(index) << shift),
+            )),
         };
         IpNet::new(address, self.mask).ok()
     }
@@ -65,15 +76,21 @@ impl Pool {
         }
         let shift = u32::from(self.network.max_prefix_len() - self.mask);
         match (self.network.network(), network.network()) {
-            (IpAddr::V4(base), IpAddr::V4(address)) => Some(u64::from((u32::from(address) ^ u32::from(base)) >> shift)),
-            (IpAddr::V6(base), IpAddr::V6(address)) => u64::try_from((u128::from(address) ^ u128::from(base)) >> shift).ok(),
+            (IpAddr::V4(base), IpAddr::V4(address)) => {
+                Some(u64::from((u32::from(address) ^ u32::from(base)) >> shift))
+            }
+            (IpAddr::V6(base), IpAddr::V6(address)) => {
+                u64::try_from((u128::from(address) ^ u128::from(base)) >> shift).ok()
+            }
             _ => None,
         }
     }
 
     /// The next free network.
     fn take(&mut self) -> Option<IpNet> {
-        let free = (0..self.count()).map(|i| (self.next + i) % self.count()).find(|index| !self.used.contains(index))?;
+        let free = (0..self.count())
+            .map(|i| (self.next + i) % self.count())
+            .find(|index| !self.used.contains(index))?;
         self.used.insert(free);
         self.next = (free + 1) % self.count();
         self.at(free)
@@ -107,10 +124,23 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     if !options.allocate_node_cidrs {
         return Ok(None);
     }
-    let mask = |network: &IpNet| if network.max_prefix_len() == 32 { options.node_cidr_mask_sizes.0 } else { options.node_cidr_mask_sizes.1 };
-    let pools = options.cluster_cidrs.iter().map(|network| Pool::new(*network, mask(network))).collect::<Result<Vec<_>, _>>()?;
+    let mask = |network: &IpNet| {
+        if network.max_prefix_len() == 32 {
+            options.node_cidr_mask_sizes.0
+        } else {
+            options.node_cidr_mask_sizes.1
+        }
+    };
+    let pools = options
+        .cluster_cidrs
+        .iter()
+        .map(|network| Pool::new(*network, mask(network)))
+        .collect::<Result<Vec<_>, _>>()?;
     if pools.is_empty() {
-        return Err(Error::InvalidOption { option: "--cluster-cidr", why: "it is needed when --allocate-node-cidrs is set".into() });
+        return Err(Error::InvalidOption {
+            option: "--cluster-cidr",
+            why: "it is needed when --allocate-node-cidrs is set".into(),
+        });
     }
     let pools = Arc::new(Mutex::new(pools));
     let queue = context.queue::<Key>();
@@ -130,7 +160,11 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         let gone = matches!(change, Change::Deleted(_));
         for pool in pools.iter_mut() {
             for network in &given {
-                if gone { pool.release(network) } else { pool.occupy(network) }
+                if gone {
+                    pool.release(network)
+                } else {
+                    pool.occupy(network)
+                }
             }
         }
         if !gone && given.is_empty() {
@@ -142,7 +176,9 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 
 /// The networks that a node has.
 fn networks(node: &Node) -> Vec<IpNet> {
-    let Some(spec) = &node.spec else { return Vec::new() };
+    let Some(spec) = &node.spec else {
+        return Vec::new();
+    };
     let listed = spec.pod_cidrs.iter().flatten().chain(&spec.pod_cidr);
     let mut networks: Vec<IpNet> = listed.filter_map(|text| text.parse().ok()).collect();
     networks.dedup();
@@ -159,13 +195,17 @@ impl Controller {
         if taken.len() == pools.len() {
             return Some(taken);
         }
-        pools.iter_mut().for_each(|pool| taken.iter().for_each(|network| pool.release(network)));
+        pools
+            .iter_mut()
+            .for_each(|pool| taken.iter().for_each(|network| pool.release(network)));
         None
     }
 
     fn give_back(&self, networks: &[IpNet]) {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.iter_mut().for_each(|pool| networks.iter().for_each(|network| pool.release(network)));
+        pools
+            .iter_mut()
+            .for_each(|pool| networks.iter().for_each(|network| pool.release(network)));
     }
 
     fn say(&self, node: &Node, reason: &str) {
@@ -176,7 +216,12 @@ impl Controller {
             uid: node.metadata.uid.clone(),
             ..Default::default()
         };
-        self.recorder.about(about, EventType::Normal, reason, format!("Node {} status is now: {reason}", name(&node.metadata)));
+        self.recorder.about(
+            about,
+            EventType::Normal,
+            reason,
+            format!("Node {} status is now: {reason}", name(&node.metadata)),
+        );
     }
 }
 
@@ -187,7 +232,9 @@ impl Reconcile<Key> for Controller {
         if let Some(version) = self.wrote.take(key) {
             self.nodes.reach(version, &self.clock).await;
         }
-        let Some(node) = self.nodes.get(key).filter(|node| networks(node).is_empty()) else { return Ok(Next::DONE) };
+        let Some(node) = self.nodes.get(key).filter(|node| networks(node).is_empty()) else {
+            return Ok(Next::DONE);
+        };
         let Some(taken) = self.take() else {
             self.say(&node, "CIDRNotAvailable");
             return Err(Error::Failed(format!(
@@ -196,7 +243,11 @@ impl Reconcile<Key> for Controller {
         };
         let text: Vec<_> = taken.iter().map(ToString::to_string).collect();
         let patch = json!({"metadata": {"uid": node.metadata.uid}, "spec": {"podCIDR": text[0], "podCIDRs": text}});
-        match unless_gone(self.api.patch(&item::<Node>("", key.name()), PatchType::Merge, &patch).await) {
+        match unless_gone(
+            self.api
+                .patch(&item::<Node>("", key.name()), PatchType::Merge, &patch)
+                .await,
+        ) {
             Ok(Some(written)) => {
                 self.wrote.note(key, written.resource_version.as_deref());
                 Ok(Next::DONE)
@@ -223,11 +274,25 @@ mod tests {
         let mut pool = Pool::new("10.244.0.0/22".parse().unwrap(), 24).unwrap();
         pool.occupy(&"10.244.1.0/24".parse().unwrap());
         let mut take = || pool.take().map(|n| n.to_string());
-        assert_eq!([take(), take(), take(), take()], [Some("10.244.0.0/24".into()), Some("10.244.2.0/24".into()), Some("10.244.3.0/24".into()), None]);
+        assert_eq!(
+            [take(), take(), take(), take()],
+            [
+                Some("10.244.0.0/24".into()),
+                Some("10.244.2.0/24".into()),
+                Some("10.244.3.0/24".into()),
+                None
+            ]
+        );
         pool.release(&"10.244.2.0/24".parse().unwrap());
-        assert_eq!(pool.take().map(|n| n.to_string()), Some("10.244.2.0/24".into()));
+        assert_eq!(
+            pool.take().map(|n| n.to_string()),
+            Some("10.244.2.0/24".into())
+        );
         let mut six = Pool::new("fd00:1::/48".parse().unwrap(), 64).unwrap();
-        assert_eq!([six.take(), six.take()].map(|n| n.unwrap().to_string()), ["fd00:1::/64", "fd00:1:0:1::/64"]);
+        assert_eq!(
+            [six.take(), six.take()].map(|n| n.unwrap().to_string()),
+            ["fd00:1::/64", "fd00:1:0:1::/64"]
+        );
         assert!(Pool::new("10.0.0.0/24".parse().unwrap(), 16).is_err());
     }
 }

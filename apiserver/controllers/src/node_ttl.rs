@@ -22,7 +22,13 @@ use crate::{
 
 const ANNOTATION: &str = "node.alpha.kubernetes.io/ttl";
 /// From so many nodes, up to so many, this many seconds.
-const STEPS: [(usize, usize, u32); 5] = [(0, 100, 0), (90, 500, 15), (450, 1000, 30), (900, 2000, 60), (1800, usize::MAX, 300)];
+const STEPS: [(usize, usize, u32); 5] = [
+    (0, 100, 0),
+    (90, 500, 15),
+    (450, 1000, 30),
+    (900, 2000, 60),
+    (1800, usize::MAX, 300),
+];
 
 struct Controller {
     api: Api,
@@ -33,13 +39,21 @@ struct Controller {
 /// `ttl-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller { api: context.api.clone(), nodes: context.informer(), step: AtomicUsize::new(0) });
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        nodes: context.informer(),
+        step: AtomicUsize::new(0),
+    });
     let (q, watcher) = (queue.clone(), controller.clone());
     controller.nodes.subscribe(move |change| {
         if !matches!(change, Change::Updated { .. }) {
             let step = step(watcher.step.load(Ordering::Relaxed), watcher.nodes.len());
             if watcher.step.swap(step, Ordering::Relaxed) != step {
-                watcher.nodes.list().iter().for_each(|node| q.add(Key::of(&node.metadata)));
+                watcher
+                    .nodes
+                    .list()
+                    .iter()
+                    .for_each(|node| q.add(Key::of(&node.metadata)));
             }
         }
         q.add(Key::of(&change.object().metadata));
@@ -62,11 +76,23 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "ttl-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(node) = self.nodes.get(key) else { return Ok(Next::DONE) };
+        let Some(node) = self.nodes.get(key) else {
+            return Ok(Next::DONE);
+        };
         let seconds = STEPS[self.step.load(Ordering::Relaxed)].2.to_string();
-        if node.metadata.annotations.as_ref().and_then(|a| a.get(ANNOTATION)) != Some(&seconds) {
+        if node
+            .metadata
+            .annotations
+            .as_ref()
+            .and_then(|a| a.get(ANNOTATION))
+            != Some(&seconds)
+        {
             let patch = json!({"metadata": {"annotations": {ANNOTATION: seconds}}});
-            unless_gone(self.api.patch(&item::<Node>("", key.name()), PatchType::Strategic, &patch).await)?;
+            unless_gone(
+                self.api
+                    .patch(&item::<Node>("", key.name()), PatchType::Strategic, &patch)
+                    .await,
+            )?;
         }
         Ok(Next::DONE)
     }
@@ -78,7 +104,15 @@ mod tests {
 
     #[test]
     fn steps_do_not_flap() {
-        for (from, nodes, to) in [(0, 100, 0), (0, 101, 1), (1, 95, 1), (1, 89, 0), (0, 1500, 3), (4, 3, 0), (4, 99_999, 4)] {
+        for (from, nodes, to) in [
+            (0, 100, 0),
+            (0, 101, 1),
+            (1, 95, 1),
+            (1, 89, 0),
+            (0, 1500, 3),
+            (4, 3, 0),
+            (4, 99_999, 4),
+        ] {
             assert_eq!(step(from, nodes), to, "{nodes} nodes from step {from}");
         }
     }

@@ -59,7 +59,10 @@ impl Default for Options {
             node_monitor_period: Duration::from_secs(5),
             node_monitor_grace_period: Duration::from_secs(50),
             allocate_node_cidrs: false,
-            cluster_cidrs: vec![IpNet::V4(ipnet::Ipv4Net::new_assert(std::net::Ipv4Addr::new(10, 244, 0, 0), 16))],
+            cluster_cidrs: vec![IpNet::V4(ipnet::Ipv4Net::new_assert(
+                std::net::Ipv4Addr::new(10, 244, 0, 0),
+                16,
+            ))],
             node_cidr_mask_sizes: (24, 64),
             root_ca_pem: None,
             cluster_signing: None,
@@ -98,8 +101,13 @@ const ABSENT: [&str; 15] = [
 
 /// All names that `--controllers` knows.
 pub fn known() -> &'static [&'static str] {
-    static NAMES: std::sync::LazyLock<Vec<&'static str>> =
-        std::sync::LazyLock::new(|| list::CONTROLLERS.iter().map(|c| c.name).chain([SCHEDULER[0]]).collect());
+    static NAMES: std::sync::LazyLock<Vec<&'static str>> = std::sync::LazyLock::new(|| {
+        list::CONTROLLERS
+            .iter()
+            .map(|c| c.name)
+            .chain([SCHEDULER[0]])
+            .collect()
+    });
     &NAMES
 }
 
@@ -108,13 +116,19 @@ fn canonical(name: &str) -> &str {
     if SCHEDULER.contains(&name) {
         return SCHEDULER[0];
     }
-    list::CONTROLLERS.iter().find(|c| c.name == name || (!name.is_empty() && c.alias == name)).map_or(name, |c| c.name)
+    list::CONTROLLERS
+        .iter()
+        .find(|c| c.name == name || (!name.is_empty() && c.alias == name))
+        .map_or(name, |c| c.name)
 }
 
 /// Whether the options turn `name` on. The scheduler counts as on by default.
 pub fn enabled(name: &str, options: &Options) -> bool {
     let name = canonical(name);
-    let on_by_default = list::CONTROLLERS.iter().find(|c| c.name == name).is_none_or(|c| c.on_by_default);
+    let on_by_default = list::CONTROLLERS
+        .iter()
+        .find(|c| c.name == name)
+        .is_none_or(|c| c.on_by_default);
     let mut star = false;
     for wish in &options.controllers {
         match wish.strip_prefix('-') {
@@ -130,7 +144,10 @@ pub fn enabled(name: &str, options: &Options) -> bool {
 /// Refuses names that nobody knows, those of controllers that are not here, and all together with none.
 pub fn check(options: &Options) -> Result<(), Error> {
     let wishes = &options.controllers;
-    if ["*", "-*"].iter().all(|all| wishes.iter().any(|wish| wish == all)) {
+    if ["*", "-*"]
+        .iter()
+        .all(|all| wishes.iter().any(|wish| wish == all))
+    {
         return Err(Error::AllAndNone);
     }
     for wish in wishes {
@@ -139,7 +156,12 @@ pub fn check(options: &Options) -> Result<(), Error> {
             true if wish.starts_with('-') => {}
             true => return Err(Error::AbsentController { name: name.into() }),
             false if name == "*" || known().contains(&name) => {}
-            false => return Err(Error::UnknownController { name: name.into(), known: known().join(", ") }),
+            false => {
+                return Err(Error::UnknownController {
+                    name: name.into(),
+                    known: known().join(", "),
+                });
+            }
         }
     }
     Ok(())
@@ -150,7 +172,14 @@ mod tests {
     use super::*;
 
     fn options(text: &str) -> Options {
-        Options { controllers: text.split(',').filter(|s| !s.is_empty()).map(Into::into).collect(), ..Options::default() }
+        Options {
+            controllers: text
+                .split(',')
+                .filter(|s| !s.is_empty())
+                .map(Into::into)
+                .collect(),
+            ..Options::default()
+        }
     }
 
     #[test]
@@ -174,20 +203,30 @@ mod tests {
         assert!(check(&options("*,-scheduler,deployment")).is_ok());
         assert!(check(&options("-*,deployment")).is_ok());
         assert!(check(&options("*,-persistentvolume-attach-detach-controller")).is_ok());
-        for (text, says) in
-            [("resourceclaim-controller", "does not have"), ("*,-*", "all and none"), ("-*,*,job", "all and none"), ("Job", "\"Job\" is not in")]
-        {
+        for (text, says) in [
+            ("resourceclaim-controller", "does not have"),
+            ("*,-*", "all and none"),
+            ("-*,*,job", "all and none"),
+            ("Job", "\"Job\" is not in"),
+        ] {
             let error = check(&options(text)).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
         assert!(ABSENT.iter().all(|name| !known().contains(name)));
         let error = check(&options("*,nonsense")).unwrap_err().to_string();
-        assert!(error.contains("\"nonsense\"") && error.contains("deployment-controller"), "{error}");
+        assert!(
+            error.contains("\"nonsense\"") && error.contains("deployment-controller"),
+            "{error}"
+        );
     }
 
     #[test]
     fn every_controller_has_one_name() {
-        let mut names: Vec<_> = list::CONTROLLERS.iter().flat_map(|c| [c.name, c.alias]).filter(|n| !n.is_empty()).collect();
+        let mut names: Vec<_> = list::CONTROLLERS
+            .iter()
+            .flat_map(|c| [c.name, c.alias])
+            .filter(|n| !n.is_empty())
+            .collect();
         names.sort_unstable();
         let all = names.len();
         names.dedup();

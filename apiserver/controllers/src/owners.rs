@@ -29,7 +29,10 @@ pub fn controller_ref<K: Kind>(owner: &K) -> OwnerReference {
 
 /// The controlling owner of an object.
 pub fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
-    meta.owner_references.iter().flatten().find(|r| r.controller == Some(true))
+    meta.owner_references
+        .iter()
+        .flatten()
+        .find(|r| r.controller == Some(true))
 }
 
 /// Whether `owner` controls an object.
@@ -64,7 +67,12 @@ pub fn claim(owner: &ObjectMeta, dependent: &ObjectMeta, fits: bool) -> Claim {
 }
 
 /// Claims all that is `owner`'s among `candidates`: keeps, adopts, releases. Gives those that are its own afterwards.
-pub async fn claim_all<O: Kind, K: Kind>(api: &Api, owner: &O, candidates: Vec<Arc<K>>, fits: impl Fn(&K) -> bool) -> Result<Vec<Arc<K>>, Error> {
+pub async fn claim_all<O: Kind, K: Kind>(
+    api: &Api,
+    owner: &O,
+    candidates: Vec<Arc<K>>,
+    fits: impl Fn(&K) -> bool,
+) -> Result<Vec<Arc<K>>, Error> {
     let mut mine = Vec::with_capacity(candidates.len());
     let (mut adopt, mut release) = (Vec::new(), Vec::new());
     for candidate in candidates {
@@ -78,7 +86,15 @@ pub async fn claim_all<O: Kind, K: Kind>(api: &Api, owner: &O, candidates: Vec<A
     let mut errors = Vec::new();
     if !adopt.is_empty() {
         recheck(api, owner).await?;
-        let results = join_all(adopt.iter().map(|c| adopt_one(api, owner, c.meta(), item::<K>(namespace(c.meta()), name(c.meta()))))).await;
+        let results = join_all(adopt.iter().map(|c| {
+            adopt_one(
+                api,
+                owner,
+                c.meta(),
+                item::<K>(namespace(c.meta()), name(c.meta())),
+            )
+        }))
+        .await;
         for (candidate, result) in adopt.into_iter().zip(results) {
             match result {
                 Ok(()) => mine.push(candidate),
@@ -87,7 +103,15 @@ pub async fn claim_all<O: Kind, K: Kind>(api: &Api, owner: &O, candidates: Vec<A
             }
         }
     }
-    let results = join_all(release.iter().map(|c| release_one(api, owner, c.meta(), item::<K>(namespace(c.meta()), name(c.meta()))))).await;
+    let results = join_all(release.iter().map(|c| {
+        release_one(
+            api,
+            owner,
+            c.meta(),
+            item::<K>(namespace(c.meta()), name(c.meta())),
+        )
+    }))
+    .await;
     errors.extend(results.into_iter().filter_map(Result::err));
     Error::collect(errors)?;
     Ok(mine)
@@ -104,23 +128,51 @@ fn name(meta: &ObjectMeta) -> &str {
 /// Reads the owner from the server: one that is gone or going must not adopt.
 async fn recheck<O: Kind>(api: &Api, owner: &O) -> Result<(), Error> {
     let meta = owner.meta();
-    let fresh = api.get_metadata(&item::<O>(namespace(meta), name(meta))).await?;
+    let fresh = api
+        .get_metadata(&item::<O>(namespace(meta), name(meta)))
+        .await?;
     if fresh.uid != meta.uid {
-        let (kind, was, is) = (O::kind(), meta.uid.as_deref().unwrap_or(""), fresh.uid.as_deref().unwrap_or(""));
-        return Err(Error::Failed(format!("original {kind} {}/{} is gone: got uid {is}, wanted {was}", namespace(meta), name(meta))));
+        let (kind, was, is) = (
+            O::kind(),
+            meta.uid.as_deref().unwrap_or(""),
+            fresh.uid.as_deref().unwrap_or(""),
+        );
+        return Err(Error::Failed(format!(
+            "original {kind} {}/{} is gone: got uid {is}, wanted {was}",
+            namespace(meta),
+            name(meta)
+        )));
     }
     if let Some(at) = fresh.deletion_timestamp {
-        return Err(Error::Failed(format!("{}/{} has just been deleted at {}", namespace(meta), name(meta), at.0)));
+        return Err(Error::Failed(format!(
+            "{}/{} has just been deleted at {}",
+            namespace(meta),
+            name(meta),
+            at.0
+        )));
     }
     Ok(())
 }
 
-async fn adopt_one<O: Kind>(api: &Api, owner: &O, dependent: &ObjectMeta, path: String) -> Result<(), Error> {
-    let patch = json!({"metadata": {"ownerReferences": [controller_ref(owner)], "uid": dependent.uid}});
-    api.patch(&path, PatchType::Strategic, &patch).await.map(drop)
+async fn adopt_one<O: Kind>(
+    api: &Api,
+    owner: &O,
+    dependent: &ObjectMeta,
+    path: String,
+) -> Result<(), Error> {
+    let patch =
+        json!({"metadata": {"ownerReferences": [controller_ref(owner)], "uid": dependent.uid}});
+    api.patch(&path, PatchType::Strategic, &patch)
+        .await
+        .map(drop)
 }
 
-async fn release_one<O: Kind>(api: &Api, owner: &O, dependent: &ObjectMeta, path: String) -> Result<(), Error> {
+async fn release_one<O: Kind>(
+    api: &Api,
+    owner: &O,
+    dependent: &ObjectMeta,
+    path: String,
+) -> Result<(), Error> {
     let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.meta().uid}], "uid": dependent.uid}});
     match api.patch(&path, PatchType::Strategic, &patch).await {
         // gone, or another object of the same name by now: nothing to let go of
@@ -142,7 +194,13 @@ mod tests {
             ..Default::default()
         };
         let dependent = |controller: Option<&str>, deleted: bool| ObjectMeta {
-            owner_references: controller.map(|uid| vec![OwnerReference { uid: uid.into(), controller: Some(true), ..Default::default() }]),
+            owner_references: controller.map(|uid| {
+                vec![OwnerReference {
+                    uid: uid.into(),
+                    controller: Some(true),
+                    ..Default::default()
+                }]
+            }),
             deletion_timestamp: deleted.then_some(Time(jiff::Timestamp::UNIX_EPOCH)),
             ..Default::default()
         };
@@ -157,7 +215,11 @@ mod tests {
             (None, true, false, true, Claim::Ignore),
             (None, false, false, false, Claim::Ignore),
         ] {
-            assert_eq!(claim(&owner(owner_deleted), &dependent(controller, deleted), fits), expected, "{controller:?} {fits} {owner_deleted} {deleted}");
+            assert_eq!(
+                claim(&owner(owner_deleted), &dependent(controller, deleted), fits),
+                expected,
+                "{controller:?} {fits} {owner_deleted} {deleted}"
+            );
         }
     }
 }

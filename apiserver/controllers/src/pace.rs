@@ -29,7 +29,10 @@ pub struct Pace {
 
 impl Pace {
     pub fn new(clock: Clock) -> Self {
-        Self { clock, left: Mutex::default() }
+        Self {
+            clock,
+            left: Mutex::default(),
+        }
     }
 
     /// How many of `wanted` may be replaced now.
@@ -49,7 +52,10 @@ impl Pace {
 
     /// The owner is gone.
     pub fn forget(&self, owner: &Key) {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
+        self.left
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(owner);
     }
 }
 
@@ -60,8 +66,19 @@ mod tests {
     #[test]
     fn some_at_once_and_then_slowly() {
         let (pace, owner) = (Pace::new(Clock::system()), Key::new("ns", "set"));
-        assert_eq!((pace.take(&owner, 20), pace.take(&owner, 20), pace.take(&owner, 20)), (20, 10, 0));
-        assert_eq!(pace.take(&Key::new("ns", "other"), 3), 3, "each owner has its own");
+        assert_eq!(
+            (
+                pace.take(&owner, 20),
+                pace.take(&owner, 20),
+                pace.take(&owner, 20)
+            ),
+            (20, 10, 0)
+        );
+        assert_eq!(
+            pace.take(&Key::new("ns", "other"), 3),
+            3,
+            "each owner has its own"
+        );
         pace.forget(&owner);
         assert_eq!(pace.take(&owner, 1), 1);
     }

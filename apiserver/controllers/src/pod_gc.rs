@@ -58,33 +58,64 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 
 /// The ended pods that are too many: evicted ones first, then the oldest.
 fn surplus(pods: &[Arc<Pod>], threshold: usize) -> Vec<Arc<Pod>> {
-    let mut ended: Vec<_> = pods.iter().filter(|pod| pods::is_finished(pod)).cloned().collect();
+    let mut ended: Vec<_> = pods
+        .iter()
+        .filter(|pod| pods::is_finished(pod))
+        .cloned()
+        .collect();
     if threshold == 0 || ended.len() <= threshold {
         return Vec::new();
     }
-    let evicted = |pod: &Pod| pods::phase(pod) == "Failed" && pod.status.as_ref().and_then(|s| s.reason.as_deref()) == Some("Evicted");
-    ended.sort_by_key(|pod| (!evicted(pod), pod.metadata.creation_timestamp.as_ref().map(|t| t.0), pod.metadata.name.clone()));
+    let evicted = |pod: &Pod| {
+        pods::phase(pod) == "Failed"
+            && pod.status.as_ref().and_then(|s| s.reason.as_deref()) == Some("Evicted")
+    };
+    ended.sort_by_key(|pod| {
+        (
+            !evicted(pod),
+            pod.metadata.creation_timestamp.as_ref().map(|t| t.0),
+            pod.metadata.name.clone(),
+        )
+    });
     ended.truncate(ended.len() - threshold);
     ended
 }
 
 /// Whether the node is out of service: not ready, and tainted so by hand.
 fn is_out_of_service(node: &Node) -> bool {
-    let ready = node.status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == "Ready" && c.status == "True");
-    !ready && node.spec.iter().flat_map(|s| s.taints.iter().flatten()).any(|t| t.key == "node.kubernetes.io/out-of-service")
+    let ready = node
+        .status
+        .iter()
+        .flat_map(|s| s.conditions.iter().flatten())
+        .any(|c| c.type_ == "Ready" && c.status == "True");
+    !ready
+        && node
+            .spec
+            .iter()
+            .flat_map(|s| s.taints.iter().flatten())
+            .any(|t| t.key == "node.kubernetes.io/out-of-service")
 }
 
 impl Controller {
     async fn collect(&self, missing: &mut HashMap<String, Timestamp>) {
         let pods = self.pods.list();
-        let mut doomed: Vec<(Arc<Pod>, Option<Value>)> = surplus(&pods, self.threshold).into_iter().map(|pod| (pod, None)).collect();
+        let mut doomed: Vec<(Arc<Pod>, Option<Value>)> = surplus(&pods, self.threshold)
+            .into_iter()
+            .map(|pod| (pod, None))
+            .collect();
         let gone = self.gone_nodes(&pods, missing).await;
         for pod in &pods {
             let node = pods::node_name(pod);
             let deleting = pods::is_deleting(pod);
             if gone.contains(node) {
                 doomed.push((pod.clone(), Some(self.orphan_condition(pod))));
-            } else if deleting && (node.is_empty() || self.nodes.get(&Key::cluster(node)).is_some_and(|n| is_out_of_service(&n))) {
+            } else if deleting
+                && (node.is_empty()
+                    || self
+                        .nodes
+                        .get(&Key::cluster(node))
+                        .is_some_and(|n| is_out_of_service(&n)))
+            {
                 doomed.push((pod.clone(), None));
             }
         }
@@ -96,10 +127,17 @@ impl Controller {
     }
 
     /// The nodes of bound pods that have been missing for long enough, and are at the server, too.
-    async fn gone_nodes(&self, pods: &[Arc<Pod>], missing: &mut HashMap<String, Timestamp>) -> HashSet<String> {
+    async fn gone_nodes(
+        &self,
+        pods: &[Arc<Pod>],
+        missing: &mut HashMap<String, Timestamp>,
+    ) -> HashSet<String> {
         let now = self.clock.now();
-        let absent: HashSet<&str> =
-            pods.iter().map(|pod| pods::node_name(pod)).filter(|n| !n.is_empty() && self.nodes.get(&Key::cluster(n)).is_none()).collect();
+        let absent: HashSet<&str> = pods
+            .iter()
+            .map(|pod| pods::node_name(pod))
+            .filter(|n| !n.is_empty() && self.nodes.get(&Key::cluster(n)).is_none())
+            .collect();
         missing.retain(|node, _| absent.contains(node.as_str()));
         let mut gone = HashSet::new();
         for node in absent {
@@ -131,7 +169,10 @@ impl Controller {
     }
 
     async fn fail_and_delete(&self, pod: &Pod, condition: Option<Value>) -> Result<(), Error> {
-        let path = item::<Pod>(pod.metadata.namespace.as_deref().unwrap_or(""), name(&pod.metadata));
+        let path = item::<Pod>(
+            pod.metadata.namespace.as_deref().unwrap_or(""),
+            name(&pod.metadata),
+        );
         if !pods::is_finished(pod) {
             let mut status = json!({"phase": "Failed"});
             if let Some(generation) = pod.metadata.generation {
@@ -141,12 +182,22 @@ impl Controller {
                 status["conditions"] = json!([condition]);
             }
             let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": status});
-            if unless_gone(self.api.patch(&(path.clone() + "/status"), PatchType::Strategic, &patch).await)?.is_none() {
+            if unless_gone(
+                self.api
+                    .patch(&(path.clone() + "/status"), PatchType::Strategic, &patch)
+                    .await,
+            )?
+            .is_none()
+            {
                 return Ok(());
             }
         }
         // one of the same name may have come meanwhile: that is another, and stays
-        let at_once = Delete { grace_seconds: Some(0), uid: pod.metadata.uid.clone(), ..Delete::default() };
+        let at_once = Delete {
+            grace_seconds: Some(0),
+            uid: pod.metadata.uid.clone(),
+            ..Delete::default()
+        };
         match self.api.delete_path(&path, &at_once).await {
             Err(error) if error.is_conflict() => Ok(()),
             other => unless_gone(other).map(drop),
@@ -163,7 +214,10 @@ mod tests {
     fn evicted_ones_go_first_then_the_oldest() {
         let ended = |name: &str, phase: &str, created: i64, reason: Option<&str>| {
             let mut pod = pod(name, "n", phase, None);
-            pod.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(created).unwrap()));
+            pod.metadata.creation_timestamp =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                    Timestamp::from_second(created).unwrap(),
+                ));
             pod.status.as_mut().unwrap().reason = reason.map(Into::into);
             Arc::new(pod)
         };
@@ -173,7 +227,12 @@ mod tests {
             ended("new", "Failed", 5, None),
             ended("runs", "Running", 0, None),
         ];
-        let names = |threshold| surplus(&pods, threshold).iter().map(|p| p.metadata.name.clone().unwrap()).collect::<Vec<_>>();
+        let names = |threshold| {
+            surplus(&pods, threshold)
+                .iter()
+                .map(|p| p.metadata.name.clone().unwrap())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(1), ["evicted", "old"]);
         assert_eq!(names(3), Vec::<String>::new());
         assert_eq!(names(0), Vec::<String>::new());

@@ -11,7 +11,10 @@ use k8s_openapi::{
 };
 use skiff_podspec::{conditions::available_at, containers::sidecars};
 pub use skiff_podspec::{
-    conditions::{condition, is_active, is_available, is_deleting, is_finished, is_ready, is_terminating, phase, ready_since},
+    conditions::{
+        condition, is_active, is_available, is_deleting, is_finished, is_ready, is_terminating,
+        phase, ready_since,
+    },
     spec,
 };
 
@@ -24,7 +27,11 @@ use crate::{
 };
 
 /// After which time the next of `pods` becomes available, if one will.
-pub fn next_availability(pods: &[Arc<Pod>], min_ready_seconds: i32, now: Timestamp) -> Option<Duration> {
+pub fn next_availability(
+    pods: &[Arc<Pod>],
+    min_ready_seconds: i32,
+    now: Timestamp,
+) -> Option<Duration> {
     let until_available = |pod: &Arc<Pod>| {
         let at = available_at(pod, min_ready_seconds)?;
         (at > now).then(|| until(now, at))
@@ -48,7 +55,12 @@ pub fn name(meta: &ObjectMeta) -> &str {
 }
 
 /// A new pod from a template, with a name that the server completes.
-pub fn from_template(template: &PodTemplateSpec, namespace: &str, owner_name: &str, owner: OwnerReference) -> Pod {
+pub fn from_template(
+    template: &PodTemplateSpec,
+    namespace: &str,
+    owner_name: &str,
+    owner: OwnerReference,
+) -> Pod {
     let meta = template.metadata.clone().unwrap_or_default();
     Pod {
         metadata: ObjectMeta {
@@ -67,14 +79,27 @@ pub fn from_template(template: &PodTemplateSpec, namespace: &str, owner_name: &s
 
 /// `name-`, or just the name where a dash would make it too long.
 fn name_prefix(owner: &str) -> String {
-    if owner.len() < 253 { format!("{owner}-") } else { owner.to_string() }
+    if owner.len() < 253 {
+        format!("{owner}-")
+    } else {
+        owner.to_string()
+    }
 }
 
 /// Creates a pod and says so (or why not) in an event about its owner.
-pub async fn create<O: Kind>(api: &Api, recorder: &Recorder, owner: &O, pod: &Pod) -> Result<ObjectMeta, Error> {
+pub async fn create<O: Kind>(
+    api: &Api,
+    recorder: &Recorder,
+    owner: &O,
+    pod: &Pod,
+) -> Result<ObjectMeta, Error> {
     match api.create_quietly(pod).await {
         Ok(meta) => {
-            recorder.normal(owner, "SuccessfulCreate", format!("Created pod: {}", name(&meta)));
+            recorder.normal(
+                owner,
+                "SuccessfulCreate",
+                format!("Created pod: {}", name(&meta)),
+            );
             Ok(meta)
         }
         Err(error) => {
@@ -87,10 +112,19 @@ pub async fn create<O: Kind>(api: &Api, recorder: &Recorder, owner: &O, pod: &Po
 }
 
 /// Deletes a pod and says so (or why not) in an event about its owner.
-pub async fn delete<O: Kind>(api: &Api, recorder: &Recorder, owner: &O, pod: &Key) -> Result<(), Error> {
+pub async fn delete<O: Kind>(
+    api: &Api,
+    recorder: &Recorder,
+    owner: &O,
+    pod: &Key,
+) -> Result<(), Error> {
     match api.delete::<Pod>(pod, &Delete::default()).await {
         Ok(()) => {
-            recorder.normal(owner, "SuccessfulDelete", format!("Deleted pod: {}", pod.name()));
+            recorder.normal(
+                owner,
+                "SuccessfulDelete",
+                format!("Deleted pod: {}", pod.name()),
+            );
             Ok(())
         }
         Err(error) => {
@@ -132,7 +166,12 @@ fn younger(a: Option<Timestamp>, b: Option<Timestamp>, now: Timestamp) -> Orderi
         (Some(_), None) => Ordering::Greater,
         (Some(a), Some(b)) if a == b => Ordering::Equal,
         (Some(a), Some(b)) => {
-            let bucket = |t: Timestamp| i64::try_from(until(t, now).as_secs()).ok().filter(|s| *s > 0).map_or(-1, |s| i64::from(s.ilog2()));
+            let bucket = |t: Timestamp| {
+                i64::try_from(until(t, now).as_secs())
+                    .ok()
+                    .filter(|s| *s > 0)
+                    .map_or(-1, |s| i64::from(s.ilog2()))
+            };
             bucket(a).cmp(&bucket(b))
         }
     }
@@ -143,15 +182,29 @@ fn created(pod: &Pod) -> Option<Timestamp> {
 }
 
 fn deletion_cost(pod: &Pod) -> i32 {
-    let value = pod.metadata.annotations.as_ref().and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
+    let value = pod
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
     value.and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
 fn restarts(pod: &Pod, regular: bool) -> i32 {
     let status = pod.status.as_ref();
-    let counted = if regular { status.and_then(|s| s.container_statuses.as_ref()) } else { status.and_then(|s| s.init_container_statuses.as_ref()) };
+    let counted = if regular {
+        status.and_then(|s| s.container_statuses.as_ref())
+    } else {
+        status.and_then(|s| s.init_container_statuses.as_ref())
+    };
     let stays = |name: &str| regular || sidecars(spec(pod)).any(|sidecar| sidecar.name == name);
-    counted.into_iter().flatten().filter(|c| stays(&c.name)).map(|c| c.restart_count).max().unwrap_or(0)
+    counted
+        .into_iter()
+        .flatten()
+        .filter(|c| stays(&c.name))
+        .map(|c| c.restart_count)
+        .max()
+        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -171,9 +224,21 @@ pub mod tests {
             ..Default::default()
         };
         Pod {
-            metadata: ObjectMeta { name: Some(name.into()), namespace: Some("ns".into()), uid: Some(name.into()), ..Default::default() },
-            spec: Some(PodSpec { node_name: (!node.is_empty()).then(|| node.into()), ..Default::default() }),
-            status: Some(PodStatus { phase: Some(phase.into()), conditions: Some(vec![ready]), ..Default::default() }),
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some("ns".into()),
+                uid: Some(name.into()),
+                ..Default::default()
+            },
+            spec: Some(PodSpec {
+                node_name: (!node.is_empty()).then(|| node.into()),
+                ..Default::default()
+            }),
+            status: Some(PodStatus {
+                phase: Some(phase.into()),
+                conditions: Some(vec![ready]),
+                ..Default::default()
+            }),
         }
     }
 
@@ -181,36 +246,80 @@ pub mod tests {
     fn deletion_order_of_pods() {
         let now = Timestamp::from_second(10_000).unwrap();
         let mut dear = pod("dear", "n", "Running", Some(1));
-        dear.metadata.annotations = Some([("controller.kubernetes.io/pod-deletion-cost".to_string(), "7".to_string())].into());
+        dear.metadata.annotations = Some(
+            [(
+                "controller.kubernetes.io/pod-deletion-cost".to_string(),
+                "7".to_string(),
+            )]
+            .into(),
+        );
         let cases = [
-            (pod("a", "", "Pending", None), pod("b", "n", "Pending", None)),
-            (pod("a", "n", "Pending", None), pod("b", "n", "Running", None)),
-            (pod("a", "n", "Running", None), pod("b", "n", "Running", Some(1))),
+            (
+                pod("a", "", "Pending", None),
+                pod("b", "n", "Pending", None),
+            ),
+            (
+                pod("a", "n", "Pending", None),
+                pod("b", "n", "Running", None),
+            ),
+            (
+                pod("a", "n", "Running", None),
+                pod("b", "n", "Running", Some(1)),
+            ),
             (pod("a", "n", "Running", Some(1)), dear),
-            (pod("a", "n", "Running", Some(9_990)), pod("b", "n", "Running", Some(1))),
+            (
+                pod("a", "n", "Running", Some(9_990)),
+                pod("b", "n", "Running", Some(1)),
+            ),
         ];
         for (first, second) in &cases {
-            assert_eq!(deletion_order((first, 0), (second, 0), now), Ordering::Less, "{:?} before {:?}", first.metadata.name, second.metadata.name);
+            assert_eq!(
+                deletion_order((first, 0), (second, 0), now),
+                Ordering::Less,
+                "{:?} before {:?}",
+                first.metadata.name,
+                second.metadata.name
+            );
         }
         let restarted = |name: &str| {
             let mut pod = pod("a", "n", "Running", Some(1));
-            pod.spec = serde_json::from_value(serde_json::json!({"nodeName": "n", "containers": [],
+            pod.spec =
+                serde_json::from_value(serde_json::json!({"nodeName": "n", "containers": [],
                 "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]}))
-            .unwrap();
+                .unwrap();
             let counted = serde_json::json!([{"name": name, "image": "", "imageID": "", "ready": true, "restartCount": 3}]);
-            pod.status.as_mut().unwrap().init_container_statuses = serde_json::from_value(counted).unwrap();
+            pod.status.as_mut().unwrap().init_container_statuses =
+                serde_json::from_value(counted).unwrap();
             pod
         };
         for (name, expected) in [("s", Ordering::Less), ("i", Ordering::Equal)] {
-            assert_eq!(deletion_order((&restarted(name), 0), (&pod("b", "n", "Running", Some(1)), 0), now), expected, "restarts of {name}");
+            assert_eq!(
+                deletion_order(
+                    (&restarted(name), 0),
+                    (&pod("b", "n", "Running", Some(1)), 0),
+                    now
+                ),
+                expected,
+                "restarts of {name}"
+            );
         }
-        let (a, b) = (pod("a", "n", "Running", Some(5)), pod("b", "m", "Running", Some(5)));
-        assert_eq!(deletion_order((&a, 3), (&b, 1), now), Ordering::Less, "the more crowded node first");
+        let (a, b) = (
+            pod("a", "n", "Running", Some(5)),
+            pod("b", "m", "Running", Some(5)),
+        );
+        assert_eq!(
+            deletion_order((&a, 3), (&b, 1), now),
+            Ordering::Less,
+            "the more crowded node first"
+        );
     }
 
     #[test]
     fn availability() {
         let ready = pod("a", "n", "Running", Some(100));
-        assert_eq!(next_availability(&[Arc::new(ready)], 10, Timestamp::from_second(104).unwrap()), Some(Duration::from_secs(6)));
+        assert_eq!(
+            next_availability(&[Arc::new(ready)], 10, Timestamp::from_second(104).unwrap()),
+            Some(Duration::from_secs(6))
+        );
     }
 }

@@ -36,10 +36,17 @@ struct Controller {
 
 /// `root-ca-certificate-publisher-controller`; has nothing to do without a root certificate.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let Some(pem) = context.options.root_ca_pem.clone() else { return Ok(None) };
+    let Some(pem) = context.options.root_ca_pem.clone() else {
+        return Ok(None);
+    };
     let queue = context.queue::<Key>();
     let data = BTreeMap::from([("ca.crt".to_string(), pem)]);
-    let controller = Arc::new(Controller { api: context.api.clone(), data, namespaces: context.informer(), maps: context.informer() });
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        data,
+        namespaces: context.informer(),
+        maps: context.informer(),
+    });
     let q = queue.clone();
     controller.namespaces.subscribe(move |change| {
         if !matches!(change, Change::Deleted(_)) {
@@ -67,15 +74,33 @@ impl Reconcile<Key> for Controller {
         match self.maps.get(&Key::new(key.name(), NAME)) {
             None => {
                 let annotations = Some(BTreeMap::from([(note.to_string(), text.to_string())]));
-                let metadata = ObjectMeta { name: Some(NAME.into()), namespace: Some(key.name().into()), annotations, ..Default::default() };
-                let map = ConfigMap { metadata, data: Some(self.data.clone()), ..Default::default() };
+                let metadata = ObjectMeta {
+                    name: Some(NAME.into()),
+                    namespace: Some(key.name().into()),
+                    annotations,
+                    ..Default::default()
+                };
+                let map = ConfigMap {
+                    metadata,
+                    data: Some(self.data.clone()),
+                    ..Default::default()
+                };
                 unless_ending(self.api.create_quietly(&map).await.map(drop))?;
             }
-            Some(map) if map.data.as_ref() == Some(&self.data) && map.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(note)) => {}
+            Some(map)
+                if map.data.as_ref() == Some(&self.data)
+                    && map
+                        .metadata
+                        .annotations
+                        .as_ref()
+                        .is_some_and(|a| a.contains_key(note)) => {}
             Some(map) => {
                 let mut map = (*map).clone();
                 map.data = Some(self.data.clone());
-                map.metadata.annotations.get_or_insert_default().insert(note.into(), text.into());
+                map.metadata
+                    .annotations
+                    .get_or_insert_default()
+                    .insert(note.into(), text.into());
                 unless_ending(self.api.update(&map).await.map(drop))?;
             }
         }

@@ -47,14 +47,33 @@ pub struct Context {
 
 impl Context {
     /// For one controller.
-    pub fn new(api: Api, reader: Api, informers: Informers, events: Events, options: Arc<Options>, stop: CancellationToken) -> Self {
-        Self { api, reader, clock: options.clock.clone(), options, stop, informers, events, needs: Mutex::default() }
+    pub fn new(
+        api: Api,
+        reader: Api,
+        informers: Informers,
+        events: Events,
+        options: Arc<Options>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            api,
+            reader,
+            clock: options.clock.clone(),
+            options,
+            stop,
+            informers,
+            events,
+            needs: Mutex::default(),
+        }
     }
 
     /// The shared cache of a kind; the controller will not start before it is filled.
     pub fn informer<K: Cached>(&self) -> Informer<K> {
         let informer = self.informers.of::<K>();
-        self.needs.lock().unwrap_or_else(PoisonError::into_inner).push(informer.synced());
+        self.needs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(informer.synced());
         informer
     }
 
@@ -78,13 +97,20 @@ impl Context {
     }
 
     /// So many workers.
-    pub fn some_workers<K, C>(&self, count: usize, controller: Arc<C>, queue: Arc<Queue<K>>) -> BoxFuture<'static, ()>
+    pub fn some_workers<K, C>(
+        &self,
+        count: usize,
+        controller: Arc<C>,
+        queue: Arc<Queue<K>>,
+    ) -> BoxFuture<'static, ()>
     where
         K: QueueKey,
         C: Reconcile<K>,
     {
         let stop = self.stop.clone();
-        let workers: Vec<_> = (0..count.max(1)).map(|_| tokio_worker(controller.clone(), queue.clone(), stop.clone())).collect();
+        let workers: Vec<_> = (0..count.max(1))
+            .map(|_| tokio_worker(controller.clone(), queue.clone(), stop.clone()))
+            .collect();
         Box::pin(async move {
             let handles: Vec<_> = workers.into_iter().map(tokio::spawn).collect();
             join_all(handles).await;
@@ -118,22 +144,40 @@ pub struct Next {
 
 impl Next {
     /// Nothing until it changes.
-    pub const DONE: Self = Self { again: None, rest: Duration::ZERO };
+    pub const DONE: Self = Self {
+        again: None,
+        rest: Duration::ZERO,
+    };
 
     /// Again after a time.
     pub fn after(delay: Duration) -> Self {
-        Self { again: Some(delay), rest: Duration::ZERO }
+        Self {
+            again: Some(delay),
+            rest: Duration::ZERO,
+        }
     }
 
     /// Again after a time, if there is one.
     pub fn maybe_after(delay: Option<Duration>) -> Self {
-        Self { again: delay, rest: Duration::ZERO }
+        Self {
+            again: delay,
+            rest: Duration::ZERO,
+        }
     }
 
     /// With a rest that grows with the number of objects that were looked at: a fiftieth of a second for a thousand.
     pub fn resting(self, objects: usize) -> Self {
-        let micros = u64::try_from(objects).unwrap_or(u64::MAX).saturating_mul(20);
-        Self { rest: if objects < 50 { Duration::ZERO } else { Duration::from_micros(micros).min(Duration::from_millis(200)) }, ..self }
+        let micros = u64::try_from(objects)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(20);
+        Self {
+            rest: if objects < 50 {
+                Duration::ZERO
+            } else {
+                Duration::from_micros(micros).min(Duration::from_millis(200))
+            },
+            ..self
+        }
     }
 }
 
@@ -147,13 +191,26 @@ pub trait Reconcile<K>: Send + Sync + 'static {
 
 /// What became of some work, also when it panicked: then its worker goes on with what comes next.
 async fn caught<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
-        Err(Error::Failed(format!("panicked: {}", text.unwrap_or_default())))
-    })
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned());
+            Err(Error::Failed(format!(
+                "panicked: {}",
+                text.unwrap_or_default()
+            )))
+        })
 }
 
-async fn tokio_worker<K: QueueKey, C: Reconcile<K>>(controller: Arc<C>, queue: Arc<Queue<K>>, stop: CancellationToken) {
+async fn tokio_worker<K: QueueKey, C: Reconcile<K>>(
+    controller: Arc<C>,
+    queue: Arc<Queue<K>>,
+    stop: CancellationToken,
+) {
     while let Some(key) = queue.get(&stop).await {
         let outcome = tokio::select! {
             () = stop.cancelled() => return,
@@ -238,13 +295,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_takes_no_worker_and_its_key_is_tried_again() {
-        let (stop, queue) = (CancellationToken::new(), Arc::new(Queue::new(Clock::system())));
+        let (stop, queue) = (
+            CancellationToken::new(),
+            Arc::new(Queue::new(Clock::system())),
+        );
         let controller = Arc::new(Odd(Mutex::default()));
-        let worker = tokio::spawn(tokio_worker(controller.clone(), queue.clone(), stop.clone()));
+        let worker = tokio::spawn(tokio_worker(
+            controller.clone(),
+            queue.clone(),
+            stop.clone(),
+        ));
         (1..=6).for_each(|key| queue.add(key));
         let begun = std::time::Instant::now();
         while controller.0.lock().unwrap().len() < 12 {
-            assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", controller.0.lock().unwrap());
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{:?}",
+                controller.0.lock().unwrap()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         stop.cancel();
@@ -256,7 +324,13 @@ mod tests {
         let calls = std::sync::atomic::AtomicUsize::new(0);
         let (good, error) = slow_start(100, |i| {
             calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            async move { if i >= 4 { Err(Error::Failed("quota".into())) } else { Ok(()) } }
+            async move {
+                if i >= 4 {
+                    Err(Error::Failed("quota".into()))
+                } else {
+                    Ok(())
+                }
+            }
         })
         .await;
         assert_eq!((good, error.is_some(), calls.into_inner()), (4, true, 7));

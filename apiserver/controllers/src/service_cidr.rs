@@ -53,40 +53,86 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         q.add(Key::of(&cidr.metadata));
         if !matches!(change, Change::Updated { .. }) {
             // another may be free to go now, or not any more
-            let overlaps = |other: &ServiceCIDR| nets(other).any(|a| nets(cidr).any(|b| a.contains(&b) || b.contains(&a)));
-            cidrs.list().iter().filter(|other| overlaps(other)).for_each(|other| q.add(Key::of(&other.metadata)));
+            let overlaps = |other: &ServiceCIDR| {
+                nets(other).any(|a| nets(cidr).any(|b| a.contains(&b) || b.contains(&a)))
+            };
+            cidrs
+                .list()
+                .iter()
+                .filter(|other| overlaps(other))
+                .for_each(|other| q.add(Key::of(&other.metadata)));
         }
     });
     let (q, cidrs) = (queue.clone(), controller.cidrs.clone());
     controller.addresses.subscribe(move |change| {
-        let Some(address) = address(&change.object().metadata).filter(|_| !matches!(change, Change::Updated { .. })) else { return };
-        cidrs.list().iter().filter(|cidr| nets(cidr).any(|net| net.contains(&address))).for_each(|cidr| q.add(Key::of(&cidr.metadata)));
+        let Some(address) = address(&change.object().metadata)
+            .filter(|_| !matches!(change, Change::Updated { .. }))
+        else {
+            return;
+        };
+        cidrs
+            .list()
+            .iter()
+            .filter(|cidr| nets(cidr).any(|net| net.contains(&address)))
+            .for_each(|cidr| q.add(Key::of(&cidr.metadata)));
     });
     Ok(Some(context.workers(controller, queue)))
 }
 
 fn nets(cidr: &ServiceCIDR) -> impl Iterator<Item = IpNet> {
-    cidr.spec.as_ref().and_then(|s| s.cidrs.as_ref()).into_iter().flatten().filter_map(|text| text.parse().ok())
+    cidr.spec
+        .as_ref()
+        .and_then(|s| s.cidrs.as_ref())
+        .into_iter()
+        .flatten()
+        .filter_map(|text| text.parse().ok())
 }
 
 /// The address that an object stands for, if it is the API server's.
 fn address(meta: &ObjectMeta) -> Option<IpAddr> {
     let (label, manager) = MANAGED_BY;
-    meta.labels.as_ref()?.get(label).filter(|value| *value == manager)?;
+    meta.labels
+        .as_ref()?
+        .get(label)
+        .filter(|value| *value == manager)?;
     meta.name.as_deref()?.parse().ok()
 }
 
 /// Whether every address in use is in one of the other networks, too.
-fn may_go(cidr: &ServiceCIDR, all: &[Arc<ServiceCIDR>], addresses: impl Iterator<Item = IpAddr>) -> bool {
-    let others = || all.iter().filter(|other| other.metadata.name != cidr.metadata.name).flat_map(|other| nets(other));
+fn may_go(
+    cidr: &ServiceCIDR,
+    all: &[Arc<ServiceCIDR>],
+    addresses: impl Iterator<Item = IpAddr>,
+) -> bool {
+    let others = || {
+        all.iter()
+            .filter(|other| other.metadata.name != cidr.metadata.name)
+            .flat_map(|other| nets(other))
+    };
     let has_parents = nets(cidr).all(|net| others().any(|other| other.contains(&net)));
-    has_parents || addresses.filter(|address| nets(cidr).any(|net| net.contains(address))).all(|address| others().any(|other| other.contains(&address)))
+    has_parents
+        || addresses
+            .filter(|address| nets(cidr).any(|net| net.contains(address)))
+            .all(|address| others().any(|other| other.contains(&address)))
 }
 
 impl Controller {
-    async fn set_condition(&self, cidr: &ServiceCIDR, status: &str, reason: &str, message: &str) -> Result<(), Error> {
-        let told = cidr.status.as_ref().and_then(|s| s.conditions.as_ref()).into_iter().flatten().find(|c| c.type_ == "Ready");
-        if told.is_some_and(|c| (&*c.status, &*c.reason, &*c.message) == (status, reason, message)) {
+    async fn set_condition(
+        &self,
+        cidr: &ServiceCIDR,
+        status: &str,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), Error> {
+        let told = cidr
+            .status
+            .as_ref()
+            .and_then(|s| s.conditions.as_ref())
+            .into_iter()
+            .flatten()
+            .find(|c| c.type_ == "Ready");
+        if told.is_some_and(|c| (&*c.status, &*c.reason, &*c.message) == (status, reason, message))
+        {
             return Ok(());
         }
         let condition = json!({"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": self.clock.time()});
@@ -97,12 +143,32 @@ impl Controller {
     }
 
     async fn change_finalizers(&self, cidr: &ServiceCIDR, has: bool) -> Result<(), Error> {
-        if cidr.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER) == has {
+        if cidr
+            .metadata
+            .finalizers
+            .iter()
+            .flatten()
+            .any(|f| f == FINALIZER)
+            == has
+        {
             return Ok(());
         }
-        let field = if has { "finalizers" } else { "$deleteFromPrimitiveList/finalizers" };
+        let field = if has {
+            "finalizers"
+        } else {
+            "$deleteFromPrimitiveList/finalizers"
+        };
         let patch = json!({"metadata": {field: [FINALIZER]}});
-        unless_gone(self.api.patch(&item::<ServiceCIDR>("", name(&cidr.metadata)), PatchType::Strategic, &patch).await).map(drop)
+        unless_gone(
+            self.api
+                .patch(
+                    &item::<ServiceCIDR>("", name(&cidr.metadata)),
+                    PatchType::Strategic,
+                    &patch,
+                )
+                .await,
+        )
+        .map(drop)
     }
 }
 
@@ -110,11 +176,21 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = NAME;
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(cidr) = self.cidrs.get(key) else { return Ok(Next::DONE) };
+        let Some(cidr) = self.cidrs.get(key) else {
+            return Ok(Next::DONE);
+        };
         if let Some(deleted) = &cidr.metadata.deletion_timestamp {
-            if !may_go(&cidr, &self.cidrs.list(), self.addresses.list().iter().filter_map(|address_object| address(&address_object.metadata))) {
+            if !may_go(
+                &cidr,
+                &self.cidrs.list(),
+                self.addresses
+                    .list()
+                    .iter()
+                    .filter_map(|address_object| address(&address_object.metadata)),
+            ) {
                 let message = "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR";
-                self.set_condition(&cidr, "False", "Terminating", message).await?;
+                self.set_condition(&cidr, "False", "Terminating", message)
+                    .await?;
                 return Ok(Next::DONE);
             }
             let passed = since(self.clock.now(), deleted.0);
@@ -125,8 +201,15 @@ impl Reconcile<Key> for Controller {
             return Ok(Next::DONE);
         }
         self.change_finalizers(&cidr, true).await?;
-        if let Err(error) = self.set_condition(&cidr, "True", "", "Kubernetes Service CIDR is ready").await {
-            self.recorder.warning(&*cidr, "KubernetesServiceCIDRError", "The ServiceCIDR Status can not be set to Ready=True");
+        if let Err(error) = self
+            .set_condition(&cidr, "True", "", "Kubernetes Service CIDR is ready")
+            .await
+        {
+            self.recorder.warning(
+                &*cidr,
+                "KubernetesServiceCIDRError",
+                "The ServiceCIDR Status can not be set to Ready=True",
+            );
             return Err(error);
         }
         Ok(Next::DONE)
@@ -140,10 +223,23 @@ mod tests {
     #[test]
     fn a_network_goes_when_others_have_its_addresses() {
         let cidr = |name: &str, nets: &[&str]| -> Arc<ServiceCIDR> {
-            Arc::new(serde_json::from_value(json!({"metadata": {"name": name}, "spec": {"cidrs": nets}})).unwrap())
+            Arc::new(
+                serde_json::from_value(
+                    json!({"metadata": {"name": name}, "spec": {"cidrs": nets}}),
+                )
+                .unwrap(),
+            )
         };
-        let used = || ["10.0.0.1", "10.0.1.1", "fd00::1"].into_iter().map(|text| text.parse().unwrap());
-        let (whole, low, far) = (cidr("whole", &["10.0.0.0/16"]), cidr("low", &["10.0.0.0/24"]), cidr("far", &["10.9.0.0/24"]));
+        let used = || {
+            ["10.0.0.1", "10.0.1.1", "fd00::1"]
+                .into_iter()
+                .map(|text| text.parse().unwrap())
+        };
+        let (whole, low, far) = (
+            cidr("whole", &["10.0.0.0/16"]),
+            cidr("low", &["10.0.0.0/24"]),
+            cidr("far", &["10.9.0.0/24"]),
+        );
         for (one, all, expected) in [
             (&whole, vec![&whole], false),
             (&whole, vec![&whole, &low], false),
@@ -153,7 +249,13 @@ mod tests {
             (&whole, vec![&whole, &cidr("same", &["10.0.0.0/16"])], true),
         ] {
             let all: Vec<_> = all.into_iter().cloned().collect();
-            assert_eq!(may_go(one, &all, used()), expected, "{:?} of {}", one.metadata.name, all.len());
+            assert_eq!(
+                may_go(one, &all, used()),
+                expected,
+                "{:?} of {}",
+                one.metadata.name,
+                all.len()
+            );
         }
     }
 }

@@ -42,7 +42,10 @@ pub fn has_selector(service: &Service) -> bool {
 
 /// Whether the service has an address of its own.
 pub fn has_ip(service: &Service) -> bool {
-    spec(service).cluster_ip.as_deref().is_some_and(|ip| !ip.is_empty() && ip != "None")
+    spec(service)
+        .cluster_ip
+        .as_deref()
+        .is_some_and(|ip| !ip.is_empty() && ip != "None")
 }
 
 /// Whether not ready pods are published like ready ones.
@@ -51,7 +54,10 @@ pub fn publishes_unready(service: &Service) -> bool {
 }
 
 fn selects(service: &Service, labels: &Labels) -> bool {
-    spec(service).selector.as_ref().is_some_and(|s| s.iter().all(|(k, v)| labels.get(k) == Some(v)))
+    spec(service)
+        .selector
+        .as_ref()
+        .is_some_and(|s| s.iter().all(|(k, v)| labels.get(k) == Some(v)))
 }
 
 /// The pods that the service selects.
@@ -83,7 +89,12 @@ pub fn wake(change: &Change<Pod>, services: &Informer<Service>, queue: &Queue<Ke
 /// Whether endpoints depend on what changed.
 fn matters(old: &Pod, new: &Pod) -> bool {
     let ips = |pod: &Pod| pod.status.as_ref().and_then(|s| s.pod_ips.clone());
-    let name = |pod: &Pod| (pods::spec(pod).hostname.clone(), pods::spec(pod).subdomain.clone());
+    let name = |pod: &Pod| {
+        (
+            pods::spec(pod).hostname.clone(),
+            pods::spec(pod).subdomain.clone(),
+        )
+    };
     old.metadata.labels != new.metadata.labels
         || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
         || pods::is_ready(old) != pods::is_ready(new)
@@ -95,15 +106,23 @@ fn matters(old: &Pod, new: &Pod) -> bool {
 /// Whether the pod is an endpoint at all: it has an address, and has not ended.
 pub fn is_endpoint(pod: &Pod, with_terminating: bool) -> bool {
     let status = pod.status.as_ref();
-    let has_ip = status.is_some_and(|s| s.pod_ip.as_ref().is_some_and(|ip| !ip.is_empty()) || s.pod_ips.as_ref().is_some_and(|ips| !ips.is_empty()));
+    let has_ip = status.is_some_and(|s| {
+        s.pod_ip.as_ref().is_some_and(|ip| !ip.is_empty())
+            || s.pod_ips.as_ref().is_some_and(|ips| !ips.is_empty())
+    });
     !pods::is_finished(pod) && has_ip && (with_terminating || !pods::is_deleting(pod))
 }
 
 /// The pod's hostname, where the service is the one that governs it.
 pub fn hostname(pod: &Pod, service: &Service) -> Option<String> {
     let spec = pods::spec(pod);
-    let governed = spec.subdomain == service.metadata.name && spec.hostname.as_ref().is_some_and(|h| !h.is_empty());
-    if governed { spec.hostname.clone() } else { None }
+    let governed = spec.subdomain == service.metadata.name
+        && spec.hostname.as_ref().is_some_and(|h| !h.is_empty());
+    if governed {
+        spec.hostname.clone()
+    } else {
+        None
+    }
 }
 
 /// The port number that a service port means on this pod.
@@ -113,9 +132,16 @@ pub fn find_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
         Some(IntOrString::Int(number)) => Some(*number),
         Some(IntOrString::String(name)) => {
             let protocol = |p: &Option<String>| p.clone().unwrap_or_else(|| "TCP".into());
-            let fits = |p: &&k8s_openapi::api::core::v1::ContainerPort| p.name.as_ref() == Some(name) && protocol(&p.protocol) == protocol(&port.protocol);
+            let fits = |p: &&k8s_openapi::api::core::v1::ContainerPort| {
+                p.name.as_ref() == Some(name) && protocol(&p.protocol) == protocol(&port.protocol)
+            };
             let spec = pods::spec(pod);
-            spec.containers.iter().chain(sidecars(spec)).flat_map(|c| c.ports.iter().flatten()).find(fits).map(|p| p.container_port)
+            spec.containers
+                .iter()
+                .chain(sidecars(spec))
+                .flat_map(|c| c.ports.iter().flatten())
+                .find(fits)
+                .map(|p| p.container_port)
         }
     }
 }
@@ -145,7 +171,9 @@ impl TriggerTimes {
         };
         let mut now = HashMap::with_capacity(selected.len());
         for pod in selected {
-            let changed = pods::condition(pod.status.as_ref(), "Ready").and_then(|c| c.last_transition_time.as_ref()).map(|t| t.0);
+            let changed = pods::condition(pod.status.as_ref(), "Ready")
+                .and_then(|c| c.last_transition_time.as_ref())
+                .map(|t| t.0);
             if let (Some(time), Some(name)) = (changed, &pod.metadata.name) {
                 consider(time, seen.pods.get(name).copied());
                 now.insert(name.clone(), time);
@@ -154,13 +182,19 @@ impl TriggerTimes {
         if let Some(time) = created {
             consider(time, seen.service);
         }
-        *seen = Seen { service: created, pods: now };
+        *seen = Seen {
+            service: created,
+            pods: now,
+        };
         if known { earliest } else { created }
     }
 
     /// The service is gone.
     pub fn forget(&self, key: &Key) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 }
 
@@ -173,11 +207,18 @@ mod tests {
     fn trigger_times() {
         let (times, key) = (TriggerTimes::default(), Key::new("ns", "s"));
         let mut service = Service::default();
-        service.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(Timestamp::from_second(5).unwrap()));
+        service.metadata.creation_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                Timestamp::from_second(5).unwrap(),
+            ));
         let at = |s| Some(Timestamp::from_second(s).unwrap());
         assert_eq!(times.next(&key, &service, &[]), at(5));
         assert_eq!(times.next(&key, &service, &[]), None);
-        let pods = [pod("a", "n", "Running", Some(9)), pod("b", "n", "Running", Some(8))].map(Arc::new);
+        let pods = [
+            pod("a", "n", "Running", Some(9)),
+            pod("b", "n", "Running", Some(8)),
+        ]
+        .map(Arc::new);
         assert_eq!(times.next(&key, &service, &pods), at(8));
         assert_eq!(times.next(&key, &service, &pods), None);
     }

@@ -29,7 +29,11 @@ struct Controller {
 /// `serviceaccount-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller { api: context.api.clone(), namespaces: context.informer(), accounts: context.informer() });
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        namespaces: context.informer(),
+        accounts: context.informer(),
+    });
     let q = queue.clone();
     controller.namespaces.subscribe(move |change| {
         if !matches!(change, Change::Deleted(_)) {
@@ -41,7 +45,9 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         if let Change::Deleted(account) = change
             && account.metadata.name.as_deref() == Some(DEFAULT)
         {
-            q.add(Key::cluster(account.metadata.namespace.as_deref().unwrap_or("")));
+            q.add(Key::cluster(
+                account.metadata.namespace.as_deref().unwrap_or(""),
+            ));
         }
     });
     Ok(Some(context.some_workers(1, controller, queue)))
@@ -49,13 +55,16 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 
 /// Whether new things can be made in a namespace.
 pub fn is_active(namespace: &Namespace) -> bool {
-    namespace.metadata.deletion_timestamp.is_none() && namespace.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Active")
+    namespace.metadata.deletion_timestamp.is_none()
+        && namespace.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Active")
 }
 
 /// Forgets the failures that mean that the namespace is on its way out.
 pub fn unless_ending(result: Result<(), Error>) -> Result<(), Error> {
     match result {
-        Err(e) if e.is_already_exists() || e.is_not_found() || e.is_namespace_terminating() => Ok(()),
+        Err(e) if e.is_already_exists() || e.is_not_found() || e.is_namespace_terminating() => {
+            Ok(())
+        }
         other => other,
     }
 }
@@ -66,8 +75,20 @@ impl Reconcile<Key> for Controller {
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let active = self.namespaces.get(key).is_some_and(|ns| is_active(&ns));
         if active && self.accounts.get(&Key::new(key.name(), DEFAULT)).is_none() {
-            let metadata = ObjectMeta { name: Some(DEFAULT.into()), namespace: Some(key.name().into()), ..Default::default() };
-            unless_ending(self.api.create_quietly(&ServiceAccount { metadata, ..Default::default() }).await.map(drop))?;
+            let metadata = ObjectMeta {
+                name: Some(DEFAULT.into()),
+                namespace: Some(key.name().into()),
+                ..Default::default()
+            };
+            unless_ending(
+                self.api
+                    .create_quietly(&ServiceAccount {
+                        metadata,
+                        ..Default::default()
+                    })
+                    .await
+                    .map(drop),
+            )?;
         }
         Ok(Next::DONE)
     }

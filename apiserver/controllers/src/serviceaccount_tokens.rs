@@ -37,8 +37,16 @@ struct Controller {
 /// What is looked at. It bears what a deleted object was, because it cannot be looked up any more.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Subject {
-    Account { key: Key, uid: String },
-    Secret { key: Key, uid: String, account: String, account_uid: String },
+    Account {
+        key: Key,
+        uid: String,
+    },
+    Secret {
+        key: Key,
+        uid: String,
+        account: String,
+        account_uid: String,
+    },
 }
 
 impl fmt::Display for Subject {
@@ -55,7 +63,10 @@ fn uid(meta: &ObjectMeta) -> String {
 }
 
 fn annotation<'a>(meta: &'a ObjectMeta, name: &str) -> &'a str {
-    meta.annotations.as_ref().and_then(|all| all.get(name)).map_or("", String::as_str)
+    meta.annotations
+        .as_ref()
+        .and_then(|all| all.get(name))
+        .map_or("", String::as_str)
 }
 
 fn is_token(secret: &Secret) -> bool {
@@ -65,44 +76,86 @@ fn is_token(secret: &Secret) -> bool {
 /// Whether the secret is that account's, by name and, where it says so, by uid.
 pub fn is_of(secret: &Secret, name: &str, account_uid: &str) -> bool {
     let said = annotation(&secret.metadata, ACCOUNT_UID);
-    is_token(secret) && annotation(&secret.metadata, ACCOUNT_NAME) == name && (said.is_empty() || said == account_uid)
+    is_token(secret)
+        && annotation(&secret.metadata, ACCOUNT_NAME) == name
+        && (said.is_empty() || said == account_uid)
 }
 
 /// `serviceaccount-token-controller`; has nothing to do without a key to sign with.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let Some(sign) = context.options.token_signer.clone() else { return Ok(None) };
+    let Some(sign) = context.options.token_signer.clone() else {
+        return Ok(None);
+    };
     let queue = context.queue::<Subject>();
-    let root_ca = context.options.root_ca_pem.clone().unwrap_or_default().into_bytes();
-    let controller = Arc::new(Controller { api: context.api.clone(), sign, root_ca, accounts: context.informer(), secrets: context.informer() });
+    let root_ca = context
+        .options
+        .root_ca_pem
+        .clone()
+        .unwrap_or_default()
+        .into_bytes();
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        sign,
+        root_ca,
+        accounts: context.informer(),
+        secrets: context.informer(),
+    });
     let q = queue.clone();
     controller.accounts.subscribe(move |change| {
         let meta = &change.object().metadata;
-        q.add(Subject::Account { key: Key::of(meta), uid: uid(meta) });
+        q.add(Subject::Account {
+            key: Key::of(meta),
+            uid: uid(meta),
+        });
     });
     let q = queue.clone();
-    controller.secrets.subscribe(move |change: &Change<Secret>| {
-        let secret = change.object();
-        if is_token(secret) {
-            let meta = &secret.metadata;
-            let (account, account_uid) = (annotation(meta, ACCOUNT_NAME).to_string(), annotation(meta, ACCOUNT_UID).to_string());
-            q.add(Subject::Secret { key: Key::of(meta), uid: uid(meta), account, account_uid });
-        }
-    });
+    controller
+        .secrets
+        .subscribe(move |change: &Change<Secret>| {
+            let secret = change.object();
+            if is_token(secret) {
+                let meta = &secret.metadata;
+                let (account, account_uid) = (
+                    annotation(meta, ACCOUNT_NAME).to_string(),
+                    annotation(meta, ACCOUNT_UID).to_string(),
+                );
+                q.add(Subject::Secret {
+                    key: Key::of(meta),
+                    uid: uid(meta),
+                    account,
+                    account_uid,
+                });
+            }
+        });
     Ok(Some(context.workers(controller, queue)))
 }
 
 impl Controller {
-    fn known_account(&self, namespace: &str, name: &str, wanted_uid: &str) -> Option<Arc<ServiceAccount>> {
-        self.accounts.get(&Key::new(namespace, name)).filter(|account| wanted_uid.is_empty() || uid(&account.metadata) == wanted_uid)
+    fn known_account(
+        &self,
+        namespace: &str,
+        name: &str,
+        wanted_uid: &str,
+    ) -> Option<Arc<ServiceAccount>> {
+        self.accounts
+            .get(&Key::new(namespace, name))
+            .filter(|account| wanted_uid.is_empty() || uid(&account.metadata) == wanted_uid)
     }
 
     /// From the cache, else from the server: a secret may have come before its account was seen.
-    async fn account(&self, namespace: &str, name: &str, wanted_uid: &str) -> Result<Option<Arc<ServiceAccount>>, Error> {
+    async fn account(
+        &self,
+        namespace: &str,
+        name: &str,
+        wanted_uid: &str,
+    ) -> Result<Option<Arc<ServiceAccount>>, Error> {
         if let Some(account) = self.known_account(namespace, name, wanted_uid) {
             return Ok(Some(account));
         }
         let live = unless_gone(self.api.get::<ServiceAccount>(namespace, name).await)?;
-        Ok(live.filter(|account| wanted_uid.is_empty() || uid(&account.metadata) == wanted_uid).map(Arc::new))
+        Ok(live
+            .filter(|account| wanted_uid.is_empty() || uid(&account.metadata) == wanted_uid)
+            .map(Arc::new))
     }
 
     async fn delete(&self, key: &Key, uid: &str) -> Result<(), Error> {
@@ -115,15 +168,35 @@ impl Controller {
     /// The account is gone: so are its tokens.
     async fn account_gone(&self, key: &Key, account_uid: &str) -> Result<(), Error> {
         let secrets = self.secrets.in_namespace(key.namespace());
-        let own = secrets.iter().filter(|secret| is_of(secret, key.name(), account_uid));
-        let deletions = own.map(|secret| async { self.delete(&Key::of(&secret.metadata), &uid(&secret.metadata)).await });
-        Error::collect(futures::future::join_all(deletions).await.into_iter().filter_map(Result::err).collect())
+        let own = secrets
+            .iter()
+            .filter(|secret| is_of(secret, key.name(), account_uid));
+        let deletions = own.map(|secret| async {
+            self.delete(&Key::of(&secret.metadata), &uid(&secret.metadata))
+                .await
+        });
+        Error::collect(
+            futures::future::join_all(deletions)
+                .await
+                .into_iter()
+                .filter_map(Result::err)
+                .collect(),
+        )
     }
 
     /// Gives a secret what it lacks.
-    async fn fill(&self, account: &ServiceAccount, key: &Key, secret_uid: &str) -> Result<(), Error> {
+    async fn fill(
+        &self,
+        account: &ServiceAccount,
+        key: &Key,
+        secret_uid: &str,
+    ) -> Result<(), Error> {
         // the cache keeps no secret's data
-        let Some(mut secret) = unless_gone(self.api.get::<Secret>(key.namespace(), key.name()).await)? else { return Ok(()) };
+        let Some(mut secret) =
+            unless_gone(self.api.get::<Secret>(key.namespace(), key.name()).await)?
+        else {
+            return Ok(());
+        };
         if uid(&secret.metadata) != secret_uid || !is_token(&secret) {
             return Ok(());
         }
@@ -138,11 +211,27 @@ impl Controller {
 
     /// The secret is gone: its account does not name it any more.
     async fn secret_gone(&self, key: &Key, account: &str, account_uid: &str) -> Result<(), Error> {
-        if self.known_account(key.namespace(), account, account_uid).is_none() {
+        if self
+            .known_account(key.namespace(), account, account_uid)
+            .is_none()
+        {
             return Ok(());
         }
-        let Some(mut live) = unless_gone(self.api.get::<ServiceAccount>(key.namespace(), account).await)? else { return Ok(()) };
-        let names = |account: &ServiceAccount| account.secrets.iter().flatten().any(|reference| reference.name.as_deref() == Some(key.name()));
+        let Some(mut live) = unless_gone(
+            self.api
+                .get::<ServiceAccount>(key.namespace(), account)
+                .await,
+        )?
+        else {
+            return Ok(());
+        };
+        let names = |account: &ServiceAccount| {
+            account
+                .secrets
+                .iter()
+                .flatten()
+                .any(|reference| reference.name.as_deref() == Some(key.name()))
+        };
         if !account_uid.is_empty() && uid(&live.metadata) != account_uid || !names(&live) {
             return Ok(());
         }
@@ -154,10 +243,20 @@ impl Controller {
 }
 
 /// Adds what a token's secret lacks; false when it lacks nothing.
-fn complete(secret: &mut Secret, account: &ServiceAccount, root_ca: &[u8], sign: &TokenSigner) -> Result<bool, Error> {
-    let (namespace, name) = (secret.metadata.namespace.clone().unwrap_or_default(), secret.metadata.name.clone().unwrap_or_default());
+fn complete(
+    secret: &mut Secret,
+    account: &ServiceAccount,
+    root_ca: &[u8],
+    sign: &TokenSigner,
+) -> Result<bool, Error> {
+    let (namespace, name) = (
+        secret.metadata.namespace.clone().unwrap_or_default(),
+        secret.metadata.name.clone().unwrap_or_default(),
+    );
     let data = secret.data.get_or_insert_with(BTreeMap::new);
-    let lacks = |data: &BTreeMap<String, ByteString>, key: &str| data.get(key).is_none_or(|value| value.0.is_empty());
+    let lacks = |data: &BTreeMap<String, ByteString>, key: &str| {
+        data.get(key).is_none_or(|value| value.0.is_empty())
+    };
     let ca = !root_ca.is_empty() && data.get("ca.crt").is_none_or(|value| value.0 != root_ca);
     let (lacks_namespace, lacks_token) = (lacks(data, "namespace"), lacks(data, "token"));
     if !ca && !lacks_namespace && !lacks_token {
@@ -170,11 +269,16 @@ fn complete(secret: &mut Secret, account: &ServiceAccount, root_ca: &[u8], sign:
         data.insert("namespace".into(), ByteString(namespace.into_bytes()));
     }
     if lacks_token {
-        let token = sign(&account.metadata, &name).map_err(|why| Error::Failed(format!("cannot make the token of secret {name}: {why}")))?;
+        let token = sign(&account.metadata, &name).map_err(|why| {
+            Error::Failed(format!("cannot make the token of secret {name}: {why}"))
+        })?;
         data.insert("token".into(), ByteString(token.into_bytes()));
     }
     let annotations = secret.metadata.annotations.get_or_insert_default();
-    annotations.insert(ACCOUNT_NAME.into(), account.metadata.name.clone().unwrap_or_default());
+    annotations.insert(
+        ACCOUNT_NAME.into(),
+        account.metadata.name.clone().unwrap_or_default(),
+    );
     annotations.insert(ACCOUNT_UID.into(), uid(&account.metadata));
     Ok(true)
 }
@@ -185,12 +289,24 @@ impl Reconcile<Subject> for Controller {
     async fn reconcile(&self, subject: &Subject) -> Result<Next, Error> {
         match subject {
             Subject::Account { key, uid: wanted } => {
-                if self.known_account(key.namespace(), key.name(), wanted).is_none() {
+                if self
+                    .known_account(key.namespace(), key.name(), wanted)
+                    .is_none()
+                {
                     self.account_gone(key, wanted).await?;
                 }
             }
-            Subject::Secret { key, uid: wanted, account, account_uid } => {
-                if self.secrets.get(key).is_none_or(|secret| uid(&secret.metadata) != *wanted) {
+            Subject::Secret {
+                key,
+                uid: wanted,
+                account,
+                account_uid,
+            } => {
+                if self
+                    .secrets
+                    .get(key)
+                    .is_none_or(|secret| uid(&secret.metadata) != *wanted)
+                {
                     self.secret_gone(key, account, account_uid).await?;
                 } else {
                     match self.account(key.namespace(), account, account_uid).await? {
@@ -219,22 +335,49 @@ mod tests {
         let named = |uid: &str| secret(json!({}), json!({ACCOUNT_NAME: "a", ACCOUNT_UID: uid}));
         assert!(is_of(&named("u"), "a", "u") && is_of(&named(""), "a", "u"));
         assert!(!is_of(&named("v"), "a", "u") && !is_of(&named("u"), "b", "u"));
-        let other = Secret { type_: Some("Opaque".into()), ..named("u") };
+        let other = Secret {
+            type_: Some("Opaque".into()),
+            ..named("u")
+        };
         assert!(!is_of(&other, "a", "u"));
     }
 
     #[test]
     fn what_a_secret_lacks() {
-        let sign: TokenSigner = Arc::new(|account, secret| Ok(format!("token of {} in {secret}", account.uid.as_deref().unwrap_or(""))));
-        let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "a", "namespace": "n", "uid": "u"}})).unwrap();
-        let text = |secret: &Secret, key: &str| String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap();
+        let sign: TokenSigner = Arc::new(|account, secret| {
+            Ok(format!(
+                "token of {} in {secret}",
+                account.uid.as_deref().unwrap_or("")
+            ))
+        });
+        let account: ServiceAccount = serde_json::from_value(
+            json!({"metadata": {"name": "a", "namespace": "n", "uid": "u"}}),
+        )
+        .unwrap();
+        let text = |secret: &Secret, key: &str| {
+            String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap()
+        };
         let mut bare = secret(json!({}), json!({ACCOUNT_NAME: "a"}));
         assert!(complete(&mut bare, &account, b"ca", &sign).unwrap());
-        assert_eq!((text(&bare, "token"), text(&bare, "ca.crt"), text(&bare, "namespace")), ("token of u in s".into(), "ca".into(), "n".into()));
+        assert_eq!(
+            (
+                text(&bare, "token"),
+                text(&bare, "ca.crt"),
+                text(&bare, "namespace")
+            ),
+            ("token of u in s".into(), "ca".into(), "n".into())
+        );
         assert_eq!(annotation(&bare.metadata, ACCOUNT_UID), "u");
-        assert!(!complete(&mut bare, &account, b"ca", &sign).unwrap(), "nothing is lacking now");
+        assert!(
+            !complete(&mut bare, &account, b"ca", &sign).unwrap(),
+            "nothing is lacking now"
+        );
         assert!(complete(&mut bare, &account, b"another ca", &sign).unwrap());
-        assert_eq!((text(&bare, "token"), text(&bare, "ca.crt")), ("token of u in s".into(), "another ca".into()), "a token stays");
+        assert_eq!(
+            (text(&bare, "token"), text(&bare, "ca.crt")),
+            ("token of u in s".into(), "another ca".into()),
+            "a token stays"
+        );
         let refuses: TokenSigner = Arc::new(|_, _| Err("no key".into()));
         assert!(complete(&mut secret(json!({}), json!({})), &account, b"", &refuses).is_err());
     }

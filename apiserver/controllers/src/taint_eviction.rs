@@ -55,10 +55,13 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             return watcher.cancel(&key);
         }
         let concerns = match change {
-            Change::Added(_) => !pods::node_name(pod).is_empty() && watcher.is_tainted(pods::node_name(pod)),
+            Change::Added(_) => {
+                !pods::node_name(pod).is_empty() && watcher.is_tainted(pods::node_name(pod))
+            }
             Change::Updated { old, new } => {
                 pods::spec(old).tolerations != pods::spec(new).tolerations
-                    || (pods::node_name(old) != pods::node_name(new) && watcher.is_tainted(pods::node_name(new)))
+                    || (pods::node_name(old) != pods::node_name(new)
+                        && watcher.is_tainted(pods::node_name(new)))
             }
             Change::Deleted(_) => false,
         };
@@ -74,14 +77,21 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             Change::Deleted(_) => return,
         };
         if old != new {
-            pods.in_group(pods::name(&change.object().metadata)).iter().for_each(|pod| q.add(Key::of(&pod.metadata)));
+            pods.in_group(pods::name(&change.object().metadata))
+                .iter()
+                .for_each(|pod| q.add(Key::of(&pod.metadata)));
         }
     });
     Ok(Some(context.some_workers(8, controller, queue)))
 }
 
 fn evicting(node: &Node) -> Vec<Taint> {
-    node.spec.iter().flat_map(|s| s.taints.iter().flatten()).filter(|t| t.effect == "NoExecute").cloned().collect()
+    node.spec
+        .iter()
+        .flat_map(|s| s.taints.iter().flatten())
+        .filter(|t| t.effect == "NoExecute")
+        .cloned()
+        .collect()
 }
 
 /// How long a pod with these tolerations may stay.
@@ -98,7 +108,9 @@ enum Stay {
 fn stay(taints: &[Taint], tolerations: &[Toleration]) -> Stay {
     let mut shortest: Option<i64> = None;
     for taint in taints {
-        let Some(used) = tolerations.iter().find(|t| tolerates(t, taint)) else { return Stay::Never };
+        let Some(used) = tolerations.iter().find(|t| tolerates(t, taint)) else {
+            return Stay::Never;
+        };
         if let Some(seconds) = used.toleration_seconds {
             shortest = Some(shortest.map_or(seconds, |s| s.min(seconds)));
         }
@@ -111,11 +123,15 @@ fn stay(taints: &[Taint], tolerations: &[Toleration]) -> Stay {
 
 impl Controller {
     fn scheduled(&self) -> MutexGuard<'_, HashMap<Key, Timestamp>> {
-        self.scheduled.lock().unwrap_or_else(PoisonError::into_inner)
+        self.scheduled
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_tainted(&self, node: &str) -> bool {
-        self.nodes.get(&Key::cluster(node)).is_some_and(|node| !evicting(&node).is_empty())
+        self.nodes
+            .get(&Key::cluster(node))
+            .is_some_and(|node| !evicting(&node).is_empty())
     }
 
     fn say(&self, key: &Key, what: &str) {
@@ -126,7 +142,12 @@ impl Controller {
             name: Some(key.name().into()),
             ..Default::default()
         };
-        self.recorder.about(about, EventType::Normal, "TaintManagerEviction", format!("{what} Pod {key}"));
+        self.recorder.about(
+            about,
+            EventType::Normal,
+            "TaintManagerEviction",
+            format!("{what} Pod {key}"),
+        );
     }
 
     /// The pod is not to go any more, or is gone. (Upstream says so, too, of one that is gone at once by its own eviction.)
@@ -146,20 +167,36 @@ impl Controller {
             "lastTransitionTime": self.clock.time(),
         });
         let path = item::<Pod>(key.namespace(), key.name());
-        let Some(pod) = unless_gone(self.api.get::<Pod>(key.namespace(), key.name()).await)? else { return Ok(()) };
-        let marked = pods::condition(pod.status.as_ref(), "DisruptionTarget")
-            .is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("DeletionByTaintManager"));
+        let Some(pod) = unless_gone(self.api.get::<Pod>(key.namespace(), key.name()).await)? else {
+            return Ok(());
+        };
+        let marked = pods::condition(pod.status.as_ref(), "DisruptionTarget").is_some_and(|c| {
+            c.status == "True" && c.reason.as_deref() == Some("DeletionByTaintManager")
+        });
         if !marked {
             let mut condition = condition;
             if let Some(generation) = pod.metadata.generation {
                 condition["observedGeneration"] = generation.into();
             }
             let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
-            if unless_gone(self.api.patch(&(path.clone() + "/status"), PatchType::Strategic, &patch).await)?.is_none() {
+            if unless_gone(
+                self.api
+                    .patch(&(path.clone() + "/status"), PatchType::Strategic, &patch)
+                    .await,
+            )?
+            .is_none()
+            {
                 return Ok(());
             }
         }
-        unless_gone(self.api.delete_path(&path, &Delete::of_uid(pod.metadata.uid.as_deref().unwrap_or(""))).await)?;
+        unless_gone(
+            self.api
+                .delete_path(
+                    &path,
+                    &Delete::of_uid(pod.metadata.uid.as_deref().unwrap_or("")),
+                )
+                .await,
+        )?;
         if pods::spec(&pod).termination_grace_period_seconds == Some(0) {
             self.cancel(key);
         }
@@ -175,8 +212,16 @@ impl Reconcile<Key> for Controller {
             self.cancel(key);
             return Ok(Next::DONE);
         };
-        let taints = self.nodes.get(&Key::cluster(pods::node_name(&pod))).map(|node| evicting(&node)).unwrap_or_default();
-        let stay = if taints.is_empty() { Stay::Forever } else { stay(&taints, of_pod(pods::spec(&pod))) };
+        let taints = self
+            .nodes
+            .get(&Key::cluster(pods::node_name(&pod)))
+            .map(|node| evicting(&node))
+            .unwrap_or_default();
+        let stay = if taints.is_empty() {
+            Stay::Forever
+        } else {
+            stay(&taints, of_pod(pods::spec(&pod)))
+        };
         match stay {
             Stay::Forever => self.cancel(key),
             Stay::Never => {
@@ -185,7 +230,10 @@ impl Reconcile<Key> for Controller {
             }
             Stay::For(time) => {
                 let now = self.clock.now();
-                let due = *self.scheduled().entry(key.clone()).or_insert_with(|| after(now, time));
+                let due = *self
+                    .scheduled()
+                    .entry(key.clone())
+                    .or_insert_with(|| after(now, time));
                 if due > now {
                     return Ok(Next::after(until(now, due)));
                 }
@@ -205,26 +253,48 @@ mod tests {
 
     #[test]
     fn how_long_a_pod_may_stay() {
-        let taint = |key: &str, value: &str| Taint { key: key.into(), value: Some(value.into()), effect: "NoExecute".into(), time_added: None };
-        let toleration = |key: &str, operator: &str, value: &str, seconds: Option<i64>| Toleration {
-            key: (!key.is_empty()).then(|| key.into()),
-            operator: Some(operator.into()),
+        let taint = |key: &str, value: &str| Taint {
+            key: key.into(),
             value: Some(value.into()),
-            effect: None,
-            toleration_seconds: seconds,
+            effect: "NoExecute".into(),
+            time_added: None,
         };
+        let toleration =
+            |key: &str, operator: &str, value: &str, seconds: Option<i64>| Toleration {
+                key: (!key.is_empty()).then(|| key.into()),
+                operator: Some(operator.into()),
+                value: Some(value.into()),
+                effect: None,
+                toleration_seconds: seconds,
+            };
         for (tolerations, expected) in [
             (vec![], Stay::Never),
             (vec![toleration("", "Exists", "", None)], Stay::Forever),
             (vec![toleration("a", "Equal", "1", None)], Stay::Forever),
             (vec![toleration("a", "Equal", "2", None)], Stay::Never),
-            (vec![toleration("a", "Exists", "", Some(5))], Stay::For(Duration::from_secs(5))),
-            (vec![toleration("a", "Exists", "", Some(-5))], Stay::For(Duration::ZERO)),
+            (
+                vec![toleration("a", "Exists", "", Some(5))],
+                Stay::For(Duration::from_secs(5)),
+            ),
+            (
+                vec![toleration("a", "Exists", "", Some(-5))],
+                Stay::For(Duration::ZERO),
+            ),
             (vec![toleration("b", "Exists", "", None)], Stay::Never),
             (vec![toleration("a", "Gt", "0", None)], Stay::Never),
         ] {
-            assert_eq!(stay(&[taint("a", "1")], &tolerations), expected, "{tolerations:?}");
+            assert_eq!(
+                stay(&[taint("a", "1")], &tolerations),
+                expected,
+                "{tolerations:?}"
+            );
         }
-        assert_eq!(stay(&[taint("a", "1"), taint("b", "1")], &[toleration("a", "Exists", "", None)]), Stay::Never);
+        assert_eq!(
+            stay(
+                &[taint("a", "1"), taint("b", "1")],
+                &[toleration("a", "Exists", "", None)]
+            ),
+            Stay::Never
+        );
     }
 }

@@ -28,7 +28,11 @@ struct Controller {
 /// `ttl-after-finished-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller { api: context.api.clone(), clock: context.clock.clone(), jobs: context.informer() });
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        jobs: context.informer(),
+    });
     let q = queue.clone();
     controller.jobs.subscribe(move |change| {
         if !matches!(change, Change::Deleted(_)) && expiry(change.object()).is_some() {
@@ -40,9 +44,16 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 
 /// When the Job is to go, if it has ended and has a time to live.
 fn expiry(job: &Job) -> Option<Timestamp> {
-    let ttl = job.spec.as_ref()?.ttl_seconds_after_finished.and_then(|s| u64::try_from(s).ok())?;
+    let ttl = job
+        .spec
+        .as_ref()?
+        .ttl_seconds_after_finished
+        .and_then(|s| u64::try_from(s).ok())?;
     let ended = finished_condition(job)?.last_transition_time.as_ref()?.0;
-    job.metadata.deletion_timestamp.is_none().then(|| after(ended, Duration::from_secs(ttl)))
+    job.metadata
+        .deletion_timestamp
+        .is_none()
+        .then(|| after(ended, Duration::from_secs(ttl)))
 }
 
 impl Reconcile<Key> for Controller {
@@ -55,12 +66,18 @@ impl Reconcile<Key> for Controller {
             Some(at) if at > now => return Ok(Next::after(until(now, at))),
             Some(_) => {}
         }
-        let Some(job) = unless_gone(self.api.get::<Job>(key.namespace(), key.name()).await)? else { return Ok(Next::DONE) };
+        let Some(job) = unless_gone(self.api.get::<Job>(key.namespace(), key.name()).await)? else {
+            return Ok(Next::DONE);
+        };
         match expiry(&job) {
             None => Ok(Next::DONE),
             Some(at) if at > now => Ok(Next::after(until(now, at))),
             Some(_) => {
-                let options = Delete { propagation: Some("Foreground"), uid: job.metadata.uid, ..Delete::default() };
+                let options = Delete {
+                    propagation: Some("Foreground"),
+                    uid: job.metadata.uid,
+                    ..Delete::default()
+                };
                 unless_gone(self.api.delete::<Job>(key, &options).await)?;
                 Ok(Next::DONE)
             }

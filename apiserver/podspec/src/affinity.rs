@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
+use k8s_openapi::api::core::v1::{
+    Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec,
+};
 use skiff_api::machinery::selector::{Operator, Requirement};
 
 /// A requirement on a field; the name is the only one that nodes have.
@@ -24,8 +26,18 @@ pub struct Term {
 }
 
 fn label(requirement: &NodeSelectorRequirement) -> Option<Requirement> {
-    let values = requirement.values.iter().flatten().map(|value| value.as_str().into()).collect();
-    Requirement::new(&requirement.key, Operator::from_api(&requirement.operator)?, values).ok()
+    let values = requirement
+        .values
+        .iter()
+        .flatten()
+        .map(|value| value.as_str().into())
+        .collect();
+    Requirement::new(
+        &requirement.key,
+        Operator::from_api(&requirement.operator)?,
+        values,
+    )
+    .ok()
 }
 
 fn field(requirement: &NodeSelectorRequirement) -> Option<Field> {
@@ -34,15 +46,31 @@ fn field(requirement: &NodeSelectorRequirement) -> Option<Field> {
         "NotIn" => false,
         _ => return None,
     };
-    let [value] = requirement.values.as_deref()? else { return None };
-    Some(Field { is_name: requirement.key == "metadata.name", equals, value: value.clone() })
+    let [value] = requirement.values.as_deref()? else {
+        return None;
+    };
+    Some(Field {
+        is_name: requirement.key == "metadata.name",
+        equals,
+        value: value.clone(),
+    })
 }
 
 impl Term {
     /// None for one that means no node.
     pub fn read(term: &NodeSelectorTerm) -> Option<Term> {
-        let labels: Vec<_> = term.match_expressions.iter().flatten().map(label).collect::<Option<_>>()?;
-        let fields: Vec<_> = term.match_fields.iter().flatten().map(field).collect::<Option<_>>()?;
+        let labels: Vec<_> = term
+            .match_expressions
+            .iter()
+            .flatten()
+            .map(label)
+            .collect::<Option<_>>()?;
+        let fields: Vec<_> = term
+            .match_fields
+            .iter()
+            .flatten()
+            .map(field)
+            .collect::<Option<_>>()?;
         (!labels.is_empty() || !fields.is_empty()).then_some(Term { labels, fields })
     }
 
@@ -54,8 +82,12 @@ impl Term {
     /// Requirements on fields do not count for what has no name.
     fn means_named(&self, node: &Node, name: &str) -> bool {
         let labels = node.metadata.labels.as_ref();
-        let holds = |field: &Field| (field.value == if field.is_name { name } else { "" }) == field.equals;
-        self.labels.iter().all(|requirement| requirement.matches(&labels)) && (name.is_empty() || self.fields.iter().all(holds))
+        let holds =
+            |field: &Field| (field.value == if field.is_name { name } else { "" }) == field.equals;
+        self.labels
+            .iter()
+            .all(|requirement| requirement.matches(&labels))
+            && (name.is_empty() || self.fields.iter().all(holds))
     }
 }
 
@@ -65,7 +97,13 @@ pub struct Terms(Vec<Term>);
 
 impl Terms {
     pub fn read(selector: &NodeSelector) -> Terms {
-        Terms(selector.node_selector_terms.iter().filter_map(Term::read).collect())
+        Terms(
+            selector
+                .node_selector_terms
+                .iter()
+                .filter_map(Term::read)
+                .collect(),
+        )
     }
 
     /// Whether one of them means the node.
@@ -86,7 +124,9 @@ pub fn of_pod(spec: &PodSpec) -> Option<&NodeAffinity> {
 
 /// The terms of a pod's required node affinity.
 pub fn required(spec: &PodSpec) -> Option<&NodeSelector> {
-    of_pod(spec)?.required_during_scheduling_ignored_during_execution.as_ref()
+    of_pod(spec)?
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()
 }
 
 /// What a node must have for a pod.
@@ -98,12 +138,21 @@ pub struct Required {
 
 impl Required {
     pub fn read(spec: &PodSpec) -> Required {
-        Required { labels: spec.node_selector.clone().unwrap_or_default(), terms: required(spec).map(Terms::read) }
+        Required {
+            labels: spec.node_selector.clone().unwrap_or_default(),
+            terms: required(spec).map(Terms::read),
+        }
     }
 
     /// Whether the pod may be on the node.
     pub fn admits(&self, node: &Node) -> bool {
-        let has = |(key, value): (&String, &String)| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)) == Some(value);
+        let has = |(key, value): (&String, &String)| {
+            node.metadata
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.get(key))
+                == Some(value)
+        };
         self.labels.iter().all(has) && self.terms.as_ref().is_none_or(|terms| terms.mean(node))
     }
 }
@@ -114,14 +163,30 @@ pub struct Preferred(Vec<(i64, Term)>);
 
 impl Preferred {
     pub fn read(spec: &PodSpec) -> Preferred {
-        let given = of_pod(spec).and_then(|affinity| affinity.preferred_during_scheduling_ignored_during_execution.as_ref());
-        let term = |(weight, term): (i32, &NodeSelectorTerm)| Some((i64::from(weight), Term::read(term).filter(|_| weight != 0)?));
-        Preferred(given.into_iter().flatten().filter_map(|preferred| term((preferred.weight, &preferred.preference))).collect())
+        let given = of_pod(spec).and_then(|affinity| {
+            affinity
+                .preferred_during_scheduling_ignored_during_execution
+                .as_ref()
+        });
+        let term = |(weight, term): (i32, &NodeSelectorTerm)| {
+            Some((i64::from(weight), Term::read(term).filter(|_| weight != 0)?))
+        };
+        Preferred(
+            given
+                .into_iter()
+                .flatten()
+                .filter_map(|preferred| term((preferred.weight, &preferred.preference)))
+                .collect(),
+        )
     }
 
     /// The weights of what the node has.
     pub fn score(&self, node: &Node) -> i64 {
-        self.0.iter().filter(|(_, term)| term.means(node)).map(|(weight, _)| weight).sum()
+        self.0
+            .iter()
+            .filter(|(_, term)| term.means(node))
+            .map(|(weight, _)| weight)
+            .sum()
     }
 }
 
@@ -160,8 +225,15 @@ mod tests {
             ("zone", "Exists", json!(["a"]), false),
             ("zone", "Equals", json!(["a"]), false),
         ] {
-            let term: NodeSelectorTerm = from_value(json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]})).unwrap();
-            assert_eq!(Term::read(&term).is_some_and(|term| term.means(&node())), wanted, "{key} {operator} {values}");
+            let term: NodeSelectorTerm = from_value(
+                json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]}),
+            )
+            .unwrap();
+            assert_eq!(
+                Term::read(&term).is_some_and(|term| term.means(&node())),
+                wanted,
+                "{key} {operator} {values}"
+            );
         }
     }
 
@@ -176,8 +248,15 @@ mod tests {
             ("metadata.name", "Exists", json!([]), false),
             ("metadata.uid", "In", json!(["one"]), false),
         ] {
-            let term: NodeSelectorTerm = from_value(json!({"matchFields": [{"key": key, "operator": operator, "values": values}]})).unwrap();
-            assert_eq!(Term::read(&term).is_some_and(|term| term.means(&node())), wanted, "{key} {operator} {values}");
+            let term: NodeSelectorTerm = from_value(
+                json!({"matchFields": [{"key": key, "operator": operator, "values": values}]}),
+            )
+            .unwrap();
+            assert_eq!(
+                Term::read(&term).is_some_and(|term| term.means(&node())),
+                wanted,
+                "{key} {operator} {values}"
+            );
         }
     }
 
@@ -187,26 +266,59 @@ mod tests {
 
     #[test]
     fn what_a_pod_requires() {
-        let unreadable = json!({"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["few"]}]});
-        let elsewhere = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["two"]}]});
+        let unreadable =
+            json!({"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["few"]}]});
+        let elsewhere =
+            json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["two"]}]});
         for (what, selector, terms, wanted) in [
             ("nothing", json!({}), Value::Null, true),
             ("a label", json!({"zone": "a"}), Value::Null, true),
             ("another", json!({"zone": "b"}), Value::Null, false),
-            ("one of two", json!({}), json!([wants("absent"), wants("zone")]), true),
-            ("both kinds", json!({"zone": "b"}), json!([wants("zone")]), false),
+            (
+                "one of two",
+                json!({}),
+                json!([wants("absent"), wants("zone")]),
+                true,
+            ),
+            (
+                "both kinds",
+                json!({"zone": "b"}),
+                json!([wants("zone")]),
+                false,
+            ),
             ("no terms", json!({}), json!([]), false),
             ("an empty term", json!({}), json!([{}]), false),
-            ("one that cannot be read", json!({}), json!([unreadable]), false),
-            ("that beside one that fits", json!({}), json!([unreadable, wants("zone")]), true),
+            (
+                "one that cannot be read",
+                json!({}),
+                json!([unreadable]),
+                false,
+            ),
+            (
+                "that beside one that fits",
+                json!({}),
+                json!([unreadable, wants("zone")]),
+                true,
+            ),
             ("another node", json!({}), json!([elsewhere]), false),
         ] {
-            let required = if terms.is_null() { json!({}) } else { json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}) };
+            let required = if terms.is_null() {
+                json!({})
+            } else {
+                json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}})
+            };
             let spec = json!({"containers": [], "nodeSelector": selector, "affinity": {"nodeAffinity": required}});
-            assert_eq!(Required::read(&from_value(spec).unwrap()).admits(&node()), wanted, "{what}");
+            assert_eq!(
+                Required::read(&from_value(spec).unwrap()).admits(&node()),
+                wanted,
+                "{what}"
+            );
         }
         let terms = Terms::read(&from_value(json!({"nodeSelectorTerms": [elsewhere]})).unwrap());
-        assert!(terms.mean_labels_of(&node()), "a volume's terms go by labels");
+        assert!(
+            terms.mean_labels_of(&node()),
+            "a volume's terms go by labels"
+        );
     }
 
     #[test]
@@ -214,6 +326,9 @@ mod tests {
         let preferred = json!([{"weight": 3, "preference": wants("zone")}, {"weight": 4, "preference": wants("absent")},
             {"weight": 5, "preference": wants("cores")}, {"weight": 7, "preference": {}}]);
         let spec = json!({"containers": [], "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}});
-        assert_eq!(Preferred::read(&from_value(spec).unwrap()).score(&node()), 8);
+        assert_eq!(
+            Preferred::read(&from_value(spec).unwrap()).score(&node()),
+            8
+        );
     }
 }

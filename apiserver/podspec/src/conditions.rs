@@ -8,7 +8,10 @@ use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 
 /// The pod's phase; `Pending` when none is written.
 pub fn phase(pod: &Pod) -> &str {
-    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+    pod.status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or("Pending")
 }
 
 /// Whether a pod in this phase has ended, well or badly.
@@ -38,7 +41,11 @@ pub fn is_terminating(pod: &Pod) -> bool {
 
 /// The condition of this type.
 pub fn condition<'a>(status: Option<&'a PodStatus>, kind: &str) -> Option<&'a PodCondition> {
-    status?.conditions.iter().flatten().find(|condition| condition.type_ == kind)
+    status?
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == kind)
 }
 
 /// Whether the pod's condition `Ready` is true.
@@ -48,18 +55,28 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 /// Since when the pod is ready, if it is.
 pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
-    condition(pod.status.as_ref(), "Ready").filter(|ready| ready.status == "True")?.last_transition_time.as_ref().map(|time| time.0)
+    condition(pod.status.as_ref(), "Ready")
+        .filter(|ready| ready.status == "True")?
+        .last_transition_time
+        .as_ref()
+        .map(|time| time.0)
 }
 
 /// When the pod will have been ready for `min_ready_seconds`, or has been; negative ones count as none.
 pub fn available_at(pod: &Pod, min_ready_seconds: i32) -> Option<Timestamp> {
     let least = SignedDuration::from_secs(min_ready_seconds.max(0).into());
-    Some(ready_since(pod)?.checked_add(least).unwrap_or(Timestamp::MAX))
+    Some(
+        ready_since(pod)?
+            .checked_add(least)
+            .unwrap_or(Timestamp::MAX),
+    )
 }
 
 /// Whether the pod has been ready for `min_ready_seconds`.
 pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
-    is_ready(pod) && (min_ready_seconds == 0 || available_at(pod, min_ready_seconds).is_some_and(|at| at <= now))
+    is_ready(pod)
+        && (min_ready_seconds == 0
+            || available_at(pod, min_ready_seconds).is_some_and(|at| at <= now))
 }
 
 #[cfg(test)]
@@ -85,7 +102,11 @@ mod tests {
             (json!("Failed"), now.clone(), true, false, false),
         ] {
             let pod = pod(phase.clone(), "True", Value::Null, deleted);
-            assert_eq!((is_finished(&pod), is_active(&pod), is_terminating(&pod)), (finished, active, terminating), "{phase}");
+            assert_eq!(
+                (is_finished(&pod), is_active(&pod), is_terminating(&pod)),
+                (finished, active, terminating),
+                "{phase}"
+            );
         }
         assert_eq!(phase(&Pod::default()), "Pending");
     }
@@ -102,7 +123,11 @@ mod tests {
             ("False", json!("1970-01-01T00:01:40Z"), 0, 100, false),
         ] {
             let pod = pod(json!("Running"), ready, since.clone(), Value::Null);
-            assert_eq!(is_available(&pod, seconds, at(now)), wanted, "{ready} since {since} for {seconds} at {now}");
+            assert_eq!(
+                is_available(&pod, seconds, at(now)),
+                wanted,
+                "{ready} since {since} for {seconds} at {now}"
+            );
         }
     }
 }

@@ -11,7 +11,10 @@ pub fn is_sidecar(container: &Container) -> bool {
 
 /// The init containers that stay.
 pub fn sidecars(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().flatten().filter(|container| is_sidecar(container))
+    spec.init_containers
+        .iter()
+        .flatten()
+        .filter(|container| is_sidecar(container))
 }
 
 /// All that stay while the pod runs, sidecars first.
@@ -21,7 +24,10 @@ pub fn staying(spec: &PodSpec) -> impl Iterator<Item = &Container> {
 
 /// All but the ephemeral ones, init containers first.
 pub fn all(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().flatten().chain(&spec.containers)
+    spec.init_containers
+        .iter()
+        .flatten()
+        .chain(&spec.containers)
 }
 
 #[cfg(test)]

@@ -22,16 +22,29 @@ pub struct HostPort {
 impl HostPort {
     /// Whether the two cannot be had at the same time.
     pub fn conflicts(&self, other: &HostPort) -> bool {
-        self.port == other.port && self.protocol == other.protocol && (self.ip == other.ip || self.ip == ANY || other.ip == ANY)
+        self.port == other.port
+            && self.protocol == other.protocol
+            && (self.ip == other.ip || self.ip == ANY || other.ip == ANY)
     }
 }
 
 /// Those that the pod's containers ask for.
 pub fn host_ports(spec: &PodSpec) -> Vec<HostPort> {
-    let or = |text: &Option<String>, default: &str| text.as_deref().filter(|text| !text.is_empty()).unwrap_or(default).to_string();
+    let or = |text: &Option<String>, default: &str| {
+        text.as_deref()
+            .filter(|text| !text.is_empty())
+            .unwrap_or(default)
+            .to_string()
+    };
     let ports = containers::staying(spec).flat_map(|container| container.ports.iter().flatten());
     let taken = ports.filter_map(|port| Some((port, port.host_port.filter(|number| *number > 0)?)));
-    taken.map(|(port, number)| HostPort { ip: or(&port.host_ip, ANY), protocol: or(&port.protocol, "TCP"), port: number }).collect()
+    taken
+        .map(|(port, number)| HostPort {
+            ip: or(&port.host_ip, ANY),
+            protocol: or(&port.protocol, "TCP"),
+            port: number,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -42,13 +55,18 @@ mod tests {
 
     #[test]
     fn of_what_stays() {
-        let container =
-            |name: &str, policy: Option<&str>, port: i32| json!({"name": name, "restartPolicy": policy, "ports": [{"containerPort": 1, "hostPort": port}]});
+        let container = |name: &str, policy: Option<&str>, port: i32| json!({"name": name, "restartPolicy": policy, "ports": [{"containerPort": 1, "hostPort": port}]});
         let spec = json!({"containers": [container("a", None, 1), container("b", None, 0)],
             "initContainers": [container("i", None, 2), container("s", Some("Always"), 3)]});
         let found = host_ports(&from_value(spec).unwrap());
-        assert_eq!(found.iter().map(|port| port.port).collect::<Vec<_>>(), [3, 1]);
-        assert_eq!((found[0].ip.as_str(), found[0].protocol.as_str()), ("0.0.0.0", "TCP"));
+        assert_eq!(
+            found.iter().map(|port| port.port).collect::<Vec<_>>(),
+            [3, 1]
+        );
+        assert_eq!(
+            (found[0].ip.as_str(), found[0].protocol.as_str()),
+            ("0.0.0.0", "TCP")
+        );
     }
 
     #[test]
@@ -67,7 +85,11 @@ mod tests {
             (" TCP 80", " UDP 80", false),
             (" TCP 80", " TCP 81", false),
         ] {
-            assert_eq!((port(a).conflicts(&port(b)), port(b).conflicts(&port(a))), (wanted, wanted), "{a} and {b}");
+            assert_eq!(
+                (port(a).conflicts(&port(b)), port(b).conflicts(&port(a))),
+                (wanted, wanted),
+                "{a} and {b}"
+            );
         }
     }
 }

@@ -52,23 +52,37 @@ enum Side {
 
 impl Side {
     fn of(self, resources: Option<&ResourceRequirements>) -> Option<&List> {
-        resources.and_then(|resources| if self == Side::Requests { resources.requests.as_ref() } else { resources.limits.as_ref() })
+        resources.and_then(|resources| {
+            if self == Side::Requests {
+                resources.requests.as_ref()
+            } else {
+                resources.limits.as_ref()
+            }
+        })
     }
 }
 
 /// Reads one quantity.
 pub fn read_one(resource: &str, quantity: &ApiQuantity) -> Result<Quantity, Unreadable> {
-    quantity.0.parse().map_err(|_| Unreadable { resource: resource.to_string(), quantity: quantity.0.clone() })
+    quantity.0.parse().map_err(|_| Unreadable {
+        resource: resource.to_string(),
+        quantity: quantity.0.clone(),
+    })
 }
 
 /// Reads a list; none is an empty one.
 pub fn read(list: Option<&List>) -> Result<Amounts, Unreadable> {
-    list.into_iter().flatten().map(|(name, quantity)| Ok((name.clone(), read_one(name, quantity)?))).collect()
+    list.into_iter()
+        .flatten()
+        .map(|(name, quantity)| Ok((name.clone(), read_one(name, quantity)?)))
+        .collect()
 }
 
 /// What a list says of one resource.
 pub fn get(list: Option<&List>, resource: &str) -> Result<Option<Quantity>, Unreadable> {
-    list.and_then(|list| list.get(resource)).map(|quantity| read_one(resource, quantity)).transpose()
+    list.and_then(|list| list.get(resource))
+        .map(|quantity| read_one(resource, quantity))
+        .transpose()
 }
 
 /// Adds up.
@@ -97,7 +111,9 @@ pub fn is_for_pods(resource: &str) -> bool {
 
 /// Whether something is asked for for the pod as a whole.
 pub fn has_requests_as_a_whole(pod: &Pod) -> bool {
-    Side::Requests.of(spec(pod).resources.as_ref()).is_some_and(|list| list.keys().any(|name| is_for_pods(name)))
+    Side::Requests
+        .of(spec(pod).resources.as_ref())
+        .is_some_and(|list| list.keys().any(|name| is_for_pods(name)))
 }
 
 /// What the pod asks for, its overhead included.
@@ -109,7 +125,14 @@ pub fn requests(pod: &Pod, options: Options<'_>) -> Result<Amounts, Unreadable> 
 
 /// What the pod may use at most; its overhead is added to what is limited.
 pub fn limits(pod: &Pod, status: Status) -> Result<Amounts, Unreadable> {
-    let mut sum = total(pod, Side::Limits, Options { status, missing: None })?;
+    let mut sum = total(
+        pod,
+        Side::Limits,
+        Options {
+            status,
+            missing: None,
+        },
+    )?;
     for (name, overhead) in read(spec(pod).overhead.as_ref())? {
         if let Some(limit) = sum.get_mut(&name).filter(|limit| !limit.is_zero()) {
             limit.add(&overhead);
@@ -121,20 +144,45 @@ pub fn limits(pod: &Pod, status: Status) -> Result<Amounts, Unreadable> {
 fn total(pod: &Pod, side: Side, options: Options<'_>) -> Result<Amounts, Unreadable> {
     let mut sum = of_containers(pod, side, options)?;
     let (own, status) = (side.of(spec(pod).resources.as_ref()), pod.status.as_ref());
-    let given = status.and_then(|status| status.resources.as_ref()).filter(|_| options.status == Status::Counts);
-    let resized = given.map(|given| resized(pod, side, own, given, status.and_then(|status| status.allocated_resources.as_ref()))).transpose()?;
+    let given = status
+        .and_then(|status| status.resources.as_ref())
+        .filter(|_| options.status == Status::Counts);
+    let resized = given
+        .map(|given| {
+            resized(
+                pod,
+                side,
+                own,
+                given,
+                status.and_then(|status| status.allocated_resources.as_ref()),
+            )
+        })
+        .transpose()?;
     for (name, amount) in read(own)?.into_iter().filter(|(name, _)| is_for_pods(name)) {
-        let amount = resized.as_ref().map_or(amount, |resized| resized.get(&name).cloned().unwrap_or_default());
+        let amount = resized.as_ref().map_or(amount, |resized| {
+            resized.get(&name).cloned().unwrap_or_default()
+        });
         sum.insert(name, amount);
     }
     Ok(sum)
 }
 
 /// The largest of what is asked for, given and allotted: a resize takes its room before it is through. What can never be is not asked for.
-fn resized(pod: &Pod, side: Side, asked: Option<&List>, given: &ResourceRequirements, allotted: Option<&List>) -> Result<Amounts, Unreadable> {
+fn resized(
+    pod: &Pod,
+    side: Side,
+    asked: Option<&List>,
+    given: &ResourceRequirements,
+    allotted: Option<&List>,
+) -> Result<Amounts, Unreadable> {
     let pending = condition(pod.status.as_ref(), "PodResizePending");
-    let is_infeasible = pending.is_some_and(|pending| pending.reason.as_deref() == Some("Infeasible"));
-    let mut most = if is_infeasible { Amounts::new() } else { read(asked)? };
+    let is_infeasible =
+        pending.is_some_and(|pending| pending.reason.as_deref() == Some("Infeasible"));
+    let mut most = if is_infeasible {
+        Amounts::new()
+    } else {
+        read(asked)?
+    };
     raise(&mut most, &read(side.of(Some(given)))?);
     if side == Side::Requests {
         raise(&mut most, &read(allotted)?);
@@ -142,27 +190,48 @@ fn resized(pod: &Pod, side: Side, asked: Option<&List>, given: &ResourceRequirem
     Ok(most)
 }
 
-fn of_container(pod: &Pod, container: &Container, side: Side, options: Options<'_>, statuses: &[&ContainerStatus]) -> Result<Amounts, Unreadable> {
+fn of_container(
+    pod: &Pod,
+    container: &Container,
+    side: Side,
+    options: Options<'_>,
+    statuses: &[&ContainerStatus],
+) -> Result<Amounts, Unreadable> {
     let asked = side.of(container.resources.as_ref());
     let status = statuses.iter().find(|status| status.name == container.name);
     let mut amounts = match status.and_then(|status| Some((status, status.resources.as_ref()?))) {
-        Some((status, given)) => resized(pod, side, asked, given, status.allocated_resources.as_ref())?,
+        Some((status, given)) => {
+            resized(pod, side, asked, given, status.allocated_resources.as_ref())?
+        }
         None => read(asked)?,
     };
     for (name, amount) in options.missing.into_iter().flatten() {
-        amounts.entry(name.clone()).or_insert_with(|| amount.clone());
+        amounts
+            .entry(name.clone())
+            .or_insert_with(|| amount.clone());
     }
     Ok(amounts)
 }
 
 /// Containers run together; init containers one after another before them, but for sidecars, which stay.
 fn of_containers(pod: &Pod, side: Side, options: Options<'_>) -> Result<Amounts, Unreadable> {
-    let (spec, status) = (spec(pod), pod.status.as_ref().filter(|_| options.status != Status::Ignored));
-    let statuses = [status.and_then(|s| s.container_statuses.as_ref()), status.and_then(|s| s.init_container_statuses.as_ref())];
+    let (spec, status) = (
+        spec(pod),
+        pod.status
+            .as_ref()
+            .filter(|_| options.status != Status::Ignored),
+    );
+    let statuses = [
+        status.and_then(|s| s.container_statuses.as_ref()),
+        status.and_then(|s| s.init_container_statuses.as_ref()),
+    ];
     let statuses: Vec<&ContainerStatus> = statuses.into_iter().flatten().flatten().collect();
     let (mut sum, mut beside, mut highest) = (Amounts::new(), Amounts::new(), Amounts::new());
     for container in &spec.containers {
-        add(&mut sum, &of_container(pod, container, side, options, &statuses)?);
+        add(
+            &mut sum,
+            &of_container(pod, container, side, options, &statuses)?,
+        );
     }
     for container in spec.init_containers.iter().flatten() {
         if is_sidecar(container) {
@@ -191,7 +260,11 @@ mod tests {
     }
 
     fn text(amounts: &Amounts) -> String {
-        amounts.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(" ")
+        amounts
+            .iter()
+            .map(|(name, amount)| format!("{name}={amount}"))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     fn container(name: &str, resources: Value) -> Value {
@@ -208,12 +281,38 @@ mod tests {
 
     #[test]
     fn of_containers_in_their_order() {
-        let two = [container("a", json!({"requests": {"cpu": "100m", "memory": "1Mi"}, "limits": {"cpu": "1"}})), container("b", asks("50m"))];
+        let two = [
+            container(
+                "a",
+                json!({"requests": {"cpu": "100m", "memory": "1Mi"}, "limits": {"cpu": "1"}}),
+            ),
+            container("b", asks("50m")),
+        ];
         for (what, spec, requests, limits) in [
-            ("nothing", json!({"containers": [container("a", json!({}))]}), "", ""),
-            ("a sum", json!({"containers": two}), "cpu=150m memory=1Mi", "cpu=1050m"),
-            ("exact sums", json!({"containers": [container("a", asks("100u")), container("b", asks("100u"))]}), "cpu=200u", "cpu=200u"),
-            ("the largest init container", json!({"containers": two, "initContainers": [container("i", asks("2"))]}), "cpu=2 memory=1Mi", "cpu=2"),
+            (
+                "nothing",
+                json!({"containers": [container("a", json!({}))]}),
+                "",
+                "",
+            ),
+            (
+                "a sum",
+                json!({"containers": two}),
+                "cpu=150m memory=1Mi",
+                "cpu=1050m",
+            ),
+            (
+                "exact sums",
+                json!({"containers": [container("a", asks("100u")), container("b", asks("100u"))]}),
+                "cpu=200u",
+                "cpu=200u",
+            ),
+            (
+                "the largest init container",
+                json!({"containers": two, "initContainers": [container("i", asks("2"))]}),
+                "cpu=2 memory=1Mi",
+                "cpu=2",
+            ),
             (
                 "one beside a sidecar that was there before",
                 json!({"containers": two, "initContainers": [sidecar("s", asks("1")), container("i", asks("2"))]}),
@@ -226,64 +325,192 @@ mod tests {
                 "cpu=2 memory=1Mi",
                 "cpu=2050m",
             ),
-            ("a sidecar stays", json!({"containers": two, "initContainers": [sidecar("s", asks("1"))]}), "cpu=1150m memory=1Mi", "cpu=2050m"),
-            ("overhead", json!({"containers": two, "overhead": {"cpu": "5m", "memory": "1Mi"}}), "cpu=155m memory=2Mi", "cpu=1055m"),
-            ("overhead on a limit of nothing", json!({"containers": [container("a", asks("0"))], "overhead": {"cpu": "5m"}}), "cpu=5m", "cpu=0"),
+            (
+                "a sidecar stays",
+                json!({"containers": two, "initContainers": [sidecar("s", asks("1"))]}),
+                "cpu=1150m memory=1Mi",
+                "cpu=2050m",
+            ),
+            (
+                "overhead",
+                json!({"containers": two, "overhead": {"cpu": "5m", "memory": "1Mi"}}),
+                "cpu=155m memory=2Mi",
+                "cpu=1055m",
+            ),
+            (
+                "overhead on a limit of nothing",
+                json!({"containers": [container("a", asks("0"))], "overhead": {"cpu": "5m"}}),
+                "cpu=5m",
+                "cpu=0",
+            ),
         ] {
             let pod = pod(spec, json!({}));
-            assert_eq!(text(&super::requests(&pod, Options::default()).unwrap()), requests, "{what}");
-            assert_eq!(text(&super::limits(&pod, Status::Ignored).unwrap()), limits, "{what}");
+            assert_eq!(
+                text(&super::requests(&pod, Options::default()).unwrap()),
+                requests,
+                "{what}"
+            );
+            assert_eq!(
+                text(&super::limits(&pod, Status::Ignored).unwrap()),
+                limits,
+                "{what}"
+            );
             let untyped = serde_json::to_value(&pod.spec).unwrap();
-            let servers = skiff_api::kinds::validation::pod::resources::aggregate(&untyped, "requests");
-            let servers = servers.into_iter().map(|(name, amount)| (name.to_string(), amount)).collect();
-            assert_eq!(of_containers(&pod, Side::Requests, Options::default()).unwrap(), servers, "the server's: {what}");
+            let servers =
+                skiff_api::kinds::validation::pod::resources::aggregate(&untyped, "requests");
+            let servers = servers
+                .into_iter()
+                .map(|(name, amount)| (name.to_string(), amount))
+                .collect();
+            assert_eq!(
+                of_containers(&pod, Side::Requests, Options::default()).unwrap(),
+                servers,
+                "the server's: {what}"
+            );
         }
     }
 
     #[test]
     fn for_the_pod_as_a_whole() {
         let whole = json!({"requests": {"cpu": "10m", "hugepages-2Mi": "4Mi", "example.com/gpu": "9"}, "limits": {"cpu": "20m"}});
-        let pod = pod(json!({"containers": [container("a", json!({"requests": {"cpu": "1", "memory": "1Mi"}}))], "resources": whole}), json!({}));
-        assert_eq!(text(&requests(&pod, Options::default()).unwrap()), "cpu=10m hugepages-2Mi=4Mi memory=1Mi");
+        let pod = pod(
+            json!({"containers": [container("a", json!({"requests": {"cpu": "1", "memory": "1Mi"}}))], "resources": whole}),
+            json!({}),
+        );
+        assert_eq!(
+            text(&requests(&pod, Options::default()).unwrap()),
+            "cpu=10m hugepages-2Mi=4Mi memory=1Mi"
+        );
         assert_eq!(text(&limits(&pod, Status::Ignored).unwrap()), "cpu=20m");
         assert!(has_requests_as_a_whole(&pod));
-        for (resources, wanted) in [(json!({}), false), (json!({"limits": {"cpu": "1"}}), false), (json!({"requests": {"example.com/gpu": "1"}}), false)] {
-            assert_eq!(has_requests_as_a_whole(&super::tests::pod(json!({"containers": [], "resources": resources}), json!({}))), wanted, "{resources}");
+        for (resources, wanted) in [
+            (json!({}), false),
+            (json!({"limits": {"cpu": "1"}}), false),
+            (json!({"requests": {"example.com/gpu": "1"}}), false),
+        ] {
+            assert_eq!(
+                has_requests_as_a_whole(&super::tests::pod(
+                    json!({"containers": [], "resources": resources}),
+                    json!({})
+                )),
+                wanted,
+                "{resources}"
+            );
         }
     }
 
     #[test]
     fn resizes_that_are_not_through() {
         let status = |name: &str, given: &str, allotted: &str| json!({"name": name, "resources": asks(given), "allocatedResources": {"cpu": allotted}});
-        let infeasible = json!([{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]);
+        let infeasible =
+            json!([{"type": "PodResizePending", "status": "True", "reason": "Infeasible"}]);
         let one = json!({"containers": [container("a", asks("2"))]});
         let whole = json!({"containers": [container("a", json!({}))], "resources": asks("2")});
         let with_init = json!({"containers": [container("a", asks("1"))], "initContainers": [container("i", asks("2"))]});
         let with_sidecar = json!({"containers": [container("a", asks("1"))], "initContainers": [sidecar("s", asks("2"))]});
         let given_whole = json!({"resources": asks("3"), "allocatedResources": {"cpu": "4"}});
         for (what, spec, status, counts, requests, limits) in [
-            ("it is ignored", &one, json!({"containerStatuses": [status("a", "3", "4")]}), Status::Ignored, "2", "2"),
-            ("the largest", &one, json!({"containerStatuses": [status("a", "3", "4")]}), Status::OfContainers, "4", "3"),
-            ("less is given", &one, json!({"containerStatuses": [status("a", "1", "1")]}), Status::OfContainers, "2", "2"),
-            ("it cannot be", &one, json!({"containerStatuses": [status("a", "1", "1")], "conditions": infeasible}), Status::OfContainers, "1", "1"),
-            ("of an init container", &with_init, json!({"initContainerStatuses": [status("i", "9", "9")]}), Status::Counts, "2", "2"),
-            ("of a sidecar", &with_sidecar, json!({"initContainerStatuses": [status("s", "8", "9")]}), Status::OfContainers, "10", "9"),
-            ("of the pod as a whole", &whole, given_whole.clone(), Status::Counts, "4", "3"),
-            ("which not all look at", &whole, given_whole, Status::OfContainers, "2", "2"),
+            (
+                "it is ignored",
+                &one,
+                json!({"containerStatuses": [status("a", "3", "4")]}),
+                Status::Ignored,
+                "2",
+                "2",
+            ),
+            (
+                "the largest",
+                &one,
+                json!({"containerStatuses": [status("a", "3", "4")]}),
+                Status::OfContainers,
+                "4",
+                "3",
+            ),
+            (
+                "less is given",
+                &one,
+                json!({"containerStatuses": [status("a", "1", "1")]}),
+                Status::OfContainers,
+                "2",
+                "2",
+            ),
+            (
+                "it cannot be",
+                &one,
+                json!({"containerStatuses": [status("a", "1", "1")], "conditions": infeasible}),
+                Status::OfContainers,
+                "1",
+                "1",
+            ),
+            (
+                "of an init container",
+                &with_init,
+                json!({"initContainerStatuses": [status("i", "9", "9")]}),
+                Status::Counts,
+                "2",
+                "2",
+            ),
+            (
+                "of a sidecar",
+                &with_sidecar,
+                json!({"initContainerStatuses": [status("s", "8", "9")]}),
+                Status::OfContainers,
+                "10",
+                "9",
+            ),
+            (
+                "of the pod as a whole",
+                &whole,
+                given_whole.clone(),
+                Status::Counts,
+                "4",
+                "3",
+            ),
+            (
+                "which not all look at",
+                &whole,
+                given_whole,
+                Status::OfContainers,
+                "2",
+                "2",
+            ),
         ] {
             let pod = pod(spec.clone(), status);
-            let options = Options { status: counts, missing: None };
-            assert_eq!(text(&super::requests(&pod, options).unwrap()), format!("cpu={requests}"), "{what}");
-            assert_eq!(text(&super::limits(&pod, counts).unwrap()), format!("cpu={limits}"), "{what}");
+            let options = Options {
+                status: counts,
+                missing: None,
+            };
+            assert_eq!(
+                text(&super::requests(&pod, options).unwrap()),
+                format!("cpu={requests}"),
+                "{what}"
+            );
+            assert_eq!(
+                text(&super::limits(&pod, counts).unwrap()),
+                format!("cpu={limits}"),
+                "{what}"
+            );
         }
     }
 
     #[test]
     fn what_is_not_said_may_count() {
-        let missing = Amounts::from([("cpu".to_string(), "100m".parse().unwrap()), ("memory".to_string(), "200Mi".parse().unwrap())]);
-        let pod = pod(json!({"containers": [container("a", json!({"requests": {"cpu": "0"}})), container("b", json!({}))]}), json!({}));
-        let options = Options { missing: Some(&missing), ..Options::default() };
-        assert_eq!(text(&requests(&pod, options).unwrap()), "cpu=100m memory=400Mi");
+        let missing = Amounts::from([
+            ("cpu".to_string(), "100m".parse().unwrap()),
+            ("memory".to_string(), "200Mi".parse().unwrap()),
+        ]);
+        let pod = pod(
+            json!({"containers": [container("a", json!({"requests": {"cpu": "0"}})), container("b", json!({}))]}),
+            json!({}),
+        );
+        let options = Options {
+            missing: Some(&missing),
+            ..Options::default()
+        };
+        assert_eq!(
+            text(&requests(&pod, options).unwrap()),
+            "cpu=100m memory=400Mi"
+        );
     }
 
     #[test]
@@ -297,8 +524,16 @@ mod tests {
         ] {
             let pod = pod(spec.clone(), json!({}));
             let wanted = "the quantity \"many\" of cpu cannot be read";
-            assert_eq!(requests(&pod, Options::default()).unwrap_err().to_string(), wanted, "{spec}");
-            assert_eq!(limits(&pod, Status::Ignored).unwrap_err().to_string(), wanted, "{spec}");
+            assert_eq!(
+                requests(&pod, Options::default()).unwrap_err().to_string(),
+                wanted,
+                "{spec}"
+            );
+            assert_eq!(
+                limits(&pod, Status::Ignored).unwrap_err().to_string(),
+                wanted,
+                "{spec}"
+            );
         }
     }
 }

@@ -20,19 +20,26 @@ pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
     match toleration.operator.as_deref().unwrap_or("") {
         "Exists" => true,
-        "" | "Equal" => toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or(""),
+        "" | "Equal" => {
+            toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("")
+        }
         _ => false,
     }
 }
 
 /// Whether one of them covers the taint.
 pub fn any_tolerates(tolerations: &[Toleration], taint: &Taint) -> bool {
-    tolerations.iter().any(|toleration| tolerates(toleration, taint))
+    tolerations
+        .iter()
+        .any(|toleration| tolerates(toleration, taint))
 }
 
 /// Whether all taints with one of these effects are tolerated.
 pub fn tolerates_all(tolerations: &[Toleration], taints: &[Taint], effects: &[&str]) -> bool {
-    taints.iter().filter(|taint| effects.contains(&taint.effect.as_str())).all(|taint| any_tolerates(tolerations, taint))
+    taints
+        .iter()
+        .filter(|taint| effects.contains(&taint.effect.as_str()))
+        .all(|taint| any_tolerates(tolerations, taint))
 }
 
 /// A pod's tolerations.
@@ -42,7 +49,10 @@ pub fn of_pod(spec: &PodSpec) -> &[Toleration] {
 
 /// A node's taints.
 pub fn taints(node: &Node) -> &[Taint] {
-    node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
+    node.spec
+        .as_ref()
+        .and_then(|spec| spec.taints.as_deref())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -51,11 +61,22 @@ mod tests {
 
     fn toleration(key: &str, operator: &str, value: &str, effect: &str) -> Toleration {
         let text = |s: &str| Some(s.to_string()).filter(|s| !s.is_empty());
-        Toleration { key: text(key), operator: text(operator), value: text(value), effect: text(effect), ..Toleration::default() }
+        Toleration {
+            key: text(key),
+            operator: text(operator),
+            value: text(value),
+            effect: text(effect),
+            ..Toleration::default()
+        }
     }
 
     fn taint(key: &str, value: &str, effect: &str) -> Taint {
-        Taint { key: key.into(), value: Some(value.into()), effect: effect.into(), ..Taint::default() }
+        Taint {
+            key: key.into(),
+            value: Some(value.into()),
+            effect: effect.into(),
+            ..Taint::default()
+        }
     }
 
     #[test]
@@ -73,18 +94,51 @@ mod tests {
             ("k", "Lt", "6", "", false),
             ("k", "In", "5", "", false),
         ] {
-            assert_eq!(tolerates(&toleration(key, operator, value, effect), &taint("k", "5", "NoSchedule")), wanted, "{key} {operator} {value} {effect}");
+            assert_eq!(
+                tolerates(
+                    &toleration(key, operator, value, effect),
+                    &taint("k", "5", "NoSchedule")
+                ),
+                wanted,
+                "{key} {operator} {value} {effect}"
+            );
         }
-        let plain = Taint { key: "k".into(), effect: "NoSchedule".into(), ..Taint::default() };
-        assert!(tolerates(&toleration("k", "Equal", "", ""), &plain), "no value is the empty one");
+        let plain = Taint {
+            key: "k".into(),
+            effect: "NoSchedule".into(),
+            ..Taint::default()
+        };
+        assert!(
+            tolerates(&toleration("k", "Equal", "", ""), &plain),
+            "no value is the empty one"
+        );
     }
 
     #[test]
     fn those_with_some_effects() {
-        let taints = [taint("a", "", "NoSchedule"), taint("b", "", "PreferNoSchedule"), taint("c", "", "NoExecute")];
-        for (keys, keeps_off, ends) in [(vec![], false, false), (vec!["a"], false, false), (vec!["c"], false, true), (vec!["a", "c"], true, true)] {
-            let all: Vec<_> = keys.iter().map(|key| toleration(key, "Exists", "", "")).collect();
-            assert_eq!((tolerates_all(&all, &taints, &KEEPS_OFF), tolerates_all(&all, &taints, &ENDS)), (keeps_off, ends), "{keys:?}");
+        let taints = [
+            taint("a", "", "NoSchedule"),
+            taint("b", "", "PreferNoSchedule"),
+            taint("c", "", "NoExecute"),
+        ];
+        for (keys, keeps_off, ends) in [
+            (vec![], false, false),
+            (vec!["a"], false, false),
+            (vec!["c"], false, true),
+            (vec!["a", "c"], true, true),
+        ] {
+            let all: Vec<_> = keys
+                .iter()
+                .map(|key| toleration(key, "Exists", "", ""))
+                .collect();
+            assert_eq!(
+                (
+                    tolerates_all(&all, &taints, &KEEPS_OFF),
+                    tolerates_all(&all, &taints, &ENDS)
+                ),
+                (keeps_off, ends),
+                "{keys:?}"
+            );
         }
     }
 }

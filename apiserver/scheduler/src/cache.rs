@@ -34,7 +34,11 @@ impl HeldTerms {
             return number;
         }
         let held = Arc::new(held);
-        let free = self.terms.iter().position(Option::is_none).unwrap_or(self.terms.len());
+        let free = self
+            .terms
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.terms.len());
         let entry = Some((held.clone(), 1));
         match self.terms.get_mut(free) {
             Some(slot) => *slot = entry,
@@ -81,14 +85,19 @@ pub struct Cache {
 impl Cache {
     /// All nodes, those of every zone in turn.
     pub fn nodes(&self) -> impl Iterator<Item = &NodeInfo> {
-        self.order.iter().filter_map(|place| self.nodes[*place].as_ref())
+        self.order
+            .iter()
+            .filter_map(|place| self.nodes[*place].as_ref())
     }
 
     /// The nodes from one on, and then those before it.
     pub fn nodes_from(&self, start: usize) -> impl Iterator<Item = &NodeInfo> {
         let start = start.min(self.order.len());
         let (before, after) = self.order.split_at(start);
-        after.iter().chain(before).filter_map(|place| self.nodes[*place].as_ref())
+        after
+            .iter()
+            .chain(before)
+            .filter_map(|place| self.nodes[*place].as_ref())
     }
 
     pub fn get(&self, name: &str) -> Option<&NodeInfo> {
@@ -101,13 +110,19 @@ impl Cache {
 
     /// How many pods of a kind each node has.
     pub fn count(&self, matcher: &Matcher) -> Counts {
-        let all = self.nodes().flat_map(|node| node.pods.values().map(|pod| (node.place, &**pod)));
+        let all = self
+            .nodes()
+            .flat_map(|node| node.pods.values().map(|pod| (node.place, &**pod)));
         self.tallies.borrow_mut().of(matcher, self.nodes.len(), all)
     }
 
     /// A term that a node's pods hold.
     pub fn held(&self, number: u32) -> Option<&Arc<Held>> {
-        self.held.terms.get(number as usize)?.as_ref().map(|(held, _)| held)
+        self.held
+            .terms
+            .get(number as usize)?
+            .as_ref()
+            .map(|(held, _)| held)
     }
 
     /// How many nodes have an image.
@@ -117,13 +132,20 @@ impl Cache {
 
     /// How many pods on nodes use a claim.
     pub fn users_of(&self, namespace: &str, claim: &str) -> usize {
-        self.claims.get(&(namespace.to_string(), claim.to_string())).copied().unwrap_or(0)
+        self.claims
+            .get(&(namespace.to_string(), claim.to_string()))
+            .copied()
+            .unwrap_or(0)
     }
 
     fn change_images(&mut self, images: &HashMap<String, i64>, more: bool) {
         for name in images.keys() {
             let count = self.images.entry(name.clone()).or_default();
-            *count = if more { *count + 1 } else { count.saturating_sub(1) };
+            *count = if more {
+                *count + 1
+            } else {
+                count.saturating_sub(1)
+            };
             if *count == 0 {
                 self.images.remove(name);
             }
@@ -133,22 +155,36 @@ impl Cache {
     fn reorder(&mut self) {
         let mut zones: BTreeMap<(&str, &str), Vec<(&str, usize)>> = BTreeMap::new();
         for node in self.nodes.iter().flatten() {
-            zones.entry(node.zone()).or_default().push((&node.name, node.place));
+            zones
+                .entry(node.zone())
+                .or_default()
+                .push((&node.name, node.place));
         }
         zones.values_mut().for_each(|nodes| nodes.sort_unstable());
         let longest = zones.values().map(Vec::len).max().unwrap_or(0);
-        let turns = (0..longest).flat_map(|turn| zones.values().filter_map(move |nodes| nodes.get(turn)));
+        let turns =
+            (0..longest).flat_map(|turn| zones.values().filter_map(move |nodes| nodes.get(turn)));
         self.order = turns.map(|(_, place)| *place).collect();
     }
 
     /// A node appeared or changed; gives what it was.
     pub fn put_node(&mut self, node: Arc<Node>) -> Option<Arc<Node>> {
         let name = node.metadata.name.clone().unwrap_or_default();
-        if let Some(info) = self.places.get(&name).and_then(|place| self.nodes[*place].as_mut()) {
+        if let Some(info) = self
+            .places
+            .get(&name)
+            .and_then(|place| self.nodes[*place].as_mut())
+        {
             let old = info.node.clone();
-            let (zone, images) = ([info.zone().0, info.zone().1].map(String::from), info.images.clone());
+            let (zone, images) = (
+                [info.zone().0, info.zone().1].map(String::from),
+                info.images.clone(),
+            );
             info.set(node);
-            let (moved, now) = (info.zone() != (zone[0].as_str(), zone[1].as_str()), info.images.clone());
+            let (moved, now) = (
+                info.zone() != (zone[0].as_str(), zone[1].as_str()),
+                info.images.clone(),
+            );
             if images != now {
                 self.change_images(&images, false);
                 self.change_images(&now, true);
@@ -158,7 +194,11 @@ impl Cache {
             }
             return Some(old);
         }
-        let place = self.nodes.iter().position(Option::is_none).unwrap_or(self.nodes.len());
+        let place = self
+            .nodes
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.nodes.len());
         let info = NodeInfo::new(node, place);
         let images = info.images.clone();
         match self.nodes.get_mut(place) {
@@ -175,9 +215,17 @@ impl Cache {
     }
 
     pub fn remove_node(&mut self, name: &str) {
-        let Some(place) = self.places.remove(name) else { return };
-        let uids: Vec<Arc<str>> = self.nodes[place].iter().flat_map(|info| info.pods.keys().cloned()).collect();
-        let pods: Vec<Arc<PodInfo>> = uids.iter().filter_map(|uid| self.remove(place, uid)).collect();
+        let Some(place) = self.places.remove(name) else {
+            return;
+        };
+        let uids: Vec<Arc<str>> = self.nodes[place]
+            .iter()
+            .flat_map(|info| info.pods.keys().cloned())
+            .collect();
+        let pods: Vec<Arc<PodInfo>> = uids
+            .iter()
+            .filter_map(|uid| self.remove(place, uid))
+            .collect();
         if !pods.is_empty() {
             self.homeless.insert(name.to_string(), pods);
         }
@@ -188,13 +236,18 @@ impl Cache {
     }
 
     fn add(&mut self, place: usize, pod: Arc<PodInfo>) {
-        let Some(info) = self.nodes[place].as_mut() else { return };
+        let Some(info) = self.nodes[place].as_mut() else {
+            return;
+        };
         for held in pod.terms.held() {
             *info.held.entry(self.held.take(held)).or_default() += 1;
         }
         self.tallies.get_mut().change(&pod, place, true);
         for claim in pod.claims() {
-            *self.claims.entry((pod.namespace.clone(), claim.to_string())).or_default() += 1;
+            *self
+                .claims
+                .entry((pod.namespace.clone(), claim.to_string()))
+                .or_default() += 1;
         }
         info.add(pod);
     }
@@ -241,7 +294,10 @@ impl Cache {
             return self.remove(place, uid);
         }
         let list = self.homeless.get_mut(&home)?;
-        let found = list.iter().position(|pod| &*pod.uid == uid).map(|at| list.swap_remove(at));
+        let found = list
+            .iter()
+            .position(|pod| &*pod.uid == uid)
+            .map(|at| list.swap_remove(at));
         if list.is_empty() {
             self.homeless.remove(&home);
         }

@@ -52,11 +52,23 @@ pub struct Failure {
 impl Failure {
     /// Something went wrong.
     pub fn error(message: String) -> Failure {
-        Failure { message, reason: "SchedulerError", why: Why::Error, nominate: Some(String::new()), victims: Vec::new() }
+        Failure {
+            message,
+            reason: "SchedulerError",
+            why: Why::Error,
+            nominate: Some(String::new()),
+            victims: Vec::new(),
+        }
     }
 
     fn rejected(message: String, by: Plugins, nominate: Option<String>) -> Failure {
-        Failure { message, reason: "Unschedulable", why: Why::Rejected(by), nominate, victims: Vec::new() }
+        Failure {
+            message,
+            reason: "Unschedulable",
+            why: Why::Rejected(by),
+            nominate,
+            victims: Vec::new(),
+        }
     }
 }
 
@@ -70,17 +82,30 @@ fn enough(nodes: usize) -> usize {
 }
 
 /// Finds the pod a node.
-pub fn choose(view: View, pod: &PodInfo, sampling: &mut Sampling, budgets: &Store<PodDisruptionBudget>, now: Timestamp) -> Result<Choice, Failure> {
+pub fn choose(
+    view: View,
+    pod: &PodInfo,
+    sampling: &mut Sampling,
+    budgets: &Store<PodDisruptionBudget>,
+    now: Timestamp,
+) -> Result<Choice, Failure> {
     let all = view.cache.len();
     if all == 0 {
-        return Err(Failure::rejected("no nodes available to schedule pods".into(), Plugins::default(), Some(String::new())));
+        return Err(Failure::rejected(
+            "no nodes available to schedule pods".into(),
+            Plugins::default(),
+            Some(String::new()),
+        ));
     }
     let mut state = State::default();
     let narrowed = match framework::pre_filter(view, pod, &mut state) {
         Ok(narrowed) => narrowed,
         // (the last two words come from upstream's search for claims to give back, which finds no state of its own then)
         Err(rejection) => {
-            let message = format!("0/{all} nodes are available: {}. not found", rejection.reasons.join(", "));
+            let message = format!(
+                "0/{all} nodes are available: {}. not found",
+                rejection.reasons.join(", ")
+            );
             return Err(Failure::rejected(message, rejection.by, None));
         }
     };
@@ -90,24 +115,56 @@ pub fn choose(view: View, pod: &PodInfo, sampling: &mut Sampling, budgets: &Stor
     }
     let node = pick(view, &mut state, pod, &fitting);
     match volume_binding::plan(&state.claims, node, view.volumes) {
-        Ok(plan) => Ok(Choice { node: node.name.clone(), plan }),
-        Err(rejection) => Err(Failure::rejected(rejection.reasons.join(", "), found.by(), None)),
+        Ok(plan) => Ok(Choice {
+            node: node.name.clone(),
+            plan,
+        }),
+        Err(rejection) => Err(Failure::rejected(
+            rejection.reasons.join(", "),
+            found.by(),
+            None,
+        )),
     }
 }
 
 /// The nodes that can take the pod: the one that it was promised alone, if it can; and why others cannot.
-fn find<'a>(view: View<'a>, state: &State, pod: &PodInfo, narrowed: &Narrowed, sampling: &mut Sampling) -> (Vec<&'a NodeInfo>, Diagnosis) {
+fn find<'a>(
+    view: View<'a>,
+    state: &State,
+    pod: &PodInfo,
+    narrowed: &Narrowed,
+    sampling: &mut Sampling,
+) -> (Vec<&'a NodeInfo>, Diagnosis) {
     let mut found = match &narrowed.nodes {
-        Some(_) => Diagnosis::with_absent(format!("node(s) didn't satisfy plugin(s) [{}]", narrowed.by.names().join(" ")), narrowed.by),
+        Some(_) => Diagnosis::with_absent(
+            format!(
+                "node(s) didn't satisfy plugin(s) [{}]",
+                narrowed.by.names().join(" ")
+            ),
+            narrowed.by,
+        ),
         None => Diagnosis::default(),
     };
-    let mut fits = |node: &NodeInfo| framework::filter(view, state, pod, node).map_err(|rejection| found.reject(&node.name, rejection)).is_ok();
-    if let Some(node) = pod.nominated().and_then(|name| view.cache.get(name)).filter(|node| fits(node)) {
+    let mut fits = |node: &NodeInfo| {
+        framework::filter(view, state, pod, node)
+            .map_err(|rejection| found.reject(&node.name, rejection))
+            .is_ok()
+    };
+    if let Some(node) = pod
+        .nominated()
+        .and_then(|name| view.cache.get(name))
+        .filter(|node| fits(node))
+    {
         return (vec![node], found);
     }
     let mut fitting = Vec::new();
     if let Some(names) = &narrowed.nodes {
-        fitting.extend(names.iter().filter_map(|name| view.cache.get(name)).filter(|node| fits(node)));
+        fitting.extend(
+            names
+                .iter()
+                .filter_map(|name| view.cache.get(name))
+                .filter(|node| fits(node)),
+        );
         return (fitting, found);
     }
     let (all, mut looked) = (view.cache.len(), 0);
@@ -126,18 +183,32 @@ fn find<'a>(view: View<'a>, state: &State, pod: &PodInfo, narrowed: &Narrowed, s
 }
 
 /// The best node; chance decides between equals.
-fn pick<'a>(view: View, state: &mut State, pod: &PodInfo, fitting: &[&'a NodeInfo]) -> &'a NodeInfo {
+fn pick<'a>(
+    view: View,
+    state: &mut State,
+    pod: &PodInfo,
+    fitting: &[&'a NodeInfo],
+) -> &'a NodeInfo {
     if let [only] = fitting {
         return only;
     }
     let scores = framework::scores(view, state, pod, fitting);
     let best = scores.iter().copied().max().unwrap_or(0);
-    let candidates: Vec<usize> = (0..fitting.len()).filter(|index| scores[*index] == best).collect();
+    let candidates: Vec<usize> = (0..fitting.len())
+        .filter(|index| scores[*index] == best)
+        .collect();
     fitting[candidates[rand::rng().random_range(0..candidates.len())]]
 }
 
 /// No node can take the pod: is there one where others could leave for it?
-fn no_fit(view: View, state: &State, pod: &PodInfo, found: &Diagnosis, budgets: &Store<PodDisruptionBudget>, now: Timestamp) -> Failure {
+fn no_fit(
+    view: View,
+    state: &State,
+    pod: &PodInfo,
+    found: &Diagnosis,
+    budgets: &Store<PodDisruptionBudget>,
+    now: Timestamp,
+) -> Failure {
     let all = view.cache.len();
     let message = found.message(all);
     // upstream's first answer is of claims of devices, of which the pod has none
@@ -145,7 +216,10 @@ fn no_fit(view: View, state: &State, pod: &PodInfo, found: &Diagnosis, budgets: 
     match preemption::search(view, state, pod, found, budgets, now) {
         Found::NotEligible(why) => Failure::rejected(vain(why), found.by(), None),
         Found::Nothing(why) => Failure::rejected(vain(&why), found.by(), Some(String::new())),
-        Found::Room { node, victims } => Failure { victims, ..Failure::rejected(message, found.by(), Some(node)) },
+        Found::Room { node, victims } => Failure {
+            victims,
+            ..Failure::rejected(message, found.by(), Some(node))
+        },
     }
 }
 

@@ -89,13 +89,20 @@ impl Scheduler {
 
     /// When [`Scheduler::wake`] has something to do.
     pub fn next_due(&self) -> Option<Instant> {
-        let late = self.pending.values().map(|pending| pending.since + VOLUMES_DEADLINE).min();
+        let late = self
+            .pending
+            .values()
+            .map(|pending| pending.since + VOLUMES_DEADLINE)
+            .min();
         [self.queue.next_due(), late].into_iter().flatten().min()
     }
 
     pub fn wake(&mut self) {
         let now = Instant::now();
-        let late = self.pending.iter().filter(|(_, pending)| now >= pending.since + VOLUMES_DEADLINE);
+        let late = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| now >= pending.since + VOLUMES_DEADLINE);
         let late: Vec<Arc<str>> = late.map(|(uid, _)| uid.clone()).collect();
         late.iter().for_each(|uid| self.bound(uid, Err("running PreBind plugin \"VolumeBinding\": binding volumes: context deadline exceeded".into())));
         self.queue.wake(now);
@@ -105,11 +112,23 @@ impl Scheduler {
     pub fn schedule_some(&mut self) {
         for _ in 0..ROUND {
             let Some(pod) = self.queue.pop() else { return };
-            let view = View { cache: &self.cache, volumes: &self.volumes, namespaces: &self.namespaces, owners: &self.owners, nominator: &self.nominator };
+            let view = View {
+                cache: &self.cache,
+                volumes: &self.volumes,
+                namespaces: &self.namespaces,
+                owners: &self.owners,
+                nominator: &self.nominator,
+            };
             let now = self.options.clock.now();
             // one pod that the scheduler goes wrong over must not keep all others from their nodes
-            let choice = catch_unwind(AssertUnwindSafe(|| choose::choose(view, &pod, &mut self.sampling, &self.budgets, now)));
-            match choice.unwrap_or_else(|_| Err(Failure::error("the scheduler panicked over this pod".into()))) {
+            let choice = catch_unwind(AssertUnwindSafe(|| {
+                choose::choose(view, &pod, &mut self.sampling, &self.budgets, now)
+            }));
+            match choice.unwrap_or_else(|_| {
+                Err(Failure::error(
+                    "the scheduler panicked over this pod".into(),
+                ))
+            }) {
                 Ok(Choice { node, plan }) => self.assume(pod, node, &plan),
                 Err(failure) => self.failed(pod, failure),
             }
@@ -120,23 +139,47 @@ impl Scheduler {
         self.nominator.remove(&pod.uid);
         self.cache.put_pod(&node, pod.clone());
         self.assumed.insert(pod.uid.clone(), pod.clone());
-        if plan.is_empty() { self.bind(pod, node) } else { self.prepare_volumes(pod, node, plan) }
+        if plan.is_empty() {
+            self.bind(pod, node)
+        } else {
+            self.prepare_volumes(pod, node, plan)
+        }
     }
 
     /// Promises the pod its volumes, asks for them, and lets it wait for them.
     fn prepare_volumes(&mut self, pod: Arc<PodInfo>, node: String, plan: &Plan) {
         for (volume, _) in &plan.bind {
-            self.volumes.promise(volume.metadata.name.as_deref().unwrap_or(""), &pod.uid);
+            self.volumes
+                .promise(volume.metadata.name.as_deref().unwrap_or(""), &pod.uid);
         }
-        let claims = plan.claims().map(|claim| name_of(&claim.metadata)).collect();
+        let claims = plan
+            .claims()
+            .map(|claim| name_of(&claim.metadata))
+            .collect();
         self.ask_for_volumes(pod.clone(), &node, plan);
-        self.pending.insert(pod.uid.clone(), Pending { pod, node, claims, since: Instant::now() });
+        self.pending.insert(
+            pod.uid.clone(),
+            Pending {
+                pod,
+                node,
+                claims,
+                since: Instant::now(),
+            },
+        );
     }
 
     /// Pods whose claims are bound now go on.
     pub fn bind_those_with_volumes(&mut self) {
-        let is_bound = |(namespace, name): &Name| self.volumes.claims.get(namespace, name).is_some_and(|claim| volume_binding::is_bound(claim));
-        let done = self.pending.iter().filter(|(_, pending)| pending.claims.iter().all(is_bound));
+        let is_bound = |(namespace, name): &Name| {
+            self.volumes
+                .claims
+                .get(namespace, name)
+                .is_some_and(|claim| volume_binding::is_bound(claim))
+        };
+        let done = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.claims.iter().all(is_bound));
         let done: Vec<Arc<str>> = done.map(|(uid, _)| uid.clone()).collect();
         for uid in done {
             if let Some(pending) = self.pending.remove(&uid) {
@@ -147,8 +190,18 @@ impl Scheduler {
 
     /// The pod fits nowhere: it waits, and those leave that have to.
     fn failed(&mut self, pod: Arc<PodInfo>, failure: Failure) {
-        let victims: Vec<_> = failure.victims.iter().filter(|victim| !victim.is_deleting()).cloned().collect();
-        self.queue.wait(pod.clone(), failure.why, !victims.is_empty(), Instant::now());
+        let victims: Vec<_> = failure
+            .victims
+            .iter()
+            .filter(|victim| !victim.is_deleting())
+            .cloned()
+            .collect();
+        self.queue.wait(
+            pod.clone(),
+            failure.why,
+            !victims.is_empty(),
+            Instant::now(),
+        );
         match &failure.nominate {
             Some(node) => self.nominator.set(&pod, Some(node)),
             None => self.nominator.heard(&pod),
@@ -163,7 +216,9 @@ impl Scheduler {
     pub fn bound(&mut self, uid: &str, done: Result<(), String>) {
         self.volumes.release(uid);
         self.pending.remove(uid);
-        let Some(pod) = self.assumed.remove(uid) else { return };
+        let Some(pod) = self.assumed.remove(uid) else {
+            return;
+        };
         if let Err(error) = done {
             tracing::debug!(%error, pod = pod.name, "a binding failed");
             if let Some(gone) = self.cache.remove_pod(uid) {

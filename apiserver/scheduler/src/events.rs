@@ -78,16 +78,32 @@ fn decide(series: &mut HashMap<u64, Series>, key: &str, pod: &str, now: Timestam
     if series.len() >= MOST {
         series.retain(|_, entry| since(entry.last, now) < FINISHED);
     }
-    if let Some(entry) = series.get_mut(&key).filter(|entry| since(entry.last, now) < FINISHED) {
+    if let Some(entry) = series
+        .get_mut(&key)
+        .filter(|entry| since(entry.last, now) < FINISHED)
+    {
         (entry.count, entry.last) = (entry.count + 1, now);
         if entry.count > 2 && since(entry.written, now) < REFRESH {
             return Write::Nothing;
         }
         entry.written = now;
-        return Write::Count { name: event_name(pod, entry.first), count: entry.count };
+        return Write::Count {
+            name: event_name(pod, entry.first),
+            count: entry.count,
+        };
     }
-    series.insert(key, Series { first: now, count: 1, last: now, written: now });
-    Write::Create { name: event_name(pod, now) }
+    series.insert(
+        key,
+        Series {
+            first: now,
+            count: 1,
+            last: now,
+            written: now,
+        },
+    );
+    Write::Create {
+        name: event_name(pod, now),
+    }
 }
 
 /// At most 1024 bytes, with dots where something was cut off.
@@ -95,7 +111,10 @@ fn shortened(note: &str) -> String {
     if note.len() <= LONGEST_NOTE {
         return note.to_string();
     }
-    let end = (0..=LONGEST_NOTE - 4).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=LONGEST_NOTE - 4)
+        .rev()
+        .find(|end| note.is_char_boundary(*end))
+        .unwrap_or(0);
     format!("{} ...", &note[..end])
 }
 
@@ -106,7 +125,12 @@ fn reference(pod: &PodInfo) -> Value {
 
 impl Recorder {
     pub fn new(api: Api, clock: SharedClock, scheduler: &str) -> Recorder {
-        Recorder { api, clock, scheduler: scheduler.to_string(), series: Arc::default() }
+        Recorder {
+            api,
+            clock,
+            scheduler: scheduler.to_string(),
+            series: Arc::default(),
+        }
     }
 
     /// Tells of a pod; a failure is logged, since nothing hangs on it.
@@ -115,14 +139,26 @@ impl Recorder {
         let regarding = reference(pod);
         let related = told.related.map(reference);
         // upstream leaves the note out, but its pods have another version by the time of the next note
-        let key = format!("{} {} {} {} {regarding} {related:?}", told.kind, told.action, told.reason, told.note);
-        let write = decide(&mut self.series.lock().unwrap_or_else(PoisonError::into_inner), &key, &pod.name, now);
+        let key = format!(
+            "{} {} {} {} {regarding} {related:?}",
+            told.kind, told.action, told.reason, told.note
+        );
+        let write = decide(
+            &mut self.series.lock().unwrap_or_else(PoisonError::into_inner),
+            &key,
+            &pod.name,
+            now,
+        );
         let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", pod.namespace);
         let done = match write {
             Write::Nothing => return,
             Write::Count { name, count } => {
-                let patch = json!({"series": {"count": count, "lastObservedTime": time::micros(now)}});
-                self.api.patch(&format!("{path}/{name}"), PatchType::Strategic, &patch).await.map(drop)
+                let patch =
+                    json!({"series": {"count": count, "lastObservedTime": time::micros(now)}});
+                self.api
+                    .patch(&format!("{path}/{name}"), PatchType::Strategic, &patch)
+                    .await
+                    .map(drop)
             }
             Write::Create { name } => {
                 let mut event = json!({
@@ -134,7 +170,16 @@ impl Recorder {
                 if let Some(related) = related {
                     event["related"] = related;
                 }
-                self.api.send(Method::POST, &path, Some("application/json"), None, event.to_string().into_bytes()).await.map(drop)
+                self.api
+                    .send(
+                        Method::POST,
+                        &path,
+                        Some("application/json"),
+                        None,
+                        event.to_string().into_bytes(),
+                    )
+                    .await
+                    .map(drop)
             }
         };
         if let Err(error) = done {
@@ -154,12 +199,25 @@ pub struct Condition<'a> {
 
 /// The strategic patch that gives a pod a condition; `None` when it has it already.
 pub fn condition(pod: &PodInfo, wanted: Condition, now: Timestamp) -> Option<Value> {
-    let had = pod.pod.status.as_ref().and_then(|s| s.conditions.as_ref()).into_iter().flatten().find(|c| c.type_ == wanted.kind);
+    let had = pod
+        .pod
+        .status
+        .as_ref()
+        .and_then(|s| s.conditions.as_ref())
+        .into_iter()
+        .flatten()
+        .find(|c| c.type_ == wanted.kind);
     let text = |text: &Option<String>| text.as_deref().unwrap_or("").to_string();
-    if had.is_some_and(|c| c.status == wanted.status && text(&c.reason) == wanted.reason && text(&c.message) == wanted.message) {
+    if had.is_some_and(|c| {
+        c.status == wanted.status
+            && text(&c.reason) == wanted.reason
+            && text(&c.message) == wanted.message
+    }) {
         return None;
     }
-    let since = had.filter(|c| c.status == wanted.status).and_then(|c| c.last_transition_time.as_ref());
+    let since = had
+        .filter(|c| c.status == wanted.status)
+        .and_then(|c| c.last_transition_time.as_ref());
     let since = since.map_or_else(|| time::seconds(now), |time| time::seconds(time.0));
     let condition = json!({"type": wanted.kind, "status": wanted.status, "reason": wanted.reason, "message": wanted.message,
         "lastProbeTime": null, "lastTransitionTime": since, "observedGeneration": pod.pod.metadata.generation});
@@ -174,14 +232,30 @@ mod tests {
     #[test]
     fn like_events_are_a_series() {
         let (mut series, begun) = (HashMap::new(), Timestamp::from_second(1_000).unwrap());
-        let mut at = |key: &str, seconds: i64| decide(&mut series, key, "p", Timestamp::from_second(1_000 + seconds).unwrap());
+        let mut at = |key: &str, seconds: i64| {
+            decide(
+                &mut series,
+                key,
+                "p",
+                Timestamp::from_second(1_000 + seconds).unwrap(),
+            )
+        };
         let name = format!("p.{:x}", begun.as_nanosecond());
         assert_eq!(at("a", 0), Write::Create { name: name.clone() });
-        assert_eq!(at("a", 1), Write::Count { name: name.clone(), count: 2 });
+        assert_eq!(
+            at("a", 1),
+            Write::Count {
+                name: name.clone(),
+                count: 2
+            }
+        );
         assert_eq!(at("a", 2), Write::Nothing);
         assert!(matches!(at("b", 2), Write::Create { .. }));
         assert_eq!(at("a", 361), Write::Count { name, count: 4 });
-        assert!(matches!(at("a", 800), Write::Create { .. }), "after a while it begins anew");
+        assert!(
+            matches!(at("a", 800), Write::Create { .. }),
+            "after a while it begins anew"
+        );
     }
 
     #[test]
@@ -196,11 +270,24 @@ mod tests {
         let now = Timestamp::from_second(1_000).unwrap();
         let has = json!({"status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "old",
             "lastTransitionTime": "1970-01-01T00:00:01Z"}]}});
-        let wanted = |message| Condition { kind: "PodScheduled", status: "False", reason: "Unschedulable", message };
-        let time =
-            |pod: Arc<PodInfo>, message| condition(&pod, wanted(message), now).map(|patch| patch["status"]["conditions"][0]["lastTransitionTime"].clone());
+        let wanted = |message| Condition {
+            kind: "PodScheduled",
+            status: "False",
+            reason: "Unschedulable",
+            message,
+        };
+        let time = |pod: Arc<PodInfo>, message| {
+            condition(&pod, wanted(message), now)
+                .map(|patch| patch["status"]["conditions"][0]["lastTransitionTime"].clone())
+        };
         assert_eq!(time(pod("p", has.clone()), "old"), None);
-        assert_eq!(time(pod("p", has), "new"), Some(json!("1970-01-01T00:00:01Z")));
-        assert_eq!(time(pod("p", json!({})), "new"), Some(json!("1970-01-01T00:16:40Z")));
+        assert_eq!(
+            time(pod("p", has), "new"),
+            Some(json!("1970-01-01T00:00:01Z"))
+        );
+        assert_eq!(
+            time(pod("p", json!({})), "new"),
+            Some(json!("1970-01-01T00:16:40Z"))
+        );
     }
 }

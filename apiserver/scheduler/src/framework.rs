@@ -33,10 +33,16 @@ pub struct Rejection {
 
 impl Rejection {
     pub fn new(reason: impl Into<String>) -> Rejection {
-        Rejection { reasons: vec![reason.into()], ..Rejection::default() }
+        Rejection {
+            reasons: vec![reason.into()],
+            ..Rejection::default()
+        }
     }
     pub fn unresolvable(reason: impl Into<String>) -> Rejection {
-        Rejection { unresolvable: true, ..Rejection::new(reason) }
+        Rejection {
+            unresolvable: true,
+            ..Rejection::new(reason)
+        }
     }
 }
 
@@ -60,7 +66,10 @@ impl Plugins {
     }
     /// Their names, sorted.
     pub fn names(self) -> Vec<&'static str> {
-        let mut names: Vec<_> = (0..PLUGINS.len()).filter(|place| self.has(*place)).map(|place| PLUGINS[place].name()).collect();
+        let mut names: Vec<_> = (0..PLUGINS.len())
+            .filter(|place| self.has(*place))
+            .map(|place| PLUGINS[place].name())
+            .collect();
         names.sort_unstable();
         names
     }
@@ -136,7 +145,16 @@ pub trait Plugin: Sync {
     }
 
     /// Another pod is thought to come to the node (`by` 1) or to leave it (-1).
-    fn change(&self, _: View, _: &mut State, _pod: &PodInfo, _other: &PodInfo, _: &NodeInfo, _by: i64) {}
+    fn change(
+        &self,
+        _: View,
+        _: &mut State,
+        _pod: &PodInfo,
+        _other: &PodInfo,
+        _: &NodeInfo,
+        _by: i64,
+    ) {
+    }
 
     /// How much its scores count; 0 for a plugin that does not compare nodes.
     fn weight(&self) -> i64 {
@@ -199,7 +217,10 @@ pub fn pre_filter(view: View, pod: &PodInfo, state: &mut State) -> Result<Narrow
                 narrowed.nodes = Some(narrowed.nodes.map_or(names.clone(), |had| &had & &names));
             }
             First::No(rejection) => {
-                let rejection = Rejection { by: Plugins::one(place), ..rejection };
+                let rejection = Rejection {
+                    by: Plugins::one(place),
+                    ..rejection
+                };
                 if rejection.unresolvable {
                     return Err(rejection);
                 }
@@ -209,23 +230,45 @@ pub fn pre_filter(view: View, pod: &PodInfo, state: &mut State) -> Result<Narrow
         if narrowed.nodes.as_ref().is_some_and(BTreeSet::is_empty) {
             let reason = match narrowed.by.names().as_slice() {
                 [one] => format!("node(s) didn't satisfy plugin {one}"),
-                names => format!("node(s) didn't satisfy plugin(s) [{}] simultaneously", names.join(" ")),
+                names => format!(
+                    "node(s) didn't satisfy plugin(s) [{}] simultaneously",
+                    names.join(" ")
+                ),
             };
-            return Err(Rejection { by: narrowed.by, ..Rejection::unresolvable(reason) });
+            return Err(Rejection {
+                by: narrowed.by,
+                ..Rejection::unresolvable(reason)
+            });
         }
     }
     rejected.map_or(Ok(narrowed), Err)
 }
 
 fn filter_once(view: View, state: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-    for (place, plugin) in PLUGINS.iter().enumerate().filter(|(place, _)| !state.skipped.has(*place)) {
-        plugin.filter(view, state, pod, node).map_err(|rejection| Rejection { by: Plugins::one(place), ..rejection })?;
+    for (place, plugin) in PLUGINS
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| !state.skipped.has(*place))
+    {
+        plugin
+            .filter(view, state, pod, node)
+            .map_err(|rejection| Rejection {
+                by: Plugins::one(place),
+                ..rejection
+            })?;
     }
     Ok(())
 }
 
 /// Tells every plugin that another pod is thought to come to the node or to leave it.
-pub fn change(view: View, state: &mut State, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, by: i64) {
+pub fn change(
+    view: View,
+    state: &mut State,
+    pod: &PodInfo,
+    other: &PodInfo,
+    node: &NodeInfo,
+    by: i64,
+) {
     for (place, plugin) in PLUGINS.iter().enumerate() {
         if !state.skipped.has(place) {
             plugin.change(view, state, pod, other, node, by);
@@ -235,7 +278,10 @@ pub fn change(view: View, state: &mut State, pod: &PodInfo, other: &PodInfo, nod
 
 /// Whether the node can take the pod, and could if those that were promised the node and matter as much were there already.
 pub fn filter(view: View, state: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-    let promised = view.nominator.of_node(&node.name).filter(|other| other.priority >= pod.priority && other.uid != pod.uid);
+    let promised = view
+        .nominator
+        .of_node(&node.name)
+        .filter(|other| other.priority >= pod.priority && other.uid != pod.uid);
     let mut with = None;
     for other in promised {
         let (state, node) = with.get_or_insert_with(|| (state.clone(), node.clone()));
@@ -250,19 +296,33 @@ pub fn filter(view: View, state: &State, pod: &PodInfo, node: &NodeInfo) -> Resu
 
 /// The weighted scores of nodes, in their order.
 pub fn scores(view: View, state: &mut State, pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
-    for (place, plugin) in PLUGINS.iter().enumerate().filter(|(_, plugin)| plugin.weight() > 0) {
+    for (place, plugin) in PLUGINS
+        .iter()
+        .enumerate()
+        .filter(|(_, plugin)| plugin.weight() > 0)
+    {
         if !plugin.pre_score(view, pod, state, nodes) {
             state.unscored = state.unscored.and(Plugins::one(place));
         }
     }
     let mut totals = vec![0; nodes.len()];
-    for (place, plugin) in PLUGINS.iter().enumerate().filter(|(_, plugin)| plugin.weight() > 0) {
+    for (place, plugin) in PLUGINS
+        .iter()
+        .enumerate()
+        .filter(|(_, plugin)| plugin.weight() > 0)
+    {
         if state.unscored.has(place) {
             continue;
         }
-        let mut scores: Vec<i64> = nodes.iter().map(|node| plugin.score(view, state, pod, node)).collect();
+        let mut scores: Vec<i64> = nodes
+            .iter()
+            .map(|node| plugin.score(view, state, pod, node))
+            .collect();
         plugin.normalize(state, &mut scores);
-        totals.iter_mut().zip(scores).for_each(|(total, score)| *total += score * plugin.weight());
+        totals
+            .iter_mut()
+            .zip(scores)
+            .for_each(|(total, score)| *total += score * plugin.weight());
     }
     totals
 }
@@ -278,5 +338,9 @@ pub fn normalize(scores: &mut [i64], reverse: bool) {
 
 /// Whether an event may let a pod fit that these plugins kept off. Without any, the attempt failed for other reasons, and everything may.
 pub fn hopes(by: Plugins, pod: &PodInfo, event: &ClusterEvent) -> bool {
-    by.is_empty() || PLUGINS.iter().enumerate().any(|(place, plugin)| by.has(place) && plugin.hopes(pod, event))
+    by.is_empty()
+        || PLUGINS
+            .iter()
+            .enumerate()
+            .any(|(place, plugin)| by.has(place) && plugin.hopes(pod, event))
 }

@@ -10,7 +10,11 @@ use crate::{Event, Heard, cycle::Scheduler, framework::ClusterEvent, pod::PodInf
 
 /// Whether a change of a node may let pods fit that did not.
 fn differs(a: &Node, b: &Node) -> bool {
-    let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
+    let allocatable = |node: &Node| {
+        node.status
+            .as_ref()
+            .and_then(|status| status.allocatable.clone())
+    };
     a.spec != b.spec || a.metadata.labels != b.metadata.labels || allocatable(a) != allocatable(b)
 }
 
@@ -54,15 +58,26 @@ impl Scheduler {
 
     fn put_pod(&mut self, pod: Arc<Pod>) {
         let info = Arc::new(PodInfo::new(pod));
-        let phase = info.pod.status.as_ref().and_then(|status| status.phase.as_deref());
+        let phase = info
+            .pod
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref());
         if matches!(phase, Some("Succeeded" | "Failed")) {
             return self.gone(&info.uid);
         }
-        let name = info.pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or("default-scheduler");
+        let name = info
+            .pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.scheduler_name.as_deref())
+            .unwrap_or("default-scheduler");
         let own = name == self.options.scheduler_name;
         match info.node().map(String::from) {
             Some(node) => self.put_assigned(&node, info),
-            None if self.assumed.contains_key(&info.uid) => drop(self.assumed.insert(info.uid.clone(), info)),
+            None if self.assumed.contains_key(&info.uid) => {
+                drop(self.assumed.insert(info.uid.clone(), info))
+            }
             None if own && !info.is_gated() && !info.is_deleting() => {
                 self.nominator.heard(&info);
                 self.queue.put(info);
@@ -77,7 +92,10 @@ impl Scheduler {
     fn put_assigned(&mut self, node: &str, pod: Arc<PodInfo>) {
         self.queue.remove(&pod.uid);
         self.nominator.remove(&pod.uid);
-        let old = self.cache.put_pod(node, pod.clone()).filter(|old| old.node().is_some());
+        let old = self
+            .cache
+            .put_pod(node, pod.clone())
+            .filter(|old| old.node().is_some());
         if self.queue.has_waiting() {
             self.queue.changed(&match old {
                 Some(old) => ClusterEvent::PodUpdated { old, new: pod },
@@ -99,11 +117,14 @@ impl Scheduler {
         match event {
             Event::Apply(node) => match self.cache.put_node(node.clone()) {
                 None => self.queue.changed(&ClusterEvent::NodeAdded(node)),
-                Some(old) if differs(&old, &node) => self.queue.changed(&ClusterEvent::NodeUpdated { old, new: node }),
+                Some(old) if differs(&old, &node) => self
+                    .queue
+                    .changed(&ClusterEvent::NodeUpdated { old, new: node }),
                 Some(_) => {}
             },
             Event::Delete(node) => {
-                self.cache.remove_node(node.metadata.name.as_deref().unwrap_or(""));
+                self.cache
+                    .remove_node(node.metadata.name.as_deref().unwrap_or(""));
                 self.queue.changed(&ClusterEvent::NodeDeleted);
             }
         }

@@ -28,7 +28,10 @@ use std::sync::Arc;
 use futures::FutureExt;
 use k8s_openapi::api::{
     apps::v1::{ReplicaSet, StatefulSet},
-    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service},
+    core::v1::{
+        Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
+        Service,
+    },
     policy::v1::PodDisruptionBudget,
     storage::v1::StorageClass,
 };
@@ -52,7 +55,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options { scheduler_name: "default-scheduler".into(), parallelism: 64, clock: skiff_api::machinery::clock::system() }
+        Options {
+            scheduler_name: "default-scheduler".into(),
+            parallelism: 64,
+            clock: skiff_api::machinery::clock::system(),
+        }
     }
 }
 
@@ -94,11 +101,17 @@ pub(crate) enum Heard {
 }
 
 /// Tells of every change of a kind, and completes when all that there was has been told.
-fn follow<K: Cached>(informers: &Informers, tell: &UnboundedSender<Heard>, heard: fn(Event<K>) -> Heard) -> impl Future<Output = ()> + use<K> {
+fn follow<K: Cached>(
+    informers: &Informers,
+    tell: &UnboundedSender<Heard>,
+    heard: fn(Event<K>) -> Heard,
+) -> impl Future<Output = ()> + use<K> {
     let (informer, tell) = (informers.of::<K>(), tell.clone());
     informer.subscribe(move |change| {
         let event = match change {
-            Change::Added(object) | Change::Updated { new: object, .. } => Event::Apply(object.clone()),
+            Change::Added(object) | Change::Updated { new: object, .. } => {
+                Event::Apply(object.clone())
+            }
             Change::Deleted(object) => Event::Delete(object.clone()),
         };
         // the receiver is gone only when the scheduler has ended

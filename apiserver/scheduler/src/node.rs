@@ -54,7 +54,11 @@ impl NodeInfo {
     /// The node changed.
     pub fn set(&mut self, node: Arc<Node>) {
         let status = node.status.as_ref();
-        self.unreadable = self.pods.values().filter(|pod| pod.requests.is_err()).count();
+        self.unreadable = self
+            .pods
+            .values()
+            .filter(|pod| pod.requests.is_err())
+            .count();
         match Resources::read(status.and_then(|s| s.allocatable.as_ref())) {
             Ok(allocatable) => self.allocatable = allocatable,
             Err(error) => {
@@ -64,7 +68,13 @@ impl NodeInfo {
         }
         self.max_pods = self.allocatable.other.remove("pods").unwrap_or(0);
         let images = status.and_then(|s| s.images.as_ref()).into_iter().flatten();
-        let named = images.flat_map(|image| image.names.iter().flatten().map(|name| (name.clone(), image.size_bytes.unwrap_or(0))));
+        let named = images.flat_map(|image| {
+            image
+                .names
+                .iter()
+                .flatten()
+                .map(|name| (name.clone(), image.size_bytes.unwrap_or(0)))
+        });
         self.images = Arc::new(named.collect());
         self.node = node;
     }
@@ -73,7 +83,10 @@ impl NodeInfo {
         match &pod.requests {
             Ok(requests) => {
                 self.requested.add(&requests.all);
-                self.compared = (self.compared.0 + requests.compared.0, self.compared.1 + requests.compared.1);
+                self.compared = (
+                    self.compared.0 + requests.compared.0,
+                    self.compared.1 + requests.compared.1,
+                );
             }
             Err(_) => self.unreadable += 1,
         }
@@ -85,7 +98,10 @@ impl NodeInfo {
         match &pod.requests {
             Ok(requests) => {
                 self.requested.subtract(&requests.all);
-                self.compared = (self.compared.0 - requests.compared.0, self.compared.1 - requests.compared.1);
+                self.compared = (
+                    self.compared.0 - requests.compared.0,
+                    self.compared.1 - requests.compared.1,
+                );
             }
             Err(_) => self.unreadable -= 1,
         }
@@ -104,8 +120,14 @@ impl NodeInfo {
     pub fn zone(&self) -> (&str, &str) {
         let either = |key, older| self.label(key).or_else(|| self.label(older)).unwrap_or("");
         (
-            either("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region"),
-            either("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"),
+            either(
+                "topology.kubernetes.io/region",
+                "failure-domain.beta.kubernetes.io/region",
+            ),
+            either(
+                "topology.kubernetes.io/zone",
+                "failure-domain.beta.kubernetes.io/zone",
+            ),
         )
     }
 }

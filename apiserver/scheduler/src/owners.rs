@@ -25,32 +25,81 @@ impl Owners {
         let mut labels: std::collections::BTreeMap<&str, &str> = Default::default();
         let has = |(key, value): (&String, &String)| pod.labels().get(key) == Some(value);
         for service in self.services.of_namespace(&pod.namespace) {
-            let Some(selector) = service.spec.as_ref().and_then(|spec| spec.selector.as_ref()) else { continue };
+            let Some(selector) = service
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.selector.as_ref())
+            else {
+                continue;
+            };
             if selector.iter().all(has) {
-                labels.extend(selector.iter().map(|(key, value)| (key.as_str(), value.as_str())));
+                labels.extend(
+                    selector
+                        .iter()
+                        .map(|(key, value)| (key.as_str(), value.as_str())),
+                );
             }
         }
         let mut more: Vec<Requirement> = Vec::new();
-        let owner = pod.pod.metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+        let owner = pod
+            .pod
+            .metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|owner| owner.controller == Some(true));
         if let Some(owner) = owner {
             match (owner.api_version.as_str(), owner.kind.as_str()) {
                 ("v1", "ReplicationController") => {
-                    let found = self.controllers.get(&pod.namespace, &owner.name).and_then(|found| found.spec.as_ref()?.selector.as_ref());
-                    labels.extend(found.into_iter().flatten().map(|(key, value)| (key.as_str(), value.as_str())));
+                    let found = self
+                        .controllers
+                        .get(&pod.namespace, &owner.name)
+                        .and_then(|found| found.spec.as_ref()?.selector.as_ref());
+                    labels.extend(
+                        found
+                            .into_iter()
+                            .flatten()
+                            .map(|(key, value)| (key.as_str(), value.as_str())),
+                    );
                 }
                 ("apps/v1", "ReplicaSet") => {
-                    let found = self.sets.get(&pod.namespace, &owner.name).and_then(|found| found.spec.as_ref());
-                    more.extend(found.into_iter().flat_map(|spec| selector(Some(&spec.selector)).requirements().to_vec()));
+                    let found = self
+                        .sets
+                        .get(&pod.namespace, &owner.name)
+                        .and_then(|found| found.spec.as_ref());
+                    more.extend(
+                        found.into_iter().flat_map(|spec| {
+                            selector(Some(&spec.selector)).requirements().to_vec()
+                        }),
+                    );
                 }
                 ("apps/v1", "StatefulSet") => {
-                    let found = self.stateful.get(&pod.namespace, &owner.name).and_then(|found| found.spec.as_ref());
-                    more.extend(found.into_iter().flat_map(|spec| selector(Some(&spec.selector)).requirements().to_vec()));
+                    let found = self
+                        .stateful
+                        .get(&pod.namespace, &owner.name)
+                        .and_then(|found| found.spec.as_ref());
+                    more.extend(
+                        found.into_iter().flat_map(|spec| {
+                            selector(Some(&spec.selector)).requirements().to_vec()
+                        }),
+                    );
                 }
                 _ => {}
             }
         }
         let selector = Selector::from_set(labels);
-        if more.is_empty() { selector } else { Selector::all(selector.requirements().iter().cloned().chain(more).collect()) }
+        if more.is_empty() {
+            selector
+        } else {
+            Selector::all(
+                selector
+                    .requirements()
+                    .iter()
+                    .cloned()
+                    .chain(more)
+                    .collect(),
+            )
+        }
     }
 }
 
@@ -67,21 +116,44 @@ mod tests {
     fn what_belongs_together() {
         let mut owners = Owners::default();
         let service = |name: &str, selector| json!({"metadata": {"name": name, "namespace": "ns"}, "spec": {"selector": selector}});
-        for service in [service("all", json!({"app": "a"})), service("other", json!({"app": "b"})), service("none", json!(null))] {
-            owners.services.hear(Event::Apply(Arc::new(serde_json::from_value(service).unwrap())));
+        for service in [
+            service("all", json!({"app": "a"})),
+            service("other", json!({"app": "b"})),
+            service("none", json!(null)),
+        ] {
+            owners.services.hear(Event::Apply(Arc::new(
+                serde_json::from_value(service).unwrap(),
+            )));
         }
         let set = json!({"metadata": {"name": "set", "namespace": "ns"}, "spec": {"selector": {"matchLabels": {"app": "a", "hash": "1"}}}});
-        owners.sets.hear(Event::Apply(Arc::new(serde_json::from_value(set).unwrap())));
+        owners
+            .sets
+            .hear(Event::Apply(Arc::new(serde_json::from_value(set).unwrap())));
         let owner = |name: &str| json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "uid": "u", "controller": true}]);
         for (labels, owner, wanted) in [
             (json!({"app": "a", "hash": "1"}), json!([]), "app=a"),
-            (json!({"app": "a", "hash": "1"}), owner("set"), "app=a,app=a,hash=1"),
-            (json!({"app": "c", "hash": "1"}), owner("set"), "app=a,hash=1"),
+            (
+                json!({"app": "a", "hash": "1"}),
+                owner("set"),
+                "app=a,app=a,hash=1",
+            ),
+            (
+                json!({"app": "c", "hash": "1"}),
+                owner("set"),
+                "app=a,hash=1",
+            ),
             (json!({"app": "c"}), owner("gone"), ""),
             (json!({}), json!([]), ""),
         ] {
-            let pod = pod("p", json!({"metadata": {"labels": labels, "ownerReferences": owner}}));
-            assert_eq!(owners.selector_of(&pod).to_string(), wanted, "{labels} {owner}");
+            let pod = pod(
+                "p",
+                json!({"metadata": {"labels": labels, "ownerReferences": owner}}),
+            );
+            assert_eq!(
+                owners.selector_of(&pod).to_string(),
+                wanted,
+                "{labels} {owner}"
+            );
         }
     }
 }

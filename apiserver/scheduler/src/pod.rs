@@ -67,12 +67,22 @@ impl PodInfo {
 
     /// The node that the pod is bound to.
     pub fn node(&self) -> Option<&str> {
-        self.pod.spec.as_ref()?.node_name.as_deref().filter(|name| !name.is_empty())
+        self.pod
+            .spec
+            .as_ref()?
+            .node_name
+            .as_deref()
+            .filter(|name| !name.is_empty())
     }
 
     /// The node that it was promised.
     pub fn nominated(&self) -> Option<&str> {
-        self.pod.status.as_ref()?.nominated_node_name.as_deref().filter(|name| !name.is_empty())
+        self.pod
+            .status
+            .as_ref()?
+            .nominated_node_name
+            .as_deref()
+            .filter(|name| !name.is_empty())
     }
 
     pub fn tolerations(&self) -> &[Toleration] {
@@ -81,16 +91,26 @@ impl PodInfo {
 
     pub fn affinity(&self) -> &Affinity {
         let spec = spec(&self.pod);
-        self.affinity.get_or_init(|| Box::new(Affinity { required: Required::read(spec), preferred: Preferred::read(spec) }))
+        self.affinity.get_or_init(|| {
+            Box::new(Affinity {
+                required: Required::read(spec),
+                preferred: Preferred::read(spec),
+            })
+        })
     }
 
     pub fn volumes(&self) -> impl Iterator<Item = &Volume> {
-        self.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten())
+        self.pod
+            .spec
+            .iter()
+            .flat_map(|spec| spec.volumes.iter().flatten())
     }
 
     /// The claims that it names.
     pub fn claims(&self) -> impl Iterator<Item = &str> {
-        self.volumes().filter_map(|volume| volume.persistent_volume_claim.as_ref()).map(|claim| claim.claim_name.as_str())
+        self.volumes()
+            .filter_map(|volume| volume.persistent_volume_claim.as_ref())
+            .map(|claim| claim.claim_name.as_str())
     }
 
     /// All containers, those that only begin the pod first.
@@ -100,7 +120,11 @@ impl PodInfo {
 
     /// Whether it waits to be given a node by someone.
     pub fn is_gated(&self) -> bool {
-        self.pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty())
+        self.pod
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.scheduling_gates.as_ref())
+            .is_some_and(|gates| !gates.is_empty())
     }
 }
 

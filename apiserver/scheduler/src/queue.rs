@@ -46,7 +46,12 @@ impl Waiting {
     }
 
     fn due(&self) -> Instant {
-        self.since + if self.is_ready() { self.back_off } else { FLUSH }
+        self.since
+            + if self.is_ready() {
+                self.back_off
+            } else {
+                FLUSH
+            }
     }
 }
 
@@ -72,7 +77,9 @@ pub struct Queue {
 }
 
 fn back_off(tries: u32) -> Duration {
-    FIRST.saturating_mul(1 << tries.saturating_sub(1).min(10)).min(LONGEST)
+    FIRST
+        .saturating_mul(1 << tries.saturating_sub(1).min(10))
+        .min(LONGEST)
 }
 
 impl Queue {
@@ -84,7 +91,8 @@ impl Queue {
         }
         if let Some(waiting) = self.waiting.get_mut(&pod.uid) {
             // its own status is what the scheduler writes; only a new spec lets it hope
-            let hopes = waiting.pod.pod.spec != pod.pod.spec || waiting.pod.labels() != pod.labels();
+            let hopes =
+                waiting.pod.pod.spec != pod.pod.spec || waiting.pod.labels() != pod.labels();
             waiting.pod = pod.clone();
             if hopes {
                 self.change(&pod.uid, |waiting| waiting.moved = true);
@@ -102,14 +110,18 @@ impl Queue {
     }
 
     fn unlist(&mut self, uid: &str) {
-        let Some(waiting) = self.waiting.get(uid) else { return };
+        let Some(waiting) = self.waiting.get(uid) else {
+            return;
+        };
         let key = Self::key(waiting, waiting.due());
         self.due.remove(&key);
         self.ready.remove(&key);
     }
 
     fn list(&mut self, uid: &str) {
-        let Some(waiting) = self.waiting.get(uid) else { return };
+        let Some(waiting) = self.waiting.get(uid) else {
+            return;
+        };
         let key = Self::key(waiting, waiting.due());
         if waiting.is_ready() && waiting.why != Why::Error {
             self.ready.insert(key.clone());
@@ -155,21 +167,40 @@ impl Queue {
             Why::Error => tries.errors += 1,
             Why::Rejected(_) => (tries.rejections, tries.errors) = (tries.rejections + 1, 0),
         }
-        let back_off = back_off(if tries.errors > 0 { tries.errors } else { tries.rejections });
+        let back_off = back_off(if tries.errors > 0 {
+            tries.errors
+        } else {
+            tries.rejections
+        });
         let uid = pod.uid.clone();
         self.unlist(&uid);
-        self.waiting.insert(uid.clone(), Waiting { pod, why, since: now, back_off, moved: why == Why::Error, held });
+        self.waiting.insert(
+            uid.clone(),
+            Waiting {
+                pod,
+                why,
+                since: now,
+                back_off,
+                moved: why == Why::Error,
+                held,
+            },
+        );
         self.list(&uid);
     }
 
     /// Room was made for the pod, or could not be (`failed`: then it is to be tried again).
     pub fn release(&mut self, uid: &str, failed: bool) {
-        self.change(uid, |waiting| (waiting.held, waiting.moved) = (false, waiting.moved || failed));
+        self.change(uid, |waiting| {
+            (waiting.held, waiting.moved) = (false, waiting.moved || failed)
+        });
     }
 
     /// Something happened that may let waiting pods fit.
     pub fn changed(&mut self, event: &ClusterEvent) {
-        let hopeful = self.waiting.values().filter(|waiting| !waiting.moved && matches!(waiting.why, Why::Rejected(by) if hopes(by, &waiting.pod, event)));
+        let hopeful = self.waiting.values().filter(|waiting| {
+            !waiting.moved
+                && matches!(waiting.why, Why::Rejected(by) if hopes(by, &waiting.pod, event))
+        });
         let uids: Vec<Arc<str>> = hopeful.map(|waiting| waiting.pod.uid.clone()).collect();
         for uid in uids {
             self.change(&uid, |waiting| waiting.moved = true);
@@ -220,7 +251,9 @@ mod tests {
         for (name, priority) in [("a", 0), ("b", 5), ("c", 0)] {
             queue.put(pod(name, priority));
         }
-        let order: Vec<String> = std::iter::from_fn(|| queue.pop()).map(|p| p.name.clone()).collect();
+        let order: Vec<String> = std::iter::from_fn(|| queue.pop())
+            .map(|p| p.name.clone())
+            .collect();
         assert_eq!(order, ["b", "a", "c"]);
     }
 
@@ -231,9 +264,14 @@ mod tests {
         queue.wake(begun + Duration::from_secs(20));
         assert!(!queue.has_active(), "nothing changed");
         queue.changed(&any());
-        assert!(queue.has_active(), "nothing else is to be tried, so its back-off does not count");
+        assert!(
+            queue.has_active(),
+            "nothing else is to be tried, so its back-off does not count"
+        );
         queue.put(pod("b", 0));
-        let order: Vec<String> = std::iter::from_fn(|| queue.pop()).map(|p| p.name.clone()).collect();
+        let order: Vec<String> = std::iter::from_fn(|| queue.pop())
+            .map(|p| p.name.clone())
+            .collect();
         assert_eq!(order, ["b", "a"]);
         queue.wait(pod("a", 0), Why::Rejected(Plugins::default()), false, begun);
         queue.wake(begun + FLUSH);
@@ -265,6 +303,9 @@ mod tests {
         queue.pop();
         queue.wait(pod("a", 0), Why::Rejected(Plugins::default()), true, begun);
         queue.release("a", true);
-        assert!(queue.has_active(), "it is tried again when no room could be made");
+        assert!(
+            queue.has_active(),
+            "it is tried again when no room could be made"
+        );
     }
 }

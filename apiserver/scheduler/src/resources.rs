@@ -11,7 +11,10 @@ use skiff_podspec::resources::{self, Amounts, List, Options, Status, Unreadable}
 
 /// What a container that asks for no cpu or memory counts as when nodes are compared: 100 millicores, 200 MiB.
 static DEFAULTS: LazyLock<Amounts> = LazyLock::new(|| {
-    let (cpu, memory) = (Quantity::from_milli(100, Format::DecimalSi), Quantity::from_i64(200 << 20, Format::BinarySi));
+    let (cpu, memory) = (
+        Quantity::from_milli(100, Format::DecimalSi),
+        Quantity::from_i64(200 << 20, Format::BinarySi),
+    );
     Amounts::from([("cpu".to_string(), cpu), ("memory".to_string(), memory)])
 });
 
@@ -83,8 +86,21 @@ pub struct Requests {
 
 impl Requests {
     pub fn of(pod: &Pod) -> Result<Requests, Unreadable> {
-        let asked = |missing: Option<&Amounts>| resources::requests(pod, Options { status: Status::Counts, missing });
-        let both = |amounts: &Amounts| (Resources::rounded(amounts).cpu, Resources::rounded(amounts).memory);
+        let asked = |missing: Option<&Amounts>| {
+            resources::requests(
+                pod,
+                Options {
+                    status: Status::Counts,
+                    missing,
+                },
+            )
+        };
+        let both = |amounts: &Amounts| {
+            (
+                Resources::rounded(amounts).cpu,
+                Resources::rounded(amounts).memory,
+            )
+        };
         let all = asked(None)?;
         let scored = both(&asked(Some(&DEFAULTS))?);
         let mut compared = scored;
@@ -93,7 +109,11 @@ impl Requests {
             missing.retain(|name, _| !all.contains_key(name));
             compared = both(&asked(Some(&missing))?);
         }
-        Ok(Requests { all: Resources::rounded(&all), compared, scored })
+        Ok(Requests {
+            all: Resources::rounded(&all),
+            compared,
+            scored,
+        })
     }
 }
 
@@ -104,7 +124,11 @@ mod tests {
     use super::*;
 
     fn requests(spec: Value, status: Value) -> Requests {
-        Requests::of(&serde_json::from_value(json!({"metadata": {}, "spec": spec, "status": status})).unwrap()).unwrap()
+        Requests::of(
+            &serde_json::from_value(json!({"metadata": {}, "spec": spec, "status": status}))
+                .unwrap(),
+        )
+        .unwrap()
     }
 
     fn container(name: &str, requests: Value) -> Value {
@@ -115,8 +139,18 @@ mod tests {
     fn sums_are_rounded_once_and_resizes_count() {
         let status = json!({"containerStatuses": [{"name": "a", "resources": {"requests": {"cpu": "3"}}, "allocatedResources": {"cpu": "2"}}]});
         for (what, spec, status, cpu) in [
-            ("rounded once", json!({"containers": [container("a", json!({"cpu": "100u"})), container("b", json!({"cpu": "100u"}))]}), json!({}), 1),
-            ("a resize that is under way", json!({"containers": [container("a", json!({"cpu": "1"}))]}), status, 3000),
+            (
+                "rounded once",
+                json!({"containers": [container("a", json!({"cpu": "100u"})), container("b", json!({"cpu": "100u"}))]}),
+                json!({}),
+                1,
+            ),
+            (
+                "a resize that is under way",
+                json!({"containers": [container("a", json!({"cpu": "1"}))]}),
+                status,
+                3000,
+            ),
         ] {
             assert_eq!(requests(spec, status).all.cpu, cpu, "{what}");
         }
@@ -124,17 +158,33 @@ mod tests {
 
     #[test]
     fn what_is_not_said_counts_when_nodes_are_compared() {
-        let found = requests(json!({"containers": [container("a", json!({"cpu": "1"})), container("b", json!({}))]}), json!({}));
+        let found = requests(
+            json!({"containers": [container("a", json!({"cpu": "1"})), container("b", json!({}))]}),
+            json!({}),
+        );
         assert_eq!(found.compared, (1100, 2 * 200 * 1024 * 1024));
         assert_eq!((found.all.cpu, found.all.memory), (1000, 0));
-        let containers = [container("a", json!({"memory": "1Mi"})), container("b", json!({}))];
-        let found = requests(json!({"containers": containers, "resources": {"requests": {"cpu": "10m"}}}), json!({}));
-        assert_eq!((found.compared, found.scored), ((10, 1 << 20), (10, 201 << 20)), "asked for the pod as a whole");
+        let containers = [
+            container("a", json!({"memory": "1Mi"})),
+            container("b", json!({})),
+        ];
+        let found = requests(
+            json!({"containers": containers, "resources": {"requests": {"cpu": "10m"}}}),
+            json!({}),
+        );
+        assert_eq!(
+            (found.compared, found.scored),
+            ((10, 1 << 20), (10, 201 << 20)),
+            "asked for the pod as a whole"
+        );
     }
 
     #[test]
     fn what_cannot_be_read_is_no_zero() {
         let pod = serde_json::from_value(json!({"metadata": {}, "spec": {"containers": [container("a", json!({"cpu": "many"}))]}})).unwrap();
-        assert_eq!(Requests::of(&pod).unwrap_err().to_string(), "the quantity \"many\" of cpu cannot be read");
+        assert_eq!(
+            Requests::of(&pod).unwrap_err().to_string(),
+            "the quantity \"many\" of cpu cannot be read"
+        );
     }
 }

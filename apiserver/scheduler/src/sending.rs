@@ -27,7 +27,15 @@ async fn bind(api: &Api, pod: &PodInfo, node: &str) -> Result<(), Error> {
     let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": &*pod.uid},
         "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
     let path = item::<Pod>(&pod.namespace, &pod.name) + "/binding";
-    api.send(Method::POST, &path, Some("application/json"), None, binding.to_string().into_bytes()).await.map(drop)
+    api.send(
+        Method::POST,
+        &path,
+        Some("application/json"),
+        None,
+        binding.to_string().into_bytes(),
+    )
+    .await
+    .map(drop)
 }
 
 async fn patch_status(api: &Api, pod: &PodInfo, patch: &Value) {
@@ -39,10 +47,23 @@ async fn patch_status(api: &Api, pod: &PodInfo, patch: &Value) {
 
 /// What is to change in the status of a pod that fits nowhere; `None` when it says so already.
 fn status_patch(pod: &PodInfo, failure: &Failure, now: jiff::Timestamp) -> Option<Value> {
-    let wanted = Condition { kind: "PodScheduled", status: "False", reason: failure.reason, message: &failure.message };
+    let wanted = Condition {
+        kind: "PodScheduled",
+        status: "False",
+        reason: failure.reason,
+        message: &failure.message,
+    };
     let mut patch = condition(pod, wanted, now);
-    if let Some(node) = failure.nominate.as_deref().filter(|node| *node != pod.nominated().unwrap_or("")) {
-        let node = if node.is_empty() { Value::Null } else { node.into() };
+    if let Some(node) = failure
+        .nominate
+        .as_deref()
+        .filter(|node| *node != pod.nominated().unwrap_or(""))
+    {
+        let node = if node.is_empty() {
+            Value::Null
+        } else {
+            node.into()
+        };
         patch.get_or_insert_with(|| json!({"status": {}}))["status"]["nominatedNodeName"] = node;
     }
     patch
@@ -51,25 +72,55 @@ fn status_patch(pod: &PodInfo, failure: &Failure, now: jiff::Timestamp) -> Optio
 impl Scheduler {
     /// Binds the pod to the node.
     pub fn bind(&self, pod: Arc<PodInfo>, node: String) {
-        let (api, slots, tell, recorder) = (self.api.clone(), self.slots.clone(), self.tell.clone(), self.recorder.clone());
+        let (api, slots, tell, recorder) = (
+            self.api.clone(),
+            self.slots.clone(),
+            self.tell.clone(),
+            self.recorder.clone(),
+        );
         skiff_watching::task::spawn(async move {
-            let Ok(_slot) = slots.acquire().await else { return };
+            let Ok(_slot) = slots.acquire().await else {
+                return;
+            };
             let done = bind(&api, &pod, &node).await;
             let (uid, succeeded) = (pod.uid.clone(), done.is_ok());
             let _ = tell.send(match done {
                 Err(error) if error.is_not_found() => Heard::Gone { uid },
-                done => Heard::Bound { uid, done: done.map_err(|error| format!("running Bind plugin \"DefaultBinder\": {error}")) },
+                done => Heard::Bound {
+                    uid,
+                    done: done
+                        .map_err(|error| format!("running Bind plugin \"DefaultBinder\": {error}")),
+                },
             });
             if succeeded {
-                let note = format!("Successfully assigned {}/{} to {node}", pod.namespace, pod.name);
-                recorder.tell(&pod, Told { kind: "Normal", reason: "Scheduled", action: "Binding", note: &note, related: None }).await;
+                let note = format!(
+                    "Successfully assigned {}/{} to {node}",
+                    pod.namespace, pod.name
+                );
+                recorder
+                    .tell(
+                        &pod,
+                        Told {
+                            kind: "Normal",
+                            reason: "Scheduled",
+                            action: "Binding",
+                            note: &note,
+                            related: None,
+                        },
+                    )
+                    .await;
             }
         });
     }
 
     /// Writes into claims and volumes what the pod needs on its node; where it is to run is told beforehand.
     pub fn ask_for_volumes(&self, pod: Arc<PodInfo>, node: &str, plan: &Plan) {
-        let (api, tell, patches, node) = (self.api.clone(), self.tell.clone(), plan.patches(node), node.to_string());
+        let (api, tell, patches, node) = (
+            self.api.clone(),
+            self.tell.clone(),
+            plan.patches(node),
+            node.to_string(),
+        );
         skiff_watching::task::spawn(async move {
             if pod.nominated() != Some(node.as_str()) {
                 patch_status(&api, &pod, &json!({"status": {"nominatedNodeName": node}})).await;
@@ -77,7 +128,10 @@ impl Scheduler {
             for (path, patch) in patches {
                 if let Err(error) = api.patch(&path, PatchType::Merge, &patch).await {
                     let why = format!("running PreBind plugin \"VolumeBinding\": {error}");
-                    let _ = tell.send(Heard::Bound { uid: pod.uid.clone(), done: Err(why) });
+                    let _ = tell.send(Heard::Bound {
+                        uid: pod.uid.clone(),
+                        done: Err(why),
+                    });
                     return;
                 }
             }
@@ -86,9 +140,24 @@ impl Scheduler {
 
     /// Tells why a pod was given no node.
     pub fn report(&self, pod: Arc<PodInfo>, failure: Failure) {
-        let (api, recorder, clock) = (self.api.clone(), self.recorder.clone(), self.options.clock.clone());
+        let (api, recorder, clock) = (
+            self.api.clone(),
+            self.recorder.clone(),
+            self.options.clock.clone(),
+        );
         skiff_watching::task::spawn(async move {
-            recorder.tell(&pod, Told { kind: "Warning", reason: "FailedScheduling", action: "Scheduling", note: &failure.message, related: None }).await;
+            recorder
+                .tell(
+                    &pod,
+                    Told {
+                        kind: "Warning",
+                        reason: "FailedScheduling",
+                        action: "Scheduling",
+                        note: &failure.message,
+                        related: None,
+                    },
+                )
+                .await;
             if let Some(patch) = status_patch(&pod, &failure, clock.now()) {
                 patch_status(&api, &pod, &patch).await;
             }
@@ -97,8 +166,15 @@ impl Scheduler {
 
     /// Makes room on a node for the pod.
     pub fn preempt(&mut self, pod: &Arc<PodInfo>, node: String, victims: Vec<Arc<PodInfo>>) {
-        let promised = self.nominator.of_node(&node).filter(|other| other.priority < pod.priority).cloned().collect();
-        let (waiting, victims): (Vec<_>, Vec<_>) = victims.into_iter().partition(|victim| self.pending.contains_key(&victim.uid));
+        let promised = self
+            .nominator
+            .of_node(&node)
+            .filter(|other| other.priority < pod.priority)
+            .cloned()
+            .collect();
+        let (waiting, victims): (Vec<_>, Vec<_>) = victims
+            .into_iter()
+            .partition(|victim| self.pending.contains_key(&victim.uid));
         let preemption = Preemption {
             api: self.api.clone(),
             recorder: self.recorder.clone(),
@@ -110,14 +186,21 @@ impl Scheduler {
             promised,
         };
         // those that wait for their volumes are not bound yet, and need not be deleted
-        waiting.iter().for_each(|victim| self.bound(&victim.uid, Err("preempted by DefaultPreemption".into())));
+        waiting.iter().for_each(|victim| {
+            self.bound(&victim.uid, Err("preempted by DefaultPreemption".into()))
+        });
         let tell = self.tell.clone();
         skiff_watching::task::spawn(async move {
             for victim in &waiting {
-                preemption.tell(victim, " (in kube-scheduler memory).").await;
+                preemption
+                    .tell(victim, " (in kube-scheduler memory).")
+                    .await;
             }
             let failed = preemption.carry_out().await.inspect_err(|error| tracing::warn!(%error, pod = preemption.pod.name, "no room could be made")).is_err();
-            let _ = tell.send(Heard::RoomMade { uid: preemption.pod.uid.clone(), failed });
+            let _ = tell.send(Heard::RoomMade {
+                uid: preemption.pod.uid.clone(),
+                failed,
+            });
         });
     }
 }

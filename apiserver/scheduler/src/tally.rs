@@ -21,7 +21,11 @@ pub struct Matcher {
 
 impl Matcher {
     pub fn matches(&self, pod: &PodInfo) -> bool {
-        !(self.living && pod.is_deleting()) && self.groups.iter().all(|(names, pods)| names.contains(&pod.namespace) && pods.matches(pod.labels()))
+        !(self.living && pod.is_deleting())
+            && self
+                .groups
+                .iter()
+                .all(|(names, pods)| names.contains(&pod.namespace) && pods.matches(pod.labels()))
     }
 }
 
@@ -44,15 +48,29 @@ pub struct Tallies {
 
 impl Tallies {
     /// The counts of a kind of pods; `all` gives every pod with its node's place, for a kind that is not counted yet.
-    pub fn of<'a>(&mut self, matcher: &Matcher, nodes: usize, all: impl Iterator<Item = (usize, &'a PodInfo)>) -> Counts {
+    pub fn of<'a>(
+        &mut self,
+        matcher: &Matcher,
+        nodes: usize,
+        all: impl Iterator<Item = (usize, &'a PodInfo)>,
+    ) -> Counts {
         self.time += 1;
-        if let Some(slot) = self.places.get(matcher).and_then(|place| self.slots.get_mut(*place)) {
+        if let Some(slot) = self
+            .places
+            .get(matcher)
+            .and_then(|place| self.slots.get_mut(*place))
+        {
             slot.used = self.time;
             return slot.counts.clone();
         }
         let mut counts = vec![0; nodes];
-        all.filter(|(_, pod)| matcher.matches(pod)).for_each(|(node, _)| counts[node] += 1);
-        let slot = Slot { matcher: matcher.clone(), counts: Arc::new(counts), used: self.time };
+        all.filter(|(_, pod)| matcher.matches(pod))
+            .for_each(|(node, _)| counts[node] += 1);
+        let slot = Slot {
+            matcher: matcher.clone(),
+            counts: Arc::new(counts),
+            used: self.time,
+        };
         let counts = slot.counts.clone();
         let place = self.free_place(slot);
         self.places.insert(matcher.clone(), place);
@@ -64,7 +82,9 @@ impl Tallies {
             self.slots.push(slot);
             return self.slots.len() - 1;
         }
-        let oldest = (0..self.slots.len()).min_by_key(|place| self.slots[*place].used).unwrap_or(0);
+        let oldest = (0..self.slots.len())
+            .min_by_key(|place| self.slots[*place].used)
+            .unwrap_or(0);
         self.places.remove(&self.slots[oldest].matcher);
         self.slots[oldest] = slot;
         oldest
@@ -72,12 +92,20 @@ impl Tallies {
 
     /// A pod came to a node, or left it.
     pub fn change(&mut self, pod: &PodInfo, node: usize, more: bool) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.matcher.matches(pod)) {
+        for slot in self
+            .slots
+            .iter_mut()
+            .filter(|slot| slot.matcher.matches(pod))
+        {
             let counts = Arc::make_mut(&mut slot.counts);
             if counts.len() <= node {
                 counts.resize(node + 1, 0);
             }
-            counts[node] = if more { counts[node] + 1 } else { counts[node].saturating_sub(1) };
+            counts[node] = if more {
+                counts[node] + 1
+            } else {
+                counts[node].saturating_sub(1)
+            };
         }
     }
 }

@@ -14,7 +14,8 @@ use crate::{pod::PodInfo, volumes::Store};
 
 /// A selector of labels; none selects nothing.
 pub fn selector(selector: Option<&LabelSelector>) -> Selector {
-    let read = |selector| Selector::from_label_selector(Some(&serde_json::to_value(selector).ok()?)).ok();
+    let read =
+        |selector| Selector::from_label_selector(Some(&serde_json::to_value(selector).ok()?)).ok();
     selector.and_then(read).unwrap_or(Selector::Nothing)
 }
 
@@ -51,7 +52,12 @@ impl Term {
             namespaces.insert(own.to_string());
         }
         let by_labels = selector(term.namespace_selector.as_ref());
-        Term { key: term.topology_key.clone(), pods: selector(term.label_selector.as_ref()), namespaces, by_labels }
+        Term {
+            key: term.topology_key.clone(),
+            pods: selector(term.label_selector.as_ref()),
+            namespaces,
+            by_labels,
+        }
     }
 
     /// The namespaces by name.
@@ -61,7 +67,9 @@ impl Term {
         }
         let mut names = self.namespaces.clone();
         if self.by_labels != Selector::Nothing {
-            let meant = namespaces.all().filter(|namespace| self.by_labels.matches(&namespace.metadata.labels.as_ref()));
+            let meant = namespaces
+                .all()
+                .filter(|namespace| self.by_labels.matches(&namespace.metadata.labels.as_ref()));
             names.extend(meant.filter_map(|namespace| namespace.metadata.name.clone()));
         }
         Names::These(names)
@@ -71,7 +79,8 @@ impl Term {
     pub fn matches(&self, pod: &PodInfo, namespaces: &Store<Namespace>) -> bool {
         let labelled = || {
             let namespace = namespaces.get("", &pod.namespace);
-            self.by_labels.matches(&namespace.and_then(|namespace| namespace.metadata.labels.as_ref()))
+            self.by_labels
+                .matches(&namespace.and_then(|namespace| namespace.metadata.labels.as_ref()))
         };
         self.pods.matches(pod.labels()) && (self.namespaces.contains(&pod.namespace) || labelled())
     }
@@ -107,17 +116,51 @@ pub struct Terms {
 impl Terms {
     pub fn read(pod: &Pod) -> Terms {
         let own = pod.metadata.namespace.as_deref().unwrap_or("");
-        let Some(affinity) = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()) else { return Terms::default() };
-        let (near, apart) = (affinity.pod_affinity.as_ref(), affinity.pod_anti_affinity.as_ref());
-        let required = |terms: Option<&Vec<PodAffinityTerm>>| terms.into_iter().flatten().map(|term| Term::read(term, own)).collect();
-        let weighted = |terms: Option<&Vec<WeightedPodAffinityTerm>>, sign: i32| -> Vec<(i32, Term)> {
-            terms.into_iter().flatten().map(|term| (sign * term.weight, Term::read(&term.pod_affinity_term, own))).collect()
+        let Some(affinity) = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()) else {
+            return Terms::default();
         };
-        let mut rather = weighted(near.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()), 1);
-        rather.extend(weighted(apart.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()), -1));
+        let (near, apart) = (
+            affinity.pod_affinity.as_ref(),
+            affinity.pod_anti_affinity.as_ref(),
+        );
+        let required = |terms: Option<&Vec<PodAffinityTerm>>| {
+            terms
+                .into_iter()
+                .flatten()
+                .map(|term| Term::read(term, own))
+                .collect()
+        };
+        let weighted =
+            |terms: Option<&Vec<WeightedPodAffinityTerm>>, sign: i32| -> Vec<(i32, Term)> {
+                terms
+                    .into_iter()
+                    .flatten()
+                    .map(|term| (sign * term.weight, Term::read(&term.pod_affinity_term, own)))
+                    .collect()
+            };
+        let mut rather = weighted(
+            near.and_then(|a| {
+                a.preferred_during_scheduling_ignored_during_execution
+                    .as_ref()
+            }),
+            1,
+        );
+        rather.extend(weighted(
+            apart.and_then(|a| {
+                a.preferred_during_scheduling_ignored_during_execution
+                    .as_ref()
+            }),
+            -1,
+        ));
         Terms {
-            near: required(near.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref())),
-            apart: required(apart.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref())),
+            near: required(near.and_then(|a| {
+                a.required_during_scheduling_ignored_during_execution
+                    .as_ref()
+            })),
+            apart: required(apart.and_then(|a| {
+                a.required_during_scheduling_ignored_during_execution
+                    .as_ref()
+            })),
             rather,
         }
     }
@@ -126,7 +169,13 @@ impl Terms {
     pub fn held(&self) -> impl Iterator<Item = Held> {
         let near = self.near.iter().map(|term| (Wish::Near, term));
         let apart = self.apart.iter().map(|term| (Wish::Apart, term));
-        let rather = self.rather.iter().map(|(weight, term)| (Wish::Rather(*weight), term));
-        near.chain(apart).chain(rather).map(|(wish, term)| Held { wish, term: term.clone() })
+        let rather = self
+            .rather
+            .iter()
+            .map(|(weight, term)| (Wish::Rather(*weight), term));
+        near.chain(apart).chain(rather).map(|(wish, term)| Held {
+            wish,
+            term: term.clone(),
+        })
     }
 }

@@ -24,7 +24,10 @@ pub type Name = (String, String);
 
 /// The namespace and name of an object.
 pub fn name_of(meta: &ObjectMeta) -> Name {
-    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
 }
 
 /// All objects of a kind, from a watch.
@@ -34,7 +37,9 @@ pub struct Store<K> {
 
 impl<K> Default for Store<K> {
     fn default() -> Store<K> {
-        Store { objects: BTreeMap::new() }
+        Store {
+            objects: BTreeMap::new(),
+        }
     }
 }
 
@@ -59,7 +64,10 @@ impl<K: Kind> Store<K> {
     /// All objects of a namespace.
     pub fn of_namespace(&self, namespace: &str) -> impl Iterator<Item = &Arc<K>> {
         let namespace = namespace.to_string();
-        self.objects.range((namespace.clone(), String::new())..).take_while(move |((of, _), _)| *of == namespace).map(|(_, object)| object)
+        self.objects
+            .range((namespace.clone(), String::new())..)
+            .take_while(move |((of, _), _)| *of == namespace)
+            .map(|(_, object)| object)
     }
 
     /// All objects by name.

@@ -17,7 +17,9 @@ const MANAGER_LABEL: &str = "ipaddress.kubernetes.io/managed-by";
 const MANAGER: &str = "ipallocator.k8s.io";
 
 fn row(kinds: &Registry) -> Result<&Arc<Kind>, Status> {
-    kinds.find("networking.k8s.io", "v1", "ipaddresses").ok_or_else(|| Status::internal("no row for ipaddresses"))
+    kinds
+        .find("networking.k8s.io", "v1", "ipaddresses")
+        .ok_or_else(|| Status::internal("no row for ipaddresses"))
 }
 
 /// A service was written: its addresses get their objects, those that it gave up lose them. What goes wrong is mended at the next start, and told of.
@@ -42,7 +44,14 @@ async fn make(app: &Arc<App>, ip: &str, service: &Value) -> Result<(), Status> {
     let ctx = bootstrap::own_context(app);
     let row = row(&ctx.kinds)?;
     // in a box: writing a service comes here, and this is a write
-    match Box::pin(write::create(&ctx, row, "", bootstrap::ready(row, address)?)).await {
+    match Box::pin(write::create(
+        &ctx,
+        row,
+        "",
+        bootstrap::ready(row, address)?,
+    ))
+    .await
+    {
         Err(status) if status.reason != "AlreadyExists" => Err(status),
         _ => Ok(()),
     }
@@ -50,7 +59,15 @@ async fn make(app: &Arc<App>, ip: &str, service: &Value) -> Result<(), Status> {
 
 async fn remove(app: &Arc<App>, ip: &str) -> Result<(), Status> {
     let ctx = bootstrap::own_context(app);
-    match Box::pin(verbs::delete_object(&ctx, row(&ctx.kinds)?, "", ip, &verbs::DeleteOptions::default())).await {
+    match Box::pin(verbs::delete_object(
+        &ctx,
+        row(&ctx.kinds)?,
+        "",
+        ip,
+        &verbs::DeleteOptions::default(),
+    ))
+    .await
+    {
         Err(status) if status.code != 404 => Err(status),
         _ => Ok(()),
     }
@@ -59,7 +76,12 @@ async fn remove(app: &Arc<App>, ip: &str) -> Result<(), Status> {
 /// Makes what services lack, and removes what no service has any more.
 pub async fn repair(app: &Arc<App>) -> Result<(), Status> {
     let kinds = app.kinds.load();
-    let (row, services) = (row(&kinds)?, kinds.find("", "v1", "services").ok_or_else(Status::no_such_path)?);
+    let (row, services) = (
+        row(&kinds)?,
+        kinds
+            .find("", "v1", "services")
+            .ok_or_else(Status::no_such_path)?,
+    );
     let mut used = std::collections::HashSet::new();
     for object in app.store.snapshot("services").range(None, None) {
         let service = stored::decoded(services, &object)?;
@@ -70,7 +92,11 @@ pub async fn repair(app: &Arc<App>) -> Result<(), Status> {
             used.insert(ip);
         }
     }
-    for object in app.store.snapshot(&stored::resource_of(row)).range(None, None) {
+    for object in app
+        .store
+        .snapshot(&stored::resource_of(row))
+        .range(None, None)
+    {
         let ours = object.attributes().label(MANAGER_LABEL) == Some(MANAGER);
         if ours && !used.contains(&*object.key.name) {
             remove(app, &object.key.name).await?;

@@ -37,11 +37,19 @@ struct Used {
 impl Used {
     /// Of a service that cannot be read: whatever looks like an address, a node port or a health check's.
     fn take_all_of(&mut self, text: &str) {
-        self.ips.extend(text.split('"').filter_map(|part| part.parse::<IpAddr>().ok()));
+        self.ips.extend(
+            text.split('"')
+                .filter_map(|part| part.parse::<IpAddr>().ok()),
+        );
         for part in text.split("odePort\":").skip(1) {
             let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
             let protocols = ["TCP", "UDP", "SCTP"].into_iter();
-            self.ports.extend(digits.parse().into_iter().flat_map(|port: u16| protocols.clone().map(move |protocol| (port, protocol.to_owned()))));
+            self.ports
+                .extend(digits.parse().into_iter().flat_map(|port: u16| {
+                    protocols
+                        .clone()
+                        .map(move |protocol| (port, protocol.to_owned()))
+                }));
         }
     }
 }
@@ -63,12 +71,18 @@ impl Allocator {
                     used.ports.extend(node_ports(&service));
                 }
                 Err(status) => {
-                    tracing::error!(error = status.message, "what this service has is not handed out again");
+                    tracing::error!(
+                        error = status.message,
+                        "what this service has is not handed out again"
+                    );
                     used.take_all_of(&String::from_utf8_lossy(&object.bytes));
                 }
             }
         }
-        Allocator { cidr, used: Mutex::new(used) }
+        Allocator {
+            cidr,
+            used: Mutex::new(used),
+        }
     }
 
     /// The first usable address: the `kubernetes` service's.
@@ -82,9 +96,14 @@ impl Allocator {
         // the lowest sixteenth (at most 256) is kept for addresses that people choose
         let reserved = (size / 16).clamp(16.min(size), 256.min(size));
         let start = rng.random_range(0..size.saturating_sub(reserved).max(1));
-        let upper = (0..size.saturating_sub(reserved)).map(|i| reserved + (start + i) % (size - reserved).max(1));
+        let upper = (0..size.saturating_sub(reserved))
+            .map(|i| reserved + (start + i) % (size - reserved).max(1));
         let lower = 1..reserved;
-        upper.chain(lower).filter(|n| *n > 0 && *n < size).map(|n| nth(&self.cidr, n)).find(|ip| !used.ips.contains(ip))
+        upper
+            .chain(lower)
+            .filter(|n| *n > 0 && *n < size)
+            .map(|n| nth(&self.cidr, n))
+            .find(|ip| !used.ips.contains(ip))
     }
 
     fn random_port(&self, used: &Used, protocol: &str) -> Option<u16> {
@@ -94,7 +113,11 @@ impl Allocator {
         let band = 86;
         let order = (0..count).map(|i| (start + i) % count);
         let (upper, lower): (Vec<u16>, Vec<u16>) = order.partition(|offset| *offset >= band);
-        upper.into_iter().chain(lower).map(|offset| NODE_PORTS.start() + offset).find(|port| !used.ports.contains(&(*port, protocol.to_string())))
+        upper
+            .into_iter()
+            .chain(lower)
+            .map(|offset| NODE_PORTS.start() + offset)
+            .find(|port| !used.ports.contains(&(*port, protocol.to_string())))
     }
 }
 
@@ -108,13 +131,21 @@ fn host_count(cidr: &IpNet) -> u64 {
 
 fn nth(cidr: &IpNet, n: u64) -> IpAddr {
     match cidr {
-        IpNet::V4(net) => IpAddr::V4(Ipv4Addr::from(u32::from(net.network()).wrapping_add(n as u32))),
-        IpNet::V6(net) => IpAddr::V6((u128::from(net.network()).wrapping_add(u128::from(n))).into()),
+        IpNet::V4(net) => IpAddr::V4(Ipv4Addr::from(
+            u32::from(net.network()).wrapping_add(n as u32),
+        )),
+        IpNet::V6(net) => {
+            IpAddr::V6((u128::from(net.network()).wrapping_add(u128::from(n))).into())
+        }
     }
 }
 
 pub fn cluster_ips(service: &Value) -> impl Iterator<Item = IpAddr> {
-    service["spec"]["clusterIPs"].as_array().into_iter().flatten().filter_map(|ip| ip.as_str()?.parse().ok())
+    service["spec"]["clusterIPs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|ip| ip.as_str()?.parse().ok())
 }
 
 /// A port's number, and the port, where there is one of this number.
@@ -124,9 +155,19 @@ fn asked(port: &Value) -> (i64, Option<u16>) {
 }
 
 fn node_ports(service: &Value) -> Vec<(u16, String)> {
-    let health = asked(&service["spec"]["healthCheckNodePort"]).1.map(|port| (port, "TCP".to_string()));
+    let health = asked(&service["spec"]["healthCheckNodePort"])
+        .1
+        .map(|port| (port, "TCP".to_string()));
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    ports.filter_map(|port| Some((asked(&port["nodePort"]).1?, port["protocol"].as_str().unwrap_or("TCP").to_string()))).chain(health).collect()
+    ports
+        .filter_map(|port| {
+            Some((
+                asked(&port["nodePort"]).1?,
+                port["protocol"].as_str().unwrap_or("TCP").to_string(),
+            ))
+        })
+        .chain(health)
+        .collect()
 }
 
 /// What a write took. Given back when it is dropped without `keep`.
@@ -172,21 +213,37 @@ pub fn is_service(kind: &Kind) -> bool {
     kind.group.is_empty() && kind.plural == "services"
 }
 
-pub fn on_create(ctx: &Context, kind: &Kind, value: &mut Value, dry: bool) -> Result<Allocation, Status> {
+pub fn on_create(
+    ctx: &Context,
+    kind: &Kind,
+    value: &mut Value,
+    dry: bool,
+) -> Result<Allocation, Status> {
     if !is_service(kind) {
         return Ok(Allocation::default());
     }
     allocate(ctx, kind, value, &Value::Null, dry)
 }
 
-pub fn on_update(ctx: &Context, kind: &Kind, value: &mut Value, live: &Value, dry: bool) -> Result<Allocation, Status> {
+pub fn on_update(
+    ctx: &Context,
+    kind: &Kind,
+    value: &mut Value,
+    live: &Value,
+    dry: bool,
+) -> Result<Allocation, Status> {
     if !is_service(kind) {
         return Ok(Allocation::default());
     }
     let mut allocation = allocate(ctx, kind, value, live, dry)?;
     let (ips, ports): (Vec<IpAddr>, _) = (cluster_ips(value).collect(), node_ports(value));
-    allocation.freed =
-        (cluster_ips(live).filter(|ip| !ips.contains(ip)).collect(), node_ports(live).into_iter().filter(|port| !ports.contains(port)).collect());
+    allocation.freed = (
+        cluster_ips(live).filter(|ip| !ips.contains(ip)).collect(),
+        node_ports(live)
+            .into_iter()
+            .filter(|port| !ports.contains(port))
+            .collect(),
+    );
     if dry {
         allocation.freed = Default::default();
     }
@@ -211,38 +268,90 @@ fn free(ctx: &Context, value: &Value) {
     }
 }
 
-fn allocate(ctx: &Context, kind: &Kind, value: &mut Value, live: &Value, dry: bool) -> Result<Allocation, Status> {
+fn allocate(
+    ctx: &Context,
+    kind: &Kind,
+    value: &mut Value,
+    live: &Value,
+    dry: bool,
+) -> Result<Allocation, Status> {
     let allocator = ctx.app.allocator.clone();
     let mut allocation = Allocation::default();
     allocation.allocator = Some(allocator.clone());
     let mut errors = Errors::default();
-    let kind_of = meta::text_at(value, &["spec", "type"]).unwrap_or("ClusterIP").to_string();
+    let kind_of = meta::text_at(value, &["spec", "type"])
+        .unwrap_or("ClusterIP")
+        .to_string();
     {
         let mut used = allocator.used.lock();
         if kind_of != "ExternalName" {
-            take_ips(&allocator, &mut used, &mut allocation, value, live, &mut errors);
+            take_ips(
+                &allocator,
+                &mut used,
+                &mut allocation,
+                value,
+                live,
+                &mut errors,
+            );
         }
         if matches!(kind_of.as_str(), "NodePort" | "LoadBalancer") && errors.is_empty() {
-            take_ports(&allocator, &mut used, &mut allocation, value, live, &kind_of, &mut errors);
+            take_ports(
+                &allocator,
+                &mut used,
+                &mut allocation,
+                value,
+                live,
+                &kind_of,
+                &mut errors,
+            );
         }
     }
     if dry {
         // what a dry run shows is not its own
         drop(std::mem::take(&mut allocation));
     }
-    if errors.is_empty() { Ok(allocation) } else { Err(Status::invalid(kind.group, kind.kind, value.name(), &errors)) }
+    if errors.is_empty() {
+        Ok(allocation)
+    } else {
+        Err(Status::invalid(
+            kind.group,
+            kind.kind,
+            value.name(),
+            &errors,
+        ))
+    }
 }
 
-fn take_ips(allocator: &Allocator, used: &mut Used, allocation: &mut Allocation, value: &mut Value, live: &Value, errors: &mut Errors) {
+fn take_ips(
+    allocator: &Allocator,
+    used: &mut Used,
+    allocation: &mut Allocation,
+    value: &mut Value,
+    live: &Value,
+    errors: &mut Errors,
+) {
     let had: Vec<IpAddr> = cluster_ips(live).collect();
-    let wanted: Vec<String> = value["spec"]["clusterIPs"].as_array().into_iter().flatten().filter_map(|ip| ip.as_str().map(str::to_string)).collect();
+    let wanted: Vec<String> = value["spec"]["clusterIPs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|ip| ip.as_str().map(str::to_string))
+        .collect();
     let spec = Path::new("spec");
     let path = spec.child("clusterIPs");
     if wanted.first().is_some_and(|ip| ip == "None") {
         return;
     }
-    let named: Vec<String> =
-        if wanted.is_empty() { value["spec"]["clusterIP"].as_str().filter(|s| !s.is_empty()).map(str::to_string).into_iter().collect() } else { wanted };
+    let named: Vec<String> = if wanted.is_empty() {
+        value["spec"]["clusterIP"]
+            .as_str()
+            .filter(|s| !s.is_empty())
+            .map(str::to_string)
+            .into_iter()
+            .collect()
+    } else {
+        wanted
+    };
     if named.first().is_some_and(|ip| ip == "None") {
         return;
     }
@@ -258,7 +367,9 @@ fn take_ips(allocator: &Allocator, used: &mut Used, allocation: &mut Allocation,
         return;
     }
     for (index, text) in named.iter().enumerate() {
-        let Ok(ip) = text.parse::<IpAddr>() else { continue };
+        let Ok(ip) = text.parse::<IpAddr>() else {
+            continue;
+        };
         if had.contains(&ip) {
             continue;
         }
@@ -269,7 +380,11 @@ fn take_ips(allocator: &Allocator, used: &mut Used, allocation: &mut Allocation,
                 format!("failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}", allocator.cidr),
             );
         } else if !used.ips.insert(ip) {
-            errors.invalid(&path, json!(named), format!("failed to allocate IP {ip}: provided IP is already allocated"));
+            errors.invalid(
+                &path,
+                json!(named),
+                format!("failed to allocate IP {ip}: provided IP is already allocated"),
+            );
         } else {
             allocation.ips.push(ip);
             if index == 0 {
@@ -284,14 +399,29 @@ fn set_ip(spec: &mut Map<String, Value>, ip: IpAddr) {
     spec.insert("clusterIPs".into(), json!([ip.to_string()]));
 }
 
-fn take_ports(allocator: &Allocator, used: &mut Used, allocation: &mut Allocation, value: &mut Value, live: &Value, kind_of: &str, errors: &mut Errors) {
+fn take_ports(
+    allocator: &Allocator,
+    used: &mut Used,
+    allocation: &mut Allocation,
+    value: &mut Value,
+    live: &Value,
+    kind_of: &str,
+    errors: &mut Errors,
+) {
     let had = node_ports(live);
     let spec = Path::new("spec");
     let path = spec.child("ports");
-    let automatic = kind_of == "NodePort" || value["spec"]["allocateLoadBalancerNodePorts"] != false;
-    let wants_health = kind_of == "LoadBalancer" && value["spec"]["externalTrafficPolicy"] == "Local";
+    let automatic =
+        kind_of == "NodePort" || value["spec"]["allocateLoadBalancerNodePorts"] != false;
+    let wants_health =
+        kind_of == "LoadBalancer" && value["spec"]["externalTrafficPolicy"] == "Local";
     let mut by_port: Vec<(u64, u16, String)> = Vec::new();
-    for (index, port) in value["spec"]["ports"].as_array_mut().into_iter().flatten().enumerate() {
+    for (index, port) in value["spec"]["ports"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let protocol = port["protocol"].as_str().unwrap_or("TCP").to_string();
         let number = port["port"].as_u64().unwrap_or(0);
         let (wanted, node) = asked(&port["nodePort"]);
@@ -307,7 +437,11 @@ fn take_ports(allocator: &Allocator, used: &mut Used, allocation: &mut Allocatio
                     format!("provided port is not in the valid range. The range of valid ports is {}-{}", NODE_PORTS.start(), NODE_PORTS.end()),
                 );
             } else if !used.ports.insert(entry.clone()) {
-                errors.invalid(&path.index(index).child("nodePort"), wanted, "provided port is already allocated");
+                errors.invalid(
+                    &path.index(index).child("nodePort"),
+                    wanted,
+                    "provided port is already allocated",
+                );
             } else {
                 by_port.push((number, entry.0, entry.1.clone()));
                 allocation.ports.push(entry);
@@ -318,7 +452,10 @@ fn take_ports(allocator: &Allocator, used: &mut Used, allocation: &mut Allocatio
             continue;
         }
         // one port number in two protocols gets one node port, where it is free
-        let twin = by_port.iter().find(|(n, _, p)| *n == number && *p != protocol).map(|(_, node, _)| *node);
+        let twin = by_port
+            .iter()
+            .find(|(n, _, p)| *n == number && *p != protocol)
+            .map(|(_, node, _)| *node);
         let twin = twin.filter(|node| !used.ports.contains(&(*node, protocol.clone())));
         match twin.or_else(|| allocator.random_port(used, &protocol)) {
             Some(node) => {
@@ -327,7 +464,10 @@ fn take_ports(allocator: &Allocator, used: &mut Used, allocation: &mut Allocatio
                 by_port.push((number, node, protocol));
                 port["nodePort"] = node.into();
             }
-            None => errors.internal(&path.index(index).child("nodePort"), "failed to allocate a nodePort: range is full"),
+            None => errors.internal(
+                &path.index(index).child("nodePort"),
+                "failed to allocate a nodePort: range is full",
+            ),
         }
     }
     if wants_health && asked(&value["spec"]["healthCheckNodePort"]).0 == 0 {
@@ -337,7 +477,10 @@ fn take_ports(allocator: &Allocator, used: &mut Used, allocation: &mut Allocatio
                 allocation.ports.push((node, "TCP".into()));
                 value["spec"]["healthCheckNodePort"] = node.into();
             }
-            None => errors.internal(&spec.child("healthCheckNodePort"), "failed to allocate a nodePort: range is full"),
+            None => errors.internal(
+                &spec.child("healthCheckNodePort"),
+                "failed to allocate a nodePort: range is full",
+            ),
         }
     }
 }
@@ -360,7 +503,12 @@ mod tests {
         let ips = ["10.96.0.7", "fd00::7"].map(|ip| ip.parse().unwrap());
         assert_eq!(used.ips, HashSet::from(ips));
         for port in [30007, 30008] {
-            assert!(["TCP", "UDP", "SCTP"].iter().all(|protocol| used.ports.contains(&(port, protocol.to_string()))), "{port}");
+            assert!(
+                ["TCP", "UDP", "SCTP"]
+                    .iter()
+                    .all(|protocol| used.ports.contains(&(port, protocol.to_string()))),
+                "{port}"
+            );
         }
     }
 }

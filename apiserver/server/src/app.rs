@@ -20,7 +20,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admission::Chain,
     allocate::Allocator,
-    auth::{self, Authorizer, Decision, Objects, User, authenticate::Authenticator, authorize::Authorizers, pki::PeerCertificate},
+    auth::{
+        self, Authorizer, Decision, Objects, User, authenticate::Authenticator,
+        authorize::Authorizers, pki::PeerCertificate,
+    },
     context::Context,
     discovery,
     limits::{
@@ -67,7 +70,11 @@ pub struct StoredObjects(pub Arc<dyn Store>);
 
 impl Objects for StoredObjects {
     fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        self.0.get(&Key { resource: resource.into(), namespace: namespace.into(), name: name.into() })
+        self.0.get(&Key {
+            resource: resource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        })
     }
     fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
         self.0.snapshot(resource).range(namespace, None).collect()
@@ -97,7 +104,10 @@ impl App {
     }
 
     /// Answers one request. Never fails: what goes wrong is a Status.
-    pub async fn handle(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    pub async fn handle(
+        self: Arc<Self>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();
         let query = Query::read(parts.uri.query());
         let info = RequestInfo::read(&parts.method, parts.uri.path(), &query);
@@ -105,7 +115,15 @@ impl App {
         let expects = parts.headers.contains_key(header::EXPECT);
         let (body, loan) = remainder::lend(body, due.as_ref().ok().copied().flatten());
         let kinds = self.kinds.load_full();
-        let ctx = Context { app: self, kinds, user: Arc::default(), info, query, headers: parts.headers.clone(), warnings: Mutex::default() };
+        let ctx = Context {
+            app: self,
+            kinds,
+            user: Arc::default(),
+            info,
+            query,
+            headers: parts.headers.clone(),
+            warnings: Mutex::default(),
+        };
         let response = match due {
             Ok(due) => within(due, ctx, parts, body).await,
             Err(status) => {
@@ -120,24 +138,41 @@ impl App {
     }
 
     /// Authentication, a place among the requests in flight, impersonation, authorization.
-    async fn admit(&self, ctx: &mut Context, parts: &http::request::Parts) -> Result<Place, Refusal> {
+    async fn admit(
+        &self,
+        ctx: &mut Context,
+        parts: &http::request::Parts,
+    ) -> Result<Place, Refusal> {
         let (user, place) = match parts.extensions.get::<InProcess>() {
             // what this process asks of itself, it asks as often as it needs to
             Some(InProcess(user)) => (user.clone(), Place::default()),
             None => {
-                let peer = parts.extensions.get::<Arc<PeerCertificate>>().map(|peer| &**peer);
-                let Ok(Some(identity)) = self.authenticator.identify(&parts.headers, peer) else { return Err(Status::unauthorized().into()) };
-                identity.warnings.into_iter().for_each(|text| ctx.warn(text));
+                let peer = parts
+                    .extensions
+                    .get::<Arc<PeerCertificate>>()
+                    .map(|peer| &**peer);
+                let Ok(Some(identity)) = self.authenticator.identify(&parts.headers, peer) else {
+                    return Err(Status::unauthorized().into());
+                };
+                identity
+                    .warnings
+                    .into_iter()
+                    .for_each(|text| ctx.warn(text));
                 let user = identity.user;
                 let place = match deadline::long_running(&ctx.info) {
                     true => Place::default(),
-                    false => self.in_flight.enter(&ctx.info, &user).ok_or(Refusal::Full)?,
+                    false => self
+                        .in_flight
+                        .enter(&ctx.info, &user)
+                        .ok_or(Refusal::Full)?,
                 };
                 (user, place)
             }
         };
         ctx.user = user;
-        if let Some(other) = auth::impersonate::impersonate(&parts.headers, &attributes(ctx), &self.authorizers)? {
+        if let Some(other) =
+            auth::impersonate::impersonate(&parts.headers, &attributes(ctx), &self.authorizers)?
+        {
             ctx.user = Arc::new(other);
         }
         let attributes = attributes(ctx);
@@ -157,11 +192,24 @@ impl App {
 
 /// The answer, or that it did not come in time. A write that has begun is carried on with to its end, whoever still waits for it: what it took
 /// (addresses, budgets) must not be given back while it is stored after all.
-async fn within(due: Option<Instant>, ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
-    let labels = Labels::of(&ctx.kinds, &ctx.info, &parts.method, &ctx.query, &ctx.headers);
+async fn within(
+    due: Option<Instant>,
+    ctx: Context,
+    parts: http::request::Parts,
+    body: Body,
+) -> Response<Body> {
+    let labels = Labels::of(
+        &ctx.kinds,
+        &ctx.info,
+        &parts.method,
+        &ctx.query,
+        &ctx.headers,
+    );
     let app = ctx.app.clone();
     let what = (parts.method.clone(), parts.uri.clone());
-    let detached = due.is_some() && inflight::is_mutating(&ctx.info) && parts.extensions.get::<InProcess>().is_none();
+    let detached = due.is_some()
+        && inflight::is_mutating(&ctx.info)
+        && parts.extensions.get::<InProcess>().is_none();
     // boxed: what a verb needs is much, and neither the stack nor a connection that waits is to hold it
     let work = Box::pin(answered(ctx, parts, body, labels));
     let work = async move { panics::caught(&what, work).await };
@@ -185,7 +233,12 @@ async fn within(due: Option<Instant>, ctx: Context, parts: http::request::Parts,
 }
 
 /// Admits, finds the verb, and keeps the request's place until its answer is sent.
-async fn answered(mut ctx: Context, parts: http::request::Parts, body: Body, labels: Option<Labels>) -> Response<Body> {
+async fn answered(
+    mut ctx: Context,
+    parts: http::request::Parts,
+    body: Body,
+    labels: Option<Labels>,
+) -> Response<Body> {
     let app = ctx.app.clone();
     let place = match app.admit(&mut ctx, &parts).await {
         Ok(place) => place,

@@ -40,10 +40,14 @@ pub async fn read(mut body: Body) -> Result<Bytes, Status> {
             true => deadline::exceeded(),
             false => Status::bad_request(format!("cannot read the request's body: {error}")),
         })?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         size += data.len();
         if size > MAX_BODY {
-            return Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")));
+            return Err(Status::too_large(format!(
+                "Request entity too large: limit is {MAX_BODY}"
+            )));
         }
         parts.push(data);
     }
@@ -53,7 +57,10 @@ pub async fn read(mut body: Body) -> Result<Bytes, Status> {
     };
     Ok(match room(whole.len()).await {
         None => whole,
-        Some(room) => Bytes::from_owner(Large { bytes: whole, _room: room }),
+        Some(room) => Bytes::from_owner(Large {
+            bytes: whole,
+            _room: room,
+        }),
     })
 }
 
@@ -90,9 +97,13 @@ impl FieldValidation {
 fn parse_protobuf(data: &[u8], node: Node) -> Result<Value, String> {
     let envelope = protobuf::unwrap(data).map_err(|error| error.to_string())?;
     let name = node.as_type().map_or("", |of| &*of.name);
-    let read = protobuf::decode(envelope.raw, node.schema(), name).ok_or_else(|| format!("no protobuf form of {name:?} is known"))?;
+    let read = protobuf::decode(envelope.raw, node.schema(), name)
+        .ok_or_else(|| format!("no protobuf form of {name:?} is known"))?;
     let mut value = read.map_err(|error| error.to_string())?;
-    for (field, given) in [("apiVersion", envelope.api_version), ("kind", envelope.kind)] {
+    for (field, given) in [
+        ("apiVersion", envelope.api_version),
+        ("kind", envelope.kind),
+    ] {
         if !given.is_empty() {
             value[field] = given.into();
         }
@@ -115,26 +126,48 @@ pub struct Document<'t> {
 impl Document<'_> {
     /// A value that no text stands behind.
     pub fn of(value: Value) -> Self {
-        Document { value, ..Document::default() }
+        Document {
+            value,
+            ..Document::default()
+        }
     }
 
     /// What strict reading says, type or no type: keys that stand twice.
     pub fn remarks(&self) -> Vec<String> {
-        self.said.iter().cloned().chain(self.duplicates.iter().map(|path| format!("duplicate field {path:?}"))).collect()
+        self.said
+            .iter()
+            .cloned()
+            .chain(
+                self.duplicates
+                    .iter()
+                    .map(|path| format!("duplicate field {path:?}")),
+            )
+            .collect()
     }
 
     /// The same with fields that the type does not have, in the order of the document.
     fn all_remarks(&self, unknown: &[String]) -> Vec<String> {
         let name = |path: &str| format!("unknown field {path:?}");
-        let Some(text) = self.json.filter(|_| unknown.len() + self.duplicates.len() > 1) else {
-            return self.remarks().into_iter().chain(unknown.iter().map(|path| name(path))).collect();
+        let Some(text) = self
+            .json
+            .filter(|_| unknown.len() + self.duplicates.len() > 1)
+        else {
+            return self
+                .remarks()
+                .into_iter()
+                .chain(unknown.iter().map(|path| name(path)))
+                .collect();
         };
         let unknown: HashSet<&str> = unknown.iter().map(String::as_str).collect();
         let mut told: HashSet<String> = HashSet::new();
         let mut remarks = Vec::new();
         for (path, again) in paths_of_json(text) {
             // what is within an unknown field is not looked at
-            if again && !path.match_indices(['.', '[']).any(|(end, _)| unknown.contains(&path[..end])) {
+            if again
+                && !path
+                    .match_indices(['.', '['])
+                    .any(|(end, _)| unknown.contains(&path[..end]))
+            {
                 remarks.push(format!("duplicate field {path:?}"));
             }
             if unknown.contains(path.as_str()) && told.insert(path.clone()) {
@@ -146,7 +179,11 @@ impl Document<'_> {
 }
 
 /// A body that should hold an object whose type is at `node`.
-pub fn parse_object<'t>(data: &'t [u8], kind: BodyType, node: Node) -> Result<Document<'t>, String> {
+pub fn parse_object<'t>(
+    data: &'t [u8],
+    kind: BodyType,
+    node: Node,
+) -> Result<Document<'t>, String> {
     match kind {
         BodyType::Protobuf => parse_protobuf(data, node).map(Document::of),
         _ => parse(data, kind),
@@ -157,8 +194,14 @@ pub fn parse_object<'t>(data: &'t [u8], kind: BodyType, node: Node) -> Result<Do
 pub fn parse(text: &[u8], kind: BodyType) -> Result<Document<'_>, String> {
     match kind {
         BodyType::Json => {
-            let parsed = parse_json(text).map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))?;
-            Ok(Document { value: parsed.value, duplicates: parsed.duplicates, said: Vec::new(), json: Some(text) })
+            let parsed = parse_json(text)
+                .map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))?;
+            Ok(Document {
+                value: parsed.value,
+                duplicates: parsed.duplicates,
+                said: Vec::new(),
+                json: Some(text),
+            })
         }
         BodyType::Protobuf => Err("protobuf is no text".into()),
         BodyType::Yaml => parse_yaml(text),
@@ -171,12 +214,30 @@ fn parse_yaml(text: &[u8]) -> Result<Document<'_>, String> {
         && let Ok(parsed) = parse_json(text)
         && parsed.duplicates.is_empty()
     {
-        return Ok(Document { value: parsed.value, duplicates: Vec::new(), said: Vec::new(), json: None });
+        return Ok(Document {
+            value: parsed.value,
+            duplicates: Vec::new(),
+            said: Vec::new(),
+            json: None,
+        });
     }
-    let text = std::str::from_utf8(text).map_err(|_| "yaml: invalid leading UTF-8 octet".to_string())?;
+    let text =
+        std::str::from_utf8(text).map_err(|_| "yaml: invalid leading UTF-8 octet".to_string())?;
     let (value, repeated) = yaml::read_first(text)?;
-    let said = if repeated.is_empty() { Vec::new() } else { vec![format!("yaml: unmarshal errors:\n  {}", repeated.join("\n  "))] };
-    Ok(Document { value, duplicates: Vec::new(), said, json: None })
+    let said = if repeated.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!(
+            "yaml: unmarshal errors:\n  {}",
+            repeated.join("\n  ")
+        )]
+    };
+    Ok(Document {
+        value,
+        duplicates: Vec::new(),
+        said,
+        json: None,
+    })
 }
 
 /// The first bytes of a body that was not understood, as upstream shows them.
@@ -193,20 +254,38 @@ fn shown(text: &[u8]) -> String {
 
 /// Decodes a body that should hold an object of `expected` (group, version, kind), whose type is at `node`.
 /// Defaults are the caller's. Warnings and strict errors as the request asks.
-pub fn decode(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str, &str), node: Node) -> Result<Value, Status> {
+pub fn decode(
+    ctx: &Context,
+    text: &[u8],
+    body: BodyType,
+    expected: (&str, &str, &str),
+    node: Node,
+) -> Result<Value, Status> {
     heavy(text.len(), || decode_here(ctx, text, body, expected, node))
 }
 
-fn decode_here(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str, &str), node: Node) -> Result<Value, Status> {
+fn decode_here(
+    ctx: &Context,
+    text: &[u8],
+    body: BodyType,
+    expected: (&str, &str, &str),
+    node: Node,
+) -> Result<Value, Status> {
     let (group, version, kind) = expected;
-    let mut document = parse_object(text, body, node)
-        .map_err(|error| Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {error} ({})", shown(text))))?;
+    let mut document = parse_object(text, body, node).map_err(|error| {
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): {error} ({})",
+            shown(text)
+        ))
+    })?;
     if document.value.is_null() {
         document.value = Value::Object(Default::default());
     }
     check_type_meta(&ctx.kinds, &document.value, text, expected)?;
     let mut value = finish(ctx, document, node).map_err(|error| match error {
-        Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {said}")),
+        Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {said}"
+        )),
     })?;
     value["apiVersion"] = api_version(group, version).into();
     value["kind"] = kind.into();
@@ -214,7 +293,11 @@ fn decode_here(ctx: &Context, text: &[u8], body: BodyType, expected: (&str, &str
 }
 
 pub fn api_version(group: &str, version: &str) -> String {
-    if group.is_empty() { version.into() } else { format!("{group}/{version}") }
+    if group.is_empty() {
+        version.into()
+    } else {
+        format!("{group}/{version}")
+    }
 }
 
 pub enum Fault {
@@ -228,28 +311,45 @@ pub fn finish(ctx: &Context, mut document: Document, node: Node) -> Result<Value
     let places: OnceCell<HashMap<String, usize>> = OnceCell::new();
     let place = |path: &str| match document.json {
         Some(text) => {
-            let places = places.get_or_init(|| paths_of_json(text).into_iter().enumerate().map(|(at, (path, _))| (path, at)).collect());
+            let places = places.get_or_init(|| {
+                paths_of_json(text)
+                    .into_iter()
+                    .enumerate()
+                    .map(|(at, (path, _))| (path, at))
+                    .collect()
+            });
             places.get(path).copied().unwrap_or(usize::MAX)
         }
         None => 0,
     };
-    let decoded = conform_as_written(&mut value, node, place).map_err(|error| Fault::Type(error.to_string()))?;
+    let decoded = conform_as_written(&mut value, node, place)
+        .map_err(|error| Fault::Type(error.to_string()))?;
     let validation = FieldValidation::of(ctx);
     if validation == FieldValidation::Ignore {
         return Ok(value);
     }
     let said = document.all_remarks(&decoded.unknown);
     if validation == FieldValidation::Strict && !said.is_empty() {
-        return Err(Fault::Strict(format!("strict decoding error: {}", said.join(", "))));
+        return Err(Fault::Strict(format!(
+            "strict decoding error: {}",
+            said.join(", ")
+        )));
     }
     said.into_iter().for_each(|text| ctx.warn(text));
     Ok(value)
 }
 
 /// `apiVersion` and `kind` are those expected, or absent.
-fn check_type_meta(kinds: &Registry, value: &Value, text: &[u8], (group, version, kind): (&str, &str, &str)) -> Result<(), Status> {
+fn check_type_meta(
+    kinds: &Registry,
+    value: &Value,
+    text: &[u8],
+    (group, version, kind): (&str, &str, &str),
+) -> Result<(), Status> {
     let unrecognized = |said: &str| {
-        let must = format!("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error:");
+        let must = format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error:"
+        );
         Status::bad_request(format!("{must} {said} ({})", shown(text)))
     };
     let name_of = |value: &Value| match value {
@@ -261,33 +361,55 @@ fn check_type_meta(kinds: &Registry, value: &Value, text: &[u8], (group, version
     };
     if !value.is_object() {
         let of = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
-        return Err(unrecognized(&format!("json: cannot unmarshal {} into Go value of type {of}", name_of(value))));
+        return Err(unrecognized(&format!(
+            "json: cannot unmarshal {} into Go value of type {of}",
+            name_of(value)
+        )));
     }
     for field in ["apiVersion", "kind"] {
         if let Some(odd) = value.get(field).filter(|v| !v.is_string() && !v.is_null()) {
-            return Err(unrecognized(&format!("json: cannot unmarshal {} into Go struct field .{field} of type string", name_of(odd))));
+            return Err(unrecognized(&format!(
+                "json: cannot unmarshal {} into Go struct field .{field} of type string",
+                name_of(odd)
+            )));
         }
     }
     let want = api_version(group, version);
-    let given = |field: &str, instead: &str| value[field].as_str().filter(|given| !given.is_empty()).unwrap_or(instead).to_string();
+    let given = |field: &str, instead: &str| {
+        value[field]
+            .as_str()
+            .filter(|given| !given.is_empty())
+            .unwrap_or(instead)
+            .to_string()
+    };
     let (given_version, given_kind) = (given("apiVersion", &want), given("kind", kind));
     if given_version == want && given_kind == kind {
         return Ok(());
     }
     if given_version.matches('/').count() > 1 {
-        return Err(unrecognized(&format!("unexpected GroupVersion string: {given_version}")));
+        return Err(unrecognized(&format!(
+            "unexpected GroupVersion string: {given_version}"
+        )));
     }
-    let (given_group, bare) = given_version.rsplit_once('/').unwrap_or(("", &given_version));
-    let handled = |why: String| Err(Status::bad_request(format!("{given_kind} in version {bare:?} cannot be handled as a {kind}: {why}")));
+    let (given_group, bare) = given_version
+        .rsplit_once('/')
+        .unwrap_or(("", &given_version));
+    let handled = |why: String| {
+        Err(Status::bad_request(format!(
+            "{given_kind} in version {bare:?} cannot be handled as a {kind}: {why}"
+        )))
+    };
     let own = kinds.find_kind(group, version, kind);
     match kinds.find_kind(given_group, bare, &given_kind) {
         // another version of the same kind is understood, but not taken here
         Some(found) if own.is_some_and(|own| found.same_objects(own)) => {
-            Err(Status::bad_request(format!("the API version in the data ({given_version}) does not match the expected API version ({want})")))
+            Err(Status::bad_request(format!(
+                "the API version in the data ({given_version}) does not match the expected API version ({want})"
+            )))
         }
-        None if !is_registered(kinds, &given_version, &given_kind) => {
-            handled(format!("no kind {given_kind:?} is registered for version {given_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""))
-        }
+        None if !is_registered(kinds, &given_version, &given_kind) => handled(format!(
+            "no kind {given_kind:?} is registered for version {given_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        )),
         _ => handled(format!(
             "converting ({bare}.{given_kind}) to ({}.{kind}): unknown conversion",
             own.map_or_else(|| internal_package(group), |own| own.internal_package())
@@ -298,14 +420,38 @@ fn check_type_meta(kinds: &Registry, value: &Value, text: &[u8], (group, version
 /// The kind is known, be it no resource: lists, options, what discovery answers.
 fn is_registered(kinds: &Registry, api_version: &str, kind: &str) -> bool {
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-    let served = kinds.all().iter().any(|row| row.group == group && row.version == version);
-    let of_all = ["WatchEvent", "ListOptions", "GetOptions", "DeleteOptions", "CreateOptions", "UpdateOptions", "PatchOptions"];
-    api_version == "v1" && kind == "List" || served && of_all.contains(&kind) || Schema::builtin().of_kind(api_version, kind).is_some()
+    let served = kinds
+        .all()
+        .iter()
+        .any(|row| row.group == group && row.version == version);
+    let of_all = [
+        "WatchEvent",
+        "ListOptions",
+        "GetOptions",
+        "DeleteOptions",
+        "CreateOptions",
+        "UpdateOptions",
+        "PatchOptions",
+    ];
+    api_version == "v1" && kind == "List"
+        || served && of_all.contains(&kind)
+        || Schema::builtin().of_kind(api_version, kind).is_some()
 }
 
 /// Decodes an object of `kind` and gives it its defaults.
-pub fn decode_kind(ctx: &Context, text: &[u8], body: BodyType, kind: &Kind) -> Result<Value, Status> {
-    let mut value = decode(ctx, text, body, (kind.group, kind.version, kind.kind), kind.node())?;
+pub fn decode_kind(
+    ctx: &Context,
+    text: &[u8],
+    body: BodyType,
+    kind: &Kind,
+) -> Result<Value, Status> {
+    let mut value = decode(
+        ctx,
+        text,
+        body,
+        (kind.group, kind.version, kind.kind),
+        kind.node(),
+    )?;
     (kind.strategy.defaults)(&mut value);
     Ok(value)
 }

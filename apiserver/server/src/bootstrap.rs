@@ -31,7 +31,10 @@ pub fn own_context(app: &Arc<App>) -> Context {
     Context {
         kinds: app.kinds.load_full(),
         app: app.clone(),
-        user: Arc::new(User::new("system:apiserver", &["system:masters", "system:authenticated"])),
+        user: Arc::new(User::new(
+            "system:apiserver",
+            &["system:masters", "system:authenticated"],
+        )),
         info: RequestInfo::own(),
         query: Query::read(Some("fieldManager=kube-apiserver")),
         headers: Default::default(),
@@ -43,18 +46,35 @@ pub fn own_context(app: &Arc<App>) -> Context {
 pub async fn run(app: &Arc<App>, advertised: &[SocketAddr]) -> Result<(), Status> {
     let ctx = own_context(app);
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
-        ensure(&ctx, "", "v1", "namespaces", "", json!({"metadata": {"name": name}})).await?;
+        ensure(
+            &ctx,
+            "",
+            "v1",
+            "namespaces",
+            "",
+            json!({"metadata": {"name": name}}),
+        )
+        .await?;
     }
-    let roles = stream::iter(bootstrap_objects().into_iter().map(|(resource, namespace, value)| {
-        let ctx = &ctx;
-        async move {
-            let row = ctx.kinds.stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
-            reconcile_row(ctx, row, namespace, value).await
-        }
-    }));
+    let roles = stream::iter(bootstrap_objects().into_iter().map(
+        |(resource, namespace, value)| {
+            let ctx = &ctx;
+            async move {
+                let row = ctx
+                    .kinds
+                    .stored(resource)
+                    .ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+                reconcile_row(ctx, row, namespace, value).await
+            }
+        },
+    ));
     roles.buffer_unordered(64).try_collect::<()>().await?;
     for (name, value, description) in [
-        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
         (
             "system-cluster-critical",
             2_000_000_000,
@@ -62,7 +82,15 @@ pub async fn run(app: &Arc<App>, advertised: &[SocketAddr]) -> Result<(), Status
         ),
     ] {
         let class = json!({"metadata": {"name": name}, "value": value, "description": description});
-        ensure(&ctx, "scheduling.k8s.io", "v1", "priorityclasses", "", class).await?;
+        ensure(
+            &ctx,
+            "scheduling.k8s.io",
+            "v1",
+            "priorityclasses",
+            "",
+            class,
+        )
+        .await?;
     }
     flow_control::run(app).await?;
     legacy_tokens::track(&ctx).await?;
@@ -75,16 +103,35 @@ pub async fn run(app: &Arc<App>, advertised: &[SocketAddr]) -> Result<(), Status
 async fn service_cidr(app: &Arc<App>) -> Result<(), Status> {
     const NAME: &str = "kubernetes";
     let cidr = app.allocator.cidr.trunc().to_string();
-    ensure(&own_context(app), "networking.k8s.io", "v1", "servicecidrs", "", json!({"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}})).await?;
+    ensure(
+        &own_context(app),
+        "networking.k8s.io",
+        "v1",
+        "servicecidrs",
+        "",
+        json!({"metadata": {"name": NAME}, "spec": {"cidrs": [cidr]}}),
+    )
+    .await?;
     let now = time::seconds(app.clock.now());
     let status = json!({"conditions": [
         {"type": "Ready", "status": "True", "message": "Kubernetes default Service CIDR is ready", "lastTransitionTime": now}]});
     let told = |live: &Value| {
         let conditions = live["status"]["conditions"].as_array();
-        let ready = conditions.into_iter().flatten().any(|condition| condition["type"] == "Ready" && condition["status"] != "Unknown");
+        let ready = conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] != "Unknown");
         ready || live["spec"]["cidrs"] != json!([cidr])
     };
-    apply_status(app, "kubernetes-service-cidr-controller", ["networking.k8s.io", "v1", "servicecidrs"], NAME, &status, &told).await
+    apply_status(
+        app,
+        "kubernetes-service-cidr-controller",
+        ["networking.k8s.io", "v1", "servicecidrs"],
+        NAME,
+        &status,
+        &told,
+    )
+    .await
 }
 
 /// Applies a status by the name of a controller, unless it was `told` before or the object is being deleted.
@@ -97,9 +144,17 @@ async fn apply_status(
     told: &(dyn Fn(&Value) -> bool + Sync),
 ) -> Result<(), Status> {
     let kinds = app.kinds.load_full();
-    let row = kinds.find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}")))?;
-    let part = write::Part::Sub(row.subresource("status").ok_or_else(|| Status::internal(format!("{plural} have no status")))?);
-    let ctx = Context { query: Query::read(Some(&format!("fieldManager={manager}&force=true"))), ..own_context(app) };
+    let row = kinds
+        .find(group, version, plural)
+        .ok_or_else(|| Status::internal(format!("no row for {plural}")))?;
+    let part = write::Part::Sub(
+        row.subresource("status")
+            .ok_or_else(|| Status::internal(format!("{plural} have no status")))?,
+    );
+    let ctx = Context {
+        query: Query::read(Some(&format!("fieldManager={manager}&force=true"))),
+        ..own_context(app)
+    };
     let config = json!({"apiVersion": row.api_version(), "kind": row.kind, "metadata": {"name": name}, "status": status});
     write::update(&ctx, row, "", name, write::Update::of(part), &mut |live| {
         let live = live.unwrap_or(&Value::Null);
@@ -118,29 +173,53 @@ async fn apply_status(
 async fn kubernetes_service(ctx: &Context, advertised: &[SocketAddr]) -> Result<(), Status> {
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     let ip = ctx.app.allocator.first().to_string();
-    let Some(first) = advertised.first() else { return Ok(()) };
+    let Some(first) = advertised.first() else {
+        return Ok(());
+    };
     let port = first.port();
     let service = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
         "spec": {"clusterIP": ip, "clusterIPs": [ip], "type": "ClusterIP", "sessionAffinity": "None",
             "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}]}});
     ensure(ctx, "", "v1", "services", "default", service).await?;
-    let addresses: Vec<Value> = advertised.iter().map(|a| json!({"ip": a.ip().to_string()})).collect();
+    let addresses: Vec<Value> = advertised
+        .iter()
+        .map(|a| json!({"ip": a.ip().to_string()}))
+        .collect();
     let endpoints = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
         "subsets": [{"addresses": addresses, "ports": [{"name": "https", "port": port, "protocol": "TCP"}]}]});
     put(ctx, "", "v1", "endpoints", "default", endpoints).await?;
     let slice = json!({"metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "addressType": "IPv4", "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
         "endpoints": advertised.iter().map(|a| json!({"addresses": [a.ip().to_string()], "conditions": {"ready": true}})).collect::<Vec<_>>()});
-    put(ctx, "discovery.k8s.io", "v1", "endpointslices", "default", slice).await
+    put(
+        ctx,
+        "discovery.k8s.io",
+        "v1",
+        "endpointslices",
+        "default",
+        slice,
+    )
+    .await
 }
 
-pub async fn ensure(ctx: &Context, group: &str, version: &str, plural: &str, namespace: &str, value: Value) -> Result<(), Status> {
-    let row = ctx.kinds.find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
+pub async fn ensure(
+    ctx: &Context,
+    group: &str,
+    version: &str,
+    plural: &str,
+    namespace: &str,
+    value: Value,
+) -> Result<(), Status> {
+    let row = ctx
+        .kinds
+        .find(group, version, plural)
+        .ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
     ensure_row(ctx, row, namespace, value).await
 }
 
 pub fn ready(row: &Arc<Kind>, mut value: Value) -> Result<Value, Status> {
-    conform(&mut value, row.node()).map_err(|error| Status::internal(format!("{}: {error}", value.name())))?;
+    conform(&mut value, row.node())
+        .map_err(|error| Status::internal(format!("{}: {error}", value.name())))?;
     value["apiVersion"] = row.api_version().into();
     value["kind"] = row.kind.into();
     (row.strategy.defaults)(&mut value);
@@ -148,8 +227,18 @@ pub fn ready(row: &Arc<Kind>, mut value: Value) -> Result<Value, Status> {
 }
 
 /// Creates what is absent and leaves what is there.
-async fn ensure_row(ctx: &Context, row: &Arc<Kind>, namespace: &str, value: Value) -> Result<(), Status> {
-    if ctx.app.store.get(&stored::key_of(row, namespace, value.name())).is_some() {
+async fn ensure_row(
+    ctx: &Context,
+    row: &Arc<Kind>,
+    namespace: &str,
+    value: Value,
+) -> Result<(), Status> {
+    if ctx
+        .app
+        .store
+        .get(&stored::key_of(row, namespace, value.name()))
+        .is_some()
+    {
         return Ok(());
     }
     match write::create(ctx, row, namespace, ready(row, value)?).await {
@@ -160,11 +249,21 @@ async fn ensure_row(ctx: &Context, row: &Arc<Kind>, namespace: &str, value: Valu
 }
 
 /// Brings an object of the default policy to what it lacks, unless it is annotated to be left alone.
-async fn reconcile_row(ctx: &Context, row: &Arc<Kind>, namespace: &str, value: Value) -> Result<(), Status> {
+async fn reconcile_row(
+    ctx: &Context,
+    row: &Arc<Kind>,
+    namespace: &str,
+    value: Value,
+) -> Result<(), Status> {
     let name = value.name().to_string();
     let expected = ready(row, value)?;
     let stored = |object: std::sync::Arc<skiff_storage::Object>| stored::decoded(row, &object);
-    let existing = ctx.app.store.get(&stored::key_of(row, namespace, &name)).map(stored).transpose()?;
+    let existing = ctx
+        .app
+        .store
+        .get(&stored::key_of(row, namespace, &name))
+        .map(stored)
+        .transpose()?;
     match reconcile(&expected, existing.as_ref()) {
         Reconcile::Nothing => Ok(()),
         Reconcile::Create(_) => ensure_row(ctx, row, namespace, expected).await,
@@ -176,7 +275,9 @@ async fn reconcile_row(ctx: &Context, row: &Arc<Kind>, namespace: &str, value: V
                     _ => live.cloned().unwrap_or_default(),
                 })
             };
-            write::update(ctx, row, namespace, &name, how, &mut compute).await.map(drop)
+            write::update(ctx, row, namespace, &name, how, &mut compute)
+                .await
+                .map(drop)
         }
         Reconcile::Recreate(_) => {
             crate::verbs::delete_object(ctx, row, namespace, &name, &Default::default()).await?;
@@ -186,20 +287,42 @@ async fn reconcile_row(ctx: &Context, row: &Arc<Kind>, namespace: &str, value: V
 }
 
 /// Creates or replaces all but metadata.
-pub async fn put(ctx: &Context, group: &str, version: &str, plural: &str, namespace: &str, value: Value) -> Result<(), Status> {
-    let row = ctx.kinds.find(group, version, plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
+pub async fn put(
+    ctx: &Context,
+    group: &str,
+    version: &str,
+    plural: &str,
+    namespace: &str,
+    value: Value,
+) -> Result<(), Status> {
+    let row = ctx
+        .kinds
+        .find(group, version, plural)
+        .ok_or_else(|| Status::internal(format!("no row for {plural}.{group}")))?;
     let name = value.name().to_string();
-    if ctx.app.store.get(&stored::key_of(row, namespace, &name)).is_none() {
+    if ctx
+        .app
+        .store
+        .get(&stored::key_of(row, namespace, &name))
+        .is_none()
+    {
         return ensure_row(ctx, row, namespace, value).await;
     }
     let value = ready(row, value)?;
-    write::update(ctx, row, namespace, &name, write::Update::of(write::Part::Whole), &mut |live| {
-        let mut new = value.clone();
-        if let Some(live) = live {
-            new["metadata"] = live["metadata"].clone();
-        }
-        Ok(new)
-    })
+    write::update(
+        ctx,
+        row,
+        namespace,
+        &name,
+        write::Update::of(write::Part::Whole),
+        &mut |live| {
+            let mut new = value.clone();
+            if let Some(live) = live {
+                new["metadata"] = live["metadata"].clone();
+            }
+            Ok(new)
+        },
+    )
     .await
     .map(|_| ())
 }

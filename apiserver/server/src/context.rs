@@ -29,7 +29,10 @@ pub type Answer = Result<Response<Body>, Status>;
 
 /// The type of an object, as the object itself says.
 fn node_of(value: &Value) -> Option<Node<'static>> {
-    Schema::builtin().of_kind(value["apiVersion"].as_str().unwrap_or("v1"), value["kind"].as_str()?)
+    Schema::builtin().of_kind(
+        value["apiVersion"].as_str().unwrap_or("v1"),
+        value["kind"].as_str()?,
+    )
 }
 
 /// An object as compact JSON, in the order of the fields of the kind that it says it is.
@@ -63,17 +66,28 @@ impl Context {
     pub fn field_manager(&self) -> String {
         match self.query.text("fieldManager") {
             "" => {
-                let agent = self.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
+                let agent = self
+                    .headers
+                    .get(header::USER_AGENT)
+                    .and_then(|v| v.to_str().ok())
+                    .unwrap_or("");
                 let name = agent.split('/').next().unwrap_or("");
                 let name: String = name.chars().take(128).collect();
-                if name.is_empty() { "unknown".into() } else { name }
+                if name.is_empty() {
+                    "unknown".into()
+                } else {
+                    name
+                }
             }
             given => given.into(),
         }
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
     }
 
     /// Whether a person asked (curl, a browser, `?pretty`): indented JSON.
@@ -96,7 +110,8 @@ impl Context {
             line.push(b'\n');
             return Ok(self.finish(code, Encoding::Json.media_type(), Body::from(line)));
         }
-        let value: Value = serde_json::from_slice(&bytes).map_err(|error| Status::internal(format!("cannot read what is stored: {error}")))?;
+        let value: Value = serde_json::from_slice(&bytes)
+            .map_err(|error| Status::internal(format!("cannot read what is stored: {error}")))?;
         self.value(code, accept, &value)
     }
 
@@ -116,13 +131,24 @@ impl Context {
     }
 
     pub fn failure(&self, status: &Status) -> Response<Body> {
-        let accept = crate::negotiate::accept(&self.headers, crate::negotiate::Offers::Plain).unwrap_or(Accept { pretty: true, ..Accept::JSON });
+        let accept = crate::negotiate::accept(&self.headers, crate::negotiate::Offers::Plain)
+            .unwrap_or(Accept {
+                pretty: true,
+                ..Accept::JSON
+            });
         let mut response = match self.value(status.code, &accept, &status.to_value()) {
             Ok(response) => response,
             Err(_) => self.finish(500, "text/plain", Body::empty()),
         };
-        if let Some(seconds) = status.details.as_ref().map(|d| d.retry_after_seconds).filter(|s| *s > 0) {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        if let Some(seconds) = status
+            .details
+            .as_ref()
+            .map(|d| d.retry_after_seconds)
+            .filter(|s| *s > 0)
+        {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -133,12 +159,19 @@ impl Context {
 
     pub fn finish(&self, code: u16, media_type: &'static str, body: Body) -> Response<Body> {
         let mut response = Response::new(body);
-        *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("no-cache, private"),
+        );
         for warning in self.warnings.lock().iter() {
-            let escaped = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(['\n', '\r'], " ");
+            let escaped = warning
+                .replace('\\', "\\\\")
+                .replace('"', "\\\"")
+                .replace(['\n', '\r'], " ");
             if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{escaped}\"").as_bytes()) {
                 headers.append(header::WARNING, value);
             }

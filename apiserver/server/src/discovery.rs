@@ -44,8 +44,11 @@ pub fn serve(ctx: &Context) -> Option<Answer> {
             Some((name, versions)) => with_kind(group_entry(name, &versions), "APIGroup"),
             None => return None,
         },
-        ["apis", group, version] => match groups(kinds).into_iter().find(|(name, _)| name == group) {
-            Some((_, versions)) if versions.contains(version) => resource_list(kinds, group, version),
+        ["apis", group, version] => match groups(kinds).into_iter().find(|(name, _)| name == group)
+        {
+            Some((_, versions)) if versions.contains(version) => {
+                resource_list(kinds, group, version)
+            }
             Some(_) => return Some(Err(Status::no_such_path())),
             None => return None,
         },
@@ -60,28 +63,53 @@ fn answer(ctx: &Context, document: Value) -> Answer {
         return Err(Status::method_not_allowed());
     }
     // the list of groups and a group alone are answered before there are routes
-    if !matches!(document["kind"].as_str(), Some("APIGroup" | "APIGroupList" | "APIGroupDiscoveryList")) {
+    if !matches!(
+        document["kind"].as_str(),
+        Some("APIGroup" | "APIGroupList" | "APIGroupDiscoveryList")
+    ) {
         negotiate::route(ctx)?;
     }
-    let is_aggregated = document["apiVersion"].as_str().is_some_and(|v| v.starts_with("apidiscovery"));
-    let accept = if is_aggregated { negotiate::Accept::JSON } else { negotiate::accept(&ctx.headers, Offers::Plain)? };
-    let etag = format!("\"{}\"", hex::encode_upper(Sha256::digest(document.to_string())));
+    let is_aggregated = document["apiVersion"]
+        .as_str()
+        .is_some_and(|v| v.starts_with("apidiscovery"));
+    let accept = if is_aggregated {
+        negotiate::Accept::JSON
+    } else {
+        negotiate::accept(&ctx.headers, Offers::Plain)?
+    };
+    let etag = format!(
+        "\"{}\"",
+        hex::encode_upper(Sha256::digest(document.to_string()))
+    );
     if is_aggregated && ctx.header(header::IF_NONE_MATCH.as_str()) == etag {
         // A cache takes the headers of this answer for those that it kept: the media type must be the aggregated one here, too.
-        return Ok(aggregated_headers(ctx.finish(304, "application/json", axum::body::Body::empty()), &etag));
+        return Ok(aggregated_headers(
+            ctx.finish(304, "application/json", axum::body::Body::empty()),
+            &etag,
+        ));
     }
     let mut response = ctx.value(200, &accept, &document)?;
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+        .headers_mut()
+        .insert(header::VARY, HeaderValue::from_static("Accept"));
     if is_aggregated {
         response = aggregated_headers(response, &etag);
     }
     Ok(response)
 }
 
-fn aggregated_headers(mut response: axum::response::Response, etag: &str) -> axum::response::Response {
+fn aggregated_headers(
+    mut response: axum::response::Response,
+    etag: &str,
+) -> axum::response::Response {
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(
+            "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
+        ),
+    );
     if let Ok(etag) = HeaderValue::from_str(etag) {
         headers.insert(header::ETAG, etag);
     }
@@ -100,13 +128,17 @@ fn legacy_versions(ctx: &Context) -> Value {
 }
 
 fn group_entry(name: &str, versions: &[&str]) -> Value {
-    let entry = |version: &&str| json!({"groupVersion": format!("{name}/{version}"), "version": version});
+    let entry =
+        |version: &&str| json!({"groupVersion": format!("{name}/{version}"), "version": version});
     let preferred = versions.first().map(entry);
     json!({"name": name, "versions": versions.iter().map(entry).collect::<Vec<_>>(), "preferredVersion": preferred})
 }
 
 fn group_list(kinds: &Registry) -> Value {
-    let list: Vec<Value> = groups(kinds).iter().map(|(name, versions)| group_entry(name, versions)).collect();
+    let list: Vec<Value> = groups(kinds)
+        .iter()
+        .map(|(name, versions)| group_entry(name, versions))
+        .collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": list})
 }
 
@@ -121,9 +153,12 @@ fn storage_version_hash(kind: &Kind) -> String {
 
 fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
     let mut resources: BTreeMap<String, Value> = BTreeMap::new();
-    for kind in kinds.all().iter().filter(|kind| kind.group == group && kind.version == version) {
-        let mut entry =
-            json!({"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind, "verbs": kind.verbs.names()});
+    for kind in kinds
+        .all()
+        .iter()
+        .filter(|kind| kind.group == group && kind.version == version)
+    {
+        let mut entry = json!({"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced, "kind": kind.kind, "verbs": kind.verbs.names()});
         if !kind.short_names.is_empty() {
             entry["shortNames"] = kind.short_names.clone().into();
         }
@@ -136,7 +171,8 @@ fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
         resources.insert(kind.plural.into(), entry);
         for sub in &kind.subresources {
             let name = format!("{}/{}", kind.plural, sub.name());
-            let (sub_group, sub_version, sub_kind) = sub.kind().unwrap_or((kind.group, kind.version, kind.kind));
+            let (sub_group, sub_version, sub_kind) =
+                sub.kind().unwrap_or((kind.group, kind.version, kind.kind));
             let mut entry = json!({"name": name, "singularName": "", "namespaced": kind.namespaced, "kind": sub_kind, "verbs": sub.verbs()});
             if (sub_group, sub_version) != (kind.group, kind.version) {
                 entry["group"] = sub_group.into();
@@ -145,8 +181,7 @@ fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
             resources.insert(name, entry);
         }
     }
-    let mut list =
-        json!({"kind": "APIResourceList", "groupVersion": crate::body::api_version(group, version), "resources": resources.into_values().collect::<Vec<_>>()});
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": crate::body::api_version(group, version), "resources": resources.into_values().collect::<Vec<_>>()});
     if !group.is_empty() {
         list["apiVersion"] = "v1".into();
     }
@@ -155,31 +190,55 @@ fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
 
 /// The aggregated document, when the client asks for it.
 fn aggregated(ctx: &Context, legacy: bool) -> Option<Value> {
-    let wanted = ctx.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').any(|clause| {
-            let clause = clause.replace(' ', "");
-            clause.contains("g=apidiscovery.k8s.io") && clause.contains("as=APIGroupDiscoveryList") && clause.contains("v=v2") && !clause.contains("v=v2beta1")
-        })
-    });
+    let wanted = ctx
+        .headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value.split(',').any(|clause| {
+                let clause = clause.replace(' ', "");
+                clause.contains("g=apidiscovery.k8s.io")
+                    && clause.contains("as=APIGroupDiscoveryList")
+                    && clause.contains("v=v2")
+                    && !clause.contains("v=v2beta1")
+            })
+        });
     if !wanted {
         return None;
     }
-    let groups = if legacy { vec![("", vec!["v1"])] } else { groups(&ctx.kinds) };
-    let items: Vec<Value> = groups.iter().map(|(group, versions)| aggregated_group(&ctx.kinds, group, versions)).collect();
-    Some(json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}))
+    let groups = if legacy {
+        vec![("", vec!["v1"])]
+    } else {
+        groups(&ctx.kinds)
+    };
+    let items: Vec<Value> = groups
+        .iter()
+        .map(|(group, versions)| aggregated_group(&ctx.kinds, group, versions))
+        .collect();
+    Some(
+        json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}),
+    )
 }
 
 fn aggregated_group(kinds: &Registry, group: &str, versions: &[&str]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .map(|version| {
-            let rows = kinds.all().iter().filter(|kind| kind.group == group && kind.version == *version);
+            let rows = kinds
+                .all()
+                .iter()
+                .filter(|kind| kind.group == group && kind.version == *version);
             let mut resources: Vec<Value> = rows.map(|kind| aggregated_resource(kind)).collect();
             resources.sort_by(|a, b| a["resource"].as_str().cmp(&b["resource"].as_str()));
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
-    let metadata = if group.is_empty() { json!({"creationTimestamp": null}) } else { json!({"name": group, "creationTimestamp": null}) };
+    let metadata = if group.is_empty() {
+        json!({"creationTimestamp": null})
+    } else {
+        json!({"name": group, "creationTimestamp": null})
+    };
     let mut out = json!({"metadata": metadata, "versions": versions});
     if let Some(metadata) = out["metadata"].as_object_mut() {
         metadata.remove("creationTimestamp");
@@ -189,7 +248,11 @@ fn aggregated_group(kinds: &Registry, group: &str, versions: &[&str]) -> Value {
 
 fn aggregated_resource(kind: &Kind) -> Value {
     let response = |group: &str, version: &str, name: &str, own: bool| {
-        if own { json!({"group": "", "version": "", "kind": name}) } else { json!({"group": group, "version": version, "kind": name}) }
+        if own {
+            json!({"group": "", "version": "", "kind": name})
+        } else {
+            json!({"group": group, "version": version, "kind": name})
+        }
     };
     let mut entry = json!({
         "resource": kind.plural,

@@ -32,35 +32,72 @@ fn today(now: Timestamp) -> Date {
 
 /// Says since when uses are tracked, unless that is said already.
 pub async fn track(ctx: &Context) -> Result<(), Status> {
-    let row = ctx.kinds.find("", "v1", "configmaps").ok_or_else(Status::no_such_path)?;
+    let row = ctx
+        .kinds
+        .find("", "v1", "configmaps")
+        .ok_or_else(Status::no_such_path)?;
     let map = json!({"metadata": {"name": MAP, "namespace": NAMESPACE}, "data": {"since": today(ctx.app.clock.now()).to_string()}});
     match ctx.app.store.get(&stored::key_of(row, NAMESPACE, MAP)) {
         None => bootstrap::ensure(ctx, "", "v1", "configmaps", NAMESPACE, map).await,
-        Some(object) if stored::decoded(row, &object)?["data"]["since"].as_str().is_some_and(|day| day.parse::<Date>().is_ok()) => Ok(()),
+        Some(object)
+            if stored::decoded(row, &object)?["data"]["since"]
+                .as_str()
+                .is_some_and(|day| day.parse::<Date>().is_ok()) =>
+        {
+            Ok(())
+        }
         Some(_) => bootstrap::put(ctx, "", "v1", "configmaps", NAMESPACE, map).await,
     }
 }
 
 /// Labels secrets whose tokens are used, one after the other, until nobody tells of any.
 pub async fn label(app: Arc<App>, mut used: Receiver<Used>) {
-    let api = Api::new(client(&app, User::new("system:apiserver", &["system:masters", "system:authenticated"])), "kube-apiserver");
+    let api = Api::new(
+        client(
+            &app,
+            User::new(
+                "system:apiserver",
+                &["system:masters", "system:authenticated"],
+            ),
+        ),
+        "kube-apiserver",
+    );
     let stopping = app.stopping.clone();
     loop {
         let told = tokio::select! {
             told = used.recv() => told,
             () = stopping.cancelled() => None,
         };
-        let Some(Used { namespace, name, uid }) = told else { return };
+        let Some(Used {
+            namespace,
+            name,
+            uid,
+        }) = told
+        else {
+            return;
+        };
         let day = today(app.clock.now()).to_string();
         let kinds = app.kinds.load_full();
-        let Some(row) = kinds.find("", "v1", "secrets") else { return };
-        let live = app.store.get(&stored::key_of(row, &namespace, &name)).and_then(|object| stored::decoded(row, &object).ok());
+        let Some(row) = kinds.find("", "v1", "secrets") else {
+            return;
+        };
+        let live = app
+            .store
+            .get(&stored::key_of(row, &namespace, &name))
+            .and_then(|object| stored::decoded(row, &object).ok());
         // many requests come with a token before the first of them has led to a label
         if live.is_none_or(|secret| secret.label(LAST_USED) == Some(&day)) {
             continue;
         }
         let patch = json!({"metadata": {"uid": uid, "labels": {LAST_USED: day}}});
-        if let Err(error) = api.patch(&format!("/api/v1/namespaces/{namespace}/secrets/{name}"), PatchType::Merge, &patch).await {
+        if let Err(error) = api
+            .patch(
+                &format!("/api/v1/namespaces/{namespace}/secrets/{name}"),
+                PatchType::Merge,
+                &patch,
+            )
+            .await
+        {
             tracing::error!(%error, "Failed to label legacy service account token {namespace}/{name} with last-used date");
         }
     }

@@ -19,7 +19,11 @@ use crate::{context::Context, write::Part};
 fn reset_fields(kind: &Kind, part: Part) -> ResetFields {
     match part {
         Part::Sub(Subresource::Status) => ResetFields::paths(kind.strategy.status_reset),
-        Part::Sub(sub) if let Some(reset) = kind.strategy.part(sub.name()).and_then(|part| part.reset) => ResetFields::paths(reset),
+        Part::Sub(sub)
+            if let Some(reset) = kind.strategy.part(sub.name()).and_then(|part| part.reset) =>
+        {
+            ResetFields::paths(reset)
+        }
         _ if kind.strategy.has_status => ResetFields::paths(kind.strategy.main_reset),
         _ => ResetFields::default(),
     }
@@ -38,12 +42,25 @@ impl Versions for Rows<'_> {
 }
 
 /// Notes the request's manager as the owner of what it changed between `live` and `new`.
-pub fn track_update(ctx: &Context, kind: &Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
+pub fn track_update(
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    live: &Value,
+    new: &mut Value,
+) -> Result<(), Status> {
     track_update_as(ctx, &ctx.field_manager(), kind, part, live, new)
 }
 
 /// The same for another manager than the request's.
-pub fn track_update_as(ctx: &Context, manager: &str, kind: &Kind, part: Part, live: &Value, new: &mut Value) -> Result<(), Status> {
+pub fn track_update_as(
+    ctx: &Context,
+    manager: &str,
+    kind: &Kind,
+    part: Part,
+    live: &Value,
+    new: &mut Value,
+) -> Result<(), Status> {
     let now = time::seconds(ctx.app.clock.now());
     let rows = Rows(&ctx.kinds, kind);
     let update = managed_fields::Update {
@@ -53,9 +70,13 @@ pub fn track_update_as(ctx: &Context, manager: &str, kind: &Kind, part: Part, li
         now: &now,
         schema: kind.node(),
         reset: &reset_fields(kind, part),
-        versions: ctx.kinds.has_other_versions(kind).then_some(&rows as &dyn Versions),
+        versions: ctx
+            .kinds
+            .has_other_versions(kind)
+            .then_some(&rows as &dyn Versions),
     };
-    managed_fields::track_update(live, new, &update).map_err(|error| Status::internal(error.to_string()))
+    managed_fields::track_update(live, new, &update)
+        .map_err(|error| Status::internal(error.to_string()))
 }
 
 /// `Scale` has managed fields of its own, which are made of those of its object and go back there.
@@ -68,15 +89,29 @@ struct OfScale<'a> {
 const SCALE: &str = "autoscaling/v1";
 
 impl<'a> OfScale<'a> {
-    fn of(ctx: &Context, api_version: &'a str, replicas: &'a str, parent: &Value, scale: &Value) -> Result<OfScale<'a>, Status> {
+    fn of(
+        ctx: &Context,
+        api_version: &'a str,
+        replicas: &'a str,
+        parent: &Value,
+        scale: &Value,
+    ) -> Result<OfScale<'a>, Status> {
         let handler = ScaleHandler::new(api_version, replicas);
         let mut live = scale.clone();
-        handler.to_subresource(parent, &mut live).map_err(|error| Status::internal(error.to_string()))?;
-        Ok(OfScale { handler, live, now: time::seconds(ctx.app.clock.now()) })
+        handler
+            .to_subresource(parent, &mut live)
+            .map_err(|error| Status::internal(error.to_string()))?;
+        Ok(OfScale {
+            handler,
+            live,
+            now: time::seconds(ctx.app.clock.now()),
+        })
     }
 
     fn back(&self, parent: &mut Value, scale: &Value) -> Result<(), Status> {
-        self.handler.to_parent(parent, scale).map_err(|error| Status::internal(error.to_string()))
+        self.handler
+            .to_parent(parent, scale)
+            .map_err(|error| Status::internal(error.to_string()))
     }
 }
 
@@ -88,7 +123,13 @@ pub struct ScaleOf<'a> {
 }
 
 /// Notes in `parent` who owns its replicas after the `scale` of it was replaced by `wanted`.
-pub fn track_scale(ctx: &Context, of: &ScaleOf<'_>, scale: &Value, wanted: &Value, parent: &mut Value) -> Result<(), Status> {
+pub fn track_scale(
+    ctx: &Context,
+    of: &ScaleOf<'_>,
+    scale: &Value,
+    wanted: &Value,
+    parent: &mut Value,
+) -> Result<(), Status> {
     let api_version = of.kind.api_version();
     let fields = OfScale::of(ctx, &api_version, of.replicas, parent, scale)?;
     let mut wanted = wanted.clone();
@@ -105,12 +146,19 @@ pub fn track_scale(ctx: &Context, of: &ScaleOf<'_>, scale: &Value, wanted: &Valu
         reset: &reset,
         versions: None,
     };
-    managed_fields::track_update(&fields.live, &mut wanted, &update).map_err(|error| Status::internal(error.to_string()))?;
+    managed_fields::track_update(&fields.live, &mut wanted, &update)
+        .map_err(|error| Status::internal(error.to_string()))?;
     fields.back(parent, &wanted)
 }
 
 /// Merges an applied configuration into the `scale` of `parent`, and notes there who owns its replicas.
-pub fn apply_scale(ctx: &Context, of: &ScaleOf<'_>, scale: &Value, config: &Value, parent: &mut Value) -> Result<Value, Status> {
+pub fn apply_scale(
+    ctx: &Context,
+    of: &ScaleOf<'_>,
+    scale: &Value,
+    config: &Value,
+    parent: &mut Value,
+) -> Result<Value, Status> {
     let api_version = of.kind.api_version();
     let fields = OfScale::of(ctx, &api_version, of.replicas, parent, scale)?;
     let reset = ResetFields::default();
@@ -124,13 +172,20 @@ pub fn apply_scale(ctx: &Context, of: &ScaleOf<'_>, scale: &Value, config: &Valu
         reset: &reset,
         versions: None,
     };
-    let merged = managed_fields::apply(Some(&fields.live), config, &apply).map_err(|error| error.status())?;
+    let merged = managed_fields::apply(Some(&fields.live), config, &apply)
+        .map_err(|error| error.status())?;
     fields.back(parent, &merged)?;
     Ok(merged)
 }
 
 /// Merges an applied configuration into the live object.
-pub fn apply(ctx: &Context, kind: &Kind, part: Part, live: Option<&Value>, config: &Value) -> Result<Value, Status> {
+pub fn apply(
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    live: Option<&Value>,
+    config: &Value,
+) -> Result<Value, Status> {
     let now = time::seconds(ctx.app.clock.now());
     let rows = Rows(&ctx.kinds, kind);
     let apply = managed_fields::Apply {
@@ -141,7 +196,10 @@ pub fn apply(ctx: &Context, kind: &Kind, part: Part, live: Option<&Value>, confi
         now: &now,
         schema: kind.node(),
         reset: &reset_fields(kind, part),
-        versions: ctx.kinds.has_other_versions(kind).then_some(&rows as &dyn Versions),
+        versions: ctx
+            .kinds
+            .has_other_versions(kind)
+            .then_some(&rows as &dyn Versions),
     };
     managed_fields::apply(live, config, &apply).map_err(|error| error.status())
 }

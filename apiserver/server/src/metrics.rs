@@ -33,14 +33,27 @@ pub struct Labels {
 
 impl Labels {
     /// `None` for what no row serves.
-    pub fn of(kinds: &Registry, info: &RequestInfo, method: &Method, query: &Query, headers: &HeaderMap) -> Option<Labels> {
-        let kind = kinds.find(&info.group, &info.version, &info.resource).filter(|_| info.is_resource)?;
+    pub fn of(
+        kinds: &Registry,
+        info: &RequestInfo,
+        method: &Method,
+        query: &Query,
+        headers: &HeaderMap,
+    ) -> Option<Labels> {
+        let kind = kinds
+            .find(&info.group, &info.version, &info.resource)
+            .filter(|_| info.is_resource)?;
         let subresource = match info.subresource.as_str() {
             "" => "",
             name => kind.subresource(name)?.name(),
         };
         let scope = scope(info);
-        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("");
+        let text = |name| {
+            headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or("")
+        };
         Some(Labels {
             group: kind.group,
             version: kind.version,
@@ -62,8 +75,17 @@ fn scope(info: &RequestInfo) -> &'static str {
     }
 }
 
-fn verb(info: &RequestInfo, method: &Method, scope: &str, content_type: &str, subresource: &str) -> &'static str {
-    if matches!(subresource, "log" | "exec" | "portforward" | "attach" | "proxy") {
+fn verb(
+    info: &RequestInfo,
+    method: &Method,
+    scope: &str,
+    content_type: &str,
+    subresource: &str,
+) -> &'static str {
+    if matches!(
+        subresource,
+        "log" | "exec" | "portforward" | "attach" | "proxy"
+    ) {
         return "CONNECT";
     }
     match method.as_str() {
@@ -89,7 +111,14 @@ fn dry_run(query: &Query) -> &'static str {
 
 fn client(agent: &str) -> &'static str {
     let name = agent.split_once('/').map_or("", |(name, _)| name);
-    ["kube-apiserver", "kube-controller-manager", "kube-scheduler"].into_iter().find(|known| *known == name).unwrap_or("")
+    [
+        "kube-apiserver",
+        "kube-controller-manager",
+        "kube-scheduler",
+    ]
+    .into_iter()
+    .find(|known| *known == name)
+    .unwrap_or("")
 }
 
 /// What has been counted since the start.
@@ -114,13 +143,34 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str) {
     let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
-fn counters(text: &mut String, name: &str, counted: &Mutex<HashMap<(Labels, u16), u64>>, every: bool) {
-    let mut lines: Vec<_> = counted.lock().iter().map(|(key, count)| (*key, *count)).collect();
+fn counters(
+    text: &mut String,
+    name: &str,
+    counted: &Mutex<HashMap<(Labels, u16), u64>>,
+    every: bool,
+) {
+    let mut lines: Vec<_> = counted
+        .lock()
+        .iter()
+        .map(|(key, count)| (*key, *count))
+        .collect();
     lines.sort_unstable();
     for ((labels, code), count) in lines {
-        let Labels { group, version, resource, subresource, verb, scope, dry_run, client } = labels;
+        let Labels {
+            group,
+            version,
+            resource,
+            subresource,
+            verb,
+            scope,
+            dry_run,
+            client,
+        } = labels;
         let (dry_run, client) = match every {
-            true => (format!("dry_run=\"{dry_run}\","), format!("system_client=\"{client}\",")),
+            true => (
+                format!("dry_run=\"{dry_run}\","),
+                format!("system_client=\"{client}\","),
+            ),
             false => Default::default(),
         };
         let _ = writeln!(
@@ -135,59 +185,193 @@ pub fn serve(ctx: &Context) -> Response<Body> {
     let metrics = &ctx.app.metrics;
     let help = "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.";
     family(&mut text, "apiserver_request_total", "counter", help);
-    counters(&mut text, "apiserver_request_total", &metrics.requests, true);
-    family(&mut text, "apiserver_request_terminations_total", "counter", "Number of requests which apiserver terminated in self-defense.");
-    counters(&mut text, "apiserver_request_terminations_total", &metrics.terminations, false);
-    family(&mut text, "apiserver_current_inflight_requests", "gauge", "Number of requests that are being answered, per request kind.");
+    counters(
+        &mut text,
+        "apiserver_request_total",
+        &metrics.requests,
+        true,
+    );
+    family(
+        &mut text,
+        "apiserver_request_terminations_total",
+        "counter",
+        "Number of requests which apiserver terminated in self-defense.",
+    );
+    counters(
+        &mut text,
+        "apiserver_request_terminations_total",
+        &metrics.terminations,
+        false,
+    );
+    family(
+        &mut text,
+        "apiserver_current_inflight_requests",
+        "gauge",
+        "Number of requests that are being answered, per request kind.",
+    );
     for (name, count) in ctx.app.in_flight.current() {
-        let _ = writeln!(text, "apiserver_current_inflight_requests{{request_kind=\"{name}\"}} {count}");
+        let _ = writeln!(
+            text,
+            "apiserver_current_inflight_requests{{request_kind=\"{name}\"}} {count}"
+        );
     }
-    family(&mut text, "apiserver_resource_objects", "gauge", "Objects stored, by resource.");
+    family(
+        &mut text,
+        "apiserver_resource_objects",
+        "gauge",
+        "Objects stored, by resource.",
+    );
     for resource in ctx.app.store.resources() {
         let (plural, group) = resource.split_once('.').unwrap_or((&resource, ""));
         let count = ctx.app.store.snapshot(&resource).len(None);
-        let _ = writeln!(text, "apiserver_resource_objects{{group=\"{group}\",resource=\"{plural}\"}} {count}");
+        let _ = writeln!(
+            text,
+            "apiserver_resource_objects{{group=\"{group}\",resource=\"{plural}\"}} {count}"
+        );
     }
-    family(&mut text, "etcd_revision", "gauge", "Newest revision of the store.");
+    family(
+        &mut text,
+        "etcd_revision",
+        "gauge",
+        "Newest revision of the store.",
+    );
     let _ = writeln!(text, "etcd_revision {}", ctx.app.store.revision());
-    ctx.finish(200, "text/plain; version=0.0.4; charset=utf-8", Body::from(text))
+    ctx.finish(
+        200,
+        "text/plain; version=0.0.4; charset=utf-8",
+        Body::from(text),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn labels(method: &str, path: &str, query: &str, headers: &[(&'static str, &str)]) -> Option<Labels> {
+    fn labels(
+        method: &str,
+        path: &str,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Option<Labels> {
         let (method, query) = (method.parse().unwrap(), Query::read(Some(query)));
-        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        Labels::of(Registry::builtin(), &RequestInfo::read(&method, path, &query), &method, &query, &headers)
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect();
+        Labels::of(
+            Registry::builtin(),
+            &RequestInfo::read(&method, path, &query),
+            &method,
+            &query,
+            &headers,
+        )
     }
 
     #[test]
     fn verbs_and_scopes_are_upstreams() {
         let apply = [("content-type", "application/apply-patch+yaml")];
         for (method, path, query, headers, verb, scope) in [
-            ("GET", "/api/v1/namespaces/a/pods", "", &[][..], "LIST", "namespace"),
+            (
+                "GET",
+                "/api/v1/namespaces/a/pods",
+                "",
+                &[][..],
+                "LIST",
+                "namespace",
+            ),
             ("GET", "/api/v1/pods", "watch=1", &[], "WATCH", "cluster"),
-            ("HEAD", "/api/v1/namespaces/a/pods/x", "", &[], "GET", "resource"),
-            ("POST", "/api/v1/namespaces/a/pods", "", &[], "POST", "resource"),
-            ("PATCH", "/api/v1/namespaces/a/pods/x", "", &apply[..], "APPLY", "resource"),
-            ("DELETE", "/api/v1/namespaces/a/pods", "", &[], "DELETE", "namespace"),
-            ("GET", "/api/v1/namespaces/a/pods/x/exec", "", &[], "CONNECT", "resource"),
-            ("BREW", "/api/v1/namespaces/a/pods/x", "", &[], "other", "resource"),
+            (
+                "HEAD",
+                "/api/v1/namespaces/a/pods/x",
+                "",
+                &[],
+                "GET",
+                "resource",
+            ),
+            (
+                "POST",
+                "/api/v1/namespaces/a/pods",
+                "",
+                &[],
+                "POST",
+                "resource",
+            ),
+            (
+                "PATCH",
+                "/api/v1/namespaces/a/pods/x",
+                "",
+                &apply[..],
+                "APPLY",
+                "resource",
+            ),
+            (
+                "DELETE",
+                "/api/v1/namespaces/a/pods",
+                "",
+                &[],
+                "DELETE",
+                "namespace",
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/a/pods/x/exec",
+                "",
+                &[],
+                "CONNECT",
+                "resource",
+            ),
+            (
+                "BREW",
+                "/api/v1/namespaces/a/pods/x",
+                "",
+                &[],
+                "other",
+                "resource",
+            ),
         ] {
             let found = labels(method, path, query, headers).unwrap();
             assert_eq!((found.verb, found.scope), (verb, scope), "{method} {path}");
         }
-        assert_eq!(labels("POST", "/api/v1/pods", "dryRun=All", &[]).unwrap().dry_run, "All");
-        assert_eq!(labels("POST", "/api/v1/pods", "dryRun=x", &[]).unwrap().dry_run, "invalid");
-        assert_eq!(labels("GET", "/api/v1/pods", "", &[("user-agent", "kube-scheduler/v1")]).unwrap().client, "kube-scheduler");
-        assert_eq!(labels("GET", "/api/v1/pods", "", &[("user-agent", "somebody/v1")]).unwrap().client, "");
+        assert_eq!(
+            labels("POST", "/api/v1/pods", "dryRun=All", &[])
+                .unwrap()
+                .dry_run,
+            "All"
+        );
+        assert_eq!(
+            labels("POST", "/api/v1/pods", "dryRun=x", &[])
+                .unwrap()
+                .dry_run,
+            "invalid"
+        );
+        assert_eq!(
+            labels(
+                "GET",
+                "/api/v1/pods",
+                "",
+                &[("user-agent", "kube-scheduler/v1")]
+            )
+            .unwrap()
+            .client,
+            "kube-scheduler"
+        );
+        assert_eq!(
+            labels("GET", "/api/v1/pods", "", &[("user-agent", "somebody/v1")])
+                .unwrap()
+                .client,
+            ""
+        );
     }
 
     #[test]
     fn what_no_row_serves_has_no_labels() {
-        for path in ["/api/v1/nonsense", "/apis/a/b/c", "/api/v1/namespaces/a/pods/x/nonsense", "/nonsense", "/api/v2/pods"] {
+        for path in [
+            "/api/v1/nonsense",
+            "/apis/a/b/c",
+            "/api/v1/namespaces/a/pods/x/nonsense",
+            "/nonsense",
+            "/api/v2/pods",
+        ] {
             assert_eq!(labels("GET", path, "", &[]), None, "{path}");
         }
     }

@@ -15,7 +15,11 @@ pub const GIT_VERSION: &str = concat!("v1.36.2+skiff-", env!("CARGO_PKG_VERSION"
 const HEALTH_CHECKS: [&str; 4] = ["ping", "log", "etcd", "poststarthook/rbac/bootstrap-roles"];
 
 /// Documents that may be read, and nothing else be done with; what the rest answers, it answers to any method.
-const READ_ONLY: [&str; 3] = ["/version", "/openid/v1/jwks", "/.well-known/openid-configuration"];
+const READ_ONLY: [&str; 3] = [
+    "/version",
+    "/openid/v1/jwks",
+    "/.well-known/openid-configuration",
+];
 
 pub async fn serve(ctx: &Context) -> Response<Body> {
     let path = ctx.info.path.as_str();
@@ -26,13 +30,33 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
         "" => index(ctx),
         "/version" => indented(ctx, &version(), VERSION_ORDER),
         "/metrics" => crate::metrics::serve(ctx),
-        "/openid/v1/jwks" => cacheable(ctx, &ctx.app.tokens.jwks(), KEYS_ORDER, "application/jwk-set+json"),
+        "/openid/v1/jwks" => cacheable(
+            ctx,
+            &ctx.app.tokens.jwks(),
+            KEYS_ORDER,
+            "application/jwk-set+json",
+        ),
         "/.well-known/openid-configuration" => {
-            let configuration = ctx.app.tokens.openid_configuration(&ctx.app.external_address);
+            let configuration = ctx
+                .app
+                .tokens
+                .openid_configuration(&ctx.app.external_address);
             cacheable(ctx, &configuration, CONFIGURATION_ORDER, "application/json")
         }
-        trimmed => match trimmed.trim_start_matches('/').split_once('/').unwrap_or((trimmed.trim_start_matches('/'), "")) {
-            ("healthz" | "livez" | "readyz", check) => health(ctx, trimmed.trim_start_matches('/').split('/').next().unwrap_or(""), check),
+        trimmed => match trimmed
+            .trim_start_matches('/')
+            .split_once('/')
+            .unwrap_or((trimmed.trim_start_matches('/'), ""))
+        {
+            ("healthz" | "livez" | "readyz", check) => health(
+                ctx,
+                trimmed
+                    .trim_start_matches('/')
+                    .split('/')
+                    .next()
+                    .unwrap_or(""),
+                check,
+            ),
             ("openapi", which) => openapi::serve(ctx, which),
             _ => ctx.text(404, "404 page not found\n"),
         },
@@ -55,18 +79,42 @@ const VERSION_ORDER: &[&str] = &[
     "compiler",
     "platform",
 ];
-const KEYS_ORDER: &[&str] = &["keys", "use", "kty", "kid", "crv", "alg", "x", "y", "n", "e"];
-const CONFIGURATION_ORDER: &[&str] = &["issuer", "jwks_uri", "response_types_supported", "subject_types_supported", "id_token_signing_alg_values_supported"];
+const KEYS_ORDER: &[&str] = &[
+    "keys", "use", "kty", "kid", "crv", "alg", "x", "y", "n", "e",
+];
+const CONFIGURATION_ORDER: &[&str] = &[
+    "issuer",
+    "jwks_uri",
+    "response_types_supported",
+    "subject_types_supported",
+    "id_token_signing_alg_values_supported",
+];
 
 /// A document for people, which is always indented.
 fn indented(ctx: &Context, value: &Value, order: &[&str]) -> Response<Body> {
-    ctx.finish(200, "application/json", Body::from(to_ordered_json(value, order, true)))
+    ctx.finish(
+        200,
+        "application/json",
+        Body::from(to_ordered_json(value, order, true)),
+    )
 }
 
 /// What those who verify tokens read, and may keep for an hour.
-fn cacheable(ctx: &Context, value: &Value, order: &[&str], media_type: &'static str) -> Response<Body> {
-    let mut response = ctx.finish(200, media_type, Body::from(to_ordered_json(value, order, false)));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+fn cacheable(
+    ctx: &Context,
+    value: &Value,
+    order: &[&str],
+    media_type: &'static str,
+) -> Response<Body> {
+    let mut response = ctx.finish(
+        200,
+        media_type,
+        Body::from(to_ordered_json(value, order, false)),
+    );
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=3600"),
+    );
     response
 }
 
@@ -99,7 +147,11 @@ fn index(ctx: &Context) -> Response<Body> {
     .into();
     for (group, versions) in discovery::groups(&ctx.kinds) {
         paths.push(format!("/apis/{group}"));
-        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+        paths.extend(
+            versions
+                .iter()
+                .map(|version| format!("/apis/{group}/{version}")),
+        );
     }
     for check in HEALTH_CHECKS {
         paths.extend(["/healthz", "/livez", "/readyz"].map(|prefix| format!("{prefix}/{check}")));
@@ -111,11 +163,18 @@ fn index(ctx: &Context) -> Response<Body> {
 
 fn health(ctx: &Context, endpoint: &str, check: &str) -> Response<Body> {
     if !check.is_empty() {
-        return if HEALTH_CHECKS.contains(&check) { ctx.text(200, "ok") } else { ctx.text(404, "404 page not found\n") };
+        return if HEALTH_CHECKS.contains(&check) {
+            ctx.text(200, "ok")
+        } else {
+            ctx.text(404, "404 page not found\n")
+        };
     }
     let stopping = ctx.app.stopping.is_cancelled();
     if endpoint == "readyz" && stopping {
-        return ctx.text(500, "[-]shutdown failed: reason withheld\nreadyz check failed\n");
+        return ctx.text(
+            500,
+            "[-]shutdown failed: reason withheld\nreadyz check failed\n",
+        );
     }
     if ctx.query.get("verbose").is_none() {
         return ctx.text(200, "ok");
@@ -123,7 +182,11 @@ fn health(ctx: &Context, endpoint: &str, check: &str) -> Response<Body> {
     let excluded: Vec<&str> = ctx.query.all("exclude").collect();
     let mut text = String::new();
     for name in HEALTH_CHECKS {
-        text += &if excluded.contains(&name) { format!("[+]{name} excluded: ok\n") } else { format!("[+]{name} ok\n") };
+        text += &if excluded.contains(&name) {
+            format!("[+]{name} excluded: ok\n")
+        } else {
+            format!("[+]{name} ok\n")
+        };
     }
     ctx.text(200, format!("{text}{endpoint} check passed\n"))
 }

@@ -31,8 +31,17 @@ pub struct RequestInfo {
 impl RequestInfo {
     pub fn read(method: &Method, path: &str, query: &Query) -> RequestInfo {
         let path = Query::decode(path, false);
-        let mut info = RequestInfo { verb: method.as_str().to_ascii_lowercase(), path: path.clone(), ..RequestInfo::default() };
-        let mut parts: Vec<String> = path.trim_matches('/').split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let mut info = RequestInfo {
+            verb: method.as_str().to_ascii_lowercase(),
+            path: path.clone(),
+            ..RequestInfo::default()
+        };
+        let mut parts: Vec<String> = path
+            .trim_matches('/')
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect();
         if parts.len() < 3 || !matches!(parts[0].as_str(), "api" | "apis") {
             return info;
         }
@@ -86,7 +95,11 @@ impl RequestInfo {
         // a list or watch of one object by its name is authorized as being about that name
         if matches!(info.verb.as_str(), "list" | "watch" | "deletecollection")
             && info.name.is_empty()
-            && let Some(name) = query.get("fieldSelector").and_then(|selector| selector.split(',').find_map(|term| term.strip_prefix("metadata.name=")))
+            && let Some(name) = query.get("fieldSelector").and_then(|selector| {
+                selector
+                    .split(',')
+                    .find_map(|term| term.strip_prefix("metadata.name="))
+            })
         {
             info.name = name.trim_start_matches('=').into();
         }
@@ -95,7 +108,10 @@ impl RequestInfo {
 
     /// What the server does by itself.
     pub fn own() -> RequestInfo {
-        RequestInfo { verb: "create".into(), ..RequestInfo::default() }
+        RequestInfo {
+            verb: "create".into(),
+            ..RequestInfo::default()
+        }
     }
 
     /// The name in the path, empty for collections.
@@ -110,7 +126,10 @@ pub struct Query(Vec<(String, String)>);
 
 impl Query {
     pub fn read(text: Option<&str>) -> Query {
-        let pairs = text.unwrap_or("").split('&').filter(|pair| !pair.is_empty());
+        let pairs = text
+            .unwrap_or("")
+            .split('&')
+            .filter(|pair| !pair.is_empty());
         Query(
             pairs
                 .map(|pair| {
@@ -122,17 +141,27 @@ impl Query {
     }
 
     pub fn decode(text: &str, plus: bool) -> String {
-        let spaced = if plus { text.replace('+', " ") } else { text.to_owned() };
+        let spaced = if plus {
+            text.replace('+', " ")
+        } else {
+            text.to_owned()
+        };
         percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
     }
 
     /// The first value of `key`.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, v)| v.as_str())
     }
 
     pub fn all<'q>(&'q self, key: &'q str) -> impl Iterator<Item = &'q str> {
-        self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .filter(move |(k, _)| k == key)
+            .map(|(_, v)| v.as_str())
     }
 
     pub fn text(&self, key: &str) -> &str {
@@ -141,12 +170,16 @@ impl Query {
 
     /// Go's reading of a boolean parameter: anything but `false` and `0` is true when it is given.
     pub fn flag(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
+        self.get(key)
+            .is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     /// An integer parameter.
     pub fn integer(&self, key: &str) -> Result<Option<i64>, Status> {
-        self.get(key).map(gonum::int64).transpose().map_err(Status::bad_request)
+        self.get(key)
+            .map(gonum::int64)
+            .transpose()
+            .map_err(Status::bad_request)
     }
 }
 
@@ -156,7 +189,15 @@ mod tests {
 
     #[test]
     fn what_is_no_escape_stays() {
-        let cases = [("a%20b+c", "a b c"), ("%C3%A4%2B", "ä+"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%+f", "% f"), ("%2", "%2")];
+        let cases = [
+            ("a%20b+c", "a b c"),
+            ("%C3%A4%2B", "ä+"),
+            ("%", "%"),
+            ("%4", "%4"),
+            ("%zz", "%zz"),
+            ("%+f", "% f"),
+            ("%2", "%2"),
+        ];
         for (text, want) in cases {
             assert_eq!(Query::decode(text, true), want, "{text}");
         }
@@ -165,26 +206,122 @@ mod tests {
 
     #[test]
     fn paths() {
-        let read = |method: Method, path: &str, query: &str| RequestInfo::read(&method, path, &Query::read(Some(query)));
+        let read = |method: Method, path: &str, query: &str| {
+            RequestInfo::read(&method, path, &Query::read(Some(query)))
+        };
         for (method, path, query, verb, group, namespace, resource, name, sub) in [
-            (Method::GET, "/api/v1/pods", "", "list", "", "", "pods", "", ""),
-            (Method::GET, "/api/v1/namespaces/a/pods", "watch=true", "watch", "", "a", "pods", "", ""),
-            (Method::GET, "/apis/apps/v1/namespaces/a/deployments/d/scale", "", "get", "apps", "a", "deployments", "d", "scale"),
-            (Method::PUT, "/api/v1/namespaces/a/finalize", "", "update", "", "a", "namespaces", "a", "finalize"),
-            (Method::GET, "/api/v1/namespaces/a", "", "get", "", "a", "namespaces", "a", ""),
-            (Method::DELETE, "/api/v1/namespaces/a/pods", "", "deletecollection", "", "a", "pods", "", ""),
-            (Method::GET, "/api/v1/watch/pods", "", "watch", "", "", "pods", "", ""),
-            (Method::POST, "/api/v1/namespaces/a/pods/p/exec", "", "create", "", "a", "pods", "p", "exec"),
+            (
+                Method::GET,
+                "/api/v1/pods",
+                "",
+                "list",
+                "",
+                "",
+                "pods",
+                "",
+                "",
+            ),
+            (
+                Method::GET,
+                "/api/v1/namespaces/a/pods",
+                "watch=true",
+                "watch",
+                "",
+                "a",
+                "pods",
+                "",
+                "",
+            ),
+            (
+                Method::GET,
+                "/apis/apps/v1/namespaces/a/deployments/d/scale",
+                "",
+                "get",
+                "apps",
+                "a",
+                "deployments",
+                "d",
+                "scale",
+            ),
+            (
+                Method::PUT,
+                "/api/v1/namespaces/a/finalize",
+                "",
+                "update",
+                "",
+                "a",
+                "namespaces",
+                "a",
+                "finalize",
+            ),
+            (
+                Method::GET,
+                "/api/v1/namespaces/a",
+                "",
+                "get",
+                "",
+                "a",
+                "namespaces",
+                "a",
+                "",
+            ),
+            (
+                Method::DELETE,
+                "/api/v1/namespaces/a/pods",
+                "",
+                "deletecollection",
+                "",
+                "a",
+                "pods",
+                "",
+                "",
+            ),
+            (
+                Method::GET,
+                "/api/v1/watch/pods",
+                "",
+                "watch",
+                "",
+                "",
+                "pods",
+                "",
+                "",
+            ),
+            (
+                Method::POST,
+                "/api/v1/namespaces/a/pods/p/exec",
+                "",
+                "create",
+                "",
+                "a",
+                "pods",
+                "p",
+                "exec",
+            ),
         ] {
             let info = read(method, path, query);
             assert!(info.is_resource, "{path}");
             assert_eq!(
-                (&*info.verb, &*info.group, &*info.namespace, &*info.resource, &*info.name, &*info.subresource),
+                (
+                    &*info.verb,
+                    &*info.group,
+                    &*info.namespace,
+                    &*info.resource,
+                    &*info.name,
+                    &*info.subresource
+                ),
                 (verb, group, namespace, resource, name, sub),
                 "{path}"
             );
         }
-        for path in ["/", "/api", "/api/v1", "/apis/apps/v1", "/healthz", "/version"] {
+        for path in [
+            "/",
+            "/api",
+            "/api/v1",
+            "/apis/apps/v1",
+            "/healthz",
+            "/version",
+        ] {
             assert!(!read(Method::GET, path, "").is_resource, "{path}");
         }
     }

@@ -36,9 +36,16 @@ pub fn revision(text: &str) -> Result<u64, Status> {
 
 /// The asked revision has not come yet.
 pub fn too_large_revision(asked: u64, newest: u64) -> Status {
-    let mut status = Status::timeout(format!("Too large resource version: {asked}, current: {newest}"), 1);
+    let mut status = Status::timeout(
+        format!("Too large resource version: {asked}, current: {newest}"),
+        1,
+    );
     status.details = Some(Details {
-        causes: vec![Cause { reason: "ResourceVersionTooLarge".into(), message: "Too large resource version".into(), ..Cause::default() }],
+        causes: vec![Cause {
+            reason: "ResourceVersionTooLarge".into(),
+            message: "Too large resource version".into(),
+            ..Cause::default()
+        }],
         retry_after_seconds: 1,
         ..Details::default()
     });
@@ -52,16 +59,30 @@ pub fn check_options(ctx: &Context, kind: &str) -> Result<(), Status> {
     object_meta::field_manager(manager, &Path::new("fieldManager"), &mut errors);
     let given = ctx.query.text("fieldValidation");
     if !matches!(given, "" | "Ignore" | "Warn" | "Strict") {
-        errors.not_supported(&Path::new("fieldValidation"), given, &["", "Ignore", "Strict", "Warn"]);
+        errors.not_supported(
+            &Path::new("fieldValidation"),
+            given,
+            &["", "Ignore", "Strict", "Warn"],
+        );
     }
     let dry: Vec<&str> = ctx.query.all("dryRun").collect();
     if dry.iter().any(|v| *v != "All") {
         errors.not_supported(&Path::new("dryRun"), dry, &["All"]);
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", kind, "", &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid("meta.k8s.io", kind, "", &errors))
+    }
 }
 
-pub fn written(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, code: u16, written: Written) -> Answer {
+pub fn written(
+    ctx: &Context,
+    accept: &Accept,
+    kind: &Arc<Kind>,
+    code: u16,
+    written: Written,
+) -> Answer {
     match written {
         Written::Stored(stored) => object(ctx, accept, kind, code, &stored),
         Written::Unstored(value) => self::value(ctx, accept, kind, code, value),
@@ -69,7 +90,13 @@ pub fn written(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, code: u16, writ
 }
 
 /// A stored object.
-pub fn object(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, code: u16, object: &Object) -> Answer {
+pub fn object(
+    ctx: &Context,
+    accept: &Accept,
+    kind: &Arc<Kind>,
+    code: u16,
+    object: &Object,
+) -> Answer {
     if accept.form == Form::Object && kind.stored_as.is_none() {
         return ctx.json_bytes(code, accept, object.bytes.clone());
     }
@@ -90,7 +117,17 @@ pub fn value(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, code: u16, value:
             let include = IncludeObject::of(ctx)?;
             let version_of = value.resource_version().to_string();
             let row = row(kind, &value, ctx.app.clock.now(), include, version);
-            ctx.value(code, accept, &table(kind, version, json!({"resourceVersion": version_of}), vec![row], true))
+            ctx.value(
+                code,
+                accept,
+                &table(
+                    kind,
+                    version,
+                    json!({"resourceVersion": version_of}),
+                    vec![row],
+                    true,
+                ),
+            )
         }
     }
 }
@@ -116,7 +153,11 @@ impl IncludeObject {
             "Object" => Ok(IncludeObject::Object),
             other => {
                 let mut errors = Errors::default();
-                errors.invalid(&Path::new("includeObject"), other, "must be 'Metadata', 'Object', 'None', or empty");
+                errors.invalid(
+                    &Path::new("includeObject"),
+                    other,
+                    "must be 'Metadata', 'Object', 'None', or empty",
+                );
                 Err(Status::bad_request(errors.message()))
             }
         }
@@ -124,7 +165,13 @@ impl IncludeObject {
 }
 
 /// One row.
-pub fn row(kind: &Kind, value: &Value, now: Timestamp, include: IncludeObject, version: &str) -> Value {
+pub fn row(
+    kind: &Kind,
+    value: &Value,
+    now: Timestamp,
+    include: IncludeObject,
+    version: &str,
+) -> Value {
     let mut row = json!({"cells": kind.printer.cells(value, now)});
     let conditions = kind.printer.conditions(value);
     if !conditions.is_empty() {
@@ -145,7 +192,17 @@ fn column(column: &Column<'_>) -> Value {
 }
 
 /// The table. Later events of a watch leave the columns out.
-pub fn table(kind: &Kind, version: &str, metadata: Value, rows: Vec<Value>, columns: bool) -> Value {
-    let definitions = if columns { kind.printer.definitions().iter().map(column).collect() } else { Value::Null };
+pub fn table(
+    kind: &Kind,
+    version: &str,
+    metadata: Value,
+    rows: Vec<Value>,
+    columns: bool,
+) -> Value {
+    let definitions = if columns {
+        kind.printer.definitions().iter().map(column).collect()
+    } else {
+        Value::Null
+    };
     json!({"kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "columnDefinitions": definitions, "rows": rows})
 }

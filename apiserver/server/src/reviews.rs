@@ -31,8 +31,17 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let status = match kind.kind {
         "SubjectAccessReview" => reviews::subject_access(authorizer, &spec)?,
         "SelfSubjectAccessReview" => reviews::self_subject_access(authorizer, &ctx.user, &spec)?,
-        "LocalSubjectAccessReview" => reviews::local_subject_access(authorizer, &ctx.info.namespace, review.namespace(), &spec)?,
-        "SelfSubjectRulesReview" => reviews::self_subject_rules(authorizer, &ctx.user, spec["namespace"].as_str().unwrap_or(""))?,
+        "LocalSubjectAccessReview" => reviews::local_subject_access(
+            authorizer,
+            &ctx.info.namespace,
+            review.namespace(),
+            &spec,
+        )?,
+        "SelfSubjectRulesReview" => reviews::self_subject_rules(
+            authorizer,
+            &ctx.user,
+            spec["namespace"].as_str().unwrap_or(""),
+        )?,
         "TokenReview" => token_review(&ctx.app.authenticator, &spec).await?,
         "SelfSubjectReview" => {
             review.set_meta("creationTimestamp", time::seconds(ctx.app.clock.now()));
@@ -43,7 +52,13 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     };
     // what the server answers is nobody's
     if !matches!(kind.kind, "SelfSubjectReview") {
-        crate::managed::track_update(ctx, kind, crate::write::Part::Whole, &json!({}), &mut review)?;
+        crate::managed::track_update(
+            ctx,
+            kind,
+            crate::write::Part::Whole,
+            &json!({}),
+            &mut review,
+        )?;
     }
     review["status"] = status;
     ctx.value(201, &accept, &review)

@@ -39,7 +39,12 @@ const STREAMS: u32 = 100;
 const HEAD: u32 = 256 * 1024;
 
 /// Serves until `stop`; returns when all connections have ended or their time is up.
-pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: Arc<App>, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+    app: Arc<App>,
+    stop: CancellationToken,
+) {
     let acceptor = TlsAcceptor::from(tls);
     let connections = TaskTracker::new();
     loop {
@@ -70,7 +75,13 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, app: A
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, app: Arc<App>, stop: CancellationToken) -> Result<(), Error> {
+async fn connection(
+    stream: TcpStream,
+    from: SocketAddr,
+    acceptor: TlsAcceptor,
+    app: Arc<App>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     stream.set_nodelay(true)?;
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let tls = stream.get_ref().1;
@@ -78,11 +89,27 @@ async fn connection(stream: TcpStream, from: SocketAddr, acceptor: TlsAcceptor, 
     let state = Connection::new(tls.alpn_protocol() == Some(b"h2"), Times::default());
     let service = service_fn({
         let state = state.clone();
-        move |request: Request<Incoming>| answer(request.map(Body::new), from, peer.clone(), app.clone(), state.clone())
+        move |request: Request<Incoming>| {
+            answer(
+                request.map(Body::new),
+                from,
+                peer.clone(),
+                app.clone(),
+                state.clone(),
+            )
+        }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS).max_header_list_size(HEAD).keep_alive_interval(Duration::from_secs(30));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD)
+        .keep_alive_interval(Duration::from_secs(30));
     let stream = Polite::new(stream, state.clone());
     let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     tokio::select! {
@@ -113,7 +140,11 @@ async fn answer(
         request.extensions_mut().insert(peer);
     }
     let mut response = app.handle(request).await?;
-    if response.extensions_mut().remove::<deadline::LongRunning>().is_some() {
+    if response
+        .extensions_mut()
+        .remove::<deadline::LongRunning>()
+        .is_some()
+    {
         begun.takes_long();
     }
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

@@ -86,7 +86,8 @@ impl Config {
             advertise_listener: 0,
             behind: None,
             authorization_modes: vec!["Node".into(), "RBAC".into()],
-            service_cidr: IpNet::new(std::net::Ipv4Addr::new(10, 96, 0, 0).into(), 16).unwrap_or_default(),
+            service_cidr: IpNet::new(std::net::Ipv4Addr::new(10, 96, 0, 0).into(), 16)
+                .unwrap_or_default(),
             token_file: None,
             service_account_key_files: Vec::new(),
             service_account_signing_key_file: None,
@@ -106,8 +107,13 @@ impl Config {
 pub enum StartError {
     #[error(transparent)]
     Store(#[from] skiff_storage::Error),
-    #[error("cannot listen on {address}; choose another address or port, or port 0 for any that is free")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    #[error(
+        "cannot listen on {address}; choose another address or port, or port 0 for any that is free"
+    )]
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Mode(#[from] crate::auth::authorize::ModeError),
     #[error("cannot set up TLS: {0}")]
@@ -152,17 +158,22 @@ impl Running {
 /// A client whose transport is the server itself: no socket, no TLS.
 pub fn client(app: &Arc<App>, user: User) -> Client {
     let (app, user) = (app.clone(), Arc::new(user));
-    let service = tower::service_fn(move |request: http::Request<http_body_util::Full<bytes::Bytes>>| {
-        let mut request = request.map(axum::body::Body::new);
-        request.extensions_mut().insert(InProcess(user.clone()));
-        app.clone().handle(request)
-    });
+    let service = tower::service_fn(
+        move |request: http::Request<http_body_util::Full<bytes::Bytes>>| {
+            let mut request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(InProcess(user.clone()));
+            app.clone().handle(request)
+        },
+    );
     Client::new(service)
 }
 
 /// Opens the store, makes what is missing, listens.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    let options = skiff_storage::Options { indexer: Some(stored::indexer()), ..Default::default() };
+    let options = skiff_storage::Options {
+        indexer: Some(stored::indexer()),
+        ..Default::default()
+    };
     let store: Arc<dyn Store> = match &config.data {
         Data::Memory => Arc::new(memory::open(options)?),
         Data::Folder(folder) => Arc::new(redb::open(folder, options)?),
@@ -175,30 +186,58 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             address.set_port(first_port);
         }
         let address = &address;
-        listeners.push(serve::bind(*address).await.map_err(|source| StartError::Listen { address: *address, source })?);
-        first_port = listeners.last().and_then(|listener| listener.local_addr().ok()).map_or(0, |address| address.port());
+        listeners.push(
+            serve::bind(*address)
+                .await
+                .map_err(|source| StartError::Listen {
+                    address: *address,
+                    source,
+                })?,
+        );
+        first_port = listeners
+            .last()
+            .and_then(|listener| listener.local_addr().ok())
+            .map_or(0, |address| address.port());
     }
-    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+    let addresses: Vec<SocketAddr> = listeners
+        .iter()
+        .filter_map(|l| l.local_addr().ok())
+        .collect();
     let stopping = CancellationToken::new();
     let allocator = Arc::new(Allocator::new(config.service_cidr, &*store));
-    let pki = Pki::open(&config.cert_dir, &serving_names(&config, &allocator, &addresses), &config.given, config.clock.clone())?;
+    let pki = Pki::open(
+        &config.cert_dir,
+        &serving_names(&config, &allocator, &addresses),
+        &config.given,
+        config.clock.clone(),
+    )?;
     let objects: Arc<dyn Objects> = Arc::new(StoredObjects(store.clone()));
     let (authenticator, issuer) = authentication(&config, &pki, objects.clone())?;
     let (telling, used) = tokio::sync::mpsc::channel(64);
-    let identity = (tls::certificates(pki.kubelet_client.certificate.as_bytes())?, tls::private_key(&pki.kubelet_client)?);
+    let identity = (
+        tls::certificates(pki.kubelet_client.certificate.as_bytes())?,
+        tls::private_key(&pki.kubelet_client)?,
+    );
     let advertised = advertised(&config, &addresses);
     let app = Arc::new(App {
         openapi: crate::openapi::Documents::default(),
         kinds: arc_swap::ArcSwap::new(skiff_api::kinds::Registry::builtin().clone()),
         warns_of_no_effect: config.warns_of_no_effect,
-        external_address: advertised.first().map(SocketAddr::to_string).unwrap_or_default(),
+        external_address: advertised
+            .first()
+            .map(SocketAddr::to_string)
+            .unwrap_or_default(),
         clock: config.clock.clone(),
         authenticator: authenticator.telling(telling),
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
         admission: admission::chain(&config.admission)?,
         allocator,
         tokens: Arc::new(issuer),
-        transports: Transports::new(tls::roots(pki.authority.certificate_pem().as_bytes())?, identity, config.behind.clone())?,
+        transports: Transports::new(
+            tls::roots(pki.authority.certificate_pem().as_bytes())?,
+            identity,
+            config.behind.clone(),
+        )?,
         metrics: Default::default(),
         in_flight: InFlight::new(config.limits),
         request_timeout: config.request_timeout,
@@ -209,43 +248,106 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
     skiff_watching::task::spawn(legacy_tokens::label(app.clone(), used));
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
-    let listeners =
-        listeners.into_iter().map(|listener| skiff_watching::task::spawn(serve::serve(listener, server.clone(), app.clone(), stop.clone()))).collect();
-    Ok(Running { app, pki, addresses, stop, listeners })
+    let listeners = listeners
+        .into_iter()
+        .map(|listener| {
+            skiff_watching::task::spawn(serve::serve(
+                listener,
+                server.clone(),
+                app.clone(),
+                stop.clone(),
+            ))
+        })
+        .collect();
+    Ok(Running {
+        app,
+        pki,
+        addresses,
+        stop,
+        listeners,
+    })
 }
 
 /// Under which addresses others reach the server.
 fn advertised(config: &Config, addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     if config.advertise.is_empty() {
-        return addresses.iter().skip(config.advertise_listener).take(1).copied().collect();
+        return addresses
+            .iter()
+            .skip(config.advertise_listener)
+            .take(1)
+            .copied()
+            .collect();
     }
     let port = addresses.first().map_or(0, SocketAddr::port);
-    config.advertise.iter().map(|address| SocketAddr::new(address.ip(), if address.port() == 0 { port } else { address.port() })).collect()
+    config
+        .advertise
+        .iter()
+        .map(|address| {
+            SocketAddr::new(
+                address.ip(),
+                if address.port() == 0 {
+                    port
+                } else {
+                    address.port()
+                },
+            )
+        })
+        .collect()
 }
 
-fn serving_names(config: &Config, allocator: &Allocator, addresses: &[SocketAddr]) -> pki::ServingNames {
-    let hosts = addresses.iter().chain(&config.advertise).map(SocketAddr::ip).collect();
-    let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_string()).unwrap_or_default();
-    pki::ServingNames { cluster_domain: "cluster.local".into(), service_ips: vec![allocator.first()], listen_ips: hosts, host_name, extra: Vec::new() }
+fn serving_names(
+    config: &Config,
+    allocator: &Allocator,
+    addresses: &[SocketAddr],
+) -> pki::ServingNames {
+    let hosts = addresses
+        .iter()
+        .chain(&config.advertise)
+        .map(SocketAddr::ip)
+        .collect();
+    let host_name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_string())
+        .unwrap_or_default();
+    pki::ServingNames {
+        cluster_domain: "cluster.local".into(),
+        service_ips: vec![allocator.first()],
+        listen_ips: hosts,
+        host_name,
+        extra: Vec::new(),
+    }
 }
 
 /// Whoever may do anything must at least be known.
 fn anonymous(config: &Config) -> bool {
-    let all_allowed = config.authorization_modes.iter().any(|mode| mode == "AlwaysAllow");
+    let all_allowed = config
+        .authorization_modes
+        .iter()
+        .any(|mode| mode == "AlwaysAllow");
     if config.anonymous && all_allowed {
-        tracing::warn!("AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false. You should use a different authorizer");
+        tracing::warn!(
+            "AnonymousAuth is not allowed with the AlwaysAllow authorizer. Resetting AnonymousAuth to false. You should use a different authorizer"
+        );
     }
     config.anonymous && !all_allowed
 }
 
-fn authentication(config: &Config, pki: &Pki, objects: Arc<dyn Objects>) -> Result<(Authenticator, Issuer), StartError> {
+fn authentication(
+    config: &Config,
+    pki: &Pki,
+    objects: Arc<dyn Objects>,
+) -> Result<(Authenticator, Issuer), StartError> {
     let key = match &config.service_account_signing_key_file {
         Some(path) => pki::read_signing_key(path)?,
         None => pki::read_signing_key(&config.cert_dir.join("sa.key"))?,
     };
     let issuers = vec![config.service_account_issuer.clone()];
     let published = pki::read_public_keys(&config.service_account_key_files)?;
-    let issuer = Issuer::new(key, published, config.service_account_issuer.clone(), issuers.clone());
+    let issuer = Issuer::new(
+        key,
+        published,
+        config.service_account_issuer.clone(),
+        issuers.clone(),
+    );
     let authentication = authenticate::Config {
         client_ca: Some(pki.client_ca.clone()),
         token_file: config.token_file.clone(),

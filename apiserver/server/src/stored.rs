@@ -21,7 +21,15 @@ pub fn resource_of(kind: &Kind) -> Arc<str> {
 }
 
 pub fn key_of(kind: &Kind, namespace: &str, name: &str) -> Key {
-    Key { resource: resource_of(kind), namespace: if kind.namespaced { namespace.into() } else { "".into() }, name: name.into() }
+    Key {
+        resource: resource_of(kind),
+        namespace: if kind.namespaced {
+            namespace.into()
+        } else {
+            "".into()
+        },
+        name: name.into(),
+    }
 }
 
 /// Where upstream keeps some resources in etcd, if not under their names; its messages tell of these places.
@@ -31,21 +39,38 @@ const ETCD_PLACES: &[(&str, &str)] = &[
     ("nodes", "minions"),
     ("services", "services/specs"),
     ("ingresses.networking.k8s.io", "ingress"),
-    ("customresourcedefinitions.apiextensions.k8s.io", "apiextensions.k8s.io/customresourcedefinitions"),
-    ("apiservices.apiregistration.k8s.io", "apiregistration.k8s.io/apiservices"),
+    (
+        "customresourcedefinitions.apiextensions.k8s.io",
+        "apiextensions.k8s.io/customresourcedefinitions",
+    ),
+    (
+        "apiservices.apiregistration.k8s.io",
+        "apiregistration.k8s.io/apiservices",
+    ),
 ];
 
 /// The key under which upstream would keep an object; a dry run leaves out where the keys of all objects begin.
 pub fn etcd_place(key: &Key, dry: bool) -> String {
-    let known = ETCD_PLACES.iter().find(|(resource, _)| *resource == &*key.resource);
-    let resource = known.map_or_else(|| key.resource.split('.').next().unwrap_or(""), |(_, place)| place);
+    let known = ETCD_PLACES
+        .iter()
+        .find(|(resource, _)| *resource == &*key.resource);
+    let resource = known.map_or_else(
+        || key.resource.split('.').next().unwrap_or(""),
+        |(_, place)| place,
+    );
     let begin = if dry { "" } else { "/registry" };
-    if key.namespace.is_empty() { format!("{begin}/{resource}/{}", key.name) } else { format!("{begin}/{resource}/{}/{}", key.namespace, key.name) }
+    if key.namespace.is_empty() {
+        format!("{begin}/{resource}/{}", key.name)
+    } else {
+        format!("{begin}/{resource}/{}/{}", key.namespace, key.name)
+    }
 }
 
 /// The object as it is stored.
 pub fn value(object: &Object) -> Result<Value, Status> {
-    serde_json::from_slice(&object.bytes).map_err(|error| Status::internal(format!("cannot read the stored {:?}: {error}", object.key)))
+    serde_json::from_slice(&object.bytes).map_err(|error| {
+        Status::internal(format!("cannot read the stored {:?}: {error}", object.key))
+    })
 }
 
 /// The object as `kind` shows it.
@@ -57,7 +82,13 @@ pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
 
 /// How much of the bytes of an object in a list is left out: `"kind":"Pod","apiVersion":"v1",` after the brace.
 pub fn type_meta_len(kind: &Kind) -> usize {
-    format!("{{\"kind\":\"{}\",\"apiVersion\":\"{}\",", kind.kind, kind.api_version()).len() - 1
+    format!(
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",",
+        kind.kind,
+        kind.api_version()
+    )
+    .len()
+        - 1
 }
 
 /// Makes the draft of a value of `kind`. The resourceVersion that the value bears is left out; the writer puts its own.
@@ -68,7 +99,10 @@ pub fn draft(kinds: &Registry, kind: &Arc<Kind>, value: &Value) -> Result<Draft,
     }
     let (api_version, name) = (row.api_version(), row.kind);
     let converted;
-    let value = if kind.stored_as.is_some() || value["apiVersion"] != api_version.as_str() || value["kind"] != name {
+    let value = if kind.stored_as.is_some()
+        || value["apiVersion"] != api_version.as_str()
+        || value["kind"] != name
+    {
         let mut other = value.clone();
         kind.convert(&mut other, row);
         other["apiVersion"] = api_version.into();
@@ -82,22 +116,37 @@ pub fn draft(kinds: &Registry, kind: &Arc<Kind>, value: &Value) -> Result<Draft,
         return Err(Status::internal("metadata is no object"));
     }
     let (bytes, revision_at) = to_draft(value, row.node());
-    Ok(Draft { bytes, revision_at, attributes: attributes(row, value) })
+    Ok(Draft {
+        bytes,
+        revision_at,
+        attributes: attributes(row, value),
+    })
 }
 
 /// What the server looks at in an object of the stored row `kind`.
 pub fn attributes(kind: &Kind, value: &Value) -> Attributes {
     let meta = value.meta();
-    let labels = meta.and_then(|m| m.get("labels")).and_then(Value::as_object);
-    let labels = labels.into_iter().flatten().map(|(key, text)| (key.as_str(), text.as_str().unwrap_or("")));
-    let fields = kind.selectable.iter().map(|field| (field.path, field.value(value))).filter(|(_, value)| !value.is_empty());
+    let labels = meta
+        .and_then(|m| m.get("labels"))
+        .and_then(Value::as_object);
+    let labels = labels
+        .into_iter()
+        .flatten()
+        .map(|(key, text)| (key.as_str(), text.as_str().unwrap_or("")));
+    let fields = kind
+        .selectable
+        .iter()
+        .map(|field| (field.path, field.value(value)))
+        .filter(|(_, value)| !value.is_empty());
     Attributes::new(value.is_deleting(), value.uid(), labels, fields)
 }
 
 /// For the store: attributes from bytes, after a restart.
 pub fn indexer() -> skiff_storage::Indexer {
     Arc::new(|key: &Key, bytes: &[u8]| {
-        let Some(kind) = Registry::builtin().stored(&key.resource) else { return Attributes::default() };
+        let Some(kind) = Registry::builtin().stored(&key.resource) else {
+            return Attributes::default();
+        };
         match serde_json::from_slice::<Value>(bytes) {
             Ok(value) => attributes(kind, &value),
             Err(error) => {

@@ -14,24 +14,49 @@ use skiff_storage::{Draft, Expect, Key, Options, Store, Write, memory, redb};
 
 fn draft(size: usize) -> Draft {
     let head = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"resourceVersion":""#;
-    let bytes = format!(r#"{head}"}},"data":{{"k":"{}"}}}}"#, "x".repeat(size.saturating_sub(head.len() + 18)));
-    Draft { bytes: bytes.into_bytes(), revision_at: head.len(), attributes: Default::default() }
+    let bytes = format!(
+        r#"{head}"}},"data":{{"k":"{}"}}}}"#,
+        "x".repeat(size.saturating_sub(head.len() + 18))
+    );
+    Draft {
+        bytes: bytes.into_bytes(),
+        revision_at: head.len(),
+        attributes: Default::default(),
+    }
 }
 
 fn create(name: String, size: usize) -> Write {
-    let key = Key { resource: "configmaps".into(), namespace: format!("ns-{}", name.len() % 7).into(), name: name.into() };
-    Write { key, expect: Expect::Absent, draft: Some(draft(size)), last: None }
+    let key = Key {
+        resource: "configmaps".into(),
+        namespace: format!("ns-{}", name.len() % 7).into(),
+        name: name.into(),
+    };
+    Write {
+        key,
+        expect: Expect::Absent,
+        draft: Some(draft(size)),
+        last: None,
+    }
 }
 
 /// Creates `count` objects with `flight` in flight; answers writes a second.
-async fn creates(store: &Arc<dyn Store>, prefix: &str, count: usize, flight: usize, size: usize) -> f64 {
+async fn creates(
+    store: &Arc<dyn Store>,
+    prefix: &str,
+    count: usize,
+    flight: usize,
+    size: usize,
+) -> f64 {
     let start = Instant::now();
     let tasks: Vec<_> = (0..flight)
         .map(|task| {
             let (store, prefix) = (store.clone(), prefix.to_owned());
             tokio::spawn(async move {
                 for n in 0..count / flight {
-                    store.commit(create(format!("{prefix}-{task}-{n}"), size)).await.expect("create");
+                    store
+                        .commit(create(format!("{prefix}-{task}-{n}"), size))
+                        .await
+                        .expect("create");
                 }
             })
         })
@@ -48,13 +73,18 @@ async fn deliveries(store: Arc<dyn Store>, watchers: usize, events: usize, fligh
     let from = store.revision();
     let tasks: Vec<_> = (0..watchers)
         .map(|_| {
-            let (mut watch, delivered) = (store.watch("configmaps", from).expect("watch"), delivered.clone());
+            let (mut watch, delivered) = (
+                store.watch("configmaps", from).expect("watch"),
+                delivered.clone(),
+            );
             tokio::spawn(async move {
                 let mut seen = 0;
                 while seen < events {
                     let batch = watch.next_batch().await.expect("event");
                     for event in &batch {
-                        let line = event.rendered(0, || Ok::<_, std::convert::Infallible>(event.object.bytes.clone()));
+                        let line = event.rendered(0, || {
+                            Ok::<_, std::convert::Infallible>(event.object.bytes.clone())
+                        });
                         let _ = std::hint::black_box(line);
                     }
                     seen += batch.len();
@@ -73,14 +103,25 @@ async fn deliveries(store: Arc<dyn Store>, watchers: usize, events: usize, fligh
 
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap_or("0");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) / 1024
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap_or("0");
+    line.split_whitespace()
+        .nth(1)
+        .and_then(|kib| kib.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
 }
 
 fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = work();
-    println!("{what}: {:.1} ms, resident {} MB", start.elapsed().as_secs_f64() * 1e3, resident());
+    println!(
+        "{what}: {:.1} ms, resident {} MB",
+        start.elapsed().as_secs_f64() * 1e3,
+        resident()
+    );
     result
 }
 
@@ -90,10 +131,14 @@ fn disk(folder: &Path) -> f64 {
     std::fs::create_dir_all(folder).expect("folder");
     let path = folder.join("probe");
     let mut file = std::fs::File::create(&path).expect("file");
-    file.write_all(&vec![1; 2 << 20]).and_then(|()| file.sync_all()).expect("write");
+    file.write_all(&vec![1; 2 << 20])
+        .and_then(|()| file.sync_all())
+        .expect("write");
     let start = Instant::now();
     for n in 0..1_000_u64 {
-        file.write_all_at(&[2; 1024], n * 1024).and_then(|()| file.sync_data()).expect("write");
+        file.write_all_at(&[2; 1024], n * 1024)
+            .and_then(|()| file.sync_data())
+            .expect("write");
     }
     std::fs::remove_file(path).expect("file");
     1_000.0 / start.elapsed().as_secs_f64()
@@ -103,18 +148,42 @@ async fn durable(folder: &Path) {
     let open = || Arc::new(redb::open(folder, Options::default()).expect("open")) as Arc<dyn Store>;
     let store = timed("open a new folder", open);
     println!("the disk alone, appends of 1 KB: {:.0}/s", disk(folder));
-    println!("creates of 1 KB, one at a time: {:.0}/s", creates(&store, "a", 5_000, 1, 1024).await);
+    println!(
+        "creates of 1 KB, one at a time: {:.0}/s",
+        creates(&store, "a", 5_000, 1, 1024).await
+    );
     println!("the disk alone, appends of 1 KB: {:.0}/s", disk(folder));
-    println!("creates of 1 KB, 8 in flight: {:.0}/s", creates(&store, "b", 16_000, 8, 1024).await);
-    println!("creates of 1 KB, 64 in flight: {:.0}/s", creates(&store, "c", 79_360, 64, 1024).await);
-    println!("resident with {} objects: {} MB", store.snapshot("configmaps").len(None), resident());
+    println!(
+        "creates of 1 KB, 8 in flight: {:.0}/s",
+        creates(&store, "b", 16_000, 8, 1024).await
+    );
+    println!(
+        "creates of 1 KB, 64 in flight: {:.0}/s",
+        creates(&store, "c", 79_360, 64, 1024).await
+    );
+    println!(
+        "resident with {} objects: {} MB",
+        store.snapshot("configmaps").len(None),
+        resident()
+    );
     let start = Instant::now();
-    let bytes: usize = store.snapshot("configmaps").range(None, None).map(|object| object.bytes.len()).sum();
-    println!("walk over {} MB: {:.1} ms", bytes >> 20, start.elapsed().as_secs_f64() * 1e3);
+    let bytes: usize = store
+        .snapshot("configmaps")
+        .range(None, None)
+        .map(|object| object.bytes.len())
+        .sum();
+    println!(
+        "walk over {} MB: {:.1} ms",
+        bytes >> 20,
+        start.elapsed().as_secs_f64() * 1e3
+    );
     let copy = folder.join("after-kill");
     std::fs::create_dir_all(copy.join("log")).expect("folder");
     std::fs::copy(folder.join("state.redb"), copy.join("state.redb")).expect("copy");
-    for file in std::fs::read_dir(folder.join("log")).expect("log").flatten() {
+    for file in std::fs::read_dir(folder.join("log"))
+        .expect("log")
+        .flatten()
+    {
         std::fs::copy(file.path(), copy.join("log").join(file.file_name())).expect("copy");
     }
     timed("close", || futures::executor::block_on(store.close()));
@@ -125,22 +194,35 @@ async fn durable(folder: &Path) {
     let size = std::fs::metadata(folder.join("state.redb")).map_or(0, |file| file.len() >> 20);
     println!("database: {size} MB");
     drop(timed("open with 100,000 objects, log folded", open));
-    drop(timed("open with 100,000 objects after a kill", || redb::open(&copy, Options::default()).expect("open")));
+    drop(timed("open with 100,000 objects after a kill", || {
+        redb::open(&copy, Options::default()).expect("open")
+    }));
 }
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let temporary = tempfile::tempdir_in("/var/tmp").expect("folder");
-    let folder = std::env::args().nth(1).map_or_else(|| temporary.path().to_owned(), Into::into);
+    let folder = std::env::args()
+        .nth(1)
+        .map_or_else(|| temporary.path().to_owned(), Into::into);
     if std::env::args().nth(2).as_deref() == Some("open") {
-        drop(timed("open", || redb::open(&folder, Options::default()).expect("open")));
+        drop(timed("open", || {
+            redb::open(&folder, Options::default()).expect("open")
+        }));
         return;
     }
     durable(&folder.join("data")).await;
     for flight in [1, 8, 64] {
         let store: Arc<dyn Store> = Arc::new(memory::open(Options::default()).expect("open"));
-        println!("1,000 watchers, {flight} writers, in memory: {:.0} events/s delivered", deliveries(store, 1000, 2_048, flight).await);
+        println!(
+            "1,000 watchers, {flight} writers, in memory: {:.0} events/s delivered",
+            deliveries(store, 1000, 2_048, flight).await
+        );
     }
-    let store: Arc<dyn Store> = Arc::new(redb::open(&folder.join("watched"), Options::default()).expect("open"));
-    println!("1,000 watchers, 64 writers, durable: {:.0} events/s delivered", deliveries(store, 1000, 4_096, 64).await);
+    let store: Arc<dyn Store> =
+        Arc::new(redb::open(&folder.join("watched"), Options::default()).expect("open"));
+    println!(
+        "1,000 watchers, 64 writers, durable: {:.0} events/s delivered",
+        deliveries(store, 1000, 4_096, 64).await
+    );
 }

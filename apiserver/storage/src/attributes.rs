@@ -38,12 +38,18 @@ impl Attributes {
             put(&mut texts, value.as_ref().as_bytes());
         }
         texts.extend_from_slice(&end.to_le_bytes());
-        Self { deleting, texts: texts.into() }
+        Self {
+            deleting,
+            texts: texts.into(),
+        }
     }
 
     /// Of an object that cannot be read: no selector may pass it over, since nobody knows what it says, and nothing begins in it.
     pub fn unreadable() -> Self {
-        Self { deleting: true, texts: Box::default() }
+        Self {
+            deleting: true,
+            texts: Box::default(),
+        }
     }
 
     pub fn is_unreadable(&self) -> bool {
@@ -75,7 +81,8 @@ impl Attributes {
     /// The numbers of the paths, and the values, of all fields that are not empty.
     pub(crate) fn fields(&self) -> impl Iterator<Item = (u16, &str)> {
         let mut fields = self.parts().1;
-        std::iter::from_fn(move || take_field(&mut fields)).map(|(number, value)| (number, text(value)))
+        std::iter::from_fn(move || take_field(&mut fields))
+            .map(|(number, value)| (number, text(value)))
     }
 
     pub fn has_fields(&self) -> bool {
@@ -84,8 +91,12 @@ impl Attributes {
 
     /// Uid and labels, then fields.
     fn parts(&self) -> (&[u8], &[u8]) {
-        let Some((texts, end)) = self.texts.split_last_chunk::<4>() else { return (&[], &[]) };
-        texts.split_at_checked(u32::from_le_bytes(*end) as usize).unwrap_or_default()
+        let Some((texts, end)) = self.texts.split_last_chunk::<4>() else {
+            return (&[], &[]);
+        };
+        texts
+            .split_at_checked(u32::from_le_bytes(*end) as usize)
+            .unwrap_or_default()
     }
 
     /// What [`Attributes::of_raw`] takes.
@@ -94,7 +105,10 @@ impl Attributes {
     }
 
     pub(crate) fn of_raw(deleting: bool, texts: &[u8]) -> Self {
-        Self { deleting, texts: texts.into() }
+        Self {
+            deleting,
+            texts: texts.into(),
+        }
     }
 }
 
@@ -131,7 +145,11 @@ impl Paths {
         }
         let mut paths = PATHS.write();
         let next = u16::try_from(paths.0.len()).unwrap_or(u16::MAX);
-        if next == u16::MAX { next } else { *paths.0.entry(path.into()).or_insert(next) }
+        if next == u16::MAX {
+            next
+        } else {
+            *paths.0.entry(path.into()).or_insert(next)
+        }
     }
 }
 
@@ -143,10 +161,23 @@ impl fmt::Debug for Attributes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (mut head, mut fields) = self.parts();
         let mut texts = f.debug_list();
-        texts.entry(&self.deleting).entries(std::iter::from_fn(|| take(&mut head)).map(text));
+        texts
+            .entry(&self.deleting)
+            .entries(std::iter::from_fn(|| take(&mut head)).map(text));
         let paths = PATHS.read();
-        let path = |number| paths.0.iter().find(|(_, have)| **have == number).map_or("", |(path, _)| path);
-        texts.entries(std::iter::from_fn(|| take_field(&mut fields)).map(|(number, value)| (path(number), text(value)))).finish()
+        let path = |number| {
+            paths
+                .0
+                .iter()
+                .find(|(_, have)| **have == number)
+                .map_or("", |(path, _)| path)
+        };
+        texts
+            .entries(
+                std::iter::from_fn(|| take_field(&mut fields))
+                    .map(|(number, value)| (path(number), text(value))),
+            )
+            .finish()
     }
 }
 
@@ -156,19 +187,50 @@ mod tests {
 
     #[test]
     fn what_was_given_is_found() {
-        let all = Attributes::new(true, "u", [("app", "a"), ("", "nothing"), ("ä\0", "ö\0")], [("app", "field"), ("spec.x", "")]);
-        assert_eq!(["app", "", "ä\0", "ap", "u"].map(|name| all.label(name)), [Some("a"), Some("nothing"), Some("ö\0"), None, None]);
-        assert_eq!(["app", "spec.x", "ä\0"].map(|path| all.field(path)), [Some("field"), Some(""), None]);
-        assert_eq!((all.uid(), all.deleting, all.has_fields()), ("u", true, true));
-        assert_eq!(format!("{all:?}"), r#"[true, "u", "app", "a", "", "nothing", "ä\0", "ö\0", ("app", "field"), ("spec.x", "")]"#);
+        let all = Attributes::new(
+            true,
+            "u",
+            [("app", "a"), ("", "nothing"), ("ä\0", "ö\0")],
+            [("app", "field"), ("spec.x", "")],
+        );
+        assert_eq!(
+            ["app", "", "ä\0", "ap", "u"].map(|name| all.label(name)),
+            [Some("a"), Some("nothing"), Some("ö\0"), None, None]
+        );
+        assert_eq!(
+            ["app", "spec.x", "ä\0"].map(|path| all.field(path)),
+            [Some("field"), Some(""), None]
+        );
+        assert_eq!(
+            (all.uid(), all.deleting, all.has_fields()),
+            ("u", true, true)
+        );
+        assert_eq!(
+            format!("{all:?}"),
+            r#"[true, "u", "app", "a", "", "nothing", "ä\0", "ö\0", ("app", "field"), ("spec.x", "")]"#
+        );
         let unreadable = Attributes::unreadable();
         assert!(unreadable.is_unreadable() && !all.is_unreadable());
         for attributes in [all, unreadable, Attributes::default()] {
-            assert_eq!(Attributes::of_raw(attributes.deleting, attributes.raw()), attributes);
+            assert_eq!(
+                Attributes::of_raw(attributes.deleting, attributes.raw()),
+                attributes
+            );
         }
         let none: [(&str, &str); 0] = [];
-        for empty in [Attributes::default(), Attributes::new(false, "", none, none)] {
-            assert_eq!((empty.uid(), empty.label("app"), empty.field("app"), empty.has_fields()), ("", None, None, false));
+        for empty in [
+            Attributes::default(),
+            Attributes::new(false, "", none, none),
+        ] {
+            assert_eq!(
+                (
+                    empty.uid(),
+                    empty.label("app"),
+                    empty.field("app"),
+                    empty.has_fields()
+                ),
+                ("", None, None, false)
+            );
         }
     }
 }

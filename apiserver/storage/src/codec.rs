@@ -27,7 +27,9 @@ pub(crate) enum Change {
 
 impl Change {
     fn of(byte: u8) -> Option<Self> {
-        [Self::Put, Self::Remove, Self::RemoveAsStored].into_iter().find(|change| *change as u8 == byte)
+        [Self::Put, Self::Remove, Self::RemoveAsStored]
+            .into_iter()
+            .find(|change| *change as u8 == byte)
     }
 }
 
@@ -49,13 +51,21 @@ pub(crate) struct BatchWriter {
 
 impl BatchWriter {
     pub fn new() -> Self {
-        Self { buffer: vec![0; FRAME_HEAD], count: 0 }
+        Self {
+            buffer: vec![0; FRAME_HEAD],
+            count: 0,
+        }
     }
 
     pub fn push(&mut self, change: Change, key: &Key, bytes: &[u8]) {
         self.count += 1;
         self.buffer.push(change as u8);
-        for part in [key.resource.as_bytes(), key.namespace.as_bytes(), key.name.as_bytes(), bytes] {
+        for part in [
+            key.resource.as_bytes(),
+            key.namespace.as_bytes(),
+            key.name.as_bytes(),
+            bytes,
+        ] {
             put(&mut self.buffer, part);
         }
     }
@@ -76,22 +86,35 @@ impl BatchWriter {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Framed {
     /// A batch, `length` bytes of it.
-    Whole { first: u64, count: u32, length: usize },
+    Whole {
+        first: u64,
+        count: u32,
+        length: usize,
+    },
     /// Zeros, the end, or a part of a batch.
     Nothing,
 }
 
 /// What stands at the beginning of `bytes`.
 pub(crate) fn frame(bytes: &[u8]) -> Framed {
-    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_le_bytes);
-    let (Some(checksum), Some(length), Some(low), Some(high), Some(count)) = (word(0), word(4), word(8), word(12), word(16)) else {
+    let word = |at: usize| {
+        bytes
+            .get(at..at + 4)
+            .and_then(|word| word.try_into().ok())
+            .map(u32::from_le_bytes)
+    };
+    let (Some(checksum), Some(length), Some(low), Some(high), Some(count)) =
+        (word(0), word(4), word(8), word(12), word(16))
+    else {
         return Framed::Nothing;
     };
     let length = length as usize;
     match bytes.get(4..length) {
-        Some(rest) if length >= FRAME_HEAD && crc32fast::hash(rest) == checksum => {
-            Framed::Whole { first: u64::from(low) | u64::from(high) << 32, count, length }
-        }
+        Some(rest) if length >= FRAME_HEAD && crc32fast::hash(rest) == checksum => Framed::Whole {
+            first: u64::from(low) | u64::from(high) << 32,
+            count,
+            length,
+        },
         _ => Framed::Nothing,
     }
 }
@@ -106,15 +129,29 @@ pub(crate) fn has_frame(bytes: &[u8], from: u64) -> bool {
 
 /// The revision of the first record of a batch, and the records.
 pub(crate) fn read_batch(batch: &[u8]) -> Result<(u64, Vec<Record<'_>>), String> {
-    let Framed::Whole { first, count, length } = frame(batch) else { return Err("the checksum of a batch does not match".into()) };
+    let Framed::Whole {
+        first,
+        count,
+        length,
+    } = frame(batch)
+    else {
+        return Err("the checksum of a batch does not match".into());
+    };
     let mut rest = &batch[FRAME_HEAD..length];
     let mut records = Vec::new();
     for _ in 0..count {
         let (&kind, tail) = rest.split_first().ok_or("a batch is cut off")?;
         rest = tail;
-        let change = Change::of(kind).ok_or_else(|| format!("a record has the unknown kind {kind}"))?;
+        let change =
+            Change::of(kind).ok_or_else(|| format!("a record has the unknown kind {kind}"))?;
         let (resource, namespace, name) = (text(&mut rest)?, text(&mut rest)?, text(&mut rest)?);
-        records.push(Record { change, resource, namespace, name, bytes: part(&mut rest)? });
+        records.push(Record {
+            change,
+            resource,
+            namespace,
+            name,
+            bytes: part(&mut rest)?,
+        });
     }
     Ok((first, records))
 }
@@ -174,12 +211,17 @@ pub(crate) fn row(revision: u64, bytes: &[u8]) -> Vec<u8> {
 
 /// Revision and bytes.
 pub(crate) fn read_row(row: &[u8]) -> Result<(u64, &[u8]), String> {
-    let (head, bytes) = row.split_first_chunk::<ROW_HEAD>().ok_or("an object is cut off")?;
+    let (head, bytes) = row
+        .split_first_chunk::<ROW_HEAD>()
+        .ok_or("an object is cut off")?;
     let (checksum, revision) = head.split_at(4);
     if crc32fast::hash(&row[4..]).to_le_bytes() != checksum {
         return Err("the checksum of an object does not match".into());
     }
-    let revision = revision.try_into().map(u64::from_le_bytes).map_err(|_| "an object is cut off")?;
+    let revision = revision
+        .try_into()
+        .map(u64::from_le_bytes)
+        .map_err(|_| "an object is cut off")?;
     Ok((revision, bytes))
 }
 
@@ -188,7 +230,11 @@ mod tests {
     use super::*;
 
     fn key(resource: &str, namespace: &str, name: &str) -> Key {
-        Key { resource: resource.into(), namespace: namespace.into(), name: name.into() }
+        Key {
+            resource: resource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     #[test]
@@ -200,7 +246,16 @@ mod tests {
         let batch = writer.finish(77);
         let (first, records) = read_batch(&batch).unwrap();
         assert_eq!((first, records.len()), (77, 3));
-        assert_eq!(records[1], Record { change: Change::Remove, resource: "deployments.apps", namespace: "", name: "b", bytes: b"last" });
+        assert_eq!(
+            records[1],
+            Record {
+                change: Change::Remove,
+                resource: "deployments.apps",
+                namespace: "",
+                name: "b",
+                bytes: b"last"
+            }
+        );
         for broken in 0..batch.len() {
             let mut damaged = batch.clone();
             damaged[broken] ^= 4;
@@ -220,7 +275,10 @@ mod tests {
         for (from, expected) in table {
             assert_eq!(has_frame(&bytes, from), expected, "{from}");
         }
-        assert!(!has_frame(&bytes[..bytes.len() - 51], 77), "a part of a batch is none");
+        assert!(
+            !has_frame(&bytes[..bytes.len() - 51], 77),
+            "a part of a batch is none"
+        );
         assert!(!has_frame(&[0; 100], 1));
         assert_eq!(frame(&[0; 100]), Framed::Nothing);
     }
@@ -234,8 +292,15 @@ mod tests {
             damaged[broken] ^= 1;
             assert!(read_row(&damaged).is_err(), "byte {broken}");
         }
-        for (resource, namespace, name) in [("pods", "default", "a"), ("nodes", "", "n"), ("x.y", "ns", "a/b:c")] {
-            assert_eq!(read_row_key(&row_key(resource, namespace, name)), Ok((resource, namespace, name)));
+        for (resource, namespace, name) in [
+            ("pods", "default", "a"),
+            ("nodes", "", "n"),
+            ("x.y", "ns", "a/b:c"),
+        ] {
+            assert_eq!(
+                read_row_key(&row_key(resource, namespace, name)),
+                Ok((resource, namespace, name))
+            );
         }
         assert!(read_row_key(b"pods").is_err());
     }
@@ -244,7 +309,12 @@ mod tests {
     fn impossible_keys_are_named() {
         assert_eq!(key_fault(&key("pods", "ns", "a")), None);
         assert_eq!(key_fault(&key("nodes", "", "system:x/y")), None);
-        for (resource, namespace, name) in [("", "", "a"), ("pods", "ns", ""), ("po\0ds", "", "a"), ("pods", "a/b", "c")] {
+        for (resource, namespace, name) in [
+            ("", "", "a"),
+            ("pods", "ns", ""),
+            ("po\0ds", "", "a"),
+            ("pods", "a/b", "c"),
+        ] {
             assert!(key_fault(&key(resource, namespace, name)).is_some());
         }
     }

@@ -29,16 +29,25 @@ pub struct Interest {
 
 impl Interest {
     pub fn in_namespace(self, namespace: &str) -> Interest {
-        Interest { namespace: Some(namespace.into()), ..self }
+        Interest {
+            namespace: Some(namespace.into()),
+            ..self
+        }
     }
 
     pub fn named(self, name: &str) -> Interest {
-        Interest { name: Some(name.into()), ..self }
+        Interest {
+            name: Some(name.into()),
+            ..self
+        }
     }
 
     /// `value` is not empty: what is empty is not noted of an object.
     pub fn with_field(self, path: &str, value: &str) -> Interest {
-        Interest { field: Some((Paths::number(path), value.into())), ..self }
+        Interest {
+            field: Some((Paths::number(path), value.into())),
+            ..self
+        }
     }
 
     pub fn is_everything(&self) -> bool {
@@ -47,14 +56,28 @@ impl Interest {
 
     /// Whether the event is one of those. One of an object that cannot be read is everybody's.
     pub fn takes(&self, event: &Event) -> bool {
-        self.fits(&event.object) || event.previous.as_ref().is_some_and(|previous| self.fits(previous))
+        self.fits(&event.object)
+            || event
+                .previous
+                .as_ref()
+                .is_some_and(|previous| self.fits(previous))
     }
 
     fn fits(&self, object: &Object) -> bool {
         let attributes = object.attributes();
-        let field = |(path, value): &(u16, Box<str>)| attributes.is_unreadable() || attributes.fields().any(|(have, text)| have == *path && text == &**value);
-        self.namespace.as_deref().is_none_or(|namespace| namespace == &*object.key.namespace)
-            && self.name.as_deref().is_none_or(|name| name == &*object.key.name)
+        let field = |(path, value): &(u16, Box<str>)| {
+            attributes.is_unreadable()
+                || attributes
+                    .fields()
+                    .any(|(have, text)| have == *path && text == &**value)
+        };
+        self.namespace
+            .as_deref()
+            .is_none_or(|namespace| namespace == &*object.key.namespace)
+            && self
+                .name
+                .as_deref()
+                .is_none_or(|name| name == &*object.key.name)
             && self.field.as_ref().is_none_or(field)
     }
 
@@ -125,14 +148,21 @@ struct Waiting {
 impl Slots {
     /// A slot for the interest.
     pub fn add(&self, interest: Interest) -> Arc<Slot> {
-        let slot = Arc::new(Slot { first: AtomicU64::new(NONE), told: Notify::new() });
+        let slot = Arc::new(Slot {
+            first: AtomicU64::new(NONE),
+            told: Notify::new(),
+        });
         let mut waiting = self.0.lock();
         if waiting.slots >= waiting.looked_through * 2 + 16 {
             waiting.clear_away();
         }
         waiting.notice(interest.part());
         waiting.slots += 1;
-        waiting.by_part.entry(interest.part().number()).or_default().push((interest, Arc::downgrade(&slot)));
+        waiting
+            .by_part
+            .entry(interest.part().number())
+            .or_default()
+            .push((interest, Arc::downgrade(&slot)));
         slot
     }
 
@@ -143,7 +173,11 @@ impl Slots {
             return;
         }
         let tell = |slots: &Vec<(Interest, Weak<Slot>)>| {
-            for slot in slots.iter().filter(|(interest, _)| interest.takes(event)).filter_map(|(_, slot)| slot.upgrade()) {
+            for slot in slots
+                .iter()
+                .filter(|(interest, _)| interest.takes(event))
+                .filter_map(|(_, slot)| slot.upgrade())
+            {
                 slot.first.fetch_min(number, Ordering::Relaxed);
                 slot.told.notify_one();
             }
@@ -151,7 +185,13 @@ impl Slots {
         for object in std::iter::once(&event.object).chain(&event.previous) {
             match object.attributes().is_unreadable() {
                 true => waiting.by_part.values().for_each(tell),
-                false => waiting.parts(object, |part| waiting.by_part.get(&part.number()).into_iter().for_each(tell)),
+                false => waiting.parts(object, |part| {
+                    waiting
+                        .by_part
+                        .get(&part.number())
+                        .into_iter()
+                        .for_each(tell)
+                }),
             }
         }
     }
@@ -159,7 +199,12 @@ impl Slots {
     /// Wakes all of them.
     pub fn wake(&self) {
         let waiting = self.0.lock();
-        waiting.by_part.values().flatten().filter_map(|(_, slot)| slot.upgrade()).for_each(|slot| slot.told.notify_one());
+        waiting
+            .by_part
+            .values()
+            .flatten()
+            .filter_map(|(_, slot)| slot.upgrade())
+            .for_each(|slot| slot.told.notify_one());
     }
 }
 
@@ -182,7 +227,11 @@ impl Waiting {
             tell(Part::Namespace(&object.key.namespace));
         }
         if !self.paths.is_empty() {
-            object.attributes().fields().filter(|(path, _)| self.paths.contains(path)).for_each(|(path, value)| tell(Part::Field(path, value)));
+            object
+                .attributes()
+                .fields()
+                .filter(|(path, _)| self.paths.contains(path))
+                .for_each(|(path, value)| tell(Part::Field(path, value)));
         }
     }
 

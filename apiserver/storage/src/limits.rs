@@ -26,7 +26,13 @@ pub struct History {
 
 impl Default for History {
     fn default() -> Self {
-        Self { age: Duration::from_secs(300), events: 100_000, bytes: 32 << 20, log_bytes: 48 << 20, log_bytes_busy: 128 << 20 }
+        Self {
+            age: Duration::from_secs(300),
+            events: 100_000,
+            bytes: 32 << 20,
+            log_bytes: 48 << 20,
+            log_bytes_busy: 128 << 20,
+        }
     }
 }
 
@@ -52,7 +58,10 @@ pub(crate) struct Ledger<T> {
 
 impl<T> Default for Ledger<T> {
     fn default() -> Self {
-        Self { kept: VecDeque::new(), bytes: 0 }
+        Self {
+            kept: VecDeque::new(),
+            bytes: 0,
+        }
     }
 }
 
@@ -87,22 +96,42 @@ pub(crate) fn event_cost(superseded: Option<usize>) -> usize {
 }
 
 /// Whether the oldest event is to be dropped from memory, when the present objects take `live` bytes.
-pub(crate) fn drop_oldest<T>(events: &Ledger<T>, history: &History, live: usize, now: Instant) -> bool {
-    let expired = events.oldest().is_some_and(|since| now.saturating_duration_since(since) > history.age);
+pub(crate) fn drop_oldest<T>(
+    events: &Ledger<T>,
+    history: &History,
+    live: usize,
+    now: Instant,
+) -> bool {
+    let expired = events
+        .oldest()
+        .is_some_and(|since| now.saturating_duration_since(since) > history.age);
     expired || events.kept.len() > history.events || events.bytes > history.bytes.max(live / 4)
 }
 
 /// The last revision of the part of the log that is to be folded next, if any is. `log` holds each batch's last revision.
-pub(crate) fn fold_through(log: &Ledger<u64>, history: &History, idle: bool, now: Instant) -> Option<u64> {
-    let limit = if idle { history.log_bytes } else { history.log_bytes_busy };
+pub(crate) fn fold_through(
+    log: &Ledger<u64>,
+    history: &History,
+    idle: bool,
+    now: Instant,
+) -> Option<u64> {
+    let limit = if idle {
+        history.log_bytes
+    } else {
+        history.log_bytes_busy
+    };
     // Twice the age: then there is something worth a transaction.
-    let stale = idle && log.oldest().is_some_and(|since| now.saturating_duration_since(since) > history.age * 2);
+    let stale = idle
+        && log
+            .oldest()
+            .is_some_and(|since| now.saturating_duration_since(since) > history.age * 2);
     if log.bytes <= limit && !stale {
         return None;
     }
     let (mut taken, mut through) = (0, None);
     for batch in &log.kept {
-        let wanted = log.bytes - taken > limit || (stale && now.saturating_duration_since(batch.since) > history.age);
+        let wanted = log.bytes - taken > limit
+            || (stale && now.saturating_duration_since(batch.since) > history.age);
         if !wanted || (through.is_some() && taken + batch.bytes > SLICE) {
             break;
         }
@@ -116,7 +145,13 @@ pub(crate) fn fold_through(log: &Ledger<u64>, history: &History, idle: bool, now
 mod tests {
     use super::*;
 
-    const KEEP: History = History { age: Duration::from_secs(10), events: 3, bytes: 1000, log_bytes: 4 << 20, log_bytes_busy: 8 << 20 };
+    const KEEP: History = History {
+        age: Duration::from_secs(10),
+        events: 3,
+        bytes: 1000,
+        log_bytes: 4 << 20,
+        log_bytes_busy: 8 << 20,
+    };
 
     /// What, bytes, second.
     type Entries<'a> = &'a [(u64, usize, u64)];
@@ -143,7 +178,16 @@ mod tests {
             (&[(1, 600, 0), (2, 401, 0)], 8000, 0, false),
         ];
         for (entries, live, second, expected) in table {
-            assert_eq!(drop_oldest(&ledger(entries, start), &KEEP, live, start + Duration::from_secs(second)), expected, "{entries:?}");
+            assert_eq!(
+                drop_oldest(
+                    &ledger(entries, start),
+                    &KEEP,
+                    live,
+                    start + Duration::from_secs(second)
+                ),
+                expected,
+                "{entries:?}"
+            );
         }
     }
 
@@ -160,19 +204,43 @@ mod tests {
             (&[(1, MB, 0)], false, 100, None),
             // Too long: only as much as is too much, and at most a slice.
             (&[(1, MB, 0), (2, 4 * MB, 0)], true, 0, Some(1)),
-            (&[(1, MB, 0), (2, MB, 0), (3, MB, 0), (4, 4 * MB, 0)], true, 0, Some(2)),
+            (
+                &[(1, MB, 0), (2, MB, 0), (3, MB, 0), (4, 4 * MB, 0)],
+                true,
+                0,
+                Some(2),
+            ),
             // A single batch above a slice goes as a whole.
             (&[(1, 9 * MB, 0), (2, MB, 0)], true, 0, Some(1)),
             (&[(1, 5 * MB, 0), (2, MB, 0)], false, 0, None),
         ];
         for (entries, idle, second, expected) in table {
-            assert_eq!(fold_through(&ledger(entries, start), &KEEP, idle, start + Duration::from_secs(second)), expected, "{entries:?} {idle}");
+            assert_eq!(
+                fold_through(
+                    &ledger(entries, start),
+                    &KEEP,
+                    idle,
+                    start + Duration::from_secs(second)
+                ),
+                expected,
+                "{entries:?} {idle}"
+            );
         }
     }
 
     #[test]
     fn a_ledger_adds_up() {
         let mut ledger = ledger(&[(1, 10, 0), (2, 20, 1)], Instant::now());
-        assert_eq!((ledger.bytes, ledger.pop(), ledger.bytes, ledger.pop(), ledger.bytes, ledger.pop()), (30, Some(1), 20, Some(2), 0, None));
+        assert_eq!(
+            (
+                ledger.bytes,
+                ledger.pop(),
+                ledger.bytes,
+                ledger.pop(),
+                ledger.bytes,
+                ledger.pop()
+            ),
+            (30, Some(1), 20, Some(2), 0, None)
+        );
     }
 }

@@ -20,12 +20,22 @@ use crate::{
 
 /// The writer of the store that `log` holds, ready to run.
 pub(crate) fn load(mut log: Box<dyn Log>, options: Options) -> Result<Writer, Error> {
-    let mut loading = Loading { indexer: options.indexer, past: Past::new(options.history), ..Loading::default() };
+    let mut loading = Loading {
+        indexer: options.indexer,
+        past: Past::new(options.history),
+        ..Loading::default()
+    };
     log.load(&mut |loaded| loading.take(loaded))?;
     loading.finish_objects();
     let (draft, shared) = (loading.draft, loading.shared);
     shared.begin(draft.root());
-    Ok(Writer::new(Arc::new(shared), log, loading.past, loading.names, options.retry))
+    Ok(Writer::new(
+        Arc::new(shared),
+        log,
+        loading.past,
+        loading.names,
+        options.retry,
+    ))
 }
 
 #[derive(Default)]
@@ -47,8 +57,18 @@ impl Loading {
                 self.shared = Shared::new(revision);
                 self.draft = Draft::new(self.shared.root());
             }
-            Loaded::Object { resource, namespace, name, revision, bytes } => {
-                if self.current.last().is_some_and(|last| *last.key.resource != *resource) {
+            Loaded::Object {
+                resource,
+                namespace,
+                name,
+                revision,
+                bytes,
+            } => {
+                if self
+                    .current
+                    .last()
+                    .is_some_and(|last| *last.key.resource != *resource)
+                {
                     self.finish_objects();
                 }
                 let object = self.object((resource, namespace, name), revision, bytes);
@@ -63,21 +83,39 @@ impl Loading {
         Ok(())
     }
 
-    fn object(&mut self, (resource, namespace, name): (&str, &str, &str), revision: u64, bytes: &[u8]) -> Object {
-        let key = Key { resource: self.names.one(resource), namespace: self.names.one(namespace), name: name.into() };
-        Object::stored(key, revision, Bytes::copy_from_slice(bytes), self.indexer.clone())
+    fn object(
+        &mut self,
+        (resource, namespace, name): (&str, &str, &str),
+        revision: u64,
+        bytes: &[u8],
+    ) -> Object {
+        let key = Key {
+            resource: self.names.one(resource),
+            namespace: self.names.one(namespace),
+            name: name.into(),
+        };
+        Object::stored(
+            key,
+            revision,
+            Bytes::copy_from_slice(bytes),
+            self.indexer.clone(),
+        )
     }
 
     fn finish_objects(&mut self) {
         let objects = std::mem::take(&mut self.current);
         if let Some(first) = objects.first() {
-            self.draft.fill(first.key.resource.clone(), Objects::bulk(objects));
+            self.draft
+                .fill(first.key.resource.clone(), Objects::bulk(objects));
         }
     }
 
     fn batch(&mut self, first: u64, bytes: &[u8]) -> Result<(), String> {
         if first != self.draft.revision + 1 {
-            return Err(format!("after revision {} comes {first}", self.draft.revision));
+            return Err(format!(
+                "after revision {} comes {first}",
+                self.draft.revision
+            ));
         }
         for record in codec::read_batch(bytes)?.1 {
             self.record(record)?;
@@ -95,13 +133,25 @@ impl Loading {
 
     fn record(&mut self, record: Record<'_>) -> Result<(), String> {
         let revision = self.draft.revision + 1;
-        let object = self.object((record.resource, record.namespace, record.name), revision, record.bytes);
+        let object = self.object(
+            (record.resource, record.namespace, record.name),
+            revision,
+            record.bytes,
+        );
         if record.change == Change::Put {
             self.draft.put(Arc::new(object));
             return Ok(());
         }
-        let stored = self.draft.get(&object.key).cloned().ok_or_else(|| format!("revision {revision} removes what is not there"))?;
-        let last = if record.change == Change::Remove { object } else { stored.at(revision) };
+        let stored = self
+            .draft
+            .get(&object.key)
+            .cloned()
+            .ok_or_else(|| format!("revision {revision} removes what is not there"))?;
+        let last = if record.change == Change::Remove {
+            object
+        } else {
+            stored.at(revision)
+        };
         self.draft.remove(stored, Arc::new(last));
         Ok(())
     }

@@ -9,8 +9,17 @@ use crate::Error;
 /// after it, oldest first.
 pub(crate) enum Loaded<'a> {
     Compacted(u64),
-    Object { resource: &'a str, namespace: &'a str, name: &'a str, revision: u64, bytes: &'a [u8] },
-    Batch { first: u64, bytes: &'a [u8] },
+    Object {
+        resource: &'a str,
+        namespace: &'a str,
+        name: &'a str,
+        revision: u64,
+        bytes: &'a [u8],
+    },
+    Batch {
+        first: u64,
+        bytes: &'a [u8],
+    },
 }
 
 pub(crate) type Sink<'a> = &'a mut dyn FnMut(Loaded<'_>) -> Result<(), String>;
@@ -40,7 +49,10 @@ pub(crate) const FIRST: u64 = 1;
 
 impl Log for Nothing {
     fn load(&mut self, sink: Sink<'_>) -> Result<(), Error> {
-        sink(Loaded::Compacted(FIRST)).map_err(|reason| Error::Database { what: "start an empty store", reason })
+        sink(Loaded::Compacted(FIRST)).map_err(|reason| Error::Database {
+            what: "start an empty store",
+            reason,
+        })
     }
 
     fn append(&mut self, _: u64, _: &[u8]) -> Result<(), Error> {

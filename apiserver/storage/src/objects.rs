@@ -164,8 +164,16 @@ impl Snapshot {
     pub fn range(&self, namespace: Option<&str>, after: Option<(&str, &str)>) -> Range {
         let first = (namespace.unwrap_or(""), "");
         let after = after.filter(|after| compare(*after, first).is_ge());
-        let mut range = Range { namespace: namespace.map(Into::into), ahead: Vec::new(), unvisited: Vec::new() };
-        range.seek(self.objects.0.root(), after.unwrap_or(first), after.is_none());
+        let mut range = Range {
+            namespace: namespace.map(Into::into),
+            ahead: Vec::new(),
+            unvisited: Vec::new(),
+        };
+        range.seek(
+            self.objects.0.root(),
+            after.unwrap_or(first),
+            after.is_none(),
+        );
         range
     }
 
@@ -211,15 +219,22 @@ impl Range {
             }
         }
         self.next_chunk();
-        while self.ahead.last().is_some_and(|object| !beyond(&Slot(object.clone()))) {
+        while self
+            .ahead
+            .last()
+            .is_some_and(|object| !beyond(&Slot(object.clone())))
+        {
             self.ahead.pop();
         }
     }
 
     fn next_chunk(&mut self) {
-        let Some(node) = self.unvisited.pop() else { return };
+        let Some(node) = self.unvisited.pop() else {
+            return;
+        };
         let view = node.view();
-        self.ahead.extend(view.pairs().map(|(slot, ())| slot.0.clone()));
+        self.ahead
+            .extend(view.pairs().map(|(slot, ())| slot.0.clone()));
         self.ahead.reverse();
         let mut next = view.right();
         while let Some(node) = next {
@@ -253,22 +268,51 @@ mod tests {
     use crate::Key;
 
     fn object(namespace: &str, name: &str, revision: u64) -> Arc<Object> {
-        let key = Key { resource: "pods".into(), namespace: namespace.into(), name: name.into() };
-        Arc::new(Object::new(key, revision, Default::default(), Default::default()))
+        let key = Key {
+            resource: "pods".into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        };
+        Arc::new(Object::new(
+            key,
+            revision,
+            Default::default(),
+            Default::default(),
+        ))
     }
 
     fn snapshot(places: &[(&str, &str)]) -> Snapshot {
-        Snapshot::new(7, Objects::bulk(places.iter().map(|(namespace, name)| object(namespace, name, 1)).collect()))
+        Snapshot::new(
+            7,
+            Objects::bulk(
+                places
+                    .iter()
+                    .map(|(namespace, name)| object(namespace, name, 1))
+                    .collect(),
+            ),
+        )
     }
 
     fn names(range: Range) -> Vec<String> {
-        range.map(|object| format!("{}/{}", object.key.namespace, object.key.name)).collect()
+        range
+            .map(|object| format!("{}/{}", object.key.namespace, object.key.name))
+            .collect()
     }
 
     #[test]
     fn the_order_is_that_of_etcd_keys() {
-        let all = [("a", "x"), ("a-b", "x"), ("a", "b"), ("a.c", "z"), ("ab", "a"), ("", "node")];
-        let mut expected: Vec<String> = all.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect();
+        let all = [
+            ("a", "x"),
+            ("a-b", "x"),
+            ("a", "b"),
+            ("a.c", "z"),
+            ("ab", "a"),
+            ("", "node"),
+        ];
+        let mut expected: Vec<String> = all
+            .iter()
+            .map(|(namespace, name)| format!("{namespace}/{name}"))
+            .collect();
         expected.sort();
         assert_eq!(names(snapshot(&all).range(None, None)), expected);
         assert_eq!(expected, ["/node", "a-b/x", "a.c/z", "a/b", "a/x", "ab/a"]);
@@ -279,7 +323,14 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let snapshot = snapshot(&[("a", "1"), ("a", "2"), ("a", "3"), ("a-b", "1"), ("b", "1"), ("b", "2")]);
+        let snapshot = snapshot(&[
+            ("a", "1"),
+            ("a", "2"),
+            ("a", "3"),
+            ("a-b", "1"),
+            ("b", "1"),
+            ("b", "2"),
+        ]);
         let table: [Row<'_>; 9] = [
             (None, None, &["a-b/1", "a/1", "a/2", "a/3", "b/1", "b/2"]),
             (Some("a"), None, &["a/1", "a/2", "a/3"]),
@@ -292,10 +343,25 @@ mod tests {
             (Some("c"), None, &[]),
         ];
         for (namespace, after, expected) in table {
-            assert_eq!(names(snapshot.range(namespace, after)), expected, "{namespace:?} {after:?}");
-            assert_eq!(snapshot.remaining(namespace, after), expected.len(), "{namespace:?} {after:?}");
+            assert_eq!(
+                names(snapshot.range(namespace, after)),
+                expected,
+                "{namespace:?} {after:?}"
+            );
+            assert_eq!(
+                snapshot.remaining(namespace, after),
+                expected.len(),
+                "{namespace:?} {after:?}"
+            );
         }
-        assert_eq!((snapshot.len(None), snapshot.len(Some("a")), snapshot.len(Some("x"))), (6, 3, 0));
+        assert_eq!(
+            (
+                snapshot.len(None),
+                snapshot.len(Some("a")),
+                snapshot.len(Some("x"))
+            ),
+            (6, 3, 0)
+        );
     }
 
     #[test]
@@ -304,7 +370,12 @@ mod tests {
             let places: Vec<String> = (0..count).map(|n| format!("{n:05}")).collect();
             let all: Vec<(&str, &str)> = places.iter().map(|name| ("ns", name.as_str())).collect();
             let snapshot = snapshot(&all);
-            let names = |after| snapshot.range(Some("ns"), after).map(|object| object.key.name.to_string()).collect::<Vec<_>>();
+            let names = |after| {
+                snapshot
+                    .range(Some("ns"), after)
+                    .map(|object| object.key.name.to_string())
+                    .collect::<Vec<_>>()
+            };
             assert_eq!(names(None), places);
             for start in (0..count).step_by(17) {
                 assert_eq!(names(Some(("ns", &places[start]))), places[start + 1..]);
@@ -315,7 +386,9 @@ mod tests {
     #[test]
     fn what_was_built_in_bulk_can_be_changed() {
         for count in [0, 1, CHUNK, CHUNK + 1, 7 * CHUNK + 5, 40 * CHUNK] {
-            let all: Vec<Arc<Object>> = (0..count).map(|n| object("ns", &format!("{:06}", n * 2), 1)).collect();
+            let all: Vec<Arc<Object>> = (0..count)
+                .map(|n| object("ns", &format!("{:06}", n * 2), 1))
+                .collect();
             let mut objects = Objects::bulk(all.clone());
             assert_eq!(objects.len(), count);
             for n in 0..count {
@@ -324,7 +397,10 @@ mod tests {
             for odd in all.iter().skip(1).step_by(2) {
                 objects.remove(odd);
             }
-            let names: Vec<u64> = Snapshot::new(1, objects).range(None, None).map(|object| object.key.name.parse().unwrap()).collect();
+            let names: Vec<u64> = Snapshot::new(1, objects)
+                .range(None, None)
+                .map(|object| object.key.name.parse().unwrap())
+                .collect();
             let expected: Vec<u64> = (0..count as u64 * 2).filter(|n| n % 4 != 2).collect();
             assert_eq!(names, expected);
         }
@@ -336,7 +412,10 @@ mod tests {
         objects.insert(object("a", "x", 1));
         let before = Snapshot::new(1, objects.clone());
         objects.insert(object("a", "x", 2));
-        assert_eq!((objects.len(), objects.get("a", "x").unwrap().revision), (1, 2));
+        assert_eq!(
+            (objects.len(), objects.get("a", "x").unwrap().revision),
+            (1, 2)
+        );
         objects.remove(&object("a", "x", 2));
         assert_eq!(objects.len(), 0);
         assert_eq!(before.get("a", "x").unwrap().revision, 1);

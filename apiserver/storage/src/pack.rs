@@ -31,12 +31,18 @@ const WORTH: usize = 8 << 10;
 /// Into memory, which cannot fail.
 fn deflated(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
+    encoder
+        .write_all(bytes)
+        .and_then(|()| encoder.finish())
+        .unwrap_or_default()
 }
 
 fn inflated(bytes: &[u8], length: usize) -> Vec<u8> {
     let mut decoder = DeflateDecoder::new(Vec::with_capacity(length));
-    decoder.write_all(bytes).and_then(|()| decoder.finish()).unwrap_or_default()
+    decoder
+        .write_all(bytes)
+        .and_then(|()| decoder.finish())
+        .unwrap_or_default()
 }
 
 const KINDS: [EventKind; 3] = [EventKind::Added, EventKind::Modified, EventKind::Deleted];
@@ -44,21 +50,44 @@ const KINDS: [EventKind; 3] = [EventKind::Added, EventKind::Modified, EventKind:
 impl Pack {
     /// Takes a while: some ten milliseconds a megabyte.
     pub fn of(events: &[Arc<Event>], is_present: IsPresent<'_>) -> Self {
-        let mut objects = Objects { is_present, places: HashMap::new(), present: Vec::new(), bytes: Vec::new() };
+        let mut objects = Objects {
+            is_present,
+            places: HashMap::new(),
+            present: Vec::new(),
+            bytes: Vec::new(),
+        };
         let mut tail = Vec::new();
         for event in events {
-            tail.push(KINDS.iter().position(|kind| *kind == event.kind).unwrap_or_default() as u8);
+            tail.push(
+                KINDS
+                    .iter()
+                    .position(|kind| *kind == event.kind)
+                    .unwrap_or_default() as u8,
+            );
             tail.extend_from_slice(&objects.place(&event.object).to_le_bytes());
-            let previous = event.previous.as_ref().map_or(u32::MAX, |previous| objects.place(previous));
+            let previous = event
+                .previous
+                .as_ref()
+                .map_or(u32::MAX, |previous| objects.place(previous));
             tail.extend_from_slice(&previous.to_le_bytes());
         }
         let mut bytes = (objects.places.len() as u32).to_le_bytes().to_vec();
         bytes.append(&mut objects.bytes);
         bytes.append(&mut tail);
         let length = bytes.len();
-        let pressed = if length < WORTH { bytes } else { deflated(&bytes) };
+        let pressed = if length < WORTH {
+            bytes
+        } else {
+            deflated(&bytes)
+        };
         let revisions = events.iter().map(|event| event.revision).collect();
-        Self { revisions, present: objects.present.into(), pressed: pressed.into(), length, opened: Mutex::default() }
+        Self {
+            revisions,
+            present: objects.present.into(),
+            pressed: pressed.into(),
+            length,
+            opened: Mutex::default(),
+        }
     }
 
     /// Of the events, in ascending order.
@@ -77,8 +106,15 @@ impl Pack {
         if let Some(events) = &*opened {
             return events.clone();
         }
-        let bytes = if self.length < WORTH { Cow::Borrowed(&*self.pressed) } else { Cow::Owned(inflated(&self.pressed, self.length)) };
-        let events: Arc<[Arc<Event>]> = self.read(&bytes, resource).expect("memory holds what was packed").into();
+        let bytes = if self.length < WORTH {
+            Cow::Borrowed(&*self.pressed)
+        } else {
+            Cow::Owned(inflated(&self.pressed, self.length))
+        };
+        let events: Arc<[Arc<Event>]> = self
+            .read(&bytes, resource)
+            .expect("memory holds what was packed")
+            .into();
         *opened = Some(events.clone());
         events
     }
@@ -94,7 +130,9 @@ impl Pack {
         let mut present = self.present.iter().cloned();
         let one = |_| match array(rest)? {
             [0] => object(rest, resource),
-            _ => present.next().ok_or_else(|| "a present object is missing".to_owned()),
+            _ => present
+                .next()
+                .ok_or_else(|| "a present object is missing".to_owned()),
         };
         let objects = (0..count).map(one).collect::<Result<Vec<_>, _>>()?;
         let at = |place: u32| objects.get(place as usize).cloned();
@@ -102,7 +140,11 @@ impl Pack {
             let [kind] = array(rest)?;
             let (object, previous) = (number(rest)?, number(rest)?);
             let kind = KINDS.get(usize::from(kind)).ok_or("a kind is unknown")?;
-            let event = Event::new(*kind, at(object).ok_or("an object is missing")?, at(previous));
+            let event = Event::new(
+                *kind,
+                at(object).ok_or("an object is missing")?,
+                at(previous),
+            );
             debug_assert_eq!(event.revision, *revision);
             event.cool();
             Ok(Arc::new(event))
@@ -142,8 +184,15 @@ impl Objects<'_> {
         let attributes = object.attributes();
         self.bytes.extend_from_slice(&object.revision.to_le_bytes());
         self.bytes.push(attributes.deleting.into());
-        let Key { namespace, name, .. } = &object.key;
-        for part in [namespace.as_bytes(), name.as_bytes(), &object.bytes, attributes.raw()] {
+        let Key {
+            namespace, name, ..
+        } = &object.key;
+        for part in [
+            namespace.as_bytes(),
+            name.as_bytes(),
+            &object.bytes,
+            attributes.raw(),
+        ] {
             put(&mut self.bytes, part);
         }
     }
@@ -155,7 +204,16 @@ fn object(rest: &mut &[u8], resource: &Arc<str>) -> Result<Arc<Object>, String> 
     let (namespace, name) = (text(rest)?.into(), text(rest)?.into());
     let bytes = Bytes::copy_from_slice(part(rest)?);
     let attributes = Attributes::of_raw(deleting != 0, part(rest)?);
-    Ok(Arc::new(Object::new(Key { resource: resource.clone(), namespace, name }, revision, bytes, attributes)))
+    Ok(Arc::new(Object::new(
+        Key {
+            resource: resource.clone(),
+            namespace,
+            name,
+        },
+        revision,
+        bytes,
+        attributes,
+    )))
 }
 
 fn number(rest: &mut &[u8]) -> Result<u32, String> {
@@ -173,14 +231,32 @@ mod tests {
     use super::*;
 
     fn object(revision: u64, bytes: &str, deleting: bool) -> Arc<Object> {
-        let key = Key { resource: "pods".into(), namespace: "ns".into(), name: "a".into() };
-        let attributes = Attributes::new(deleting, "u", [("app", "ä"), ("", "")], [("spec.nodeName", "n")]);
-        Arc::new(Object::new(key, revision, bytes.to_owned().into(), attributes))
+        let key = Key {
+            resource: "pods".into(),
+            namespace: "ns".into(),
+            name: "a".into(),
+        };
+        let attributes = Attributes::new(
+            deleting,
+            "u",
+            [("app", "ä"), ("", "")],
+            [("spec.nodeName", "n")],
+        );
+        Arc::new(Object::new(
+            key,
+            revision,
+            bytes.to_owned().into(),
+            attributes,
+        ))
     }
 
     #[test]
     fn what_is_opened_is_what_was_packed() {
-        let (one, two, last) = (object(2, "one", false), object(5, &"two".repeat(5000), true), object(9, "", true));
+        let (one, two, last) = (
+            object(2, "one", false),
+            object(5, &"two".repeat(5000), true),
+            object(9, "", true),
+        );
         let events = [
             Event::new(EventKind::Added, one.clone(), None),
             Event::new(EventKind::Modified, two.clone(), Some(one)),
@@ -192,19 +268,41 @@ mod tests {
         assert!(pack.pressed.len() < 400, "{}", pack.pressed.len());
         let resource: Arc<str> = "pods".into();
         let opened = pack.open(&resource);
-        assert!(Arc::ptr_eq(&opened, &pack.open(&resource)), "who asks for it next shares it");
+        assert!(
+            Arc::ptr_eq(&opened, &pack.open(&resource)),
+            "who asks for it next shares it"
+        );
         pack.close();
         assert!(!Arc::ptr_eq(&opened, &pack.open(&resource)));
-        assert!(Arc::ptr_eq(&opened[0].object, opened[1].previous.as_ref().unwrap()), "one object is one again");
+        assert!(
+            Arc::ptr_eq(&opened[0].object, opened[1].previous.as_ref().unwrap()),
+            "one object is one again"
+        );
         for (event, opened) in events.iter().zip(opened.iter()) {
-            let facts = |object: &Object| (object.key.clone(), object.revision, object.bytes.clone(), object.attributes().clone());
-            assert_eq!((event.kind, event.revision, facts(&event.object)), (opened.kind, opened.revision, facts(&opened.object)));
-            assert_eq!(event.previous.as_deref().map(facts), opened.previous.as_deref().map(facts));
+            let facts = |object: &Object| {
+                (
+                    object.key.clone(),
+                    object.revision,
+                    object.bytes.clone(),
+                    object.attributes().clone(),
+                )
+            };
+            assert_eq!(
+                (event.kind, event.revision, facts(&event.object)),
+                (opened.kind, opened.revision, facts(&opened.object))
+            );
+            assert_eq!(
+                event.previous.as_deref().map(facts),
+                opened.previous.as_deref().map(facts)
+            );
         }
         assert!(Pack::of(&[], &|_| false).open(&resource).is_empty());
         let present = |object: &Arc<Object>| object.revision == 5;
         let pointing = Pack::of(&events, &present);
-        assert!(Arc::ptr_eq(&pointing.open(&resource)[1].object, &events[1].object) && !pointing.is_stale(&present));
+        assert!(
+            Arc::ptr_eq(&pointing.open(&resource)[1].object, &events[1].object)
+                && !pointing.is_stale(&present)
+        );
         assert!(pointing.is_stale(&|_| false) && !pack.is_stale(&|_| false));
     }
 }

@@ -41,14 +41,26 @@ impl Packs {
     }
 
     pub fn newest(&self) -> Option<u64> {
-        self.packs.back().and_then(|pack| pack.revisions().last().copied())
+        self.packs
+            .back()
+            .and_then(|pack| pack.revisions().last().copied())
     }
 
     /// How many events are not newer than `revision`.
     pub fn until(&self, revision: u64) -> usize {
-        let whole = self.packs.partition_point(|pack| pack.revisions().last().is_some_and(|last| *last <= revision));
-        let in_whole: usize = self.packs.range(..whole).map(|pack| pack.revisions().len()).sum();
-        let in_next = self.packs.get(whole).map_or(0, |pack| pack.revisions().partition_point(|have| *have <= revision));
+        let whole = self.packs.partition_point(|pack| {
+            pack.revisions()
+                .last()
+                .is_some_and(|last| *last <= revision)
+        });
+        let in_whole: usize = self
+            .packs
+            .range(..whole)
+            .map(|pack| pack.revisions().len())
+            .sum();
+        let in_next = self.packs.get(whole).map_or(0, |pack| {
+            pack.revisions().partition_point(|have| *have <= revision)
+        });
         (in_whole + in_next).saturating_sub(self.gone)
     }
 
@@ -58,7 +70,9 @@ impl Packs {
     }
 
     pub fn drop_oldest(&mut self) {
-        let Some(oldest) = self.packs.front() else { return };
+        let Some(oldest) = self.packs.front() else {
+            return;
+        };
         self.len -= 1;
         self.gone += 1;
         if oldest.revisions().len() == self.gone {
@@ -69,7 +83,10 @@ impl Packs {
 
     /// A pack that is to be packed again, and where it stands.
     pub fn stale(&self, is_present: IsPresent<'_>) -> Option<(usize, Arc<Pack>)> {
-        let place = self.packs.iter().position(|pack| pack.is_stale(is_present))?;
+        let place = self
+            .packs
+            .iter()
+            .position(|pack| pack.is_stale(is_present))?;
         Some((place, self.packs[place].clone()))
     }
 

@@ -23,7 +23,10 @@ pub(crate) struct Past {
 
 impl Past {
     pub fn new(history: History) -> Self {
-        Self { history, ..Self::default() }
+        Self {
+            history,
+            ..Self::default()
+        }
     }
 
     /// Counts an event that stands in `ring`.
@@ -64,7 +67,10 @@ impl Past {
     /// When something will be too old next.
     pub fn next_due(&self) -> Option<Instant> {
         let events = self.events.oldest().map(|since| since + self.history.age);
-        let batches = self.batches.oldest().map(|since| since + self.history.age * 2);
+        let batches = self
+            .batches
+            .oldest()
+            .map(|since| since + self.history.age * 2);
         [events, batches].into_iter().flatten().min()
     }
 }

@@ -13,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ::redb::{Builder, Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, ReadableTable, TableDefinition};
+use ::redb::{
+    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, ReadableTable,
+    TableDefinition,
+};
 
 use crate::{
     Error, LocalStore, Options,
@@ -86,24 +89,42 @@ impl RedbLog {
     fn in_folder(folder: &Path, cache: usize) -> Result<Self, Error> {
         let lock = lock_folder(folder)?;
         let path = folder.join(FILE);
-        if !path.try_exists().map_err(|error| at(&path, "look for the database", error))? {
-            if Folder::new(folder.join(LOG)).list().is_ok_and(|segments| !segments.is_empty()) {
-                return Err(Error::Damaged { path: path.display().to_string(), reason: "it is missing, but its log is there".into() });
+        if !path
+            .try_exists()
+            .map_err(|error| at(&path, "look for the database", error))?
+        {
+            if Folder::new(folder.join(LOG))
+                .list()
+                .is_ok_and(|segments| !segments.is_empty())
+            {
+                return Err(Error::Damaged {
+                    path: path.display().to_string(),
+                    reason: "it is missing, but its log is there".into(),
+                });
             }
             create(folder, cache)?;
         }
         let segments = Segments::new(Box::new(Folder::new(folder.join(LOG))), Sizes::default());
-        Ok(Self { site: Box::new(InFile { path, cache }), database: None, segments, noted: 0, _lock: Some(lock) })
+        Ok(Self {
+            site: Box::new(InFile { path, cache }),
+            database: None,
+            segments,
+            noted: 0,
+            _lock: Some(lock),
+        })
     }
 
     fn reopen(&self) -> Result<Database, Error> {
-        let opened = catch_unwind(AssertUnwindSafe(|| self.site.open())).map_err(|_| self.damaged(BROKEN.into()))?;
+        let opened = catch_unwind(AssertUnwindSafe(|| self.site.open()))
+            .map_err(|_| self.damaged(BROKEN.into()))?;
         opened.map_err(|error| self.unopened(error))
     }
 
     fn unopened(&self, error: DatabaseError) -> Error {
         match error {
-            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => Error::Locked(self.site.name()),
+            DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch => {
+                Error::Locked(self.site.name())
+            }
             other => self.failed("open the database", other.into()),
         }
     }
@@ -119,24 +140,44 @@ impl RedbLog {
     }
 
     fn read(&self, database: &impl ReadableDatabase, sink: Sink<'_>) -> Result<Known, Error> {
-        read(database, sink).map_err(|error| self.failed("read the database", error))?.map_err(|reason| self.damaged(reason))
+        read(database, sink)
+            .map_err(|error| self.failed("read the database", error))?
+            .map_err(|reason| self.damaged(reason))
     }
 
     fn database(&self) -> Result<&Database, Error> {
-        self.database.as_ref().ok_or_else(|| Error::Database { what: "use the database", reason: "it is not open".into() })
+        self.database.as_ref().ok_or_else(|| Error::Database {
+            what: "use the database",
+            reason: "it is not open".into(),
+        })
     }
 
     fn damaged(&self, reason: String) -> Error {
-        Error::Damaged { path: self.site.name(), reason }
+        Error::Damaged {
+            path: self.site.name(),
+            reason,
+        }
     }
 
     fn failed(&self, what: &'static str, error: ::redb::Error) -> Error {
         match error {
             ::redb::Error::Corrupted(reason) => self.damaged(reason),
-            ::redb::Error::TableDoesNotExist(table) => self.damaged(format!("it has no table {table}")),
-            ::redb::Error::Io(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => self.damaged(error.to_string()),
+            ::redb::Error::TableDoesNotExist(table) => {
+                self.damaged(format!("it has no table {table}"))
+            }
+            ::redb::Error::Io(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                self.damaged(error.to_string())
+            }
             ::redb::Error::Io(source) => Error::Io { what, source },
-            other => Error::Database { what, reason: other.to_string() },
+            other => Error::Database {
+                what,
+                reason: other.to_string(),
+            },
         }
     }
 }
@@ -150,12 +191,20 @@ struct Known {
 }
 
 /// Yields the objects. The inner error is damage.
-fn read(database: &impl ReadableDatabase, sink: Sink<'_>) -> Result<Result<Known, String>, ::redb::Error> {
+fn read(
+    database: &impl ReadableDatabase,
+    sink: Sink<'_>,
+) -> Result<Result<Known, String>, ::redb::Error> {
     let read = database.begin_read()?;
     let (meta, objects) = (read.open_table(META)?, read.open_table(OBJECTS)?);
     match meta.get("format")?.map(|format| format.value()) {
         Some(format) if format == u64::from(codec::FORMAT) => {}
-        other => return Ok(Err(format!("its format is {other:?}, this program knows {}", codec::FORMAT))),
+        other => {
+            return Ok(Err(format!(
+                "its format is {other:?}, this program knows {}",
+                codec::FORMAT
+            )));
+        }
     }
     let (Some(compacted), Some(newest)) = (meta.get("compacted")?, meta.get("newest")?) else {
         return Ok(Err("it lacks its revisions".into()));
@@ -176,7 +225,13 @@ fn read(database: &impl ReadableDatabase, sink: Sink<'_>) -> Result<Result<Known
 fn load_row(key: &[u8], row: &[u8], sink: Sink<'_>) -> Result<(), String> {
     let (resource, namespace, name) = codec::read_row_key(key)?;
     let (revision, bytes) = codec::read_row(row)?;
-    sink(Loaded::Object { resource, namespace, name, revision, bytes })
+    sink(Loaded::Object {
+        resource,
+        namespace,
+        name,
+        revision,
+        bytes,
+    })
 }
 
 /// Takes a panic for an error and says nothing of it: the caller tells what it means.
@@ -201,14 +256,26 @@ impl Log for RedbLog {
                 (known, Some(database))
             }
         };
-        let newest = self.segments.load(known.compacted, sink).map_err(|source| Error::Io { what: "read the log", source })?;
+        let newest = self
+            .segments
+            .load(known.compacted, sink)
+            .map_err(|source| Error::Io {
+                what: "read the log",
+                source,
+            })?;
         let newest = newest.map_err(|reason| self.damaged(reason))?;
         if newest < known.newest {
-            return Err(self.damaged(format!("its log ends at revision {newest}, but reached {}", known.newest)));
+            return Err(self.damaged(format!(
+                "its log ends at revision {newest}, but reached {}",
+                known.newest
+            )));
         }
         if newest > known.newest {
             // not closed well
-            self.segments.prove().map_err(|source| Error::Io { what: "sync the log", source })?;
+            self.segments.prove().map_err(|source| Error::Io {
+                what: "sync the log",
+                source,
+            })?;
         }
         self.noted = known.newest;
         self.database = Some(repaired.map_or_else(|| self.reopen(), Ok)?);
@@ -216,28 +283,45 @@ impl Log for RedbLog {
     }
 
     fn append(&mut self, first: u64, batch: &[u8]) -> Result<(), Error> {
-        self.segments.append(first, batch).map_err(|source| Error::Io { what: "write to the log", source })
+        self.segments
+            .append(first, batch)
+            .map_err(|source| Error::Io {
+                what: "write to the log",
+                source,
+            })
     }
 
     fn compact(&mut self, through: u64, newest: u64) -> Result<(), Error> {
         let what = "compact the log";
-        let batches = self.segments.through(through).map_err(|source| Error::Io { what, source })?;
+        let batches = self
+            .segments
+            .through(through)
+            .map_err(|source| Error::Io { what, source })?;
         let rows = last_versions(&batches).map_err(|reason| self.damaged(reason))?;
-        fold(self.database()?, rows, through, newest).map_err(|error| self.failed("compact the database", error))?;
+        fold(self.database()?, rows, through, newest)
+            .map_err(|error| self.failed("compact the database", error))?;
         self.noted = newest;
-        self.segments.forget(through).map_err(|source| Error::Io { what, source })
+        self.segments
+            .forget(through)
+            .map_err(|source| Error::Io { what, source })
     }
 
     fn close(&mut self, newest: u64) -> Result<(), Error> {
         if newest > self.noted {
-            note(self.database()?, newest).map_err(|error| self.failed("close the database", error))?;
+            note(self.database()?, newest)
+                .map_err(|error| self.failed("close the database", error))?;
             self.noted = newest;
         }
         Ok(())
     }
 
     fn recover(&mut self, newest: u64) -> Result<(), Error> {
-        self.segments.recover(newest + 1).map_err(|source| Error::Io { what: "recover the log", source })?;
+        self.segments
+            .recover(newest + 1)
+            .map_err(|source| Error::Io {
+                what: "recover the log",
+                source,
+            })?;
         // redb refuses all after a failed write, until it is opened anew.
         self.database = None;
         self.database = Some(self.reopen()?);
@@ -254,7 +338,10 @@ fn last_versions(batches: &[Vec<u8>]) -> Result<Rows, String> {
         let (first, records) = codec::read_batch(batch)?;
         for (revision, record) in (first..).zip(records) {
             let row = (record.change == Change::Put).then(|| codec::row(revision, record.bytes));
-            rows.insert(codec::row_key(record.resource, record.namespace, record.name), row);
+            rows.insert(
+                codec::row_key(record.resource, record.namespace, record.name),
+                row,
+            );
         }
     }
     Ok(rows)
@@ -311,29 +398,45 @@ fn builder(cache: usize) -> Builder {
 fn create(folder: &Path, cache: usize) -> Result<(), Error> {
     let log = folder.join(LOG);
     match DirBuilder::new().mode(0o700).create(&log) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(&log, "create the log's folder", error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(at(&log, "create the log's folder", error));
+        }
         _ => {}
     }
     let nascent = folder.join(NASCENT);
     match std::fs::remove_file(&nascent) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(&nascent, "remove the half-made database", error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(at(&nascent, "remove the half-made database", error));
+        }
         _ => {}
     }
     let what = "create the database";
-    let made = builder(cache).create(&nascent).map_err(::redb::Error::from).and_then(|database| {
-        initialise(&database)?;
-        Ok(database.close()?)
-    });
+    let made = builder(cache)
+        .create(&nascent)
+        .map_err(::redb::Error::from)
+        .and_then(|database| {
+            initialise(&database)?;
+            Ok(database.close()?)
+        });
     made.map_err(|error| match error {
         ::redb::Error::Io(error) => at(&nascent, what, error),
-        other => Error::Database { what, reason: format!("{}: {other}", nascent.display()) },
+        other => Error::Database {
+            what,
+            reason: format!("{}: {other}", nascent.display()),
+        },
     })?;
     std::fs::rename(&nascent, folder.join(FILE)).map_err(|error| at(folder, what, error))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| at(folder, "sync the data folder", error))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| at(folder, "sync the data folder", error))
 }
 
 fn lock_folder(folder: &Path) -> Result<File, Error> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| at(folder, "create the data folder", error))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| at(folder, "create the data folder", error))?;
     let path: PathBuf = folder.join(LOCK);
     let lock = OpenOptions::new()
         .create(true)
@@ -350,7 +453,10 @@ fn lock_folder(folder: &Path) -> Result<File, Error> {
 }
 
 fn at(path: &Path, what: &'static str, error: io::Error) -> Error {
-    Error::Io { what, source: io::Error::new(error.kind(), format!("{}: {error}", path.display())) }
+    Error::Io {
+        what,
+        source: io::Error::new(error.kind(), format!("{}: {error}", path.display())),
+    }
 }
 
 #[cfg(test)]

@@ -99,7 +99,9 @@ impl Events {
     }
 
     pub fn revision_at(&self, number: u64) -> Option<u64> {
-        let packed = number.checked_sub(self.first).and_then(|place| self.packs.revision_at(place as usize));
+        let packed = number
+            .checked_sub(self.first)
+            .and_then(|place| self.packs.revision_at(place as usize));
         packed.or_else(|| self.at(number).map(|event| event.revision))
     }
 
@@ -109,20 +111,37 @@ impl Events {
             return Some(Piece::Pack(pack.clone(), place));
         }
         let place = number.checked_sub(self.loose())? as usize;
-        let events: Vec<_> = self.recent.range(place.min(self.recent.len())..).take(most).cloned().collect();
+        let events: Vec<_> = self
+            .recent
+            .range(place.min(self.recent.len())..)
+            .take(most)
+            .cloned()
+            .collect();
         (!events.is_empty()).then_some(Piece::Loose(events))
     }
 
     /// Who has seen all up to `revision` can go on; else the oldest revision that can be asked for.
     pub fn reach(&self, revision: u64) -> Result<(), Error> {
-        if revision < self.floor { Err(Error::Compacted { asked: revision, oldest: self.floor }) } else { Ok(()) }
+        if revision < self.floor {
+            Err(Error::Compacted {
+                asked: revision,
+                oldest: self.floor,
+            })
+        } else {
+            Ok(())
+        }
     }
 
     /// The running number of the first event after `revision`; errors as [`Events::reach`].
     fn number_after(&self, revision: u64) -> Result<u64, Error> {
         self.reach(revision)?;
         let packed = self.packs.until(revision);
-        let loose = if packed < self.packs.len() { 0 } else { self.recent.partition_point(|event| event.revision <= revision) };
+        let loose = if packed < self.packs.len() {
+            0
+        } else {
+            self.recent
+                .partition_point(|event| event.revision <= revision)
+        };
         Ok(self.first + (packed + loose) as u64)
     }
 
@@ -161,8 +180,18 @@ impl Events {
 impl Ring {
     /// `floor`: the revision up to which the resource's events are not known.
     pub fn new(resource: Arc<str>, floor: u64) -> Self {
-        let events = RwLock::new(Events { floor, ..Events::default() });
-        Self { resource, events, changed: watch::Sender::new(()), slots: Slots::default(), closed: AtomicBool::default(), looked_through: AtomicU64::default() }
+        let events = RwLock::new(Events {
+            floor,
+            ..Events::default()
+        });
+        Self {
+            resource,
+            events,
+            changed: watch::Sender::new(()),
+            slots: Slots::default(),
+            closed: AtomicBool::default(),
+            looked_through: AtomicU64::default(),
+        }
     }
 
     pub fn resource(&self) -> &Arc<str> {
@@ -200,7 +229,9 @@ impl Ring {
     /// Forgets the oldest event.
     pub fn drop_oldest(&self) {
         let mut events = self.events.write();
-        let Some(revision) = events.revision_at(events.first) else { return };
+        let Some(revision) = events.revision_at(events.first) else {
+            return;
+        };
         events.floor = revision;
         events.first += 1;
         if events.packs.len() > 0 {
@@ -256,7 +287,12 @@ impl Ring {
     }
 
     /// A cursor that begins strictly after `from`.
-    pub fn watch(self: &Arc<Self>, root: Arc<ArcSwap<Root>>, from: u64, interest: Interest) -> Result<Watch, Error> {
+    pub fn watch(
+        self: &Arc<Self>,
+        root: Arc<ArcSwap<Root>>,
+        from: u64,
+        interest: Interest,
+    ) -> Result<Watch, Error> {
         let signal = match interest.is_everything() {
             true => Signal::All(self.changed.subscribe()),
             false => Signal::Some(self.slots.add(interest.clone()), interest),
@@ -276,7 +312,11 @@ fn together<'a>(events: impl Iterator<Item = &'a Arc<Event>>) -> Vec<Arc<Event>>
     let mut bytes = 0;
     let fits = |event: &&Arc<Event>| {
         let before = bytes;
-        bytes += event.object.bytes.len() + event.previous.as_ref().map_or(0, |previous| previous.bytes.len());
+        bytes += event.object.bytes.len()
+            + event
+                .previous
+                .as_ref()
+                .map_or(0, |previous| previous.bytes.len());
         before == 0 || bytes <= PACK_BYTES
     };
     events.take_while(fits).cloned().collect()
@@ -290,20 +330,52 @@ mod tests {
     #[test]
     fn large_events_are_packed_by_few() {
         let event = |revision: u64, kilobytes: usize| {
-            let key = Key { resource: "pods".into(), namespace: "ns".into(), name: "a".into() };
+            let key = Key {
+                resource: "pods".into(),
+                namespace: "ns".into(),
+                name: "a".into(),
+            };
             let bytes = vec![b' '; kilobytes << 10].into();
-            Arc::new(Event::new(EventKind::Added, Arc::new(Object::new(key, revision, bytes, Default::default())), None))
+            Arc::new(Event::new(
+                EventKind::Added,
+                Arc::new(Object::new(key, revision, bytes, Default::default())),
+                None,
+            ))
         };
         let ring = Ring::new("pods".into(), 0);
-        for (revision, kilobytes) in [(1, 400), (2, 400), (3, 400), (4, 3000), (5, 1), (6, 1), (7, 1), (8, 1)] {
+        for (revision, kilobytes) in [
+            (1, 400),
+            (2, 400),
+            (3, 400),
+            (4, 3000),
+            (5, 1),
+            (6, 1),
+            (7, 1),
+            (8, 1),
+        ] {
             ring.lock().push(event(revision, kilobytes));
         }
         let mut packed = Vec::new();
         while ring.pack(3, 1, &|_| false) {
             packed.push(ring.read(|events| events.packs.len()));
         }
-        assert_eq!(packed, [2, 3, 4, 7], "two of 400 KB, one that 3 MB would follow, those 3 MB, the small ones");
-        let opened: Vec<_> = ring.read(|events| events.after(0)).unwrap().into_iter().flat_map(|piece| piece.open(ring.resource())).collect();
-        assert_eq!(opened.iter().map(|event| event.revision).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(
+            packed,
+            [2, 3, 4, 7],
+            "two of 400 KB, one that 3 MB would follow, those 3 MB, the small ones"
+        );
+        let opened: Vec<_> = ring
+            .read(|events| events.after(0))
+            .unwrap()
+            .into_iter()
+            .flat_map(|piece| piece.open(ring.resource()))
+            .collect();
+        assert_eq!(
+            opened
+                .iter()
+                .map(|event| event.revision)
+                .collect::<Vec<_>>(),
+            [1, 2, 3, 4, 5, 6, 7, 8]
+        );
     }
 }

@@ -31,7 +31,10 @@ pub(crate) struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Self {
-        Self { segment: 8 << 20, ahead: 512 << 10 }
+        Self {
+            segment: 8 << 20,
+            ahead: 512 << 10,
+        }
     }
 }
 
@@ -77,7 +80,12 @@ pub(crate) struct Segments {
 
 impl Segments {
     pub fn new(files: Box<dyn Files>, sizes: Sizes) -> Self {
-        Self { files, sizes, batches: VecDeque::new(), current: None }
+        Self {
+            files,
+            sizes,
+            batches: VecDeque::new(),
+            current: None,
+        }
     }
 
     /// Yields the batches after the revision `compacted`; answers the newest revision. The inner error is damage.
@@ -87,12 +95,24 @@ impl Segments {
             let content = self.files.read(segment)?;
             let mut offset = 0;
             let mut expected = segment;
-            while let Framed::Whole { first, count, length } = codec::frame(&content[offset..])
+            while let Framed::Whole {
+                first,
+                count,
+                length,
+            } = codec::frame(&content[offset..])
                 && first == expected
             {
                 if first > compacted {
-                    self.batches.push_back(Batch { first, segment, offset: offset as u64, length });
-                    if let Err(reason) = sink(Loaded::Batch { first, bytes: &content[offset..offset + length] }) {
+                    self.batches.push_back(Batch {
+                        first,
+                        segment,
+                        offset: offset as u64,
+                        length,
+                    });
+                    if let Err(reason) = sink(Loaded::Batch {
+                        first,
+                        bytes: &content[offset..offset + length],
+                    }) {
                         return Ok(Err(reason));
                     }
                 }
@@ -101,9 +121,15 @@ impl Segments {
                 offset += length;
             }
             if codec::has_frame(&content[offset..], expected) {
-                return Ok(Err(format!("the log is broken at byte {offset} of segment {segment}")));
+                return Ok(Err(format!(
+                    "the log is broken at byte {offset} of segment {segment}"
+                )));
             }
-            self.current = Some(Current { segment, end: offset as u64, ready: content.len() as u64 });
+            self.current = Some(Current {
+                segment,
+                end: offset as u64,
+                ready: content.len() as u64,
+            });
         }
         Ok(Ok(newest))
     }
@@ -111,7 +137,13 @@ impl Segments {
     /// Makes durable what was read. Only the last batch and the names may have been left unsynced; the batch is written again, because
     /// a kernel whose sync failed takes the pages for clean.
     pub fn prove(&mut self) -> io::Result<()> {
-        if let Some(Batch { segment, offset, length, .. }) = self.batches.back() {
+        if let Some(Batch {
+            segment,
+            offset,
+            length,
+            ..
+        }) = self.batches.back()
+        {
             let mut bytes = vec![0; *length];
             self.files.read_at(*segment, *offset, &mut bytes)?;
             self.files.write(*segment, *offset, &bytes)?;
@@ -123,16 +155,29 @@ impl Segments {
     /// Keeps a batch, durably.
     pub fn append(&mut self, first: u64, batch: &[u8]) -> io::Result<()> {
         let mut current = match &self.current {
-            Some(Current { segment, end, ready }) if *end < self.sizes.segment => Current { segment: *segment, end: *end, ready: *ready },
+            Some(Current {
+                segment,
+                end,
+                ready,
+            }) if *end < self.sizes.segment => Current {
+                segment: *segment,
+                end: *end,
+                ready: *ready,
+            },
             _ => {
                 self.files.create(first)?;
-                Current { segment: first, end: 0, ready: 0 }
+                Current {
+                    segment: first,
+                    end: 0,
+                    ready: 0,
+                }
             }
         };
         let (segment, offset) = (current.segment, current.end);
         current.end += batch.len() as u64;
         if current.end > current.ready && batch.len() < self.sizes.ahead / 16 {
-            self.files.write(segment, current.end, &vec![0; self.sizes.ahead])?;
+            self.files
+                .write(segment, current.end, &vec![0; self.sizes.ahead])?;
             current.ready = current.end + self.sizes.ahead as u64;
         }
         self.files.write(segment, offset, batch)?;
@@ -142,16 +187,26 @@ impl Segments {
         }
         current.ready = current.ready.max(current.end);
         self.current = Some(current);
-        self.batches.push_back(Batch { first, segment, offset, length: batch.len() });
+        self.batches.push_back(Batch {
+            first,
+            segment,
+            offset,
+            length: batch.len(),
+        });
         Ok(())
     }
 
     /// The batches that begin up to the revision `through`.
     pub fn through(&mut self, through: u64) -> io::Result<Vec<Vec<u8>>> {
         let mut read = Vec::new();
-        for batch in self.batches.iter().take_while(|batch| batch.first <= through) {
+        for batch in self
+            .batches
+            .iter()
+            .take_while(|batch| batch.first <= through)
+        {
             let mut bytes = vec![0; batch.length];
-            self.files.read_at(batch.segment, batch.offset, &mut bytes)?;
+            self.files
+                .read_at(batch.segment, batch.offset, &mut bytes)?;
             read.push(bytes);
         }
         Ok(read)
@@ -159,7 +214,11 @@ impl Segments {
 
     /// Drops these batches, and the files that hold no others. What can not be removed now is removed another time.
     pub fn forget(&mut self, through: u64) -> io::Result<()> {
-        while self.batches.front().is_some_and(|batch| batch.first <= through) {
+        while self
+            .batches
+            .front()
+            .is_some_and(|batch| batch.first <= through)
+        {
             self.batches.pop_front();
         }
         let current = self.current.as_ref().map(|current| current.segment);
@@ -176,12 +235,18 @@ impl Segments {
     pub fn recover(&mut self, next: u64) -> io::Result<()> {
         self.files.reset();
         self.current = self.current.take().filter(|current| current.segment < next);
-        for segment in self.files.list()?.into_iter().filter(|segment| *segment >= next) {
+        for segment in self
+            .files
+            .list()?
+            .into_iter()
+            .filter(|segment| *segment >= next)
+        {
             self.files.remove(segment)?;
         }
         self.files.sync_names()?;
         if let Some(current) = &mut self.current {
-            self.files.write(current.segment, current.end, &[0; codec::FRAME_HEAD])?;
+            self.files
+                .write(current.segment, current.end, &[0; codec::FRAME_HEAD])?;
             self.files.sync(current.segment)?;
             current.ready = current.ready.min(current.end);
         }
@@ -208,7 +273,10 @@ impl Folder {
         let kept = self.open.take().filter(|(open, _)| *open == segment);
         let file = match kept {
             Some((_, file)) => file,
-            None => OpenOptions::new().read(true).write(true).open(self.path(segment))?,
+            None => OpenOptions::new()
+                .read(true)
+                .write(true)
+                .open(self.path(segment))?,
         };
         Ok(&self.open.insert((segment, file)).1)
     }
@@ -219,7 +287,10 @@ impl Files for Folder {
         let mut segments = Vec::new();
         for entry in std::fs::read_dir(&self.path)? {
             let name = entry?.file_name();
-            segments.extend(name.to_str().and_then(|name| name.strip_suffix(".log")?.parse::<u64>().ok()));
+            segments.extend(
+                name.to_str()
+                    .and_then(|name| name.strip_suffix(".log")?.parse::<u64>().ok()),
+            );
         }
         segments.sort_unstable();
         Ok(segments)
@@ -234,7 +305,13 @@ impl Files for Folder {
     }
 
     fn create(&mut self, segment: u64) -> io::Result<()> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(self.path(segment))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(self.path(segment))?;
         self.open = Some((segment, file));
         Ok(())
     }

@@ -18,7 +18,10 @@ use immutable_chunkmap::map::Map;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::{Error, Event, EventKind, Interest, Key, Object, Snapshot, Watch, log::FIRST, objects::Objects, ring::Ring};
+use crate::{
+    Error, Event, EventKind, Interest, Key, Object, Snapshot, Watch, log::FIRST, objects::Objects,
+    ring::Ring,
+};
 
 /// All objects at one revision.
 #[derive(Clone)]
@@ -29,20 +32,29 @@ pub(crate) struct Root {
 
 impl Root {
     pub fn empty(revision: u64) -> Self {
-        Self { revision, resources: Map::new() }
+        Self {
+            revision,
+            resources: Map::new(),
+        }
     }
 
     pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
-        self.resources.get::<str>(&key.resource)?.get(&key.namespace, &key.name)
+        self.resources
+            .get::<str>(&key.resource)?
+            .get(&key.namespace, &key.name)
     }
 
     /// Whether that very version is the present one.
     pub fn has(&self, object: &Arc<Object>) -> bool {
-        self.get(&object.key).is_some_and(|have| Arc::ptr_eq(have, object))
+        self.get(&object.key)
+            .is_some_and(|have| Arc::ptr_eq(have, object))
     }
 
     fn objects(&self, resource: &str) -> Objects {
-        self.resources.get::<str>(resource).cloned().unwrap_or_default()
+        self.resources
+            .get::<str>(resource)
+            .cloned()
+            .unwrap_or_default()
     }
 }
 
@@ -63,7 +75,12 @@ impl Default for Draft {
 
 impl Draft {
     pub fn new(base: Arc<Root>) -> Self {
-        Self { revision: base.revision, base, touched: HashMap::new(), events: Vec::new() }
+        Self {
+            revision: base.revision,
+            base,
+            touched: HashMap::new(),
+            events: Vec::new(),
+        }
     }
 
     /// Sets all objects of a resource.
@@ -81,7 +98,11 @@ impl Draft {
     /// Puts a new version in. Its revision is the next.
     pub fn put(&mut self, object: Arc<Object>) {
         let previous = self.get(&object.key).cloned();
-        let kind = if previous.is_some() { EventKind::Modified } else { EventKind::Added };
+        let kind = if previous.is_some() {
+            EventKind::Modified
+        } else {
+            EventKind::Added
+        };
         self.objects(&object.key.resource).insert(object.clone());
         self.push(Event::new(kind, object, previous));
     }
@@ -98,7 +119,9 @@ impl Draft {
     }
 
     fn objects(&mut self, resource: &Arc<str>) -> &mut Objects {
-        self.touched.entry(resource.clone()).or_insert_with(|| self.base.objects(resource))
+        self.touched
+            .entry(resource.clone())
+            .or_insert_with(|| self.base.objects(resource))
     }
 
     /// The root with all of the batch in it.
@@ -151,7 +174,13 @@ impl Shared {
     /// `base`: the revision after which all events are known.
     pub fn new(base: u64) -> Self {
         let (root, published) = (Root::empty(base), watch::Sender::new(base));
-        Self { root: Arc::new(ArcSwap::from_pointee(root)), rings: RwLock::default(), base, published, closed: AtomicBool::new(false) }
+        Self {
+            root: Arc::new(ArcSwap::from_pointee(root)),
+            rings: RwLock::default(),
+            base,
+            published,
+            closed: AtomicBool::new(false),
+        }
     }
 
     pub fn root(&self) -> Arc<Root> {
@@ -174,7 +203,10 @@ impl Shared {
         }
         let mut rings = self.rings.write();
         let name: Arc<str> = resource.into();
-        let ring = rings.entry(name.clone()).or_insert_with(|| Arc::new(Ring::new(name, self.base))).clone();
+        let ring = rings
+            .entry(name.clone())
+            .or_insert_with(|| Arc::new(Ring::new(name, self.base)))
+            .clone();
         if self.closed() {
             ring.close();
         }
@@ -187,10 +219,17 @@ impl Shared {
 
     /// Makes a batch visible, to readers and to watchers at once; returns each event's ring. Does not wake the watchers.
     pub fn publish(&self, draft: &Draft) -> Vec<Arc<Ring>> {
-        let rings: HashMap<&str, Arc<Ring>> = draft.touched.keys().map(|resource| (&**resource, self.ring(resource))).collect();
+        let rings: HashMap<&str, Arc<Ring>> = draft
+            .touched
+            .keys()
+            .map(|resource| (&**resource, self.ring(resource)))
+            .collect();
         let root = Arc::new(draft.root());
         {
-            let mut locked: HashMap<&str, _> = rings.iter().map(|(resource, ring)| (*resource, ring.lock())).collect();
+            let mut locked: HashMap<&str, _> = rings
+                .iter()
+                .map(|(resource, ring)| (*resource, ring.lock()))
+                .collect();
             self.root.store(root);
             for event in &draft.events {
                 let resource = &*event.object.key.resource;
@@ -200,7 +239,11 @@ impl Shared {
             }
         }
         self.published.send_replace(draft.revision);
-        draft.events.iter().map(|event| rings[&*event.object.key.resource].clone()).collect()
+        draft
+            .events
+            .iter()
+            .map(|event| rings[&*event.object.key.resource].clone())
+            .collect()
     }
 
     /// No more events will come: watchers are told after their last.
@@ -222,7 +265,11 @@ impl Shared {
 
     pub fn resources(&self) -> Vec<Arc<str>> {
         let root = self.root.load();
-        (&root.resources).into_iter().filter(|(_, objects)| objects.len() > 0).map(|(resource, _)| resource.clone()).collect()
+        (&root.resources)
+            .into_iter()
+            .filter(|(_, objects)| objects.len() > 0)
+            .map(|(resource, _)| resource.clone())
+            .collect()
     }
 
     pub fn snapshot(&self, resource: &str) -> Snapshot {
@@ -236,14 +283,21 @@ impl Shared {
         let (mut objects, pieces) = ring.read(|events| {
             let root = self.root.load();
             if revision > root.revision {
-                return Err(Error::Future { asked: revision, newest: root.revision });
+                return Err(Error::Future {
+                    asked: revision,
+                    newest: root.revision,
+                });
             }
             Ok((root.objects(resource), events.after(revision)?))
         })?;
-        let events: Vec<Arc<Event>> = pieces.into_iter().flat_map(|piece| piece.open(ring.resource())).collect();
+        let events: Vec<Arc<Event>> = pieces
+            .into_iter()
+            .flat_map(|piece| piece.open(ring.resource()))
+            .collect();
         let mut was: BTreeMap<(&str, &str), &Arc<Event>> = BTreeMap::new();
         for event in &events {
-            was.entry((&event.object.key.namespace, &event.object.key.name)).or_insert(event);
+            was.entry((&event.object.key.namespace, &event.object.key.name))
+                .or_insert(event);
         }
         for event in was.into_values() {
             match &event.previous {
@@ -271,7 +325,10 @@ impl Shared {
         match (newest >= revision, reached) {
             (true, _) => Ok(()),
             (false, true) => Err(Error::Closed),
-            (false, false) => Err(Error::Future { asked: revision, newest }),
+            (false, false) => Err(Error::Future {
+                asked: revision,
+                newest,
+            }),
         }
     }
 }

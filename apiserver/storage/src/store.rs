@@ -9,7 +9,10 @@ use std::{sync::Arc, thread::JoinHandle, time::Duration};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::{Error, History, Indexer, Interest, Key, Object, Snapshot, Watch, Write, loading, log::Log, state::Shared, writer::Queue};
+use crate::{
+    Error, History, Indexer, Interest, Key, Object, Snapshot, Watch, Write, loading, log::Log,
+    state::Shared, writer::Queue,
+};
 
 /// The cluster's state, with one revision counter for all resources. Reads never wait; `resource` is `plural.group`.
 #[async_trait]
@@ -69,7 +72,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { indexer: None, history: History::default(), cache_bytes: 4 << 20, retry: Duration::from_secs(1) }
+        Self {
+            indexer: None,
+            history: History::default(),
+            cache_bytes: 4 << 20,
+            retry: Duration::from_secs(1),
+        }
     }
 }
 
@@ -86,9 +94,18 @@ impl LocalStore {
     pub(crate) fn start(log: Box<dyn Log>, options: Options) -> Result<Self, Error> {
         let writer = loading::load(log, options)?;
         let (shared, queue) = (writer.shared.clone(), writer.queue.clone());
-        let thread = std::thread::Builder::new().name("store-writer".into()).spawn(move || writer.run());
-        let thread = thread.map_err(|source| Error::Io { what: "start the store's writer", source })?;
-        Ok(Self { shared, queue, writer: Mutex::new(Some(thread)) })
+        let thread = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run());
+        let thread = thread.map_err(|source| Error::Io {
+            what: "start the store's writer",
+            source,
+        })?;
+        Ok(Self {
+            shared,
+            queue,
+            writer: Mutex::new(Some(thread)),
+        })
     }
 }
 

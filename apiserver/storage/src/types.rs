@@ -35,23 +35,52 @@ pub struct Object {
 impl Object {
     /// A version with its attributes known.
     pub fn new(key: Key, revision: u64, bytes: Bytes, attributes: Attributes) -> Self {
-        Self { key, revision, bytes, attributes: OnceLock::from(attributes), indexer: None }
+        Self {
+            key,
+            revision,
+            bytes,
+            attributes: OnceLock::from(attributes),
+            indexer: None,
+        }
     }
 
     /// A version read back from disk, its attributes made when first asked for.
     pub(crate) fn stored(key: Key, revision: u64, bytes: Bytes, indexer: Option<Indexer>) -> Self {
-        Self { key, revision, bytes, attributes: OnceLock::new(), indexer }
+        Self {
+            key,
+            revision,
+            bytes,
+            attributes: OnceLock::new(),
+            indexer,
+        }
     }
 
     /// The same bytes under another revision.
     pub(crate) fn at(&self, revision: u64) -> Self {
-        let Self { key, bytes, attributes, indexer, .. } = self;
-        Self { key: key.clone(), revision, bytes: bytes.clone(), attributes: attributes.clone(), indexer: indexer.clone() }
+        let Self {
+            key,
+            bytes,
+            attributes,
+            indexer,
+            ..
+        } = self;
+        Self {
+            key: key.clone(),
+            revision,
+            bytes: bytes.clone(),
+            attributes: attributes.clone(),
+            indexer: indexer.clone(),
+        }
     }
 
     /// What the server looks at in the object. Made from the bytes at most once; empty when the store was opened without an [`Indexer`].
     pub fn attributes(&self) -> &Attributes {
-        self.attributes.get_or_init(|| self.indexer.as_ref().map(|index| index(&self.key, &self.bytes)).unwrap_or_default())
+        self.attributes.get_or_init(|| {
+            self.indexer
+                .as_ref()
+                .map(|index| index(&self.key, &self.bytes))
+                .unwrap_or_default()
+        })
     }
 }
 
@@ -78,7 +107,9 @@ impl Draft {
         // One byte more than is filled: then the count of references is made here, once, and not by the first thread that shares the
         // bytes, in whose part of the heap it would hold a page as long as the object lives.
         let mut bytes = Vec::with_capacity(self.bytes.len() + digits.len() + 1);
-        [head, digits.as_bytes(), tail].iter().for_each(|part| bytes.extend_from_slice(part));
+        [head, digits.as_bytes(), tail]
+            .iter()
+            .for_each(|part| bytes.extend_from_slice(part));
         Bytes::from(bytes)
     }
 }
@@ -123,13 +154,23 @@ struct Renderings {
 
 impl Event {
     pub fn new(kind: EventKind, object: Arc<Object>, previous: Option<Arc<Object>>) -> Self {
-        Self { kind, revision: object.revision, object, previous, renderings: Mutex::default() }
+        Self {
+            kind,
+            revision: object.revision,
+            object,
+            previous,
+            renderings: Mutex::default(),
+        }
     }
 
     /// The event in the form that `slot` stands for (an encoding, a version, the type of event that a selector turns it into: the
     /// numbers are the caller's). `make` runs once a slot while the event is recent, its result is shared by all watchers; it must
     /// not ask the same event for a rendering. Its failure is not kept.
-    pub fn rendered<E>(&self, slot: u32, make: impl FnOnce() -> Result<Bytes, E>) -> Result<Bytes, E> {
+    pub fn rendered<E>(
+        &self,
+        slot: u32,
+        make: impl FnOnce() -> Result<Bytes, E>,
+    ) -> Result<Bytes, E> {
         let mut renderings = self.renderings.lock();
         if let Some((_, bytes)) = renderings.by_slot.iter().find(|(have, _)| *have == slot) {
             return Ok(bytes.clone());
@@ -145,7 +186,10 @@ impl Event {
 
     /// Gives the memory of the renderings back; from now on nothing is kept.
     pub(crate) fn cool(&self) {
-        *self.renderings.lock() = Renderings { by_slot: Vec::new(), cold: true };
+        *self.renderings.lock() = Renderings {
+            by_slot: Vec::new(),
+            cold: true,
+        };
     }
 }
 
@@ -185,7 +229,10 @@ pub enum Error {
     #[error("the store is closed")]
     Closed,
     #[error("cannot {what}: {source}")]
-    Io { what: &'static str, source: std::io::Error },
+    Io {
+        what: &'static str,
+        source: std::io::Error,
+    },
     #[error("cannot {what}: {reason}")]
     Database { what: &'static str, reason: String },
     /// The write can not be kept as it is: an impossible key, or a `revision_at` outside of the bytes.
@@ -200,14 +247,32 @@ impl Error {
             Self::Exists(object) => Self::Exists(object.clone()),
             Self::NotFound => Self::NotFound,
             Self::Conflict(object) => Self::Conflict(object.clone()),
-            Self::Compacted { asked, oldest } => Self::Compacted { asked: *asked, oldest: *oldest },
-            Self::Future { asked, newest } => Self::Future { asked: *asked, newest: *newest },
+            Self::Compacted { asked, oldest } => Self::Compacted {
+                asked: *asked,
+                oldest: *oldest,
+            },
+            Self::Future { asked, newest } => Self::Future {
+                asked: *asked,
+                newest: *newest,
+            },
             Self::Locked(path) => Self::Locked(path.clone()),
-            Self::Damaged { path, reason } => Self::Damaged { path: path.clone(), reason: reason.clone() },
+            Self::Damaged { path, reason } => Self::Damaged {
+                path: path.clone(),
+                reason: reason.clone(),
+            },
             Self::Closed => Self::Closed,
-            Self::Io { what, source } => Self::Io { what, source: again(source) },
-            Self::Database { what, reason } => Self::Database { what, reason: reason.clone() },
-            Self::Malformed { key, reason } => Self::Malformed { key: key.clone(), reason },
+            Self::Io { what, source } => Self::Io {
+                what,
+                source: again(source),
+            },
+            Self::Database { what, reason } => Self::Database {
+                what,
+                reason: reason.clone(),
+            },
+            Self::Malformed { key, reason } => Self::Malformed {
+                key: key.clone(),
+                reason,
+            },
         }
     }
 }

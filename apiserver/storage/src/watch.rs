@@ -41,8 +41,22 @@ pub(crate) enum Signal {
 
 impl Watch {
     /// `next`: the running number of the first event after the revision `after`; `signal` was there before that was looked up.
-    pub(crate) fn new(ring: Arc<Ring>, root: Arc<ArcSwap<Root>>, signal: Signal, after: u64, next: u64) -> Self {
-        Self { ring, root, signal, after, next, behind: true, taken: VecDeque::new() }
+    pub(crate) fn new(
+        ring: Arc<Ring>,
+        root: Arc<ArcSwap<Root>>,
+        signal: Signal,
+        after: u64,
+        next: u64,
+    ) -> Self {
+        Self {
+            ring,
+            root,
+            signal,
+            after,
+            next,
+            behind: true,
+            taken: VecDeque::new(),
+        }
     }
 
     /// The next event, waited for. Can be cancelled without losing one.
@@ -110,7 +124,9 @@ impl Watch {
         let closed = self.ring.is_closed();
         let ring = self.ring.clone();
         while self.taken.is_empty() {
-            let Some(piece) = ring.read(|events| self.piece(events))? else { break };
+            let Some(piece) = ring.read(|events| self.piece(events))? else {
+                break;
+            };
             let mut events = piece.open(ring.resource());
             self.next += events.len() as u64;
             // A watch may begin in the future: what comes before its start is not for it.
@@ -121,7 +137,11 @@ impl Watch {
             }
             self.taken = events.into();
         }
-        if self.taken.is_empty() && closed { Err(Error::Closed) } else { Ok(!self.taken.is_empty()) }
+        if self.taken.is_empty() && closed {
+            Err(Error::Closed)
+        } else {
+            Ok(!self.taken.is_empty())
+        }
     }
 
     /// The next events; `None`: it has seen all. Under the ring's lock.
@@ -132,7 +152,9 @@ impl Watch {
                 Some(first) if !self.behind => {
                     self.next = self.next.max(first);
                     if self.next >= events.first() {
-                        self.after = events.revision_at(self.next).map_or(self.after, |revision| self.after.max(revision - 1));
+                        self.after = events
+                            .revision_at(self.next)
+                            .map_or(self.after, |revision| self.after.max(revision - 1));
                     }
                 }
                 None if !self.behind => {
@@ -146,7 +168,9 @@ impl Watch {
         events.reach(self.after)?;
         self.next = self.next.max(events.first());
         let piece = events.piece(self.next, BATCH);
-        self.behind = piece.as_ref().is_some_and(|piece| self.next + piece.len() < events.end());
+        self.behind = piece
+            .as_ref()
+            .is_some_and(|piece| self.next + piece.len() < events.end());
         Ok(piece)
     }
 }

@@ -80,7 +80,9 @@ impl Queue {
         while line.waiting.is_empty() && !line.closing {
             match deadline {
                 None => self.arrived.wait(&mut line),
-                Some(deadline) if self.arrived.wait_until(&mut line, deadline).timed_out() => return Some(Vec::new()),
+                Some(deadline) if self.arrived.wait_until(&mut line, deadline).timed_out() => {
+                    return Some(Vec::new());
+                }
                 Some(_) => {}
             }
         }
@@ -88,11 +90,15 @@ impl Queue {
             return None;
         }
         let mut bytes = 0;
-        let count = line.waiting.iter().take(BATCH_WRITES).take_while(|waiting| {
-            let before = bytes;
-            bytes += size(&waiting.write);
-            before == 0 || bytes <= BATCH_BYTES
-        });
+        let count = line
+            .waiting
+            .iter()
+            .take(BATCH_WRITES)
+            .take_while(|waiting| {
+                let before = bytes;
+                bytes += size(&waiting.write);
+                before == 0 || bytes <= BATCH_BYTES
+            });
         let count = count.count();
         Some(line.waiting.drain(..count).collect())
     }
@@ -137,8 +143,23 @@ impl Drop for Ending {
 }
 
 impl Writer {
-    pub fn new(shared: Arc<Shared>, log: Box<dyn Log>, past: Past, names: Names, retry: Duration) -> Self {
-        Self { shared, queue: Arc::default(), log, past, names, retry, health: Health::Sound, untidy: true }
+    pub fn new(
+        shared: Arc<Shared>,
+        log: Box<dyn Log>,
+        past: Past,
+        names: Names,
+        retry: Duration,
+    ) -> Self {
+        Self {
+            shared,
+            queue: Arc::default(),
+            log,
+            past,
+            names,
+            retry,
+            health: Health::Sound,
+            untidy: true,
+        }
     }
 
     /// Works until the queue is closed and empty.
@@ -165,7 +186,9 @@ impl Writer {
                     tracing::warn!(%error, "the database was not closed well; nothing that was acknowledged is lost");
                 }
             }
-            Err(error) => tracing::error!(%error, "the database could not be recovered before the end: writes that were refused may be in it"),
+            Err(error) => {
+                tracing::error!(%error, "the database could not be recovered before the end: writes that were refused may be in it")
+            }
         }
     }
 
@@ -175,7 +198,10 @@ impl Writer {
         }
         let mut draft = Draft::new(self.shared.root());
         let mut records = BatchWriter::new();
-        let judged: Vec<_> = batch.iter().map(|waiting| self.judge(&waiting.write, &mut draft, &mut records)).collect();
+        let judged: Vec<_> = batch
+            .iter()
+            .map(|waiting| self.judge(&waiting.write, &mut draft, &mut records))
+            .collect();
         let mut rings = Vec::new();
         if !draft.events.is_empty() {
             match self.keep(&draft, records) {
@@ -210,9 +236,17 @@ impl Writer {
     }
 
     /// Whether the write may happen; if so it is put into the draft and the records.
-    fn judge(&mut self, write: &Write, draft: &mut Draft, records: &mut BatchWriter) -> Result<Arc<Object>, Error> {
+    fn judge(
+        &mut self,
+        write: &Write,
+        draft: &mut Draft,
+        records: &mut BatchWriter,
+    ) -> Result<Arc<Object>, Error> {
         if let Some(reason) = fault(write) {
-            return Err(Error::Malformed { key: write.key.clone(), reason });
+            return Err(Error::Malformed {
+                key: write.key.clone(),
+                reason,
+            });
         }
         let stored = draft.get(&write.key).cloned();
         let stored = expected(write.expect, stored)?;
@@ -223,13 +257,29 @@ impl Writer {
         }
     }
 
-    fn put(&mut self, key: &Key, new: &Drafted, stored: Option<Arc<Object>>, draft: &mut Draft, records: &mut BatchWriter) -> Arc<Object> {
+    fn put(
+        &mut self,
+        key: &Key,
+        new: &Drafted,
+        stored: Option<Arc<Object>>,
+        draft: &mut Draft,
+        records: &mut BatchWriter,
+    ) -> Arc<Object> {
         let revision = draft.revision + 1;
         let key = match stored {
             Some(stored) => stored.key.clone(),
-            None => Key { resource: self.names.one(&key.resource), namespace: self.names.one(&key.namespace), name: (&*key.name).into() },
+            None => Key {
+                resource: self.names.one(&key.resource),
+                namespace: self.names.one(&key.namespace),
+                name: (&*key.name).into(),
+            },
         };
-        let object = Arc::new(Object::new(key, revision, new.splice(revision), new.attributes.clone()));
+        let object = Arc::new(Object::new(
+            key,
+            revision,
+            new.splice(revision),
+            new.attributes.clone(),
+        ));
         records.push(Change::Put, &object.key, &object.bytes);
         draft.put(object.clone());
         object
@@ -237,7 +287,9 @@ impl Writer {
 
     /// Folds one slice of the log into the objects if that is due. True when it did.
     fn fold(&mut self, idle: bool) -> bool {
-        let Some(through) = self.past.fold_through(idle, Instant::now()) else { return false };
+        let Some(through) = self.past.fold_through(idle, Instant::now()) else {
+            return false;
+        };
         match self.log.compact(through, self.shared.revision()) {
             Ok(()) => {
                 self.past.folded(through);
@@ -252,13 +304,18 @@ impl Writer {
 
     fn fail(&mut self, error: Error) -> Error {
         tracing::error!(%error, "the database failed");
-        self.health = Health::Failed { error: error.again(), retry: Instant::now() };
+        self.health = Health::Failed {
+            error: error.again(),
+            retry: Instant::now(),
+        };
         error
     }
 
     /// Makes the log usable again if it failed; the error for which writes are refused if that can not be done (yet).
     fn recover(&mut self) -> Result<(), Error> {
-        let Health::Failed { error, retry } = &mut self.health else { return Ok(()) };
+        let Health::Failed { error, retry } = &mut self.health else {
+            return Ok(());
+        };
         if Instant::now() < *retry {
             return Err(error.again());
         }
@@ -283,7 +340,9 @@ impl Writer {
         }
         // Not in a tight loop when a failed database holds back what is due.
         let margin = Duration::from_secs(1);
-        self.past.next_due().map(|due| due.max(Instant::now()) + margin)
+        self.past
+            .next_due()
+            .map(|due| due.max(Instant::now()) + margin)
     }
 
     /// Gives memory back and shortens the log while nobody waits.
@@ -295,14 +354,22 @@ impl Writer {
             for ring in self.shared.rings() {
                 ring.cool();
                 let is_present = |object: &Arc<Object>| root.has(object);
-                while self.queue.is_empty() && (ring.pack(PACK, LOOSE, &is_present) || ring.pack_again(&is_present)) {}
+                while self.queue.is_empty()
+                    && (ring.pack(PACK, LOOSE, &is_present) || ring.pack_again(&is_present))
+                {
+                }
             }
         }
         while self.queue.is_empty() && self.recover().is_ok() && self.fold(true) {}
     }
 }
 
-fn remove(stored: Arc<Object>, last: Option<&Drafted>, draft: &mut Draft, records: &mut BatchWriter) -> Arc<Object> {
+fn remove(
+    stored: Arc<Object>,
+    last: Option<&Drafted>,
+    draft: &mut Draft,
+    records: &mut BatchWriter,
+) -> Arc<Object> {
     let revision = draft.revision + 1;
     let last = match last {
         Some(last) => {
@@ -339,7 +406,9 @@ fn expected(expect: Expect, stored: Option<Arc<Object>>) -> Result<Option<Arc<Ob
         (Expect::Absent, None) => Ok(None),
         (Expect::Absent, Some(stored)) => Err(Error::Exists(stored)),
         (Expect::Revision(_), None) => Err(Error::NotFound),
-        (Expect::Revision(revision), Some(stored)) if stored.revision == revision => Ok(Some(stored)),
+        (Expect::Revision(revision), Some(stored)) if stored.revision == revision => {
+            Ok(Some(stored))
+        }
         (Expect::Revision(_), Some(stored)) => Err(Error::Conflict(stored)),
     }
 }
@@ -347,7 +416,14 @@ fn expected(expect: Expect, stored: Option<Arc<Object>>) -> Result<Option<Arc<Ob
 /// What is wrong with a write whatever is stored.
 fn fault(write: &Write) -> Option<&'static str> {
     let outside = |draft: &Drafted| draft.revision_at > draft.bytes.len();
-    codec::key_fault(&write.key).or_else(|| write.draft.iter().chain(&write.last).any(outside).then_some("revision_at lies outside of the bytes"))
+    codec::key_fault(&write.key).or_else(|| {
+        write
+            .draft
+            .iter()
+            .chain(&write.last)
+            .any(outside)
+            .then_some("revision_at lies outside of the bytes")
+    })
 }
 
 #[cfg(test)]
@@ -355,8 +431,17 @@ mod tests {
     use super::*;
 
     fn object(revision: u64) -> Arc<Object> {
-        let key = Key { resource: "pods".into(), namespace: "ns".into(), name: "a".into() };
-        Arc::new(Object::new(key, revision, Default::default(), Default::default()))
+        let key = Key {
+            resource: "pods".into(),
+            namespace: "ns".into(),
+            name: "a".into(),
+        };
+        Arc::new(Object::new(
+            key,
+            revision,
+            Default::default(),
+            Default::default(),
+        ))
     }
 
     #[test]

@@ -16,20 +16,35 @@ const TASKS: usize = 16;
 
 fn options() -> Options {
     // Small, so that compaction is also met by the kill.
-    Options { history: History { log_bytes_busy: 64 << 10, ..History::default() }, ..Options::default() }
+    Options {
+        history: History {
+            log_bytes_busy: 64 << 10,
+            ..History::default()
+        },
+        ..Options::default()
+    }
 }
 
 fn key(name: &str) -> Key {
-    Key { resource: "configmaps".into(), namespace: "ns".into(), name: name.into() }
+    Key {
+        resource: "configmaps".into(),
+        namespace: "ns".into(),
+        name: name.into(),
+    }
 }
 
 fn content(name: &str) -> (String, String) {
-    (r#"{"metadata":{"resourceVersion":""#.into(), format!(r#""}},"data":"{}"}}"#, name.repeat(30)))
+    (
+        r#"{"metadata":{"resourceVersion":""#.into(),
+        format!(r#""}},"data":"{}"}}"#, name.repeat(30)),
+    )
 }
 
 fn say(line: String) {
     // One write call a line, so that what is read is whole; not through libtest's capture.
-    let _ = std::io::stdout().lock().write_all(format!("\n{line}\n").as_bytes());
+    let _ = std::io::stdout()
+        .lock()
+        .write_all(format!("\n{line}\n").as_bytes());
 }
 
 /// Creates objects and removes some of them again, telling what was acknowledged, until killed.
@@ -37,13 +52,27 @@ async fn write_forever(store: Arc<dyn Store>, prefix: String) {
     for n in 0_u64.. {
         let name = format!("{prefix}-{n}");
         let (head, tail) = content(&name);
-        let draft = Draft { bytes: [head.as_bytes(), tail.as_bytes()].concat(), revision_at: head.len(), attributes: Default::default() };
-        let write = Write { key: key(&name), expect: Expect::Absent, draft: Some(draft), last: None };
+        let draft = Draft {
+            bytes: [head.as_bytes(), tail.as_bytes()].concat(),
+            revision_at: head.len(),
+            attributes: Default::default(),
+        };
+        let write = Write {
+            key: key(&name),
+            expect: Expect::Absent,
+            draft: Some(draft),
+            last: None,
+        };
         let created = store.commit(write).await.expect("create");
         say(format!("created {name} {}", created.revision));
         if n % 3 == 0 {
             say(format!("removing {name}"));
-            let remove = Write { key: key(&name), expect: Expect::Revision(created.revision), draft: None, last: None };
+            let remove = Write {
+                key: key(&name),
+                expect: Expect::Revision(created.revision),
+                draft: None,
+                last: None,
+            };
             let removed = store.commit(remove).await.expect("remove");
             say(format!("removed {name} {}", removed.revision));
         }
@@ -51,10 +80,16 @@ async fn write_forever(store: Arc<dyn Store>, prefix: String) {
 }
 
 fn be_the_writer(folder: &str, round: &str) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let store: Arc<dyn Store> = Arc::new(redb::open(Path::new(folder), options()).unwrap());
-        let tasks: Vec<_> = (0..TASKS).map(|task| tokio::spawn(write_forever(store.clone(), format!("r{round}-t{task}")))).collect();
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|task| tokio::spawn(write_forever(store.clone(), format!("r{round}-t{task}"))))
+            .collect();
         for task in tasks {
             task.await.unwrap();
         }
@@ -73,24 +108,37 @@ impl Told {
     fn line(&mut self, line: &str) -> bool {
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
-            ["created", name, revision] => self.created.insert(name.into(), revision.parse().unwrap()).is_none(),
+            ["created", name, revision] => self
+                .created
+                .insert(name.into(), revision.parse().unwrap())
+                .is_none(),
             ["removing", name] => self.removing.insert(name.into()),
             ["removed", name, _] => self.removed.insert(name.into()),
             _ => return false,
         };
-        self.newest = words.get(2).map_or(self.newest, |revision| self.newest.max(revision.parse().unwrap()));
+        self.newest = words.get(2).map_or(self.newest, |revision| {
+            self.newest.max(revision.parse().unwrap())
+        });
         true
     }
 
     fn check(&self, store: &dyn Store) {
-        assert!(store.revision() >= self.newest, "revision {} is lost, newest is {}", self.newest, store.revision());
+        assert!(
+            store.revision() >= self.newest,
+            "revision {} is lost, newest is {}",
+            self.newest,
+            store.revision()
+        );
         for (name, revision) in &self.created {
             let object = store.get(&key(name));
             if self.removed.contains(name) {
                 assert!(object.is_none(), "{name} is back");
             } else if let Some(object) = object {
                 let (head, tail) = content(name);
-                assert_eq!((object.revision, &*object.bytes), (*revision, format!("{head}{revision}{tail}").as_bytes()));
+                assert_eq!(
+                    (object.revision, &*object.bytes),
+                    (*revision, format!("{head}{revision}{tail}").as_bytes())
+                );
             } else {
                 assert!(self.removing.contains(name), "{name} is lost");
             }
@@ -107,7 +155,11 @@ fn what_was_acknowledged_survives_kill_9() {
     let mut told = Told::default();
     for (round, acknowledged) in [1, 150, 700, 1500].into_iter().enumerate() {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "what_was_acknowledged_survives_kill_9", "--nocapture"])
+            .args([
+                "--exact",
+                "what_was_acknowledged_survives_kill_9",
+                "--nocapture",
+            ])
             .env(FOLDER, folder.path())
             .env(ROUND, round.to_string())
             .stdout(Stdio::piped())

@@ -51,7 +51,10 @@ pub struct Delete {
 impl Delete {
     /// Only the object with this uid.
     pub fn of_uid(uid: &str) -> Self {
-        Self { uid: Some(uid.to_string()), ..Self::default() }
+        Self {
+            uid: Some(uid.to_string()),
+            ..Self::default()
+        }
     }
 
     fn body(&self) -> Value {
@@ -65,7 +68,11 @@ impl Delete {
         if self.uid.is_some() || self.resource_version.is_some() {
             let mut preconditions = serde_json::Map::new();
             preconditions.extend(self.uid.clone().map(|uid| ("uid".to_string(), uid.into())));
-            preconditions.extend(self.resource_version.clone().map(|rv| ("resourceVersion".to_string(), rv.into())));
+            preconditions.extend(
+                self.resource_version
+                    .clone()
+                    .map(|rv| ("resourceVersion".to_string(), rv.into())),
+            );
             body["preconditions"] = preconditions.into();
         }
         body
@@ -128,9 +135,18 @@ pub struct Api {
 /// no object's name (`..`, `a/b`, nothing) becomes a segment that no object has, so that it leads nowhere else; upstream's client refuses those
 /// (`IsValidPathSegmentName` in `k8s.io/client-go/rest/request.go`).
 pub fn segment(name: &str) -> Cow<'_, str> {
-    const KEPT: &AsciiSet = &UNRESERVED.remove(b':').remove(b'@').remove(b'$').remove(b'&').remove(b'+').remove(b',').remove(b';').remove(b'=');
+    const KEPT: &AsciiSet = &UNRESERVED
+        .remove(b':')
+        .remove(b'@')
+        .remove(b'$')
+        .remove(b'&')
+        .remove(b'+')
+        .remove(b',')
+        .remove(b';')
+        .remove(b'=');
     let none = matches!(name, "" | "." | "..") || name.contains(['/', '%']);
-    let escaped: Cow<'_, str> = utf8_percent_encode(name, if none { NON_ALPHANUMERIC } else { KEPT }).into();
+    let escaped: Cow<'_, str> =
+        utf8_percent_encode(name, if none { NON_ALPHANUMERIC } else { KEPT }).into();
     match (none, &*escaped) {
         (false, _) => escaped,
         (true, "") => "%25".into(),
@@ -141,14 +157,25 @@ pub fn segment(name: &str) -> Cow<'_, str> {
 
 /// The path of a kind's collection in a namespace, or over all of them when `namespace` is empty.
 pub fn collection<K: Kind>(namespace: &str) -> String {
-    collection_path(K::api_version(), if K::NAMESPACED { namespace } else { "" }, K::plural())
+    collection_path(
+        K::api_version(),
+        if K::NAMESPACED { namespace } else { "" },
+        K::plural(),
+    )
 }
 
 fn collection_path(api_version: &str, namespace: &str, plural: &str) -> String {
-    let root = if api_version.contains('/') { "/apis" } else { "/api" };
+    let root = if api_version.contains('/') {
+        "/apis"
+    } else {
+        "/api"
+    };
     match namespace {
         "" => format!("{root}/{api_version}/{plural}"),
-        namespace => format!("{root}/{api_version}/namespaces/{}/{plural}", segment(namespace)),
+        namespace => format!(
+            "{root}/{api_version}/namespaces/{}/{plural}",
+            segment(namespace)
+        ),
     }
 }
 
@@ -162,23 +189,38 @@ pub fn item<K: Kind>(namespace: &str, name: &str) -> String {
 
 fn path_of<K: Kind>(object: &K) -> String {
     let meta = object.meta();
-    item::<K>(meta.namespace.as_deref().unwrap_or(""), meta.name.as_deref().unwrap_or(""))
+    item::<K>(
+        meta.namespace.as_deref().unwrap_or(""),
+        meta.name.as_deref().unwrap_or(""),
+    )
 }
 
 fn encode(what: &str, value: &impl Serialize) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(value).map_err(|source| Error::Encode { what: what.to_string(), source })
+    serde_json::to_vec(value).map_err(|source| Error::Encode {
+        what: what.to_string(),
+        source,
+    })
 }
 
 fn decode<'a, T: Deserialize<'a>>(what: &str, text: &'a str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|source| Error::Decode { what: what.to_string(), source: source.into() })
+    serde_json::from_str(text).map_err(|source| Error::Decode {
+        what: what.to_string(),
+        source: source.into(),
+    })
 }
 
 fn read<K: Wire>(what: &str, text: &str) -> Result<K, Error> {
-    K::decode(text).map_err(|source| Error::Decode { what: what.to_string(), source: source.into() })
+    K::decode(text).map_err(|source| Error::Decode {
+        what: what.to_string(),
+        source: source.into(),
+    })
 }
 
 fn write<K: Wire>(what: &str, object: &K) -> Result<Vec<u8>, Error> {
-    object.encode().map_err(|source| Error::Encode { what: what.to_string(), source })
+    object.encode().map_err(|source| Error::Encode {
+        what: what.to_string(),
+        source,
+    })
 }
 
 impl Api {
@@ -193,36 +235,73 @@ impl Api {
     }
 
     /// A request with the headers that every request of ours bears.
-    pub fn request(&self, method: Method, path: &str, content_type: Option<&str>, accept: Option<&str>, body: Vec<u8>) -> Result<Request<Vec<u8>>, Error> {
-        let mut request = Request::builder().method(method).uri(path).header(header::USER_AGENT, self.user_agent);
+    pub fn request(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        accept: Option<&str>,
+        body: Vec<u8>,
+    ) -> Result<Request<Vec<u8>>, Error> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::USER_AGENT, self.user_agent);
         if let Some(kind) = content_type {
             request = request.header(header::CONTENT_TYPE, kind);
         }
         request = request.header(header::ACCEPT, accept.unwrap_or("application/json"));
-        request.body(body).map_err(|e| Error::Failed(format!("cannot make a request to {path}: {e}")))
+        request
+            .body(body)
+            .map_err(|e| Error::Failed(format!("cannot make a request to {path}: {e}")))
     }
 
     /// Sends a request and gives the answer's text.
-    pub async fn send(&self, method: Method, path: &str, content_type: Option<&str>, accept: Option<&str>, body: Vec<u8>) -> Result<String, Error> {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        accept: Option<&str>,
+        body: Vec<u8>,
+    ) -> Result<String, Error> {
         let request = self.request(method.clone(), path, content_type, accept, body)?;
         let answer = self.exchange(request, &format!("{method} {path}")).await?;
         Self::text(answer, &format!("{method} {path}")).await
     }
 
     async fn text(answer: http::Response<Body>, what: &str) -> Result<String, Error> {
-        let body = answer.into_body().collect().await.map_err(|e| from_client(what, e))?.to_bytes();
-        String::from_utf8(body.into()).map_err(|_| Error::Failed(format!("the answer to {what} is not UTF-8")))
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(|e| from_client(what, e))?
+            .to_bytes();
+        String::from_utf8(body.into())
+            .map_err(|_| Error::Failed(format!("the answer to {what} is not UTF-8")))
     }
 
     /// Sends a request and gives the answer once its head is there; a refusal is an error.
-    pub async fn exchange(&self, request: Request<Vec<u8>>, what: &str) -> Result<http::Response<Body>, Error> {
-        let answer = self.client.send(request).await.map_err(|e| from_client(what, e))?;
+    pub async fn exchange(
+        &self,
+        request: Request<Vec<u8>>,
+        what: &str,
+    ) -> Result<http::Response<Body>, Error> {
+        let answer = self
+            .client
+            .send(request)
+            .await
+            .map_err(|e| from_client(what, e))?;
         let code = answer.status();
         if !code.is_client_error() && !code.is_server_error() {
             return Ok(answer);
         }
         let text = Self::text(answer, what).await?;
-        let status = serde_json::from_str::<Status>(&text).unwrap_or_else(|_| Status { code: code.as_u16(), message: text, ..Status::default() });
+        let status = serde_json::from_str::<Status>(&text).unwrap_or_else(|_| Status {
+            code: code.as_u16(),
+            message: text,
+            ..Status::default()
+        });
         Err(Error::Refused(Box::new(status)))
     }
 
@@ -243,8 +322,15 @@ impl Api {
 
     /// The metadata of the object at `path`.
     pub async fn get_metadata(&self, path: &str) -> Result<ObjectMeta, Error> {
-        let accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
-        Ok(decode::<Written>(path, &self.send(Method::GET, path, None, Some(accept), Vec::new()).await?)?.metadata)
+        let accept =
+            "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+        Ok(decode::<Written>(
+            path,
+            &self
+                .send(Method::GET, path, None, Some(accept), Vec::new())
+                .await?,
+        )?
+        .metadata)
     }
 
     /// One object, from the server and not from a cache.
@@ -257,7 +343,10 @@ impl Api {
     pub async fn list<K: Kind>(&self, namespace: &str) -> Result<Vec<K>, Error> {
         let path = collection::<K>(namespace);
         let text = self.get_text(&path).await?;
-        Page::of(&path, &text)?.items().map(|item| read(&path, item)).collect()
+        Page::of(&path, &text)?
+            .items()
+            .map(|item| read(&path, item))
+            .collect()
     }
 
     /// Creates, and gives what the server made of it.
@@ -280,7 +369,8 @@ impl Api {
     }
 
     async fn post_bytes(&self, path: &str, body: Vec<u8>) -> Result<String, Error> {
-        self.send(Method::POST, path, Some("application/json"), None, body).await
+        self.send(Method::POST, path, Some("application/json"), None, body)
+            .await
     }
 
     /// POSTs a typed object that is not stored, such as a token request, and gives what the server made of it.
@@ -300,17 +390,35 @@ impl Api {
 
     /// PUTs a typed object at a path, such as a sub-resource's.
     pub async fn put<K: Wire>(&self, path: &str, object: &K) -> Result<K, Error> {
-        let text = self.send(Method::PUT, path, Some("application/json"), None, write(path, object)?).await?;
+        let text = self
+            .send(
+                Method::PUT,
+                path,
+                Some("application/json"),
+                None,
+                write(path, object)?,
+            )
+            .await?;
         read(path, &text)
     }
 
     /// Patches what is at `path`, and gives its new metadata.
-    pub async fn patch(&self, path: &str, how: PatchType, body: &Value) -> Result<ObjectMeta, Error> {
+    pub async fn patch(
+        &self,
+        path: &str,
+        how: PatchType,
+        body: &Value,
+    ) -> Result<ObjectMeta, Error> {
         Ok(decode::<Written>(path, &self.send_patch(path, how, body).await?)?.metadata)
     }
 
     /// Patches what is at `path`, and gives it all.
-    pub async fn patch_object<K: Wire>(&self, path: &str, how: PatchType, body: &Value) -> Result<K, Error> {
+    pub async fn patch_object<K: Wire>(
+        &self,
+        path: &str,
+        how: PatchType,
+        body: &Value,
+    ) -> Result<K, Error> {
         read(path, &self.send_patch(path, how, body).await?)
     }
 
@@ -318,26 +426,45 @@ impl Api {
         let (kind, path) = match how {
             PatchType::Json => ("application/json-patch+json", Cow::Borrowed(path)),
             PatchType::Merge => ("application/merge-patch+json", Cow::Borrowed(path)),
-            PatchType::Strategic => ("application/strategic-merge-patch+json", Cow::Borrowed(path)),
-            PatchType::Apply(manager) => ("application/apply-patch+yaml", Cow::Owned(format!("{path}?fieldManager={manager}&force=true"))),
+            PatchType::Strategic => (
+                "application/strategic-merge-patch+json",
+                Cow::Borrowed(path),
+            ),
+            PatchType::Apply(manager) => (
+                "application/apply-patch+yaml",
+                Cow::Owned(format!("{path}?fieldManager={manager}&force=true")),
+            ),
         };
-        self.send(Method::PATCH, &path, Some(kind), None, encode(&path, body)?).await
+        self.send(Method::PATCH, &path, Some(kind), None, encode(&path, body)?)
+            .await
     }
 
     /// Deletes one object.
     pub async fn delete<K: Kind>(&self, key: &Key, options: &Delete) -> Result<(), Error> {
-        self.delete_path(&item::<K>(key.namespace(), key.name()), options).await
+        self.delete_path(&item::<K>(key.namespace(), key.name()), options)
+            .await
     }
 
     /// Deletes what is at `path`: an object, or a whole collection.
     pub async fn delete_path(&self, path: &str, options: &Delete) -> Result<(), Error> {
-        self.send(Method::DELETE, path, Some("application/json"), None, encode(path, &options.body())?).await.map(drop)
+        self.send(
+            Method::DELETE,
+            path,
+            Some("application/json"),
+            None,
+            encode(path, &options.body())?,
+        )
+        .await
+        .map(drop)
     }
 }
 
 /// A request that was not answered.
 pub fn from_client(what: &str, source: BoxError) -> Error {
-    Error::Transport { what: what.to_string(), source }
+    Error::Transport {
+        what: what.to_string(),
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -348,14 +475,20 @@ mod tests {
     fn a_name_is_one_segment() {
         for (name, is) in [
             ("web-0", "web-0"),
-            ("system:controller:job-controller", "system:controller:job-controller"),
+            (
+                "system:controller:job-controller",
+                "system:controller:job-controller",
+            ),
             ("a b?c#d", "a%20b%3Fc%23d"),
             ("ä", "%C3%A4"),
             ("", "%25"),
             (".", "%252E"),
             ("..", "%252E%252E"),
             ("a/b", "a%252Fb"),
-            ("../../kube-system/secrets", "%252E%252E%252F%252E%252E%252Fkube%252Dsystem%252Fsecrets"),
+            (
+                "../../kube-system/secrets",
+                "%252E%252E%252F%252E%252E%252Fkube%252Dsystem%252Fsecrets",
+            ),
             ("100%", "100%2525"),
         ] {
             assert_eq!(segment(name), is, "{name}");

@@ -60,7 +60,9 @@ pub struct Remote {
     pub token: Option<String>,
 }
 
-type Call = dyn Fn(Request<Full<Bytes>>) -> BoxFuture<'static, Result<Response<Body>, BoxError>> + Send + Sync;
+type Call = dyn Fn(Request<Full<Bytes>>) -> BoxFuture<'static, Result<Response<Body>, BoxError>>
+    + Send
+    + Sync;
 
 /// Sends requests; cheap to clone, and clones share connections.
 #[derive(Clone)]
@@ -78,7 +80,12 @@ impl Client {
     {
         Client(Arc::new(move |request| {
             let answer = service.clone().oneshot(request);
-            Box::pin(async move { Ok(answer.await.map_err(Into::into)?.map(|body| body.map_err(Into::into).boxed_unsync())) })
+            Box::pin(async move {
+                Ok(answer
+                    .await
+                    .map_err(Into::into)?
+                    .map(|body| body.map_err(Into::into).boxed_unsync()))
+            })
         }))
     }
 
@@ -86,31 +93,55 @@ impl Client {
     pub fn remote(remote: &Remote) -> Result<Client, Error> {
         let no_url = || Error::Url(remote.server.clone());
         let base: Uri = remote.server.parse().map_err(|_| no_url())?;
-        let authority = base.authority().filter(|_| base.scheme_str() == Some("https")).ok_or_else(no_url)?.clone();
-        let token = remote.token.as_ref().map(|token| HeaderValue::try_from(format!("Bearer {token}")));
-        let token = token.transpose().map_err(|error| Error::Pem { what: "token", why: error.to_string() })?;
+        let authority = base
+            .authority()
+            .filter(|_| base.scheme_str() == Some("https"))
+            .ok_or_else(no_url)?
+            .clone();
+        let token = remote
+            .token
+            .as_ref()
+            .map(|token| HeaderValue::try_from(format!("Bearer {token}")));
+        let token = token.transpose().map_err(|error| Error::Pem {
+            what: "token",
+            why: error.to_string(),
+        })?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT));
         tcp.set_keepalive(Some(SILENCE));
         tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls(remote)?).https_only().enable_http1().wrap_connector(tcp);
-        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-        Ok(Client(Arc::new(move |mut request: Request<Full<Bytes>>| {
-            let (client, token) = (client.clone(), token.clone());
-            let mut parts = uri::Parts::default();
-            (parts.scheme, parts.authority, parts.path_and_query) =
-                (Some(uri::Scheme::HTTPS), Some(authority.clone()), request.uri().path_and_query().cloned());
-            let uri = Uri::from_parts(parts);
-            Box::pin(async move {
-                *request.uri_mut() = uri?;
-                if let Some(token) = token {
-                    request.headers_mut().insert(header::AUTHORIZATION, token);
-                }
-                Ok(client.request(request).await?.map(|body| body.map_err(Into::into).boxed_unsync()))
-            })
-        })))
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(remote)?)
+            .https_only()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Ok(Client(Arc::new(
+            move |mut request: Request<Full<Bytes>>| {
+                let (client, token) = (client.clone(), token.clone());
+                let mut parts = uri::Parts::default();
+                (parts.scheme, parts.authority, parts.path_and_query) = (
+                    Some(uri::Scheme::HTTPS),
+                    Some(authority.clone()),
+                    request.uri().path_and_query().cloned(),
+                );
+                let uri = Uri::from_parts(parts);
+                Box::pin(async move {
+                    *request.uri_mut() = uri?;
+                    if let Some(token) = token {
+                        request.headers_mut().insert(header::AUTHORIZATION, token);
+                    }
+                    Ok(client
+                        .request(request)
+                        .await?
+                        .map(|body| body.map_err(Into::into).boxed_unsync()))
+                })
+            },
+        )))
     }
 
     /// Sends a request; completes when the answer's head is there.
@@ -120,12 +151,18 @@ impl Client {
 }
 
 fn pem<T: PemObject>(what: &'static str, text: &str) -> Result<Vec<T>, Error> {
-    T::pem_slice_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| Error::Pem { what, why: error.to_string() })
+    T::pem_slice_iter(text.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| Error::Pem {
+            what,
+            why: error.to_string(),
+        })
 }
 
 fn tls(remote: &Remote) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?;
     let builder = match &remote.authority {
         Some(authority) => {
             let mut roots = RootCertStore::empty();
@@ -134,10 +171,17 @@ fn tls(remote: &Remote) -> Result<ClientConfig, Error> {
             }
             builder.with_root_certificates(roots)
         }
-        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
+        None => builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
     };
-    let Some((certificate, key)) = &remote.identity else { return Ok(builder.with_no_client_auth()) };
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| Error::Pem { what: "key", why: error.to_string() })?;
+    let Some((certificate, key)) = &remote.identity else {
+        return Ok(builder.with_no_client_auth());
+    };
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|error| Error::Pem {
+        what: "key",
+        why: error.to_string(),
+    })?;
     Ok(builder.with_client_auth_cert(pem("certificate", certificate)?, key)?)
 }
 
@@ -157,12 +201,32 @@ impl ServerCertVerifier for Unchecked {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

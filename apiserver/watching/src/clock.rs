@@ -73,7 +73,10 @@ impl TimeSource for SystemTime {
 
 /// `time + duration`, at most the end of time.
 pub fn after(time: Timestamp, duration: Duration) -> Timestamp {
-    SignedDuration::try_from(duration).ok().and_then(|d| time.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(duration)
+        .ok()
+        .and_then(|d| time.checked_add(d).ok())
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// How long from `now` until `then`; zero when it has passed.

@@ -121,7 +121,9 @@ impl Error {
 
     /// The namespace is being deleted, so nothing new can be made in it.
     pub fn is_namespace_terminating(&self) -> bool {
-        self.status().and_then(|s| s.details.as_ref()).is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"))
+        self.status()
+            .and_then(|s| s.details.as_ref())
+            .is_some_and(|d| d.causes.iter().any(|c| c.reason == "NamespaceTerminating"))
     }
 
     /// `Ok(())` for no errors, the error for one, [`Error::Several`] for more.

@@ -75,18 +75,31 @@ impl Events {
 
     /// A recorder for the reporting component `component`.
     pub fn recorder(&self, component: &'static str) -> Recorder {
-        Recorder { component, host: None, events: self.clone() }
+        Recorder {
+            component,
+            host: None,
+            events: self.clone(),
+        }
     }
 }
 
 impl Recorder {
     /// The same component, as it runs on the node `host`.
     pub fn on(self, host: &str) -> Self {
-        Self { host: Some(host.into()), ..self }
+        Self {
+            host: Some(host.into()),
+            ..self
+        }
     }
 
     /// Says something about `object`.
-    pub fn event<K: Kind>(&self, object: &K, kind: EventType, reason: &str, message: impl Into<String>) {
+    pub fn event<K: Kind>(
+        &self,
+        object: &K,
+        kind: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let meta = object.meta();
         let about = ObjectReference {
             api_version: Some(K::api_version().into()),
@@ -111,11 +124,25 @@ impl Recorder {
     }
 
     /// Says something about what `about` points at. Dropped, with a log line, when a thousand events wait to be written.
-    pub fn about(&self, about: ObjectReference, kind: EventType, reason: &str, message: impl Into<String>) {
+    pub fn about(
+        &self,
+        about: ObjectReference,
+        kind: EventType,
+        reason: &str,
+        message: impl Into<String>,
+    ) {
         let now = self.events.clock.now();
-        let namespace = about.namespace.clone().filter(|ns| !ns.is_empty()).unwrap_or_else(|| "default".into());
+        let namespace = about
+            .namespace
+            .clone()
+            .filter(|ns| !ns.is_empty())
+            .unwrap_or_else(|| "default".into());
         let event = Event {
-            metadata: ObjectMeta { name: Some(event_name(&about, now)), namespace: Some(namespace), ..Default::default() },
+            metadata: ObjectMeta {
+                name: Some(event_name(&about, now)),
+                namespace: Some(namespace),
+                ..Default::default()
+            },
             involved_object: about,
             reason: Some(reason.into()),
             message: Some(message.into()),
@@ -123,22 +150,38 @@ impl Recorder {
             first_timestamp: Some(Time(now)),
             last_timestamp: Some(Time(now)),
             count: Some(1),
-            source: Some(EventSource { component: Some(self.component.into()), host: self.host.clone() }),
+            source: Some(EventSource {
+                component: Some(self.component.into()),
+                host: self.host.clone(),
+            }),
             reporting_component: Some(self.component.into()),
             reporting_instance: self.host.clone(),
             ..Default::default()
         };
         if self.events.sender.try_send(event).is_err() {
-            tracing::warn!(component = self.component, reason, "too many queued events, dropped one");
+            tracing::warn!(
+                component = self.component,
+                reason,
+                "too many queued events, dropped one"
+            );
         }
     }
 }
 
 fn event_name(about: &ObjectReference, now: Timestamp) -> String {
-    format!("{}.{:x}", about.name.as_deref().unwrap_or(""), now.as_nanosecond())
+    format!(
+        "{}.{:x}",
+        about.name.as_deref().unwrap_or(""),
+        now.as_nanosecond()
+    )
 }
 
-async fn write(api: Api, clock: Clock, mut receiver: mpsc::Receiver<Event>, stop: CancellationToken) {
+async fn write(
+    api: Api,
+    clock: Clock,
+    mut receiver: mpsc::Receiver<Event>,
+    stop: CancellationToken,
+) {
     let mut correlator = Correlator::default();
     loop {
         let event = tokio::select! {
@@ -146,7 +189,9 @@ async fn write(api: Api, clock: Clock, mut receiver: mpsc::Receiver<Event>, stop
             event = receiver.recv() => event,
         };
         let Some(event) = event else { return };
-        let Some((event, again)) = correlator.correlate(event, clock.now()) else { continue };
+        let Some((event, again)) = correlator.correlate(event, clock.now()) else {
+            continue;
+        };
         if let Err(error) = send(&api, event, again, &clock).await {
             tracing::debug!(%error, "cannot write event");
         }
@@ -155,10 +200,15 @@ async fn write(api: Api, clock: Clock, mut receiver: mpsc::Receiver<Event>, stop
 
 async fn send(api: &Api, mut event: Event, again: bool, clock: &Clock) -> Result<(), Error> {
     if again {
-        let path = item::<Event>(event.metadata.namespace.as_deref().unwrap_or(""), event.metadata.name.as_deref().unwrap_or(""));
+        let path = item::<Event>(
+            event.metadata.namespace.as_deref().unwrap_or(""),
+            event.metadata.name.as_deref().unwrap_or(""),
+        );
         let patch = json!({"count": event.count, "lastTimestamp": event.last_timestamp, "message": event.message});
         match api.patch(&path, PatchType::Strategic, &patch).await {
-            Err(e) if e.is_not_found() => event.metadata.name = Some(event_name(&event.involved_object, clock.now())),
+            Err(e) if e.is_not_found() => {
+                event.metadata.name = Some(event_name(&event.involved_object, clock.now()))
+            }
             other => return other.map(drop),
         }
     }
@@ -213,7 +263,11 @@ struct Correlator {
 impl Correlator {
     /// The event to write, and whether it is a count on one that was written before; `None` to drop it.
     fn correlate(&mut self, event: Event, now: Timestamp) -> Option<(Event, bool)> {
-        let object = hash_of(&(&event.source.as_ref().map(|s| &s.component), &parts(&event.involved_object), &event.type_));
+        let object = hash_of(&(
+            &event.source.as_ref().map(|s| &s.component),
+            &parts(&event.involved_object),
+            &event.type_,
+        ));
         let (event, key) = self.combine(event, object, now);
         let (event, again) = self.count(event, key);
         self.admit(object, now).then_some((event, again))
@@ -222,7 +276,11 @@ impl Correlator {
     fn combine(&mut self, mut event: Event, object: u64, now: Timestamp) -> (Event, u64) {
         let local = hash_of(&event.message);
         let group = hash_of(&(object, &event.reason));
-        let similar = self.similar.entry(group, || Similar { messages: [0; COMBINE_FROM - 1], known: 0, last: now });
+        let similar = self.similar.entry(group, || Similar {
+            messages: [0; COMBINE_FROM - 1],
+            known: 0,
+            last: now,
+        });
         if since(now, similar.last) > COMBINE_WITHIN {
             similar.known = 0;
         }
@@ -232,12 +290,17 @@ impl Correlator {
             let key = hash_of(&(group, local, &event.involved_object.field_path));
             return (event, key);
         }
-        event.message = event.message.map(|m| format!("(combined from similar events): {m}"));
+        event.message = event
+            .message
+            .map(|m| format!("(combined from similar events): {m}"));
         (event, group)
     }
 
     fn count(&mut self, mut event: Event, key: u64) -> (Event, bool) {
-        let first = event.first_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |first| first.0);
+        let first = event
+            .first_timestamp
+            .as_ref()
+            .map_or(Timestamp::UNIX_EPOCH, |first| first.0);
         let seen = self.counted.entry(key, || Counted { count: 0, first });
         let again = seen.count > 0;
         seen.count += 1;
@@ -250,8 +313,13 @@ impl Correlator {
     }
 
     fn admit(&mut self, object: u64, now: Timestamp) -> bool {
-        let bucket = self.buckets.entry(object, || Bucket { tokens: BURST, filled: now });
-        bucket.tokens = (bucket.tokens + since(now, bucket.filled).as_secs_f64() * TOKENS_PER_SECOND).min(BURST);
+        let bucket = self.buckets.entry(object, || Bucket {
+            tokens: BURST,
+            filled: now,
+        });
+        bucket.tokens = (bucket.tokens
+            + since(now, bucket.filled).as_secs_f64() * TOKENS_PER_SECOND)
+            .min(BURST);
         bucket.filled = now;
         let admitted = bucket.tokens >= 1.0;
         if admitted {
@@ -262,7 +330,13 @@ impl Correlator {
 }
 
 fn parts(about: &ObjectReference) -> [&Option<String>; 5] {
-    [&about.kind, &about.namespace, &about.name, &about.uid, &about.api_version]
+    [
+        &about.kind,
+        &about.namespace,
+        &about.name,
+        &about.uid,
+        &about.api_version,
+    ]
 }
 
 fn hash_of(value: &impl Hash) -> u64 {
@@ -279,7 +353,10 @@ struct Recent<V> {
 
 impl<V> Default for Recent<V> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), tick: 0 }
+        Self {
+            entries: HashMap::new(),
+            tick: 0,
+        }
     }
 }
 
@@ -302,8 +379,14 @@ mod tests {
 
     fn event(name: &str, message: &str) -> Event {
         Event {
-            metadata: ObjectMeta { name: Some(format!("{name}.{message}")), ..Default::default() },
-            involved_object: ObjectReference { name: Some(name.into()), ..Default::default() },
+            metadata: ObjectMeta {
+                name: Some(format!("{name}.{message}")),
+                ..Default::default()
+            },
+            involved_object: ObjectReference {
+                name: Some(name.into()),
+                ..Default::default()
+            },
             reason: Some("R".into()),
             message: Some(message.into()),
             count: Some(1),
@@ -324,15 +407,27 @@ mod tests {
     fn the_tenth_message_of_a_reason_is_combined_and_later_ones_counted_on_it() {
         let (mut correlator, now) = (Correlator::default(), Timestamp::now());
         for i in 0..9 {
-            let (written, again) = correlator.correlate(event("o", &format!("m{i}")), now).unwrap();
+            let (written, again) = correlator
+                .correlate(event("o", &format!("m{i}")), now)
+                .unwrap();
             assert_eq!((written.message.unwrap(), again), (format!("m{i}"), false));
         }
         let (written, again) = correlator.correlate(event("o", "m9"), now).unwrap();
-        assert_eq!((written.message.unwrap().as_str(), again), ("(combined from similar events): m9", false));
+        assert_eq!(
+            (written.message.unwrap().as_str(), again),
+            ("(combined from similar events): m9", false)
+        );
         let (written, again) = correlator.correlate(event("o", "m10"), now).unwrap();
-        assert_eq!((written.message.unwrap().as_str(), written.count, again), ("(combined from similar events): m10", Some(2), true));
+        assert_eq!(
+            (written.message.unwrap().as_str(), written.count, again),
+            ("(combined from similar events): m10", Some(2), true)
+        );
         let (written, again) = correlator.correlate(event("o", "m3"), now).unwrap();
-        assert_eq!((written.message.unwrap().as_str(), written.count, again), ("m3", Some(2), true), "an early one still stands for itself");
+        assert_eq!(
+            (written.message.unwrap().as_str(), written.count, again),
+            ("m3", Some(2), true),
+            "an early one still stands for itself"
+        );
     }
 
     #[test]
@@ -345,15 +440,35 @@ mod tests {
         };
         assert!(!of("a").1 && !of("b").1);
         let (again, counted) = of("b");
-        assert_eq!((again.count, again.involved_object.field_path.as_deref(), counted), (Some(2), Some("spec.containers{b}"), true));
+        assert_eq!(
+            (
+                again.count,
+                again.involved_object.field_path.as_deref(),
+                counted
+            ),
+            (Some(2), Some("spec.containers{b}"), true)
+        );
     }
 
     #[test]
     fn a_flood_about_one_object_is_cut_off() {
         let (mut correlator, now) = (Correlator::default(), Timestamp::now());
-        let passed = (0..100).filter(|i| correlator.correlate(event("o", &format!("m{i}")), now).is_some()).count();
+        let passed = (0..100)
+            .filter(|i| {
+                correlator
+                    .correlate(event("o", &format!("m{i}")), now)
+                    .is_some()
+            })
+            .count();
         assert_eq!(passed, 25);
         assert!(correlator.correlate(event("other", "m"), now).is_some());
-        assert!(correlator.correlate(event("o", "later"), crate::clock::after(now, Duration::from_secs(301))).is_some());
+        assert!(
+            correlator
+                .correlate(
+                    event("o", "later"),
+                    crate::clock::after(now, Duration::from_secs(301))
+                )
+                .is_some()
+        );
     }
 }

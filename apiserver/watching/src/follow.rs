@@ -41,7 +41,12 @@ struct Teller<K> {
 
 impl<K: Kind> Teller<K> {
     fn read(&self, object: &str) -> Option<K> {
-        K::decode(object).map_err(|error| self.unreadable.set_aside(K::api_version(), K::kind(), object, &error)).ok()
+        K::decode(object)
+            .map_err(|error| {
+                self.unreadable
+                    .set_aside(K::api_version(), K::kind(), object, &error)
+            })
+            .ok()
     }
 
     /// A receiver that is gone wants to hear no more.
@@ -77,11 +82,34 @@ impl<K: Kind> Sink for Teller<K> {
 }
 
 /// Follows what is selected until `stop`; the stream ends then.
-pub fn follow<K: Kind>(api: &Api, clock: &Clock, unreadable: &Unreadable, selection: Selection, stop: &CancellationToken) -> mpsc::UnboundedReceiver<Seen<K>> {
+pub fn follow<K: Kind>(
+    api: &Api,
+    clock: &Clock,
+    unreadable: &Unreadable,
+    selection: Selection,
+    stop: &CancellationToken,
+) -> mpsc::UnboundedReceiver<Seen<K>> {
     let (tell, seen) = mpsc::unbounded_channel();
-    let query = selection.field.map(|(field, value)| format!("fieldSelector={field}%3D{value}&")).unwrap_or_default();
-    let source = Source { path: collection::<K>(&selection.namespace), query, accept: None };
-    let sink = Box::new(Teller { tell, unreadable: unreadable.clone(), listed: Vec::new() });
-    crate::task::spawn(reflect(api.clone(), clock.clone(), source, sink, stop.clone()));
+    let query = selection
+        .field
+        .map(|(field, value)| format!("fieldSelector={field}%3D{value}&"))
+        .unwrap_or_default();
+    let source = Source {
+        path: collection::<K>(&selection.namespace),
+        query,
+        accept: None,
+    };
+    let sink = Box::new(Teller {
+        tell,
+        unreadable: unreadable.clone(),
+        listed: Vec::new(),
+    });
+    crate::task::spawn(reflect(
+        api.clone(),
+        clock.clone(),
+        source,
+        sink,
+        stop.clone(),
+    ));
     seen
 }

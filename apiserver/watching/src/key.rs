@@ -28,7 +28,10 @@ impl Key {
 
     /// The key of an object, from its metadata.
     pub fn of(meta: &ObjectMeta) -> Self {
-        Self::new(meta.namespace.as_deref().unwrap_or(""), meta.name.as_deref().unwrap_or(""))
+        Self::new(
+            meta.namespace.as_deref().unwrap_or(""),
+            meta.name.as_deref().unwrap_or(""),
+        )
     }
 
     /// The namespace; empty for what is cluster-scoped.

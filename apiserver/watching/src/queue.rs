@@ -57,11 +57,17 @@ impl<K: QueueKey> Queue<K> {
             failures: HashMap::new(),
             resting: HashMap::new(),
         };
-        Self { state: Mutex::new(state), wake: Notify::new(), clock }
+        Self {
+            state: Mutex::new(state),
+            wake: Notify::new(),
+            clock,
+        }
     }
 
     fn locked(&self) -> std::sync::MutexGuard<'_, State<K>> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Asks for `key` to be worked on as soon as a worker is free.
@@ -104,7 +110,9 @@ impl<K: QueueKey> Queue<K> {
         let delay = {
             let mut state = self.locked();
             let failures = state.failures.entry(key.clone()).or_insert(0);
-            let delay = FIRST_RETRY.saturating_mul(1u32.checked_shl(*failures).unwrap_or(u32::MAX)).min(LAST_RETRY);
+            let delay = FIRST_RETRY
+                .saturating_mul(1u32.checked_shl(*failures).unwrap_or(u32::MAX))
+                .min(LAST_RETRY);
             *failures = (*failures + 1).min(30);
             delay
         };
@@ -207,7 +215,9 @@ impl<K: QueueKey> State<K> {
             if *at > now {
                 break;
             }
-            let Some(Reverse((at, key))) = self.delayed.pop() else { break };
+            let Some(Reverse((at, key))) = self.delayed.pop() else {
+                break;
+            };
             if self.due.get(&key) == Some(&at) {
                 self.due.remove(&key);
                 self.push(key);

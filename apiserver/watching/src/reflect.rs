@@ -58,7 +58,13 @@ pub struct Source {
 }
 
 /// Runs until `stop`; failures are retried for ever, later and later.
-pub async fn reflect(api: Api, clock: Clock, source: Source, mut sink: Box<dyn Sink>, stop: CancellationToken) {
+pub async fn reflect(
+    api: Api,
+    clock: Clock,
+    source: Source,
+    mut sink: Box<dyn Sink>,
+    stop: CancellationToken,
+) {
     let mut version: Option<String> = None;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -102,7 +108,15 @@ async fn list(api: &Api, source: &Source, sink: &mut dyn Sink) -> Result<String,
             path.push_str("&continue=");
             path.push_str(&query_value(&token));
         }
-        let text = api.send(Method::GET, &path, None, source.accept.map(|a| a.0), Vec::new()).await?;
+        let text = api
+            .send(
+                Method::GET,
+                &path,
+                None,
+                source.accept.map(|a| a.0),
+                Vec::new(),
+            )
+            .await?;
         let page = Page::of(&path, &text)?;
         page.items().for_each(|item| sink.listed(item));
         token = page.metadata.continue_token.unwrap_or_default();
@@ -134,20 +148,40 @@ fn version_of(object: &str) -> Option<String> {
     struct Object {
         metadata: Meta,
     }
-    serde_json::from_str::<Object>(object).ok().map(|object| object.metadata.resource_version)
+    serde_json::from_str::<Object>(object)
+        .ok()
+        .map(|object| object.metadata.resource_version)
 }
 
 /// Follows changes until the server ends the watch; the version to go on from, or `None` when the list must be read anew.
 ///
 /// A watch that ends at once, with nothing told, is an error: it must not be begun again without a pause.
-async fn watch(api: &Api, clock: &Clock, source: &Source, mut version: String, sink: &mut dyn Sink) -> Result<Option<String>, Error> {
+async fn watch(
+    api: &Api,
+    clock: &Clock,
+    source: &Source,
+    mut version: String,
+    sink: &mut dyn Sink,
+) -> Result<Option<String>, Error> {
     let (started, mut told) = (clock.now(), false);
     let ended = |version: String, told: bool| match told || since(started, clock.now()) >= SHORT {
         true => Ok(Some(version)),
-        false => Err(Error::Failed(format!("very short watch of {}: it ended in less than a second, and with nothing received", source.path))),
+        false => Err(Error::Failed(format!(
+            "very short watch of {}: it ended in less than a second, and with nothing received",
+            source.path
+        ))),
     };
-    let path = format!("{}?{}watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}", source.path, source.query);
-    let request = api.request(Method::GET, &path, None, source.accept.map(|a| a.1), Vec::new())?;
+    let path = format!(
+        "{}?{}watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}",
+        source.path, source.query
+    );
+    let request = api.request(
+        Method::GET,
+        &path,
+        None,
+        source.accept.map(|a| a.1),
+        Vec::new(),
+    )?;
     let mut lines = Lines::of(api.exchange(request, &path).await?.into_body());
     loop {
         let line = match lines.next().await {
@@ -161,7 +195,12 @@ async fn watch(api: &Api, clock: &Clock, source: &Source, mut version: String, s
         told = true;
         let event: Event = match serde_json::from_slice(line) {
             Ok(event) => event,
-            Err(source) => return Err(Error::Decode { what: path, source: source.into() }),
+            Err(source) => {
+                return Err(Error::Decode {
+                    what: path,
+                    source: source.into(),
+                });
+            }
         };
         let object = event.object.get();
         let seen = match event.kind {
@@ -173,9 +212,17 @@ async fn watch(api: &Api, clock: &Clock, source: &Source, mut version: String, s
                 seen
             }
             _ => {
-                let status = serde_json::from_str::<Status>(object).map_err(|source| Error::Decode { what: path, source: source.into() })?;
+                let status =
+                    serde_json::from_str::<Status>(object).map_err(|source| Error::Decode {
+                        what: path,
+                        source: source.into(),
+                    })?;
                 let refused = Error::Refused(Box::new(status));
-                return if refused.is_expired() { Ok(None) } else { Err(refused) };
+                return if refused.is_expired() {
+                    Ok(None)
+                } else {
+                    Err(refused)
+                };
             }
         };
         if let Some(seen) = seen.or_else(|| version_of(object)) {
@@ -194,14 +241,22 @@ struct Lines {
 
 impl Lines {
     fn of(body: Body) -> Lines {
-        Lines { body, held: Vec::new(), given: 0 }
+        Lines {
+            body,
+            held: Vec::new(),
+            given: 0,
+        }
     }
 
     /// The next line without its end; `None` past the last whole one.
     async fn next(&mut self) -> Result<Option<&[u8]>, BoxError> {
         let mut searched = self.given;
         loop {
-            if let Some(end) = self.held[searched..].iter().position(|byte| *byte == b'\n').map(|at| searched + at) {
+            if let Some(end) = self.held[searched..]
+                .iter()
+                .position(|byte| *byte == b'\n')
+                .map(|at| searched + at)
+            {
                 let start = std::mem::replace(&mut self.given, end + 1);
                 return Ok(Some(&self.held[start..end]));
             }
@@ -213,7 +268,10 @@ impl Lines {
             searched = self.held.len();
             match self.body.frame().await.transpose()? {
                 None => return Ok(None),
-                Some(frame) => frame.data_ref().into_iter().for_each(|data| self.held.extend_from_slice(data)),
+                Some(frame) => frame
+                    .data_ref()
+                    .into_iter()
+                    .for_each(|data| self.held.extend_from_slice(data)),
             }
         }
     }

@@ -43,12 +43,17 @@ pub struct Unreadable {
 impl Unreadable {
     /// Tells by `events`.
     pub fn new(events: &Events) -> Self {
-        Self { recorder: events.recorder("object-reader"), told: Arc::default() }
+        Self {
+            recorder: events.recorder("object-reader"),
+            told: Arc::default(),
+        }
     }
 
     /// Tells of an object of this kind, unless that was done.
     pub fn set_aside(&self, api_version: &str, kind: &str, object: &str, error: &DecodeError) {
-        let meta = serde_json::from_str::<Object>(object).map(|object| object.metadata).unwrap_or_default();
+        let meta = serde_json::from_str::<Object>(object)
+            .map(|object| object.metadata)
+            .unwrap_or_default();
         let message = format!("Object is set aside, it cannot be read: {error}");
         let mut hasher = DefaultHasher::new();
         (kind, &meta.namespace, &meta.name, &meta.uid, &message).hash(&mut hasher);
@@ -70,6 +75,7 @@ impl Unreadable {
             uid: meta.uid,
             ..Default::default()
         };
-        self.recorder.about(about, EventType::Warning, "Unreadable", message);
+        self.recorder
+            .about(about, EventType::Warning, "Unreadable", message);
     }
 }

@@ -33,38 +33,75 @@ impl ServerCertVerifier for Unchecked {
     ) -> Result<ServerCertVerified, rustls::Error> {
         Ok(ServerCertVerified::assertion())
     }
-    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         Ok(HandshakeSignatureValid::assertion())
     }
-    fn verify_tls13_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
         Ok(HandshakeSignatureValid::assertion())
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+        rustls::crypto::ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
 impl Client {
     pub async fn connect(port: u16, token: &str) -> anyhow::Result<Client> {
-        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unchecked))
-            .with_no_client_auth();
+        let config =
+            ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Unchecked))
+                .with_no_client_auth();
         let tcp = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
         tcp.set_nodelay(true)?;
-        let tls = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("127.0.0.1")?, tcp).await?;
+        let tls = tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect(ServerName::try_from("127.0.0.1")?, tcp)
+            .await?;
         let (send, connection) = handshake(TokioIo::new(tls)).await?;
         tokio::spawn(connection);
-        Ok(Client { send, token: token.into() })
+        Ok(Client {
+            send,
+            token: token.into(),
+        })
     }
 
-    fn request(&self, method: Method, path: &str, media: &str, body: Bytes) -> anyhow::Result<Request<Full<Bytes>>> {
-        let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1").header("authorization", format!("Bearer {}", self.token));
-        Ok(request.header("content-type", media).header("user-agent", "bench").body(Full::new(body))?)
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        media: &str,
+        body: Bytes,
+    ) -> anyhow::Result<Request<Full<Bytes>>> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "127.0.0.1")
+            .header("authorization", format!("Bearer {}", self.token));
+        Ok(request
+            .header("content-type", media)
+            .header("user-agent", "bench")
+            .body(Full::new(body))?)
     }
 
-    pub async fn send(&mut self, method: Method, path: &str, media: &str, body: impl Into<Bytes>) -> anyhow::Result<(u16, Bytes)> {
+    pub async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        media: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<(u16, Bytes)> {
         let request = self.request(method, path, media, body.into())?;
         self.send.ready().await?;
         let response = self.send.send_request(request).await?;
@@ -73,13 +110,20 @@ impl Client {
     }
 
     pub async fn get(&mut self, path: &str) -> anyhow::Result<(u16, Bytes)> {
-        self.send(Method::GET, path, "application/json", Bytes::new()).await
+        self.send(Method::GET, path, "application/json", Bytes::new())
+            .await
     }
 
     /// POST; an error unless it was created.
     pub async fn create(&mut self, path: &str, body: impl Into<Bytes>) -> anyhow::Result<()> {
-        let (status, answer) = self.send(Method::POST, path, "application/json", body).await?;
-        anyhow::ensure!(status == 201, "{path}: {status} {}", String::from_utf8_lossy(&answer));
+        let (status, answer) = self
+            .send(Method::POST, path, "application/json", body)
+            .await?;
+        anyhow::ensure!(
+            status == 201,
+            "{path}: {status} {}",
+            String::from_utf8_lossy(&answer)
+        );
         Ok(())
     }
 

@@ -40,7 +40,10 @@ const PARTS: &[Part] = &[
 ];
 
 fn main() -> anyhow::Result<()> {
-    let wanted: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with("--"))
+        .collect();
     // `cargo test --all-targets` runs benches too
     if !std::env::args().any(|arg| arg == "--bench") {
         println!("skipped: figures are measured by `cargo bench -p skiff --bench budgets`");
@@ -55,8 +58,13 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     // a process each: what one part holds is not counted as another's
-    for (name, _) in PARTS.iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name)) {
-        std::process::Command::new(std::env::current_exe()?).args(["--bench", name]).status()?;
+    for (name, _) in PARTS
+        .iter()
+        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|word| word == name))
+    {
+        std::process::Command::new(std::env::current_exe()?)
+            .args(["--bench", name])
+            .status()?;
     }
     Ok(())
 }

@@ -45,20 +45,33 @@ impl Program {
             .stderr(std::fs::File::create(folder.join("log"))?)
             .spawn()
             .context("cannot start the program")?;
-        let mut program = Program { child, port, ready_after: Duration::ZERO, folder };
+        let mut program = Program {
+            child,
+            port,
+            ready_after: Duration::ZERO,
+            folder,
+        };
         program.wait_ready(begun)?;
         Ok(program)
     }
 
     fn wait_ready(&mut self, begun: Instant) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             while begun.elapsed() < Duration::from_secs(60) {
                 if let Some(status) = self.child.try_wait()? {
-                    bail!("the program ended with {status}; see {}", self.folder.join("log").display());
+                    bail!(
+                        "the program ended with {status}; see {}",
+                        self.folder.join("log").display()
+                    );
                 }
                 if let Ok(mut client) = self.client().await
-                    && client.get("/readyz").await.is_ok_and(|(status, _)| status == 200)
+                    && client
+                        .get("/readyz")
+                        .await
+                        .is_ok_and(|(status, _)| status == 200)
                 {
                     self.ready_after = begun.elapsed();
                     return Ok(());
@@ -75,8 +88,13 @@ impl Program {
 
     /// The account that pods run as, which a controller would make.
     pub async fn account(&self) -> anyhow::Result<()> {
-        let account = r#"{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}}"#;
-        let made = self.client().await?.create("/api/v1/namespaces/default/serviceaccounts", account).await;
+        let account =
+            r#"{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"default"}}"#;
+        let made = self
+            .client()
+            .await?
+            .create("/api/v1/namespaces/default/serviceaccounts", account)
+            .await;
         match made {
             Err(error) if !error.to_string().contains("AlreadyExists") => Err(error),
             _ => Ok(()),
@@ -86,7 +104,10 @@ impl Program {
     /// Resident memory in MB.
     pub fn resident(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
         let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kilobytes / 1e3)
     }
@@ -95,14 +116,21 @@ impl Program {
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         // after the name in parentheses, which may hold spaces: fields 14 and 15 of proc(5)
-        let fields: Vec<&str> = stat.rsplit_once(')').context("no name in stat")?.1.split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .context("no name in stat")?
+            .1
+            .split_whitespace()
+            .collect();
         let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
         Ok(Duration::from_millis(ticks * 10))
     }
 
     /// Ends it as Ctrl-C does and waits.
     pub fn end(mut self) -> anyhow::Result<()> {
-        Command::new("kill").args(["-INT", &self.child.id().to_string()]).status()?;
+        Command::new("kill")
+            .args(["-INT", &self.child.id().to_string()])
+            .status()?;
         self.child.wait()?;
         Ok(())
     }

@@ -21,11 +21,17 @@ const IN_FLIGHT: usize = 64;
 const ALONE: &[&str] = &["--controllers=-*"];
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?)
+    Ok(tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?)
 }
 
 fn config_map(name: &str) -> String {
-    format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","labels":{{"app":"bench"}}}},"data":{{"text":"{}"}}}}"#, "x".repeat(900))
+    format!(
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}","labels":{{"app":"bench"}}}},"data":{{"text":"{}"}}}}"#,
+        "x".repeat(900)
+    )
 }
 
 /// A pod of about 2 KB when it is stored.
@@ -46,13 +52,31 @@ pub struct Call {
 
 impl Call {
     pub fn create(path: &str, body: String) -> Call {
-        Call { method: Method::POST, path: path.into(), media: "application/json", body, expected: 201 }
+        Call {
+            method: Method::POST,
+            path: path.into(),
+            media: "application/json",
+            body,
+            expected: 201,
+        }
     }
     fn get(path: String) -> Call {
-        Call { method: Method::GET, path, media: "application/json", body: String::new(), expected: 200 }
+        Call {
+            method: Method::GET,
+            path,
+            media: "application/json",
+            body: String::new(),
+            expected: 200,
+        }
     }
     fn merge_patch(path: String, body: String) -> Call {
-        Call { method: Method::PATCH, path, media: "application/merge-patch+json", body, expected: 200 }
+        Call {
+            method: Method::PATCH,
+            path,
+            media: "application/merge-patch+json",
+            body,
+            expected: 200,
+        }
     }
 }
 
@@ -67,12 +91,21 @@ pub struct Took {
 impl Took {
     /// Its rate, and the server's work a call, which says more on a machine that does other things as well.
     fn rate(&self) -> String {
-        format!("{}, {:.0} µs of CPU", rate(self.count, self.time), self.cpu.as_secs_f64() * 1e6 / self.count as f64)
+        format!(
+            "{}, {:.0} µs of CPU",
+            rate(self.count, self.time),
+            self.cpu.as_secs_f64() * 1e6 / self.count as f64
+        )
     }
 }
 
 /// Makes the calls 0 to `count` over `flight` connections, one at a time on each. An answer that was not expected ends it.
-pub async fn load(program: &Program, flight: usize, count: usize, call: fn(usize) -> Call) -> anyhow::Result<Took> {
+pub async fn load(
+    program: &Program,
+    flight: usize,
+    count: usize,
+    call: fn(usize) -> Call,
+) -> anyhow::Result<Took> {
     let mut clients = Vec::new();
     for _ in 0..flight {
         clients.push(program.client().await?);
@@ -88,16 +121,30 @@ pub async fn load(program: &Program, flight: usize, count: usize, call: fn(usize
                 if number >= count {
                     return anyhow::Ok(());
                 }
-                let Call { method, path, media, body, expected } = call(number);
+                let Call {
+                    method,
+                    path,
+                    media,
+                    body,
+                    expected,
+                } = call(number);
                 let (status, answer) = client.send(method, &path, media, body).await?;
-                anyhow::ensure!(status == expected, "{path}: {status} {}", String::from_utf8_lossy(&answer));
+                anyhow::ensure!(
+                    status == expected,
+                    "{path}: {status} {}",
+                    String::from_utf8_lossy(&answer)
+                );
             }
         });
     }
     while let Some(ended) = tasks.join_next().await {
         ended??;
     }
-    Ok(Took { count, time: begun.elapsed(), cpu: program.cpu()?.saturating_sub(before) })
+    Ok(Took {
+        count,
+        time: begun.elapsed(),
+        cpu: program.cpu()?.saturating_sub(before),
+    })
 }
 
 /// Creates, patches and reads of 1 KB ConfigMaps.
@@ -105,14 +152,32 @@ pub fn small_objects() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let program = Program::server(folder.path().into(), ALONE)?;
     runtime()?.block_on(async {
-        let took = load(&program, 1, 3_000, |n| Call::create(CONFIG_MAPS, config_map(&format!("one-{n}")))).await?;
-        report("create a 1 KB ConfigMap, one at a time", took.rate(), "3,000/s");
-        let took = load(&program, IN_FLIGHT, 40_000, |n| Call::create(CONFIG_MAPS, config_map(&format!("many-{n}")))).await?;
+        let took = load(&program, 1, 3_000, |n| {
+            Call::create(CONFIG_MAPS, config_map(&format!("one-{n}")))
+        })
+        .await?;
+        report(
+            "create a 1 KB ConfigMap, one at a time",
+            took.rate(),
+            "3,000/s",
+        );
+        let took = load(&program, IN_FLIGHT, 40_000, |n| {
+            Call::create(CONFIG_MAPS, config_map(&format!("many-{n}")))
+        })
+        .await?;
         report("the same, 64 in flight", took.rate(), "20,000/s");
-        let patch = |n: usize| Call::merge_patch(format!("{CONFIG_MAPS}/many-{}", n % 20_000), format!(r#"{{"data":{{"n":"{n}"}}}}"#));
+        let patch = |n: usize| {
+            Call::merge_patch(
+                format!("{CONFIG_MAPS}/many-{}", n % 20_000),
+                format!(r#"{{"data":{{"n":"{n}"}}}}"#),
+            )
+        };
         let took = load(&program, IN_FLIGHT, 20_000, patch).await?;
         report("merge patch, 64 in flight", took.rate(), "12,000/s");
-        let took = load(&program, IN_FLIGHT, 60_000, |n| Call::get(format!("{CONFIG_MAPS}/many-{}", n % 20_000))).await?;
+        let took = load(&program, IN_FLIGHT, 60_000, |n| {
+            Call::get(format!("{CONFIG_MAPS}/many-{}", n % 20_000))
+        })
+        .await?;
         report("GET, 64 in flight", took.rate(), "40,000/s");
         anyhow::Ok(())
     })?;
@@ -122,7 +187,10 @@ pub fn small_objects() -> anyhow::Result<()> {
 fn create_pods(program: &Program, count: usize) -> anyhow::Result<Took> {
     runtime()?.block_on(async {
         program.account().await?;
-        load(program, IN_FLIGHT, count, |n| Call::create(PODS, pod(&format!("pod-{n}")))).await
+        load(program, IN_FLIGHT, count, |n| {
+            Call::create(PODS, pod(&format!("pod-{n}")))
+        })
+        .await
     })
 }
 
@@ -131,9 +199,17 @@ pub fn pods() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let program = Program::server(folder.path().into(), &["--controllers=*,-scheduler"])?;
     let took = create_pods(&program, 8_000)?;
-    report("create a pod, 64 in flight, controllers running", took.rate(), "10,000/s");
+    report(
+        "create a pod, 64 in flight, controllers running",
+        took.rate(),
+        "10,000/s",
+    );
     std::thread::sleep(Duration::from_secs(5));
-    report("resident with 8,000 pods, controllers running", format!("{:.0} MB", program.resident()?), "120 MB");
+    report(
+        "resident with 8,000 pods, controllers running",
+        format!("{:.0} MB", program.resident()?),
+        "120 MB",
+    );
     program.end()
 }
 
@@ -151,7 +227,11 @@ pub fn list() -> anyhow::Result<()> {
             anyhow::ensure!(status == 200, "LIST answered {status}");
             (best, size) = (best.min(begun.elapsed()), body.len());
         }
-        report(&format!("LIST 10,000 pods, JSON, {:.0} MB", size as f64 / 1e6), milliseconds(best), "25 ms");
+        report(
+            &format!("LIST 10,000 pods, JSON, {:.0} MB", size as f64 / 1e6),
+            milliseconds(best),
+            "25 ms",
+        );
         anyhow::Ok(())
     })?;
     program.end()
@@ -167,24 +247,39 @@ pub fn watch() -> anyhow::Result<()> {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..WATCHERS {
             let mut client = program.client().await?;
-            let mut body = client.stream(&format!("{CONFIG_MAPS}?watch=true&labelSelector=app%3Dbench")).await?;
+            let mut body = client
+                .stream(&format!(
+                    "{CONFIG_MAPS}?watch=true&labelSelector=app%3Dbench"
+                ))
+                .await?;
             tasks.spawn(async move {
                 // the connection lives as long as its client
                 let _client = client;
                 let mut lines = 0;
                 while lines < EVENTS {
-                    let Some(frame) = body.frame().await else { anyhow::bail!("a watch ended after {lines} events") };
-                    lines += frame?.data_ref().map_or(0, |data: &Bytes| data.iter().filter(|byte| **byte == b'\n').count());
+                    let Some(frame) = body.frame().await else {
+                        anyhow::bail!("a watch ended after {lines} events")
+                    };
+                    lines += frame?.data_ref().map_or(0, |data: &Bytes| {
+                        data.iter().filter(|byte| **byte == b'\n').count()
+                    });
                 }
                 anyhow::Ok(())
             });
         }
         let begun = Instant::now();
-        load(&program, 16, EVENTS, |n| Call::create(CONFIG_MAPS, config_map(&format!("seen-{n}")))).await?;
+        load(&program, 16, EVENTS, |n| {
+            Call::create(CONFIG_MAPS, config_map(&format!("seen-{n}")))
+        })
+        .await?;
         while let Some(ended) = tasks.join_next().await {
             ended??;
         }
-        report("watch events delivered, 1,000 watchers over TLS", rate(WATCHERS * EVENTS, begun.elapsed()), "400,000/s");
+        report(
+            "watch events delivered, 1,000 watchers over TLS",
+            rate(WATCHERS * EVENTS, begun.elapsed()),
+            "400,000/s",
+        );
         anyhow::Ok(())
     })?;
     program.end()

@@ -47,12 +47,23 @@ impl Target {
         let port = port.unwrap_or(if scheme == "https" { 443 } else { 80 });
         let tls = if scheme == "https" {
             let name = r.tls_server_name.clone().unwrap_or_else(|| host.clone());
-            let name = ServerName::try_from(name.clone()).map_err(|_| Error::msg(format!("{name:?} is not a server's name")))?;
-            Some((TlsConnector::from(Arc::new(tls_config(r, certificate)?)), name))
+            let name = ServerName::try_from(name.clone())
+                .map_err(|_| Error::msg(format!("{name:?} is not a server's name")))?;
+            Some((
+                TlsConnector::from(Arc::new(tls_config(r, certificate)?)),
+                name,
+            ))
         } else {
             None
         };
-        Ok(Target { scheme: scheme.into(), authority: authority.into(), prefix: prefix.trim_end_matches('/').into(), host, port, tls })
+        Ok(Target {
+            scheme: scheme.into(),
+            authority: authority.into(),
+            prefix: prefix.trim_end_matches('/').into(),
+            host,
+            port,
+            tls,
+        })
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -69,7 +80,9 @@ impl Target {
             match TcpStream::connect(address).await {
                 Ok(tcp) => {
                     let _ = tcp.set_nodelay(true);
-                    let Some((connector, name)) = &self.tls else { return Ok(Box::new(tcp)) };
+                    let Some((connector, name)) = &self.tls else {
+                        return Ok(Box::new(tcp));
+                    };
                     return match connector.connect(name.clone(), tcp).await {
                         Ok(stream) => Ok(Box::new(stream)),
                         Err(e) => Err(tls_cause(&e)),
@@ -89,23 +102,39 @@ impl Target {
         let found = if !known.is_empty() {
             known
         } else if self.host == "localhost" {
-            vec![IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])]
+            vec![
+                IpAddr::from([127, 0, 0, 1]),
+                IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+            ]
         } else {
             look_up(&self.host).await?
         };
-        Ok(found.into_iter().map(|ip| SocketAddr::new(ip, self.port)).collect())
+        Ok(found
+            .into_iter()
+            .map(|ip| SocketAddr::new(ip, self.port))
+            .collect())
     }
 }
 
 fn from_hosts_file(name: &str) -> Vec<IpAddr> {
     let text = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     let lines = text.lines().map(|l| l.split('#').next().unwrap_or(""));
-    lines.filter(|l| l.split_whitespace().skip(1).any(|n| n.eq_ignore_ascii_case(name))).filter_map(|l| l.split_whitespace().next()?.parse().ok()).collect()
+    lines
+        .filter(|l| {
+            l.split_whitespace()
+                .skip(1)
+                .any(|n| n.eq_ignore_ascii_case(name))
+        })
+        .filter_map(|l| l.split_whitespace().next()?.parse().ok())
+        .collect()
 }
 
 async fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
     let fail = |e: &dyn std::fmt::Display| format!("dial tcp: lookup {name}: no such host ({e})");
-    let resolver = hickory_resolver::TokioResolver::builder_tokio().map_err(|e| fail(&e))?.build().map_err(|e| fail(&e))?;
+    let resolver = hickory_resolver::TokioResolver::builder_tokio()
+        .map_err(|e| fail(&e))?
+        .build()
+        .map_err(|e| fail(&e))?;
     let found = resolver.lookup_ip(name).await.map_err(|e| fail(&e))?;
     Ok(found.iter().collect())
 }
@@ -130,9 +159,13 @@ fn split_host(authority: &str) -> Option<(String, Option<u16>)> {
 fn tls_config(r: &Resolved, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let fail = |e: rustls::Error| Error::msg(format!("tls: {e}"));
-    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(fail)?;
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(fail)?;
     let builder = if r.insecure {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
+        builder
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
     } else {
         builder.with_root_certificates(roots(r.authority.as_deref())?)
     };
@@ -140,8 +173,16 @@ fn tls_config(r: &Resolved, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<
         Some((cert, key)) => {
             let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert)
                 .collect::<Result<_, _>>()
-                .map_err(|e| Error::msg(format!("tls: failed to find any PEM data in certificate input: {e}")))?;
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| Error::msg(format!("tls: failed to find any PEM data in key input: {e}")))?;
+                .map_err(|e| {
+                    Error::msg(format!(
+                        "tls: failed to find any PEM data in certificate input: {e}"
+                    ))
+                })?;
+            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| {
+                Error::msg(format!(
+                    "tls: failed to find any PEM data in key input: {e}"
+                ))
+            })?;
             builder.with_client_auth_cert(chain, key).map_err(fail)?
         }
         None => builder.with_no_client_auth(),
@@ -153,17 +194,31 @@ fn tls_config(r: &Resolved, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<
 fn roots(authority: Option<&[u8]>) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     if let Some(pem) = authority {
-        let certificates: Vec<CertificateDer> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
+        let certificates: Vec<CertificateDer> = CertificateDer::pem_slice_iter(pem)
+            .filter_map(Result::ok)
+            .collect();
         if store.add_parsable_certificates(certificates).0 == 0 {
-            return Err(Error::msg("unable to load root certificates: unable to parse bytes as PEM block"));
+            return Err(Error::msg(
+                "unable to load root certificates: unable to parse bytes as PEM block",
+            ));
         }
         return Ok(store);
     }
     let named = std::env::var_os("SSL_CERT_FILE").map(std::path::PathBuf::from);
-    let usual = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"];
-    for path in named.into_iter().chain(usual.iter().map(std::path::PathBuf::from)) {
+    let usual = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/ssl/ca-bundle.pem",
+        "/etc/ssl/cert.pem",
+    ];
+    for path in named
+        .into_iter()
+        .chain(usual.iter().map(std::path::PathBuf::from))
+    {
         if let Ok(pem) = std::fs::read(path) {
-            store.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
+            store.add_parsable_certificates(
+                CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok),
+            );
             break;
         }
     }
@@ -175,8 +230,12 @@ fn tls_cause(e: &std::io::Error) -> String {
     let wrong = |why: &str| format!("tls: failed to verify certificate: x509: {why}");
     match e.get_ref().and_then(|r| r.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(c)) => match c {
-            rustls::CertificateError::UnknownIssuer => wrong("certificate signed by unknown authority"),
-            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. } => wrong("certificate has expired or is not yet valid"),
+            rustls::CertificateError::UnknownIssuer => {
+                wrong("certificate signed by unknown authority")
+            }
+            rustls::CertificateError::Expired | rustls::CertificateError::ExpiredContext { .. } => {
+                wrong("certificate has expired or is not yet valid")
+            }
             other => wrong(&other.to_string()),
         },
         Some(other) => format!("tls: {other}"),
@@ -189,10 +248,16 @@ pub fn cause(e: &hyper::Error) -> String {
     let mut source: Option<&dyn std::error::Error> = std::error::Error::source(e);
     let mut text = e.to_string();
     while let Some(s) = source {
-        text = s.downcast_ref::<std::io::Error>().map_or_else(|| s.to_string(), tls_cause);
+        text = s
+            .downcast_ref::<std::io::Error>()
+            .map_or_else(|| s.to_string(), tls_cause);
         source = s.source();
     }
-    if e.is_incomplete_message() { "EOF".into() } else { text }
+    if e.is_incomplete_message() {
+        "EOF".into()
+    } else {
+        text
+    }
 }
 
 /// The machine's architecture as Go names it.
@@ -209,14 +274,41 @@ pub fn architecture() -> &'static str {
 struct Unchecked(Arc<CryptoProvider>);
 
 impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(&self, _: &CertificateDer, _: &[CertificateDer], _: &ServerName, _: &[u8], _: UnixTime) -> Result<ServerCertVerified, rustls::Error> {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer,
+        _: &[CertificateDer],
+        _: &ServerName,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
         Ok(ServerCertVerified::assertion())
     }
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()

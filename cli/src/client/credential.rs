@@ -21,11 +21,19 @@ pub struct Made {
 /// # Errors
 /// What cannot be read, run or sent.
 pub fn headers(c: &Credentials, cluster: &Value, resolved: &Resolved) -> Result<Made> {
-    let mut made = Made { headers: HeaderMap::new(), certificate: c.certificate.clone() };
+    let mut made = Made {
+        headers: HeaderMap::new(),
+        certificate: c.certificate.clone(),
+    };
     let mut token = c.token.clone();
     if let Some(path) = &c.token_file {
-        let text =
-            std::fs::read_to_string(path).map_err(|e| Error::msg(format!("failed to read token file {}: {}", path.display(), crate::error::go_io(&e))))?;
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Error::msg(format!(
+                "failed to read token file {}: {}",
+                path.display(),
+                crate::error::go_io(&e)
+            ))
+        })?;
         token = Some(text.trim().to_string());
     }
     if let Some(exec) = &c.exec {
@@ -35,16 +43,21 @@ pub fn headers(c: &Credentials, cluster: &Value, resolved: &Resolved) -> Result<
     }
     let authorization = match (&token, &c.basic) {
         (Some(t), _) => Some(format!("Bearer {t}")),
-        (None, Some((user, password))) => Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))),
+        (None, Some((user, password))) => Some(format!(
+            "Basic {}",
+            base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"))
+        )),
         (None, None) => None,
     };
     if let Some(text) = authorization {
-        let mut value = HeaderValue::from_str(&text).map_err(|_| Error::msg("the credentials cannot be sent in a header"))?;
+        let mut value = HeaderValue::from_str(&text)
+            .map_err(|_| Error::msg("the credentials cannot be sent in a header"))?;
         value.set_sensitive(true);
         made.headers.insert(http::header::AUTHORIZATION, value);
     }
     for (name, value) in &c.impersonate {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| Error::msg(format!("{name:?} cannot be a header")))?;
+        let name = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| Error::msg(format!("{name:?} cannot be a header")))?;
         made.headers.append(name, super::header(value)?);
     }
     Ok(made)

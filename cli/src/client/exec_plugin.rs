@@ -21,15 +21,27 @@ pub struct Given {
 pub fn run(exec: &Value, cluster: &Value, server: &str) -> Result<Given> {
     let text = |f: &str| exec[f].as_str().unwrap_or("");
     let (command, version) = (text("command"), text("apiVersion"));
-    let hint = if text("installHint").is_empty() { String::new() } else { format!("\n\n{}", text("installHint")) };
+    let hint = if text("installHint").is_empty() {
+        String::new()
+    } else {
+        format!("\n\n{}", text("installHint"))
+    };
     let fail = |why: String| Error::msg(format!("getting credentials: {why}{hint}"));
-    if !matches!(version, "client.authentication.k8s.io/v1" | "client.authentication.k8s.io/v1beta1") {
-        return Err(Error::msg(format!("exec plugin: invalid apiVersion {version:?}")));
+    if !matches!(
+        version,
+        "client.authentication.k8s.io/v1" | "client.authentication.k8s.io/v1beta1"
+    ) {
+        return Err(Error::msg(format!(
+            "exec plugin: invalid apiVersion {version:?}"
+        )));
     }
     let interactive = match text("interactiveMode") {
         "Never" => false,
         "Always" if !std::io::stdin().is_terminal() => {
-            return Err(fail("exec plugin cannot support interactive mode: standard input is not a terminal".into()));
+            return Err(fail(
+                "exec plugin cannot support interactive mode: standard input is not a terminal"
+                    .into(),
+            ));
         }
         _ => std::io::stdin().is_terminal(),
     };
@@ -40,35 +52,68 @@ pub fn run(exec: &Value, cluster: &Value, server: &str) -> Result<Given> {
         info["spec"]["cluster"] = about;
     }
     let mut process = Command::new(command);
-    process.args(exec["args"].as_array().into_iter().flatten().filter_map(Value::as_str));
+    process.args(
+        exec["args"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str),
+    );
     for pair in exec["env"].as_array().into_iter().flatten() {
-        process.env(pair["name"].as_str().unwrap_or(""), pair["value"].as_str().unwrap_or(""));
+        process.env(
+            pair["name"].as_str().unwrap_or(""),
+            pair["value"].as_str().unwrap_or(""),
+        );
     }
-    process.env("KUBERNETES_EXEC_INFO", info.to_string()).stderr(Stdio::inherit());
-    process.stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
+    process
+        .env("KUBERNETES_EXEC_INFO", info.to_string())
+        .stderr(Stdio::inherit());
+    process.stdin(if interactive {
+        Stdio::inherit()
+    } else {
+        Stdio::null()
+    });
     let output = process.output().map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => fail(format!("exec: executable {command} not found")),
         _ => fail(format!("exec: {e}")),
     })?;
     if !output.status.success() {
-        return Err(fail(format!("exec: executable {command} failed with exit code {}", output.status.code().unwrap_or(-1))));
+        return Err(fail(format!(
+            "exec: executable {command} failed with exit code {}",
+            output.status.code().unwrap_or(-1)
+        )));
     }
-    let answer: Value = serde_json::from_slice(&output.stdout).map_err(|e| fail(format!("decoding stdout: {e}")))?;
+    let answer: Value = serde_json::from_slice(&output.stdout)
+        .map_err(|e| fail(format!("decoding stdout: {e}")))?;
     if answer["apiVersion"] != version {
         return Err(fail(format!(
             "exec plugin is configured to use API version {version}, plugin returned version {}",
             answer["apiVersion"].as_str().unwrap_or("")
         )));
     }
-    let status = |f: &str| answer["status"][f].as_str().filter(|s| !s.is_empty()).map(String::from);
+    let status = |f: &str| {
+        answer["status"][f]
+            .as_str()
+            .filter(|s| !s.is_empty())
+            .map(String::from)
+    };
     let certificate = match (status("clientCertificateData"), status("clientKeyData")) {
         (Some(c), Some(k)) => Some((c.into_bytes(), k.into_bytes())),
         (None, None) => None,
-        _ => return Err(fail("exec plugin returned only certificate or key, not both".into())),
+        _ => {
+            return Err(fail(
+                "exec plugin returned only certificate or key, not both".into(),
+            ));
+        }
     };
-    let given = Given { token: status("token"), certificate };
+    let given = Given {
+        token: status("token"),
+        certificate,
+    };
     if given.token.is_none() && given.certificate.is_none() {
-        return Err(fail("exec plugin didn't return a token or cert/key pair".into()));
+        return Err(fail(
+            "exec plugin didn't return a token or cert/key pair".into(),
+        ));
     }
     Ok(given)
 }
@@ -81,10 +126,26 @@ mod tests {
     fn plugins_are_run_and_their_answers_checked() {
         let exec = |script: &str| json!({"command": "sh", "args": ["-c", script], "apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never", "env": [{"name": "T", "value": "tok"}]});
         let good = r#"printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s"}}' $T"#;
-        assert_eq!(run(&exec(good), &json!({}), "https://x").unwrap().token.as_deref(), Some("tok"));
-        assert!(run(&exec("exit 3"), &json!({}), "").unwrap_err().to_string().contains("failed with exit code 3"));
+        assert_eq!(
+            run(&exec(good), &json!({}), "https://x")
+                .unwrap()
+                .token
+                .as_deref(),
+            Some("tok")
+        );
+        assert!(
+            run(&exec("exit 3"), &json!({}), "")
+                .unwrap_err()
+                .to_string()
+                .contains("failed with exit code 3")
+        );
         let empty = r#"echo '{"apiVersion":"client.authentication.k8s.io/v1","status":{}}'"#;
-        assert!(run(&exec(empty), &json!({}), "").unwrap_err().to_string().contains("didn't return a token"));
+        assert!(
+            run(&exec(empty), &json!({}), "")
+                .unwrap_err()
+                .to_string()
+                .contains("didn't return a token")
+        );
         assert!(
             run(&json!({"command": "nosuch-plugin", "apiVersion": "client.authentication.k8s.io/v1"}), &json!({}), "")
                 .unwrap_err()

@@ -67,10 +67,22 @@ pub struct Call<'a> {
 
 impl<'a> Call<'a> {
     pub fn get(path: impl Into<String>) -> Self {
-        Call { method: Method::GET, path: path.into(), accept: JSON, content_type: JSON, body: Bytes::new() }
+        Call {
+            method: Method::GET,
+            path: path.into(),
+            accept: JSON,
+            content_type: JSON,
+            body: Bytes::new(),
+        }
     }
     pub fn with(method: Method, path: impl Into<String>, body: &Value) -> Self {
-        Call { method, path: path.into(), accept: JSON, content_type: JSON, body: serde_json::to_vec(body).unwrap_or_default().into() }
+        Call {
+            method,
+            path: path.into(),
+            accept: JSON,
+            content_type: JSON,
+            body: serde_json::to_vec(body).unwrap_or_default().into(),
+        }
     }
     pub fn accept(mut self, accept: &'a str) -> Self {
         self.accept = accept;
@@ -91,10 +103,24 @@ impl Client {
         let made = credential::headers(&resolved.credentials, &resolved.cluster, resolved)?;
         let target = Target::new(resolved, made.certificate.as_ref())?;
         let mut headers = made.headers;
-        let agent = format!("{}/v1.36.2 ({}/{}) kubernetes/skiff", options.program, std::env::consts::OS, connect::architecture());
+        let agent = format!(
+            "{}/v1.36.2 ({}/{}) kubernetes/skiff",
+            options.program,
+            std::env::consts::OS,
+            connect::architecture()
+        );
         headers.insert(http::header::USER_AGENT, header(&agent)?);
-        headers.insert(HeaderName::from_static("kubectl-command"), header(&options.command)?);
-        Ok(Client(Rc::new(Inner { target, headers, options: options.clone(), idle: RefCell::default(), warned: RefCell::default() })))
+        headers.insert(
+            HeaderName::from_static("kubectl-command"),
+            header(&options.command)?,
+        );
+        Ok(Client(Rc::new(Inner {
+            target,
+            headers,
+            options: options.clone(),
+            idle: RefCell::default(),
+            warned: RefCell::default(),
+        })))
     }
 
     /// How many different warnings the server has sent.
@@ -115,7 +141,11 @@ impl Client {
 
     fn request(&self, call: &Call) -> Result<Request<Full<Bytes>>> {
         let uri = format!("{}{}", self.0.target.prefix, call.path);
-        let mut request = Request::builder().method(call.method.clone()).uri(uri).body(Full::new(call.body.clone())).map_err(|e| Error::msg(e.to_string()))?;
+        let mut request = Request::builder()
+            .method(call.method.clone())
+            .uri(uri)
+            .body(Full::new(call.body.clone()))
+            .map_err(|e| Error::msg(e.to_string()))?;
         let headers = request.headers_mut();
         headers.extend(self.0.headers.clone());
         headers.insert(http::header::HOST, header(&self.0.target.authority)?);
@@ -128,7 +158,9 @@ impl Client {
 
     async fn fresh(&self) -> Result<SendRequest<Full<Bytes>>, String> {
         let io = self.0.target.connect().await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(io)).await.map_err(|e| e.to_string())?;
+        let (sender, connection) = http1::handshake(TokioIo::new(io))
+            .await
+            .map_err(|e| e.to_string())?;
         tokio::task::spawn_local(async move {
             let _ = connection.with_upgrades().await;
         });
@@ -136,10 +168,19 @@ impl Client {
     }
 
     /// Sends, on an idle connection if there is one that still works.
-    async fn exchange(&self, call: &Call<'_>) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>)> {
-        let fail = |cause: String| Error::Connection { verb: verb_of(&call.method), url: self.0.target.url(&call.path), cause };
+    async fn exchange(
+        &self,
+        call: &Call<'_>,
+    ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>)> {
+        let fail = |cause: String| Error::Connection {
+            verb: verb_of(&call.method),
+            url: self.0.target.url(&call.path),
+            cause,
+        };
         loop {
-            let Some(mut sender) = self.0.idle.borrow_mut().pop() else { break };
+            let Some(mut sender) = self.0.idle.borrow_mut().pop() else {
+                break;
+            };
             if sender.ready().await.is_err() {
                 continue;
             }
@@ -153,7 +194,10 @@ impl Client {
             }
         }
         let mut sender = self.fresh().await.map_err(&fail)?;
-        let response = sender.send_request(self.request(call)?).await.map_err(|e| fail(connect::cause(&e)))?;
+        let response = sender
+            .send_request(self.request(call)?)
+            .await
+            .map_err(|e| fail(connect::cause(&e)))?;
         Ok((response, sender))
     }
 
@@ -175,15 +219,36 @@ impl Client {
     }
 
     async fn collect(&self, call: &Call<'_>, response: Response<Incoming>) -> Result<Bytes> {
-        let fail = |e: hyper::Error| Error::Connection { verb: verb_of(&call.method), url: self.0.target.url(&call.path), cause: connect::cause(&e) };
-        response.into_body().collect().await.map(|c| c.to_bytes()).map_err(fail)
+        let fail = |e: hyper::Error| Error::Connection {
+            verb: verb_of(&call.method),
+            url: self.0.target.url(&call.path),
+            cause: connect::cause(&e),
+        };
+        response
+            .into_body()
+            .collect()
+            .await
+            .map(|c| c.to_bytes())
+            .map_err(fail)
     }
 
-    async fn limited<T>(&self, call: &Call<'_>, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let Some(limit) = self.0.options.timeout else { return work.await };
+    async fn limited<T>(
+        &self,
+        call: &Call<'_>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let Some(limit) = self.0.options.timeout else {
+            return work.await;
+        };
         tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
-            let cause = "net/http: request canceled (Client.Timeout exceeded while awaiting headers)".to_string();
-            Err(Error::Connection { verb: verb_of(&call.method), url: self.0.target.url(&call.path), cause })
+            let cause =
+                "net/http: request canceled (Client.Timeout exceeded while awaiting headers)"
+                    .to_string();
+            Err(Error::Connection {
+                verb: verb_of(&call.method),
+                url: self.0.target.url(&call.path),
+                cause,
+            })
         })
     }
 
@@ -193,7 +258,11 @@ impl Client {
     /// No connection, or an answer that is not a success.
     pub async fn bytes(&self, call: &Call<'_>) -> Result<Bytes> {
         let (status, body) = self.answer(call).await?;
-        if status.is_success() { Ok(body) } else { Err(failure(call, status.as_u16(), &body)) }
+        if status.is_success() {
+            Ok(body)
+        } else {
+            Err(failure(call, status.as_u16(), &body))
+        }
     }
 
     /// Sends a request and reads the whole answer, whatever it is.
@@ -221,16 +290,26 @@ impl Client {
     /// # Errors
     /// As `bytes`, and an answer that is not JSON.
     pub async fn json(&self, call: &Call<'_>) -> Result<Value> {
-        self.decoded(call, |body| serde_json::from_slice(body)).await
+        self.decoded(call, |body| serde_json::from_slice(body))
+            .await
     }
 
     /// Sends a request and reads the answer in the caller's own way.
     ///
     /// # Errors
     /// As `json`.
-    pub async fn decoded(&self, call: &Call<'_>, read: impl FnOnce(&[u8]) -> serde_json::Result<Value>) -> Result<Value> {
+    pub async fn decoded(
+        &self,
+        call: &Call<'_>,
+        read: impl FnOnce(&[u8]) -> serde_json::Result<Value>,
+    ) -> Result<Value> {
         let body = self.bytes(call).await?;
-        read(&body).map_err(|e| Error::msg(format!("the server's answer to {} {} is not JSON: {e}", call.method, call.path)))
+        read(&body).map_err(|e| {
+            Error::msg(format!(
+                "the server's answer to {} {} is not JSON: {e}",
+                call.method, call.path
+            ))
+        })
     }
 
     /// How long one request may take, if that is limited.
@@ -240,7 +319,9 @@ impl Client {
 
     fn warn(&self, headers: &HeaderMap) {
         for value in headers.get_all(http::header::WARNING) {
-            let Some(text) = warning_text(value.to_str().unwrap_or("")) else { continue };
+            let Some(text) = warning_text(value.to_str().unwrap_or("")) else {
+                continue;
+            };
             if self.0.warned.borrow_mut().insert(text.clone()) {
                 eprintln!("Warning: {text}");
             }
@@ -249,7 +330,10 @@ impl Client {
 
     fn log(&self, call: &Call, status: u16, started: Instant) {
         if self.0.options.verbosity >= 6 {
-            let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("");
+            let reason = http::StatusCode::from_u16(status)
+                .ok()
+                .and_then(|s| s.canonical_reason())
+                .unwrap_or("");
             klog(
                 'I',
                 "round_trippers.go:632",
@@ -266,9 +350,20 @@ impl Client {
     fn log_body(&self, call: &Call, body: &Bytes) {
         if self.0.options.verbosity >= 8 {
             if !call.body.is_empty() {
-                klog('I', "helper.go:246", &format!("\"Request Body\" body={:?}", String::from_utf8_lossy(&call.body)));
+                klog(
+                    'I',
+                    "helper.go:246",
+                    &format!(
+                        "\"Request Body\" body={:?}",
+                        String::from_utf8_lossy(&call.body)
+                    ),
+                );
             }
-            klog('I', "helper.go:246", &format!("\"Response Body\" body={:?}", String::from_utf8_lossy(body)));
+            klog(
+                'I',
+                "helper.go:246",
+                &format!("\"Response Body\" body={:?}", String::from_utf8_lossy(body)),
+            );
         }
     }
 }
@@ -276,11 +371,16 @@ impl Client {
 /// One line of the log on standard error; `severity` is `I`, `W` or `E`.
 pub fn klog(severity: char, place: &str, text: &str) {
     let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::system());
-    eprintln!("{severity}{} {:>7} {place}] {text}", now.strftime("%m%d %H:%M:%S%.6f"), std::process::id());
+    eprintln!(
+        "{severity}{} {:>7} {place}] {text}",
+        now.strftime("%m%d %H:%M:%S%.6f"),
+        std::process::id()
+    );
 }
 
 fn header(text: &str) -> Result<HeaderValue> {
-    HeaderValue::from_str(text).map_err(|_| Error::msg(format!("{text:?} cannot be sent in a header")))
+    HeaderValue::from_str(text)
+        .map_err(|_| Error::msg(format!("{text:?} cannot be sent in a header")))
 }
 
 fn verb_of(method: &Method) -> String {
@@ -360,14 +460,27 @@ fn plain(body: &[u8]) -> Option<String> {
 
 /// Escapes a path's segment.
 pub fn segment(text: &str) -> String {
-    const KEPT: &AsciiSet = &UNRESERVED.remove(b':').remove(b'@').remove(b'$').remove(b'&').remove(b'+').remove(b'=');
+    const KEPT: &AsciiSet = &UNRESERVED
+        .remove(b':')
+        .remove(b'@')
+        .remove(b'$')
+        .remove(b'&')
+        .remove(b'+')
+        .remove(b'=');
     utf8_percent_encode(text, KEPT).to_string()
 }
 
 /// A query (`?a=b&c=d`) of these parameters; none for an empty list.
 pub fn query(pairs: &[(&str, &str)]) -> String {
-    let parts: Vec<String> = pairs.iter().map(|(k, v)| format!("{}={}", query_value(k), query_value(v))).collect();
-    if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
+    let parts: Vec<String> = pairs
+        .iter()
+        .map(|(k, v)| format!("{}={}", query_value(k), query_value(v)))
+        .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", parts.join("&"))
+    }
 }
 
 #[cfg(test)]
@@ -376,21 +489,33 @@ mod tests {
 
     #[test]
     fn warnings_are_read() {
-        assert_eq!(warning_text(r#"299 - "a \"b\" c""#).as_deref(), Some("a \"b\" c"));
+        assert_eq!(
+            warning_text(r#"299 - "a \"b\" c""#).as_deref(),
+            Some("a \"b\" c")
+        );
         assert_eq!(warning_text(r#"199 - "a""#), None);
     }
 
     #[test]
     fn every_failure_is_a_status() {
         let e = failure(&Call::get("/x"), 404, b"404 page not found");
-        assert_eq!(crate::error::told(&e).0, "Error from server (NotFound): the server could not find the requested resource");
+        assert_eq!(
+            crate::error::told(&e).0,
+            "Error from server (NotFound): the server could not find the requested resource"
+        );
         let e = failure(&Call::get("/x"), 403, br#"{"kind":"Status","status":"Failure","reason":"Forbidden","message":"no","code":403}"#);
-        assert_eq!(crate::error::told(&e).0, "Error from server (Forbidden): no");
+        assert_eq!(
+            crate::error::told(&e).0,
+            "Error from server (Forbidden): no"
+        );
     }
 
     #[test]
     fn queries_are_escaped() {
-        assert_eq!(query(&[("labelSelector", "a in (b,c),d=e"), ("x", "1")]), "?labelSelector=a%20in%20%28b%2Cc%29%2Cd%3De&x=1");
+        assert_eq!(
+            query(&[("labelSelector", "a in (b,c),d=e"), ("x", "1")]),
+            "?labelSelector=a%20in%20%28b%2Cc%29%2Cd%3De&x=1"
+        );
         assert_eq!(segment("system:node/a"), "system:node%2Fa");
     }
 }

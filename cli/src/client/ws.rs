@@ -19,11 +19,24 @@ impl Client {
     /// No connection, or the server's refusal.
     pub async fn websocket(&self, path: &str, protocols: &str) -> Result<Socket> {
         let target = &self.0.target;
-        let fail = |cause: String| Error::Connection { verb: "Get".into(), url: target.url(path), cause };
+        let fail = |cause: String| Error::Connection {
+            verb: "Get".into(),
+            url: target.url(path),
+            cause,
+        };
         let io = target.connect().await.map_err(fail)?;
-        let scheme = if target.scheme == "https" { "wss" } else { "ws" };
-        let mut request =
-            Request::builder().uri(format!("{scheme}://{}{}{path}", target.authority, target.prefix)).body(()).map_err(|e| Error::msg(e.to_string()))?;
+        let scheme = if target.scheme == "https" {
+            "wss"
+        } else {
+            "ws"
+        };
+        let mut request = Request::builder()
+            .uri(format!(
+                "{scheme}://{}{}{path}",
+                target.authority, target.prefix
+            ))
+            .body(())
+            .map_err(|e| Error::msg(e.to_string()))?;
         let headers = request.headers_mut();
         headers.extend(self.0.headers.clone());
         for (name, value) in [
@@ -34,13 +47,21 @@ impl Client {
             ("sec-websocket-key", &generate_key()),
             ("sec-websocket-protocol", protocols),
         ] {
-            headers.insert(http::HeaderName::from_bytes(name.as_bytes()).map_err(|e| Error::msg(e.to_string()))?, super::header(value)?);
+            headers.insert(
+                http::HeaderName::from_bytes(name.as_bytes())
+                    .map_err(|e| Error::msg(e.to_string()))?,
+                super::header(value)?,
+            );
         }
         match tokio_tungstenite::client_async(request, io).await {
             Ok((socket, _)) => Ok(socket),
             Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
                 let body = response.body().clone().unwrap_or_default();
-                Err(failure(&super::Call::get(path), response.status().as_u16(), &body))
+                Err(failure(
+                    &super::Call::get(path),
+                    response.status().as_u16(),
+                    &body,
+                ))
             }
             Err(e) => Err(fail(format!("unable to upgrade connection: {e}"))),
         }

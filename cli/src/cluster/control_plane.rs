@@ -15,7 +15,11 @@ use tokio_util::sync::CancellationToken;
 use super::folders::Folders;
 
 /// What runs unless `--controllers` says otherwise: as where kubeadm set the cluster up, those that machines join by are on, too.
-const DEFAULT_CONTROLLERS: [&str; 3] = ["*", "bootstrap-signer-controller", "token-cleaner-controller"];
+const DEFAULT_CONTROLLERS: [&str; 3] = [
+    "*",
+    "bootstrap-signer-controller",
+    "token-cleaner-controller",
+];
 
 /// How a control plane is to run.
 pub struct Plan {
@@ -28,9 +32,15 @@ impl Plan {
     /// The default plan over the folders of a cluster.
     pub fn new(folders: &Folders) -> Plan {
         let server = Config::new(Data::Folder(folders.store()), folders.pki());
-        let controllers =
-            skiff_controllers::Options { controllers: DEFAULT_CONTROLLERS.map(String::from).into(), allocate_node_cidrs: true, ..Default::default() };
-        Plan { server, controllers }
+        let controllers = skiff_controllers::Options {
+            controllers: DEFAULT_CONTROLLERS.map(String::from).into(),
+            allocate_node_cidrs: true,
+            ..Default::default()
+        };
+        Plan {
+            server,
+            controllers,
+        }
     }
 }
 
@@ -47,18 +57,33 @@ fn component(name: &str) -> User {
 }
 
 fn service_account(name: &str) -> User {
-    User::new(format!("system:serviceaccount:kube-system:{name}"), &["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"])
+    User::new(
+        format!("system:serviceaccount:kube-system:{name}"),
+        &[
+            "system:serviceaccounts",
+            "system:serviceaccounts:kube-system",
+            "system:authenticated",
+        ],
+    )
 }
 
 /// What makes the tokens that are kept in secrets.
 fn token_signer(server: &Running) -> skiff_controllers::TokenSigner {
     let tokens = server.app.tokens.clone();
-    Arc::new(move |account, secret| tokens.issue_legacy(&json!({"metadata": account}), secret).map_err(|error| error.to_string()))
+    Arc::new(move |account, secret| {
+        tokens
+            .issue_legacy(&json!({"metadata": account}), secret)
+            .map_err(|error| error.to_string())
+    })
 }
 
 /// What the controllers sign certificate requests with.
 pub fn signer(authority: Arc<Authority>) -> skiff_controllers::Signer {
-    Arc::new(move |request, usages, seconds| authority.sign_request(request, usages, seconds).map_err(|error| error.to_string()))
+    Arc::new(move |request, usages, seconds| {
+        authority
+            .sign_request(request, usages, seconds)
+            .map_err(|error| error.to_string())
+    })
 }
 
 /// Starts all of it; the server answers when this returns. What cannot be done as planned is not begun.
@@ -67,18 +92,43 @@ pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
     skiff_nodeagent::open_files::raise();
     let scheduler_wanted = skiff_controllers::enabled("kube-scheduler", &plan.controllers);
     let server = skiff_server::start(plan.server).await?;
-    plan.controllers.root_ca_pem.get_or_insert_with(|| server.pki.serving_ca.clone());
-    plan.controllers.cluster_signing.get_or_insert_with(|| signer(server.pki.authority.clone()));
+    plan.controllers
+        .root_ca_pem
+        .get_or_insert_with(|| server.pki.serving_ca.clone());
+    plan.controllers
+        .cluster_signing
+        .get_or_insert_with(|| signer(server.pki.authority.clone()));
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
-    plan.controllers.token_signer.get_or_insert_with(|| token_signer(&server));
-    let api = Api::new(server.client(component("system:kube-controller-manager")), "kube-controller-manager");
+    plan.controllers
+        .token_signer
+        .get_or_insert_with(|| token_signer(&server));
+    let api = Api::new(
+        server.client(component("system:kube-controller-manager")),
+        "kube-controller-manager",
+    );
     let app = server.app.clone();
-    let accounts: skiff_controllers::Accounts = Arc::new(move |name| Api::new(skiff_server::client(&app, service_account(name)), "kube-controller-manager"));
+    let accounts: skiff_controllers::Accounts = Arc::new(move |name| {
+        Api::new(
+            skiff_server::client(&app, service_account(name)),
+            "kube-controller-manager",
+        )
+    });
     let events = Events::start(api.clone(), plan.controllers.clock.clone(), stop.clone());
     // one cache a kind, read by controllers and scheduler
-    let informers = Informers::new(api.clone(), plan.controllers.clock.clone(), &events, stop.clone());
-    match skiff_controllers::start(api, accounts, informers.clone(), plan.controllers, stop.clone()) {
+    let informers = Informers::new(
+        api.clone(),
+        plan.controllers.clock.clone(),
+        &events,
+        stop.clone(),
+    );
+    match skiff_controllers::start(
+        api,
+        accounts,
+        informers.clone(),
+        plan.controllers,
+        stop.clone(),
+    ) {
         Ok(controllers) => tasks.spawn(controllers),
         Err(error) => {
             server.stop().await;
@@ -86,45 +136,75 @@ pub async fn start(mut plan: Plan) -> anyhow::Result<ControlPlane> {
         }
     };
     if scheduler_wanted {
-        let api = Api::new(server.client(component("system:kube-scheduler")), "kube-scheduler");
-        tasks.spawn(skiff_scheduler::run(api, informers.clone(), skiff_scheduler::Options::default(), stop.clone()));
+        let api = Api::new(
+            server.client(component("system:kube-scheduler")),
+            "kube-scheduler",
+        );
+        tasks.spawn(skiff_scheduler::run(
+            api,
+            informers.clone(),
+            skiff_scheduler::Options::default(),
+            stop.clone(),
+        ));
     }
-    Ok(ControlPlane { server, tasks, stop })
+    Ok(ControlPlane {
+        server,
+        tasks,
+        stop,
+    })
 }
 
 impl ControlPlane {
     /// Ends controllers and scheduler first, then the server.
     pub async fn end(mut self) {
         self.stop.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(1), async { while self.tasks.join_next().await.is_some() {} }).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), async {
+            while self.tasks.join_next().await.is_some() {}
+        })
+        .await;
         self.tasks.abort_all();
         self.server.stop().await;
     }
 
     /// `https://…` of the first listener.
     pub fn url(&self) -> String {
-        self.server.addresses.first().map(|address| format!("https://{address}")).unwrap_or_default()
+        self.server
+            .addresses
+            .first()
+            .map(|address| format!("https://{address}"))
+            .unwrap_or_default()
     }
 
     /// Writes the admin context.
     pub fn write_kubeconfig(&self, path: &std::path::Path) -> anyhow::Result<()> {
         let admin = self.server.pki.admin()?;
-        let access =
-            super::kubeconfig::Access { server: self.url(), ca_pem: &self.server.pki.serving_ca, certificate_pem: &admin.certificate, key_pem: &admin.key };
+        let access = super::kubeconfig::Access {
+            server: self.url(),
+            ca_pem: &self.server.pki.serving_ca,
+            certificate_pem: &admin.certificate,
+            key_pem: &admin.key,
+        };
         super::kubeconfig::merge(path, &access)
     }
 }
 
 /// `IP:PORT` of `--listen`.
 pub fn listen_address(text: &str) -> anyhow::Result<SocketAddr> {
-    text.parse().map_err(|_| anyhow::anyhow!("--listen takes IP:PORT, found {text:?}"))
+    text.parse()
+        .map_err(|_| anyhow::anyhow!("--listen takes IP:PORT, found {text:?}"))
 }
 
 pub fn network(flag: &str, text: &str) -> anyhow::Result<IpNet> {
-    text.parse().map_err(|_| anyhow::anyhow!("--{flag} takes a network such as 10.96.0.0/16, found {text:?}"))
+    text.parse().map_err(|_| {
+        anyhow::anyhow!("--{flag} takes a network such as 10.96.0.0/16, found {text:?}")
+    })
 }
 
 /// Where a kubeconfig goes: the flag, else the usual place.
 pub fn kubeconfig_path(flag: &str) -> PathBuf {
-    if flag.is_empty() { super::kubeconfig::default_path() } else { flag.into() }
+    if flag.is_empty() {
+        super::kubeconfig::default_path()
+    } else {
+        flag.into()
+    }
 }

@@ -13,18 +13,41 @@ pub const SHOP: &str = include_str!("../../../testdata/manifests/shop.yaml");
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends one request and reads JSON.
-async fn send(api: &Api, method: Method, path: &str, kind: &str, body: String) -> anyhow::Result<Value> {
-    let text = api.send(method.clone(), path, Some(kind), None, body.into_bytes()).await.with_context(|| format!("{method} {path}"))?;
+async fn send(
+    api: &Api,
+    method: Method,
+    path: &str,
+    kind: &str,
+    body: String,
+) -> anyhow::Result<Value> {
+    let text = api
+        .send(method.clone(), path, Some(kind), None, body.into_bytes())
+        .await
+        .with_context(|| format!("{method} {path}"))?;
     Ok(serde_json::from_str(&text)?)
 }
 
 /// The collection of a kind, for the kinds that the shop and the cluster's own objects are of.
 fn collection(object: &Value, namespace: &str) -> anyhow::Result<String> {
     let kind = object["kind"].as_str().unwrap_or("");
-    let (group, version) = object["apiVersion"].as_str().unwrap_or("").rsplit_once('/').unwrap_or(("", object["apiVersion"].as_str().unwrap_or("")));
-    let row = skiff_api::kinds::Registry::builtin().find_kind(group, version, kind).with_context(|| format!("no kind {kind} in {group}/{version}"))?;
-    let prefix = if group.is_empty() { format!("/api/{version}") } else { format!("/apis/{group}/{version}") };
-    Ok(if row.namespaced { format!("{prefix}/namespaces/{namespace}/{}", row.plural) } else { format!("{prefix}/{}", row.plural) })
+    let (group, version) = object["apiVersion"]
+        .as_str()
+        .unwrap_or("")
+        .rsplit_once('/')
+        .unwrap_or(("", object["apiVersion"].as_str().unwrap_or("")));
+    let row = skiff_api::kinds::Registry::builtin()
+        .find_kind(group, version, kind)
+        .with_context(|| format!("no kind {kind} in {group}/{version}"))?;
+    let prefix = if group.is_empty() {
+        format!("/api/{version}")
+    } else {
+        format!("/apis/{group}/{version}")
+    };
+    Ok(if row.namespaced {
+        format!("{prefix}/namespaces/{namespace}/{}", row.plural)
+    } else {
+        format!("{prefix}/{}", row.plural)
+    })
 }
 
 /// Applies the objects of a manifest to a namespace, as server-side apply does.
@@ -35,9 +58,22 @@ pub async fn apply(api: &Api, manifest: &str, namespace: &str) -> anyhow::Result
         if object.is_null() {
             continue;
         }
-        let name = object["metadata"]["name"].as_str().unwrap_or("").to_string();
-        let path = format!("{}/{name}?fieldManager=skiff&force=true", collection(&object, namespace)?);
-        send(api, Method::PATCH, &path, "application/apply-patch+yaml", object.to_string()).await?;
+        let name = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or("")
+            .to_string();
+        let path = format!(
+            "{}/{name}?fieldManager=skiff&force=true",
+            collection(&object, namespace)?
+        );
+        send(
+            api,
+            Method::PATCH,
+            &path,
+            "application/apply-patch+yaml",
+            object.to_string(),
+        )
+        .await?;
     }
     Ok(())
 }
@@ -48,7 +84,15 @@ pub async fn merge(api: &Api, object: &Value, namespace: &str) -> anyhow::Result
     let name = object["metadata"]["name"].as_str().unwrap_or("");
     let path = format!("{place}/{name}");
     match api.patch(&path, PatchType::Merge, object).await {
-        Err(error) if error.is_not_found() => send(api, Method::POST, &place, "application/json", object.to_string()).await.map(|_| ()),
+        Err(error) if error.is_not_found() => send(
+            api,
+            Method::POST,
+            &place,
+            "application/json",
+            object.to_string(),
+        )
+        .await
+        .map(|_| ()),
         answer => answer.map(drop).with_context(|| format!("PATCH {path}")),
     }
 }
@@ -69,21 +113,29 @@ pub async fn wait_for_shop(api: &Api) -> anyhow::Result<()> {
         let mut missing = Vec::new();
         for name in ["front", "stock"] {
             let path = format!("/apis/apps/v1/namespaces/default/deployments/{name}");
-            let deployment = send(api, Method::GET, &path, "application/json", String::new()).await?;
+            let deployment =
+                send(api, Method::GET, &path, "application/json", String::new()).await?;
             let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
             let status = &deployment["status"];
             let whole = status["observedGeneration"] == deployment["metadata"]["generation"]
                 && status["updatedReplicas"].as_i64().unwrap_or(0) >= wanted
                 && status["availableReplicas"].as_i64().unwrap_or(0) >= wanted;
             if !whole {
-                missing.push(format!("{name} has {} of {wanted} pods ready", status["readyReplicas"].as_i64().unwrap_or(0)));
+                missing.push(format!(
+                    "{name} has {} of {wanted} pods ready",
+                    status["readyReplicas"].as_i64().unwrap_or(0)
+                ));
             }
         }
         if missing.is_empty() {
             return Ok(());
         }
         if tokio::time::Instant::now() > deadline {
-            bail!("the shop is not whole after {} s: {}; look at `skiff get pods` and `skiff events`", PATIENCE.as_secs(), missing.join(", "));
+            bail!(
+                "the shop is not whole after {} s: {}; look at `skiff get pods` and `skiff events`",
+                PATIENCE.as_secs(),
+                missing.join(", ")
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -91,8 +143,17 @@ pub async fn wait_for_shop(api: &Api) -> anyhow::Result<()> {
 
 /// The shop's address: a node's with the service's node port.
 pub async fn shop_url(api: &Api, node_ip: &str) -> anyhow::Result<String> {
-    let service = send(api, Method::GET, "/api/v1/namespaces/default/services/front", "application/json", String::new()).await?;
-    let port = service["spec"]["ports"][0]["nodePort"].as_u64().context("the service front has no node port")?;
+    let service = send(
+        api,
+        Method::GET,
+        "/api/v1/namespaces/default/services/front",
+        "application/json",
+        String::new(),
+    )
+    .await?;
+    let port = service["spec"]["ports"][0]["nodePort"]
+        .as_u64()
+        .context("the service front has no node port")?;
     Ok(format!("http://{node_ip}:{port}/"))
 }
 
@@ -108,13 +169,18 @@ pub async fn answers(url: &str) -> anyhow::Result<String> {
         if let Ok(Ok(answer)) = asked
             && answer.status().is_success()
         {
-            said = String::from_utf8_lossy(&answer.into_body().collect().await?.to_bytes()).into_owned();
+            said = String::from_utf8_lossy(&answer.into_body().collect().await?.to_bytes())
+                .into_owned();
             if !said.contains(super::shop::UNKNOWN) {
                 return Ok(said);
             }
         }
         if tokio::time::Instant::now() > deadline {
-            let said = said.lines().last().map(|line| format!(" as it should: {line}")).unwrap_or_default();
+            let said = said
+                .lines()
+                .last()
+                .map(|line| format!(" as it should: {line}"))
+                .unwrap_or_default();
             bail!("{url} does not answer{said}");
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -125,12 +191,27 @@ pub async fn answers(url: &str) -> anyhow::Result<String> {
 pub async fn wait_for_nodes(api: &Api, names: &[String]) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
-        let list = send(api, Method::GET, "/api/v1/nodes", "application/json", String::new()).await?;
+        let list = send(
+            api,
+            Method::GET,
+            "/api/v1/nodes",
+            "application/json",
+            String::new(),
+        )
+        .await?;
         let ready = |name: &String| {
             list["items"].as_array().into_iter().flatten().any(|node| {
                 node["metadata"]["name"] == name.as_str()
-                    && !node["spec"]["taints"].as_array().into_iter().flatten().any(|taint| taint["key"] == "node.kubernetes.io/not-ready")
-                    && node["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
+                    && !node["spec"]["taints"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .any(|taint| taint["key"] == "node.kubernetes.io/not-ready")
+                    && node["status"]["conditions"]
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .any(|c| c["type"] == "Ready" && c["status"] == "True")
             })
         };
         let missing: Vec<&String> = names.iter().filter(|name| !ready(name)).collect();
@@ -138,7 +219,10 @@ pub async fn wait_for_nodes(api: &Api, names: &[String]) -> anyhow::Result<()> {
             return Ok(());
         }
         if tokio::time::Instant::now() > deadline {
-            bail!("nodes that are not ready after {} s: {missing:?}", PATIENCE.as_secs());
+            bail!(
+                "nodes that are not ready after {} s: {missing:?}",
+                PATIENCE.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -35,14 +35,24 @@ pub fn default_data_dir() -> PathBuf {
     if nix::unistd::geteuid().is_root() {
         return "/var/lib/skiff".into();
     }
-    let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| "/tmp".into());
-    std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).unwrap_or_else(|| home.join(".local/share")).join("skiff")
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| "/tmp".into());
+    std::env::var_os("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| home.join(".local/share"))
+        .join("skiff")
 }
 
 impl Folders {
     pub fn at(data: &str) -> anyhow::Result<Folders> {
-        let data = if data.is_empty() { default_data_dir() } else { PathBuf::from(data) };
-        let data = std::path::absolute(&data).with_context(|| format!("cannot use the data folder {}", data.display()))?;
+        let data = if data.is_empty() {
+            default_data_dir()
+        } else {
+            PathBuf::from(data)
+        };
+        let data = std::path::absolute(&data)
+            .with_context(|| format!("cannot use the data folder {}", data.display()))?;
         let instance = hex::encode(&Sha256::digest(data.as_os_str().as_encoded_bytes())[..4]);
         Ok(Folders { data, instance })
     }
@@ -76,24 +86,34 @@ impl Folders {
             .recursive(true)
             .mode(0o700)
             .create(&self.data)
-            .with_context(|| format!("cannot make the data folder {shown}; choose another with --data-dir"))?;
+            .with_context(|| {
+                format!("cannot make the data folder {shown}; choose another with --data-dir")
+            })?;
         let path = self.data.join("lock");
-        let file = File::create(&path).with_context(|| format!("cannot write to the data folder {shown}; choose another with --data-dir"))?;
+        let file = File::create(&path).with_context(|| {
+            format!("cannot write to the data folder {shown}; choose another with --data-dir")
+        })?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(TryLockError::WouldBlock) => {
-                let holder = self.record().map(|record| format!(" (process {})", record.pid)).unwrap_or_default();
+                let holder = self
+                    .record()
+                    .map(|record| format!(" (process {})", record.pid))
+                    .unwrap_or_default();
                 bail!(
                     "the data folder {shown} is held by another process{holder}; end it with `skiff down --data-dir {shown}` or choose another folder with --data-dir"
                 )
             }
-            Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
         }
     }
 
     /// Whether a process holds the folder.
     pub fn is_held(&self) -> bool {
-        File::open(self.data.join("lock")).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+        File::open(self.data.join("lock"))
+            .is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
     }
 
     pub fn record(&self) -> Option<Record> {

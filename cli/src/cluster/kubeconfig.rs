@@ -19,10 +19,15 @@ pub struct Access<'a> {
 /// The file that is written when none is named: the first of `$KUBECONFIG`, else `~/.kube/config`.
 pub fn default_path() -> PathBuf {
     let listed = std::env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
-    if let Some(first) = listed.and_then(|list| std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty())) {
+    if let Some(first) = listed
+        .and_then(|list| std::env::split_paths(&list).find(|path| !path.as_os_str().is_empty()))
+    {
         return first;
     }
-    std::env::var_os("HOME").map(PathBuf::from).unwrap_or_else(|| "/root".into()).join(".kube/config")
+    std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| "/root".into())
+        .join(".kube/config")
 }
 
 /// Puts the context in and makes it the current one.
@@ -38,26 +43,62 @@ pub fn merge(path: &Path, access: &Access) -> anyhow::Result<()> {
     } else {
         serde_yaml_ng::from_str(&text).with_context(|| format!("{shown} is no kubeconfig"))?
     };
-    let top = config.as_mapping_mut().with_context(|| format!("{shown} is no kubeconfig"))?;
+    let top = config
+        .as_mapping_mut()
+        .with_context(|| format!("{shown} is no kubeconfig"))?;
     top.entry("apiVersion".into()).or_insert("v1".into());
     top.entry("kind".into()).or_insert("Config".into());
-    top.entry("preferences".into()).or_insert(Value::Mapping(Mapping::new()));
+    top.entry("preferences".into())
+        .or_insert(Value::Mapping(Mapping::new()));
     let encoded = |pem: &str| Value::from(STANDARD.encode(pem));
-    put(top, "clusters", "cluster", vec![("server", access.server.as_str().into()), ("certificate-authority-data", encoded(access.ca_pem))])?;
-    put(top, "users", "user", vec![("client-certificate-data", encoded(access.certificate_pem)), ("client-key-data", encoded(access.key_pem))])?;
-    put(top, "contexts", "context", vec![("cluster", NAME.into()), ("user", NAME.into())])?;
+    put(
+        top,
+        "clusters",
+        "cluster",
+        vec![
+            ("server", access.server.as_str().into()),
+            ("certificate-authority-data", encoded(access.ca_pem)),
+        ],
+    )?;
+    put(
+        top,
+        "users",
+        "user",
+        vec![
+            ("client-certificate-data", encoded(access.certificate_pem)),
+            ("client-key-data", encoded(access.key_pem)),
+        ],
+    )?;
+    put(
+        top,
+        "contexts",
+        "context",
+        vec![("cluster", NAME.into()), ("user", NAME.into())],
+    )?;
     top.insert("current-context".into(), NAME.into());
     write(path, &serde_yaml_ng::to_string(&config)?)
 }
 
-fn put(top: &mut Mapping, list: &str, inner: &str, entries: Vec<(&str, Value)>) -> anyhow::Result<()> {
-    let slot = top.entry(list.into()).or_insert(Value::Sequence(Vec::new()));
+fn put(
+    top: &mut Mapping,
+    list: &str,
+    inner: &str,
+    entries: Vec<(&str, Value)>,
+) -> anyhow::Result<()> {
+    let slot = top
+        .entry(list.into())
+        .or_insert(Value::Sequence(Vec::new()));
     if slot.is_null() {
         *slot = Value::Sequence(Vec::new());
     }
-    let items = slot.as_sequence_mut().with_context(|| format!("{list} of the kubeconfig is no list"))?;
+    let items = slot
+        .as_sequence_mut()
+        .with_context(|| format!("{list} of the kubeconfig is no list"))?;
     items.retain(|item| item.get("name").and_then(Value::as_str) != Some(NAME));
-    let body: Mapping = entries.into_iter().map(|(key, value)| (Value::from(key), value)).collect();
+    let body: Mapping = entries
+        .into_iter()
+        .map(|(key, value)| (Value::from(key), value))
+        .collect();
     let mut item = Mapping::new();
     item.insert(inner.into(), Value::Mapping(body));
     item.insert("name".into(), NAME.into());
@@ -67,8 +108,12 @@ fn put(top: &mut Mapping, list: &str, inner: &str, entries: Vec<(&str, Value)>) 
 
 /// Beside its place first, then renamed: a reader never sees half of it. Private, because it holds a key, whoever could read it before.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    if let Some(folder) = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+    {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
     }
     let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     Ok(skiff_server::auth::pki::write_file(&real, text, 0o600)?)
@@ -88,15 +133,32 @@ mod tests {
             "apiVersion: v1\nkind: Config\nclusters:\n- name: other\n  cluster: {server: https://a}\ncontexts: null\ncurrent-context: other\nextensions: [1]\n",
         )
         .unwrap();
-        let access = Access { server: "https://127.0.0.1:1".into(), ca_pem: "ca", certificate_pem: "cert", key_pem: "key" };
+        let access = Access {
+            server: "https://127.0.0.1:1".into(),
+            ca_pem: "ca",
+            certificate_pem: "cert",
+            key_pem: "key",
+        };
         merge(&path, &access).unwrap();
         merge(&path, &access).unwrap();
-        let value: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let value: Value =
+            serde_yaml_ng::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         assert_eq!(value["clusters"].as_sequence().unwrap().len(), 2);
-        assert_eq!(value["clusters"][0]["cluster"]["server"], Value::from("https://a"));
+        assert_eq!(
+            value["clusters"][0]["cluster"]["server"],
+            Value::from("https://a")
+        );
         assert_eq!(value["extensions"][0], Value::from(1));
         assert_eq!(value["current-context"], Value::from(NAME));
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "a key is in it now");
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "nothing half-written stays");
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600,
+            "a key is in it now"
+        );
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            1,
+            "nothing half-written stays"
+        );
     }
 }

@@ -26,10 +26,20 @@ pub fn keep_more_at_hand() {
     if set.contains(KEPT.0) {
         return;
     }
-    let all = if set.is_empty() { format!("{}={}", KEPT.0, KEPT.1) } else { format!("{set}:{}={}", KEPT.0, KEPT.1) };
+    let all = if set.is_empty() {
+        format!("{}={}", KEPT.0, KEPT.1)
+    } else {
+        format!("{set}:{}={}", KEPT.0, KEPT.1)
+    };
     let mut args = std::env::args_os();
-    let (Some(name), Ok(program)) = (args.next(), std::env::current_exe()) else { return };
-    let error = std::process::Command::new(program).arg0(name).args(args).env(VARIABLE, all).exec();
+    let (Some(name), Ok(program)) = (args.next(), std::env::current_exe()) else {
+        return;
+    };
+    let error = std::process::Command::new(program)
+        .arg0(name)
+        .args(args)
+        .env(VARIABLE, all)
+        .exec();
     tracing::debug!(%error, "memory is handed out as the C library does by itself");
 }
 
@@ -103,14 +113,23 @@ fn give_back_code() -> std::io::Result<()> {
     for line in maps.lines() {
         let line = line?;
         let mut words = line.split_whitespace();
-        let (Some(range), Some("r-xp"), Some(path)) = (words.next(), words.next(), words.nth(3)) else { continue };
+        let (Some(range), Some("r-xp"), Some(path)) = (words.next(), words.next(), words.nth(3))
+        else {
+            continue;
+        };
         if std::path::Path::new(path) != program {
             continue;
         }
-        let ends = range.split_once('-').and_then(|(from, to)| Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?)));
+        let ends = range.split_once('-').and_then(|(from, to)| {
+            Some((
+                usize::from_str_radix(from, 16).ok()?,
+                usize::from_str_radix(to, 16).ok()?,
+            ))
+        });
         let Some((from, to)) = ends else { continue };
         // SAFETY: the mapping is the program's own code, which is never written: its pages are the file's, and are read anew when needed
-        if unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_DONTNEED) } != 0 {
+        if unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_DONTNEED) } != 0
+        {
             return Err(std::io::Error::last_os_error());
         }
     }
@@ -129,11 +148,24 @@ mod tests {
     #[test]
     fn heap_is_given_back_once_after_work() {
         let mut work = Work::default();
-        let looks = [("the start's work", 900, true), ("nothing", 910, false), ("much", 9_000, false), ("still much", 18_000, false), ("little", 18_500, true)];
+        let looks = [
+            ("the start's work", 900, true),
+            ("nothing", 910, false),
+            ("much", 9_000, false),
+            ("still much", 18_000, false),
+            ("little", 18_500, true),
+        ];
         for (what, used, given_back) in looks {
-            assert_eq!(work.is_done(Duration::from_millis(used)), given_back, "{what}");
+            assert_eq!(
+                work.is_done(Duration::from_millis(used)),
+                given_back,
+                "{what}"
+            );
         }
-        assert!(!work.is_done(Duration::from_millis(18_900)), "too little to be worth it");
+        assert!(
+            !work.is_done(Duration::from_millis(18_900)),
+            "too little to be worth it"
+        );
     }
 
     #[test]

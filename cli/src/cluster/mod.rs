@@ -27,11 +27,17 @@ pub fn parsed(words: &str, command: &'static Command, args: &[String]) -> Result
     declared.push(HELP);
     match flags::parse(args, &declared) {
         Ok(parsed) if parsed.bool("help") => {
-            print!("{}", crate::command::help_of(command, &format!("skiff {words}")));
+            print!(
+                "{}",
+                crate::command::help_of(command, &format!("skiff {words}"))
+            );
             Err(0)
         }
         Ok(parsed) if !parsed.args.is_empty() => {
-            eprintln!("error: skiff {words} takes no arguments, found {:?}", parsed.args.join(" "));
+            eprintln!(
+                "error: skiff {words} takes no arguments, found {:?}",
+                parsed.args.join(" ")
+            );
             Err(1)
         }
         Ok(parsed) => Ok(parsed),
@@ -46,7 +52,11 @@ pub fn parsed(words: &str, command: &'static Command, args: &[String]) -> Result
 pub fn run<F: Future<Output = anyhow::Result<()>>>(work: F) -> i32 {
     logging();
     memory::keep_more_at_hand();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(threads()).enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads())
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("error: cannot start: {error}");
@@ -65,14 +75,22 @@ pub fn run<F: Future<Output = anyhow::Result<()>>>(work: F) -> i32 {
 }
 
 fn threads() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
+    std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .clamp(2, 8)
 }
 
 fn logging() {
-    use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
-    let wanted = std::env::var("SKIFF_LOG").ok().and_then(|text| text.parse::<Targets>().ok());
+    use tracing_subscriber::{
+        Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+    };
+    let wanted = std::env::var("SKIFF_LOG")
+        .ok()
+        .and_then(|text| text.parse::<Targets>().ok());
     let filter = wanted.unwrap_or_else(|| Targets::new().with_default(tracing::Level::WARN));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_filter(filter);
     // another subscriber is there already when several clusters run in one process
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
@@ -81,7 +99,10 @@ fn logging() {
 pub fn until_told() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let stop = CancellationToken::new();
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let (mut interrupt, mut terminate) = (
+        signal(SignalKind::interrupt())?,
+        signal(SignalKind::terminate())?,
+    );
     let token = stop.clone();
     skiff_watching::task::spawn(async move {
         tokio::select! {

@@ -35,7 +35,10 @@ pub fn names(count: usize) -> Vec<String> {
 }
 
 fn address(kind: &str, text: impl Into<String>) -> NodeAddress {
-    NodeAddress { type_: kind.into(), address: text.into() }
+    NodeAddress {
+        type_: kind.into(),
+        address: text.into(),
+    }
 }
 
 /// Who reads what makes up the network: nodes, services, endpoints.
@@ -44,7 +47,10 @@ fn proxier() -> User {
 }
 
 fn node_user(name: &str) -> User {
-    User::new(format!("system:node:{name}"), &["system:nodes", "system:authenticated"])
+    User::new(
+        format!("system:node:{name}"),
+        &["system:nodes", "system:authenticated"],
+    )
 }
 
 /// Real nodes and what joins them.
@@ -57,7 +63,11 @@ pub struct RealNodes {
 }
 
 /// The host's side of the pod networks; to be made before the server listens on its address.
-pub async fn network(folders: &Folders, cluster_cidr: IpNet, service_cidr: IpNet) -> anyhow::Result<ClusterNetwork> {
+pub async fn network(
+    folders: &Folders,
+    cluster_cidr: IpNet,
+    service_cidr: IpNet,
+) -> anyhow::Result<ClusterNetwork> {
     let config = ClusterNetworkConfig {
         host: Namespace::current()?,
         instance: folders.instance.clone(),
@@ -85,10 +95,30 @@ pub async fn start_real(
     let mut nodes = Vec::new();
     let mut tasks = JoinSet::new();
     for name in names {
-        let place = network.add_node(name).await.with_context(|| format!("cannot make the network of {name}"))?;
-        let node = real_node(server, folders, name, place.ip, place.ns.clone(), service_cidr)?;
-        let client = network_client(server, &server.pki.authority.node_client(name)?, place.gateway, port)?;
-        let proxy = network_client(server, &server.pki.authority.client("system:kube-proxy", &[])?, place.gateway, port)?;
+        let place = network
+            .add_node(name)
+            .await
+            .with_context(|| format!("cannot make the network of {name}"))?;
+        let node = real_node(
+            server,
+            folders,
+            name,
+            place.ip,
+            place.ns.clone(),
+            service_cidr,
+        )?;
+        let client = network_client(
+            server,
+            &server.pki.authority.node_client(name)?,
+            place.gateway,
+            port,
+        )?;
+        let proxy = network_client(
+            server,
+            &server.pki.authority.client("system:kube-proxy", &[])?,
+            place.gateway,
+            port,
+        )?;
         let runtime = place.ns.runtime(name, 1)?;
         let (ended, done) = oneshot::channel::<()>();
         let (run, token, label) = (node.clone(), stop.clone(), name.clone());
@@ -103,15 +133,39 @@ pub async fn start_real(
         });
         nodes.push((node, runtime));
     }
-    tasks.spawn(route(ClusterView::start(server.client(proxier()), stop.clone()), network.clone(), names.to_vec(), stop.clone()));
-    Ok(RealNodes { network, nodes, tasks, stop, folders: folders.clone() })
+    tasks.spawn(route(
+        ClusterView::start(server.client(proxier()), stop.clone()),
+        network.clone(),
+        names.to_vec(),
+        stop.clone(),
+    ));
+    Ok(RealNodes {
+        network,
+        nodes,
+        tasks,
+        stop,
+        folders: folders.clone(),
+    })
 }
 
-fn real_node(server: &Running, folders: &Folders, name: &str, ip: Ipv4Addr, ns: Namespace, service_cidr: IpNet) -> anyhow::Result<RealNode> {
+fn real_node(
+    server: &Running,
+    folders: &Folders,
+    name: &str,
+    ip: Ipv4Addr,
+    ns: Namespace,
+    service_cidr: IpNet,
+) -> anyhow::Result<RealNode> {
     let data_dir = folders.node(name);
-    let serving = server.pki.authority.node_serving(name, &[name.to_string(), ip.to_string()])?;
+    let serving = server
+        .pki
+        .authority
+        .node_serving(name, &[name.to_string(), ip.to_string()])?;
     let mut agent = Config::new(name, &data_dir);
-    agent.addresses = vec![address("InternalIP", ip.to_string()), address("Hostname", name)];
+    agent.addresses = vec![
+        address("InternalIP", ip.to_string()),
+        address("Hostname", name),
+    ];
     agent.cluster_dns = vec![CLUSTER_DNS.into()];
     agent.api = Some(ApiConfig {
         listen: (ip, 10250).into(),
@@ -133,7 +187,12 @@ fn real_node(server: &Running, folders: &Folders, name: &str, ip: Ipv4Addr, ns: 
 }
 
 /// A client that goes through the node's own network, as a kubelet's does: a node that is cut off falls silent.
-fn network_client(server: &Running, identity: &skiff_server::auth::pki::Issued, gateway: Ipv4Addr, port: u16) -> anyhow::Result<Client> {
+fn network_client(
+    server: &Running,
+    identity: &skiff_server::auth::pki::Issued,
+    gateway: Ipv4Addr,
+    port: u16,
+) -> anyhow::Result<Client> {
     let remote = Remote {
         server: format!("https://{gateway}:{port}"),
         authority: Some(server.pki.serving_ca.clone()),
@@ -144,11 +203,20 @@ fn network_client(server: &Running, identity: &skiff_server::auth::pki::Issued, 
 }
 
 /// Leads the host's traffic for pods to their nodes.
-async fn route(view: Arc<ClusterView>, network: Arc<ClusterNetwork>, names: Vec<String>, stop: CancellationToken) {
+async fn route(
+    view: Arc<ClusterView>,
+    network: Arc<ClusterNetwork>,
+    names: Vec<String>,
+    stop: CancellationToken,
+) {
     let mut changes = view.subscribe();
     let follow = async {
         loop {
-            for (name, node) in view.nodes().into_iter().filter(|(name, node)| names.contains(name) && !node.pod_cidrs.is_empty()) {
+            for (name, node) in view
+                .nodes()
+                .into_iter()
+                .filter(|(name, node)| names.contains(name) && !node.pod_cidrs.is_empty())
+            {
                 if let Err(error) = network.set_pod_cidrs(&name, node.pod_cidrs.clone()).await {
                     tracing::warn!(%error, node = name, "no route to the node's pods");
                 }
@@ -168,13 +236,19 @@ impl RealNodes {
     /// The address of the first node.
     pub fn first_ip(&self) -> Option<String> {
         let addresses = &self.nodes.first()?.0.agent.addresses;
-        addresses.iter().find(|address| address.type_ == "InternalIP").map(|address| address.address.clone())
+        addresses
+            .iter()
+            .find(|address| address.type_ == "InternalIP")
+            .map(|address| address.address.clone())
     }
 
     /// Ends agents, containers and networks; what pods stored and images stay.
     pub async fn end(mut self) {
         self.stop.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(1), async { while self.tasks.join_next().await.is_some() {} }).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), async {
+            while self.tasks.join_next().await.is_some() {}
+        })
+        .await;
         self.tasks.abort_all();
         let clearing = self.nodes.iter().map(|(node, runtime)| {
             let node = node.clone();
@@ -225,7 +299,12 @@ pub struct SimulatedNodes {
     stop: CancellationToken,
 }
 
-pub fn start_simulated(server: &Running, folders: &Folders, names: &[String], cluster_cidr: IpNet) -> anyhow::Result<SimulatedNodes> {
+pub fn start_simulated(
+    server: &Running,
+    folders: &Folders,
+    names: &[String],
+    cluster_cidr: IpNet,
+) -> anyhow::Result<SimulatedNodes> {
     let stop = CancellationToken::new();
     let mut tasks = JoinSet::new();
     // One watch for all of them, instead of one each over all that happens to nodes.
@@ -233,11 +312,26 @@ pub fn start_simulated(server: &Running, folders: &Folders, names: &[String], cl
     for (index, name) in names.iter().enumerate() {
         let mut config = Config::new(name, folders.node(name));
         let ip = Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 88, 0, 1)) + index as u32);
-        config.addresses = vec![address("InternalIP", ip.to_string()), address("Hostname", name)];
+        config.addresses = vec![
+            address("InternalIP", ip.to_string()),
+            address("Hostname", name),
+        ];
         config.simulated = true;
-        config.capacity = [("cpu", "32"), ("memory", "256Gi"), ("ephemeral-storage", "1Ti")].map(|(k, v)| (k.to_string(), v.to_string())).into();
+        config.capacity = [
+            ("cpu", "32"),
+            ("memory", "256Gi"),
+            ("ephemeral-storage", "1Ti"),
+        ]
+        .map(|(k, v)| (k.to_string(), v.to_string()))
+        .into();
         let runtime = Arc::new(SimulatedRuntime::new(pod_range(cluster_cidr, index)));
-        let parts = Parts { client: server.client(node_user(name)), runtime, images: Arc::new(SimulatedImages), network: None, nodes: Some(nodes.clone()) };
+        let parts = Parts {
+            client: server.client(node_user(name)),
+            runtime,
+            images: Arc::new(SimulatedImages),
+            network: None,
+            nodes: Some(nodes.clone()),
+        };
         let token = stop.clone();
         tasks.spawn(async move {
             if let Err(error) = skiff_nodeagent::run(config, parts, token).await {
@@ -260,7 +354,10 @@ fn pod_range(cluster: IpNet, index: usize) -> IpNet {
 impl SimulatedNodes {
     pub async fn end(mut self) {
         self.stop.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(1), async { while self.tasks.join_next().await.is_some() {} }).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), async {
+            while self.tasks.join_next().await.is_some() {}
+        })
+        .await;
         self.tasks.abort_all();
     }
 }

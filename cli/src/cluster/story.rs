@@ -11,13 +11,19 @@ pub struct Story {
 impl Story {
     pub fn begin() -> Story {
         let now = Instant::now();
-        Story { begun: now, last: now }
+        Story {
+            begun: now,
+            last: now,
+        }
     }
 
     /// A step is done.
     pub fn step(&mut self, what: impl std::fmt::Display) {
         let now = Instant::now();
-        println!("  {what:<58} {:>7.0} ms", (now - self.last).as_secs_f64() * 1e3);
+        println!(
+            "  {what:<58} {:>7.0} ms",
+            (now - self.last).as_secs_f64() * 1e3
+        );
         self.last = now;
     }
 

@@ -26,11 +26,31 @@ use crate::{
 const FLAGS: &[Flag] = &[
     super::up::DATA_DIR,
     Flag::str("server", '\0', "", "URL of the cluster's API server"),
-    Flag::str("token", '\0', "", "The token that 'skiff token create' printed; needed the first time"),
-    Flag::str("node-name", '\0', "", "The node's name; by default the machine's"),
-    Flag::str("node-ip", '\0', "", "The address by which the cluster reaches this machine; by default the one that leads to the server"),
+    Flag::str(
+        "token",
+        '\0',
+        "",
+        "The token that 'skiff token create' printed; needed the first time",
+    ),
+    Flag::str(
+        "node-name",
+        '\0',
+        "",
+        "The node's name; by default the machine's",
+    ),
+    Flag::str(
+        "node-ip",
+        '\0',
+        "",
+        "The address by which the cluster reaches this machine; by default the one that leads to the server",
+    ),
     Flag::str("cluster-dns", '\0', "10.96.0.10", "Address of cluster DNS"),
-    Flag::str("service-cluster-ip-range", '\0', "10.96.0.0/16", "Network of cluster IPs, as at the server"),
+    Flag::str(
+        "service-cluster-ip-range",
+        '\0',
+        "10.96.0.0/16",
+        "Network of cluster IPs, as at the server",
+    ),
 ];
 
 pub static COMMAND: Command = Command {
@@ -71,32 +91,57 @@ fn wish(flags: &Parsed) -> anyhow::Result<Wish> {
     }
     let folders = Folders::at(flags.str("data-dir"))?;
     let node = match flags.str("node-name") {
-        "" => std::fs::read_to_string("/proc/sys/kernel/hostname").context("cannot read the machine's name; use --node-name")?.trim().to_lowercase(),
+        "" => std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .context("cannot read the machine's name; use --node-name")?
+            .trim()
+            .to_lowercase(),
         given => given.into(),
     };
     let ip = match flags.str("node-ip") {
         "" => leading_to(&server)?,
         given => given.parse().context("--node-ip takes an IPv4 address")?,
     };
-    let token = Some(flags.str("token")).filter(|text| !text.is_empty()).map(Token::parse).transpose()?;
+    let token = Some(flags.str("token"))
+        .filter(|text| !text.is_empty())
+        .map(Token::parse)
+        .transpose()?;
     Ok(Wish {
-        join: Join { server, token, node, folder: folders.data.join("agent") },
+        join: Join {
+            server,
+            token,
+            node,
+            folder: folders.data.join("agent"),
+        },
         folders,
         ip,
-        dns: flags.str("cluster-dns").parse().context("--cluster-dns takes an IP address")?,
-        service_cidr: control_plane::network("service-cluster-ip-range", flags.str("service-cluster-ip-range"))?,
+        dns: flags
+            .str("cluster-dns")
+            .parse()
+            .context("--cluster-dns takes an IP address")?,
+        service_cidr: control_plane::network(
+            "service-cluster-ip-range",
+            flags.str("service-cluster-ip-range"),
+        )?,
     })
 }
 
 /// This machine's address on the way to the server. Nothing is sent.
 fn leading_to(server: &str) -> anyhow::Result<Ipv4Addr> {
-    let uri: http::Uri = server.parse().with_context(|| format!("--server takes a URL such as https://10.0.0.1:6443, found {server:?}"))?;
-    let host = uri.host().with_context(|| format!("no host in {server:?}"))?;
+    let uri: http::Uri = server.parse().with_context(|| {
+        format!("--server takes a URL such as https://10.0.0.1:6443, found {server:?}")
+    })?;
+    let host = uri
+        .host()
+        .with_context(|| format!("no host in {server:?}"))?;
     let socket = UdpSocket::bind("0.0.0.0:0")?;
-    socket.connect((host, uri.port_u16().unwrap_or(443))).with_context(|| format!("no way leads to {host}"))?;
+    socket
+        .connect((host, uri.port_u16().unwrap_or(443)))
+        .with_context(|| format!("no way leads to {host}"))?;
     match socket.local_addr()?.ip() {
         IpAddr::V4(ip) => Ok(ip),
-        IpAddr::V6(ip) => bail!("the server is reached by {ip}; nodes have IPv4 addresses: use --node-ip"),
+        IpAddr::V6(ip) => {
+            bail!("the server is reached by {ip}; nodes have IPv4 addresses: use --node-ip")
+        }
     }
 }
 
@@ -122,7 +167,11 @@ async fn serve(flags: Parsed) -> anyhow::Result<()> {
         }
         let round = stop.child_token();
         renew_after(join::until_renewal(&[&identity, &serving]), round.clone());
-        machine.clone().run(client.clone(), client, round).await.context("the node agent ended")?;
+        machine
+            .clone()
+            .run(client.clone(), client, round)
+            .await
+            .context("the node agent ended")?;
     }
     println!("\nStopping");
     if let Some(node) = node {
@@ -146,9 +195,15 @@ fn renew_after(time: Duration, round: CancellationToken) {
 
 fn machine(wish: &Wish, ca: &str, serving: &Identity) -> anyhow::Result<RealNode> {
     let name = &wish.join.node;
-    let address = |kind: &str, text: String| NodeAddress { type_: kind.into(), address: text };
+    let address = |kind: &str, text: String| NodeAddress {
+        type_: kind.into(),
+        address: text,
+    };
     let mut agent = Config::new(name, wish.folders.node(name));
-    agent.addresses = vec![address("InternalIP", wish.ip.to_string()), address("Hostname", name.clone())];
+    agent.addresses = vec![
+        address("InternalIP", wish.ip.to_string()),
+        address("Hostname", name.clone()),
+    ];
     agent.cluster_dns = vec![wish.dns];
     agent.api = Some(ApiConfig {
         listen: (wish.ip, 10250).into(),

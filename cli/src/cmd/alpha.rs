@@ -4,4 +4,10 @@
 
 use crate::command::{Command, Run};
 
-pub static COMMAND: Command = Command { name: "alpha", short: "Commands for features in alpha", run: Run::Group, hidden: true, ..Command::NEW };
+pub static COMMAND: Command = Command {
+    name: "alpha",
+    short: "Commands for features in alpha",
+    run: Run::Group,
+    hidden: true,
+    ..Command::NEW
+};

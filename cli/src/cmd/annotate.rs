@@ -34,7 +34,12 @@ pub static COMMAND: Command = Command {
         FIELD_SELECTOR,
         DRY_RUN,
         FLAGS,
-        &[Flag::str("field-manager", '\0', "kubectl-annotate", "Who is said to manage the fields that are written")],
+        &[Flag::str(
+            "field-manager",
+            '\0',
+            "kubectl-annotate",
+            "Who is said to manage the fields that are written",
+        )],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     words: Some(Words::ANY),
@@ -42,7 +47,10 @@ pub static COMMAND: Command = Command {
 };
 
 fn parse(pairs: &[String]) -> Result<Changes> {
-    let mut c = Changes { set: vec![], remove: vec![] };
+    let mut c = Changes {
+        set: vec![],
+        remove: vec![],
+    };
     for p in pairs {
         match p.split_once('=') {
             Some((k, v)) => {
@@ -52,11 +60,19 @@ fn parse(pairs: &[String]) -> Result<Changes> {
             None => c.remove.push(p[..p.len() - 1].into()),
         }
     }
-    let both: Vec<&str> = c.remove.iter().filter(|r| c.set.iter().any(|(k, _)| k == *r)).map(String::as_str).collect();
+    let both: Vec<&str> = c
+        .remove
+        .iter()
+        .filter(|r| c.set.iter().any(|(k, _)| k == *r))
+        .map(String::as_str)
+        .collect();
     if both.is_empty() {
         Ok(c)
     } else {
-        Err(Error::msg(format!("can not both modify and remove the following annotation(s) in the same command: {}", both.join(", "))))
+        Err(Error::msg(format!(
+            "can not both modify and remove the following annotation(s) in the same command: {}",
+            both.join(", ")
+        )))
     }
 }
 
@@ -78,18 +94,40 @@ async fn run(ctx: Ctx) -> Result<()> {
     Error::collect(errors)
 }
 
-async fn one(ctx: &Ctx, info: &mut Info, changes: &Changes, local: bool, single: bool, printer: &mut Printer) -> Result<()> {
+async fn one(
+    ctx: &Ctx,
+    info: &mut Info,
+    changes: &Changes,
+    local: bool,
+    single: bool,
+    printer: &mut Printer,
+) -> Result<()> {
     let f = ctx.flags();
     let current = info.object["metadata"]["annotations"].clone();
     if !f.bool("overwrite") {
-        let clash: Vec<String> =
-            changes.set.iter().filter_map(|(k, v)| current[k].as_str().filter(|c| c != v).map(|c| format!("'{k}' already has a value ({c})"))).collect();
+        let clash: Vec<String> = changes
+            .set
+            .iter()
+            .filter_map(|(k, v)| {
+                current[k]
+                    .as_str()
+                    .filter(|c| c != v)
+                    .map(|c| format!("'{k}' already has a value ({c})"))
+            })
+            .collect();
         if !clash.is_empty() {
-            return Err(Error::msg(format!("--overwrite is false but found the following declared annotation(s): {}", clash.join("; "))));
+            return Err(Error::msg(format!(
+                "--overwrite is false but found the following declared annotation(s): {}",
+                clash.join("; ")
+            )));
         }
     }
-    let all: Vec<(String, Option<String>)> =
-        changes.set.iter().map(|(k, v)| (k.clone(), Some(v.clone()))).chain(changes.remove.iter().map(|k| (k.clone(), None))).collect();
+    let all: Vec<(String, Option<String>)> = changes
+        .set
+        .iter()
+        .map(|(k, v)| (k.clone(), Some(v.clone())))
+        .chain(changes.remove.iter().map(|k| (k.clone(), None)))
+        .collect();
     for (k, v) in &all {
         modify::set_entry(&mut info.object, "annotations", k, v.as_deref());
     }
@@ -98,7 +136,16 @@ async fn one(ctx: &Ctx, info: &mut Info, changes: &Changes, local: bool, single:
     }
     if !local {
         let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?);
-        info.object = write.patch(ctx.client()?, &info.resource, &info.namespace, &info.name, MERGE, &merge_patch(ctx, "annotations", &all)).await?;
+        info.object = write
+            .patch(
+                ctx.client()?,
+                &info.resource,
+                &info.namespace,
+                &info.name,
+                MERGE,
+                &merge_patch(ctx, "annotations", &all),
+            )
+            .await?;
     }
     printer.print(&info.object)
 }

@@ -31,12 +31,27 @@ pub static COMMAND: Command = Command {
         Flag::bool("no-headers", '\0', false, "Print no headers"),
         Flag::str("output", 'o', "", "json, yaml, kyaml, name or wide"),
         Flag::str("api-group", '\0', "", "Only of this API group"),
-        Flag::bool("namespaced", '\0', true, "Only those in namespaces, or only those that are not"),
+        Flag::bool(
+            "namespaced",
+            '\0',
+            true,
+            "Only those in namespaces, or only those that are not",
+        ),
         Flag::slice("verbs", '\0', "Only those with all of these verbs"),
         Flag::str("sort-by", '\0', "", "Sort by name or kind"),
-        Flag::bool("cached", '\0', false, "What is known from earlier, if it is"),
+        Flag::bool(
+            "cached",
+            '\0',
+            false,
+            "What is known from earlier, if it is",
+        ),
         Flag::slice("categories", '\0', "Only those in all of these categories"),
-        Flag::bool("show-managed-fields", '\0', false, "Keep managedFields when printing JSON or YAML"),
+        Flag::bool(
+            "show-managed-fields",
+            '\0',
+            false,
+            "Keep managedFields when printing JSON or YAML",
+        ),
     ]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
@@ -47,8 +62,15 @@ fn preferred(served: &Served) -> Vec<&Resource> {
     let mut out: Vec<&Resource> = Vec::new();
     for (group, versions) in &served.groups {
         for version in versions {
-            for r in served.resources.iter().filter(|r| r.group == *group && r.version == *version) {
-                if !out.iter().any(|o| o.group == r.group && o.plural == r.plural) {
+            for r in served
+                .resources
+                .iter()
+                .filter(|r| r.group == *group && r.version == *version)
+            {
+                if !out
+                    .iter()
+                    .any(|o| o.group == r.group && o.plural == r.plural)
+                {
                     out.push(r);
                 }
             }
@@ -64,7 +86,10 @@ fn by_group(list: &mut [&Resource]) {
 
 /// The names of all that can be read.
 pub fn readable(served: &Served) -> Vec<String> {
-    let mut list: Vec<&Resource> = preferred(served).into_iter().filter(|r| r.can("get")).collect();
+    let mut list: Vec<&Resource> = preferred(served)
+        .into_iter()
+        .filter(|r| r.can("get"))
+        .collect();
     by_group(&mut list);
     list.iter().map(|r| r.group_resource()).collect()
 }
@@ -72,15 +97,28 @@ pub fn readable(served: &Served) -> Vec<String> {
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
-        return Err(Error::usage(ctx.path(), format!("unexpected arguments: [{}]", ctx.args().join(" "))));
+        return Err(Error::usage(
+            ctx.path(),
+            format!("unexpected arguments: [{}]", ctx.args().join(" ")),
+        ));
     }
-    if !matches!(f.str("output"), "" | "wide" | "name" | "json" | "yaml" | "kyaml") {
-        return Err(print::no_printer(f.str("output"), "json,kyaml,name,wide,yaml"));
+    if !matches!(
+        f.str("output"),
+        "" | "wide" | "name" | "json" | "yaml" | "kyaml"
+    ) {
+        return Err(print::no_printer(
+            f.str("output"),
+            "json,kyaml,name,wide,yaml",
+        ));
     }
     if !matches!(f.str("sort-by"), "" | "name" | "kind") {
         return Err(Error::msg("--sort-by accepts only name or kind"));
     }
-    let served = if f.bool("cached") { ctx.discovery()?.served().await? } else { ctx.discovery()?.refresh().await? };
+    let served = if f.bool("cached") {
+        ctx.discovery()?.served().await?
+    } else {
+        ctx.discovery()?.refresh().await?
+    };
     let (verbs, categories) = (f.list("verbs"), f.list("categories"));
     let mut list: Vec<&Resource> = preferred(&served)
         .into_iter()
@@ -96,8 +134,19 @@ async fn run(ctx: Ctx) -> Result<()> {
         _ => by_group(&mut list),
     }
     show(&ctx, &list)?;
-    let failed: Vec<String> = served.failed.iter().map(|(gv, why)| format!("{gv}: {why}")).collect();
-    if failed.is_empty() { Ok(()) } else { Err(Error::msg(format!("unable to retrieve the complete list of server APIs: {}", failed.join(", ")))) }
+    let failed: Vec<String> = served
+        .failed
+        .iter()
+        .map(|(gv, why)| format!("{gv}: {why}"))
+        .collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::msg(format!(
+            "unable to retrieve the complete list of server APIs: {}",
+            failed.join(", ")
+        )))
+    }
 }
 
 fn show(ctx: &Ctx, list: &[&Resource]) -> Result<()> {
@@ -121,11 +170,22 @@ fn show(ctx: &Ctx, list: &[&Resource]) -> Result<()> {
             w.push(&format!("{}\n", r.group_resource()));
             continue;
         }
-        w.push(&format!("{}\t{}\t{}\t{}\t{}", r.plural, r.short_names.join(","), r.api_version(), r.namespaced, r.kind));
+        w.push(&format!(
+            "{}\t{}\t{}\t{}\t{}",
+            r.plural,
+            r.short_names.join(","),
+            r.api_version(),
+            r.namespaced,
+            r.kind
+        ));
         if wide {
             let mut verbs = r.verbs.clone();
             verbs.sort();
-            w.push(&format!("\t{}\t{}", verbs.join(","), r.categories.join(",")));
+            w.push(&format!(
+                "\t{}\t{}",
+                verbs.join(","),
+                r.categories.join(",")
+            ));
         }
         w.push("\n");
     }

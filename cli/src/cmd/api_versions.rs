@@ -20,11 +20,25 @@ pub static COMMAND: Command = Command {
 
 async fn run(ctx: Ctx) -> Result<()> {
     if !ctx.args().is_empty() {
-        return Err(Error::usage(ctx.path(), format!("unexpected arguments: [{}]", ctx.args().join(" "))));
+        return Err(Error::usage(
+            ctx.path(),
+            format!("unexpected arguments: [{}]", ctx.args().join(" ")),
+        ));
     }
     let served = ctx.discovery()?.refresh().await?;
-    let mut all: Vec<String> =
-        served.groups.iter().flat_map(|(g, vs)| vs.iter().map(move |v| if g.is_empty() { v.clone() } else { format!("{g}/{v}") })).collect();
+    let mut all: Vec<String> = served
+        .groups
+        .iter()
+        .flat_map(|(g, vs)| {
+            vs.iter().map(move |v| {
+                if g.is_empty() {
+                    v.clone()
+                } else {
+                    format!("{g}/{v}")
+                }
+            })
+        })
+        .collect();
     all.sort();
     print::put(&(all.join("\n") + "\n"))
 }

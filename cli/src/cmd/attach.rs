@@ -40,12 +40,20 @@ pub fn greet(quiet: bool) {
 }
 
 /// The flag that says how a session is left.
-pub const DETACH_KEYS: &[Flag] = &[Flag::str("detach-keys", '\0', "ctrl-p,ctrl-q", "The keys that leave the session while what runs goes on")];
+pub const DETACH_KEYS: &[Flag] = &[Flag::str(
+    "detach-keys",
+    '\0',
+    "ctrl-p,ctrl-q",
+    "The keys that leave the session while what runs goes on",
+)];
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if f.duration("pod-running-timeout") <= 0.0 {
-        return Err(Error::usage(ctx.path(), "--pod-running-timeout must be higher than zero"));
+        return Err(Error::usage(
+            ctx.path(),
+            "--pod-running-timeout must be higher than zero",
+        ));
     }
     let word = match ctx.args() {
         [] => return Err(Error::msg("at least 1 argument is required for attach")),
@@ -53,14 +61,24 @@ async fn run(ctx: Ctx) -> Result<()> {
         [_, name] if name.contains('/') => name.clone(),
         [kind, name] => format!("{kind}/{name}"),
         more => {
-            return Err(Error::msg(format!("expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {}: [{}]", more.len(), more.join(" "))));
+            return Err(Error::msg(format!(
+                "expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {}: [{}]",
+                more.len(),
+                more.join(" ")
+            )));
         }
     };
     let pod = pods::find(&ctx, &word, f.duration("pod-running-timeout")).await?;
-    if let Some(phase) = pod["status"]["phase"].as_str().filter(|p| matches!(*p, "Succeeded" | "Failed")) {
-        return Err(Error::msg(format!("cannot attach a container in a completed pod; current phase is {phase}")));
+    if let Some(phase) = pod["status"]["phase"]
+        .as_str()
+        .filter(|p| matches!(*p, "Succeeded" | "Failed"))
+    {
+        return Err(Error::msg(format!(
+            "cannot attach a container in a completed pod; current phase is {phase}"
+        )));
     }
-    let container = pods::container(&pod, f.str("container"), f.bool("quiet")).map_err(|e| Error::msg(format!("cannot attach to the container: {e}")))?;
+    let container = pods::container(&pod, f.str("container"), f.bool("quiet"))
+        .map_err(|e| Error::msg(format!("cannot attach to the container: {e}")))?;
     to_container(&ctx, &pod, &container).await
 }
 
@@ -72,24 +90,53 @@ pub async fn to_container(ctx: &Ctx, pod: &Value, container: &str) -> Result<()>
     let f = ctx.flags();
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
     let (namespace, name) = (text("namespace"), text("name"));
-    let has_tty = pods::ALL.iter().flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten()).any(|c| c["name"] == container && c["tty"] == true);
+    let has_tty = pods::ALL
+        .iter()
+        .flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten())
+        .any(|c| c["name"] == container && c["tty"] == true);
     if f.bool("tty") && !has_tty && !f.bool("quiet") {
         eprintln!("error: Unable to use a TTY - container {container} did not allocate one");
     }
     // A container with a terminal speaks as one, whether it was asked for or not.
     let tty = tty(ctx, has_tty);
-    let keys = if f.declares("detach-keys") { f.str("detach-keys") } else { "" };
-    let keys = if keys.is_empty() { "ctrl-p,ctrl-q" } else { keys };
-    let detach = if tty { detach::keys(keys).map_err(|e| Error::msg(format!("could not bind detach keys: {e}")))? } else { vec![] };
+    let keys = if f.declares("detach-keys") {
+        f.str("detach-keys")
+    } else {
+        ""
+    };
+    let keys = if keys.is_empty() {
+        "ctrl-p,ctrl-q"
+    } else {
+        keys
+    };
+    let detach = if tty {
+        detach::keys(keys).map_err(|e| Error::msg(format!("could not bind detach keys: {e}")))?
+    } else {
+        vec![]
+    };
     greet(f.bool("quiet"));
-    let request = session::Request { container: container.into(), stdin: f.bool("stdin"), tty, command: None, detach };
+    let request = session::Request {
+        container: container.into(),
+        stdin: f.bool("stdin"),
+        tty,
+        command: None,
+        detach,
+    };
     session::run(ctx, &namespace, &name, &request).await?;
     if f.bool("quiet") || !tty {
         return Ok(());
     }
-    let again = format!("'{} attach {name} -c {container} -n {namespace} -i -t'", ctx.program());
-    print::put(&if pods::names(pod, &["ephemeralContainers"]).iter().any(|n| n == container) {
-        format!("Session ended, the ephemeral container will not be restarted but may be reattached using {again} if it is still running\n")
+    let again = format!(
+        "'{} attach {name} -c {container} -n {namespace} -i -t'",
+        ctx.program()
+    );
+    print::put(&if pods::names(pod, &["ephemeralContainers"])
+        .iter()
+        .any(|n| n == container)
+    {
+        format!(
+            "Session ended, the ephemeral container will not be restarted but may be reattached using {again} if it is still running\n"
+        )
     } else {
         format!("Session ended, resume using {again} command\n")
     })

@@ -30,25 +30,67 @@ pub static COMMAND: Command = Command {
         DRY_RUN,
         SAVE_CONFIG,
         &[
-            Flag::int("min", '\0', "-1", "The least number of pods; negative leaves it to the server"),
+            Flag::int(
+                "min",
+                '\0',
+                "-1",
+                "The least number of pods; negative leaves it to the server",
+            ),
             Flag::int("max", '\0', "-1", "The greatest number of pods"),
-            Flag::int("cpu-percent", '\0', "-1", "The share of the requested CPU to aim at; --cpu is newer"),
-            Flag::str("cpu", '\0', "", "The CPU to aim at: a share of what is requested (70%), or an amount (500m)"),
-            Flag::str("memory", '\0', "", "The memory to aim at: a share of what is requested (60%), or an amount (200Mi)"),
-            Flag::str("name", '\0', "", "The autoscaler's name; by default what it scales"),
-            Flag::str("field-manager", '\0', "kubectl-autoscale", "Who is said to manage the fields that are written"),
+            Flag::int(
+                "cpu-percent",
+                '\0',
+                "-1",
+                "The share of the requested CPU to aim at; --cpu is newer",
+            ),
+            Flag::str(
+                "cpu",
+                '\0',
+                "",
+                "The CPU to aim at: a share of what is requested (70%), or an amount (500m)",
+            ),
+            Flag::str(
+                "memory",
+                '\0',
+                "",
+                "The memory to aim at: a share of what is requested (60%), or an amount (200Mi)",
+            ),
+            Flag::str(
+                "name",
+                '\0',
+                "",
+                "The autoscaler's name; by default what it scales",
+            ),
+            Flag::str(
+                "field-manager",
+                '\0',
+                "kubectl-autoscale",
+                "Who is said to manage the fields that are written",
+            ),
         ],
     ],
     required: &["max"],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    words: Some(Words::Objects { types: &["deployment", "replicaset", "replicationcontroller", "statefulset"], several: true }),
+    words: Some(Words::Objects {
+        types: &[
+            "deployment",
+            "replicaset",
+            "replicationcontroller",
+            "statefulset",
+        ],
+        several: true,
+    }),
     ..Command::NEW
 };
 
 fn metric(name: &str, text: &str) -> Result<Value> {
     let target = match text.strip_suffix('%') {
         Some(share) => {
-            let n: i64 = share.parse().ok().filter(|n| *n > 0).ok_or_else(|| Error::msg(format!("invalid percentage value: {share}")))?;
+            let n: i64 = share
+                .parse()
+                .ok()
+                .filter(|n| *n > 0)
+                .ok_or_else(|| Error::msg(format!("invalid percentage value: {share}")))?;
             json!({"type": "Utilization", "averageUtilization": n})
         }
         None => {
@@ -66,10 +108,14 @@ async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let (min, max) = (f.int("min"), f.int("max"));
     if max < 1 {
-        return Err(Error::msg(format!("--max=MAXPODS is required and must be at least 1, max: {max}")));
+        return Err(Error::msg(format!(
+            "--max=MAXPODS is required and must be at least 1, max: {max}"
+        )));
     }
     if max < min {
-        return Err(Error::msg(format!("--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}")));
+        return Err(Error::msg(format!(
+            "--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}"
+        )));
     }
     if f.int("cpu-percent") > 0 && !f.str("cpu").is_empty() {
         return Err(Error::msg("--cpu-percent and --cpu are mutually exclusive"));
@@ -113,17 +159,35 @@ fn fits_v1(f: &crate::flags::Parsed) -> bool {
 }
 
 fn not_in_v1(f: &crate::flags::Parsed) -> Error {
-    let why = if f.str("cpu").is_empty() { "empty input" } else { "%!w(<nil>)" };
-    Error::msg(format!("failed to create autoscaling/v2 HPA and the configuration is incompatible with autoscaling/v1: {why}"))
+    let why = if f.str("cpu").is_empty() {
+        "empty input"
+    } else {
+        "%!w(<nil>)"
+    };
+    Error::msg(format!(
+        "failed to create autoscaling/v2 HPA and the configuration is incompatible with autoscaling/v1: {why}"
+    ))
 }
 
-fn autoscaler(ctx: &Ctx, info: &crate::resource::Info) -> Result<(crate::discovery::Resource, Value)> {
+fn autoscaler(
+    ctx: &Ctx,
+    info: &crate::resource::Info,
+) -> Result<(crate::discovery::Resource, Value)> {
     let f = ctx.flags();
-    let kind = generate::kind("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", true);
-    let name = if f.str("name").is_empty() { info.name.clone() } else { f.str("name").to_string() };
+    let kind = generate::kind(
+        "autoscaling",
+        "v2",
+        "horizontalpodautoscalers",
+        "HorizontalPodAutoscaler",
+        true,
+    );
+    let name = if f.str("name").is_empty() {
+        info.name.clone()
+    } else {
+        f.str("name").to_string()
+    };
     let mut object = generate::object(ctx, &kind, &name)?;
-    object["spec"] =
-        json!({"maxReplicas": f.int("max"), "scaleTargetRef": {"apiVersion": info.resource.api_version(), "kind": info.resource.kind, "name": info.name}});
+    object["spec"] = json!({"maxReplicas": f.int("max"), "scaleTargetRef": {"apiVersion": info.resource.api_version(), "kind": info.resource.kind, "name": info.name}});
     if f.int("min") > 0 {
         object["spec"]["minReplicas"] = json!(f.int("min"));
     }

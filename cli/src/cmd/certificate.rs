@@ -22,7 +22,12 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const FLAGS: &[Flag] = &[Flag::bool("force", '\0', false, "Decide anew what is decided")];
+const FLAGS: &[Flag] = &[Flag::bool(
+    "force",
+    '\0',
+    false,
+    "Decide anew what is decided",
+)];
 
 static APPROVE: Command = Command {
     name: "approve",
@@ -54,7 +59,9 @@ async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
     let f = ctx.flags();
     let has_files = !f.list("filename").is_empty() || !f.str("kustomize").is_empty();
     if ctx.args().is_empty() && !has_files {
-        return Err(Error::msg("one or more CSRs must be specified as <name> or -f <filename>"));
+        return Err(Error::msg(
+            "one or more CSRs must be specified as <name> or -f <filename>",
+        ));
     }
     let mut builder = Builder::new(&ctx)?;
     if !ctx.args().is_empty() {
@@ -64,7 +71,15 @@ async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
     }
     builder.latest = true;
     let found = builder.find().await?;
-    let mut printer = Printer::new(f, if kind == "Approved" { "approved" } else { "denied" })?.ordered(Order::Typed);
+    let mut printer = Printer::new(
+        f,
+        if kind == "Approved" {
+            "approved"
+        } else {
+            "denied"
+        },
+    )?
+    .ordered(Order::Typed);
     let mut errors = found.errors;
     for info in found.infos {
         match one(&ctx, info.object, kind, f.bool("force")).await {
@@ -77,20 +92,42 @@ async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
 
 async fn one(ctx: &Ctx, mut csr: Value, kind: &str, force: bool) -> Result<Value> {
     let name = csr["metadata"]["name"].as_str().unwrap_or("").to_string();
-    let other = if kind == "Approved" { "Denied" } else { "Approved" };
-    let has = |csr: &Value, t: &str| csr["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == t);
+    let other = if kind == "Approved" {
+        "Denied"
+    } else {
+        "Approved"
+    };
+    let has = |csr: &Value, t: &str| {
+        csr["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|c| c["type"] == t)
+    };
     if has(&csr, other) {
-        return Err(Error::msg(format!("certificate signing request {} is already {other}", quote(&name))));
+        return Err(Error::msg(format!(
+            "certificate signing request {} is already {other}",
+            quote(&name)
+        )));
     }
     if has(&csr, kind) && !force {
         return Ok(csr);
     }
-    let verb = if kind == "Approved" { "approve" } else { "deny" };
+    let verb = if kind == "Approved" {
+        "approve"
+    } else {
+        "deny"
+    };
     let condition = json!({"type": kind, "status": "True", "reason": format!("Kubectl{}", if kind == "Approved" { "Approve" } else { "Deny" }), "message": format!("This CSR was {} by kubectl certificate {verb}.", kind.to_lowercase()), "lastUpdateTime": print::age::rfc3339()});
     match csr["status"]["conditions"].as_array_mut() {
         Some(l) => l.push(condition),
         None => csr["status"]["conditions"] = json!([condition]),
     }
-    let path = format!("/apis/certificates.k8s.io/v1/certificatesigningrequests/{}/approval", segment(&name));
-    ctx.client()?.json(&Call::with(http::Method::PUT, path, &csr)).await
+    let path = format!(
+        "/apis/certificates.k8s.io/v1/certificatesigningrequests/{}/approval",
+        segment(&name)
+    );
+    ctx.client()?
+        .json(&Call::with(http::Method::PUT, path, &csr))
+        .await
 }

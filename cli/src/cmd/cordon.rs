@@ -50,13 +50,24 @@ pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
     let selector = ctx.flags().str("selector");
     let verb = ctx.path().rsplit(' ').next().unwrap_or("");
     if ctx.args().is_empty() && selector.is_empty() {
-        return Err(Error::usage(ctx.path(), format!("USAGE: {verb} NODE [flags]")));
+        return Err(Error::usage(
+            ctx.path(),
+            format!("USAGE: {verb} NODE [flags]"),
+        ));
     }
     if !ctx.args().is_empty() && !selector.is_empty() {
-        return Err(Error::usage(ctx.path(), "error: cannot specify both a node name and a --selector option"));
+        return Err(Error::usage(
+            ctx.path(),
+            "error: cannot specify both a node name and a --selector option",
+        ));
     }
     let mut args = vec!["nodes".to_string()];
-    args.extend(ctx.args().iter().map(|a| a.strip_prefix("node/").or(a.strip_prefix("nodes/")).unwrap_or(a).to_string()));
+    args.extend(ctx.args().iter().map(|a| {
+        a.strip_prefix("node/")
+            .or(a.strip_prefix("nodes/"))
+            .unwrap_or(a)
+            .to_string()
+    }));
     let found = Builder::new(ctx)?.args(&args).find().await?;
     let mut errors = found.errors;
     if errors.len() > 1 {
@@ -74,7 +85,11 @@ pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
 /// # Errors
 /// Output that cannot be written.
 pub async fn mark(ctx: &Ctx, nodes: &[Info], closed: bool) -> Result<()> {
-    let (changed, already, verb) = if closed { ("cordoned", "already cordoned", "cordon") } else { ("uncordoned", "already uncordoned", "uncordon") };
+    let (changed, already, verb) = if closed {
+        ("cordoned", "already cordoned", "cordon")
+    } else {
+        ("uncordoned", "already uncordoned", "uncordon")
+    };
     let dry_run = ctx.dry_run()?;
     for info in nodes {
         let mut printer = Printer::of(Format::Name, "", false);
@@ -86,7 +101,9 @@ pub async fn mark(ctx: &Ctx, nodes: &[Info], closed: bool) -> Result<()> {
             if closed {
                 after["spec"]["unschedulable"] = json!(true);
             } else {
-                after["spec"].as_object_mut().map(|m| m.remove("unschedulable"));
+                after["spec"]
+                    .as_object_mut()
+                    .map(|m| m.remove("unschedulable"));
             }
             if dry_run != DryRun::Client
                 && let Err(e) = modify::send(ctx, info, &after).await

@@ -30,7 +30,14 @@ pub static COMMAND: Command = Command {
       kubectl delete pod foo --force
       # All pods of the namespace
       kubectl delete pods --all",
-    flags: &[FILE_FLAGS, SELECTOR, FIELD_SELECTOR, DRY_RUN, &deletion_flags(true), FLAGS],
+    flags: &[
+        FILE_FLAGS,
+        SELECTOR,
+        FIELD_SELECTOR,
+        DRY_RUN,
+        &deletion_flags(true),
+        FLAGS,
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     words: Some(Words::ANY),
     ..Command::NEW
@@ -41,21 +48,57 @@ pub const DELETION_FLAGS: [Flag; 5] = deletion_flags(false);
 
 const fn deletion_flags(wait: bool) -> [Flag; 5] {
     [
-        Flag::bool("force", '\0', false, "Remove the objects from the API at once; what runs may go on"),
-        Flag::str("cascade", '\0', "background", "What becomes of objects that the deleted ones own: background, foreground or orphan").no_opt("background"),
-        Flag::int("grace-period", '\0', "-1", "How many seconds an object has to end; negative for its own, 0 only with --force"),
-        Flag::duration("timeout", '\0', "0s", "How long to wait until the objects are gone; 0 means as long as it takes"),
+        Flag::bool(
+            "force",
+            '\0',
+            false,
+            "Remove the objects from the API at once; what runs may go on",
+        ),
+        Flag::str(
+            "cascade",
+            '\0',
+            "background",
+            "What becomes of objects that the deleted ones own: background, foreground or orphan",
+        )
+        .no_opt("background"),
+        Flag::int(
+            "grace-period",
+            '\0',
+            "-1",
+            "How many seconds an object has to end; negative for its own, 0 only with --force",
+        ),
+        Flag::duration(
+            "timeout",
+            '\0',
+            "0s",
+            "How long to wait until the objects are gone; 0 means as long as it takes",
+        ),
         Flag::bool("wait", '\0', wait, "Wait until the objects are gone"),
     ]
 }
 
 const FLAGS: &[Flag] = &[
-    Flag::bool("all", '\0', false, "All objects of the given types in the namespace"),
+    Flag::bool(
+        "all",
+        '\0',
+        false,
+        "All objects of the given types in the namespace",
+    ),
     Flag::bool("all-namespaces", 'A', false, "In all namespaces"),
     Flag::bool("now", '\0', false, "The same as --grace-period=1"),
-    Flag::bool("ignore-not-found", '\0', false, "An object that is not there is as good as deleted; the default with --all and selectors"),
+    Flag::bool(
+        "ignore-not-found",
+        '\0',
+        false,
+        "An object that is not there is as good as deleted; the default with --all and selectors",
+    ),
     Flag::str("output", 'o', "", "With name, print only names"),
-    Flag::str("raw", '\0', "", "Send the deletion to this path of the server"),
+    Flag::str(
+        "raw",
+        '\0',
+        "",
+        "Send the deletion to this path of the server",
+    ),
     Flag::bool("interactive", 'i', false, "Ask before deleting"),
 ];
 
@@ -78,7 +121,9 @@ pub fn policy(text: &str) -> Result<&'static str> {
         other => match crate::flags::parse_bool(other) {
             Ok(true) => Ok("Background"),
             Ok(false) => Ok("Orphan"),
-            Err(_) => Err(Error::msg(format!("invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""))),
+            Err(_) => Err(Error::msg(format!(
+                "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
+            ))),
         },
     }
 }
@@ -91,7 +136,9 @@ pub fn first_policy(text: &str) -> Result<&'static str> {
     let policy = policy(text)?;
     if crate::flags::parse_bool(text).is_ok() {
         let word = policy.to_lowercase();
-        eprintln!("warning: --cascade={text} is deprecated (boolean value) and can be replaced with --cascade={word}.");
+        eprintln!(
+            "warning: --cascade={text} is deprecated (boolean value) and can be replaced with --cascade={word}."
+        );
     }
     Ok(policy)
 }
@@ -102,7 +149,9 @@ fn options(ctx: &Ctx) -> Result<Options> {
     let mut grace = f.int("grace-period");
     if f.bool("now") {
         if grace != -1 {
-            return Err(Error::msg("--now and --grace-period cannot be specified together"));
+            return Err(Error::msg(
+                "--now and --grace-period cannot be specified together",
+            ));
         }
         grace = 1;
     }
@@ -113,21 +162,32 @@ fn options(ctx: &Ctx) -> Result<Options> {
     if force && grace < 0 {
         grace = 0;
     }
-    Ok(Options { grace, policy, dry_run: ctx.dry_run()? })
+    Ok(Options {
+        grace,
+        policy,
+        dry_run: ctx.dry_run()?,
+    })
 }
 
 fn check(ctx: &Ctx, o: &Options) -> Result<()> {
     let f = ctx.flags();
     if !f.str("output").is_empty() && f.str("output") != "name" {
-        return Err(Error::msg(format!("unexpected -o output mode: {}. We only support '-o name'", f.str("output"))));
+        return Err(Error::msg(format!(
+            "unexpected -o output mode: {}. We only support '-o name'",
+            f.str("output")
+        )));
     }
     for s in ["selector", "field-selector"] {
         if f.bool("all") && !f.str(s).is_empty() {
-            return Err(Error::msg(format!("cannot set --all and --{s} at the same time")));
+            return Err(Error::msg(format!(
+                "cannot set --all and --{s} at the same time"
+            )));
         }
     }
     if o.grace > 0 && f.bool("force") {
-        return Err(Error::msg("--force and --grace-period greater than 0 cannot be specified together"));
+        return Err(Error::msg(
+            "--force and --grace-period greater than 0 cannot be specified together",
+        ));
     }
     if o.grace == 0 && f.bool("force") {
         eprintln!(
@@ -149,8 +209,15 @@ async fn run(ctx: Ctx) -> Result<()> {
     let found = builder.find().await?;
     check(&ctx, &o)?;
     let ignore = f.bool("ignore-not-found")
-        || (!f.changed("ignore-not-found") && (f.bool("all") || !f.str("selector").is_empty() || !f.str("field-selector").is_empty()));
-    let mut errors: Vec<Error> = found.errors.into_iter().filter(|e| !(ignore && e.is_not_found())).collect();
+        || (!f.changed("ignore-not-found")
+            && (f.bool("all")
+                || !f.str("selector").is_empty()
+                || !f.str("field-selector").is_empty()));
+    let mut errors: Vec<Error> = found
+        .errors
+        .into_iter()
+        .filter(|e| !(ignore && e.is_not_found()))
+        .collect();
     if f.bool("interactive") {
         Error::collect(std::mem::take(&mut errors))?;
         if found.infos.is_empty() {
@@ -160,8 +227,13 @@ async fn run(ctx: Ctx) -> Result<()> {
             return print::put("deletion is cancelled\n");
         }
     }
-    if builder.require_namespace && !builder.all_namespaces && found.infos.iter().any(|i| !i.resource.namespaced) {
-        eprintln!("Warning: deleting cluster-scoped resources, not scoped to the provided namespace");
+    if builder.require_namespace
+        && !builder.all_namespaces
+        && found.infos.iter().any(|i| !i.resource.namespaced)
+    {
+        eprintln!(
+            "Warning: deleting cluster-scoped resources, not scoped to the provided namespace"
+        );
     }
     let mut deleted: Vec<(Info, String)> = Vec::new();
     let nothing = found.infos.is_empty();
@@ -189,15 +261,27 @@ async fn raw(ctx: &Ctx) -> Result<()> {
     }
     let files = f.list("filename");
     if files.len() > 1 {
-        return Err(Error::msg("--raw can only use a single local file or stdin"));
+        return Err(Error::msg(
+            "--raw can only use a single local file or stdin",
+        ));
     }
     let file = files.first().map_or("", String::as_str);
-    super::check_raw(ctx, file, &[(f.bool("recursive"), "--recursive"), (!f.str("output").is_empty(), "--output")])?;
+    super::check_raw(
+        ctx,
+        file,
+        &[
+            (f.bool("recursive"), "--recursive"),
+            (!f.str("output").is_empty(), "--output"),
+        ],
+    )?;
     super::send_raw(ctx, http::Method::DELETE, f.str("raw"), file).await
 }
 
 fn confirm(infos: &[Info]) -> Result<bool> {
-    let mut text = format!("You are about to delete the following {} resource(s):\n", infos.len());
+    let mut text = format!(
+        "You are about to delete the following {} resource(s):\n",
+        infos.len()
+    );
     infos.iter().for_each(|i| text += &(i.name_line() + "\n"));
     print::put(&(text + "Do you want to continue? (y/N): "))?;
     let mut answer = String::new();
@@ -212,12 +296,19 @@ fn confirm(infos: &[Info]) -> Result<bool> {
 pub async fn one(ctx: &Ctx, info: &Info, o: &Options) -> Result<String> {
     let mut uid = String::new();
     if o.dry_run != DryRun::Client {
-        let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": o.policy});
+        let mut body =
+            json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": o.policy});
         if o.grace >= 0 {
             body["gracePeriodSeconds"] = json!(o.grace);
         }
-        let answer = helper::delete(ctx.client()?, info, &body, o.dry_run == DryRun::Server).await.map_err(|e| e.with_source("deleting", &info.source))?;
-        let told = if answer["kind"] == "Status" { &answer["details"]["uid"] } else { &answer["metadata"]["uid"] };
+        let answer = helper::delete(ctx.client()?, info, &body, o.dry_run == DryRun::Server)
+            .await
+            .map_err(|e| e.with_source("deleting", &info.source))?;
+        let told = if answer["kind"] == "Status" {
+            &answer["details"]["uid"]
+        } else {
+            &answer["metadata"]["uid"]
+        };
         uid = told.as_str().unwrap_or("").to_string();
     }
     let f = ctx.flags();
@@ -226,9 +317,17 @@ pub async fn one(ctx: &Ctx, info: &Info, o: &Options) -> Result<String> {
         print::put(&format!("{kind}/{}\n", info.name))?;
         return Ok(uid);
     }
-    let from = if info.resource.namespaced { format!(" from {} namespace", info.namespace) } else { String::new() };
+    let from = if info.resource.namespaced {
+        format!(" from {} namespace", info.namespace)
+    } else {
+        String::new()
+    };
     let force = if o.grace == 0 { "force " } else { "" };
-    print::put(&format!("{kind} \"{}\" {force}deleted{from}{}\n", info.name, o.dry_run.suffix()))?;
+    print::put(&format!(
+        "{kind} \"{}\" {force}deleted{from}{}\n",
+        info.name,
+        o.dry_run.suffix()
+    ))?;
     Ok(uid)
 }
 
@@ -236,11 +335,21 @@ pub async fn one(ctx: &Ctx, info: &Info, o: &Options) -> Result<String> {
 ///
 /// # Errors
 /// What the server refuses.
-pub async fn wait_gone<'d>(ctx: &Ctx, deleted: &'d [(Info, String)], timeout: f64) -> Result<Option<&'d Info>> {
-    let limit = if timeout == 0.0 { 168.0 * 3600.0 } else { timeout };
+pub async fn wait_gone<'d>(
+    ctx: &Ctx,
+    deleted: &'d [(Info, String)],
+    timeout: f64,
+) -> Result<Option<&'d Info>> {
+    let limit = if timeout == 0.0 {
+        168.0 * 3600.0
+    } else {
+        timeout
+    };
     let end = tokio::time::Instant::now() + crate::flags::seconds(limit);
     for (info, uid) in deleted {
-        let gone = |object: &Value| !uid.is_empty() && object["metadata"]["uid"].as_str().is_some_and(|u| u != uid);
+        let gone = |object: &Value| {
+            !uid.is_empty() && object["metadata"]["uid"].as_str().is_some_and(|u| u != uid)
+        };
         if !super::wait::until(ctx, info, end, |object| Ok(object.is_none_or(&gone))).await? {
             return Ok(Some(info));
         }
@@ -255,7 +364,10 @@ pub async fn wait_gone<'d>(ctx: &Ctx, deleted: &'d [(Info, String)], timeout: f6
 pub async fn wait_told(ctx: &Ctx, deleted: &[(Info, String)], timeout: f64) -> Result<()> {
     match wait_gone(ctx, deleted, timeout).await {
         Ok(None) => Ok(()),
-        Ok(Some(info)) => Err(Error::msg(format!("timed out waiting for the condition on {}", info.object_name()))),
+        Ok(Some(info)) => Err(Error::msg(format!(
+            "timed out waiting for the condition on {}",
+            info.object_name()
+        ))),
         Err(e) if matches!(e.reason(), "Forbidden" | "MethodNotAllowed") => Ok(()),
         Err(e) => Err(e),
     }

@@ -33,7 +33,15 @@ pub static COMMAND: Command = Command {
         FILE_FLAGS,
         SELECTOR,
         CHUNKS,
-        &[Flag::bool("all-namespaces", 'A', false, "Of all namespaces"), Flag::bool("show-events", '\0', true, "Show what happened to the objects")],
+        &[
+            Flag::bool("all-namespaces", 'A', false, "Of all namespaces"),
+            Flag::bool(
+                "show-events",
+                '\0',
+                true,
+                "Show what happened to the objects",
+            ),
+        ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     words: Some(Words::ANY),
@@ -67,7 +75,10 @@ async fn run(ctx: Ctx) -> Result<()> {
             found.errors.clear();
         }
     }
-    let kube = Kube { ctx: ctx.clone(), show_events: f.bool("show-events") && (!many || f.changed("show-events")) };
+    let kube = Kube {
+        ctx: ctx.clone(),
+        show_events: f.bool("show-events") && (!many || f.changed("show-events")),
+    };
     let mut first = true;
     for info in &found.infos {
         match describe(kube.clone(), info).await {
@@ -80,7 +91,11 @@ async fn run(ctx: Ctx) -> Result<()> {
         }
     }
     if found.infos.is_empty() && found.errors.is_empty() {
-        if f.bool("all-namespaces") { eprintln!("No resources found") } else { eprintln!("No resources found in {} namespace.", ctx.namespace()?.0) }
+        if f.bool("all-namespaces") {
+            eprintln!("No resources found")
+        } else {
+            eprintln!("No resources found in {} namespace.", ctx.namespace()?.0)
+        }
     }
     Error::collect(found.errors)
 }

@@ -29,13 +29,40 @@ pub static COMMAND: Command = Command {
         SELECTOR,
         &[
             Flag::bool("server-side", '\0', false, "As apply --server-side would"),
-            Flag::bool("force-conflicts", '\0', false, "With --server-side, take fields over from other managers"),
-            Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written"),
-            Flag::bool("prune", '\0', false, "Also what would be pruned").refused("see what apply --prune --dry-run=server says"),
-            Flag::array("prune-allowlist", '\0', "Only prune this kind").refused("see what apply --prune --dry-run=server says"),
-            Flag::bool("show-managed-fields", '\0', false, "Also show managedFields"),
-            Flag::bool("show-secrets", '\0', false, "Show the values of secrets as they are"),
-            Flag::int("concurrency", '\0', "1", "How many objects are asked for at once"),
+            Flag::bool(
+                "force-conflicts",
+                '\0',
+                false,
+                "With --server-side, take fields over from other managers",
+            ),
+            Flag::str(
+                "field-manager",
+                '\0',
+                "kubectl-client-side-apply",
+                "Who is said to manage the fields that are written",
+            ),
+            Flag::bool("prune", '\0', false, "Also what would be pruned")
+                .refused("see what apply --prune --dry-run=server says"),
+            Flag::array("prune-allowlist", '\0', "Only prune this kind")
+                .refused("see what apply --prune --dry-run=server says"),
+            Flag::bool(
+                "show-managed-fields",
+                '\0',
+                false,
+                "Also show managedFields",
+            ),
+            Flag::bool(
+                "show-secrets",
+                '\0',
+                false,
+                "Show the values of secrets as they are",
+            ),
+            Flag::int(
+                "concurrency",
+                '\0',
+                "1",
+                "How many objects are asked for at once",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
@@ -58,15 +85,21 @@ async fn compare(ctx: &Ctx) -> Result<()> {
         return Err(Error::msg("must specify one of -f and -k"));
     }
     if !ctx.args().is_empty() {
-        return Err(Error::usage(ctx.path(), format!("Unexpected args: [{}]", ctx.args().join(" "))));
+        return Err(Error::usage(
+            ctx.path(),
+            format!("Unexpected args: [{}]", ctx.args().join(" ")),
+        ));
     }
     if f.bool("force-conflicts") && !f.bool("server-side") {
-        return Err(Error::msg("--force-conflicts only works with --server-side"));
+        return Err(Error::msg(
+            "--force-conflicts only works with --server-side",
+        ));
     }
     let mut builder = Builder::new(ctx)?;
     builder.validation = crate::resource::Validation::Ignore;
     let infos = builder.find().await?.all()?;
-    let folder = |name: &str| std::env::temp_dir().join(format!("{name}-{}", rand::random::<u32>()));
+    let folder =
+        |name: &str| std::env::temp_dir().join(format!("{name}-{}", rand::random::<u32>()));
     let (live_dir, merged_dir) = (folder("LIVE"), folder("MERGED"));
     let result = async {
         for dir in [&live_dir, &merged_dir] {
@@ -94,31 +127,83 @@ async fn states(ctx: &Ctx, info: &Info) -> Result<(Option<Value>, Value)> {
         Err(e) if e.is_not_found() => None,
         Err(e) => return Err(e),
     };
-    let manager = if f.bool("server-side") && !f.changed("field-manager") { "kubectl" } else { f.str("field-manager") };
+    let manager = if f.bool("server-side") && !f.changed("field-manager") {
+        "kubectl"
+    } else {
+        f.str("field-manager")
+    };
     let mut write = helper::Write::by(manager, DryRun::Server);
     if f.bool("server-side") {
         write.force = f.bool("force-conflicts");
-        let merged = write.patch(client, &info.resource, &info.namespace, &info.name, APPLY, &info.object).await?;
+        let merged = write
+            .patch(
+                client,
+                &info.resource,
+                &info.namespace,
+                &info.name,
+                APPLY,
+                &info.object,
+            )
+            .await?;
         return Ok((live, merged));
     }
     let merged = match &live {
-        None => write.create(client, &info.resource, &info.namespace, &info.object).await?,
+        None => {
+            write
+                .create(client, &info.resource, &info.namespace, &info.object)
+                .await?
+        }
         Some(l) => {
             let (patch, kind) = apply::three_way(&apply::bare(&info.object), l, true)?;
-            write.patch(client, &info.resource, &info.namespace, &info.name, kind, &patch).await?
+            write
+                .patch(
+                    client,
+                    &info.resource,
+                    &info.namespace,
+                    &info.name,
+                    kind,
+                    &patch,
+                )
+                .await?
         }
     };
     Ok((live, merged))
 }
 
-fn write_pair(ctx: &Ctx, info: &Info, mut live: Option<Value>, mut merged: Value, live_dir: &Path, merged_dir: &Path) -> Result<()> {
-    let group = if info.resource.group.is_empty() { String::new() } else { format!("{}.", info.resource.group) };
-    let name = format!("{group}{}.{}.{}.{}", info.resource.version, info.resource.kind, info.namespace, info.name);
-    if info.resource.kind == "Secret" && info.resource.group.is_empty() && !ctx.flags().bool("show-secrets") {
+fn write_pair(
+    ctx: &Ctx,
+    info: &Info,
+    mut live: Option<Value>,
+    mut merged: Value,
+    live_dir: &Path,
+    merged_dir: &Path,
+) -> Result<()> {
+    let group = if info.resource.group.is_empty() {
+        String::new()
+    } else {
+        format!("{}.", info.resource.group)
+    };
+    let name = format!(
+        "{group}{}.{}.{}.{}",
+        info.resource.version, info.resource.kind, info.namespace, info.name
+    );
+    if info.resource.kind == "Secret"
+        && info.resource.group.is_empty()
+        && !ctx.flags().bool("show-secrets")
+    {
         mask(&mut live, &mut merged);
     }
-    let shown = |o: &Value| if ctx.flags().bool("show-managed-fields") { crate::yaml::write(o) } else { crate::yaml::write(&without_managed_fields(o)) };
-    std::fs::write(live_dir.join(&name), live.as_ref().map_or_else(String::new, shown))?;
+    let shown = |o: &Value| {
+        if ctx.flags().bool("show-managed-fields") {
+            crate::yaml::write(o)
+        } else {
+            crate::yaml::write(&without_managed_fields(o))
+        }
+    };
+    std::fs::write(
+        live_dir.join(&name),
+        live.as_ref().map_or_else(String::new, shown),
+    )?;
     std::fs::write(merged_dir.join(&name), shown(&merged))?;
     Ok(())
 }
@@ -132,7 +217,11 @@ fn mask(live: &mut Option<Value>, merged: &mut Value) {
             *v = json!(if same { "***" } else { "*** (after)" });
         }
     }
-    if let Some(data) = live.as_mut().and_then(|l| l.get_mut("data")).and_then(Value::as_object_mut) {
+    if let Some(data) = live
+        .as_mut()
+        .and_then(|l| l.get_mut("data"))
+        .and_then(Value::as_object_mut)
+    {
         for (k, v) in data.iter_mut() {
             let changed = merged["data"][k.as_str()] == "*** (after)";
             *v = json!(if changed { "*** (before)" } else { "***" });
@@ -146,7 +235,10 @@ fn run_diff(live: &Path, merged: &Path) -> Result<()> {
     let mut command = match words.next() {
         Some(program) => {
             let mut c = std::process::Command::new(program);
-            c.args(words.filter(|w| w.chars().all(|ch| ch.is_ascii_alphanumeric() || matches!(ch, '-' | '='))));
+            c.args(words.filter(|w| {
+                w.chars()
+                    .all(|ch| ch.is_ascii_alphanumeric() || matches!(ch, '-' | '='))
+            }));
             c
         }
         None => {
@@ -155,7 +247,11 @@ fn run_diff(live: &Path, merged: &Path) -> Result<()> {
             c
         }
     };
-    let status = command.arg(live).arg(merged).status().map_err(|e| Error::msg(format!("failed to run {:?}: {e}", command.get_program())))?;
+    let status = command
+        .arg(live)
+        .arg(merged)
+        .status()
+        .map_err(|e| Error::msg(format!("failed to run {:?}: {e}", command.get_program())))?;
     match status.code() {
         Some(0) => Ok(()),
         Some(n) => Err(Error::Exit(n)),

@@ -49,11 +49,16 @@ fn end(flags: &crate::flags::Parsed) -> anyhow::Result<String> {
     let Some(record) = folders.record().filter(|_| folders.is_held()) else {
         return Ok(format!("No cluster runs in {shown}"));
     };
-    kill(Pid::from_raw(record.pid as i32), Signal::SIGTERM).map_err(|error| anyhow::anyhow!("cannot signal process {}: {error}", record.pid))?;
+    kill(Pid::from_raw(record.pid as i32), Signal::SIGTERM)
+        .map_err(|error| anyhow::anyhow!("cannot signal process {}: {error}", record.pid))?;
     let begun = Instant::now();
     while folders.is_held() || runs(record.pid) {
         if begun.elapsed() > PATIENCE {
-            anyhow::bail!("process {} still runs after {} s", record.pid, PATIENCE.as_secs());
+            anyhow::bail!(
+                "process {} still runs after {} s",
+                record.pid,
+                PATIENCE.as_secs()
+            );
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -63,7 +68,8 @@ fn end(flags: &crate::flags::Parsed) -> anyhow::Result<String> {
 /// Whether there is a process of that number that has not ended: one that nobody has waited for yet has.
 fn runs(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
 }
 
 #[cfg(test)]

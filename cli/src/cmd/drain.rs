@@ -31,14 +31,49 @@ pub static COMMAND: Command = Command {
         DRY_RUN,
         CHUNKS,
         &[
-            Flag::bool("force", '\0', false, "Also take pods that nothing would make anew"),
-            Flag::bool("ignore-daemonsets", '\0', false, "Let pods of daemon sets stay"),
-            Flag::bool("delete-emptydir-data", '\0', false, "Also take pods with emptyDir volumes; what is in them is lost"),
-            Flag::int("grace-period", '\0', "-1", "How many seconds each pod has to end; negative for its own"),
-            Flag::duration("timeout", '\0', "0s", "How long to wait; 0 means as long as it takes"),
+            Flag::bool(
+                "force",
+                '\0',
+                false,
+                "Also take pods that nothing would make anew",
+            ),
+            Flag::bool(
+                "ignore-daemonsets",
+                '\0',
+                false,
+                "Let pods of daemon sets stay",
+            ),
+            Flag::bool(
+                "delete-emptydir-data",
+                '\0',
+                false,
+                "Also take pods with emptyDir volumes; what is in them is lost",
+            ),
+            Flag::int(
+                "grace-period",
+                '\0',
+                "-1",
+                "How many seconds each pod has to end; negative for its own",
+            ),
+            Flag::duration(
+                "timeout",
+                '\0',
+                "0s",
+                "How long to wait; 0 means as long as it takes",
+            ),
             Flag::str("pod-selector", '\0', "", "Only pods with these labels"),
-            Flag::bool("disable-eviction", '\0', false, "Delete pods instead of evicting them, whatever disruption budgets say"),
-            Flag::int("skip-wait-for-delete-timeout", '\0', "0", "Do not wait for pods that were deleted more than so many seconds ago"),
+            Flag::bool(
+                "disable-eviction",
+                '\0',
+                false,
+                "Delete pods instead of evicting them, whatever disruption budgets say",
+            ),
+            Flag::int(
+                "skip-wait-for-delete-timeout",
+                '\0',
+                "0",
+                "Do not wait for pods that were deleted more than so many seconds ago",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
@@ -53,9 +88,17 @@ async fn run(ctx: Ctx) -> Result<()> {
     let mut left = Vec::new();
     for info in &nodes {
         match drain(&ctx, info).await {
-            Ok(()) => Printer::of(Format::Name, format!("drained{}", ctx.dry_run()?.suffix()), false).print(&info.object)?,
+            Ok(()) => Printer::of(
+                Format::Name,
+                format!("drained{}", ctx.dry_run()?.suffix()),
+                false,
+            )
+            .print(&info.object)?,
             Err(e) => {
-                eprintln!("error: unable to drain node {} due to error: {e}, continuing command...", quote(&info.name));
+                eprintln!(
+                    "error: unable to drain node {} due to error: {e}, continuing command...",
+                    quote(&info.name)
+                );
                 left.push(info.name.clone());
                 fatal.push(e);
             }
@@ -75,9 +118,12 @@ enum Verdict {
     Refuse(&'static str),
 }
 
-const UNMANAGED_FATAL: &str = "cannot delete Pods that declare no controller (use --force to override)";
-const DAEMONSET_FATAL: &str = "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore)";
-const LOCAL_FATAL: &str = "cannot delete Pods with local storage (use --delete-emptydir-data to override)";
+const UNMANAGED_FATAL: &str =
+    "cannot delete Pods that declare no controller (use --force to override)";
+const DAEMONSET_FATAL: &str =
+    "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore)";
+const LOCAL_FATAL: &str =
+    "cannot delete Pods with local storage (use --delete-emptydir-data to override)";
 
 fn judge(pod: &Value, force: bool, ignore_daemonsets: bool, take_empty_dir: bool) -> Verdict {
     if !pod["metadata"]["deletionTimestamp"].is_null() {
@@ -86,17 +132,36 @@ fn judge(pod: &Value, force: bool, ignore_daemonsets: bool, take_empty_dir: bool
     if !pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_null() {
         return Verdict::Stay(None);
     }
-    let controller = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten().find(|o| o["controller"] == true);
-    let finished = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let controller = pod["metadata"]["ownerReferences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|o| o["controller"] == true);
+    let finished = matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    );
     if controller.is_some_and(|c| c["kind"] == "DaemonSet") && !finished {
-        return if ignore_daemonsets { Verdict::Stay(Some("ignoring DaemonSet-managed Pods")) } else { Verdict::Refuse(DAEMONSET_FATAL) };
+        return if ignore_daemonsets {
+            Verdict::Stay(Some("ignoring DaemonSet-managed Pods"))
+        } else {
+            Verdict::Refuse(DAEMONSET_FATAL)
+        };
     }
-    let has_empty_dir = pod["spec"]["volumes"].as_array().into_iter().flatten().any(|v| !v["emptyDir"].is_null());
+    let has_empty_dir = pod["spec"]["volumes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|v| !v["emptyDir"].is_null());
     if has_empty_dir && !finished && !take_empty_dir {
         return Verdict::Refuse(LOCAL_FATAL);
     }
     if controller.is_none() && !finished {
-        return if force { Verdict::Take(Some("deleting Pods that declare no controller")) } else { Verdict::Refuse(UNMANAGED_FATAL) };
+        return if force {
+            Verdict::Take(Some("deleting Pods that declare no controller"))
+        } else {
+            Verdict::Refuse(UNMANAGED_FATAL)
+        };
     }
     Verdict::Take(None)
 }
@@ -109,32 +174,63 @@ fn id(pod: &Value) -> (String, String) {
 async fn pods_of(ctx: &Ctx, node: &str) -> Result<Vec<Value>> {
     let f = ctx.flags();
     let field = format!("spec.nodeName={node}");
-    let list = ctx.client()?.json(&Call::get(format!("/api/v1/pods{}", query(&[("fieldSelector", &field), ("labelSelector", f.str("pod-selector"))])))).await?;
-    let (mut out, mut warnings, mut refusals): (Vec<Value>, BTreeMap<&str, Vec<String>>, BTreeMap<&str, Vec<String>>) =
-        (vec![], BTreeMap::new(), BTreeMap::new());
+    let list = ctx
+        .client()?
+        .json(&Call::get(format!(
+            "/api/v1/pods{}",
+            query(&[
+                ("fieldSelector", &field),
+                ("labelSelector", f.str("pod-selector"))
+            ])
+        )))
+        .await?;
+    let (mut out, mut warnings, mut refusals): (
+        Vec<Value>,
+        BTreeMap<&str, Vec<String>>,
+        BTreeMap<&str, Vec<String>>,
+    ) = (vec![], BTreeMap::new(), BTreeMap::new());
     let skip = f.int("skip-wait-for-delete-timeout");
     for pod in list["items"].as_array().into_iter().flatten() {
         let (ns, name) = id(pod);
         let shown = format!("{ns}/{name}");
-        let gone_for = crate::print::age::time(&pod["metadata"]["deletionTimestamp"]).map(|t| crate::print::age::now().as_second() - t.as_second());
+        let gone_for = crate::print::age::time(&pod["metadata"]["deletionTimestamp"])
+            .map(|t| crate::print::age::now().as_second() - t.as_second());
         if skip > 0 && gone_for.is_some_and(|s| s > skip) {
             continue;
         }
-        match judge(pod, f.bool("force"), f.bool("ignore-daemonsets"), f.bool("delete-emptydir-data")) {
+        match judge(
+            pod,
+            f.bool("force"),
+            f.bool("ignore-daemonsets"),
+            f.bool("delete-emptydir-data"),
+        ) {
             Verdict::Take(note) => {
-                note.into_iter().for_each(|n| warnings.entry(n).or_default().push(shown.clone()));
+                note.into_iter()
+                    .for_each(|n| warnings.entry(n).or_default().push(shown.clone()));
                 out.push(pod.clone());
             }
-            Verdict::Stay(note) => note.into_iter().for_each(|n| warnings.entry(n).or_default().push(shown.clone())),
+            Verdict::Stay(note) => note
+                .into_iter()
+                .for_each(|n| warnings.entry(n).or_default().push(shown.clone())),
             Verdict::Refuse(why) => refusals.entry(why).or_default().push(shown),
         }
     }
     if !refusals.is_empty() {
-        let texts = refusals.iter().map(|(why, pods)| Error::msg(format!("{why}: {}", pods.join(", ")))).collect();
+        let texts = refusals
+            .iter()
+            .map(|(why, pods)| Error::msg(format!("{why}: {}", pods.join(", "))))
+            .collect();
         return Err(Error::Many(texts));
     }
     if !warnings.is_empty() {
-        eprintln!("Warning: {}", warnings.iter().map(|(w, p)| format!("{w}: {}", p.join(", "))).collect::<Vec<_>>().join("; "));
+        eprintln!(
+            "Warning: {}",
+            warnings
+                .iter()
+                .map(|(w, p)| format!("{w}: {}", p.join(", ")))
+                .collect::<Vec<_>>()
+                .join("; ")
+        );
     }
     Ok(out)
 }
@@ -142,21 +238,35 @@ async fn pods_of(ctx: &Ctx, node: &str) -> Result<Vec<Value>> {
 async fn drain(ctx: &Ctx, node: &Info) -> Result<()> {
     let f = ctx.flags();
     let pods = pods_of(ctx, &node.name).await?;
-    let verb = if f.bool("disable-eviction") { "deleting" } else { "evicting" };
+    let verb = if f.bool("disable-eviction") {
+        "deleting"
+    } else {
+        "evicting"
+    };
     if ctx.dry_run()? == DryRun::Client {
-        return pods.iter().map(id).try_for_each(|(ns, n)| say(&format!("evicting pod {ns}/{n} (dry run)")));
+        return pods
+            .iter()
+            .map(id)
+            .try_for_each(|(ns, n)| say(&format!("evicting pod {ns}/{n} (dry run)")));
     }
     let limit = f.duration("timeout");
     let end = (limit > 0.0).then(|| Instant::now() + seconds(limit));
     for pod in &pods {
         let (ns, name) = id(pod);
         loop {
-            say(&format!("{verb} pod {ns}/{name}{}", ctx.dry_run()?.suffix()))?;
+            say(&format!(
+                "{verb} pod {ns}/{name}{}",
+                ctx.dry_run()?.suffix()
+            ))?;
             match take(ctx, pod).await {
                 Ok(()) => break,
                 Err(e) if e.is_not_found() => break,
                 Err(e) if e.reason() == "TooManyRequests" => {
-                    eprintln!("error when evicting pods/{} -n {} (will retry after 5s): {e}", quote(&name), quote(&ns));
+                    eprintln!(
+                        "error when evicting pods/{} -n {} (will retry after 5s): {e}",
+                        quote(&name),
+                        quote(&ns)
+                    );
                     if end.is_some_and(|t| Instant::now() + Duration::from_secs(5) >= t) {
                         return Err(Error::msg(format!(
                             "error when evicting pods/{} -n {}: global timeout reached: {}",
@@ -167,17 +277,31 @@ async fn drain(ctx: &Ctx, node: &Info) -> Result<()> {
                     }
                     tokio::time::sleep(Duration::from_secs(5)).await;
                 }
-                Err(e) => return Err(Error::msg(format!("error when {verb} pods/{} -n {}: {e}", quote(&name), quote(&ns)))),
+                Err(e) => {
+                    return Err(Error::msg(format!(
+                        "error when {verb} pods/{} -n {}: {e}",
+                        quote(&name),
+                        quote(&ns)
+                    )));
+                }
             }
         }
     }
-    if ctx.dry_run()? == DryRun::None { wait_gone(ctx, &pods, end, limit, verb).await } else { Ok(()) }
+    if ctx.dry_run()? == DryRun::None {
+        wait_gone(ctx, &pods, end, limit, verb).await
+    } else {
+        Ok(())
+    }
 }
 
 async fn take(ctx: &Ctx, pod: &Value) -> Result<()> {
     let f = ctx.flags();
     let (ns, name) = id(pod);
-    let path = format!("/api/v1/namespaces/{}/pods/{}", segment(&ns), segment(&name));
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}",
+        segment(&ns),
+        segment(&name)
+    );
     let mut options = json!({});
     if f.int("grace-period") >= 0 {
         options["gracePeriodSeconds"] = json!(f.int("grace-period"));
@@ -190,18 +314,36 @@ async fn take(ctx: &Ctx, pod: &Value) -> Result<()> {
     if f.bool("disable-eviction") {
         options["kind"] = json!("DeleteOptions");
         options["apiVersion"] = json!("v1");
-        client.json(&Call::with(http::Method::DELETE, path, &options)).await?;
+        client
+            .json(&Call::with(http::Method::DELETE, path, &options))
+            .await?;
     } else {
         let body = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": ns}, "deleteOptions": options});
-        client.json(&Call::with(http::Method::POST, format!("{path}/eviction"), &body)).await?;
+        client
+            .json(&Call::with(
+                http::Method::POST,
+                format!("{path}/eviction"),
+                &body,
+            ))
+            .await?;
     }
     Ok(())
 }
 
-async fn wait_gone(ctx: &Ctx, pods: &[Value], end: Option<Instant>, limit: f64, verb: &str) -> Result<()> {
+async fn wait_gone(
+    ctx: &Ctx,
+    pods: &[Value],
+    end: Option<Instant>,
+    limit: f64,
+    verb: &str,
+) -> Result<()> {
     for pod in pods {
         let (ns, name) = id(pod);
-        let path = format!("/api/v1/namespaces/{}/pods/{}", segment(&ns), segment(&name));
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{}",
+            segment(&ns),
+            segment(&name)
+        );
         loop {
             match ctx.client()?.json(&Call::get(path.clone())).await {
                 Err(e) if e.is_not_found() => break,
@@ -219,7 +361,14 @@ async fn wait_gone(ctx: &Ctx, pods: &[Value], end: Option<Instant>, limit: f64, 
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
-        say(&format!("pod/{name} {}", if verb == "evicting" { "evicted" } else { "deleted" }))?;
+        say(&format!(
+            "pod/{name} {}",
+            if verb == "evicting" {
+                "evicted"
+            } else {
+                "deleted"
+            }
+        ))?;
     }
     Ok(())
 }
@@ -231,13 +380,39 @@ mod tests {
     #[test]
     fn pods_are_judged() {
         let owned = |kind: &str| json!({"metadata": {"ownerReferences": [{"controller": true, "kind": kind}]}, "spec": {}, "status": {"phase": "Running"}});
-        assert!(matches!(judge(&owned("ReplicaSet"), false, false, false), Verdict::Take(None)));
-        assert!(matches!(judge(&owned("DaemonSet"), false, false, false), Verdict::Refuse(DAEMONSET_FATAL)));
-        assert!(matches!(judge(&owned("DaemonSet"), false, true, false), Verdict::Stay(Some(_))));
+        assert!(matches!(
+            judge(&owned("ReplicaSet"), false, false, false),
+            Verdict::Take(None)
+        ));
+        assert!(matches!(
+            judge(&owned("DaemonSet"), false, false, false),
+            Verdict::Refuse(DAEMONSET_FATAL)
+        ));
+        assert!(matches!(
+            judge(&owned("DaemonSet"), false, true, false),
+            Verdict::Stay(Some(_))
+        ));
         let bare = json!({"metadata": {}, "spec": {"volumes": [{"emptyDir": {}}]}, "status": {"phase": "Running"}});
-        assert!(matches!(judge(&bare, false, false, false), Verdict::Refuse(LOCAL_FATAL)));
-        assert!(matches!(judge(&bare, false, false, true), Verdict::Refuse(UNMANAGED_FATAL)));
-        assert!(matches!(judge(&bare, true, false, true), Verdict::Take(Some(_))));
-        assert!(matches!(judge(&json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}), false, false, false), Verdict::Stay(None)));
+        assert!(matches!(
+            judge(&bare, false, false, false),
+            Verdict::Refuse(LOCAL_FATAL)
+        ));
+        assert!(matches!(
+            judge(&bare, false, false, true),
+            Verdict::Refuse(UNMANAGED_FATAL)
+        ));
+        assert!(matches!(
+            judge(&bare, true, false, true),
+            Verdict::Take(Some(_))
+        ));
+        assert!(matches!(
+            judge(
+                &json!({"metadata": {"annotations": {"kubernetes.io/config.mirror": "x"}}}),
+                false,
+                false,
+                false
+            ),
+            Verdict::Stay(None)
+        ));
     }
 }

@@ -42,9 +42,17 @@ pub static COMMAND: Command = Command {
 
 /// When, and how often in what time, an event was seen.
 pub fn interval(e: &Value) -> String {
-    let first = if e["eventTime"].is_null() { since(&e["firstTimestamp"]) } else { since(&e["eventTime"]) };
+    let first = if e["eventTime"].is_null() {
+        since(&e["firstTimestamp"])
+    } else {
+        since(&e["eventTime"])
+    };
     if !e["series"].is_null() {
-        return format!("{} (x{} over {first})", since(&e["series"]["lastObservedTime"]), e["series"]["count"]);
+        return format!(
+            "{} (x{} over {first})",
+            since(&e["series"]["lastObservedTime"]),
+            e["series"]["count"]
+        );
     }
     match e["count"].as_i64() {
         Some(n) if n > 1 => format!("{} (x{n} over {first})", since(&e["lastTimestamp"])),
@@ -54,15 +62,34 @@ pub fn interval(e: &Value) -> String {
 
 /// The point in time by which events are sorted.
 pub fn last_seen(e: &Value) -> i64 {
-    let t = [&e["series"]["lastObservedTime"], &e["lastTimestamp"], &e["eventTime"], &e["firstTimestamp"]].into_iter().find_map(time);
+    let t = [
+        &e["series"]["lastObservedTime"],
+        &e["lastTimestamp"],
+        &e["eventTime"],
+        &e["firstTimestamp"],
+    ]
+    .into_iter()
+    .find_map(time);
     t.map_or(0, |t| t.as_second())
 }
 
 fn line(e: &Value, all: bool) -> String {
     let text = |v: &Value| print::table::escape_terminal(v.as_str().unwrap_or(""));
     let o = &e["involvedObject"];
-    let head = if all { format!("{}\t", text(&e["metadata"]["namespace"])) } else { String::new() };
-    format!("{head}{}\t{}\t{}\t{}/{}\t{}\n", interval(e), text(&e["type"]), text(&e["reason"]), text(&o["kind"]), text(&o["name"]), text(&e["message"]).trim())
+    let head = if all {
+        format!("{}\t", text(&e["metadata"]["namespace"]))
+    } else {
+        String::new()
+    };
+    format!(
+        "{head}{}\t{}\t{}\t{}/{}\t{}\n",
+        interval(e),
+        text(&e["type"]),
+        text(&e["reason"]),
+        text(&o["kind"]),
+        text(&o["name"]),
+        text(&e["message"]).trim()
+    )
 }
 
 async fn run(ctx: Ctx) -> Result<()> {
@@ -71,22 +98,46 @@ async fn run(ctx: Ctx) -> Result<()> {
     let namespace = ctx.namespace()?.0;
     let mut field = String::new();
     if !f.str("for").is_empty() {
-        let (word, name) =
-            f.str("for").split_once('/').filter(|(w, n)| !w.is_empty() && !n.is_empty()).ok_or_else(|| Error::msg("--for must be in resource/name form"))?;
+        let (word, name) = f
+            .str("for")
+            .split_once('/')
+            .filter(|(w, n)| !w.is_empty() && !n.is_empty())
+            .ok_or_else(|| Error::msg("--for must be in resource/name form"))?;
         let r = ctx.discovery()?.lookup(word).await?;
-        field = format!("involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}", r.kind, r.api_version());
+        field = format!(
+            "involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}",
+            r.kind,
+            r.api_version()
+        );
     }
     let types = f.list("types");
-    if types.iter().any(|t| !t.eq_ignore_ascii_case("normal") && !t.eq_ignore_ascii_case("warning")) {
+    if types
+        .iter()
+        .any(|t| !t.eq_ignore_ascii_case("normal") && !t.eq_ignore_ascii_case("warning"))
+    {
         return Err(Error::msg("valid --types are Normal or Warning"));
     }
-    let fits = |e: &Value| types.is_empty() || types.iter().any(|t| e["type"].as_str().is_some_and(|x| x.eq_ignore_ascii_case(t)));
-    let path = if all { "/api/v1/events".to_string() } else { format!("/api/v1/namespaces/{}/events", segment(&namespace)) };
+    let fits = |e: &Value| {
+        types.is_empty()
+            || types.iter().any(|t| {
+                e["type"]
+                    .as_str()
+                    .is_some_and(|x| x.eq_ignore_ascii_case(t))
+            })
+    };
+    let path = if all {
+        "/api/v1/events".to_string()
+    } else {
+        format!("/api/v1/namespaces/{}/events", segment(&namespace))
+    };
     let (mut events, revision) = list(&ctx, &path, &field).await?;
     events.retain(&fits);
     events.sort_by_key(last_seen);
     if f.bool("watch") {
-        return crate::remote::interruptible(watch(&ctx, &path, &field, &revision, events, all, fits)).await;
+        return crate::remote::interruptible(watch(
+            &ctx, &path, &field, &revision, events, all, fits,
+        ))
+        .await;
     }
     if events.is_empty() {
         if all {
@@ -97,7 +148,9 @@ async fn run(ctx: Ctx) -> Result<()> {
         return Ok(());
     }
     if !f.str("output").is_empty() {
-        return Printer::new(f, "")?.ordered(Order::Typed).print(&json!({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": events}));
+        return Printer::new(f, "")?.ordered(Order::Typed).print(
+            &json!({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": events}),
+        );
     }
     let mut w = TabWriter::table();
     headers(&ctx, &mut w, all);
@@ -107,7 +160,10 @@ async fn run(ctx: Ctx) -> Result<()> {
 
 fn headers(ctx: &Ctx, w: &mut TabWriter, all: bool) {
     if !ctx.flags().bool("no-headers") {
-        w.push(&format!("{}LAST SEEN\tTYPE\tREASON\tOBJECT\tMESSAGE\n", if all { "NAMESPACE\t" } else { "" }));
+        w.push(&format!(
+            "{}LAST SEEN\tTYPE\tREASON\tOBJECT\tMESSAGE\n",
+            if all { "NAMESPACE\t" } else { "" }
+        ));
     }
 }
 
@@ -122,23 +178,47 @@ async fn list(ctx: &Ctx, path: &str, field: &str) -> Result<(Vec<Value>, String)
         if !next.is_empty() {
             pairs.push(("continue", &next));
         }
-        let answer = ctx.client()?.json(&Call::get(format!("{path}{}", query(&pairs)))).await?;
+        let answer = ctx
+            .client()?
+            .json(&Call::get(format!("{path}{}", query(&pairs))))
+            .await?;
         for e in answer["items"].as_array().into_iter().flatten() {
             let mut e = e.clone();
             e["apiVersion"] = json!("v1");
             e["kind"] = json!("Event");
             out.push(e);
         }
-        next = answer["metadata"]["continue"].as_str().unwrap_or("").to_string();
+        next = answer["metadata"]["continue"]
+            .as_str()
+            .unwrap_or("")
+            .to_string();
         if next.is_empty() {
-            return Ok((out, answer["metadata"]["resourceVersion"].as_str().unwrap_or("").to_string()));
+            return Ok((
+                out,
+                answer["metadata"]["resourceVersion"]
+                    .as_str()
+                    .unwrap_or("")
+                    .to_string(),
+            ));
         }
     }
 }
 
-async fn watch(ctx: &Ctx, path: &str, field: &str, revision: &str, events: Vec<Value>, all: bool, fits: impl Fn(&Value) -> bool) -> Result<()> {
+async fn watch(
+    ctx: &Ctx,
+    path: &str,
+    field: &str,
+    revision: &str,
+    events: Vec<Value>,
+    all: bool,
+    fits: impl Fn(&Value) -> bool,
+) -> Result<()> {
     let mut w = TabWriter::table();
-    let mut printer = if ctx.flags().str("output").is_empty() { None } else { Some(Printer::new(ctx.flags(), "")?.ordered(Order::Typed)) };
+    let mut printer = if ctx.flags().str("output").is_empty() {
+        None
+    } else {
+        Some(Printer::new(ctx.flags(), "")?.ordered(Order::Typed))
+    };
     if printer.is_none() {
         headers(ctx, &mut w, all);
     }
@@ -154,7 +234,11 @@ async fn watch(ctx: &Ctx, path: &str, field: &str, revision: &str, events: Vec<V
     if !field.is_empty() {
         pairs.push(("fieldSelector", field));
     }
-    let mut lines = crate::remote::JsonLines::new(ctx.client()?.stream(&Call::get(format!("{path}{}", query(&pairs)))).await?);
+    let mut lines = crate::remote::JsonLines::new(
+        ctx.client()?
+            .stream(&Call::get(format!("{path}{}", query(&pairs))))
+            .await?,
+    );
     while let Some(event) = lines.next().await? {
         if event["type"] != "DELETED" && event["type"] != "BOOKMARK" && fits(&event["object"]) {
             show(&event["object"])?;

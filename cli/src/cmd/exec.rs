@@ -25,7 +25,14 @@ pub static COMMAND: Command = Command {
       kubectl exec mypod -c ruby-container -i -t -- bash -il
       # In the first pod of a deployment
       kubectl exec deploy/mydeployment -- date",
-    flags: &[SESSION, &[Flag::slice("filename", 'f', "The file that describes the object to exec into")]],
+    flags: &[
+        SESSION,
+        &[Flag::slice(
+            "filename",
+            'f',
+            "The file that describes the object to exec into",
+        )],
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     words: Some(Words::Pod),
     values: &[("container", Words::Container)],
@@ -34,11 +41,21 @@ pub static COMMAND: Command = Command {
 
 /// The flags of sessions.
 pub const SESSION: &[Flag] = &[
-    Flag::str("container", 'c', "", "The container; by default the annotated one, or the first"),
+    Flag::str(
+        "container",
+        'c',
+        "",
+        "The container; by default the annotated one, or the first",
+    ),
     Flag::bool("stdin", 'i', false, "Give it this program's standard input"),
     Flag::bool("tty", 't', false, "Give it a terminal"),
     Flag::bool("quiet", 'q', false, "Say nothing but what it says"),
-    Flag::duration("pod-running-timeout", '\0', "1m0s", "How long to wait until a pod runs"),
+    Flag::duration(
+        "pod-running-timeout",
+        '\0',
+        "1m0s",
+        "How long to wait until a pod runs",
+    ),
 ];
 
 /// The word that names the object, and the command.
@@ -49,18 +66,26 @@ fn words(ctx: &Ctx) -> Result<(Option<String>, Vec<String>)> {
     let command = match f.dash {
         Some(dash) => args[dash..].to_vec(),
         None if args.len() > 1 || (files && !args.is_empty()) => {
-            return Err(Error::usage(ctx.path(), "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead"));
+            return Err(Error::usage(
+                ctx.path(),
+                "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead",
+            ));
         }
         None => vec![],
     };
     if f.duration("pod-running-timeout") <= 0.0 {
-        return Err(Error::usage(ctx.path(), "--pod-running-timeout must be higher than zero"));
+        return Err(Error::usage(
+            ctx.path(),
+            "--pod-running-timeout must be higher than zero",
+        ));
     }
     if word.is_none() && !files {
         return Err(Error::msg("pod, type/name or --filename must be specified"));
     }
     if command.is_empty() {
-        return Err(Error::msg("you must specify at least one command for the container"));
+        return Err(Error::msg(
+            "you must specify at least one command for the container",
+        ));
     }
     Ok((word, command))
 }
@@ -72,17 +97,30 @@ async fn run(ctx: Ctx) -> Result<()> {
         Some(word) => pods::object(&ctx, &word).await?,
         None => {
             let infos = Builder::new(&ctx)?.args(&[]).find().await?.all()?;
-            let [info] = infos.as_slice() else { return Err(Error::msg("cannot exec into multiple objects at a time")) };
+            let [info] = infos.as_slice() else {
+                return Err(Error::msg("cannot exec into multiple objects at a time"));
+            };
             info.clone()
         }
     };
     let pod = pods::attachable(&ctx, &info, f.duration("pod-running-timeout")).await?;
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
-    if let Some(phase) = pod["status"]["phase"].as_str().filter(|p| matches!(*p, "Succeeded" | "Failed")) {
-        return Err(Error::msg(format!("cannot exec into a container in a completed pod; current phase is {phase}")));
+    if let Some(phase) = pod["status"]["phase"]
+        .as_str()
+        .filter(|p| matches!(*p, "Succeeded" | "Failed"))
+    {
+        return Err(Error::msg(format!(
+            "cannot exec into a container in a completed pod; current phase is {phase}"
+        )));
     }
     let container = pods::container(&pod, f.str("container"), f.bool("quiet"))?;
-    let request = session::Request { container, stdin: f.bool("stdin"), tty: tty(&ctx, f.bool("tty")), command: Some(command), detach: vec![] };
+    let request = session::Request {
+        container,
+        stdin: f.bool("stdin"),
+        tty: tty(&ctx, f.bool("tty")),
+        command: Some(command),
+        detach: vec![],
+    };
     session::run(&ctx, &text("namespace"), &text("name"), &request).await
 }
 

@@ -26,9 +26,19 @@ pub static COMMAND: Command = Command {
       # One field
       kubectl explain pods.spec.containers",
     flags: &[&[
-        Flag::bool("recursive", 'R', false, "All fields below, with their types"),
+        Flag::bool(
+            "recursive",
+            'R',
+            false,
+            "All fields below, with their types",
+        ),
         Flag::str("api-version", '\0', "", "Of this group and version"),
-        Flag::str("output", 'o', "plaintext", "plaintext or plaintext-openapiv2"),
+        Flag::str(
+            "output",
+            'o',
+            "plaintext",
+            "plaintext or plaintext-openapiv2",
+        ),
     ]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
@@ -49,25 +59,54 @@ async fn run(ctx: Ctx) -> Result<()> {
     let (mut resource, path) = find(&ctx, word).await?;
     if !f.str("api-version").is_empty() {
         let (group, version) = split_api_version(f.str("api-version"));
-        let other =
-            ctx.discovery()?.served().await?.resources.iter().find(|r| r.group == group && r.version == version && r.plural == resource.plural).cloned();
-        resource =
-            other.ok_or_else(|| Error::msg(format!("couldn't find resource for {}", quote(&format!("{group}/{version}, Resource={}", resource.plural)))))?;
+        let other = ctx
+            .discovery()?
+            .served()
+            .await?
+            .resources
+            .iter()
+            .find(|r| r.group == group && r.version == version && r.plural == resource.plural)
+            .cloned();
+        resource = other.ok_or_else(|| {
+            Error::msg(format!(
+                "couldn't find resource for {}",
+                quote(&format!("{group}/{version}, Resource={}", resource.plural))
+            ))
+        })?;
     }
     let doc = document(&ctx, &resource.group, &resource.version).await?;
-    let top = schema(&doc, &resource.group, &resource.version, &resource.kind)
-        .ok_or_else(|| Error::msg(format!("GVR ({}) not found in OpenAPI schema", resource.long_name())))?;
+    let top =
+        schema(&doc, &resource.group, &resource.version, &resource.kind).ok_or_else(|| {
+            Error::msg(format!(
+                "GVR ({}) not found in OpenAPI schema",
+                resource.long_name()
+            ))
+        })?;
     let e = Explainer { doc: &doc };
     match f.str("output") {
         "plaintext" => {
-            let group = if resource.group.is_empty() { String::new() } else { format!("GROUP:      {}\n", resource.group) };
-            print::put(&format!("{group}KIND:       {}\nVERSION:    {}\n\n", resource.kind, resource.version))?;
+            let group = if resource.group.is_empty() {
+                String::new()
+            } else {
+                format!("GROUP:      {}\n", resource.group)
+            };
+            print::put(&format!(
+                "{group}KIND:       {}\nVERSION:    {}\n\n",
+                resource.kind, resource.version
+            ))?;
             let body = e
                 .output(top, &path, f.bool("recursive"), &mut vec![])
-                .ok_or_else(|| Error::msg(format!("field {} does not exist", quote(path.last().map_or("", String::as_str)))))?;
+                .ok_or_else(|| {
+                    Error::msg(format!(
+                        "field {} does not exist",
+                        quote(path.last().map_or("", String::as_str))
+                    ))
+                })?;
             print::put(&format!("{body}\n"))
         }
-        "plaintext-openapiv2" => print::put(&e.classic(&resource, top, &path, f.bool("recursive"))?),
+        "plaintext-openapiv2" => {
+            print::put(&e.classic(&resource, top, &path, f.bool("recursive"))?)
+        }
         other => Err(Error::msg(format!("unrecognized format: {other}"))),
     }
 }
@@ -80,7 +119,10 @@ async fn find(ctx: &Ctx, word: &str) -> Result<(Resource, Vec<String>)> {
     let served = discovery.served().await?;
     for n in (2..=parts.len()).rev() {
         if let Some(r) = served.lookup(&parts[..n].join(".")) {
-            return Ok((r.clone(), parts[n..].iter().map(|p| (*p).to_string()).collect()));
+            return Ok((
+                r.clone(),
+                parts[n..].iter().map(|p| (*p).to_string()).collect(),
+            ));
         }
     }
     let r = discovery.lookup(parts[0]).await.map_err(Error::of_type)?;
@@ -102,13 +144,25 @@ impl Explainer<'_> {
     }
 
     /// The text for the field at `path`; nothing if there is none.
-    fn output(&self, s: &Value, path: &[String], recursive: bool, seen: &mut Vec<String>) -> Option<String> {
+    fn output(
+        &self,
+        s: &Value,
+        path: &[String],
+        recursive: bool,
+        seen: &mut Vec<String>,
+    ) -> Option<String> {
         let reference = s["$ref"].as_str().unwrap_or("");
         let resolved = self.resolve(s);
         let Some((first, rest)) = path.split_first() else {
             let mut out = String::from("DESCRIPTION:\n");
             let text = self.description(resolved);
-            out += &format!("{}\n", indent(4, &wrap(if text.is_empty() { "<empty>" } else { &text }, 76)));
+            out += &format!(
+                "{}\n",
+                indent(
+                    4,
+                    &wrap(if text.is_empty() { "<empty>" } else { &text }, 76)
+                )
+            );
             let mut fields = String::new();
             self.fields(resolved, 1, recursive, &mut Vec::new(), &mut fields);
             if !fields.is_empty() {
@@ -123,7 +177,11 @@ impl Explainer<'_> {
         if let Some(sub) = resolved["properties"].get(first) {
             let mut out = String::new();
             if rest.is_empty() {
-                out = format!("FIELD: {first} <{}>\n{}\n\n", self.type_of(sub), enumeration(sub, None));
+                out = format!(
+                    "FIELD: {first} <{}>\n{}\n\n",
+                    self.type_of(sub),
+                    enumeration(sub, None)
+                );
             }
             return Some(out + &self.output(sub, rest, recursive, &mut vec![])?);
         }
@@ -133,13 +191,23 @@ impl Explainer<'_> {
         if is_schema(&resolved["additionalProperties"]) {
             return self.output(&resolved["additionalProperties"], path, recursive, seen);
         }
-        resolved["allOf"].as_array()?.iter().find_map(|a| self.output(a, path, recursive, seen))
+        resolved["allOf"]
+            .as_array()?
+            .iter()
+            .find_map(|a| self.output(a, path, recursive, seen))
     }
 
     fn description(&self, s: &Value) -> String {
         let s = self.resolve(s);
-        let mut out = s["description"].as_str().filter(|d| !d.is_empty()).map_or_else(String::new, |d| format!("{d}\n"));
-        s["allOf"].as_array().into_iter().flatten().for_each(|a| out += &self.description(a));
+        let mut out = s["description"]
+            .as_str()
+            .filter(|d| !d.is_empty())
+            .map_or_else(String::new, |d| format!("{d}\n"));
+        s["allOf"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .for_each(|a| out += &self.description(a));
         for field in ["items", "additionalProperties"] {
             if is_schema(&s[field]) {
                 out += &self.description(&s[field]);
@@ -155,14 +223,22 @@ impl Explainer<'_> {
         if is_schema(&s["additionalProperties"]) {
             return format!("map[string]{}", self.type_of(&s["additionalProperties"]));
         }
-        if let (Some([one]), true) = (s["allOf"].as_array().map(Vec::as_slice), s["properties"].is_null()) {
+        if let (Some([one]), true) = (
+            s["allOf"].as_array().map(Vec::as_slice),
+            s["properties"].is_null(),
+        ) {
             return self.type_of(one);
         }
         if let Some(r) = s["$ref"].as_str() {
             let target = resolve(self.doc, s);
             return match target["type"].as_str() {
                 Some(t) if t != "object" => t.into(),
-                _ => r.rsplit(['/', '.']).next().filter(|n| !n.is_empty()).unwrap_or("Object").into(),
+                _ => r
+                    .rsplit(['/', '.'])
+                    .next()
+                    .filter(|n| !n.is_empty())
+                    .unwrap_or("Object")
+                    .into(),
             };
         }
         match s["type"].as_str() {
@@ -172,26 +248,54 @@ impl Explainer<'_> {
     }
 
     /// The fields of a schema; only names and types when `recursive`.
-    fn fields(&self, s: &Value, level: usize, recursive: bool, seen: &mut Vec<String>, out: &mut String) {
+    fn fields(
+        &self,
+        s: &Value,
+        level: usize,
+        recursive: bool,
+        seen: &mut Vec<String>,
+        out: &mut String,
+    ) {
         let reference = s["$ref"].as_str().unwrap_or("").to_string();
         if !reference.is_empty() && seen.contains(&reference) {
             return;
         }
         seen.push(reference);
         let resolved = self.resolve(s);
-        let required: Vec<&str> = resolved["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = resolved["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         for (name, field) in resolved["properties"].as_object().into_iter().flatten() {
             let pad = level * 2;
-            let mark = if required.contains(&name.as_str()) { " -required-" } else { "" };
-            *out += &format!("{}{name}\t<{}>{mark}{}\n", " ".repeat(pad), self.type_of(field), enumeration(field, Some(pad)));
+            let mark = if required.contains(&name.as_str()) {
+                " -required-"
+            } else {
+                ""
+            };
+            *out += &format!(
+                "{}{name}\t<{}>{mark}{}\n",
+                " ".repeat(pad),
+                self.type_of(field),
+                enumeration(field, Some(pad))
+            );
             if recursive {
                 self.fields(field, level + 1, recursive, seen, out);
             } else {
-                let text = field["description"].as_str().filter(|d| !d.is_empty()).unwrap_or("<no description>");
+                let text = field["description"]
+                    .as_str()
+                    .filter(|d| !d.is_empty())
+                    .unwrap_or("<no description>");
                 *out += &format!("{}\n\n", indent(pad + 2, &wrap(text, 78 - pad)));
             }
         }
-        resolved["allOf"].as_array().into_iter().flatten().for_each(|a| self.fields(a, level, recursive, seen, out));
+        resolved["allOf"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .for_each(|a| self.fields(a, level, recursive, seen, out));
         for field in ["items", "additionalProperties"] {
             if is_schema(&resolved[field]) {
                 self.fields(&resolved[field], level, recursive, seen, out);
@@ -201,14 +305,22 @@ impl Explainer<'_> {
     }
 
     /// The older layout.
-    fn classic(&self, r: &Resource, top: &Value, path: &[String], recursive: bool) -> Result<String> {
+    fn classic(
+        &self,
+        r: &Resource,
+        top: &Value,
+        path: &[String],
+        recursive: bool,
+    ) -> Result<String> {
         let mut at = top;
         for step in path {
             let mut s = self.inner(at);
             if s["properties"].is_null() {
                 s = self.inner(s);
             }
-            at = s["properties"].get(step).ok_or_else(|| Error::msg(format!("field {} does not exist", quote(step))))?;
+            at = s["properties"]
+                .get(step)
+                .ok_or_else(|| Error::msg(format!("field {} does not exist", quote(step))))?;
         }
         let mut out = format!("KIND:     {}\nVERSION:  {}\n\n", r.kind, r.api_version());
         if let Some(last) = path.last() {
@@ -220,14 +332,32 @@ impl Explainer<'_> {
             };
         }
         let text = self.description(at);
-        out += &format!("DESCRIPTION:\n{}\n", indent(5, wrap(text.trim_end(), 75).trim_end()));
+        out += &format!(
+            "DESCRIPTION:\n{}\n",
+            indent(5, wrap(text.trim_end(), 75).trim_end())
+        );
         let s = self.inner(at);
         let mut fields = String::new();
         for (name, field) in s["properties"].as_object().into_iter().flatten() {
-            let required = s["required"].as_array().is_some_and(|l| l.iter().any(|x| x == name.as_str()));
-            fields += &format!("   {name}\t<{}>{}\n", self.type_of(field), if required { " -required-" } else { "" });
+            let required = s["required"]
+                .as_array()
+                .is_some_and(|l| l.iter().any(|x| x == name.as_str()));
+            fields += &format!(
+                "   {name}\t<{}>{}\n",
+                self.type_of(field),
+                if required { " -required-" } else { "" }
+            );
             if !recursive {
-                fields += &format!("{}\n\n", indent(5, &wrap(field["description"].as_str().unwrap_or("<no description>"), 75)));
+                fields += &format!(
+                    "{}\n\n",
+                    indent(
+                        5,
+                        &wrap(
+                            field["description"].as_str().unwrap_or("<no description>"),
+                            75
+                        )
+                    )
+                );
             }
         }
         if !fields.is_empty() {
@@ -253,7 +383,9 @@ impl Explainer<'_> {
 
 /// The values that a field may have: on one line below the field, four of them, or all, one a line.
 fn enumeration(s: &Value, short: Option<usize>) -> String {
-    let Some(all) = s["enum"].as_array() else { return String::new() };
+    let Some(all) = s["enum"].as_array() else {
+        return String::new();
+    };
     let text = |v: &Value| match v {
         Value::String(t) if t.is_empty() => "\"\"".to_string(),
         Value::String(t) => t.clone(),
@@ -262,9 +394,19 @@ fn enumeration(s: &Value, short: Option<usize>) -> String {
     match short {
         Some(pad) => {
             let shown: Vec<String> = all.iter().take(4).map(text).collect();
-            format!("\n{}enum: {}{}", " ".repeat(pad), shown.join(", "), if all.len() > 4 { ", ...." } else { "" })
+            format!(
+                "\n{}enum: {}{}",
+                " ".repeat(pad),
+                shown.join(", "),
+                if all.len() > 4 { ", ...." } else { "" }
+            )
         }
-        None => format!("ENUM:{}", all.iter().map(|v| format!("\n    {}", text(v))).collect::<String>()),
+        None => format!(
+            "ENUM:{}",
+            all.iter()
+                .map(|v| format!("\n    {}", text(v)))
+                .collect::<String>()
+        ),
     }
 }
 
@@ -341,9 +483,20 @@ mod tests {
         let e = Explainer { doc: &doc };
         let top = &doc["components"]["schemas"]["a.Top"];
         let text = e.output(top, &[], false, &mut vec![]).unwrap();
-        assert!(text.contains("  list\t<[]string>\n    <no description>\n\n  sub\t<Sub> -required-\n    A sub.\n"), "{text}");
+        assert!(
+            text.contains(
+                "  list\t<[]string>\n    <no description>\n\n  sub\t<Sub> -required-\n    A sub.\n"
+            ),
+            "{text}"
+        );
         let text = e.output(top, &["sub".into()], true, &mut vec![]).unwrap();
-        assert_eq!(text, "FIELD: sub <Sub>\n\n\nDESCRIPTION:\n    A sub.\n    Sub it is.\n    \nFIELDS:\n  mode\t<string>\n  enum: \"\", B\n");
-        assert!(e.output(top, &["nosuch".into()], false, &mut vec![]).is_none());
+        assert_eq!(
+            text,
+            "FIELD: sub <Sub>\n\n\nDESCRIPTION:\n    A sub.\n    Sub it is.\n    \nFIELDS:\n  mode\t<string>\n  enum: \"\", B\n"
+        );
+        assert!(
+            e.output(top, &["nosuch".into()], false, &mut vec![])
+                .is_none()
+        );
     }
 }

@@ -34,24 +34,88 @@ pub static COMMAND: Command = Command {
         DRY_RUN,
         SAVE_CONFIG,
         &[
-            Flag::str("protocol", '\0', "", "The protocol: TCP, UDP or SCTP; by default the object's"),
-            Flag::str("port", '\0', "", "The service's port; by default the object's"),
-            Flag::str("type", '\0', "", "The service's type: ClusterIP, NodePort, LoadBalancer or ExternalName"),
+            Flag::str(
+                "protocol",
+                '\0',
+                "",
+                "The protocol: TCP, UDP or SCTP; by default the object's",
+            ),
+            Flag::str(
+                "port",
+                '\0',
+                "",
+                "The service's port; by default the object's",
+            ),
+            Flag::str(
+                "type",
+                '\0',
+                "",
+                "The service's type: ClusterIP, NodePort, LoadBalancer or ExternalName",
+            ),
             Flag::str("load-balancer-ip", '\0', "", "The load balancer's address"),
-            Flag::str("selector", '\0', "", "The pods' labels (KEY=VALUE,…); by default the object's selector"),
-            Flag::str("labels", 'l', "", "The service's labels; by default the object's"),
-            Flag::str("target-port", '\0', "", "The pods' port, a number or a name; by default the service's"),
-            Flag::str("external-ip", '\0', "", "An address outside the cluster that also leads to the service"),
-            Flag::str("name", '\0', "", "The service's name; by default the object's"),
+            Flag::str(
+                "selector",
+                '\0',
+                "",
+                "The pods' labels (KEY=VALUE,…); by default the object's selector",
+            ),
+            Flag::str(
+                "labels",
+                'l',
+                "",
+                "The service's labels; by default the object's",
+            ),
+            Flag::str(
+                "target-port",
+                '\0',
+                "",
+                "The pods' port, a number or a name; by default the service's",
+            ),
+            Flag::str(
+                "external-ip",
+                '\0',
+                "",
+                "An address outside the cluster that also leads to the service",
+            ),
+            Flag::str(
+                "name",
+                '\0',
+                "",
+                "The service's name; by default the object's",
+            ),
             Flag::str("session-affinity", '\0', "", "None or ClientIP"),
-            Flag::str("cluster-ip", '\0', "", "The service's address in the cluster, or None"),
+            Flag::str(
+                "cluster-ip",
+                '\0',
+                "",
+                "The service's address in the cluster, or None",
+            ),
             Flag::str("overrides", '\0', "", "JSON that is laid over the service"),
-            Flag::str("override-type", '\0', "merge", "How it is laid over: json, merge or strategic"),
-            Flag::str("field-manager", '\0', "kubectl-expose", "Who is said to manage the fields that are written"),
+            Flag::str(
+                "override-type",
+                '\0',
+                "merge",
+                "How it is laid over: json, merge or strategic",
+            ),
+            Flag::str(
+                "field-manager",
+                '\0',
+                "kubectl-expose",
+                "Who is said to manage the fields that are written",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    words: Some(Words::Objects { types: &["pod", "service", "replicationcontroller", "deployment", "replicaset"], several: true }),
+    words: Some(Words::Objects {
+        types: &[
+            "pod",
+            "service",
+            "replicationcontroller",
+            "deployment",
+            "replicaset",
+        ],
+        several: true,
+    }),
     ..Command::NEW
 };
 
@@ -64,7 +128,14 @@ async fn run(ctx: Ctx) -> Result<()> {
     for info in found.infos {
         let made = service(&ctx, &info);
         let result = match made {
-            Ok(object) => generate::create_with(&ctx, &generate::kind("", "v1", "services", "Service", true), object, &mut printer).await.map(drop),
+            Ok(object) => generate::create_with(
+                &ctx,
+                &generate::kind("", "v1", "services", "Service", true),
+                object,
+                &mut printer,
+            )
+            .await
+            .map(drop),
             Err(e) => Err(e),
         };
         errors.extend(result.err());
@@ -75,12 +146,19 @@ async fn run(ctx: Ctx) -> Result<()> {
 /// The labels that the object's pods have.
 fn selector(info: &Info) -> Result<Value> {
     let o = &info.object;
-    let missing = |why: &str| Error::msg(format!("couldn't retrieve selectors via --selector flag or introspection: {why}"));
+    let missing = |why: &str| {
+        Error::msg(format!(
+            "couldn't retrieve selectors via --selector flag or introspection: {why}"
+        ))
+    };
     let labels = match info.resource.kind.as_str() {
         "Pod" => &o["metadata"]["labels"],
         "Service" | "ReplicationController" => &o["spec"]["selector"],
         "Deployment" | "ReplicaSet" => {
-            if o["spec"]["selector"]["matchExpressions"].as_array().is_some_and(|e| !e.is_empty()) {
+            if o["spec"]["selector"]["matchExpressions"]
+                .as_array()
+                .is_some_and(|e| !e.is_empty())
+            {
                 return Err(missing(&format!(
                     "couldn't convert expressions - \"{}\" to map-based selector format",
                     print::json::compact(&o["spec"]["selector"]["matchExpressions"])
@@ -91,14 +169,20 @@ fn selector(info: &Info) -> Result<Value> {
         other => {
             return Err(Error::msg(format!(
                 "cannot expose a {}",
-                if info.resource.group.is_empty() { other.to_string() } else { format!("{other}.{}", info.resource.group) }
+                if info.resource.group.is_empty() {
+                    other.to_string()
+                } else {
+                    format!("{other}.{}", info.resource.group)
+                }
             )));
         }
     };
     match labels.as_object() {
         Some(m) if !m.is_empty() => Ok(labels.clone()),
         _ if info.resource.kind == "Service" => Err(missing("the service has no pod selector set")),
-        _ if info.resource.kind == "Pod" => Err(missing("the pod has no labels and cannot be exposed")),
+        _ if info.resource.kind == "Pod" => {
+            Err(missing("the pod has no labels and cannot be exposed"))
+        }
         _ => Err(missing("the object has no pod selector set")),
     }
 }
@@ -107,21 +191,48 @@ fn selector(info: &Info) -> Result<Value> {
 fn ports(info: &Info) -> Vec<(i64, String)> {
     let protocol = |p: &Value| p["protocol"].as_str().unwrap_or("TCP").to_string();
     if info.resource.kind == "Service" {
-        return info.object["spec"]["ports"].as_array().into_iter().flatten().filter_map(|p| Some((p["port"].as_i64()?, protocol(p)))).collect();
+        return info.object["spec"]["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|p| Some((p["port"].as_i64()?, protocol(p))))
+            .collect();
     }
     let spec = crate::podspec::spec(&info.object).unwrap_or(&Value::Null);
     let containers = spec["containers"].as_array().into_iter().flatten();
-    containers.flat_map(|c| c["ports"].as_array().into_iter().flatten()).filter_map(|p| Some((p["containerPort"].as_i64()?, protocol(p)))).collect()
+    containers
+        .flat_map(|c| c["ports"].as_array().into_iter().flatten())
+        .filter_map(|p| Some((p["containerPort"].as_i64()?, protocol(p))))
+        .collect()
 }
 
 fn service(ctx: &Ctx, info: &Info) -> Result<Value> {
     let f = ctx.flags();
-    let exposable = matches!(info.resource.kind.as_str(), "Pod" | "Service" | "ReplicationController" | "Deployment" | "ReplicaSet");
-    let chosen = if f.str("selector").is_empty() || !exposable { selector(info)? } else { Value::Object(generate::labels(f.str("selector"))?) };
+    let exposable = matches!(
+        info.resource.kind.as_str(),
+        "Pod" | "Service" | "ReplicationController" | "Deployment" | "ReplicaSet"
+    );
+    let chosen = if f.str("selector").is_empty() || !exposable {
+        selector(info)?
+    } else {
+        Value::Object(generate::labels(f.str("selector"))?)
+    };
     let known = ports(info);
-    let name = if f.str("name").is_empty() { info.name.chars().take(63).collect() } else { f.str("name").to_string() };
-    let mut object = generate::object(ctx, &generate::kind("", "v1", "services", "Service", true), &name)?;
-    let labels = if f.str("labels").is_empty() { info.object["metadata"]["labels"].clone() } else { Value::Object(generate::labels(f.str("labels"))?) };
+    let name = if f.str("name").is_empty() {
+        info.name.chars().take(63).collect()
+    } else {
+        f.str("name").to_string()
+    };
+    let mut object = generate::object(
+        ctx,
+        &generate::kind("", "v1", "services", "Service", true),
+        &name,
+    )?;
+    let labels = if f.str("labels").is_empty() {
+        info.object["metadata"]["labels"].clone()
+    } else {
+        Value::Object(generate::labels(f.str("labels"))?)
+    };
     if labels.as_object().is_some_and(|m| !m.is_empty()) {
         object["metadata"]["labels"] = labels;
     }
@@ -130,13 +241,20 @@ fn service(ctx: &Ctx, info: &Info) -> Result<Value> {
     if !list.is_empty() {
         object["spec"]["ports"] = Value::Array(list);
     }
-    for (flag, field) in [("type", "type"), ("session-affinity", "sessionAffinity"), ("cluster-ip", "clusterIP")] {
+    for (flag, field) in [
+        ("type", "type"),
+        ("session-affinity", "sessionAffinity"),
+        ("cluster-ip", "clusterIP"),
+    ] {
         if !f.str(flag).is_empty() {
             object["spec"][field] = json!(f.str(flag));
         }
     }
     if !matches!(f.str("session-affinity"), "" | "None" | "ClientIP") {
-        return Err(Error::msg(format!("unknown session affinity: {}", f.str("session-affinity"))));
+        return Err(Error::msg(format!(
+            "unknown session affinity: {}",
+            f.str("session-affinity")
+        )));
     }
     if !f.str("external-ip").is_empty() {
         object["spec"]["externalIPs"] = json!([f.str("external-ip")]);
@@ -158,18 +276,37 @@ fn service_ports(ctx: &Ctx, known: &[(i64, String)]) -> Result<Vec<Value>> {
             }
         });
         if wanted.is_empty() && f.str("cluster-ip") != "None" {
-            return Err(Error::msg("couldn't find port via --port flag or introspection"));
+            return Err(Error::msg(
+                "couldn't find port via --port flag or introspection",
+            ));
         }
     } else {
         for text in f.str("port").split(',') {
-            wanted.push(text.parse().map_err(|_| Error::msg(format!("strconv.Atoi: parsing {}: invalid syntax", crate::error::quote(text))))?);
+            wanted.push(text.parse().map_err(|_| {
+                Error::msg(format!(
+                    "strconv.Atoi: parsing {}: invalid syntax",
+                    crate::error::quote(text)
+                ))
+            })?);
         }
     }
     let mut out = Vec::new();
     for (i, port) in wanted.iter().enumerate() {
-        let target = if f.str("target-port").is_empty() { json!(port) } else { generate::int_or_string(f.str("target-port")) };
-        let named = if wanted.len() > 1 { Some(format!("port-{}", i + 1)) } else { None };
-        let of_object: Vec<&String> = known.iter().filter(|(p, _)| p == port).map(|(_, proto)| proto).collect();
+        let target = if f.str("target-port").is_empty() {
+            json!(port)
+        } else {
+            generate::int_or_string(f.str("target-port"))
+        };
+        let named = if wanted.len() > 1 {
+            Some(format!("port-{}", i + 1))
+        } else {
+            None
+        };
+        let of_object: Vec<&String> = known
+            .iter()
+            .filter(|(p, _)| p == port)
+            .map(|(_, proto)| proto)
+            .collect();
         let mut add = |name: Option<String>, protocol: &str| {
             let mut p = json!({"port": port, "targetPort": target, "protocol": protocol});
             if let Some(n) = name {
@@ -180,7 +317,12 @@ fn service_ports(ctx: &Ctx, known: &[(i64, String)]) -> Result<Vec<Value>> {
         match (f.str("protocol"), of_object.as_slice()) {
             ("", []) => add(named, "TCP"),
             ("", [one]) => add(named, one),
-            ("", many) => many.iter().for_each(|proto| add(Some(format!("port-{}-{}", i + 1, proto.to_lowercase())), proto)),
+            ("", many) => many.iter().for_each(|proto| {
+                add(
+                    Some(format!("port-{}-{}", i + 1, proto.to_lowercase())),
+                    proto,
+                )
+            }),
             (given, _) => add(named, given),
         }
     }
@@ -200,18 +342,28 @@ pub fn overridden(ctx: &Ctx, mut object: Value) -> Result<Value> {
     }
     let bad = |e: String| Error::msg(e);
     let kind = f.str("override-type");
-    let over = parse_json(text.as_bytes()).map(|p| p.value).map_err(|e| match kind {
-        "merge" => Error::msg("Invalid JSON Patch"),
-        "strategic" => Error::msg("invalid JSON document"),
-        _ => Error::msg(e.to_string()),
-    });
-    let over = if matches!(kind, "json" | "merge" | "strategic") { over? } else { Value::Null };
+    let over = parse_json(text.as_bytes())
+        .map(|p| p.value)
+        .map_err(|e| match kind {
+            "merge" => Error::msg("Invalid JSON Patch"),
+            "strategic" => Error::msg("invalid JSON document"),
+            _ => Error::msg(e.to_string()),
+        });
+    let over = if matches!(kind, "json" | "merge" | "strategic") {
+        over?
+    } else {
+        Value::Null
+    };
     match kind {
-        "json" => patch::json::JsonPatch::decode(&over, false).and_then(|p| p.apply(&mut object)).map_err(|e| bad(e.to_string()))?,
+        "json" => patch::json::JsonPatch::decode(&over, false)
+            .and_then(|p| p.apply(&mut object))
+            .map_err(|e| bad(e.to_string()))?,
         "merge" => patch::merge::apply(&mut object, over, false).map_err(|e| bad(e.to_string()))?,
         "strategic" => {
-            let node = crate::typed::schema(&object).ok_or_else(|| bad("the object has no schema".into()))?;
-            object = patch::strategic::apply(&object, &over, node).map_err(|e| bad(e.to_string()))?;
+            let node = crate::typed::schema(&object)
+                .ok_or_else(|| bad("the object has no schema".into()))?;
+            object =
+                patch::strategic::apply(&object, &over, node).map_err(|e| bad(e.to_string()))?;
         }
         other => return Err(Error::msg(format!("invalid override type: {other}"))),
     }

@@ -12,23 +12,74 @@ use crate::print::table::{Options, TablePrinter};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, ALLOWED_GET, Printer};
 use crate::resource::rows::Keep;
-use crate::resource::{Builder, CHUNKS, FIELD_SELECTOR, FILE_FLAGS, Found, Info, SELECTOR, is_list};
+use crate::resource::{
+    Builder, CHUNKS, FIELD_SELECTOR, FILE_FLAGS, Found, Info, SELECTOR, is_list,
+};
 use serde_json::{Value, json};
 
 const FLAGS: &[Flag] = &[
-    Flag::str("raw", '\0', "", "Ask the server for this path and print its answer as it is"),
-    Flag::bool("watch", 'w', false, "After showing the objects, show each change of them"),
+    Flag::str(
+        "raw",
+        '\0',
+        "",
+        "Ask the server for this path and print its answer as it is",
+    ),
+    Flag::bool(
+        "watch",
+        'w',
+        false,
+        "After showing the objects, show each change of them",
+    ),
     Flag::bool("watch-only", '\0', false, "Show only changes"),
-    Flag::bool("output-watch-events", '\0', false, "With --watch or --watch-only, show what kind of event each change is"),
-    Flag::bool("ignore-not-found", '\0', false, "Exit with 0 if an object is not there"),
-    Flag::bool("all-namespaces", 'A', false, "Show the objects of all namespaces"),
-    Flag::bool("server-print", '\0', true, "Have the server make the columns"),
+    Flag::bool(
+        "output-watch-events",
+        '\0',
+        false,
+        "With --watch or --watch-only, show what kind of event each change is",
+    ),
+    Flag::bool(
+        "ignore-not-found",
+        '\0',
+        false,
+        "Exit with 0 if an object is not there",
+    ),
+    Flag::bool(
+        "all-namespaces",
+        'A',
+        false,
+        "Show the objects of all namespaces",
+    ),
+    Flag::bool(
+        "server-print",
+        '\0',
+        true,
+        "Have the server make the columns",
+    ),
     Flag::bool("no-headers", '\0', false, "Print no headers"),
-    Flag::bool("show-labels", '\0', false, "Show all labels as the last column"),
-    Flag::slice("label-columns", 'L', "Show these labels as columns; may be repeated"),
+    Flag::bool(
+        "show-labels",
+        '\0',
+        false,
+        "Show all labels as the last column",
+    ),
+    Flag::slice(
+        "label-columns",
+        'L',
+        "Show these labels as columns; may be repeated",
+    ),
     Flag::bool("show-kind", '\0', false, "Show the kind before each name"),
-    Flag::str("sort-by", '\0', "", "Sort by this field, given as a JSONPath expression ('{.metadata.name}')"),
-    Flag::str("subresource", '\0', "", "Show this sub-resource instead of the object: status, scale or resize"),
+    Flag::str(
+        "sort-by",
+        '\0',
+        "",
+        "Sort by this field, given as a JSONPath expression ('{.metadata.name}')",
+    ),
+    Flag::str(
+        "subresource",
+        '\0',
+        "",
+        "Show this sub-resource instead of the object: status, scale or resize",
+    ),
 ];
 
 /// What `-o` may be.
@@ -118,7 +169,10 @@ async fn run(ctx: Ctx) -> Result<()> {
         builder.chunk = 0;
     }
     if builder.accept == TABLE && f.str("sort-by").is_empty() {
-        builder.rows = Some(Keep { namespaces: f.bool("all-namespaces"), labels: f.bool("show-labels") || f.changed("label-columns") });
+        builder.rows = Some(Keep {
+            namespaces: f.bool("all-namespaces"),
+            labels: f.bool("show-labels") || f.changed("label-columns"),
+        });
     }
     let mut found = builder.find().await?.listed();
     if f.bool("ignore-not-found") {
@@ -126,7 +180,11 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
     match format {
         None => human(&ctx, found),
-        Some(format) => generic(&ctx, found, Printer::of(format, "", f.bool("show-managed-fields"))),
+        Some(format) => generic(
+            &ctx,
+            found,
+            Printer::of(format, "", f.bool("show-managed-fields")),
+        ),
     }
 }
 
@@ -134,17 +192,26 @@ fn check(ctx: &Ctx) -> Result<()> {
     let f = ctx.flags();
     let output = f.str("output");
     if f.bool("show-labels") && !output.is_empty() && output != "wide" {
-        return Err(Error::msg(format!("--show-labels option cannot be used with {output} printer")));
+        return Err(Error::msg(format!(
+            "--show-labels option cannot be used with {output} printer"
+        )));
     }
     if f.bool("output-watch-events") && !(f.bool("watch") || f.bool("watch-only")) {
-        return Err(Error::msg("--output-watch-events option can only be used with --watch or --watch-only"));
+        return Err(Error::msg(
+            "--output-watch-events option can only be used with --watch or --watch-only",
+        ));
     }
     if ctx.args().is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
-        eprintln!("You must specify the type of resource to get. Use \"{p} api-resources\" for a complete list of supported resources.\n", p = ctx.program());
+        eprintln!(
+            "You must specify the type of resource to get. Use \"{p} api-resources\" for a complete list of supported resources.\n",
+            p = ctx.program()
+        );
         let p = ctx.program();
         return Err(Error::usage(
             ctx.path(),
-            format!("Required resource not specified.\nUse \"{p} explain <resource>\" for a detailed description of that resource (e.g. {p} explain pods)."),
+            format!(
+                "Required resource not specified.\nUse \"{p} explain <resource>\" for a detailed description of that resource (e.g. {p} explain pods)."
+            ),
         ));
     }
     Ok(())
@@ -153,18 +220,28 @@ fn check(ctx: &Ctx) -> Result<()> {
 async fn raw(ctx: &Ctx) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
-        return Err(Error::msg("arguments may not be passed when --raw is specified"));
+        return Err(Error::msg(
+            "arguments may not be passed when --raw is specified",
+        ));
     }
     if f.bool("watch") || f.bool("watch-only") || !f.str("selector").is_empty() {
-        return Err(Error::msg("--raw may not be specified with other flags that filter the server request or alter the output"));
+        return Err(Error::msg(
+            "--raw may not be specified with other flags that filter the server request or alter the output",
+        ));
     }
     if !f.str("output").is_empty() {
         return Err(Error::msg("--raw and --output are mutually exclusive"));
     }
     if !f.str("raw").starts_with('/') {
-        return Err(Error::msg(format!("--raw must be a valid URL path: parse {}: invalid URI for request", crate::error::quote(f.str("raw")))));
+        return Err(Error::msg(format!(
+            "--raw must be a valid URL path: parse {}: invalid URI for request",
+            crate::error::quote(f.str("raw"))
+        )));
     }
-    let response = ctx.client()?.stream(&Call::get(f.str("raw")).accept("*/*")).await?;
+    let response = ctx
+        .client()?
+        .stream(&Call::get(f.str("raw")).accept("*/*"))
+        .await?;
     crate::remote::copy_body(response).await
 }
 
@@ -174,7 +251,11 @@ pub fn builder(ctx: &Ctx, table: bool) -> Result<Builder> {
     let mut b = Builder::new(ctx)?;
     b.allow_empty_selector = true;
     b.latest = true;
-    b.accept = if table && f.bool("server-print") { TABLE } else { JSON };
+    b.accept = if table && f.bool("server-print") {
+        TABLE
+    } else {
+        JSON
+    };
     if table && !f.str("sort-by").is_empty() {
         b.parameters.push(("includeObject", "Object".into()));
     }
@@ -199,8 +280,17 @@ fn human(ctx: &Ctx, mut found: Found) -> Result<()> {
     if !f.str("sort-by").is_empty() {
         super::get_sort::sort_tables(&mut found.infos, f.str("sort-by"))?;
     }
-    let kinds = |i: &Info| (i.resource.group.clone(), i.resource.version.clone(), i.resource.kind.clone());
-    let with_kind = found.infos.iter().any(|i| kinds(i) != kinds(&found.infos[0]));
+    let kinds = |i: &Info| {
+        (
+            i.resource.group.clone(),
+            i.resource.version.clone(),
+            i.resource.kind.clone(),
+        )
+    };
+    let with_kind = found
+        .infos
+        .iter()
+        .any(|i| kinds(i) != kinds(&found.infos[0]));
     let mut writer = TabWriter::table();
     let mut current: Option<(_, TablePrinter)> = None;
     let (mut out, mut block_started) = (String::new(), false);
@@ -217,7 +307,10 @@ fn human(ctx: &Ctx, mut found: Found) -> Result<()> {
             flush(&mut writer, &mut out, &mut block_started);
             writer.forget();
             block_started = true;
-            current = Some((kinds(info), TablePrinter::new(options(ctx, info, with_kind))));
+            current = Some((
+                kinds(info),
+                TablePrinter::new(options(ctx, info, with_kind)),
+            ));
         }
         if let Some((_, printer)) = &mut current {
             writer.push(&printer.lines(&info.object, None));
@@ -226,8 +319,13 @@ fn human(ctx: &Ctx, mut found: Found) -> Result<()> {
     flush(&mut writer, &mut out, &mut block_started);
     print::put(&out)?;
     if out.is_empty() && found.errors.is_empty() && !f.bool("ignore-not-found") {
-        let namespaced = !f.bool("all-namespaces") && found.infos.iter().all(|i| i.resource.namespaced);
-        if namespaced { eprintln!("No resources found in {} namespace.", ctx.namespace()?.0) } else { eprintln!("No resources found") }
+        let namespaced =
+            !f.bool("all-namespaces") && found.infos.iter().all(|i| i.resource.namespaced);
+        if namespaced {
+            eprintln!("No resources found in {} namespace.", ctx.namespace()?.0)
+        } else {
+            eprintln!("No resources found")
+        }
     }
     Error::collect(found.errors)
 }

@@ -10,16 +10,27 @@ use std::cmp::Ordering;
 
 fn path(field: &str) -> Result<(String, JsonPath)> {
     let field = relaxed(field).unwrap_or_else(|_| field.to_string());
-    let parsed = JsonPath::parse(&field).map_err(|e| Error::msg(format!("sorting error: {e}")))?.allow_missing(true);
+    let parsed = JsonPath::parse(&field)
+        .map_err(|e| Error::msg(format!("sorting error: {e}")))?
+        .allow_missing(true);
     Ok((field, parsed))
 }
 
 fn key(path: &JsonPath, object: &Value) -> Result<Option<Value>> {
-    Ok(path.find(object).map_err(Error::msg)?.into_iter().next().and_then(|r| r.into_iter().next()).map(|v| v.into_owned()))
+    Ok(path
+        .find(object)
+        .map_err(Error::msg)?
+        .into_iter()
+        .next()
+        .and_then(|r| r.into_iter().next())
+        .map(|v| v.into_owned()))
 }
 
 fn missing(field: &str) -> Error {
-    Error::msg(format!("couldn't find any field with path {} in the list of objects", quote(field)))
+    Error::msg(format!(
+        "couldn't find any field with path {} in the list of objects",
+        quote(field)
+    ))
 }
 
 /// Sorts the rows of each table.
@@ -27,7 +38,11 @@ fn missing(field: &str) -> Error {
 /// # Errors
 /// A field that no row has.
 pub fn sort_tables(infos: &mut [Info], field: &str) -> Result<()> {
-    let sorted = |info: &Info| info.object["rows"].as_array().is_none_or(|rows| rows.len() < 2);
+    let sorted = |info: &Info| {
+        info.object["rows"]
+            .as_array()
+            .is_none_or(|rows| rows.len() < 2)
+    };
     // one table of one row is in order, whatever the field
     if let [one] = &infos
         && sorted(one)
@@ -36,7 +51,9 @@ pub fn sort_tables(infos: &mut [Info], field: &str) -> Result<()> {
     }
     let (field, path) = path(field)?;
     for info in infos {
-        let Some(rows) = info.object.get_mut("rows").and_then(Value::as_array_mut) else { continue };
+        let Some(rows) = info.object.get_mut("rows").and_then(Value::as_array_mut) else {
+            continue;
+        };
         let mut keyed = Vec::new();
         for row in rows.drain(..) {
             keyed.push((key(&path, &row["object"])?, row));
@@ -74,7 +91,10 @@ pub fn compare(a: &Option<Value>, b: &Option<Value>) -> Ordering {
         (None, None) => Ordering::Equal,
         (None, _) => Ordering::Less,
         (_, None) => Ordering::Greater,
-        (Some(Value::Number(a)), Some(Value::Number(b))) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
+        (Some(Value::Number(a)), Some(Value::Number(b))) => a
+            .as_f64()
+            .partial_cmp(&b.as_f64())
+            .unwrap_or(Ordering::Equal),
         (Some(Value::String(a)), Some(Value::String(b))) => match (quantity(a), quantity(b)) {
             (Some(x), Some(y)) if x != y => x.partial_cmp(&y).unwrap_or(Ordering::Equal),
             _ => natural(a, b),

@@ -24,7 +24,9 @@ impl Output {
                 print::put(&writer.flush())
             }
             Output::Objects(printer) => match event {
-                Some(e) if printer.is_name() => print::put(&format!("{e:<8} ")).and_then(|()| printer.print(object)),
+                Some(e) if printer.is_name() => {
+                    print::put(&format!("{e:<8} ")).and_then(|()| printer.print(object))
+                }
                 Some(e) => printer.print(&json!({"type": e, "object": object})),
                 None => printer.print(object),
             },
@@ -40,7 +42,10 @@ pub async fn run(ctx: &Ctx, format: Option<Format>) -> Result<()> {
     builder.flatten = false;
     builder.chunk = 0;
     let mut found = builder.find().await?;
-    if f.bool("ignore-not-found") && found.errors.iter().all(Error::is_not_found) && !found.errors.is_empty() {
+    if f.bool("ignore-not-found")
+        && found.errors.iter().all(Error::is_not_found)
+        && !found.errors.is_empty()
+    {
         return Ok(());
     }
     Error::collect(std::mem::take(&mut found.errors))?;
@@ -52,22 +57,37 @@ pub async fn run(ctx: &Ctx, format: Option<Format>) -> Result<()> {
     };
     let events = f.bool("output-watch-events");
     let mut output = match format {
-        None => Output::Table(TablePrinter::new(super::get::options(ctx, info, false)), TabWriter::table()),
+        None => Output::Table(
+            TablePrinter::new(super::get::options(ctx, info, false)),
+            TabWriter::table(),
+        ),
         Some(format) => Output::Objects(Printer::of(format, "", f.bool("show-managed-fields"))),
     };
     if !f.bool("watch-only") {
         show_first(&mut output, &info.object, events.then_some("ADDED"))?;
     }
     let by_name = found.by_name;
-    watch(ctx, info, by_name, builder.accept, &builder.selector, &builder.field_selector, |kind, object| {
-        let told = events.then_some(kind);
-        output.show(object, told)
-    })
+    watch(
+        ctx,
+        info,
+        by_name,
+        builder.accept,
+        &builder.selector,
+        &builder.field_selector,
+        |kind, object| {
+            let told = events.then_some(kind);
+            output.show(object, told)
+        },
+    )
     .await
 }
 
 fn show_first(output: &mut Output, object: &Value, event: Option<&str>) -> Result<()> {
-    let items = if object["kind"] == "Table" { None } else { object["items"].as_array() };
+    let items = if object["kind"] == "Table" {
+        None
+    } else {
+        object["items"].as_array()
+    };
     match items {
         None => output.show(object, event),
         Some(items) => items.iter().try_for_each(|o| output.show(o, event)),
@@ -91,7 +111,11 @@ async fn watch(
         .to_string();
     let name_field = format!("metadata.name={}", info.name);
     let mut pairs: Vec<(&str, &str)> = Vec::new();
-    let field = if by_name { Some(name_field.as_str()) } else { field.as_deref() };
+    let field = if by_name {
+        Some(name_field.as_str())
+    } else {
+        field.as_deref()
+    };
     if let Some(s) = field {
         pairs.push(("fieldSelector", s));
     }
@@ -104,8 +128,16 @@ async fn watch(
     if let Some(t) = &text {
         pairs.push(("timeout", t));
     }
-    let path = format!("{}{}", info.resource.collection(Some(&info.namespace)), query(&pairs));
-    let mut lines = crate::remote::JsonLines::new(ctx.client()?.stream(&Call::get(path).accept(accept)).await?);
+    let path = format!(
+        "{}{}",
+        info.resource.collection(Some(&info.namespace)),
+        query(&pairs)
+    );
+    let mut lines = crate::remote::JsonLines::new(
+        ctx.client()?
+            .stream(&Call::get(path).accept(accept))
+            .await?,
+    );
     let follow = async {
         while let Some(event) = lines.next().await? {
             let kind = event["type"].as_str().unwrap_or("");

@@ -57,7 +57,10 @@ where
 {
     let parsed = match flags::parse(&args, &[FLAGS, crate::command::HELP]) {
         Ok(parsed) if parsed.bool("help") => {
-            print!("{}", crate::command::help_of(command, &format!("skiff image {}", command.name)));
+            print!(
+                "{}",
+                crate::command::help_of(command, &format!("skiff image {}", command.name))
+            );
             return 0;
         }
         Ok(parsed) => parsed,
@@ -88,8 +91,17 @@ fn list(args: Vec<String>) -> i32 {
     with(&LIST, args, |store, _| async move {
         println!("{:<56} {:<14} SIZE", "IMAGE", "ID");
         for image in store.list().await? {
-            let id: String = image.id.trim_start_matches("sha256:").chars().take(12).collect();
-            let names = if image.tags.is_empty() { &image.digests } else { &image.tags };
+            let id: String = image
+                .id
+                .trim_start_matches("sha256:")
+                .chars()
+                .take(12)
+                .collect();
+            let names = if image.tags.is_empty() {
+                &image.digests
+            } else {
+                &image.tags
+            };
             for name in names {
                 println!("{name:<56} {id:<14} {:.1} MB", image.size as f64 / 1e6);
             }

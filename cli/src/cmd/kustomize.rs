@@ -27,13 +27,38 @@ pub static COMMAND: Command = Command {
 
 const NO_PLUGINS: &str = "generators and transformers that are programs are not run";
 const FLAGS: &[Flag] = &[
-    Flag::str("output", 'o', "", "Write to this file, or one file an object into this folder"),
-    Flag::str("load-restrictor", '\0', "LoadRestrictionsRootOnly", "LoadRestrictionsNone lets kustomizations name files outside of their folders"),
-    Flag::bool("enable-helm", '\0', false, "Take charts as generators").refused("charts are not taken as generators"),
-    Flag::str("helm-command", '\0', "helm", "The program that reads charts").refused("charts are not taken as generators"),
-    Flag::slice("helm-api-versions", '\0', "API versions for charts").refused("charts are not taken as generators"),
-    Flag::str("helm-kube-version", '\0', "", "Kubernetes version for charts").refused("charts are not taken as generators"),
-    Flag::bool("helm-debug", '\0', false, "What the charts' program says").refused("charts are not taken as generators"),
+    Flag::str(
+        "output",
+        'o',
+        "",
+        "Write to this file, or one file an object into this folder",
+    ),
+    Flag::str(
+        "load-restrictor",
+        '\0',
+        "LoadRestrictionsRootOnly",
+        "LoadRestrictionsNone lets kustomizations name files outside of their folders",
+    ),
+    Flag::bool("enable-helm", '\0', false, "Take charts as generators")
+        .refused("charts are not taken as generators"),
+    Flag::str(
+        "helm-command",
+        '\0',
+        "helm",
+        "The program that reads charts",
+    )
+    .refused("charts are not taken as generators"),
+    Flag::slice("helm-api-versions", '\0', "API versions for charts")
+        .refused("charts are not taken as generators"),
+    Flag::str(
+        "helm-kube-version",
+        '\0',
+        "",
+        "Kubernetes version for charts",
+    )
+    .refused("charts are not taken as generators"),
+    Flag::bool("helm-debug", '\0', false, "What the charts' program says")
+        .refused("charts are not taken as generators"),
     Flag::bool("enable-alpha-plugins", '\0', false, "Run plugins").refused(NO_PLUGINS),
     Flag::bool("as-current-user", '\0', false, "Run functions as this user").refused(NO_PLUGINS),
     Flag::array("env", 'e', "Variables for functions").refused(NO_PLUGINS),
@@ -52,30 +77,54 @@ async fn run(ctx: Ctx) -> Result<()> {
         "LoadRestrictionsRootOnly" => {}
         "LoadRestrictionsNone" => crate::kustomize::let_anywhere(),
         other => {
-            return Err(Error::msg(format!("illegal flag value --load-restrictor {other}; legal values: [LoadRestrictionsRootOnly LoadRestrictionsNone]")));
+            return Err(Error::msg(format!(
+                "illegal flag value --load-restrictor {other}; legal values: [LoadRestrictionsRootOnly LoadRestrictionsNone]"
+            )));
         }
     }
-    let objects: Vec<Value> = crate::kustomize::manifests(dir)?.into_iter().map(|m| m.map(|m| m.object)).collect::<Result<_>>()?;
-    let whole = || objects.iter().map(crate::yaml::write).collect::<Vec<_>>().join("---\n");
+    let objects: Vec<Value> = crate::kustomize::manifests(dir)?
+        .into_iter()
+        .map(|m| m.map(|m| m.object))
+        .collect::<Result<_>>()?;
+    let whole = || {
+        objects
+            .iter()
+            .map(crate::yaml::write)
+            .collect::<Vec<_>>()
+            .join("---\n")
+    };
     let output = ctx.flags().str("output");
     if output.is_empty() {
         return print::put(&whole());
     }
     if Path::new(output).is_dir() {
-        return files(&objects).into_iter().try_for_each(|(name, object)| write(&Path::new(output).join(name), &crate::yaml::write(object)));
+        return files(&objects).into_iter().try_for_each(|(name, object)| {
+            write(&Path::new(output).join(name), &crate::yaml::write(object))
+        });
     }
     write(Path::new(output), &whole())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(|e| Error::msg(format!("open {}: {}", path.display(), crate::error::go_io(&e))))
+    std::fs::write(path, text).map_err(|e| {
+        Error::msg(format!(
+            "open {}: {}",
+            path.display(),
+            crate::error::go_io(&e)
+        ))
+    })
 }
 
 /// A file's name for each object; with that of the namespace where there are several.
 fn files(objects: &[Value]) -> Vec<(String, &Value)> {
     let namespace = |o: &Value| {
         let inside = !crate::kustomize::is_cluster_wide(o["kind"].as_str().unwrap_or(""));
-        inside.then(|| o["metadata"]["namespace"].as_str().unwrap_or("default").to_lowercase())
+        inside.then(|| {
+            o["metadata"]["namespace"]
+                .as_str()
+                .unwrap_or("default")
+                .to_lowercase()
+        })
     };
     let mut spaces: Vec<String> = objects.iter().filter_map(namespace).collect();
     spaces.sort();
@@ -83,7 +132,12 @@ fn files(objects: &[Value]) -> Vec<(String, &Value)> {
     let name = |o: &Value| {
         let of = |v: &Value| v.as_str().unwrap_or("").to_string();
         let version = of(&o["apiVersion"]).replacen('/', "_", 1);
-        let own = format!("{version}_{}_{}.yaml", of(&o["kind"]), of(&o["metadata"]["name"])).to_lowercase();
+        let own = format!(
+            "{version}_{}_{}.yaml",
+            of(&o["kind"]),
+            of(&o["metadata"]["name"])
+        )
+        .to_lowercase();
         match namespace(o).filter(|_| spaces.len() > 1) {
             Some(space) => format!("{space}_{own}"),
             None => own,
@@ -100,10 +154,30 @@ mod tests {
     #[test]
     fn one_file_an_object() {
         let object = |version: &str, kind: &str, metadata: Value| json!({"apiVersion": version, "kind": kind, "metadata": metadata});
-        let web = object("apps/v1", "Deployment", json!({"name": "Web.x", "namespace": "one"}));
-        let all = [object("v1", "Namespace", json!({"name": "one"})), object("v1", "ConfigMap", json!({"name": "c"})), web.clone()];
-        let names = |objects: &[Value]| files(objects).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        assert_eq!(names(&all), ["v1_namespace_one.yaml", "default_v1_configmap_c.yaml", "one_apps_v1_deployment_web.x.yaml"]);
+        let web = object(
+            "apps/v1",
+            "Deployment",
+            json!({"name": "Web.x", "namespace": "one"}),
+        );
+        let all = [
+            object("v1", "Namespace", json!({"name": "one"})),
+            object("v1", "ConfigMap", json!({"name": "c"})),
+            web.clone(),
+        ];
+        let names = |objects: &[Value]| {
+            files(objects)
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            names(&all),
+            [
+                "v1_namespace_one.yaml",
+                "default_v1_configmap_c.yaml",
+                "one_apps_v1_deployment_web.x.yaml"
+            ]
+        );
         assert_eq!(names(&[web]), ["apps_v1_deployment_web.x.yaml"]);
     }
 }

@@ -36,7 +36,12 @@ pub static COMMAND: Command = Command {
         FIELD_SELECTOR,
         DRY_RUN,
         FLAGS,
-        &[Flag::str("field-manager", '\0', "kubectl-label", "Who is said to manage the fields that are written")],
+        &[Flag::str(
+            "field-manager",
+            '\0',
+            "kubectl-label",
+            "Who is said to manage the fields that are written",
+        )],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     words: Some(Words::ANY),
@@ -45,12 +50,32 @@ pub static COMMAND: Command = Command {
 
 /// The flags that `label` and `annotate` share.
 pub const FLAGS: &[Flag] = &[
-    Flag::bool("overwrite", '\0', false, "Change values that are there already"),
+    Flag::bool(
+        "overwrite",
+        '\0',
+        false,
+        "Change values that are there already",
+    ),
     Flag::bool("list", '\0', false, "Show what each object has"),
-    Flag::bool("local", '\0', false, "Change what files hold, without a server"),
-    Flag::bool("all", '\0', false, "All objects of the given types in the namespace"),
+    Flag::bool(
+        "local",
+        '\0',
+        false,
+        "Change what files hold, without a server",
+    ),
+    Flag::bool(
+        "all",
+        '\0',
+        false,
+        "All objects of the given types in the namespace",
+    ),
     Flag::bool("all-namespaces", 'A', false, "In all namespaces"),
-    Flag::str("resource-version", '\0', "", "Only change the object if this is its version; only with a single object"),
+    Flag::str(
+        "resource-version",
+        '\0',
+        "",
+        "Only change the object if this is its version; only with a single object",
+    ),
 ];
 
 /// Adds and removals.
@@ -60,14 +85,20 @@ pub struct Changes {
 }
 
 fn parse(pairs: &[String]) -> Result<Changes> {
-    let mut c = Changes { set: vec![], remove: vec![] };
+    let mut c = Changes {
+        set: vec![],
+        remove: vec![],
+    };
     for p in pairs {
         match p.split_once('=') {
-            Some((_, v)) if v.contains('=') => return Err(Error::msg(format!("invalid label spec: {p}"))),
+            Some((_, v)) if v.contains('=') => {
+                return Err(Error::msg(format!("invalid label spec: {p}")));
+            }
             Some((k, v)) => {
                 let valid = v.is_empty()
                     || (v.len() <= 63
-                        && v.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+                        && v.bytes()
+                            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
                         && v.as_bytes()[0].is_ascii_alphanumeric()
                         && v.as_bytes()[v.len() - 1].is_ascii_alphanumeric());
                 if !valid {
@@ -82,7 +113,9 @@ fn parse(pairs: &[String]) -> Result<Changes> {
         }
     }
     if c.remove.iter().any(|r| c.set.iter().any(|(k, _)| k == r)) {
-        return Err(Error::msg("can not both modify and remove a label in the same command"));
+        return Err(Error::msg(
+            "can not both modify and remove a label in the same command",
+        ));
     }
     Ok(c)
 }
@@ -91,23 +124,49 @@ fn parse(pairs: &[String]) -> Result<Changes> {
 ///
 /// # Errors
 /// Flags that exclude each other, nothing to do.
-pub fn check(ctx: &Ctx, resources: &[String], changes: &Changes, what: &str, sample: &str) -> Result<()> {
+pub fn check(
+    ctx: &Ctx,
+    resources: &[String],
+    changes: &Changes,
+    what: &str,
+    sample: &str,
+) -> Result<()> {
     let f = ctx.flags();
     let has_files = !f.list("filename").is_empty() || !f.str("kustomize").is_empty();
     for (on, message) in [
-        (f.bool("list") && !f.str("output").is_empty(), "--list and --output may not be specified together".to_string()),
-        (f.bool("all") && !f.str("selector").is_empty(), "cannot set --all and --selector at the same time".to_string()),
-        (f.bool("all") && !f.str("field-selector").is_empty(), "cannot set --all and --field-selector at the same time".to_string()),
+        (
+            f.bool("list") && !f.str("output").is_empty(),
+            "--list and --output may not be specified together".to_string(),
+        ),
+        (
+            f.bool("all") && !f.str("selector").is_empty(),
+            "cannot set --all and --selector at the same time".to_string(),
+        ),
+        (
+            f.bool("all") && !f.str("field-selector").is_empty(),
+            "cannot set --all and --field-selector at the same time".to_string(),
+        ),
         (
             f.bool("local") && !resources.is_empty(),
-            format!("can only use local files by -f {sample}.yaml or --filename={sample}.json when --local=true is set"),
+            format!(
+                "can only use local files by -f {sample}.yaml or --filename={sample}.json when --local=true is set"
+            ),
         ),
-        (f.bool("local") && !has_files, format!("one or more files must be specified as -f {sample}.yaml or --filename={sample}.json")),
+        (
+            f.bool("local") && !has_files,
+            format!(
+                "one or more files must be specified as -f {sample}.yaml or --filename={sample}.json"
+            ),
+        ),
         (
             !f.bool("local") && resources.is_empty() && !has_files,
-            "one or more resources must be specified as <resource> <name> or <resource>/<name>".to_string(),
+            "one or more resources must be specified as <resource> <name> or <resource>/<name>"
+                .to_string(),
         ),
-        (changes.set.is_empty() && changes.remove.is_empty() && !f.bool("list"), format!("at least one {what} update is required")),
+        (
+            changes.set.is_empty() && changes.remove.is_empty() && !f.bool("list"),
+            format!("at least one {what} update is required"),
+        ),
     ] {
         if on {
             return Err(Error::msg(message));
@@ -129,7 +188,9 @@ pub async fn find(ctx: &Ctx, resources: &[String]) -> Result<crate::resource::Fo
     }
     let found = builder.find().await?;
     if !found.single && f.changed("resource-version") {
-        return Err(Error::msg("--resource-version may only be used with a single resource"));
+        return Err(Error::msg(
+            "--resource-version may only be used with a single resource",
+        ));
     }
     Ok(found)
 }
@@ -138,10 +199,21 @@ pub async fn find(ctx: &Ctx, resources: &[String]) -> Result<crate::resource::Fo
 pub fn list(info: &Info, field: &str, single: bool, what: &str) -> Result<()> {
     let mut out = String::new();
     if !single {
-        out += &format!("Listing {what} for {}.{}/{}:\n", info.resource.kind, info.resource.group, info.name);
+        out += &format!(
+            "Listing {what} for {}.{}/{}:\n",
+            info.resource.kind, info.resource.group, info.name
+        );
     }
-    for (k, v) in info.object["metadata"][field].as_object().into_iter().flatten() {
-        out += &format!("{}{k}={}\n", if single { "" } else { " " }, v.as_str().unwrap_or(""));
+    for (k, v) in info.object["metadata"][field]
+        .as_object()
+        .into_iter()
+        .flatten()
+    {
+        out += &format!(
+            "{}{k}={}\n",
+            if single { "" } else { " " },
+            v.as_str().unwrap_or("")
+        );
     }
     print::put(&out)
 }
@@ -177,7 +249,14 @@ async fn run(ctx: Ctx) -> Result<()> {
     Error::collect(errors)
 }
 
-async fn one(ctx: &Ctx, info: &mut Info, changes: &Changes, local: bool, single: bool, printer: &mut Printer) -> Result<()> {
+async fn one(
+    ctx: &Ctx,
+    info: &mut Info,
+    changes: &Changes,
+    local: bool,
+    single: bool,
+    printer: &mut Printer,
+) -> Result<()> {
     let f = ctx.flags();
     let current = info.object["metadata"]["labels"].clone();
     if !f.bool("overwrite") {
@@ -185,17 +264,36 @@ async fn one(ctx: &Ctx, info: &mut Info, changes: &Changes, local: bool, single:
             .set
             .iter()
             .filter(|(k, v)| current[k].as_str().is_some_and(|c| c != v))
-            .map(|(k, _)| Error::msg(format!("'{k}' already has a value ({}), and --overwrite is false", current[k].as_str().unwrap_or(""))))
+            .map(|(k, _)| {
+                Error::msg(format!(
+                    "'{k}' already has a value ({}), and --overwrite is false",
+                    current[k].as_str().unwrap_or("")
+                ))
+            })
             .collect();
         Error::collect(clash)?;
     }
     if !local && !f.bool("list") {
-        for k in changes.remove.iter().filter(|k| current[k.as_str()].is_null()) {
+        for k in changes
+            .remove
+            .iter()
+            .filter(|k| current[k.as_str()].is_null())
+        {
             print::put(&format!("label {} not found.\n", quote(k)))?;
         }
     }
-    let added: Vec<_> = changes.set.iter().filter(|(k, v)| current[k].as_str() != Some(v)).map(|(k, v)| (k.clone(), Some(v.clone()))).collect();
-    let removed: Vec<_> = changes.remove.iter().filter(|k| !current[k.as_str()].is_null()).map(|k| (k.clone(), None)).collect();
+    let added: Vec<_> = changes
+        .set
+        .iter()
+        .filter(|(k, v)| current[k].as_str() != Some(v))
+        .map(|(k, v)| (k.clone(), Some(v.clone())))
+        .collect();
+    let removed: Vec<_> = changes
+        .remove
+        .iter()
+        .filter(|k| !current[k.as_str()].is_null())
+        .map(|k| (k.clone(), None))
+        .collect();
     let message = match (added.is_empty(), removed.is_empty()) {
         (false, false) => "modified",
         (false, true) => "labeled",
@@ -211,7 +309,16 @@ async fn one(ctx: &Ctx, info: &mut Info, changes: &Changes, local: bool, single:
     }
     if !local && !all.is_empty() {
         let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?);
-        info.object = write.patch(ctx.client()?, &info.resource, &info.namespace, &info.name, MERGE, &merge_patch(ctx, "labels", &all)).await?;
+        info.object = write
+            .patch(
+                ctx.client()?,
+                &info.resource,
+                &info.namespace,
+                &info.name,
+                MERGE,
+                &merge_patch(ctx, "labels", &all),
+            )
+            .await?;
     }
     if f.str("output") != "name" {
         printer.operation(&format!("{message}{}", ctx.dry_run()?.suffix()));

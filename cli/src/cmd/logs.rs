@@ -39,21 +39,86 @@ pub static COMMAND: Command = Command {
     flags: &[
         SELECTOR,
         &[
-            Flag::bool("all-pods", '\0', false, "Of all pods of the object, with --prefix"),
-            Flag::bool("all-containers", '\0', false, "Of all containers of the pods"),
-            Flag::bool("follow", 'f', false, "Go on with what is written from now on"),
+            Flag::bool(
+                "all-pods",
+                '\0',
+                false,
+                "Of all pods of the object, with --prefix",
+            ),
+            Flag::bool(
+                "all-containers",
+                '\0',
+                false,
+                "Of all containers of the pods",
+            ),
+            Flag::bool(
+                "follow",
+                'f',
+                false,
+                "Go on with what is written from now on",
+            ),
             Flag::bool("timestamps", '\0', false, "Put the time before each line"),
-            Flag::int("limit-bytes", '\0', "0", "At most so many bytes; 0 for no limit"),
-            Flag::bool("previous", 'p', false, "Of the container's run before this one"),
-            Flag::int("tail", '\0', "-1", "Only the last lines; -1 for all, with a selector 10"),
-            Flag::bool("ignore-errors", '\0', false, "Go on when the logs of one source fail"),
-            Flag::str("since-time", '\0', "", "Only what was written after this time (RFC 3339)"),
-            Flag::duration("since", '\0', "0s", "Only what was written in this time before now"),
+            Flag::int(
+                "limit-bytes",
+                '\0',
+                "0",
+                "At most so many bytes; 0 for no limit",
+            ),
+            Flag::bool(
+                "previous",
+                'p',
+                false,
+                "Of the container's run before this one",
+            ),
+            Flag::int(
+                "tail",
+                '\0',
+                "-1",
+                "Only the last lines; -1 for all, with a selector 10",
+            ),
+            Flag::bool(
+                "ignore-errors",
+                '\0',
+                false,
+                "Go on when the logs of one source fail",
+            ),
+            Flag::str(
+                "since-time",
+                '\0',
+                "",
+                "Only what was written after this time (RFC 3339)",
+            ),
+            Flag::duration(
+                "since",
+                '\0',
+                "0s",
+                "Only what was written in this time before now",
+            ),
             Flag::str("container", 'c', "", "The container"),
-            Flag::bool("insecure-skip-tls-verify-backend", '\0', false, "Do not have the server check the node's certificate"),
-            Flag::duration("pod-running-timeout", '\0', "20s", "How long to wait until a pod runs"),
-            Flag::int("max-log-requests", '\0', "5", "How many logs may be followed at once"),
-            Flag::bool("prefix", '\0', false, "Put pod and container before each line"),
+            Flag::bool(
+                "insecure-skip-tls-verify-backend",
+                '\0',
+                false,
+                "Do not have the server check the node's certificate",
+            ),
+            Flag::duration(
+                "pod-running-timeout",
+                '\0',
+                "20s",
+                "How long to wait until a pod runs",
+            ),
+            Flag::int(
+                "max-log-requests",
+                '\0',
+                "5",
+                "How many logs may be followed at once",
+            ),
+            Flag::bool(
+                "prefix",
+                '\0',
+                false,
+                "Put pod and container before each line",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(remote::interruptible(run(ctx)))),
@@ -84,7 +149,12 @@ fn plan(ctx: &Ctx) -> Result<Plan> {
     let (word, container) = match ctx.args() {
         [] if !selecting => return Err(Error::usage(ctx.path(), USAGE)),
         [] => (None, f.str("container")),
-        [_] if selecting => return Err(Error::usage(ctx.path(), "only a selector (-l) or a POD name is allowed")),
+        [_] if selecting => {
+            return Err(Error::usage(
+                ctx.path(),
+                "only a selector (-l) or a POD name is allowed",
+            ));
+        }
         [word] => (Some(word.clone()), f.str("container")),
         [word, container] => (Some(word.clone()), container.as_str()),
         _ => return Err(Error::usage(ctx.path(), USAGE)),
@@ -96,7 +166,11 @@ fn plan(ctx: &Ctx) -> Result<Plan> {
         "" => None,
         text => Some(time::seconds(time::parse(text).map_err(Error::msg)?)),
     };
-    Ok(Plan { word, container: container.into(), since_time })
+    Ok(Plan {
+        word,
+        container: container.into(),
+        since_time,
+    })
 }
 
 /// Refuses what does not go together, in kubectl's order.
@@ -104,15 +178,33 @@ fn check(ctx: &Ctx, plan: &Plan) -> Result<()> {
     let f = ctx.flags();
     let inline = ctx.args().len() == 2;
     for (wrong, message) in [
-        (plan.since_time.is_some() && f.duration("since") != 0.0, "at most one of `sinceTime` or `sinceSeconds` may be specified".to_string()),
+        (
+            plan.since_time.is_some() && f.duration("since") != 0.0,
+            "at most one of `sinceTime` or `sinceSeconds` may be specified".to_string(),
+        ),
         (
             f.bool("all-containers") && !plan.container.is_empty(),
-            format!("--all-containers=true should not be specified with container name {}", plan.container),
+            format!(
+                "--all-containers=true should not be specified with container name {}",
+                plan.container
+            ),
         ),
-        (inline && f.changed("container"), "only one of -c or an inline [CONTAINER] arg is allowed".into()),
-        (f.int("limit-bytes") < 0, "--limit-bytes must be greater than 0".into()),
-        (f.duration("since").round() < 0.0, "--since must be greater than 0".into()),
-        (f.int("tail") < -1, "--tail must be greater than or equal to -1".into()),
+        (
+            inline && f.changed("container"),
+            "only one of -c or an inline [CONTAINER] arg is allowed".into(),
+        ),
+        (
+            f.int("limit-bytes") < 0,
+            "--limit-bytes must be greater than 0".into(),
+        ),
+        (
+            f.duration("since").round() < 0.0,
+            "--since must be greater than 0".into(),
+        ),
+        (
+            f.int("tail") < -1,
+            "--tail must be greater than or equal to -1".into(),
+        ),
     ] {
         if wrong {
             return Err(Error::msg(message));
@@ -125,9 +217,15 @@ fn check(ctx: &Ctx, plan: &Plan) -> Result<()> {
 fn parameters(ctx: &Ctx, plan: &Plan, container: &str) -> String {
     let f = ctx.flags();
     let mut pairs: Vec<(&str, String)> = vec![("container", container.into())];
-    for (flag, name) in
-        [("follow", "follow"), ("insecure-skip-tls-verify-backend", "insecureSkipTLSVerifyBackend"), ("previous", "previous"), ("timestamps", "timestamps")]
-    {
+    for (flag, name) in [
+        ("follow", "follow"),
+        (
+            "insecure-skip-tls-verify-backend",
+            "insecureSkipTLSVerifyBackend",
+        ),
+        ("previous", "previous"),
+        ("timestamps", "timestamps"),
+    ] {
         if f.bool(flag) {
             pairs.push((name, "true".into()));
         }
@@ -136,12 +234,19 @@ fn parameters(ctx: &Ctx, plan: &Plan, container: &str) -> String {
         pairs.push(("limitBytes", f.int("limit-bytes").to_string()));
     }
     if f.duration("since") != 0.0 {
-        pairs.push(("sinceSeconds", (f.duration("since").round() as i64).to_string()));
+        pairs.push((
+            "sinceSeconds",
+            (f.duration("since").round() as i64).to_string(),
+        ));
     }
     if let Some(time) = &plan.since_time {
         pairs.push(("sinceTime", time.clone()));
     }
-    let tail = if !f.str("selector").is_empty() && !f.changed("tail") { 10 } else { f.int("tail") };
+    let tail = if !f.str("selector").is_empty() && !f.changed("tail") {
+        10
+    } else {
+        f.int("tail")
+    };
     if tail != -1 {
         pairs.push(("tailLines", tail.to_string()));
     }
@@ -154,19 +259,31 @@ fn parameters(ctx: &Ctx, plan: &Plan, container: &str) -> String {
 fn containers(ctx: &Ctx, plan: &Plan, pod: &Value) -> Result<Vec<String>> {
     let f = ctx.flags();
     if f.bool("all-containers") {
-        return Ok(pods::names(pod, &["initContainers", "containers", "ephemeralContainers"]));
+        return Ok(pods::names(
+            pod,
+            &["initContainers", "containers", "ephemeralContainers"],
+        ));
     }
     if !plan.container.is_empty() {
         return pods::check_container(pod, &plan.container).map(|()| vec![plan.container.clone()]);
     }
     let name = pod["metadata"]["name"].as_str().unwrap_or("");
-    if let Some(marked) = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str().filter(|m| !m.is_empty()) {
+    if let Some(marked) = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]
+        .as_str()
+        .filter(|m| !m.is_empty())
+    {
         if pods::check_container(pod, marked).is_ok() {
             return Ok(vec![marked.into()]);
         }
-        eprintln!("Default container name {} not found in pod {name}", quote(marked));
+        eprintln!(
+            "Default container name {} not found in pod {name}",
+            quote(marked)
+        );
     }
-    let first = pods::names(pod, &["containers"]).into_iter().next().ok_or_else(|| Error::msg(format!("pod {name} does not have any containers")))?;
+    let first = pods::names(pod, &["containers"])
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::msg(format!("pod {name} does not have any containers")))?;
     if !f.bool("all-pods") {
         pods::tell_choice(pod, &first);
     }
@@ -175,8 +292,16 @@ fn containers(ctx: &Ctx, plan: &Plan, pod: &Value) -> Result<Vec<String>> {
 
 fn sources_of(ctx: &Ctx, plan: &Plan, pod: &Value) -> Result<Vec<Source>> {
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
-    let place = format!("/api/v1/namespaces/{}/pods/{}/log", segment(&text("namespace")), segment(&text("name")));
-    let make = |container: String| Source { pod: text("name"), path: format!("{place}{}", parameters(ctx, plan, &container)), container };
+    let place = format!(
+        "/api/v1/namespaces/{}/pods/{}/log",
+        segment(&text("namespace")),
+        segment(&text("name"))
+    );
+    let make = |container: String| Source {
+        pod: text("name"),
+        path: format!("{place}{}", parameters(ctx, plan, &container)),
+        container,
+    };
     Ok(containers(ctx, plan, pod)?.into_iter().map(make).collect())
 }
 
@@ -186,8 +311,16 @@ async fn pods_of(ctx: &Ctx, info: Option<Info>) -> Result<Vec<Value>> {
     let Some(info) = info else {
         let namespace = ctx.namespace()?.0;
         let q = query(&[("labelSelector", f.str("selector").trim())]);
-        let mut list = ctx.client()?.json(&Call::get(format!("/api/v1/namespaces/{}/pods{q}", segment(&namespace)))).await?;
-        let Value::Array(pods) = list["items"].take() else { return Ok(vec![]) };
+        let mut list = ctx
+            .client()?
+            .json(&Call::get(format!(
+                "/api/v1/namespaces/{}/pods{q}",
+                segment(&namespace)
+            )))
+            .await?;
+        let Value::Array(pods) = list["items"].take() else {
+            return Ok(vec![]);
+        };
         if pods.is_empty() {
             eprintln!("No resources found in {namespace} namespace.");
         }
@@ -196,10 +329,26 @@ async fn pods_of(ctx: &Ctx, info: Option<Info>) -> Result<Vec<Value>> {
     if info.resource.kind == "Pod" {
         return Ok(vec![info.object]);
     }
-    let selector = pods::selector(&info).map_err(|e| Error::msg(format!("cannot get the logs from {}: {e}", crate::typed::go_type(&info.object))))?;
-    let mut found = pods::all_of(ctx, &info.namespace, &selector, f.duration("pod-running-timeout"), pods::by_logging).await?;
+    let selector = pods::selector(&info).map_err(|e| {
+        Error::msg(format!(
+            "cannot get the logs from {}: {e}",
+            crate::typed::go_type(&info.object)
+        ))
+    })?;
+    let mut found = pods::all_of(
+        ctx,
+        &info.namespace,
+        &selector,
+        f.duration("pod-running-timeout"),
+        pods::by_logging,
+    )
+    .await?;
     if found.len() > 1 && !f.bool("all-pods") {
-        eprintln!("Found {} pods, using pod/{}", found.len(), found[0]["metadata"]["name"].as_str().unwrap_or(""));
+        eprintln!(
+            "Found {} pods, using pod/{}",
+            found.len(),
+            found[0]["metadata"]["name"].as_str().unwrap_or("")
+        );
         found.truncate(1);
     }
     Ok(found)
@@ -208,7 +357,10 @@ async fn pods_of(ctx: &Ctx, info: Option<Info>) -> Result<Vec<Value>> {
 /// Says of what is not there where it was looked for.
 fn not_found(e: Error, ctx: &Ctx) -> Error {
     match ctx.namespace() {
-        Ok((namespace, _)) if e.is_not_found() => Error::msg(format!("error from server (NotFound): {e} in namespace {}", quote(&namespace))),
+        Ok((namespace, _)) if e.is_not_found() => Error::msg(format!(
+            "error from server (NotFound): {e} in namespace {}",
+            quote(&namespace)
+        )),
         _ => e,
     }
 }
@@ -217,7 +369,11 @@ async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let plan = plan(&ctx)?;
     let info = match &plan.word {
-        Some(word) => Some(pods::object(&ctx, word).await.map_err(|e| not_found(e, &ctx))?),
+        Some(word) => Some(
+            pods::object(&ctx, word)
+                .await
+                .map_err(|e| not_found(e, &ctx))?,
+        ),
         None => None,
     };
     check(&ctx, &plan)?;
@@ -248,7 +404,9 @@ async fn consumed(ctx: Ctx, s: Source, shared: bool) -> Result<()> {
     let f = ctx.flags();
     let end = Instant::now() + crate::flags::seconds(f.duration("pod-running-timeout"));
     loop {
-        let Err(e) = copy(&ctx, &s, shared).await else { return Ok(()) };
+        let Err(e) = copy(&ctx, &s, shared).await else {
+            return Ok(());
+        };
         match e {
             Error::Exit(_) => return Err(e),
             e if f.bool("ignore-errors") => return print::put(&format!("error: {e}\n")),
@@ -270,8 +428,15 @@ async fn consumed(ctx: Ctx, s: Source, shared: bool) -> Result<()> {
 /// Copies one log to standard output; line by line where others write too.
 async fn copy(ctx: &Ctx, s: &Source, shared: bool) -> Result<()> {
     let f = ctx.flags();
-    let prefix = if f.bool("prefix") || f.bool("all-pods") { format!("[pod/{}/{}] ", s.pod, s.container) } else { String::new() };
-    let response = ctx.client()?.stream(&Call::get(s.path.clone()).accept("*/*")).await?;
+    let prefix = if f.bool("prefix") || f.bool("all-pods") {
+        format!("[pod/{}/{}] ", s.pod, s.container)
+    } else {
+        String::new()
+    };
+    let response = ctx
+        .client()?
+        .stream(&Call::get(s.path.clone()).accept("*/*"))
+        .await?;
     if prefix.is_empty() && !shared {
         return remote::copy_body(response).await;
     }
@@ -284,7 +449,11 @@ async fn copy(ctx: &Ctx, s: &Source, shared: bool) -> Result<()> {
             remote::write_bytes(&[prefix.as_bytes(), &line].concat())?;
         }
     }
-    if pending.is_empty() { Ok(()) } else { remote::write_bytes(&[prefix.as_bytes(), &pending].concat()) }
+    if pending.is_empty() {
+        Ok(())
+    } else {
+        remote::write_bytes(&[prefix.as_bytes(), &pending].concat())
+    }
 }
 
 /// Shows what one container of a pod wrote so far.
@@ -292,6 +461,11 @@ async fn copy(ctx: &Ctx, s: &Source, shared: bool) -> Result<()> {
 /// # Errors
 /// A pod without logs.
 pub async fn print_pod(ctx: &Ctx, namespace: &str, name: &str, container: &str) -> Result<()> {
-    let path = format!("/api/v1/namespaces/{}/pods/{}/log{}", segment(namespace), segment(name), query(&[("container", container)]));
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}/log{}",
+        segment(namespace),
+        segment(name),
+        query(&[("container", container)])
+    );
     remote::copy_body(ctx.client()?.stream(&Call::get(path).accept("*/*")).await?).await
 }

@@ -110,7 +110,15 @@ static KUBECTL: &[&Command] = &[
 ];
 
 /// The verbs of this program alone: they run a cluster. One line each.
-static SKIFF: &[&Command] = &[&up::COMMAND, &down::COMMAND, &status::COMMAND, &server::COMMAND, &agent::COMMAND, &token::COMMAND, &image::COMMAND];
+static SKIFF: &[&Command] = &[
+    &up::COMMAND,
+    &down::COMMAND,
+    &status::COMMAND,
+    &server::COMMAND,
+    &agent::COMMAND,
+    &token::COMMAND,
+    &image::COMMAND,
+];
 
 /// Sends a file (or nothing) to a path of the server as it is, and prints the answer.
 ///
@@ -120,10 +128,21 @@ pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, file: &str) -
     let body = match file {
         "" => Vec::new(),
         "-" => std::io::read_to_string(std::io::stdin())?.into_bytes(),
-        f => std::fs::read(f).map_err(|e| Error::msg(format!("open {f}: {}", crate::error::go_io(&e))))?,
+        f => std::fs::read(f)
+            .map_err(|e| Error::msg(format!("open {f}: {}", crate::error::go_io(&e))))?,
     };
-    let kind = if file.ends_with(".yaml") || file.ends_with(".yml") { "application/yaml" } else { "application/json" };
-    let call = Call { method, path: path.into(), accept: "*/*", content_type: kind, body: body.into() };
+    let kind = if file.ends_with(".yaml") || file.ends_with(".yml") {
+        "application/yaml"
+    } else {
+        "application/json"
+    };
+    let call = Call {
+        method,
+        path: path.into(),
+        accept: "*/*",
+        content_type: kind,
+        body: body.into(),
+    };
     crate::remote::write_bytes(&ctx.client()?.bytes(&call).await?)
 }
 
@@ -134,7 +153,11 @@ pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, file: &str) -
 pub fn raw_file(ctx: &Ctx, others: &[(bool, &str)]) -> Result<String> {
     let f = ctx.flags();
     let files = f.list("filename");
-    let [file] = files.as_slice() else { return Err(Error::msg("--raw can only use a single local file or stdin")) };
+    let [file] = files.as_slice() else {
+        return Err(Error::msg(
+            "--raw can only use a single local file or stdin",
+        ));
+    };
     check_raw(ctx, file, others)?;
     Ok(file.clone())
 }
@@ -148,26 +171,78 @@ pub fn check_raw(ctx: &Ctx, file: &str, others: &[(bool, &str)]) -> Result<()> {
         return Err(Error::msg("--raw cannot read from a url"));
     }
     if let Some((_, name)) = others.iter().find(|(on, _)| *on) {
-        return Err(Error::msg(format!("--raw and {name} are mutually exclusive")));
+        return Err(Error::msg(format!(
+            "--raw and {name} are mutually exclusive"
+        )));
     }
     let path = ctx.flags().str("raw");
     if !path.starts_with('/') && !path.contains("://") {
-        return Err(Error::msg(format!("--raw must be a valid URL path: parse {}: invalid URI for request", crate::error::quote(path))));
+        return Err(Error::msg(format!(
+            "--raw must be a valid URL path: parse {}: invalid URI for request",
+            crate::error::quote(path)
+        )));
     }
     Ok(())
 }
 
 /// How the help of the whole program groups the verbs.
 pub const GROUPS: &[(&str, &[&str])] = &[
-    ("Cluster Commands (Skiff):", &["up", "down", "status", "server", "agent", "image"]),
-    ("Basic Commands (Beginner):", &["create", "expose", "run", "set"]),
-    ("Basic Commands (Intermediate):", &["explain", "get", "edit", "delete"]),
+    (
+        "Cluster Commands (Skiff):",
+        &["up", "down", "status", "server", "agent", "image"],
+    ),
+    (
+        "Basic Commands (Beginner):",
+        &["create", "expose", "run", "set"],
+    ),
+    (
+        "Basic Commands (Intermediate):",
+        &["explain", "get", "edit", "delete"],
+    ),
     ("Deploy Commands:", &["rollout", "scale", "autoscale"]),
-    ("Cluster Management Commands:", &["certificate", "cluster-info", "top", "cordon", "uncordon", "drain", "taint"]),
-    ("Troubleshooting and Debugging Commands:", &["describe", "logs", "attach", "exec", "port-forward", "proxy", "cp", "auth", "debug", "events"]),
-    ("Advanced Commands:", &["diff", "apply", "patch", "replace", "wait", "kustomize"]),
+    (
+        "Cluster Management Commands:",
+        &[
+            "certificate",
+            "cluster-info",
+            "top",
+            "cordon",
+            "uncordon",
+            "drain",
+            "taint",
+        ],
+    ),
+    (
+        "Troubleshooting and Debugging Commands:",
+        &[
+            "describe",
+            "logs",
+            "attach",
+            "exec",
+            "port-forward",
+            "proxy",
+            "cp",
+            "auth",
+            "debug",
+            "events",
+        ],
+    ),
+    (
+        "Advanced Commands:",
+        &["diff", "apply", "patch", "replace", "wait", "kustomize"],
+    ),
     ("Settings Commands:", &["label", "annotate", "completion"]),
-    ("Other Commands:", &["api-resources", "api-versions", "config", "plugin", "version", "options"]),
+    (
+        "Other Commands:",
+        &[
+            "api-resources",
+            "api-versions",
+            "config",
+            "plugin",
+            "version",
+            "options",
+        ],
+    ),
 ];
 
 /// The whole tree, for the name by which the program was called: kubectl has kubectl's verbs alone.
@@ -208,7 +283,11 @@ mod tests {
             let mut letters = HashSet::new();
             for f in all {
                 assert!(names.insert(f.name), "{path} declares --{} twice", f.name);
-                assert!(f.short == '\0' || letters.insert(f.short), "{path} declares -{} twice", f.short);
+                assert!(
+                    f.short == '\0' || letters.insert(f.short),
+                    "{path} declares -{} twice",
+                    f.short
+                );
                 assert!(!f.help.is_empty(), "{path} --{} says nothing", f.name);
             }
             for r in c.required {
@@ -217,7 +296,9 @@ mod tests {
             let mut words = HashSet::new();
             for s in c.subcommands {
                 assert!(words.insert(s.name), "{path} has {} twice", s.name);
-                s.aliases.iter().for_each(|a| assert!(words.insert(*a), "{path} has {a} twice"));
+                s.aliases
+                    .iter()
+                    .for_each(|a| assert!(words.insert(*a), "{path} has {a} twice"));
             }
         });
     }

@@ -13,10 +13,13 @@ use std::collections::BTreeMap;
 /// # Errors
 /// An object named after a change. `what` is the change's name.
 pub fn split_pairs(args: &[String], what: &str) -> Result<(Vec<String>, Vec<String>)> {
-    let is_pair = |s: &str| (s.contains('=') && !s.starts_with('=')) || (s.ends_with('-') && s != "-");
+    let is_pair =
+        |s: &str| (s.contains('=') && !s.starts_with('=')) || (s.ends_with('-') && s != "-");
     let first = args.iter().position(|s| is_pair(s)).unwrap_or(args.len());
     if let Some(late) = args[first..].iter().find(|s| !is_pair(s)) {
-        return Err(Error::msg(format!("all resources must be specified before {what} changes: {late}")));
+        return Err(Error::msg(format!(
+            "all resources must be specified before {what} changes: {late}"
+        )));
     }
     Ok((args[..first].to_vec(), args[first..].to_vec()))
 }
@@ -25,18 +28,32 @@ pub fn split_pairs(args: &[String], what: &str) -> Result<(Vec<String>, Vec<Stri
 ///
 /// # Errors
 /// All that are no changes. `what` is the change's name.
-pub fn pairs(words: &[String], what: &str, removes: bool) -> Result<(BTreeMap<String, String>, Vec<String>)> {
+pub fn pairs(
+    words: &[String],
+    what: &str,
+    removes: bool,
+) -> Result<(BTreeMap<String, String>, Vec<String>)> {
     let (mut set, mut gone, mut wrong) = (BTreeMap::new(), Vec::new(), Vec::new());
     for word in words {
         match word.split_once('=').filter(|(key, _)| !key.is_empty()) {
             Some((key, value)) => _ = set.insert(key.to_string(), value.to_string()),
-            None => match word.strip_suffix('-').filter(|key| removes && !key.is_empty()) {
+            None => match word
+                .strip_suffix('-')
+                .filter(|key| removes && !key.is_empty())
+            {
                 Some(key) => gone.push(key.to_string()),
                 None => wrong.push(word.as_str()),
             },
         }
     }
-    if wrong.is_empty() { Ok((set, gone)) } else { Err(Error::msg(format!("invalid {what} format: {}", wrong.join(", ")))) }
+    if wrong.is_empty() {
+        Ok((set, gone))
+    } else {
+        Err(Error::msg(format!(
+            "invalid {what} format: {}",
+            wrong.join(", ")
+        )))
+    }
 }
 
 /// Whether nothing is to be sent, because of `--local` or a dry run of the client.
@@ -44,7 +61,9 @@ pub fn is_local(ctx: &Ctx) -> Result<bool> {
     let f = ctx.flags();
     let local = f.declares("local") && f.bool("local");
     if local && ctx.dry_run()? == DryRun::Server {
-        return Err(Error::msg("cannot specify --local and --dry-run=server - did you mean --dry-run=client?"));
+        return Err(Error::msg(
+            "cannot specify --local and --dry-run=server - did you mean --dry-run=client?",
+        ));
     }
     Ok(local || ctx.dry_run()? == DryRun::Client)
 }
@@ -55,8 +74,21 @@ pub fn is_local(ctx: &Ctx) -> Result<bool> {
 /// What the server refuses.
 pub async fn send(ctx: &Ctx, info: &Info, after: &Value) -> Result<Value> {
     let (patch, kind) = crate::typed::patch(&info.object, after).map_err(Error::msg)?;
-    let manager = if ctx.flags().declares("field-manager") { ctx.flags().str("field-manager") } else { "kubectl" };
-    helper::Write::by(manager, ctx.dry_run()?).patch(ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await
+    let manager = if ctx.flags().declares("field-manager") {
+        ctx.flags().str("field-manager")
+    } else {
+        "kubectl"
+    };
+    helper::Write::by(manager, ctx.dry_run()?)
+        .patch(
+            ctx.client()?,
+            &info.resource,
+            &info.namespace,
+            &info.name,
+            kind,
+            &patch,
+        )
+        .await
 }
 
 /// What a `set` verb says of its objects.
@@ -74,7 +106,12 @@ pub struct Words {
 ///
 /// # Errors
 /// All that failed.
-pub async fn set(ctx: &Ctx, infos: Vec<Info>, words: &Words, mut change: impl FnMut(&mut Info, &mut Vec<Error>) -> Result<()>) -> Result<()> {
+pub async fn set(
+    ctx: &Ctx,
+    infos: Vec<Info>,
+    words: &Words,
+    mut change: impl FnMut(&mut Info, &mut Vec<Error>) -> Result<()>,
+) -> Result<()> {
     let local = is_local(ctx)?;
     let mut printer = crate::generate::printer(ctx, words.done)?;
     let mut errors = Vec::new();
@@ -105,7 +142,10 @@ pub fn set_entry(object: &mut Value, field: &str, key: &str, value: Option<&str>
     match value {
         Some(v) => object["metadata"][field][key] = json!(v),
         None => {
-            if let Some(m) = object["metadata"].get_mut(field).and_then(Value::as_object_mut) {
+            if let Some(m) = object["metadata"]
+                .get_mut(field)
+                .and_then(Value::as_object_mut)
+            {
                 m.remove(key);
             }
         }
@@ -119,7 +159,15 @@ mod tests {
     #[test]
     fn objects_come_before_changes() {
         let words = |t: &str| t.split(' ').map(String::from).collect::<Vec<_>>();
-        assert_eq!(split_pairs(&words("pod web a=b c-"), "label").unwrap(), (words("pod web"), words("a=b c-")));
-        assert_eq!(split_pairs(&words("pod a=b web"), "label").unwrap_err().to_string(), "all resources must be specified before label changes: web");
+        assert_eq!(
+            split_pairs(&words("pod web a=b c-"), "label").unwrap(),
+            (words("pod web"), words("a=b c-"))
+        );
+        assert_eq!(
+            split_pairs(&words("pod a=b web"), "label")
+                .unwrap_err()
+                .to_string(),
+            "all resources must be specified before label changes: web"
+        );
     }
 }

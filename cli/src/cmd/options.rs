@@ -20,5 +20,8 @@ pub static COMMAND: Command = Command {
 
 async fn run(_: Ctx) -> Result<()> {
     let visible = GLOBAL.iter().filter(|f| f.refused.is_empty());
-    print::put(&format!("The following options can be passed to any command:\n\n{}", flag_list(visible)))
+    print::put(&format!(
+        "The following options can be passed to any command:\n\n{}",
+        flag_list(visible)
+    ))
 }

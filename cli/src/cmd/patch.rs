@@ -54,10 +54,14 @@ async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let (inline, file) = (f.str("patch"), f.str("patch-file"));
     if !inline.is_empty() && !file.is_empty() {
-        return Err(Error::msg("cannot specify --patch and --patch-file together"));
+        return Err(Error::msg(
+            "cannot specify --patch and --patch-file together",
+        ));
     }
     if inline.is_empty() && file.is_empty() {
-        return Err(Error::msg("must specify --patch or --patch-file containing the contents of the patch"));
+        return Err(Error::msg(
+            "must specify --patch or --patch-file containing the contents of the patch",
+        ));
     }
     if f.bool("local") && !ctx.args().is_empty() {
         return Err(Error::msg("cannot specify --local and server resources"));
@@ -67,14 +71,28 @@ async fn run(ctx: Ctx) -> Result<()> {
         "json" => JSON_PATCH,
         "merge" => MERGE,
         "strategic" => STRATEGIC,
-        other => return Err(Error::msg(format!("--type must be one of [json merge strategic], not {}", quote(other)))),
+        other => {
+            return Err(Error::msg(format!(
+                "--type must be one of [json merge strategic], not {}",
+                quote(other)
+            )));
+        }
     };
     let text = if file.is_empty() {
         inline.to_string()
     } else {
-        std::fs::read_to_string(file).map_err(|e| Error::msg(format!("unable to read patch file: open {file}: {}", crate::error::go_io(&e))))?
+        std::fs::read_to_string(file).map_err(|e| {
+            Error::msg(format!(
+                "unable to read patch file: open {file}: {}",
+                crate::error::go_io(&e)
+            ))
+        })?
     };
-    let body = if text.trim_start().starts_with(['{', '[']) { text.into_bytes() } else { to_json(&text)? };
+    let body = if text.trim_start().starts_with(['{', '[']) {
+        text.into_bytes()
+    } else {
+        to_json(&text)?
+    };
     let mut builder = Builder::new(&ctx)?;
     builder.subresource = f.str("subresource").into();
     let found = builder.find().await?;
@@ -93,7 +111,11 @@ async fn run(ctx: Ctx) -> Result<()> {
         };
         match result {
             Ok(after) => {
-                let note = if after == info.object { "patched (no change)" } else { "patched" };
+                let note = if after == info.object {
+                    "patched (no change)"
+                } else {
+                    "patched"
+                };
                 if f.str("output") != "name" {
                     // A dry run is not told: kubectl's own message for it is overwritten by this note.
                     printer.operation(note);
@@ -110,22 +132,36 @@ async fn run(ctx: Ctx) -> Result<()> {
 }
 
 fn to_json(text: &str) -> Result<Vec<u8>> {
-    let documents = crate::yaml::read_lax(text).map_err(|e| Error::msg(format!("unable to parse {}: {e}", quote(text))))?;
-    let value = documents.into_iter().next().map_or(Value::Null, |d| d.value);
+    let documents = crate::yaml::read_lax(text)
+        .map_err(|e| Error::msg(format!("unable to parse {}: {e}", quote(text))))?;
+    let value = documents
+        .into_iter()
+        .next()
+        .map_or(Value::Null, |d| d.value);
     Ok(serde_json::to_vec(&value)?)
 }
 
 /// Patches an object without a server.
 fn here(info: &Info, kind: &str, body: &[u8]) -> Result<Value> {
-    let patch: Value = serde_json::from_slice(body).map_err(|e| Error::msg(format!("unable to parse the patch: {e}")))?;
+    let patch: Value = serde_json::from_slice(body)
+        .map_err(|e| Error::msg(format!("unable to parse the patch: {e}")))?;
     let mut object = info.object.clone();
     match kind {
-        JSON_PATCH => patch::json::JsonPatch::decode(&patch, false).and_then(|p| p.apply(&mut object)).map_err(|e| Error::msg(e.to_string()))?,
-        MERGE => patch::merge::apply(&mut object, patch, false).map_err(|e| Error::msg(e.to_string()))?,
+        JSON_PATCH => patch::json::JsonPatch::decode(&patch, false)
+            .and_then(|p| p.apply(&mut object))
+            .map_err(|e| Error::msg(e.to_string()))?,
+        MERGE => {
+            patch::merge::apply(&mut object, patch, false).map_err(|e| Error::msg(e.to_string()))?
+        }
         _ => {
-            let node = crate::typed::schema(&object)
-                .ok_or_else(|| Error::msg(format!("strategic merge patch is not supported for {} locally, try --type merge", info.resource.kind)))?;
-            object = patch::strategic::apply(&object, &patch, node).map_err(|e| Error::msg(e.to_string()))?;
+            let node = crate::typed::schema(&object).ok_or_else(|| {
+                Error::msg(format!(
+                    "strategic merge patch is not supported for {} locally, try --type merge",
+                    info.resource.kind
+                ))
+            })?;
+            object = patch::strategic::apply(&object, &patch, node)
+                .map_err(|e| Error::msg(e.to_string()))?;
         }
     }
     Ok(object)

@@ -25,13 +25,20 @@ static LIST: Command = Command {
     name: "list",
     usage: "[flags]",
     short: "List all visible plugin executables on a user's PATH",
-    flags: &[&[Flag::bool("name-only", '\0', false, "Only names, without folders")]],
+    flags: &[&[Flag::bool(
+        "name-only",
+        '\0',
+        false,
+        "Only names, without folders",
+    )]],
     run: Run::Verb(|ctx| Box::pin(list(ctx))),
     ..Command::NEW
 };
 
 fn path_dirs() -> Vec<PathBuf> {
-    std::env::var_os("PATH").map(|p| std::env::split_paths(&p).collect()).unwrap_or_default()
+    std::env::var_os("PATH")
+        .map(|p| std::env::split_paths(&p).collect())
+        .unwrap_or_default()
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -46,27 +53,46 @@ async fn list(ctx: Ctx) -> Result<()> {
             .flatten()
             .flatten()
             .map(|e| e.path())
-            .filter(|p| p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("kubectl-")))
+            .filter(|p| {
+                p.file_name()
+                    .and_then(|n| n.to_str())
+                    .is_some_and(|n| n.starts_with("kubectl-"))
+            })
             .collect();
         here.sort();
         found.extend(here);
     }
     if found.is_empty() {
-        return Err(Error::msg("unable to find any kubectl plugins in your PATH"));
+        return Err(Error::msg(
+            "unable to find any kubectl plugins in your PATH",
+        ));
     }
     let mut out = String::from("The following compatible plugins are available:\n\n");
     for p in &found {
-        let shown = if ctx.flags().bool("name-only") { p.file_name().map(|n| n.to_string_lossy().into_owned()) } else { Some(p.display().to_string()) };
+        let shown = if ctx.flags().bool("name-only") {
+            p.file_name().map(|n| n.to_string_lossy().into_owned())
+        } else {
+            Some(p.display().to_string())
+        };
         out += &format!("{}\n", shown.unwrap_or_default());
     }
     print::put(&out)?;
-    found.iter().filter(|p| !is_executable(p)).for_each(|p| eprintln!("  - warning: {} identified as a kubectl plugin, but it is not executable", p.display()));
+    found.iter().filter(|p| !is_executable(p)).for_each(|p| {
+        eprintln!(
+            "  - warning: {} identified as a kubectl plugin, but it is not executable",
+            p.display()
+        )
+    });
     Ok(())
 }
 
 /// The longest `kubectl-a-b` that the words name, and how many of them it takes.
 fn named(args: &[String]) -> Option<(String, PathBuf, usize)> {
-    let words: Vec<String> = args.iter().take_while(|a| !a.starts_with('-')).map(|a| a.replace('-', "_")).collect();
+    let words: Vec<String> = args
+        .iter()
+        .take_while(|a| !a.starts_with('-'))
+        .map(|a| a.replace('-', "_"))
+        .collect();
     (1..=words.len()).rev().find_map(|count| {
         let name = words[..count].join("-");
         executable(&format!("kubectl-{name}")).map(|path| (name, path, count))
@@ -74,13 +100,24 @@ fn named(args: &[String]) -> Option<(String, PathBuf, usize)> {
 }
 
 fn executable(name: &str) -> Option<PathBuf> {
-    path_dirs().into_iter().map(|d| d.join(name)).find(|p| is_executable(p))
+    path_dirs()
+        .into_iter()
+        .map(|d| d.join(name))
+        .find(|p| is_executable(p))
 }
 
 /// The verbs that plugins add: the first word of each.
 pub fn verbs() -> Vec<String> {
-    let names = path_dirs().into_iter().flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten()).filter(|e| is_executable(&e.path()));
-    let names = names.filter_map(|e| e.file_name().to_str()?.strip_prefix("kubectl-").map(|name| name.split('-').next().unwrap_or("").replace('_', "-")));
+    let names = path_dirs()
+        .into_iter()
+        .flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten().flatten())
+        .filter(|e| is_executable(&e.path()));
+    let names = names.filter_map(|e| {
+        e.file_name()
+            .to_str()?
+            .strip_prefix("kubectl-")
+            .map(|name| name.split('-').next().unwrap_or("").replace('_', "-"))
+    });
     names.filter(|name| !name.is_empty()).collect()
 }
 
@@ -95,7 +132,11 @@ pub fn completer(args: &[String]) -> Option<(PathBuf, usize)> {
 /// # Errors
 /// A plugin that cannot be run.
 pub fn hand_over(_program: &str, args: &[String]) -> Result<()> {
-    let Some((_, path, count)) = named(args) else { return Ok(()) };
-    let failed = std::process::Command::new(&path).args(&args[count..]).exec();
+    let Some((_, path, count)) = named(args) else {
+        return Ok(());
+    };
+    let failed = std::process::Command::new(&path)
+        .args(&args[count..])
+        .exec();
     Err(Error::Plain(format!("Error: {failed}"), 1))
 }

@@ -18,11 +18,21 @@ use tokio::time::Instant;
 /// # Errors
 /// An object that is not there, a word that is none of the two.
 pub async fn object(ctx: &Ctx, word: &str) -> Result<Info> {
-    let args = if word.contains('/') { vec![word.to_string()] } else { vec!["pods".to_string(), word.to_string()] };
+    let args = if word.contains('/') {
+        vec![word.to_string()]
+    } else {
+        vec!["pods".to_string(), word.to_string()]
+    };
     let mut builder = Builder::new(ctx)?.args(&args);
     builder.selector = None;
     builder.filenames.clear();
-    builder.find().await?.all()?.into_iter().next().ok_or_else(|| Error::msg("expected a resource"))
+    builder
+        .find()
+        .await?
+        .all()?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::msg("expected a resource"))
 }
 
 /// The pod that the object is, or of its pods the one that is furthest.
@@ -33,9 +43,12 @@ pub async fn attachable(ctx: &Ctx, info: &Info, timeout: f64) -> Result<Value> {
     if info.resource.kind == "Pod" {
         return Ok(info.object.clone());
     }
-    let selector = selector(info).map_err(|e| Error::msg(format!("cannot attach to {}: {e}", go_type(&info.object))))?;
+    let selector = selector(info)
+        .map_err(|e| Error::msg(format!("cannot attach to {}: {e}", go_type(&info.object))))?;
     let pods = all_of(ctx, &info.namespace, &selector, timeout, by_activity).await?;
-    pods.into_iter().next().ok_or_else(|| Error::msg("the object has no pod"))
+    pods.into_iter()
+        .next()
+        .ok_or_else(|| Error::msg("the object has no pod"))
 }
 
 /// The two in one.
@@ -52,16 +65,30 @@ pub async fn find(ctx: &Ctx, word: &str, timeout: f64) -> Result<Value> {
 /// A kind that has no pods, a service that selects none.
 pub fn selector(info: &Info) -> Result<String, String> {
     let selector = &info.object["spec"]["selector"];
-    let set = || Selector::from_set(selector.as_object().into_iter().flatten().map(|(k, v)| (k.as_str(), v.as_str().unwrap_or(""))));
+    let set = || {
+        Selector::from_set(
+            selector
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(k, v)| (k.as_str(), v.as_str().unwrap_or(""))),
+        )
+    };
     match info.resource.kind.as_str() {
-        "Service" if selector.as_object().is_none_or(|s| s.is_empty()) => {
-            Err(format!("invalid service '{}': Service is defined without a selector", info.name))
-        }
+        "Service" if selector.as_object().is_none_or(|s| s.is_empty()) => Err(format!(
+            "invalid service '{}': Service is defined without a selector",
+            info.name
+        )),
         "Service" | "ReplicationController" => Ok(set().to_string()),
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => {
-            Selector::from_label_selector(Some(selector)).map(|s| s.to_string()).map_err(|e| format!("invalid label selector: {e}"))
+            Selector::from_label_selector(Some(selector))
+                .map(|s| s.to_string())
+                .map_err(|e| format!("invalid label selector: {e}"))
         }
-        _ => Err(format!("selector for {} not implemented", go_type(&info.object))),
+        _ => Err(format!(
+            "selector for {} not implemented",
+            go_type(&info.object)
+        )),
     }
 }
 
@@ -69,8 +96,18 @@ pub fn selector(info: &Info) -> Result<String, String> {
 ///
 /// # Errors
 /// No pod in that time (seconds).
-pub async fn all_of(ctx: &Ctx, namespace: &str, selector: &str, timeout: f64, order: fn(&Value, &Value) -> Ordering) -> Result<Vec<Value>> {
-    let path = format!("/api/v1/namespaces/{}/pods{}", segment(namespace), query(&[("labelSelector", selector)]));
+pub async fn all_of(
+    ctx: &Ctx,
+    namespace: &str,
+    selector: &str,
+    timeout: f64,
+    order: fn(&Value, &Value) -> Ordering,
+) -> Result<Vec<Value>> {
+    let path = format!(
+        "/api/v1/namespaces/{}/pods{}",
+        segment(namespace),
+        query(&[("labelSelector", selector)])
+    );
     let end = Instant::now() + crate::flags::seconds(timeout);
     loop {
         let mut list = ctx.client()?.json(&Call::get(path.clone())).await?;
@@ -88,7 +125,11 @@ pub async fn all_of(ctx: &Ctx, namespace: &str, selector: &str, timeout: f64, or
 }
 
 fn ready_since(pod: &Value) -> Option<String> {
-    let ready = pod["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == "Ready" && c["status"] == "True");
+    let ready = pod["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"] == "Ready" && c["status"] == "True");
     ready.map(|c| c["lastTransitionTime"].as_str().unwrap_or("").to_string())
 }
 
@@ -100,10 +141,25 @@ fn earlier(a: &str, b: &str) -> Ordering {
 /// The most that a container, and a container that runs beside them, was started again.
 fn restarts(pod: &Value) -> (i64, i64) {
     let most = |list: &Value, fits: &dyn Fn(&Value) -> bool| {
-        list.as_array().into_iter().flatten().filter(|c| fits(c)).filter_map(|c| c["restartCount"].as_i64()).max().unwrap_or(0)
+        list.as_array()
+            .into_iter()
+            .flatten()
+            .filter(|c| fits(c))
+            .filter_map(|c| c["restartCount"].as_i64())
+            .max()
+            .unwrap_or(0)
     };
-    let beside = |c: &Value| pod["spec"]["initContainers"].as_array().into_iter().flatten().any(|i| i["name"] == c["name"] && i["restartPolicy"] == "Always");
-    (most(&pod["status"]["containerStatuses"], &|_| true), most(&pod["status"]["initContainerStatuses"], &beside))
+    let beside = |c: &Value| {
+        pod["spec"]["initContainers"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|i| i["name"] == c["name"] && i["restartPolicy"] == "Always")
+    };
+    (
+        most(&pod["status"]["containerStatuses"], &|_| true),
+        most(&pod["status"]["initContainerStatuses"], &beside),
+    )
 }
 
 /// What both orders look at first: on a node, running, ready.
@@ -113,13 +169,22 @@ fn rank(pod: &Value) -> (bool, u8, bool) {
         Some("Pending") => 2,
         _ => 0,
     };
-    (pod["spec"]["nodeName"].as_str().unwrap_or("").is_empty(), phase, ready_since(pod).is_none())
+    (
+        pod["spec"]["nodeName"].as_str().unwrap_or("").is_empty(),
+        phase,
+        ready_since(pod).is_none(),
+    )
 }
 
 /// The pod whose logs are wanted most comes first.
 pub fn by_logging(a: &Value, b: &Value) -> Ordering {
     let ready = |p: &Value| ready_since(p).unwrap_or_default();
-    let created = |p: &Value| p["metadata"]["creationTimestamp"].as_str().unwrap_or("").to_string();
+    let created = |p: &Value| {
+        p["metadata"]["creationTimestamp"]
+            .as_str()
+            .unwrap_or("")
+            .to_string()
+    };
     rank(a)
         .cmp(&rank(b))
         .then_with(|| earlier(&ready(a), &ready(b)))
@@ -135,14 +200,23 @@ pub fn by_activity(a: &Value, b: &Value) -> Ordering {
         .cmp(&rank(b))
         .then_with(|| (!ending(a).is_empty()).cmp(&!ending(b).is_empty()))
         .then_with(|| ending(b).cmp(&ending(a)))
-        .then_with(|| earlier(&ready_since(a).unwrap_or_default(), &ready_since(b).unwrap_or_default()))
+        .then_with(|| {
+            earlier(
+                &ready_since(a).unwrap_or_default(),
+                &ready_since(b).unwrap_or_default(),
+            )
+        })
         .then_with(|| restarts(a).cmp(&restarts(b)))
         .then_with(|| earlier(&text(a, "creationTimestamp"), &text(b, "creationTimestamp")))
 }
 
 /// The names of a pod's containers of these kinds.
 pub fn names(pod: &Value, fields: &[&str]) -> Vec<String> {
-    fields.iter().flat_map(|f| pod["spec"][*f].as_array().into_iter().flatten()).filter_map(|c| c["name"].as_str().map(String::from)).collect()
+    fields
+        .iter()
+        .flat_map(|f| pod["spec"][*f].as_array().into_iter().flatten())
+        .filter_map(|c| c["name"].as_str().map(String::from))
+        .collect()
 }
 
 /// All lists of containers of a pod.
@@ -157,7 +231,10 @@ pub fn check_container(pod: &Value, wanted: &str) -> Result<()> {
         return Ok(());
     }
     let name = pod["metadata"]["name"].as_str().unwrap_or("");
-    Err(Error::msg(format!("container {wanted} is not valid for pod {name} out of: {}", shown(pod))))
+    Err(Error::msg(format!(
+        "container {wanted} is not valid for pod {name} out of: {}",
+        shown(pod)
+    )))
 }
 
 /// The container to use: the named one, the annotated one, or the first; tells of a choice unless `quiet`.
@@ -167,8 +244,16 @@ pub fn check_container(pod: &Value, wanted: &str) -> Result<()> {
 pub fn container(pod: &Value, wanted: &str, quiet: bool) -> Result<String> {
     let text = |f: &str| pod["metadata"][f].as_str().unwrap_or("");
     let first = names(pod, &["containers"]).into_iter().next();
-    let first = first.ok_or_else(|| Error::msg(format!("pod {}/{} does not have any containers", text("namespace"), text("name"))))?;
-    let marked = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str().unwrap_or("");
+    let first = first.ok_or_else(|| {
+        Error::msg(format!(
+            "pod {}/{} does not have any containers",
+            text("namespace"),
+            text("name")
+        ))
+    })?;
+    let marked = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]
+        .as_str()
+        .unwrap_or("");
     let wanted = if wanted.is_empty() { marked } else { wanted };
     if !wanted.is_empty() {
         return check_container(pod, wanted).map(|()| wanted.to_string());
@@ -182,15 +267,27 @@ pub fn container(pod: &Value, wanted: &str, quiet: bool) -> Result<String> {
 /// Says which container was chosen, if there was a choice.
 pub fn tell_choice(pod: &Value, chosen: &str) {
     if names(pod, ALL).len() > 1 {
-        eprintln!("Defaulted container {} out of: {}", quote(chosen), shown(pod));
+        eprintln!(
+            "Defaulted container {} out of: {}",
+            quote(chosen),
+            shown(pod)
+        );
     }
 }
 
 /// All containers, the special ones marked.
 pub fn shown(pod: &Value) -> String {
     let mut out = names(pod, &["containers"]);
-    out.extend(names(pod, &["ephemeralContainers"]).into_iter().map(|n| format!("{n} (ephem)")));
-    out.extend(names(pod, &["initContainers"]).into_iter().map(|n| format!("{n} (init)")));
+    out.extend(
+        names(pod, &["ephemeralContainers"])
+            .into_iter()
+            .map(|n| format!("{n} (ephem)")),
+    );
+    out.extend(
+        names(pod, &["initContainers"])
+            .into_iter()
+            .map(|n| format!("{n} (init)")),
+    );
     out.join(", ")
 }
 
@@ -199,8 +296,19 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pod(name: &str, node: &str, phase: &str, ready: Option<&str>, restarts: i64, created: &str, ending: Option<&str>) -> Value {
-        let conditions: Vec<Value> = ready.map(|t| json!({"type": "Ready", "status": "True", "lastTransitionTime": t})).into_iter().collect();
+    fn pod(
+        name: &str,
+        node: &str,
+        phase: &str,
+        ready: Option<&str>,
+        restarts: i64,
+        created: &str,
+        ending: Option<&str>,
+    ) -> Value {
+        let conditions: Vec<Value> = ready
+            .map(|t| json!({"type": "Ready", "status": "True", "lastTransitionTime": t}))
+            .into_iter()
+            .collect();
         let mut pod = json!({"metadata": {"name": name, "creationTimestamp": created}, "spec": {"nodeName": node},
             "status": {"phase": phase, "conditions": conditions, "containerStatuses": [{"restartCount": restarts}]}});
         if let Some(t) = ending {
@@ -225,10 +333,34 @@ mod tests {
         let order = |by: fn(&Value, &Value) -> Ordering| {
             let mut list = pods();
             list.sort_by(by);
-            list.iter().map(|p| p["metadata"]["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+            list.iter()
+                .map(|p| p["metadata"]["name"].as_str().unwrap().to_string())
+                .collect::<Vec<_>>()
         };
-        assert_eq!(order(by_logging), ["restarted", "early", "ending", "late", "unready", "pending", "unassigned"]);
-        assert_eq!(order(by_activity), ["early", "restarted", "late", "ending", "unready", "pending", "unassigned"]);
+        assert_eq!(
+            order(by_logging),
+            [
+                "restarted",
+                "early",
+                "ending",
+                "late",
+                "unready",
+                "pending",
+                "unassigned"
+            ]
+        );
+        assert_eq!(
+            order(by_activity),
+            [
+                "early",
+                "restarted",
+                "late",
+                "ending",
+                "unready",
+                "pending",
+                "unassigned"
+            ]
+        );
     }
 
     #[test]

@@ -30,19 +30,58 @@ pub static COMMAND: Command = Command {
       # Below a prefix
       kubectl proxy --api-prefix=/k8s-api",
     flags: &[&[
-        Flag::int("port", 'p', "8001", "The port to listen on; 0 for any free one"),
+        Flag::int(
+            "port",
+            'p',
+            "8001",
+            "The port to listen on; 0 for any free one",
+        ),
         Flag::str("address", '\0', "127.0.0.1", "The address to listen on"),
         Flag::str("api-prefix", '\0', "/", "The prefix below which the API is"),
         Flag::str("accept-paths", '\0', "^.*", "Which paths are let through"),
-        Flag::str("reject-paths", '\0', "^/api/.*/pods/.*/exec,^/api/.*/pods/.*/attach", "Which paths are not"),
-        Flag::str("accept-hosts", '\0', "^localhost$,^127\\.0\\.0\\.1$,^\\[::1\\]$", "Which hosts are let through"),
-        Flag::str("reject-methods", '\0', "^$", "Which methods are not let through"),
+        Flag::str(
+            "reject-paths",
+            '\0',
+            "^/api/.*/pods/.*/exec,^/api/.*/pods/.*/attach",
+            "Which paths are not",
+        ),
+        Flag::str(
+            "accept-hosts",
+            '\0',
+            "^localhost$,^127\\.0\\.0\\.1$,^\\[::1\\]$",
+            "Which hosts are let through",
+        ),
+        Flag::str(
+            "reject-methods",
+            '\0',
+            "^$",
+            "Which methods are not let through",
+        ),
         Flag::bool("disable-filter", '\0', false, "Let everything through"),
         Flag::str("www", 'w', "", "A folder to serve").refused("static files are not served"),
-        Flag::str("www-prefix", 'P', "/static/", "The prefix below which that folder is").refused("static files are not served"),
-        Flag::str("unix-socket", 'u', "", "A socket to listen on").refused("only TCP is listened on"),
-        Flag::duration("keepalive", '\0', "0s", "How often connections are kept alive").refused("the system's own keep-alive is used"),
-        Flag::bool("append-server-path", '\0', false, "Put the server's path before all others").refused("the server's path is always put before all others"),
+        Flag::str(
+            "www-prefix",
+            'P',
+            "/static/",
+            "The prefix below which that folder is",
+        )
+        .refused("static files are not served"),
+        Flag::str("unix-socket", 'u', "", "A socket to listen on")
+            .refused("only TCP is listened on"),
+        Flag::duration(
+            "keepalive",
+            '\0',
+            "0s",
+            "How often connections are kept alive",
+        )
+        .refused("the system's own keep-alive is used"),
+        Flag::bool(
+            "append-server-path",
+            '\0',
+            false,
+            "Put the server's path before all others",
+        )
+        .refused("the server's path is always put before all others"),
     ]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
@@ -57,13 +96,20 @@ struct Filter {
 }
 
 fn patterns(text: &str) -> Result<Vec<Regex>> {
-    text.split(',').filter(|p| !p.is_empty()).map(|p| Regex::new(p).map_err(|e| Error::msg(format!("{p}: {e}")))).collect()
+    text.split(',')
+        .filter(|p| !p.is_empty())
+        .map(|p| Regex::new(p).map_err(|e| Error::msg(format!("{p}: {e}"))))
+        .collect()
 }
 
 impl Filter {
     fn lets(&self, method: &str, path: &str, host: &str) -> bool {
         let any = |list: &[Regex], text: &str| list.iter().any(|r| r.is_match(text));
-        self.off || (any(&self.accept_paths, path) && !any(&self.reject_paths, path) && any(&self.accept_hosts, host) && !any(&self.reject_methods, method))
+        self.off
+            || (any(&self.accept_paths, path)
+                && !any(&self.reject_paths, path)
+                && any(&self.accept_hosts, host)
+                && !any(&self.reject_methods, method))
     }
 }
 
@@ -77,15 +123,27 @@ async fn run(ctx: Ctx) -> Result<()> {
         off: f.bool("disable-filter"),
     });
     if filter.off {
-        eprintln!("Warning: Request filter disabled, your proxy is vulnerable to XSRF attacks, please be cautious");
+        eprintln!(
+            "Warning: Request filter disabled, your proxy is vulnerable to XSRF attacks, please be cautious"
+        );
     }
     let client = ctx.client()?.clone();
     let prefix: Rc<str> = f.str("api-prefix").trim_end_matches('/').into();
-    let port = u16::try_from(f.int("port")).map_err(|_| Error::msg(format!("invalid port {}", f.int("port"))))?;
+    let port = u16::try_from(f.int("port"))
+        .map_err(|_| Error::msg(format!("invalid port {}", f.int("port"))))?;
     let listener = tokio::net::TcpListener::bind((f.str("address"), port))
         .await
-        .map_err(|e| Error::msg(format!("listen tcp {}:{port}: {}", f.str("address"), crate::error::go_io(&e))))?;
-    print::put(&format!("Starting to serve on {}\n", listener.local_addr()?))?;
+        .map_err(|e| {
+            Error::msg(format!(
+                "listen tcp {}:{port}: {}",
+                f.str("address"),
+                crate::error::go_io(&e)
+            ))
+        })?;
+    print::put(&format!(
+        "Starting to serve on {}\n",
+        listener.local_addr()?
+    ))?;
     loop {
         let (stream, _) = tokio::select! {
             accepted = listener.accept() => accepted?,
@@ -95,9 +153,16 @@ async fn run(ctx: Ctx) -> Result<()> {
         tokio::task::spawn_local(async move {
             let service = hyper::service::service_fn(move |request| {
                 let (client, filter, prefix) = (client.clone(), filter.clone(), prefix.clone());
-                async move { Ok::<_, std::convert::Infallible>(pass(&client, &filter, &prefix, request).await) }
+                async move {
+                    Ok::<_, std::convert::Infallible>(
+                        pass(&client, &filter, &prefix, request).await,
+                    )
+                }
             });
-            if let Err(e) = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+            if let Err(e) = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await
+            {
                 tracing::debug!("a proxied connection ended: {e}");
             }
         });
@@ -107,27 +172,68 @@ async fn run(ctx: Ctx) -> Result<()> {
 type Body = BoxBody<Bytes, hyper::Error>;
 
 fn answer(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
-    let mut r = Response::new(Full::new(text.into()).map_err(|never| match never {}).boxed());
+    let mut r = Response::new(
+        Full::new(text.into())
+            .map_err(|never| match never {})
+            .boxed(),
+    );
     *r.status_mut() = status;
     r
 }
 
-async fn pass(client: &Client, filter: &Filter, prefix: &str, request: Request<Incoming>) -> Response<Body> {
-    let host = request.headers().get("host").and_then(|h| h.to_str().ok()).unwrap_or("");
-    let bare = host.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(h, _)| h);
+async fn pass(
+    client: &Client,
+    filter: &Filter,
+    prefix: &str,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let host = request
+        .headers()
+        .get("host")
+        .and_then(|h| h.to_str().ok())
+        .unwrap_or("");
+    let bare = host
+        .rsplit_once(':')
+        .filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit()))
+        .map_or(host, |(h, _)| h);
     if !filter.lets(request.method().as_str(), request.uri().path(), bare) {
         return answer(StatusCode::FORBIDDEN, "Forbidden\n");
     }
     let whole = request.uri().path_and_query().map_or("/", |p| p.as_str());
-    let Some(path) = whole.strip_prefix(prefix) else { return answer(StatusCode::NOT_FOUND, "404 page not found\n") };
-    let header = |name: &str, or: &str| request.headers().get(name).and_then(|h| h.to_str().ok()).unwrap_or(or).to_string();
-    let (accept, kind) = (header("accept", "*/*"), header("content-type", "application/json"));
-    let (method, path) = (request.method().clone(), if path.starts_with('/') { path.to_string() } else { format!("/{path}") });
+    let Some(path) = whole.strip_prefix(prefix) else {
+        return answer(StatusCode::NOT_FOUND, "404 page not found\n");
+    };
+    let header = |name: &str, or: &str| {
+        request
+            .headers()
+            .get(name)
+            .and_then(|h| h.to_str().ok())
+            .unwrap_or(or)
+            .to_string()
+    };
+    let (accept, kind) = (
+        header("accept", "*/*"),
+        header("content-type", "application/json"),
+    );
+    let (method, path) = (
+        request.method().clone(),
+        if path.starts_with('/') {
+            path.to_string()
+        } else {
+            format!("/{path}")
+        },
+    );
     let body = match request.into_body().collect().await {
         Ok(b) => b.to_bytes(),
         Err(e) => return answer(StatusCode::BAD_REQUEST, e.to_string()),
     };
-    let call = Call { method, path, accept: &accept, content_type: &kind, body };
+    let call = Call {
+        method,
+        path,
+        accept: &accept,
+        content_type: &kind,
+        body,
+    };
     match client.stream(&call).await {
         Ok(response) => {
             let (mut parts, body) = response.into_parts();
@@ -135,10 +241,16 @@ async fn pass(client: &Client, filter: &Filter, prefix: &str, request: Request<I
             Response::from_parts(parts, body.boxed())
         }
         Err(Error::Status(s)) => {
-            let code =
-                s["code"].as_u64().and_then(|c| u16::try_from(c).ok()).and_then(|c| StatusCode::from_u16(c).ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let code = s["code"]
+                .as_u64()
+                .and_then(|c| u16::try_from(c).ok())
+                .and_then(|c| StatusCode::from_u16(c).ok())
+                .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let mut r = answer(code, s.to_string());
-            r.headers_mut().insert("content-type", http::HeaderValue::from_static("application/json"));
+            r.headers_mut().insert(
+                "content-type",
+                http::HeaderValue::from_static("application/json"),
+            );
             r
         }
         Err(e) => answer(StatusCode::BAD_GATEWAY, e.to_string()),

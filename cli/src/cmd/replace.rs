@@ -48,11 +48,27 @@ fn check(ctx: &Ctx) -> Result<()> {
         return Err(Error::msg("must specify one of -f and -k"));
     }
     // 0 becomes 1 before anybody looks.
-    let (grace, force) = (if f.int("grace-period") == 0 { 1 } else { f.int("grace-period") }, f.bool("force"));
+    let (grace, force) = (
+        if f.int("grace-period") == 0 {
+            1
+        } else {
+            f.int("grace-period")
+        },
+        f.bool("force"),
+    );
     for (wrong, message) in [
-        (grace >= 0 && !force, "--grace-period must have --force specified"),
-        (f.duration("timeout") != 0.0 && !force, "--timeout must have --force specified"),
-        (force && ctx.dry_run()? != DryRun::None, "--dry-run can not be used when --force is set"),
+        (
+            grace >= 0 && !force,
+            "--grace-period must have --force specified",
+        ),
+        (
+            f.duration("timeout") != 0.0 && !force,
+            "--timeout must have --force specified",
+        ),
+        (
+            force && ctx.dry_run()? != DryRun::None,
+            "--dry-run can not be used when --force is set",
+        ),
     ] {
         if wrong {
             return Err(Error::msg(message));
@@ -65,18 +81,35 @@ async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     check(&ctx)?;
     if !f.str("raw").is_empty() {
-        let file = super::raw_file(&ctx, &[(f.bool("recursive"), "--recursive"), (!f.str("output").is_empty(), "--output")])?;
+        let file = super::raw_file(
+            &ctx,
+            &[
+                (f.bool("recursive"), "--recursive"),
+                (!f.str("output").is_empty(), "--output"),
+            ],
+        )?;
         return super::send_raw(&ctx, http::Method::PUT, f.str("raw"), &file).await;
     }
     let mut builder = Builder::new(&ctx)?;
     builder.validation = Validation::parse(f.str("validate"))?;
     let printer = Printer::new(f, format!("replaced{}", ctx.dry_run()?.suffix()))?;
     let found = builder.find().await?;
-    let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?).validation(builder.validation).subresource(f.str("subresource"));
-    if f.bool("force") { anew(&ctx, found, &write, printer).await } else { in_place(&ctx, found, &write, printer).await }
+    let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?)
+        .validation(builder.validation)
+        .subresource(f.str("subresource"));
+    if f.bool("force") {
+        anew(&ctx, found, &write, printer).await
+    } else {
+        in_place(&ctx, found, &write, printer).await
+    }
 }
 
-async fn in_place(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: Printer) -> Result<()> {
+async fn in_place(
+    ctx: &Ctx,
+    found: Found,
+    write: &helper::Write,
+    mut printer: Printer,
+) -> Result<()> {
     let mut errors = found.errors;
     for mut info in found.infos {
         if ctx.flags().bool("save-config") {
@@ -86,7 +119,10 @@ async fn in_place(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: P
             match overwritten(ctx, &info, write).await {
                 Ok(o) => info.object = o,
                 Err(e) => {
-                    errors.push(crate::resource::typo::explain(e.with_source("replacing", &info.source), &info));
+                    errors.push(crate::resource::typo::explain(
+                        e.with_source("replacing", &info.source),
+                        &info,
+                    ));
                     continue;
                 }
             }
@@ -100,12 +136,19 @@ async fn in_place(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: P
 async fn overwritten(ctx: &Ctx, info: &Info, write: &helper::Write) -> Result<Value> {
     let client = ctx.client()?;
     let mut object = info.object.clone();
-    if object["metadata"]["resourceVersion"].as_str().unwrap_or("").is_empty()
-        && let Ok(live) = write.get(client, &info.resource, &info.namespace, &info.name).await
+    if object["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap_or("")
+        .is_empty()
+        && let Ok(live) = write
+            .get(client, &info.resource, &info.namespace, &info.name)
+            .await
     {
         object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
     }
-    write.replace(client, &info.resource, &info.namespace, &info.name, &object).await
+    write
+        .replace(client, &info.resource, &info.namespace, &info.name, &object)
+        .await
 }
 
 /// `--force`: deletes the objects and makes them anew, once it is known of all of them that the server would take them.
@@ -117,7 +160,10 @@ async fn anew(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: Print
         if ctx.flags().bool("save-config") {
             save_read_config(&mut info.object);
         }
-        if let Err(e) = write.rehearse(client, &info.resource, &info.namespace, &info.object).await {
+        if let Err(e) = write
+            .rehearse(client, &info.resource, &info.namespace, &info.object)
+            .await
+        {
             errors.push(crate::resource::typo::explain(e, info));
         }
     }
@@ -125,19 +171,34 @@ async fn anew(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: Print
     delete_all(ctx, &infos).await?;
     let nothing = infos.is_empty();
     for info in &infos {
-        match write.create(client, &info.resource, &info.namespace, &info.object).await {
+        match write
+            .create(client, &info.resource, &info.namespace, &info.object)
+            .await
+        {
             Ok(o) => printer.print(&o)?,
             Err(e) => errors.push(crate::resource::typo::explain(e, info)),
         }
     }
     Error::collect(errors)?;
-    if nothing { Err(Error::msg("no objects passed to replace")) } else { Ok(()) }
+    if nothing {
+        Err(Error::msg("no objects passed to replace"))
+    } else {
+        Ok(())
+    }
 }
 
 async fn delete_all(ctx: &Ctx, infos: &[Info]) -> Result<()> {
     let f = ctx.flags();
-    let grace = if f.int("grace-period") == 0 { 1 } else { f.int("grace-period") };
-    let options = super::delete::Options { grace, policy: super::delete::policy(f.str("cascade"))?, dry_run: DryRun::None };
+    let grace = if f.int("grace-period") == 0 {
+        1
+    } else {
+        f.int("grace-period")
+    };
+    let options = super::delete::Options {
+        grace,
+        policy: super::delete::policy(f.str("cascade"))?,
+        dry_run: DryRun::None,
+    };
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     for info in infos {
         match super::delete::one(ctx, info, &options).await {
@@ -151,7 +212,9 @@ async fn delete_all(ctx: &Ctx, infos: &[Info]) -> Result<()> {
     if f.bool("wait") {
         super::delete::wait_told(ctx, &deleted, timeout).await?;
     }
-    match super::delete::wait_gone(ctx, &deleted, if timeout == 0.0 { 300.0 } else { timeout }).await? {
+    match super::delete::wait_gone(ctx, &deleted, if timeout == 0.0 { 300.0 } else { timeout })
+        .await?
+    {
         None => Ok(()),
         Some(_) => Err(Error::msg("context deadline exceeded")),
     }

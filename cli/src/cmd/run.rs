@@ -85,13 +85,18 @@ fn check(ctx: &Ctx) -> Result<bool> {
         return Err(usage("NAME is required for run".into()));
     }
     if f.duration("pod-running-timeout") <= 0.0 {
-        return Err(usage("--pod-running-timeout must be higher than zero".into()));
+        return Err(usage(
+            "--pod-running-timeout must be higher than zero".into(),
+        ));
     }
     if f.str("image").is_empty() {
         return Err(Error::msg("--image is required"));
     }
     if !crate::podspec::is_image(f.str("image")) {
-        return Err(Error::msg(format!("Invalid image name {}: invalid reference format", quote(f.str("image")))));
+        return Err(Error::msg(format!(
+            "Invalid image name {}: invalid reference format",
+            quote(f.str("image"))
+        )));
     }
     let attach = f.bool("attach") || (f.bool("stdin") && !f.changed("attach"));
     for (wrong, message) in [
@@ -116,10 +121,16 @@ fn pod(ctx: &Ctx, name: &str, attach: bool) -> Result<Value> {
     let f = ctx.flags();
     let kind = generate::kind("", "v1", "pods", "Pod", true);
     let mut object = generate::object(ctx, &kind, name)?;
-    let labels = if f.str("labels").is_empty() { json!({"run": name}) } else { Value::Object(generate::labels(f.str("labels"))?) };
+    let labels = if f.str("labels").is_empty() {
+        json!({"run": name})
+    } else {
+        Value::Object(generate::labels(f.str("labels"))?)
+    };
     object["metadata"]["labels"] = labels;
     for pair in f.list("annotations") {
-        let (k, v) = pair.split_once('=').ok_or_else(|| Error::msg(format!("invalid annotations format: {pair}")))?;
+        let (k, v) = pair
+            .split_once('=')
+            .ok_or_else(|| Error::msg(format!("invalid annotations format: {pair}")))?;
         object["metadata"]["annotations"][k] = json!(v);
     }
     let mut container = json!({"name": name, "image": f.str("image"), "resources": {}});
@@ -150,7 +161,8 @@ fn pod(ctx: &Ctx, name: &str, attach: bool) -> Result<Value> {
         container["securityContext"] = json!({"privileged": true});
     }
     let restart = restart_policy(f);
-    object["spec"] = json!({"containers": [container], "dnsPolicy": "ClusterFirst", "restartPolicy": restart});
+    object["spec"] =
+        json!({"containers": [container], "dnsPolicy": "ClusterFirst", "restartPolicy": restart});
     object["status"] = json!({});
     super::expose::overridden(ctx, object)
 }
@@ -201,12 +213,18 @@ async fn made(ctx: &Ctx, kind: &Resource, mut object: Value) -> Result<Value> {
     if f.bool("save-config") {
         generate::save_config(&mut object);
     }
-    helper::Write::by(f.str("field-manager"), ctx.dry_run()?).create(ctx.client()?, kind, &ctx.namespace()?.0, &object).await
+    helper::Write::by(f.str("field-manager"), ctx.dry_run()?)
+        .create(ctx.client()?, kind, &ctx.namespace()?.0, &object)
+        .await
 }
 
 /// What `--rm` does when the session is over.
 async fn remove(ctx: &Ctx, created: &[Info]) -> Result<()> {
-    let options = super::delete::Options { grace: -1, policy: super::delete::policy(ctx.flags().str("cascade"))?, dry_run: DryRun::None };
+    let options = super::delete::Options {
+        grace: -1,
+        policy: super::delete::policy(ctx.flags().str("cascade"))?,
+        dry_run: DryRun::None,
+    };
     for info in created {
         match super::delete::one(ctx, info, &options).await {
             Err(e) if !e.is_not_found() => return Err(e),
@@ -216,7 +234,13 @@ async fn remove(ctx: &Ctx, created: &[Info]) -> Result<()> {
     Ok(())
 }
 
-async fn exposed(ctx: &Ctx, kind: &Resource, name: &str, pod: &Value, printer: &mut Printer) -> Result<Value> {
+async fn exposed(
+    ctx: &Ctx,
+    kind: &Resource,
+    name: &str,
+    pod: &Value,
+    printer: &mut Printer,
+) -> Result<Value> {
     let f = ctx.flags();
     let mut object = generate::object(ctx, kind, name)?;
     let port = generate::port(f.str("port"))?;
@@ -235,19 +259,36 @@ async fn until(ctx: &Ctx, info: &Info, fits: impl Fn(&Value) -> bool) -> Result<
     let mut last = Value::Null;
     let end = Instant::now() + crate::flags::seconds(ctx.flags().duration("pod-running-timeout"));
     let reached = super::wait::until(ctx, info, end, |o| {
-        last = o.cloned().ok_or_else(|| super::wait::not_found(&Info { name: String::new(), ..info.clone() }))?;
+        last = o.cloned().ok_or_else(|| {
+            super::wait::not_found(&Info {
+                name: String::new(),
+                ..info.clone()
+            })
+        })?;
         Ok(fits(&last))
     });
-    if reached.await? { Ok(last) } else { Err(Error::msg("timed out waiting for the condition")) }
+    if reached.await? {
+        Ok(last)
+    } else {
+        Err(Error::msg("timed out waiting for the condition"))
+    }
 }
 
 fn is_over(pod: &Value) -> bool {
-    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+    matches!(
+        pod["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed")
+    )
 }
 
 fn is_ready(pod: &Value) -> bool {
     let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
-    pod["status"]["phase"] == "Running" && pod["status"]["conditions"].as_array().into_iter().flatten().any(ready)
+    pod["status"]["phase"] == "Running"
+        && pod["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(ready)
 }
 
 /// Attaches to the pod once it is ready, after what it has said so far, or shows what it said if it has ended; then gives its exit status.
@@ -265,7 +306,10 @@ async fn attached(ctx: &Ctx, info: &Info) -> Result<()> {
         match super::attach::to_container(ctx, &pod, &container).await {
             Err(Error::Exit(code)) => return Err(Error::Exit(code)),
             Err(e) => {
-                eprintln!("warning: couldn't attach to pod/{}, falling back to streaming logs: {e}", info.name);
+                eprintln!(
+                    "warning: couldn't attach to pod/{}, falling back to streaming logs: {e}",
+                    info.name
+                );
                 said().await?;
             }
             Ok(()) => {}
@@ -280,16 +324,36 @@ async fn exit_status(ctx: &Ctx, info: &Info) -> Result<()> {
     if f.bool("leave-stdin-open") || restart == "Always" {
         return Ok(());
     }
-    let pod = until(ctx, info, |o| if restart == "OnFailure" { o["status"]["phase"] == "Succeeded" } else { is_over(o) }).await?;
+    let pod = until(ctx, info, |o| {
+        if restart == "OnFailure" {
+            o["status"]["phase"] == "Succeeded"
+        } else {
+            is_over(o)
+        }
+    })
+    .await?;
     if pod["status"]["phase"] == "Succeeded" {
         return Ok(());
     }
     let t = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
     let text = |f: &str| t[f].as_str().unwrap_or("");
-    match t["exitCode"].as_i64().and_then(|code| i32::try_from(code).ok()) {
-        Some(code) if code != 0 => {
-            Err(Error::Plain(format!("pod {}/{} terminated ({})\n{}", info.namespace, info.name, text("reason"), text("message")), code))
-        }
-        _ => Err(Error::msg(format!("pod {}/{} failed with unknown exit code", info.namespace, info.name))),
+    match t["exitCode"]
+        .as_i64()
+        .and_then(|code| i32::try_from(code).ok())
+    {
+        Some(code) if code != 0 => Err(Error::Plain(
+            format!(
+                "pod {}/{} terminated ({})\n{}",
+                info.namespace,
+                info.name,
+                text("reason"),
+                text("message")
+            ),
+            code,
+        )),
+        _ => Err(Error::msg(format!(
+            "pod {}/{} failed with unknown exit code",
+            info.namespace, info.name
+        ))),
     }
 }

@@ -34,26 +34,58 @@ pub static COMMAND: Command = Command {
         SELECTOR,
         DRY_RUN,
         &[
-            Flag::bool("all", '\0', false, "All objects of the given types in the namespace"),
-            Flag::str("resource-version", '\0', "", "Only if the object's version is this"),
-            Flag::int("current-replicas", '\0', "-1", "Only if there are so many now; -1 for no condition"),
+            Flag::bool(
+                "all",
+                '\0',
+                false,
+                "All objects of the given types in the namespace",
+            ),
+            Flag::str(
+                "resource-version",
+                '\0',
+                "",
+                "Only if the object's version is this",
+            ),
+            Flag::int(
+                "current-replicas",
+                '\0',
+                "-1",
+                "Only if there are so many now; -1 for no condition",
+            ),
             Flag::int("replicas", '\0', "0", "How many there shall be"),
-            Flag::duration("timeout", '\0', "0s", "How long to wait until there are so many; 0 does not wait"),
+            Flag::duration(
+                "timeout",
+                '\0',
+                "0s",
+                "How long to wait until there are so many; 0 does not wait",
+            ),
         ],
     ],
     required: &["replicas"],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    words: Some(Words::Objects { types: &["deployment", "replicaset", "replicationcontroller", "statefulset"], several: true }),
+    words: Some(Words::Objects {
+        types: &[
+            "deployment",
+            "replicaset",
+            "replicationcontroller",
+            "statefulset",
+        ],
+        several: true,
+    }),
     ..Command::NEW
 };
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if f.int("replicas") < 0 {
-        return Err(Error::msg("The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0"));
+        return Err(Error::msg(
+            "The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0",
+        ));
     }
     if f.int("current-replicas") < -1 {
-        return Err(Error::msg("The --current-replicas must specify an integer of -1 or greater"));
+        return Err(Error::msg(
+            "The --current-replicas must specify an integer of -1 or greater",
+        ));
     }
     let mut printer = Printer::new(f, format!("scaled{}", ctx.dry_run()?.suffix()))?;
     let mut builder = Builder::new(&ctx)?;
@@ -61,13 +93,19 @@ async fn run(ctx: Ctx) -> Result<()> {
     builder.all = false;
     let found = builder.find().await?;
     if found.infos.len() > 1 && !f.str("resource-version").is_empty() {
-        return Err(Error::msg("cannot use --resource-version with multiple resources"));
+        return Err(Error::msg(
+            "cannot use --resource-version with multiple resources",
+        ));
     }
     if found.infos.is_empty() && found.errors.is_empty() {
         return Err(Error::msg("no objects passed to scale"));
     }
     for mut info in found.infos {
-        let size = if ctx.dry_run()? == DryRun::Client { f.int("replicas") } else { scaled(&ctx, &info).await? };
+        let size = if ctx.dry_run()? == DryRun::Client {
+            f.int("replicas")
+        } else {
+            scaled(&ctx, &info).await?
+        };
         // Other kinds may have the number elsewhere.
         if matches!(info.resource.group.as_str(), "" | "apps") {
             info.object["spec"]["replicas"] = json!(size);
@@ -83,7 +121,9 @@ async fn scaled(ctx: &Ctx, info: &Info) -> Result<i64> {
     let end = Instant::now() + RETRIES;
     let size = loop {
         match once(ctx, info).await {
-            Err(e) if e.is_conflict() && Instant::now() < end => tokio::time::sleep(Duration::from_secs(1)).await,
+            Err(e) if e.is_conflict() && Instant::now() < end => {
+                tokio::time::sleep(Duration::from_secs(1)).await
+            }
             Err(e) if e.is_conflict() => return Err(Error::msg("context deadline exceeded")),
             other => break other?,
         }
@@ -91,16 +131,25 @@ async fn scaled(ctx: &Ctx, info: &Info) -> Result<i64> {
     if f.duration("timeout") == 0.0 || ctx.dry_run()? != DryRun::None {
         return Ok(size);
     }
-    let (want, end) = (f.int("replicas"), Instant::now() + crate::flags::seconds(f.duration("timeout")));
+    let (want, end) = (
+        f.int("replicas"),
+        Instant::now() + crate::flags::seconds(f.duration("timeout")),
+    );
     loop {
         let scale = scale_of(ctx, info).await?;
-        let (spec, status) = (scale["spec"]["replicas"].as_i64().unwrap_or(0), scale["status"]["replicas"].as_i64().unwrap_or(0));
+        let (spec, status) = (
+            scale["spec"]["replicas"].as_i64().unwrap_or(0),
+            scale["status"]["replicas"].as_i64().unwrap_or(0),
+        );
         // Somebody else wants another number by now.
         if spec != want || spec == status {
             return Ok(size);
         }
         if Instant::now() >= end {
-            return Err(Error::msg(format!("timed out waiting for {} to be synced", quote(&info.name))));
+            return Err(Error::msg(format!(
+                "timed out waiting for {} to be synced",
+                quote(&info.name)
+            )));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -110,28 +159,50 @@ async fn scaled(ctx: &Ctx, info: &Info) -> Result<i64> {
 const RETRIES: Duration = Duration::from_secs(300);
 
 async fn scale_of(ctx: &Ctx, info: &Info) -> Result<Value> {
-    ctx.client()?.json(&Call::get(format!("{}/scale", info.path()))).await
+    ctx.client()?
+        .json(&Call::get(format!("{}/scale", info.path())))
+        .await
 }
 
 async fn once(ctx: &Ctx, info: &Info) -> Result<i64> {
     let f = ctx.flags();
-    let (want, current, version) = (f.int("replicas"), f.int("current-replicas"), f.str("resource-version"));
+    let (want, current, version) = (
+        f.int("replicas"),
+        f.int("current-replicas"),
+        f.str("resource-version"),
+    );
     // kubectl names no manager here either: the server takes it from the user agent.
     let write = helper::Write::by("", ctx.dry_run()?).subresource("scale");
     let client = ctx.client()?;
     let answer = if current == -1 && version.is_empty() {
-        write.patch(client, &info.resource, &info.namespace, &info.name, MERGE, &json!({"spec": {"replicas": want}})).await?
+        write
+            .patch(
+                client,
+                &info.resource,
+                &info.namespace,
+                &info.name,
+                MERGE,
+                &json!({"spec": {"replicas": want}}),
+            )
+            .await?
     } else {
         let mut scale = scale_of(ctx, info).await?;
         let have = scale["spec"]["replicas"].as_i64().unwrap_or(0);
         if current != -1 && have != current {
-            return Err(Error::msg(format!("Expected replicas to be {current}, was {have}")));
+            return Err(Error::msg(format!(
+                "Expected replicas to be {current}, was {have}"
+            )));
         }
         if !version.is_empty() && scale["metadata"]["resourceVersion"] != version {
-            return Err(Error::msg(format!("Expected resource version to be {version}, was {}", scale["metadata"]["resourceVersion"].as_str().unwrap_or(""))));
+            return Err(Error::msg(format!(
+                "Expected resource version to be {version}, was {}",
+                scale["metadata"]["resourceVersion"].as_str().unwrap_or("")
+            )));
         }
         scale["spec"]["replicas"] = json!(want);
-        write.replace(client, &info.resource, &info.namespace, &info.name, &scale).await?
+        write
+            .replace(client, &info.resource, &info.namespace, &info.name, &scale)
+            .await?
     };
     Ok(answer["spec"]["replicas"].as_i64().unwrap_or(0))
 }

@@ -34,8 +34,15 @@ fn run(args: Vec<String>) -> i32 {
         Some(record) => {
             println!("Running (process {}) since {}", record.pid, record.started);
             println!("Server:      {}", record.server);
-            println!("Kubeconfig:  {} (context \"skiff\")", record.kubeconfig.display());
-            println!("Nodes:       {}{}", record.nodes.join(", "), if record.simulated { " (simulated)" } else { "" });
+            println!(
+                "Kubeconfig:  {} (context \"skiff\")",
+                record.kubeconfig.display()
+            );
+            println!(
+                "Nodes:       {}{}",
+                record.nodes.join(", "),
+                if record.simulated { " (simulated)" } else { "" }
+            );
             if let Some(url) = record.url {
                 println!("Shop:        {url}");
             }

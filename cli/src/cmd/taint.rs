@@ -35,13 +35,26 @@ pub static COMMAND: Command = Command {
         DRY_RUN,
         Validation::FLAG,
         &[
-            Flag::bool("overwrite", '\0', false, "Change taints that are there already"),
+            Flag::bool(
+                "overwrite",
+                '\0',
+                false,
+                "Change taints that are there already",
+            ),
             Flag::bool("all", '\0', false, "All nodes"),
-            Flag::str("field-manager", '\0', "kubectl-taint", "Who is said to manage the fields that are written"),
+            Flag::str(
+                "field-manager",
+                '\0',
+                "kubectl-taint",
+                "Who is said to manage the fields that are written",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    words: Some(Words::Objects { types: &["node"], several: true }),
+    words: Some(Words::Objects {
+        types: &["node"],
+        several: true,
+    }),
     ..Command::NEW
 };
 
@@ -72,11 +85,14 @@ impl Taint {
 
 fn parse_one(spec: &str) -> Result<Taint> {
     let invalid = || Error::msg(format!("invalid taint spec: {spec}"));
-    let because = |why: &[String]| Error::msg(format!("invalid taint spec: {spec}, {}", why.join("; ")));
+    let because =
+        |why: &[String]| Error::msg(format!("invalid taint spec: {spec}, {}", why.join("; ")));
     let (key, value, effect) = match spec.split(':').collect::<Vec<_>>().as_slice() {
         [key] => (*key, "", ""),
         [_, effect] if !matches!(*effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute") => {
-            return Err(Error::msg(format!("invalid taint effect: {effect}, unsupported taint effect")));
+            return Err(Error::msg(format!(
+                "invalid taint effect: {effect}, unsupported taint effect"
+            )));
         }
         [head, effect] => match head.split('=').collect::<Vec<_>>().as_slice() {
             [key] => (*key, "", *effect),
@@ -90,7 +106,11 @@ fn parse_one(spec: &str) -> Result<Taint> {
             return Err(because(&wrong));
         }
     }
-    Ok(Taint { key: key.into(), value: value.into(), effect: effect.into() })
+    Ok(Taint {
+        key: key.into(),
+        value: value.into(),
+        effect: effect.into(),
+    })
 }
 
 fn parse(specs: &[String]) -> Result<(Vec<Taint>, Vec<Taint>)> {
@@ -104,7 +124,10 @@ fn parse(specs: &[String]) -> Result<(Vec<Taint>, Vec<Taint>)> {
                 return Err(Error::msg(format!("invalid taint spec: {spec}")));
             }
             if add.iter().any(|a| a.key == t.key && a.effect == t.effect) {
-                return Err(Error::msg(format!("duplicated taints with the same key and effect: {{{} {} {} <nil>}}", t.key, t.value, t.effect)));
+                return Err(Error::msg(format!(
+                    "duplicated taints with the same key and effect: {{{} {} {} <nil>}}",
+                    t.key, t.value, t.effect
+                )));
             }
             add.push(t);
         }
@@ -117,7 +140,9 @@ fn split(args: &[String]) -> Result<(Vec<String>, Vec<String>)> {
     let is_taint = |s: &str| s.contains('=') || s.contains(':') || s.ends_with('-');
     let first = args.iter().position(|s| is_taint(s)).unwrap_or(args.len());
     match args[first..].iter().find(|s| !is_taint(s)) {
-        Some(s) => Err(Error::msg(format!("all resources must be specified before taint changes: {s}"))),
+        Some(s) => Err(Error::msg(format!(
+            "all resources must be specified before taint changes: {s}"
+        ))),
         None => Ok((args[..first].to_vec(), args[first..].to_vec())),
     }
 }
@@ -126,26 +151,48 @@ async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let (resources, specs) = split(ctx.args())?;
     if resources.is_empty() {
-        return Err(Error::msg("one or more resources must be specified as <resource> <name>"));
+        return Err(Error::msg(
+            "one or more resources must be specified as <resource> <name>",
+        ));
     }
     if specs.is_empty() {
         return Err(Error::msg("at least one taint update is required"));
     }
     let (add, remove) = parse(&specs).map_err(|e| Error::usage(ctx.path(), e))?;
     if f.bool("all") && !f.str("selector").is_empty() {
-        return Err(Error::msg("setting 'all' parameter with a non empty selector is prohibited"));
+        return Err(Error::msg(
+            "setting 'all' parameter with a non empty selector is prohibited",
+        ));
     }
-    if !f.bool("all") && f.str("selector").is_empty() && resources.len() < 2 && !resources[0].contains('/') {
-        return Err(Error::msg("at least one resource name must be specified since 'all' parameter is not set"));
+    if !f.bool("all")
+        && f.str("selector").is_empty()
+        && resources.len() < 2
+        && !resources[0].contains('/')
+    {
+        return Err(Error::msg(
+            "at least one resource name must be specified since 'all' parameter is not set",
+        ));
     }
-    let clash: Vec<String> =
-        add.iter().filter(|a| remove.iter().any(|r| r.key == a.key && (r.effect.is_empty() || r.effect == a.effect))).map(Taint::shown).collect();
+    let clash: Vec<String> = add
+        .iter()
+        .filter(|a| {
+            remove
+                .iter()
+                .any(|r| r.key == a.key && (r.effect.is_empty() || r.effect == a.effect))
+        })
+        .map(Taint::shown)
+        .collect();
     if !clash.is_empty() {
-        return Err(Error::msg(format!("can not both modify and remove the following taint(s) in the same command: {}", clash.join(", "))));
+        return Err(Error::msg(format!(
+            "can not both modify and remove the following taint(s) in the same command: {}",
+            clash.join(", ")
+        )));
     }
     let word = resources[0].split('/').next().unwrap_or("").to_string();
     if !matches!(word.as_str(), "node" | "nodes" | "no") {
-        return Err(Error::msg(format!("invalid resource type {word}, only node types are supported")));
+        return Err(Error::msg(format!(
+            "invalid resource type {word}, only node types are supported"
+        )));
     }
     let mut builder = Builder::new(&ctx)?.args(&resources);
     builder.latest = true;
@@ -164,7 +211,11 @@ async fn run(ctx: Ctx) -> Result<()> {
         if f.str("output") != "name" {
             printer.operation(&format!("{what}{}", ctx.dry_run()?.suffix()));
         }
-        let object = if ctx.dry_run()? == DryRun::Client { Ok(after.object) } else { modify::send(&ctx, &info, &after.object).await };
+        let object = if ctx.dry_run()? == DryRun::Client {
+            Ok(after.object)
+        } else {
+            modify::send(&ctx, &info, &after.object).await
+        };
         match object {
             Ok(o) => printer.print(&o)?,
             Err(e) => errors.push(e),
@@ -174,10 +225,21 @@ async fn run(ctx: Ctx) -> Result<()> {
 }
 
 /// Changes the node's taints; says what was done.
-fn apply(node: &mut Value, add: &[Taint], remove: &[Taint], overwrite: bool) -> Result<&'static str> {
-    let old: Vec<Value> = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+fn apply(
+    node: &mut Value,
+    add: &[Taint],
+    remove: &[Taint],
+    overwrite: bool,
+) -> Result<&'static str> {
+    let old: Vec<Value> = node["spec"]["taints"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     let at = |t: &Taint, v: &Value| v["key"] == t.key.as_str() && v["effect"] == t.effect.as_str();
-    let exists: Vec<&Taint> = add.iter().filter(|t| old.iter().any(|v| at(t, v))).collect();
+    let exists: Vec<&Taint> = add
+        .iter()
+        .filter(|t| old.iter().any(|v| at(t, v)))
+        .collect();
     if !exists.is_empty() && !overwrite {
         let mut keys: Vec<&str> = exists.iter().map(|t| t.key.as_str()).collect();
         keys.dedup();
@@ -189,10 +251,17 @@ fn apply(node: &mut Value, add: &[Taint], remove: &[Taint], overwrite: bool) -> 
     }
     let mut missing = Vec::new();
     let mut new: Vec<Value> = add.iter().map(Taint::json).collect();
-    new.extend(old.iter().filter(|v| !add.iter().any(|t| at(t, v))).cloned());
+    new.extend(
+        old.iter()
+            .filter(|v| !add.iter().any(|t| at(t, v)))
+            .cloned(),
+    );
     for r in remove {
         let before = new.len();
-        new.retain(|v| !(v["key"] == r.key.as_str() && (r.effect.is_empty() || v["effect"] == r.effect.as_str())));
+        new.retain(|v| {
+            !(v["key"] == r.key.as_str()
+                && (r.effect.is_empty() || v["effect"] == r.effect.as_str()))
+        });
         if new.len() == before {
             missing.push(Error::msg(format!("taint {} not found", quote(&r.shown()))));
         }
@@ -225,19 +294,37 @@ mod tests {
             apply(&mut node, &a, &r, overwrite).map_err(|e| e.to_string())
         };
         assert_eq!(run("key=v:NoSchedule", false), Ok("tainted"));
-        assert_eq!(run("key=w:NoSchedule", false), Err("node n already has key taint(s) with same effect(s) and --overwrite is false".into()));
+        assert_eq!(
+            run("key=w:NoSchedule", false),
+            Err(
+                "node n already has key taint(s) with same effect(s) and --overwrite is false"
+                    .into()
+            )
+        );
         assert_eq!(run("key=w:NoSchedule", true), Ok("modified"));
-        assert_eq!(run("nosuch-", false), Err("taint \"nosuch\" not found".into()));
+        assert_eq!(
+            run("nosuch-", false),
+            Err("taint \"nosuch\" not found".into())
+        );
         assert_eq!(run("key-", false), Ok("untainted"));
         for (spec, want) in [
-            ("a=b:Sometimes", "invalid taint effect: Sometimes, unsupported taint effect"),
+            (
+                "a=b:Sometimes",
+                "invalid taint effect: Sometimes, unsupported taint effect",
+            ),
             ("a:", "invalid taint effect: , unsupported taint effect"),
             ("a=b=c:NoSchedule", "invalid taint spec: a=b=c:NoSchedule"),
             ("a:b:c", "invalid taint spec: a:b:c"),
             ("a", "invalid taint spec: a"),
             ("a=b", "invalid taint spec: a=b, name part must consist of"),
-            ("=b:NoSchedule", "invalid taint spec: =b:NoSchedule, name part must be non-empty; name part must consist of"),
-            ("a=-b:NoSchedule", "invalid taint spec: a=-b:NoSchedule, a valid label must be an empty string or consist of"),
+            (
+                "=b:NoSchedule",
+                "invalid taint spec: =b:NoSchedule, name part must be non-empty; name part must consist of",
+            ),
+            (
+                "a=-b:NoSchedule",
+                "invalid taint spec: a=-b:NoSchedule, a valid label must be an empty string or consist of",
+            ),
         ] {
             let said = parse(&words(spec)).unwrap_err().to_string();
             assert!(said.starts_with(want), "{said}");

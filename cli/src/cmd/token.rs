@@ -20,9 +20,24 @@ use crate::{
 };
 
 const FLAGS: &[Flag] = &[
-    Flag::str("kubeconfig", '\0', "", "The file with the admin context; by default $KUBECONFIG or ~/.kube/config"),
-    Flag::str("server", '\0', "", "The address by which machines reach the server, where it is another than the kubeconfig's"),
-    Flag::duration("ttl", '\0', "24h", "How long the token is good for; 0 for ever"),
+    Flag::str(
+        "kubeconfig",
+        '\0',
+        "",
+        "The file with the admin context; by default $KUBECONFIG or ~/.kube/config",
+    ),
+    Flag::str(
+        "server",
+        '\0',
+        "",
+        "The address by which machines reach the server, where it is another than the kubeconfig's",
+    ),
+    Flag::duration(
+        "ttl",
+        '\0',
+        "24h",
+        "How long the token is good for; 0 for ever",
+    ),
 ];
 
 static CREATE: Command = Command {
@@ -54,7 +69,8 @@ fn create(args: Vec<String>) -> i32 {
 
 async fn made(flags: Parsed) -> anyhow::Result<()> {
     let path = cluster::control_plane::kubeconfig_path(flags.str("kubeconfig"));
-    let admin = admin(&path).with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
+    let admin =
+        admin(&path).with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
     let server = match flags.str("server") {
         "" => admin.server.clone(),
         given => given.into(),
@@ -63,20 +79,36 @@ async fn made(flags: Parsed) -> anyhow::Result<()> {
     let api = Api::new(Client::remote(&admin)?, "skiff");
     let token = Token::random();
     demo::dns_service(&api, nodes::CLUSTER_DNS).await?;
-    for (namespace, object) in access().into_iter().chain(secret(&token, Duration::from_secs_f64(flags.duration("ttl")))) {
+    for (namespace, object) in access().into_iter().chain(secret(
+        &token,
+        Duration::from_secs_f64(flags.duration("ttl")),
+    )) {
         demo::apply(&api, &object.to_string(), namespace).await?;
     }
     publish(&api, &token, &server, &ca).await?;
-    println!("skiff agent --server {server} --token {}.{}", token.id, token.secret);
+    println!(
+        "skiff agent --server {server} --token {}.{}",
+        token.id, token.secret
+    );
     Ok(())
 }
 
 /// The server and the administrator of a kubeconfig.
 fn admin(path: &std::path::Path) -> anyhow::Result<Remote> {
-    let resolved = kubeconfig::Config::load(&path.to_string_lossy())?.resolve(&kubeconfig::Overrides::default())?;
+    let resolved = kubeconfig::Config::load(&path.to_string_lossy())?
+        .resolve(&kubeconfig::Overrides::default())?;
     let text = |pem: Vec<u8>| String::from_utf8(pem).context("a certificate of it is not PEM");
-    let identity = resolved.credentials.certificate.map(|(certificate, key)| Ok::<_, anyhow::Error>((text(certificate)?, text(key)?))).transpose()?;
-    Ok(Remote { server: resolved.server, authority: resolved.authority.map(text).transpose()?, identity, token: resolved.credentials.token })
+    let identity = resolved
+        .credentials
+        .certificate
+        .map(|(certificate, key)| Ok::<_, anyhow::Error>((text(certificate)?, text(key)?)))
+        .transpose()?;
+    Ok(Remote {
+        server: resolved.server,
+        authority: resolved.authority.map(text).transpose()?,
+        identity,
+        token: resolved.credentials.token,
+    })
 }
 
 /// What holders of tokens, and nodes, may do besides what is theirs by default.
@@ -89,10 +121,30 @@ fn access() -> Vec<(&'static str, Value)> {
     };
     let requests = "system:certificates.k8s.io:certificatesigningrequests";
     vec![
-        ("", bind("skiff:kubelet-bootstrap", "system:node-bootstrapper", GROUP)),
-        ("", bind("skiff:node-autoapprove-bootstrap", &format!("{requests}:nodeclient"), GROUP)),
-        ("", bind("skiff:node-autoapprove-certificate-rotation", &format!("{requests}:selfnodeclient"), "system:nodes")),
-        ("", bind("skiff:node-proxier", "system:node-proxier", "system:nodes")),
+        (
+            "",
+            bind("skiff:kubelet-bootstrap", "system:node-bootstrapper", GROUP),
+        ),
+        (
+            "",
+            bind(
+                "skiff:node-autoapprove-bootstrap",
+                &format!("{requests}:nodeclient"),
+                GROUP,
+            ),
+        ),
+        (
+            "",
+            bind(
+                "skiff:node-autoapprove-certificate-rotation",
+                &format!("{requests}:selfnodeclient"),
+                "system:nodes",
+            ),
+        ),
+        (
+            "",
+            bind("skiff:node-proxier", "system:node-proxier", "system:nodes"),
+        ),
         // upstream leaves the serving certificates of nodes to an administrator; here their approver may, for what a Node object says
         (
             "",
@@ -123,11 +175,23 @@ fn secret(token: &Token, life: Duration) -> Option<(&'static str, Value)> {
     let mut data = json!({"token-id": token.id, "token-secret": token.secret, "usage-bootstrap-authentication": "true", "usage-bootstrap-signing": "true",
         "auth-extra-groups": GROUP, "description": "made by skiff token create"});
     if !life.is_zero() {
-        let end = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(i64::try_from(life.as_secs()).unwrap_or(i64::MAX / 4));
+        let end = jiff::Timestamp::now()
+            + jiff::SignedDuration::from_secs(
+                i64::try_from(life.as_secs()).unwrap_or(i64::MAX / 4),
+            );
         data["expiration"] = skiff_api::machinery::time::seconds(end).into();
     }
-    let data: serde_json::Map<String, Value> =
-        data.as_object().into_iter().flatten().map(|(key, value)| (key.clone(), STANDARD.encode(value.as_str().unwrap_or("")).into())).collect();
+    let data: serde_json::Map<String, Value> = data
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| {
+            (
+                key.clone(),
+                STANDARD.encode(value.as_str().unwrap_or("")).into(),
+            )
+        })
+        .collect();
     Some((
         "kube-system",
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("bootstrap-token-{}", token.id)}, "type": "bootstrap.kubernetes.io/token", "data": data}),

@@ -20,18 +20,62 @@ use crate::{
 };
 use skiff_watching::api::Api;
 
-pub const DATA_DIR: Flag = Flag::str("data-dir", '\0', "", "Where the cluster's state is; by default /var/lib/skiff for root, else $XDG_DATA_HOME/skiff");
+pub const DATA_DIR: Flag = Flag::str(
+    "data-dir",
+    '\0',
+    "",
+    "Where the cluster's state is; by default /var/lib/skiff for root, else $XDG_DATA_HOME/skiff",
+);
 
 const FLAGS: &[Flag] = &[
     DATA_DIR,
-    Flag::str("listen", '\0', "127.0.0.1:6443", "Address of the API server; port 0 picks a free one"),
-    Flag::str("kubeconfig", '\0', "", "The file that the admin context 'skiff' is written into; by default $KUBECONFIG or ~/.kube/config"),
-    Flag::int("nodes", '\0', "1", "How many real nodes, each in a network namespace of its own"),
-    Flag::optional("simulate", "1", "This many simulated nodes instead: no root, no containers; pods become ready at once"),
-    Flag::duration("node-monitor-period", '\0', "5s", "How often nodes are looked at"),
-    Flag::duration("node-monitor-grace-period", '\0', "50s", "How long a node may be silent before it is taken for lost"),
-    Flag::bool("demo", '\0', false, "Deploy a small shop and wait until it answers"),
-    Flag::bool("detach", '\0', false, "Return when the cluster is ready; 'skiff status' and 'skiff down' find it again by its data folder"),
+    Flag::str(
+        "listen",
+        '\0',
+        "127.0.0.1:6443",
+        "Address of the API server; port 0 picks a free one",
+    ),
+    Flag::str(
+        "kubeconfig",
+        '\0',
+        "",
+        "The file that the admin context 'skiff' is written into; by default $KUBECONFIG or ~/.kube/config",
+    ),
+    Flag::int(
+        "nodes",
+        '\0',
+        "1",
+        "How many real nodes, each in a network namespace of its own",
+    ),
+    Flag::optional(
+        "simulate",
+        "1",
+        "This many simulated nodes instead: no root, no containers; pods become ready at once",
+    ),
+    Flag::duration(
+        "node-monitor-period",
+        '\0',
+        "5s",
+        "How often nodes are looked at",
+    ),
+    Flag::duration(
+        "node-monitor-grace-period",
+        '\0',
+        "50s",
+        "How long a node may be silent before it is taken for lost",
+    ),
+    Flag::bool(
+        "demo",
+        '\0',
+        false,
+        "Deploy a small shop and wait until it answers",
+    ),
+    Flag::bool(
+        "detach",
+        '\0',
+        false,
+        "Return when the cluster is ready; 'skiff status' and 'skiff down' find it again by its data folder",
+    ),
 ];
 
 pub static COMMAND: Command = Command {
@@ -69,9 +113,15 @@ fn wish(flags: &Parsed) -> anyhow::Result<Wish> {
         bail!("--nodes and --simulate exclude each other: real nodes or simulated ones");
     }
     let text = flags.str(if simulated { "simulate" } else { "nodes" });
-    let count: usize = text.parse().ok().filter(|n| (1..=5000).contains(n)).with_context(|| format!("a cluster has 1 to 5000 nodes, found {text:?}"))?;
+    let count: usize = text
+        .parse()
+        .ok()
+        .filter(|n| (1..=5000).contains(n))
+        .with_context(|| format!("a cluster has 1 to 5000 nodes, found {text:?}"))?;
     if !simulated && !nix::unistd::geteuid().is_root() {
-        bail!("real nodes need root (namespaces, cgroups, overlayfs, a bridge); run as root, or `skiff up --simulate` for nodes without containers");
+        bail!(
+            "real nodes need root (namespaces, cgroups, overlayfs, a bridge); run as root, or `skiff up --simulate` for nodes without containers"
+        );
     }
     Ok(Wish {
         folders: Folders::at(flags.str("data-dir"))?,
@@ -110,23 +160,39 @@ async fn up(flags: Parsed) -> anyhow::Result<()> {
     );
     let mut plan = Plan::new(&wish.folders);
     plan.server.listen = vec![wish.listen];
-    plan.controllers.node_monitor_period = Duration::from_secs_f64(flags.duration("node-monitor-period"));
-    plan.controllers.node_monitor_grace_period = Duration::from_secs_f64(flags.duration("node-monitor-grace-period"));
-    let cluster_cidr = *plan.controllers.cluster_cidrs.first().context("no cluster network")?;
+    plan.controllers.node_monitor_period =
+        Duration::from_secs_f64(flags.duration("node-monitor-period"));
+    plan.controllers.node_monitor_grace_period =
+        Duration::from_secs_f64(flags.duration("node-monitor-grace-period"));
+    let cluster_cidr = *plan
+        .controllers
+        .cluster_cidrs
+        .first()
+        .context("no cluster network")?;
     let service_cidr = plan.server.service_cidr;
     let network = if wish.simulated {
         None
     } else {
-        let network = nodes::network(&wish.folders, cluster_cidr, service_cidr).await.context("cannot make the cluster's network")?;
+        let network = nodes::network(&wish.folders, cluster_cidr, service_cidr)
+            .await
+            .context("cannot make the cluster's network")?;
         let gateway = network.gateway().await;
-        plan.server.listen.push((gateway, wish.listen.port()).into());
-        plan.server.behind = Some(skiff_server::Behind { interface: network.bridge().await, networks: vec![cluster_cidr, service_cidr] });
+        plan.server
+            .listen
+            .push((gateway, wish.listen.port()).into());
+        plan.server.behind = Some(skiff_server::Behind {
+            interface: network.bridge().await,
+            networks: vec![cluster_cidr, service_cidr],
+        });
         story.step("network of the nodes");
         Some(network)
     };
     plan.server.advertise_listener = if network.is_some() { 1 } else { 0 };
     let plane = control_plane::start(plan).await?;
-    story.step(format!("API server, controllers, scheduler on {}", plane.url()));
+    story.step(format!(
+        "API server, controllers, scheduler on {}",
+        plane.url()
+    ));
     let kubeconfig = control_plane::kubeconfig_path(flags.str("kubeconfig"));
     plane.write_kubeconfig(&kubeconfig)?;
     let running = start_nodes(&wish, &plane, network, cluster_cidr, service_cidr).await;
@@ -152,13 +218,38 @@ async fn start_nodes(
     cluster_cidr: ipnet::IpNet,
     service_cidr: ipnet::IpNet,
 ) -> anyhow::Result<(Nodes, Option<String>)> {
-    let api = Api::new(plane.server.client(skiff_server::auth::User::new("skiff", &["system:masters"])), "skiff");
+    let api = Api::new(
+        plane
+            .server
+            .client(skiff_server::auth::User::new("skiff", &["system:masters"])),
+        "skiff",
+    );
     demo::dns_service(&api, nodes::CLUSTER_DNS).await?;
     let Some(network) = network else {
-        return Ok((Nodes::Simulated(nodes::start_simulated(&plane.server, &wish.folders, &wish.names, cluster_cidr)?), None));
+        return Ok((
+            Nodes::Simulated(nodes::start_simulated(
+                &plane.server,
+                &wish.folders,
+                &wish.names,
+                cluster_cidr,
+            )?),
+            None,
+        ));
     };
-    let port = plane.server.addresses.first().map_or(6443, |address| address.port());
-    let real = nodes::start_real(&plane.server, &wish.folders, network, &wish.names, port, service_cidr).await?;
+    let port = plane
+        .server
+        .addresses
+        .first()
+        .map_or(6443, |address| address.port());
+    let real = nodes::start_real(
+        &plane.server,
+        &wish.folders,
+        network,
+        &wish.names,
+        port,
+        service_cidr,
+    )
+    .await?;
     let ip = real.first_ip();
     Ok((Nodes::Real(Box::new(real)), ip))
 }
@@ -172,10 +263,19 @@ async fn live(
     node_ip: Option<String>,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let api = Api::new(plane.server.client(skiff_server::auth::User::new("skiff", &["system:masters"])), "skiff");
+    let api = Api::new(
+        plane
+            .server
+            .client(skiff_server::auth::User::new("skiff", &["system:masters"])),
+        "skiff",
+    );
     let work = async {
         demo::wait_for_nodes(&api, &wish.names).await?;
-        story.step(format!("{} of {} nodes ready", wish.names.len(), wish.names.len()));
+        story.step(format!(
+            "{} of {} nodes ready",
+            wish.names.len(),
+            wish.names.len()
+        ));
         let mut url = None;
         if wish.demo {
             demo::apply(&api, demo::SHOP, "default").await?;
@@ -194,7 +294,11 @@ async fn live(
         done = work => done?,
         () = stop.cancelled() => return Ok(()),
     };
-    println!("Ready after {:.0} ms. Context \"skiff\" is in {}", story.total(), kubeconfig.display());
+    println!(
+        "Ready after {:.0} ms. Context \"skiff\" is in {}",
+        story.total(),
+        kubeconfig.display()
+    );
     println!(
         "\nTry:\n  skiff get pods -A -o wide\n  skiff create deployment web --image=skiff.local/shop:v1 --replicas=2\n  {}",
         match &url {
@@ -223,10 +327,21 @@ async fn detached(args: Vec<String>, flags: Parsed) -> anyhow::Result<()> {
     let wish = wish(&flags)?;
     drop(wish.folders.hold()?);
     wish.folders.remove_record();
-    let log = std::fs::File::create(wish.folders.log()).with_context(|| format!("cannot write {}", wish.folders.log().display()))?;
-    let args: Vec<String> = args.into_iter().filter(|arg| arg != "--detach" && arg != "--detach=true").collect();
+    let log = std::fs::File::create(wish.folders.log())
+        .with_context(|| format!("cannot write {}", wish.folders.log().display()))?;
+    let args: Vec<String> = args
+        .into_iter()
+        .filter(|arg| arg != "--detach" && arg != "--detach=true")
+        .collect();
     let mut command = std::process::Command::new("/proc/self/exe");
-    command.arg0("skiff").arg("up").args(args).stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0);
+    command
+        .arg0("skiff")
+        .arg("up")
+        .args(args)
+        .stdin(std::process::Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0);
     let mut child = command.spawn().context("cannot start in the background")?;
     loop {
         let said = || std::fs::read_to_string(wish.folders.log()).unwrap_or_default();
@@ -234,8 +349,15 @@ async fn detached(args: Vec<String>, flags: Parsed) -> anyhow::Result<()> {
             eprint!("{}", said());
             bail!("the cluster did not start ({status})");
         }
-        if wish.folders.record().is_some_and(|record| record.pid == child.id()) {
-            print!("{}", said().replace("Ctrl-C ends it.", "`skiff down` ends it."));
+        if wish
+            .folders
+            .record()
+            .is_some_and(|record| record.pid == child.id())
+        {
+            print!(
+                "{}",
+                said().replace("Ctrl-C ends it.", "`skiff down` ends it.")
+            );
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -20,7 +20,10 @@ pub static COMMAND: Command = Command {
       kubectl version
       # This program's alone
       kubectl version --client",
-    flags: &[&[Flag::bool("client", '\0', false, "Only this program's version"), Flag::str("output", 'o', "", "json or yaml")]],
+    flags: &[&[
+        Flag::bool("client", '\0', false, "Only this program's version"),
+        Flag::str("output", 'o', "", "json or yaml"),
+    ]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
@@ -62,7 +65,10 @@ fn own() -> Value {
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
-        return Err(Error::msg(format!("extra arguments: [{}]", ctx.args().join(" "))));
+        return Err(Error::msg(format!(
+            "extra arguments: [{}]",
+            ctx.args().join(" ")
+        )));
     }
     if !matches!(f.str("output"), "" | "json" | "yaml") {
         return Err(Error::msg("--output must be 'yaml' or 'json'"));
@@ -77,10 +83,22 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
     let git = |part: &str| info[part]["gitVersion"].as_str().unwrap_or("").to_string();
     let text = match f.str("output") {
-        "json" => layout::write(&info, layout::Style { indent: 2, order: crate::print::order::Order::Keys(ORDER) }) + "\n",
+        "json" => {
+            layout::write(
+                &info,
+                layout::Style {
+                    indent: 2,
+                    order: crate::print::order::Order::Keys(ORDER),
+                },
+            ) + "\n"
+        }
         "yaml" => crate::yaml::write(&info),
         _ => {
-            let mut t = format!("Client Version: {}\nKustomize Version: {KUSTOMIZE}\nSkiff Version: v{}\n", git("clientVersion"), env!("CARGO_PKG_VERSION"));
+            let mut t = format!(
+                "Client Version: {}\nKustomize Version: {KUSTOMIZE}\nSkiff Version: v{}\n",
+                git("clientVersion"),
+                env!("CARGO_PKG_VERSION")
+            );
             if info.get("serverVersion").is_some() {
                 t += &format!("Server Version: {}\n", git("serverVersion"));
             }
@@ -97,10 +115,17 @@ async fn run(ctx: Ctx) -> Result<()> {
 
 /// Warns if the two versions are too far apart to work together.
 fn skew(info: &Value) {
-    let minor = |part: &str| info[part]["minor"].as_str().map(|m| m.trim_end_matches('+').to_string()).and_then(|m| m.parse::<i64>().ok());
+    let minor = |part: &str| {
+        info[part]["minor"]
+            .as_str()
+            .map(|m| m.trim_end_matches('+').to_string())
+            .and_then(|m| m.parse::<i64>().ok())
+    };
     if let (Some(c), Some(s)) = (minor("clientVersion"), minor("serverVersion"))
         && (c - s).abs() > 1
     {
-        eprintln!("Warning: version difference between client (1.{c}) and server (1.{s}) exceeds the supported minor version skew of +/-1");
+        eprintln!(
+            "Warning: version difference between client (1.{c}) and server (1.{s}) exceeds the supported minor version skew of +/-1"
+        );
     }
 }

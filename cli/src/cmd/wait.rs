@@ -36,11 +36,25 @@ pub static COMMAND: Command = Command {
         SELECTOR,
         FIELD_SELECTOR,
         &[
-            Flag::bool("all", '\0', false, "All objects of the given types in the namespace"),
+            Flag::bool(
+                "all",
+                '\0',
+                false,
+                "All objects of the given types in the namespace",
+            ),
             Flag::bool("all-namespaces", 'A', false, "In all namespaces"),
             Flag::bool("local", '\0', false, "Only files, without a server"),
-            Flag::duration("timeout", '\0', "30s", "How long to wait; 0 looks once, negative waits a week"),
-            Flag::array("for", '\0', "What to wait for: create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]; may be repeated"),
+            Flag::duration(
+                "timeout",
+                '\0',
+                "30s",
+                "How long to wait; 0 looks once, negative waits a week",
+            ),
+            Flag::array(
+                "for",
+                '\0',
+                "What to wait for: create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]; may be repeated",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
@@ -51,8 +65,14 @@ pub static COMMAND: Command = Command {
 enum Condition {
     Delete,
     Create,
-    Status { kind: String, value: String },
-    Field { path: JsonPath, value: Option<String> },
+    Status {
+        kind: String,
+        value: String,
+    },
+    Field {
+        path: JsonPath,
+        value: Option<String>,
+    },
 }
 
 /// Splits at single `=`; a double one is part of an expression.
@@ -76,17 +96,28 @@ fn split_once_each(text: &str) -> Vec<String> {
 fn parse_field(text: &str) -> Result<Condition> {
     let parts = split_once_each(text);
     if parts.len() > 2 {
-        return Err(Error::msg("jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'"));
+        return Err(Error::msg(
+            "jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'",
+        ));
     }
     let expression = relaxed(&parts[0]).map_err(Error::msg)?;
-    let value = parts.get(1).map(|v| v.trim_matches(['\'', '"']).to_string());
+    let value = parts
+        .get(1)
+        .map(|v| v.trim_matches(['\'', '"']).to_string());
     if value.as_deref() == Some("") {
-        return Err(Error::msg("jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3"));
+        return Err(Error::msg(
+            "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3",
+        ));
     }
     if expression.is_empty() {
         return Err(Error::msg("jsonpath expression cannot be empty"));
     }
-    Ok(Condition::Field { path: JsonPath::parse(&expression).map_err(Error::msg)?.allow_missing(true), value })
+    Ok(Condition::Field {
+        path: JsonPath::parse(&expression)
+            .map_err(Error::msg)?
+            .allow_missing(true),
+        value,
+    })
 }
 
 fn parse(text: &str) -> Result<Condition> {
@@ -97,18 +128,26 @@ fn parse(text: &str) -> Result<Condition> {
     }
     if let Some(rest) = text.strip_prefix("condition=") {
         let (kind, value) = rest.split_once('=').unwrap_or((rest, "true"));
-        return Ok(Condition::Status { kind: kind.into(), value: value.into() });
+        return Ok(Condition::Status {
+            kind: kind.into(),
+            value: value.into(),
+        });
     }
     match text.strip_prefix("jsonpath=") {
         Some(rest) => parse_field(rest),
-        None => Err(Error::msg(format!("unrecognized condition: {}", quote(text)))),
+        None => Err(Error::msg(format!(
+            "unrecognized condition: {}",
+            quote(text)
+        ))),
     }
 }
 
 impl Condition {
     /// Whether the object, or that there is none, is what is waited for.
     fn met(&self, object: Option<&Value>) -> Result<bool> {
-        let Some(object) = object else { return Ok(matches!(self, Condition::Delete)) };
+        let Some(object) = object else {
+            return Ok(matches!(self, Condition::Delete));
+        };
         match self {
             Condition::Delete => Ok(false),
             Condition::Create => Ok(true),
@@ -119,25 +158,47 @@ impl Condition {
 }
 
 fn has_condition(object: &Value, kind: &str, value: &str) -> bool {
-    let found = object["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case(kind)));
+    let found = object["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|c| {
+            c["type"]
+                .as_str()
+                .is_some_and(|t| t.eq_ignore_ascii_case(kind))
+        });
     let Some(c) = found else { return false };
-    let observed = c["observedGeneration"].as_i64().or(object["status"]["observedGeneration"].as_i64());
+    let observed = c["observedGeneration"]
+        .as_i64()
+        .or(object["status"]["observedGeneration"].as_i64());
     match (object["metadata"]["generation"].as_i64(), observed) {
         (Some(generation), Some(observed)) if observed < generation => false,
-        _ => c["status"].as_str().is_some_and(|s| s.eq_ignore_ascii_case(value)),
+        _ => c["status"]
+            .as_str()
+            .is_some_and(|s| s.eq_ignore_ascii_case(value)),
     }
 }
 
 fn has_value(object: &Value, path: &JsonPath, value: Option<&str>) -> Result<bool> {
     let lists = path.find(object).map_err(Error::msg)?;
-    let Some(first) = lists.first().filter(|l| !l.is_empty()) else { return Ok(false) };
+    let Some(first) = lists.first().filter(|l| !l.is_empty()) else {
+        return Ok(false);
+    };
     if lists.len() > 1 {
-        return Err(Error::msg("given jsonpath expression matches more than one list"));
+        return Err(Error::msg(
+            "given jsonpath expression matches more than one list",
+        ));
     }
-    let [found] = first.as_slice() else { return Err(Error::msg("given jsonpath expression matches more than one value")) };
+    let [found] = first.as_slice() else {
+        return Err(Error::msg(
+            "given jsonpath expression matches more than one value",
+        ));
+    };
     match value {
         None => Ok(true),
-        Some(_) if found.is_object() || found.is_array() => Err(Error::msg("jsonpath leads to a nested object or list which is not supported")),
+        Some(_) if found.is_object() || found.is_array() => Err(Error::msg(
+            "jsonpath leads to a nested object or list which is not supported",
+        )),
         Some(wanted) => Ok(text(found).trim() == wanted.trim()),
     }
 }
@@ -168,7 +229,15 @@ async fn run(ctx: Ctx) -> Result<()> {
         return Err(Error::msg("no matching resources found"));
     }
     for info in &found.infos {
-        if let Err(e) = one(&ctx, info, &conditions, (timeout > 0.0).then_some(end), &mut printer).await {
+        if let Err(e) = one(
+            &ctx,
+            info,
+            &conditions,
+            (timeout > 0.0).then_some(end),
+            &mut printer,
+        )
+        .await
+        {
             errors.push(e);
         }
     }
@@ -198,7 +267,13 @@ async fn created(ctx: &Ctx, end: Instant) -> Result<()> {
 }
 
 /// Waits for all conditions of one object, one after the other; without an end it is looked at once.
-async fn one(ctx: &Ctx, info: &Info, conditions: &[Condition], end: Option<Instant>, printer: &mut Printer) -> Result<()> {
+async fn one(
+    ctx: &Ctx,
+    info: &Info,
+    conditions: &[Condition],
+    end: Option<Instant>,
+    printer: &mut Printer,
+) -> Result<()> {
     for condition in conditions {
         let mut last = info.object.clone();
         let mut looked = false;
@@ -212,9 +287,14 @@ async fn one(ctx: &Ctx, info: &Info, conditions: &[Condition], end: Option<Insta
             condition.met(o)
         };
         // What is to be there has been waited for before it was found.
-        let met = matches!(condition, Condition::Create) || until(ctx, info, end.unwrap_or_else(Instant::now), test).await?;
+        let met = matches!(condition, Condition::Create)
+            || until(ctx, info, end.unwrap_or_else(Instant::now), test).await?;
         if !met {
-            let why = if end.is_some() { "timed out waiting for the condition on" } else { "condition not met for" };
+            let why = if end.is_some() {
+                "timed out waiting for the condition on"
+            } else {
+                "condition not met for"
+            };
             return Err(Error::msg(format!("{why} {}", info.object_name())));
         }
         printer.print(&last)?;
@@ -224,20 +304,36 @@ async fn one(ctx: &Ctx, info: &Info, conditions: &[Condition], end: Option<Insta
 
 /// What the server would say of an object that is not there.
 pub fn not_found(info: &Info) -> Error {
-    let message = format!("{} {} not found", info.resource.group_resource(), quote(&info.name));
-    Error::Status(Box::new(serde_json::json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": message})))
+    let message = format!(
+        "{} {} not found",
+        info.resource.group_resource(),
+        quote(&info.name)
+    );
+    Error::Status(Box::new(
+        serde_json::json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404, "message": message}),
+    ))
 }
 
 /// Watches one object until the test says yes; no if the time is over before. The test gets nothing when the object is gone.
 ///
 /// # Errors
 /// What the server refuses, and what the test fails with.
-pub async fn until(ctx: &Ctx, info: &Info, end: Instant, mut test: impl FnMut(Option<&Value>) -> Result<bool>) -> Result<bool> {
+pub async fn until(
+    ctx: &Ctx,
+    info: &Info,
+    end: Instant,
+    mut test: impl FnMut(Option<&Value>) -> Result<bool>,
+) -> Result<bool> {
     let name = format!("metadata.name={}", info.name);
     let path = info.resource.collection(Some(&info.namespace));
     let client = ctx.client()?;
     loop {
-        let list = client.json(&Call::get(format!("{path}{}", query(&[("fieldSelector", &name)])))).await?;
+        let list = client
+            .json(&Call::get(format!(
+                "{path}{}",
+                query(&[("fieldSelector", &name)])
+            )))
+            .await?;
         let (api_version, kind) = (info.resource.api_version(), info.resource.kind.clone());
         let item = list["items"].as_array().and_then(|l| l.first()).map(|o| {
             let mut o = o.clone();
@@ -253,9 +349,15 @@ pub async fn until(ctx: &Ctx, info: &Info, end: Instant, mut test: impl FnMut(Op
             return Ok(false);
         }
         let revision = list["metadata"]["resourceVersion"].as_str().unwrap_or("");
-        let q = query(&[("fieldSelector", &name), ("resourceVersion", revision), ("watch", "true")]);
+        let q = query(&[
+            ("fieldSelector", &name),
+            ("resourceVersion", revision),
+            ("watch", "true"),
+        ]);
         let watch = async {
-            let mut lines = crate::remote::JsonLines::new(client.stream(&Call::get(format!("{path}{q}"))).await?);
+            let mut lines = crate::remote::JsonLines::new(
+                client.stream(&Call::get(format!("{path}{q}"))).await?,
+            );
             while let Some(event) = lines.next().await? {
                 let object = &event["object"];
                 let met = match event["type"].as_str().unwrap_or("") {
@@ -303,21 +405,45 @@ mod tests {
             assert_eq!(parse(text).unwrap().met(Some(&o)).unwrap(), want, "{text}");
         }
         assert!(parse("delete").unwrap().met(None).unwrap());
-        assert_eq!(parse("nonsense").err().unwrap().to_string(), "unrecognized condition: \"nonsense\"");
+        assert_eq!(
+            parse("nonsense").err().unwrap().to_string(),
+            "unrecognized condition: \"nonsense\""
+        );
         for (text, want) in [
-            ("jsonpath={.status.conditions}=x", "jsonpath leads to a nested object or list which is not supported"),
-            ("jsonpath={.status.conditions[*].type}=x", "given jsonpath expression matches more than one value"),
+            (
+                "jsonpath={.status.conditions}=x",
+                "jsonpath leads to a nested object or list which is not supported",
+            ),
+            (
+                "jsonpath={.status.conditions[*].type}=x",
+                "given jsonpath expression matches more than one value",
+            ),
         ] {
-            assert_eq!(parse(text).unwrap().met(Some(&o)).unwrap_err().to_string(), want, "{text}");
+            assert_eq!(
+                parse(text).unwrap().met(Some(&o)).unwrap_err().to_string(),
+                want,
+                "{text}"
+            );
         }
         for (text, want) in [
             ("jsonpath=", "jsonpath expression cannot be empty"),
-            ("jsonpath='{.a}'=b", "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'"),
-            ("jsonpath={.a}=", "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3"),
-            ("jsonpath={.a}=b=c", "jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'"),
+            (
+                "jsonpath='{.a}'=b",
+                "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'",
+            ),
+            (
+                "jsonpath={.a}=",
+                "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3",
+            ),
+            (
+                "jsonpath={.a}=b=c",
+                "jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'",
+            ),
         ] {
             assert_eq!(parse(text).err().unwrap().to_string(), want, "{text}");
         }
-        assert!(matches!(parse("jsonpath={.l[?(@.a==1)].b}=x").unwrap(), Condition::Field { value: Some(v), .. } if v == "x"));
+        assert!(
+            matches!(parse("jsonpath={.l[?(@.a==1)].b}=x").unwrap(), Condition::Field { value: Some(v), .. } if v == "x")
+        );
     }
 }

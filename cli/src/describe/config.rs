@@ -10,7 +10,9 @@ use base64::Engine;
 use serde_json::Value;
 
 fn length(v: &Value) -> usize {
-    base64::engine::general_purpose::STANDARD.decode(v.as_str().unwrap_or("")).map_or(0, |b| b.len())
+    base64::engine::general_purpose::STANDARD
+        .decode(v.as_str().unwrap_or(""))
+        .map_or(0, |b| b.len())
 }
 
 pub async fn config_map(kube: Kube, o: Value) -> Result<Out> {
@@ -37,7 +39,9 @@ pub async fn secret(_: Kube, o: Value) -> Result<Out> {
     out.put(0, "\nData\n====\n");
     for (k, v) in o["data"].as_object().into_iter().flatten() {
         if k == "token" && s(&o, "type") == "kubernetes.io/service-account-token" {
-            let bytes = base64::engine::general_purpose::STANDARD.decode(v.as_str().unwrap_or("")).unwrap_or_default();
+            let bytes = base64::engine::general_purpose::STANDARD
+                .decode(v.as_str().unwrap_or(""))
+                .unwrap_or_default();
             out.put(0, format!("{k}:\t{}\n", String::from_utf8_lossy(&bytes)));
         } else {
             out.put(0, format!("{k}:\t{} bytes\n", length(v)));
@@ -49,12 +53,18 @@ pub async fn secret(_: Kube, o: Value) -> Result<Out> {
 pub async fn service_account(kube: Kube, o: Value) -> Result<Out> {
     let mut out = Out::default();
     head(&mut out, &o);
-    let pull: Vec<String> = list(&o, "imagePullSecrets").iter().map(|r| s(r, "name").to_string()).collect();
+    let pull: Vec<String> = list(&o, "imagePullSecrets")
+        .iter()
+        .map(|r| s(r, "name").to_string())
+        .collect();
     multiline(&mut out, "Image pull secrets", &pull);
     let name = s(&o["metadata"], "name");
     let secrets = kube
         .items(
-            &format!("/api/v1/namespaces/{}/secrets", segment(s(&o["metadata"], "namespace"))),
+            &format!(
+                "/api/v1/namespaces/{}/secrets",
+                segment(s(&o["metadata"], "namespace"))
+            ),
             &[("fieldSelector", "type=kubernetes.io/service-account-token")],
         )
         .await;
@@ -63,7 +73,10 @@ pub async fn service_account(kube: Kube, o: Value) -> Result<Out> {
         .filter(|x| x["metadata"]["annotations"]["kubernetes.io/service-account.name"] == name)
         .map(|x| s(&x["metadata"], "name").to_string())
         .collect();
-    let mountable: Vec<String> = list(&o, "secrets").iter().map(|r| s(r, "name").to_string()).collect();
+    let mountable: Vec<String> = list(&o, "secrets")
+        .iter()
+        .map(|r| s(r, "name").to_string())
+        .collect();
     if !mountable.is_empty() {
         multiline(&mut out, "Mountable secrets", &mountable);
     }

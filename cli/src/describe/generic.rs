@@ -8,7 +8,13 @@ use crate::error::Result;
 use crate::print::columns::go_value;
 use serde_json::{Map, Value};
 
-const SKIPPED: &[&str] = &[".metadata.managedFields", ".metadata.name", ".metadata.namespace", ".metadata.labels", ".metadata.annotations"];
+const SKIPPED: &[&str] = &[
+    ".metadata.managedFields",
+    ".metadata.name",
+    ".metadata.namespace",
+    ".metadata.labels",
+    ".metadata.annotations",
+];
 
 pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
     let mut out = Out::default();
@@ -59,7 +65,11 @@ fn label(field: &str) -> String {
     while !parts.is_empty() {
         let part = parts.remove(0);
         let capitals = part.chars().count() >= 2 && part.chars().all(char::is_uppercase);
-        if capitals && parts.first().is_some_and(|n| n.starts_with(char::is_uppercase)) {
+        if capitals
+            && parts
+                .first()
+                .is_some_and(|n| n.starts_with(char::is_uppercase))
+        {
             merged.push(part + &parts.remove(0));
         } else {
             merged.push(part);
@@ -73,7 +83,9 @@ fn label(field: &str) -> String {
             return p;
         }
         let mut chars = p.chars();
-        chars.next().map_or_else(String::new, |c| c.to_uppercase().collect::<String>() + chars.as_str())
+        chars.next().map_or_else(String::new, |c| {
+            c.to_uppercase().collect::<String>() + chars.as_str()
+        })
     };
     merged.into_iter().map(title).collect::<Vec<_>>().join(" ")
 }

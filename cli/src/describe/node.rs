@@ -23,7 +23,11 @@ fn roles(labels: &Value) -> String {
             _ => {}
         }
     }
-    if out.is_empty() { "<none>".into() } else { out.into_iter().collect::<Vec<_>>().join(",") }
+    if out.is_empty() {
+        "<none>".into()
+    } else {
+        out.into_iter().collect::<Vec<_>>().join(",")
+    }
 }
 
 pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
@@ -39,11 +43,16 @@ pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
     lease(&kube, &mut out, s(m, "name")).await;
     conditions(&mut out, list(status, "conditions"));
     out.put(0, "Addresses:\n");
-    list(status, "addresses").iter().for_each(|a| out.put(1, format!("{}:\t{}\n", s(a, "type"), s(a, "address"))));
+    list(status, "addresses")
+        .iter()
+        .for_each(|a| out.put(1, format!("{}:\t{}\n", s(a, "type"), s(a, "address"))));
     for (field, label) in [("capacity", "Capacity"), ("allocatable", "Allocatable")] {
-        let Some(map) = status[field].as_object().filter(|x| !x.is_empty()) else { continue };
+        let Some(map) = status[field].as_object().filter(|x| !x.is_empty()) else {
+            continue;
+        };
         out.put(0, format!("{label}:\n"));
-        map.iter().for_each(|(k, v)| out.put(1, format!("{k}:\t{}\n", quantity::canonical(&scalar(v)))));
+        map.iter()
+            .for_each(|(k, v)| out.put(1, format!("{k}:\t{}\n", quantity::canonical(&scalar(v)))));
     }
     system(&mut out, status, spec);
     match pods_on(&kube, s(m, "name")).await {
@@ -57,20 +66,48 @@ pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
 
 fn taints(out: &mut Out, all: &[Value]) {
     let mut sorted: Vec<&Value> = all.iter().collect();
-    sorted.sort_by_key(|t| (s(t, "key").to_string(), s(t, "value").to_string(), s(t, "effect").to_string()));
+    sorted.sort_by_key(|t| {
+        (
+            s(t, "key").to_string(),
+            s(t, "value").to_string(),
+            s(t, "effect").to_string(),
+        )
+    });
     let one = |t: &&Value| {
-        if s(t, "value").is_empty() { format!("{}:{}", s(t, "key"), s(t, "effect")) } else { format!("{}={}:{}", s(t, "key"), s(t, "value"), s(t, "effect")) }
+        if s(t, "value").is_empty() {
+            format!("{}:{}", s(t, "key"), s(t, "effect"))
+        } else {
+            format!("{}={}:{}", s(t, "key"), s(t, "value"), s(t, "effect"))
+        }
     };
     multiline(out, "Taints", &sorted.iter().map(one).collect::<Vec<_>>());
 }
 
 async fn lease(kube: &Kube, out: &mut Out, name: &str) {
-    match kube.get(&format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{}", segment(name))).await {
+    match kube
+        .get(&format!(
+            "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{}",
+            segment(name)
+        ))
+        .await
+    {
         Ok(l) => {
             let spec = &l["spec"];
-            let time = |f: &str| if spec[f].is_null() { "<unset>".into() } else { date(&spec[f]) };
+            let time = |f: &str| {
+                if spec[f].is_null() {
+                    "<unset>".into()
+                } else {
+                    date(&spec[f])
+                }
+            };
             out.put(0, "Lease:\n");
-            out.put(1, format!("HolderIdentity:\t{}\n", spec["holderIdentity"].as_str().unwrap_or("<unset>")));
+            out.put(
+                1,
+                format!(
+                    "HolderIdentity:\t{}\n",
+                    spec["holderIdentity"].as_str().unwrap_or("<unset>")
+                ),
+            );
             out.put(1, format!("AcquireTime:\t{}\n", time("acquireTime")));
             out.put(1, format!("RenewTime:\t{}\n", time("renewTime")));
         }
@@ -82,8 +119,14 @@ fn conditions(out: &mut Out, all: &[Value]) {
     if all.is_empty() {
         return;
     }
-    out.put(0, "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage\n");
-    out.put(1, "----\t------\t-----------------\t------------------\t------\t-------\n");
+    out.put(
+        0,
+        "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage\n",
+    );
+    out.put(
+        1,
+        "----\t------\t-----------------\t------------------\t------\t-------\n",
+    );
     all.iter().for_each(|c| {
         out.put(
             1,
@@ -152,7 +195,13 @@ async fn pods_on(kube: &Kube, node: &str) -> Result<Vec<Value>> {
 
 /// What is compared of an amount.
 fn figure(name: &str, amount: Option<&Quantity>) -> i64 {
-    amount.map_or(0, |amount| if name == "cpu" { amount.milli_value() } else { amount.value() })
+    amount.map_or(0, |amount| {
+        if name == "cpu" {
+            amount.milli_value()
+        } else {
+            amount.value()
+        }
+    })
 }
 
 fn shown(amount: Option<&Quantity>) -> String {
@@ -161,8 +210,15 @@ fn shown(amount: Option<&Quantity>) -> String {
 
 /// An amount, and which part it is of what there is; in floats and cut off, as Go has it.
 fn share(amounts: &Amounts, name: &str, allocatable: &Amounts) -> String {
-    let (part, all) = (figure(name, amounts.get(name)), figure(name, allocatable.get(name)));
-    let percent = if all == 0 { 0 } else { (part as f64 / all as f64 * 100.0) as i64 };
+    let (part, all) = (
+        figure(name, amounts.get(name)),
+        figure(name, allocatable.get(name)),
+    );
+    let percent = if all == 0 {
+        0
+    } else {
+        (part as f64 / all as f64 * 100.0) as i64
+    };
     format!("{} ({percent}%)", shown(amounts.get(name)))
 }
 
@@ -170,36 +226,101 @@ fn share(amounts: &Amounts, name: &str, allocatable: &Amounts) -> String {
 fn pods(out: &mut Out, node: &Value, all: &[Value]) -> Result<()> {
     let unreadable = |error: skiff_podspec::resources::Unreadable| Error::msg(error.to_string());
     let status = typed::<Node>(node)?.status.unwrap_or_default();
-    let allocatable = read(status.allocatable.as_ref().filter(|list| !list.is_empty()).or(status.capacity.as_ref())).map_err(unreadable)?;
-    out.put(0, format!("Non-terminated Pods:\t({} in total)\n", all.len()));
-    out.put(1, "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge\n");
-    out.put(1, "---------\t----\t\t------------\t----------\t---------------\t-------------\t---\n");
+    let allocatable = read(
+        status
+            .allocatable
+            .as_ref()
+            .filter(|list| !list.is_empty())
+            .or(status.capacity.as_ref()),
+    )
+    .map_err(unreadable)?;
+    out.put(
+        0,
+        format!("Non-terminated Pods:\t({} in total)\n", all.len()),
+    );
+    out.put(
+        1,
+        "Namespace\tName\t\tCPU Requests\tCPU Limits\tMemory Requests\tMemory Limits\tAge\n",
+    );
+    out.put(
+        1,
+        "---------\t----\t\t------------\t----------\t---------------\t-------------\t---\n",
+    );
     let (mut all_requests, mut all_limits) = (Amounts::new(), Amounts::new());
     for value in all {
         let pod = typed::<Pod>(value)?;
-        let r = requests(&pod, Options { status: Status::OfContainers, missing: None }).map_err(unreadable)?;
+        let r = requests(
+            &pod,
+            Options {
+                status: Status::OfContainers,
+                missing: None,
+            },
+        )
+        .map_err(unreadable)?;
         let l = limits(&pod, Status::OfContainers).map_err(unreadable)?;
-        let cells = [share(&r, "cpu", &allocatable), share(&l, "cpu", &allocatable), share(&r, "memory", &allocatable), share(&l, "memory", &allocatable)];
+        let cells = [
+            share(&r, "cpu", &allocatable),
+            share(&l, "cpu", &allocatable),
+            share(&r, "memory", &allocatable),
+            share(&l, "memory", &allocatable),
+        ];
         let (meta, cells) = (&value["metadata"], cells.join("\t"));
-        out.put(1, format!("{}\t{}\t\t{cells}\t{}\n", s(meta, "namespace"), s(meta, "name"), since(&meta["creationTimestamp"])));
-        add(&mut all_requests, &requests(&pod, Options::default()).map_err(unreadable)?);
-        add(&mut all_limits, &limits(&pod, Status::Ignored).map_err(unreadable)?);
+        out.put(
+            1,
+            format!(
+                "{}\t{}\t\t{cells}\t{}\n",
+                s(meta, "namespace"),
+                s(meta, "name"),
+                since(&meta["creationTimestamp"])
+            ),
+        );
+        add(
+            &mut all_requests,
+            &requests(&pod, Options::default()).map_err(unreadable)?,
+        );
+        add(
+            &mut all_limits,
+            &limits(&pod, Status::Ignored).map_err(unreadable)?,
+        );
     }
     totals(out, &all_requests, &all_limits, &allocatable);
     Ok(())
 }
 
 fn totals(out: &mut Out, requests: &Amounts, limits: &Amounts, allocatable: &Amounts) {
-    out.put(0, "Allocated resources:\n  (Total limits may be over 100 percent, i.e., overcommitted.)\n");
+    out.put(
+        0,
+        "Allocated resources:\n  (Total limits may be over 100 percent, i.e., overcommitted.)\n",
+    );
     out.put(1, "Resource\tRequests\tLimits\n");
     out.put(1, "--------\t--------\t------\n");
     let usual = ["cpu", "memory", "ephemeral-storage"];
-    let huge: Vec<&str> = allocatable.keys().map(String::as_str).filter(|k| k.starts_with("hugepages-")).collect();
+    let huge: Vec<&str> = allocatable
+        .keys()
+        .map(String::as_str)
+        .filter(|k| k.starts_with("hugepages-"))
+        .collect();
     for name in usual.iter().copied().chain(huge) {
-        out.put(1, format!("{name}\t{}\t{}\n", share(requests, name, allocatable), share(limits, name, allocatable)));
+        out.put(
+            1,
+            format!(
+                "{name}\t{}\t{}\n",
+                share(requests, name, allocatable),
+                share(limits, name, allocatable)
+            ),
+        );
     }
-    for name in allocatable.keys().filter(|k| !usual.contains(&k.as_str()) && !k.starts_with("hugepages-") && k.as_str() != "pods") {
-        out.put(1, format!("{name}\t{}\t{}\n", shown(requests.get(name)), shown(limits.get(name))));
+    for name in allocatable.keys().filter(|k| {
+        !usual.contains(&k.as_str()) && !k.starts_with("hugepages-") && k.as_str() != "pods"
+    }) {
+        out.put(
+            1,
+            format!(
+                "{name}\t{}\t{}\n",
+                shown(requests.get(name)),
+                shown(limits.get(name))
+            ),
+        );
     }
 }
 
@@ -244,6 +365,9 @@ mod tests {
         }
         let bad = json!({"metadata": {}, "spec": {"containers": [container("many")]}});
         assert!(pods(&mut Out::default(), &node, &[bad]).is_err());
-        assert_eq!(roles(&json!({"node-role.kubernetes.io/worker": "", "kubernetes.io/role": "x"})), "worker,x");
+        assert_eq!(
+            roles(&json!({"node-role.kubernetes.io/worker": "", "kubernetes.io/role": "x"})),
+            "worker,x"
+        );
     }
 }

@@ -21,11 +21,32 @@ pub async fn describe(kube: Kube, pod: Value) -> Result<Out> {
         resources(&mut out, &spec["resources"], 1);
     }
     if !list(spec, "initContainers").is_empty() {
-        containers(&mut out, "Init Containers", list(spec, "initContainers"), list(status, "initContainerStatuses"), Some(&pod), "");
+        containers(
+            &mut out,
+            "Init Containers",
+            list(spec, "initContainers"),
+            list(status, "initContainerStatuses"),
+            Some(&pod),
+            "",
+        );
     }
-    containers(&mut out, "Containers", list(spec, "containers"), list(status, "containerStatuses"), Some(&pod), "");
+    containers(
+        &mut out,
+        "Containers",
+        list(spec, "containers"),
+        list(status, "containerStatuses"),
+        Some(&pod),
+        "",
+    );
     if !list(spec, "ephemeralContainers").is_empty() {
-        containers(&mut out, "Ephemeral Containers", list(spec, "ephemeralContainers"), list(status, "ephemeralContainerStatuses"), Some(&pod), "");
+        containers(
+            &mut out,
+            "Ephemeral Containers",
+            list(spec, "ephemeralContainers"),
+            list(status, "ephemeralContainerStatuses"),
+            Some(&pod),
+            "",
+        );
     }
     conditions(&mut out, &pod);
     volumes::all(&mut out, list(spec, "volumes"), "");
@@ -44,22 +65,38 @@ fn head(out: &mut Out, pod: &Value) {
     if let Some(p) = spec["priority"].as_i64() {
         out.field("Priority", p);
     }
-    for (field, label) in [("priorityClassName", "Priority Class Name"), ("runtimeClassName", "Runtime Class Name"), ("serviceAccountName", "Service Account")]
-    {
+    for (field, label) in [
+        ("priorityClassName", "Priority Class Name"),
+        ("runtimeClassName", "Runtime Class Name"),
+        ("serviceAccountName", "Service Account"),
+    ] {
         if !s(spec, field).is_empty() {
             out.field(label, s(spec, field));
         }
     }
     let node = s(spec, "nodeName");
-    out.field("Node", if node.is_empty() { "<none>".to_string() } else { format!("{node}/{}", s(status, "hostIP")) });
+    out.field(
+        "Node",
+        if node.is_empty() {
+            "<none>".to_string()
+        } else {
+            format!("{node}/{}", s(status, "hostIP"))
+        },
+    );
     if !status["startTime"].is_null() {
         out.field("Start Time", date(&status["startTime"]));
     }
     labels(out, "Labels", &m["labels"]);
     annotations(out, "Annotations", &m["annotations"]);
     if !m["deletionTimestamp"].is_null() && !matches!(s(status, "phase"), "Failed" | "Succeeded") {
-        out.field("Status", format!("Terminating (lasts {})", since(&m["deletionTimestamp"])));
-        out.field("Termination Grace Period", format!("{}s", m["deletionGracePeriodSeconds"]));
+        out.field(
+            "Status",
+            format!("Terminating (lasts {})", since(&m["deletionTimestamp"])),
+        );
+        out.field(
+            "Termination Grace Period",
+            format!("{}s", m["deletionGracePeriodSeconds"]),
+        );
     } else {
         out.field("Status", s(status, "phase"));
     }
@@ -81,7 +118,8 @@ fn head(out: &mut Out, pod: &Value) {
         out.field("IPs", "<none>");
     } else {
         out.put(0, "IPs:\n");
-        ips.iter().for_each(|ip| out.put(1, format!("IP:\t{}\n", s(ip, "ip"))));
+        ips.iter()
+            .for_each(|ip| out.put(1, format!("IP:\t{}\n", s(ip, "ip"))));
     }
     if let Some(owner) = controller(pod) {
         out.field("Controlled By", owner);
@@ -96,20 +134,26 @@ fn conditions(out: &mut Out, pod: &Value) {
     if !list(&pod["spec"], "readinessGates").is_empty() {
         out.put(0, "Readiness Gates:\n  Type\tStatus\n");
         for g in list(&pod["spec"], "readinessGates") {
-            let status = all.iter().find(|c| c["type"] == g["conditionType"]).map_or("<none>", |c| s(c, "status"));
+            let status = all
+                .iter()
+                .find(|c| c["type"] == g["conditionType"])
+                .map_or("<none>", |c| s(c, "status"));
             out.put(1, format!("{} \t{status} \n", s(g, "conditionType")));
         }
     }
     if !all.is_empty() {
         out.put(0, "Conditions:\n  Type\tStatus\n");
-        all.iter().for_each(|c| out.put(1, format!("{} \t{} \n", s(c, "type"), s(c, "status"))));
+        all.iter()
+            .for_each(|c| out.put(1, format!("{} \t{} \n", s(c, "type"), s(c, "status"))));
     }
 }
 
 /// Its quality-of-service class.
 fn class(pod: &Value) -> Result<&'static str> {
     let typed = Pod::from_value(pod).map_err(|error| Error::msg(error.to_string()))?;
-    qos::class(&typed).map(qos::Class::name).map_err(|error| Error::msg(error.to_string()))
+    qos::class(&typed)
+        .map(qos::Class::name)
+        .map_err(|error| Error::msg(error.to_string()))
 }
 
 #[cfg(test)]
@@ -121,10 +165,22 @@ mod tests {
     fn the_class_is_the_servers() {
         let full = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1000m", "memory": "1024Mi"}});
         for (pod, wanted) in [
-            (json!({"spec": {"containers": [{"name": "c", "resources": full}]}}), "Guaranteed"),
-            (json!({"spec": {"containers": [{"name": "c"}], "resources": full}}), "Guaranteed"),
-            (json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "0"}}}]}}), "BestEffort"),
-            (json!({"spec": {"containers": [{"name": "c"}]}, "status": {"qosClass": "Burstable"}}), "Burstable"),
+            (
+                json!({"spec": {"containers": [{"name": "c", "resources": full}]}}),
+                "Guaranteed",
+            ),
+            (
+                json!({"spec": {"containers": [{"name": "c"}], "resources": full}}),
+                "Guaranteed",
+            ),
+            (
+                json!({"spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "0"}}}]}}),
+                "BestEffort",
+            ),
+            (
+                json!({"spec": {"containers": [{"name": "c"}]}, "status": {"qosClass": "Burstable"}}),
+                "Burstable",
+            ),
         ] {
             assert_eq!(class(&pod).unwrap(), wanted, "{pod}");
         }

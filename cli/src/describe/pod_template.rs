@@ -16,29 +16,58 @@ pub fn template(out: &mut Out, t: &Value) {
         return;
     }
     labels(out, "  Labels", &t["metadata"]["labels"]);
-    if t["metadata"]["annotations"].as_object().is_some_and(|a| !a.is_empty()) {
+    if t["metadata"]["annotations"]
+        .as_object()
+        .is_some_and(|a| !a.is_empty())
+    {
         annotations(out, "  Annotations", &t["metadata"]["annotations"]);
     }
     let spec = &t["spec"];
     if !s(spec, "serviceAccountName").is_empty() {
-        out.put(1, format!("Service Account:\t{}\n", s(spec, "serviceAccountName")));
+        out.put(
+            1,
+            format!("Service Account:\t{}\n", s(spec, "serviceAccountName")),
+        );
     }
     if !list(spec, "initContainers").is_empty() {
-        containers(out, "Init Containers", list(spec, "initContainers"), &[], None, "  ");
+        containers(
+            out,
+            "Init Containers",
+            list(spec, "initContainers"),
+            &[],
+            None,
+            "  ",
+        );
     }
     containers(out, "Containers", list(spec, "containers"), &[], None, "  ");
     volumes::all(out, list(spec, "volumes"), "  ");
     spread(out, list(spec, "topologySpreadConstraints"), "  ");
     if !s(spec, "priorityClassName").is_empty() {
-        out.put(1, format!("Priority Class Name:\t{}\n", s(spec, "priorityClassName")));
+        out.put(
+            1,
+            format!("Priority Class Name:\t{}\n", s(spec, "priorityClassName")),
+        );
     }
     labels(out, "  Node-Selectors", &spec["nodeSelector"]);
     tolerations(out, "  Tolerations", list(spec, "tolerations"));
 }
 
 /// A list of containers; `pod` is given where fields of it are known.
-pub fn containers(out: &mut Out, title: &str, all: &[Value], statuses: &[Value], pod: Option<&Value>, space: &str) {
-    out.put(0, format!("{space}{title}:{}\n", if all.is_empty() { " <none>" } else { "" }));
+pub fn containers(
+    out: &mut Out,
+    title: &str,
+    all: &[Value],
+    statuses: &[Value],
+    pod: Option<&Value>,
+    space: &str,
+) {
+    out.put(
+        0,
+        format!(
+            "{space}{title}:{}\n",
+            if all.is_empty() { " <none>" } else { "" }
+        ),
+    );
     let indent = if space.is_empty() { "" } else { " " };
     for c in all {
         let status = statuses.iter().find(|x| x["name"] == c["name"]);
@@ -47,7 +76,10 @@ pub fn containers(out: &mut Out, title: &str, all: &[Value], statuses: &[Value],
         for (field, label) in [("command", "Command"), ("args", "Args")] {
             if !list(c, field).is_empty() {
                 out.put(2, format!("{label}:\n"));
-                texts(c, field).iter().flat_map(|t| t.split('\n')).for_each(|l| out.put(3, format!("{l}\n")));
+                texts(c, field)
+                    .iter()
+                    .flat_map(|t| t.split('\n'))
+                    .for_each(|l| out.put(3, format!("{l}\n")));
             }
         }
         if let Some(st) = status {
@@ -59,7 +91,11 @@ pub fn containers(out: &mut Out, title: &str, all: &[Value], statuses: &[Value],
             out.put(2, format!("Restart Count:\t{}\n", n(st, "restartCount")));
         }
         resources(out, &c["resources"], 2);
-        for (field, label) in [("livenessProbe", "Liveness"), ("readinessProbe", "Readiness"), ("startupProbe", "Startup")] {
+        for (field, label) in [
+            ("livenessProbe", "Liveness"),
+            ("readinessProbe", "Readiness"),
+            ("startupProbe", "Startup"),
+        ] {
             if !c[field].is_null() {
                 out.put(2, format!("{label}:\t{}\n", probe(&c[field])));
             }
@@ -83,8 +119,16 @@ fn basics(out: &mut Out, c: &Value, status: Option<&Value>) {
             .iter()
             .map(|p| {
                 let name = s(p, "name");
-                let suffix = if name.is_empty() { String::new() } else { format!(" ({name})") };
-                format!("{}/{}{suffix}", n(p, field), p["protocol"].as_str().unwrap_or("TCP"))
+                let suffix = if name.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({name})")
+                };
+                format!(
+                    "{}/{}{suffix}",
+                    n(p, field),
+                    p["protocol"].as_str().unwrap_or("TCP")
+                )
             })
             .collect();
         match shown.as_slice() {
@@ -97,7 +141,10 @@ fn basics(out: &mut Out, c: &Value, status: Option<&Value>) {
     if !profile.is_null() {
         out.put(2, format!("SeccompProfile:\t{}\n", s(profile, "type")));
         if s(profile, "type") == "Localhost" {
-            out.put(3, format!("LocalhostProfile:\t{}\n", s(profile, "localhostProfile")));
+            out.put(
+                3,
+                format!("LocalhostProfile:\t{}\n", s(profile, "localhostProfile")),
+            );
         }
     }
 }
@@ -105,7 +152,10 @@ fn basics(out: &mut Out, c: &Value, status: Option<&Value>) {
 fn state(out: &mut Out, label: &str, v: &Value) {
     if !v["running"].is_null() {
         out.put(2, format!("{label}:\tRunning\n"));
-        out.put(3, format!("Started:\t{}\n", date(&v["running"]["startedAt"])));
+        out.put(
+            3,
+            format!("Started:\t{}\n", date(&v["running"]["startedAt"])),
+        );
     } else if !v["terminated"].is_null() {
         let t = &v["terminated"];
         out.put(2, format!("{label}:\tTerminated\n"));
@@ -131,9 +181,16 @@ fn state(out: &mut Out, label: &str, v: &Value) {
 /// Limits and requests.
 pub fn resources(out: &mut Out, r: &Value, level: usize) {
     for (field, label) in [("limits", "Limits"), ("requests", "Requests")] {
-        let Some(map) = r[field].as_object().filter(|m| !m.is_empty()) else { continue };
+        let Some(map) = r[field].as_object().filter(|m| !m.is_empty()) else {
+            continue;
+        };
         out.put(level, format!("{label}:\n"));
-        map.iter().for_each(|(k, v)| out.put(level + 1, format!("{k}:\t{}\n", quantity::canonical(&scalar(v)))));
+        map.iter().for_each(|(k, v)| {
+            out.put(
+                level + 1,
+                format!("{k}:\t{}\n", quantity::canonical(&scalar(v))),
+            )
+        });
     }
 }
 
@@ -148,12 +205,19 @@ fn probe(p: &Value) -> String {
         or("failureThreshold", 3)
     );
     if !p["exec"].is_null() {
-        return format!("exec [{}] {attributes}", texts(&p["exec"], "command").join(" "));
+        return format!(
+            "exec [{}] {attributes}",
+            texts(&p["exec"], "command").join(" ")
+        );
     }
     let h = &p["httpGet"];
     if !h.is_null() {
         let path = s(h, "path");
-        let slash = if path.is_empty() || path.starts_with('/') { "" } else { "/" };
+        let slash = if path.is_empty() || path.starts_with('/') {
+            ""
+        } else {
+            "/"
+        };
         return format!(
             "http-get {}://{}:{}{slash}{path} {attributes}",
             h["scheme"].as_str().unwrap_or("HTTP").to_lowercase(),
@@ -163,10 +227,18 @@ fn probe(p: &Value) -> String {
     }
     let t = &p["tcpSocket"];
     if !t.is_null() {
-        return format!("tcp-socket {}:{} {attributes}", s(t, "host"), scalar(&t["port"]));
+        return format!(
+            "tcp-socket {}:{} {attributes}",
+            s(t, "host"),
+            scalar(&t["port"])
+        );
     }
     if !p["grpc"].is_null() {
-        return format!("grpc <pod>:{} {} {attributes}", n(&p["grpc"], "port"), s(&p["grpc"], "service"));
+        return format!(
+            "grpc <pod>:{} {} {attributes}",
+            n(&p["grpc"], "port"),
+            s(&p["grpc"], "service")
+        );
     }
     format!("unknown {attributes}")
 }
@@ -177,37 +249,90 @@ fn env_from(out: &mut Out, c: &Value) {
     }
     out.put(2, "Environment Variables from:\n");
     for e in list(c, "envFrom") {
-        let (kind, r) = if e["configMapRef"].is_null() { ("Secret", &e["secretRef"]) } else { ("ConfigMap", &e["configMapRef"]) };
-        let prefix = if s(e, "prefix").is_empty() { String::new() } else { format!(" with prefix '{}'", s(e, "prefix")) };
-        out.put(3, format!("{}\t{kind}{prefix}\tOptional: {}\n", s(r, "name"), r["optional"] == true));
+        let (kind, r) = if e["configMapRef"].is_null() {
+            ("Secret", &e["secretRef"])
+        } else {
+            ("ConfigMap", &e["configMapRef"])
+        };
+        let prefix = if s(e, "prefix").is_empty() {
+            String::new()
+        } else {
+            format!(" with prefix '{}'", s(e, "prefix"))
+        };
+        out.put(
+            3,
+            format!(
+                "{}\t{kind}{prefix}\tOptional: {}\n",
+                s(r, "name"),
+                r["optional"] == true
+            ),
+        );
     }
 }
 
 fn env(out: &mut Out, c: &Value, pod: Option<&Value>) {
     let all = list(c, "env");
-    out.put(2, format!("Environment:{}\n", if all.is_empty() { "\t<none>" } else { "" }));
+    out.put(
+        2,
+        format!(
+            "Environment:{}\n",
+            if all.is_empty() { "\t<none>" } else { "" }
+        ),
+    );
     for e in all {
         let name = s(e, "name");
         let from = &e["valueFrom"];
         if from.is_null() {
             for (i, line) in s(e, "value").split('\n').enumerate() {
-                out.put(3, if i == 0 { format!("{name}:\t{line}\n") } else { format!("\t{line}\n") });
+                out.put(
+                    3,
+                    if i == 0 {
+                        format!("{name}:\t{line}\n")
+                    } else {
+                        format!("\t{line}\n")
+                    },
+                );
             }
             continue;
         }
         let f = &from["fieldRef"];
         if !f.is_null() {
             let value = pod.map_or_else(String::new, |p| field_value(p, s(f, "fieldPath")));
-            out.put(3, format!("{name}:\t{value} ({}:{})\n", f["apiVersion"].as_str().unwrap_or("v1"), s(f, "fieldPath")));
+            out.put(
+                3,
+                format!(
+                    "{name}:\t{value} ({}:{})\n",
+                    f["apiVersion"].as_str().unwrap_or("v1"),
+                    s(f, "fieldPath")
+                ),
+            );
         } else if !from["resourceFieldRef"].is_null() {
             let r = s(&from["resourceFieldRef"], "resource");
             let (kind, which) = r.split_once('.').unwrap_or((r, ""));
-            let value = c["resources"][kind][which].as_str().map_or_else(|| "0".to_string(), String::from);
-            let value = if value == "0" && (r == "limits.cpu" || r == "limits.memory") { "node allocatable".into() } else { value };
+            let value = c["resources"][kind][which]
+                .as_str()
+                .map_or_else(|| "0".to_string(), String::from);
+            let value = if value == "0" && (r == "limits.cpu" || r == "limits.memory") {
+                "node allocatable".into()
+            } else {
+                value
+            };
             out.put(3, format!("{name}:\t{value} ({r})\n"));
         } else {
-            let (kind, r) = if from["secretKeyRef"].is_null() { ("of config map", &from["configMapKeyRef"]) } else { ("in secret", &from["secretKeyRef"]) };
-            out.put(3, format!("{name}:\t<set to the key '{}' {kind} '{}'>\tOptional: {}\n", s(r, "key"), s(r, "name"), r["optional"] == true));
+            let (kind, r) = if from["secretKeyRef"].is_null() {
+                ("of config map", &from["configMapKeyRef"])
+            } else {
+                ("in secret", &from["secretKeyRef"])
+            };
+            out.put(
+                3,
+                format!(
+                    "{name}:\t<set to the key '{}' {kind} '{}'>\tOptional: {}\n",
+                    s(r, "key"),
+                    s(r, "name"),
+                    r["optional"] == true
+                ),
+            );
         }
     }
 }
@@ -217,7 +342,9 @@ fn field_value(pod: &Value, path: &str) -> String {
     if !path.starts_with("metadata.") {
         return String::new();
     }
-    let (head, key) = path.split_once('[').map_or((path, None), |(h, k)| (h, Some(k.trim_matches(['\'', ']']))));
+    let (head, key) = path.split_once('[').map_or((path, None), |(h, k)| {
+        (h, Some(k.trim_matches(['\'', ']'])))
+    });
     let mut at = pod;
     for step in head.split('.') {
         at = &at[step];
@@ -231,15 +358,24 @@ fn mounts(out: &mut Out, c: &Value) {
     out.put(2, format!("Mounts:{none}\n"));
     all.sort_by_key(|m| s(m, "mountPath").to_string());
     for m in all {
-        let mut flags = if m["readOnly"] == true { "ro".to_string() } else { "rw".into() };
+        let mut flags = if m["readOnly"] == true {
+            "ro".to_string()
+        } else {
+            "rw".into()
+        };
         if !s(m, "subPath").is_empty() {
             flags += &format!(",path={}", quote(s(m, "subPath")));
         }
-        out.put(3, format!("{} from {} ({flags})\n", s(m, "mountPath"), s(m, "name")));
+        out.put(
+            3,
+            format!("{} from {} ({flags})\n", s(m, "mountPath"), s(m, "name")),
+        );
     }
     if !list(c, "volumeDevices").is_empty() {
         out.put(2, format!("Devices:{none}\n"));
-        list(c, "volumeDevices").iter().for_each(|d| out.put(3, format!("{} from {}\n", s(d, "devicePath"), s(d, "name"))));
+        list(c, "volumeDevices")
+            .iter()
+            .for_each(|d| out.put(3, format!("{} from {}\n", s(d, "devicePath"), s(d, "name"))));
     }
 }
 
@@ -259,7 +395,11 @@ pub fn tolerations(out: &mut Out, title: &str, all: &[Value]) {
             }
             let exists = s(t, "operator") == "Exists";
             if exists && s(t, "value").is_empty() {
-                line += if s(t, "key").is_empty() && s(t, "effect").is_empty() { "op=Exists" } else { " op=Exists" };
+                line += if s(t, "key").is_empty() && s(t, "effect").is_empty() {
+                    "op=Exists"
+                } else {
+                    " op=Exists"
+                };
             }
             if let Some(seconds) = t["tolerationSeconds"].as_i64() {
                 line += &format!(" for {seconds}s");
@@ -275,8 +415,24 @@ pub fn spread(out: &mut Out, all: &[Value], space: &str) {
     let mut sorted: Vec<&Value> = all.iter().collect();
     sorted.sort_by_key(|c| s(c, "topologyKey").to_string());
     for (i, c) in sorted.iter().enumerate() {
-        let head = if i == 0 { format!("{space}Topology Spread Constraints:\t") } else { format!("{space}\t") };
-        let for_selector = if c["labelSelector"].is_null() { String::new() } else { format!(" for selector {}", selector(&c["labelSelector"])) };
-        out.put(0, format!("{head}{}:{} when max skew {} is exceeded{for_selector}\n", s(c, "topologyKey"), s(c, "whenUnsatisfiable"), n(c, "maxSkew")));
+        let head = if i == 0 {
+            format!("{space}Topology Spread Constraints:\t")
+        } else {
+            format!("{space}\t")
+        };
+        let for_selector = if c["labelSelector"].is_null() {
+            String::new()
+        } else {
+            format!(" for selector {}", selector(&c["labelSelector"]))
+        };
+        out.put(
+            0,
+            format!(
+                "{head}{}:{} when max skew {} is exceeded{for_selector}\n",
+                s(c, "topologyKey"),
+                s(c, "whenUnsatisfiable"),
+                n(c, "maxSkew")
+            ),
+        );
     }
 }

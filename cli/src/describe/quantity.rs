@@ -6,12 +6,15 @@ use skiff_api::machinery::quantity::Quantity;
 
 /// The value as a float; nothing for what is no quantity.
 pub fn parse(text: &str) -> Option<f64> {
-    text.parse::<Quantity>().ok().map(|quantity| quantity.as_f64())
+    text.parse::<Quantity>()
+        .ok()
+        .map(|quantity| quantity.as_f64())
 }
 
 /// The canonical text of a quantity; what is none stays as it is.
 pub fn canonical(text: &str) -> String {
-    text.parse::<Quantity>().map_or_else(|_| text.into(), |quantity| quantity.to_string())
+    text.parse::<Quantity>()
+        .map_or_else(|_| text.into(), |quantity| quantity.to_string())
 }
 
 #[cfg(test)]

@@ -19,7 +19,9 @@ pub async fn role(_: Kube, o: Value) -> Result<Out> {
     out.put(0, "PolicyRule:\n");
     out.put(1, "Resources\tNon-Resource URLs\tResource Names\tVerbs\n");
     out.put(1, "---------\t-----------------\t--------------\t-----\n");
-    rules::rows(list(&o, "rules")).iter().for_each(|r| out.put(1, format!("{}\t{}\t{}\t{}\n", r[0], r[1], r[2], r[3])));
+    rules::rows(list(&o, "rules"))
+        .iter()
+        .for_each(|r| out.put(1, format!("{}\t{}\t{}\t{}\n", r[0], r[1], r[2], r[3])));
     Ok(out)
 }
 
@@ -32,6 +34,16 @@ pub async fn binding(_: Kube, o: Value) -> Result<Out> {
     out.put(0, "Subjects:\n");
     out.put(1, "Kind\tName\tNamespace\n");
     out.put(1, "----\t----\t---------\n");
-    list(&o, "subjects").iter().for_each(|x| out.put(1, format!("{}\t{}\t{}\n", s(x, "kind"), s(x, "name"), s(x, "namespace"))));
+    list(&o, "subjects").iter().for_each(|x| {
+        out.put(
+            1,
+            format!(
+                "{}\t{}\t{}\n",
+                s(x, "kind"),
+                s(x, "name"),
+                s(x, "namespace")
+            ),
+        )
+    });
     Ok(out)
 }

@@ -20,7 +20,11 @@ pub fn rows(rules: &[Value]) -> Vec<[String; 4]> {
     let mut simple: Vec<Rule> = Vec::new();
     for rule in rules {
         let (verbs, names) = (texts(rule, "verbs"), texts(rule, "resourceNames"));
-        let names: Vec<Option<String>> = if names.is_empty() { vec![None] } else { names.into_iter().map(Some).collect() };
+        let names: Vec<Option<String>> = if names.is_empty() {
+            vec![None]
+        } else {
+            names.into_iter().map(Some).collect()
+        };
         for group in texts(rule, "apiGroups") {
             for resource in texts(rule, "resources") {
                 for verb in &verbs {
@@ -31,7 +35,13 @@ pub fn rows(rules: &[Value]) -> Vec<[String; 4]> {
             }
         }
         for url in texts(rule, "nonResourceURLs") {
-            urls.extend(verbs.iter().map(|v| Rule { group: String::new(), resource: String::new(), name: None, url: url.clone(), verbs: vec![v.clone()] }));
+            urls.extend(verbs.iter().map(|v| Rule {
+                group: String::new(),
+                resource: String::new(),
+                name: None,
+                url: url.clone(),
+                verbs: vec![v.clone()],
+            }));
         }
     }
     urls.extend(simple);
@@ -40,16 +50,29 @@ pub fn rows(rules: &[Value]) -> Vec<[String; 4]> {
 }
 
 fn add(simple: &mut Vec<Rule>, group: &str, resource: &str, name: Option<&String>, verb: &str) {
-    match simple.iter_mut().find(|r| r.group == group && r.resource == resource && r.name.as_ref() == name) {
+    match simple
+        .iter_mut()
+        .find(|r| r.group == group && r.resource == resource && r.name.as_ref() == name)
+    {
         Some(r) if r.verbs.iter().any(|v| v == verb) => {}
         Some(r) => r.verbs.push(verb.into()),
-        None => simple.push(Rule { group: group.into(), resource: resource.into(), name: name.cloned(), url: String::new(), verbs: vec![verb.into()] }),
+        None => simple.push(Rule {
+            group: group.into(),
+            resource: resource.into(),
+            name: name.cloned(),
+            url: String::new(),
+            verbs: vec![verb.into()],
+        }),
     }
 }
 
 /// The text by which Go's generated code would show the rule: rules are sorted by it.
 fn key(r: &Rule) -> String {
-    let (groups, resources) = if r.url.is_empty() { (r.group.as_str(), r.resource.as_str()) } else { ("", "") };
+    let (groups, resources) = if r.url.is_empty() {
+        (r.group.as_str(), r.resource.as_str())
+    } else {
+        ("", "")
+    };
     format!(
         "&PolicyRule{{Verbs:[{}],APIGroups:[{groups}],Resources:[{resources}],ResourceNames:[{}],NonResourceURLs:[{}],}}",
         r.verbs.join(" "),
@@ -67,7 +90,12 @@ fn row(r: &Rule) -> [String; 4] {
             None => format!("{}.{}", r.resource, r.group),
         },
     };
-    [resource, format!("[{}]", r.url), format!("[{}]", r.name.as_deref().unwrap_or("")), format!("[{}]", r.verbs.join(" "))]
+    [
+        resource,
+        format!("[{}]", r.url),
+        format!("[{}]", r.name.as_deref().unwrap_or("")),
+        format!("[{}]", r.verbs.join(" ")),
+    ]
 }
 
 #[cfg(test)]
@@ -83,6 +111,14 @@ mod tests {
             json!({"nonResourceURLs": ["/healthz"], "verbs": ["get"]}),
         ];
         let shown: Vec<String> = rows(&rules).iter().map(|r| r.join(" ")).collect();
-        assert_eq!(shown, ["deployments.apps [] [shop] [*]", "pods/log [] [] [get list]", "pods [] [] [get list]", " [/healthz] [] [get]"]);
+        assert_eq!(
+            shown,
+            [
+                "deployments.apps [] [shop] [*]",
+                "pods/log [] [] [get list]",
+                "pods [] [] [get list]",
+                " [/healthz] [] [get]"
+            ]
+        );
     }
 }

@@ -11,27 +11,50 @@ use serde_json::Value;
 /// The endpoint slices of a service.
 pub async fn slices(kube: &Kube, namespace: &str, name: &str) -> Vec<Value> {
     let label = format!("kubernetes.io/service-name={name}");
-    kube.items(&format!("/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", segment(namespace)), &[("labelSelector", &label)]).await
+    kube.items(
+        &format!(
+            "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices",
+            segment(namespace)
+        ),
+        &[("labelSelector", &label)],
+    )
+    .await
 }
 
 /// Addresses of the ready endpoints at the port of that name; three of them, and how many more.
 pub fn endpoints(slices: &[Value], port: &str) -> String {
     let mut all = Vec::new();
     for slice in slices {
-        let ports: Vec<&Value> = list(slice, "ports").iter().filter(|p| s(p, "name") == port).collect();
+        let ports: Vec<&Value> = list(slice, "ports")
+            .iter()
+            .filter(|p| s(p, "name") == port)
+            .collect();
         if list(slice, "ports").is_empty() {
-            list(slice, "endpoints").iter().for_each(|e| all.extend(texts(e, "addresses").first().cloned()));
+            list(slice, "endpoints")
+                .iter()
+                .for_each(|e| all.extend(texts(e, "addresses").first().cloned()));
             continue;
         }
         for p in ports {
-            for e in list(slice, "endpoints").iter().filter(|e| e["conditions"]["ready"] != false) {
-                all.extend(
-                    texts(e, "addresses").first().map(|a| if a.contains(':') { format!("[{a}]:{}", n(p, "port")) } else { format!("{a}:{}", n(p, "port")) }),
-                );
+            for e in list(slice, "endpoints")
+                .iter()
+                .filter(|e| e["conditions"]["ready"] != false)
+            {
+                all.extend(texts(e, "addresses").first().map(|a| {
+                    if a.contains(':') {
+                        format!("[{a}]:{}", n(p, "port"))
+                    } else {
+                        format!("{a}:{}", n(p, "port"))
+                    }
+                }));
             }
         }
     }
-    let more = if all.len() > 3 { format!(" + {} more...", all.len() - 3) } else { String::new() };
+    let more = if all.len() > 3 {
+        format!(" + {} more...", all.len() - 3)
+    } else {
+        String::new()
+    };
     all.truncate(3);
     format!("{}{more}", all.join(","))
 }
@@ -39,7 +62,13 @@ pub fn endpoints(slices: &[Value], port: &str) -> String {
 pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
     let mut out = Out::default();
     let spec = &o["spec"];
-    let none = |v: Vec<String>| if v.is_empty() { "<none>".to_string() } else { v.join(",") };
+    let none = |v: Vec<String>| {
+        if v.is_empty() {
+            "<none>".to_string()
+        } else {
+            v.join(",")
+        }
+    };
     head(&mut out, &o);
     out.field("Selector", format_labels(&spec["selector"]));
     out.field("Type", s(spec, "type"));
@@ -52,7 +81,10 @@ pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
     if !list(spec, "externalIPs").is_empty() {
         out.field("External IPs", texts(spec, "externalIPs").join(","));
     }
-    for (label, field) in [("Desired LoadBalancer IP", "loadBalancerIP"), ("External Name", "externalName")] {
+    for (label, field) in [
+        ("Desired LoadBalancer IP", "loadBalancerIP"),
+        ("External Name", "externalName"),
+    ] {
         if !s(spec, field).is_empty() {
             out.field(label, s(spec, field));
         }
@@ -64,24 +96,45 @@ pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
             (ip, Some(mode)) => format!("{ip} ({mode})"),
             (ip, None) => ip.to_string(),
         };
-        out.field("LoadBalancer Ingress", ingress.iter().map(one).collect::<Vec<_>>().join(", "));
+        out.field(
+            "LoadBalancer Ingress",
+            ingress.iter().map(one).collect::<Vec<_>>().join(", "),
+        );
     }
-    let slices = slices(&kube, s(&o["metadata"], "namespace"), s(&o["metadata"], "name")).await;
+    let slices = slices(
+        &kube,
+        s(&o["metadata"], "namespace"),
+        s(&o["metadata"], "name"),
+    )
+    .await;
     for p in list(spec, "ports") {
-        let name = if s(p, "name").is_empty() { "<unset>" } else { s(p, "name") };
+        let name = if s(p, "name").is_empty() {
+            "<unset>"
+        } else {
+            s(p, "name")
+        };
         let protocol = s(p, "protocol");
         out.field("Port", format!("{name}\t{}/{protocol}", n(p, "port")));
-        out.field("TargetPort", format!("{}/{protocol}", scalar(&p["targetPort"])));
+        out.field(
+            "TargetPort",
+            format!("{}/{protocol}", scalar(&p["targetPort"])),
+        );
         if !p["appProtocol"].is_null() {
             out.field("AppProtocol", s(p, "appProtocol"));
         }
         if n(p, "nodePort") != 0 {
-            out.field("NodePort", format!("{name}\t{}/{protocol}", n(p, "nodePort")));
+            out.field(
+                "NodePort",
+                format!("{name}\t{}/{protocol}", n(p, "nodePort")),
+            );
         }
         out.field("Endpoints", endpoints(&slices, s(p, "name")));
     }
     out.field("Session Affinity", s(spec, "sessionAffinity"));
-    for (label, field) in [("External Traffic Policy", "externalTrafficPolicy"), ("Internal Traffic Policy", "internalTrafficPolicy")] {
+    for (label, field) in [
+        ("External Traffic Policy", "externalTrafficPolicy"),
+        ("Internal Traffic Policy", "internalTrafficPolicy"),
+    ] {
         if !s(spec, field).is_empty() {
             out.field(label, s(spec, field));
         }
@@ -90,7 +143,10 @@ pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
         out.field("HealthCheck NodePort", n(spec, "healthCheckNodePort"));
     }
     if !list(spec, "loadBalancerSourceRanges").is_empty() {
-        out.field("LoadBalancer Source Ranges", texts(spec, "loadBalancerSourceRanges").join(","));
+        out.field(
+            "LoadBalancer Source Ranges",
+            texts(spec, "loadBalancerSourceRanges").join(","),
+        );
     }
     if !s(spec, "trafficDistribution").is_empty() {
         out.field("Traffic Distribution", s(spec, "trafficDistribution"));

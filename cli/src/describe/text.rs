@@ -36,7 +36,11 @@ pub fn scalar(v: &Value) -> String {
 
 /// `True` or `False`.
 pub fn yes(v: &Value) -> &'static str {
-    if v == &Value::Bool(true) { "True" } else { "False" }
+    if v == &Value::Bool(true) {
+        "True"
+    } else {
+        "False"
+    }
 }
 
 /// `True`, `False` or `<unset>`.
@@ -46,21 +50,40 @@ pub fn yes_or_unset(v: &Value) -> &'static str {
 
 /// Labels, one a line, after a title.
 pub fn labels(out: &mut Out, title: &str, map: &Value) {
-    let pairs: Vec<String> = map.as_object().into_iter().flatten().map(|(k, v)| format!("{k}={}", scalar(v))).collect();
+    let pairs: Vec<String> = map
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}={}", scalar(v)))
+        .collect();
     multiline(out, title, &pairs);
 }
 
 /// Lines after a title, `<none>` if there are none. Spaces before the title are kept.
 pub fn multiline(out: &mut Out, title: &str, lines: &[String]) {
-    out.put(0, format!("{title}:\t{}\n", lines.first().map_or("<none>", String::as_str)));
-    lines.iter().skip(1).for_each(|l| out.put(0, format!("\t{l}\n")));
+    out.put(
+        0,
+        format!(
+            "{title}:\t{}\n",
+            lines.first().map_or("<none>", String::as_str)
+        ),
+    );
+    lines
+        .iter()
+        .skip(1)
+        .for_each(|l| out.put(0, format!("\t{l}\n")));
 }
 
 const LONGEST: usize = 140;
 
 /// Annotations, long ones on lines of their own.
 pub fn annotations(out: &mut Out, title: &str, map: &Value) {
-    let shown: Vec<(&String, &Value)> = map.as_object().into_iter().flatten().filter(|(k, _)| *k != crate::generate::LAST_APPLIED).collect();
+    let shown: Vec<(&String, &Value)> = map
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(k, _)| *k != crate::generate::LAST_APPLIED)
+        .collect();
     if shown.is_empty() {
         out.put(0, format!("{title}:\t<none>\n"));
         return;
@@ -75,7 +98,11 @@ pub fn annotations(out: &mut Out, title: &str, map: &Value) {
         if text.len() + key.len() + 2 > LONGEST || text.contains('\n') {
             out.put(0, format!("{key}:\n"));
             for line in text.split('\n') {
-                let short: String = if line.chars().count() > LONGEST - 2 { line.chars().take(LONGEST - 2).collect::<String>() + "..." } else { line.into() };
+                let short: String = if line.chars().count() > LONGEST - 2 {
+                    line.chars().take(LONGEST - 2).collect::<String>() + "..."
+                } else {
+                    line.into()
+                };
                 out.put(0, format!("\t  {short}\n"));
             }
         } else {
@@ -97,7 +124,12 @@ pub fn head(out: &mut Out, object: &Value) {
 
 /// `a=b,c=d`, empty for none.
 pub fn labels_selector(map: &Value) -> String {
-    map.as_object().into_iter().flatten().map(|(k, v)| format!("{k}={}", scalar(v))).collect::<Vec<_>>().join(",")
+    map.as_object()
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}={}", scalar(v)))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// `a=b,c=d`, or `<none>`.
@@ -108,7 +140,12 @@ pub fn format_labels(map: &Value) -> String {
 
 /// A label selector as it is written on a command line; empty if it selects everything.
 pub fn selector(v: &Value) -> String {
-    let mut parts: Vec<String> = v["matchLabels"].as_object().into_iter().flatten().map(|(k, x)| format!("{k}={}", scalar(x))).collect();
+    let mut parts: Vec<String> = v["matchLabels"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(k, x)| format!("{k}={}", scalar(x)))
+        .collect();
     for e in list(v, "matchExpressions") {
         let (key, mut values) = (s(e, "key"), texts(e, "values"));
         values.sort();
@@ -130,7 +167,9 @@ pub fn format_selector(v: &Value) -> String {
 
 /// `Kind/name` of the owner that controls an object.
 pub fn controller(object: &Value) -> Option<String> {
-    let o = list(&object["metadata"], "ownerReferences").iter().find(|o| o["controller"] == true)?;
+    let o = list(&object["metadata"], "ownerReferences")
+        .iter()
+        .find(|o| o["controller"] == true)?;
     Some(format!("{}/{}", s(o, "kind"), s(o, "name")))
 }
 
@@ -142,7 +181,17 @@ pub fn conditions(out: &mut Out, object: &Value) {
     }
     out.put(0, "Conditions:\n  Type\tStatus\tReason\n");
     out.put(1, "----\t------\t------\n");
-    all.iter().for_each(|c| out.put(1, format!("{} \t{}\t{}\n", s(c, "type"), s(c, "status"), s(c, "reason"))));
+    all.iter().for_each(|c| {
+        out.put(
+            1,
+            format!(
+                "{} \t{}\t{}\n",
+                s(c, "type"),
+                s(c, "status"),
+                s(c, "reason")
+            ),
+        )
+    });
 }
 
 #[cfg(test)]
@@ -157,6 +206,9 @@ mod tests {
         let mut out = Out::default();
         labels(&mut out, "Labels", &json!({"a": "1", "b": "2"}));
         annotations(&mut out, "Annotations", &json!({"k": "line\nmore"}));
-        assert_eq!(out.finish(), "Labels:       a=1\n              b=2\nAnnotations:  k:\n                line\n                more\n");
+        assert_eq!(
+            out.finish(),
+            "Labels:       a=1\n              b=2\nAnnotations:  k:\n                line\n                more\n"
+        );
     }
 }

@@ -25,7 +25,12 @@ pub fn all(out: &mut Out, volumes: &[Value], space: &str) {
 
 /// The source of a volume, or of a persistent volume.
 pub fn source(out: &mut Out, v: &Value) {
-    let Some((kind, spec)) = v.as_object().into_iter().flatten().find(|(k, x)| x.is_object() && is_source(k)) else {
+    let Some((kind, spec)) = v
+        .as_object()
+        .into_iter()
+        .flatten()
+        .find(|(k, x)| x.is_object() && is_source(k))
+    else {
         out.put(1, "<unknown>\n");
         return;
     };
@@ -33,11 +38,16 @@ pub fn source(out: &mut Out, v: &Value) {
         return projected(out, spec);
     }
     if kind == "downwardAPI" {
-        out.put(2, "Type:\tDownwardAPI (a volume populated by information about the pod)\n    Items:\n");
+        out.put(
+            2,
+            "Type:\tDownwardAPI (a volume populated by information about the pod)\n    Items:\n",
+        );
         downward_items(out, spec);
         return;
     }
-    lines(kind, spec).into_iter().for_each(|(label, value)| out.put(2, format!("{label}:\t{value}\n")));
+    lines(kind, spec)
+        .into_iter()
+        .for_each(|(label, value)| out.put(2, format!("{label}:\t{value}\n")));
     if kind == "csi" {
         attributes(out, spec);
     }
@@ -114,30 +124,70 @@ fn attributes(out: &mut Out, v: &Value) {
         out.put(0, "<none>\n");
     }
     for (i, (k, x)) in map.iter().enumerate() {
-        out.put(0, format!("{}{k}={}\n", if i == 0 { "  " } else { "      \t  " }, scalar(x)));
+        out.put(
+            0,
+            format!(
+                "{}{k}={}\n",
+                if i == 0 { "  " } else { "      \t  " },
+                scalar(x)
+            ),
+        );
     }
 }
 
 fn downward_items(out: &mut Out, v: &Value) {
     for item in list(v, "items") {
-        let from = if item["fieldRef"].is_null() { s(&item["resourceFieldRef"], "resource") } else { s(&item["fieldRef"], "fieldPath") };
+        let from = if item["fieldRef"].is_null() {
+            s(&item["resourceFieldRef"], "resource")
+        } else {
+            s(&item["fieldRef"], "fieldPath")
+        };
         out.put(3, format!("{from} -> {}\n", s(item, "path")));
     }
 }
 
 fn projected(out: &mut Out, v: &Value) {
-    out.put(2, "Type:\tProjected (a volume that contains injected data from multiple sources)\n");
+    out.put(
+        2,
+        "Type:\tProjected (a volume that contains injected data from multiple sources)\n",
+    );
     for source in list(v, "sources") {
         if !source["secret"].is_null() {
-            out.put(2, format!("SecretName:\t{}\n    Optional:\t{}\n", s(&source["secret"], "name"), optional(&source["secret"])));
+            out.put(
+                2,
+                format!(
+                    "SecretName:\t{}\n    Optional:\t{}\n",
+                    s(&source["secret"], "name"),
+                    optional(&source["secret"])
+                ),
+            );
         } else if !source["downwardAPI"].is_null() {
             out.put(2, "DownwardAPI:\ttrue\n");
         } else if !source["configMap"].is_null() {
-            out.put(2, format!("ConfigMapName:\t{}\n    Optional:\t{}\n", s(&source["configMap"], "name"), optional(&source["configMap"])));
+            out.put(
+                2,
+                format!(
+                    "ConfigMapName:\t{}\n    Optional:\t{}\n",
+                    s(&source["configMap"], "name"),
+                    optional(&source["configMap"])
+                ),
+            );
         } else if !source["serviceAccountToken"].is_null() {
-            out.put(2, format!("TokenExpirationSeconds:\t{}\n", n(&source["serviceAccountToken"], "expirationSeconds")));
+            out.put(
+                2,
+                format!(
+                    "TokenExpirationSeconds:\t{}\n",
+                    n(&source["serviceAccountToken"], "expirationSeconds")
+                ),
+            );
         } else if !source["clusterTrustBundle"].is_null() {
-            out.put(2, format!("ClusterTrustBundle:\t{}\n", s(&source["clusterTrustBundle"], "name")));
+            out.put(
+                2,
+                format!(
+                    "ClusterTrustBundle:\t{}\n",
+                    s(&source["clusterTrustBundle"], "name")
+                ),
+            );
         }
     }
 }

@@ -18,7 +18,11 @@ pub fn home() -> PathBuf {
 }
 
 /// The three named lists of a kubeconfig: the list's field, and its entry's field.
-pub const LISTS: [(&str, &str); 3] = [("clusters", "cluster"), ("contexts", "context"), ("users", "user")];
+pub const LISTS: [(&str, &str); 3] = [
+    ("clusters", "cluster"),
+    ("contexts", "context"),
+    ("users", "user"),
+];
 
 /// One named entry, and the file that it stands in.
 #[derive(Clone, Debug)]
@@ -49,7 +53,10 @@ impl Config {
     /// A file that cannot be read or is no kubeconfig.
     pub fn load(flag: &str) -> Result<Config> {
         let variable = std::env::var("KUBECONFIG").unwrap_or_default();
-        let mut config = Config { preferences: json!({}), ..Config::default() };
+        let mut config = Config {
+            preferences: json!({}),
+            ..Config::default()
+        };
         if !flag.is_empty() {
             config.files = vec![PathBuf::from(flag)];
         } else if !variable.is_empty() {
@@ -64,9 +71,16 @@ impl Config {
         for file in config.files.clone() {
             match std::fs::read_to_string(&file) {
                 Ok(text) => config.merge(&text, &file)?,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => config.missing = (!flag.is_empty()).then_some(file),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    config.missing = (!flag.is_empty()).then_some(file)
+                }
                 Err(e) => {
-                    return Err(Error::msg(format!("error loading config file \"{}\": open {}: {}", file.display(), file.display(), crate::error::go_io(&e))));
+                    return Err(Error::msg(format!(
+                        "error loading config file \"{}\": open {}: {}",
+                        file.display(),
+                        file.display(),
+                        crate::error::go_io(&e)
+                    )));
                 }
             }
         }
@@ -80,15 +94,26 @@ impl Config {
     /// The file that the flag named is not there.
     pub fn present(&self) -> Result<&Config> {
         match &self.missing {
-            Some(file) => Err(Error::msg(format!("stat {}: no such file or directory", file.display()))),
+            Some(file) => Err(Error::msg(format!(
+                "stat {}: no such file or directory",
+                file.display()
+            ))),
             None => Ok(self),
         }
     }
 
     fn merge(&mut self, text: &str, file: &Path) -> Result<()> {
-        let bad = |e: String| Error::msg(format!("error loading config file \"{}\": {e}", file.display()));
-        let documents = crate::yaml::read_lax(text).map_err(|e| bad(format!("yaml: {}", e.trim_start_matches("yaml: "))))?;
-        let Some(document) = documents.into_iter().next() else { return Ok(()) };
+        let bad = |e: String| {
+            Error::msg(format!(
+                "error loading config file \"{}\": {e}",
+                file.display()
+            ))
+        };
+        let documents = crate::yaml::read_lax(text)
+            .map_err(|e| bad(format!("yaml: {}", e.trim_start_matches("yaml: "))))?;
+        let Some(document) = documents.into_iter().next() else {
+            return Ok(());
+        };
         let mut root = match document.value {
             Value::Null => return Ok(()),
             Value::Object(m) => m,
@@ -97,27 +122,48 @@ impl Config {
                     .into(),
             )),
         };
-        let of = |field: &str| root.get(field).and_then(Value::as_str).unwrap_or("").to_string();
+        let of = |field: &str| {
+            root.get(field)
+                .and_then(Value::as_str)
+                .unwrap_or("")
+                .to_string()
+        };
         // a file without either is taken for one, as it always was
         if let (version, kind) = (of("apiVersion"), of("kind"))
             && ((!kind.is_empty() && kind != "Config") || !matches!(version.as_str(), "" | "v1"))
         {
             let scheme = "in scheme \"k8s.io/client-go/tools/clientcmd/api/latest/latest.go:50\"";
-            return Err(bad(format!("no kind {} is registered for version {} {scheme}", crate::error::quote(&kind), crate::error::quote(&version))));
+            return Err(bad(format!(
+                "no kind {} is registered for version {} {scheme}",
+                crate::error::quote(&kind),
+                crate::error::quote(&version)
+            )));
         }
         for (list, field) in LISTS {
             let entries = root.remove(list).unwrap_or(Value::Null);
             for e in entries.as_array().into_iter().flatten() {
                 let name = e["name"].as_str().unwrap_or("").to_string();
-                let value = if e[field].is_object() { e[field].clone() } else { json!({}) };
+                let value = if e[field].is_object() {
+                    e[field].clone()
+                } else {
+                    json!({})
+                };
                 let target = self.list_mut(list);
                 if !target.iter().any(|x| x.name == name) {
-                    target.push(Entry { name, value, file: file.to_path_buf() });
+                    target.push(Entry {
+                        name,
+                        value,
+                        file: file.to_path_buf(),
+                    });
                 }
             }
         }
         if self.current_context.is_empty() {
-            self.current_context = root.get("current-context").and_then(Value::as_str).unwrap_or("").to_string();
+            self.current_context = root
+                .get("current-context")
+                .and_then(Value::as_str)
+                .unwrap_or("")
+                .to_string();
         }
         if let Some(Value::Object(p)) = root.remove("preferences") {
             let mine = self.preferences.as_object_mut();
@@ -157,12 +203,22 @@ impl Config {
 
     /// The whole as one kubeconfig document.
     pub fn document(&self) -> Value {
-        document(&self.clusters, &self.contexts, &self.users, &self.current_context, &self.preferences)
+        document(
+            &self.clusters,
+            &self.contexts,
+            &self.users,
+            &self.current_context,
+            &self.preferences,
+        )
     }
 
     /// The name of the context in use: the flag's, else the current one.
     pub fn context_name<'a>(&'a self, flag: &'a str) -> &'a str {
-        if flag.is_empty() { &self.current_context } else { flag }
+        if flag.is_empty() {
+            &self.current_context
+        } else {
+            flag
+        }
     }
 
     /// The namespace of the context in use, `default` if it has none.
@@ -184,7 +240,10 @@ impl Config {
     /// Where a change to an entry goes: its own file, else the first that exists, else the last.
     pub fn default_file(&self) -> PathBuf {
         let existing = self.files.iter().find(|f| f.exists());
-        existing.or(self.files.last()).cloned().unwrap_or_else(|| home().join(".kube/config"))
+        existing
+            .or(self.files.last())
+            .cloned()
+            .unwrap_or_else(|| home().join(".kube/config"))
     }
 
     /// How messages name the file that changes go to.
@@ -196,7 +255,10 @@ impl Config {
 fn prune(value: &Value) -> Value {
     match value {
         Value::Object(m) => Value::Object(
-            m.iter().filter(|(k, v)| !is_empty(v) || k.as_str() == "provideClusterInfo").map(|(k, v)| (k.clone(), v.clone())).collect::<Map<_, _>>(),
+            m.iter()
+                .filter(|(k, v)| !is_empty(v) || k.as_str() == "provideClusterInfo")
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect::<Map<_, _>>(),
         ),
         v => v.clone(),
     }
@@ -214,11 +276,24 @@ fn is_empty(v: &Value) -> bool {
 }
 
 /// A kubeconfig document of these entries; empty fields are left out.
-pub fn document(clusters: &[Entry], contexts: &[Entry], users: &[Entry], current: &str, preferences: &Value) -> Value {
+pub fn document(
+    clusters: &[Entry],
+    contexts: &[Entry],
+    users: &[Entry],
+    current: &str,
+    preferences: &Value,
+) -> Value {
     let mut root = json!({"apiVersion": "v1", "kind": "Config", "current-context": current});
     for ((list, field), entries) in LISTS.iter().zip([clusters, contexts, users]) {
-        let items: Vec<Value> = entries.iter().map(|e| json!({"name": e.name, *field: prune(&e.value)})).collect();
-        root[*list] = if items.is_empty() { Value::Null } else { Value::Array(items) };
+        let items: Vec<Value> = entries
+            .iter()
+            .map(|e| json!({"name": e.name, *field: prune(&e.value)}))
+            .collect();
+        root[*list] = if items.is_empty() {
+            Value::Null
+        } else {
+            Value::Array(items)
+        };
     }
     if preferences.as_object().is_some_and(|p| !p.is_empty()) {
         root["preferences"] = preferences.clone();

@@ -68,42 +68,68 @@ pub fn in_cluster_namespace() -> Option<String> {
 }
 
 fn in_cluster() -> Option<Resolved> {
-    let (host, port) = (std::env::var("KUBERNETES_SERVICE_HOST").ok()?, std::env::var("KUBERNETES_SERVICE_PORT").ok()?);
-    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let (host, port) = (
+        std::env::var("KUBERNETES_SERVICE_HOST").ok()?,
+        std::env::var("KUBERNETES_SERVICE_PORT").ok()?,
+    );
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host
+    };
     let token_file = Path::new(SERVICE_ACCOUNT).join("token");
     std::fs::metadata(&token_file).ok()?;
     Some(Resolved {
         server: format!("https://{host}:{port}"),
         authority: std::fs::read(Path::new(SERVICE_ACCOUNT).join("ca.crt")).ok(),
-        credentials: Credentials { token_file: Some(token_file), ..Credentials::default() },
+        credentials: Credentials {
+            token_file: Some(token_file),
+            ..Credentials::default()
+        },
         ..Resolved::default()
     })
 }
 
 /// A field's text, unless it is empty.
 pub fn text(value: &Value, field: &str) -> Option<String> {
-    value[field].as_str().filter(|s| !s.is_empty()).map(String::from)
+    value[field]
+        .as_str()
+        .filter(|s| !s.is_empty())
+        .map(String::from)
 }
 
 /// A file named by `field` (relative to the kubeconfig that names it) or the base64 in `field-data`.
 fn pem(value: &Value, field: &str, file: &Path) -> Result<Option<Vec<u8>>> {
     if let Some(data) = text(value, &format!("{field}-data")) {
         let bytes = base64::engine::general_purpose::STANDARD.decode(data.trim());
-        return bytes.map(Some).map_err(|e| Error::msg(format!("{field}-data is not base64: {e}")));
+        return bytes
+            .map(Some)
+            .map_err(|e| Error::msg(format!("{field}-data is not base64: {e}")));
     }
-    let Some(path) = text(value, field) else { return Ok(None) };
+    let Some(path) = text(value, field) else {
+        return Ok(None);
+    };
     let path = file.parent().unwrap_or(Path::new(".")).join(path);
     read_pem(field, &path).map(Some)
 }
 
 fn read_pem(field: &str, path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path)
-        .map_err(|e| Error::Config(vec![format!("unable to read {field} {} due to open {}: {}", path.display(), path.display(), crate::error::go_io(&e))]))
+    std::fs::read(path).map_err(|e| {
+        Error::Config(vec![format!(
+            "unable to read {field} {} due to open {}: {}",
+            path.display(),
+            path.display(),
+            crate::error::go_io(&e)
+        )])
+    })
 }
 
 /// The context in use is not there.
 pub fn no_context(name: &str) -> Error {
-    Error::Plain(format!("Error in configuration: context was not found for specified context: {name}"), 1)
+    Error::Plain(
+        format!("Error in configuration: context was not found for specified context: {name}"),
+        1,
+    )
 }
 
 impl Config {
@@ -116,10 +142,17 @@ impl Config {
         let name = self.context_name(&asked).to_string();
         let context = self.get("contexts", &name);
         if context.is_none() && !name.is_empty() {
-            let named = over.context.as_ref().map(|_| Error::msg(format!("context {} does not exist", quote(&name))));
+            let named = over
+                .context
+                .as_ref()
+                .map(|_| Error::msg(format!("context {} does not exist", quote(&name))));
             return Err(named.unwrap_or_else(|| no_context(&name)));
         }
-        let of = |field: &str| context.and_then(|c| text(&c.value, field)).unwrap_or_default();
+        let of = |field: &str| {
+            context
+                .and_then(|c| text(&c.value, field))
+                .unwrap_or_default()
+        };
         let cluster_name = over.cluster.clone().unwrap_or_else(|| of("cluster"));
         let user_name = over.user.clone().unwrap_or_else(|| of("user"));
         let cluster = self.get("clusters", &cluster_name);
@@ -150,15 +183,34 @@ impl Config {
             inside.credentials.impersonate = impersonation(&Value::Null, over)?;
             return Ok(inside);
         }
-        let part = |entry: Option<&Entry>| entry.map_or((Value::Null, PathBuf::new()), |e| (e.value.clone(), e.file.clone()));
+        let part = |entry: Option<&Entry>| {
+            entry.map_or((Value::Null, PathBuf::new()), |e| {
+                (e.value.clone(), e.file.clone())
+            })
+        };
         let (user_value, user_file) = part(user);
         let (cluster_value, cluster_file) = part(cluster);
-        let mut wrong = validate::user(&Part { name: &user_name, value: &user_value, file: &user_file }, over);
-        wrong.extend(validate::cluster(&Part { name: &cluster_name, value: &cluster_value, file: &cluster_file }, over));
+        let mut wrong = validate::user(
+            &Part {
+                name: &user_name,
+                value: &user_value,
+                file: &user_file,
+            },
+            over,
+        );
+        wrong.extend(validate::cluster(
+            &Part {
+                name: &cluster_name,
+                value: &cluster_value,
+                file: &cluster_file,
+            },
+            over,
+        ));
         if !wrong.is_empty() {
             return Err(Error::Config(wrong));
         }
-        let mut resolved = cluster.map_or(Ok(Resolved::default()), |c| from_cluster(&c.value, &c.file))?;
+        let mut resolved =
+            cluster.map_or(Ok(Resolved::default()), |c| from_cluster(&c.value, &c.file))?;
         override_cluster(&mut resolved, over)?;
         resolved.credentials = credentials(&user_value, &user_file, over)?;
         Ok(resolved)
@@ -206,16 +258,24 @@ fn override_cluster(r: &mut Resolved, over: &Overrides) -> Result<()> {
         }
     }
     if r.insecure && r.authority.is_some() {
-        return Err(Error::msg("specifying a root certificates file with the insecure flag is not allowed"));
+        return Err(Error::msg(
+            "specifying a root certificates file with the insecure flag is not allowed",
+        ));
     }
     Ok(())
 }
 
 fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credentials> {
     if user["auth-provider"].is_object() {
-        return Err(Error::msg(format!("the auth-provider {} is not supported: use an exec plugin", user["auth-provider"]["name"])));
+        return Err(Error::msg(format!(
+            "the auth-provider {} is not supported: use an exec plugin",
+            user["auth-provider"]["name"]
+        )));
     }
-    let mut c = Credentials { impersonate: impersonation(user, over)?, ..Credentials::default() };
+    let mut c = Credentials {
+        impersonate: impersonation(user, over)?,
+        ..Credentials::default()
+    };
     let certificate = match &over.client_certificate {
         Some(p) => Some(read_pem("client-cert", Path::new(p))?),
         None => pem(user, "client-certificate", file)?,
@@ -240,7 +300,10 @@ fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credential
         return Ok(c);
     }
     if over.username.is_some() || over.password.is_some() {
-        c.basic = Some((over.username.clone().unwrap_or_default(), over.password.clone().unwrap_or_default()));
+        c.basic = Some((
+            over.username.clone().unwrap_or_default(),
+            over.password.clone().unwrap_or_default(),
+        ));
         return Ok(c);
     }
     c.token = text(user, "token");
@@ -259,11 +322,23 @@ fn impersonation(user: &Value, over: &Overrides) -> Result<Vec<(String, String)>
     let mut out = Vec::new();
     let name = over.as_user.clone().or_else(|| text(user, "as"));
     let uid = over.as_uid.clone().or_else(|| text(user, "as-uid"));
-    let list = |v: &Value| -> Vec<String> { v.as_array().into_iter().flatten().filter_map(|x| x.as_str().map(String::from)).collect() };
-    let groups = if over.as_groups.is_empty() { list(&user["as-groups"]) } else { over.as_groups.clone() };
+    let list = |v: &Value| -> Vec<String> {
+        v.as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|x| x.as_str().map(String::from))
+            .collect()
+    };
+    let groups = if over.as_groups.is_empty() {
+        list(&user["as-groups"])
+    } else {
+        over.as_groups.clone()
+    };
     let mut extra: Vec<(String, String)> = Vec::new();
     for pair in &over.as_extra {
-        let (k, v) = pair.split_once('=').ok_or_else(|| Error::msg(format!("--as-user-extra {pair:?} must be KEY=VALUE")))?;
+        let (k, v) = pair
+            .split_once('=')
+            .ok_or_else(|| Error::msg(format!("--as-user-extra {pair:?} must be KEY=VALUE")))?;
         extra.push((k.into(), v.into()));
     }
     if extra.is_empty() {
@@ -273,8 +348,16 @@ fn impersonation(user: &Value, over: &Overrides) -> Result<Vec<(String, String)>
     }
     out.extend(name.map(|n| ("Impersonate-User".to_string(), n)));
     out.extend(uid.map(|u| ("Impersonate-Uid".to_string(), u)));
-    out.extend(groups.into_iter().map(|g| ("Impersonate-Group".to_string(), g)));
-    out.extend(extra.into_iter().map(|(k, v)| (format!("Impersonate-Extra-{k}"), v)));
+    out.extend(
+        groups
+            .into_iter()
+            .map(|g| ("Impersonate-Group".to_string(), g)),
+    );
+    out.extend(
+        extra
+            .into_iter()
+            .map(|(k, v)| (format!("Impersonate-Extra-{k}"), v)),
+    );
     Ok(out)
 }
 
@@ -284,11 +367,21 @@ mod tests {
     use serde_json::json;
 
     fn config() -> Config {
-        let entry = |name: &str, value: Value| Entry { name: name.into(), value, file: "/x/config".into() };
+        let entry = |name: &str, value: Value| Entry {
+            name: name.into(),
+            value,
+            file: "/x/config".into(),
+        };
         Config {
-            clusters: vec![entry("c", json!({"server": "https://a:1/", "insecure-skip-tls-verify": true}))],
+            clusters: vec![entry(
+                "c",
+                json!({"server": "https://a:1/", "insecure-skip-tls-verify": true}),
+            )],
             users: vec![entry("u", json!({"token": "t", "as": "bob"}))],
-            contexts: vec![entry("x", json!({"cluster": "c", "user": "u", "namespace": "n"})), entry("broken", json!({"cluster": "gone"}))],
+            contexts: vec![
+                entry("x", json!({"cluster": "c", "user": "u", "namespace": "n"})),
+                entry("broken", json!({"cluster": "gone"})),
+            ],
             current_context: "x".into(),
             ..Config::default()
         }
@@ -297,19 +390,56 @@ mod tests {
     #[test]
     fn the_command_line_wins() {
         let r = config().resolve(&Overrides::default()).unwrap();
-        assert_eq!((r.server.as_str(), r.insecure, r.credentials.token.as_deref()), ("https://a:1", true, Some("t")));
-        assert_eq!(r.credentials.impersonate, [("Impersonate-User".to_string(), "bob".to_string())]);
-        let r =
-            config().resolve(&Overrides { server: Some("h:2".into()), token: Some("z".into()), as_user: Some("eve".into()), ..Overrides::default() }).unwrap();
-        assert_eq!((r.server.as_str(), r.credentials.token.as_deref()), ("http://h:2", Some("z")));
+        assert_eq!(
+            (
+                r.server.as_str(),
+                r.insecure,
+                r.credentials.token.as_deref()
+            ),
+            ("https://a:1", true, Some("t"))
+        );
+        assert_eq!(
+            r.credentials.impersonate,
+            [("Impersonate-User".to_string(), "bob".to_string())]
+        );
+        let r = config()
+            .resolve(&Overrides {
+                server: Some("h:2".into()),
+                token: Some("z".into()),
+                as_user: Some("eve".into()),
+                ..Overrides::default()
+            })
+            .unwrap();
+        assert_eq!(
+            (r.server.as_str(), r.credentials.token.as_deref()),
+            ("http://h:2", Some("z"))
+        );
         assert_eq!(r.credentials.impersonate[0].1, "eve");
     }
 
     #[test]
     fn what_is_named_must_be_there() {
         let e = |o: Overrides| crate::error::told(&config().resolve(&o).unwrap_err()).0;
-        assert_eq!(e(Overrides { context: Some("nosuch".into()), ..Overrides::default() }), "error: context \"nosuch\" does not exist");
-        assert_eq!(e(Overrides { user: Some("nosuch".into()), ..Overrides::default() }), "error: auth info \"nosuch\" does not exist");
-        assert_eq!(e(Overrides { context: Some("broken".into()), ..Overrides::default() }), "error: cluster \"gone\" was not found for context \"broken\"");
+        assert_eq!(
+            e(Overrides {
+                context: Some("nosuch".into()),
+                ..Overrides::default()
+            }),
+            "error: context \"nosuch\" does not exist"
+        );
+        assert_eq!(
+            e(Overrides {
+                user: Some("nosuch".into()),
+                ..Overrides::default()
+            }),
+            "error: auth info \"nosuch\" does not exist"
+        );
+        assert_eq!(
+            e(Overrides {
+                context: Some("broken".into()),
+                ..Overrides::default()
+            }),
+            "error: cluster \"gone\" was not found for context \"broken\""
+        );
     }
 }

@@ -23,7 +23,11 @@ impl Config {
                     push(&mut files, &e.file);
                 }
             }
-            for gone in before.list(list).iter().filter(|o| self.get(list, &o.name).is_none()) {
+            for gone in before
+                .list(list)
+                .iter()
+                .filter(|o| self.get(list, &o.name).is_none())
+            {
                 push(&mut files, &gone.file);
             }
         }
@@ -45,13 +49,26 @@ impl Config {
     }
 
     fn save_file(&self, file: &Path, before: &Config, default: &Path) -> Result<()> {
-        let of = |list: &[Entry]| -> Vec<Entry> { list.iter().filter(|e| e.file == *file).cloned().collect() };
-        let current = if self.current_context != before.current_context && self.current_context_files(before, default).iter().any(|f| f == file) {
+        let of = |list: &[Entry]| -> Vec<Entry> {
+            list.iter().filter(|e| e.file == *file).cloned().collect()
+        };
+        let current = if self.current_context != before.current_context
+            && self
+                .current_context_files(before, default)
+                .iter()
+                .any(|f| f == file)
+        {
             self.current_context.clone()
         } else {
             stored_context(file)
         };
-        let text = crate::yaml::write(&document(&of(&self.clusters), &of(&self.contexts), &of(&self.users), &current, &self.preferences));
+        let text = crate::yaml::write(&document(
+            &of(&self.clusters),
+            &of(&self.contexts),
+            &of(&self.users),
+            &current,
+            &self.preferences,
+        ));
         replace(file, &text)
     }
 }
@@ -65,21 +82,42 @@ fn push(files: &mut Vec<PathBuf>, file: &Path) {
 fn stored_context(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     let documents = crate::yaml::read_lax(&text).unwrap_or_default();
-    documents.first().and_then(|d| d.value["current-context"].as_str()).unwrap_or("").to_string()
+    documents
+        .first()
+        .and_then(|d| d.value["current-context"].as_str())
+        .unwrap_or("")
+        .to_string()
 }
 
 /// Puts the text in place of the file, under the lock file that kubectl uses too.
 fn replace(file: &Path, text: &str) -> Result<()> {
-    let fail = |e: std::io::Error| Error::msg(format!("open {}: {}", file.display(), crate::error::go_io(&e)));
+    let fail = |e: std::io::Error| {
+        Error::msg(format!(
+            "open {}: {}",
+            file.display(),
+            crate::error::go_io(&e)
+        ))
+    };
     if let Some(dir) = file.parent().filter(|d| !d.as_os_str().is_empty()) {
         std::fs::create_dir_all(dir).map_err(fail)?;
     }
     let mut lock = file.as_os_str().to_owned();
     lock.push(".lock");
-    let held = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&lock);
+    let held = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&lock);
     if let Err(e) = held {
-        let why = if e.kind() == std::io::ErrorKind::AlreadyExists { "file exists".to_string() } else { crate::error::go_io(&e) };
-        return Err(Error::msg(format!("open {}: {why}", Path::new(&lock).display())));
+        let why = if e.kind() == std::io::ErrorKind::AlreadyExists {
+            "file exists".to_string()
+        } else {
+            crate::error::go_io(&e)
+        };
+        return Err(Error::msg(format!(
+            "open {}: {why}",
+            Path::new(&lock).display()
+        )));
     }
     let written = (|| {
         // beside the file that a link leads to: nothing is renamed from one file system to another
@@ -88,7 +126,11 @@ fn replace(file: &Path, text: &str) -> Result<()> {
         fresh.push(".new");
         // a file that is left over may be open to others: not the one that keys go into
         let _ = std::fs::remove_file(&fresh);
-        let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+        let mut out = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&fresh)?;
         out.write_all(text.as_bytes())?;
         std::fs::rename(&fresh, target)
     })();
@@ -106,21 +148,44 @@ mod tests {
     fn each_entry_goes_back_to_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-        std::fs::write(&a, "{clusters: [{name: one, cluster: {server: x, extra: kept}}], current-context: c}").unwrap();
-        std::fs::write(&b, "{clusters: [{name: two, cluster: {server: y}}, {name: one, cluster: {server: z}}]}").unwrap();
-        let mut config = Config { files: vec![a.clone(), b.clone()], preferences: json!({}), ..Config::default() };
+        std::fs::write(
+            &a,
+            "{clusters: [{name: one, cluster: {server: x, extra: kept}}], current-context: c}",
+        )
+        .unwrap();
+        std::fs::write(
+            &b,
+            "{clusters: [{name: two, cluster: {server: y}}, {name: one, cluster: {server: z}}]}",
+        )
+        .unwrap();
+        let mut config = Config {
+            files: vec![a.clone(), b.clone()],
+            preferences: json!({}),
+            ..Config::default()
+        };
         for f in [&a, &b] {
-            config.merge(&std::fs::read_to_string(f).unwrap(), f).unwrap();
+            config
+                .merge(&std::fs::read_to_string(f).unwrap(), f)
+                .unwrap();
         }
         let before = config.clone();
-        config.clusters.iter_mut().find(|e| e.name == "two").unwrap().value["server"] = json!("w");
+        config
+            .clusters
+            .iter_mut()
+            .find(|e| e.name == "two")
+            .unwrap()
+            .value["server"] = json!("w");
         config.save(&before).unwrap();
         assert!(std::fs::read_to_string(&b).unwrap().contains("server: w"));
         assert!(std::fs::read_to_string(&a).unwrap().contains("extra: kept"));
         let before = config.clone();
         config.current_context = "d".into();
         config.save(&before).unwrap();
-        assert!(std::fs::read_to_string(&a).unwrap().contains("current-context: d\n"));
+        assert!(
+            std::fs::read_to_string(&a)
+                .unwrap()
+                .contains("current-context: d\n")
+        );
         assert!(std::fs::read_to_string(&a).unwrap().contains("extra: kept"));
     }
 
@@ -135,6 +200,9 @@ mod tests {
         }
         replace(&file, "key").unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "key");
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 }

@@ -20,7 +20,10 @@ impl Part<'_> {
 
     /// The file that a field names, which a flag overrides.
     fn path(&self, field: &str, over: Option<&String>) -> Option<std::path::PathBuf> {
-        let own = || text(self.value, field).map(|path| self.file.parent().unwrap_or(Path::new(".")).join(path));
+        let own = || {
+            text(self.value, field)
+                .map(|path| self.file.parent().unwrap_or(Path::new(".")).join(path))
+        };
         over.map(std::path::PathBuf::from).or_else(own)
     }
 
@@ -28,7 +31,11 @@ impl Part<'_> {
         let path = path?;
         let error = std::fs::File::open(path).err()?;
         let shown = path.display();
-        Some(format!("unable to read {what} {shown} for {} due to open {shown}: {}", self.name, crate::error::go_io(&error)))
+        Some(format!(
+            "unable to read {what} {shown} for {} due to open {shown}: {}",
+            self.name,
+            crate::error::go_io(&error)
+        ))
     }
 }
 
@@ -41,16 +48,29 @@ pub fn user(user: &Part, over: &Overrides) -> Vec<String> {
     }
     let mut methods = Vec::new();
     methods.extend((over.token.is_some() || user.has("token")).then_some("token"));
-    let basic = over.username.is_some() || over.password.is_some() || user.has("username") || user.has("password");
+    let basic = over.username.is_some()
+        || over.password.is_some()
+        || user.has("username")
+        || user.has("password");
     methods.extend(basic.then_some("basicAuth"));
     if methods.len() > 1 {
-        wrong.push(format!("more than one authentication method found for {name}; found [{}], only one is allowed", methods.join(" ")));
+        wrong.push(format!(
+            "more than one authentication method found for {name}; found [{}], only one is allowed",
+            methods.join(" ")
+        ));
     }
-    let filled = |v: &Value| v.as_array().is_some_and(|a| !a.is_empty()) || v.as_object().is_some_and(|o| !o.is_empty());
-    let more = over.as_uid.is_some() || user.has("as-uid") || !over.as_groups.is_empty() || filled(&user.value["as-groups"]);
+    let filled = |v: &Value| {
+        v.as_array().is_some_and(|a| !a.is_empty()) || v.as_object().is_some_and(|o| !o.is_empty())
+    };
+    let more = over.as_uid.is_some()
+        || user.has("as-uid")
+        || !over.as_groups.is_empty()
+        || filled(&user.value["as-groups"]);
     let more = more || !over.as_extra.is_empty() || filled(&user.value["as-user-extra"]);
     if more && over.as_user.is_none() && !user.has("as") {
-        wrong.push(format!("requesting uid, groups or user-extra for {name} without impersonating a user"));
+        wrong.push(format!(
+            "requesting uid, groups or user-extra for {name} without impersonating a user"
+        ));
     }
     wrong
 }
@@ -85,17 +105,31 @@ fn exec(exec: &Value, name: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     for field in ["command", "apiVersion"] {
         if text(exec, field).is_none() {
-            wrong.push(format!("{field} must be specified for {name} to use exec authentication plugin"));
+            wrong.push(format!(
+                "{field} must be specified for {name} to use exec authentication plugin"
+            ));
         }
     }
-    let unnamed = exec["env"].as_array().into_iter().flatten().filter(|v| text(v, "name").is_none());
-    wrong.extend(unnamed.map(|_| format!("env variable name must be specified for {name} to use exec authentication plugin")));
+    let unnamed = exec["env"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|v| text(v, "name").is_none());
+    wrong.extend(unnamed.map(|_| {
+        format!("env variable name must be specified for {name} to use exec authentication plugin")
+    }));
     match text(exec, "interactiveMode").as_deref() {
         Some("Never" | "IfAvailable" | "Always") => {}
         // the version before took it for IfAvailable
-        None if text(exec, "apiVersion").is_some_and(|v| v == "client.authentication.k8s.io/v1beta1") => {}
-        None => wrong.push(format!("interactiveMode must be specified for {name} to use exec authentication plugin")),
-        Some(other) => wrong.push(format!("invalid interactiveMode for {name}: {}", crate::error::quote(other))),
+        None if text(exec, "apiVersion")
+            .is_some_and(|v| v == "client.authentication.k8s.io/v1beta1") => {}
+        None => wrong.push(format!(
+            "interactiveMode must be specified for {name} to use exec authentication plugin"
+        )),
+        Some(other) => wrong.push(format!(
+            "invalid interactiveMode for {name}: {}",
+            crate::error::quote(other)
+        )),
     }
     wrong
 }
@@ -104,7 +138,11 @@ fn exec(exec: &Value, name: &str) -> Vec<String> {
 pub fn cluster(cluster: &Part, over: &Overrides) -> Vec<String> {
     let mut wrong = Vec::new();
     let flag = over.certificate_authority.as_ref();
-    let path = if over.insecure == Some(true) && flag.is_none() { None } else { cluster.path("certificate-authority", flag) };
+    let path = if over.insecure == Some(true) && flag.is_none() {
+        None
+    } else {
+        cluster.path("certificate-authority", flag)
+    };
     if path.is_some() && flag.is_none() && cluster.has("certificate-authority-data") {
         let name = cluster.name;
         wrong.push(format!("certificate-authority-data and certificate-authority are both specified for {name}. certificate-authority-data will override."));
@@ -164,7 +202,16 @@ mod tests {
             assert_eq!(user(&Part { name: "u", value: &value, file: Path::new("/x/config") }, &over), want, "{value}");
         }
         let value = json!({"server": "https://a", "certificate-authority": "/nosuch"});
-        let part = Part { name: "c", value: &value, file: Path::new("/x/config") };
-        assert_eq!(cluster(&part, &Overrides::default()), [format!("unable to read certificate-authority /nosuch for c due to {gone}")]);
+        let part = Part {
+            name: "c",
+            value: &value,
+            file: Path::new("/x/config"),
+        };
+        assert_eq!(
+            cluster(&part, &Overrides::default()),
+            [format!(
+                "unable to read certificate-authority /nosuch for c due to {gone}"
+            )]
+        );
     }
 }

@@ -11,8 +11,16 @@ use std::path::Path;
 pub fn run(dir: &Path, map: &Map<String, Value>) -> Result<Vec<Item>> {
     let mut out = Vec::new();
     let general = map.get("generatorOptions").cloned().unwrap_or(Value::Null);
-    for (field, kind) in [("configMapGenerator", "ConfigMap"), ("secretGenerator", "Secret")] {
-        for g in map.get(field).and_then(Value::as_array).into_iter().flatten() {
+    for (field, kind) in [
+        ("configMapGenerator", "ConfigMap"),
+        ("secretGenerator", "Secret"),
+    ] {
+        for g in map
+            .get(field)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             out.push(one(dir, g, kind, &general)?);
         }
     }
@@ -21,7 +29,10 @@ pub fn run(dir: &Path, map: &Map<String, Value>) -> Result<Vec<Item>> {
 
 fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
     if !matches!(g["behavior"].as_str(), None | Some("create" | "")) {
-        return Err(Error::msg(format!("the behavior {} of a generator is not supported", g["behavior"])));
+        return Err(Error::msg(format!(
+            "the behavior {} of a generator is not supported",
+            g["behavior"]
+        )));
     }
     let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": g["name"]}});
     if g["namespace"].is_string() {
@@ -50,7 +61,8 @@ fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
         }
     }
     let mut item = Item::new(object);
-    item.hashed = general["disableNameSuffixHash"] != true && g["options"]["disableNameSuffixHash"] != true;
+    item.hashed =
+        general["disableNameSuffixHash"] != true && g["options"]["disableNameSuffixHash"] != true;
     if item.hashed {
         item.hash = hash(&item.object);
     }
@@ -69,30 +81,71 @@ fn hash(object: &Value) -> String {
 }
 
 fn texts(g: &Value, field: &str) -> Vec<String> {
-    g[field].as_array().into_iter().flatten().filter_map(|v| v.as_str().map(String::from)).collect()
+    g[field]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|v| v.as_str().map(String::from))
+        .collect()
 }
 
 fn data(dir: &Path, g: &Value) -> Result<Vec<(String, Vec<u8>)>> {
     let mut out = Vec::new();
-    let outside = |what: &'static str, all: Vec<String>| move |why: String| Error::msg(format!("loading KV pairs: {what}: [{}]: {why}", all.join(" ")));
+    let outside = |what: &'static str, all: Vec<String>| {
+        move |why: String| {
+            Error::msg(format!(
+                "loading KV pairs: {what}: [{}]: {why}",
+                all.join(" ")
+            ))
+        }
+    };
     let files = texts(g, "files");
     let file = |p: &str| {
         let path = super::inside(dir, p).map_err(outside("file sources", files.clone()))?;
-        std::fs::read(&path).map_err(|e| Error::msg(format!("loading KV pairs: file sources: open {}: {}", path.display(), go_io(&e))))
+        std::fs::read(&path).map_err(|e| {
+            Error::msg(format!(
+                "loading KV pairs: file sources: open {}: {}",
+                path.display(),
+                go_io(&e)
+            ))
+        })
     };
-    let sources: Vec<String> = texts(g, "envs").into_iter().chain(g["env"].as_str().map(String::from)).collect();
+    let sources: Vec<String> = texts(g, "envs")
+        .into_iter()
+        .chain(g["env"].as_str().map(String::from))
+        .collect();
     for path in &sources {
-        let path = super::inside(dir, path).map_err(outside("env source files", sources.clone()))?.display().to_string();
-        out.extend(crate::cmd::create::env_file(&path)?.into_iter().map(|(k, v)| (k, v.into_bytes())));
+        let path = super::inside(dir, path)
+            .map_err(outside("env source files", sources.clone()))?
+            .display()
+            .to_string();
+        out.extend(
+            crate::cmd::create::env_file(&path)?
+                .into_iter()
+                .map(|(k, v)| (k, v.into_bytes())),
+        );
     }
     for literal in texts(g, "literals") {
-        let (k, v) = literal.split_once('=').ok_or_else(|| Error::msg(format!("invalid literal source {literal}, expected key=value")))?;
-        let v = v.strip_prefix(['"', '\'']).filter(|_| v.len() > 1 && v.chars().next() == v.chars().last()).map_or(v, |r| &r[..r.len() - 1]);
+        let (k, v) = literal.split_once('=').ok_or_else(|| {
+            Error::msg(format!(
+                "invalid literal source {literal}, expected key=value"
+            ))
+        })?;
+        let v = v
+            .strip_prefix(['"', '\''])
+            .filter(|_| v.len() > 1 && v.chars().next() == v.chars().last())
+            .map_or(v, |r| &r[..r.len() - 1]);
         out.push((k.into(), v.into()));
     }
     for source in &files {
-        let (key, path) = source.split_once('=').map_or((None, source.as_str()), |(k, p)| (Some(k.to_string()), p));
-        let base = Path::new(path).file_name().and_then(|n| n.to_str()).unwrap_or(path).to_string();
+        let (key, path) = source
+            .split_once('=')
+            .map_or((None, source.as_str()), |(k, p)| (Some(k.to_string()), p));
+        let base = Path::new(path)
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or(path)
+            .to_string();
         out.push((key.unwrap_or(base), file(path)?));
     }
     Ok(out)

@@ -26,8 +26,16 @@ pub struct Item {
 
 impl Item {
     fn new(object: Value) -> Item {
-        let original = object["metadata"]["name"].as_str().unwrap_or("").to_string();
-        Item { object, original, hashed: false, hash: String::new() }
+        let original = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or("")
+            .to_string();
+        Item {
+            object,
+            original,
+            hashed: false,
+            hash: String::new(),
+        }
     }
     fn kind(&self) -> &str {
         self.object["kind"].as_str().unwrap_or("")
@@ -47,8 +55,26 @@ pub fn manifests(dir: &str) -> Result<Vec<Result<Manifest>>> {
     })?;
     let mut items = build(&path)?;
     names::finish(&mut items);
-    items.sort_by_key(|i| (order(i.kind()), if order(i.kind()) == MIDDLE { sort_key(i) } else { String::new() }));
-    Ok(items.into_iter().map(|i| Ok(Manifest { source: dir.into(), object: i.object, lines: Rc::default() })).collect())
+    items.sort_by_key(|i| {
+        (
+            order(i.kind()),
+            if order(i.kind()) == MIDDLE {
+                sort_key(i)
+            } else {
+                String::new()
+            },
+        )
+    });
+    Ok(items
+        .into_iter()
+        .map(|i| {
+            Ok(Manifest {
+                source: dir.into(),
+                object: i.object,
+                lines: Rc::default(),
+            })
+        })
+        .collect())
 }
 
 const FIRST: &[&str] = &[
@@ -75,17 +101,28 @@ const FIRST: &[&str] = &[
     "CronJob",
     "PodDisruptionBudget",
 ];
-const LAST: &[&str] = &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+const LAST: &[&str] = &[
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+];
 const MIDDLE: usize = 1000;
 
 fn order(kind: &str) -> usize {
     let first = FIRST.iter().position(|k| *k == kind);
-    first.or_else(|| LAST.iter().position(|k| *k == kind).map(|i| MIDDLE + 1 + i)).unwrap_or(MIDDLE)
+    first
+        .or_else(|| LAST.iter().position(|k| *k == kind).map(|i| MIDDLE + 1 + i))
+        .unwrap_or(MIDDLE)
 }
 
 fn sort_key(i: &Item) -> String {
     let text = |v: &Value| v.as_str().unwrap_or("").to_string();
-    format!("{}_{}_{}_{}", text(&i.object["apiVersion"]), i.kind(), text(&i.object["metadata"]["namespace"]), text(&i.object["metadata"]["name"]))
+    format!(
+        "{}_{}_{}_{}",
+        text(&i.object["apiVersion"]),
+        i.kind(),
+        text(&i.object["metadata"]["namespace"]),
+        text(&i.object["metadata"]["name"])
+    )
 }
 
 /// The fields that are understood.
@@ -113,7 +150,11 @@ const FIELDS: &[&str] = &[
 ];
 
 fn read(dir: &Path) -> Result<Map<String, Value>> {
-    let found: Vec<PathBuf> = FILES.iter().map(|f| dir.join(f)).filter(|p| p.is_file()).collect();
+    let found: Vec<PathBuf> = FILES
+        .iter()
+        .map(|f| dir.join(f))
+        .filter(|p| p.is_file())
+        .collect();
     let file = match found.as_slice() {
         [one] => one,
         [] => {
@@ -122,24 +163,41 @@ fn read(dir: &Path) -> Result<Map<String, Value>> {
                 dir.display()
             )));
         }
-        _ => return Err(Error::msg(format!("Found multiple kustomization files under: {}", dir.display()))),
+        _ => {
+            return Err(Error::msg(format!(
+                "Found multiple kustomization files under: {}",
+                dir.display()
+            )));
+        }
     };
-    let text = std::fs::read_to_string(file).map_err(|e| Error::msg(format!("{}: {}", file.display(), go_io(&e))))?;
-    let documents = crate::yaml::read(&text).map_err(|e| Error::msg(format!("invalid Kustomization: {e}")))?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Error::msg(format!("{}: {}", file.display(), go_io(&e))))?;
+    let documents =
+        crate::yaml::read(&text).map_err(|e| Error::msg(format!("invalid Kustomization: {e}")))?;
     let Some(Value::Object(map)) = documents.into_iter().next().map(|d| d.value) else {
         return Err(Error::msg("kustomization.yaml is empty"));
     };
     if let Some(unknown) = map.keys().find(|k| !FIELDS.contains(&k.as_str())) {
-        return Err(Error::msg(format!("the field {unknown:?} of {} is not supported; build it with kustomize and pass the result with -f", file.display())));
+        return Err(Error::msg(format!(
+            "the field {unknown:?} of {} is not supported; build it with kustomize and pass the result with -f",
+            file.display()
+        )));
     }
     Ok(map)
 }
 
 /// Old fields that still work, with what to use instead.
 fn warn_of_old(map: &Map<String, Value>) {
-    for (old, new) in [("bases", "resources"), ("commonLabels", "labels"), ("patchesJson6902", "patches"), ("patchesStrategicMerge", "patches")] {
+    for (old, new) in [
+        ("bases", "resources"),
+        ("commonLabels", "labels"),
+        ("patchesJson6902", "patches"),
+        ("patchesStrategicMerge", "patches"),
+    ] {
         if map.contains_key(old) {
-            eprintln!("# Warning: '{old}' is deprecated. Please use '{new}' instead. Run 'kustomize edit fix' to update your Kustomization automatically.");
+            eprintln!(
+                "# Warning: '{old}' is deprecated. Please use '{new}' instead. Run 'kustomize edit fix' to update your Kustomization automatically."
+            );
         }
     }
 }
@@ -149,7 +207,13 @@ fn build(dir: &Path) -> Result<Vec<Item>> {
     warn_of_old(&map);
     let mut items = Vec::new();
     for field in ["resources", "bases"] {
-        for entry in map.get(field).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        for entry in map
+            .get(field)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+        {
             items.extend(resource(dir, entry)?);
         }
     }
@@ -183,15 +247,23 @@ fn clean(path: &Path) -> PathBuf {
 fn inside(dir: &Path, name: &str) -> std::result::Result<PathBuf, String> {
     let path = clean(&dir.join(name));
     let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
-    if ANYWHERE.load(std::sync::atomic::Ordering::Relaxed) || real.starts_with(std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf())) {
+    if ANYWHERE.load(std::sync::atomic::Ordering::Relaxed)
+        || real.starts_with(std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_path_buf()))
+    {
         return Ok(path);
     }
-    Err(format!("security; file '{}' is not in or below '{}'", path.display(), dir.display()))
+    Err(format!(
+        "security; file '{}' is not in or below '{}'",
+        path.display(),
+        dir.display()
+    ))
 }
 
 fn resource(dir: &Path, entry: &str) -> Result<Vec<Item>> {
     if entry.contains("://") {
-        return Err(Error::msg(format!("the remote resource {entry:?} is not supported; fetch it first")));
+        return Err(Error::msg(format!(
+            "the remote resource {entry:?} is not supported; fetch it first"
+        )));
     }
     let path = dir.join(entry);
     let shown = path.display();
@@ -208,11 +280,16 @@ fn resource(dir: &Path, entry: &str) -> Result<Vec<Item>> {
         let file = clean(&path);
         Error::msg(format!("accumulating resources: accumulation err='{tried}': must build at directory: '{}': file is not directory", file.display()))
     })?;
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::msg(format!("open {shown}: {}", go_io(&e))))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|e| Error::msg(format!("open {shown}: {}", go_io(&e))))?;
     let mut out = Vec::new();
     for m in crate::resource::files::documents(&shown.to_string(), &text) {
         let m = m.and_then(|m| crate::resource::files::decodes(&m).map(|()| m));
-        out.extend(crate::resource::files::flatten(m?).into_iter().map(|m| Item::new(m.object)));
+        out.extend(
+            crate::resource::files::flatten(m?)
+                .into_iter()
+                .map(|m| Item::new(m.object)),
+        );
     }
     Ok(out)
 }
@@ -226,9 +303,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = std::fs::canonicalize(folder.path()).unwrap();
         std::fs::create_dir(root.join("k")).unwrap();
-        std::fs::write(root.join("a.yaml"), "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n").unwrap();
+        std::fs::write(
+            root.join("a.yaml"),
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n",
+        )
+        .unwrap();
         std::os::unix::fs::symlink("../a.yaml", root.join("k/link.yaml")).unwrap();
-        let why = |file: &str| format!("security; file '{}/{file}' is not in or below '{}/k'", root.display(), root.display());
+        let why = |file: &str| {
+            format!(
+                "security; file '{}/{file}' is not in or below '{}/k'",
+                root.display(),
+                root.display()
+            )
+        };
         for (kustomization, want) in [
             (
                 "resources: [../a.yaml]",
@@ -239,12 +326,33 @@ mod tests {
                 ),
             ),
             ("resources: [link.yaml]", why("k/link.yaml")),
-            ("configMapGenerator: [{name: x, files: [../a.yaml]}]", format!("loading KV pairs: file sources: [../a.yaml]: {}", why("a.yaml"))),
-            ("configMapGenerator: [{name: x, envs: [../a.yaml]}]", format!("loading KV pairs: env source files: [../a.yaml]: {}", why("a.yaml"))),
-            ("patches: [{path: ../a.yaml}]", format!("failed to get the patch file from path(../a.yaml): {}", why("a.yaml"))),
+            (
+                "configMapGenerator: [{name: x, files: [../a.yaml]}]",
+                format!(
+                    "loading KV pairs: file sources: [../a.yaml]: {}",
+                    why("a.yaml")
+                ),
+            ),
+            (
+                "configMapGenerator: [{name: x, envs: [../a.yaml]}]",
+                format!(
+                    "loading KV pairs: env source files: [../a.yaml]: {}",
+                    why("a.yaml")
+                ),
+            ),
+            (
+                "patches: [{path: ../a.yaml}]",
+                format!(
+                    "failed to get the patch file from path(../a.yaml): {}",
+                    why("a.yaml")
+                ),
+            ),
         ] {
             std::fs::write(root.join("k/kustomization.yaml"), kustomization).unwrap();
-            let said = manifests(&root.join("k").to_string_lossy()).err().unwrap().to_string();
+            let said = manifests(&root.join("k").to_string_lossy())
+                .err()
+                .unwrap()
+                .to_string();
             assert!(said.contains(&want), "{said}\n{want}");
         }
     }
@@ -256,7 +364,11 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        manifests(&dir.path().join(at).display().to_string()).unwrap().into_iter().map(|m| m.unwrap().object).collect()
+        manifests(&dir.path().join(at).display().to_string())
+            .unwrap()
+            .into_iter()
+            .map(|m| m.unwrap().object)
+            .collect()
     }
 
     #[test]
@@ -265,7 +377,10 @@ mod tests {
         let out = built(
             &[
                 ("base/deploy.yaml", deploy),
-                ("base/kustomization.yaml", "resources: [deploy.yaml]\ncommonLabels: {team: sea}\nconfigMapGenerator:\n- name: conf\n  literals: [a=1]\n"),
+                (
+                    "base/kustomization.yaml",
+                    "resources: [deploy.yaml]\ncommonLabels: {team: sea}\nconfigMapGenerator:\n- name: conf\n  literals: [a=1]\n",
+                ),
                 (
                     "over/kustomization.yaml",
                     "namePrefix: dev-\nnamespace: ns\nresources: [../base]\nimages:\n- {name: shop, newTag: '9'}\nreplicas:\n- {name: shop, count: 7}\npatches:\n- target: {kind: Deployment}\n  patch: |-\n    - {op: add, path: /metadata/annotations, value: {patched: 'yes'}}\n",
@@ -281,6 +396,12 @@ mod tests {
         assert_eq!(d["spec"]["replicas"], 7);
         assert_eq!(d["spec"]["selector"]["matchLabels"]["team"], "sea");
         let c = &d["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!((c["image"].as_str(), c["envFrom"][0]["configMapRef"]["name"].as_str()), (Some("shop:9"), Some("dev-conf-h29d89cmmt")));
+        assert_eq!(
+            (
+                c["image"].as_str(),
+                c["envFrom"][0]["configMapRef"]["name"].as_str()
+            ),
+            (Some("shop:9"), Some("dev-conf-h29d89cmmt"))
+        );
     }
 }

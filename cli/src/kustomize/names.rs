@@ -8,12 +8,24 @@ use serde_json::{Value, json};
 /// Puts hashes onto names, and brings all references up to date.
 pub fn finish(items: &mut [Item]) {
     for i in items.iter_mut().filter(|i| i.hashed) {
-        let name = i.object["metadata"]["name"].as_str().unwrap_or("").to_string();
+        let name = i.object["metadata"]["name"]
+            .as_str()
+            .unwrap_or("")
+            .to_string();
         i.object["metadata"]["name"] = json!(format!("{name}-{}", i.hash));
     }
     let renamed: Vec<(String, String, String)> = items
         .iter()
-        .map(|i| (i.kind().to_string(), i.original.clone(), i.object["metadata"]["name"].as_str().unwrap_or("").to_string()))
+        .map(|i| {
+            (
+                i.kind().to_string(),
+                i.original.clone(),
+                i.object["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or("")
+                    .to_string(),
+            )
+        })
         .filter(|(_, old, new)| old != new)
         .collect();
     for i in items.iter_mut() {
@@ -32,7 +44,10 @@ fn target(field: &str) -> Option<&'static str> {
 
 fn walk(value: &mut Value, field: &str, renamed: &[(String, String, String)]) {
     let rename = |kind: &str, v: &mut Value| {
-        if let Some((_, _, new)) = renamed.iter().find(|(k, old, _)| k == kind && v.as_str() == Some(old)) {
+        if let Some((_, _, new)) = renamed
+            .iter()
+            .find(|(k, old, _)| k == kind && v.as_str() == Some(old))
+        {
             *v = json!(new);
         }
     };
@@ -46,7 +61,11 @@ fn walk(value: &mut Value, field: &str, renamed: &[(String, String, String)]) {
             }
             // References that say what they refer to.
             if matches!(field, "roleRef" | "scaleTargetRef" | "subjects") {
-                let kind = map.get("kind").and_then(Value::as_str).unwrap_or("").to_string();
+                let kind = map
+                    .get("kind")
+                    .and_then(Value::as_str)
+                    .unwrap_or("")
+                    .to_string();
                 if let Some(name) = map.get_mut("name") {
                     rename(&kind, name);
                 }

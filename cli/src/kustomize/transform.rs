@@ -46,17 +46,32 @@ pub fn run(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
     let (prefix, suffix) = (text("namePrefix"), text("nameSuffix"));
     for i in items.iter_mut().filter(|i| !PLAIN.contains(&i.kind())) {
         if !prefix.is_empty() || !suffix.is_empty() {
-            let name = i.object["metadata"]["name"].as_str().unwrap_or("").to_string();
+            let name = i.object["metadata"]["name"]
+                .as_str()
+                .unwrap_or("")
+                .to_string();
             i.object["metadata"]["name"] = json!(format!("{prefix}{name}{suffix}"));
         }
     }
     for (k, v) in pairs(map.get("commonLabels")) {
-        items.iter_mut().for_each(|i| label(&mut i.object, &k, &v, true, true));
+        items
+            .iter_mut()
+            .for_each(|i| label(&mut i.object, &k, &v, true, true));
     }
-    for entry in map.get("labels").and_then(Value::as_array).into_iter().flatten() {
-        let (selectors, templates) = (entry["includeSelectors"] == true, entry["includeTemplates"] == true || entry["includeSelectors"] == true);
+    for entry in map
+        .get("labels")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let (selectors, templates) = (
+            entry["includeSelectors"] == true,
+            entry["includeTemplates"] == true || entry["includeSelectors"] == true,
+        );
         for (k, v) in pairs(entry.get("pairs")) {
-            items.iter_mut().for_each(|i| label(&mut i.object, &k, &v, selectors, templates));
+            items
+                .iter_mut()
+                .for_each(|i| label(&mut i.object, &k, &v, selectors, templates));
         }
     }
     for (k, v) in pairs(map.get("commonAnnotations")) {
@@ -67,11 +82,28 @@ pub fn run(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
             }
         }
     }
-    for image in map.get("images").and_then(Value::as_array).into_iter().flatten() {
-        items.iter_mut().for_each(|i| set_image(&mut i.object, image));
+    for image in map
+        .get("images")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        items
+            .iter_mut()
+            .for_each(|i| set_image(&mut i.object, image));
     }
-    for r in map.get("replicas").and_then(Value::as_array).into_iter().flatten() {
-        let scaled = ["Deployment", "ReplicationController", "ReplicaSet", "StatefulSet"];
+    for r in map
+        .get("replicas")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let scaled = [
+            "Deployment",
+            "ReplicationController",
+            "ReplicaSet",
+            "StatefulSet",
+        ];
         items
             .iter_mut()
             .filter(|i| scaled.contains(&i.kind()) && r["name"] == i.original.as_str())
@@ -81,7 +113,11 @@ pub fn run(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
 }
 
 fn pairs(v: Option<&Value>) -> Vec<(String, Value)> {
-    v.and_then(Value::as_object).into_iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect()
+    v.and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
 }
 
 fn namespace(name: &str, items: &mut [Item]) {
@@ -95,7 +131,10 @@ fn namespace(name: &str, items: &mut [Item]) {
             i.object["metadata"]["namespace"] = json!(name);
         }
         if let Some(subjects) = i.object.get_mut("subjects").and_then(Value::as_array_mut) {
-            subjects.iter_mut().filter(|s| s["kind"] == "ServiceAccount" && s["name"] == "default").for_each(|s| s["namespace"] = json!(name));
+            subjects
+                .iter_mut()
+                .filter(|s| s["kind"] == "ServiceAccount" && s["name"] == "default")
+                .for_each(|s| s["namespace"] = json!(name));
         }
     }
 }
@@ -104,7 +143,12 @@ fn namespace(name: &str, items: &mut [Item]) {
 fn template(object: &mut Value) -> Option<&mut Value> {
     let path = match object["kind"].as_str()? {
         "CronJob" => "/spec/jobTemplate/spec/template",
-        "Deployment" | "ReplicaSet" | "ReplicationController" | "DaemonSet" | "StatefulSet" | "Job" => "/spec/template",
+        "Deployment"
+        | "ReplicaSet"
+        | "ReplicationController"
+        | "DaemonSet"
+        | "StatefulSet"
+        | "Job" => "/spec/template",
         _ => return None,
     };
     object.pointer_mut(path)
@@ -120,19 +164,31 @@ fn label(object: &mut Value, key: &str, value: &Value, selectors: bool, template
         return;
     }
     match kind.as_str() {
-        "Service" | "ReplicationController" if object["spec"]["selector"].is_object() => object["spec"]["selector"][key] = value.clone(),
-        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => object["spec"]["selector"]["matchLabels"][key] = value.clone(),
-        "NetworkPolicy" if object["spec"]["podSelector"]["matchLabels"].is_object() => object["spec"]["podSelector"]["matchLabels"][key] = value.clone(),
-        "PodDisruptionBudget" if object["spec"]["selector"]["matchLabels"].is_object() => object["spec"]["selector"]["matchLabels"][key] = value.clone(),
+        "Service" | "ReplicationController" if object["spec"]["selector"].is_object() => {
+            object["spec"]["selector"][key] = value.clone()
+        }
+        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
+            object["spec"]["selector"]["matchLabels"][key] = value.clone()
+        }
+        "NetworkPolicy" if object["spec"]["podSelector"]["matchLabels"].is_object() => {
+            object["spec"]["podSelector"]["matchLabels"][key] = value.clone()
+        }
+        "PodDisruptionBudget" if object["spec"]["selector"]["matchLabels"].is_object() => {
+            object["spec"]["selector"]["matchLabels"][key] = value.clone()
+        }
         _ => {}
     }
 }
 
 fn set_image(object: &mut Value, rule: &Value) {
-    let Ok(spec) = podspec::spec_mut(object) else { return };
+    let Ok(spec) = podspec::spec_mut(object) else {
+        return;
+    };
     for c in podspec::containers_mut(spec, "*", true) {
         let full = c["image"].as_str().unwrap_or("").to_string();
-        let (bare, digest) = full.split_once('@').map_or((full.as_str(), None), |(b, d)| (b, Some(d)));
+        let (bare, digest) = full
+            .split_once('@')
+            .map_or((full.as_str(), None), |(b, d)| (b, Some(d)));
         let colon = bare.rfind(':').filter(|i| !bare[*i..].contains('/'));
         let (name, tag) = colon.map_or((bare, None), |i| (&bare[..i], Some(&bare[i + 1..])));
         if rule["name"] != name {
@@ -153,13 +209,23 @@ fn set_image(object: &mut Value, rule: &Value) {
 }
 
 fn load(dir: &Path, path: &str) -> Result<String> {
-    let fail = |why: String| Error::msg(format!("failed to get the patch file from path({path}): {why}"));
+    let fail = |why: String| {
+        Error::msg(format!(
+            "failed to get the patch file from path({path}): {why}"
+        ))
+    };
     let file = super::inside(dir, path).map_err(fail)?;
-    std::fs::read_to_string(&file).map_err(|e| fail(format!("open {}: {}", file.display(), go_io(&e))))
+    std::fs::read_to_string(&file)
+        .map_err(|e| fail(format!("open {}: {}", file.display(), go_io(&e))))
 }
 
 fn patches(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Result<()> {
-    let list = |f: &str| map.get(f).and_then(Value::as_array).cloned().unwrap_or_default();
+    let list = |f: &str| {
+        map.get(f)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
     let mut all: Vec<(String, Value)> = Vec::new();
     for p in list("patches").into_iter().chain(list("patchesJson6902")) {
         let text = match (p["patch"].as_str(), p["path"].as_str()) {
@@ -171,10 +237,19 @@ fn patches(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
     }
     for p in list("patchesStrategicMerge") {
         let text = p.as_str().unwrap_or("");
-        all.push((if text.contains('\n') { text.to_string() } else { load(dir, text)? }, Value::Null));
+        all.push((
+            if text.contains('\n') {
+                text.to_string()
+            } else {
+                load(dir, text)?
+            },
+            Value::Null,
+        ));
     }
     for (text, target) in all {
-        for document in crate::yaml::read(&text).map_err(|e| Error::msg(format!("unable to parse the patch: {e}")))? {
+        for document in crate::yaml::read(&text)
+            .map_err(|e| Error::msg(format!("unable to parse the patch: {e}")))?
+        {
             one_patch(&document.value, &target, items)?;
         }
     }
@@ -182,12 +257,20 @@ fn patches(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
 }
 
 fn chosen(i: &Item, target: &Value) -> bool {
-    let matches =
-        |pattern: &Value, text: &str| pattern.as_str().is_none_or(|p| p.is_empty() || regex::Regex::new(&format!("^(?:{p})$")).is_ok_and(|r| r.is_match(text)));
-    let (group, version) = crate::discovery::split_api_version(i.object["apiVersion"].as_str().unwrap_or(""));
+    let matches = |pattern: &Value, text: &str| {
+        pattern.as_str().is_none_or(|p| {
+            p.is_empty() || regex::Regex::new(&format!("^(?:{p})$")).is_ok_and(|r| r.is_match(text))
+        })
+    };
+    let (group, version) =
+        crate::discovery::split_api_version(i.object["apiVersion"].as_str().unwrap_or(""));
     let meta = |f: &str| i.object["metadata"][f].as_str().unwrap_or("").to_string();
-    let selected =
-        |f: &str, field: &str| target[f].as_str().is_none_or(|s| crate::resource::helper::matches_selector(s, &i.object["metadata"][field]).unwrap_or(false));
+    let selected = |f: &str, field: &str| {
+        target[f].as_str().is_none_or(|s| {
+            crate::resource::helper::matches_selector(s, &i.object["metadata"][field])
+                .unwrap_or(false)
+        })
+    };
     matches(&target["group"], group)
         && matches(&target["version"], version)
         && matches(&target["kind"], i.kind())
@@ -202,17 +285,31 @@ fn one_patch(p: &Value, target: &Value, items: &mut Vec<Item>) -> Result<()> {
     let target = if target.is_null() { &own } else { target };
     let mut hit = false;
     let mut gone = Vec::new();
-    for (at, i) in items.iter_mut().enumerate().filter(|(_, i)| chosen(i, target)) {
+    for (at, i) in items
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, i)| chosen(i, target))
+    {
         hit = true;
         if p.is_array() {
-            patch::json::JsonPatch::decode(p, false).and_then(|j| j.apply(&mut i.object)).map_err(|e| Error::msg(e.to_string()))?;
+            patch::json::JsonPatch::decode(p, false)
+                .and_then(|j| j.apply(&mut i.object))
+                .map_err(|e| Error::msg(e.to_string()))?;
         } else if p["$patch"] == "delete" {
             gone.push(at);
         } else {
-            let (kind, name, version) = (i.object["kind"].clone(), i.object["metadata"]["name"].clone(), i.object["apiVersion"].clone());
+            let (kind, name, version) = (
+                i.object["kind"].clone(),
+                i.object["metadata"]["name"].clone(),
+                i.object["apiVersion"].clone(),
+            );
             match crate::typed::schema(&i.object) {
-                Some(node) => i.object = patch::strategic::apply(&i.object, p, node).map_err(|e| Error::msg(e.to_string()))?,
-                None => patch::merge::apply(&mut i.object, p.clone(), false).map_err(|e| Error::msg(e.to_string()))?,
+                Some(node) => {
+                    i.object = patch::strategic::apply(&i.object, p, node)
+                        .map_err(|e| Error::msg(e.to_string()))?
+                }
+                None => patch::merge::apply(&mut i.object, p.clone(), false)
+                    .map_err(|e| Error::msg(e.to_string()))?,
             }
             i.object["kind"] = kind;
             i.object["apiVersion"] = version;

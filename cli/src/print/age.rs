@@ -17,13 +17,19 @@ pub fn time(value: &Value) -> Option<Timestamp> {
 
 /// How long ago that was.
 pub fn since(value: &Value) -> String {
-    time(value).map_or_else(|| "<unknown>".into(), |t| human(now().as_second() - t.as_second()))
+    time(value).map_or_else(
+        || "<unknown>".into(),
+        |t| human(now().as_second() - t.as_second()),
+    )
 }
 
 /// The time as `Mon, 02 Jan 2006 15:04:05 +0000`, in the user's time zone.
 pub fn date(value: &Value) -> String {
     match time(value) {
-        Some(t) => t.to_zoned(zone()).strftime("%a, %d %b %Y %H:%M:%S %z").to_string(),
+        Some(t) => t
+            .to_zoned(zone())
+            .strftime("%a, %d %b %Y %H:%M:%S %z")
+            .to_string(),
         None => "Mon, 01 Jan 0001 00:00:00 +0000".into(),
     }
 }

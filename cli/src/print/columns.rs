@@ -19,9 +19,18 @@ impl CustomColumns {
         let mut columns = Vec::new();
         for (header, expression) in pairs {
             let expression = relaxed(&expression).map_err(Error::msg)?;
-            columns.push((header, JsonPath::parse(&expression).map_err(Error::msg)?.allow_missing(true)));
+            columns.push((
+                header,
+                JsonPath::parse(&expression)
+                    .map_err(Error::msg)?
+                    .allow_missing(true),
+            ));
         }
-        Ok(CustomColumns { columns, headers: !no_headers, writer: TabWriter::table() })
+        Ok(CustomColumns {
+            columns,
+            headers: !no_headers,
+            writer: TabWriter::table(),
+        })
     }
 
     /// `HEADER:EXPRESSION,…`
@@ -30,11 +39,17 @@ impl CustomColumns {
     /// A column without an expression, an expression that cannot be read.
     pub fn parse(spec: &str, no_headers: bool) -> Result<Self> {
         let pair = |part: &str| {
-            let (h, e) =
-                part.split_once(':').ok_or_else(|| Error::msg(format!("unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>")))?;
+            let (h, e) = part.split_once(':').ok_or_else(|| {
+                Error::msg(format!(
+                    "unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>"
+                ))
+            })?;
             Ok((h.to_string(), e.to_string()))
         };
-        Self::new(spec.split(',').map(pair).collect::<Result<_>>()?, no_headers)
+        Self::new(
+            spec.split(',').map(pair).collect::<Result<_>>()?,
+            no_headers,
+        )
     }
 
     /// A line of headers, a line of expressions.
@@ -52,7 +67,11 @@ impl CustomColumns {
         };
         let (headers, specs) = (line("header")?, line("spec")?);
         if headers.len() != specs.len() {
-            return Err(Error::msg(format!("number of headers ({}) and field specifications ({}) don't match", headers.len(), specs.len())));
+            return Err(Error::msg(format!(
+                "number of headers ({}) and field specifications ({}) don't match",
+                headers.len(),
+                specs.len()
+            )));
         }
         Self::new(headers.into_iter().zip(specs).collect(), no_headers)
     }
@@ -66,13 +85,32 @@ impl CustomColumns {
             let line: Vec<&str> = self.columns.iter().map(|(h, _)| h.as_str()).collect();
             self.writer.push(&(line.join("\t") + "\n"));
         }
-        let items =
-            if crate::resource::is_list(object) { object["items"].as_array().map(Vec::as_slice).unwrap_or_default() } else { std::slice::from_ref(object) };
+        let items = if crate::resource::is_list(object) {
+            object["items"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default()
+        } else {
+            std::slice::from_ref(object)
+        };
         for item in items {
             let mut cells = Vec::new();
             for (_, path) in &self.columns {
-                let found: Vec<_> = path.find(item).map_err(Error::msg)?.into_iter().flatten().collect();
-                cells.push(if found.is_empty() { "<none>".to_string() } else { found.iter().map(|v| go_value(v)).collect::<Vec<_>>().join(",") });
+                let found: Vec<_> = path
+                    .find(item)
+                    .map_err(Error::msg)?
+                    .into_iter()
+                    .flatten()
+                    .collect();
+                cells.push(if found.is_empty() {
+                    "<none>".to_string()
+                } else {
+                    found
+                        .iter()
+                        .map(|v| go_value(v))
+                        .collect::<Vec<_>>()
+                        .join(",")
+                });
             }
             self.writer.push(&(cells.join("\t") + "\n"));
         }
@@ -85,7 +123,13 @@ pub fn go_value(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".into(),
         Value::Array(l) => format!("[{}]", l.iter().map(go_value).collect::<Vec<_>>().join(" ")),
-        Value::Object(m) => format!("map[{}]", m.iter().map(|(k, v)| format!("{k}:{}", go_value(v))).collect::<Vec<_>>().join(" ")),
+        Value::Object(m) => format!(
+            "map[{}]",
+            m.iter()
+                .map(|(k, v)| format!("{k}:{}", go_value(v)))
+                .collect::<Vec<_>>()
+                .join(" ")
+        ),
         v => text(v),
     }
 }
@@ -97,10 +141,25 @@ mod tests {
 
     #[test]
     fn columns_are_filled() {
-        let mut c = CustomColumns::parse("NAME:.metadata.name,X:.x[*],NONE:.nosuch", false).unwrap();
-        assert_eq!(c.render(&json!({"metadata": {"name": "a"}, "x": [1, 2]})).unwrap(), "NAME   X     NONE\na      1,2   <none>\n");
-        assert_eq!(c.render(&json!({"metadata": {"name": "b"}, "x": []})).unwrap(), "b      <none>   <none>\n");
-        assert_eq!(CustomColumns::parse("bad", false).err().unwrap().to_string(), "unexpected custom-columns spec: bad, expected <header>:<json-path-expr>");
+        let mut c =
+            CustomColumns::parse("NAME:.metadata.name,X:.x[*],NONE:.nosuch", false).unwrap();
+        assert_eq!(
+            c.render(&json!({"metadata": {"name": "a"}, "x": [1, 2]}))
+                .unwrap(),
+            "NAME   X     NONE\na      1,2   <none>\n"
+        );
+        assert_eq!(
+            c.render(&json!({"metadata": {"name": "b"}, "x": []}))
+                .unwrap(),
+            "b      <none>   <none>\n"
+        );
+        assert_eq!(
+            CustomColumns::parse("bad", false)
+                .err()
+                .unwrap()
+                .to_string(),
+            "unexpected custom-columns spec: bad, expected <header>:<json-path-expr>"
+        );
         assert_eq!(go_value(&json!({"a": [1, null]})), "map[a:[1 <nil>]]");
     }
 }

@@ -10,9 +10,14 @@ pub fn syntax(value: &Value) -> String {
     match value {
         Value::Null => "interface {}(nil)".into(),
         Value::String(s) => quote(s),
-        Value::Array(list) => format!("[]interface {{}}{{{}}}", list.iter().map(syntax).collect::<Vec<_>>().join(", ")),
+        Value::Array(list) => format!(
+            "[]interface {{}}{{{}}}",
+            list.iter().map(syntax).collect::<Vec<_>>().join(", ")
+        ),
         Value::Object(_) => {
-            let fields: Vec<String> = fields(value).map(|(k, v)| format!("{}:{}", quote(k), syntax(v))).collect();
+            let fields: Vec<String> = fields(value)
+                .map(|(k, v)| format!("{}:{}", quote(k), syntax(v)))
+                .collect();
             format!("map[string]interface {{}}{{{}}}", fields.join(", "))
         }
         other => other.to_string(),
@@ -25,7 +30,13 @@ pub fn plain(value: &Value) -> String {
         Value::Null => "<nil>".into(),
         Value::String(s) => s.clone(),
         Value::Array(list) => format!("[{}]", list.iter().map(plain).collect::<Vec<_>>().join(" ")),
-        Value::Object(_) => format!("map[{}]", fields(value).map(|(k, v)| format!("{k}:{}", plain(v))).collect::<Vec<_>>().join(" ")),
+        Value::Object(_) => format!(
+            "map[{}]",
+            fields(value)
+                .map(|(k, v)| format!("{k}:{}", plain(v)))
+                .collect::<Vec<_>>()
+                .join(" ")
+        ),
         other => other.to_string(),
     }
 }
@@ -44,7 +55,10 @@ mod tests {
     #[test]
     fn values_as_go_shows_them() {
         let value = json!({"b": null, "a": [1, "x"], "c": true});
-        assert_eq!(syntax(&value), "map[string]interface {}{\"a\":[]interface {}{1, \"x\"}, \"b\":interface {}(nil), \"c\":true}");
+        assert_eq!(
+            syntax(&value),
+            "map[string]interface {}{\"a\":[]interface {}{1, \"x\"}, \"b\":interface {}(nil), \"c\":true}"
+        );
         assert_eq!(plain(&value), "map[a:[1 x] b:<nil> c:true]");
     }
 }

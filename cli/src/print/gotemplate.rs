@@ -22,12 +22,24 @@ impl Template {
     /// The mistake, with its line.
     pub fn parse(text: &str, allow_missing: bool) -> Result<Template> {
         let made = gotmpl::Template::new("output")
-            .missing_key(if allow_missing { MissingKey::Invalid } else { MissingKey::Error })
+            .missing_key(if allow_missing {
+                MissingKey::Invalid
+            } else {
+                MissingKey::Error
+            })
             .func("exists", exists)
             .func("base64decode", base64decode)
             .parse(text)
-            .map_err(|e| Error::msg(format!("error parsing template {text}, {}", parse_error(&e))))?;
-        Ok(Template { text: text.to_string(), template: made })
+            .map_err(|e| {
+                Error::msg(format!(
+                    "error parsing template {text}, {}",
+                    parse_error(&e)
+                ))
+            })?;
+        Ok(Template {
+            text: text.to_string(),
+            template: made,
+        })
     }
 
     /// The template filled in from an object.
@@ -40,7 +52,11 @@ impl Template {
             // Go finds it when it reads the template
             Err(TemplateError::UndefinedFunction(name)) => {
                 let (line, _) = place(&self.text, self.text.find(&name).unwrap_or(0));
-                return Err(Error::msg(format!("error parsing template {}, template: output:{line}: function {} not defined", self.text, quote(&name))));
+                return Err(Error::msg(format!(
+                    "error parsing template {}, template: output:{line}: function {} not defined",
+                    self.text,
+                    quote(&name)
+                )));
             }
             Err(error) => self.go_words(&error),
         };
@@ -49,38 +65,67 @@ impl Template {
             "Error executing template: {error}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\traw data was:\n\t\t{raw}\n\tobject given to template engine was:\n\t\t{given}\n\n",
             self.text
         ))?;
-        Err(Error::msg(format!("error executing template {}: {error}", quote(&self.text))))
+        Err(Error::msg(format!(
+            "error executing template {}: {error}",
+            quote(&self.text)
+        )))
     }
 
     /// What Go says of a field that is not there, and where the template asks for it.
     fn go_words(&self, error: &TemplateError) -> String {
         let said = error.to_string();
-        let Some(key) = said.strip_prefix("map has no entry for key: ") else { return said };
+        let Some(key) = said.strip_prefix("map has no entry for key: ") else {
+            return said;
+        };
         let field = |c: char| c.is_alphanumeric() || c == '_';
         let wanted = format!(".{key}");
-        let asked = self.text.match_indices(&wanted).map(|(at, found)| (at, at + found.len()));
-        let whole = asked.filter(|(_, end)| !self.text[*end..].starts_with(field)).map(|(at, _)| {
-            let start = self.text[..at].rfind(|c| !field(c) && c != '.').map_or(0, |i| i + 1);
-            let end = self.text[at + 1..].find(|c| !field(c) && c != '.').map_or(self.text.len(), |i| at + 1 + i);
-            (start, end)
-        });
-        let Some((start, end)) = whole.into_iter().next() else { return said };
+        let asked = self
+            .text
+            .match_indices(&wanted)
+            .map(|(at, found)| (at, at + found.len()));
+        let whole = asked
+            .filter(|(_, end)| !self.text[*end..].starts_with(field))
+            .map(|(at, _)| {
+                let start = self.text[..at]
+                    .rfind(|c| !field(c) && c != '.')
+                    .map_or(0, |i| i + 1);
+                let end = self.text[at + 1..]
+                    .find(|c| !field(c) && c != '.')
+                    .map_or(self.text.len(), |i| at + 1 + i);
+                (start, end)
+            });
+        let Some((start, end)) = whole.into_iter().next() else {
+            return said;
+        };
         let fields = &self.text[start..end];
         // Go takes a chain of fields to stand where its second one does
-        let (line, column) = place(&self.text, fields[1..].find('.').map_or(start, |second| start + 1 + second));
-        format!("template: output:{line}:{column}: executing \"output\" at <{fields}>: map has no entry for key {}", quote(key))
+        let (line, column) = place(
+            &self.text,
+            fields[1..]
+                .find('.')
+                .map_or(start, |second| start + 1 + second),
+        );
+        format!(
+            "template: output:{line}:{column}: executing \"output\" at <{fields}>: map has no entry for key {}",
+            quote(key)
+        )
     }
 }
 
 /// The line and the column of a byte as Go counts them: lines from 1, columns from 0 in the first line and from 0 after each line's end.
 fn place(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..at];
-    (before.matches('\n').count() + 1, before.rfind('\n').map_or(at, |newline| at - newline - 1))
+    (
+        before.matches('\n').count() + 1,
+        before.rfind('\n').map_or(at, |newline| at - newline - 1),
+    )
 }
 
 fn parse_error(e: &TemplateError) -> String {
     match e {
-        TemplateError::Parse { line, message, .. } | TemplateError::Lex { line, message, .. } => format!("template: output:{line}: {message}"),
+        TemplateError::Parse { line, message, .. } | TemplateError::Lex { line, message, .. } => {
+            format!("template: output:{line}: {message}")
+        }
         other => other.to_string(),
     }
 }
@@ -92,18 +137,27 @@ fn convert(value: &Value) -> Go {
         Value::Number(n) => Go::Float(n.as_f64().unwrap_or(0.0)),
         Value::String(s) => Go::String(s.as_str().into()),
         Value::Array(l) => Go::List(l.iter().map(convert).collect()),
-        Value::Object(m) => Go::Map(Arc::new(m.iter().map(|(k, v)| (Arc::from(k.as_str()), convert(v))).collect::<BTreeMap<_, _>>())),
+        Value::Object(m) => Go::Map(Arc::new(
+            m.iter()
+                .map(|(k, v)| (Arc::from(k.as_str()), convert(v)))
+                .collect::<BTreeMap<_, _>>(),
+        )),
     }
 }
 
 /// Whether the object has all of the fields, each inside the last.
 fn exists(args: &[Go]) -> gotmpl::Result<Go> {
-    let Some((first, path)) = args.split_first() else { return Ok(Go::Bool(false)) };
+    let Some((first, path)) = args.split_first() else {
+        return Ok(Go::Bool(false));
+    };
     let mut at = first.clone();
     for step in path {
         let next = match (&at, step) {
             (Go::Map(m), Go::String(k)) => m.get(k.as_ref()).cloned(),
-            (Go::List(l), i) => i.as_int().and_then(|i| usize::try_from(i).ok()).and_then(|i| l.get(i).cloned()),
+            (Go::List(l), i) => i
+                .as_int()
+                .and_then(|i| usize::try_from(i).ok())
+                .and_then(|i| l.get(i).cloned()),
             _ => None,
         };
         match next {
@@ -116,7 +170,9 @@ fn exists(args: &[Go]) -> gotmpl::Result<Go> {
 
 fn base64decode(args: &[Go]) -> gotmpl::Result<Go> {
     let text = args.first().and_then(Go::as_str).unwrap_or("");
-    let bytes = base64::engine::general_purpose::STANDARD.decode(text).map_err(|e| TemplateError::Exec(format!("base64 decode failed: {e}")))?;
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .map_err(|e| TemplateError::Exec(format!("base64 decode failed: {e}")))?;
     Ok(Go::String(String::from_utf8_lossy(&bytes).into()))
 }
 
@@ -134,21 +190,53 @@ mod tests {
             ("{{.n}}", "3"),
             ("{{.nosuch}}", "<no value>"),
             ("{{.nosuch.x}}", "<no value>"),
-            ("{{exists . \"l\" 0 \"x\"}} {{exists . \"z\"}}", "true false"),
+            (
+                "{{exists . \"l\" 0 \"x\"}} {{exists . \"z\"}}",
+                "true false",
+            ),
             ("{{.secret | base64decode}}", "s3cret"),
             ("{{.name | printf \"%-4s\"}}|{{len .l}}", "a   |1"),
         ] {
-            assert_eq!(Template::parse(template, true).unwrap().render(&data).unwrap(), want, "{template}");
+            assert_eq!(
+                Template::parse(template, true)
+                    .unwrap()
+                    .render(&data)
+                    .unwrap(),
+                want,
+                "{template}"
+            );
         }
         for (template, want) in [
-            ("{{.nosuch}}", "template: output:1:2: executing \"output\" at <.nosuch>: map has no entry for key \"nosuch\""),
-            ("a\n{{ .l2.x }}", "template: output:2:6: executing \"output\" at <.l2.x>: map has no entry for key \"l2\""),
+            (
+                "{{.nosuch}}",
+                "template: output:1:2: executing \"output\" at <.nosuch>: map has no entry for key \"nosuch\"",
+            ),
+            (
+                "a\n{{ .l2.x }}",
+                "template: output:2:6: executing \"output\" at <.l2.x>: map has no entry for key \"l2\"",
+            ),
         ] {
-            let said = Template::parse(template, false).unwrap().render(&data).unwrap_err().to_string();
-            assert_eq!(said, format!("error executing template {}: {want}", quote(template)));
+            let said = Template::parse(template, false)
+                .unwrap()
+                .render(&data)
+                .unwrap_err()
+                .to_string();
+            assert_eq!(
+                said,
+                format!("error executing template {}: {want}", quote(template))
+            );
         }
-        let said = Template::parse("{{nosuch}}", true).and_then(|t| t.render(&data)).unwrap_err().to_string();
-        assert_eq!(said, "error parsing template {{nosuch}}, template: output:1: function \"nosuch\" not defined");
-        assert_eq!(Template::parse("{{.bad", true).err().unwrap().to_string(), "error parsing template {{.bad, template: output:1: unclosed action");
+        let said = Template::parse("{{nosuch}}", true)
+            .and_then(|t| t.render(&data))
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            said,
+            "error parsing template {{nosuch}}, template: output:1: function \"nosuch\" not defined"
+        );
+        assert_eq!(
+            Template::parse("{{.bad", true).err().unwrap().to_string(),
+            "error parsing template {{.bad, template: output:1: unclosed action"
+        );
     }
 }

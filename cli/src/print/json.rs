@@ -58,14 +58,23 @@ pub struct Style {
 
 /// Writes a value.
 pub fn write(value: &Value, style: Style) -> String {
-    let mut writer = Writer { out: String::new(), indent: style.indent };
+    let mut writer = Writer {
+        out: String::new(),
+        indent: style.indent,
+    };
     writer.node(value, Place::root(style.order), 0);
     writer.out
 }
 
 /// Four spaces a level, keys sorted, with the newline that ends it.
 pub fn pretty(value: &Value) -> String {
-    write(value, Style { indent: 4, order: Order::Sorted }) + "\n"
+    write(
+        value,
+        Style {
+            indent: 4,
+            order: Order::Sorted,
+        },
+    ) + "\n"
 }
 
 /// On one line.
@@ -82,7 +91,8 @@ impl Writer {
     fn newline(&mut self, depth: usize) {
         if self.indent > 0 {
             self.out.push('\n');
-            self.out.extend(std::iter::repeat_n(' ', self.indent * depth));
+            self.out
+                .extend(std::iter::repeat_n(' ', self.indent * depth));
         }
     }
 
@@ -136,9 +146,18 @@ mod tests {
     fn laid_out_as_go_does() {
         let v = json!({"b": [1, 2.5], "a": "<x>", "kind": "K", "e": {}});
         assert_eq!(
-            write(&v, Style { indent: 2, order: Order::Keys(&["kind"]) }),
+            write(
+                &v,
+                Style {
+                    indent: 2,
+                    order: Order::Keys(&["kind"])
+                }
+            ),
             "{\n  \"kind\": \"K\",\n  \"a\": \"\\u003cx\\u003e\",\n  \"b\": [\n    1,\n    2.5\n  ],\n  \"e\": {}\n}"
         );
-        assert_eq!(compact(&v), "{\"a\":\"\\u003cx\\u003e\",\"b\":[1,2.5],\"e\":{},\"kind\":\"K\"}");
+        assert_eq!(
+            compact(&v),
+            "{\"a\":\"\\u003cx\\u003e\",\"b\":[1,2.5],\"e\":{},\"kind\":\"K\"}"
+        );
     }
 }

@@ -19,11 +19,15 @@ fn is_ambiguous(text: &str) -> bool {
     let bare = text.replace('_', "");
     let date = || {
         let parts: Vec<&str> = text.split('-').collect();
-        let digits = |part: &str, most: usize| (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        let digits = |part: &str, most: usize| {
+            (1..=most).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit())
+        };
         matches!(parts.as_slice(), [y, m, d] if y.len() == 4 && digits(y, 4) && digits(m, 2) && digits(d, 2))
     };
-    matches!(lower.as_str(), "" | "~" | "null" | "true" | "t" | "y" | "yes" | "on" | "false" | "f" | "n" | "no" | "off")
-        || bare.parse::<f64>().is_ok()
+    matches!(
+        lower.as_str(),
+        "" | "~" | "null" | "true" | "t" | "y" | "yes" | "on" | "false" | "f" | "n" | "no" | "off"
+    ) || bare.parse::<f64>().is_ok()
         || is_integer(&bare)
         || date()
 }
@@ -31,18 +35,31 @@ fn is_ambiguous(text: &str) -> bool {
 /// What Go's `strconv.ParseInt` takes with base 0.
 fn is_integer(text: &str) -> bool {
     let digits = text.trim_start_matches(['+', '-']).to_lowercase();
-    let of = |prefix: &str, base: u32| digits.strip_prefix(prefix).is_some_and(|d| i64::from_str_radix(d, base).is_ok());
+    let of = |prefix: &str, base: u32| {
+        digits
+            .strip_prefix(prefix)
+            .is_some_and(|d| i64::from_str_radix(d, base).is_ok())
+    };
     of("0x", 16) || of("0b", 2) || of("0o", 8) || of("0", 8) || digits.parse::<i64>().is_ok()
 }
 
 fn needs_quotes(text: &str) -> bool {
     let last = text.chars().count().saturating_sub(1);
-    let fits = |(i, c): (usize, char)| c.is_alphabetic() || c.is_numeric() || c == '_' || (i > 0 && i < last && matches!(c, '-' | '.' | '/'));
+    let fits = |(i, c): (usize, char)| {
+        c.is_alphabetic()
+            || c.is_numeric()
+            || c == '_'
+            || (i > 0 && i < last && matches!(c, '-' | '.' | '/'))
+    };
     is_ambiguous(text) || !text.chars().enumerate().all(fits)
 }
 
 fn key(text: &str) -> String {
-    if needs_quotes(text) { string(text, 0, true) } else { text.into() }
+    if needs_quotes(text) {
+        string(text, 0, true)
+    } else {
+        text.into()
+    }
 }
 
 /// A quoted text; one of several lines is folded unless it must stay on one.
@@ -52,7 +69,11 @@ fn string(text: &str, depth: usize, compact: bool) -> String {
     for c in text.chars() {
         if folded && out.ends_with('\n') {
             indent(&mut out, depth);
-            out.push(if c.is_whitespace() && c != '\n' { '\\' } else { ' ' });
+            out.push(if c.is_whitespace() && c != '\n' {
+                '\\'
+            } else {
+                ' '
+            });
         }
         match c {
             '\n' if folded => out.push_str("\\n\\\n"),
@@ -147,7 +168,9 @@ fn node(out: &mut String, value: &Value, place: Place, depth: usize) {
             out.push(']');
         }
         Value::String(s) => out.push_str(&string(s, depth + 1, false)),
-        Value::Number(n) if n.is_f64() => out.push_str(&super::json::float(n.as_f64().unwrap_or(0.0))),
+        Value::Number(n) if n.is_f64() => {
+            out.push_str(&super::json::float(n.as_f64().unwrap_or(0.0)))
+        }
         v => out.push_str(&v.to_string()),
     }
 }
@@ -161,14 +184,23 @@ mod tests {
     fn it_is_still_yaml() {
         let v = json!({"kind": "A", "apiVersion": "v1", "l": [{"a": 1}, {"b": []}], "s": ["x", "y\n z\n"], "yes": null});
         let text = write(&v, Order::Sorted);
-        assert!(text.starts_with("---\n{\n  apiVersion: \"v1\",\n  kind: \"A\",\n"), "{text}");
+        assert!(
+            text.starts_with("---\n{\n  apiVersion: \"v1\",\n  kind: \"A\",\n"),
+            "{text}"
+        );
         assert_eq!(crate::yaml::read(&text).unwrap()[0].value, v);
     }
 
     #[test]
     fn texts_and_keys_are_quoted_as_upstream_quotes_them() {
-        assert_eq!(string("a\n\tb\n  c\n\nd", 3, false), "\"\\\n       a\\n\\\n      \\\tb\\n\\\n      \\  c\\n\\\n       \\n\\\n       d\\\n      \"");
-        assert_eq!(string("\ttab \u{1} é \u{a0} x\"\\'", 2, false), "\"\ttab \\x01 é \\_ x\\\"\\\\'\"");
+        assert_eq!(
+            string("a\n\tb\n  c\n\nd", 3, false),
+            "\"\\\n       a\\n\\\n      \\\tb\\n\\\n      \\  c\\n\\\n       \\n\\\n       d\\\n      \""
+        );
+        assert_eq!(
+            string("\ttab \u{1} é \u{a0} x\"\\'", 2, false),
+            "\"\ttab \\x01 é \\_ x\\\"\\\\'\""
+        );
         for (text, want) in [
             ("a.b/c-d", "a.b/c-d"),
             ("0x1", "\"0x1\""),

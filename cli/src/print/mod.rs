@@ -21,7 +21,12 @@ use skiff_api::machinery::jsonpath::JsonPath;
 use std::io::Write;
 
 /// The flags of verbs that print what they did.
-pub const FLAGS: &[Flag] = &[output_flag(""), TEMPLATE_FLAGS[0], TEMPLATE_FLAGS[1], TEMPLATE_FLAGS[2]];
+pub const FLAGS: &[Flag] = &[
+    output_flag(""),
+    TEMPLATE_FLAGS[0],
+    TEMPLATE_FLAGS[1],
+    TEMPLATE_FLAGS[2],
+];
 
 /// The flag `-o`, for verbs that show objects in a form of their own unless told otherwise.
 pub const fn output_flag(default: &'static str) -> Flag {
@@ -35,9 +40,24 @@ pub const fn output_flag(default: &'static str) -> Flag {
 
 /// What `FLAGS` has beside that.
 pub const TEMPLATE_FLAGS: &[Flag] = &[
-    Flag::bool("allow-missing-template-keys", '\0', true, "A field that a template asks for and the object lacks is left empty instead of being an error"),
-    Flag::str("template", '\0', "", "The template, or the file with it, for -o go-template, go-template-file, jsonpath and jsonpath-file"),
-    Flag::bool("show-managed-fields", '\0', false, "Keep managedFields when printing JSON or YAML"),
+    Flag::bool(
+        "allow-missing-template-keys",
+        '\0',
+        true,
+        "A field that a template asks for and the object lacks is left empty instead of being an error",
+    ),
+    Flag::str(
+        "template",
+        '\0',
+        "",
+        "The template, or the file with it, for -o go-template, go-template-file, jsonpath and jsonpath-file",
+    ),
+    Flag::bool(
+        "show-managed-fields",
+        '\0',
+        false,
+        "Keep managedFields when printing JSON or YAML",
+    ),
 ];
 
 /// A way to show one object after the other.
@@ -65,8 +85,7 @@ pub struct Printer {
 /// All formats, as the error for another one lists them.
 const ALLOWED: &str = "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml";
 /// The same for `get`.
-pub const ALLOWED_GET: &str =
-    "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,wide,yaml";
+pub const ALLOWED_GET: &str = "custom-columns,custom-columns-file,go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,wide,yaml";
 
 /// The format that `-o` and `--template` ask for; nothing for the verb's own.
 ///
@@ -74,32 +93,65 @@ pub const ALLOWED_GET: &str =
 /// A format that is none of `allowed`, a template that cannot be read.
 pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
     let output = flags.str("output");
-    let template_flag = if flags.declares("template") { flags.str("template") } else { "" };
-    let missing_ok = !flags.declares("allow-missing-template-keys") || flags.bool("allow-missing-template-keys");
+    let template_flag = if flags.declares("template") {
+        flags.str("template")
+    } else {
+        ""
+    };
+    let missing_ok =
+        !flags.declares("allow-missing-template-keys") || flags.bool("allow-missing-template-keys");
     if output.is_empty() && template_flag.is_empty() {
         return Ok(None);
     }
-    let output = if output.is_empty() { "go-template" } else { output };
+    let output = if output.is_empty() {
+        "go-template"
+    } else {
+        output
+    };
     let (word, inline) = match output.split_once('=') {
         Some((w, t)) => (w, Some(t)),
         None => (output, None),
     };
     let lower = output.to_lowercase();
-    let word = if matches!(lower.as_str(), "json" | "yaml" | "kyaml" | "name") { lower.as_str() } else { word };
+    let word = if matches!(lower.as_str(), "json" | "yaml" | "kyaml" | "name") {
+        lower.as_str()
+    } else {
+        word
+    };
     let listed = allowed.split(',').any(|a| a == word);
-    if !listed || (inline.is_some() && !(word.contains("template") || word.contains("jsonpath") || word.contains("columns"))) {
+    if !listed
+        || (inline.is_some()
+            && !(word.contains("template")
+                || word.contains("jsonpath")
+                || word.contains("columns")))
+    {
         return Err(no_printer(output, allowed));
     }
     let template = |what: &str| -> Result<String> {
         let text = inline.unwrap_or(template_flag);
-        if text.is_empty() { Err(Error::msg(format!("{what} format specified but no {} given", what.replace('-', " ")))) } else { Ok(text.to_string()) }
+        if text.is_empty() {
+            Err(Error::msg(format!(
+                "{what} format specified but no {} given",
+                what.replace('-', " ")
+            )))
+        } else {
+            Ok(text.to_string())
+        }
     };
     let file = |what: &str| -> Result<String> {
         let path = template(what)?;
-        std::fs::read_to_string(&path).map_err(|e| Error::msg(format!("error reading template {path}, open {path}: {}", crate::error::go_io(&e))))
+        std::fs::read_to_string(&path).map_err(|e| {
+            Error::msg(format!(
+                "error reading template {path}, open {path}: {}",
+                crate::error::go_io(&e)
+            ))
+        })
     };
-    let jsonpath =
-        |text: String| JsonPath::parse(&text).map(|p| p.allow_missing(missing_ok)).map_err(|e| Error::msg(format!("error parsing jsonpath {text}, {e}")));
+    let jsonpath = |text: String| {
+        JsonPath::parse(&text)
+            .map(|p| p.allow_missing(missing_ok))
+            .map_err(|e| Error::msg(format!("error parsing jsonpath {text}, {e}")))
+    };
     Ok(Some(match word {
         "name" => Format::Name,
         "json" => Format::Json,
@@ -108,10 +160,21 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
         "jsonpath" => Format::JsonPath(jsonpath(template("template")?)?),
         "jsonpath-as-json" => Format::JsonPathAsJson(jsonpath(template("template")?)?),
         "jsonpath-file" => Format::JsonPath(jsonpath(file("template")?)?),
-        "go-template" | "template" => Format::GoTemplate(gotemplate::Template::parse(&template("template")?, missing_ok)?),
-        "go-template-file" | "templatefile" => Format::GoTemplate(gotemplate::Template::parse(&file("template")?, missing_ok)?),
-        "custom-columns" => Format::Columns(CustomColumns::parse(&template("custom-columns")?, no_headers(flags))?),
-        "custom-columns-file" => Format::Columns(CustomColumns::parse_file(&file("custom-columns")?, no_headers(flags))?),
+        "go-template" | "template" => Format::GoTemplate(gotemplate::Template::parse(
+            &template("template")?,
+            missing_ok,
+        )?),
+        "go-template-file" | "templatefile" => {
+            Format::GoTemplate(gotemplate::Template::parse(&file("template")?, missing_ok)?)
+        }
+        "custom-columns" => Format::Columns(CustomColumns::parse(
+            &template("custom-columns")?,
+            no_headers(flags),
+        )?),
+        "custom-columns-file" => Format::Columns(CustomColumns::parse_file(
+            &file("custom-columns")?,
+            no_headers(flags),
+        )?),
         // `wide` is a table.
         _ => return Ok(None),
     }))
@@ -119,7 +182,10 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
 
 /// The error for a format that the verb has not.
 pub fn no_printer(output: &str, allowed: &str) -> Error {
-    Error::msg(format!("unable to match a printer suitable for the output format {}, allowed formats are: {allowed}", quote(output)))
+    Error::msg(format!(
+        "unable to match a printer suitable for the output format {}, allowed formats are: {allowed}",
+        quote(output)
+    ))
 }
 
 fn no_headers(flags: &Parsed) -> bool {
@@ -133,12 +199,26 @@ impl Printer {
     /// As `format`.
     pub fn new(flags: &Parsed, operation: impl Into<String>) -> Result<Printer> {
         let format = format(flags, ALLOWED)?;
-        let operation = if matches!(format, Some(Format::Name)) { String::new() } else { operation.into() };
-        Ok(Printer::of(format.unwrap_or(Format::Name), operation, flags.declares("show-managed-fields") && flags.bool("show-managed-fields")))
+        let operation = if matches!(format, Some(Format::Name)) {
+            String::new()
+        } else {
+            operation.into()
+        };
+        Ok(Printer::of(
+            format.unwrap_or(Format::Name),
+            operation,
+            flags.declares("show-managed-fields") && flags.bool("show-managed-fields"),
+        ))
     }
 
     pub fn of(format: Format, operation: impl Into<String>, keep_managed_fields: bool) -> Printer {
-        Printer { format, operation: operation.into(), keep_managed_fields, printed: 0, order: Order::Sorted }
+        Printer {
+            format,
+            operation: operation.into(),
+            keep_managed_fields,
+            printed: 0,
+            order: Order::Sorted,
+        }
     }
 
     /// Prints JSON and KYAML with fields in this order.
@@ -178,13 +258,32 @@ impl Printer {
         let fail = |e: String| Error::msg(e);
         Ok(match &mut self.format {
             Format::Name => names(object, &self.operation),
-            Format::Json => json::write(object, json::Style { indent: 4, order: self.order }) + "\n",
-            Format::Yaml => format!("{}{}", if self.printed > 1 { "---\n" } else { "" }, crate::yaml::write(object)),
+            Format::Json => {
+                json::write(
+                    object,
+                    json::Style {
+                        indent: 4,
+                        order: self.order,
+                    },
+                ) + "\n"
+            }
+            Format::Yaml => format!(
+                "{}{}",
+                if self.printed > 1 { "---\n" } else { "" },
+                crate::yaml::write(object)
+            ),
             Format::Kyaml => kyaml::write(object, self.order),
-            Format::JsonPath(p) => p.render(object).map_err(|e| fail(jsonpath_failure(p, &e, object)))?,
+            Format::JsonPath(p) => p
+                .render(object)
+                .map_err(|e| fail(jsonpath_failure(p, &e, object)))?,
             Format::JsonPathAsJson(p) => {
-                let found: Vec<Value> =
-                    p.find(object).map_err(|e| fail(jsonpath_failure(p, &e, object)))?.into_iter().flatten().map(|v| v.into_owned()).collect();
+                let found: Vec<Value> = p
+                    .find(object)
+                    .map_err(|e| fail(jsonpath_failure(p, &e, object)))?
+                    .into_iter()
+                    .flatten()
+                    .map(|v| v.into_owned())
+                    .collect();
                 json::pretty(&Value::Array(found))
             }
             Format::GoTemplate(t) => t.render(object)?,
@@ -200,8 +299,13 @@ impl Printer {
 
 fn jsonpath_failure(path: &JsonPath, why: &str, object: &Value) -> String {
     let (template, object) = (path.template(), go::syntax(object));
-    let told = format!("\ttemplate was:\n\t\t{template}\n\tobject given to jsonpath engine was:\n\t\t{object}\n\n\n");
-    format!("error executing jsonpath {}: Error executing template: {why}. Printing more information for debugging the template:\n{told}", quote(template))
+    let told = format!(
+        "\ttemplate was:\n\t\t{template}\n\tobject given to jsonpath engine was:\n\t\t{object}\n\n\n"
+    );
+    format!(
+        "error executing jsonpath {}: Error executing template: {why}. Printing more information for debugging the template:\n{told}",
+        quote(template)
+    )
 }
 
 /// Writes to standard output; a reader that went away ends the program quietly, as it ends kubectl.
@@ -234,10 +338,19 @@ pub fn without_managed_fields(object: &Value) -> Value {
 /// `kind.group/name operation`, a line an object.
 fn names(object: &Value, operation: &str) -> String {
     if crate::resource::is_list(object) {
-        return object["items"].as_array().into_iter().flatten().map(|o| names(o, operation)).collect();
+        return object["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|o| names(o, operation))
+            .collect();
     }
-    let name = object["metadata"]["name"].as_str().filter(|n| !n.is_empty()).unwrap_or("<unknown>");
-    let (group, _) = crate::discovery::split_api_version(object["apiVersion"].as_str().unwrap_or(""));
+    let name = object["metadata"]["name"]
+        .as_str()
+        .filter(|n| !n.is_empty())
+        .unwrap_or("<unknown>");
+    let (group, _) =
+        crate::discovery::split_api_version(object["apiVersion"].as_str().unwrap_or(""));
     let kind = object["kind"].as_str().unwrap_or("").to_lowercase();
     let dot = if group.is_empty() { "" } else { "." };
     let space = if operation.is_empty() { "" } else { " " };
@@ -251,9 +364,18 @@ mod tests {
 
     #[test]
     fn names_say_what_was_done() {
-        assert_eq!(names(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}}), "created"), "deployment.apps/x created\n");
         assert_eq!(
-            names(&json!({"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}]}), ""),
+            names(
+                &json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}}),
+                "created"
+            ),
+            "deployment.apps/x created\n"
+        );
+        assert_eq!(
+            names(
+                &json!({"apiVersion": "v1", "kind": "List", "items": [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}}]}),
+                ""
+            ),
             "pod/p\n"
         );
     }

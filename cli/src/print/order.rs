@@ -27,7 +27,11 @@ pub struct Place {
 
 impl Place {
     pub fn root(order: Order) -> Place {
-        Place { order, node: None, root: true }
+        Place {
+            order,
+            node: None,
+            root: true,
+        }
     }
 
     /// What this place is when this value stands at it.
@@ -36,10 +40,19 @@ impl Place {
         match self.order {
             Order::Typed if embeds => {
                 let text = |name: &str| map.get(name).and_then(Value::as_str);
-                let node = text("apiVersion").zip(text("kind")).and_then(|(version, kind)| crate::typed::of(version, kind));
-                Place { node, root: false, ..self }
+                let node = text("apiVersion")
+                    .zip(text("kind"))
+                    .and_then(|(version, kind)| crate::typed::of(version, kind));
+                Place {
+                    node,
+                    root: false,
+                    ..self
+                }
             }
-            _ => Place { root: false, ..self },
+            _ => Place {
+                root: false,
+                ..self
+            },
         }
     }
 
@@ -51,20 +64,46 @@ impl Place {
             Order::Sorted => 0,
             Order::Keys(keys) => keys.iter().position(|k| *k == name).unwrap_or(keys.len()),
             // Lists of objects of any kind have no type of their own.
-            Order::Typed if in_type.is_none() && self.root => ["kind", "apiVersion"].iter().position(|k| *k == name).unwrap_or(2),
+            Order::Typed if in_type.is_none() && self.root => ["kind", "apiVersion"]
+                .iter()
+                .position(|k| *k == name)
+                .unwrap_or(2),
             Order::Typed => in_type.map_or(0, |t| t.position(name).map_or(usize::MAX, usize::from)),
         };
         let mut fields: Vec<_> = map.iter().collect();
         fields.sort_by_key(|(name, _)| place(name));
-        let child = |name: &str| Place { node: here.node.and_then(|n| n.child(name)), ..here };
+        let child = |name: &str| Place {
+            node: here.node.and_then(|n| n.child(name)),
+            ..here
+        };
         // The items of a list that has no type are objects again.
         let items = |name: &str| self.root && name == "items" && child(name).node.is_none();
-        fields.into_iter().map(|(name, value)| (name, value, if items(name) { Place::root(self.order) } else { child(name) })).collect()
+        fields
+            .into_iter()
+            .map(|(name, value)| {
+                (
+                    name,
+                    value,
+                    if items(name) {
+                        Place::root(self.order)
+                    } else {
+                        child(name)
+                    },
+                )
+            })
+            .collect()
     }
 
     /// The place of a list's elements.
     pub fn element(self) -> Place {
-        if self.root { self } else { Place { node: self.node.and_then(|n| n.element()), ..self } }
+        if self.root {
+            self
+        } else {
+            Place {
+                node: self.node.and_then(|n| n.element()),
+                ..self
+            }
+        }
     }
 }
 
@@ -74,23 +113,54 @@ mod tests {
     use serde_json::json;
 
     fn names(place: Place, value: &Value) -> Vec<String> {
-        place.fields(value.as_object().unwrap()).into_iter().map(|(name, ..)| name.clone()).collect()
+        place
+            .fields(value.as_object().unwrap())
+            .into_iter()
+            .map(|(name, ..)| name.clone())
+            .collect()
     }
 
     #[test]
     fn fields_come_as_they_are_declared() {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"labels": {"b": "1", "a": "2"}, "name": "p"}, "spec": {"restartPolicy": "Never", "containers": [{"image": "x", "name": "c", "env": []}]}, "zzz": 1});
-        assert_eq!(names(Place::root(Order::Typed), &pod), ["kind", "apiVersion", "metadata", "spec", "zzz"]);
-        assert_eq!(names(Place::root(Order::Sorted), &pod), ["apiVersion", "kind", "metadata", "spec", "zzz"]);
+        assert_eq!(
+            names(Place::root(Order::Typed), &pod),
+            ["kind", "apiVersion", "metadata", "spec", "zzz"]
+        );
+        assert_eq!(
+            names(Place::root(Order::Sorted), &pod),
+            ["apiVersion", "kind", "metadata", "spec", "zzz"]
+        );
         assert_eq!(names(Place::root(Order::Keys(&["spec"])), &pod)[0], "spec");
-        let of = |name: &str| Place::root(Order::Typed).fields(pod.as_object().unwrap()).into_iter().find(|f| f.0 == name).unwrap().2;
+        let of = |name: &str| {
+            Place::root(Order::Typed)
+                .fields(pod.as_object().unwrap())
+                .into_iter()
+                .find(|f| f.0 == name)
+                .unwrap()
+                .2
+        };
         assert_eq!(names(of("metadata"), &pod["metadata"]), ["name", "labels"]);
-        assert_eq!(names(of("spec"), &pod["spec"]), ["containers", "restartPolicy"]);
+        assert_eq!(
+            names(of("spec"), &pod["spec"]),
+            ["containers", "restartPolicy"]
+        );
         let containers = of("spec").fields(pod["spec"].as_object().unwrap())[0].2;
-        assert_eq!(names(containers.element(), &pod["spec"]["containers"][0]), ["name", "image", "env"]);
+        assert_eq!(
+            names(containers.element(), &pod["spec"]["containers"][0]),
+            ["name", "image", "env"]
+        );
         let list = json!({"apiVersion": "v1", "kind": "List", "items": [pod]});
-        let items = Place::root(Order::Typed).fields(list.as_object().unwrap()).into_iter().find(|f| f.0 == "items").unwrap().2;
+        let items = Place::root(Order::Typed)
+            .fields(list.as_object().unwrap())
+            .into_iter()
+            .find(|f| f.0 == "items")
+            .unwrap()
+            .2;
         assert_eq!(names(items.element(), &list["items"][0])[0], "kind");
-        assert_eq!(names(Place::root(Order::Typed), &list), ["kind", "apiVersion", "items"]);
+        assert_eq!(
+            names(Place::root(Order::Typed), &list),
+            ["kind", "apiVersion", "items"]
+        );
     }
 }

@@ -27,7 +27,10 @@ pub struct TablePrinter {
 
 impl TablePrinter {
     pub fn new(options: Options) -> Self {
-        TablePrinter { options, ..TablePrinter::default() }
+        TablePrinter {
+            options,
+            ..TablePrinter::default()
+        }
     }
 
     /// The lines of a table; `event` goes before each row.
@@ -42,7 +45,8 @@ impl TablePrinter {
         let empty = Vec::new();
         let columns = table["columnDefinitions"].as_array().unwrap_or(&empty);
         let rows = table["rows"].as_array().unwrap_or(&empty);
-        let mut hide = self.options.no_headers || (self.printed_headers && (columns.is_empty() || *columns == self.last_columns));
+        let mut hide = self.options.no_headers
+            || (self.printed_headers && (columns.is_empty() || *columns == self.last_columns));
         if !columns.is_empty() && *columns != self.last_columns {
             self.last_columns = columns.clone();
             hide = self.options.no_headers;
@@ -51,8 +55,11 @@ impl TablePrinter {
             return String::new();
         }
         self.printed_headers = true;
-        let shown: Vec<usize> =
-            (0..self.last_columns.len()).filter(|i| self.options.wide || self.last_columns[*i]["priority"].as_i64().unwrap_or(0) == 0).collect();
+        let shown: Vec<usize> = (0..self.last_columns.len())
+            .filter(|i| {
+                self.options.wide || self.last_columns[*i]["priority"].as_i64().unwrap_or(0) == 0
+            })
+            .collect();
         let mut out = String::new();
         if !hide {
             out += &(self.headers(&shown, event.is_some()).join("\t") + "\n");
@@ -68,8 +75,17 @@ impl TablePrinter {
         let mut out = Vec::new();
         out.extend(event.then(|| "EVENT".to_string()));
         out.extend(o.namespace.then(|| "NAMESPACE".to_string()));
-        out.extend(shown.iter().map(|i| self.last_columns[*i]["name"].as_str().unwrap_or("").to_uppercase()));
-        out.extend(o.label_columns.iter().map(|l| l.rsplit('/').next().unwrap_or(l).to_uppercase()));
+        out.extend(shown.iter().map(|i| {
+            self.last_columns[*i]["name"]
+                .as_str()
+                .unwrap_or("")
+                .to_uppercase()
+        }));
+        out.extend(
+            o.label_columns
+                .iter()
+                .map(|l| l.rsplit('/').next().unwrap_or(l).to_uppercase()),
+        );
         out.extend(o.show_labels.then(|| "LABELS".to_string()));
         out
     }
@@ -77,10 +93,16 @@ impl TablePrinter {
     fn cells(&self, row: &Value, shown: &[usize], event: Option<&str>) -> Vec<String> {
         let o = &self.options;
         let (meta, cells) = (&row["object"]["metadata"], &row["cells"]);
-        let name_column = self.last_columns.iter().position(|c| c["format"] == "name" && c["type"] == "string");
+        let name_column = self
+            .last_columns
+            .iter()
+            .position(|c| c["format"] == "name" && c["type"] == "string");
         let mut out = Vec::new();
         out.extend(event.map(|e| format!("{e:<8}")));
-        out.extend(o.namespace.then(|| meta["namespace"].as_str().unwrap_or("").to_string()));
+        out.extend(
+            o.namespace
+                .then(|| meta["namespace"].as_str().unwrap_or("").to_string()),
+        );
         for i in shown {
             let text = cell(&cells[*i]);
             out.push(match &o.kind {
@@ -89,7 +111,11 @@ impl TablePrinter {
             });
         }
         let labels = &meta["labels"];
-        out.extend(o.label_columns.iter().map(|l| labels[l].as_str().unwrap_or("").to_string()));
+        out.extend(
+            o.label_columns
+                .iter()
+                .map(|l| labels[l].as_str().unwrap_or("").to_string()),
+        );
         out.extend(o.show_labels.then(|| label_list(labels)));
         out
     }
@@ -114,13 +140,26 @@ pub fn escape_terminal(text: &str) -> String {
 
 /// `a=b,c=d`, or `<none>`.
 pub fn label_list(labels: &Value) -> String {
-    let pairs: Vec<String> = labels.as_object().into_iter().flatten().map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or(""))).collect();
-    if pairs.is_empty() { "<none>".into() } else { pairs.join(",") }
+    let pairs: Vec<String> = labels
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or("")))
+        .collect();
+    if pairs.is_empty() {
+        "<none>".into()
+    } else {
+        pairs.join(",")
+    }
 }
 
 /// The table of a server that makes none: names and ages.
 fn plain_table(object: &Value) -> Value {
-    let items = if crate::resource::is_list(object) { object["items"].as_array().cloned().unwrap_or_default() } else { vec![object.clone()] };
+    let items = if crate::resource::is_list(object) {
+        object["items"].as_array().cloned().unwrap_or_default()
+    } else {
+        vec![object.clone()]
+    };
     let row = |o: &Value| json!({"cells": [o["metadata"]["name"], super::age::since(&o["metadata"]["creationTimestamp"])], "object": o});
     json!({
         "kind": "Table",
@@ -143,15 +182,34 @@ mod tests {
     fn rows_and_headers() {
         let lines = |o: Options| TablePrinter::new(o).lines(&table(), None);
         assert_eq!(lines(Options::default()), "NAME\tN\na\t5\nb...\t6\n");
-        assert_eq!(lines(Options { wide: true, no_headers: true, ..Options::default() }), "a\t1.2.3.4\t5\nb...\t\t6\n");
-        let all = Options { namespace: true, show_labels: true, label_columns: vec!["x.y/app".into()], kind: Some("pod".into()), ..Options::default() };
-        assert_eq!(lines(all), "NAMESPACE\tNAME\tN\tAPP\tLABELS\nns\tpod/a\t5\tq\tx.y/app=q\n\tpod/b...\t6\t\t<none>\n");
+        assert_eq!(
+            lines(Options {
+                wide: true,
+                no_headers: true,
+                ..Options::default()
+            }),
+            "a\t1.2.3.4\t5\nb...\t\t6\n"
+        );
+        let all = Options {
+            namespace: true,
+            show_labels: true,
+            label_columns: vec!["x.y/app".into()],
+            kind: Some("pod".into()),
+            ..Options::default()
+        };
+        assert_eq!(
+            lines(all),
+            "NAMESPACE\tNAME\tN\tAPP\tLABELS\nns\tpod/a\t5\tq\tx.y/app=q\n\tpod/b...\t6\t\t<none>\n"
+        );
     }
 
     #[test]
     fn headers_stand_once() {
         let mut p = TablePrinter::new(Options::default());
         p.lines(&table(), None);
-        assert_eq!(p.lines(&table(), Some("ADDED")), "ADDED   \ta\t5\nADDED   \tb...\t6\n");
+        assert_eq!(
+            p.lines(&table(), Some("ADDED")),
+            "ADDED   \ta\t5\nADDED   \tb...\t6\n"
+        );
     }
 }

@@ -13,11 +13,21 @@ pub struct TabWriter {
 impl TabWriter {
     /// As tables are printed: at least 6 wide, 3 apart; widths of one flush are kept for the next.
     pub fn table() -> Self {
-        TabWriter { min_width: 6, padding: 3, buffer: String::new(), remembered: Some(Vec::new()) }
+        TabWriter {
+            min_width: 6,
+            padding: 3,
+            buffer: String::new(),
+            remembered: Some(Vec::new()),
+        }
     }
     /// With these measures, and nothing remembered.
     pub fn new(min_width: usize, padding: usize) -> Self {
-        TabWriter { min_width, padding, buffer: String::new(), remembered: None }
+        TabWriter {
+            min_width,
+            padding,
+            buffer: String::new(),
+            remembered: None,
+        }
     }
     pub fn push(&mut self, text: &str) {
         self.buffer.push_str(text);
@@ -100,7 +110,10 @@ impl Layout<'_> {
             for (i, cell) in line.iter().enumerate() {
                 self.out.push_str(cell);
                 if let Some(width) = self.widths.get(i).filter(|_| i + 1 < line.len()) {
-                    self.out.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count())));
+                    self.out.extend(std::iter::repeat_n(
+                        ' ',
+                        width.saturating_sub(cell.chars().count()),
+                    ));
                 }
             }
             self.out.push('\n');
@@ -116,11 +129,17 @@ mod tests {
     fn columns_are_aligned_in_blocks() {
         let mut w = TabWriter::table();
         w.push("NAME\tREADY\tAGE\nweb\t1/2\t5s\nmuch-longer\t0/1\t6s\n");
-        assert_eq!(w.flush(), "NAME          READY   AGE\nweb           1/2     5s\nmuch-longer   0/1     6s\n");
+        assert_eq!(
+            w.flush(),
+            "NAME          READY   AGE\nweb           1/2     5s\nmuch-longer   0/1     6s\n"
+        );
         w.push("a\tb\tc\n");
         assert_eq!(w.flush(), "a             b       c\n");
         let mut w = TabWriter::new(0, 2);
         w.push("Name:\tx\nLabels:\t<none>\nno cells\n  a:\t1\n");
-        assert_eq!(w.flush(), "Name:    x\nLabels:  <none>\nno cells\n  a:  1\n");
+        assert_eq!(
+            w.flush(),
+            "Name:    x\nLabels:  <none>\nno cells\n  a:  1\n"
+        );
     }
 }

@@ -8,14 +8,16 @@
 /// A word that is no key.
 pub fn keys(text: &str) -> Result<Vec<u8>, String> {
     text.split(',')
-        .map(|key| match (key.as_bytes(), key.strip_prefix("ctrl-").map(str::as_bytes)) {
-            ([one], _) => Ok(*one),
-            (_, Some([letter @ b'a'..=b'z'])) => Ok(letter - b'a' + 1),
-            (_, Some(b"@")) => Ok(0),
-            (_, Some([sign @ b'['..=b'_'])) => Ok(sign - b'[' + 27),
-            (b"DEL", _) => Ok(127),
-            _ => Err(format!("Unknown character: '{key}'")),
-        })
+        .map(
+            |key| match (key.as_bytes(), key.strip_prefix("ctrl-").map(str::as_bytes)) {
+                ([one], _) => Ok(*one),
+                (_, Some([letter @ b'a'..=b'z'])) => Ok(letter - b'a' + 1),
+                (_, Some(b"@")) => Ok(0),
+                (_, Some([sign @ b'['..=b'_'])) => Ok(sign - b'[' + 27),
+                (b"DEL", _) => Ok(127),
+                _ => Err(format!("Unknown character: '{key}'")),
+            },
+        )
         .collect()
 }
 
@@ -29,7 +31,10 @@ pub struct Detach {
 impl Detach {
     /// Without keys, nothing is looked for.
     pub fn at(keys: &[u8]) -> Detach {
-        Detach { keys: keys.to_vec(), typed: 0 }
+        Detach {
+            keys: keys.to_vec(),
+            typed: 0,
+        }
     }
 
     /// What of the piece goes on to the container; nothing if the keys were typed.

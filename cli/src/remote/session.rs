@@ -37,7 +37,11 @@ pub enum Ends {
     /// This program's own standard streams.
     Terminal,
     /// Bytes to send, and where to put what comes back; without a place it goes to this program's standard output.
-    Pipes { input: Option<tokio::sync::mpsc::Receiver<Vec<u8>>>, output: Option<Output>, stderr: Stderr },
+    Pipes {
+        input: Option<tokio::sync::mpsc::Receiver<Vec<u8>>>,
+        output: Option<Output>,
+        stderr: Stderr,
+    },
 }
 
 /// Where a session's output goes.
@@ -65,9 +69,24 @@ pub async fn run(ctx: &Ctx, namespace: &str, pod: &str, request: &Request) -> Re
 ///
 /// # Errors
 /// As `run`.
-pub async fn run_between(ctx: &Ctx, namespace: &str, pod: &str, request: &Request, ends: Ends) -> Result<()> {
-    let verb = if request.command.is_some() { "exec" } else { "attach" };
-    let mut pairs: Vec<(&str, &str)> = request.command.iter().flatten().map(|c| ("command", c.as_str())).collect();
+pub async fn run_between(
+    ctx: &Ctx,
+    namespace: &str,
+    pod: &str,
+    request: &Request,
+    ends: Ends,
+) -> Result<()> {
+    let verb = if request.command.is_some() {
+        "exec"
+    } else {
+        "attach"
+    };
+    let mut pairs: Vec<(&str, &str)> = request
+        .command
+        .iter()
+        .flatten()
+        .map(|c| ("command", c.as_str()))
+        .collect();
     if !request.container.is_empty() {
         pairs.push(("container", &request.container));
     }
@@ -81,8 +100,16 @@ pub async fn run_between(ctx: &Ctx, namespace: &str, pod: &str, request: &Reques
     if request.tty {
         pairs.push(("tty", "true"));
     }
-    let path = format!("/api/v1/namespaces/{}/pods/{}/{verb}{}", segment(namespace), segment(pod), query(&pairs));
-    let socket = ctx.client()?.websocket(&path, "v5.channel.k8s.io, v4.channel.k8s.io").await?;
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}/{verb}{}",
+        segment(namespace),
+        segment(pod),
+        query(&pairs)
+    );
+    let socket = ctx
+        .client()?
+        .websocket(&path, "v5.channel.k8s.io, v4.channel.k8s.io")
+        .await?;
     let raw = if request.tty { Raw::enter() } else { None };
     let result = converse(socket, request, ends).await;
     drop(raw);
@@ -113,15 +140,30 @@ fn framed(channel: u8, data: &[u8]) -> Message {
 
 fn resize() -> Option<Message> {
     let (width, height) = terminal::size()?;
-    Some(framed(RESIZE, json!({"Width": width, "Height": height}).to_string().as_bytes()))
+    Some(framed(
+        RESIZE,
+        json!({"Width": width, "Height": height})
+            .to_string()
+            .as_bytes(),
+    ))
 }
 
 async fn converse(socket: crate::client::ws::Socket, request: &Request, ends: Ends) -> Result<()> {
-    let broken = |e: tokio_tungstenite::tungstenite::Error| Error::msg(format!("error reading from error stream: {e}"));
+    let broken = |e: tokio_tungstenite::tungstenite::Error| {
+        Error::msg(format!("error reading from error stream: {e}"))
+    };
     let (mut to, mut from) = socket.split();
     let (mut keys, output, stderr) = match ends {
-        Ends::Terminal => (if request.stdin { Some(input()) } else { None }, None, Stderr::Own),
-        Ends::Pipes { input, output, stderr } => (input, output, stderr),
+        Ends::Terminal => (
+            if request.stdin { Some(input()) } else { None },
+            None,
+            Stderr::Own,
+        ),
+        Ends::Pipes {
+            input,
+            output,
+            stderr,
+        } => (input, output, stderr),
     };
     let mut detach = Detach::at(&request.detach);
     let mut winch = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())?;
@@ -154,10 +196,14 @@ async fn converse(socket: crate::client::ws::Socket, request: &Request, ends: En
 
 /// Takes one message; gives the session's result if it is over.
 fn receive(data: &[u8], output: Option<&Output>, stderr: Stderr) -> Result<Option<Result<()>>> {
-    let Some((channel, body)) = data.split_first() else { return Ok(None) };
+    let Some((channel, body)) = data.split_first() else {
+        return Ok(None);
+    };
     match *channel {
         STDOUT => match output {
-            Some(to) => to.send(body.to_vec()).map_err(|_| Error::msg("what reads the command's output is gone"))?,
+            Some(to) => to
+                .send(body.to_vec())
+                .map_err(|_| Error::msg("what reads the command's output is gone"))?,
             None => write_bytes(body)?,
         },
         STDERR if stderr == Stderr::Dropped => {}
@@ -177,19 +223,39 @@ fn receive(data: &[u8], output: Option<&Output>, stderr: Stderr) -> Result<Optio
 fn outcome(body: &[u8]) -> Result<()> {
     let Ok(status) = serde_json::from_slice::<Value>(body) else {
         let text = String::from_utf8_lossy(body).into_owned();
-        return if text.trim().is_empty() { Ok(()) } else { Err(Error::msg(text)) };
+        return if text.trim().is_empty() {
+            Ok(())
+        } else {
+            Err(Error::msg(text))
+        };
     };
     if status["status"] == "Success" {
         return Ok(());
     }
     if status["reason"] == "NonZeroExitCode" {
-        let cause = status["details"]["causes"].as_array().into_iter().flatten().find(|c| c["reason"] == "ExitCode");
-        let code = cause.and_then(|c| c["message"].as_str()).and_then(|m| m.parse().ok()).unwrap_or(1);
-        return Err(Error::Plain(format!("command terminated with exit code {code}"), code));
+        let cause = status["details"]["causes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|c| c["reason"] == "ExitCode");
+        let code = cause
+            .and_then(|c| c["message"].as_str())
+            .and_then(|m| m.parse().ok())
+            .unwrap_or(1);
+        return Err(Error::Plain(
+            format!("command terminated with exit code {code}"),
+            code,
+        ));
     }
     Err(Error::msg(
-        format!("Internal error occurred: {}", crate::error::status_message(&status))
-            .replace("Internal error occurred: Internal error occurred: ", "Internal error occurred: "),
+        format!(
+            "Internal error occurred: {}",
+            crate::error::status_message(&status)
+        )
+        .replace(
+            "Internal error occurred: Internal error occurred: ",
+            "Internal error occurred: ",
+        ),
     ))
 }
 
@@ -200,7 +266,10 @@ mod tests {
     #[test]
     fn exit_statuses_come_through() {
         let e = outcome(br#"{"status":"Failure","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#).unwrap_err();
-        assert_eq!(crate::error::told(&e), ("command terminated with exit code 3".to_string(), 3));
+        assert_eq!(
+            crate::error::told(&e),
+            ("command terminated with exit code 3".to_string(), 3)
+        );
         assert!(outcome(br#"{"status":"Success"}"#).is_ok());
     }
 }

@@ -31,7 +31,12 @@ impl Drop for Raw {
 
 /// Columns and rows of the terminal on standard output.
 pub fn size() -> Option<(u16, u16)> {
-    let mut w = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    let mut w = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     // SAFETY: the pointer is to a winsize that outlives the call, as TIOCGWINSZ wants it.
     let answer = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut w) };
     (answer == 0 && w.ws_col > 0).then_some((w.ws_col, w.ws_row))

@@ -102,16 +102,30 @@ impl Builder {
     pub fn new(ctx: &Ctx) -> Result<Builder> {
         let f = ctx.flags();
         let (namespace, require_namespace) = ctx.namespace()?;
-        let text = |n: &str| if f.declares(n) && !f.str(n).is_empty() { Some(f.str(n).to_string()) } else { None };
+        let text = |n: &str| {
+            if f.declares(n) && !f.str(n).is_empty() {
+                Some(f.str(n).to_string())
+            } else {
+                None
+            }
+        };
         let flag = |n: &str| f.declares(n) && f.bool(n);
         let all_namespaces = flag("all-namespaces");
         Ok(Builder {
             ctx: ctx.clone(),
-            namespace: if all_namespaces { String::new() } else { namespace },
+            namespace: if all_namespaces {
+                String::new()
+            } else {
+                namespace
+            },
             require_namespace,
             default_namespace: true,
             all_namespaces,
-            filenames: if f.declares("filename") { f.list("filename") } else { vec![] },
+            filenames: if f.declares("filename") {
+                f.list("filename")
+            } else {
+                vec![]
+            },
             recursive: flag("recursive"),
             kustomize: text("kustomize").unwrap_or_default(),
             selector: text("selector"),
@@ -119,7 +133,11 @@ impl Builder {
             all: flag("all"),
             args: ctx.args().to_vec(),
             allow_empty_selector: false,
-            chunk: if f.declares("chunk-size") { f.int("chunk-size") } else { 500 },
+            chunk: if f.declares("chunk-size") {
+                f.int("chunk-size")
+            } else {
+                500
+            },
             subresource: text("subresource").unwrap_or_default(),
             accept: JSON,
             parameters: vec![],
@@ -156,7 +174,9 @@ impl Builder {
             return Err(Error::msg("the -k flag can't be used with -f or -R"));
         }
         if self.all && (self.selector.is_some() || self.field_selector.is_some()) {
-            return Err(Error::msg("setting 'all' parameter but found a non empty selector. "));
+            return Err(Error::msg(
+                "setting 'all' parameter but found a non empty selector. ",
+            ));
         }
         if self.kustomize.is_empty() {
             files::check_names(&self.filenames)?;
@@ -169,7 +189,10 @@ impl Builder {
         if self.local {
             return Err(Error::msg(LOCAL));
         }
-        let selecting = self.selector.is_some() || self.field_selector.is_some() || self.all || (self.allow_empty_selector && args.len() == 1 && !combined);
+        let selecting = self.selector.is_some()
+            || self.field_selector.is_some()
+            || self.all
+            || (self.allow_empty_selector && args.len() == 1 && !combined);
         if selecting {
             return self.by_selector(&args, combined).await;
         }
@@ -184,7 +207,9 @@ impl Builder {
                 for word in types.split(',') {
                     self.resource(word).await?;
                 }
-                Err(Error::msg("resource(s) were provided, but no name was specified"))
+                Err(Error::msg(
+                    "resource(s) were provided, but no name was specified",
+                ))
             }
             [word, names @ ..] => self.by_names(word, names).await,
         }
@@ -204,10 +229,14 @@ impl Builder {
         for a in args {
             let parts: Vec<&str> = a.split('/').collect();
             if parts.len() != 2 {
-                return Err(Error::msg("arguments in resource/name form may not have more than one slash"));
+                return Err(Error::msg(
+                    "arguments in resource/name form may not have more than one slash",
+                ));
             }
             if parts[0].is_empty() || parts[1].is_empty() || parts[0].contains(',') {
-                return Err(Error::msg("arguments in resource/name form must have a single resource and name"));
+                return Err(Error::msg(
+                    "arguments in resource/name form must have a single resource and name",
+                ));
             }
         }
         Ok(true)
@@ -215,7 +244,11 @@ impl Builder {
 
     /// The resource that a word means.
     async fn resource(&self, word: &str) -> Result<Resource> {
-        self.ctx.discovery()?.lookup(word).await.map_err(Error::of_type)
+        self.ctx
+            .discovery()?
+            .lookup(word)
+            .await
+            .map_err(Error::of_type)
     }
 
     /// The resources of comma-separated words; categories stand for theirs.
@@ -225,7 +258,11 @@ impl Builder {
         for word in words.split(',') {
             let served = discovery.served().await?;
             let category = served.category(word);
-            let found = if category.is_empty() { vec![self.resource(word).await?] } else { category.into_iter().cloned().collect() };
+            let found = if category.is_empty() {
+                vec![self.resource(word).await?]
+            } else {
+                category.into_iter().cloned().collect()
+            };
             for r in found {
                 if !out.contains(&r) {
                     out.push(r);
@@ -240,15 +277,27 @@ impl Builder {
 
     async fn by_selector(&self, args: &[String], combined: bool) -> Result<Found> {
         if combined {
-            return Err(Error::msg("selectors and the all flag cannot be used when passing resource/name arguments"));
+            return Err(Error::msg(
+                "selectors and the all flag cannot be used when passing resource/name arguments",
+            ));
         }
         let types = match args {
-            [] => return Err(Error::msg("at least one resource must be specified to use a selector")),
+            [] => {
+                return Err(Error::msg(
+                    "at least one resource must be specified to use a selector",
+                ));
+            }
             [types] => types,
-            _ => return Err(Error::msg("name cannot be provided when a selector is specified")),
+            _ => {
+                return Err(Error::msg(
+                    "name cannot be provided when a selector is specified",
+                ));
+            }
         };
         if !self.subresource.is_empty() {
-            return Err(Error::msg("subresource cannot be used when bulk resources are specified"));
+            return Err(Error::msg(
+                "subresource cannot be used when bulk resources are specified",
+            ));
         }
         let mut found = Found::default();
         for resource in self.types(types).await? {
@@ -265,7 +314,11 @@ impl Builder {
     /// Reads a collection, piece by piece.
     async fn list(&self, resource: &Resource, found: &mut Found) -> Result<()> {
         let client = self.ctx.client()?;
-        let namespace = if resource.namespaced { self.namespace.clone() } else { String::new() };
+        let namespace = if resource.namespaced {
+            self.namespace.clone()
+        } else {
+            String::new()
+        };
         let path = resource.collection(Some(&namespace));
         let mut next = String::new();
         loop {
@@ -287,11 +340,20 @@ impl Builder {
             let call = Call::get(format!("{path}{}", query(&pairs))).accept(self.accept);
             let answer = match self.rows {
                 None => client.json(&call).await,
-                Some(keep) => client.decoded(&call, |bytes| super::rows::read(bytes, keep)).await,
+                Some(keep) => {
+                    client
+                        .decoded(&call, |bytes| super::rows::read(bytes, keep))
+                        .await
+                }
             };
             let list = answer.map_err(|e| self.list_error(e, resource))?;
-            next = list["metadata"]["continue"].as_str().unwrap_or("").to_string();
-            found.infos.extend(self.take_apart(resource, &namespace, list));
+            next = list["metadata"]["continue"]
+                .as_str()
+                .unwrap_or("")
+                .to_string();
+            found
+                .infos
+                .extend(self.take_apart(resource, &namespace, list));
             if next.is_empty() {
                 return Ok(());
             }
@@ -301,13 +363,32 @@ impl Builder {
     fn take_apart(&self, resource: &Resource, namespace: &str, mut list: Value) -> Vec<Info> {
         let info = |object: Value| {
             let text = |f: &str| object["metadata"][f].as_str().unwrap_or("").to_string();
-            Info { resource: resource.clone(), namespace: text("namespace"), name: text("name"), object, source: String::new(), lines: Rc::default() }
+            Info {
+                resource: resource.clone(),
+                namespace: text("namespace"),
+                name: text("name"),
+                object,
+                source: String::new(),
+                lines: Rc::default(),
+            }
         };
         if !self.flatten || !is_list(&list) {
-            return vec![Info { namespace: namespace.to_string(), ..info(list) }];
+            return vec![Info {
+                namespace: namespace.to_string(),
+                ..info(list)
+            }];
         }
-        let (api_version, kind) = (list["apiVersion"].clone(), list["kind"].as_str().unwrap_or("").trim_end_matches("List").to_string());
-        let Value::Array(items) = list["items"].take() else { return vec![] };
+        let (api_version, kind) = (
+            list["apiVersion"].clone(),
+            list["kind"]
+                .as_str()
+                .unwrap_or("")
+                .trim_end_matches("List")
+                .to_string(),
+        );
+        let Value::Array(items) = list["items"].take() else {
+            return vec![];
+        };
         items
             .into_iter()
             .map(|mut item| {
@@ -321,16 +402,26 @@ impl Builder {
     }
 
     fn list_error(&self, error: Error, resource: &Resource) -> Error {
-        let Error::Status(mut s) = error else { return error };
+        let Error::Status(mut s) = error else {
+            return error;
+        };
         if !matches!(s["reason"].as_str(), Some("BadRequest" | "NotFound")) {
             return Error::Status(s);
         }
         let message = crate::error::status_message(&s);
-        let (label, field) = (self.selector.as_deref().unwrap_or(""), self.field_selector.as_deref().unwrap_or(""));
+        let (label, field) = (
+            self.selector.as_deref().unwrap_or(""),
+            self.field_selector.as_deref().unwrap_or(""),
+        );
         s["message"] = json!(if label.is_empty() && field.is_empty() {
             format!("Unable to list {}: {message}", quote(&resource.long_name()))
         } else {
-            format!("Unable to find {} that match label selector {}, field selector {}: {message}", quote(&resource.long_name()), quote(label), quote(field))
+            format!(
+                "Unable to find {} that match label selector {}, field selector {}: {message}",
+                quote(&resource.long_name()),
+                quote(label),
+                quote(field)
+            )
         });
         Error::Status(s)
     }
@@ -346,12 +437,24 @@ impl Builder {
 
     async fn by_names(&self, types: &str, names: &[String]) -> Result<Found> {
         let resources = self.types(types).await?;
-        let [resource] = resources.as_slice() else { return Err(Error::msg("you must specify only one resource")) };
-        self.read(names.iter().map(|n| (resource.clone(), n.clone())).collect()).await
+        let [resource] = resources.as_slice() else {
+            return Err(Error::msg("you must specify only one resource"));
+        };
+        self.read(
+            names
+                .iter()
+                .map(|n| (resource.clone(), n.clone()))
+                .collect(),
+        )
+        .await
     }
 
     async fn read(&self, wanted: Vec<(Resource, String)>) -> Result<Found> {
-        let mut found = Found { single: wanted.len() == 1, by_name: true, ..Found::default() };
+        let mut found = Found {
+            single: wanted.len() == 1,
+            by_name: true,
+            ..Found::default()
+        };
         for (resource, name) in wanted {
             if resource.namespaced && self.namespace.is_empty() {
                 let why = if self.all_namespaces {
@@ -361,10 +464,25 @@ impl Builder {
                 };
                 return Err(Error::msg(why));
             }
-            let namespace = if resource.namespaced { self.namespace.clone() } else { String::new() };
-            let read = if self.require_object { self.get(&resource, &namespace, &name).await } else { Ok(Value::Null) };
+            let namespace = if resource.namespaced {
+                self.namespace.clone()
+            } else {
+                String::new()
+            };
+            let read = if self.require_object {
+                self.get(&resource, &namespace, &name).await
+            } else {
+                Ok(Value::Null)
+            };
             match read {
-                Ok(object) => found.infos.push(Info { resource, namespace, name, object, source: String::new(), lines: Rc::default() }),
+                Ok(object) => found.infos.push(Info {
+                    resource,
+                    namespace,
+                    name,
+                    object,
+                    source: String::new(),
+                    lines: Rc::default(),
+                }),
                 Err(e) => {
                     found.errors.push(e);
                     if !self.continue_on_error {
@@ -381,16 +499,27 @@ impl Builder {
         if !self.subresource.is_empty() {
             path = format!("{path}/{}", self.subresource);
         }
-        let pairs: Vec<(&str, &str)> = self.parameters.iter().map(|(k, v)| (*k, v.as_str())).collect();
-        self.ctx.client()?.json(&Call::get(format!("{path}{}", query(&pairs))).accept(self.accept)).await
+        let pairs: Vec<(&str, &str)> = self
+            .parameters
+            .iter()
+            .map(|(k, v)| (*k, v.as_str()))
+            .collect();
+        self.ctx
+            .client()?
+            .json(&Call::get(format!("{path}{}", query(&pairs))).accept(self.accept))
+            .await
     }
 
     async fn by_files(&self, args: &[String], combined: bool) -> Result<Found> {
         if combined {
-            return Err(Error::msg("resource/name arguments cannot be provided when a path is specified"));
+            return Err(Error::msg(
+                "resource/name arguments cannot be provided when a path is specified",
+            ));
         }
         if !args.is_empty() {
-            return Err(Error::msg("when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well"));
+            return Err(Error::msg(
+                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
+            ));
         }
         let manifests = if self.kustomize.is_empty() {
             files::read_all(&self.filenames, self.recursive).await?
@@ -414,11 +543,25 @@ impl Builder {
             .as_deref()
             .map(str::trim)
             .filter(|s| !s.is_empty())
-            .map(|text| text.parse::<Selector>().map_err(|e| Error::msg(format!("the provided selector {} is not valid: {e}", quote(text)))));
+            .map(|text| {
+                text.parse::<Selector>().map_err(|e| {
+                    Error::msg(format!(
+                        "the provided selector {} is not valid: {e}",
+                        quote(text)
+                    ))
+                })
+            });
         let wanted = wanted.transpose()?;
-        let mut found = Found { single: manifests.len() == 1, by_name: true, ..Found::default() };
+        let mut found = Found {
+            single: manifests.len() == 1,
+            by_name: true,
+            ..Found::default()
+        };
         for manifest in manifests {
-            if let Err(e) = self.one_manifest(manifest, wanted.as_ref(), &mut found).await {
+            if let Err(e) = self
+                .one_manifest(manifest, wanted.as_ref(), &mut found)
+                .await
+            {
                 found.errors.push(e);
                 if !self.continue_on_error {
                     break;
@@ -429,13 +572,22 @@ impl Builder {
         Ok(found)
     }
 
-    async fn one_manifest(&self, manifest: Result<files::Manifest>, selector: Option<&Selector>, found: &mut Found) -> Result<()> {
+    async fn one_manifest(
+        &self,
+        manifest: Result<files::Manifest>,
+        selector: Option<&Selector>,
+        found: &mut Found,
+    ) -> Result<()> {
         let manifest = manifest?;
         if self.validation != Validation::Ignore {
             files::validate(&manifest)?;
         }
         files::decodes(&manifest)?;
-        let parts = if self.flatten { files::flatten(manifest) } else { vec![manifest] };
+        let parts = if self.flatten {
+            files::flatten(manifest)
+        } else {
+            vec![manifest]
+        };
         for part in parts {
             let mut info = self.placed(part).await?;
             if selector.is_some_and(|wanted| !wanted.matches(&info.object["metadata"]["labels"])) {
@@ -485,18 +637,36 @@ impl Builder {
         };
         let mut object = m.object;
         if resource.namespaced {
-            if namespace.is_empty() && self.default_namespace && (!self.local || self.require_namespace) {
-                namespace = if self.namespace.is_empty() { self.ctx.namespace()?.0 } else { self.namespace.clone() };
+            if namespace.is_empty()
+                && self.default_namespace
+                && (!self.local || self.require_namespace)
+            {
+                namespace = if self.namespace.is_empty() {
+                    self.ctx.namespace()?.0
+                } else {
+                    self.namespace.clone()
+                };
                 if !self.local {
                     object["metadata"]["namespace"] = json!(namespace);
                 }
-            } else if self.require_namespace && !namespace.is_empty() && namespace != self.namespace && !self.namespace.is_empty() {
+            } else if self.require_namespace
+                && !namespace.is_empty()
+                && namespace != self.namespace
+                && !self.namespace.is_empty()
+            {
                 return Err(other_namespace(&namespace, &self.namespace));
             }
         } else {
             namespace = String::new();
         }
-        Ok(Info { resource, namespace, name, object, source: m.source, lines: m.lines })
+        Ok(Info {
+            resource,
+            namespace,
+            name,
+            object,
+            source: m.source,
+            lines: m.lines,
+        })
     }
 }
 
@@ -515,12 +685,23 @@ fn local_resource(api_version: &str, kind: &str) -> Resource {
     let lower = kind.to_lowercase();
     let plural = if lower.ends_with('s') || lower.ends_with('x') {
         format!("{lower}es")
-    } else if let Some(stem) = lower.strip_suffix('y').filter(|s| !s.ends_with(['a', 'e', 'o'])) {
+    } else if let Some(stem) = lower
+        .strip_suffix('y')
+        .filter(|s| !s.ends_with(['a', 'e', 'o']))
+    {
         format!("{stem}ies")
     } else {
         format!("{lower}s")
     };
-    Resource { group: group.into(), version: version.into(), plural, singular: lower, kind: kind.into(), namespaced: true, ..Resource::default() }
+    Resource {
+        group: group.into(),
+        version: version.into(),
+        plural,
+        singular: lower,
+        kind: kind.into(),
+        namespaced: true,
+        ..Resource::default()
+    }
 }
 
 /// `a,b x` means `a/x b/x`.
@@ -529,7 +710,10 @@ fn normalize(args: &[String]) -> Vec<String> {
         && !names.is_empty()
         && types.contains(',')
     {
-        return types.split(',').flat_map(|t| names.iter().map(move |n| format!("{t}/{n}"))).collect();
+        return types
+            .split(',')
+            .flat_map(|t| names.iter().map(move |n| format!("{t}/{n}")))
+            .collect();
     }
     args.to_vec()
 }
@@ -543,6 +727,9 @@ mod tests {
         let words = |t: &str| t.split(' ').map(String::from).collect::<Vec<_>>();
         assert_eq!(normalize(&words("a,b x y")), words("a/x a/y b/x b/y"));
         assert_eq!(normalize(&words("a,b")), words("a,b"));
-        assert_eq!(local_resource("networking.k8s.io/v1", "NetworkPolicy").plural, "networkpolicies");
+        assert_eq!(
+            local_resource("networking.k8s.io/v1", "NetworkPolicy").plural,
+            "networkpolicies"
+        );
     }
 }

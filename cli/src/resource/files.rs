@@ -35,7 +35,10 @@ impl Validation {
             "strict" | "true" | "1" | "t" | "T" | "TRUE" | "True" => Ok(Validation::Strict),
             "warn" => Ok(Validation::Warn),
             "ignore" | "false" | "0" | "f" | "F" | "FALSE" | "False" => Ok(Validation::Ignore),
-            other => Err(Error::msg(format!("invalid - validate option {}; must be one of: strict (or true), warn, ignore (or false)", quote(other)))),
+            other => Err(Error::msg(format!(
+                "invalid - validate option {}; must be one of: strict (or true), warn, ignore (or false)",
+                quote(other)
+            ))),
         }
     }
     /// The request's `fieldValidation`.
@@ -60,8 +63,13 @@ impl Validation {
 /// # Errors
 /// All that are not.
 pub fn check_names(names: &[String]) -> Result<()> {
-    let is_path = |n: &&String| *n != "-" && !n.starts_with("http://") && !n.starts_with("https://");
-    let missing = |n: &String| Path::new(n).symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    let is_path =
+        |n: &&String| *n != "-" && !n.starts_with("http://") && !n.starts_with("https://");
+    let missing = |n: &String| {
+        Path::new(n)
+            .symlink_metadata()
+            .is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+    };
     let absent = |n: &String| {
         if !missing(n) {
             None
@@ -88,17 +96,23 @@ pub async fn read_all(names: &[String], recursive: bool) -> Result<Vec<Result<Ma
     for name in names {
         if name == "-" {
             if std::mem::replace(&mut stdin_used, true) {
-                return Err(Error::msg("standard input cannot be used for multiple arguments"));
+                return Err(Error::msg(
+                    "standard input cannot be used for multiple arguments",
+                ));
             }
             let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).map_err(|e| Error::msg(format!("error reading STDIN: {e}")))?;
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|e| Error::msg(format!("error reading STDIN: {e}")))?;
             out.extend(documents("STDIN", &text));
         } else if name.starts_with("http://") || name.starts_with("https://") {
             out.extend(documents(name, &fetch(name).await?));
         } else {
             for path in expand(name, recursive)? {
                 let shown = path.display().to_string();
-                let text = std::fs::read_to_string(&path).map_err(|e| Error::msg(format!("open {shown}: {}", crate::error::go_io(&e))))?;
+                let text = std::fs::read_to_string(&path).map_err(|e| {
+                    Error::msg(format!("open {shown}: {}", crate::error::go_io(&e)))
+                })?;
                 out.extend(documents(&shown, &text));
             }
         }
@@ -113,12 +127,27 @@ pub async fn read_all(names: &[String], recursive: bool) -> Result<Vec<Result<Ma
 pub async fn fetch(url: &str) -> Result<String> {
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", url));
     let (host, path) = rest.find('/').map_or((rest, "/"), |i| rest.split_at(i));
-    let resolved = crate::kubeconfig::Resolved { server: format!("{scheme}://{host}"), ..Default::default() };
-    let client = crate::client::Client::new(&resolved, &crate::client::Options { program: "kubectl".into(), ..Default::default() })?;
-    let body = client.bytes(&crate::client::Call::get(path).accept("*/*")).await.map_err(|e| match e.code() {
-        0 => e,
-        code => Error::msg(format!("unable to read URL {}, server reported {code}, status code={code}", quote(url))),
-    })?;
+    let resolved = crate::kubeconfig::Resolved {
+        server: format!("{scheme}://{host}"),
+        ..Default::default()
+    };
+    let client = crate::client::Client::new(
+        &resolved,
+        &crate::client::Options {
+            program: "kubectl".into(),
+            ..Default::default()
+        },
+    )?;
+    let body = client
+        .bytes(&crate::client::Call::get(path).accept("*/*"))
+        .await
+        .map_err(|e| match e.code() {
+            0 => e,
+            code => Error::msg(format!(
+                "unable to read URL {}, server reported {code}, status code={code}",
+                quote(url)
+            )),
+        })?;
     String::from_utf8(body.to_vec()).map_err(|_| Error::msg(format!("{url} is not text")))
 }
 
@@ -130,32 +159,61 @@ fn expand(name: &str, recursive: bool) -> Result<Vec<PathBuf>> {
             let mut files = Vec::new();
             walk(path, recursive, &mut files)?;
             if files.is_empty() {
-                return Err(Error::msg(format!("error reading [{name}]: recognized file extensions are [.json .yaml .yml]")));
+                return Err(Error::msg(format!(
+                    "error reading [{name}]: recognized file extensions are [.json .yaml .yml]"
+                )));
             }
             Ok(files)
         }
         Ok(_) => Ok(vec![path.to_path_buf()]),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound && name.contains(['*', '?', '[']) => {
             let matched = glob(name)?;
-            if matched.is_empty() { Err(no_such_path(name)) } else { Ok(matched) }
+            if matched.is_empty() {
+                Err(no_such_path(name))
+            } else {
+                Ok(matched)
+            }
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(no_such_path(name)),
-        Err(e) => Err(Error::msg(format!("the path {} cannot be accessed: {}", quote(name), crate::error::go_io(&e)))),
+        Err(e) => Err(Error::msg(format!(
+            "the path {} cannot be accessed: {}",
+            quote(name),
+            crate::error::go_io(&e)
+        ))),
     }
 }
 
 fn walk(dir: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> Result<()> {
-    let fail = |e: std::io::Error| Error::msg(format!("error reading {}: {}", quote(&dir.display().to_string()), crate::error::go_io(&e)));
-    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir).map_err(fail)?.collect::<Result<Vec<_>, _>>().map_err(fail)?.into_iter().map(|e| e.path()).collect();
+    let fail = |e: std::io::Error| {
+        Error::msg(format!(
+            "error reading {}: {}",
+            quote(&dir.display().to_string()),
+            crate::error::go_io(&e)
+        ))
+    };
+    let mut entries: Vec<PathBuf> = std::fs::read_dir(dir)
+        .map_err(fail)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(fail)?
+        .into_iter()
+        .map(|e| e.path())
+        .collect();
     entries.sort();
     for path in entries {
         if path.is_dir() {
             if recursive {
                 walk(&path, recursive, files)?;
             }
-        } else if path.extension().is_some_and(|e| e == "json" || e == "yaml" || e == "yml") {
+        } else if path
+            .extension()
+            .is_some_and(|e| e == "json" || e == "yaml" || e == "yml")
+        {
             // ./a/b is shown as a/b
-            files.push(path.components().filter(|part| !matches!(part, std::path::Component::CurDir)).collect());
+            files.push(
+                path.components()
+                    .filter(|part| !matches!(part, std::path::Component::CurDir))
+                    .collect(),
+            );
         }
     }
     Ok(())
@@ -174,11 +232,24 @@ fn glob(pattern: &str) -> Result<Vec<PathBuf>> {
         }
     }
     expression.push('$');
-    let matcher = regex::Regex::new(&expression).map_err(|_| Error::msg(format!("pattern {} is not valid: syntax error in pattern", quote(pattern))))?;
+    let matcher = regex::Regex::new(&expression).map_err(|_| {
+        Error::msg(format!(
+            "pattern {} is not valid: syntax error in pattern",
+            quote(pattern)
+        ))
+    })?;
     let mut out = Vec::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_name().to_str().is_some_and(|n| matcher.is_match(n)) {
-            out.push(if pattern.contains('/') { entry.path() } else { PathBuf::from(entry.file_name()) });
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|n| matcher.is_match(n))
+        {
+            out.push(if pattern.contains('/') {
+                entry.path()
+            } else {
+                PathBuf::from(entry.file_name())
+            });
         }
     }
     out.sort();
@@ -193,13 +264,30 @@ pub fn documents(source: &str, text: &str) -> Vec<Result<Manifest>> {
     {
         return list.map_or_else(
             |e| vec![Err(fail(e))],
-            |l| l.into_iter().map(|object| Ok(Manifest { source: source.into(), object, lines: Rc::default() })).collect(),
+            |l| {
+                l.into_iter()
+                    .map(|object| {
+                        Ok(Manifest {
+                            source: source.into(),
+                            object,
+                            lines: Rc::default(),
+                        })
+                    })
+                    .collect()
+            },
         );
     }
     match crate::yaml::read_lax(text) {
         Ok(list) => {
             let real = list.into_iter().filter(|d| !d.value.is_null());
-            real.map(|d| Ok(Manifest { source: source.into(), object: d.value, lines: Rc::new(d.lines) })).collect()
+            real.map(|d| {
+                Ok(Manifest {
+                    source: source.into(),
+                    object: d.value,
+                    lines: Rc::new(d.lines),
+                })
+            })
+            .collect()
         }
         Err(e) => vec![Err(fail(format!("error converting YAML to JSON: {e}")))],
     }
@@ -231,7 +319,10 @@ pub fn decodes(m: &Manifest) -> Result<()> {
         Value::Bool(_) => "bool",
         Value::Null => "null",
     };
-    Err(Error::msg(format!("unable to decode {}: json: cannot unmarshal {what} into Go value of type unstructured.detector", quote(&m.source))))
+    Err(Error::msg(format!(
+        "unable to decode {}: json: cannot unmarshal {what} into Go value of type unstructured.detector",
+        quote(&m.source)
+    )))
 }
 
 /// Checks what no server is needed for: that a document says what it is.
@@ -239,7 +330,11 @@ pub fn decodes(m: &Manifest) -> Result<()> {
 /// # Errors
 /// The missing fields, as kubectl's validation words them.
 pub fn validate(m: &Manifest) -> Result<()> {
-    let checked = if m.object.is_object() { check_kind(&m.object) } else { Err("invalid object to validate".into()) };
+    let checked = if m.object.is_object() {
+        check_kind(&m.object)
+    } else {
+        Err("invalid object to validate".into())
+    };
     checked.map_err(|what| {
         Error::msg(format!(
             "error validating {}: error validating data: {what}; if you choose to ignore these errors, turn validation off with --validate=false",
@@ -253,7 +348,10 @@ pub fn validate(m: &Manifest) -> Result<()> {
 /// # Errors
 /// A text that cannot be read, an object that does not say what it is.
 pub fn check_text(text: &str) -> Result<(), String> {
-    let first = crate::yaml::read_lax(text)?.into_iter().next().map_or(Value::Null, |d| d.value);
+    let first = crate::yaml::read_lax(text)?
+        .into_iter()
+        .next()
+        .map_or(Value::Null, |d| d.value);
     check_kind(&first)
 }
 
@@ -265,7 +363,9 @@ fn check_kind(object: &Value) -> Result<(), String> {
     for field in ["apiVersion", "kind"] {
         match &object[field] {
             Value::Null => wrong.push(format!("{field} not set")),
-            Value::String(text) if field == "apiVersion" && text.matches('/').count() > 1 => wrong.push(format!("unexpected GroupVersion string: {text}")),
+            Value::String(text) if field == "apiVersion" && text.matches('/').count() > 1 => {
+                wrong.push(format!("unexpected GroupVersion string: {text}"))
+            }
             Value::String(_) => {}
             _ => wrong.push(format!("{field} isn't string type")),
         }
@@ -285,9 +385,24 @@ pub fn flatten(m: Manifest) -> Vec<Manifest> {
     let items = m.object["items"].as_array().cloned().unwrap_or_default();
     let lines_of = |i: usize| {
         let prefix = format!("items[{i}].");
-        Rc::new(m.lines.iter().filter_map(|(k, v)| k.strip_prefix(&prefix).map(|k| (k.to_string(), *v))).collect())
+        Rc::new(
+            m.lines
+                .iter()
+                .filter_map(|(k, v)| k.strip_prefix(&prefix).map(|k| (k.to_string(), *v)))
+                .collect(),
+        )
     };
-    items.into_iter().enumerate().flat_map(|(i, object)| flatten(Manifest { source: m.source.clone(), object, lines: lines_of(i) })).collect()
+    items
+        .into_iter()
+        .enumerate()
+        .flat_map(|(i, object)| {
+            flatten(Manifest {
+                source: m.source.clone(),
+                object,
+                lines: lines_of(i),
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -298,23 +413,38 @@ mod tests {
     #[test]
     fn documents_are_found() {
         let list = documents("x", "a: 1\n---\n# nothing\n---\nb: 2\n");
-        assert_eq!(list.iter().map(|d| d.as_ref().unwrap().object.clone()).collect::<Vec<_>>(), [json!({"a": 1}), json!({"b": 2})]);
+        assert_eq!(
+            list.iter()
+                .map(|d| d.as_ref().unwrap().object.clone())
+                .collect::<Vec<_>>(),
+            [json!({"a": 1}), json!({"b": 2})]
+        );
         assert_eq!(documents("x", "{\"a\":1}\n{\"b\":2}").len(), 2);
         assert_eq!(documents("x", "").len(), 0);
         assert!(documents("x", "a: [").remove(0).is_err());
-        assert_eq!(documents("x", "a: {b: 1, b: 2}").remove(0).unwrap().object, json!({"a": {"b": 2}}));
+        assert_eq!(
+            documents("x", "a: {b: 1, b: 2}").remove(0).unwrap().object,
+            json!({"a": {"b": 2}})
+        );
         for (text, kind) in [("a b", "string"), ("[]", "array"), ("7", "number")] {
             let m = documents("STDIN", text).remove(0).unwrap();
             let wrong = "error validating \"STDIN\": error validating data: invalid object to validate; if you choose to ignore these errors, turn validation off with --validate=false";
             assert_eq!(validate(&m).unwrap_err().to_string(), wrong);
-            let wrong = format!("unable to decode \"STDIN\": json: cannot unmarshal {kind} into Go value of type unstructured.detector");
+            let wrong = format!(
+                "unable to decode \"STDIN\": json: cannot unmarshal {kind} into Go value of type unstructured.detector"
+            );
             assert_eq!(decodes(&m).unwrap_err().to_string(), wrong);
         }
     }
 
     #[test]
     fn lists_are_taken_apart() {
-        let m = documents("x", "kind: List\napiVersion: v1\nitems:\n- kind: A\n  metadata:\n    name: n\n- kind: B\n").remove(0).unwrap();
+        let m = documents(
+            "x",
+            "kind: List\napiVersion: v1\nitems:\n- kind: A\n  metadata:\n    name: n\n- kind: B\n",
+        )
+        .remove(0)
+        .unwrap();
         let flat = flatten(m);
         assert_eq!(flat.len(), 2);
         assert_eq!(flat[0].lines["metadata.name"], 6);
@@ -322,14 +452,29 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named() {
-        let m = Manifest { source: "f".into(), object: json!({"kind": "A"}), lines: Rc::default() };
-        assert!(validate(&m).unwrap_err().to_string().starts_with("error validating \"f\": error validating data: apiVersion not set;"));
+        let m = Manifest {
+            source: "f".into(),
+            object: json!({"kind": "A"}),
+            lines: Rc::default(),
+        };
+        assert!(
+            validate(&m)
+                .unwrap_err()
+                .to_string()
+                .starts_with("error validating \"f\": error validating data: apiVersion not set;")
+        );
         for (text, want) in [
             ("apiVersion: v1\nkind: A\n", Ok(())),
             ("# nothing\n", Err("invalid object to validate")),
             ("a: b\n", Err("[apiVersion not set, kind not set]")),
-            ("apiVersion: 1\nkind: A\n", Err("apiVersion isn't string type")),
-            ("apiVersion: a/b/c\nkind: A\n", Err("unexpected GroupVersion string: a/b/c")),
+            (
+                "apiVersion: 1\nkind: A\n",
+                Err("apiVersion isn't string type"),
+            ),
+            (
+                "apiVersion: a/b/c\nkind: A\n",
+                Err("unexpected GroupVersion string: a/b/c"),
+            ),
         ] {
             assert_eq!(check_text(text), want.map_err(String::from), "{text}");
         }

@@ -24,7 +24,13 @@ pub struct Write {
 
 impl Write {
     pub fn by(field_manager: &str, dry_run: DryRun) -> Self {
-        Write { field_manager: field_manager.into(), dry_run: dry_run == DryRun::Server, validation: None, force: false, subresource: String::new() }
+        Write {
+            field_manager: field_manager.into(),
+            dry_run: dry_run == DryRun::Server,
+            validation: None,
+            force: false,
+            subresource: String::new(),
+        }
     }
     pub fn validation(mut self, v: Validation) -> Self {
         self.validation = Some(v);
@@ -53,7 +59,11 @@ impl Write {
     }
 
     fn place(&self, r: &Resource, namespace: &str, name: &str) -> String {
-        let sub = if self.subresource.is_empty() { String::new() } else { format!("/{}", self.subresource) };
+        let sub = if self.subresource.is_empty() {
+            String::new()
+        } else {
+            format!("/{}", self.subresource)
+        };
         format!("{}{sub}", r.object(namespace, name))
     }
 
@@ -62,12 +72,26 @@ impl Write {
     }
 
     /// Creates an object. A `resourceVersion`, which objects printed by `get` have, is not sent: it says nothing of one that is made anew.
-    pub async fn create(&self, client: &Client, r: &Resource, namespace: &str, object: &Value) -> Result<Value> {
+    pub async fn create(
+        &self,
+        client: &Client,
+        r: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<Value> {
         let mut object = std::borrow::Cow::Borrowed(object);
         if object["metadata"].get("resourceVersion").is_some() {
-            object.to_mut()["metadata"].as_object_mut().map(|m| m.remove("resourceVersion"));
+            object.to_mut()["metadata"]
+                .as_object_mut()
+                .map(|m| m.remove("resourceVersion"));
         }
-        client.json(&Call::with(Method::POST, format!("{}{}", r.collection(Some(namespace)), self.query()), &object)).await
+        client
+            .json(&Call::with(
+                Method::POST,
+                format!("{}{}", r.collection(Some(namespace)), self.query()),
+                &object,
+            ))
+            .await
     }
 
     /// Asks, before another object is deleted to make room for this one, whether the server would create it. What is only in the way of it
@@ -75,29 +99,81 @@ impl Write {
     ///
     /// # Errors
     /// The server's objection.
-    pub async fn rehearse(&self, client: &Client, r: &Resource, namespace: &str, object: &Value) -> Result<()> {
-        match (Write { dry_run: true, ..self.clone() }).create(client, r, namespace, object).await {
+    pub async fn rehearse(
+        &self,
+        client: &Client,
+        r: &Resource,
+        namespace: &str,
+        object: &Value,
+    ) -> Result<()> {
+        match (Write {
+            dry_run: true,
+            ..self.clone()
+        })
+        .create(client, r, namespace, object)
+        .await
+        {
             Err(e) if objects(&e) => Err(e),
             _ => Ok(()),
         }
     }
 
     /// Reads the object, or its sub-resource, that would be written.
-    pub async fn get(&self, client: &Client, r: &Resource, namespace: &str, name: &str) -> Result<Value> {
-        client.json(&Call::get(self.place(r, namespace, name))).await
+    pub async fn get(
+        &self,
+        client: &Client,
+        r: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Value> {
+        client
+            .json(&Call::get(self.place(r, namespace, name)))
+            .await
     }
 
-    pub async fn replace(&self, client: &Client, r: &Resource, namespace: &str, name: &str, object: &Value) -> Result<Value> {
-        client.json(&Call::with(Method::PUT, self.object_path(r, namespace, name), object)).await
+    pub async fn replace(
+        &self,
+        client: &Client,
+        r: &Resource,
+        namespace: &str,
+        name: &str,
+        object: &Value,
+    ) -> Result<Value> {
+        client
+            .json(&Call::with(
+                Method::PUT,
+                self.object_path(r, namespace, name),
+                object,
+            ))
+            .await
     }
 
     /// Sends a patch of this media type.
-    pub async fn patch(&self, client: &Client, r: &Resource, namespace: &str, name: &str, kind: &str, patch: &Value) -> Result<Value> {
-        client.json(&Call::with(Method::PATCH, self.object_path(r, namespace, name), patch).content_type(kind)).await
+    pub async fn patch(
+        &self,
+        client: &Client,
+        r: &Resource,
+        namespace: &str,
+        name: &str,
+        kind: &str,
+        patch: &Value,
+    ) -> Result<Value> {
+        client
+            .json(
+                &Call::with(Method::PATCH, self.object_path(r, namespace, name), patch)
+                    .content_type(kind),
+            )
+            .await
     }
 
     /// Sends a patch as the user wrote it.
-    pub async fn patch_raw(&self, client: &Client, info: &Info, kind: &str, patch: Vec<u8>) -> Result<Value> {
+    pub async fn patch_raw(
+        &self,
+        client: &Client,
+        info: &Info,
+        kind: &str,
+        patch: Vec<u8>,
+    ) -> Result<Value> {
         let call = Call {
             method: Method::PATCH,
             path: self.object_path(&info.resource, &info.namespace, &info.name),
@@ -111,11 +187,15 @@ impl Write {
 
 /// Whether the refusal of a rehearsal will still stand when the old object is gone.
 fn objects(refusal: &Error) -> bool {
-    let Error::Status(s) = refusal else { return false };
+    let Error::Status(s) = refusal else {
+        return false;
+    };
     let message = s["message"].as_str().unwrap_or("");
     let freed = |text: &str| text.contains("already allocated");
     match refusal.reason() {
-        "Invalid" => !s["details"]["causes"].as_array().is_some_and(|l| !l.is_empty() && l.iter().all(|c| c["message"].as_str().is_some_and(freed))),
+        "Invalid" => !s["details"]["causes"].as_array().is_some_and(|l| {
+            !l.is_empty() && l.iter().all(|c| c["message"].as_str().is_some_and(freed))
+        }),
         "Forbidden" => !message.contains("exceeded quota"),
         // The body could not be read. Another bad request is one of the rehearsal, such as a webhook that knows none.
         "BadRequest" => message.contains("cannot be handled as a"),
@@ -129,7 +209,9 @@ pub async fn delete(client: &Client, info: &Info, options: &Value, dry_run: bool
     if dry_run {
         options["dryRun"] = json!(["All"]);
     }
-    client.json(&Call::with(Method::DELETE, info.path(), &options)).await
+    client
+        .json(&Call::with(Method::DELETE, info.path(), &options))
+        .await
 }
 
 /// Reads one object.
@@ -154,19 +236,43 @@ mod tests {
     fn what_the_old_object_holds_is_no_objection() {
         let invalid = |causes: &[&str]| json!({"reason": "Invalid", "details": {"causes": causes.iter().map(|c| json!({"message": c})).collect::<Vec<_>>()}});
         for (status, want) in [
-            (json!({"reason": "AlreadyExists", "message": "pods \"a\" already exists"}), false),
-            (invalid(&["Invalid value: \"10.96.0.7\": failed to allocate IP 10.96.0.7: provided IP is already allocated"]), false),
+            (
+                json!({"reason": "AlreadyExists", "message": "pods \"a\" already exists"}),
+                false,
+            ),
+            (
+                invalid(&[
+                    "Invalid value: \"10.96.0.7\": failed to allocate IP 10.96.0.7: provided IP is already allocated",
+                ]),
+                false,
+            ),
             (invalid(&["Required value"]), true),
-            (invalid(&["provided port is already allocated", "Required value"]), true),
-            (json!({"reason": "Forbidden", "message": "pods \"a\" is forbidden: exceeded quota: q"}), false),
-            (json!({"reason": "Forbidden", "message": "pods is forbidden: User \"bob\" cannot create"}), true),
+            (
+                invalid(&["provided port is already allocated", "Required value"]),
+                true,
+            ),
+            (
+                json!({"reason": "Forbidden", "message": "pods \"a\" is forbidden: exceeded quota: q"}),
+                false,
+            ),
+            (
+                json!({"reason": "Forbidden", "message": "pods is forbidden: User \"bob\" cannot create"}),
+                true,
+            ),
             (
                 json!({"reason": "BadRequest", "message": "Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \"spec.x\""}),
                 true,
             ),
-            (json!({"reason": "BadRequest", "message": "admission webhook \"w\" does not support dry run"}), false),
+            (
+                json!({"reason": "BadRequest", "message": "admission webhook \"w\" does not support dry run"}),
+                false,
+            ),
         ] {
-            assert_eq!(objects(&Error::Status(Box::new(status.clone()))), want, "{status}");
+            assert_eq!(
+                objects(&Error::Status(Box::new(status.clone()))),
+                want,
+                "{status}"
+            );
         }
         assert!(!objects(&Error::msg("no answer")));
     }

@@ -48,13 +48,34 @@ pub fn is_list(object: &Value) -> bool {
 
 /// The flags `-f`, `-R` and `-k`.
 pub const FILE_FLAGS: &[crate::flags::Flag] = &[
-    crate::flags::Flag::slice("filename", 'f', "A file, a folder or a URL with the objects; - for standard input"),
-    crate::flags::Flag::bool("recursive", 'R', false, "Also read the folders inside the folders that -f names"),
-    crate::flags::Flag::str("kustomize", 'k', "", "A folder with a kustomization.yaml to build; not together with -f or -R"),
+    crate::flags::Flag::slice(
+        "filename",
+        'f',
+        "A file, a folder or a URL with the objects; - for standard input",
+    ),
+    crate::flags::Flag::bool(
+        "recursive",
+        'R',
+        false,
+        "Also read the folders inside the folders that -f names",
+    ),
+    crate::flags::Flag::str(
+        "kustomize",
+        'k',
+        "",
+        "A folder with a kustomization.yaml to build; not together with -f or -R",
+    ),
 ];
 /// The flags `-f` and `-R` of verbs that read folders inside folders unless told.
-pub const DEEP_FILE_FLAGS: &[crate::flags::Flag] =
-    &[FILE_FLAGS[0], crate::flags::Flag::bool("recursive", 'R', true, "Also read the folders inside the folders that -f names")];
+pub const DEEP_FILE_FLAGS: &[crate::flags::Flag] = &[
+    FILE_FLAGS[0],
+    crate::flags::Flag::bool(
+        "recursive",
+        'R',
+        true,
+        "Also read the folders inside the folders that -f names",
+    ),
+];
 /// The flag `-l`.
 pub const SELECTOR: &[crate::flags::Flag] = &[crate::flags::Flag::str(
     "selector",
@@ -78,4 +99,9 @@ pub const DRY_RUN: &[crate::flags::Flag] = &[crate::flags::Flag::str(
 )
 .no_opt("unchanged")];
 /// The flag `--chunk-size`.
-pub const CHUNKS: &[crate::flags::Flag] = &[crate::flags::Flag::int("chunk-size", '\0', "500", "How many objects to ask for at a time; 0 for all at once")];
+pub const CHUNKS: &[crate::flags::Flag] = &[crate::flags::Flag::int(
+    "chunk-size",
+    '\0',
+    "500",
+    "How many objects to ask for at a time; 0 for all at once",
+)];

@@ -50,9 +50,21 @@ struct Metadata {
 /// # Errors
 /// An answer that is not JSON.
 pub fn read(bytes: &[u8], keep: Keep) -> serde_json::Result<Value> {
-    let Some(table) = serde_json::from_slice::<Table>(bytes).ok().filter(|t| t.kind == "Table") else { return serde_json::from_slice(bytes) };
-    let rows: Vec<Value> = table.rows.unwrap_or_default().into_iter().map(|row| slim(row, keep)).collect();
-    Ok(json!({"kind": table.kind, "apiVersion": table.api_version, "metadata": table.metadata, "columnDefinitions": table.column_definitions, "rows": rows}))
+    let Some(table) = serde_json::from_slice::<Table>(bytes)
+        .ok()
+        .filter(|t| t.kind == "Table")
+    else {
+        return serde_json::from_slice(bytes);
+    };
+    let rows: Vec<Value> = table
+        .rows
+        .unwrap_or_default()
+        .into_iter()
+        .map(|row| slim(row, keep))
+        .collect();
+    Ok(
+        json!({"kind": table.kind, "apiVersion": table.api_version, "metadata": table.metadata, "columnDefinitions": table.column_definitions, "rows": rows}),
+    )
 }
 
 fn slim(row: Row, keep: Keep) -> Value {
@@ -81,17 +93,38 @@ mod tests {
         let table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"continue": "c"}, "columnDefinitions": [{"name": "Name"}],
             "rows": [{"cells": ["a", 1], "object": {"metadata": {"name": "a", "namespace": "n", "labels": {"x": "y"}, "managedFields": [{}]}}}, {"cells": ["b"]}]});
         let read = |keep| read(table.to_string().as_bytes(), keep).unwrap();
-        assert_eq!(read(Keep::default())["rows"], json!([{"cells": ["a", 1]}, {"cells": ["b"]}]));
-        assert_eq!(read(Keep { namespaces: true, labels: false })["rows"][0]["object"], json!({"metadata": {"namespace": "n"}}));
-        let all = read(Keep { namespaces: true, labels: true });
-        assert_eq!(all["rows"][0]["object"], json!({"metadata": {"namespace": "n", "labels": {"x": "y"}}}));
-        assert_eq!((&all["metadata"], &all["columnDefinitions"]), (&table["metadata"], &table["columnDefinitions"]));
+        assert_eq!(
+            read(Keep::default())["rows"],
+            json!([{"cells": ["a", 1]}, {"cells": ["b"]}])
+        );
+        assert_eq!(
+            read(Keep {
+                namespaces: true,
+                labels: false
+            })["rows"][0]["object"],
+            json!({"metadata": {"namespace": "n"}})
+        );
+        let all = read(Keep {
+            namespaces: true,
+            labels: true,
+        });
+        assert_eq!(
+            all["rows"][0]["object"],
+            json!({"metadata": {"namespace": "n", "labels": {"x": "y"}}})
+        );
+        assert_eq!(
+            (&all["metadata"], &all["columnDefinitions"]),
+            (&table["metadata"], &table["columnDefinitions"])
+        );
     }
 
     #[test]
     fn other_answers_are_kept_whole() {
         let list = json!({"kind": "PodList", "items": [{"metadata": {"name": "a"}}], "rows": 5});
-        assert_eq!(read(list.to_string().as_bytes(), Keep::default()).unwrap(), list);
+        assert_eq!(
+            read(list.to_string().as_bytes(), Keep::default()).unwrap(),
+            list
+        );
         assert!(read(b"no", Keep::default()).is_err());
     }
 }

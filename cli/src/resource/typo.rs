@@ -8,7 +8,9 @@ use crate::error::Error;
 
 /// The error, with what the file can tell of it.
 pub fn explain(error: Error, info: &Info) -> Error {
-    let called_kubectl = std::env::args().next().is_some_and(|a| a.ends_with("kubectl"));
+    let called_kubectl = std::env::args()
+        .next()
+        .is_some_and(|a| a.ends_with("kubectl"));
     match error {
         Error::Status(status) => note(*status, info, called_kubectl),
         other => other,
@@ -21,12 +23,20 @@ fn note(mut status: serde_json::Value, info: &Info, called_kubectl: bool) -> Err
         return Error::Status(Box::new(status));
     }
     let message = crate::error::status_message(&status);
-    let Some(start) = message.find("strict decoding error: ") else { return Error::Status(Box::new(status)) };
+    let Some(start) = message.find("strict decoding error: ") else {
+        return Error::Status(Box::new(status));
+    };
     let mut notes = String::new();
     for part in message[start..].split("unknown field \"").skip(1) {
-        let Some(path) = part.split('"').next() else { continue };
+        let Some(path) = part.split('"').next() else {
+            continue;
+        };
         if let Some(line) = crate::yaml::nearest_line(&info.lines, path) {
-            notes += &format!("\n  {}:{line}: {path}{}", info.source, nearest(path, &info.resource.api_version(), &info.resource.kind));
+            notes += &format!(
+                "\n  {}:{line}: {path}{}",
+                info.source,
+                nearest(path, &info.resource.api_version(), &info.resource.kind)
+            );
         }
     }
     status["message"] = serde_json::Value::String(message + &notes);
@@ -35,18 +45,32 @@ fn note(mut status: serde_json::Value, info: &Info, called_kubectl: bool) -> Err
 
 /// `; did you mean …?`, if a field that the kind has there is near enough.
 fn nearest(path: &str, api_version: &str, kind: &str) -> String {
-    let Some(mut at) = crate::typed::of(api_version, kind) else { return String::new() };
+    let Some(mut at) = crate::typed::of(api_version, kind) else {
+        return String::new();
+    };
     let mut steps: Vec<&str> = path.split(['.', '[']).filter(|s| !s.is_empty()).collect();
-    let Some(last) = steps.pop() else { return String::new() };
+    let Some(last) = steps.pop() else {
+        return String::new();
+    };
     for step in steps {
-        let next = if step.ends_with(']') { at.element() } else { at.child(step) };
+        let next = if step.ends_with(']') {
+            at.element()
+        } else {
+            at.child(step)
+        };
         match next {
             Some(n) => at = n,
             None => return String::new(),
         }
     }
-    let fields = at.as_type().map(|t| t.fields.as_slice()).unwrap_or_default();
-    let best = fields.iter().map(|f| (distance(last, &f.name), &f.name)).min_by_key(|(d, _)| *d);
+    let fields = at
+        .as_type()
+        .map(|t| t.fields.as_slice())
+        .unwrap_or_default();
+    let best = fields
+        .iter()
+        .map(|f| (distance(last, &f.name), &f.name))
+        .min_by_key(|(d, _)| *d);
     match best {
         Some((d, name)) if d <= 2.max(last.len() / 3) => format!("; did you mean {name}?"),
         _ => String::new(),
@@ -63,14 +87,36 @@ mod tests {
     #[test]
     fn the_line_and_the_nearest_field_are_told() {
         let text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\ndatas:\n  a: b\n";
-        let m = crate::resource::files::documents("typo.yaml", text).remove(0).unwrap();
-        let resource = Resource { version: "v1".into(), kind: "ConfigMap".into(), plural: "configmaps".into(), ..Resource::default() };
-        let info = Info { resource, namespace: "d".into(), name: "bad".into(), object: m.object, source: m.source, lines: m.lines };
+        let m = crate::resource::files::documents("typo.yaml", text)
+            .remove(0)
+            .unwrap();
+        let resource = Resource {
+            version: "v1".into(),
+            kind: "ConfigMap".into(),
+            plural: "configmaps".into(),
+            ..Resource::default()
+        };
+        let info = Info {
+            resource,
+            namespace: "d".into(),
+            name: "bad".into(),
+            object: m.object,
+            source: m.source,
+            lines: m.lines,
+        };
         let status = || json!({"reason": "BadRequest", "message": "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"datas\""});
         let told_to = |kubectl| told(&note(status(), &info, kubectl)).0;
-        assert!(told_to(false).ends_with("unknown field \"datas\"\n  typo.yaml:5: datas; did you mean data?"), "{}", told_to(false));
+        assert!(
+            told_to(false)
+                .ends_with("unknown field \"datas\"\n  typo.yaml:5: datas; did you mean data?"),
+            "{}",
+            told_to(false)
+        );
         assert!(told_to(true).ends_with("unknown field \"datas\""));
-        assert_eq!(nearest("spec.containers[0].imag", "v1", "Pod"), "; did you mean image?");
+        assert_eq!(
+            nearest("spec.containers[0].imag", "v1", "Pod"),
+            "; did you mean image?"
+        );
         assert_eq!(nearest("spec.nothingLikeIt", "v1", "Pod"), "");
     }
 }

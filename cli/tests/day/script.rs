@@ -30,12 +30,16 @@ pub struct Chapter {
 impl Chapter {
     /// The chapters of a folder, by their names.
     pub fn all(folder: &Path) -> Vec<Chapter> {
-        let mut files: Vec<_> =
-            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "txt")).collect();
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|p| p.extension().is_some_and(|e| e == "txt"))
+            .collect();
         files.sort();
         let read = |file: &std::path::PathBuf| Chapter {
             name: file.file_stem().unwrap().to_string_lossy().into_owned(),
-            steps: steps(&std::fs::read_to_string(file).unwrap()).unwrap_or_else(|why| panic!("{}: {why}", file.display())),
+            steps: steps(&std::fs::read_to_string(file).unwrap())
+                .unwrap_or_else(|why| panic!("{}: {why}", file.display())),
         };
         files.iter().map(read).collect()
     }
@@ -50,7 +54,15 @@ fn steps(text: &str) -> Result<Vec<Step>, String> {
         }
         if mark == "$" {
             let limit = Duration::from_secs(20);
-            steps.push(Step { number: index + 1, line: rest.into(), status: 0, says: Vec::new(), never: Vec::new(), limit, effects: Vec::new() });
+            steps.push(Step {
+                number: index + 1,
+                line: rest.into(),
+                status: 0,
+                says: Vec::new(),
+                never: Vec::new(),
+                limit,
+                effects: Vec::new(),
+            });
             continue;
         }
         let wrong = || format!("line {}: {line:?} says nothing known", index + 1);
@@ -60,7 +72,10 @@ fn steps(text: &str) -> Result<Vec<Step>, String> {
             (">", _) => step.says.push(rest.into()),
             ("!>", _) => step.never.push(rest.into()),
             ("~", _) => step.limit = Duration::from_secs(rest.parse().map_err(|_| wrong())?),
-            ("?", _) => step.effects.push(Effect { line: rest.into(), is: None }),
+            ("?", _) => step.effects.push(Effect {
+                line: rest.into(),
+                is: None,
+            }),
             (":", Some(effect)) => match &mut effect.is {
                 Some(is) => *is += &format!("\n{rest}"),
                 is => *is = Some(rest.into()),

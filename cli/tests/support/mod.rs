@@ -24,7 +24,10 @@ pub fn is_root() -> bool {
 
 /// A program on PATH.
 pub fn on_path(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).chain(["/usr/sbin".into(), "/sbin".into()]).map(|folder| folder.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 /// What is missing on this machine of what real nodes need, besides the test's own `programs`.
@@ -32,7 +35,10 @@ pub fn missing(programs: &[&str]) -> Option<String> {
     if !is_root() {
         return Some("real nodes need root".into());
     }
-    programs.iter().find(|name| on_path(name).is_none()).map(|name| format!("{name} is not installed"))
+    programs
+        .iter()
+        .find(|name| on_path(name).is_none())
+        .map(|name| format!("{name} is not installed"))
 }
 
 /// One cluster at a time within a test program; cargo runs the programs one after another.
@@ -55,7 +61,14 @@ impl Cluster {
         let turn = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         let temporary = tempfile::tempdir().unwrap();
         let folder = temporary.path().to_path_buf();
-        let mut cluster = Cluster { child: None, folder, said: String::new(), before: on_the_machine(), _temporary: Some(temporary), _turn: turn };
+        let mut cluster = Cluster {
+            child: None,
+            folder,
+            said: String::new(),
+            before: on_the_machine(),
+            _temporary: Some(temporary),
+            _turn: turn,
+        };
         cluster.up(flags);
         cluster
     }
@@ -69,7 +82,13 @@ impl Cluster {
             .arg(self.kubeconfig())
             .args(flags)
             .stdout(Stdio::piped())
-            .stderr(std::fs::OpenOptions::new().create(true).append(true).open(self.folder.join("stderr")).unwrap())
+            .stderr(
+                std::fs::OpenOptions::new()
+                    .create(true)
+                    .append(true)
+                    .open(self.folder.join("stderr"))
+                    .unwrap(),
+            )
             .spawn()
             .unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -77,7 +96,11 @@ impl Cluster {
         self.said.clear();
         while !self.said.contains("Ctrl-C ends it.") {
             if out.read_line(&mut self.said).unwrap() == 0 {
-                panic!("the cluster did not start:\n{}\n{}", self.said, self.errors());
+                panic!(
+                    "the cluster did not start:\n{}\n{}",
+                    self.said,
+                    self.errors()
+                );
             }
         }
         // what it says later is read, so that it never waits for us
@@ -108,14 +131,26 @@ impl Cluster {
     /// Megabytes that its process holds of its own: pages of the program itself are the machine's, which keeps them for as long as it likes.
     pub fn memory(&self) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("RssAnon:"))
+            .unwrap();
+        line.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+            / 1024.0
     }
 
     /// A command with this cluster's kubeconfig and a home of its own.
     pub fn command(&self, program: impl AsRef<Path>, args: &[&str]) -> Command {
         let mut command = Command::new(program.as_ref());
-        command.args(args).env("KUBECONFIG", self.kubeconfig()).envs([("HOME", &self.folder), ("TMPDIR", &self.folder)]).stdin(Stdio::null());
+        command
+            .args(args)
+            .env("KUBECONFIG", self.kubeconfig())
+            .envs([("HOME", &self.folder), ("TMPDIR", &self.folder)])
+            .stdin(Stdio::null());
         command
     }
 
@@ -127,8 +162,16 @@ impl Cluster {
     /// Runs it; panics unless it succeeds; what it printed.
     pub fn run(&self, program: impl AsRef<Path>, args: &[&str]) -> String {
         let output = self.output(program.as_ref(), args);
-        let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{} {args:?}: {}\n{out}\n{errors}", program.as_ref().display(), output.status);
+        let (out, errors) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        assert!(
+            output.status.success(),
+            "{} {args:?}: {}\n{out}\n{errors}",
+            program.as_ref().display(),
+            output.status
+        );
         out.into_owned()
     }
 
@@ -139,13 +182,22 @@ impl Cluster {
 
     /// The command of `shell`, not yet run.
     pub fn in_shell(&self, program: &Path, line: &str) -> Command {
-        let bin = self.folder.join(format!("as-{}", program.file_name().unwrap_or_default().to_string_lossy()));
+        let bin = self.folder.join(format!(
+            "as-{}",
+            program.file_name().unwrap_or_default().to_string_lossy()
+        ));
         if !bin.exists() {
             std::fs::create_dir_all(bin.join("tmp")).unwrap();
-            ["kubectl", "skiff"].iter().for_each(|name| std::os::unix::fs::symlink(program, bin.join(name)).unwrap());
+            ["kubectl", "skiff"]
+                .iter()
+                .for_each(|name| std::os::unix::fs::symlink(program, bin.join(name)).unwrap());
         }
         let mut command = Command::new("bash");
-        command.args(["-c", line]).current_dir(&self.folder).env_clear().stdin(Stdio::null());
+        command
+            .args(["-c", line])
+            .current_dir(&self.folder)
+            .env_clear()
+            .stdin(Stdio::null());
         command
             .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
             .envs([("HOME", &bin), ("TMPDIR", &bin.join("tmp"))])
@@ -161,10 +213,25 @@ impl Cluster {
 
     /// Applies a manifest that is given as text.
     pub fn apply(&self, manifest: &str) {
-        let mut child = self.command(PROGRAM, &["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(manifest.as_bytes()).unwrap();
+        let mut child = self
+            .command(PROGRAM, &["apply", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(manifest.as_bytes())
+            .unwrap();
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Asks until the answer holds `text`.
@@ -172,8 +239,16 @@ impl Cluster {
         let mut last = String::new();
         wait(limit, &format!("{text:?} in skiff {args:?}"), || {
             let output = self.output(PROGRAM, args);
-            last = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            if last.contains(text) { Ok(()) } else { Err(last.clone()) }
+            last = format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+            if last.contains(text) {
+                Ok(())
+            } else {
+                Err(last.clone())
+            }
         });
         last
     }
@@ -195,11 +270,19 @@ impl Cluster {
     pub fn interrupt(&mut self) {
         let mut child = self.child.take().unwrap();
         let begun = Instant::now();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT).unwrap();
-        wait(Duration::from_secs(5), "the end of the cluster", || match child.try_wait().unwrap() {
-            Some(_) => Ok(()),
-            None => Err(format!("it runs {:?} after Ctrl-C", begun.elapsed())),
-        });
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(child.id() as i32),
+            nix::sys::signal::Signal::SIGINT,
+        )
+        .unwrap();
+        wait(
+            Duration::from_secs(5),
+            "the end of the cluster",
+            || match child.try_wait().unwrap() {
+                Some(_) => Ok(()),
+                None => Err(format!("it runs {:?} after Ctrl-C", begun.elapsed())),
+            },
+        );
     }
 
     /// Ends it as `skiff down` does; the folder stays.
@@ -208,19 +291,31 @@ impl Cluster {
         let said = self.skiff(&["down", "--data-dir", data.to_str().unwrap()]);
         assert!(said.contains("has ended"), "{said}");
         let mut child = self.child.take().unwrap();
-        wait(Duration::from_secs(20), "the end of the process", || child.try_wait().unwrap().ok_or_else(|| "it runs".to_string()));
+        wait(Duration::from_secs(20), "the end of the process", || {
+            child
+                .try_wait()
+                .unwrap()
+                .ok_or_else(|| "it runs".to_string())
+        });
     }
 
     /// What of it is still on the machine: processes, mounts, interfaces, tables.
     pub fn left(&self) -> Vec<String> {
-        on_the_machine().into_iter().filter(|thing| !self.before.contains(thing)).collect()
+        on_the_machine()
+            .into_iter()
+            .filter(|thing| !self.before.contains(thing))
+            .collect()
     }
 }
 
 /// Whatever of any cluster is on the machine.
 fn on_the_machine() -> Vec<String> {
     let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let mut found: Vec<String> = mounts.lines().filter(|line| line.contains("/run/skiff/") || line.contains("/data/")).map(str::to_string).collect();
+    let mut found: Vec<String> = mounts
+        .lines()
+        .filter(|line| line.contains("/run/skiff/") || line.contains("/data/"))
+        .map(str::to_string)
+        .collect();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let name = std::fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
         if name.starts_with("skiff-shim") {
@@ -234,8 +329,17 @@ fn on_the_machine() -> Vec<String> {
         }
     }
     if let Some(nft) = on_path("nft") {
-        let tables = Command::new(nft).args(["list", "tables"]).output().map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-        found.extend(tables.lines().filter(|line| line.contains("skiff")).map(str::to_string));
+        let tables = Command::new(nft)
+            .args(["list", "tables"])
+            .output()
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default();
+        found.extend(
+            tables
+                .lines()
+                .filter(|line| line.contains("skiff"))
+                .map(str::to_string),
+        );
     }
     found
 }
@@ -244,9 +348,14 @@ impl Drop for Cluster {
     /// For tests that fail: nothing is left of them either.
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGINT);
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(child.id() as i32),
+                nix::sys::signal::Signal::SIGINT,
+            );
             let begun = Instant::now();
-            while begun.elapsed() < Duration::from_secs(10) && child.try_wait().ok().flatten().is_none() {
+            while begun.elapsed() < Duration::from_secs(10)
+                && child.try_wait().ok().flatten().is_none()
+            {
                 std::thread::sleep(Duration::from_millis(20));
             }
             let _ = child.kill();
@@ -270,12 +379,23 @@ pub fn wait<T>(limit: Duration, what: &str, mut attempt: impl FnMut() -> Result<
 /// One HTTP request over a connection of its own: the body of a 200.
 pub fn http_get(address: &str, path: &str) -> Result<String, String> {
     let limit = Duration::from_secs(5);
-    let target = address.parse().map_err(|error| format!("{address}: {error}"))?;
-    let mut stream = TcpStream::connect_timeout(&target, limit).map_err(|error| format!("connect: {error}"))?;
-    stream.set_read_timeout(Some(limit)).map_err(|error| error.to_string())?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").map_err(|error| format!("write: {error}"))?;
+    let target = address
+        .parse()
+        .map_err(|error| format!("{address}: {error}"))?;
+    let mut stream =
+        TcpStream::connect_timeout(&target, limit).map_err(|error| format!("connect: {error}"))?;
+    stream
+        .set_read_timeout(Some(limit))
+        .map_err(|error| error.to_string())?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"
+    )
+    .map_err(|error| format!("write: {error}"))?;
     let mut text = String::new();
-    stream.read_to_string(&mut text).map_err(|error| format!("read: {error}"))?;
+    stream
+        .read_to_string(&mut text)
+        .map_err(|error| format!("read: {error}"))?;
     match text.split_once("\r\n\r\n") {
         Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.into()),
         _ => Err(format!("answered {:?}", text.lines().next().unwrap_or(""))),

@@ -89,7 +89,10 @@ impl Config {
         let node_name = node_name.into();
         let data_dir = data_dir.into();
         Self {
-            addresses: vec![NodeAddress { type_: "Hostname".to_owned(), address: node_name.clone() }],
+            addresses: vec![NodeAddress {
+                type_: "Hostname".to_owned(),
+                address: node_name.clone(),
+            }],
             log_dir: data_dir.join("logs"),
             data_dir,
             node_name,
@@ -108,7 +111,11 @@ impl Config {
 
     /// The addresses that pods see as `hostIPs`.
     pub fn host_ips(&self) -> Vec<IpAddr> {
-        self.addresses.iter().filter(|address| address.type_ == "InternalIP").filter_map(|address| address.address.parse().ok()).collect()
+        self.addresses
+            .iter()
+            .filter(|address| address.type_ == "InternalIP")
+            .filter_map(|address| address.address.parse().ok())
+            .collect()
     }
 
     /// Where the pods' files are.

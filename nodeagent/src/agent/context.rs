@@ -64,7 +64,9 @@ impl Context {
     /// What pods may use of the node, as the API has it.
     pub fn allocatable(&self) -> List {
         let known = self.nodes.get(&self.config.node_name);
-        known.and_then(|node| node.status.as_ref()?.allocatable.clone()).unwrap_or_else(|| self.machine.capacity.clone())
+        known
+            .and_then(|node| node.status.as_ref()?.allocatable.clone())
+            .unwrap_or_else(|| self.machine.capacity.clone())
     }
 
     /// How long a pod to which nothing happens is left alone: simulated ones have no volumes to bring up to date.
@@ -77,8 +79,11 @@ impl Context {
         let pods = self.pods.read();
         let named = pods.values().filter(|handle| {
             let pod = handle.pod();
-            pod.metadata.name.as_deref() == Some(name) && pod.metadata.namespace.as_deref() == Some(namespace)
+            pod.metadata.name.as_deref() == Some(name)
+                && pod.metadata.namespace.as_deref() == Some(namespace)
         });
-        named.max_by_key(|handle| handle.pod().metadata.creation_timestamp.clone()).cloned()
+        named
+            .max_by_key(|handle| handle.pod().metadata.creation_timestamp.clone())
+            .cloned()
     }
 }

@@ -26,7 +26,10 @@ async fn networks(node: &Context) {
     let Some(network) = &node.network else { return };
     match network.list().await {
         Ok(uids) => {
-            for uid in uids.into_iter().filter(|uid| !node.pods.read().contains_key(uid)) {
+            for uid in uids
+                .into_iter()
+                .filter(|uid| !node.pods.read().contains_key(uid))
+            {
                 if let Err(error) = network.teardown(&uid).await {
                     tracing::warn!(%error, uid, "network of a pod that is gone not taken down");
                 }
@@ -46,7 +49,9 @@ fn folders(pods: &Path, logs: &Path, known: &HashSet<String>) {
         }
     }
     for (name, path) in entries(logs) {
-        let Some((_, uid)) = name.rsplit_once('_') else { continue };
+        let Some((_, uid)) = name.rsplit_once('_') else {
+            continue;
+        };
         if !known.contains(uid)
             && let Err(error) = std::fs::remove_dir_all(&path)
         {
@@ -57,7 +62,14 @@ fn folders(pods: &Path, logs: &Path, known: &HashSet<String>) {
 
 fn entries(dir: &Path) -> Vec<(String, std::path::PathBuf)> {
     let read = || -> io::Result<Vec<_>> {
-        let named = |entry: io::Result<std::fs::DirEntry>| entry.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
+        let named = |entry: io::Result<std::fs::DirEntry>| {
+            entry.map(|entry| {
+                (
+                    entry.file_name().to_string_lossy().into_owned(),
+                    entry.path(),
+                )
+            })
+        };
         std::fs::read_dir(dir)?.map(named).collect()
     };
     read().unwrap_or_else(|error| {
@@ -74,7 +86,13 @@ mod tests {
     fn only_what_belongs_to_nobody_goes() {
         let dir = tempfile::tempdir().unwrap();
         let (pods, logs) = (dir.path().join("pods"), dir.path().join("logs"));
-        for path in ["pods/known/volumes", "pods/gone/volumes", "logs/ns_a_known/c", "logs/ns_b_gone/c", "logs/other"] {
+        for path in [
+            "pods/known/volumes",
+            "pods/gone/volumes",
+            "logs/ns_a_known/c",
+            "logs/ns_b_gone/c",
+            "logs/other",
+        ] {
             std::fs::create_dir_all(dir.path().join(path)).unwrap();
         }
         folders(&pods, &logs, &HashSet::from(["known".to_owned()]));
@@ -83,6 +101,12 @@ mod tests {
             names.sort();
             names
         };
-        assert_eq!((names(&pods), names(&logs)), (vec!["known".to_owned()], vec!["ns_a_known".to_owned(), "other".to_owned()]));
+        assert_eq!(
+            (names(&pods), names(&logs)),
+            (
+                vec!["known".to_owned()],
+                vec!["ns_a_known".to_owned(), "other".to_owned()]
+            )
+        );
     }
 }

@@ -53,14 +53,20 @@ use observer::Observer;
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
     #[error("cannot {what}: {source}")]
-    Io { what: String, source: std::io::Error },
+    Io {
+        what: String,
+        source: std::io::Error,
+    },
     #[error("node API: {0}")]
     Api(#[from] api::server::Error),
 }
 
 /// Runs a node until `stop` is cancelled.
 pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Result<(), Error> {
-    make_folders(&config).map_err(|(dir, source)| Error::Io { what: format!("make {}", dir.display()), source })?;
+    make_folders(&config).map_err(|(dir, source)| Error::Io {
+        what: format!("make {}", dir.display()),
+        source,
+    })?;
     let node = Arc::new(context(config, parts, stop.child_token()));
     let mut tasks = JoinSet::new();
     if let Some(api) = node.config.api.clone() {
@@ -73,7 +79,10 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
         () = node.stop.cancelled() => return Ok(()),
     };
     register::event(&node, "Starting", "Starting kubelet.".to_owned());
-    tasks.spawn(boxed(lease::keep(node.clone(), registered.metadata.uid.unwrap_or_default())));
+    tasks.spawn(boxed(lease::keep(
+        node.clone(),
+        registered.metadata.uid.unwrap_or_default(),
+    )));
     tasks.spawn(boxed(register::keep_status(node.clone())));
     tasks.spawn(boxed(resize::grant::keep(node.clone())));
     if !node.config.simulated {
@@ -92,19 +101,34 @@ pub async fn run(config: Config, parts: Parts, stop: CancellationToken) -> Resul
 /// The agent's folders. That of the pods holds secrets: it is the agent's alone.
 fn make_folders(config: &Config) -> Result<(), (PathBuf, std::io::Error)> {
     let pods = config.pods_dir();
-    for (dir, mode) in [(&config.data_dir, None), (&config.log_dir, None), (&pods, Some(0o700))] {
-        let made = std::fs::create_dir_all(dir).and_then(|()| mode.map_or(Ok(()), |mode| std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode))));
+    for (dir, mode) in [
+        (&config.data_dir, None),
+        (&config.log_dir, None),
+        (&pods, Some(0o700)),
+    ] {
+        let made = std::fs::create_dir_all(dir).and_then(|()| {
+            mode.map_or(Ok(()), |mode| {
+                std::fs::set_permissions(dir, std::fs::Permissions::from_mode(mode))
+            })
+        });
         made.map_err(|error| (dir.clone(), error))?;
     }
     Ok(())
 }
 
 fn context(config: Config, parts: Parts, stop: CancellationToken) -> Context {
-    let Parts { client, runtime, images, network, nodes } = parts;
+    let Parts {
+        client,
+        runtime,
+        images,
+        network,
+        nodes,
+    } = parts;
     let api = Server::new(client, "kubelet");
     let (recorder, events) = Recorder::start(api.clone(), &config.node_name, stop.clone());
     let unreadable = Unreadable::new(&events);
-    let nodes = nodes.unwrap_or_else(|| Nodes::follow_one(&api, &unreadable, &config.node_name, &stop));
+    let nodes =
+        nodes.unwrap_or_else(|| Nodes::follow_one(&api, &unreadable, &config.node_name, &stop));
     Context {
         events: recorder,
         objects: Objects::new(api.clone(), unreadable.clone(), stop.clone()),
@@ -135,7 +159,9 @@ async fn register_until_done(node: &Context) -> Node {
                 node.nodes.put(registered.clone());
                 return registered;
             }
-            Err(error) => tracing::warn!(%error, node = node.config.node_name, "node not registered; trying again"),
+            Err(error) => {
+                tracing::warn!(%error, node = node.config.node_name, "node not registered; trying again")
+            }
         }
         time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(7));
@@ -150,9 +176,21 @@ struct Dispatcher<'a> {
 
 /// Follows the node's pods and gives each its task.
 async fn dispatch(node: &Arc<Context>) {
-    let own = Selection { field: Some(("spec.nodeName", node.config.node_name.clone())), ..Selection::default() };
-    let mut changes = follow::<Pod>(&node.api, &Clock::system(), &node.unreadable, own, &node.stop);
-    let mut dispatcher = Dispatcher { node, workers: JoinSet::new() };
+    let own = Selection {
+        field: Some(("spec.nodeName", node.config.node_name.clone())),
+        ..Selection::default()
+    };
+    let mut changes = follow::<Pod>(
+        &node.api,
+        &Clock::system(),
+        &node.unreadable,
+        own,
+        &node.stop,
+    );
+    let mut dispatcher = Dispatcher {
+        node,
+        workers: JoinSet::new(),
+    };
     loop {
         tokio::select! {
             change = changes.recv() => match change {
@@ -175,11 +213,20 @@ impl Dispatcher<'_> {
             Seen::Listed(mut pods) => {
                 let listed: HashSet<String> = pods.iter().map(|pod| uid(pod).to_owned()).collect();
                 // Who was there first is taken first.
-                pods.sort_by(|a, b| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp));
+                pods.sort_by(|a, b| {
+                    a.metadata
+                        .creation_timestamp
+                        .cmp(&b.metadata.creation_timestamp)
+                });
                 for pod in pods {
                     self.apply(pod).await;
                 }
-                self.node.pods.read().iter().filter(|(uid, _)| !listed.contains(*uid)).for_each(|(_, handle)| self.let_go(handle));
+                self.node
+                    .pods
+                    .read()
+                    .iter()
+                    .filter(|(uid, _)| !listed.contains(*uid))
+                    .for_each(|(_, handle)| self.let_go(handle));
                 resize::grant::retry(self.node);
                 self.take_up_orphans().await;
             }
@@ -210,7 +257,13 @@ impl Dispatcher<'_> {
             return;
         }
         // A pod of the same name with another uid has taken the place of one that is gone.
-        for (_, older) in self.node.pods.read().iter().filter(|(_, older)| same_name(&older.pod(), &pod)) {
+        for (_, older) in self
+            .node
+            .pods
+            .read()
+            .iter()
+            .filter(|(_, older)| same_name(&older.pod(), &pod))
+        {
             self.let_go(older);
         }
         let handle = Arc::new(Handle::new(pod.clone()));
@@ -248,18 +301,30 @@ impl Dispatcher<'_> {
             }
             return;
         };
-        self.node.events.record(reference(&pod), Type::Warning, &rejection.reason, rejection.message.clone());
+        self.node.events.record(
+            reference(&pod),
+            Type::Warning,
+            &rejection.reason,
+            rejection.message.clone(),
+        );
         handle.state.lock().failed = Some(Verdict::rejected(rejection));
     }
 
     async fn try_to_admit(&self, pod: &Pod) -> Result<(), Rejection> {
-        let Some(known) = self.node.nodes.get(&self.node.config.node_name) else { return Err(Rejection::without_node()) };
+        let Some(known) = self.node.nodes.get(&self.node.config.node_name) else {
+            return Err(Rejection::without_node());
+        };
         match self.node.allocations.add(pod, &known) {
             Err(rejection) if rejection.is_about_labels() => {}
             answer => return answer,
         }
         // The label may be newer than what is known of the node.
-        match self.node.api.get::<Node>("", &self.node.config.node_name).await {
+        match self
+            .node
+            .api
+            .get::<Node>("", &self.node.config.node_name)
+            .await
+        {
             Ok(fresh) => {
                 self.node.nodes.put(fresh.clone());
                 self.node.allocations.add(pod, &fresh)
@@ -298,7 +363,11 @@ impl Dispatcher<'_> {
             }
         }
         for (uid, pod) in orphans {
-            tracing::info!(pod = name(&pod), namespace = namespace(&pod), "pod is gone from the API; it is ended");
+            tracing::info!(
+                pod = name(&pod),
+                namespace = namespace(&pod),
+                "pod is gone from the API; it is ended"
+            );
             let handle = Arc::new(Handle::new(Arc::new(pod)));
             handle.vanish();
             self.start(uid, handle);

@@ -37,7 +37,11 @@ pub enum Error {
 
 impl From<error::Error> for Error {
     fn from(error: error::Error) -> Self {
-        if error.is_not_found() { Self::NotFound(error.to_string()) } else { Self::Api(error.to_string()) }
+        if error.is_not_found() {
+            Self::NotFound(error.to_string())
+        } else {
+            Self::Api(error.to_string())
+        }
     }
 }
 
@@ -71,7 +75,12 @@ pub struct Objects {
 
 impl Objects {
     pub fn new(api: Api, unreadable: Unreadable, stop: CancellationToken) -> Self {
-        Self { api, unreadable, watched: Arc::default(), stop }
+        Self {
+            api,
+            unreadable,
+            watched: Arc::default(),
+            stop,
+        }
     }
 
     pub async fn config_map(&self, namespace: &str, name: &str) -> Result<ConfigMap, Error> {
@@ -89,25 +98,44 @@ impl Objects {
     }
 
     fn latest(&self, kind: Kind, namespace: &str, name: &str) -> Option<Object> {
-        self.watched.lock().get(&(kind, namespace.to_owned(), name.to_owned()))?.latest.lock().clone()
+        self.watched
+            .lock()
+            .get(&(kind, namespace.to_owned(), name.to_owned()))?
+            .latest
+            .lock()
+            .clone()
     }
 
     /// The services whose addresses pods of `namespace` get in their environment.
     pub async fn services(&self, namespace: &str, all: bool) -> Result<Vec<Service>, Error> {
-        let mut services = if all { self.api.list::<Service>(namespace).await? } else { Vec::new() };
+        let mut services = if all {
+            self.api.list::<Service>(namespace).await?
+        } else {
+            Vec::new()
+        };
         if namespace != "default" || !all {
             services.retain(|service| service.metadata.name.as_deref() != Some("kubernetes"));
-            services.extend(error::unless_gone(self.api.get("default", "kubernetes").await)?);
+            services.extend(error::unless_gone(
+                self.api.get("default", "kubernetes").await,
+            )?);
         }
         Ok(services)
     }
 
     /// From now on the pod is woken when one of `wanted` changes; what it watched before and is not in there is let go.
-    pub fn watch(&self, uid: &str, namespace: &str, wanted: &HashSet<(Kind, String)>, wake: &Arc<Notify>) {
+    pub fn watch(
+        &self,
+        uid: &str,
+        namespace: &str,
+        wanted: &HashSet<(Kind, String)>,
+        wake: &Arc<Notify>,
+    ) {
         let mut watched = self.watched.lock();
         for (kind, name) in wanted {
             let key = (*kind, namespace.to_owned(), name.clone());
-            let entry = watched.entry(key.clone()).or_insert_with(|| self.start(key));
+            let entry = watched
+                .entry(key.clone())
+                .or_insert_with(|| self.start(key));
             entry.wakes.lock().insert(uid.to_owned(), wake.clone());
         }
         watched.retain(|(kind, of, name), entry| {
@@ -126,17 +154,37 @@ impl Objects {
     fn start(&self, (kind, namespace, name): Key) -> Watched {
         let stop = self.stop.child_token();
         let (wakes, latest) = (Arc::default(), Latest::default());
-        let follower = Follower { wakes: Arc::clone(&wakes), latest: latest.clone() };
-        let only = Selection { namespace, field: Some(("metadata.name", name)) };
+        let follower = Follower {
+            wakes: Arc::clone(&wakes),
+            latest: latest.clone(),
+        };
+        let only = Selection {
+            namespace,
+            field: Some(("metadata.name", name)),
+        };
         match kind {
-            Kind::ConfigMap => self.follow(only, &stop, follower, |object| Object::ConfigMap(Arc::new(object))),
-            Kind::Secret => self.follow(only, &stop, follower, |object| Object::Secret(Arc::new(object))),
+            Kind::ConfigMap => self.follow(only, &stop, follower, |object| {
+                Object::ConfigMap(Arc::new(object))
+            }),
+            Kind::Secret => self.follow(only, &stop, follower, |object| {
+                Object::Secret(Arc::new(object))
+            }),
         }
-        Watched { stop, latest, wakes }
+        Watched {
+            stop,
+            latest,
+            wakes,
+        }
     }
 
     /// Starts the task that keeps what is known of one object.
-    fn follow<K: Resource>(&self, only: Selection, stop: &CancellationToken, follower: Follower, wrap: fn(K) -> Object) {
+    fn follow<K: Resource>(
+        &self,
+        only: Selection,
+        stop: &CancellationToken,
+        follower: Follower,
+        wrap: fn(K) -> Object,
+    ) {
         let mut changes = follow::<K>(&self.api, &Clock::system(), &self.unreadable, only, stop);
         skiff_watching::task::spawn(async move {
             while let Some(seen) = changes.recv().await {
@@ -153,7 +201,9 @@ impl Objects {
 /// `configmap "x" not found`, as the node agent words it; other errors in the server's words.
 fn named<K>(read: Result<K, error::Error>, kind: &str) -> Result<K, Error> {
     read.map_err(|error| match Error::from(error) {
-        Error::NotFound(message) => Error::NotFound(message.replacen(&format!("{kind}s "), &format!("{kind} "), 1)),
+        Error::NotFound(message) => {
+            Error::NotFound(message.replacen(&format!("{kind}s "), &format!("{kind} "), 1))
+        }
         other => other,
     })
 }
@@ -167,6 +217,9 @@ struct Follower {
 impl Follower {
     fn take(&self, object: Option<Object>) {
         *self.latest.lock() = object;
-        self.wakes.lock().values().for_each(|wake| wake.notify_one());
+        self.wakes
+            .lock()
+            .values()
+            .for_each(|wake| wake.notify_one());
     }
 }

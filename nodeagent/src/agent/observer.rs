@@ -17,9 +17,17 @@ use crate::{
 };
 
 enum Request {
-    Refresh { uid: String, answer: oneshot::Sender<Result<PodView, String>> },
-    Register { uid: String, wake: Arc<Notify> },
-    Forget { uid: String },
+    Refresh {
+        uid: String,
+        answer: oneshot::Sender<Result<PodView, String>>,
+    },
+    Register {
+        uid: String,
+        wake: Arc<Notify>,
+    },
+    Forget {
+        uid: String,
+    },
 }
 
 /// Asks the observing task; cheap to clone.
@@ -39,19 +47,33 @@ impl Observer {
 
     /// Wakes `wake` whenever something happens to the pod's containers.
     pub fn register(&self, uid: &str, wake: Arc<Notify>) {
-        self.send(Request::Register { uid: uid.to_owned(), wake });
+        self.send(Request::Register {
+            uid: uid.to_owned(),
+            wake,
+        });
     }
 
     pub fn forget(&self, uid: &str) {
-        self.send(Request::Forget { uid: uid.to_owned() });
+        self.send(Request::Forget {
+            uid: uid.to_owned(),
+        });
     }
 
     /// What the runtime has of the pod now.
     pub async fn refresh(&self, uid: &str) -> Result<PodView, Error> {
         let (answer, answered) = oneshot::channel();
-        self.send(Request::Refresh { uid: uid.to_owned(), answer });
-        let failed = |reason: String| Error::Failed { what: "list containers".to_owned(), reason };
-        answered.await.map_err(|_| failed("the node agent stops".to_owned()))?.map_err(failed)
+        self.send(Request::Refresh {
+            uid: uid.to_owned(),
+            answer,
+        });
+        let failed = |reason: String| Error::Failed {
+            what: "list containers".to_owned(),
+            reason,
+        };
+        answered
+            .await
+            .map_err(|_| failed("the node agent stops".to_owned()))?
+            .map_err(failed)
     }
 
     fn send(&self, request: Request) {
@@ -105,7 +127,11 @@ async fn observe(
     }
 }
 
-async fn serve_without_events(runtime: SharedRuntime, mut incoming: mpsc::UnboundedReceiver<Request>, stop: CancellationToken) {
+async fn serve_without_events(
+    runtime: SharedRuntime,
+    mut incoming: mpsc::UnboundedReceiver<Request>,
+    stop: CancellationToken,
+) {
     let mut pods = Pods::default();
     loop {
         let request = tokio::select! {
@@ -138,18 +164,29 @@ impl Pods {
     }
 
     async fn wake_owners(&mut self, runtime: &SharedRuntime, sandboxes: HashSet<String>) {
-        if sandboxes.iter().any(|sandbox| !self.owners.contains_key(sandbox))
+        if sandboxes
+            .iter()
+            .any(|sandbox| !self.owners.contains_key(sandbox))
             && let Ok(listed) = runtime.list().await
         {
             note_owners(&mut self.owners, &listed);
         }
-        let owners: HashSet<&String> = sandboxes.iter().filter_map(|sandbox| self.owners.get(sandbox)).collect();
-        owners.into_iter().filter_map(|owner| self.wakes.get(owner)).for_each(|wake| wake.notify_one());
+        let owners: HashSet<&String> = sandboxes
+            .iter()
+            .filter_map(|sandbox| self.owners.get(sandbox))
+            .collect();
+        owners
+            .into_iter()
+            .filter_map(|owner| self.wakes.get(owner))
+            .for_each(|wake| wake.notify_one());
     }
 }
 
 fn note_owners(owners: &mut HashMap<String, String>, listed: &[SandboxState]) {
-    *owners = listed.iter().map(|sandbox| (sandbox.id.clone(), sandbox.spec.pod_uid.clone())).collect();
+    *owners = listed
+        .iter()
+        .map(|sandbox| (sandbox.id.clone(), sandbox.spec.pod_uid.clone()))
+        .collect();
 }
 
 async fn answer(runtime: &SharedRuntime, refreshes: Vec<Refresh>, pods: &mut Pods) {
@@ -161,17 +198,30 @@ async fn answer(runtime: &SharedRuntime, refreshes: Vec<Refresh>, pods: &mut Pod
     match runtime.list().await {
         Ok(listed) => {
             note_owners(&mut pods.owners, &listed);
-            listed.into_iter().for_each(|sandbox| by_pod.entry(sandbox.spec.pod_uid.clone()).or_default().push(sandbox));
+            listed.into_iter().for_each(|sandbox| {
+                by_pod
+                    .entry(sandbox.spec.pod_uid.clone())
+                    .or_default()
+                    .push(sandbox)
+            });
         }
         Err(error) => {
             let reason = error.to_string();
-            refreshes.into_iter().for_each(|(_, answer)| drop(answer.send(Err(reason.clone()))));
+            refreshes
+                .into_iter()
+                .for_each(|(_, answer)| drop(answer.send(Err(reason.clone()))));
             return;
         }
     }
     for (uid, answer) in refreshes {
         let sandboxes = by_pod.get(&uid).cloned().unwrap_or_default();
-        let trouble = sandboxes.iter().find_map(|sandbox| Some(format!("sandbox {}: {}", sandbox.id, sandbox.trouble.as_ref()?)));
+        let trouble = sandboxes.iter().find_map(|sandbox| {
+            Some(format!(
+                "sandbox {}: {}",
+                sandbox.id,
+                sandbox.trouble.as_ref()?
+            ))
+        });
         // Who no longer waits for the answer needs none.
         drop(answer.send(trouble.map_or_else(|| Ok(PodView::new(sandboxes, pods.listings)), Err)));
     }
@@ -179,6 +229,8 @@ async fn answer(runtime: &SharedRuntime, refreshes: Vec<Refresh>, pods: &mut Pod
 
 fn sandbox_of(event: RuntimeEvent) -> String {
     match event {
-        RuntimeEvent::ContainerStarted { sandbox, .. } | RuntimeEvent::ContainerExited { sandbox, .. } | RuntimeEvent::SandboxLost { sandbox } => sandbox,
+        RuntimeEvent::ContainerStarted { sandbox, .. }
+        | RuntimeEvent::ContainerExited { sandbox, .. }
+        | RuntimeEvent::SandboxLost { sandbox } => sandbox,
     }
 }

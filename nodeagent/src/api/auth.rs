@@ -30,9 +30,17 @@ pub fn of_certificate(der: &[u8]) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let subject = certificate.subject();
     let name = subject.iter_common_name().last()?.as_str().ok()?.to_owned();
-    let mut groups: Vec<String> = subject.iter_organization().filter_map(|group| group.as_str().ok()).map(str::to_owned).collect();
+    let mut groups: Vec<String> = subject
+        .iter_organization()
+        .filter_map(|group| group.as_str().ok())
+        .map(str::to_owned)
+        .collect();
     groups.push("system:authenticated".to_owned());
-    (!name.is_empty()).then_some(User { name, groups, uid: String::new() })
+    (!name.is_empty()).then_some(User {
+        name,
+        groups,
+        uid: String::new(),
+    })
 }
 
 /// What a request needs to be allowed: the verb, and the subresources of the node any one of which suffices.
@@ -45,7 +53,12 @@ pub fn needed(method: &Method, path: &str) -> (&'static str, Vec<&'static str>) 
         "GET" => "get",
         _ => "",
     };
-    let below = |prefix: &str| path == prefix || path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
+    let below = |prefix: &str| {
+        path == prefix
+            || path
+                .strip_prefix(prefix)
+                .is_some_and(|rest| rest.starts_with('/'))
+    };
     let subresources = match () {
         () if below("/stats") => vec!["stats"],
         () if below("/metrics") => vec!["metrics"],
@@ -78,18 +91,36 @@ pub struct Guard {
 
 impl Guard {
     pub fn new(api: Api, node: String) -> Self {
-        Self { api, node, verdicts: Mutex::default(), tokens: Mutex::default() }
+        Self {
+            api,
+            node,
+            verdicts: Mutex::default(),
+            tokens: Mutex::default(),
+        }
     }
 
     /// Whose token this is; `None` when the API server does not vouch for it.
     pub async fn of_token(&self, token: &str) -> Result<Option<User>, Error> {
-        if let Some((user, _)) = self.tokens.lock().get(token).filter(|(_, until)| *until > Instant::now()) {
+        if let Some((user, _)) = self
+            .tokens
+            .lock()
+            .get(token)
+            .filter(|(_, until)| *until > Instant::now())
+        {
             return Ok(Some(user.clone()));
         }
-        let spec = TokenReviewSpec { token: token.to_owned(), audiences: None };
-        let review = TokenReview { spec, ..Default::default() };
+        let spec = TokenReviewSpec {
+            token: token.to_owned(),
+            audiences: None,
+        };
+        let review = TokenReview {
+            spec,
+            ..Default::default()
+        };
         let answer = self.api.create(&review).await?;
-        let status = answer.status.filter(|status| status.authenticated == Some(true));
+        let status = answer
+            .status
+            .filter(|status| status.authenticated == Some(true));
         let user = status.and_then(|status| status.user).map(|user| User {
             name: user.username.unwrap_or_default(),
             groups: user.groups.unwrap_or_default(),
@@ -119,9 +150,19 @@ impl Guard {
         Ok(false)
     }
 
-    async fn verdict(&self, user: &User, verb: &'static str, subresource: &'static str) -> Result<bool, Error> {
+    async fn verdict(
+        &self,
+        user: &User,
+        verb: &'static str,
+        subresource: &'static str,
+    ) -> Result<bool, Error> {
         let question = (user.clone(), verb, subresource);
-        if let Some((allowed, _)) = self.verdicts.lock().get(&question).filter(|(_, until)| *until > Instant::now()) {
+        if let Some((allowed, _)) = self
+            .verdicts
+            .lock()
+            .get(&question)
+            .filter(|(_, until)| *until > Instant::now())
+        {
             return Ok(*allowed);
         }
         let attributes = ResourceAttributes {
@@ -139,14 +180,25 @@ impl Guard {
             resource_attributes: Some(attributes),
             ..Default::default()
         };
-        let review = SubjectAccessReview { spec, ..Default::default() };
+        let review = SubjectAccessReview {
+            spec,
+            ..Default::default()
+        };
         let answer = self.api.create(&review).await?;
-        let allowed = answer.status.is_some_and(|status| status.allowed && status.denied != Some(true));
+        let allowed = answer
+            .status
+            .is_some_and(|status| status.allowed && status.denied != Some(true));
         let mut verdicts = self.verdicts.lock();
         if verdicts.len() >= REMEMBERED {
             verdicts.clear();
         }
-        verdicts.insert(question, (allowed, Instant::now() + if allowed { ALLOWED_FOR } else { DENIED_FOR }));
+        verdicts.insert(
+            question,
+            (
+                allowed,
+                Instant::now() + if allowed { ALLOWED_FOR } else { DENIED_FOR },
+            ),
+        );
         Ok(allowed)
     }
 }
@@ -171,7 +223,11 @@ mod tests {
             ("OPTIONS", "/pods", "", vec!["pods", "proxy"]),
         ];
         for (method, path, verb, subresources) in table {
-            assert_eq!(needed(&method.parse().unwrap(), path), (verb, subresources), "{method} {path}");
+            assert_eq!(
+                needed(&method.parse().unwrap(), path),
+                (verb, subresources),
+                "{method} {path}"
+            );
         }
     }
 
@@ -179,11 +235,26 @@ mod tests {
     fn certificates_name_their_user() {
         let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
         parameters.distinguished_name = rcgen::DistinguishedName::new();
-        parameters.distinguished_name.push(rcgen::DnType::CommonName, "kube-apiserver");
-        parameters.distinguished_name.push(rcgen::DnType::OrganizationName, "system:masters");
-        let certificate = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        parameters
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "kube-apiserver");
+        parameters
+            .distinguished_name
+            .push(rcgen::DnType::OrganizationName, "system:masters");
+        let certificate = parameters
+            .self_signed(&rcgen::KeyPair::generate().unwrap())
+            .unwrap();
         let user = of_certificate(certificate.der()).unwrap();
-        assert_eq!((user.name.as_str(), user.groups), ("kube-apiserver", vec!["system:masters".to_owned(), "system:authenticated".to_owned()]));
+        assert_eq!(
+            (user.name.as_str(), user.groups),
+            (
+                "kube-apiserver",
+                vec![
+                    "system:masters".to_owned(),
+                    "system:authenticated".to_owned()
+                ]
+            )
+        );
         assert_eq!(of_certificate(b"rubbish"), None);
     }
 }

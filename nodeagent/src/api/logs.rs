@@ -48,7 +48,12 @@ impl Wanted {
     fn parse(query: &str) -> Result<Self, String> {
         let mut wanted = Self::default();
         for (key, value) in parameters(query) {
-            let number = || value.parse().map(Some).map_err(|error| format!("{key}: {error}"));
+            let number = || {
+                value
+                    .parse()
+                    .map(Some)
+                    .map_err(|error| format!("{key}: {error}"))
+            };
             match key.as_str() {
                 "follow" => wanted.follow = Some(value),
                 "previous" => wanted.previous = Some(value),
@@ -67,7 +72,9 @@ impl Wanted {
 }
 
 fn is_set(value: &Option<String>) -> bool {
-    value.as_deref().is_some_and(|value| matches!(value, "" | "1" | "t" | "T" | "true" | "TRUE" | "True"))
+    value
+        .as_deref()
+        .is_some_and(|value| matches!(value, "" | "1" | "t" | "T" | "true" | "TRUE" | "True"))
 }
 
 impl Wanted {
@@ -79,9 +86,14 @@ impl Wanted {
             "Stderr" => Some(Stream::Stderr),
             _ => return None,
         };
-        let exclusive = (self.since_seconds.is_some() && since_time.is_some()) || (stream.is_some() && self.tail_lines.is_some());
+        let exclusive = (self.since_seconds.is_some() && since_time.is_some())
+            || (stream.is_some() && self.tail_lines.is_some());
         let positive = |value: Option<i64>| value.is_none_or(|value| value > 0);
-        if exclusive || !positive(self.since_seconds) || !positive(self.limit_bytes) || self.tail_lines.is_some_and(|lines| lines < 0) {
+        if exclusive
+            || !positive(self.since_seconds)
+            || !positive(self.limit_bytes)
+            || self.tail_lines.is_some_and(|lines| lines < 0)
+        {
             return None;
         }
         let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok());
@@ -104,18 +116,37 @@ fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
 /// Reads a request's parameters.
 fn parameters_of(query: &str) -> Result<(Options, bool), Response> {
     let read = Wanted::parse(query).and_then(|wanted| {
-        let since_time = wanted.since_time.as_deref().filter(|text| !text.is_empty()).map(|text| text.parse().map_err(|error| format!("sinceTime: {error}")));
+        let since_time = wanted
+            .since_time
+            .as_deref()
+            .filter(|text| !text.is_empty())
+            .map(|text| text.parse().map_err(|error| format!("sinceTime: {error}")));
         Ok((since_time.transpose()?, wanted))
     });
     let (since_time, wanted) = read.map_err(|error| {
         tracing::debug!(error, "parameters of a log not read");
-        refuse(StatusCode::BAD_REQUEST, r#"{"message": "Unable to decode query."}"#)
+        refuse(
+            StatusCode::BAD_REQUEST,
+            r#"{"message": "Unable to decode query."}"#,
+        )
     })?;
     let options = wanted.options(time::now(), since_time);
-    Ok((options.ok_or_else(|| refuse(StatusCode::UNPROCESSABLE_ENTITY, r#"{"message": "Invalid request."}"#))?, is_set(&wanted.previous)))
+    Ok((
+        options.ok_or_else(|| {
+            refuse(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                r#"{"message": "Invalid request."}"#,
+            )
+        })?,
+        is_set(&wanted.previous),
+    ))
 }
 
-pub async fn container(State(shared): State<Shared>, Path((namespace, pod, container)): Path<(String, String, String)>, request: Request) -> Response {
+pub async fn container(
+    State(shared): State<Shared>,
+    Path((namespace, pod, container)): Path<(String, String, String)>,
+    request: Request,
+) -> Response {
     let (options, previous) = match parameters_of(request.uri().query().unwrap_or_default()) {
         Ok(both) => both,
         Err(refusal) => return refusal,
@@ -124,7 +155,10 @@ pub async fn container(State(shared): State<Shared>, Path((namespace, pod, conta
         return refuse(StatusCode::NOT_FOUND, format!("pod {pod:?} does not exist"));
     };
     if find_container(&handle.pod(), &container).is_none() {
-        return refuse(StatusCode::NOT_FOUND, format!("container {container:?} not found in pod {pod:?}"));
+        return refuse(
+            StatusCode::NOT_FOUND,
+            format!("container {container:?} not found in pod {pod:?}"),
+        );
     }
     let log = match log_of(&handle, &container, previous) {
         Ok(log) => log,
@@ -136,10 +170,20 @@ pub async fn container(State(shared): State<Shared>, Path((namespace, pod, conta
     ([(header::CONTENT_TYPE, "text/plain")], body).into_response()
 }
 
-async fn send(node: Arc<Context>, handle: Arc<Handle>, (id, log): (String, PathBuf), options: Options, sink: read::Sink) {
+async fn send(
+    node: Arc<Context>,
+    handle: Arc<Handle>,
+    (id, log): (String, PathBuf),
+    options: Options,
+    sink: read::Sink,
+) {
     let running = || {
         let state = handle.state.lock();
-        state.view.by_id(&id).is_some_and(|container| container.phase == ContainerPhase::Running) && !handle.done.is_cancelled()
+        state
+            .view
+            .by_id(&id)
+            .is_some_and(|container| container.phase == ContainerPhase::Running)
+            && !handle.done.is_cancelled()
     };
     let read = tokio::select! {
         read = read::read(&log, &options, running, &sink) => read,
@@ -158,20 +202,43 @@ fn log_of(handle: &Handle, container: &str, previous: bool) -> Result<(String, P
     let state = handle.state.lock();
     let id = container_id(&state.status, name(&pod), container, previous)?;
     let found = state.view.by_id(id.strip_prefix(ID_PREFIX).unwrap_or(id));
-    found.map(|found| (found.id.clone(), found.log_path.clone())).ok_or_else(|| format!("unable to retrieve container logs for {id}"))
+    found
+        .map(|found| (found.id.clone(), found.log_path.clone()))
+        .ok_or_else(|| format!("unable to retrieve container logs for {id}"))
 }
 
 /// The container that the status means, or why it means none.
-fn container_id<'a>(status: &'a PodStatus, pod: &str, container: &str, previous: bool) -> Result<&'a str, String> {
-    let all = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
-    let Some(status) = all.into_iter().flatten().flatten().find(|status| status.name == container) else {
-        return Err(format!("container {container:?} in pod {pod:?} is not available"));
+fn container_id<'a>(
+    status: &'a PodStatus,
+    pod: &str,
+    container: &str,
+    previous: bool,
+) -> Result<&'a str, String> {
+    let all = [
+        &status.container_statuses,
+        &status.init_container_statuses,
+        &status.ephemeral_container_statuses,
+    ];
+    let Some(status) = all
+        .into_iter()
+        .flatten()
+        .flatten()
+        .find(|status| status.name == container)
+    else {
+        return Err(format!(
+            "container {container:?} in pod {pod:?} is not available"
+        ));
     };
     let id = |id: &'a Option<String>| id.as_deref().filter(|id| !id.is_empty());
-    let last = status.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+    let last = status
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.as_ref());
     let before = last.and_then(|ended| id(&ended.container_id));
     if previous {
-        return before.ok_or_else(|| format!("previous terminated container {container:?} in pod {pod:?} not found"));
+        return before.ok_or_else(|| {
+            format!("previous terminated container {container:?} in pod {pod:?} not found")
+        });
     }
     let ended = || format!("container {container:?} in pod {pod:?} is terminated");
     let state = status.state.as_ref();
@@ -185,8 +252,15 @@ fn container_id<'a>(status: &'a PodStatus, pod: &str, container: &str, previous:
     if last.is_some() {
         return before.ok_or_else(ended);
     }
-    let waits = |why: &str| Err(format!("container {container:?} in pod {pod:?} is waiting to start{why}"));
-    match state.and_then(|state| state.waiting.as_ref()).map(|waiting| waiting.reason.as_deref().unwrap_or_default()) {
+    let waits = |why: &str| {
+        Err(format!(
+            "container {container:?} in pod {pod:?} is waiting to start{why}"
+        ))
+    };
+    match state
+        .and_then(|state| state.waiting.as_ref())
+        .map(|waiting| waiting.reason.as_deref().unwrap_or_default())
+    {
         Some("ErrImagePull") => waits(": image can't be pulled"),
         Some("ImagePullBackOff") => waits(": trying and failing to pull image"),
         Some(reason) => waits(&format!(": {reason}")),
@@ -202,11 +276,26 @@ mod tests {
 
     #[test]
     fn queries() {
-        let options = parameters_of("follow=true&tailLines=5").map(|(options, previous)| (options.follow, options.tail, previous)).unwrap();
+        let options = parameters_of("follow=true&tailLines=5")
+            .map(|(options, previous)| (options.follow, options.tail, previous))
+            .unwrap();
         assert_eq!(options, (true, Some(5), false));
         let at = "2024-01-01T00:00:00Z";
-        assert_eq!(parameters_of(&format!("sinceTime={at}")).unwrap().0.since.unwrap().to_string(), at);
-        assert_eq!(parameters_of("stream=Stderr&previous=true").map(|(options, previous)| (options.stream, previous)).unwrap(), (Some(Stream::Stderr), true));
+        assert_eq!(
+            parameters_of(&format!("sinceTime={at}"))
+                .unwrap()
+                .0
+                .since
+                .unwrap()
+                .to_string(),
+            at
+        );
+        assert_eq!(
+            parameters_of("stream=Stderr&previous=true")
+                .map(|(options, previous)| (options.stream, previous))
+                .unwrap(),
+            (Some(Stream::Stderr), true)
+        );
         for (query, code) in [
             ("sinceSeconds=1&sinceTime=2024-01-01T00:00:00Z", 422),
             ("sinceSeconds=0", 422),
@@ -231,20 +320,52 @@ mod tests {
             (json!({"running": {}}), ended("old"), Ok("now"), Ok("old")),
             (ended("now"), ended("old"), Ok("now"), Ok("old")),
             (ended(""), ended("old"), Ok("old"), Ok("old")),
-            (ended(""), Value::Null, Err("container \"c\" in pod \"p\" is terminated"), before),
-            (waits("CrashLoopBackOff"), ended("old"), Ok("old"), Ok("old")),
-            (waits("ErrImagePull"), Value::Null, Err("container \"c\" in pod \"p\" is waiting to start: image can't be pulled"), before),
-            (waits("ContainerCreating"), Value::Null, Err("container \"c\" in pod \"p\" is waiting to start: ContainerCreating"), before),
-            (json!({}), Value::Null, Err("container \"c\" in pod \"p\" is waiting to start - no logs yet"), before),
+            (
+                ended(""),
+                Value::Null,
+                Err("container \"c\" in pod \"p\" is terminated"),
+                before,
+            ),
+            (
+                waits("CrashLoopBackOff"),
+                ended("old"),
+                Ok("old"),
+                Ok("old"),
+            ),
+            (
+                waits("ErrImagePull"),
+                Value::Null,
+                Err("container \"c\" in pod \"p\" is waiting to start: image can't be pulled"),
+                before,
+            ),
+            (
+                waits("ContainerCreating"),
+                Value::Null,
+                Err("container \"c\" in pod \"p\" is waiting to start: ContainerCreating"),
+                before,
+            ),
+            (
+                json!({}),
+                Value::Null,
+                Err("container \"c\" in pod \"p\" is waiting to start - no logs yet"),
+                before,
+            ),
         ];
         for (state, last, now, previous) in table {
-            let container =
-                json!({"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "containerID": "now", "state": state, "lastState": last});
-            let status: PodStatus = from_value(json!({"ephemeralContainerStatuses": [container]})).unwrap();
+            let container = json!({"name": "c", "image": "", "imageID": "", "ready": false, "restartCount": 0, "containerID": "now", "state": state, "lastState": last});
+            let status: PodStatus =
+                from_value(json!({"ephemeralContainerStatuses": [container]})).unwrap();
             for (wanted, is_previous) in [(now, false), (previous, true)] {
-                assert_eq!(container_id(&status, "p", "c", is_previous), wanted.map_err(str::to_owned), "{state} {last} {is_previous}");
+                assert_eq!(
+                    container_id(&status, "p", "c", is_previous),
+                    wanted.map_err(str::to_owned),
+                    "{state} {last} {is_previous}"
+                );
             }
         }
-        assert_eq!(container_id(&PodStatus::default(), "p", "c", false), Err("container \"c\" in pod \"p\" is not available".to_owned()));
+        assert_eq!(
+            container_id(&PodStatus::default(), "p", "c", false),
+            Err("container \"c\" in pod \"p\" is not available".to_owned())
+        );
     }
 }

@@ -44,7 +44,10 @@ use crate::{
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
     #[error("cannot listen on {address}: {source}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     #[error("cannot read {what}: {reason}")]
     Pem { what: &'static str, reason: String },
     #[error("cannot set TLS up: {0}")]
@@ -72,12 +75,25 @@ impl Server {
     /// Binds the address and reads keys and certificates.
     pub async fn bind(node: Arc<Context>, config: &ApiConfig) -> Result<Self, Error> {
         let tls = TlsAcceptor::from(Arc::new(tls(config)?));
-        let failed = |source| Error::Listen { address: config.listen, source };
+        let failed = |source| Error::Listen {
+            address: config.listen,
+            source,
+        };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
         let guard = Arc::new(Guard::new(node.api.clone(), node.config.node_name.clone()));
-        let router = router(Shared { node: node.clone(), guard, usage: Arc::default() });
-        Ok(Self { listener, port, tls, router, node })
+        let router = router(Shared {
+            node: node.clone(),
+            guard,
+            usage: Arc::default(),
+        });
+        Ok(Self {
+            listener,
+            port,
+            tls,
+            router,
+            node,
+        })
     }
 
     pub fn port(&self) -> u16 {
@@ -105,20 +121,38 @@ impl Server {
 }
 
 fn tls(config: &ApiConfig) -> Result<ServerConfig, Error> {
-    let certificates = |what: &'static str, pem: &[u8]| -> Result<Vec<CertificateDer<'static>>, Error> {
-        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| Error::Pem { what, reason: error.to_string() })
-    };
+    let certificates =
+        |what: &'static str, pem: &[u8]| -> Result<Vec<CertificateDer<'static>>, Error> {
+            CertificateDer::pem_slice_iter(pem)
+                .collect::<Result<_, _>>()
+                .map_err(|error| Error::Pem {
+                    what,
+                    reason: error.to_string(),
+                })
+        };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     for certificate in certificates("the clients' authority", &config.client_ca)? {
-        roots.add(certificate).map_err(|error| Error::Tls(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| Error::Tls(error.to_string()))?;
     }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).allow_unauthenticated().build();
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build();
     let verifier = verifier.map_err(|error| Error::Tls(error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(&config.key).map_err(|error| Error::Pem { what: "the private key", reason: error.to_string() })?;
+    let key = PrivateKeyDer::from_pem_slice(&config.key).map_err(|error| Error::Pem {
+        what: "the private key",
+        reason: error.to_string(),
+    })?;
     let chain = certificates("the certificate", &config.certificate)?;
-    let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(|error| Error::Tls(error.to_string()))?;
-    let mut tls = builder.with_client_cert_verifier(verifier).with_single_cert(chain, key).map_err(|error| Error::Tls(error.to_string()))?;
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Tls(error.to_string()))?;
+    let mut tls = builder
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, key)
+        .map_err(|error| Error::Tls(error.to_string()))?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tls)
 }
@@ -132,7 +166,11 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router) {
         Some(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         None => return tracing::debug!("TLS handshake took too long"),
     };
-    let user = stream.get_ref().1.peer_certificates().and_then(|chain| auth::of_certificate(chain.first()?));
+    let user = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| auth::of_certificate(chain.first()?));
     let service = tower::ServiceBuilder::new()
         .map_request(move |mut request: hyper::Request<hyper::body::Incoming>| {
             request.extensions_mut().insert(user.clone());
@@ -140,7 +178,10 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, router: Router) {
         })
         .service(router);
     let builder = Builder::new(TokioExecutor::new());
-    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service)).await {
+    if let Err(error) = builder
+        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
+        .await
+    {
         tracing::debug!(error, "connection broke off");
     }
 }
@@ -150,10 +191,22 @@ fn router(shared: Shared) -> Router {
         .route("/healthz", get(|| async { "ok" }))
         .route("/pods", get(pods))
         .route("/runningpods/", get(running_pods))
-        .route("/containerLogs/{namespace}/{pod}/{container}", get(logs::container))
-        .route("/exec/{namespace}/{pod}/{container}", get(streams::exec).post(streams::exec))
-        .route("/attach/{namespace}/{pod}/{container}", get(streams::attach).post(streams::attach))
-        .route("/portForward/{namespace}/{pod}", get(streams::port_forward).post(streams::port_forward))
+        .route(
+            "/containerLogs/{namespace}/{pod}/{container}",
+            get(logs::container),
+        )
+        .route(
+            "/exec/{namespace}/{pod}/{container}",
+            get(streams::exec).post(streams::exec),
+        )
+        .route(
+            "/attach/{namespace}/{pod}/{container}",
+            get(streams::attach).post(streams::attach),
+        )
+        .route(
+            "/portForward/{namespace}/{pod}",
+            get(streams::port_forward).post(streams::port_forward),
+        )
         .route("/run/{namespace}/{pod}/{container}", post(streams::run))
         .route("/stats/summary", get(stats::summary))
         .route("/metrics/resource", get(stats::resource_metrics))
@@ -165,29 +218,56 @@ fn router(shared: Shared) -> Router {
 async fn check(State(shared): State<Shared>, mut request: Request, next: Next) -> Response {
     let refuse = |status: StatusCode, text: String| (status, text).into_response();
     let mut user = request.extensions_mut().remove::<Option<User>>().flatten();
-    let token = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer ")).map(str::to_owned);
+    let token = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+        .map(str::to_owned);
     if let (None, Some(token)) = (&user, token) {
         user = match shared.guard.of_token(&token).await {
             Ok(user) => user,
             Err(error) => {
                 tracing::warn!(%error, "token not reviewed");
-                return refuse(StatusCode::INTERNAL_SERVER_ERROR, "token could not be reviewed".to_owned());
+                return refuse(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "token could not be reviewed".to_owned(),
+                );
             }
         };
     }
-    let Some(user) = user else { return refuse(StatusCode::UNAUTHORIZED, "Unauthorized".to_owned()) };
-    match shared.guard.allows(&user, request.method(), request.uri().path()).await {
+    let Some(user) = user else {
+        return refuse(StatusCode::UNAUTHORIZED, "Unauthorized".to_owned());
+    };
+    match shared
+        .guard
+        .allows(&user, request.method(), request.uri().path())
+        .await
+    {
         Ok(true) => next.run(request).await,
         Ok(false) => {
             let (verb, subresources) = auth::needed(request.method(), request.uri().path());
-            let wanted = subresources.iter().map(|name| format!("nodes/{name}")).collect::<Vec<_>>().join(" ");
-            refuse(StatusCode::FORBIDDEN, format!("Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{wanted}])\n", user.name))
+            let wanted = subresources
+                .iter()
+                .map(|name| format!("nodes/{name}"))
+                .collect::<Vec<_>>()
+                .join(" ");
+            refuse(
+                StatusCode::FORBIDDEN,
+                format!(
+                    "Forbidden (user={}, verb={verb}, resource=nodes, subresource(s)=[{wanted}])\n",
+                    user.name
+                ),
+            )
         }
         Err(error) => {
             tracing::warn!(%error, "access not reviewed");
             refuse(
                 StatusCode::INTERNAL_SERVER_ERROR,
-                format!("Authorization error (user={}, verb={}, resource=nodes)", user.name, auth::needed(request.method(), request.uri().path()).0),
+                format!(
+                    "Authorization error (user={}, verb={}, resource=nodes)",
+                    user.name,
+                    auth::needed(request.method(), request.uri().path()).0
+                ),
             )
         }
     }
@@ -198,10 +278,23 @@ fn list(pods: Vec<k8s_openapi::api::core::v1::Pod>) -> Response {
 }
 
 async fn pods(State(shared): State<Shared>) -> impl IntoResponse {
-    list(shared.node.pods.read().values().map(|handle| handle.with_status()).collect())
+    list(
+        shared
+            .node
+            .pods
+            .read()
+            .values()
+            .map(|handle| handle.with_status())
+            .collect(),
+    )
 }
 
 async fn running_pods(State(shared): State<Shared>) -> impl IntoResponse {
     let pods = shared.node.pods.read();
-    list(pods.values().filter(|handle| handle.state.lock().view.running().next().is_some()).map(|handle| handle.with_status()).collect())
+    list(
+        pods.values()
+            .filter(|handle| handle.state.lock().view.running().next().is_some())
+            .map(|handle| handle.with_status())
+            .collect(),
+    )
 }

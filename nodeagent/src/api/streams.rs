@@ -32,12 +32,21 @@ fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
 /// The values of a query's parameter.
 fn values(request: &Request, name: &str) -> Vec<String> {
     let query = request.uri().query().unwrap_or_default();
-    parameters(query).filter(|(key, _)| key == name).map(|(_, value)| value).collect()
+    parameters(query)
+        .filter(|(key, _)| key == name)
+        .map(|(_, value)| value)
+        .collect()
 }
 
 /// What a command is given; the parameters have one name here and another at the API server, and both are understood.
 fn exec_spec(request: &Request) -> ExecSpec {
-    let is_set = |names: [&str; 2]| names.iter().any(|name| values(request, name).iter().any(|value| value == "1" || value.eq_ignore_ascii_case("true")));
+    let is_set = |names: [&str; 2]| {
+        names.iter().any(|name| {
+            values(request, name)
+                .iter()
+                .any(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+        })
+    };
     let tty = is_set(["tty", "tty"]);
     ExecSpec {
         command: values(request, "command"),
@@ -50,13 +59,18 @@ fn exec_spec(request: &Request) -> ExecSpec {
 
 /// The pod of that name, or the refusal.
 fn found(node: &Context, namespace: &str, pod: &str) -> Result<Arc<Handle>, Box<Response>> {
-    node.pod_named(namespace, pod).ok_or_else(|| Box::new(refuse(StatusCode::NOT_FOUND, "pod does not exist")))
+    node.pod_named(namespace, pod)
+        .ok_or_else(|| Box::new(refuse(StatusCode::NOT_FOUND, "pod does not exist")))
 }
 
 /// The running container of that name.
 fn running(handle: &Handle, container: &str) -> Option<String> {
     let state = handle.state.lock();
-    state.view.container(container).filter(|state| state.phase == ContainerPhase::Running).map(|state| state.id.clone())
+    state
+        .view
+        .container(container)
+        .filter(|state| state.phase == ContainerPhase::Running)
+        .map(|state| state.id.clone())
 }
 
 #[derive(Clone, Copy)]
@@ -71,26 +85,41 @@ pub async fn exec(State(shared): State<Shared>, Path(place): Place, request: Req
     remote_command(&shared, place, Way::Exec, request).unwrap_or_else(|refusal| *refusal)
 }
 
-pub async fn attach(State(shared): State<Shared>, Path(place): Place, request: Request) -> Response {
+pub async fn attach(
+    State(shared): State<Shared>,
+    Path(place): Place,
+    request: Request,
+) -> Response {
     remote_command(&shared, place, Way::Attach, request).unwrap_or_else(|refusal| *refusal)
 }
 
 /// Which container is meant, and what is to be done with it.
-fn wanted(shared: &Shared, (namespace, pod, container): (String, String, String), way: Way, request: &Request) -> Result<(String, ExecSpec), Box<Response>> {
+fn wanted(
+    shared: &Shared,
+    (namespace, pod, container): (String, String, String),
+    way: Way,
+    request: &Request,
+) -> Result<(String, ExecSpec), Box<Response>> {
     let mut spec = exec_spec(request);
     if !(spec.stdin || spec.stdout || spec.stderr) {
-        return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "you must specify at least 1 of stdin, stdout, stderr")));
+        return Err(Box::new(refuse(
+            StatusCode::BAD_REQUEST,
+            "you must specify at least 1 of stdin, stdout, stderr",
+        )));
     }
     let handle = found(&shared.node, &namespace, &pod)?;
     let missing = match way {
         Way::Exec => format!("container not found ({container:?})"),
         Way::Attach => format!("container {container} not found in pod {pod}_{namespace}"),
     };
-    let id = running(&handle, &container).ok_or_else(|| Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, missing)))?;
+    let id = running(&handle, &container)
+        .ok_or_else(|| Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, missing)))?;
     if matches!(way, Way::Attach) {
         spec.command.clear();
         // Whether there is a terminal was decided when the container was started.
-        spec.tty = names::find_container(&handle.pod(), &container).and_then(|(_, container)| container.tty).unwrap_or(false);
+        spec.tty = names::find_container(&handle.pod(), &container)
+            .and_then(|(_, container)| container.tty)
+            .unwrap_or(false);
         spec.stderr &= !spec.tty;
     }
     Ok((id, spec))
@@ -98,10 +127,20 @@ fn wanted(shared: &Shared, (namespace, pod, container): (String, String, String)
 
 /// The stream protocol that the request is to be upgraded to.
 fn upgraded_to(request: &Request) -> Result<Kind, Box<Response>> {
-    upgrade::kind(request.headers()).ok_or_else(|| Box::new(refuse(StatusCode::INTERNAL_SERVER_ERROR, "Upgrade request required\n")))
+    upgrade::kind(request.headers()).ok_or_else(|| {
+        Box::new(refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "Upgrade request required\n",
+        ))
+    })
 }
 
-fn remote_command(shared: &Shared, place: (String, String, String), way: Way, request: Request) -> Result<Response, Box<Response>> {
+fn remote_command(
+    shared: &Shared,
+    place: (String, String, String),
+    way: Way,
+    request: Request,
+) -> Result<Response, Box<Response>> {
     let (id, spec) = wanted(shared, place, way, &request)?;
     let runtime = shared.node.runtime.clone();
     let kind = upgraded_to(&request)?;
@@ -110,26 +149,46 @@ fn remote_command(shared: &Shared, place: (String, String, String), way: Way, re
         Kind::WebSocket => remote::WEBSOCKET.iter().map(|(name, ..)| *name).collect(),
     };
     let protocol = upgrade::choose(kind, request.headers(), &spoken)?;
-    Ok(upgrade::upgrade(kind, protocol, request, shared.node.stop.clone(), move |io| async move {
-        let session = match kind {
-            Kind::Spdy => {
-                let Some((_, version)) = remote::SPDY.iter().find(|(name, _)| *name == protocol) else { return };
-                match remote::spdy(io, *version, &spec).await {
-                    Ok(session) => session,
-                    Err(error) => return tracing::debug!(error, "remote command not begun"),
+    Ok(upgrade::upgrade(
+        kind,
+        protocol,
+        request,
+        shared.node.stop.clone(),
+        move |io| async move {
+            let session = match kind {
+                Kind::Spdy => {
+                    let Some((_, version)) =
+                        remote::SPDY.iter().find(|(name, _)| *name == protocol)
+                    else {
+                        return;
+                    };
+                    match remote::spdy(io, *version, &spec).await {
+                        Ok(session) => session,
+                        Err(error) => return tracing::debug!(error, "remote command not begun"),
+                    }
                 }
-            }
-            Kind::WebSocket => {
-                let Some((_, version, framing)) = remote::WEBSOCKET.iter().find(|(name, ..)| *name == protocol) else { return };
-                remote::websocket(io, *version, *framing, &spec).await
-            }
-        };
-        let started = start(&*runtime, &id, &spec, way).await;
-        session.join(started, &spec.command).await;
-    }))
+                Kind::WebSocket => {
+                    let Some((_, version, framing)) = remote::WEBSOCKET
+                        .iter()
+                        .find(|(name, ..)| *name == protocol)
+                    else {
+                        return;
+                    };
+                    remote::websocket(io, *version, *framing, &spec).await
+                }
+            };
+            let started = start(&*runtime, &id, &spec, way).await;
+            session.join(started, &spec.command).await;
+        },
+    ))
 }
 
-async fn start(runtime: &dyn Runtime, id: &str, spec: &ExecSpec, way: Way) -> Result<crate::runtime::Streams, crate::runtime::Error> {
+async fn start(
+    runtime: &dyn Runtime,
+    id: &str,
+    spec: &ExecSpec,
+    way: Way,
+) -> Result<crate::runtime::Streams, crate::runtime::Error> {
     match way {
         Way::Exec => runtime.exec(id, spec.clone()).await,
         Way::Attach => {
@@ -145,64 +204,131 @@ async fn start(runtime: &dyn Runtime, id: &str, spec: &ExecSpec, way: Way) -> Re
 fn target(handle: &Arc<Handle>) -> Result<Target, Box<Response>> {
     let pod = handle.pod();
     let refuse = |status, text: String| Err(Box::new(refuse(status, text)));
-    let newest = handle.state.lock().view.sandboxes.first().map(|sandbox| (sandbox.ready, sandbox.id.clone(), sandbox.spec.netns.clone()));
+    let newest = handle.state.lock().view.sandboxes.first().map(|sandbox| {
+        (
+            sandbox.ready,
+            sandbox.id.clone(),
+            sandbox.spec.netns.clone(),
+        )
+    });
     let (namespace, name, uid) = (names::namespace(&pod), names::name(&pod), names::uid(&pod));
     match newest {
-        None => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("pod not found (\"{name}_{namespace}\")")),
-        Some((false, id, _)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("sandbox container {id:?} is not running")),
-        Some((true, _, None)) if !names::is_host_network(&pod) => {
-            refuse(StatusCode::NOT_IMPLEMENTED, format!("pod {namespace}/{name} has no network that could be forwarded to: its node is simulated"))
-        }
-        Some((true, _, netns)) => Ok(Target { netns, pod: format!("{namespace}/{name}"), uid: uid.to_owned() }),
+        None => refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("pod not found (\"{name}_{namespace}\")"),
+        ),
+        Some((false, id, _)) => refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("sandbox container {id:?} is not running"),
+        ),
+        Some((true, _, None)) if !names::is_host_network(&pod) => refuse(
+            StatusCode::NOT_IMPLEMENTED,
+            format!(
+                "pod {namespace}/{name} has no network that could be forwarded to: its node is simulated"
+            ),
+        ),
+        Some((true, _, netns)) => Ok(Target {
+            netns,
+            pod: format!("{namespace}/{name}"),
+            uid: uid.to_owned(),
+        }),
     }
 }
 
-pub async fn port_forward(State(shared): State<Shared>, Path(place): Path<(String, String)>, request: Request) -> Response {
+pub async fn port_forward(
+    State(shared): State<Shared>,
+    Path(place): Path<(String, String)>,
+    request: Request,
+) -> Response {
     forward_ports(&shared, place, request).unwrap_or_else(|refusal| *refusal)
 }
 
-fn forward_ports(shared: &Shared, (namespace, pod): (String, String), request: Request) -> Result<Response, Box<Response>> {
+fn forward_ports(
+    shared: &Shared,
+    (namespace, pod): (String, String),
+    request: Request,
+) -> Result<Response, Box<Response>> {
     let target = target(&found(&shared.node, &namespace, &pod)?)?;
     let kind = upgraded_to(&request)?;
     let spoken: Vec<&str> = match kind {
         Kind::Spdy => vec![forward::PROTOCOL],
-        Kind::WebSocket => std::iter::once(forward::TUNNEL).chain(forward::WEBSOCKET.iter().map(|(name, _)| *name)).collect(),
+        Kind::WebSocket => std::iter::once(forward::TUNNEL)
+            .chain(forward::WEBSOCKET.iter().map(|(name, _)| *name))
+            .collect(),
     };
     let protocol = upgrade::choose(kind, request.headers(), &spoken)?;
     let ports: Vec<u16> = values(&request, "ports")
         .iter()
         .chain(&values(&request, "port"))
-        .flat_map(|list| list.split(',').filter_map(|port| port.parse().ok()).collect::<Vec<_>>())
+        .flat_map(|list| {
+            list.split(',')
+                .filter_map(|port| port.parse().ok())
+                .collect::<Vec<_>>()
+        })
         .collect();
-    let old = forward::WEBSOCKET.iter().find(|(name, _)| *name == protocol).map(|(_, framing)| *framing);
+    let old = forward::WEBSOCKET
+        .iter()
+        .find(|(name, _)| *name == protocol)
+        .map(|(_, framing)| *framing);
     if kind == Kind::WebSocket && old.is_some() && ports.is_empty() {
-        return Err(Box::new(refuse(StatusCode::BAD_REQUEST, "query parameter \"port\" is required")));
+        return Err(Box::new(refuse(
+            StatusCode::BAD_REQUEST,
+            "query parameter \"port\" is required",
+        )));
     }
-    Ok(upgrade::upgrade(kind, protocol, request, shared.node.stop.clone(), move |io| async move {
-        match (kind, old) {
-            (Kind::Spdy, _) => forward::limited(forward::spdy(io, target)).await,
-            (Kind::WebSocket, None) => forward::limited(forward::tunnelled(io, target)).await,
-            (Kind::WebSocket, Some(framing)) => forward::limited(forward::websocket(io, framing, &ports, target)).await,
-        }
-    }))
+    Ok(upgrade::upgrade(
+        kind,
+        protocol,
+        request,
+        shared.node.stop.clone(),
+        move |io| async move {
+            match (kind, old) {
+                (Kind::Spdy, _) => forward::limited(forward::spdy(io, target)).await,
+                (Kind::WebSocket, None) => forward::limited(forward::tunnelled(io, target)).await,
+                (Kind::WebSocket, Some(framing)) => {
+                    forward::limited(forward::websocket(io, framing, &ports, target)).await
+                }
+            }
+        },
+    ))
 }
 
 /// Runs a command and answers its output.
-pub async fn run(State(shared): State<Shared>, Path((namespace, pod, container)): Place, request: Request) -> Response {
+pub async fn run(
+    State(shared): State<Shared>,
+    Path((namespace, pod, container)): Place,
+    request: Request,
+) -> Response {
     let handle = match found(&shared.node, &namespace, &pod) {
         Ok(handle) => handle,
         Err(refusal) => return *refusal,
     };
     let Some(id) = running(&handle, &container) else {
-        return refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("container not found ({container:?})"));
+        return refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!("container not found ({container:?})"),
+        );
     };
-    let command: Vec<String> = values(&request, "cmd").join(" ").split_whitespace().map(str::to_owned).collect();
+    let command: Vec<String> = values(&request, "cmd")
+        .join(" ")
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
     if command.is_empty() {
-        return refuse(StatusCode::BAD_REQUEST, "query parameter \"cmd\" is required");
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "query parameter \"cmd\" is required",
+        );
     }
     match run_in_container(&shared.node, &id, &command).await {
         Ok((0, output)) => Response::new(Body::from(output)),
-        Ok((code, output)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, format!("command '{}' exited with {code}: {output}", command.join(" "))),
+        Ok((code, output)) => refuse(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            format!(
+                "command '{}' exited with {code}: {output}",
+                command.join(" ")
+            ),
+        ),
         Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     }
 }
@@ -213,9 +339,16 @@ mod tests {
 
     #[test]
     fn parameters() {
-        let request = Request::get("/exec?command=sh&command=-c&command=echo%20a+b%26&input=1&stdout=true&error=1&tty=0").body(Body::empty()).unwrap();
+        let request = Request::get(
+            "/exec?command=sh&command=-c&command=echo%20a+b%26&input=1&stdout=true&error=1&tty=0",
+        )
+        .body(Body::empty())
+        .unwrap();
         let spec = exec_spec(&request);
         assert_eq!(spec.command, ["sh", "-c", "echo a b&"]);
-        assert_eq!((spec.stdin, spec.stdout, spec.stderr, spec.tty), (true, true, true, false));
+        assert_eq!(
+            (spec.stdin, spec.stdout, spec.stderr, spec.tty),
+            (true, true, true, false)
+        );
     }
 }

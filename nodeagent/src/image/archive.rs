@@ -15,7 +15,10 @@ use super::{
 };
 
 /// Annotations that hold an image's name in an OCI layout; the first that is there counts.
-const NAME_ANNOTATIONS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+const NAME_ANNOTATIONS: [&str; 2] = [
+    "io.containerd.image.name",
+    "org.opencontainers.image.ref.name",
+];
 
 /// Loads all images of `archive` for this machine's platform.
 pub(super) fn load(store: &Shelf, archive: &Path) -> Result<Vec<Image>, Error> {
@@ -48,8 +51,16 @@ fn load_saved(store: &Shelf, folder: &Path) -> Result<Vec<Image>, Error> {
         let config = read(folder, &saved.config)?;
         let document: ConfigDocument = parse("an image's config", &config)?;
         add_layers(store, folder, &saved.layers, &document)?;
-        let tags = saved.repo_tags.iter().map(|tag| Ok(Reference::parse(tag)?.to_string())).collect::<Result<_, Error>>()?;
-        store.commit(Arrived { config, tags, digests: vec![] })
+        let tags = saved
+            .repo_tags
+            .iter()
+            .map(|tag| Ok(Reference::parse(tag)?.to_string()))
+            .collect::<Result<_, Error>>()?;
+        store.commit(Arrived {
+            config,
+            tags,
+            digests: vec![],
+        })
     };
     images.into_iter().map(load_one).collect()
 }
@@ -58,8 +69,14 @@ fn load_layout(store: &Shelf, folder: &Path) -> Result<Vec<Image>, Error> {
     let index: Index = read_json(folder, "index.json")?;
     let mut images = Vec::new();
     for descriptor in &index.manifests {
-        let name = NAME_ANNOTATIONS.iter().find_map(|key| descriptor.annotations.get(*key));
-        let mut arrived = Arrived { config: vec![], tags: vec![], digests: vec![] };
+        let name = NAME_ANNOTATIONS
+            .iter()
+            .find_map(|key| descriptor.annotations.get(*key));
+        let mut arrived = Arrived {
+            config: vec![],
+            tags: vec![],
+            digests: vec![],
+        };
         if let Some(name) = name {
             let name = Reference::parse(name)?;
             arrived.digests.push(name.with_digest(&descriptor.digest));
@@ -68,7 +85,11 @@ fn load_layout(store: &Shelf, folder: &Path) -> Result<Vec<Image>, Error> {
         let manifest = manifest_of(folder, descriptor)?;
         arrived.config = read(folder, &blob_path(&manifest.config.digest))?;
         let document: ConfigDocument = parse("an image's config", &arrived.config)?;
-        let layers: Vec<String> = manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect();
+        let layers: Vec<String> = manifest
+            .layers
+            .iter()
+            .map(|layer| blob_path(&layer.digest))
+            .collect();
         add_layers(store, folder, &layers, &document)?;
         images.push(store.commit(arrived)?);
     }
@@ -80,17 +101,39 @@ fn manifest_of(folder: &Path, descriptor: &Descriptor) -> Result<Manifest, Error
         return read_json(folder, &blob_path(&descriptor.digest));
     }
     let index: Index = read_json(folder, &blob_path(&descriptor.digest))?;
-    let picked = pick_platform(&index.manifests)
-        .ok_or_else(|| failed("load the archive", format!("no match for platform linux/{} in it", super::manifest::architecture())))?;
+    let picked = pick_platform(&index.manifests).ok_or_else(|| {
+        failed(
+            "load the archive",
+            format!(
+                "no match for platform linux/{} in it",
+                super::manifest::architecture()
+            ),
+        )
+    })?;
     manifest_of(folder, picked)
 }
 
-fn add_layers(store: &Shelf, folder: &Path, layers: &[String], document: &ConfigDocument) -> Result<(), Error> {
+fn add_layers(
+    store: &Shelf,
+    folder: &Path,
+    layers: &[String],
+    document: &ConfigDocument,
+) -> Result<(), Error> {
     let diff_ids = &document.rootfs.diff_ids;
     if layers.len() != diff_ids.len() {
-        return Err(failed("load the archive", format!("mismatched image rootfs and manifest layers: {} and {}", diff_ids.len(), layers.len())));
+        return Err(failed(
+            "load the archive",
+            format!(
+                "mismatched image rootfs and manifest layers: {} and {}",
+                diff_ids.len(),
+                layers.len()
+            ),
+        ));
     }
-    layers.iter().zip(diff_ids).try_for_each(|(path, diff_id)| store.add_layer(&inside(folder, path)?, None, diff_id))
+    layers
+        .iter()
+        .zip(diff_ids)
+        .try_for_each(|(path, diff_id)| store.add_layer(&inside(folder, path)?, None, diff_id))
 }
 
 fn blob_path(digest: &str) -> String {
@@ -99,16 +142,21 @@ fn blob_path(digest: &str) -> String {
 
 /// Paths in the archive's documents may not lead out of it.
 fn inside(folder: &Path, path: &str) -> Result<std::path::PathBuf, Error> {
-    let real = fs::canonicalize(folder.join(path)).map_err(|err| failed(format!("find {path} in the archive"), err))?;
+    let real = fs::canonicalize(folder.join(path))
+        .map_err(|err| failed(format!("find {path} in the archive"), err))?;
     let root = fs::canonicalize(folder).map_err(|err| failed("find the archive's folder", err))?;
     match real.starts_with(&root) {
         true => Ok(real),
-        false => Err(failed("load the archive", format!("{path} leads out of it"))),
+        false => Err(failed(
+            "load the archive",
+            format!("{path} leads out of it"),
+        )),
     }
 }
 
 fn read(folder: &Path, path: &str) -> Result<Vec<u8>, Error> {
-    fs::read(inside(folder, path)?).map_err(|err| failed(format!("read {path} in the archive"), err))
+    fs::read(inside(folder, path)?)
+        .map_err(|err| failed(format!("read {path} in the archive"), err))
 }
 
 fn read_json<T: DeserializeOwned>(folder: &Path, path: &str) -> Result<T, Error> {

@@ -28,9 +28,20 @@ pub(super) struct Builtin {
 
 impl Builtin {
     pub fn of_this_program() -> Result<Self, Error> {
-        let meta = fs::metadata(PROGRAM).map_err(|err| failed("look at this program's file", err))?;
-        let identity = format!("{}:{}:{}:{}:{}", meta.dev(), meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec());
-        Ok(Self { key: hex::encode(Sha256::digest(identity))[..16].to_owned(), size: meta.size() })
+        let meta =
+            fs::metadata(PROGRAM).map_err(|err| failed("look at this program's file", err))?;
+        let identity = format!(
+            "{}:{}:{}:{}:{}",
+            meta.dev(),
+            meta.ino(),
+            meta.size(),
+            meta.mtime(),
+            meta.mtime_nsec()
+        );
+        Ok(Self {
+            key: hex::encode(Sha256::digest(identity))[..16].to_owned(),
+            size: meta.size(),
+        })
     }
 
     pub fn images(&self) -> Vec<Image> {
@@ -46,7 +57,9 @@ impl Builtin {
 
     /// The config of the built-in image with this id, if it is one.
     pub fn config(&self, id: &str) -> Option<ImageConfig> {
-        let version = SHOP_VERSIONS.iter().find(|version| self.id(version) == id)?;
+        let version = SHOP_VERSIONS
+            .iter()
+            .find(|version| self.id(version) == id)?;
         Some(ImageConfig {
             env: vec![format!("SHOP_VERSION={version}")],
             entrypoint: vec!["/shop".to_owned()],
@@ -56,7 +69,9 @@ impl Builtin {
     }
 
     pub fn is_layer(&self, folder: &Path) -> bool {
-        folder.file_name().is_some_and(|name| name == self.folder_name().as_str())
+        folder
+            .file_name()
+            .is_some_and(|name| name == self.folder_name().as_str())
     }
 
     /// The layer's folder, made when it is not there yet.
@@ -69,7 +84,13 @@ impl Builtin {
         fs::create_dir(&scratch)?;
         fs::set_permissions(&scratch, fs::Permissions::from_mode(0o755))?;
         let file = scratch.join("shop");
-        let linked = nix::unistd::linkat(nix::fcntl::AT_FDCWD, PROGRAM, nix::fcntl::AT_FDCWD, &file, nix::fcntl::AtFlags::AT_SYMLINK_FOLLOW);
+        let linked = nix::unistd::linkat(
+            nix::fcntl::AT_FDCWD,
+            PROGRAM,
+            nix::fcntl::AT_FDCWD,
+            &file,
+            nix::fcntl::AtFlags::AT_SYMLINK_FOLLOW,
+        );
         if linked.is_err() {
             fs::copy(PROGRAM, &file)?;
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
@@ -87,6 +108,12 @@ impl Builtin {
     }
 
     fn id(&self, version: &str) -> String {
-        format!("sha256:{}", hex::encode(Sha256::digest(format!("{SHOP_REPOSITORY}:{version}:{}", self.key))))
+        format!(
+            "sha256:{}",
+            hex::encode(Sha256::digest(format!(
+                "{SHOP_REPOSITORY}:{version}:{}",
+                self.key
+            )))
+        )
     }
 }

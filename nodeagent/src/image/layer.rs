@@ -41,7 +41,10 @@ pub struct Unpacked {
 
 /// Unpacks the layer in `blob` (tar, plain or gzip or zstd: its first bytes say which) into the empty folder `into`.
 pub fn unpack(blob: &Path, into: &Path) -> io::Result<Unpacked> {
-    let mut hashing = Hashing { inner: decompress(BufReader::with_capacity(1 << 16, File::open(blob)?))?, hash: Sha256::new() };
+    let mut hashing = Hashing {
+        inner: decompress(BufReader::with_capacity(1 << 16, File::open(blob)?))?,
+        hash: Sha256::new(),
+    };
     let size = {
         let mut archive = Archive::new(&mut hashing);
         let mut target = Target::open(into)?;
@@ -51,7 +54,10 @@ pub fn unpack(blob: &Path, into: &Path) -> io::Result<Unpacked> {
         target.finish()?
     };
     io::copy(&mut hashing, &mut io::sink())?;
-    Ok(Unpacked { diff_id: format!("sha256:{}", hex::encode(hashing.hash.finalize())), size })
+    Ok(Unpacked {
+        diff_id: format!("sha256:{}", hex::encode(hashing.hash.finalize())),
+        size,
+    })
 }
 
 /// Opens a stream whose compression is told by its first bytes.
@@ -97,7 +103,12 @@ struct Target {
 
 impl Target {
     fn open(root: &Path) -> io::Result<Self> {
-        Ok(Self { root: OwnedFd::from(File::open(root)?), parent: None, dir_times: Vec::new(), size: 0 })
+        Ok(Self {
+            root: OwnedFd::from(File::open(root)?),
+            parent: None,
+            dir_times: Vec::new(),
+            size: 0,
+        })
     }
 
     fn add<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> io::Result<()> {
@@ -121,12 +132,26 @@ impl Target {
             }
             let hidden = OsString::from_vec(hidden.to_vec());
             self.clear(&hidden)?;
-            return Ok(mknodat(self.dir(), hidden.as_os_str(), SFlag::S_IFCHR, Mode::empty(), 0)?);
+            return Ok(mknodat(
+                self.dir(),
+                hidden.as_os_str(),
+                SFlag::S_IFCHR,
+                Mode::empty(),
+                0,
+            )?);
         }
-        self.make(entry, kind, &path, &name).map_err(|err| io::Error::new(err.kind(), format!("layer entry {}: {err}", path.display())))
+        self.make(entry, kind, &path, &name).map_err(|err| {
+            io::Error::new(err.kind(), format!("layer entry {}: {err}", path.display()))
+        })
     }
 
-    fn make<R: Read>(&mut self, entry: &mut Entry<'_, R>, kind: EntryType, path: &Path, name: &OsStr) -> io::Result<()> {
+    fn make<R: Read>(
+        &mut self,
+        entry: &mut Entry<'_, R>,
+        kind: EntryType,
+        path: &Path,
+        name: &OsStr,
+    ) -> io::Result<()> {
         if kind != EntryType::Directory {
             self.clear(name)?;
         }
@@ -135,18 +160,38 @@ impl Target {
             EntryType::Directory => self.make_directory(name)?,
             EntryType::Symlink => symlinkat(&*link_name(entry)?, self.dir(), name)?,
             EntryType::Link => return self.make_hard_link(&clean(&link_name(entry)?), name),
-            EntryType::Char | EntryType::Block | EntryType::Fifo => self.make_node(entry, kind, name, mode)?,
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => self.make_file(entry, name)?,
+            EntryType::Char | EntryType::Block | EntryType::Fifo => {
+                self.make_node(entry, kind, name, mode)?
+            }
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
+                self.make_file(entry, name)?
+            }
             other => return Err(io::Error::other(format!("unknown kind of entry {other:?}"))),
         }
         let (uid, gid) = (entry.header().uid()? as u32, entry.header().gid()? as u32);
-        fchownat(self.dir(), name, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        fchownat(
+            self.dir(),
+            name,
+            Some(Uid::from_raw(uid)),
+            Some(Gid::from_raw(gid)),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )?;
         if kind != EntryType::Symlink {
             // After chown, which clears the set-uid bits.
-            nix::sys::stat::fchmodat(self.dir(), name, mode, nix::sys::stat::FchmodatFlags::FollowSymlink)?;
+            nix::sys::stat::fchmodat(
+                self.dir(),
+                name,
+                mode,
+                nix::sys::stat::FchmodatFlags::FollowSymlink,
+            )?;
         }
         for (key, value) in xattrs(entry)? {
-            self.set_xattr(path.parent().unwrap_or(Path::new("")), Some(name), &key, &value)?;
+            self.set_xattr(
+                path.parent().unwrap_or(Path::new("")),
+                Some(name),
+                &key,
+                &value,
+            )?;
         }
         let time = entry.header().mtime()? as i64;
         if kind == EntryType::Directory {
@@ -168,25 +213,48 @@ impl Target {
     }
 
     fn make_file<R: Read>(&mut self, entry: &mut Entry<'_, R>, name: &OsStr) -> io::Result<()> {
-        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut file = File::from(nix::fcntl::openat(self.dir(), name, flags, Mode::from_bits_truncate(0o600))?);
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mut file = File::from(nix::fcntl::openat(
+            self.dir(),
+            name,
+            flags,
+            Mode::from_bits_truncate(0o600),
+        )?);
         self.size += io::copy(entry, &mut file)?;
         file.flush()
     }
 
-    fn make_node<R: Read>(&self, entry: &Entry<'_, R>, kind: EntryType, name: &OsStr, mode: Mode) -> io::Result<()> {
+    fn make_node<R: Read>(
+        &self,
+        entry: &Entry<'_, R>,
+        kind: EntryType,
+        name: &OsStr,
+        mode: Mode,
+    ) -> io::Result<()> {
         let flag = match kind {
             EntryType::Char => SFlag::S_IFCHR,
             EntryType::Block => SFlag::S_IFBLK,
             _ => SFlag::S_IFIFO,
         };
-        let (major, minor) = (entry.header().device_major()?.unwrap_or(0), entry.header().device_minor()?.unwrap_or(0));
-        Ok(mknodat(self.dir(), name, flag, mode, nix::sys::stat::makedev(major.into(), minor.into()))?)
+        let (major, minor) = (
+            entry.header().device_major()?.unwrap_or(0),
+            entry.header().device_minor()?.unwrap_or(0),
+        );
+        Ok(mknodat(
+            self.dir(),
+            name,
+            flag,
+            mode,
+            nix::sys::stat::makedev(major.into(), minor.into()),
+        )?)
     }
 
     /// The link's target is a path from the layer's root.
     fn make_hard_link(&self, target: &Path, name: &OsStr) -> io::Result<()> {
-        let file = target.file_name().ok_or_else(|| io::Error::other("a hard link to the root"))?;
+        let file = target
+            .file_name()
+            .ok_or_else(|| io::Error::other("a hard link to the root"))?;
         let folder = self.resolve(target.parent().unwrap_or(Path::new("")))?;
         Ok(linkat(&folder, file, self.dir(), name, AtFlags::empty())?)
     }
@@ -196,7 +264,8 @@ impl Target {
         match unlinkat(self.dir(), name, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
             Err(Errno::EISDIR | Errno::EPERM) if self.is_directory(name) => {
-                let folder = PathBuf::from(format!("/proc/self/fd/{}", self.dir().as_raw_fd())).join(name);
+                let folder =
+                    PathBuf::from(format!("/proc/self/fd/{}", self.dir().as_raw_fd())).join(name);
                 std::fs::remove_dir_all(folder)
             }
             Err(errno) => Err(errno.into()),
@@ -204,8 +273,9 @@ impl Target {
     }
 
     fn is_directory(&self, name: &OsStr) -> bool {
-        nix::sys::stat::fstatat(self.dir(), name, AtFlags::AT_SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR)
+        nix::sys::stat::fstatat(self.dir(), name, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| {
+            SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR
+        })
     }
 
     fn dir(&self) -> &OwnedFd {
@@ -235,7 +305,11 @@ impl Target {
     }
 
     fn resolve(&self, path: &Path) -> io::Result<OwnedFd> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
         let how = OpenHow::new()
             .flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
             .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
@@ -244,12 +318,24 @@ impl Target {
 
     fn set_root_attributes<R: Read>(&mut self, entry: &mut Entry<'_, R>) -> io::Result<()> {
         let header = entry.header();
-        fchownat(&self.root, ".", Some(Uid::from_raw(header.uid()? as u32)), Some(Gid::from_raw(header.gid()? as u32)), AtFlags::empty())?;
+        fchownat(
+            &self.root,
+            ".",
+            Some(Uid::from_raw(header.uid()? as u32)),
+            Some(Gid::from_raw(header.gid()? as u32)),
+            AtFlags::empty(),
+        )?;
         nix::sys::stat::fchmod(&self.root, Mode::from_bits_truncate(header.mode()?))?;
         Ok(())
     }
 
-    fn set_xattr(&self, parent: &Path, name: Option<&OsStr>, key: &str, value: &[u8]) -> io::Result<()> {
+    fn set_xattr(
+        &self,
+        parent: &Path,
+        name: Option<&OsStr>,
+        key: &str,
+        value: &[u8],
+    ) -> io::Result<()> {
         let folder = self.resolve(parent)?;
         let mut path = format!("/proc/self/fd/{}", folder.as_raw_fd()).into_bytes();
         if let Some(name) = name {
@@ -258,9 +344,21 @@ impl Target {
         }
         let (path, key) = (CString::new(path)?, CString::new(key)?);
         // Without a name the path is a magic link that must be followed.
-        let set = if name.is_some() { libc::lsetxattr } else { libc::setxattr };
+        let set = if name.is_some() {
+            libc::lsetxattr
+        } else {
+            libc::setxattr
+        };
         // SAFETY: both strings end with NUL, and `value` is valid for its length.
-        let answer = unsafe { set(path.as_ptr(), key.as_ptr(), value.as_ptr().cast(), value.len(), 0) };
+        let answer = unsafe {
+            set(
+                path.as_ptr(),
+                key.as_ptr(),
+                value.as_ptr().cast(),
+                value.len(),
+                0,
+            )
+        };
         match answer {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
@@ -280,20 +378,36 @@ impl Target {
 
 fn set_time(dir: &OwnedFd, name: &OsStr, seconds: i64) -> io::Result<()> {
     let time = nix::sys::time::TimeSpec::new(seconds, 0);
-    Ok(nix::sys::stat::utimensat(dir, name, &time, &time, nix::sys::stat::UtimensatFlags::NoFollowSymlink)?)
+    Ok(nix::sys::stat::utimensat(
+        dir,
+        name,
+        &time,
+        &time,
+        nix::sys::stat::UtimensatFlags::NoFollowSymlink,
+    )?)
 }
 
 fn link_name<R: Read>(entry: &Entry<'_, R>) -> io::Result<PathBuf> {
-    entry.link_name()?.map(|name| name.into_owned()).ok_or_else(|| io::Error::other("a link without a target"))
+    entry
+        .link_name()?
+        .map(|name| name.into_owned())
+        .ok_or_else(|| io::Error::other("a link without a target"))
 }
 
 fn xattrs<R: Read>(entry: &mut Entry<'_, R>) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let Some(extensions) = entry.pax_extensions()? else { return Ok(Vec::new()) };
+    let Some(extensions) = entry.pax_extensions()? else {
+        return Ok(Vec::new());
+    };
     let mut found = Vec::new();
     for extension in extensions {
         let extension = extension?;
         // Labels of another machine's policy mean nothing here.
-        if let Some(key) = extension.key().ok().and_then(|key| key.strip_prefix(XATTR_PREFIX)).filter(|key| *key != "security.selinux") {
+        if let Some(key) = extension
+            .key()
+            .ok()
+            .and_then(|key| key.strip_prefix(XATTR_PREFIX))
+            .filter(|key| *key != "security.selinux")
+        {
             found.push((key.to_owned(), extension.value_bytes().to_vec()));
         }
     }
@@ -329,7 +443,13 @@ mod tests {
         root
     }
 
-    fn entry(tar: &mut tar::Builder<Vec<u8>>, kind: EntryType, path: &str, link: Option<&str>, data: &[u8]) {
+    fn entry(
+        tar: &mut tar::Builder<Vec<u8>>,
+        kind: EntryType,
+        path: &str,
+        link: Option<&str>,
+        data: &[u8],
+    ) {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(0o4755);
@@ -369,15 +489,30 @@ mod tests {
         let plain = tar.into_inner().unwrap();
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(&plain).unwrap();
-        let zstd = ruzstd::encoding::compress_to_vec(&plain[..], ruzstd::encoding::CompressionLevel::Fastest);
+        let zstd = ruzstd::encoding::compress_to_vec(
+            &plain[..],
+            ruzstd::encoding::CompressionLevel::Fastest,
+        );
         let wanted = format!("sha256:{}", hex::encode(Sha256::digest(&plain)));
         for blob in [plain.clone(), gzip.finish().unwrap(), zstd] {
             let (folder, unpacked) = unpack_bytes(&blob);
             let unpacked = unpacked.unwrap();
-            assert_eq!((unpacked.diff_id.as_str(), unpacked.size), (wanted.as_str(), 5));
+            assert_eq!(
+                (unpacked.diff_id.as_str(), unpacked.size),
+                (wanted.as_str(), 5)
+            );
             let at = |name: &str| folder.path().join("root").join(name);
             let meta = std::fs::metadata(at("etc/a")).unwrap();
-            assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777, meta.mtime(), meta.nlink()), (12, 34, 0o4755, 1_000, 2));
+            assert_eq!(
+                (
+                    meta.uid(),
+                    meta.gid(),
+                    meta.mode() & 0o7777,
+                    meta.mtime(),
+                    meta.nlink()
+                ),
+                (12, 34, 0o4755, 1_000, 2)
+            );
             assert_eq!(std::fs::metadata(at("etc")).unwrap().mtime(), 1_000);
             assert_eq!(std::fs::read_link(at("c")).unwrap(), Path::new("/etc/a"));
             assert_eq!(std::fs::read(at("deep/er/b")).unwrap(), b"hello");
@@ -399,7 +534,11 @@ mod tests {
         entry(&mut tar, EntryType::Regular, "../../evil2", None, b"x");
         let (folder, unpacked) = unpack_bytes(&tar.into_inner().unwrap());
         assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 0);
-        assert!(unpacked.is_ok() && folder.path().join("root/out/evil").exists() && folder.path().join("root/evil2").exists());
+        assert!(
+            unpacked.is_ok()
+                && folder.path().join("root/out/evil").exists()
+                && folder.path().join("root/evil2").exists()
+        );
         assert!(!folder.path().join("evil2").exists());
     }
 }

@@ -82,7 +82,11 @@ pub struct SavedImage {
 
 impl Descriptor {
     pub fn is_index(&self) -> bool {
-        matches!(self.media_type.as_str(), "application/vnd.oci.image.index.v1+json" | "application/vnd.docker.distribution.manifest.list.v2+json")
+        matches!(
+            self.media_type.as_str(),
+            "application/vnd.oci.image.index.v1+json"
+                | "application/vnd.docker.distribution.manifest.list.v2+json"
+        )
     }
 }
 
@@ -97,8 +101,15 @@ pub fn architecture() -> &'static str {
 
 /// The entry of an index that this machine can run; entries without a platform run anywhere.
 pub fn pick_platform(entries: &[Descriptor]) -> Option<&Descriptor> {
-    let fits = |d: &&Descriptor| d.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == architecture());
-    entries.iter().find(fits).or_else(|| entries.iter().find(|d| d.platform.is_none()))
+    let fits = |d: &&Descriptor| {
+        d.platform
+            .as_ref()
+            .is_some_and(|p| p.os == "linux" && p.architecture == architecture())
+    };
+    entries
+        .iter()
+        .find(fits)
+        .or_else(|| entries.iter().find(|d| d.platform.is_none()))
 }
 
 fn null_as_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -129,9 +140,16 @@ mod tests {
             digest: digest.into(),
             media_type: String::new(),
             annotations: Default::default(),
-            platform: platform.map(|(os, architecture)| Platform { os: os.into(), architecture: architecture.into() }),
+            platform: platform.map(|(os, architecture)| Platform {
+                os: os.into(),
+                architecture: architecture.into(),
+            }),
         };
-        let entries = [entry("w", Some(("windows", architecture()))), entry("s", Some(("linux", "s390x"))), entry("l", Some(("linux", architecture())))];
+        let entries = [
+            entry("w", Some(("windows", architecture()))),
+            entry("s", Some(("linux", "s390x"))),
+            entry("l", Some(("linux", architecture()))),
+        ];
         assert_eq!(pick_platform(&entries).unwrap().digest, "l");
         assert!(pick_platform(&entries[..2]).is_none());
         assert_eq!(pick_platform(&[entry("any", None)]).unwrap().digest, "any");

@@ -25,17 +25,31 @@ use super::{
 const PARALLEL_LAYERS: usize = 3;
 
 /// Tries each of `credentials` and then anonymously; the first that may read the manifest is used for the rest.
-pub(super) async fn pull(store: &Arc<Shelf>, name: &Reference, credentials: &[Credentials]) -> Result<Image, Error> {
-    let wrap = |reason: String| Error::Pull { reference: name.to_string(), reason: format!("failed to pull and unpack image \"{name}\": {reason}") };
+pub(super) async fn pull(
+    store: &Arc<Shelf>,
+    name: &Reference,
+    credentials: &[Credentials],
+) -> Result<Image, Error> {
+    let wrap = |reason: String| Error::Pull {
+        reference: name.to_string(),
+        reason: format!("failed to pull and unpack image \"{name}\": {reason}"),
+    };
     let remote = oci_name(name);
     let mut refused = None;
-    let logins = credentials.iter().map(|c| RegistryAuth::Basic(c.username.clone(), c.password.clone()));
+    let logins = credentials
+        .iter()
+        .map(|c| RegistryAuth::Basic(c.username.clone(), c.password.clone()));
     for auth in logins.chain([RegistryAuth::Anonymous]) {
         let client = client(name).map_err(|err| wrap(err.to_string()))?;
-        match client.pull_image_manifest_and_list_digest(&remote, &auth).await {
+        match client
+            .pull_image_manifest_and_list_digest(&remote, &auth)
+            .await
+        {
             Ok((manifest, digest, list_digest)) => {
                 let digest = list_digest.unwrap_or(digest);
-                return fetch(store, name, &client, &manifest, &digest).await.map_err(wrap);
+                return fetch(store, name, &client, &manifest, &digest)
+                    .await
+                    .map_err(wrap);
             }
             // The reason of the credentials that were given says more than that of the anonymous try.
             Err(err) if is_refusal(&err) => {
@@ -44,14 +58,26 @@ pub(super) async fn pull(store: &Arc<Shelf>, name: &Reference, credentials: &[Cr
             Err(err) => return Err(wrap(resolve_error(name, &auth, &err))),
         }
     }
-    Err(wrap(refused.unwrap_or_else(|| "no credentials to try".to_owned())))
+    Err(wrap(
+        refused.unwrap_or_else(|| "no credentials to try".to_owned()),
+    ))
 }
 
-async fn fetch(store: &Arc<Shelf>, name: &Reference, client: &Client, manifest: &OciImageManifest, digest: &str) -> Result<Image, String> {
+async fn fetch(
+    store: &Arc<Shelf>,
+    name: &Reference,
+    client: &Client,
+    manifest: &OciImageManifest,
+    digest: &str,
+) -> Result<Image, String> {
     let remote = oci_name(name);
     let mut config = Vec::new();
-    client.pull_blob(&remote, &manifest.config, &mut config).await.map_err(|err| copy_error(&manifest.config.digest, &err))?;
-    let document: ConfigDocument = serde_json::from_slice(&config).map_err(|err| format!("the image's config cannot be read: {err}"))?;
+    client
+        .pull_blob(&remote, &manifest.config, &mut config)
+        .await
+        .map_err(|err| copy_error(&manifest.config.digest, &err))?;
+    let document: ConfigDocument = serde_json::from_slice(&config)
+        .map_err(|err| format!("the image's config cannot be read: {err}"))?;
     if document.rootfs.diff_ids.len() != manifest.layers.len() {
         return Err("mismatched image rootfs and manifest layers".to_owned());
     }
@@ -60,22 +86,56 @@ async fn fetch(store: &Arc<Shelf>, name: &Reference, client: &Client, manifest: 
         .iter()
         .zip(document.rootfs.diff_ids)
         .filter(|(layer, _)| !store.has_blob(&layer.digest))
-        .map(|(layer, diff_id)| fetch_layer(Arc::clone(store), client.clone(), remote.clone(), layer.clone(), diff_id))
+        .map(|(layer, diff_id)| {
+            fetch_layer(
+                Arc::clone(store),
+                client.clone(),
+                remote.clone(),
+                layer.clone(),
+                diff_id,
+            )
+        })
         .collect();
-    futures::stream::iter(jobs).buffer_unordered(PARALLEL_LAYERS).try_collect::<()>().await?;
-    let tags = if name.digest.is_none() { vec![name.to_string()] } else { vec![] };
-    store.commit(Arrived { config, tags, digests: vec![name.with_digest(digest)] }).map_err(|err| err.to_string())
+    futures::stream::iter(jobs)
+        .buffer_unordered(PARALLEL_LAYERS)
+        .try_collect::<()>()
+        .await?;
+    let tags = if name.digest.is_none() {
+        vec![name.to_string()]
+    } else {
+        vec![]
+    };
+    store
+        .commit(Arrived {
+            config,
+            tags,
+            digests: vec![name.with_digest(digest)],
+        })
+        .map_err(|err| err.to_string())
 }
 
-async fn fetch_layer(store: Arc<Shelf>, client: Client, remote: oci_client::Reference, layer: OciDescriptor, diff_id: String) -> Result<(), String> {
+async fn fetch_layer(
+    store: Arc<Shelf>,
+    client: Client,
+    remote: oci_client::Reference,
+    layer: OciDescriptor,
+    diff_id: String,
+) -> Result<(), String> {
     let path = store.scratch();
-    let file = tokio::fs::File::create(&path).await.map_err(|err| format!("failed to copy: {err}"))?;
+    let file = tokio::fs::File::create(&path)
+        .await
+        .map_err(|err| format!("failed to copy: {err}"))?;
     let answer = match client.pull_blob(&remote, &layer, file).await {
         Err(err) => Err(copy_error(&layer.digest, &err)),
         Ok(()) => {
             let blob = path.clone();
-            let added = tokio::task::spawn_blocking(move || store.add_layer(&blob, Some(&layer.digest), &diff_id)).await;
-            added.map_err(|err| err.to_string()).and_then(|added| added.map_err(|err| err.to_string()))
+            let added = tokio::task::spawn_blocking(move || {
+                store.add_layer(&blob, Some(&layer.digest), &diff_id)
+            })
+            .await;
+            added
+                .map_err(|err| err.to_string())
+                .and_then(|added| added.map_err(|err| err.to_string()))
         }
     };
     let _ = tokio::fs::remove_file(&path).await;
@@ -85,26 +145,40 @@ async fn fetch_layer(store: Arc<Shelf>, client: Client, remote: oci_client::Refe
 fn client(name: &Reference) -> Result<Client, OciDistributionError> {
     // Fails when one is installed already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let protocol = if name.is_loopback() { ClientProtocol::Http } else { ClientProtocol::Https };
-    let config = ClientConfig { protocol, user_agent: concat!("skiff/", env!("CARGO_PKG_VERSION")), ..ClientConfig::default() };
+    let protocol = if name.is_loopback() {
+        ClientProtocol::Http
+    } else {
+        ClientProtocol::Https
+    };
+    let config = ClientConfig {
+        protocol,
+        user_agent: concat!("skiff/", env!("CARGO_PKG_VERSION")),
+        ..ClientConfig::default()
+    };
     Client::try_from(config)
 }
 
 fn oci_name(name: &Reference) -> oci_client::Reference {
     let (registry, repository) = (name.registry.clone(), name.repository.clone());
     match (&name.digest, &name.tag) {
-        (Some(digest), _) => oci_client::Reference::with_digest(registry, repository, digest.clone()),
-        (None, tag) => oci_client::Reference::with_tag(registry, repository, tag.clone().unwrap_or_default()),
+        (Some(digest), _) => {
+            oci_client::Reference::with_digest(registry, repository, digest.clone())
+        }
+        (None, tag) => {
+            oci_client::Reference::with_tag(registry, repository, tag.clone().unwrap_or_default())
+        }
     }
 }
 
 fn is_refusal(err: &OciDistributionError) -> bool {
     match err {
-        OciDistributionError::UnauthorizedError { .. } | OciDistributionError::AuthenticationFailure(_) => true,
+        OciDistributionError::UnauthorizedError { .. }
+        | OciDistributionError::AuthenticationFailure(_) => true,
         OciDistributionError::ServerError { code, .. } => matches!(code, 401 | 403),
-        OciDistributionError::RegistryError { envelope, .. } => {
-            envelope.errors.iter().any(|e| matches!(e.code, OciErrorCode::Unauthorized | OciErrorCode::Denied))
-        }
+        OciDistributionError::RegistryError { envelope, .. } => envelope
+            .errors
+            .iter()
+            .any(|e| matches!(e.code, OciErrorCode::Unauthorized | OciErrorCode::Denied)),
         _ => false,
     }
 }
@@ -113,9 +187,12 @@ fn is_not_found(err: &OciDistributionError) -> bool {
     match err {
         OciDistributionError::ImageManifestNotFoundError(_) => true,
         OciDistributionError::ServerError { code, .. } => *code == 404,
-        OciDistributionError::RegistryError { envelope, .. } => {
-            envelope.errors.iter().any(|e| matches!(e.code, OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound))
-        }
+        OciDistributionError::RegistryError { envelope, .. } => envelope.errors.iter().any(|e| {
+            matches!(
+                e.code,
+                OciErrorCode::ManifestUnknown | OciErrorCode::NameUnknown | OciErrorCode::NotFound
+            )
+        }),
         _ => false,
     }
 }
@@ -124,8 +201,16 @@ fn is_not_found(err: &OciDistributionError) -> bool {
 fn resolve_error(name: &Reference, auth: &RegistryAuth, err: &OciDistributionError) -> String {
     let url = || {
         let scheme = if name.is_loopback() { "http" } else { "https" };
-        let which = name.digest.as_deref().or(name.tag.as_deref()).unwrap_or_default();
-        let host = if name.registry == "docker.io" { "registry-1.docker.io" } else { &name.registry };
+        let which = name
+            .digest
+            .as_deref()
+            .or(name.tag.as_deref())
+            .unwrap_or_default();
+        let host = if name.registry == "docker.io" {
+            "registry-1.docker.io"
+        } else {
+            &name.registry
+        };
         format!("{scheme}://{host}/v2/{}/manifests/{which}", name.repository)
     };
     let reason = if is_not_found(err) {
@@ -138,9 +223,16 @@ fn resolve_error(name: &Reference, auth: &RegistryAuth, err: &OciDistributionErr
             _ => format!("unexpected status from HEAD request to {}: 401 Unauthorized", url()),
         }
     } else if let OciDistributionError::ImageIndexParsingNoPlatformResolverError = err {
-        format!("no match for platform in manifest: linux/{}", architecture())
+        format!(
+            "no match for platform in manifest: linux/{}",
+            architecture()
+        )
     } else if let OciDistributionError::RequestError(request) = err {
-        format!("failed to do request: Head \"{}\": {}", url(), innermost(request))
+        format!(
+            "failed to do request: Head \"{}\": {}",
+            url(),
+            innermost(request)
+        )
     } else {
         innermost(err)
     };
@@ -160,7 +252,10 @@ fn innermost(err: &(dyn std::error::Error + 'static)) -> String {
     if let Some(io) = last.downcast_ref::<std::io::Error>()
         && let Some(errno) = io.raw_os_error()
     {
-        return format!("dial tcp: connect: {}", nix::errno::Errno::from_raw(errno).desc().to_lowercase());
+        return format!(
+            "dial tcp: connect: {}",
+            nix::errno::Errno::from_raw(errno).desc().to_lowercase()
+        );
     }
     last.to_string()
 }

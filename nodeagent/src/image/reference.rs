@@ -24,7 +24,10 @@ pub struct Reference {
 impl Reference {
     /// Reads a name as people write it. `nginx` is `docker.io/library/nginx:latest`.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        parse(text).map_err(|reason| Error::InvalidName { reference: text.to_owned(), reason })
+        parse(text).map_err(|reason| Error::InvalidName {
+            reference: text.to_owned(),
+            reason,
+        })
     }
 
     /// Registry and repository: `docker.io/library/nginx`.
@@ -44,7 +47,10 @@ impl Reference {
             _ => &self.registry,
         };
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        host == "localhost"
+            || host
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback())
     }
 }
 
@@ -62,7 +68,9 @@ impl fmt::Display for Reference {
 fn parse(text: &str) -> Result<Reference, String> {
     let invalid = || "invalid reference format".to_owned();
     if text.len() == 64 && text.bytes().all(is_lower_hex) {
-        return Err(format!("invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"));
+        return Err(format!(
+            "invalid repository name ({text}), cannot specify 64-byte hexadecimal strings"
+        ));
     }
     let (rest, digest) = match text.split_once('@') {
         Some((rest, digest)) => (rest, Some(check_digest(digest)?)),
@@ -77,31 +85,53 @@ fn parse(text: &str) -> Result<Reference, String> {
     }
     let (registry, repository) = split_registry(name);
     if repository.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(format!("invalid reference format: repository name ({repository}) must be lowercase"));
+        return Err(format!(
+            "invalid reference format: repository name ({repository}) must be lowercase"
+        ));
     }
     if !is_registry(&registry) || !repository.split('/').all(is_component) {
         return Err(invalid());
     }
     if registry.len() + 1 + repository.len() > NAME_MAX {
-        return Err(format!("repository name must not be more than {NAME_MAX} characters"));
+        return Err(format!(
+            "repository name must not be more than {NAME_MAX} characters"
+        ));
     }
     let tag = match (tag, &digest) {
         (Some(tag), _) => Some(tag.to_owned()),
         (None, Some(_)) => None,
         (None, None) => Some(DEFAULT_TAG.to_owned()),
     };
-    Ok(Reference { registry, repository, tag, digest })
+    Ok(Reference {
+        registry,
+        repository,
+        tag,
+        digest,
+    })
 }
 
 /// The first component is a registry when it looks like a host: it has a dot or a colon, is `localhost`, or has capitals.
 fn split_registry(name: &str) -> (String, String) {
     let (registry, repository) = match name.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) => (first, rest),
+        Some((first, rest))
+            if first.contains(['.', ':'])
+                || first == "localhost"
+                || first.bytes().any(|b| b.is_ascii_uppercase()) =>
+        {
+            (first, rest)
+        }
         _ => (DEFAULT_REGISTRY, name),
     };
-    let registry = if registry == "index.docker.io" { DEFAULT_REGISTRY } else { registry };
+    let registry = if registry == "index.docker.io" {
+        DEFAULT_REGISTRY
+    } else {
+        registry
+    };
     if registry == DEFAULT_REGISTRY && !repository.contains('/') {
-        return (registry.to_owned(), format!("{OFFICIAL_PREFIX}{repository}"));
+        return (
+            registry.to_owned(),
+            format!("{OFFICIAL_PREFIX}{repository}"),
+        );
     }
     (registry.to_owned(), repository.to_owned())
 }
@@ -117,8 +147,14 @@ fn is_registry(text: &str) -> bool {
     if let Some(inner) = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
         return inner.parse::<std::net::Ipv6Addr>().is_ok();
     }
-    host.split('.')
-        .all(|label| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+    host.split('.').all(|label| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    })
 }
 
 /// Lower-case letters and digits, with `.`, `_`, `__` or any number of `-` between them.
@@ -130,12 +166,16 @@ fn is_component(text: &str) -> bool {
     }
     text.split(|c: char| alnum(c as u8) && c.is_ascii())
         .filter(|separator| !separator.is_empty())
-        .all(|separator| matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-'))
+        .all(|separator| {
+            matches!(separator, "." | "_" | "__") || separator.bytes().all(|b| b == b'-')
+        })
 }
 
 fn is_tag(text: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    text.len() <= 128 && text.bytes().next().is_some_and(word) && text.bytes().all(|b| word(b) || b == b'.' || b == b'-')
+    text.len() <= 128
+        && text.bytes().next().is_some_and(word)
+        && text.bytes().all(|b| word(b) || b == b'.' || b == b'-')
 }
 
 fn check_digest(text: &str) -> Result<String, String> {
@@ -176,11 +216,21 @@ mod tests {
             ("registry.k8s.io/pause:3.10", "registry.k8s.io/pause:3.10"),
             ("[::1]:5000/app:v1", "[::1]:5000/app:v1"),
             ("a__b.c--d", "docker.io/library/a__b.c--d:latest"),
-            (&format!("nginx@{digest}"), &format!("docker.io/library/nginx@{digest}")),
-            (&format!("nginx:1.27@{digest}"), &format!("docker.io/library/nginx@{digest}")),
+            (
+                &format!("nginx@{digest}"),
+                &format!("docker.io/library/nginx@{digest}"),
+            ),
+            (
+                &format!("nginx:1.27@{digest}"),
+                &format!("docker.io/library/nginx@{digest}"),
+            ),
         ];
         for (text, wanted) in cases {
-            assert_eq!(Reference::parse(text).unwrap().to_string(), wanted, "{text}");
+            assert_eq!(
+                Reference::parse(text).unwrap().to_string(),
+                wanted,
+                "{text}"
+            );
         }
     }
 
@@ -188,7 +238,10 @@ mod tests {
     fn what_is_no_name_is_refused() {
         let cases = [
             ("", "invalid reference format"),
-            ("NGINX", "invalid reference format: repository name (library/NGINX) must be lowercase"),
+            (
+                "NGINX",
+                "invalid reference format: repository name (library/NGINX) must be lowercase",
+            ),
             ("a..b", "invalid reference format"),
             ("a:b:c", "invalid reference format"),
             ("a@sha256:12", "invalid checksum digest length"),
@@ -197,17 +250,28 @@ mod tests {
             ("a/", "invalid reference format"),
         ];
         for (text, wanted) in cases {
-            let Err(Error::InvalidName { reason, .. }) = Reference::parse(text) else { panic!("{text} was accepted") };
+            let Err(Error::InvalidName { reason, .. }) = Reference::parse(text) else {
+                panic!("{text} was accepted")
+            };
             assert_eq!(reason, wanted, "{text}");
         }
     }
 
     #[test]
     fn loopback_registries() {
-        for (text, wanted) in
-            [("localhost:5000/a", true), ("127.0.0.1:1/a", true), ("[::1]:5/a", true), ("localhost/a", true), ("ghcr.io/a", false), ("nginx", false)]
-        {
-            assert_eq!(Reference::parse(text).unwrap().is_loopback(), wanted, "{text}");
+        for (text, wanted) in [
+            ("localhost:5000/a", true),
+            ("127.0.0.1:1/a", true),
+            ("[::1]:5/a", true),
+            ("localhost/a", true),
+            ("ghcr.io/a", false),
+            ("nginx", false),
+        ] {
+            assert_eq!(
+                Reference::parse(text).unwrap().is_loopback(),
+                wanted,
+                "{text}"
+            );
         }
     }
 }

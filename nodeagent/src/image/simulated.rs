@@ -13,13 +13,24 @@ pub struct SimulatedImages;
 impl ImageStore for SimulatedImages {
     async fn find(&self, reference: &str) -> Result<Option<Image>, Error> {
         let id: String = hex::encode(Sha256::digest(reference));
-        Ok(Some(Image { id: format!("sha256:{id}"), tags: vec![reference.into()], digests: Vec::new(), size: 0, user: String::new() }))
+        Ok(Some(Image {
+            id: format!("sha256:{id}"),
+            tags: vec![reference.into()],
+            digests: Vec::new(),
+            size: 0,
+            user: String::new(),
+        }))
     }
     async fn pull(&self, reference: &str, _: &[Credentials]) -> Result<Image, Error> {
-        self.find(reference).await?.ok_or_else(|| Error::NotFound(reference.into()))
+        self.find(reference)
+            .await?
+            .ok_or_else(|| Error::NotFound(reference.into()))
     }
     async fn load(&self, archive: &std::path::Path) -> Result<Vec<Image>, Error> {
-        Err(Error::Failed { what: format!("load {}", archive.display()), reason: "the node is simulated and stores no images".into() })
+        Err(Error::Failed {
+            what: format!("load {}", archive.display()),
+            reason: "the node is simulated and stores no images".into(),
+        })
     }
     async fn list(&self) -> Result<Vec<Image>, Error> {
         Ok(Vec::new())

@@ -57,7 +57,11 @@ impl ArrivalGuard {
 /// Locks a file of the folder, waiting for it unless `how` says otherwise.
 fn lock(root: &Path, name: &str, how: FlockArg) -> Result<Flock<fs::File>, Error> {
     let path = root.join(name);
-    let file = fs::File::options().create(true).append(true).open(&path).map_err(|err| failed(format!("open {}", path.display()), err))?;
+    let file = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|err| failed(format!("open {}", path.display()), err))?;
     Flock::lock(file, how).map_err(|(_, err)| failed(format!("lock {}", path.display()), err))
 }
 
@@ -67,7 +71,12 @@ type Stamp = (u64, i64, i64, u64);
 fn stamp(path: &Path) -> Result<Option<Stamp>, Error> {
     use std::os::unix::fs::MetadataExt;
     match fs::metadata(path) {
-        Ok(meta) => Ok(Some((meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len()))),
+        Ok(meta) => Ok(Some((
+            meta.ino(),
+            meta.mtime(),
+            meta.mtime_nsec(),
+            meta.len(),
+        ))),
         Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(err) => Err(failed("look at images.json", err)),
     }
@@ -119,12 +128,20 @@ impl Store {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, Error> {
         let root = root.into();
         for folder in ["tmp", "layers", "configs"] {
-            fs::create_dir_all(root.join(folder)).map_err(|err| failed(format!("make {}", root.join(folder).display()), err))?;
+            fs::create_dir_all(root.join(folder))
+                .map_err(|err| failed(format!("make {}", root.join(folder).display()), err))?;
         }
-        let shelf = Shelf { builtin: Builtin::of_this_program()?, root, index: Mutex::default(), pulls: Mutex::default() };
+        let shelf = Shelf {
+            builtin: Builtin::of_this_program()?,
+            root,
+            index: Mutex::default(),
+            pulls: Mutex::default(),
+        };
         drop(shelf.fresh()?);
         shelf.sweep()?;
-        Ok(Self { shelf: Arc::new(shelf) })
+        Ok(Self {
+            shelf: Arc::new(shelf),
+        })
     }
 
     /// What to mount for the image with this id (`sha256:…`). Blocks on the disk.
@@ -132,9 +149,14 @@ impl Store {
         self.shelf.rootfs(id)
     }
 
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Shelf) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shelf) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let shelf = Arc::clone(&self.shelf);
-        tokio::task::spawn_blocking(move || work(&shelf)).await.map_err(|err| failed("use the image store", err))?
+        tokio::task::spawn_blocking(move || work(&shelf))
+            .await
+            .map_err(|err| failed("use the image store", err))?
     }
 }
 
@@ -146,12 +168,21 @@ impl Shelf {
         let now = stamp(&path)?;
         if now.is_some() && now != held.stamp {
             let bytes = fs::read(&path).map_err(|err| failed("read images.json", err))?;
-            let mut index: Index = serde_json::from_slice(&bytes).map_err(|err| failed("read images.json", err))?;
+            let mut index: Index =
+                serde_json::from_slice(&bytes).map_err(|err| failed("read images.json", err))?;
             let old = std::mem::take(&mut held.index);
-            for (diff_id, size) in old.layers.into_iter().filter(|(diff_id, _)| self.layer_folder(diff_id).is_dir()) {
+            for (diff_id, size) in old
+                .layers
+                .into_iter()
+                .filter(|(diff_id, _)| self.layer_folder(diff_id).is_dir())
+            {
                 index.layers.entry(diff_id).or_insert(size);
             }
-            index.blobs.extend(old.blobs.into_iter().filter(|(_, diff_id)| self.layer_folder(diff_id).is_dir()));
+            index.blobs.extend(
+                old.blobs
+                    .into_iter()
+                    .filter(|(_, diff_id)| self.layer_folder(diff_id).is_dir()),
+            );
             *held = Held { index, stamp: now };
         }
         Ok(held)
@@ -164,17 +195,40 @@ impl Shelf {
 
     fn rootfs(&self, id: &str) -> Result<Rootfs, Error> {
         if let Some(config) = self.builtin.config(id) {
-            let folder = self.builtin.materialise(&self.root).map_err(|err| failed("make the built-in image's layer", err))?;
-            return Ok(Rootfs { layers: vec![folder], config });
+            let folder = self
+                .builtin
+                .materialise(&self.root)
+                .map_err(|err| failed("make the built-in image's layer", err))?;
+            return Ok(Rootfs {
+                layers: vec![folder],
+                config,
+            });
         }
-        let record = self.fresh()?.index.images.get(id).cloned().ok_or_else(|| Error::NotFound(id.to_owned()))?;
-        let layers = record.layers.iter().rev().map(|diff_id| self.layer_folder(diff_id)).collect();
-        Ok(Rootfs { layers, config: self.config(id)?.config })
+        let record = self
+            .fresh()?
+            .index
+            .images
+            .get(id)
+            .cloned()
+            .ok_or_else(|| Error::NotFound(id.to_owned()))?;
+        let layers = record
+            .layers
+            .iter()
+            .rev()
+            .map(|diff_id| self.layer_folder(diff_id))
+            .collect();
+        Ok(Rootfs {
+            layers,
+            config: self.config(id)?.config,
+        })
     }
 
     pub(super) fn has_blob(&self, digest: &str) -> bool {
         let index = &self.index.lock().index;
-        index.blobs.get(digest).is_some_and(|diff_id| index.layers.contains_key(diff_id))
+        index
+            .blobs
+            .get(digest)
+            .is_some_and(|diff_id| index.layers.contains_key(diff_id))
     }
 
     /// A new path under `tmp`, for something that is not whole yet.
@@ -183,7 +237,12 @@ impl Shelf {
     }
 
     /// Unpacks a layer's blob (compressed or not), checks it against `diff_id`, and keeps it. Blocks.
-    pub(super) fn add_layer(&self, blob: &Path, blob_digest: Option<&str>, diff_id: &str) -> Result<(), Error> {
+    pub(super) fn add_layer(
+        &self,
+        blob: &Path,
+        blob_digest: Option<&str>,
+        diff_id: &str,
+    ) -> Result<(), Error> {
         if !self.fresh()?.index.layers.contains_key(diff_id) {
             let scratch = self.scratch();
             let size = self.unpack_into(blob, &scratch, diff_id).inspect_err(|_| {
@@ -192,10 +251,18 @@ impl Shelf {
             let folder = self.layer_folder(diff_id);
             let _ = fs::remove_dir_all(&folder); // one that the index does not know
             fs::rename(&scratch, &folder).map_err(|err| failed("keep a layer", err))?;
-            self.index.lock().index.layers.insert(diff_id.to_owned(), size);
+            self.index
+                .lock()
+                .index
+                .layers
+                .insert(diff_id.to_owned(), size);
         }
         if let Some(digest) = blob_digest {
-            self.index.lock().index.blobs.insert(digest.to_owned(), diff_id.to_owned());
+            self.index
+                .lock()
+                .index
+                .blobs
+                .insert(digest.to_owned(), diff_id.to_owned());
         }
         Ok(())
     }
@@ -207,10 +274,17 @@ impl Shelf {
         fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).map_err(io)?;
         let unpacked = layer::unpack(blob, folder).map_err(io)?;
         if unpacked.diff_id != diff_id {
-            return Err(failed("unpack a layer", format!("wrong diff id calculated on extraction {:?}, the config says {diff_id:?}", unpacked.diff_id)));
+            return Err(failed(
+                "unpack a layer",
+                format!(
+                    "wrong diff id calculated on extraction {:?}, the config says {diff_id:?}",
+                    unpacked.diff_id
+                ),
+            ));
         }
         // On disk before its name is: after a power cut, too, a layer that exists is whole.
-        nix::unistd::syncfs(fs::File::open(folder).map_err(io)?).map_err(|err| failed("unpack a layer", err))?;
+        nix::unistd::syncfs(fs::File::open(folder).map_err(io)?)
+            .map_err(|err| failed("unpack a layer", err))?;
         Ok(unpacked.size)
     }
 
@@ -218,17 +292,30 @@ impl Shelf {
     pub(super) fn commit(&self, arrived: Arrived) -> Result<Image, Error> {
         let id = format!("sha256:{}", hex::encode(Sha256::digest(&arrived.config)));
         let document = parse_config(&arrived.config)?;
-        write_atomically(&self.config_path(&id), &arrived.config).map_err(|err| failed("keep an image's config", err))?;
+        write_atomically(&self.config_path(&id), &arrived.config)
+            .map_err(|err| failed("keep an image's config", err))?;
         let _turn = self.exclusive()?;
         let held = &mut *self.fresh()?;
         let index = &mut held.index;
-        if let Some(missing) = document.rootfs.diff_ids.iter().find(|diff_id| !index.layers.contains_key(*diff_id)) {
-            return Err(failed("keep an image", format!("its layer {missing} is not here")));
+        if let Some(missing) = document
+            .rootfs
+            .diff_ids
+            .iter()
+            .find(|diff_id| !index.layers.contains_key(*diff_id))
+        {
+            return Err(failed(
+                "keep an image",
+                format!("its layer {missing} is not here"),
+            ));
         }
         for record in index.images.values_mut() {
             record.tags.retain(|tag| !arrived.tags.contains(tag));
         }
-        let record = index.images.entry(id.clone()).or_insert_with(|| Record { tags: vec![], digests: vec![], layers: document.rootfs.diff_ids });
+        let record = index.images.entry(id.clone()).or_insert_with(|| Record {
+            tags: vec![],
+            digests: vec![],
+            layers: document.rootfs.diff_ids,
+        });
         merge(&mut record.tags, arrived.tags);
         merge(&mut record.digests, arrived.digests);
         let record = record.clone();
@@ -237,12 +324,19 @@ impl Shelf {
     }
 
     fn config(&self, id: &str) -> Result<ConfigDocument, Error> {
-        let bytes = fs::read(self.config_path(id)).map_err(|err| failed(format!("read the config of image {id}"), err))?;
+        let bytes = fs::read(self.config_path(id))
+            .map_err(|err| failed(format!("read the config of image {id}"), err))?;
         parse_config(&bytes)
     }
 
     fn list_now(&self) -> Result<Vec<Image>, Error> {
-        let records: Vec<(String, Record)> = self.fresh()?.index.images.iter().map(|(id, record)| (id.clone(), record.clone())).collect();
+        let records: Vec<(String, Record)> = self
+            .fresh()?
+            .index
+            .images
+            .iter()
+            .map(|(id, record)| (id.clone(), record.clone()))
+            .collect();
         let mut images = self.builtin.images();
         for (id, record) in records {
             let config = self.config(&id)?.config;
@@ -253,25 +347,55 @@ impl Shelf {
 
     fn find_now(&self, reference: &str) -> Result<Option<Image>, Error> {
         let wanted = Wanted::parse(reference)?;
-        if let Some(image) = self.builtin.images().into_iter().find(|image| wanted.is(&image.id, &image.tags, &image.digests)) {
+        if let Some(image) = self
+            .builtin
+            .images()
+            .into_iter()
+            .find(|image| wanted.is(&image.id, &image.tags, &image.digests))
+        {
             return Ok(Some(image));
         }
-        let found = self.fresh()?.index.images.iter().find(|(id, r)| wanted.is(id, &r.tags, &r.digests)).map(|(id, r)| (id.clone(), r.clone()));
-        let Some((id, record)) = found else { return Ok(None) };
+        let found = self
+            .fresh()?
+            .index
+            .images
+            .iter()
+            .find(|(id, r)| wanted.is(id, &r.tags, &r.digests))
+            .map(|(id, r)| (id.clone(), r.clone()));
+        let Some((id, record)) = found else {
+            return Ok(None);
+        };
         let config = self.config(&id)?.config;
-        Ok(Some(image_of(&id, &record, &self.index.lock().index, &config)))
+        Ok(Some(image_of(
+            &id,
+            &record,
+            &self.index.lock().index,
+            &config,
+        )))
     }
 
     fn remove_now(&self, reference: &str) -> Result<(), Error> {
         let wanted = Wanted::parse(reference)?;
-        if self.builtin.images().iter().any(|image| wanted.is(&image.id, &image.tags, &image.digests)) {
-            return Err(failed(format!("remove image {reference}"), "it is part of this program"));
+        if self
+            .builtin
+            .images()
+            .iter()
+            .any(|image| wanted.is(&image.id, &image.tags, &image.digests))
+        {
+            return Err(failed(
+                format!("remove image {reference}"),
+                "it is part of this program",
+            ));
         }
         {
             let _turn = self.exclusive()?;
             let held = &mut *self.fresh()?;
             let index = &mut held.index;
-            let id = index.images.iter().find(|(id, r)| wanted.is(id, &r.tags, &r.digests)).map(|(id, _)| id.clone());
+            let id = index
+                .images
+                .iter()
+                .find(|(id, r)| wanted.is(id, &r.tags, &r.digests))
+                .map(|(id, _)| id.clone());
             let id = id.ok_or_else(|| Error::NotFound(reference.to_owned()))?;
             let gone = match (&wanted, index.images.get_mut(&id)) {
                 (Wanted::Tag(tag), Some(record)) => {
@@ -298,10 +422,17 @@ impl Shelf {
         for entry in entries(&self.root.join("tmp"))? {
             let _ = fs::remove_dir_all(&entry).or_else(|_| fs::remove_file(&entry));
         }
-        let used: std::collections::BTreeSet<String> = index.images.values().flat_map(|r| r.layers.iter().cloned()).collect();
+        let used: std::collections::BTreeSet<String> = index
+            .images
+            .values()
+            .flat_map(|r| r.layers.iter().cloned())
+            .collect();
         index.layers.retain(|diff_id, _| used.contains(diff_id));
         index.blobs.retain(|_, diff_id| used.contains(diff_id));
-        let keep: std::collections::BTreeSet<PathBuf> = used.iter().map(|diff_id| self.layer_folder(diff_id)).collect();
+        let keep: std::collections::BTreeSet<PathBuf> = used
+            .iter()
+            .map(|diff_id| self.layer_folder(diff_id))
+            .collect();
         let mut first = None;
         for entry in entries(&self.root.join("layers"))? {
             if keep.contains(&entry) || self.builtin.is_layer(&entry) {
@@ -309,12 +440,16 @@ impl Shelf {
             }
             // Renamed first, so that a folder under `layers` is never half gone.
             let scratch = self.scratch();
-            if let Err(err) = fs::rename(&entry, &scratch).and_then(|()| fs::remove_dir_all(&scratch)) {
+            if let Err(err) =
+                fs::rename(&entry, &scratch).and_then(|()| fs::remove_dir_all(&scratch))
+            {
                 first.get_or_insert(failed(format!("remove the layer {}", entry.display()), err));
             }
         }
         for entry in entries(&self.root.join("configs"))? {
-            let id = entry.file_name().map(|name| format!("sha256:{}", name.to_string_lossy()));
+            let id = entry
+                .file_name()
+                .map(|name| format!("sha256:{}", name.to_string_lossy()));
             if id.is_none_or(|id| !index.images.contains_key(&id))
                 && let Err(err) = fs::remove_file(&entry)
             {
@@ -326,7 +461,8 @@ impl Shelf {
 
     fn save(&self, held: &mut Held) -> Result<(), Error> {
         let path = self.root.join("images.json");
-        let bytes = serde_json::to_vec(&held.index).map_err(|err| failed("write images.json", err))?;
+        let bytes =
+            serde_json::to_vec(&held.index).map_err(|err| failed("write images.json", err))?;
         write_atomically(&path, &bytes).map_err(|err| failed("write images.json", err))?;
         held.stamp = stamp(&path)?;
         Ok(())
@@ -334,11 +470,15 @@ impl Shelf {
 
     fn layer_folder(&self, diff_id: &str) -> PathBuf {
         let hex = diff_id.rsplit(':').next().unwrap_or(diff_id);
-        self.root.join("layers").join(&hex[..LAYER_NAME.min(hex.len())])
+        self.root
+            .join("layers")
+            .join(&hex[..LAYER_NAME.min(hex.len())])
     }
 
     fn config_path(&self, id: &str) -> PathBuf {
-        self.root.join("configs").join(id.rsplit(':').next().unwrap_or(id))
+        self.root
+            .join("configs")
+            .join(id.rsplit(':').next().unwrap_or(id))
     }
 }
 
@@ -350,7 +490,13 @@ impl ImageStore for Store {
 
     async fn pull(&self, reference: &str, credentials: &[Credentials]) -> Result<Image, Error> {
         let name = Reference::parse(reference)?;
-        if let Some(image) = self.shelf.builtin.images().into_iter().find(|image| image.tags.contains(&name.to_string())) {
+        if let Some(image) = self
+            .shelf
+            .builtin
+            .images()
+            .into_iter()
+            .find(|image| image.tags.contains(&name.to_string()))
+        {
             return Ok(image);
         }
         let turn = Arc::clone(self.shelf.pulls.lock().entry(name.to_string()).or_default());
@@ -359,7 +505,10 @@ impl ImageStore for Store {
             let _arrival = ArrivalGuard::new(&self.shelf)?;
             pull::pull(&self.shelf, &name, credentials).await
         };
-        self.shelf.pulls.lock().retain(|_, turn| Arc::strong_count(turn) > 2);
+        self.shelf
+            .pulls
+            .lock()
+            .retain(|_, turn| Arc::strong_count(turn) > 2);
         answer
     }
 
@@ -378,7 +527,8 @@ impl ImageStore for Store {
 
     async fn remove(&self, reference: &str) -> Result<(), Error> {
         let reference = reference.to_owned();
-        self.blocking(move |shelf| shelf.remove_now(&reference)).await
+        self.blocking(move |shelf| shelf.remove_now(&reference))
+            .await
     }
 }
 
@@ -391,11 +541,18 @@ enum Wanted {
 
 impl Wanted {
     fn parse(reference: &str) -> Result<Self, Error> {
-        if let Some(hex) = reference.strip_prefix("sha256:").filter(|hex| hex.len() == 64) {
+        if let Some(hex) = reference
+            .strip_prefix("sha256:")
+            .filter(|hex| hex.len() == 64)
+        {
             return Ok(Self::Id(format!("sha256:{hex}")));
         }
         let name = Reference::parse(reference)?;
-        Ok(if name.digest.is_some() { Self::Digest(name.to_string()) } else { Self::Tag(name.to_string()) })
+        Ok(if name.digest.is_some() {
+            Self::Digest(name.to_string())
+        } else {
+            Self::Tag(name.to_string())
+        })
     }
 
     fn is(&self, id: &str, tags: &[String], digests: &[String]) -> bool {
@@ -412,16 +569,29 @@ fn image_of(id: &str, record: &Record, index: &Index, config: &ImageConfig) -> I
         id: id.to_owned(),
         tags: record.tags.clone(),
         digests: record.digests.clone(),
-        size: record.layers.iter().filter_map(|diff_id| index.layers.get(diff_id)).sum(),
+        size: record
+            .layers
+            .iter()
+            .filter_map(|diff_id| index.layers.get(diff_id))
+            .sum(),
         user: config.user.clone(),
     }
 }
 
 fn parse_config(bytes: &[u8]) -> Result<ConfigDocument, Error> {
-    let document: ConfigDocument = serde_json::from_slice(bytes).map_err(|err| failed("read an image's config", err))?;
-    if (!document.os.is_empty() && document.os != "linux") || (!document.architecture.is_empty() && document.architecture != architecture()) {
+    let document: ConfigDocument =
+        serde_json::from_slice(bytes).map_err(|err| failed("read an image's config", err))?;
+    if (!document.os.is_empty() && document.os != "linux")
+        || (!document.architecture.is_empty() && document.architecture != architecture())
+    {
         let (os, arch) = (&document.os, &document.architecture);
-        return Err(failed("use the image", format!("it is for {os}/{arch}, and this machine is linux/{}", architecture())));
+        return Err(failed(
+            "use the image",
+            format!(
+                "it is for {os}/{arch}, and this machine is linux/{}",
+                architecture()
+            ),
+        ));
     }
     if document.rootfs.diff_ids.is_empty() {
         return Err(failed("use the image", "it has no layers"));
@@ -438,7 +608,11 @@ fn merge(into: &mut Vec<String>, more: Vec<String>) {
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let list = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>();
+    let list = || {
+        fs::read_dir(folder)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<_>>()
+    };
     list().map_err(|err| failed(format!("list {}", folder.display()), err))
 }
 
@@ -452,5 +626,8 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 pub(super) fn failed(what: impl Into<String>, reason: impl ToString) -> Error {
-    Error::Failed { what: what.into(), reason: reason.to_string() }
+    Error::Failed {
+        what: what.into(),
+        reason: reason.to_string(),
+    }
 }

@@ -27,7 +27,11 @@ impl<R: Read> Frames<R> {
     pub fn new(raw: R) -> Self {
         let mut decoder = FrameDecoder::new();
         decoder.set_max_window_size(LARGEST_WINDOW);
-        Self { raw: BufReader::new(raw), decoder, within: false }
+        Self {
+            raw: BufReader::new(raw),
+            decoder,
+            within: false,
+        }
     }
 
     /// Goes to the next frame with content; `false` when there is none.
@@ -35,8 +39,12 @@ impl<R: Read> Frames<R> {
         while !self.raw.fill_buf()?.is_empty() {
             match self.decoder.reset(&mut self.raw) {
                 Ok(()) => return Ok(true),
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
-                    let passed = io::copy(&mut self.raw.by_ref().take(length.into()), &mut io::sink())?;
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
+                    let passed =
+                        io::copy(&mut self.raw.by_ref().take(length.into()), &mut io::sink())?;
                     if passed < u64::from(length) {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
@@ -56,7 +64,9 @@ impl<R: Read> Read for Frames<R> {
             }
             self.within = true;
             while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                self.decoder.decode_blocks(&mut self.raw, BlockDecodingStrategy::UptoBlocks(1)).map_err(broken)?;
+                self.decoder
+                    .decode_blocks(&mut self.raw, BlockDecodingStrategy::UptoBlocks(1))
+                    .map_err(broken)?;
             }
             let read = self.decoder.read(buffer)?;
             if read > 0 || buffer.is_empty() {
@@ -80,13 +90,30 @@ mod tests {
 
     #[test]
     fn frames_follow_one_another_and_some_are_passed_over() {
-        let text: Vec<u8> = (0..300_000_u32).flat_map(|n| n.to_string().into_bytes()).collect();
+        let text: Vec<u8> = (0..300_000_u32)
+            .flat_map(|n| n.to_string().into_bytes())
+            .collect();
         let frame = compress_to_vec(&text[..], CompressionLevel::Fastest);
-        let passed: Vec<u8> = [&0x184D_2A50_u32.to_le_bytes()[..], &5_u32.to_le_bytes()[..], b"table"].concat();
-        let whole = [&frame[..], &passed, &compress_to_vec(&b"end"[..], CompressionLevel::Fastest), &passed].concat();
+        let passed: Vec<u8> = [
+            &0x184D_2A50_u32.to_le_bytes()[..],
+            &5_u32.to_le_bytes()[..],
+            b"table",
+        ]
+        .concat();
+        let whole = [
+            &frame[..],
+            &passed,
+            &compress_to_vec(&b"end"[..], CompressionLevel::Fastest),
+            &passed,
+        ]
+        .concat();
         assert_eq!(read(&whole).unwrap(), [&text[..], b"end"].concat());
         assert!(read(b"").unwrap().is_empty());
-        for broken in [&frame[..frame.len() - 9], &whole[..whole.len() - 1], &[&frame[..], b"other"].concat()] {
+        for broken in [
+            &frame[..frame.len() - 9],
+            &whole[..whole.len() - 1],
+            &[&frame[..], b"other"].concat(),
+        ] {
             assert!(read(broken).is_err());
         }
     }

@@ -50,12 +50,19 @@ pub fn parse(line: &[u8]) -> Option<Line<'_>> {
         b"F" => false,
         _ => return None,
     };
-    Some(Line { stamp, at, stream, partial, content: parts.next().unwrap_or_default() })
+    Some(Line {
+        stamp,
+        at,
+        stream,
+        partial,
+        content: parts.next().unwrap_or_default(),
+    })
 }
 
 /// All whole entries of `log`.
 pub fn lines(log: &[u8]) -> impl Iterator<Item = Line<'_>> {
-    log.split_inclusive(|byte| *byte == b'\n').filter_map(|line| parse(line.strip_suffix(b"\n")?))
+    log.split_inclusive(|byte| *byte == b'\n')
+        .filter_map(|line| parse(line.strip_suffix(b"\n")?))
 }
 
 #[cfg(test)]
@@ -67,8 +74,14 @@ mod tests {
         let log = b"2024-01-02T03:04:05.678901234Z stdout F hello world\n2024-01-02T03:04:06Z stderr P par\nrubbish\n2024-01-02T03:04:06Z stderr F \ncut off";
         let all: Vec<_> = lines(log).collect();
         assert_eq!(all.len(), 3);
-        assert_eq!((all[0].stamp, all[0].content), ("2024-01-02T03:04:05.678901234Z", &b"hello world"[..]));
-        assert_eq!((all[1].stream, all[1].partial, all[1].content_with_end()), (Stream::Stderr, true, b"par".to_vec()));
+        assert_eq!(
+            (all[0].stamp, all[0].content),
+            ("2024-01-02T03:04:05.678901234Z", &b"hello world"[..])
+        );
+        assert_eq!(
+            (all[1].stream, all[1].partial, all[1].content_with_end()),
+            (Stream::Stderr, true, b"par".to_vec())
+        );
         assert_eq!(all[2].content_with_end(), b"\n");
     }
 }

@@ -56,11 +56,19 @@ struct Filter<'a> {
 
 impl<'a> Filter<'a> {
     fn new(options: &'a Options) -> Self {
-        Self { options, left: options.limit_bytes, entries: options.tail.filter(|_| !options.follow), in_line: false }
+        Self {
+            options,
+            left: options.limit_bytes,
+            entries: options.tail.filter(|_| !options.follow),
+            in_line: false,
+        }
     }
 
     fn wants(&self, line: &cri::Line) -> bool {
-        self.options.stream.is_none_or(|stream| stream == line.stream) && self.options.since.is_none_or(|since| line.at >= since)
+        self.options
+            .stream
+            .is_none_or(|stream| stream == line.stream)
+            && self.options.since.is_none_or(|since| line.at >= since)
     }
 
     /// Takes the next entry of the file.
@@ -94,7 +102,12 @@ impl<'a> Filter<'a> {
 }
 
 /// Reads `log` into `sink`. `running` tells whether the container still writes.
-pub async fn read(log: &Path, options: &Options, running: impl Fn() -> bool, sink: &Sink) -> std::io::Result<()> {
+pub async fn read(
+    log: &Path,
+    options: &Options,
+    running: impl Fn() -> bool,
+    sink: &Sink,
+) -> std::io::Result<()> {
     if options.tail == Some(0) && !options.follow {
         return Ok(());
     }
@@ -134,7 +147,10 @@ pub async fn read(log: &Path, options: &Options, running: impl Fn() -> bool, sin
 
 /// Which file is at `path`; nothing when there is none.
 async fn inode(path: &Path) -> Option<u64> {
-    tokio::fs::metadata(path).await.ok().map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata))
+    tokio::fs::metadata(path)
+        .await
+        .ok()
+        .map(|metadata| std::os::unix::fs::MetadataExt::ino(&metadata))
 }
 
 /// Whether there is another file at `path` than before.
@@ -176,7 +192,12 @@ async fn last_entries(path: &Path, tail: &mut u64) -> std::io::Result<u64> {
         file.seek(SeekFrom::Start(position)).await?;
         let mut chunk = vec![0; length as usize];
         file.read_exact(&mut chunk).await?;
-        for (at, _) in chunk.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+        for (at, _) in chunk
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|(_, byte)| **byte == b'\n')
+        {
             ends += 1;
             if ends > *tail {
                 *tail = 0;
@@ -189,7 +210,12 @@ async fn last_entries(path: &Path, tail: &mut u64) -> std::io::Result<u64> {
 }
 
 /// Sends what is whole in the file from `offset` on; answers how far that was.
-async fn copy(path: &Path, offset: u64, filter: &mut Filter<'_>, sink: &Sink) -> std::io::Result<u64> {
+async fn copy(
+    path: &Path,
+    offset: u64,
+    filter: &mut Filter<'_>,
+    sink: &Sink,
+) -> std::io::Result<u64> {
     let mut file = match File::open(path).await {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(offset),
@@ -204,7 +230,10 @@ async fn copy(path: &Path, offset: u64, filter: &mut Filter<'_>, sink: &Sink) ->
             return Ok(done);
         }
         pending.extend_from_slice(&buffer[..count]);
-        let whole = pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let whole = pending
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1);
         let mut out = BytesMut::new();
         for line in cri::lines(&pending[..whole]) {
             if !filter.is_full() {
@@ -252,16 +281,78 @@ mod tests {
         let none = Options::default;
         let table = [
             (none(), "one\ntwo\nthree\nfour\n"),
-            (Options { tail: Some(1), ..none() }, "four\n"),
-            (Options { tail: Some(2), ..none() }, "ee\nfour\n"),
-            (Options { tail: Some(3), ..none() }, "three\nfour\n"),
-            (Options { tail: Some(99), ..none() }, "one\ntwo\nthree\nfour\n"),
-            (Options { tail: Some(0), ..none() }, ""),
-            (Options { stream: Some(Stream::Stderr), ..none() }, "two\n"),
-            (Options { limit_bytes: Some(6), ..none() }, "one\ntw"),
-            (Options { since: Some("2024-01-01T00:00:04Z".parse().unwrap()), ..none() }, "four\n"),
-            (Options { timestamps: true, tail: Some(2), ..none() }, "2024-01-01T00:00:03Z ee\n2024-01-01T00:00:04Z four\n"),
-            (Options { timestamps: true, since: Some("2024-01-01T00:00:03Z".parse().unwrap()), ..none() }, "ee\n2024-01-01T00:00:04Z four\n"),
+            (
+                Options {
+                    tail: Some(1),
+                    ..none()
+                },
+                "four\n",
+            ),
+            (
+                Options {
+                    tail: Some(2),
+                    ..none()
+                },
+                "ee\nfour\n",
+            ),
+            (
+                Options {
+                    tail: Some(3),
+                    ..none()
+                },
+                "three\nfour\n",
+            ),
+            (
+                Options {
+                    tail: Some(99),
+                    ..none()
+                },
+                "one\ntwo\nthree\nfour\n",
+            ),
+            (
+                Options {
+                    tail: Some(0),
+                    ..none()
+                },
+                "",
+            ),
+            (
+                Options {
+                    stream: Some(Stream::Stderr),
+                    ..none()
+                },
+                "two\n",
+            ),
+            (
+                Options {
+                    limit_bytes: Some(6),
+                    ..none()
+                },
+                "one\ntw",
+            ),
+            (
+                Options {
+                    since: Some("2024-01-01T00:00:04Z".parse().unwrap()),
+                    ..none()
+                },
+                "four\n",
+            ),
+            (
+                Options {
+                    timestamps: true,
+                    tail: Some(2),
+                    ..none()
+                },
+                "2024-01-01T00:00:03Z ee\n2024-01-01T00:00:04Z four\n",
+            ),
+            (
+                Options {
+                    timestamps: true,
+                    since: Some("2024-01-01T00:00:03Z".parse().unwrap()),
+                    ..none()
+                },
+                "ee\n2024-01-01T00:00:04Z four\n",
+            ),
         ];
         for (options, expected) in table {
             assert_eq!(text(&log, options.clone()).await, expected, "{options:?}");
@@ -277,9 +368,16 @@ mod tests {
         let offset = last_entries(&log, &mut tail).await.unwrap();
         use std::io::Write;
         let mut file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
-        write!(file, "2024-01-01T00:00:05Z stdout F five\n2024-01-01T00:00:06Z stdout F six\n").unwrap();
+        write!(
+            file,
+            "2024-01-01T00:00:05Z stdout F five\n2024-01-01T00:00:06Z stdout F six\n"
+        )
+        .unwrap();
         let (sink, mut pieces) = mpsc::channel(16);
-        let options = Options { tail: Some(1), ..Default::default() };
+        let options = Options {
+            tail: Some(1),
+            ..Default::default()
+        };
         let mut filter = Filter::new(&options);
         copy(&log, offset, &mut filter, &sink).await.unwrap();
         assert_eq!(&pieces.recv().await.unwrap().unwrap()[..], b"four\n");
@@ -292,7 +390,17 @@ mod tests {
         let log = dir.path().join("0.log");
         std::fs::write(dir.path().join("0.log.20240101-000000"), LOG).unwrap();
         std::fs::write(&log, "2024-01-01T00:00:05Z stdout F five\n").unwrap();
-        assert_eq!(text(&log, Options { tail: Some(2), ..Default::default() }).await, "four\nfive\n");
+        assert_eq!(
+            text(
+                &log,
+                Options {
+                    tail: Some(2),
+                    ..Default::default()
+                }
+            )
+            .await,
+            "four\nfive\n"
+        );
         assert_eq!(text(&log, Options::default()).await, "five\n");
     }
 
@@ -305,7 +413,11 @@ mod tests {
         let (sink, mut pieces) = mpsc::channel(16);
         let (path, alive) = (log.clone(), running.clone());
         let reader = skiff_watching::task::spawn(async move {
-            let options = Options { follow: true, tail: Some(0), ..Default::default() };
+            let options = Options {
+                follow: true,
+                tail: Some(0),
+                ..Default::default()
+            };
             read(&path, &options, || alive.load(Ordering::SeqCst), &sink).await
         });
         tokio::time::sleep(PAUSE).await;
@@ -313,7 +425,11 @@ mod tests {
         let mut file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
         write!(file, "2024-01-01T00:00:05Z stdout F ne").unwrap();
         writeln!(file, "w").unwrap();
-        let piece = tokio::time::timeout(Duration::from_secs(5), pieces.recv()).await.unwrap().unwrap().unwrap();
+        let piece = tokio::time::timeout(Duration::from_secs(5), pieces.recv())
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
         assert_eq!(&piece[..], b"new\n");
         // The log is set aside with a line that was not read yet, and a new one begun.
         writeln!(file, "2024-01-01T00:00:06Z stdout F last of the old").unwrap();
@@ -321,10 +437,23 @@ mod tests {
         std::fs::write(&log, "2024-01-01T00:00:07Z stdout F first of the new\n").unwrap();
         let mut text = Vec::new();
         while !text.ends_with(b"first of the new\n") {
-            text.extend(tokio::time::timeout(Duration::from_secs(5), pieces.recv()).await.unwrap().unwrap().unwrap());
+            text.extend(
+                tokio::time::timeout(Duration::from_secs(5), pieces.recv())
+                    .await
+                    .unwrap()
+                    .unwrap()
+                    .unwrap(),
+            );
         }
-        assert_eq!(String::from_utf8(text).unwrap(), "last of the old\nfirst of the new\n");
+        assert_eq!(
+            String::from_utf8(text).unwrap(),
+            "last of the old\nfirst of the new\n"
+        );
         running.store(false, Ordering::SeqCst);
-        tokio::time::timeout(Duration::from_secs(5), reader).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(5), reader)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap();
     }
 }

@@ -33,14 +33,22 @@ pub async fn keep(node: Arc<Context>) {
 fn current_logs(node: &Context) -> Vec<(String, PathBuf)> {
     let pods = node.pods.read();
     let of = |handle: &Arc<crate::pod::handle::Handle>| {
-        handle.state.lock().view.running().map(|container| (container.id.clone(), container.log_path.clone())).collect::<Vec<_>>()
+        handle
+            .state
+            .lock()
+            .view
+            .running()
+            .map(|container| (container.id.clone(), container.log_path.clone()))
+            .collect::<Vec<_>>()
     };
     pods.values().flat_map(of).collect()
 }
 
 /// Rotates one log when it is time; when the runtime cannot go on in a new file, the old one is put back.
 async fn look_after(node: &Context, id: &str, log: &Path) -> Result<(), String> {
-    let Some(aside) = set_aside(log, MAX_BYTES).map_err(|error| error.to_string())? else { return Ok(()) };
+    let Some(aside) = set_aside(log, MAX_BYTES).map_err(|error| error.to_string())? else {
+        return Ok(());
+    };
     if let Err(error) = node.runtime.reopen_log(id).await {
         fs::rename(&aside, log).map_err(|error| error.to_string())?;
         return Err(error.to_string());
@@ -65,12 +73,17 @@ fn set_aside(log: &Path, max_bytes: u64) -> std::io::Result<Option<PathBuf>> {
 
 fn drop_oldest(log: &Path) -> std::io::Result<()> {
     let old = rotated(log)?;
-    old.iter().take(old.len().saturating_sub(MAX_FILES - 1)).try_for_each(fs::remove_file)
+    old.iter()
+        .take(old.len().saturating_sub(MAX_FILES - 1))
+        .try_for_each(fs::remove_file)
 }
 
 /// The files that were set aside for `log`, oldest first.
 pub fn rotated(log: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let (Some(dir), Some(name)) = (log.parent(), log.file_name().and_then(|name| name.to_str())) else { return Ok(Vec::new()) };
+    let (Some(dir), Some(name)) = (log.parent(), log.file_name().and_then(|name| name.to_str()))
+    else {
+        return Ok(Vec::new());
+    };
     let prefix = format!("{name}.");
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {

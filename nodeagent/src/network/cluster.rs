@@ -109,7 +109,9 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn new(instance: &str) -> Self {
-        Names { hash: hex::encode(&Sha256::digest(instance.as_bytes())[..3]) }
+        Names {
+            hash: hex::encode(&Sha256::digest(instance.as_bytes())[..3]),
+        }
     }
 
     fn bridge(&self) -> String {
@@ -148,23 +150,41 @@ impl ClusterNetwork {
                     Some(cidr) => cidr,
                     None => free_range(&links.taken().await?, &config.cluster_cidrs)?,
                 };
-                State { bridge: config.bridge.unwrap_or_else(|| names.bridge()), cidr, nodes: BTreeMap::new() }
+                State {
+                    bridge: config.bridge.unwrap_or_else(|| names.bridge()),
+                    cidr,
+                    nodes: BTreeMap::new(),
+                }
             }
         };
         state.cidr = state.cidr.trunc();
         let way_out = links.default_link().await?;
         let mtu = way_out.as_ref().map_or(1500, |(_, _, mtu)| *mtu);
-        let bridge = links.bridge(&state.bridge, mtu, state.gateway(), state.cidr.prefix_len()).await?;
-        host.sysctl(vec![("net/ipv4/ip_forward".into(), "1")]).await?;
+        let bridge = links
+            .bridge(&state.bridge, mtu, state.gateway(), state.cidr.prefix_len())
+            .await?;
+        host.sysctl(vec![("net/ipv4/ip_forward".into(), "1")])
+            .await?;
         let nft = match Nft::find(&host).await {
             Ok(nft) => Some(nft),
             Err(e) => {
-                tracing::warn!("{e}. Nodes and pods cannot reach the world outside of this machine.");
+                tracing::warn!(
+                    "{e}. Nodes and pods cannot reach the world outside of this machine."
+                );
                 None
             }
         };
-        let this =
-            ClusterNetwork { names, run_dir: config.run_dir, service_cidr: config.service_cidr, host, links, nft, bridge, mtu, state: Mutex::new(state) };
+        let this = ClusterNetwork {
+            names,
+            run_dir: config.run_dir,
+            service_cidr: config.service_cidr,
+            host,
+            links,
+            nft,
+            bridge,
+            mtu,
+            state: Mutex::new(state),
+        };
         let state = this.state.lock().await.clone();
         this.save(&state)?;
         this.open_way_out(&state).await?;
@@ -194,8 +214,16 @@ impl ClusterNetwork {
         let index = match state.nodes.get(name) {
             Some(node) => node.index,
             None => {
-                let index = state.free_index().ok_or_else(|| Error::Exhausted(state.cidr.to_string()))?;
-                state.nodes.insert(name.to_owned(), NodeState { index, pod_cidrs: Vec::new() });
+                let index = state
+                    .free_index()
+                    .ok_or_else(|| Error::Exhausted(state.cidr.to_string()))?;
+                state.nodes.insert(
+                    name.to_owned(),
+                    NodeState {
+                        index,
+                        pod_cidrs: Vec::new(),
+                    },
+                );
                 self.save(&state)?;
                 index
             }
@@ -208,31 +236,66 @@ impl ClusterNetwork {
         if new {
             let veth = self.names.veth(index);
             self.links.delete(&veth).await?;
-            self.links.veth(&veth, self.bridge, Peer { name: NODE_LINK, namespace: &ns, address: ip }, self.mtu).await?;
+            self.links
+                .veth(
+                    &veth,
+                    self.bridge,
+                    Peer {
+                        name: NODE_LINK,
+                        namespace: &ns,
+                        address: ip,
+                    },
+                    self.mtu,
+                )
+                .await?;
         }
         let link = inside.need(NODE_LINK).await?;
-        let settings = ["ip_forward", "conf/all/accept_redirects", "conf/eth0/accept_redirects"].map(|k| format!("net/ipv4/{k}"));
-        ns.sysctl(settings.into_iter().zip(["1", "0", "0"]).collect()).await?;
+        let settings = [
+            "ip_forward",
+            "conf/all/accept_redirects",
+            "conf/eth0/accept_redirects",
+        ]
+        .map(|k| format!("net/ipv4/{k}"));
+        ns.sysctl(settings.into_iter().zip(["1", "0", "0"]).collect())
+            .await?;
         // Pods' traffic is routed here, never just bridged: filtering it twice would only cost. Where this is not the namespace's own, it is not there.
-        ns.sysctl_if_there(vec![("net/bridge/bridge-nf-call-iptables".into(), "0"), ("net/bridge/bridge-nf-call-ip6tables".into(), "0")]).await?;
+        ns.sysctl_if_there(vec![
+            ("net/bridge/bridge-nf-call-iptables".into(), "0"),
+            ("net/bridge/bridge-nf-call-ip6tables".into(), "0"),
+        ])
+        .await?;
         inside.up(1).await?;
         inside.add_address(link, ip.into(), prefix_len).await?;
         inside.up(link).await?;
-        inside.route(IpNet::V4(Ipv4Net::default()), Some(gateway.into()), link).await?;
+        inside
+            .route(IpNet::V4(Ipv4Net::default()), Some(gateway.into()), link)
+            .await?;
         if new {
             // one that was there may have its cable pulled
             inside.carries(link).await?;
-            self.links.carries(self.links.need(&self.names.veth(index)).await?).await?;
+            self.links
+                .carries(self.links.need(&self.names.veth(index)).await?)
+                .await?;
             self.links.carries(self.bridge).await?;
         }
         self.routes(&state).await?;
-        Ok(NodeNetwork { ns, path, ip, gateway })
+        Ok(NodeNetwork {
+            ns,
+            path,
+            ip,
+            gateway,
+        })
     }
 
     /// Leads the host to a node's pods. An empty list takes the routes away.
     pub async fn set_pod_cidrs(&self, node: &str, cidrs: Vec<IpNet>) -> Result<(), Error> {
         let mut state = self.state.lock().await;
-        let Some(entry) = state.nodes.get_mut(node) else { return Err(failed(format!("route to the pods of node {node}"), "there is no such node")) };
+        let Some(entry) = state.nodes.get_mut(node) else {
+            return Err(failed(
+                format!("route to the pods of node {node}"),
+                "there is no such node",
+            ));
+        };
         if entry.pod_cidrs != cidrs {
             entry.pod_cidrs = cidrs;
             self.save(&state)?;
@@ -253,14 +316,21 @@ impl ClusterNetwork {
 
     async fn cable(&self, node: &str) -> Result<u32, Error> {
         let index = self.state.lock().await.nodes.get(node).map(|n| n.index);
-        let index = index.ok_or_else(|| failed(format!("find the cable of node {node}"), "there is no such node"))?;
+        let index = index.ok_or_else(|| {
+            failed(
+                format!("find the cable of node {node}"),
+                "there is no such node",
+            )
+        })?;
         self.links.need(&self.names.veth(index)).await
     }
 
     /// Takes a node away with all that is in its namespace.
     pub async fn remove_node(&self, name: &str) -> Result<(), Error> {
         let mut state = self.state.lock().await;
-        let Some(node) = state.nodes.remove(name) else { return Ok(()) };
+        let Some(node) = state.nodes.remove(name) else {
+            return Ok(());
+        };
         self.links.delete(&self.names.veth(node.index)).await?;
         Namespace::delete(&self.node_path(name))?;
         self.save(&state)?;
@@ -270,7 +340,13 @@ impl ClusterNetwork {
 
     /// Takes all of it away.
     pub async fn remove(self) -> Result<(), Error> {
-        let ClusterNetwork { names, run_dir, host, links, .. } = self;
+        let ClusterNetwork {
+            names,
+            run_dir,
+            host,
+            links,
+            ..
+        } = self;
         clear_all(&run_dir, &names, &host, &links).await
     }
 
@@ -280,28 +356,51 @@ impl ClusterNetwork {
 
     fn save(&self, state: &State) -> Result<(), Error> {
         let path = self.run_dir.join("network.json");
-        let json = serde_json::to_vec_pretty(state).map_err(|e| failed("write the cluster's network", e))?;
-        std::fs::create_dir_all(&self.run_dir).map_err(|e| failed(format!("make {}", self.run_dir.display()), e))?;
+        let json = serde_json::to_vec_pretty(state)
+            .map_err(|e| failed("write the cluster's network", e))?;
+        std::fs::create_dir_all(&self.run_dir)
+            .map_err(|e| failed(format!("make {}", self.run_dir.display()), e))?;
         super::pods::write_whole(&path, &json)
     }
 
     /// Brings the host's routes to what the state wants: the pods through their nodes, the services through the first.
     async fn routes(&self, state: &State) -> Result<(), Error> {
         let wanted = wanted_routes(state, self.service_cidr, self.bridge);
-        let there: Vec<_> = self.links.own_routes().await?.into_iter().filter(|r| r.link == self.bridge).collect();
+        let there: Vec<_> = self
+            .links
+            .own_routes()
+            .await?
+            .into_iter()
+            .filter(|r| r.link == self.bridge)
+            .collect();
         for stale in there.iter().filter(|r| wanted.iter().all(|w| w.to != r.to)) {
             self.links.delete_route(stale).await?;
         }
         for missing in wanted.iter().filter(|w| !there.contains(w)) {
-            self.links.route(missing.to, missing.via, missing.link).await?;
+            self.links
+                .route(missing.to, missing.via, missing.link)
+                .await?;
         }
         Ok(())
     }
 
     async fn open_way_out(&self, state: &State) -> Result<(), Error> {
         let Some(nft) = &self.nft else { return Ok(()) };
-        let inside = std::iter::once(IpNet::V4(state.cidr)).chain(state.nodes.values().flat_map(|n| n.pod_cidrs.iter().copied()));
-        outside::open(nft, &self.host, &self.names.bridge(), &state.bridge, state.gateway(), &inside.collect::<Vec<_>>()).await
+        let inside = std::iter::once(IpNet::V4(state.cidr)).chain(
+            state
+                .nodes
+                .values()
+                .flat_map(|n| n.pod_cidrs.iter().copied()),
+        );
+        outside::open(
+            nft,
+            &self.host,
+            &self.names.bridge(),
+            &state.bridge,
+            state.gateway(),
+            &inside.collect::<Vec<_>>(),
+        )
+        .await
     }
 }
 
@@ -312,7 +411,12 @@ pub async fn clear(host: &Namespace, run_dir: &Path, instance: &str) -> Result<(
 }
 
 /// Goes on after a failure and reports the first one.
-async fn clear_all(run_dir: &Path, names: &Names, host: &Namespace, links: &Links) -> Result<(), Error> {
+async fn clear_all(
+    run_dir: &Path,
+    names: &Names,
+    host: &Namespace,
+    links: &Links,
+) -> Result<(), Error> {
     let mut first = Ok(());
     let mut note = |result: Result<(), Error>| {
         if let Err(e) = result {
@@ -324,7 +428,11 @@ async fn clear_all(run_dir: &Path, names: &Names, host: &Namespace, links: &Link
     };
     let bridge = load(run_dir)?.map_or_else(|| names.bridge(), |s| s.bridge);
     for link in links.all().await?.into_keys() {
-        if link == bridge || link.strip_prefix(&names.veth_prefix()).is_some_and(|i| i.parse::<u32>().is_ok()) {
+        if link == bridge
+            || link
+                .strip_prefix(&names.veth_prefix())
+                .is_some_and(|i| i.parse::<u32>().is_ok())
+        {
             note(links.delete(&link).await);
         }
     }
@@ -337,7 +445,9 @@ async fn clear_all(run_dir: &Path, names: &Names, host: &Namespace, links: &Link
         Err(e) => note(Err(e)),
     }
     match std::fs::remove_file(run_dir.join("network.json")) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => note(Err(failed("remove network.json", e))),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            note(Err(failed("remove network.json", e)))
+        }
         _ => {}
     }
     first
@@ -346,7 +456,9 @@ async fn clear_all(run_dir: &Path, names: &Names, host: &Namespace, links: &Link
 fn load(run_dir: &Path) -> Result<Option<State>, Error> {
     let path = run_dir.join("network.json");
     match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| failed(format!("read {}", path.display()), e)),
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| failed(format!("read {}", path.display()), e)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(failed(format!("read {}", path.display()), e)),
     }
@@ -354,9 +466,14 @@ fn load(run_dir: &Path) -> Result<Option<State>, Error> {
 
 /// Mounted network namespaces below a folder, those of nodes and of pods.
 pub(super) fn namespaces_below(dir: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo").map_err(|e| failed("read the mounts", e))?;
+    let mounts = std::fs::read_to_string("/proc/thread-self/mountinfo")
+        .map_err(|e| failed("read the mounts", e))?;
     let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
-    Ok(mounts.lines().filter_map(namespace_mount).filter(|path| path.starts_with(&dir)).collect())
+    Ok(mounts
+        .lines()
+        .filter_map(namespace_mount)
+        .filter(|path| path.starts_with(&dir))
+        .collect())
 }
 
 /// The mount point of a line of `mountinfo` if a network namespace is mounted there.
@@ -365,15 +482,29 @@ fn namespace_mount(line: &str) -> Option<PathBuf> {
     let (root, path) = (fields.next()?, fields.next()?);
     let is_namespace = root.starts_with("net:[") && line.split_once(" - ")?.1.starts_with("nsfs ");
     // The kernel writes blanks, tabs and backslashes of paths as octal.
-    let path = path.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\");
+    let path = path
+        .replace("\\040", " ")
+        .replace("\\011", "\t")
+        .replace("\\134", "\\");
     is_namespace.then(|| PathBuf::from(path))
 }
 
 fn wanted_routes(state: &State, service_cidr: Option<IpNet>, bridge: u32) -> Vec<OwnRoute> {
-    let route = |to: IpNet, node: &NodeState| OwnRoute { to: to.trunc(), via: Some(IpAddr::V4(state.ip(node.index))), link: bridge };
+    let route = |to: IpNet, node: &NodeState| OwnRoute {
+        to: to.trunc(),
+        via: Some(IpAddr::V4(state.ip(node.index))),
+        link: bridge,
+    };
     let first = state.nodes.values().min_by_key(|n| n.index);
-    let services = service_cidr.zip(first).map(|(cidr, node)| route(cidr, node));
-    state.nodes.values().flat_map(|n| n.pod_cidrs.iter().map(move |c| route(*c, n))).chain(services).collect()
+    let services = service_cidr
+        .zip(first)
+        .map(|(cidr, node)| route(cidr, node));
+    state
+        .nodes
+        .values()
+        .flat_map(|n| n.pod_cidrs.iter().map(move |c| route(*c, n)))
+        .chain(services)
+        .collect()
 }
 
 /// The first of 10.89.0.0/24, 10.89.1.0/24, … that overlaps with nothing.
@@ -381,7 +512,12 @@ fn free_range(taken: &[IpNet], cluster: &[IpNet]) -> Result<Ipv4Net, Error> {
     let overlaps = |a: &IpNet, b: &IpNet| a.contains(b) || b.contains(a);
     (0..=255u8)
         .filter_map(|third| Ipv4Net::new(Ipv4Addr::new(10, 89, third, 0), 24).ok())
-        .find(|net| !taken.iter().chain(cluster).any(|other| overlaps(&IpNet::V4(*net), other)))
+        .find(|net| {
+            !taken
+                .iter()
+                .chain(cluster)
+                .any(|other| overlaps(&IpNet::V4(*net), other))
+        })
         .ok_or_else(|| Error::Exhausted("10.89.0.0/16".into()))
 }
 
@@ -394,20 +530,31 @@ mod tests {
         let nets = |s: &[&str]| s.iter().map(|n| n.parse().unwrap()).collect::<Vec<IpNet>>();
         let cases: &[(&[&str], &[&str], Option<&str>)] = &[
             (&[], &[], Some("10.89.0.0/24")),
-            (&["10.89.0.0/24", "192.168.0.0/16"], &[], Some("10.89.1.0/24")),
+            (
+                &["10.89.0.0/24", "192.168.0.0/16"],
+                &[],
+                Some("10.89.1.0/24"),
+            ),
             (&["10.89.0.128/25"], &["10.89.1.0/24"], Some("10.89.2.0/24")),
             (&["10.0.0.0/8"], &[], None),
         ];
         for (taken, cluster, want) in cases {
             let got = free_range(&nets(taken), &nets(cluster)).ok();
-            assert_eq!(got, want.map(|w| w.parse().unwrap()), "{taken:?} {cluster:?}");
+            assert_eq!(
+                got,
+                want.map(|w| w.parse().unwrap()),
+                "{taken:?} {cluster:?}"
+            );
         }
     }
 
     #[test]
     fn mounts_of_namespaces() {
         let cases = [
-            ("41 28 0:4 net:[4026532281] /run/skiff/netns/a\\040b rw shared:5 - nsfs nsfs rw", Some("/run/skiff/netns/a b")),
+            (
+                "41 28 0:4 net:[4026532281] /run/skiff/netns/a\\040b rw shared:5 - nsfs nsfs rw",
+                Some("/run/skiff/netns/a b"),
+            ),
             ("41 28 0:4 mnt:[4026532281] /run/x rw - nsfs nsfs rw", None),
             ("36 28 0:32 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw", None),
             ("", None),
@@ -420,12 +567,32 @@ mod tests {
     #[test]
     fn routes_follow_the_nodes() {
         let cidr: Ipv4Net = "10.89.0.0/24".parse().unwrap();
-        let node = |index, pods: &str| NodeState { index, pod_cidrs: vec![pods.parse().unwrap()] };
-        let nodes = BTreeMap::from([("a".to_owned(), node(3, "10.244.1.0/24")), ("b".to_owned(), node(2, "10.244.0.0/24"))]);
-        let state = State { bridge: "b".into(), cidr, nodes };
+        let node = |index, pods: &str| NodeState {
+            index,
+            pod_cidrs: vec![pods.parse().unwrap()],
+        };
+        let nodes = BTreeMap::from([
+            ("a".to_owned(), node(3, "10.244.1.0/24")),
+            ("b".to_owned(), node(2, "10.244.0.0/24")),
+        ]);
+        let state = State {
+            bridge: "b".into(),
+            cidr,
+            nodes,
+        };
         let routes = wanted_routes(&state, Some("10.96.0.0/16".parse().unwrap()), 7);
-        let text: Vec<_> = routes.iter().map(|r| format!("{} via {}", r.to, r.via.unwrap())).collect();
-        assert_eq!(text, ["10.244.1.0/24 via 10.89.0.3", "10.244.0.0/24 via 10.89.0.2", "10.96.0.0/16 via 10.89.0.2"]);
+        let text: Vec<_> = routes
+            .iter()
+            .map(|r| format!("{} via {}", r.to, r.via.unwrap()))
+            .collect();
+        assert_eq!(
+            text,
+            [
+                "10.244.1.0/24 via 10.89.0.3",
+                "10.244.0.0/24 via 10.89.0.2",
+                "10.96.0.0/16 via 10.89.0.2"
+            ]
+        );
         assert_eq!(state.free_index(), Some(4));
     }
 

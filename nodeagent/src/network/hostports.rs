@@ -19,22 +19,51 @@ pub fn table(pods: &BTreeMap<Ipv4Addr, Vec<HostPort>>) -> String {
     for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
         let name = protocol.name();
         let of = |at_address: bool| {
-            let ports = pods.iter().flat_map(|(pod, ports)| ports.iter().map(move |p| (pod, p)));
-            let ports = ports.filter(move |(_, p)| p.protocol == protocol && p.host_ip.is_some() == at_address);
-            ports.map(|(pod, p)| (p.host_ip, p.host_port, *pod, p.container_port)).collect::<Vec<_>>()
+            let ports = pods
+                .iter()
+                .flat_map(|(pod, ports)| ports.iter().map(move |p| (pod, p)));
+            let ports = ports
+                .filter(move |(_, p)| p.protocol == protocol && p.host_ip.is_some() == at_address);
+            ports
+                .map(|(pod, p)| (p.host_ip, p.host_port, *pod, p.container_port))
+                .collect::<Vec<_>>()
         };
-        let elements: Vec<_> = of(true).iter().filter_map(|(at, port, pod, to)| Some(format!("{} . {port} : {pod} . {to}", (*at)?))).collect();
+        let elements: Vec<_> = of(true)
+            .iter()
+            .filter_map(|(at, port, pod, to)| Some(format!("{} . {port} : {pod} . {to}", (*at)?)))
+            .collect();
         if !elements.is_empty() {
-            let _ = writeln!(maps, "map {name}-at {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; elements = {{ {} }}; }}", elements.join(", "));
-            let _ = writeln!(rules, "meta l4proto {name} dnat ip addr . port to ip daddr . {name} dport map @{name}-at");
+            let _ = writeln!(
+                maps,
+                "map {name}-at {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; elements = {{ {} }}; }}",
+                elements.join(", ")
+            );
+            let _ = writeln!(
+                rules,
+                "meta l4proto {name} dnat ip addr . port to ip daddr . {name} dport map @{name}-at"
+            );
         }
-        let elements: Vec<_> = of(false).iter().map(|(_, port, pod, to)| format!("{port} : {pod} . {to}")).collect();
+        let elements: Vec<_> = of(false)
+            .iter()
+            .map(|(_, port, pod, to)| format!("{port} : {pod} . {to}"))
+            .collect();
         if !elements.is_empty() {
-            let _ = writeln!(maps, "map {name}-any {{ type inet_service : ipv4_addr . inet_service; elements = {{ {} }}; }}", elements.join(", "));
-            let _ = writeln!(rules, "meta l4proto {name} dnat ip addr . port to {name} dport map @{name}-any");
+            let _ = writeln!(
+                maps,
+                "map {name}-any {{ type inet_service : ipv4_addr . inet_service; elements = {{ {} }}; }}",
+                elements.join(", ")
+            );
+            let _ = writeln!(
+                rules,
+                "meta l4proto {name} dnat ip addr . port to {name} dport map @{name}-any"
+            );
         }
     }
-    let pairs: Vec<_> = pods.iter().filter(|(_, ports)| !ports.is_empty()).map(|(pod, _)| format!("{pod} . {pod}")).collect();
+    let pairs: Vec<_> = pods
+        .iter()
+        .filter(|(_, ports)| !ports.is_empty())
+        .map(|(pod, _)| format!("{pod} . {pod}"))
+        .collect();
     let _ = write!(
         text,
         "table ip {TABLE} {{\n{maps}set hairpin {{ type ipv4_addr . ipv4_addr; elements = {{ {} }}; }}\n\
@@ -53,11 +82,25 @@ mod tests {
 
     #[test]
     fn tables() {
-        assert_eq!(table(&BTreeMap::new()).lines().count(), 2, "no ports, no table");
-        let port =
-            |protocol, host_ip: Option<&str>, host_port| HostPort { protocol, host_ip: host_ip.map(|ip| ip.parse().unwrap()), host_port, container_port: 80 };
+        assert_eq!(
+            table(&BTreeMap::new()).lines().count(),
+            2,
+            "no ports, no table"
+        );
+        let port = |protocol, host_ip: Option<&str>, host_port| HostPort {
+            protocol,
+            host_ip: host_ip.map(|ip| ip.parse().unwrap()),
+            host_port,
+            container_port: 80,
+        };
         let pods = BTreeMap::from([
-            (Ipv4Addr::new(10, 244, 0, 2), vec![port(Protocol::Tcp, None, 8080), port(Protocol::Udp, Some("10.0.0.1"), 53)]),
+            (
+                Ipv4Addr::new(10, 244, 0, 2),
+                vec![
+                    port(Protocol::Tcp, None, 8080),
+                    port(Protocol::Udp, Some("10.0.0.1"), 53),
+                ],
+            ),
             (Ipv4Addr::new(10, 244, 0, 3), vec![]),
         ]);
         let text = table(&pods);

@@ -14,13 +14,19 @@ use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
-    link::{InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{
+        InfoBridgePort, InfoData, InfoKind, InfoPortData, InfoPortKind, InfoVeth, LinkAttribute,
+        LinkFlags, LinkInfo, LinkMessage,
+    },
     route::{RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType},
 };
 
 use super::{
     Error, failed,
-    messages::{address_message, address_of, carries, destination, gateway, hardware_address, link, link_of, raised, route_message},
+    messages::{
+        address_message, address_of, carries, destination, gateway, hardware_address, link,
+        link_of, raised, route_message,
+    },
     netlink::{How, Netlink},
     ns::Namespace,
 };
@@ -68,25 +74,55 @@ impl Links {
 
     /// The same with a route protocol of its own: it adds and sees only routes with that mark.
     pub async fn open_as(ns: &Namespace, protocol: u8) -> Result<Self, Error> {
-        let netlink = ns.call(Netlink::open).await?.map_err(|e| failed("open a netlink socket", e))?;
-        Ok(Links { netlink: Arc::new(Mutex::new(netlink)), protocol, metric: None })
+        let netlink = ns
+            .call(Netlink::open)
+            .await?
+            .map_err(|e| failed("open a netlink socket", e))?;
+        Ok(Links {
+            netlink: Arc::new(Mutex::new(netlink)),
+            protocol,
+            metric: None,
+        })
     }
 
     /// Routes that are added from now on have this metric: they stand beside those of others to the same networks.
     pub fn with_metric(self, metric: u32) -> Self {
-        Links { metric: Some(metric), ..self }
+        Links {
+            metric: Some(metric),
+            ..self
+        }
     }
 
     /// Asks the kernel, on a thread that may wait for its locks.
-    async fn ask(&self, message: RouteNetlinkMessage, how: How) -> io::Result<Vec<RouteNetlinkMessage>> {
+    async fn ask(
+        &self,
+        message: RouteNetlinkMessage,
+        how: How,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
         let netlink = self.netlink.clone();
-        let asked = tokio::task::spawn_blocking(move || netlink.lock().unwrap_or_else(PoisonError::into_inner).ask(message, how));
-        asked.await.unwrap_or_else(|broken| Err(io::Error::other(broken)))
+        let asked = tokio::task::spawn_blocking(move || {
+            netlink
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .ask(message, how)
+        });
+        asked
+            .await
+            .unwrap_or_else(|broken| Err(io::Error::other(broken)))
     }
 
     async fn links(&self, message: LinkMessage, how: How) -> io::Result<Vec<LinkMessage>> {
         let found = self.ask(RouteNetlinkMessage::GetLink(message), how).await?;
-        Ok(found.into_iter().filter_map(|message| if let RouteNetlinkMessage::NewLink(link) = message { Some(link) } else { None }).collect())
+        Ok(found
+            .into_iter()
+            .filter_map(|message| {
+                if let RouteNetlinkMessage::NewLink(link) = message {
+                    Some(link)
+                } else {
+                    None
+                }
+            })
+            .collect())
     }
 
     /// Interface index by name.
@@ -105,12 +141,18 @@ impl Links {
         let what = || format!("wait for interface {index}");
         let begun = Instant::now();
         loop {
-            let found = self.links(link(index, Vec::new()), How::Read).await.map_err(|e| failed(what(), e))?;
+            let found = self
+                .links(link(index, Vec::new()), How::Read)
+                .await
+                .map_err(|e| failed(what(), e))?;
             if found.first().is_some_and(carries) {
                 return Ok(());
             }
             if begun.elapsed() > CARRIES_AFTER {
-                return Err(failed(what(), format!("it does not come up within {CARRIES_AFTER:?}")));
+                return Err(failed(
+                    what(),
+                    format!("it does not come up within {CARRIES_AFTER:?}"),
+                ));
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -118,12 +160,17 @@ impl Links {
 
     /// Interface index by name; absence is an error.
     pub async fn need(&self, name: &str) -> Result<u32, Error> {
-        self.index(name).await?.ok_or_else(|| failed(format!("find interface {name}"), "it does not exist"))
+        self.index(name)
+            .await?
+            .ok_or_else(|| failed(format!("find interface {name}"), "it does not exist"))
     }
 
     /// All interfaces: name to (index, MTU).
     pub async fn all(&self) -> Result<BTreeMap<String, (u32, u32)>, Error> {
-        let links = self.links(LinkMessage::default(), How::List).await.map_err(|e| failed("list interfaces", e))?;
+        let links = self
+            .links(LinkMessage::default(), How::List)
+            .await
+            .map_err(|e| failed("list interfaces", e))?;
         Ok(links
             .into_iter()
             .filter_map(|link| {
@@ -142,39 +189,94 @@ impl Links {
 
     /// Makes a bridge with the MTU and the address, up; returns its index. Its hardware address is its own: one without takes the lowest among its
     /// ports', which changes as they come and go, and all behind it send to the old one until they ask again.
-    pub async fn bridge(&self, name: &str, mtu: u32, address: Ipv4Addr, prefix_len: u8) -> Result<u32, Error> {
+    pub async fn bridge(
+        &self,
+        name: &str,
+        mtu: u32,
+        address: Ipv4Addr,
+        prefix_len: u8,
+    ) -> Result<u32, Error> {
         let index = match self.index(name).await? {
             Some(index) => index,
             None => {
-                let attributes =
-                    vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu), LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)])];
-                let made = self.ask(RouteNetlinkMessage::NewLink(link(0, attributes)), How::Create).await;
-                fine(made, &[libc::EEXIST]).map_err(|e| failed(format!("make bridge {name}"), e))?;
+                let attributes = vec![
+                    LinkAttribute::IfName(name.to_owned()),
+                    LinkAttribute::Mtu(mtu),
+                    LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
+                ];
+                let made = self
+                    .ask(
+                        RouteNetlinkMessage::NewLink(link(0, attributes)),
+                        How::Create,
+                    )
+                    .await;
+                fine(made, &[libc::EEXIST])
+                    .map_err(|e| failed(format!("make bridge {name}"), e))?;
                 self.need(name).await?
             }
         };
-        self.set(raised(link(index, vec![hardware_address(address)])), "up, with an address of its own").await?;
+        self.set(
+            raised(link(index, vec![hardware_address(address)])),
+            "up, with an address of its own",
+        )
+        .await?;
         self.add_address(index, address.into(), prefix_len).await?;
         Ok(index)
     }
 
     /// Makes a veth pair: `name` here and up, its peer in its namespace and still down, both with the MTU, `name` in bridge `controller`.
-    pub async fn veth(&self, name: &str, controller: u32, peer: Peer<'_>, mtu: u32) -> Result<(), Error> {
+    pub async fn veth(
+        &self,
+        name: &str,
+        controller: u32,
+        peer: Peer<'_>,
+        mtu: u32,
+    ) -> Result<(), Error> {
         let namespace = LinkAttribute::NetNsFd(peer.namespace.raw_fd());
-        let peer = link(0, vec![LinkAttribute::IfName(peer.name.to_owned()), LinkAttribute::Mtu(mtu), namespace, hardware_address(peer.address)]);
-        let info = vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer)))];
-        let attributes =
-            vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Mtu(mtu), LinkAttribute::Controller(controller), LinkAttribute::LinkInfo(info)];
-        let made = self.ask(RouteNetlinkMessage::NewLink(raised(link(0, attributes))), How::Create).await;
-        made.map(drop).map_err(|e| failed(format!("make interface {name}"), e))
+        let peer = link(
+            0,
+            vec![
+                LinkAttribute::IfName(peer.name.to_owned()),
+                LinkAttribute::Mtu(mtu),
+                namespace,
+                hardware_address(peer.address),
+            ],
+        );
+        let info = vec![
+            LinkInfo::Kind(InfoKind::Veth),
+            LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+        ];
+        let attributes = vec![
+            LinkAttribute::IfName(name.to_owned()),
+            LinkAttribute::Mtu(mtu),
+            LinkAttribute::Controller(controller),
+            LinkAttribute::LinkInfo(info),
+        ];
+        let made = self
+            .ask(
+                RouteNetlinkMessage::NewLink(raised(link(0, attributes))),
+                How::Create,
+            )
+            .await;
+        made.map(drop)
+            .map_err(|e| failed(format!("make interface {name}"), e))
     }
 
     /// Lets a port of a bridge send back what it received: where the kernel filters bridged frames, a pod reaches itself through a service that way.
     pub async fn hairpin(&self, index: u32) -> Result<(), Error> {
         let port = InfoPortData::BridgePort(vec![InfoBridgePort::HairpinMode(true)]);
-        let info = LinkAttribute::LinkInfo(vec![LinkInfo::PortKind(InfoPortKind::Bridge), LinkInfo::PortData(port)]);
-        let set = self.ask(RouteNetlinkMessage::NewLink(link(index, vec![info])), How::Change).await;
-        set.map(drop).map_err(|e| failed(format!("let bridge port {index} send back"), e))
+        let info = LinkAttribute::LinkInfo(vec![
+            LinkInfo::PortKind(InfoPortKind::Bridge),
+            LinkInfo::PortData(port),
+        ]);
+        let set = self
+            .ask(
+                RouteNetlinkMessage::NewLink(link(index, vec![info])),
+                How::Change,
+            )
+            .await;
+        set.map(drop)
+            .map_err(|e| failed(format!("let bridge port {index} send back"), e))
     }
 
     pub async fn up(&self, index: u32) -> Result<(), Error> {
@@ -189,71 +291,164 @@ impl Links {
 
     async fn set(&self, message: LinkMessage, what: &str) -> Result<(), Error> {
         let index = message.header.index;
-        let set = self.ask(RouteNetlinkMessage::SetLink(message), How::Change).await;
-        set.map(drop).map_err(|e| failed(format!("set interface {index} {what}"), e))
+        let set = self
+            .ask(RouteNetlinkMessage::SetLink(message), How::Change)
+            .await;
+        set.map(drop)
+            .map_err(|e| failed(format!("set interface {index} {what}"), e))
     }
 
     pub async fn delete(&self, name: &str) -> Result<(), Error> {
-        let Some(index) = self.index(name).await? else { return Ok(()) };
-        let gone = self.ask(RouteNetlinkMessage::DelLink(link(index, Vec::new())), How::Change).await;
+        let Some(index) = self.index(name).await? else {
+            return Ok(());
+        };
+        let gone = self
+            .ask(
+                RouteNetlinkMessage::DelLink(link(index, Vec::new())),
+                How::Change,
+            )
+            .await;
         fine(gone, &[libc::ENODEV]).map_err(|e| failed(format!("delete interface {name}"), e))
     }
 
-    pub async fn add_address(&self, index: u32, address: IpAddr, prefix_len: u8) -> Result<(), Error> {
-        let added = self.ask(RouteNetlinkMessage::NewAddress(address_message(index, address, prefix_len)), How::Create).await;
-        fine(added, &[libc::EEXIST]).map_err(|e| failed(format!("give address {address}/{prefix_len} to interface {index}"), e))
+    pub async fn add_address(
+        &self,
+        index: u32,
+        address: IpAddr,
+        prefix_len: u8,
+    ) -> Result<(), Error> {
+        let added = self
+            .ask(
+                RouteNetlinkMessage::NewAddress(address_message(index, address, prefix_len)),
+                How::Create,
+            )
+            .await;
+        fine(added, &[libc::EEXIST]).map_err(|e| {
+            failed(
+                format!("give address {address}/{prefix_len} to interface {index}"),
+                e,
+            )
+        })
     }
 
     pub async fn delete_address(&self, index: u32, address: IpAddr) -> Result<(), Error> {
-        let all = self.address_messages().await.map_err(|e| failed(format!("find address {address}"), e))?;
-        for message in all.into_iter().filter(|m| m.header.index == index && address_of(m) == Some(address)) {
-            let gone = self.ask(RouteNetlinkMessage::DelAddress(message), How::Change).await;
-            fine(gone, &[libc::EADDRNOTAVAIL]).map_err(|e| failed(format!("take address {address} from interface {index}"), e))?;
+        let all = self
+            .address_messages()
+            .await
+            .map_err(|e| failed(format!("find address {address}"), e))?;
+        for message in all
+            .into_iter()
+            .filter(|m| m.header.index == index && address_of(m) == Some(address))
+        {
+            let gone = self
+                .ask(RouteNetlinkMessage::DelAddress(message), How::Change)
+                .await;
+            fine(gone, &[libc::EADDRNOTAVAIL])
+                .map_err(|e| failed(format!("take address {address} from interface {index}"), e))?;
         }
         Ok(())
     }
 
     async fn address_messages(&self) -> io::Result<Vec<AddressMessage>> {
-        let found = self.ask(RouteNetlinkMessage::GetAddress(AddressMessage::default()), How::List).await?;
-        Ok(found.into_iter().filter_map(|message| if let RouteNetlinkMessage::NewAddress(address) = message { Some(address) } else { None }).collect())
+        let found = self
+            .ask(
+                RouteNetlinkMessage::GetAddress(AddressMessage::default()),
+                How::List,
+            )
+            .await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|message| {
+                if let RouteNetlinkMessage::NewAddress(address) = message {
+                    Some(address)
+                } else {
+                    None
+                }
+            })
+            .collect())
     }
 
     /// Addresses of all interfaces, with prefix lengths.
     pub async fn addresses(&self) -> Result<Vec<(u32, IpNet)>, Error> {
-        let all = self.address_messages().await.map_err(|e| failed("list addresses", e))?;
-        Ok(all.iter().filter_map(|m| Some((m.header.index, IpNet::new(address_of(m)?, m.header.prefix_len).ok()?))).collect())
+        let all = self
+            .address_messages()
+            .await
+            .map_err(|e| failed("list addresses", e))?;
+        Ok(all
+            .iter()
+            .filter_map(|m| {
+                Some((
+                    m.header.index,
+                    IpNet::new(address_of(m)?, m.header.prefix_len).ok()?,
+                ))
+            })
+            .collect())
     }
 
     /// Adds or replaces the route to `to`, via a gateway (`onlink`: it needs no route of its own) or straight onto the link.
     pub async fn route(&self, to: IpNet, via: Option<IpAddr>, link: u32) -> Result<(), Error> {
         let mut message = route_message(to, via, link, self.protocol);
-        message.attributes.extend(self.metric.map(RouteAttribute::Priority));
-        self.ask(RouteNetlinkMessage::NewRoute(message), How::Replace).await.map(drop).map_err(|e| failed(format!("add a route to {to}"), e))
+        message
+            .attributes
+            .extend(self.metric.map(RouteAttribute::Priority));
+        self.ask(RouteNetlinkMessage::NewRoute(message), How::Replace)
+            .await
+            .map(drop)
+            .map_err(|e| failed(format!("add a route to {to}"), e))
     }
 
     pub async fn delete_route(&self, route: &OwnRoute) -> Result<(), Error> {
         let to = route.to;
         let message = route_message(to, route.via, route.link, self.protocol);
-        let gone = self.ask(RouteNetlinkMessage::DelRoute(message), How::Change).await;
-        fine(gone, &[libc::ESRCH, libc::ENODEV]).map_err(|e| failed(format!("delete the route to {to}"), e))
+        let gone = self
+            .ask(RouteNetlinkMessage::DelRoute(message), How::Change)
+            .await;
+        fine(gone, &[libc::ESRCH, libc::ENODEV])
+            .map_err(|e| failed(format!("delete the route to {to}"), e))
     }
 
     /// The routes of one family, of all protocols, in the main table.
     async fn routes(&self, ipv6: bool) -> Result<Vec<RouteMessage>, Error> {
         let mut filter = RouteMessage::default();
-        filter.header.address_family = if ipv6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
-        let all = self.ask(RouteNetlinkMessage::GetRoute(filter), How::List).await.map_err(|e| failed("list routes", e))?;
-        let routes = all.into_iter().filter_map(|message| if let RouteNetlinkMessage::NewRoute(route) = message { Some(route) } else { None });
-        Ok(routes.filter(|r| r.header.table == RouteHeader::RT_TABLE_MAIN && r.header.kind == RouteType::Unicast).collect())
+        filter.header.address_family = if ipv6 {
+            AddressFamily::Inet6
+        } else {
+            AddressFamily::Inet
+        };
+        let all = self
+            .ask(RouteNetlinkMessage::GetRoute(filter), How::List)
+            .await
+            .map_err(|e| failed("list routes", e))?;
+        let routes = all.into_iter().filter_map(|message| {
+            if let RouteNetlinkMessage::NewRoute(route) = message {
+                Some(route)
+            } else {
+                None
+            }
+        });
+        Ok(routes
+            .filter(|r| {
+                r.header.table == RouteHeader::RT_TABLE_MAIN && r.header.kind == RouteType::Unicast
+            })
+            .collect())
     }
 
     /// The routes with this connection's mark.
     pub async fn own_routes(&self) -> Result<Vec<OwnRoute>, Error> {
         let mut found = Vec::new();
         for ipv6 in [false, true] {
-            for route in self.routes(ipv6).await?.iter().filter(|r| r.header.protocol == RouteProtocol::Other(self.protocol)) {
+            for route in self
+                .routes(ipv6)
+                .await?
+                .iter()
+                .filter(|r| r.header.protocol == RouteProtocol::Other(self.protocol))
+            {
                 if let (Some(to), Some(link)) = (destination(route), link_of(route)) {
-                    found.push(OwnRoute { to, via: gateway(route), link });
+                    found.push(OwnRoute {
+                        to,
+                        via: gateway(route),
+                        link,
+                    });
                 }
             }
         }
@@ -262,20 +457,42 @@ impl Links {
 
     /// IPv4 networks that routes and addresses of this machine already lead to, default routes left out.
     pub async fn taken(&self) -> Result<Vec<IpNet>, Error> {
-        let routed = self.routes(false).await?.iter().filter_map(destination).filter(|n| n.prefix_len() > 0).collect::<Vec<_>>();
-        Ok(routed.into_iter().chain(self.addresses().await?.into_iter().map(|(_, n)| n.trunc())).collect())
+        let routed = self
+            .routes(false)
+            .await?
+            .iter()
+            .filter_map(destination)
+            .filter(|n| n.prefix_len() > 0)
+            .collect::<Vec<_>>();
+        Ok(routed
+            .into_iter()
+            .chain(self.addresses().await?.into_iter().map(|(_, n)| n.trunc()))
+            .collect())
     }
 
     /// Name, index and MTU of the interface that the IPv4 default route leaves by.
     pub async fn default_link(&self) -> Result<Option<(String, u32, u32)>, Error> {
         let routes = self.routes(false).await?;
-        let Some(index) = routes.iter().filter(|r| r.header.destination_prefix_length == 0).find_map(link_of) else { return Ok(None) };
-        Ok(self.all().await?.into_iter().find(|(_, (i, _))| *i == index).map(|(name, (_, mtu))| (name, index, mtu)))
+        let Some(index) = routes
+            .iter()
+            .filter(|r| r.header.destination_prefix_length == 0)
+            .find_map(link_of)
+        else {
+            return Ok(None);
+        };
+        Ok(self
+            .all()
+            .await?
+            .into_iter()
+            .find(|(_, (i, _))| *i == index)
+            .map(|(name, (_, mtu))| (name, index, mtu)))
     }
 }
 
 fn is(error: &io::Error, codes: &[i32]) -> bool {
-    error.raw_os_error().is_some_and(|code| codes.contains(&code))
+    error
+        .raw_os_error()
+        .is_some_and(|code| codes.contains(&code))
 }
 
 fn fine<T>(result: io::Result<T>, codes: &[i32]) -> io::Result<()> {

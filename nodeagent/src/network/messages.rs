@@ -8,16 +8,22 @@ use ipnet::IpNet;
 use netlink_packet_route::{
     AddressFamily,
     address::{AddressAttribute, AddressMessage},
-    link::{BridgePortState, InfoBridgePort, InfoPortData, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, State},
-    route::{RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType},
+    link::{
+        BridgePortState, InfoBridgePort, InfoPortData, LinkAttribute, LinkFlags, LinkInfo,
+        LinkMessage, State,
+    },
+    route::{
+        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
+        RouteScope, RouteType,
+    },
 };
 
 /// It is up, and where it is a bridge's port, the bridge sends through it.
 pub(super) fn carries(link: &LinkMessage) -> bool {
     let port = |info: &LinkInfo| match info {
-        LinkInfo::PortData(InfoPortData::BridgePort(port)) => {
-            port.iter().any(|p| matches!(p, InfoBridgePort::State(state) if *state != BridgePortState::Forwarding))
-        }
+        LinkInfo::PortData(InfoPortData::BridgePort(port)) => port.iter().any(
+            |p| matches!(p, InfoBridgePort::State(state) if *state != BridgePortState::Forwarding),
+        ),
         _ => false,
     };
     let mut up = false;
@@ -65,7 +71,12 @@ pub(super) fn address(address: &RouteAddress) -> Option<IpAddr> {
     }
 }
 
-pub(super) fn route_message(to: IpNet, via: Option<IpAddr>, link: u32, protocol: u8) -> RouteMessage {
+pub(super) fn route_message(
+    to: IpNet,
+    via: Option<IpAddr>,
+    link: u32,
+    protocol: u8,
+) -> RouteMessage {
     let target = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => RouteAddress::Inet(ip),
         IpAddr::V6(ip) => RouteAddress::Inet6(ip),
@@ -76,18 +87,35 @@ pub(super) fn route_message(to: IpNet, via: Option<IpAddr>, link: u32, protocol:
         destination_prefix_length: to.prefix_len(),
         table: RouteHeader::RT_TABLE_MAIN,
         protocol: RouteProtocol::Other(protocol),
-        scope: if via.is_some() { RouteScope::Universe } else { RouteScope::Link },
+        scope: if via.is_some() {
+            RouteScope::Universe
+        } else {
+            RouteScope::Link
+        },
         kind: RouteType::Unicast,
-        flags: if via.is_some() { RouteFlags::Onlink } else { RouteFlags::empty() },
+        flags: if via.is_some() {
+            RouteFlags::Onlink
+        } else {
+            RouteFlags::empty()
+        },
         ..RouteHeader::default()
     };
-    message.attributes = vec![RouteAttribute::Destination(target(to.network())), RouteAttribute::Oif(link)];
-    message.attributes.extend(via.map(|via| RouteAttribute::Gateway(target(via))));
+    message.attributes = vec![
+        RouteAttribute::Destination(target(to.network())),
+        RouteAttribute::Oif(link),
+    ];
+    message
+        .attributes
+        .extend(via.map(|via| RouteAttribute::Gateway(target(via))));
     message
 }
 
 pub(super) fn family(ip: IpAddr) -> AddressFamily {
-    if ip.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet }
+    if ip.is_ipv6() {
+        AddressFamily::Inet6
+    } else {
+        AddressFamily::Inet
+    }
 }
 
 pub(super) fn link(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
@@ -110,15 +138,38 @@ pub(super) fn raised(mut link: LinkMessage) -> LinkMessage {
 /// An address with, for IPv4, the broadcast address of its network.
 pub(super) fn address_message(index: u32, address: IpAddr, prefix_len: u8) -> AddressMessage {
     let mut message = AddressMessage::default();
-    (message.header.index, message.header.prefix_len, message.header.family) = (index, prefix_len, family(address));
-    message.attributes = vec![AddressAttribute::Address(address), AddressAttribute::Local(address)];
+    (
+        message.header.index,
+        message.header.prefix_len,
+        message.header.family,
+    ) = (index, prefix_len, family(address));
+    message.attributes = vec![
+        AddressAttribute::Address(address),
+        AddressAttribute::Local(address),
+    ];
     if let Ok(IpNet::V4(net)) = IpNet::new(address, prefix_len) {
-        message.attributes.push(AddressAttribute::Broadcast(net.broadcast()));
+        message
+            .attributes
+            .push(AddressAttribute::Broadcast(net.broadcast()));
     }
     message
 }
 
 pub(super) fn address_of(message: &AddressMessage) -> Option<IpAddr> {
-    let local = message.attributes.iter().find_map(|a| if let AddressAttribute::Local(ip) = a { Some(*ip) } else { None });
-    local.or_else(|| message.attributes.iter().find_map(|a| if let AddressAttribute::Address(ip) = a { Some(*ip) } else { None }))
+    let local = message.attributes.iter().find_map(|a| {
+        if let AddressAttribute::Local(ip) = a {
+            Some(*ip)
+        } else {
+            None
+        }
+    });
+    local.or_else(|| {
+        message.attributes.iter().find_map(|a| {
+            if let AddressAttribute::Address(ip) = a {
+                Some(*ip)
+            } else {
+                None
+            }
+        })
+    })
 }

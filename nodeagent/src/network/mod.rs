@@ -61,12 +61,18 @@ pub trait PodNetworks: Send + Sync + 'static {
         if ports.is_empty() {
             return Ok(());
         }
-        Err(Error::Unsupported { what: "host ports".into(), hint: format!("the network of pod {pod_uid} has none") })
+        Err(Error::Unsupported {
+            what: "host ports".into(),
+            hint: format!("the network of pod {pod_uid} has none"),
+        })
     }
     /// What is there, by pod uid: for clearing away pods that are gone.
     async fn list(&self) -> Result<Vec<String>, Error>;
 }
 
 pub(crate) fn failed(what: impl Into<String>, reason: impl std::fmt::Display) -> Error {
-    Error::Failed { what: what.into(), reason: reason.to_string() }
+    Error::Failed {
+        what: what.into(),
+        reason: reason.to_string(),
+    }
 }

@@ -4,7 +4,10 @@
 
 use std::io;
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+    NetlinkPayload,
+};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -46,14 +49,22 @@ impl Netlink {
         let mut socket = Socket::new(NETLINK_ROUTE)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self {
+            socket,
+            sequence: 0,
+        })
     }
 
     /// Asks, and gathers what is answered. The kernel's refusals are errors with its number.
-    pub fn ask(&mut self, message: RouteNetlinkMessage, how: How) -> io::Result<Vec<RouteNetlinkMessage>> {
+    pub fn ask(
+        &mut self,
+        message: RouteNetlinkMessage,
+        how: How,
+    ) -> io::Result<Vec<RouteNetlinkMessage>> {
         self.sequence = self.sequence.wrapping_add(1);
         let mut request = NetlinkMessage::from(message);
-        (request.header.flags, request.header.sequence_number) = (NLM_F_REQUEST | how.flags(), self.sequence);
+        (request.header.flags, request.header.sequence_number) =
+            (NLM_F_REQUEST | how.flags(), self.sequence);
         request.finalize();
         let mut bytes = vec![0; request.buffer_len()];
         request.serialize(&mut bytes);
@@ -64,9 +75,13 @@ impl Netlink {
             let mut rest = &data[..];
             while !rest.is_empty() {
                 let answer =
-                    NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+                    NetlinkMessage::<RouteNetlinkMessage>::deserialize(rest).map_err(|error| {
+                        io::Error::new(io::ErrorKind::InvalidData, error.to_string())
+                    })?;
                 // each message is padded to four bytes
-                let length = (answer.header.length as usize).next_multiple_of(4).clamp(1, rest.len());
+                let length = (answer.header.length as usize)
+                    .next_multiple_of(4)
+                    .clamp(1, rest.len());
                 rest = &rest[length..];
                 if answer.header.sequence_number != self.sequence {
                     continue;

@@ -29,7 +29,9 @@ impl Nft {
              add map ip skiff-probe m { type ipv4_addr . inet_proto . inet_service : verdict; }\ndelete table ip skiff-probe\n";
         match nft.apply(ns, probe.to_owned()).await {
             Ok(()) => Ok(nft),
-            Err(Error::Failed { reason, .. }) => Err(unsupported(&format!("the kernel refuses them: {reason}"))),
+            Err(Error::Failed { reason, .. }) => {
+                Err(unsupported(&format!("the kernel refuses them: {reason}")))
+            }
             Err(e) => Err(e),
         }
     }
@@ -48,16 +50,25 @@ impl Nft {
 
     async fn run(&self, ns: &Namespace, args: &[&str], input: String) -> Result<Vec<u8>, Error> {
         let args = args.iter().map(|a| (*a).to_owned()).collect();
-        let output = ns.output(self.program.clone(), args, input).await.map_err(|e| failed("run nft", e))?;
+        let output = ns
+            .output(self.program.clone(), args, input)
+            .await
+            .map_err(|e| failed("run nft", e))?;
         if output.status.success() {
             return Ok(output.stdout);
         }
         let text = String::from_utf8_lossy(&output.stderr);
         // The first line says what is wrong; the rest quotes the script.
-        Err(failed("change nftables", text.lines().next().unwrap_or("nft gave no reason")))
+        Err(failed(
+            "change nftables",
+            text.lines().next().unwrap_or("nft gave no reason"),
+        ))
     }
 }
 
 fn unsupported(hint: &str) -> Error {
-    Error::Unsupported { what: "nftables".into(), hint: hint.into() }
+    Error::Unsupported {
+        what: "nftables".into(),
+        hint: hint.into(),
+    }
 }

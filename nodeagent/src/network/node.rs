@@ -45,19 +45,55 @@ pub struct NodeConfig {
 }
 
 /// Sets up the pods' network and starts the tasks, which end with `stop`. What they made stays, as pods may run on.
-pub async fn start(view: Arc<ClusterView>, config: NodeConfig, stop: CancellationToken) -> Result<Arc<BridgeNetworks>, Error> {
-    let pods = PodNetworkConfig { node: config.node.clone(), dir: config.dir.clone(), pod_cidr: config.pod_cidr, mtu: config.mtu };
+pub async fn start(
+    view: Arc<ClusterView>,
+    config: NodeConfig,
+    stop: CancellationToken,
+) -> Result<Arc<BridgeNetworks>, Error> {
+    let pods = PodNetworkConfig {
+        node: config.node.clone(),
+        dir: config.dir.clone(),
+        pod_cidr: config.pod_cidr,
+        mtu: config.mtu,
+    };
     let pods = Arc::new(BridgeNetworks::start(pods).await?);
-    let NodeConfig { node_name, node, pod_cidr, .. } = config.clone();
-    let routes = RoutesConfig { node: node.clone(), node_name: node_name.clone(), pod_cidr };
+    let NodeConfig {
+        node_name,
+        node,
+        pod_cidr,
+        ..
+    } = config.clone();
+    let routes = RoutesConfig {
+        node: node.clone(),
+        node_name: node_name.clone(),
+        pod_cidr,
+    };
     let own_cluster_ips = config.dns_ip.into_iter().collect();
-    let proxy =
-        ProxyConfig { node: node.clone(), node_name, pod_cidr, service_cidr: config.service_cidr, own_cluster_ips, force_userspace: config.force_userspace };
-    keep("routes", view.clone(), stop.clone(), move |view, stop| run_routes(view, routes.clone(), stop));
-    keep("services", view.clone(), stop.clone(), move |view, stop| run_proxy(view, proxy.clone(), stop));
+    let proxy = ProxyConfig {
+        node: node.clone(),
+        node_name,
+        pod_cidr,
+        service_cidr: config.service_cidr,
+        own_cluster_ips,
+        force_userspace: config.force_userspace,
+    };
+    keep("routes", view.clone(), stop.clone(), move |view, stop| {
+        run_routes(view, routes.clone(), stop)
+    });
+    keep("services", view.clone(), stop.clone(), move |view, stop| {
+        run_proxy(view, proxy.clone(), stop)
+    });
     if let Some(ip) = config.dns_ip {
-        let dns = DnsConfig { node, upstream: config.upstream, ips: vec![ip.into()], domain: config.domain, resolv_conf: config.resolv_conf };
-        keep("DNS", view, stop, move |view, stop| run_dns(view, dns.clone(), stop));
+        let dns = DnsConfig {
+            node,
+            upstream: config.upstream,
+            ips: vec![ip.into()],
+            domain: config.domain,
+            resolv_conf: config.resolv_conf,
+        };
+        keep("DNS", view, stop, move |view, stop| {
+            run_dns(view, dns.clone(), stop)
+        });
     }
     Ok(pods)
 }
@@ -72,9 +108,13 @@ pub async fn clear(config: &NodeConfig) -> Result<(), Error> {
         pods::clear(&config.node, &config.dir).await,
     ];
     let failures = results.into_iter().filter_map(Result::err);
-    let told = failures.inspect(|e| tracing::warn!("clearing the network of node {}: {e}", config.node_name));
+    let told = failures
+        .inspect(|e| tracing::warn!("clearing the network of node {}: {e}", config.node_name));
     // All of them are told of before the first is given.
-    told.collect::<Vec<_>>().into_iter().next().map_or(Ok(()), Err)
+    told.collect::<Vec<_>>()
+        .into_iter()
+        .next()
+        .map_or(Ok(()), Err)
 }
 
 fn keep<F: Future<Output = Result<(), Error>> + Send>(

@@ -46,14 +46,20 @@ impl Namespace {
     /// Opens the namespace mounted at `path`. Fails when `path` is a plain file (left over from before a reboot).
     pub fn open(path: &Path) -> Result<Self, Error> {
         if !Self::is_mounted(path) {
-            return Err(failed(format!("open network namespace {}", path.display()), "no namespace is mounted there"));
+            return Err(failed(
+                format!("open network namespace {}", path.display()),
+                "no namespace is mounted there",
+            ));
         }
         Self::from_file(path)
     }
 
     fn from_file(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|e| failed(format!("open network namespace {}", path.display()), e))?;
-        Ok(Namespace { file: Arc::new(file) })
+        let file = File::open(path)
+            .map_err(|e| failed(format!("open network namespace {}", path.display()), e))?;
+        Ok(Namespace {
+            file: Arc::new(file),
+        })
     }
 
     /// Whether a namespace is mounted at `path`.
@@ -74,7 +80,15 @@ impl Namespace {
             }
             File::create(&path).map_err(|e| failed(what(), e))?;
             let made = unshare(CloneFlags::CLONE_NEWNET)
-                .and_then(|()| mount(Some(OWN), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>))
+                .and_then(|()| {
+                    mount(
+                        Some(OWN),
+                        &path,
+                        None::<&str>,
+                        MsFlags::MS_BIND,
+                        None::<&str>,
+                    )
+                })
                 .map_err(|e| failed(what(), e))
                 .and_then(|()| Self::from_file(&path));
             if made.is_err() {
@@ -104,11 +118,15 @@ impl Namespace {
 
     /// Moves the calling thread into this namespace, for good.
     pub fn enter(&self) -> Result<(), Error> {
-        setns(&*self.file, CloneFlags::CLONE_NEWNET).map_err(|e| failed("enter a network namespace", e))
+        setns(&*self.file, CloneFlags::CLONE_NEWNET)
+            .map_err(|e| failed("enter a network namespace", e))
     }
 
     /// Runs `f` on a new thread inside this namespace. What it may open (sockets, children) belongs there; about 50 µs.
-    pub async fn call<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    pub async fn call<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let this = self.clone();
         on_new_thread(move || this.enter().map(|()| f())).await?
     }
@@ -135,13 +153,31 @@ impl Namespace {
 
     /// Connects from inside the namespace.
     pub async fn tcp_connect(&self, to: SocketAddr) -> std::io::Result<TcpStream> {
-        let socket = self.call(move || if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }).await.map_err(std::io::Error::other)??;
+        let socket = self
+            .call(move || {
+                if to.is_ipv4() {
+                    TcpSocket::new_v4()
+                } else {
+                    TcpSocket::new_v6()
+                }
+            })
+            .await
+            .map_err(std::io::Error::other)??;
         socket.connect(to).await
     }
 
     /// Listens inside the namespace, with `SO_REUSEADDR`.
     pub async fn tcp_listen(&self, at: SocketAddr) -> std::io::Result<TcpListener> {
-        let socket = self.call(move || if at.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }).await.map_err(std::io::Error::other)??;
+        let socket = self
+            .call(move || {
+                if at.is_ipv4() {
+                    TcpSocket::new_v4()
+                } else {
+                    TcpSocket::new_v6()
+                }
+            })
+            .await
+            .map_err(std::io::Error::other)??;
         socket.set_reuseaddr(true)?;
         socket.bind(at)?;
         socket.listen(1024)
@@ -149,7 +185,10 @@ impl Namespace {
 
     /// Binds a UDP socket inside the namespace.
     pub async fn udp_bind(&self, at: SocketAddr) -> std::io::Result<UdpSocket> {
-        let socket = self.call(move || std::net::UdpSocket::bind(at)).await.map_err(std::io::Error::other)??;
+        let socket = self
+            .call(move || std::net::UdpSocket::bind(at))
+            .await
+            .map_err(std::io::Error::other)??;
         socket.set_nonblocking(true)?;
         UdpSocket::from_std(socket)
     }
@@ -159,9 +198,11 @@ impl Namespace {
         self.call(move || {
             for (key, value) in settings {
                 let path = Path::new("/proc/sys").join(&key);
-                let now = std::fs::read_to_string(&path).map_err(|e| failed(format!("read kernel setting {key}"), e))?;
+                let now = std::fs::read_to_string(&path)
+                    .map_err(|e| failed(format!("read kernel setting {key}"), e))?;
                 if now.trim() != value {
-                    std::fs::write(&path, value).map_err(|e| failed(format!("set kernel setting {key} to {value}"), e))?;
+                    std::fs::write(&path, value)
+                        .map_err(|e| failed(format!("set kernel setting {key} to {value}"), e))?;
                 }
             }
             Ok(())
@@ -170,19 +211,39 @@ impl Namespace {
     }
 
     /// The same for settings that a kernel may lack: those are passed over.
-    pub async fn sysctl_if_there(&self, settings: Vec<(String, &'static str)>) -> Result<(), Error> {
-        let there = self.call(move || settings.into_iter().filter(|(key, _)| Path::new("/proc/sys").join(key).exists()).collect()).await?;
+    pub async fn sysctl_if_there(
+        &self,
+        settings: Vec<(String, &'static str)>,
+    ) -> Result<(), Error> {
+        let there = self
+            .call(move || {
+                settings
+                    .into_iter()
+                    .filter(|(key, _)| Path::new("/proc/sys").join(key).exists())
+                    .collect()
+            })
+            .await?;
         self.sysctl(there).await
     }
 
     /// Runs a program inside the namespace with `input` on its standard input, waits for it and gives its status and output.
-    pub async fn output(&self, program: PathBuf, args: Vec<String>, input: String) -> std::io::Result<std::process::Output> {
+    pub async fn output(
+        &self,
+        program: PathBuf,
+        args: Vec<String>,
+        input: String,
+    ) -> std::io::Result<std::process::Output> {
         use std::{
             io::Write,
             process::{Command, Stdio},
         };
         self.call(move || {
-            let mut child = Command::new(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+            let mut child = Command::new(program)
+                .args(args)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()?;
             let mut stdin = child.stdin.take().expect("stdin is piped");
             // The program may answer before it has read all: feed it from a thread of its own.
             let feeder = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
@@ -197,22 +258,29 @@ impl Namespace {
 
 /// Whether this process may make network namespaces: root enough, and the kernel has them.
 pub async fn supported() -> Result<(), Error> {
-    on_new_thread(|| unshare(CloneFlags::CLONE_NEWNET)).await?.map_err(|e| Error::Unsupported {
-        what: "network namespaces".into(),
-        hint: match e {
-            Errno::EPERM => "run as root".into(),
-            e => e.desc().to_owned(),
-        },
-    })
+    on_new_thread(|| unshare(CloneFlags::CLONE_NEWNET))
+        .await?
+        .map_err(|e| Error::Unsupported {
+            what: "network namespaces".into(),
+            hint: match e {
+                Errno::EPERM => "run as root".into(),
+                e => e.desc().to_owned(),
+            },
+        })
 }
 
-fn on_new_thread<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> impl Future<Output = Result<T, Error>> {
+fn on_new_thread<T: Send + 'static>(
+    f: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, Error>> {
     let (tx, rx) = tokio::sync::oneshot::channel();
-    let started = std::thread::Builder::new().name("netns".into()).spawn(move || {
-        let _ = tx.send(f());
-    });
+    let started = std::thread::Builder::new()
+        .name("netns".into())
+        .spawn(move || {
+            let _ = tx.send(f());
+        });
     async move {
         started.map_err(|e| failed("start a thread", e))?;
-        rx.await.map_err(|_| failed("work inside a network namespace", "the thread panicked"))
+        rx.await
+            .map_err(|_| failed("work inside a network namespace", "the thread panicked"))
     }
 }

@@ -12,10 +12,20 @@ use super::{Error, nft::Nft, ns::Namespace};
 
 /// Puts the table in place, whole. `inside` is what lies behind the bridge: those addresses are hidden behind the host's own when they leave.
 /// `gateway` is the host's own address among them.
-pub async fn open(nft: &Nft, host: &Namespace, tag: &str, bridge: &str, gateway: Ipv4Addr, inside: &[IpNet]) -> Result<(), Error> {
+pub async fn open(
+    nft: &Nft,
+    host: &Namespace,
+    tag: &str,
+    bridge: &str,
+    gateway: Ipv4Addr,
+    inside: &[IpNet],
+) -> Result<(), Error> {
     nft.apply(host, table(tag, bridge, gateway, inside)).await?;
     if let Some(chain) = dropping_chain(nft, host).await? {
-        let there = tagged_rules(&nft.list(host, &["chain", "ip", "filter", &chain]).await?, tag);
+        let there = tagged_rules(
+            &nft.list(host, &["chain", "ip", "filter", &chain]).await?,
+            tag,
+        );
         if there.is_empty() {
             nft.apply(host, exception(&chain, tag, bridge)).await?;
         }
@@ -25,11 +35,17 @@ pub async fn open(nft: &Nft, host: &Namespace, tag: &str, bridge: &str, gateway:
 
 /// Takes the table and the exceptions away.
 pub async fn close(nft: &Nft, host: &Namespace, tag: &str) -> Result<(), Error> {
-    nft.apply(host, format!("add table ip {tag}\ndelete table ip {tag}\n")).await?;
+    nft.apply(host, format!("add table ip {tag}\ndelete table ip {tag}\n"))
+        .await?;
     for chain in ["DOCKER-USER", "FORWARD"] {
         // Most machines have no such chain; that is the answer then.
-        let Ok(listed) = nft.list(host, &["chain", "ip", "filter", chain]).await else { continue };
-        let script: String = tagged_rules(&listed, tag).iter().map(|handle| format!("delete rule ip filter {chain} handle {handle}\n")).collect();
+        let Ok(listed) = nft.list(host, &["chain", "ip", "filter", chain]).await else {
+            continue;
+        };
+        let script: String = tagged_rules(&listed, tag)
+            .iter()
+            .map(|handle| format!("delete rule ip filter {chain} handle {handle}\n"))
+            .collect();
         if !script.is_empty() {
             nft.apply(host, script).await?;
         }
@@ -41,7 +57,11 @@ pub async fn close(nft: &Nft, host: &Namespace, tag: &str) -> Result<(), Error> 
 /// What is only bridged from node to node is no connection of the host's, though it passes here where bridges are filtered (`bridge-nf-call-iptables`):
 /// untracked, it meets neither the connections of another instance with the same addresses nor rules that drop what they think invalid.
 fn table(tag: &str, bridge: &str, gateway: Ipv4Addr, inside: &[IpNet]) -> String {
-    let inside = inside.iter().map(IpNet::to_string).collect::<Vec<_>>().join(", ");
+    let inside = inside
+        .iter()
+        .map(IpNet::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
     format!(
         "add table ip {tag}\ndelete table ip {tag}\ntable ip {tag} {{\n\
          set inside {{ type ipv4_addr; flags interval; auto-merge; elements = {{ {inside} }}; }}\n\
@@ -68,7 +88,12 @@ async fn dropping_chain(nft: &Nft, host: &Namespace) -> Result<Option<String>, E
 
 fn pick_chain(listed: &serde_json::Value) -> Option<String> {
     let entries = listed["nftables"].as_array()?;
-    let chains = || entries.iter().map(|e| &e["chain"]).filter(|c| c["table"] == "filter");
+    let chains = || {
+        entries
+            .iter()
+            .map(|e| &e["chain"])
+            .filter(|c| c["table"] == "filter")
+    };
     let drops = chains().any(|c| c["name"] == "FORWARD" && c["policy"] == "drop");
     let docker = chains().any(|c| c["name"] == "DOCKER-USER");
     drops.then(|| if docker { "DOCKER-USER" } else { "FORWARD" }.to_owned())
@@ -77,7 +102,11 @@ fn pick_chain(listed: &serde_json::Value) -> Option<String> {
 /// Handles of the rules whose comment is the tag.
 fn tagged_rules(listed: &serde_json::Value, tag: &str) -> Vec<u64> {
     let entries = listed["nftables"].as_array().into_iter().flatten();
-    entries.map(|e| &e["rule"]).filter(|r| r["comment"] == tag).filter_map(|r| r["handle"].as_u64()).collect()
+    entries
+        .map(|e| &e["rule"])
+        .filter(|r| r["comment"] == tag)
+        .filter_map(|r| r["handle"].as_u64())
+        .collect()
 }
 
 #[cfg(test)]
@@ -93,7 +122,10 @@ mod tests {
             (vec![], None),
             (vec![chain("FORWARD", Some("accept"))], None),
             (vec![chain("FORWARD", Some("drop"))], Some("FORWARD")),
-            (vec![chain("FORWARD", Some("drop")), chain("DOCKER-USER", None)], Some("DOCKER-USER")),
+            (
+                vec![chain("FORWARD", Some("drop")), chain("DOCKER-USER", None)],
+                Some("DOCKER-USER"),
+            ),
         ];
         for (chains, want) in cases {
             assert_eq!(pick_chain(&json!({ "nftables": chains })).as_deref(), want);
@@ -102,15 +134,30 @@ mod tests {
 
     #[test]
     fn every_rule_names_the_bridge() {
-        let text = table("skiff-1", "br1", Ipv4Addr::new(10, 89, 0, 1), &["10.89.0.0/24".parse().unwrap(), "10.244.0.0/24".parse().unwrap()]);
-        let rules = text.lines().filter(|line| ["masquerade", "drop", "notrack"].iter().any(|verdict| line.ends_with(verdict)));
-        assert_eq!(rules.filter(|rule| rule.contains("ifname \"br1\"")).count(), 3, "{text}");
+        let text = table(
+            "skiff-1",
+            "br1",
+            Ipv4Addr::new(10, 89, 0, 1),
+            &[
+                "10.89.0.0/24".parse().unwrap(),
+                "10.244.0.0/24".parse().unwrap(),
+            ],
+        );
+        let rules = text.lines().filter(|line| {
+            ["masquerade", "drop", "notrack"]
+                .iter()
+                .any(|verdict| line.ends_with(verdict))
+        });
+        assert_eq!(
+            rules.filter(|rule| rule.contains("ifname \"br1\"")).count(),
+            3,
+            "{text}"
+        );
     }
 
     #[test]
     fn only_tagged_rules_are_ours() {
-        let listed =
-            json!({"nftables": [{"rule": {"comment": "skiff-1", "handle": 4}}, {"rule": {"comment": "skiff-2", "handle": 5}}, {"rule": {"handle": 6}}]});
+        let listed = json!({"nftables": [{"rule": {"comment": "skiff-1", "handle": 4}}, {"rule": {"comment": "skiff-2", "handle": 5}}, {"rule": {"handle": 6}}]});
         assert_eq!(tagged_rules(&listed, "skiff-1"), [4]);
     }
 }

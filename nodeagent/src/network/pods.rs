@@ -61,12 +61,21 @@ struct Record {
 impl BridgeNetworks {
     /// Sets the bridge up (or finds it again) and reads which pods have which addresses. Needs root in the node's namespace.
     pub async fn start(config: PodNetworkConfig) -> Result<Self, Error> {
-        let PodNetworkConfig { node, dir, pod_cidr, mtu } = config;
+        let PodNetworkConfig {
+            node,
+            dir,
+            pod_cidr,
+            mtu,
+        } = config;
         let IpNet::V4(cidr) = pod_cidr else {
-            return Err(Error::Unsupported { what: "IPv6 pod networks".into(), hint: format!("give the node an IPv4 podCIDR instead of {pod_cidr}") });
+            return Err(Error::Unsupported {
+                what: "IPv6 pod networks".into(),
+                hint: format!("give the node an IPv4 podCIDR instead of {pod_cidr}"),
+            });
         };
         for folder in ["netns", "pods"] {
-            std::fs::create_dir_all(dir.join(folder)).map_err(|e| failed(format!("make {}", dir.join(folder).display()), e))?;
+            std::fs::create_dir_all(dir.join(folder))
+                .map_err(|e| failed(format!("make {}", dir.join(folder).display()), e))?;
         }
         let pool = Pool::load(&dir, cidr)?;
         let links = Links::open(&node).await?;
@@ -75,11 +84,26 @@ impl BridgeNetworks {
             None => links.default_link().await?.map_or(1500, |(_, _, mtu)| mtu),
         };
         let gateway = pool.gateway();
-        let bridge = links.bridge(BRIDGE, mtu, gateway, cidr.prefix_len()).await?;
+        let bridge = links
+            .bridge(BRIDGE, mtu, gateway, cidr.prefix_len())
+            .await?;
         // Without the redirects' being off, a pod would be told to send to its neighbours directly, past the translation of services.
-        let router = ["ip_forward:1", "conf/all/send_redirects:0", "conf/skiffbr0/send_redirects:0", "conf/skiffbr0/rp_filter:0"];
+        let router = [
+            "ip_forward:1",
+            "conf/all/send_redirects:0",
+            "conf/skiffbr0/send_redirects:0",
+            "conf/skiffbr0/rp_filter:0",
+        ];
         node.sysctl(ipv4(&router)).await?;
-        Ok(BridgeNetworks { node, links, bridge, gateway, mtu, dir, pool: Mutex::new(pool) })
+        Ok(BridgeNetworks {
+            node,
+            links,
+            bridge,
+            gateway,
+            mtu,
+            dir,
+            pool: Mutex::new(pool),
+        })
     }
 
     fn netns(&self, uid: &str) -> PathBuf {
@@ -87,7 +111,10 @@ impl BridgeNetworks {
     }
 
     async fn write_host_ports(&self, pool: &Pool) -> Result<(), Error> {
-        Nft::find(&self.node).await?.apply(&self.node, hostports::table(&pool.host_ports())).await
+        Nft::find(&self.node)
+            .await?
+            .apply(&self.node, hostports::table(&pool.host_ports()))
+            .await
     }
 
     async fn plug(&self, uid: &str, pod: &Namespace, ip: Ipv4Addr) -> Result<(), Error> {
@@ -97,19 +124,43 @@ impl BridgeNetworks {
         if link.is_none() {
             // One end without the other is what a namespace that was lost leaves.
             self.links.delete(&name).await?;
-            self.links.veth(&name, self.bridge, Peer { name: POD_LINK, namespace: pod, address: ip }, self.mtu).await?;
+            self.links
+                .veth(
+                    &name,
+                    self.bridge,
+                    Peer {
+                        name: POD_LINK,
+                        namespace: pod,
+                        address: ip,
+                    },
+                    self.mtu,
+                )
+                .await?;
             self.links.hairpin(self.links.need(&name).await?).await?;
             link = Some(inside.need(POD_LINK).await?);
         }
         let link = link.unwrap_or_default();
         // As container runtimes do: unprivileged users may ping and listen on low ports, for inside the pod nobody else owns those.
-        let pod_settings = ["conf/all/accept_redirects:0", "conf/eth0/accept_redirects:0", "ip_unprivileged_port_start:0", "ping_group_range:0\t2147483647"];
+        let pod_settings = [
+            "conf/all/accept_redirects:0",
+            "conf/eth0/accept_redirects:0",
+            "ip_unprivileged_port_start:0",
+            "ping_group_range:0\t2147483647",
+        ];
         pod.sysctl(ipv4(&pod_settings)).await?;
         inside.up(1).await?;
         inside.add_address(link, ip.into(), 32).await?;
         inside.up(link).await?;
-        inside.route(IpNet::from(IpAddr::from(self.gateway)), None, link).await?;
-        inside.route(IpNet::V4(Ipv4Net::default()), Some(self.gateway.into()), link).await?;
+        inside
+            .route(IpNet::from(IpAddr::from(self.gateway)), None, link)
+            .await?;
+        inside
+            .route(
+                IpNet::V4(Ipv4Net::default()),
+                Some(self.gateway.into()),
+                link,
+            )
+            .await?;
         inside.carries(link).await?;
         self.links.carries(self.links.need(&name).await?).await?;
         // the first port brings it up
@@ -125,7 +176,10 @@ impl PodNetworks for BridgeNetworks {
         let path = self.netns(pod_uid);
         let pod = Namespace::make(&path).await?;
         self.plug(pod_uid, &pod, ip).await?;
-        Ok(PodNetwork { netns: path, ips: vec![ip.into()] })
+        Ok(PodNetwork {
+            netns: path,
+            ips: vec![ip.into()],
+        })
     }
 
     async fn teardown(&self, pod_uid: &str) -> Result<(), Error> {
@@ -134,14 +188,25 @@ impl PodNetworks for BridgeNetworks {
         let deleted = Namespace::delete(&self.netns(pod_uid));
         unplugged.and(deleted)?;
         let mut pool = self.pool.lock().await;
-        let had_ports = pool.records.get(pod_uid).is_some_and(|r| !r.host_ports.is_empty());
+        let had_ports = pool
+            .records
+            .get(pod_uid)
+            .is_some_and(|r| !r.host_ports.is_empty());
         pool.give_back(pod_uid)?;
-        if had_ports { self.write_host_ports(&pool).await } else { Ok(()) }
+        if had_ports {
+            self.write_host_ports(&pool).await
+        } else {
+            Ok(())
+        }
     }
 
     async fn set_host_ports(&self, pod_uid: &str, ports: &[HostPort]) -> Result<(), Error> {
         let mut pool = self.pool.lock().await;
-        if pool.records.get(pod_uid).is_some_and(|r| r.host_ports == ports) {
+        if pool
+            .records
+            .get(pod_uid)
+            .is_some_and(|r| r.host_ports == ports)
+        {
             // After the agent's restart the kernel still has them; after the machine's it does not.
             if ports.is_empty() {
                 return Ok(());
@@ -171,23 +236,43 @@ pub async fn clear(node: &Namespace, dir: &Path) -> Result<(), Error> {
         Err(e) => return Err(e),
     }
     match std::fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(format!("remove {}", dir.display()), e)),
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(failed(format!("remove {}", dir.display()), e))
+        }
         _ => Ok(()),
     }
 }
 
 /// The node's end of a pod's veth pair: 15 characters, the most that the kernel takes.
 fn host_link(uid: &str) -> String {
-    format!("skiffp{}", &hex::encode(Sha256::digest(uid.as_bytes()))[..9])
+    format!(
+        "skiffp{}",
+        &hex::encode(Sha256::digest(uid.as_bytes()))[..9]
+    )
 }
 
 fn check_uid(uid: &str) -> Result<(), Error> {
-    let fine = !uid.is_empty() && !uid.starts_with('.') && uid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if fine { Ok(()) } else { Err(failed(format!("use {uid:?} as a pod's uid"), "it is not a file name")) }
+    let fine = !uid.is_empty()
+        && !uid.starts_with('.')
+        && uid
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if fine {
+        Ok(())
+    } else {
+        Err(failed(
+            format!("use {uid:?} as a pod's uid"),
+            "it is not a file name",
+        ))
+    }
 }
 
 fn ipv4(settings: &[&'static str]) -> Vec<(String, &'static str)> {
-    settings.iter().filter_map(|s| s.split_once(':')).map(|(key, value)| (format!("net/ipv4/{key}"), value)).collect()
+    settings
+        .iter()
+        .filter_map(|s| s.split_once(':'))
+        .map(|(key, value)| (format!("net/ipv4/{key}"), value))
+        .collect()
 }
 
 fn file_names(dir: &Path) -> Result<Vec<String>, Error> {
@@ -197,7 +282,12 @@ fn file_names(dir: &Path) -> Result<Vec<String>, Error> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(failed(what(), e)),
     };
-    entries.map(|e| e.map(|e| e.file_name().to_string_lossy().into_owned()).map_err(|e| failed(what(), e))).collect()
+    entries
+        .map(|e| {
+            e.map(|e| e.file_name().to_string_lossy().into_owned())
+                .map_err(|e| failed(what(), e))
+        })
+        .collect()
 }
 
 /// The addresses of one podCIDR and who has them. Files are the truth; the map mirrors them.
@@ -214,15 +304,26 @@ impl Pool {
         if cidr.prefix_len() > 30 {
             return Err(Error::Exhausted(cidr.to_string()));
         }
-        let mut pool = Pool { dir: dir.to_owned(), cidr, records: BTreeMap::new(), last: None };
+        let mut pool = Pool {
+            dir: dir.to_owned(),
+            cidr,
+            records: BTreeMap::new(),
+            last: None,
+        };
         for file in file_names(&dir.join("pods"))? {
             let path = dir.join("pods").join(&file);
-            let Some(uid) = file.strip_suffix(".json") else { continue };
-            let bytes = std::fs::read(&path).map_err(|e| failed(format!("read {}", path.display()), e))?;
-            let record = serde_json::from_slice(&bytes).map_err(|e| failed(format!("read {}", path.display()), e))?;
+            let Some(uid) = file.strip_suffix(".json") else {
+                continue;
+            };
+            let bytes =
+                std::fs::read(&path).map_err(|e| failed(format!("read {}", path.display()), e))?;
+            let record = serde_json::from_slice(&bytes)
+                .map_err(|e| failed(format!("read {}", path.display()), e))?;
             pool.records.insert(uid.to_owned(), record);
         }
-        pool.last = std::fs::read_to_string(dir.join("last")).ok().and_then(|s| s.trim().parse().ok());
+        pool.last = std::fs::read_to_string(dir.join("last"))
+            .ok()
+            .and_then(|s| s.trim().parse().ok());
         Ok(pool)
     }
 
@@ -240,8 +341,12 @@ impl Pool {
             return Ok(record.ip);
         }
         let taken = self.records.values().map(|r| r.ip).collect();
-        let ip = next_free(self.cidr, self.last, &taken).ok_or_else(|| Error::Exhausted(self.cidr.to_string()))?;
-        let record = Record { ip, host_ports: Vec::new() };
+        let ip = next_free(self.cidr, self.last, &taken)
+            .ok_or_else(|| Error::Exhausted(self.cidr.to_string()))?;
+        let record = Record {
+            ip,
+            host_ports: Vec::new(),
+        };
         self.write(uid, &record)?;
         write_whole(&self.dir.join("last"), ip.to_string().as_bytes())?;
         self.last = Some(ip);
@@ -255,21 +360,34 @@ impl Pool {
     }
 
     fn set_host_ports(&mut self, uid: &str, ports: &[HostPort]) -> Result<(), Error> {
-        let record = self.records.get(uid).ok_or_else(|| failed(format!("set the host ports of pod {uid}"), "it has no network"))?;
-        let record = Record { host_ports: ports.to_vec(), ..record.clone() };
+        let record = self.records.get(uid).ok_or_else(|| {
+            failed(
+                format!("set the host ports of pod {uid}"),
+                "it has no network",
+            )
+        })?;
+        let record = Record {
+            host_ports: ports.to_vec(),
+            ..record.clone()
+        };
         self.write(uid, &record)?;
         self.records.insert(uid.to_owned(), record);
         Ok(())
     }
 
     fn host_ports(&self) -> BTreeMap<Ipv4Addr, Vec<HostPort>> {
-        self.records.values().map(|r| (r.ip, r.host_ports.clone())).collect()
+        self.records
+            .values()
+            .map(|r| (r.ip, r.host_ports.clone()))
+            .collect()
     }
 
     fn give_back(&mut self, uid: &str) -> Result<(), Error> {
         let path = self.record_path(uid);
         match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(format!("remove {}", path.display()), e)),
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(format!("remove {}", path.display()), e));
+            }
             _ => {}
         }
         self.records.remove(uid);
@@ -280,14 +398,26 @@ impl Pool {
 /// A reader sees the old bytes or the new ones, never half of them.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let new = path.with_extension("new");
-    std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, path)).map_err(|e| failed(format!("write {}", path.display()), e))
+    std::fs::write(&new, bytes)
+        .and_then(|()| std::fs::rename(&new, path))
+        .map_err(|e| failed(format!("write {}", path.display()), e))
 }
 
 /// The first free address after `last`, going round; never the network's own, the gateway's (the first) or the broadcast address.
-fn next_free(cidr: Ipv4Net, last: Option<Ipv4Addr>, taken: &std::collections::BTreeSet<Ipv4Addr>) -> Option<Ipv4Addr> {
+fn next_free(
+    cidr: Ipv4Net,
+    last: Option<Ipv4Addr>,
+    taken: &std::collections::BTreeSet<Ipv4Addr>,
+) -> Option<Ipv4Addr> {
     let (first, end) = (u32::from(cidr.network()) + 2, u32::from(cidr.broadcast()));
-    let from = last.map(u32::from).filter(|l| (first..end).contains(l)).map_or(first, |l| l + 1);
-    (from..end).chain(first..from).map(Ipv4Addr::from).find(|ip| !taken.contains(ip))
+    let from = last
+        .map(u32::from)
+        .filter(|l| (first..end).contains(l))
+        .map_or(first, |l| l + 1);
+    (from..end)
+        .chain(first..from)
+        .map(Ipv4Addr::from)
+        .find(|ip| !taken.contains(ip))
 }
 
 #[cfg(test)]
@@ -309,7 +439,11 @@ mod tests {
         ];
         for (last, taken, want) in cases {
             let taken = taken.iter().map(|n| ip(*n)).collect();
-            assert_eq!(next_free(cidr, last.map(ip), &taken), want.map(ip), "after {last:?} with {taken:?}");
+            assert_eq!(
+                next_free(cidr, last.map(ip), &taken),
+                want.map(ip),
+                "after {last:?} with {taken:?}"
+            );
         }
     }
 
@@ -325,7 +459,11 @@ mod tests {
         pool.give_back("a").unwrap();
         let mut pool = Pool::load(dir.path(), cidr).unwrap();
         assert_eq!(pool.take("b").unwrap(), b);
-        assert_eq!(pool.take("c").unwrap(), Ipv4Addr::new(10, 1, 0, 4), "what a had must not be given out at once");
+        assert_eq!(
+            pool.take("c").unwrap(),
+            Ipv4Addr::new(10, 1, 0, 4),
+            "what a had must not be given out at once"
+        );
         for uid in ["d", "e", "f"] {
             pool.take(uid).unwrap();
         }
@@ -336,6 +474,8 @@ mod tests {
     fn names_of_links() {
         assert_eq!(host_link("a").len(), 15);
         assert_ne!(host_link("a"), host_link("b"));
-        assert!(check_uid("../x").is_err() && check_uid("").is_err() && check_uid("0f-1.a").is_ok());
+        assert!(
+            check_uid("../x").is_err() && check_uid("").is_err() && check_uid("0f-1.a").is_ok()
+        );
     }
 }

@@ -35,7 +35,11 @@ pub struct RoutesConfig {
 }
 
 /// Keeps the routes of a node until `stop`. They stay afterwards, as pods may run on.
-pub async fn run_routes(view: Arc<ClusterView>, config: RoutesConfig, stop: CancellationToken) -> Result<(), Error> {
+pub async fn run_routes(
+    view: Arc<ClusterView>,
+    config: RoutesConfig,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let mut changes = view.subscribe();
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
@@ -45,7 +49,10 @@ pub async fn run_routes(view: Arc<ClusterView>, config: RoutesConfig, stop: Canc
     let nft = match Nft::find(&config.node).await {
         Ok(nft) => Some(nft),
         Err(e @ Error::Unsupported { .. }) => {
-            tracing::warn!("{e}. The pods of node {} cannot reach what lies outside of the cluster.", config.node_name);
+            tracing::warn!(
+                "{e}. The pods of node {} cannot reach what lies outside of the cluster.",
+                config.node_name
+            );
             None
         }
         Err(e) => return Err(e),
@@ -80,7 +87,13 @@ pub async fn clear(node: &Namespace) -> Result<(), Error> {
         links.delete_route(&route).await?;
     }
     match Nft::find(node).await {
-        Ok(nft) => nft.apply(node, format!("add table ip {TABLE}\ndelete table ip {TABLE}\n")).await,
+        Ok(nft) => {
+            nft.apply(
+                node,
+                format!("add table ip {TABLE}\ndelete table ip {TABLE}\n"),
+            )
+            .await
+        }
         Err(Error::Unsupported { .. }) => Ok(()),
         Err(e) => Err(e),
     }
@@ -95,7 +108,9 @@ async fn apply(
 ) -> Result<(), Error> {
     let (wanted, far) = wanted(&config.node_name, nodes, &links.addresses().await?);
     for node in far.difference(unreachable) {
-        tracing::warn!("node {node} shares no network with this one: pods here and there cannot reach each other");
+        tracing::warn!(
+            "node {node} shares no network with this one: pods here and there cannot reach each other"
+        );
     }
     *unreachable = far;
     let there = links.own_routes().await?;
@@ -106,21 +121,51 @@ async fn apply(
         links.route(route.to, route.via, route.link).await?;
     }
     let Some(nft) = nft else { return Ok(()) };
-    let pods: BTreeSet<_> = nodes.values().flat_map(|n| &n.pod_cidrs).chain([&config.pod_cidr]).filter(|c| c.addr().is_ipv4()).copied().collect();
-    nft.apply(&config.node, masquerade(config.pod_cidr, &pods)).await
+    let pods: BTreeSet<_> = nodes
+        .values()
+        .flat_map(|n| &n.pod_cidrs)
+        .chain([&config.pod_cidr])
+        .filter(|c| c.addr().is_ipv4())
+        .copied()
+        .collect();
+    nft.apply(&config.node, masquerade(config.pod_cidr, &pods))
+        .await
 }
 
 /// Routes to the other nodes' pods, and the names of the nodes that none leads to. `addresses` are this node's, by interface.
-fn wanted(own: &str, nodes: &BTreeMap<String, Arc<NodeInfo>>, addresses: &[(u32, IpNet)]) -> (Vec<OwnRoute>, BTreeSet<String>) {
-    let link_to = |ip: &IpAddr| addresses.iter().find(|(_, net)| net.prefix_len() < net.max_prefix_len() && net.contains(ip)).map(|(link, _)| *link);
+fn wanted(
+    own: &str,
+    nodes: &BTreeMap<String, Arc<NodeInfo>>,
+    addresses: &[(u32, IpNet)],
+) -> (Vec<OwnRoute>, BTreeSet<String>) {
+    let link_to = |ip: &IpAddr| {
+        addresses
+            .iter()
+            .find(|(_, net)| net.prefix_len() < net.max_prefix_len() && net.contains(ip))
+            .map(|(link, _)| *link)
+    };
     let (mut routes, mut far) = (Vec::new(), BTreeSet::new());
-    for (name, node) in nodes.iter().filter(|(name, node)| *name != own && !node.pod_cidrs.is_empty()) {
-        let Some((via, link)) = node.internal_ips.iter().find_map(|ip| Some((*ip, link_to(ip)?))) else {
+    for (name, node) in nodes
+        .iter()
+        .filter(|(name, node)| *name != own && !node.pod_cidrs.is_empty())
+    {
+        let Some((via, link)) = node
+            .internal_ips
+            .iter()
+            .find_map(|ip| Some((*ip, link_to(ip)?)))
+        else {
             far.insert(name.clone());
             continue;
         };
-        let same_family = node.pod_cidrs.iter().filter(|c| c.addr().is_ipv4() == via.is_ipv4());
-        routes.extend(same_family.map(|to| OwnRoute { to: to.trunc(), via: Some(via), link }));
+        let same_family = node
+            .pod_cidrs
+            .iter()
+            .filter(|c| c.addr().is_ipv4() == via.is_ipv4());
+        routes.extend(same_family.map(|to| OwnRoute {
+            to: to.trunc(),
+            via: Some(via),
+            link,
+        }));
     }
     (routes, far)
 }
@@ -142,16 +187,34 @@ mod tests {
 
     #[test]
     fn routes_lead_over_shared_networks() {
-        let node = |cidr: &str, ip: &str| Arc::new(NodeInfo { pod_cidrs: vec![cidr.parse().unwrap()], internal_ips: vec![ip.parse().unwrap()], zone: None });
+        let node = |cidr: &str, ip: &str| {
+            Arc::new(NodeInfo {
+                pod_cidrs: vec![cidr.parse().unwrap()],
+                internal_ips: vec![ip.parse().unwrap()],
+                zone: None,
+            })
+        };
         let nodes = BTreeMap::from([
             ("me".to_owned(), node("10.244.0.0/24", "10.89.0.2")),
             ("near".to_owned(), node("10.244.1.0/24", "10.89.0.3")),
             ("far".to_owned(), node("10.244.2.0/24", "172.16.0.1")),
             ("new".to_owned(), Arc::new(NodeInfo::default())),
         ]);
-        let addresses = [(1, "127.0.0.1/8"), (2, "10.89.0.2/24"), (3, "172.16.0.1/32")].map(|(i, n)| (i, n.parse().unwrap()));
+        let addresses = [
+            (1, "127.0.0.1/8"),
+            (2, "10.89.0.2/24"),
+            (3, "172.16.0.1/32"),
+        ]
+        .map(|(i, n)| (i, n.parse().unwrap()));
         let (routes, far) = wanted("me", &nodes, &addresses);
-        assert_eq!(routes, [OwnRoute { to: "10.244.1.0/24".parse().unwrap(), via: Some("10.89.0.3".parse().unwrap()), link: 2 }]);
+        assert_eq!(
+            routes,
+            [OwnRoute {
+                to: "10.244.1.0/24".parse().unwrap(),
+                via: Some("10.89.0.3".parse().unwrap()),
+                link: 2
+            }]
+        );
         assert_eq!(far, BTreeSet::from(["far".to_owned()]));
     }
 }

@@ -38,7 +38,10 @@ pub struct ObjectName {
 
 impl ObjectName {
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        ObjectName { namespace: namespace.into(), name: name.into() }
+        ObjectName {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 }
 
@@ -59,12 +62,30 @@ pub struct NodeInfo {
 impl NodeInfo {
     fn of(node: &Node) -> Self {
         let spec = node.spec.clone().unwrap_or_default();
-        let cidrs = spec.pod_cidrs.filter(|c| !c.is_empty()).or_else(|| spec.pod_cidr.map(|c| vec![c]));
-        let addresses = node.status.iter().flat_map(|s| s.addresses.iter().flatten());
+        let cidrs = spec
+            .pod_cidrs
+            .filter(|c| !c.is_empty())
+            .or_else(|| spec.pod_cidr.map(|c| vec![c]));
+        let addresses = node
+            .status
+            .iter()
+            .flat_map(|s| s.addresses.iter().flatten());
         NodeInfo {
-            pod_cidrs: cidrs.iter().flatten().filter_map(|c| c.parse().ok()).collect(),
-            internal_ips: addresses.filter(|a| a.type_ == "InternalIP").filter_map(|a| a.address.parse().ok()).collect(),
-            zone: node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE_LABEL)).cloned(),
+            pod_cidrs: cidrs
+                .iter()
+                .flatten()
+                .filter_map(|c| c.parse().ok())
+                .collect(),
+            internal_ips: addresses
+                .filter(|a| a.type_ == "InternalIP")
+                .filter_map(|a| a.address.parse().ok())
+                .collect(),
+            zone: node
+                .metadata
+                .labels
+                .as_ref()
+                .and_then(|labels| labels.get(ZONE_LABEL))
+                .cloned(),
         }
     }
 }
@@ -98,7 +119,10 @@ pub struct ClusterView {
 
 impl Default for ClusterView {
     fn default() -> Self {
-        ClusterView { known: RwLock::default(), synced: watch::Sender::new(false) }
+        ClusterView {
+            known: RwLock::default(),
+            synced: watch::Sender::new(false),
+        }
     }
 }
 
@@ -119,8 +143,10 @@ impl ClusterView {
     async fn follow(&self, client: Client, stop: CancellationToken) {
         let (api, clock) = (Api::new(client, "kube-proxy"), Clock::system());
         let unreadable = Unreadable::new(&Events::start(api.clone(), clock.clone(), stop.clone()));
-        let mut services = follow::<Service>(&api, &clock, &unreadable, Selection::default(), &stop);
-        let mut slices = follow::<EndpointSlice>(&api, &clock, &unreadable, Selection::default(), &stop);
+        let mut services =
+            follow::<Service>(&api, &clock, &unreadable, Selection::default(), &stop);
+        let mut slices =
+            follow::<EndpointSlice>(&api, &clock, &unreadable, Selection::default(), &stop);
         let mut nodes = follow::<Node>(&api, &clock, &unreadable, Selection::default(), &stop);
         let mut listed = [false; 3];
         loop {
@@ -159,7 +185,8 @@ impl ClusterView {
 
     /// Says that the view is whole: consumers start then.
     pub fn set_synced(&self) {
-        self.synced.send_if_modified(|synced| !std::mem::replace(synced, true));
+        self.synced
+            .send_if_modified(|synced| !std::mem::replace(synced, true));
     }
 
     /// Waits until the view is whole. Never returns if that never happens: race it against a stop signal.
@@ -199,7 +226,11 @@ impl ClusterView {
         let mut known = self.known.write();
         let old = known.services.insert(name.clone(), Arc::new(service));
         let new = &known.services[&name];
-        if old.is_none_or(|old| old.spec != new.spec || old.status != new.status || old.metadata.labels != new.metadata.labels) {
+        if old.is_none_or(|old| {
+            old.spec != new.spec
+                || old.status != new.status
+                || old.metadata.labels != new.metadata.labels
+        }) {
             known.tell(Change::Service(name));
         }
     }
@@ -238,21 +269,42 @@ impl ClusterView {
 
     fn replace_services(&self, all: Vec<Service>) {
         let listed: HashSet<_> = all.iter().map(name_of).collect();
-        let gone: Vec<_> = self.known.read().services.keys().filter(|n| !listed.contains(n)).cloned().collect();
+        let gone: Vec<_> = self
+            .known
+            .read()
+            .services
+            .keys()
+            .filter(|n| !listed.contains(n))
+            .cloned()
+            .collect();
         gone.iter().for_each(|name| self.remove_service(name));
         all.into_iter().for_each(|s| self.put_service(s));
     }
 
     fn replace_slices(&self, all: Vec<EndpointSlice>) {
         let listed: HashSet<_> = all.iter().map(name_of).collect();
-        let gone: Vec<_> = self.known.read().slice_services.keys().filter(|n| !listed.contains(n)).cloned().collect();
+        let gone: Vec<_> = self
+            .known
+            .read()
+            .slice_services
+            .keys()
+            .filter(|n| !listed.contains(n))
+            .cloned()
+            .collect();
         gone.iter().for_each(|name| self.remove_slice(name));
         all.into_iter().for_each(|s| self.put_slice(s));
     }
 
     fn replace_nodes(&self, all: &[Node]) {
         let listed: HashSet<_> = all.iter().map(node_name).collect();
-        let gone: Vec<_> = self.known.read().nodes.keys().filter(|n| !listed.contains(n.as_str())).cloned().collect();
+        let gone: Vec<_> = self
+            .known
+            .read()
+            .nodes
+            .keys()
+            .filter(|n| !listed.contains(n.as_str()))
+            .cloned()
+            .collect();
         gone.iter().for_each(|name| self.remove_node(name));
         all.iter().for_each(|n| self.put_node(n));
     }
@@ -266,8 +318,12 @@ impl Known {
     fn put_slice(&mut self, slice: EndpointSlice) {
         let name = name_of(&slice);
         // A slice without the label belongs to nobody.
-        let service =
-            slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE_NAME_LABEL)).map(|s| ObjectName::new(name.namespace.clone(), s.clone()));
+        let service = slice
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(SERVICE_NAME_LABEL))
+            .map(|s| ObjectName::new(name.namespace.clone(), s.clone()));
         if self.slice_services.get(&name) != service.as_ref() {
             self.remove_slice(&name);
         }
@@ -276,13 +332,19 @@ impl Known {
         let slices = self.slices.entry(service.clone()).or_default();
         let old = slices.insert(name.name.clone(), Arc::new(slice));
         let new = &slices[&name.name];
-        if old.is_none_or(|old| old.endpoints != new.endpoints || old.ports != new.ports || old.address_type != new.address_type) {
+        if old.is_none_or(|old| {
+            old.endpoints != new.endpoints
+                || old.ports != new.ports
+                || old.address_type != new.address_type
+        }) {
             self.tell(Change::Service(service));
         }
     }
 
     fn remove_slice(&mut self, name: &ObjectName) {
-        let Some(service) = self.slice_services.remove(name) else { return };
+        let Some(service) = self.slice_services.remove(name) else {
+            return;
+        };
         if let Some(slices) = self.slices.get_mut(&service) {
             slices.remove(&name.name);
             if slices.is_empty() {
@@ -295,7 +357,10 @@ impl Known {
 
 fn name_of<K: Kind>(object: &K) -> ObjectName {
     let meta = object.meta();
-    ObjectName::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+    ObjectName::new(
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
 }
 
 fn node_name(node: &Node) -> &str {
@@ -309,9 +374,15 @@ mod tests {
     use super::*;
 
     fn slice(name: &str, service: Option<&str>) -> EndpointSlice {
-        let labels = service.map(|s| BTreeMap::from([(SERVICE_NAME_LABEL.to_owned(), s.to_owned())]));
+        let labels =
+            service.map(|s| BTreeMap::from([(SERVICE_NAME_LABEL.to_owned(), s.to_owned())]));
         EndpointSlice {
-            metadata: ObjectMeta { name: Some(name.into()), namespace: Some("ns".into()), labels, ..Default::default() },
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                namespace: Some("ns".into()),
+                labels,
+                ..Default::default()
+            },
             address_type: "IPv4".into(),
             ..Default::default()
         }
@@ -339,14 +410,21 @@ mod tests {
         view.put_slice(slice("s2", None));
         assert!(told(&mut rx).is_empty());
         view.replace_slices(vec![slice("s3", Some("c"))]);
-        assert_eq!(told(&mut rx), ["b", "c"], "a new list deletes what it lacks");
+        assert_eq!(
+            told(&mut rx),
+            ["b", "c"],
+            "a new list deletes what it lacks"
+        );
     }
 
     #[test]
     fn nodes_are_told_of_when_they_matter() {
         let view = ClusterView::default();
         let mut rx = view.subscribe();
-        let mut node: Node = serde_json::from_value(serde_json::json!({"metadata": {"name": "n"}, "spec": {"podCIDR": "10.244.0.0/24"}})).unwrap();
+        let mut node: Node = serde_json::from_value(
+            serde_json::json!({"metadata": {"name": "n"}, "spec": {"podCIDR": "10.244.0.0/24"}}),
+        )
+        .unwrap();
         view.put_node(&node);
         node.metadata.resource_version = Some("2".into());
         view.put_node(&node);

@@ -35,14 +35,34 @@ async fn renew(node: &Context, node_uid: &str) -> Result<(), Error> {
     let name = &node.config.node_name;
     let now = MicroTime(time::now());
     let patch = serde_json::json!({"spec": {"holderIdentity": name, "leaseDurationSeconds": SECONDS, "renewTime": now}});
-    match node.api.patch(&item::<Lease>(NAMESPACE, name), PatchType::Merge, &patch).await {
+    match node
+        .api
+        .patch(&item::<Lease>(NAMESPACE, name), PatchType::Merge, &patch)
+        .await
+    {
         Err(error) if error.is_not_found() => {}
         answer => return answer.map(drop),
     }
-    let owner = OwnerReference { api_version: "v1".to_owned(), kind: "Node".to_owned(), name: name.clone(), uid: node_uid.to_owned(), ..Default::default() };
+    let owner = OwnerReference {
+        api_version: "v1".to_owned(),
+        kind: "Node".to_owned(),
+        name: name.clone(),
+        uid: node_uid.to_owned(),
+        ..Default::default()
+    };
     let lease = Lease {
-        metadata: ObjectMeta { name: Some(name.clone()), namespace: Some(NAMESPACE.to_owned()), owner_references: Some(vec![owner]), ..Default::default() },
-        spec: Some(LeaseSpec { holder_identity: Some(name.clone()), lease_duration_seconds: Some(SECONDS), renew_time: Some(now), ..Default::default() }),
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            namespace: Some(NAMESPACE.to_owned()),
+            owner_references: Some(vec![owner]),
+            ..Default::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(name.clone()),
+            lease_duration_seconds: Some(SECONDS),
+            renew_time: Some(now),
+            ..Default::default()
+        }),
     };
     node.api.create_quietly(&lease).await.map(drop)
 }

@@ -22,8 +22,21 @@ pub struct Nodes(RwLock<HashMap<String, Arc<Node>>>);
 
 impl Nodes {
     /// Follows one node until `stop`.
-    pub fn follow_one(api: &Api, unreadable: &Unreadable, name: &str, stop: &CancellationToken) -> Arc<Self> {
-        Self::follow(api, unreadable, Selection { field: Some(("metadata.name", name.to_owned())), ..Selection::default() }, stop)
+    pub fn follow_one(
+        api: &Api,
+        unreadable: &Unreadable,
+        name: &str,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
+        Self::follow(
+            api,
+            unreadable,
+            Selection {
+                field: Some(("metadata.name", name.to_owned())),
+                ..Selection::default()
+            },
+            stop,
+        )
     }
 
     /// Follows all nodes until `stop`, for many agents in one process.
@@ -32,7 +45,12 @@ impl Nodes {
         Self::follow(api, &Unreadable::new(&events), Selection::default(), stop)
     }
 
-    fn follow(api: &Api, unreadable: &Unreadable, selection: Selection, stop: &CancellationToken) -> Arc<Self> {
+    fn follow(
+        api: &Api,
+        unreadable: &Unreadable,
+        selection: Selection,
+        stop: &CancellationToken,
+    ) -> Arc<Self> {
         let nodes = Arc::new(Self::default());
         let mut changes = follow::<Node>(api, &Clock::system(), unreadable, selection, stop);
         let known = nodes.clone();
@@ -48,7 +66,10 @@ impl Nodes {
         match seen {
             Seen::Listed(all) => {
                 let mut nodes = self.0.write();
-                let listed: HashMap<String, Node> = all.into_iter().map(|node| (name(&node).to_owned(), node)).collect();
+                let listed: HashMap<String, Node> = all
+                    .into_iter()
+                    .map(|node| (name(&node).to_owned(), node))
+                    .collect();
                 nodes.retain(|name, _| listed.contains_key(name));
                 listed.into_values().for_each(|node| put(&mut nodes, node));
             }
@@ -68,8 +89,15 @@ impl Nodes {
 }
 
 fn put(nodes: &mut HashMap<String, Arc<Node>>, mut node: Node) {
-    let version = |node: &Node| node.metadata.resource_version.as_deref().and_then(|version| version.parse::<u64>().ok());
-    let newer = nodes.get(name(&node)).is_none_or(|known| known.metadata.uid != node.metadata.uid || version(known) <= version(&node));
+    let version = |node: &Node| {
+        node.metadata
+            .resource_version
+            .as_deref()
+            .and_then(|version| version.parse::<u64>().ok())
+    };
+    let newer = nodes.get(name(&node)).is_none_or(|known| {
+        known.metadata.uid != node.metadata.uid || version(known) <= version(&node)
+    });
     if newer {
         // Nobody here asks who wrote what.
         node.metadata.managed_fields = None;
@@ -88,13 +116,18 @@ mod tests {
     use super::*;
 
     fn node(uid: &str, version: &str) -> Node {
-        from_value(json!({"metadata": {"name": "n", "uid": uid, "resourceVersion": version}})).unwrap()
+        from_value(json!({"metadata": {"name": "n", "uid": uid, "resourceVersion": version}}))
+            .unwrap()
     }
 
     #[test]
     fn an_older_answer_does_not_replace_a_newer_one() {
         let nodes = Nodes::default();
-        let version = || nodes.get("n").and_then(|node| node.metadata.resource_version.clone());
+        let version = || {
+            nodes
+                .get("n")
+                .and_then(|node| node.metadata.resource_version.clone())
+        };
         nodes.put(node("a", "10"));
         nodes.put(node("a", "9"));
         assert_eq!(version().as_deref(), Some("10"));

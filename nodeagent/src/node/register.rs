@@ -23,13 +23,21 @@ use crate::{agent::context::Context, events::Type, time};
 
 /// The labels that the node gives itself.
 pub fn own_labels(node: &Context) -> BTreeMap<String, String> {
-    let hostname = node.config.addresses.iter().find(|address| address.type_ == "Hostname").map_or(&node.config.node_name, |address| &address.address);
+    let hostname = node
+        .config
+        .addresses
+        .iter()
+        .find(|address| address.type_ == "Hostname")
+        .map_or(&node.config.node_name, |address| &address.address);
     let mut labels = BTreeMap::from([
         ("kubernetes.io/hostname".to_owned(), hostname.clone()),
         ("kubernetes.io/os".to_owned(), "linux".to_owned()),
         ("kubernetes.io/arch".to_owned(), architecture().to_owned()),
         ("beta.kubernetes.io/os".to_owned(), "linux".to_owned()),
-        ("beta.kubernetes.io/arch".to_owned(), architecture().to_owned()),
+        (
+            "beta.kubernetes.io/arch".to_owned(),
+            architecture().to_owned(),
+        ),
     ]);
     labels.extend(node.config.labels.clone());
     labels
@@ -38,7 +46,10 @@ pub fn own_labels(node: &Context) -> BTreeMap<String, String> {
 /// Creates the Node, or brings the present one up to date. Answers it.
 pub async fn register(node: &Context) -> Result<Node, Error> {
     let name = &node.config.node_name;
-    let annotation = ("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned());
+    let annotation = (
+        "volumes.kubernetes.io/controller-managed-attach-detach".to_owned(),
+        "true".to_owned(),
+    );
     let fresh = Node {
         metadata: ObjectMeta {
             name: Some(name.clone()),
@@ -46,7 +57,10 @@ pub async fn register(node: &Context) -> Result<Node, Error> {
             annotations: Some(BTreeMap::from([annotation])),
             ..Default::default()
         },
-        spec: Some(NodeSpec { taints: (!node.config.taints.is_empty()).then(|| node.config.taints.clone()), ..Default::default() }),
+        spec: Some(NodeSpec {
+            taints: (!node.config.taints.is_empty()).then(|| node.config.taints.clone()),
+            ..Default::default()
+        }),
         status: Some(compute(node, &NodeStatus::default()).await),
     };
     match node.api.create(&fresh).await {
@@ -54,7 +68,9 @@ pub async fn register(node: &Context) -> Result<Node, Error> {
         answer => return answer,
     }
     let labels = json!({"metadata": {"labels": own_labels(node), "annotations": fresh.metadata.annotations}});
-    node.api.patch_object(&item::<Node>("", name), PatchType::Merge, &labels).await
+    node.api
+        .patch_object(&item::<Node>("", name), PatchType::Merge, &labels)
+        .await
 }
 
 /// Keeps the status true until the agent stops: writes when something changed, and every so often when nothing did.
@@ -62,22 +78,40 @@ pub async fn keep_status(node: Arc<Context>) {
     let mut written = None;
     loop {
         // What others wrote to it is part of it.
-        let current = node.nodes.get(&node.config.node_name).and_then(|known| known.status.clone()).unwrap_or_default();
+        let current = node
+            .nodes
+            .get(&node.config.node_name)
+            .and_then(|known| known.status.clone())
+            .unwrap_or_default();
         let fresh = compute(&node, &current).await;
-        let due = written.is_none_or(|at: jiff::Timestamp| time::since(at) >= node.config.intervals.status);
+        let due = written
+            .is_none_or(|at: jiff::Timestamp| time::since(at) >= node.config.intervals.status);
         if due || status::differs(&current, &fresh) {
             match write(&node, &current, &fresh).await {
                 Ok(answer) => {
-                    let ready =
-                        |status: &NodeStatus| status.conditions.iter().flatten().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+                    let ready = |status: &NodeStatus| {
+                        status.conditions.iter().flatten().any(|condition| {
+                            condition.type_ == "Ready" && condition.status == "True"
+                        })
+                    };
                     if written.is_some() && ready(&current) != ready(&fresh) {
-                        let (reason, word) = if ready(&fresh) { ("NodeReady", "NodeReady") } else { ("NodeNotReady", "NodeNotReady") };
-                        event(&node, reason, format!("Node {} status is now: {word}", node.config.node_name));
+                        let (reason, word) = if ready(&fresh) {
+                            ("NodeReady", "NodeReady")
+                        } else {
+                            ("NodeNotReady", "NodeNotReady")
+                        };
+                        event(
+                            &node,
+                            reason,
+                            format!("Node {} status is now: {word}", node.config.node_name),
+                        );
                     }
                     written = Some(time::now());
                     node.nodes.put(answer);
                 }
-                Err(error) => tracing::warn!(%error, node = node.config.node_name, "node status not written"),
+                Err(error) => {
+                    tracing::warn!(%error, node = node.config.node_name, "node status not written")
+                }
             }
         }
         tokio::select! {
@@ -90,13 +124,22 @@ pub async fn keep_status(node: Arc<Context>) {
 /// An event about the node.
 pub fn event(node: &Context, reason: &str, message: String) {
     let name = Some(node.config.node_name.clone());
-    let object = ObjectReference { kind: Some("Node".to_owned()), uid: name.clone(), name, ..Default::default() };
+    let object = ObjectReference {
+        kind: Some("Node".to_owned()),
+        uid: name.clone(),
+        name,
+        ..Default::default()
+    };
     node.events.record(object, Type::Normal, reason, message);
 }
 
 async fn write(node: &Context, current: &NodeStatus, fresh: &NodeStatus) -> Result<Node, Error> {
     let path = item::<Node>("", &node.config.node_name) + "/status";
-    match node.api.patch_object(&path, PatchType::Strategic, &status::patch(current, fresh)).await {
+    match node
+        .api
+        .patch_object(&path, PatchType::Strategic, &status::patch(current, fresh))
+        .await
+    {
         Err(error) if error.is_not_found() => register(node).await,
         answer => answer,
     }
@@ -107,7 +150,10 @@ async fn compute(node: &Context, old: &NodeStatus) -> NodeStatus {
         tracing::warn!(%error, "images not listed");
         Vec::new()
     });
-    let trouble = node.runtime.list().await.err().map(|error| format!("container runtime status check may not have completed yet: {error}"));
+    let trouble =
+        node.runtime.list().await.err().map(|error| {
+            format!("container runtime status check may not have completed yet: {error}")
+        });
     let facts = status::Facts {
         machine: &node.machine,
         addresses: &node.config.addresses,
@@ -125,7 +171,10 @@ async fn compute(node: &Context, old: &NodeStatus) -> NodeStatus {
 /// Less than 100 MiB is available, upstream's default threshold for eviction.
 fn low_memory() -> bool {
     let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let available = text.lines().find_map(|line| line.strip_prefix("MemAvailable:")).and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let available = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
     available.is_some_and(|kib| kib < 100 * 1024)
 }
 

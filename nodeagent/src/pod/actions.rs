@@ -54,10 +54,18 @@ pub struct Actions {
 }
 
 /// Computes the actions. `restarting`: all containers are being removed in order to run anew.
-pub fn compute(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, restarting: bool) -> Actions {
+pub fn compute(
+    pod: &Pod,
+    view: &PodView,
+    probes: &HashMap<String, Results>,
+    restarting: bool,
+) -> Actions {
     let mut actions = Actions::default();
     if restarting && pod.metadata.deletion_timestamp.is_none() {
-        return Actions { reset: true, ..actions };
+        return Actions {
+            reset: true,
+            ..actions
+        };
     }
     match view.sandbox() {
         Sandbox::Ready(_) => {}
@@ -87,11 +95,24 @@ fn without_sandbox(pod: &Pod, view: &PodView, lost: bool, actions: &mut Actions)
         actions.create_sandbox = false;
         return;
     }
-    let once = |container: &Container| container.restart_policy.as_deref().or(spec.restart_policy.as_deref()) == Some("OnFailure");
-    let succeeded =
-        |container: &Container| view.container(&container.name).is_some_and(|state| state.phase == ContainerPhase::Exited && state.exit_code == Some(0));
-    let start: Vec<String> =
-        spec.containers.iter().filter(|container| !(once(container) && succeeded(container))).map(|container| container.name.clone()).collect();
+    let once = |container: &Container| {
+        container
+            .restart_policy
+            .as_deref()
+            .or(spec.restart_policy.as_deref())
+            == Some("OnFailure")
+    };
+    let succeeded = |container: &Container| {
+        view.container(&container.name).is_some_and(|state| {
+            state.phase == ContainerPhase::Exited && state.exit_code == Some(0)
+        })
+    };
+    let start: Vec<String> = spec
+        .containers
+        .iter()
+        .filter(|container| !(once(container) && succeeded(container)))
+        .map(|container| container.name.clone())
+        .collect();
     if start.is_empty() && any_regular_created(pod, view) {
         actions.create_sandbox = false;
         return;
@@ -104,12 +125,25 @@ fn without_sandbox(pod: &Pod, view: &PodView, lost: bool, actions: &mut Actions)
 
 /// Whether the containers of the present sandbox have got past their init containers.
 fn is_initialized(pod: &Pod, view: &PodView) -> bool {
-    let alive = |state: &ContainerState| matches!(state.phase, ContainerPhase::Created | ContainerPhase::Running);
-    spec(pod).containers.iter().any(|container| view.container(&container.name).is_some_and(alive))
+    let alive = |state: &ContainerState| {
+        matches!(
+            state.phase,
+            ContainerPhase::Created | ContainerPhase::Running
+        )
+    };
+    spec(pod)
+        .containers
+        .iter()
+        .any(|container| view.container(&container.name).is_some_and(alive))
 }
 
 /// Init containers, last to first. Whether all are done.
-fn init(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions: &mut Actions) -> bool {
+fn init(
+    pod: &Pod,
+    view: &PodView,
+    probes: &HashMap<String, Results>,
+    actions: &mut Actions,
+) -> bool {
     let containers = spec(pod).init_containers.as_deref().unwrap_or_default();
     if containers.is_empty() {
         return true;
@@ -134,11 +168,15 @@ fn init(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions: &
         };
         match state.phase {
             ContainerPhase::Created => actions.init.push(container.name.clone()),
-            ContainerPhase::Running if sidecar => sidecar_running(pod, container, state, probes, actions, &mut pass),
+            ContainerPhase::Running if sidecar => {
+                sidecar_running(pod, container, state, probes, actions, &mut pass)
+            }
             ContainerPhase::Running => {}
             ContainerPhase::Exited if sidecar => actions.init.push(container.name.clone()),
             ContainerPhase::Exited if state.exit_code == Some(0) => pass(actions),
-            ContainerPhase::Exited if should_be_started(container, pod, view) => actions.init.push(container.name.clone()),
+            ContainerPhase::Exited if should_be_started(container, pod, view) => {
+                actions.init.push(container.name.clone())
+            }
             ContainerPhase::Exited => {
                 actions.kill_pod = true;
                 actions.init.clear();
@@ -154,7 +192,12 @@ fn init(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions: &
             }
         }
     }
-    if !view.containers.iter().any(|state| containers.iter().any(|container| container.name == state.name)) && !done {
+    if !view.containers.iter().any(|state| {
+        containers
+            .iter()
+            .any(|container| container.name == state.name)
+    }) && !done
+    {
         actions.init.push(containers[0].name.clone());
     }
     done
@@ -162,8 +205,14 @@ fn init(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions: &
 
 /// Starts sidecars before `index` that have stopped, while later init containers still run.
 fn keep_sidecars(containers: &[Container], index: usize, view: &PodView, actions: &mut Actions) {
-    for container in containers[..index].iter().filter(|container| names::is_sidecar(container)) {
-        if view.container(&container.name).is_none_or(|state| state.phase != ContainerPhase::Running) {
+    for container in containers[..index]
+        .iter()
+        .filter(|container| names::is_sidecar(container))
+    {
+        if view
+            .container(&container.name)
+            .is_none_or(|state| state.phase != ContainerPhase::Running)
+        {
             actions.init.push(container.name.clone());
         }
     }
@@ -181,16 +230,36 @@ fn sidecar_running(
     if container.startup_probe.is_some() {
         match results.startup {
             Some(true) => {}
-            Some(false) => return replace(container, state, "failed startup probe", KillReason::StartupProbe, actions),
+            Some(false) => {
+                return replace(
+                    container,
+                    state,
+                    "failed startup probe",
+                    KillReason::StartupProbe,
+                    actions,
+                );
+            }
             None => return,
         }
     }
     pass(actions);
     if changed(container, state) {
-        return replace(container, state, "definition changed", KillReason::Other, actions);
+        return replace(
+            container,
+            state,
+            "definition changed",
+            KillReason::Other,
+            actions,
+        );
     }
     if container.liveness_probe.is_some() && results.liveness == Some(false) {
-        return replace(container, state, "failed liveness probe", KillReason::LivenessProbe, actions);
+        return replace(
+            container,
+            state,
+            "failed liveness probe",
+            KillReason::LivenessProbe,
+            actions,
+        );
     }
     if plan::container(pod, container, state, &mut actions.resize) == Fate::Restarts {
         actions.kill.push(kill_to_resize(container, state));
@@ -200,22 +269,43 @@ fn sidecar_running(
 
 fn kill_to_resize(container: &Container, state: &ContainerState) -> Kill {
     let message = format!("Container {} resize requires restart", container.name);
-    Kill { id: state.id.clone(), name: container.name.clone(), message, reason: KillReason::Other }
+    Kill {
+        id: state.id.clone(),
+        name: container.name.clone(),
+        message,
+        reason: KillReason::Other,
+    }
 }
 
-fn replace(container: &Container, state: &ContainerState, what: &str, reason: KillReason, actions: &mut Actions) {
-    actions.kill.push(Kill { id: state.id.clone(), name: container.name.clone(), message: format!("Init container {} {what}", container.name), reason });
+fn replace(
+    container: &Container,
+    state: &ContainerState,
+    what: &str,
+    reason: KillReason,
+    actions: &mut Actions,
+) {
+    actions.kill.push(Kill {
+        id: state.id.clone(),
+        name: container.name.clone(),
+        message: format!("Init container {} {what}", container.name),
+        reason,
+    });
     actions.init.push(container.name.clone());
 }
 
 fn changed(container: &Container, state: &ContainerState) -> bool {
-    state.annotations.get(annotation::HASH).is_some_and(|hash| *hash != names::hash(container))
+    state
+        .annotations
+        .get(annotation::HASH)
+        .is_some_and(|hash| *hash != names::hash(container))
 }
 
 fn regular(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions: &mut Actions) {
     let mut kept = 0;
     for container in &spec(pod).containers {
-        let state = view.container(&container.name).filter(|state| state.phase == ContainerPhase::Running);
+        let state = view
+            .container(&container.name)
+            .filter(|state| state.phase == ContainerPhase::Running);
         let Some(state) = state else {
             if should_be_started(container, pod, view) {
                 actions.regular.push(container.name.clone());
@@ -225,8 +315,12 @@ fn regular(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions
         let results = probes.get(&state.id).copied().unwrap_or_default();
         let (what, reason) = match () {
             () if changed(container, state) => ("definition changed", KillReason::Other),
-            () if results.liveness == Some(false) => ("failed liveness probe", KillReason::LivenessProbe),
-            () if results.startup == Some(false) => ("failed startup probe", KillReason::StartupProbe),
+            () if results.liveness == Some(false) => {
+                ("failed liveness probe", KillReason::LivenessProbe)
+            }
+            () if results.startup == Some(false) => {
+                ("failed startup probe", KillReason::StartupProbe)
+            }
             () if plan::container(pod, container, state, &mut actions.resize) == Fate::Restarts => {
                 actions.kill.push(kill_to_resize(container, state));
                 actions.regular.push(container.name.clone());
@@ -237,14 +331,22 @@ fn regular(pod: &Pod, view: &PodView, probes: &HashMap<String, Results>, actions
                 continue;
             }
         };
-        let policy = container.restart_policy.as_deref().or(spec(pod).restart_policy.as_deref());
+        let policy = container
+            .restart_policy
+            .as_deref()
+            .or(spec(pod).restart_policy.as_deref());
         let restart = reason == KillReason::Other || policy != Some("Never");
         let mut message = format!("Container {} {what}", container.name);
         if restart {
             message.push_str(", will be restarted");
             actions.regular.push(container.name.clone());
         }
-        actions.kill.push(Kill { id: state.id.clone(), name: container.name.clone(), message, reason });
+        actions.kill.push(Kill {
+            id: state.id.clone(),
+            name: container.name.clone(),
+            message,
+            reason,
+        });
     }
     if kept == 0 && actions.regular.is_empty() {
         actions.kill_pod = true;
@@ -267,8 +369,14 @@ mod tests {
     fn case(policy: &str, text: &str) -> (Pod, PodView) {
         let (mut init, mut regular, mut states) = (Vec::new(), Vec::new(), Vec::new());
         for (order, part) in text.split_whitespace().enumerate() {
-            let (name, state) = part.split_once('=').map_or((part, None), |(name, state)| (name, Some(state)));
-            let container = if name.starts_with('s') { json!({"name": name, "restartPolicy": "Always"}) } else { json!({"name": name}) };
+            let (name, state) = part
+                .split_once('=')
+                .map_or((part, None), |(name, state)| (name, Some(state)));
+            let container = if name.starts_with('s') {
+                json!({"name": name, "restartPolicy": "Always"})
+            } else {
+                json!({"name": name})
+            };
             if name.starts_with(['i', 's']) {
                 init.push(container)
             } else {
@@ -279,7 +387,10 @@ mod tests {
                 "r" => (ContainerPhase::Running, None),
                 code => (ContainerPhase::Exited, Some(code.parse().unwrap())),
             };
-            states.push(ContainerState { created_at: Timestamp::from_second(order as i64).unwrap(), ..container_state(name, phase, exit_code) });
+            states.push(ContainerState {
+                created_at: Timestamp::from_second(order as i64).unwrap(),
+                ..container_state(name, phase, exit_code)
+            });
         }
         let pod = from_value(json!({"spec": {"restartPolicy": policy, "initContainers": init, "containers": regular}})).unwrap();
         (pod, PodView::new(vec![sandbox(states)], 1))
@@ -290,7 +401,15 @@ mod tests {
             from_value(json!({"pod_uid": "u", "namespace": "n", "name": "p", "hostname": "p", "netns": null, "host_pid": false, "host_ipc": false,
             "share_process_namespace": false, "sysctls": {}, "log_dir": "/", "cgroup": "", "cgroup_limits": {}}))
             .unwrap();
-        SandboxState { id: "s".into(), spec, ready: true, created_at: Timestamp::UNIX_EPOCH, containers, ips: Vec::new(), trouble: None }
+        SandboxState {
+            id: "s".into(),
+            spec,
+            ready: true,
+            created_at: Timestamp::UNIX_EPOCH,
+            containers,
+            ips: Vec::new(),
+            trouble: None,
+        }
     }
 
     fn words(actions: &Actions) -> String {
@@ -299,7 +418,13 @@ mod tests {
             words.push("kill-pod".to_owned())
         }
         words.extend(actions.kill.iter().map(|kill| format!("-{}", kill.name)));
-        words.extend(actions.init.iter().chain(&actions.regular).map(|name| format!("+{name}")));
+        words.extend(
+            actions
+                .init
+                .iter()
+                .chain(&actions.regular)
+                .map(|name| format!("+{name}")),
+        );
         words.join(" ")
     }
 
@@ -330,16 +455,29 @@ mod tests {
         ];
         for (policy, text, expected) in table {
             let (pod, view) = case(policy, text);
-            assert_eq!(words(&compute(&pod, &view, &HashMap::new(), false)), expected, "{policy}: {text}");
+            assert_eq!(
+                words(&compute(&pod, &view, &HashMap::new(), false)),
+                expected,
+                "{policy}: {text}"
+            );
         }
     }
 
     #[test]
     fn failed_probes_kill() {
         let (pod, view) = case("Always", "a=r");
-        let probes = HashMap::from([("a-id".to_owned(), Results { liveness: Some(false), ..Default::default() })]);
+        let probes = HashMap::from([(
+            "a-id".to_owned(),
+            Results {
+                liveness: Some(false),
+                ..Default::default()
+            },
+        )]);
         let actions = compute(&pod, &view, &probes, false);
-        assert_eq!(actions.kill[0].message, "Container a failed liveness probe, will be restarted");
+        assert_eq!(
+            actions.kill[0].message,
+            "Container a failed liveness probe, will be restarted"
+        );
         assert_eq!(words(&actions), "-a +a");
     }
 

@@ -27,7 +27,11 @@ pub type Amounts = BTreeMap<String, i64>;
 
 /// `value` of the resource `name` as it is counted.
 pub fn amount(name: &str, value: &Quantity) -> i64 {
-    if name == "cpu" { value.milli_value() } else { value.value() }
+    if name == "cpu" {
+        value.milli_value()
+    } else {
+        value.value()
+    }
 }
 
 /// The resources that a pod was granted: those that it runs with, whatever it asks for by now.
@@ -39,8 +43,17 @@ pub struct Granted {
 
 impl Granted {
     pub fn of(pod: &Pod) -> Self {
-        let containers = spec(pod).init_containers.iter().flatten().chain(&spec(pod).containers);
-        Self { pod: spec(pod).resources.clone(), containers: containers.map(|container| (container.name.clone(), container.resources.clone())).collect() }
+        let containers = spec(pod)
+            .init_containers
+            .iter()
+            .flatten()
+            .chain(&spec(pod).containers);
+        Self {
+            pod: spec(pod).resources.clone(),
+            containers: containers
+                .map(|container| (container.name.clone(), container.resources.clone()))
+                .collect(),
+        }
     }
 
     /// The pod as it was granted; the very same when that is what it asks for.
@@ -51,7 +64,12 @@ impl Granted {
         let mut granted = (**pod).clone();
         let spec = granted.spec.get_or_insert_default();
         spec.resources.clone_from(&self.pod);
-        for container in spec.init_containers.iter_mut().flatten().chain(&mut spec.containers) {
+        for container in spec
+            .init_containers
+            .iter_mut()
+            .flatten()
+            .chain(&mut spec.containers)
+        {
             if let Some(resources) = self.containers.get(&container.name) {
                 container.resources.clone_from(resources);
             }
@@ -69,8 +87,14 @@ pub struct Held {
 
 impl Held {
     pub fn of(pod: &Pod) -> Result<Self, Unreadable> {
-        let amounts = pod_requests(pod)?.into_iter().map(|(name, value)| (name.clone(), amount(&name, &value))).collect();
-        Ok(Self { amounts, ports: host_ports(spec(pod)) })
+        let amounts = pod_requests(pod)?
+            .into_iter()
+            .map(|(name, value)| (name.clone(), amount(&name, &value)))
+            .collect();
+        Ok(Self {
+            amounts,
+            ports: host_ports(spec(pod)),
+        })
     }
 }
 
@@ -82,7 +106,11 @@ impl Allocations {
     /// Grants the pod what it asks for, if the node can take it.
     pub fn add(&self, pod: &Pod, node: &Node) -> Result<(), Rejection> {
         let mut all = self.0.lock();
-        let others: Vec<&Held> = all.iter().filter(|(other, _)| *other != uid(pod)).map(|(_, held)| held).collect();
+        let others: Vec<&Held> = all
+            .iter()
+            .filter(|(other, _)| *other != uid(pod))
+            .map(|(_, held)| held)
+            .collect();
         admission::admit(pod, node, &others)?;
         all.insert(uid(pod).to_owned(), Held::of(pod)?);
         Ok(())
@@ -92,7 +120,9 @@ impl Allocations {
     pub fn note(&self, pod: &Pod) {
         match Held::of(pod) {
             Ok(held) => _ = self.0.lock().insert(uid(pod).to_owned(), held),
-            Err(error) => tracing::warn!(%error, pod = name(pod), "an ending pod holds nothing of this node"),
+            Err(error) => {
+                tracing::warn!(%error, pod = name(pod), "an ending pod holds nothing of this node")
+            }
         }
     }
 
@@ -116,7 +146,11 @@ mod tests {
         };
         let all = Allocations::default();
         assert_eq!(all.add(&pod("a"), &node), Ok(()));
-        assert_eq!(all.add(&pod("a"), &node), Ok(()), "a pod is not in its own way");
+        assert_eq!(
+            all.add(&pod("a"), &node),
+            Ok(()),
+            "a pod is not in its own way"
+        );
         assert_eq!(all.add(&pod("b"), &node).unwrap_err().reason, "OutOfcpu");
         all.remove("a");
         assert_eq!(all.add(&pod("b"), &node), Ok(()));

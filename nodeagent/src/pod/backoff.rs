@@ -18,7 +18,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { initial: Duration::from_secs(10), max: Duration::from_secs(300) }
+        Self {
+            initial: Duration::from_secs(10),
+            max: Duration::from_secs(300),
+        }
     }
 }
 
@@ -37,12 +40,17 @@ pub struct Backoff {
 
 impl Backoff {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, entries: HashMap::new() }
+        Self {
+            limits,
+            entries: HashMap::new(),
+        }
     }
 
     /// The current delay of `key`; zero when it has none.
     pub fn delay(&self, key: &str) -> Duration {
-        self.entries.get(key).map_or(Duration::ZERO, |entry| entry.delay)
+        self.entries
+            .get(key)
+            .map_or(Duration::ZERO, |entry| entry.delay)
     }
 
     /// Notes a failure at `at`: the first delay, or twice the last.
@@ -52,7 +60,8 @@ impl Backoff {
             Some(entry) if !self.expired(at, entry.updated) => (entry.delay * 2).min(max),
             _ => initial,
         };
-        self.entries.insert(key.to_owned(), Entry { delay, updated: at });
+        self.entries
+            .insert(key.to_owned(), Entry { delay, updated: at });
     }
 
     /// When the wait that began with the event at `since` is over; `None` when nothing has to be waited for at `now`.
@@ -109,7 +118,11 @@ mod tests {
         backoff.next("c", at(0));
         assert_eq!(backoff.waits_since("c", at(5), at(6)), Some(at(15)));
         assert_eq!(backoff.waits_since("c", at(5), at(15)), None);
-        assert_eq!(backoff.waits_since("c", at(601), at(602)), None, "ran for longer than ten minutes");
+        assert_eq!(
+            backoff.waits_since("c", at(601), at(602)),
+            None,
+            "ran for longer than ten minutes"
+        );
     }
 
     #[test]

@@ -15,7 +15,13 @@ use super::{
 use crate::time;
 
 /// Conditions that the node writes; all others belong to somebody else and are kept.
-pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+pub const OWNED: [&str; 5] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+];
 /// Conditions that the node writes only when there is need.
 const AT_NEED: [&str; 2] = ["PodResizePending", "PodResizeInProgress"];
 
@@ -44,7 +50,10 @@ fn listed(names: &[&str]) -> String {
 fn problems(unknown: &[&str], known: &[&str], word: &str) -> String {
     let mut messages = Vec::new();
     if !unknown.is_empty() {
-        messages.push(format!("containers with unknown status: {}", listed(unknown)));
+        messages.push(format!(
+            "containers with unknown status: {}",
+            listed(unknown)
+        ));
     }
     if !known.is_empty() {
         messages.push(format!("containers with {word} status: {}", listed(known)));
@@ -68,16 +77,27 @@ fn ready(pod: &Pod, type_: &str, statuses: &[ContainerStatus], phase: &str) -> P
         }
     }
     match phase {
-        "Succeeded" if unknown.is_empty() => return condition(pod, type_, false, "PodCompleted", String::new()),
+        "Succeeded" if unknown.is_empty() => {
+            return condition(pod, type_, false, "PodCompleted", String::new());
+        }
         "Failed" => return condition(pod, type_, false, "PodFailed", String::new()),
         _ => {}
     }
     let message = problems(&unknown, &unready, "unready");
-    if message.is_empty() { condition(pod, type_, true, "", message) } else { condition(pod, type_, false, "ContainersNotReady", message) }
+    if message.is_empty() {
+        condition(pod, type_, true, "", message)
+    } else {
+        condition(pod, type_, false, "ContainersNotReady", message)
+    }
 }
 
 /// `Ready`: all containers are, and so is what the readiness gates name.
-pub fn pod_ready(pod: &Pod, statuses: &[ContainerStatus], others: &[PodCondition], phase: &str) -> PodCondition {
+pub fn pod_ready(
+    pod: &Pod,
+    statuses: &[ContainerStatus],
+    others: &[PodCondition],
+    phase: &str,
+) -> PodCondition {
     let ready = ready(pod, "Ready", statuses, phase);
     if ready.status != "True" {
         return ready;
@@ -86,29 +106,62 @@ pub fn pod_ready(pod: &Pod, statuses: &[ContainerStatus], others: &[PodCondition
         .readiness_gates
         .iter()
         .flatten()
-        .filter_map(|gate| match others.iter().find(|condition| condition.type_ == gate.condition_type) {
-            None => Some(format!("corresponding condition of pod readiness gate {:?} does not exist.", gate.condition_type)),
-            Some(condition) if condition.status != "True" => {
-                Some(format!("the status of pod readiness gate {:?} is not \"True\", but {}", gate.condition_type, condition.status))
+        .filter_map(|gate| {
+            match others
+                .iter()
+                .find(|condition| condition.type_ == gate.condition_type)
+            {
+                None => Some(format!(
+                    "corresponding condition of pod readiness gate {:?} does not exist.",
+                    gate.condition_type
+                )),
+                Some(condition) if condition.status != "True" => Some(format!(
+                    "the status of pod readiness gate {:?} is not \"True\", but {}",
+                    gate.condition_type, condition.status
+                )),
+                Some(_) => None,
             }
-            Some(_) => None,
         })
         .collect();
-    if closed.is_empty() { ready } else { condition(pod, "Ready", false, "ReadinessGatesNotReady", closed.join(", ")) }
+    if closed.is_empty() {
+        ready
+    } else {
+        condition(
+            pod,
+            "Ready",
+            false,
+            "ReadinessGatesNotReady",
+            closed.join(", "),
+        )
+    }
 }
 
-fn is_initialized(container: &k8s_openapi::api::core::v1::Container, status: &ContainerStatus) -> bool {
-    if is_sidecar(container) { status.started == Some(true) } else { status.ready }
+fn is_initialized(
+    container: &k8s_openapi::api::core::v1::Container,
+    status: &ContainerStatus,
+) -> bool {
+    if is_sidecar(container) {
+        status.started == Some(true)
+    } else {
+        status.ready
+    }
 }
 
 /// `Initialized`.
-pub fn initialized(pod: &Pod, old: &PodStatus, statuses: &[ContainerStatus], phase: &str) -> PodCondition {
+pub fn initialized(
+    pod: &Pod,
+    old: &PodStatus,
+    statuses: &[ContainerStatus],
+    phase: &str,
+) -> PodCondition {
     let by_name = containers::by_name(statuses);
     let (mut unknown, mut incomplete) = (Vec::new(), Vec::new());
     for container in spec(pod).init_containers.iter().flatten() {
         match by_name.get(container.name.as_str()) {
             None => unknown.push(container.name.as_str()),
-            Some(status) if !is_initialized(container, status) => incomplete.push(container.name.as_str()),
+            Some(status) if !is_initialized(container, status) => {
+                incomplete.push(container.name.as_str())
+            }
             Some(_) => {}
         }
     }
@@ -116,48 +169,100 @@ pub fn initialized(pod: &Pod, old: &PodStatus, statuses: &[ContainerStatus], pha
         return condition(pod, "Initialized", true, "PodCompleted", String::new());
     }
     let message = problems(&unknown, &incomplete, "incomplete");
-    let started = spec(pod).containers.iter().any(|container| by_name.get(container.name.as_str()).is_some_and(|status| has_started(status)));
-    let was = old.conditions.iter().flatten().any(|condition| condition.type_ == "Initialized" && condition.status == "True");
+    let started = spec(pod).containers.iter().any(|container| {
+        by_name
+            .get(container.name.as_str())
+            .is_some_and(|status| has_started(status))
+    });
+    let was = old
+        .conditions
+        .iter()
+        .flatten()
+        .any(|condition| condition.type_ == "Initialized" && condition.status == "True");
     if message.is_empty() || started || was {
         return condition(pod, "Initialized", true, "", String::new());
     }
-    condition(pod, "Initialized", false, "ContainersNotInitialized", message)
+    condition(
+        pod,
+        "Initialized",
+        false,
+        "ContainersNotInitialized",
+        message,
+    )
 }
 
 /// Whether the container ran at some time.
 fn has_started(status: &ContainerStatus) -> bool {
-    let ran =
-        |state: &Option<k8s_openapi::api::core::v1::ContainerState>| state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());
+    let ran = |state: &Option<k8s_openapi::api::core::v1::ContainerState>| {
+        state
+            .as_ref()
+            .is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+    };
     ran(&status.state) || ran(&status.last_state)
 }
 
 /// All conditions of the pod: those of others as they are in `others`, then the node's own with their times of transition taken from `old`.
-pub fn all(facts: &Facts, statuses: &[ContainerStatus], phase: &str, sandbox_ready: bool) -> Vec<PodCondition> {
+pub fn all(
+    facts: &Facts,
+    statuses: &[ContainerStatus],
+    phase: &str,
+    sandbox_ready: bool,
+) -> Vec<PodCondition> {
     let Facts { pod, old, .. } = *facts;
-    let current = pod.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let mut conditions: Vec<PodCondition> = current.iter().filter(|condition| !is_own(&condition.type_)).cloned().collect();
+    let current = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    let mut conditions: Vec<PodCondition> = current
+        .iter()
+        .filter(|condition| !is_own(&condition.type_))
+        .cloned()
+        .collect();
     conditions.extend_from_slice(facts.resize);
-    if let Some(disrupted) = old.conditions.iter().flatten().find(|condition| condition.type_ == "DisruptionTarget")
-        && !conditions.iter().any(|condition| condition.type_ == "DisruptionTarget")
+    if let Some(disrupted) = old
+        .conditions
+        .iter()
+        .flatten()
+        .find(|condition| condition.type_ == "DisruptionTarget")
+        && !conditions
+            .iter()
+            .any(|condition| condition.type_ == "DisruptionTarget")
     {
         conditions.push(disrupted.clone());
     }
     let own = [
-        condition(pod, "PodReadyToStartContainers", sandbox_ready, "", String::new()),
+        condition(
+            pod,
+            "PodReadyToStartContainers",
+            sandbox_ready,
+            "",
+            String::new(),
+        ),
         initialized(pod, old, statuses, phase),
         pod_ready(pod, statuses, &conditions, phase),
         containers_ready(pod, statuses, phase),
         condition(pod, "PodScheduled", true, "", String::new()),
     ];
     let restarting = restart_all::condition(pod, facts.view, old, phase);
-    conditions.extend(own.into_iter().chain(restarting).map(|condition| with_transition(condition, old)));
+    conditions.extend(
+        own.into_iter()
+            .chain(restarting)
+            .map(|condition| with_transition(condition, old)),
+    );
     conditions
 }
 
 /// Takes the time of transition from the old condition when the status is still the same.
 pub fn with_transition(mut condition: PodCondition, old: &PodStatus) -> PodCondition {
-    let before = old.conditions.iter().flatten().find(|old| old.type_ == condition.type_ && old.status == condition.status);
-    condition.last_transition_time = before.and_then(|before| before.last_transition_time.clone()).or_else(|| Some(time::api_now()));
+    let before = old
+        .conditions
+        .iter()
+        .flatten()
+        .find(|old| old.type_ == condition.type_ && old.status == condition.status);
+    condition.last_transition_time = before
+        .and_then(|before| before.last_transition_time.clone())
+        .or_else(|| Some(time::api_now()));
     condition
 }
 
@@ -171,7 +276,10 @@ mod tests {
     use crate::pod::view::PodView;
 
     fn pod(gates: &[&str]) -> Pod {
-        let gates: Vec<_> = gates.iter().map(|gate| json!({"conditionType": gate})).collect();
+        let gates: Vec<_> = gates
+            .iter()
+            .map(|gate| json!({"conditionType": gate}))
+            .collect();
         from_value(json!({"metadata": {"generation": 3}, "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}], "readinessGates": gates}})).unwrap()
     }
 
@@ -179,7 +287,11 @@ mod tests {
         text.split_whitespace()
             .map(|part| {
                 let (name, ready) = part.split_once('=').unwrap();
-                ContainerStatus { name: name.into(), ready: ready == "y", ..Default::default() }
+                ContainerStatus {
+                    name: name.into(),
+                    ready: ready == "y",
+                    ..Default::default()
+                }
             })
             .collect()
     }
@@ -188,29 +300,54 @@ mod tests {
     fn readiness() {
         let table = [
             ("a=y b=y", "Running", "True", "", ""),
-            ("a=n b=n", "Running", "False", "ContainersNotReady", "containers with unready status: [a b]"),
-            ("a=n", "Running", "False", "ContainersNotReady", "containers with unknown status: [b], containers with unready status: [a]"),
+            (
+                "a=n b=n",
+                "Running",
+                "False",
+                "ContainersNotReady",
+                "containers with unready status: [a b]",
+            ),
+            (
+                "a=n",
+                "Running",
+                "False",
+                "ContainersNotReady",
+                "containers with unknown status: [b], containers with unready status: [a]",
+            ),
             ("a=n b=n", "Succeeded", "False", "PodCompleted", ""),
             ("a=y b=y", "Failed", "False", "PodFailed", ""),
         ];
         for (text, phase, status, reason, message) in table {
             let condition = containers_ready(&pod(&[]), &statuses(text), phase);
             assert_eq!(
-                (condition.status.as_str(), condition.reason.as_deref().unwrap_or(""), condition.message.as_deref().unwrap_or("")),
+                (
+                    condition.status.as_str(),
+                    condition.reason.as_deref().unwrap_or(""),
+                    condition.message.as_deref().unwrap_or("")
+                ),
                 (status, reason, message)
             );
             assert_eq!(condition.observed_generation, Some(3));
         }
         let gated = pod_ready(&pod(&["x/y"]), &statuses("a=y b=y"), &[], "Running");
-        assert_eq!(gated.message.unwrap(), "corresponding condition of pod readiness gate \"x/y\" does not exist.");
+        assert_eq!(
+            gated.message.unwrap(),
+            "corresponding condition of pod readiness gate \"x/y\" does not exist."
+        );
     }
 
     #[test]
     fn initialization() {
         let old = PodStatus::default();
         let waiting = initialized(&pod(&[]), &old, &statuses("i=n a=n b=n"), "Pending");
-        assert_eq!((waiting.status.as_str(), waiting.message.as_deref()), ("False", Some("containers with incomplete status: [i]")));
-        assert_eq!(initialized(&pod(&[]), &old, &statuses("i=y a=n b=n"), "Pending").status, "True");
+        assert_eq!(
+            (waiting.status.as_str(), waiting.message.as_deref()),
+            ("False", Some("containers with incomplete status: [i]"))
+        );
+        assert_eq!(
+            initialized(&pod(&[]), &old, &statuses("i=y a=n b=n"), "Pending").status,
+            "True"
+        );
     }
 
     #[test]
@@ -233,9 +370,18 @@ mod tests {
             resize: &[],
         };
         let now = all(&facts, &statuses("i=y a=y b=y"), "Running", true);
-        let ready = now.iter().find(|condition| condition.type_ == "Ready").unwrap();
-        assert_eq!(ready.last_transition_time.as_ref().unwrap().0.to_string(), "2020-01-01T00:00:00Z");
-        let types: Vec<_> = now.iter().map(|condition| condition.type_.as_str()).collect();
+        let ready = now
+            .iter()
+            .find(|condition| condition.type_ == "Ready")
+            .unwrap();
+        assert_eq!(
+            ready.last_transition_time.as_ref().unwrap().0.to_string(),
+            "2020-01-01T00:00:00Z"
+        );
+        let types: Vec<_> = now
+            .iter()
+            .map(|condition| condition.type_.as_str())
+            .collect();
         assert_eq!(types, OWNED);
     }
 }

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::{
     api::core::v1::{
-        Container, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser,
-        Pod, VolumeMountStatus,
+        Container, ContainerState, ContainerStateRunning, ContainerStateTerminated,
+        ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, Pod,
+        VolumeMountStatus,
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
@@ -51,34 +52,65 @@ pub fn should_be_started(container: &Container, pod: &Pod, view: &PodView) -> bo
         Some(state) => match state.phase {
             runtime::ContainerPhase::Running => false,
             runtime::ContainerPhase::Created => true,
-            runtime::ContainerPhase::Exited => names::should_restart(container, names::spec(pod), state.exit_code.unwrap_or(255)),
+            runtime::ContainerPhase::Exited => {
+                names::should_restart(container, names::spec(pod), state.exit_code.unwrap_or(255))
+            }
         },
     }
 }
 
 /// Whether a regular container was ever made, which means that initialization was over.
 pub fn any_regular_created(pod: &Pod, view: &PodView) -> bool {
-    names::spec(pod).containers.iter().any(|container| view.container(&container.name).is_some())
+    names::spec(pod)
+        .containers
+        .iter()
+        .any(|container| view.container(&container.name).is_some())
 }
 
 /// Whether a regular container runs or waits to be started now.
 pub fn any_active_regular_started(pod: &Pod, view: &PodView) -> bool {
     names::spec(pod).containers.iter().any(|container| {
-        view.container(&container.name).is_some_and(|state| state.phase == runtime::ContainerPhase::Running && view.sandboxes.first().is_some_and(|s| s.ready))
+        view.container(&container.name).is_some_and(|state| {
+            state.phase == runtime::ContainerPhase::Running
+                && view.sandboxes.first().is_some_and(|s| s.ready)
+        })
     })
 }
 
 /// The statuses of one of the three lists, given what was last reported for it.
-pub fn statuses(inputs: &Inputs, previous: &[ContainerStatus], containers: &[Container], kind: Kind) -> Vec<ContainerStatus> {
-    let old: HashMap<&str, &ContainerStatus> = previous.iter().map(|status| (status.name.as_str(), status)).collect();
-    let mut all: Vec<ContainerStatus> = containers.iter().map(|container| one(inputs, container, old.get(container.name.as_str()).copied(), kind)).collect();
+pub fn statuses(
+    inputs: &Inputs,
+    previous: &[ContainerStatus],
+    containers: &[Container],
+    kind: Kind,
+) -> Vec<ContainerStatus> {
+    let old: HashMap<&str, &ContainerStatus> = previous
+        .iter()
+        .map(|status| (status.name.as_str(), status))
+        .collect();
+    let mut all: Vec<ContainerStatus> = containers
+        .iter()
+        .map(|container| {
+            one(
+                inputs,
+                container,
+                old.get(container.name.as_str()).copied(),
+                kind,
+            )
+        })
+        .collect();
     if kind != Kind::Init {
         all.sort_by(|a, b| a.name.cmp(&b.name));
     }
     all
 }
 
-fn one(inputs: &Inputs, container: &Container, old: Option<&ContainerStatus>, kind: Kind) -> ContainerStatus {
+fn one(
+    inputs: &Inputs,
+    container: &Container,
+    old: Option<&ContainerStatus>,
+    kind: Kind,
+) -> ContainerStatus {
     let mut history = inputs.view.history(&container.name);
     let mut status = match history.next() {
         None => absent(inputs, container, old),
@@ -95,9 +127,20 @@ fn one(inputs: &Inputs, container: &Container, old: Option<&ContainerStatus>, ki
 }
 
 /// The status of a container that the runtime does not have.
-fn absent(inputs: &Inputs, container: &Container, old: Option<&ContainerStatus>) -> ContainerStatus {
-    let has_init = names::spec(inputs.pod).init_containers.as_ref().is_some_and(|list| !list.is_empty());
-    let default_reason = if has_init { "PodInitializing" } else { "ContainerCreating" };
+fn absent(
+    inputs: &Inputs,
+    container: &Container,
+    old: Option<&ContainerStatus>,
+) -> ContainerStatus {
+    let has_init = names::spec(inputs.pod)
+        .init_containers
+        .as_ref()
+        .is_some_and(|list| !list.is_empty());
+    let default_reason = if has_init {
+        "PodInitializing"
+    } else {
+        "ContainerCreating"
+    };
     let mut status = ContainerStatus {
         name: container.name.clone(),
         image: container.image.clone().unwrap_or_default(),
@@ -107,8 +150,14 @@ fn absent(inputs: &Inputs, container: &Container, old: Option<&ContainerStatus>)
         ..Default::default()
     };
     let Some(old) = old else { return status };
-    let ended = old.state.as_ref().is_some_and(|state| state.terminated.is_some());
-    let waits = old.state.as_ref().is_some_and(|state| state.waiting.is_some());
+    let ended = old
+        .state
+        .as_ref()
+        .is_some_and(|state| state.terminated.is_some());
+    let waits = old
+        .state
+        .as_ref()
+        .is_some_and(|state| state.waiting.is_some());
     if inputs.restarting && !waits {
         let mut status = if ended { old.clone() } else { status };
         restart_all::tell_removed(&mut status, old);
@@ -119,10 +168,19 @@ fn absent(inputs: &Inputs, container: &Container, old: Option<&ContainerStatus>)
     }
     status.restart_count = old.restart_count;
     status.last_state = old.last_state.clone().or(status.last_state);
-    let ran = old.state.as_ref().is_some_and(|state| state.running.is_some());
-    let has_last = status.last_state.as_ref().is_some_and(|state| state.terminated.is_some());
+    let ran = old
+        .state
+        .as_ref()
+        .is_some_and(|state| state.running.is_some());
+    let has_last = status
+        .last_state
+        .as_ref()
+        .is_some_and(|state| state.terminated.is_some());
     if ran && !has_last {
-        status.last_state = Some(ContainerState { terminated: Some(lost()), ..Default::default() });
+        status.last_state = Some(ContainerState {
+            terminated: Some(lost()),
+            ..Default::default()
+        });
         if inputs.pod.metadata.deletion_timestamp.is_none() {
             status.restart_count += 1;
         }
@@ -140,34 +198,61 @@ fn lost() -> ContainerStateTerminated {
 }
 
 /// The status of a container that the runtime has.
-fn present(inputs: &Inputs, container: &Container, state: &runtime::ContainerState, old: Option<&ContainerStatus>) -> ContainerStatus {
+fn present(
+    inputs: &Inputs,
+    container: &Container,
+    state: &runtime::ContainerState,
+    old: Option<&ContainerStatus>,
+) -> ContainerStatus {
     let noted = |key: &str| state.annotations.get(key).cloned();
     let restart_count = i32::try_from(state.restart_count).unwrap_or(i32::MAX);
     let id = container_id(&state.id);
     let mut status = ContainerStatus {
         name: container.name.clone(),
-        image: noted(annotation::IMAGE).unwrap_or_else(|| container.image.clone().unwrap_or_default()),
+        image: noted(annotation::IMAGE)
+            .unwrap_or_else(|| container.image.clone().unwrap_or_default()),
         image_id: noted(annotation::IMAGE_REF).unwrap_or_else(|| state.image_id.clone()),
         restart_count: old.map_or(restart_count, |old| restart_count.max(old.restart_count)),
         state: Some(state_of(inputs, state)),
         last_state: Some(ContainerState::default()),
         volume_mounts: mount_statuses(container),
         resources: Some(enacted::container_status(container, state, old, &id)),
-        allocated_resources: container.resources.as_ref().and_then(|resources| resources.requests.clone()),
+        allocated_resources: container
+            .resources
+            .as_ref()
+            .and_then(|resources| resources.requests.clone()),
         user: state.user.as_ref().map(user),
         container_id: Some(id),
         ..Default::default()
     };
     let Some(old) = old else { return status };
-    let old_terminated = old.state.as_ref().and_then(|state| state.terminated.clone());
-    let old_last = old.last_state.as_ref().and_then(|state| state.terminated.clone());
-    let last = if old.container_id == status.container_id { old_last } else { old_terminated.or(old_last) };
+    let old_terminated = old
+        .state
+        .as_ref()
+        .and_then(|state| state.terminated.clone());
+    let old_last = old
+        .last_state
+        .as_ref()
+        .and_then(|state| state.terminated.clone());
+    let last = if old.container_id == status.container_id {
+        old_last
+    } else {
+        old_terminated.or(old_last)
+    };
     if last.is_some() {
-        status.last_state = Some(ContainerState { terminated: last, ..Default::default() });
+        status.last_state = Some(ContainerState {
+            terminated: last,
+            ..Default::default()
+        });
     }
     if state.phase == runtime::ContainerPhase::Running {
-        status.started = old.started.filter(|_| old.container_id == status.container_id);
-        let ended = old.state.as_ref().is_some_and(|state| state.terminated.is_some());
+        status.started = old
+            .started
+            .filter(|_| old.container_id == status.container_id);
+        let ended = old
+            .state
+            .as_ref()
+            .is_some_and(|state| state.terminated.is_some());
         if ended && old.restart_count >= status.restart_count {
             status.restart_count = old.restart_count + 1;
         }
@@ -176,7 +261,13 @@ fn present(inputs: &Inputs, container: &Container, state: &runtime::ContainerSta
 }
 
 fn user(user: &runtime::User) -> ContainerUser {
-    ContainerUser { linux: Some(LinuxContainerUser { uid: user.uid, gid: user.gid, supplemental_groups: Some(user.groups.clone()) }) }
+    ContainerUser {
+        linux: Some(LinuxContainerUser {
+            uid: user.uid,
+            gid: user.gid,
+            supplemental_groups: Some(user.groups.clone()),
+        }),
+    }
 }
 
 /// What ids of containers begin with in the API.
@@ -192,7 +283,9 @@ fn state_of(inputs: &Inputs, state: &runtime::ContainerState) -> ContainerState 
         // Not shown while it is made.
         runtime::ContainerPhase::Created => waiting("ContainerCreating", None),
         runtime::ContainerPhase::Running => ContainerState {
-            running: Some(ContainerStateRunning { started_at: Some(api_time(state.started_at.unwrap_or(state.created_at))) }),
+            running: Some(ContainerStateRunning {
+                started_at: Some(api_time(state.started_at.unwrap_or(state.created_at))),
+            }),
             ..Default::default()
         },
         runtime::ContainerPhase::Exited => {
@@ -208,7 +301,11 @@ fn state_of(inputs: &Inputs, state: &runtime::ContainerState) -> ContainerState 
                     exit_code,
                     signal: None,
                     reason: Some(reason.into()),
-                    message: inputs.messages.get(&state.id).filter(|message| !message.is_empty()).cloned(),
+                    message: inputs
+                        .messages
+                        .get(&state.id)
+                        .filter(|message| !message.is_empty())
+                        .cloned(),
                     started_at: Some(api_time(state.started_at.unwrap_or(state.created_at))),
                     finished_at: state.finished_at.map(api_time),
                     container_id: Some(container_id(&state.id)),
@@ -225,18 +322,35 @@ fn api_time(at: jiff::Timestamp) -> Time {
 
 fn waiting(reason: &str, message: Option<&str>) -> ContainerState {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    ContainerState { waiting: Some(ContainerStateWaiting { reason: text(reason), message: message.and_then(text) }), ..Default::default() }
+    ContainerState {
+        waiting: Some(ContainerStateWaiting {
+            reason: text(reason),
+            message: message.and_then(text),
+        }),
+        ..Default::default()
+    }
 }
 
 /// Puts a container that is to be started, but could not be, into its waiting state.
 fn wait(inputs: &Inputs, container: &Container, kind: Kind, status: &mut ContainerStatus) {
     let state = inputs.view.container(&container.name);
     if kind == Kind::Init {
-        if state.is_some_and(|state| state.phase == runtime::ContainerPhase::Exited && state.exit_code == Some(0) && !names::is_sidecar(container)) {
+        if state.is_some_and(|state| {
+            state.phase == runtime::ContainerPhase::Exited
+                && state.exit_code == Some(0)
+                && !names::is_sidecar(container)
+        }) {
             return;
         }
-        let waits = status.state.as_ref().is_some_and(|state| state.waiting.is_some());
-        if state.is_none() && waits && !names::is_sidecar(container) && any_regular_created(inputs.pod, inputs.view) {
+        let waits = status
+            .state
+            .as_ref()
+            .is_some_and(|state| state.waiting.is_some());
+        if state.is_none()
+            && waits
+            && !names::is_sidecar(container)
+            && any_regular_created(inputs.pod, inputs.view)
+        {
             status.state = Some(ContainerState {
                 terminated: Some(ContainerStateTerminated {
                     reason: Some("Completed".into()),
@@ -254,8 +368,14 @@ fn wait(inputs: &Inputs, container: &Container, kind: Kind, status: &mut Contain
     if !should_be_started(container, inputs.pod, inputs.view) {
         return;
     }
-    let Some(reason) = inputs.reasons.get(&container.name) else { return };
-    if status.state.as_ref().is_some_and(|state| state.terminated.is_some()) {
+    let Some(reason) = inputs.reasons.get(&container.name) else {
+        return;
+    };
+    if status
+        .state
+        .as_ref()
+        .is_some_and(|state| state.terminated.is_some())
+    {
         status.last_state = status.state.take();
     }
     status.state = Some(waiting(&reason.reason, Some(&reason.message)));
@@ -270,7 +390,10 @@ fn mount_statuses(container: &Container) -> Option<Vec<VolumeMountStatus>> {
                 name: mount.name.clone(),
                 mount_path: mount.mount_path.clone(),
                 read_only: mount.read_only.filter(|read_only| *read_only),
-                recursive_read_only: mount.read_only.filter(|read_only| *read_only).map(|_| "Disabled".to_owned()),
+                recursive_read_only: mount
+                    .read_only
+                    .filter(|read_only| *read_only)
+                    .map(|_| "Disabled".to_owned()),
                 ..Default::default()
             })
             .collect(),
@@ -278,6 +401,11 @@ fn mount_statuses(container: &Container) -> Option<Vec<VolumeMountStatus>> {
 }
 
 /// By name, for look-ups among statuses of several lists.
-pub fn by_name<'a>(lists: impl IntoIterator<Item = &'a ContainerStatus>) -> BTreeMap<&'a str, &'a ContainerStatus> {
-    lists.into_iter().map(|status| (status.name.as_str(), status)).collect()
+pub fn by_name<'a>(
+    lists: impl IntoIterator<Item = &'a ContainerStatus>,
+) -> BTreeMap<&'a str, &'a ContainerStatus> {
+    lists
+        .into_iter()
+        .map(|status| (status.name.as_str(), status))
+        .collect()
 }

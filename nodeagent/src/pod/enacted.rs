@@ -33,10 +33,17 @@ const LEAST_LIMIT: i64 = 10;
 impl Worth {
     fn of(limits: &Limits) -> Self {
         let milli = |shares: u64| i64::try_from((shares * 1000).div_ceil(1024)).unwrap_or(i64::MAX);
-        let period = limits.cpu_period_us.and_then(|period| i64::try_from(period).ok()).filter(|period| *period > 0);
+        let period = limits
+            .cpu_period_us
+            .and_then(|period| i64::try_from(period).ok())
+            .filter(|period| *period > 0);
         Self {
             cpu_request: limits.cpu_shares.filter(|shares| *shares >= 2).map(milli),
-            cpu_limit: limits.cpu_quota_us.zip(period).map(|(quota, period)| quota * 1000 / period).filter(|milli| *milli > 0),
+            cpu_limit: limits
+                .cpu_quota_us
+                .zip(period)
+                .map(|(quota, period)| quota * 1000 / period)
+                .filter(|milli| *milli > 0),
             memory_limit: limits.memory_bytes.filter(|bytes| *bytes > 0),
         }
     }
@@ -44,13 +51,22 @@ impl Worth {
 
 /// The resources that the container was given when it was started, or resized last.
 pub fn of_container(state: &ContainerState) -> Option<ResourceRequirements> {
-    state.annotations.get(annotation::RESOURCES).and_then(|text| serde_json::from_str::<Option<ResourceRequirements>>(text).ok()).flatten()
+    state
+        .annotations
+        .get(annotation::RESOURCES)
+        .and_then(|text| serde_json::from_str::<Option<ResourceRequirements>>(text).ok())
+        .flatten()
 }
 
 /// The resources of its own that the pod's cgroup was given last.
 pub fn of_pod(view: &PodView) -> Option<ResourceRequirements> {
     let sandbox = view.sandboxes.first()?;
-    sandbox.spec.annotations.get(annotation::RESOURCES).and_then(|text| serde_json::from_str::<Option<ResourceRequirements>>(text).ok()).flatten()
+    sandbox
+        .spec
+        .annotations
+        .get(annotation::RESOURCES)
+        .and_then(|text| serde_json::from_str::<Option<ResourceRequirements>>(text).ok())
+        .flatten()
 }
 
 fn put(list: &mut List, name: &str, value: Quantity) {
@@ -67,7 +83,12 @@ fn keep(list: &mut List, name: &str, before: Option<&List>) {
 /// Puts in the CPUs that the cgroup has. A value that both there and in what was granted is at most `least` stays as it was granted.
 fn put_cpu(list: &mut List, worth: Option<i64>, least: i64, before: Option<&List>) {
     match worth {
-        Some(cpu) if cpu > least || get(Some(list), "cpu").is_ok_and(|granted| granted.is_some_and(|granted| granted.milli_value() > least)) => {
+        Some(cpu)
+            if cpu > least
+                || get(Some(list), "cpu").is_ok_and(|granted| {
+                    granted.is_some_and(|granted| granted.milli_value() > least)
+                }) =>
+        {
             put(list, "cpu", Quantity::from_milli(cpu, Format::DecimalSi))
         }
         Some(_) => {}
@@ -79,19 +100,34 @@ fn put_limits(limits: &mut List, worth: &Worth, before: Option<&ResourceRequirem
     let before = before.and_then(|before| before.limits.as_ref());
     put_cpu(limits, worth.cpu_limit, LEAST_LIMIT, before);
     match worth.memory_limit {
-        Some(bytes) => put(limits, "memory", Quantity::from_i64(bytes, Format::BinarySi)),
+        Some(bytes) => put(
+            limits,
+            "memory",
+            Quantity::from_i64(bytes, Format::BinarySi),
+        ),
         None => keep(limits, "memory", before),
     }
 }
 
 /// `status.containerStatuses[].resources`. `granted`: the container as the node has granted it; `old`: the status that was told of it last.
-pub fn container_status(granted: &Container, state: &ContainerState, old: Option<&ContainerStatus>, id: &str) -> ResourceRequirements {
+pub fn container_status(
+    granted: &Container,
+    state: &ContainerState,
+    old: Option<&ContainerStatus>,
+    id: &str,
+) -> ResourceRequirements {
     let mut resources = granted.resources.clone().unwrap_or_default();
     if state.phase != ContainerPhase::Running {
         return resources;
     }
     let worth = Worth::of(&state.limits);
-    let same = old.filter(|old| old.container_id.as_deref() == Some(id) && old.state.as_ref().is_some_and(|state| state.running.is_some()));
+    let same = old.filter(|old| {
+        old.container_id.as_deref() == Some(id)
+            && old
+                .state
+                .as_ref()
+                .is_some_and(|state| state.running.is_some())
+    });
     let before = same.and_then(|old| old.resources.as_ref());
     if let Some(limits) = &mut resources.limits {
         put_limits(limits, &worth, before);
@@ -113,14 +149,29 @@ pub fn container_status(granted: &Container, state: &ContainerState, old: Option
 pub fn pod_status(pod: &Pod, view: &PodView, old: &PodStatus) -> ResourceRequirements {
     let own = spec(pod).resources.clone().unwrap_or_default();
     let running = |status: &PodStatus| status.phase.as_deref() == Some("Running");
-    let sandbox = view.sandboxes.first().filter(|_| pod.status.as_ref().is_some_and(running));
+    let sandbox = view
+        .sandboxes
+        .first()
+        .filter(|_| pod.status.as_ref().is_some_and(running));
     let Some(sandbox) = sandbox else {
-        return ResourceRequirements { requests: to_api(pod_requests(pod)), limits: to_api(pod_limits(pod)), claims: own.claims };
+        return ResourceRequirements {
+            requests: to_api(pod_requests(pod)),
+            limits: to_api(pod_limits(pod)),
+            claims: own.claims,
+        };
     };
     let worth = Worth::of(&sandbox.spec.cgroup_limits);
     let before = old.resources.as_ref().filter(|_| running(old));
-    let (mut requests, mut limits) = (own.requests.unwrap_or_default(), own.limits.unwrap_or_default());
-    put_cpu(&mut requests, worth.cpu_request, LEAST_REQUEST, before.and_then(|before| before.requests.as_ref()));
+    let (mut requests, mut limits) = (
+        own.requests.unwrap_or_default(),
+        own.limits.unwrap_or_default(),
+    );
+    put_cpu(
+        &mut requests,
+        worth.cpu_request,
+        LEAST_REQUEST,
+        before.and_then(|before| before.requests.as_ref()),
+    );
     if !requests.contains_key("memory")
         && let Ok(Some(memory)) = pod_requests(pod).map(|mut requests| requests.remove("memory"))
     {
@@ -128,7 +179,11 @@ pub fn pod_status(pod: &Pod, view: &PodView, old: &PodStatus) -> ResourceRequire
     }
     put_limits(&mut limits, &worth, before);
     let some = |list: List| (!list.is_empty()).then_some(list);
-    ResourceRequirements { requests: some(requests), limits: some(limits), claims: own.claims }
+    ResourceRequirements {
+        requests: some(requests),
+        limits: some(limits),
+        claims: own.claims,
+    }
 }
 
 #[cfg(test)]
@@ -140,7 +195,11 @@ mod tests {
 
     fn state(limits: Limits, given: Value) -> ContainerState {
         let annotations = [(annotation::RESOURCES.to_owned(), given.to_string())].into();
-        ContainerState { limits, annotations, ..container("c", ContainerPhase::Running, None) }
+        ContainerState {
+            limits,
+            annotations,
+            ..container("c", ContainerPhase::Running, None)
+        }
     }
 
     #[test]
@@ -169,12 +228,22 @@ mod tests {
                 limits(2, Some(1_000), None),
                 json!({"requests": {"cpu": "1m"}, "limits": {"cpu": "5m"}}),
             ),
-            (json!({"requests": {"memory": "1Gi"}}), limits(2, None, None), json!({"requests": {"memory": "1Gi"}})),
+            (
+                json!({"requests": {"memory": "1Gi"}}),
+                limits(2, None, None),
+                json!({"requests": {"memory": "1Gi"}}),
+            ),
             (json!({}), limits(2, None, None), json!({})),
         ];
         for (granted, limits, expected) in table {
-            let container: Container = from_value(json!({"name": "c", "resources": granted})).unwrap();
-            let told = container_status(&container, &state(limits, granted.clone()), None, "skiff://i");
+            let container: Container =
+                from_value(json!({"name": "c", "resources": granted})).unwrap();
+            let told = container_status(
+                &container,
+                &state(limits, granted.clone()),
+                None,
+                "skiff://i",
+            );
             assert_eq!(json!(told), expected, "{granted}");
         }
     }

@@ -18,25 +18,46 @@ pub fn end_the_lost(pod: &Pod, regular: &mut [ContainerStatus], init: &mut [Cont
 
 /// Whether the container is running or has run.
 fn has_begun(status: &ContainerStatus) -> bool {
-    let waits = status.state.as_ref().is_none_or(|state| state.waiting.is_some() || (state.running.is_none() && state.terminated.is_none()));
-    !waits || status.last_state.as_ref().is_some_and(|last| last.terminated.is_some())
+    let waits = status.state.as_ref().is_none_or(|state| {
+        state.waiting.is_some() || (state.running.is_none() && state.terminated.is_none())
+    });
+    !waits
+        || status
+            .last_state
+            .as_ref()
+            .is_some_and(|last| last.terminated.is_some())
 }
 
 fn has_initialized(pod: &Pod, regular: &[ContainerStatus], init: &[ContainerStatus]) -> bool {
     let wanted = spec(pod).init_containers.as_deref().unwrap_or_default();
-    let (Some(last), Some(status)) = (wanted.last(), init.last()) else { return wanted.is_empty() };
+    let (Some(last), Some(status)) = (wanted.last(), init.last()) else {
+        return wanted.is_empty();
+    };
     if regular.iter().any(has_begun) {
         return true;
     }
     if is_sidecar(last) {
-        return status.started == Some(true) && status.state.as_ref().is_some_and(|state| state.running.is_some());
+        return status.started == Some(true)
+            && status
+                .state
+                .as_ref()
+                .is_some_and(|state| state.running.is_some());
     }
-    let succeeded = |state: &Option<ContainerState>| state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|ended| ended.exit_code == 0);
+    let succeeded = |state: &Option<ContainerState>| {
+        state
+            .as_ref()
+            .and_then(|state| state.terminated.as_ref())
+            .is_some_and(|ended| ended.exit_code == 0)
+    };
     succeeded(&status.last_state) || succeeded(&status.state)
 }
 
 fn end(status: &mut ContainerStatus) {
-    if status.state.as_ref().is_some_and(|state| state.terminated.is_some()) {
+    if status
+        .state
+        .as_ref()
+        .is_some_and(|state| state.terminated.is_some())
+    {
         return;
     }
     let ended = ContainerStateTerminated {
@@ -45,7 +66,10 @@ fn end(status: &mut ContainerStatus) {
         exit_code: 137,
         ..Default::default()
     };
-    status.state = Some(ContainerState { terminated: Some(ended), ..Default::default() });
+    status.state = Some(ContainerState {
+        terminated: Some(ended),
+        ..Default::default()
+    });
 }
 
 #[cfg(test)]
@@ -56,8 +80,15 @@ mod tests {
 
     /// `name=state`: `w` waits, `r` runs, a number is an exit code; `i…` are init containers, `s…` sidecars.
     fn case(text: &str) -> (Pod, Vec<ContainerStatus>, Vec<ContainerStatus>) {
-        let (mut spec, mut regular, mut init) = (json!({"initContainers": [], "containers": []}), Vec::new(), Vec::new());
-        for (name, state) in text.split_whitespace().map(|part| part.split_once('=').unwrap()) {
+        let (mut spec, mut regular, mut init) = (
+            json!({"initContainers": [], "containers": []}),
+            Vec::new(),
+            Vec::new(),
+        );
+        for (name, state) in text
+            .split_whitespace()
+            .map(|part| part.split_once('=').unwrap())
+        {
             let state = match state {
                 "w" => json!({"waiting": {}}),
                 "r" => json!({"running": {}}),
@@ -65,8 +96,16 @@ mod tests {
             };
             let status: ContainerStatus =
                 from_value(json!({"name": name, "state": state, "started": true, "ready": false, "image": "", "imageID": "", "restartCount": 0})).unwrap();
-            let container = if name.starts_with('s') { json!({"name": name, "restartPolicy": "Always"}) } else { json!({"name": name}) };
-            let (list, statuses) = if name.starts_with(['i', 's']) { ("initContainers", &mut init) } else { ("containers", &mut regular) };
+            let container = if name.starts_with('s') {
+                json!({"name": name, "restartPolicy": "Always"})
+            } else {
+                json!({"name": name})
+            };
+            let (list, statuses) = if name.starts_with(['i', 's']) {
+                ("initContainers", &mut init)
+            } else {
+                ("containers", &mut regular)
+            };
             spec[list].as_array_mut().unwrap().push(container);
             statuses.push(status);
         }
@@ -90,7 +129,15 @@ mod tests {
             let told: Vec<String> = init
                 .iter()
                 .chain(&regular)
-                .map(|status| status.state.as_ref().unwrap().terminated.as_ref().map_or("w".to_owned(), |ended| ended.exit_code.to_string()))
+                .map(|status| {
+                    status
+                        .state
+                        .as_ref()
+                        .unwrap()
+                        .terminated
+                        .as_ref()
+                        .map_or("w".to_owned(), |ended| ended.exit_code.to_string())
+                })
                 .collect();
             assert_eq!(told.join(" "), expected, "{text}");
         }

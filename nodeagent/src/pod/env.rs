@@ -8,7 +8,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, EnvVarSource, Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVar, EnvVarSource, Pod, Secret, Service,
+};
 
 use super::{
     expand::expand,
@@ -31,26 +33,71 @@ pub struct Sources {
 pub fn references(container: &Container) -> HashSet<(Kind, String)> {
     let mut all = HashSet::new();
     for from in container.env_from.iter().flatten() {
-        all.extend(from.config_map_ref.iter().map(|source| (Kind::ConfigMap, source.name.clone())));
-        all.extend(from.secret_ref.iter().map(|source| (Kind::Secret, source.name.clone())));
+        all.extend(
+            from.config_map_ref
+                .iter()
+                .map(|source| (Kind::ConfigMap, source.name.clone())),
+        );
+        all.extend(
+            from.secret_ref
+                .iter()
+                .map(|source| (Kind::Secret, source.name.clone())),
+        );
     }
-    for source in container.env.iter().flatten().filter_map(|var| var.value_from.as_ref()) {
-        all.extend(source.config_map_key_ref.iter().map(|key| (Kind::ConfigMap, key.name.clone())));
-        all.extend(source.secret_key_ref.iter().map(|key| (Kind::Secret, key.name.clone())));
+    for source in container
+        .env
+        .iter()
+        .flatten()
+        .filter_map(|var| var.value_from.as_ref())
+    {
+        all.extend(
+            source
+                .config_map_key_ref
+                .iter()
+                .map(|key| (Kind::ConfigMap, key.name.clone())),
+        );
+        all.extend(
+            source
+                .secret_key_ref
+                .iter()
+                .map(|key| (Kind::Secret, key.name.clone())),
+        );
     }
     all
 }
 
 /// Reads all that `build` needs.
-pub async fn read(objects: &Objects, pod: &Pod, container: &Container, volumes: HashMap<String, PathBuf>) -> Result<Sources, objects::Error> {
-    let mut sources = Sources { volumes, ..Default::default() };
+pub async fn read(
+    objects: &Objects,
+    pod: &Pod,
+    container: &Container,
+    volumes: HashMap<String, PathBuf>,
+) -> Result<Sources, objects::Error> {
+    let mut sources = Sources {
+        volumes,
+        ..Default::default()
+    };
     for (kind, name) in references(container) {
         match kind {
-            Kind::ConfigMap => _ = sources.config_maps.insert(name.clone(), objects.config_map(namespace(pod), &name).await),
-            Kind::Secret => _ = sources.secrets.insert(name.clone(), objects.secret(namespace(pod), &name).await),
+            Kind::ConfigMap => {
+                _ = sources.config_maps.insert(
+                    name.clone(),
+                    objects.config_map(namespace(pod), &name).await,
+                )
+            }
+            Kind::Secret => {
+                _ = sources
+                    .secrets
+                    .insert(name.clone(), objects.secret(namespace(pod), &name).await)
+            }
         }
     }
-    sources.services = objects.services(namespace(pod), spec(pod).enable_service_links.unwrap_or(true)).await?;
+    sources.services = objects
+        .services(
+            namespace(pod),
+            spec(pod).enable_service_links.unwrap_or(true),
+        )
+        .await?;
     Ok(sources)
 }
 
@@ -70,7 +117,10 @@ impl Vars {
 }
 
 /// `None` when the object is missing and may be; otherwise the object or what to report.
-fn found<T>(read: Option<&Result<T, objects::Error>>, optional: Option<bool>) -> Result<Option<&T>, String> {
+fn found<T>(
+    read: Option<&Result<T, objects::Error>>,
+    optional: Option<bool>,
+) -> Result<Option<&T>, String> {
     match read {
         Some(Ok(object)) => Ok(Some(object)),
         Some(Err(objects::Error::NotFound(_))) if optional == Some(true) => Ok(None),
@@ -80,33 +130,62 @@ fn found<T>(read: Option<&Result<T, objects::Error>>, optional: Option<bool>) ->
 }
 
 /// The environment: what the container declares, then services.
-pub fn build(pod: &Pod, container: &Container, sources: &Sources, known: &Known) -> Result<Vec<(String, String)>, String> {
+pub fn build(
+    pod: &Pod,
+    container: &Container,
+    sources: &Sources,
+    known: &Known,
+) -> Result<Vec<(String, String)>, String> {
     let services = service_variables(&sources.services);
     let mut vars = Vars::default();
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         if let Some(source) = &from.config_map_ref {
             let object = found(sources.config_maps.get(&source.name), source.optional)?;
-            for (key, value) in object.and_then(|object| object.data.as_ref()).into_iter().flatten() {
+            for (key, value) in object
+                .and_then(|object| object.data.as_ref())
+                .into_iter()
+                .flatten()
+            {
                 vars.set(&format!("{prefix}{key}"), value.clone());
             }
         } else if let Some(source) = &from.secret_ref {
             let object = found(sources.secrets.get(&source.name), source.optional)?;
-            for (key, value) in object.and_then(|object| object.data.as_ref()).into_iter().flatten() {
-                vars.set(&format!("{prefix}{key}"), String::from_utf8_lossy(&value.0).into_owned());
+            for (key, value) in object
+                .and_then(|object| object.data.as_ref())
+                .into_iter()
+                .flatten()
+            {
+                vars.set(
+                    &format!("{prefix}{key}"),
+                    String::from_utf8_lossy(&value.0).into_owned(),
+                );
             }
         }
     }
     for var in container.env.iter().flatten() {
-        let value = match value(pod, container, var, sources, known, |name| vars.values.get(name).or_else(|| services.get(name)).cloned())? {
+        let value = match value(pod, container, var, sources, known, |name| {
+            vars.values
+                .get(name)
+                .or_else(|| services.get(name))
+                .cloned()
+        })? {
             Some(value) => value,
             None => continue,
         };
         vars.set(&var.name, value);
     }
-    let mut all: Vec<(String, String)> = vars.order.into_iter().filter_map(|name| vars.values.remove(&name).map(|value| (name, value))).collect();
+    let mut all: Vec<(String, String)> = vars
+        .order
+        .into_iter()
+        .filter_map(|name| vars.values.remove(&name).map(|value| (name, value)))
+        .collect();
     let declared: HashSet<String> = all.iter().map(|(name, _)| name.clone()).collect();
-    all.extend(services.into_iter().filter(|(name, _)| !declared.contains(name)));
+    all.extend(
+        services
+            .into_iter()
+            .filter(|(name, _)| !declared.contains(name)),
+    );
     Ok(all)
 }
 
@@ -126,7 +205,13 @@ fn value(
     }
 }
 
-fn from_source(pod: &Pod, container: &Container, source: &EnvVarSource, sources: &Sources, known: &Known) -> Result<Option<String>, String> {
+fn from_source(
+    pod: &Pod,
+    container: &Container,
+    source: &EnvVarSource,
+    sources: &Sources,
+    known: &Known,
+) -> Result<Option<String>, String> {
     if let Some(field) = &source.field_ref {
         return fields::field(pod, &field.field_path, known).map(Some);
     }
@@ -134,26 +219,68 @@ fn from_source(pod: &Pod, container: &Container, source: &EnvVarSource, sources:
         return fields::resource(pod, Some(container), selector, known).map(Some);
     }
     if let Some(key) = &source.config_map_key_ref {
-        let Some(object) = found(sources.config_maps.get(&key.name), key.optional)? else { return Ok(None) };
-        let value = object.data.as_ref().and_then(|data| data.get(&key.key)).cloned();
-        return keyed(value, key.optional, || format!("couldn't find key {} in ConfigMap {}/{}", key.key, namespace(pod), key.name));
+        let Some(object) = found(sources.config_maps.get(&key.name), key.optional)? else {
+            return Ok(None);
+        };
+        let value = object
+            .data
+            .as_ref()
+            .and_then(|data| data.get(&key.key))
+            .cloned();
+        return keyed(value, key.optional, || {
+            format!(
+                "couldn't find key {} in ConfigMap {}/{}",
+                key.key,
+                namespace(pod),
+                key.name
+            )
+        });
     }
     if let Some(key) = &source.secret_key_ref {
-        let Some(object) = found(sources.secrets.get(&key.name), key.optional)? else { return Ok(None) };
-        let value = object.data.as_ref().and_then(|data| data.get(&key.key)).map(|value| String::from_utf8_lossy(&value.0).into_owned());
-        return keyed(value, key.optional, || format!("couldn't find key {} in Secret {}/{}", key.key, namespace(pod), key.name));
+        let Some(object) = found(sources.secrets.get(&key.name), key.optional)? else {
+            return Ok(None);
+        };
+        let value = object
+            .data
+            .as_ref()
+            .and_then(|data| data.get(&key.key))
+            .map(|value| String::from_utf8_lossy(&value.0).into_owned());
+        return keyed(value, key.optional, || {
+            format!(
+                "couldn't find key {} in Secret {}/{}",
+                key.key,
+                namespace(pod),
+                key.name
+            )
+        });
     }
     if let Some(key) = &source.file_key_ref {
-        let volume = sources.volumes.get(&key.volume_name).ok_or_else(|| format!("cannot find the volume {:?} referenced by FileKeyRef", key.volume_name))?;
+        let volume = sources.volumes.get(&key.volume_name).ok_or_else(|| {
+            format!(
+                "cannot find the volume {:?} referenced by FileKeyRef",
+                key.volume_name
+            )
+        })?;
         let path = inside(volume, &key.path)?;
-        let text = std::fs::read_to_string(&path).map_err(|_| "couldn't parse env file".to_owned())?;
+        let text =
+            std::fs::read_to_string(&path).map_err(|_| "couldn't parse env file".to_owned())?;
         let value = from_file(&text, &key.key).filter(|value| !value.is_empty());
-        return keyed(value, key.optional, || format!("environment variable key {:?} not found in file {:?}", key.key, path.display().to_string()));
+        return keyed(value, key.optional, || {
+            format!(
+                "environment variable key {:?} not found in file {:?}",
+                key.key,
+                path.display().to_string()
+            )
+        });
     }
     Ok(Some(String::new()))
 }
 
-fn keyed(value: Option<String>, optional: Option<bool>, missing: impl FnOnce() -> String) -> Result<Option<String>, String> {
+fn keyed(
+    value: Option<String>,
+    optional: Option<bool>,
+    missing: impl FnOnce() -> String,
+) -> Result<Option<String>, String> {
     match value {
         None if optional != Some(true) => Err(missing()),
         value => Ok(value),
@@ -162,19 +289,34 @@ fn keyed(value: Option<String>, optional: Option<bool>, missing: impl FnOnce() -
 
 /// `path` below `root`, with symbolic links resolved; never outside of it.
 fn inside(root: &Path, path: &str) -> Result<PathBuf, String> {
-    let resolve = |path: &Path| path.canonicalize().map_err(|_| "couldn't parse env file".to_owned());
-    let (root, path) = (resolve(root)?, resolve(&root.join(path.trim_start_matches('/')))?);
-    if path.starts_with(&root) { Ok(path) } else { Err("couldn't parse env file".to_owned()) }
+    let resolve = |path: &Path| {
+        path.canonicalize()
+            .map_err(|_| "couldn't parse env file".to_owned())
+    };
+    let (root, path) = (
+        resolve(root)?,
+        resolve(&root.join(path.trim_start_matches('/')))?,
+    );
+    if path.starts_with(&root) {
+        Ok(path)
+    } else {
+        Err("couldn't parse env file".to_owned())
+    }
 }
 
 /// The value of `key` in a file of `KEY='value'` lines.
 fn from_file(text: &str, key: &str) -> Option<String> {
-    text.lines().map(str::trim_start).filter(|line| !line.starts_with('#')).find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        let value = value.trim();
-        let bare = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
-        (name.trim() == key).then(|| bare.unwrap_or(value).to_owned())
-    })
+    text.lines()
+        .map(str::trim_start)
+        .filter(|line| !line.starts_with('#'))
+        .find_map(|line| {
+            let (name, value) = line.split_once('=')?;
+            let value = value.trim();
+            let bare = value
+                .strip_prefix('\'')
+                .and_then(|value| value.strip_suffix('\''));
+            (name.trim() == key).then(|| bare.unwrap_or(value).to_owned())
+        })
 }
 
 /// Variables for the addresses of services, in the form that docker links had.
@@ -182,9 +324,19 @@ fn service_variables(services: &[Service]) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for service in services {
         let Some(spec) = &service.spec else { continue };
-        let Some(ip) = spec.cluster_ip.as_deref().filter(|ip| !ip.is_empty() && *ip != "None") else { continue };
+        let Some(ip) = spec
+            .cluster_ip
+            .as_deref()
+            .filter(|ip| !ip.is_empty() && *ip != "None")
+        else {
+            continue;
+        };
         let name = upper(service.metadata.name.as_deref().unwrap_or_default());
-        let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+        let host = if ip.contains(':') {
+            format!("[{ip}]")
+        } else {
+            ip.to_owned()
+        };
         for (index, port) in spec.ports.iter().flatten().enumerate() {
             let protocol = port.protocol.as_deref().unwrap_or("TCP");
             let url = format!("{}://{host}:{}", protocol.to_ascii_lowercase(), port.port);
@@ -194,9 +346,16 @@ fn service_variables(services: &[Service]) -> BTreeMap<String, String> {
                 all.insert(format!("{name}_PORT"), url.clone());
             }
             if let Some(port_name) = port.name.as_deref().filter(|name| !name.is_empty()) {
-                all.insert(format!("{name}_SERVICE_PORT_{}", upper(port_name)), port.port.to_string());
+                all.insert(
+                    format!("{name}_SERVICE_PORT_{}", upper(port_name)),
+                    port.port.to_string(),
+                );
             }
-            let prefix = format!("{name}_PORT_{}_{}", port.port, protocol.to_ascii_uppercase());
+            let prefix = format!(
+                "{name}_PORT_{}_{}",
+                port.port,
+                protocol.to_ascii_uppercase()
+            );
             all.insert(prefix.clone(), url);
             all.insert(format!("{prefix}_PROTO"), protocol.to_ascii_lowercase());
             all.insert(format!("{prefix}_PORT"), port.port.to_string());
@@ -218,17 +377,36 @@ mod tests {
 
     fn sources() -> Sources {
         let mut sources = Sources::default();
-        sources.config_maps.insert("cm".into(), Ok(from_value(json!({"data": {"a": "1", "b": "2"}})).unwrap()));
-        sources.config_maps.insert("gone".into(), Err(objects::Error::NotFound("configmap \"gone\" not found".into())));
-        sources.secrets.insert("s".into(), Ok(from_value(json!({"data": {"k": "c2VjcmV0"}})).unwrap()));
+        sources.config_maps.insert(
+            "cm".into(),
+            Ok(from_value(json!({"data": {"a": "1", "b": "2"}})).unwrap()),
+        );
+        sources.config_maps.insert(
+            "gone".into(),
+            Err(objects::Error::NotFound(
+                "configmap \"gone\" not found".into(),
+            )),
+        );
+        sources.secrets.insert(
+            "s".into(),
+            Ok(from_value(json!({"data": {"k": "c2VjcmV0"}})).unwrap()),
+        );
         sources.services =
             vec![from_value(json!({"metadata": {"name": "my-db"}, "spec": {"clusterIP": "10.1.2.3", "ports": [{"name": "sql", "port": 5432}]}})).unwrap()];
         sources
     }
 
     fn environment(container: serde_json::Value) -> Result<Vec<(String, String)>, String> {
-        let pod: Pod = from_value(json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": []}})).unwrap();
-        build(&pod, &from_value(container).unwrap(), &sources(), &Known::default())
+        let pod: Pod = from_value(
+            json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": []}}),
+        )
+        .unwrap();
+        build(
+            &pod,
+            &from_value(container).unwrap(),
+            &sources(),
+            &Known::default(),
+        )
     }
 
     #[test]
@@ -241,8 +419,23 @@ mod tests {
                 {"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
                 {"name": "O", "valueFrom": {"configMapKeyRef": {"name": "cm", "key": "none", "optional": true}}}]}))
         .unwrap();
-        let own: Vec<String> = env.iter().take(7).map(|(name, value)| format!("{name}={value}")).collect();
-        assert_eq!(own, ["X_a=1", "X_b=2", "A=a", "B=a-2-10.1.2.3-$(LATER)", "LATER=l", "NAME=p", "S=secret"]);
+        let own: Vec<String> = env
+            .iter()
+            .take(7)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        assert_eq!(
+            own,
+            [
+                "X_a=1",
+                "X_b=2",
+                "A=a",
+                "B=a-2-10.1.2.3-$(LATER)",
+                "LATER=l",
+                "NAME=p",
+                "S=secret"
+            ]
+        );
         let services: HashMap<_, _> = env.into_iter().skip(7).collect();
         assert_eq!(services["MY_DB_PORT_5432_TCP"], "tcp://10.1.2.3:5432");
         assert_eq!(services["MY_DB_SERVICE_PORT_SQL"], "5432");
@@ -251,15 +444,34 @@ mod tests {
 
     #[test]
     fn missing_sources() {
-        let error = |source| environment(json!({"name": "c", "env": [{"name": "A", "valueFrom": source}]})).unwrap_err();
-        assert_eq!(error(json!({"configMapKeyRef": {"name": "gone", "key": "k"}})), "configmap \"gone\" not found");
-        assert_eq!(error(json!({"configMapKeyRef": {"name": "cm", "key": "k"}})), "couldn't find key k in ConfigMap n/cm");
-        assert_eq!(error(json!({"secretKeyRef": {"name": "s", "key": "z"}})), "couldn't find key z in Secret n/s");
+        let error = |source| {
+            environment(json!({"name": "c", "env": [{"name": "A", "valueFrom": source}]}))
+                .unwrap_err()
+        };
+        assert_eq!(
+            error(json!({"configMapKeyRef": {"name": "gone", "key": "k"}})),
+            "configmap \"gone\" not found"
+        );
+        assert_eq!(
+            error(json!({"configMapKeyRef": {"name": "cm", "key": "k"}})),
+            "couldn't find key k in ConfigMap n/cm"
+        );
+        assert_eq!(
+            error(json!({"secretKeyRef": {"name": "s", "key": "z"}})),
+            "couldn't find key z in Secret n/s"
+        );
     }
 
     #[test]
     fn env_files() {
         let text = "# no\nA='one two'\nB=3\n";
-        assert_eq!((from_file(text, "A").as_deref(), from_file(text, "B").as_deref(), from_file(text, "C")), (Some("one two"), Some("3"), None));
+        assert_eq!(
+            (
+                from_file(text, "A").as_deref(),
+                from_file(text, "B").as_deref(),
+                from_file(text, "C")
+            ),
+            (Some("one two"), Some("3"), None)
+        );
     }
 }

@@ -22,7 +22,12 @@ pub struct Known<'a> {
 
 /// The value of `path`.
 pub fn field(pod: &Pod, path: &str, known: &Known) -> Result<String, String> {
-    let joined = |ips: &[IpAddr]| ips.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(",");
+    let joined = |ips: &[IpAddr]| {
+        ips.iter()
+            .map(IpAddr::to_string)
+            .collect::<Vec<_>>()
+            .join(",")
+    };
     let first = |ips: &[IpAddr]| ips.first().map(IpAddr::to_string).unwrap_or_default();
     Ok(match path {
         "spec.nodeName" => spec(pod).node_name.clone().unwrap_or_default(),
@@ -40,7 +45,10 @@ pub fn metadata(pod: &Pod, path: &str) -> Result<String, String> {
     let empty = BTreeMap::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
     let annotations = pod.metadata.annotations.as_ref().unwrap_or(&empty);
-    if let Some((map, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
+    if let Some((map, key)) = path
+        .strip_suffix("']")
+        .and_then(|path| path.split_once("['"))
+    {
         return match map {
             "metadata.labels" => Ok(labels.get(key).cloned().unwrap_or_default()),
             "metadata.annotations" => Ok(annotations.get(key).cloned().unwrap_or_default()),
@@ -58,7 +66,10 @@ pub fn metadata(pod: &Pod, path: &str) -> Result<String, String> {
 }
 
 fn listed(map: &BTreeMap<String, String>) -> String {
-    map.iter().map(|(key, value)| format!("{key}={}", quoted(value))).collect::<Vec<_>>().join("\n")
+    map.iter()
+        .map(|(key, value)| format!("{key}={}", quoted(value)))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// `text` in quotation marks, escaped as Go does it.
@@ -84,11 +95,23 @@ fn quoted(text: &str) -> String {
 }
 
 /// The value of a `resourceFieldRef` for `container`, or for the one that it names.
-pub fn resource(pod: &Pod, container: Option<&Container>, selector: &ResourceFieldSelector, known: &Known) -> Result<String, String> {
-    let named = selector.container_name.as_deref().filter(|name| !name.is_empty());
-    let found = named.and_then(|name| names::find_container(pod, name)).map(|(_, container)| container);
+pub fn resource(
+    pod: &Pod,
+    container: Option<&Container>,
+    selector: &ResourceFieldSelector,
+    known: &Known,
+) -> Result<String, String> {
+    let named = selector
+        .container_name
+        .as_deref()
+        .filter(|name| !name.is_empty());
+    let found = named
+        .and_then(|name| names::find_container(pod, name))
+        .map(|(_, container)| container);
     let container = match named {
-        Some(name) => found.as_ref().ok_or_else(|| format!("container {name} not found"))?,
+        Some(name) => found
+            .as_ref()
+            .ok_or_else(|| format!("container {name} not found"))?,
         None => container.ok_or("containerName is required for resourceFieldRef")?,
     };
     let unsupported = || format!("unsupported container resource : {}", selector.resource);
@@ -97,7 +120,11 @@ pub fn resource(pod: &Pod, container: Option<&Container>, selector: &ResourceFie
         return Err(unsupported());
     }
     let resources = container.resources.as_ref();
-    let of = |list: Option<&List>| get(list, name).map(|value| value.filter(|value| !value.is_zero())).map_err(|error| error.to_string());
+    let of = |list: Option<&List>| {
+        get(list, name)
+            .map(|value| value.filter(|value| !value.is_zero()))
+            .map_err(|error| error.to_string())
+    };
     let value = match list {
         "requests" => of(resources.and_then(|resources| resources.requests.as_ref()))?,
         "limits" => match of(resources.and_then(|resources| resources.limits.as_ref()))? {
@@ -106,10 +133,24 @@ pub fn resource(pod: &Pod, container: Option<&Container>, selector: &ResourceFie
         },
         _ => return Err(unsupported()),
     };
-    let divisor = selector.divisor.as_ref().map(|divisor| read_one(&selector.resource, divisor)).transpose().map_err(|error| error.to_string())?;
+    let divisor = selector
+        .divisor
+        .as_ref()
+        .map(|divisor| read_one(&selector.resource, divisor))
+        .transpose()
+        .map_err(|error| error.to_string())?;
     let divisor = divisor.filter(|divisor| !divisor.is_zero());
-    let scaled = |quantity: &Quantity| if name == "cpu" { quantity.milli_value() } else { quantity.value() };
-    let by = divisor.as_ref().map_or(if name == "cpu" { 1000 } else { 1 }, scaled).max(1);
+    let scaled = |quantity: &Quantity| {
+        if name == "cpu" {
+            quantity.milli_value()
+        } else {
+            quantity.value()
+        }
+    };
+    let by = divisor
+        .as_ref()
+        .map_or(if name == "cpu" { 1000 } else { 1 }, scaled)
+        .max(1);
     let value = value.as_ref().map_or(0, scaled);
     Ok((value / by + i64::from(value % by > 0)).to_string())
 }
@@ -129,7 +170,10 @@ mod tests {
     #[test]
     fn fields() {
         let ips = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
-        let known = Known { pod_ips: &ips, ..Default::default() };
+        let known = Known {
+            pod_ips: &ips,
+            ..Default::default()
+        };
         let table = [
             ("metadata.name", "p"),
             ("metadata.labels", "a=\"x\\\"y\\n\"\nb=\"2\""),
@@ -142,13 +186,19 @@ mod tests {
         for (path, expected) in table {
             assert_eq!(field(&pod(), path, &known).unwrap(), expected, "{path}");
         }
-        assert_eq!(field(&pod(), "spec.x", &known).unwrap_err(), "unsupported fieldPath: spec.x");
+        assert_eq!(
+            field(&pod(), "spec.x", &known).unwrap_err(),
+            "unsupported fieldPath: spec.x"
+        );
     }
 
     #[test]
     fn resources_are_rounded_up_by_their_divisor() {
         let allocatable: List = from_value(json!({"ephemeral-storage": "10Gi"})).unwrap();
-        let known = Known { allocatable: Some(&allocatable), ..Default::default() };
+        let known = Known {
+            allocatable: Some(&allocatable),
+            ..Default::default()
+        };
         let table = [
             ("limits.cpu", None, "1"),
             ("limits.cpu", Some("1m"), "250"),
@@ -158,9 +208,14 @@ mod tests {
             ("requests.cpu", None, "0"),
         ];
         for (name, divisor, expected) in table {
-            let selector: ResourceFieldSelector = from_value(json!({"resource": name, "divisor": divisor})).unwrap();
+            let selector: ResourceFieldSelector =
+                from_value(json!({"resource": name, "divisor": divisor})).unwrap();
             let pod = pod();
-            assert_eq!(resource(&pod, Some(&spec(&pod).containers[0]), &selector, &known).unwrap(), expected, "{name} {divisor:?}");
+            assert_eq!(
+                resource(&pod, Some(&spec(&pod).containers[0]), &selector, &known).unwrap(),
+                expected,
+                "{name} {divisor:?}"
+            );
         }
     }
 }

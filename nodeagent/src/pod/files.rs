@@ -15,9 +15,18 @@ pub fn hostname(pod: &Pod, cluster_domain: &str) -> (String, String) {
     if let Some(fixed) = &spec.hostname_override {
         return (cut(fixed), String::new());
     }
-    let host = spec.hostname.as_deref().filter(|name| !name.is_empty()).unwrap_or(name(pod));
+    let host = spec
+        .hostname
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .unwrap_or(name(pod));
     let domain = spec.subdomain.as_deref().filter(|name| !name.is_empty());
-    (cut(host), domain.map(|subdomain| format!("{subdomain}.{}.svc.{cluster_domain}", namespace(pod))).unwrap_or_default())
+    (
+        cut(host),
+        domain
+            .map(|subdomain| format!("{subdomain}.{}.svc.{cluster_domain}", namespace(pod)))
+            .unwrap_or_default(),
+    )
 }
 
 /// The name that the pod's UTS namespace bears; an error when the full name is too long for it.
@@ -38,7 +47,13 @@ pub fn uts_name(pod: &Pod, cluster_domain: &str) -> Result<String, String> {
 
 fn cut(host: &str) -> String {
     let end = host.len().min(63);
-    host[..end].trim_end_matches(if host.len() > 63 { ['-', '.'].as_slice() } else { &[] }).to_owned()
+    host[..end]
+        .trim_end_matches(if host.len() > 63 {
+            ['-', '.'].as_slice()
+        } else {
+            &[]
+        })
+        .to_owned()
 }
 
 /// `/etc/hosts` of a pod with a network of its own.
@@ -58,15 +73,33 @@ pub fn hosts(ips: &[IpAddr], host: &str, domain: &str, aliases: &[HostAlias]) ->
 
 /// `/etc/hosts` of a pod in the node's network: the node's own, and the aliases.
 pub fn hosts_of_node(node: &str, aliases: &[HostAlias]) -> String {
-    format!("# Kubernetes-managed hosts file (host network).\n{node}{}", alias_lines(aliases))
+    format!(
+        "# Kubernetes-managed hosts file (host network).\n{node}{}",
+        alias_lines(aliases)
+    )
 }
 
 fn alias_lines(aliases: &[HostAlias]) -> String {
     if aliases.is_empty() {
         return String::new();
     }
-    let lines = aliases.iter().map(|alias| format!("{}\t{}\n", alias.ip, alias.hostnames.iter().flatten().cloned().collect::<Vec<_>>().join("\t")));
-    format!("\n# Entries added by HostAliases.\n{}", lines.collect::<String>())
+    let lines = aliases.iter().map(|alias| {
+        format!(
+            "{}\t{}\n",
+            alias.ip,
+            alias
+                .hostnames
+                .iter()
+                .flatten()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("\t")
+        )
+    });
+    format!(
+        "\n# Entries added by HostAliases.\n{}",
+        lines.collect::<String>()
+    )
 }
 
 /// A resolver's settings.
@@ -82,11 +115,20 @@ impl Resolver {
     /// Reads a `resolv.conf`.
     pub fn parse(text: &str) -> Self {
         let mut resolver = Self::default();
-        for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {
+        for line in text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.starts_with(['#', ';']))
+        {
             let mut words = line.split_whitespace();
             match words.next() {
                 Some("nameserver") => resolver.servers.extend(words.next().map(str::to_owned)),
-                Some("search") => resolver.searches = words.filter(|word| *word != ".").map(|word| word.trim_end_matches('.').to_owned()).collect(),
+                Some("search") => {
+                    resolver.searches = words
+                        .filter(|word| *word != ".")
+                        .map(|word| word.trim_end_matches('.').to_owned())
+                        .collect()
+                }
                 Some("options") => words.for_each(|word| resolver.set_option(word)),
                 _ => {}
             }
@@ -96,7 +138,11 @@ impl Resolver {
 
     fn set_option(&mut self, option: &str) {
         let name = option.split(':').next().unwrap_or_default();
-        match self.options.iter_mut().find(|have| have.split(':').next() == Some(name)) {
+        match self
+            .options
+            .iter_mut()
+            .find(|have| have.split(':').next() == Some(name))
+        {
             Some(have) => *have = option.to_owned(),
             None => self.options.push(option.to_owned()),
         }
@@ -104,7 +150,11 @@ impl Resolver {
 
     /// The text of a `resolv.conf`.
     pub fn text(&self) -> String {
-        let mut text: String = self.servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+        let mut text: String = self
+            .servers
+            .iter()
+            .map(|server| format!("nameserver {server}\n"))
+            .collect();
         if !self.searches.is_empty() {
             text.insert_str(0, &format!("search {}\n", self.searches.join(" ")));
         }
@@ -120,7 +170,12 @@ const MAX_SEARCHES: usize = 32;
 const MAX_SEARCH_CHARS: usize = 2048;
 
 /// The pod's resolver, and warnings for its events (`DNSConfigForming`, `MissingClusterDNS`).
-pub fn resolver(pod: &Pod, node: &Resolver, cluster_dns: &[IpAddr], cluster_domain: &str) -> (Resolver, Vec<(&'static str, String)>) {
+pub fn resolver(
+    pod: &Pod,
+    node: &Resolver,
+    cluster_dns: &[IpAddr],
+    cluster_domain: &str,
+) -> (Resolver, Vec<(&'static str, String)>) {
     let mut warnings = Vec::new();
     let policy = spec(pod).dns_policy.as_deref().unwrap_or("ClusterFirst");
     let cluster = match policy {
@@ -134,25 +189,42 @@ pub fn resolver(pod: &Pod, node: &Resolver, cluster_dns: &[IpAddr], cluster_doma
             let text =
                 "kubelet does not have ClusterDNS IP configured and cannot create Pod using \"ClusterFirst\" policy. Falling back to \"Default\" policy."
                     .to_string();
-            warnings.push(("MissingClusterDNS", format!("pod: {:?}. {text}", super::names::describe(pod))));
+            warnings.push((
+                "MissingClusterDNS",
+                format!("pod: {:?}. {text}", super::names::describe(pod)),
+            ));
             node.clone()
         }
         _ if cluster => Resolver {
             servers: cluster_dns.iter().map(IpAddr::to_string).collect(),
-            searches: [format!("{}.svc.{cluster_domain}", namespace(pod)), format!("svc.{cluster_domain}"), cluster_domain.to_owned()]
-                .into_iter()
-                .chain(node.searches.iter().cloned())
-                .collect(),
+            searches: [
+                format!("{}.svc.{cluster_domain}", namespace(pod)),
+                format!("svc.{cluster_domain}"),
+                cluster_domain.to_owned(),
+            ]
+            .into_iter()
+            .chain(node.searches.iter().cloned())
+            .collect(),
             options: vec!["ndots:5".to_owned()],
         },
         _ => node.clone(),
     };
     if let Some(config) = &spec(pod).dns_config {
-        resolver.servers.extend(config.nameservers.iter().flatten().cloned());
-        resolver.searches.extend(config.searches.iter().flatten().cloned());
+        resolver
+            .servers
+            .extend(config.nameservers.iter().flatten().cloned());
+        resolver
+            .searches
+            .extend(config.searches.iter().flatten().cloned());
         for option in config.options.iter().flatten() {
             let name = option.name.as_deref().unwrap_or_default();
-            resolver.set_option(&option.value.as_ref().filter(|value| !value.is_empty()).map_or(name.to_owned(), |value| format!("{name}:{value}")));
+            resolver.set_option(
+                &option
+                    .value
+                    .as_ref()
+                    .filter(|value| !value.is_empty())
+                    .map_or(name.to_owned(), |value| format!("{name}:{value}")),
+            );
         }
     }
     fit(&mut resolver, &mut warnings);
@@ -204,9 +276,18 @@ mod tests {
     fn dns_policies() {
         let dns = ["10.96.0.10".parse().unwrap()];
         let table = [
-            (json!({"dnsPolicy": "ClusterFirst"}), "search n.svc.cluster.local svc.cluster.local cluster.local lan\nnameserver 10.96.0.10\noptions ndots:5\n"),
-            (json!({"dnsPolicy": "ClusterFirst", "hostNetwork": true}), "search lan\nnameserver 1.1.1.1\noptions timeout:2\n"),
-            (json!({"dnsPolicy": "Default"}), "search lan\nnameserver 1.1.1.1\noptions timeout:2\n"),
+            (
+                json!({"dnsPolicy": "ClusterFirst"}),
+                "search n.svc.cluster.local svc.cluster.local cluster.local lan\nnameserver 10.96.0.10\noptions ndots:5\n",
+            ),
+            (
+                json!({"dnsPolicy": "ClusterFirst", "hostNetwork": true}),
+                "search lan\nnameserver 1.1.1.1\noptions timeout:2\n",
+            ),
+            (
+                json!({"dnsPolicy": "Default"}),
+                "search lan\nnameserver 1.1.1.1\noptions timeout:2\n",
+            ),
             (
                 json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["8.8.8.8"], "searches": ["x.y"], "options": [{"name": "ndots", "value": "1"}, {"name": "edns0"}]}}),
                 "search x.y\nnameserver 8.8.8.8\noptions ndots:1 edns0\n",
@@ -223,16 +304,31 @@ mod tests {
     fn too_many_servers_are_cut_aloud() {
         let spec = json!({"dnsPolicy": "None", "dnsConfig": {"nameservers": ["1.0.0.1", "1.0.0.2", "1.0.0.3", "1.0.0.4"]}});
         let (resolver, warnings) = resolver(&pod(spec), &node(), &[], "cluster.local");
-        assert_eq!((resolver.servers.len(), warnings[0].0), (3, "DNSConfigForming"));
+        assert_eq!(
+            (resolver.servers.len(), warnings[0].0),
+            (3, "DNSConfigForming")
+        );
     }
 
     #[test]
     fn names_and_hosts() {
         let with = pod(json!({"hostname": "h", "subdomain": "sub", "setHostnameAsFQDN": true}));
-        assert_eq!(hostname(&with, "cluster.local"), ("h".into(), "sub.n.svc.cluster.local".into()));
-        assert_eq!(uts_name(&with, "cluster.local").unwrap(), "h.sub.n.svc.cluster.local");
-        let aliases: Vec<HostAlias> = from_value(json!([{"ip": "1.2.3.4", "hostnames": ["a", "b"]}])).unwrap();
-        let text = hosts(&["10.0.0.9".parse().unwrap()], "h", "sub.n.svc.cluster.local", &aliases);
+        assert_eq!(
+            hostname(&with, "cluster.local"),
+            ("h".into(), "sub.n.svc.cluster.local".into())
+        );
+        assert_eq!(
+            uts_name(&with, "cluster.local").unwrap(),
+            "h.sub.n.svc.cluster.local"
+        );
+        let aliases: Vec<HostAlias> =
+            from_value(json!([{"ip": "1.2.3.4", "hostnames": ["a", "b"]}])).unwrap();
+        let text = hosts(
+            &["10.0.0.9".parse().unwrap()],
+            "h",
+            "sub.n.svc.cluster.local",
+            &aliases,
+        );
         assert!(text.starts_with("# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.0.0.9\th.sub.n.svc.cluster.local\th\n\n# Entries added by HostAliases.\n1.2.3.4\ta\tb\n"));
     }

@@ -9,7 +9,10 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{admission::Rejection, allocation::Granted, backoff::Backoff, containers::Waiting, names::uid, resize, view::PodView};
+use super::{
+    admission::Rejection, allocation::Granted, backoff::Backoff, containers::Waiting, names::uid,
+    resize, view::PodView,
+};
 use crate::{agent::context::Context, probe::state::Results, volume};
 
 /// The file in the pod's folder that tells what it was granted.
@@ -83,16 +86,29 @@ pub struct Verdict {
 impl Verdict {
     /// `rejectPod` in `pkg/kubelet/kubelet.go`.
     pub fn rejected(Rejection { reason, message }: Rejection) -> Self {
-        Self { reason, message: format!("Pod was rejected: {message}"), rejected: true, grace: None }
+        Self {
+            reason,
+            message: format!("Pod was rejected: {message}"),
+            rejected: true,
+            grace: None,
+        }
     }
 
     pub fn ended(reason: &str, message: &str) -> Self {
-        Self { reason: reason.to_owned(), message: message.to_owned(), rejected: false, grace: None }
+        Self {
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            rejected: false,
+            grace: None,
+        }
     }
 
     /// `evictPod` in `pkg/kubelet/eviction/eviction_manager.go`.
     pub fn evicted(message: &str) -> Self {
-        Self { grace: Some(1), ..Self::ended("Evicted", message) }
+        Self {
+            grace: Some(1),
+            ..Self::ended("Evicted", message)
+        }
     }
 }
 
@@ -110,9 +126,18 @@ fn says_the_same(a: &Pod, b: &Pod) -> bool {
 impl Handle {
     pub fn new(pod: Arc<Pod>) -> Self {
         let known = pod.status.clone().unwrap_or_default();
-        let state = State { resize: resize::Conditions::of(&known), status: known.clone(), in_api: known, ..Default::default() };
+        let state = State {
+            resize: resize::Conditions::of(&known),
+            status: known.clone(),
+            in_api: known,
+            ..Default::default()
+        };
         Self {
-            specs: RwLock::new(Specs { granted: Granted::of(&pod), desired: pod.clone(), pod }),
+            specs: RwLock::new(Specs {
+                granted: Granted::of(&pod),
+                desired: pod.clone(),
+                pod,
+            }),
             wake: Arc::new(Notify::new()),
             gone: CancellationToken::new(),
             ending: CancellationToken::new(),
@@ -180,7 +205,8 @@ impl Handle {
     pub fn update(&self, pod: Arc<Pod>) {
         let ends = pod.metadata.deletion_timestamp.is_some();
         let fresh = pod.status.clone().unwrap_or_default();
-        let status_is_known = std::mem::replace(&mut self.state.lock().in_api, fresh.clone()) == fresh;
+        let status_is_known =
+            std::mem::replace(&mut self.state.lock().in_api, fresh.clone()) == fresh;
         let old = {
             let mut specs = self.specs.write();
             specs.pod = specs.granted.apply(&pod);

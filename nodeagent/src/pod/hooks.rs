@@ -16,9 +16,19 @@ use crate::{
 };
 
 /// Runs a command in a container and gathers both its outputs, at most 10 KiB. Answers the exit code and the output.
-pub async fn run_in_container(node: &Context, id: &str, command: &[String]) -> Result<(i32, String), runtime::Error> {
+pub async fn run_in_container(
+    node: &Context,
+    id: &str,
+    command: &[String],
+) -> Result<(i32, String), runtime::Error> {
     const MOST: u64 = 10 * 1024;
-    let spec = ExecSpec { command: command.to_vec(), tty: false, stdin: false, stdout: true, stderr: true };
+    let spec = ExecSpec {
+        command: command.to_vec(),
+        tty: false,
+        stdin: false,
+        stdout: true,
+        stderr: true,
+    };
     let streams = node.runtime.exec(id, spec).await?;
     let gather = |reader: Option<runtime::Reader>| async move {
         let mut all = Vec::new();
@@ -33,13 +43,21 @@ pub async fn run_in_container(node: &Context, id: &str, command: &[String]) -> R
         }
         all
     };
-    let (out, err, code) = tokio::join!(gather(streams.stdout), gather(streams.stderr), streams.exit);
+    let (out, err, code) =
+        tokio::join!(gather(streams.stdout), gather(streams.stderr), streams.exit);
     let text = String::from_utf8_lossy(&[out, err].concat()).into_owned();
     Ok((code?, text))
 }
 
 /// Runs a hook; the error is what the container's status says about it.
-pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod_ip: &str, handler: &LifecycleHandler) -> Result<(), String> {
+pub async fn run(
+    node: &Context,
+    pod: &Pod,
+    container: &Container,
+    id: &str,
+    pod_ip: &str,
+    handler: &LifecycleHandler,
+) -> Result<(), String> {
     if node.config.simulated {
         return Ok(());
     }
@@ -55,7 +73,13 @@ pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod
         };
         return match run_in_container(node, id, command).await {
             Ok((0, _)) => Ok(()),
-            Ok((code, output)) => Err(failed(format!("command '{}' exited with {code}: {output}", command.join(" ")), output)),
+            Ok((code, output)) => Err(failed(
+                format!(
+                    "command '{}' exited with {code}: {output}",
+                    command.join(" ")
+                ),
+                output,
+            )),
             Err(error) => Err(failed(error.to_string(), String::new())),
         };
     }
@@ -70,12 +94,24 @@ pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod
         });
     }
     if let Some(sleep) = &handler.sleep {
-        time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))).await;
+        time::sleep(Duration::from_secs(
+            u64::try_from(sleep.seconds).unwrap_or(0),
+        ))
+        .await;
         return Ok(());
     }
     Err("Cannot run handler: invalid handler: neither exec, httpGet nor sleep is set".to_owned())
 }
 
 async fn request(container: &Container, pod_ip: &str, get: &HTTPGetAction) -> Result<(), String> {
-    http::get(container, get, pod_ip, "kube-lifecycle/1.36", Duration::from_secs(30)).await.map(drop).map_err(|error| error.to_string())
+    http::get(
+        container,
+        get,
+        pod_ip,
+        "kube-lifecycle/1.36",
+        Duration::from_secs(30),
+    )
+    .await
+    .map(drop)
+    .map_err(|error| error.to_string())
 }

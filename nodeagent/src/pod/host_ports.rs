@@ -39,15 +39,34 @@ pub fn mappings(pod: &Pod, ip: IpAddr) -> Result<Vec<Mapping>, String> {
     let mut all = Vec::new();
     for port in ports {
         let number = |number: i32| u16::try_from(number).unwrap_or(0);
-        let Some(host) = port.host_port.map(number).filter(|port| *port > 0) else { continue };
-        let address = port.host_ip.as_deref().filter(|ip| !ip.is_empty()).map_or(Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), str::parse);
-        let address = address.map_err(|error| format!("hostIP {:?}: {error}", port.host_ip.as_deref().unwrap_or_default()))?;
+        let Some(host) = port.host_port.map(number).filter(|port| *port > 0) else {
+            continue;
+        };
+        let address = port
+            .host_ip
+            .as_deref()
+            .filter(|ip| !ip.is_empty())
+            .map_or(Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), str::parse);
+        let address = address.map_err(|error| {
+            format!(
+                "hostIP {:?}: {error}",
+                port.host_ip.as_deref().unwrap_or_default()
+            )
+        })?;
         let udp = match port.protocol.as_deref().unwrap_or("TCP") {
             "TCP" => false,
             "UDP" => true,
-            other => return Err(format!("hostPort {host} with protocol {other} is not supported by this node")),
+            other => {
+                return Err(format!(
+                    "hostPort {host} with protocol {other} is not supported by this node"
+                ));
+            }
         };
-        all.push(Mapping { listen: SocketAddr::new(address, host), target: SocketAddr::new(ip, number(port.container_port)), udp });
+        all.push(Mapping {
+            listen: SocketAddr::new(address, host),
+            target: SocketAddr::new(ip, number(port.container_port)),
+            udp,
+        });
     }
     Ok(all)
 }
@@ -59,7 +78,8 @@ pub struct Open(HashMap<Mapping, AbortOnDropHandle<()>>);
 impl Open {
     /// Opens what is wanted and not open yet, and closes the rest. Answers what went wrong.
     pub async fn bring_to(&mut self, wanted: &[Mapping]) -> Vec<String> {
-        self.0.retain(|mapping, task| wanted.contains(mapping) && !task.is_finished());
+        self.0
+            .retain(|mapping, task| wanted.contains(mapping) && !task.is_finished());
         let mut errors = Vec::new();
         for mapping in wanted {
             if self.0.contains_key(mapping) {
@@ -67,7 +87,10 @@ impl Open {
             }
             match open(*mapping).await {
                 Ok(task) => _ = self.0.insert(*mapping, task),
-                Err(error) => errors.push(format!("cannot listen on hostPort {}: {error}", mapping.listen)),
+                Err(error) => errors.push(format!(
+                    "cannot listen on hostPort {}: {error}",
+                    mapping.listen
+                )),
             }
         }
         errors
@@ -113,15 +136,21 @@ async fn carry_udp(socket: Arc<UdpSocket>, target: SocketAddr) {
     let mut clients: HashMap<SocketAddr, (Arc<UdpSocket>, AbortOnDropHandle<()>)> = HashMap::new();
     let mut buffer = vec![0; 65_536];
     loop {
-        let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
         clients.retain(|_, (_, task)| !task.is_finished());
         if let std::collections::hash_map::Entry::Vacant(e) = clients.entry(client) {
-            let Ok(upstream) = connected(target).await else { continue };
+            let Ok(upstream) = connected(target).await else {
+                continue;
+            };
             let upstream = Arc::new(upstream);
             let (back, answers) = (socket.clone(), upstream.clone());
             let task = skiff_watching::task::spawn(async move {
                 let mut buffer = vec![0; 65_536];
-                while let Some(Ok(length)) = time::timeout(UDP_IDLE, answers.recv(&mut buffer)).await {
+                while let Some(Ok(length)) =
+                    time::timeout(UDP_IDLE, answers.recv(&mut buffer)).await
+                {
                     if back.send_to(&buffer[..length], client).await.is_err() {
                         return;
                     }
@@ -137,7 +166,11 @@ async fn carry_udp(socket: Arc<UdpSocket>, target: SocketAddr) {
 }
 
 async fn connected(target: SocketAddr) -> std::io::Result<UdpSocket> {
-    let any: SocketAddr = if target.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { (std::net::Ipv6Addr::UNSPECIFIED, 0).into() };
+    let any: SocketAddr = if target.is_ipv4() {
+        ([0, 0, 0, 0], 0).into()
+    } else {
+        (std::net::Ipv6Addr::UNSPECIFIED, 0).into()
+    };
     let socket = UdpSocket::bind(any).await?;
     socket.connect(target).await?;
     Ok(socket)
@@ -152,23 +185,54 @@ mod tests {
 
     #[test]
     fn ports_are_found() {
-        let pod = |ports| from_value::<Pod>(json!({"spec": {"containers": [{"name": "c", "ports": ports}]}})).unwrap();
+        let pod = |ports| {
+            from_value::<Pod>(json!({"spec": {"containers": [{"name": "c", "ports": ports}]}}))
+                .unwrap()
+        };
         let ip = "10.0.0.1".parse().unwrap();
         let found = mappings(&pod(json!([{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81}, {"containerPort": 53, "hostPort": 53, "hostIP": "127.0.0.1", "protocol": "UDP"}])), ip).unwrap();
-        assert_eq!(found[0], Mapping { listen: "0.0.0.0:8080".parse().unwrap(), target: "10.0.0.1:80".parse().unwrap(), udp: false });
+        assert_eq!(
+            found[0],
+            Mapping {
+                listen: "0.0.0.0:8080".parse().unwrap(),
+                target: "10.0.0.1:80".parse().unwrap(),
+                udp: false
+            }
+        );
         assert_eq!((found.len(), found[1].udp), (2, true));
-        assert!(mappings(&pod(json!([{"containerPort": 1, "hostPort": 1, "protocol": "SCTP"}])), ip).is_err());
+        assert!(
+            mappings(
+                &pod(json!([{"containerPort": 1, "hostPort": 1, "protocol": "SCTP"}])),
+                ip
+            )
+            .is_err()
+        );
     }
 
     #[tokio::test]
     async fn connections_and_datagrams_get_through() {
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = || {
+            std::net::TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+        };
         let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let echo = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let (tcp, udp) = (free(), free());
         let mut open = Open::default();
-        let wanted =
-            [Mapping { listen: tcp, target: server.local_addr().unwrap(), udp: false }, Mapping { listen: udp, target: echo.local_addr().unwrap(), udp: true }];
+        let wanted = [
+            Mapping {
+                listen: tcp,
+                target: server.local_addr().unwrap(),
+                udp: false,
+            },
+            Mapping {
+                listen: udp,
+                target: echo.local_addr().unwrap(),
+                udp: true,
+            },
+        ];
         assert!(open.bring_to(&wanted).await.is_empty());
         skiff_watching::task::spawn(async move {
             let (mut stream, _) = server.accept().await.unwrap();
@@ -180,14 +244,28 @@ mod tests {
             echo.send_to(&buffer[..length], from).await.unwrap();
         });
         let mut text = String::new();
-        TcpStream::connect(tcp).await.unwrap().read_to_string(&mut text).await.unwrap();
+        TcpStream::connect(tcp)
+            .await
+            .unwrap()
+            .read_to_string(&mut text)
+            .await
+            .unwrap();
         assert_eq!(text, "hi");
         let client = connected(udp).await.unwrap();
         client.send(b"ping").await.unwrap();
         let mut buffer = [0; 16];
-        assert_eq!(time::timeout(Duration::from_secs(5), client.recv(&mut buffer)).await.unwrap().unwrap(), 4);
+        assert_eq!(
+            time::timeout(Duration::from_secs(5), client.recv(&mut buffer))
+                .await
+                .unwrap()
+                .unwrap(),
+            4
+        );
         let taken = Open::default().bring_to(&wanted[..1]).await;
-        assert!(taken[0].starts_with("cannot listen on hostPort 127.0.0.1:"), "{taken:?}");
+        assert!(
+            taken[0].starts_with("cannot listen on hostPort 127.0.0.1:"),
+            "{taken:?}"
+        );
         open.bring_to(&[]).await;
     }
 }

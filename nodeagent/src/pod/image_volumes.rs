@@ -19,21 +19,39 @@ pub type Images = HashMap<String, Image>;
 
 /// The pod's image volumes by name.
 pub fn sources(pod: &Pod) -> impl Iterator<Item = (&str, &ImageVolumeSource)> {
-    spec(pod).volumes.iter().flatten().filter_map(|volume| Some((volume.name.as_str(), volume.image.as_ref()?)))
+    spec(pod)
+        .volumes
+        .iter()
+        .flatten()
+        .filter_map(|volume| Some((volume.name.as_str(), volume.image.as_ref()?)))
 }
 
 /// Pulls what the container mounts, as each volume's policy says. The last failure is the container's waiting state.
 pub async fn ensure(node: &Context, pod: &Pod, container: &Container) -> Result<Images, Waiting> {
     let mut images = Images::new();
     let mut failure = None;
-    for (name, source) in sources(pod).filter(|(name, _)| container.volume_mounts.iter().flatten().any(|mount| mount.name == *name)) {
-        let wanted =
-            pull::Wanted { image: source.reference.as_deref().unwrap_or_default(), policy: source.pull_policy.as_deref(), about: names::reference(pod) };
+    for (name, source) in sources(pod).filter(|(name, _)| {
+        container
+            .volume_mounts
+            .iter()
+            .flatten()
+            .any(|mount| mount.name == *name)
+    }) {
+        let wanted = pull::Wanted {
+            image: source.reference.as_deref().unwrap_or_default(),
+            policy: source.pull_policy.as_deref(),
+            about: names::reference(pod),
+        };
         match pull::ensure(node, pod, &wanted).await {
             Ok(image) => _ = images.insert(name.to_owned(), image),
             Err(waiting) => {
                 let about = names::container_reference(pod, &container.name);
-                node.events.record(about, Type::Warning, "Failed", format!("Error: {}", waiting.reason));
+                node.events.record(
+                    about,
+                    Type::Warning,
+                    "Failed",
+                    format!("Error: {}", waiting.reason),
+                );
                 failure = Some(waiting);
             }
         }

@@ -35,8 +35,15 @@ pub fn read(state: &ContainerState) -> String {
 
 /// What the container itself said.
 fn left_behind(state: &ContainerState) -> String {
-    let file = state.annotations.get(annotation::MESSAGE_FILE).map(|path| of_file(Path::new(path))).unwrap_or_default();
-    let from_logs = state.annotations.get(annotation::MESSAGE_POLICY).is_some_and(|policy| policy == "FallbackToLogsOnError");
+    let file = state
+        .annotations
+        .get(annotation::MESSAGE_FILE)
+        .map(|path| of_file(Path::new(path)))
+        .unwrap_or_default();
+    let from_logs = state
+        .annotations
+        .get(annotation::MESSAGE_POLICY)
+        .is_some_and(|policy| policy == "FallbackToLogsOnError");
     if file.is_empty() && from_logs && state.exit_code != Some(0) {
         return match end_of(&state.log_path, LOG_END) {
             Ok(log) => tail_of_log(&log),
@@ -50,7 +57,10 @@ fn of_file(path: &Path) -> String {
     match end_of(path, FROM_FILE) {
         Ok(data) => String::from_utf8_lossy(&data).into_owned(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => format!("Error on reading termination log {}: {error}", path.display()),
+        Err(error) => format!(
+            "Error on reading termination log {}: {error}",
+            path.display()
+        ),
     }
 }
 
@@ -67,7 +77,10 @@ fn end_of(path: &Path, most: u64) -> std::io::Result<Vec<u8>> {
 /// The last entries of a log, without their stamps. What is cut off at the beginning is no entry.
 fn tail_of_log(log: &[u8]) -> String {
     let entries: Vec<_> = cri::lines(log).collect();
-    let text: Vec<u8> = entries[entries.len().saturating_sub(LINES)..].iter().flat_map(cri::Line::content_with_end).collect();
+    let text: Vec<u8> = entries[entries.len().saturating_sub(LINES)..]
+        .iter()
+        .flat_map(cri::Line::content_with_end)
+        .collect();
     String::from_utf8_lossy(&text[text.len().saturating_sub(FROM_LOG)..]).into_owned()
 }
 
@@ -77,13 +90,25 @@ mod tests {
 
     #[test]
     fn the_end_of_the_log() {
-        let log: String = (0..100).map(|i| format!("2024-01-01T00:00:00.000000000Z stdout F line {i}\n")).collect();
+        let log: String = (0..100)
+            .map(|i| format!("2024-01-01T00:00:00.000000000Z stdout F line {i}\n"))
+            .collect();
         let tail = tail_of_log(log.as_bytes());
-        assert!(tail.starts_with("line 20\n") && tail.ends_with("line 99\n"), "{tail}");
-        let long = format!("2024-01-01T00:00:00.000000000Z stderr F {}\n", "x".repeat(5000));
+        assert!(
+            tail.starts_with("line 20\n") && tail.ends_with("line 99\n"),
+            "{tail}"
+        );
+        let long = format!(
+            "2024-01-01T00:00:00.000000000Z stderr F {}\n",
+            "x".repeat(5000)
+        );
         assert_eq!(tail_of_log(long.as_bytes()).len(), 2048);
         let unfinished = "cut off\n2024-01-01T00:00:00.000000000Z stdout F one\n2024-01-01T00:00:00.000000000Z stderr P DONE\n";
-        assert_eq!(tail_of_log(unfinished.as_bytes()), "one\nDONE", "a line that was not ended is not ended here");
+        assert_eq!(
+            tail_of_log(unfinished.as_bytes()),
+            "one\nDONE",
+            "a line that was not ended is not ended here"
+        );
     }
 
     #[test]

@@ -2,7 +2,9 @@
 //!
 //! Follows `pkg/api/v1/pod/util.go` and `pkg/kubelet/container/helpers.go`.
 
-use k8s_openapi::api::core::v1::{Container, ContainerRestartRule, EphemeralContainer, ObjectReference, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerRestartRule, EphemeralContainer, ObjectReference, Pod, PodSpec,
+};
 use sha2::{Digest, Sha256};
 pub use skiff_podspec::{
     conditions::{is_terminal, phase},
@@ -81,7 +83,11 @@ pub fn find_container(pod: &Pod, name: &str) -> Option<(Kind, Container)> {
     if let Some(container) = spec.containers.iter().find(named) {
         return Some((Kind::Regular, container.clone()));
     }
-    let ephemeral = spec.ephemeral_containers.iter().flatten().find(|container| container.name == name)?;
+    let ephemeral = spec
+        .ephemeral_containers
+        .iter()
+        .flatten()
+        .find(|container| container.name == name)?;
     Some((Kind::Ephemeral, ephemeral_as_container(ephemeral)))
 }
 
@@ -92,7 +98,10 @@ pub fn container_reference(pod: &Pod, container: &str) -> ObjectReference {
         Some((Kind::Ephemeral, _)) => "ephemeralContainers",
         Some((Kind::Regular, _)) | None => "containers",
     };
-    ObjectReference { field_path: Some(format!("spec.{list}{{{container}}}")), ..reference(pod) }
+    ObjectReference {
+        field_path: Some(format!("spec.{list}{{{container}}}")),
+        ..reference(pod)
+    }
 }
 
 /// The reference that events about the pod bear.
@@ -110,22 +119,34 @@ pub fn reference(pod: &Pod) -> ObjectReference {
 
 /// What must stay as it is for a running container to be kept: its name and image.
 pub fn hash(container: &Container) -> String {
-    let digest = Sha256::digest(format!("{}\0{}", container.name, container.image.as_deref().unwrap_or_default()));
+    let digest = Sha256::digest(format!(
+        "{}\0{}",
+        container.name,
+        container.image.as_deref().unwrap_or_default()
+    ));
     hex::encode(&digest[..8])
 }
 
 /// The first of the container's restart rules that matches `exit_code`.
 pub fn matching_rule(container: &Container, exit_code: i32) -> Option<&ContainerRestartRule> {
-    container.restart_policy_rules.iter().flatten().find(|rule| {
-        rule.exit_codes.as_ref().is_some_and(|codes| {
-            let listed = codes.values.iter().flatten().any(|value| *value == exit_code);
-            match codes.operator.as_str() {
-                "In" => listed,
-                "NotIn" => !listed,
-                _ => false,
-            }
+    container
+        .restart_policy_rules
+        .iter()
+        .flatten()
+        .find(|rule| {
+            rule.exit_codes.as_ref().is_some_and(|codes| {
+                let listed = codes
+                    .values
+                    .iter()
+                    .flatten()
+                    .any(|value| *value == exit_code);
+                match codes.operator.as_str() {
+                    "In" => listed,
+                    "NotIn" => !listed,
+                    _ => false,
+                }
+            })
         })
-    })
 }
 
 /// Whether a container that ended with `exit_code` is to run again.
@@ -169,10 +190,20 @@ mod tests {
         ];
         for (policy, own, code, expected) in table {
             let rules = serde_json::json!([{"action": "Restart", "exitCodes": {"operator": "In", "values": [42]}}]);
-            let container =
-                Container { restart_policy: own.map(Into::into), restart_policy_rules: serde_json::from_value(rules).unwrap(), ..Default::default() };
-            let spec = PodSpec { restart_policy: Some((*policy).into()), ..Default::default() };
-            assert_eq!(should_restart(&container, &spec, *code), *expected, "{policy} {own:?} {code}");
+            let container = Container {
+                restart_policy: own.map(Into::into),
+                restart_policy_rules: serde_json::from_value(rules).unwrap(),
+                ..Default::default()
+            };
+            let spec = PodSpec {
+                restart_policy: Some((*policy).into()),
+                ..Default::default()
+            };
+            assert_eq!(
+                should_restart(&container, &spec, *code),
+                *expected,
+                "{policy} {own:?} {code}"
+            );
         }
     }
 }

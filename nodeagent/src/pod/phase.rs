@@ -33,36 +33,62 @@ enum Standing {
 }
 
 fn standing(status: Option<&&ContainerStatus>) -> Standing {
-    let Some(state) = status.and_then(|status| status.state.as_ref()) else { return Standing::Unknown };
+    let Some(state) = status.and_then(|status| status.state.as_ref()) else {
+        return Standing::Unknown;
+    };
     if state.running.is_some() {
         return Standing::Running;
     }
     if let Some(ended) = &state.terminated {
-        return Standing::Ended { code: ended.exit_code, now: true };
+        return Standing::Ended {
+            code: ended.exit_code,
+            now: true,
+        };
     }
     if state.waiting.is_none() {
         return Standing::Unknown;
     }
-    match status.and_then(|status| status.last_state.as_ref()).and_then(|last| last.terminated.as_ref()) {
-        Some(ended) => Standing::Ended { code: ended.exit_code, now: false },
+    match status
+        .and_then(|status| status.last_state.as_ref())
+        .and_then(|last| last.terminated.as_ref())
+    {
+        Some(ended) => Standing::Ended {
+            code: ended.exit_code,
+            now: false,
+        },
         None => Standing::Waiting,
     }
 }
 
 /// The phase of a pod whose containers have these statuses. `terminal`: nothing will be started any more. `initialized`: a regular container runs.
-pub fn phase(spec: &PodSpec, statuses: &[ContainerStatus], terminal: bool, initialized: bool) -> &'static str {
+pub fn phase(
+    spec: &PodSpec,
+    statuses: &[ContainerStatus],
+    terminal: bool,
+    initialized: bool,
+) -> &'static str {
     let statuses = containers::by_name(statuses);
     let mut count = Count::default();
     for container in spec.init_containers.iter().flatten() {
         let status = statuses.get(container.name.as_str());
         if names::is_sidecar(container) {
-            count_sidecar(&mut count, standing(status), status.is_some_and(|status| status.started == Some(true)), status.is_some());
+            count_sidecar(
+                &mut count,
+                standing(status),
+                status.is_some_and(|status| status.started == Some(true)),
+                status.is_some(),
+            );
         } else {
             count_init(&mut count, container, spec, standing(status));
         }
     }
     for container in &spec.containers {
-        count_regular(&mut count, container, spec, standing(statuses.get(container.name.as_str())));
+        count_regular(
+            &mut count,
+            container,
+            spec,
+            standing(statuses.get(container.name.as_str())),
+        );
     }
     decide(&count, terminal, initialized)
 }
@@ -129,29 +155,51 @@ fn decide(count: &Count, terminal: bool, initialized: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::{ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting};
+    use k8s_openapi::api::core::v1::{
+        ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    };
 
     use super::*;
 
     fn state(text: &str) -> ContainerState {
         match text {
-            "running" => ContainerState { running: Some(ContainerStateRunning::default()), ..Default::default() },
-            "waiting" => ContainerState { waiting: Some(ContainerStateWaiting::default()), ..Default::default() },
-            code => {
-                ContainerState { terminated: Some(ContainerStateTerminated { exit_code: code.parse().unwrap(), ..Default::default() }), ..Default::default() }
-            }
+            "running" => ContainerState {
+                running: Some(ContainerStateRunning::default()),
+                ..Default::default()
+            },
+            "waiting" => ContainerState {
+                waiting: Some(ContainerStateWaiting::default()),
+                ..Default::default()
+            },
+            code => ContainerState {
+                terminated: Some(ContainerStateTerminated {
+                    exit_code: code.parse().unwrap(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
         }
     }
 
     /// `name=state[<last]`, separated by blanks; `i…` are init containers, `s…` sidecars.
     fn check(policy: &str, statuses: &str, terminal: bool, expected: &str) {
-        let mut spec = PodSpec { restart_policy: Some(policy.into()), init_containers: Some(Vec::new()), ..Default::default() };
+        let mut spec = PodSpec {
+            restart_policy: Some(policy.into()),
+            init_containers: Some(Vec::new()),
+            ..Default::default()
+        };
         let mut list = Vec::new();
         for part in statuses.split_whitespace() {
             let (name, rest) = part.split_once('=').unwrap();
-            let (now, last) = rest.split_once('<').map_or((rest, None), |(now, last)| (now, Some(last)));
+            let (now, last) = rest
+                .split_once('<')
+                .map_or((rest, None), |(now, last)| (now, Some(last)));
             let sidecar = name.starts_with('s');
-            let container = Container { name: name.into(), restart_policy: sidecar.then(|| "Always".into()), ..Default::default() };
+            let container = Container {
+                name: name.into(),
+                restart_policy: sidecar.then(|| "Always".into()),
+                ..Default::default()
+            };
             if sidecar || name.starts_with('i') {
                 spec.init_containers.as_mut().unwrap().push(container);
             } else {
@@ -159,11 +207,23 @@ mod tests {
             }
             if now != "none" {
                 let started = Some(now == "running");
-                list.push(ContainerStatus { name: name.into(), started, state: Some(state(now)), last_state: last.map(state), ..Default::default() });
+                list.push(ContainerStatus {
+                    name: name.into(),
+                    started,
+                    state: Some(state(now)),
+                    last_state: last.map(state),
+                    ..Default::default()
+                });
             }
         }
-        let initialized = list.iter().any(|status| status.name.starts_with('c') && status.state.as_ref().unwrap().running.is_some());
-        assert_eq!(phase(&spec, &list, terminal, initialized), expected, "{policy}: {statuses} terminal={terminal}");
+        let initialized = list.iter().any(|status| {
+            status.name.starts_with('c') && status.state.as_ref().unwrap().running.is_some()
+        });
+        assert_eq!(
+            phase(&spec, &list, terminal, initialized),
+            expected,
+            "{policy}: {statuses} terminal={terminal}"
+        );
     }
 
     #[test]

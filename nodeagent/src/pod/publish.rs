@@ -76,12 +76,26 @@ async fn write_until_true(node: Arc<Context>, handle: Arc<Handle>) {
 }
 
 /// Writes one status. A pod that the API no longer has, or has anew, is nothing to write about.
-async fn write(node: &Context, handle: &Handle, from: &PodStatus, to: PodStatus, finished: bool) -> Result<(), Error> {
+async fn write(
+    node: &Context,
+    handle: &Handle,
+    from: &PodStatus,
+    to: PodStatus,
+    finished: bool,
+) -> Result<(), Error> {
     let pod = handle.pod();
     let path = item::<Pod>(namespace(&pod), name(&pod));
     let mut phase = from.phase.clone();
-    if let Some(patch) = status::patch(uid(&pod), from, &delayed(from, to, finished || handle.state.lock().terminal)) {
-        match node.api.patch_object::<Pod>(&format!("{path}/status"), PatchType::Strategic, &patch).await {
+    if let Some(patch) = status::patch(
+        uid(&pod),
+        from,
+        &delayed(from, to, finished || handle.state.lock().terminal),
+    ) {
+        match node
+            .api
+            .patch_object::<Pod>(&format!("{path}/status"), PatchType::Strategic, &patch)
+            .await
+        {
             Ok(written) if written.metadata.uid == pod.metadata.uid => {
                 let status = written.status.unwrap_or_default();
                 phase.clone_from(&status.phase);
@@ -92,8 +106,14 @@ async fn write(node: &Context, handle: &Handle, from: &PodStatus, to: PodStatus,
             Err(error) => return Err(error),
         }
     }
-    if finished && pod.metadata.deletion_timestamp.is_some() && phase.as_deref().is_some_and(is_terminal) {
-        let options = Delete { grace_seconds: Some(0), ..Delete::of_uid(uid(&pod)) };
+    if finished
+        && pod.metadata.deletion_timestamp.is_some()
+        && phase.as_deref().is_some_and(is_terminal)
+    {
+        let options = Delete {
+            grace_seconds: Some(0),
+            ..Delete::of_uid(uid(&pod))
+        };
         match node.api.delete_path(&path, &options).await {
             Err(error) if !error.is_not_found() && !error.is_conflict() => return Err(error),
             _ => {}

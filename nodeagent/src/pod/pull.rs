@@ -42,7 +42,10 @@ pub struct Puller {
 }
 
 fn waiting(reason: &str, message: impl Into<String>) -> Waiting {
-    Waiting { reason: reason.to_owned(), message: message.into() }
+    Waiting {
+        reason: reason.to_owned(),
+        message: message.into(),
+    }
 }
 
 /// An image that is wanted.
@@ -57,28 +60,48 @@ impl<'a> Wanted<'a> {
     /// The image that a container is made of.
     pub fn by(pod: &Pod, container: &'a Container) -> Self {
         let about = names::container_reference(pod, &container.name);
-        Self { image: container.image.as_deref().unwrap_or_default(), policy: container.image_pull_policy.as_deref(), about }
+        Self {
+            image: container.image.as_deref().unwrap_or_default(),
+            policy: container.image_pull_policy.as_deref(),
+            about,
+        }
     }
 }
 
 /// The image, pulled when its policy asks for that.
 pub async fn ensure(node: &Context, pod: &Pod, wanted: &Wanted<'_>) -> Result<Image, Failure> {
     let image = wanted.image;
-    let policy = wanted.policy.unwrap_or(if is_latest(image) { "Always" } else { "IfNotPresent" });
-    let event = |type_, reason: &str, message: String| node.events.record(wanted.about.clone(), type_, reason, message);
+    let policy = wanted.policy.unwrap_or(if is_latest(image) {
+        "Always"
+    } else {
+        "IfNotPresent"
+    });
+    let event = |type_, reason: &str, message: String| {
+        node.events
+            .record(wanted.about.clone(), type_, reason, message)
+    };
     if let Err(reason) = check_name(image) {
-        let message = format!("Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: {reason}");
+        let message = format!(
+            "Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: {reason}"
+        );
         event(Type::Warning, "InspectFailed", message.clone());
         return Err(waiting("InvalidImageName", message));
     }
     if policy != "Always" {
         match node.images.find(image).await {
             Ok(Some(found)) => {
-                event(Type::Normal, "Pulled", format!("Container image {image:?} already present on machine and can be accessed by the pod"));
+                event(
+                    Type::Normal,
+                    "Pulled",
+                    format!(
+                        "Container image {image:?} already present on machine and can be accessed by the pod"
+                    ),
+                );
                 return Ok(found);
             }
             Ok(None) if policy == "Never" => {
-                let message = format!("Container image {image:?} is not present with pull policy of Never");
+                let message =
+                    format!("Container image {image:?} is not present with pull policy of Never");
                 event(Type::Warning, "ErrImageNeverPull", message.clone());
                 return Err(waiting("ErrImageNeverPull", message));
             }
@@ -93,8 +116,14 @@ pub async fn ensure(node: &Context, pod: &Pod, wanted: &Wanted<'_>) -> Result<Im
     pull(node, pod, wanted).await
 }
 
-async fn pull(node: &Context, pod: &Pod, Wanted { image, about, .. }: &Wanted<'_>) -> Result<Image, Failure> {
-    let event = |type_, reason: &str, message: String| node.events.record(about.clone(), type_, reason, message);
+async fn pull(
+    node: &Context,
+    pod: &Pod,
+    Wanted { image, about, .. }: &Wanted<'_>,
+) -> Result<Image, Failure> {
+    let event = |type_, reason: &str, message: String| {
+        node.events.record(about.clone(), type_, reason, message)
+    };
     let key = format!("{}_{image}", uid(pod));
     {
         let memory = node.puller.memory.lock();
@@ -110,14 +139,20 @@ async fn pull(node: &Context, pod: &Pod, Wanted { image, about, .. }: &Wanted<'_
     let secrets = secrets(node, pod).await;
     event(Type::Normal, "Pulling", format!("Pulling image {image:?}"));
     let began = time::Instant::now();
-    let pulled = node.puller.fly(&node.images, image, credentials::for_image(&secrets, image)).await;
+    let pulled = node
+        .puller
+        .fly(&node.images, image, credentials::for_image(&secrets, image))
+        .await;
     match pulled {
         Ok(pulled) => {
             let took = go_duration(began.elapsed().as_millis());
             event(
                 Type::Normal,
                 "Pulled",
-                format!("Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {} bytes.", pulled.size),
+                format!(
+                    "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {} bytes.",
+                    pulled.size
+                ),
             );
             let mut memory = node.puller.memory.lock();
             memory.backoff.forget(&key);
@@ -125,7 +160,11 @@ async fn pull(node: &Context, pod: &Pod, Wanted { image, about, .. }: &Wanted<'_
             Ok(pulled)
         }
         Err(error) => {
-            event(Type::Warning, "Failed", format!("Failed to pull image {image:?}: {error}"));
+            event(
+                Type::Warning,
+                "Failed",
+                format!("Failed to pull image {image:?}: {error}"),
+            );
             let mut memory = node.puller.memory.lock();
             memory.backoff.next(&key, time::now());
             memory.errors.insert(key, format!("ErrImagePull: {error}"));
@@ -136,12 +175,28 @@ async fn pull(node: &Context, pod: &Pod, Wanted { image, about, .. }: &Wanted<'_
 
 impl Puller {
     /// Joins the pull of the same image that is under way, or starts one.
-    async fn fly(&self, images: &Arc<dyn ImageStore>, image: &str, credentials: Vec<Credentials>) -> Result<Image, String> {
+    async fn fly(
+        &self,
+        images: &Arc<dyn ImageStore>,
+        image: &str,
+        credentials: Vec<Credentials>,
+    ) -> Result<Image, String> {
         let key = format!("{image}\0{credentials:?}");
         let flight = self.flights.lock().entry(key.clone()).or_default().clone();
-        let result = flight.get_or_init(|| async { images.pull(image, &credentials).await.map_err(|error| words(&error)) }).await.clone();
+        let result = flight
+            .get_or_init(|| async {
+                images
+                    .pull(image, &credentials)
+                    .await
+                    .map_err(|error| words(&error))
+            })
+            .await
+            .clone();
         let mut flights = self.flights.lock();
-        if flights.get(&key).is_some_and(|current| Arc::ptr_eq(current, &flight)) {
+        if flights
+            .get(&key)
+            .is_some_and(|current| Arc::ptr_eq(current, &flight))
+        {
             flights.remove(&key);
         }
         result
@@ -150,7 +205,13 @@ impl Puller {
     /// When the pod may next try one of its images; `None` when it need not wait.
     pub fn retry_at(&self, pod: &Pod) -> Option<jiff::Timestamp> {
         let memory = self.memory.lock();
-        images(pod).filter_map(|image| memory.backoff.waits(&format!("{}_{image}", uid(pod)), time::now())).min()
+        images(pod)
+            .filter_map(|image| {
+                memory
+                    .backoff
+                    .waits(&format!("{}_{image}", uid(pod)), time::now())
+            })
+            .min()
     }
 
     /// Forgets the failures of a pod that is gone.
@@ -167,9 +228,19 @@ impl Puller {
 /// All that the pod may want.
 fn images(pod: &Pod) -> impl Iterator<Item = &str> {
     let spec = spec(pod);
-    let of_containers = spec.containers.iter().chain(spec.init_containers.iter().flatten()).filter_map(|container| container.image.as_deref());
-    let ephemeral = spec.ephemeral_containers.iter().flatten().filter_map(|container| container.image.as_deref());
-    of_containers.chain(ephemeral).chain(image_volumes::sources(pod).filter_map(|(_, source)| source.reference.as_deref()))
+    let of_containers = spec
+        .containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+        .filter_map(|container| container.image.as_deref());
+    let ephemeral = spec
+        .ephemeral_containers
+        .iter()
+        .flatten()
+        .filter_map(|container| container.image.as_deref());
+    of_containers
+        .chain(ephemeral)
+        .chain(image_volumes::sources(pod).filter_map(|(_, source)| source.reference.as_deref()))
 }
 
 /// The reason alone, where the error would name the image a second time.
@@ -183,7 +254,12 @@ fn words(error: &image::Error) -> String {
 /// The pull secrets of the pod that can be read; the others are told in an event.
 async fn secrets(node: &Context, pod: &Pod) -> Vec<Secret> {
     let (mut found, mut failed) = (Vec::new(), Vec::new());
-    for reference in spec(pod).image_pull_secrets.iter().flatten().filter(|reference| !reference.name.is_empty()) {
+    for reference in spec(pod)
+        .image_pull_secrets
+        .iter()
+        .flatten()
+        .filter(|reference| !reference.name.is_empty())
+    {
         match node.objects.secret(namespace(pod), &reference.name).await {
             Ok(secret) => found.push(secret),
             Err(error) => {
@@ -193,8 +269,16 @@ async fn secrets(node: &Context, pod: &Pod) -> Vec<Secret> {
         }
     }
     if !failed.is_empty() {
-        let message = format!("Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.", failed.join(", "));
-        node.events.record(names::reference(pod), Type::Warning, "FailedToRetrieveImagePullSecret", message);
+        let message = format!(
+            "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
+            failed.join(", ")
+        );
+        node.events.record(
+            names::reference(pod),
+            Type::Warning,
+            "FailedToRetrieveImagePullSecret",
+            message,
+        );
     }
     found
 }
@@ -207,30 +291,53 @@ fn is_latest(image: &str) -> bool {
 /// Whether `image` has the form of a reference.
 fn check_name(image: &str) -> Result<(), &'static str> {
     const FORMAT: &str = "invalid reference format";
-    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
+    let (name, digest) = image
+        .split_once('@')
+        .map_or((image, None), |(name, digest)| (name, Some(digest)));
     if let Some(digest) = digest {
-        let valid = digest.split_once(':').is_some_and(|(kind, hex)| !kind.is_empty() && hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let valid = digest.split_once(':').is_some_and(|(kind, hex)| {
+            !kind.is_empty() && hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+        });
         if !valid {
             return Err(FORMAT);
         }
     }
     let slash = name.rfind('/').map_or(0, |at| at + 1);
-    let (path, tag) = name[slash..].find(':').map_or((name, None), |colon| (&name[..slash + colon], Some(&name[slash + colon + 1..])));
-    if tag.is_some_and(|tag| tag.is_empty() || tag.len() > 128 || !tag.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))) {
+    let (path, tag) = name[slash..].find(':').map_or((name, None), |colon| {
+        (&name[..slash + colon], Some(&name[slash + colon + 1..]))
+    });
+    if tag.is_some_and(|tag| {
+        tag.is_empty()
+            || tag.len() > 128
+            || !tag
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+    }) {
         return Err(FORMAT);
     }
     let mut parts: Vec<&str> = path.split('/').collect();
     if parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost") {
         parts.remove(0);
     }
-    if parts.iter().any(|part| part.bytes().any(|byte| byte.is_ascii_uppercase())) {
+    if parts
+        .iter()
+        .any(|part| part.bytes().any(|byte| byte.is_ascii_uppercase()))
+    {
         return Err("invalid reference format: repository name must be lowercase");
     }
     let component = |part: &&str| {
         let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-        ends(part.bytes().next()) && ends(part.bytes().last()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
+        ends(part.bytes().next())
+            && ends(part.bytes().last())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
     };
-    if parts.iter().all(component) { Ok(()) } else { Err(FORMAT) }
+    if parts.iter().all(component) {
+        Ok(())
+    } else {
+        Err(FORMAT)
+    }
 }
 
 /// `1.234s`, as Go prints so many milliseconds.
@@ -261,16 +368,34 @@ mod tests {
         ] {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
-        for bad in ["", "nginx:", "a//b", "/a", "a b", "nginx@sha256:xyz", ":x", "a/-b"] {
+        for bad in [
+            "",
+            "nginx:",
+            "a//b",
+            "/a",
+            "a b",
+            "nginx@sha256:xyz",
+            ":x",
+            "a/-b",
+        ] {
             assert_eq!(check_name(bad), Err("invalid reference format"), "{bad}");
         }
-        assert_eq!(check_name("Nginx"), Err("invalid reference format: repository name must be lowercase"));
+        assert_eq!(
+            check_name("Nginx"),
+            Err("invalid reference format: repository name must be lowercase")
+        );
         assert!(is_latest("nginx") && is_latest("reg:5000/nginx:latest") && !is_latest("nginx:1"));
     }
 
     #[test]
     fn durations() {
-        for (millis, text) in [(0, "0s"), (12, "12ms"), (1000, "1s"), (1230, "1.23s"), (61_500, "1m1.5s")] {
+        for (millis, text) in [
+            (0, "0s"),
+            (12, "12ms"),
+            (1000, "1s"),
+            (1230, "1.23s"),
+            (61_500, "1m1.5s"),
+        ] {
             assert_eq!(go_duration(millis), text);
         }
     }

@@ -18,16 +18,25 @@ use super::names::{self, spec};
 use crate::runtime::Limits;
 
 fn requests(container: &Container) -> Option<&List> {
-    container.resources.as_ref().and_then(|resources| resources.requests.as_ref())
+    container
+        .resources
+        .as_ref()
+        .and_then(|resources| resources.requests.as_ref())
 }
 
 fn limits(container: &Container) -> Option<&List> {
-    container.resources.as_ref().and_then(|resources| resources.limits.as_ref())
+    container
+        .resources
+        .as_ref()
+        .and_then(|resources| resources.limits.as_ref())
 }
 
 /// The limits of the pod as a whole.
 fn whole_limits(pod: &Pod) -> Option<&List> {
-    spec(pod).resources.as_ref().and_then(|resources| resources.limits.as_ref())
+    spec(pod)
+        .resources
+        .as_ref()
+        .and_then(|resources| resources.limits.as_ref())
 }
 
 /// What the pod asks for in all, as it was granted.
@@ -42,14 +51,22 @@ pub fn pod_limits(pod: &Pod) -> Result<Amounts, Unreadable> {
 
 /// The same list as the API writes it. What cannot be read is not told.
 pub fn to_api(amounts: Result<Amounts, Unreadable>) -> Option<List> {
-    let list: List = amounts.ok()?.into_iter().map(|(name, value)| (name, ApiQuantity(value.to_string()))).collect();
+    let list: List = amounts
+        .ok()?
+        .into_iter()
+        .map(|(name, value)| (name, ApiQuantity(value.to_string())))
+        .collect();
     (!list.is_empty()).then_some(list)
 }
 
 /// What the container gets: its own resources, with the pod's limits where it has none.
 pub fn effective(pod: &Pod, container: &Container) -> ResourceRequirements {
     let mut resources = container.resources.clone().unwrap_or_default();
-    for (name, limit) in whole_limits(pod).into_iter().flatten().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory")) {
+    for (name, limit) in whole_limits(pod)
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory"))
+    {
         let own = resources.limits.get_or_insert_default();
         if get(Some(own), name).is_ok_and(|own| own.is_none_or(|own| own.is_zero())) {
             own.insert(name.clone(), limit.clone());
@@ -67,7 +84,9 @@ const PERIOD_US: u64 = 100_000;
 
 /// cpu.shares of so many milli-CPUs.
 pub fn shares(milli: i64) -> u64 {
-    u64::try_from(milli * 1024 / 1000).unwrap_or(0).clamp(2, 262_144)
+    u64::try_from(milli * 1024 / 1000)
+        .unwrap_or(0)
+        .clamp(2, 262_144)
 }
 
 /// The CFS quota of a limit of so many milli-CPUs; none when there is no limit.
@@ -76,7 +95,11 @@ pub fn quota(milli: i64) -> Option<i64> {
 }
 
 /// The cgroup values of one container.
-pub fn container_limits(pod: &Pod, container: &Container, node_memory: i64) -> Result<Limits, Unreadable> {
+pub fn container_limits(
+    pod: &Pod,
+    container: &Container,
+    node_memory: i64,
+) -> Result<Limits, Unreadable> {
     let limit = |name| -> Result<_, Unreadable> {
         let own = get(limits(container), name)?.filter(|limit| !limit.is_zero());
         own.map_or_else(|| get(whole_limits(pod), name), |own| Ok(Some(own)))
@@ -88,7 +111,9 @@ pub fn container_limits(pod: &Pod, container: &Container, node_memory: i64) -> R
         cpu_shares: Some(shares(cpu)),
         cpu_quota_us: quota,
         cpu_period_us: quota.map(|_| PERIOD_US),
-        memory_bytes: limit("memory")?.map(|limit| limit.value()).filter(|limit| *limit > 0),
+        memory_bytes: limit("memory")?
+            .map(|limit| limit.value())
+            .filter(|limit| *limit > 0),
         pids: None,
         oom_score_adj: Some(oom_score_adj(pod, container, node_memory)?),
     })
@@ -122,13 +147,26 @@ fn is_limited(pod: &Pod, name: &str) -> Result<bool, Unreadable> {
 /// The cgroup values of the pod as a whole.
 pub fn pod_cgroup_limits(pod: &Pod) -> Result<Limits, Unreadable> {
     if class(pod)? == Class::BestEffort {
-        return Ok(Limits { cpu_shares: Some(2), ..Default::default() });
+        return Ok(Limits {
+            cpu_shares: Some(2),
+            ..Default::default()
+        });
     }
     let limits = pod_limits(pod)?;
-    let limit = |name: &str| -> Result<_, Unreadable> { Ok(if is_limited(pod, name)? { limits.get(name) } else { None }) };
+    let limit = |name: &str| -> Result<_, Unreadable> {
+        Ok(if is_limited(pod, name)? {
+            limits.get(name)
+        } else {
+            None
+        })
+    };
     let quota = limit("cpu")?.and_then(|limit| quota(limit.milli_value()));
     Ok(Limits {
-        cpu_shares: Some(shares(pod_requests(pod)?.get("cpu").map_or(0, |request| request.milli_value()))),
+        cpu_shares: Some(shares(
+            pod_requests(pod)?
+                .get("cpu")
+                .map_or(0, |request| request.milli_value()),
+        )),
         cpu_quota_us: quota,
         cpu_period_us: quota.map(|_| PERIOD_US),
         memory_bytes: limit("memory")?.map(|limit| limit.value()),
@@ -149,7 +187,11 @@ pub fn cgroup(pod: &Pod) -> Result<String, Unreadable> {
 const GUARANTEED: i64 = -997;
 
 /// How readily the kernel kills the container's processes when memory runs out. `node_memory`: bytes that the node has.
-pub fn oom_score_adj(pod: &Pod, container: &Container, node_memory: i64) -> Result<i32, Unreadable> {
+pub fn oom_score_adj(
+    pod: &Pod,
+    container: &Container,
+    node_memory: i64,
+) -> Result<i32, Unreadable> {
     let priority = spec(pod).priority.unwrap_or(0);
     let adjusted = match class(pod)? {
         _ if priority >= 2_000_001_000 => GUARANTEED,
@@ -167,13 +209,27 @@ fn memory_request(container: &Container) -> Result<i64, Unreadable> {
 fn burstable(pod: &Pod, container: &Container, node_memory: i64) -> Result<i64, Unreadable> {
     let score = |bytes: i64| 1000 - (i128::from(bytes) * 1000 / i128::from(node_memory)) as i64;
     let spec = spec(pod);
-    let of_pod = get(spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()), "memory")?;
-    let asked: Vec<i64> = containers::staying(spec).map(memory_request).collect::<Result<_, _>>()?;
-    let extra = of_pod.map_or(0, |all| ((all.value() - asked.iter().sum::<i64>()) / i64::try_from(asked.len()).unwrap_or(1).max(1)).max(0));
+    let of_pod = get(
+        spec.resources
+            .as_ref()
+            .and_then(|resources| resources.requests.as_ref()),
+        "memory",
+    )?;
+    let asked: Vec<i64> = containers::staying(spec)
+        .map(memory_request)
+        .collect::<Result<_, _>>()?;
+    let extra = of_pod.map_or(0, |all| {
+        ((all.value() - asked.iter().sum::<i64>()) / i64::try_from(asked.len()).unwrap_or(1).max(1))
+            .max(0)
+    });
     let mut adjusted = score(memory_request(container)? + extra);
     if containers::is_sidecar(container) {
         // sidecars stand first
-        let least = asked[asked.len() - spec.containers.len()..].iter().min().copied().unwrap_or(0);
+        let least = asked[asked.len() - spec.containers.len()..]
+            .iter()
+            .min()
+            .copied()
+            .unwrap_or(0);
         adjusted = adjusted.min(score(least + extra));
     }
     Ok(adjusted.clamp(1000 + GUARANTEED, 999))
@@ -186,14 +242,22 @@ mod tests {
     use super::*;
 
     fn pod(resources: &[serde_json::Value]) -> Pod {
-        let containers: Vec<_> = resources.iter().enumerate().map(|(i, r)| json!({"name": format!("c{i}"), "resources": r})).collect();
+        let containers: Vec<_> = resources
+            .iter()
+            .enumerate()
+            .map(|(i, r)| json!({"name": format!("c{i}"), "resources": r}))
+            .collect();
         from_value(json!({"metadata": {"uid": "u"}, "spec": {"containers": containers}})).unwrap()
     }
 
     #[test]
     fn cgroups() {
         let full = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1000m", "memory": "1Gi"}});
-        for (resources, wanted) in [(json!({}), "besteffort/podu"), (full, "podu"), (json!({"requests": {"cpu": "1"}}), "burstable/podu")] {
+        for (resources, wanted) in [
+            (json!({}), "besteffort/podu"),
+            (full, "podu"),
+            (json!({"requests": {"cpu": "1"}}), "burstable/podu"),
+        ] {
             assert_eq!(cgroup(&pod(&[resources])).unwrap(), wanted);
         }
     }
@@ -202,17 +266,39 @@ mod tests {
     fn of_the_pod_as_a_whole() {
         let limited = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1", "memory": "1Gi"}});
         let table = [
-            (vec![limited.clone(), json!({})], json!({}), Some(1024), None, None),
-            (vec![limited.clone()], json!({"cpu": "500m", "memory": "1Gi"}), Some(1536), Some(150_000), Some(2 << 30)),
+            (
+                vec![limited.clone(), json!({})],
+                json!({}),
+                Some(1024),
+                None,
+                None,
+            ),
+            (
+                vec![limited.clone()],
+                json!({"cpu": "500m", "memory": "1Gi"}),
+                Some(1536),
+                Some(150_000),
+                Some(2 << 30),
+            ),
             (vec![json!({})], json!({}), Some(2), None, None),
             // a limit of nothing is none, and overhead does not make it one
-            (vec![json!({"requests": {"cpu": "1"}, "limits": {"cpu": "0", "memory": "0"}})], json!({"cpu": "1"}), Some(2048), None, None),
+            (
+                vec![json!({"requests": {"cpu": "1"}, "limits": {"cpu": "0", "memory": "0"}})],
+                json!({"cpu": "1"}),
+                Some(2048),
+                None,
+                None,
+            ),
         ];
         for (resources, overhead, shares, quota, memory) in table {
             let mut pod = pod(&resources);
             pod.spec.as_mut().unwrap().overhead = from_value(overhead.clone()).unwrap();
             let limits = pod_cgroup_limits(&pod).unwrap();
-            assert_eq!((limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes), (shares, quota, memory), "{resources:?} and {overhead}");
+            assert_eq!(
+                (limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes),
+                (shares, quota, memory),
+                "{resources:?} and {overhead}"
+            );
         }
         assert!(pod_cgroup_limits(&pod(&[json!({"limits": {"memory": "much"}})])).is_err());
     }
@@ -228,15 +314,23 @@ mod tests {
         ];
         for (resources, expected) in cases {
             let pod = pod(&[resources]);
-            assert_eq!(oom_score_adj(&pod, &spec(&pod).containers[0], 10 * gib), Ok(expected));
+            assert_eq!(
+                oom_score_adj(&pod, &spec(&pod).containers[0], 10 * gib),
+                Ok(expected)
+            );
         }
     }
 
     #[test]
     fn cgroup_values() {
-        let pod = pod(&[json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "500m", "memory": "64Mi"}})]);
+        let pod = pod(&[
+            json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "500m", "memory": "64Mi"}}),
+        ]);
         let limits = container_limits(&pod, &spec(&pod).containers[0], 1 << 33).unwrap();
-        assert_eq!((limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes), (Some(102), Some(50_000), Some(64 << 20)));
+        assert_eq!(
+            (limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes),
+            (Some(102), Some(50_000), Some(64 << 20))
+        );
         assert_eq!((quota(5), quota(0), shares(0)), (Some(1000), None, 2));
     }
 }

@@ -4,7 +4,10 @@
 //! Follows `ShouldAllContainersRestart` in `pkg/kubelet/container/helpers.go` and `GenerateAllContainersRestartingCondition` in
 //! `pkg/kubelet/status/generate.go`.
 
-use k8s_openapi::api::core::v1::{Container, ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
+    Pod, PodCondition, PodStatus,
+};
 
 use super::{
     containers::by_name,
@@ -19,17 +22,31 @@ const MESSAGE: &str = "The container is removed because RestartAllContainers in 
 const ACTION: &str = "RestartAllContainers";
 
 fn all(pod: &Pod) -> impl Iterator<Item = &Container> {
-    spec(pod).init_containers.iter().flatten().chain(&spec(pod).containers)
+    spec(pod)
+        .init_containers
+        .iter()
+        .flatten()
+        .chain(&spec(pod).containers)
 }
 
 /// Whether one of the pod's rules can ask for it.
 fn is_possible(pod: &Pod) -> bool {
-    all(pod).any(|container| container.restart_policy_rules.iter().flatten().any(|rule| rule.action == ACTION))
+    all(pod).any(|container| {
+        container
+            .restart_policy_rules
+            .iter()
+            .flatten()
+            .any(|rule| rule.action == ACTION)
+    })
 }
 
 /// Whether the status says that it is under way.
 pub fn is_on(status: &PodStatus) -> bool {
-    status.conditions.iter().flatten().any(|condition| condition.type_ == CONDITION && condition.status == "True")
+    status
+        .conditions
+        .iter()
+        .flatten()
+        .any(|condition| condition.type_ == CONDITION && condition.status == "True")
 }
 
 /// Whether it has to be done, or go on.
@@ -37,13 +54,27 @@ pub fn is_wanted(pod: &Pod, view: &PodView, old: &PodStatus) -> bool {
     if !is_possible(pod) {
         return false;
     }
-    let told = by_name(old.init_container_statuses.iter().flatten().chain(old.container_statuses.iter().flatten()));
-    let asks = |container: &Container, code: i32| matching_rule(container, code).is_some_and(|rule| rule.action == ACTION);
+    let told = by_name(
+        old.init_container_statuses
+            .iter()
+            .flatten()
+            .chain(old.container_statuses.iter().flatten()),
+    );
+    let asks = |container: &Container, code: i32| {
+        matching_rule(container, code).is_some_and(|rule| rule.action == ACTION)
+    };
     is_on(old)
         || all(pod).any(|container| {
-            let now = view.container(&container.name).filter(|state| state.phase == ContainerPhase::Exited);
-            let before = told.get(container.name.as_str()).and_then(|status| status.state.as_ref()?.terminated.as_ref());
-            now.is_some_and(|state| asks(container, state.exit_code.unwrap_or(255)) || before.is_some_and(|ended| asks(container, ended.exit_code)))
+            let now = view
+                .container(&container.name)
+                .filter(|state| state.phase == ContainerPhase::Exited);
+            let before = told
+                .get(container.name.as_str())
+                .and_then(|status| status.state.as_ref()?.terminated.as_ref());
+            now.is_some_and(|state| {
+                asks(container, state.exit_code.unwrap_or(255))
+                    || before.is_some_and(|ended| asks(container, ended.exit_code))
+            })
         })
 }
 
@@ -61,17 +92,35 @@ pub fn condition(pod: &Pod, view: &PodView, old: &PodStatus, phase: &str) -> Opt
         "Succeeded" => with("False", Some("PodCompleted"), None),
         "Failed" => with("False", Some("PodFailed"), None),
         _ if !is_wanted(pod, view, old) || cleaned_up => with("False", None, None),
-        _ => with("True", Some("RestartAllContainersStarted"), Some("container exited with restart policy rule")),
+        _ => with(
+            "True",
+            Some("RestartAllContainersStarted"),
+            Some("container exited with restart policy rule"),
+        ),
     };
     is_possible(pod).then_some(condition)
 }
 
 /// Tells of a container that was removed in order to run anew.
 pub fn tell_removed(status: &mut ContainerStatus, old: &ContainerStatus) {
-    let waiting = ContainerStateWaiting { reason: Some(REASON.to_owned()), message: Some(MESSAGE.to_owned()) };
-    status.state = Some(ContainerState { waiting: Some(waiting), ..Default::default() });
-    let ended = ContainerStateTerminated { reason: Some(REASON.to_owned()), message: Some(MESSAGE.to_owned()), exit_code: 137, ..Default::default() };
-    status.last_state = Some(ContainerState { terminated: Some(ended), ..Default::default() });
+    let waiting = ContainerStateWaiting {
+        reason: Some(REASON.to_owned()),
+        message: Some(MESSAGE.to_owned()),
+    };
+    status.state = Some(ContainerState {
+        waiting: Some(waiting),
+        ..Default::default()
+    });
+    let ended = ContainerStateTerminated {
+        reason: Some(REASON.to_owned()),
+        message: Some(MESSAGE.to_owned()),
+        exit_code: 137,
+        ..Default::default()
+    };
+    status.last_state = Some(ContainerState {
+        terminated: Some(ended),
+        ..Default::default()
+    });
     status.restart_count = old.restart_count + 1;
 }
 
@@ -97,19 +146,39 @@ mod tests {
         let none = PodView::default();
         let ended = |code: i32| {
             let containers = vec![container("a", ContainerPhase::Exited, Some(code))];
-            PodView { containers, ..Default::default() }
+            PodView {
+                containers,
+                ..Default::default()
+            }
         };
-        let status = |view: &PodView, old: &PodStatus| condition(&pod(), view, old, "Running").unwrap().status;
+        let status = |view: &PodView, old: &PodStatus| {
+            condition(&pod(), view, old, "Running").unwrap().status
+        };
         assert!(is_wanted(&pod(), &ended(42), &told(1)) && is_wanted(&pod(), &ended(1), &told(42)));
         assert!(!is_wanted(&pod(), &ended(1), &told(1)) && !is_wanted(&pod(), &none, &told(42)));
         assert_eq!(status(&ended(42), &told(42)), "True");
-        assert_eq!(status(&none, &told(42)), "False", "nothing is left to be removed");
-        let begun: PodStatus = from_value(json!({"conditions": [{"type": CONDITION, "status": "True"}]})).unwrap();
+        assert_eq!(
+            status(&none, &told(42)),
+            "False",
+            "nothing is left to be removed"
+        );
+        let begun: PodStatus =
+            from_value(json!({"conditions": [{"type": CONDITION, "status": "True"}]})).unwrap();
         assert!(is_on(&begun) && is_wanted(&pod(), &none, &begun));
-        assert_eq!(condition(&Pod::default(), &none, &begun, "Running"), None, "no rules, no condition");
+        assert_eq!(
+            condition(&Pod::default(), &none, &begun, "Running"),
+            None,
+            "no rules, no condition"
+        );
         let mut status: ContainerStatus = told(42).container_statuses.unwrap().remove(0);
         let old = status.clone();
         tell_removed(&mut status, &old);
-        assert_eq!((status.restart_count, status.state.unwrap().waiting.unwrap().reason.as_deref()), (1, Some(REASON)));
+        assert_eq!(
+            (
+                status.restart_count,
+                status.state.unwrap().waiting.unwrap().reason.as_deref()
+            ),
+            (1, Some(REASON))
+        );
     }
 }

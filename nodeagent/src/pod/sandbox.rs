@@ -20,16 +20,25 @@ pub const HANDLERS: [&str; 2] = ["runc", "skiff"];
 
 /// Where the pod's logs are.
 pub fn log_dir(node: &Context, pod: &Pod) -> PathBuf {
-    node.config.log_dir.join(format!("{}_{}_{}", namespace(pod), name(pod), uid(pod)))
+    node.config
+        .log_dir
+        .join(format!("{}_{}_{}", namespace(pod), name(pod), uid(pod)))
 }
 
 /// The pod's addresses, from the network (which makes or finds it again) or the runtime.
 pub async fn network(node: &Context, pod: &Pod) -> Result<(Option<PathBuf>, Vec<IpAddr>), String> {
     match &node.network {
         _ if is_host_network(pod) => Ok((None, node.host_ips.clone())),
-        Some(network) => network.setup(uid(pod)).await.map(|network| (Some(network.netns), network.ips)).map_err(|error| error.to_string()),
+        Some(network) => network
+            .setup(uid(pod))
+            .await
+            .map(|network| (Some(network.netns), network.ips))
+            .map_err(|error| error.to_string()),
         // Simulated nodes have no namespaces: the place only tells the runtime that the pod wants an address of its own.
-        None => Ok((node.config.simulated.then(|| PathBuf::from("/simulated")), Vec::new())),
+        None => Ok((
+            node.config.simulated.then(|| PathBuf::from("/simulated")),
+            Vec::new(),
+        )),
     }
 }
 
@@ -39,19 +48,31 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), 
     let hostname = files::uts_name(pod, &node.config.cluster_domain)?;
     let cgroup = resources::cgroup(pod).map_err(|error| error.to_string())?;
     let cgroup_limits = resources::pod_cgroup_limits(pod).map_err(|error| error.to_string())?;
-    let (netns, ips) = network(node, pod).await.map_err(|error| format!("plugin type=\"skiff\" failed (add): {error}"))?;
+    let (netns, ips) = network(node, pod)
+        .await
+        .map_err(|error| format!("plugin type=\"skiff\" failed (add): {error}"))?;
     let logs = log_dir(node, pod);
     if !node.config.simulated {
-        tokio::fs::create_dir_all(&logs).await.map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
+        tokio::fs::create_dir_all(&logs)
+            .await
+            .map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
     }
     let security = spec(pod).security_context.as_ref();
-    let sysctls = security.and_then(|security| security.sysctls.as_ref()).into_iter().flatten().map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()));
+    let sysctls = security
+        .and_then(|security| security.sysctls.as_ref())
+        .into_iter()
+        .flatten()
+        .map(|sysctl| (sysctl.name.clone(), sysctl.value.clone()));
     let host_network = is_host_network(pod);
     let sandbox = SandboxSpec {
         pod_uid: uid(pod).to_owned(),
         namespace: namespace(pod).to_owned(),
         name: name(pod).to_owned(),
-        hostname: if host_network { node_hostname(node) } else { hostname },
+        hostname: if host_network {
+            node_hostname(node)
+        } else {
+            hostname
+        },
         netns,
         host_pid: spec(pod).host_pid.unwrap_or(false),
         host_ipc: spec(pod).host_ipc.unwrap_or(false),
@@ -60,10 +81,15 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), 
         log_dir: logs,
         cgroup,
         cgroup_limits,
-        annotations: BTreeMap::from([(annotation::RESOURCES.to_owned(), resources_text(&spec(pod).resources))]),
+        annotations: BTreeMap::from([(
+            annotation::RESOURCES.to_owned(),
+            resources_text(&spec(pod).resources),
+        )]),
     };
     match node.runtime.run_sandbox(sandbox).await {
-        Ok(id) => check_addresses(node, pod, id, &ips).await.map(|id| (id, ips)),
+        Ok(id) => check_addresses(node, pod, id, &ips)
+            .await
+            .map(|id| (id, ips)),
         Err(error) => {
             if let Err(error) = take_network_back(node, pod).await {
                 tracing::warn!(%error, pod = name(pod), "pod network not taken down");
@@ -75,32 +101,66 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), 
 
 /// The name of the machine, which pods in the node's network bear too.
 fn node_hostname(node: &Context) -> String {
-    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| node.config.node_name.clone())
+    nix::unistd::gethostname()
+        .ok()
+        .and_then(|name| name.into_string().ok())
+        .unwrap_or_else(|| node.config.node_name.clone())
 }
 
 /// What this node cannot do for a pod as a whole.
 async fn refuse_unsupported(node: &Context, pod: &Pod) -> Result<(), String> {
     if spec(pod).host_users == Some(false) {
-        return Err("hostUsers: false is not supported by this node: it has no user namespaces for pods".to_owned());
+        return Err(
+            "hostUsers: false is not supported by this node: it has no user namespaces for pods"
+                .to_owned(),
+        );
     }
-    if spec(pod).resource_claims.as_ref().is_some_and(|claims| !claims.is_empty()) {
+    if spec(pod)
+        .resource_claims
+        .as_ref()
+        .is_some_and(|claims| !claims.is_empty())
+    {
         return Err("resourceClaims are not supported by this node".to_owned());
     }
-    let Some(class) = spec(pod).runtime_class_name.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
-    match node.api.get::<k8s_openapi::api::node::v1::RuntimeClass>("", class).await {
+    let Some(class) = spec(pod)
+        .runtime_class_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+    else {
+        return Ok(());
+    };
+    match node
+        .api
+        .get::<k8s_openapi::api::node::v1::RuntimeClass>("", class)
+        .await
+    {
         Ok(found) if HANDLERS.contains(&found.handler.as_str()) => Ok(()),
-        Ok(found) => Err(format!("failed to get sandbox runtime: no runtime for {:?} is configured", found.handler)),
-        Err(error) if error.is_not_found() => Err(format!("runtimeclass.node.k8s.io {class:?} not found")),
+        Ok(found) => Err(format!(
+            "failed to get sandbox runtime: no runtime for {:?} is configured",
+            found.handler
+        )),
+        Err(error) if error.is_not_found() => {
+            Err(format!("runtimeclass.node.k8s.io {class:?} not found"))
+        }
         Err(error) => Err(format!("failed to lookup RuntimeClass {class}: {error}")),
     }
 }
 
 /// A pod that neither its network nor its runtime gave an address would run in the node's own network: that is refused.
-async fn check_addresses(node: &Context, pod: &Pod, id: String, ips: &[IpAddr]) -> Result<String, String> {
+async fn check_addresses(
+    node: &Context,
+    pod: &Pod,
+    id: String,
+    ips: &[IpAddr],
+) -> Result<String, String> {
     if !ips.is_empty() || is_host_network(pod) {
         return Ok(id);
     }
-    let view = node.observer.refresh(names::uid(pod)).await.map_err(|error| error.to_string())?;
+    let view = node
+        .observer
+        .refresh(names::uid(pod))
+        .await
+        .map_err(|error| error.to_string())?;
     if !view.ips().is_empty() {
         return Ok(id);
     }

@@ -3,7 +3,9 @@
 //! Invariant: pure; a field that this node cannot honour is refused, never dropped.
 //! Follows `pkg/securitycontext/util.go` and `pkg/kubelet/kuberuntime/security_context.go`.
 
-use k8s_openapi::api::core::v1::{Capabilities, Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext};
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, Pod, PodSecurityContext, SeccompProfile, SecurityContext,
+};
 
 use super::names::{describe, spec};
 use crate::runtime::Security;
@@ -30,22 +32,39 @@ impl ImageUser {
 }
 
 /// Refuses a container that must not run as root and would, or of which that cannot be told.
-pub fn verify_non_root(pod: &Pod, container: &Container, image_user: &ImageUser) -> Result<(), String> {
+pub fn verify_non_root(
+    pod: &Pod,
+    container: &Container,
+    image_user: &ImageUser,
+) -> Result<(), String> {
     let of_pod = spec(pod).security_context.as_ref();
     let own = container.security_context.as_ref();
-    let wanted = own.and_then(|own| own.run_as_non_root).or_else(|| of_pod.and_then(|pod| pod.run_as_non_root));
+    let wanted = own
+        .and_then(|own| own.run_as_non_root)
+        .or_else(|| of_pod.and_then(|pod| pod.run_as_non_root));
     if wanted != Some(true) {
         return Ok(());
     }
     let place = format!("(pod: {:?}, container: {})", describe(pod), container.name);
-    match own.and_then(|own| own.run_as_user).or_else(|| of_pod.and_then(|pod| pod.run_as_user)) {
-        Some(0) => return Err(format!("container's runAsUser breaks non-root policy {place}")),
+    match own
+        .and_then(|own| own.run_as_user)
+        .or_else(|| of_pod.and_then(|pod| pod.run_as_user))
+    {
+        Some(0) => {
+            return Err(format!(
+                "container's runAsUser breaks non-root policy {place}"
+            ));
+        }
         Some(_) => return Ok(()),
         None => {}
     }
     match image_user {
-        ImageUser::Name(name) => Err(format!("container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {place}")),
-        ImageUser::Unset | ImageUser::Id(0) => Err(format!("container has runAsNonRoot and image will run as root {place}")),
+        ImageUser::Name(name) => Err(format!(
+            "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {place}"
+        )),
+        ImageUser::Unset | ImageUser::Id(0) => Err(format!(
+            "container has runAsNonRoot and image will run as root {place}"
+        )),
         ImageUser::Id(id) if !(0..=i64::from(i32::MAX)).contains(id) => Err(format!(
             "container has runAsNonRoot and image has an invalid user id ({id}). (Must be 1-({})): must be between 0 and 2147483647, inclusive {place}",
             i32::MAX
@@ -66,18 +85,29 @@ pub fn effective(pod: &Pod, container: &Container) -> Result<Security, String> {
         privileged: own.privileged.unwrap_or(false),
         run_as_user: own.run_as_user.or(of_pod.run_as_user),
         run_as_group: own.run_as_group.or(of_pod.run_as_group),
-        supplemental_groups: of_pod.fs_group.into_iter().chain(of_pod.supplemental_groups.iter().flatten().copied()).collect(),
+        supplemental_groups: of_pod
+            .fs_group
+            .into_iter()
+            .chain(of_pod.supplemental_groups.iter().flatten().copied())
+            .collect(),
         add_capabilities: add,
         drop_capabilities: drop,
         read_only_root: own.read_only_root_filesystem.unwrap_or(false),
         allow_privilege_escalation: own.allow_privilege_escalation,
-        seccomp: seccomp(own.seccomp_profile.as_ref().or(of_pod.seccomp_profile.as_ref()))?,
+        seccomp: seccomp(
+            own.seccomp_profile
+                .as_ref()
+                .or(of_pod.seccomp_profile.as_ref()),
+        )?,
         unmasked_proc: own.proc_mount.as_deref() == Some("Unmasked"),
     })
 }
 
 fn refuse_unsupported(of_pod: &PodSecurityContext, own: &SecurityContext) -> Result<(), String> {
-    let apparmor = own.app_armor_profile.as_ref().or(of_pod.app_armor_profile.as_ref());
+    let apparmor = own
+        .app_armor_profile
+        .as_ref()
+        .or(of_pod.app_armor_profile.as_ref());
     if let Some(profile) = apparmor.filter(|profile| profile.type_ == "Localhost") {
         return Err(format!(
             "AppArmor profile {:?} cannot be loaded: AppArmor is not supported by this node",
@@ -95,14 +125,21 @@ fn refuse_unsupported(of_pod: &PodSecurityContext, own: &SecurityContext) -> Res
 
 fn capabilities(capabilities: Option<&Capabilities>) -> (Vec<String>, Vec<String>) {
     let list = |list: Option<&Vec<String>>| list.cloned().unwrap_or_default();
-    (list(capabilities.and_then(|all| all.add.as_ref())), list(capabilities.and_then(|all| all.drop.as_ref())))
+    (
+        list(capabilities.and_then(|all| all.add.as_ref())),
+        list(capabilities.and_then(|all| all.drop.as_ref())),
+    )
 }
 
 fn seccomp(profile: Option<&SeccompProfile>) -> Result<Option<String>, String> {
-    let Some(profile) = profile else { return Ok(None) };
+    let Some(profile) = profile else {
+        return Ok(None);
+    };
     match (profile.type_.as_str(), &profile.localhost_profile) {
         ("Localhost", Some(path)) => Ok(Some(path.clone())),
-        ("Localhost", None) => Err("localhostProfile must be set if seccompProfile type is Localhost.".to_owned()),
+        ("Localhost", None) => {
+            Err("localhostProfile must be set if seccompProfile type is Localhost.".to_owned())
+        }
         (other, _) => Ok(Some(other.to_owned())),
     }
 }
@@ -126,8 +163,18 @@ mod tests {
         let non_root = json!({"runAsNonRoot": true});
         let table = [
             (json!({}), json!({}), "", ""),
-            (non_root.clone(), json!({}), "", "container has runAsNonRoot and image will run as root (pod: \"p_n(u)\", container: c)"),
-            (non_root.clone(), json!({}), "0:0", "container has runAsNonRoot and image will run as root (pod: \"p_n(u)\", container: c)"),
+            (
+                non_root.clone(),
+                json!({}),
+                "",
+                "container has runAsNonRoot and image will run as root (pod: \"p_n(u)\", container: c)",
+            ),
+            (
+                non_root.clone(),
+                json!({}),
+                "0:0",
+                "container has runAsNonRoot and image will run as root (pod: \"p_n(u)\", container: c)",
+            ),
             (non_root.clone(), json!({}), "65532", ""),
             (
                 non_root.clone(),
@@ -135,22 +182,41 @@ mod tests {
                 "nobody",
                 "container has runAsNonRoot and image has non-numeric user (nobody), cannot verify user is non-root (pod: \"p_n(u)\", container: c)",
             ),
-            (non_root.clone(), json!({"runAsUser": 0}), "5", "container's runAsUser breaks non-root policy (pod: \"p_n(u)\", container: c)"),
+            (
+                non_root.clone(),
+                json!({"runAsUser": 0}),
+                "5",
+                "container's runAsUser breaks non-root policy (pod: \"p_n(u)\", container: c)",
+            ),
             (non_root.clone(), json!({"runAsNonRoot": false}), "", ""),
             (json!({"runAsUser": 7}), non_root, "", ""),
         ];
         for (of_pod, own, user, expected) in table {
             let (pod, container) = case(of_pod, own);
-            assert_eq!(verify_non_root(&pod, &container, &ImageUser::parse(user)).err().unwrap_or_default(), expected);
+            assert_eq!(
+                verify_non_root(&pod, &container, &ImageUser::parse(user))
+                    .err()
+                    .unwrap_or_default(),
+                expected
+            );
         }
     }
 
     #[test]
     fn the_containers_own_values_win() {
-        let (pod, container) =
-            case(json!({"runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "supplementalGroups": [4]}), json!({"runAsUser": 9, "capabilities": {"drop": ["ALL"]}}));
+        let (pod, container) = case(
+            json!({"runAsUser": 1, "runAsGroup": 2, "fsGroup": 3, "supplementalGroups": [4]}),
+            json!({"runAsUser": 9, "capabilities": {"drop": ["ALL"]}}),
+        );
         let security = effective(&pod, &container).unwrap();
-        assert_eq!((security.run_as_user, security.run_as_group, security.supplemental_groups), (Some(9), Some(2), vec![3, 4]));
+        assert_eq!(
+            (
+                security.run_as_user,
+                security.run_as_group,
+                security.supplemental_groups
+            ),
+            (Some(9), Some(2), vec![3, 4])
+        );
         assert_eq!(security.drop_capabilities, ["ALL"]);
     }
 }

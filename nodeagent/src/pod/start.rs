@@ -20,54 +20,108 @@ use super::{
     security::{self, ImageUser},
     view::{PodView, annotation},
 };
-use crate::{agent::context::Context, events::Type, image::Image, runtime::ContainerSpec, time, volume};
+use crate::{
+    agent::context::Context, events::Type, image::Image, runtime::ContainerSpec, time, volume,
+};
 
 /// Starts `container` in the sandbox; the error is its waiting state.
-pub async fn start(node: &Arc<Context>, handle: &Arc<Handle>, sandbox: &str, container: &Container) -> Result<(), Waiting> {
+pub async fn start(
+    node: &Arc<Context>,
+    handle: &Arc<Handle>,
+    sandbox: &str,
+    container: &Container,
+) -> Result<(), Waiting> {
     let pod = handle.pod();
-    let event = |type_, reason: &str, message: String| node.events.record(names::container_reference(&pod, &container.name), type_, reason, message);
+    let event = |type_, reason: &str, message: String| {
+        node.events.record(
+            names::container_reference(&pod, &container.name),
+            type_,
+            reason,
+            message,
+        )
+    };
     if let Some(waiting) = crash_loop(node, handle, &pod, container) {
         return Err(waiting);
     }
     let failed = |reason: &str, message: String| {
         event(Type::Warning, "Failed", format!("Error: {message}"));
-        Waiting { reason: reason.to_owned(), message }
+        Waiting {
+            reason: reason.to_owned(),
+            message,
+        }
     };
     let images = tokio::select! {
         images = images(node, &pod, container) => images?,
         () = handle.ending.cancelled() => return Err(Waiting { reason: "ContainerCreating".to_owned(), message: String::new() }),
     };
-    let config = configure(node, handle, &pod, container, &images).await.map_err(|message| failed("CreateContainerConfigError", message))?;
-    let id = node.runtime.create_container(sandbox, config).await.map_err(|error| failed("CreateContainerError", error.to_string()))?;
+    let config = configure(node, handle, &pod, container, &images)
+        .await
+        .map_err(|message| failed("CreateContainerConfigError", message))?;
+    let id = node
+        .runtime
+        .create_container(sandbox, config)
+        .await
+        .map_err(|error| failed("CreateContainerError", error.to_string()))?;
     event(Type::Normal, "Created", "Container created".to_owned());
-    let hook = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.post_start.as_ref());
+    let hook = container
+        .lifecycle
+        .as_ref()
+        .and_then(|lifecycle| lifecycle.post_start.as_ref());
     if hook.is_some() {
         handle.state.lock().in_post_start.push(id.clone());
     }
     if let Err(error) = node.runtime.start_container(&id).await {
-        handle.state.lock().in_post_start.retain(|other| *other != id);
+        handle
+            .state
+            .lock()
+            .in_post_start
+            .retain(|other| *other != id);
         return Err(failed("RunContainerError", error.to_string()));
     }
     event(Type::Normal, "Started", "Container started".to_owned());
     let Some(hook) = hook else { return Ok(()) };
-    let ip = handle.state.lock().ips.first().map(ToString::to_string).unwrap_or_default();
+    let ip = handle
+        .state
+        .lock()
+        .ips
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_default();
     publish_now(node, handle, &pod).await;
     let outcome = tokio::select! {
         outcome = hooks::run(node, &pod, container, &id, &ip, hook) => outcome,
         () = handle.ending.cancelled() => Ok(()),
     };
-    handle.state.lock().in_post_start.retain(|other| *other != id);
+    handle
+        .state
+        .lock()
+        .in_post_start
+        .retain(|other| *other != id);
     handle.moved.send_replace(());
     let Err(message) = outcome else { return Ok(()) };
-    event(Type::Warning, "FailedPostStartHook", "PostStartHook failed".to_owned());
-    let state = node.observer.refresh(uid(&pod)).await.ok().and_then(|view| view.by_id(&id).cloned());
+    event(
+        Type::Warning,
+        "FailedPostStartHook",
+        "PostStartHook failed".to_owned(),
+    );
+    let state = node
+        .observer
+        .refresh(uid(&pod))
+        .await
+        .ok()
+        .and_then(|view| view.by_id(&id).cloned());
     if let Some(state) = state {
         let seconds = kill::grace_period(&pod, Some(container), super::actions::KillReason::Other);
-        if let Err(error) = kill::container(node, handle, &state, seconds, "FailedPostStartHook", None).await {
+        if let Err(error) =
+            kill::container(node, handle, &state, seconds, "FailedPostStartHook", None).await
+        {
             tracing::warn!(%error, "container not stopped after its postStart hook failed");
         }
     }
-    Err(Waiting { reason: "PostStartHookError".to_owned(), message })
+    Err(Waiting {
+        reason: "PostStartHookError".to_owned(),
+        message,
+    })
 }
 
 /// What a container is made of: its image, and those that it mounts.
@@ -79,9 +133,16 @@ struct Images {
 async fn images(node: &Context, pod: &Pod, container: &Container) -> Result<Images, Waiting> {
     let volumes = image_volumes::ensure(node, pod, container).await?;
     let wanted = pull::Wanted::by(pod, container);
-    let own = pull::ensure(node, pod, &wanted).await.inspect_err(|waiting| {
-        node.events.record(wanted.about.clone(), Type::Warning, "Failed", format!("Error: {}", waiting.reason));
-    })?;
+    let own = pull::ensure(node, pod, &wanted)
+        .await
+        .inspect_err(|waiting| {
+            node.events.record(
+                wanted.about.clone(),
+                Type::Warning,
+                "Failed",
+                format!("Error: {}", waiting.reason),
+            );
+        })?;
     Ok(Images { own, volumes })
 }
 
@@ -93,20 +154,42 @@ async fn publish_now(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod) {
 }
 
 /// The waiting state of a container that ended too often to be started again right now.
-fn crash_loop(node: &Context, handle: &Handle, pod: &Pod, container: &Container) -> Option<Waiting> {
+fn crash_loop(
+    node: &Context,
+    handle: &Handle,
+    pod: &Pod,
+    container: &Container,
+) -> Option<Waiting> {
     let mut state = handle.state.lock();
-    let ended = state.view.container(&container.name).filter(|last| last.phase == crate::runtime::ContainerPhase::Exited)?.finished_at?;
+    let ended = state
+        .view
+        .container(&container.name)
+        .filter(|last| last.phase == crate::runtime::ContainerPhase::Exited)?
+        .finished_at?;
     let key = &container.name;
     if state.backoff.waits_since(key, ended, time::now()).is_none() {
         state.backoff.next(key, ended);
         return None;
     }
-    let message = format!("Back-off restarting failed container {} in pod {}", container.name, describe(pod));
-    node.events.record(names::container_reference(pod, &container.name), Type::Warning, "BackOff", message);
+    let message = format!(
+        "Back-off restarting failed container {} in pod {}",
+        container.name,
+        describe(pod)
+    );
+    node.events.record(
+        names::container_reference(pod, &container.name),
+        Type::Warning,
+        "BackOff",
+        message,
+    );
     let delay = go_seconds(state.backoff.delay(key).as_secs());
     Some(Waiting {
         reason: "CrashLoopBackOff".to_owned(),
-        message: format!("back-off {delay} restarting failed container={} pod={}", container.name, describe(pod)),
+        message: format!(
+            "back-off {delay} restarting failed container={} pod={}",
+            container.name,
+            describe(pod)
+        ),
     })
 }
 
@@ -119,29 +202,68 @@ fn go_seconds(seconds: u64) -> String {
 }
 
 /// All that the runtime has to know. The error is for the waiting message.
-async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Container, images: &Images) -> Result<ContainerSpec, String> {
+async fn configure(
+    node: &Context,
+    handle: &Handle,
+    pod: &Pod,
+    container: &Container,
+    images: &Images,
+) -> Result<ContainerSpec, String> {
     let image = &images.own;
     let (volumes, pod_ips, before, target) = {
         let state = handle.state.lock();
-        (state.volumes.clone(), state.ips.clone(), state.view.container(&container.name).cloned(), target(pod, container, &state.view)?)
+        (
+            state.volumes.clone(),
+            state.ips.clone(),
+            state.view.container(&container.name).cloned(),
+            target(pod, container, &state.view)?,
+        )
     };
     let logs = sandbox::log_dir(node, pod).join(&container.name);
-    let restart_count = before.map_or_else(|| next_in_logs(&logs), |before| before.restart_count + 1);
+    let restart_count =
+        before.map_or_else(|| next_in_logs(&logs), |before| before.restart_count + 1);
     if !node.config.simulated {
-        std::fs::create_dir_all(&logs).map_err(|error| format!("create container log directory for container {} failed: {error}", container.name))?;
+        std::fs::create_dir_all(&logs).map_err(|error| {
+            format!(
+                "create container log directory for container {} failed: {error}",
+                container.name
+            )
+        })?;
     }
     let user = ImageUser::parse(&image.user);
     security::verify_non_root(pod, container, &user)?;
     let security = security::effective(pod, container)?;
     let allocatable = node.allocatable();
-    let known = Known { host_ips: &node.host_ips, pod_ips: &pod_ips, allocatable: Some(&allocatable) };
+    let known = Known {
+        host_ips: &node.host_ips,
+        pod_ips: &pod_ips,
+        allocatable: Some(&allocatable),
+    };
     let env = environment(node, pod, container, &volumes, &known).await?;
-    let value_of = |name: &str| env.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let expanded = |list: &Option<Vec<String>>| list.iter().flatten().map(|text| expand(text, value_of)).collect::<Vec<_>>();
+    let value_of = |name: &str| {
+        env.iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.clone())
+    };
+    let expanded = |list: &Option<Vec<String>>| {
+        list.iter()
+            .flatten()
+            .map(|text| expand(text, value_of))
+            .collect::<Vec<_>>()
+    };
     let (command, args) = (expanded(&container.command), expanded(&container.args));
     let (mut mounts, mut message) = (Vec::new(), None);
     if !node.config.simulated {
-        mounts = mounts::of_volumes(node, pod, container, &mounts::Sources { volumes: &volumes, images: &images.volumes, env: &env })?;
+        mounts = mounts::of_volumes(
+            node,
+            pod,
+            container,
+            &mounts::Sources {
+                volumes: &volumes,
+                images: &images.volumes,
+                env: &env,
+            },
+        )?;
         mounts::of_files(node, pod, container, &pod_ips, &mut mounts)?;
         message = mounts::message_file(node, pod, container, restart_count, &mut mounts)?;
     }
@@ -158,33 +280,59 @@ async fn configure(node: &Context, handle: &Handle, pod: &Pod, container: &Conta
         stdin: container.stdin.unwrap_or(false),
         stdin_once: container.stdin_once.unwrap_or(false),
         tty: container.tty.unwrap_or(false),
-        limits: resources::container_limits(pod, container, node.machine.memory).map_err(|error| error.to_string())?,
+        limits: resources::container_limits(pod, container, node.machine.memory)
+            .map_err(|error| error.to_string())?,
         security,
         target,
         annotations: annotations(pod, container, image, message),
     })
 }
 
-async fn environment(node: &Context, pod: &Pod, container: &Container, volumes: &volume::All, known: &Known<'_>) -> Result<Vec<(String, String)>, String> {
+async fn environment(
+    node: &Context,
+    pod: &Pod,
+    container: &Container,
+    volumes: &volume::All,
+    known: &Known<'_>,
+) -> Result<Vec<(String, String)>, String> {
     if node.config.simulated {
         return Ok(Vec::new());
     }
-    let places = volumes.iter().map(|(name, mounted)| (name.clone(), mounted.path.clone())).collect();
-    let sources = env::read(&node.objects, pod, container, places).await.map_err(|error| error.to_string())?;
+    let places = volumes
+        .iter()
+        .map(|(name, mounted)| (name.clone(), mounted.path.clone()))
+        .collect();
+    let sources = env::read(&node.objects, pod, container, places)
+        .await
+        .map_err(|error| error.to_string())?;
     env::build(pod, container, &sources, known)
 }
 
 /// The container whose processes an ephemeral container is to see: its id.
 fn target(pod: &Pod, container: &Container, view: &PodView) -> Result<Option<String>, String> {
-    let ephemeral = spec(pod).ephemeral_containers.iter().flatten().find(|ephemeral| ephemeral.name == container.name);
-    let Some(name) = ephemeral.and_then(|ephemeral| ephemeral.target_container_name.as_deref()).filter(|name| !name.is_empty()) else { return Ok(None) };
-    let found = view.container(name).ok_or_else(|| format!("unable to find target container {name}"))?;
+    let ephemeral = spec(pod)
+        .ephemeral_containers
+        .iter()
+        .flatten()
+        .find(|ephemeral| ephemeral.name == container.name);
+    let Some(name) = ephemeral
+        .and_then(|ephemeral| ephemeral.target_container_name.as_deref())
+        .filter(|name| !name.is_empty())
+    else {
+        return Ok(None);
+    };
+    let found = view
+        .container(name)
+        .ok_or_else(|| format!("unable to find target container {name}"))?;
     Ok(Some(found.id.clone()))
 }
 
 fn refuse_devices(container: &Container) -> Result<(), String> {
     match container.volume_devices.iter().flatten().next() {
-        Some(device) => Err(format!("cannot find volume {:?} to pass into container {:?}", device.name, container.name)),
+        Some(device) => Err(format!(
+            "cannot find volume {:?} to pass into container {:?}",
+            device.name, container.name
+        )),
         None => Ok(()),
     }
 }
@@ -192,25 +340,70 @@ fn refuse_devices(container: &Container) -> Result<(), String> {
 /// One past the highest restart that has left a log.
 fn next_in_logs(dir: &std::path::Path) -> u32 {
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-    let restarts = entries.filter_map(|entry| entry.file_name().to_string_lossy().split('.').next().and_then(|number| number.parse::<u32>().ok()));
+    let restarts = entries.filter_map(|entry| {
+        entry
+            .file_name()
+            .to_string_lossy()
+            .split('.')
+            .next()
+            .and_then(|number| number.parse::<u32>().ok())
+    });
     restarts.max().map_or(0, |highest| highest + 1)
 }
 
-fn annotations(pod: &Pod, container: &Container, image: &Image, message_file: Option<PathBuf>) -> BTreeMap<String, String> {
+fn annotations(
+    pod: &Pod,
+    container: &Container,
+    image: &Image,
+    message_file: Option<PathBuf>,
+) -> BTreeMap<String, String> {
     let wanted = container.image.as_deref().unwrap_or_default();
-    let named = image.tags.iter().find(|tag| tag.ends_with(wanted) || tag.ends_with(&format!("{wanted}:latest"))).or(image.tags.first());
+    let named = image
+        .tags
+        .iter()
+        .find(|tag| tag.ends_with(wanted) || tag.ends_with(&format!("{wanted}:latest")))
+        .or(image.tags.first());
     // What the pod's own annotations tell the runtime, above all the simulated one.
-    let told = pod.metadata.annotations.iter().flatten().filter(|(key, _)| key.starts_with(annotation::PREFIX));
-    let mut all: BTreeMap<String, String> = told.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let told = pod
+        .metadata
+        .annotations
+        .iter()
+        .flatten()
+        .filter(|(key, _)| key.starts_with(annotation::PREFIX));
+    let mut all: BTreeMap<String, String> = told
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
     all.extend([
         (annotation::HASH.to_owned(), names::hash(container)),
-        (annotation::IMAGE.to_owned(), named.cloned().unwrap_or_else(|| wanted.to_owned())),
-        (annotation::IMAGE_REF.to_owned(), image.digests.first().cloned().unwrap_or_else(|| image.id.clone())),
-        (annotation::RESOURCES.to_owned(), resources::resources_text(&Some(resources::effective(pod, container)))),
-        (annotation::GRACE.to_owned(), spec(pod).termination_grace_period_seconds.unwrap_or(30).to_string()),
+        (
+            annotation::IMAGE.to_owned(),
+            named.cloned().unwrap_or_else(|| wanted.to_owned()),
+        ),
+        (
+            annotation::IMAGE_REF.to_owned(),
+            image
+                .digests
+                .first()
+                .cloned()
+                .unwrap_or_else(|| image.id.clone()),
+        ),
+        (
+            annotation::RESOURCES.to_owned(),
+            resources::resources_text(&Some(resources::effective(pod, container))),
+        ),
+        (
+            annotation::GRACE.to_owned(),
+            spec(pod)
+                .termination_grace_period_seconds
+                .unwrap_or(30)
+                .to_string(),
+        ),
     ]);
     if let Some(file) = message_file {
-        all.insert(annotation::MESSAGE_FILE.to_owned(), file.display().to_string());
+        all.insert(
+            annotation::MESSAGE_FILE.to_owned(),
+            file.display().to_string(),
+        );
     }
     if let Some(policy) = &container.termination_message_policy {
         all.insert(annotation::MESSAGE_POLICY.to_owned(), policy.clone());
@@ -224,7 +417,10 @@ mod tests {
 
     #[test]
     fn delays_in_words() {
-        assert_eq!([go_seconds(10), go_seconds(80), go_seconds(300)], ["10s", "1m20s", "5m0s"]);
+        assert_eq!(
+            [go_seconds(10), go_seconds(80), go_seconds(300)],
+            ["10s", "1m20s", "5m0s"]
+        );
     }
 
     #[test]

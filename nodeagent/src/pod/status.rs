@@ -8,7 +8,9 @@ use std::{
     net::IpAddr,
 };
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus,
+};
 use serde_json::{Map, Value, json};
 use skiff_podspec::qos;
 
@@ -53,27 +55,59 @@ pub fn generate(facts: &Facts) -> PodStatus {
         return rejected(facts, verdict);
     }
     let shown = facts.view.shown(facts.in_post_start);
-    let facts = &Facts { view: &shown, ..*facts };
+    let facts = &Facts {
+        view: &shown,
+        ..*facts
+    };
     let Facts { pod, old, view, .. } = *facts;
     let spec = spec(pod);
-    let inputs = Inputs { pod, view, restarting: restart_all::is_wanted(pod, view, old), reasons: facts.reasons, messages: facts.messages };
-    let ephemeral: Vec<Container> = spec.ephemeral_containers.iter().flatten().map(names::ephemeral_as_container).collect();
+    let inputs = Inputs {
+        pod,
+        view,
+        restarting: restart_all::is_wanted(pod, view, old),
+        reasons: facts.reasons,
+        messages: facts.messages,
+    };
+    let ephemeral: Vec<Container> = spec
+        .ephemeral_containers
+        .iter()
+        .flatten()
+        .map(names::ephemeral_as_container)
+        .collect();
     let list = |previous: &Option<Vec<ContainerStatus>>, wanted: &[Container], kind| {
-        containers::statuses(&inputs, previous.as_deref().unwrap_or_default(), wanted, kind)
+        containers::statuses(
+            &inputs,
+            previous.as_deref().unwrap_or_default(),
+            wanted,
+            kind,
+        )
     };
     let mut regular = list(&old.container_statuses, &spec.containers, Kind::Regular);
-    let mut init = list(&old.init_container_statuses, spec.init_containers.as_deref().unwrap_or_default(), Kind::Init);
-    let ephemeral = list(&old.ephemeral_container_statuses, &ephemeral, Kind::Ephemeral);
+    let mut init = list(
+        &old.init_container_statuses,
+        spec.init_containers.as_deref().unwrap_or_default(),
+        Kind::Init,
+    );
+    let ephemeral = list(
+        &old.ephemeral_container_statuses,
+        &ephemeral,
+        Kind::Ephemeral,
+    );
 
     if facts.finished {
         ended::end_the_lost(pod, &mut regular, &mut init);
     }
     set_started_and_ready(facts, &mut regular, &spec.containers);
-    set_started_and_ready(facts, &mut init, spec.init_containers.as_deref().unwrap_or_default());
+    set_started_and_ready(
+        facts,
+        &mut init,
+        spec.init_containers.as_deref().unwrap_or_default(),
+    );
 
     let all: Vec<ContainerStatus> = regular.iter().chain(&init).cloned().collect();
     let (phase, reason, message) = decide_phase(facts, &all);
-    let sandbox_ready = matches!(view.sandbox(), Sandbox::Ready(_)) && (!facts.ips.is_empty() || names::is_host_network(pod));
+    let sandbox_ready = matches!(view.sandbox(), Sandbox::Ready(_))
+        && (!facts.ips.is_empty() || names::is_host_network(pod));
     let mut status = PodStatus {
         conditions: Some(conditions::all(facts, &all, &phase, sandbox_ready)),
         phase: Some(phase),
@@ -95,15 +129,32 @@ pub fn generate(facts: &Facts) -> PodStatus {
 
 /// Of a pod that was turned away nothing is told but that: it has no containers, and no conditions of this node's.
 fn rejected(facts: &Facts, verdict: &Verdict) -> PodStatus {
-    let conditions = facts.pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let conditions = facts
+        .pod
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
     PodStatus {
-        conditions: some(conditions.filter(|condition| !conditions::is_own(&condition.type_)).cloned().collect()),
+        conditions: some(
+            conditions
+                .filter(|condition| !conditions::is_own(&condition.type_))
+                .cloned()
+                .collect(),
+        ),
         phase: Some("Failed".to_owned()),
         reason: Some(verdict.reason.clone()),
         message: Some(verdict.message.clone()),
-        observed_generation: facts.pod.metadata.generation.max(facts.old.observed_generation),
+        observed_generation: facts
+            .pod
+            .metadata
+            .generation
+            .max(facts.old.observed_generation),
         qos_class: qos_class(facts.pod),
-        start_time: facts.old.start_time.clone().or_else(|| Some(time::api_now())),
+        start_time: facts
+            .old
+            .start_time
+            .clone()
+            .or_else(|| Some(time::api_now())),
         ..Default::default()
     }
 }
@@ -120,9 +171,19 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 fn set_addresses(facts: &Facts, status: &mut PodStatus) {
     let text = |ips: &[IpAddr]| ips.iter().map(IpAddr::to_string).collect::<Vec<_>>();
     let host = text(facts.host_ips);
-    let mut pod = if names::is_host_network(facts.pod) { host.clone() } else { text(facts.ips) };
+    let mut pod = if names::is_host_network(facts.pod) {
+        host.clone()
+    } else {
+        text(facts.ips)
+    };
     if pod.is_empty() {
-        pod = facts.old.pod_ips.iter().flatten().map(|ip| ip.ip.clone()).collect();
+        pod = facts
+            .old
+            .pod_ips
+            .iter()
+            .flatten()
+            .map(|ip| ip.ip.clone())
+            .collect();
     }
     status.host_ip = host.first().cloned();
     status.host_ips = some(host.into_iter().map(|ip| HostIP { ip }).collect());
@@ -131,12 +192,19 @@ fn set_addresses(facts: &Facts, status: &mut PodStatus) {
 }
 
 /// Phase, reason and message.
-fn decide_phase(facts: &Facts, statuses: &[ContainerStatus]) -> (String, Option<String>, Option<String>) {
+fn decide_phase(
+    facts: &Facts,
+    statuses: &[ContainerStatus],
+) -> (String, Option<String>, Option<String>) {
     let Facts { pod, old, view, .. } = *facts;
     let in_api = names::phase(pod);
     let before = old.phase.as_deref().unwrap_or_default();
     if let Some(verdict) = facts.failed.filter(|_| !is_terminal(in_api)) {
-        return ("Failed".into(), Some(verdict.reason.clone()), Some(verdict.message.clone()));
+        return (
+            "Failed".into(),
+            Some(verdict.reason.clone()),
+            Some(verdict.message.clone()),
+        );
     }
     let initialized = containers::any_active_regular_started(pod, view);
     let computed = phase::phase(spec(pod), statuses, facts.terminal, initialized);
@@ -147,30 +215,74 @@ fn decide_phase(facts: &Facts, statuses: &[ContainerStatus]) -> (String, Option<
         () => computed,
     };
     let api = pod.status.as_ref();
-    let kept = |of: fn(&PodStatus) -> &Option<String>| (phase == before).then(|| of(old).clone().or_else(|| api.and_then(|api| of(api).clone()))).flatten();
-    (phase.to_owned(), kept(|status| &status.reason), kept(|status| &status.message))
+    let kept = |of: fn(&PodStatus) -> &Option<String>| {
+        (phase == before)
+            .then(|| {
+                of(old)
+                    .clone()
+                    .or_else(|| api.and_then(|api| of(api).clone()))
+            })
+            .flatten()
+    };
+    (
+        phase.to_owned(),
+        kept(|status| &status.reason),
+        kept(|status| &status.message),
+    )
 }
 
-fn set_started_and_ready(facts: &Facts, statuses: &mut [ContainerStatus], containers: &[Container]) {
+fn set_started_and_ready(
+    facts: &Facts,
+    statuses: &mut [ContainerStatus],
+    containers: &[Container],
+) {
     for status in statuses {
-        let Some(container) = containers.iter().find(|container| container.name == status.name) else { continue };
-        let is_init = spec(facts.pod).init_containers.iter().flatten().any(|init| init.name == container.name);
+        let Some(container) = containers
+            .iter()
+            .find(|container| container.name == status.name)
+        else {
+            continue;
+        };
+        let is_init = spec(facts.pod)
+            .init_containers
+            .iter()
+            .flatten()
+            .any(|init| init.name == container.name);
         let state = facts.view.container(&container.name);
-        let running = state.filter(|state| state.phase == ContainerPhase::Running && status.state.as_ref().is_some_and(|s| s.running.is_some()));
+        let running = state.filter(|state| {
+            state.phase == ContainerPhase::Running
+                && status.state.as_ref().is_some_and(|s| s.running.is_some())
+        });
         let results = state.and_then(|state| facts.probes.get(&state.id));
-        let started =
-            running.is_some_and(|_| container.startup_probe.is_none() || results.and_then(|results| results.startup).unwrap_or(status.started == Some(true)));
+        let started = running.is_some_and(|_| {
+            container.startup_probe.is_none()
+                || results
+                    .and_then(|results| results.startup)
+                    .unwrap_or(status.started == Some(true))
+        });
         status.started = Some(started);
         if is_init && !names::is_sidecar(container) {
-            status.ready = status.state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|ended| ended.exit_code == 0);
+            status.ready = status
+                .state
+                .as_ref()
+                .and_then(|state| state.terminated.as_ref())
+                .is_some_and(|ended| ended.exit_code == 0);
             continue;
         }
-        status.ready = started && (container.readiness_probe.is_none() || results.and_then(|results| results.readiness) == Some(true));
+        status.ready = started
+            && (container.readiness_probe.is_none()
+                || results.and_then(|results| results.readiness) == Some(true));
     }
 }
 
 /// Statuses of others' making that a patch must leave alone.
-const FOREIGN: [&str; 5] = ["resourceClaimStatuses", "extendedResourceClaimStatus", "nodeAllocatableResourceClaimStatuses", "nominatedNodeName", "resize"];
+const FOREIGN: [&str; 5] = [
+    "resourceClaimStatuses",
+    "extendedResourceClaimStatus",
+    "nodeAllocatableResourceClaimStatuses",
+    "nominatedNodeName",
+    "resize",
+];
 
 /// The strategic merge patch that turns `from` into `to`; `None` when they say the same.
 pub fn patch(uid: &str, from: &PodStatus, to: &PodStatus) -> Option<Value> {
@@ -186,7 +298,10 @@ pub fn patch(uid: &str, from: &PodStatus, to: &PodStatus) -> Option<Value> {
             _ => _ = changes.insert(key.clone(), value.clone()),
         }
     }
-    for key in from.keys().filter(|key| !to.contains_key(*key) && !FOREIGN.contains(&key.as_str())) {
+    for key in from
+        .keys()
+        .filter(|key| !to.contains_key(*key) && !FOREIGN.contains(&key.as_str()))
+    {
         changes.insert(key.clone(), Value::Null);
     }
     replace_whole(&from, &mut changes);
@@ -203,8 +318,15 @@ fn as_map(status: &PodStatus) -> Map<String, Value> {
 /// Nested objects merge in a strategic merge patch: what is gone from them has to be said.
 fn replace_whole(from: &Map<String, Value>, changes: &mut Map<String, Value>) {
     for key in ["resources", "allocatedResources"] {
-        if let (Some(Value::Object(before)), Some(Value::Object(after))) = (from.get(key), changes.get_mut(key)) {
-            for gone in before.keys().filter(|gone| !after.contains_key(*gone)).cloned().collect::<Vec<_>>() {
+        if let (Some(Value::Object(before)), Some(Value::Object(after))) =
+            (from.get(key), changes.get_mut(key))
+        {
+            for gone in before
+                .keys()
+                .filter(|gone| !after.contains_key(*gone))
+                .cloned()
+                .collect::<Vec<_>>()
+            {
                 after.insert(gone, Value::Null);
             }
         }
@@ -212,12 +334,27 @@ fn replace_whole(from: &Map<String, Value>, changes: &mut Map<String, Value>) {
 }
 
 /// The elements of a list merged by `key` that differ, those to delete, and the order of all.
-fn merge_list(changes: &mut Map<String, Value>, name: &str, key: &str, from: Option<&Value>, to: &Value) {
+fn merge_list(
+    changes: &mut Map<String, Value>,
+    name: &str,
+    key: &str,
+    from: Option<&Value>,
+    to: &Value,
+) {
     let keyed = |list: Option<&Value>| -> BTreeMap<String, Value> {
-        list.and_then(Value::as_array).into_iter().flatten().filter_map(|element| Some((element.get(key)?.as_str()?.to_owned(), element.clone()))).collect()
+        list.and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|element| Some((element.get(key)?.as_str()?.to_owned(), element.clone())))
+            .collect()
     };
     let (before, after) = (keyed(from), keyed(Some(to)));
-    let order: Vec<Value> = to.as_array().into_iter().flatten().filter_map(|element| Some(json!({key: element.get(key)?}))).collect();
+    let order: Vec<Value> = to
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|element| Some(json!({key: element.get(key)?})))
+        .collect();
     let mut elements: Vec<Value> = Vec::new();
     for element in to.as_array().into_iter().flatten() {
         let id = element.get(key).and_then(Value::as_str).unwrap_or_default();
@@ -227,10 +364,21 @@ fn merge_list(changes: &mut Map<String, Value>, name: &str, key: &str, from: Opt
             None => elements.push(element.clone()),
         }
     }
-    elements.extend(before.keys().filter(|id| !after.contains_key(*id)).map(|id| json!({"$patch": "delete", key: id})));
+    elements.extend(
+        before
+            .keys()
+            .filter(|id| !after.contains_key(*id))
+            .map(|id| json!({"$patch": "delete", key: id})),
+    );
     if name == "conditions" {
         // Others' conditions are not ours to delete.
-        elements.retain(|element| element.get("$patch").is_none() || element.get(key).and_then(Value::as_str).is_some_and(conditions::is_own));
+        elements.retain(|element| {
+            element.get("$patch").is_none()
+                || element
+                    .get(key)
+                    .and_then(Value::as_str)
+                    .is_some_and(conditions::is_own)
+        });
     }
     if !elements.is_empty() {
         changes.insert(format!("$setElementOrder/{name}"), Value::Array(order));

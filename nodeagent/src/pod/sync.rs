@@ -60,7 +60,11 @@ fn note(node: &Context, handle: &Handle, pod: &Pod, view: &PodView) {
         return;
     }
     state.messages.extend(fresh);
-    let ids: HashSet<&str> = view.containers.iter().map(|state| state.id.as_str()).collect();
+    let ids: HashSet<&str> = view
+        .containers
+        .iter()
+        .map(|state| state.id.as_str())
+        .collect();
     state.messages.retain(|id, _| ids.contains(id.as_str()));
     state.probes.retain(|id, _| ids.contains(id.as_str()));
     if names::is_host_network(pod) {
@@ -79,7 +83,11 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
     match find_addresses(node, handle, &pod).await {
         Ok(()) => {}
         Err(error) => {
-            tracing::warn!(error, pod = names::name(&pod), "pod network not found again");
+            tracing::warn!(
+                error,
+                pod = names::name(&pod),
+                "pod network not found again"
+            );
             return retry;
         }
     }
@@ -93,23 +101,45 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
     if let Some(left) = deadline(&pod, handle)
         && left.is_zero()
     {
-        node.events.record(names::reference(&pod), Type::Normal, "DeadlineExceeded", DEADLINE_MESSAGE);
+        node.events.record(
+            names::reference(&pod),
+            Type::Normal,
+            "DeadlineExceeded",
+            DEADLINE_MESSAGE,
+        );
         handle.state.lock().failed = Some(Verdict::ended("DeadlineExceeded", DEADLINE_MESSAGE));
         return Next::Terminate;
     }
-    if handle.state.lock().status.phase.as_deref().is_some_and(is_terminal) {
+    if handle
+        .state
+        .lock()
+        .status
+        .phase
+        .as_deref()
+        .is_some_and(is_terminal)
+    {
         return Next::Terminate;
     }
     follow_resize(node, handle, &pod, &view);
     run_probes(node, handle, &pod, &view, probes);
     open_host_ports(node, handle, &pod, own).await;
     if let Err(message) = set_up_volumes(node, handle, &pod).await {
-        node.events.record(names::reference(&pod), Type::Warning, "FailedMount", message);
+        node.events.record(
+            names::reference(&pod),
+            Type::Warning,
+            "FailedMount",
+            message,
+        );
         return Next::Wait(Duration::from_secs(2));
     }
     let actions = {
         let state = handle.state.lock();
-        actions::compute(&pod, &view, &state.probes, restart_all::is_on(&state.status))
+        actions::compute(
+            &pod,
+            &view,
+            &state.probes,
+            restart_all::is_on(&state.status),
+        )
     };
     let next = act(node, handle, &pod, &view, actions, probes).await;
     open_host_ports(node, handle, &pod, own).await;
@@ -121,24 +151,49 @@ fn follow_resize(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &Po
     let over = {
         let mut state = handle.state.lock();
         if plan::is_in_progress(pod, view) {
-            state.resize.set_in_progress("", "", pod.metadata.generation);
+            state
+                .resize
+                .set_in_progress("", "", pod.metadata.generation);
             None
         } else {
             state.resize.clear_in_progress()
         }
     };
     if let Some(generation) = over {
-        node.events.record(names::reference(pod), Type::Normal, "ResizeCompleted", resize::message("Pod resize completed", pod, generation, ""));
+        node.events.record(
+            names::reference(pod),
+            Type::Normal,
+            "ResizeCompleted",
+            resize::message("Pod resize completed", pod, generation, ""),
+        );
         publish(node, handle);
     }
 }
 
 /// Takes the steps of a resize. Whether they were taken; if not, that is told.
-async fn resize(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &PodView, steps: &Steps) -> bool {
-    let Err(error) = enact::enact(node, pod, view, steps).await else { return true };
-    let (generation, news) = handle.state.lock().resize.set_in_progress("Error", &error, pod.metadata.generation);
+async fn resize(
+    node: &Arc<Context>,
+    handle: &Arc<Handle>,
+    pod: &Pod,
+    view: &PodView,
+    steps: &Steps,
+) -> bool {
+    let Err(error) = enact::enact(node, pod, view, steps).await else {
+        return true;
+    };
+    let (generation, news) =
+        handle
+            .state
+            .lock()
+            .resize
+            .set_in_progress("Error", &error, pod.metadata.generation);
     if news {
-        node.events.record(names::reference(pod), Type::Warning, "ResizeError", resize::message("Pod resize error", pod, generation, &error));
+        node.events.record(
+            names::reference(pod),
+            Type::Warning,
+            "ResizeError",
+            resize::message("Pod resize error", pod, generation, &error),
+        );
         publish(node, handle);
     }
     false
@@ -150,36 +205,64 @@ const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the speci
 fn deadline(pod: &Pod, handle: &Handle) -> Option<Duration> {
     let seconds = u64::try_from(spec(pod).active_deadline_seconds?).ok()?;
     let started = handle.state.lock().status.start_time.clone()?.0;
-    Some(time::until(time::after(started, Duration::from_secs(seconds))))
+    Some(time::until(time::after(
+        started,
+        Duration::from_secs(seconds),
+    )))
 }
 
 /// After a restart of the agent, the addresses of a pod that runs are found again.
 async fn find_addresses(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), String> {
-    if !handle.state.lock().ips.is_empty() || node.network.is_none() || names::is_host_network(pod) {
+    if !handle.state.lock().ips.is_empty() || node.network.is_none() || names::is_host_network(pod)
+    {
         return Ok(());
     }
-    let view = node.observer.refresh(uid(pod)).await.map_err(|error| error.to_string())?;
+    let view = node
+        .observer
+        .refresh(uid(pod))
+        .await
+        .map_err(|error| error.to_string())?;
     if matches!(view.sandbox(), Sandbox::Ready(_)) {
         handle.state.lock().ips = sandbox::network(node, pod).await?.1;
     }
     Ok(())
 }
 
-async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &PodView, actions: Actions, probes: &parking_lot::Mutex<Probes>) -> Next {
+async fn act(
+    node: &Arc<Context>,
+    handle: &Arc<Handle>,
+    pod: &Arc<Pod>,
+    view: &PodView,
+    actions: Actions,
+    probes: &parking_lot::Mutex<Probes>,
+) -> Next {
     let retry = Next::Wait(node.config.intervals.retry);
     if actions.reset {
-        return if reset(node, handle, view).await { Next::Again } else { retry };
+        return if reset(node, handle, view).await {
+            Next::Again
+        } else {
+            retry
+        };
     }
     if actions.kill_pod {
         if actions.create_sandbox {
-            node.events.record(names::reference(pod), Type::Normal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+            node.events.record(
+                names::reference(pod),
+                Type::Normal,
+                "SandboxChanged",
+                "Pod sandbox changed, it will be killed and re-created.",
+            );
         }
         let running: Vec<_> = view.running().cloned().collect();
         if !stop_all(node, handle, view, &running).await {
             return retry;
         }
         if !actions.create_sandbox {
-            return if running.is_empty() { Next::Wait(node.resync()) } else { Next::Again };
+            return if running.is_empty() {
+                Next::Wait(node.resync())
+            } else {
+                Next::Again
+            };
         }
     }
     let sandbox = match (view.sandbox(), actions.create_sandbox) {
@@ -187,17 +270,26 @@ async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &P
         (_, true) => match make_sandbox(node, handle, pod).await {
             Ok(id) => id,
             Err(message) => {
-                node.events.record(names::reference(pod), Type::Warning, "FailedCreatePodSandBox", format!("Failed to create pod sandbox: {message}"));
+                node.events.record(
+                    names::reference(pod),
+                    Type::Warning,
+                    "FailedCreatePodSandBox",
+                    format!("Failed to create pod sandbox: {message}"),
+                );
                 return retry;
             }
         },
         (_, false) => return retry,
     };
     for killed in &actions.kill {
-        let Some(state) = view.by_id(&killed.id) else { continue };
+        let Some(state) = view.by_id(&killed.id) else {
+            continue;
+        };
         let container = names::find_container(pod, &killed.name).map(|(_, container)| container);
         let seconds = kill::grace_period(pod, container.as_ref(), killed.reason);
-        if let Err(error) = kill::container(node, handle, state, seconds, &killed.message, None).await {
+        if let Err(error) =
+            kill::container(node, handle, state, seconds, &killed.message, None).await
+        {
             tracing::warn!(%error, container = killed.name, "container not stopped");
             return retry;
         }
@@ -210,9 +302,18 @@ async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &P
     }
     let first: Vec<&String> = actions.ephemeral.iter().chain(&actions.init).collect();
     let mut failed = start_all(node, handle, pod, &sandbox, &first, probes).await;
-    let resized = actions.resize.is_empty() || resize(node, handle, pod, view, &actions.resize).await;
+    let resized =
+        actions.resize.is_empty() || resize(node, handle, pod, view, &actions.resize).await;
     failed |= !resized;
-    failed |= start_all(node, handle, pod, &sandbox, &actions.regular.iter().collect::<Vec<_>>(), probes).await;
+    failed |= start_all(
+        node,
+        handle,
+        pod,
+        &sandbox,
+        &actions.regular.iter().collect::<Vec<_>>(),
+        probes,
+    )
+    .await;
     collect_garbage(node, handle).await;
     if resized && !actions.resize.is_empty() {
         // What came of it is to be told.
@@ -221,24 +322,39 @@ async fn act(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, view: &P
     when_next(node, handle, pod, failed)
 }
 
-async fn make_sandbox(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod) -> Result<String, String> {
+async fn make_sandbox(
+    node: &Arc<Context>,
+    handle: &Arc<Handle>,
+    pod: &Pod,
+) -> Result<String, String> {
     let (id, ips) = sandbox::create(node, pod).await?;
     if !ips.is_empty() {
         handle.state.lock().ips = ips;
     }
-    observe(node, handle).await.map_err(|error| error.to_string())?;
+    observe(node, handle)
+        .await
+        .map_err(|error| error.to_string())?;
     // Files that tell of the pod's address could not be right before it had one.
     set_up_volumes(node, handle, pod).await?;
     Ok(id)
 }
 
-async fn start_all(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, sandbox: &str, wanted: &[&String], probes: &parking_lot::Mutex<Probes>) -> bool {
+async fn start_all(
+    node: &Arc<Context>,
+    handle: &Arc<Handle>,
+    pod: &Arc<Pod>,
+    sandbox: &str,
+    wanted: &[&String],
+    probes: &parking_lot::Mutex<Probes>,
+) -> bool {
     let mut failed = false;
     for name in wanted {
         if handle.ending.is_cancelled() {
             return false;
         }
-        let Some((_, container)) = names::find_container(pod, name) else { continue };
+        let Some((_, container)) = names::find_container(pod, name) else {
+            continue;
+        };
         match start::start(node, handle, sandbox, &container).await {
             Ok(()) => _ = handle.state.lock().reasons.remove(*name),
             Err(waiting) => {
@@ -255,12 +371,20 @@ async fn start_all(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Arc<Pod>, sa
 
 /// When the pod has to be looked at even if nothing happens to it.
 fn when_next(node: &Context, handle: &Handle, pod: &Pod, failed: bool) -> Next {
-    let mut wait = if failed { node.config.intervals.retry } else { node.resync() };
+    let mut wait = if failed {
+        node.config.intervals.retry
+    } else {
+        node.resync()
+    };
     wait = wait.min(deadline(pod, handle).unwrap_or(wait));
     if failed {
         let now = time::now();
         let state = handle.state.lock();
-        let ends = state.view.containers.iter().filter_map(|container| state.backoff.waits_since(&container.name, container.finished_at?, now));
+        let ends = state.view.containers.iter().filter_map(|container| {
+            state
+                .backoff
+                .waits_since(&container.name, container.finished_at?, now)
+        });
         if let Some(first) = ends.chain(node.puller.retry_at(pod)).min() {
             wait = wait.min(time::until(first) + Duration::from_millis(5));
         }
@@ -269,21 +393,35 @@ fn when_next(node: &Context, handle: &Handle, pod: &Pod, failed: bool) -> Next {
 }
 
 /// Stops what runs, and the sandbox. Whether that worked.
-pub async fn stop_all(node: &Arc<Context>, handle: &Arc<Handle>, view: &PodView, running: &[runtime::ContainerState]) -> bool {
+pub async fn stop_all(
+    node: &Arc<Context>,
+    handle: &Arc<Handle>,
+    view: &PodView,
+    running: &[runtime::ContainerState],
+) -> bool {
     let pod = handle.pod();
     let mut errors = Vec::new();
     if let Err(error) = kill::all(node, handle, running).await {
         errors.push(error);
     }
     let stopped = errors.is_empty();
-    for sandbox in view.sandboxes.iter().filter(|sandbox| sandbox.ready && stopped) {
+    for sandbox in view
+        .sandboxes
+        .iter()
+        .filter(|sandbox| sandbox.ready && stopped)
+    {
         match node.runtime.stop_sandbox(&sandbox.id).await {
             Ok(()) | Err(runtime::Error::NotFound(_)) => {}
             Err(error) => errors.push(error),
         }
     }
     for error in &errors {
-        node.events.record(names::reference(&pod), Type::Warning, "FailedKillPod", format!("error killing pod: {error}"));
+        node.events.record(
+            names::reference(&pod),
+            Type::Warning,
+            "FailedKillPod",
+            format!("error killing pod: {error}"),
+        );
     }
     errors.is_empty()
 }

@@ -40,16 +40,33 @@ pub struct Own {
 }
 
 /// Starts the probes of containers that run and ends those of containers that do not.
-pub fn run_probes(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &PodView, probes: &parking_lot::Mutex<Probes>) {
+pub fn run_probes(
+    node: &Arc<Context>,
+    handle: &Arc<Handle>,
+    pod: &Pod,
+    view: &PodView,
+    probes: &parking_lot::Mutex<Probes>,
+) {
     let mut probes = probes.lock();
     let running: HashSet<&str> = view.running().map(|state| state.id.as_str()).collect();
     probes.retain(|(id, _), _| running.contains(id.as_str()));
     for container in staying(spec(pod)) {
-        let Some(state) = view.container(&container.name).filter(|state| state.phase == ContainerPhase::Running) else { continue };
+        let Some(state) = view
+            .container(&container.name)
+            .filter(|state| state.phase == ContainerPhase::Running)
+        else {
+            continue;
+        };
         seed(handle, container, state);
         for type_ in task::types(container) {
             probes.entry((state.id.clone(), type_)).or_insert_with(|| {
-                let task = Task { node: node.clone(), handle: handle.clone(), container: container.clone(), state: state.clone(), type_ };
+                let task = Task {
+                    node: node.clone(),
+                    handle: handle.clone(),
+                    container: container.clone(),
+                    state: state.clone(),
+                    type_,
+                };
                 AbortOnDropHandle::new(skiff_watching::task::spawn(task.run()))
             });
         }
@@ -62,12 +79,23 @@ fn seed(handle: &Handle, container: &Container, state: &runtime::ContainerState)
     if remembered.probes.contains_key(&state.id) {
         return;
     }
-    let reported = remembered.in_api.container_statuses.iter().flatten().chain(remembered.in_api.init_container_statuses.iter().flatten());
+    let reported = remembered
+        .in_api
+        .container_statuses
+        .iter()
+        .flatten()
+        .chain(remembered.in_api.init_container_statuses.iter().flatten());
     let id = container_id(&state.id);
-    let before = reported.into_iter().find(|status| status.container_id.as_deref() == Some(&id));
+    let before = reported
+        .into_iter()
+        .find(|status| status.container_id.as_deref() == Some(&id));
     let results = Results {
-        startup: before.and_then(|status| status.started).filter(|started| *started && container.startup_probe.is_some()),
-        readiness: before.map(|status| status.ready).filter(|ready| *ready && container.readiness_probe.is_some()),
+        startup: before
+            .and_then(|status| status.started)
+            .filter(|started| *started && container.startup_probe.is_some()),
+        readiness: before
+            .map(|status| status.ready)
+            .filter(|ready| *ready && container.readiness_probe.is_some()),
         liveness: None,
     };
     remembered.probes.insert(state.id.clone(), results);
@@ -75,13 +103,27 @@ fn seed(handle: &Handle, container: &Container, state: &runtime::ContainerState)
 
 /// Opens the node's ports that lead to the pod.
 pub async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &Own) {
-    let Some(ip) = handle.state.lock().ips.first().copied().filter(|_| !node.config.simulated) else { return };
+    let Some(ip) = handle
+        .state
+        .lock()
+        .ips
+        .first()
+        .copied()
+        .filter(|_| !node.config.simulated)
+    else {
+        return;
+    };
     let errors = match host_ports::mappings(pod, ip) {
         Ok(wanted) => own.host_ports.lock().await.bring_to(&wanted).await,
         Err(error) => vec![error],
     };
     for error in errors {
-        node.events.record(names::reference(pod), Type::Warning, "HostPortConflict", error);
+        node.events.record(
+            names::reference(pod),
+            Type::Warning,
+            "HostPortConflict",
+            error,
+        );
     }
 }
 
@@ -90,18 +132,41 @@ pub async fn set_up_volumes(node: &Context, handle: &Handle, pod: &Pod) -> Resul
     if node.config.simulated {
         return Ok(());
     }
-    node.objects.watch(uid(pod), names::namespace(pod), &volume::references(pod), &handle.wake);
+    node.objects.watch(
+        uid(pod),
+        names::namespace(pod),
+        &volume::references(pod),
+        &handle.wake,
+    );
     let pod_ips = handle.state.lock().ips.clone();
     for wanted in spec(pod).volumes.iter().flatten() {
         let present = handle.state.lock().volumes.contains_key(&wanted.name);
         if present && !volume::changes(wanted) {
             continue;
         }
-        let request = volume::Request { node, pod, name: &wanted.name, pod_ips: &pod_ips };
+        let request = volume::Request {
+            node,
+            pod,
+            name: &wanted.name,
+            pod_ips: &pod_ips,
+        };
         match volume::set_up(&request, wanted).await {
-            Ok(mounted) => _ = handle.state.lock().volumes.insert(wanted.name.clone(), mounted),
-            Err(error) if present => tracing::debug!(%error, volume = wanted.name, "volume not brought up to date"),
-            Err(error) => return Err(format!("MountVolume.SetUp failed for volume {:?} : {error}", wanted.name)),
+            Ok(mounted) => {
+                _ = handle
+                    .state
+                    .lock()
+                    .volumes
+                    .insert(wanted.name.clone(), mounted)
+            }
+            Err(error) if present => {
+                tracing::debug!(%error, volume = wanted.name, "volume not brought up to date")
+            }
+            Err(error) => {
+                return Err(format!(
+                    "MountVolume.SetUp failed for volume {:?} : {error}",
+                    wanted.name
+                ));
+            }
         }
     }
     Ok(())
@@ -127,7 +192,10 @@ pub async fn collect_garbage(node: &Context, handle: &Handle) {
     }
     let all_anew = view.sandboxes.len() > 1
         && view.sandboxes.first().is_some_and(|sandbox| sandbox.ready)
-        && !view.containers.iter().any(|c| seen.get(c.name.as_str()) == Some(&1));
+        && !view
+            .containers
+            .iter()
+            .any(|c| seen.get(c.name.as_str()) == Some(&1));
     if all_anew {
         for old in &view.sandboxes[1..] {
             if let Err(error) = node.runtime.remove_sandbox(&old.id).await {

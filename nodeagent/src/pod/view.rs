@@ -52,15 +52,28 @@ pub enum Sandbox {
 impl PodView {
     pub fn new(mut sandboxes: Vec<SandboxState>, listing: u64) -> Self {
         sandboxes.sort_by_key(|sandbox| std::cmp::Reverse(sandbox.created_at));
-        let mut containers: Vec<_> = sandboxes.iter_mut().flat_map(|sandbox| std::mem::take(&mut sandbox.containers)).collect();
-        containers.sort_by(|a, b| b.created_at.cmp(&a.created_at).then(b.restart_count.cmp(&a.restart_count)));
-        Self { sandboxes, containers, listing }
+        let mut containers: Vec<_> = sandboxes
+            .iter_mut()
+            .flat_map(|sandbox| std::mem::take(&mut sandbox.containers))
+            .collect();
+        containers.sort_by(|a, b| {
+            b.created_at
+                .cmp(&a.created_at)
+                .then(b.restart_count.cmp(&a.restart_count))
+        });
+        Self {
+            sandboxes,
+            containers,
+            listing,
+        }
     }
 
     /// What the API is to see: a container that is made but not started, or whose `postStart` hook has not come back, is as if it were not there yet.
     /// Upstream tells of a pod only between two of its looks at it, and starts containers within one.
     pub fn shown(&self, in_post_start: &[String]) -> Cow<'_, Self> {
-        let hidden = |container: &ContainerState| container.phase == ContainerPhase::Created || in_post_start.contains(&container.id);
+        let hidden = |container: &ContainerState| {
+            container.phase == ContainerPhase::Created || in_post_start.contains(&container.id)
+        };
         if !self.containers.iter().any(hidden) {
             return Cow::Borrowed(self);
         }
@@ -71,12 +84,16 @@ impl PodView {
 
     /// The newest container of that name.
     pub fn container(&self, name: &str) -> Option<&ContainerState> {
-        self.containers.iter().find(|container| container.name == name)
+        self.containers
+            .iter()
+            .find(|container| container.name == name)
     }
 
     /// All containers of that name, newest first.
     pub fn history<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a ContainerState> {
-        self.containers.iter().filter(move |container| container.name == name)
+        self.containers
+            .iter()
+            .filter(move |container| container.name == name)
     }
 
     pub fn by_id(&self, id: &str) -> Option<&ContainerState> {
@@ -84,12 +101,18 @@ impl PodView {
     }
 
     pub fn running(&self) -> impl Iterator<Item = &ContainerState> {
-        self.containers.iter().filter(|container| container.phase == ContainerPhase::Running)
+        self.containers
+            .iter()
+            .filter(|container| container.phase == ContainerPhase::Running)
     }
 
     /// The sandbox to start containers in.
     pub fn sandbox(&self) -> Sandbox {
-        let ready = self.sandboxes.iter().filter(|sandbox| sandbox.ready).count();
+        let ready = self
+            .sandboxes
+            .iter()
+            .filter(|sandbox| sandbox.ready)
+            .count();
         match self.sandboxes.first() {
             None => Sandbox::Missing,
             Some(newest) if newest.ready && ready == 1 => Sandbox::Ready(newest.id.clone()),
@@ -140,7 +163,13 @@ pub mod tests {
             ],
             ..Default::default()
         };
-        let names = |hooks: &[String]| view.shown(hooks).containers.iter().map(|container| container.name.clone()).collect::<Vec<_>>();
+        let names = |hooks: &[String]| {
+            view.shown(hooks)
+                .containers
+                .iter()
+                .map(|container| container.name.clone())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(&[]), ["a", "c"]);
         assert_eq!(names(&["c-id".into()]), ["a"]);
     }

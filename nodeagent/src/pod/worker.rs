@@ -37,7 +37,8 @@ enum Phase {
 
 /// Runs the pod. Returns when it is gone, or when the agent stops (then its containers run on).
 pub async fn run(node: Arc<Context>, handle: Arc<Handle>) {
-    node.observer.register(uid(&handle.pod()), handle.wake.clone());
+    node.observer
+        .register(uid(&handle.pod()), handle.wake.clone());
     let own = Own::default();
     let mut phase = begin(&handle);
     loop {
@@ -70,8 +71,14 @@ pub async fn run(node: Arc<Context>, handle: Arc<Handle>) {
 
 /// The first phase: a pod that has ended, or was turned away, is only cleared away.
 fn begin(handle: &Handle) -> Phase {
-    let over = is_terminal(names::phase(&handle.pod())) || handle.ending.is_cancelled() || handle.state.lock().failed.is_some();
-    if over { Phase::Terminating } else { Phase::Syncing }
+    let over = is_terminal(names::phase(&handle.pod()))
+        || handle.ending.is_cancelled()
+        || handle.state.lock().failed.is_some();
+    if over {
+        Phase::Terminating
+    } else {
+        Phase::Syncing
+    }
 }
 
 async fn syncing(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase {
@@ -92,7 +99,11 @@ async fn syncing(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase 
 }
 
 /// Does `what`, and meanwhile keeps the status true. A wake-up that came meanwhile is passed on.
-async fn while_publishing<T>(node: &Arc<Context>, handle: &Arc<Handle>, what: impl Future<Output = T>) -> T {
+async fn while_publishing<T>(
+    node: &Arc<Context>,
+    handle: &Arc<Handle>,
+    what: impl Future<Output = T>,
+) -> T {
     let mut what = Box::pin(what);
     let mut woken = false;
     let done = loop {
@@ -123,7 +134,9 @@ async fn while_publishing<T>(node: &Arc<Context>, handle: &Arc<Handle>, what: im
 
 async fn terminating(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Phase {
     handle.ending.cancel();
-    own.probes.lock().retain(|(_, type_), _| *type_ == ProbeType::Readiness);
+    own.probes
+        .lock()
+        .retain(|(_, type_), _| *type_ == ProbeType::Readiness);
     tokio::select! {
         () = stop(node, handle) => {}
         never = close_ports_of_the_forced(handle, own) => match never {},
@@ -165,7 +178,12 @@ async fn stop(node: &Arc<Context>, handle: &Arc<Handle>) {
 
 async fn terminated(node: &Arc<Context>, handle: &Arc<Handle>) -> Phase {
     let pod = handle.pod();
-    node.objects.watch(uid(&pod), namespace(&pod), &Default::default(), &handle.wake);
+    node.objects.watch(
+        uid(&pod),
+        namespace(&pod),
+        &Default::default(),
+        &handle.wake,
+    );
     let dir = node.config.pod_dir(uid(&pod));
     until_done(&pod, "volumes not taken down", || tear_down(dir.clone())).await;
     handle.state.lock().finished = true;
@@ -174,7 +192,11 @@ async fn terminated(node: &Arc<Context>, handle: &Arc<Handle>) -> Phase {
 }
 
 /// Tries until it is done: what a pod leaves behind is nobody else's to clear away.
-async fn until_done<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(pod: &Pod, trouble: &str, what: impl Fn() -> F) {
+async fn until_done<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
+    pod: &Pod,
+    trouble: &str,
+    what: impl Fn() -> F,
+) {
     let mut pause = Duration::from_secs(1);
     while let Err(error) = what().await {
         tracing::warn!(%error, pod = name(pod), namespace = namespace(pod), "{trouble}; trying again");
@@ -184,7 +206,9 @@ async fn until_done<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(pod
 }
 
 async fn tear_down(pod_dir: PathBuf) -> Result<(), String> {
-    let torn_down = tokio::task::spawn_blocking(move || volume::tear_down(&pod_dir)).await.map_err(|error| error.to_string())?;
+    let torn_down = tokio::task::spawn_blocking(move || volume::tear_down(&pod_dir))
+        .await
+        .map_err(|error| error.to_string())?;
     torn_down.map_err(|error| error.to_string())
 }
 
@@ -200,14 +224,20 @@ async fn remove_folder(path: &Path) -> std::io::Result<()> {
 const AFTERGLOW: Duration = Duration::from_secs(1);
 
 async fn finished(node: &Arc<Context>, handle: &Arc<Handle>) {
-    tokio::join!(take_network_down(node, handle), remove_the_rest(node, handle));
+    tokio::join!(
+        take_network_down(node, handle),
+        remove_the_rest(node, handle)
+    );
 }
 
 async fn take_network_down(node: &Arc<Context>, handle: &Arc<Handle>) {
     let pod = handle.pod();
     if node.network.is_some() && !names::is_host_network(&pod) {
         time::sleep(AFTERGLOW).await;
-        until_done(&pod, "network not taken down", || sandbox::take_network_back(node, &pod)).await;
+        until_done(&pod, "network not taken down", || {
+            sandbox::take_network_back(node, &pod)
+        })
+        .await;
     }
 }
 
@@ -224,7 +254,10 @@ async fn remove_the_rest(node: &Arc<Context>, handle: &Arc<Handle>) {
         }
     }
     let pod = handle.pod();
-    until_done(&pod, "sandboxes not removed", || remove_sandboxes(node, &pod)).await;
+    until_done(&pod, "sandboxes not removed", || {
+        remove_sandboxes(node, &pod)
+    })
+    .await;
     let logs = sandbox::log_dir(node, &pod);
     until_done(&pod, "logs not removed", || remove_folder(&logs)).await;
 }
@@ -233,7 +266,13 @@ async fn remove_the_rest(node: &Arc<Context>, handle: &Arc<Handle>) {
 async fn remove_sandboxes(node: &Context, pod: &Pod) -> Result<(), runtime::Error> {
     let mut outcome = Ok(());
     // Those too that cannot be read whole.
-    for sandbox in node.runtime.list().await?.iter().filter(|sandbox| sandbox.spec.pod_uid == uid(pod)) {
+    for sandbox in node
+        .runtime
+        .list()
+        .await?
+        .iter()
+        .filter(|sandbox| sandbox.spec.pod_uid == uid(pod))
+    {
         outcome = outcome.and(node.runtime.remove_sandbox(&sandbox.id).await);
     }
     outcome

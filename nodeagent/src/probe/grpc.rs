@@ -20,30 +20,56 @@ pub enum Health {
 
 /// Asks for the health of `service`. The error is the probe's output.
 pub async fn check(host: &str, port: u16, service: &str) -> Result<Health, String> {
-    let stream = connect(host, port).await.map_err(|error| format!("failed to connect service {:?} within the timeout: {error}", format!("{host}:{port}")))?;
+    let stream = connect(host, port).await.map_err(|error| {
+        format!(
+            "failed to connect service {:?} within the timeout: {error}",
+            format!("{host}:{port}")
+        )
+    })?;
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .map_err(|error| error.to_string())?;
     let driver = skiff_watching::task::spawn(connection);
     let answer = call(&mut sender, host, port, service).await;
     driver.abort();
     answer
 }
 
-async fn call(sender: &mut hyper::client::conn::http2::SendRequest<Full<Bytes>>, host: &str, port: u16, service: &str) -> Result<Health, String> {
+async fn call(
+    sender: &mut hyper::client::conn::http2::SendRequest<Full<Bytes>>,
+    host: &str,
+    port: u16,
+    service: &str,
+) -> Result<Health, String> {
     let request = Request::post(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("user-agent", "kube-probe/1.36")
         .body(Full::new(message(service)))
         .map_err(|error| error.to_string())?;
-    let response = sender.send_request(request).await.map_err(|error| error.to_string())?;
-    let status = |headers: &http::HeaderMap| headers.get("grpc-status").and_then(|value| value.to_str().ok()?.parse::<u32>().ok());
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| error.to_string())?;
+    let status = |headers: &http::HeaderMap| {
+        headers
+            .get("grpc-status")
+            .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
+    };
     let early = status(response.headers());
-    let body = response.into_body().collect().await.map_err(|error| error.to_string())?;
+    let body = response
+        .into_body()
+        .collect()
+        .await
+        .map_err(|error| error.to_string())?;
     let code = early.or_else(|| body.trailers().and_then(status));
     match code {
         Some(0) => Ok(health(&body.to_bytes())),
-        Some(12) => Err("this server does not implement the grpc health protocol (grpc.health.v1.Health)".to_owned()),
+        Some(12) => Err(
+            "this server does not implement the grpc health protocol (grpc.health.v1.Health)"
+                .to_owned(),
+        ),
         Some(5) => Ok(Health::ServiceUnknown),
         Some(code) => Err(format!("error: health rpc probe failed: code {code}")),
         None => Err("error: health rpc probe failed: the answer has no grpc-status".to_owned()),

@@ -51,37 +51,87 @@ pub fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
     let number = match port {
         IntOrString::Int(number) => Some(*number),
         IntOrString::String(name) => {
-            let named = container.ports.iter().flatten().find(|port| port.name.as_deref() == Some(name)).map(|port| port.container_port);
-            Some(named.or_else(|| name.parse().ok()).ok_or_else(|| format!("couldn't find port: {port:?}", port = name))?)
+            let named = container
+                .ports
+                .iter()
+                .flatten()
+                .find(|port| port.name.as_deref() == Some(name))
+                .map(|port| port.container_port);
+            Some(
+                named
+                    .or_else(|| name.parse().ok())
+                    .ok_or_else(|| format!("couldn't find port: {port:?}", port = name))?,
+            )
         }
     };
-    number.and_then(|number| u16::try_from(number).ok()).filter(|number| *number > 0).ok_or_else(|| format!("invalid port number: {port:?}"))
+    number
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|number| *number > 0)
+        .ok_or_else(|| format!("invalid port number: {port:?}"))
 }
 
 /// Sends the request that `action` describes, to `pod_ip` when it names no host.
-pub async fn get(container: &Container, action: &HTTPGetAction, pod_ip: &str, agent: &str, limit: Duration) -> Result<Answer, Error> {
+pub async fn get(
+    container: &Container,
+    action: &HTTPGetAction,
+    pod_ip: &str,
+    agent: &str,
+    limit: Duration,
+) -> Result<Answer, Error> {
     let port = port(&action.port, container).map_err(Error::Invalid)?;
-    let host = action.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(pod_ip);
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let scheme = action.scheme.as_deref().unwrap_or("HTTP").to_ascii_lowercase();
-    let path = action.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let host = action
+        .host
+        .as_deref()
+        .filter(|host| !host.is_empty())
+        .unwrap_or(pod_ip);
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
+    };
+    let scheme = action
+        .scheme
+        .as_deref()
+        .unwrap_or("HTTP")
+        .to_ascii_lowercase();
+    let path = action
+        .path
+        .as_deref()
+        .filter(|path| !path.is_empty())
+        .unwrap_or("/");
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
     let mut url = format!("{scheme}://{host}:{port}{path}");
     let fetch = async {
         for _ in 0..=MAX_REDIRECTS {
             let (answer, location) = once(&url, action, agent).await?;
-            let Some(next) = location.and_then(|location| join(&url, &location)) else { return Ok(answer) };
+            let Some(next) = location.and_then(|location| join(&url, &location)) else {
+                return Ok(answer);
+            };
             if host_of(&next) != host_of(&url) {
-                return Ok(Answer { redirected_away: true, ..answer });
+                return Ok(Answer {
+                    redirected_away: true,
+                    ..answer
+                });
             }
             url = next;
         }
-        Err(Error::NoAnswer { url: url.clone(), reason: "stopped after 10 redirects".to_owned() })
+        Err(Error::NoAnswer {
+            url: url.clone(),
+            reason: "stopped after 10 redirects".to_owned(),
+        })
     };
     let first = format!("{scheme}://{host}:{port}{path}");
-    time::timeout(limit, fetch)
-        .await
-        .unwrap_or_else(|| Err(Error::NoAnswer { url: first, reason: "context deadline exceeded (Client.Timeout exceeded while awaiting headers)".to_owned() }))
+    time::timeout(limit, fetch).await.unwrap_or_else(|| {
+        Err(Error::NoAnswer {
+            url: first,
+            reason: "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+                .to_owned(),
+        })
+    })
 }
 
 fn host_of(url: &str) -> Option<String> {
@@ -93,18 +143,47 @@ fn join(base: &str, location: &str) -> Option<String> {
         return Some(location.to_owned());
     }
     let base: Uri = base.parse().ok()?;
-    let path = if location.starts_with('/') { location.to_owned() } else { format!("/{location}") };
-    Some(format!("{}://{}{path}", base.scheme_str()?, base.authority()?))
+    let path = if location.starts_with('/') {
+        location.to_owned()
+    } else {
+        format!("/{location}")
+    };
+    Some(format!(
+        "{}://{}{path}",
+        base.scheme_str()?,
+        base.authority()?
+    ))
 }
 
-async fn once(url: &str, action: &HTTPGetAction, agent: &str) -> Result<(Answer, Option<String>), Error> {
-    let lost = |reason: String| Error::NoAnswer { url: url.to_owned(), reason };
-    let uri: Uri = url.parse().map_err(|error| Error::Invalid(format!("parse {url:?}: {error}")))?;
-    let (host, port) = (uri.host().unwrap_or_default().to_owned(), uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 }));
+async fn once(
+    url: &str,
+    action: &HTTPGetAction,
+    agent: &str,
+) -> Result<(Answer, Option<String>), Error> {
+    let lost = |reason: String| Error::NoAnswer {
+        url: url.to_owned(),
+        reason,
+    };
+    let uri: Uri = url
+        .parse()
+        .map_err(|error| Error::Invalid(format!("parse {url:?}: {error}")))?;
+    let (host, port) = (
+        uri.host().unwrap_or_default().to_owned(),
+        uri.port_u16()
+            .unwrap_or(if uri.scheme_str() == Some("https") {
+                443
+            } else {
+                80
+            }),
+    );
     let stream = connect(&host, port).await.map_err(lost)?;
     if uri.scheme_str() == Some("https") {
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| lost(error.to_string()))?;
-        let stream = tokio_rustls::TlsConnector::from(trusting()).connect(name, stream).await.map_err(|error| lost(error.to_string()))?;
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
+            .map_err(|error| lost(error.to_string()))?;
+        let stream = tokio_rustls::TlsConnector::from(trusting())
+            .connect(name, stream)
+            .await
+            .map_err(|error| lost(error.to_string()))?;
         return exchange(stream, &uri, action, agent).await.map_err(lost);
     }
     exchange(stream, &uri, action, agent).await.map_err(lost)
@@ -113,7 +192,9 @@ async fn once(url: &str, action: &HTTPGetAction, agent: &str) -> Result<(Answer,
 /// Connects; errors in the words of Go's dialer. Closing waits for nothing, so that many probes leave no sockets behind.
 pub async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
     let target = format!("{host}:{port}");
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| format!("dial tcp {target}: {}", words(&error)))?;
+    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port))
+        .await
+        .map_err(|error| format!("dial tcp {target}: {}", words(&error)))?;
     if let Err(error) = stream.set_zero_linger() {
         tracing::debug!(%error, "linger not set");
     }
@@ -131,17 +212,34 @@ pub fn words(error: &std::io::Error) -> String {
     }
 }
 
-async fn exchange<S>(stream: S, uri: &Uri, action: &HTTPGetAction, agent: &str) -> Result<(Answer, Option<String>), String>
+async fn exchange<S>(
+    stream: S,
+    uri: &Uri,
+    action: &HTTPGetAction,
+    agent: &str,
+) -> Result<(Answer, Option<String>), String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| error.to_string())?;
     let driver = skiff_watching::task::spawn(connection);
     let answer = async {
         let request = request(uri, action, agent)?;
-        let response = sender.send_request(request).await.map_err(|error| if error.is_incomplete_message() { "EOF".to_owned() } else { error.to_string() })?;
+        let response = sender.send_request(request).await.map_err(|error| {
+            if error.is_incomplete_message() {
+                "EOF".to_owned()
+            } else {
+                error.to_string()
+            }
+        })?;
         let code = response.status().as_u16();
-        let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let location = response
+            .headers()
+            .get(header::LOCATION)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
         let mut body = Vec::new();
         let mut frames = response.into_body();
         while let Some(frame) = frames.frame().await {
@@ -153,15 +251,33 @@ where
             }
         }
         let moved = (301..=308).contains(&code) && code != 304;
-        Ok((Answer { code, body: String::from_utf8_lossy(&body).into_owned(), redirected_away: false }, location.filter(|_| moved)))
+        Ok((
+            Answer {
+                code,
+                body: String::from_utf8_lossy(&body).into_owned(),
+                redirected_away: false,
+            },
+            location.filter(|_| moved),
+        ))
     };
     let answer = answer.await;
     driver.abort();
     answer
 }
 
-fn request(uri: &Uri, action: &HTTPGetAction, agent: &str) -> Result<Request<Empty<bytes::Bytes>>, String> {
-    let own = |name: &str| action.http_headers.iter().flatten().find(|header| header.name.eq_ignore_ascii_case(name)).map(|header| header.value.as_str());
+fn request(
+    uri: &Uri,
+    action: &HTTPGetAction,
+    agent: &str,
+) -> Result<Request<Empty<bytes::Bytes>>, String> {
+    let own = |name: &str| {
+        action
+            .http_headers
+            .iter()
+            .flatten()
+            .find(|header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value.as_str())
+    };
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::get(path).header(header::HOST, own("host").unwrap_or(&authority));
@@ -172,19 +288,33 @@ fn request(uri: &Uri, action: &HTTPGetAction, agent: &str) -> Result<Request<Emp
         request = request.header(header::ACCEPT, "*/*");
     }
     request = request.header(header::CONNECTION, "close");
-    for header in action.http_headers.iter().flatten().filter(|header| !header.name.eq_ignore_ascii_case("host") && !header.value.is_empty()) {
+    for header in action
+        .http_headers
+        .iter()
+        .flatten()
+        .filter(|header| !header.name.eq_ignore_ascii_case("host") && !header.value.is_empty())
+    {
         request = request.header(&header.name, &header.value);
     }
-    request.body(Empty::new()).map_err(|error| error.to_string())
+    request
+        .body(Empty::new())
+        .map_err(|error| error.to_string())
 }
 
 /// A configuration that trusts every server.
 fn trusting() -> Arc<ClientConfig> {
     static CONFIG: std::sync::LazyLock<Arc<ClientConfig>> = std::sync::LazyLock::new(|| {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
-        let builder = builder.unwrap_or_else(|_| unreachable!("ring supports the default versions"));
-        Arc::new(builder.dangerous().with_custom_certificate_verifier(Arc::new(Trusting(provider))).with_no_client_auth())
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions();
+        let builder =
+            builder.unwrap_or_else(|_| unreachable!("ring supports the default versions"));
+        Arc::new(
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Trusting(provider)))
+                .with_no_client_auth(),
+        )
     });
     CONFIG.clone()
 }
@@ -204,12 +334,32 @@ impl ServerCertVerifier for Trusting {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
-    fn verify_tls13_signature(&self, message: &[u8], cert: &CertificateDer<'_>, dss: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            cert,
+            dss,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -230,7 +380,10 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let server = skiff_watching::task::spawn(async move {
             let mut requests = Vec::new();
-            for answer in ["HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\noops"] {
+            for answer in [
+                "HTTP/1.1 302 Found\r\nLocation: /there\r\nContent-Length: 0\r\n\r\n",
+                "HTTP/1.1 500 No\r\nContent-Length: 4\r\n\r\noops",
+            ] {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut buffer = vec![0; 4096];
                 let count = stream.read(&mut buffer).await.unwrap();
@@ -239,14 +392,43 @@ mod tests {
             }
             requests
         });
-        let container: Container = from_value(json!({"name": "c", "ports": [{"name": "web", "containerPort": port}]})).unwrap();
+        let container: Container =
+            from_value(json!({"name": "c", "ports": [{"name": "web", "containerPort": port}]}))
+                .unwrap();
         let action: HTTPGetAction = from_value(json!({"port": "web", "path": "here", "httpHeaders": [{"name": "Host", "value": "x.y"}]})).unwrap();
-        let answer = get(&container, &action, "127.0.0.1", "kube-probe/1.36", Duration::from_secs(5)).await.unwrap();
+        let answer = get(
+            &container,
+            &action,
+            "127.0.0.1",
+            "kube-probe/1.36",
+            Duration::from_secs(5),
+        )
+        .await
+        .unwrap();
         assert_eq!((answer.code, answer.body.as_str()), (500, "oops"));
         let requests = server.await.unwrap();
-        assert!(requests[0].starts_with("GET /here HTTP/1.1\r\nhost: x.y\r\nuser-agent: kube-probe/1.36\r\n"), "{}", requests[0]);
+        assert!(
+            requests[0]
+                .starts_with("GET /here HTTP/1.1\r\nhost: x.y\r\nuser-agent: kube-probe/1.36\r\n"),
+            "{}",
+            requests[0]
+        );
         assert!(requests[1].starts_with("GET /there"));
-        let error = get(&container, &action, "127.0.0.1", "a", Duration::from_secs(5)).await.unwrap_err().to_string();
-        assert_eq!(error, format!("Get \"http://127.0.0.1:{port}/here\": dial tcp 127.0.0.1:{port}: connect: connection refused"));
+        let error = get(
+            &container,
+            &action,
+            "127.0.0.1",
+            "a",
+            Duration::from_secs(5),
+        )
+        .await
+        .unwrap_err()
+        .to_string();
+        assert_eq!(
+            error,
+            format!(
+                "Get \"http://127.0.0.1:{port}/here\": dial tcp 127.0.0.1:{port}: connect: connection refused"
+            )
+        );
     }
 }

@@ -25,25 +25,50 @@ pub enum Outcome {
 }
 
 /// Runs the probe once against the container `id`.
-pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod_ip: &str, probe: &Probe) -> Outcome {
+pub async fn run(
+    node: &Context,
+    pod: &Pod,
+    container: &Container,
+    id: &str,
+    pod_ip: &str,
+    probe: &Probe,
+) -> Outcome {
     if node.config.simulated {
         return Outcome::Success;
     }
-    let limit = Duration::from_secs(u64::try_from(probe.timeout_seconds.unwrap_or(1).max(1)).unwrap_or(1));
+    let limit =
+        Duration::from_secs(u64::try_from(probe.timeout_seconds.unwrap_or(1).max(1)).unwrap_or(1));
     if let Some(exec) = &probe.exec {
-        return command(node, container, id, exec.command.as_deref().unwrap_or_default(), limit).await;
+        return command(
+            node,
+            container,
+            id,
+            exec.command.as_deref().unwrap_or_default(),
+            limit,
+        )
+        .await;
     }
     if let Some(get) = &probe.http_get {
         return match http::get(container, get, pod_ip, "kube-probe/1.36", limit).await {
-            Ok(answer) if answer.redirected_away => Outcome::Warning(format!("Probe terminated redirects, Response body: {}", answer.body)),
+            Ok(answer) if answer.redirected_away => Outcome::Warning(format!(
+                "Probe terminated redirects, Response body: {}",
+                answer.body
+            )),
             Ok(answer) if (200..400).contains(&answer.code) => Outcome::Success,
-            Ok(answer) => Outcome::Failure(format!("HTTP probe failed with statuscode: {}", answer.code)),
+            Ok(answer) => Outcome::Failure(format!(
+                "HTTP probe failed with statuscode: {}",
+                answer.code
+            )),
             Err(http::Error::Invalid(reason)) => Outcome::Error(reason),
             Err(error) => Outcome::Failure(error.to_string()),
         };
     }
     if let Some(tcp) = &probe.tcp_socket {
-        let host = tcp.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(pod_ip);
+        let host = tcp
+            .host
+            .as_deref()
+            .filter(|host| !host.is_empty())
+            .unwrap_or(pod_ip);
         return match http::port(&tcp.port, container) {
             Err(reason) => Outcome::Error(reason),
             Ok(port) => match time::timeout(limit, http::connect(host, port)).await {
@@ -55,9 +80,16 @@ pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod
     }
     if let Some(grpc) = &probe.grpc {
         let port = u16::try_from(grpc.port).unwrap_or(0);
-        return match time::timeout(limit, grpc::check(pod_ip, port, grpc.service.as_deref().unwrap_or_default())).await {
+        return match time::timeout(
+            limit,
+            grpc::check(pod_ip, port, grpc.service.as_deref().unwrap_or_default()),
+        )
+        .await
+        {
             Some(Ok(grpc::Health::Serving)) => Outcome::Success,
-            Some(Ok(_)) => Outcome::Failure("service unhealthy (responded with \"NOT_SERVING\")".to_owned()),
+            Some(Ok(_)) => {
+                Outcome::Failure("service unhealthy (responded with \"NOT_SERVING\")".to_owned())
+            }
             Some(Err(reason)) => Outcome::Failure(reason),
             None => Outcome::Failure(format!(
                 "timeout: failed to connect service {:?} within {}s: context deadline exceeded",
@@ -66,17 +98,37 @@ pub async fn run(node: &Context, pod: &Pod, container: &Container, id: &str, pod
             )),
         };
     }
-    Outcome::Error(format!("missing probe handler for {}:{}", describe(pod), container.name))
+    Outcome::Error(format!(
+        "missing probe handler for {}:{}",
+        describe(pod),
+        container.name
+    ))
 }
 
-async fn command(node: &Context, container: &Container, id: &str, command: &[String], limit: Duration) -> Outcome {
-    let plain =
-        |name: &str| container.env.iter().flatten().find(|var| var.name == name && var.value_from.is_none()).map(|var| var.value.clone().unwrap_or_default());
+async fn command(
+    node: &Context,
+    container: &Container,
+    id: &str,
+    command: &[String],
+    limit: Duration,
+) -> Outcome {
+    let plain = |name: &str| {
+        container
+            .env
+            .iter()
+            .flatten()
+            .find(|var| var.name == name && var.value_from.is_none())
+            .map(|var| var.value.clone().unwrap_or_default())
+    };
     let command: Vec<String> = command.iter().map(|text| expand(text, plain)).collect();
     match time::timeout(limit, run_in_container(node, id, &command)).await {
         Some(Ok((0, _))) => Outcome::Success,
         Some(Ok((_, output))) => Outcome::Failure(output),
         Some(Err(error)) => Outcome::Error(format!("rpc error: code = Unknown desc = {error}")),
-        None => Outcome::Failure(format!("command timed out: \"{}\" timed out after {}s", command.join(" "), limit.as_secs())),
+        None => Outcome::Failure(format!(
+            "command timed out: \"{}\" timed out after {}s",
+            command.join(" "),
+            limit.as_secs()
+        )),
     }
 }

@@ -61,9 +61,24 @@ pub struct Counter {
 }
 
 impl Counter {
-    pub fn new(type_: Type, success_threshold: Option<i32>, failure_threshold: Option<i32>) -> Self {
-        let threshold = |value: Option<i32>, default| value.and_then(|value| u32::try_from(value).ok()).filter(|value| *value > 0).unwrap_or(default);
-        Self { type_, success_threshold: threshold(success_threshold, 1), failure_threshold: threshold(failure_threshold, 3), last: None, run: 0 }
+    pub fn new(
+        type_: Type,
+        success_threshold: Option<i32>,
+        failure_threshold: Option<i32>,
+    ) -> Self {
+        let threshold = |value: Option<i32>, default| {
+            value
+                .and_then(|value| u32::try_from(value).ok())
+                .filter(|value| *value > 0)
+                .unwrap_or(default)
+        };
+        Self {
+            type_,
+            success_threshold: threshold(success_threshold, 1),
+            failure_threshold: threshold(failure_threshold, 3),
+            last: None,
+            run: 0,
+        }
     }
 
     /// Takes one result.
@@ -73,7 +88,11 @@ impl Counter {
         } else {
             (self.last, self.run) = (Some(success), 1);
         }
-        let threshold = if success { self.success_threshold } else { self.failure_threshold };
+        let threshold = if success {
+            self.success_threshold
+        } else {
+            self.failure_threshold
+        };
         match self.type_ {
             _ if self.run < threshold => Step::Unchanged,
             Type::Startup => Step::SetAndRest(success),
@@ -91,10 +110,40 @@ mod tests {
     fn thresholds() {
         use Step::{Set, SetAndRest, Unchanged};
         let table: &[(Type, i32, i32, &str, &[Step])] = &[
-            (Type::Readiness, 1, 3, "yNNNy", &[Set(true), Unchanged, Unchanged, Set(false), Set(true)]),
-            (Type::Readiness, 2, 1, "yyN", &[Unchanged, Set(true), Set(false)]),
-            (Type::Liveness, 1, 2, "yNyNN", &[Set(true), Unchanged, Set(true), Unchanged, SetAndRest(false)]),
-            (Type::Startup, 1, 3, "NNy", &[Unchanged, Unchanged, SetAndRest(true)]),
+            (
+                Type::Readiness,
+                1,
+                3,
+                "yNNNy",
+                &[Set(true), Unchanged, Unchanged, Set(false), Set(true)],
+            ),
+            (
+                Type::Readiness,
+                2,
+                1,
+                "yyN",
+                &[Unchanged, Set(true), Set(false)],
+            ),
+            (
+                Type::Liveness,
+                1,
+                2,
+                "yNyNN",
+                &[
+                    Set(true),
+                    Unchanged,
+                    Set(true),
+                    Unchanged,
+                    SetAndRest(false),
+                ],
+            ),
+            (
+                Type::Startup,
+                1,
+                3,
+                "NNy",
+                &[Unchanged, Unchanged, SetAndRest(true)],
+            ),
             (Type::Startup, 1, 2, "NN", &[Unchanged, SetAndRest(false)]),
         ];
         for (type_, success, failure, results, expected) in table {

@@ -42,22 +42,35 @@ fn spec_of(container: &Container, type_: Type) -> Option<&Probe> {
 
 /// The probes that the container has.
 pub fn types(container: &Container) -> impl Iterator<Item = Type> {
-    [Type::Startup, Type::Liveness, Type::Readiness].into_iter().filter(|type_| spec_of(container, *type_).is_some())
+    [Type::Startup, Type::Liveness, Type::Readiness]
+        .into_iter()
+        .filter(|type_| spec_of(container, *type_).is_some())
 }
 
 fn seconds(value: Option<i32>, default: u64) -> Duration {
-    Duration::from_secs(value.and_then(|value| u64::try_from(value).ok()).unwrap_or(default))
+    Duration::from_secs(
+        value
+            .and_then(|value| u64::try_from(value).ok())
+            .unwrap_or(default),
+    )
 }
 
 impl Task {
     /// Probes until the probe has nothing more to say. To be aborted when the container ends.
     pub async fn run(self) {
-        let Some(probe) = spec_of(&self.container, self.type_).cloned() else { return };
+        let Some(probe) = spec_of(&self.container, self.type_).cloned() else {
+            return;
+        };
         let period = seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
         let started = self.state.started_at.unwrap_or(self.state.created_at);
-        time::sleep_until(time::after(started, seconds(probe.initial_delay_seconds, 0))).await;
+        time::sleep_until(time::after(
+            started,
+            seconds(probe.initial_delay_seconds, 0),
+        ))
+        .await;
         self.wait_for_start().await;
-        let mut counter = Counter::new(self.type_, probe.success_threshold, probe.failure_threshold);
+        let mut counter =
+            Counter::new(self.type_, probe.success_threshold, probe.failure_threshold);
         let mut eager = (self.type_ != Type::Liveness).then_some(EAGER);
         let mut next = time::Instant::now();
         loop {
@@ -93,7 +106,11 @@ impl Task {
         loop {
             let ready = {
                 let state = self.handle.state.lock();
-                let results = state.probes.get(&self.state.id).copied().unwrap_or_default();
+                let results = state
+                    .probes
+                    .get(&self.state.id)
+                    .copied()
+                    .unwrap_or_default();
                 let hooked = state.in_post_start.contains(&self.state.id);
                 !hooked && (self.container.startup_probe.is_none() || results.startup == Some(true))
             };
@@ -109,11 +126,31 @@ impl Task {
     /// Runs once; `None` when the run does not count. Runs out of turn leave no events.
     async fn once(&self, probe: &Probe, in_turn: bool) -> Option<bool> {
         let pod = self.handle.pod();
-        let ip = self.handle.state.lock().ips.first().map(ToString::to_string).unwrap_or_default();
-        let outcome = run::run(&self.node, &pod, &self.container, &self.state.id, &ip, probe).await;
+        let ip = self
+            .handle
+            .state
+            .lock()
+            .ips
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let outcome = run::run(
+            &self.node,
+            &pod,
+            &self.container,
+            &self.state.id,
+            &ip,
+            probe,
+        )
+        .await;
         let event = |reason: &str, message: String| {
             if in_turn {
-                self.node.events.record(names::container_reference(&pod, &self.container.name), events::Type::Warning, reason, message);
+                self.node.events.record(
+                    names::container_reference(&pod, &self.container.name),
+                    events::Type::Warning,
+                    reason,
+                    message,
+                );
             }
         };
         let word = self.type_.word();
@@ -128,7 +165,10 @@ impl Task {
                 Some(false)
             }
             Outcome::Error(error) => {
-                event("Unhealthy", format!("{word} probe errored and resulted in unknown state: {error}"));
+                event(
+                    "Unhealthy",
+                    format!("{word} probe errored and resulted in unknown state: {error}"),
+                );
                 None
             }
         }

@@ -261,12 +261,25 @@ pub trait Runtime: Send + Sync + 'static {
     async fn attach(&self, container: &str, spec: ExecSpec) -> Result<Streams, Error>;
     /// Goes on in a new log file at the same path, after the caller has renamed the old one (log rotation).
     async fn reopen_log(&self, container: &str) -> Result<(), Error> {
-        Err(Error::Unsupported { what: format!("reopening the log of {container}"), hint: "this runtime keeps its logs by itself".into() })
+        Err(Error::Unsupported {
+            what: format!("reopening the log of {container}"),
+            hint: "this runtime keeps its logs by itself".into(),
+        })
     }
     /// Changes what a running container is limited to, and what is noted beside it. Values that `limits` does not have stay.
-    async fn update_container(&self, container: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error>;
+    async fn update_container(
+        &self,
+        container: &str,
+        limits: &Limits,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<(), Error>;
     /// The same for the pod as a whole.
-    async fn update_sandbox(&self, sandbox: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error>;
+    async fn update_sandbox(
+        &self,
+        sandbox: &str,
+        limits: &Limits,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<(), Error>;
     /// What a container uses.
     async fn usage(&self, container: &str) -> Result<Usage, Error>;
     /// Bytes of the disk that the container's own files take: what it wrote beside its volumes.

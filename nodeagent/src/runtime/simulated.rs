@@ -18,7 +18,10 @@ use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::{broadcast, watch};
 
-use super::{ContainerPhase, ContainerSpec, ContainerState, Error, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage};
+use super::{
+    ContainerPhase, ContainerSpec, ContainerState, Error, ExecSpec, Limits, Runtime, RuntimeEvent,
+    SandboxSpec, SandboxState, Streams, Usage,
+};
 
 /// Exit code of the container; 0 when absent. Only with `run-for`, or when it is stopped.
 pub const EXIT_CODE: &str = "skiff.dev/exit-code";
@@ -101,9 +104,22 @@ impl Pool {
 impl SimulatedRuntime {
     /// A runtime whose pods get addresses from `range` (the node's podCIDR).
     pub fn new(range: IpNet) -> Self {
-        let pool = Pool { range, next: 0, used: BTreeSet::new() };
-        let state = State { sandboxes: BTreeMap::new(), containers: HashMap::new(), pool };
-        Self { inner: Arc::new(Inner { state: Mutex::new(state), events: broadcast::channel(EVENTS).0 }) }
+        let pool = Pool {
+            range,
+            next: 0,
+            used: BTreeSet::new(),
+        };
+        let state = State {
+            sandboxes: BTreeMap::new(),
+            containers: HashMap::new(),
+            pool,
+        };
+        Self {
+            inner: Arc::new(Inner {
+                state: Mutex::new(state),
+                events: broadcast::channel(EVENTS).0,
+            }),
+        }
     }
 }
 
@@ -117,8 +133,15 @@ impl Inner {
     fn end(&self, container: &str, exit_code: i32) {
         let sandbox = {
             let mut state = self.state.lock();
-            let Some((sandbox, behaviour)) = state.containers.get(container).cloned() else { return };
-            let Some(found) = state.container_mut(&sandbox, container).filter(|c| c.phase != ContainerPhase::Exited) else { return };
+            let Some((sandbox, behaviour)) = state.containers.get(container).cloned() else {
+                return;
+            };
+            let Some(found) = state
+                .container_mut(&sandbox, container)
+                .filter(|c| c.phase != ContainerPhase::Exited)
+            else {
+                return;
+            };
             found.phase = ContainerPhase::Exited;
             found.finished_at = Some(Timestamp::now());
             found.exit_code = Some(exit_code);
@@ -126,20 +149,38 @@ impl Inner {
             behaviour.gone.0.send_replace(true);
             sandbox
         };
-        self.tell(RuntimeEvent::ContainerExited { sandbox, container: container.to_owned() });
+        self.tell(RuntimeEvent::ContainerExited {
+            sandbox,
+            container: container.to_owned(),
+        });
     }
 }
 
 impl State {
     fn container_mut(&mut self, sandbox: &str, id: &str) -> Option<&mut ContainerState> {
-        self.sandboxes.get_mut(sandbox)?.containers.iter_mut().find(|container| container.id == id)
+        self.sandboxes
+            .get_mut(sandbox)?
+            .containers
+            .iter_mut()
+            .find(|container| container.id == id)
     }
 }
 
 fn behaviour(annotations: &BTreeMap<String, String>) -> Result<Behaviour, Error> {
-    let bad = |key: &str, value: &str| Error::Failed { what: "simulate the container".into(), reason: format!("annotation {key} has the value {value:?}") };
-    let duration = |key: &str| annotations.get(key).map(|value| parse_duration(value).ok_or_else(|| bad(key, value))).transpose();
-    let exit_code = annotations.get(EXIT_CODE).map(|value| value.parse().map_err(|_| bad(EXIT_CODE, value))).transpose()?;
+    let bad = |key: &str, value: &str| Error::Failed {
+        what: "simulate the container".into(),
+        reason: format!("annotation {key} has the value {value:?}"),
+    };
+    let duration = |key: &str| {
+        annotations
+            .get(key)
+            .map(|value| parse_duration(value).ok_or_else(|| bad(key, value)))
+            .transpose()
+    };
+    let exit_code = annotations
+        .get(EXIT_CODE)
+        .map(|value| value.parse().map_err(|_| bad(EXIT_CODE, value)))
+        .transpose()?;
     Ok(Behaviour {
         exit_code,
         run_for: duration(RUN_FOR)?,
@@ -158,7 +199,9 @@ fn parse_duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
-        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |end| digits + end);
+        let unit_end = rest[digits..]
+            .find(|c: char| c.is_ascii_digit())
+            .map_or(rest.len(), |end| digits + end);
         seconds += number
             * match &rest[digits..unit_end] {
                 "h" => 3_600.0,
@@ -171,11 +214,18 @@ fn parse_duration(text: &str) -> Option<Duration> {
             };
         rest = &rest[unit_end..];
     }
-    if text.is_empty() { None } else { Duration::try_from_secs_f64(seconds).ok() }
+    if text.is_empty() {
+        None
+    } else {
+        Duration::try_from_secs_f64(seconds).ok()
+    }
 }
 
 fn simulated(what: &str) -> Error {
-    Error::Unsupported { what: format!("{what} here"), hint: "the node is simulated: its containers do not really run".into() }
+    Error::Unsupported {
+        what: format!("{what} here"),
+        hint: "the node is simulated: its containers do not really run".into(),
+    }
 }
 
 #[async_trait]
@@ -187,10 +237,25 @@ impl Runtime for SimulatedRuntime {
     async fn run_sandbox(&self, spec: SandboxSpec) -> Result<String, Error> {
         let id = uuid::Uuid::new_v4().simple().to_string();
         let mut state = self.inner.state.lock();
-        let full = || Error::Failed { what: "give the pod an address".into(), reason: "no addresses are free in the node's range".into() };
+        let full = || Error::Failed {
+            what: "give the pod an address".into(),
+            reason: "no addresses are free in the node's range".into(),
+        };
         // Pods in the host's network have the node's own address, which the agent knows.
-        let ips = if spec.netns.is_some() { vec![state.pool.take().ok_or_else(full)?] } else { vec![] };
-        let sandbox = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: vec![], ips, trouble: None };
+        let ips = if spec.netns.is_some() {
+            vec![state.pool.take().ok_or_else(full)?]
+        } else {
+            vec![]
+        };
+        let sandbox = SandboxState {
+            id: id.clone(),
+            spec,
+            ready: true,
+            created_at: Timestamp::now(),
+            containers: vec![],
+            ips,
+            trouble: None,
+        };
         state.sandboxes.insert(id.clone(), sandbox);
         Ok(id)
     }
@@ -198,11 +263,19 @@ impl Runtime for SimulatedRuntime {
     async fn stop_sandbox(&self, sandbox: &str) -> Result<(), Error> {
         let running: Vec<String> = {
             let mut state = self.inner.state.lock();
-            let Some(found) = state.sandboxes.get_mut(sandbox) else { return Ok(()) };
+            let Some(found) = state.sandboxes.get_mut(sandbox) else {
+                return Ok(());
+            };
             found.ready = false;
-            found.containers.iter().map(|container| container.id.clone()).collect()
+            found
+                .containers
+                .iter()
+                .map(|container| container.id.clone())
+                .collect()
         };
-        running.iter().for_each(|container| self.inner.end(container, 128 + libc::SIGKILL));
+        running
+            .iter()
+            .for_each(|container| self.inner.end(container, 128 + libc::SIGKILL));
         Ok(())
     }
 
@@ -224,8 +297,15 @@ impl Runtime for SimulatedRuntime {
         let behaviour = behaviour(&spec.annotations)?;
         let id = uuid::Uuid::new_v4().simple().to_string();
         let mut state = self.inner.state.lock();
-        let home = state.sandboxes.get_mut(sandbox).ok_or_else(|| Error::NotFound(sandbox.to_owned()))?;
-        let log_path = home.spec.log_dir.join(&spec.name).join(format!("{}.log", spec.restart_count));
+        let home = state
+            .sandboxes
+            .get_mut(sandbox)
+            .ok_or_else(|| Error::NotFound(sandbox.to_owned()))?;
+        let log_path = home
+            .spec
+            .log_dir
+            .join(&spec.name)
+            .join(format!("{}.log", spec.restart_count));
         home.containers.push(ContainerState {
             id: id.clone(),
             name: spec.name,
@@ -245,23 +325,44 @@ impl Runtime for SimulatedRuntime {
             annotations: spec.annotations,
             log_path,
         });
-        state.containers.insert(id.clone(), (sandbox.to_owned(), behaviour));
+        state
+            .containers
+            .insert(id.clone(), (sandbox.to_owned(), behaviour));
         Ok(id)
     }
 
     async fn start_container(&self, container: &str) -> Result<(), Error> {
         let missing = || Error::NotFound(container.to_owned());
-        let delay = self.inner.state.lock().containers.get(container).ok_or_else(missing)?.1.start_delay;
+        let delay = self
+            .inner
+            .state
+            .lock()
+            .containers
+            .get(container)
+            .ok_or_else(missing)?
+            .1
+            .start_delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
         let (sandbox, behaviour, log_path) = {
             let mut state = self.inner.state.lock();
-            let (sandbox, behaviour) = state.containers.get(container).cloned().ok_or_else(missing)?;
-            let found = state.container_mut(&sandbox, container).ok_or_else(missing)?;
+            let (sandbox, behaviour) = state
+                .containers
+                .get(container)
+                .cloned()
+                .ok_or_else(missing)?;
+            let found = state
+                .container_mut(&sandbox, container)
+                .ok_or_else(missing)?;
             match found.phase {
                 ContainerPhase::Running => return Ok(()),
-                ContainerPhase::Exited => return Err(Error::Failed { what: "start the container".into(), reason: "it has ended".into() }),
+                ContainerPhase::Exited => {
+                    return Err(Error::Failed {
+                        what: "start the container".into(),
+                        reason: "it has ended".into(),
+                    });
+                }
                 ContainerPhase::Created => {}
             }
             found.phase = ContainerPhase::Running;
@@ -271,9 +372,16 @@ impl Runtime for SimulatedRuntime {
         if let Err(err) = write_log(&log_path) {
             tracing::debug!(container, %err, "a simulated container has no log");
         }
-        self.inner.tell(RuntimeEvent::ContainerStarted { sandbox, container: container.to_owned() });
+        self.inner.tell(RuntimeEvent::ContainerStarted {
+            sandbox,
+            container: container.to_owned(),
+        });
         if let Some(run_for) = behaviour.run_for {
-            let (inner, id, mut gone) = (Arc::clone(&self.inner), container.to_owned(), behaviour.gone.0.subscribe());
+            let (inner, id, mut gone) = (
+                Arc::clone(&self.inner),
+                container.to_owned(),
+                behaviour.gone.0.subscribe(),
+            );
             skiff_watching::task::spawn(async move {
                 tokio::select! {
                     () = tokio::time::sleep(run_for) => inner.end(&id, behaviour.exit_code.unwrap_or(0)),
@@ -285,7 +393,13 @@ impl Runtime for SimulatedRuntime {
     }
 
     async fn stop_container(&self, container: &str, _grace: Duration) -> Result<(), Error> {
-        let code = self.inner.state.lock().containers.get(container).map(|(_, behaviour)| behaviour.exit_code.unwrap_or(TERMINATED));
+        let code = self
+            .inner
+            .state
+            .lock()
+            .containers
+            .get(container)
+            .map(|(_, behaviour)| behaviour.exit_code.unwrap_or(TERMINATED));
         if let Some(code) = code {
             self.inner.end(container, code);
         }
@@ -304,7 +418,14 @@ impl Runtime for SimulatedRuntime {
     }
 
     async fn list(&self) -> Result<Vec<SandboxState>, Error> {
-        Ok(self.inner.state.lock().sandboxes.values().cloned().collect())
+        Ok(self
+            .inner
+            .state
+            .lock()
+            .sandboxes
+            .values()
+            .cloned()
+            .collect())
     }
 
     fn events(&self) -> broadcast::Receiver<RuntimeEvent> {
@@ -323,19 +444,40 @@ impl Runtime for SimulatedRuntime {
         Ok(()) // its one line was written when it started
     }
 
-    async fn update_container(&self, container: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error> {
+    async fn update_container(
+        &self,
+        container: &str,
+        limits: &Limits,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
         let missing = || Error::NotFound(container.to_owned());
         let mut state = self.inner.state.lock();
-        let sandbox = state.containers.get(container).ok_or_else(missing)?.0.clone();
-        let found = state.container_mut(&sandbox, container).ok_or_else(missing)?;
+        let sandbox = state
+            .containers
+            .get(container)
+            .ok_or_else(missing)?
+            .0
+            .clone();
+        let found = state
+            .container_mut(&sandbox, container)
+            .ok_or_else(missing)?;
         found.limits = found.limits.merged(limits);
         found.annotations.extend(annotations.clone());
         Ok(())
     }
 
-    async fn update_sandbox(&self, sandbox: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error> {
+    async fn update_sandbox(
+        &self,
+        sandbox: &str,
+        limits: &Limits,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
         let mut state = self.inner.state.lock();
-        let spec = &mut state.sandboxes.get_mut(sandbox).ok_or_else(|| Error::NotFound(sandbox.to_owned()))?.spec;
+        let spec = &mut state
+            .sandboxes
+            .get_mut(sandbox)
+            .ok_or_else(|| Error::NotFound(sandbox.to_owned()))?
+            .spec;
         spec.cgroup_limits = spec.cgroup_limits.merged(limits);
         spec.annotations.extend(annotations.clone());
         Ok(())
@@ -357,8 +499,15 @@ fn write_log(path: &std::path::Path) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path)?;
-    writeln!(file, "{:.9} stdout F this container is simulated", Timestamp::now())
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(path)?;
+    writeln!(
+        file,
+        "{:.9} stdout F this container is simulated",
+        Timestamp::now()
+    )
 }
 
 #[cfg(test)]
@@ -399,14 +548,27 @@ mod tests {
             limits: Default::default(),
             security: Default::default(),
             target: None,
-            annotations: annotations.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            annotations: annotations
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
         }
     }
 
     #[test]
     fn durations() {
-        for (text, wanted) in [("10", 10_000), ("1m30s", 90_000), ("200ms", 200), ("1.5s", 1_500), ("1h", 3_600_000)] {
-            assert_eq!(parse_duration(text), Some(Duration::from_millis(wanted)), "{text}");
+        for (text, wanted) in [
+            ("10", 10_000),
+            ("1m30s", 90_000),
+            ("200ms", 200),
+            ("1.5s", 1_500),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(
+                parse_duration(text),
+                Some(Duration::from_millis(wanted)),
+                "{text}"
+            );
         }
         for text in ["", "s", "1x", "-3", "1m3"] {
             assert_eq!(parse_duration(text), None, "{text}");
@@ -415,9 +577,18 @@ mod tests {
 
     #[test]
     fn addresses_are_given_once() {
-        let mut pool = Pool { range: "10.0.0.0/29".parse().unwrap(), next: 0, used: BTreeSet::new() };
-        let given: Vec<String> = std::iter::from_fn(|| pool.take()).map(|ip| ip.to_string()).collect();
-        assert_eq!(given, ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
+        let mut pool = Pool {
+            range: "10.0.0.0/29".parse().unwrap(),
+            next: 0,
+            used: BTreeSet::new(),
+        };
+        let given: Vec<String> = std::iter::from_fn(|| pool.take())
+            .map(|ip| ip.to_string())
+            .collect();
+        assert_eq!(
+            given,
+            ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]
+        );
         pool.used.remove(&"10.0.0.4".parse().unwrap());
         assert_eq!(pool.take().unwrap().to_string(), "10.0.0.4");
     }
@@ -428,21 +599,59 @@ mod tests {
         let runtime = SimulatedRuntime::new("10.0.0.0/24".parse().unwrap());
         let mut events = runtime.events();
         let pod = runtime.run_sandbox(sandbox(folder.path())).await.unwrap();
-        let job = runtime.create_container(&pod, container(&[(EXIT_CODE, "3"), (RUN_FOR, "1ms"), (START_DELAY, "1ms")])).await.unwrap();
+        let job = runtime
+            .create_container(
+                &pod,
+                container(&[(EXIT_CODE, "3"), (RUN_FOR, "1ms"), (START_DELAY, "1ms")]),
+            )
+            .await
+            .unwrap();
         runtime.start_container(&job).await.unwrap();
-        assert!(matches!(events.recv().await.unwrap(), RuntimeEvent::ContainerStarted { .. }));
-        assert!(matches!(events.recv().await.unwrap(), RuntimeEvent::ContainerExited { container, .. } if container == job));
-        let server = runtime.create_container(&pod, container(&[])).await.unwrap();
+        assert!(matches!(
+            events.recv().await.unwrap(),
+            RuntimeEvent::ContainerStarted { .. }
+        ));
+        assert!(
+            matches!(events.recv().await.unwrap(), RuntimeEvent::ContainerExited { container, .. } if container == job)
+        );
+        let server = runtime
+            .create_container(&pod, container(&[]))
+            .await
+            .unwrap();
         runtime.start_container(&server).await.unwrap();
-        runtime.stop_container(&server, Duration::ZERO).await.unwrap();
+        runtime
+            .stop_container(&server, Duration::ZERO)
+            .await
+            .unwrap();
         let state = runtime.list().await.unwrap().remove(0);
-        assert_eq!(state.containers.iter().map(|c| c.exit_code).collect::<Vec<_>>(), [Some(3), Some(143)]);
+        assert_eq!(
+            state
+                .containers
+                .iter()
+                .map(|c| c.exit_code)
+                .collect::<Vec<_>>(),
+            [Some(3), Some(143)]
+        );
         assert_eq!(state.ips, ["10.0.0.2".parse::<IpAddr>().unwrap()]);
-        assert!(std::fs::read_to_string(folder.path().join("c/0.log")).unwrap().contains("stdout F this container is simulated"));
-        let refused = runtime.exec(&server, ExecSpec::default()).await.err().unwrap().to_string();
+        assert!(
+            std::fs::read_to_string(folder.path().join("c/0.log"))
+                .unwrap()
+                .contains("stdout F this container is simulated")
+        );
+        let refused = runtime
+            .exec(&server, ExecSpec::default())
+            .await
+            .err()
+            .unwrap()
+            .to_string();
         assert!(refused.contains("the node is simulated"), "{refused}");
         runtime.remove_sandbox(&pod).await.unwrap();
         assert!(runtime.list().await.unwrap().is_empty());
-        assert!(runtime.create_container("gone", container(&[(EXIT_CODE, "x")])).await.is_err());
+        assert!(
+            runtime
+                .create_container("gone", container(&[(EXIT_CODE, "x")]))
+                .await
+                .is_err()
+        );
     }
 }

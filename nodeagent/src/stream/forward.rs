@@ -30,7 +30,10 @@ pub const PROTOCOL: &str = "portforward.k8s.io";
 /// The same through a WebSocket.
 pub const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 /// The old protocols over WebSocket: two channels a port.
-pub const WEBSOCKET: [(&str, ws::Framing); 2] = [("v4.channel.k8s.io", ws::Framing::Binary), ("v4.base64.channel.k8s.io", ws::Framing::Base64)];
+pub const WEBSOCKET: [(&str, ws::Framing); 2] = [
+    ("v4.channel.k8s.io", ws::Framing::Binary),
+    ("v4.base64.channel.k8s.io", ws::Framing::Base64),
+];
 
 /// Where connections go.
 #[derive(Clone, Debug)]
@@ -44,28 +47,49 @@ pub struct Target {
 /// Connects to `port` on the pod's loopback address.
 async fn dial(target: &Target, port: u16) -> Result<TcpStream, String> {
     let netns = target.netns.clone();
-    let failed = |error: String| format!("failed to connect to localhost:{port} inside namespace {:?}, {error}", target.uid);
+    let failed = |error: String| {
+        format!(
+            "failed to connect to localhost:{port} inside namespace {:?}, {error}",
+            target.uid
+        )
+    };
     let connect = move || -> Result<StdStream, String> {
         if let Some(path) = netns {
             let file = File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
             setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| format!("setns: {error}"))?;
         }
-        let dial = |address: IpAddr| StdStream::connect_timeout(&(address, port).into(), Duration::from_secs(10));
+        let dial = |address: IpAddr| {
+            StdStream::connect_timeout(&(address, port).into(), Duration::from_secs(10))
+        };
         let stream = dial(Ipv4Addr::LOCALHOST.into()).or_else(|v4| {
-            let both = |v6| format!("IPv4: dial tcp4 127.0.0.1:{port}: {} IPv6 dial tcp6 [::1]:{port}: {} ", words(&v4), words(&v6));
+            let both = |v6| {
+                format!(
+                    "IPv4: dial tcp4 127.0.0.1:{port}: {} IPv6 dial tcp6 [::1]:{port}: {} ",
+                    words(&v4),
+                    words(&v6)
+                )
+            };
             dial(Ipv6Addr::LOCALHOST.into()).map_err(both)
         })?;
-        stream.set_nonblocking(true).map_err(|error| error.to_string())?;
+        stream
+            .set_nonblocking(true)
+            .map_err(|error| error.to_string())?;
         Ok(stream)
     };
     let (sender, receiver) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || drop(sender.send(connect())));
-    let stream = receiver.await.map_err(|_| "the connecting thread broke off".to_owned())?.map_err(failed)?;
+    let stream = receiver
+        .await
+        .map_err(|_| "the connecting thread broke off".to_owned())?
+        .map_err(failed)?;
     TcpStream::from_std(stream).map_err(|error| failed(error.to_string()))
 }
 
 fn wording(target: &Target, port: u16, error: &str) -> String {
-    format!("error forwarding port {port} to pod {}, uid {}: {error}", target.pod, target.uid)
+    format!(
+        "error forwarding port {port} to pod {}, uid {}: {error}",
+        target.pod, target.uid
+    )
 }
 
 #[derive(Default)]
@@ -93,8 +117,14 @@ pub async fn spdy(io: impl Io, target: Target) {
                 continue;
             }
         }
-        if let Pair { data: Some(_), error: Some(_) } = pair
-            && let Some(Pair { data: Some(data), error: Some(error) }) = pairs.remove(&request)
+        if let Pair {
+            data: Some(_),
+            error: Some(_),
+        } = pair
+            && let Some(Pair {
+                data: Some(data),
+                error: Some(error),
+            }) = pairs.remove(&request)
         {
             forwards.spawn(boxed(one(target.clone(), data, error)));
         }
@@ -111,22 +141,34 @@ fn request_of(stream: &spdy::Stream) -> String {
 }
 
 async fn one(target: Arc<Target>, data: spdy::Stream, error: spdy::Stream) {
-    let port = data.header("port").and_then(|port| port.parse().ok()).unwrap_or(0);
+    let port = data
+        .header("port")
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(0);
     let outcome = match dial(&target, port).await {
-        Ok(connection) => carry(connection, data.inbound, &data.out).await.map_err(|error| error.to_string()),
+        Ok(connection) => carry(connection, data.inbound, &data.out)
+            .await
+            .map_err(|error| error.to_string()),
         Err(reason) => Err(reason),
     };
     if let Err(reason) = outcome {
         tracing::debug!(reason, port, "port not forwarded");
         // When the client is gone there is nobody to tell.
-        let _ = error.out.send(Bytes::from(wording(&target, port, &reason))).await;
+        let _ = error
+            .out
+            .send(Bytes::from(wording(&target, port, &reason)))
+            .await;
     }
     let _ = data.out.close().await;
     let _ = error.out.close().await;
 }
 
 /// Copies in both directions until the pod closes; the client's end is passed on.
-async fn carry(connection: TcpStream, mut inbound: mpsc::Receiver<Bytes>, out: &spdy::Outlet) -> std::io::Result<()> {
+async fn carry(
+    connection: TcpStream,
+    mut inbound: mpsc::Receiver<Bytes>,
+    out: &spdy::Outlet,
+) -> std::io::Result<()> {
     let (mut read, mut write) = connection.into_split();
     let input = async {
         while let Some(data) = inbound.recv().await {
@@ -156,14 +198,25 @@ async fn carry(connection: TcpStream, mut inbound: mpsc::Receiver<Bytes>, out: &
 
 /// Serves a client of the old WebSocket protocol: for each port a data and an error channel, each beginning with the port's number.
 pub async fn websocket(io: impl Io, framing: ws::Framing, ports: &[u16], target: Target) {
-    let ws::Channels { mut inbound, outbound } = ws::serve(io, framing).await;
+    let ws::Channels {
+        mut inbound,
+        outbound,
+    } = ws::serve(io, framing).await;
     let mut into: HashMap<u8, mpsc::Sender<Bytes>> = HashMap::new();
     let mut forwards = JoinSet::new();
     for (index, port) in ports.iter().enumerate() {
-        let Ok(channel) = u8::try_from(index * 2) else { break };
+        let Ok(channel) = u8::try_from(index * 2) else {
+            break;
+        };
         let (sender, receiver) = mpsc::channel(64);
         into.insert(channel, sender);
-        forwards.spawn(boxed(one_channel(target.clone(), *port, channel, receiver, outbound.clone())));
+        forwards.spawn(boxed(one_channel(
+            target.clone(),
+            *port,
+            channel,
+            receiver,
+            outbound.clone(),
+        )));
     }
     drop(outbound);
     while let Some(message) = inbound.recv().await {
@@ -177,9 +230,19 @@ pub async fn websocket(io: impl Io, framing: ws::Framing, ports: &[u16], target:
     forwards.shutdown().await;
 }
 
-async fn one_channel(target: Target, port: u16, channel: u8, mut inbound: mpsc::Receiver<Bytes>, outbound: mpsc::Sender<(u8, Bytes)>) {
+async fn one_channel(
+    target: Target,
+    port: u16,
+    channel: u8,
+    mut inbound: mpsc::Receiver<Bytes>,
+    outbound: mpsc::Sender<(u8, Bytes)>,
+) {
     for first in [channel, channel + 1] {
-        if outbound.send((first, Bytes::copy_from_slice(&port.to_le_bytes()))).await.is_err() {
+        if outbound
+            .send((first, Bytes::copy_from_slice(&port.to_le_bytes())))
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -187,7 +250,9 @@ async fn one_channel(target: Target, port: u16, channel: u8, mut inbound: mpsc::
         Ok(connection) => connection,
         Err(reason) => {
             // When the client is gone there is nobody to tell.
-            let _ = outbound.send((channel + 1, Bytes::from(wording(&target, port, &reason)))).await;
+            let _ = outbound
+                .send((channel + 1, Bytes::from(wording(&target, port, &reason))))
+                .await;
             return;
         }
     };
@@ -230,7 +295,11 @@ mod tests {
     };
 
     fn target() -> Target {
-        Target { netns: None, pod: "n/p".into(), uid: "u".into() }
+        Target {
+            netns: None,
+            pod: "n/p".into(),
+            uid: "u".into(),
+        }
     }
 
     #[tokio::test]
@@ -241,13 +310,26 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).await.unwrap();
-            stream.write_all(text.to_uppercase().as_bytes()).await.unwrap();
+            stream
+                .write_all(text.to_uppercase().as_bytes())
+                .await
+                .unwrap();
         });
         let (near, far) = tokio::io::duplex(1 << 16);
         skiff_watching::task::spawn(spdy(far, target()));
         let mut client = Client::new(near);
-        client.open(1, &[("streamtype", "error"), ("port", &port), ("requestid", "0")]).await;
-        client.open(3, &[("streamtype", "data"), ("port", &port), ("requestid", "0")]).await;
+        client
+            .open(
+                1,
+                &[("streamtype", "error"), ("port", &port), ("requestid", "0")],
+            )
+            .await;
+        client
+            .open(
+                3,
+                &[("streamtype", "data"), ("port", &port), ("requestid", "0")],
+            )
+            .await;
         client.send(3, b"hello", true).await;
         let mut got = Vec::new();
         loop {
@@ -269,8 +351,18 @@ mod tests {
         skiff_watching::task::spawn(spdy(far, target()));
         let mut client = Client::new(near);
         let text = port.to_string();
-        client.open(1, &[("streamtype", "error"), ("port", &text), ("requestid", "0")]).await;
-        client.open(3, &[("streamtype", "data"), ("port", &text), ("requestid", "0")]).await;
+        client
+            .open(
+                1,
+                &[("streamtype", "error"), ("port", &text), ("requestid", "0")],
+            )
+            .await;
+        client
+            .open(
+                3,
+                &[("streamtype", "data"), ("port", &text), ("requestid", "0")],
+            )
+            .await;
         loop {
             if let Seen::Data(1, false, data) = client.next().await.unwrap() {
                 let text = String::from_utf8(data).unwrap();

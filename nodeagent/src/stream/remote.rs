@@ -41,11 +41,23 @@ pub const SPDY: [(&str, Version); 4] = [
 
 /// The protocols that WebSocket clients may ask for.
 pub const WEBSOCKET: [(&str, Version, Framing); 5] = [
-    ("v5.channel.k8s.io", Version::Status, Framing::BinaryWithClose),
+    (
+        "v5.channel.k8s.io",
+        Version::Status,
+        Framing::BinaryWithClose,
+    ),
     ("v4.channel.k8s.io", Version::Status, Framing::Binary),
     ("v4.base64.channel.k8s.io", Version::Status, Framing::Base64),
-    ("channel.k8s.io", Version::Text { resize: true }, Framing::Binary),
-    ("base64.channel.k8s.io", Version::Text { resize: true }, Framing::Base64),
+    (
+        "channel.k8s.io",
+        Version::Text { resize: true },
+        Framing::Binary,
+    ),
+    (
+        "base64.channel.k8s.io",
+        Version::Text { resize: true },
+        Framing::Base64,
+    ),
 ];
 
 const STDIN: u8 = 0;
@@ -63,7 +75,10 @@ enum Outlets {
 impl Outlets {
     async fn write(&self, channel: u8, data: Bytes) -> std::io::Result<()> {
         match self {
-            Self::WebSocket(sender) => sender.send((channel, data)).await.map_err(|_| std::io::ErrorKind::BrokenPipe.into()),
+            Self::WebSocket(sender) => sender
+                .send((channel, data))
+                .await
+                .map_err(|_| std::io::ErrorKind::BrokenPipe.into()),
             Self::Spdy(streams) => match streams.get(&channel) {
                 Some(stream) => stream.send(data).await,
                 None => Ok(()),
@@ -94,8 +109,16 @@ pub struct Session {
 }
 
 /// Takes a WebSocket client.
-pub async fn websocket(io: impl Io, version: Version, framing: Framing, spec: &ExecSpec) -> Session {
-    let ws::Channels { mut inbound, outbound } = ws::serve(io, framing).await;
+pub async fn websocket(
+    io: impl Io,
+    version: Version,
+    framing: Framing,
+    spec: &ExecSpec,
+) -> Session {
+    let ws::Channels {
+        mut inbound,
+        outbound,
+    } = ws::serve(io, framing).await;
     let (stdin_sender, stdin) = mpsc::channel(64);
     let (resize_sender, resize) = mpsc::channel(8);
     let (alive, gone) = mpsc::channel(1);
@@ -129,12 +152,24 @@ pub async fn websocket(io: impl Io, version: Version, framing: Framing, spec: &E
     if outlets.write(first, Bytes::new()).await.is_err() {
         tracing::debug!("client left before its command began");
     }
-    Session { version, stdin, resize, outlets, gone, _reader: AbortOnDropHandle::new(reader) }
+    Session {
+        version,
+        stdin,
+        resize,
+        outlets,
+        gone,
+        _reader: AbortOnDropHandle::new(reader),
+    }
 }
 
 async fn forward_size(data: &[u8], sizes: &mpsc::Sender<(u16, u16)>) {
     if let Ok(size) = serde_json::from_slice::<Value>(data) {
-        let number = |key: &str| size.get(key).or_else(|| size.get(key.to_ascii_lowercase())).and_then(Value::as_u64).and_then(|n| u16::try_from(n).ok());
+        let number = |key: &str| {
+            size.get(key)
+                .or_else(|| size.get(key.to_ascii_lowercase()))
+                .and_then(Value::as_u64)
+                .and_then(|n| u16::try_from(n).ok())
+        };
         if let (Some(columns), Some(rows)) = (number("Width"), number("Height")) {
             // A command that takes no sizes has nobody listening.
             let _ = sizes.send((columns, rows)).await;
@@ -146,32 +181,52 @@ async fn forward_size(data: &[u8], sizes: &mpsc::Sender<(u16, u16)>) {
 pub async fn spdy(io: impl Io, version: Version, spec: &ExecSpec) -> Result<Session, String> {
     let mut streams = spdy::serve(io);
     let resizes = spec.tty && version != (Version::Text { resize: false });
-    let wanted = 1 + [spec.stdin, spec.stdout, spec.stderr && !spec.tty, resizes].iter().filter(|wanted| **wanted).count();
+    let wanted = 1 + [spec.stdin, spec.stdout, spec.stderr && !spec.tty, resizes]
+        .iter()
+        .filter(|wanted| **wanted)
+        .count();
     let (stdin_sender, mut stdin) = mpsc::channel(1);
     drop(stdin_sender);
     let (resize_sender, resize) = mpsc::channel(8);
     let mut outlets = HashMap::new();
     let collect = async {
         for _ in 0..wanted {
-            let stream = streams.recv().await.ok_or("the client left before its streams were open")?;
+            let stream = streams
+                .recv()
+                .await
+                .ok_or("the client left before its streams were open")?;
             match stream.header("streamtype") {
                 Some("stdin") => stdin = stream.inbound,
                 Some("stdout") => _ = outlets.insert(STDOUT, stream.out),
                 Some("stderr") => _ = outlets.insert(STDERR, stream.out),
                 Some("error") => _ = outlets.insert(ERROR, stream.out),
-                Some("resize") => _ = skiff_watching::task::spawn(forward_sizes(stream.inbound, resize_sender.clone())),
+                Some("resize") => {
+                    _ = skiff_watching::task::spawn(forward_sizes(
+                        stream.inbound,
+                        resize_sender.clone(),
+                    ))
+                }
                 other => return Err(format!("invalid stream type {other:?}")),
             }
         }
         Ok(())
     };
-    time::timeout(Duration::from_secs(30), collect).await.ok_or("timed out waiting for client to create streams")??;
+    time::timeout(Duration::from_secs(30), collect)
+        .await
+        .ok_or("timed out waiting for client to create streams")??;
     let (alive, gone) = mpsc::channel(1);
     let reader = skiff_watching::task::spawn(async move {
         while streams.recv().await.is_some() {}
         drop(alive);
     });
-    Ok(Session { version, stdin, resize, outlets: Outlets::Spdy(outlets), gone, _reader: AbortOnDropHandle::new(reader) })
+    Ok(Session {
+        version,
+        stdin,
+        resize,
+        outlets: Outlets::Spdy(outlets),
+        gone,
+        _reader: AbortOnDropHandle::new(reader),
+    })
 }
 
 async fn forward_sizes(mut inbound: mpsc::Receiver<Bytes>, sizes: mpsc::Sender<(u16, u16)>) {
@@ -191,7 +246,14 @@ pub type Exit = Result<i32, runtime::Error>;
 impl Session {
     /// Joins the client to the process until the process ends or the client leaves. `command`: for the message about an exit code.
     pub async fn join(self, started: Result<Streams, runtime::Error>, command: &[String]) {
-        let Session { version, stdin, resize, outlets, mut gone, _reader } = self;
+        let Session {
+            version,
+            stdin,
+            resize,
+            outlets,
+            mut gone,
+            _reader,
+        } = self;
         let exit = match started {
             Ok(streams) => tokio::select! {
                 exit = copy(streams, stdin, resize, &outlets) => exit,
@@ -211,8 +273,19 @@ impl Session {
     }
 }
 
-async fn copy(streams: Streams, mut stdin: mpsc::Receiver<Bytes>, mut sizes: mpsc::Receiver<(u16, u16)>, outlets: &Outlets) -> Exit {
-    let Streams { stdin: into, stdout, stderr, resize, exit } = streams;
+async fn copy(
+    streams: Streams,
+    mut stdin: mpsc::Receiver<Bytes>,
+    mut sizes: mpsc::Receiver<(u16, u16)>,
+    outlets: &Outlets,
+) -> Exit {
+    let Streams {
+        stdin: into,
+        stdout,
+        stderr,
+        resize,
+        exit,
+    } = streams;
     let input = async {
         let Some(mut into) = into else { return };
         while let Some(data) = stdin.recv().await {
@@ -231,7 +304,14 @@ async fn copy(streams: Streams, mut stdin: mpsc::Receiver<Bytes>, mut sizes: mps
             }
         }
     };
-    let output = async { tokio::join!(drain(stdout, STDOUT, outlets), drain(stderr, STDERR, outlets), exit).2 };
+    let output = async {
+        tokio::join!(
+            drain(stdout, STDOUT, outlets),
+            drain(stderr, STDERR, outlets),
+            exit
+        )
+        .2
+    };
     let mut output = std::pin::pin!(output);
     let mut aside = std::pin::pin!(async { tokio::join!(input, window) });
     tokio::select! {
@@ -244,7 +324,12 @@ async fn drain(reader: Option<runtime::Reader>, channel: u8, outlets: &Outlets) 
     let Some(mut reader) = reader else { return };
     let mut buffer = vec![0; 32 * 1024];
     while let Ok(count) = reader.read(&mut buffer).await {
-        if count == 0 || outlets.write(channel, Bytes::copy_from_slice(&buffer[..count])).await.is_err() {
+        if count == 0
+            || outlets
+                .write(channel, Bytes::copy_from_slice(&buffer[..count]))
+                .await
+                .is_err()
+        {
             return;
         }
     }
@@ -256,13 +341,20 @@ fn last_words(version: Version, exit: &Exit, command: &[String]) -> Option<Strin
     let failure = match exit {
         Ok(0) => None,
         Ok(code) => Some((
-            format!("command terminated with non-zero exit code: error executing command {command}, exit code {code}"),
+            format!(
+                "command terminated with non-zero exit code: error executing command {command}, exit code {code}"
+            ),
             json!({"reason": "NonZeroExitCode", "details": {"causes": [{"reason": "ExitCode", "message": code.to_string()}]}}),
         )),
         Err(error) => {
-            let message = format!("Internal error occurred: error executing command in container: {error}");
-            let cause = json!([{"message": format!("error executing command in container: {error}")}]);
-            Some((message, json!({"reason": "InternalError", "details": {"causes": cause}, "code": 500})))
+            let message =
+                format!("Internal error occurred: error executing command in container: {error}");
+            let cause =
+                json!([{"message": format!("error executing command in container: {error}")}]);
+            Some((
+                message,
+                json!({"reason": "InternalError", "details": {"causes": cause}, "code": 500}),
+            ))
         }
     };
     match (version, failure) {
@@ -293,18 +385,37 @@ mod tests {
         let exit = async move {
             let mut text = String::new();
             inside.read_to_string(&mut text).await.unwrap();
-            outside.write_all(text.to_uppercase().as_bytes()).await.unwrap();
+            outside
+                .write_all(text.to_uppercase().as_bytes())
+                .await
+                .unwrap();
             drop(outside);
             Ok(code)
         };
-        Streams { stdin: Some(Box::pin(stdin)), stdout: Some(Box::pin(stdout)), stderr: None, resize: None, exit: exit.boxed() }
+        Streams {
+            stdin: Some(Box::pin(stdin)),
+            stdout: Some(Box::pin(stdout)),
+            stderr: None,
+            resize: None,
+            exit: exit.boxed(),
+        }
     }
 
     #[tokio::test]
     async fn over_spdy() {
         let (near, far) = tokio::io::duplex(1 << 16);
-        let spec = ExecSpec { stdin: true, stdout: true, ..Default::default() };
-        let server = skiff_watching::task::spawn(async move { spdy(far, Version::Status, &spec).await.unwrap().join(Ok(shouting(3)), &["sh".into()]).await });
+        let spec = ExecSpec {
+            stdin: true,
+            stdout: true,
+            ..Default::default()
+        };
+        let server = skiff_watching::task::spawn(async move {
+            spdy(far, Version::Status, &spec)
+                .await
+                .unwrap()
+                .join(Ok(shouting(3)), &["sh".into()])
+                .await
+        });
         let mut client = Client::new(near);
         client.open(1, &[("streamtype", "error")]).await;
         client.open(3, &[("streamtype", "stdin")]).await;
@@ -320,7 +431,10 @@ mod tests {
             }
         }
         let status: Value = serde_json::from_slice(&got[&1]).unwrap();
-        assert_eq!(status["details"]["causes"][0], json!({"reason": "ExitCode", "message": "3"}));
+        assert_eq!(
+            status["details"]["causes"][0],
+            json!({"reason": "ExitCode", "message": "3"})
+        );
         drop(client);
         server.await.unwrap();
     }
@@ -333,19 +447,36 @@ mod tests {
             tungstenite::{Message, protocol::Role},
         };
         let (near, far) = tokio::io::duplex(1 << 16);
-        let spec = ExecSpec { stdin: true, stdout: true, ..Default::default() };
+        let spec = ExecSpec {
+            stdin: true,
+            stdout: true,
+            ..Default::default()
+        };
         let server = skiff_watching::task::spawn(async move {
             let session = websocket(far, Version::Status, Framing::BinaryWithClose, &spec).await;
             session.join(Ok(shouting(0)), &[]).await;
         });
         let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
-        client.send(Message::Binary(Bytes::from_static(b"\0hush"))).await.unwrap();
-        client.send(Message::Binary(Bytes::from_static(&[255, 0]))).await.unwrap();
+        client
+            .send(Message::Binary(Bytes::from_static(b"\0hush")))
+            .await
+            .unwrap();
+        client
+            .send(Message::Binary(Bytes::from_static(&[255, 0])))
+            .await
+            .unwrap();
         let mut got = Vec::new();
         while let Some(Ok(Message::Binary(data))) = client.next().await {
             got.push(data);
         }
-        assert_eq!(got, [&b"\x01"[..], b"\x01HUSH", b"\x03{\"metadata\":{},\"status\":\"Success\"}"]);
+        assert_eq!(
+            got,
+            [
+                &b"\x01"[..],
+                b"\x01HUSH",
+                b"\x03{\"metadata\":{},\"status\":\"Success\"}"
+            ]
+        );
         server.await.unwrap();
     }
 }

@@ -53,7 +53,12 @@ pub async fn serve(io: impl Io, framing: Framing) -> Channels {
     Channels { inbound, outbound }
 }
 
-async fn run(mut socket: WebSocketStream<impl Io>, framing: Framing, sender: mpsc::Sender<Inbound>, mut outgoing: mpsc::Receiver<(u8, Bytes)>) {
+async fn run(
+    mut socket: WebSocketStream<impl Io>,
+    framing: Framing,
+    sender: mpsc::Sender<Inbound>,
+    mut outgoing: mpsc::Receiver<(u8, Bytes)>,
+) {
     let mut sender = Some(sender);
     loop {
         tokio::select! {
@@ -78,12 +83,18 @@ async fn run(mut socket: WebSocketStream<impl Io>, framing: Framing, sender: mps
     }
     // Whatever goes wrong while closing, the connection is over.
     let _ = socket.close(Some(normal())).await;
-    let _ = crate::time::timeout(std::time::Duration::from_secs(1), async { while let Some(Ok(_)) = socket.next().await {} }).await;
+    let _ = crate::time::timeout(std::time::Duration::from_secs(1), async {
+        while let Some(Ok(_)) = socket.next().await {}
+    })
+    .await;
 }
 
 /// Clients take a close without a code for a connection that broke off, and throw away what they had read.
 fn normal() -> CloseFrame {
-    CloseFrame { code: CloseCode::Normal, reason: "".into() }
+    CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    }
 }
 
 fn decode(framing: Framing, message: &Message) -> Option<Inbound> {
@@ -94,9 +105,14 @@ fn decode(framing: Framing, message: &Message) -> Option<Inbound> {
     };
     let (channel, content) = (*data.first()?, data.slice(1..));
     match framing {
-        Framing::BinaryWithClose if channel == CLOSE => content.first().map(|closed| Inbound::Close(*closed)),
+        Framing::BinaryWithClose if channel == CLOSE => {
+            content.first().map(|closed| Inbound::Close(*closed))
+        }
         Framing::BinaryWithClose | Framing::Binary => Some(Inbound::Data(channel, content)),
-        Framing::Base64 => Some(Inbound::Data(channel.checked_sub(b'0')?, BASE64_STANDARD.decode(&content).ok()?.into())),
+        Framing::Base64 => Some(Inbound::Data(
+            channel.checked_sub(b'0')?,
+            BASE64_STANDARD.decode(&content).ok()?.into(),
+        )),
     }
 }
 
@@ -108,7 +124,14 @@ fn encode(framing: Framing, channel: u8, data: &[u8]) -> Message {
             message.put_slice(data);
             Message::Binary(message.freeze())
         }
-        Framing::Base64 => Message::Text(format!("{}{}", char::from(b'0' + channel), BASE64_STANDARD.encode(data)).into()),
+        Framing::Base64 => Message::Text(
+            format!(
+                "{}{}",
+                char::from(b'0' + channel),
+                BASE64_STANDARD.encode(data)
+            )
+            .into(),
+        ),
     }
 }
 
@@ -155,10 +178,28 @@ mod tests {
     fn frames() {
         let message = encode(Framing::Base64, 1, b"hi");
         assert_eq!(message, Message::Text("1aGk=".into()));
-        assert_eq!(decode(Framing::Base64, &Message::Text("0aGk=".into())), Some(Inbound::Data(0, Bytes::from_static(b"hi"))));
-        assert_eq!(decode(Framing::BinaryWithClose, &Message::Binary(Bytes::from_static(&[255, 0]))), Some(Inbound::Close(0)));
-        assert_eq!(decode(Framing::Binary, &Message::Binary(Bytes::from_static(&[4, b'{']))), Some(Inbound::Data(4, Bytes::from_static(b"{"))));
-        assert_eq!(decode(Framing::Binary, &Message::Binary(Bytes::new())), None);
+        assert_eq!(
+            decode(Framing::Base64, &Message::Text("0aGk=".into())),
+            Some(Inbound::Data(0, Bytes::from_static(b"hi")))
+        );
+        assert_eq!(
+            decode(
+                Framing::BinaryWithClose,
+                &Message::Binary(Bytes::from_static(&[255, 0]))
+            ),
+            Some(Inbound::Close(0))
+        );
+        assert_eq!(
+            decode(
+                Framing::Binary,
+                &Message::Binary(Bytes::from_static(&[4, b'{']))
+            ),
+            Some(Inbound::Data(4, Bytes::from_static(b"{")))
+        );
+        assert_eq!(
+            decode(Framing::Binary, &Message::Binary(Bytes::new())),
+            None
+        );
     }
 
     #[tokio::test]
@@ -166,11 +207,27 @@ mod tests {
         let (near, far) = tokio::io::duplex(1 << 16);
         let mut client = WebSocketStream::from_raw_socket(near, Role::Client, None).await;
         let mut server = serve(far, Framing::BinaryWithClose).await;
-        client.send(Message::Binary(Bytes::from_static(b"\0in"))).await.unwrap();
-        assert_eq!(server.inbound.recv().await, Some(Inbound::Data(0, Bytes::from_static(b"in"))));
-        server.outbound.send((1, Bytes::from_static(b"out"))).await.unwrap();
-        assert_eq!(client.next().await.unwrap().unwrap(), Message::Binary(Bytes::from_static(b"\x01out")));
+        client
+            .send(Message::Binary(Bytes::from_static(b"\0in")))
+            .await
+            .unwrap();
+        assert_eq!(
+            server.inbound.recv().await,
+            Some(Inbound::Data(0, Bytes::from_static(b"in")))
+        );
+        server
+            .outbound
+            .send((1, Bytes::from_static(b"out")))
+            .await
+            .unwrap();
+        assert_eq!(
+            client.next().await.unwrap().unwrap(),
+            Message::Binary(Bytes::from_static(b"\x01out"))
+        );
         drop(server);
-        assert_eq!(client.next().await.unwrap().unwrap(), Message::Close(Some(normal())));
+        assert_eq!(
+            client.next().await.unwrap().unwrap(),
+            Message::Close(Some(normal()))
+        );
     }
 }

@@ -19,29 +19,39 @@ const NEW_DATA: &str = "..data_tmp";
 pub fn write(dir: &Path, files: &Files, group: Option<u32>) -> Result<bool, Error> {
     files.keys().try_for_each(|path| check(path))?;
     fs::create_dir_all(dir).during(|| format!("make {}", dir.display()))?;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o777)).during(|| format!("set the mode of {}", dir.display()))?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o777))
+        .during(|| format!("set the mode of {}", dir.display()))?;
     let old = fs::read_link(dir.join(DATA)).ok();
     if let Some(old) = &old
         && holds(&dir.join(old), files)?
     {
         return Ok(false);
     }
-    let place = format!("..{}_{:09}", crate::time::now().strftime("%Y_%m_%d_%H_%M_%S"), rand::random_range(0..1_000_000_000u32));
+    let place = format!(
+        "..{}_{:09}",
+        crate::time::now().strftime("%Y_%m_%d_%H_%M_%S"),
+        rand::random_range(0..1_000_000_000u32)
+    );
     let fresh = dir.join(&place);
     fill(&fresh, files, group)?;
     replace_link(dir, &place)?;
     link_all(dir, files)?;
     if let Some(old) = old {
         drop_stale_links(dir, &dir.join(&old), files)?;
-        fs::remove_dir_all(dir.join(old)).during(|| format!("remove old files in {}", dir.display()))?;
+        fs::remove_dir_all(dir.join(old))
+            .during(|| format!("remove old files in {}", dir.display()))?;
     }
     Ok(true)
 }
 
 fn check(path: &str) -> Result<(), Error> {
-    let plain = Path::new(path).components().all(|component| matches!(component, Component::Normal(_)));
+    let plain = Path::new(path)
+        .components()
+        .all(|component| matches!(component, Component::Normal(_)));
     if path.is_empty() || !plain || path.starts_with("..") {
-        return Err(Error::Refused(format!("invalid path {path:?}: must be relative and must not contain or start with '..'")));
+        return Err(Error::Refused(format!(
+            "invalid path {path:?}: must be relative and must not contain or start with '..'"
+        )));
     }
     Ok(())
 }
@@ -55,7 +65,8 @@ fn holds(dir: &Path, files: &Files) -> Result<bool, Error> {
     }
     Ok(files.iter().all(|(path, file)| {
         let place = dir.join(path);
-        let same_mode = fs::metadata(&place).is_ok_and(|metadata| metadata.permissions().mode() & 0o7777 == file.mode);
+        let same_mode = fs::metadata(&place)
+            .is_ok_and(|metadata| metadata.permissions().mode() & 0o7777 == file.mode);
         same_mode && fs::read(&place).is_ok_and(|data| data == file.data)
     }))
 }
@@ -87,9 +98,11 @@ fn fill(dir: &Path, files: &Files, group: Option<u32>) -> Result<(), Error> {
         }
         fs::write(&place, data).during(|| format!("write {}", place.display()))?;
         if group.is_some() {
-            chown(&place, None, group).during(|| format!("give {} to its group", place.display()))?;
+            chown(&place, None, group)
+                .during(|| format!("give {} to its group", place.display()))?;
         }
-        fs::set_permissions(&place, fs::Permissions::from_mode(*mode)).during(|| format!("set the mode of {}", place.display()))?;
+        fs::set_permissions(&place, fs::Permissions::from_mode(*mode))
+            .during(|| format!("set the mode of {}", place.display()))?;
     }
     Ok(())
 }
@@ -100,7 +113,8 @@ fn make_folder(dir: &Path, group: Option<u32>) -> Result<(), Error> {
     if group.is_some() {
         chown(dir, None, group).during(|| format!("give {} to its group", dir.display()))?;
     }
-    fs::set_permissions(dir, fs::Permissions::from_mode(mode)).during(|| format!("set the mode of {}", dir.display()))
+    fs::set_permissions(dir, fs::Permissions::from_mode(mode))
+        .during(|| format!("set the mode of {}", dir.display()))
 }
 
 fn replace_link(dir: &Path, target: &str) -> Result<(), Error> {
@@ -109,19 +123,25 @@ fn replace_link(dir: &Path, target: &str) -> Result<(), Error> {
         fs::remove_file(&temporary).during(|| format!("remove {}", temporary.display()))?;
     }
     symlink(target, &temporary).during(|| format!("link {}", temporary.display()))?;
-    fs::rename(&temporary, dir.join(DATA)).during(|| format!("replace {}", dir.join(DATA).display()))
+    fs::rename(&temporary, dir.join(DATA))
+        .during(|| format!("replace {}", dir.join(DATA).display()))
 }
 
 /// The first components of the files' paths: what users see.
 fn visible(files: &Files) -> BTreeSet<String> {
-    files.keys().filter_map(|path| path.split('/').next()).map(str::to_owned).collect()
+    files
+        .keys()
+        .filter_map(|path| path.split('/').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn link_all(dir: &Path, files: &Files) -> Result<(), Error> {
     for name in visible(files) {
         let link = dir.join(&name);
         if fs::symlink_metadata(&link).is_err() {
-            symlink(Path::new(DATA).join(&name), &link).during(|| format!("link {}", link.display()))?;
+            symlink(Path::new(DATA).join(&name), &link)
+                .during(|| format!("link {}", link.display()))?;
         }
     }
     Ok(())
@@ -129,7 +149,9 @@ fn link_all(dir: &Path, files: &Files) -> Result<(), Error> {
 
 fn drop_stale_links(dir: &Path, old: &Path, files: &Files) -> Result<(), Error> {
     let wanted = visible(files);
-    let Ok(entries) = fs::read_dir(old) else { return Ok(()) };
+    let Ok(entries) = fs::read_dir(old) else {
+        return Ok(());
+    };
     for entry in entries.flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         if !wanted.contains(&name) {
@@ -145,7 +167,17 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &str)]) -> Files {
-        list.iter().map(|(path, data)| ((*path).to_owned(), File { data: data.as_bytes().to_vec(), mode: 0o644 })).collect()
+        list.iter()
+            .map(|(path, data)| {
+                (
+                    (*path).to_owned(),
+                    File {
+                        data: data.as_bytes().to_vec(),
+                        mode: 0o644,
+                    },
+                )
+            })
+            .collect()
     }
 
     #[test]
@@ -166,7 +198,10 @@ mod tests {
     fn paths_cannot_escape() {
         let root = tempfile::tempdir().unwrap();
         for path in ["../x", "/x", "a/../../x", "..x", ""] {
-            assert!(write(root.path(), &files(&[(path, "")]), None).is_err(), "{path}");
+            assert!(
+                write(root.path(), &files(&[(path, "")]), None).is_err(),
+                "{path}"
+            );
         }
     }
 }

@@ -8,14 +8,28 @@ use super::{Error, File, Files, Request};
 use crate::pod::fields::{self, Known};
 
 pub fn files(request: &Request, source: Option<&DownwardAPIVolumeSource>) -> Result<Files, Error> {
-    let Some(source) = source else { return Ok(Files::new()) };
-    collect(request, source.items.as_deref().unwrap_or_default(), source.default_mode.unwrap_or(0o644))
+    let Some(source) = source else {
+        return Ok(Files::new());
+    };
+    collect(
+        request,
+        source.items.as_deref().unwrap_or_default(),
+        source.default_mode.unwrap_or(0o644),
+    )
 }
 
 /// The files that `items` describe.
-pub fn collect(request: &Request, items: &[DownwardAPIVolumeFile], mode: i32) -> Result<Files, Error> {
+pub fn collect(
+    request: &Request,
+    items: &[DownwardAPIVolumeFile],
+    mode: i32,
+) -> Result<Files, Error> {
     let allocatable = request.node.allocatable();
-    let known = Known { host_ips: &request.node.host_ips, pod_ips: request.pod_ips, allocatable: Some(&allocatable) };
+    let known = Known {
+        host_ips: &request.node.host_ips,
+        pod_ips: request.pod_ips,
+        allocatable: Some(&allocatable),
+    };
     let mut files = Files::new();
     for item in items {
         let value = match (&item.field_ref, &item.resource_field_ref) {
@@ -24,7 +38,13 @@ pub fn collect(request: &Request, items: &[DownwardAPIVolumeFile], mode: i32) ->
             (None, None) => Err(format!("no source for the file {:?}", item.path)),
         };
         let data = value.map_err(Error::Refused)?.into_bytes();
-        files.insert(item.path.clone(), File { data, mode: u32::try_from(item.mode.unwrap_or(mode)).unwrap_or(0o644) });
+        files.insert(
+            item.path.clone(),
+            File {
+                data,
+                mode: u32::try_from(item.mode.unwrap_or(mode)).unwrap_or(0o644),
+            },
+        );
     }
     Ok(files)
 }

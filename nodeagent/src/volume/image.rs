@@ -7,5 +7,8 @@ use std::path::PathBuf;
 use super::Mounted;
 
 pub fn set_up() -> Mounted {
-    Mounted { read_only: true, ..Mounted::folder(PathBuf::new()) }
+    Mounted {
+        read_only: true,
+        ..Mounted::folder(PathBuf::new())
+    }
 }

@@ -38,7 +38,10 @@ mod tmpfs;
 pub enum Error {
     /// A file system operation.
     #[error("{what}: {source}")]
-    Io { what: String, source: std::io::Error },
+    Io {
+        what: String,
+        source: std::io::Error,
+    },
     /// An object that the volume is made of.
     #[error(transparent)]
     Object(#[from] objects::Error),
@@ -55,13 +58,19 @@ pub trait During<T> {
 
 impl<T> During<T> for std::io::Result<T> {
     fn during(self, what: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|source| Error::Io { what: what(), source })
+        self.map_err(|source| Error::Io {
+            what: what(),
+            source,
+        })
     }
 }
 
 impl<T> During<T> for nix::Result<T> {
     fn during(self, what: impl FnOnce() -> String) -> Result<T, Error> {
-        self.map_err(|errno| Error::Io { what: what(), source: errno.into() })
+        self.map_err(|errno| Error::Io {
+            what: what(),
+            source: errno.into(),
+        })
     }
 }
 
@@ -77,7 +86,11 @@ pub struct Mounted {
 
 impl Mounted {
     fn folder(path: PathBuf) -> Self {
-        Self { path, read_only: false, is_file: false }
+        Self {
+            path,
+            read_only: false,
+            is_file: false,
+        }
     }
 }
 
@@ -92,7 +105,12 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// `<pod>/volumes/kubernetes.io~<kind>/<name>`.
     fn dir(&self, kind: &str) -> PathBuf {
-        self.node.config.pod_dir(names::uid(self.pod)).join("volumes").join(format!("kubernetes.io~{kind}")).join(self.name)
+        self.node
+            .config
+            .pod_dir(names::uid(self.pod))
+            .join("volumes")
+            .join(format!("kubernetes.io~{kind}"))
+            .join(self.name)
     }
 
     fn fs_group(&self) -> Option<u32> {
@@ -118,23 +136,55 @@ struct OfFiles {
     in_memory: bool,
 }
 
-const CONFIG_MAP: OfFiles = OfFiles { plugin: "configmap", in_memory: false };
-const SECRET: OfFiles = OfFiles { plugin: "secret", in_memory: true };
-const DOWNWARD_API: OfFiles = OfFiles { plugin: "downward-api", in_memory: true };
-const PROJECTED: OfFiles = OfFiles { plugin: "projected", in_memory: true };
+const CONFIG_MAP: OfFiles = OfFiles {
+    plugin: "configmap",
+    in_memory: false,
+};
+const SECRET: OfFiles = OfFiles {
+    plugin: "secret",
+    in_memory: true,
+};
+const DOWNWARD_API: OfFiles = OfFiles {
+    plugin: "downward-api",
+    in_memory: true,
+};
+const PROJECTED: OfFiles = OfFiles {
+    plugin: "projected",
+    in_memory: true,
+};
 
 /// Sets one volume up.
 pub async fn set_up(request: &Request<'_>, volume: &Volume) -> Result<Mounted, Error> {
     match () {
-        () if volume.empty_dir.is_some() => empty_dir::set_up(request, volume.empty_dir.as_ref()).await,
+        () if volume.empty_dir.is_some() => {
+            empty_dir::set_up(request, volume.empty_dir.as_ref()).await
+        }
         () if volume.host_path.is_some() => host_path::set_up(volume.host_path.as_ref()),
-        () if volume.persistent_volume_claim.is_some() => persistent_volume_claim::set_up(request, volume.persistent_volume_claim.as_ref()).await,
+        () if volume.persistent_volume_claim.is_some() => {
+            persistent_volume_claim::set_up(request, volume.persistent_volume_claim.as_ref()).await
+        }
         () if volume.ephemeral.is_some() => persistent_volume_claim::of_pod(request).await,
         () if volume.image.is_some() => Ok(image::set_up()),
-        () if volume.config_map.is_some() => files(request, &CONFIG_MAP, config_map::files(request, volume.config_map.as_ref()).await?),
-        () if volume.secret.is_some() => files(request, &SECRET, secret::files(request, volume.secret.as_ref()).await?),
-        () if volume.downward_api.is_some() => files(request, &DOWNWARD_API, downward_api::files(request, volume.downward_api.as_ref())?),
-        () if volume.projected.is_some() => files(request, &PROJECTED, projected::files(request, volume.projected.as_ref()).await?),
+        () if volume.config_map.is_some() => files(
+            request,
+            &CONFIG_MAP,
+            config_map::files(request, volume.config_map.as_ref()).await?,
+        ),
+        () if volume.secret.is_some() => files(
+            request,
+            &SECRET,
+            secret::files(request, volume.secret.as_ref()).await?,
+        ),
+        () if volume.downward_api.is_some() => files(
+            request,
+            &DOWNWARD_API,
+            downward_api::files(request, volume.downward_api.as_ref())?,
+        ),
+        () if volume.projected.is_some() => files(
+            request,
+            &PROJECTED,
+            projected::files(request, volume.projected.as_ref()).await?,
+        ),
         () => Err(Error::Unsupported(kind_of(volume))),
     }
 }
@@ -150,7 +200,10 @@ fn files(request: &Request, kind: &OfFiles, mut files: Files) -> Result<Mounted,
         files.values_mut().for_each(|file| file.mode |= 0o440);
     }
     atomic::write(&dir, &files, group)?;
-    Ok(Mounted { read_only: true, ..Mounted::folder(dir) })
+    Ok(Mounted {
+        read_only: true,
+        ..Mounted::folder(dir)
+    })
 }
 
 /// Gives a folder and all in it to the pod's group.
@@ -159,13 +212,18 @@ pub fn give_to_group(root: &Path, group: u32) -> Result<(), Error> {
     if metadata.is_symlink() {
         return Ok(());
     }
-    chown(root, None, Some(group)).during(|| format!("give {} to group {group}", root.display()))?;
+    chown(root, None, Some(group))
+        .during(|| format!("give {} to group {group}", root.display()))?;
     let extra = if metadata.is_dir() { 0o2070 } else { 0o060 };
     let mode = metadata.permissions().mode() | extra;
-    std::fs::set_permissions(root, std::fs::Permissions::from_mode(mode)).during(|| format!("set the mode of {}", root.display()))?;
+    std::fs::set_permissions(root, std::fs::Permissions::from_mode(mode))
+        .during(|| format!("set the mode of {}", root.display()))?;
     if metadata.is_dir() {
         for entry in std::fs::read_dir(root).during(|| format!("list {}", root.display()))? {
-            give_to_group(&entry.during(|| format!("list {}", root.display()))?.path(), group)?;
+            give_to_group(
+                &entry.during(|| format!("list {}", root.display()))?.path(),
+                group,
+            )?;
         }
     }
     Ok(())
@@ -199,18 +257,46 @@ fn kind_of(volume: &Volume) -> &'static str {
         "unknown",
     ];
     let fields = serde_json::to_value(volume).unwrap_or_default();
-    NAMES.into_iter().find(|name| fields.get(name).is_some()).unwrap_or("unknown")
+    NAMES
+        .into_iter()
+        .find(|name| fields.get(name).is_some())
+        .unwrap_or("unknown")
 }
 
 /// The objects that the pod's volumes are made of, to be watched while it runs.
 pub fn references(pod: &Pod) -> HashSet<(Kind, String)> {
     let mut all = HashSet::new();
     for volume in spec(pod).volumes.iter().flatten() {
-        all.extend(volume.config_map.iter().map(|source| (Kind::ConfigMap, source.name.clone())));
-        all.extend(volume.secret.iter().filter_map(|source| source.secret_name.clone()).map(|name| (Kind::Secret, name)));
-        for source in volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten()) {
-            all.extend(source.config_map.iter().map(|source| (Kind::ConfigMap, source.name.clone())));
-            all.extend(source.secret.iter().map(|source| (Kind::Secret, source.name.clone())));
+        all.extend(
+            volume
+                .config_map
+                .iter()
+                .map(|source| (Kind::ConfigMap, source.name.clone())),
+        );
+        all.extend(
+            volume
+                .secret
+                .iter()
+                .filter_map(|source| source.secret_name.clone())
+                .map(|name| (Kind::Secret, name)),
+        );
+        for source in volume
+            .projected
+            .iter()
+            .flat_map(|projected| projected.sources.iter().flatten())
+        {
+            all.extend(
+                source
+                    .config_map
+                    .iter()
+                    .map(|source| (Kind::ConfigMap, source.name.clone())),
+            );
+            all.extend(
+                source
+                    .secret
+                    .iter()
+                    .map(|source| (Kind::Secret, source.name.clone())),
+            );
         }
     }
     all
@@ -218,7 +304,10 @@ pub fn references(pod: &Pod) -> HashSet<(Kind, String)> {
 
 /// Whether the volume's content may change while the pod runs.
 pub fn changes(volume: &Volume) -> bool {
-    volume.config_map.is_some() || volume.secret.is_some() || volume.projected.is_some() || volume.downward_api.is_some()
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.projected.is_some()
+        || volume.downward_api.is_some()
 }
 
 /// Takes all volumes of a pod down: unmounts, then removes its folder.
@@ -228,7 +317,10 @@ pub fn tear_down(pod_dir: &Path) -> Result<(), Error> {
     }
     mounts::unmount_below(pod_dir)?;
     match std::fs::remove_dir_all(pod_dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::Io { what: format!("remove {}", pod_dir.display()), source: error }),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
+            what: format!("remove {}", pod_dir.display()),
+            source: error,
+        }),
         _ => Ok(()),
     }
 }

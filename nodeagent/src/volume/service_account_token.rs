@@ -27,7 +27,8 @@ struct Cached {
 }
 
 /// By pod uid, audience and wanted lifetime. The oldest are dropped with the first look-up after they expired.
-static TOKENS: LazyLock<Mutex<HashMap<(String, String, i64), Cached>>> = LazyLock::new(Mutex::default);
+static TOKENS: LazyLock<Mutex<HashMap<(String, String, i64), Cached>>> =
+    LazyLock::new(Mutex::default);
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -38,11 +39,19 @@ fn needs_renewal(expires: Timestamp, lifetime: Duration, now: Timestamp) -> bool
 }
 
 /// The file with the token.
-pub async fn files(request: &Request<'_>, source: &ServiceAccountTokenProjection, mode: i32) -> Result<Files, Error> {
+pub async fn files(
+    request: &Request<'_>,
+    source: &ServiceAccountTokenProjection,
+    mode: i32,
+) -> Result<Files, Error> {
     let audience = source.audience.clone().unwrap_or_default();
     let seconds = source.expiration_seconds.unwrap_or(3600);
     let key = (uid(request.pod).to_owned(), audience.clone(), seconds);
-    let known = TOKENS.lock().get(&key).filter(|cached| !needs_renewal(cached.expires, cached.lifetime, time::now())).map(|cached| cached.token.clone());
+    let known = TOKENS
+        .lock()
+        .get(&key)
+        .filter(|cached| !needs_renewal(cached.expires, cached.lifetime, time::now()))
+        .map(|cached| cached.token.clone());
     let token = match known {
         Some(token) => token,
         None => {
@@ -55,12 +64,22 @@ pub async fn files(request: &Request<'_>, source: &ServiceAccountTokenProjection
         }
     };
     let mode = u32::try_from(mode).unwrap_or(0o644);
-    Ok(Files::from([(source.path.clone(), File { data: token.into_bytes(), mode })]))
+    Ok(Files::from([(
+        source.path.clone(),
+        File {
+            data: token.into_bytes(),
+            mode,
+        },
+    )]))
 }
 
 async fn ask(request: &Request<'_>, audience: String, seconds: i64) -> Result<Cached, Error> {
     let pod = request.pod;
-    let account = spec(pod).service_account_name.as_deref().filter(|name| !name.is_empty()).unwrap_or("default");
+    let account = spec(pod)
+        .service_account_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+        .unwrap_or("default");
     let body = TokenRequest {
         spec: Some(TokenRequestSpec {
             audiences: (!audience.is_empty()).then(|| vec![audience]),
@@ -76,13 +95,31 @@ async fn ask(request: &Request<'_>, audience: String, seconds: i64) -> Result<Ca
     };
     let path = item::<ServiceAccount>(namespace(pod), account) + "/token";
     let answer: TokenRequest =
-        request.node.api.post_object(&path, &body).await.map_err(|error| Error::Refused(format!("failed to fetch token: {}", objects::Error::from(error))))?;
-    let status = answer.status.ok_or_else(|| Error::Refused("failed to fetch token: the answer has no status".to_owned()))?;
+        request
+            .node
+            .api
+            .post_object(&path, &body)
+            .await
+            .map_err(|error| {
+                Error::Refused(format!(
+                    "failed to fetch token: {}",
+                    objects::Error::from(error)
+                ))
+            })?;
+    let status = answer.status.ok_or_else(|| {
+        Error::Refused("failed to fetch token: the answer has no status".to_owned())
+    })?;
     let (Some(token), Some(expires)) = (status.token, status.expiration_timestamp) else {
-        return Err(Error::Refused("failed to fetch token: the answer has no token".to_owned()));
+        return Err(Error::Refused(
+            "failed to fetch token: the answer has no token".to_owned(),
+        ));
     };
     let expires = expires.0;
-    Ok(Cached { token, expires, lifetime: time::until(expires) })
+    Ok(Cached {
+        token,
+        expires,
+        lifetime: time::until(expires),
+    })
 }
 
 #[cfg(test)]
@@ -96,6 +133,9 @@ mod tests {
         assert!(!needs_renewal(at(3600), hour, at(0)));
         assert!(!needs_renewal(at(3600), hour, at(2800)));
         assert!(needs_renewal(at(3600), hour, at(2900)));
-        assert!(needs_renewal(at(400_000), Duration::from_secs(400_000), at(86_500)), "older than a day");
+        assert!(
+            needs_renewal(at(400_000), Duration::from_secs(400_000), at(86_500)),
+            "older than a day"
+        );
     }
 }

@@ -31,16 +31,25 @@ pub fn prepare(root: &Path, sub: &str, target: &Path) -> Result<PathBuf, Error> 
 /// Refuses what cannot be a place inside.
 pub fn check(sub: &str) -> Result<(), Error> {
     if Path::new(sub).is_absolute() {
-        return Err(Error::Refused(format!("error SubPath `{sub}` must not be an absolute path")));
+        return Err(Error::Refused(format!(
+            "error SubPath `{sub}` must not be an absolute path"
+        )));
     }
-    if Path::new(sub).components().any(|component| component == Component::ParentDir) {
-        return Err(Error::Refused(format!("unable to provision SubPath `{sub}`: must not contain '..'")));
+    if Path::new(sub)
+        .components()
+        .any(|component| component == Component::ParentDir)
+    {
+        return Err(Error::Refused(format!(
+            "unable to provision SubPath `{sub}`: must not contain '..'"
+        )));
     }
     Ok(())
 }
 
 fn open_below(dir: &OwnedFd, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
-    let how = OpenHow::new().flags(flags | OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let how = OpenHow::new()
+        .flags(flags | OFlag::O_PATH | OFlag::O_CLOEXEC)
+        .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     openat2(dir, path, how)
 }
 
@@ -49,33 +58,67 @@ fn open_inside(root: &Path, sub: &str) -> Result<OwnedFd, Error> {
     check(sub)?;
     let relative = Path::new(sub);
     let metadata = fs::metadata(root).during(|| format!("read {}", root.display()))?;
-    let volume: OwnedFd = fs::File::open(root).during(|| format!("open {}", root.display()))?.into();
+    let volume: OwnedFd = fs::File::open(root)
+        .during(|| format!("open {}", root.display()))?
+        .into();
     let mut walked = PathBuf::new();
-    for component in relative.components().filter(|component| matches!(component, Component::Normal(_))) {
-        let parent = if walked.as_os_str().is_empty() { Path::new(".").to_owned() } else { walked.clone() };
+    for component in relative
+        .components()
+        .filter(|component| matches!(component, Component::Normal(_)))
+    {
+        let parent = if walked.as_os_str().is_empty() {
+            Path::new(".").to_owned()
+        } else {
+            walked.clone()
+        };
         walked.push(component);
         match open_below(&volume, &walked, OFlag::empty()) {
             Ok(_) => continue,
             Err(Errno::ENOENT) => {}
-            Err(Errno::EXDEV | Errno::ELOOP) => return Err(Error::Refused(format!("subpath {sub:?} leads out of the volume"))),
-            Err(errno) => return Err(errno).during(|| format!("open {} in {}", walked.display(), root.display())),
+            Err(Errno::EXDEV | Errno::ELOOP) => {
+                return Err(Error::Refused(format!(
+                    "subpath {sub:?} leads out of the volume"
+                )));
+            }
+            Err(errno) => {
+                return Err(errno)
+                    .during(|| format!("open {} in {}", walked.display(), root.display()));
+            }
         }
         let what = || format!("make {} in {}", walked.display(), root.display());
-        let how = OpenHow::new().flags(OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let how = OpenHow::new()
+            .flags(OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
+            .resolve(ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS);
         let parent = openat2(&volume, &parent, how).during(what)?;
         let name = Path::new(component.as_os_str());
         mkdirat(&parent, name, Mode::from_bits_truncate(0o755)).during(what)?;
         let made = openat2(&parent, name, how).during(what)?;
-        fchmod(&made, Mode::from_bits_truncate(metadata.permissions().mode() & 0o7777)).during(what)?;
-        fchown(&made, None, Some(std::os::unix::fs::MetadataExt::gid(&metadata))).during(what)?;
+        fchmod(
+            &made,
+            Mode::from_bits_truncate(metadata.permissions().mode() & 0o7777),
+        )
+        .during(what)?;
+        fchown(
+            &made,
+            None,
+            Some(std::os::unix::fs::MetadataExt::gid(&metadata)),
+        )
+        .during(what)?;
     }
-    let last = if walked.as_os_str().is_empty() { Path::new(".") } else { &walked };
-    open_below(&volume, last, OFlag::empty()).during(|| format!("open {} in {}", last.display(), root.display()))
+    let last = if walked.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        &walked
+    };
+    open_below(&volume, last, OFlag::empty())
+        .during(|| format!("open {} in {}", last.display(), root.display()))
 }
 
 fn bind(place: &OwnedFd, target: &Path) -> Result<(), Error> {
     let source = PathBuf::from(format!("/proc/self/fd/{}", place.as_raw_fd()));
-    let is_dir = fs::metadata(&source).during(|| "read what a subPath names".to_owned())?.is_dir();
+    let is_dir = fs::metadata(&source)
+        .during(|| "read what a subPath names".to_owned())?
+        .is_dir();
     if target.exists() {
         mounts::unmount_below(target)?;
     }
@@ -87,7 +130,14 @@ fn bind(place: &OwnedFd, target: &Path) -> Result<(), Error> {
         }
         (false, None) => {}
     }
-    mount(Some(&source), target, None::<&str>, MsFlags::MS_BIND, None::<&str>).during(|| format!("bind a subPath to {}", target.display()))
+    mount(
+        Some(&source),
+        target,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .during(|| format!("bind a subPath to {}", target.display()))
 }
 
 #[cfg(test)]

@@ -22,27 +22,53 @@ pub fn set_up(request: &Request<'_>, dir: &Path, limit: Option<&Quantity>) -> Re
     if entries.next().is_some() || is_mounted(dir)? {
         return Ok(());
     }
-    let size = size(request.pod, &request.node.allocatable(), limit).map_err(|error| Error::Refused(error.to_string()))?;
-    let options = size.map(|bytes| format!("size={bytes}")).unwrap_or_default();
+    let size = size(request.pod, &request.node.allocatable(), limit)
+        .map_err(|error| Error::Refused(error.to_string()))?;
+    let options = size
+        .map(|bytes| format!("size={bytes}"))
+        .unwrap_or_default();
     // What is secret is not to be swapped out; older kernels do not know how.
-    mount_with(dir, &format!("noswap,{options}")).or_else(|_| mount_with(dir, &options)).during(|| format!("mount tmpfs at {}", dir.display()))
+    mount_with(dir, &format!("noswap,{options}"))
+        .or_else(|_| mount_with(dir, &options))
+        .during(|| format!("mount tmpfs at {}", dir.display()))
 }
 
 fn mount_with(dir: &Path, options: &str) -> Result<(), Errno> {
-    mount(Some("tmpfs"), dir, Some("tmpfs"), MsFlags::empty(), Some(options.trim_end_matches(',')))
+    mount(
+        Some("tmpfs"),
+        dir,
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some(options.trim_end_matches(',')),
+    )
 }
 
 /// A mounted folder is another device than the one above it.
 fn is_mounted(dir: &Path) -> Result<bool, Error> {
-    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).during(|| format!("stat {}", path.display()));
+    let device = |path: &Path| {
+        fs::metadata(path)
+            .map(|metadata| metadata.dev())
+            .during(|| format!("stat {}", path.display()))
+    };
     Ok(device(dir)? != device(dir.parent().unwrap_or(dir))?)
 }
 
-fn size(pod: &Pod, allocatable: &List, limit: Option<&Quantity>) -> Result<Option<i64>, Unreadable> {
+fn size(
+    pod: &Pod,
+    allocatable: &List,
+    limit: Option<&Quantity>,
+) -> Result<Option<i64>, Unreadable> {
     let of_node = get(Some(allocatable), "memory")?.map(|memory| memory.value());
     let of_pod = resources::pod_cgroup_limits(pod)?.memory_bytes;
-    let own = limit.map(|limit| read_one("sizeLimit", limit)).transpose()?.map(|limit| limit.value());
-    Ok([of_node, of_pod, own].into_iter().flatten().filter(|limit| *limit > 0).min())
+    let own = limit
+        .map(|limit| read_one("sizeLimit", limit))
+        .transpose()?
+        .map(|limit| limit.value());
+    Ok([of_node, of_pod, own]
+        .into_iter()
+        .flatten()
+        .filter(|limit| *limit > 0)
+        .min())
 }
 
 #[cfg(test)]
@@ -54,13 +80,30 @@ mod tests {
     #[test]
     fn the_smallest_limit_counts() {
         let node: List = from_value(json!({"memory": "4Gi"})).unwrap();
-        let pod = |limits: Value| -> Pod { from_value(json!({"spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]}})).unwrap() };
-        for (limits, limit, size_) in
-            [(json!({}), None, 4 << 30), (json!({"memory": "1Gi"}), None, 1 << 30), (json!({"memory": "1Gi"}), Some("16Mi"), 16 << 20)]
-        {
-            assert_eq!(size(&pod(limits), &node, limit.map(|limit| Quantity(limit.to_owned())).as_ref()), Ok(Some(size_)));
+        let pod = |limits: Value| -> Pod {
+            from_value(
+                json!({"spec": {"containers": [{"name": "c", "resources": {"limits": limits}}]}}),
+            )
+            .unwrap()
+        };
+        for (limits, limit, size_) in [
+            (json!({}), None, 4 << 30),
+            (json!({"memory": "1Gi"}), None, 1 << 30),
+            (json!({"memory": "1Gi"}), Some("16Mi"), 16 << 20),
+        ] {
+            assert_eq!(
+                size(
+                    &pod(limits),
+                    &node,
+                    limit.map(|limit| Quantity(limit.to_owned())).as_ref()
+                ),
+                Ok(Some(size_))
+            );
         }
         let unreadable = Quantity("much".to_owned());
-        assert!(size(&pod(json!({})), &node, Some(&unreadable)).is_err(), "else it would be no limit at all");
+        assert!(
+            size(&pod(json!({})), &node, Some(&unreadable)).is_err(),
+            "else it would be no limit at all"
+        );
     }
 }

@@ -11,13 +11,21 @@ const NODE: &str = "/api/v1/nodes/node";
 
 /// Changes the Node object as another client would.
 async fn change_node(node: &Node, change: impl FnOnce(&mut Value)) {
-    let mut object = eventually("the node", || node.api.get(NODE).filter(|object| !object["status"]["allocatable"].is_null())).await;
+    let mut object = eventually("the node", || {
+        node.api
+            .get(NODE)
+            .filter(|object| !object["status"]["allocatable"].is_null())
+    })
+    .await;
     change(&mut object);
     node.api.put(NODE, object);
 }
 
 fn verdict(pod: &Value) -> (&str, &str) {
-    (pod["status"]["reason"].as_str().unwrap_or_default(), pod["status"]["message"].as_str().unwrap_or_default())
+    (
+        pod["status"]["reason"].as_str().unwrap_or_default(),
+        pod["status"]["message"].as_str().unwrap_or_default(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -33,22 +41,53 @@ async fn pods_are_judged_by_the_node_as_the_api_has_it() {
     node.api.create_pod("node", "labelled", wanted);
     node.pod("labelled", "ready", ready).await;
 
-    eventually("what others advertise is allocatable", || (node.api.get(NODE)?["status"]["allocatable"]["example.com/dongle"] == "2").then_some(())).await;
+    eventually("what others advertise is allocatable", || {
+        (node.api.get(NODE)?["status"]["allocatable"]["example.com/dongle"] == "2").then_some(())
+    })
+    .await;
     let dongles = |count: &str| json!({"containers": [{"name": "c", "image": "here:1", "resources": {"requests": {"example.com/dongle": count}, "limits": {"example.com/dongle": count}}}]});
     node.api.create_pod("node", "has", dongles("2"));
     node.pod("has", "ready", ready).await;
     node.api.create_pod("node", "lacks", dongles("1"));
     let pod = node.phase("lacks", "Failed").await;
-    let message = "Node didn't have enough resource: example.com/dongle, requested: 1, used: 2, capacity: 2";
-    assert_eq!(verdict(&pod), ("OutOfexample.com/dongle", format!("Pod was rejected: {message}").as_str()));
-    node.event(&format!("OutOfexample.com/dongle: {message}")).await;
-    let keys: Vec<_> = pod["status"].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(keys, ["message", "observedGeneration", "phase", "qosClass", "reason", "startTime"], "nothing else is told of what was never here");
+    let message =
+        "Node didn't have enough resource: example.com/dongle, requested: 1, used: 2, capacity: 2";
+    assert_eq!(
+        verdict(&pod),
+        (
+            "OutOfexample.com/dongle",
+            format!("Pod was rejected: {message}").as_str()
+        )
+    );
+    node.event(&format!("OutOfexample.com/dongle: {message}"))
+        .await;
+    let keys: Vec<_> = pod["status"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "message",
+            "observedGeneration",
+            "phase",
+            "qosClass",
+            "reason",
+            "startTime"
+        ],
+        "nothing else is told of what was never here"
+    );
     node.api.delete_pod("has", 5);
     eventually("deletion", || node.api.pod("has").is_none().then_some(())).await;
     node.api.create_pod("node", "next", dongles("1"));
     node.pod("next", "ready", ready).await;
-    assert_eq!(node.api.get(NODE).unwrap()["status"]["capacity"]["example.com/dongle"], "2", "the node does not wipe what is not its own");
+    assert_eq!(
+        node.api.get(NODE).unwrap()["status"]["capacity"]["example.com/dongle"],
+        "2",
+        "the node does not wipe what is not its own"
+    );
     node.end().await;
 }
 
@@ -69,24 +108,49 @@ async fn a_label_that_is_missing_turns_a_pod_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_port_is_had_once() {
     let node = Node::start();
-    let with = |ports: Value| json!({"containers": [{"name": "c", "image": "here:1", "ports": ports}]});
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    node.api.create_pod("node", "first", with(json!([{"containerPort": 80, "hostPort": free, "protocol": "TCP"}])));
+    let with =
+        |ports: Value| json!({"containers": [{"name": "c", "image": "here:1", "ports": ports}]});
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    node.api.create_pod(
+        "node",
+        "first",
+        with(json!([{"containerPort": 80, "hostPort": free, "protocol": "TCP"}])),
+    );
     node.pod("first", "ready", ready).await;
     node.api.create_pod("node", "second", with(json!([{"containerPort": 80, "hostPort": free, "hostIP": "127.0.0.1", "protocol": "TCP"}])));
     let pod = node.phase("second", "Failed").await;
-    let message = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
-    assert_eq!(verdict(&pod), ("NodePorts", format!("Pod was rejected: {message}").as_str()));
+    let message =
+        "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+    assert_eq!(
+        verdict(&pod),
+        ("NodePorts", format!("Pod was rejected: {message}").as_str())
+    );
     node.event(&format!("NodePorts: {message}")).await;
-    node.api.create_pod("node", "udp", with(json!([{"containerPort": 80, "hostPort": free, "protocol": "UDP"}])));
+    node.api.create_pod(
+        "node",
+        "udp",
+        with(json!([{"containerPort": 80, "hostPort": free, "protocol": "UDP"}])),
+    );
     node.pod("udp", "ready", ready).await;
     node.api.delete_pod("first", 5);
     eventually("deletion", || node.api.pod("first").is_none().then_some(())).await;
-    node.api.create_pod("node", "third", with(json!([{"containerPort": 80, "hostPort": free, "protocol": "TCP"}])));
+    node.api.create_pod(
+        "node",
+        "third",
+        with(json!([{"containerPort": 80, "hostPort": free, "protocol": "TCP"}])),
+    );
     node.pod("third", "ready", ready).await;
     // by force: its replacement does not wait for what still runs of it
     node.api.remove(&pod_path("third"));
-    node.api.create_pod("node", "fourth", with(json!([{"containerPort": 80, "hostPort": free, "protocol": "TCP"}])));
+    node.api.create_pod(
+        "node",
+        "fourth",
+        with(json!([{"containerPort": 80, "hostPort": free, "protocol": "TCP"}])),
+    );
     node.pod("fourth", "ready", ready).await;
     node.end().await;
 }
@@ -98,7 +162,13 @@ async fn unsafe_sysctls_are_refused() {
     wanted["securityContext"] = json!({"sysctls": [{"name": "kernel.msgmax", "value": "1"}]});
     node.api.create_pod("node", "p", wanted);
     let pod = node.phase("p", "Failed").await;
-    assert_eq!(verdict(&pod), ("SysctlForbidden", "Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted"));
+    assert_eq!(
+        verdict(&pod),
+        (
+            "SysctlForbidden",
+            "Pod was rejected: forbidden sysctl: \"kernel.msgmax\" not allowlisted"
+        )
+    );
     node.end().await;
 }
 
@@ -125,7 +195,10 @@ async fn runtime_classes_name_a_handler_that_the_node_has() {
     let node = Node::start();
     let class = |name: &str, handler: &str| {
         let object = json!({"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": name}, "handler": handler});
-        node.api.put(&format!("/apis/node.k8s.io/v1/runtimeclasses/{name}"), object);
+        node.api.put(
+            &format!("/apis/node.k8s.io/v1/runtimeclasses/{name}"),
+            object,
+        );
     };
     class("common", "runc");
     class("strange", "kata");
@@ -134,10 +207,19 @@ async fn runtime_classes_name_a_handler_that_the_node_has() {
         node.api.create_pod("node", name, pod(class));
     }
     node.pod("a", "ready", ready).await;
-    for why in ["failed to get sandbox runtime: no runtime for \"kata\" is configured", "runtimeclass.node.k8s.io \"none\" not found"] {
-        node.event(&format!("FailedCreatePodSandBox: Failed to create pod sandbox: {why}")).await;
+    for why in [
+        "failed to get sandbox runtime: no runtime for \"kata\" is configured",
+        "runtimeclass.node.k8s.io \"none\" not found",
+    ] {
+        node.event(&format!(
+            "FailedCreatePodSandBox: Failed to create pod sandbox: {why}"
+        ))
+        .await;
     }
     let told = node.api.get(NODE).unwrap()["status"]["runtimeHandlers"].clone();
-    assert_eq!(told, json!([{"name": ""}, {"name": "runc"}, {"name": "skiff"}]));
+    assert_eq!(
+        told,
+        json!([{"name": ""}, {"name": "runc"}, {"name": "skiff"}])
+    );
     node.end().await;
 }

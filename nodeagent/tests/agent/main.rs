@@ -22,25 +22,50 @@ struct Node {
     dir: tempfile::TempDir,
 }
 
-fn agent(api: &Api, runtime: &Arc<FakeRuntime>, dir: &std::path::Path, stop: &CancellationToken, change: impl FnOnce(&mut Config)) -> JoinHandle<()> {
+fn agent(
+    api: &Api,
+    runtime: &Arc<FakeRuntime>,
+    dir: &std::path::Path,
+    stop: &CancellationToken,
+    change: impl FnOnce(&mut Config),
+) -> JoinHandle<()> {
     let mut config = Config::new("node", dir);
-    config.addresses.push(serde_json::from_value(json!({"type": "InternalIP", "address": "192.168.1.5"})).unwrap());
+    config.addresses.push(
+        serde_json::from_value(json!({"type": "InternalIP", "address": "192.168.1.5"})).unwrap(),
+    );
     config.resolv_conf = dir.join("none");
     config.intervals.retry = Duration::from_millis(100);
     config.intervals.status_check = Duration::from_millis(50);
     config.intervals.lease = Duration::from_millis(50);
     config.intervals.eviction = Duration::from_millis(50);
     change(&mut config);
-    let parts = Parts { client: api.client(), runtime: runtime.clone(), images: Arc::new(FakeImages), network: None, nodes: None };
+    let parts = Parts {
+        client: api.client(),
+        runtime: runtime.clone(),
+        images: Arc::new(FakeImages),
+        network: None,
+        nodes: None,
+    };
     let stop = stop.clone();
     tokio::spawn(async move { skiff_nodeagent::run(config, parts, stop).await.unwrap() })
 }
 
 impl Node {
     fn start() -> Self {
-        let (api, runtime, stop, dir) = (api(), FakeRuntime::new(), CancellationToken::new(), tempfile::tempdir().unwrap());
+        let (api, runtime, stop, dir) = (
+            api(),
+            FakeRuntime::new(),
+            CancellationToken::new(),
+            tempfile::tempdir().unwrap(),
+        );
         let task = agent(&api, &runtime, dir.path(), &stop, |_| {});
-        Self { api, runtime, stop, task, dir }
+        Self {
+            api,
+            runtime,
+            stop,
+            task,
+            dir,
+        }
     }
 
     /// Waits until the pod's status satisfies `test`.
@@ -54,14 +79,18 @@ impl Node {
     }
 
     async fn phase(&self, name: &str, phase: &str) -> Value {
-        self.pod(name, phase, |pod| pod["status"]["phase"] == phase).await
+        self.pod(name, phase, |pod| pod["status"]["phase"] == phase)
+            .await
     }
 
     async fn event(&self, text: &str) {
         let mut seen = Vec::new();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
         while !seen.iter().any(|event| event == text) {
-            assert!(tokio::time::Instant::now() < deadline, "no event {text:?} among {seen:#?}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "no event {text:?} among {seen:#?}"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
             seen = self.api.events();
         }
@@ -69,7 +98,10 @@ impl Node {
 
     async fn end(mut self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), &mut self.task).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(10), &mut self.task)
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 
@@ -81,7 +113,10 @@ impl Drop for Node {
 }
 
 fn ready(pod: &Value) -> bool {
-    pod["status"]["conditions"].as_array().is_some_and(|list| list.iter().any(|condition| condition["type"] == "Ready" && condition["status"] == "True"))
+    pod["status"]["conditions"].as_array().is_some_and(|list| {
+        list.iter()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+    })
 }
 
 fn container(command: Value) -> Value {
@@ -96,14 +131,39 @@ async fn the_node_registers_and_beats() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|c| format!("{}={}", c["type"].as_str().unwrap(), c["status"].as_str().unwrap()))
+        .map(|c| {
+            format!(
+                "{}={}",
+                c["type"].as_str().unwrap(),
+                c["status"].as_str().unwrap()
+            )
+        })
         .collect();
-    assert_eq!(conditions, ["MemoryPressure=False", "DiskPressure=False", "PIDPressure=False", "Ready=True"]);
-    assert_eq!(object["metadata"]["labels"]["kubernetes.io/hostname"], "node");
-    assert_eq!(object["status"]["nodeInfo"]["containerRuntimeVersion"], "fake://1");
+    assert_eq!(
+        conditions,
+        [
+            "MemoryPressure=False",
+            "DiskPressure=False",
+            "PIDPressure=False",
+            "Ready=True"
+        ]
+    );
+    assert_eq!(
+        object["metadata"]["labels"]["kubernetes.io/hostname"],
+        "node"
+    );
+    assert_eq!(
+        object["status"]["nodeInfo"]["containerRuntimeVersion"],
+        "fake://1"
+    );
     let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node";
     let first = eventually("lease", || node.api.get(lease)).await;
-    eventually("renewal", || node.api.get(lease).filter(|now| now["spec"]["renewTime"] != first["spec"]["renewTime"])).await;
+    eventually("renewal", || {
+        node.api
+            .get(lease)
+            .filter(|now| now["spec"]["renewTime"] != first["spec"]["renewTime"])
+    })
+    .await;
     node.end().await;
 }
 
@@ -113,12 +173,24 @@ async fn a_pod_runs_and_is_deleted() {
     node.api.create_pod("node", "p", container(json!(["run"])));
     let pod = node.pod("p", "ready", ready).await;
     let status = &pod["status"];
-    assert_eq!((&status["phase"], &status["hostIP"]), (&json!("Running"), &json!("192.168.1.5")));
+    assert_eq!(
+        (&status["phase"], &status["hostIP"]),
+        (&json!("Running"), &json!("192.168.1.5"))
+    );
     assert!(status["podIP"].as_str().unwrap().starts_with("10.0.0."));
     assert_eq!(status["observedGeneration"], 1);
     let c = &status["containerStatuses"][0];
-    assert_eq!((&c["ready"], &c["started"], &c["restartCount"]), (&json!(true), &json!(true), &json!(0)));
-    assert_eq!((&c["image"], &c["imageID"]), (&json!("docker.io/library/here:1"), &json!("docker.io/library/here:1@sha256:0")));
+    assert_eq!(
+        (&c["ready"], &c["started"], &c["restartCount"]),
+        (&json!(true), &json!(true), &json!(0))
+    );
+    assert_eq!(
+        (&c["image"], &c["imageID"]),
+        (
+            &json!("docker.io/library/here:1"),
+            &json!("docker.io/library/here:1@sha256:0")
+        )
+    );
     assert!(c["containerID"].as_str().unwrap().starts_with("skiff://c"));
     for event in [
         "Pulled: Container image \"here:1\" already present on machine and can be accessed by the pod",
@@ -130,23 +202,43 @@ async fn a_pod_runs_and_is_deleted() {
     node.api.delete_pod("p", 5);
     eventually("deletion", || node.api.pod("p").is_none().then_some(())).await;
     node.event("Killing: Stopping container c").await;
-    eventually("sandbox removed", || node.runtime.sandboxes.lock().is_empty().then_some(())).await;
-    assert!(!node.dir.path().join("pods").join(pod["metadata"]["uid"].as_str().unwrap()).exists());
+    eventually("sandbox removed", || {
+        node.runtime.sandboxes.lock().is_empty().then_some(())
+    })
+    .await;
+    assert!(
+        !node
+            .dir
+            .path()
+            .join("pods")
+            .join(pod["metadata"]["uid"].as_str().unwrap())
+            .exists()
+    );
     node.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jobs_succeed_and_fail() {
     let node = Node::start();
-    for (name, policy, code, phase) in [("good", "Never", "0", "Succeeded"), ("bad", "Never", "3", "Failed"), ("once", "OnFailure", "0", "Succeeded")] {
+    for (name, policy, code, phase) in [
+        ("good", "Never", "0", "Succeeded"),
+        ("bad", "Never", "3", "Failed"),
+        ("once", "OnFailure", "0", "Succeeded"),
+    ] {
         let mut spec = container(json!(["exit", code]));
         spec["restartPolicy"] = policy.into();
         node.api.create_pod("node", name, spec);
         let pod = node.phase(name, phase).await;
         let ended = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
         assert_eq!(ended["exitCode"].to_string(), code);
-        assert_eq!(ended["reason"], if code == "0" { "Completed" } else { "Error" });
-        assert!(node.api.pod(name).is_some(), "a pod that ended stays until it is deleted");
+        assert_eq!(
+            ended["reason"],
+            if code == "0" { "Completed" } else { "Error" }
+        );
+        assert!(
+            node.api.pod(name).is_some(),
+            "a pod that ended stays until it is deleted"
+        );
     }
     node.api.delete_pod("good", 0);
     eventually("deletion", || node.api.pod("good").is_none().then_some(())).await;
@@ -156,14 +248,32 @@ async fn jobs_succeed_and_fail() {
 #[tokio::test(flavor = "multi_thread")]
 async fn crashing_containers_are_restarted_with_back_off() {
     let node = Node::start();
-    node.api.create_pod("node", "p", container(json!(["exit", "1"])));
-    let pod = node.pod("p", "back-off", |pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff").await;
+    node.api
+        .create_pod("node", "p", container(json!(["exit", "1"])));
+    let pod = node
+        .pod("p", "back-off", |pod| {
+            pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"]
+                == "CrashLoopBackOff"
+        })
+        .await;
     let c = &pod["status"]["containerStatuses"][0];
     let uid = pod["metadata"]["uid"].as_str().unwrap();
-    assert_eq!(c["state"]["waiting"]["message"], format!("back-off 10s restarting failed container=c pod=p_default({uid})"));
-    assert_eq!((&c["restartCount"], &c["lastState"]["terminated"]["exitCode"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        c["state"]["waiting"]["message"],
+        format!("back-off 10s restarting failed container=c pod=p_default({uid})")
+    );
+    assert_eq!(
+        (
+            &c["restartCount"],
+            &c["lastState"]["terminated"]["exitCode"]
+        ),
+        (&json!(1), &json!(1))
+    );
     assert_eq!(pod["status"]["phase"], "Running");
-    node.event(&format!("BackOff: Back-off restarting failed container c in pod p_default({uid})")).await;
+    node.event(&format!(
+        "BackOff: Back-off restarting failed container c in pod p_default({uid})"
+    ))
+    .await;
     node.end().await;
 }
 
@@ -187,7 +297,10 @@ async fn init_containers_run_in_order_and_sidecars_stay() {
     assert_eq!(started, ["first true", "side true", "last true"]);
     node.runtime.finish("c", 0);
     let pod = node.phase("p", "Succeeded").await;
-    assert_eq!(pod["status"]["initContainerStatuses"][1]["state"]["terminated"]["exitCode"], 143);
+    assert_eq!(
+        pod["status"]["initContainerStatuses"][1]["state"]["terminated"]["exitCode"],
+        143
+    );
     node.end().await;
 }
 
@@ -196,11 +309,18 @@ async fn what_cannot_start_says_why() {
     let node = Node::start();
     let with = |image: &str, more: Value| {
         let mut c = json!({"name": "c", "image": image, "command": ["run"]});
-        c.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        c.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         json!({"containers": [c]})
     };
     let table = [
-        ("pull", with("missing:1", json!({})), "ImagePullBackOff", "Back-off pulling image \"missing:1\": ErrImagePull: no such manifest"),
+        (
+            "pull",
+            with("missing:1", json!({})),
+            "ImagePullBackOff",
+            "Back-off pulling image \"missing:1\": ErrImagePull: no such manifest",
+        ),
         (
             "never",
             with("gone:1", json!({"imagePullPolicy": "Never"})),
@@ -215,20 +335,37 @@ async fn what_cannot_start_says_why() {
         ),
         (
             "config",
-            with("here:1", json!({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "k"}}}]})),
+            with(
+                "here:1",
+                json!({"env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "none", "key": "k"}}}]}),
+            ),
             "CreateContainerConfigError",
             "configmap \"none\" not found",
         ),
-        ("start", with("here:1", json!({"command": ["missing"]})), "RunContainerError", "exec: \"missing\": executable file not found in $PATH"),
+        (
+            "start",
+            with("here:1", json!({"command": ["missing"]})),
+            "RunContainerError",
+            "exec: \"missing\": executable file not found in $PATH",
+        ),
     ];
     for (name, spec, reason, message) in table {
         node.api.create_pod("node", name, spec);
-        let pod = node.pod(name, reason, |pod| pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == reason).await;
-        assert_eq!(pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"], message, "{name}");
+        let pod = node
+            .pod(name, reason, |pod| {
+                pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == reason
+            })
+            .await;
+        assert_eq!(
+            pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"], message,
+            "{name}"
+        );
         assert_eq!(pod["status"]["phase"], "Pending");
     }
-    node.event("Failed: Error: configmap \"none\" not found").await;
-    node.event("Failed: Failed to pull image \"missing:1\": no such manifest").await;
+    node.event("Failed: Error: configmap \"none\" not found")
+        .await;
+    node.event("Failed: Failed to pull image \"missing:1\": no such manifest")
+        .await;
     node.end().await;
 }
 
@@ -239,10 +376,15 @@ async fn probes_decide_on_readiness_and_life() {
         {"name": "ok", "image": "here:1", "readinessProbe": {"exec": {"command": ["ok"]}, "periodSeconds": 1}, "startupProbe": {"exec": {"command": ["ok"]}, "periodSeconds": 1}},
         {"name": "sick", "image": "here:1", "livenessProbe": {"exec": {"command": ["fail", "badly"]}, "periodSeconds": 1, "failureThreshold": 1}}]});
     node.api.create_pod("node", "p", spec);
-    node.pod("p", "restarted", |pod| pod["status"]["containerStatuses"][1]["restartCount"] == 1 && pod["status"]["containerStatuses"][0]["ready"] == true)
+    node.pod("p", "restarted", |pod| {
+        pod["status"]["containerStatuses"][1]["restartCount"] == 1
+            && pod["status"]["containerStatuses"][0]["ready"] == true
+    })
+    .await;
+    node.event("Unhealthy: Liveness probe failed: fail badly")
         .await;
-    node.event("Unhealthy: Liveness probe failed: fail badly").await;
-    node.event("Killing: Container sick failed liveness probe, will be restarted").await;
+    node.event("Killing: Container sick failed liveness probe, will be restarted")
+        .await;
     node.end().await;
 }
 
@@ -275,28 +417,82 @@ async fn volumes_are_made_and_follow_their_sources() {
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "default"}, "data": {"k": "dg=="}});
     node.api.put("/api/v1/namespaces/default/secrets/s", secret);
     node.api.create_pod("node", "p", spec);
-    node.event("FailedMount: MountVolume.SetUp failed for volume \"cm\" : configmap \"cm\" not found").await;
+    node.event(
+        "FailedMount: MountVolume.SetUp failed for volume \"cm\" : configmap \"cm\" not found",
+    )
+    .await;
     node.api.put(path, json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "cm", "namespace": "default"}, "data": {"k": "old"}}));
     let pod = node.pod("p", "ready", ready).await;
-    let mounts = node.runtime.specs.lock().values().next().unwrap().mounts.clone();
-    let place = |target: &str| mounts.iter().find(|mount| mount.container_path.to_str() == Some(target)).unwrap().host_path.clone();
-    assert_eq!(std::fs::read_to_string(place("/cm").join("k")).unwrap(), "old");
-    assert_eq!(std::fs::read_to_string(place("/all").join("token")).unwrap(), "the-token");
-    assert_eq!(std::fs::read_to_string(place("/all").join("name")).unwrap(), "p");
+    let mounts = node
+        .runtime
+        .specs
+        .lock()
+        .values()
+        .next()
+        .unwrap()
+        .mounts
+        .clone();
+    let place = |target: &str| {
+        mounts
+            .iter()
+            .find(|mount| mount.container_path.to_str() == Some(target))
+            .unwrap()
+            .host_path
+            .clone()
+    };
+    assert_eq!(
+        std::fs::read_to_string(place("/cm").join("k")).unwrap(),
+        "old"
+    );
+    assert_eq!(
+        std::fs::read_to_string(place("/all").join("token")).unwrap(),
+        "the-token"
+    );
+    assert_eq!(
+        std::fs::read_to_string(place("/all").join("name")).unwrap(),
+        "p"
+    );
     assert!(place("/e").is_dir());
-    let is_memory = |target: &str| nix::sys::statfs::statfs(&place(target)).unwrap().filesystem_type() == nix::sys::statfs::TMPFS_MAGIC;
-    if !nix::sys::statfs::statfs(node.dir.path()).is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC) {
-        assert_eq!(["/cm", "/all", "/e", "/secret", "/api"].map(is_memory), [false, true, false, true, true], "what is secret is not on the disk");
+    let is_memory = |target: &str| {
+        nix::sys::statfs::statfs(&place(target))
+            .unwrap()
+            .filesystem_type()
+            == nix::sys::statfs::TMPFS_MAGIC
+    };
+    if !nix::sys::statfs::statfs(node.dir.path())
+        .is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC)
+    {
+        assert_eq!(
+            ["/cm", "/all", "/e", "/secret", "/api"].map(is_memory),
+            [false, true, false, true, true],
+            "what is secret is not on the disk"
+        );
     }
     let hosts = std::fs::read_to_string(place("/etc/hosts")).unwrap();
-    assert!(hosts.ends_with(&format!("{}\tp\n", pod["status"]["podIP"].as_str().unwrap())), "{hosts}");
+    assert!(
+        hosts.ends_with(&format!(
+            "{}\tp\n",
+            pod["status"]["podIP"].as_str().unwrap()
+        )),
+        "{hosts}"
+    );
     let mut changed = node.api.get(path).unwrap();
     changed["data"]["k"] = "new".into();
     node.api.put(path, changed);
-    eventually("new content", || (std::fs::read_to_string(place("/cm").join("k")).ok()? == "new").then_some(())).await;
+    eventually("new content", || {
+        (std::fs::read_to_string(place("/cm").join("k")).ok()? == "new").then_some(())
+    })
+    .await;
     node.api.delete_pod("p", 5);
-    let dir = node.dir.path().join("pods").join(pod["metadata"]["uid"].as_str().unwrap());
-    eventually("its folder is gone, with what was mounted in it", || (!dir.exists()).then_some(())).await;
+    let dir = node
+        .dir
+        .path()
+        .join("pods")
+        .join(pod["metadata"]["uid"].as_str().unwrap());
+    eventually("its folder is gone, with what was mounted in it", || {
+        (!dir.exists()).then_some(())
+    })
+    .await;
     node.end().await;
 }
 
@@ -316,7 +512,10 @@ async fn a_restarted_agent_takes_up_what_runs_and_ends_what_is_gone() {
     let task = agent(&api, &runtime, dir.path(), &first, |_| {});
     api.create_pod("node", "stays", container(json!(["run"])));
     api.create_pod("node", "goes", container(json!(["run"])));
-    eventually("both ready", || (ready(&api.pod("stays")?) && ready(&api.pod("goes")?)).then_some(())).await;
+    eventually("both ready", || {
+        (ready(&api.pod("stays")?) && ready(&api.pod("goes")?)).then_some(())
+    })
+    .await;
     let id = api.pod("stays").unwrap()["status"]["containerStatuses"][0]["containerID"].clone();
     first.cancel();
     task.await.unwrap();
@@ -324,7 +523,10 @@ async fn a_restarted_agent_takes_up_what_runs_and_ends_what_is_gone() {
     api.remove(&support::pod_path("goes"));
     let second = CancellationToken::new();
     let task = agent(&api, &runtime, dir.path(), &second, |_| {});
-    eventually("the orphan ended", || (runtime.sandboxes.lock().len() == 1).then_some(())).await;
+    eventually("the orphan ended", || {
+        (runtime.sandboxes.lock().len() == 1).then_some(())
+    })
+    .await;
     assert_eq!(runtime.running().len(), 1);
     let pod = api.pod("stays").unwrap();
     assert!(ready(&pod));
@@ -342,7 +544,10 @@ async fn deadlines_end_pods() {
     node.api.create_pod("node", "p", spec);
     let pod = node.phase("p", "Failed").await;
     assert_eq!(pod["status"]["reason"], "DeadlineExceeded");
-    assert_eq!(pod["status"]["message"], "Pod was active on the node longer than the specified deadline");
+    assert_eq!(
+        pod["status"]["message"],
+        "Pod was active on the node longer than the specified deadline"
+    );
     node.end().await;
 }
 
@@ -351,16 +556,41 @@ async fn ephemeral_containers_join_a_running_pod() {
     let node = Node::start();
     node.api.create_pod("node", "p", container(json!(["run"])));
     let mut pod = node.pod("p", "ready", ready).await;
-    pod["spec"]["ephemeralContainers"] = json!([{"name": "debug", "image": "here:1", "targetContainerName": "c"}]);
+    pod["spec"]["ephemeralContainers"] =
+        json!([{"name": "debug", "image": "here:1", "targetContainerName": "c"}]);
     node.api.put(&support::pod_path("p"), pod);
-    let pod = node.pod("p", "debugged", |pod| !pod["status"]["ephemeralContainerStatuses"][0]["state"]["running"].is_null()).await;
-    let target = node.runtime.specs.lock().values().find(|spec| spec.name == "debug").unwrap().target.clone().unwrap();
-    assert_eq!(pod["status"]["containerStatuses"][0]["containerID"], format!("skiff://{target}"), "it sees the processes of that one");
+    let pod = node
+        .pod("p", "debugged", |pod| {
+            !pod["status"]["ephemeralContainerStatuses"][0]["state"]["running"].is_null()
+        })
+        .await;
+    let target = node
+        .runtime
+        .specs
+        .lock()
+        .values()
+        .find(|spec| spec.name == "debug")
+        .unwrap()
+        .target
+        .clone()
+        .unwrap();
+    assert_eq!(
+        pod["status"]["containerStatuses"][0]["containerID"],
+        format!("skiff://{target}"),
+        "it sees the processes of that one"
+    );
     let mut pod = pod;
-    pod["spec"]["ephemeralContainers"].as_array_mut().unwrap().push(json!({"name": "lost", "image": "here:1", "targetContainerName": "none"}));
+    pod["spec"]["ephemeralContainers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "lost", "image": "here:1", "targetContainerName": "none"}));
     node.api.put(&support::pod_path("p"), pod);
-    node.event("Failed: Error: unable to find target container none").await;
-    let waits = |pod: &Value| pod["status"]["ephemeralContainerStatuses"][1]["state"]["waiting"]["reason"] == "CreateContainerConfigError";
+    node.event("Failed: Error: unable to find target container none")
+        .await;
+    let waits = |pod: &Value| {
+        pod["status"]["ephemeralContainerStatuses"][1]["state"]["waiting"]["reason"]
+            == "CreateContainerConfigError"
+    };
     node.pod("p", "told why", waits).await;
     node.end().await;
 }
@@ -372,26 +602,66 @@ async fn images_are_volumes() {
         json!({"volumes": [{"name": "data", "image": {"reference": reference, "pullPolicy": "Always"}}],
             "containers": [{"name": "c", "image": "here:1", "volumeMounts": [mount]}, {"name": "without", "image": "here:1"}]})
     };
-    node.api.create_pod("node", "p", spec("data:1", json!({"name": "data", "mountPath": "/data", "subPath": "dir"})));
+    node.api.create_pod(
+        "node",
+        "p",
+        spec(
+            "data:1",
+            json!({"name": "data", "mountPath": "/data", "subPath": "dir"}),
+        ),
+    );
     let pod = node.pod("p", "ready", ready).await;
     node.event("Pulling: Pulling image \"data:1\"").await;
-    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap().trim_start_matches("skiff://").to_owned();
+    let id = pod["status"]["containerStatuses"][0]["containerID"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("skiff://")
+        .to_owned();
     let mounts = node.runtime.specs.lock()[&id].mounts.clone();
-    let mount = mounts.iter().find(|mount| mount.container_path.to_str() == Some("/data")).unwrap();
+    let mount = mounts
+        .iter()
+        .find(|mount| mount.container_path.to_str() == Some("/data"))
+        .unwrap();
     let image = mount.image.as_ref().unwrap();
-    assert_eq!((mount.read_only, image.image_id.as_str(), image.sub_path.as_str()), (true, "sha256:data:1", "dir"));
+    assert_eq!(
+        (
+            mount.read_only,
+            image.image_id.as_str(),
+            image.sub_path.as_str()
+        ),
+        (true, "sha256:data:1", "dir")
+    );
 
-    node.api.create_pod("node", "lost", spec("missing:1", json!({"name": "data", "mountPath": "/data"})));
+    node.api.create_pod(
+        "node",
+        "lost",
+        spec("missing:1", json!({"name": "data", "mountPath": "/data"})),
+    );
     let waits = |pod: &Value| {
-        let (with, without) = (&pod["status"]["containerStatuses"][0]["state"]["waiting"], &pod["status"]["containerStatuses"][1]["state"]);
-        with["reason"].as_str().is_some_and(|reason| ["ErrImagePull", "ImagePullBackOff"].contains(&reason)) && !without["running"].is_null()
+        let (with, without) = (
+            &pod["status"]["containerStatuses"][0]["state"]["waiting"],
+            &pod["status"]["containerStatuses"][1]["state"],
+        );
+        with["reason"]
+            .as_str()
+            .is_some_and(|reason| ["ErrImagePull", "ImagePullBackOff"].contains(&reason))
+            && !without["running"].is_null()
     };
     node.pod("lost", "waiting for its volume", waits).await;
-    node.event("Failed: Failed to pull image \"missing:1\": no such manifest").await;
+    node.event("Failed: Failed to pull image \"missing:1\": no such manifest")
+        .await;
     node.event("Failed: Error: ErrImagePull").await;
 
-    node.api.create_pod("node", "odd", spec("data:1", json!({"name": "data", "mountPath": "/data", "subPath": "/abs"})));
-    node.event("Failed: Error: error SubPath `/abs` must not be an absolute path").await;
+    node.api.create_pod(
+        "node",
+        "odd",
+        spec(
+            "data:1",
+            json!({"name": "data", "mountPath": "/data", "subPath": "/abs"}),
+        ),
+    );
+    node.event("Failed: Error: error SubPath `/abs` must not be an absolute path")
+        .await;
     node.end().await;
 }
 
@@ -406,7 +676,11 @@ async fn a_replacement_is_ready_soon() {
     node.api.delete_pod("old", 5);
     node.api.create_pod("node", "new", spec);
     node.pod("new", "ready", ready).await;
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
     node.end().await;
 }
 
@@ -419,21 +693,43 @@ async fn one_pods_trouble_is_its_own() {
     }
     let trouble = |trouble: Option<&str>| {
         let mut sandboxes = node.runtime.sandboxes.lock();
-        sandboxes.values_mut().find(|sandbox| sandbox.spec.name == "a").unwrap().trouble = trouble.map(str::to_owned);
+        sandboxes
+            .values_mut()
+            .find(|sandbox| sandbox.spec.name == "a")
+            .unwrap()
+            .trouble = trouble.map(str::to_owned);
     };
     let end = |name: &str| {
         let sandboxes = node.runtime.sandboxes.lock();
-        let id = sandboxes.values().find(|sandbox| sandbox.spec.name == name).unwrap().containers.last().unwrap().id.clone();
+        let id = sandboxes
+            .values()
+            .find(|sandbox| sandbox.spec.name == name)
+            .unwrap()
+            .containers
+            .last()
+            .unwrap()
+            .id
+            .clone();
         drop(sandboxes);
         node.runtime.end(&id, 1);
     };
     trouble(Some("a container: no such file"));
     end("a");
     end("b");
-    node.pod("b", "restarted", |pod| pod["status"]["containerStatuses"][0]["restartCount"] == 1 && ready(pod)).await;
-    assert_eq!(node.api.pod("a").unwrap()["status"]["containerStatuses"][0]["restartCount"], 0, "what cannot be read is not taken for something else");
+    node.pod("b", "restarted", |pod| {
+        pod["status"]["containerStatuses"][0]["restartCount"] == 1 && ready(pod)
+    })
+    .await;
+    assert_eq!(
+        node.api.pod("a").unwrap()["status"]["containerStatuses"][0]["restartCount"],
+        0,
+        "what cannot be read is not taken for something else"
+    );
     trouble(None);
-    node.pod("a", "restarted", |pod| pod["status"]["containerStatuses"][0]["restartCount"] == 1 && ready(pod)).await;
+    node.pod("a", "restarted", |pod| {
+        pod["status"]["containerStatuses"][0]["restartCount"] == 1 && ready(pod)
+    })
+    .await;
     node.end().await;
 }
 
@@ -441,13 +737,25 @@ async fn one_pods_trouble_is_its_own() {
 async fn what_a_pod_leaves_is_cleared_away_in_the_end() {
     let node = Node::start();
     node.api.create_pod("node", "p", container(json!(["run"])));
-    let uid = node.pod("p", "ready", ready).await["metadata"]["uid"].as_str().unwrap().to_owned();
-    let logs = node.dir.path().join("logs").join(format!("default_p_{uid}"));
+    let uid = node.pod("p", "ready", ready).await["metadata"]["uid"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let logs = node
+        .dir
+        .path()
+        .join("logs")
+        .join(format!("default_p_{uid}"));
     assert!(logs.exists());
-    node.runtime.failing_removals.store(1, std::sync::atomic::Ordering::SeqCst);
+    node.runtime
+        .failing_removals
+        .store(1, std::sync::atomic::Ordering::SeqCst);
     node.api.delete_pod("p", 5);
     eventually("deletion", || node.api.pod("p").is_none().then_some(())).await;
-    eventually("its sandbox is gone", || node.runtime.sandboxes.lock().is_empty().then_some(())).await;
+    eventually("its sandbox is gone", || {
+        node.runtime.sandboxes.lock().is_empty().then_some(())
+    })
+    .await;
     eventually("its logs are gone", || (!logs.exists()).then_some(())).await;
     node.end().await;
 }

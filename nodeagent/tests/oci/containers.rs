@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use skiff_nodeagent::runtime::{ContainerPhase, ContainerSpec, Error, ExecSpec, Limits, Mount, Runtime, RuntimeEvent};
+use skiff_nodeagent::runtime::{
+    ContainerPhase, ContainerSpec, Error, ExecSpec, Limits, Mount, Runtime, RuntimeEvent,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::world::{World, log, until};
@@ -20,20 +22,49 @@ pub async fn output_and_exit_codes() {
     assert_eq!(world.state(&id).await.phase, ContainerPhase::Created);
     world.runtime.start_container(&id).await.unwrap();
     let state = world.ended(&id).await;
-    assert_eq!((state.exit_code, state.signal, state.oom_killed, state.pid), (Some(3), None, false, None));
+    assert_eq!(
+        (state.exit_code, state.signal, state.oom_killed, state.pid),
+        (Some(3), None, false, None)
+    );
     assert!(state.created_at <= state.started_at.unwrap() && state.started_at <= state.finished_at);
     let text = log(&state.log_path);
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["stderr F err", "stdout F /made/for/me", "stdout F from the upper layer", "stdout F out yes too"]);
-    assert!(matches!(events.recv().await.unwrap(), RuntimeEvent::ContainerStarted { container, .. } if container == id));
-    assert!(matches!(events.recv().await.unwrap(), RuntimeEvent::ContainerExited { container, .. } if container == id));
+    assert_eq!(
+        lines,
+        [
+            "stderr F err",
+            "stdout F /made/for/me",
+            "stdout F from the upper layer",
+            "stdout F out yes too"
+        ]
+    );
+    assert!(
+        matches!(events.recv().await.unwrap(), RuntimeEvent::ContainerStarted { container, .. } if container == id)
+    );
+    assert!(
+        matches!(events.recv().await.unwrap(), RuntimeEvent::ContainerExited { container, .. } if container == id)
+    );
     let (code, _) = world.run(&pod, world.script("kill -9 $$")).await;
-    assert_eq!(code, 0, "the first process of a namespace is not killed by itself");
-    let (code, text) = world.run(&pod, world.script("(kill -9 $$) ; sh -c 'kill -9 $$'; echo $?")).await;
-    assert_eq!((code, text.as_str()), (0, "stderr F Killed\nstdout F 137\n"));
+    assert_eq!(
+        code, 0,
+        "the first process of a namespace is not killed by itself"
+    );
+    let (code, text) = world
+        .run(
+            &pod,
+            world.script("(kill -9 $$) ; sh -c 'kill -9 $$'; echo $?"),
+        )
+        .await;
+    assert_eq!(
+        (code, text.as_str()),
+        (0, "stderr F Killed\nstdout F 137\n")
+    );
     world.runtime.remove_container(&id).await.unwrap();
-    assert!(matches!(world.runtime.start_container(&id).await, Err(Error::NotFound(_))));
+    assert!(matches!(
+        world.runtime.start_container(&id).await,
+        Err(Error::NotFound(_))
+    ));
     world.runtime.remove_container(&id).await.unwrap();
     world.finish().await;
 }
@@ -42,26 +73,83 @@ pub async fn exec_with_streams() {
     let world = World::new().await;
     let pod = world.pod().await;
     let id = world.start(&pod, world.script("sleep 1000")).await;
-    assert_eq!(world.exec(&id, &["cat"], Some("through and back")).await, (0, "through and back".into(), String::new()));
-    assert_eq!(world.exec(&id, &["sh", "-c", "echo out; echo err >&2; exit 9"], None).await, (9, "out\n".into(), "err\n".into()));
-    assert_eq!(world.exec(&id, &["sh", "-c", "kill -TERM $$"], None).await.0, 143);
-    let (code, text, _) = world.exec(&id, &["sh", "-c", "echo $FROM_IMAGE; ps | grep 'sleep 100[0]'"], None).await;
-    assert!(code == 0 && text.starts_with("yes\n") && text.contains("sleep 1000"), "{text}");
+    assert_eq!(
+        world.exec(&id, &["cat"], Some("through and back")).await,
+        (0, "through and back".into(), String::new())
+    );
+    assert_eq!(
+        world
+            .exec(&id, &["sh", "-c", "echo out; echo err >&2; exit 9"], None)
+            .await,
+        (9, "out\n".into(), "err\n".into())
+    );
+    assert_eq!(
+        world
+            .exec(&id, &["sh", "-c", "kill -TERM $$"], None)
+            .await
+            .0,
+        143
+    );
+    let (code, text, _) = world
+        .exec(
+            &id,
+            &["sh", "-c", "echo $FROM_IMAGE; ps | grep 'sleep 100[0]'"],
+            None,
+        )
+        .await;
+    assert!(
+        code == 0 && text.starts_with("yes\n") && text.contains("sleep 1000"),
+        "{text}"
+    );
     let big = "x".repeat(1_000_000);
-    assert_eq!(world.exec(&id, &["cat"], Some(&big)).await.1.len(), big.len());
-    let spec = ExecSpec { command: vec!["nowhere".into()], stdout: true, stderr: true, ..ExecSpec::default() };
+    assert_eq!(
+        world.exec(&id, &["cat"], Some(&big)).await.1.len(),
+        big.len()
+    );
+    let spec = ExecSpec {
+        command: vec!["nowhere".into()],
+        stdout: true,
+        stderr: true,
+        ..ExecSpec::default()
+    };
     let refused = world.runtime.exec(&id, spec.clone()).await.err().unwrap();
     let wanted = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nowhere\": executable file not found in $PATH: unknown";
     assert_eq!(refused.to_string(), wanted);
     // What nobody waits for any more is ended.
-    let sleep = ExecSpec { command: crate::world::strings(&["sleep", "4321"]), stdout: true, stderr: true, ..ExecSpec::default() };
+    let sleep = ExecSpec {
+        command: crate::world::strings(&["sleep", "4321"]),
+        stdout: true,
+        stderr: true,
+        ..ExecSpec::default()
+    };
     let streams = world.runtime.exec(&id, sleep).await.unwrap();
-    let sleeps = async || world.exec(&id, &["sh", "-c", "ps | grep -c 'sleep 432[1]'"], None).await.1;
+    let sleeps = async || {
+        world
+            .exec(&id, &["sh", "-c", "ps | grep -c 'sleep 432[1]'"], None)
+            .await
+            .1
+    };
     assert_eq!(sleeps().await, "1\n");
     drop(streams);
-    until("it is gone", async || (sleeps().await == "0\n").then_some(())).await;
-    world.runtime.stop_container(&id, Duration::ZERO).await.unwrap();
-    assert!(world.runtime.exec(&id, spec).await.err().unwrap().to_string().contains("container is in CONTAINER_EXITED state"));
+    until("it is gone", async || {
+        (sleeps().await == "0\n").then_some(())
+    })
+    .await;
+    world
+        .runtime
+        .stop_container(&id, Duration::ZERO)
+        .await
+        .unwrap();
+    assert!(
+        world
+            .runtime
+            .exec(&id, spec)
+            .await
+            .err()
+            .unwrap()
+            .to_string()
+            .contains("container is in CONTAINER_EXITED state")
+    );
     world.finish().await;
 }
 
@@ -69,15 +157,27 @@ pub async fn exec_in_a_terminal() {
     let world = World::new().await;
     let pod = world.pod().await;
     let id = world.start(&pod, world.script("sleep 1000")).await;
-    let spec = ExecSpec { command: vec!["sh".into()], tty: true, stdin: true, stdout: true, stderr: false };
+    let spec = ExecSpec {
+        command: vec!["sh".into()],
+        tty: true,
+        stdin: true,
+        stdout: true,
+        stderr: false,
+    };
     let streams = world.runtime.exec(&id, spec).await.unwrap();
-    let (mut stdin, mut stdout, resize) = (streams.stdin.unwrap(), streams.stdout.unwrap(), streams.resize.unwrap());
+    let (mut stdin, mut stdout, resize) = (
+        streams.stdin.unwrap(),
+        streams.stdout.unwrap(),
+        streams.resize.unwrap(),
+    );
     resize.send((132, 43)).await.unwrap();
     let mut seen = String::new();
     until("the terminal has the size", async || {
         stdin.write_all(b"stty size; echo $TERM\n").await.unwrap();
         let mut bytes = [0; 4096];
-        if let Ok(Ok(n)) = tokio::time::timeout(Duration::from_millis(200), stdout.read(&mut bytes)).await {
+        if let Ok(Ok(n)) =
+            tokio::time::timeout(Duration::from_millis(200), stdout.read(&mut bytes)).await
+        {
             seen.push_str(&String::from_utf8_lossy(&bytes[..n]));
         }
         (seen.contains("43 132\r\n") && seen.contains("xterm\r\n")).then_some(())
@@ -94,28 +194,86 @@ pub async fn programs_that_cannot_start() {
     let world = World::new().await;
     let pod = world.pod().await;
     for (command, reason) in [
-        ("nowhere", "exec: \"nowhere\": executable file not found in $PATH"),
-        ("/no/where", "exec: \"/no/where\": stat /no/where: no such file or directory"),
+        (
+            "nowhere",
+            "exec: \"nowhere\": executable file not found in $PATH",
+        ),
+        (
+            "/no/where",
+            "exec: \"/no/where\": stat /no/where: no such file or directory",
+        ),
         ("/etc/passwd", "exec: \"/etc/passwd\": permission denied"),
         ("/etc", "exec: \"/etc\": is a directory"),
     ] {
-        let id = world.runtime.create_container(&pod, ContainerSpec { command: vec![command.into()], ..world.script("") }).await.unwrap();
-        let Err(Error::Start(text)) = world.runtime.start_container(&id).await else { panic!("{command} has started") };
+        let id = world
+            .runtime
+            .create_container(
+                &pod,
+                ContainerSpec {
+                    command: vec![command.into()],
+                    ..world.script("")
+                },
+            )
+            .await
+            .unwrap();
+        let Err(Error::Start(text)) = world.runtime.start_container(&id).await else {
+            panic!("{command} has started")
+        };
         assert!(text.contains(reason), "{text}");
         let state = world.ended(&id).await;
-        assert_eq!((state.exit_code, state.started_at), (Some(128), None), "{command}");
+        assert_eq!(
+            (state.exit_code, state.started_at),
+            (Some(128), None),
+            "{command}"
+        );
     }
-    let nothing = world.runtime.create_container(&pod, ContainerSpec { image_id: format!("sha256:{}", "0".repeat(64)), ..world.script("") }).await;
+    let nothing = world
+        .runtime
+        .create_container(
+            &pod,
+            ContainerSpec {
+                image_id: format!("sha256:{}", "0".repeat(64)),
+                ..world.script("")
+            },
+        )
+        .await;
     assert!(matches!(nothing, Err(Error::NoImage(_))));
     // What fails is told down to the system call and its error.
     let file = world.path("file");
     std::fs::write(&file, "").unwrap();
-    let mount = Mount { host_path: file, container_path: "/etc".into(), read_only: false, propagation: String::new(), image: None };
-    let mounted = ContainerSpec { mounts: vec![mount], ..world.script("") };
-    let tight = ContainerSpec { limits: Limits { cpu_quota_us: Some(1), ..Limits::default() }, ..world.script("") };
-    for (spec, parts) in [(mounted, ["failed to mount ", "(os error "]), (tight, ["cgroup", ": Invalid argument (os error 22)"])] {
-        let refused = world.runtime.create_container(&pod, spec).await.unwrap_err().to_string();
-        assert!(refused.starts_with("cannot create the container: ") && parts.iter().all(|part| refused.contains(part)), "{refused}");
+    let mount = Mount {
+        host_path: file,
+        container_path: "/etc".into(),
+        read_only: false,
+        propagation: String::new(),
+        image: None,
+    };
+    let mounted = ContainerSpec {
+        mounts: vec![mount],
+        ..world.script("")
+    };
+    let tight = ContainerSpec {
+        limits: Limits {
+            cpu_quota_us: Some(1),
+            ..Limits::default()
+        },
+        ..world.script("")
+    };
+    for (spec, parts) in [
+        (mounted, ["failed to mount ", "(os error "]),
+        (tight, ["cgroup", ": Invalid argument (os error 22)"]),
+    ] {
+        let refused = world
+            .runtime
+            .create_container(&pod, spec)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.starts_with("cannot create the container: ")
+                && parts.iter().all(|part| refused.contains(part)),
+            "{refused}"
+        );
     }
     world.finish().await;
 }
@@ -123,22 +281,60 @@ pub async fn programs_that_cannot_start() {
 pub async fn stopping_with_grace() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let gentle = world.start(&pod, world.script("trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done")).await;
-    let deaf = world.start(&pod, world.script("trap '' TERM; echo ready; while :; do sleep 0.05; done")).await;
+    let gentle = world
+        .start(
+            &pod,
+            world.script("trap 'echo bye; exit 7' TERM; echo ready; while :; do sleep 0.05; done"),
+        )
+        .await;
+    let deaf = world
+        .start(
+            &pod,
+            world.script("trap '' TERM; echo ready; while :; do sleep 0.05; done"),
+        )
+        .await;
     for id in [&gentle, &deaf] {
-        until("both are ready", async || log(&world.state(id).await.log_path).contains("ready").then_some(())).await;
+        until("both are ready", async || {
+            log(&world.state(id).await.log_path)
+                .contains("ready")
+                .then_some(())
+        })
+        .await;
     }
-    world.runtime.stop_container(&gentle, Duration::from_secs(20)).await.unwrap();
+    world
+        .runtime
+        .stop_container(&gentle, Duration::from_secs(20))
+        .await
+        .unwrap();
     let state = world.ended(&gentle).await;
-    assert_eq!((state.exit_code, log(&state.log_path).as_str()), (Some(7), "stdout F ready\nstdout F bye\n"));
+    assert_eq!(
+        (state.exit_code, log(&state.log_path).as_str()),
+        (Some(7), "stdout F ready\nstdout F bye\n")
+    );
     let started = Instant::now();
-    world.runtime.stop_container(&deaf, Duration::from_millis(300)).await.unwrap();
+    world
+        .runtime
+        .stop_container(&deaf, Duration::from_millis(300))
+        .await
+        .unwrap();
     assert!(started.elapsed() >= Duration::from_millis(300));
     let state = world.ended(&deaf).await;
     assert_eq!((state.exit_code, state.signal), (Some(137), Some(9)));
-    world.runtime.stop_container(&deaf, Duration::ZERO).await.unwrap();
-    let waiting = world.runtime.create_container(&pod, world.script("true")).await.unwrap();
-    world.runtime.stop_container(&waiting, Duration::from_secs(20)).await.unwrap();
+    world
+        .runtime
+        .stop_container(&deaf, Duration::ZERO)
+        .await
+        .unwrap();
+    let waiting = world
+        .runtime
+        .create_container(&pod, world.script("true"))
+        .await
+        .unwrap();
+    world
+        .runtime
+        .stop_container(&waiting, Duration::from_secs(20))
+        .await
+        .unwrap();
     assert_eq!(world.ended(&waiting).await.started_at, None);
     world.finish().await;
 }
@@ -146,45 +342,107 @@ pub async fn stopping_with_grace() {
 pub async fn attaching() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let spec = ContainerSpec { stdin: true, stdin_once: true, ..world.script("cat; echo done >&2; exit 4") };
+    let spec = ContainerSpec {
+        stdin: true,
+        stdin_once: true,
+        ..world.script("cat; echo done >&2; exit 4")
+    };
     let id = world.start(&pod, spec).await;
-    let wanted = ExecSpec { stdin: true, stdout: true, stderr: true, ..ExecSpec::default() };
+    let wanted = ExecSpec {
+        stdin: true,
+        stdout: true,
+        stderr: true,
+        ..ExecSpec::default()
+    };
     let mut streams = world.runtime.attach(&id, wanted).await.unwrap();
-    let (mut stdin, mut stdout) = (streams.stdin.take().unwrap(), streams.stdout.take().unwrap());
+    let (mut stdin, mut stdout) = (
+        streams.stdin.take().unwrap(),
+        streams.stdout.take().unwrap(),
+    );
     stdin.write_all(b"hello\n").await.unwrap();
     let mut line = [0; 6];
     stdout.read_exact(&mut line).await.unwrap();
     assert_eq!(&line, b"hello\n");
     stdin.shutdown().await.unwrap();
     let mut err = String::new();
-    streams.stderr.take().unwrap().read_to_string(&mut err).await.unwrap();
+    streams
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .await
+        .unwrap();
     assert_eq!((err.as_str(), streams.exit.await.unwrap()), ("done\n", 4));
-    assert_eq!(log(&world.ended(&id).await.log_path), "stdout F hello\nstderr F done\n");
+    assert_eq!(
+        log(&world.ended(&id).await.log_path),
+        "stdout F hello\nstderr F done\n"
+    );
     world.finish().await;
 }
 
 pub async fn attaching_to_a_terminal() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let id = world.start(&pod, ContainerSpec { stdin: true, tty: true, command: vec!["sh".into()], ..world.script("") }).await;
-    let streams = world.runtime.attach(&id, ExecSpec { tty: true, stdin: true, stdout: true, ..ExecSpec::default() }).await.unwrap();
+    let id = world
+        .start(
+            &pod,
+            ContainerSpec {
+                stdin: true,
+                tty: true,
+                command: vec!["sh".into()],
+                ..world.script("")
+            },
+        )
+        .await;
+    let streams = world
+        .runtime
+        .attach(
+            &id,
+            ExecSpec {
+                tty: true,
+                stdin: true,
+                stdout: true,
+                ..ExecSpec::default()
+            },
+        )
+        .await
+        .unwrap();
     let (mut stdin, mut stdout) = (streams.stdin.unwrap(), streams.stdout.unwrap());
     streams.resize.unwrap().send((100, 30)).await.unwrap();
-    until("the size has arrived", async || (world.exec(&id, &["sh", "-c", "stty size < /dev/console"], None).await.1 == "30 100\n").then_some(())).await;
-    stdin.write_all(b"test -t 0 && echo ter''minal; exit 5\n").await.unwrap();
+    until("the size has arrived", async || {
+        (world
+            .exec(&id, &["sh", "-c", "stty size < /dev/console"], None)
+            .await
+            .1
+            == "30 100\n")
+            .then_some(())
+    })
+    .await;
+    stdin
+        .write_all(b"test -t 0 && echo ter''minal; exit 5\n")
+        .await
+        .unwrap();
     let mut seen = String::new();
     stdout.read_to_string(&mut seen).await.unwrap();
     assert!(seen.contains("terminal\r\n"), "{seen}");
     assert_eq!(streams.exit.await.unwrap(), 5);
     assert!(log(&world.ended(&id).await.log_path).contains("stdout F terminal"));
-    assert!(std::fs::read_to_string(world.state(&id).await.log_path).unwrap().contains("terminal\r\n"));
+    assert!(
+        std::fs::read_to_string(world.state(&id).await.log_path)
+            .unwrap()
+            .contains("terminal\r\n")
+    );
     world.finish().await;
 }
 
 pub async fn limits_and_usage() {
     let world = World::new().await;
     let mut sandbox = world.sandbox_spec();
-    sandbox.cgroup_limits = Limits { cpu_shares: Some(512), memory_bytes: Some(256 << 20), ..Limits::default() };
+    sandbox.cgroup_limits = Limits {
+        cpu_shares: Some(512),
+        memory_bytes: Some(256 << 20),
+        ..Limits::default()
+    };
     let pod = world.runtime.run_sandbox(sandbox).await.unwrap();
     let limits = Limits {
         cpu_shares: Some(204),
@@ -200,24 +458,38 @@ pub async fn limits_and_usage() {
     let group = format!("{}/burstable/poduid", world.cgroup);
     let read = |controller: &str, group: &str, file: &str| {
         let v1 = format!("/sys/fs/cgroup/{controller}/{group}/{file}");
-        std::fs::read_to_string(v1).map(|text| text.trim().to_owned()).unwrap_or_default()
+        std::fs::read_to_string(v1)
+            .map(|text| text.trim().to_owned())
+            .unwrap_or_default()
     };
     if std::path::Path::new("/sys/fs/cgroup/memory").exists() {
         let container = format!("{group}/{id}");
         assert_eq!(read("cpu", &group, "cpu.shares"), "512");
-        assert_eq!(read("memory", &group, "memory.limit_in_bytes"), (256 << 20).to_string());
+        assert_eq!(
+            read("memory", &group, "memory.limit_in_bytes"),
+            (256 << 20).to_string()
+        );
         assert_eq!(read("cpu", &container, "cpu.shares"), "204");
         assert_eq!(read("cpu", &container, "cpu.cfs_quota_us"), "50000");
-        assert_eq!(read("memory", &container, "memory.limit_in_bytes"), (64 << 20).to_string());
+        assert_eq!(
+            read("memory", &container, "memory.limit_in_bytes"),
+            (64 << 20).to_string()
+        );
         assert_eq!(read("pids", &container, "pids.max"), "20");
     } else {
         assert_eq!(read("", &group, "memory.max"), (256 << 20).to_string());
         assert_eq!(read("", &format!("{group}/{id}"), "pids.max"), "20");
     }
-    until("the script says so", async || (log(&world.state(&id).await.log_path) == "stdout F 567\n").then_some(())).await;
+    until("the script says so", async || {
+        (log(&world.state(&id).await.log_path) == "stdout F 567\n").then_some(())
+    })
+    .await;
     let usage = world.runtime.usage(&id).await.unwrap();
     let (cpu, memory) = (usage.cpu_nanoseconds, usage.working_set_bytes);
-    assert!(cpu > 1_000_000 && memory > 10_000, "{cpu} ns, {memory} bytes");
+    assert!(
+        cpu > 1_000_000 && memory > 10_000,
+        "{cpu} ns, {memory} bytes"
+    );
     let (code, _, err) = world.exec(&id, &["sh", "-c", "for i in 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1; do sleep 9 >/dev/null 2>&1 & done"], None).await;
     assert!(code != 0 && err.contains("fork"), "{code} {err}");
     world.finish().await;
@@ -228,10 +500,32 @@ pub async fn what_it_writes_is_measured() {
     let pod = world.pod().await;
     let folder = world.path("volume");
     std::fs::create_dir(&folder).unwrap();
-    let mount = Mount { host_path: folder, container_path: "/volume".into(), read_only: false, propagation: String::new(), image: None };
+    let mount = Mount {
+        host_path: folder,
+        container_path: "/volume".into(),
+        read_only: false,
+        propagation: String::new(),
+        image: None,
+    };
     let script = "dd if=/dev/zero of=/volume/x bs=1024 count=4096; dd if=/dev/zero of=/x bs=1024 count=2048; ln /x /y; sleep 1000";
-    let id = world.start(&pod, ContainerSpec { mounts: vec![mount], ..world.script(script) }).await;
-    let used = until("the file and no more", async || world.runtime.disk_usage(&id).await.ok().filter(|used| *used >= 2 << 20)).await;
+    let id = world
+        .start(
+            &pod,
+            ContainerSpec {
+                mounts: vec![mount],
+                ..world.script(script)
+            },
+        )
+        .await;
+    let used = until("the file and no more", async || {
+        world
+            .runtime
+            .disk_usage(&id)
+            .await
+            .ok()
+            .filter(|used| *used >= 2 << 20)
+    })
+    .await;
     assert!(used < 3 << 20, "{used}");
     assert!(world.runtime.disk_usage("none").await.is_err());
     world.finish().await;
@@ -249,41 +543,106 @@ pub async fn new_limits_while_it_runs() {
     let mut sandbox = world.sandbox_spec();
     sandbox.cgroup_limits = sizes(204, 50_000, 64);
     let pod = world.runtime.run_sandbox(sandbox).await.unwrap();
-    let id = world.start(&pod, ContainerSpec { limits: sizes(204, 50_000, 64), ..world.script("sleep 1000") }).await;
+    let id = world
+        .start(
+            &pod,
+            ContainerSpec {
+                limits: sizes(204, 50_000, 64),
+                ..world.script("sleep 1000")
+            },
+        )
+        .await;
     let pid = world.state(&id).await.pid;
     let folder = |controller: &str| {
         let v1 = std::path::Path::new("/sys/fs/cgroup").join(controller);
-        let root = if v1.exists() { v1 } else { "/sys/fs/cgroup".into() };
+        let root = if v1.exists() {
+            v1
+        } else {
+            "/sys/fs/cgroup".into()
+        };
         root.join(&world.cgroup).join("burstable/poduid").join(&id)
     };
     let (cpu, memory) = (folder("cpu"), folder("memory"));
-    let read = |folder: &std::path::Path, file: &str| std::fs::read_to_string(folder.join(file)).map(|text| text.trim().to_owned()).ok();
-    let note = |text: &str| std::collections::BTreeMap::from([("noted".to_owned(), text.to_owned())]);
+    let read = |folder: &std::path::Path, file: &str| {
+        std::fs::read_to_string(folder.join(file))
+            .map(|text| text.trim().to_owned())
+            .ok()
+    };
+    let note =
+        |text: &str| std::collections::BTreeMap::from([("noted".to_owned(), text.to_owned())]);
     // Up, and down again.
     for (shares, quota, megabytes) in [(512, 80_000, 128), (102, 20_000, 32)] {
         let limits = sizes(shares, quota, megabytes);
-        world.runtime.update_sandbox(&pod, &sizes(shares, 80_000, 128), &note("pod")).await.unwrap();
-        world.runtime.update_container(&id, &limits, &note("container")).await.unwrap();
+        world
+            .runtime
+            .update_sandbox(&pod, &sizes(shares, 80_000, 128), &note("pod"))
+            .await
+            .unwrap();
+        world
+            .runtime
+            .update_container(&id, &limits, &note("container"))
+            .await
+            .unwrap();
         let bytes = (megabytes << 20).to_string();
-        assert!(read(&memory, "memory.limit_in_bytes").or_else(|| read(&memory, "memory.max")) == Some(bytes.clone()), "{bytes}");
+        assert!(
+            read(&memory, "memory.limit_in_bytes").or_else(|| read(&memory, "memory.max"))
+                == Some(bytes.clone()),
+            "{bytes}"
+        );
         let quotas = [read(&cpu, "cpu.cfs_quota_us"), read(&cpu, "cpu.max")];
-        assert!(quotas.contains(&Some(quota.to_string())) || quotas.contains(&Some(format!("{quota} 100000"))), "{quotas:?}");
+        assert!(
+            quotas.contains(&Some(quota.to_string()))
+                || quotas.contains(&Some(format!("{quota} 100000"))),
+            "{quotas:?}"
+        );
     }
     world.reopen();
     let state = world.state(&id).await;
-    assert_eq!((state.pid, state.limits.cpu_shares, state.limits.memory_bytes), (pid, Some(102), Some(32 << 20)), "it runs on, and that is noted down");
+    assert_eq!(
+        (
+            state.pid,
+            state.limits.cpu_shares,
+            state.limits.memory_bytes
+        ),
+        (pid, Some(102), Some(32 << 20)),
+        "it runs on, and that is noted down"
+    );
     assert_eq!(state.annotations["noted"], "container");
     let pods = world.runtime.list().await.unwrap();
-    assert_eq!((pods[0].spec.cgroup_limits.memory_bytes, pods[0].spec.annotations["noted"].as_str()), (Some(128 << 20), "pod"));
-    assert!(matches!(world.runtime.update_container("none", &Limits::default(), &note("")).await, Err(Error::NotFound(_))));
+    assert_eq!(
+        (
+            pods[0].spec.cgroup_limits.memory_bytes,
+            pods[0].spec.annotations["noted"].as_str()
+        ),
+        (Some(128 << 20), "pod")
+    );
+    assert!(matches!(
+        world
+            .runtime
+            .update_container("none", &Limits::default(), &note(""))
+            .await,
+        Err(Error::NotFound(_))
+    ));
     world.finish().await;
 }
 
 pub async fn memory_running_out() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let limits = Limits { memory_bytes: Some(16 << 20), ..Limits::default() };
-    let id = world.start(&pod, ContainerSpec { limits, command: crate::world::strings(&["tail", "/dev/zero"]), ..world.script("") }).await;
+    let limits = Limits {
+        memory_bytes: Some(16 << 20),
+        ..Limits::default()
+    };
+    let id = world
+        .start(
+            &pod,
+            ContainerSpec {
+                limits,
+                command: crate::world::strings(&["tail", "/dev/zero"]),
+                ..world.script("")
+            },
+        )
+        .await;
     let state = world.ended(&id).await;
     assert_eq!((state.exit_code, state.oom_killed), (Some(137), true));
     world.finish().await;
@@ -292,18 +651,47 @@ pub async fn memory_running_out() {
 pub async fn log_rotation() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let id = world.start(&pod, ContainerSpec { stdin: true, ..world.script("while read line; do echo $line; done") }).await;
-    let mut stdin = world.runtime.attach(&id, ExecSpec { stdin: true, ..ExecSpec::default() }).await.unwrap().stdin.unwrap();
+    let id = world
+        .start(
+            &pod,
+            ContainerSpec {
+                stdin: true,
+                ..world.script("while read line; do echo $line; done")
+            },
+        )
+        .await;
+    let mut stdin = world
+        .runtime
+        .attach(
+            &id,
+            ExecSpec {
+                stdin: true,
+                ..ExecSpec::default()
+            },
+        )
+        .await
+        .unwrap()
+        .stdin
+        .unwrap();
     let path = world.state(&id).await.log_path;
     let old = path.with_extension("log.1");
     stdin.write_all(b"one\n").await.unwrap();
-    until("one is logged", async || (log(&path) == "stdout F one\n").then_some(())).await;
+    until("one is logged", async || {
+        (log(&path) == "stdout F one\n").then_some(())
+    })
+    .await;
     std::fs::rename(&path, &old).unwrap();
     stdin.write_all(b"two\n").await.unwrap();
-    until("two goes to the old file", async || log(&old).ends_with("two\n").then_some(())).await;
+    until("two goes to the old file", async || {
+        log(&old).ends_with("two\n").then_some(())
+    })
+    .await;
     world.runtime.reopen_log(&id).await.unwrap();
     stdin.write_all(b"three\n").await.unwrap();
-    until("three goes to the new file", async || (log(&path) == "stdout F three\n").then_some(())).await;
+    until("three goes to the new file", async || {
+        (log(&path) == "stdout F three\n").then_some(())
+    })
+    .await;
     world.finish().await;
 }
 
@@ -318,7 +706,11 @@ pub async fn how_long_it_takes() {
         };
         let pod = world.pod().await;
         lap(0);
-        let id = world.runtime.create_container(&pod, world.script("sleep 1000")).await.unwrap();
+        let id = world
+            .runtime
+            .create_container(&pod, world.script("sleep 1000"))
+            .await
+            .unwrap();
         lap(1);
         world.runtime.start_container(&id).await.unwrap();
         lap(2);
@@ -333,7 +725,12 @@ pub async fn how_long_it_takes() {
         times[times.len() / 2]
     };
     let [sandbox, create, start, exec, remove] = times.each_mut().map(median);
-    println!("  sandbox {sandbox:.1?}, create {create:.1?}, start {start:.1?}, exec {exec:.1?}, stop and remove {remove:.1?}");
-    assert!(create + start < Duration::from_secs(1), "far beyond the budget of 40 ms, even for a busy machine");
+    println!(
+        "  sandbox {sandbox:.1?}, create {create:.1?}, start {start:.1?}, exec {exec:.1?}, stop and remove {remove:.1?}"
+    );
+    assert!(
+        create + start < Duration::from_secs(1),
+        "far beyond the budget of 40 ms, even for a busy machine"
+    );
     world.finish().await;
 }

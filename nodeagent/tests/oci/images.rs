@@ -16,8 +16,16 @@ use crate::world::{BUSYBOX, IMAGE, Layer, World, busybox_archive, saved_image, u
 
 /// Whether the programs are installed; says so when not.
 fn have(programs: &[&str]) -> bool {
-    let missing: Vec<&&str> =
-        programs.iter().filter(|program| !Command::new("which").arg(program).stdout(Stdio::null()).status().is_ok_and(|s| s.success())).collect();
+    let missing: Vec<&&str> = programs
+        .iter()
+        .filter(|program| {
+            !Command::new("which")
+                .arg(program)
+                .stdout(Stdio::null())
+                .status()
+                .is_ok_and(|s| s.success())
+        })
+        .collect();
     if !missing.is_empty() {
         skiff_testing::skipped(format_args!("needs {missing:?}"));
     }
@@ -27,36 +35,97 @@ fn have(programs: &[&str]) -> bool {
 pub async fn archives() {
     let world = World::new().await;
     let found = world.images.find(IMAGE).await.unwrap().unwrap();
-    assert_eq!(world.images.find(&found.id).await.unwrap().unwrap().tags, [IMAGE]);
+    assert_eq!(
+        world.images.find(&found.id).await.unwrap().unwrap().tags,
+        [IMAGE]
+    );
     assert!(found.size > 100_000);
-    assert!(world.images.find("localhost/busybox:other").await.unwrap().is_none());
-    assert!(matches!(world.images.find("NOT A NAME").await, Err(Error::InvalidName { .. })));
+    assert!(
+        world
+            .images
+            .find("localhost/busybox:other")
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(matches!(
+        world.images.find("NOT A NAME").await,
+        Err(Error::InvalidName { .. })
+    ));
     // What was loaded is there for the next agent.
     let again = Store::open(world.path("images")).unwrap();
-    assert_eq!(again.list().await.unwrap().iter().filter(|image| image.id == found.id).count(), 1);
+    assert_eq!(
+        again
+            .list()
+            .await
+            .unwrap()
+            .iter()
+            .filter(|image| image.id == found.id)
+            .count(),
+        1
+    );
     let junk = world.path("junk.tar");
     fs::write(&junk, Layer::default().bytes()).unwrap();
-    assert!(world.images.load(&junk).await.unwrap_err().to_string().contains("neither an OCI layout"));
-    let lies = saved_image(&["liar:v1"], &[Layer::default().bytes()], serde_json::json!({}));
-    let lies = String::from_utf8_lossy(&lies).into_owned().replacen("\"sha256:", "\"sha256:0", 1);
+    assert!(
+        world
+            .images
+            .load(&junk)
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("neither an OCI layout")
+    );
+    let lies = saved_image(
+        &["liar:v1"],
+        &[Layer::default().bytes()],
+        serde_json::json!({}),
+    );
+    let lies = String::from_utf8_lossy(&lies)
+        .into_owned()
+        .replacen("\"sha256:", "\"sha256:0", 1);
     fs::write(&junk, lies).unwrap();
     assert!(world.images.load(&junk).await.is_err());
     if have(&["skopeo"]) {
         fs::write(world.path("saved.tar"), busybox_archive()).unwrap();
-        let layout = format!("oci-archive:{}:docker.io/library/other:v2", world.path("layout.tar").display());
-        skopeo(&["copy", &format!("docker-archive:{}", world.path("saved.tar").display()), &layout]);
+        let layout = format!(
+            "oci-archive:{}:docker.io/library/other:v2",
+            world.path("layout.tar").display()
+        );
+        skopeo(&[
+            "copy",
+            &format!("docker-archive:{}", world.path("saved.tar").display()),
+            &layout,
+        ]);
         let loaded = world.images.load(&world.path("layout.tar")).await.unwrap();
         assert_eq!(loaded.len(), 1);
-        assert!(loaded[0].tags.contains(&"docker.io/library/other:v2".to_owned()), "{:?}", loaded[0]);
-        assert_eq!(world.images.find("other:v2").await.unwrap().unwrap().id, loaded[0].id);
+        assert!(
+            loaded[0]
+                .tags
+                .contains(&"docker.io/library/other:v2".to_owned()),
+            "{:?}",
+            loaded[0]
+        );
+        assert_eq!(
+            world.images.find("other:v2").await.unwrap().unwrap().id,
+            loaded[0].id
+        );
         world.images.remove("other:v2").await.unwrap();
         assert!(world.images.find("other:v2").await.unwrap().is_none());
     }
     let layers = || fs::read_dir(world.path("images/layers")).unwrap().count();
     assert_eq!(layers(), 2);
     world.images.remove(IMAGE).await.unwrap();
-    assert!(matches!(world.images.remove(IMAGE).await, Err(Error::NotFound(_))));
-    assert_eq!((layers(), fs::read_dir(world.path("images/configs")).unwrap().count()), (0, 0));
+    assert!(matches!(
+        world.images.remove(IMAGE).await,
+        Err(Error::NotFound(_))
+    ));
+    assert_eq!(
+        (
+            layers(),
+            fs::read_dir(world.path("images/configs")).unwrap().count()
+        ),
+        (0, 0)
+    );
     world.finish().await;
 }
 
@@ -73,10 +142,27 @@ pub async fn many_layers() {
         layer.file("which", 0o644, format!("{i}\n").as_bytes());
         layers.push(layer.bytes());
     }
-    fs::write(world.path("many.tar"), saved_image(&["many:v1"], &layers, serde_json::json!({}))).unwrap();
-    let image = world.images.load(&world.path("many.tar")).await.unwrap().remove(0);
+    fs::write(
+        world.path("many.tar"),
+        saved_image(&["many:v1"], &layers, serde_json::json!({})),
+    )
+    .unwrap();
+    let image = world
+        .images
+        .load(&world.path("many.tar"))
+        .await
+        .unwrap()
+        .remove(0);
     let pod = world.pod().await;
-    let (_, log) = world.run(&pod, ContainerSpec { image_id: image.id, ..world.script("cat /which") }).await;
+    let (_, log) = world
+        .run(
+            &pod,
+            ContainerSpec {
+                image_id: image.id,
+                ..world.script("cat /which")
+            },
+        )
+        .await;
     assert_eq!(log, "stdout F 99\n");
     world.finish().await;
 }
@@ -88,19 +174,37 @@ pub async fn the_built_in_image() {
         let name = format!("{SHOP_REPOSITORY}:{version}");
         let image = world.images.find(&name).await.unwrap().unwrap();
         assert_eq!(world.images.pull(&name, &[]).await.unwrap().id, image.id);
-        let spec = ContainerSpec { image_id: image.id, command: vec![], ..world.script("") };
-        assert_eq!(world.run(&pod, spec).await, (0, format!("stdout F shop {version}\n")));
+        let spec = ContainerSpec {
+            image_id: image.id,
+            command: vec![],
+            ..world.script("")
+        };
+        assert_eq!(
+            world.run(&pod, spec).await,
+            (0, format!("stdout F shop {version}\n"))
+        );
         assert!(world.images.remove(&name).await.is_err());
     }
-    let builtin: Vec<_> =
-        fs::read_dir(world.path("images/layers")).unwrap().flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("builtin-")).collect();
+    let builtin: Vec<_> = fs::read_dir(world.path("images/layers"))
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("builtin-"))
+        .collect();
     assert_eq!(builtin.len(), 1, "both tags share one layer");
     world.finish().await;
 }
 
 fn skopeo(args: &[&str]) {
-    let output = Command::new("skopeo").arg("--insecure-policy").args(args).output().expect("skopeo");
-    assert!(output.status.success(), "skopeo {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new("skopeo")
+        .arg("--insecure-policy")
+        .args(args)
+        .output()
+        .expect("skopeo");
+    assert!(
+        output.status.success(),
+        "skopeo {args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A registry on loopback, gone when dropped.
@@ -111,7 +215,11 @@ struct Registry {
 
 impl Registry {
     async fn start(folder: &Path, auth: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let address = format!("127.0.0.1:{port}");
         let storage = folder.join("registry");
         fs::create_dir_all(&storage).unwrap();
@@ -121,14 +229,26 @@ impl Registry {
             format!("version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n{auth}", storage.display()),
         )
         .unwrap();
-        let child = Command::new("docker-registry").arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let registry = Self { child, address };
-        until("the registry listens", async || tokio::net::TcpStream::connect(&registry.address).await.ok()).await;
+        until("the registry listens", async || {
+            tokio::net::TcpStream::connect(&registry.address).await.ok()
+        })
+        .await;
         registry
     }
 
     fn push(&self, archive: &Path, name: &str, more: &[&str]) {
-        let (from, to) = (format!("docker-archive:{}", archive.display()), format!("docker://{}/{name}", self.address));
+        let (from, to) = (
+            format!("docker-archive:{}", archive.display()),
+            format!("docker://{}/{name}", self.address),
+        );
         skopeo(&[&["copy", "--dest-tls-verify=false"], more, &[&from, &to]].concat());
     }
 }
@@ -157,20 +277,69 @@ pub async fn pulling() {
     let name = format!("{}/team/app:v1", registry.address);
     let image = world.images.pull(&name, &[]).await.unwrap();
     assert_eq!(image.tags, std::slice::from_ref(&name));
-    assert!(image.digests[0].starts_with(&format!("{}/team/app@sha256:", registry.address)), "{image:?}");
+    assert!(
+        image.digests[0].starts_with(&format!("{}/team/app@sha256:", registry.address)),
+        "{image:?}"
+    );
     let pod = world.pod().await;
-    assert_eq!(world.run(&pod, ContainerSpec { image_id: image.id.clone(), ..world.script("cat /above") }).await.1, "stdout F from the upper layer\n");
-    assert_eq!(world.images.pull(&image.digests[0], &[]).await.unwrap().id, image.id);
-    assert_eq!(world.images.find(&image.digests[0]).await.unwrap().unwrap().id, image.id);
+    assert_eq!(
+        world
+            .run(
+                &pod,
+                ContainerSpec {
+                    image_id: image.id.clone(),
+                    ..world.script("cat /above")
+                }
+            )
+            .await
+            .1,
+        "stdout F from the upper layer\n"
+    );
+    assert_eq!(
+        world.images.pull(&image.digests[0], &[]).await.unwrap().id,
+        image.id
+    );
+    assert_eq!(
+        world
+            .images
+            .find(&image.digests[0])
+            .await
+            .unwrap()
+            .unwrap()
+            .id,
+        image.id
+    );
     // An index leads to the manifest for this machine.
     registry.push(&saved(&world), "team/index:v1", &["--format=v2s2"]);
-    assert_eq!(world.images.pull(&format!("{}/team/index:v1", registry.address), &[]).await.unwrap().tags.len(), 1);
+    assert_eq!(
+        world
+            .images
+            .pull(&format!("{}/team/index:v1", registry.address), &[])
+            .await
+            .unwrap()
+            .tags
+            .len(),
+        1
+    );
     let missing = format!("{}/team/none:v1", registry.address);
-    let Err(Error::Pull { reason, .. }) = world.images.pull(&missing, &[]).await else { panic!("it was pulled") };
-    assert_eq!(reason, format!("failed to pull and unpack image \"{missing}\": failed to resolve reference \"{missing}\": {missing}: not found"));
+    let Err(Error::Pull { reason, .. }) = world.images.pull(&missing, &[]).await else {
+        panic!("it was pulled")
+    };
+    assert_eq!(
+        reason,
+        format!(
+            "failed to pull and unpack image \"{missing}\": failed to resolve reference \"{missing}\": {missing}: not found"
+        )
+    );
     drop(registry);
-    let Err(Error::Pull { reason, .. }) = world.images.pull(&missing, &[]).await else { panic!("it was pulled") };
-    assert!(reason.contains("failed to do request: Head \"http://127.0.0.1:") && reason.ends_with("connect: connection refused"), "{reason}");
+    let Err(Error::Pull { reason, .. }) = world.images.pull(&missing, &[]).await else {
+        panic!("it was pulled")
+    };
+    assert!(
+        reason.contains("failed to do request: Head \"http://127.0.0.1:")
+            && reason.ends_with("connect: connection refused"),
+        "{reason}"
+    );
     world.runtime.remove_sandbox(&pod).await.unwrap();
     world.finish().await;
 }
@@ -181,17 +350,38 @@ pub async fn pulling_with_credentials() {
     }
     let world = World::new().await;
     // The bcrypt hash of `secret`.
-    fs::write(world.path("htpasswd"), "ann:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n").unwrap();
-    let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", world.path("htpasswd").display());
+    fs::write(
+        world.path("htpasswd"),
+        "ann:$2b$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n",
+    )
+    .unwrap();
+    let auth = format!(
+        "auth:\n  htpasswd:\n    realm: test\n    path: {}\n",
+        world.path("htpasswd").display()
+    );
     let registry = Registry::start(world.folder.path(), &auth).await;
     registry.push(&saved(&world), "app:v1", &["--dest-creds=ann:secret"]);
     let name = format!("{}/app:v1", registry.address);
-    let login = |password: &str| Credentials { username: "ann".into(), password: password.into() };
-    let Err(Error::Pull { reason, .. }) = world.images.pull(&name, &[]).await else { panic!("it was pulled") };
-    assert!(reason.contains("authorization failed: no basic auth credentials"), "{reason}");
-    let Err(Error::Pull { reason, .. }) = world.images.pull(&name, &[login("wrong")]).await else { panic!("it was pulled") };
+    let login = |password: &str| Credentials {
+        username: "ann".into(),
+        password: password.into(),
+    };
+    let Err(Error::Pull { reason, .. }) = world.images.pull(&name, &[]).await else {
+        panic!("it was pulled")
+    };
+    assert!(
+        reason.contains("authorization failed: no basic auth credentials"),
+        "{reason}"
+    );
+    let Err(Error::Pull { reason, .. }) = world.images.pull(&name, &[login("wrong")]).await else {
+        panic!("it was pulled")
+    };
     assert!(reason.ends_with("401 Unauthorized"), "{reason}");
-    let image = world.images.pull(&name, &[login("wrong"), login("secret")]).await.unwrap();
+    let image = world
+        .images
+        .pull(&name, &[login("wrong"), login("secret")])
+        .await
+        .unwrap();
     assert!(image.tags.contains(&name));
     drop(registry);
     world.finish().await;

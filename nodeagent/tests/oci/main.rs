@@ -68,9 +68,16 @@ const CASES: &[Case] = cases![
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    match (args.first().map(String::as_str), args.get(1).map(String::as_str)) {
-        (_, Some(skiff_nodeagent::runtime::oci::SHIM_SUBCOMMAND)) => skiff_nodeagent::runtime::oci::shim_main(&args[2..]),
-        (Some("/shop"), _) => println!("shop {}", std::env::var("SHOP_VERSION").unwrap_or_default()),
+    match (
+        args.first().map(String::as_str),
+        args.get(1).map(String::as_str),
+    ) {
+        (_, Some(skiff_nodeagent::runtime::oci::SHIM_SUBCOMMAND)) => {
+            skiff_nodeagent::runtime::oci::shim_main(&args[2..])
+        }
+        (Some("/shop"), _) => {
+            println!("shop {}", std::env::var("SHOP_VERSION").unwrap_or_default())
+        }
         _ => run(&args[1..]),
     }
 }
@@ -85,21 +92,35 @@ fn run(args: &[String]) {
         return;
     }
     if !world::has_busybox() {
-        eprintln!("skipped: all tests of the OCI runtime, because they need {} linked statically (busybox-static)", world::BUSYBOX);
+        eprintln!(
+            "skipped: all tests of the OCI runtime, because they need {} linked statically (busybox-static)",
+            world::BUSYBOX
+        );
         return;
     }
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let mut failed = Vec::new();
-    for (name, case) in CASES.iter().filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))) {
+    for (name, case) in CASES.iter().filter(|(name, _)| {
+        filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()))
+    }) {
         let started = Instant::now();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a tokio runtime");
-        let outcome = runtime.block_on(AssertUnwindSafe(async { tokio::time::timeout(DEADLINE, case()).await }).catch_unwind());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a tokio runtime");
+        let outcome = runtime.block_on(
+            AssertUnwindSafe(async { tokio::time::timeout(DEADLINE, case()).await }).catch_unwind(),
+        );
         let verdict = match outcome {
             Ok(Ok(())) => "ok",
             Ok(Err(_)) => "HUNG",
             Err(_) => "FAILED",
         };
-        println!("test {name} ... {verdict} ({} ms)", started.elapsed().as_millis());
+        println!(
+            "test {name} ... {verdict} ({} ms)",
+            started.elapsed().as_millis()
+        );
         if verdict != "ok" {
             failed.push(*name);
         }

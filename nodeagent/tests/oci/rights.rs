@@ -5,19 +5,50 @@ use skiff_nodeagent::runtime::{ContainerSpec, Error, Limits, Runtime, Security};
 use crate::world::{World, strings};
 
 async fn run(world: &World, pod: &str, security: Security, script: &str) -> (i32, String) {
-    world.run(pod, ContainerSpec { security, ..world.script(script) }).await
+    world
+        .run(
+            pod,
+            ContainerSpec {
+                security,
+                ..world.script(script)
+            },
+        )
+        .await
 }
 
 pub async fn users_and_groups() {
     let world = World::new().await;
     let pod = world.pod().await;
     let script = "id; echo mine > /dev/stdout; touch /tmp/x && ls -ln /tmp/x | grep -c ' 1000 '";
-    let as_app = Security { run_as_user: Some(1000), supplemental_groups: vec![77], ..Security::default() };
+    let as_app = Security {
+        run_as_user: Some(1000),
+        supplemental_groups: vec![77],
+        ..Security::default()
+    };
     let (code, log) = run(&world, &pod, as_app, script).await;
-    assert_eq!((code, log.as_str()), (0, "stdout F uid=1000(app) gid=1001 groups=50(staff),77,1001\nstdout F mine\nstdout F 1\n"));
-    let grouped = Security { run_as_user: Some(4242), run_as_group: Some(5), ..Security::default() };
-    assert_eq!(run(&world, &pod, grouped, "id").await.1, "stdout F uid=4242 gid=5 groups=5\n");
-    let (_, log) = run(&world, &pod, Security::default(), "id -u; echo $HOME; umask").await;
+    assert_eq!(
+        (code, log.as_str()),
+        (
+            0,
+            "stdout F uid=1000(app) gid=1001 groups=50(staff),77,1001\nstdout F mine\nstdout F 1\n"
+        )
+    );
+    let grouped = Security {
+        run_as_user: Some(4242),
+        run_as_group: Some(5),
+        ..Security::default()
+    };
+    assert_eq!(
+        run(&world, &pod, grouped, "id").await.1,
+        "stdout F uid=4242 gid=5 groups=5\n"
+    );
+    let (_, log) = run(
+        &world,
+        &pod,
+        Security::default(),
+        "id -u; echo $HOME; umask",
+    )
+    .await;
     assert_eq!(log, "stdout F 0\nstdout F /root\nstdout F 0022\n");
     world.finish().await;
 }
@@ -30,7 +61,14 @@ pub async fn capabilities_and_privileges() {
     let set = "00000000a80425fb";
     let line = |name: &str, value: &str| format!("stdout F {name}:\t{value}\n");
     let zero = "0000000000000000";
-    let wanted = [line("CapInh", zero), line("CapEff", set), line("CapBnd", set), line("CapAmb", zero), line("NoNewPrivs", "0")].concat();
+    let wanted = [
+        line("CapInh", zero),
+        line("CapEff", set),
+        line("CapBnd", set),
+        line("CapAmb", zero),
+        line("NoNewPrivs", "0"),
+    ]
+    .concat();
     assert_eq!(log, wanted);
     let tight = Security {
         drop_capabilities: strings(&["ALL"]),
@@ -39,13 +77,40 @@ pub async fn capabilities_and_privileges() {
         ..Security::default()
     };
     let (_, log) = run(&world, &pod, tight, script).await;
-    assert!(log.contains(&line("CapEff", "0000000000000400")) && log.contains(&line("NoNewPrivs", "1")), "{log}");
-    let as_app = Security { run_as_user: Some(1000), ..Security::default() };
+    assert!(
+        log.contains(&line("CapEff", "0000000000000400")) && log.contains(&line("NoNewPrivs", "1")),
+        "{log}"
+    );
+    let as_app = Security {
+        run_as_user: Some(1000),
+        ..Security::default()
+    };
     let (_, log) = run(&world, &pod, as_app, script).await;
-    assert!(log.contains(&line("CapEff", zero)) && log.contains(&line("CapBnd", set)), "{log}");
-    let unknown = Security { add_capabilities: strings(&["WINGS"]), ..Security::default() };
-    let refused = world.runtime.create_container(&pod, ContainerSpec { security: unknown, ..world.script("") }).await.unwrap_err();
-    assert!(refused.to_string().contains("unknown capability \"CAP_WINGS\""), "{refused}");
+    assert!(
+        log.contains(&line("CapEff", zero)) && log.contains(&line("CapBnd", set)),
+        "{log}"
+    );
+    let unknown = Security {
+        add_capabilities: strings(&["WINGS"]),
+        ..Security::default()
+    };
+    let refused = world
+        .runtime
+        .create_container(
+            &pod,
+            ContainerSpec {
+                security: unknown,
+                ..world.script("")
+            },
+        )
+        .await
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("unknown capability \"CAP_WINGS\""),
+        "{refused}"
+    );
     world.finish().await;
 }
 
@@ -53,24 +118,88 @@ pub async fn seccomp_filters() {
     let world = World::new().await;
     let pod = world.pod().await;
     let script = "grep -E 'Seccomp:|CapEff|CapBnd' /proc/self/status; unshare -U true 2>&1 | grep -c 'not permitted'; sh -c 'echo forked'";
-    let filtered = |security: Security| Security { seccomp: Some("RuntimeDefault".into()), ..security };
-    let wanted =
-        |caps: &str, bounding: &str| format!("stdout F CapEff:\t{caps}\nstdout F CapBnd:\t{bounding}\nstdout F Seccomp:\t2\nstdout F 1\nstdout F forked\n");
+    let filtered = |security: Security| Security {
+        seccomp: Some("RuntimeDefault".into()),
+        ..security
+    };
+    let wanted = |caps: &str, bounding: &str| {
+        format!(
+            "stdout F CapEff:\t{caps}\nstdout F CapBnd:\t{bounding}\nstdout F Seccomp:\t2\nstdout F 1\nstdout F forked\n"
+        )
+    };
     let set = "00000000a80425fb";
     for (security, caps, bounding) in [
         (Security::default(), set, set),
-        (Security { allow_privilege_escalation: Some(false), ..Security::default() }, set, set),
-        (Security { run_as_user: Some(1000), ..Security::default() }, "0000000000000000", set),
-        (Security { drop_capabilities: strings(&["ALL"]), ..Security::default() }, "0000000000000000", "0000000000000000"),
+        (
+            Security {
+                allow_privilege_escalation: Some(false),
+                ..Security::default()
+            },
+            set,
+            set,
+        ),
+        (
+            Security {
+                run_as_user: Some(1000),
+                ..Security::default()
+            },
+            "0000000000000000",
+            set,
+        ),
+        (
+            Security {
+                drop_capabilities: strings(&["ALL"]),
+                ..Security::default()
+            },
+            "0000000000000000",
+            "0000000000000000",
+        ),
     ] {
         let (_, log) = run(&world, &pod, filtered(security.clone()), script).await;
         assert_eq!(log, wanted(caps, bounding), "{security:?}");
     }
-    let id = world.start(&pod, ContainerSpec { security: filtered(Security::default()), ..world.script("sleep 1000") }).await;
-    assert_eq!(world.exec(&id, &["grep", "Seccomp:", "/proc/self/status"], None).await.1, "Seccomp:\t2\n");
-    assert_eq!(run(&world, &pod, Security::default(), "grep Seccomp: /proc/self/status").await.1, "stdout F Seccomp:\t0\n");
-    let file = Security { seccomp: Some("/profiles/mine.json".into()), ..Security::default() };
-    let refused = world.runtime.create_container(&pod, ContainerSpec { security: file, ..world.script("") }).await.unwrap_err();
+    let id = world
+        .start(
+            &pod,
+            ContainerSpec {
+                security: filtered(Security::default()),
+                ..world.script("sleep 1000")
+            },
+        )
+        .await;
+    assert_eq!(
+        world
+            .exec(&id, &["grep", "Seccomp:", "/proc/self/status"], None)
+            .await
+            .1,
+        "Seccomp:\t2\n"
+    );
+    assert_eq!(
+        run(
+            &world,
+            &pod,
+            Security::default(),
+            "grep Seccomp: /proc/self/status"
+        )
+        .await
+        .1,
+        "stdout F Seccomp:\t0\n"
+    );
+    let file = Security {
+        seccomp: Some("/profiles/mine.json".into()),
+        ..Security::default()
+    };
+    let refused = world
+        .runtime
+        .create_container(
+            &pod,
+            ContainerSpec {
+                security: file,
+                ..world.script("")
+            },
+        )
+        .await
+        .unwrap_err();
     assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
     world.finish().await;
 }
@@ -78,9 +207,17 @@ pub async fn seccomp_filters() {
 pub async fn read_only_and_masked() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let read_only = Security { read_only_root: true, ..Security::default() };
+    let read_only = Security {
+        read_only_root: true,
+        ..Security::default()
+    };
     let (_, log) = run(&world, &pod, read_only, "touch /x || echo refused; touch /dev/shm/x && echo shm; echo hello > /dev/null && echo null").await;
-    assert!(log.contains("stdout F refused") && log.contains("stdout F shm") && log.contains("stdout F null"), "{log}");
+    assert!(
+        log.contains("stdout F refused")
+            && log.contains("stdout F shm")
+            && log.contains("stdout F null"),
+        "{log}"
+    );
     let script = "cat /proc/timer_list | head -c 10; ls /proc/scsi /sys/firmware; echo 1 2>/dev/null > /proc/sys/kernel/pid_max || echo proc; mkdir /sys/x 2>/dev/null || echo sys";
     assert_eq!(
         run(&world, &pod, Security::default(), script)
@@ -90,8 +227,17 @@ pub async fn read_only_and_masked() {
             .replace("stdout F /proc/scsi:\nstdout F \n", ""),
         "stdout F /sys/firmware:\nstdout F proc\nstdout F sys\n".to_owned()
     );
-    let open = Security { unmasked_proc: true, ..Security::default() };
-    let (_, log) = run(&world, &pod, open, "test -w /proc/sys/kernel/pid_max && echo writable").await;
+    let open = Security {
+        unmasked_proc: true,
+        ..Security::default()
+    };
+    let (_, log) = run(
+        &world,
+        &pod,
+        open,
+        "test -w /proc/sys/kernel/pid_max && echo writable",
+    )
+    .await;
     assert_eq!(log, "stdout F writable\n");
     world.finish().await;
 }
@@ -99,12 +245,20 @@ pub async fn read_only_and_masked() {
 pub async fn devices_are_guarded() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let script =
-        "mknod /tmp/kmsg c 1 11 && echo made; (exec 3< /tmp/kmsg) 2>/dev/null || echo guarded; head -c1 /dev/urandom > /dev/null && echo random; ls /dev";
+    let script = "mknod /tmp/kmsg c 1 11 && echo made; (exec 3< /tmp/kmsg) 2>/dev/null || echo guarded; head -c1 /dev/urandom > /dev/null && echo random; ls /dev";
     let (_, log) = run(&world, &pod, Security::default(), script).await;
-    assert!(log.starts_with("stdout F made\nstdout F guarded\nstdout F random\n"), "{log}");
-    for device in ["console", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "tty", "urandom", "zero"] {
-        assert!(device == "console" || log.contains(&format!("stdout F {device}\n")), "{device} in {log}");
+    assert!(
+        log.starts_with("stdout F made\nstdout F guarded\nstdout F random\n"),
+        "{log}"
+    );
+    for device in [
+        "console", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "tty",
+        "urandom", "zero",
+    ] {
+        assert!(
+            device == "console" || log.contains(&format!("stdout F {device}\n")),
+            "{device} in {log}"
+        );
     }
     world.finish().await;
 }
@@ -112,10 +266,17 @@ pub async fn devices_are_guarded() {
 pub async fn privileged_sees_the_machine() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let privileged = Security { privileged: true, seccomp: Some("RuntimeDefault".into()), ..Security::default() };
+    let privileged = Security {
+        privileged: true,
+        seccomp: Some("RuntimeDefault".into()),
+        ..Security::default()
+    };
     let script = "mount -t tmpfs x /tmp && echo mounts; test -e /dev/kmsg && (exec 3< /dev/kmsg) && echo kmsg; grep Seccomp: /proc/self/status; test -w /sys/kernel && mkdir /sys/fs/cgroup/x 2>/dev/null; grep ' /sys sysfs rw' /proc/mounts | grep -c sysfs";
     let (_, log) = run(&world, &pod, privileged, script).await;
-    assert_eq!(log, "stdout F mounts\nstdout F kmsg\nstdout F Seccomp:\t0\nstdout F 1\n");
+    assert_eq!(
+        log,
+        "stdout F mounts\nstdout F kmsg\nstdout F Seccomp:\t0\nstdout F 1\n"
+    );
     world.finish().await;
 }
 
@@ -127,27 +288,60 @@ pub async fn the_best_oom_score_that_is_allowed() {
     if std::env::var_os(UNABLE).is_none() {
         use std::os::unix::process::CommandExt;
         let mut copy = std::process::Command::new(std::env::current_exe().unwrap());
-        copy.arg("the_best_oom_score_that_is_allowed").env(UNABLE, "1");
+        copy.arg("the_best_oom_score_that_is_allowed")
+            .env(UNABLE, "1");
         // SAFETY: one system call, between fork and exec.
         unsafe {
-            copy.pre_exec(|| match libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0) {
-                0 => Ok(()),
-                _ => Err(std::io::Error::last_os_error()),
-            })
+            copy.pre_exec(
+                || match libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_RESOURCE, 0, 0, 0) {
+                    0 => Ok(()),
+                    _ => Err(std::io::Error::last_os_error()),
+                },
+            )
         };
-        let output = tokio::task::spawn_blocking(move || copy.output()).await.unwrap().unwrap();
-        assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output = tokio::task::spawn_blocking(move || copy.output())
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
         return;
     }
-    assert!(std::fs::write("/proc/self/oom_score_adj", "-1000").is_err(), "this copy may not");
+    assert!(
+        std::fs::write("/proc/self/oom_score_adj", "-1000").is_err(),
+        "this copy may not"
+    );
     let world = World::new().await;
     let pod = world.pod().await;
-    let limits = Limits { oom_score_adj: Some(-997), ..Limits::default() };
-    let id = world.start(&pod, ContainerSpec { limits, ..world.script("sleep 1000") }).await;
-    let read = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap().trim().parse::<i32>().unwrap();
+    let limits = Limits {
+        oom_score_adj: Some(-997),
+        ..Limits::default()
+    };
+    let id = world
+        .start(
+            &pod,
+            ContainerSpec {
+                limits,
+                ..world.script("sleep 1000")
+            },
+        )
+        .await;
+    let read = |pid: &str| {
+        std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj"))
+            .unwrap()
+            .trim()
+            .parse::<i32>()
+            .unwrap()
+    };
     let score = read(&world.state(&id).await.pid.unwrap().to_string());
     assert!((-997..=read("self")).contains(&score), "{score}");
-    let (code, text, _) = world.exec(&id, &["cat", "/proc/self/oom_score_adj"], None).await;
+    let (code, text, _) = world
+        .exec(&id, &["cat", "/proc/self/oom_score_adj"], None)
+        .await;
     assert_eq!((code, text), (0, format!("{score}\n")));
     world.finish().await;
 }

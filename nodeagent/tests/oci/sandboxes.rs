@@ -10,7 +10,13 @@ use skiff_nodeagent::{
 use crate::world::{Layer, World, log, saved_image, until};
 
 fn mount(host: &Path, container: &str, read_only: bool, propagation: &str) -> Mount {
-    Mount { host_path: host.to_owned(), container_path: container.into(), read_only, propagation: propagation.into(), image: None }
+    Mount {
+        host_path: host.to_owned(),
+        container_path: container.into(),
+        read_only,
+        propagation: propagation.into(),
+        image: None,
+    }
 }
 
 /// A network namespace with a name, gone when dropped.
@@ -19,7 +25,13 @@ struct Netns(String);
 impl Netns {
     fn new() -> Self {
         let name = format!("skiff-oci-{}", std::process::id());
-        assert!(Command::new("ip").args(["netns", "add", &name]).status().expect("ip").success());
+        assert!(
+            Command::new("ip")
+                .args(["netns", "add", &name])
+                .status()
+                .expect("ip")
+                .success()
+        );
         Self(name)
     }
 
@@ -37,32 +49,80 @@ impl Drop for Netns {
 pub async fn namespaces_of_a_pod() {
     let world = World::new().await;
     let netns = Netns::new();
-    let sysctls = [("net.ipv4.ip_unprivileged_port_start", "81"), ("kernel.msgmax", "9000")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-    let spec = SandboxSpec { netns: Some(netns.path()), sysctls, ..world.sandbox_spec() };
+    let sysctls = [
+        ("net.ipv4.ip_unprivileged_port_start", "81"),
+        ("kernel.msgmax", "9000"),
+    ]
+    .map(|(k, v)| (k.to_owned(), v.to_owned()))
+    .into();
+    let spec = SandboxSpec {
+        netns: Some(netns.path()),
+        sysctls,
+        ..world.sandbox_spec()
+    };
     let pod = world.runtime.run_sandbox(spec).await.unwrap();
     let inode = fs::metadata(netns.path()).unwrap().ino();
     let script = "hostname; echo $HOSTNAME; ls -l /proc/self/ns/net | grep -c ':\\['$N'\\]'; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax; echo $$; touch /dev/shm/shared";
-    let first = ContainerSpec { env: vec![("N".into(), inode.to_string())], ..world.script(script) };
+    let first = ContainerSpec {
+        env: vec![("N".into(), inode.to_string())],
+        ..world.script(script)
+    };
     let (code, text) = world.run(&pod, first).await;
-    assert_eq!((code, text.as_str()), (0, "stdout F pod-host\nstdout F pod-host\nstdout F 1\nstdout F 81\nstdout F 9000\nstdout F 1\n"));
-    assert_eq!(world.run(&pod, world.script("ls /dev/shm")).await.1, "stdout F shared\n");
-    assert_ne!(fs::read_to_string("/proc/sys/kernel/msgmax").unwrap().trim(), "9000");
+    assert_eq!(
+        (code, text.as_str()),
+        (
+            0,
+            "stdout F pod-host\nstdout F pod-host\nstdout F 1\nstdout F 81\nstdout F 9000\nstdout F 1\n"
+        )
+    );
+    assert_eq!(
+        world.run(&pod, world.script("ls /dev/shm")).await.1,
+        "stdout F shared\n"
+    );
+    assert_ne!(
+        fs::read_to_string("/proc/sys/kernel/msgmax")
+            .unwrap()
+            .trim(),
+        "9000"
+    );
     world.finish().await;
 }
 
 pub async fn one_process_namespace() {
     let world = World::new().await;
-    let spec = SandboxSpec { share_process_namespace: true, ..world.sandbox_spec() };
+    let spec = SandboxSpec {
+        share_process_namespace: true,
+        ..world.sandbox_spec()
+    };
     let pod = world.runtime.run_sandbox(spec).await.unwrap();
-    let sleeper = world.start(&pod, world.script("sleep 1234 & sleep 1235")).await;
+    let sleeper = world
+        .start(&pod, world.script("sleep 1234 & sleep 1235"))
+        .await;
     let script = "cat /proc/1/comm; grep -E '^(Uid|CapBnd)' /proc/1/status; ls /proc/1/root/ 2>/dev/null | grep -c .; while ! ps | grep -q 'sleep 123[4]'; do sleep 0.01; done; ps | grep -c 'sleep 123[45]$'";
     let (_, text) = world.run(&pod, world.script(script)).await;
-    assert_eq!(text, "stdout F pause\nstdout F Uid:\t65535\t65535\t65535\t65535\nstdout F CapBnd:\t0000000000000000\nstdout F 0\nstdout F 2\n");
+    assert_eq!(
+        text,
+        "stdout F pause\nstdout F Uid:\t65535\t65535\t65535\t65535\nstdout F CapBnd:\t0000000000000000\nstdout F 0\nstdout F 2\n"
+    );
     // Its first process is not the first of the namespace: the others are ended with it all the same.
-    world.runtime.stop_container(&sleeper, std::time::Duration::ZERO).await.unwrap();
-    assert_eq!(world.run(&pod, world.script("ps | grep -c 'sleep 123[45]$'")).await.1, "stdout F 0\n");
+    world
+        .runtime
+        .stop_container(&sleeper, std::time::Duration::ZERO)
+        .await
+        .unwrap();
+    assert_eq!(
+        world
+            .run(&pod, world.script("ps | grep -c 'sleep 123[45]$'"))
+            .await
+            .1,
+        "stdout F 0\n"
+    );
     world.runtime.remove_sandbox(&pod).await.unwrap();
-    let host = SandboxSpec { host_pid: true, host_ipc: true, ..world.sandbox_spec() };
+    let host = SandboxSpec {
+        host_pid: true,
+        host_ipc: true,
+        ..world.sandbox_spec()
+    };
     let pod = world.runtime.run_sandbox(host).await.unwrap();
     let (_, text) = world
         .run(
@@ -80,25 +140,59 @@ pub async fn one_process_namespace() {
 pub async fn processes_of_another_container() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let target = world.start(&pod, world.script("sleep 1237 & sleep 1238")).await;
-    let looks = |target: &str| ContainerSpec {
+    let target = world
+        .start(&pod, world.script("sleep 1237 & sleep 1238"))
+        .await;
+    let looks = |target: &str| {
+        ContainerSpec {
         target: Some(target.to_owned()),
         ..world.script("ps | grep -c 'sleep 123[78]$'; kill -0 1 && echo may; echo $$ | grep -vx 1 | grep -c .")
+    }
     };
-    assert_eq!(world.run(&pod, looks(&target)).await, (0, "stdout F 2\nstdout F may\nstdout F 1\n".to_owned()));
-    assert_eq!(world.run(&pod, world.script("ps | grep -c 'sleep 123[78]$'")).await.1, "stdout F 0\n", "who names no target sees its own");
-    let created = world.runtime.create_container(&pod, world.script("true")).await.unwrap();
-    let other = SandboxSpec { pod_uid: "other".into(), cgroup: "burstable/podother".into(), ..world.sandbox_spec() };
+    assert_eq!(
+        world.run(&pod, looks(&target)).await,
+        (0, "stdout F 2\nstdout F may\nstdout F 1\n".to_owned())
+    );
+    assert_eq!(
+        world
+            .run(&pod, world.script("ps | grep -c 'sleep 123[78]$'"))
+            .await
+            .1,
+        "stdout F 0\n",
+        "who names no target sees its own"
+    );
+    let created = world
+        .runtime
+        .create_container(&pod, world.script("true"))
+        .await
+        .unwrap();
+    let other = SandboxSpec {
+        pod_uid: "other".into(),
+        cgroup: "burstable/podother".into(),
+        ..world.sandbox_spec()
+    };
     let other = world.runtime.run_sandbox(other).await.unwrap();
-    world.runtime.stop_container(&target, std::time::Duration::ZERO).await.unwrap();
+    world
+        .runtime
+        .stop_container(&target, std::time::Duration::ZERO)
+        .await
+        .unwrap();
     for (pod, target, why) in [
         (&pod, target.as_str(), "is in CONTAINER_EXITED state"),
         (&pod, &created, "is in CONTAINER_CREATED state"),
         (&pod, "nobody", "does not exist"),
         (&other, &target, "does not belong to sandbox"),
     ] {
-        let refused = world.runtime.create_container(pod, looks(target)).await.unwrap_err().to_string();
-        assert!(refused.contains("invalid target container: ") && refused.contains(why), "{refused}");
+        let refused = world
+            .runtime
+            .create_container(pod, looks(target))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("invalid target container: ") && refused.contains(why),
+            "{refused}"
+        );
     }
     world.finish().await;
 }
@@ -113,26 +207,69 @@ pub async fn images_as_volumes() {
     upper.file("dir/.wh.gone", 0o644, b"");
     upper.file("top", 0o755, b"#!/bin/sh\necho runs\n");
     let archive = world.path("data.tar");
-    fs::write(&archive, saved_image(&["data:1"], &[lower.bytes(), upper.bytes()], serde_json::json!({}))).unwrap();
+    fs::write(
+        &archive,
+        saved_image(
+            &["data:1"],
+            &[lower.bytes(), upper.bytes()],
+            serde_json::json!({}),
+        ),
+    )
+    .unwrap();
     let data = world.images.load(&archive).await.unwrap()[0].id.clone();
     let volume = |image: &str, sub_path: &str, place: &str| Mount {
-        image: Some(ImageMount { image_id: image.into(), sub_path: sub_path.into() }),
+        image: Some(ImageMount {
+            image_id: image.into(),
+            sub_path: sub_path.into(),
+        }),
         ..mount(Path::new(""), place, false, "None")
     };
     let script = "ls /v /v/dir | tr '\\n' ' '; echo; cat /sub/data /file; /v/top; touch /v/x 2>&1; mount | grep -c ' /v .*[(,]ro'";
-    let mounts = vec![volume(&data, "", "/v"), volume(&data, "dir", "/sub"), volume(&data, "/dir/data", "/file"), volume(&world.image_id, "etc", "/other")];
-    let (code, text) = world.run(&pod, ContainerSpec { mounts, ..world.script(script) }).await;
-    let wanted =
-        "stdout F /v: dir top  /v/dir: data out \nstdout F one\nstdout F one\nstdout F runs\nstdout F touch: /v/x: Read-only file system\nstdout F 1\n";
+    let mounts = vec![
+        volume(&data, "", "/v"),
+        volume(&data, "dir", "/sub"),
+        volume(&data, "/dir/data", "/file"),
+        volume(&world.image_id, "etc", "/other"),
+    ];
+    let (code, text) = world
+        .run(
+            &pod,
+            ContainerSpec {
+                mounts,
+                ..world.script(script)
+            },
+        )
+        .await;
+    let wanted = "stdout F /v: dir top  /v/dir: data out \nstdout F one\nstdout F one\nstdout F runs\nstdout F touch: /v/x: Read-only file system\nstdout F 1\n";
     assert_eq!((code, text.as_str()), (0, wanted));
     // A link leads to the image's own root, not to the container's and not to the host's.
-    for (sub_path, why) in [("none", "No such file or directory (os error 2)"), ("dir/out", "No such file or directory (os error 2)")] {
-        let spec = ContainerSpec { mounts: vec![volume(&data, sub_path, "/v")], ..world.script("") };
-        let refused = world.runtime.create_container(&pod, spec).await.unwrap_err().to_string();
-        assert!(refused.contains("ImageVolumeMountFailed: open ") && refused.contains(why), "{refused}");
+    for (sub_path, why) in [
+        ("none", "No such file or directory (os error 2)"),
+        ("dir/out", "No such file or directory (os error 2)"),
+    ] {
+        let spec = ContainerSpec {
+            mounts: vec![volume(&data, sub_path, "/v")],
+            ..world.script("")
+        };
+        let refused = world
+            .runtime
+            .create_container(&pod, spec)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("ImageVolumeMountFailed: open ") && refused.contains(why),
+            "{refused}"
+        );
     }
-    let spec = ContainerSpec { mounts: vec![volume("sha256:none", "", "/v")], ..world.script("") };
-    assert!(matches!(world.runtime.create_container(&pod, spec).await, Err(Error::NoImage(_))));
+    let spec = ContainerSpec {
+        mounts: vec![volume("sha256:none", "", "/v")],
+        ..world.script("")
+    };
+    assert!(matches!(
+        world.runtime.create_container(&pod, spec).await,
+        Err(Error::NoImage(_))
+    ));
     world.finish().await;
 }
 
@@ -153,8 +290,13 @@ pub async fn mounts() {
         ..world.script("cat /data/ro/a /etc/hosts; touch /data/ro/b 2>/dev/null || echo refused; touch /data/rw/c; touch /data/ro/deeper/d; mount -t tmpfs x /mnt 2>/dev/null || echo no mounting")
     };
     let (_, text) = world.run(&pod, spec).await;
-    assert_eq!(text, "stdout F from the host\nstdout F 10.1.2.3 pod\nstdout F refused\nstdout F no mounting\n");
-    assert!(folder.join("c").exists() && folder.join("made/d").exists() && !folder.join("b").exists());
+    assert_eq!(
+        text,
+        "stdout F from the host\nstdout F 10.1.2.3 pod\nstdout F refused\nstdout F no mounting\n"
+    );
+    assert!(
+        folder.join("c").exists() && folder.join("made/d").exists() && !folder.join("b").exists()
+    );
     world.finish().await;
 }
 
@@ -163,39 +305,110 @@ pub async fn mounts_that_reach_the_host() {
     let pod = world.pod().await;
     let shared = world.path("shared");
     fs::create_dir(&shared).unwrap();
-    let privileged = skiff_nodeagent::runtime::Security { privileged: true, ..Default::default() };
-    let spec = |propagation: &str| ContainerSpec {
+    let privileged = skiff_nodeagent::runtime::Security {
+        privileged: true,
+        ..Default::default()
+    };
+    let spec = |propagation: &str| {
+        ContainerSpec {
         mounts: vec![mount(&shared, "/shared", false, propagation)],
         security: privileged.clone(),
         ..world.script("mkdir -p /shared/sub; mount -t tmpfs mine /shared/sub; touch /shared/sub/x; echo mounted; sleep 1000")
+    }
     };
-    let host = |command: &str| assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
-    host(&format!("mount --bind {0} {0} && mount --make-private {0}", shared.display()));
-    let refused = world.runtime.create_container(&pod, spec("Bidirectional")).await.unwrap_err().to_string();
-    assert!(refused.ends_with("but it is not a shared mount"), "{refused}");
+    let host = |command: &str| {
+        assert!(
+            Command::new("sh")
+                .args(["-c", command])
+                .status()
+                .unwrap()
+                .success(),
+            "{command}"
+        )
+    };
+    host(&format!(
+        "mount --bind {0} {0} && mount --make-private {0}",
+        shared.display()
+    ));
+    let refused = world
+        .runtime
+        .create_container(&pod, spec("Bidirectional"))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.ends_with("but it is not a shared mount"),
+        "{refused}"
+    );
     host(&format!("mount --make-shared {}", shared.display()));
     let id = world.start(&pod, spec("Bidirectional")).await;
-    until("the mount is on the host", async || shared.join("sub/x").exists().then_some(())).await;
+    until("the mount is on the host", async || {
+        shared.join("sub/x").exists().then_some(())
+    })
+    .await;
     world.runtime.remove_container(&id).await.unwrap();
     host(&format!("umount {}/sub", shared.display()));
-    let id = world.start(&pod, ContainerSpec { command: vec!["sleep".into(), "1000".into()], ..spec("HostToContainer") }).await;
-    host(&format!("mount -t tmpfs theirs {0}/sub && touch {0}/sub/y", shared.display()));
-    until("the mount is in the container", async || (world.exec(&id, &["ls", "/shared/sub"], None).await.1 == "y\n").then_some(())).await;
+    let id = world
+        .start(
+            &pod,
+            ContainerSpec {
+                command: vec!["sleep".into(), "1000".into()],
+                ..spec("HostToContainer")
+            },
+        )
+        .await;
+    host(&format!(
+        "mount -t tmpfs theirs {0}/sub && touch {0}/sub/y",
+        shared.display()
+    ));
+    until("the mount is in the container", async || {
+        (world.exec(&id, &["ls", "/shared/sub"], None).await.1 == "y\n").then_some(())
+    })
+    .await;
     host(&format!("umount {0}/sub && umount {0}", shared.display()));
     world.finish().await;
 }
 
 pub async fn sandboxes_that_cannot_be_made() {
     let world = World::new().await;
-    let lost = SandboxSpec { netns: Some("/no/such/netns".into()), ..world.sandbox_spec() };
-    let refused = world.runtime.run_sandbox(lost).await.unwrap_err().to_string();
-    assert!(refused.contains("cannot enter the network namespace /no/such/netns"), "{refused}");
-    let odd = SandboxSpec { sysctls: [("kernel.no_such".to_owned(), "1".to_owned())].into(), ..world.sandbox_spec() };
-    let refused = world.runtime.run_sandbox(odd).await.unwrap_err().to_string();
-    assert!(refused.contains("cannot set sysctl kernel.no_such=1"), "{refused}");
+    let lost = SandboxSpec {
+        netns: Some("/no/such/netns".into()),
+        ..world.sandbox_spec()
+    };
+    let refused = world
+        .runtime
+        .run_sandbox(lost)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("cannot enter the network namespace /no/such/netns"),
+        "{refused}"
+    );
+    let odd = SandboxSpec {
+        sysctls: [("kernel.no_such".to_owned(), "1".to_owned())].into(),
+        ..world.sandbox_spec()
+    };
+    let refused = world
+        .runtime
+        .run_sandbox(odd)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("cannot set sysctl kernel.no_such=1"),
+        "{refused}"
+    );
     assert!(world.runtime.list().await.unwrap().is_empty());
-    let missing = world.runtime.create_container("nowhere", world.script("")).await.unwrap_err();
-    assert!(matches!(missing, skiff_nodeagent::runtime::Error::NotFound(_)));
+    let missing = world
+        .runtime
+        .create_container("nowhere", world.script(""))
+        .await
+        .unwrap_err();
+    assert!(matches!(
+        missing,
+        skiff_nodeagent::runtime::Error::NotFound(_)
+    ));
     world.nothing_is_left();
     let _ = log(Path::new("/dev/null"));
 }

@@ -25,7 +25,10 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use skiff_nodeagent::{
     image::{self, Credentials, Image, ImageStore},
-    runtime::{self, ContainerPhase, ContainerSpec, ContainerState, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage},
+    runtime::{
+        self, ContainerPhase, ContainerSpec, ContainerState, ExecSpec, Limits, Runtime,
+        RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage,
+    },
 };
 use tokio::{io::AsyncWriteExt, sync::broadcast};
 
@@ -39,7 +42,11 @@ pub struct Store {
 pub type Api = Arc<Store>;
 
 pub fn api() -> Api {
-    Arc::new(Store { objects: Mutex::default(), revision: AtomicU64::new(1), changes: broadcast::channel(4096).0 })
+    Arc::new(Store {
+        objects: Mutex::default(),
+        revision: AtomicU64::new(1),
+        changes: broadcast::channel(4096).0,
+    })
 }
 
 impl Store {
@@ -52,26 +59,44 @@ impl Store {
     }
 
     pub fn list(&self, prefix: &str) -> Vec<Value> {
-        self.objects.lock().iter().filter(|(path, _)| path.starts_with(prefix)).map(|(_, object)| object.clone()).collect()
+        self.objects
+            .lock()
+            .iter()
+            .filter(|(path, _)| path.starts_with(prefix))
+            .map(|(_, object)| object.clone())
+            .collect()
     }
 
     pub fn put(&self, path: &str, mut object: Value) -> Value {
         let known = self.objects.lock().get(path).cloned();
-        object["metadata"]["resourceVersion"] = self.revision.fetch_add(1, Ordering::SeqCst).to_string().into();
+        object["metadata"]["resourceVersion"] = self
+            .revision
+            .fetch_add(1, Ordering::SeqCst)
+            .to_string()
+            .into();
         if object["metadata"]["uid"].is_null() {
             object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
             object["metadata"]["creationTimestamp"] = json!(Timestamp::now().to_string());
         }
         self.objects.lock().insert(path.to_owned(), object.clone());
         let type_ = if known.is_some() { "MODIFIED" } else { "ADDED" };
-        let _ = self.changes.send((path.to_owned(), json!({"type": type_, "object": object})));
+        let _ = self
+            .changes
+            .send((path.to_owned(), json!({"type": type_, "object": object})));
         object
     }
 
     pub fn remove(&self, path: &str) {
         if let Some(mut object) = self.objects.lock().remove(path) {
-            object["metadata"]["resourceVersion"] = self.revision.fetch_add(1, Ordering::SeqCst).to_string().into();
-            let _ = self.changes.send((path.to_owned(), json!({"type": "DELETED", "object": object})));
+            object["metadata"]["resourceVersion"] = self
+                .revision
+                .fetch_add(1, Ordering::SeqCst)
+                .to_string()
+                .into();
+            let _ = self.changes.send((
+                path.to_owned(),
+                json!({"type": "DELETED", "object": object}),
+            ));
         }
     }
 
@@ -89,8 +114,7 @@ impl Store {
             }
         }
         let status = json!({"phase": "Pending", "qosClass": "BestEffort", "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "2024-01-01T00:00:00Z"}]});
-        let pod =
-            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "generation": 1}, "spec": spec, "status": status});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default", "generation": 1}, "spec": spec, "status": status});
         self.put(&pod_path(name), pod)
     }
 
@@ -111,7 +135,13 @@ impl Store {
     pub fn events(&self) -> Vec<String> {
         self.list("/api/v1/namespaces/default/events/")
             .iter()
-            .map(|event| format!("{}: {}", event["reason"].as_str().unwrap(), event["message"].as_str().unwrap()))
+            .map(|event| {
+                format!(
+                    "{}: {}",
+                    event["reason"].as_str().unwrap(),
+                    event["message"].as_str().unwrap()
+                )
+            })
             .collect()
     }
 }
@@ -144,17 +174,29 @@ async fn handle(State(store): State<Api>, request: Request) -> Response {
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let skip = if segments[0] == "api" { 2 } else { 3 };
     let rest = &segments[skip..];
-    let rest = if rest[0] == "namespaces" && rest.len() > 2 { &rest[2..] } else { rest };
+    let rest = if rest[0] == "namespaces" && rest.len() > 2 {
+        &rest[2..]
+    } else {
+        rest
+    };
     let value = || serde_json::from_slice::<Value>(&body).unwrap_or_default();
     match (parts.method, rest) {
-        (Method::GET, [_]) if query.get("watch").is_some_and(|watch| watch == "true") => watch(&store, &path, &query),
+        (Method::GET, [_]) if query.get("watch").is_some_and(|watch| watch == "true") => {
+            watch(&store, &path, &query)
+        }
         (Method::GET, [_]) => {
             let items: Vec<Value> = matching(&store, &path, &query);
-            ok(&json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": store.revision.load(Ordering::SeqCst).to_string()}, "items": items}))
+            ok(
+                &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": store.revision.load(Ordering::SeqCst).to_string()}, "items": items}),
+            )
         }
         (Method::GET, [kind, name]) => match store.get(&path) {
             Some(object) => ok(&object),
-            None => failure(StatusCode::NOT_FOUND, "NotFound", format!("{kind} {name:?} not found")),
+            None => failure(
+                StatusCode::NOT_FOUND,
+                "NotFound",
+                format!("{kind} {name:?} not found"),
+            ),
         },
         (Method::POST, ["subjectaccessreviews"]) => {
             let mut review = value();
@@ -164,37 +206,61 @@ async fn handle(State(store): State<Api>, request: Request) -> Response {
         }
         (Method::POST, [_]) => {
             let object = value();
-            let place = format!("{path}/{}", object["metadata"]["name"].as_str().unwrap_or_default());
+            let place = format!(
+                "{path}/{}",
+                object["metadata"]["name"].as_str().unwrap_or_default()
+            );
             if store.get(&place).is_some() {
                 return failure(StatusCode::CONFLICT, "AlreadyExists", "exists".to_owned());
             }
             ok(&store.put(&place, object))
         }
         (Method::POST, ["serviceaccounts", _, "token"]) => {
-            let expires = Timestamp::now().checked_add(Duration::from_secs(3600)).unwrap();
+            let expires = Timestamp::now()
+                .checked_add(Duration::from_secs(3600))
+                .unwrap();
             ok(
                 &json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"audiences": []}, "status": {"token": "the-token", "expirationTimestamp": expires.to_string()}}),
             )
         }
         (Method::PATCH, [kind, name, ..]) => {
             let place = path.trim_end_matches("/status").to_owned();
-            let Some(mut object) = store.get(&place) else { return failure(StatusCode::NOT_FOUND, "NotFound", format!("{kind} {name:?} not found")) };
+            let Some(mut object) = store.get(&place) else {
+                return failure(
+                    StatusCode::NOT_FOUND,
+                    "NotFound",
+                    format!("{kind} {name:?} not found"),
+                );
+            };
             let patch = value();
-            if patch["metadata"]["uid"].as_str().is_some_and(|uid| uid != object["metadata"]["uid"]) {
+            if patch["metadata"]["uid"]
+                .as_str()
+                .is_some_and(|uid| uid != object["metadata"]["uid"])
+            {
                 return failure(StatusCode::CONFLICT, "Conflict", "uid".to_owned());
             }
             merge(&mut object, &patch);
             ok(&store.put(&place, object))
         }
         (Method::DELETE, [kind, name]) => {
-            let Some(object) = store.get(&path) else { return failure(StatusCode::NOT_FOUND, "NotFound", format!("{kind} {name:?} not found")) };
+            let Some(object) = store.get(&path) else {
+                return failure(
+                    StatusCode::NOT_FOUND,
+                    "NotFound",
+                    format!("{kind} {name:?} not found"),
+                );
+            };
             let options = value();
             assert_eq!(options["gracePeriodSeconds"], 0);
             assert_eq!(options["preconditions"]["uid"], object["metadata"]["uid"]);
             store.remove(&path);
             ok(&object)
         }
-        (method, _) => failure(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", format!("{method} {path}")),
+        (method, _) => failure(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            format!("{method} {path}"),
+        ),
     }
 }
 
@@ -208,32 +274,58 @@ fn merge(into: &mut Value, patch: &Value) {
         match value {
             _ if key.starts_with('$') => {}
             Value::Null => _ = object.remove(key),
-            Value::Object(_) => merge(object.entry(key.clone()).or_insert_with(|| Value::Object(Map::new())), value),
+            Value::Object(_) => merge(
+                object
+                    .entry(key.clone())
+                    .or_insert_with(|| Value::Object(Map::new())),
+                value,
+            ),
             Value::Array(list) if key == "conditions" => {
                 let slot = object.entry(key.clone()).or_insert_with(|| json!([]));
                 for element in list {
                     if element["$patch"] == "delete" {
-                        slot.as_array_mut().unwrap().retain(|old| old["type"] != element["type"]);
+                        slot.as_array_mut()
+                            .unwrap()
+                            .retain(|old| old["type"] != element["type"]);
                         continue;
                     }
-                    match slot.as_array_mut().unwrap().iter_mut().find(|old| old["type"] == element["type"]) {
+                    match slot
+                        .as_array_mut()
+                        .unwrap()
+                        .iter_mut()
+                        .find(|old| old["type"] == element["type"])
+                    {
                         Some(old) => merge(old, element),
                         None => slot.as_array_mut().unwrap().push(element.clone()),
                     }
                 }
             }
-            Value::Array(list) => _ = object.insert(key.clone(), list.iter().filter(|element| element.get("$patch").is_none()).cloned().collect()),
+            Value::Array(list) => {
+                _ = object.insert(
+                    key.clone(),
+                    list.iter()
+                        .filter(|element| element.get("$patch").is_none())
+                        .cloned()
+                        .collect(),
+                )
+            }
             other => _ = object.insert(key.clone(), other.clone()),
         }
     }
 }
 
 fn selects(path: &str, object_path: &str, object: &Value, query: &HashMap<String, String>) -> bool {
-    let all_namespaces = path.strip_prefix("/api/v1/").filter(|rest| !rest.contains('/')).is_some_and(|kind| object_path.contains(&format!("/{kind}/")));
+    let all_namespaces = path
+        .strip_prefix("/api/v1/")
+        .filter(|rest| !rest.contains('/'))
+        .is_some_and(|kind| object_path.contains(&format!("/{kind}/")));
     if !(object_path.starts_with(&format!("{path}/")) || all_namespaces) {
         return false;
     }
-    match query.get("fieldSelector").and_then(|selector| selector.split_once('=')) {
+    match query
+        .get("fieldSelector")
+        .and_then(|selector| selector.split_once('='))
+    {
         Some(("spec.nodeName", node)) => object["spec"]["nodeName"] == node,
         Some(("metadata.name", name)) => object["metadata"]["name"] == name,
         _ => true,
@@ -241,17 +333,33 @@ fn selects(path: &str, object_path: &str, object: &Value, query: &HashMap<String
 }
 
 fn matching(store: &Store, path: &str, query: &HashMap<String, String>) -> Vec<Value> {
-    store.objects.lock().iter().filter(|(place, object)| selects(path, place, object, query)).map(|(_, object)| object.clone()).collect()
+    store
+        .objects
+        .lock()
+        .iter()
+        .filter(|(place, object)| selects(path, place, object, query))
+        .map(|(_, object)| object.clone())
+        .collect()
 }
 
 fn watch(store: &Api, path: &str, query: &HashMap<String, String>) -> Response {
     let mut changes = store.changes.subscribe();
-    let from: u64 = query.get("resourceVersion").and_then(|revision| revision.parse().ok()).unwrap_or(0);
+    let from: u64 = query
+        .get("resourceVersion")
+        .and_then(|revision| revision.parse().ok())
+        .unwrap_or(0);
     let (path, query) = (path.to_owned(), query.clone());
     // What happened between the list and the watch.
     let missed: Vec<String> = matching(store, &path, &query)
         .into_iter()
-        .filter(|object| object["metadata"]["resourceVersion"].as_str().unwrap().parse::<u64>().unwrap() >= from)
+        .filter(|object| {
+            object["metadata"]["resourceVersion"]
+                .as_str()
+                .unwrap()
+                .parse::<u64>()
+                .unwrap()
+                >= from
+        })
         .map(|object| format!("{}\n", json!({"type": "MODIFIED", "object": object})))
         .collect();
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(64);
@@ -260,7 +368,9 @@ fn watch(store: &Api, path: &str, query: &HashMap<String, String>) -> Response {
             let _ = sender.send(Ok(line.into())).await;
         }
         while let Ok((place, event)) = changes.recv().await {
-            if selects(&path, &place, &event["object"], &query) && sender.send(Ok(format!("{event}\n").into())).await.is_err() {
+            if selects(&path, &place, &event["object"], &query)
+                && sender.send(Ok(format!("{event}\n").into())).await.is_err()
+            {
                 return;
             }
         }
@@ -280,7 +390,12 @@ pub fn may_mount() -> bool {
 /// Unmounts all below `dir`, the deepest first.
 pub fn unmount_below(dir: &Path) {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut below: Vec<&Path> = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(Path::new).filter(|path| path.starts_with(dir)).collect();
+    let mut below: Vec<&Path> = mounts
+        .lines()
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(Path::new)
+        .filter(|path| path.starts_with(dir))
+        .collect();
     below.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
     for path in below {
         let _ = nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH);
@@ -294,7 +409,10 @@ pub async fn eventually<T>(name: &str, mut what: impl FnMut() -> Option<T>) -> T
         if let Some(found) = what() {
             return found;
         }
-        assert!(tokio::time::Instant::now() < deadline, "not in time: {name}");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not in time: {name}"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -324,13 +442,22 @@ impl FakeRuntime {
         format!("{prefix}{}", self.next.fetch_add(1, Ordering::SeqCst))
     }
 
-    fn change(&self, container: &str, change: impl FnOnce(&mut ContainerState)) -> Result<(), runtime::Error> {
+    fn change(
+        &self,
+        container: &str,
+        change: impl FnOnce(&mut ContainerState),
+    ) -> Result<(), runtime::Error> {
         let mut sandboxes = self.sandboxes.lock();
         let found = sandboxes.values_mut().find_map(|sandbox| {
             let id = sandbox.id.clone();
-            sandbox.containers.iter_mut().find(|state| state.id == container).map(|state| (id, state))
+            sandbox
+                .containers
+                .iter_mut()
+                .find(|state| state.id == container)
+                .map(|state| (id, state))
         });
-        let (sandbox, state) = found.ok_or_else(|| runtime::Error::NotFound(container.to_owned()))?;
+        let (sandbox, state) =
+            found.ok_or_else(|| runtime::Error::NotFound(container.to_owned()))?;
         let before = state.phase;
         change(state);
         let (container, after) = (container.to_owned(), state.phase);
@@ -389,8 +516,18 @@ impl Runtime for FakeRuntime {
 
     async fn run_sandbox(&self, spec: SandboxSpec) -> Result<String, runtime::Error> {
         let id = self.id("s");
-        let ip = format!("10.0.0.{}", self.next.load(Ordering::SeqCst) % 250 + 1).parse().unwrap();
-        let state = SandboxState { id: id.clone(), spec, ready: true, created_at: Timestamp::now(), containers: Vec::new(), ips: vec![ip], trouble: None };
+        let ip = format!("10.0.0.{}", self.next.load(Ordering::SeqCst) % 250 + 1)
+            .parse()
+            .unwrap();
+        let state = SandboxState {
+            id: id.clone(),
+            spec,
+            ready: true,
+            created_at: Timestamp::now(),
+            containers: Vec::new(),
+            ips: vec![ip],
+            trouble: None,
+        };
         self.sandboxes.lock().insert(id.clone(), state);
         Ok(id)
     }
@@ -398,25 +535,46 @@ impl Runtime for FakeRuntime {
     async fn stop_sandbox(&self, sandbox: &str) -> Result<(), runtime::Error> {
         if let Some(state) = self.sandboxes.lock().get_mut(sandbox) {
             state.ready = false;
-            state.containers.iter_mut().for_each(|container| end(container, 137));
+            state
+                .containers
+                .iter_mut()
+                .for_each(|container| end(container, 137));
         }
         Ok(())
     }
 
     async fn remove_sandbox(&self, sandbox: &str) -> Result<(), runtime::Error> {
-        let fails = self.failing_removals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let fails = self
+            .failing_removals
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                left.checked_sub(1)
+            })
+            .is_ok();
         if fails {
-            return Err(runtime::Error::Failed { what: format!("remove the sandbox {sandbox}"), reason: "busy".to_owned() });
+            return Err(runtime::Error::Failed {
+                what: format!("remove the sandbox {sandbox}"),
+                reason: "busy".to_owned(),
+            });
         }
         self.sandboxes.lock().remove(sandbox);
         Ok(())
     }
 
-    async fn create_container(&self, sandbox: &str, spec: ContainerSpec) -> Result<String, runtime::Error> {
+    async fn create_container(
+        &self,
+        sandbox: &str,
+        spec: ContainerSpec,
+    ) -> Result<String, runtime::Error> {
         let id = self.id("c");
         let mut sandboxes = self.sandboxes.lock();
-        let state = sandboxes.get_mut(sandbox).ok_or_else(|| runtime::Error::NotFound(sandbox.to_owned()))?;
-        let log_path = state.spec.log_dir.join(&spec.name).join(format!("{}.log", spec.restart_count));
+        let state = sandboxes
+            .get_mut(sandbox)
+            .ok_or_else(|| runtime::Error::NotFound(sandbox.to_owned()))?;
+        let log_path = state
+            .spec
+            .log_dir
+            .join(&spec.name)
+            .join(format!("{}.log", spec.restart_count));
         state.containers.push(ContainerState {
             id: id.clone(),
             name: spec.name.clone(),
@@ -443,10 +601,16 @@ impl Runtime for FakeRuntime {
     async fn start_container(&self, container: &str) -> Result<(), runtime::Error> {
         let spec = self.specs.lock()[container].clone();
         if spec.command.first().is_some_and(|word| word == "missing") {
-            return Err(runtime::Error::Start("exec: \"missing\": executable file not found in $PATH".to_owned()));
+            return Err(runtime::Error::Start(
+                "exec: \"missing\": executable file not found in $PATH".to_owned(),
+            ));
         }
         self.change(container, |state| {
-            std::fs::write(&state.log_path, format!("{} stdout F hello from {}\n", Timestamp::now(), state.name)).unwrap();
+            std::fs::write(
+                &state.log_path,
+                format!("{} stdout F hello from {}\n", Timestamp::now(), state.name),
+            )
+            .unwrap();
             state.phase = ContainerPhase::Running;
             state.started_at = Some(Timestamp::now());
         })?;
@@ -463,7 +627,10 @@ impl Runtime for FakeRuntime {
     }
 
     async fn remove_container(&self, container: &str) -> Result<(), runtime::Error> {
-        self.sandboxes.lock().values_mut().for_each(|sandbox| sandbox.containers.retain(|state| state.id != container));
+        self.sandboxes
+            .lock()
+            .values_mut()
+            .for_each(|sandbox| sandbox.containers.retain(|state| state.id != container));
         Ok(())
     }
 
@@ -481,30 +648,53 @@ impl Runtime for FakeRuntime {
         stdout.write_all(text.as_bytes()).await.unwrap();
         drop(stdout);
         let code = i32::from(spec.command.first().is_some_and(|word| word == "fail"));
-        Ok(Streams { stdin: None, stdout: Some(Box::pin(ours)), stderr: None, resize: None, exit: Box::pin(async move { Ok(code) }) })
+        Ok(Streams {
+            stdin: None,
+            stdout: Some(Box::pin(ours)),
+            stderr: None,
+            resize: None,
+            exit: Box::pin(async move { Ok(code) }),
+        })
     }
 
     async fn attach(&self, container: &str, spec: ExecSpec) -> Result<Streams, runtime::Error> {
         self.exec(container, spec).await
     }
 
-    async fn update_container(&self, container: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), runtime::Error> {
+    async fn update_container(
+        &self,
+        container: &str,
+        limits: &Limits,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<(), runtime::Error> {
         self.change(container, |state| {
             state.limits = state.limits.merged(limits);
             state.annotations.extend(annotations.clone());
         })
     }
 
-    async fn update_sandbox(&self, sandbox: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), runtime::Error> {
+    async fn update_sandbox(
+        &self,
+        sandbox: &str,
+        limits: &Limits,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<(), runtime::Error> {
         let mut sandboxes = self.sandboxes.lock();
-        let spec = &mut sandboxes.get_mut(sandbox).ok_or_else(|| runtime::Error::NotFound(sandbox.to_owned()))?.spec;
+        let spec = &mut sandboxes
+            .get_mut(sandbox)
+            .ok_or_else(|| runtime::Error::NotFound(sandbox.to_owned()))?
+            .spec;
         spec.cgroup_limits = spec.cgroup_limits.merged(limits);
         spec.annotations.extend(annotations.clone());
         Ok(())
     }
 
     async fn usage(&self, _: &str) -> Result<Usage, runtime::Error> {
-        Ok(Usage { cpu_nanoseconds: 1_000_000, memory_bytes: 8192, working_set_bytes: 4096 })
+        Ok(Usage {
+            cpu_nanoseconds: 1_000_000,
+            memory_bytes: 8192,
+            working_set_bytes: 4096,
+        })
     }
 
     async fn disk_usage(&self, _: &str) -> Result<u64, runtime::Error> {
@@ -533,7 +723,10 @@ impl ImageStore for FakeImages {
 
     async fn pull(&self, reference: &str, _: &[Credentials]) -> Result<Image, image::Error> {
         if reference.starts_with("missing") {
-            return Err(image::Error::Pull { reference: reference.to_owned(), reason: "no such manifest".to_owned() });
+            return Err(image::Error::Pull {
+                reference: reference.to_owned(),
+                reason: "no such manifest".to_owned(),
+            });
         }
         Ok(image(reference))
     }

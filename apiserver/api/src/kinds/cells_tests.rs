@@ -27,7 +27,11 @@ fn columns_show_durations() {
         (8 * 365 * 24 * hour + 1, "8y"),
     ];
     for (seconds, expected) in cases {
-        assert_eq!(human_duration(SignedDuration::from_secs(seconds)), expected, "{seconds}");
+        assert_eq!(
+            human_duration(SignedDuration::from_secs(seconds)),
+            expected,
+            "{seconds}"
+        );
     }
 }
 
@@ -35,16 +39,31 @@ fn columns_show_durations() {
 fn columns_show_sets() {
     assert_eq!(labels(&json!({"b": "2", "a": "1"})), "a=1,b=2");
     assert_eq!(labels(&Value::Null), NONE);
-    assert_eq!(label_selector(&json!({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "DoesNotExist"}]})), "a=b,!c");
+    assert_eq!(
+        label_selector(
+            &json!({"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "DoesNotExist"}]})
+        ),
+        "a=b,!c"
+    );
     assert_eq!(label_selector(&json!({})), NONE);
-    assert_eq!(label_selector(&json!({"matchExpressions": [{"key": "c", "operator": "Gt", "values": ["1"]}]})), "<error>");
+    assert_eq!(
+        label_selector(
+            &json!({"matchExpressions": [{"key": "c", "operator": "Gt", "values": ["1"]}]})
+        ),
+        "<error>"
+    );
     let items: Vec<String> = ["a", "b", "c", "d", "e"].map(String::from).into();
-    assert_eq!((few(&items, 3), few(&items[..3], 3)), ("a,b,c + 2 more...".to_string(), "a,b,c".to_string()));
+    assert_eq!(
+        (few(&items, 3), few(&items[..3], 3)),
+        ("a,b,c + 2 more...".to_string(), "a,b,c".to_string())
+    );
     let status = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}, {"hostname": "lb"}, {"ip": "192.0.2.10"}, {"ip": "192.0.2.9"}]}});
     assert_eq!(load_balancer(&status), "192.0.2.10,192.0.2.9,lb");
-    assert_eq!(access_modes(&json!(["ReadWriteMany", "ReadWriteOnce", "ReadWriteOnce"])), "RWO,RWX");
-    let selector =
-        json!({"spec": {"paramRef": {"selector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "In", "values": ["d", "e"]}]}}}});
+    assert_eq!(
+        access_modes(&json!(["ReadWriteMany", "ReadWriteOnce", "ReadWriteOnce"])),
+        "RWO,RWX"
+    );
+    let selector = json!({"spec": {"paramRef": {"selector": {"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "c", "operator": "In", "values": ["d", "e"]}]}}}});
     let expected = "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{\
         LabelSelectorRequirement{Key:c,Operator:In,Values:[d e],},},}";
     assert_eq!(param_ref(&selector), expected);
@@ -67,14 +86,20 @@ fn parts(path: &str) -> Option<(&str, &str, &str, &str)> {
 
 /// A recorded line with values in the place of what was masked, but for ages and addresses.
 fn unmasked(line: &str) -> String {
-    let line = line.replace("\"<port>\"", "30080").replace("<port>", "30080");
-    line.replace("<uid>", "u1").replace("<time>", "2026-01-01T00:00:00Z")
+    let line = line
+        .replace("\"<port>\"", "30080")
+        .replace("<port>", "30080");
+    line.replace("<uid>", "u1")
+        .replace("<time>", "2026-01-01T00:00:00Z")
 }
 
 /// Whether a cell is the recorded one, in which ages and addresses were masked.
 fn same(actual: &Value, recorded: &Value) -> bool {
-    let fits = |mask: &str, test: fn(&str) -> bool| recorded == mask && actual.as_str().is_some_and(test);
-    actual == recorded || fits("<age>", |age| age.starts_with(|c: char| c.is_ascii_digit())) || fits("<ip>", |ip| ip.parse::<std::net::IpAddr>().is_ok())
+    let fits =
+        |mask: &str, test: fn(&str) -> bool| recorded == mask && actual.as_str().is_some_and(test);
+    actual == recorded
+        || fits("<age>", |age| age.starts_with(|c: char| c.is_ascii_digit()))
+        || fits("<ip>", |ip| ip.parse::<std::net::IpAddr>().is_ok())
 }
 
 #[test]
@@ -91,13 +116,21 @@ fn columns_are_as_recorded() {
     for line in recording.lines() {
         let exchange: Value = serde_json::from_str(&unmasked(line)).unwrap();
         let (id, answer) = (text(&exchange["id"]), &exchange["response"]);
-        let Some((group, version, plural, path)) = parts(text(&exchange["path"])) else { continue };
-        let Some(row) = Registry::builtin().find(group, version, plural) else { continue };
+        let Some((group, version, plural, path)) = parts(text(&exchange["path"])) else {
+            continue;
+        };
+        let Some(row) = Registry::builtin().find(group, version, plural) else {
+            continue;
+        };
         if answer["kind"] != "Table" {
             if text(&answer["spec"]["type"]) == "NodePort" {
                 continue; // its port was masked in the tables only
             }
-            let at = if exchange["method"] == "POST" { format!("{path}/{}", name(answer)) } else { path.trim_end_matches("/status").to_string() };
+            let at = if exchange["method"] == "POST" {
+                format!("{path}/{}", name(answer))
+            } else {
+                path.trim_end_matches("/status").to_string()
+            };
             objects.insert(at, answer.clone());
             continue;
         }
@@ -111,19 +144,37 @@ fn columns_are_as_recorded() {
         }
         for recorded in list(&answer["rows"]) {
             let full = (recorded["object"]["kind"] == row.kind).then_some(&recorded["object"]);
-            let Some(object) = full.or_else(|| objects.get(path)) else { continue };
+            let Some(object) = full.or_else(|| objects.get(path)) else {
+                continue;
+            };
             let cells = row.printer.cells(object, now);
             let expected = list(&recorded["cells"]);
             rows += 1;
-            if cells.len() != expected.len() || !cells.iter().zip(expected).all(|(actual, recorded)| same(actual, recorded)) {
+            if cells.len() != expected.len()
+                || !cells
+                    .iter()
+                    .zip(expected)
+                    .all(|(actual, recorded)| same(actual, recorded))
+            {
                 wrong.push(format!("{id}: {cells:?}\n  not {expected:?}"));
             }
             let conditions = row.printer.conditions(object);
             if conditions != list(&recorded["conditions"]) {
-                wrong.push(format!("{id}: {conditions:?}\n  not {}", recorded["conditions"]));
+                wrong.push(format!(
+                    "{id}: {conditions:?}\n  not {}",
+                    recorded["conditions"]
+                ));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} wrong of {rows} rows and {definitions} definitions:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(rows > 100 && definitions > 100, "only {rows} rows and {definitions} definitions were compared");
+    assert!(
+        wrong.is_empty(),
+        "{} wrong of {rows} rows and {definitions} definitions:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+    assert!(
+        rows > 100 && definitions > 100,
+        "only {rows} rows and {definitions} definitions were compared"
+    );
 }

@@ -6,7 +6,12 @@ use crate::machinery::meta::child_mut;
 
 /// Sets `name` when it is absent or Go's empty string.
 pub fn text(map: &mut Map<String, Value>, name: &str, value: &str) {
-    if map.get(name).and_then(Value::as_str).unwrap_or("").is_empty() {
+    if map
+        .get(name)
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .is_empty()
+    {
         map.insert(name.into(), value.into());
     }
 }
@@ -31,11 +36,21 @@ pub fn spec(object: &mut Value) -> &mut Map<String, Value> {
 }
 
 /// The objects of the list `name`.
-pub fn each<'v>(map: &'v mut Map<String, Value>, name: &str) -> impl Iterator<Item = &'v mut Map<String, Value>> {
-    map.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten().filter_map(Value::as_object_mut)
+pub fn each<'v>(
+    map: &'v mut Map<String, Value>,
+    name: &str,
+) -> impl Iterator<Item = &'v mut Map<String, Value>> {
+    map.get_mut(name)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
 }
 
 /// The object `name`, when it is there.
-pub fn inner<'v>(map: &'v mut Map<String, Value>, name: &str) -> Option<&'v mut Map<String, Value>> {
+pub fn inner<'v>(
+    map: &'v mut Map<String, Value>,
+    name: &str,
+) -> Option<&'v mut Map<String, Value>> {
     map.get_mut(name).and_then(Value::as_object_mut)
 }

@@ -71,14 +71,21 @@ impl SelectableField {
     /// What is wrong with the path.
     pub fn at(path: &str) -> Result<SelectableField, String> {
         let read = JsonPath::parse(&format!("{{{path}}}"))?.allow_missing(true);
-        Ok(SelectableField { path: name(path.trim_start_matches('.')), read: Read::Path(read) })
+        Ok(SelectableField {
+            path: name(path.trim_start_matches('.')),
+            read: Read::Path(read),
+        })
     }
 
     /// The field's value as selectors compare it; absent is the empty string or Go's zero.
     pub fn value(&self, object: &Value) -> String {
         match &self.read {
             Read::Builtin(read) => read(object),
-            Read::Path(path) => path.find(object).ok().and_then(|found| Some(jsonpath::text(found.first()?.first()?))).unwrap_or_default(),
+            Read::Path(path) => path
+                .find(object)
+                .ok()
+                .and_then(|found| Some(jsonpath::text(found.first()?.first()?)))
+                .unwrap_or_default(),
         }
     }
 }
@@ -105,9 +112,19 @@ impl From<&'static Row> for Kind {
             namespaced: row.namespaced,
             verbs: row.verbs,
             subresources: row.subresources.to_vec(),
-            scale: row.subresources.contains(&Subresource::Scale).then_some(Scale::USUAL),
+            scale: row
+                .subresources
+                .contains(&Subresource::Scale)
+                .then_some(Scale::USUAL),
             schema: SchemaOf::Builtin(row.schema),
-            selectable: row.selectable.iter().map(|field| SelectableField { path: field.path, read: Read::Builtin(field.value) }).collect(),
+            selectable: row
+                .selectable
+                .iter()
+                .map(|field| SelectableField {
+                    path: field.path,
+                    read: Read::Builtin(field.value),
+                })
+                .collect(),
             printer: Printer::Builtin(row.columns),
             strategy: row.strategy,
             stored_as: row.stored_as.copied(),
@@ -119,17 +136,26 @@ impl From<&'static Row> for Kind {
 impl Kind {
     /// `plural.group`, or `plural` in the legacy group: the name of a resource in messages and in the store.
     pub fn resource(&self) -> String {
-        if self.group.is_empty() { self.plural.into() } else { format!("{}.{}", self.plural, self.group) }
+        if self.group.is_empty() {
+            self.plural.into()
+        } else {
+            format!("{}.{}", self.plural, self.group)
+        }
     }
 
     /// `apps/v1` or `v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() { self.version.into() } else { format!("{}/{}", self.group, self.version) }
+        if self.group.is_empty() {
+            self.version.into()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
     }
 
     /// The name of the resource under which its objects are stored.
     pub fn stored_resource(&self) -> String {
-        self.stored_as.map_or_else(|| self.resource(), |alias| alias.resource.into())
+        self.stored_as
+            .map_or_else(|| self.resource(), |alias| alias.resource.into())
     }
 
     /// Both show the same objects, in different versions.
@@ -160,14 +186,21 @@ impl Kind {
 
     /// The package of upstream's internal type, as some messages show it (`core` of `*core.Pod`).
     pub fn internal_package(&self) -> &'static str {
-        let stored_in = self.stored_as.map(|alias| alias.resource.split_once('.').map_or("", |(_, group)| group));
+        let stored_in = self.stored_as.map(|alias| {
+            alias
+                .resource
+                .split_once('.')
+                .map_or("", |(_, group)| group)
+        });
         internal_package(stored_in.unwrap_or(self.group))
     }
 
     /// The type of its objects.
     pub fn node(&self) -> Node<'_> {
         match &self.schema {
-            SchemaOf::Builtin(name) => Schema::builtin().get(name).unwrap_or_else(|| panic!("{name} is not in the schema table")),
+            SchemaOf::Builtin(name) => Schema::builtin()
+                .get(name)
+                .unwrap_or_else(|| panic!("{name} is not in the schema table")),
             SchemaOf::Own(schema, root) => schema.root(*root),
         }
     }
@@ -178,7 +211,10 @@ impl Kind {
     }
 
     pub fn subresource(&self, name: &str) -> Option<Subresource> {
-        self.subresources.iter().copied().find(|sub| sub.name() == name)
+        self.subresources
+            .iter()
+            .copied()
+            .find(|sub| sub.name() == name)
     }
 
     /// Objects of it are kept in the store.

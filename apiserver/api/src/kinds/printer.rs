@@ -43,16 +43,28 @@ impl PathColumn {
     pub fn new(name: &str, kind: &str, path: &str) -> Result<PathColumn, String> {
         let description = format!("Custom resource definition column (in JSONPath format): {path}");
         let path = JsonPath::parse(&format!("{{{path}}}"))?.allow_missing(true);
-        Ok(PathColumn { name: name.into(), kind: kind.into(), format: String::new(), description, priority: 0, path })
+        Ok(PathColumn {
+            name: name.into(),
+            kind: kind.into(),
+            format: String::new(),
+            description,
+            priority: 0,
+            path,
+        })
     }
 
     /// The first thing that the path finds, as the column's type has it; else nothing.
     fn cell(&self, object: &Value, now: Timestamp) -> Cell {
         let found = self.path.find(object).unwrap_or_default();
-        let Some(value) = found.first().and_then(|results| results.first()) else { return Cell::Null };
+        let Some(value) = found.first().and_then(|results| results.first()) else {
+            return Cell::Null;
+        };
         match self.kind.as_str() {
             "string" => jsonpath::text(value).into(),
-            "integer" => value.as_i64().or_else(|| value.as_f64().map(|number| number as i64)).into(),
+            "integer" => value
+                .as_i64()
+                .or_else(|| value.as_f64().map(|number| number as i64))
+                .into(),
             "number" => value.as_f64().into(),
             "boolean" => value.as_bool().into(),
             "date" => value.as_str().map(|written| since(written, now)).into(),
@@ -92,7 +104,9 @@ impl Printer {
             Printer::Builtin(columns) => (columns.cells)(object, now),
             Printer::Paths(paths) => {
                 let name = object["metadata"]["name"].clone();
-                std::iter::once(name).chain(paths.iter().map(|column| column.cell(object, now))).collect()
+                std::iter::once(name)
+                    .chain(paths.iter().map(|column| column.cell(object, now)))
+                    .collect()
             }
         }
     }
@@ -108,7 +122,11 @@ impl Printer {
 
 /// Their columns when a definition names none: the age.
 pub fn default_columns() -> Vec<PathColumn> {
-    let age = PathColumn::new(AGE.name, "date", ".metadata.creationTimestamp").map(|column| PathColumn { description: AGE.description.into(), ..column });
+    let age =
+        PathColumn::new(AGE.name, "date", ".metadata.creationTimestamp").map(|column| PathColumn {
+            description: AGE.description.into(),
+            ..column
+        });
     age.into_iter().collect()
 }
 
@@ -140,10 +158,17 @@ mod tests {
             ("integer", ".spec.nothing", Value::Null),
         ];
         for (kind, path, want) in cases {
-            assert_eq!(PathColumn::new("A", kind, path).unwrap().cell(&object, now), want, "{kind} {path}");
+            assert_eq!(
+                PathColumn::new("A", kind, path).unwrap().cell(&object, now),
+                want,
+                "{kind} {path}"
+            );
         }
         assert!(PathColumn::new("A", "string", ".spec[").is_err());
         let printer = Printer::Paths(default_columns());
-        assert_eq!((printer.cells(&object, now), printer.definitions()[1].name), (vec![json!("a"), json!("5m")], "Age"));
+        assert_eq!(
+            (printer.cells(&object, now), printer.definitions()[1].name),
+            (vec![json!("a"), json!("5m")], "Age")
+        );
     }
 }

@@ -20,7 +20,14 @@ pub struct Registry {
 impl Registry {
     /// The kinds that are built in.
     pub fn builtin() -> &'static Arc<Registry> {
-        static BUILTIN: LazyLock<Arc<Registry>> = LazyLock::new(|| Arc::new(Registry::new(list::ALL.iter().map(|row| Arc::new(Kind::from(*row))).collect())));
+        static BUILTIN: LazyLock<Arc<Registry>> = LazyLock::new(|| {
+            Arc::new(Registry::new(
+                list::ALL
+                    .iter()
+                    .map(|row| Arc::new(Kind::from(*row)))
+                    .collect(),
+            ))
+        });
         &BUILTIN
     }
 
@@ -34,12 +41,22 @@ impl Registry {
             places
         };
         let (by_plural, by_kind) = (index(|kind| kind.plural), index(|kind| kind.kind));
-        Registry { kinds, by_plural, by_kind }
+        Registry {
+            kinds,
+            by_plural,
+            by_kind,
+        }
     }
 
     /// The same with further kinds, which come last.
     pub fn with(&self, more: impl IntoIterator<Item = Kind>) -> Registry {
-        Registry::new(self.kinds.iter().cloned().chain(more.into_iter().map(Arc::new)).collect())
+        Registry::new(
+            self.kinds
+                .iter()
+                .cloned()
+                .chain(more.into_iter().map(Arc::new))
+                .collect(),
+        )
     }
 
     pub fn all(&self) -> &[Arc<Kind>] {
@@ -47,44 +64,63 @@ impl Registry {
     }
 
     fn among<'r>(&'r self, places: Option<&'r Vec<u32>>) -> impl Iterator<Item = &'r Arc<Kind>> {
-        places.into_iter().flatten().map(|at| &self.kinds[*at as usize])
+        places
+            .into_iter()
+            .flatten()
+            .map(|at| &self.kinds[*at as usize])
     }
 
     /// The kind of a group, version and plural name.
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Kind>> {
-        self.among(self.by_plural.get(plural)).find(|kind| kind.version == version && kind.group == group)
+        self.among(self.by_plural.get(plural))
+            .find(|kind| kind.version == version && kind.group == group)
     }
 
     /// The kind of a group, version and kind.
     pub fn find_kind(&self, group: &str, version: &str, name: &str) -> Option<&Arc<Kind>> {
-        self.among(self.by_kind.get(name)).find(|kind| kind.version == version && kind.group == group)
+        self.among(self.by_kind.get(name))
+            .find(|kind| kind.version == version && kind.group == group)
     }
 
     /// The kind under which objects of `resource` (`plural.group`) are stored.
     pub fn stored(&self, resource: &str) -> Option<&Arc<Kind>> {
         let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
-        self.among(self.by_plural.get(plural)).find(|kind| kind.group == group && kind.stored_as.is_none())
+        self.among(self.by_plural.get(plural))
+            .find(|kind| kind.group == group && kind.stored_as.is_none())
     }
 
     /// The kind whose objects are stored for `kind`.
     pub fn stored_row<'k>(&'k self, kind: &'k Arc<Kind>) -> &'k Arc<Kind> {
-        kind.stored_as.and_then(|alias| self.stored(alias.resource)).unwrap_or(kind)
+        kind.stored_as
+            .and_then(|alias| self.stored(alias.resource))
+            .unwrap_or(kind)
     }
 
     /// The kind whose rules a write of this one obeys.
     pub fn worked_on_as<'k>(&'k self, kind: &'k Arc<Kind>) -> &'k Arc<Kind> {
         let alias = kind.stored_as.filter(|alias| alias.worked_on_as_stored);
-        alias.and_then(|alias| self.stored(alias.resource)).unwrap_or(kind)
+        alias
+            .and_then(|alias| self.stored(alias.resource))
+            .unwrap_or(kind)
     }
 
     /// The kind that shows the same objects at another version, or this one itself.
     pub fn at_version(&self, kind: &Kind, api_version: &str) -> Option<&Arc<Kind>> {
-        self.kinds.iter().find(|other| other.api_version() == api_version && other.same_objects(kind))
+        self.kinds
+            .iter()
+            .find(|other| other.api_version() == api_version && other.same_objects(kind))
     }
 
     /// Some other kind shows the same objects.
     pub fn has_other_versions(&self, kind: &Kind) -> bool {
-        let is_ours = |resource: &str| resource.split_once('.').unwrap_or((resource, "")) == (kind.plural, kind.group);
-        kind.stored_as.is_some() || self.kinds.iter().filter_map(|other| other.stored_as).any(|alias| is_ours(alias.resource))
+        let is_ours = |resource: &str| {
+            resource.split_once('.').unwrap_or((resource, "")) == (kind.plural, kind.group)
+        };
+        kind.stored_as.is_some()
+            || self
+                .kinds
+                .iter()
+                .filter_map(|other| other.stored_as)
+                .any(|alias| is_ours(alias.resource))
     }
 }

@@ -60,8 +60,19 @@ pub enum Verbs {
 impl Verbs {
     pub fn names(self) -> &'static [&'static str] {
         match self {
-            Verbs::All => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
-            Verbs::NoDeleteCollection => &["create", "delete", "get", "list", "patch", "update", "watch"],
+            Verbs::All => &[
+                "create",
+                "delete",
+                "deletecollection",
+                "get",
+                "list",
+                "patch",
+                "update",
+                "watch",
+            ],
+            Verbs::NoDeleteCollection => &[
+                "create", "delete", "get", "list", "patch", "update", "watch",
+            ],
             Verbs::CreateOnly => &["create"],
             Verbs::GetList => &["get", "list"],
         }

@@ -124,7 +124,11 @@ impl Strategy {
         orphan_by_default: false,
         without_effect: |_| None,
         deprecation: None,
-        unknown_field: |field| format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""),
+        unknown_field: |field| {
+            format!(
+                "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+            )
+        },
         field_names: &[],
         only_mapped_fields: false,
         beyond: Beyond::Nothing,
@@ -199,7 +203,15 @@ impl Strategy {
 
 /// Metadata that only writes of the whole object change is as it was in `old`.
 pub fn keep_metadata(new: &mut Value, old: &Value) {
-    for name in ["deletionTimestamp", "generation", "selfLink", "labels", "annotations", "finalizers", "ownerReferences"] {
+    for name in [
+        "deletionTimestamp",
+        "generation",
+        "selfLink",
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+    ] {
         match old.meta().and_then(|meta| meta.get(name)) {
             Some(value) => {
                 new.meta_mut().insert(name.into(), value.clone());
@@ -228,7 +240,11 @@ pub fn label(name: &str, prefix: bool) -> Vec<String> {
 
 /// Names that are path segments (RBAC).
 pub fn path_segment(name: &str, prefix: bool) -> Vec<String> {
-    if prefix { names::is_path_segment_prefix(name) } else { names::is_path_segment_name(name) }
+    if prefix {
+        names::is_path_segment_prefix(name)
+    } else {
+        names::is_path_segment_name(name)
+    }
 }
 
 /// Services before 1.36's relaxation.

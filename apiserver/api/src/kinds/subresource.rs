@@ -12,7 +12,11 @@ pub struct Scale {
 
 impl Scale {
     /// The place where all kinds that are built in keep it.
-    pub const USUAL: Scale = Scale { spec_replicas: "spec.replicas", status_replicas: "status.replicas", selector: "spec.selector" };
+    pub const USUAL: Scale = Scale {
+        spec_replicas: "spec.replicas",
+        status_replicas: "status.replicas",
+        selector: "spec.selector",
+    };
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,20 +63,31 @@ impl Subresource {
 
     pub fn verbs(self) -> &'static [&'static str] {
         match self {
-            Subresource::Status | Subresource::Scale | Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => {
-                &["get", "patch", "update"]
-            }
+            Subresource::Status
+            | Subresource::Scale
+            | Subresource::Approval
+            | Subresource::EphemeralContainers
+            | Subresource::Resize => &["get", "patch", "update"],
             Subresource::Finalize => &["update"],
             Subresource::Binding | Subresource::Eviction | Subresource::Token => &["create"],
             Subresource::Log => &["get"],
-            Subresource::Exec | Subresource::Attach | Subresource::PortForward => &["create", "get"],
+            Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
+                &["create", "get"]
+            }
             Subresource::Proxy(_) => &["create", "delete", "get", "patch", "update"],
         }
     }
 
     /// Its answers are streams of the node's own, in whatever form.
     pub fn connects(self) -> bool {
-        matches!(self, Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward | Subresource::Proxy(_))
+        matches!(
+            self,
+            Subresource::Log
+                | Subresource::Exec
+                | Subresource::Attach
+                | Subresource::PortForward
+                | Subresource::Proxy(_)
+        )
     }
 
     /// `(group, version, kind)` of what it speaks; `None`: the parent's own kind.

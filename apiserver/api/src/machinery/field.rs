@@ -26,17 +26,29 @@ enum Step<'a> {
 impl<'a> Path<'a> {
     /// `Path::new("spec")`; dots may join several names.
     pub const fn new(name: &'a str) -> Path<'a> {
-        Path { parent: None, at: Step::Name(name) }
+        Path {
+            parent: None,
+            at: Step::Name(name),
+        }
     }
     pub fn child<'b>(&'b self, name: &'b str) -> Path<'b> {
-        Path { parent: Some(self), at: Step::Name(name) }
+        Path {
+            parent: Some(self),
+            at: Step::Name(name),
+        }
     }
     pub fn index(&self, index: usize) -> Path<'_> {
-        Path { parent: Some(self), at: Step::Index(index) }
+        Path {
+            parent: Some(self),
+            at: Step::Index(index),
+        }
     }
     /// A map's key: `metadata.labels[app]`.
     pub fn key<'b>(&'b self, key: &'b str) -> Path<'b> {
-        Path { parent: Some(self), at: Step::Key(key) }
+        Path {
+            parent: Some(self),
+            at: Step::Key(key),
+        }
     }
 }
 
@@ -49,7 +61,11 @@ impl fmt::Display for Path<'_> {
             Step::Name(name) => {
                 // an empty root stands for "no prefix"
                 let inner = self.parent.is_some_and(|parent| !parent.is_blank());
-                if inner { write!(f, ".{name}") } else { f.write_str(name) }
+                if inner {
+                    write!(f, ".{name}")
+                } else {
+                    f.write_str(name)
+                }
             }
             Step::Index(index) => write!(f, "[{index}]"),
             Step::Key(key) => write!(f, "[{key}]"),
@@ -125,8 +141,10 @@ impl Error {
     /// The message without the field's name.
     pub fn body(&self) -> String {
         let mut out = self.kind.words().to_string();
-        if !matches!(self.kind, Kind::Required | Kind::Forbidden | Kind::TooLong | Kind::Internal)
-            && let Some(value) = &self.value
+        if !matches!(
+            self.kind,
+            Kind::Required | Kind::Forbidden | Kind::TooLong | Kind::Internal
+        ) && let Some(value) = &self.value
         {
             let _ = match value {
                 Value::String(text) => write!(out, ": {}", go_quoted(text)),
@@ -183,7 +201,12 @@ impl Errors {
         self.0.len()
     }
     fn push(&mut self, kind: Kind, path: &Path, value: Option<Value>, detail: impl Into<String>) {
-        self.0.push(Error { kind, field: path.to_string(), value, detail: detail.into() });
+        self.0.push(Error {
+            kind,
+            field: path.to_string(),
+            value,
+            detail: detail.into(),
+        });
     }
     pub fn required(&mut self, path: &Path, detail: impl Into<String>) {
         self.push(Kind::Required, path, None, detail);
@@ -192,21 +215,50 @@ impl Errors {
         self.push(Kind::Invalid, path, Some(value.into()), detail);
     }
     /// One `invalid` for each of `details` (what the checks of `names` answer).
-    pub fn invalid_all<D: Into<String>>(&mut self, path: &Path, value: &str, details: impl IntoIterator<Item = D>) {
+    pub fn invalid_all<D: Into<String>>(
+        &mut self,
+        path: &Path,
+        value: &str,
+        details: impl IntoIterator<Item = D>,
+    ) {
         for detail in details {
             self.invalid(path, value, detail);
         }
     }
     /// Shows an object in the order of its type.
-    pub fn invalid_object(&mut self, path: &Path, value: &Value, type_name: &str, detail: impl std::fmt::Display) {
+    pub fn invalid_object(
+        &mut self,
+        path: &Path,
+        value: &Value,
+        type_name: &str,
+        detail: impl std::fmt::Display,
+    ) {
         let shown = to_json(value, Schema::builtin().get(type_name));
-        self.push(Kind::Invalid, path, None, format!("{}: {detail}", String::from_utf8_lossy(&shown)));
+        self.push(
+            Kind::Invalid,
+            path,
+            None,
+            format!("{}: {detail}", String::from_utf8_lossy(&shown)),
+        );
     }
     /// The same of a list.
-    pub fn invalid_list(&mut self, path: &Path, list: &[Value], type_name: &str, detail: impl std::fmt::Display) {
-        let shown = |value: &Value| String::from_utf8_lossy(&to_json(value, Schema::builtin().get(type_name))).into_owned();
+    pub fn invalid_list(
+        &mut self,
+        path: &Path,
+        list: &[Value],
+        type_name: &str,
+        detail: impl std::fmt::Display,
+    ) {
+        let shown = |value: &Value| {
+            String::from_utf8_lossy(&to_json(value, Schema::builtin().get(type_name))).into_owned()
+        };
         let shown: Vec<String> = list.iter().map(shown).collect();
-        self.push(Kind::Invalid, path, None, format!("[{}]: {detail}", shown.join(",")));
+        self.push(
+            Kind::Invalid,
+            path,
+            None,
+            format!("[{}]: {detail}", shown.join(",")),
+        );
     }
     pub fn forbidden(&mut self, path: &Path, detail: impl Into<String>) {
         self.push(Kind::Forbidden, path, None, detail);
@@ -222,13 +274,27 @@ impl Errors {
         let mut sorted = supported.to_vec();
         sorted.sort_unstable();
         let quoted: Vec<String> = sorted.iter().map(|s| go_quoted(s)).collect();
-        let detail = if quoted.is_empty() { String::new() } else { format!("supported values: {}", quoted.join(", ")) };
+        let detail = if quoted.is_empty() {
+            String::new()
+        } else {
+            format!("supported values: {}", quoted.join(", "))
+        };
         self.push(Kind::NotSupported, path, Some(value.into()), detail);
     }
     /// The same, the supported values in the order given.
-    pub fn not_supported_in_order(&mut self, path: &Path, value: impl Into<Value>, supported: &[&str]) {
+    pub fn not_supported_in_order(
+        &mut self,
+        path: &Path,
+        value: impl Into<Value>,
+        supported: &[&str],
+    ) {
         let quoted: Vec<String> = supported.iter().map(|s| go_quoted(s)).collect();
-        self.push(Kind::NotSupported, path, Some(value.into()), format!("supported values: {}", quoted.join(", ")));
+        self.push(
+            Kind::NotSupported,
+            path,
+            Some(value.into()),
+            format!("supported values: {}", quoted.join(", ")),
+        );
     }
     /// `Too long: may not be more than N bytes`.
     pub fn too_long(&mut self, path: &Path, max: i64) {
@@ -242,12 +308,22 @@ impl Errors {
     /// The same in characters.
     pub fn too_many_characters(&mut self, path: &Path, max: usize) {
         let unit = if max == 1 { "character" } else { "characters" };
-        self.push(Kind::TooLong, path, None, format!("may not be more than {max} {unit}"));
+        self.push(
+            Kind::TooLong,
+            path,
+            None,
+            format!("may not be more than {max} {unit}"),
+        );
     }
     /// `Too few: N: must have at least M items`.
     pub fn too_few(&mut self, path: &Path, actual: usize, min: usize) {
         let unit = if min == 1 { "item" } else { "items" };
-        self.push(Kind::TooFew, path, Some(json!(actual)), format!("must have at least {min} {unit}"));
+        self.push(
+            Kind::TooFew,
+            path,
+            Some(json!(actual)),
+            format!("must have at least {min} {unit}"),
+        );
     }
     /// `Too many: N: must have at most M items`.
     pub fn too_many(&mut self, path: &Path, actual: i64, max: i64) {
@@ -256,12 +332,22 @@ impl Errors {
             1 => "must have at most 1 item".into(),
             _ => format!("must have at most {max} items"),
         };
-        self.push(Kind::TooMany, path, (actual >= 0).then(|| json!(actual)), detail);
+        self.push(
+            Kind::TooMany,
+            path,
+            (actual >= 0).then(|| json!(actual)),
+            detail,
+        );
     }
     pub fn internal(&mut self, path: &Path, detail: impl Into<String>) {
         self.push(Kind::Internal, path, None, detail);
     }
-    pub fn type_invalid(&mut self, path: &Path, value: impl Into<Value>, detail: impl Into<String>) {
+    pub fn type_invalid(
+        &mut self,
+        path: &Path,
+        value: impl Into<Value>,
+        detail: impl Into<String>,
+    ) {
         self.push(Kind::TypeInvalid, path, Some(value.into()), detail);
     }
     pub fn extend(&mut self, more: Errors) {
@@ -294,14 +380,25 @@ mod tests {
         let ports = spec.child("ports");
         let mut errors = Errors::default();
         errors.required(&ports.index(0).child("name"), "");
-        errors.invalid(&spec.child("replicas"), -1, "must be greater than or equal to 0");
+        errors.invalid(
+            &spec.child("replicas"),
+            -1,
+            "must be greater than or equal to 0",
+        );
         errors.not_supported(&spec.child("type"), "x", &["b", "a"]);
         assert_eq!(
             errors.message(),
             r#"[spec.ports[0].name: Required value, spec.replicas: Invalid value: -1: must be greater than or equal to 0, spec.type: Unsupported value: "x": supported values: "a", "b"]"#
         );
         let mut errors = Errors::default();
-        errors.invalid(&Path::new("metadata").child("labels").key("a b"), "a b", "no");
-        assert_eq!(errors.message(), r#"metadata.labels[a b]: Invalid value: "a b": no"#);
+        errors.invalid(
+            &Path::new("metadata").child("labels").key("a b"),
+            "a b",
+            "no",
+        );
+        assert_eq!(
+            errors.message(),
+            r#"metadata.labels[a b]: Invalid value: "a b": no"#
+        );
     }
 }

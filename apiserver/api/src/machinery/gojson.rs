@@ -7,7 +7,11 @@ pub fn syntax_error(text: &[u8]) -> Option<String> {
     if nesting(text) > DEEPEST {
         return Some("exceeded max depth".into());
     }
-    let mut scanner = Scanner { text, at: 0, depth: 0 };
+    let mut scanner = Scanner {
+        text,
+        at: 0,
+        depth: 0,
+    };
     match scanner.value().and_then(|()| scanner.end()) {
         Ok(()) => None,
         Err(Some(said)) => Some(said),
@@ -25,7 +29,9 @@ pub fn object_error(text: &[u8]) -> Option<String> {
             b't' | b'f' => "bool",
             _ => "number",
         };
-        Some(format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"))
+        Some(format!(
+            "json: cannot unmarshal {found} into Go value of type map[string]interface {{}}"
+        ))
     })
 }
 
@@ -192,7 +198,10 @@ impl Scanner<'_> {
         for expected in word.bytes().skip(1) {
             let c = self.next()?;
             if c != expected {
-                return Err(Self::bad(c, &format!("in literal {word} (expecting '{}')", expected as char)));
+                return Err(Self::bad(
+                    c,
+                    &format!("in literal {word} (expecting '{}')", expected as char),
+                ));
             }
         }
         Ok(())
@@ -242,7 +251,10 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         for text in ["[".repeat(1_000_000), "{\"a\":".repeat(500_000)] {
-            assert_eq!(super::syntax_error(text.as_bytes()), Some("exceeded max depth".into()));
+            assert_eq!(
+                super::syntax_error(text.as_bytes()),
+                Some("exceeded max depth".into())
+            );
         }
         assert_eq!(super::nesting(br#"{"a":"[[[\"[[","b":[{}]}"#), 3);
     }
@@ -256,13 +268,25 @@ mod tests {
             (" [1, 2.5e3, \"a\\n\", true, null] ", None),
             ("", Some("unexpected end of JSON input")),
             ("{\"a\"", Some("unexpected end of JSON input")),
-            ("garbage", Some("invalid character 'g' looking for beginning of value")),
-            ("{a: 1}", Some("invalid character 'a' looking for beginning of object key string")),
+            (
+                "garbage",
+                Some("invalid character 'g' looking for beginning of value"),
+            ),
+            (
+                "{a: 1}",
+                Some("invalid character 'a' looking for beginning of object key string"),
+            ),
             ("{\"a\" 1}", Some("invalid character '1' after object key")),
-            ("{\"a\": 1 \"b\"}", Some("invalid character '\"' after object key:value pair")),
+            (
+                "{\"a\": 1 \"b\"}",
+                Some("invalid character '\"' after object key:value pair"),
+            ),
             ("[1 2]", Some("invalid character '2' after array element")),
             ("{} x", Some("invalid character 'x' after top-level value")),
-            ("nul!", Some("invalid character '!' in literal null (expecting 'l')")),
+            (
+                "nul!",
+                Some("invalid character '!' in literal null (expecting 'l')"),
+            ),
         ] {
             assert_eq!(syntax_error(text.as_bytes()).as_deref(), said, "{text}");
         }

@@ -14,19 +14,31 @@ fn why(error: &ParseIntError) -> &'static str {
 
 /// `strconv.ParseInt(text, 10, 64)`.
 pub fn int64(text: &str) -> Result<i64, String> {
-    text.parse().map_err(|error| format!("strconv.ParseInt: parsing {text:?}: {}", why(&error)))
+    text.parse()
+        .map_err(|error| format!("strconv.ParseInt: parsing {text:?}: {}", why(&error)))
 }
 
 /// `strconv.ParseUint(text, 10, 64)`, which takes no sign.
 pub fn uint64(text: &str) -> Result<u64, String> {
     if text.starts_with('+') {
-        return Err(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"));
+        return Err(format!(
+            "strconv.ParseUint: parsing {text:?}: invalid syntax"
+        ));
     }
-    text.parse().map_err(|error| format!("strconv.ParseUint: parsing {text:?}: {}", why(&error)))
+    text.parse()
+        .map_err(|error| format!("strconv.ParseUint: parsing {text:?}: {}", why(&error)))
 }
 
-const UNITS: [(&str, u64); 8] =
-    [("ns", 1), ("us", 1_000), ("µs", 1_000), ("μs", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60 * 1_000_000_000), ("h", 3_600 * 1_000_000_000)];
+const UNITS: [(&str, u64); 8] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("μs", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60 * 1_000_000_000),
+    ("h", 3_600 * 1_000_000_000),
+];
 
 /// `time.ParseDuration`: nanoseconds of `300ms`, `-1.5h`, `2h45m`.
 pub fn duration(text: &str) -> Result<i64, String> {
@@ -44,24 +56,47 @@ pub fn duration(text: &str) -> Result<i64, String> {
     }
     let mut total: u64 = 0;
     while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         let number = &rest[..end];
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
             return Err(invalid());
         }
         rest = &rest[end..];
-        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(rest.len());
         let unit = &rest[..end];
         if unit.is_empty() {
             return Err(format!("time: missing unit in duration {text:?}"));
         }
-        let (_, scale) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(|| format!("time: unknown unit {unit:?} in duration {text:?}"))?;
+        let (_, scale) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(|| format!("time: unknown unit {unit:?} in duration {text:?}"))?;
         rest = &rest[end..];
-        let whole: u64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| invalid())? };
-        let part = if fraction.is_empty() { 0.0 } else { format!("0.{fraction}").parse::<f64>().map_err(|_| invalid())? * *scale as f64 };
-        let nanos = whole.checked_mul(*scale).and_then(|nanos| nanos.checked_add(part as u64));
-        total = nanos.and_then(|nanos| total.checked_add(nanos)).filter(|total| *total <= 1 << 63).ok_or_else(invalid)?;
+        let whole: u64 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| invalid())?
+        };
+        let part = if fraction.is_empty() {
+            0.0
+        } else {
+            format!("0.{fraction}")
+                .parse::<f64>()
+                .map_err(|_| invalid())?
+                * *scale as f64
+        };
+        let nanos = whole
+            .checked_mul(*scale)
+            .and_then(|nanos| nanos.checked_add(part as u64));
+        total = nanos
+            .and_then(|nanos| total.checked_add(nanos))
+            .filter(|total| *total <= 1 << 63)
+            .ok_or_else(invalid)?;
     }
     match negative {
         true => Ok((total as i64).wrapping_neg()),
@@ -77,12 +112,28 @@ mod tests {
     fn numbers() {
         assert_eq!(int64("-9223372036854775808"), Ok(i64::MIN));
         assert_eq!(int64("+7"), Ok(7));
-        for (text, why) in [("", "invalid syntax"), ("x", "invalid syntax"), ("1.5", "invalid syntax"), ("9223372036854775808", "value out of range")] {
-            assert_eq!(int64(text).unwrap_err(), format!("strconv.ParseInt: parsing {text:?}: {why}"));
+        for (text, why) in [
+            ("", "invalid syntax"),
+            ("x", "invalid syntax"),
+            ("1.5", "invalid syntax"),
+            ("9223372036854775808", "value out of range"),
+        ] {
+            assert_eq!(
+                int64(text).unwrap_err(),
+                format!("strconv.ParseInt: parsing {text:?}: {why}")
+            );
         }
         assert_eq!(uint64("18446744073709551615"), Ok(u64::MAX));
-        for (text, why) in [("", "invalid syntax"), ("-1", "invalid syntax"), ("+1", "invalid syntax"), ("18446744073709551616", "value out of range")] {
-            assert_eq!(uint64(text).unwrap_err(), format!("strconv.ParseUint: parsing {text:?}: {why}"));
+        for (text, why) in [
+            ("", "invalid syntax"),
+            ("-1", "invalid syntax"),
+            ("+1", "invalid syntax"),
+            ("18446744073709551616", "value out of range"),
+        ] {
+            assert_eq!(
+                uint64(text).unwrap_err(),
+                format!("strconv.ParseUint: parsing {text:?}: {why}")
+            );
         }
     }
 
@@ -106,8 +157,14 @@ mod tests {
             ("1x", "time: unknown unit \"x\" in duration \"1x\""),
             (".s", "time: invalid duration \".s\""),
             ("1.2.3s", "time: invalid duration \"1.2.3s\""),
-            ("9223372036854775808ns", "time: invalid duration \"9223372036854775808ns\""),
-            ("99999999999999999999h", "time: invalid duration \"99999999999999999999h\""),
+            (
+                "9223372036854775808ns",
+                "time: invalid duration \"9223372036854775808ns\"",
+            ),
+            (
+                "99999999999999999999h",
+                "time: invalid duration \"99999999999999999999h\"",
+            ),
         ] {
             assert_eq!(duration(text).unwrap_err(), error, "{text}");
         }

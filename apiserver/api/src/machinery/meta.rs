@@ -9,7 +9,10 @@ pub trait Meta {
     fn meta_mut(&mut self) -> &mut Map<String, Value>;
 
     fn meta_str(&self, field: &str) -> &str {
-        self.meta().and_then(|meta| meta.get(field)).and_then(Value::as_str).unwrap_or("")
+        self.meta()
+            .and_then(|meta| meta.get(field))
+            .and_then(Value::as_str)
+            .unwrap_or("")
     }
     fn name(&self) -> &str {
         self.meta_str("name")
@@ -24,13 +27,22 @@ pub trait Meta {
         self.meta_str("resourceVersion")
     }
     fn generation(&self) -> i64 {
-        self.meta().and_then(|meta| meta.get("generation")).and_then(Value::as_i64).unwrap_or(0)
+        self.meta()
+            .and_then(|meta| meta.get("generation"))
+            .and_then(Value::as_i64)
+            .unwrap_or(0)
     }
     fn is_deleting(&self) -> bool {
-        self.meta().is_some_and(|meta| meta.contains_key("deletionTimestamp"))
+        self.meta()
+            .is_some_and(|meta| meta.contains_key("deletionTimestamp"))
     }
     fn finalizers(&self) -> impl Iterator<Item = &str> {
-        self.meta().and_then(|meta| meta.get("finalizers")).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+        self.meta()
+            .and_then(|meta| meta.get("finalizers"))
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
     }
     fn label(&self, key: &str) -> Option<&str> {
         self.meta()?.get("labels")?.get(key)?.as_str()
@@ -65,7 +77,9 @@ pub fn child_mut<'v>(value: &'v mut Value, name: &str) -> &'v mut Map<String, Va
     if !value.is_object() {
         *value = Value::Object(Map::new());
     }
-    let Value::Object(map) = value else { unreachable!("made an object above") };
+    let Value::Object(map) = value else {
+        unreachable!("made an object above")
+    };
     let child = map.entry(name).or_insert_with(|| Value::Object(Map::new()));
     if !child.is_object() {
         *child = Value::Object(Map::new());

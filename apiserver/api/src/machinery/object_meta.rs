@@ -22,7 +22,11 @@ pub fn validate(object: &Value, namespaced: bool, validate_name: ValidateName) -
     let path = Path::new("metadata");
     let prefix = object.meta_str("generateName");
     if !prefix.is_empty() {
-        errors.invalid_all(&path.child("generateName"), prefix, validate_name(prefix, true));
+        errors.invalid_all(
+            &path.child("generateName"),
+            prefix,
+            validate_name(prefix, true),
+        );
     }
     let name = object.name();
     if name.is_empty() {
@@ -35,7 +39,11 @@ pub fn validate(object: &Value, namespaced: bool, validate_name: ValidateName) -
         if namespace.is_empty() {
             errors.required(&path.child("namespace"), "");
         } else {
-            errors.invalid_all(&path.child("namespace"), namespace, names::is_dns1123_label(namespace));
+            errors.invalid_all(
+                &path.child("namespace"),
+                namespace,
+                names::is_dns1123_label(namespace),
+            );
         }
     } else if !namespace.is_empty() {
         errors.forbidden(&path.child("namespace"), "not allowed on this type");
@@ -48,14 +56,34 @@ pub fn validate(object: &Value, namespaced: bool, validate_name: ValidateName) -
 fn common(object: &Value, errors: &mut Errors) {
     let path = Path::new("metadata");
     if object.generation() < 0 {
-        errors.invalid(&path.child("generation"), object.generation(), "must be greater than or equal to 0");
+        errors.invalid(
+            &path.child("generation"),
+            object.generation(),
+            "must be greater than or equal to 0",
+        );
     }
     let meta = object.meta();
-    labels(meta.and_then(|m| m.get("labels")), &path.child("labels"), errors);
-    annotations(meta.and_then(|m| m.get("annotations")), &path.child("annotations"), errors);
-    owner_references(meta.and_then(|m| m.get("ownerReferences")), &path.child("ownerReferences"), errors);
+    labels(
+        meta.and_then(|m| m.get("labels")),
+        &path.child("labels"),
+        errors,
+    );
+    annotations(
+        meta.and_then(|m| m.get("annotations")),
+        &path.child("annotations"),
+        errors,
+    );
+    owner_references(
+        meta.and_then(|m| m.get("ownerReferences")),
+        &path.child("ownerReferences"),
+        errors,
+    );
     finalizers(object, errors);
-    managed_fields(meta.and_then(|m| m.get("managedFields")), &path.child("managedFields"), errors);
+    managed_fields(
+        meta.and_then(|m| m.get("managedFields")),
+        &path.child("managedFields"),
+        errors,
+    );
 }
 
 /// A map of labels.
@@ -85,7 +113,11 @@ fn owner_references(owners: Option<&Value>, path: &Path, errors: &mut Errors) {
         let api_version = text("apiVersion");
         let (_, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         if version.is_empty() {
-            errors.invalid(&path.child("apiVersion"), api_version, "version must not be empty");
+            errors.invalid(
+                &path.child("apiVersion"),
+                api_version,
+                "version must not be empty",
+            );
         }
         for name in ["kind", "name", "uid"] {
             if text(name).is_empty() {
@@ -93,15 +125,31 @@ fn owner_references(owners: Option<&Value>, path: &Path, errors: &mut Errors) {
             }
         }
         if api_version == "v1" && text("kind") == "Event" {
-            errors.invalid_object(path, owner, "meta.v1.OwnerReference", "/v1, Kind=Event is disallowed from being an owner");
+            errors.invalid_object(
+                path,
+                owner,
+                "meta.v1.OwnerReference",
+                "/v1, Kind=Event is disallowed from being an owner",
+            );
         }
         if owner["controller"] == true {
             match controller {
                 Some(first) => {
-                    let who = |o: &Value| format!("{}/{}", o["kind"].as_str().unwrap_or(""), o["name"].as_str().unwrap_or(""));
-                    let all = owners.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                    let said =
-                        format!("Only one reference can have Controller set to true. Found \"true\" in references for {} and {}", who(first), who(owner));
+                    let who = |o: &Value| {
+                        format!(
+                            "{}/{}",
+                            o["kind"].as_str().unwrap_or(""),
+                            o["name"].as_str().unwrap_or("")
+                        )
+                    };
+                    let all = owners
+                        .and_then(Value::as_array)
+                        .map_or(&[][..], Vec::as_slice);
+                    let said = format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+                        who(first),
+                        who(owner)
+                    );
                     errors.invalid_list(path, all, "meta.v1.OwnerReference", said);
                 }
                 None => controller = Some(owner),
@@ -123,7 +171,11 @@ fn finalizers(object: &Value, errors: &mut Errors) {
     }
     if foreground && orphan {
         let all = object["metadata"]["finalizers"].clone();
-        errors.invalid(&path, all, format!("finalizer {FOREGROUND} and {ORPHAN} cannot be both set"));
+        errors.invalid(
+            &path,
+            all,
+            format!("finalizer {FOREGROUND} and {ORPHAN} cannot be both set"),
+        );
     }
 }
 
@@ -141,22 +193,39 @@ pub fn standard_finalizers(object: &Value) -> Errors {
 /// The same of one name.
 pub fn standard_finalizer(name: &str, path: &Path, errors: &mut Errors) {
     if !name.contains('/') && !["kubernetes", "orphan", "foregroundDeletion"].contains(&name) {
-        errors.invalid(path, name, "name is neither a standard finalizer name nor is it fully qualified");
+        errors.invalid(
+            path,
+            name,
+            "name is neither a standard finalizer name nor is it fully qualified",
+        );
     }
 }
 
 fn managed_fields(entries: Option<&Value>, path: &Path, errors: &mut Errors) {
-    for (index, entry) in entries.and_then(Value::as_array).into_iter().flatten().enumerate() {
+    for (index, entry) in entries
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let at = path.index(index);
         let operation = entry["operation"].as_str().unwrap_or("");
         if !matches!(operation, "Apply" | "Update") {
-            errors.invalid(&at.child("operation"), operation, "must be `Apply` or `Update`");
+            errors.invalid(
+                &at.child("operation"),
+                operation,
+                "must be `Apply` or `Update`",
+            );
         }
         let fields_type = entry["fieldsType"].as_str().unwrap_or("");
         if !fields_type.is_empty() && fields_type != "FieldsV1" {
             errors.invalid(&at.child("fieldsType"), fields_type, "must be `FieldsV1`");
         }
-        field_manager(entry["manager"].as_str().unwrap_or(""), &at.child("manager"), errors);
+        field_manager(
+            entry["manager"].as_str().unwrap_or(""),
+            &at.child("manager"),
+            errors,
+        );
         if entry["subresource"].as_str().unwrap_or("").len() > 256 {
             errors.too_long(&at.child("subresource"), 256);
         }
@@ -172,7 +241,11 @@ pub fn field_manager(manager: &str, path: &Path, errors: &mut Errors) {
         if c.is_control() || c == char::REPLACEMENT_CHARACTER {
             let position = manager[..at].chars().count();
             let code = c as u32;
-            errors.invalid(path, manager, format!("invalid character U+{code:04X} (at position {position})"));
+            errors.invalid(
+                path,
+                manager,
+                format!("invalid character U+{code:04X} (at position {position})"),
+            );
         }
     }
 }
@@ -187,8 +260,15 @@ pub fn validate_update(new: &Value, old: &Value) -> Errors {
             errors.invalid(&path.child(name), new.meta_str(name), IMMUTABLE);
         }
     }
-    for name in ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
-        let (n, o) = (new.meta().and_then(|m| m.get(name)), old.meta().and_then(|m| m.get(name)));
+    for name in [
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
+        let (n, o) = (
+            new.meta().and_then(|m| m.get(name)),
+            old.meta().and_then(|m| m.get(name)),
+        );
         if n != o {
             errors.invalid(&path.child(name), n.cloned().unwrap_or_default(), IMMUTABLE);
         }
@@ -200,9 +280,15 @@ pub fn validate_update(new: &Value, old: &Value) -> Errors {
 fn common_update(new: &Value, old: &Value, errors: &mut Errors) {
     let path = Path::new("metadata");
     if old.is_deleting() {
-        let added: Vec<&str> = new.finalizers().filter(|name| !old.finalizers().any(|had| had == *name)).collect();
+        let added: Vec<&str> = new
+            .finalizers()
+            .filter(|name| !old.finalizers().any(|had| had == *name))
+            .collect();
         if !added.is_empty() {
-            let found: Vec<String> = added.iter().map(|name| super::field::go_quoted(name)).collect();
+            let found: Vec<String> = added
+                .iter()
+                .map(|name| super::field::go_quoted(name))
+                .collect();
             errors.forbidden(
                 &path.child("finalizers"),
                 format!("no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", found.join(", ")),
@@ -211,9 +297,17 @@ fn common_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
     let (n, o) = (new.resource_version(), old.resource_version());
     if n.is_empty() && !o.is_empty() {
-        errors.invalid(&path.child("resourceVersion"), n, "must be specified for an update");
+        errors.invalid(
+            &path.child("resourceVersion"),
+            n,
+            "must be specified for an update",
+        );
     }
     if new.generation() < old.generation() {
-        errors.invalid(&path.child("generation"), new.generation(), "must not be decremented");
+        errors.invalid(
+            &path.child("generation"),
+            new.generation(),
+            "must not be decremented",
+        );
     }
 }

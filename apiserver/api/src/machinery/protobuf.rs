@@ -15,7 +15,9 @@ const DEPTH: usize = 200;
 
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum ProtobufError {
-    #[error("provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")]
+    #[error(
+        "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+    )]
     Prefix,
     #[error("unexpected EOF")]
     Ended,
@@ -43,7 +45,11 @@ pub struct Unwrapped<'a> {
 
 /// Reads the envelope (`runtime.Unknown`).
 pub fn unwrap(data: &[u8]) -> Read<Unwrapped<'_>> {
-    let mut out = Unwrapped { api_version: String::new(), kind: String::new(), raw: &[] };
+    let mut out = Unwrapped {
+        api_version: String::new(),
+        kind: String::new(),
+        raw: &[],
+    };
     for entry in entries(data.strip_prefix(PREFIX).ok_or(ProtobufError::Prefix)?)? {
         match entry.number {
             1 => {
@@ -79,15 +85,25 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     fn bytes(&self) -> Read<&'a [u8]> {
-        if self.wire == 2 { Ok(self.data) } else { Err(ProtobufError::Wire(self.number, self.wire)) }
+        if self.wire == 2 {
+            Ok(self.data)
+        } else {
+            Err(ProtobufError::Wire(self.number, self.wire))
+        }
     }
 
     fn text(&self) -> Read<String> {
-        std::str::from_utf8(self.bytes()?).map(str::to_string).map_err(|_| ProtobufError::Text(self.number))
+        std::str::from_utf8(self.bytes()?)
+            .map(str::to_string)
+            .map_err(|_| ProtobufError::Text(self.number))
     }
 
     fn integer(&self) -> Read<i64> {
-        if self.wire == 0 { Ok(self.number_value as i64) } else { Err(ProtobufError::Wire(self.number, self.wire)) }
+        if self.wire == 0 {
+            Ok(self.number_value as i64)
+        } else {
+            Err(ProtobufError::Wire(self.number, self.wire))
+        }
     }
 }
 
@@ -120,15 +136,28 @@ fn entries(mut data: &[u8]) -> Read<Vec<Entry<'_>>> {
     while !data.is_empty() {
         let tag = varint(&mut data)?;
         let (number, wire) = (u16::try_from(tag >> 3).unwrap_or(u16::MAX), (tag & 7) as u8);
-        let mut entry = Entry { number, wire, number_value: 0, data: &[] };
+        let mut entry = Entry {
+            number,
+            wire,
+            number_value: 0,
+            data: &[],
+        };
         match wire {
             0 => entry.number_value = varint(&mut data)?,
-            1 => entry.number_value = u64::from_le_bytes(take(&mut data, 8)?.try_into().unwrap_or_default()),
+            1 => {
+                entry.number_value =
+                    u64::from_le_bytes(take(&mut data, 8)?.try_into().unwrap_or_default())
+            }
             2 => {
-                let length = usize::try_from(varint(&mut data)?).map_err(|_| ProtobufError::Ended)?;
+                let length =
+                    usize::try_from(varint(&mut data)?).map_err(|_| ProtobufError::Ended)?;
                 entry.data = take(&mut data, length)?;
             }
-            5 => entry.number_value = u64::from(u32::from_le_bytes(take(&mut data, 4)?.try_into().unwrap_or_default())),
+            5 => {
+                entry.number_value = u64::from(u32::from_le_bytes(
+                    take(&mut data, 4)?.try_into().unwrap_or_default(),
+                ))
+            }
             other => return Err(ProtobufError::Illegal(other)),
         }
         out.push(entry);
@@ -142,14 +171,33 @@ const EMBEDDED: &[(&str, &str, u16)] = &[
     ("core.v1.PersistentVolumeSpec", "PersistentVolumeSource", 2),
     ("networking.v1.IngressRule", "IngressRuleValue", 2),
     ("admissionregistration.v1.RuleWithOperations", "Rule", 2),
-    ("admissionregistration.v1.NamedRuleWithOperations", "RuleWithOperations", 2),
-    ("admissionregistration.v1.NamedRuleWithOperations", "RuleWithOperations.Rule", 2),
-    ("resource.v1.DeviceClaimConfiguration", "DeviceConfiguration", 2),
-    ("resource.v1.DeviceAllocationConfiguration", "DeviceConfiguration", 3),
+    (
+        "admissionregistration.v1.NamedRuleWithOperations",
+        "RuleWithOperations",
+        2,
+    ),
+    (
+        "admissionregistration.v1.NamedRuleWithOperations",
+        "RuleWithOperations.Rule",
+        2,
+    ),
+    (
+        "resource.v1.DeviceClaimConfiguration",
+        "DeviceConfiguration",
+        2,
+    ),
+    (
+        "resource.v1.DeviceAllocationConfiguration",
+        "DeviceConfiguration",
+        3,
+    ),
 ];
 
 fn embedded_number(of: &str, via: &str) -> u16 {
-    EMBEDDED.iter().find(|(name, path, _)| *name == of && *path == via).map_or(1, |(_, _, number)| *number)
+    EMBEDDED
+        .iter()
+        .find(|(name, path, _)| *name == of && *path == via)
+        .map_or(1, |(_, _, number)| *number)
 }
 
 fn message(data: &[u8], schema: &Schema, of: &Type, depth: usize) -> Read<Map<String, Value>> {
@@ -162,22 +210,52 @@ fn message(data: &[u8], schema: &Schema, of: &Type, depth: usize) -> Read<Map<St
 }
 
 /// The fields of `of` that lie `via` embedded structs down.
-fn part(data: &[u8], schema: &Schema, of: &Type, via: &str, depth: usize, out: &mut Map<String, Value>) -> Read<()> {
+fn part(
+    data: &[u8],
+    schema: &Schema,
+    of: &Type,
+    via: &str,
+    depth: usize,
+    out: &mut Map<String, Value>,
+) -> Read<()> {
     let mut inner: Vec<(String, u16)> = Vec::new();
-    for path in of.fields.iter().map(|field| &*field.via).filter(|path| !path.is_empty()) {
+    for path in of
+        .fields
+        .iter()
+        .map(|field| &*field.via)
+        .filter(|path| !path.is_empty())
+    {
         // the next step below `via` on the way to that field
-        let rest = if via.is_empty() { Some(path) } else { path.strip_prefix(via).and_then(|rest| rest.strip_prefix('.')) };
-        let Some(step) = rest.and_then(|rest| rest.split('.').next()) else { continue };
-        let full = if via.is_empty() { step.to_string() } else { format!("{via}.{step}") };
+        let rest = if via.is_empty() {
+            Some(path)
+        } else {
+            path.strip_prefix(via)
+                .and_then(|rest| rest.strip_prefix('.'))
+        };
+        let Some(step) = rest.and_then(|rest| rest.split('.').next()) else {
+            continue;
+        };
+        let full = if via.is_empty() {
+            step.to_string()
+        } else {
+            format!("{via}.{step}")
+        };
         if !inner.iter().any(|(known, _)| *known == full) {
             let number = embedded_number(&of.name, &full);
             inner.push((full, number));
         }
     }
     for entry in entries(data)? {
-        if let Some((path, _)) = inner.iter().find(|(_, number)| *number == entry.number && !has_own(of, via, *number)) {
+        if let Some((path, _)) = inner
+            .iter()
+            .find(|(_, number)| *number == entry.number && !has_own(of, via, *number))
+        {
             part(entry.bytes()?, schema, of, path, depth + 1, out)?;
-        } else if let Some(field) = of.fields.iter().find(|field| &*field.via == via && field.number == entry.number) {
+        } else if let Some(field) = of
+            .fields
+            .iter()
+            .find(|field| &*field.via == via && field.number == entry.number)
+        {
             put(entry, schema, field, depth, out)?;
         }
     }
@@ -185,15 +263,25 @@ fn part(data: &[u8], schema: &Schema, of: &Type, via: &str, depth: usize, out: &
 }
 
 fn has_own(of: &Type, via: &str, number: u16) -> bool {
-    of.fields.iter().any(|field| &*field.via == via && field.number == number)
+    of.fields
+        .iter()
+        .any(|field| &*field.via == via && field.number == number)
 }
 
-fn put(entry: Entry<'_>, schema: &Schema, field: &Field, depth: usize, out: &mut Map<String, Value>) -> Read<()> {
+fn put(
+    entry: Entry<'_>,
+    schema: &Schema,
+    field: &Field,
+    depth: usize,
+    out: &mut Map<String, Value>,
+) -> Read<()> {
     let name = field.name.to_string();
     match &field.shape {
         Shape::List(of) => {
             let place = out.entry(name).or_insert_with(|| Value::Array(Vec::new()));
-            let Value::Array(list) = place else { return Ok(()) };
+            let Value::Array(list) = place else {
+                return Ok(());
+            };
             // numbers may come packed
             if matches!(**of, Shape::Int32(_) | Shape::Int64(_)) && entry.wire == 2 {
                 let mut data = entry.data;
@@ -213,7 +301,8 @@ fn put(entry: Entry<'_>, schema: &Schema, field: &Field, depth: usize, out: &mut
                     _ => {}
                 }
             }
-            if let Value::Object(map) = out.entry(name).or_insert_with(|| Value::Object(Map::new())) {
+            if let Value::Object(map) = out.entry(name).or_insert_with(|| Value::Object(Map::new()))
+            {
                 map.insert(key, value);
             }
         }
@@ -242,7 +331,11 @@ fn map_value(entry: Entry<'_>, schema: &Schema, of: &Shape, depth: usize) -> Rea
     match of {
         Shape::List(items) => {
             let inner = entries(entry.bytes()?)?;
-            inner.into_iter().filter(|inner| inner.number == 1).map(|inner| single(inner, schema, items, depth + 1)).collect()
+            inner
+                .into_iter()
+                .filter(|inner| inner.number == 1)
+                .map(|inner| single(inner, schema, items, depth + 1))
+                .collect()
         }
         _ => single(entry, schema, of, depth),
     }
@@ -256,17 +349,25 @@ fn single(entry: Entry<'_>, schema: &Schema, of: &Shape, depth: usize) -> Read<V
         Shape::Int64(_) => entry.integer()?.into(),
         Shape::Float64 => f64::from_bits(entry.number_value).into(),
         Shape::Bytes => BASE64_STANDARD.encode(entry.bytes()?).into(),
-        Shape::Quantity => first(entry)?.map_or(Ok("0".into()), |inner| inner.text())?.into(),
+        Shape::Quantity => first(entry)?
+            .map_or(Ok("0".into()), |inner| inner.text())?
+            .into(),
         Shape::Time => time(entry, jiff_seconds)?,
         Shape::MicroTime => time(entry, jiff_micros)?,
         Shape::Duration => duration(first(entry)?.map_or(Ok(0), |inner| inner.integer())?).into(),
         Shape::IntOrString => int_or_string(entry)?,
         Shape::Raw | Shape::Json | Shape::Fields => match first(entry)? {
-            Some(inner) => serde_json::from_slice(inner.bytes()?).map_err(|error| ProtobufError::Json(error.to_string()))?,
+            Some(inner) => serde_json::from_slice(inner.bytes()?)
+                .map_err(|error| ProtobufError::Json(error.to_string()))?,
             None => Value::Null,
         },
         Shape::SchemaOr(or, of) => schema_or(entry, schema, *or, of, depth)?,
-        Shape::Struct(index) => Value::Object(message(entry.bytes()?, schema, &schema.types[*index as usize], depth + 1)?),
+        Shape::Struct(index) => Value::Object(message(
+            entry.bytes()?,
+            schema,
+            &schema.types[*index as usize],
+            depth + 1,
+        )?),
         Shape::List(_) | Shape::Map(_) => map_value(entry, schema, of, depth)?,
     })
 }
@@ -292,7 +393,9 @@ fn schema_or(entry: Entry<'_>, schema: &Schema, or: Or, of: &Shape, depth: usize
 
 /// The field 1 of a message that has but this.
 fn first(entry: Entry<'_>) -> Read<Option<Entry<'_>>> {
-    Ok(entries(entry.bytes()?)?.into_iter().find(|inner| inner.number == 1))
+    Ok(entries(entry.bytes()?)?
+        .into_iter()
+        .find(|inner| inner.number == 1))
 }
 
 fn int_or_string(entry: Entry<'_>) -> Read<Value> {
@@ -325,11 +428,15 @@ fn time(entry: Entry<'_>, written: fn(i64, i32) -> Option<String>) -> Read<Value
 }
 
 fn jiff_seconds(seconds: i64, _nanos: i32) -> Option<String> {
-    jiff::Timestamp::from_second(seconds).ok().map(super::time::seconds)
+    jiff::Timestamp::from_second(seconds)
+        .ok()
+        .map(super::time::seconds)
 }
 
 fn jiff_micros(seconds: i64, nanos: i32) -> Option<String> {
-    jiff::Timestamp::new(seconds, nanos).ok().map(super::time::micros)
+    jiff::Timestamp::new(seconds, nanos)
+        .ok()
+        .map(super::time::micros)
 }
 
 /// As Go's `time.Duration` prints itself.
@@ -343,13 +450,21 @@ fn duration(nanos: i64) -> String {
     let fraction = |value: u64, digits: usize| {
         let text = format!("{value:0digits$}");
         let trimmed = text.trim_end_matches('0');
-        if trimmed.is_empty() { String::new() } else { format!(".{trimmed}") }
+        if trimmed.is_empty() {
+            String::new()
+        } else {
+            format!(".{trimmed}")
+        }
     };
     if seconds == 0 {
         return match rest {
             0..1_000 => format!("{sign}{rest}ns"),
             1_000..1_000_000 => format!("{sign}{}{}µs", rest / 1_000, fraction(rest % 1_000, 3)),
-            _ => format!("{sign}{}{}ms", rest / 1_000_000, fraction(rest % 1_000_000, 6)),
+            _ => format!(
+                "{sign}{}{}ms",
+                rest / 1_000_000,
+                fraction(rest % 1_000_000, 6)
+            ),
         };
     }
     let (hours, minutes, left) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -370,9 +485,14 @@ mod tests {
 
     #[test]
     fn durations_print_as_gos() {
-        for (nanos, wanted) in
-            [(0, "0s"), (1_500_000_000, "1.5s"), (3_600_000_000_000, "1h0m0s"), (-90_000_000_000, "-1m30s"), (2_000, "2µs"), (1_500_000, "1.5ms")]
-        {
+        for (nanos, wanted) in [
+            (0, "0s"),
+            (1_500_000_000, "1.5s"),
+            (3_600_000_000_000, "1h0m0s"),
+            (-90_000_000_000, "-1m30s"),
+            (2_000, "2µs"),
+            (1_500_000, "1.5ms"),
+        ] {
             assert_eq!(duration(nanos), wanted);
         }
     }
@@ -382,9 +502,18 @@ mod tests {
         assert_eq!(unwrap(b"{}"), Err(ProtobufError::Prefix));
         assert_eq!(unwrap(b"k8s\0\x0a\xff"), Err(ProtobufError::Ended));
         let schema = Schema::builtin();
-        assert_eq!(decode(&[0x0a, 0x7f], schema, "core.v1.Pod").unwrap(), Err(ProtobufError::Ended));
-        assert_eq!(decode(&[0x08, 0x01], schema, "core.v1.Pod").unwrap(), Err(ProtobufError::Wire(1, 0)));
-        assert_eq!(decode(&[0x0a, 0x03, 0x0a, 0x01, b'a'], schema, "core.v1.Pod").unwrap(), Ok(json!({"metadata": {"name": "a"}})));
+        assert_eq!(
+            decode(&[0x0a, 0x7f], schema, "core.v1.Pod").unwrap(),
+            Err(ProtobufError::Ended)
+        );
+        assert_eq!(
+            decode(&[0x08, 0x01], schema, "core.v1.Pod").unwrap(),
+            Err(ProtobufError::Wire(1, 0))
+        );
+        assert_eq!(
+            decode(&[0x0a, 0x03, 0x0a, 0x01, b'a'], schema, "core.v1.Pod").unwrap(),
+            Ok(json!({"metadata": {"name": "a"}}))
+        );
     }
 
     /// A field that is a message, text or bytes.
@@ -397,25 +526,49 @@ mod tests {
     fn far_field(number: u16, data: impl AsRef<[u8]>) -> Vec<u8> {
         let tag = number << 3 | 2;
         let data = data.as_ref();
-        [&[(tag & 0x7f) as u8 | 0x80, (tag >> 7) as u8, u8::try_from(data.len()).unwrap()], data].concat()
+        [
+            &[
+                (tag & 0x7f) as u8 | 0x80,
+                (tag >> 7) as u8,
+                u8::try_from(data.len()).unwrap(),
+            ],
+            data,
+        ]
+        .concat()
     }
 
     #[test]
     fn schemas_and_what_stands_in_their_place() {
         let string = field(5, "string");
-        let property = |name: &str, value: &[u8]| far_field(29, [field(1, name), field(2, value)].concat());
+        let property =
+            |name: &str, value: &[u8]| far_field(29, [field(1, name), field(2, value)].concat());
         let schema = [
             field(5, "object"),
             far_field(20, field(1, "\"a\"")),
             property("list", &far_field(24, field(1, &string))),
-            property("lists", &far_field(24, [field(2, &string), field(2, field(5, "integer"))].concat())),
+            property(
+                "lists",
+                &far_field(
+                    24,
+                    [field(2, &string), field(2, field(5, "integer"))].concat(),
+                ),
+            ),
             property("open", &far_field(30, [1 << 3, 1])),
             property("shut", &far_field(30, [1 << 3, 0])),
-            property("map", &far_field(30, [[1 << 3, 1].to_vec(), field(2, &string)].concat())),
+            property(
+                "map",
+                &far_field(30, [[1 << 3, 1].to_vec(), field(2, &string)].concat()),
+            ),
             far_field(31, [field(1, "x"), field(2, &string)].concat()),
         ]
         .concat();
-        let found = decode(&schema, Schema::builtin(), "apiextensions.v1.JSONSchemaProps").unwrap().unwrap();
+        let found = decode(
+            &schema,
+            Schema::builtin(),
+            "apiextensions.v1.JSONSchemaProps",
+        )
+        .unwrap()
+        .unwrap();
         let wanted = json!({
             "type": "object",
             "enum": ["a"],
@@ -430,10 +583,22 @@ mod tests {
         });
         assert_eq!(found, wanted);
         let dependencies = far_field(32, [field(1, "a"), field(2, field(2, "b"))].concat());
-        let found = decode(&dependencies, Schema::builtin(), "apiextensions.v1.JSONSchemaProps").unwrap().unwrap();
+        let found = decode(
+            &dependencies,
+            Schema::builtin(),
+            "apiextensions.v1.JSONSchemaProps",
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!(found, json!({"dependencies": {"a": ["b"]}}));
         // `subresources.status` has no fields
-        let found = decode(&field(1, ""), Schema::builtin(), "apiextensions.v1.CustomResourceSubresources").unwrap().unwrap();
+        let found = decode(
+            &field(1, ""),
+            Schema::builtin(),
+            "apiextensions.v1.CustomResourceSubresources",
+        )
+        .unwrap()
+        .unwrap();
         assert_eq!(found, json!({"status": {}}));
     }
 
@@ -452,9 +617,16 @@ mod tests {
             if place.extension().is_none_or(|end| end != "pb") {
                 continue;
             }
-            let (binary, json) = (std::fs::read(&place).unwrap(), std::fs::read(place.with_extension("json")).unwrap());
-            let Unwrapped { api_version, kind, .. } = unwrap(&binary).unwrap();
-            let Some(node) = Schema::builtin().of_kind(&api_version, &kind) else { continue };
+            let (binary, json) = (
+                std::fs::read(&place).unwrap(),
+                std::fs::read(place.with_extension("json")).unwrap(),
+            );
+            let Unwrapped {
+                api_version, kind, ..
+            } = unwrap(&binary).unwrap();
+            let Some(node) = Schema::builtin().of_kind(&api_version, &kind) else {
+                continue;
+            };
             let name = &*node.as_type().unwrap().name;
             compared += 1;
             let mut wanted: Value = serde_json::from_slice(&json).unwrap();
@@ -485,7 +657,11 @@ mod tests {
                 let names: std::collections::BTreeSet<&String> = x.keys().chain(y.keys()).collect();
                 let differing = names.into_iter().find(|name| x.get(*name) != y.get(*name));
                 differing.map_or(String::new(), |name| {
-                    first_difference(&format!("{path}/{name}"), x.get(name).unwrap_or(&Value::Null), y.get(name).unwrap_or(&Value::Null))
+                    first_difference(
+                        &format!("{path}/{name}"),
+                        x.get(name).unwrap_or(&Value::Null),
+                        y.get(name).unwrap_or(&Value::Null),
+                    )
                 })
             }
             _ => format!("{path}: {a} is not {b}"),

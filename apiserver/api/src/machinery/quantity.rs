@@ -15,7 +15,9 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
     /// The text does not have the shape number-suffix.
-    #[error("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")]
+    #[error(
+        "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+    )]
     Format,
     /// The number has more digits than can be kept exactly (38).
     #[error("unable to parse numeric part of quantity")]
@@ -49,8 +51,26 @@ pub struct Quantity {
 
 /// The finest scale that is kept: a billionth.
 const NANO: i32 = -9;
-const DECIMAL_SUFFIXES: [(&str, i32); 10] = [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
-const BINARY_SUFFIXES: [(&str, i32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
+const DECIMAL_SUFFIXES: [(&str, i32); 10] = [
+    ("n", -9),
+    ("u", -6),
+    ("m", -3),
+    ("", 0),
+    ("k", 3),
+    ("M", 6),
+    ("G", 9),
+    ("T", 12),
+    ("P", 15),
+    ("E", 18),
+];
+const BINARY_SUFFIXES: [(&str, i32); 6] = [
+    ("Ki", 10),
+    ("Mi", 20),
+    ("Gi", 30),
+    ("Ti", 40),
+    ("Pi", 50),
+    ("Ei", 60),
+];
 
 /// The parts of a text: sign, digits before and after the point, unit.
 struct Parts<'a> {
@@ -63,12 +83,22 @@ struct Parts<'a> {
 impl Quantity {
     /// `value` whole units.
     pub fn from_i64(value: i64, format: Format) -> Quantity {
-        Quantity { mantissa: value.into(), scale: 0, format, text: None }
+        Quantity {
+            mantissa: value.into(),
+            scale: 0,
+            format,
+            text: None,
+        }
     }
 
     /// `value` thousandths.
     pub fn from_milli(value: i64, format: Format) -> Quantity {
-        Quantity { mantissa: value.into(), scale: -3, format, text: None }
+        Quantity {
+            mantissa: value.into(),
+            scale: -3,
+            format,
+            text: None,
+        }
     }
 
     /// Reads a quantity as a JSON value may hold it: a string (blanks around it are dropped), or a number.
@@ -109,7 +139,11 @@ impl Quantity {
     /// The count of `10^scale`, rounded away from zero, capped to what an `i64` holds.
     pub fn scaled_value(&self, scale: i32) -> i64 {
         let wide = if self.scale >= scale {
-            shift_up(self.mantissa, (self.scale - scale) as u32).unwrap_or(if self.mantissa < 0 { i128::MIN } else { i128::MAX })
+            shift_up(self.mantissa, (self.scale - scale) as u32).unwrap_or(if self.mantissa < 0 {
+                i128::MIN
+            } else {
+                i128::MAX
+            })
         } else {
             shift_down(self.mantissa, (scale - self.scale) as u32)
         };
@@ -132,7 +166,8 @@ impl Quantity {
         if self.scale >= 0 {
             return shift_up(self.mantissa, by);
         }
-        Some(shift_down(self.mantissa, by)).filter(|whole| shift_up(*whole, by) == Some(self.mantissa))
+        Some(shift_down(self.mantissa, by))
+            .filter(|whole| shift_up(*whole, by) == Some(self.mantissa))
     }
 
     /// Adds `other`; a quantity that was nought takes over the other's way of writing.
@@ -155,17 +190,32 @@ impl Quantity {
 
     /// Subtracts `other`; a quantity that was nought takes over the other's way of writing.
     pub fn sub(&mut self, other: &Quantity) {
-        self.add(&Quantity { mantissa: -other.mantissa, scale: other.scale, format: other.format, text: None });
+        self.add(&Quantity {
+            mantissa: -other.mantissa,
+            scale: other.scale,
+            format: other.format,
+            text: None,
+        });
     }
 
     /// Its negative.
     pub fn neg(&self) -> Quantity {
-        Quantity { mantissa: -self.mantissa, scale: self.scale, format: self.format, text: None }
+        Quantity {
+            mantissa: -self.mantissa,
+            scale: self.scale,
+            format: self.format,
+            text: None,
+        }
     }
 
     /// `times` times itself, capped.
     pub fn mul(&self, times: i64) -> Quantity {
-        Quantity { mantissa: self.mantissa.saturating_mul(times.into()), scale: self.scale, format: self.format, text: None }
+        Quantity {
+            mantissa: self.mantissa.saturating_mul(times.into()),
+            scale: self.scale,
+            format: self.format,
+            text: None,
+        }
     }
 
     /// Mantissa and exponent, the exponent the largest multiple of three that loses nothing.
@@ -176,7 +226,10 @@ impl Quantity {
             exponent += 1;
         }
         let excess = exponent.rem_euclid(3);
-        (mantissa.saturating_mul(10i128.pow(excess as u32)), exponent - excess)
+        (
+            mantissa.saturating_mul(10i128.pow(excess as u32)),
+            exponent - excess,
+        )
     }
 
     fn fmt_decimal(&self, f: &mut fmt::Formatter<'_>, exponent_form: bool) -> fmt::Result {
@@ -186,7 +239,10 @@ impl Quantity {
             (true, _) => write!(f, "{mantissa}e{exponent}"),
             // Upstream has no unit past exa and prints none; its answer is kept.
             (false, _) => {
-                let suffix = DECIMAL_SUFFIXES.iter().find(|(_, e)| *e == exponent).map_or("", |(s, _)| s);
+                let suffix = DECIMAL_SUFFIXES
+                    .iter()
+                    .find(|(_, e)| *e == exponent)
+                    .map_or("", |(s, _)| s);
                 write!(f, "{mantissa}{suffix}")
             }
         }
@@ -206,14 +262,25 @@ impl fmt::Display for Quantity {
             Format::DecimalExponent => self.fmt_decimal(f, true),
             Format::DecimalSi => self.fmt_decimal(f, false),
             Format::BinarySi => {
-                let small = *self > Quantity::from_i64(-1024, self.format) && *self < Quantity::from_i64(1024, self.format);
-                let Some(mut mantissa) = self.whole().filter(|_| !small) else { return self.fmt_decimal(f, false) };
+                let small = *self > Quantity::from_i64(-1024, self.format)
+                    && *self < Quantity::from_i64(1024, self.format);
+                let Some(mut mantissa) = self.whole().filter(|_| !small) else {
+                    return self.fmt_decimal(f, false);
+                };
                 let mut times = 0;
                 while times < BINARY_SUFFIXES.len() && mantissa % 1024 == 0 {
                     mantissa /= 1024;
                     times += 1;
                 }
-                write!(f, "{mantissa}{}", if times == 0 { "" } else { BINARY_SUFFIXES[times - 1].0 })
+                write!(
+                    f,
+                    "{mantissa}{}",
+                    if times == 0 {
+                        ""
+                    } else {
+                        BINARY_SUFFIXES[times - 1].0
+                    }
+                )
             }
         }
     }
@@ -235,11 +302,20 @@ impl PartialOrd for Quantity {
 
 impl Ord for Quantity {
     fn cmp(&self, other: &Quantity) -> Ordering {
-        if self.scale == other.scale || self.mantissa.signum() != other.mantissa.signum() || self.is_zero() {
+        if self.scale == other.scale
+            || self.mantissa.signum() != other.mantissa.signum()
+            || self.is_zero()
+        {
             return self.mantissa.cmp(&other.mantissa);
         }
         let scale = self.scale.min(other.scale);
-        let widest = |q: &Quantity| shift_up(q.mantissa, (q.scale - scale) as u32).unwrap_or(if q.mantissa < 0 { i128::MIN } else { i128::MAX });
+        let widest = |q: &Quantity| {
+            shift_up(q.mantissa, (q.scale - scale) as u32).unwrap_or(if q.mantissa < 0 {
+                i128::MIN
+            } else {
+                i128::MAX
+            })
+        };
         widest(self).cmp(&widest(other))
     }
 }
@@ -252,7 +328,10 @@ impl FromStr for Quantity {
             return Err(QuantityError::Format);
         }
         if text == "0" {
-            return Ok(Quantity { text: Some("0".into()), ..Quantity::default() });
+            return Ok(Quantity {
+                text: Some("0".into()),
+                ..Quantity::default()
+            });
         }
         let parts = split(text)?;
         let (binary, exponent, format) = unit(parts.suffix).ok_or(QuantityError::Suffix)?;
@@ -265,7 +344,14 @@ impl FromStr for Quantity {
 }
 
 /// The common case: what fits an `i64` and is no finer than a billionth. Here a canonical text is kept.
-fn fast(text: &str, parts: &Parts<'_>, digits: i32, binary: bool, exponent: i32, format: Format) -> Result<Option<Quantity>, QuantityError> {
+fn fast(
+    text: &str,
+    parts: &Parts<'_>,
+    digits: i32,
+    binary: bool,
+    exponent: i32,
+    format: Format,
+) -> Result<Option<Quantity>, QuantityError> {
     let (precision, mut scale, factor) = if !binary {
         (18 - digits, exponent, 1)
     } else if parts.denom.is_empty() {
@@ -277,8 +363,12 @@ fn fast(text: &str, parts: &Parts<'_>, digits: i32, binary: bool, exponent: i32,
     if precision < 0 || scale < NANO {
         return Ok(None);
     }
-    let digits: i64 = digits_value(parts)?.try_into().map_err(|_| QuantityError::Numeric)?;
-    let Some(value) = digits.checked_mul(factor) else { return Ok(None) };
+    let digits: i64 = digits_value(parts)?
+        .try_into()
+        .map_err(|_| QuantityError::Numeric)?;
+    let Some(value) = digits.checked_mul(factor) else {
+        return Ok(None);
+    };
     let canonical = if binary {
         digits & 7 != 0
     } else {
@@ -287,11 +377,21 @@ fn fast(text: &str, parts: &Parts<'_>, digits: i32, binary: bool, exponent: i32,
         scale % 3 == 0 && !thousands && !parts.num.starts_with('0')
     };
     let mantissa = i128::from(if parts.negative { -value } else { value });
-    Ok(Some(Quantity { mantissa, scale, format, text: canonical.then(|| text.into()) }))
+    Ok(Some(Quantity {
+        mantissa,
+        scale,
+        format,
+        text: canonical.then(|| text.into()),
+    }))
 }
 
 /// Long numbers, and fractions of binary units: rounded up to a billionth, binary ones capped.
-fn slow(parts: &Parts<'_>, binary: bool, exponent: i32, mut format: Format) -> Result<Quantity, QuantityError> {
+fn slow(
+    parts: &Parts<'_>,
+    binary: bool,
+    exponent: i32,
+    mut format: Format,
+) -> Result<Quantity, QuantityError> {
     let mut mantissa = digits_value(parts)?;
     let mut scale = -(parts.denom.len() as i32);
     if binary {
@@ -303,7 +403,12 @@ fn slow(parts: &Parts<'_>, binary: bool, exponent: i32, mut format: Format) -> R
         mantissa = shift_down(mantissa, NANO.saturating_sub(scale) as u32);
         scale = NANO;
     }
-    let mut quantity = Quantity { mantissa, scale, format, text: None };
+    let mut quantity = Quantity {
+        mantissa,
+        scale,
+        format,
+        text: None,
+    };
     if binary {
         let cap = Quantity::from_i64(i64::MAX, format);
         if quantity > cap {
@@ -314,7 +419,11 @@ fn slow(parts: &Parts<'_>, binary: bool, exponent: i32, mut format: Format) -> R
         }
     }
     quantity.format = format;
-    Ok(if parts.negative { quantity.neg() } else { quantity })
+    Ok(if parts.negative {
+        quantity.neg()
+    } else {
+        quantity
+    })
 }
 
 /// The canonical text of a quantity; borrowed when the text is canonical already.
@@ -324,7 +433,11 @@ pub fn canonical(text: &str) -> Result<Cow<'_, str>, QuantityError> {
         Cow::Borrowed(text)
     } else {
         let printed = quantity.to_string();
-        if printed == text { Cow::Borrowed(text) } else { Cow::Owned(printed) }
+        if printed == text {
+            Cow::Borrowed(text)
+        } else {
+            Cow::Owned(printed)
+        }
     })
 }
 
@@ -332,20 +445,36 @@ pub fn canonical(text: &str) -> Result<Cow<'_, str>, QuantityError> {
 fn digits_value(parts: &Parts<'_>) -> Result<i128, QuantityError> {
     let mut value = 0i128;
     for b in parts.num.bytes().chain(parts.denom.bytes()) {
-        value = value.checked_mul(10).and_then(|v| v.checked_add(i128::from(b - b'0'))).ok_or(QuantityError::Numeric)?;
+        value = value
+            .checked_mul(10)
+            .and_then(|v| v.checked_add(i128::from(b - b'0')))
+            .ok_or(QuantityError::Numeric)?;
     }
     Ok(value)
 }
 
 fn split(text: &str) -> Result<Parts<'_>, QuantityError> {
-    let digits_end = |from: usize| text[from..].bytes().position(|b| !b.is_ascii_digit()).map_or(text.len(), |n| from + n);
+    let digits_end = |from: usize| {
+        text[from..]
+            .bytes()
+            .position(|b| !b.is_ascii_digit())
+            .map_or(text.len(), |n| from + n)
+    };
     let bytes = text.as_bytes();
     let signed = matches!(bytes[0], b'+' | b'-');
     let negative = bytes[0] == b'-';
     let start = usize::from(signed);
-    let start = text[start..].bytes().position(|b| b != b'0').map_or(text.len(), |n| start + n);
+    let start = text[start..]
+        .bytes()
+        .position(|b| b != b'0')
+        .map_or(text.len(), |n| start + n);
     if start == text.len() {
-        return Ok(Parts { negative: false, num: "0", denom: "", suffix: "" });
+        return Ok(Parts {
+            negative: false,
+            num: "0",
+            denom: "",
+            suffix: "",
+        });
     }
     let mut pos = digits_end(start);
     let num = if pos == start { "0" } else { &text[start..pos] };
@@ -356,13 +485,21 @@ fn split(text: &str) -> Result<Parts<'_>, QuantityError> {
         pos = end;
     }
     let suffix = &text[pos..];
-    let letters = suffix.bytes().position(|b| !b"eEinumkKMGTP".contains(&b)).unwrap_or(suffix.len());
+    let letters = suffix
+        .bytes()
+        .position(|b| !b"eEinumkKMGTP".contains(&b))
+        .unwrap_or(suffix.len());
     let rest = &suffix[letters..];
     let rest = rest.strip_prefix(['-', '+']).unwrap_or(rest);
     if !rest.bytes().all(|b| b.is_ascii_digit()) {
         return Err(QuantityError::Format);
     }
-    Ok(Parts { negative, num, denom, suffix })
+    Ok(Parts {
+        negative,
+        num,
+        denom,
+        suffix,
+    })
 }
 
 /// Whether a unit is binary, its exponent, and the way of writing.
@@ -373,24 +510,44 @@ fn unit(suffix: &str) -> Option<(bool, i32, Format)> {
     if let Some((_, e)) = BINARY_SUFFIXES.iter().find(|(s, _)| *s == suffix) {
         return Some((true, *e, Format::BinarySi));
     }
-    let exponent: i64 = suffix.strip_prefix(['e', 'E']).filter(|e| !e.is_empty())?.parse().ok()?;
-    Some((false, i32::try_from(exponent).ok()?, Format::DecimalExponent))
+    let exponent: i64 = suffix
+        .strip_prefix(['e', 'E'])
+        .filter(|e| !e.is_empty())?
+        .parse()
+        .ok()?;
+    Some((
+        false,
+        i32::try_from(exponent).ok()?,
+        Format::DecimalExponent,
+    ))
 }
 
 /// `value × 10^by`, unless that overflows.
 fn shift_up(value: i128, by: u32) -> Option<i128> {
-    if value == 0 { Some(0) } else { 10i128.checked_pow(by).and_then(|factor| value.checked_mul(factor)) }
+    if value == 0 {
+        Some(0)
+    } else {
+        10i128
+            .checked_pow(by)
+            .and_then(|factor| value.checked_mul(factor))
+    }
 }
 
 /// `value / 10^by`, rounded away from zero.
 fn shift_down(value: i128, by: u32) -> i128 {
-    let Some(divisor) = 10i128.checked_pow(by) else { return value.signum() };
+    let Some(divisor) = 10i128.checked_pow(by) else {
+        return value.signum();
+    };
     let rest = value % divisor;
     value / divisor + if rest == 0 { 0 } else { value.signum() }
 }
 
 fn at_scale(q: &Quantity, scale: i32) -> i128 {
-    shift_up(q.mantissa, (q.scale - scale) as u32).unwrap_or(if q.mantissa < 0 { i128::MIN } else { i128::MAX })
+    shift_up(q.mantissa, (q.scale - scale) as u32).unwrap_or(if q.mantissa < 0 {
+        i128::MIN
+    } else {
+        i128::MAX
+    })
 }
 
 #[cfg(test)]
@@ -465,7 +622,15 @@ mod tests {
             ("1e1000000", "10e999999"),
         ] {
             assert_eq!(canonical(given).unwrap(), wanted, "{given}");
-            assert_eq!(canonical(&canonical(given).unwrap()).unwrap(), if wanted == "1" && given == "1000E" { "1" } else { wanted }, "again: {given}");
+            assert_eq!(
+                canonical(&canonical(given).unwrap()).unwrap(),
+                if wanted == "1" && given == "1000E" {
+                    "1"
+                } else {
+                    wanted
+                },
+                "again: {given}"
+            );
         }
     }
 
@@ -491,11 +656,17 @@ mod tests {
             ("1e+", QuantityError::Suffix),
             ("1-", QuantityError::Suffix),
             ("é", QuantityError::Format),
-            ("1111111111111111111111111111111111111111111111", QuantityError::Numeric),
+            (
+                "1111111111111111111111111111111111111111111111",
+                QuantityError::Numeric,
+            ),
         ] {
             assert_eq!(given.parse::<Quantity>().unwrap_err(), wanted, "{given}");
         }
-        assert_eq!(QuantityError::Format.to_string(), "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
+        assert_eq!(
+            QuantityError::Format.to_string(),
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        );
     }
 
     #[test]
@@ -512,7 +683,11 @@ mod tests {
             ("100E", i64::MAX, i64::MAX),
             ("0.5Gi", 1 << 29, 1000 << 29),
         ] {
-            assert_eq!((q(given).value(), q(given).milli_value()), (value, milli), "{given}");
+            assert_eq!(
+                (q(given).value(), q(given).milli_value()),
+                (value, milli),
+                "{given}"
+            );
         }
     }
 
@@ -542,17 +717,37 @@ mod tests {
             let (mut plus, mut minus) = (q(a), q(a));
             plus.add(&q(b));
             minus.sub(&q(b));
-            assert_eq!((plus.to_string(), minus.to_string()), (sum.to_string(), difference.to_string()), "{a} {b}");
+            assert_eq!(
+                (plus.to_string(), minus.to_string()),
+                (sum.to_string(), difference.to_string()),
+                "{a} {b}"
+            );
         }
         assert_eq!(q("250m").mul(4).to_string(), "1");
-        assert_eq!(Quantity::from_milli(1500, Format::DecimalSi).to_string(), "1500m");
+        assert_eq!(
+            Quantity::from_milli(1500, Format::DecimalSi).to_string(),
+            "1500m"
+        );
         assert!(q("1.5Ki").is_whole() && !q("1.5").is_whole());
     }
 
     #[test]
     fn json() {
-        assert_eq!(Quantity::from_json(&serde_json::json!(0.5)).unwrap().to_string(), "500m");
-        assert_eq!(Quantity::from_json(&serde_json::json!(" 2 ")).unwrap().to_string(), "2");
-        assert_eq!(Quantity::from_json(&serde_json::json!(true)).unwrap_err(), QuantityError::Format);
+        assert_eq!(
+            Quantity::from_json(&serde_json::json!(0.5))
+                .unwrap()
+                .to_string(),
+            "500m"
+        );
+        assert_eq!(
+            Quantity::from_json(&serde_json::json!(" 2 "))
+                .unwrap()
+                .to_string(),
+            "2"
+        );
+        assert_eq!(
+            Quantity::from_json(&serde_json::json!(true)).unwrap_err(),
+            QuantityError::Format
+        );
     }
 }

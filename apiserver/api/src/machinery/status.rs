@@ -37,30 +37,71 @@ pub struct Cause {
 
 /// `plural.group` as messages name a resource.
 fn qualified(group: &str, resource: &str) -> String {
-    if group.is_empty() { resource.into() } else { format!("{resource}.{group}") }
+    if group.is_empty() {
+        resource.into()
+    } else {
+        format!("{resource}.{group}")
+    }
 }
 
 impl Status {
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
-        Status { code, reason, message: message.into(), details: None, list_continue: String::new() }
+        Status {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+            list_continue: String::new(),
+        }
     }
 
     fn of(self, group: &str, kind: &str, name: &str) -> Status {
-        Status { details: Some(Details { name: name.into(), group: group.into(), kind: kind.into(), ..Details::default() }), ..self }
+        Status {
+            details: Some(Details {
+                name: name.into(),
+                group: group.into(),
+                kind: kind.into(),
+                ..Details::default()
+            }),
+            ..self
+        }
     }
 
     pub fn not_found(group: &str, resource: &str, name: &str) -> Status {
-        Status::new(404, "NotFound", format!("{} {name:?} not found", qualified(group, resource))).of(group, resource, name)
+        Status::new(
+            404,
+            "NotFound",
+            format!("{} {name:?} not found", qualified(group, resource)),
+        )
+        .of(group, resource, name)
     }
     pub fn already_exists(group: &str, resource: &str, name: &str) -> Status {
-        Status::new(409, "AlreadyExists", format!("{} {name:?} already exists", qualified(group, resource))).of(group, resource, name)
+        Status::new(
+            409,
+            "AlreadyExists",
+            format!("{} {name:?} already exists", qualified(group, resource)),
+        )
+        .of(group, resource, name)
     }
     pub fn conflict(group: &str, resource: &str, name: &str, why: &str) -> Status {
-        Status::new(409, "Conflict", format!("Operation cannot be fulfilled on {} {name:?}: {why}", qualified(group, resource))).of(group, resource, name)
+        Status::new(
+            409,
+            "Conflict",
+            format!(
+                "Operation cannot be fulfilled on {} {name:?}: {why}",
+                qualified(group, resource)
+            ),
+        )
+        .of(group, resource, name)
     }
     /// The stored object changed since it was read.
     pub fn modified(group: &str, resource: &str, name: &str) -> Status {
-        Status::conflict(group, resource, name, "the object has been modified; please apply your changes to the latest version and try again")
+        Status::conflict(
+            group,
+            resource,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
     }
     pub fn forbidden(group: &str, resource: &str, name: &str, why: &str) -> Status {
         let what = qualified(group, resource);
@@ -72,10 +113,27 @@ impl Status {
         Status::new(403, "Forbidden", message).of(group, resource, name)
     }
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &Errors) -> Status {
-        let qualified_kind = if group.is_empty() { kind.to_string() } else { format!("{kind}.{group}") };
-        let mut status = Status::new(422, "Invalid", format!("{qualified_kind} {name:?} is invalid: {}", errors.message())).of(group, kind, name);
+        let qualified_kind = if group.is_empty() {
+            kind.to_string()
+        } else {
+            format!("{kind}.{group}")
+        };
+        let mut status = Status::new(
+            422,
+            "Invalid",
+            format!("{qualified_kind} {name:?} is invalid: {}", errors.message()),
+        )
+        .of(group, kind, name);
         if let Some(details) = &mut status.details {
-            details.causes = errors.0.iter().map(|e| Cause { reason: e.kind.reason().into(), message: e.body(), field: e.field.clone() }).collect();
+            details.causes = errors
+                .0
+                .iter()
+                .map(|e| Cause {
+                    reason: e.kind.reason().into(),
+                    message: e.body(),
+                    field: e.field.clone(),
+                })
+                .collect();
         }
         status
     }
@@ -87,8 +145,18 @@ impl Status {
     }
     pub fn internal(message: impl std::fmt::Display) -> Status {
         let message = message.to_string();
-        let mut status = Status::new(500, "InternalError", format!("Internal error occurred: {message}"));
-        status.details = Some(Details { causes: vec![Cause { message, ..Cause::default() }], ..Details::default() });
+        let mut status = Status::new(
+            500,
+            "InternalError",
+            format!("Internal error occurred: {message}"),
+        );
+        status.details = Some(Details {
+            causes: vec![Cause {
+                message,
+                ..Cause::default()
+            }],
+            ..Details::default()
+        });
         status
     }
     /// An error of no kind that upstream knows: 500 without a reason.
@@ -96,10 +164,25 @@ impl Status {
         Status::new(500, "", message)
     }
     pub fn method_not_supported(group: &str, resource: &str, verb: &str) -> Status {
-        Status::new(405, "MethodNotAllowed", format!("{verb} is not supported on resources of kind {:?}", qualified(group, resource))).of(group, resource, "")
+        Status::new(
+            405,
+            "MethodNotAllowed",
+            format!(
+                "{verb} is not supported on resources of kind {:?}",
+                qualified(group, resource)
+            ),
+        )
+        .of(group, resource, "")
     }
     pub fn method_not_allowed() -> Status {
-        Status { details: Some(Details::default()), ..Status::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource") }
+        Status {
+            details: Some(Details::default()),
+            ..Status::new(
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+            )
+        }
     }
     pub fn expired(message: impl Into<String>) -> Status {
         Status::new(410, "Expired", message)
@@ -118,12 +201,18 @@ impl Status {
     }
     pub fn timeout(message: impl Into<String>, retry_after_seconds: i32) -> Status {
         let mut status = Status::new(504, "Timeout", format!("Timeout: {}", message.into()));
-        status.details = Some(Details { retry_after_seconds, ..Details::default() });
+        status.details = Some(Details {
+            retry_after_seconds,
+            ..Details::default()
+        });
         status
     }
     pub fn too_many_requests(message: impl Into<String>, retry_after_seconds: i32) -> Status {
         let mut status = Status::new(429, "TooManyRequests", message);
-        status.details = Some(Details { retry_after_seconds, ..Details::default() });
+        status.details = Some(Details {
+            retry_after_seconds,
+            ..Details::default()
+        });
         status
     }
     pub fn unavailable(message: impl Into<String>) -> Status {
@@ -131,7 +220,14 @@ impl Status {
     }
     /// The answer for a path that nothing serves.
     pub fn no_such_path() -> Status {
-        Status { details: Some(Details::default()), ..Status::new(404, "NotFound", "the server could not find the requested resource") }
+        Status {
+            details: Some(Details::default()),
+            ..Status::new(
+                404,
+                "NotFound",
+                "the server could not find the requested resource",
+            )
+        }
     }
 
     /// The object on the wire.
@@ -153,15 +249,30 @@ impl Status {
 impl Details {
     pub fn to_value(&self) -> Value {
         let mut out = Map::new();
-        for (key, value) in [("name", &self.name), ("group", &self.group), ("kind", &self.kind), ("uid", &self.uid)] {
+        for (key, value) in [
+            ("name", &self.name),
+            ("group", &self.group),
+            ("kind", &self.kind),
+            ("uid", &self.uid),
+        ] {
             if !value.is_empty() {
                 out.insert(key.into(), value.as_str().into());
             }
         }
         if !self.causes.is_empty() {
             let causes = self.causes.iter().map(|cause| {
-                let entries = [("reason", &cause.reason), ("message", &cause.message), ("field", &cause.field)];
-                Value::Object(entries.into_iter().filter(|(_, v)| !v.is_empty()).map(|(k, v)| (k.into(), v.as_str().into())).collect())
+                let entries = [
+                    ("reason", &cause.reason),
+                    ("message", &cause.message),
+                    ("field", &cause.field),
+                ];
+                Value::Object(
+                    entries
+                        .into_iter()
+                        .filter(|(_, v)| !v.is_empty())
+                        .map(|(k, v)| (k.into(), v.as_str().into()))
+                        .collect(),
+                )
             });
             out.insert("causes".into(), causes.collect());
         }

@@ -6,7 +6,12 @@ use jiff::{Timestamp, fmt::strtime};
 pub fn parse(text: &str) -> Result<Timestamp, String> {
     // jiff takes more forms than RFC 3339 (a space for the T, no offset's colon): Go does not
     let bytes = text.as_bytes();
-    let shaped = bytes.len() >= 20 && bytes[10] == b'T' && bytes[4] == b'-' && bytes[7] == b'-' && bytes[13] == b':' && bytes[16] == b':';
+    let shaped = bytes.len() >= 20
+        && bytes[10] == b'T'
+        && bytes[4] == b'-'
+        && bytes[7] == b'-'
+        && bytes[13] == b':'
+        && bytes[16] == b':';
     if shaped && let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
     }
@@ -16,8 +21,20 @@ pub fn parse(text: &str) -> Result<Timestamp, String> {
 /// Go names the element of the layout that did not fit and what was left of the text.
 fn go_error(text: &str) -> String {
     const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
-    let elements: [(&str, usize); 12] =
-        [("2006", 4), ("-", 1), ("01", 2), ("-", 1), ("02", 2), ("T", 1), ("15", 2), (":", 1), ("04", 2), (":", 1), ("05", 2), ("Z07:00", 0)];
+    let elements: [(&str, usize); 12] = [
+        ("2006", 4),
+        ("-", 1),
+        ("01", 2),
+        ("-", 1),
+        ("02", 2),
+        ("T", 1),
+        ("15", 2),
+        (":", 1),
+        ("04", 2),
+        (":", 1),
+        ("05", 2),
+        ("Z07:00", 0),
+    ];
     let mut at = 0;
     for (element, width) in elements {
         let rest = text.get(at..).unwrap_or("");
@@ -27,7 +44,9 @@ fn go_error(text: &str) -> String {
             _ => rest.len() >= width && rest.as_bytes()[..width].iter().all(u8::is_ascii_digit),
         };
         if !fits {
-            return format!("parsing time {text:?} as {LAYOUT:?}: cannot parse {rest:?} as {element:?}");
+            return format!(
+                "parsing time {text:?} as {LAYOUT:?}: cannot parse {rest:?} as {element:?}"
+            );
         }
         at += width;
     }
@@ -53,7 +72,13 @@ mod tests {
         let at = parse("2026-01-02T05:04:05.1234567+02:00").unwrap();
         assert_eq!(seconds(at), "2026-01-02T03:04:05Z");
         assert_eq!(micros(at), "2026-01-02T03:04:05.123456Z");
-        assert_eq!(parse("soon").unwrap_err(), r#"parsing time "soon" as "2006-01-02T15:04:05Z07:00": cannot parse "soon" as "2006""#);
-        assert_eq!(parse("2026-01-02").unwrap_err(), r#"parsing time "2026-01-02" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "T""#);
+        assert_eq!(
+            parse("soon").unwrap_err(),
+            r#"parsing time "soon" as "2006-01-02T15:04:05Z07:00": cannot parse "soon" as "2006""#
+        );
+        assert_eq!(
+            parse("2026-01-02").unwrap_err(),
+            r#"parsing time "2026-01-02" as "2006-01-02T15:04:05Z07:00": cannot parse "" as "T""#
+        );
     }
 }

@@ -26,7 +26,11 @@ struct Controller {
 /// `token-cleaner-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller { api: context.api.clone(), clock: context.clock.clone(), secrets: context.informer() });
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        secrets: context.informer(),
+    });
     let q = queue.clone();
     controller.secrets.subscribe(move |change| {
         if !matches!(change, Change::Deleted(_)) && is_token(change.object()) {
@@ -40,7 +44,9 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "token-cleaner-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(secret) = self.secrets.get(key).filter(|secret| is_token(secret)) else { return Ok(Next::DONE) };
+        let Some(secret) = self.secrets.get(key).filter(|secret| is_token(secret)) else {
+            return Ok(Next::DONE);
+        };
         match life(&secret, self.clock.now()) {
             Life::Endless => Ok(Next::DONE),
             Life::Left(left) => Ok(Next::after(left)),

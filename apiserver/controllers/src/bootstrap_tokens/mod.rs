@@ -23,7 +23,12 @@ fn is_token(secret: &Secret) -> bool {
 }
 
 fn field<'a>(secret: &'a Secret, key: &str) -> &'a str {
-    secret.data.as_ref().and_then(|data| data.get(key)).and_then(|bytes| std::str::from_utf8(&bytes.0).ok()).unwrap_or("")
+    secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(key))
+        .and_then(|bytes| std::str::from_utf8(&bytes.0).ok())
+        .unwrap_or("")
 }
 
 /// How long a token is good for yet.
@@ -48,9 +53,15 @@ fn life(secret: &Secret, now: Timestamp) -> Life {
 /// The id and the secret of a token that is to sign.
 fn signs(secret: &Secret, now: Timestamp) -> Option<(&str, &str)> {
     let id = secret.metadata.name.as_deref()?.strip_prefix(PREFIX)?;
-    let plain = id.len() == 6 && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let plain = id.len() == 6
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let key = field(secret, "token-secret");
-    let good = plain && field(secret, "token-id") == id && !key.is_empty() && life(secret, now) != Life::Over;
+    let good = plain
+        && field(secret, "token-id") == id
+        && !key.is_empty()
+        && life(secret, now) != Life::Over;
     (good && field(secret, "usage-bootstrap-signing") == "true").then_some((id, key))
 }
 
@@ -64,10 +75,24 @@ mod tests {
 
     fn secret(name: &str, fields: &[(&str, &str)]) -> Secret {
         let mut data = std::collections::BTreeMap::new();
-        for (key, value) in [("token-id", "abcdef"), ("token-secret", "s"), ("usage-bootstrap-signing", "true")].iter().chain(fields) {
-            data.insert((*key).to_string(), k8s_openapi::ByteString(value.as_bytes().to_vec()));
+        for (key, value) in [
+            ("token-id", "abcdef"),
+            ("token-secret", "s"),
+            ("usage-bootstrap-signing", "true"),
+        ]
+        .iter()
+        .chain(fields)
+        {
+            data.insert(
+                (*key).to_string(),
+                k8s_openapi::ByteString(value.as_bytes().to_vec()),
+            );
         }
-        let mut secret = Secret { data: Some(data), type_: Some(TYPE.into()), ..Secret::default() };
+        let mut secret = Secret {
+            data: Some(data),
+            type_: Some(TYPE.into()),
+            ..Secret::default()
+        };
         secret.metadata.name = Some(name.into());
         secret
     }
@@ -78,18 +103,49 @@ mod tests {
         for (name, fields, expected) in [
             ("bootstrap-token-abcdef", vec![], true),
             ("bootstrap-token-abcdeg", vec![], false),
-            ("bootstrap-token-ABCDEF", vec![("token-id", "ABCDEF")], false),
+            (
+                "bootstrap-token-ABCDEF",
+                vec![("token-id", "ABCDEF")],
+                false,
+            ),
             ("abcdef", vec![], false),
             ("bootstrap-token-abcdef", vec![("token-secret", "")], false),
-            ("bootstrap-token-abcdef", vec![("usage-bootstrap-signing", "yes")], false),
-            ("bootstrap-token-abcdef", vec![("expiration", "2025-12-31T00:00:00Z")], false),
-            ("bootstrap-token-abcdef", vec![("expiration", "tomorrow")], false),
-            ("bootstrap-token-abcdef", vec![("expiration", "2026-01-01T01:00:00+01:00")], false),
-            ("bootstrap-token-abcdef", vec![("expiration", "2026-01-01T00:00:01Z")], true),
+            (
+                "bootstrap-token-abcdef",
+                vec![("usage-bootstrap-signing", "yes")],
+                false,
+            ),
+            (
+                "bootstrap-token-abcdef",
+                vec![("expiration", "2025-12-31T00:00:00Z")],
+                false,
+            ),
+            (
+                "bootstrap-token-abcdef",
+                vec![("expiration", "tomorrow")],
+                false,
+            ),
+            (
+                "bootstrap-token-abcdef",
+                vec![("expiration", "2026-01-01T01:00:00+01:00")],
+                false,
+            ),
+            (
+                "bootstrap-token-abcdef",
+                vec![("expiration", "2026-01-01T00:00:01Z")],
+                true,
+            ),
         ] {
-            assert_eq!(signs(&secret(name, &fields), now).is_some(), expected, "{name} {fields:?}");
+            assert_eq!(
+                signs(&secret(name, &fields), now).is_some(),
+                expected,
+                "{name} {fields:?}"
+            );
         }
-        assert_eq!(life(&secret("x", &[("expiration", "2026-01-01T00:01:00Z")]), now), Life::Left(Duration::from_secs(60)));
+        assert_eq!(
+            life(&secret("x", &[("expiration", "2026-01-01T00:01:00Z")]), now),
+            Life::Left(Duration::from_secs(60))
+        );
         assert_eq!(life(&secret("x", &[]), now), Life::Endless);
     }
 }

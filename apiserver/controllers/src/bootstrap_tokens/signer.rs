@@ -34,7 +34,12 @@ struct Controller {
 /// `bootstrap-signer-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller { api: context.api.clone(), clock: context.clock.clone(), secrets: context.informer(), maps: context.informer() });
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        secrets: context.informer(),
+        maps: context.informer(),
+    });
     let info = Key::new(INFO.0, INFO.1);
     let (q, key) = (queue.clone(), info.clone());
     controller.maps.subscribe(move |change| {
@@ -56,23 +61,45 @@ pub fn sign(id: &str, secret: &str, content: &str) -> String {
     let header = URL_SAFE_NO_PAD.encode(json!({"alg": "HS256", "kid": id}).to_string());
     let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(content));
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-    format!("{header}..{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes())))
+    format!(
+        "{header}..{}",
+        URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes()))
+    )
 }
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "bootstrap-signer-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(map) = self.maps.get(key) else { return Ok(Next::DONE) };
-        let Some(content) = map.data.as_ref().and_then(|data| data.get("kubeconfig")) else { return Ok(Next::DONE) };
+        let Some(map) = self.maps.get(key) else {
+            return Ok(Next::DONE);
+        };
+        let Some(content) = map.data.as_ref().and_then(|data| data.get("kubeconfig")) else {
+            return Ok(Next::DONE);
+        };
         let now = self.clock.now();
         let secrets = self.secrets.in_namespace(NAMESPACE);
-        let tokens: BTreeMap<&str, &str> = secrets.iter().filter(|secret| is_token(secret)).filter_map(|secret| signs(secret, now)).collect();
+        let tokens: BTreeMap<&str, &str> = secrets
+            .iter()
+            .filter(|secret| is_token(secret))
+            .filter_map(|secret| signs(secret, now))
+            .collect();
         let mut data = map.data.clone().unwrap_or_default();
         data.retain(|name, _| !name.starts_with(SIGNATURE));
-        data.extend(tokens.into_iter().map(|(id, secret)| (format!("{SIGNATURE}{id}"), sign(id, secret, content))));
+        data.extend(
+            tokens
+                .into_iter()
+                .map(|(id, secret)| (format!("{SIGNATURE}{id}"), sign(id, secret, content))),
+        );
         if map.data.as_ref() != Some(&data) {
-            match self.api.update(&ConfigMap { data: Some(data), ..(*map).clone() }).await {
+            match self
+                .api
+                .update(&ConfigMap {
+                    data: Some(data),
+                    ..(*map).clone()
+                })
+                .await
+            {
                 Err(error) if !error.is_not_found() && !error.is_conflict() => return Err(error),
                 _ => {}
             }

@@ -29,8 +29,14 @@ use crate::{
 
 /// The permissions by which client certificates are approved, in order: for the requester itself, and for any node.
 const PERMISSIONS: [(&str, &str); 2] = [
-    ("selfnodeclient", "Auto approving self kubelet client certificate after SubjectAccessReview."),
-    ("nodeclient", "Auto approving kubelet client certificate after SubjectAccessReview."),
+    (
+        "selfnodeclient",
+        "Auto approving self kubelet client certificate after SubjectAccessReview.",
+    ),
+    (
+        "nodeclient",
+        "Auto approving kubelet client certificate after SubjectAccessReview.",
+    ),
 ];
 const SERVING_MESSAGE: &str = "Auto approving kubelet serving certificate of the node's own names.";
 
@@ -44,7 +50,12 @@ struct Controller {
 /// `certificatesigningrequest-approving-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller { api: context.api.clone(), requests: context.informer(), nodes: context.informer(), services: context.informer() });
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        requests: context.informer(),
+        nodes: context.informer(),
+        services: context.informer(),
+    });
     follow(&controller.requests, &queue);
     // a request may come before its node says where it is
     let (requests, q) = (controller.requests.clone(), queue.clone());
@@ -56,10 +67,16 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         };
         let user = format!("{NODE_PREFIX}{}", name(change.object()));
         let waiting = |request: &&Arc<CertificateSigningRequest>| {
-            request.spec.username.as_deref() == Some(&user) && request.spec.signer_name == SERVING && !is_decided(request)
+            request.spec.username.as_deref() == Some(&user)
+                && request.spec.signer_name == SERVING
+                && !is_decided(request)
         };
         if moved {
-            requests.list().iter().filter(waiting).for_each(|request| q.add(Key::of(&request.metadata)));
+            requests
+                .list()
+                .iter()
+                .filter(waiting)
+                .for_each(|request| q.add(Key::of(&request.metadata)));
         }
     });
     Ok(Some(context.workers(controller, queue)))
@@ -72,11 +89,15 @@ fn is_decided(request: &CertificateSigningRequest) -> bool {
 
 fn passes(request: &CertificateSigningRequest, signer: &str, parsed: &Request) -> bool {
     let usages = request.spec.usages.as_deref().unwrap_or(&[]);
-    request.spec.signer_name == signer && matches!(checks::check(signer, parsed, usages), Some(Ok(())))
+    request.spec.signer_name == signer
+        && matches!(checks::check(signer, parsed, usages), Some(Ok(())))
 }
 
 /// Which of [`PERMISSIONS`] a request may be approved by.
-fn recognized(request: &CertificateSigningRequest, parsed: &Request) -> &'static [(&'static str, &'static str)] {
+fn recognized(
+    request: &CertificateSigningRequest,
+    parsed: &Request,
+) -> &'static [(&'static str, &'static str)] {
     let own = request.spec.username.as_deref() == Some(parsed.common_name.as_str());
     match (passes(request, KUBELET_CLIENT, parsed), own) {
         (false, _) => &[],
@@ -87,7 +108,10 @@ fn recognized(request: &CertificateSigningRequest, parsed: &Request) -> &'static
 
 /// Names and addresses that a node's status tells.
 fn addresses(node: &Node) -> impl Iterator<Item = (&str, &str)> {
-    node.status.iter().flat_map(|status| status.addresses.iter().flatten()).map(|address| (address.type_.as_str(), address.address.as_str()))
+    node.status
+        .iter()
+        .flat_map(|status| status.addresses.iter().flatten())
+        .map(|address| (address.type_.as_str(), address.address.as_str()))
 }
 
 fn name(node: &Node) -> &str {
@@ -100,35 +124,78 @@ const NAMES: [&str; 3] = ["Hostname", "InternalDNS", "ExternalDNS"];
 /// Names by which services and the API server itself are known: no node is called so.
 fn is_service_name(dns: &str) -> bool {
     let dns = dns.trim_end_matches('.').to_ascii_lowercase();
-    dns == "kubernetes" || dns.starts_with("kubernetes.") || dns.ends_with(".svc") || dns.contains(".svc.") || dns.contains('*')
+    dns == "kubernetes"
+        || dns.starts_with("kubernetes.")
+        || dns.ends_with(".svc")
+        || dns.contains(".svc.")
+        || dns.contains('*')
 }
 
 /// Whether all names are the requesting node's own, by its Node object, and nobody else's: what another node or a service is reached by is not.
-fn only_own_names(node_name: &str, parsed: &Request, nodes: &[Arc<Node>], services: &[Arc<Service>]) -> bool {
+fn only_own_names(
+    node_name: &str,
+    parsed: &Request,
+    nodes: &[Arc<Node>],
+    services: &[Arc<Service>],
+) -> bool {
     let (own, others): (Vec<_>, Vec<_>) = nodes.iter().partition(|node| name(node) == node_name);
-    let told = |kinds: &[&str], text: &str| own.iter().flat_map(|node| addresses(node)).any(|(type_, address)| kinds.contains(&type_) && address == text);
-    let is_others = |text: &str| others.iter().any(|node| name(node) == text || addresses(node).any(|(_, address)| address == text));
+    let told = |kinds: &[&str], text: &str| {
+        own.iter()
+            .flat_map(|node| addresses(node))
+            .any(|(type_, address)| kinds.contains(&type_) && address == text)
+    };
+    let is_others = |text: &str| {
+        others
+            .iter()
+            .any(|node| name(node) == text || addresses(node).any(|(_, address)| address == text))
+    };
     let is_ip = |text: &str, ip: &IpAddr| text.parse::<IpAddr>().is_ok_and(|other| other == *ip);
-    let has_ip = |nodes: &[&Arc<Node>], ip: &IpAddr| nodes.iter().flat_map(|node| addresses(node)).any(|(_, address)| is_ip(address, ip));
+    let has_ip = |nodes: &[&Arc<Node>], ip: &IpAddr| {
+        nodes
+            .iter()
+            .flat_map(|node| addresses(node))
+            .any(|(_, address)| is_ip(address, ip))
+    };
     let is_service_ip = |ip: &IpAddr| {
         let specs = services.iter().filter_map(|service| service.spec.as_ref());
-        specs.flat_map(|spec| spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip)).any(|text| is_ip(text, ip))
+        specs
+            .flat_map(|spec| spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip))
+            .any(|text| is_ip(text, ip))
     };
-    let dns_ok = |dns: &String| (dns == node_name || told(&NAMES, dns)) && !is_others(dns) && !is_service_name(dns);
-    let ip_ok = |ip: &IpAddr| has_ip(&own, ip) && !has_ip(&others, ip) && !is_service_ip(ip) && !ip.is_unspecified() && !ip.is_multicast();
+    let dns_ok = |dns: &String| {
+        (dns == node_name || told(&NAMES, dns)) && !is_others(dns) && !is_service_name(dns)
+    };
+    let ip_ok = |ip: &IpAddr| {
+        has_ip(&own, ip)
+            && !has_ip(&others, ip)
+            && !is_service_ip(ip)
+            && !ip.is_unspecified()
+            && !ip.is_multicast()
+    };
     !own.is_empty() && parsed.dns.iter().all(dns_ok) && parsed.ips.iter().all(ip_ok)
 }
 
 /// The node that asks for a serving certificate for itself.
 fn serving_node<'a>(request: &'a CertificateSigningRequest, parsed: &Request) -> Option<&'a str> {
     let user = request.spec.username.as_deref()?;
-    let node = user.strip_prefix(NODE_PREFIX).filter(|node| !node.is_empty())?;
-    let in_group = request.spec.groups.iter().flatten().any(|group| group == "system:nodes");
+    let node = user
+        .strip_prefix(NODE_PREFIX)
+        .filter(|node| !node.is_empty())?;
+    let in_group = request
+        .spec
+        .groups
+        .iter()
+        .flatten()
+        .any(|group| group == "system:nodes");
     (in_group && user == parsed.common_name && passes(request, SERVING, parsed)).then_some(node)
 }
 
 impl Controller {
-    async fn is_allowed(&self, request: &CertificateSigningRequest, subresource: &str) -> Result<bool, Error> {
+    async fn is_allowed(
+        &self,
+        request: &CertificateSigningRequest,
+        subresource: &str,
+    ) -> Result<bool, Error> {
         let text = |text: &str| Some(text.to_string());
         let attributes = ResourceAttributes {
             group: text("certificates.k8s.io"),
@@ -138,15 +205,42 @@ impl Controller {
             version: text("*"),
             ..Default::default()
         };
-        let (user, uid, groups, extra) = (request.spec.username.clone(), request.spec.uid.clone(), request.spec.groups.clone(), request.spec.extra.clone());
-        let spec = SubjectAccessReviewSpec { user, uid, groups, extra, resource_attributes: Some(attributes), ..Default::default() };
-        let answer = self.api.create(&SubjectAccessReview { spec, ..Default::default() }).await?;
+        let (user, uid, groups, extra) = (
+            request.spec.username.clone(),
+            request.spec.uid.clone(),
+            request.spec.groups.clone(),
+            request.spec.extra.clone(),
+        );
+        let spec = SubjectAccessReviewSpec {
+            user,
+            uid,
+            groups,
+            extra,
+            resource_attributes: Some(attributes),
+            ..Default::default()
+        };
+        let answer = self
+            .api
+            .create(&SubjectAccessReview {
+                spec,
+                ..Default::default()
+            })
+            .await?;
         Ok(answer.status.is_some_and(|status| status.allowed))
     }
 
-    async fn approve(&self, request: &CertificateSigningRequest, message: &str) -> Result<Next, Error> {
-        let new = with_condition(request, condition(APPROVED, "AutoApproved", message.to_string()));
-        let path = item::<CertificateSigningRequest>("", request.metadata.name.as_deref().unwrap_or("")) + "/approval";
+    async fn approve(
+        &self,
+        request: &CertificateSigningRequest,
+        message: &str,
+    ) -> Result<Next, Error> {
+        let new = with_condition(
+            request,
+            condition(APPROVED, "AutoApproved", message.to_string()),
+        );
+        let path =
+            item::<CertificateSigningRequest>("", request.metadata.name.as_deref().unwrap_or(""))
+                + "/approval";
         self.api.put(&path, &new).await?;
         Ok(Next::DONE)
     }
@@ -156,11 +250,15 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "certificatesigningrequest-approving-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(request) = self.requests.get(key) else { return Ok(Next::DONE) };
+        let Some(request) = self.requests.get(key) else {
+            return Ok(Next::DONE);
+        };
         if is_decided(&request) {
             return Ok(Next::DONE);
         }
-        let parsed = Request::parse(&request.spec.request.0).map_err(|error| Error::Failed(format!("unable to parse csr {:?}: {error}", key.name())))?;
+        let parsed = Request::parse(&request.spec.request.0).map_err(|error| {
+            Error::Failed(format!("unable to parse csr {:?}: {error}", key.name()))
+        })?;
         if let Some(node) = serving_node(&request, &parsed) {
             return match only_own_names(node, &parsed, &self.nodes.list(), &self.services.list()) {
                 true => self.approve(&request, SERVING_MESSAGE).await,
@@ -176,8 +274,15 @@ impl Reconcile<Key> for Controller {
         if permissions.is_empty() {
             return Ok(Next::DONE);
         }
-        let tried: Vec<_> = permissions.iter().map(|(permission, _)| *permission).collect();
-        Err(Error::Failed(format!("recognized csr {:?} as [{}] but subject access review was not approved", key.name(), tried.join(" "))))
+        let tried: Vec<_> = permissions
+            .iter()
+            .map(|(permission, _)| *permission)
+            .collect();
+        Err(Error::Failed(format!(
+            "recognized csr {:?} as [{}] but subject access review was not approved",
+            key.name(),
+            tried.join(" ")
+        )))
     }
 }
 
@@ -188,7 +293,12 @@ mod tests {
 
     use super::{super::request::tests::pem, *};
 
-    fn request(signer: &str, user: &str, usage: &str, pem: Vec<u8>) -> (CertificateSigningRequest, Request) {
+    fn request(
+        signer: &str,
+        user: &str,
+        usage: &str,
+        pem: Vec<u8>,
+    ) -> (CertificateSigningRequest, Request) {
         let parsed = Request::parse(&pem).unwrap();
         let spec = CertificateSigningRequestSpec {
             signer_name: signer.into(),
@@ -198,20 +308,49 @@ mod tests {
             request: ByteString(pem),
             ..Default::default()
         };
-        (CertificateSigningRequest { spec, ..Default::default() }, parsed)
+        (
+            CertificateSigningRequest {
+                spec,
+                ..Default::default()
+            },
+            parsed,
+        )
     }
 
     #[test]
     fn client_certificates() {
         let nodes: &[&str] = &["system:nodes"];
         for (signer, user, organizations, expected) in [
-            (KUBELET_CLIENT, "system:node:n", nodes, &["selfnodeclient", "nodeclient"][..]),
-            (KUBELET_CLIENT, "system:bootstrap:abcdef", nodes, &["nodeclient"]),
+            (
+                KUBELET_CLIENT,
+                "system:node:n",
+                nodes,
+                &["selfnodeclient", "nodeclient"][..],
+            ),
+            (
+                KUBELET_CLIENT,
+                "system:bootstrap:abcdef",
+                nodes,
+                &["nodeclient"],
+            ),
             (KUBELET_CLIENT, "system:node:n", &["system:masters"], &[]),
-            ("kubernetes.io/kube-apiserver-client", "system:node:n", nodes, &[]),
+            (
+                "kubernetes.io/kube-apiserver-client",
+                "system:node:n",
+                nodes,
+                &[],
+            ),
         ] {
-            let (request, parsed) = request(signer, user, "client auth", pem("system:node:n", organizations, &[]));
-            let found: Vec<_> = recognized(&request, &parsed).iter().map(|(permission, _)| *permission).collect();
+            let (request, parsed) = request(
+                signer,
+                user,
+                "client auth",
+                pem("system:node:n", organizations, &[]),
+            );
+            let found: Vec<_> = recognized(&request, &parsed)
+                .iter()
+                .map(|(permission, _)| *permission)
+                .collect();
             assert_eq!(found, expected, "{signer} {user}");
         }
     }
@@ -220,11 +359,25 @@ mod tests {
     fn serving_certificates() {
         let node = |name: &str, host: &str, ip: &str| {
             let addresses = json!([{"type": "Hostname", "address": host}, {"type": "InternalIP", "address": ip}]);
-            Arc::new(serde_json::from_value::<Node>(json!({"metadata": {"name": name}, "status": {"addresses": addresses}})).unwrap())
+            Arc::new(
+                serde_json::from_value::<Node>(
+                    json!({"metadata": {"name": name}, "status": {"addresses": addresses}}),
+                )
+                .unwrap(),
+            )
         };
-        let nodes =
-            [node("n", "n.example", "10.0.0.1"), node("m", "m.example", "10.0.0.2"), node("liar", "m", "10.0.0.3"), node("kubernetes", "x", "10.0.0.4")];
-        let services = [Arc::new(serde_json::from_value::<Service>(json!({"spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]}})).unwrap())];
+        let nodes = [
+            node("n", "n.example", "10.0.0.1"),
+            node("m", "m.example", "10.0.0.2"),
+            node("liar", "m", "10.0.0.3"),
+            node("kubernetes", "x", "10.0.0.4"),
+        ];
+        let services = [Arc::new(
+            serde_json::from_value::<Service>(
+                json!({"spec": {"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]}}),
+            )
+            .unwrap(),
+        )];
         let (n, liar) = ("system:node:n", "system:node:liar");
         for (user, common_name, sans, expected) in [
             (n, n, &["dns:n", "ip:10.0.0.1"][..], true),
@@ -240,17 +393,38 @@ mod tests {
             (n, n, &["dns:n", "uri:spiffe://n"], false),
             (liar, liar, &["dns:liar"], true),
             (liar, liar, &["dns:m"], false),
-            ("system:node:kubernetes", "system:node:kubernetes", &["dns:kubernetes"], false),
-            ("system:node:new", "system:node:new", &["dns:new", "ip:10.0.0.7"], false),
+            (
+                "system:node:kubernetes",
+                "system:node:kubernetes",
+                &["dns:kubernetes"],
+                false,
+            ),
+            (
+                "system:node:new",
+                "system:node:new",
+                &["dns:new", "ip:10.0.0.7"],
+                false,
+            ),
             ("system:node:new", "system:node:new", &["dns:new"], false),
             (n, "system:node:m", &["dns:n"], false),
             ("jane", n, &["dns:n"], false),
         ] {
-            let (request, parsed) = request(SERVING, user, "server auth", pem(common_name, &["system:nodes"], sans));
-            let found = serving_node(&request, &parsed).is_some_and(|node| only_own_names(node, &parsed, &nodes, &services));
+            let (request, parsed) = request(
+                SERVING,
+                user,
+                "server auth",
+                pem(common_name, &["system:nodes"], sans),
+            );
+            let found = serving_node(&request, &parsed)
+                .is_some_and(|node| only_own_names(node, &parsed, &nodes, &services));
             assert_eq!(found, expected, "{user} {common_name} {sans:?}");
         }
-        let (mut request, parsed) = request(SERVING, n, "server auth", pem(n, &["system:nodes"], &["dns:n"]));
+        let (mut request, parsed) = request(
+            SERVING,
+            n,
+            "server auth",
+            pem(n, &["system:nodes"], &["dns:n"]),
+        );
         request.spec.groups = None;
         assert_eq!(serving_node(&request, &parsed), None);
     }

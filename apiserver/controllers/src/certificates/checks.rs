@@ -27,15 +27,24 @@ pub fn check(signer: &str, request: &Request, usages: &[String]) -> Option<Resul
 }
 
 fn first(checks: &[(bool, &str)]) -> Result<(), String> {
-    checks.iter().find(|(fails, _)| *fails).map_or(Ok(()), |(_, why)| Err((*why).to_string()))
+    checks
+        .iter()
+        .find(|(fails, _)| *fails)
+        .map_or(Ok(()), |(_, why)| Err((*why).to_string()))
 }
 
 fn organization(request: &Request) -> (bool, &'static str) {
-    (request.organizations != [NODES_GROUP], "subject organization is not system:nodes")
+    (
+        request.organizations != [NODES_GROUP],
+        "subject organization is not system:nodes",
+    )
 }
 
 fn common_name(request: &Request) -> (bool, &'static str) {
-    (!request.common_name.starts_with(NODE_PREFIX), "subject common name does not begin with system:node:")
+    (
+        !request.common_name.starts_with(NODE_PREFIX),
+        "subject common name does not begin with system:node:",
+    )
 }
 
 /// The usages are these three, or without key encipherment, which only RSA keys need.
@@ -49,16 +58,28 @@ fn exact_usages(usages: &[String], auth: &str) -> Result<(), String> {
     if given == wanted {
         return Ok(());
     }
-    Err(format!("usages did not match [{}]", wanted.into_iter().collect::<Vec<_>>().join(" ")))
+    Err(format!(
+        "usages did not match [{}]",
+        wanted.into_iter().collect::<Vec<_>>().join(" ")
+    ))
 }
 
 /// A certificate that a kubelet serves with.
 fn serving(request: &Request, usages: &[String]) -> Result<(), String> {
     first(&[
         organization(request),
-        (request.dns.is_empty() && request.ips.is_empty(), "DNS or IP subjectAltName is required"),
-        (!request.emails.is_empty(), "Email subjectAltNames are not allowed"),
-        (!request.uris.is_empty(), "URI subjectAltNames are not allowed"),
+        (
+            request.dns.is_empty() && request.ips.is_empty(),
+            "DNS or IP subjectAltName is required",
+        ),
+        (
+            !request.emails.is_empty(),
+            "Email subjectAltNames are not allowed",
+        ),
+        (
+            !request.uris.is_empty(),
+            "URI subjectAltNames are not allowed",
+        ),
     ])?;
     exact_usages(usages, SERVER_AUTH)?;
     first(&[common_name(request)])
@@ -68,10 +89,22 @@ fn serving(request: &Request, usages: &[String]) -> Result<(), String> {
 fn kubelet_client(request: &Request, usages: &[String]) -> Result<(), String> {
     first(&[
         organization(request),
-        (!request.dns.is_empty(), "DNS subjectAltNames are not allowed"),
-        (!request.emails.is_empty(), "Email subjectAltNames are not allowed"),
-        (!request.ips.is_empty(), "IP subjectAltNames are not allowed"),
-        (!request.uris.is_empty(), "URI subjectAltNames are not allowed"),
+        (
+            !request.dns.is_empty(),
+            "DNS subjectAltNames are not allowed",
+        ),
+        (
+            !request.emails.is_empty(),
+            "Email subjectAltNames are not allowed",
+        ),
+        (
+            !request.ips.is_empty(),
+            "IP subjectAltNames are not allowed",
+        ),
+        (
+            !request.uris.is_empty(),
+            "URI subjectAltNames are not allowed",
+        ),
         common_name(request),
     ])?;
     exact_usages(usages, CLIENT_AUTH)
@@ -79,11 +112,16 @@ fn kubelet_client(request: &Request, usages: &[String]) -> Result<(), String> {
 
 /// A certificate of any client of the API server.
 fn client_usages(usages: &[String]) -> Result<(), String> {
-    if let Some(usage) = usages.iter().find(|usage| ![SIGNATURE, ENCIPHERMENT, CLIENT_AUTH].contains(&usage.as_str())) {
+    if let Some(usage) = usages
+        .iter()
+        .find(|usage| ![SIGNATURE, ENCIPHERMENT, CLIENT_AUTH].contains(&usage.as_str()))
+    {
         return Err(format!("invalid usage for client certificate: {usage}"));
     }
     if !usages.iter().any(|usage| usage == CLIENT_AUTH) {
-        return Err(format!("missing required usage for client certificate: {CLIENT_AUTH}"));
+        return Err(format!(
+            "missing required usage for client certificate: {CLIENT_AUTH}"
+        ));
     }
     Ok(())
 }
@@ -93,56 +131,143 @@ mod tests {
     use super::*;
 
     fn usages(text: &str) -> Vec<String> {
-        text.split(',').map(str::trim).filter(|text| !text.is_empty()).map(Into::into).collect()
+        text.split(',')
+            .map(str::trim)
+            .filter(|text| !text.is_empty())
+            .map(Into::into)
+            .collect()
     }
 
     fn node() -> Request {
-        Request { common_name: "system:node:n".into(), organizations: vec!["system:nodes".into()], ..Request::default() }
+        Request {
+            common_name: "system:node:n".into(),
+            organizations: vec!["system:nodes".into()],
+            ..Request::default()
+        }
     }
 
     fn dns() -> Request {
-        Request { dns: vec!["n".into()], ..node() }
+        Request {
+            dns: vec!["n".into()],
+            ..node()
+        }
     }
 
     #[test]
     fn signers_checks() {
         let (client, server) = (KUBELET_CLIENT, SERVING);
-        let (c3, s3) = ("client auth, digital signature, key encipherment", "server auth, digital signature, key encipherment");
-        let ip = || Request { ips: vec!["10.0.0.1".parse().unwrap()], ..node() };
-        let email = |base: Request| Request { emails: vec!["a@b".into()], ..base };
-        let uri = |base: Request| Request { uris: vec!["a:b".into()], ..base };
-        let named = |base: Request| Request { common_name: "n".into(), ..base };
-        let of = |base: Request, organizations: &[&str]| Request { organizations: organizations.iter().map(|s| (*s).into()).collect(), ..base };
+        let (c3, s3) = (
+            "client auth, digital signature, key encipherment",
+            "server auth, digital signature, key encipherment",
+        );
+        let ip = || Request {
+            ips: vec!["10.0.0.1".parse().unwrap()],
+            ..node()
+        };
+        let email = |base: Request| Request {
+            emails: vec!["a@b".into()],
+            ..base
+        };
+        let uri = |base: Request| Request {
+            uris: vec!["a:b".into()],
+            ..base
+        };
+        let named = |base: Request| Request {
+            common_name: "n".into(),
+            ..base
+        };
+        let of = |base: Request, organizations: &[&str]| Request {
+            organizations: organizations.iter().map(|s| (*s).into()).collect(),
+            ..base
+        };
         let no_organization = "subject organization is not system:nodes";
         let no_name = "subject common name does not begin with system:node:";
         for (signer, request, usage, expected) in [
             (client, node(), c3, ""),
             (client, node(), "client auth, digital signature", ""),
-            (client, node(), "client auth, client auth, digital signature", ""),
-            (client, node(), "client auth", "usages did not match [client auth digital signature key encipherment]"),
-            (client, node(), s3, "usages did not match [client auth digital signature key encipherment]"),
+            (
+                client,
+                node(),
+                "client auth, client auth, digital signature",
+                "",
+            ),
+            (
+                client,
+                node(),
+                "client auth",
+                "usages did not match [client auth digital signature key encipherment]",
+            ),
+            (
+                client,
+                node(),
+                s3,
+                "usages did not match [client auth digital signature key encipherment]",
+            ),
             (client, of(node(), &[]), c3, no_organization),
-            (client, of(node(), &["system:nodes", "system:masters"]), c3, no_organization),
+            (
+                client,
+                of(node(), &["system:nodes", "system:masters"]),
+                c3,
+                no_organization,
+            ),
             (client, dns(), c3, "DNS subjectAltNames are not allowed"),
-            (client, email(node()), c3, "Email subjectAltNames are not allowed"),
+            (
+                client,
+                email(node()),
+                c3,
+                "Email subjectAltNames are not allowed",
+            ),
             (client, ip(), c3, "IP subjectAltNames are not allowed"),
-            (client, uri(node()), c3, "URI subjectAltNames are not allowed"),
+            (
+                client,
+                uri(node()),
+                c3,
+                "URI subjectAltNames are not allowed",
+            ),
             (client, named(node()), "", no_name),
             (server, dns(), s3, ""),
             (server, ip(), "server auth, digital signature", ""),
             (server, node(), s3, "DNS or IP subjectAltName is required"),
             (server, of(node(), &["x"]), s3, no_organization),
-            (server, email(dns()), s3, "Email subjectAltNames are not allowed"),
-            (server, uri(dns()), s3, "URI subjectAltNames are not allowed"),
-            (server, named(dns()), c3, "usages did not match [digital signature key encipherment server auth]"),
+            (
+                server,
+                email(dns()),
+                s3,
+                "Email subjectAltNames are not allowed",
+            ),
+            (
+                server,
+                uri(dns()),
+                s3,
+                "URI subjectAltNames are not allowed",
+            ),
+            (
+                server,
+                named(dns()),
+                c3,
+                "usages did not match [digital signature key encipherment server auth]",
+            ),
             (server, named(dns()), s3, no_name),
             (CLIENT, dns(), "client auth", ""),
             (CLIENT, node(), c3, ""),
-            (CLIENT, node(), "client auth, server auth", "invalid usage for client certificate: server auth"),
-            (CLIENT, node(), "digital signature", "missing required usage for client certificate: client auth"),
+            (
+                CLIENT,
+                node(),
+                "client auth, server auth",
+                "invalid usage for client certificate: server auth",
+            ),
+            (
+                CLIENT,
+                node(),
+                "digital signature",
+                "missing required usage for client certificate: client auth",
+            ),
             (LEGACY, uri(dns()), "code signing", ""),
         ] {
-            let found = check(signer, &request, &usages(usage)).unwrap().err().unwrap_or_default();
+            let found = check(signer, &request, &usages(usage))
+                .unwrap()
+                .err()
+                .unwrap_or_default();
             assert_eq!(found, expected, "{signer} {request:?} {usage}");
         }
         assert!(check("example.com/mine", &node(), &[]).is_none());

@@ -11,7 +11,9 @@ mod request;
 
 use std::sync::Arc;
 
-use k8s_openapi::api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition};
+use k8s_openapi::api::certificates::v1::{
+    CertificateSigningRequest, CertificateSigningRequestCondition,
+};
 
 use crate::{
     informer::{Change, Informer},
@@ -30,18 +32,36 @@ const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 const LEGACY: &str = "kubernetes.io/legacy-unknown";
 
 fn conditions(request: &CertificateSigningRequest) -> &[CertificateSigningRequestCondition] {
-    request.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or(&[])
+    request
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or(&[])
 }
 
 fn condition(type_: &str, reason: &str, message: String) -> CertificateSigningRequestCondition {
     let (reason, message) = (Some(reason.to_string()), Some(message));
-    CertificateSigningRequestCondition { type_: type_.into(), status: "True".into(), reason, message, ..Default::default() }
+    CertificateSigningRequestCondition {
+        type_: type_.into(),
+        status: "True".into(),
+        reason,
+        message,
+        ..Default::default()
+    }
 }
 
 /// The request with one more condition.
-fn with_condition(request: &CertificateSigningRequest, condition: CertificateSigningRequestCondition) -> CertificateSigningRequest {
+fn with_condition(
+    request: &CertificateSigningRequest,
+    condition: CertificateSigningRequestCondition,
+) -> CertificateSigningRequest {
     let mut request = request.clone();
-    request.status.get_or_insert_default().conditions.get_or_insert_default().push(condition);
+    request
+        .status
+        .get_or_insert_default()
+        .conditions
+        .get_or_insert_default()
+        .push(condition);
     request
 }
 
@@ -51,7 +71,11 @@ fn has(request: &CertificateSigningRequest, type_: &str) -> bool {
 }
 
 fn is_issued(request: &CertificateSigningRequest) -> bool {
-    request.status.as_ref().and_then(|status| status.certificate.as_ref()).is_some_and(|certificate| !certificate.0.is_empty())
+    request
+        .status
+        .as_ref()
+        .and_then(|status| status.certificate.as_ref())
+        .is_some_and(|certificate| !certificate.0.is_empty())
 }
 
 /// Every request that comes or changes goes into the queue.

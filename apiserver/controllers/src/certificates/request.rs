@@ -25,7 +25,10 @@ pub struct Request {
 }
 
 fn text(value: &AttributeTypeAndValue<'_>) -> Result<String, String> {
-    value.as_str().map(str::to_owned).map_err(|_| "x509: the subject holds what is no text".to_owned())
+    value
+        .as_str()
+        .map(str::to_owned)
+        .map_err(|_| "x509: the subject holds what is no text".to_owned())
 }
 
 impl Request {
@@ -36,20 +39,34 @@ impl Request {
         if block.label != "CERTIFICATE REQUEST" {
             return Err(wrong_type());
         }
-        let (rest, csr) = X509CertificationRequest::from_der(&block.contents).map_err(|error| format!("asn1: {error}"))?;
+        let (rest, csr) = X509CertificationRequest::from_der(&block.contents)
+            .map_err(|error| format!("asn1: {error}"))?;
         if !rest.is_empty() {
             return Err("asn1: syntax error: trailing data".into());
         }
         let subject = &csr.certification_request_info.subject;
         let mut request = Request {
-            common_name: subject.iter_common_name().last().map(text).transpose()?.unwrap_or_default(),
-            organizations: subject.iter_organization().map(text).collect::<Result<_, _>>()?,
+            common_name: subject
+                .iter_common_name()
+                .last()
+                .map(text)
+                .transpose()?
+                .unwrap_or_default(),
+            organizations: subject
+                .iter_organization()
+                .map(text)
+                .collect::<Result<_, _>>()?,
             ..Request::default()
         };
         for extension in csr.requested_extensions().into_iter().flatten() {
             match extension {
-                ParsedExtension::SubjectAlternativeName(names) => names.general_names.iter().try_for_each(|name| request.add(name))?,
-                ParsedExtension::ParseError { error } => return Err(format!("x509: invalid extension: {error}")),
+                ParsedExtension::SubjectAlternativeName(names) => names
+                    .general_names
+                    .iter()
+                    .try_for_each(|name| request.add(name))?,
+                ParsedExtension::ParseError { error } => {
+                    return Err(format!("x509: invalid extension: {error}"));
+                }
                 _ => {}
             }
         }
@@ -64,7 +81,9 @@ impl Request {
             GeneralName::IPAddress(bytes) => {
                 let v4 = <[u8; 4]>::try_from(*bytes).map(IpAddr::from);
                 let ip = v4.or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
-                self.ips.push(ip.map_err(|_| format!("x509: cannot parse IP address of length {}", bytes.len()))?);
+                self.ips.push(ip.map_err(|_| {
+                    format!("x509: cannot parse IP address of length {}", bytes.len())
+                })?);
             }
             GeneralName::Invalid(..) => return Err("x509: invalid subject alternative name".into()),
             // Neither upstream nor our authority puts any other kind of name into a certificate.
@@ -84,9 +103,13 @@ pub mod tests {
     pub fn pem(common_name: &str, organizations: &[&str], sans: &[&str]) -> Vec<u8> {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, common_name);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
         for organization in organizations {
-            params.distinguished_name.push(DnType::OrganizationName, *organization);
+            params
+                .distinguished_name
+                .push(DnType::OrganizationName, *organization);
         }
         let san = |text: &&str| match text.split_once(':').unwrap() {
             ("dns", name) => SanType::DnsName(name.try_into().unwrap()),
@@ -96,12 +119,28 @@ pub mod tests {
             _ => unreachable!("{text}"),
         };
         params.subject_alt_names = sans.iter().map(san).collect();
-        params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap().into_bytes()
+        params
+            .serialize_request(&KeyPair::generate().unwrap())
+            .unwrap()
+            .pem()
+            .unwrap()
+            .into_bytes()
     }
 
     #[test]
     fn requests_are_read() {
-        let read = Request::parse(&pem("system:node:n1", &["system:nodes"], &["dns:n1", "ip:10.0.0.1", "ip:fd00::1", "email:a@b", "uri:spiffe://x"])).unwrap();
+        let read = Request::parse(&pem(
+            "system:node:n1",
+            &["system:nodes"],
+            &[
+                "dns:n1",
+                "ip:10.0.0.1",
+                "ip:fd00::1",
+                "email:a@b",
+                "uri:spiffe://x",
+            ],
+        ))
+        .unwrap();
         let expected = Request {
             common_name: "system:node:n1".into(),
             organizations: vec!["system:nodes".into()],
@@ -111,10 +150,18 @@ pub mod tests {
             uris: vec!["spiffe://x".into()],
         };
         assert_eq!(read, expected);
-        for bad in [b"".as_slice(), b"nonsense", b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"] {
-            assert_eq!(Request::parse(bad).unwrap_err(), "PEM block type must be CERTIFICATE REQUEST");
+        for bad in [
+            b"".as_slice(),
+            b"nonsense",
+            b"-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n",
+        ] {
+            assert_eq!(
+                Request::parse(bad).unwrap_err(),
+                "PEM block type must be CERTIFICATE REQUEST"
+            );
         }
-        let empty = b"-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n";
+        let empty =
+            b"-----BEGIN CERTIFICATE REQUEST-----\nMAA=\n-----END CERTIFICATE REQUEST-----\n";
         assert!(Request::parse(empty).unwrap_err().starts_with("asn1: "));
     }
 }

@@ -10,7 +10,10 @@ use k8s_openapi::{
     api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestSpec},
 };
 
-use super::{APPROVED, DENIED, FAILED, checks, condition, conditions, follow, has, is_issued, request::Request, with_condition};
+use super::{
+    APPROVED, DENIED, FAILED, checks, condition, conditions, follow, has, is_issued,
+    request::Request, with_condition,
+};
 use crate::{
     api::Api,
     clock::Clock,
@@ -35,9 +38,20 @@ struct Controller {
 
 /// `certificatesigningrequest-signing-controller`; has nothing to do without a signer.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let Some(sign) = context.options.cluster_signing.clone() else { return Ok(None) };
-    let (queue, longest) = (context.queue::<Key>(), context.options.cluster_signing_duration);
-    let controller = Arc::new(Controller { api: context.api.clone(), clock: context.clock.clone(), sign, longest, requests: context.informer() });
+    let Some(sign) = context.options.cluster_signing.clone() else {
+        return Ok(None);
+    };
+    let (queue, longest) = (
+        context.queue::<Key>(),
+        context.options.cluster_signing_duration,
+    );
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        sign,
+        longest,
+        requests: context.informer(),
+    });
     follow(&controller.requests, &queue);
     Ok(Some(context.workers(controller, queue)))
 }
@@ -46,7 +60,9 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 fn duration(asked: Option<i32>, longest: Duration) -> Duration {
     match asked {
         None => longest,
-        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).max(SHORTEST).min(longest),
+        Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+            .max(SHORTEST)
+            .min(longest),
     }
 }
 
@@ -59,28 +75,40 @@ enum Decision {
 }
 
 fn decide(request: &CertificateSigningRequest) -> Result<Decision, Error> {
-    let failed = conditions(request).iter().any(|c| c.type_ == FAILED && matches!(c.status.as_str(), "" | "True"));
+    let failed = conditions(request)
+        .iter()
+        .any(|c| c.type_ == FAILED && matches!(c.status.as_str(), "" | "True"));
     if is_issued(request) || !has(request, APPROVED) || has(request, DENIED) || failed {
         return Ok(Decision::Nothing);
     }
-    let CertificateSigningRequestSpec { request: pem, signer_name, usages, .. } = &request.spec;
+    let CertificateSigningRequestSpec {
+        request: pem,
+        signer_name,
+        usages,
+        ..
+    } = &request.spec;
     if checks::check(signer_name, &Request::default(), &[]).is_none() {
         return Ok(Decision::Nothing);
     }
     let name = request.metadata.name.as_deref().unwrap_or("");
-    let parsed = Request::parse(&pem.0).map_err(|error| Error::Failed(format!("unable to parse csr {name:?}: {error}")))?;
-    Ok(match checks::check(signer_name, &parsed, usages.as_deref().unwrap_or(&[])) {
-        None => Decision::Nothing,
-        Some(Err(why)) => Decision::Fail(why),
-        Some(Ok(())) => Decision::Sign,
-    })
+    let parsed = Request::parse(&pem.0)
+        .map_err(|error| Error::Failed(format!("unable to parse csr {name:?}: {error}")))?;
+    Ok(
+        match checks::check(signer_name, &parsed, usages.as_deref().unwrap_or(&[])) {
+            None => Decision::Nothing,
+            Some(Err(why)) => Decision::Fail(why),
+            Some(Ok(())) => Decision::Sign,
+        },
+    )
 }
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "certificatesigningrequest-signing-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(request) = self.requests.get(key) else { return Ok(Next::DONE) };
+        let Some(request) = self.requests.get(key) else {
+            return Ok(Next::DONE);
+        };
         let new = match decide(&request)? {
             Decision::Nothing => return Ok(Next::DONE),
             Decision::Fail(why) => {
@@ -91,10 +119,16 @@ impl Reconcile<Key> for Controller {
             Decision::Sign => {
                 let spec = &request.spec;
                 let seconds = duration(spec.expiration_seconds, self.longest).as_secs();
-                let signed = (self.sign)(&spec.request.0, spec.usages.as_deref().unwrap_or(&[]), i64::try_from(seconds).unwrap_or(i64::MAX));
-                let certificate = signed.map_err(|error| Error::Failed(format!("error auto signing csr: {error}")))?;
+                let signed = (self.sign)(
+                    &spec.request.0,
+                    spec.usages.as_deref().unwrap_or(&[]),
+                    i64::try_from(seconds).unwrap_or(i64::MAX),
+                );
+                let certificate = signed
+                    .map_err(|error| Error::Failed(format!("error auto signing csr: {error}")))?;
                 let mut new = (*request).clone();
-                new.status.get_or_insert_default().certificate = Some(ByteString(certificate.into_bytes()));
+                new.status.get_or_insert_default().certificate =
+                    Some(ByteString(certificate.into_bytes()));
                 new
             }
         };
@@ -117,7 +151,11 @@ mod tests {
             (Some(60), hours(24), SHORTEST),
             (Some(-5), hours(24), SHORTEST),
         ] {
-            assert_eq!(duration(asked, longest), expected, "{asked:?} of {longest:?}");
+            assert_eq!(
+                duration(asked, longest),
+                expected,
+                "{asked:?} of {longest:?}"
+            );
         }
     }
 
@@ -130,23 +168,47 @@ mod tests {
                 usages: Some(vec!["client auth".into(), "digital signature".into()]),
                 ..Default::default()
             };
-            let request = CertificateSigningRequest { spec, ..Default::default() };
-            conditions.iter().fold(request, |request, type_| with_condition(&request, condition(type_, "", String::new())))
+            let request = CertificateSigningRequest {
+                spec,
+                ..Default::default()
+            };
+            conditions.iter().fold(request, |request, type_| {
+                with_condition(&request, condition(type_, "", String::new()))
+            })
         };
         let kubelet = "kubernetes.io/kube-apiserver-client-kubelet";
         let node = || pem("system:node:n", &["system:nodes"], &[]);
         for (request, expected) in [
             (request(kubelet, &["Approved"], node()), Decision::Sign),
             (request(kubelet, &[], node()), Decision::Nothing),
-            (request(kubelet, &["Approved", "Denied"], node()), Decision::Nothing),
-            (request(kubelet, &["Approved", "Failed"], node()), Decision::Nothing),
-            (request("example.com/mine", &["Approved"], b"nonsense".to_vec()), Decision::Nothing),
-            (request("kubernetes.io/other", &["Approved"], node()), Decision::Nothing),
+            (
+                request(kubelet, &["Approved", "Denied"], node()),
+                Decision::Nothing,
+            ),
+            (
+                request(kubelet, &["Approved", "Failed"], node()),
+                Decision::Nothing,
+            ),
+            (
+                request("example.com/mine", &["Approved"], b"nonsense".to_vec()),
+                Decision::Nothing,
+            ),
+            (
+                request("kubernetes.io/other", &["Approved"], node()),
+                Decision::Nothing,
+            ),
             (
                 request(kubelet, &["Approved"], pem("jane", &["system:nodes"], &[])),
                 Decision::Fail("subject common name does not begin with system:node:".into()),
             ),
-            (request("kubernetes.io/kube-apiserver-client", &["Approved"], pem("jane", &[], &[])), Decision::Sign),
+            (
+                request(
+                    "kubernetes.io/kube-apiserver-client",
+                    &["Approved"],
+                    pem("jane", &[], &[]),
+                ),
+                Decision::Sign,
+            ),
         ] {
             assert_eq!(decide(&request).unwrap(), expected, "{request:?}");
         }

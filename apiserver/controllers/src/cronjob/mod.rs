@@ -59,11 +59,15 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         wrote_jobs: Wrote::default(),
     });
     let q = queue.clone();
-    controller.crons.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
+    controller
+        .crons
+        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
     let q = queue.clone();
     controller.jobs.subscribe(move |change| {
         let owner = |job: &Job| {
-            controller_of(&job.metadata).filter(|r| r.kind == "CronJob").map(|r| Key::new(job.metadata.namespace.as_deref().unwrap_or(""), &r.name))
+            controller_of(&job.metadata)
+                .filter(|r| r.kind == "CronJob")
+                .map(|r| Key::new(job.metadata.namespace.as_deref().unwrap_or(""), &r.name))
         };
         if let Change::Updated { old, .. } = change
             && let Some(key) = owner(old)
@@ -82,7 +86,10 @@ fn spec(cron: &CronJob) -> &CronJobSpec {
 }
 
 fn active(cron: &CronJob) -> &[ObjectReference] {
-    cron.status.as_ref().and_then(|s| s.active.as_deref()).unwrap_or(&[])
+    cron.status
+        .as_ref()
+        .and_then(|s| s.active.as_deref())
+        .unwrap_or(&[])
 }
 
 fn is_active(cron: &CronJob, uid: Option<&String>) -> bool {
@@ -114,14 +121,19 @@ impl Reconcile<Key> for Controller {
         if let Some(version) = self.wrote_jobs.take(key) {
             self.jobs.reach(version, &self.clock).await;
         }
-        let Some(cron) = self.crons.get(key) else { return Ok(Next::DONE) };
+        let Some(cron) = self.crons.get(key) else {
+            return Ok(Next::DONE);
+        };
         let mut update = (*cron).clone();
-        let jobs = self.jobs.owned_by(cron.metadata.uid.as_deref().unwrap_or(""));
+        let jobs = self
+            .jobs
+            .owned_by(cron.metadata.uid.as_deref().unwrap_or(""));
         let outcome = self.sync(key, &mut update, &jobs).await;
         self.clear_away(&mut update, &jobs).await;
         if update.status != cron.status {
             let written = self.api.update_status(&update).await?;
-            self.wrote.note(key, written.metadata.resource_version.as_deref());
+            self.wrote
+                .note(key, written.metadata.resource_version.as_deref());
         }
         Ok(Next::maybe_after(outcome?))
     }
@@ -129,14 +141,23 @@ impl Reconcile<Key> for Controller {
 
 impl Controller {
     /// Follows the Jobs, and makes a new one if it is time; gives how long until the next.
-    async fn sync(&self, key: &Key, cron: &mut CronJob, jobs: &[Arc<Job>]) -> Result<Option<Duration>, Error> {
+    async fn sync(
+        &self,
+        key: &Key,
+        cron: &mut CronJob,
+        jobs: &[Arc<Job>],
+    ) -> Result<Option<Duration>, Error> {
         self.follow(cron, jobs).await?;
         if cron.metadata.deletion_timestamp.is_some() {
             return Ok(None);
         }
         let zone_name = spec(cron).time_zone.clone().unwrap_or_default();
         if let Err(error) = cron::zone(&zone_name) {
-            self.recorder.warning(cron, "UnknownTimeZone", format!("invalid timeZone: {zone_name:?}: {error}"));
+            self.recorder.warning(
+                cron,
+                "UnknownTimeZone",
+                format!("invalid timeZone: {zone_name:?}: {error}"),
+            );
             return Ok(None);
         }
         if spec(cron).suspend == Some(true) {
@@ -145,12 +166,22 @@ impl Controller {
         let text = spec(cron).schedule.clone();
         if text.contains("TZ") {
             let hint = "see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details";
-            self.recorder.warning(cron, "UnsupportedSchedule", format!("CRON_TZ or TZ used in schedule {text:?} is not officially supported, {hint}"));
+            self.recorder.warning(
+                cron,
+                "UnsupportedSchedule",
+                format!(
+                    "CRON_TZ or TZ used in schedule {text:?} is not officially supported, {hint}"
+                ),
+            );
         }
         let schedule = match Schedule::parse(&text, &zone_name) {
             Ok(schedule) => schedule,
             Err(error) => {
-                self.recorder.warning(cron, "UnparseableSchedule", format!("unparseable schedule: {text:?} : {error}"));
+                self.recorder.warning(
+                    cron,
+                    "UnparseableSchedule",
+                    format!("unparseable schedule: {text:?} : {error}"),
+                );
                 return Ok(None);
             }
         };
@@ -160,7 +191,9 @@ impl Controller {
             let advice = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
             self.recorder.warning(cron, "TooManyMissedTimes", advice);
         }
-        let Some(time) = time else { return Ok(next_wait(cron, &schedule, now)) };
+        let Some(time) = time else {
+            return Ok(next_wait(cron, &schedule, now));
+        };
         if self.may_start(cron, time, now) {
             if spec(cron).concurrency_policy.as_deref() == Some("Replace") {
                 self.replace_active(cron).await?;
@@ -173,14 +206,29 @@ impl Controller {
     }
 
     fn may_start(&self, cron: &CronJob, time: Timestamp, now: Timestamp) -> bool {
-        let late = spec(cron).starting_deadline_seconds.and_then(|s| u64::try_from(s).ok()).is_some_and(|s| after(time, Duration::from_secs(s)) < now);
+        let late = spec(cron)
+            .starting_deadline_seconds
+            .and_then(|s| u64::try_from(s).ok())
+            .is_some_and(|s| after(time, Duration::from_secs(s)) < now);
         if late {
             let when = time.strftime("%a, %d %b %Y %H:%M:%S +0000");
-            self.recorder.warning(cron, "MissSchedule", format!("Missed scheduled time to start a job: {when}"));
+            self.recorder.warning(
+                cron,
+                "MissSchedule",
+                format!("Missed scheduled time to start a job: {when}"),
+            );
             return false;
         }
-        let served = cron.status.as_ref().and_then(|s| s.last_schedule_time.as_ref()).is_some_and(|t| t.0 == time);
-        if served || active(cron).iter().any(|r| r.name.as_deref() == Some(&job_name(cron, time))) {
+        let served = cron
+            .status
+            .as_ref()
+            .and_then(|s| s.last_schedule_time.as_ref())
+            .is_some_and(|t| t.0 == time);
+        if served
+            || active(cron)
+                .iter()
+                .any(|r| r.name.as_deref() == Some(&job_name(cron, time)))
+        {
             return false;
         }
         if spec(cron).concurrency_policy.as_deref() == Some("Forbid") && !active(cron).is_empty() {
@@ -193,19 +241,37 @@ impl Controller {
     /// Brings the list of active Jobs up to date.
     async fn follow(&self, cron: &mut CronJob, jobs: &[Arc<Job>]) -> Result<(), Error> {
         for job in jobs {
-            let (uid, found) = (job.metadata.uid.as_ref(), is_active(cron, job.metadata.uid.as_ref()));
+            let (uid, found) = (
+                job.metadata.uid.as_ref(),
+                is_active(cron, job.metadata.uid.as_ref()),
+            );
             match finished_condition(job) {
                 None if !found => {
-                    let message = format!("Saw a job that the controller did not create or forgot: {}", name(&job.metadata));
+                    let message = format!(
+                        "Saw a job that the controller did not create or forgot: {}",
+                        name(&job.metadata)
+                    );
                     self.recorder.warning(cron, "UnexpectedJob", message);
                 }
                 None => {}
                 Some(end) => {
                     if found {
                         drop_active(cron, uid);
-                        self.recorder.normal(cron, "SawCompletedJob", format!("Saw completed job: {}, condition: {}", name(&job.metadata), end.type_));
+                        self.recorder.normal(
+                            cron,
+                            "SawCompletedJob",
+                            format!(
+                                "Saw completed job: {}, condition: {}",
+                                name(&job.metadata),
+                                end.type_
+                            ),
+                        );
                     }
-                    let completed = job.status.as_ref().and_then(|s| s.completion_time.clone()).filter(|_| end.type_ == "Complete");
+                    let completed = job
+                        .status
+                        .as_ref()
+                        .and_then(|s| s.completion_time.clone())
+                        .filter(|_| end.type_ == "Complete");
                     let last = &mut cron.status.get_or_insert_default().last_successful_time;
                     if completed > *last {
                         *last = completed;
@@ -217,9 +283,16 @@ impl Controller {
             if jobs.iter().any(|job| job.metadata.uid == reference.uid) {
                 continue;
             }
-            let (namespace, job) = (reference.namespace.as_deref().unwrap_or(""), reference.name.as_deref().unwrap_or(""));
+            let (namespace, job) = (
+                reference.namespace.as_deref().unwrap_or(""),
+                reference.name.as_deref().unwrap_or(""),
+            );
             if unless_gone(self.api.get::<Job>(namespace, job).await)?.is_none() {
-                self.recorder.normal(cron, "MissingJob", format!("Active job went missing: {job}"));
+                self.recorder.normal(
+                    cron,
+                    "MissingJob",
+                    format!("Active job went missing: {job}"),
+                );
                 drop_active(cron, reference.uid.as_ref());
             }
         }
@@ -228,15 +301,22 @@ impl Controller {
 
     async fn replace_active(&self, cron: &mut CronJob) -> Result<(), Error> {
         for reference in active(cron).to_vec() {
-            let (namespace, job) = (reference.namespace.as_deref().unwrap_or(""), reference.name.as_deref().unwrap_or(""));
+            let (namespace, job) = (
+                reference.namespace.as_deref().unwrap_or(""),
+                reference.name.as_deref().unwrap_or(""),
+            );
             match self.api.get::<Job>(namespace, job).await {
                 Ok(job) => {
                     if !self.delete(cron, &job).await {
-                        return Err(Error::Failed(format!("could not replace job {namespace}/{}", name(&job.metadata))));
+                        return Err(Error::Failed(format!(
+                            "could not replace job {namespace}/{}",
+                            name(&job.metadata)
+                        )));
                     }
                 }
                 Err(error) => {
-                    self.recorder.warning(cron, "FailedGet", format!("Get job: {error}"));
+                    self.recorder
+                        .warning(cron, "FailedGet", format!("Get job: {error}"));
                     return Err(error);
                 }
             }
@@ -245,28 +325,53 @@ impl Controller {
     }
 
     async fn delete(&self, cron: &mut CronJob, job: &Job) -> bool {
-        let background = Delete { propagation: Some("Background"), ..Delete::default() };
-        match self.api.delete::<Job>(&Key::of(&job.metadata), &background).await {
+        let background = Delete {
+            propagation: Some("Background"),
+            ..Delete::default()
+        };
+        match self
+            .api
+            .delete::<Job>(&Key::of(&job.metadata), &background)
+            .await
+        {
             Ok(()) => {
                 drop_active(cron, job.metadata.uid.as_ref());
-                self.recorder.normal(cron, "SuccessfulDelete", format!("Deleted job {}", name(&job.metadata)));
+                self.recorder.normal(
+                    cron,
+                    "SuccessfulDelete",
+                    format!("Deleted job {}", name(&job.metadata)),
+                );
                 true
             }
             Err(error) => {
-                self.recorder.warning(cron, "FailedDelete", format!("Deleted job: {error}"));
+                self.recorder
+                    .warning(cron, "FailedDelete", format!("Deleted job: {error}"));
                 false
             }
         }
     }
 
     /// Makes the Job of `time`; false when someone else's Job has its name.
-    async fn start(&self, key: &Key, cron: &mut CronJob, time: Timestamp, zone_name: &str) -> Result<bool, Error> {
+    async fn start(
+        &self,
+        key: &Key,
+        cron: &mut CronJob,
+        time: Timestamp,
+        zone_name: &str,
+    ) -> Result<bool, Error> {
         let template = &spec(cron).job_template;
         let meta = template.metadata.clone().unwrap_or_default();
         let mut annotations = meta.annotations.unwrap_or_default();
         let zone = cron::zone(zone_name).map_err(|e| Error::Failed(e.to_string()))?;
-        let offset = if zone_name.is_empty() || zone_name == "UTC" { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%:z" };
-        annotations.insert(SCHEDULED_AT.into(), time.to_zoned(zone).strftime(offset).to_string());
+        let offset = if zone_name.is_empty() || zone_name == "UTC" {
+            "%Y-%m-%dT%H:%M:%SZ"
+        } else {
+            "%Y-%m-%dT%H:%M:%S%:z"
+        };
+        annotations.insert(
+            SCHEDULED_AT.into(),
+            time.to_zoned(zone).strftime(offset).to_string(),
+        );
         let job = Job {
             metadata: ObjectMeta {
                 name: Some(job_name(cron, time)),
@@ -281,24 +386,39 @@ impl Controller {
         };
         let made = match self.api.create(&job).await {
             Ok(made) => {
-                self.recorder.normal(cron, "SuccessfulCreate", format!("Created job {}", name(&made.metadata)));
+                self.recorder.normal(
+                    cron,
+                    "SuccessfulCreate",
+                    format!("Created job {}", name(&made.metadata)),
+                );
                 made
             }
             Err(error) if error.is_already_exists() => {
-                let existing = self.api.get::<Job>(key.namespace(), name(&job.metadata)).await?;
-                if !is_controlled_by(&existing.metadata, &cron.metadata) || is_active(cron, existing.metadata.uid.as_ref()) || is_finished(&existing) {
+                let existing = self
+                    .api
+                    .get::<Job>(key.namespace(), name(&job.metadata))
+                    .await?;
+                if !is_controlled_by(&existing.metadata, &cron.metadata)
+                    || is_active(cron, existing.metadata.uid.as_ref())
+                    || is_finished(&existing)
+                {
                     return Ok(false);
                 }
                 existing
             }
             Err(error) => {
                 if !error.is_namespace_terminating() {
-                    self.recorder.warning(cron, "FailedCreate", format!("Error creating job: {error}"));
+                    self.recorder.warning(
+                        cron,
+                        "FailedCreate",
+                        format!("Error creating job: {error}"),
+                    );
                 }
                 return Err(error);
             }
         };
-        self.wrote_jobs.note(key, made.metadata.resource_version.as_deref());
+        self.wrote_jobs
+            .note(key, made.metadata.resource_version.as_deref());
         let reference = ObjectReference {
             api_version: Some("batch/v1".into()),
             kind: Some("Job".into()),
@@ -316,12 +436,24 @@ impl Controller {
 
     /// Deletes the oldest finished Jobs that the history need not keep.
     async fn clear_away(&self, cron: &mut CronJob, jobs: &[Arc<Job>]) {
-        let limits = [("Complete", spec(cron).successful_jobs_history_limit), ("Failed", spec(cron).failed_jobs_history_limit)];
+        let limits = [
+            ("Complete", spec(cron).successful_jobs_history_limit),
+            ("Failed", spec(cron).failed_jobs_history_limit),
+        ];
         for (kind, limit) in limits {
-            let Some(limit) = limit.and_then(|l| usize::try_from(l).ok()) else { continue };
-            let mut ended: Vec<_> = jobs.iter().filter(|job| finished_condition(job).is_some_and(|c| c.type_ == kind)).collect();
+            let Some(limit) = limit.and_then(|l| usize::try_from(l).ok()) else {
+                continue;
+            };
+            let mut ended: Vec<_> = jobs
+                .iter()
+                .filter(|job| finished_condition(job).is_some_and(|c| c.type_ == kind))
+                .collect();
             ended.sort_by_key(|job| {
-                let started = job.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|t| t.0);
+                let started = job
+                    .status
+                    .as_ref()
+                    .and_then(|s| s.start_time.as_ref())
+                    .map(|t| t.0);
                 (started.is_none(), started, job.metadata.name.clone())
             });
             for job in ended.iter().take(ended.len().saturating_sub(limit)) {

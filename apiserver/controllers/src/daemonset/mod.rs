@@ -86,9 +86,13 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         backoff: Mutex::default(),
     });
     let q = queue.clone();
-    controller.sets.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
+    controller
+        .sets
+        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
     let (q, watcher) = (queue.clone(), controller.clone());
-    controller.pods.subscribe(move |change| watcher.pod_changed(change, &q));
+    controller
+        .pods
+        .subscribe(move |change| watcher.pod_changed(change, &q));
     let (q, watcher) = (queue.clone(), controller.clone());
     controller.nodes.subscribe(move |change| {
         let taints = |node: &Node| node.spec.as_ref().and_then(|s| s.taints.clone());
@@ -98,7 +102,9 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         }
     });
     let (q, watcher) = (queue.clone(), controller.clone());
-    controller.revisions.subscribe(move |change| watcher.revision_changed(change, &q));
+    controller
+        .revisions
+        .subscribe(move |change| watcher.revision_changed(change, &q));
     Ok(Some(context.workers(controller, queue)))
 }
 
@@ -112,8 +118,13 @@ impl Controller {
 
     /// Wakes the sets that may take up an object that nobody controls.
     fn wake_takers(&self, orphan: &ObjectMeta, queue: &Queue<Key>) {
-        for set in self.sets.in_namespace(orphan.namespace.as_deref().unwrap_or("")) {
-            if selector_of(&set).is_ok_and(|s| !s.is_everything() && s.matches(orphan.labels.as_ref())) {
+        for set in self
+            .sets
+            .in_namespace(orphan.namespace.as_deref().unwrap_or(""))
+        {
+            if selector_of(&set)
+                .is_ok_and(|s| !s.is_everything() && s.matches(orphan.labels.as_ref()))
+            {
                 queue.add(Key::of(&set.metadata));
             }
         }
@@ -129,7 +140,9 @@ impl Controller {
             queue.add(key);
         }
         if controller_of(meta).is_some() {
-            let key = self.owner(meta).filter(|_| !matches!(change, Change::Added(_)));
+            let key = self
+                .owner(meta)
+                .filter(|_| !matches!(change, Change::Added(_)));
             key.into_iter().for_each(|key| queue.add(key));
         } else if !matches!(change, Change::Deleted(_)) {
             self.wake_takers(meta, queue);
@@ -147,7 +160,8 @@ impl Controller {
         }
         if let Some(key) = self.owner(&pod.metadata) {
             if going {
-                self.expectations.deletion_observed(&key, &Key::of(&pod.metadata));
+                self.expectations
+                    .deletion_observed(&key, &Key::of(&pod.metadata));
             } else if matches!(change, Change::Added(_)) {
                 self.expectations.creation_observed(&key);
             }
@@ -158,12 +172,27 @@ impl Controller {
     }
 
     /// The set's pods, by the node that they are on or meant for.
-    async fn pods_by_node(&self, set: &DaemonSet, selector: &Selector) -> Result<BTreeMap<String, Vec<Arc<Pod>>>, Error> {
-        let mut candidates = self.pods.owned_by(set.metadata.uid.as_deref().unwrap_or(""));
-        candidates.extend(self.pods.orphans(set.metadata.namespace.as_deref().unwrap_or("")));
-        let mine = claim_all(&self.api, set, candidates, |pod: &Pod| selector.matches(pod.metadata.labels.as_ref())).await?;
+    async fn pods_by_node(
+        &self,
+        set: &DaemonSet,
+        selector: &Selector,
+    ) -> Result<BTreeMap<String, Vec<Arc<Pod>>>, Error> {
+        let mut candidates = self
+            .pods
+            .owned_by(set.metadata.uid.as_deref().unwrap_or(""));
+        candidates.extend(
+            self.pods
+                .orphans(set.metadata.namespace.as_deref().unwrap_or("")),
+        );
+        let mine = claim_all(&self.api, set, candidates, |pod: &Pod| {
+            selector.matches(pod.metadata.labels.as_ref())
+        })
+        .await?;
         let mut by_node = BTreeMap::<String, Vec<Arc<Pod>>>::new();
-        for pod in mine.into_iter().filter(|pod| !(pods::is_finished(pod) && pods::is_deleting(pod))) {
+        for pod in mine
+            .into_iter()
+            .filter(|pod| !(pods::is_finished(pod) && pods::is_deleting(pod)))
+        {
             if let Some(node) = placement::target(&pod) {
                 by_node.entry(node.to_string()).or_default().push(pod);
             }
@@ -173,13 +202,26 @@ impl Controller {
     }
 
     /// Creates pods for these nodes and deletes these pods.
-    async fn carry_out(&self, key: &Key, set: &DaemonSet, hash: &str, mut plan: placement::Plan) -> Result<(), Error> {
+    async fn carry_out(
+        &self,
+        key: &Key,
+        set: &DaemonSet,
+        hash: &str,
+        mut plan: placement::Plan,
+    ) -> Result<(), Error> {
         plan.create.truncate(BURST);
         plan.delete.truncate(BURST);
         if plan.create.is_empty() && plan.delete.is_empty() {
             return Ok(());
         }
-        self.expectations.expect(key, plan.create.len(), plan.delete.iter().map(|pod| Key::of(&pod.metadata)).collect());
+        self.expectations.expect(
+            key,
+            plan.create.len(),
+            plan.delete
+                .iter()
+                .map(|pod| Key::of(&pod.metadata))
+                .collect(),
+        );
         let (created, failure) = slow_start(plan.create.len(), |i| {
             let pod = placement::new_pod(set, &plan.create[i], hash);
             async move {
@@ -195,7 +237,8 @@ impl Controller {
         .await;
         let mut errors: Vec<Error> = failure.into_iter().collect();
         if !errors.is_empty() {
-            self.expectations.creations_observed(key, plan.create.len() - created);
+            self.expectations
+                .creations_observed(key, plan.create.len() - created);
         }
         let results = join_all(plan.delete.iter().map(|pod| async {
             let pod = Key::of(&pod.metadata);
@@ -206,7 +249,12 @@ impl Controller {
             result
         }))
         .await;
-        errors.extend(results.into_iter().filter_map(Result::err).filter(|e| !e.is_not_found()));
+        errors.extend(
+            results
+                .into_iter()
+                .filter_map(Result::err)
+                .filter(|e| !e.is_not_found()),
+        );
         Error::collect(errors)
     }
 
@@ -214,28 +262,59 @@ impl Controller {
     fn may_retry(&self, key: &Key, generation: i64, node: &str) -> Option<Duration> {
         let now = self.clock.now();
         let mut backoff = self.backoff.lock().unwrap_or_else(PoisonError::into_inner);
-        next_try(backoff.entry((key.clone(), node.to_string())), generation, now)
+        next_try(
+            backoff.entry((key.clone(), node.to_string())),
+            generation,
+            now,
+        )
     }
 
-    async fn manage(&self, key: &Key, set: &DaemonSet, placement: &Placement<'_>, hash: &str) -> Result<Option<Duration>, Error> {
+    async fn manage(
+        &self,
+        key: &Key,
+        set: &DaemonSet,
+        placement: &Placement<'_>,
+        hash: &str,
+    ) -> Result<Option<Duration>, Error> {
         let mut again: Option<Duration> = None;
         let mut plan = placement::Plan::default();
-        for verdict in placement.verdicts(hash, set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0), self.clock.now()) {
+        for verdict in placement.verdicts(
+            hash,
+            set.spec
+                .as_ref()
+                .and_then(|s| s.min_ready_seconds)
+                .unwrap_or(0),
+            self.clock.now(),
+        ) {
             plan.create.extend(verdict.create);
             plan.delete.extend(verdict.delete);
             for pod in verdict.failed {
                 let node = placement::target(&pod).unwrap_or("").to_string();
                 let what = format!("{}/{}", key.namespace(), name(&pod.metadata));
-                if let Some(wait) = self.may_retry(key, set.metadata.generation.unwrap_or(0), &node) {
+                if let Some(wait) = self.may_retry(key, set.metadata.generation.unwrap_or(0), &node)
+                {
                     again = Some(again.map_or(wait, |a| a.min(wait)));
                     continue;
                 }
-                self.recorder.warning(set, "FailedDaemonPod", format!("Found failed daemon pod {what} on node {node}, will try to kill it"));
+                self.recorder.warning(
+                    set,
+                    "FailedDaemonPod",
+                    format!("Found failed daemon pod {what} on node {node}, will try to kill it"),
+                );
                 plan.delete.push(pod);
             }
             for pod in verdict.succeeded {
-                let (what, node) = (format!("{}/{}", key.namespace(), name(&pod.metadata)), placement::target(&pod).unwrap_or(""));
-                self.recorder.normal(set, "SucceededDaemonPod", format!("Found succeeded daemon pod {what} on node {node}, will try to delete it"));
+                let (what, node) = (
+                    format!("{}/{}", key.namespace(), name(&pod.metadata)),
+                    placement::target(&pod).unwrap_or(""),
+                );
+                self.recorder.normal(
+                    set,
+                    "SucceededDaemonPod",
+                    format!(
+                        "Found succeeded daemon pod {what} on node {node}, will try to delete it"
+                    ),
+                );
                 plan.delete.push(pod);
             }
         }
@@ -243,27 +322,53 @@ impl Controller {
         Ok(again)
     }
 
-    async fn write_status(&self, key: &Key, set: &DaemonSet, mut status: DaemonSetStatus, observed: bool) -> Result<(), Error> {
+    async fn write_status(
+        &self,
+        key: &Key,
+        set: &DaemonSet,
+        mut status: DaemonSetStatus,
+        observed: bool,
+    ) -> Result<(), Error> {
         let old = set.status.clone().unwrap_or_default();
         let generation = set.metadata.generation;
         (status.conditions, status.collision_count) = (old.conditions.clone(), old.collision_count);
-        status.observed_generation = if observed { generation } else { old.observed_generation };
+        status.observed_generation = if observed {
+            generation
+        } else {
+            old.observed_generation
+        };
         if status == old && old.observed_generation >= generation {
             return Ok(());
         }
-        let update = DaemonSet { status: Some(status), ..set.clone() };
+        let update = DaemonSet {
+            status: Some(status),
+            ..set.clone()
+        };
         let written = self.api.update_status(&update).await?;
-        self.wrote.note(key, written.metadata.resource_version.as_deref());
+        self.wrote
+            .note(key, written.metadata.resource_version.as_deref());
         Ok(())
     }
 }
 
 /// When the next try is, if not now: a second after the first, then twice as long each time; anew after twice the longest time.
-fn next_try(entry: Entry<'_, (Key, String), Backoff>, generation: i64, now: Timestamp) -> Option<Duration> {
-    let backoff = entry.or_insert(Backoff { generation, last: Timestamp::UNIX_EPOCH, pause: Duration::ZERO });
+fn next_try(
+    entry: Entry<'_, (Key, String), Backoff>,
+    generation: i64,
+    now: Timestamp,
+) -> Option<Duration> {
+    let backoff = entry.or_insert(Backoff {
+        generation,
+        last: Timestamp::UNIX_EPOCH,
+        pause: Duration::ZERO,
+    });
     let passed = since(now, backoff.last);
     if backoff.generation != generation || passed > LAST_BACKOFF * 2 {
-        *backoff = Backoff { generation, last: now, pause: FIRST_BACKOFF };
+        *backoff = Backoff {
+            generation,
+            last: now,
+            pause: FIRST_BACKOFF,
+        };
         return None;
     }
     if passed < backoff.pause {
@@ -289,12 +394,19 @@ impl Reconcile<Key> for Controller {
         }
         let Some(set) = self.sets.get(key) else {
             self.expectations.forget(key);
-            self.backoff.lock().unwrap_or_else(PoisonError::into_inner).retain(|(set, _), _| set != key);
+            self.backoff
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .retain(|(set, _), _| set != key);
             return Ok(Next::DONE);
         };
         let selector = selector_of(&set)?;
         if selector.is_everything() {
-            self.recorder.warning(&*set, "SelectingAll", "This daemon set is selecting all pods. A non-empty selector is required.");
+            self.recorder.warning(
+                &*set,
+                "SelectingAll",
+                "This daemon set is selecting all pods. A non-empty selector is required.",
+            );
             return Ok(Next::DONE);
         }
         if set.metadata.deletion_timestamp.is_some() {
@@ -318,7 +430,12 @@ impl Reconcile<Key> for Controller {
         let unripe = status.number_ready != status.number_available.unwrap_or(0);
         self.write_status(key, &set, status, settled).await?;
         let again = outcome?;
-        let min_ready = set.spec.as_ref().and_then(|s| s.min_ready_seconds).filter(|s| *s > 0 && unripe).map(pods::seconds);
+        let min_ready = set
+            .spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .filter(|s| *s > 0 && unripe)
+            .map(pods::seconds);
         Ok(Next::maybe_after([again, min_ready].into_iter().flatten().min()).resting(nodes.len()))
     }
 }
@@ -332,11 +449,27 @@ mod tests {
         let mut backoff = HashMap::new();
         let mut at = |seconds: i64, generation: i64| {
             let now = Timestamp::from_second(1_000_000 + seconds).unwrap();
-            next_try(backoff.entry((Key::new("ns", "set"), "node".to_string())), generation, now).map(|wait| wait.as_secs())
+            next_try(
+                backoff.entry((Key::new("ns", "set"), "node".to_string())),
+                generation,
+                now,
+            )
+            .map(|wait| wait.as_secs())
         };
-        assert_eq!([at(0, 1), at(0, 1), at(1, 1), at(2, 1), at(3, 1)], [None, Some(1), None, Some(1), None]);
+        assert_eq!(
+            [at(0, 1), at(0, 1), at(1, 1), at(2, 1), at(3, 1)],
+            [None, Some(1), None, Some(1), None]
+        );
         assert_eq!([at(6, 1), at(7, 1)], [Some(1), None], "four seconds by now");
-        assert_eq!([at(7, 2), at(7, 2)], [None, Some(1)], "another template begins anew");
-        assert_eq!([at(7 + 1801, 2), at(7 + 1801, 2)], [None, Some(1)], "and so does one that held");
+        assert_eq!(
+            [at(7, 2), at(7, 2)],
+            [None, Some(1)],
+            "another template begins anew"
+        );
+        assert_eq!(
+            [at(7 + 1801, 2), at(7 + 1801, 2)],
+            [None, Some(1)],
+            "and so does one that held"
+        );
     }
 }

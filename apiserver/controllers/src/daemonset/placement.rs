@@ -11,7 +11,10 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, DaemonSetStatus},
-    core::v1::{Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration},
+    core::v1::{
+        Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod,
+        PodSpec, Toleration,
+    },
 };
 use skiff_podspec::{
     affinity::{self, Required},
@@ -74,13 +77,24 @@ fn spec(set: &DaemonSet) -> Option<&PodSpec> {
 
 fn with_tolerations(spec: &PodSpec) -> Vec<Toleration> {
     let mut all = spec.tolerations.clone().unwrap_or_default();
-    let count = if spec.host_network == Some(true) { TOLERATED.len() } else { TOLERATED.len() - 1 };
+    let count = if spec.host_network == Some(true) {
+        TOLERATED.len()
+    } else {
+        TOLERATED.len() - 1
+    };
     for (key, effect) in &TOLERATED[..count] {
-        let toleration = Toleration { key: Some(key.to_string()), operator: Some("Exists".into()), effect: Some(effect.to_string()), ..Default::default() };
-        match all
-            .iter_mut()
-            .find(|t| t.key == toleration.key && t.effect == toleration.effect && t.operator == toleration.operator && t.value == toleration.value)
-        {
+        let toleration = Toleration {
+            key: Some(key.to_string()),
+            operator: Some("Exists".into()),
+            effect: Some(effect.to_string()),
+            ..Default::default()
+        };
+        match all.iter_mut().find(|t| {
+            t.key == toleration.key
+                && t.effect == toleration.effect
+                && t.operator == toleration.operator
+                && t.value == toleration.value
+        }) {
             Some(same) => *same = toleration,
             None => all.push(toleration),
         }
@@ -90,13 +104,19 @@ fn with_tolerations(spec: &PodSpec) -> Vec<Toleration> {
 
 /// The generation of the template that older versions counted by.
 fn generation(set: &DaemonSet) -> Option<i64> {
-    set.metadata.annotations.as_ref()?.get(GENERATION_ANNOTATION)?.parse().ok()
+    set.metadata
+        .annotations
+        .as_ref()?
+        .get(GENERATION_ANNOTATION)?
+        .parse()
+        .ok()
 }
 
 /// Whether the pod is of the present template.
 pub fn is_current(set: &DaemonSet, pod: &Pod, hash: &str) -> bool {
     let label = |key: &str| pod.metadata.labels.as_ref().and_then(|l| l.get(key));
-    label(HASH_LABEL).is_some_and(|h| h == hash) || generation(set).is_some_and(|g| label(GENERATION_LABEL) == Some(&g.to_string()))
+    label(HASH_LABEL).is_some_and(|h| h == hash)
+        || generation(set).is_some_and(|g| label(GENERATION_LABEL) == Some(&g.to_string()))
 }
 
 /// The node that a pod is on, or that its affinity names.
@@ -105,20 +125,44 @@ pub fn target(pod: &Pod) -> Option<&str> {
     if let Some(node) = spec.node_name.as_deref().filter(|n| !n.is_empty()) {
         return Some(node);
     }
-    let fields = affinity::required(spec)?.node_selector_terms.iter().flat_map(|term| term.match_fields.iter().flatten());
-    let named = fields.filter(|r| r.key == NAME_FIELD && r.operator == "In").find_map(|r| r.values.as_ref())?;
-    if named.len() == 1 { named.first().map(String::as_str) } else { None }
+    let fields = affinity::required(spec)?
+        .node_selector_terms
+        .iter()
+        .flat_map(|term| term.match_fields.iter().flatten());
+    let named = fields
+        .filter(|r| r.key == NAME_FIELD && r.operator == "In")
+        .find_map(|r| r.values.as_ref())?;
+    if named.len() == 1 {
+        named.first().map(String::as_str)
+    } else {
+        None
+    }
 }
 
 /// Bound ones first, then by age.
 pub fn sort(pods: &mut [Arc<Pod>]) {
-    pods.sort_by_key(|pod| (pods::node_name(pod).is_empty(), pod.metadata.creation_timestamp.as_ref().map(|t| t.0), pod.metadata.name.clone()));
+    pods.sort_by_key(|pod| {
+        (
+            pods::node_name(pod).is_empty(),
+            pod.metadata.creation_timestamp.as_ref().map(|t| t.0),
+            pod.metadata.name.clone(),
+        )
+    });
 }
 
 /// A new pod that can only go to this node.
 pub fn new_pod(set: &DaemonSet, node: &str, hash: &str) -> Pod {
-    let template = set.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
-    let mut pod = pods::from_template(&template, set.metadata.namespace.as_deref().unwrap_or(""), name(&set.metadata), controller_ref(set));
+    let template = set
+        .spec
+        .as_ref()
+        .map(|s| s.template.clone())
+        .unwrap_or_default();
+    let mut pod = pods::from_template(
+        &template,
+        set.metadata.namespace.as_deref().unwrap_or(""),
+        name(&set.metadata),
+        controller_ref(set),
+    );
     let labels = pod.metadata.labels.get_or_insert_default();
     if let Some(generation) = generation(set) {
         labels.insert(GENERATION_LABEL.into(), generation.to_string());
@@ -126,8 +170,17 @@ pub fn new_pod(set: &DaemonSet, node: &str, hash: &str) -> Pod {
     labels.insert(HASH_LABEL.into(), hash.into());
     let spec = pod.spec.get_or_insert_default();
     spec.tolerations = Some(with_tolerations(spec));
-    let requirement = NodeSelectorRequirement { key: NAME_FIELD.into(), operator: "In".into(), values: Some(vec![node.into()]) };
-    let selector = NodeSelector { node_selector_terms: vec![NodeSelectorTerm { match_fields: Some(vec![requirement]), match_expressions: None }] };
+    let requirement = NodeSelectorRequirement {
+        key: NAME_FIELD.into(),
+        operator: "In".into(),
+        values: Some(vec![node.into()]),
+    };
+    let selector = NodeSelector {
+        node_selector_terms: vec![NodeSelectorTerm {
+            match_fields: Some(vec![requirement]),
+            match_expressions: None,
+        }],
+    };
     let affinity: &mut Affinity = spec.affinity.get_or_insert_default();
     let node_affinity: &mut NodeAffinity = affinity.node_affinity.get_or_insert_default();
     node_affinity.required_during_scheduling_ignored_during_execution = Some(selector);
@@ -136,14 +189,30 @@ pub fn new_pod(set: &DaemonSet, node: &str, hash: &str) -> Pod {
 
 impl<'a> Placement<'a> {
     /// Puts together what decisions are made from.
-    pub fn new(set: &'a DaemonSet, nodes: &'a [Arc<Node>], by_node: BTreeMap<String, Vec<Arc<Pod>>>) -> Self {
-        Self { set, nodes, by_node, tolerations: spec(set).map(with_tolerations).unwrap_or_default(), required: spec(set).map(Required::read) }
+    pub fn new(
+        set: &'a DaemonSet,
+        nodes: &'a [Arc<Node>],
+        by_node: BTreeMap<String, Vec<Arc<Pod>>>,
+    ) -> Self {
+        Self {
+            set,
+            nodes,
+            by_node,
+            tolerations: spec(set).map(with_tolerations).unwrap_or_default(),
+            required: spec(set).map(Required::read),
+        }
     }
 
     /// Whether a pod should be on the node, and whether one that is there may stay.
     pub fn should_run(&self, node: &Node) -> (bool, bool) {
-        let (Some(spec), Some(required)) = (spec(self.set), &self.required) else { return (false, false) };
-        let named = spec.node_name.as_deref().filter(|n| !n.is_empty()).is_none_or(|n| Some(n) == node.metadata.name.as_deref());
+        let (Some(spec), Some(required)) = (spec(self.set), &self.required) else {
+            return (false, false);
+        };
+        let named = spec
+            .node_name
+            .as_deref()
+            .filter(|n| !n.is_empty())
+            .is_none_or(|n| Some(n) == node.metadata.name.as_deref());
         if !named || !required.admits(node) {
             return (false, false);
         }
@@ -155,11 +224,25 @@ impl<'a> Placement<'a> {
 
     /// What is to be done on each node, and with pods that wait for nodes that are gone.
     pub fn verdicts(&self, hash: &str, min_ready: i32, now: Timestamp) -> Vec<Verdict> {
-        let mut verdicts: Vec<_> = self.nodes.iter().map(|node| self.verdict(node, hash, min_ready, now)).collect();
+        let mut verdicts: Vec<_> = self
+            .nodes
+            .iter()
+            .map(|node| self.verdict(node, hash, min_ready, now))
+            .collect();
         let known: HashSet<&str> = self.nodes.iter().map(|node| name(&node.metadata)).collect();
-        let lost = self.by_node.iter().filter(|(node, _)| !known.contains(node.as_str())).flat_map(|(_, pods)| pods);
-        let delete = lost.filter(|pod| pods::node_name(pod).is_empty()).cloned().collect();
-        verdicts.push(Verdict { delete, ..Verdict::default() });
+        let lost = self
+            .by_node
+            .iter()
+            .filter(|(node, _)| !known.contains(node.as_str()))
+            .flat_map(|(_, pods)| pods);
+        let delete = lost
+            .filter(|pod| pods::node_name(pod).is_empty())
+            .cloned()
+            .collect();
+        verdicts.push(Verdict {
+            delete,
+            ..Verdict::default()
+        });
         verdicts
     }
 
@@ -190,16 +273,35 @@ impl<'a> Placement<'a> {
         } else if running.len() <= 1 {
             verdict.create = (running.is_empty() && should_run).then(|| node_name.to_string());
         } else {
-            verdict.delete.extend(self.surplus(running, hash, min_ready, now));
+            verdict
+                .delete
+                .extend(self.surplus(running, hash, min_ready, now));
         }
         verdict
     }
 
     /// With surge one pod of each template may be on a node, until the new one is available.
-    fn surplus(&self, running: Vec<Arc<Pod>>, hash: &str, min_ready: i32, now: Timestamp) -> Vec<Arc<Pod>> {
-        let is_new = |pod: &Arc<Pod>| pod.metadata.labels.as_ref().and_then(|l| l.get(HASH_LABEL)).is_some_and(|h| h == hash);
+    fn surplus(
+        &self,
+        running: Vec<Arc<Pod>>,
+        hash: &str,
+        min_ready: i32,
+        now: Timestamp,
+    ) -> Vec<Arc<Pod>> {
+        let is_new = |pod: &Arc<Pod>| {
+            pod.metadata
+                .labels
+                .as_ref()
+                .and_then(|l| l.get(HASH_LABEL))
+                .is_some_and(|h| h == hash)
+        };
         let (new, old): (Vec<_>, Vec<_>) = running.into_iter().partition(is_new);
-        let mut surplus: Vec<_> = new.iter().skip(1).chain(old.iter().skip(1)).cloned().collect();
+        let mut surplus: Vec<_> = new
+            .iter()
+            .skip(1)
+            .chain(old.iter().skip(1))
+            .cloned()
+            .collect();
         if let (Some(new), Some(old)) = (new.first(), old.first())
             && (!pods::is_ready(old) || pods::is_available(new, min_ready, now))
         {
@@ -210,11 +312,19 @@ impl<'a> Placement<'a> {
 
     /// The numbers of the set's status.
     pub fn status(&self, hash: &str, now: Timestamp) -> DaemonSetStatus {
-        let min_ready = self.set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);
+        let min_ready = self
+            .set
+            .spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .unwrap_or(0);
         let mut status = DaemonSetStatus::default();
         let (mut updated, mut available) = (0, 0);
         for node in self.nodes {
-            let here = self.by_node.get(name(&node.metadata)).and_then(|pods| pods.first());
+            let here = self
+                .by_node
+                .get(name(&node.metadata))
+                .and_then(|pods| pods.first());
             if !self.should_run(node).0 {
                 status.number_misscheduled += i32::from(here.is_some());
                 continue;
@@ -245,16 +355,38 @@ pub mod tests {
 
     /// A node for tests.
     pub fn node(node_name: &str, taints: &[(&str, &str)]) -> Arc<Node> {
-        let taints = taints.iter().map(|(key, effect)| Taint { key: key.to_string(), effect: effect.to_string(), ..Default::default() }).collect();
-        let mut node = Node { spec: Some(NodeSpec { taints: Some(taints), ..Default::default() }), ..Default::default() };
+        let taints = taints
+            .iter()
+            .map(|(key, effect)| Taint {
+                key: key.to_string(),
+                effect: effect.to_string(),
+                ..Default::default()
+            })
+            .collect();
+        let mut node = Node {
+            spec: Some(NodeSpec {
+                taints: Some(taints),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
         node.metadata.name = Some(node_name.into());
         Arc::new(node)
     }
 
     /// A set for tests.
     pub fn set() -> DaemonSet {
-        let template = PodTemplateSpec { spec: Some(PodSpec::default()), ..Default::default() };
-        DaemonSet { spec: Some(DaemonSetSpec { template, ..Default::default() }), ..Default::default() }
+        let template = PodTemplateSpec {
+            spec: Some(PodSpec::default()),
+            ..Default::default()
+        };
+        DaemonSet {
+            spec: Some(DaemonSetSpec {
+                template,
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -266,14 +398,38 @@ pub mod tests {
             node("c", &[("own", "NoExecute")]),
             node("d", &[("node.kubernetes.io/unschedulable", "NoSchedule")]),
         ];
-        let by_node = [("b", "kept"), ("c", "evicted")].map(|(node, name)| (node.to_string(), vec![Arc::new(pod(name, node, "Running", Some(1)))])).into();
+        let by_node = [("b", "kept"), ("c", "evicted")]
+            .map(|(node, name)| {
+                (
+                    node.to_string(),
+                    vec![Arc::new(pod(name, node, "Running", Some(1)))],
+                )
+            })
+            .into();
         let placement = Placement::new(&set, &nodes, by_node);
         let verdicts = placement.verdicts("h", 0, Timestamp::UNIX_EPOCH);
         let created: Vec<_> = verdicts.iter().filter_map(|v| v.create.clone()).collect();
-        let deleted: Vec<_> = verdicts.iter().flat_map(|v| &v.delete).map(|p| p.metadata.name.clone().unwrap()).collect();
-        assert_eq!((created, deleted), (vec!["a".to_string(), "d".to_string()], vec!["evicted".to_string()]));
+        let deleted: Vec<_> = verdicts
+            .iter()
+            .flat_map(|v| &v.delete)
+            .map(|p| p.metadata.name.clone().unwrap())
+            .collect();
+        assert_eq!(
+            (created, deleted),
+            (
+                vec!["a".to_string(), "d".to_string()],
+                vec!["evicted".to_string()]
+            )
+        );
         let status = placement.status("h", Timestamp::UNIX_EPOCH);
-        assert_eq!((status.desired_number_scheduled, status.number_misscheduled, status.number_unavailable), (2, 2, Some(2)));
+        assert_eq!(
+            (
+                status.desired_number_scheduled,
+                status.number_misscheduled,
+                status.number_unavailable
+            ),
+            (2, 2, Some(2))
+        );
     }
 
     #[test]

@@ -23,19 +23,39 @@ use crate::{
 };
 
 fn hash_of(revision: &ControllerRevision) -> &str {
-    revision.metadata.labels.as_ref().and_then(|l| l.get(HASH_LABEL)).map_or("", String::as_str)
+    revision
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|l| l.get(HASH_LABEL))
+        .map_or("", String::as_str)
 }
 
 impl Controller {
     /// The hash of the present revision, which is made when it is missing, and all former revisions.
-    pub async fn revisions_of(&self, key: &Key, set: &DaemonSet, selector: &Selector) -> Result<(String, Vec<Arc<ControllerRevision>>), Error> {
-        let mut candidates = self.revisions.owned_by(set.metadata.uid.as_deref().unwrap_or(""));
+    pub async fn revisions_of(
+        &self,
+        key: &Key,
+        set: &DaemonSet,
+        selector: &Selector,
+    ) -> Result<(String, Vec<Arc<ControllerRevision>>), Error> {
+        let mut candidates = self
+            .revisions
+            .owned_by(set.metadata.uid.as_deref().unwrap_or(""));
         candidates.extend(self.revisions.orphans(key.namespace()));
-        let mine = claim_all(&self.api, set, candidates, |r: &ControllerRevision| selector.matches(r.metadata.labels.as_ref())).await?;
+        let mine = claim_all(&self.api, set, candidates, |r: &ControllerRevision| {
+            selector.matches(r.metadata.labels.as_ref())
+        })
+        .await?;
         let mine = self.labelled(mine).await?;
-        let template = set.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
+        let template = set
+            .spec
+            .as_ref()
+            .map(|s| s.template.clone())
+            .unwrap_or_default();
         let data = history::data_of(&template)?;
-        let (mut current, old): (Vec<_>, Vec<_>) = mine.into_iter().partition(|r| history::is_of(r, &data));
+        let (mut current, old): (Vec<_>, Vec<_>) =
+            mine.into_iter().partition(|r| history::is_of(r, &data));
         let number = history::max_revision(&old).saturating_add(1);
         history::sort(&mut current);
         let Some(keep) = current.pop() else {
@@ -43,7 +63,8 @@ impl Controller {
             let revision = history::new(set, &template, HASH_LABEL, number, collisions)?;
             return match history::create(&self.api, &revision).await? {
                 Made::Is(made) => {
-                    self.wrote_revisions.note(key, made.metadata.resource_version.as_deref());
+                    self.wrote_revisions
+                        .note(key, made.metadata.resource_version.as_deref());
                     Ok((hash_of(&made).to_string(), old))
                 }
                 Made::Collides => Err(self.salt(key, set).await),
@@ -51,24 +72,40 @@ impl Controller {
         };
         self.merge_duplicates(set, &keep, &current).await?;
         if keep.revision < number {
-            let update = ControllerRevision { revision: number, ..(*keep).clone() };
+            let update = ControllerRevision {
+                revision: number,
+                ..(*keep).clone()
+            };
             let written = self.api.update(&update).await?;
-            self.wrote_revisions.note(key, written.metadata.resource_version.as_deref());
+            self.wrote_revisions
+                .note(key, written.metadata.resource_version.as_deref());
         }
         Ok((hash_of(&keep).to_string(), old))
     }
 
     /// Those that bear no hash, as others may have made them, are given their names for one.
-    async fn labelled(&self, revisions: Vec<Arc<ControllerRevision>>) -> Result<Vec<Arc<ControllerRevision>>, Error> {
+    async fn labelled(
+        &self,
+        revisions: Vec<Arc<ControllerRevision>>,
+    ) -> Result<Vec<Arc<ControllerRevision>>, Error> {
         let mut labelled = Vec::with_capacity(revisions.len());
         for revision in revisions {
-            if revision.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(HASH_LABEL)) {
+            if revision
+                .metadata
+                .labels
+                .as_ref()
+                .is_some_and(|labels| labels.contains_key(HASH_LABEL))
+            {
                 labelled.push(revision);
                 continue;
             }
             let mut update = (*revision).clone();
             let own_name = name(&update.metadata).to_string();
-            update.metadata.labels.get_or_insert_default().insert(HASH_LABEL.into(), own_name);
+            update
+                .metadata
+                .labels
+                .get_or_insert_default()
+                .insert(HASH_LABEL.into(), own_name);
             labelled.push(Arc::new(self.api.update(&update).await?));
         }
         Ok(labelled)
@@ -80,38 +117,92 @@ impl Controller {
         status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
         match self.api.update_status(&update).await {
             Ok(written) => {
-                self.wrote.note(key, written.metadata.resource_version.as_deref());
-                Error::Failed(format!("found a hash collision of DaemonSet {key}, will retry with another"))
+                self.wrote
+                    .note(key, written.metadata.resource_version.as_deref());
+                Error::Failed(format!(
+                    "found a hash collision of DaemonSet {key}, will retry with another"
+                ))
             }
             Err(error) => error,
         }
     }
 
-    async fn merge_duplicates(&self, set: &DaemonSet, keep: &ControllerRevision, others: &[Arc<ControllerRevision>]) -> Result<(), Error> {
+    async fn merge_duplicates(
+        &self,
+        set: &DaemonSet,
+        keep: &ControllerRevision,
+        others: &[Arc<ControllerRevision>],
+    ) -> Result<(), Error> {
         if others.is_empty() {
             return Ok(());
         }
-        for pod in self.pods.owned_by(set.metadata.uid.as_deref().unwrap_or("")) {
-            if pod.metadata.labels.as_ref().and_then(|l| l.get(HASH_LABEL)).is_none_or(|h| h != hash_of(keep)) {
-                let path = item::<Pod>(pod.metadata.namespace.as_deref().unwrap_or(""), name(&pod.metadata));
-                self.api.patch(&path, PatchType::Merge, &json!({"metadata": {"labels": {HASH_LABEL: hash_of(keep)}}})).await?;
+        for pod in self
+            .pods
+            .owned_by(set.metadata.uid.as_deref().unwrap_or(""))
+        {
+            if pod
+                .metadata
+                .labels
+                .as_ref()
+                .and_then(|l| l.get(HASH_LABEL))
+                .is_none_or(|h| h != hash_of(keep))
+            {
+                let path = item::<Pod>(
+                    pod.metadata.namespace.as_deref().unwrap_or(""),
+                    name(&pod.metadata),
+                );
+                self.api
+                    .patch(
+                        &path,
+                        PatchType::Merge,
+                        &json!({"metadata": {"labels": {HASH_LABEL: hash_of(keep)}}}),
+                    )
+                    .await?;
             }
         }
         for other in others {
-            unless_gone(self.api.delete::<ControllerRevision>(&Key::of(&other.metadata), &Delete::default()).await)?;
+            unless_gone(
+                self.api
+                    .delete::<ControllerRevision>(&Key::of(&other.metadata), &Delete::default())
+                    .await,
+            )?;
         }
         Ok(())
     }
 
     /// Deletes the oldest revisions that no pod is of, down to what the history may keep.
-    pub async fn drop_history(&self, set: &DaemonSet, placement: &Placement<'_>, mut old: Vec<Arc<ControllerRevision>>) -> Result<(), Error> {
-        let keep = usize::try_from(set.spec.as_ref().and_then(|s| s.revision_history_limit).unwrap_or(10)).unwrap_or(0);
+    pub async fn drop_history(
+        &self,
+        set: &DaemonSet,
+        placement: &Placement<'_>,
+        mut old: Vec<Arc<ControllerRevision>>,
+    ) -> Result<(), Error> {
+        let keep = usize::try_from(
+            set.spec
+                .as_ref()
+                .and_then(|s| s.revision_history_limit)
+                .unwrap_or(10),
+        )
+        .unwrap_or(0);
         let surplus = old.len().saturating_sub(keep);
-        let live: HashSet<&str> =
-            placement.by_node.values().flatten().filter_map(|pod| pod.metadata.labels.as_ref()?.get(HASH_LABEL)).map(String::as_str).collect();
+        let live: HashSet<&str> = placement
+            .by_node
+            .values()
+            .flatten()
+            .filter_map(|pod| pod.metadata.labels.as_ref()?.get(HASH_LABEL))
+            .map(String::as_str)
+            .collect();
         history::sort(&mut old);
-        for revision in old.iter().filter(|r| !live.contains(hash_of(r))).take(surplus) {
-            unless_gone(self.api.delete::<ControllerRevision>(&Key::of(&revision.metadata), &Delete::default()).await)?;
+        for revision in old
+            .iter()
+            .filter(|r| !live.contains(hash_of(r)))
+            .take(surplus)
+        {
+            unless_gone(
+                self.api
+                    .delete::<ControllerRevision>(&Key::of(&revision.metadata), &Delete::default())
+                    .await,
+            )?;
         }
         Ok(())
     }

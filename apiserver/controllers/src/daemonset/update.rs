@@ -15,7 +15,10 @@ use crate::{fraction::scaled, pods};
 
 fn rolling(set: &DaemonSet) -> Option<&RollingUpdateDaemonSet> {
     let strategy = set.spec.as_ref()?.update_strategy.as_ref()?;
-    strategy.rolling_update.as_ref().filter(|_| strategy.type_.as_deref() == Some("RollingUpdate"))
+    strategy
+        .rolling_update
+        .as_ref()
+        .filter(|_| strategy.type_.as_deref() == Some("RollingUpdate"))
 }
 
 /// Whether a node may have an old and a new pod for a while.
@@ -24,7 +27,11 @@ pub fn allows_surge(set: &DaemonSet) -> bool {
 }
 
 /// The new and the old pod of a node; `None` when there are several of one sort.
-fn new_and_old(set: &DaemonSet, pods: &[Arc<Pod>], hash: &str) -> Option<(Option<Arc<Pod>>, Option<Arc<Pod>>)> {
+fn new_and_old(
+    set: &DaemonSet,
+    pods: &[Arc<Pod>],
+    hash: &str,
+) -> Option<(Option<Arc<Pod>>, Option<Arc<Pod>>)> {
     let alive = pods.iter().filter(|pod| !pods::is_deleting(pod)).cloned();
     let (mut new, mut old): (Vec<_>, Vec<_>) = alive.partition(|pod| is_current(set, pod, hash));
     (new.len() <= 1 && old.len() <= 1).then(|| (new.pop(), old.pop()))
@@ -32,28 +39,62 @@ fn new_and_old(set: &DaemonSet, pods: &[Arc<Pod>], hash: &str) -> Option<(Option
 
 /// The next step of a rolling update; nothing for other strategies.
 pub fn plan(set: &DaemonSet, placement: &Placement<'_>, hash: &str, now: Timestamp) -> Plan {
-    let is_rolling = set.spec.as_ref().and_then(|s| s.update_strategy.as_ref()).and_then(|s| s.type_.as_deref()).is_none_or(|t| t == "RollingUpdate");
+    let is_rolling = set
+        .spec
+        .as_ref()
+        .and_then(|s| s.update_strategy.as_ref())
+        .and_then(|s| s.type_.as_deref())
+        .is_none_or(|t| t == "RollingUpdate");
     if !is_rolling {
         return Plan::default();
     }
-    let wanting: Vec<&Arc<Node>> = placement.nodes.iter().filter(|node| placement.should_run(node).0).collect();
+    let wanting: Vec<&Arc<Node>> = placement
+        .nodes
+        .iter()
+        .filter(|node| placement.should_run(node).0)
+        .collect();
     let desired = i32::try_from(wanting.len()).unwrap_or(i32::MAX);
-    let (surge, mut unavailable) =
-        rolling(set).map_or((0, 1), |r| (scaled(r.max_surge.as_ref(), desired, true), scaled(r.max_unavailable.as_ref(), desired, true)));
+    let (surge, mut unavailable) = rolling(set).map_or((0, 1), |r| {
+        (
+            scaled(r.max_surge.as_ref(), desired, true),
+            scaled(r.max_unavailable.as_ref(), desired, true),
+        )
+    });
     if desired > 0 && surge == 0 && unavailable == 0 {
         unavailable = 1;
     }
-    if surge == 0 { replace(set, placement, &wanting, hash, unavailable, now) } else { surge_first(set, placement, &wanting, hash, surge, now) }
+    if surge == 0 {
+        replace(set, placement, &wanting, hash, unavailable, now)
+    } else {
+        surge_first(set, placement, &wanting, hash, surge, now)
+    }
 }
 
 fn available(set: &DaemonSet, pod: &Pod, now: Timestamp) -> bool {
-    pods::is_available(pod, set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0), now)
+    pods::is_available(
+        pod,
+        set.spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .unwrap_or(0),
+        now,
+    )
 }
 
 /// Old pods go first, unavailable ones at once.
-fn replace(set: &DaemonSet, placement: &Placement<'_>, wanting: &[&Arc<Node>], hash: &str, most: i32, now: Timestamp) -> Plan {
+fn replace(
+    set: &DaemonSet,
+    placement: &Placement<'_>,
+    wanting: &[&Arc<Node>],
+    hash: &str,
+    most: i32,
+    now: Timestamp,
+) -> Plan {
     let none = Vec::new();
-    let empty = wanting.iter().filter(|node| !placement.by_node.contains_key(pods::name(&node.metadata))).map(|_| &none);
+    let empty = wanting
+        .iter()
+        .filter(|node| !placement.by_node.contains_key(pods::name(&node.metadata)))
+        .map(|_| &none);
     let (mut missing, mut at_once, mut candidates) = (0, Vec::new(), Vec::new());
     for pods in placement.by_node.values().chain(empty) {
         match new_and_old(set, pods, hash) {
@@ -68,11 +109,21 @@ fn replace(set: &DaemonSet, placement: &Placement<'_>, wanting: &[&Arc<Node>], h
     }
     let room = usize::try_from(most - missing).unwrap_or(0);
     at_once.extend(candidates.into_iter().take(room));
-    Plan { create: Vec::new(), delete: at_once }
+    Plan {
+        create: Vec::new(),
+        delete: at_once,
+    }
 }
 
 /// New pods come first; an old one goes when its successor is available.
-fn surge_first(set: &DaemonSet, placement: &Placement<'_>, wanting: &[&Arc<Node>], hash: &str, most: i32, now: Timestamp) -> Plan {
+fn surge_first(
+    set: &DaemonSet,
+    placement: &Placement<'_>,
+    wanting: &[&Arc<Node>],
+    hash: &str,
+    most: i32,
+    now: Timestamp,
+) -> Plan {
     let mut plan = Plan::default();
     let (mut surging, mut up) = (0, 0);
     let (mut candidates, mut unwanted) = (Vec::new(), Vec::new());
@@ -82,7 +133,11 @@ fn surge_first(set: &DaemonSet, placement: &Placement<'_>, wanting: &[&Arc<Node>
             surging += 1;
             continue;
         };
-        up += i32::from(old.as_ref().or(new.as_ref()).is_some_and(|pod| available(set, pod, now)));
+        up += i32::from(
+            old.as_ref()
+                .or(new.as_ref())
+                .is_some_and(|pod| available(set, pod, now)),
+        );
         match (new, old) {
             (_, None) => {}
             (None, Some(old)) => match (available(set, &old, now), should_run(node)) {
@@ -97,7 +152,11 @@ fn surge_first(set: &DaemonSet, placement: &Placement<'_>, wanting: &[&Arc<Node>
     }
     let spare = usize::try_from(up - i32::try_from(wanting.len()).unwrap_or(i32::MAX)).unwrap_or(0);
     plan.delete.extend(unwanted.into_iter().take(spare));
-    plan.create.extend(candidates.into_iter().take(usize::try_from(most - surging).unwrap_or(0)));
+    plan.create.extend(
+        candidates
+            .into_iter()
+            .take(usize::try_from(most - surging).unwrap_or(0)),
+    );
     plan
 }
 
@@ -108,15 +167,31 @@ mod tests {
         daemonset::placement::tests::{node, set},
         pods::tests::pod,
     };
-    use k8s_openapi::{api::apps::v1::DaemonSetUpdateStrategy, apimachinery::pkg::util::intstr::IntOrString};
+    use k8s_openapi::{
+        api::apps::v1::DaemonSetUpdateStrategy, apimachinery::pkg::util::intstr::IntOrString,
+    };
 
     fn case(surge: i32, unavailable: i32, old_ready: [bool; 3]) -> (usize, usize) {
         let mut set = set();
-        let rolling = RollingUpdateDaemonSet { max_surge: Some(IntOrString::Int(surge)), max_unavailable: Some(IntOrString::Int(unavailable)) };
-        set.spec.as_mut().unwrap().update_strategy = Some(DaemonSetUpdateStrategy { type_: Some("RollingUpdate".into()), rolling_update: Some(rolling) });
+        let rolling = RollingUpdateDaemonSet {
+            max_surge: Some(IntOrString::Int(surge)),
+            max_unavailable: Some(IntOrString::Int(unavailable)),
+        };
+        set.spec.as_mut().unwrap().update_strategy = Some(DaemonSetUpdateStrategy {
+            type_: Some("RollingUpdate".into()),
+            rolling_update: Some(rolling),
+        });
         let nodes = ["a", "b", "c"].map(|n| node(n, &[]));
-        let by_node =
-            ["a", "b", "c"].into_iter().zip(old_ready).map(|(n, ready)| (n.to_string(), vec![Arc::new(pod(n, n, "Running", ready.then_some(1)))])).collect();
+        let by_node = ["a", "b", "c"]
+            .into_iter()
+            .zip(old_ready)
+            .map(|(n, ready)| {
+                (
+                    n.to_string(),
+                    vec![Arc::new(pod(n, n, "Running", ready.then_some(1)))],
+                )
+            })
+            .collect();
         let placement = Placement::new(&set, &nodes, by_node);
         let plan = plan(&set, &placement, "new", Timestamp::from_second(9).unwrap());
         (plan.create.len(), plan.delete.len())
@@ -126,7 +201,11 @@ mod tests {
     fn steps() {
         assert_eq!(case(0, 1, [true, true, true]), (0, 1));
         assert_eq!(case(0, 2, [true, true, true]), (0, 2));
-        assert_eq!(case(0, 1, [false, true, true]), (0, 1), "the one that is down anyway");
+        assert_eq!(
+            case(0, 1, [false, true, true]),
+            (0, 1),
+            "the one that is down anyway"
+        );
         assert_eq!(case(0, 0, [true, true, true]), (0, 1));
         assert_eq!(case(1, 0, [true, true, true]), (1, 0));
         assert_eq!(case(1, 0, [false, true, true]), (2, 0));

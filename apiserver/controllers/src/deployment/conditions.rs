@@ -16,7 +16,13 @@ pub const TIMED_OUT: &str = "ProgressDeadlineExceeded";
 pub const NEW_SET_AVAILABLE: &str = "NewReplicaSetAvailable";
 
 /// A condition as of `now`.
-pub fn condition(kind: &str, status: &str, reason: &str, message: impl Into<String>, now: Time) -> DeploymentCondition {
+pub fn condition(
+    kind: &str,
+    status: &str,
+    reason: &str,
+    message: impl Into<String>,
+    now: Time,
+) -> DeploymentCondition {
     DeploymentCondition {
         type_: kind.into(),
         status: status.into(),
@@ -28,8 +34,15 @@ pub fn condition(kind: &str, status: &str, reason: &str, message: impl Into<Stri
 }
 
 /// The condition of this type.
-pub fn get<'a>(status: Option<&'a DeploymentStatus>, kind: &str) -> Option<&'a DeploymentCondition> {
-    status?.conditions.iter().flatten().find(|c| c.type_ == kind)
+pub fn get<'a>(
+    status: Option<&'a DeploymentStatus>,
+    kind: &str,
+) -> Option<&'a DeploymentCondition> {
+    status?
+        .conditions
+        .iter()
+        .flatten()
+        .find(|c| c.type_ == kind)
 }
 
 /// Sets a condition.
@@ -79,11 +92,20 @@ mod tests {
         let mut status = DeploymentStatus::default();
         set(&mut status, condition("T", "True", "A", "m", at(1)));
         set(&mut status, condition("T", "True", "A", "other", at(2)));
-        assert_eq!(get(Some(&status), "T").unwrap().message.as_deref(), Some("m"));
+        assert_eq!(
+            get(Some(&status), "T").unwrap().message.as_deref(),
+            Some("m")
+        );
         set(&mut status, condition("T", "True", "B", "m", at(3)));
         let now = get(Some(&status), "T").unwrap();
-        assert_eq!((&now.last_update_time, &now.last_transition_time), (&Some(at(3)), &Some(at(1))));
+        assert_eq!(
+            (&now.last_update_time, &now.last_transition_time),
+            (&Some(at(3)), &Some(at(1)))
+        );
         set(&mut status, condition("T", "False", "B", "m", at(4)));
-        assert_eq!(get(Some(&status), "T").unwrap().last_transition_time, Some(at(4)));
+        assert_eq!(
+            get(Some(&status), "T").unwrap().last_transition_time,
+            Some(at(4))
+        );
     }
 }

@@ -28,7 +28,12 @@ impl Sets {
         let mut sets: Vec<ReplicaSet> = sets.into_iter().map(Arc::unwrap_or_clone).collect();
         sets.sort_by(by_age);
         let template = deployment.spec.as_ref().map(|s| &s.template);
-        let new = sets.iter().position(|set| same_template(template, set.spec.as_ref().and_then(|s| s.template.as_ref())));
+        let new = sets.iter().position(|set| {
+            same_template(
+                template,
+                set.spec.as_ref().and_then(|s| s.template.as_ref()),
+            )
+        });
         let new = new.map(|index| sets.remove(index));
         Self { new, old: sets }
     }
@@ -47,7 +52,9 @@ impl Sets {
 /// Oldest first; of the same second, by name.
 pub fn by_age(a: &ReplicaSet, b: &ReplicaSet) -> Ordering {
     let age = |set: &ReplicaSet| set.metadata.creation_timestamp.as_ref().map(|t| t.0);
-    age(a).cmp(&age(b)).then_with(|| a.metadata.name.cmp(&b.metadata.name))
+    age(a)
+        .cmp(&age(b))
+        .then_with(|| a.metadata.name.cmp(&b.metadata.name))
 }
 
 /// By revision, then by age.
@@ -60,7 +67,9 @@ pub fn by_revision(a: &ReplicaSet, b: &ReplicaSet) -> Ordering {
 
 /// Whether two templates are alike but for the hash label.
 pub fn same_template(a: Option<&PodTemplateSpec>, b: Option<&PodTemplateSpec>) -> bool {
-    let (Some(a), Some(b)) = (a, b) else { return false };
+    let (Some(a), Some(b)) = (a, b) else {
+        return false;
+    };
     if a.spec != b.spec {
         return false;
     }
@@ -86,12 +95,19 @@ pub fn actual(set: &ReplicaSet) -> i32 {
 
 /// How many of them are available.
 pub fn available(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().and_then(|s| s.available_replicas).unwrap_or(0)
+    set.status
+        .as_ref()
+        .and_then(|s| s.available_replicas)
+        .unwrap_or(0)
 }
 
 /// The value of an annotation.
 pub fn annotation<'a>(set: &'a ReplicaSet, key: &str) -> Option<&'a str> {
-    set.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    set.metadata
+        .annotations
+        .as_ref()?
+        .get(key)
+        .map(String::as_str)
 }
 
 /// The set that a change of scale goes to when nothing is being rolled out: the only active one, or the newest when none is.
@@ -99,7 +115,10 @@ pub fn active_or_latest(sets: &Sets) -> Option<&ReplicaSet> {
     let mut active = sets.active();
     match (active.next(), active.next()) {
         (Some(only), None) => Some(only),
-        (None, _) => sets.new.as_ref().or_else(|| sets.old.iter().max_by(|a, b| by_age(a, b))),
+        (None, _) => sets
+            .new
+            .as_ref()
+            .or_else(|| sets.old.iter().max_by(|a, b| by_age(a, b))),
         _ => None,
     }
 }
@@ -120,8 +139,15 @@ pub mod tests {
                 creation_timestamp: Some(Time(jiff::Timestamp::from_second(created).unwrap())),
                 ..Default::default()
             },
-            spec: Some(ReplicaSetSpec { replicas: Some(replicas), ..Default::default() }),
-            status: Some(ReplicaSetStatus { replicas, available_replicas: Some(available), ..Default::default() }),
+            spec: Some(ReplicaSetSpec {
+                replicas: Some(replicas),
+                ..Default::default()
+            }),
+            status: Some(ReplicaSetStatus {
+                replicas,
+                available_replicas: Some(available),
+                ..Default::default()
+            }),
         }
     }
 
@@ -130,9 +156,21 @@ pub mod tests {
         let name = |sets: &Sets| active_or_latest(sets).and_then(|s| s.metadata.name.clone());
         let case = |new: Option<ReplicaSet>, old: Vec<ReplicaSet>| name(&Sets { new, old });
         assert_eq!(case(None, vec![]), None);
-        assert_eq!(case(Some(set("new", 3, 0, 0)), vec![set("a", 1, 0, 0)]).as_deref(), Some("new"));
-        assert_eq!(case(None, vec![set("a", 1, 0, 0), set("b", 2, 0, 0)]).as_deref(), Some("b"));
-        assert_eq!(case(Some(set("new", 3, 0, 0)), vec![set("a", 1, 2, 2)]).as_deref(), Some("a"));
-        assert_eq!(case(Some(set("new", 3, 1, 0)), vec![set("a", 1, 2, 2)]), None);
+        assert_eq!(
+            case(Some(set("new", 3, 0, 0)), vec![set("a", 1, 0, 0)]).as_deref(),
+            Some("new")
+        );
+        assert_eq!(
+            case(None, vec![set("a", 1, 0, 0), set("b", 2, 0, 0)]).as_deref(),
+            Some("b")
+        );
+        assert_eq!(
+            case(Some(set("new", 3, 0, 0)), vec![set("a", 1, 2, 2)]).as_deref(),
+            Some("a")
+        );
+        assert_eq!(
+            case(Some(set("new", 3, 1, 0)), vec![set("a", 1, 2, 2)]),
+            None
+        );
     }
 }

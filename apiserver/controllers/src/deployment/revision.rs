@@ -20,7 +20,14 @@ const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub const MAX: &str = "deployment.kubernetes.io/max-replicas";
 /// Annotations that say something about one object only and are not copied.
-const OWN: [&str; 6] = ["kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, DESIRED, MAX, "deprecated.deployment.rollback.to"];
+const OWN: [&str; 6] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    REVISION,
+    HISTORY,
+    DESIRED,
+    MAX,
+    "deprecated.deployment.rollback.to",
+];
 const HISTORY_LENGTH: usize = 2000;
 
 /// The set's revision; 0 when it has none, `None` when it is not a number.
@@ -44,13 +51,26 @@ pub fn annotate(meta: &mut ObjectMeta, key: &str, value: String) -> bool {
 }
 
 /// Brings a set's annotations up to date with the Deployment's and with `new_revision`; true when something changed.
-pub fn annotate_set(deployment: &Deployment, set: &mut ReplicaSet, new_revision: i64, exists: bool) -> bool {
+pub fn annotate_set(
+    deployment: &Deployment,
+    set: &mut ReplicaSet,
+    new_revision: i64,
+    exists: bool,
+) -> bool {
     let mut changed = false;
-    for (key, value) in deployment.metadata.annotations.iter().flatten().filter(|(key, _)| !OWN.contains(&key.as_str())) {
+    for (key, value) in deployment
+        .metadata
+        .annotations
+        .iter()
+        .flatten()
+        .filter(|(key, _)| !OWN.contains(&key.as_str()))
+    {
         changed |= annotate(&mut set.metadata, key, value.clone());
     }
     let old = annotation(set, REVISION).map(str::to_string);
-    let Ok(old_number) = old.as_deref().unwrap_or("0").parse::<i64>() else { return changed };
+    let Ok(old_number) = old.as_deref().unwrap_or("0").parse::<i64>() else {
+        return changed;
+    };
     if old_number < new_revision {
         changed |= annotate(&mut set.metadata, REVISION, new_revision.to_string());
         if let Some(old) = old {
@@ -60,7 +80,11 @@ pub fn annotate_set(deployment: &Deployment, set: &mut ReplicaSet, new_revision:
     }
     if !exists {
         let replicas = status::replicas(deployment);
-        changed |= scaling::annotate_replicas(set, replicas, replicas.saturating_add(status::max_surge(deployment)));
+        changed |= scaling::annotate_replicas(
+            set,
+            replicas,
+            replicas.saturating_add(status::max_surge(deployment)),
+        );
     }
     changed
 }
@@ -90,7 +114,11 @@ impl Pass<'_> {
     }
 
     async fn refresh_new_set(&mut self, mut set: ReplicaSet, number: i64) -> Result<(), Error> {
-        let wanted = self.deployment.spec.as_ref().and_then(|s| s.min_ready_seconds);
+        let wanted = self
+            .deployment
+            .spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds);
         let annotated = annotate_set(&self.deployment, &mut set, number, true);
         let spec = set.spec.get_or_insert_default();
         if annotated || spec.min_ready_seconds.unwrap_or(0) != wanted.unwrap_or(0) {
@@ -100,19 +128,30 @@ impl Pass<'_> {
         }
         let own = annotation(&set, REVISION).unwrap_or("").to_string();
         let mut update = annotate(&mut self.deployment.metadata, REVISION, own);
-        if status::has_deadline(&self.deployment) && conditions::get(self.deployment.status.as_ref(), conditions::PROGRESSING).is_none() {
-            let message = format!("Found new replica set \"{}\"", crate::pods::name(&set.metadata));
+        if status::has_deadline(&self.deployment)
+            && conditions::get(self.deployment.status.as_ref(), conditions::PROGRESSING).is_none()
+        {
+            let message = format!(
+                "Found new replica set \"{}\"",
+                crate::pods::name(&set.metadata)
+            );
             self.set_condition("True", "FoundNewReplicaSet", message);
             update = true;
         }
         self.sets.new = Some(set);
-        if update { self.put_status().await } else { Ok(()) }
+        if update {
+            self.put_status().await
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes a set and remembers how new it is.
     pub async fn put_set(&self, set: &ReplicaSet) -> Result<ReplicaSet, Error> {
         let written = self.controller.api.update(set).await?;
-        self.controller.wrote_sets.note(self.key, written.metadata.resource_version.as_deref());
+        self.controller
+            .wrote_sets
+            .note(self.key, written.metadata.resource_version.as_deref());
         Ok(written)
     }
 
@@ -122,20 +161,32 @@ impl Pass<'_> {
         let name = set.metadata.name.clone().unwrap_or_default();
         let (set, existed) = match self.controller.api.create(&set).await {
             Ok(created) => (created, false),
-            Err(error) if error.is_already_exists() => (self.existing_set(&name, error).await?, true),
+            Err(error) if error.is_already_exists() => {
+                (self.existing_set(&name, error).await?, true)
+            }
             Err(error) => return Err(self.failed_to_create(&name, error).await),
         };
-        self.controller.wrote_sets.note(self.key, set.metadata.resource_version.as_deref());
+        self.controller
+            .wrote_sets
+            .note(self.key, set.metadata.resource_version.as_deref());
         if !existed && replicas > 0 {
             self.say(format!("Scaled up replica set {name} from 0 to {replicas}"));
         }
         let mut update = annotate(&mut self.deployment.metadata, REVISION, number.to_string());
         if !existed && status::has_deadline(&self.deployment) {
-            self.set_condition("True", "NewReplicaSetCreated", format!("Created new replica set \"{name}\""));
+            self.set_condition(
+                "True",
+                "NewReplicaSetCreated",
+                format!("Created new replica set \"{name}\""),
+            );
             update = true;
         }
         self.sets.new = Some(set);
-        if update { self.put_status().await } else { Ok(()) }
+        if update {
+            self.put_status().await
+        } else {
+            Ok(())
+        }
     }
 
     /// The new set as it should be.
@@ -143,12 +194,22 @@ impl Pass<'_> {
         let deployment = &self.deployment;
         let spec = deployment.spec.clone().unwrap_or_default();
         let mut template = spec.template;
-        let hash = template_hash(&template, deployment.status.as_ref().and_then(|s| s.collision_count))?;
-        let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
+        let hash = template_hash(
+            &template,
+            deployment.status.as_ref().and_then(|s| s.collision_count),
+        )?;
+        let labels = template
+            .metadata
+            .get_or_insert_default()
+            .labels
+            .get_or_insert_default();
         labels.insert(HASH_LABEL.into(), hash.clone());
         let labels = labels.clone();
         let mut selector = spec.selector;
-        selector.match_labels.get_or_insert_default().insert(HASH_LABEL.into(), hash.clone());
+        selector
+            .match_labels
+            .get_or_insert_default()
+            .insert(HASH_LABEL.into(), hash.clone());
         let mut set = ReplicaSet {
             metadata: ObjectMeta {
                 name: Some(set_name(crate::pods::name(&deployment.metadata), &hash)),
@@ -157,7 +218,12 @@ impl Pass<'_> {
                 labels: Some(labels),
                 ..Default::default()
             },
-            spec: Some(ReplicaSetSpec { replicas: Some(0), min_ready_seconds: spec.min_ready_seconds, selector, template: Some(template) }),
+            spec: Some(ReplicaSetSpec {
+                replicas: Some(0),
+                min_ready_seconds: spec.min_ready_seconds,
+                selector,
+                template: Some(template),
+            }),
             status: None,
         };
         let replicas = scaling::new_set_replicas(deployment, &self.sets, &set);
@@ -170,7 +236,12 @@ impl Pass<'_> {
     async fn existing_set(&mut self, name: &str, error: Error) -> Result<ReplicaSet, Error> {
         let set: ReplicaSet = self.controller.api.get(self.key.namespace(), name).await?;
         let template = self.deployment.spec.as_ref().map(|s| &s.template);
-        if is_controlled_by(&set.metadata, &self.deployment.metadata) && same_template(template, set.spec.as_ref().and_then(|s| s.template.as_ref())) {
+        if is_controlled_by(&set.metadata, &self.deployment.metadata)
+            && same_template(
+                template,
+                set.spec.as_ref().and_then(|s| s.template.as_ref()),
+            )
+        {
             return Ok(set);
         }
         let status = self.deployment.status.get_or_insert_default();
@@ -190,13 +261,21 @@ impl Pass<'_> {
                 tracing::debug!(deployment = %self.key, error = %also, "cannot write why the replica set was not created");
             }
         }
-        self.controller.recorder.warning(&self.deployment, "ReplicaSetCreateError", message);
+        self.controller
+            .recorder
+            .warning(&self.deployment, "ReplicaSetCreateError", message);
         error
     }
 
     /// Sets the condition `Progressing`.
     pub fn set_condition(&mut self, status: &str, reason: &str, message: String) {
-        let condition = conditions::condition(conditions::PROGRESSING, status, reason, message, self.controller.clock.time());
+        let condition = conditions::condition(
+            conditions::PROGRESSING,
+            status,
+            reason,
+            message,
+            self.controller.clock.time(),
+        );
         conditions::set(self.deployment.status.get_or_insert_default(), condition);
     }
 }
@@ -223,13 +302,21 @@ mod tests {
     #[test]
     fn a_set_that_comes_back_remembers_its_revisions() {
         let mut deployment = Deployment::default();
-        annotate(&mut deployment.metadata, "kubernetes.io/change-cause", "why".into());
+        annotate(
+            &mut deployment.metadata,
+            "kubernetes.io/change-cause",
+            "why".into(),
+        );
         annotate(&mut deployment.metadata, REVISION, "9".into());
         let mut set = ReplicaSet::default();
         annotate(&mut set.metadata, REVISION, "1".into());
         assert!(annotate_set(&deployment, &mut set, 3, true));
         assert_eq!(
-            (annotation(&set, REVISION), annotation(&set, HISTORY), annotation(&set, "kubernetes.io/change-cause")),
+            (
+                annotation(&set, REVISION),
+                annotation(&set, HISTORY),
+                annotation(&set, "kubernetes.io/change-cause")
+            ),
             (Some("3"), Some("1"), Some("why"))
         );
         assert!(!annotate_set(&deployment, &mut set, 3, true));

@@ -29,7 +29,12 @@ pub enum Strategy {
 
 /// The Deployment's strategy.
 pub fn strategy(deployment: &Deployment) -> Strategy {
-    match deployment.spec.as_ref().and_then(|s| s.strategy.as_ref()).and_then(|s| s.type_.as_deref()) {
+    match deployment
+        .spec
+        .as_ref()
+        .and_then(|s| s.strategy.as_ref())
+        .and_then(|s| s.type_.as_deref())
+    {
         Some("Recreate") => Strategy::Recreate,
         _ => Strategy::RollingUpdate,
     }
@@ -37,14 +42,29 @@ pub fn strategy(deployment: &Deployment) -> Strategy {
 
 /// How many pods are wanted.
 pub fn replicas(deployment: &Deployment) -> i32 {
-    deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+    deployment
+        .spec
+        .as_ref()
+        .and_then(|s| s.replicas)
+        .unwrap_or(1)
 }
 
 /// Surge and unavailability as they are written, without looking whether both are nothing.
 pub fn raw_limits(deployment: &Deployment) -> (i32, i32) {
-    let rolling = deployment.spec.as_ref().and_then(|s| s.strategy.as_ref()).and_then(|s| s.rolling_update.as_ref());
+    let rolling = deployment
+        .spec
+        .as_ref()
+        .and_then(|s| s.strategy.as_ref())
+        .and_then(|s| s.rolling_update.as_ref());
     let total = replicas(deployment);
-    (scaled(rolling.and_then(|r| r.max_surge.as_ref()), total, true), scaled(rolling.and_then(|r| r.max_unavailable.as_ref()), total, false))
+    (
+        scaled(rolling.and_then(|r| r.max_surge.as_ref()), total, true),
+        scaled(
+            rolling.and_then(|r| r.max_unavailable.as_ref()),
+            total,
+            false,
+        ),
+    )
 }
 
 fn limits(deployment: &Deployment) -> (i32, i32) {
@@ -56,18 +76,30 @@ fn limits(deployment: &Deployment) -> (i32, i32) {
 
 /// How many pods more than wanted there may be.
 pub fn max_surge(deployment: &Deployment) -> i32 {
-    if strategy(deployment) == Strategy::RollingUpdate { limits(deployment).0 } else { 0 }
+    if strategy(deployment) == Strategy::RollingUpdate {
+        limits(deployment).0
+    } else {
+        0
+    }
 }
 
 /// How many of the wanted pods may be missing.
 pub fn max_unavailable(deployment: &Deployment) -> i32 {
     let wanted = replicas(deployment);
-    if strategy(deployment) == Strategy::Recreate || wanted == 0 { 0 } else { limits(deployment).1.min(wanted) }
+    if strategy(deployment) == Strategy::Recreate || wanted == 0 {
+        0
+    } else {
+        limits(deployment).1.min(wanted)
+    }
 }
 
 /// Whether a rollout can take too long.
 pub fn has_deadline(deployment: &Deployment) -> bool {
-    deployment.spec.as_ref().and_then(|s| s.progress_deadline_seconds).is_some_and(|s| s != i32::MAX)
+    deployment
+        .spec
+        .as_ref()
+        .and_then(|s| s.progress_deadline_seconds)
+        .is_some_and(|s| s != i32::MAX)
 }
 
 /// Whether all wanted pods are of the new template and available, and no others are left.
@@ -112,7 +144,12 @@ fn terminating<'a>(sets: impl Iterator<Item = &'a ReplicaSet>) -> Option<i32> {
 pub fn calculate(deployment: &Deployment, sets: &Sets, now: Time) -> DeploymentStatus {
     let old = deployment.status.clone().unwrap_or_default();
     let available_replicas = total(sets.all().map(available));
-    let ready = total(sets.all().map(|set| set.status.as_ref().and_then(|s| s.ready_replicas).unwrap_or(0)));
+    let ready = total(sets.all().map(|set| {
+        set.status
+            .as_ref()
+            .and_then(|s| s.ready_replicas)
+            .unwrap_or(0)
+    }));
     let wanted_by_sets = total(sets.all().map(set_replicas));
     let mut status = DeploymentStatus {
         observed_generation: deployment.metadata.generation,
@@ -125,13 +162,26 @@ pub fn calculate(deployment: &Deployment, sets: &Sets, now: Time) -> DeploymentS
         collision_count: old.collision_count,
         conditions: old.conditions,
     };
-    let enough = available_replicas >= replicas(deployment).saturating_sub(max_unavailable(deployment));
+    let enough =
+        available_replicas >= replicas(deployment).saturating_sub(max_unavailable(deployment));
     conditions::set(
         &mut status,
         if enough {
-            conditions::condition(AVAILABLE, "True", "MinimumReplicasAvailable", "Deployment has minimum availability.", now)
+            conditions::condition(
+                AVAILABLE,
+                "True",
+                "MinimumReplicasAvailable",
+                "Deployment has minimum availability.",
+                now,
+            )
         } else {
-            conditions::condition(AVAILABLE, "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.", now)
+            conditions::condition(
+                AVAILABLE,
+                "False",
+                "MinimumReplicasUnavailable",
+                "Deployment does not have minimum availability.",
+                now,
+            )
         },
     );
     status
@@ -163,9 +213,22 @@ pub mod tests {
 
     /// A rolling Deployment for tests.
     pub fn deployment(replicas: i32, surge: i32, unavailable: i32) -> Deployment {
-        let rolling = RollingUpdateDeployment { max_surge: Some(IntOrString::Int(surge)), max_unavailable: Some(IntOrString::Int(unavailable)) };
-        let strategy = DeploymentStrategy { type_: Some("RollingUpdate".into()), rolling_update: Some(rolling) };
-        Deployment { spec: Some(DeploymentSpec { replicas: Some(replicas), strategy: Some(strategy), ..Default::default() }), ..Default::default() }
+        let rolling = RollingUpdateDeployment {
+            max_surge: Some(IntOrString::Int(surge)),
+            max_unavailable: Some(IntOrString::Int(unavailable)),
+        };
+        let strategy = DeploymentStrategy {
+            type_: Some("RollingUpdate".into()),
+            rolling_update: Some(rolling),
+        };
+        Deployment {
+            spec: Some(DeploymentSpec {
+                replicas: Some(replicas),
+                strategy: Some(strategy),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -190,7 +253,10 @@ pub mod tests {
             (status(3, 2, 3), status(3, 2, 3), false),
             (status(3, 2, 3), status(3, 2, 2), false),
         ] {
-            let deployment = Deployment { status: Some(old), ..Default::default() };
+            let deployment = Deployment {
+                status: Some(old),
+                ..Default::default()
+            };
             assert_eq!(progressing(&deployment, &new), expected);
         }
     }

@@ -65,9 +65,13 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         own: Mutex::default(),
     });
     let q = queue.clone();
-    controller.services.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
+    controller
+        .services
+        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
     let (q, services) = (queue.clone(), controller.services.clone());
-    controller.pods.subscribe(move |change| service_pods::wake(change, &services, &q));
+    controller
+        .pods
+        .subscribe(move |change| service_pods::wake(change, &services, &q));
     let (q, watcher) = (queue.clone(), controller.clone());
     controller.slices.subscribe(move |change| {
         if let Some(service) = watcher.meddled_with(change) {
@@ -80,19 +84,31 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 /// The service that a slice belongs to.
 pub fn service_of(slice: &EndpointSlice) -> Option<Key> {
     let name = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
-    Some(Key::new(slice.metadata.namespace.as_deref().unwrap_or(""), name))
+    Some(Key::new(
+        slice.metadata.namespace.as_deref().unwrap_or(""),
+        name,
+    ))
 }
 
 /// Whether the manager of this name made the slice.
 pub fn is_managed_by(slice: &EndpointSlice, manager: &str) -> bool {
-    slice.metadata.labels.as_ref().and_then(|l| l.get(MANAGED_BY_LABEL)).is_some_and(|m| m == manager)
+    slice
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|l| l.get(MANAGED_BY_LABEL))
+        .is_some_and(|m| m == manager)
 }
 
 impl Controller {
     /// The service of a slice of ours that someone else changed or deleted.
     fn meddled_with(&self, change: &Change<EndpointSlice>) -> Option<Key> {
         let slice = match change {
-            Change::Updated { old, new } if is_managed_by(old, MANAGED_BY) && !is_managed_by(new, MANAGED_BY) => old,
+            Change::Updated { old, new }
+                if is_managed_by(old, MANAGED_BY) && !is_managed_by(new, MANAGED_BY) =>
+            {
+                old
+            }
             Change::Updated { new, .. } | Change::Added(new) => new,
             Change::Deleted(old) => old,
         };
@@ -111,11 +127,16 @@ impl Controller {
     fn note(&self, service: &Key, slice: &EndpointSlice) {
         let version = slice.metadata.resource_version.clone().unwrap_or_default();
         self.wrote.note(service, Some(&version));
-        self.own.lock().unwrap_or_else(PoisonError::into_inner).insert(Key::of(&slice.metadata), version);
+        self.own
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(Key::of(&slice.metadata), version);
     }
 
     async fn carry_out(&self, key: &Key, service: &Service, plan: Plan) -> Result<(), Error> {
-        let describe = |verb: &str, what: &str, e: &Error| Error::Failed(format!("failed to {verb} {what} for Service {key}: {e}"));
+        let describe = |verb: &str, what: &str, e: &Error| {
+            Error::Failed(format!("failed to {verb} {what} for Service {key}: {e}"))
+        };
         if service.metadata.deletion_timestamp.is_none() {
             for slice in plan.create {
                 match self.api.create(&slice).await {
@@ -127,14 +148,25 @@ impl Controller {
         }
         for slice in plan.update {
             let name = slice.metadata.name.clone().unwrap_or_default();
-            let written = self.api.update(&slice).await.map_err(|e| describe("update", &format!("{name} EndpointSlice"), &e))?;
+            let written = self
+                .api
+                .update(&slice)
+                .await
+                .map_err(|e| describe("update", &format!("{name} EndpointSlice"), &e))?;
             self.note(key, &written);
         }
         for slice in plan.delete {
             let slice = Key::of(&slice.metadata);
-            self.own.lock().unwrap_or_else(PoisonError::into_inner).remove(&slice);
-            unless_gone(self.api.delete::<EndpointSlice>(&slice, &Delete::default()).await)
-                .map_err(|e| describe("delete", &format!("{} EndpointSlice", slice.name()), &e))?;
+            self.own
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&slice);
+            unless_gone(
+                self.api
+                    .delete::<EndpointSlice>(&slice, &Delete::default())
+                    .await,
+            )
+            .map_err(|e| describe("delete", &format!("{} EndpointSlice", slice.name()), &e))?;
         }
         Ok(())
     }
@@ -156,7 +188,10 @@ impl Reconcile<Key> for Controller {
         }
         let selected = service_pods::pods_of(&service, &self.pods);
         let mut existing = self.slices.in_group(key.name());
-        let mine = |slice: &EndpointSlice| slice.metadata.namespace.as_deref() == Some(key.namespace()) && is_managed_by(slice, MANAGED_BY);
+        let mine = |slice: &EndpointSlice| {
+            slice.metadata.namespace.as_deref() == Some(key.namespace())
+                && is_managed_by(slice, MANAGED_BY)
+        };
         existing.retain(|slice| mine(slice) && slice.metadata.deletion_timestamp.is_none());
         let time = self.times.next(key, &service, &selected);
         let (mut plan, missing) = plan::of_service(&service, &selected, &self.nodes, &existing);
@@ -165,10 +200,15 @@ impl Reconcile<Key> for Controller {
         }
         let next = Next::DONE.resting(selected.len());
         let outcome = self.carry_out(key, &service, plan).await;
-        let outcome = outcome.and_then(|()| missing.map_or(Ok(()), |text| Err(Error::Failed(text))));
+        let outcome =
+            outcome.and_then(|()| missing.map_or(Ok(()), |text| Err(Error::Failed(text))));
         if let Err(error) = outcome {
             if !error.is_not_found() {
-                self.recorder.warning(&*service, "FailedToUpdateEndpointSlices", format!("Error updating Endpoint Slices for Service {key}: {error}"));
+                self.recorder.warning(
+                    &*service,
+                    "FailedToUpdateEndpointSlices",
+                    format!("Error updating Endpoint Slices for Service {key}: {error}"),
+                );
             }
             return Err(error);
         }

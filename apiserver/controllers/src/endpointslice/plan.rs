@@ -22,7 +22,9 @@ use crate::{
     key::Key,
     owners::controller_ref,
     pods::{self, name},
-    service_pods::{self, HEADLESS, find_port, has_ip, hostname, is_endpoint, publishes_unready, spec},
+    service_pods::{
+        self, HEADLESS, find_port, has_ip, hostname, is_endpoint, publishes_unready, spec,
+    },
 };
 
 /// How many endpoints a slice has at most.
@@ -47,7 +49,12 @@ type Identity = (Vec<String>, Option<String>, Option<String>, Option<String>);
 
 fn identity(endpoint: &Endpoint) -> Identity {
     let target = endpoint.target_ref.as_ref();
-    (endpoint.addresses.clone(), endpoint.hostname.clone(), target.and_then(|t| t.namespace.clone()), target.and_then(|t| t.name.clone()))
+    (
+        endpoint.addresses.clone(),
+        endpoint.hostname.clone(),
+        target.and_then(|t| t.namespace.clone()),
+        target.and_then(|t| t.name.clone()),
+    )
 }
 
 /// Endpoints without order or repetition.
@@ -61,7 +68,11 @@ impl Endpoints {
     /// Adds one.
     pub fn insert(&mut self, endpoint: Endpoint) {
         let identity = identity(&endpoint);
-        if self.by_identity.insert(identity.clone(), endpoint).is_none() {
+        if self
+            .by_identity
+            .insert(identity.clone(), endpoint)
+            .is_none()
+        {
             self.order.push(identity);
         }
     }
@@ -89,7 +100,11 @@ impl Endpoints {
 pub fn annotate(slice: &mut EndpointSlice, key: &str, value: Option<String>) {
     match value {
         Some(value) => {
-            slice.metadata.annotations.get_or_insert_default().insert(key.into(), value);
+            slice
+                .metadata
+                .annotations
+                .get_or_insert_default()
+                .insert(key.into(), value);
         }
         None => {
             if let Some(annotations) = &mut slice.metadata.annotations {
@@ -100,7 +115,12 @@ pub fn annotate(slice: &mut EndpointSlice, key: &str, value: Option<String>) {
 }
 
 fn families(service: &Service) -> Vec<&'static str> {
-    let named: Vec<_> = spec(service).ip_families.iter().flatten().map(|f| if f == "IPv6" { "IPv6" } else { "IPv4" }).collect();
+    let named: Vec<_> = spec(service)
+        .ip_families
+        .iter()
+        .flatten()
+        .map(|f| if f == "IPv6" { "IPv6" } else { "IPv4" })
+        .collect();
     match spec(service).cluster_ip.as_deref() {
         _ if !named.is_empty() => named,
         Some(ip) if has_ip(service) => vec![if ip.contains(':') { "IPv6" } else { "IPv4" }],
@@ -109,13 +129,27 @@ fn families(service: &Service) -> Vec<&'static str> {
 }
 
 /// The plan for one service, and what kept a pod out of it.
-pub fn of_service(service: &Service, selected: &[Arc<Pod>], nodes: &Informer<Node>, existing: &[Arc<EndpointSlice>]) -> (Plan, Option<String>) {
+pub fn of_service(
+    service: &Service,
+    selected: &[Arc<Pod>],
+    nodes: &Informer<Node>,
+    existing: &[Arc<EndpointSlice>],
+) -> (Plan, Option<String>) {
     let families = families(service);
     let mut plan = Plan::default();
     let mut missing = None;
-    plan.delete.extend(existing.iter().filter(|s| !families.contains(&s.address_type.as_str())).cloned());
+    plan.delete.extend(
+        existing
+            .iter()
+            .filter(|s| !families.contains(&s.address_type.as_str()))
+            .cloned(),
+    );
     for family in families {
-        let of_family: Vec<_> = existing.iter().filter(|s| s.address_type == family).cloned().collect();
+        let of_family: Vec<_> = existing
+            .iter()
+            .filter(|s| s.address_type == family)
+            .cloned()
+            .collect();
         let (desired, absent) = desired(service, selected, nodes, family);
         missing = missing.or(absent);
         let part = of_family_plan(service, family, desired, &of_family);
@@ -130,26 +164,58 @@ pub fn of_service(service: &Service, selected: &[Arc<Pod>], nodes: &Informer<Nod
 type PortKey = Vec<(Option<String>, Option<i32>, Option<String>, Option<String>)>;
 
 fn port_key(ports: &[EndpointPort]) -> PortKey {
-    let mut key: PortKey = ports.iter().map(|p| (p.name.clone().or_else(|| Some(String::new())), p.port, p.protocol.clone(), p.app_protocol.clone())).collect();
+    let mut key: PortKey = ports
+        .iter()
+        .map(|p| {
+            (
+                p.name.clone().or_else(|| Some(String::new())),
+                p.port,
+                p.protocol.clone(),
+                p.app_protocol.clone(),
+            )
+        })
+        .collect();
     key.sort();
     key
 }
 
 type Desired = BTreeMap<PortKey, (Vec<EndpointPort>, Endpoints)>;
 
-fn desired(service: &Service, selected: &[Arc<Pod>], nodes: &Informer<Node>, family: &str) -> (Desired, Option<String>) {
+fn desired(
+    service: &Service,
+    selected: &[Arc<Pod>],
+    nodes: &Informer<Node>,
+    family: &str,
+) -> (Desired, Option<String>) {
     let mut desired = Desired::new();
     let mut missing = None;
     let mut zones = HashMap::<&str, Option<Option<String>>>::new();
-    let zone_of = |node: &str| nodes.get(&Key::cluster(node)).map(|n| n.metadata.labels.as_ref().and_then(|l| l.get(ZONE)).filter(|z| !z.is_empty()).cloned());
+    let zone_of = |node: &str| {
+        nodes.get(&Key::cluster(node)).map(|n| {
+            n.metadata
+                .labels
+                .as_ref()
+                .and_then(|l| l.get(ZONE))
+                .filter(|z| !z.is_empty())
+                .cloned()
+        })
+    };
     for pod in selected.iter().filter(|pod| is_endpoint(pod, true)) {
         let ports = ports_of(service, pod);
-        let (_, endpoints) = desired.entry(port_key(&ports)).or_insert_with(|| (ports, Endpoints::default()));
+        let (_, endpoints) = desired
+            .entry(port_key(&ports))
+            .or_insert_with(|| (ports, Endpoints::default()));
         let node = pods::node_name(pod);
         let zone = zones.entry(node).or_insert_with(|| zone_of(node));
         if zone.is_none() && !publishes_unready(service) {
-            let (pod, namespace) = (name(&pod.metadata), service.metadata.namespace.as_deref().unwrap_or(""));
-            missing = Some(format!("skipping Pod {pod} for Service {namespace}/{}: Node {node} Not Found", name(&service.metadata)));
+            let (pod, namespace) = (
+                name(&pod.metadata),
+                service.metadata.namespace.as_deref().unwrap_or(""),
+            );
+            missing = Some(format!(
+                "skipping Pod {pod} for Service {namespace}/{}: Node {node} Not Found",
+                name(&service.metadata)
+            ));
             continue;
         }
         let endpoint = endpoint_of(service, pod, zone.clone().flatten(), family);
@@ -169,15 +235,28 @@ fn ports_of(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
             app_protocol: p.app_protocol.clone(),
         })
     };
-    spec(service).ports.iter().flatten().filter_map(port).collect()
+    spec(service)
+        .ports
+        .iter()
+        .flatten()
+        .filter_map(port)
+        .collect()
 }
 
 fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str) -> Endpoint {
     let (serving, terminating) = (pods::is_ready(pod), pods::is_deleting(pod));
     let is_v6 = |ip: &str| ip.parse::<IpAddr>().ok().map(|ip| ip.is_ipv6());
-    let ips = pod.status.as_ref().and_then(|s| s.pod_ips.as_ref()).into_iter().flatten().map(|ip| ip.ip.clone());
+    let ips = pod
+        .status
+        .as_ref()
+        .and_then(|s| s.pod_ips.as_ref())
+        .into_iter()
+        .flatten()
+        .map(|ip| ip.ip.clone());
     Endpoint {
-        addresses: ips.filter(|ip| is_v6(ip) == Some(family == "IPv6")).collect(),
+        addresses: ips
+            .filter(|ip| is_v6(ip) == Some(family == "IPv6"))
+            .collect(),
         conditions: Some(EndpointConditions {
             ready: Some(publishes_unready(service) || (serving && !terminating)),
             serving: Some(serving),
@@ -198,15 +277,27 @@ fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str)
 }
 
 fn owned_by(slice: &EndpointSlice, service: &Service) -> bool {
-    slice.metadata.owner_references.iter().flatten().any(|r| Some(&r.uid) == service.metadata.uid.as_ref() && r.kind == "Service" && r.api_version == "v1")
+    slice.metadata.owner_references.iter().flatten().any(|r| {
+        Some(&r.uid) == service.metadata.uid.as_ref()
+            && r.kind == "Service"
+            && r.api_version == "v1"
+    })
 }
 
-fn of_family_plan(service: &Service, family: &str, desired: Desired, existing: &[Arc<EndpointSlice>]) -> Plan {
+fn of_family_plan(
+    service: &Service,
+    family: &str,
+    desired: Desired,
+    existing: &[Arc<EndpointSlice>],
+) -> Plan {
     let mut plan = Plan::default();
     let mut by_ports = BTreeMap::<PortKey, Vec<Arc<EndpointSlice>>>::new();
     for slice in existing {
         if owned_by(slice, service) {
-            by_ports.entry(port_key(slice.ports.as_deref().unwrap_or(&[]))).or_default().push(slice.clone());
+            by_ports
+                .entry(port_key(slice.ports.as_deref().unwrap_or(&[])))
+                .or_default()
+                .push(slice.clone());
         } else {
             plan.delete.push(slice.clone());
         }
@@ -214,7 +305,9 @@ fn of_family_plan(service: &Service, family: &str, desired: Desired, existing: &
     let (labels, own) = labels_of(service);
     for (key, (ports, endpoints)) in desired {
         let slices = by_ports.remove(&key).unwrap_or_default();
-        let part = fit_into(&slices, endpoints, (&labels, &own), || new_slice(service, family, ports.clone(), labels.clone()));
+        let part = fit_into(&slices, endpoints, (&labels, &own), || {
+            new_slice(service, family, ports.clone(), labels.clone())
+        });
         plan.create.extend(part.create);
         plan.update.extend(part.update);
         plan.delete.extend(part.delete);
@@ -233,7 +326,9 @@ fn of_family_plan(service: &Service, family: &str, desired: Desired, existing: &
 }
 
 fn is_same_placeholder(slice: &EndpointSlice, placeholder: &EndpointSlice) -> bool {
-    slice.endpoints.as_ref().is_none_or(Vec::is_empty) && slice.ports.as_ref().is_none_or(Vec::is_empty) && slice.metadata.labels == placeholder.metadata.labels
+    slice.endpoints.as_ref().is_none_or(Vec::is_empty)
+        && slice.ports.as_ref().is_none_or(Vec::is_empty)
+        && slice.metadata.labels == placeholder.metadata.labels
 }
 
 /// Turns a deletion and a creation into an update where it can.
@@ -259,7 +354,12 @@ type Labels = BTreeMap<String, String>;
 const RESERVED: [&str; 3] = [SERVICE_LABEL, MANAGED_BY_LABEL, HEADLESS];
 
 fn without_reserved(labels: Option<&Labels>) -> Labels {
-    labels.into_iter().flatten().filter(|(k, _)| !RESERVED.contains(&k.as_str())).map(|(k, v)| (k.clone(), v.clone())).collect()
+    labels
+        .into_iter()
+        .flatten()
+        .filter(|(k, _)| !RESERVED.contains(&k.as_str()))
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
 }
 
 /// The labels of the service's slices, and those of them that are the service's own.
@@ -274,7 +374,12 @@ fn labels_of(service: &Service) -> (Labels, Labels) {
     (labels, own)
 }
 
-fn new_slice(service: &Service, family: &str, ports: Vec<EndpointPort>, labels: Labels) -> EndpointSlice {
+fn new_slice(
+    service: &Service,
+    family: &str,
+    ports: Vec<EndpointPort>,
+    labels: Labels,
+) -> EndpointSlice {
     EndpointSlice {
         metadata: ObjectMeta {
             generate_name: Some(format!("{}-", name(&service.metadata))),
@@ -290,12 +395,23 @@ fn new_slice(service: &Service, family: &str, ports: Vec<EndpointPort>, labels: 
 }
 
 fn same_beyond_identity(a: &Endpoint, b: &Endpoint) -> bool {
-    let target = |e: &Endpoint| e.target_ref.clone().map(|t| ObjectReference { resource_version: None, ..t });
-    (&a.node_name, &a.zone, &a.conditions, target(a)) == (&b.node_name, &b.zone, &b.conditions, target(b))
+    let target = |e: &Endpoint| {
+        e.target_ref.clone().map(|t| ObjectReference {
+            resource_version: None,
+            ..t
+        })
+    };
+    (&a.node_name, &a.zone, &a.conditions, target(a))
+        == (&b.node_name, &b.zone, &b.conditions, target(b))
 }
 
 /// Puts `desired` into slices of one set of ports: what stays in place, what is filled up, what is new.
-pub fn fit_into(existing: &[Arc<EndpointSlice>], mut desired: Endpoints, labels: (&Labels, &Labels), make: impl Fn() -> EndpointSlice) -> Plan {
+pub fn fit_into(
+    existing: &[Arc<EndpointSlice>],
+    mut desired: Endpoints,
+    labels: (&Labels, &Labels),
+    make: impl Fn() -> EndpointSlice,
+) -> Plan {
     let (labels, own) = labels;
     let mut plan = Plan::default();
     let mut unchanged = Vec::new();
@@ -322,15 +438,25 @@ pub fn fit_into(existing: &[Arc<EndpointSlice>], mut desired: Endpoints, labels:
             unchanged.push(slice.clone());
         }
     }
-    desired.order.retain(|identity| desired.by_identity.contains_key(identity));
+    desired
+        .order
+        .retain(|identity| desired.by_identity.contains_key(identity));
     desired.order.reverse();
-    plan.update.sort_by_key(|slice| std::cmp::Reverse(slice.endpoints.as_ref().map_or(0, Vec::len)));
+    plan.update
+        .sort_by_key(|slice| std::cmp::Reverse(slice.endpoints.as_ref().map_or(0, Vec::len)));
     for slice in &mut plan.update {
         desired.fill(slice);
     }
     while desired.len() > 0 {
-        let room = |slice: &Arc<EndpointSlice>| (MOST + 1).checked_sub(1 + desired.len() + slice.endpoints.as_ref().map_or(0, Vec::len));
-        let fitting = unchanged.iter().enumerate().filter_map(|(i, slice)| room(slice).map(|room| (room, i))).min().filter(|_| desired.len() < MOST);
+        let room = |slice: &Arc<EndpointSlice>| {
+            (MOST + 1).checked_sub(1 + desired.len() + slice.endpoints.as_ref().map_or(0, Vec::len))
+        };
+        let fitting = unchanged
+            .iter()
+            .enumerate()
+            .filter_map(|(i, slice)| room(slice).map(|room| (room, i)))
+            .min()
+            .filter(|_| desired.len() < MOST);
         match fitting {
             Some((_, index)) => {
                 let mut slice = (*unchanged.remove(index)).clone();
@@ -354,27 +480,44 @@ mod tests {
     fn endpoint(i: usize, ready: bool) -> Endpoint {
         Endpoint {
             addresses: vec![format!("10.0.0.{i}")],
-            conditions: Some(EndpointConditions { ready: Some(ready), ..Default::default() }),
+            conditions: Some(EndpointConditions {
+                ready: Some(ready),
+                ..Default::default()
+            }),
             ..Default::default()
         }
     }
 
     fn slice(name: &str, endpoints: impl Iterator<Item = usize>) -> Arc<EndpointSlice> {
         Arc::new(EndpointSlice {
-            metadata: ObjectMeta { name: Some(name.into()), ..Default::default() },
+            metadata: ObjectMeta {
+                name: Some(name.into()),
+                ..Default::default()
+            },
             endpoints: Some(endpoints.map(|i| endpoint(i, true)).collect()),
             ..Default::default()
         })
     }
 
-    fn plan(existing: &[Arc<EndpointSlice>], desired: impl Iterator<Item = Endpoint>) -> (Vec<usize>, Vec<(String, usize)>, usize) {
+    fn plan(
+        existing: &[Arc<EndpointSlice>],
+        desired: impl Iterator<Item = Endpoint>,
+    ) -> (Vec<usize>, Vec<(String, usize)>, usize) {
         let mut set = Endpoints::default();
         desired.for_each(|e| set.insert(e));
         let none = Labels::new();
         let plan = fit_into(existing, set, (&none, &none), EndpointSlice::default);
         let size = |s: &EndpointSlice| s.endpoints.as_ref().map_or(0, Vec::len);
-        let updates = plan.update.iter().map(|s| (s.metadata.name.clone().unwrap(), size(s))).collect();
-        (plan.create.iter().map(size).collect(), updates, plan.delete.len())
+        let updates = plan
+            .update
+            .iter()
+            .map(|s| (s.metadata.name.clone().unwrap(), size(s)))
+            .collect();
+        (
+            plan.create.iter().map(size).collect(),
+            updates,
+            plan.delete.len(),
+        )
     }
 
     #[test]
@@ -382,10 +525,25 @@ mod tests {
         let ready = |range: std::ops::Range<usize>| range.map(|i| endpoint(i, true));
         assert_eq!(plan(&[], ready(0..250)), (vec![100, 100, 50], vec![], 0));
         assert_eq!(plan(&[slice("a", 0..3)], ready(0..3)), (vec![], vec![], 0));
-        assert_eq!(plan(&[slice("a", 0..3)], ready(0..5)), (vec![], vec![("a".into(), 5)], 0));
-        assert_eq!(plan(&[slice("a", 0..100)], ready(0..101)), (vec![1], vec![], 0));
-        assert_eq!(plan(&[slice("a", 0..3), slice("b", 3..6)], ready(0..3)), (vec![], vec![], 1));
-        assert_eq!(plan(&[slice("a", 0..3), slice("b", 3..6)], ready(0..5)), (vec![], vec![("b".into(), 2)], 0));
-        assert_eq!(plan(&[slice("a", 0..1)], [endpoint(0, false)].into_iter()), (vec![], vec![("a".into(), 1)], 0));
+        assert_eq!(
+            plan(&[slice("a", 0..3)], ready(0..5)),
+            (vec![], vec![("a".into(), 5)], 0)
+        );
+        assert_eq!(
+            plan(&[slice("a", 0..100)], ready(0..101)),
+            (vec![1], vec![], 0)
+        );
+        assert_eq!(
+            plan(&[slice("a", 0..3), slice("b", 3..6)], ready(0..3)),
+            (vec![], vec![], 1)
+        );
+        assert_eq!(
+            plan(&[slice("a", 0..3), slice("b", 3..6)], ready(0..5)),
+            (vec![], vec![("b".into(), 2)], 0)
+        );
+        assert_eq!(
+            plan(&[slice("a", 0..1)], [endpoint(0, false)].into_iter()),
+            (vec![], vec![("a".into(), 1)], 0)
+        );
     }
 }

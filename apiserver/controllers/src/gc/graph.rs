@@ -71,7 +71,8 @@ impl Identity {
     }
 
     fn is_named_by(&self, r: &OwnerReference) -> bool {
-        (&r.uid, &r.name, &r.kind, &r.api_version) == (&self.uid, &self.name, &self.kind, &self.api_version)
+        (&r.uid, &r.name, &r.kind, &r.api_version)
+            == (&self.uid, &self.name, &self.kind, &self.api_version)
     }
 
     /// Whether an object in `namespace` may be owned by this one: in the same namespace, or by something that is in none.
@@ -87,7 +88,11 @@ impl Identity {
 
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}/{}, namespace: {}, name: {}, uid: {}]", self.api_version, self.kind, self.namespace, self.name, self.uid)
+        write!(
+            f,
+            "[{}/{}, namespace: {}, name: {}, uid: {}]",
+            self.api_version, self.kind, self.namespace, self.name, self.uid
+        )
     }
 }
 
@@ -106,7 +111,15 @@ pub struct Node {
 
 impl Node {
     fn unseen(identity: Identity) -> Self {
-        Self { identity, owners: Vec::new(), dependents: HashSet::new(), deleted: false, deleting_dependents: false, orphaning: false, is_virtual: true }
+        Self {
+            identity,
+            owners: Vec::new(),
+            dependents: HashSet::new(),
+            deleted: false,
+            deleting_dependents: false,
+            orphaning: false,
+            is_virtual: true,
+        }
     }
 
     /// Whether a reference of this object means `owner` where it is, and whether one means it elsewhere.
@@ -115,7 +128,10 @@ impl Node {
             return (false, true);
         }
         let mut references = self.owners.iter().filter(|r| r.uid == owner.uid);
-        (references.clone().any(|r| owner.is_named_by(r)), references.any(|r| !owner.is_named_by(r)))
+        (
+            references.clone().any(|r| owner.is_named_by(r)),
+            references.any(|r| !owner.is_named_by(r)),
+        )
     }
 }
 
@@ -146,7 +162,10 @@ impl Graph {
 
     /// Whether what a reference of an object in `namespace` means is known not to exist, in that namespace or in none.
     pub fn is_absent(&self, reference: &OwnerReference, namespace: &str) -> bool {
-        !self.absent.is_empty() && ["", namespace].iter().any(|ns| self.absent.contains(&Identity::meant(reference, ns)))
+        !self.absent.is_empty()
+            && ["", namespace]
+                .iter()
+                .any(|ns| self.absent.contains(&Identity::meant(reference, ns)))
     }
 
     /// Remembers that this owner does not exist.
@@ -159,23 +178,40 @@ impl Graph {
 
     /// The dependents that keep `uid` from going, when it is deleted in the foreground.
     pub fn blocking(&self, uid: &str) -> Vec<&Node> {
-        let blocks = |node: &&Node| node.owners.iter().any(|r| r.uid == uid && r.block_owner_deletion == Some(true));
+        let blocks = |node: &&Node| {
+            node.owners
+                .iter()
+                .any(|r| r.uid == uid && r.block_owner_deletion == Some(true))
+        };
         self.dependents(uid).into_iter().filter(blocks).collect()
     }
 
     /// All dependents.
     pub fn dependents(&self, uid: &str) -> Vec<&Node> {
-        self.nodes.get(uid).into_iter().flat_map(|node| &node.dependents).filter_map(|dep| self.nodes.get(dep)).collect()
+        self.nodes
+            .get(uid)
+            .into_iter()
+            .flat_map(|node| &node.dependents)
+            .filter_map(|dep| self.nodes.get(dep))
+            .collect()
     }
 
     /// The object was seen, new or changed.
     pub fn observe(&mut self, api_version: &str, kind: &str, meta: &Meta) -> Todo {
         let mut todo = Todo::default();
-        let identity =
-            Identity { api_version: api_version.into(), kind: kind.into(), namespace: meta.namespace.clone(), name: meta.name.clone(), uid: meta.uid.clone() };
+        let identity = Identity {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+        };
         let has = |finalizer: &str| meta.deleted && meta.finalizers.iter().any(|f| f == finalizer);
         let (foreground, orphan) = (has(FOREGROUND), has(ORPHAN));
-        let node = self.nodes.entry(meta.uid.clone()).or_insert_with(|| Node::unseen(identity.clone()));
+        let node = self
+            .nodes
+            .entry(meta.uid.clone())
+            .or_insert_with(|| Node::unseen(identity.clone()));
         let found_elsewhere = node.is_virtual && node.identity != identity;
         let starts_foreground = foreground && !node.deleting_dependents;
         let starts_orphaning = orphan && !node.orphaning;
@@ -201,21 +237,38 @@ impl Graph {
 
     /// An owner was seen for the first time, and not where it was thought to be.
     fn check_dependents(&self, uid: &str, todo: &mut Todo) {
-        let Some(owner) = self.nodes.get(uid) else { return };
-        for dependent in self.dependents(uid).into_iter().filter(|dependent| dependent.means(&owner.identity).1) {
+        let Some(owner) = self.nodes.get(uid) else {
+            return;
+        };
+        for dependent in self
+            .dependents(uid)
+            .into_iter()
+            .filter(|dependent| dependent.means(&owner.identity).1)
+        {
             todo.delete.push(dependent.identity.uid.clone());
             if !owner.identity.may_own_in(&dependent.identity.namespace)
                 && let Some(reference) = dependent.owners.iter().find(|r| r.uid == uid)
             {
-                todo.misplaced.push((dependent.identity.clone(), Identity::meant(reference, &dependent.identity.namespace)));
+                todo.misplaced.push((
+                    dependent.identity.clone(),
+                    Identity::meant(reference, &dependent.identity.namespace),
+                ));
             }
         }
     }
 
-    fn relink(&mut self, identity: &Identity, meta: &Meta, old: &[OwnerReference], todo: &mut Todo) {
+    fn relink(
+        &mut self,
+        identity: &Identity,
+        meta: &Meta,
+        old: &[OwnerReference],
+        todo: &mut Todo,
+    ) {
         for owner in old {
             let now = meta.owner_references.iter().find(|r| r.uid == owner.uid);
-            let Some(node) = self.nodes.get_mut(&owner.uid) else { continue };
+            let Some(node) = self.nodes.get_mut(&owner.uid) else {
+                continue;
+            };
             if now.is_none() {
                 node.dependents.remove(&meta.uid);
             }
@@ -229,7 +282,10 @@ impl Graph {
             let is_new = !old.iter().any(|r| r.uid == owner.uid);
             // the owner's namespace is not in the reference: it is the dependent's, or none
             let meant = Identity::meant(owner, &meta.namespace);
-            let node = self.nodes.entry(owner.uid.clone()).or_insert_with(|| Node::unseen(meant.clone()));
+            let node = self
+                .nodes
+                .entry(owner.uid.clone())
+                .or_insert_with(|| Node::unseen(meant.clone()));
             if node.dependents.insert(meta.uid.clone()) && node.is_virtual {
                 todo.delete.push(owner.uid.clone());
             }
@@ -237,13 +293,22 @@ impl Graph {
                 continue;
             }
             let misplaced = !node.identity.may_own_in(&meta.namespace);
-            let unsure = node.is_virtual && node.identity.namespace.is_empty() && !meta.namespace.is_empty();
-            suspicious |= node.deleting_dependents || misplaced || unsure || !node.identity.is_named_by(owner);
+            let unsure =
+                node.is_virtual && node.identity.namespace.is_empty() && !meta.namespace.is_empty();
+            suspicious |= node.deleting_dependents
+                || misplaced
+                || unsure
+                || !node.identity.is_named_by(owner);
             if misplaced && !node.is_virtual {
                 todo.misplaced.push((identity.clone(), meant));
             }
         }
-        if suspicious || meta.owner_references.iter().any(|r| self.is_absent(r, &meta.namespace)) {
+        if suspicious
+            || meta
+                .owner_references
+                .iter()
+                .any(|r| self.is_absent(r, &meta.namespace))
+        {
             todo.delete.push(meta.uid.clone());
         }
     }
@@ -251,9 +316,13 @@ impl Graph {
     /// The object is gone.
     pub fn remove(&mut self, uid: &str) -> Todo {
         let mut todo = Todo::default();
-        let Some(node) = self.nodes.remove(uid) else { return todo };
+        let Some(node) = self.nodes.remove(uid) else {
+            return todo;
+        };
         for owner in &node.owners {
-            let Some(owner_node) = self.nodes.get_mut(&owner.uid) else { continue };
+            let Some(owner_node) = self.nodes.get_mut(&owner.uid) else {
+                continue;
+            };
             owner_node.dependents.remove(uid);
             if owner_node.deleting_dependents {
                 todo.delete.push(owner.uid.clone());
@@ -270,17 +339,41 @@ impl Graph {
 
     /// The server says that there is no such object. One that dependents mean elsewhere, or that was seen elsewhere, stays.
     pub fn lost(&mut self, identity: &Identity) -> Todo {
-        let Some(node) = self.nodes.get(&identity.uid) else { return Todo::default() };
-        let of_whom = |means: fn((bool, bool)) -> bool| -> Vec<&Node> {
-            self.dependents(&identity.uid).into_iter().filter(|dependent| means(dependent.means(identity))).collect()
+        let Some(node) = self.nodes.get(&identity.uid) else {
+            return Todo::default();
         };
-        let (here, elsewhere) = (of_whom(|(here, _)| here), of_whom(|(_, elsewhere)| elsewhere));
-        if if node.is_virtual { elsewhere.is_empty() } else { node.identity == *identity } {
+        let of_whom = |means: fn((bool, bool)) -> bool| -> Vec<&Node> {
+            self.dependents(&identity.uid)
+                .into_iter()
+                .filter(|dependent| means(dependent.means(identity)))
+                .collect()
+        };
+        let (here, elsewhere) = (
+            of_whom(|(here, _)| here),
+            of_whom(|(_, elsewhere)| elsewhere),
+        );
+        if if node.is_virtual {
+            elsewhere.is_empty()
+        } else {
+            node.identity == *identity
+        } {
             return self.remove(&identity.uid);
         }
-        let mut todo = Todo { delete: here.iter().map(|dependent| dependent.identity.uid.clone()).collect(), ..Todo::default() };
-        let looked_here = node.is_virtual && Identity { namespace: identity.namespace.clone(), ..node.identity.clone() } == *identity;
-        let next = looked_here.then(|| next_place(identity, &elsewhere)).flatten();
+        let mut todo = Todo {
+            delete: here
+                .iter()
+                .map(|dependent| dependent.identity.uid.clone())
+                .collect(),
+            ..Todo::default()
+        };
+        let looked_here = node.is_virtual
+            && Identity {
+                namespace: identity.namespace.clone(),
+                ..node.identity.clone()
+            } == *identity;
+        let next = looked_here
+            .then(|| next_place(identity, &elsewhere))
+            .flatten();
         if !todo.delete.is_empty() {
             self.note_absent(identity.clone());
         }
@@ -295,8 +388,18 @@ impl Graph {
 
     /// Those of a kind that a fresh list does not show.
     pub fn missing(&self, api_version: &str, kind: &str, seen: &HashSet<&str>) -> Vec<String> {
-        let of_kind = |node: &&Node| !node.is_virtual && node.identity.api_version == api_version && node.identity.kind == kind;
-        self.nodes.values().filter(of_kind).map(|n| &n.identity.uid).filter(|uid| !seen.contains(uid.as_str())).cloned().collect()
+        let of_kind = |node: &&Node| {
+            !node.is_virtual
+                && node.identity.api_version == api_version
+                && node.identity.kind == kind
+        };
+        self.nodes
+            .values()
+            .filter(of_kind)
+            .map(|n| &n.identity.uid)
+            .filter(|uid| !seen.contains(uid.as_str()))
+            .cloned()
+            .collect()
     }
 }
 
@@ -305,15 +408,27 @@ fn next_place(absent: &Identity, dependents: &[&Node]) -> Option<Identity> {
     let mut places: Vec<Identity> = Vec::new();
     for dependent in dependents {
         for reference in dependent.owners.iter().filter(|r| r.uid == absent.uid) {
-            let without_namespace = absent.namespace.is_empty() && (&reference.api_version, &reference.kind) == (&absent.api_version, &absent.kind);
-            let place = Identity::meant(reference, if without_namespace { "" } else { &dependent.identity.namespace });
+            let without_namespace = absent.namespace.is_empty()
+                && (&reference.api_version, &reference.kind) == (&absent.api_version, &absent.kind);
+            let place = Identity::meant(
+                reference,
+                if without_namespace {
+                    ""
+                } else {
+                    &dependent.identity.namespace
+                },
+            );
             if place != *absent {
                 places.push(place);
             }
         }
     }
     places.sort_by(|a, b| a.rank().cmp(&b.rank()));
-    places.iter().find(|place| place.rank() > absent.rank()).or(places.first()).cloned()
+    places
+        .iter()
+        .find(|place| place.rank() > absent.rank())
+        .or(places.first())
+        .cloned()
 }
 
 /// What is to become of an object, given its references.
@@ -330,10 +445,20 @@ pub enum Action {
 }
 
 /// Decides about an object whose references were looked up.
-pub fn decide(solid: usize, dangling: Vec<String>, waiting: Vec<String>, has_dependents: bool, finalizers: &[String]) -> Action {
+pub fn decide(
+    solid: usize,
+    dangling: Vec<String>,
+    waiting: Vec<String>,
+    has_dependents: bool,
+    finalizers: &[String],
+) -> Action {
     if solid > 0 {
         let forget: Vec<_> = dangling.into_iter().chain(waiting).collect();
-        return if forget.is_empty() { Action::Keep } else { Action::Forget(forget) };
+        return if forget.is_empty() {
+            Action::Keep
+        } else {
+            Action::Forget(forget)
+        };
     }
     if !waiting.is_empty() && has_dependents {
         return Action::DeleteForeground;

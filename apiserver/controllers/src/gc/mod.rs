@@ -55,7 +55,10 @@ impl Shared {
         todo.delete.into_iter().for_each(|uid| self.delete.add(uid));
         todo.orphan.into_iter().for_each(|uid| self.orphan.add(uid));
         for (object, owner) in todo.misplaced {
-            let message = format!("ownerRef {owner} does not exist in namespace {:?}", object.namespace);
+            let message = format!(
+                "ownerRef {owner} does not exist in namespace {:?}",
+                object.namespace
+            );
             let about = ObjectReference {
                 api_version: Some(object.api_version),
                 kind: Some(object.kind),
@@ -64,7 +67,12 @@ impl Shared {
                 uid: Some(object.uid),
                 ..ObjectReference::default()
             };
-            self.recorder.about(about, EventType::Warning, "OwnerRefInvalidNamespace", message);
+            self.recorder.about(
+                about,
+                EventType::Warning,
+                "OwnerRefInvalidNamespace",
+                message,
+            );
         }
     }
 
@@ -93,9 +101,18 @@ struct Orphaner(Arc<Collector>);
 /// `garbage-collector-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let (delete, orphan) = (context.queue::<String>(), context.queue::<String>());
-    let shared = Arc::new(Shared { graph: Mutex::default(), delete: delete.clone(), orphan: orphan.clone(), recorder: context.recorder(NAME) });
+    let shared = Arc::new(Shared {
+        graph: Mutex::default(),
+        delete: delete.clone(),
+        orphan: orphan.clone(),
+        recorder: context.recorder(NAME),
+    });
     let monitors = Arc::new(Monitors::new(context, shared.clone()));
-    let collector = Arc::new(Collector { api: context.api.clone(), shared, monitors: monitors.clone() });
+    let collector = Arc::new(Collector {
+        api: context.api.clone(),
+        shared,
+        monitors: monitors.clone(),
+    });
     let deleting = context.some_workers(WORKERS, collector.clone(), delete);
     let orphaning = context.some_workers(WORKERS / 4, Arc::new(Orphaner(collector)), orphan);
     Ok(Some(Box::pin(async move {
@@ -119,11 +136,17 @@ enum Owner {
 impl Collector {
     /// What discovery knows of a kind.
     fn resource(&self, api_version: &str, kind: &str) -> Result<ApiResource, Error> {
-        self.monitors.resource(api_version, kind).ok_or_else(|| Error::Failed(format!("unable to get REST mapping for {api_version}/{kind}.")))
+        self.monitors.resource(api_version, kind).ok_or_else(|| {
+            Error::Failed(format!(
+                "unable to get REST mapping for {api_version}/{kind}."
+            ))
+        })
     }
 
     fn path(&self, identity: &Identity) -> Result<String, Error> {
-        Ok(self.resource(&identity.api_version, &identity.kind)?.item(&identity.namespace, &identity.name))
+        Ok(self
+            .resource(&identity.api_version, &identity.kind)?
+            .item(&identity.namespace, &identity.name))
     }
 
     async fn live(&self, identity: &Identity) -> Result<Option<ObjectMeta>, Error> {
@@ -132,8 +155,16 @@ impl Collector {
     }
 
     /// Looks a reference up: in the graph if its owner was seen, else at the server. None if it can lead nowhere.
-    async fn look_up(&self, node: &Node, reference: &OwnerReference) -> Result<Option<Owner>, Error> {
-        if self.shared.graph().is_absent(reference, &node.identity.namespace) {
+    async fn look_up(
+        &self,
+        node: &Node,
+        reference: &OwnerReference,
+    ) -> Result<Option<Owner>, Error> {
+        if self
+            .shared
+            .graph()
+            .is_absent(reference, &node.identity.namespace)
+        {
             return Ok(Some(Owner::Dangling));
         }
         let resource = self.resource(&reference.api_version, &reference.kind)?;
@@ -141,20 +172,38 @@ impl Collector {
             // a cluster-scoped object cannot be owned from within a namespace: never collected for that
             return Ok(None);
         }
-        let identity = Identity::meant(reference, if resource.namespaced { &node.identity.namespace } else { "" });
+        let identity = Identity::meant(
+            reference,
+            if resource.namespaced {
+                &node.identity.namespace
+            } else {
+                ""
+            },
+        );
         {
             let graph = self.shared.graph();
             // a watch shows objects in the version that their group prefers
-            let here = Identity { api_version: resource.api_version(), ..identity.clone() };
-            if let Some(seen) = graph.get(&reference.uid).filter(|seen| !seen.is_virtual && seen.identity == here) {
-                return Ok(Some(if seen.deleted && seen.deleting_dependents { Owner::Waiting } else { Owner::Solid }));
+            let here = Identity {
+                api_version: resource.api_version(),
+                ..identity.clone()
+            };
+            if let Some(seen) = graph
+                .get(&reference.uid)
+                .filter(|seen| !seen.is_virtual && seen.identity == here)
+            {
+                return Ok(Some(if seen.deleted && seen.deleting_dependents {
+                    Owner::Waiting
+                } else {
+                    Owner::Solid
+                }));
             }
         }
         let Some(owner) = self.live(&identity).await? else {
             self.shared.graph().note_absent(identity);
             return Ok(Some(Owner::Dangling));
         };
-        let waits = owner.deletion_timestamp.is_some() && owner.finalizers.iter().flatten().any(|f| f == FOREGROUND);
+        let waits = owner.deletion_timestamp.is_some()
+            && owner.finalizers.iter().flatten().any(|f| f == FOREGROUND);
         Ok(Some(if waits { Owner::Waiting } else { Owner::Solid }))
     }
 
@@ -165,8 +214,15 @@ impl Collector {
             return Ok(());
         }
         let Some(live) = self.live(&node.identity).await? else {
-            let namespace = if resource.namespaced { node.identity.namespace.clone() } else { String::new() };
-            self.shared.lost(&Identity { namespace, ..node.identity.clone() });
+            let namespace = if resource.namespaced {
+                node.identity.namespace.clone()
+            } else {
+                String::new()
+            };
+            self.shared.lost(&Identity {
+                namespace,
+                ..node.identity.clone()
+            });
             return Ok(());
         };
         if node.deleting_dependents {
@@ -186,7 +242,13 @@ impl Collector {
             }
         }
         let finalizers = live.finalizers.clone().unwrap_or_default();
-        match decide(solid, dangling, waiting, !node.dependents.is_empty(), &finalizers) {
+        match decide(
+            solid,
+            dangling,
+            waiting,
+            !node.dependents.is_empty(),
+            &finalizers,
+        ) {
             Action::Keep => Ok(()),
             Action::Forget(uids) => self.forget_owners(node, &live, &uids).await,
             Action::DeleteForeground => {
@@ -197,10 +259,23 @@ impl Collector {
         }
     }
 
-    async fn delete(&self, node: &Node, live: &ObjectMeta, policy: &'static str) -> Result<(), Error> {
-        let options =
-            Delete { propagation: Some(policy), uid: Some(node.identity.uid.clone()), resource_version: live.resource_version.clone(), ..Delete::default() };
-        match self.api.delete_path(&self.path(&node.identity)?, &options).await {
+    async fn delete(
+        &self,
+        node: &Node,
+        live: &ObjectMeta,
+        policy: &'static str,
+    ) -> Result<(), Error> {
+        let options = Delete {
+            propagation: Some(policy),
+            uid: Some(node.identity.uid.clone()),
+            resource_version: live.resource_version.clone(),
+            ..Delete::default()
+        };
+        match self
+            .api
+            .delete_path(&self.path(&node.identity)?, &options)
+            .await
+        {
             Err(e) if e.is_not_found() => {
                 self.shared.lost(&node.identity);
                 Ok(())
@@ -211,38 +286,71 @@ impl Collector {
 
     /// An owner that waits for its dependents: done when none blocks, else those are looked at.
     async fn finish_foreground(&self, node: &Node) -> Result<(), Error> {
-        let blocking: Vec<(String, bool)> =
-            self.shared.graph().blocking(&node.identity.uid).iter().map(|n| (n.identity.uid.clone(), n.deleting_dependents)).collect();
+        let blocking: Vec<(String, bool)> = self
+            .shared
+            .graph()
+            .blocking(&node.identity.uid)
+            .iter()
+            .map(|n| (n.identity.uid.clone(), n.deleting_dependents))
+            .collect();
         if blocking.is_empty() {
             return self.remove_finalizer(&node.identity, FOREGROUND).await;
         }
-        blocking.into_iter().filter(|(_, deleting)| !deleting).for_each(|(uid, _)| self.shared.delete.add(uid));
+        blocking
+            .into_iter()
+            .filter(|(_, deleting)| !deleting)
+            .for_each(|(uid, _)| self.shared.delete.add(uid));
         Ok(())
     }
 
     /// Owners that wait for each other in a circle: this one stops blocking.
     async fn break_cycle(&self, node: &Node, live: ObjectMeta) -> Result<ObjectMeta, Error> {
-        let circle = self.shared.graph().dependents(&node.identity.uid).iter().any(|dependent| dependent.deleting_dependents);
+        let circle = self
+            .shared
+            .graph()
+            .dependents(&node.identity.uid)
+            .iter()
+            .any(|dependent| dependent.deleting_dependents);
         if !circle {
             return Ok(live);
         }
         let mut references = live.owner_references.clone().unwrap_or_default();
-        references.iter_mut().for_each(|r| r.block_owner_deletion = Some(false));
+        references
+            .iter_mut()
+            .for_each(|r| r.block_owner_deletion = Some(false));
         let patch = json!({"metadata": {"resourceVersion": live.resource_version, "uid": live.uid, "ownerReferences": references}});
-        self.api.patch(&self.path(&node.identity)?, PatchType::Merge, &patch).await
+        self.api
+            .patch(&self.path(&node.identity)?, PatchType::Merge, &patch)
+            .await
     }
 
-    async fn forget_owners(&self, node: &Node, live: &ObjectMeta, uids: &[String]) -> Result<(), Error> {
+    async fn forget_owners(
+        &self,
+        node: &Node,
+        live: &ObjectMeta,
+        uids: &[String],
+    ) -> Result<(), Error> {
         let mut left = live.owner_references.clone().unwrap_or_default();
         left.retain(|r| !uids.contains(&r.uid));
-        let left = if left.is_empty() { serde_json::Value::Null } else { json!(left) };
+        let left = if left.is_empty() {
+            serde_json::Value::Null
+        } else {
+            json!(left)
+        };
         let patch = json!({"metadata": {"resourceVersion": live.resource_version, "uid": live.uid, "ownerReferences": left}});
-        unless_gone(self.api.patch(&self.path(&node.identity)?, PatchType::Merge, &patch).await).map(drop)
+        unless_gone(
+            self.api
+                .patch(&self.path(&node.identity)?, PatchType::Merge, &patch)
+                .await,
+        )
+        .map(drop)
     }
 
     async fn remove_finalizer(&self, identity: &Identity, finalizer: &str) -> Result<(), Error> {
         for attempt in 0.. {
-            let Some(live) = self.live(identity).await? else { return Ok(()) };
+            let Some(live) = self.live(identity).await? else {
+                return Ok(());
+            };
             let mut left = live.finalizers.clone().unwrap_or_default();
             let before = left.len();
             left.retain(|f| f != finalizer);
@@ -250,7 +358,11 @@ impl Collector {
                 return Ok(());
             }
             let patch = json!({"metadata": {"resourceVersion": live.resource_version, "uid": live.uid, "finalizers": left}});
-            match self.api.patch(&self.path(identity)?, PatchType::Merge, &patch).await {
+            match self
+                .api
+                .patch(&self.path(identity)?, PatchType::Merge, &patch)
+                .await
+            {
                 Err(e) if e.is_conflict() && attempt < 5 => {}
                 other => return unless_gone(other).map(drop),
             }
@@ -263,7 +375,9 @@ impl Reconcile<String> for Collector {
     const NAME: &'static str = NAME;
 
     async fn reconcile(&self, uid: &String) -> Result<Next, Error> {
-        let Some(node) = self.shared.graph().get(uid).cloned() else { return Ok(Next::DONE) };
+        let Some(node) = self.shared.graph().get(uid).cloned() else {
+            return Ok(Next::DONE);
+        };
         if node.deleted && !node.deleting_dependents {
             return Ok(Next::DONE);
         }
@@ -272,8 +386,16 @@ impl Reconcile<String> for Collector {
         }
         self.collect(&node).await?;
         // its watch may have missed it: then it would stay here for ever
-        let unseen = self.shared.graph().get(uid).filter(|node| node.is_virtual).map(|node| node.identity.clone());
-        let unseen = unseen.is_some_and(|owner| self.resource(&owner.api_version, &owner.kind).is_ok_and(|r| r.namespaced != owner.namespace.is_empty()));
+        let unseen = self
+            .shared
+            .graph()
+            .get(uid)
+            .filter(|node| node.is_virtual)
+            .map(|node| node.identity.clone());
+        let unseen = unseen.is_some_and(|owner| {
+            self.resource(&owner.api_version, &owner.kind)
+                .is_ok_and(|r| r.namespaced != owner.namespace.is_empty())
+        });
         Ok(Next::maybe_after(unseen.then_some(UNSEEN)))
     }
 }
@@ -284,12 +406,21 @@ impl Reconcile<String> for Orphaner {
     async fn reconcile(&self, uid: &String) -> Result<Next, Error> {
         let (owner, dependents): (Identity, Vec<Node>) = {
             let graph = self.0.shared.graph();
-            let Some(owner) = graph.get(uid) else { return Ok(Next::DONE) };
-            (owner.identity.clone(), graph.dependents(uid).into_iter().cloned().collect())
+            let Some(owner) = graph.get(uid) else {
+                return Ok(Next::DONE);
+            };
+            (
+                owner.identity.clone(),
+                graph.dependents(uid).into_iter().cloned().collect(),
+            )
         };
         let let_go = |dependent: Node| async move {
-            let Some(live) = self.0.live(&dependent.identity).await? else { return Ok(()) };
-            self.0.forget_owners(&dependent, &live, std::slice::from_ref(uid)).await
+            let Some(live) = self.0.live(&dependent.identity).await? else {
+                return Ok(());
+            };
+            self.0
+                .forget_owners(&dependent, &live, std::slice::from_ref(uid))
+                .await
         };
         let results = join_all(dependents.into_iter().map(let_go)).await;
         Error::collect(results.into_iter().filter_map(Result::err).collect())?;

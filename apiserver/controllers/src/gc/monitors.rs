@@ -27,7 +27,8 @@ use crate::{
 const PERIOD: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(30);
-const LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+const LIST: &str =
+    "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 const WATCH: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 
 struct Known {
@@ -75,7 +76,10 @@ impl Into {
     }
 
     fn observe(&self, meta: &Meta) {
-        let todo = self.shared.graph().observe(&self.api_version, &self.kind, meta);
+        let todo = self
+            .shared
+            .graph()
+            .observe(&self.api_version, &self.kind, meta);
         self.shared.enqueue(todo);
         self.notice();
     }
@@ -97,11 +101,15 @@ impl Sink for Into {
     fn complete(&mut self, _resource_version: &str) {
         let objects = std::mem::take(&mut self.seen);
         let seen: HashSet<&str> = objects.iter().map(|meta| meta.uid.as_str()).collect();
-        let missing = self.shared.graph().missing(&self.api_version, &self.kind, &seen);
+        let missing = self
+            .shared
+            .graph()
+            .missing(&self.api_version, &self.kind, &seen);
         objects.iter().for_each(|meta| self.observe(meta));
         missing.iter().for_each(|uid| self.shared.removed(uid));
         if !std::mem::replace(&mut self.listed, true) {
-            self.waiting.send_modify(|waiting| *waiting = waiting.map(|n| n.saturating_sub(1)));
+            self.waiting
+                .send_modify(|waiting| *waiting = waiting.map(|n| n.saturating_sub(1)));
         }
     }
     fn applied(&mut self, object: &str) -> Option<String> {
@@ -138,7 +146,11 @@ impl Monitors {
     pub fn resource(&self, api_version: &str, kind: &str) -> Option<ApiResource> {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.values().map(|k| &k.resource).find(|r| r.group == group && r.kind == kind && r.serves(version)).cloned()
+        known
+            .values()
+            .map(|k| &k.resource)
+            .find(|r| r.group == group && r.kind == kind && r.serves(version))
+            .cloned()
     }
 
     /// Waits until all resources found at first have been listed, or long enough; false when stopped.
@@ -171,8 +183,17 @@ impl Monitors {
                 return;
             }
         };
-        let collected = |r: &ApiResource| r.resource != "events" && !r.resource.contains('/') && r.supports(&["delete", "list", "watch"]);
-        let wanted: HashMap<String, ApiResource> = found.resources.into_iter().filter(collected).map(|r| (r.path(""), r)).collect();
+        let collected = |r: &ApiResource| {
+            r.resource != "events"
+                && !r.resource.contains('/')
+                && r.supports(&["delete", "list", "watch"])
+        };
+        let wanted: HashMap<String, ApiResource> = found
+            .resources
+            .into_iter()
+            .filter(collected)
+            .map(|r| (r.path(""), r))
+            .collect();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if found.failed.is_empty() {
             known.retain(|path, known| {
@@ -183,7 +204,10 @@ impl Monitors {
                 stays
             });
         }
-        let new: Vec<_> = wanted.into_iter().filter(|(path, _)| !known.contains_key(path)).collect();
+        let new: Vec<_> = wanted
+            .into_iter()
+            .filter(|(path, _)| !known.contains_key(path))
+            .collect();
         let first = self.waiting.borrow().is_none();
         if first {
             self.waiting.send_replace(Some(new.len()));
@@ -196,7 +220,11 @@ impl Monitors {
     }
 
     fn watch(&self, path: &str, resource: &ApiResource, stop: CancellationToken, listed: bool) {
-        let definitions = matches!(resource.resource.as_str(), "customresourcedefinitions" | "apiservices").then(|| self.changed.clone());
+        let definitions = matches!(
+            resource.resource.as_str(),
+            "customresourcedefinitions" | "apiservices"
+        )
+        .then(|| self.changed.clone());
         let sink = Into {
             shared: self.shared.clone(),
             api_version: resource.api_version(),
@@ -207,7 +235,12 @@ impl Monitors {
             informers: self.informers.clone(),
             seen: Vec::new(),
         };
-        let (shared, api_version, kind, ended) = (self.shared.clone(), sink.api_version.clone(), sink.kind.clone(), stop.clone());
+        let (shared, api_version, kind, ended) = (
+            self.shared.clone(),
+            sink.api_version.clone(),
+            sink.kind.clone(),
+            stop.clone(),
+        );
         let informers = self.informers.clone();
         let handler = move |meta: &ObjectMeta, gone: bool| {
             if ended.is_cancelled() {
@@ -217,7 +250,9 @@ impl Monitors {
                 shared.removed(meta.uid.as_deref().unwrap_or(""));
                 informers.tell_deletion(meta.namespace.as_deref().unwrap_or(""));
             } else {
-                let todo = shared.graph().observe(&api_version, &kind, &Meta::from(meta));
+                let todo = shared
+                    .graph()
+                    .observe(&api_version, &kind, &Meta::from(meta));
                 shared.enqueue(todo);
             }
         };
@@ -227,14 +262,26 @@ impl Monitors {
                 if !listed {
                     skiff_watching::task::spawn(async move {
                         if synced.wait_for(|synced| *synced).await.is_ok() {
-                            waiting.send_modify(|waiting| *waiting = waiting.map(|n| n.saturating_sub(1)));
+                            waiting.send_modify(|waiting| {
+                                *waiting = waiting.map(|n| n.saturating_sub(1))
+                            });
                         }
                     });
                 }
             }
             None => {
-                let source = Source { path: path.to_string(), query: String::new(), accept: Some((LIST, WATCH)) };
-                skiff_watching::task::spawn(reflect(self.api.clone(), self.clock.clone(), source, Box::new(sink), stop));
+                let source = Source {
+                    path: path.to_string(),
+                    query: String::new(),
+                    accept: Some((LIST, WATCH)),
+                };
+                skiff_watching::task::spawn(reflect(
+                    self.api.clone(),
+                    self.clock.clone(),
+                    source,
+                    Box::new(sink),
+                    stop,
+                ));
             }
         }
     }

@@ -5,7 +5,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use k8s_openapi::{api::autoscaling::v2::CrossVersionObjectReference, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{
+    api::autoscaling::v2::CrossVersionObjectReference, apimachinery::pkg::apis::meta::v1::Time,
+};
 use serde::Deserialize;
 use skiff_api::machinery::{quantity::Quantity, selector::Selector, url::query_value};
 
@@ -60,7 +62,9 @@ struct Value {
 }
 
 fn milli(text: &str) -> Result<i64, String> {
-    text.parse::<Quantity>().map(|quantity| quantity.milli_value()).map_err(|error| format!("quantity {text:?}: {error}"))
+    text.parse::<Quantity>()
+        .map(|quantity| quantity.milli_value())
+        .map_err(|error| format!("quantity {text:?}: {error}"))
 }
 
 /// `1m30s`, `30.5s`: the durations of Go that a window is written in.
@@ -69,7 +73,9 @@ fn duration(text: &str) -> Option<Duration> {
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..end].parse().ok()?;
-        let unit_end = rest[end..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| at + end);
+        let unit_end = rest[end..]
+            .find(|c: char| c.is_ascii_digit())
+            .map_or(rest.len(), |at| at + end);
         let unit = match &rest[end..unit_end] {
             "h" => 3600.0,
             "m" => 60.0,
@@ -89,7 +95,12 @@ const ABSENT: &str = "the server could not find the requested resource";
 
 /// What client-go says of an answer that says nothing of its own.
 fn words(error: Error, resource: &str) -> String {
-    let Some(status) = error.status().filter(|status| status.reason.is_empty() || status.message == ABSENT) else { return error.to_string() };
+    let Some(status) = error
+        .status()
+        .filter(|status| status.reason.is_empty() || status.message == ABSENT)
+    else {
+        return error.to_string();
+    };
     let text = match status.code {
         404 => ABSENT.to_string(),
         405 => "the server does not allow this method on the requested resource".to_string(),
@@ -111,21 +122,47 @@ pub struct Client<'a> {
 }
 
 impl Client<'_> {
-    async fn list<T: serde::de::DeserializeOwned>(&self, path: &str, resource: &str) -> Result<Vec<T>, String> {
-        Ok(self.api.get_path::<List<T>>(path).await.map_err(|error| words(error, resource))?.items)
+    async fn list<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        resource: &str,
+    ) -> Result<Vec<T>, String> {
+        Ok(self
+            .api
+            .get_path::<List<T>>(path)
+            .await
+            .map_err(|error| words(error, resource))?
+            .items)
     }
 
     /// A resource of pods, or of one of their containers.
-    pub async fn resource(&self, resource: &str, namespace: &str, selector: &Selector, container: &str) -> Result<PodMetrics, String> {
-        let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods?labelSelector={}", query_value(&selector.to_string()));
-        let found: Vec<OfPod> =
-            self.list(&path, "pods.metrics.k8s.io").await.map_err(|error| format!("unable to fetch metrics from resource metrics API: {error}"))?;
+    pub async fn resource(
+        &self,
+        resource: &str,
+        namespace: &str,
+        selector: &Selector,
+        container: &str,
+    ) -> Result<PodMetrics, String> {
+        let path = format!(
+            "/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods?labelSelector={}",
+            query_value(&selector.to_string())
+        );
+        let found: Vec<OfPod> = self
+            .list(&path, "pods.metrics.k8s.io")
+            .await
+            .map_err(|error| {
+                format!("unable to fetch metrics from resource metrics API: {error}")
+            })?;
         if found.is_empty() {
             return Err("no metrics returned from resource metrics API".into());
         }
         let mut metrics = PodMetrics::new();
         for pod in found {
-            let mut meant = pod.containers.iter().filter(|each| container.is_empty() || each.name == container).peekable();
+            let mut meant = pod
+                .containers
+                .iter()
+                .filter(|each| container.is_empty() || each.name == container)
+                .peekable();
             let (mut sum, mut missing) = (0, meant.peek().is_none());
             for each in meant {
                 match each.usage.get(resource) {
@@ -134,56 +171,133 @@ impl Client<'_> {
                 }
             }
             if !missing {
-                let window = duration(&pod.window).ok_or_else(|| format!("window {:?} is no duration", pod.window))?;
-                metrics.insert(pod.metadata.name, PodMetric { value: sum, timestamp: pod.timestamp.0, window });
+                let window = duration(&pod.window)
+                    .ok_or_else(|| format!("window {:?} is no duration", pod.window))?;
+                metrics.insert(
+                    pod.metadata.name,
+                    PodMetric {
+                        value: sum,
+                        timestamp: pod.timestamp.0,
+                        window,
+                    },
+                );
             }
         }
         Ok(metrics)
     }
 
     async fn custom(&self, path: &str, resource: &str) -> Result<Vec<Value>, String> {
-        let served = |version: &&&str| self.resources.iter().any(|r| r.group == CUSTOM && r.version == ***version);
+        let served = |version: &&&str| {
+            self.resources
+                .iter()
+                .any(|r| r.group == CUSTOM && r.version == ***version)
+        };
         let version = VERSIONS.iter().find(served);
         // a group may be served whose resources are not told
-        let Some(version) = version.or_else(|| self.resources.iter().any(|r| r.group == CUSTOM).then_some(&VERSIONS[0])) else {
-            return Err(format!("unable to fetch metrics from custom metrics API: no custom metrics API ({CUSTOM}) registered"));
+        let Some(version) = version.or_else(|| {
+            self.resources
+                .iter()
+                .any(|r| r.group == CUSTOM)
+                .then_some(&VERSIONS[0])
+        }) else {
+            return Err(format!(
+                "unable to fetch metrics from custom metrics API: no custom metrics API ({CUSTOM}) registered"
+            ));
         };
         let path = format!("/apis/{CUSTOM}/{version}/{path}");
-        self.list(&path, &format!("{resource}.{CUSTOM}")).await.map_err(|error| format!("unable to fetch metrics from custom metrics API: {error}"))
+        self.list(&path, &format!("{resource}.{CUSTOM}"))
+            .await
+            .map_err(|error| format!("unable to fetch metrics from custom metrics API: {error}"))
     }
 
     /// A custom metric of pods.
-    pub async fn of_pods(&self, metric: &str, namespace: &str, selector: &Selector, of_metric: &Selector) -> Result<PodMetrics, String> {
-        let (pods, metrics) = (query_value(&selector.to_string()), query_value(&of_metric.to_string()));
-        let path = format!("namespaces/{namespace}/pods/*/{}?labelSelector={pods}&metricLabelSelector={metrics}", segment(metric));
+    pub async fn of_pods(
+        &self,
+        metric: &str,
+        namespace: &str,
+        selector: &Selector,
+        of_metric: &Selector,
+    ) -> Result<PodMetrics, String> {
+        let (pods, metrics) = (
+            query_value(&selector.to_string()),
+            query_value(&of_metric.to_string()),
+        );
+        let path = format!(
+            "namespaces/{namespace}/pods/*/{}?labelSelector={pods}&metricLabelSelector={metrics}",
+            segment(metric)
+        );
         let found = self.custom(&path, "pods").await?;
         if found.is_empty() {
             return Err("no metrics returned from custom metrics API".into());
         }
         let read = |value: Value| {
-            let window = Duration::from_secs(u64::try_from(value.window_seconds.unwrap_or(DEFAULT_WINDOW)).unwrap_or(0));
-            let metric = PodMetric { value: milli(&value.value)?, timestamp: value.timestamp.0, window };
-            Ok((value.described_object.map(|object| object.name).unwrap_or_default(), metric))
+            let window = Duration::from_secs(
+                u64::try_from(value.window_seconds.unwrap_or(DEFAULT_WINDOW)).unwrap_or(0),
+            );
+            let metric = PodMetric {
+                value: milli(&value.value)?,
+                timestamp: value.timestamp.0,
+                window,
+            };
+            Ok((
+                value
+                    .described_object
+                    .map(|object| object.name)
+                    .unwrap_or_default(),
+                metric,
+            ))
         };
         found.into_iter().map(read).collect()
     }
 
     /// A custom metric of one object, in thousandths.
-    pub async fn of_object(&self, metric: &str, namespace: &str, object: &CrossVersionObjectReference, of_metric: &Selector) -> Result<i64, String> {
+    pub async fn of_object(
+        &self,
+        metric: &str,
+        namespace: &str,
+        object: &CrossVersionObjectReference,
+        of_metric: &Selector,
+    ) -> Result<i64, String> {
         let version = object.api_version.as_deref().unwrap_or("");
         let group = version.rsplit_once('/').map_or("", |(group, _)| group);
-        let query = format!("metricLabelSelector={}", query_value(&of_metric.to_string()));
+        let query = format!(
+            "metricLabelSelector={}",
+            query_value(&of_metric.to_string())
+        );
         let (path, resource) = if group.is_empty() && object.kind == "Namespace" {
-            (format!("namespaces/{namespace}/metrics/{}?{query}", segment(metric)), "metrics".to_string())
+            (
+                format!("namespaces/{namespace}/metrics/{}?{query}", segment(metric)),
+                "metrics".to_string(),
+            )
         } else {
-            let of_kind = self.resources.iter().find(|r| r.group == group && r.kind == object.kind && !r.resource.contains('/'));
+            let of_kind = self
+                .resources
+                .iter()
+                .find(|r| r.group == group && r.kind == object.kind && !r.resource.contains('/'));
             let Some(found) = of_kind else {
-                let kind = if group.is_empty() { object.kind.clone() } else { format!("{}.{group}", object.kind) };
+                let kind = if group.is_empty() {
+                    object.kind.clone()
+                } else {
+                    format!("{}.{group}", object.kind)
+                };
                 let why = format!("no matches for kind {:?} in group {group:?}", object.kind);
-                return Err(format!("unable to fetch metrics from custom metrics API: unable to map kind {kind} to resource: {why}"));
+                return Err(format!(
+                    "unable to fetch metrics from custom metrics API: unable to map kind {kind} to resource: {why}"
+                ));
             };
-            let resource = if group.is_empty() { found.resource.clone() } else { format!("{}.{group}", found.resource) };
-            (format!("namespaces/{namespace}/{resource}/{}/{}?{query}", segment(&object.name), segment(metric)), resource)
+            let resource = if group.is_empty() {
+                found.resource.clone()
+            } else {
+                format!("{}.{group}", found.resource)
+            };
+            (
+                format!(
+                    "namespaces/{namespace}/{resource}/{}/{}?{query}",
+                    segment(&object.name),
+                    segment(metric)
+                ),
+                resource,
+            )
         };
         let found = self.custom(&path, &resource).await?;
         match found.as_slice() {
@@ -196,11 +310,20 @@ impl Client<'_> {
     }
 
     /// The values of an external metric, in thousandths.
-    pub async fn external(&self, metric: &str, namespace: &str, of_metric: &Selector) -> Result<Vec<i64>, String> {
+    pub async fn external(
+        &self,
+        metric: &str,
+        namespace: &str,
+        of_metric: &Selector,
+    ) -> Result<Vec<i64>, String> {
         let (name, selector) = (segment(metric), query_value(&of_metric.to_string()));
-        let path = format!("/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{name}?labelSelector={selector}");
+        let path = format!(
+            "/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{name}?labelSelector={selector}"
+        );
         let resource = format!("{metric}.external.metrics.k8s.io");
-        let found: Vec<Value> = self.list(&path, &resource).await.map_err(|error| format!("unable to fetch metrics from external metrics API: {error}"))?;
+        let found: Vec<Value> = self.list(&path, &resource).await.map_err(|error| {
+            format!("unable to fetch metrics from external metrics API: {error}")
+        })?;
         if found.is_empty() {
             return Err("no metrics returned from external metrics API".into());
         }
@@ -215,7 +338,14 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, wanted) in [("30s", Some(30_000)), ("1m0s", Some(60_000)), ("1h2m3.5s", Some(3_723_500)), ("15.5ms", Some(15)), ("30", None), ("3x", None)] {
+        for (text, wanted) in [
+            ("30s", Some(30_000)),
+            ("1m0s", Some(60_000)),
+            ("1h2m3.5s", Some(3_723_500)),
+            ("15.5ms", Some(15)),
+            ("30", None),
+            ("3x", None),
+        ] {
             assert_eq!(duration(text).map(|d| d.as_millis()), wanted, "{text}");
         }
     }
@@ -223,13 +353,30 @@ mod tests {
     #[test]
     fn what_is_said_of_an_api_that_is_not_served() {
         let error = |code: u16, message: &str, reason: &str| {
-            Error::Refused(Box::new(Status { code, message: message.into(), reason: reason.into(), ..Status::default() }))
+            Error::Refused(Box::new(Status {
+                code,
+                message: message.into(),
+                reason: reason.into(),
+                ..Status::default()
+            }))
         };
         for (given, wanted) in [
-            (error(404, "404 page not found\n", ""), "the server could not find the requested resource (get pods.metrics.k8s.io)"),
-            (error(404, ABSENT, "NotFound"), "the server could not find the requested resource (get pods.metrics.k8s.io)"),
-            (error(503, "", ""), "the server is currently unable to handle the request (get pods.metrics.k8s.io)"),
-            (error(403, "pods is forbidden", "Forbidden"), "pods is forbidden"),
+            (
+                error(404, "404 page not found\n", ""),
+                "the server could not find the requested resource (get pods.metrics.k8s.io)",
+            ),
+            (
+                error(404, ABSENT, "NotFound"),
+                "the server could not find the requested resource (get pods.metrics.k8s.io)",
+            ),
+            (
+                error(503, "", ""),
+                "the server is currently unable to handle the request (get pods.metrics.k8s.io)",
+            ),
+            (
+                error(403, "pods is forbidden", "Forbidden"),
+                "pods is forbidden",
+            ),
         ] {
             assert_eq!(words(given, "pods.metrics.k8s.io"), wanted);
         }

@@ -5,9 +5,10 @@
 
 use k8s_openapi::{
     api::autoscaling::v2::{
-        ContainerResourceMetricSource, ContainerResourceMetricStatus, ExternalMetricSource, ExternalMetricStatus, HorizontalPodAutoscalerCondition,
-        MetricIdentifier, MetricSpec, MetricStatus, MetricTarget, MetricValueStatus, ObjectMetricSource, ObjectMetricStatus, PodsMetricSource,
-        PodsMetricStatus, ResourceMetricSource, ResourceMetricStatus,
+        ContainerResourceMetricSource, ContainerResourceMetricStatus, ExternalMetricSource,
+        ExternalMetricStatus, HorizontalPodAutoscalerCondition, MetricIdentifier, MetricSpec,
+        MetricStatus, MetricTarget, MetricValueStatus, ObjectMetricSource, ObjectMetricStatus,
+        PodsMetricSource, PodsMetricStatus, ResourceMetricSource, ResourceMetricStatus,
     },
     apimachinery::pkg::{api::resource::Quantity as ApiQuantity, apis::meta::v1::LabelSelector},
 };
@@ -48,7 +49,10 @@ impl Failure {
             type_: "ScalingActive".into(),
             status: "False".into(),
             reason: Some(self.reason.into()),
-            message: Some(format!("the HPA was unable to compute the replica count: {}", self.why)),
+            message: Some(format!(
+                "the HPA was unable to compute the replica count: {}",
+                self.why
+            )),
             last_transition_time: None,
         }
     }
@@ -65,66 +69,164 @@ pub struct Asked<'a> {
 }
 
 fn target_milli(quantity: Option<&ApiQuantity>) -> Result<Option<i64>, String> {
-    let read = |quantity: &ApiQuantity| quantity.0.parse::<Quantity>().map(|q| q.milli_value()).map_err(|e| format!("quantity {:?}: {e}", quantity.0));
+    let read = |quantity: &ApiQuantity| {
+        quantity
+            .0
+            .parse::<Quantity>()
+            .map(|q| q.milli_value())
+            .map_err(|e| format!("quantity {:?}: {e}", quantity.0))
+    };
     quantity.map(read).transpose()
 }
 
 fn quantity(milli: i64, binary: bool) -> Option<ApiQuantity> {
-    let format = if binary { Format::BinarySi } else { Format::DecimalSi };
+    let format = if binary {
+        Format::BinarySi
+    } else {
+        Format::DecimalSi
+    };
     Some(ApiQuantity(Quantity::from_milli(milli, format).to_string()))
 }
 
 fn of_metric(selector: Option<&LabelSelector>) -> Result<Selector, String> {
-    let value = selector.map(serde_json::to_value).transpose().map_err(|e| e.to_string())?;
+    let value = selector
+        .map(serde_json::to_value)
+        .transpose()
+        .map_err(|e| e.to_string())?;
     Selector::from_label_selector(value.as_ref()).map_err(|e| e.to_string())
 }
 
 /// As Go prints a pointer to one.
 fn printed(selector: Option<&LabelSelector>) -> String {
-    let Some(selector) = selector else { return "nil".into() };
-    let labels: String = selector.match_labels.iter().flatten().map(|(key, value)| format!("{key}: {value},")).collect();
-    let expression = |e: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| {
-        format!("LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},", e.key, e.operator, e.values.as_deref().unwrap_or_default().join(" "))
+    let Some(selector) = selector else {
+        return "nil".into();
     };
-    let expressions: String = selector.match_expressions.iter().flatten().map(expression).collect();
-    format!("&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}")
+    let labels: String = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}: {value},"))
+        .collect();
+    let expression =
+        |e: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| {
+            format!(
+                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},",
+                e.key,
+                e.operator,
+                e.values.as_deref().unwrap_or_default().join(" ")
+            )
+        };
+    let expressions: String = selector
+        .match_expressions
+        .iter()
+        .flatten()
+        .map(expression)
+        .collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
 }
 
 impl Asked<'_> {
     /// What one metric asks for.
     pub async fn compute(&self, spec: &MetricSpec) -> Result<Proposal, Failure> {
-        let mut status = MetricStatus { type_: spec.type_.clone(), ..Default::default() };
+        let mut status = MetricStatus {
+            type_: spec.type_.clone(),
+            ..Default::default()
+        };
         let (done, reason, what) = match (spec.type_.as_str(), spec) {
-            ("Object", MetricSpec { object: Some(of), .. }) => (self.object(of, &mut status).await, "FailedGetObjectMetric", "object metric value".to_string()),
-            ("Pods", MetricSpec { pods: Some(of), .. }) => (self.pods(of, &mut status).await, "FailedGetPodsMetric", "pods metric value".to_string()),
-            ("Resource", MetricSpec { resource: Some(of), .. }) => {
-                (self.resource(of, &mut status).await, "FailedGetResourceMetric", format!("{} resource metric value", of.name))
-            }
-            ("ContainerResource", MetricSpec { container_resource: Some(of), .. }) => {
-                (self.container(of, &mut status).await, "FailedGetContainerResourceMetric", format!("{} container metric value", of.container))
-            }
-            ("External", MetricSpec { external: Some(of), .. }) => {
-                (self.external(of, &mut status).await, "FailedGetExternalMetric", format!("{} external metric value", of.metric.name))
-            }
+            (
+                "Object",
+                MetricSpec {
+                    object: Some(of), ..
+                },
+            ) => (
+                self.object(of, &mut status).await,
+                "FailedGetObjectMetric",
+                "object metric value".to_string(),
+            ),
+            ("Pods", MetricSpec { pods: Some(of), .. }) => (
+                self.pods(of, &mut status).await,
+                "FailedGetPodsMetric",
+                "pods metric value".to_string(),
+            ),
+            (
+                "Resource",
+                MetricSpec {
+                    resource: Some(of), ..
+                },
+            ) => (
+                self.resource(of, &mut status).await,
+                "FailedGetResourceMetric",
+                format!("{} resource metric value", of.name),
+            ),
+            (
+                "ContainerResource",
+                MetricSpec {
+                    container_resource: Some(of),
+                    ..
+                },
+            ) => (
+                self.container(of, &mut status).await,
+                "FailedGetContainerResourceMetric",
+                format!("{} container metric value", of.container),
+            ),
+            (
+                "External",
+                MetricSpec {
+                    external: Some(of), ..
+                },
+            ) => (
+                self.external(of, &mut status).await,
+                "FailedGetExternalMetric",
+                format!("{} external metric value", of.metric.name),
+            ),
             (kind, _) => {
                 let why = format!("unknown metric source type {kind:?}");
-                return Err(Failure { reason: "InvalidMetricSourceType", error: why.clone(), why });
+                return Err(Failure {
+                    reason: "InvalidMetricSourceType",
+                    error: why.clone(),
+                    why,
+                });
             }
         };
         match done {
-            Ok((replicas, name)) => Ok(Proposal { replicas, name, status }),
-            Err((why, inner)) => Err(Failure { reason, error: format!("failed to get {what}: {inner}"), why }),
+            Ok((replicas, name)) => Ok(Proposal {
+                replicas,
+                name,
+                status,
+            }),
+            Err((why, inner)) => Err(Failure {
+                reason,
+                error: format!("failed to get {what}: {inner}"),
+                why,
+            }),
         }
     }
 
-    async fn object(&self, of: &ObjectMetricSource, status: &mut MetricStatus) -> Result<(i32, String), (String, String)> {
+    async fn object(
+        &self,
+        of: &ObjectMetricSource,
+        status: &mut MetricStatus,
+    ) -> Result<(i32, String), (String, String)> {
         let same = |why: String| (why.clone(), why);
         let selector = of_metric(of.metric.selector.as_ref()).map_err(same)?;
         let object = &of.described_object;
-        let (value, average) = (target_milli(of.target.value.as_ref()).map_err(same)?, target_milli(of.target.average_value.as_ref()).map_err(same)?);
+        let (value, average) = (
+            target_milli(of.target.value.as_ref()).map_err(same)?,
+            target_milli(of.target.average_value.as_ref()).map_err(same)?,
+        );
         let usage = async {
-            let found = self.client.of_object(&of.metric.name, self.namespace, object, &selector).await;
-            found.map_err(|why| format!("unable to get metric {}: {} on {} {}/{why}", of.metric.name, object.kind, self.namespace, object.name))
+            let found = self
+                .client
+                .of_object(&of.metric.name, self.namespace, object, &selector)
+                .await;
+            found.map_err(|why| {
+                format!(
+                    "unable to get metric {}: {} on {} {}/{why}",
+                    of.metric.name, object.kind, self.namespace, object.name
+                )
+            })
         };
         let (proposal, current) = match (of.target.type_.as_str(), value, average) {
             ("Value", Some(target), _) => {
@@ -141,64 +243,163 @@ impl Asked<'_> {
             }
             _ => return Err(same("invalid object metric source: neither a value target nor an average value target was set".into())),
         };
-        status.object = Some(ObjectMetricStatus { described_object: object.clone(), metric: of.metric.clone(), current });
+        status.object = Some(ObjectMetricStatus {
+            described_object: object.clone(),
+            metric: of.metric.clone(),
+            current,
+        });
         Ok(proposal)
     }
 
-    async fn pods(&self, of: &PodsMetricSource, status: &mut MetricStatus) -> Result<(i32, String), (String, String)> {
+    async fn pods(
+        &self,
+        of: &PodsMetricSource,
+        status: &mut MetricStatus,
+    ) -> Result<(i32, String), (String, String)> {
         let same = |why: String| (why.clone(), why);
         let selector = of_metric(of.metric.selector.as_ref()).map_err(same)?;
-        let target = target_milli(of.target.average_value.as_ref()).map_err(same)?.unwrap_or(0);
-        let found = self.client.of_pods(&of.metric.name, self.namespace, self.selector, &selector).await;
-        let metrics = found.map_err(|why| same(format!("unable to get metric {}: {why}", of.metric.name)))?;
+        let target = target_milli(of.target.average_value.as_ref())
+            .map_err(same)?
+            .unwrap_or(0);
+        let found = self
+            .client
+            .of_pods(&of.metric.name, self.namespace, self.selector, &selector)
+            .await;
+        let metrics =
+            found.map_err(|why| same(format!("unable to get metric {}: {why}", of.metric.name)))?;
         let (replicas, usage) = by_average(&self.seen, metrics, "", target).map_err(same)?;
-        let metric = MetricIdentifier { name: of.metric.name.clone(), selector: of.metric.selector.clone() };
-        status.pods = Some(PodsMetricStatus { metric, current: MetricValueStatus { average_value: quantity(usage, false), ..Default::default() } });
+        let metric = MetricIdentifier {
+            name: of.metric.name.clone(),
+            selector: of.metric.selector.clone(),
+        };
+        status.pods = Some(PodsMetricStatus {
+            metric,
+            current: MetricValueStatus {
+                average_value: quantity(usage, false),
+                ..Default::default()
+            },
+        });
         Ok((replicas, format!("pods metric {}", of.metric.name)))
     }
 
     /// A resource of pods or of one of their containers: replicas, name, and what it is now.
-    async fn usage(&self, resource: &str, container: &str, target: &MetricTarget) -> Result<(i32, String, MetricValueStatus), String> {
+    async fn usage(
+        &self,
+        resource: &str,
+        container: &str,
+        target: &MetricTarget,
+    ) -> Result<(i32, String, MetricValueStatus), String> {
         let measured = async {
-            let found = self.client.resource(resource, self.namespace, self.selector, container).await;
+            let found = self
+                .client
+                .resource(resource, self.namespace, self.selector, container)
+                .await;
             found.map_err(|why| format!("unable to get metrics for resource {resource}: {why}"))
         };
         let is_binary = resource == "memory";
         if let Some(wanted) = target_milli(target.average_value.as_ref())? {
             let farther = |why: String| format!("failed to get {resource} usage: {why}");
-            let (replicas, usage) = by_average(&self.seen, measured.await.map_err(farther)?, resource, wanted).map_err(farther)?;
-            let current = MetricValueStatus { average_value: quantity(usage, is_binary), ..Default::default() };
+            let (replicas, usage) = by_average(
+                &self.seen,
+                measured.await.map_err(farther)?,
+                resource,
+                wanted,
+            )
+            .map_err(farther)?;
+            let current = MetricValueStatus {
+                average_value: quantity(usage, is_binary),
+                ..Default::default()
+            };
             return Ok((replicas, format!("{resource} resource"), current));
         }
         let Some(wanted) = target.average_utilization else {
             return Err("invalid resource metric source: neither an average utilization target nor an average value (usage) target was set".into());
         };
         let farther = |why: String| format!("failed to get {resource} utilization: {why}");
-        let (replicas, percent, usage) = by_utilization(&self.seen, measured.await.map_err(farther)?, resource, container, wanted).map_err(farther)?;
-        let what = if container.is_empty() { "resource" } else { "container resource" };
-        let current = MetricValueStatus { average_utilization: Some(percent), average_value: quantity(usage, is_binary), ..Default::default() };
-        Ok((replicas, format!("{resource} {what} utilization (percentage of request)"), current))
+        let (replicas, percent, usage) = by_utilization(
+            &self.seen,
+            measured.await.map_err(farther)?,
+            resource,
+            container,
+            wanted,
+        )
+        .map_err(farther)?;
+        let what = if container.is_empty() {
+            "resource"
+        } else {
+            "container resource"
+        };
+        let current = MetricValueStatus {
+            average_utilization: Some(percent),
+            average_value: quantity(usage, is_binary),
+            ..Default::default()
+        };
+        Ok((
+            replicas,
+            format!("{resource} {what} utilization (percentage of request)"),
+            current,
+        ))
     }
 
-    async fn resource(&self, of: &ResourceMetricSource, status: &mut MetricStatus) -> Result<(i32, String), (String, String)> {
-        let (replicas, name, current) = self.usage(&of.name, "", &of.target).await.map_err(|why| (why.clone(), why))?;
-        status.resource = Some(ResourceMetricStatus { name: of.name.clone(), current });
+    async fn resource(
+        &self,
+        of: &ResourceMetricSource,
+        status: &mut MetricStatus,
+    ) -> Result<(i32, String), (String, String)> {
+        let (replicas, name, current) = self
+            .usage(&of.name, "", &of.target)
+            .await
+            .map_err(|why| (why.clone(), why))?;
+        status.resource = Some(ResourceMetricStatus {
+            name: of.name.clone(),
+            current,
+        });
         Ok((replicas, name))
     }
 
-    async fn container(&self, of: &ContainerResourceMetricSource, status: &mut MetricStatus) -> Result<(i32, String), (String, String)> {
-        let (replicas, name, current) = self.usage(&of.name, &of.container, &of.target).await.map_err(|why| (why.clone(), why))?;
-        status.container_resource = Some(ContainerResourceMetricStatus { name: of.name.clone(), container: of.container.clone(), current });
+    async fn container(
+        &self,
+        of: &ContainerResourceMetricSource,
+        status: &mut MetricStatus,
+    ) -> Result<(i32, String), (String, String)> {
+        let (replicas, name, current) = self
+            .usage(&of.name, &of.container, &of.target)
+            .await
+            .map_err(|why| (why.clone(), why))?;
+        status.container_resource = Some(ContainerResourceMetricStatus {
+            name: of.name.clone(),
+            container: of.container.clone(),
+            current,
+        });
         Ok((replicas, name))
     }
 
-    async fn external(&self, of: &ExternalMetricSource, status: &mut MetricStatus) -> Result<(i32, String), (String, String)> {
+    async fn external(
+        &self,
+        of: &ExternalMetricSource,
+        status: &mut MetricStatus,
+    ) -> Result<(i32, String), (String, String)> {
         let same = |why: String| (why.clone(), why);
         let (name, shown) = (&of.metric.name, printed(of.metric.selector.as_ref()));
-        let (value, average) = (target_milli(of.target.value.as_ref()).map_err(same)?, target_milli(of.target.average_value.as_ref()).map_err(same)?);
+        let (value, average) = (
+            target_milli(of.target.value.as_ref()).map_err(same)?,
+            target_milli(of.target.average_value.as_ref()).map_err(same)?,
+        );
         let usage = async {
-            let found = self.client.external(name, self.namespace, &of_metric(of.metric.selector.as_ref())?).await;
-            let values = found.map_err(|why| format!("unable to get external metric {}/{name}/{shown}: {why}", self.namespace))?;
+            let found = self
+                .client
+                .external(
+                    name,
+                    self.namespace,
+                    &of_metric(of.metric.selector.as_ref())?,
+                )
+                .await;
+            let values = found.map_err(|why| {
+                format!(
+                    "unable to get external metric {}/{name}/{shown}: {why}",
+                    self.namespace
+                )
+            })?;
             Ok::<i64, String>(values.into_iter().fold(0i64, i64::saturating_add))
         };
         let (replicas, current) = match (average, value) {
@@ -215,7 +416,10 @@ impl Asked<'_> {
             }
             (None, None) => return Err(same("invalid external metric source: neither a value target nor an average value target was set".into())),
         };
-        status.external = Some(ExternalMetricStatus { metric: of.metric.clone(), current });
+        status.external = Some(ExternalMetricStatus {
+            metric: of.metric.clone(),
+            current,
+        });
         Ok((replicas, format!("external metric {name}({shown})")))
     }
 }
@@ -229,7 +433,10 @@ mod tests {
         let selector: LabelSelector =
             serde_json::from_str(r#"{"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "k", "operator": "In", "values": ["x", "y"]}]}"#).unwrap();
         let wanted = "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{LabelSelectorRequirement{Key:k,Operator:In,Values:[x y],},},}";
-        assert_eq!((printed(Some(&selector)).as_str(), printed(None).as_str()), (wanted, "nil"));
+        assert_eq!(
+            (printed(Some(&selector)).as_str(), printed(None).as_str()),
+            (wanted, "nil")
+        );
     }
 
     #[test]

@@ -95,11 +95,15 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         selectors: Mutex::default(),
     });
     let (q, period) = (queue.clone(), controller.options.sync_period);
-    controller.autoscalers.subscribe(move |change| match change {
-        Change::Updated { old, new } if old.spec == new.spec => {}
-        Change::Deleted(old) => q.add(Key::of(&old.metadata)),
-        Change::Added(new) | Change::Updated { new, .. } => q.add_after(Key::of(&new.metadata), period),
-    });
+    controller
+        .autoscalers
+        .subscribe(move |change| match change {
+            Change::Updated { old, new } if old.spec == new.spec => {}
+            Change::Deleted(old) => q.add(Key::of(&old.metadata)),
+            Change::Added(new) | Change::Updated { new, .. } => {
+                q.add_after(Key::of(&new.metadata), period)
+            }
+        });
     Ok(Some(context.workers(controller, queue)))
 }
 
@@ -118,36 +122,70 @@ struct Computed {
 impl Controller {
     fn tolerances(&self, autoscaler: &HorizontalPodAutoscaler) -> Result<Tolerances, Error> {
         let behavior = autoscaler.spec.behavior.as_ref();
-        let of = |rules: Option<&k8s_openapi::api::autoscaling::v2::HPAScalingRules>| match rules.and_then(|rules| rules.tolerance.as_ref()) {
+        let of = |rules: Option<&k8s_openapi::api::autoscaling::v2::HPAScalingRules>| match rules
+            .and_then(|rules| rules.tolerance.as_ref())
+        {
             None => Ok(self.options.tolerance),
-            Some(given) => given.0.parse::<Quantity>().map(|q| q.as_f64()).map_err(|e| Error::Failed(format!("tolerance {:?}: {e}", given.0))),
+            Some(given) => given
+                .0
+                .parse::<Quantity>()
+                .map(|q| q.as_f64())
+                .map_err(|e| Error::Failed(format!("tolerance {:?}: {e}", given.0))),
         };
-        Ok(Tolerances { down: of(behavior.and_then(|b| b.scale_down.as_ref()))?, up: of(behavior.and_then(|b| b.scale_up.as_ref()))? })
+        Ok(Tolerances {
+            down: of(behavior.and_then(|b| b.scale_down.as_ref()))?,
+            up: of(behavior.and_then(|b| b.scale_up.as_ref()))?,
+        })
     }
 
     /// The target's selector, unless its pods are another autoscaler's, too.
-    fn selector(&self, autoscaler: &mut HorizontalPodAutoscaler, key: &Key, target: &Target) -> Result<Selector, String> {
+    fn selector(
+        &self,
+        autoscaler: &mut HorizontalPodAutoscaler,
+        key: &Key,
+        target: &Target,
+    ) -> Result<Selector, String> {
         let mut refuse = |reason: &'static str, event: String, message: &str| {
             self.recorder.warning(autoscaler, reason, event.clone());
-            let reason = if reason == "SelectorRequired" { "InvalidSelector" } else { reason };
-            set(status(autoscaler), "ScalingActive", "False", reason, message, self.clock.time());
+            let reason = if reason == "SelectorRequired" {
+                "InvalidSelector"
+            } else {
+                reason
+            };
+            set(
+                status(autoscaler),
+                "ScalingActive",
+                "False",
+                reason,
+                message,
+                self.clock.time(),
+            );
             Err(event)
         };
         let text = target.selector();
         if text.is_empty() {
-            return refuse("SelectorRequired", "selector is required".into(), "the HPA target's scale is missing a selector");
+            return refuse(
+                "SelectorRequired",
+                "selector is required".into(),
+                "the HPA target's scale is missing a selector",
+            );
         }
         let selector: Selector = match text.parse() {
             Ok(selector) => selector,
             Err(error) => {
-                let why = format!("couldn't convert selector into a corresponding internal selector object: {error}");
+                let why = format!(
+                    "couldn't convert selector into a corresponding internal selector object: {error}"
+                );
                 return refuse("InvalidSelector", why.clone(), &why);
             }
         };
         lock(&self.selectors).insert(key.clone(), selector.clone());
         let others = self.others(key, &selector);
         if others.len() > 1 {
-            let why = format!("pods by selector {text} are controlled by multiple HPAs: [{}]", others.join(" "));
+            let why = format!(
+                "pods by selector {text} are controlled by multiple HPAs: [{}]",
+                others.join(" ")
+            );
             return refuse("AmbiguousSelector", why.clone(), &why);
         }
         Ok(selector)
@@ -157,152 +195,351 @@ impl Controller {
     fn others(&self, key: &Key, selector: &Selector) -> Vec<String> {
         let selectors = lock(&self.selectors);
         let pods = self.selected(key.namespace(), selector);
-        let meant =
-            |(other, theirs): &(&Key, &Selector)| other.namespace() == key.namespace() && pods.iter().any(|pod| theirs.matches(&pod.metadata.labels.as_ref()));
-        let mut found: Vec<String> = selectors.iter().filter(meant).map(|(other, _)| format!("{{{} {}}}", other.name(), other.namespace())).collect();
+        let meant = |(other, theirs): &(&Key, &Selector)| {
+            other.namespace() == key.namespace()
+                && pods
+                    .iter()
+                    .any(|pod| theirs.matches(&pod.metadata.labels.as_ref()))
+        };
+        let mut found: Vec<String> = selectors
+            .iter()
+            .filter(meant)
+            .map(|(other, _)| format!("{{{} {}}}", other.name(), other.namespace()))
+            .collect();
         found.sort();
         found
     }
 
     fn selected(&self, namespace: &str, selector: &Selector) -> Vec<Arc<Pod>> {
-        self.pods.in_namespace(namespace).into_iter().filter(|pod| selector.matches(&pod.metadata.labels.as_ref())).collect()
+        self.pods
+            .in_namespace(namespace)
+            .into_iter()
+            .filter(|pod| selector.matches(&pod.metadata.labels.as_ref()))
+            .collect()
     }
 
     /// Asks every metric.
-    async fn compute(&self, autoscaler: &mut HorizontalPodAutoscaler, key: &Key, target: &Target, found: &Found) -> Result<Computed, Error> {
+    async fn compute(
+        &self,
+        autoscaler: &mut HorizontalPodAutoscaler,
+        key: &Key,
+        target: &Target,
+        found: &Found,
+    ) -> Result<Computed, Error> {
         let selector = match self.selector(autoscaler, key, target) {
             Ok(selector) => selector,
-            Err(error) => return Ok(Computed { replicas: None, statuses: Vec::new(), error: Some(error) }),
+            Err(error) => {
+                return Ok(Computed {
+                    replicas: None,
+                    statuses: Vec::new(),
+                    error: Some(error),
+                });
+            }
         };
         let pods = self.selected(key.namespace(), &selector);
-        let timing = Timing { cpu_initialization: self.options.cpu_initialization_period, initial_readiness: self.options.initial_readiness_delay };
-        let seen = Seen { current: target.replicas(), pods: &pods, tolerances: self.tolerances(autoscaler)?, timing, now: self.clock.now() };
-        let client = Client { api: &self.api, resources: &found.resources };
-        let asked = Asked { client, namespace: key.namespace(), selector: &selector, seen, status_replicas: target.status_replicas() };
+        let timing = Timing {
+            cpu_initialization: self.options.cpu_initialization_period,
+            initial_readiness: self.options.initial_readiness_delay,
+        };
+        let seen = Seen {
+            current: target.replicas(),
+            pods: &pods,
+            tolerances: self.tolerances(autoscaler)?,
+            timing,
+            now: self.clock.now(),
+        };
+        let client = Client {
+            api: &self.api,
+            resources: &found.resources,
+        };
+        let asked = Asked {
+            client,
+            namespace: key.namespace(),
+            selector: &selector,
+            seen,
+            status_replicas: target.status_replicas(),
+        };
         let metrics = autoscaler.spec.metrics.clone().unwrap_or_default();
         let (mut best, mut statuses, mut failed) = (None::<(i32, String)>, Vec::new(), Vec::new());
         for spec in &metrics {
             match asked.compute(spec).await {
                 Ok(proposal) => {
                     statuses.push(proposal.status);
-                    if best.as_ref().is_none_or(|(most, _)| *most == 0 || proposal.replicas > *most) {
+                    if best
+                        .as_ref()
+                        .is_none_or(|(most, _)| *most == 0 || proposal.replicas > *most)
+                    {
                         best = Some((proposal.replicas, proposal.name));
                     }
                 }
                 Err(failure) => {
-                    self.recorder.warning(autoscaler, failure.reason, failure.why.clone());
+                    self.recorder
+                        .warning(autoscaler, failure.reason, failure.why.clone());
                     statuses.push(MetricStatus::default());
                     failed.push(failure);
                 }
             }
         }
-        let error = failed.first().map(|first| format!("invalid metrics ({} invalid out of {}), first error is: {}", failed.len(), metrics.len(), first.error));
+        let error = failed.first().map(|first| {
+            format!(
+                "invalid metrics ({} invalid out of {}), first error is: {}",
+                failed.len(),
+                metrics.len(),
+                first.error
+            )
+        });
         // with some unknown, nothing is scaled down
-        let unsafe_down = best.as_ref().is_none_or(|(most, _)| *most < target.replicas());
+        let unsafe_down = best
+            .as_ref()
+            .is_none_or(|(most, _)| *most < target.replicas());
         if failed.len() >= metrics.len() || !failed.is_empty() && unsafe_down {
             if let Some(first) = failed.first() {
                 let condition = first.condition();
-                set(status(autoscaler), "ScalingActive", "False", first.reason, condition.message.as_deref().unwrap_or(""), self.clock.time());
+                set(
+                    status(autoscaler),
+                    "ScalingActive",
+                    "False",
+                    first.reason,
+                    condition.message.as_deref().unwrap_or(""),
+                    self.clock.time(),
+                );
             }
-            let error = error.unwrap_or_else(|| "invalid metrics (0 invalid out of 0), first error is: <nil>".into());
-            return Ok(Computed { replicas: None, statuses, error: Some(error) });
+            let error = error.unwrap_or_else(|| {
+                "invalid metrics (0 invalid out of 0), first error is: <nil>".into()
+            });
+            return Ok(Computed {
+                replicas: None,
+                statuses,
+                error: Some(error),
+            });
         }
         let name = best.as_ref().map_or("", |(_, name)| name);
-        let message = format!("the HPA was able to successfully calculate a replica count from {name}");
-        set(status(autoscaler), "ScalingActive", "True", "ValidMetricFound", &message, self.clock.time());
-        Ok(Computed { replicas: best, statuses, error })
+        let message =
+            format!("the HPA was able to successfully calculate a replica count from {name}");
+        set(
+            status(autoscaler),
+            "ScalingActive",
+            "True",
+            "ValidMetricFound",
+            &message,
+            self.clock.time(),
+        );
+        Ok(Computed {
+            replicas: best,
+            statuses,
+            error,
+        })
     }
 
     /// Brings what metrics ask for into bounds.
-    fn normalize(&self, autoscaler: &mut HorizontalPodAutoscaler, key: &Key, bounds: Bounds, wanted: i32) -> i32 {
+    fn normalize(
+        &self,
+        autoscaler: &mut HorizontalPodAutoscaler,
+        key: &Key,
+        bounds: Bounds,
+        wanted: i32,
+    ) -> i32 {
         let (now, window) = (self.clock.now(), self.options.downscale_stabilization);
         let behavior = autoscaler.spec.behavior.clone();
         let mut memories = lock(&self.memories);
         let memory = memories.entry(key.clone()).or_default();
-        let Normalized { replicas, able, limited } = match &behavior {
+        let Normalized {
+            replicas,
+            able,
+            limited,
+        } = match &behavior {
             None => normalize::plainly(memory, bounds, wanted, window, now),
             Some(behavior) => normalize::by_behavior(memory, bounds, wanted, behavior, window, now),
         };
         drop(memories);
         let status = status(autoscaler);
-        set(status, "AbleToScale", "True", able.0, able.1, self.clock.time());
+        set(
+            status,
+            "AbleToScale",
+            "True",
+            able.0,
+            able.1,
+            self.clock.time(),
+        );
         let (is_limited, why) = limited;
-        set(status, "ScalingLimited", if is_limited { "True" } else { "False" }, why.0, why.1, self.clock.time());
+        set(
+            status,
+            "ScalingLimited",
+            if is_limited { "True" } else { "False" },
+            why.0,
+            why.1,
+            self.clock.time(),
+        );
         replicas
     }
 
     /// Writes the status if it is another than it was.
-    async fn write(&self, old: &HorizontalPodAutoscaler, new: &HorizontalPodAutoscaler) -> Result<(), Error> {
+    async fn write(
+        &self,
+        old: &HorizontalPodAutoscaler,
+        new: &HorizontalPodAutoscaler,
+    ) -> Result<(), Error> {
         if old.status == new.status {
             return Ok(());
         }
         let written = self.api.update_status(new).await;
-        written.map(drop).inspect_err(|error| self.recorder.warning(new, "FailedUpdateStatus", error.to_string()))
+        written.map(drop).inspect_err(|error| {
+            self.recorder
+                .warning(new, "FailedUpdateStatus", error.to_string())
+        })
     }
 
     async fn look(&self, key: &Key, old: &HorizontalPodAutoscaler) -> Result<(), Error> {
         let mut new = old.clone();
         let spec = new.spec.clone();
         let reached = async {
-            let found = discover(&self.api).await.map_err(|error| error.to_string())?;
-            Ok::<_, String>((Target::get(&self.api, &found, key.namespace(), &spec.scale_target_ref).await?, found))
+            let found = discover(&self.api)
+                .await
+                .map_err(|error| error.to_string())?;
+            Ok::<_, String>((
+                Target::get(&self.api, &found, key.namespace(), &spec.scale_target_ref).await?,
+                found,
+            ))
         };
         let (mut target, found) = match reached.await {
             Ok(reached) => reached,
             Err(error) => {
                 self.recorder.warning(&new, "FailedGetScale", error.clone());
-                let message = format!("the HPA controller was unable to get the target's current scale: {error}");
-                set(status(&mut new), "AbleToScale", "False", "FailedGetScale", &message, self.clock.time());
+                let message = format!(
+                    "the HPA controller was unable to get the target's current scale: {error}"
+                );
+                set(
+                    status(&mut new),
+                    "AbleToScale",
+                    "False",
+                    "FailedGetScale",
+                    &message,
+                    self.clock.time(),
+                );
                 return self.write(old, &new).await;
             }
         };
         let message = "the HPA controller was able to get the target's current scale";
-        set(status(&mut new), "AbleToScale", "True", "SucceededGetScale", message, self.clock.time());
+        set(
+            status(&mut new),
+            "AbleToScale",
+            "True",
+            "SucceededGetScale",
+            message,
+            self.clock.time(),
+        );
         let current = target.replicas();
-        lock(&self.memories).entry(key.clone()).or_default().begin(current, self.clock.now());
-        let bounds = Bounds { current, least: spec.min_replicas.unwrap_or(1), most: spec.max_replicas };
+        lock(&self.memories)
+            .entry(key.clone())
+            .or_default()
+            .begin(current, self.clock.now());
+        let bounds = Bounds {
+            current,
+            least: spec.min_replicas.unwrap_or(1),
+            most: spec.max_replicas,
+        };
         let (mut statuses, mut wanted, mut why) = (None, current, String::new());
         if current == 0 {
             let message = "scaling is disabled since the replica count of the target is zero";
-            set(status(&mut new), "ScalingActive", "False", "ScalingDisabled", message, self.clock.time());
+            set(
+                status(&mut new),
+                "ScalingActive",
+                "False",
+                "ScalingDisabled",
+                message,
+                self.clock.time(),
+            );
         } else if current > bounds.most {
-            (wanted, why) = (bounds.most, "Current number of replicas above Spec.MaxReplicas".into());
+            (wanted, why) = (
+                bounds.most,
+                "Current number of replicas above Spec.MaxReplicas".into(),
+            );
         } else if current < bounds.least {
-            (wanted, why) = (bounds.least, "Current number of replicas below Spec.MinReplicas".into());
+            (wanted, why) = (
+                bounds.least,
+                "Current number of replicas below Spec.MinReplicas".into(),
+            );
         } else {
             let computed = self.compute(&mut new, key, &target, &found).await?;
             statuses = Some(computed.statuses);
             let Some((asked, metric)) = computed.replicas else {
                 status::fill(status(&mut new), current, None, statuses, None);
                 self.write(old, &new).await?;
-                self.recorder.warning(&new, "FailedComputeMetricsReplicas", computed.error.unwrap_or_default());
+                self.recorder.warning(
+                    &new,
+                    "FailedComputeMetricsReplicas",
+                    computed.error.unwrap_or_default(),
+                );
                 return Ok(());
             };
-            why = if asked > current { format!("{metric} above target") } else { "All metrics below target".into() };
+            why = if asked > current {
+                format!("{metric} above target")
+            } else {
+                "All metrics below target".into()
+            };
             wanted = self.normalize(&mut new, key, bounds, asked);
         }
         if wanted != current && !self.rescale(&mut new, key, &mut target, wanted, &why).await {
             status::fill(status(&mut new), current, None, statuses, None);
             return self.write(old, &new).await;
         }
-        status::fill(status(&mut new), current, Some(wanted), statuses, (wanted != current).then(|| self.clock.time()));
+        status::fill(
+            status(&mut new),
+            current,
+            Some(wanted),
+            statuses,
+            (wanted != current).then(|| self.clock.time()),
+        );
         self.write(old, &new).await
     }
 
     /// Tells the target how many replicas it is to have; whether that went well.
-    async fn rescale(&self, new: &mut HorizontalPodAutoscaler, key: &Key, target: &mut Target, wanted: i32, why: &str) -> bool {
+    async fn rescale(
+        &self,
+        new: &mut HorizontalPodAutoscaler,
+        key: &Key,
+        target: &mut Target,
+        wanted: i32,
+        why: &str,
+    ) -> bool {
         let current = target.replicas();
         if let Err(error) = target.set(&self.api, wanted).await {
-            self.recorder.warning(new, "FailedRescale", format!("New size: {wanted}; reason: {why}; error: {error}"));
-            let message = format!("the HPA controller was unable to update the target scale: {error}");
-            set(status(new), "AbleToScale", "False", "FailedUpdateScale", &message, self.clock.time());
+            self.recorder.warning(
+                new,
+                "FailedRescale",
+                format!("New size: {wanted}; reason: {why}; error: {error}"),
+            );
+            let message =
+                format!("the HPA controller was unable to update the target scale: {error}");
+            set(
+                status(new),
+                "AbleToScale",
+                "False",
+                "FailedUpdateScale",
+                &message,
+                self.clock.time(),
+            );
             return false;
         }
         let message = format!("the HPA controller was able to update the target scale to {wanted}");
-        set(status(new), "AbleToScale", "True", "SucceededRescale", &message, self.clock.time());
-        self.recorder.normal(new, "SuccessfulRescale", format!("New size: {wanted}; reason: {why}"));
+        set(
+            status(new),
+            "AbleToScale",
+            "True",
+            "SucceededRescale",
+            &message,
+            self.clock.time(),
+        );
+        self.recorder.normal(
+            new,
+            "SuccessfulRescale",
+            format!("New size: {wanted}; reason: {why}"),
+        );
         let behavior = new.spec.behavior.clone();
-        lock(&self.memories).entry(key.clone()).or_default().changed(behavior.as_ref(), current, wanted, self.clock.now());
+        lock(&self.memories)
+            .entry(key.clone())
+            .or_default()
+            .changed(behavior.as_ref(), current, wanted, self.clock.now());
         true
     }
 }

@@ -77,8 +77,13 @@ struct Groups {
 fn is_unready(pod: &Pod, metric: &PodMetric, seen: &Seen) -> bool {
     let status = pod.status.as_ref();
     let started = status.and_then(|s| s.start_time.as_ref()).map(|t| t.0);
-    let (Some(ready), Some(started)) = (pods::condition(status, "Ready"), started) else { return true };
-    let since = ready.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
+    let (Some(ready), Some(started)) = (pods::condition(status, "Ready"), started) else {
+        return true;
+    };
+    let since = ready
+        .last_transition_time
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |t| t.0);
     if after(started, seen.timing.cpu_initialization) > seen.now {
         // what was measured before it was ready does not count
         ready.status == "False" || metric.timestamp < after(since, metric.window)
@@ -98,7 +103,9 @@ fn group(seen: &Seen, metrics: &PodMetrics, is_cpu: bool) -> Groups {
         } else {
             match metrics.get(&name) {
                 None => drop(groups.missing.insert(name)),
-                Some(metric) if is_cpu && is_unready(pod, metric, seen) => drop(groups.unready.insert(name)),
+                Some(metric) if is_cpu && is_unready(pod, metric, seen) => {
+                    drop(groups.unready.insert(name))
+                }
                 Some(_) => groups.ready += 1,
             }
         }
@@ -131,23 +138,49 @@ fn decide(
     let (measured, ratio) = (metrics.clone(), measure(&metrics)?);
     let counts_unready = !groups.unready.is_empty() && ratio > 1.0;
     if !counts_unready && groups.missing.is_empty() {
-        let replicas = if seen.tolerances.hold(ratio) { seen.current } else { ceiling(ratio * groups.ready as f64) };
+        let replicas = if seen.tolerances.hold(ratio) {
+            seen.current
+        } else {
+            ceiling(ratio * groups.ready as f64)
+        };
         return Ok((replicas, measured));
     }
     let mut count = |name: &str, value: i64| {
-        metrics.insert(name.to_string(), PodMetric { value, timestamp: seen.now, window: Duration::ZERO });
+        metrics.insert(
+            name.to_string(),
+            PodMetric {
+                value,
+                timestamp: seen.now,
+                window: Duration::ZERO,
+            },
+        );
     };
     if ratio < 1.0 {
-        groups.missing.iter().for_each(|name| count(name, filled(name)));
+        groups
+            .missing
+            .iter()
+            .for_each(|name| count(name, filled(name)));
     } else if ratio > 1.0 {
         groups.missing.iter().for_each(|name| count(name, 0));
     }
-    groups.unready.iter().filter(|_| counts_unready).for_each(|name| count(name, 0));
+    groups
+        .unready
+        .iter()
+        .filter(|_| counts_unready)
+        .for_each(|name| count(name, 0));
     let new = measure(&metrics)?;
     let turned = (ratio < 1.0 && new > 1.0) || (ratio > 1.0 && new < 1.0);
     let replicas = ceiling(new * metrics.len() as f64);
-    let backwards = (new < 1.0 && replicas > seen.current) || (new > 1.0 && replicas < seen.current);
-    Ok((if seen.tolerances.hold(new) || turned || backwards { seen.current } else { replicas }, measured))
+    let backwards =
+        (new < 1.0 && replicas > seen.current) || (new > 1.0 && replicas < seen.current);
+    Ok((
+        if seen.tolerances.hold(new) || turned || backwards {
+            seen.current
+        } else {
+            replicas
+        },
+        measured,
+    ))
 }
 
 /// What is asked for of a resource by a pod, or by one of its containers, in thousandths.
@@ -156,34 +189,86 @@ fn request(pod: &Pod, container: &str, resource: &str) -> Result<i64, String> {
     if container.is_empty() && resources::has_requests_as_a_whole(pod) {
         let requests = resources::requests(pod, Options::default()).map_err(|e| e.to_string())?;
         let found = requests.get(resource).map(|amount| amount.milli_value());
-        return found.ok_or_else(|| format!("missing pod-level request for {resource} in Pod {pod_name}"));
+        return found
+            .ok_or_else(|| format!("missing pod-level request for {resource} in Pod {pod_name}"));
     }
     let mut sum = 0;
-    for each in spec.containers.iter().chain(sidecars(spec)).filter(|each| container.is_empty() || each.name == container) {
-        let asked = resources::get(each.resources.as_ref().and_then(|r| r.requests.as_ref()), resource).map_err(|e| e.to_string())?;
-        sum += asked.ok_or_else(|| format!("missing request for {resource} in container {} of Pod {pod_name}", each.name))?.milli_value();
+    for each in spec
+        .containers
+        .iter()
+        .chain(sidecars(spec))
+        .filter(|each| container.is_empty() || each.name == container)
+    {
+        let asked = resources::get(
+            each.resources.as_ref().and_then(|r| r.requests.as_ref()),
+            resource,
+        )
+        .map_err(|e| e.to_string())?;
+        sum += asked
+            .ok_or_else(|| {
+                format!(
+                    "missing request for {resource} in container {} of Pod {pod_name}",
+                    each.name
+                )
+            })?
+            .milli_value();
         if !container.is_empty() {
             return Ok(sum);
         }
     }
-    if container.is_empty() { Ok(sum) } else { Err(format!("container {container} not found in Pod {pod_name}")) }
+    if container.is_empty() {
+        Ok(sum)
+    } else {
+        Err(format!("container {container} not found in Pod {pod_name}"))
+    }
 }
 
 /// Ratio, percentage of what is asked for, and the average.
-fn utilization(metrics: &PodMetrics, requests: &BTreeMap<String, i64>, target: i32) -> Result<(f64, i32, i64), String> {
-    let known = metrics.iter().filter_map(|(name, metric)| Some((metric.value, *requests.get(name)?)));
-    let (used, asked, count) =
-        known.fold((0i64, 0i64, 0i64), |(used, asked, count), (value, request)| (used.saturating_add(value), asked.saturating_add(request), count + 1));
+fn utilization(
+    metrics: &PodMetrics,
+    requests: &BTreeMap<String, i64>,
+    target: i32,
+) -> Result<(f64, i32, i64), String> {
+    let known = metrics
+        .iter()
+        .filter_map(|(name, metric)| Some((metric.value, *requests.get(name)?)));
+    let (used, asked, count) = known.fold(
+        (0i64, 0i64, 0i64),
+        |(used, asked, count), (value, request)| {
+            (
+                used.saturating_add(value),
+                asked.saturating_add(request),
+                count + 1,
+            )
+        },
+    );
     if asked == 0 {
         return Err("no metrics returned matched known pods".into());
     }
     let percent = i32::try_from(used * 100 / asked).unwrap_or(i32::MAX);
-    Ok((f64::from(percent) / f64::from(target), percent, used / count))
+    Ok((
+        f64::from(percent) / f64::from(target),
+        percent,
+        used / count,
+    ))
 }
 
 /// Replicas so that usage comes to `target` percent of what is asked for; with the percentage now, and the average usage.
-pub fn by_utilization(seen: &Seen, metrics: PodMetrics, resource: &str, container: &str, target: i32) -> Result<(i32, i32, i64), String> {
-    let asked = || seen.pods.iter().map(|pod| Ok((name(&pod.metadata).to_string(), request(pod, container, resource)?)));
+pub fn by_utilization(
+    seen: &Seen,
+    metrics: PodMetrics,
+    resource: &str,
+    container: &str,
+    target: i32,
+) -> Result<(i32, i32, i64), String> {
+    let asked = || {
+        seen.pods.iter().map(|pod| {
+            Ok((
+                name(&pod.metadata).to_string(),
+                request(pod, container, resource)?,
+            ))
+        })
+    };
     // upstream asks for requests only when pods were measured, which decides what is said first
     let requests: Result<BTreeMap<String, i64>, String> = asked().collect();
     let known = requests.clone().unwrap_or_default();
@@ -191,18 +276,28 @@ pub fn by_utilization(seen: &Seen, metrics: PodMetrics, resource: &str, containe
         requests.clone()?;
         Ok(utilization(metrics, &known, target)?.0)
     };
-    let filled = |name: &str| known.get(name).copied().unwrap_or(0) * i64::from(target.max(100)) / 100;
+    let filled =
+        |name: &str| known.get(name).copied().unwrap_or(0) * i64::from(target.max(100)) / 100;
     let (replicas, measured) = decide(seen, metrics, resource == "cpu", measure, filled)?;
     let (_, percent, average) = utilization(&measured, &known, target)?;
     Ok((replicas, percent, average))
 }
 
 fn average(metrics: &PodMetrics) -> i64 {
-    metrics.values().map(|metric| metric.value).fold(0, i64::saturating_add) / metrics.len().max(1) as i64
+    metrics
+        .values()
+        .map(|metric| metric.value)
+        .fold(0, i64::saturating_add)
+        / metrics.len().max(1) as i64
 }
 
 /// Replicas so that each has `target` (in thousandths); with the average now. `resource` is empty for what is none.
-pub fn by_average(seen: &Seen, metrics: PodMetrics, resource: &str, target: i64) -> Result<(i32, i64), String> {
+pub fn by_average(
+    seen: &Seen,
+    metrics: PodMetrics,
+    resource: &str,
+    target: i64,
+) -> Result<(i32, i64), String> {
     let measure = |metrics: &PodMetrics| Ok(average(metrics) as f64 / target as f64);
     let (replicas, measured) = decide(seen, metrics, resource == "cpu", measure, |_| target)?;
     Ok((replicas, average(&measured)))
@@ -220,15 +315,31 @@ pub fn by_value(seen: &Seen, usage: i64, target: i64) -> Result<i32, String> {
     if seen.pods.is_empty() {
         return Err("unable to calculate ready pods: no pods returned by selector while calculating replica count".into());
     }
-    let ready = seen.pods.iter().filter(|pod| pods::phase(pod) == "Running" && pods::is_ready(pod)).count();
+    let ready = seen
+        .pods
+        .iter()
+        .filter(|pod| pods::phase(pod) == "Running" && pods::is_ready(pod))
+        .count();
     Ok(ceiling(ratio * ready as f64))
 }
 
 /// Replicas so that one number for all, divided among them, comes to `target`; with what each has now.
-pub fn by_share(status_replicas: i32, tolerances: Tolerances, usage: i64, target: i64) -> (i32, i64) {
+pub fn by_share(
+    status_replicas: i32,
+    tolerances: Tolerances,
+    usage: i64,
+    target: i64,
+) -> (i32, i64) {
     let ratio = usage as f64 / (target as f64 * f64::from(status_replicas));
-    let replicas = if tolerances.hold(ratio) { status_replicas } else { ceiling(usage as f64 / target as f64) };
-    (replicas, (usage as f64 / f64::from(status_replicas)).ceil() as i64)
+    let replicas = if tolerances.hold(ratio) {
+        status_replicas
+    } else {
+        ceiling(usage as f64 / target as f64)
+    };
+    (
+        replicas,
+        (usage as f64 / f64::from(status_replicas)).ceil() as i64,
+    )
 }
 
 #[cfg(test)]
@@ -249,21 +360,43 @@ mod tests {
         let status = pod.status.as_mut().unwrap();
         status.start_time = Some(Time(at(NOW - 3600)));
         status.conditions.as_mut().unwrap()[0].last_transition_time = Some(Time(at(NOW - 3590)));
-        let resources =
-            k8s_openapi::api::core::v1::ResourceRequirements { requests: Some([("cpu".to_string(), Quantity("1".into()))].into()), ..Default::default() };
-        let container = k8s_openapi::api::core::v1::Container { name: "main".into(), resources: Some(resources), ..Default::default() };
+        let resources = k8s_openapi::api::core::v1::ResourceRequirements {
+            requests: Some([("cpu".to_string(), Quantity("1".into()))].into()),
+            ..Default::default()
+        };
+        let container = k8s_openapi::api::core::v1::Container {
+            name: "main".into(),
+            resources: Some(resources),
+            ..Default::default()
+        };
         pod.spec.as_mut().unwrap().containers = vec![container];
         Arc::new(pod)
     }
 
     fn seen(current: i32, pods: &[Arc<Pod>]) -> Seen<'_> {
-        let timing = Timing { cpu_initialization: Duration::from_secs(300), initial_readiness: Duration::from_secs(30) };
-        Seen { current, pods, tolerances: Tolerances { down: 0.1, up: 0.1 }, timing, now: at(NOW) }
+        let timing = Timing {
+            cpu_initialization: Duration::from_secs(300),
+            initial_readiness: Duration::from_secs(30),
+        };
+        Seen {
+            current,
+            pods,
+            tolerances: Tolerances { down: 0.1, up: 0.1 },
+            timing,
+            now: at(NOW),
+        }
     }
 
     fn metrics(values: &[(&str, i64)]) -> PodMetrics {
-        let metric = |value: i64| PodMetric { value, timestamp: at(NOW - 10), window: Duration::from_secs(30) };
-        values.iter().map(|(name, value)| (name.to_string(), metric(*value))).collect()
+        let metric = |value: i64| PodMetric {
+            value,
+            timestamp: at(NOW - 10),
+            window: Duration::from_secs(30),
+        };
+        values
+            .iter()
+            .map(|(name, value)| (name.to_string(), metric(*value)))
+            .collect()
     }
 
     #[test]
@@ -271,41 +404,129 @@ mod tests {
         let two = [pod("a", "Running", true), pod("b", "Running", true)];
         let third = |phase: &str, ready: bool| [two.as_slice(), &[pod("c", phase, ready)]].concat();
         for (what, pods, values, wanted) in [
-            ("as wanted", two.to_vec(), vec![("a", 500), ("b", 500)], Ok((2, 50, 500))),
-            ("within a tenth", two.to_vec(), vec![("a", 540), ("b", 540)], Ok((2, 54, 540))),
-            ("twice as much", two.to_vec(), vec![("a", 1000), ("b", 1000)], Ok((4, 100, 1000))),
-            ("half as much", two.to_vec(), vec![("a", 250), ("b", 250)], Ok((1, 25, 250))),
-            ("one that was not measured counts nothing on the way up", third("Running", true), vec![("a", 1000), ("b", 1000)], Ok((4, 100, 1000))),
-            ("and all that it asks for on the way down", third("Running", true), vec![("a", 100), ("b", 100)], Ok((3, 10, 100))),
-            ("so that there is no way down", third("Running", true), vec![("a", 300), ("b", 300)], Ok((3, 30, 300))),
-            ("one that begins counts nothing on the way up", third("Pending", false), vec![("a", 2000), ("b", 2000)], Ok((8, 200, 2000))),
-            ("one that never was ready", third("Running", false), vec![("a", 800), ("b", 800), ("c", 9000)], Ok((3, 80, 800))),
-            ("nobody measured", two.to_vec(), vec![("x", 1)], Err("no metrics returned matched known pods".to_string())),
-            ("nobody there", vec![], vec![("a", 1)], Err("no pods returned by selector while calculating replica count".to_string())),
+            (
+                "as wanted",
+                two.to_vec(),
+                vec![("a", 500), ("b", 500)],
+                Ok((2, 50, 500)),
+            ),
+            (
+                "within a tenth",
+                two.to_vec(),
+                vec![("a", 540), ("b", 540)],
+                Ok((2, 54, 540)),
+            ),
+            (
+                "twice as much",
+                two.to_vec(),
+                vec![("a", 1000), ("b", 1000)],
+                Ok((4, 100, 1000)),
+            ),
+            (
+                "half as much",
+                two.to_vec(),
+                vec![("a", 250), ("b", 250)],
+                Ok((1, 25, 250)),
+            ),
+            (
+                "one that was not measured counts nothing on the way up",
+                third("Running", true),
+                vec![("a", 1000), ("b", 1000)],
+                Ok((4, 100, 1000)),
+            ),
+            (
+                "and all that it asks for on the way down",
+                third("Running", true),
+                vec![("a", 100), ("b", 100)],
+                Ok((3, 10, 100)),
+            ),
+            (
+                "so that there is no way down",
+                third("Running", true),
+                vec![("a", 300), ("b", 300)],
+                Ok((3, 30, 300)),
+            ),
+            (
+                "one that begins counts nothing on the way up",
+                third("Pending", false),
+                vec![("a", 2000), ("b", 2000)],
+                Ok((8, 200, 2000)),
+            ),
+            (
+                "one that never was ready",
+                third("Running", false),
+                vec![("a", 800), ("b", 800), ("c", 9000)],
+                Ok((3, 80, 800)),
+            ),
+            (
+                "nobody measured",
+                two.to_vec(),
+                vec![("x", 1)],
+                Err("no metrics returned matched known pods".to_string()),
+            ),
+            (
+                "nobody there",
+                vec![],
+                vec![("a", 1)],
+                Err("no pods returned by selector while calculating replica count".to_string()),
+            ),
             (
                 "nobody ready",
                 vec![pod("a", "Pending", false)],
                 vec![("a", 1)],
-                Err("did not receive metrics for targeted pods (pods might be unready)".to_string()),
+                Err(
+                    "did not receive metrics for targeted pods (pods might be unready)".to_string(),
+                ),
             ),
         ] {
             let current = if pods.len() == 3 { 3 } else { 2 };
-            assert_eq!(by_utilization(&seen(current, &pods), metrics(&values), "cpu", "", 50), wanted, "{what}");
+            assert_eq!(
+                by_utilization(&seen(current, &pods), metrics(&values), "cpu", "", 50),
+                wanted,
+                "{what}"
+            );
         }
-        let error = by_utilization(&seen(2, &two), metrics(&[("a", 1)]), "memory", "", 50).unwrap_err();
-        assert_eq!(error, "missing request for memory in container main of Pod a");
-        let error = by_utilization(&seen(2, &two), metrics(&[("a", 1)]), "cpu", "other", 50).unwrap_err();
+        let error =
+            by_utilization(&seen(2, &two), metrics(&[("a", 1)]), "memory", "", 50).unwrap_err();
+        assert_eq!(
+            error,
+            "missing request for memory in container main of Pod a"
+        );
+        let error =
+            by_utilization(&seen(2, &two), metrics(&[("a", 1)]), "cpu", "other", 50).unwrap_err();
         assert_eq!(error, "container other not found in Pod a");
     }
 
     #[test]
     fn by_other_numbers() {
         let two = [pod("a", "Running", true), pod("b", "Running", true)];
-        assert_eq!(by_average(&seen(2, &two), metrics(&[("a", 2000), ("b", 4000)]), "", 1000), Ok((6, 3000)));
-        assert_eq!(by_average(&seen(2, &two), metrics(&[("a", 1000), ("b", 1000)]), "", 1000), Ok((2, 1000)));
-        assert_eq!([10, 30, 4].map(|usage| by_value(&seen(2, &two), usage, 10)), [Ok(2), Ok(6), Ok(1)]);
+        assert_eq!(
+            by_average(
+                &seen(2, &two),
+                metrics(&[("a", 2000), ("b", 4000)]),
+                "",
+                1000
+            ),
+            Ok((6, 3000))
+        );
+        assert_eq!(
+            by_average(
+                &seen(2, &two),
+                metrics(&[("a", 1000), ("b", 1000)]),
+                "",
+                1000
+            ),
+            Ok((2, 1000))
+        );
+        assert_eq!(
+            [10, 30, 4].map(|usage| by_value(&seen(2, &two), usage, 10)),
+            [Ok(2), Ok(6), Ok(1)]
+        );
         assert_eq!(by_value(&seen(0, &[]), 25, 10), Ok(3));
         let tolerances = Tolerances { down: 0.1, up: 0.1 };
-        assert_eq!([20, 50].map(|usage| by_share(2, tolerances, usage, 10)), [(2, 10), (5, 25)]);
+        assert_eq!(
+            [20, 50].map(|usage| by_share(2, tolerances, usage, 10)),
+            [(2, 10), (5, 25)]
+        );
     }
 }

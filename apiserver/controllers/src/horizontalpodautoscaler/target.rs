@@ -28,15 +28,31 @@ fn group(version: &str) -> Result<&str, String> {
     }
 }
 
-fn resource<'a>(found: &'a Found, reference: &CrossVersionObjectReference) -> Result<&'a ApiResource, String> {
+fn resource<'a>(
+    found: &'a Found,
+    reference: &CrossVersionObjectReference,
+) -> Result<&'a ApiResource, String> {
     let group = group(reference.api_version.as_deref().unwrap_or(""))?;
-    let of_kind = found.resources.iter().find(|r| r.group == group && r.kind == reference.kind && !r.resource.contains('/'));
-    of_kind.ok_or_else(|| format!("no matches for kind {:?} in group {group:?}", reference.kind))
+    let of_kind = found
+        .resources
+        .iter()
+        .find(|r| r.group == group && r.kind == reference.kind && !r.resource.contains('/'));
+    of_kind.ok_or_else(|| {
+        format!(
+            "no matches for kind {:?} in group {group:?}",
+            reference.kind
+        )
+    })
 }
 
 impl Target {
     /// Finds and reads it.
-    pub async fn get(api: &Api, found: &Found, namespace: &str, reference: &CrossVersionObjectReference) -> Result<Target, String> {
+    pub async fn get(
+        api: &Api,
+        found: &Found,
+        namespace: &str,
+        reference: &CrossVersionObjectReference,
+    ) -> Result<Target, String> {
         let path = resource(found, reference)?.item(namespace, &reference.name) + "/scale";
         let scale = api.get_at(&path).await.map_err(|error| error.to_string())?;
         Ok(Target { path, scale })
@@ -44,17 +60,28 @@ impl Target {
 
     /// What is wanted now.
     pub fn replicas(&self) -> i32 {
-        self.scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0)
+        self.scale
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.replicas)
+            .unwrap_or(0)
     }
 
     /// What there is.
     pub fn status_replicas(&self) -> i32 {
-        self.scale.status.as_ref().map_or(0, |status| status.replicas)
+        self.scale
+            .status
+            .as_ref()
+            .map_or(0, |status| status.replicas)
     }
 
     /// Which pods are its own.
     pub fn selector(&self) -> &str {
-        self.scale.status.as_ref().and_then(|status| status.selector.as_deref()).unwrap_or("")
+        self.scale
+            .status
+            .as_ref()
+            .and_then(|status| status.selector.as_deref())
+            .unwrap_or("")
     }
 
     /// Writes how many there are to be; another's write in between is read and tried upon.
@@ -62,7 +89,9 @@ impl Target {
         for attempt in 1.. {
             self.scale.spec.get_or_insert_default().replicas = Some(replicas);
             match api.put(&self.path, &self.scale).await {
-                Err(error) if error.is_conflict() && attempt < TRIES => self.scale = api.get_at(&self.path).await?,
+                Err(error) if error.is_conflict() && attempt < TRIES => {
+                    self.scale = api.get_at(&self.path).await?
+                }
                 Err(error) => return Err(error),
                 Ok(scale) => {
                     self.scale = scale;
@@ -88,13 +117,30 @@ mod tests {
             namespaced: true,
             ..ApiResource::default()
         };
-        let found = Found { resources: vec![deployments], failed: Vec::new() };
+        let found = Found {
+            resources: vec![deployments],
+            failed: Vec::new(),
+        };
         let path = |version: &str, kind: &str| {
-            let reference = CrossVersionObjectReference { api_version: Some(version.into()), kind: kind.into(), name: "web".into() };
+            let reference = CrossVersionObjectReference {
+                api_version: Some(version.into()),
+                kind: kind.into(),
+                name: "web".into(),
+            };
             resource(&found, &reference).map(|r| r.item("ns", "web"))
         };
-        assert_eq!(path("apps/v1beta9", "Deployment").as_deref(), Ok("/apis/apps/v1/namespaces/ns/deployments/web"), "the version does not matter");
-        assert_eq!(path("apps/v1", "Other"), Err("no matches for kind \"Other\" in group \"apps\"".into()));
-        assert_eq!(path("a/b/c", "Deployment"), Err("unexpected GroupVersion string: a/b/c".into()));
+        assert_eq!(
+            path("apps/v1beta9", "Deployment").as_deref(),
+            Ok("/apis/apps/v1/namespaces/ns/deployments/web"),
+            "the version does not matter"
+        );
+        assert_eq!(
+            path("apps/v1", "Other"),
+            Err("no matches for kind \"Other\" in group \"apps\"".into())
+        );
+        assert_eq!(
+            path("a/b/c", "Deployment"),
+            Err("unexpected GroupVersion string: a/b/c".into())
+        );
     }
 }

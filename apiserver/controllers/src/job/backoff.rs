@@ -25,16 +25,39 @@ pub struct Backoff {
 
 /// When a pod ended, as well as can be told.
 pub fn finished_at(pod: &Pod) -> Timestamp {
-    let created = pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
+    let created = pod
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |t| t.0);
     let status = pod.status.as_ref();
-    let ended = |container: &ContainerStatus| container.state.as_ref()?.terminated.as_ref()?.finished_at.as_ref().map(|t| t.0);
-    let containers: Option<Vec<Timestamp>> = status.and_then(|s| s.container_statuses.as_ref()).map(|all| all.iter().map(ended).collect()).unwrap_or_default();
-    let unready = pods::condition(status, "Ready").filter(|c| c.status == "False").and_then(|c| c.last_transition_time.as_ref()).map(|t| t.0);
+    let ended = |container: &ContainerStatus| {
+        container
+            .state
+            .as_ref()?
+            .terminated
+            .as_ref()?
+            .finished_at
+            .as_ref()
+            .map(|t| t.0)
+    };
+    let containers: Option<Vec<Timestamp>> = status
+        .and_then(|s| s.container_statuses.as_ref())
+        .map(|all| all.iter().map(ended).collect())
+        .unwrap_or_default();
+    let unready = pods::condition(status, "Ready")
+        .filter(|c| c.status == "False")
+        .and_then(|c| c.last_transition_time.as_ref())
+        .map(|t| t.0);
     let deleted = pod.metadata.deletion_timestamp.as_ref().map(|t| {
         let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(0);
         Timestamp::from_second(t.0.as_second().saturating_sub(grace)).unwrap_or(t.0)
     });
-    containers.and_then(|all| all.into_iter().max()).or(unready).or(deleted).unwrap_or(created)
+    containers
+        .and_then(|all| all.into_iter().max())
+        .or(unready)
+        .or(deleted)
+        .unwrap_or(created)
 }
 
 impl Backoff {
@@ -45,10 +68,16 @@ impl Backoff {
         let success = succeeded.iter().map(|pod| finished_at(pod)).max();
         match success {
             None if times.is_empty() => self,
-            None => Self { failures: self.failures.saturating_add(count(times.len())), last: times.last().copied() },
+            None => Self {
+                failures: self.failures.saturating_add(count(times.len())),
+                last: times.last().copied(),
+            },
             Some(success) => {
                 times.retain(|time| *time > success);
-                Self { failures: count(times.len()), last: times.last().copied() }
+                Self {
+                    failures: count(times.len()),
+                    last: times.last().copied(),
+                }
             }
         }
     }
@@ -71,7 +100,9 @@ pub fn remaining(failures: u32, last: Timestamp, now: Timestamp) -> Duration {
     if failures == 0 {
         return Duration::ZERO;
     }
-    let pause = FIRST.saturating_mul(1u32.checked_shl(failures - 1).unwrap_or(u32::MAX)).min(LAST);
+    let pause = FIRST
+        .saturating_mul(1u32.checked_shl(failures - 1).unwrap_or(u32::MAX))
+        .min(LAST);
     pause.saturating_sub(since(now, whole_seconds(last)))
 }
 
@@ -82,18 +113,43 @@ mod tests {
     #[test]
     fn doubling_since_the_last_success() {
         let at = |s| Timestamp::from_second(s).unwrap();
-        for (failures, now, expected) in [(0, 0, 0), (1, 0, 10), (1, 4, 6), (3, 0, 40), (20, 0, 600), (40, 0, 600), (1, 99, 0)] {
-            assert_eq!(remaining(failures, at(0), at(now)).as_secs(), expected, "{failures} at {now}");
+        for (failures, now, expected) in [
+            (0, 0, 0),
+            (1, 0, 10),
+            (1, 4, 6),
+            (3, 0, 40),
+            (20, 0, 600),
+            (40, 0, 600),
+            (1, 99, 0),
+        ] {
+            assert_eq!(
+                remaining(failures, at(0), at(now)).as_secs(),
+                expected,
+                "{failures} at {now}"
+            );
         }
         let ended = |s: i64| {
             let mut pod = crate::pods::tests::pod("p", "n", "Failed", None);
             pod.status.as_mut().unwrap().conditions = None;
-            pod.metadata.creation_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(s)));
+            pod.metadata.creation_timestamp =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at(s)));
             Arc::new(pod)
         };
         let backoff = Backoff::default().with(&[], &[ended(1), ended(2)]);
-        assert_eq!(backoff, Backoff { failures: 2, last: Some(at(2)) });
-        assert_eq!(backoff.with(&[ended(5)], &[ended(4), ended(6)]), Backoff { failures: 1, last: Some(at(6)) });
+        assert_eq!(
+            backoff,
+            Backoff {
+                failures: 2,
+                last: Some(at(2))
+            }
+        );
+        assert_eq!(
+            backoff.with(&[ended(5)], &[ended(4), ended(6)]),
+            Backoff {
+                failures: 1,
+                last: Some(at(6))
+            }
+        );
         assert_eq!(backoff.with(&[ended(5)], &[]), Backoff::default());
     }
 }

@@ -31,18 +31,29 @@ pub fn is_indexed(job: &Job) -> bool {
 }
 
 fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
-    pod.metadata.annotations.as_ref()?.get(key).map(String::as_str)
+    pod.metadata
+        .annotations
+        .as_ref()?
+        .get(key)
+        .map(String::as_str)
 }
 
 /// The pod's index, if it is one of the Job's.
 pub fn index_of(job: &Job, pod: &Pod) -> Option<i32> {
     let index = annotation(pod, INDEX)?.parse().ok().filter(|i| *i >= 0)?;
-    spec(job).completions.is_none_or(|completions| index < completions).then_some(index)
+    spec(job)
+        .completions
+        .is_none_or(|completions| index < completions)
+        .then_some(index)
 }
 
 /// How often the index had failed before this pod: counted failures, and ignored ones.
 pub fn failures(pod: &Pod) -> (u32, u32) {
-    let number = |key| annotation(pod, key).and_then(|text| text.parse().ok()).unwrap_or(0);
+    let number = |key| {
+        annotation(pod, key)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
+    };
     (number(FAILURES), number(IGNORED))
 }
 
@@ -51,15 +62,30 @@ fn index_env(container: &mut Container) {
     if env.iter().any(|e| e.name == ENV) {
         return;
     }
-    let field = ObjectFieldSelector { field_path: format!("metadata.labels['{INDEX}']"), api_version: None };
-    env.push(EnvVar { name: ENV.into(), value_from: Some(EnvVarSource { field_ref: Some(field), ..Default::default() }), value: None });
+    let field = ObjectFieldSelector {
+        field_path: format!("metadata.labels['{INDEX}']"),
+        api_version: None,
+    };
+    env.push(EnvVar {
+        name: ENV.into(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(field),
+            ..Default::default()
+        }),
+        value: None,
+    });
 }
 
 /// A new pod, for an index where the Job has indexes, in place of a failed one where there is one.
 pub fn new_pod(job: &Job, index: Option<i32>, replaced: Option<&Pod>) -> Pod {
     let namespace = job.metadata.namespace.as_deref().unwrap_or("");
     let job_name = name(&job.metadata);
-    let mut pod = pods::from_template(&spec(job).template, namespace, job_name, controller_ref(job));
+    let mut pod = pods::from_template(
+        &spec(job).template,
+        namespace,
+        job_name,
+        controller_ref(job),
+    );
     let finalizers = pod.metadata.finalizers.get_or_insert_default();
     if !finalizers.iter().any(|f| f == FINALIZER) {
         finalizers.push(FINALIZER.into());
@@ -79,13 +105,20 @@ pub fn new_pod(job: &Job, index: Option<i32>, replaced: Option<&Pod>) -> Pod {
             annotations.insert(IGNORED.into(), ignored.to_string());
         }
     }
-    pod.metadata.labels.get_or_insert_default().insert(INDEX.into(), index.to_string());
+    pod.metadata
+        .labels
+        .get_or_insert_default()
+        .insert(INDEX.into(), index.to_string());
     let end = format!("-{index}-");
     let start = &job_name[..job_name.len().min(LONGEST_PREFIX - end.len())];
     pod.metadata.generate_name = Some(format!("{start}{end}"));
     let pod_spec = pod.spec.get_or_insert_default();
     pod_spec.hostname = Some(format!("{job_name}-{index}"));
-    pod_spec.containers.iter_mut().chain(pod_spec.init_containers.iter_mut().flatten()).for_each(index_env);
+    pod_spec
+        .containers
+        .iter_mut()
+        .chain(pod_spec.init_containers.iter_mut().flatten())
+        .for_each(index_env);
     pod
 }
 
@@ -99,15 +132,46 @@ mod tests {
 
     #[test]
     fn an_index_is_told_in_four_ways() {
-        let template = PodTemplateSpec { spec: Some(PodSpec { containers: vec![Container::default()], ..Default::default() }), ..Default::default() };
-        let spec = JobSpec { completion_mode: Some("Indexed".into()), completions: Some(3), backoff_limit_per_index: Some(1), template, ..Default::default() };
-        let mut job = Job { spec: Some(spec), ..Default::default() };
+        let template = PodTemplateSpec {
+            spec: Some(PodSpec {
+                containers: vec![Container::default()],
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let spec = JobSpec {
+            completion_mode: Some("Indexed".into()),
+            completions: Some(3),
+            backoff_limit_per_index: Some(1),
+            template,
+            ..Default::default()
+        };
+        let mut job = Job {
+            spec: Some(spec),
+            ..Default::default()
+        };
         job.metadata.name = Some("work".into());
         let first = new_pod(&job, Some(2), None);
-        assert_eq!((first.metadata.generate_name.as_deref(), index_of(&job, &first), failures(&first)), (Some("work-2-"), Some(2), (0, 0)));
+        assert_eq!(
+            (
+                first.metadata.generate_name.as_deref(),
+                index_of(&job, &first),
+                failures(&first)
+            ),
+            (Some("work-2-"), Some(2), (0, 0))
+        );
         let spec = first.spec.as_ref().unwrap();
-        assert_eq!((spec.hostname.as_deref(), spec.containers[0].env.as_ref().unwrap()[0].name.as_str()), (Some("work-2"), ENV));
+        assert_eq!(
+            (
+                spec.hostname.as_deref(),
+                spec.containers[0].env.as_ref().unwrap()[0].name.as_str()
+            ),
+            (Some("work-2"), ENV)
+        );
         assert_eq!(failures(&new_pod(&job, Some(2), Some(&first))), (1, 0));
-        assert_eq!(new_pod(&job, None, None).metadata.finalizers.unwrap(), [FINALIZER]);
+        assert_eq!(
+            new_pod(&job, None, None).metadata.finalizers.unwrap(),
+            [FINALIZER]
+        );
     }
 }

@@ -15,7 +15,10 @@ impl Indexes {
     }
 
     pub fn contains(&self, index: &i32) -> bool {
-        self.0.range(..=index).next_back().is_some_and(|(_, last)| last >= index)
+        self.0
+            .range(..=index)
+            .next_back()
+            .is_some_and(|(_, last)| last >= index)
     }
 
     /// Whether it was new.
@@ -28,7 +31,11 @@ impl Indexes {
     }
 
     fn insert_run(&mut self, mut first: i32, mut last: i32) {
-        let touching = self.0.range(..=last.saturating_add(1)).rev().take_while(|(_, end)| **end >= first.saturating_sub(1));
+        let touching = self
+            .0
+            .range(..=last.saturating_add(1))
+            .rev()
+            .take_while(|(_, end)| **end >= first.saturating_sub(1));
         let touching: Vec<(i32, i32)> = touching.map(|(begin, end)| (*begin, *end)).collect();
         for (begin, end) in touching {
             self.0.remove(&begin);
@@ -39,21 +46,34 @@ impl Indexes {
 
     /// Takes in all of another set.
     pub fn unite(&mut self, other: &Indexes) {
-        other.0.iter().for_each(|(first, last)| self.insert_run(*first, *last));
+        other
+            .0
+            .iter()
+            .for_each(|(first, last)| self.insert_run(*first, *last));
     }
 
     /// How many are in both.
     pub fn in_common(&self, other: &Indexes) -> i32 {
         let with = |first: &i32, last: &i32| {
-            let theirs = other.0.range(..=last).rev().take_while(|(_, end)| *end >= first);
-            theirs.map(|(begin, end)| run(*first.max(begin), *last.min(end))).sum::<i64>()
+            let theirs = other
+                .0
+                .range(..=last)
+                .rev()
+                .take_while(|(_, end)| *end >= first);
+            theirs
+                .map(|(begin, end)| run(*first.max(begin), *last.min(end)))
+                .sum::<i64>()
         };
         count(self.0.iter().map(|(first, last)| with(first, last)).sum())
     }
 
     /// Those below `completions` that are not in it, in order.
     pub fn missing(&self, completions: i32) -> impl Iterator<Item = i32> {
-        let ends = self.0.iter().map(|(first, last)| (*first, i64::from(*last) + 1)).chain([(completions, i64::from(completions))]);
+        let ends = self
+            .0
+            .iter()
+            .map(|(first, last)| (*first, i64::from(*last) + 1))
+            .chain([(completions, i64::from(completions))]);
         let mut from = 0;
         ends.flat_map(move |(first, next)| {
             let gap = from..i64::from(first.min(completions));
@@ -93,7 +113,9 @@ pub fn parse(text: &str, completions: i32) -> Indexes {
     let mut indexes = Indexes::default();
     for part in text.split(',').filter(|p| !p.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (Ok(first), Ok(last)) = (first.parse::<i32>(), last.parse::<i32>()) else { continue };
+        let (Ok(first), Ok(last)) = (first.parse::<i32>(), last.parse::<i32>()) else {
+            continue;
+        };
         let last = last.min(completions.saturating_sub(1));
         if first <= last {
             indexes.insert_run(first, last);
@@ -119,7 +141,13 @@ pub fn format(indexes: &Indexes) -> String {
 
 /// How many, as the API counts.
 pub fn total(indexes: &Indexes) -> i32 {
-    count(indexes.0.iter().map(|(first, last)| run(*first, *last)).sum())
+    count(
+        indexes
+            .0
+            .iter()
+            .map(|(first, last)| run(*first, *last))
+            .sum(),
+    )
 }
 
 #[cfg(test)]
@@ -142,9 +170,15 @@ mod tests {
     #[test]
     fn as_many_as_there_are_numbers() {
         let all = parse("0-2147483646", i32::MAX);
-        assert_eq!((total(&all), format(&all), all.missing(i32::MAX).next()), (i32::MAX, "0-2147483646".into(), None));
+        assert_eq!(
+            (total(&all), format(&all), all.missing(i32::MAX).next()),
+            (i32::MAX, "0-2147483646".into(), None)
+        );
         let mut some = parse("0-2000000000,2000000002", i32::MAX);
-        assert_eq!(some.missing(i32::MAX).take(3).collect::<Vec<_>>(), [2_000_000_001, 2_000_000_003, 2_000_000_004]);
+        assert_eq!(
+            some.missing(i32::MAX).take(3).collect::<Vec<_>>(),
+            [2_000_000_001, 2_000_000_003, 2_000_000_004]
+        );
         assert_eq!(some.in_common(&all), 2_000_000_002);
         some.unite(&all);
         assert_eq!(some, all);
@@ -154,14 +188,27 @@ mod tests {
     fn it_is_a_set() {
         let mut random = StdRng::seed_from_u64(7);
         for _ in 0..300 {
-            let mut some = || (0..random.random_range(0..20)).map(|_| random.random_range(0..30)).collect::<Vec<i32>>();
+            let mut some = || {
+                (0..random.random_range(0..20))
+                    .map(|_| random.random_range(0..30))
+                    .collect::<Vec<i32>>()
+            };
             let (one, other) = (some(), some());
-            let (a, b): (BTreeSet<i32>, BTreeSet<i32>) = (one.iter().copied().collect(), other.iter().copied().collect());
-            let (mut x, y): (Indexes, Indexes) = (one.into_iter().collect(), other.into_iter().collect());
+            let (a, b): (BTreeSet<i32>, BTreeSet<i32>) = (
+                one.iter().copied().collect(),
+                other.iter().copied().collect(),
+            );
+            let (mut x, y): (Indexes, Indexes) =
+                (one.into_iter().collect(), other.into_iter().collect());
             assert_eq!(total(&x) as usize, a.len());
             assert!((0..31).all(|index| x.contains(&index) == a.contains(&index)));
             assert_eq!(x.in_common(&y) as usize, a.intersection(&b).count());
-            assert_eq!(x.missing(25).collect::<Vec<_>>(), (0..25).filter(|index| !a.contains(index)).collect::<Vec<_>>());
+            assert_eq!(
+                x.missing(25).collect::<Vec<_>>(),
+                (0..25)
+                    .filter(|index| !a.contains(index))
+                    .collect::<Vec<_>>()
+            );
             x.unite(&y);
             assert_eq!(x, a.union(&b).copied().collect());
         }

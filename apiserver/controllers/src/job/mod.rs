@@ -75,11 +75,18 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         q.add(Key::of(&job.metadata));
         let over = matches!(change, Change::Deleted(_)) || is_finished(job);
         if over {
-            watcher.pods.owned_by(job.metadata.uid.as_deref().unwrap_or("")).iter().filter(|pod| is_tracked(pod)).for_each(|pod| o.add(Key::of(&pod.metadata)));
+            watcher
+                .pods
+                .owned_by(job.metadata.uid.as_deref().unwrap_or(""))
+                .iter()
+                .filter(|pod| is_tracked(pod))
+                .for_each(|pod| o.add(Key::of(&pod.metadata)));
         }
     });
     let (q, o, watcher) = (queue.clone(), orphans.clone(), controller.clone());
-    controller.pods.subscribe(move |change| watcher.pod_changed(change, &q, &o));
+    controller
+        .pods
+        .subscribe(move |change| watcher.pod_changed(change, &q, &o));
     let releasing = context.some_workers(1, Arc::new(Orphans(controller.clone())), orphans);
     let syncing = context.workers(controller, queue);
     Ok(Some(Box::pin(async move {
@@ -89,13 +96,19 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 
 /// Whether the pod waits to be counted.
 pub fn is_tracked(pod: &Pod) -> bool {
-    pod.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER)
+    pod.metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|f| f == FINALIZER)
 }
 
 /// The terminal condition of a Job, if it has one.
 pub fn finished_condition(job: &Job) -> Option<&k8s_openapi::api::batch::v1::JobCondition> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    conditions.iter().find(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")
+    conditions
+        .iter()
+        .find(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")
 }
 
 /// Whether the Job has completed or failed.
@@ -109,13 +122,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Whether someone else looks after the Job.
 fn is_managed_elsewhere(job: &Job) -> bool {
-    spec(job).managed_by.as_deref().is_some_and(|m| m != OURSELVES)
+    spec(job)
+        .managed_by
+        .as_deref()
+        .is_some_and(|m| m != OURSELVES)
 }
 
 impl Controller {
     fn owner(&self, pod: &Pod) -> Option<Arc<Job>> {
-        let owner = controller_of(&pod.metadata).filter(|r| r.kind == "Job" && r.api_version == "batch/v1")?;
-        let job = self.jobs.get(&Key::new(pod.metadata.namespace.as_deref().unwrap_or(""), &owner.name))?;
+        let owner = controller_of(&pod.metadata)
+            .filter(|r| r.kind == "Job" && r.api_version == "batch/v1")?;
+        let job = self.jobs.get(&Key::new(
+            pod.metadata.namespace.as_deref().unwrap_or(""),
+            &owner.name,
+        ))?;
         (job.metadata.uid.as_ref() == Some(&owner.uid)).then_some(job)
     }
 
@@ -126,7 +146,8 @@ impl Controller {
             lock(&self.released).remove(pod.metadata.uid.as_deref().unwrap_or(""));
         }
         let owner = self.owner(pod);
-        let wants_release = owner.as_ref().is_none_or(|job| is_finished(job)) && !matches!(change, Change::Deleted(_));
+        let wants_release = owner.as_ref().is_none_or(|job| is_finished(job))
+            && !matches!(change, Change::Deleted(_));
         if is_tracked(pod) && wants_release {
             orphans.add(Key::of(&pod.metadata));
         }
@@ -138,7 +159,8 @@ impl Controller {
         };
         let key = Key::of(&job.metadata);
         if going {
-            self.expectations.deletion_observed(&key, &Key::of(&pod.metadata));
+            self.expectations
+                .deletion_observed(&key, &Key::of(&pod.metadata));
         } else if matches!(change, Change::Added(_)) {
             self.expectations.creation_observed(&key);
         }
@@ -146,8 +168,13 @@ impl Controller {
     }
 
     fn wake_takers(&self, pod: &Pod, queue: &Queue<Key>) {
-        for job in self.jobs.in_namespace(pod.metadata.namespace.as_deref().unwrap_or("")) {
-            if selector_of(&job).is_ok_and(|s| !s.is_everything() && s.matches(pod.metadata.labels.as_ref())) {
+        for job in self
+            .jobs
+            .in_namespace(pod.metadata.namespace.as_deref().unwrap_or(""))
+        {
+            if selector_of(&job)
+                .is_ok_and(|s| !s.is_everything() && s.matches(pod.metadata.labels.as_ref()))
+            {
                 queue.add(Key::of(&job.metadata));
             }
         }
@@ -160,8 +187,12 @@ impl Controller {
         }
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         lock(&self.released).insert(uid.clone());
-        let patch = json!({"metadata": {"uid": uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}});
-        let path = item::<Pod>(pod.metadata.namespace.as_deref().unwrap_or(""), name(&pod.metadata));
+        let patch =
+            json!({"metadata": {"uid": uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}});
+        let path = item::<Pod>(
+            pod.metadata.namespace.as_deref().unwrap_or(""),
+            name(&pod.metadata),
+        );
         let outcome = unless_gone(self.api.patch(&path, PatchType::Strategic, &patch).await);
         if !matches!(outcome, Ok(Some(_))) {
             lock(&self.released).remove(&uid);
@@ -179,7 +210,9 @@ impl Reconcile<Key> for Orphans {
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let controller = &self.0;
-        let Some(pod) = controller.pods.get(key).filter(|pod| is_tracked(pod)) else { return Ok(Next::DONE) };
+        let Some(pod) = controller.pods.get(key).filter(|pod| is_tracked(pod)) else {
+            return Ok(Next::DONE);
+        };
         if let Some(owner) = controller_of(&pod.metadata)
             && (owner.kind != "Job" || owner.api_version != "batch/v1")
         {
@@ -212,17 +245,31 @@ impl Reconcile<Key> for Controller {
             lock(&self.backoffs).remove(key);
             return Ok(Next::DONE);
         }
-        if !matches!(spec(&job).completion_mode.as_deref(), None | Some("NonIndexed" | "Indexed")) {
-            self.recorder.warning(&*job, "UnknownCompletionMode", "Skipped Job sync because completion mode is unknown");
+        if !matches!(
+            spec(&job).completion_mode.as_deref(),
+            None | Some("NonIndexed" | "Indexed")
+        ) {
+            self.recorder.warning(
+                &*job,
+                "UnknownCompletionMode",
+                "Skipped Job sync because completion mode is unknown",
+            );
             return Ok(Next::DONE);
         }
         if spec(&job).selector.is_none() {
-            return Err(Error::Failed(format!("Job {key} has no selector: its pods could not be told from others")));
+            return Err(Error::Failed(format!(
+                "Job {key} has no selector: its pods could not be told from others"
+            )));
         }
         let selector = selector_of(&job)?;
-        let mut candidates = self.pods.owned_by(job.metadata.uid.as_deref().unwrap_or(""));
+        let mut candidates = self
+            .pods
+            .owned_by(job.metadata.uid.as_deref().unwrap_or(""));
         candidates.extend(self.pods.orphans(key.namespace()));
-        let pods = claim_all(&self.api, &*job, candidates, |pod: &Pod| selector.matches(pod.metadata.labels.as_ref())).await?;
+        let pods = claim_all(&self.api, &*job, candidates, |pod: &Pod| {
+            selector.matches(pod.metadata.labels.as_ref())
+        })
+        .await?;
         self.sync(key, (*job).clone(), pods).await
     }
 }

@@ -84,7 +84,12 @@ pub fn find<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondition> {
 pub fn ensure(status: &mut JobStatus, new: JobCondition) -> bool {
     let conditions = status.conditions.get_or_insert_default();
     match conditions.iter_mut().find(|c| c.type_ == new.type_) {
-        Some(old) if (&old.status, &old.reason, &old.message) == (&new.status, &new.reason, &new.message) => return false,
+        Some(old)
+            if (&old.status, &old.reason, &old.message)
+                == (&new.status, &new.reason, &new.message) =>
+        {
+            return false;
+        }
         Some(old) => *old = new,
         None if new.status == "False" => {
             if conditions.is_empty() {
@@ -140,7 +145,12 @@ impl Controller {
                 Some(wanted) => pass.succeeded >= wanted && active == 0,
             };
             if complete {
-                pass.end = Some(condition(SUCCESS_CRITERIA_MET, "CompletionsReached", "Reached expected number of succeeded pods", now));
+                pass.end = Some(condition(
+                    SUCCESS_CRITERIA_MET,
+                    "CompletionsReached",
+                    "Reached expected number of succeeded pods",
+                    now,
+                ));
             } else if manage {
                 changed = pass.note_suspension();
             }
@@ -153,13 +163,26 @@ impl Controller {
 }
 
 impl<'a> Pass<'a> {
-    fn new(controller: &'a Controller, key: &'a Key, mut job: Job, pods: Vec<Arc<Pod>>, now: Timestamp) -> Self {
+    fn new(
+        controller: &'a Controller,
+        key: &'a Key,
+        mut job: Job,
+        pods: Vec<Arc<Pod>>,
+        now: Timestamp,
+    ) -> Self {
         let status = job.status.get_or_insert_default();
         status.uncounted_terminated_pods.get_or_insert_default();
-        let active: Vec<_> = pods.iter().filter(|pod| pods::is_active(pod)).cloned().collect();
+        let active: Vec<_> = pods
+            .iter()
+            .filter(|pod| pods::is_active(pod))
+            .cloned()
+            .collect();
         let completions = spec(&job).completions.unwrap_or(0);
         let status = job.status.clone().unwrap_or_default();
-        let done_before = indexes::parse(status.completed_indexes.as_deref().unwrap_or(""), completions);
+        let done_before = indexes::parse(
+            status.completed_indexes.as_deref().unwrap_or(""),
+            completions,
+        );
         let mut pass = Pass {
             controller,
             key,
@@ -174,12 +197,21 @@ impl<'a> Pass<'a> {
             failed_indexes: None,
             delayed: HashMap::new(),
             end: None,
-            backoff: lock(&controller.backoffs).get(key).copied().unwrap_or_default(),
+            backoff: lock(&controller.backoffs)
+                .get(key)
+                .copied()
+                .unwrap_or_default(),
             job,
             now,
         };
         pass.count(&status);
-        if pass.job.status.as_ref().is_some_and(|s| s.start_time.is_none()) && !is_suspended(&pass.job) {
+        if pass
+            .job
+            .status
+            .as_ref()
+            .is_some_and(|s| s.start_time.is_none())
+            && !is_suspended(&pass.job)
+        {
             pass.job.status.get_or_insert_default().start_time = Some(controller.clock.time());
         }
         pass
@@ -201,15 +233,26 @@ impl<'a> Pass<'a> {
 
     fn count(&mut self, status: &JobStatus) {
         let uncounted = status.uncounted_terminated_pods.clone().unwrap_or_default();
-        let (counted_good, counted_bad) = (uncounted.succeeded.unwrap_or_default(), uncounted.failed.unwrap_or_default());
+        let (counted_good, counted_bad) = (
+            uncounted.succeeded.unwrap_or_default(),
+            uncounted.failed.unwrap_or_default(),
+        );
         let succeeded = self.uncounted(&counted_good, |pod| pods::phase(pod) == "Succeeded");
         let failed = self.uncounted(&counted_bad, |pod| is_failed(&self.job, pod));
-        let counting = failed.iter().filter(|pod| policy::judge(&self.job, pod) != Failure::Ignore).count();
-        self.succeeded = status.succeeded.unwrap_or(0) + number(succeeded.len() + counted_good.len());
+        let counting = failed
+            .iter()
+            .filter(|pod| policy::judge(&self.job, pod) != Failure::Ignore)
+            .count();
+        self.succeeded =
+            status.succeeded.unwrap_or(0) + number(succeeded.len() + counted_good.len());
         self.failed = status.failed.unwrap_or(0) + number(counting + counted_bad.len());
         self.backoff = self.backoff.with(&succeeded, &failed);
         if is_indexed(&self.job) {
-            let done = self.pods.iter().filter(|pod| is_tracked(pod) && pods::phase(pod) == "Succeeded").filter_map(|pod| index_of(&self.job, pod));
+            let done = self
+                .pods
+                .iter()
+                .filter(|pod| is_tracked(pod) && pods::phase(pod) == "Succeeded")
+                .filter_map(|pod| index_of(&self.job, pod));
             self.done.extend(done);
             self.succeeded = total(&self.done);
         }
@@ -220,13 +263,21 @@ impl<'a> Pass<'a> {
         let mut again = None;
         self.end = self.standing_end().or_else(|| self.policy_end());
         if self.end.is_none() {
-            let target = |reason: &str, message: &str| Some(condition(FAILURE_TARGET, reason, message, self.now));
+            let target = |reason: &str, message: &str| {
+                Some(condition(FAILURE_TARGET, reason, message, self.now))
+            };
             let limit = spec(&self.job).backoff_limit.unwrap_or(6);
             if self.failed > limit || self.restarts_exceed(limit) {
-                self.end = target("BackoffLimitExceeded", "Job has reached the specified backoff limit");
+                self.end = target(
+                    "BackoffLimitExceeded",
+                    "Job has reached the specified backoff limit",
+                );
             } else if let Some(left) = self.deadline() {
                 if left.is_zero() {
-                    self.end = target("DeadlineExceeded", "Job was active longer than specified deadline");
+                    self.end = target(
+                        "DeadlineExceeded",
+                        "Job was active longer than specified deadline",
+                    );
                 } else {
                     again = Some(left);
                 }
@@ -246,38 +297,81 @@ impl<'a> Pass<'a> {
             return Some(met.clone());
         }
         let target = standing(FAILURE_TARGET)?;
-        Some(condition(FAILED, target.reason.as_deref().unwrap_or(""), target.message.as_deref().unwrap_or(""), self.now))
+        Some(condition(
+            FAILED,
+            target.reason.as_deref().unwrap_or(""),
+            target.message.as_deref().unwrap_or(""),
+            self.now,
+        ))
     }
 
     fn policy_end(&self) -> Option<JobCondition> {
-        let message = self.pods.iter().filter(|pod| is_failed(&self.job, pod)).find_map(|pod| match policy::judge(&self.job, pod) {
-            Failure::FailJob(message) => Some(message),
-            _ => None,
-        })?;
-        Some(condition(FAILURE_TARGET, "PodFailurePolicy", &message, self.now))
+        let message = self
+            .pods
+            .iter()
+            .filter(|pod| is_failed(&self.job, pod))
+            .find_map(|pod| match policy::judge(&self.job, pod) {
+                Failure::FailJob(message) => Some(message),
+                _ => None,
+            })?;
+        Some(condition(
+            FAILURE_TARGET,
+            "PodFailurePolicy",
+            &message,
+            self.now,
+        ))
     }
 
     fn restarts_exceed(&self, limit: i32) -> bool {
-        if spec(&self.job).template.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) != Some("OnFailure") {
+        if spec(&self.job)
+            .template
+            .spec
+            .as_ref()
+            .and_then(|s| s.restart_policy.as_deref())
+            != Some("OnFailure")
+        {
             return false;
         }
-        let running = self.pods.iter().filter(|pod| matches!(pods::phase(pod), "Running" | "Pending")).filter_map(|pod| pod.status.as_ref());
-        let containers = running.flat_map(|s| s.container_statuses.iter().flatten().chain(s.init_container_statuses.iter().flatten()));
+        let running = self
+            .pods
+            .iter()
+            .filter(|pod| matches!(pods::phase(pod), "Running" | "Pending"))
+            .filter_map(|pod| pod.status.as_ref());
+        let containers = running.flat_map(|s| {
+            s.container_statuses
+                .iter()
+                .flatten()
+                .chain(s.init_container_statuses.iter().flatten())
+        });
         let restarts = crate::fraction::total(containers.map(|c| c.restart_count));
-        if limit == 0 { restarts > 0 } else { restarts >= limit }
+        if limit == 0 {
+            restarts > 0
+        } else {
+            restarts >= limit
+        }
     }
 
     /// How long until the Job has been active for too long.
     fn deadline(&self) -> Option<Duration> {
-        let seconds = spec(&self.job).active_deadline_seconds.filter(|_| !is_suspended(&self.job))?;
+        let seconds = spec(&self.job)
+            .active_deadline_seconds
+            .filter(|_| !is_suspended(&self.job))?;
         let started = self.job.status.as_ref()?.start_time.as_ref()?.0;
-        Some(Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).saturating_sub(since(self.now, started)))
+        Some(
+            Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+                .saturating_sub(since(self.now, started)),
+        )
     }
 
     fn judge_indexes(&mut self) {
         let completions = spec(&self.job).completions.unwrap_or(0);
         if let Some(limit) = spec(&self.job).backoff_limit_per_index {
-            let before = self.job.status.as_ref().and_then(|s| s.failed_indexes.as_deref()).unwrap_or("");
+            let before = self
+                .job
+                .status
+                .as_ref()
+                .and_then(|s| s.failed_indexes.as_deref())
+                .unwrap_or("");
             let mut failed = indexes::parse(before, completions);
             let for_good = |pod: &&Arc<Pod>| {
                 is_tracked(pod)
@@ -288,12 +382,27 @@ impl<'a> Pass<'a> {
                         _ => i64::from(failures(pod).0) >= i64::from(limit),
                     }
             };
-            failed.extend(self.pods.iter().filter(for_good).filter_map(|pod| index_of(&self.job, pod)));
-            let target = |reason: &str, message: &str| Some(condition(FAILURE_TARGET, reason, message, self.now));
+            failed.extend(
+                self.pods
+                    .iter()
+                    .filter(for_good)
+                    .filter_map(|pod| index_of(&self.job, pod)),
+            );
+            let target = |reason: &str, message: &str| {
+                Some(condition(FAILURE_TARGET, reason, message, self.now))
+            };
             if self.end.is_none() {
-                if spec(&self.job).max_failed_indexes.is_some_and(|most| total(&failed) > most) {
-                    self.end = target("MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes");
-                } else if !failed.is_empty() && total(&failed).saturating_add(total(&self.done)) >= completions {
+                if spec(&self.job)
+                    .max_failed_indexes
+                    .is_some_and(|most| total(&failed) > most)
+                {
+                    self.end = target(
+                        "MaxFailedIndexesExceeded",
+                        "Job has exceeded the specified maximal number of failed indexes",
+                    );
+                } else if !failed.is_empty()
+                    && total(&failed).saturating_add(total(&self.done)) >= completions
+                {
                     self.end = target("FailedIndexes", "Job has failed indexes");
                 }
             }
@@ -301,20 +410,45 @@ impl<'a> Pass<'a> {
             self.delayed = self.delayed_pods();
         }
         if self.end.is_none()
-            && let Some(message) = policy::succeeded(spec(&self.job).success_policy.as_ref(), completions, &self.done)
+            && let Some(message) = policy::succeeded(
+                spec(&self.job).success_policy.as_ref(),
+                completions,
+                &self.done,
+            )
         {
-            self.end = Some(condition(SUCCESS_CRITERIA_MET, "SuccessPolicy", &message, self.now));
+            self.end = Some(condition(
+                SUCCESS_CRITERIA_MET,
+                "SuccessPolicy",
+                &message,
+                self.now,
+            ));
         }
     }
 
     fn delayed_pods(&self) -> HashMap<i32, Arc<Pod>> {
-        let active: Indexes = self.active.iter().filter_map(|pod| index_of(&self.job, pod)).collect();
-        let over = |index: &i32| self.done.contains(index) || active.contains(index) || self.failed_indexes.as_ref().is_some_and(|f| f.contains(index));
+        let active: Indexes = self
+            .active
+            .iter()
+            .filter_map(|pod| index_of(&self.job, pod))
+            .collect();
+        let over = |index: &i32| {
+            self.done.contains(index)
+                || active.contains(index)
+                || self
+                    .failed_indexes
+                    .as_ref()
+                    .is_some_and(|f| f.contains(index))
+        };
         let mut delayed = HashMap::<i32, Arc<Pod>>::new();
         let rank = |pod: &Pod| (failures(pod).0 + failures(pod).1, backoff::finished_at(pod));
         for pod in self.uncounted(&[], |pod| is_failed(&self.job, pod)) {
-            let Some(index) = index_of(&self.job, &pod).filter(|i| !over(i)) else { continue };
-            if delayed.get(&index).is_none_or(|other| rank(other) <= rank(&pod)) {
+            let Some(index) = index_of(&self.job, &pod).filter(|i| !over(i)) else {
+                continue;
+            };
+            if delayed
+                .get(&index)
+                .is_none_or(|other| rank(other) <= rank(&pod))
+            {
                 delayed.insert(index, pod);
             }
         }
@@ -325,14 +459,21 @@ impl<'a> Pass<'a> {
         let (suspended, now) = (is_suspended(&self.job), self.now);
         let mut new = condition(SUSPENDED, "JobSuspended", "Job suspended", now);
         if !suspended {
-            new = JobCondition { status: "False".into(), ..condition(SUSPENDED, "JobResumed", "Job resumed", now) };
+            new = JobCondition {
+                status: "False".into(),
+                ..condition(SUSPENDED, "JobResumed", "Job resumed", now)
+            };
         }
         let status = self.job.status.get_or_insert_default();
         if !ensure(status, new) {
             return false;
         }
         status.start_time = (!suspended).then(|| Time(whole_seconds(now)));
-        let (reason, message) = if suspended { ("Suspended", "Job suspended") } else { ("Resumed", "Job resumed") };
+        let (reason, message) = if suspended {
+            ("Suspended", "Job suspended")
+        } else {
+            ("Resumed", "Job resumed")
+        };
         self.controller.recorder.normal(&self.job, reason, message);
         true
     }
@@ -340,7 +481,14 @@ impl<'a> Pass<'a> {
     /// Deletes pods without waiting to see them gone.
     async fn delete(&self, doomed: &[Arc<Pod>]) -> Result<(), Error> {
         let results = join_all(doomed.iter().map(|pod| async {
-            match pods::delete(&self.controller.api, &self.controller.recorder, &self.job, &Key::of(&pod.metadata)).await {
+            match pods::delete(
+                &self.controller.api,
+                &self.controller.recorder,
+                &self.job,
+                &Key::of(&pod.metadata),
+            )
+            .await
+            {
                 Err(e) if e.is_not_found() => Ok(()),
                 other => other,
             }
@@ -352,23 +500,36 @@ impl<'a> Pass<'a> {
     /// Deletes pods that are not to be counted, and waits to see them gone.
     async fn remove(&mut self, doomed: Vec<Arc<Pod>>) -> Result<(), Error> {
         let controller = self.controller;
-        controller.expectations.expect_deletions(self.key, doomed.iter().map(|pod| Key::of(&pod.metadata)));
+        controller
+            .expectations
+            .expect_deletions(self.key, doomed.iter().map(|pod| Key::of(&pod.metadata)));
         let results = join_all(doomed.iter().map(|pod| async {
             let pod_key = Key::of(&pod.metadata);
             let result = match controller.release(pod).await {
-                Ok(()) => pods::delete(&controller.api, &controller.recorder, &self.job, &pod_key).await,
+                Ok(()) => {
+                    pods::delete(&controller.api, &controller.recorder, &self.job, &pod_key).await
+                }
                 Err(e) => Err(Error::Failed(format!("removing completion finalizer: {e}"))),
             };
             if result.is_err() {
-                controller.expectations.deletion_observed(self.key, &pod_key);
+                controller
+                    .expectations
+                    .deletion_observed(self.key, &pod_key);
             }
             result
         }))
         .await;
-        let gone = results.iter().filter(|r| r.as_ref().map_or_else(Error::is_not_found, |()| true)).count();
+        let gone = results
+            .iter()
+            .filter(|r| r.as_ref().map_or_else(Error::is_not_found, |()| true))
+            .count();
         self.terminating += number(gone);
         self.ready -= number(doomed.iter().filter(|pod| pods::is_ready(pod)).count());
-        match results.into_iter().filter_map(Result::err).find(|e| !e.is_not_found()) {
+        match results
+            .into_iter()
+            .filter_map(Result::err)
+            .find(|e| !e.is_not_found())
+        {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -396,9 +557,21 @@ impl<'a> Pass<'a> {
         if !doomed.is_empty() {
             let count = number(doomed.len());
             let outcome = self.remove(doomed).await;
-            return (if outcome.is_ok() { active - count } else { active }, None, outcome);
+            return (
+                if outcome.is_ok() {
+                    active - count
+                } else {
+                    active
+                },
+                None,
+                outcome,
+            );
         }
-        let leaving = if only_replaces_failed(&self.job) { self.terminating } else { 0 };
+        let leaving = if only_replaces_failed(&self.job) {
+            self.terminating
+        } else {
+            0
+        };
         let missing = wanted - leaving - active;
         if missing <= 0 {
             return (active, None, Ok(()));
@@ -409,10 +582,15 @@ impl<'a> Pass<'a> {
                 return (active, Some(wait), Ok(()));
             }
         }
-        self.create(active, usize::try_from(missing).unwrap_or(0).min(MOST)).await
+        self.create(active, usize::try_from(missing).unwrap_or(0).min(MOST))
+            .await
     }
 
-    async fn create(&mut self, active: i32, missing: usize) -> (i32, Option<Duration>, Result<(), Error>) {
+    async fn create(
+        &mut self,
+        active: i32,
+        missing: usize,
+    ) -> (i32, Option<Duration>, Result<(), Error>) {
         let (places, again) = if is_indexed(&self.job) {
             let (places, again) = self.pending_indexes(missing);
             (places.into_iter().map(Some).collect::<Vec<_>>(), again)
@@ -423,10 +601,18 @@ impl<'a> Pass<'a> {
             return (active, again, Ok(()));
         }
         let controller = self.controller;
-        controller.expectations.expect_creations(self.key, places.len());
+        controller
+            .expectations
+            .expect_creations(self.key, places.len());
         let this = &*self;
         let (created, failure) = slow_start(places.len(), |i| {
-            let pod = new_pod(&this.job, places[i], places[i].and_then(|index| this.delayed.get(&index)).map(|pod| &**pod));
+            let pod = new_pod(
+                &this.job,
+                places[i],
+                places[i]
+                    .and_then(|index| this.delayed.get(&index))
+                    .map(|pod| &**pod),
+            );
             async move {
                 match pods::create(&controller.api, &controller.recorder, &this.job, &pod).await {
                     Err(e) if e.is_namespace_terminating() => {
@@ -439,7 +625,9 @@ impl<'a> Pass<'a> {
         })
         .await;
         if let Some(error) = failure {
-            controller.expectations.creations_observed(self.key, places.len() - created);
+            controller
+                .expectations
+                .creations_observed(self.key, places.len() - created);
             return (active + number(created), again, Err(error));
         }
         (active + number(created), again, Ok(()))
@@ -448,21 +636,44 @@ impl<'a> Pass<'a> {
     /// The first indexes without a pod, and how long those in back-off have to wait.
     fn pending_indexes(&self, count: usize) -> (Vec<i32>, Option<Duration>) {
         let mut taken: Indexes = self.done.clone();
-        taken.extend(self.active.iter().filter_map(|pod| index_of(&self.job, pod)));
+        taken.extend(
+            self.active
+                .iter()
+                .filter_map(|pod| index_of(&self.job, pod)),
+        );
         if only_replaces_failed(&self.job) {
-            taken.extend(self.pods.iter().filter(|pod| pods::is_terminating(pod)).filter_map(|pod| index_of(&self.job, pod)));
+            taken.extend(
+                self.pods
+                    .iter()
+                    .filter(|pod| pods::is_terminating(pod))
+                    .filter_map(|pod| index_of(&self.job, pod)),
+            );
         }
         if let Some(failed) = &self.failed_indexes {
             taken.unite(failed);
         }
-        let pending: Vec<i32> = taken.missing(spec(&self.job).completions.unwrap_or(0)).take(count).collect();
+        let pending: Vec<i32> = taken
+            .missing(spec(&self.job).completions.unwrap_or(0))
+            .take(count)
+            .collect();
         let wait = |index: &i32| {
             let pod = self.delayed.get(index)?;
             let (counted, ignored) = failures(pod);
-            Some(backoff::remaining(counted + ignored + 1, backoff::finished_at(pod), self.now)).filter(|w| !w.is_zero())
+            Some(backoff::remaining(
+                counted + ignored + 1,
+                backoff::finished_at(pod),
+                self.now,
+            ))
+            .filter(|w| !w.is_zero())
         };
         let again = pending.iter().filter_map(wait).min();
-        (pending.into_iter().filter(|index| wait(index).is_none()).collect(), again)
+        (
+            pending
+                .into_iter()
+                .filter(|index| wait(index).is_none())
+                .collect(),
+            again,
+        )
     }
 
     /// At least `count` active pods to delete: doubles of an index, then those that hurt least.

@@ -31,7 +31,8 @@ pub fn spec(job: &Job) -> &JobSpec {
 
 /// Whether a pod is replaced only when it has ended, not already when it is being deleted.
 pub fn only_replaces_failed(job: &Job) -> bool {
-    spec(job).pod_replacement_policy.as_deref() == Some("Failed") || spec(job).pod_failure_policy.is_some()
+    spec(job).pod_replacement_policy.as_deref() == Some("Failed")
+        || spec(job).pod_failure_policy.is_some()
 }
 
 /// Whether the pod counts as failed.
@@ -45,15 +46,37 @@ pub fn is_failed(job: &Job, pod: &Pod) -> bool {
 
 /// What the Job's failure policy says of a failed pod.
 pub fn judge(job: &Job, pod: &Pod) -> Failure {
-    let Some(policy) = &spec(job).pod_failure_policy else { return Failure::Count };
-    let what = || format!("{}/{}", pod.metadata.namespace.as_deref().unwrap_or(""), name(&pod.metadata));
+    let Some(policy) = &spec(job).pod_failure_policy else {
+        return Failure::Count;
+    };
+    let what = || {
+        format!(
+            "{}/{}",
+            pod.metadata.namespace.as_deref().unwrap_or(""),
+            name(&pod.metadata)
+        )
+    };
     for (index, rule) in policy.rules.iter().enumerate() {
         let fitting = match (&rule.on_exit_codes, &rule.on_pod_conditions) {
-            (Some(codes), _) => exit_code(pod, codes).map(|(container, code)| format!("Container {container} for pod {} failed with exit code {code}", what())),
+            (Some(codes), _) => exit_code(pod, codes).map(|(container, code)| {
+                format!(
+                    "Container {container} for pod {} failed with exit code {code}",
+                    what()
+                )
+            }),
             (None, Some(patterns)) => {
-                let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
-                let mut fitting = conditions.filter(|c| patterns.iter().any(|p| p.type_ == c.type_ && p.status.as_deref().unwrap_or("True") == c.status));
-                fitting.next().map(|c| format!("Pod {} has condition {}", what(), c.type_))
+                let conditions = pod
+                    .status
+                    .iter()
+                    .flat_map(|s| s.conditions.iter().flatten());
+                let mut fitting = conditions.filter(|c| {
+                    patterns.iter().any(|p| {
+                        p.type_ == c.type_ && p.status.as_deref().unwrap_or("True") == c.status
+                    })
+                });
+                fitting
+                    .next()
+                    .map(|c| format!("Pod {} has condition {}", what(), c.type_))
             }
             (None, None) => None,
         };
@@ -68,31 +91,48 @@ pub fn judge(job: &Job, pod: &Pod) -> Failure {
     Failure::Count
 }
 
-fn exit_code<'a>(pod: &'a Pod, wanted: &PodFailurePolicyOnExitCodesRequirement) -> Option<(&'a str, i32)> {
+fn exit_code<'a>(
+    pod: &'a Pod,
+    wanted: &PodFailurePolicyOnExitCodesRequirement,
+) -> Option<(&'a str, i32)> {
     let status = pod.status.as_ref()?;
     let fits = |container: &'a ContainerStatus| {
         let code = container.state.as_ref()?.terminated.as_ref()?.exit_code;
-        let named = wanted.container_name.as_ref().is_none_or(|n| *n == container.name);
+        let named = wanted
+            .container_name
+            .as_ref()
+            .is_none_or(|n| *n == container.name);
         let listed = wanted.values.contains(&code);
         let wanted = (wanted.operator == "In" && listed) || (wanted.operator == "NotIn" && !listed);
         (code != 0 && named && wanted).then_some((container.name.as_str(), code))
     };
     let containers = status.container_statuses.iter().flatten();
-    containers.chain(status.init_container_statuses.iter().flatten()).find_map(fits)
+    containers
+        .chain(status.init_container_statuses.iter().flatten())
+        .find_map(fits)
 }
 
 /// Why the Job counts as succeeded already, if it does.
-pub fn succeeded(policy: Option<&SuccessPolicy>, completions: i32, done: &Indexes) -> Option<String> {
+pub fn succeeded(
+    policy: Option<&SuccessPolicy>,
+    completions: i32,
+    done: &Indexes,
+) -> Option<String> {
     if done.is_empty() {
         return None;
     }
-    let fits = |rule: &k8s_openapi::api::batch::v1::SuccessPolicyRule| match &rule.succeeded_indexes {
+    let fits = |rule: &k8s_openapi::api::batch::v1::SuccessPolicyRule| match &rule.succeeded_indexes
+    {
         Some(text) => {
             let required = parse(text, completions);
             let have = required.in_common(done);
-            !required.is_empty() && (have == total(&required) || rule.succeeded_count.is_some_and(|count| have >= count))
+            !required.is_empty()
+                && (have == total(&required)
+                    || rule.succeeded_count.is_some_and(|count| have >= count))
         }
-        None => rule.succeeded_count.is_some_and(|count| total(done) >= count),
+        None => rule
+            .succeeded_count
+            .is_some_and(|count| total(done) >= count),
     };
     let index = policy?.rules.iter().position(fits)?;
     Some(format!("Matched rules at index {index}"))
@@ -109,13 +149,36 @@ mod tests {
     #[test]
     fn exit_codes() {
         let mut pod = crate::pods::tests::pod("p", "n", "Failed", None);
-        let state = ContainerState { terminated: Some(ContainerStateTerminated { exit_code: 42, ..Default::default() }), ..Default::default() };
-        pod.status.as_mut().unwrap().container_statuses = Some(vec![ContainerStatus { name: "main".into(), state: Some(state), ..Default::default() }]);
+        let state = ContainerState {
+            terminated: Some(ContainerStateTerminated {
+                exit_code: 42,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        pod.status.as_mut().unwrap().container_statuses = Some(vec![ContainerStatus {
+            name: "main".into(),
+            state: Some(state),
+            ..Default::default()
+        }]);
         let case = |action: &str, operator: &str, values: &[i32]| {
-            let codes = PodFailurePolicyOnExitCodesRequirement { container_name: None, operator: operator.into(), values: values.to_vec() };
-            let rule = PodFailurePolicyRule { action: action.into(), on_exit_codes: Some(codes), ..Default::default() };
-            let job =
-                Job { spec: Some(JobSpec { pod_failure_policy: Some(PodFailurePolicy { rules: vec![rule] }), ..Default::default() }), ..Default::default() };
+            let codes = PodFailurePolicyOnExitCodesRequirement {
+                container_name: None,
+                operator: operator.into(),
+                values: values.to_vec(),
+            };
+            let rule = PodFailurePolicyRule {
+                action: action.into(),
+                on_exit_codes: Some(codes),
+                ..Default::default()
+            };
+            let job = Job {
+                spec: Some(JobSpec {
+                    pod_failure_policy: Some(PodFailurePolicy { rules: vec![rule] }),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            };
             judge(&job, &pod)
         };
         assert_eq!(
@@ -129,8 +192,18 @@ mod tests {
 
     #[test]
     fn success_rules() {
-        let rule = |indexes: Option<&str>, count: Option<i32>| SuccessPolicyRule { succeeded_indexes: indexes.map(Into::into), succeeded_count: count };
-        let case = |rule: SuccessPolicyRule, done: &str| succeeded(Some(&SuccessPolicy { rules: vec![rule] }), 10, &parse(done, 10)).is_some();
+        let rule = |indexes: Option<&str>, count: Option<i32>| SuccessPolicyRule {
+            succeeded_indexes: indexes.map(Into::into),
+            succeeded_count: count,
+        };
+        let case = |rule: SuccessPolicyRule, done: &str| {
+            succeeded(
+                Some(&SuccessPolicy { rules: vec![rule] }),
+                10,
+                &parse(done, 10),
+            )
+            .is_some()
+        };
         assert!(case(rule(Some("0,2"), None), "0-2"));
         assert!(!case(rule(Some("0,2"), None), "0,1"));
         assert!(case(rule(Some("0-4"), Some(2)), "1,3"));

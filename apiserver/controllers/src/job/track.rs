@@ -53,10 +53,19 @@ impl Pass<'_> {
     }
 
     async fn put(&mut self) -> Result<(), Error> {
-        let written: Job = self.controller.api.update_status(&self.job).await.map_err(|e| Error::Failed(format!("tracking status: {e}")))?;
-        self.controller.wrote.note(self.key, written.metadata.resource_version.as_deref());
+        let written: Job = self
+            .controller
+            .api
+            .update_status(&self.job)
+            .await
+            .map_err(|e| Error::Failed(format!("tracking status: {e}")))?;
+        self.controller
+            .wrote
+            .note(self.key, written.metadata.resource_version.as_deref());
         self.job = written;
-        self.status().uncounted_terminated_pods.get_or_insert_default();
+        self.status()
+            .uncounted_terminated_pods
+            .get_or_insert_default();
         Ok(())
     }
 
@@ -64,13 +73,21 @@ impl Pass<'_> {
     pub async fn track(&mut self, active: i32, flush: bool) -> Result<(), Error> {
         let (ready, terminating) = (Some(self.ready), Some(self.terminating));
         let status = self.status();
-        let mut flush = flush || status.active.unwrap_or(0) != active || status.ready != ready || status.terminating != terminating;
+        let mut flush = flush
+            || status.active.unwrap_or(0) != active
+            || status.ready != ready
+            || status.terminating != terminating;
         status.active = (active != 0).then_some(active);
         (status.ready, status.terminating) = (ready, terminating);
         let released = lock(&self.controller.released).clone();
-        let live = |pod: &&Arc<Pod>| is_tracked(pod) && !released.contains(pod.metadata.uid.as_deref().unwrap_or(""));
+        let live = |pod: &&Arc<Pod>| {
+            is_tracked(pod) && !released.contains(pod.metadata.uid.as_deref().unwrap_or(""))
+        };
         let tracked: Vec<Arc<Pod>> = self.pods.iter().filter(live).cloned().collect();
-        let mut uids: HashSet<String> = tracked.iter().filter_map(|pod| pod.metadata.uid.clone()).collect();
+        let mut uids: HashSet<String> = tracked
+            .iter()
+            .filter_map(|pod| pod.metadata.uid.clone())
+            .collect();
         flush |= count_released(self.status(), &uids);
         let (release, noted, full) = self.note_ended(&tracked);
         flush |= noted;
@@ -116,11 +133,20 @@ impl Pass<'_> {
                 continue;
             }
             release.push(pod.clone());
-            let (uid, index) = (pod.metadata.uid.clone().unwrap_or_default(), index_of(&self.job, pod));
-            let ends_badly = self.end.as_ref().is_some_and(|end| end.type_ != SUCCESS_CRITERIA_MET);
+            let (uid, index) = (
+                pod.metadata.uid.clone().unwrap_or_default(),
+                index_of(&self.job, pod),
+            );
+            let ends_badly = self
+                .end
+                .as_ref()
+                .is_some_and(|end| end.type_ != SUCCESS_CRITERIA_MET);
             let counts = policy::judge(&self.job, pod) != Failure::Ignore;
             let done_before = index.is_some_and(|i| self.done_before.contains(&i));
-            let uncounted = self.status().uncounted_terminated_pods.get_or_insert_default();
+            let uncounted = self
+                .status()
+                .uncounted_terminated_pods
+                .get_or_insert_default();
             if pods::phase(pod) == "Succeeded" && !waits(&uncounted.failed, &uid) {
                 if indexed {
                     new_indexes += usize::from(index.is_some() && !done_before);
@@ -128,11 +154,16 @@ impl Pass<'_> {
                     uncounted.succeeded.get_or_insert_default().push(uid);
                     noted = true;
                 }
-            } else if (failed || ends_badly) && !waits(&uncounted.failed, &uid) && (!indexed || index.is_some()) && counts {
+            } else if (failed || ends_badly)
+                && !waits(&uncounted.failed, &uid)
+                && (!indexed || index.is_some())
+                && counts
+            {
                 uncounted.failed.get_or_insert_default().push(uid);
                 noted = true;
             }
-            let waiting = uncounted.succeeded.as_ref().map_or(0, Vec::len) + uncounted.failed.as_ref().map_or(0, Vec::len);
+            let waiting = uncounted.succeeded.as_ref().map_or(0, Vec::len)
+                + uncounted.failed.as_ref().map_or(0, Vec::len);
             if waiting + new_indexes >= MOST_UNCOUNTED {
                 return (release, true, true);
             }
@@ -141,10 +172,17 @@ impl Pass<'_> {
     }
 
     fn can_release(&self, pod: &Pod, failed: bool) -> bool {
-        if self.job.metadata.deletion_timestamp.is_some() || self.end.is_some() || pods::phase(pod) == "Succeeded" {
+        if self.job.metadata.deletion_timestamp.is_some()
+            || self.end.is_some()
+            || pods::phase(pod) == "Succeeded"
+        {
             return true;
         }
-        let waits = || index_of(&self.job, pod).and_then(|i| self.delayed.get(&i)).is_some_and(|delayed| delayed.metadata.uid == pod.metadata.uid);
+        let waits = || {
+            index_of(&self.job, pod)
+                .and_then(|i| self.delayed.get(&i))
+                .is_some_and(|delayed| delayed.metadata.uid == pod.metadata.uid)
+        };
         failed && !waits()
     }
 
@@ -156,7 +194,8 @@ impl Pass<'_> {
         let failed = self.failed_indexes.as_ref().map(indexes::format);
         let total = indexes::total(&self.done);
         let status = self.status();
-        let changed = status.completed_indexes.as_deref().unwrap_or("") != done || status.failed_indexes != failed;
+        let changed = status.completed_indexes.as_deref().unwrap_or("") != done
+            || status.failed_indexes != failed;
         status.succeeded = (total != 0).then_some(total);
         status.completed_indexes = (!done.is_empty()).then_some(done);
         status.failed_indexes = failed;
@@ -165,8 +204,17 @@ impl Pass<'_> {
 
     /// Notes the intermediate condition, and turns the end into the terminal one that follows it.
     fn turn_end(&mut self) -> bool {
-        let Some(end) = self.end.clone() else { return false };
-        let terminal = |kind: &str| condition(kind, end.reason.as_deref().unwrap_or(""), end.message.as_deref().unwrap_or(""), self.controller.clock.now());
+        let Some(end) = self.end.clone() else {
+            return false;
+        };
+        let terminal = |kind: &str| {
+            condition(
+                kind,
+                end.reason.as_deref().unwrap_or(""),
+                end.message.as_deref().unwrap_or(""),
+                self.controller.clock.now(),
+            )
+        };
         match end.type_.as_str() {
             FAILURE_TARGET => {
                 self.end = Some(terminal(FAILED));
@@ -187,11 +235,16 @@ impl Pass<'_> {
 
     /// Writes the terminal condition once all pods are counted and gone.
     fn finish(&mut self) -> bool {
-        let Some(end) = self.end.clone() else { return false };
+        let Some(end) = self.end.clone() else {
+            return false;
+        };
         let still_running = self.terminating > 0;
         let status = self.status();
         let uncounted = status.uncounted_terminated_pods.clone().unwrap_or_default();
-        if still_running || uncounted.succeeded.is_some_and(|u| !u.is_empty()) || uncounted.failed.is_some_and(|u| !u.is_empty()) {
+        if still_running
+            || uncounted.succeeded.is_some_and(|u| !u.is_empty())
+            || uncounted.failed.is_some_and(|u| !u.is_empty())
+        {
             return false;
         }
         if end.type_ == COMPLETE {
@@ -205,12 +258,28 @@ impl Pass<'_> {
         let Some(end) = &self.end else { return };
         let recorder = &self.controller.recorder;
         if end.type_ != COMPLETE {
-            recorder.warning(&self.job, end.reason.as_deref().unwrap_or(""), end.message.clone().unwrap_or_default());
+            recorder.warning(
+                &self.job,
+                end.reason.as_deref().unwrap_or(""),
+                end.message.clone().unwrap_or_default(),
+            );
             return;
         }
-        let succeeded = self.job.status.as_ref().and_then(|s| s.succeeded).unwrap_or(0);
-        if policy::spec(&self.job).completions.is_some_and(|wanted| succeeded > wanted) {
-            recorder.warning(&self.job, "TooManySucceededPods", "Too many succeeded pods running after completion count reached");
+        let succeeded = self
+            .job
+            .status
+            .as_ref()
+            .and_then(|s| s.succeeded)
+            .unwrap_or(0);
+        if policy::spec(&self.job)
+            .completions
+            .is_some_and(|wanted| succeeded > wanted)
+        {
+            recorder.warning(
+                &self.job,
+                "TooManySucceededPods",
+                "Too many succeeded pods running after completion count reached",
+            );
         }
         recorder.normal(&self.job, "Completed", "Job completed");
     }
@@ -223,11 +292,27 @@ mod tests {
 
     #[test]
     fn pods_are_counted_when_their_finalizer_is_gone() {
-        let uncounted = UncountedTerminatedPods { succeeded: Some(vec!["a".into(), "b".into()]), failed: Some(vec!["c".into()]) };
-        let mut status = JobStatus { succeeded: Some(1), uncounted_terminated_pods: Some(uncounted), ..Default::default() };
-        assert!(count_released(&mut status, &HashSet::from(["b".to_string()])));
+        let uncounted = UncountedTerminatedPods {
+            succeeded: Some(vec!["a".into(), "b".into()]),
+            failed: Some(vec!["c".into()]),
+        };
+        let mut status = JobStatus {
+            succeeded: Some(1),
+            uncounted_terminated_pods: Some(uncounted),
+            ..Default::default()
+        };
+        assert!(count_released(
+            &mut status,
+            &HashSet::from(["b".to_string()])
+        ));
         assert_eq!((status.succeeded, status.failed), (Some(2), Some(1)));
-        assert_eq!(status.uncounted_terminated_pods.as_ref().unwrap().succeeded, Some(vec!["b".to_string()]));
-        assert!(!count_released(&mut status, &HashSet::from(["b".to_string()])));
+        assert_eq!(
+            status.uncounted_terminated_pods.as_ref().unwrap().succeeded,
+            Some(vec!["b".to_string()])
+        );
+        assert!(!count_released(
+            &mut status,
+            &HashSet::from(["b".to_string()])
+        ));
     }
 }

@@ -44,7 +44,12 @@ struct Controller {
 /// `namespace-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller { api: context.api.clone(), clock: context.clock.clone(), namespaces: context.informer(), pods: context.informer() });
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        clock: context.clock.clone(),
+        namespaces: context.informer(),
+        pods: context.informer(),
+    });
     let q = queue.clone();
     controller.namespaces.subscribe(move |change| {
         if let Change::Added(namespace) | Change::Updated { new: namespace, .. } = change
@@ -57,7 +62,10 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     controller.pods.subscribe(move |change| {
         let Change::Deleted(pod) = change else { return };
         let key = Key::cluster(pod.metadata.namespace.as_deref().unwrap_or(""));
-        if namespaces.get(&key).is_some_and(|ns| ns.metadata.deletion_timestamp.is_some()) {
+        if namespaces
+            .get(&key)
+            .is_some_and(|ns| ns.metadata.deletion_timestamp.is_some())
+        {
             q.add(key);
         }
     });
@@ -65,7 +73,10 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let (q, namespaces) = (queue.clone(), controller.namespaces.clone());
     context.informers.on_deletion(Box::new(move |namespace| {
         let key = Key::cluster(namespace);
-        if namespaces.get(&key).is_some_and(|ns| ns.metadata.deletion_timestamp.is_some()) {
+        if namespaces
+            .get(&key)
+            .is_some_and(|ns| ns.metadata.deletion_timestamp.is_some())
+        {
             q.add_after(key, SETTLE);
         }
     }));
@@ -73,23 +84,36 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 }
 
 fn finalizers(namespace: &Namespace) -> &[String] {
-    namespace.spec.as_ref().and_then(|s| s.finalizers.as_deref()).unwrap_or(&[])
+    namespace
+        .spec
+        .as_ref()
+        .and_then(|s| s.finalizers.as_deref())
+        .unwrap_or(&[])
 }
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "namespace-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if self.namespaces.get(key).is_none_or(|ns| ns.metadata.deletion_timestamp.is_none() || finalizers(&ns).is_empty()) {
+        if self
+            .namespaces
+            .get(key)
+            .is_none_or(|ns| ns.metadata.deletion_timestamp.is_none() || finalizers(&ns).is_empty())
+        {
             return Ok(Next::DONE);
         }
-        let Some(mut namespace) = unless_gone(self.api.get::<Namespace>("", key.name()).await)? else { return Ok(Next::DONE) };
+        let Some(mut namespace) = unless_gone(self.api.get::<Namespace>("", key.name()).await)?
+        else {
+            return Ok(Next::DONE);
+        };
         if namespace.metadata.deletion_timestamp.is_none() || finalizers(&namespace).is_empty() {
             return Ok(Next::DONE);
         }
         if namespace.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Terminating") {
             namespace.status.get_or_insert_default().phase = Some("Terminating".into());
-            let Some(written) = unless_gone(self.api.update_status(&namespace).await)? else { return Ok(Next::DONE) };
+            let Some(written) = unless_gone(self.api.update_status(&namespace).await)? else {
+                return Ok(Next::DONE);
+            };
             namespace = written;
         }
         if let Some(wait) = self.empty(&mut namespace).await? {
@@ -147,45 +171,84 @@ impl Controller {
     async fn empty(&self, namespace: &mut Namespace) -> Result<Option<Duration>, Error> {
         let found = match discover(&self.api).await {
             Ok(found) => found,
-            Err(error) => Found { resources: Vec::new(), failed: vec![error.to_string()] },
+            Err(error) => Found {
+                resources: Vec::new(),
+                failed: vec![error.to_string()],
+            },
         };
-        let mut remaining = Remaining { discovery: found.failed.clone(), ..Remaining::default() };
+        let mut remaining = Remaining {
+            discovery: found.failed.clone(),
+            ..Remaining::default()
+        };
         let mut patience = 0;
-        let deletable = |r: &&ApiResource| r.namespaced && r.supports(&["delete"]) && !r.resource.contains('/');
-        let (pods, others): (Vec<_>, Vec<_>) = found.resources.iter().filter(deletable).partition(|r| r.group.is_empty() && r.resource == "pods");
+        let deletable =
+            |r: &&ApiResource| r.namespaced && r.supports(&["delete"]) && !r.resource.contains('/');
+        let (pods, others): (Vec<_>, Vec<_>) = found
+            .resources
+            .iter()
+            .filter(deletable)
+            .partition(|r| r.group.is_empty() && r.resource == "pods");
         for resource in pods {
-            self.empty_resource(resource, namespace, &mut remaining, &mut patience).await;
+            self.empty_resource(resource, namespace, &mut remaining, &mut patience)
+                .await;
             for error in &mut remaining.errors {
-                *error = format!("failed to delete pods for namespace: {}, err: {error}", pods::name(&namespace.metadata));
+                *error = format!(
+                    "failed to delete pods for namespace: {}, err: {error}",
+                    pods::name(&namespace.metadata)
+                );
             }
         }
         if remaining.counts.is_empty() {
             for resource in others {
-                self.empty_resource(resource, namespace, &mut remaining, &mut patience).await;
+                self.empty_resource(resource, namespace, &mut remaining, &mut patience)
+                    .await;
             }
         } else {
             remaining.only_pods = true;
         }
-        if conditions::update(namespace.status.get_or_insert_default(), &remaining, self.clock.time())
-            && let Some(written) = unless_gone(self.api.update_status(namespace).await)?
+        if conditions::update(
+            namespace.status.get_or_insert_default(),
+            &remaining,
+            self.clock.time(),
+        ) && let Some(written) = unless_gone(self.api.update_status(namespace).await)?
         {
             *namespace = written;
         }
         if !remaining.errors.is_empty() || !remaining.discovery.is_empty() {
-            return Err(Error::Failed(remaining.discovery.into_iter().chain(remaining.errors).collect::<Vec<_>>().join(", ")));
+            return Err(Error::Failed(
+                remaining
+                    .discovery
+                    .into_iter()
+                    .chain(remaining.errors)
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ));
         }
         Ok((patience > 0).then(|| Duration::from_secs(patience / 2 + 1)))
     }
 
-    async fn empty_resource(&self, resource: &ApiResource, namespace: &Namespace, remaining: &mut Remaining, patience: &mut u64) {
+    async fn empty_resource(
+        &self,
+        resource: &ApiResource,
+        namespace: &Namespace,
+        remaining: &mut Remaining,
+        patience: &mut u64,
+    ) {
         match self.delete_all(resource, namespace).await {
             Ok(left) => {
                 *patience = left.patience.max(*patience);
                 remaining.errors.extend(left.unexpected);
                 if !left.items.is_empty() {
-                    remaining.counts.insert(format!("{}.{}", resource.resource, resource.group), left.items.len());
+                    remaining.counts.insert(
+                        format!("{}.{}", resource.resource, resource.group),
+                        left.items.len(),
+                    );
                 }
-                for finalizer in left.items.iter().flat_map(|meta| meta.finalizers.iter().flatten()) {
+                for finalizer in left
+                    .items
+                    .iter()
+                    .flat_map(|meta| meta.finalizers.iter().flatten())
+                {
                     *remaining.finalizers.entry(finalizer.clone()).or_insert(0) += 1;
                 }
             }
@@ -193,78 +256,158 @@ impl Controller {
         }
     }
 
-    async fn list(&self, resource: &ApiResource, namespace: &str) -> Result<Vec<ObjectMeta>, Error> {
+    async fn list(
+        &self,
+        resource: &ApiResource,
+        namespace: &str,
+    ) -> Result<Vec<ObjectMeta>, Error> {
         if !resource.supports(&["list"]) {
             return Ok(Vec::new());
         }
-        let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+        let accept =
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
         let path = resource.path(namespace);
-        let text = match self.api.send(Method::GET, &path, None, Some(accept), Vec::new()).await {
+        let text = match self
+            .api
+            .send(Method::GET, &path, None, Some(accept), Vec::new())
+            .await
+        {
             Err(e) if e.is_not_found() || e.is_method_not_supported() => return Ok(Vec::new()),
             other => other?,
         };
         let items = Page::of(&path, &text)?.read(&path)?;
-        let meta = |item: Item| ObjectMeta { name: Some(item.metadata.name), finalizers: Some(item.metadata.finalizers), ..Default::default() };
+        let meta = |item: Item| ObjectMeta {
+            name: Some(item.metadata.name),
+            finalizers: Some(item.metadata.finalizers),
+            ..Default::default()
+        };
         Ok(items.into_iter().map(meta).collect())
     }
 
     /// Deletes all objects of a resource, and tells what is still there.
-    async fn delete_all(&self, resource: &ApiResource, namespace: &Namespace) -> Result<Left, Error> {
+    async fn delete_all(
+        &self,
+        resource: &ApiResource,
+        namespace: &Namespace,
+    ) -> Result<Left, Error> {
         let name = pods::name(&namespace.metadata);
         let before = self.list(resource, name).await?;
         if before.is_empty() {
             return Ok(Left::default());
         }
-        let grace = if resource.group.is_empty() && resource.resource == "pods" { self.grace(namespace).await? } else { 0 };
-        let background = Delete { propagation: Some("Background"), ..Delete::default() };
-        let collection =
-            if resource.supports(&["deletecollection"]) { self.api.delete_path(&resource.path(name), &background).await.map(|()| true) } else { Ok(false) };
+        let grace = if resource.group.is_empty() && resource.resource == "pods" {
+            self.grace(namespace).await?
+        } else {
+            0
+        };
+        let background = Delete {
+            propagation: Some("Background"),
+            ..Delete::default()
+        };
+        let collection = if resource.supports(&["deletecollection"]) {
+            self.api
+                .delete_path(&resource.path(name), &background)
+                .await
+                .map(|()| true)
+        } else {
+            Ok(false)
+        };
         let collected = match collection {
             Err(e) if e.is_not_found() || e.is_method_not_supported() => false,
             other => other?,
         };
         if !collected {
             for meta in &before {
-                match self.api.delete_path(&resource.item(name, pods::name(meta)), &background).await {
+                match self
+                    .api
+                    .delete_path(&resource.item(name, pods::name(meta)), &background)
+                    .await
+                {
                     Err(e) if e.is_not_found() || e.is_method_not_supported() => {}
                     other => other?,
                 }
             }
         }
         let items = self.list(resource, name).await?;
-        let held = items.iter().any(|meta| meta.finalizers.as_ref().is_some_and(|f| !f.is_empty()));
+        let held = items
+            .iter()
+            .any(|meta| meta.finalizers.as_ref().is_some_and(|f| !f.is_empty()));
         match (items.is_empty(), grace, held) {
             (true, ..) => Ok(Left::default()),
-            (false, 0, true) => Ok(Left { items, patience: FINALIZER_PATIENCE, unexpected: None }),
+            (false, 0, true) => Ok(Left {
+                items,
+                patience: FINALIZER_PATIENCE,
+                unexpected: None,
+            }),
             (false, 0, false) => {
-                let (group, version, resource) = (&resource.group, &resource.version, &resource.resource);
-                let unexpected = Some(format!("unexpected items still remain in namespace: {name} for gvr: {group}/{version}, Resource={resource}"));
-                Ok(Left { items, patience: 0, unexpected })
+                let (group, version, resource) =
+                    (&resource.group, &resource.version, &resource.resource);
+                let unexpected = Some(format!(
+                    "unexpected items still remain in namespace: {name} for gvr: {group}/{version}, Resource={resource}"
+                ));
+                Ok(Left {
+                    items,
+                    patience: 0,
+                    unexpected,
+                })
             }
-            (false, patience, _) => Ok(Left { items, patience, unexpected: None }),
+            (false, patience, _) => Ok(Left {
+                items,
+                patience,
+                unexpected: None,
+            }),
         }
     }
 
     /// How many seconds the namespace's pods may take to end; 0 once that time has passed since the namespace's deletion.
     async fn grace(&self, namespace: &Namespace) -> Result<u64, Error> {
         let path = collection::<Pod>(pods::name(&namespace.metadata));
-        let running: Vec<Running> = Page::of(&path, &self.api.get_text(&path).await?)?.read(&path)?;
-        let grace = running.iter().filter(|pod| !["Succeeded", "Failed"].contains(&&*pod.status.phase)).filter_map(|pod| pod.spec.grace).max();
-        let grace = grace.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(0);
-        let passed = namespace.metadata.deletion_timestamp.as_ref().map_or(Duration::ZERO, |at| since(self.clock.now(), at.0));
-        Ok(if passed >= Duration::from_secs(grace) { 0 } else { grace })
+        let running: Vec<Running> =
+            Page::of(&path, &self.api.get_text(&path).await?)?.read(&path)?;
+        let grace = running
+            .iter()
+            .filter(|pod| !["Succeeded", "Failed"].contains(&&*pod.status.phase))
+            .filter_map(|pod| pod.spec.grace)
+            .max();
+        let grace = grace
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .unwrap_or(0);
+        let passed = namespace
+            .metadata
+            .deletion_timestamp
+            .as_ref()
+            .map_or(Duration::ZERO, |at| since(self.clock.now(), at.0));
+        Ok(if passed >= Duration::from_secs(grace) {
+            0
+        } else {
+            grace
+        })
     }
 
     /// Takes our finalizer away; with the last one the namespace is gone.
     async fn finalize(&self, mut namespace: Namespace) -> Result<(), Error> {
         let name = pods::name(&namespace.metadata).to_string();
         loop {
-            namespace.spec.get_or_insert_default().finalizers.get_or_insert_default().retain(|f| f != OURS);
-            match self.api.put(&(item::<Namespace>("", &name) + "/finalize"), &namespace).await {
+            namespace
+                .spec
+                .get_or_insert_default()
+                .finalizers
+                .get_or_insert_default()
+                .retain(|f| f != OURS);
+            match self
+                .api
+                .put(&(item::<Namespace>("", &name) + "/finalize"), &namespace)
+                .await
+            {
                 Err(e) if e.is_conflict() => {
-                    let Some(fresh) = unless_gone(self.api.get::<Namespace>("", &name).await)? else { return Ok(()) };
+                    let Some(fresh) = unless_gone(self.api.get::<Namespace>("", &name).await)?
+                    else {
+                        return Ok(());
+                    };
                     if fresh.metadata.uid != namespace.metadata.uid {
-                        return Err(Error::Failed("namespace uid has changed across retries".into()));
+                        return Err(Error::Failed(
+                            "namespace uid has changed across retries".into(),
+                        ));
                     }
                     namespace = fresh;
                 }

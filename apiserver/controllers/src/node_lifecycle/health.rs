@@ -47,7 +47,12 @@ impl Verdict {
 
 /// The condition of this type.
 pub fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
-    node.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == kind)
+    node.status
+        .as_ref()?
+        .conditions
+        .as_ref()?
+        .iter()
+        .find(|c| c.type_ == kind)
 }
 
 /// The status of the condition `Ready`.
@@ -71,11 +76,25 @@ impl Health {
     }
 
     /// Looks at a node. The second answer is the node with conditions that say that it is silent, when that has to be written.
-    pub fn examine(&mut self, node: &Node, renewed: Option<Timestamp>, grace: Duration, now: Timestamp) -> (Verdict, Option<Node>) {
+    pub fn examine(
+        &mut self,
+        node: &Node,
+        renewed: Option<Timestamp>,
+        grace: Duration,
+        now: Timestamp,
+    ) -> (Verdict, Option<Node>) {
         let ready = condition(node, "Ready");
-        let created = node.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
+        let created = node
+            .metadata
+            .creation_timestamp
+            .as_ref()
+            .map_or(now, |t| t.0);
         let heartbeat = ready.map(|c| c.last_heartbeat_time.clone());
-        let seen = self.seen.get_or_insert_with(|| Seen { probed: if ready.is_some() { now } else { created }, heartbeat: heartbeat.clone(), renewed: None });
+        let seen = self.seen.get_or_insert_with(|| Seen {
+            probed: if ready.is_some() { now } else { created },
+            heartbeat: heartbeat.clone(),
+            renewed: None,
+        });
         if seen.heartbeat != heartbeat {
             seen.probed = now;
             seen.heartbeat = heartbeat;
@@ -87,11 +106,23 @@ impl Health {
         let before = ready.map_or("Unknown", |c| c.status.as_str()).to_string();
         let patience = if ready.is_some() { grace } else { STARTUP };
         if now <= after(seen.probed, patience) {
-            return (Verdict { before, now: ready.map(|c| c.status.clone()) }, None);
+            return (
+                Verdict {
+                    before,
+                    now: ready.map(|c| c.status.clone()),
+                },
+                None,
+            );
         }
         let silent = silenced(node, now);
         let changed = silent.status != node.status;
-        (Verdict { before, now: Some("Unknown".into()) }, changed.then_some(silent))
+        (
+            Verdict {
+                before,
+                now: Some("Unknown".into()),
+            },
+            changed.then_some(silent),
+        )
     }
 }
 
@@ -99,7 +130,11 @@ impl Health {
 fn silenced(node: &Node, now: Timestamp) -> Node {
     let mut silent = node.clone();
     let now = Time(whole_seconds(now));
-    let conditions = silent.status.get_or_insert_default().conditions.get_or_insert_default();
+    let conditions = silent
+        .status
+        .get_or_insert_default()
+        .conditions
+        .get_or_insert_default();
     for kind in ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"] {
         match conditions.iter_mut().find(|c| c.type_ == kind) {
             None => conditions.push(NodeCondition {
@@ -132,8 +167,19 @@ mod tests {
     }
 
     fn node(heartbeat: i64) -> Node {
-        let ready = NodeCondition { type_: "Ready".into(), status: "True".into(), last_heartbeat_time: Some(Time(at(heartbeat))), ..Default::default() };
-        Node { status: Some(NodeStatus { conditions: Some(vec![ready]), ..Default::default() }), ..Default::default() }
+        let ready = NodeCondition {
+            type_: "Ready".into(),
+            status: "True".into(),
+            last_heartbeat_time: Some(Time(at(heartbeat))),
+            ..Default::default()
+        };
+        Node {
+            status: Some(NodeStatus {
+                conditions: Some(vec![ready]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
     }
 
     #[test]
@@ -141,13 +187,34 @@ mod tests {
         let (mut health, grace) = (Health::default(), Duration::from_secs(40));
         assert!(health.examine(&node(1), None, grace, at(100)).1.is_none());
         assert!(health.examine(&node(1), None, grace, at(140)).1.is_none());
-        assert!(health.examine(&node(1), Some(at(7)), grace, at(141)).1.is_none(), "the lease was renewed");
-        assert!(health.examine(&node(2), Some(at(7)), grace, at(181)).1.is_none(), "a heartbeat");
+        assert!(
+            health
+                .examine(&node(1), Some(at(7)), grace, at(141))
+                .1
+                .is_none(),
+            "the lease was renewed"
+        );
+        assert!(
+            health
+                .examine(&node(2), Some(at(7)), grace, at(181))
+                .1
+                .is_none(),
+            "a heartbeat"
+        );
         let (verdict, update) = health.examine(&node(2), Some(at(7)), grace, at(222));
-        assert_eq!(verdict, Verdict { before: "True".into(), now: Some("Unknown".into()) });
+        assert_eq!(
+            verdict,
+            Verdict {
+                before: "True".into(),
+                now: Some("Unknown".into())
+            }
+        );
         let conditions = update.unwrap().status.unwrap().conditions.unwrap();
         assert_eq!(conditions[0].reason.as_deref(), Some("NodeStatusUnknown"));
-        assert_eq!(conditions[1].reason.as_deref(), Some("NodeStatusNeverUpdated"));
+        assert_eq!(
+            conditions[1].reason.as_deref(),
+            Some("NodeStatusNeverUpdated")
+        );
     }
 
     #[test]
@@ -155,7 +222,17 @@ mod tests {
         let mut fresh = Node::default();
         fresh.metadata.creation_timestamp = Some(Time(at(100)));
         let mut health = Health::default();
-        assert!(health.examine(&fresh, None, Duration::from_secs(1), at(159)).1.is_none());
-        assert!(health.examine(&fresh, None, Duration::from_secs(1), at(161)).1.is_some());
+        assert!(
+            health
+                .examine(&fresh, None, Duration::from_secs(1), at(159))
+                .1
+                .is_none()
+        );
+        assert!(
+            health
+                .examine(&fresh, None, Duration::from_secs(1), at(161))
+                .1
+                .is_some()
+        );
     }
 }

@@ -66,7 +66,11 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         }
     });
     let labeling = context.workers(controller.clone(), queue);
-    let (stop, clock, period) = (context.stop.clone(), context.clock.clone(), context.options.node_monitor_period);
+    let (stop, clock, period) = (
+        context.stop.clone(),
+        context.clock.clone(),
+        context.options.node_monitor_period,
+    );
     Ok(Some(Box::pin(async move {
         let mut known = Known::default();
         let monitoring = async {
@@ -97,14 +101,20 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "node-lifecycle-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(node) = self.nodes.get(key) else { return Ok(Next::DONE) };
+        let Some(node) = self.nodes.get(key) else {
+            return Ok(Next::DONE);
+        };
         if let Some(new) = taints::with_condition_taints(&node, self.clock.time()) {
             self.write_taints(&node, new).await?;
         }
         let missing = taints::missing_labels(&node);
         if !missing.is_empty() {
             let patch = json!({"metadata": {"labels": missing}});
-            unless_gone(self.api.patch(&item::<Node>("", key.name()), PatchType::Strategic, &patch).await)?;
+            unless_gone(
+                self.api
+                    .patch(&item::<Node>("", key.name()), PatchType::Strategic, &patch)
+                    .await,
+            )?;
         }
         Ok(Next::DONE)
     }
@@ -112,9 +122,15 @@ impl Reconcile<Key> for Controller {
 
 impl Controller {
     fn say(&self, node: &str, uid: Option<&String>, reason: &str, message: String) {
-        let about =
-            ObjectReference { api_version: Some("v1".into()), kind: Some("Node".into()), name: Some(node.into()), uid: uid.cloned(), ..Default::default() };
-        self.recorder.about(about, EventType::Normal, reason, message);
+        let about = ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Node".into()),
+            name: Some(node.into()),
+            uid: uid.cloned(),
+            ..Default::default()
+        };
+        self.recorder
+            .about(about, EventType::Normal, reason, message);
     }
 
     /// One look at every node.
@@ -124,7 +140,12 @@ impl Controller {
         let mut ready = Vec::with_capacity(nodes.len());
         for node in &nodes {
             let verdict = self.look_at(node, known).await;
-            if !node.metadata.labels.as_ref().is_some_and(|l| l.contains_key("node.kubernetes.io/exclude-disruption")) {
+            if !node
+                .metadata
+                .labels
+                .as_ref()
+                .is_some_and(|l| l.contains_key("node.kubernetes.io/exclude-disruption"))
+            {
                 ready.push((zones::of(node), verdict.is_none_or(|v| v.is_ready())));
             }
         }
@@ -132,17 +153,26 @@ impl Controller {
             zones::Turn::None => {}
             zones::Turn::AllLost => {
                 for node in &nodes {
-                    self.report(taints::without(node, &[UNREACHABLE, NOT_READY]).map(|new| (node, new))).await;
+                    self.report(
+                        taints::without(node, &[UNREACHABLE, NOT_READY]).map(|new| (node, new)),
+                    )
+                    .await;
                 }
             }
             zones::Turn::Found => {
                 let now = self.clock.now();
-                known.nodes.values_mut().for_each(|(_, health)| health.start_anew(now));
+                known
+                    .nodes
+                    .values_mut()
+                    .for_each(|(_, health)| health.start_anew(now));
             }
         }
         for name in known.zones.due(self.clock.now()) {
-            let Some(node) = self.nodes.get(&Key::cluster(&name)) else { continue };
-            self.report(taints::evicting(&node, self.clock.time()).map(|new| (&node, new))).await;
+            let Some(node) = self.nodes.get(&Key::cluster(&name)) else {
+                continue;
+            };
+            self.report(taints::evicting(&node, self.clock.time()).map(|new| (&node, new)))
+                .await;
         }
     }
 
@@ -157,14 +187,26 @@ impl Controller {
         for node in nodes {
             let (node_name, uid) = (name(&node.metadata), &node.metadata.uid);
             if !known.nodes.contains_key(node_name) {
-                self.say(node_name, uid.as_ref(), "RegisteredNode", format!("Node {node_name} event: Registered Node {node_name} in Controller"));
-                known.nodes.insert(node_name.into(), (uid.clone(), Health::default()));
+                self.say(
+                    node_name,
+                    uid.as_ref(),
+                    "RegisteredNode",
+                    format!("Node {node_name} event: Registered Node {node_name} in Controller"),
+                );
+                known
+                    .nodes
+                    .insert(node_name.into(), (uid.clone(), Health::default()));
             }
         }
         known.nodes.retain(|node_name, (uid, _)| {
             let stays = self.nodes.get(&Key::cluster(node_name)).is_some();
             if !stays {
-                self.say(node_name, uid.as_ref(), "RemovingNode", format!("Node {node_name} event: Removing Node {node_name} from Controller"));
+                self.say(
+                    node_name,
+                    uid.as_ref(),
+                    "RemovingNode",
+                    format!("Node {node_name} event: Removing Node {node_name} from Controller"),
+                );
                 known.zones.forget(node_name);
             }
             stays
@@ -173,9 +215,17 @@ impl Controller {
 
     async fn look_at(&self, node: &Arc<Node>, known: &mut Known) -> Option<Verdict> {
         let node_name = name(&node.metadata).to_string();
-        let renewed = self.leases.get(&Key::new("kube-node-lease", &node_name)).and_then(|l| l.spec.as_ref()?.renew_time.clone());
+        let renewed = self
+            .leases
+            .get(&Key::new("kube-node-lease", &node_name))
+            .and_then(|l| l.spec.as_ref()?.renew_time.clone());
         let (_, health) = known.nodes.get_mut(&node_name)?;
-        let (verdict, update) = health.examine(node, renewed.map(|t| t.0), self.options.node_monitor_grace_period, self.clock.now());
+        let (verdict, update) = health.examine(
+            node,
+            renewed.map(|t| t.0),
+            self.options.node_monitor_grace_period,
+            self.clock.now(),
+        );
         if let Some(update) = update
             && let Err(error) = self.api.update_status(&update).await
         {
@@ -186,17 +236,36 @@ impl Controller {
         match verdict.now.as_deref() {
             Some("True") => {
                 known.zones.forget(&node_name);
-                self.report(taints::without(node, &[UNREACHABLE, NOT_READY]).map(|new| (node, new))).await;
+                self.report(
+                    taints::without(node, &[UNREACHABLE, NOT_READY]).map(|new| (node, new)),
+                )
+                .await;
             }
-            Some("False" | "Unknown") if taints::has(node, UNREACHABLE) || taints::has(node, NOT_READY) => {
-                self.report(taints::swapped(node, verdict.now.as_deref() == Some("Unknown"), self.clock.time()).map(|new| (node, new))).await;
+            Some("False" | "Unknown")
+                if taints::has(node, UNREACHABLE) || taints::has(node, NOT_READY) =>
+            {
+                self.report(
+                    taints::swapped(
+                        node,
+                        verdict.now.as_deref() == Some("Unknown"),
+                        self.clock.time(),
+                    )
+                    .map(|new| (node, new)),
+                )
+                .await;
             }
             Some("False" | "Unknown") => known.zones.queue(&zones::of(node), &node_name),
             _ => {}
         }
-        let lost_now = verdict.before == "True" && verdict.now.as_deref().is_some_and(|now| now != "True");
+        let lost_now =
+            verdict.before == "True" && verdict.now.as_deref().is_some_and(|now| now != "True");
         if lost_now {
-            self.say(&node_name, node.metadata.uid.as_ref(), "NodeNotReady", format!("Node {node_name} status is now: NodeNotReady"));
+            self.say(
+                &node_name,
+                node.metadata.uid.as_ref(),
+                "NodeNotReady",
+                format!("Node {node_name} status is now: NodeNotReady"),
+            );
         }
         if lost_now || (known.unmarked.contains(&node_name) && verdict.before != "True") {
             if self.mark_pods(&node_name).await {
@@ -213,12 +282,22 @@ impl Controller {
     /// Says of all pods of a node that they are not ready; false when that failed for one.
     async fn mark_pods(&self, node: &str) -> bool {
         let mut all = true;
-        for pod in self.pods.in_group(node).into_iter().filter(|pod| pods::is_ready(pod)) {
-            let path = item::<Pod>(pod.metadata.namespace.as_deref().unwrap_or(""), name(&pod.metadata)) + "/status";
+        for pod in self
+            .pods
+            .in_group(node)
+            .into_iter()
+            .filter(|pod| pods::is_ready(pod))
+        {
+            let path = item::<Pod>(
+                pod.metadata.namespace.as_deref().unwrap_or(""),
+                name(&pod.metadata),
+            ) + "/status";
             let condition = json!({"type": "Ready", "status": "False", "lastTransitionTime": self.clock.time()});
             let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
             match unless_gone(self.api.patch(&path, PatchType::Strategic, &patch).await) {
-                Ok(Some(_)) => self.recorder.warning(&*pod, "NodeNotReady", "Node is not ready"),
+                Ok(Some(_)) => self
+                    .recorder
+                    .warning(&*pod, "NodeNotReady", "Node is not ready"),
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(pod = name(&pod.metadata), %error, "cannot mark pod not ready, will try again");
@@ -229,9 +308,26 @@ impl Controller {
         all
     }
 
-    async fn write_taints(&self, node: &Node, new: Vec<k8s_openapi::api::core::v1::Taint>) -> Result<(), Error> {
-        let taints = if new.is_empty() { serde_json::Value::Null } else { json!(new) };
+    async fn write_taints(
+        &self,
+        node: &Node,
+        new: Vec<k8s_openapi::api::core::v1::Taint>,
+    ) -> Result<(), Error> {
+        let taints = if new.is_empty() {
+            serde_json::Value::Null
+        } else {
+            json!(new)
+        };
         let patch = json!({"metadata": {"resourceVersion": node.metadata.resource_version}, "spec": {"taints": taints}});
-        unless_gone(self.api.patch(&item::<Node>("", name(&node.metadata)), PatchType::Merge, &patch).await).map(drop)
+        unless_gone(
+            self.api
+                .patch(
+                    &item::<Node>("", name(&node.metadata)),
+                    PatchType::Merge,
+                    &patch,
+                )
+                .await,
+        )
+        .map(drop)
     }
 }

@@ -52,8 +52,18 @@ pub enum Turn {
 
 /// The name of a node's zone.
 pub fn of(node: &Node) -> String {
-    let label = |key: &str| node.metadata.labels.as_ref().and_then(|l| l.get(key)).map_or("", String::as_str);
-    format!("{}/{}", label("topology.kubernetes.io/region"), label("topology.kubernetes.io/zone"))
+    let label = |key: &str| {
+        node.metadata
+            .labels
+            .as_ref()
+            .and_then(|l| l.get(key))
+            .map_or("", String::as_str)
+    };
+    format!(
+        "{}/{}",
+        label("topology.kubernetes.io/region"),
+        label("topology.kubernetes.io/zone")
+    )
 }
 
 fn state(ready: usize, lost: usize) -> State {
@@ -68,7 +78,13 @@ fn state(ready: usize, lost: usize) -> State {
 
 impl Zones {
     fn zone(&mut self, name: &str) -> &mut Zone {
-        self.0.entry(name.to_string()).or_insert_with(|| Zone { state: State::Initial, rate: RATE, tokens: 1.0, filled: None, waiting: BTreeSet::new() })
+        self.0.entry(name.to_string()).or_insert_with(|| Zone {
+            state: State::Initial,
+            rate: RATE,
+            tokens: 1.0,
+            filled: None,
+            waiting: BTreeSet::new(),
+        })
     }
 
     /// A node is to be tainted when its zone's turn comes.
@@ -90,8 +106,12 @@ impl Zones {
             let count = counts.entry(zone).or_default();
             if *ready { count.0 += 1 } else { count.1 += 1 }
         }
-        self.0.retain(|name, zone| counts.contains_key(name.as_str()) || !zone.waiting.is_empty());
-        let all_lost = !counts.is_empty() && counts.values().all(|(ready, lost)| state(*ready, *lost) == State::Full);
+        self.0
+            .retain(|name, zone| counts.contains_key(name.as_str()) || !zone.waiting.is_empty());
+        let all_lost = !counts.is_empty()
+            && counts
+                .values()
+                .all(|(ready, lost)| state(*ready, *lost) == State::Full);
         let was_lost = !self.0.is_empty() && self.0.values().all(|zone| zone.state == State::Full);
         for (name, (ready, lost)) in counts {
             let zone = self.zone(name);
@@ -141,7 +161,10 @@ mod tests {
     }
 
     fn nodes(zone: &str, ready: usize, lost: usize) -> Vec<(String, bool)> {
-        (0..ready).map(|_| (zone.to_string(), true)).chain((0..lost).map(|_| (zone.to_string(), false))).collect()
+        (0..ready)
+            .map(|_| (zone.to_string(), true))
+            .chain((0..lost).map(|_| (zone.to_string(), false)))
+            .collect()
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::Method;
 use k8s_openapi::{
-    api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, Service},
+    api::core::v1::{
+        PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, Service,
+    },
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 
@@ -99,11 +101,18 @@ fn wake(quotas: &Informer<ResourceQuota>, queue: &Queue<Key>, namespace: Option<
 /// Other kinds are counted through the metadata that the garbage collector watches, where it runs.
 fn watch_deletions(context: &Context, controller: &Arc<Controller>, queue: &Arc<Queue<Key>>) {
     let (queue, quotas) = (queue.clone(), controller.quotas.clone());
-    context.informers.on_deletion(Box::new(move |namespace| wake(&quotas, &queue, Some(namespace))));
+    context.informers.on_deletion(Box::new(move |namespace| {
+        wake(&quotas, &queue, Some(namespace))
+    }));
 }
 
 impl Controller {
-    fn of_pods(&self, quota: &ResourceQuotaSpec, namespace: &str, total: &mut Usage) -> Result<(), Error> {
+    fn of_pods(
+        &self,
+        quota: &ResourceQuotaSpec,
+        namespace: &str,
+        total: &mut Usage,
+    ) -> Result<(), Error> {
         let (scopes, now) = (usage::scopes(quota), self.clock.now());
         for pod in self.pods.in_namespace(namespace) {
             if usage::pod_in_scopes(&pod, &scopes)? {
@@ -113,10 +122,18 @@ impl Controller {
         Ok(())
     }
 
-    fn of_claims(&self, quota: &ResourceQuotaSpec, namespace: &str, total: &mut Usage) -> Result<(), Error> {
+    fn of_claims(
+        &self,
+        quota: &ResourceQuotaSpec,
+        namespace: &str,
+        total: &mut Usage,
+    ) -> Result<(), Error> {
         let scopes = usage::scopes(quota);
         for claim in self.claims.in_namespace(namespace) {
-            if scopes.iter().all(|scope| usage::claim_in_scope(&claim, scope)) {
+            if scopes
+                .iter()
+                .all(|scope| usage::claim_in_scope(&claim, scope))
+            {
                 add(total, &usage::of_claim(&claim)?);
             }
         }
@@ -127,42 +144,74 @@ impl Controller {
     async fn count(&self, namespace: &str, name: &str) -> Result<Option<usize>, Error> {
         let (resource, group) = name.split_once('.').unwrap_or((name, ""));
         let found = discover(&self.api).await?;
-        let Some(resource) = found.resources.iter().find(|r| r.resource == resource && r.group == group && r.namespaced && r.supports(&["list"])) else {
+        let Some(resource) = found.resources.iter().find(|r| {
+            r.resource == resource && r.group == group && r.namespaced && r.supports(&["list"])
+        }) else {
             return Ok(None);
         };
-        let accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
+        let accept =
+            "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
         let path = resource.path(namespace);
-        let text = self.api.send(Method::GET, &path, None, Some(accept), Vec::new()).await?;
+        let text = self
+            .api
+            .send(Method::GET, &path, None, Some(accept), Vec::new())
+            .await?;
         Ok(Some(Page::of(&path, &text)?.items().count()))
     }
 
     /// What the namespace uses of each resource that the quota limits.
-    async fn used(&self, quota: &ResourceQuotaSpec, namespace: &str, hard: &Usage) -> Result<Usage, Error> {
+    async fn used(
+        &self,
+        quota: &ResourceQuotaSpec,
+        namespace: &str,
+        hard: &Usage,
+    ) -> Result<Usage, Error> {
         let mut total = Usage::new();
         self.of_pods(quota, namespace, &mut total)?;
         self.of_claims(quota, namespace, &mut total)?;
         let scoped = !usage::scopes(quota).is_empty();
         if !scoped {
-            self.services.in_namespace(namespace).iter().for_each(|service| add(&mut total, &usage::of_service(service)));
+            self.services
+                .in_namespace(namespace)
+                .iter()
+                .for_each(|service| add(&mut total, &usage::of_service(service)));
         }
         let mut used = Usage::new();
         for name in hard.keys() {
-            let plain = PLAIN.iter().find(|(plain, _)| plain == name).map(|(_, resource)| *resource);
-            let counted = name.strip_prefix("count/").or(plain).filter(|_| !total.contains_key(name) && !scoped);
+            let plain = PLAIN
+                .iter()
+                .find(|(plain, _)| plain == name)
+                .map(|(_, resource)| *resource);
+            let counted = name
+                .strip_prefix("count/")
+                .or(plain)
+                .filter(|_| !total.contains_key(name) && !scoped);
             let amount = match counted {
-                Some(resource) if !matches!(resource, "pods" | "persistentvolumeclaims" | "services") => {
-                    self.count(namespace, resource).await?.map(|count| number(i64::try_from(count).unwrap_or(i64::MAX)))
+                Some(resource)
+                    if !matches!(resource, "pods" | "persistentvolumeclaims" | "services") =>
+                {
+                    self.count(namespace, resource)
+                        .await?
+                        .map(|count| number(i64::try_from(count).unwrap_or(i64::MAX)))
                 }
                 _ => None,
             };
-            used.insert(name.clone(), amount.or_else(|| total.get(name).cloned()).unwrap_or_else(|| number(0)));
+            used.insert(
+                name.clone(),
+                amount
+                    .or_else(|| total.get(name).cloned())
+                    .unwrap_or_else(|| number(0)),
+            );
         }
         Ok(used)
     }
 }
 
 fn written(usage: &Usage) -> BTreeMap<String, ApiQuantity> {
-    usage.iter().map(|(name, amount)| (name.clone(), ApiQuantity(amount.to_string()))).collect()
+    usage
+        .iter()
+        .map(|(name, amount)| (name.clone(), ApiQuantity(amount.to_string())))
+        .collect()
 }
 
 impl Reconcile<Key> for Controller {
@@ -172,17 +221,29 @@ impl Reconcile<Key> for Controller {
         if let Some(version) = self.wrote.take(key) {
             self.quotas.reach(version, &self.clock).await;
         }
-        let Some(quota) = self.quotas.get(key) else { return Ok(Next::DONE) };
+        let Some(quota) = self.quotas.get(key) else {
+            return Ok(Next::DONE);
+        };
         let spec = quota.spec.clone().unwrap_or_default();
         let hard = amounts(spec.hard.as_ref())?;
         let used = self.used(&spec, key.namespace(), &hard).await?;
         let old = quota.status.clone().unwrap_or_default();
-        let same = old.hard.is_some() && amounts(old.hard.as_ref())? == hard && old.used.is_some() && amounts(old.used.as_ref())? == used;
+        let same = old.hard.is_some()
+            && amounts(old.hard.as_ref())? == hard
+            && old.used.is_some()
+            && amounts(old.used.as_ref())? == used;
         if !same {
-            let status = ResourceQuotaStatus { hard: spec.hard.clone(), used: Some(written(&used)) };
-            let update = ResourceQuota { status: Some(status), ..(*quota).clone() };
+            let status = ResourceQuotaStatus {
+                hard: spec.hard.clone(),
+                used: Some(written(&used)),
+            };
+            let update = ResourceQuota {
+                status: Some(status),
+                ..(*quota).clone()
+            };
             let done = self.api.update_status(&update).await?;
-            self.wrote.note(key, done.metadata.resource_version.as_deref());
+            self.wrote
+                .note(key, done.metadata.resource_version.as_deref());
             return Ok(Next::after(SETTLE));
         }
         Ok(Next::after(RESYNC))

@@ -4,7 +4,10 @@
 //! pkg/quota/v1/evaluator/core.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuotaSpec, ScopedResourceSelectorRequirement, Service};
+use k8s_openapi::api::core::v1::{
+    PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuotaSpec,
+    ScopedResourceSelectorRequirement, Service,
+};
 use skiff_api::machinery::quantity::{Format, Quantity};
 pub use skiff_podspec::resources::add;
 use skiff_podspec::{
@@ -38,16 +41,31 @@ pub fn number(count: i64) -> Quantity {
 /// What a pod asks for, and may use at most, as far as quotas count it: a resize that is not through counts for containers.
 fn requests_and_limits(pod: &Pod) -> Result<(Usage, Usage), Error> {
     const STATUS: Status = Status::OfContainers;
-    let requests = resources::requests(pod, Options { status: STATUS, missing: None }).map_err(unreadable)?;
-    Ok((requests, resources::limits(pod, STATUS).map_err(unreadable)?))
+    let requests = resources::requests(
+        pod,
+        Options {
+            status: STATUS,
+            missing: None,
+        },
+    )
+    .map_err(unreadable)?;
+    Ok((
+        requests,
+        resources::limits(pod, STATUS).map_err(unreadable)?,
+    ))
 }
 
 /// Whether the pod still holds what it asked for.
 fn holds(pod: &Pod, now: Timestamp) -> bool {
-    let overdue = pod.metadata.deletion_timestamp.as_ref().zip(pod.metadata.deletion_grace_period_seconds).is_some_and(|(at, grace)| {
-        let grace = std::time::Duration::from_secs(u64::try_from(grace).unwrap_or(0));
-        !since(now, after(at.0, grace)).is_zero()
-    });
+    let overdue = pod
+        .metadata
+        .deletion_timestamp
+        .as_ref()
+        .zip(pod.metadata.deletion_grace_period_seconds)
+        .is_some_and(|(at, grace)| {
+            let grace = std::time::Duration::from_secs(u64::try_from(grace).unwrap_or(0));
+            !since(now, after(at.0, grace)).is_zero()
+        });
     !pods::is_finished(pod) && !overdue
 }
 
@@ -61,14 +79,19 @@ pub fn of_pod(pod: &Pod, now: Timestamp) -> Result<Usage, Error> {
     let (requests, limits) = requests_and_limits(pod)?;
     for (name, amount) in requests {
         match name.as_str() {
-            "cpu" | "memory" | "ephemeral-storage" => drop(usage.insert(name.clone(), amount.clone())),
+            "cpu" | "memory" | "ephemeral-storage" => {
+                drop(usage.insert(name.clone(), amount.clone()))
+            }
             _ if name.starts_with("hugepages-") => drop(usage.insert(name.clone(), amount.clone())),
             _ if name.contains('/') && !name.contains("kubernetes.io/") => {}
             _ => continue,
         }
         usage.insert(format!("requests.{name}"), amount);
     }
-    for (name, amount) in limits.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")) {
+    for (name, amount) in limits
+        .into_iter()
+        .filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage"))
+    {
         usage.insert(format!("limits.{name}"), amount);
     }
     Ok(usage)
@@ -76,14 +99,34 @@ pub fn of_pod(pod: &Pod, now: Timestamp) -> Result<Usage, Error> {
 
 /// What a claim uses, also of its storage class's own quota.
 pub fn of_claim(claim: &PersistentVolumeClaim) -> Result<Usage, Error> {
-    let mut usage = Usage::from([("persistentvolumeclaims".to_string(), number(1)), ("count/persistentvolumeclaims".to_string(), number(1))]);
-    let annotated = claim.metadata.annotations.as_ref().and_then(|a| a.get("volume.beta.kubernetes.io/storage-class"));
+    let mut usage = Usage::from([
+        ("persistentvolumeclaims".to_string(), number(1)),
+        ("count/persistentvolumeclaims".to_string(), number(1)),
+    ]);
+    let annotated = claim
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get("volume.beta.kubernetes.io/storage-class"));
     let spec = claim.spec.as_ref();
-    let class = annotated.or_else(|| spec?.storage_class_name.as_ref()).filter(|c| !c.is_empty());
-    let in_class = |what: &str| class.map(|class| format!("{class}.storageclass.storage.k8s.io/{what}"));
+    let class = annotated
+        .or_else(|| spec?.storage_class_name.as_ref())
+        .filter(|c| !c.is_empty());
+    let in_class =
+        |what: &str| class.map(|class| format!("{class}.storageclass.storage.k8s.io/{what}"));
     usage.extend(in_class("persistentvolumeclaims").map(|name| (name, number(1))));
-    let requested = amounts(spec.and_then(|s| s.resources.as_ref()).and_then(|r| r.requests.as_ref()))?.remove("storage");
-    let allocated = amounts(claim.status.as_ref().and_then(|s| s.allocated_resources.as_ref()))?.remove("storage");
+    let requested = amounts(
+        spec.and_then(|s| s.resources.as_ref())
+            .and_then(|r| r.requests.as_ref()),
+    )?
+    .remove("storage");
+    let allocated = amounts(
+        claim
+            .status
+            .as_ref()
+            .and_then(|s| s.allocated_resources.as_ref()),
+    )?
+    .remove("storage");
     if let Some(storage) = requested.map(|r| allocated.filter(|a| *a > r).unwrap_or(r)) {
         usage.extend(in_class("requests.storage").map(|name| (name, storage.clone())));
         usage.insert("requests.storage".into(), storage);
@@ -93,14 +136,27 @@ pub fn of_claim(claim: &PersistentVolumeClaim) -> Result<Usage, Error> {
 
 /// What a service uses.
 pub fn of_service(service: &Service) -> Usage {
-    let mut usage = Usage::from([("services".to_string(), number(1)), ("count/services".to_string(), number(1))]);
-    let Some(spec) = &service.spec else { return usage };
+    let mut usage = Usage::from([
+        ("services".to_string(), number(1)),
+        ("count/services".to_string(), number(1)),
+    ]);
+    let Some(spec) = &service.spec else {
+        return usage;
+    };
     let ports = i64::try_from(spec.ports.as_ref().map_or(0, Vec::len)).unwrap_or(i64::MAX);
     let (nodeports, balancers) = match spec.type_.as_deref() {
         Some("NodePort") => (ports, 0),
-        Some("LoadBalancer") if spec.allocate_load_balancer_node_ports == Some(false) => {
-            (i64::try_from(spec.ports.iter().flatten().filter(|p| p.node_port.is_some_and(|n| n != 0)).count()).unwrap_or(i64::MAX), 1)
-        }
+        Some("LoadBalancer") if spec.allocate_load_balancer_node_ports == Some(false) => (
+            i64::try_from(
+                spec.ports
+                    .iter()
+                    .flatten()
+                    .filter(|p| p.node_port.is_some_and(|n| n != 0))
+                    .count(),
+            )
+            .unwrap_or(i64::MAX),
+            1,
+        ),
         Some("LoadBalancer") => (ports, 1),
         _ => (0, 0),
     };
@@ -110,7 +166,9 @@ pub fn of_service(service: &Service) -> Usage {
 }
 
 fn crosses_namespaces(spec: &PodSpec) -> bool {
-    let crosses = |term: &PodAffinityTerm| term.namespaces.as_ref().is_some_and(|n| !n.is_empty()) || term.namespace_selector.is_some();
+    let crosses = |term: &PodAffinityTerm| {
+        term.namespaces.as_ref().is_some_and(|n| !n.is_empty()) || term.namespace_selector.is_some()
+    };
     let affinity = spec.affinity.as_ref();
     let near = affinity.and_then(|a| a.pod_affinity.as_ref());
     let far = affinity.and_then(|a| a.pod_anti_affinity.as_ref());
@@ -118,13 +176,23 @@ fn crosses_namespaces(spec: &PodSpec) -> bool {
         a.required_during_scheduling_ignored_during_execution
             .iter()
             .flatten()
-            .chain(a.preferred_during_scheduling_ignored_during_execution.iter().flatten().map(|w| &w.pod_affinity_term))
+            .chain(
+                a.preferred_during_scheduling_ignored_during_execution
+                    .iter()
+                    .flatten()
+                    .map(|w| &w.pod_affinity_term),
+            )
     });
     let far_terms = far.into_iter().flat_map(|a| {
         a.required_during_scheduling_ignored_during_execution
             .iter()
             .flatten()
-            .chain(a.preferred_during_scheduling_ignored_during_execution.iter().flatten().map(|w| &w.pod_affinity_term))
+            .chain(
+                a.preferred_during_scheduling_ignored_during_execution
+                    .iter()
+                    .flatten()
+                    .map(|w| &w.pod_affinity_term),
+            )
     });
     near_terms.chain(far_terms).any(crosses)
 }
@@ -142,9 +210,22 @@ fn in_list(requirement: &ScopedResourceSelectorRequirement, value: Option<&str>)
 
 /// All scopes of a quota, as requirements.
 pub fn scopes(quota: &ResourceQuotaSpec) -> Vec<ScopedResourceSelectorRequirement> {
-    let plain = |scope: &String| ScopedResourceSelectorRequirement { scope_name: scope.clone(), operator: "Exists".into(), values: None };
-    let selected = quota.scope_selector.iter().flat_map(|s| s.match_expressions.iter().flatten().cloned());
-    quota.scopes.iter().flatten().map(plain).chain(selected).collect()
+    let plain = |scope: &String| ScopedResourceSelectorRequirement {
+        scope_name: scope.clone(),
+        operator: "Exists".into(),
+        values: None,
+    };
+    let selected = quota
+        .scope_selector
+        .iter()
+        .flat_map(|s| s.match_expressions.iter().flatten().cloned());
+    quota
+        .scopes
+        .iter()
+        .flatten()
+        .map(plain)
+        .chain(selected)
+        .collect()
 }
 
 /// Whether a pod is in one scope.
@@ -157,20 +238,36 @@ fn pod_in_scope(pod: &Pod, scope: &ScopedResourceSelectorRequirement) -> Result<
         "NotTerminating" => !deadline,
         "BestEffort" => is_best_effort()?,
         "NotBestEffort" => !is_best_effort()?,
-        "PriorityClass" => in_list(scope, spec.priority_class_name.as_deref().filter(|p| !p.is_empty())),
+        "PriorityClass" => in_list(
+            scope,
+            spec.priority_class_name
+                .as_deref()
+                .filter(|p| !p.is_empty()),
+        ),
         "CrossNamespacePodAffinity" => crosses_namespaces(spec),
         _ => false,
     })
 }
 
 /// Whether a pod is in all of these scopes.
-pub fn pod_in_scopes(pod: &Pod, scopes: &[ScopedResourceSelectorRequirement]) -> Result<bool, Error> {
-    scopes.iter().try_fold(true, |all, scope| Ok(all && pod_in_scope(pod, scope)?))
+pub fn pod_in_scopes(
+    pod: &Pod,
+    scopes: &[ScopedResourceSelectorRequirement],
+) -> Result<bool, Error> {
+    scopes
+        .iter()
+        .try_fold(true, |all, scope| Ok(all && pod_in_scope(pod, scope)?))
 }
 
 /// Whether a claim is in one scope.
-pub fn claim_in_scope(claim: &PersistentVolumeClaim, scope: &ScopedResourceSelectorRequirement) -> bool {
-    let class = claim.spec.as_ref().and_then(|s| s.volume_attributes_class_name.as_deref());
+pub fn claim_in_scope(
+    claim: &PersistentVolumeClaim,
+    scope: &ScopedResourceSelectorRequirement,
+) -> bool {
+    let class = claim
+        .spec
+        .as_ref()
+        .and_then(|s| s.volume_attributes_class_name.as_deref());
     scope.scope_name == "VolumeAttributesClass" && in_list(scope, class.filter(|c| !c.is_empty()))
 }
 
@@ -185,29 +282,83 @@ mod tests {
         let container = |cpu: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}});
         let resizing = json!({"containerStatuses": [{"name": "c", "resources": {"requests": {"cpu": "3"}, "limits": {"cpu": "4"}}}]});
         for (what, spec, status, requests, limits) in [
-            ("two containers", json!({"containers": [container("500m"), container("1")]}), json!({}), "1500m", "1500m"),
-            ("an init container", json!({"containers": [container("500m")], "initContainers": [container("2")]}), json!({}), "2", "2"),
-            ("a resize that is not through", json!({"containers": [container("2")]}), resizing, "3", "4"),
+            (
+                "two containers",
+                json!({"containers": [container("500m"), container("1")]}),
+                json!({}),
+                "1500m",
+                "1500m",
+            ),
+            (
+                "an init container",
+                json!({"containers": [container("500m")], "initContainers": [container("2")]}),
+                json!({}),
+                "2",
+                "2",
+            ),
+            (
+                "a resize that is not through",
+                json!({"containers": [container("2")]}),
+                resizing,
+                "3",
+                "4",
+            ),
         ] {
             let pod: Pod = from_value(json!({"spec": spec, "status": status})).unwrap();
             let usage = of_pod(&pod, Timestamp::UNIX_EPOCH).unwrap();
-            assert_eq!((usage["requests.cpu"].to_string(), usage["limits.cpu"].to_string()), (requests.into(), limits.into()), "{what}");
+            assert_eq!(
+                (
+                    usage["requests.cpu"].to_string(),
+                    usage["limits.cpu"].to_string()
+                ),
+                (requests.into(), limits.into()),
+                "{what}"
+            );
             assert_eq!(usage["pods"], number(1));
         }
         let pod: Pod = from_value(json!({"spec": {"containers": [container("many")]}})).unwrap();
-        assert_eq!(of_pod(&pod, Timestamp::UNIX_EPOCH).unwrap_err().to_string(), "the quantity \"many\" of cpu cannot be read");
+        assert_eq!(
+            of_pod(&pod, Timestamp::UNIX_EPOCH).unwrap_err().to_string(),
+            "the quantity \"many\" of cpu cannot be read"
+        );
     }
 
     #[test]
     fn services_and_scopes() {
-        let spec = ServiceSpec { type_: Some("LoadBalancer".into()), ports: Some(vec![ServicePort::default(), ServicePort::default()]), ..Default::default() };
-        let usage = of_service(&Service { spec: Some(spec), ..Default::default() });
-        assert_eq!((usage["services.nodeports"].value(), usage["services.loadbalancers"].value()), (2, 1));
-        let pod = Pod { spec: Some(PodSpec { active_deadline_seconds: Some(5), ..Default::default() }), ..Default::default() };
-        let scope = |name: &str| ScopedResourceSelectorRequirement { scope_name: name.into(), operator: "Exists".into(), values: None };
+        let spec = ServiceSpec {
+            type_: Some("LoadBalancer".into()),
+            ports: Some(vec![ServicePort::default(), ServicePort::default()]),
+            ..Default::default()
+        };
+        let usage = of_service(&Service {
+            spec: Some(spec),
+            ..Default::default()
+        });
+        assert_eq!(
+            (
+                usage["services.nodeports"].value(),
+                usage["services.loadbalancers"].value()
+            ),
+            (2, 1)
+        );
+        let pod = Pod {
+            spec: Some(PodSpec {
+                active_deadline_seconds: Some(5),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let scope = |name: &str| ScopedResourceSelectorRequirement {
+            scope_name: name.into(),
+            operator: "Exists".into(),
+            values: None,
+        };
         let is_in = |name: &str| pod_in_scope(&pod, &scope(name)).unwrap();
         assert!(is_in("Terminating") && is_in("BestEffort") && !is_in("PriorityClass"));
         let unreadable: Pod = from_value(json!({"spec": {"containers": [{"name": "c", "resources": {"limits": {"cpu": "many"}}}]}})).unwrap();
-        assert!(pod_in_scopes(&unreadable, &[scope("BestEffort")]).is_err(), "in no scope is counted by no quota");
+        assert!(
+            pod_in_scopes(&unreadable, &[scope("BestEffort")]).is_err(),
+            "in no scope is counted by no quota"
+        );
     }
 }

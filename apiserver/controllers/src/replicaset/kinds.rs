@@ -4,7 +4,10 @@
 
 use k8s_openapi::api::{
     apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
-    core::v1::{PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus},
+    core::v1::{
+        PodTemplateSpec, ReplicationController, ReplicationControllerCondition,
+        ReplicationControllerStatus,
+    },
 };
 
 use super::status::Counts;
@@ -46,7 +49,10 @@ impl Replicated for ReplicaSet {
         self.spec.as_ref()?.template.as_ref()
     }
     fn min_ready_seconds(&self) -> i32 {
-        self.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)
+        self.spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .unwrap_or(0)
     }
     fn counts(&self) -> Counts {
         let status = self.status.clone().unwrap_or_default();
@@ -60,7 +66,10 @@ impl Replicated for ReplicaSet {
         }
     }
     fn observed_generation(&self) -> i64 {
-        self.status.as_ref().and_then(|s| s.observed_generation).unwrap_or(0)
+        self.status
+            .as_ref()
+            .and_then(|s| s.observed_generation)
+            .unwrap_or(0)
     }
     fn set_counts(&mut self, counts: &Counts, generation: i64) {
         self.status = Some(ReplicaSetStatus {
@@ -83,13 +92,18 @@ impl Replicated for ReplicationController {
         self.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
     }
     fn selector(&self) -> Result<Selector, Error> {
-        Ok(Selector::of_map(self.spec.as_ref().and_then(|s| s.selector.as_ref())))
+        Ok(Selector::of_map(
+            self.spec.as_ref().and_then(|s| s.selector.as_ref()),
+        ))
     }
     fn template(&self) -> Option<&PodTemplateSpec> {
         self.spec.as_ref()?.template.as_ref()
     }
     fn min_ready_seconds(&self) -> i32 {
-        self.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0)
+        self.spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .unwrap_or(0)
     }
     fn counts(&self) -> Counts {
         let status = self.status.clone().unwrap_or_default();
@@ -106,11 +120,19 @@ impl Replicated for ReplicationController {
             ready: status.ready_replicas.unwrap_or(0),
             available: status.available_replicas.unwrap_or(0),
             terminating: None,
-            conditions: status.conditions.unwrap_or_default().into_iter().map(condition).collect(),
+            conditions: status
+                .conditions
+                .unwrap_or_default()
+                .into_iter()
+                .map(condition)
+                .collect(),
         }
     }
     fn observed_generation(&self) -> i64 {
-        self.status.as_ref().and_then(|s| s.observed_generation).unwrap_or(0)
+        self.status
+            .as_ref()
+            .and_then(|s| s.observed_generation)
+            .unwrap_or(0)
     }
     fn set_counts(&mut self, counts: &Counts, generation: i64) {
         let condition = |c: &ReplicaSetCondition| ReplicationControllerCondition {
@@ -125,7 +147,8 @@ impl Replicated for ReplicationController {
             fully_labeled_replicas: nonzero(counts.fully_labeled),
             ready_replicas: nonzero(counts.ready),
             available_replicas: nonzero(counts.available),
-            conditions: (!counts.conditions.is_empty()).then(|| counts.conditions.iter().map(condition).collect()),
+            conditions: (!counts.conditions.is_empty())
+                .then(|| counts.conditions.iter().map(condition).collect()),
             observed_generation: Some(generation),
         });
     }

@@ -73,9 +73,17 @@ fn make<K: Replicated>(context: &Context) -> futures::future::BoxFuture<'static,
         pace: Pace::new(context.clock.clone()),
     });
     let q = queue.clone();
-    controller.sets.subscribe(move |change| q.add(Key::of(change.object().meta())));
-    let watcher = Watcher { sets: controller.sets.clone(), expectations: controller.expectations.clone(), queue: queue.clone() };
-    controller.pods.subscribe(move |change| watcher.pod_changed(change));
+    controller
+        .sets
+        .subscribe(move |change| q.add(Key::of(change.object().meta())));
+    let watcher = Watcher {
+        sets: controller.sets.clone(),
+        expectations: controller.expectations.clone(),
+        queue: queue.clone(),
+    };
+    controller
+        .pods
+        .subscribe(move |change| watcher.pod_changed(change));
     context.workers(controller, queue)
 }
 
@@ -130,7 +138,8 @@ impl<K: Replicated> Watcher<K> {
 
     fn pod_gone(&self, pod: &Pod) {
         if let Some(key) = self.owner(pod) {
-            self.expectations.deletion_observed(&key, &Key::of(&pod.metadata));
+            self.expectations
+                .deletion_observed(&key, &Key::of(&pod.metadata));
             self.queue.add(key);
         }
     }
@@ -140,8 +149,14 @@ impl<K: Replicated> Watcher<K> {
         if controller_of(&pod.metadata).is_some() {
             return;
         }
-        for set in self.sets.in_namespace(pod.metadata.namespace.as_deref().unwrap_or("")) {
-            if set.selector().is_ok_and(|s| !s.is_everything() && s.matches(pod.metadata.labels.as_ref())) {
+        for set in self
+            .sets
+            .in_namespace(pod.metadata.namespace.as_deref().unwrap_or(""))
+        {
+            if set
+                .selector()
+                .is_ok_and(|s| !s.is_everything() && s.matches(pod.metadata.labels.as_ref()))
+            {
                 self.queue.add(Key::of(set.meta()));
             }
         }
@@ -166,11 +181,23 @@ impl<K: Replicated> Reconcile<Key> for Controller<K> {
         candidates.extend(self.pods.orphans(key.namespace()));
         let seen = candidates.len();
         let terminating = self.terminating(&set, &selector, &candidates);
-        let failed = candidates.iter().filter(|pod| pods::phase(pod) == "Failed" && is_controlled_by(&pod.metadata, set.meta())).count();
+        let failed = candidates
+            .iter()
+            .filter(|pod| {
+                pods::phase(pod) == "Failed" && is_controlled_by(&pod.metadata, set.meta())
+            })
+            .count();
         candidates.retain(|pod| pods::is_active(pod));
-        let active = claim_all(&self.api, &*set, candidates, |pod: &Pod| selector.matches(pod.metadata.labels.as_ref())).await?;
+        let active = claim_all(&self.api, &*set, candidates, |pod: &Pod| {
+            selector.matches(pod.metadata.labels.as_ref())
+        })
+        .await?;
 
-        let outcome = if settled && set.meta().deletion_timestamp.is_none() { self.manage(key, &set, &active, failed).await } else { Ok(true) };
+        let outcome = if settled && set.meta().deletion_timestamp.is_none() {
+            self.manage(key, &set, &active, failed).await
+        } else {
+            Ok(true)
+        };
         let now = self.clock.now();
         let counts = status::counts(&*set, &active, terminating, outcome.as_ref().err(), now);
         self.write_status(key, &set, &counts).await?;
@@ -179,7 +206,10 @@ impl<K: Replicated> Reconcile<Key> for Controller<K> {
         let min_ready = set.min_ready_seconds();
         let mut next = Next::DONE.resting(seen);
         if min_ready > 0 && counts.ready != counts.available {
-            next.again = Some(pods::next_availability(&active, min_ready, now).unwrap_or(pods::seconds(min_ready)));
+            next.again = Some(
+                pods::next_availability(&active, min_ready, now)
+                    .unwrap_or(pods::seconds(min_ready)),
+            );
         }
         if !complete {
             next.again = Some(pace::PAUSE);
@@ -194,13 +224,22 @@ impl<K: Replicated> Reconcile<Key> for Controller<K> {
 impl<K: Replicated> Controller<K> {
     /// How many of the set's pods are on their way out.
     fn terminating(&self, set: &K, selector: &Selector, candidates: &[Arc<Pod>]) -> i32 {
-        let counts =
-            |pod: &&Arc<Pod>| pods::is_terminating(pod) && is_controlled_by(&pod.metadata, set.meta()) && selector.matches(pod.metadata.labels.as_ref());
+        let counts = |pod: &&Arc<Pod>| {
+            pods::is_terminating(pod)
+                && is_controlled_by(&pod.metadata, set.meta())
+                && selector.matches(pod.metadata.labels.as_ref())
+        };
         i32::try_from(candidates.iter().filter(counts).count()).unwrap_or(i32::MAX)
     }
 
     /// Creates what is missing, deletes what is too much. False when some have to wait that come in the place of `failed` ones.
-    async fn manage(&self, key: &Key, set: &K, active: &[Arc<Pod>], failed: usize) -> Result<bool, Error> {
+    async fn manage(
+        &self,
+        key: &Key,
+        set: &K,
+        active: &[Arc<Pod>],
+        failed: usize,
+    ) -> Result<bool, Error> {
         let wanted = usize::try_from(set.replicas()).unwrap_or(0);
         if active.len() < wanted {
             let missing = (wanted - active.len()).min(BURST);
@@ -211,7 +250,12 @@ impl<K: Replicated> Controller<K> {
         }
         if active.len() > wanted {
             let related = self.related(set);
-            let doomed = choose(active, &related, (active.len() - wanted).min(BURST), self.clock.now());
+            let doomed = choose(
+                active,
+                &related,
+                (active.len() - wanted).min(BURST),
+                self.clock.now(),
+            );
             self.delete(key, set, &doomed).await?;
         }
         Ok(true)
@@ -221,7 +265,9 @@ impl<K: Replicated> Controller<K> {
         if count == 0 {
             return Ok(());
         }
-        let template = set.template().ok_or_else(|| Error::Failed(format!("{} {key} has no template", K::kind())))?;
+        let template = set
+            .template()
+            .ok_or_else(|| Error::Failed(format!("{} {key} has no template", K::kind())))?;
         let pod = pods::from_template(template, key.namespace(), key.name(), controller_ref(set));
         self.expectations.expect_creations(key, count);
         let (created, failure) = slow_start(count, |_| async {
@@ -243,7 +289,8 @@ impl<K: Replicated> Controller<K> {
     }
 
     async fn delete(&self, key: &Key, set: &K, doomed: &[Arc<Pod>]) -> Result<(), Error> {
-        self.expectations.expect_deletions(key, doomed.iter().map(|pod| Key::of(&pod.metadata)));
+        self.expectations
+            .expect_deletions(key, doomed.iter().map(|pod| Key::of(&pod.metadata)));
         let results = join_all(doomed.iter().map(|pod| async {
             let pod = Key::of(&pod.metadata);
             let result = pods::delete(&self.api, &self.recorder, set, &pod).await;
@@ -253,7 +300,11 @@ impl<K: Replicated> Controller<K> {
             result
         }))
         .await;
-        match results.into_iter().filter_map(Result::err).find(|e| !e.is_not_found()) {
+        match results
+            .into_iter()
+            .filter_map(Result::err)
+            .find(|e| !e.is_not_found())
+        {
             Some(error) => Err(error),
             None => Ok(()),
         }
@@ -265,11 +316,20 @@ impl<K: Replicated> Controller<K> {
             Some(owner) => self.sets.owned_by(&owner.uid),
             None => self.sets.get(&Key::of(set.meta())).into_iter().collect(),
         };
-        siblings.iter().flat_map(|sibling| self.pods.owned_by(sibling.meta().uid.as_deref().unwrap_or(""))).filter(|pod| pods::is_active(pod)).collect()
+        siblings
+            .iter()
+            .flat_map(|sibling| {
+                self.pods
+                    .owned_by(sibling.meta().uid.as_deref().unwrap_or(""))
+            })
+            .filter(|pod| pods::is_active(pod))
+            .collect()
     }
 
     async fn write_status(&self, key: &Key, set: &K, counts: &Counts) -> Result<(), Error> {
-        if set.counts() == *counts && set.observed_generation() == set.meta().generation.unwrap_or(0) {
+        if set.counts() == *counts
+            && set.observed_generation() == set.meta().generation.unwrap_or(0)
+        {
             return Ok(());
         }
         let mut update = set.clone();
@@ -278,7 +338,8 @@ impl<K: Replicated> Controller<K> {
             update.set_counts(counts, generation);
             match self.api.update_status(&update).await {
                 Ok(written) => {
-                    self.wrote.note(key, written.meta().resource_version.as_deref());
+                    self.wrote
+                        .note(key, written.meta().resource_version.as_deref());
                     return Ok(());
                 }
                 Err(e) if attempt >= 1 || !e.is_conflict() => return Err(e),
@@ -290,7 +351,12 @@ impl<K: Replicated> Controller<K> {
 }
 
 /// Which `count` of `active` are to go: the ones that hurt least.
-fn choose(active: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now: Timestamp) -> Vec<Arc<Pod>> {
+fn choose(
+    active: &[Arc<Pod>],
+    related: &[Arc<Pod>],
+    count: usize,
+    now: Timestamp,
+) -> Vec<Arc<Pod>> {
     if count >= active.len() {
         return active.to_vec();
     }
@@ -298,9 +364,16 @@ fn choose(active: &[Arc<Pod>], related: &[Arc<Pod>], count: usize, now: Timestam
     for pod in related {
         *crowd.entry(pods::node_name(pod)).or_default() += 1;
     }
-    let mut ranked: Vec<_> = active.iter().map(|pod| (pod, crowd.get(pods::node_name(pod)).copied().unwrap_or(0))).collect();
+    let mut ranked: Vec<_> = active
+        .iter()
+        .map(|pod| (pod, crowd.get(pods::node_name(pod)).copied().unwrap_or(0)))
+        .collect();
     ranked.sort_by(|a, b| pods::deletion_order((a.0, a.1), (b.0, b.1), now));
-    ranked.into_iter().take(count).map(|(pod, _)| pod.clone()).collect()
+    ranked
+        .into_iter()
+        .take(count)
+        .map(|(pod, _)| pod.clone())
+        .collect()
 }
 
 #[cfg(test)]
@@ -318,7 +391,12 @@ mod tests {
         ]
         .map(Arc::new)
         .into();
-        let names = |count| choose(&all, &all, count, Timestamp::from_second(20).unwrap()).iter().map(|p| p.metadata.name.clone().unwrap()).collect::<Vec<_>>();
+        let names = |count| {
+            choose(&all, &all, count, Timestamp::from_second(20).unwrap())
+                .iter()
+                .map(|p| p.metadata.name.clone().unwrap())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names(1), ["waiting"]);
         assert_eq!(names(3), ["waiting", "ready-crowded", "ready-crowded-too"]);
         assert_eq!(names(9).len(), 4);

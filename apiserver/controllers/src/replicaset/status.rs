@@ -34,9 +34,22 @@ pub struct Counts {
 }
 
 /// Counts `active` pods for the status of `set`.
-pub fn counts<K: Replicated>(set: &K, active: &[Arc<Pod>], terminating: i32, failure: Option<&Error>, now: Timestamp) -> Counts {
-    let labels = Selector::of_map(Some(&set.template().and_then(|t| t.metadata.as_ref()).and_then(|m| m.labels.clone()).unwrap_or_default()));
-    let count = |test: &dyn Fn(&Pod) -> bool| i32::try_from(active.iter().filter(|pod| test(pod)).count()).unwrap_or(i32::MAX);
+pub fn counts<K: Replicated>(
+    set: &K,
+    active: &[Arc<Pod>],
+    terminating: i32,
+    failure: Option<&Error>,
+    now: Timestamp,
+) -> Counts {
+    let labels = Selector::of_map(Some(
+        &set.template()
+            .and_then(|t| t.metadata.as_ref())
+            .and_then(|m| m.labels.clone())
+            .unwrap_or_default(),
+    ));
+    let count = |test: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(active.iter().filter(|pod| test(pod)).count()).unwrap_or(i32::MAX)
+    };
     let mut conditions = set.counts().conditions;
     let failing = conditions.iter().any(|c| c.type_ == REPLICA_FAILURE);
     match failure {
@@ -45,7 +58,14 @@ pub fn counts<K: Replicated>(set: &K, active: &[Arc<Pod>], terminating: i32, fai
             conditions.push(ReplicaSetCondition {
                 type_: REPLICA_FAILURE.into(),
                 status: "True".into(),
-                reason: Some(if missing { "FailedCreate" } else { "FailedDelete" }.into()),
+                reason: Some(
+                    if missing {
+                        "FailedCreate"
+                    } else {
+                        "FailedDelete"
+                    }
+                    .into(),
+                ),
                 message: Some(error.to_string()),
                 last_transition_time: Some(Time(whole_seconds(now))),
             });
@@ -71,11 +91,33 @@ mod tests {
 
     #[test]
     fn counting_and_the_failure_condition() {
-        let mut set = ReplicaSet { spec: Some(ReplicaSetSpec { replicas: Some(3), min_ready_seconds: Some(10), ..Default::default() }), ..Default::default() };
+        let mut set = ReplicaSet {
+            spec: Some(ReplicaSetSpec {
+                replicas: Some(3),
+                min_ready_seconds: Some(10),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
         let now = Timestamp::from_second(100).unwrap();
-        let active: Vec<_> = [pod("a", "n", "Running", Some(90)), pod("b", "n", "Running", Some(95)), pod("c", "n", "Running", None)].map(Arc::new).into();
-        let got = counts(&set, &active[..2], 1, Some(&Error::Failed("no".into())), now);
-        assert_eq!((got.replicas, got.ready, got.available, got.terminating), (2, 2, 1, Some(1)));
+        let active: Vec<_> = [
+            pod("a", "n", "Running", Some(90)),
+            pod("b", "n", "Running", Some(95)),
+            pod("c", "n", "Running", None),
+        ]
+        .map(Arc::new)
+        .into();
+        let got = counts(
+            &set,
+            &active[..2],
+            1,
+            Some(&Error::Failed("no".into())),
+            now,
+        );
+        assert_eq!(
+            (got.replicas, got.ready, got.available, got.terminating),
+            (2, 2, 1, Some(1))
+        );
         assert_eq!(got.conditions[0].reason.as_deref(), Some("FailedCreate"));
         set.set_counts(&got, 1);
         assert!(counts(&set, &active, 0, None, now).conditions.is_empty());

@@ -29,7 +29,9 @@ struct Policy {
 }
 
 fn policy(set: &StatefulSet) -> Policy {
-    let policy = identity::spec(set).persistent_volume_claim_retention_policy.as_ref();
+    let policy = identity::spec(set)
+        .persistent_volume_claim_retention_policy
+        .as_ref();
     let deletes = |value: Option<&String>| value.is_some_and(|v| v == "Delete");
     Policy {
         delete_when_scaled: deletes(policy.and_then(|p| p.when_scaled.as_ref())),
@@ -38,11 +40,17 @@ fn policy(set: &StatefulSet) -> Policy {
 }
 
 fn points_at(reference: &OwnerReference, owner: &OwnerReference) -> bool {
-    reference.kind == owner.kind && reference.api_version == owner.api_version && reference.name == owner.name
+    reference.kind == owner.kind
+        && reference.api_version == owner.api_version
+        && reference.name == owner.name
 }
 
 /// Whether something else than the set and the pod controls the claim.
-fn has_other_controller(claim: &PersistentVolumeClaim, set: &OwnerReference, pod: &OwnerReference) -> bool {
+fn has_other_controller(
+    claim: &PersistentVolumeClaim,
+    set: &OwnerReference,
+    pod: &OwnerReference,
+) -> bool {
     controller_of(&claim.metadata).is_some_and(|r| !points_at(r, set) && !points_at(r, pod))
 }
 
@@ -54,10 +62,17 @@ fn owners(claim: &PersistentVolumeClaim, set: &StatefulSet, pod: &Pod) -> Vec<Ow
     if has_other_controller(claim, &set_ref, &pod_ref) {
         return owners;
     }
-    let scaled_down = identity::ordinal(pod).is_none_or(|ordinal| !identity::in_range(set, ordinal));
+    let scaled_down =
+        identity::ordinal(pod).is_none_or(|ordinal| !identity::in_range(set, ordinal));
     let owner = match policy(set) {
-        Policy { delete_when_scaled: true, .. } if scaled_down => Some(pod_ref),
-        Policy { delete_when_deleted: true, delete_when_scaled } if !delete_when_scaled || !scaled_down => Some(set_ref),
+        Policy {
+            delete_when_scaled: true,
+            ..
+        } if scaled_down => Some(pod_ref),
+        Policy {
+            delete_when_deleted: true,
+            delete_when_scaled,
+        } if !delete_when_scaled || !scaled_down => Some(set_ref),
         _ => None,
     };
     owners.extend(owner);
@@ -65,13 +80,20 @@ fn owners(claim: &PersistentVolumeClaim, set: &StatefulSet, pod: &Pod) -> Vec<Ow
 }
 
 fn same_owners(a: &[OwnerReference], b: &[OwnerReference]) -> bool {
-    a.len() == b.len() && a.iter().all(|r| b.iter().any(|s| r.uid == s.uid && r.controller == s.controller && r.name == s.name))
+    a.len() == b.len()
+        && a.iter().all(|r| {
+            b.iter()
+                .any(|s| r.uid == s.uid && r.controller == s.controller && r.name == s.name)
+        })
 }
 
 impl Controller {
     fn known_claims(&self, set: &StatefulSet, pod: &Pod) -> Vec<Arc<PersistentVolumeClaim>> {
         let claims = identity::claims(set, identity::ordinal(pod).unwrap_or(-1));
-        claims.values().filter_map(|claim| self.claims.get(&Key::of(&claim.metadata))).collect()
+        claims
+            .values()
+            .filter_map(|claim| self.claims.get(&Key::of(&claim.metadata)))
+            .collect()
     }
 
     /// Whether a claim still belongs to an earlier pod of the same name, and will go with it.
@@ -79,29 +101,56 @@ impl Controller {
         if !policy(set).delete_when_scaled {
             return false;
         }
-        let stale = |r: &OwnerReference| r.kind == "Pod" && r.name == name(&pod.metadata) && Some(&r.uid) != pod.metadata.uid.as_ref();
-        self.known_claims(set, pod).iter().any(|claim| claim.metadata.owner_references.iter().flatten().any(stale))
+        let stale = |r: &OwnerReference| {
+            r.kind == "Pod"
+                && r.name == name(&pod.metadata)
+                && Some(&r.uid) != pod.metadata.uid.as_ref()
+        };
+        self.known_claims(set, pod)
+            .iter()
+            .any(|claim| claim.metadata.owner_references.iter().flatten().any(stale))
     }
 
     /// Makes the pod's claims that are missing.
-    pub async fn create_claims(&self, key: &Key, set: &StatefulSet, pod: &Pod) -> Result<(), Error> {
+    pub async fn create_claims(
+        &self,
+        key: &Key,
+        set: &StatefulSet,
+        pod: &Pod,
+    ) -> Result<(), Error> {
         let mut errors = Vec::new();
         for claim in identity::claims(set, identity::ordinal(pod).unwrap_or(-1)).into_values() {
             let claim_name = name(&claim.metadata).to_string();
-            let about = |what: &str| format!("Create Claim {claim_name} {what}Pod {} in StatefulSet {} ", name(&pod.metadata), key.name());
+            let about = |what: &str| {
+                format!(
+                    "Create Claim {claim_name} {what}Pod {} in StatefulSet {} ",
+                    name(&pod.metadata),
+                    key.name()
+                )
+            };
             match self.claims.get(&Key::of(&claim.metadata)) {
-                Some(known) if known.metadata.deletion_timestamp.is_some() => errors.push(Error::Failed(format!("pvc {claim_name} is being deleted"))),
+                Some(known) if known.metadata.deletion_timestamp.is_some() => {
+                    errors.push(Error::Failed(format!("pvc {claim_name} is being deleted")))
+                }
                 Some(_) => {}
                 None => match self.api.create_quietly(&claim).await {
                     Ok(made) => {
-                        self.wrote_claims.note(key, made.resource_version.as_deref());
-                        self.recorder.normal(set, "SuccessfulCreate", about("") + "success");
+                        self.wrote_claims
+                            .note(key, made.resource_version.as_deref());
+                        self.recorder
+                            .normal(set, "SuccessfulCreate", about("") + "success");
                     }
                     Err(e) => {
                         if !e.is_already_exists() {
-                            self.recorder.warning(set, "FailedCreate", about("for ") + &format!("failed error: {e}"));
+                            self.recorder.warning(
+                                set,
+                                "FailedCreate",
+                                about("for ") + &format!("failed error: {e}"),
+                            );
                         }
-                        errors.push(Error::Failed(format!("failed to create PVC {claim_name}: {e}")));
+                        errors.push(Error::Failed(format!(
+                            "failed to create PVC {claim_name}: {e}"
+                        )));
                     }
                 },
             }
@@ -111,7 +160,12 @@ impl Controller {
 
     /// Whether the pod's claims have the owners that the policy wants.
     pub fn claims_fit(&self, set: &StatefulSet, pod: &Pod) -> bool {
-        let fits = |claim: &Arc<PersistentVolumeClaim>| same_owners(&owners(claim, set, pod), claim.metadata.owner_references.as_deref().unwrap_or(&[]));
+        let fits = |claim: &Arc<PersistentVolumeClaim>| {
+            same_owners(
+                &owners(claim, set, pod),
+                claim.metadata.owner_references.as_deref().unwrap_or(&[]),
+            )
+        };
         self.known_claims(set, pod).iter().all(fits)
     }
 
@@ -126,14 +180,22 @@ impl Controller {
                 self.recorder.warning(set, "ConflictingController", message);
             }
             let wanted = owners(&claim, set, pod);
-            if same_owners(&wanted, claim.metadata.owner_references.as_deref().unwrap_or(&[])) {
+            if same_owners(
+                &wanted,
+                claim.metadata.owner_references.as_deref().unwrap_or(&[]),
+            ) {
                 continue;
             }
             let mut update = (*claim).clone();
             update.metadata.owner_references = (!wanted.is_empty()).then_some(wanted);
             let written = self.api.update(&update).await;
-            let written = written.map_err(|e| Error::Failed(format!("could not update claim {claim_name} for delete policy ownerRefs: {e}")))?;
-            self.wrote_claims.note(key, written.metadata.resource_version.as_deref());
+            let written = written.map_err(|e| {
+                Error::Failed(format!(
+                    "could not update claim {claim_name} for delete policy ownerRefs: {e}"
+                ))
+            })?;
+            self.wrote_claims
+                .note(key, written.metadata.resource_version.as_deref());
         }
         Ok(())
     }
@@ -142,14 +204,26 @@ impl Controller {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::api::apps::v1::{StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec};
+    use k8s_openapi::api::apps::v1::{
+        StatefulSetPersistentVolumeClaimRetentionPolicy, StatefulSetSpec,
+    };
 
     #[test]
     fn who_owns_a_claim() {
         let set = |scaled: &str, deleted: &str| {
-            let policy = StatefulSetPersistentVolumeClaimRetentionPolicy { when_scaled: Some(scaled.into()), when_deleted: Some(deleted.into()) };
-            let spec = StatefulSetSpec { replicas: Some(1), persistent_volume_claim_retention_policy: Some(policy), ..Default::default() };
-            let mut set = StatefulSet { spec: Some(spec), ..Default::default() };
+            let policy = StatefulSetPersistentVolumeClaimRetentionPolicy {
+                when_scaled: Some(scaled.into()),
+                when_deleted: Some(deleted.into()),
+            };
+            let spec = StatefulSetSpec {
+                replicas: Some(1),
+                persistent_volume_claim_retention_policy: Some(policy),
+                ..Default::default()
+            };
+            let mut set = StatefulSet {
+                spec: Some(spec),
+                ..Default::default()
+            };
             set.metadata.name = Some("web".into());
             set
         };
@@ -167,8 +241,16 @@ mod tests {
             ("Delete", "Delete", "web-0", Some("StatefulSet")),
             ("Delete", "Delete", "web-1", Some("Pod")),
         ] {
-            let got = owners(&PersistentVolumeClaim::default(), &set(scaled, deleted), &pod(pod_name));
-            assert_eq!(got.first().map(|r| r.kind.as_str()), expected, "{scaled} {deleted} {pod_name}");
+            let got = owners(
+                &PersistentVolumeClaim::default(),
+                &set(scaled, deleted),
+                &pod(pod_name),
+            );
+            assert_eq!(
+                got.first().map(|r| r.kind.as_str()),
+                expected,
+                "{scaled} {deleted} {pod_name}"
+            );
         }
     }
 }

@@ -74,14 +74,25 @@ struct Pass<'a> {
     waits: AtomicBool,
 }
 
-fn count(pods: &[&Pod], revisions: &Revisions, min_ready: i32, now: Timestamp) -> StatefulSetStatus {
-    let number = |test: &dyn Fn(&Pod) -> bool| i32::try_from(pods.iter().filter(|pod| test(pod)).count()).unwrap_or(i32::MAX);
+fn count(
+    pods: &[&Pod],
+    revisions: &Revisions,
+    min_ready: i32,
+    now: Timestamp,
+) -> StatefulSetStatus {
+    let number = |test: &dyn Fn(&Pod) -> bool| {
+        i32::try_from(pods.iter().filter(|pod| test(pod)).count()).unwrap_or(i32::MAX)
+    };
     let nonzero = |count: i32| (count != 0).then_some(count);
-    let of = |pod: &Pod, of: &ControllerRevision| !pods::is_deleting(pod) && revision(pod) == name(&of.metadata);
+    let of = |pod: &Pod, of: &ControllerRevision| {
+        !pods::is_deleting(pod) && revision(pod) == name(&of.metadata)
+    };
     StatefulSetStatus {
         replicas: number(&|_| true),
         ready_replicas: nonzero(number(&is_ready)),
-        available_replicas: Some(number(&|pod| is_ready(pod) && pods::is_available(pod, min_ready, now))),
+        available_replicas: Some(number(&|pod| {
+            is_ready(pod) && pods::is_available(pod, min_ready, now)
+        })),
         current_replicas: nonzero(number(&|pod| of(pod, &revisions.current))),
         updated_replicas: nonzero(number(&|pod| of(pod, &revisions.update))),
         current_revision: revisions.current.metadata.name.clone(),
@@ -103,15 +114,26 @@ impl Controller {
         history::sort(&mut all);
         let revisions = self.revisions_of(key, set, &all).await?;
         let monotonic = spec(set).pod_management_policy.as_deref() != Some("Parallel");
-        let pass = Pass { controller: self, key, set, monotonic, now: self.clock.now(), waits: AtomicBool::new(false) };
+        let pass = Pass {
+            controller: self,
+            key,
+            set,
+            monotonic,
+            now: self.clock.now(),
+            waits: AtomicBool::new(false),
+        };
         let (mut status, outcome) = pass.run(&pods, &revisions).await;
         status.observed_generation = set.metadata.generation;
         status.conditions = set.status.as_ref().and_then(|s| s.conditions.clone());
         complete(set, &mut status);
         if set.status.as_ref() != Some(&status) {
-            let update = StatefulSet { status: Some(status.clone()), ..set.clone() };
+            let update = StatefulSet {
+                status: Some(status.clone()),
+                ..set.clone()
+            };
             let written = self.api.update_status(&update).await?;
-            self.wrote.note(key, written.metadata.resource_version.as_deref());
+            self.wrote
+                .note(key, written.metadata.resource_version.as_deref());
         }
         outcome?;
         let complete = !pass.waits.load(Ordering::Relaxed);
@@ -119,43 +141,89 @@ impl Controller {
         Ok((status, complete))
     }
 
-    async fn revisions_of(&self, key: &Key, set: &StatefulSet, all: &[Arc<ControllerRevision>]) -> Result<Revisions, Error> {
-        let mut collisions = set.status.as_ref().and_then(|s| s.collision_count).unwrap_or(0);
+    async fn revisions_of(
+        &self,
+        key: &Key,
+        set: &StatefulSet,
+        all: &[Arc<ControllerRevision>],
+    ) -> Result<Revisions, Error> {
+        let mut collisions = set
+            .status
+            .as_ref()
+            .and_then(|s| s.collision_count)
+            .unwrap_or(0);
         let template = &spec(set).template;
         let data = history::data_of(template)?;
         let next = all.last().map_or(1, |r| r.revision.saturating_add(1));
         let update = match (all.iter().rfind(|r| history::is_of(r, &data)), all.last()) {
             (Some(same), Some(last)) if same.metadata.uid == last.metadata.uid => same.clone(),
             (Some(same), _) => {
-                let written = self.api.update(&ControllerRevision { revision: next, ..(**same).clone() }).await?;
-                self.wrote_revisions.note(key, written.metadata.resource_version.as_deref());
+                let written = self
+                    .api
+                    .update(&ControllerRevision {
+                        revision: next,
+                        ..(**same).clone()
+                    })
+                    .await?;
+                self.wrote_revisions
+                    .note(key, written.metadata.resource_version.as_deref());
                 Arc::new(written)
             }
             (None, _) => loop {
                 let new = history::new(set, template, HASH_LABEL, next, Some(collisions))?;
                 match history::create(&self.api, &new).await? {
                     Made::Is(made) => {
-                        self.wrote_revisions.note(key, made.metadata.resource_version.as_deref());
+                        self.wrote_revisions
+                            .note(key, made.metadata.resource_version.as_deref());
                         break Arc::new(*made);
                     }
                     Made::Collides => collisions = collisions.saturating_add(1),
                 }
             },
         };
-        let current = set.status.as_ref().and_then(|s| s.current_revision.as_deref());
-        let current = all.iter().find(|r| r.metadata.name.as_deref() == current).cloned().unwrap_or_else(|| update.clone());
-        Ok(Revisions { current, update, collisions })
+        let current = set
+            .status
+            .as_ref()
+            .and_then(|s| s.current_revision.as_deref());
+        let current = all
+            .iter()
+            .find(|r| r.metadata.name.as_deref() == current)
+            .cloned()
+            .unwrap_or_else(|| update.clone());
+        Ok(Revisions {
+            current,
+            update,
+            collisions,
+        })
     }
 
     /// Deletes the oldest revisions that nothing is of, down to what the history may keep.
-    async fn truncate(&self, set: &StatefulSet, pods: &[Arc<Pod>], all: Vec<Arc<ControllerRevision>>, revisions: &Revisions) -> Result<(), Error> {
+    async fn truncate(
+        &self,
+        set: &StatefulSet,
+        pods: &[Arc<Pod>],
+        all: Vec<Arc<ControllerRevision>>,
+        revisions: &Revisions,
+    ) -> Result<(), Error> {
         let limit = spec(set).revision_history_limit.unwrap_or(10);
-        let Ok(limit) = usize::try_from(limit) else { return Ok(()) };
+        let Ok(limit) = usize::try_from(limit) else {
+            return Ok(());
+        };
         let mut live: HashSet<&str> = pods.iter().map(|pod| revision(pod)).collect();
-        live.extend([name(&revisions.current.metadata), name(&revisions.update.metadata)]);
-        let dead: Vec<_> = all.iter().filter(|r| !live.contains(name(&r.metadata))).collect();
+        live.extend([
+            name(&revisions.current.metadata),
+            name(&revisions.update.metadata),
+        ]);
+        let dead: Vec<_> = all
+            .iter()
+            .filter(|r| !live.contains(name(&r.metadata)))
+            .collect();
         for old in dead.iter().take(dead.len().saturating_sub(limit)) {
-            unless_gone(self.api.delete::<ControllerRevision>(&Key::of(&old.metadata), &Delete::default()).await)?;
+            unless_gone(
+                self.api
+                    .delete::<ControllerRevision>(&Key::of(&old.metadata), &Delete::default())
+                    .await,
+            )?;
         }
         Ok(())
     }
@@ -165,35 +233,75 @@ impl Controller {
 fn complete(set: &StatefulSet, status: &mut StatefulSetStatus) {
     let wanted = identity::replicas(set);
     let rolling = strategy(set) == "RollingUpdate";
-    if rolling && status.updated_replicas.unwrap_or(0) == wanted && status.ready_replicas.unwrap_or(0) == wanted && status.replicas == wanted {
+    if rolling
+        && status.updated_replicas.unwrap_or(0) == wanted
+        && status.ready_replicas.unwrap_or(0) == wanted
+        && status.replicas == wanted
+    {
         status.current_replicas = status.updated_replicas;
         status.current_revision = status.update_revision.clone();
     }
 }
 
 fn strategy(set: &StatefulSet) -> &str {
-    spec(set).update_strategy.as_ref().and_then(|s| s.type_.as_deref()).unwrap_or("RollingUpdate")
+    spec(set)
+        .update_strategy
+        .as_ref()
+        .and_then(|s| s.type_.as_deref())
+        .unwrap_or("RollingUpdate")
 }
 
 fn partition(set: &StatefulSet) -> i32 {
-    spec(set).update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref()).and_then(|r| r.partition).unwrap_or(0)
+    spec(set)
+        .update_strategy
+        .as_ref()
+        .and_then(|s| s.rolling_update.as_ref())
+        .and_then(|r| r.partition)
+        .unwrap_or(0)
 }
 
 /// The pods that a rolling update deletes now, from the highest ordinal down.
-fn outdated<'a>(set: &StatefulSet, replicas: &[&'a Pod], update: &str, now: Timestamp) -> Vec<&'a Pod> {
+fn outdated<'a>(
+    set: &StatefulSet,
+    replicas: &[&'a Pod],
+    update: &str,
+    now: Timestamp,
+) -> Vec<&'a Pod> {
     let min_ready = spec(set).min_ready_seconds.unwrap_or(0);
-    let most = spec(set).update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref()).and_then(|r| r.max_unavailable.as_ref());
-    let most = most.map_or(1, |most| scaled(Some(most), identity::replicas(set), false)).max(1);
-    let missing = replicas.iter().filter(|pod| is_unavailable(pod, min_ready, now)).count();
+    let most = spec(set)
+        .update_strategy
+        .as_ref()
+        .and_then(|s| s.rolling_update.as_ref())
+        .and_then(|r| r.max_unavailable.as_ref());
+    let most = most
+        .map_or(1, |most| scaled(Some(most), identity::replicas(set), false))
+        .max(1);
+    let missing = replicas
+        .iter()
+        .filter(|pod| is_unavailable(pod, min_ready, now))
+        .count();
     let room = usize::try_from(most).unwrap_or(1).saturating_sub(missing);
     let skipped = usize::try_from(partition(set)).unwrap_or(0);
-    let old = replicas.iter().skip(skipped).rev().filter(|pod| revision(pod) != update && !pods::is_deleting(pod));
+    let old = replicas
+        .iter()
+        .skip(skipped)
+        .rev()
+        .filter(|pod| revision(pod) != update && !pods::is_deleting(pod));
     old.take(room).copied().collect()
 }
 
 impl Pass<'_> {
-    async fn run(&self, pods: &[Arc<Pod>], revisions: &Revisions) -> (StatefulSetStatus, Result<(), Error>) {
-        let status = count(&pods.iter().map(|pod| &**pod).collect::<Vec<_>>(), revisions, self.min_ready(), self.now);
+    async fn run(
+        &self,
+        pods: &[Arc<Pod>],
+        revisions: &Revisions,
+    ) -> (StatefulSetStatus, Result<(), Error>) {
+        let status = count(
+            &pods.iter().map(|pod| &**pod).collect::<Vec<_>>(),
+            revisions,
+            self.min_ready(),
+            self.now,
+        );
         if self.set.metadata.deletion_timestamp.is_some() {
             return (status, Ok(()));
         }
@@ -205,16 +313,32 @@ impl Pass<'_> {
         spec(self.set).min_ready_seconds.unwrap_or(0)
     }
 
-    async fn replicas_and_condemned(&self, pods: &[Arc<Pod>], revisions: &Revisions) -> Result<Step, Error> {
+    async fn replicas_and_condemned(
+        &self,
+        pods: &[Arc<Pod>],
+        revisions: &Revisions,
+    ) -> Result<Step, Error> {
         let (replicas, all) = self.places(pods, revisions)?;
-        let mut condemned: Vec<_> = pods.iter().filter(|pod| ordinal(pod).is_some_and(|o| !in_range(self.set, o))).collect();
+        let mut condemned: Vec<_> = pods
+            .iter()
+            .filter(|pod| ordinal(pod).is_some_and(|o| !in_range(self.set, o)))
+            .collect();
         condemned.sort_by_key(|pod| std::cmp::Reverse(ordinal(pod)));
         let unavailable = |pod: &Pod| is_unavailable(pod, self.min_ready(), self.now);
-        let first = replicas.iter().map(Replica::pod).chain(condemned.iter().rev().map(|pod| &***pod)).find(|pod| unavailable(pod));
+        let first = replicas
+            .iter()
+            .map(Replica::pod)
+            .chain(condemned.iter().rev().map(|pod| &***pod))
+            .find(|pod| unavailable(pod));
         let first = first.and_then(|pod| pod.metadata.name.clone());
 
         // those that were made are heard of, and then it is the next ones' turn
-        if self.for_all(&replicas, |replica| self.replica(replica)).await? == Step::Stop || !all {
+        if self
+            .for_all(&replicas, |replica| self.replica(replica))
+            .await?
+            == Step::Stop
+            || !all
+        {
             return Ok(Step::Stop);
         }
         for pod in &condemned {
@@ -222,12 +346,21 @@ impl Pass<'_> {
                 self.controller.fit_claims(self.key, self.set, pod).await?;
             }
         }
-        if self.for_all(&condemned, |pod| self.condemned(pod, first.as_deref())).await? == Step::Stop {
+        if self
+            .for_all(&condemned, |pod| self.condemned(pod, first.as_deref()))
+            .await?
+            == Step::Stop
+        {
             return Ok(Step::Stop);
         }
         if strategy(self.set) == "RollingUpdate" {
             let places: Vec<&Pod> = replicas.iter().map(Replica::pod).collect();
-            for pod in outdated(self.set, &places, name(&revisions.update.metadata), self.now) {
+            for pod in outdated(
+                self.set,
+                &places,
+                name(&revisions.update.metadata),
+                self.now,
+            ) {
                 self.delete(pod).await?;
             }
         }
@@ -236,13 +369,35 @@ impl Pass<'_> {
 
     /// The places of the set, those without a pod with the pod that belongs there; and whether that is all of them. However many a set wants, no more
     /// are made at once than a pass can do something about: an ordered set's stops at the first that is missing.
-    fn places(&self, pods: &[Arc<Pod>], revisions: &Revisions) -> Result<(Vec<Replica>, bool), Error> {
-        let templates: [PodTemplateSpec; 2] = [identity::template_of(&revisions.current)?, identity::template_of(&revisions.update)?];
+    fn places(
+        &self,
+        pods: &[Arc<Pod>],
+        revisions: &Revisions,
+    ) -> Result<(Vec<Replica>, bool), Error> {
+        let templates: [PodTemplateSpec; 2] = [
+            identity::template_of(&revisions.current)?,
+            identity::template_of(&revisions.update)?,
+        ];
         let rolling = strategy(self.set) == "RollingUpdate";
-        let partitioned = spec(self.set).update_strategy.as_ref().and_then(|s| s.rolling_update.as_ref()).is_some();
-        let kept = if partitioned { partition(self.set) } else { self.set.status.as_ref().and_then(|s| s.current_replicas).unwrap_or(0) };
+        let partitioned = spec(self.set)
+            .update_strategy
+            .as_ref()
+            .and_then(|s| s.rolling_update.as_ref())
+            .is_some();
+        let kept = if partitioned {
+            partition(self.set)
+        } else {
+            self.set
+                .status
+                .as_ref()
+                .and_then(|s| s.current_replicas)
+                .unwrap_or(0)
+        };
         let first_new = i64::from(identity::first(self.set)) + i64::from(kept);
-        let mut by_ordinal: HashMap<i32, &Arc<Pod>> = pods.iter().filter_map(|pod| Some((ordinal(pod)?, pod))).collect();
+        let mut by_ordinal: HashMap<i32, &Arc<Pod>> = pods
+            .iter()
+            .filter_map(|pod| Some((ordinal(pod)?, pod)))
+            .collect();
         let mut room = if self.monotonic { 1 } else { MOST_AT_ONCE };
         let mut places = Vec::new();
         for o in identity::range(self.set) {
@@ -255,8 +410,17 @@ impl Pass<'_> {
             }
             room -= 1;
             let old = rolling && i64::from(o) < first_new;
-            let (template, of) = if old { (&templates[0], &revisions.current) } else { (&templates[1], &revisions.update) };
-            places.push(Replica::Missing(Box::new(identity::new_pod(self.set, template, name(&of.metadata), o))));
+            let (template, of) = if old {
+                (&templates[0], &revisions.current)
+            } else {
+                (&templates[1], &revisions.update)
+            };
+            places.push(Replica::Missing(Box::new(identity::new_pod(
+                self.set,
+                template,
+                name(&of.metadata),
+                o,
+            ))));
         }
         Ok((places, true))
     }
@@ -278,7 +442,11 @@ impl Pass<'_> {
         let (mut rest, mut size) = (all, 1);
         while !rest.is_empty() {
             let (batch, later) = rest.split_at(size.min(rest.len()));
-            let errors: Vec<Error> = join_all(batch.iter().map(&act)).await.into_iter().filter_map(Result::err).collect();
+            let errors: Vec<Error> = join_all(batch.iter().map(&act))
+                .await
+                .into_iter()
+                .filter_map(Result::err)
+                .collect();
             Error::collect(errors)?;
             (rest, size) = (later, (size * 2).min(MOST_AT_ONCE));
         }
@@ -292,7 +460,11 @@ impl Pass<'_> {
                     return Ok(Step::Stop);
                 }
                 self.create(pod).await?;
-                return Ok(if self.monotonic { Step::Stop } else { Step::GoOn });
+                return Ok(if self.monotonic {
+                    Step::Stop
+                } else {
+                    Step::GoOn
+                });
             }
             Replica::Is(pod) => pod,
         };
@@ -306,10 +478,16 @@ impl Pass<'_> {
             return Ok(Step::Stop);
         }
         if pods::phase(pod) == "Pending" {
-            self.controller.create_claims(self.key, self.set, pod).await?;
+            self.controller
+                .create_claims(self.key, self.set, pod)
+                .await?;
             self.controller.fit_claims(self.key, self.set, pod).await?;
         }
-        if self.monotonic && (pods::is_deleting(pod) || !is_ready(pod) || !pods::is_available(pod, self.min_ready(), self.now)) {
+        if self.monotonic
+            && (pods::is_deleting(pod)
+                || !is_ready(pod)
+                || !pods::is_available(pod, self.min_ready(), self.now))
+        {
             return Ok(Step::Stop);
         }
         if !self.controller.claims_fit(self.set, pod) {
@@ -321,7 +499,11 @@ impl Pass<'_> {
 
     async fn condemned(&self, pod: &Pod, first_unavailable: Option<&str>) -> Result<Step, Error> {
         if pods::is_deleting(pod) {
-            return Ok(if self.monotonic { Step::Stop } else { Step::GoOn });
+            return Ok(if self.monotonic {
+                Step::Stop
+            } else {
+                Step::GoOn
+            });
         }
         let well = is_ready(pod) && pods::is_available(pod, self.min_ready(), self.now);
         if self.monotonic && !well && first_unavailable != pod.metadata.name.as_deref() {
@@ -339,7 +521,9 @@ impl Pass<'_> {
         }
         match controller.api.create(pod).await {
             Ok(made) => {
-                controller.wrote_pods.note(self.key, made.metadata.resource_version.as_deref());
+                controller
+                    .wrote_pods
+                    .note(self.key, made.metadata.resource_version.as_deref());
                 if let Err(error) = controller.fit_claims(self.key, self.set, &made).await {
                     self.say("Update", pod, Some(&error));
                     return Err(error);
@@ -356,7 +540,12 @@ impl Pass<'_> {
     }
 
     async fn delete(&self, pod: &Pod) -> Result<(), Error> {
-        match unless_gone(self.controller.api.delete::<Pod>(&Key::of(&pod.metadata), &Delete::default()).await) {
+        match unless_gone(
+            self.controller
+                .api
+                .delete::<Pod>(&Key::of(&pod.metadata), &Delete::default())
+                .await,
+        ) {
             Ok(_) => {
                 self.say("Delete", pod, None);
                 Ok(())
@@ -370,25 +559,54 @@ impl Pass<'_> {
 
     /// Puts back the labels that tell a pod from its siblings.
     async fn keep_identity(&self, pod: &Pod) -> Result<(), Error> {
-        let Some(place) = ordinal(pod) else { return Ok(()) };
+        let Some(place) = ordinal(pod) else {
+            return Ok(());
+        };
         let labels = identity::labels(name(&pod.metadata), place);
-        if labels.iter().all(|(key, value)| pod.metadata.labels.as_ref().and_then(|l| l.get(*key)) == Some(value)) {
+        if labels.iter().all(|(key, value)| {
+            pod.metadata.labels.as_ref().and_then(|l| l.get(*key)) == Some(value)
+        }) {
             return Ok(());
         }
-        let labels: serde_json::Map<_, _> = labels.into_iter().map(|(key, value)| (key.to_string(), value.into())).collect();
+        let labels: serde_json::Map<_, _> = labels
+            .into_iter()
+            .map(|(key, value)| (key.to_string(), value.into()))
+            .collect();
         let patch = json!({"metadata": {"uid": pod.metadata.uid, "labels": labels}});
-        let outcome = self.controller.api.patch(&item::<Pod>(self.key.namespace(), name(&pod.metadata)), PatchType::Merge, &patch).await;
+        let outcome = self
+            .controller
+            .api
+            .patch(
+                &item::<Pod>(self.key.namespace(), name(&pod.metadata)),
+                PatchType::Merge,
+                &patch,
+            )
+            .await;
         self.say("Update", pod, outcome.as_ref().err());
-        self.controller.wrote_pods.note(self.key, outcome?.resource_version.as_deref());
+        self.controller
+            .wrote_pods
+            .note(self.key, outcome?.resource_version.as_deref());
         Ok(())
     }
 
     fn say(&self, verb: &str, pod: &Pod, error: Option<&Error>) {
-        let about = format!("{verb} Pod {} in StatefulSet {}", name(&pod.metadata), self.key.name());
+        let about = format!(
+            "{verb} Pod {} in StatefulSet {}",
+            name(&pod.metadata),
+            self.key.name()
+        );
         let recorder = &self.controller.recorder;
         match error {
-            None => recorder.normal(self.set, &format!("Successful{verb}"), about + " successful"),
-            Some(error) => recorder.warning(self.set, &format!("Failed{verb}"), format!("{about} failed error: {error}")),
+            None => recorder.normal(
+                self.set,
+                &format!("Successful{verb}"),
+                about + " successful",
+            ),
+            Some(error) => recorder.warning(
+                self.set,
+                &format!("Failed{verb}"),
+                format!("{about} failed error: {error}"),
+            ),
         }
     }
 }
@@ -397,30 +615,68 @@ impl Pass<'_> {
 mod tests {
     use super::*;
     use k8s_openapi::{
-        api::apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSetSpec, StatefulSetUpdateStrategy},
+        api::apps::v1::{
+            RollingUpdateStatefulSetStrategy, StatefulSetSpec, StatefulSetUpdateStrategy,
+        },
         apimachinery::pkg::util::intstr::IntOrString,
     };
 
     #[test]
     fn a_rolling_update_goes_from_the_end_down_to_the_partition() {
         let pod = |i: usize, ready: bool, of: &str| {
-            let mut pod = crate::pods::tests::pod(&format!("web-{i}"), "n", "Running", ready.then_some(1));
-            pod.metadata.labels = Some([(identity::REVISION_LABEL.to_string(), of.to_string())].into());
+            let mut pod =
+                crate::pods::tests::pod(&format!("web-{i}"), "n", "Running", ready.then_some(1));
+            pod.metadata.labels =
+                Some([(identity::REVISION_LABEL.to_string(), of.to_string())].into());
             pod
         };
         let case = |partition, most, state: [(bool, &str); 3]| {
-            let rolling = RollingUpdateStatefulSetStrategy { partition: Some(partition), max_unavailable: Some(IntOrString::Int(most)) };
-            let strategy = StatefulSetUpdateStrategy { type_: Some("RollingUpdate".into()), rolling_update: Some(rolling) };
-            let set =
-                StatefulSet { spec: Some(StatefulSetSpec { replicas: Some(3), update_strategy: Some(strategy), ..Default::default() }), ..Default::default() };
-            let pods: Vec<_> = state.iter().enumerate().map(|(i, (ready, of))| pod(i, *ready, of)).collect();
+            let rolling = RollingUpdateStatefulSetStrategy {
+                partition: Some(partition),
+                max_unavailable: Some(IntOrString::Int(most)),
+            };
+            let strategy = StatefulSetUpdateStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(rolling),
+            };
+            let set = StatefulSet {
+                spec: Some(StatefulSetSpec {
+                    replicas: Some(3),
+                    update_strategy: Some(strategy),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            };
+            let pods: Vec<_> = state
+                .iter()
+                .enumerate()
+                .map(|(i, (ready, of))| pod(i, *ready, of))
+                .collect();
             let refs: Vec<&Pod> = pods.iter().collect();
-            outdated(&set, &refs, "new", Timestamp::from_second(9).unwrap()).iter().map(|p| name(&p.metadata).to_string()).collect::<Vec<_>>()
+            outdated(&set, &refs, "new", Timestamp::from_second(9).unwrap())
+                .iter()
+                .map(|p| name(&p.metadata).to_string())
+                .collect::<Vec<_>>()
         };
-        assert_eq!(case(0, 1, [(true, "old"), (true, "old"), (true, "old")]), ["web-2"]);
-        assert_eq!(case(0, 1, [(true, "old"), (true, "old"), (true, "new")]), ["web-1"]);
-        assert_eq!(case(0, 1, [(true, "old"), (true, "old"), (false, "new")]), Vec::<String>::new());
-        assert_eq!(case(0, 2, [(true, "old"), (true, "old"), (true, "old")]), ["web-2", "web-1"]);
-        assert_eq!(case(2, 1, [(true, "old"), (true, "old"), (true, "new")]), Vec::<String>::new());
+        assert_eq!(
+            case(0, 1, [(true, "old"), (true, "old"), (true, "old")]),
+            ["web-2"]
+        );
+        assert_eq!(
+            case(0, 1, [(true, "old"), (true, "old"), (true, "new")]),
+            ["web-1"]
+        );
+        assert_eq!(
+            case(0, 1, [(true, "old"), (true, "old"), (false, "new")]),
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            case(0, 2, [(true, "old"), (true, "old"), (true, "old")]),
+            ["web-2", "web-1"]
+        );
+        assert_eq!(
+            case(2, 1, [(true, "old"), (true, "old"), (true, "new")]),
+            Vec::<String>::new()
+        );
     }
 }

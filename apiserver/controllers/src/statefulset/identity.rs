@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec},
-    core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume},
+    core::v1::{
+        PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
+    },
 };
 
 use crate::{
@@ -24,14 +26,17 @@ const INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
 
 /// The set's spec. Every set has one.
 pub fn spec(set: &StatefulSet) -> &StatefulSetSpec {
-    static NONE: std::sync::LazyLock<StatefulSetSpec> = std::sync::LazyLock::new(StatefulSetSpec::default);
+    static NONE: std::sync::LazyLock<StatefulSetSpec> =
+        std::sync::LazyLock::new(StatefulSetSpec::default);
     set.spec.as_ref().unwrap_or(&NONE)
 }
 
 fn parent_and_ordinal(pod: &Pod) -> Option<(&str, i32)> {
     let (parent, ordinal) = name(&pod.metadata).rsplit_once('-')?;
     let canonical = !ordinal.is_empty() && ordinal.bytes().all(|b| b.is_ascii_digit());
-    canonical.then(|| ordinal.parse().ok().map(|ordinal| (parent, ordinal))).flatten()
+    canonical
+        .then(|| ordinal.parse().ok().map(|ordinal| (parent, ordinal)))
+        .flatten()
 }
 
 /// The name of the set that a pod's own name points at.
@@ -46,7 +51,11 @@ pub fn ordinal(pod: &Pod) -> Option<i32> {
 
 /// The first ordinal.
 pub fn first(set: &StatefulSet) -> i32 {
-    spec(set).ordinals.as_ref().and_then(|o| o.start).unwrap_or(0)
+    spec(set)
+        .ordinals
+        .as_ref()
+        .and_then(|o| o.start)
+        .unwrap_or(0)
 }
 
 /// How many pods are wanted.
@@ -68,7 +77,11 @@ pub fn in_range(set: &StatefulSet, ordinal: i32) -> bool {
 
 /// The revision that a pod is of.
 pub fn revision(pod: &Pod) -> &str {
-    pod.metadata.labels.as_ref().and_then(|l| l.get(REVISION_LABEL)).map_or("", String::as_str)
+    pod.metadata
+        .labels
+        .as_ref()
+        .and_then(|l| l.get(REVISION_LABEL))
+        .map_or("", String::as_str)
 }
 
 /// Whether the pod runs and is ready.
@@ -83,44 +96,66 @@ pub fn is_unavailable(pod: &Pod, min_ready: i32, now: Timestamp) -> bool {
 
 /// The template that a revision keeps.
 pub fn template_of(revision: &ControllerRevision) -> Result<PodTemplateSpec, Error> {
-    let mut template = revision.data.as_ref().map(|raw| raw.0["spec"]["template"].clone()).unwrap_or_default();
+    let mut template = revision
+        .data
+        .as_ref()
+        .map(|raw| raw.0["spec"]["template"].clone())
+        .unwrap_or_default();
     if let Some(fields) = template.as_object_mut() {
         fields.remove("$patch");
     }
-    <PodTemplateSpec as crate::api::Wire>::from_value(&template)
-        .map_err(|source| Error::Decode { what: format!("revision {}", name(&revision.metadata)), source: source.into() })
+    <PodTemplateSpec as crate::api::Wire>::from_value(&template).map_err(|source| Error::Decode {
+        what: format!("revision {}", name(&revision.metadata)),
+        source: source.into(),
+    })
 }
 
 /// The name of a claim.
 fn claim_name(set: &StatefulSet, claim: &PersistentVolumeClaim, ordinal: i32) -> String {
-    format!("{}-{}-{ordinal}", name(&claim.metadata), name(&set.metadata))
+    format!(
+        "{}-{}-{ordinal}",
+        name(&claim.metadata),
+        name(&set.metadata)
+    )
 }
 
 /// The claims of one pod, by the volume's name.
 pub fn claims(set: &StatefulSet, ordinal: i32) -> BTreeMap<String, PersistentVolumeClaim> {
-    let made = spec(set).volume_claim_templates.iter().flatten().map(|template| {
-        let mut claim = template.clone();
-        let volume = name(&claim.metadata).to_string();
-        claim.metadata.name = Some(claim_name(set, template, ordinal));
-        claim.metadata.namespace = set.metadata.namespace.clone();
-        if let Some(labels) = spec(set).selector.match_labels.clone() {
-            claim.metadata.labels.get_or_insert_default().extend(labels);
-        }
-        claim.status = None;
-        (volume, claim)
-    });
+    let made = spec(set)
+        .volume_claim_templates
+        .iter()
+        .flatten()
+        .map(|template| {
+            let mut claim = template.clone();
+            let volume = name(&claim.metadata).to_string();
+            claim.metadata.name = Some(claim_name(set, template, ordinal));
+            claim.metadata.namespace = set.metadata.namespace.clone();
+            if let Some(labels) = spec(set).selector.match_labels.clone() {
+                claim.metadata.labels.get_or_insert_default().extend(labels);
+            }
+            claim.status = None;
+            (volume, claim)
+        });
     made.collect()
 }
 
 /// The labels by which a pod can be told from its siblings.
 pub fn labels(pod_name: &str, ordinal: i32) -> [(&'static str, String); 2] {
-    [(NAME_LABEL, pod_name.to_string()), (INDEX_LABEL, ordinal.to_string())]
+    [
+        (NAME_LABEL, pod_name.to_string()),
+        (INDEX_LABEL, ordinal.to_string()),
+    ]
 }
 
 /// A new pod of a revision.
 pub fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
     let namespace = set.metadata.namespace.as_deref().unwrap_or("");
-    let mut pod = pods::from_template(template, namespace, name(&set.metadata), controller_ref(set));
+    let mut pod = pods::from_template(
+        template,
+        namespace,
+        name(&set.metadata),
+        controller_ref(set),
+    );
     let pod_name = format!("{}-{ordinal}", name(&set.metadata));
     pod.metadata.generate_name = None;
     pod.metadata.name = Some(pod_name.clone());
@@ -131,10 +166,18 @@ pub fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, or
     pod_spec.hostname = Some(pod_name);
     pod_spec.subdomain = spec(set).service_name.clone().filter(|s| !s.is_empty());
     let claims = claims(set, ordinal);
-    let own = pod_spec.volumes.take().unwrap_or_default().into_iter().filter(|v| !claims.contains_key(&v.name));
+    let own = pod_spec
+        .volumes
+        .take()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|v| !claims.contains_key(&v.name));
     let volume = |(name, claim): (&String, &PersistentVolumeClaim)| Volume {
         name: name.clone(),
-        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource { claim_name: claim.metadata.name.clone().unwrap_or_default(), read_only: None }),
+        persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+            claim_name: claim.metadata.name.clone().unwrap_or_default(),
+            read_only: None,
+        }),
         ..Default::default()
     };
     let volumes: Vec<Volume> = claims.iter().map(volume).chain(own).collect();
@@ -150,26 +193,57 @@ mod tests {
     #[test]
     fn names_and_places() {
         let mut pod = Pod::default();
-        for (pod_name, expected) in
-            [("web-3", Some(("web", 3))), ("web-a-12", Some(("web-a", 12))), ("web", None), ("web-x", None), ("web--1", Some(("web-", 1)))]
-        {
+        for (pod_name, expected) in [
+            ("web-3", Some(("web", 3))),
+            ("web-a-12", Some(("web-a", 12))),
+            ("web", None),
+            ("web-x", None),
+            ("web--1", Some(("web-", 1))),
+        ] {
             pod.metadata.name = Some(pod_name.into());
             assert_eq!(parent_and_ordinal(&pod), expected);
         }
         let ordinals = Some(StatefulSetOrdinals { start: Some(5) });
-        let set = StatefulSet { spec: Some(StatefulSetSpec { replicas: Some(2), ordinals, ..Default::default() }), ..Default::default() };
-        assert_eq!([4, 5, 6, 7].map(|o| in_range(&set, o)), [false, true, true, false]);
+        let set = StatefulSet {
+            spec: Some(StatefulSetSpec {
+                replicas: Some(2),
+                ordinals,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        assert_eq!(
+            [4, 5, 6, 7].map(|o| in_range(&set, o)),
+            [false, true, true, false]
+        );
     }
 
     #[test]
     fn a_pod_has_its_claims_as_volumes() {
         let mut template = PersistentVolumeClaim::default();
         template.metadata.name = Some("data".into());
-        let mut set = StatefulSet { spec: Some(StatefulSetSpec { volume_claim_templates: Some(vec![template]), ..Default::default() }), ..Default::default() };
+        let mut set = StatefulSet {
+            spec: Some(StatefulSetSpec {
+                volume_claim_templates: Some(vec![template]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
         set.metadata.name = Some("web".into());
         let pod = new_pod(&set, &PodTemplateSpec::default(), "web-abc", 1);
         let volume = &pod.spec.as_ref().unwrap().volumes.as_ref().unwrap()[0];
-        assert_eq!((pod.metadata.name.as_deref(), volume.persistent_volume_claim.as_ref().unwrap().claim_name.as_str()), (Some("web-1"), "data-web-1"));
+        assert_eq!(
+            (
+                pod.metadata.name.as_deref(),
+                volume
+                    .persistent_volume_claim
+                    .as_ref()
+                    .unwrap()
+                    .claim_name
+                    .as_str()
+            ),
+            (Some("web-1"), "data-web-1")
+        );
         assert_eq!(revision(&pod), "web-abc");
     }
 }

@@ -64,9 +64,13 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         pace: Pace::new(context.clock.clone()),
     });
     let q = queue.clone();
-    controller.sets.subscribe(move |change| q.add(Key::of(&change.object().metadata)));
+    controller
+        .sets
+        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
     let (q, watcher) = (queue.clone(), controller.clone());
-    controller.pods.subscribe(move |change| watcher.pod_changed(change, &q));
+    controller
+        .pods
+        .subscribe(move |change| watcher.pod_changed(change, &q));
     Ok(Some(context.workers(controller, queue)))
 }
 
@@ -94,8 +98,13 @@ impl Controller {
                 queue.add(key);
             }
         } else if !matches!(change, Change::Deleted(_)) {
-            for set in self.sets.in_namespace(pod.metadata.namespace.as_deref().unwrap_or("")) {
-                if selector_of(&set).is_ok_and(|s| !s.is_everything() && s.matches(pod.metadata.labels.as_ref())) {
+            for set in self
+                .sets
+                .in_namespace(pod.metadata.namespace.as_deref().unwrap_or(""))
+            {
+                if selector_of(&set)
+                    .is_ok_and(|s| !s.is_everything() && s.matches(pod.metadata.labels.as_ref()))
+                {
                     queue.add(Key::of(&set.metadata));
                 }
             }
@@ -133,14 +142,27 @@ impl Reconcile<Key> for Controller {
         let (mut pods, mut revisions) = (self.pods.owned_by(uid), self.revisions.owned_by(uid));
         pods.extend(self.pods.orphans(key.namespace()));
         revisions.extend(self.revisions.orphans(key.namespace()));
-        let revisions = claim_all(&self.api, &*set, revisions, |r: &ControllerRevision| selector.matches(r.metadata.labels.as_ref())).await?;
-        let is_member = |pod: &Pod| selector.matches(pod.metadata.labels.as_ref()) && identity::parent(pod) == key.name();
+        let revisions = claim_all(&self.api, &*set, revisions, |r: &ControllerRevision| {
+            selector.matches(r.metadata.labels.as_ref())
+        })
+        .await?;
+        let is_member = |pod: &Pod| {
+            selector.matches(pod.metadata.labels.as_ref()) && identity::parent(pod) == key.name()
+        };
         let pods = claim_all(&self.api, &*set, pods, is_member).await?;
         let count = pods.len();
         let (status, complete) = self.update(key, &set, pods, revisions).await?;
-        let min_ready = set.spec.as_ref().and_then(|s| s.min_ready_seconds).unwrap_or(0);
+        let min_ready = set
+            .spec
+            .as_ref()
+            .and_then(|s| s.min_ready_seconds)
+            .unwrap_or(0);
         let unripe = min_ready > 0 && status.available_replicas != status.ready_replicas;
-        let again = if complete { unripe.then(|| pods::seconds(min_ready)) } else { Some(pace::PAUSE) };
+        let again = if complete {
+            unripe.then(|| pods::seconds(min_ready))
+        } else {
+            Some(pace::PAUSE)
+        };
         Ok(Next::maybe_after(again).resting(count))
     }
 }

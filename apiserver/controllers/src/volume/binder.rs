@@ -7,7 +7,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::{
-    core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod},
+    core::v1::{
+        ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod,
+    },
     storage::v1::StorageClass,
 };
 
@@ -27,7 +29,10 @@ use crate::{
 
 const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
-const PROVISIONER: [&str; 2] = ["volume.beta.kubernetes.io/storage-provisioner", "volume.kubernetes.io/storage-provisioner"];
+const PROVISIONER: [&str; 2] = [
+    "volume.beta.kubernetes.io/storage-provisioner",
+    "volume.kubernetes.io/storage-provisioner",
+];
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
@@ -64,9 +69,16 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         q.add(Key::of(&volume.metadata));
         let reference = decide::spec(volume).claim_ref.as_ref();
         if let Some(reference) = reference {
-            q.add(Key::new(reference.namespace.as_deref().unwrap_or(""), reference.name.as_deref().unwrap_or("")));
+            q.add(Key::new(
+                reference.namespace.as_deref().unwrap_or(""),
+                reference.name.as_deref().unwrap_or(""),
+            ));
         } else if !matches!(change, Change::Deleted(_)) {
-            claims.list().iter().filter(|claim| claim_spec(claim).volume_name.is_none()).for_each(|claim| q.add(Key::of(&claim.metadata)));
+            claims
+                .list()
+                .iter()
+                .filter(|claim| claim_spec(claim).volume_name.is_none())
+                .for_each(|claim| q.add(Key::of(&claim.metadata)));
         }
     });
     let q = queue.clone();
@@ -79,7 +91,11 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let (q, claims) = (queue.clone(), binder.claims.clone());
     binder.classes.subscribe(move |change| {
         let class = change.object().metadata.name.as_deref().unwrap_or("");
-        claims.list().iter().filter(|claim| decide::class_of_claim(claim) == class).for_each(|claim| q.add(Key::of(&claim.metadata)));
+        claims
+            .list()
+            .iter()
+            .filter(|claim| decide::class_of_claim(claim) == class)
+            .for_each(|claim| q.add(Key::of(&claim.metadata)));
     });
     Ok(Some(context.some_workers(1, binder, queue)))
 }
@@ -113,11 +129,19 @@ impl Reconcile<Key> for Binder {
 impl Binder {
     async fn put_volume(&self, volume: &PersistentVolume) -> Result<PersistentVolume, Error> {
         let written = self.api.update(volume).await?;
-        self.wrote_volumes.note(&Key::cluster(""), written.metadata.resource_version.as_deref());
+        self.wrote_volumes.note(
+            &Key::cluster(""),
+            written.metadata.resource_version.as_deref(),
+        );
         Ok(written)
     }
 
-    async fn set_phase(&self, mut volume: PersistentVolume, phase: &str, message: &str) -> Result<PersistentVolume, Error> {
+    async fn set_phase(
+        &self,
+        mut volume: PersistentVolume,
+        phase: &str,
+        message: &str,
+    ) -> Result<PersistentVolume, Error> {
         let status = volume.status.get_or_insert_default();
         if status.phase.as_deref() == Some(phase) {
             return Ok(volume);
@@ -125,13 +149,24 @@ impl Binder {
         status.phase = Some(phase.into());
         status.message = (!message.is_empty()).then(|| message.into());
         let written = self.api.update_status(&volume).await?;
-        self.wrote_volumes.note(&Key::cluster(""), written.metadata.resource_version.as_deref());
+        self.wrote_volumes.note(
+            &Key::cluster(""),
+            written.metadata.resource_version.as_deref(),
+        );
         Ok(written)
     }
 
-    async fn put_claim_status(&self, mut claim: PersistentVolumeClaim, phase: &str, volume: Option<&PersistentVolume>) -> Result<bool, Error> {
+    async fn put_claim_status(
+        &self,
+        mut claim: PersistentVolumeClaim,
+        phase: &str,
+        volume: Option<&PersistentVolume>,
+    ) -> Result<bool, Error> {
         let old = claim.status.clone().unwrap_or_default();
-        let mut status = PersistentVolumeClaimStatus { phase: Some(phase.into()), ..old.clone() };
+        let mut status = PersistentVolumeClaimStatus {
+            phase: Some(phase.into()),
+            ..old.clone()
+        };
         match volume.map(decide::spec) {
             None => (status.access_modes, status.capacity) = (None, None),
             Some(spec) => {
@@ -146,7 +181,10 @@ impl Binder {
         }
         claim.status = Some(status);
         let written = self.api.update_status(&claim).await?;
-        self.wrote_claims.note(&Key::cluster(""), written.metadata.resource_version.as_deref());
+        self.wrote_claims.note(
+            &Key::cluster(""),
+            written.metadata.resource_version.as_deref(),
+        );
         Ok(true)
     }
 
@@ -158,18 +196,38 @@ impl Binder {
         if uid.is_empty() {
             return self.set_phase(volume, "Available", "").await.map(drop);
         }
-        let (namespace, claim_name) = (reference.namespace.as_deref().unwrap_or(""), reference.name.as_deref().unwrap_or(""));
-        let mut claim = self.claims.get(&Key::new(namespace, claim_name)).map(|c| (*c).clone());
-        if claim.as_ref().is_none_or(|c| c.metadata.uid.as_ref() != Some(&uid)) {
-            claim = unless_gone(self.api.get::<PersistentVolumeClaim>(namespace, claim_name).await)?.filter(|c| c.metadata.uid.as_ref() == Some(&uid));
+        let (namespace, claim_name) = (
+            reference.namespace.as_deref().unwrap_or(""),
+            reference.name.as_deref().unwrap_or(""),
+        );
+        let mut claim = self
+            .claims
+            .get(&Key::new(namespace, claim_name))
+            .map(|c| (*c).clone());
+        if claim
+            .as_ref()
+            .is_none_or(|c| c.metadata.uid.as_ref() != Some(&uid))
+        {
+            claim = unless_gone(
+                self.api
+                    .get::<PersistentVolumeClaim>(namespace, claim_name)
+                    .await,
+            )?
+            .filter(|c| c.metadata.uid.as_ref() == Some(&uid));
         }
         match claim {
             None => self.release(volume).await,
             Some(claim) => match claim_spec(&claim).volume_name.as_deref().unwrap_or("") {
                 "" => Ok(()),
-                bound if bound == name(&volume.metadata) => self.set_phase(volume, "Bound", "").await.map(drop),
-                _ if has(volume.metadata.annotations.as_ref(), PROVISIONED_BY) => self.release(volume).await,
-                _ if has(volume.metadata.annotations.as_ref(), BY_CONTROLLER) => self.unbind(volume).await,
+                bound if bound == name(&volume.metadata) => {
+                    self.set_phase(volume, "Bound", "").await.map(drop)
+                }
+                _ if has(volume.metadata.annotations.as_ref(), PROVISIONED_BY) => {
+                    self.release(volume).await
+                }
+                _ if has(volume.metadata.annotations.as_ref(), BY_CONTROLLER) => {
+                    self.unbind(volume).await
+                }
                 _ => self.unbind(volume).await,
             },
         }
@@ -177,7 +235,11 @@ impl Binder {
 
     /// The claim has another volume: this one is free again, still kept for whom it names.
     async fn unbind(&self, mut volume: PersistentVolume) -> Result<(), Error> {
-        let by_controller = volume.metadata.annotations.as_mut().is_some_and(|a| a.remove(BY_CONTROLLER).is_some());
+        let by_controller = volume
+            .metadata
+            .annotations
+            .as_mut()
+            .is_some_and(|a| a.remove(BY_CONTROLLER).is_some());
         let spec = volume.spec.get_or_insert_default();
         if by_controller {
             spec.claim_ref = None;
@@ -194,12 +256,22 @@ impl Binder {
             return Ok(());
         }
         let volume = self.set_phase(volume, "Released", "").await?;
-        let policy = decide::spec(&volume).persistent_volume_reclaim_policy.as_deref().unwrap_or("Retain");
-        let others = has(volume.metadata.annotations.as_ref(), PROVISIONED_BY) || decide::spec(&volume).csi.is_some();
+        let policy = decide::spec(&volume)
+            .persistent_volume_reclaim_policy
+            .as_deref()
+            .unwrap_or("Retain");
+        let others = has(volume.metadata.annotations.as_ref(), PROVISIONED_BY)
+            || decide::spec(&volume).csi.is_some();
         let (reason, message) = match policy {
-            "Recycle" => ("VolumeFailedRecycle", "No recycler plugin found for the volume!".to_string()),
+            "Recycle" => (
+                "VolumeFailedRecycle",
+                "No recycler plugin found for the volume!".to_string(),
+            ),
             "Delete" if !others => {
-                let message = format!("error getting deleter volume plugin for volume {:?}: no volume plugin matched", name(&volume.metadata));
+                let message = format!(
+                    "error getting deleter volume plugin for volume {:?}: no volume plugin matched",
+                    name(&volume.metadata)
+                );
                 ("VolumeFailedDelete", message)
             }
             _ => return Ok(()),
@@ -215,31 +287,55 @@ impl Binder {
         if claim.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
-        match claim_spec(&claim).volume_name.clone().filter(|v| !v.is_empty()) {
+        match claim_spec(&claim)
+            .volume_name
+            .clone()
+            .filter(|v| !v.is_empty())
+        {
             Some(wanted) => self.sync_named(claim, &wanted).await,
             None => self.sync_searching(claim).await,
         }
     }
 
     async fn pending(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        self.put_claim_status(claim, "Pending", None).await.map(drop)
+        self.put_claim_status(claim, "Pending", None)
+            .await
+            .map(drop)
     }
 
     /// A claim that was bound: is its volume still there, and still its own?
     async fn sync_bound(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
         let wanted = claim_spec(&claim).volume_name.clone().unwrap_or_default();
         let lost = "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
-        let Some(volume) = self.volumes.get(&Key::cluster(&wanted)).filter(|_| !wanted.is_empty()) else {
-            let message = if wanted.is_empty() { "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!" } else { lost };
+        let Some(volume) = self
+            .volumes
+            .get(&Key::cluster(&wanted))
+            .filter(|_| !wanted.is_empty())
+        else {
+            let message = if wanted.is_empty() {
+                "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
+            } else {
+                lost
+            };
             return self.lose(claim, "ClaimLost", message).await;
         };
         if decide::spec(&volume).claim_ref.is_none() || decide::is_bound_to(&volume, &claim) {
             return self.bind((*volume).clone(), claim).await;
         }
-        self.lose(claim, "ClaimMisbound", "Two claims are bound to the same volume, this one is bound incorrectly").await
+        self.lose(
+            claim,
+            "ClaimMisbound",
+            "Two claims are bound to the same volume, this one is bound incorrectly",
+        )
+        .await
     }
 
-    async fn lose(&self, claim: PersistentVolumeClaim, reason: &str, message: &str) -> Result<(), Error> {
+    async fn lose(
+        &self,
+        claim: PersistentVolumeClaim,
+        reason: &str,
+        message: &str,
+    ) -> Result<(), Error> {
         if self.put_claim_status(claim.clone(), "Lost", None).await? {
             self.recorder.warning(&claim, reason, message);
         }
@@ -248,18 +344,29 @@ impl Binder {
 
     /// A claim that names its volume.
     async fn sync_named(&self, claim: PersistentVolumeClaim, wanted: &str) -> Result<(), Error> {
-        let Some(volume) = self.volumes.get(&Key::cluster(wanted)) else { return self.pending(claim).await };
+        let Some(volume) = self.volumes.get(&Key::cluster(wanted)) else {
+            return self.pending(claim).await;
+        };
         match &decide::spec(&volume).claim_ref {
             None => match decide::mismatch(&volume, &claim)? {
                 Some(why) => {
-                    self.recorder.warning(&claim, "VolumeMismatch", format!("Cannot bind to requested volume {wanted:?}: {why}"));
+                    self.recorder.warning(
+                        &claim,
+                        "VolumeMismatch",
+                        format!("Cannot bind to requested volume {wanted:?}: {why}"),
+                    );
                     self.pending(claim).await
                 }
                 None => self.bind((*volume).clone(), claim).await,
             },
-            Some(reference) if decide::names(reference, &claim) => self.bind((*volume).clone(), claim).await,
+            Some(reference) if decide::names(reference, &claim) => {
+                self.bind((*volume).clone(), claim).await
+            }
             Some(reference) => {
-                let (space, other) = (reference.namespace.as_deref().unwrap_or(""), reference.name.as_deref().unwrap_or(""));
+                let (space, other) = (
+                    reference.namespace.as_deref().unwrap_or(""),
+                    reference.name.as_deref().unwrap_or(""),
+                );
                 if has(claim.metadata.annotations.as_ref(), BY_CONTROLLER) {
                     return Err(Error::Failed(format!(
                         "invalid binding of claim {:?} to volume {wanted:?}: volume already claimed by {space}/{other}",
@@ -267,7 +374,8 @@ impl Binder {
                     )));
                 }
                 let message = format!("volume {wanted:?} already bound to a different claim.");
-                self.recorder.event(&claim, EventType::Warning, "FailedBinding", message);
+                self.recorder
+                    .event(&claim, EventType::Warning, "FailedBinding", message);
                 self.pending(claim).await
             }
         }
@@ -277,7 +385,9 @@ impl Binder {
     async fn sync_searching(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
         let class_name = decide::class_of_claim(&claim).to_string();
         let class = self.classes.get(&Key::cluster(&class_name));
-        let waits = class.as_ref().is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
+        let waits = class
+            .as_ref()
+            .is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
         let delayed = waits && !has(claim.metadata.annotations.as_ref(), SELECTED_NODE);
         if let Some(volume) = decide::best(&self.volumes.list(), &claim, delayed)? {
             return self.bind((*volume).clone(), claim).await;
@@ -286,7 +396,11 @@ impl Binder {
             let (reason, message) = self.what_is_waited_for(&claim);
             self.recorder.normal(&claim, reason, message);
         } else if class_name.is_empty() {
-            self.recorder.normal(&claim, "FailedBinding", "no persistent volumes available for this claim and no storage class is set");
+            self.recorder.normal(
+                &claim,
+                "FailedBinding",
+                "no persistent volumes available for this claim and no storage class is set",
+            );
         } else {
             return self.provision(claim, &class_name, class).await;
         }
@@ -294,44 +408,79 @@ impl Binder {
     }
 
     fn what_is_waited_for(&self, claim: &PersistentVolumeClaim) -> (&'static str, String) {
-        let pods = self.pods.in_namespace(claim.metadata.namespace.as_deref().unwrap_or(""));
-        let mut names: Vec<&str> = pods.iter().filter(|pod| !pods::is_finished(pod) && mentions(pod, claim)).map(|pod| name(&pod.metadata)).collect();
+        let pods = self
+            .pods
+            .in_namespace(claim.metadata.namespace.as_deref().unwrap_or(""));
+        let mut names: Vec<&str> = pods
+            .iter()
+            .filter(|pod| !pods::is_finished(pod) && mentions(pod, claim))
+            .map(|pod| name(&pod.metadata))
+            .collect();
         names.sort_unstable();
         match names[..] {
-            [] => ("WaitForFirstConsumer", "waiting for first consumer to be created before binding".into()),
-            [one] => ("WaitForPodScheduled", format!("waiting for pod {one} to be scheduled")),
-            _ => ("WaitForPodScheduled", format!("waiting for pods {} to be scheduled", names.join(","))),
+            [] => (
+                "WaitForFirstConsumer",
+                "waiting for first consumer to be created before binding".into(),
+            ),
+            [one] => (
+                "WaitForPodScheduled",
+                format!("waiting for pod {one} to be scheduled"),
+            ),
+            _ => (
+                "WaitForPodScheduled",
+                format!("waiting for pods {} to be scheduled", names.join(",")),
+            ),
         }
     }
 
     /// Leaves the claim to the provisioner that its class names.
-    async fn provision(&self, mut claim: PersistentVolumeClaim, class_name: &str, class: Option<Arc<StorageClass>>) -> Result<(), Error> {
+    async fn provision(
+        &self,
+        mut claim: PersistentVolumeClaim,
+        class_name: &str,
+        class: Option<Arc<StorageClass>>,
+    ) -> Result<(), Error> {
         let Some(class) = class else {
-            self.recorder.warning(&claim, "ProvisioningFailed", format!("storageclass.storage.k8s.io {class_name:?} not found"));
+            self.recorder.warning(
+                &claim,
+                "ProvisioningFailed",
+                format!("storageclass.storage.k8s.io {class_name:?} not found"),
+            );
             return self.pending(claim).await;
         };
         if class.provisioner == NO_PROVISIONER {
             return self.pending(claim).await;
         }
         let annotations = claim.metadata.annotations.get_or_insert_default();
-        if PROVISIONER.iter().any(|key| annotations.get(*key) != Some(&class.provisioner)) {
+        if PROVISIONER
+            .iter()
+            .any(|key| annotations.get(*key) != Some(&class.provisioner))
+        {
             for key in PROVISIONER {
                 annotations.insert(key.into(), class.provisioner.clone());
             }
             claim = self.api.update(&claim).await?;
-            self.wrote_claims.note(&Key::cluster(""), claim.metadata.resource_version.as_deref());
+            self.wrote_claims.note(
+                &Key::cluster(""),
+                claim.metadata.resource_version.as_deref(),
+            );
         }
         let message = format!(
             "Waiting for a volume to be created either by the external provisioner '{}' or manually by the system administrator. If volume creation is \
              delayed, please verify that the provisioner is running and correctly registered.",
             class.provisioner
         );
-        self.recorder.normal(&claim, "ExternalProvisioning", message);
+        self.recorder
+            .normal(&claim, "ExternalProvisioning", message);
         self.pending(claim).await
     }
 
     /// Brings the two together: first the volume, then the claim.
-    async fn bind(&self, mut volume: PersistentVolume, mut claim: PersistentVolumeClaim) -> Result<(), Error> {
+    async fn bind(
+        &self,
+        mut volume: PersistentVolume,
+        mut claim: PersistentVolumeClaim,
+    ) -> Result<(), Error> {
         if !decide::is_bound_to(&volume, &claim) {
             let fresh = decide::spec(&volume).claim_ref.is_none();
             volume.spec.get_or_insert_default().claim_ref = Some(ObjectReference {
@@ -344,12 +493,20 @@ impl Binder {
                 field_path: None,
             });
             if fresh {
-                volume.metadata.annotations.get_or_insert_default().insert(BY_CONTROLLER.into(), "yes".into());
+                volume
+                    .metadata
+                    .annotations
+                    .get_or_insert_default()
+                    .insert(BY_CONTROLLER.into(), "yes".into());
             }
             volume = self.put_volume(&volume).await?;
         }
         let volume = self.set_phase(volume, "Bound", "").await?;
-        let unnamed = claim_spec(&claim).volume_name.as_deref().unwrap_or("").is_empty();
+        let unnamed = claim_spec(&claim)
+            .volume_name
+            .as_deref()
+            .unwrap_or("")
+            .is_empty();
         if unnamed || !has(claim.metadata.annotations.as_ref(), COMPLETED) {
             let annotations = claim.metadata.annotations.get_or_insert_default();
             annotations.insert(COMPLETED.into(), "yes".into());
@@ -358,8 +515,13 @@ impl Binder {
                 claim.spec.get_or_insert_default().volume_name = volume.metadata.name.clone();
             }
             claim = self.api.update(&claim).await?;
-            self.wrote_claims.note(&Key::cluster(""), claim.metadata.resource_version.as_deref());
+            self.wrote_claims.note(
+                &Key::cluster(""),
+                claim.metadata.resource_version.as_deref(),
+            );
         }
-        self.put_claim_status(claim, "Bound", Some(&volume)).await.map(drop)
+        self.put_claim_status(claim, "Bound", Some(&volume))
+            .await
+            .map(drop)
     }
 }

@@ -31,23 +31,35 @@ struct Classes {
 /// `volumeattributesclass-protection-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Classes { api: context.api.clone(), classes: context.informer(), claims: context.informer(), volumes: context.informer() });
+    let controller = Arc::new(Classes {
+        api: context.api.clone(),
+        classes: context.informer(),
+        claims: context.informer(),
+        volumes: context.informer(),
+    });
     let q = queue.clone();
     controller.classes.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_)) && todo(&change.object().metadata, FINALIZER) != Todo::Nothing {
+        if !matches!(change, Change::Deleted(_))
+            && todo(&change.object().metadata, FINALIZER) != Todo::Nothing
+        {
             q.add(Key::of(&change.object().metadata));
         }
     });
     let (q, classes) = (queue.clone(), controller.classes.clone());
     controller.claims.subscribe(move |change| {
         for name in before(change).map(named_by_claim).unwrap_or_default() {
-            classes.get(&Key::cluster(name)).is_some_and(|class| class.metadata.deletion_timestamp.is_some()).then(|| q.add(Key::cluster(name)));
+            classes
+                .get(&Key::cluster(name))
+                .is_some_and(|class| class.metadata.deletion_timestamp.is_some())
+                .then(|| q.add(Key::cluster(name)));
         }
     });
     let (q, classes) = (queue.clone(), controller.classes.clone());
     controller.volumes.subscribe(move |change| {
         if let Some(name) = before(change).and_then(named_by_volume)
-            && classes.get(&Key::cluster(name)).is_some_and(|class| class.metadata.deletion_timestamp.is_some())
+            && classes
+                .get(&Key::cluster(name))
+                .is_some_and(|class| class.metadata.deletion_timestamp.is_some())
         {
             q.add(Key::cluster(name));
         }
@@ -65,28 +77,56 @@ fn before<T>(change: &Change<T>) -> Option<&T> {
 }
 
 fn named_by_claim(claim: &PersistentVolumeClaim) -> Vec<&str> {
-    let wanted = claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    let wanted = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volume_attributes_class_name.as_deref());
     let status = claim.status.as_ref();
     let has = status.and_then(|status| status.current_volume_attributes_class_name.as_deref());
-    let coming = status.and_then(|status| status.modify_volume_status.as_ref()?.target_volume_attributes_class_name.as_deref());
-    [wanted, has, coming].into_iter().flatten().filter(|name| !name.is_empty()).collect()
+    let coming = status.and_then(|status| {
+        status
+            .modify_volume_status
+            .as_ref()?
+            .target_volume_attributes_class_name
+            .as_deref()
+    });
+    [wanted, has, coming]
+        .into_iter()
+        .flatten()
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 fn named_by_volume(volume: &PersistentVolume) -> Option<&str> {
-    volume.spec.as_ref()?.volume_attributes_class_name.as_deref().filter(|name| !name.is_empty())
+    volume
+        .spec
+        .as_ref()?
+        .volume_attributes_class_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
 }
 
 impl Reconcile<Key> for Classes {
     const NAME: &'static str = "volumeattributesclass-protection-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(class) = self.classes.get(key) else { return Ok(Next::DONE) };
+        let Some(class) = self.classes.get(key) else {
+            return Ok(Next::DONE);
+        };
         match todo(&class.metadata, FINALIZER) {
             Todo::Nothing => {}
             Todo::Add => set_finalizers(&self.api, &*class, |f| f.push(FINALIZER.into())).await?,
             Todo::RemoveIfUnused => {
-                let used = self.volumes.list().iter().any(|volume| named_by_volume(volume) == Some(key.name()))
-                    || self.claims.list().iter().any(|claim| named_by_claim(claim).contains(&key.name()));
+                let used = self
+                    .volumes
+                    .list()
+                    .iter()
+                    .any(|volume| named_by_volume(volume) == Some(key.name()))
+                    || self
+                        .claims
+                        .list()
+                        .iter()
+                        .any(|claim| named_by_claim(claim).contains(&key.name()));
                 if !used {
                     set_finalizers(&self.api, &*class, |f| f.retain(|f| f != FINALIZER)).await?;
                 }

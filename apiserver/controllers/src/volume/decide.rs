@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use k8s_openapi::{
-    api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec},
+    api::core::v1::{
+        ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec,
+    },
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 use skiff_api::machinery::quantity::Quantity;
@@ -18,33 +20,62 @@ const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// The volume's spec. Every volume has one.
 pub fn spec(volume: &PersistentVolume) -> &PersistentVolumeSpec {
-    static NONE: std::sync::LazyLock<PersistentVolumeSpec> = std::sync::LazyLock::new(PersistentVolumeSpec::default);
+    static NONE: std::sync::LazyLock<PersistentVolumeSpec> =
+        std::sync::LazyLock::new(PersistentVolumeSpec::default);
     volume.spec.as_ref().unwrap_or(&NONE)
 }
 
 /// The claim's storage class; empty when it has none.
 pub fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
-    let annotated = claim.metadata.annotations.as_ref().and_then(|a| a.get(CLASS_ANNOTATION));
-    annotated.or(claim_spec(claim).storage_class_name.as_ref()).map_or("", String::as_str)
+    let annotated = claim
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(CLASS_ANNOTATION));
+    annotated
+        .or(claim_spec(claim).storage_class_name.as_ref())
+        .map_or("", String::as_str)
 }
 
 fn class_of(volume: &PersistentVolume) -> &str {
-    let annotated = volume.metadata.annotations.as_ref().and_then(|a| a.get(CLASS_ANNOTATION));
-    annotated.or(spec(volume).storage_class_name.as_ref()).map_or("", String::as_str)
+    let annotated = volume
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(CLASS_ANNOTATION));
+    annotated
+        .or(spec(volume).storage_class_name.as_ref())
+        .map_or("", String::as_str)
 }
 
 fn amount(quantity: Option<&ApiQuantity>) -> Result<Option<Quantity>, Error> {
-    quantity.map(|q| q.0.parse().map_err(|e| Error::Failed(format!("quantity {:?}: {e}", q.0)))).transpose()
+    quantity
+        .map(|q| {
+            q.0.parse()
+                .map_err(|e| Error::Failed(format!("quantity {:?}: {e}", q.0)))
+        })
+        .transpose()
 }
 
 /// The volume's capacity.
 pub fn capacity(volume: &PersistentVolume) -> Result<Option<Quantity>, Error> {
-    amount(spec(volume).capacity.as_ref().and_then(|c| c.get("storage")))
+    amount(
+        spec(volume)
+            .capacity
+            .as_ref()
+            .and_then(|c| c.get("storage")),
+    )
 }
 
 /// What the claim asks for.
 pub fn request(claim: &PersistentVolumeClaim) -> Result<Option<Quantity>, Error> {
-    amount(claim_spec(claim).resources.as_ref().and_then(|r| r.requests.as_ref()).and_then(|r| r.get("storage")))
+    amount(
+        claim_spec(claim)
+            .resources
+            .as_ref()
+            .and_then(|r| r.requests.as_ref())
+            .and_then(|r| r.get("storage")),
+    )
 }
 
 fn mode(mode: Option<&String>) -> &str {
@@ -53,17 +84,27 @@ fn mode(mode: Option<&String>) -> &str {
 
 /// Whether the reference names the claim: the very one, or one of its name.
 pub fn names(reference: &ObjectReference, claim: &PersistentVolumeClaim) -> bool {
-    let same = reference.name == claim.metadata.name && reference.namespace == claim.metadata.namespace;
-    same && reference.uid.as_ref().is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_ref())
+    let same =
+        reference.name == claim.metadata.name && reference.namespace == claim.metadata.namespace;
+    same && reference
+        .uid
+        .as_ref()
+        .is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_ref())
 }
 
 /// Whether the volume is the claim's already, by its uid.
 pub fn is_bound_to(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
-    spec(volume).claim_ref.as_ref().is_some_and(|r| names(r, claim) && r.uid.as_ref().is_some_and(|uid| !uid.is_empty()))
+    spec(volume)
+        .claim_ref
+        .as_ref()
+        .is_some_and(|r| names(r, claim) && r.uid.as_ref().is_some_and(|uid| !uid.is_empty()))
 }
 
 /// Why a volume that the claim names cannot be its own.
-pub fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Result<Option<&'static str>, Error> {
+pub fn mismatch(
+    volume: &PersistentVolume,
+    claim: &PersistentVolumeClaim,
+) -> Result<Option<&'static str>, Error> {
     if request(claim)? > capacity(volume)? {
         return Ok(Some("requested PV is too small"));
     }
@@ -74,30 +115,51 @@ pub fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Res
         return Ok(Some("incompatible volumeMode"));
     }
     let offered = spec(volume).access_modes.as_deref().unwrap_or(&[]);
-    let fits = claim_spec(claim).access_modes.iter().flatten().all(|mode| offered.contains(mode));
+    let fits = claim_spec(claim)
+        .access_modes
+        .iter()
+        .flatten()
+        .all(|mode| offered.contains(mode));
     Ok((!fits).then_some("incompatible accessMode"))
 }
 
 /// The best volume for a claim. With `delayed` only one that names the claim.
-pub fn best(volumes: &[Arc<PersistentVolume>], claim: &PersistentVolumeClaim, delayed: bool) -> Result<Option<Arc<PersistentVolume>>, Error> {
+pub fn best(
+    volumes: &[Arc<PersistentVolume>],
+    claim: &PersistentVolumeClaim,
+    delayed: bool,
+) -> Result<Option<Arc<PersistentVolume>>, Error> {
     let wants = claim_spec(claim).selector.as_ref();
     let selector = wants.map(|s| Selector::of(Some(s))).transpose()?;
     let (wanted, mut found) = (request(claim)?, None::<(Quantity, Arc<PersistentVolume>)>);
     for volume in volumes {
-        let mode_fits = mode(spec(volume).volume_mode.as_ref()) == mode(claim_spec(claim).volume_mode.as_ref());
+        let mode_fits =
+            mode(spec(volume).volume_mode.as_ref()) == mode(claim_spec(claim).volume_mode.as_ref());
         if let Some(reference) = &spec(volume).claim_ref {
             if names(reference, claim) && mode_fits && capacity(volume)? >= wanted {
                 return Ok(Some(volume.clone()));
             }
             continue;
         }
-        let available = volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Available");
-        let labelled = selector.as_ref().is_none_or(|s| s.matches(volume.metadata.labels.as_ref()));
-        if delayed || !available || volume.metadata.deletion_timestamp.is_some() || !labelled || mismatch(volume, claim)?.is_some() {
+        let available =
+            volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Available");
+        let labelled = selector
+            .as_ref()
+            .is_none_or(|s| s.matches(volume.metadata.labels.as_ref()));
+        if delayed
+            || !available
+            || volume.metadata.deletion_timestamp.is_some()
+            || !labelled
+            || mismatch(volume, claim)?.is_some()
+        {
             continue;
         }
-        let Some(size) = capacity(volume)? else { continue };
-        if found.as_ref().is_none_or(|(best, other)| (&size, &volume.metadata.name) < (best, &other.metadata.name)) {
+        let Some(size) = capacity(volume)? else {
+            continue;
+        };
+        if found.as_ref().is_none_or(|(best, other)| {
+            (&size, &volume.metadata.name) < (best, &other.metadata.name)
+        }) {
             found = Some((size, volume.clone()));
         }
     }
@@ -107,7 +169,9 @@ pub fn best(volumes: &[Arc<PersistentVolume>], claim: &PersistentVolumeClaim, de
 #[cfg(test)]
 mod tests {
     use super::*;
-    use k8s_openapi::api::core::v1::{PersistentVolumeClaimSpec, PersistentVolumeStatus, VolumeResourceRequirements};
+    use k8s_openapi::api::core::v1::{
+        PersistentVolumeClaimSpec, PersistentVolumeStatus, VolumeResourceRequirements,
+    };
 
     fn volume(volume_name: &str, size: &str, class: &str) -> PersistentVolume {
         let spec = PersistentVolumeSpec {
@@ -118,7 +182,10 @@ mod tests {
         };
         let mut volume = PersistentVolume {
             spec: Some(spec),
-            status: Some(PersistentVolumeStatus { phase: Some("Available".into()), ..Default::default() }),
+            status: Some(PersistentVolumeStatus {
+                phase: Some("Available".into()),
+                ..Default::default()
+            }),
             ..Default::default()
         };
         volume.metadata.name = Some(volume_name.into());
@@ -128,12 +195,18 @@ mod tests {
     fn claim(size: &str, class: &str) -> PersistentVolumeClaim {
         let requests = Some([("storage".to_string(), ApiQuantity(size.into()))].into());
         let spec = PersistentVolumeClaimSpec {
-            resources: Some(VolumeResourceRequirements { requests, limits: None }),
+            resources: Some(VolumeResourceRequirements {
+                requests,
+                limits: None,
+            }),
             storage_class_name: Some(class.into()),
             access_modes: Some(vec!["ReadWriteOnce".into()]),
             ..Default::default()
         };
-        let mut claim = PersistentVolumeClaim { spec: Some(spec), ..Default::default() };
+        let mut claim = PersistentVolumeClaim {
+            spec: Some(spec),
+            ..Default::default()
+        };
         claim.metadata.name = Some("c".into());
         claim.metadata.namespace = Some("ns".into());
         claim
@@ -142,16 +215,37 @@ mod tests {
     #[test]
     fn the_smallest_that_is_large_enough() {
         let mut named = volume("named", "50Gi", "x");
-        named.spec.as_mut().unwrap().claim_ref = Some(ObjectReference { name: Some("c".into()), namespace: Some("ns".into()), ..Default::default() });
-        let all = [volume("small", "1Gi", ""), volume("big", "20Gi", ""), volume("fits", "2Gi", ""), volume("other", "2Gi", "fast")].map(Arc::new);
+        named.spec.as_mut().unwrap().claim_ref = Some(ObjectReference {
+            name: Some("c".into()),
+            namespace: Some("ns".into()),
+            ..Default::default()
+        });
+        let all = [
+            volume("small", "1Gi", ""),
+            volume("big", "20Gi", ""),
+            volume("fits", "2Gi", ""),
+            volume("other", "2Gi", "fast"),
+        ]
+        .map(Arc::new);
         let pick = |claim: &PersistentVolumeClaim, volumes: &[Arc<PersistentVolume>], delayed| {
-            best(volumes, claim, delayed).unwrap().and_then(|v| v.metadata.name.clone())
+            best(volumes, claim, delayed)
+                .unwrap()
+                .and_then(|v| v.metadata.name.clone())
         };
-        assert_eq!(pick(&claim("1500Mi", ""), &all, false).as_deref(), Some("fits"));
+        assert_eq!(
+            pick(&claim("1500Mi", ""), &all, false).as_deref(),
+            Some("fits")
+        );
         assert_eq!(pick(&claim("1500Mi", ""), &all, true), None);
-        assert_eq!(pick(&claim("1Gi", "fast"), &all, false).as_deref(), Some("other"));
+        assert_eq!(
+            pick(&claim("1Gi", "fast"), &all, false).as_deref(),
+            Some("other")
+        );
         assert_eq!(pick(&claim("50Gi", ""), &all, false), None);
         let with_named: Vec<_> = all.iter().cloned().chain([Arc::new(named)]).collect();
-        assert_eq!(pick(&claim("1Gi", ""), &with_named, true).as_deref(), Some("named"));
+        assert_eq!(
+            pick(&claim("1Gi", ""), &with_named, true).as_deref(),
+            Some("named")
+        );
     }
 }

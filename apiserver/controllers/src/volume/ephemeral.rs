@@ -33,22 +33,41 @@ struct Controller {
 /// `ephemeral-volume-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller =
-        Arc::new(Controller { api: context.api.clone(), recorder: context.recorder("ephemeral_volume"), pods: context.informer(), claims: context.informer() });
+    let controller = Arc::new(Controller {
+        api: context.api.clone(),
+        recorder: context.recorder("ephemeral_volume"),
+        pods: context.informer(),
+        claims: context.informer(),
+    });
     let q = queue.clone();
     controller.pods.subscribe(move |change| {
-        let has_ephemeral = pods::spec(change.object()).volumes.iter().flatten().any(|v| v.ephemeral.is_some());
-        if has_ephemeral && matches!(change, Change::Added(_)) && !pods::is_deleting(change.object()) {
+        let has_ephemeral = pods::spec(change.object())
+            .volumes
+            .iter()
+            .flatten()
+            .any(|v| v.ephemeral.is_some());
+        if has_ephemeral
+            && matches!(change, Change::Added(_))
+            && !pods::is_deleting(change.object())
+        {
             q.add(Key::of(&change.object().metadata));
         }
     });
     let (q, pods) = (queue.clone(), controller.pods.clone());
     controller.claims.subscribe(move |change| {
-        let Change::Deleted(claim) = change else { return };
+        let Change::Deleted(claim) = change else {
+            return;
+        };
         let owner = crate::owners::controller_of(&claim.metadata).filter(|r| r.kind == "Pod");
         if let Some(owner) = owner {
-            let key = Key::new(claim.metadata.namespace.as_deref().unwrap_or(""), &owner.name);
-            if pods.get(&key).is_some_and(|pod| pod.metadata.uid.as_ref() == Some(&owner.uid)) {
+            let key = Key::new(
+                claim.metadata.namespace.as_deref().unwrap_or(""),
+                &owner.name,
+            );
+            if pods
+                .get(&key)
+                .is_some_and(|pod| pod.metadata.uid.as_ref() == Some(&owner.uid))
+            {
                 q.add(key);
             }
         }
@@ -58,15 +77,26 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 
 impl Controller {
     async fn make(&self, pod: &Pod, volume: &Volume) -> Result<(), Error> {
-        let Some(template) = volume.ephemeral.as_ref().and_then(|e| e.volume_claim_template.as_ref()) else { return Ok(()) };
+        let Some(template) = volume
+            .ephemeral
+            .as_ref()
+            .and_then(|e| e.volume_claim_template.as_ref())
+        else {
+            return Ok(());
+        };
         let claim_name = ephemeral_claim(pod, volume);
         let namespace = pod.metadata.namespace.clone();
-        if let Some(claim) = self.claims.get(&Key::new(namespace.as_deref().unwrap_or(""), &claim_name)) {
+        if let Some(claim) = self
+            .claims
+            .get(&Key::new(namespace.as_deref().unwrap_or(""), &claim_name))
+        {
             if is_controlled_by(&claim.metadata, &pod.metadata) {
                 return Ok(());
             }
             let (space, pod_name) = (namespace.unwrap_or_default(), name(&pod.metadata));
-            return Err(Error::Failed(format!("PVC {space}/{claim_name} was not created for pod {space}/{pod_name} (pod is not owner)")));
+            return Err(Error::Failed(format!(
+                "PVC {space}/{claim_name} was not created for pod {space}/{pod_name} (pod is not owner)"
+            )));
         }
         let meta = template.metadata.clone().unwrap_or_default();
         let metadata = ObjectMeta {
@@ -77,8 +107,16 @@ impl Controller {
             owner_references: Some(vec![controller_ref(pod)]),
             ..Default::default()
         };
-        let claim = PersistentVolumeClaim { metadata, spec: Some(template.spec.clone()), status: None };
-        self.api.create_quietly(&claim).await.map(drop).map_err(|e| Error::Failed(format!("create PVC {claim_name}: {e}")))
+        let claim = PersistentVolumeClaim {
+            metadata,
+            spec: Some(template.spec.clone()),
+            status: None,
+        };
+        self.api
+            .create_quietly(&claim)
+            .await
+            .map(drop)
+            .map_err(|e| Error::Failed(format!("create PVC {claim_name}: {e}")))
     }
 }
 
@@ -86,11 +124,20 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "ephemeral-volume-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(pod) = self.pods.get(key).filter(|pod| !pods::is_deleting(pod)) else { return Ok(Next::DONE) };
+        let Some(pod) = self.pods.get(key).filter(|pod| !pods::is_deleting(pod)) else {
+            return Ok(Next::DONE);
+        };
         for volume in pods::spec(&pod).volumes.iter().flatten() {
             if let Err(error) = self.make(&pod, volume).await {
-                self.recorder.warning(&*pod, "FailedBinding", format!("ephemeral volume {}: {error}", volume.name));
-                return Err(Error::Failed(format!("pod {key}, ephemeral volume {}: {error}", volume.name)));
+                self.recorder.warning(
+                    &*pod,
+                    "FailedBinding",
+                    format!("ephemeral volume {}: {error}", volume.name),
+                );
+                return Err(Error::Failed(format!(
+                    "pod {key}, ephemeral volume {}: {error}",
+                    volume.name
+                )));
             }
         }
         Ok(Next::DONE)

@@ -26,7 +26,11 @@ struct Controller {
 /// `persistentvolume-expander-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller { recorder: context.recorder("volume_expand"), claims: context.informer(), volumes: context.informer() });
+    let controller = Arc::new(Controller {
+        recorder: context.recorder("volume_expand"),
+        claims: context.informer(),
+        volumes: context.informer(),
+    });
     let q = queue.clone();
     controller.claims.subscribe(move |change| {
         let grown = match change {
@@ -44,26 +48,61 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 
 /// What the claim asks for; nothing if it does not say, or not as a quantity.
 fn wanted(claim: &PersistentVolumeClaim) -> Option<Quantity> {
-    claim.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?.get("storage")?.0.parse().ok()
+    claim
+        .spec
+        .as_ref()?
+        .resources
+        .as_ref()?
+        .requests
+        .as_ref()?
+        .get("storage")?
+        .0
+        .parse()
+        .ok()
 }
 
 fn had(claim: &PersistentVolumeClaim) -> Option<Quantity> {
-    claim.status.as_ref()?.capacity.as_ref()?.get("storage")?.0.parse().ok()
+    claim
+        .status
+        .as_ref()?
+        .capacity
+        .as_ref()?
+        .get("storage")?
+        .0
+        .parse()
+        .ok()
 }
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "persistentvolume-expander-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(claim) = self.claims.get(key) else { return Ok(Next::DONE) };
-        let volume = claim.spec.as_ref().and_then(|s| s.volume_name.as_deref()).unwrap_or("");
-        let volume = self.volumes.get(&Key::cluster(volume)).ok_or_else(|| Error::Failed(format!("the volume {volume:?} of {key} is not known")))?;
+        let Some(claim) = self.claims.get(key) else {
+            return Ok(Next::DONE);
+        };
+        let volume = claim
+            .spec
+            .as_ref()
+            .and_then(|s| s.volume_name.as_deref())
+            .unwrap_or("");
+        let volume = self
+            .volumes
+            .get(&Key::cluster(volume))
+            .ok_or_else(|| Error::Failed(format!("the volume {volume:?} of {key} is not known")))?;
         let bound_to = volume.spec.as_ref().and_then(|s| s.claim_ref.as_ref());
-        if bound_to.is_none_or(|r| r.namespace != claim.metadata.namespace || r.uid != claim.metadata.uid) {
-            return Err(Error::Failed(format!("persistent Volume is not bound to PVC being updated : {key}")));
+        if bound_to
+            .is_none_or(|r| r.namespace != claim.metadata.namespace || r.uid != claim.metadata.uid)
+        {
+            return Err(Error::Failed(format!(
+                "persistent Volume is not bound to PVC being updated : {key}"
+            )));
         }
         if wanted(&claim) > had(&claim) {
-            self.recorder.normal(&*claim, "ExternalExpanding", "waiting for an external controller to expand this PVC");
+            self.recorder.normal(
+                &*claim,
+                "ExternalExpanding",
+                "waiting for an external controller to expand this PVC",
+            );
         }
         Ok(Next::DONE)
     }

@@ -18,7 +18,8 @@ use crate::{
 
 /// The claim's spec. Every claim has one.
 fn claim_spec(claim: &PersistentVolumeClaim) -> &PersistentVolumeClaimSpec {
-    static NONE: std::sync::LazyLock<PersistentVolumeClaimSpec> = std::sync::LazyLock::new(PersistentVolumeClaimSpec::default);
+    static NONE: std::sync::LazyLock<PersistentVolumeClaimSpec> =
+        std::sync::LazyLock::new(PersistentVolumeClaimSpec::default);
     claim.spec.as_ref().unwrap_or(&NONE)
 }
 
@@ -31,7 +32,13 @@ fn ephemeral_claim(pod: &Pod, volume: &Volume) -> String {
 fn mentions(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
     let claim_name = name(&claim.metadata);
     pods::spec(pod).volumes.iter().flatten().any(|volume| {
-        let named = volume.persistent_volume_claim.as_ref().is_some_and(|c| c.claim_name == claim_name);
-        named || (volume.ephemeral.is_some() && ephemeral_claim(pod, volume) == claim_name && is_controlled_by(&claim.metadata, &pod.metadata))
+        let named = volume
+            .persistent_volume_claim
+            .as_ref()
+            .is_some_and(|c| c.claim_name == claim_name);
+        named
+            || (volume.ephemeral.is_some()
+                && ephemeral_claim(pod, volume) == claim_name
+                && is_controlled_by(&claim.metadata, &pod.metadata))
     })
 }

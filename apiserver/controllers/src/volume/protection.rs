@@ -38,17 +38,25 @@ struct Volumes {
 /// `persistentvolumeclaim-protection-controller`.
 pub fn start_claims(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Claims { api: context.api.clone(), claims: context.informer(), pods: context.informer() });
+    let controller = Arc::new(Claims {
+        api: context.api.clone(),
+        claims: context.informer(),
+        pods: context.informer(),
+    });
     let q = queue.clone();
     controller.claims.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_)) && todo(&change.object().metadata, OF_CLAIM) != Todo::Nothing {
+        if !matches!(change, Change::Deleted(_))
+            && todo(&change.object().metadata, OF_CLAIM) != Todo::Nothing
+        {
             q.add(Key::of(&change.object().metadata));
         }
     });
     let (q, claims) = (queue.clone(), controller.claims.clone());
     controller.pods.subscribe(move |change| {
         let pod = change.object();
-        let ends = matches!(change, Change::Deleted(_)) || pods::is_finished(pod) || pods::is_deleting(pod);
+        let ends = matches!(change, Change::Deleted(_))
+            || pods::is_finished(pod)
+            || pods::is_deleting(pod);
         if !ends || pods::spec(pod).volumes.is_none() {
             return;
         }
@@ -64,10 +72,15 @@ pub fn start_claims(context: &Context) -> Result<Work, Error> {
 /// `persistentvolume-protection-controller`.
 pub fn start_volumes(context: &Context) -> Result<Work, Error> {
     let queue = context.queue::<Key>();
-    let controller = Arc::new(Volumes { api: context.api.clone(), volumes: context.informer() });
+    let controller = Arc::new(Volumes {
+        api: context.api.clone(),
+        volumes: context.informer(),
+    });
     let q = queue.clone();
     controller.volumes.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_)) && todo(&change.object().metadata, OF_VOLUME) != Todo::Nothing {
+        if !matches!(change, Change::Deleted(_))
+            && todo(&change.object().metadata, OF_VOLUME) != Todo::Nothing
+        {
             q.add(Key::of(&change.object().metadata));
         }
     });
@@ -91,7 +104,11 @@ pub(super) fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
 }
 
 /// Writes the whole object, as the controllers' roles have it.
-pub(super) async fn set_finalizers<K: Kind>(api: &Api, object: &K, change: impl FnOnce(&mut Vec<String>)) -> Result<(), Error> {
+pub(super) async fn set_finalizers<K: Kind>(
+    api: &Api,
+    object: &K,
+    change: impl FnOnce(&mut Vec<String>),
+) -> Result<(), Error> {
     let mut object = object.clone();
     change(object.meta_mut().finalizers.get_or_insert_default());
     unless_gone(api.update(&object).await).map(drop)
@@ -100,11 +117,11 @@ pub(super) async fn set_finalizers<K: Kind>(api: &Api, object: &K, change: impl 
 /// A bound pod uses its claims until it is gone, an ephemeral volume's only until it has shut down.
 fn uses(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
     let shut_down = pods::is_deleting(pod) && pod.metadata.deletion_grace_period_seconds == Some(0);
-    let direct = pods::spec(pod)
-        .volumes
-        .iter()
-        .flatten()
-        .any(|v| v.persistent_volume_claim.as_ref().is_some_and(|c| Some(&c.claim_name) == claim.metadata.name.as_ref()));
+    let direct = pods::spec(pod).volumes.iter().flatten().any(|v| {
+        v.persistent_volume_claim
+            .as_ref()
+            .is_some_and(|c| Some(&c.claim_name) == claim.metadata.name.as_ref())
+    });
     !pods::node_name(pod).is_empty() && mentions(pod, claim) && (direct || !shut_down)
 }
 
@@ -112,13 +129,26 @@ impl Reconcile<Key> for Claims {
     const NAME: &'static str = "persistentvolumeclaim-protection-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(claim) = self.claims.get(key) else { return Ok(Next::DONE) };
+        let Some(claim) = self.claims.get(key) else {
+            return Ok(Next::DONE);
+        };
         match todo(&claim.metadata, OF_CLAIM) {
             Todo::Nothing => {}
             Todo::Add => set_finalizers(&self.api, &*claim, |f| f.push(OF_CLAIM.into())).await?,
             Todo::RemoveIfUnused => {
-                let known = self.pods.in_namespace(key.namespace()).iter().any(|pod| uses(pod, &claim));
-                if known || self.api.list::<Pod>(key.namespace()).await?.iter().any(|pod| uses(pod, &claim)) {
+                let known = self
+                    .pods
+                    .in_namespace(key.namespace())
+                    .iter()
+                    .any(|pod| uses(pod, &claim));
+                if known
+                    || self
+                        .api
+                        .list::<Pod>(key.namespace())
+                        .await?
+                        .iter()
+                        .any(|pod| uses(pod, &claim))
+                {
                     return Ok(Next::DONE);
                 }
                 set_finalizers(&self.api, &*claim, |f| f.retain(|f| f != OF_CLAIM)).await?;
@@ -132,11 +162,15 @@ impl Reconcile<Key> for Volumes {
     const NAME: &'static str = "persistentvolume-protection-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        let Some(volume) = self.volumes.get(key) else { return Ok(Next::DONE) };
+        let Some(volume) = self.volumes.get(key) else {
+            return Ok(Next::DONE);
+        };
         let bound = volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
         match todo(&volume.metadata, OF_VOLUME) {
             Todo::Add => set_finalizers(&self.api, &*volume, |f| f.push(OF_VOLUME.into())).await?,
-            Todo::RemoveIfUnused if !bound => set_finalizers(&self.api, &*volume, |f| f.retain(|f| f != OF_VOLUME)).await?,
+            Todo::RemoveIfUnused if !bound => {
+                set_finalizers(&self.api, &*volume, |f| f.retain(|f| f != OF_VOLUME)).await?
+            }
             _ => {}
         }
         Ok(Next::DONE)
@@ -152,10 +186,16 @@ mod tests {
     fn only_bound_pods_use_a_claim() {
         let mut claim = PersistentVolumeClaim::default();
         claim.metadata.name = Some("c".into());
-        let source = PersistentVolumeClaimVolumeSource { claim_name: "c".into(), read_only: None };
+        let source = PersistentVolumeClaimVolumeSource {
+            claim_name: "c".into(),
+            read_only: None,
+        };
         let pod = |node: &str| {
             let mut pod = crate::pods::tests::pod("p", node, "Running", None);
-            pod.spec.as_mut().unwrap().volumes = Some(vec![Volume { persistent_volume_claim: Some(source.clone()), ..Default::default() }]);
+            pod.spec.as_mut().unwrap().volumes = Some(vec![Volume {
+                persistent_volume_claim: Some(source.clone()),
+                ..Default::default()
+            }]);
             pod
         };
         assert!(uses(&pod("n"), &claim) && !uses(&pod(""), &claim));

@@ -10,7 +10,11 @@ use crate::{
 pub struct DynamicResources;
 
 fn claims(pod: &PodInfo) -> bool {
-    pod.pod.spec.as_ref().and_then(|spec| spec.resource_claims.as_ref()).is_some_and(|claims| !claims.is_empty())
+    pod.pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.resource_claims.as_ref())
+        .is_some_and(|claims| !claims.is_empty())
 }
 
 impl Plugin for DynamicResources {
@@ -43,7 +47,13 @@ mod tests {
         let mut world = World::default();
         world.node("a", json!({}));
         let claims = |claims| pod("p", json!({"spec": {"resourceClaims": claims}}));
-        assert_eq!(world.tried(&DynamicResources, &claims(json!([{"name": "gpu", "resourceClaimName": "gpu"}]))), ["cannot allocate all claims"]);
+        assert_eq!(
+            world.tried(
+                &DynamicResources,
+                &claims(json!([{"name": "gpu", "resourceClaimName": "gpu"}]))
+            ),
+            ["cannot allocate all claims"]
+        );
         assert_eq!(world.tried(&DynamicResources, &claims(json!([]))), [""]);
     }
 }

@@ -21,12 +21,24 @@ pub fn matches(pod: &PodInfo, node: &Node) -> bool {
 /// The nodes that all terms name; none when one of them names none.
 fn named(terms: &[NodeSelectorTerm]) -> Option<BTreeSet<String>> {
     let of_term = |term: &NodeSelectorTerm| {
-        let fields = term.match_fields.iter().flatten().filter(|field| field.key == "metadata.name" && field.operator == "In");
-        let sets = fields.map(|field| field.values.iter().flatten().cloned().collect::<BTreeSet<_>>());
+        let fields = term
+            .match_fields
+            .iter()
+            .flatten()
+            .filter(|field| field.key == "metadata.name" && field.operator == "In");
+        let sets = fields.map(|field| {
+            field
+                .values
+                .iter()
+                .flatten()
+                .cloned()
+                .collect::<BTreeSet<_>>()
+        });
         sets.reduce(|a, b| &a & &b)
     };
     let sets: Option<Vec<_>> = terms.iter().map(of_term).collect();
-    sets.filter(|sets| !sets.is_empty()).map(|sets| sets.into_iter().flatten().collect())
+    sets.filter(|sets| !sets.is_empty())
+        .map(|sets| sets.into_iter().flatten().collect())
 }
 
 impl Plugin for NodeAffinity {
@@ -41,7 +53,9 @@ impl Plugin for NodeAffinity {
         }
         match required.and_then(|required| named(&required.node_selector_terms)) {
             None => First::Any,
-            Some(names) if names.is_empty() => First::No(Rejection::unresolvable("pod affinity terms conflict")),
+            Some(names) if names.is_empty() => {
+                First::No(Rejection::unresolvable("pod affinity terms conflict"))
+            }
             Some(names) => First::Only(names),
         }
     }
@@ -49,7 +63,9 @@ impl Plugin for NodeAffinity {
     fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
         match matches(pod, &node.node) {
             true => Ok(()),
-            false => Err(Rejection::unresolvable("node(s) didn't match Pod's node affinity/selector")),
+            false => Err(Rejection::unresolvable(
+                "node(s) didn't match Pod's node affinity/selector",
+            )),
         }
     }
 
@@ -58,7 +74,10 @@ impl Plugin for NodeAffinity {
     }
 
     fn pre_score(&self, _: View, pod: &PodInfo, _: &mut State, _: &[&NodeInfo]) -> bool {
-        affinity::of_pod(spec(&pod.pod)).is_some_and(|a| a.preferred_during_scheduling_ignored_during_execution.is_some())
+        affinity::of_pod(spec(&pod.pod)).is_some_and(|a| {
+            a.preferred_during_scheduling_ignored_during_execution
+                .is_some()
+        })
     }
 
     fn score(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> i64 {
@@ -86,16 +105,33 @@ mod tests {
 
     #[test]
     fn nodes_by_name() {
-        let field = |names: &[&str]| json!({"key": "metadata.name", "operator": "In", "values": names});
+        let field =
+            |names: &[&str]| json!({"key": "metadata.name", "operator": "In", "values": names});
         for (terms, wanted) in [
-            (json!([{"matchFields": [field(&["a", "b"])]}]), Some(vec!["a", "b"])),
-            (json!([{"matchFields": [field(&["a", "b"]), field(&["b"])]}, {"matchFields": [field(&["c"])]}]), Some(vec!["b", "c"])),
-            (json!([{"matchFields": [field(&["a"]), field(&["b"])]}]), Some(vec![])),
-            (json!([{"matchFields": [field(&["a"])]}, {"matchExpressions": [{"key": "k", "operator": "Exists"}]}]), None),
+            (
+                json!([{"matchFields": [field(&["a", "b"])]}]),
+                Some(vec!["a", "b"]),
+            ),
+            (
+                json!([{"matchFields": [field(&["a", "b"]), field(&["b"])]}, {"matchFields": [field(&["c"])]}]),
+                Some(vec!["b", "c"]),
+            ),
+            (
+                json!([{"matchFields": [field(&["a"]), field(&["b"])]}]),
+                Some(vec![]),
+            ),
+            (
+                json!([{"matchFields": [field(&["a"])]}, {"matchExpressions": [{"key": "k", "operator": "Exists"}]}]),
+                None,
+            ),
             (json!([]), None),
         ] {
             let read: Vec<NodeSelectorTerm> = serde_json::from_value(terms.clone()).unwrap();
-            assert_eq!(named(&read).map(|names| names.into_iter().collect::<Vec<_>>()), wanted.map(|w| w.into_iter().map(String::from).collect()), "{terms}");
+            assert_eq!(
+                named(&read).map(|names| names.into_iter().collect::<Vec<_>>()),
+                wanted.map(|w| w.into_iter().map(String::from).collect()),
+                "{terms}"
+            );
         }
     }
 }

@@ -16,18 +16,31 @@ type Feature = (&'static str, fn(&PodSpec) -> bool);
 
 const FEATURES: [Feature; 2] = [
     ("RestartAllContainersOnContainerExits", |spec| {
-        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
-        containers.flat_map(|container| container.restart_policy_rules.iter().flatten()).any(|rule| rule.action == "RestartAllContainers")
+        let containers = spec
+            .containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten());
+        containers
+            .flat_map(|container| container.restart_policy_rules.iter().flatten())
+            .any(|rule| rule.action == "RestartAllContainers")
     }),
-    ("UserNamespacesHostNetworkSupport", |spec| spec.host_network == Some(true) && spec.host_users == Some(false)),
+    ("UserNamespacesHostNetworkSupport", |spec| {
+        spec.host_network == Some(true) && spec.host_users == Some(false)
+    }),
 ];
 
 fn needed(pod: &PodInfo) -> impl Iterator<Item = &'static str> {
-    FEATURES.into_iter().filter(|(_, needs)| pod.pod.spec.as_ref().is_some_and(needs)).map(|(name, _)| name)
+    FEATURES
+        .into_iter()
+        .filter(|(_, needs)| pod.pod.spec.as_ref().is_some_and(needs))
+        .map(|(name, _)| name)
 }
 
 fn declared(node: &Node) -> &[String] {
-    node.status.as_ref().and_then(|status| status.declared_features.as_deref()).unwrap_or_default()
+    node.status
+        .as_ref()
+        .and_then(|status| status.declared_features.as_deref())
+        .unwrap_or_default()
 }
 
 impl Plugin for NodeDeclaredFeatures {
@@ -36,14 +49,20 @@ impl Plugin for NodeDeclaredFeatures {
     }
 
     fn pre_filter(&self, _: View, pod: &PodInfo, _: &mut State) -> First {
-        if needed(pod).next().is_some() { First::Any } else { First::Skip }
+        if needed(pod).next().is_some() {
+            First::Any
+        } else {
+            First::Skip
+        }
     }
 
     fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
         let has = |feature: &str| declared(&node.node).iter().any(|name| name == feature);
         match needed(pod).all(has) {
             true => Ok(()),
-            false => Err(Rejection::unresolvable("node(s) didn't match Pod's required features")),
+            false => Err(Rejection::unresolvable(
+                "node(s) didn't match Pod's required features",
+            )),
         }
     }
 
@@ -67,12 +86,36 @@ mod tests {
     fn nodes_that_do_not_say_that_they_can_are_not_asked_to() {
         let mut world = World::default();
         world.node("a", json!({}));
-        world.node("b", json!({"status": {"declaredFeatures": ["RestartAllContainersOnContainerExits"]}}));
+        world.node(
+            "b",
+            json!({"status": {"declaredFeatures": ["RestartAllContainersOnContainerExits"]}}),
+        );
         let refused = "node(s) didn't match Pod's required features";
         let rule = json!({"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}});
         let containers = json!([{"name": "main", "restartPolicyRules": [rule]}]);
-        assert_eq!(world.tried(&NodeDeclaredFeatures, &pod("p", json!({"spec": {"containers": containers}}))), [refused, ""]);
-        assert_eq!(world.tried(&NodeDeclaredFeatures, &pod("p", json!({"spec": {"hostNetwork": true, "hostUsers": false}}))), [refused, refused]);
-        assert_eq!(world.tried(&NodeDeclaredFeatures, &pod("p", json!({"spec": {"hostNetwork": true}}))), ["", ""]);
+        assert_eq!(
+            world.tried(
+                &NodeDeclaredFeatures,
+                &pod("p", json!({"spec": {"containers": containers}}))
+            ),
+            [refused, ""]
+        );
+        assert_eq!(
+            world.tried(
+                &NodeDeclaredFeatures,
+                &pod(
+                    "p",
+                    json!({"spec": {"hostNetwork": true, "hostUsers": false}})
+                )
+            ),
+            [refused, refused]
+        );
+        assert_eq!(
+            world.tried(
+                &NodeDeclaredFeatures,
+                &pod("p", json!({"spec": {"hostNetwork": true}}))
+            ),
+            ["", ""]
+        );
     }
 }

@@ -15,7 +15,9 @@ impl Plugin for NodeName {
 
     fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
         match pod.node() {
-            Some(wanted) if wanted != node.name => Err(Rejection::unresolvable("node(s) didn't match the requested node name")),
+            Some(wanted) if wanted != node.name => Err(Rejection::unresolvable(
+                "node(s) didn't match the requested node name",
+            )),
             _ => Ok(()),
         }
     }

@@ -9,7 +9,10 @@ use crate::{
 pub struct NodePorts;
 
 fn conflicts(pod: &PodInfo, other: &PodInfo) -> bool {
-    other.ports.iter().any(|port| pod.ports.iter().any(|wanted| wanted.conflicts(port)))
+    other
+        .ports
+        .iter()
+        .any(|port| pod.ports.iter().any(|wanted| wanted.conflicts(port)))
 }
 
 impl Plugin for NodePorts {
@@ -18,12 +21,18 @@ impl Plugin for NodePorts {
     }
 
     fn pre_filter(&self, _: View, pod: &PodInfo, _: &mut State) -> First {
-        if pod.ports.is_empty() { First::Skip } else { First::Any }
+        if pod.ports.is_empty() {
+            First::Skip
+        } else {
+            First::Any
+        }
     }
 
     fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
         match node.pods.values().any(|other| conflicts(pod, other)) {
-            true => Err(Rejection::new("node(s) didn't have free ports for the requested pod ports")),
+            true => Err(Rejection::new(
+                "node(s) didn't have free ports for the requested pod ports",
+            )),
             false => Ok(()),
         }
     }

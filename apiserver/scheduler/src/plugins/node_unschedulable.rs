@@ -21,7 +21,11 @@ impl Plugin for NodeUnschedulable {
     }
 
     fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        let taint = || Taint { key: "node.kubernetes.io/unschedulable".into(), effect: "NoSchedule".into(), ..Taint::default() };
+        let taint = || Taint {
+            key: "node.kubernetes.io/unschedulable".into(),
+            effect: "NoSchedule".into(),
+            ..Taint::default()
+        };
         match is_cordoned(&node.node) && !tolerated(pod, &taint()) {
             true => Err(Rejection::unresolvable("node(s) were unschedulable")),
             false => Ok(()),

@@ -38,7 +38,10 @@ impl Plugin for TaintToleration {
     }
 
     fn score(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> i64 {
-        taints(&node.node).iter().filter(|taint| taint.effect == "PreferNoSchedule" && !tolerated(pod, taint)).count() as i64
+        taints(&node.node)
+            .iter()
+            .filter(|taint| taint.effect == "PreferNoSchedule" && !tolerated(pod, taint))
+            .count() as i64
     }
 
     fn normalize(&self, _: &State, scores: &mut [i64]) {

@@ -34,7 +34,13 @@ fn object<K: serde::de::DeserializeOwned>(name: &str, namespace: &str, changes: 
 
 impl World {
     pub fn view(&self) -> View<'_> {
-        View { cache: &self.cache, volumes: &self.volumes, namespaces: &self.namespaces, owners: &self.owners, nominator: &self.nominator }
+        View {
+            cache: &self.cache,
+            volumes: &self.volumes,
+            namespaces: &self.namespaces,
+            owners: &self.owners,
+            nominator: &self.nominator,
+        }
     }
 
     pub fn node(&mut self, name: &str, changes: Value) {
@@ -42,15 +48,23 @@ impl World {
     }
 
     pub fn namespace(&mut self, name: &str, labels: Value) {
-        self.namespaces.hear(Event::Apply(object(name, "", json!({"metadata": {"labels": labels}}))));
+        self.namespaces.hear(Event::Apply(object(
+            name,
+            "",
+            json!({"metadata": {"labels": labels}}),
+        )));
     }
 
     pub fn claim(&mut self, name: &str, changes: Value) {
-        self.volumes.claims.hear(Event::Apply(object(name, "ns", changes)));
+        self.volumes
+            .claims
+            .hear(Event::Apply(object(name, "ns", changes)));
     }
 
     pub fn volume(&mut self, name: &str, changes: Value) {
-        self.volumes.volumes.hear(Event::Apply(object(name, "", changes)));
+        self.volumes
+            .volumes
+            .hear(Event::Apply(object(name, "", changes)));
     }
 
     /// Why the plugin takes a pod nowhere; empty when it does not.
@@ -67,10 +81,13 @@ impl World {
         let skipped = matches!(plugin.pre_filter(self.view(), pod, &mut state), First::Skip);
         let mut nodes: Vec<_> = self.cache.nodes().collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        let tried = nodes.into_iter().map(|node| match plugin.filter(self.view(), &state, pod, node) {
-            Err(rejection) if !skipped => rejection.reasons.join(", "),
-            _ => String::new(),
-        });
+        let tried =
+            nodes
+                .into_iter()
+                .map(|node| match plugin.filter(self.view(), &state, pod, node) {
+                    Err(rejection) if !skipped => rejection.reasons.join(", "),
+                    _ => String::new(),
+                });
         tried.collect()
     }
 
@@ -82,7 +99,10 @@ impl World {
         if !plugin.pre_score(self.view(), pod, &mut state, &nodes) {
             return vec![0; nodes.len()];
         }
-        let mut scores: Vec<i64> = nodes.iter().map(|node| plugin.score(self.view(), &state, pod, node)).collect();
+        let mut scores: Vec<i64> = nodes
+            .iter()
+            .map(|node| plugin.score(self.view(), &state, pod, node))
+            .collect();
         plugin.normalize(&state, &mut scores);
         scores
     }

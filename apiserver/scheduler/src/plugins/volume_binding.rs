@@ -35,7 +35,8 @@ const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 const NO_VOLUME: &str = "node(s) didn't find available persistent volumes to bind";
 const OTHER_NODE: &str = "node(s) didn't match PersistentVolume's node affinity";
-const VOLUME_GONE: &str = "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
+const VOLUME_GONE: &str =
+    "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)";
 
 pub struct VolumeBinding;
 
@@ -55,7 +56,13 @@ impl Plugin for VolumeBinding {
         }
     }
 
-    fn filter(&self, view: View, state: &State, _: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+    fn filter(
+        &self,
+        view: View,
+        state: &State,
+        _: &PodInfo,
+        node: &NodeInfo,
+    ) -> Result<(), Rejection> {
         plan(&state.claims, node, view.volumes).map(drop)
     }
 
@@ -91,7 +98,10 @@ impl Plan {
 
     /// The claims that must be bound first.
     pub fn claims(&self) -> impl Iterator<Item = &Arc<PersistentVolumeClaim>> {
-        self.bind.iter().map(|(_, claim)| claim).chain(&self.provision)
+        self.bind
+            .iter()
+            .map(|(_, claim)| claim)
+            .chain(&self.provision)
     }
 
     /// The merge patches by their paths.
@@ -130,12 +140,17 @@ fn annotation<'a>(annotations: Option<&'a BTreeMap<String, String>>, key: &str) 
 
 /// The volume that the claim is, or is to be, bound to.
 pub fn volume_name(claim: &PersistentVolumeClaim) -> &str {
-    claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or("")
+    claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.volume_name.as_deref())
+        .unwrap_or("")
 }
 
 /// Whether the controller has done its part.
 pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
-    !volume_name(claim).is_empty() && annotation(claim.metadata.annotations.as_ref(), COMPLETED).is_some()
+    !volume_name(claim).is_empty()
+        && annotation(claim.metadata.annotations.as_ref(), COMPLETED).is_some()
 }
 
 /// The claim's name that a pod's volume uses, and whether it is made for the pod alone.
@@ -153,12 +168,20 @@ pub fn claim_names(pod: &PodInfo) -> impl Iterator<Item = (String, bool)> {
 }
 
 fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
-    let named = claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref());
-    annotation(claim.metadata.annotations.as_ref(), CLASS_ANNOTATION).or(named).unwrap_or("")
+    let named = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.storage_class_name.as_deref());
+    annotation(claim.metadata.annotations.as_ref(), CLASS_ANNOTATION)
+        .or(named)
+        .unwrap_or("")
 }
 
 /// The claim's storage class.
-pub fn class<'a>(claim: &PersistentVolumeClaim, known: &'a Volumes) -> Option<&'a Arc<StorageClass>> {
+pub fn class<'a>(
+    claim: &PersistentVolumeClaim,
+    known: &'a Volumes,
+) -> Option<&'a Arc<StorageClass>> {
     known.classes.get("", class_of_claim(claim))
 }
 
@@ -168,25 +191,49 @@ fn claims(pod: &PodInfo, known: &Volumes) -> Result<Claims, String> {
     for (claim_name, is_own) in claim_names(pod) {
         let Some(claim) = known.claims.get(&pod.namespace, &claim_name) else {
             return Err(match is_own {
-                true => format!("waiting for ephemeral volume controller to create the persistentvolumeclaim {claim_name:?}"),
+                true => format!(
+                    "waiting for ephemeral volume controller to create the persistentvolumeclaim {claim_name:?}"
+                ),
                 false => format!("persistentvolumeclaim {claim_name:?} not found"),
             });
         };
-        if claim.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Lost") {
-            return Err(format!("persistentvolumeclaim {claim_name:?} bound to non-existent persistentvolume {:?}", volume_name(claim)));
+        if claim
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref())
+            == Some("Lost")
+        {
+            return Err(format!(
+                "persistentvolumeclaim {claim_name:?} bound to non-existent persistentvolume {:?}",
+                volume_name(claim)
+            ));
         }
         if claim.metadata.deletion_timestamp.is_some() {
-            return Err(format!("persistentvolumeclaim {claim_name:?} is being deleted"));
+            return Err(format!(
+                "persistentvolumeclaim {claim_name:?} is being deleted"
+            ));
         }
-        let owned = claim.metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true) && *owner.uid == *pod.uid);
+        let owned = claim
+            .metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|owner| owner.controller == Some(true) && *owner.uid == *pod.uid);
         if is_own && !owned {
-            return Err(format!("PVC {0}/{claim_name} was not created for pod {0}/{1} (pod is not owner)", pod.namespace, pod.name));
+            return Err(format!(
+                "PVC {0}/{claim_name} was not created for pod {0}/{1} (pod is not owner)",
+                pod.namespace, pod.name
+            ));
         }
         found.push(claim.clone());
     }
     let mut claims = Claims::default();
     for claim in found {
-        let waits = || class(&claim, known).is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
+        let waits = || {
+            class(&claim, known).is_some_and(|class| {
+                class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
+            })
+        };
         if is_bound(&claim) {
             claims.bound.push(claim);
         } else if volume_name(&claim).is_empty() && waits() {
@@ -216,16 +263,28 @@ pub fn plan(claims: &Claims, node: &NodeInfo, known: &Volumes) -> Result<Plan, R
     }
     match plan {
         Some(plan) if reasons.is_empty() => Ok(plan),
-        _ => Err(Rejection { reasons: reasons.into_iter().map(Into::into).collect(), unresolvable: true, ..Rejection::default() }),
+        _ => Err(Rejection {
+            reasons: reasons.into_iter().map(Into::into).collect(),
+            unresolvable: true,
+            ..Rejection::default()
+        }),
     }
 }
 
 fn reaches(volume: &PersistentVolume, node: &NodeInfo) -> bool {
-    let affinity = volume.spec.as_ref().and_then(|spec| spec.node_affinity.as_ref()).and_then(|affinity| affinity.required.as_ref());
+    let affinity = volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.node_affinity.as_ref())
+        .and_then(|affinity| affinity.required.as_ref());
     affinity.is_none_or(|required| Terms::read(required).mean_labels_of(&node.node))
 }
 
-fn for_delayed(delayed: &[Arc<PersistentVolumeClaim>], node: &NodeInfo, known: &Volumes) -> Option<Plan> {
+fn for_delayed(
+    delayed: &[Arc<PersistentVolumeClaim>],
+    node: &NodeInfo,
+    known: &Volumes,
+) -> Option<Plan> {
     let mut plan = Plan::default();
     let mut claims: Vec<_> = delayed.iter().collect();
     claims.sort_by_key(|claim| request(claim).ok());
@@ -234,8 +293,16 @@ fn for_delayed(delayed: &[Arc<PersistentVolumeClaim>], node: &NodeInfo, known: &
         if selected.is_some_and(|selected| selected != node.name) {
             return None;
         }
-        let taken: Vec<&str> = plan.bind.iter().filter_map(|(volume, _)| volume.metadata.name.as_deref()).collect();
-        match selected.is_none().then(|| best(claim, node, known, &taken)).flatten() {
+        let taken: Vec<&str> = plan
+            .bind
+            .iter()
+            .filter_map(|(volume, _)| volume.metadata.name.as_deref())
+            .collect();
+        match selected
+            .is_none()
+            .then(|| best(claim, node, known, &taken))
+            .flatten()
+        {
             Some(volume) => plan.bind.push((volume, claim.clone())),
             None if can_be_made(claim, node, known) => plan.provision.push(claim.clone()),
             None => return None,
@@ -245,7 +312,14 @@ fn for_delayed(delayed: &[Arc<PersistentVolumeClaim>], node: &NodeInfo, known: &
 }
 
 fn request(claim: &PersistentVolumeClaim) -> Result<Option<Quantity>, Unreadable> {
-    get(claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()).and_then(|resources| resources.requests.as_ref()), "storage")
+    get(
+        claim
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.resources.as_ref())
+            .and_then(|resources| resources.requests.as_ref()),
+        "storage",
+    )
 }
 
 fn mode(mode: Option<&String>) -> &str {
@@ -253,35 +327,79 @@ fn mode(mode: Option<&String>) -> &str {
 }
 
 /// The volume that names the claim, else the smallest that is large enough; only what the node reaches.
-fn best(claim: &PersistentVolumeClaim, node: &NodeInfo, known: &Volumes, taken: &[&str]) -> Option<Arc<PersistentVolume>> {
+fn best(
+    claim: &PersistentVolumeClaim,
+    node: &NodeInfo,
+    known: &Volumes,
+    taken: &[&str],
+) -> Option<Arc<PersistentVolume>> {
     let wants = claim.spec.as_ref()?;
-    let selector = wants.selector.as_ref().and_then(|selector| serde_json::to_value(selector).ok());
-    let selector = Selector::from_label_selector(Some(selector.as_ref().unwrap_or(&json!({})))).ok()?;
-    let (wanted, mut found) = (request(claim).ok()?, None::<(Quantity, &Arc<PersistentVolume>)>);
+    let selector = wants
+        .selector
+        .as_ref()
+        .and_then(|selector| serde_json::to_value(selector).ok());
+    let selector =
+        Selector::from_label_selector(Some(selector.as_ref().unwrap_or(&json!({})))).ok()?;
+    let (wanted, mut found) = (
+        request(claim).ok()?,
+        None::<(Quantity, &Arc<PersistentVolume>)>,
+    );
     for volume in known.volumes.all() {
-        let (Some(spec), volume_name) = (&volume.spec, volume.metadata.name.as_deref().unwrap_or("")) else { continue };
-        let Ok(Some(size)) = get(spec.capacity.as_ref(), "storage") else { continue };
+        let (Some(spec), volume_name) =
+            (&volume.spec, volume.metadata.name.as_deref().unwrap_or(""))
+        else {
+            continue;
+        };
+        let Ok(Some(size)) = get(spec.capacity.as_ref(), "storage") else {
+            continue;
+        };
         let small = wanted.as_ref().is_some_and(|wanted| size < *wanted);
         let attributes = |class: Option<&String>| class.cloned().unwrap_or_default();
         let other_kind = mode(spec.volume_mode.as_ref()) != mode(wants.volume_mode.as_ref())
-            || attributes(spec.volume_attributes_class_name.as_ref()) != attributes(wants.volume_attributes_class_name.as_ref());
-        if small || other_kind || volume.metadata.deletion_timestamp.is_some() || taken.contains(&volume_name) || known.is_promised(volume_name) {
+            || attributes(spec.volume_attributes_class_name.as_ref())
+                != attributes(wants.volume_attributes_class_name.as_ref());
+        if small
+            || other_kind
+            || volume.metadata.deletion_timestamp.is_some()
+            || taken.contains(&volume_name)
+            || known.is_promised(volume_name)
+        {
             continue;
         }
         if let Some(reference) = &spec.claim_ref {
-            let same = reference.name == claim.metadata.name && reference.namespace == claim.metadata.namespace;
-            if same && reference.uid.as_ref().is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_ref()) {
+            let same = reference.name == claim.metadata.name
+                && reference.namespace == claim.metadata.namespace;
+            if same
+                && reference
+                    .uid
+                    .as_ref()
+                    .is_none_or(|uid| uid.is_empty() || Some(uid) == claim.metadata.uid.as_ref())
+            {
                 return reaches(volume, node).then(|| volume.clone());
             }
             continue;
         }
-        let available = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Available");
+        let available = volume
+            .status
+            .as_ref()
+            .and_then(|status| status.phase.as_deref())
+            == Some("Available");
         let named = spec.storage_class_name.as_deref();
-        let class = annotation(volume.metadata.annotations.as_ref(), CLASS_ANNOTATION).or(named).unwrap_or("");
+        let class = annotation(volume.metadata.annotations.as_ref(), CLASS_ANNOTATION)
+            .or(named)
+            .unwrap_or("");
         let modes = spec.access_modes.as_deref().unwrap_or(&[]);
-        let modes_fit = wants.access_modes.iter().flatten().all(|mode| modes.contains(mode));
+        let modes_fit = wants
+            .access_modes
+            .iter()
+            .flatten()
+            .all(|mode| modes.contains(mode));
         let labels = volume.metadata.labels.clone().unwrap_or_default();
-        let fits = available && class == class_of_claim(claim) && modes_fit && selector.matches(&labels) && reaches(volume, node);
+        let fits = available
+            && class == class_of_claim(claim)
+            && modes_fit
+            && selector.matches(&labels)
+            && reaches(volume, node);
         if fits && found.as_ref().is_none_or(|(least, _)| size < *least) {
             found = Some((size, volume));
         }
@@ -291,16 +409,22 @@ fn best(claim: &PersistentVolumeClaim, node: &NodeInfo, known: &Volumes, taken: 
 
 /// Whether a provisioner may make a volume that the node reaches.
 fn can_be_made(claim: &PersistentVolumeClaim, node: &NodeInfo, known: &Volumes) -> bool {
-    let Some(class) = class(claim, known) else { return false };
+    let Some(class) = class(claim, known) else {
+        return false;
+    };
     let provisioner = class.provisioner.as_str();
-    !provisioner.is_empty() && provisioner != NO_PROVISIONER && is_allowed(class.allowed_topologies.as_deref().unwrap_or(&[]), node)
+    !provisioner.is_empty()
+        && provisioner != NO_PROVISIONER
+        && is_allowed(class.allowed_topologies.as_deref().unwrap_or(&[]), node)
 }
 
 fn is_allowed(terms: &[TopologySelectorTerm], node: &NodeInfo) -> bool {
     let label = |key: &str| annotation(node.node.metadata.labels.as_ref(), key);
     let holds = |term: &TopologySelectorTerm| {
         let wanted = term.match_label_expressions.as_deref().unwrap_or(&[]);
-        wanted.iter().all(|wanted| label(&wanted.key).is_some_and(|found| wanted.values.iter().any(|value| value == found)))
+        wanted.iter().all(|wanted| {
+            label(&wanted.key).is_some_and(|found| wanted.values.iter().any(|value| value == found))
+        })
     };
     terms.is_empty() || terms.iter().any(holds)
 }
@@ -326,7 +450,8 @@ mod tests {
     }
 
     fn volume(name: &str, size: &str, node: &str) -> Value {
-        let term = json!([{"matchExpressions": [{"key": "host", "operator": "In", "values": [node]}]}]);
+        let term =
+            json!([{"matchExpressions": [{"key": "host", "operator": "In", "values": [node]}]}]);
         let mut spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "late", "capacity": {"storage": size}});
         if !node.is_empty() {
             spec["nodeAffinity"] = json!({"required": {"nodeSelectorTerms": term}});
@@ -337,20 +462,31 @@ mod tests {
     /// Another node by its name, which no volume goes by.
     fn by_name(name: &str) -> Value {
         let mut by_name = volume(name, "1Gi", "");
-        by_name["spec"]["nodeAffinity"] =
-            json!({"required": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["m"]}]}]}});
+        by_name["spec"]["nodeAffinity"] = json!({"required": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["m"]}]}]}});
         by_name
     }
 
     fn known(claims: &[Value], volumes: &[Value]) -> Volumes {
         let mut known = Volumes::default();
-        claims.iter().for_each(|claim| known.claims.hear(Event::Apply(Arc::new(serde_json::from_value(claim.clone()).unwrap()))));
-        volumes.iter().for_each(|volume| known.volumes.hear(Event::Apply(Arc::new(serde_json::from_value(volume.clone()).unwrap()))));
-        for (name, provisioner, mode) in
-            [("late", NO_PROVISIONER, "WaitForFirstConsumer"), ("made", "example.com/disk", "WaitForFirstConsumer"), ("now", "example.com/disk", "Immediate")]
-        {
+        claims.iter().for_each(|claim| {
+            known.claims.hear(Event::Apply(Arc::new(
+                serde_json::from_value(claim.clone()).unwrap(),
+            )))
+        });
+        volumes.iter().for_each(|volume| {
+            known.volumes.hear(Event::Apply(Arc::new(
+                serde_json::from_value(volume.clone()).unwrap(),
+            )))
+        });
+        for (name, provisioner, mode) in [
+            ("late", NO_PROVISIONER, "WaitForFirstConsumer"),
+            ("made", "example.com/disk", "WaitForFirstConsumer"),
+            ("now", "example.com/disk", "Immediate"),
+        ] {
             let class = json!({"metadata": {"name": name}, "provisioner": provisioner, "volumeBindingMode": mode});
-            known.classes.hear(Event::Apply(Arc::new(serde_json::from_value(class).unwrap())));
+            known.classes.hear(Event::Apply(Arc::new(
+                serde_json::from_value(class).unwrap(),
+            )));
         }
         known
     }
@@ -366,27 +502,59 @@ mod tests {
             (vec![], "persistentvolumeclaim \"c\" not found"),
             (vec![claim("now", json!({}))], unbound),
             (vec![claim("absent", json!({}))], unbound),
-            (vec![claim("late", json!({"spec": {"volumeName": "v"}}))], unbound),
+            (
+                vec![claim("late", json!({"spec": {"volumeName": "v"}}))],
+                unbound,
+            ),
             (vec![claim("late", json!({}))], ""),
-            (vec![claim("late", json!({"spec": {"resources": {"requests": {"storage": "much"}}}}))], "the quantity \"much\" of storage cannot be read"),
+            (
+                vec![claim(
+                    "late",
+                    json!({"spec": {"resources": {"requests": {"storage": "much"}}}}),
+                )],
+                "the quantity \"much\" of storage cannot be read",
+            ),
             (vec![claim("now", bound("v"))], ""),
             (
-                vec![claim("now", json!({"spec": {"volumeName": "v"}, "status": {"phase": "Lost"}}))],
+                vec![claim(
+                    "now",
+                    json!({"spec": {"volumeName": "v"}, "status": {"phase": "Lost"}}),
+                )],
                 "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"",
             ),
-            (vec![claim("late", json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}}))], "persistentvolumeclaim \"c\" is being deleted"),
+            (
+                vec![claim(
+                    "late",
+                    json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}}),
+                )],
+                "persistentvolumeclaim \"c\" is being deleted",
+            ),
         ] {
-            assert_eq!(super::claims(&pod(), &known(&claims, &[])).err().unwrap_or_default(), expected, "{claims:?}");
+            assert_eq!(
+                super::claims(&pod(), &known(&claims, &[]))
+                    .err()
+                    .unwrap_or_default(),
+                expected,
+                "{claims:?}"
+            );
         }
     }
 
     #[test]
     fn nodes_by_their_volumes() {
         let mut cache = Cache::default();
-        cache.put_node(Arc::new(serde_json::from_value(json!({"metadata": {"name": "n", "labels": {"host": "n"}}})).unwrap()));
+        cache.put_node(Arc::new(
+            serde_json::from_value(json!({"metadata": {"name": "n", "labels": {"host": "n"}}}))
+                .unwrap(),
+        ));
         let node = cache.nodes().next().unwrap();
         let selected = |node: &str| json!({"metadata": {"annotations": {SELECTED_NODE: node}}});
-        let here = [volume("big", "9Gi", "n"), volume("fits", "2Gi", "n"), volume("small", "1Mi", "n"), volume("there", "1Gi", "m")];
+        let here = [
+            volume("big", "9Gi", "n"),
+            volume("fits", "2Gi", "n"),
+            volume("small", "1Mi", "n"),
+            volume("there", "1Gi", "m"),
+        ];
         for (claim, volumes, expected) in [
             (claim("late", json!({})), &here[..], "fits"),
             (claim("late", json!({})), &here[2..], NO_VOLUME),
@@ -402,8 +570,17 @@ mod tests {
             let found = match plan(&claims(&pod(), &known).unwrap(), node, &known) {
                 Err(rejection) => rejection.reasons.join(", "),
                 Ok(plan) => {
-                    let binds = plan.bind.iter().map(|(volume, _)| volume.metadata.name.clone().unwrap_or_default());
-                    binds.chain(plan.provision.iter().map(|claim| format!("made for {}", name(claim)))).collect()
+                    let binds = plan
+                        .bind
+                        .iter()
+                        .map(|(volume, _)| volume.metadata.name.clone().unwrap_or_default());
+                    binds
+                        .chain(
+                            plan.provision
+                                .iter()
+                                .map(|claim| format!("made for {}", name(claim))),
+                        )
+                        .collect()
                 }
             };
             assert_eq!(found, expected, "{claim}");

@@ -20,26 +20,41 @@ pub struct State {
 }
 
 fn is_restricted(volume: &Volume) -> bool {
-    volume.gce_persistent_disk.is_some() || volume.aws_elastic_block_store.is_some() || volume.rbd.is_some() || volume.iscsi.is_some()
+    volume.gce_persistent_disk.is_some()
+        || volume.aws_elastic_block_store.is_some()
+        || volume.rbd.is_some()
+        || volume.iscsi.is_some()
 }
 
 fn same<T>(a: &Option<T>, b: &Option<T>, conflicts: impl Fn(&T, &T) -> bool) -> bool {
-    a.as_ref().zip(b.as_ref()).is_some_and(|(a, b)| conflicts(a, b))
+    a.as_ref()
+        .zip(b.as_ref())
+        .is_some_and(|(a, b)| conflicts(a, b))
 }
 
 fn conflict(a: &Volume, b: &Volume) -> bool {
     let only_read = |a: Option<bool>, b: Option<bool>| a == Some(true) && b == Some(true);
-    same(&a.gce_persistent_disk, &b.gce_persistent_disk, |a, b| a.pd_name == b.pd_name && !only_read(a.read_only, b.read_only))
-        || same(&a.aws_elastic_block_store, &b.aws_elastic_block_store, |a, b| a.volume_id == b.volume_id)
-        || same(&a.iscsi, &b.iscsi, |a, b| a.iqn == b.iqn && !only_read(a.read_only, b.read_only))
-        || same(&a.rbd, &b.rbd, |a, b| {
-            let overlap = a.monitors.iter().any(|monitor| b.monitors.contains(monitor));
-            overlap && a.pool == b.pool && a.image == b.image && !only_read(a.read_only, b.read_only)
-        })
+    same(&a.gce_persistent_disk, &b.gce_persistent_disk, |a, b| {
+        a.pd_name == b.pd_name && !only_read(a.read_only, b.read_only)
+    }) || same(
+        &a.aws_elastic_block_store,
+        &b.aws_elastic_block_store,
+        |a, b| a.volume_id == b.volume_id,
+    ) || same(&a.iscsi, &b.iscsi, |a, b| {
+        a.iqn == b.iqn && !only_read(a.read_only, b.read_only)
+    }) || same(&a.rbd, &b.rbd, |a, b| {
+        let overlap = a
+            .monitors
+            .iter()
+            .any(|monitor| b.monitors.contains(monitor));
+        overlap && a.pool == b.pool && a.image == b.image && !only_read(a.read_only, b.read_only)
+    })
 }
 
 fn conflicts(pod: &PodInfo, other: &PodInfo) -> bool {
-    pod.volumes().filter(|volume| is_restricted(volume)).any(|a| other.volumes().any(|b| conflict(a, b)))
+    pod.volumes()
+        .filter(|volume| is_restricted(volume))
+        .any(|a| other.volumes().any(|b| conflict(a, b)))
 }
 
 impl Plugin for VolumeRestrictions {
@@ -51,14 +66,25 @@ impl Plugin for VolumeRestrictions {
         let mut found = State::default();
         for name in pod.claims() {
             let Some(claim) = view.volumes.claims.get(&pod.namespace, name) else {
-                return First::No(Rejection::unresolvable(format!("persistentvolumeclaim {name:?} not found")));
+                return First::No(Rejection::unresolvable(format!(
+                    "persistentvolumeclaim {name:?} not found"
+                )));
             };
-            let modes = claim.spec.as_ref().and_then(|spec| spec.access_modes.as_ref()).into_iter().flatten();
+            let modes = claim
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.access_modes.as_ref())
+                .into_iter()
+                .flatten();
             if modes.into_iter().any(|mode| mode == "ReadWriteOncePod") {
                 found.claims.insert(name.to_string());
             }
         }
-        found.conflicts = found.claims.iter().filter(|claim| view.cache.users_of(&pod.namespace, claim) > 0).count() as i64;
+        found.conflicts = found
+            .claims
+            .iter()
+            .filter(|claim| view.cache.users_of(&pod.namespace, claim) > 0)
+            .count() as i64;
         if found.conflicts == 0 && !pod.volumes().any(is_restricted) {
             return First::Skip;
         }
@@ -66,19 +92,38 @@ impl Plugin for VolumeRestrictions {
         First::Any
     }
 
-    fn filter(&self, _: View, state: &Attempt, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+    fn filter(
+        &self,
+        _: View,
+        state: &Attempt,
+        pod: &PodInfo,
+        node: &NodeInfo,
+    ) -> Result<(), Rejection> {
         if node.pods.values().any(|other| conflicts(pod, other)) {
             return Err(Rejection::new("node(s) had no available disk"));
         }
         match state.restrictions.conflicts > 0 {
-            true => Err(Rejection::new("node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod")),
+            true => Err(Rejection::new(
+                "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod",
+            )),
             false => Ok(()),
         }
     }
 
-    fn change(&self, _: View, state: &mut Attempt, pod: &PodInfo, other: &PodInfo, _: &NodeInfo, by: i64) {
+    fn change(
+        &self,
+        _: View,
+        state: &mut Attempt,
+        pod: &PodInfo,
+        other: &PodInfo,
+        _: &NodeInfo,
+        by: i64,
+    ) {
         if pod.namespace == other.namespace {
-            let used = other.claims().filter(|claim| state.restrictions.claims.contains(*claim)).count();
+            let used = other
+                .claims()
+                .filter(|claim| state.restrictions.claims.contains(*claim))
+                .count();
             state.restrictions.conflicts += by * used as i64;
         }
     }
@@ -113,7 +158,12 @@ mod tests {
             (disk(false), disk(false), "", [no_disk, ""]),
             (disk(true), disk(true), "", ["", ""]),
             (claim.clone(), claim.clone(), "ReadWriteOnce", ["", ""]),
-            (claim.clone(), claim.clone(), "ReadWriteOncePod", [in_use, in_use]),
+            (
+                claim.clone(),
+                claim.clone(),
+                "ReadWriteOncePod",
+                [in_use, in_use],
+            ),
             (claim.clone(), disk(false), "ReadWriteOncePod", ["", ""]),
         ] {
             let mut world = World::default();
@@ -121,10 +171,17 @@ mod tests {
             world.node("b", json!({}));
             world.claim("c", json!({"spec": {"accessModes": [modes]}}));
             world.cache.put_pod("a", with("other", other.clone()));
-            assert_eq!(world.tried(&VolumeRestrictions, &with("p", volume.clone())), wanted, "{volume} beside {other} {modes}");
+            assert_eq!(
+                world.tried(&VolumeRestrictions, &with("p", volume.clone())),
+                wanted,
+                "{volume} beside {other} {modes}"
+            );
         }
         let mut world = World::default();
-        assert_eq!(world.first(&VolumeRestrictions, &with("p", claim.clone())), "persistentvolumeclaim \"c\" not found");
+        assert_eq!(
+            world.first(&VolumeRestrictions, &with("p", claim.clone())),
+            "persistentvolumeclaim \"c\" not found"
+        );
         world.node("a", json!({}));
     }
 }

@@ -18,36 +18,61 @@ pub type State = Vec<(&'static str, BTreeSet<String>)>;
 
 /// The labels, each with its later name.
 const LABELS: [(&str, &str); 4] = [
-    ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
-    ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "topology.kubernetes.io/zone",
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "topology.kubernetes.io/region",
+    ),
     ("topology.kubernetes.io/zone", "topology.kubernetes.io/zone"),
-    ("topology.kubernetes.io/region", "topology.kubernetes.io/region"),
+    (
+        "topology.kubernetes.io/region",
+        "topology.kubernetes.io/region",
+    ),
 ];
 
 /// Several zones are joined by two underscores; an empty one among them makes the label say nothing.
 fn zones(value: &str) -> Option<BTreeSet<String>> {
-    let zones: BTreeSet<String> = value.split("__").map(|zone| zone.trim().to_string()).collect();
+    let zones: BTreeSet<String> = value
+        .split("__")
+        .map(|zone| zone.trim().to_string())
+        .collect();
     (!zones.contains("")).then_some(zones)
 }
 
 fn labels(volume: &PersistentVolume) -> State {
     let labels = volume.metadata.labels.as_ref();
-    LABELS.iter().filter_map(|(key, _)| Some((*key, zones(labels?.get(*key)?)?))).collect()
+    LABELS
+        .iter()
+        .filter_map(|(key, _)| Some((*key, zones(labels?.get(*key)?)?)))
+        .collect()
 }
 
 fn of_pod(view: View, pod: &PodInfo) -> Result<State, String> {
     let mut found = State::new();
     for name in pod.claims() {
-        let claim = view.volumes.claims.get(&pod.namespace, name).ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
+        let claim = view
+            .volumes
+            .claims
+            .get(&pod.namespace, name)
+            .ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
         let volume = volume_name(claim);
         if volume.is_empty() {
-            let Some(class) = class(claim, view.volumes) else { return Err("PersistentVolumeClaim had no pv name and storageClass name".into()) };
+            let Some(class) = class(claim, view.volumes) else {
+                return Err("PersistentVolumeClaim had no pv name and storageClass name".into());
+            };
             match class.volume_binding_mode.as_deref() {
                 Some("WaitForFirstConsumer") => continue,
                 _ => return Err("PersistentVolume had no name".into()),
             }
         }
-        let volume = view.volumes.volumes.get("", volume).ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
+        let volume = view
+            .volumes
+            .volumes
+            .get("", volume)
+            .ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
         found.extend(labels(volume));
     }
     Ok(found)
@@ -69,15 +94,32 @@ impl Plugin for VolumeZone {
         }
     }
 
-    fn filter(&self, _: View, state: &Attempt, _: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+    fn filter(
+        &self,
+        _: View,
+        state: &Attempt,
+        _: &PodInfo,
+        node: &NodeInfo,
+    ) -> Result<(), Rejection> {
         if LABELS.iter().all(|(key, _)| node.label(key).is_none()) {
             return Ok(());
         }
-        let later = |key: &str| LABELS.iter().find(|(name, _)| *name == key).map_or("", |(_, later)| later);
-        let fits = |(key, values): &(&str, BTreeSet<String>)| node.label(key).or_else(|| node.label(later(key))).is_some_and(|value| values.contains(value));
+        let later = |key: &str| {
+            LABELS
+                .iter()
+                .find(|(name, _)| *name == key)
+                .map_or("", |(_, later)| later)
+        };
+        let fits = |(key, values): &(&str, BTreeSet<String>)| {
+            node.label(key)
+                .or_else(|| node.label(later(key)))
+                .is_some_and(|value| values.contains(value))
+        };
         match state.zones.iter().all(fits) {
             true => Ok(()),
-            false => Err(Rejection::unresolvable("node(s) had no available volume zone")),
+            false => Err(Rejection::unresolvable(
+                "node(s) had no available volume zone",
+            )),
         }
     }
 
@@ -101,18 +143,39 @@ mod tests {
     #[test]
     fn zones_of_volumes() {
         let mut world = World::default();
-        world.node("a", json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "a"}}}));
-        world.node("b", json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "b"}}}));
-        world.node("r", json!({"metadata": {"labels": {"topology.kubernetes.io/region": "r"}}}));
+        world.node(
+            "a",
+            json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "a"}}}),
+        );
+        world.node(
+            "b",
+            json!({"metadata": {"labels": {"topology.kubernetes.io/zone": "b"}}}),
+        );
+        world.node(
+            "r",
+            json!({"metadata": {"labels": {"topology.kubernetes.io/region": "r"}}}),
+        );
         world.node("x", json!({}));
-        let pod = pod("p", json!({"spec": {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}));
+        let pod = pod(
+            "p",
+            json!({"spec": {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}),
+        );
         world.claim("c", json!({"spec": {"volumeName": "v"}}));
         let no = "node(s) had no available volume zone";
         for (labels, wanted) in [
             (json!({}), ["", "", "", ""]),
-            (json!({"topology.kubernetes.io/zone": "a"}), ["", no, no, ""]),
-            (json!({"failure-domain.beta.kubernetes.io/zone": "a__b"}), ["", "", no, ""]),
-            (json!({"topology.kubernetes.io/zone": "a__"}), ["", "", "", ""]),
+            (
+                json!({"topology.kubernetes.io/zone": "a"}),
+                ["", no, no, ""],
+            ),
+            (
+                json!({"failure-domain.beta.kubernetes.io/zone": "a__b"}),
+                ["", "", no, ""],
+            ),
+            (
+                json!({"topology.kubernetes.io/zone": "a__"}),
+                ["", "", "", ""],
+            ),
         ] {
             world.volume("v", json!({"metadata": {"labels": labels}}));
             assert_eq!(world.tried(&VolumeZone, &pod), wanted, "{labels}");

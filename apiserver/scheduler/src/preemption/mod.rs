@@ -32,46 +32,104 @@ pub enum Found {
     /// No pod's leaving would help; why.
     Nothing(String),
     /// These are to leave that node.
-    Room { node: String, victims: Vec<Arc<PodInfo>> },
+    Room {
+        node: String,
+        victims: Vec<Arc<PodInfo>>,
+    },
 }
 
 /// Whether a pod leaves because of a search like this one.
 fn leaves_for_others(pod: &PodInfo) -> bool {
-    let conditions = pod.pod.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-    let target = conditions.into_iter().find(|condition| condition.type_ == "DisruptionTarget");
-    pod.is_deleting() && target.is_some_and(|condition| condition.status == "True" && condition.reason.as_deref() == Some("PreemptionByScheduler"))
+    let conditions = pod
+        .pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref())
+        .into_iter()
+        .flatten();
+    let target = conditions
+        .into_iter()
+        .find(|condition| condition.type_ == "DisruptionTarget");
+    pod.is_deleting()
+        && target.is_some_and(|condition| {
+            condition.status == "True"
+                && condition.reason.as_deref() == Some("PreemptionByScheduler")
+        })
 }
 
 fn why_not(view: View, pod: &PodInfo, found: &Diagnosis) -> Option<&'static str> {
-    if pod.pod.spec.as_ref().and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never") {
+    if pod
+        .pod
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.preemption_policy.as_deref())
+        == Some("Never")
+    {
         return Some("not eligible due to preemptionPolicy=Never.");
     }
-    let node = pod.nominated().filter(|node| found.is_resolvable(node)).and_then(|node| view.cache.get(node))?;
-    let leaving = node.pods.values().any(|other| other.priority < pod.priority && leaves_for_others(other));
+    let node = pod
+        .nominated()
+        .filter(|node| found.is_resolvable(node))
+        .and_then(|node| view.cache.get(node))?;
+    let leaving = node
+        .pods
+        .values()
+        .any(|other| other.priority < pod.priority && leaves_for_others(other));
     leaving.then_some("not eligible due to a terminating pod on the nominated node.")
 }
 
 /// Looks for the node where the fewest and least important pods would have to leave.
-pub fn search(view: View, state: &State, pod: &PodInfo, found: &Diagnosis, budgets: &Store<PodDisruptionBudget>, now: Timestamp) -> Found {
+pub fn search(
+    view: View,
+    state: &State,
+    pod: &PodInfo,
+    found: &Diagnosis,
+    budgets: &Store<PodDisruptionBudget>,
+    now: Timestamp,
+) -> Found {
     if let Some(why) = why_not(view, pod, found) {
         return Found::NotEligible(why);
     }
-    let nodes: Vec<_> = view.cache.nodes().filter(|node| found.is_resolvable(&node.name)).collect();
+    let nodes: Vec<_> = view
+        .cache
+        .nodes()
+        .filter(|node| found.is_resolvable(&node.name))
+        .collect();
     let wanted = (nodes.len() / 10).max(AT_LEAST).min(nodes.len());
-    let start = if nodes.is_empty() { 0 } else { rand::rng().random_range(0..nodes.len()) };
-    let mut reasons = Diagnosis::with_absent("Preemption is not helpful for scheduling", Plugins::default());
+    let start = if nodes.is_empty() {
+        0
+    } else {
+        rand::rng().random_range(0..nodes.len())
+    };
+    let mut reasons = Diagnosis::with_absent(
+        "Preemption is not helpful for scheduling",
+        Plugins::default(),
+    );
     let mut candidates: Vec<(String, Victims)> = Vec::new();
     for node in nodes[start..].iter().chain(&nodes[..start]) {
         match victims::on_node(view, state, pod, node, budgets, now) {
             Ok(victims) => candidates.push((node.name.clone(), victims)),
-            Err(rejection) => reasons.reject(&node.name, Rejection { by: Plugins::default(), ..rejection }),
+            Err(rejection) => reasons.reject(
+                &node.name,
+                Rejection {
+                    by: Plugins::default(),
+                    ..rejection
+                },
+            ),
         }
-        if candidates.len() >= wanted && candidates.iter().any(|(_, victims)| victims.violations == 0) {
+        if candidates.len() >= wanted
+            && candidates
+                .iter()
+                .any(|(_, victims)| victims.violations == 0)
+        {
             break;
         }
     }
     match pick::best(candidates, now) {
-        Some((node, victims)) => Found::Room { node, victims: victims.pods },
+        Some((node, victims)) => Found::Room {
+            node,
+            victims: victims.pods,
+        },
         None => Found::Nothing(reasons.message(view.cache.len())),
     }
 }

@@ -27,7 +27,11 @@ pub struct Victims {
 
 /// When the pod began to run; now, if it did not yet.
 pub fn started(pod: &PodInfo, now: Timestamp) -> Timestamp {
-    pod.pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map_or(now, |time| time.0)
+    pod.pod
+        .status
+        .as_ref()
+        .and_then(|status| status.start_time.as_ref())
+        .map_or(now, |time| time.0)
 }
 
 /// The more important pods come first: of higher priority, or running longer.
@@ -36,19 +40,36 @@ pub fn by_importance(a: &PodInfo, b: &PodInfo, now: Timestamp) -> Ordering {
 }
 
 /// Splits pods into those that a budget would keep and the rest, each in its order.
-fn by_budgets(pods: Vec<Arc<PodInfo>>, budgets: &Store<PodDisruptionBudget>) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
+fn by_budgets(
+    pods: Vec<Arc<PodInfo>>,
+    budgets: &Store<PodDisruptionBudget>,
+) -> (Vec<Arc<PodInfo>>, Vec<Arc<PodInfo>>) {
     let mut left: Vec<(&PodDisruptionBudget, Selector, i32)> = budgets
         .all()
         .map(|budget| {
             let meant = selector(budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()));
-            (&**budget, meant, budget.status.as_ref().and_then(|status| status.disruptions_allowed).unwrap_or(0))
+            (
+                &**budget,
+                meant,
+                budget
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.disruptions_allowed)
+                    .unwrap_or(0),
+            )
         })
         .collect();
     let mut kept = |pod: &PodInfo| {
         let mut violated = false;
         for (budget, meant, allowed) in &mut left {
-            let concerned = budget.metadata.namespace.as_deref() == Some(&pod.namespace) && !meant.is_everything() && meant.matches(pod.labels());
-            let counted = budget.status.as_ref().and_then(|status| status.disrupted_pods.as_ref()).is_some_and(|pods| pods.contains_key(&pod.name));
+            let concerned = budget.metadata.namespace.as_deref() == Some(&pod.namespace)
+                && !meant.is_everything()
+                && meant.matches(pod.labels());
+            let counted = budget
+                .status
+                .as_ref()
+                .and_then(|status| status.disrupted_pods.as_ref())
+                .is_some_and(|pods| pods.contains_key(&pod.name));
             if concerned && !counted && !pod.labels().is_empty() {
                 *allowed -= 1;
                 violated |= *allowed < 0;
@@ -60,22 +81,41 @@ fn by_budgets(pods: Vec<Arc<PodInfo>>, budgets: &Store<PodDisruptionBudget>) -> 
 }
 
 /// Lets all pods that matter less leave in thought, and takes back as many as can stay.
-pub fn on_node(view: View, state: &State, pod: &PodInfo, node: &NodeInfo, budgets: &Store<PodDisruptionBudget>, now: Timestamp) -> Result<Victims, Rejection> {
+pub fn on_node(
+    view: View,
+    state: &State,
+    pod: &PodInfo,
+    node: &NodeInfo,
+    budgets: &Store<PodDisruptionBudget>,
+    now: Timestamp,
+) -> Result<Victims, Rejection> {
     let (mut state, mut node) = (state.clone(), node.clone());
-    let mut less: Vec<Arc<PodInfo>> = node.pods.values().filter(|other| other.priority < pod.priority).cloned().collect();
+    let mut less: Vec<Arc<PodInfo>> = node
+        .pods
+        .values()
+        .filter(|other| other.priority < pod.priority)
+        .cloned()
+        .collect();
     if less.is_empty() {
-        return Err(Rejection::unresolvable("No preemption victims found for incoming pod"));
+        return Err(Rejection::unresolvable(
+            "No preemption victims found for incoming pod",
+        ));
     }
     let leave = |state: &mut State, node: &mut NodeInfo, other: &PodInfo| {
         node.remove(&other.uid);
         framework::change(view, state, pod, other, node, -1);
     };
-    less.iter().for_each(|other| leave(&mut state, &mut node, other));
+    less.iter()
+        .for_each(|other| leave(&mut state, &mut node, other));
     framework::filter(view, &state, pod, &node)?;
     less.sort_by(|a, b| by_importance(a, b, now));
     let (kept, rest) = by_budgets(less, budgets);
     let (mut pods, mut violations) = (Vec::new(), 0);
-    for (other, is_kept) in kept.into_iter().map(|other| (other, true)).chain(rest.into_iter().map(|other| (other, false))) {
+    for (other, is_kept) in kept
+        .into_iter()
+        .map(|other| (other, true))
+        .chain(rest.into_iter().map(|other| (other, false)))
+    {
         node.add(other.clone());
         framework::change(view, &mut state, pod, &other, &node, 1);
         if framework::filter(view, &state, pod, &node).is_err() {

@@ -21,20 +21,28 @@ fn concerns(attributes: &Attributes<'_>, operation: Operation, subresource: &str
 
 /// Whether the user may do this with the signer, by its name or by its domain.
 fn may(attributes: &Attributes<'_>, verb: &str, signer: &str) -> bool {
-    let domain = signer.split_once('/').map_or(String::new(), |(domain, _)| format!("{domain}/*"));
-    [signer, &domain].into_iter().filter(|name| !name.is_empty()).any(|name| {
-        let asked = auth::Attributes {
-            user: std::sync::Arc::new(attributes.user.clone()),
-            verb: verb.into(),
-            resource_request: true,
-            group: GROUP.into(),
-            version: "*".into(),
-            resource: "signers".into(),
-            name: name.into(),
-            ..Default::default()
-        };
-        matches!(attributes.app.authorizers.authorize(&asked), Decision::Allow(_))
-    })
+    let domain = signer
+        .split_once('/')
+        .map_or(String::new(), |(domain, _)| format!("{domain}/*"));
+    [signer, &domain]
+        .into_iter()
+        .filter(|name| !name.is_empty())
+        .any(|name| {
+            let asked = auth::Attributes {
+                user: std::sync::Arc::new(attributes.user.clone()),
+                verb: verb.into(),
+                resource_request: true,
+                group: GROUP.into(),
+                version: "*".into(),
+                resource: "signers".into(),
+                name: name.into(),
+                ..Default::default()
+            };
+            matches!(
+                attributes.app.authorizers.authorize(&asked),
+                Decision::Allow(_)
+            )
+        })
 }
 
 pub struct CertificateApproval;
@@ -50,10 +58,14 @@ impl Plugin for CertificateApproval {
     }
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        let signer = attributes.old.map_or("", |old| old["spec"]["signerName"].as_str().unwrap_or(""));
+        let signer = attributes
+            .old
+            .map_or("", |old| old["spec"]["signerName"].as_str().unwrap_or(""));
         match may(attributes, "approve", signer) {
             true => Ok(()),
-            false => Err(attributes.forbidden(format_args!("user not permitted to approve requests with signerName {signer:?}"))),
+            false => Err(attributes.forbidden(format_args!(
+                "user not permitted to approve requests with signerName {signer:?}"
+            ))),
         }
     }
 }
@@ -71,15 +83,21 @@ impl Plugin for CertificateSigning {
     }
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        let (Some(new), Some(old)) = (&attributes.object, attributes.old) else { return Ok(()) };
+        let (Some(new), Some(old)) = (&attributes.object, attributes.old) else {
+            return Ok(());
+        };
         // a status that leaves certificate and conditions as they are signs nothing
-        if new["status"]["certificate"] == old["status"]["certificate"] && new["status"]["conditions"] == old["status"]["conditions"] {
+        if new["status"]["certificate"] == old["status"]["certificate"]
+            && new["status"]["conditions"] == old["status"]["conditions"]
+        {
             return Ok(());
         }
         let signer = old["spec"]["signerName"].as_str().unwrap_or("");
         match may(attributes, "sign", signer) {
             true => Ok(()),
-            false => Err(attributes.forbidden(format_args!("user not permitted to sign requests with signerName {signer:?}"))),
+            false => Err(attributes.forbidden(format_args!(
+                "user not permitted to sign requests with signerName {signer:?}"
+            ))),
         }
     }
 }
@@ -97,11 +115,27 @@ impl Plugin for CertificateSubjectRestriction {
     }
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        let Some(request) = attributes.object.as_ref().filter(|request| request["spec"]["signerName"] == CLIENT_SIGNER) else { return Ok(()) };
-        let pem = STANDARD.decode(request["spec"]["request"].as_str().unwrap_or("")).unwrap_or_default();
-        let asked = Request::from_pem(&pem).map_err(|error| attributes.forbidden(format_args!("unable to parse csr: {error}")))?;
-        match asked.organizations.iter().any(|group| group == auth::SYSTEM_MASTERS) {
-            true => Err(attributes.forbidden(format_args!("use of {CLIENT_SIGNER} signer with {} group is not allowed", auth::SYSTEM_MASTERS))),
+        let Some(request) = attributes
+            .object
+            .as_ref()
+            .filter(|request| request["spec"]["signerName"] == CLIENT_SIGNER)
+        else {
+            return Ok(());
+        };
+        let pem = STANDARD
+            .decode(request["spec"]["request"].as_str().unwrap_or(""))
+            .unwrap_or_default();
+        let asked = Request::from_pem(&pem)
+            .map_err(|error| attributes.forbidden(format_args!("unable to parse csr: {error}")))?;
+        match asked
+            .organizations
+            .iter()
+            .any(|group| group == auth::SYSTEM_MASTERS)
+        {
+            true => Err(attributes.forbidden(format_args!(
+                "use of {CLIENT_SIGNER} signer with {} group is not allowed",
+                auth::SYSTEM_MASTERS
+            ))),
             false => Ok(()),
         }
     }

@@ -24,8 +24,12 @@ impl Plugin for DefaultIngressClass {
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let Some(ingress) = &attributes.object else { return Ok(()) };
-        if ingress["spec"]["ingressClassName"].is_string() || ingress["metadata"]["annotations"].get(OLD_CLASS).is_some() {
+        let Some(ingress) = &attributes.object else {
+            return Ok(());
+        };
+        if ingress["spec"]["ingressClassName"].is_string()
+            || ingress["metadata"]["annotations"].get(OLD_CLASS).is_some()
+        {
             return Ok(());
         }
         let default = newest_default(attributes, CLASSES, &[MARK])?;

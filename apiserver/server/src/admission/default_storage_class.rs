@@ -8,7 +8,10 @@ use skiff_api::machinery::{meta::Meta, status::Status};
 use super::{Attributes, Operation, Plugin};
 
 const CLASSES: &str = "storageclasses.storage.k8s.io";
-const MARKS: [&str; 2] = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+const MARKS: [&str; 2] = [
+    "storageclass.kubernetes.io/is-default-class",
+    "storageclass.beta.kubernetes.io/is-default-class",
+];
 /// The way of older claims to name a class.
 pub const OLD_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
@@ -25,8 +28,12 @@ impl Plugin for DefaultStorageClass {
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let Some(claim) = &attributes.object else { return Ok(()) };
-        if claim["spec"]["storageClassName"].is_string() || claim["metadata"]["annotations"].get(OLD_CLASS).is_some() {
+        let Some(claim) = &attributes.object else {
+            return Ok(());
+        };
+        if claim["spec"]["storageClassName"].is_string()
+            || claim["metadata"]["annotations"].get(OLD_CLASS).is_some()
+        {
             return Ok(());
         }
         let default = newest_default(attributes, CLASSES, &MARKS)?;
@@ -38,13 +45,28 @@ impl Plugin for DefaultStorageClass {
 }
 
 /// Of the objects that bear one of the annotations with the value `true`, the newest; of those that are as new, the first by name.
-pub fn newest_default(attributes: &Attributes<'_>, resource: &str, marks: &[&str]) -> Result<Option<String>, Status> {
+pub fn newest_default(
+    attributes: &Attributes<'_>,
+    resource: &str,
+    marks: &[&str],
+) -> Result<Option<String>, Status> {
     let mut marked: Vec<(String, String)> = attributes
         .list(resource, None)?
         .into_iter()
-        .filter(|class| marks.iter().any(|mark| class["metadata"]["annotations"][*mark] == "true"))
-        .map(|class| (class.meta_str("creationTimestamp").to_string(), class.name().to_string()))
+        .filter(|class| {
+            marks
+                .iter()
+                .any(|mark| class["metadata"]["annotations"][*mark] == "true")
+        })
+        .map(|class| {
+            (
+                class.meta_str("creationTimestamp").to_string(),
+                class.name().to_string(),
+            )
+        })
         .collect();
-    marked.sort_by(|(a_time, a_name), (b_time, b_name)| b_time.cmp(a_time).then_with(|| a_name.cmp(b_name)));
+    marked.sort_by(|(a_time, a_name), (b_time, b_name)| {
+        b_time.cmp(a_time).then_with(|| a_name.cmp(b_name))
+    });
     Ok(marked.into_iter().next().map(|(_, name)| name))
 }

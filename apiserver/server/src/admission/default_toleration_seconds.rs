@@ -8,7 +8,10 @@ use skiff_api::machinery::status::Status;
 
 use super::{Attributes, Operation, Plugin};
 
-const TAINTS: [&str; 2] = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"];
+const TAINTS: [&str; 2] = [
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+];
 const SECONDS: i64 = 300;
 
 pub struct DefaultTolerationSeconds;
@@ -33,11 +36,20 @@ impl Plugin for DefaultTolerationSeconds {
 
 fn add(pod: &mut Value) {
     let tolerations = pod["spec"]["tolerations"].as_array();
-    let missing: Vec<&str> = TAINTS.into_iter().filter(|taint| !tolerations.is_some_and(|list| list.iter().any(|t| speaks_of(t, taint)))).collect();
+    let missing: Vec<&str> = TAINTS
+        .into_iter()
+        .filter(|taint| !tolerations.is_some_and(|list| list.iter().any(|t| speaks_of(t, taint))))
+        .collect();
     if missing.is_empty() {
         return;
     }
-    let Some(list) = pod["spec"].as_object_mut().and_then(|spec| spec.entry("tolerations").or_insert_with(|| json!([])).as_array_mut()) else { return };
+    let Some(list) = pod["spec"].as_object_mut().and_then(|spec| {
+        spec.entry("tolerations")
+            .or_insert_with(|| json!([]))
+            .as_array_mut()
+    }) else {
+        return;
+    };
     for key in missing {
         list.push(json!({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}));
     }
@@ -57,15 +69,27 @@ mod tests {
     fn what_is_added() {
         for (given, added) in [
             (json!([]), vec![TAINTS[0], TAINTS[1]]),
-            (json!([{"key": TAINTS[0], "operator": "Exists"}]), vec![TAINTS[1]]),
-            (json!([{"key": TAINTS[0], "effect": "NoSchedule"}]), vec![TAINTS[0], TAINTS[1]]),
+            (
+                json!([{"key": TAINTS[0], "operator": "Exists"}]),
+                vec![TAINTS[1]],
+            ),
+            (
+                json!([{"key": TAINTS[0], "effect": "NoSchedule"}]),
+                vec![TAINTS[0], TAINTS[1]],
+            ),
             (json!([{"operator": "Exists"}]), vec![]),
-            (json!([{"operator": "Exists", "effect": "NoSchedule"}]), vec![TAINTS[0], TAINTS[1]]),
+            (
+                json!([{"operator": "Exists", "effect": "NoSchedule"}]),
+                vec![TAINTS[0], TAINTS[1]],
+            ),
         ] {
             let mut pod = json!({"spec": {"tolerations": given}});
             let before = given.as_array().unwrap().len();
             add(&mut pod);
-            let keys: Vec<&str> = pod["spec"]["tolerations"].as_array().unwrap()[before..].iter().map(|t| t["key"].as_str().unwrap()).collect();
+            let keys: Vec<&str> = pod["spec"]["tolerations"].as_array().unwrap()[before..]
+                .iter()
+                .map(|t| t["key"].as_str().unwrap())
+                .collect();
             assert_eq!(keys, added, "{given}");
         }
     }

@@ -75,7 +75,11 @@ pub struct Attributes<'a> {
 impl<'a> Attributes<'a> {
     /// The same, its object left out.
     pub fn without_object(&self) -> Attributes<'a> {
-        Attributes { object: None, warnings: Vec::new(), ..*self }
+        Attributes {
+            object: None,
+            warnings: Vec::new(),
+            ..*self
+        }
     }
 
     /// The write is of this resource (`pods`, group empty) itself.
@@ -90,27 +94,55 @@ impl<'a> Attributes<'a> {
 
     /// An object as it is stored; `resource` is `plural.group`.
     pub fn stored(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        self.app.store.get(&Key { resource: resource.into(), namespace: namespace.into(), name: name.into() })
+        self.app.store.get(&Key {
+            resource: resource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        })
     }
 
     /// The same, decoded.
-    pub fn look_up(&self, resource: &str, namespace: &str, name: &str) -> Result<Option<Value>, Status> {
-        let Some(object) = self.stored(resource, namespace, name) else { return Ok(None) };
-        let row = self.kinds.stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+    pub fn look_up(
+        &self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, Status> {
+        let Some(object) = self.stored(resource, namespace, name) else {
+            return Ok(None);
+        };
+        let row = self
+            .kinds
+            .stored(resource)
+            .ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
         stored::decoded(row, &object).map(Some)
     }
 
     /// All objects of a resource in a namespace (`None`: everywhere), decoded.
     pub fn list(&self, resource: &str, namespace: Option<&str>) -> Result<Vec<Value>, Status> {
-        let row = self.kinds.stored(resource).ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
-        self.app.store.snapshot(resource).range(namespace, None).map(|object| stored::decoded(row, &object)).collect()
+        let row = self
+            .kinds
+            .stored(resource)
+            .ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+        self.app
+            .store
+            .snapshot(resource)
+            .range(namespace, None)
+            .map(|object| stored::decoded(row, &object))
+            .collect()
     }
 
     /// `pods "x" is forbidden: WHY`.
     pub fn forbidden(&self, why: impl std::fmt::Display) -> Status {
         let name = if self.name.is_empty() {
             use skiff_api::machinery::meta::Meta;
-            self.object.as_ref().map_or("", |object| if object.name().is_empty() { object.meta_str("generateName") } else { object.name() })
+            self.object.as_ref().map_or("", |object| {
+                if object.name().is_empty() {
+                    object.meta_str("generateName")
+                } else {
+                    object.name()
+                }
+            })
         } else {
             self.name
         };
@@ -160,12 +192,20 @@ impl Chain {
 /// Lets the plugins change what is to be written; their client hears their warnings, whatever comes of it.
 pub async fn admit(ctx: &Context, attributes: &mut Attributes<'_>) -> Result<(), Status> {
     let admitted = ctx.app.admission.admit(attributes).await;
-    std::mem::take(&mut attributes.warnings).into_iter().for_each(|text| ctx.warn(text));
+    std::mem::take(&mut attributes.warnings)
+        .into_iter()
+        .for_each(|text| ctx.warn(text));
     admitted
 }
 
 /// Asks about a write of a subresource that is no part of its object (`pods/eviction`, `serviceaccounts/token`); the object as admitted.
-pub async fn subresource(ctx: &Context, kind: &Arc<Kind>, subresource: &str, operation: Operation, object: Option<Value>) -> Result<Option<Value>, Status> {
+pub async fn subresource(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    subresource: &str,
+    operation: Operation,
+    object: Option<Value>,
+) -> Result<Option<Value>, Status> {
     let mut attributes = Attributes {
         app: &ctx.app,
         kinds: &ctx.kinds,
@@ -211,24 +251,96 @@ struct Entry {
 
 /// All plugins, in upstream's order, one line each.
 const PLUGINS: &[Entry] = &[
-    Entry { name: "NamespaceLifecycle", default: true, make: || Box::new(namespace_lifecycle::NamespaceLifecycle) },
-    Entry { name: "LimitRanger", default: true, make: || Box::new(limit_ranger::LimitRanger) },
-    Entry { name: "ServiceAccount", default: true, make: || Box::new(service_account::ServiceAccount) },
-    Entry { name: "NodeRestriction", default: true, make: || Box::new(node_restriction::NodeRestriction) },
-    Entry { name: "TaintNodesByCondition", default: true, make: || Box::new(taint_nodes_by_condition::TaintNodesByCondition) },
-    Entry { name: "Priority", default: true, make: || Box::<priority::Priority>::default() },
-    Entry { name: "DefaultTolerationSeconds", default: true, make: || Box::new(default_toleration_seconds::DefaultTolerationSeconds) },
-    Entry { name: "DefaultStorageClass", default: true, make: || Box::new(default_storage_class::DefaultStorageClass) },
-    Entry { name: "StorageObjectInUseProtection", default: true, make: || Box::new(storage_object_in_use_protection::StorageObjectInUseProtection) },
-    Entry { name: "PersistentVolumeClaimResize", default: true, make: || Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize) },
-    Entry { name: "RuntimeClass", default: true, make: || Box::new(runtime_class::RuntimeClass) },
-    Entry { name: "CertificateApproval", default: true, make: || Box::new(certificates::CertificateApproval) },
-    Entry { name: "CertificateSigning", default: true, make: || Box::new(certificates::CertificateSigning) },
-    Entry { name: "CertificateSubjectRestriction", default: true, make: || Box::new(certificates::CertificateSubjectRestriction) },
-    Entry { name: "DefaultIngressClass", default: true, make: || Box::new(default_ingress_class::DefaultIngressClass) },
-    Entry { name: "PodTopologyLabels", default: true, make: || Box::new(pod_topology_labels::PodTopologyLabels) },
-    Entry { name: "PodResizeValidator", default: true, make: || Box::new(pod_resize_validator::PodResizeValidator) },
-    Entry { name: "ResourceQuota", default: true, make: || Box::new(resource_quota::ResourceQuota) },
+    Entry {
+        name: "NamespaceLifecycle",
+        default: true,
+        make: || Box::new(namespace_lifecycle::NamespaceLifecycle),
+    },
+    Entry {
+        name: "LimitRanger",
+        default: true,
+        make: || Box::new(limit_ranger::LimitRanger),
+    },
+    Entry {
+        name: "ServiceAccount",
+        default: true,
+        make: || Box::new(service_account::ServiceAccount),
+    },
+    Entry {
+        name: "NodeRestriction",
+        default: true,
+        make: || Box::new(node_restriction::NodeRestriction),
+    },
+    Entry {
+        name: "TaintNodesByCondition",
+        default: true,
+        make: || Box::new(taint_nodes_by_condition::TaintNodesByCondition),
+    },
+    Entry {
+        name: "Priority",
+        default: true,
+        make: || Box::<priority::Priority>::default(),
+    },
+    Entry {
+        name: "DefaultTolerationSeconds",
+        default: true,
+        make: || Box::new(default_toleration_seconds::DefaultTolerationSeconds),
+    },
+    Entry {
+        name: "DefaultStorageClass",
+        default: true,
+        make: || Box::new(default_storage_class::DefaultStorageClass),
+    },
+    Entry {
+        name: "StorageObjectInUseProtection",
+        default: true,
+        make: || Box::new(storage_object_in_use_protection::StorageObjectInUseProtection),
+    },
+    Entry {
+        name: "PersistentVolumeClaimResize",
+        default: true,
+        make: || Box::new(persistent_volume_claim_resize::PersistentVolumeClaimResize),
+    },
+    Entry {
+        name: "RuntimeClass",
+        default: true,
+        make: || Box::new(runtime_class::RuntimeClass),
+    },
+    Entry {
+        name: "CertificateApproval",
+        default: true,
+        make: || Box::new(certificates::CertificateApproval),
+    },
+    Entry {
+        name: "CertificateSigning",
+        default: true,
+        make: || Box::new(certificates::CertificateSigning),
+    },
+    Entry {
+        name: "CertificateSubjectRestriction",
+        default: true,
+        make: || Box::new(certificates::CertificateSubjectRestriction),
+    },
+    Entry {
+        name: "DefaultIngressClass",
+        default: true,
+        make: || Box::new(default_ingress_class::DefaultIngressClass),
+    },
+    Entry {
+        name: "PodTopologyLabels",
+        default: true,
+        make: || Box::new(pod_topology_labels::PodTopologyLabels),
+    },
+    Entry {
+        name: "PodResizeValidator",
+        default: true,
+        make: || Box::new(pod_resize_validator::PodResizeValidator),
+    },
+    Entry {
+        name: "ResourceQuota",
+        default: true,
+        make: || Box::new(resource_quota::ResourceQuota),
+    },
 ];
 
 /// The chain that the command line asks for.
@@ -240,12 +352,22 @@ pub fn chain(selection: &Selection) -> Result<Chain, SelectionError> {
     if let Some(name) = selection.disable.iter().find(|name| !known(name)) {
         return Err(SelectionError::UnknownDisabled(name.clone()));
     }
-    if let Some(name) = selection.enable.iter().find(|name| selection.disable.contains(name)) {
+    if let Some(name) = selection
+        .enable
+        .iter()
+        .find(|name| selection.disable.contains(name))
+    {
         return Err(SelectionError::Both(name.clone()));
     }
     let on = |entry: &&Entry| {
         let named = |list: &[String]| list.iter().any(|name| name == entry.name);
         named(&selection.enable) || entry.default && !named(&selection.disable)
     };
-    Ok(Chain(PLUGINS.iter().filter(on).map(|entry| (entry.make)()).collect()))
+    Ok(Chain(
+        PLUGINS
+            .iter()
+            .filter(on)
+            .map(|entry| (entry.make)())
+            .collect(),
+    ))
 }

@@ -19,8 +19,12 @@ impl Plugin for NamespaceLifecycle {
 
     fn handles(&self, attributes: &Attributes<'_>) -> bool {
         match attributes.operation {
-            Operation::Create | Operation::Update => attributes.kind.namespaced && attributes.kind.plural != "localsubjectaccessreviews",
-            Operation::Delete => attributes.kind.group.is_empty() && attributes.kind.plural == "namespaces",
+            Operation::Create | Operation::Update => {
+                attributes.kind.namespaced && attributes.kind.plural != "localsubjectaccessreviews"
+            }
+            Operation::Delete => {
+                attributes.kind.group.is_empty() && attributes.kind.plural == "namespaces"
+            }
             Operation::Connect => false,
         }
     }
@@ -36,12 +40,18 @@ impl Plugin for NamespaceLifecycle {
             return Ok(());
         }
         let name = attributes.namespace;
-        let mut status = attributes.forbidden(format_args!("unable to create new content in namespace {name} because it is being terminated"));
-        status.details.get_or_insert_with(Details::default).causes.push(Cause {
-            reason: "NamespaceTerminating".into(),
-            message: format!("namespace {name} is being terminated"),
-            field: "metadata.namespace".into(),
-        });
+        let mut status = attributes.forbidden(format_args!(
+            "unable to create new content in namespace {name} because it is being terminated"
+        ));
+        status
+            .details
+            .get_or_insert_with(Details::default)
+            .causes
+            .push(Cause {
+                reason: "NamespaceTerminating".into(),
+                message: format!("namespace {name} is being terminated"),
+                field: "metadata.namespace".into(),
+            });
         Err(status)
     }
 }

@@ -43,16 +43,25 @@ impl Plugin for NodeRestriction {
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let Some(node) = node_identity(attributes.user) else { return Ok(()) };
+        let Some(node) = node_identity(attributes.user) else {
+            return Ok(());
+        };
         if node.is_empty() {
-            return Err(attributes.forbidden(format_args!("could not determine node from user {:?}", attributes.user.name)));
+            return Err(attributes.forbidden(format_args!(
+                "could not determine node from user {:?}",
+                attributes.user.name
+            )));
         }
         let checked = match (attributes.kind.group, attributes.kind.plural) {
             ("", "pods") => pod(node, attributes)?,
             ("", "nodes") => own_node(node, attributes),
-            ("", "persistentvolumeclaims") if attributes.subresource != "status" => Err("may only update PVC status".into()),
+            ("", "persistentvolumeclaims") if attributes.subresource != "status" => {
+                Err("may only update PVC status".into())
+            }
             ("", "persistentvolumeclaims") => claim_status(node, attributes),
-            ("", "serviceaccounts") if attributes.subresource == "token" => token(node, attributes)?,
+            ("", "serviceaccounts") if attributes.subresource == "token" => {
+                token(node, attributes)?
+            }
             ("coordination.k8s.io", "leases") => lease(node, attributes),
             ("storage.k8s.io", "csinodes") if object_name(attributes) != node => {
                 Err("can only access CSINode with the same name as the requesting node".into())
@@ -79,64 +88,120 @@ fn pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
     Ok(match (attributes.subresource, attributes.operation) {
         ("", Operation::Create) => return create_pod(node, attributes),
         ("", Operation::Delete) if bound_here(attributes.old) => Ok(()),
-        ("", Operation::Delete) => Err(format!("node {node:?} can only delete pods with spec.nodeName set to itself")),
-        ("", _) => Err(format!("unexpected operation {operation:?}, node {node:?} can only create and delete mirror pods")),
+        ("", Operation::Delete) => Err(format!(
+            "node {node:?} can only delete pods with spec.nodeName set to itself"
+        )),
+        ("", _) => Err(format!(
+            "unexpected operation {operation:?}, node {node:?} can only create and delete mirror pods"
+        )),
         ("status", Operation::Update) => pod_status(node, attributes, bound_here(attributes.old)),
         ("status", _) => Err(format!("unexpected operation {operation:?}")),
-        ("eviction", Operation::Create) if bound_here(attributes.look_up("pods", attributes.namespace, attributes.name)?.as_ref()) => Ok(()),
-        ("eviction", Operation::Create) => Err(format!("node {node} can only evict pods with spec.nodeName set to itself")),
+        ("eviction", Operation::Create)
+            if bound_here(
+                attributes
+                    .look_up("pods", attributes.namespace, attributes.name)?
+                    .as_ref(),
+            ) =>
+        {
+            Ok(())
+        }
+        ("eviction", Operation::Create) => Err(format!(
+            "node {node} can only evict pods with spec.nodeName set to itself"
+        )),
         ("eviction", _) => Err(format!("unexpected operation {operation}")),
-        (other, _) => Err(format!("unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed")),
+        (other, _) => Err(format!(
+            "unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"
+        )),
     })
 }
 
 fn pod_status(node: &str, attributes: &Attributes<'_>, bound_here: bool) -> Checked {
-    let (Some(new), Some(old)) = (&attributes.object, attributes.old) else { return Ok(()) };
+    let (Some(new), Some(old)) = (&attributes.object, attributes.old) else {
+        return Ok(());
+    };
     if !bound_here {
-        return Err(format!("node {node:?} can only update pod status for pods with spec.nodeName set to itself"));
+        return Err(format!(
+            "node {node:?} can only update pod status for pods with spec.nodeName set to itself"
+        ));
     }
     let differ = |path: [&str; 2]| new[path[0]][path[1]] != old[path[0]][path[1]];
     if differ(["metadata", "labels"]) {
-        return Err(format!("node {node:?} cannot update labels through pod status"));
+        return Err(format!(
+            "node {node:?} cannot update labels through pod status"
+        ));
     }
     if differ(["status", "resourceClaimStatuses"]) {
-        return Err(format!("node {node:?} cannot update resource claim statues"));
+        return Err(format!(
+            "node {node:?} cannot update resource claim statues"
+        ));
     }
     if differ(["status", "extendedResourceClaimStatus"]) {
-        return Err(format!("node {node:?} cannot update extended resource claim status"));
+        return Err(format!(
+            "node {node:?} cannot update extended resource claim status"
+        ));
     }
     Ok(())
 }
 
 fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
-    let Some(pod) = &attributes.object else { return Ok(Ok(())) };
+    let Some(pod) = &attributes.object else {
+        return Ok(Ok(()));
+    };
     if pod["metadata"]["annotations"].get(MIRROR).is_none() {
-        return Ok(Err(format!("pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods")));
+        return Ok(Err(format!(
+            "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
+        )));
     }
     if pod["spec"]["nodeName"] != node {
-        return Ok(Err(format!("node {node:?} can only create pods with spec.nodeName set to itself")));
+        return Ok(Err(format!(
+            "node {node:?} can only create pods with spec.nodeName set to itself"
+        )));
     }
-    let owner = match pod["metadata"]["ownerReferences"].as_array().map_or(&[][..], Vec::as_slice) {
+    let owner = match pod["metadata"]["ownerReferences"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice)
+    {
         [owner] => owner,
-        [] => return Ok(Err(format!("node {node:?} can only create pods with an owner reference set to itself"))),
-        _ => return Ok(Err(format!("node {node:?} can only create pods with a single owner reference set to itself"))),
+        [] => {
+            return Ok(Err(format!(
+                "node {node:?} can only create pods with an owner reference set to itself"
+            )));
+        }
+        _ => {
+            return Ok(Err(format!(
+                "node {node:?} can only create pods with a single owner reference set to itself"
+            )));
+        }
     };
     if owner["apiVersion"] != "v1" || owner["kind"] != "Node" || owner["name"] != node {
-        return Ok(Err(format!("node {node:?} can only create pods with an owner reference set to itself")));
+        return Ok(Err(format!(
+            "node {node:?} can only create pods with an owner reference set to itself"
+        )));
     }
     if owner["controller"] != true {
-        return Ok(Err(format!("node {node:?} can only create pods with a controller owner reference set to itself")));
+        return Ok(Err(format!(
+            "node {node:?} can only create pods with a controller owner reference set to itself"
+        )));
     }
     if owner["blockOwnerDeletion"] == true {
-        return Ok(Err(format!("node {node:?} must not set blockOwnerDeletion on an owner reference")));
+        return Ok(Err(format!(
+            "node {node:?} must not set blockOwnerDeletion on an owner reference"
+        )));
     }
-    let Some(stored) = attributes.stored("nodes", "", node) else { return Err(Status::not_found("", "nodes", node)) };
+    let Some(stored) = attributes.stored("nodes", "", node) else {
+        return Err(Status::not_found("", "nodes", node));
+    };
     let given = owner["uid"].as_str().unwrap_or("");
     if given != stored.attributes().uid() {
-        return Ok(Err(format!("node {node} UID mismatch: expected {given} got {}", stored.attributes().uid())));
+        return Ok(Err(format!(
+            "node {node} UID mismatch: expected {given} got {}",
+            stored.attributes().uid()
+        )));
     }
     Ok(match api_reference(pod) {
-        Some(what) => Err(format!("node {node:?} can not create pods that reference {what}")),
+        Some(what) => Err(format!(
+            "node {node:?} can not create pods that reference {what}"
+        )),
         None => Ok(()),
     })
 }
@@ -144,15 +209,29 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
 /// What of the API a pod refers to besides its node: a mirror pod may not.
 fn api_reference(pod: &Value) -> Option<&'static str> {
     let spec = &pod["spec"];
-    if spec["serviceAccountName"].as_str().is_some_and(|name| !name.is_empty()) {
+    if spec["serviceAccountName"]
+        .as_str()
+        .is_some_and(|name| !name.is_empty())
+    {
         return Some("serviceaccounts");
     }
-    if spec["imagePullSecrets"].as_array().is_some_and(|list| !list.is_empty()) {
+    if spec["imagePullSecrets"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty())
+    {
         return Some("secrets");
     }
     let lists = ["initContainers", "containers", "ephemeralContainers"];
-    for container in lists.iter().flat_map(|list| spec[*list].as_array().into_iter().flatten()) {
-        for env in container["env"].as_array().into_iter().flatten().map(|env| &env["valueFrom"]) {
+    for container in lists
+        .iter()
+        .flat_map(|list| spec[*list].as_array().into_iter().flatten())
+    {
+        for env in container["env"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|env| &env["valueFrom"])
+        {
             if env["secretKeyRef"].is_object() {
                 return Some("secrets");
             }
@@ -169,13 +248,24 @@ fn api_reference(pod: &Value) -> Option<&'static str> {
             }
         }
     }
-    if spec["resourceClaims"].as_array().is_some_and(|list| !list.is_empty()) {
+    if spec["resourceClaims"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty())
+    {
         return Some("resourceclaims");
     }
     // everything but what lives on the node itself
     const LOCAL: [&str; 5] = ["emptyDir", "hostPath", "downwardAPI", "gitRepo", "image"];
-    let volumes = spec["volumes"].as_array().into_iter().flatten().filter_map(Value::as_object);
-    volumes.flat_map(Map::keys).filter(|key| *key != "name" && !LOCAL.contains(&key.as_str())).map(|key| volume_resource(key)).next()
+    let volumes = spec["volumes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object);
+    volumes
+        .flat_map(Map::keys)
+        .filter(|key| *key != "name" && !LOCAL.contains(&key.as_str()))
+        .map(|key| volume_resource(key))
+        .next()
 }
 
 fn volume_resource(source: &str) -> &'static str {
@@ -191,30 +281,49 @@ fn volume_resource(source: &str) -> &'static str {
 fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
     let name = object_name(attributes);
     if name != node {
-        return Err(format!("node {node:?} is not allowed to modify node {name:?}"));
+        return Err(format!(
+            "node {node:?} is not allowed to modify node {name:?}"
+        ));
     }
-    let Some(new) = &attributes.object else { return Ok(()) };
+    let Some(new) = &attributes.object else {
+        return Ok(());
+    };
     let none = Value::Null;
-    let labels = |value: &Value| value["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+    let labels = |value: &Value| {
+        value["metadata"]["labels"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default()
+    };
     match (attributes.operation, attributes.old.unwrap_or(&none)) {
         (Operation::Create, _) => {
             if new["spec"]["configSource"].is_object() {
-                return Err(format!("node {node:?} is not allowed to create pods with a non-nil configSource"));
+                return Err(format!(
+                    "node {node:?} is not allowed to create pods with a non-nil configSource"
+                ));
             }
             let forbidden = forbidden_labels(&labels(new), &Map::new());
             if !forbidden.is_empty() {
-                return Err(format!("node {node:?} is not allowed to set the following labels: {forbidden}"));
+                return Err(format!(
+                    "node {node:?} is not allowed to set the following labels: {forbidden}"
+                ));
             }
         }
         (Operation::Update, old) => {
-            if new["spec"]["configSource"].is_object() && new["spec"]["configSource"] != old["spec"]["configSource"] {
-                return Err(format!("node {node:?} is not allowed to update configSource to a new non-nil configSource"));
+            if new["spec"]["configSource"].is_object()
+                && new["spec"]["configSource"] != old["spec"]["configSource"]
+            {
+                return Err(format!(
+                    "node {node:?} is not allowed to update configSource to a new non-nil configSource"
+                ));
             }
             if new["spec"]["taints"] != old["spec"]["taints"] {
                 return Err(format!("node {node:?} is not allowed to modify taints"));
             }
             if new["metadata"]["ownerReferences"] != old["metadata"]["ownerReferences"] {
-                return Err(format!("node {node:?} is not allowed to modify ownerReferences"));
+                return Err(format!(
+                    "node {node:?} is not allowed to modify ownerReferences"
+                ));
             }
             let forbidden = forbidden_labels(&labels(new), &labels(old));
             if !forbidden.is_empty() {
@@ -227,7 +336,10 @@ fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
 }
 
 fn within(namespace: &str, suffix: &str) -> bool {
-    namespace == suffix || namespace.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'))
+    namespace == suffix
+        || namespace
+            .strip_suffix(suffix)
+            .is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// The keys, joined, that differ and that a node may not touch.
@@ -235,22 +347,40 @@ fn forbidden_labels(new: &Map<String, Value>, old: &Map<String, Value>) -> Strin
     let differs = |key: &&String| new.get(*key) != old.get(*key);
     let forbidden = |key: &&String| {
         let namespace = key.split_once('/').map_or("", |(namespace, _)| namespace);
-        let own = OWN_LABELS.contains(&key.as_str()) || within(namespace, "kubelet.kubernetes.io") || within(namespace, "node.kubernetes.io");
-        within(namespace, "node-restriction.kubernetes.io") || (within(namespace, "kubernetes.io") || within(namespace, "k8s.io")) && !own
+        let own = OWN_LABELS.contains(&key.as_str())
+            || within(namespace, "kubelet.kubernetes.io")
+            || within(namespace, "node.kubernetes.io");
+        within(namespace, "node-restriction.kubernetes.io")
+            || (within(namespace, "kubernetes.io") || within(namespace, "k8s.io")) && !own
     };
-    let keys: BTreeSet<&str> = new.keys().chain(old.keys()).filter(differs).filter(forbidden).map(String::as_str).collect();
+    let keys: BTreeSet<&str> = new
+        .keys()
+        .chain(old.keys())
+        .filter(differs)
+        .filter(forbidden)
+        .map(String::as_str)
+        .collect();
     keys.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 fn claim_status(node: &str, attributes: &Attributes<'_>) -> Checked {
-    let (Some(new), Some(old)) = (&attributes.object, attributes.old) else { return Ok(()) };
+    let (Some(new), Some(old)) = (&attributes.object, attributes.old) else {
+        return Ok(());
+    };
     let rest = |claim: &Value| {
         let mut claim = claim.clone();
         for field in ["resourceVersion", "managedFields"] {
             claim.meta_mut().remove(field);
         }
         if let Some(status) = claim.get_mut("status").and_then(Value::as_object_mut) {
-            ["capacity", "conditions", "allocatedResourceStatuses", "allocatedResources"].iter().for_each(|field| {
+            [
+                "capacity",
+                "conditions",
+                "allocatedResourceStatuses",
+                "allocatedResources",
+            ]
+            .iter()
+            .for_each(|field| {
                 status.remove(*field);
             });
         }
@@ -258,21 +388,29 @@ fn claim_status(node: &str, attributes: &Attributes<'_>) -> Checked {
     };
     match rest(new) == rest(old) {
         true => Ok(()),
-        false => Err(format!("node {node:?} is not allowed to update fields other than status.quantity and status.conditions")),
+        false => Err(format!(
+            "node {node:?} is not allowed to update fields other than status.quantity and status.conditions"
+        )),
     }
 }
 
 fn token(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
-    let Some(request) = &attributes.object else { return Ok(Ok(())) };
+    let Some(request) = &attributes.object else {
+        return Ok(Ok(()));
+    };
     let bound = &request["spec"]["boundObjectRef"];
     let text = |field: &str| bound[field].as_str().unwrap_or("");
     if text("apiVersion") != "v1" || text("kind") != "Pod" || text("name").is_empty() {
         return Ok(Err("node requested token not bound to a pod".into()));
     }
     if text("uid").is_empty() {
-        return Ok(Err("node requested token with a pod binding without a uid".into()));
+        return Ok(Err(
+            "node requested token with a pod binding without a uid".into()
+        ));
     }
-    let Some(pod) = attributes.look_up("pods", attributes.namespace, text("name"))? else { return Err(Status::not_found("", "pods", text("name"))) };
+    let Some(pod) = attributes.look_up("pods", attributes.namespace, text("name"))? else {
+        return Err(Status::not_found("", "pods", text("name")));
+    };
     if pod.uid() != text("uid") {
         return Ok(Err(format!(
             "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
@@ -280,27 +418,47 @@ fn token(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
         )));
     }
     if pod["spec"]["nodeName"] != node {
-        return Ok(Err("node requested token bound to a pod scheduled on a different node".into()));
+        return Ok(Err(
+            "node requested token bound to a pod scheduled on a different node".into(),
+        ));
     }
-    let audience = match request["spec"]["audiences"].as_array().map_or(&[][..], Vec::as_slice) {
+    let audience = match request["spec"]["audiences"]
+        .as_array()
+        .map_or(&[][..], Vec::as_slice)
+    {
         [] => "",
         [one] => one.as_str().unwrap_or(""),
         _ => return Ok(Err("node may only request 0 or 1 audiences".into())),
     };
-    let sources = pod["spec"]["volumes"].as_array().into_iter().flatten().flat_map(|volume| volume["projected"]["sources"].as_array().into_iter().flatten());
-    let named = sources.map(|source| &source["serviceAccountToken"]).any(|token| token.is_object() && token["audience"].as_str().unwrap_or("") == audience);
+    let sources = pod["spec"]["volumes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|volume| {
+            volume["projected"]["sources"]
+                .as_array()
+                .into_iter()
+                .flatten()
+        });
+    let named = sources
+        .map(|source| &source["serviceAccountToken"])
+        .any(|token| token.is_object() && token["audience"].as_str().unwrap_or("") == audience);
     Ok(match named {
         true => Ok(()),
         false => {
             let user = &attributes.user.name;
-            Err(format!("audience {audience:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"))
+            Err(format!(
+                "audience {audience:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
+            ))
         }
     })
 }
 
 fn lease(node: &str, attributes: &Attributes<'_>) -> Checked {
     if attributes.namespace != LEASES {
-        return Err(format!("can only access leases in the {LEASES:?} system namespace"));
+        return Err(format!(
+            "can only access leases in the {LEASES:?} system namespace"
+        ));
     }
     match object_name(attributes) == node {
         true => Ok(()),
@@ -316,7 +474,9 @@ fn slice(node: &str, attributes: &Attributes<'_>) -> Checked {
     };
     match slice.is_none_or(|slice| slice["spec"]["nodeName"] == node) {
         true => Ok(()),
-        false => Err(format!("can only {verb} ResourceSlice with the same NodeName as the requesting node")),
+        false => Err(format!(
+            "can only {verb} ResourceSlice with the same NodeName as the requesting node"
+        )),
     }
 }
 
@@ -324,16 +484,35 @@ fn slice(node: &str, attributes: &Attributes<'_>) -> Checked {
 fn certificate(node: &str, attributes: &Attributes<'_>) -> Checked {
     use base64::Engine;
     use x509_parser::prelude::FromDer;
-    const SIGNERS: [&str; 2] = ["kubernetes.io/kubelet-serving", "kubernetes.io/kube-apiserver-client-kubelet"];
-    let Some(request) = attributes.object.as_ref().filter(|_| attributes.operation == Operation::Create) else { return Ok(()) };
+    const SIGNERS: [&str; 2] = [
+        "kubernetes.io/kubelet-serving",
+        "kubernetes.io/kube-apiserver-client-kubelet",
+    ];
+    let Some(request) = attributes
+        .object
+        .as_ref()
+        .filter(|_| attributes.operation == Operation::Create)
+    else {
+        return Ok(());
+    };
     if !SIGNERS.contains(&request["spec"]["signerName"].as_str().unwrap_or("")) {
         return Ok(());
     }
-    let pem = base64::engine::general_purpose::STANDARD.decode(request["spec"]["request"].as_str().unwrap_or("")).unwrap_or_default();
+    let pem = base64::engine::general_purpose::STANDARD
+        .decode(request["spec"]["request"].as_str().unwrap_or(""))
+        .unwrap_or_default();
     let unparsable = |why: &dyn std::fmt::Display| format!("unable to parse csr: {why}");
     let (_, block) = x509_parser::pem::parse_x509_pem(&pem).map_err(|error| unparsable(&error))?;
-    let (_, csr) = x509_parser::certification_request::X509CertificationRequest::from_der(&block.contents).map_err(|error| unparsable(&error))?;
-    let name = csr.certification_request_info.subject.iter_common_name().last().and_then(|name| name.as_str().ok()).unwrap_or("");
+    let (_, csr) =
+        x509_parser::certification_request::X509CertificationRequest::from_der(&block.contents)
+            .map_err(|error| unparsable(&error))?;
+    let name = csr
+        .certification_request_info
+        .subject
+        .iter_common_name()
+        .last()
+        .and_then(|name| name.as_str().ok())
+        .unwrap_or("");
     let wanted = format!("system:node:{node}");
     match name == wanted {
         true => Ok(()),
@@ -351,12 +530,36 @@ mod tests {
     fn labels_that_a_node_may_not_touch() {
         let map = |value: Value| value.as_object().cloned().unwrap_or_default();
         for (new, old, wanted) in [
-            (json!({"a": "b", "kubernetes.io/hostname": "x"}), json!({}), ""),
-            (json!({"node-restriction.kubernetes.io/x": "1"}), json!({}), "node-restriction.kubernetes.io/x"),
-            (json!({"node-role.kubernetes.io/master": ""}), json!({}), "node-role.kubernetes.io/master"),
-            (json!({"node-role.kubernetes.io/master": ""}), json!({"node-role.kubernetes.io/master": ""}), ""),
-            (json!({}), json!({"k8s.io/b": "", "a.k8s.io/c": ""}), "a.k8s.io/c, k8s.io/b"),
-            (json!({"x.node.kubernetes.io/y": "", "notkubernetes.io/z": ""}), json!({}), ""),
+            (
+                json!({"a": "b", "kubernetes.io/hostname": "x"}),
+                json!({}),
+                "",
+            ),
+            (
+                json!({"node-restriction.kubernetes.io/x": "1"}),
+                json!({}),
+                "node-restriction.kubernetes.io/x",
+            ),
+            (
+                json!({"node-role.kubernetes.io/master": ""}),
+                json!({}),
+                "node-role.kubernetes.io/master",
+            ),
+            (
+                json!({"node-role.kubernetes.io/master": ""}),
+                json!({"node-role.kubernetes.io/master": ""}),
+                "",
+            ),
+            (
+                json!({}),
+                json!({"k8s.io/b": "", "a.k8s.io/c": ""}),
+                "a.k8s.io/c, k8s.io/b",
+            ),
+            (
+                json!({"x.node.kubernetes.io/y": "", "notkubernetes.io/z": ""}),
+                json!({}),
+                "",
+            ),
         ] {
             assert_eq!(forbidden_labels(&map(new), &map(old)), wanted);
         }
@@ -365,10 +568,19 @@ mod tests {
     #[test]
     fn what_mirror_pods_refer_to() {
         for (spec, wanted) in [
-            (json!({"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "hostPath": {"path": "/"}}]}), None),
+            (
+                json!({"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "hostPath": {"path": "/"}}]}),
+                None,
+            ),
             (json!({"serviceAccountName": "x"}), Some("serviceaccounts")),
-            (json!({"volumes": [{"name": "a", "secret": {}}]}), Some("secrets")),
-            (json!({"containers": [{"envFrom": [{"configMapRef": {"name": "c"}}]}]}), Some("configmaps")),
+            (
+                json!({"volumes": [{"name": "a", "secret": {}}]}),
+                Some("secrets"),
+            ),
+            (
+                json!({"containers": [{"envFrom": [{"configMapRef": {"name": "c"}}]}]}),
+                Some("configmaps"),
+            ),
         ] {
             assert_eq!(api_reference(&json!({"spec": spec})), wanted);
         }

@@ -21,8 +21,12 @@ impl Plugin for PersistentVolumeClaimResize {
     }
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        let (Some(new), Some(old)) = (&attributes.object, attributes.old) else { return Ok(()) };
-        let size = |claim: &Value| Quantity::from_json(&claim["spec"]["resources"]["requests"]["storage"]).ok();
+        let (Some(new), Some(old)) = (&attributes.object, attributes.old) else {
+            return Ok(());
+        };
+        let size = |claim: &Value| {
+            Quantity::from_json(&claim["spec"]["resources"]["requests"]["storage"]).ok()
+        };
         if size(new) <= size(old) {
             return Ok(());
         }
@@ -30,7 +34,10 @@ impl Plugin for PersistentVolumeClaimResize {
             return Err(attributes.forbidden("Only bound persistent volume claims can be expanded"));
         }
         let (was, is) = (class(old), class(new));
-        let allowed = match (!is.is_empty() && was == is).then(|| attributes.look_up("storageclasses.storage.k8s.io", "", is)).transpose()? {
+        let allowed = match (!is.is_empty() && was == is)
+            .then(|| attributes.look_up("storageclasses.storage.k8s.io", "", is))
+            .transpose()?
+        {
             Some(Some(class)) => class["allowVolumeExpansion"] == true,
             _ => false,
         };
@@ -46,5 +53,8 @@ impl Plugin for PersistentVolumeClaimResize {
 
 /// The older way to name a class wins.
 fn class(claim: &Value) -> &str {
-    claim["metadata"]["annotations"][OLD_CLASS].as_str().or(claim["spec"]["storageClassName"].as_str()).unwrap_or("")
+    claim["metadata"]["annotations"][OLD_CLASS]
+        .as_str()
+        .or(claim["spec"]["storageClassName"].as_str())
+        .unwrap_or("")
 }

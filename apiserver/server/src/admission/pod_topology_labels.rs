@@ -11,7 +11,10 @@ use skiff_api::machinery::{
 
 use super::{Attributes, Operation, Plugin};
 
-const LABELS: [&str; 2] = ["topology.kubernetes.io/zone", "topology.kubernetes.io/region"];
+const LABELS: [&str; 2] = [
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+];
 
 pub struct PodTopologyLabels;
 
@@ -22,18 +25,31 @@ impl Plugin for PodTopologyLabels {
     }
 
     fn handles(&self, attributes: &Attributes<'_>) -> bool {
-        let binds = attributes.kind.plural == "pods" && attributes.kind.group.is_empty() && attributes.subresource == "binding";
+        let binds = attributes.kind.plural == "pods"
+            && attributes.kind.group.is_empty()
+            && attributes.subresource == "binding";
         binds || attributes.is_one(&[Operation::Create], "", "pods")
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let name = attributes.object.as_ref().and_then(|pod| pod["spec"]["nodeName"].as_str()).unwrap_or("");
+        let name = attributes
+            .object
+            .as_ref()
+            .and_then(|pod| pod["spec"]["nodeName"].as_str())
+            .unwrap_or("");
         if name.is_empty() {
             return Ok(());
         }
-        let Some(node) = attributes.look_up("nodes", "", name)? else { return Ok(()) };
-        let found: Map<String, Value> = LABELS.iter().filter_map(|key| Some((key.to_string(), node.label(key)?.into()))).collect();
-        let Some(pod) = attributes.object.as_mut().filter(|_| !found.is_empty()) else { return Ok(()) };
+        let Some(node) = attributes.look_up("nodes", "", name)? else {
+            return Ok(());
+        };
+        let found: Map<String, Value> = LABELS
+            .iter()
+            .filter_map(|key| Some((key.to_string(), node.label(key)?.into())))
+            .collect();
+        let Some(pod) = attributes.object.as_mut().filter(|_| !found.is_empty()) else {
+            return Ok(());
+        };
         child_mut(&mut pod["metadata"], "labels").extend(found);
         Ok(())
     }

@@ -28,7 +28,8 @@ impl Plugin for Priority {
     }
 
     fn handles(&self, attributes: &Attributes<'_>) -> bool {
-        attributes.is_one(&WRITES, "", "pods") || attributes.is_one(&WRITES, "scheduling.k8s.io", "priorityclasses")
+        attributes.is_one(&WRITES, "", "pods")
+            || attributes.is_one(&WRITES, "scheduling.k8s.io", "priorityclasses")
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
@@ -43,12 +44,19 @@ impl Plugin for Priority {
     }
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        let Some(class) = attributes.object.as_ref().filter(|object| attributes.kind.plural == "priorityclasses" && object["globalDefault"] == true) else {
+        let Some(class) = attributes.object.as_ref().filter(|object| {
+            attributes.kind.plural == "priorityclasses" && object["globalDefault"] == true
+        }) else {
             return Ok(());
         };
         match self.default_class(attributes)? {
-            Some(other) if attributes.operation == Operation::Create || other.name() != class.name() => {
-                Err(attributes.forbidden(format_args!("PriorityClass {} is already marked as default. Only one default can exist", other.name())))
+            Some(other)
+                if attributes.operation == Operation::Create || other.name() != class.name() =>
+            {
+                Err(attributes.forbidden(format_args!(
+                    "PriorityClass {} is already marked as default. Only one default can exist",
+                    other.name()
+                )))
             }
             _ => Ok(()),
         }
@@ -65,23 +73,39 @@ impl Priority {
         {
             return Ok(class.clone());
         }
-        let defaults = attributes.list(CLASSES, None)?.into_iter().filter(|class| class["globalDefault"] == true);
-        let class = defaults.min_by_key(|class| class["value"].as_i64().unwrap_or(0)).map(Arc::new);
+        let defaults = attributes
+            .list(CLASSES, None)?
+            .into_iter()
+            .filter(|class| class["globalDefault"] == true);
+        let class = defaults
+            .min_by_key(|class| class["value"].as_i64().unwrap_or(0))
+            .map(Arc::new);
         *self.seen.lock() = Some((revision, class.clone()));
         Ok(class)
     }
 
     fn create(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let Some(pod) = &attributes.object else { return Ok(()) };
+        let Some(pod) = &attributes.object else {
+            return Ok(());
+        };
         let spec = &pod["spec"];
-        let class = match spec["priorityClassName"].as_str().filter(|name| !name.is_empty()) {
+        let class = match spec["priorityClassName"]
+            .as_str()
+            .filter(|name| !name.is_empty())
+        {
             Some(name) => match attributes.look_up(CLASSES, "", name)? {
                 Some(class) => Some(Arc::new(class)),
-                None => return Err(attributes.forbidden(format_args!("no PriorityClass with name {name} was found"))),
+                None => {
+                    return Err(attributes
+                        .forbidden(format_args!("no PriorityClass with name {name} was found")));
+                }
             },
             None => self.default_class(attributes)?,
         };
-        let priority = class.as_ref().and_then(|class| class["value"].as_i64()).unwrap_or(0);
+        let priority = class
+            .as_ref()
+            .and_then(|class| class["value"].as_i64())
+            .unwrap_or(0);
         if let Some(given) = spec["priority"].as_i64().filter(|given| *given != priority) {
             return Err(attributes.forbidden(format_args!(
                 "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {priority} from the given PriorityClass name"
@@ -113,7 +137,9 @@ impl Priority {
 
 /// An update that leaves out what was computed keeps it.
 fn keep(attributes: &mut Attributes<'_>) {
-    let (Some(new), Some(old)) = (attributes.object.as_mut(), attributes.old) else { return };
+    let (Some(new), Some(old)) = (attributes.object.as_mut(), attributes.old) else {
+        return;
+    };
     for field in ["priority", "preemptionPolicy"] {
         if new["spec"].get(field).is_none_or(Value::is_null)
             && let Some(value) = old["spec"].get(field)

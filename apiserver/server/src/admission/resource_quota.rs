@@ -20,9 +20,22 @@ use crate::{
 
 const QUOTAS: &str = "resourcequotas";
 /// Resources that each container must name when a quota limits them.
-const PER_CONTAINER: [&str; 6] = ["cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"];
+const PER_CONTAINER: [&str; 6] = [
+    "cpu",
+    "memory",
+    "requests.cpu",
+    "requests.memory",
+    "limits.cpu",
+    "limits.memory",
+];
 /// Names that count objects without saying `count/`.
-const PLAIN: [&str; 5] = ["configmaps", "secrets", "replicationcontrollers", "resourcequotas", "endpoints"];
+const PLAIN: [&str; 5] = [
+    "configmaps",
+    "secrets",
+    "replicationcontrollers",
+    "resourcequotas",
+    "endpoints",
+];
 
 pub struct ResourceQuota;
 
@@ -34,20 +47,35 @@ impl Plugin for ResourceQuota {
 
     fn handles(&self, attributes: &Attributes<'_>) -> bool {
         let kind = attributes.kind;
-        let changes = kind.group.is_empty() && matches!(kind.plural, "services" | "persistentvolumeclaims");
-        let resized = kind.group.is_empty() && kind.plural == "pods" && attributes.subresource == "resize";
+        let changes =
+            kind.group.is_empty() && matches!(kind.plural, "services" | "persistentvolumeclaims");
+        let resized =
+            kind.group.is_empty() && kind.plural == "pods" && attributes.subresource == "resize";
         let charged = match attributes.operation {
             Operation::Create => attributes.subresource.is_empty(),
             Operation::Update => changes && attributes.subresource.is_empty() || resized,
             _ => false,
         };
-        charged && kind.namespaced && attributes.app.store.snapshot(QUOTAS).range(Some(attributes.namespace), None).next().is_some()
+        charged
+            && kind.namespaced
+            && attributes
+                .app
+                .store
+                .snapshot(QUOTAS)
+                .range(Some(attributes.namespace), None)
+                .next()
+                .is_some()
     }
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        let Some(object) = &attributes.object else { return Ok(()) };
+        let Some(object) = &attributes.object else {
+            return Ok(());
+        };
         let used = usage_of(attributes, object)?;
-        let before = match attributes.old.filter(|_| attributes.operation == Operation::Update) {
+        let before = match attributes
+            .old
+            .filter(|_| attributes.operation == Operation::Update)
+        {
             Some(old) => usage_of(attributes, old)?,
             None => Usage::new(),
         };
@@ -71,7 +99,9 @@ fn usage_of(attributes: &Attributes<'_>, object: &Value) -> Result<Usage, Status
     let now = attributes.app.clock.now();
     let counted = match (kind.group, kind.plural) {
         ("", "pods") => usage::of_pod(&typed::<Pod>(object)?, now).map_err(Status::internal)?,
-        ("", "persistentvolumeclaims") => usage::of_claim(&typed::<PersistentVolumeClaim>(object)?).map_err(Status::internal)?,
+        ("", "persistentvolumeclaims") => {
+            usage::of_claim(&typed::<PersistentVolumeClaim>(object)?).map_err(Status::internal)?
+        }
         ("", "services") => usage::of_service(&typed::<Service>(object)?),
         _ => {
             let mut usage = Usage::from([(format!("count/{}", kind.resource()), usage::number(1))]);
@@ -97,7 +127,11 @@ fn difference(now: &Usage, before: &Usage) -> Usage {
 }
 
 /// Scopes are about pods and claims; a quota with scopes is for nothing else.
-fn matches_scopes(attributes: &Attributes<'_>, quota: &Value, object: &Value) -> Result<bool, Status> {
+fn matches_scopes(
+    attributes: &Attributes<'_>,
+    quota: &Value,
+    object: &Value,
+) -> Result<bool, Status> {
     let spec: ResourceQuotaSpec = typed(&quota["spec"])?;
     let scopes = usage::scopes(&spec);
     if scopes.is_empty() {
@@ -110,7 +144,9 @@ fn matches_scopes(attributes: &Attributes<'_>, quota: &Value, object: &Value) ->
         }
         ("", "persistentvolumeclaims") => {
             let claim = typed::<PersistentVolumeClaim>(object)?;
-            Ok(scopes.iter().all(|scope| usage::claim_in_scope(&claim, scope)))
+            Ok(scopes
+                .iter()
+                .all(|scope| usage::claim_in_scope(&claim, scope)))
         }
         _ => Ok(false),
     }
@@ -120,13 +156,19 @@ fn matches_scopes(attributes: &Attributes<'_>, quota: &Value, object: &Value) ->
 fn amounts(value: &Value) -> Result<Usage, String> {
     let read = |(name, amount): (&String, &Value)| match Quantity::from_json(amount) {
         Ok(read) => Ok((name.clone(), read)),
-        Err(error) => Err(format!("the quantity {amount} of {name} cannot be read: {error}")),
+        Err(error) => Err(format!(
+            "the quantity {amount} of {name} cannot be read: {error}"
+        )),
     };
     value.as_object().into_iter().flatten().map(read).collect()
 }
 
 fn shown(usage: &Usage) -> String {
-    usage.iter().map(|(name, amount)| format!("{name}={amount}")).collect::<Vec<_>>().join(",")
+    usage
+        .iter()
+        .map(|(name, amount)| format!("{name}={amount}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// Which of a quota's names such an object may use.
@@ -134,56 +176,97 @@ fn concerns(attributes: &Attributes<'_>, name: &str, used: &Usage) -> bool {
     if used.contains_key(name) {
         return true;
     }
-    attributes.kind.group.is_empty() && attributes.kind.plural == "pods" && PER_CONTAINER.contains(&name)
+    attributes.kind.group.is_empty()
+        && attributes.kind.plural == "pods"
+        && PER_CONTAINER.contains(&name)
 }
 
-async fn check_and_charge(attributes: &Attributes<'_>, quota: &Value, object: &Value, used: &Usage, delta: &Usage) -> Result<(), Status> {
+async fn check_and_charge(
+    attributes: &Attributes<'_>,
+    quota: &Value,
+    object: &Value,
+    used: &Usage,
+    delta: &Usage,
+) -> Result<(), Status> {
     let name = quota.name();
     let hard = amounts(&quota["status"]["hard"]).map_err(Status::internal)?;
-    let restricted: BTreeSet<&str> = hard.keys().map(String::as_str).filter(|resource| concerns(attributes, resource, used)).collect();
+    let restricted: BTreeSet<&str> = hard
+        .keys()
+        .map(String::as_str)
+        .filter(|resource| concerns(attributes, resource, used))
+        .collect();
     if restricted.is_empty() {
         return Ok(());
     }
     if attributes.kind.plural == "pods" {
-        unnamed(object, &restricted).map_err(|why| attributes.forbidden(format_args!("failed quota: {name}: {why}")))?;
+        unnamed(object, &restricted)
+            .map_err(|why| attributes.forbidden(format_args!("failed quota: {name}: {why}")))?;
     }
     let known = amounts(&quota["status"]["used"]).map_err(Status::internal)?;
-    let unknown: Vec<&str> = restricted.iter().copied().filter(|resource| !known.contains_key(*resource)).collect();
+    let unknown: Vec<&str> = restricted
+        .iter()
+        .copied()
+        .filter(|resource| !known.contains_key(*resource))
+        .collect();
     if !unknown.is_empty() {
         let all = restricted.iter().copied().collect::<Vec<_>>().join(",");
-        return Err(attributes.forbidden(format_args!("status unknown for quota: {name}, resources: {all}")));
+        return Err(attributes.forbidden(format_args!(
+            "status unknown for quota: {name}, resources: {all}"
+        )));
     }
-    let asked: Usage = delta.iter().filter(|(resource, _)| hard.contains_key(*resource)).map(|(resource, amount)| (resource.clone(), amount.clone())).collect();
+    let asked: Usage = delta
+        .iter()
+        .filter(|(resource, _)| hard.contains_key(*resource))
+        .map(|(resource, amount)| (resource.clone(), amount.clone()))
+        .collect();
     if asked.is_empty() {
         return Ok(());
     }
     if attributes.dry_run {
-        return within(name, &asked, quota).map(|_| ()).map_err(|why| attributes.forbidden(why));
+        return within(name, &asked, quota)
+            .map(|_| ())
+            .map_err(|why| attributes.forbidden(why));
     }
-    let row = attributes.kinds.stored(QUOTAS).ok_or_else(|| Status::internal("no row for resourcequotas"))?;
+    let row = attributes
+        .kinds
+        .stored(QUOTAS)
+        .ok_or_else(|| Status::internal("no row for resourcequotas"))?;
     let status = row.subresource("status").ok_or_else(Status::no_such_path)?;
     let ctx = bootstrap::own_context(attributes.app);
     // charged against what stands at that moment, which another write may have changed
-    write::update(&ctx, row, attributes.namespace, name, Update::of(Part::Sub(status)), &mut |live| {
-        let live = live.unwrap_or(quota);
-        let charged = within(name, &asked, live).map_err(|why| attributes.forbidden(why))?;
-        let mut new = live.clone();
-        for (resource, amount) in charged {
-            new["status"]["used"][resource.as_str()] = json!(amount.to_string());
-        }
-        Ok(new)
-    })
+    write::update(
+        &ctx,
+        row,
+        attributes.namespace,
+        name,
+        Update::of(Part::Sub(status)),
+        &mut |live| {
+            let live = live.unwrap_or(quota);
+            let charged = within(name, &asked, live).map_err(|why| attributes.forbidden(why))?;
+            let mut new = live.clone();
+            for (resource, amount) in charged {
+                new["status"]["used"][resource.as_str()] = json!(amount.to_string());
+            }
+            Ok(new)
+        },
+    )
     .await
     .map(|_| ())
 }
 
 /// The use after the charge, or by how much it is too much.
 fn within(name: &str, asked: &Usage, quota: &Value) -> Result<Usage, String> {
-    let (hard, used) = (amounts(&quota["status"]["hard"])?, amounts(&quota["status"]["used"])?);
+    let (hard, used) = (
+        amounts(&quota["status"]["hard"])?,
+        amounts(&quota["status"]["used"])?,
+    );
     let mut after = Usage::new();
     let mut exceeded = BTreeSet::new();
     for (resource, amount) in asked {
-        let mut sum = used.get(resource).cloned().unwrap_or_else(|| usage::number(0));
+        let mut sum = used
+            .get(resource)
+            .cloned()
+            .unwrap_or_else(|| usage::number(0));
         sum.add(amount);
         if hard.get(resource).is_some_and(|most| sum > *most) {
             exceeded.insert(resource.as_str());
@@ -193,21 +276,43 @@ fn within(name: &str, asked: &Usage, quota: &Value) -> Result<Usage, String> {
     if exceeded.is_empty() {
         return Ok(after);
     }
-    let only = |list: &Usage| shown(&list.iter().filter(|(resource, _)| exceeded.contains(resource.as_str())).map(|(r, a)| (r.clone(), a.clone())).collect());
-    Err(format!("exceeded quota: {name}, requested: {}, used: {}, limited: {}", only(asked), only(&used), only(&hard)))
+    let only = |list: &Usage| {
+        shown(
+            &list
+                .iter()
+                .filter(|(resource, _)| exceeded.contains(resource.as_str()))
+                .map(|(r, a)| (r.clone(), a.clone()))
+                .collect(),
+        )
+    };
+    Err(format!(
+        "exceeded quota: {name}, requested: {}, used: {}, limited: {}",
+        only(asked),
+        only(&used),
+        only(&hard)
+    ))
 }
 
 /// Containers that leave out what a quota limits.
 fn unnamed(pod: &Value, restricted: &BTreeSet<&str>) -> Result<(), String> {
     let pod_level = &pod["spec"]["resources"];
-    if ["requests", "limits"].iter().any(|list| pod_level[*list].as_object().is_some_and(|map| !map.is_empty())) {
+    if ["requests", "limits"].iter().any(|list| {
+        pod_level[*list]
+            .as_object()
+            .is_some_and(|map| !map.is_empty())
+    }) {
         return Ok(());
     }
     let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
     for container in containers {
         let name = container["name"].as_str().unwrap_or("");
-        for resource in PER_CONTAINER.iter().filter(|resource| restricted.contains(*resource)) {
+        for resource in PER_CONTAINER
+            .iter()
+            .filter(|resource| restricted.contains(*resource))
+        {
             let (list, what) = match resource.split_once('.') {
                 Some(("limits", what)) => ("limits", what),
                 Some((_, what)) => ("requests", what),
@@ -221,8 +326,15 @@ fn unnamed(pod: &Value, restricted: &BTreeSet<&str>) -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
-    let said: Vec<String> =
-        missing.iter().map(|(resource, names)| format!("{resource} for: {}", names.iter().copied().collect::<Vec<_>>().join(","))).collect();
+    let said: Vec<String> = missing
+        .iter()
+        .map(|(resource, names)| {
+            format!(
+                "{resource} for: {}",
+                names.iter().copied().collect::<Vec<_>>().join(",")
+            )
+        })
+        .collect();
     Err(format!("must specify {}", said.join("; ")))
 }
 
@@ -234,23 +346,42 @@ mod tests {
     fn charges() {
         let quota = json!({"status": {"hard": {"pods": "2", "cpu": "1"}, "used": {"pods": "1", "cpu": "500m"}}});
         let asked = |pods: &str, cpu: &str| amounts(&json!({"pods": pods, "cpu": cpu})).unwrap();
-        assert_eq!(shown(&within("q", &asked("1", "500m"), &quota).unwrap()), "cpu=1,pods=2");
-        assert_eq!(within("q", &asked("2", "100m"), &quota).unwrap_err(), "exceeded quota: q, requested: pods=2, used: pods=1, limited: pods=2");
+        assert_eq!(
+            shown(&within("q", &asked("1", "500m"), &quota).unwrap()),
+            "cpu=1,pods=2"
+        );
+        assert_eq!(
+            within("q", &asked("2", "100m"), &quota).unwrap_err(),
+            "exceeded quota: q, requested: pods=2, used: pods=1, limited: pods=2"
+        );
         let unreadable = json!({"status": {"hard": {"pods": "few"}}});
-        assert!(within("q", &asked("1", "1"), &unreadable).unwrap_err().starts_with("the quantity \"few\" of pods cannot be read"));
+        assert!(
+            within("q", &asked("1", "1"), &unreadable)
+                .unwrap_err()
+                .starts_with("the quantity \"few\" of pods cannot be read")
+        );
     }
 
     #[test]
     fn containers_name_what_is_limited() {
         let pod = json!({"spec": {"containers": [{"name": "b"}, {"name": "a", "resources": {"limits": {"cpu": "1"}}}]}});
         let restricted = BTreeSet::from(["limits.cpu", "requests.memory", "pods"]);
-        assert_eq!(unnamed(&pod, &restricted).unwrap_err(), "must specify limits.cpu for: b; requests.memory for: a,b");
+        assert_eq!(
+            unnamed(&pod, &restricted).unwrap_err(),
+            "must specify limits.cpu for: b; requests.memory for: a,b"
+        );
         assert_eq!(unnamed(&pod, &BTreeSet::from(["pods"])), Ok(()));
     }
 
     #[test]
     fn only_what_is_more_is_charged() {
         let amounts = |value: Value| amounts(&value).unwrap();
-        assert_eq!(difference(&amounts(json!({"a": "3", "b": "1"})), &amounts(json!({"a": "1", "b": "2"}))), amounts(json!({"a": "2"})));
+        assert_eq!(
+            difference(
+                &amounts(json!({"a": "3", "b": "1"})),
+                &amounts(json!({"a": "1", "b": "2"}))
+            ),
+            amounts(json!({"a": "2"}))
+        );
     }
 }

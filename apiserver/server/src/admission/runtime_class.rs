@@ -24,13 +24,17 @@ impl Plugin for RuntimeClass {
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let Some(class) = class_of(attributes)? else { return Ok(()) };
+        let Some(class) = class_of(attributes)? else {
+            return Ok(());
+        };
         set_overhead(attributes, &class)?;
         set_scheduling(attributes, &class)
     }
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        let Some(pod) = &attributes.object else { return Ok(()) };
+        let Some(pod) = &attributes.object else {
+            return Ok(());
+        };
         let given = pod["spec"].get("overhead");
         match class_of(attributes)?.as_ref().and_then(|class| class.get("overhead")) {
             Some(overhead) if quantities(overhead.get("podFixed")) != quantities(given) => Err(attributes.forbidden(OTHER_OVERHEAD)),
@@ -40,27 +44,48 @@ impl Plugin for RuntimeClass {
     }
 }
 
-const OTHER_OVERHEAD: &str = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead";
+const OTHER_OVERHEAD: &str =
+    "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead";
 
 /// The pod's class.
 fn class_of(attributes: &Attributes<'_>) -> Result<Option<Value>, Status> {
-    let Some(name) = attributes.object.as_ref().and_then(|pod| pod["spec"]["runtimeClassName"].as_str()) else { return Ok(None) };
+    let Some(name) = attributes
+        .object
+        .as_ref()
+        .and_then(|pod| pod["spec"]["runtimeClassName"].as_str())
+    else {
+        return Ok(None);
+    };
     match attributes.look_up("runtimeclasses.node.k8s.io", "", name)? {
         Some(class) => Ok(Some(class)),
-        None => Err(attributes.forbidden(format_args!("pod rejected: RuntimeClass {name:?} not found"))),
+        None => Err(attributes.forbidden(format_args!(
+            "pod rejected: RuntimeClass {name:?} not found"
+        ))),
     }
 }
 
 /// Amounts by name, to compare.
 fn quantities(map: Option<&Value>) -> BTreeMap<&str, Quantity> {
     let entries = map.and_then(Value::as_object).into_iter().flatten();
-    entries.map(|(name, value)| (name.as_str(), Quantity::from_json(value).unwrap_or_default())).collect()
+    entries
+        .map(|(name, value)| {
+            (
+                name.as_str(),
+                Quantity::from_json(value).unwrap_or_default(),
+            )
+        })
+        .collect()
 }
 
 fn set_overhead(attributes: &mut Attributes<'_>, class: &Value) -> Result<(), Status> {
-    let Some(overhead) = class.get("overhead") else { return Ok(()) };
+    let Some(overhead) = class.get("overhead") else {
+        return Ok(());
+    };
     let wanted = overhead.get("podFixed");
-    let given = attributes.object.as_ref().and_then(|pod| pod["spec"].get("overhead"));
+    let given = attributes
+        .object
+        .as_ref()
+        .and_then(|pod| pod["spec"].get("overhead"));
     if !quantities(given).is_empty() && quantities(given) != quantities(wanted) {
         return Err(attributes.forbidden(OTHER_OVERHEAD));
     }
@@ -71,9 +96,16 @@ fn set_overhead(attributes: &mut Attributes<'_>, class: &Value) -> Result<(), St
 }
 
 fn set_scheduling(attributes: &mut Attributes<'_>, class: &Value) -> Result<(), Status> {
-    let Some(scheduling) = class.get("scheduling") else { return Ok(()) };
+    let Some(scheduling) = class.get("scheduling") else {
+        return Ok(());
+    };
     let none = Map::new();
-    let given = |pod: &Value| pod["spec"]["nodeSelector"].as_object().cloned().unwrap_or_default();
+    let given = |pod: &Value| {
+        pod["spec"]["nodeSelector"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default()
+    };
     let mut selector = attributes.object.as_ref().map(given).unwrap_or_default();
     for (key, wanted) in scheduling["nodeSelector"].as_object().unwrap_or(&none) {
         let text = |value: &Value| value.as_str().unwrap_or("").to_string();
@@ -86,12 +118,25 @@ fn set_scheduling(attributes: &mut Attributes<'_>, class: &Value) -> Result<(), 
         }
         selector.insert(key.clone(), wanted.clone());
     }
-    let Some(pod) = attributes.object.as_mut() else { return Ok(()) };
+    let Some(pod) = attributes.object.as_mut() else {
+        return Ok(());
+    };
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let tolerations = merged([list(&pod["spec"]["tolerations"]), list(&scheduling["tolerations"])].concat());
+    let tolerations = merged(
+        [
+            list(&pod["spec"]["tolerations"]),
+            list(&scheduling["tolerations"]),
+        ]
+        .concat(),
+    );
     let spec = child_mut(pod, "spec");
-    for (name, value) in [("nodeSelector", Value::from(selector)), ("tolerations", tolerations.into())] {
-        if value.as_object().is_none_or(|map| !map.is_empty()) && value.as_array().is_none_or(|list| !list.is_empty()) {
+    for (name, value) in [
+        ("nodeSelector", Value::from(selector)),
+        ("tolerations", tolerations.into()),
+    ] {
+        if value.as_object().is_none_or(|map| !map.is_empty())
+            && value.as_array().is_none_or(|list| !list.is_empty())
+        {
             spec.insert(name.into(), value);
         }
     }
@@ -102,7 +147,9 @@ fn set_scheduling(attributes: &mut Attributes<'_>, class: &Value) -> Result<(), 
 fn merged(all: Vec<Value>) -> Vec<Value> {
     let mut kept: Vec<Value> = Vec::with_capacity(all.len());
     for (at, one) in all.iter().enumerate() {
-        let later = all[at + 1..].iter().any(|other| other != one && includes(other, one));
+        let later = all[at + 1..]
+            .iter()
+            .any(|other| other != one && includes(other, one));
         if !later && !kept.iter().any(|other| includes(other, one)) {
             kept.push(one.clone());
         }
@@ -123,7 +170,9 @@ fn includes(wide: &Value, narrow: &Value) -> bool {
     }
     if text(wide, "effect") == "NoExecute"
         && let Some(longest) = wide["tolerationSeconds"].as_i64()
-        && narrow["tolerationSeconds"].as_i64().is_none_or(|seconds| seconds > longest)
+        && narrow["tolerationSeconds"]
+            .as_i64()
+            .is_none_or(|seconds| seconds > longest)
     {
         return false;
     }

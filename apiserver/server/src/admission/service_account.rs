@@ -30,16 +30,33 @@ impl Plugin for ServiceAccount {
 
     fn handles(&self, attributes: &Attributes<'_>) -> bool {
         attributes.is_one(&[Operation::Create], "", "pods")
-            || attributes.kind.plural == "pods" && attributes.kind.group.is_empty() && attributes.subresource == "ephemeralcontainers"
+            || attributes.kind.plural == "pods"
+                && attributes.kind.group.is_empty()
+                && attributes.subresource == "ephemeralcontainers"
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let Some(pod) = attributes.object.as_ref().filter(|_| attributes.operation == Operation::Create) else { return Ok(()) };
+        let Some(pod) = attributes
+            .object
+            .as_ref()
+            .filter(|_| attributes.operation == Operation::Create)
+        else {
+            return Ok(());
+        };
         if is_mirror(pod) {
             return Ok(());
         }
         let name = account_name(pod).unwrap_or(DEFAULT).to_string();
-        let account = account(attributes, &name, if name == DEFAULT { PATIENCE } else { Duration::ZERO }).await?;
+        let account = account(
+            attributes,
+            &name,
+            if name == DEFAULT {
+                PATIENCE
+            } else {
+                Duration::ZERO
+            },
+        )
+        .await?;
         if let Some(pod) = attributes.object.as_mut() {
             pod["spec"]["serviceAccountName"] = name.as_str().into();
             pod["spec"]["serviceAccount"] = name.into();
@@ -52,15 +69,25 @@ impl Plugin for ServiceAccount {
     }
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        let Some(pod) = &attributes.object else { return Ok(()) };
+        let Some(pod) = &attributes.object else {
+            return Ok(());
+        };
         if is_mirror(pod) && attributes.operation == Operation::Create {
             return mirror(pod).map_err(|why| attributes.forbidden(why));
         }
         let Some(name) = account_name(pod) else {
-            return Err(attributes.forbidden(format_args!("no service account specified for pod {}/{}", attributes.namespace, pod.name())));
+            return Err(attributes.forbidden(format_args!(
+                "no service account specified for pod {}/{}",
+                attributes.namespace,
+                pod.name()
+            )));
         };
         let account = account(attributes, name, Duration::ZERO).await?;
-        if !truthy(account["metadata"]["annotations"][ENFORCE].as_str().unwrap_or("")) {
+        if !truthy(
+            account["metadata"]["annotations"][ENFORCE]
+                .as_str()
+                .unwrap_or(""),
+        ) {
             return Ok(());
         }
         let ephemeral = attributes.subresource == "ephemeralcontainers";
@@ -78,10 +105,16 @@ fn truthy(text: &str) -> bool {
 }
 
 fn account_name(pod: &Value) -> Option<&str> {
-    pod["spec"]["serviceAccountName"].as_str().filter(|name| !name.is_empty())
+    pod["spec"]["serviceAccountName"]
+        .as_str()
+        .filter(|name| !name.is_empty())
 }
 
-async fn account(attributes: &Attributes<'_>, name: &str, patience: Duration) -> Result<Value, Status> {
+async fn account(
+    attributes: &Attributes<'_>,
+    name: &str,
+    patience: Duration,
+) -> Result<Value, Status> {
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         if let Some(account) = attributes.look_up("serviceaccounts", attributes.namespace, name)? {
@@ -97,24 +130,40 @@ async fn account(attributes: &Attributes<'_>, name: &str, patience: Duration) ->
 
 /// What the pod says, else what the account says, else yes.
 fn wants_token(account: &Value, pod: &Value) -> bool {
-    let said = pod["spec"]["automountServiceAccountToken"].as_bool().or(account["automountServiceAccountToken"].as_bool());
+    let said = pod["spec"]["automountServiceAccountToken"]
+        .as_bool()
+        .or(account["automountServiceAccountToken"].as_bool());
     said.unwrap_or(true)
 }
 
 fn mount_token(pod: &mut Value) {
     let volumes = pod["spec"]["volumes"].as_array();
-    let existing = volumes.into_iter().flatten().filter_map(|volume| volume["name"].as_str()).find(|name| name.starts_with(VOLUME_PREFIX));
+    let existing = volumes
+        .into_iter()
+        .flatten()
+        .filter_map(|volume| volume["name"].as_str())
+        .find(|name| name.starts_with(VOLUME_PREFIX));
     let (name, there) = match existing {
         Some(name) => (name.to_string(), true),
         None => (crate::write::generated_name(VOLUME_PREFIX), false),
     };
     let mut needed = false;
     for list in ["initContainers", "containers"] {
-        for container in pod["spec"].get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
-            let Some(container) = container.as_object_mut() else { continue };
+        for container in pod["spec"]
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            let Some(container) = container.as_object_mut() else {
+                continue;
+            };
             let mounts = container.entry("volumeMounts").or_insert_with(|| json!([]));
             // what is mounted at that place already stays there
-            if mounts.as_array().is_some_and(|mounts| mounts.iter().any(|mount| mount["mountPath"] == MOUNT_PATH)) {
+            if mounts
+                .as_array()
+                .is_some_and(|mounts| mounts.iter().any(|mount| mount["mountPath"] == MOUNT_PATH))
+            {
                 continue;
             }
             if let Some(mounts) = mounts.as_array_mut() {
@@ -128,17 +177,29 @@ fn mount_token(pod: &mut Value) {
             {"serviceAccountToken": {"expirationSeconds": EXPIRATION, "path": "token"}},
             {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
             {"downwardAPI": {"items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]}}]}});
-        if let Some(volumes) = pod["spec"].as_object_mut().and_then(|spec| spec.entry("volumes").or_insert_with(|| json!([])).as_array_mut()) {
+        if let Some(volumes) = pod["spec"].as_object_mut().and_then(|spec| {
+            spec.entry("volumes")
+                .or_insert_with(|| json!([]))
+                .as_array_mut()
+        }) {
             volumes.push(volume);
         }
     }
 }
 
 fn pull_secrets(account: &Value, pod: &mut Value) {
-    if pod["spec"]["imagePullSecrets"].as_array().is_some_and(|list| !list.is_empty()) {
+    if pod["spec"]["imagePullSecrets"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty())
+    {
         return;
     }
-    let names: Vec<Value> = account["imagePullSecrets"].as_array().into_iter().flatten().map(|secret| json!({"name": secret["name"]})).collect();
+    let names: Vec<Value> = account["imagePullSecrets"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|secret| json!({"name": secret["name"]}))
+        .collect();
     if !names.is_empty() {
         pod["spec"]["imagePullSecrets"] = names.into();
     }
@@ -151,10 +212,27 @@ fn mirror(pod: &Value) -> Result<(), String> {
     }
     let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
     let volumes = || pod["spec"]["volumes"].as_array().into_iter().flatten();
-    let projections = || volumes().flat_map(|volume| volume["projected"]["sources"].as_array().into_iter().flatten());
-    let in_containers = containers(pod, &["initContainers", "containers", "ephemeralContainers"]).any(|(_, c)| secret_names(c).next().is_some());
-    let in_volumes = volumes().any(|volume| text(&volume["secret"]["secretName"])) || projections().any(|source| source["secret"].is_object());
-    if in_containers || in_volumes || pod["spec"]["imagePullSecrets"].as_array().is_some_and(|list| !list.is_empty()) {
+    let projections = || {
+        volumes().flat_map(|volume| {
+            volume["projected"]["sources"]
+                .as_array()
+                .into_iter()
+                .flatten()
+        })
+    };
+    let in_containers = containers(
+        pod,
+        &["initContainers", "containers", "ephemeralContainers"],
+    )
+    .any(|(_, c)| secret_names(c).next().is_some());
+    let in_volumes = volumes().any(|volume| text(&volume["secret"]["secretName"]))
+        || projections().any(|source| source["secret"].is_object());
+    if in_containers
+        || in_volumes
+        || pod["spec"]["imagePullSecrets"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty())
+    {
         return Err("a mirror pod may not reference secrets".into());
     }
     if projections().any(|source| source["serviceAccountToken"].is_object()) {
@@ -163,30 +241,62 @@ fn mirror(pod: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn containers<'p>(pod: &'p Value, lists: &'p [&'p str]) -> impl Iterator<Item = (&'p str, &'p Value)> {
-    lists.iter().flat_map(|list| pod["spec"][*list].as_array().into_iter().flatten().map(move |container| (*list, container)))
+fn containers<'p>(
+    pod: &'p Value,
+    lists: &'p [&'p str],
+) -> impl Iterator<Item = (&'p str, &'p Value)> {
+    lists.iter().flat_map(|list| {
+        pod["spec"][*list]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(move |container| (*list, container))
+    })
 }
 
 /// The secrets of a container's environment, each with the words that tell where it is named.
 fn secret_names(container: &Value) -> impl Iterator<Item = (String, &str)> {
-    let single = container["env"].as_array().into_iter().flatten().filter_map(|env| {
-        let name = env["valueFrom"]["secretKeyRef"]["name"].as_str()?;
-        Some((format!("envVar {}", env["name"].as_str().unwrap_or("")), name))
-    });
-    let whole = container["envFrom"].as_array().into_iter().flatten().filter_map(|from| Some(("envFrom".to_string(), from["secretRef"]["name"].as_str()?)));
+    let single = container["env"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|env| {
+            let name = env["valueFrom"]["secretKeyRef"]["name"].as_str()?;
+            Some((
+                format!("envVar {}", env["name"].as_str().unwrap_or("")),
+                name,
+            ))
+        });
+    let whole = container["envFrom"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|from| Some(("envFrom".to_string(), from["secretRef"]["name"].as_str()?)));
     single.chain(whole)
 }
 
 /// For accounts that say so: a pod refers to no secret that the account does not list.
 fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), String> {
     let account_name = account.name();
-    let listed = |list: &str, name: &str| account[list].as_array().is_some_and(|secrets| secrets.iter().any(|secret| secret["name"] == name));
-    let refused = |place: String| format!("{place} is not allowed because service account {account_name} does not reference that secret");
+    let listed = |list: &str, name: &str| {
+        account[list]
+            .as_array()
+            .is_some_and(|secrets| secrets.iter().any(|secret| secret["name"] == name))
+    };
+    let refused = |place: String| {
+        format!(
+            "{place} is not allowed because service account {account_name} does not reference that secret"
+        )
+    };
     let check_containers = |list: &str, word: &str| {
         for (_, container) in containers(pod, &[list]) {
-            if let Some((place, secret)) = secret_names(container).find(|(_, secret)| !listed("secrets", secret)) {
+            if let Some((place, secret)) =
+                secret_names(container).find(|(_, secret)| !listed("secrets", secret))
+            {
                 let name = container["name"].as_str().unwrap_or("");
-                return Err(refused(format!("{word} {name} with {place} referencing secret.secretName=\"{secret}\"")));
+                return Err(refused(format!(
+                    "{word} {name} with {place} referencing secret.secretName=\"{secret}\""
+                )));
             }
         }
         Ok(())
@@ -194,7 +304,12 @@ fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), 
     if ephemeral {
         return check_containers("ephemeralContainers", "ephemeral container");
     }
-    for volume in pod["spec"]["volumes"].as_array().into_iter().flatten().filter(|volume| volume["secret"].is_object()) {
+    for volume in pod["spec"]["volumes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|volume| volume["secret"].is_object())
+    {
         let name = volume["secret"]["secretName"].as_str().unwrap_or("");
         if !listed("secrets", name) {
             return Err(refused(format!("volume with secret.secretName=\"{name}\"")));
@@ -202,7 +317,12 @@ fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), 
     }
     check_containers("initContainers", "init container")?;
     check_containers("containers", "container")?;
-    for (index, secret) in pod["spec"]["imagePullSecrets"].as_array().into_iter().flatten().enumerate() {
+    for (index, secret) in pod["spec"]["imagePullSecrets"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let name = secret["name"].as_str().unwrap_or("");
         if !listed("imagePullSecrets", name) {
             return Err(format!(
@@ -221,17 +341,39 @@ mod tests {
     fn the_token_is_mounted_where_nothing_else_is() {
         let mut pod = json!({"spec": {"containers": [{"name": "a"}, {"name": "b", "volumeMounts": [{"name": "own", "mountPath": MOUNT_PATH}]}]}});
         mount_token(&mut pod);
-        let volume = pod["spec"]["volumes"][0]["name"].as_str().unwrap().to_string();
-        assert!(volume.starts_with(VOLUME_PREFIX) && volume.len() == VOLUME_PREFIX.len() + 5, "{volume}");
-        assert_eq!(pod["spec"]["containers"][0]["volumeMounts"], json!([{"name": volume, "readOnly": true, "mountPath": MOUNT_PATH}]));
-        assert_eq!(pod["spec"]["containers"][1]["volumeMounts"].as_array().unwrap().len(), 1);
+        let volume = pod["spec"]["volumes"][0]["name"]
+            .as_str()
+            .unwrap()
+            .to_string();
+        assert!(
+            volume.starts_with(VOLUME_PREFIX) && volume.len() == VOLUME_PREFIX.len() + 5,
+            "{volume}"
+        );
+        assert_eq!(
+            pod["spec"]["containers"][0]["volumeMounts"],
+            json!([{"name": volume, "readOnly": true, "mountPath": MOUNT_PATH}])
+        );
+        assert_eq!(
+            pod["spec"]["containers"][1]["volumeMounts"]
+                .as_array()
+                .unwrap()
+                .len(),
+            1
+        );
     }
 
     #[test]
     fn who_says_whether_a_token_is_mounted() {
-        for (pod, account, wanted) in [(json!(null), json!(null), true), (json!(false), json!(true), false), (json!(null), json!(false), false)] {
+        for (pod, account, wanted) in [
+            (json!(null), json!(null), true),
+            (json!(false), json!(true), false),
+            (json!(null), json!(false), false),
+        ] {
             let pod = json!({"spec": {"automountServiceAccountToken": pod}});
-            assert_eq!(wants_token(&json!({"automountServiceAccountToken": account}), &pod), wanted);
+            assert_eq!(
+                wants_token(&json!({"automountServiceAccountToken": account}), &pod),
+                wanted
+            );
         }
     }
 

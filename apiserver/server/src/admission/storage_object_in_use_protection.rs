@@ -12,7 +12,11 @@ use super::{Attributes, Operation, Plugin};
 const PROTECTED: [(&str, &str, &str); 3] = [
     ("", "persistentvolumes", "kubernetes.io/pv-protection"),
     ("", "persistentvolumeclaims", "kubernetes.io/pvc-protection"),
-    ("storage.k8s.io", "volumeattributesclasses", "kubernetes.io/vac-protection"),
+    (
+        "storage.k8s.io",
+        "volumeattributesclasses",
+        "kubernetes.io/vac-protection",
+    ),
 ];
 
 pub struct StorageObjectInUseProtection;
@@ -24,16 +28,28 @@ impl Plugin for StorageObjectInUseProtection {
     }
 
     fn handles(&self, attributes: &Attributes<'_>) -> bool {
-        PROTECTED.iter().any(|(group, plural, _)| attributes.is_one(&[Operation::Create], group, plural))
+        PROTECTED
+            .iter()
+            .any(|(group, plural, _)| attributes.is_one(&[Operation::Create], group, plural))
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let finalizer = PROTECTED.iter().find(|(_, plural, _)| *plural == attributes.kind.plural).map(|(_, _, finalizer)| *finalizer);
-        let (Some(object), Some(finalizer)) = (attributes.object.as_mut(), finalizer) else { return Ok(()) };
+        let finalizer = PROTECTED
+            .iter()
+            .find(|(_, plural, _)| *plural == attributes.kind.plural)
+            .map(|(_, _, finalizer)| *finalizer);
+        let (Some(object), Some(finalizer)) = (attributes.object.as_mut(), finalizer) else {
+            return Ok(());
+        };
         if object.finalizers().any(|had| had == finalizer) {
             return Ok(());
         }
-        if let Some(list) = object.meta_mut().entry("finalizers").or_insert_with(|| json!([])).as_array_mut() {
+        if let Some(list) = object
+            .meta_mut()
+            .entry("finalizers")
+            .or_insert_with(|| json!([]))
+            .as_array_mut()
+        {
             list.push(finalizer.into());
         }
         Ok(())

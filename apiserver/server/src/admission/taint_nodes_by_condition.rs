@@ -23,10 +23,17 @@ impl Plugin for TaintNodesByCondition {
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
-        let Some(node) = attributes.object.as_mut() else { return Ok(()) };
+        let Some(node) = attributes.object.as_mut() else {
+            return Ok(());
+        };
         let spec = skiff_api::machinery::meta::child_mut(node, "spec");
-        if let Some(taints) = spec.entry("taints").or_insert_with(|| json!([])).as_array_mut()
-            && !taints.iter().any(|taint| taint["key"] == NOT_READY && taint["effect"] == "NoSchedule")
+        if let Some(taints) = spec
+            .entry("taints")
+            .or_insert_with(|| json!([]))
+            .as_array_mut()
+            && !taints
+                .iter()
+                .any(|taint| taint["key"] == NOT_READY && taint["effect"] == "NoSchedule")
         {
             taints.push(json!({"key": NOT_READY, "effect": "NoSchedule"}));
         }

@@ -14,8 +14,9 @@ use skiff_api::machinery::{
 };
 
 use super::{
-    ALL_AUTHENTICATED, ALL_SERVICE_ACCOUNTS, ALL_UNAUTHENTICATED, ANONYMOUS, Attributes, Authorizer, NODE_USER_PREFIX, NODES_GROUP,
-    SERVICE_ACCOUNT_GROUP_PREFIX, SYSTEM_MASTERS, User, authorize::forbidden, split_service_account,
+    ALL_AUTHENTICATED, ALL_SERVICE_ACCOUNTS, ALL_UNAUTHENTICATED, ANONYMOUS, Attributes,
+    Authorizer, NODE_USER_PREFIX, NODES_GROUP, SERVICE_ACCOUNT_GROUP_PREFIX, SYSTEM_MASTERS, User,
+    authorize::forbidden, split_service_account,
 };
 
 const USER: &str = "impersonate-user";
@@ -28,16 +29,26 @@ const MANY: usize = 4;
 
 /// The user that a request with these headers acts as; `None` when it acts as who sends it. `attributes` are those of the request, its user the one
 /// that sends it: some rights to impersonate hold for some requests alone. The error is the answer.
-pub fn impersonate(headers: &HeaderMap, attributes: &Attributes, authorizer: &dyn Authorizer) -> Result<Option<User>, Status> {
+pub fn impersonate(
+    headers: &HeaderMap,
+    attributes: &Attributes,
+    authorizer: &dyn Authorizer,
+) -> Result<Option<User>, Status> {
     let wanted = wanted_user(headers);
     if wanted.name.is_empty() {
         if wanted == User::default() && !headers.contains_key(GROUP) && !has_extra(headers) {
             return Ok(None);
         }
-        return Err(Status::bad_request(format!("requested {} without impersonating a user name", describe(&wanted))));
+        return Err(Status::bad_request(format!(
+            "requested {} without impersonating a user name",
+            describe(&wanted)
+        )));
     }
     let mut first = None;
-    for mode in MODES.iter().filter(|mode| mode.applies(&wanted, &attributes.user)) {
+    for mode in MODES
+        .iter()
+        .filter(|mode| mode.applies(&wanted, &attributes.user))
+    {
         match mode.check(&wanted, attributes, authorizer) {
             Ok(user) => return Ok(Some(user)),
             Err(status) => drop(first.get_or_insert(status)),
@@ -49,7 +60,13 @@ pub fn impersonate(headers: &HeaderMap, attributes: &Attributes, authorizer: &dy
 
 /// Removes the headers, so that nothing behind sees them (a proxied kubelet, for one).
 pub fn strip(headers: &mut HeaderMap) {
-    let names: Vec<_> = headers.keys().filter(|name| [USER, UID, GROUP].contains(&name.as_str()) || name.as_str().starts_with(EXTRA)).cloned().collect();
+    let names: Vec<_> = headers
+        .keys()
+        .filter(|name| {
+            [USER, UID, GROUP].contains(&name.as_str()) || name.as_str().starts_with(EXTRA)
+        })
+        .cloned()
+        .collect();
     for name in names {
         headers.remove(name);
     }
@@ -73,7 +90,12 @@ fn wanted_user(headers: &HeaderMap) -> User {
             extra.entry(unescape(key)).or_default().push(text(value));
         }
     }
-    User { name: one(USER), uid: one(UID), groups: headers.get_all(GROUP).into_iter().map(text).collect(), extra }
+    User {
+        name: one(USER),
+        uid: one(UID),
+        groups: headers.get_all(GROUP).into_iter().map(text).collect(),
+        extra,
+    }
 }
 
 /// Decodes `%xx`; what cannot be decoded stays as it is.
@@ -86,7 +108,10 @@ fn unescape(key: &str) -> String {
             bytes.push(*first);
             continue;
         }
-        let digits = tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let digits = tail
+            .get(..2)
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
         let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
             return key.to_owned();
         };
@@ -98,16 +123,37 @@ fn unescape(key: &str) -> String {
 
 /// The words in which upstream shows a user that lacks a name.
 fn describe(user: &User) -> String {
-    let list = |items: &[String]| format!("[]string{{{}}}", items.iter().map(|item| go_quoted(item)).collect::<Vec<_>>().join(", "));
-    let groups = if user.groups.is_empty() { "[]string(nil)".to_owned() } else { list(&user.groups) };
+    let list = |items: &[String]| {
+        format!(
+            "[]string{{{}}}",
+            items
+                .iter()
+                .map(|item| go_quoted(item))
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
+    };
+    let groups = if user.groups.is_empty() {
+        "[]string(nil)".to_owned()
+    } else {
+        list(&user.groups)
+    };
     let extra = match user.extra.is_empty() {
         true => "map[string][]string(nil)".to_owned(),
         false => {
-            let entries: Vec<String> = user.extra.iter().map(|(key, values)| format!("{}:{}", go_quoted(key), list(values))).collect();
+            let entries: Vec<String> = user
+                .extra
+                .iter()
+                .map(|(key, values)| format!("{}:{}", go_quoted(key), list(values)))
+                .collect();
             format!("map[string][]string{{{}}}", entries.join(", "))
         }
     };
-    format!("&user.DefaultInfo{{Name:{}, UID:{}, Groups:{groups}, Extra:{extra}}}", go_quoted(&user.name), go_quoted(&user.uid))
+    format!(
+        "&user.DefaultInfo{{Name:{}, UID:{}, Groups:{groups}, Extra:{extra}}}",
+        go_quoted(&user.name),
+        go_quoted(&user.uid)
+    )
 }
 
 /// How one acts as another. All but `Legacy` want a second right: to do what the request does while acting as another.
@@ -122,7 +168,13 @@ enum Mode {
     Legacy,
 }
 
-const MODES: [Mode; 5] = [Mode::AssociatedNode, Mode::ArbitraryNode, Mode::ServiceAccount, Mode::UserInfo, Mode::Legacy];
+const MODES: [Mode; 5] = [
+    Mode::AssociatedNode,
+    Mode::ArbitraryNode,
+    Mode::ServiceAccount,
+    Mode::UserInfo,
+    Mode::Legacy,
+];
 
 impl Mode {
     fn name(self) -> &'static str {
@@ -140,11 +192,16 @@ impl Mode {
     }
 
     fn verb(self) -> String {
-        if self.constrained() { format!("impersonate:{}", self.name()) } else { "impersonate".to_owned() }
+        if self.constrained() {
+            format!("impersonate:{}", self.name())
+        } else {
+            "impersonate".to_owned()
+        }
     }
 
     fn applies(self, wanted: &User, requestor: &User) -> bool {
-        let name_alone = wanted.uid.is_empty() && wanted.groups.is_empty() && wanted.extra.is_empty();
+        let name_alone =
+            wanted.uid.is_empty() && wanted.groups.is_empty() && wanted.extra.is_empty();
         let (node, account) = (node_name(&wanted.name), account(&wanted.name));
         match self {
             Mode::AssociatedNode => name_alone && node.is_some_and(|node| runs_on(requestor, node)),
@@ -155,20 +212,39 @@ impl Mode {
         }
     }
 
-    fn check(self, wanted: &User, attributes: &Attributes, authorizer: &dyn Authorizer) -> Result<User, Status> {
+    fn check(
+        self,
+        wanted: &User,
+        attributes: &Attributes,
+        authorizer: &dyn Authorizer,
+    ) -> Result<User, Status> {
         let requestor = self.requestor(&attributes.user);
         if self.constrained() {
             let verb = format!("impersonate-on:{}:{}", self.name(), attributes.verb);
-            ask(authorizer, &Attributes { user: requestor.clone(), verb, ..attributes.clone() })?;
+            ask(
+                authorizer,
+                &Attributes {
+                    user: requestor.clone(),
+                    verb,
+                    ..attributes.clone()
+                },
+            )?;
         }
         let mut user = wanted.clone();
         self.check_name(&requestor, wanted, &mut user, authorizer)?;
         if !wanted.uid.is_empty() {
-            ask(authorizer, &self.right(&requestor, "authentication.k8s.io", "uids", &wanted.uid))?;
+            ask(
+                authorizer,
+                &self.right(&requestor, "authentication.k8s.io", "uids", &wanted.uid),
+            )?;
         }
         self.check_groups(&requestor, &wanted.groups, authorizer)?;
         self.check_extra(&requestor, &wanted.extra, authorizer)?;
-        let add = if user.name == ANONYMOUS { ALL_UNAUTHENTICATED } else { ALL_AUTHENTICATED };
+        let add = if user.name == ANONYMOUS {
+            ALL_UNAUTHENTICATED
+        } else {
+            ALL_AUTHENTICATED
+        };
         // Whoever wants to be unauthenticated stays it.
         let said = user.in_group(add) || user.in_group(ALL_UNAUTHENTICATED);
         if !said {
@@ -183,13 +259,23 @@ impl Mode {
             return user.clone();
         }
         let keys = user.extra.keys().cloned().collect();
-        let extra = BTreeMap::from([("authentication.kubernetes.io/associated-node-keys".to_owned(), keys)]);
-        Arc::new(User { extra, ..User::clone(user) })
+        let extra = BTreeMap::from([(
+            "authentication.kubernetes.io/associated-node-keys".to_owned(),
+            keys,
+        )]);
+        Arc::new(User {
+            extra,
+            ..User::clone(user)
+        })
     }
 
     /// The group of the API in which users and groups are.
     fn group(self) -> &'static str {
-        if self.constrained() { "authentication.k8s.io" } else { "" }
+        if self.constrained() {
+            "authentication.k8s.io"
+        } else {
+            ""
+        }
     }
 
     fn right(self, requestor: &Arc<User>, group: &str, resource: &str, name: &str) -> Attributes {
@@ -205,11 +291,21 @@ impl Mode {
         }
     }
 
-    fn check_name(self, requestor: &Arc<User>, wanted: &User, user: &mut User, authorizer: &dyn Authorizer) -> Result<(), Status> {
+    fn check_name(
+        self,
+        requestor: &Arc<User>,
+        wanted: &User,
+        user: &mut User,
+        authorizer: &dyn Authorizer,
+    ) -> Result<(), Status> {
         let mut right = self.right(requestor, self.group(), "users", &wanted.name);
         if let Some(node) = node_name(&wanted.name).filter(|_| self.constrained()) {
             right.resource = "nodes".to_owned();
-            right.name = if self == Mode::AssociatedNode { "*".to_owned() } else { node.to_owned() };
+            right.name = if self == Mode::AssociatedNode {
+                "*".to_owned()
+            } else {
+                node.to_owned()
+            };
             user.groups = vec![NODES_GROUP.to_owned()];
         }
         if let Some((namespace, name)) = account(&wanted.name) {
@@ -217,30 +313,54 @@ impl Mode {
             right.namespace = namespace.to_owned();
             right.name = name.to_owned();
             if wanted.groups.is_empty() {
-                user.groups = vec![ALL_SERVICE_ACCOUNTS.to_owned(), format!("{SERVICE_ACCOUNT_GROUP_PREFIX}{namespace}")];
+                user.groups = vec![
+                    ALL_SERVICE_ACCOUNTS.to_owned(),
+                    format!("{SERVICE_ACCOUNT_GROUP_PREFIX}{namespace}"),
+                ];
             }
         }
         ask(authorizer, &right)
     }
 
-    fn check_groups(self, requestor: &Arc<User>, groups: &[String], authorizer: &dyn Authorizer) -> Result<(), Status> {
+    fn check_groups(
+        self,
+        requestor: &Arc<User>,
+        groups: &[String],
+        authorizer: &dyn Authorizer,
+    ) -> Result<(), Status> {
         let right = |name: &str| self.right(requestor, self.group(), "groups", name);
         if self.constrained() {
             if groups.iter().any(String::is_empty) {
-                return Err(forbidden(&right(""), "impersonating the empty string group is not allowed"));
+                return Err(forbidden(
+                    &right(""),
+                    "impersonating the empty string group is not allowed",
+                ));
             }
             if groups.iter().any(|group| group == SYSTEM_MASTERS) {
-                return Err(forbidden(&right(SYSTEM_MASTERS), "impersonating the system:masters group is not allowed"));
+                return Err(forbidden(
+                    &right(SYSTEM_MASTERS),
+                    "impersonating the system:masters group is not allowed",
+                ));
             }
             if groups.len() >= MANY && ask(authorizer, &right("*")).is_ok() {
                 return Ok(());
             }
         }
-        groups.iter().try_for_each(|group| ask(authorizer, &right(group)))
+        groups
+            .iter()
+            .try_for_each(|group| ask(authorizer, &right(group)))
     }
 
-    fn check_extra(self, requestor: &Arc<User>, extra: &BTreeMap<String, Vec<String>>, authorizer: &dyn Authorizer) -> Result<(), Status> {
-        let right = |key: &str, value: &str| Attributes { subresource: key.to_owned(), ..self.right(requestor, "authentication.k8s.io", "userextras", value) };
+    fn check_extra(
+        self,
+        requestor: &Arc<User>,
+        extra: &BTreeMap<String, Vec<String>>,
+        authorizer: &dyn Authorizer,
+    ) -> Result<(), Status> {
+        let right = |key: &str, value: &str| Attributes {
+            subresource: key.to_owned(),
+            ..self.right(requestor, "authentication.k8s.io", "userextras", value)
+        };
         if self.constrained() && !extra.is_empty() {
             validate_extra(extra).map_err(|why| forbidden(&right("", ""), &why))?;
             let many = extra.len() >= MANY || extra.values().map(Vec::len).sum::<usize>() >= MANY;
@@ -248,7 +368,11 @@ impl Mode {
                 return Ok(());
             }
         }
-        extra.iter().try_for_each(|(key, values)| values.iter().try_for_each(|value| ask(authorizer, &right(key, value))))
+        extra.iter().try_for_each(|(key, values)| {
+            values
+                .iter()
+                .try_for_each(|value| ask(authorizer, &right(key, value)))
+        })
     }
 }
 
@@ -257,13 +381,22 @@ fn validate_extra(extra: &BTreeMap<String, Vec<String>>) -> Result<(), String> {
         if key.is_empty() {
             return Err("impersonating the empty string key in extra is not allowed".to_owned());
         }
-        let faults: Vec<String> =
-            is_domain_prefixed_path(key).into_iter().map(|(detail, value)| format!("extra.key: Invalid value: {}: {detail}", go_quoted(&value))).collect();
+        let faults: Vec<String> = is_domain_prefixed_path(key)
+            .into_iter()
+            .map(|(detail, value)| {
+                format!("extra.key: Invalid value: {}: {detail}", go_quoted(&value))
+            })
+            .collect();
         if let Some(faults) = super::authorize::aggregate(&faults) {
-            return Err(format!("impersonating an invalid key in extra is not allowed: {faults}"));
+            return Err(format!(
+                "impersonating an invalid key in extra is not allowed: {faults}"
+            ));
         }
         if *key != key.to_lowercase() {
-            return Err(format!("impersonating a non-lowercase key in extra is not allowed: {}", go_quoted(key)));
+            return Err(format!(
+                "impersonating a non-lowercase key in extra is not allowed: {}",
+                go_quoted(key)
+            ));
         }
         if values.iter().any(String::is_empty) {
             return Err("impersonating the empty string value in extra is not allowed".to_owned());
@@ -274,19 +407,31 @@ fn validate_extra(extra: &BTreeMap<String, Vec<String>>) -> Result<(), String> {
 
 fn ask(authorizer: &dyn Authorizer, attributes: &Attributes) -> Result<(), Status> {
     let decision = authorizer.authorize(attributes);
-    if decision.allowed() { Ok(()) } else { Err(forbidden(attributes, decision.reason())) }
+    if decision.allowed() {
+        Ok(())
+    } else {
+        Err(forbidden(attributes, decision.reason()))
+    }
 }
 
 fn node_name(username: &str) -> Option<&str> {
-    username.strip_prefix(NODE_USER_PREFIX).filter(|name| is_dns1123_subdomain(name).is_empty())
+    username
+        .strip_prefix(NODE_USER_PREFIX)
+        .filter(|name| is_dns1123_subdomain(name).is_empty())
 }
 
 fn account(username: &str) -> Option<(&str, &str)> {
-    split_service_account(username).filter(|(namespace, name)| is_dns1123_label(namespace).is_empty() && is_dns1123_subdomain(name).is_empty())
+    split_service_account(username).filter(|(namespace, name)| {
+        is_dns1123_label(namespace).is_empty() && is_dns1123_subdomain(name).is_empty()
+    })
 }
 
 fn runs_on(requestor: &User, node: &str) -> bool {
-    account(&requestor.name).is_some() && requestor.extra.get(NODE_NAME).is_some_and(|values| values.as_slice() == [node])
+    account(&requestor.name).is_some()
+        && requestor
+            .extra
+            .get(NODE_NAME)
+            .is_some_and(|values| values.as_slice() == [node])
 }
 
 #[cfg(test)]
@@ -318,13 +463,27 @@ mod tests {
     }
 
     fn request(user: User, verb: &str) -> Attributes {
-        Attributes { user: Arc::new(user), verb: verb.into(), resource_request: true, resource: "pods".into(), namespace: "a".into(), ..Attributes::default() }
+        Attributes {
+            user: Arc::new(user),
+            verb: verb.into(),
+            resource_request: true,
+            resource: "pods".into(),
+            namespace: "a".into(),
+            ..Attributes::default()
+        }
     }
 
-    fn attempt_as(user: User, verb: &str, headers: &[(&str, &str)]) -> Result<Option<User>, String> {
+    fn attempt_as(
+        user: User,
+        verb: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Option<User>, String> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
-            map.append(HeaderName::from_bytes(format!("Impersonate-{name}").as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+            map.append(
+                HeaderName::from_bytes(format!("Impersonate-{name}").as_bytes()).unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            );
         }
         impersonate(&map, &request(user, verb), &authorizers()).map_err(|status| status.message)
     }
@@ -335,16 +494,49 @@ mod tests {
 
     #[test]
     fn headers_make_the_user() {
-        let user = |headers: &[(&str, &str)]| attempt_as(User::new("root", &[SYSTEM_MASTERS]), "get", headers).unwrap().unwrap();
+        let user = |headers: &[(&str, &str)]| {
+            attempt_as(User::new("root", &[SYSTEM_MASTERS]), "get", headers)
+                .unwrap()
+                .unwrap()
+        };
         assert_eq!(attempt("anybody", "get", &[]), Ok(None));
-        assert_eq!(user(&[("User", "alice")]), User::new("alice", &["system:authenticated"]));
-        assert_eq!(user(&[("User", "x"), ("Group", "g1"), ("Group", "g2")]).groups, ["g1", "g2", "system:authenticated"]);
+        assert_eq!(
+            user(&[("User", "alice")]),
+            User::new("alice", &["system:authenticated"])
+        );
+        assert_eq!(
+            user(&[("User", "x"), ("Group", "g1"), ("Group", "g2")]).groups,
+            ["g1", "g2", "system:authenticated"]
+        );
         assert_eq!(user(&[("User", "x"), ("Uid", "77")]).uid, "77");
-        assert_eq!(user(&[("User", "system:anonymous")]).groups, ["system:unauthenticated"]);
-        assert_eq!(user(&[("User", "x"), ("Group", "system:unauthenticated")]).groups, ["system:unauthenticated"]);
-        assert_eq!(user(&[("User", "system:serviceaccount:a:default")]).groups, ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]);
-        assert_eq!(user(&[("User", "system:serviceaccount:a:default"), ("Group", "g")]).groups, ["g", "system:authenticated"]);
-        let extra = user(&[("User", "x"), ("Extra-Scopes", "a"), ("Extra-scopes", "b"), ("Extra-Acme.com%2fProject", "p"), ("Extra-bad%zz", "q")]).extra;
+        assert_eq!(
+            user(&[("User", "system:anonymous")]).groups,
+            ["system:unauthenticated"]
+        );
+        assert_eq!(
+            user(&[("User", "x"), ("Group", "system:unauthenticated")]).groups,
+            ["system:unauthenticated"]
+        );
+        assert_eq!(
+            user(&[("User", "system:serviceaccount:a:default")]).groups,
+            [
+                "system:serviceaccounts",
+                "system:serviceaccounts:a",
+                "system:authenticated"
+            ]
+        );
+        assert_eq!(
+            user(&[("User", "system:serviceaccount:a:default"), ("Group", "g")]).groups,
+            ["g", "system:authenticated"]
+        );
+        let extra = user(&[
+            ("User", "x"),
+            ("Extra-Scopes", "a"),
+            ("Extra-scopes", "b"),
+            ("Extra-Acme.com%2fProject", "p"),
+            ("Extra-bad%zz", "q"),
+        ])
+        .extra;
         assert_eq!(extra["scopes"], ["a", "b"]);
         assert_eq!(extra["acme.com/project"], ["p"]);
         assert_eq!(extra["bad%zz"], ["q"]);
@@ -365,16 +557,37 @@ mod tests {
 
     #[test]
     fn each_part_must_be_allowed() {
-        let refused = |user: &str, verb: &str, headers: &[(&str, &str)]| attempt(user, verb, headers).unwrap_err();
+        let refused = |user: &str, verb: &str, headers: &[(&str, &str)]| {
+            attempt(user, verb, headers).unwrap_err()
+        };
         // the answer is that of the first mode that applies
         let on_list = "pods is forbidden: User \"alice\" cannot impersonate-on:user-info:list resource \"pods\" in API group \"\" in the namespace \"a\"";
         assert_eq!(refused("alice", "list", &[("User", "bob")]), on_list);
-        assert!(attempt("boss", "list", &[("User", "bob"), ("Group", "ops"), ("Uid", "1"), ("Extra-Scopes", "x")]).is_ok());
+        assert!(
+            attempt(
+                "boss",
+                "list",
+                &[
+                    ("User", "bob"),
+                    ("Group", "ops"),
+                    ("Uid", "1"),
+                    ("Extra-Scopes", "x")
+                ]
+            )
+            .is_ok()
+        );
         assert!(attempt("boss", "list", &[("User", "bob"), ("Extra-Other", "x")]).is_err());
         assert!(attempt("boss", "list", &[("User", "system:serviceaccount:a:x")]).is_ok());
         assert!(attempt("clerk", "list", &[("User", "bob")]).is_ok());
         assert!(attempt("clerk", "list", &[("User", "bob"), ("Group", "dev")]).is_ok());
-        assert!(attempt("clerk", "list", &[("User", "bob"), ("Group", "dev"), ("Group", "ops")]).is_err());
+        assert!(
+            attempt(
+                "clerk",
+                "list",
+                &[("User", "bob"), ("Group", "dev"), ("Group", "ops")]
+            )
+            .is_err()
+        );
         assert!(attempt("clerk", "list", &[("User", "ann")]).is_err());
         assert!(attempt("clerk", "list", &[("User", "bob"), ("Uid", "1")]).is_err());
     }
@@ -385,8 +598,16 @@ mod tests {
         assert!(attempt("lister", "get", &[("User", "bob")]).is_err());
         assert!(attempt("lister", "list", &[("User", "system:serviceaccount:a:x")]).is_err());
         assert!(attempt("lister", "list", &[("User", "system:node:n1")]).is_err());
-        let text = attempt("lister", "list", &[("User", "bob"), ("Group", SYSTEM_MASTERS)]).unwrap_err();
-        assert!(text.ends_with(": impersonating the system:masters group is not allowed"), "{text}");
+        let text = attempt(
+            "lister",
+            "list",
+            &[("User", "bob"), ("Group", SYSTEM_MASTERS)],
+        )
+        .unwrap_err();
+        assert!(
+            text.ends_with(": impersonating the system:masters group is not allowed"),
+            "{text}"
+        );
         assert!(attempt("deputy", "get", &[("User", "system:serviceaccount:a:x")]).is_ok());
         assert!(attempt("deputy", "get", &[("User", "system:serviceaccount:b:x")]).is_err());
     }
@@ -397,10 +618,22 @@ mod tests {
             extra: BTreeMap::from([(NODE_NAME.to_owned(), vec![node.to_owned()])]),
             ..User::new("system:serviceaccount:kube-system:agent", &[])
         };
-        let node = attempt_as(agent("n1"), "list", &[("User", "system:node:n1")]).unwrap().unwrap();
-        assert_eq!(node, User::new("system:node:n1", &["system:nodes", "system:authenticated"]));
+        let node = attempt_as(agent("n1"), "list", &[("User", "system:node:n1")])
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            node,
+            User::new("system:node:n1", &["system:nodes", "system:authenticated"])
+        );
         assert!(attempt_as(agent("n1"), "get", &[("User", "system:node:n1")]).is_err());
         assert!(attempt_as(agent("n2"), "list", &[("User", "system:node:n1")]).is_err());
-        assert!(attempt_as(agent("n1"), "list", &[("User", "system:node:n1"), ("Group", "x")]).is_err());
+        assert!(
+            attempt_as(
+                agent("n1"),
+                "list",
+                &[("User", "system:node:n1"), ("Group", "x")]
+            )
+            .is_err()
+        );
     }
 }

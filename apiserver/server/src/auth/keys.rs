@@ -9,8 +9,9 @@ use ring::{
     rand::SystemRandom,
     rsa::PublicKeyComponents,
     signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
-        RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
+        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED,
+        ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_2048_8192_SHA256,
+        RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
     },
 };
 use rustls::pki_types::pem::{PemObject, SectionKind};
@@ -25,7 +26,9 @@ pub enum KeyError {
     None(&'static str),
     #[error("cannot read PEM: {0}")]
     Pem(String),
-    #[error("key of an unsupported kind: {0} (ECDSA on P-256 or P-384 and RSA of at least 2048 bits are supported)")]
+    #[error(
+        "key of an unsupported kind: {0} (ECDSA on P-256 or P-384 and RSA of at least 2048 bits are supported)"
+    )]
     Unsupported(String),
     #[error("the key is malformed: {0}")]
     Malformed(String),
@@ -101,29 +104,52 @@ impl PublicKey {
                     }
                     curve => {
                         writer.next().write_oid(&oid(EC));
-                        writer.next().write_oid(&oid(if curve == Algorithm::Es256 { P256 } else { P384 }));
+                        writer.next().write_oid(&oid(if curve == Algorithm::Es256 {
+                            P256
+                        } else {
+                            P384
+                        }));
                     }
                 });
                 writer.next().write_bitvec_bytes(&raw, raw.len() * 8);
             });
         });
         let id = URL_SAFE_NO_PAD.encode(Sha256::digest(&spki));
-        PublicKey { algorithm, raw, spki, id }
+        PublicKey {
+            algorithm,
+            raw,
+            spki,
+            id,
+        }
     }
 
     /// From a SubjectPublicKeyInfo in DER.
     pub fn from_spki(der: &[u8]) -> Result<PublicKey, KeyError> {
         let malformed = |error: &dyn std::fmt::Display| KeyError::Malformed(error.to_string());
-        let (_, spki) = x509_parser::x509::SubjectPublicKeyInfo::from_der(der).map_err(|error| malformed(&error))?;
+        let (_, spki) = x509_parser::x509::SubjectPublicKeyInfo::from_der(der)
+            .map_err(|error| malformed(&error))?;
         let kind = spki.algorithm.algorithm.to_id_string();
-        let curve = spki.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok()).map(|oid| oid.to_id_string());
+        let curve = spki
+            .algorithm
+            .parameters
+            .as_ref()
+            .and_then(|any| any.as_oid().ok())
+            .map(|oid| oid.to_id_string());
         let algorithm = match (kind.as_str(), curve.as_deref()) {
             ("1.2.840.113549.1.1.1", _) => Algorithm::Rs256,
             ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7")) => Algorithm::Es256,
             ("1.2.840.10045.2.1", Some("1.3.132.0.34")) => Algorithm::Es384,
-            (kind, curve) => return Err(KeyError::Unsupported(format!("{kind} {}", curve.unwrap_or_default()))),
+            (kind, curve) => {
+                return Err(KeyError::Unsupported(format!(
+                    "{kind} {}",
+                    curve.unwrap_or_default()
+                )));
+            }
         };
-        Ok(PublicKey::new(algorithm, spki.subject_public_key.data.to_vec()))
+        Ok(PublicKey::new(
+            algorithm,
+            spki.subject_public_key.data.to_vec(),
+        ))
     }
 
     /// All keys of a PEM file: public keys, certificates, and private keys for their public half.
@@ -134,14 +160,22 @@ impl PublicKey {
             keys.push(match kind {
                 SectionKind::PublicKey => PublicKey::from_spki(&der)?,
                 SectionKind::Certificate => {
-                    let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(&der).map_err(|error| KeyError::Malformed(error.to_string()))?;
+                    let (_, certificate) =
+                        x509_parser::certificate::X509Certificate::from_der(&der)
+                            .map_err(|error| KeyError::Malformed(error.to_string()))?;
                     PublicKey::from_spki(certificate.public_key().raw)?
                 }
-                SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => SigningKey::from_der(kind, &der)?.public,
+                SectionKind::PrivateKey
+                | SectionKind::RsaPrivateKey
+                | SectionKind::EcPrivateKey => SigningKey::from_der(kind, &der)?.public,
                 _ => continue,
             });
         }
-        if keys.is_empty() { Err(KeyError::None("public")) } else { Ok(keys) }
+        if keys.is_empty() {
+            Err(KeyError::None("public"))
+        } else {
+            Ok(keys)
+        }
     }
 
     pub fn algorithm(&self) -> Algorithm {
@@ -169,7 +203,9 @@ impl PublicKey {
 
     /// Whether `signature` (of the form that JOSE has) is this key's over `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(self.algorithm.verification(), &self.raw).verify(message, signature).is_ok()
+        UnparsedPublicKey::new(self.algorithm.verification(), &self.raw)
+            .verify(message, signature)
+            .is_ok()
     }
 
     /// The key as a JSON Web Key.
@@ -182,8 +218,16 @@ impl PublicKey {
                 json!({"use": "sig", "kty": "RSA", "kid": kid, "alg": alg, "n": text(&n), "e": text(&e)})
             }
             curve => {
-                let crv = if curve == Algorithm::Es256 { "P-256" } else { "P-384" };
-                let (x, y) = self.raw.get(1..).unwrap_or_default().split_at(self.raw.len() / 2);
+                let crv = if curve == Algorithm::Es256 {
+                    "P-256"
+                } else {
+                    "P-384"
+                };
+                let (x, y) = self
+                    .raw
+                    .get(1..)
+                    .unwrap_or_default()
+                    .split_at(self.raw.len() / 2);
                 json!({"use": "sig", "kty": "EC", "kid": kid, "crv": crv, "alg": alg, "x": text(x), "y": text(y)})
             }
         }
@@ -200,7 +244,13 @@ fn rsa_components(pkcs1: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         })
     };
     let (n, e) = yasna::parse_der(pkcs1, read).ok()?;
-    let bare = |bytes: Vec<u8>| bytes.iter().copied().skip_while(|byte| *byte == 0).collect::<Vec<u8>>();
+    let bare = |bytes: Vec<u8>| {
+        bytes
+            .iter()
+            .copied()
+            .skip_while(|byte| *byte == 0)
+            .collect::<Vec<u8>>()
+    };
     Some((bare(n), bare(e)))
 }
 
@@ -225,7 +275,9 @@ impl std::fmt::Debug for SigningKey {
 impl SigningKey {
     /// A new key on P-256, and its PEM.
     pub fn generate() -> Result<(SigningKey, String), KeyError> {
-        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).map_err(|_| KeyError::Sign)?;
+        let document =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                .map_err(|_| KeyError::Sign)?;
         let key = SigningKey::from_der(SectionKind::PrivateKey, document.as_ref())?;
         Ok((key, pem("PRIVATE KEY", document.as_ref())))
     }
@@ -234,7 +286,10 @@ impl SigningKey {
     pub fn from_pem(pem: &[u8]) -> Result<SigningKey, KeyError> {
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
             let (kind, der) = section.map_err(|error| KeyError::Pem(error.to_string()))?;
-            if matches!(kind, SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey) {
+            if matches!(
+                kind,
+                SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey
+            ) {
                 return SigningKey::from_der(kind, &der);
             }
         }
@@ -246,14 +301,20 @@ impl SigningKey {
         let ec = |algorithm| EcdsaKeyPair::from_pkcs8(algorithm, der, &random);
         let (pair, algorithm) = match kind {
             SectionKind::EcPrivateKey => sec1(der, &random)?,
-            SectionKind::RsaPrivateKey => (Pair::Rsa(Box::new(RsaKeyPair::from_der(der).map_err(rejected)?)), Algorithm::Rs256),
+            SectionKind::RsaPrivateKey => (
+                Pair::Rsa(Box::new(RsaKeyPair::from_der(der).map_err(rejected)?)),
+                Algorithm::Rs256,
+            ),
             _ => {
                 if let Ok(pair) = ec(&ECDSA_P256_SHA256_FIXED_SIGNING) {
                     (Pair::Ec(Box::new(pair)), Algorithm::Es256)
                 } else if let Ok(pair) = ec(&ECDSA_P384_SHA384_FIXED_SIGNING) {
                     (Pair::Ec(Box::new(pair)), Algorithm::Es384)
                 } else {
-                    (Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(der).map_err(rejected)?)), Algorithm::Rs256)
+                    (
+                        Pair::Rsa(Box::new(RsaKeyPair::from_pkcs8(der).map_err(rejected)?)),
+                        Algorithm::Rs256,
+                    )
                 }
             }
         };
@@ -264,7 +325,11 @@ impl SigningKey {
                 rsa_pkcs1(&components)
             }
         };
-        Ok(SigningKey { pair, public: PublicKey::new(algorithm, raw), random })
+        Ok(SigningKey {
+            pair,
+            public: PublicKey::new(algorithm, raw),
+            random,
+        })
     }
 
     pub fn public(&self) -> &PublicKey {
@@ -274,10 +339,15 @@ impl SigningKey {
     /// A signature of the form that JOSE has (for ECDSA both numbers at full length).
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         match &self.pair {
-            Pair::Ec(pair) => Ok(pair.sign(&self.random, message).map_err(|_| KeyError::Sign)?.as_ref().to_vec()),
+            Pair::Ec(pair) => Ok(pair
+                .sign(&self.random, message)
+                .map_err(|_| KeyError::Sign)?
+                .as_ref()
+                .to_vec()),
             Pair::Rsa(pair) => {
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &self.random, message, &mut signature).map_err(|_| KeyError::Sign)?;
+                pair.sign(&RSA_PKCS1_SHA256, &self.random, message, &mut signature)
+                    .map_err(|_| KeyError::Sign)?;
                 Ok(signature)
             }
         }
@@ -318,26 +388,43 @@ fn sec1(der: &[u8], random: &SystemRandom) -> Result<(Pair, Algorithm), KeyError
         reader.read_sequence(|reader| {
             reader.next().read_u8()?;
             let private = reader.next().read_bytes()?;
-            reader.read_optional(|reader| reader.read_tagged(yasna::Tag::context(0), |reader| reader.read_oid()))?;
-            let public = reader.next().read_tagged(yasna::Tag::context(1), |reader| reader.read_bitvec_bytes())?;
+            reader.read_optional(|reader| {
+                reader.read_tagged(yasna::Tag::context(0), |reader| reader.read_oid())
+            })?;
+            let public = reader
+                .next()
+                .read_tagged(yasna::Tag::context(1), |reader| reader.read_bitvec_bytes())?;
             Ok((private, public.0))
         })
     };
-    let (private, public) = yasna::parse_der(der, read).map_err(|_| KeyError::Malformed("EC key without its public half".to_owned()))?;
+    let (private, public) = yasna::parse_der(der, read)
+        .map_err(|_| KeyError::Malformed("EC key without its public half".to_owned()))?;
     let (algorithm, signing) = match private.len() {
         32 => (Algorithm::Es256, &ECDSA_P256_SHA256_FIXED_SIGNING),
         48 => (Algorithm::Es384, &ECDSA_P384_SHA384_FIXED_SIGNING),
-        length => return Err(KeyError::Unsupported(format!("an EC key of {} bits", length * 8))),
+        length => {
+            return Err(KeyError::Unsupported(format!(
+                "an EC key of {} bits",
+                length * 8
+            )));
+        }
     };
-    let pair = EcdsaKeyPair::from_private_key_and_public_key(signing, &private, &public, random).map_err(rejected)?;
+    let pair = EcdsaKeyPair::from_private_key_and_public_key(signing, &private, &public, random)
+        .map_err(rejected)?;
     Ok((Pair::Ec(Box::new(pair)), algorithm))
 }
 
 /// DER in PEM's dress.
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    let lines: Vec<&str> = (0..text.len())
+        .step_by(64)
+        .map(|at| &text[at..text.len().min(at + 64)])
+        .collect();
+    format!(
+        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+        lines.join("\n")
+    )
 }
 
 #[cfg(test)]
@@ -355,14 +442,32 @@ pub(crate) mod tests {
         let (generated, pem) = SigningKey::generate().unwrap();
         let table = [
             (generated.public().to_pem(), pem.as_str(), Algorithm::Es256),
-            (include_str!("../../../../testdata/auth/rsa.pub").to_owned(), RSA_PEM, Algorithm::Rs256),
-            (include_str!("../../../../testdata/auth/rsa.pub").to_owned(), RSA_PKCS8_PEM, Algorithm::Rs256),
-            (include_str!("../../../../testdata/auth/ec.pub").to_owned(), EC_PEM, Algorithm::Es256),
-            (include_str!("../../../../testdata/auth/ec384.pub").to_owned(), EC384_PEM, Algorithm::Es384),
+            (
+                include_str!("../../../../testdata/auth/rsa.pub").to_owned(),
+                RSA_PEM,
+                Algorithm::Rs256,
+            ),
+            (
+                include_str!("../../../../testdata/auth/rsa.pub").to_owned(),
+                RSA_PKCS8_PEM,
+                Algorithm::Rs256,
+            ),
+            (
+                include_str!("../../../../testdata/auth/ec.pub").to_owned(),
+                EC_PEM,
+                Algorithm::Es256,
+            ),
+            (
+                include_str!("../../../../testdata/auth/ec384.pub").to_owned(),
+                EC384_PEM,
+                Algorithm::Es384,
+            ),
         ];
         for (public_pem, private_pem, algorithm) in table {
             let key = SigningKey::from_pem(private_pem.as_bytes()).unwrap();
-            let public = PublicKey::all_from_pem(public_pem.as_bytes()).unwrap().remove(0);
+            let public = PublicKey::all_from_pem(public_pem.as_bytes())
+                .unwrap()
+                .remove(0);
             assert_eq!(&public, key.public(), "{algorithm:?}");
             assert_eq!(public.algorithm(), algorithm);
             assert_eq!(public.to_pem(), public_pem, "openssl writes it so");
@@ -370,28 +475,69 @@ pub(crate) mod tests {
             assert!(public.verifies(b"message", &signature));
             assert!(!public.verifies(b"massage", &signature));
             assert!(!public.verifies(b"message", &signature[1..]));
-            assert_eq!(PublicKey::all_from_pem(private_pem.as_bytes()).unwrap(), [public]);
+            assert_eq!(
+                PublicKey::all_from_pem(private_pem.as_bytes()).unwrap(),
+                [public]
+            );
         }
     }
 
     #[test]
     fn a_file_may_hold_several_keys() {
-        let text = format!("{CERT_PEM}\n# a remark\n{}{}", include_str!("../../../../testdata/auth/rsa.pub"), EC384_PEM);
+        let text = format!(
+            "{CERT_PEM}\n# a remark\n{}{}",
+            include_str!("../../../../testdata/auth/rsa.pub"),
+            EC384_PEM
+        );
         let keys = PublicKey::all_from_pem(text.as_bytes()).unwrap();
-        assert_eq!(keys.iter().map(|key| key.algorithm().name()).collect::<Vec<_>>(), ["ES256", "RS256", "ES384"]);
-        assert_eq!(PublicKey::all_from_pem(b"nothing").unwrap_err().to_string(), "no public key found in the PEM data");
-        assert_eq!(SigningKey::from_pem(CERT_PEM.as_bytes()).unwrap_err().to_string(), "no private key found in the PEM data");
+        assert_eq!(
+            keys.iter()
+                .map(|key| key.algorithm().name())
+                .collect::<Vec<_>>(),
+            ["ES256", "RS256", "ES384"]
+        );
+        assert_eq!(
+            PublicKey::all_from_pem(b"nothing").unwrap_err().to_string(),
+            "no public key found in the PEM data"
+        );
+        assert_eq!(
+            SigningKey::from_pem(CERT_PEM.as_bytes())
+                .unwrap_err()
+                .to_string(),
+            "no private key found in the PEM data"
+        );
         let p521 = include_str!("../../../../testdata/auth/ec521.pub");
-        assert!(PublicKey::all_from_pem(p521.as_bytes()).unwrap_err().to_string().starts_with("key of an unsupported kind: 1.2.840.10045.2.1 1.3.132.0.35"));
+        assert!(
+            PublicKey::all_from_pem(p521.as_bytes())
+                .unwrap_err()
+                .to_string()
+                .starts_with("key of an unsupported kind: 1.2.840.10045.2.1 1.3.132.0.35")
+        );
     }
 
     #[test]
     fn jwks_bear_what_the_kind_needs() {
-        let rsa = PublicKey::all_from_pem(include_bytes!("../../../../testdata/auth/rsa.pub")).unwrap()[0].jwk();
-        assert_eq!((&rsa["kty"], &rsa["alg"], &rsa["e"]), (&json!("RSA"), &json!("RS256"), &json!("AQAB")));
+        let rsa = PublicKey::all_from_pem(include_bytes!("../../../../testdata/auth/rsa.pub"))
+            .unwrap()[0]
+            .jwk();
+        assert_eq!(
+            (&rsa["kty"], &rsa["alg"], &rsa["e"]),
+            (&json!("RSA"), &json!("RS256"), &json!("AQAB"))
+        );
         assert_eq!(rsa["n"].as_str().unwrap().len(), 342);
-        let ec = PublicKey::all_from_pem(include_bytes!("../../../../testdata/auth/ec.pub")).unwrap()[0].jwk();
-        assert_eq!((&ec["kty"], &ec["crv"], &ec["use"]), (&json!("EC"), &json!("P-256"), &json!("sig")));
-        assert_eq!((ec["x"].as_str().unwrap().len(), ec["y"].as_str().unwrap().len()), (43, 43));
+        let ec = PublicKey::all_from_pem(include_bytes!("../../../../testdata/auth/ec.pub"))
+            .unwrap()[0]
+            .jwk();
+        assert_eq!(
+            (&ec["kty"], &ec["crv"], &ec["use"]),
+            (&json!("EC"), &json!("P-256"), &json!("sig"))
+        );
+        assert_eq!(
+            (
+                ec["x"].as_str().unwrap().len(),
+                ec["y"].as_str().unwrap().len()
+            ),
+            (43, 43)
+        );
     }
 }

@@ -22,14 +22,22 @@ use super::{
 /// As much of a request's path as access hangs on.
 fn attributes(method: &str, target: &str, user: User) -> Attributes {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let query: HashMap<&str, &str> = query.split('&').filter_map(|pair| pair.split_once('=')).collect();
+    let query: HashMap<&str, &str> = query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .collect();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] if !rest.is_empty() => ("", *version, rest),
         ["apis", group, version, rest @ ..] if !rest.is_empty() => (*group, *version, rest),
         _ => {
             let verb = method.to_lowercase();
-            return Attributes { user: Arc::new(user), verb, path: path.into(), ..Attributes::default() };
+            return Attributes {
+                user: Arc::new(user),
+                verb,
+                path: path.into(),
+                ..Attributes::default()
+            };
         }
     };
     let (namespace, rest) = match rest {
@@ -90,14 +98,25 @@ fn world(lines: &[Value]) -> (Authenticator, Authorizers) {
         bootstrap_tokens: true,
         anonymous: true,
     };
-    let authenticator = Authenticator::new(config, fake.clone(), StoppedClock::at("2026-01-01T00:00:00Z")).unwrap();
-    (authenticator, Authorizers::new(&["Node", "RBAC"], fake).unwrap())
+    let authenticator = Authenticator::new(
+        config,
+        fake.clone(),
+        StoppedClock::at("2026-01-01T00:00:00Z"),
+    )
+    .unwrap();
+    (
+        authenticator,
+        Authorizers::new(&["Node", "RBAC"], fake).unwrap(),
+    )
 }
 
 fn headers(line: &Value) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut add = |name: &str, value: &str| {
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
     };
     for (name, value) in line["headers"].as_object().into_iter().flatten() {
         for value in value.as_array().unwrap_or(&vec![value.clone()]) {
@@ -106,13 +125,23 @@ fn headers(line: &Value) -> HeaderMap {
     }
     match line.get("as") {
         Some(Value::Null) => {}
-        token => add("Authorization", &format!("Bearer {}", token.and_then(Value::as_str).unwrap_or("admin-token"))),
+        token => add(
+            "Authorization",
+            &format!(
+                "Bearer {}",
+                token.and_then(Value::as_str).unwrap_or("admin-token")
+            ),
+        ),
     }
     headers
 }
 
 /// What this folder answers: a refusal, the status of a review, or nothing (whatever comes after access decides).
-async fn answer(line: &Value, authenticator: &Authenticator, authorizers: &Authorizers) -> Option<Result<Value, Value>> {
+async fn answer(
+    line: &Value,
+    authenticator: &Authenticator,
+    authorizers: &Authorizers,
+) -> Option<Result<Value, Value>> {
     let headers = headers(line);
     let Ok(identity) = authenticator.identify(&headers, None) else {
         return Some(Err(json!({"code": 401, "message": "Unauthorized"})));
@@ -121,7 +150,10 @@ async fn answer(line: &Value, authenticator: &Authenticator, authorizers: &Autho
     let asked = attributes(method, path, Arc::unwrap_or_clone(identity?.user));
     let refuse = |status: skiff_api::machinery::status::Status| Some(Err(status.to_value()));
     let asked = match impersonate(&headers, &asked, authorizers) {
-        Ok(Some(user)) => Attributes { user: Arc::new(user), ..asked },
+        Ok(Some(user)) => Attributes {
+            user: Arc::new(user),
+            ..asked
+        },
         Ok(None) => asked,
         Err(status) => return refuse(status),
     };
@@ -133,11 +165,16 @@ async fn answer(line: &Value, authenticator: &Authenticator, authorizers: &Autho
     let status = match asked.resource.as_str() {
         "subjectaccessreviews" => reviews::subject_access(authorizers, spec),
         "selfsubjectaccessreviews" => reviews::self_subject_access(authorizers, &asked.user, spec),
-        "selfsubjectrulesreviews" => reviews::self_subject_rules(authorizers, &asked.user, spec["namespace"].as_str().unwrap_or_default()),
+        "selfsubjectrulesreviews" => reviews::self_subject_rules(
+            authorizers,
+            &asked.user,
+            spec["namespace"].as_str().unwrap_or_default(),
+        ),
         "selfsubjectreviews" => Ok(json!({"userInfo": &*asked.user})),
         "tokenreviews" => token_review(authenticator, spec).await,
         resource => {
-            let kind = escalation::Kind::of(resource).filter(|_| matches!(asked.verb.as_str(), "create" | "update"))?;
+            let kind = escalation::Kind::of(resource)
+                .filter(|_| matches!(asked.verb.as_str(), "create" | "update"))?;
             let empty = json!({});
             let write = escalation::Write {
                 kind,
@@ -147,7 +184,9 @@ async fn answer(line: &Value, authenticator: &Authenticator, authorizers: &Autho
                 new: &line["body"],
                 old: (asked.verb == "update").then_some(&empty),
             };
-            return escalation::check(authorizers, &write).err().and_then(refuse);
+            return escalation::check(authorizers, &write)
+                .err()
+                .and_then(refuse);
         }
     };
     Some(status.map_err(|status| status.to_value()))
@@ -161,7 +200,11 @@ fn sorted(value: &Value) -> Value {
             items.sort_by_key(Value::to_string);
             Value::Array(items)
         }
-        Value::Object(map) => Value::Object(map.iter().map(|(key, value)| (key.clone(), sorted(value))).collect()),
+        Value::Object(map) => Value::Object(
+            map.iter()
+                .map(|(key, value)| (key.clone(), sorted(value)))
+                .collect(),
+        ),
         other => other.clone(),
     }
 }
@@ -173,7 +216,10 @@ async fn access_is_as_recorded() {
     };
     let (authenticator, authorizers) = world(&lines);
     let (mut compared, mut wrong) = (0, Vec::new());
-    for line in lines.iter().filter(|line| line["id"].is_string() && line["setup"] != true) {
+    for line in lines
+        .iter()
+        .filter(|line| line["id"].is_string() && line["setup"] != true)
+    {
         let (id, recorded) = (line["id"].as_str().unwrap(), &line["response"]);
         let code = line["status"].as_i64().unwrap();
         // Validation of specs comes before, and is the kinds'.
@@ -183,17 +229,31 @@ async fn access_is_as_recorded() {
         let got = answer(line, &authenticator, &authorizers).await;
         let right = match &got {
             Some(Err(status)) => {
-                status["code"] == code && status["message"] == recorded["message"] && status.get("details") == recorded.get("details").filter(|_| code != 401)
+                status["code"] == code
+                    && status["message"] == recorded["message"]
+                    && status.get("details") == recorded.get("details").filter(|_| code != 401)
             }
             Some(Ok(status)) => sorted(status) == sorted(&recorded["status"]),
             None => code != 401 && code != 403,
         };
         compared += 1;
         if !right {
-            wrong.push(format!("{id}: {got:?}\n   recorded: {code} {}", if code < 300 { &recorded["status"] } else { recorded }));
+            wrong.push(format!(
+                "{id}: {got:?}\n   recorded: {code} {}",
+                if code < 300 {
+                    &recorded["status"]
+                } else {
+                    recorded
+                }
+            ));
         }
     }
     eprintln!("{compared} answers compared");
     assert!(compared > 180, "{compared}");
-    assert!(wrong.is_empty(), "{} of {compared} differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {compared} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

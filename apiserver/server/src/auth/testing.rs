@@ -23,17 +23,35 @@ pub struct Fake(Mutex<State>);
 
 impl Fake {
     pub fn put(&self, resource: &str, object: Value) {
-        let field = |name: &str| object["metadata"][name].as_str().unwrap_or_default().to_owned();
+        let field = |name: &str| {
+            object["metadata"][name]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        };
         let (namespace, name) = (field("namespace"), field("name"));
         let mut state = self.0.lock();
         state.revision += 1;
         let revision = state.revision;
         state.versions.insert(resource.to_owned(), revision);
-        let key = Key { resource: resource.into(), namespace: namespace.as_str().into(), name: name.as_str().into() };
-        let fields = object["spec"]["nodeName"].as_str().map(|node| ("spec.nodeName", node));
+        let key = Key {
+            resource: resource.into(),
+            namespace: namespace.as_str().into(),
+            name: name.as_str().into(),
+        };
+        let fields = object["spec"]["nodeName"]
+            .as_str()
+            .map(|node| ("spec.nodeName", node));
         let attributes = Attributes::new(false, &field("uid"), [("", ""); 0], fields);
-        let object = Object::new(key, revision, serde_json::to_vec(&object).unwrap().into(), attributes);
-        state.objects.insert((resource.to_owned(), namespace, name), Arc::new(object));
+        let object = Object::new(
+            key,
+            revision,
+            serde_json::to_vec(&object).unwrap().into(),
+            attributes,
+        );
+        state
+            .objects
+            .insert((resource.to_owned(), namespace, name), Arc::new(object));
     }
 
     pub fn remove(&self, resource: &str, namespace: &str, name: &str) {
@@ -41,7 +59,9 @@ impl Fake {
         state.revision += 1;
         let revision = state.revision;
         state.versions.insert(resource.to_owned(), revision);
-        state.objects.remove(&(resource.to_owned(), namespace.to_owned(), name.to_owned()));
+        state
+            .objects
+            .remove(&(resource.to_owned(), namespace.to_owned(), name.to_owned()));
     }
 
     pub fn with(self, resource: &str, object: Value) -> Fake {
@@ -51,21 +71,45 @@ impl Fake {
 
     pub fn role(self, namespace: &str, name: &str, rules: &[&str]) -> Fake {
         let rules: Vec<_> = rules.iter().map(|text| rule::parse(text)).collect();
-        self.with("roles.rbac.authorization.k8s.io", json!({"metadata": {"namespace": namespace, "name": name}, "rules": rules}))
+        self.with(
+            "roles.rbac.authorization.k8s.io",
+            json!({"metadata": {"namespace": namespace, "name": name}, "rules": rules}),
+        )
     }
 
     pub fn cluster_role(self, name: &str, rules: &[&str]) -> Fake {
         let rules: Vec<_> = rules.iter().map(|text| rule::parse(text)).collect();
-        self.with("clusterroles.rbac.authorization.k8s.io", json!({"metadata": {"name": name}, "rules": rules}))
+        self.with(
+            "clusterroles.rbac.authorization.k8s.io",
+            json!({"metadata": {"name": name}, "rules": rules}),
+        )
     }
 
     /// `subjects` as `User bob`, `Group dev`, `ServiceAccount name` or `ServiceAccount namespace/name`.
-    pub fn bind(self, namespace: &str, name: &str, kind: &str, role: &str, subjects: &[&str]) -> Fake {
-        self.with("rolebindings.rbac.authorization.k8s.io", binding(json!({"namespace": namespace, "name": name}), kind, role, subjects))
+    pub fn bind(
+        self,
+        namespace: &str,
+        name: &str,
+        kind: &str,
+        role: &str,
+        subjects: &[&str],
+    ) -> Fake {
+        self.with(
+            "rolebindings.rbac.authorization.k8s.io",
+            binding(
+                json!({"namespace": namespace, "name": name}),
+                kind,
+                role,
+                subjects,
+            ),
+        )
     }
 
     pub fn cluster_bind(self, name: &str, role: &str, subjects: &[&str]) -> Fake {
-        self.with("clusterrolebindings.rbac.authorization.k8s.io", binding(json!({"name": name}), "ClusterRole", role, subjects))
+        self.with(
+            "clusterrolebindings.rbac.authorization.k8s.io",
+            binding(json!({"name": name}), "ClusterRole", role, subjects),
+        )
     }
 }
 
@@ -75,7 +119,9 @@ fn binding(metadata: Value, kind: &str, role: &str, subjects: &[&str]) -> Value 
         .map(|subject| {
             let (kind, name) = subject.split_once(' ').unwrap();
             match name.split_once('/') {
-                Some((namespace, name)) => json!({"kind": kind, "namespace": namespace, "name": name}),
+                Some((namespace, name)) => {
+                    json!({"kind": kind, "namespace": namespace, "name": name})
+                }
                 None => json!({"kind": kind, "name": name}),
             }
         })
@@ -85,17 +131,33 @@ fn binding(metadata: Value, kind: &str, role: &str, subjects: &[&str]) -> Value 
 
 impl Objects for Fake {
     fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        self.0.lock().objects.get(&(resource.to_owned(), namespace.to_owned(), name.to_owned())).cloned()
+        self.0
+            .lock()
+            .objects
+            .get(&(resource.to_owned(), namespace.to_owned(), name.to_owned()))
+            .cloned()
     }
 
     fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
         let state = self.0.lock();
-        let wanted = |key: &(String, String, String)| key.0 == resource && namespace.is_none_or(|namespace| key.1 == namespace);
-        state.objects.iter().filter(|(key, _)| wanted(key)).map(|(_, object)| object.clone()).collect()
+        let wanted = |key: &(String, String, String)| {
+            key.0 == resource && namespace.is_none_or(|namespace| key.1 == namespace)
+        };
+        state
+            .objects
+            .iter()
+            .filter(|(key, _)| wanted(key))
+            .map(|(_, object)| object.clone())
+            .collect()
     }
 
     fn version(&self, resource: &str) -> u64 {
-        self.0.lock().versions.get(resource).copied().unwrap_or_default()
+        self.0
+            .lock()
+            .versions
+            .get(resource)
+            .copied()
+            .unwrap_or_default()
     }
 }
 
@@ -126,5 +188,9 @@ pub fn recorded(file: &str) -> Option<Vec<Value>> {
         return None;
     };
     let text = std::fs::read_to_string(format!("{folder}/recorded/{file}")).unwrap();
-    Some(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    Some(
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect(),
+    )
 }

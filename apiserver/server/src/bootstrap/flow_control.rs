@@ -21,16 +21,31 @@ const LEVELS: &str = "prioritylevelconfigurations";
 const KEPT: &str = "apf.kubernetes.io/autoupdate-spec";
 
 pub(super) async fn run(app: &Arc<App>) -> Result<(), Status> {
-    let ctx = Context { query: Query::read(Some("fieldManager=api-priority-and-fairness-config-producer-v1")), ..own_context(app) };
-    let wanted = priority_levels().map(|level| (LEVELS, level)).chain(flow_schemas().map(|flow| (FLOWS, flow)));
+    let ctx = Context {
+        query: Query::read(Some(
+            "fieldManager=api-priority-and-fairness-config-producer-v1",
+        )),
+        ..own_context(app)
+    };
+    let wanted = priority_levels()
+        .map(|level| (LEVELS, level))
+        .chain(flow_schemas().map(|flow| (FLOWS, flow)));
     let writes = wanted.map(|(plural, value)| one(app, &ctx, plural, value));
-    stream::iter(writes).buffer_unordered(32).try_collect().await
+    stream::iter(writes)
+        .buffer_unordered(32)
+        .try_collect()
+        .await
 }
 
 async fn one(app: &Arc<App>, ctx: &Context, plural: &str, value: Value) -> Result<(), Status> {
-    let row = ctx.kinds.find(GROUP, "v1", plural).ok_or_else(|| Status::internal(format!("no row for {plural}.{GROUP}")))?;
+    let row = ctx
+        .kinds
+        .find(GROUP, "v1", plural)
+        .ok_or_else(|| Status::internal(format!("no row for {plural}.{GROUP}")))?;
     let name = value.name().to_string();
-    let level = value["spec"]["priorityLevelConfiguration"]["name"].as_str().map(str::to_string);
+    let level = value["spec"]["priorityLevelConfiguration"]["name"]
+        .as_str()
+        .map(str::to_string);
     match ctx.app.store.get(&stored::key_of(row, "", &name)) {
         None => ensure_row(ctx, row, "", value).await?,
         Some(found) => {
@@ -43,16 +58,38 @@ async fn one(app: &Arc<App>, ctx: &Context, plural: &str, value: Value) -> Resul
                     }
                     Ok(new)
                 };
-                write::update(ctx, row, "", &name, write::Update::of(write::Part::Whole), &mut compute).await?;
+                write::update(
+                    ctx,
+                    row,
+                    "",
+                    &name,
+                    write::Update::of(write::Part::Whole),
+                    &mut compute,
+                )
+                .await?;
             }
         }
     }
     let Some(level) = level else { return Ok(()) };
-    let message = format!("This FlowSchema references the PriorityLevelConfiguration object named {level:?} and it exists");
+    let message = format!(
+        "This FlowSchema references the PriorityLevelConfiguration object named {level:?} and it exists"
+    );
     let now = time::seconds(app.clock.now());
     let condition = json!({"type": "Dangling", "status": "False", "reason": "Found", "message": message, "lastTransitionTime": now});
-    let told = |live: &Value| live["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|one| one["type"] == "Dangling"));
-    apply_status(app, "api-priority-and-fairness-config-consumer-v1", [GROUP, "v1", FLOWS], &name, &json!({"conditions": [condition]}), &told).await
+    let told = |live: &Value| {
+        live["status"]["conditions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["type"] == "Dangling"))
+    };
+    apply_status(
+        app,
+        "api-priority-and-fairness-config-consumer-v1",
+        [GROUP, "v1", FLOWS],
+        &name,
+        &json!({"conditions": [condition]}),
+        &told,
+    )
+    .await
 }
 
 /// Whether an object is to follow what this version of the program says, and does not.

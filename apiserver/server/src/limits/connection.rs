@@ -36,7 +36,11 @@ pub struct Times {
 
 impl Default for Times {
     fn default() -> Times {
-        Times { idle: Duration::from_secs(90), head: Duration::from_secs(32), slice: Duration::from_secs(30) }
+        Times {
+            idle: Duration::from_secs(90),
+            head: Duration::from_secs(32),
+            slice: Duration::from_secs(30),
+        }
     }
 }
 
@@ -48,7 +52,9 @@ const PARTING: Duration = Duration::from_millis(500);
 /// Time as a number: milliseconds since this process first asked, and one.
 fn now() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    u64::try_from(START.elapsed().as_millis())
+        .unwrap_or(u64::MAX)
+        .saturating_add(1)
 }
 
 fn since(then: u64) -> Duration {
@@ -100,7 +106,11 @@ impl Connection {
         self.asked.fetch_add(1, Relaxed);
         let slice = self.slice.load(Relaxed) as usize % SLICES;
         self.active[slice].fetch_add(1, Relaxed);
-        Begun { connection: self.clone(), slice, long: AtomicBool::new(false) }
+        Begun {
+            connection: self.clone(),
+            slice,
+            long: AtomicBool::new(false),
+        }
     }
 
     /// The connection speaks another protocol from now on, and is looked after by who speaks it.
@@ -136,7 +146,11 @@ impl Connection {
 
     /// How long until the next look, `waited` after the last one.
     fn look(&self, waited: Duration) -> Result<Duration, Verdict> {
-        let Times { idle, head: longest_head, slice } = self.times;
+        let Times {
+            idle,
+            head: longest_head,
+            slice,
+        } = self.times;
         if waited >= slice {
             let next = (self.slice.load(Relaxed) as usize + 1) % SLICES;
             if self.active[next].load(Relaxed) > 0 {
@@ -150,10 +164,18 @@ impl Connection {
         let head = self.head_since.load(Relaxed);
         if head > 0 && !self.http2 {
             let left = longest_head.saturating_sub(since(head));
-            return if left.is_zero() { Err(Verdict::Cut("the head of its request did not come in time")) } else { Ok(left.min(slice)) };
+            return if left.is_zero() {
+                Err(Verdict::Cut("the head of its request did not come in time"))
+            } else {
+                Ok(left.min(slice))
+            };
         }
         let left = idle.saturating_sub(since(self.idle_since.load(Relaxed)));
-        if left.is_zero() { Err(Verdict::End) } else { Ok(left.min(slice)) }
+        if left.is_zero() {
+            Err(Verdict::End)
+        } else {
+            Ok(left.min(slice))
+        }
     }
 }
 
@@ -191,7 +213,10 @@ pub struct Counted {
 
 impl Counted {
     pub fn new(body: Body, begun: Begun) -> Counted {
-        Counted { body, _begun: begun }
+        Counted {
+            body,
+            _begun: begun,
+        }
     }
 }
 
@@ -199,7 +224,10 @@ impl http_body::Body for Counted {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -221,12 +249,20 @@ pub struct Polite<S> {
 
 impl<S> Polite<S> {
     pub fn new(stream: S, connection: Arc<Connection>) -> Polite<S> {
-        Polite { stream, connection, parting: None }
+        Polite {
+            stream,
+            connection,
+            parting: None,
+        }
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Polite<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if buffer.filled().len() > before {
@@ -237,11 +273,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Polite<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Polite<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, pieces)
     }
 
@@ -261,7 +305,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Polite<S> {
         if this.connection.switched.load(Relaxed) {
             return Poll::Ready(Ok(()));
         }
-        let parting = this.parting.get_or_insert_with(|| Box::pin(tokio::time::sleep(PARTING)));
+        let parting = this
+            .parting
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(PARTING)));
         loop {
             if parting.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(()));
@@ -285,7 +331,14 @@ mod tests {
     /// A hundred times faster.
     fn fast(http2: bool) -> Arc<Connection> {
         let whole = Times::default();
-        Connection::new(http2, Times { idle: whole.idle / 100, head: whole.head / 100, slice: whole.slice / 100 })
+        Connection::new(
+            http2,
+            Times {
+                idle: whole.idle / 100,
+                head: whole.head / 100,
+                slice: whole.slice / 100,
+            },
+        )
     }
 
     /// What comes of it, and after how many seconds of a clock that is not fast.
@@ -301,11 +354,18 @@ mod tests {
         let slow = fast(false);
         slow.heard();
         let (verdict, seconds) = verdict_after(&slow).await;
-        assert!(verdict == Verdict::Cut("the head of its request did not come in time") && (31..89).contains(&seconds), "{seconds}");
+        assert!(
+            verdict == Verdict::Cut("the head of its request did not come in time")
+                && (31..89).contains(&seconds),
+            "{seconds}"
+        );
         let pinging = fast(true);
         pinging.heard();
         let (verdict, seconds) = verdict_after(&pinging).await;
-        assert!(verdict == Verdict::End && seconds >= 89, "frames of HTTP/2 are no head: {seconds}");
+        assert!(
+            verdict == Verdict::End && seconds >= 89,
+            "frames of HTTP/2 are no head: {seconds}"
+        );
         let ended = fast(true);
         ended.end();
         let (verdict, seconds) = verdict_after(&ended).await;
@@ -322,7 +382,12 @@ mod tests {
         let connection = fast(false);
         let stream = connection.begin();
         stream.takes_long();
-        assert!(tokio::time::timeout(Duration::from_secs(3), connection.watch()).await.is_err(), "a watch goes on");
+        assert!(
+            tokio::time::timeout(Duration::from_secs(3), connection.watch())
+                .await
+                .is_err(),
+            "a watch goes on"
+        );
         drop(stream);
         assert_eq!(connection.watch().await, Verdict::End);
     }
@@ -360,6 +425,9 @@ mod tests {
         let (ours, _theirs) = tokio::io::duplex(16);
         let begun = Instant::now();
         Polite::new(ours, fast(false)).shutdown().await.unwrap();
-        assert!(begun.elapsed() >= PARTING && begun.elapsed() < 10 * PARTING, "but not for ever");
+        assert!(
+            begun.elapsed() >= PARTING && begun.elapsed() < 10 * PARTING,
+            "but not for ever"
+        );
     }
 }

@@ -22,7 +22,11 @@ pub struct LongRunning;
 /// Whether a request is a watch or a stream.
 pub fn long_running(info: &RequestInfo) -> bool {
     matches!(info.verb.as_str(), "watch" | "proxy")
-        || info.is_resource && matches!(info.subresource.as_str(), "attach" | "exec" | "proxy" | "log" | "portforward")
+        || info.is_resource
+            && matches!(
+                info.subresource.as_str(),
+                "attach" | "exec" | "proxy" | "log" | "portforward"
+            )
 }
 
 /// When the answer is due; `None`: whenever.
@@ -32,10 +36,19 @@ pub fn of(info: &RequestInfo, query: &Query, longest: Duration) -> Result<Option
     }
     let asked = match query.text("timeout") {
         "" => 0,
-        text => gonum::duration(text).map_err(|why| Status::bad_request(format!("invalid timeout specified in the request URL - {why}")))?,
+        text => gonum::duration(text).map_err(|why| {
+            Status::bad_request(format!(
+                "invalid timeout specified in the request URL - {why}"
+            ))
+        })?,
     };
-    let asked = u64::try_from(asked).ok().filter(|nanos| *nanos > 0).map(Duration::from_nanos);
-    Ok(Some(Instant::now() + asked.map_or(longest, |asked| asked.min(longest))))
+    let asked = u64::try_from(asked)
+        .ok()
+        .filter(|nanos| *nanos > 0)
+        .map(Duration::from_nanos);
+    Ok(Some(
+        Instant::now() + asked.map_or(longest, |asked| asked.min(longest)),
+    ))
 }
 
 /// The answer to a request whose time is over.
@@ -47,7 +60,10 @@ pub fn exceeded() -> Status {
 pub fn answer() -> Response<Body> {
     let mut response = Response::new(Body::from(exceeded().to_value().to_string() + "\n"));
     *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }
 
@@ -59,14 +75,27 @@ mod tests {
         let query = Query::read(Some(query));
         let info = RequestInfo::read(&http::Method::GET, path, &query);
         let begun = Instant::now();
-        of(&info, &query, LONGEST).map(|due| due.map(|due| due.duration_since(begun))).map_err(|status| status.message)
+        of(&info, &query, LONGEST)
+            .map(|due| due.map(|due| due.duration_since(begun)))
+            .map_err(|status| status.message)
     }
 
     #[test]
     fn who_has_how_long() {
-        let near = |found: Option<Duration>, seconds: u64| found.is_some_and(|found| found.as_millis().abs_diff(u128::from(seconds) * 1000) < 500);
-        for (query, seconds) in [("", 60), ("timeout=5s", 5), ("timeout=0", 60), ("timeout=-1s", 60), ("timeout=2562047h47m16.854775807s", 60)] {
-            assert!(near(due("/api/v1/pods", query).unwrap(), seconds), "{query}");
+        let near = |found: Option<Duration>, seconds: u64| {
+            found.is_some_and(|found| found.as_millis().abs_diff(u128::from(seconds) * 1000) < 500)
+        };
+        for (query, seconds) in [
+            ("", 60),
+            ("timeout=5s", 5),
+            ("timeout=0", 60),
+            ("timeout=-1s", 60),
+            ("timeout=2562047h47m16.854775807s", 60),
+        ] {
+            assert!(
+                near(due("/api/v1/pods", query).unwrap(), seconds),
+                "{query}"
+            );
         }
         for (path, query) in [
             ("/api/v1/pods", "watch=1"),

@@ -24,7 +24,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { reading: 400, mutating: 200 }
+        Limits {
+            reading: 400,
+            mutating: 200,
+        }
     }
 }
 
@@ -55,7 +58,13 @@ impl Place {
     /// Keeps the place until the answer has been sent: at once for what is handed over in one piece, with the stream for what is not.
     pub fn until_sent(self, response: Response<Body>) -> Response<Body> {
         const PIECE: u64 = 64 * 1024;
-        if self.0.is_none() || response.body().size_hint().exact().is_some_and(|size| size <= PIECE) {
+        if self.0.is_none()
+            || response
+                .body()
+                .size_hint()
+                .exact()
+                .is_some_and(|size| size <= PIECE)
+        {
             return response;
         }
         response.map(|body| {
@@ -70,13 +79,20 @@ impl Place {
 
 impl Counts {
     fn of(&self, mutating: bool) -> &AtomicUsize {
-        if mutating { &self.mutating } else { &self.reading }
+        if mutating {
+            &self.mutating
+        } else {
+            &self.reading
+        }
     }
 }
 
 impl InFlight {
     pub fn new(limits: Limits) -> InFlight {
-        InFlight { limits, counts: Arc::default() }
+        InFlight {
+            limits,
+            counts: Arc::default(),
+        }
     }
 
     /// A place for a request of `user`; `None` when all are taken. Administrators always get one, and who asks whether the server is well needs none:
@@ -86,7 +102,11 @@ impl InFlight {
             return Some(Place::default());
         }
         let mutating = is_mutating(info);
-        let limit = if mutating { self.limits.mutating } else { self.limits.reading };
+        let limit = if mutating {
+            self.limits.mutating
+        } else {
+            self.limits.reading
+        };
         if limit == 0 {
             return Some(Place::default());
         }
@@ -100,7 +120,8 @@ impl InFlight {
 
     /// How many are being answered: reading and mutating.
     pub fn current(&self) -> [(&'static str, usize); 2] {
-        [("mutating", true), ("readOnly", false)].map(|(name, mutating)| (name, self.counts.of(mutating).load(Ordering::Relaxed)))
+        [("mutating", true), ("readOnly", false)]
+            .map(|(name, mutating)| (name, self.counts.of(mutating).load(Ordering::Relaxed)))
     }
 }
 
@@ -111,7 +132,9 @@ pub fn is_mutating(info: &RequestInfo) -> bool {
 /// The answer to a request that found no place.
 pub fn too_many(ctx: &Context) -> Response<Body> {
     let mut response = ctx.text(429, "Too many requests, please try again later.\n");
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
@@ -126,17 +149,34 @@ mod tests {
 
     #[test]
     fn places_are_given_back() {
-        let places = InFlight::new(Limits { reading: 1, mutating: 2 });
-        let (anybody, admin) = (auth::User::new("a", &[]), auth::User::new("b", &[auth::SYSTEM_MASTERS]));
+        let places = InFlight::new(Limits {
+            reading: 1,
+            mutating: 2,
+        });
+        let (anybody, admin) = (
+            auth::User::new("a", &[]),
+            auth::User::new("b", &[auth::SYSTEM_MASTERS]),
+        );
         let (read, write) = (info("GET", "/api/v1/pods"), info("POST", "/api/v1/pods"));
         let held = places.enter(&read, &anybody).unwrap();
         assert!(places.enter(&read, &anybody).is_none());
-        assert!(places.enter(&info("GET", "/version"), &anybody).is_none(), "what is no resource counts, too");
+        assert!(
+            places.enter(&info("GET", "/version"), &anybody).is_none(),
+            "what is no resource counts, too"
+        );
         for probe in ["/healthz", "/livez", "/readyz"] {
             assert!(places.enter(&info("GET", probe), &anybody).is_some());
-            assert!(places.enter(&info("GET", &format!("{probe}/ping")), &anybody).is_none(), "one check is no probe");
+            assert!(
+                places
+                    .enter(&info("GET", &format!("{probe}/ping")), &anybody)
+                    .is_none(),
+                "one check is no probe"
+            );
         }
-        let (_one, _two) = (places.enter(&write, &anybody).unwrap(), places.enter(&write, &anybody).unwrap());
+        let (_one, _two) = (
+            places.enter(&write, &anybody).unwrap(),
+            places.enter(&write, &anybody).unwrap(),
+        );
         assert!(places.enter(&write, &anybody).is_none());
         let over = places.enter(&read, &admin).unwrap();
         assert_eq!(places.current(), [("mutating", 2), ("readOnly", 2)]);
@@ -147,8 +187,13 @@ mod tests {
 
     #[test]
     fn no_limit() {
-        let places = InFlight::new(Limits { reading: 0, mutating: 0 });
-        let held: Vec<_> = (0..1000).map(|_| places.enter(&info("GET", "/api/v1/pods"), &auth::User::default())).collect();
+        let places = InFlight::new(Limits {
+            reading: 0,
+            mutating: 0,
+        });
+        let held: Vec<_> = (0..1000)
+            .map(|_| places.enter(&info("GET", "/api/v1/pods"), &auth::User::default()))
+            .collect();
         assert!(held.iter().all(Option::is_some));
     }
 }

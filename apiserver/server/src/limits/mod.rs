@@ -25,13 +25,25 @@ pub async fn room(size: usize) -> Option<OwnedSemaphorePermit> {
         Arc::new(Semaphore::new((2 * threads).max(4)))
     });
     // it is never closed
-    if size > DEAR { ROOM.clone().acquire_owned().await.ok() } else { None }
+    if size > DEAR {
+        ROOM.clone().acquire_owned().await.ok()
+    } else {
+        None
+    }
 }
 
 /// Runs work whose time grows with `size` (bytes), so that it does not hold up others who share this thread when there is much of it.
 pub fn heavy<T>(size: usize, work: impl FnOnce() -> T) -> T {
     const MUCH: usize = 128 * 1024;
     // another kind of runtime (of a test) has no other threads to go to
-    let threads = || tokio::runtime::Handle::try_current().is_ok_and(|handle| handle.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread);
-    if size > MUCH && threads() { tokio::task::block_in_place(work) } else { work() }
+    let threads = || {
+        tokio::runtime::Handle::try_current().is_ok_and(|handle| {
+            handle.runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread
+        })
+    };
+    if size > MUCH && threads() {
+        tokio::task::block_in_place(work)
+    } else {
+        work()
+    }
 }

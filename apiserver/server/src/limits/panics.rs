@@ -21,11 +21,20 @@ pub async fn caught(what: &Request, work: impl Future<Output = Response<Body>>) 
 }
 
 pub fn answer(what: &Request, panic: &(dyn Any + Send)) -> Response<Body> {
-    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("");
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("");
     tracing::error!(method = %what.0, uri = %what.1, panic = said, "a request caused a panic");
-    let mut response = Response::new(Body::from("This request caused apiserver to panic. Look in the logs for details.\n"));
+    let mut response = Response::new(Body::from(
+        "This request caused apiserver to panic. Look in the logs for details.\n",
+    ));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
@@ -40,6 +49,9 @@ mod tests {
         let response = caught(&Default::default(), async { panic!("as if") }).await;
         assert_eq!(response.status(), 500);
         let text = response.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(text, "This request caused apiserver to panic. Look in the logs for details.\n");
+        assert_eq!(
+            text,
+            "This request caused apiserver to panic. Look in the logs for details.\n"
+        );
     }
 }

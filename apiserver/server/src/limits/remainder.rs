@@ -45,7 +45,13 @@ pub fn lend(body: Body, due: Option<Instant>) -> (Body, Option<Loan>) {
         return (body, None);
     }
     let back = Arc::new(Mutex::new(None));
-    let lent = Lent { body: Some(body), polled: false, due, timer: None, back: back.clone() };
+    let lent = Lent {
+        body: Some(body),
+        polled: false,
+        due,
+        timer: None,
+        back: back.clone(),
+    };
     (Body::new(lent), Some(Loan(back)))
 }
 
@@ -56,7 +62,9 @@ impl Loan {
     }
 
     async fn discard_within(self, expects: bool, time: Duration) {
-        let Some((body, polled)) = self.0.lock().take() else { return };
+        let Some((body, polled)) = self.0.lock().take() else {
+            return;
+        };
         if !expects || polled {
             let _ = tokio::time::timeout(time, discard(body)).await;
         }
@@ -85,9 +93,14 @@ impl http_body::Body for Lent {
     type Data = Bytes;
     type Error = axum::BoxError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::BoxError>>> {
         let this = &mut *self;
-        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let Some(body) = &mut this.body else {
+            return Poll::Ready(None);
+        };
         this.polled = true;
         match Pin::new(body).poll_frame(cx) {
             Poll::Ready(frame) => {
@@ -97,8 +110,12 @@ impl http_body::Body for Lent {
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
             Poll::Pending => {
-                let Some(due) = this.due else { return Poll::Pending };
-                let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+                let Some(due) = this.due else {
+                    return Poll::Pending;
+                };
+                let timer = this
+                    .timer
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
                 std::task::ready!(timer.as_mut().poll(cx));
                 Poll::Ready(Some(Err(Late.into())))
             }
@@ -110,7 +127,10 @@ impl http_body::Body for Lent {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map(|body| body.size_hint()).unwrap_or_else(|| SizeHint::with_exact(0))
+        self.body
+            .as_ref()
+            .map(|body| body.size_hint())
+            .unwrap_or_else(|| SizeHint::with_exact(0))
     }
 }
 
@@ -133,27 +153,41 @@ mod tests {
     use super::*;
 
     fn endless() -> Body {
-        Body::from_stream(futures::stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from_static(b"a"))]).chain(futures::stream::pending()))
+        Body::from_stream(
+            futures::stream::iter([Ok::<_, std::convert::Infallible>(Bytes::from_static(b"a"))])
+                .chain(futures::stream::pending()),
+        )
     }
 
     #[tokio::test]
     async fn a_slow_body_is_given_up() {
         let (time, begun) = (Duration::from_millis(100), Instant::now());
         let (mut body, loan) = lend(endless(), Some(begun + time));
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "a");
+        assert_eq!(
+            body.frame().await.unwrap().unwrap().into_data().unwrap(),
+            "a"
+        );
         assert!(is_late(&body.frame().await.unwrap().unwrap_err()));
         assert!(begun.elapsed() >= time);
         drop(body);
-        tokio::time::timeout(Duration::from_secs(5), loan.unwrap().discard_within(false, time)).await.expect("and not waited for without end");
+        tokio::time::timeout(
+            Duration::from_secs(5),
+            loan.unwrap().discard_within(false, time),
+        )
+        .await
+        .expect("and not waited for without end");
     }
 
     #[tokio::test]
     async fn what_is_left_is_read() {
-        let (sender, receiver) = futures::channel::mpsc::unbounded::<Result<Bytes, std::convert::Infallible>>();
+        let (sender, receiver) =
+            futures::channel::mpsc::unbounded::<Result<Bytes, std::convert::Infallible>>();
         let (body, loan) = lend(Body::from_stream(receiver), None);
         drop(body);
         for _ in 0..100 {
-            sender.unbounded_send(Ok(Bytes::from_static(&[0; 1000]))).unwrap();
+            sender
+                .unbounded_send(Ok(Bytes::from_static(&[0; 1000])))
+                .unwrap();
         }
         drop(sender.clone());
         let reading = skiff_watching::task::spawn(loan.unwrap().discard(false));
@@ -167,6 +201,11 @@ mod tests {
     async fn who_waits_for_leave_has_sent_nothing() {
         let (body, loan) = lend(endless(), None);
         drop(body);
-        tokio::time::timeout(Duration::from_secs(5), loan.unwrap().discard_within(true, Duration::from_secs(60))).await.expect("at once");
+        tokio::time::timeout(
+            Duration::from_secs(5),
+            loan.unwrap().discard_within(true, Duration::from_secs(60)),
+        )
+        .await
+        .expect("at once");
     }
 }

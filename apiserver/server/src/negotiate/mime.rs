@@ -75,7 +75,12 @@ fn quoted(text: &str) -> Option<(String, &str)> {
         match c {
             '"' => return Some((out, &text[at + 1..])),
             '\r' | '\n' => return None,
-            '\\' if rest.peek().is_some_and(|(_, next)| r#"()<>@,;:\"/[]?="#.contains(*next)) => out.extend(rest.next().map(|(_, next)| next)),
+            '\\' if rest
+                .peek()
+                .is_some_and(|(_, next)| r#"()<>@,;:\"/[]?="#.contains(*next)) =>
+            {
+                out.extend(rest.next().map(|(_, next)| next))
+            }
             c => out.push(c),
         }
     }
@@ -91,8 +96,14 @@ mod tests {
         for (header, wanted) in [
             ("application/json", Some("application/json")),
             ("Application/JSON; charset=UTF-8", Some("application/json")),
-            ("application/json;charset=\"utf-8\" ; x=y;", Some("application/json")),
-            ("application/json; charset=\"a\\\"b\"", Some("application/json")),
+            (
+                "application/json;charset=\"utf-8\" ; x=y;",
+                Some("application/json"),
+            ),
+            (
+                "application/json; charset=\"a\\\"b\"",
+                Some("application/json"),
+            ),
             ("application/json;", Some("application/json")),
             ("json", Some("json")),
             ("application/json; a=1; a=1", Some("application/json")),

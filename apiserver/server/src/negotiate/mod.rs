@@ -46,7 +46,11 @@ pub struct Accept {
 }
 
 impl Accept {
-    pub const JSON: Accept = Accept { encoding: Encoding::Json, form: Form::Object, pretty: false };
+    pub const JSON: Accept = Accept {
+        encoding: Encoding::Json,
+        form: Form::Object,
+        pretty: false,
+    };
 }
 
 /// What an endpoint can give.
@@ -62,18 +66,35 @@ pub enum Offers {
 
 const ACCEPTED: &str = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
 /// What routes say that they produce. (Protobuf is not written; a client that takes nothing else is refused by [`accept`].)
-const PRODUCED: &[&str] = &["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
-const STREAMED: &[&str] = &["application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch"];
-const PATCHES: &[&str] =
-    &["application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml"];
+const PRODUCED: &[&str] = &[
+    "application/json",
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+];
+const STREAMED: &[&str] = &[
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
+const PATCHES: &[&str] = &[
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
 
 /// A header's first line, which is the only one that counts.
 pub fn first(headers: &HeaderMap, name: header::HeaderName) -> &str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("")
 }
 
 fn refused(code: u16, reason: &'static str, message: String) -> Status {
-    Status { details: Some(Details::default()), ..Status::new(code, reason, message) }
+    Status {
+        details: Some(Details::default()),
+        ..Status::new(code, reason, message)
+    }
 }
 
 /// What is asked before a verb begins, by the path and method alone: can the route produce what is accepted?
@@ -83,40 +104,81 @@ pub fn route(ctx: &Context) -> Result<(), Status> {
         consumed(first(&ctx.headers, header::CONTENT_TYPE))?;
     }
     let accept = first(&ctx.headers, header::ACCEPT);
-    let bare = |part: &str| part.split(';').next().unwrap_or("").trim_matches(' ').to_string();
-    if accept.is_empty() || accept.split(',').map(bare).any(|media| media == "*/*" || PRODUCED.contains(&media.as_str())) {
+    let bare = |part: &str| {
+        part.split(';')
+            .next()
+            .unwrap_or("")
+            .trim_matches(' ')
+            .to_string()
+    };
+    if accept.is_empty()
+        || accept
+            .split(',')
+            .map(bare)
+            .any(|media| media == "*/*" || PRODUCED.contains(&media.as_str()))
+    {
         return Ok(());
     }
-    let lists = matches!(ctx.info.verb.as_str(), "list" | "watch" | "watchlist") && ctx.info.is_resource;
+    let lists =
+        matches!(ctx.info.verb.as_str(), "list" | "watch" | "watchlist") && ctx.info.is_resource;
     let streamed = if lists { STREAMED } else { &[] };
     let available = [PRODUCED, streamed].concat().join(", ");
     let empty = matches!(first(&ctx.headers, header::CONTENT_LENGTH), "" | "0");
     if matches!(ctx.info.verb.as_str(), "create" | "update" | "patch") && empty {
-        let message = format!("415: Unsupported Media Type\n\nAvailable representations: {available}");
+        let message =
+            format!("415: Unsupported Media Type\n\nAvailable representations: {available}");
         return Err(refused(415, "UnsupportedMediaType", message));
     }
-    Err(refused(406, "NotAcceptable", format!("406: Not Acceptable\n\nAvailable representations: {available}")))
+    Err(refused(
+        406,
+        "NotAcceptable",
+        format!("406: Not Acceptable\n\nAvailable representations: {available}"),
+    ))
 }
 
 /// A route for patches takes but these types, one of several with commas between.
 fn consumed(content_type: &str) -> Result<(), Status> {
-    let bare = |part: &str| part.split(';').next().unwrap_or("").trim_matches(' ').to_string();
-    if content_type.split(',').map(bare).any(|media| PATCHES.contains(&media.as_str())) {
+    let bare = |part: &str| {
+        part.split(';')
+            .next()
+            .unwrap_or("")
+            .trim_matches(' ')
+            .to_string()
+    };
+    if content_type
+        .split(',')
+        .map(bare)
+        .any(|media| PATCHES.contains(&media.as_str()))
+    {
         return Ok(());
     }
-    Err(refused(415, "UnsupportedMediaType", "415: Unsupported Media Type".into()))
+    Err(refused(
+        415,
+        "UnsupportedMediaType",
+        "415: Unsupported Media Type".into(),
+    ))
 }
 
 /// The type of a patch, of those that there are.
 pub fn patch_type(headers: &HeaderMap) -> Result<&'static str, Status> {
     let given = first(headers, header::CONTENT_TYPE);
     // nothing is trimmed here, as in upstream
-    let bare = given.find(';').filter(|at| *at > 0).map_or(given, |at| &given[..at]);
-    PATCHES.iter().copied().find(|media| *media == bare).ok_or_else(|| unknown_format(PATCHES))
+    let bare = given
+        .find(';')
+        .filter(|at| *at > 0)
+        .map_or(given, |at| &given[..at]);
+    PATCHES
+        .iter()
+        .copied()
+        .find(|media| *media == bare)
+        .ok_or_else(|| unknown_format(PATCHES))
 }
 
 fn unknown_format(known: &[&str]) -> Status {
-    let message = format!("the body of the request was in an unknown format - accepted media types include: {}", known.join(", "));
+    let message = format!(
+        "the body of the request was in an unknown format - accepted media types include: {}",
+        known.join(", ")
+    );
     Status::unsupported_media_type(message)
 }
 
@@ -126,16 +188,22 @@ pub fn accept(headers: &HeaderMap, offers: Offers) -> Result<Accept, Status> {
     if header.is_empty() {
         return Ok(Accept::JSON);
     }
-    let found = accept::clauses(header).iter().find_map(|clause| offered(clause, offers));
+    let found = accept::clauses(header)
+        .iter()
+        .find_map(|clause| offered(clause, offers));
     // YAML has no streams
-    found.filter(|accept| offers != Offers::Stream || accept.encoding == Encoding::Json).ok_or_else(|| Status::not_acceptable(ACCEPTED))
+    found
+        .filter(|accept| offers != Offers::Stream || accept.encoding == Encoding::Json)
+        .ok_or_else(|| Status::not_acceptable(ACCEPTED))
 }
 
 fn offered(clause: &accept::Clause, offers: Offers) -> Option<Accept> {
-    let encoding = [Encoding::Json, Encoding::Yaml].into_iter().find(|encoding| {
-        let (kind, subtype) = encoding.media_type().split_once('/').unwrap_or_default();
-        clause.takes(kind, subtype)
-    })?;
+    let encoding = [Encoding::Json, Encoding::Yaml]
+        .into_iter()
+        .find(|encoding| {
+            let (kind, subtype) = encoding.media_type().split_once('/').unwrap_or_default();
+            clause.takes(kind, subtype)
+        })?;
     let given = |name: &str| clause.parameter(name).filter(|value| !value.is_empty());
     // YAML has no form for streams, and there is but the one server version
     if given("stream").is_some_and(|schema| schema != "watch" || encoding == Encoding::Yaml)
@@ -143,9 +211,19 @@ fn offered(clause: &accept::Clause, offers: Offers) -> Option<Accept> {
     {
         return None;
     }
-    let converted = ["as", "g", "v"].iter().any(|name| clause.parameter(name).is_some());
-    let form = if converted { converted_form(clause, offers)? } else { Form::Object };
-    Some(Accept { encoding, form, pretty: clause.parameter("pretty") == Some("1") })
+    let converted = ["as", "g", "v"]
+        .iter()
+        .any(|name| clause.parameter(name).is_some());
+    let form = if converted {
+        converted_form(clause, offers)?
+    } else {
+        Form::Object
+    };
+    Some(Accept {
+        encoding,
+        form,
+        pretty: clause.parameter("pretty") == Some("1"),
+    })
 }
 
 fn converted_form(clause: &accept::Clause, offers: Offers) -> Option<Form> {
@@ -197,11 +275,29 @@ mod tests {
             accept(&headers, offers).map(|accept| (accept.encoding, accept.form))
         };
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-        assert_eq!(read(table, Offers::Forms), Ok((Encoding::Json, Form::Table("v1"))));
-        assert_eq!(read(table, Offers::Plain), Ok((Encoding::Json, Form::Object)));
-        assert_eq!(read("application/vnd.kubernetes.protobuf,application/json", Offers::Forms), Ok((Encoding::Json, Form::Object)));
-        assert_eq!(read("application/yaml", Offers::Forms), Ok((Encoding::Yaml, Form::Object)));
-        assert_eq!(read("application/*;q=0.5,text/html", Offers::Forms), Ok((Encoding::Json, Form::Object)));
+        assert_eq!(
+            read(table, Offers::Forms),
+            Ok((Encoding::Json, Form::Table("v1")))
+        );
+        assert_eq!(
+            read(table, Offers::Plain),
+            Ok((Encoding::Json, Form::Object))
+        );
+        assert_eq!(
+            read(
+                "application/vnd.kubernetes.protobuf,application/json",
+                Offers::Forms
+            ),
+            Ok((Encoding::Json, Form::Object))
+        );
+        assert_eq!(
+            read("application/yaml", Offers::Forms),
+            Ok((Encoding::Yaml, Form::Object))
+        );
+        assert_eq!(
+            read("application/*;q=0.5,text/html", Offers::Forms),
+            Ok((Encoding::Json, Form::Object))
+        );
         assert!(read("application/json;as=Table", Offers::Forms).is_err());
         assert!(read("application/json;g=meta.k8s.io;v=v1", Offers::Forms).is_err());
         assert!(read("application/yaml", Offers::Stream).is_err());
@@ -212,13 +308,26 @@ mod tests {
 
     #[test]
     fn types_of_bodies() {
-        let headers = |text: &str| HeaderMap::from_iter([(header::CONTENT_TYPE, text.parse().unwrap())]);
+        let headers =
+            |text: &str| HeaderMap::from_iter([(header::CONTENT_TYPE, text.parse().unwrap())]);
         assert_eq!(body_type(&HeaderMap::new()), Ok(BodyType::Json));
-        assert_eq!(body_type(&headers("application/JSON;charset=utf-8")), Ok(BodyType::Json));
+        assert_eq!(
+            body_type(&headers("application/JSON;charset=utf-8")),
+            Ok(BodyType::Json)
+        );
         assert!(body_type(&headers("application/x-yaml")).is_err());
         assert!(body_type(&headers("application/json; charset")).is_err());
-        assert_eq!(patch_type(&headers("application/merge-patch+json;charset=utf-8")), Ok("application/merge-patch+json"));
-        assert!(patch_type(&headers("application/merge-patch+json ;charset=utf-8")).is_err() && consumed("application/merge-patch+json ;x").is_ok());
-        assert!(consumed("application/json").is_err() && consumed("a/b, application/merge-patch+json").is_ok());
+        assert_eq!(
+            patch_type(&headers("application/merge-patch+json;charset=utf-8")),
+            Ok("application/merge-patch+json")
+        );
+        assert!(
+            patch_type(&headers("application/merge-patch+json ;charset=utf-8")).is_err()
+                && consumed("application/merge-patch+json ;x").is_ok()
+        );
+        assert!(
+            consumed("application/json").is_err()
+                && consumed("a/b, application/merge-patch+json").is_ok()
+        );
     }
 }

@@ -45,13 +45,23 @@ pub fn all(kinds: &Registry) -> Value {
     let tags = group_version_kinds(kinds);
     let schema = Schema::builtin();
     let mut out = Map::new();
-    for definition in schema.types.iter().filter(|definition| !definition.unspoken) {
+    for definition in schema
+        .types
+        .iter()
+        .filter(|definition| !definition.unspoken)
+    {
         let name = name_of(&definition.name);
-        out.insert(name.clone(), object(schema, definition, told.get(&*name), tags.get(&name)));
+        out.insert(
+            name.clone(),
+            object(schema, definition, told.get(&*name), tags.get(&name)),
+        );
     }
     for kind in kinds.all() {
         let schema = kind.node().schema();
-        if let (false, Some(of)) = (std::ptr::eq(schema, Schema::builtin()), kind.node().as_type()) {
+        if let (false, Some(of)) = (
+            std::ptr::eq(schema, Schema::builtin()),
+            kind.node().as_type(),
+        ) {
             let name = definition_of(kind);
             out.insert(name.clone(), object(schema, of, None, tags.get(&name)));
         }
@@ -90,18 +100,39 @@ const KIND: &str = "The kind of the object, in CamelCase. It cannot be updated."
 /// Types that are no structs.
 fn scalars(out: &mut Map<String, Value>, told: &HashMap<&str, Described>) {
     let plain = [
-        (format!("{META}.Time"), json!({"type": "string", "format": "date-time"})),
-        (format!("{META}.MicroTime"), json!({"type": "string", "format": "date-time"})),
+        (
+            format!("{META}.Time"),
+            json!({"type": "string", "format": "date-time"}),
+        ),
+        (
+            format!("{META}.MicroTime"),
+            json!({"type": "string", "format": "date-time"}),
+        ),
         (format!("{META}.Duration"), json!({"type": "string"})),
         (format!("{META}.FieldsV1"), json!({"type": "object"})),
         (format!("{META}.Patch"), json!({"type": "object"})),
         (name_of("apiextensions.v1.JSON"), json!({})),
-        (name_of("apiextensions.v1.JSONSchemaPropsOrArray"), json!({})),
+        (
+            name_of("apiextensions.v1.JSONSchemaPropsOrArray"),
+            json!({}),
+        ),
         (name_of("apiextensions.v1.JSONSchemaPropsOrBool"), json!({})),
-        (name_of("apiextensions.v1.JSONSchemaPropsOrStringArray"), json!({})),
-        ("io.k8s.apimachinery.pkg.api.resource.Quantity".into(), json!({"type": "string"})),
-        ("io.k8s.apimachinery.pkg.util.intstr.IntOrString".into(), json!({"type": "string", "format": "int-or-string"})),
-        ("io.k8s.apimachinery.pkg.runtime.RawExtension".into(), json!({"type": "object"})),
+        (
+            name_of("apiextensions.v1.JSONSchemaPropsOrStringArray"),
+            json!({}),
+        ),
+        (
+            "io.k8s.apimachinery.pkg.api.resource.Quantity".into(),
+            json!({"type": "string"}),
+        ),
+        (
+            "io.k8s.apimachinery.pkg.util.intstr.IntOrString".into(),
+            json!({"type": "string", "format": "int-or-string"}),
+        ),
+        (
+            "io.k8s.apimachinery.pkg.runtime.RawExtension".into(),
+            json!({"type": "object"}),
+        ),
     ];
     for (name, mut definition) in plain {
         if let Some(described) = told.get(&*name) {
@@ -116,20 +147,38 @@ fn group_version_kinds(kinds: &Registry) -> BTreeMap<String, Vec<Value>> {
     let mut tags: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let tag = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     for row in kinds.all() {
-        tags.entry(definition_of(row)).or_default().push(tag(row.group, row.version, row.kind));
+        tags.entry(definition_of(row))
+            .or_default()
+            .push(tag(row.group, row.version, row.kind));
         if row.verbs.has("list") {
-            tags.entry(format!("{}List", definition_of(row))).or_default().push(tag(row.group, row.version, &format!("{}List", row.kind)));
+            tags.entry(format!("{}List", definition_of(row)))
+                .or_default()
+                .push(tag(row.group, row.version, &format!("{}List", row.kind)));
         }
     }
     for (definition, group, kind) in [
         ("policy.v1.Eviction", "policy", "Eviction"),
-        ("authentication.v1.TokenRequest", "authentication.k8s.io", "TokenRequest"),
+        (
+            "authentication.v1.TokenRequest",
+            "authentication.k8s.io",
+            "TokenRequest",
+        ),
         ("autoscaling.v1.Scale", "autoscaling", "Scale"),
     ] {
-        tags.entry(name_of(definition)).or_default().push(tag(group, "v1", kind));
+        tags.entry(name_of(definition))
+            .or_default()
+            .push(tag(group, "v1", kind));
     }
-    for kind in ["Status", "APIGroup", "APIGroupList", "APIResourceList", "APIVersions"] {
-        tags.entry(format!("{META}.{kind}")).or_default().push(tag("", "v1", kind));
+    for kind in [
+        "Status",
+        "APIGroup",
+        "APIGroupList",
+        "APIResourceList",
+        "APIVersions",
+    ] {
+        tags.entry(format!("{META}.{kind}"))
+            .or_default()
+            .push(tag("", "v1", kind));
     }
     for kind in ["DeleteOptions", "WatchEvent"] {
         let list = tags.entry(format!("{META}.{kind}")).or_default();
@@ -141,7 +190,12 @@ fn group_version_kinds(kinds: &Registry) -> BTreeMap<String, Vec<Value>> {
     tags
 }
 
-fn object(schema: &Schema, definition: &Type, told: Option<&Described>, tags: Option<&Vec<Value>>) -> Value {
+fn object(
+    schema: &Schema,
+    definition: &Type,
+    told: Option<&Described>,
+    tags: Option<&Vec<Value>>,
+) -> Value {
     let mut out = json!({"type": "object"});
     if let Some(described) = told.filter(|told| !told.words.is_empty()) {
         out["description"] = described.words.clone().into();
@@ -149,7 +203,10 @@ fn object(schema: &Schema, definition: &Type, told: Option<&Described>, tags: Op
     let mut properties = Map::new();
     let mut required = Vec::new();
     for field in &definition.fields {
-        let other = LOOSE.iter().find(|(of, name, _)| **of == *definition.name && **name == *field.name).map(|(.., shape)| *shape);
+        let other = LOOSE
+            .iter()
+            .find(|(of, name, _)| **of == *definition.name && **name == *field.name)
+            .map(|(.., shape)| *shape);
         let told = told.and_then(|told| told.fields.get(&*field.name));
         properties.insert(field.name.to_string(), property(schema, field, told, other));
         if field.required {
@@ -173,12 +230,29 @@ fn object(schema: &Schema, definition: &Type, told: Option<&Described>, tags: Op
 
 /// Fields that the server takes as any JSON and that have types of their own in Go: what stands before and the type's name.
 const LOOSE: &[(&str, &str, (&str, &str))] = &[
-    ("apiextensions.v1.JSONSchemaProps", "default", ("", "apiextensions.v1.JSON")),
-    ("apiextensions.v1.JSONSchemaProps", "enum", ("items", "apiextensions.v1.JSON")),
-    ("apiextensions.v1.JSONSchemaProps", "example", ("", "apiextensions.v1.JSON")),
+    (
+        "apiextensions.v1.JSONSchemaProps",
+        "default",
+        ("", "apiextensions.v1.JSON"),
+    ),
+    (
+        "apiextensions.v1.JSONSchemaProps",
+        "enum",
+        ("items", "apiextensions.v1.JSON"),
+    ),
+    (
+        "apiextensions.v1.JSONSchemaProps",
+        "example",
+        ("", "apiextensions.v1.JSON"),
+    ),
 ];
 
-fn property(schema: &Schema, field: &Field, told: Option<&String>, other: Option<(&str, &str)>) -> Value {
+fn property(
+    schema: &Schema,
+    field: &Field,
+    told: Option<&String>,
+    other: Option<(&str, &str)>,
+) -> Value {
     let mut out = match other {
         Some(("", name)) => reference(&name_of(name)),
         Some((place @ "items", name)) => json!({"type": "array", place: reference(&name_of(name))}),
@@ -202,7 +276,8 @@ fn property(schema: &Schema, field: &Field, told: Option<&String>, other: Option
         ListType::Set => out["x-kubernetes-list-type"] = "set".into(),
         ListType::Map => {
             out["x-kubernetes-list-type"] = "map".into();
-            out["x-kubernetes-list-map-keys"] = field.keys.iter().map(|key| Value::from(&**key)).collect();
+            out["x-kubernetes-list-map-keys"] =
+                field.keys.iter().map(|key| Value::from(&**key)).collect();
         }
     }
     if field.atomic && matches!(field.shape, Shape::Bytes) {
@@ -212,11 +287,15 @@ fn property(schema: &Schema, field: &Field, told: Option<&String>, other: Option
     } else if field.granular {
         out["x-kubernetes-map-type"] = "granular".into();
     }
-    let strategies: Vec<&str> = [(field.merge, "merge"), (field.retain_keys, "retainKeys"), (field.replace, "replace")]
-        .into_iter()
-        .filter(|(on, _)| *on)
-        .map(|(_, name)| name)
-        .collect();
+    let strategies: Vec<&str> = [
+        (field.merge, "merge"),
+        (field.retain_keys, "retainKeys"),
+        (field.replace, "replace"),
+    ]
+    .into_iter()
+    .filter(|(on, _)| *on)
+    .map(|(_, name)| name)
+    .collect();
     if !strategies.is_empty() {
         out["x-kubernetes-patch-strategy"] = strategies.join(",").into();
     }

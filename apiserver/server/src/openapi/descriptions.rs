@@ -18,10 +18,18 @@ pub fn all() -> HashMap<&'static str, Described> {
     let mut all = HashMap::new();
     let mut current = None;
     for line in WORDS.lines() {
-        let Some((name, words)) = line.split_once('\t') else { continue };
+        let Some((name, words)) = line.split_once('\t') else {
+            continue;
+        };
         match name.strip_prefix('=') {
             Some(name) => {
-                all.insert(name, Described { words: plain(words), ..Described::default() });
+                all.insert(
+                    name,
+                    Described {
+                        words: plain(words),
+                        ..Described::default()
+                    },
+                );
                 current = Some(name);
             }
             None => {
@@ -48,7 +56,11 @@ fn plain(literal: &str) -> String {
             Some('t') => out.push('\t'),
             Some('r') => out.push('\r'),
             Some('u') => {
-                let code: String = characters.by_ref().skip(1).take_while(|c| *c != '}').collect();
+                let code: String = characters
+                    .by_ref()
+                    .skip(1)
+                    .take_while(|c| *c != '}')
+                    .collect();
                 out.extend(u32::from_str_radix(&code, 16).ok().and_then(char::from_u32));
             }
             Some(other) => out.push(other),

@@ -30,7 +30,11 @@ impl Message {
     }
 
     fn texts(&mut self, field: u32, value: &Value) {
-        value.as_array().into_iter().flatten().for_each(|text| self.text(field, text));
+        value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .for_each(|text| self.text(field, text));
     }
 
     fn flag(&mut self, field: u32, value: &Value) {
@@ -156,7 +160,15 @@ fn schema(value: &Value) -> Message {
 
 fn path_item(value: &Value) -> Message {
     let mut out = Message::default();
-    for (method, field) in [("get", 2), ("put", 3), ("post", 4), ("delete", 5), ("options", 6), ("head", 7), ("patch", 8)] {
+    for (method, field) in [
+        ("get", 2),
+        ("put", 3),
+        ("post", 4),
+        ("delete", 5),
+        ("options", 6),
+        ("head", 7),
+        ("patch", 8),
+    ] {
         if let Some(of) = value.get(method) {
             out.message(field, operation(of));
         }

@@ -27,17 +27,30 @@ const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const PROTOBUF_OLDER: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 /// The media types of version 2: what is asked for, and what the answer is called.
-const VERSION2: &[(&str, &str)] = &[(JSON, JSON), (PROTOBUF_OLDER, PROTOBUF), (PROTOBUF, PROTOBUF)];
+const VERSION2: &[(&str, &str)] = &[
+    (JSON, JSON),
+    (PROTOBUF_OLDER, PROTOBUF),
+    (PROTOBUF, PROTOBUF),
+];
 /// The same for version 3.
 const VERSION3: &[(&str, &str)] = &[(JSON, JSON)];
 
 /// The media type of the answer; `None`: nothing that the client accepts can be given.
 fn negotiated(headers: &http::HeaderMap, offered: &[(&str, &'static str)]) -> Option<&'static str> {
     let accepted = negotiate::first(headers, header::ACCEPT);
-    negotiate::clauses(if accepted.is_empty() { "*/*" } else { accepted }).iter().find_map(|clause| {
-        let fits = |offer: &str| offer.split_once('/').is_some_and(|(kind, subtype)| clause.takes(kind, subtype));
-        offered.iter().find(|(offer, _)| fits(offer)).map(|(_, media)| *media)
-    })
+    negotiate::clauses(if accepted.is_empty() { "*/*" } else { accepted })
+        .iter()
+        .find_map(|clause| {
+            let fits = |offer: &str| {
+                offer
+                    .split_once('/')
+                    .is_some_and(|(kind, subtype)| clause.takes(kind, subtype))
+            };
+            offered
+                .iter()
+                .find(|(offer, _)| fits(offer))
+                .map(|(_, media)| *media)
+        })
 }
 
 /// A document in one encoding, with its tag.
@@ -66,17 +79,37 @@ struct Made {
 }
 
 impl Documents {
-    fn get(&self, kinds: &Arc<Registry>, which: &str, media: &'static str, make: impl FnOnce() -> Document) -> Document {
+    fn get(
+        &self,
+        kinds: &Arc<Registry>,
+        which: &str,
+        media: &'static str,
+        make: impl FnOnce() -> Document,
+    ) -> Document {
         let mut made = self.0.lock();
-        let current = made.take().filter(|made| Arc::ptr_eq(&made.of, kinds)).unwrap_or_else(|| Made { of: kinds.clone(), documents: HashMap::new() });
-        made.insert(current).documents.entry((which.into(), media)).or_insert_with(make).clone()
+        let current = made
+            .take()
+            .filter(|made| Arc::ptr_eq(&made.of, kinds))
+            .unwrap_or_else(|| Made {
+                of: kinds.clone(),
+                documents: HashMap::new(),
+            });
+        made.insert(current)
+            .documents
+            .entry((which.into(), media))
+            .or_insert_with(make)
+            .clone()
     }
 }
 
 /// The model: an OpenAPI 2 document. `only`: the paths of one group and version.
 fn model(kinds: &Registry, only: Option<(&str, &str)>) -> Value {
     let mut paths = Map::new();
-    for kind in kinds.all().iter().filter(|kind| only.is_none_or(|wanted| wanted == (kind.group, kind.version))) {
+    for kind in kinds
+        .all()
+        .iter()
+        .filter(|kind| only.is_none_or(|wanted| wanted == (kind.group, kind.version)))
+    {
         operations::of_kind(kind, &mut paths);
     }
     operations::of_discovery(kinds, only, &mut paths);
@@ -88,7 +121,11 @@ fn model(kinds: &Registry, only: Option<(&str, &str)>) -> Value {
 
 fn version2(kinds: &Registry, media: &str) -> Document {
     let model = model(kinds, None);
-    if media == PROTOBUF { Document::new(gnostic::document(&model)) } else { Document::new(model.to_string()) }
+    if media == PROTOBUF {
+        Document::new(gnostic::document(&model))
+    } else {
+        Document::new(model.to_string())
+    }
 }
 
 /// `api/v1`, `apis/apps/v1`: the group and version behind such a path.
@@ -97,8 +134,13 @@ fn group_version(kinds: &Registry, path: &str) -> Option<(&'static str, &'static
         return Some(("", "v1"));
     }
     let (group, version) = path.strip_prefix("apis/")?.split_once('/')?;
-    let (group, versions) = discovery::groups(kinds).into_iter().find(|(name, _)| *name == group)?;
-    versions.into_iter().find(|known| *known == version).map(|version| (group, version))
+    let (group, versions) = discovery::groups(kinds)
+        .into_iter()
+        .find(|(name, _)| *name == group)?;
+    versions
+        .into_iter()
+        .find(|known| *known == version)
+        .map(|version| (group, version))
 }
 
 fn version3_of(kinds: &Registry, group_version: (&str, &str)) -> Document {
@@ -108,10 +150,18 @@ fn version3_of(kinds: &Registry, group_version: (&str, &str)) -> Document {
 /// Where the documents of version 3 are. Their tag stands in the address, so that clients keep them for good.
 fn index(kinds: &Registry) -> Value {
     // all documents change with the program and with nothing else
-    let tag = hex::encode_upper(Sha256::digest(concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARGO_PKG_NAME"))));
+    let tag = hex::encode_upper(Sha256::digest(concat!(
+        env!("CARGO_PKG_VERSION"),
+        "+",
+        env!("CARGO_PKG_NAME")
+    )));
     let mut paths = vec!["api/v1".to_string()];
     for (group, versions) in discovery::groups(kinds) {
-        paths.extend(versions.iter().map(|version| format!("apis/{group}/{version}")));
+        paths.extend(
+            versions
+                .iter()
+                .map(|version| format!("apis/{group}/{version}")),
+        );
     }
     let entries = paths.into_iter().map(|path| {
         let address = format!("/openapi/v3/{path}?hash={tag}");
@@ -125,13 +175,24 @@ pub fn serve(ctx: &Context, which: &str) -> Response<Body> {
     let (kinds, documents) = (&ctx.kinds, &ctx.app.openapi);
     match which.trim_end_matches('/') {
         "v2" => match negotiated(&ctx.headers, VERSION2) {
-            Some(media) => answer(ctx, &documents.get(kinds, "v2", media, || version2(kinds, media)), media),
+            Some(media) => answer(
+                ctx,
+                &documents.get(kinds, "v2", media, || version2(kinds, media)),
+                media,
+            ),
             None => not_acceptable(ctx),
         },
         "v3" => answer(ctx, &Document::new(index(kinds).to_string()), JSON),
-        other => match other.strip_prefix("v3/").and_then(|path| group_version(kinds, path)) {
+        other => match other
+            .strip_prefix("v3/")
+            .and_then(|path| group_version(kinds, path))
+        {
             Some(of) => match negotiated(&ctx.headers, VERSION3) {
-                Some(media) => answer(ctx, &documents.get(kinds, other, media, || version3_of(kinds, of)), media),
+                Some(media) => answer(
+                    ctx,
+                    &documents.get(kinds, other, media, || version3_of(kinds, of)),
+                    media,
+                ),
                 None => not_acceptable(ctx),
             },
             None => ctx.text(404, "404 page not found\n"),
@@ -142,21 +203,33 @@ pub fn serve(ctx: &Context, which: &str) -> Response<Body> {
 fn not_acceptable(ctx: &Context) -> Response<Body> {
     let mut response = ctx.finish(406, JSON, Body::empty());
     response.headers_mut().remove(header::CONTENT_TYPE);
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+        .headers_mut()
+        .insert(header::VARY, HeaderValue::from_static("Accept"));
     response
 }
 
 fn answer(ctx: &Context, document: &Document, media: &'static str) -> Response<Body> {
     let tag = format!("\"{}\"", document.tag);
-    let known = ctx.header(header::IF_NONE_MATCH.as_str()).split(',').any(|given| given.trim() == tag);
-    let mut response = if known { ctx.finish(304, media, Body::empty()) } else { ctx.finish(200, media, Body::from(document.bytes.clone())) };
+    let known = ctx
+        .header(header::IF_NONE_MATCH.as_str())
+        .split(',')
+        .any(|given| given.trim() == tag);
+    let mut response = if known {
+        ctx.finish(304, media, Body::empty())
+    } else {
+        ctx.finish(200, media, Body::from(document.bytes.clone()))
+    };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }
     if ctx.query.get("hash").is_some() {
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        headers.insert(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("public, immutable"),
+        );
     }
     response
 }

@@ -10,8 +10,16 @@ const OLD: &str = "#/definitions/";
 const NEW: &str = "#/components/schemas/";
 
 /// What is one of several types, which version 2 cannot say (`OpenAPIV3OneOfTypes` of the types).
-const EITHER: &[(&str, &[&str])] =
-    &[("io.k8s.apimachinery.pkg.api.resource.Quantity", &["string", "number"]), ("io.k8s.apimachinery.pkg.util.intstr.IntOrString", &["integer", "string"])];
+const EITHER: &[(&str, &[&str])] = &[
+    (
+        "io.k8s.apimachinery.pkg.api.resource.Quantity",
+        &["string", "number"],
+    ),
+    (
+        "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+        &["integer", "string"],
+    ),
+];
 
 /// From a document of version 2.
 pub fn document(mut model: Value) -> Value {
@@ -50,7 +58,11 @@ pub fn document(mut model: Value) -> Value {
 fn names(value: &Value, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {
-            if let Some(name) = map.get("$ref").and_then(Value::as_str).and_then(|reference| reference.strip_prefix(NEW)) {
+            if let Some(name) = map
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|reference| reference.strip_prefix(NEW))
+            {
                 into.insert(name.into());
             }
             map.values().for_each(|child| names(child, into));
@@ -62,12 +74,19 @@ fn names(value: &Value, into: &mut BTreeSet<String>) {
 
 /// A schema: references move, and beside one nothing else may stand. `bare` keeps structs without a default.
 fn schema(value: Value, bare: bool) -> Value {
-    let Value::Object(map) = value else { return value };
+    let Value::Object(map) = value else {
+        return value;
+    };
     let mut out = Map::new();
     for (key, child) in map {
         let child = match key.as_str() {
             "properties" => match child {
-                Value::Object(fields) => Value::Object(fields.into_iter().map(|(name, field)| (name, schema(field, true))).collect()),
+                Value::Object(fields) => Value::Object(
+                    fields
+                        .into_iter()
+                        .map(|(name, field)| (name, schema(field, true)))
+                        .collect(),
+                ),
                 other => other,
             },
             "items" | "additionalProperties" => schema(child, true),
@@ -86,11 +105,21 @@ fn schema(value: Value, bare: bool) -> Value {
 }
 
 fn path_item(item: Value) -> Value {
-    let Value::Object(map) = item else { return item };
+    let Value::Object(map) = item else {
+        return item;
+    };
     Value::Object(
         map.into_iter()
             .map(|(key, value)| match key.as_str() {
-                "parameters" => (key, value.as_array().into_iter().flatten().map(parameter).collect()),
+                "parameters" => (
+                    key,
+                    value
+                        .as_array()
+                        .into_iter()
+                        .flatten()
+                        .map(parameter)
+                        .collect(),
+                ),
                 _ => (key, operation(value)),
             })
             .collect(),
@@ -102,24 +131,40 @@ fn parameter(old: &Value) -> Value {
     if let Some(map) = new.as_object_mut() {
         let unique = map.remove("uniqueItems").unwrap_or(Value::Null);
         let kind = map.remove("type").unwrap_or(Value::Null);
-        map.insert("schema".into(), json!({"type": kind, "uniqueItems": unique}));
+        map.insert(
+            "schema".into(),
+            json!({"type": kind, "uniqueItems": unique}),
+        );
     }
     new
 }
 
 fn operation(mut old: Value) -> Value {
     let content = |media: &Value, of: Value| -> Value {
-        Value::Object(media.as_array().into_iter().flatten().filter_map(Value::as_str).map(|media| (media.to_string(), json!({"schema": of}))).collect())
+        Value::Object(
+            media
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(|media| (media.to_string(), json!({"schema": of})))
+                .collect(),
+        )
     };
     let (consumes, produces) = (old["consumes"].take(), old["produces"].take());
-    let Some(map) = old.as_object_mut() else { return old };
+    let Some(map) = old.as_object_mut() else {
+        return old;
+    };
     for key in ["consumes", "produces", "schemes"] {
         map.remove(key);
     }
     if let Some(Value::Array(parameters)) = map.remove("parameters") {
-        let (bodies, others): (Vec<Value>, Vec<Value>) = parameters.into_iter().partition(|parameter| parameter["in"] == "body");
+        let (bodies, others): (Vec<Value>, Vec<Value>) = parameters
+            .into_iter()
+            .partition(|parameter| parameter["in"] == "body");
         if let Some(body) = bodies.into_iter().next() {
-            let mut new = json!({"content": content(&consumes, schema(body["schema"].clone(), false))});
+            let mut new =
+                json!({"content": content(&consumes, schema(body["schema"].clone(), false))});
             if body["required"] == true {
                 new["required"] = true.into();
             }
@@ -129,8 +174,16 @@ fn operation(mut old: Value) -> Value {
             map.insert("parameters".into(), others.iter().map(parameter).collect());
         }
     }
-    for response in map.get_mut("responses").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
-        if let Some(of) = response.as_object_mut().and_then(|response| response.remove("schema")) {
+    for response in map
+        .get_mut("responses")
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(Map::values_mut)
+    {
+        if let Some(of) = response
+            .as_object_mut()
+            .and_then(|response| response.remove("schema"))
+        {
             response["content"] = content(&produces, schema(of, false));
         }
     }

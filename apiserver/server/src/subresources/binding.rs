@@ -28,11 +28,21 @@ use crate::{
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
     let text = body::read(body).await?;
-    let node = Schema::builtin().get("core.v1.Binding").ok_or_else(|| Status::internal("Binding is not in the schema table"))?;
-    let binding = body::decode(ctx, &text, negotiate::body_type(&ctx.headers)?, ("", "v1", "Binding"), node)?;
+    let node = Schema::builtin()
+        .get("core.v1.Binding")
+        .ok_or_else(|| Status::internal("Binding is not in the schema table"))?;
+    let binding = body::decode(
+        ctx,
+        &text,
+        negotiate::body_type(&ctx.headers)?,
+        ("", "v1", "Binding"),
+        node,
+    )?;
     let name = ctx.info.name_in_path();
     if !binding.name().is_empty() && binding.name() != name {
-        return Err(Status::bad_request("name in URL does not match name in Binding object"));
+        return Err(Status::bad_request(
+            "name in URL does not match name in Binding object",
+        ));
     }
     assign(ctx, kind, name, &binding).await?;
     ctx.value(201, &accept, &success())
@@ -40,7 +50,10 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
 
 /// POST to `bindings`: the pod is named in the body.
 pub async fn legacy(ctx: &Context, accept: &Accept, binding: Value) -> Answer {
-    let kind = ctx.kinds.find("", "v1", "pods").ok_or_else(Status::no_such_path)?;
+    let kind = ctx
+        .kinds
+        .find("", "v1", "pods")
+        .ok_or_else(Status::no_such_path)?;
     assign(ctx, kind, binding.name(), &binding).await?;
     ctx.value(201, accept, &success())
 }
@@ -49,12 +62,26 @@ fn success() -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
 }
 
-async fn assign(ctx: &Context, kind: &Arc<Kind>, name: &str, binding: &Value) -> Result<(), Status> {
+async fn assign(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    name: &str,
+    binding: &Value,
+) -> Result<(), Status> {
     validate(binding)?;
     let target = binding["target"]["name"].as_str().unwrap_or("").to_string();
     let uid = Some(binding.uid().to_string()).filter(|uid| !uid.is_empty());
-    let how = Update { uid, ..Update::of(Part::Sub(kind.subresource("binding").ok_or_else(Status::no_such_path)?)) };
-    write::update(ctx, kind, &ctx.info.namespace, name, how, &mut |live| bind(ctx, kind, live.unwrap_or(&Value::Null), binding, &target)).await?;
+    let how = Update {
+        uid,
+        ..Update::of(Part::Sub(
+            kind.subresource("binding")
+                .ok_or_else(Status::no_such_path)?,
+        ))
+    };
+    write::update(ctx, kind, &ctx.info.namespace, name, how, &mut |live| {
+        bind(ctx, kind, live.unwrap_or(&Value::Null), binding, &target)
+    })
+    .await?;
     Ok(())
 }
 
@@ -68,24 +95,41 @@ fn validate(binding: &Value) -> Result<(), Status> {
     if binding["target"]["name"].as_str().unwrap_or("").is_empty() {
         errors.required(&target.child("name"), "");
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::internal_plain(errors.message())) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::internal_plain(errors.message()))
+    }
 }
 
-fn bind(ctx: &Context, kind: &Arc<Kind>, live: &Value, binding: &Value, target: &str) -> Result<Value, Status> {
+fn bind(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    live: &Value,
+    binding: &Value,
+    target: &str,
+) -> Result<Value, Status> {
     let name = live.name();
     let conflict = |why: String| Err(Status::conflict("", "pods/binding", name, &why));
     if live.is_deleting() {
-        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+        return conflict(format!(
+            "pod {name} is being deleted, cannot be assigned to a host"
+        ));
     }
     let bound = live["spec"]["nodeName"].as_str().unwrap_or("");
     if !bound.is_empty() {
         return conflict(format!("pod {name} is already assigned to node {bound:?}"));
     }
-    if live["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty()) {
+    if live["spec"]["schedulingGates"]
+        .as_array()
+        .is_some_and(|gates| !gates.is_empty())
+    {
         return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
     let mut new = assigned(live, binding, target, &time::seconds(ctx.app.clock.now()));
-    let sub = kind.subresource("binding").ok_or_else(Status::no_such_path)?;
+    let sub = kind
+        .subresource("binding")
+        .ok_or_else(Status::no_such_path)?;
     managed::track_update(ctx, kind, Part::Sub(sub), live, &mut new)?;
     Ok(new)
 }
@@ -105,7 +149,9 @@ fn assigned(live: &Value, binding: &Value, target: &str, now: &str) -> Value {
         }
     }
     let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now});
-    let conditions = new["status"].as_object_mut().map(|status| status.entry("conditions").or_insert_with(|| json!([])));
+    let conditions = new["status"]
+        .as_object_mut()
+        .map(|status| status.entry("conditions").or_insert_with(|| json!([])));
     if let Some(list) = conditions.and_then(Value::as_array_mut) {
         match list.iter_mut().find(|c| c["type"] == "PodScheduled") {
             Some(had) if had["status"] == "True" => {}
@@ -128,7 +174,16 @@ mod tests {
         let found = assigned(&live, &binding, "n", "2026-01-02T03:04:05Z");
         let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": "2026-01-02T03:04:05Z"});
         assert_eq!(found["spec"], json!({"nodeName": "n"}));
-        assert_eq!(found["status"], json!({"phase": "Pending", "conditions": [scheduled]}));
-        assert_eq!((&found["metadata"]["annotations"], &found["metadata"]["labels"]), (&json!({"a": "b"}), &json!({"c": "d"})));
+        assert_eq!(
+            found["status"],
+            json!({"phase": "Pending", "conditions": [scheduled]})
+        );
+        assert_eq!(
+            (
+                &found["metadata"]["annotations"],
+                &found["metadata"]["labels"]
+            ),
+            (&json!({"a": "b"}), &json!({"c": "d"}))
+        );
     }
 }

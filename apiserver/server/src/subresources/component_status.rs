@@ -29,5 +29,9 @@ pub fn get(ctx: &Context, accept: &Accept) -> Answer {
 
 pub fn list(ctx: &Context, accept: &Accept) -> Answer {
     let items: Vec<Value> = COMPONENTS.iter().map(|name| component(name)).collect();
-    ctx.value(200, accept, &json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": items}))
+    ctx.value(
+        200,
+        accept,
+        &json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": items}),
+    )
 }

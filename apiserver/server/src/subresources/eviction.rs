@@ -41,16 +41,30 @@ const MANAGER: &str = "kube-apiserver";
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
     let text = body::read(body).await?;
-    let node = Schema::builtin().get("policy.v1.Eviction").ok_or_else(|| Status::internal("Eviction is not in the schema table"))?;
-    let eviction = body::decode(ctx, &text, negotiate::body_type(&ctx.headers)?, ("policy", "v1", "Eviction"), node)?;
+    let node = Schema::builtin()
+        .get("policy.v1.Eviction")
+        .ok_or_else(|| Status::internal("Eviction is not in the schema table"))?;
+    let eviction = body::decode(
+        ctx,
+        &text,
+        negotiate::body_type(&ctx.headers)?,
+        ("policy", "v1", "Eviction"),
+        node,
+    )?;
     let name = ctx.info.name_in_path();
     if eviction.name() != name {
-        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+        return Err(Status::bad_request(
+            "name in URL does not match name in Eviction object",
+        ));
     }
     if eviction["deleteOptions"]["ignoreStoreReadErrorWithClusterBreakingPotential"] == true {
         let mut errors = Errors::default();
         let path = Path::new("deleteOptions");
-        errors.invalid(&path.child("ignoreStoreReadErrorWithClusterBreakingPotential"), true, "can not be set for pod eviction, try after removing the option");
+        errors.invalid(
+            &path.child("ignoreStoreReadErrorWithClusterBreakingPotential"),
+            true,
+            "can not be set for pod eviction, try after removing the option",
+        );
         return Err(Status::invalid("policy", "Eviction", name, &errors));
     }
     let options = dry_run(ctx, &eviction)?;
@@ -61,40 +75,77 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
 
 /// The deletion's options; a dry run may be asked for by the request as well as by what it holds.
 fn dry_run(ctx: &Context, eviction: &Value) -> Result<DeleteOptions, Status> {
-    let mut options = eviction.get("deleteOptions").cloned().unwrap_or_else(|| json!({}));
+    let mut options = eviction
+        .get("deleteOptions")
+        .cloned()
+        .unwrap_or_else(|| json!({}));
     let asked: Vec<&str> = ctx.query.all("dryRun").collect();
-    let held: Vec<&str> = options["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let held: Vec<&str> = options["dryRun"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     if held.is_empty() && !asked.is_empty() {
         options["dryRun"] = asked.into();
     } else if !asked.is_empty() && asked != held {
-        let why = format!("Non-matching dry-run options in request and content: [{}] and [{}]", asked.join(" "), held.join(" "));
+        let why = format!(
+            "Non-matching dry-run options in request and content: [{}] and [{}]",
+            asked.join(" "),
+            held.join(" ")
+        );
         return Err(Status::internal_plain(why));
     }
     DeleteOptions::from_value(&options)
 }
 
-async fn evict(ctx: &Context, kind: &Arc<Kind>, name: &str, options: &DeleteOptions) -> Result<(), Status> {
+async fn evict(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    name: &str,
+    options: &DeleteOptions,
+) -> Result<(), Status> {
     let mut tries = TRIES;
     let pod = loop {
         tries -= 1;
-        let pod = ctx.app.store.get(&stored::key_of(kind, &ctx.info.namespace, name)).ok_or_else(|| Status::not_found("", "pods", name))?;
+        let pod = ctx
+            .app
+            .store
+            .get(&stored::key_of(kind, &ctx.info.namespace, name))
+            .ok_or_else(|| Status::not_found("", "pods", name))?;
         let pod = stored::decoded(kind, &pod)?;
         if needs_budget(&pod) {
             break pod;
         }
         // what waits to start may become healthy before it goes
         let waits = !pod.is_deleting() && pod["status"]["phase"] == "Pending";
-        let pinned = options.pinned(Some(pod.resource_version()).filter(|_| waits && options.resource_version().is_none()));
+        let pinned = options.pinned(
+            Some(pod.resource_version()).filter(|_| waits && options.resource_version().is_none()),
+        );
         match mark_and_delete(ctx, kind, name, &pinned).await {
-            Err(status) if status.reason == "Conflict" && options.resource_version().is_none() && tries > 0 => {}
+            Err(status)
+                if status.reason == "Conflict"
+                    && options.resource_version().is_none()
+                    && tries > 0 => {}
             done => return done,
         }
     };
-    let Some((row, budget)) = budget_of(ctx, &pod)? else { return mark_and_delete(ctx, kind, name, options).await };
+    let Some((row, budget)) = budget_of(ctx, &pod)? else {
+        return mark_and_delete(ctx, kind, name, options).await;
+    };
     if spares(&budget, &pod) {
         // only as long as it is the pod that was judged
-        return match mark_and_delete(ctx, kind, name, &options.pinned(Some(pod.resource_version()))).await {
-            Err(status) if status.reason == "Conflict" && options.resource_version().is_none() => Err(still_processed(budget.name())),
+        return match mark_and_delete(
+            ctx,
+            kind,
+            name,
+            &options.pinned(Some(pod.resource_version())),
+        )
+        .await
+        {
+            Err(status) if status.reason == "Conflict" && options.resource_version().is_none() => {
+                Err(still_processed(budget.name()))
+            }
             done => done,
         };
     }
@@ -104,55 +155,102 @@ async fn evict(ctx: &Context, kind: &Arc<Kind>, name: &str, options: &DeleteOpti
 
 /// Pods that have ended, wait to start or are going already cost no budget anything.
 fn needs_budget(pod: &Value) -> bool {
-    !pod.is_deleting() && !matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed" | "Pending"))
+    !pod.is_deleting()
+        && !matches!(
+            pod["status"]["phase"].as_str(),
+            Some("Succeeded" | "Failed" | "Pending")
+        )
 }
 
 /// The budget costs nothing: the pod is not healthy, and may go by the budget's policy or because enough others are.
 fn spares(budget: &Value, pod: &Value) -> bool {
-    let is_ready = |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-    if pod["status"]["conditions"].as_array().into_iter().flatten().any(is_ready) {
+    let is_ready =
+        |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
+    if pod["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(is_ready)
+    {
         return false;
     }
     let count = |name: &str| budget["status"][name].as_i64().unwrap_or(0);
-    budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" || count("desiredHealthy") > 0 && count("currentHealthy") >= count("desiredHealthy")
+    budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+        || count("desiredHealthy") > 0 && count("currentHealthy") >= count("desiredHealthy")
 }
 
 /// Tells in the pod's status why it goes, and deletes it.
-async fn mark_and_delete(ctx: &Context, kind: &Arc<Kind>, name: &str, options: &DeleteOptions) -> Result<(), Status> {
+async fn mark_and_delete(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    name: &str,
+    options: &DeleteOptions,
+) -> Result<(), Status> {
     let namespace = &ctx.info.namespace;
     if options.dry_run() {
-        return verbs::delete_object(ctx, kind, namespace, name, options).await.map(|_| ());
+        return verbs::delete_object(ctx, kind, namespace, name, options)
+            .await
+            .map(|_| ());
     }
-    let sub = kind.subresource("status").ok_or_else(Status::no_such_path)?;
+    let sub = kind
+        .subresource("status")
+        .ok_or_else(Status::no_such_path)?;
     let now = time::seconds(ctx.app.clock.now());
-    let (written, _) = write::update(ctx, kind, namespace, name, Update::of(Part::Sub(sub)), &mut |live| {
-        let live = live.unwrap_or(&Value::Null);
-        check(options, live)?;
-        let mut new = live.clone();
-        mark(&mut new, &now);
-        Ok(new)
-    })
+    let (written, _) = write::update(
+        ctx,
+        kind,
+        namespace,
+        name,
+        Update::of(Part::Sub(sub)),
+        &mut |live| {
+            let live = live.unwrap_or(&Value::Null);
+            check(options, live)?;
+            let mut new = live.clone();
+            mark(&mut new, &now);
+            Ok(new)
+        },
+    )
     .await?;
     // the deletion is of what was just written
     let version = match &written {
         Written::Stored(object) => object.revision.to_string(),
         Written::Unstored(_) => return Ok(()),
     };
-    let options = options.pinned(options.resource_version().is_some().then_some(version.as_str()));
-    verbs::delete_object(ctx, kind, namespace, name, &options).await.map(|_| ())
+    let options = options.pinned(
+        options
+            .resource_version()
+            .is_some()
+            .then_some(version.as_str()),
+    );
+    verbs::delete_object(ctx, kind, namespace, name, &options)
+        .await
+        .map(|_| ())
 }
 
 /// The pod is the one that the options speak of.
 fn check(options: &DeleteOptions, live: &Value) -> Result<(), Status> {
     let failed = |what: &str, wanted: &str, found: &str, might: &str| {
-        let why = format!("the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {might}");
+        let why = format!(
+            "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {might}"
+        );
         Err(Status::conflict("", "Pod", live.name(), &why))
     };
-    if let Some(uid) = options.uid().filter(|uid| !uid.is_empty() && *uid != live.uid()) {
+    if let Some(uid) = options
+        .uid()
+        .filter(|uid| !uid.is_empty() && *uid != live.uid())
+    {
         return failed("UID", uid, live.uid(), "deleted and then recreated");
     }
-    if let Some(version) = options.resource_version().filter(|version| !version.is_empty() && *version != live.resource_version()) {
-        return failed("ResourceVersion", version, live.resource_version(), "modified");
+    if let Some(version) = options
+        .resource_version()
+        .filter(|version| !version.is_empty() && *version != live.resource_version())
+    {
+        return failed(
+            "ResourceVersion",
+            version,
+            live.resource_version(),
+            "modified",
+        );
     }
     Ok(())
 }
@@ -165,8 +263,17 @@ fn mark(pod: &mut Value, now: &str) {
 
 /// Puts a condition in the place of the one of its type; as long as its status stays, so does the time since when.
 fn set_condition(status: &mut Map<String, Value>, mut condition: Value) {
-    let Some(conditions) = status.entry("conditions").or_insert_with(|| json!([])).as_array_mut() else { return };
-    match conditions.iter_mut().find(|had| had["type"] == condition["type"]) {
+    let Some(conditions) = status
+        .entry("conditions")
+        .or_insert_with(|| json!([]))
+        .as_array_mut()
+    else {
+        return;
+    };
+    match conditions
+        .iter_mut()
+        .find(|had| had["type"] == condition["type"])
+    {
         Some(had) => {
             if had["status"] == condition["status"] {
                 condition["lastTransitionTime"] = had["lastTransitionTime"].take();
@@ -179,72 +286,130 @@ fn set_condition(status: &mut Map<String, Value>, mut condition: Value) {
 
 /// The budget that the pod falls under; there may be but one.
 fn budget_of<'c>(ctx: &'c Context, pod: &Value) -> Result<Option<(&'c Arc<Kind>, Value)>, Status> {
-    let row = ctx.kinds.find("policy", "v1", "poddisruptionbudgets").ok_or_else(Status::no_such_path)?;
+    let row = ctx
+        .kinds
+        .find("policy", "v1", "poddisruptionbudgets")
+        .ok_or_else(Status::no_such_path)?;
     let labels = &pod["metadata"]["labels"];
     let snapshot = ctx.app.store.snapshot("poddisruptionbudgets.policy");
     let mut matching = Vec::new();
     for object in snapshot.range(Some(pod.namespace()), None) {
         let budget = stored::decoded(row, &object)?;
         // a selector that is none selects no pod
-        if Selector::from_label_selector(budget["spec"].get("selector")).is_ok_and(|selector| selector.matches(labels)) {
+        if Selector::from_label_selector(budget["spec"].get("selector"))
+            .is_ok_and(|selector| selector.matches(labels))
+        {
             matching.push(budget);
         }
     }
     match matching.len() {
         0 => Ok(None),
         1 => Ok(matching.pop().map(|budget| (row, budget))),
-        _ => Err(Status::internal_plain("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")),
+        _ => Err(Status::internal_plain(
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+        )),
     }
 }
 
 fn refused(cause: String, retry_after_seconds: i32) -> Status {
-    let mut status = Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", retry_after_seconds);
-    let causes = vec![Cause { reason: "DisruptionBudget".into(), message: cause, ..Cause::default() }];
-    status.details = Some(Details { causes, retry_after_seconds, ..Details::default() });
+    let mut status = Status::too_many_requests(
+        "Cannot evict pod as it would violate the pod's disruption budget.",
+        retry_after_seconds,
+    );
+    let causes = vec![Cause {
+        reason: "DisruptionBudget".into(),
+        message: cause,
+        ..Cause::default()
+    }];
+    status.details = Some(Details {
+        causes,
+        retry_after_seconds,
+        ..Details::default()
+    });
     status
 }
 
 fn still_processed(budget: &str) -> Status {
-    refused(format!("The disruption budget {budget} is still being processed by the server."), 10)
+    refused(
+        format!("The disruption budget {budget} is still being processed by the server."),
+        10,
+    )
 }
 
 /// Why a budget has no disruption left.
 fn exhausted(budget: &Value) -> String {
     let (name, status) = (budget.name(), &budget["status"]);
     let count = |field: &str| status[field].as_i64().unwrap_or(0);
-    let allowed = status["conditions"].as_array().into_iter().flatten().find(|condition| condition["type"] == "DisruptionAllowed");
-    let denied = allowed.filter(|condition| condition["status"] == "False" && condition["message"].as_str().is_some_and(|text| !text.is_empty()));
+    let allowed = status["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == "DisruptionAllowed");
+    let denied = allowed.filter(|condition| {
+        condition["status"] == "False"
+            && condition["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+    });
     let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or("").to_string();
     match denied {
         // what the controller failed to see is not to be trusted
         Some(condition) if condition["reason"] == "SyncFailed" => {
-            format!("The disruption budget {name} does not allow evicting pods currently because it failed sync: {}", text(condition, "message"))
+            format!(
+                "The disruption budget {name} does not allow evicting pods currently because it failed sync: {}",
+                text(condition, "message")
+            )
         }
         _ if count("currentHealthy") <= count("desiredHealthy") => {
-            format!("The disruption budget {name} needs {} healthy pods and has {} currently", count("desiredHealthy"), count("currentHealthy"))
+            format!(
+                "The disruption budget {name} needs {} healthy pods and has {} currently",
+                count("desiredHealthy"),
+                count("currentHealthy")
+            )
         }
         Some(condition) => {
-            format!("The disruption budget {name} does not allow evicting pods currently ({}): {}", text(condition, "reason"), text(condition, "message"))
+            format!(
+                "The disruption budget {name} does not allow evicting pods currently ({}): {}",
+                text(condition, "reason"),
+                text(condition, "message")
+            )
         }
         None => format!("The disruption budget {name} does not allow evicting pods currently"),
     }
 }
 
 /// Takes one disruption from the budget, or is refused.
-async fn take(ctx: &Context, row: &Arc<Kind>, budget: &str, pod: &Value, dry: bool) -> Result<(), Status> {
+async fn take(
+    ctx: &Context,
+    row: &Arc<Kind>,
+    budget: &str,
+    pod: &Value,
+    dry: bool,
+) -> Result<(), Status> {
     let now = time::seconds(ctx.app.clock.now());
     if dry {
         let key = stored::key_of(row, pod.namespace(), budget);
-        let object = ctx.app.store.get(&key).ok_or_else(|| Status::not_found(row.group, row.plural, budget))?;
+        let object = ctx
+            .app
+            .store
+            .get(&key)
+            .ok_or_else(|| Status::not_found(row.group, row.plural, budget))?;
         return taken(&stored::decoded(row, &object)?, pod, &now).map(|_| ());
     }
     let part = Part::Sub(row.subresource("status").ok_or_else(Status::no_such_path)?);
-    write::update(ctx, row, pod.namespace(), budget, Update::of(part), &mut |live| {
-        let live = live.unwrap_or(&Value::Null);
-        let mut new = taken(live, pod, &now)?;
-        managed::track_update_as(ctx, MANAGER, row, part, live, &mut new)?;
-        Ok(new)
-    })
+    write::update(
+        ctx,
+        row,
+        pod.namespace(),
+        budget,
+        Update::of(part),
+        &mut |live| {
+            let live = live.unwrap_or(&Value::Null);
+            let mut new = taken(live, pod, &now)?;
+            managed::track_update_as(ctx, MANAGER, row, part, live, &mut new)?;
+            Ok(new)
+        },
+    )
     .await
     .map(|_| ())
 }
@@ -255,13 +420,16 @@ fn taken(budget: &Value, pod: &Value, now: &str) -> Result<Value, Status> {
     if status["observedGeneration"].as_i64().unwrap_or(0) < budget.generation() {
         return Err(still_processed(budget.name()));
     }
-    let forbidden = |why: &str| Status::forbidden("policy", "poddisruptionbudget", budget.name(), why);
+    let forbidden =
+        |why: &str| Status::forbidden("policy", "poddisruptionbudget", budget.name(), why);
     let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
     if allowed < 0 {
         return Err(forbidden("pdb disruptions allowed is negative"));
     }
     if status["disruptedPods"].as_object().map_or(0, Map::len) > MAX_DISRUPTED_PODS {
-        return Err(forbidden("DisruptedPods map too big - too many evictions not confirmed by PDB controller"));
+        return Err(forbidden(
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        ));
     }
     if allowed == 0 {
         return Err(refused(exhausted(budget), 0));

@@ -36,19 +36,32 @@ fn scale_of(scale: &Scale, object: &Value) -> Value {
     let selector = at(object, scale.selector);
     let text = match selector {
         Some(map) if map.get("matchLabels").is_none() && map.get("matchExpressions").is_none() => {
-            Selector::from_set(map.as_object().into_iter().flatten().filter_map(|(k, v)| Some((k.as_str(), v.as_str()?)))).to_string()
+            Selector::from_set(
+                map.as_object()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|(k, v)| Some((k.as_str(), v.as_str()?))),
+            )
+            .to_string()
         }
-        other => Selector::from_label_selector(other).map(|s| s.to_string()).unwrap_or_default(),
+        other => Selector::from_label_selector(other)
+            .map(|s| s.to_string())
+            .unwrap_or_default(),
     };
     let m = &object["metadata"];
     let mut metadata = json!({});
-    for name in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+    for name in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
         if let Some(value) = m.get(name) {
             metadata[name] = value.clone();
         }
     }
-    let mut out =
-        json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {}, "status": {"replicas": number(scale.status_replicas)}});
+    let mut out = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {}, "status": {"replicas": number(scale.status_replicas)}});
     if number(scale.spec_replicas) != 0 {
         out["spec"]["replicas"] = number(scale.spec_replicas).into();
     }
@@ -64,14 +77,33 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let name = ctx.info.name_in_path();
     let key = stored::key_of(kind, &ctx.info.namespace, name);
     if ctx.info.verb == "get" {
-        let object = ctx.app.store.get(&key).ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
-        return ctx.value(200, &accept, &scale_of(scale, &stored::decoded(kind, &object)?));
+        let object = ctx
+            .app
+            .store
+            .get(&key)
+            .ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
+        return ctx.value(
+            200,
+            &accept,
+            &scale_of(scale, &stored::decoded(kind, &object)?),
+        );
     }
     let text = body::read(body).await?;
-    let change = Change { ctx, scale, kind, text: &text };
-    let (written, _) =
-        write::update(ctx, kind, &ctx.info.namespace, name, Update::of(Part::Sub(Subresource::Scale)), &mut |live| change.apply(live.unwrap_or(&Value::Null)))
-            .await?;
+    let change = Change {
+        ctx,
+        scale,
+        kind,
+        text: &text,
+    };
+    let (written, _) = write::update(
+        ctx,
+        kind,
+        &ctx.info.namespace,
+        name,
+        Update::of(Part::Sub(Subresource::Scale)),
+        &mut |live| change.apply(live.unwrap_or(&Value::Null)),
+    )
+    .await?;
     let value = match written {
         Written::Stored(object) => stored::decoded(kind, &object)?,
         Written::Unstored(value) => value,
@@ -83,7 +115,9 @@ const APPLY: &str = "application/apply-patch+yaml";
 
 /// The type of a Scale.
 fn node() -> Result<Node<'static>, Status> {
-    Schema::builtin().get("autoscaling.v1.Scale").ok_or_else(|| Status::internal("Scale is not in the schema table"))
+    Schema::builtin()
+        .get("autoscaling.v1.Scale")
+        .ok_or_else(|| Status::internal("Scale is not in the schema table"))
 }
 
 struct Change<'a> {
@@ -97,7 +131,11 @@ impl Change<'_> {
     fn apply(&self, live: &Value) -> Result<Value, Status> {
         let now = scale_of(self.scale, live);
         let mut new = live.clone();
-        let of = managed::ScaleOf { kind: self.kind, replicas: self.scale.spec_replicas, node: node()? };
+        let of = managed::ScaleOf {
+            kind: self.kind,
+            replicas: self.scale.spec_replicas,
+            node: node()?,
+        };
         let applies = self.media() == APPLY;
         let wanted = match self.ctx.info.verb.as_str() {
             "update" => self.put()?,
@@ -108,12 +146,25 @@ impl Change<'_> {
         let count = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
         let mut errors = Errors::default();
         if count < 0 {
-            errors.invalid(&Path::new("spec").child("replicas"), count, "must be greater than or equal to 0");
-            return Err(Status::invalid("autoscaling", "Scale", wanted.name(), &errors));
+            errors.invalid(
+                &Path::new("spec").child("replicas"),
+                count,
+                "must be greater than or equal to 0",
+            );
+            return Err(Status::invalid(
+                "autoscaling",
+                "Scale",
+                wanted.name(),
+                &errors,
+            ));
         }
         let version = wanted.resource_version();
         if !version.is_empty() && version != live.resource_version() {
-            return Err(Status::modified(self.kind.group, self.kind.plural, live.name()));
+            return Err(Status::modified(
+                self.kind.group,
+                self.kind.plural,
+                live.name(),
+            ));
         }
         set(&mut new, self.scale.spec_replicas, count.into());
         if version.is_empty() {
@@ -126,7 +177,12 @@ impl Change<'_> {
     }
 
     fn media(&self) -> &str {
-        self.ctx.header(header::CONTENT_TYPE.as_str()).split(';').next().unwrap_or("").trim()
+        self.ctx
+            .header(header::CONTENT_TYPE.as_str())
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim()
     }
 
     /// What is applied: a Scale that says so, by somebody who says who it is.
@@ -136,12 +192,20 @@ impl Change<'_> {
             errors.required(&Path::new("fieldManager"), "is required for apply patch");
             return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors));
         }
-        let config = body::parse(self.text, BodyType::Yaml).map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?.value;
+        let config = body::parse(self.text, BodyType::Yaml)
+            .map_err(|error| Status::bad_request(format!("error decoding YAML: {error}")))?
+            .value;
         let text = |name: &str| config[name].as_str().unwrap_or("");
         let (version, kind) = (text("apiVersion"), text("kind"));
         if version.is_empty() || kind.is_empty() {
-            let shown = if version.contains('/') { version.to_string() } else { format!("/{version}") };
-            return Err(Status::bad_request(format!("invalid object type: {shown}, Kind={kind}")));
+            let shown = if version.contains('/') {
+                version.to_string()
+            } else {
+                format!("/{version}")
+            };
+            return Err(Status::bad_request(format!(
+                "invalid object type: {shown}, Kind={kind}"
+            )));
         }
         if version != "autoscaling/v1" {
             return Err(Status::bad_request(format!(
@@ -152,21 +216,43 @@ impl Change<'_> {
     }
 
     fn put(&self) -> Result<Value, Status> {
-        body::decode(self.ctx, self.text, negotiate::body_type(&self.ctx.headers)?, EXPECTED, node()?)
+        body::decode(
+            self.ctx,
+            self.text,
+            negotiate::body_type(&self.ctx.headers)?,
+            EXPECTED,
+            node()?,
+        )
     }
 
     fn patched(&self, now: &Value) -> Result<Value, Status> {
         let mut new = now.clone();
-        let document = |kind| body::parse(self.text, kind).map(|document| document.value).map_err(Status::bad_request);
+        let document = |kind| {
+            body::parse(self.text, kind)
+                .map(|document| document.value)
+                .map_err(Status::bad_request)
+        };
         match self.media() {
             "application/json-patch+json" => {
-                let patch = patch::json::JsonPatch::decode(&document(BodyType::Json)?, true).map_err(|error| Status::bad_request(error.to_string()))?;
-                patch.apply(&mut new).map_err(|_| Status::new(422, "Invalid", "the server rejected our request due to an error in our request"))?;
+                let patch = patch::json::JsonPatch::decode(&document(BodyType::Json)?, true)
+                    .map_err(|error| Status::bad_request(error.to_string()))?;
+                patch.apply(&mut new).map_err(|_| {
+                    Status::new(
+                        422,
+                        "Invalid",
+                        "the server rejected our request due to an error in our request",
+                    )
+                })?;
             }
             "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
-                patch::merge::apply(&mut new, document(BodyType::Json)?, true).map_err(|error| Status::bad_request(error.to_string()))?;
+                patch::merge::apply(&mut new, document(BodyType::Json)?, true)
+                    .map_err(|error| Status::bad_request(error.to_string()))?;
             }
-            _ => return Err(Status::unsupported_media_type("415: Unsupported Media Type")),
+            _ => {
+                return Err(Status::unsupported_media_type(
+                    "415: Unsupported Media Type",
+                ));
+            }
         }
         body::finish(self.ctx, body::Document::of(new), node()?).map_err(|fault| match fault {
             body::Fault::Type(said) | body::Fault::Strict(said) => Status::bad_request(said),

@@ -56,13 +56,22 @@ impl DeleteOptions {
     }
     /// The same for an object at this version; `None` changes nothing.
     pub fn pinned(&self, version: Option<&str>) -> DeleteOptions {
-        let resource_version = version.map(str::to_string).or_else(|| self.resource_version.clone());
-        DeleteOptions { resource_version, ..self.clone() }
+        let resource_version = version
+            .map(str::to_string)
+            .or_else(|| self.resource_version.clone());
+        DeleteOptions {
+            resource_version,
+            ..self.clone()
+        }
     }
 
     /// From the body, else from the query.
     fn read(ctx: &Context, text: &[u8]) -> Result<DeleteOptions, Status> {
-        let value = if text.is_empty() { from_query(ctx)? } else { from_body(ctx, text)? };
+        let value = if text.is_empty() {
+            from_query(ctx)?
+        } else {
+            from_body(ctx, text)?
+        };
         DeleteOptions::from_value(&value)
     }
 
@@ -74,19 +83,40 @@ impl DeleteOptions {
             resource_version: text(&value["preconditions"]["resourceVersion"]),
             orphan_dependents: value["orphanDependents"].as_bool(),
             propagation: text(&value["propagationPolicy"]),
-            dry_run: value["dryRun"].as_array().is_some_and(|list| list.iter().any(|v| v == "All")),
+            dry_run: value["dryRun"]
+                .as_array()
+                .is_some_and(|list| list.iter().any(|v| v == "All")),
         };
         let mut errors = Errors::default();
         if options.propagation.is_some() && options.orphan_dependents.is_some() {
-            errors.invalid(&Path::new("propagationPolicy"), options.propagation.clone(), "orphanDependents and deletionPropagation cannot be both set");
+            errors.invalid(
+                &Path::new("propagationPolicy"),
+                options.propagation.clone(),
+                "orphanDependents and deletionPropagation cannot be both set",
+            );
         }
-        if let Some(policy) = options.propagation.as_deref().filter(|p| !matches!(*p, "Foreground" | "Background" | "Orphan")) {
-            errors.not_supported_in_order(&Path::new("propagationPolicy"), policy, &["Foreground", "Background", "Orphan", "nil"]);
+        if let Some(policy) = options
+            .propagation
+            .as_deref()
+            .filter(|p| !matches!(*p, "Foreground" | "Background" | "Orphan"))
+        {
+            errors.not_supported_in_order(
+                &Path::new("propagationPolicy"),
+                policy,
+                &["Foreground", "Background", "Orphan", "nil"],
+            );
         }
-        if value["dryRun"].as_array().is_some_and(|list| list.iter().any(|v| v != "All")) {
+        if value["dryRun"]
+            .as_array()
+            .is_some_and(|list| list.iter().any(|v| v != "All"))
+        {
             errors.not_supported(&Path::new("dryRun"), value["dryRun"].clone(), &["All"]);
         }
-        if errors.is_empty() { Ok(options) } else { Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors)) }
+        if errors.is_empty() {
+            Ok(options)
+        } else {
+            Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors))
+        }
     }
 }
 
@@ -110,17 +140,28 @@ fn from_query(ctx: &Context) -> Result<Value, Status> {
 }
 
 fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
-    let node = Schema::builtin().get("meta.v1.DeleteOptions").ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
+    let node = Schema::builtin()
+        .get("meta.v1.DeleteOptions")
+        .ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
     let media = negotiate::body_type(&ctx.headers)?;
-    let mut value = body::parse_object(text, media, node).map_err(Status::bad_request)?.value;
+    let mut value = body::parse_object(text, media, node)
+        .map_err(Status::bad_request)?
+        .value;
     let kind = value["kind"].as_str().unwrap_or("");
     if !matches!(kind, "" | "DeleteOptions") {
-        let version = value["apiVersion"].as_str().filter(|version| !version.is_empty()).unwrap_or("v1");
+        let version = value["apiVersion"]
+            .as_str()
+            .filter(|version| !version.is_empty())
+            .unwrap_or("v1");
         return Err(Status::bad_request(format!(
             "no kind {kind:?} is registered for version {version:?} in scheme \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
         )));
     }
-    conform(&mut value, node).map_err(|error| Status::bad_request(format!("DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: {error}")))?;
+    conform(&mut value, node).map_err(|error| {
+        Status::bad_request(format!(
+            "DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: {error}"
+        ))
+    })?;
     Ok(value)
 }
 
@@ -140,22 +181,40 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let deleted = delete(ctx, kind, &ctx.info.namespace, name, &options).await?;
     match deleted {
         Deleted::Marked(value) => respond::value(ctx, &accept, kind, 200, value),
-        Deleted::Gone(value) if kind.strategy.returns_deleted => respond::value(ctx, &accept, kind, 200, value),
+        Deleted::Gone(value) if kind.strategy.returns_deleted => {
+            respond::value(ctx, &accept, kind, 200, value)
+        }
         Deleted::Gone(value) => success(ctx, &accept, kind, &value),
     }
 }
 
 fn success(ctx: &Context, accept: &Accept, kind: &Kind, value: &Value) -> Answer {
-    let details = Details { name: value.name().into(), group: kind.group.into(), kind: kind.plural.into(), uid: value.uid().into(), ..Details::default() };
+    let details = Details {
+        name: value.name().into(),
+        group: kind.group.into(),
+        kind: kind.plural.into(),
+        uid: value.uid().into(),
+        ..Details::default()
+    };
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details.to_value()});
     ctx.value(200, accept, &status)
 }
 
 /// Deletes one object as the options say; tries again when the object changes meanwhile.
-pub async fn delete(ctx: &Context, kind: &Arc<Kind>, namespace: &str, name: &str, options: &DeleteOptions) -> Result<Deleted, Status> {
+pub async fn delete(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    namespace: &str,
+    name: &str,
+    options: &DeleteOptions,
+) -> Result<Deleted, Status> {
     let key = stored::key_of(kind, namespace, name);
     for _ in 0..100 {
-        let object = ctx.app.store.get(&key).ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
+        let object = ctx
+            .app
+            .store
+            .get(&key)
+            .ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
         let live = stored::decoded(kind, &object)?;
         preconditions(kind, name, options, &live)?;
         let mut attributes = Attributes {
@@ -182,21 +241,39 @@ pub async fn delete(ctx: &Context, kind: &Arc<Kind>, namespace: &str, name: &str
     Err(Status::modified(kind.group, kind.plural, name))
 }
 
-fn preconditions(kind: &Kind, name: &str, options: &DeleteOptions, live: &Value) -> Result<(), Status> {
+fn preconditions(
+    kind: &Kind,
+    name: &str,
+    options: &DeleteOptions,
+    live: &Value,
+) -> Result<(), Status> {
     let failed = |what: &str, wanted: &str, found: &str, might: &str| {
         // what goes in two steps has a check of its own before
         if kind.strategy.terminate.is_some() {
-            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+            let why = format!(
+                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+            );
             return Err(Status::conflict(kind.group, kind.plural, name, &why));
         }
-        let why = format!("the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {might}");
+        let why = format!(
+            "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {might}"
+        );
         Err(Status::conflict(kind.group, kind.kind, name, &why))
     };
     if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != live.uid()) {
         return failed("UID", uid, live.uid(), "deleted and then recreated");
     }
-    if let Some(version) = options.resource_version.as_deref().filter(|version| *version != live.resource_version()) {
-        return failed("ResourceVersion", version, live.resource_version(), "modified");
+    if let Some(version) = options
+        .resource_version
+        .as_deref()
+        .filter(|version| *version != live.resource_version())
+    {
+        return failed(
+            "ResourceVersion",
+            version,
+            live.resource_version(),
+            "modified",
+        );
     }
     Ok(())
 }
@@ -237,7 +314,11 @@ fn plan(kind: &Kind, live: &Value, options: &DeleteOptions, now: Timestamp) -> P
     if !finalizers.is_empty() {
         let was_marked = live.is_deleting();
         mark(&mut value, now, 0);
-        return if was_marked && value == *live { Plan::Leave } else { Plan::Mark(value) };
+        return if was_marked && value == *live {
+            Plan::Leave
+        } else {
+            Plan::Mark(value)
+        };
     }
     if matches!(graceful, Grace::Pending) {
         return Plan::Mark(value);
@@ -255,11 +336,17 @@ enum Grace {
 }
 
 fn grace(kind: &Kind, live: &Value, options: &DeleteOptions) -> Grace {
-    let Some(default) = kind.strategy.default_grace else { return Grace::None };
+    let Some(default) = kind.strategy.default_grace else {
+        return Grace::None;
+    };
     // upstream takes a negative grace for one second
-    let asked = options.grace.map(|seconds| if seconds < 0 { 1 } else { seconds });
+    let asked = options
+        .grace
+        .map(|seconds| if seconds < 0 { 1 } else { seconds });
     if live.is_deleting() {
-        let Some(running) = live["metadata"]["deletionGracePeriodSeconds"].as_i64() else { return Grace::None };
+        let Some(running) = live["metadata"]["deletionGracePeriodSeconds"].as_i64() else {
+            return Grace::None;
+        };
         return match asked {
             Some(0) => Grace::None,
             Some(seconds) if seconds < running => Grace::Seconds(seconds),
@@ -280,8 +367,13 @@ fn mark(value: &mut Value, now: Timestamp, seconds: i64) {
     let first = !value.is_deleting();
     let generation = value.generation();
     let begun = time::parse(value.meta_str("deletionTimestamp")).ok();
-    let had = value["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
-    let after = |from: Timestamp, seconds: i64| from.checked_add(SignedDuration::from_secs(seconds)).unwrap_or(from);
+    let had = value["metadata"]["deletionGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(0);
+    let after = |from: Timestamp, seconds: i64| {
+        from.checked_add(SignedDuration::from_secs(seconds))
+            .unwrap_or(from)
+    };
     let (at, seconds) = match begun {
         // a shorter grace counts from the beginning, too; when it is over already, a second is left for whoever is to end the object
         Some(end) if seconds > 0 => match after(end, seconds - had) {
@@ -315,7 +407,11 @@ fn finalizers_for(kind: &Kind, live: &Value, options: &DeleteOptions) -> Vec<Str
         (_, Some(policy)) => policy == "Foreground",
         _ => has(FOREGROUND) && !has(ORPHAN),
     };
-    let mut list: Vec<String> = live.finalizers().filter(|f| !matches!(*f, ORPHAN | FOREGROUND)).map(str::to_string).collect();
+    let mut list: Vec<String> = live
+        .finalizers()
+        .filter(|f| !matches!(*f, ORPHAN | FOREGROUND))
+        .map(str::to_string)
+        .collect();
     // what was there keeps its place
     let unchanged = has(ORPHAN) == orphan && has(FOREGROUND) == foreground;
     if unchanged {
@@ -335,11 +431,21 @@ fn set_finalizers(value: &mut Value, finalizers: &[String]) {
     if finalizers.is_empty() {
         meta.remove("finalizers");
     } else {
-        meta.insert("finalizers".into(), finalizers.iter().map(|f| Value::from(f.as_str())).collect());
+        meta.insert(
+            "finalizers".into(),
+            finalizers.iter().map(|f| Value::from(f.as_str())).collect(),
+        );
     }
 }
 
-async fn carry_out(ctx: &Context, kind: &Arc<Kind>, object: &Arc<Object>, live: Value, plan: Plan, options: &DeleteOptions) -> Result<Option<Deleted>, Status> {
+async fn carry_out(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    object: &Arc<Object>,
+    live: Value,
+    plan: Plan,
+    options: &DeleteOptions,
+) -> Result<Option<Deleted>, Status> {
     let name = live.name().to_string();
     let expect = Expect::Revision(object.revision);
     match plan {
@@ -347,7 +453,12 @@ async fn carry_out(ctx: &Context, kind: &Arc<Kind>, object: &Arc<Object>, live: 
         Plan::Mark(value) if options.dry_run => Ok(Some(Deleted::Marked(value))),
         Plan::Remove(value) if options.dry_run => Ok(Some(Deleted::Gone(value))),
         Plan::Mark(value) => {
-            let write = Write { key: object.key.clone(), expect, draft: Some(stored::draft(&ctx.kinds, kind, &value)?), last: None };
+            let write = Write {
+                key: object.key.clone(),
+                expect,
+                draft: Some(stored::draft(&ctx.kinds, kind, &value)?),
+                last: None,
+            };
             match ctx.app.store.commit(write).await {
                 Ok(object) => Ok(Some(Deleted::Marked(stored::decoded(kind, &object)?))),
                 Err(Error::Conflict(_)) => Ok(None),
@@ -356,7 +467,17 @@ async fn carry_out(ctx: &Context, kind: &Arc<Kind>, object: &Arc<Object>, live: 
         }
         Plan::Remove(value) => {
             let last = stored::draft(&ctx.kinds, kind, &value)?;
-            match ctx.app.store.commit(Write { key: object.key.clone(), expect, draft: None, last: Some(last) }).await {
+            match ctx
+                .app
+                .store
+                .commit(Write {
+                    key: object.key.clone(),
+                    expect,
+                    draft: None,
+                    last: Some(last),
+                })
+                .await
+            {
                 Ok(_) => {
                     allocate::release(ctx, kind, &value).await;
                     Ok(Some(Deleted::Gone(value)))
@@ -375,10 +496,14 @@ pub async fn collection(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let options = DeleteOptions::read(ctx, &text)?;
     let selection = Selection::of(ctx, kind)?;
     let list = ListOptions::of(ctx, kind)?;
-    let namespace = Some(ctx.info.namespace.as_str()).filter(|namespace| kind.namespaced && !namespace.is_empty());
+    let namespace = Some(ctx.info.namespace.as_str())
+        .filter(|namespace| kind.namespaced && !namespace.is_empty());
     let snapshot = super::list::snapshot(ctx, kind, &list).await?;
     let mut items = Vec::new();
-    for object in snapshot.range(namespace, None).filter(|object| selection.matches(object)) {
+    for object in snapshot
+        .range(namespace, None)
+        .filter(|object| selection.matches(object))
+    {
         match delete(ctx, kind, &object.key.namespace, &object.key.name, &options).await {
             Ok(Deleted::Gone(value) | Deleted::Marked(value)) => items.push(value),
             Err(status) if status.code == 404 => {}

@@ -22,10 +22,18 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let version = ctx.query.text("resourceVersion");
     if !matches!(version, "" | "0") {
         let revision = respond::revision(version)?;
-        let waited = ctx.app.store.wait_for(revision, Duration::from_secs(3)).await;
+        let waited = ctx
+            .app
+            .store
+            .wait_for(revision, Duration::from_secs(3))
+            .await;
         waited.map_err(|_| respond::too_large_revision(revision, ctx.app.store.revision()))?;
     }
     let key = stored::key_of(kind, &ctx.info.namespace, &ctx.info.name);
-    let object = ctx.app.store.get(&key).ok_or_else(|| Status::not_found(kind.group, kind.plural, &ctx.info.name))?;
+    let object = ctx
+        .app
+        .store
+        .get(&key)
+        .ok_or_else(|| Status::not_found(kind.group, kind.plural, &ctx.info.name))?;
     respond::object(ctx, &accept, kind, 200, &object)
 }

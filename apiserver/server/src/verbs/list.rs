@@ -37,14 +37,23 @@ pub struct Selection {
 
 impl Selection {
     pub fn of(ctx: &Context, kind: &Kind) -> Result<Selection, Status> {
-        Self::read(ctx.query.text("labelSelector"), ctx.query.text("fieldSelector"), kind)
+        Self::read(
+            ctx.query.text("labelSelector"),
+            ctx.query.text("fieldSelector"),
+            kind,
+        )
     }
 
     pub fn read(labels: &str, fields: &str, kind: &Kind) -> Result<Selection, Status> {
-        let labels: Selector = labels.parse().map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
-        let fields: FieldSelector = fields.parse().map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
+        let labels: Selector = labels
+            .parse()
+            .map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
+        let fields: FieldSelector = fields
+            .parse()
+            .map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
         let fields = fields.transform(|name, value| {
-            let field = field_of(kind, name).ok_or_else(|| Status::bad_request((kind.strategy.unknown_field)(name)))?;
+            let field = field_of(kind, name)
+                .ok_or_else(|| Status::bad_request((kind.strategy.unknown_field)(name)))?;
             Ok::<_, Status>((field.into(), value.into()))
         })?;
         Ok(Selection { labels, fields })
@@ -63,7 +72,12 @@ impl Selection {
         if let Some(name) = self.fields.requires_exact_match("metadata.name") {
             interest = interest.named(name);
         }
-        let wanted = |path: &'static str| self.fields.requires_exact_match(path).filter(|value| !value.is_empty()).map(|value| (path, value));
+        let wanted = |path: &'static str| {
+            self.fields
+                .requires_exact_match(path)
+                .filter(|value| !value.is_empty())
+                .map(|value| (path, value))
+        };
         match kind.selectable.iter().find_map(|field| wanted(field.path)) {
             Some((path, value)) => interest.with_field(path, value),
             None => interest,
@@ -98,16 +112,26 @@ impl selector::Labels for LabelsOf<'_> {
 
 /// The selectable field that a selector names.
 fn field_of(kind: &Kind, name: &str) -> Option<&'static str> {
-    if let Some((_, field)) = kind.strategy.field_names.iter().find(|(alias, _)| *alias == name) {
+    if let Some((_, field)) = kind
+        .strategy
+        .field_names
+        .iter()
+        .find(|(alias, _)| *alias == name)
+    {
         return Some(field);
     }
     match name {
         "metadata.name" => return Some("metadata.name"),
         // cluster-scoped kinds with fields of their own leave it out
-        "metadata.namespace" if kind.namespaced || kind.selectable.is_empty() => return Some("metadata.namespace"),
+        "metadata.namespace" if kind.namespaced || kind.selectable.is_empty() => {
+            return Some("metadata.namespace");
+        }
         _ => {}
     }
-    let own = kind.selectable.iter().filter(|_| !kind.strategy.only_mapped_fields);
+    let own = kind
+        .selectable
+        .iter()
+        .filter(|_| !kind.strategy.only_mapped_fields);
     own.map(|field| field.path).find(|path| *path == name)
 }
 
@@ -139,12 +163,22 @@ impl ListOptions {
         if !token.is_empty() {
             let (revision, namespace, name) = decode_token(token)?;
             if !matches!(version, "" | "0") {
-                return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+                return Err(Status::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
             }
             let revision = u64::try_from(revision).map_or(Revision::Newest, Revision::Exact);
-            return Ok(ListOptions { limit: size(limit), start: Some((namespace, name)), revision });
+            return Ok(ListOptions {
+                limit: size(limit),
+                start: Some((namespace, name)),
+                revision,
+            });
         }
-        let number = || respond::revision(version).map_err(|error| Status::bad_request(format!("invalid resource version: {}", error.message)));
+        let number = || {
+            respond::revision(version).map_err(|error| {
+                Status::bad_request(format!("invalid resource version: {}", error.message))
+            })
+        };
         let revision = match (version, matching) {
             ("" | "0", _) => Revision::Newest,
             (_, "Exact") => Revision::Exact(number()?),
@@ -152,8 +186,16 @@ impl ListOptions {
             _ if limit > 0 => Revision::Exact(number()?),
             _ => Revision::NotOlderThan(number()?),
         };
-        let limit = if version == "0" && !kind.strategy.has_no_cache { 0 } else { limit };
-        Ok(ListOptions { limit: size(limit), start: None, revision })
+        let limit = if version == "0" && !kind.strategy.has_no_cache {
+            0
+        } else {
+            limit
+        };
+        Ok(ListOptions {
+            limit: size(limit),
+            start: None,
+            revision,
+        })
     }
 }
 
@@ -166,33 +208,61 @@ fn validate(ctx: &Context, version: &str, matching: &str, token: &str) -> Result
     let mut errors = Errors::default();
     let path = Path::new("resourceVersionMatch");
     if ctx.query.get("sendInitialEvents").is_some() {
-        errors.forbidden(&Path::new("sendInitialEvents"), "sendInitialEvents is forbidden for list");
+        errors.forbidden(
+            &Path::new("sendInitialEvents"),
+            "sendInitialEvents is forbidden for list",
+        );
     }
     if !matching.is_empty() {
         if version.is_empty() {
-            errors.forbidden(&path, "resourceVersionMatch is forbidden unless resourceVersion is provided");
+            errors.forbidden(
+                &path,
+                "resourceVersionMatch is forbidden unless resourceVersion is provided",
+            );
         }
         if !token.is_empty() {
-            errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
+            errors.forbidden(
+                &path,
+                "resourceVersionMatch is forbidden when continue is provided",
+            );
         }
         if !matches!(matching, "Exact" | "NotOlderThan") {
             errors.not_supported_in_order(&path, matching, &["Exact", "NotOlderThan", ""]);
         }
         if matching == "Exact" && version == "0" {
-            errors.forbidden(&path, "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
+            errors.forbidden(
+                &path,
+                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+            );
         }
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors))
+    }
 }
 
 /// Where a list goes on: the place after which it does, and the revision; below zero, the newest.
 fn encode_token(revision: i64, namespace: &str, name: &str) -> String {
-    let start = if namespace.is_empty() { format!("{name}\0") } else { format!("{namespace}/{name}\0") };
-    URL_SAFE_NO_PAD.encode(to_ordered_json(&json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}), &["v", "rv", "start"], false))
+    let start = if namespace.is_empty() {
+        format!("{name}\0")
+    } else {
+        format!("{namespace}/{name}\0")
+    };
+    URL_SAFE_NO_PAD.encode(to_ordered_json(
+        &json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}),
+        &["v", "rv", "start"],
+        false,
+    ))
 }
 
 fn decode_token(token: &str) -> Result<(i64, String, String), Status> {
-    let wrong = |why: String| Status::bad_request(format!("invalid continue token: continue key is not valid{why}"));
+    let wrong = |why: String| {
+        Status::bad_request(format!(
+            "invalid continue token: continue key is not valid{why}"
+        ))
+    };
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|error| {
         let at = match error {
             DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
@@ -200,19 +270,34 @@ fn decode_token(token: &str) -> Result<(i64, String, String), Status> {
         };
         wrong(format!(": illegal base64 data at input byte {at}"))
     })?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(format!(": {}", syntax_error(&bytes).unwrap_or_else(|| error.to_string()))))?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        wrong(format!(
+            ": {}",
+            syntax_error(&bytes).unwrap_or_else(|| error.to_string())
+        ))
+    })?;
     let version = value["v"].as_str().unwrap_or("");
     if version != "meta.k8s.io/v1" {
-        return Err(wrong(format!(": server does not recognize this encoded version {version}")));
+        return Err(wrong(format!(
+            ": server does not recognize this encoded version {version}"
+        )));
     }
     let revision = value["rv"].as_i64().filter(|rv| *rv != 0);
-    let revision = revision.ok_or_else(|| wrong(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into()))?;
+    let revision = revision.ok_or_else(|| {
+        wrong(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into())
+    })?;
     let start = value["start"].as_str().unwrap_or("");
     if start.is_empty() {
-        return Err(wrong(": encoded start key empty (version meta.k8s.io/v1)".into()));
+        return Err(wrong(
+            ": encoded start key empty (version meta.k8s.io/v1)".into(),
+        ));
     }
     // no way out of the resource's own keys
-    if start.trim_start_matches('/').split('/').any(|part| matches!(part, "" | "." | "..")) {
+    if start
+        .trim_start_matches('/')
+        .split('/')
+        .any(|part| matches!(part, "" | "." | ".."))
+    {
         return Err(wrong(format!(": {start}")));
     }
     let start = start.trim_start_matches('/').trim_end_matches('\0');
@@ -225,27 +310,43 @@ fn inconsistent(namespace: &str, name: &str) -> Status {
     let status = Status::expired(
         "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
     );
-    Status { list_continue: encode_token(-1, namespace, name), ..status }
+    Status {
+        list_continue: encode_token(-1, namespace, name),
+        ..status
+    }
 }
 
 /// The snapshot that the options ask for.
-pub async fn snapshot(ctx: &Context, kind: &Kind, options: &ListOptions) -> Result<Snapshot, Status> {
+pub async fn snapshot(
+    ctx: &Context,
+    kind: &Kind,
+    options: &ListOptions,
+) -> Result<Snapshot, Status> {
     let resource = stored::resource_of(kind);
     let store = &ctx.app.store;
     match options.revision {
         Revision::Newest => Ok(store.snapshot(&resource)),
         Revision::NotOlderThan(revision) => {
-            store.wait_for(revision, Duration::from_secs(3)).await.map_err(|_| respond::too_large_revision(revision, store.revision()))?;
+            store
+                .wait_for(revision, Duration::from_secs(3))
+                .await
+                .map_err(|_| respond::too_large_revision(revision, store.revision()))?;
             Ok(store.snapshot(&resource))
         }
-        Revision::Exact(revision) => store.snapshot_at(&resource, revision).map_err(|error| match error {
-            Error::Compacted { .. } => match &options.start {
-                Some((namespace, name)) => inconsistent(namespace, name),
-                None => Status::expired("The resourceVersion for the provided list is too old."),
-            },
-            Error::Future { asked, newest } => respond::too_large_revision(asked, newest),
-            other => Status::internal(other),
-        }),
+        Revision::Exact(revision) => {
+            store
+                .snapshot_at(&resource, revision)
+                .map_err(|error| match error {
+                    Error::Compacted { .. } => match &options.start {
+                        Some((namespace, name)) => inconsistent(namespace, name),
+                        None => {
+                            Status::expired("The resourceVersion for the provided list is too old.")
+                        }
+                    },
+                    Error::Future { asked, newest } => respond::too_large_revision(asked, newest),
+                    other => Status::internal(other),
+                })
+        }
     }
 }
 
@@ -256,8 +357,16 @@ struct Page {
     remaining: Option<usize>,
 }
 
-fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, selection: &Selection) -> Result<Page, Status> {
-    let after = options.start.as_ref().map(|(namespace, name)| (namespace.as_str(), name.as_str()));
+fn page(
+    snapshot: &Snapshot,
+    namespace: Option<&str>,
+    options: &ListOptions,
+    selection: &Selection,
+) -> Result<Page, Status> {
+    let after = options
+        .start
+        .as_ref()
+        .map(|(namespace, name)| (namespace.as_str(), name.as_str()));
     let mut objects = Vec::new();
     let mut more = false;
     for object in snapshot.range(namespace, after) {
@@ -273,11 +382,20 @@ fn page(snapshot: &Snapshot, namespace: Option<&str>, options: &ListOptions, sel
         }
         objects.push(object);
     }
-    let mut page = Page { objects, token: None, remaining: None };
+    let mut page = Page {
+        objects,
+        token: None,
+        remaining: None,
+    };
     if let (true, Some(last)) = (more, page.objects.last()) {
-        page.token = Some(encode_token(i64::try_from(snapshot.revision()).unwrap_or(i64::MAX), &last.key.namespace, &last.key.name));
+        page.token = Some(encode_token(
+            i64::try_from(snapshot.revision()).unwrap_or(i64::MAX),
+            &last.key.namespace,
+            &last.key.name,
+        ));
         if selection.is_everything() {
-            page.remaining = Some(snapshot.remaining(namespace, Some((&last.key.namespace, &last.key.name))));
+            page.remaining =
+                Some(snapshot.remaining(namespace, Some((&last.key.namespace, &last.key.name))));
         }
     }
     Ok(page)
@@ -291,7 +409,8 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let options = ListOptions::of(ctx, kind)?;
     let selection = Selection::of(ctx, kind)?;
     let snapshot = snapshot(ctx, kind, &options).await?;
-    let namespace = Some(ctx.info.namespace.as_str()).filter(|namespace| kind.namespaced && !namespace.is_empty());
+    let namespace = Some(ctx.info.namespace.as_str())
+        .filter(|namespace| kind.namespaced && !namespace.is_empty());
     let page = page(&snapshot, namespace, &options, &selection)?;
     let mut metadata = json!({"resourceVersion": snapshot.revision().to_string()});
     if let Some(token) = page.token {
@@ -303,23 +422,55 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     answer(ctx, &accept, kind, metadata, page.objects).await
 }
 
-async fn answer(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, metadata: Value, objects: Vec<Arc<Object>>) -> Answer {
-    if accept.form == Form::Object && kind.stored_as.is_none() && accept.encoding == Encoding::Json && !ctx.wants_pretty(accept) {
-        return Ok(ctx.finish(200, Encoding::Json.media_type(), walk(kind, &metadata, objects)));
+async fn answer(
+    ctx: &Context,
+    accept: &Accept,
+    kind: &Arc<Kind>,
+    metadata: Value,
+    objects: Vec<Arc<Object>>,
+) -> Answer {
+    if accept.form == Form::Object
+        && kind.stored_as.is_none()
+        && accept.encoding == Encoding::Json
+        && !ctx.wants_pretty(accept)
+    {
+        return Ok(ctx.finish(
+            200,
+            Encoding::Json.media_type(),
+            walk(kind, &metadata, objects),
+        ));
     }
     let size = objects.iter().map(|object| object.bytes.len()).sum();
     let _room = room(size).await;
     heavy(size, || rendered(ctx, accept, kind, metadata, &objects))
 }
 
-fn rendered(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, metadata: Value, objects: &[Arc<Object>]) -> Answer {
-    let values = |objects: &[Arc<Object>]| objects.iter().map(|object| stored::decoded(kind, object)).collect::<Result<Vec<Value>, Status>>();
+fn rendered(
+    ctx: &Context,
+    accept: &Accept,
+    kind: &Arc<Kind>,
+    metadata: Value,
+    objects: &[Arc<Object>],
+) -> Answer {
+    let values = |objects: &[Arc<Object>]| {
+        objects
+            .iter()
+            .map(|object| stored::decoded(kind, object))
+            .collect::<Result<Vec<Value>, Status>>()
+    };
     match accept.form {
         Form::Table(version) => {
             let include = respond::IncludeObject::of(ctx)?;
             let now = ctx.app.clock.now();
-            let rows = values(objects)?.iter().map(|value| respond::row(kind, value, now, include, version)).collect();
-            ctx.value(200, accept, &respond::table(kind, version, metadata, rows, true))
+            let rows = values(objects)?
+                .iter()
+                .map(|value| respond::row(kind, value, now, include, version))
+                .collect();
+            ctx.value(
+                200,
+                accept,
+                &respond::table(kind, version, metadata, rows, true),
+            )
         }
         Form::Metadata(_) => Err(Status::not_acceptable(format!(
             "you requested PartialObjectMetadata, but the requested object is a list (*{}.{}List)",
@@ -327,9 +478,16 @@ fn rendered(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, metadata: Value, o
             kind.kind
         ))),
         Form::MetadataList(version) => {
-            let items: Vec<Value> = values(objects)?.into_iter().map(|value| respond::partial(value, version)).collect();
+            let items: Vec<Value> = values(objects)?
+                .into_iter()
+                .map(|value| respond::partial(value, version))
+                .collect();
             // a list that upstream makes anew, and that stays Go's nil with nothing in it
-            let items = if items.is_empty() { Value::Null } else { items.into() };
+            let items = if items.is_empty() {
+                Value::Null
+            } else {
+                items.into()
+            };
             let list = json!({"kind": "PartialObjectMetadataList", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata, "items": items});
             ctx.value(200, accept, &list)
         }
@@ -352,8 +510,18 @@ fn walk(kind: &Arc<Kind>, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
     const PIECE: usize = 128 * 1024;
     let skip = stored::type_meta_len(kind);
     let mut head = BytesMut::with_capacity(256);
-    head.extend_from_slice(format!("{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":", kind.kind, kind.api_version()).as_bytes());
-    head.extend_from_slice(&to_json(metadata, Schema::builtin().get("meta.v1.ListMeta")));
+    head.extend_from_slice(
+        format!(
+            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":",
+            kind.kind,
+            kind.api_version()
+        )
+        .as_bytes(),
+    );
+    head.extend_from_slice(&to_json(
+        metadata,
+        Schema::builtin().get("meta.v1.ListMeta"),
+    ));
     head.extend_from_slice(b",\"items\":[");
     let total: usize = objects.iter().map(|object| object.bytes.len()).sum();
     let mut rest = objects.into_iter();
@@ -382,7 +550,10 @@ fn walk(kind: &Arc<Kind>, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
         if done {
             return None;
         }
-        let (piece, last) = fill(head.take().unwrap_or_else(|| BytesMut::with_capacity(PIECE + 16 * 1024)));
+        let (piece, last) = fill(
+            head.take()
+                .unwrap_or_else(|| BytesMut::with_capacity(PIECE + 16 * 1024)),
+        );
         done = last;
         Some(Ok::<_, std::convert::Infallible>(piece))
     })))

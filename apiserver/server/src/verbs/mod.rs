@@ -28,30 +28,47 @@ pub use delete::{DeleteOptions, delete as delete_object};
 pub use update::check_name;
 
 /// Answers a request for a resource.
-pub async fn serve(ctx: Context, parts: Parts, body: Body) -> Result<axum::response::Response, (Box<Context>, Status)> {
+pub async fn serve(
+    ctx: Context,
+    parts: Parts,
+    body: Body,
+) -> Result<axum::response::Response, (Box<Context>, Status)> {
     let answer = route(&ctx, parts, body).await;
     answer.map_err(|status| (Box::new(ctx), status))
 }
 
 async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
     let info = &ctx.info;
-    let Some(kind) = ctx.kinds.find(&info.group, &info.version, &info.resource) else { return Err(Status::no_such_path()) };
+    let Some(kind) = ctx.kinds.find(&info.group, &info.version, &info.resource) else {
+        return Err(Status::no_such_path());
+    };
     if !well_placed(ctx, kind) {
         return Err(Status::no_such_path());
     }
-    if kind.namespaced && info.namespace.is_empty() && !matches!(info.verb.as_str(), "list" | "watch") {
+    if kind.namespaced
+        && info.namespace.is_empty()
+        && !matches!(info.verb.as_str(), "list" | "watch")
+    {
         // of all namespaces together there are lists, and where there are none, there is nothing
-        return Err(if kind.verbs.has("list") { Status::method_not_allowed() } else { Status::no_such_path() });
+        return Err(if kind.verbs.has("list") {
+            Status::method_not_allowed()
+        } else {
+            Status::no_such_path()
+        });
     }
     if let Some(warning) = kind.strategy.deprecation {
         ctx.warn(warning);
     }
     if !info.subresource.is_empty() {
-        let sub = kind.subresource(&info.subresource).ok_or_else(Status::no_such_path)?;
+        let sub = kind
+            .subresource(&info.subresource)
+            .ok_or_else(Status::no_such_path)?;
         // what is proxied may be asked for its options: the one method without a verb
         let options = matches!(sub, Subresource::Proxy(_)) && parts.method == http::Method::OPTIONS;
         // nor is a HEAD a GET, but for what is proxied
-        let misread = info.verb == "get" && parts.method != http::Method::GET && !matches!(sub, Subresource::Proxy(_));
+        let misread = info.verb == "get"
+            && parts.method != http::Method::GET
+            && !matches!(sub, Subresource::Proxy(_));
         if !options && (misread || !sub.verbs().contains(&info.verb.as_str())) {
             return Err(Status::method_not_allowed());
         }
@@ -81,8 +98,12 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
         "get" => get::serve(ctx, kind).await,
         "list" => list::serve(ctx, kind).await,
         "watch" => watch::serve(ctx, kind).await,
-        "update" if !info.name.is_empty() => update::serve(ctx, kind, crate::write::Part::Whole, body).await,
-        "patch" if !info.name.is_empty() => patch::serve(ctx, kind, crate::write::Part::Whole, body).await,
+        "update" if !info.name.is_empty() => {
+            update::serve(ctx, kind, crate::write::Part::Whole, body).await
+        }
+        "patch" if !info.name.is_empty() => {
+            patch::serve(ctx, kind, crate::write::Part::Whole, body).await
+        }
         "delete" => delete::serve(ctx, kind, body).await,
         "deletecollection" => delete::collection(ctx, kind, body).await,
         _ => Err(Status::method_not_allowed()),
@@ -102,10 +123,19 @@ fn well_placed(ctx: &Context, kind: &Kind) -> bool {
         || info.name_in_path().is_empty() && !matches!(info.verb.as_str(), "get")
 }
 
-async fn subresource(ctx: &Context, kind: &Arc<Kind>, sub: Subresource, parts: Parts, body: Body) -> Answer {
+async fn subresource(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    sub: Subresource,
+    parts: Parts,
+    body: Body,
+) -> Answer {
     use crate::write::Part;
     match sub {
-        Subresource::Status | Subresource::Approval | Subresource::EphemeralContainers | Subresource::Resize => match ctx.info.verb.as_str() {
+        Subresource::Status
+        | Subresource::Approval
+        | Subresource::EphemeralContainers
+        | Subresource::Resize => match ctx.info.verb.as_str() {
             "get" => get::serve(ctx, kind).await,
             "update" => update::serve(ctx, kind, Part::Sub(sub), body).await,
             _ => patch::serve(ctx, kind, Part::Sub(sub), body).await,
@@ -115,8 +145,10 @@ async fn subresource(ctx: &Context, kind: &Arc<Kind>, sub: Subresource, parts: P
         Subresource::Binding => subresources::binding::serve(ctx, kind, body).await,
         Subresource::Eviction => subresources::eviction::serve(ctx, kind, body).await,
         Subresource::Token => subresources::token::serve(ctx, kind, body).await,
-        Subresource::Log | Subresource::Exec | Subresource::Attach | Subresource::PortForward | Subresource::Proxy(_) => {
-            subresources::connect::serve(ctx, kind, sub, parts, body).await
-        }
+        Subresource::Log
+        | Subresource::Exec
+        | Subresource::Attach
+        | Subresource::PortForward
+        | Subresource::Proxy(_) => subresources::connect::serve(ctx, kind, sub, parts, body).await,
     }
 }

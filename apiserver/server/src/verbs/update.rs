@@ -28,17 +28,24 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     let given = body::decode_kind(ctx, &text, media, kind)?;
     check_name(ctx, &given)?;
     let name = given.name().to_string();
-    let create = kind.strategy.allow_create_on_update && matches!(part, Part::Whole) && given.resource_version().is_empty();
+    let create = kind.strategy.allow_create_on_update
+        && matches!(part, Part::Whole)
+        && given.resource_version().is_empty();
     let uid = Some(given.uid().to_string()).filter(|uid| !uid.is_empty());
-    let how = Update { create, uid, ..Update::of(part) };
+    let how = Update {
+        create,
+        uid,
+        ..Update::of(part)
+    };
     let nothing = Value::Object(Default::default());
-    let (written, created) = write::update(ctx, kind, &ctx.info.namespace, &name, how, &mut |live| {
-        let mut new = given.clone();
-        write::check_namespace(kind, &ctx.info.namespace, &mut new)?;
-        managed::track_update(ctx, kind, part, live.unwrap_or(&nothing), &mut new)?;
-        Ok(new)
-    })
-    .await?;
+    let (written, created) =
+        write::update(ctx, kind, &ctx.info.namespace, &name, how, &mut |live| {
+            let mut new = given.clone();
+            write::check_namespace(kind, &ctx.info.namespace, &mut new)?;
+            managed::track_update(ctx, kind, part, live.unwrap_or(&nothing), &mut new)?;
+            Ok(new)
+        })
+        .await?;
     respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
 }
 
@@ -46,8 +53,12 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
 pub fn check_name(ctx: &Context, value: &Value) -> Result<(), Status> {
     let url = ctx.info.name_in_path();
     match value.name() {
-        "" => Err(Status::bad_request(format!("the name of the object ({url} based on URL) was undeterminable: name must be provided"))),
-        name if name != url => Err(Status::bad_request(format!("the name of the object ({name}) does not match the name on the URL ({url})"))),
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({url} based on URL) was undeterminable: name must be provided"
+        ))),
+        name if name != url => Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({url})"
+        ))),
         _ => Ok(()),
     }
 }

@@ -55,9 +55,17 @@ impl Rendering {
         } else {
             let value = stored::decoded(&self.kind, object)?;
             let shown = match self.form {
-                Form::Metadata(version) | Form::MetadataList(version) => respond::partial(value, version),
+                Form::Metadata(version) | Form::MetadataList(version) => {
+                    respond::partial(value, version)
+                }
                 Form::Table(version) => {
-                    let row = respond::row(&self.kind, &value, self.app.clock.now(), self.include, version);
+                    let row = respond::row(
+                        &self.kind,
+                        &value,
+                        self.app.clock.now(),
+                        self.include,
+                        version,
+                    );
                     let metadata = json!({"resourceVersion": value["metadata"]["resourceVersion"]});
                     respond::table(&self.kind, version, metadata, vec![row], columns)
                 }
@@ -100,7 +108,15 @@ impl Rendering {
 /// An event of an object that is not stored.
 fn event(what: &str, object: &Value) -> Bytes {
     let object = json_of(object);
-    [b"{\"type\":\"", what.as_bytes(), b"\",\"object\":", &object, b"}\n"].concat().into()
+    [
+        b"{\"type\":\"",
+        what.as_bytes(),
+        b"\",\"object\":",
+        &object,
+        b"}\n",
+    ]
+    .concat()
+    .into()
 }
 
 /// The parameters of a watch.
@@ -123,18 +139,29 @@ fn options(ctx: &Context) -> Result<Options, Status> {
     let query = &ctx.query;
     let version = query.text("resourceVersion");
     let matching = query.text("resourceVersionMatch");
-    let initial = query.get("sendInitialEvents").map(|_| query.flag("sendInitialEvents"));
+    let initial = query
+        .get("sendInitialEvents")
+        .map(|_| query.flag("sendInitialEvents"));
     let bookmarks = query.flag("allowWatchBookmarks");
     let mut errors = Errors::default();
     let path = Path::new("resourceVersionMatch");
     if initial.is_some() && matching != "NotOlderThan" {
-        errors.forbidden(&path, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
+        errors.forbidden(
+            &path,
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
     }
     if initial.is_none() && !matching.is_empty() {
-        errors.forbidden(&path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+        errors.forbidden(
+            &path,
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        );
     }
     if !query.text("continue").is_empty() && initial.is_some() {
-        errors.forbidden(&path, "resourceVersionMatch is forbidden when continue is provided");
+        errors.forbidden(
+            &path,
+            "resourceVersionMatch is forbidden when continue is provided",
+        );
     }
     if !errors.is_empty() {
         return Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors));
@@ -156,7 +183,12 @@ fn options(ctx: &Context) -> Result<Options, Status> {
         None | Some(0) => Duration::from_secs(rand::rng().random_range(1800..3600)),
         Some(seconds) => Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).min(LONGEST),
     };
-    Ok(Options { from, bookmarks, initial_end: initial == Some(true) && bookmarks, timeout })
+    Ok(Options {
+        from,
+        bookmarks,
+        initial_end: initial == Some(true) && bookmarks,
+        timeout,
+    })
 }
 
 /// One watcher's way through the ring.
@@ -182,7 +214,9 @@ struct Stream {
 
 impl Stream {
     fn in_scope(&self, object: &Object) -> bool {
-        self.namespace.as_deref().is_none_or(|namespace| &*object.key.namespace == namespace)
+        self.namespace
+            .as_deref()
+            .is_none_or(|namespace| &*object.key.namespace == namespace)
     }
 
     /// What the event is to this watcher.
@@ -199,7 +233,10 @@ impl Stream {
             return Some((what, &event.object));
         }
         let now = event.kind != EventKind::Deleted && self.selection.matches(&event.object);
-        let before = event.previous.as_ref().is_some_and(|previous| self.selection.matches(previous));
+        let before = event
+            .previous
+            .as_ref()
+            .is_some_and(|previous| self.selection.matches(previous));
         match (before, now) {
             (false, true) => Some(("ADDED", &event.object)),
             (true, true) => Some(("MODIFIED", &event.object)),
@@ -210,7 +247,9 @@ impl Stream {
 
     /// What this watcher is told of an event. An object that cannot be read is an error, never an event less.
     fn line(&mut self, event: &Event) -> Result<Option<Bytes>, Status> {
-        let Some((what, object)) = self.view(event) else { return Ok(None) };
+        let Some((what, object)) = self.view(event) else {
+            return Ok(None);
+        };
         // an object that no longer matches is shown as it was, under the revision of the change
         let shown;
         let object = match (what, &event.previous) {
@@ -220,7 +259,8 @@ impl Stream {
             }
             _ => object,
         };
-        let plain = self.selection.is_everything() || std::ptr::eq(object, &*event.object) && event_word(event.kind) == what;
+        let plain = self.selection.is_everything()
+            || std::ptr::eq(object, &*event.object) && event_word(event.kind) == what;
         let line = match self.shared_slot.filter(|_| plain) {
             Some(slot) => event.rendered(slot, || self.rendering.line(what, object, false))?,
             None => self.rendering.line(what, object, !self.columns_sent)?,
@@ -312,7 +352,9 @@ impl Stream {
                 Err(error) => {
                     self.ended = true;
                     return match error {
-                        Error::Compacted { asked, oldest } => Some(error_line(&too_old(asked, oldest))),
+                        Error::Compacted { asked, oldest } => {
+                            Some(error_line(&too_old(asked, oldest)))
+                        }
                         _ => None,
                     };
                 }
@@ -332,7 +374,12 @@ fn event_word(kind: EventKind) -> &'static str {
 fn with_revision(object: &Object, revision: u64) -> Result<Object, Status> {
     let mut value = stored::value(object)?;
     value["metadata"]["resourceVersion"] = revision.to_string().into();
-    Ok(Object::new(object.key.clone(), revision, Bytes::from(json_of(&value)), object.attributes().clone()))
+    Ok(Object::new(
+        object.key.clone(),
+        revision,
+        Bytes::from(json_of(&value)),
+        object.attributes().clone(),
+    ))
 }
 
 fn too_old(asked: u64, oldest: u64) -> Status {
@@ -348,10 +395,19 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let options = options(ctx)?;
     let mut selection = Selection::of(ctx, kind)?;
     if !ctx.info.name_in_path().is_empty() {
-        selection.fields = skiff_api::machinery::selector::FieldSelector::one("metadata.name", ctx.info.name_in_path());
+        selection.fields = skiff_api::machinery::selector::FieldSelector::one(
+            "metadata.name",
+            ctx.info.name_in_path(),
+        );
     }
-    let rendering = Rendering { kind: kind.clone(), form: accept.form, include: respond::IncludeObject::of(ctx)?, app: ctx.app.clone() };
-    let namespace = Some(ctx.info.namespace.clone()).filter(|namespace| kind.namespaced && !namespace.is_empty());
+    let rendering = Rendering {
+        kind: kind.clone(),
+        form: accept.form,
+        include: respond::IncludeObject::of(ctx)?,
+        app: ctx.app.clone(),
+    };
+    let namespace = Some(ctx.info.namespace.clone())
+        .filter(|namespace| kind.namespaced && !namespace.is_empty());
     let resource = stored::resource_of(kind);
     let store = &ctx.app.store;
 
@@ -360,14 +416,24 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let after = match options.from {
         Start::State => {
             let snapshot = store.snapshot(&resource);
-            initial.extend(snapshot.range(namespace.as_deref(), None).filter(|object| selection.matches(object)));
-            initial_end = options.initial_end.then(|| rendering.bookmark(snapshot.revision(), true));
+            initial.extend(
+                snapshot
+                    .range(namespace.as_deref(), None)
+                    .filter(|object| selection.matches(object)),
+            );
+            initial_end = options
+                .initial_end
+                .then(|| rendering.bookmark(snapshot.revision(), true));
             snapshot.revision()
         }
         Start::Now => store.revision(),
         Start::After(revision) => revision,
     };
-    let watch = match store.watch_some(&resource, after, selection.interest(kind, namespace.as_deref())) {
+    let watch = match store.watch_some(
+        &resource,
+        after,
+        selection.interest(kind, namespace.as_deref()),
+    ) {
         Ok(watch) => watch,
         Err(Error::Compacted { asked, oldest }) => {
             let body = Body::from(error_line(&too_old(asked, oldest)));
@@ -376,7 +442,8 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         Err(error) => return Err(Status::internal(error)),
     };
     let now = tokio::time::Instant::now();
-    let shared_slot = matches!(accept.form, Form::Object).then_some(u32::from(kind.stored_as.is_some()));
+    let shared_slot =
+        matches!(accept.form, Form::Object).then_some(u32::from(kind.stored_as.is_some()));
     let stream = Stream {
         rendering,
         selection,

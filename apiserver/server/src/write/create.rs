@@ -19,8 +19,8 @@ use skiff_api::{
 use skiff_storage::{Error, Expect, Write};
 
 use super::{
-    Part, Written, check_namespace, dedup_owners, devices, dry_run, escalation, params, settle, stamp, standard_finalizers, store_error, unstored,
-    warn_of_no_effect,
+    Part, Written, check_namespace, dedup_owners, devices, dry_run, escalation, params, settle,
+    stamp, standard_finalizers, store_error, unstored, warn_of_no_effect,
 };
 use crate::{
     admission::{self, Attributes, Operation},
@@ -31,19 +31,42 @@ use crate::{
 };
 
 /// Creates `value`, decoded and with its defaults, in `namespace`; the request's manager owns all of it.
-pub async fn create(ctx: &Context, kind: &Arc<Kind>, namespace: &str, mut value: Value) -> Result<Written, Status> {
-    for name in ["creationTimestamp", "uid", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+pub async fn create(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    namespace: &str,
+    mut value: Value,
+) -> Result<Written, Status> {
+    for name in [
+        "creationTimestamp",
+        "uid",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+    ] {
         value.meta_mut().remove(name);
     }
     check_namespace(kind, namespace, &mut value)?;
     dedup_owners(ctx, &mut value);
-    crate::managed::track_update(ctx, kind, Part::Whole, &Value::Object(Default::default()), &mut value)?;
+    crate::managed::track_update(
+        ctx,
+        kind,
+        Part::Whole,
+        &Value::Object(Default::default()),
+        &mut value,
+    )?;
     create_tracked(ctx, kind, namespace, value, true).await
 }
 
 /// Creates an object whose managed fields are noted already. Unless the request was `authorized` as a creation, the right to create is asked
 /// for before admission validates.
-pub(super) async fn create_tracked(ctx: &Context, shown: &Arc<Kind>, namespace: &str, mut value: Value, authorized: bool) -> Result<Written, Status> {
+pub(super) async fn create_tracked(
+    ctx: &Context,
+    shown: &Arc<Kind>,
+    namespace: &str,
+    mut value: Value,
+    authorized: bool,
+) -> Result<Written, Status> {
     let dry = dry_run(ctx)?;
     let kind = ctx.kinds.worked_on_as(shown);
     shown.convert(&mut value, kind);
@@ -82,7 +105,12 @@ pub(super) async fn create_tracked(ctx: &Context, shown: &Arc<Kind>, namespace: 
         if !authorized {
             may_create(ctx)?;
         }
-        let checked = Attributes { name: &name, object: Some(value), warnings: Vec::new(), ..attributes.without_object() };
+        let checked = Attributes {
+            name: &name,
+            object: Some(value),
+            warnings: Vec::new(),
+            ..attributes.without_object()
+        };
         let admitted = ctx.app.admission.validate(&checked).await;
         value = checked.object.unwrap_or_default();
         admitted?;
@@ -99,11 +127,23 @@ pub(super) async fn create_tracked(ctx: &Context, shown: &Arc<Kind>, namespace: 
         }
         // a question of the store, which a dry run does not come to
         if !value.resource_version().is_empty() {
-            return Err(Status::internal_plain("resourceVersion should not be set on objects to be created"));
+            return Err(Status::internal_plain(
+                "resourceVersion should not be set on objects to be created",
+            ));
         }
         settle(shown, kind, &mut value);
         let draft = stored::draft(&ctx.kinds, kind, &value)?;
-        match ctx.app.store.commit(Write { key, expect: Expect::Absent, draft: Some(draft), last: None }).await {
+        match ctx
+            .app
+            .store
+            .commit(Write {
+                key,
+                expect: Expect::Absent,
+                draft: Some(draft),
+                last: None,
+            })
+            .await
+        {
             Ok(object) => {
                 allocation.keep();
                 if allocate::is_service(kind) {
@@ -133,7 +173,10 @@ fn prepare(ctx: &Context, kind: &Arc<Kind>, value: &mut Value) -> Result<(), Sta
 
 /// PUT and apply of what is absent need the right to create, too.
 fn may_create(ctx: &Context) -> Result<(), Status> {
-    let asked = auth::Attributes { verb: "create".into(), ..crate::app::attributes(ctx) };
+    let asked = auth::Attributes {
+        verb: "create".into(),
+        ..crate::app::attributes(ctx)
+    };
     match ctx.app.authorizers.authorize(&asked) {
         Decision::Allow(_) => Ok(()),
         decision => Err(forbidden(&asked, decision.reason())),
@@ -145,7 +188,9 @@ pub fn generated_name(prefix: &str) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let cut: String = prefix.chars().take(63 - 5).collect();
     let mut rng = rand::rng();
-    cut + &(0..5).map(|_| ALPHABET[rng.random_range(0..ALPHABET.len())] as char).collect::<String>()
+    cut + &(0..5)
+        .map(|_| ALPHABET[rng.random_range(0..ALPHABET.len())] as char)
+        .collect::<String>()
 }
 
 fn clear_status(kind: &Kind, value: &mut Value) -> Result<(), Status> {
@@ -153,7 +198,9 @@ fn clear_status(kind: &Kind, value: &mut Value) -> Result<(), Status> {
         object.remove("status");
     }
     // the zero status that Go would write
-    conform(value, kind.node()).map(drop).map_err(|error| Status::internal(error.to_string()))
+    conform(value, kind.node())
+        .map(drop)
+        .map_err(|error| Status::internal(error.to_string()))
 }
 
 fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
@@ -161,19 +208,35 @@ fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
     let meta = value.meta_mut();
     meta.insert("creationTimestamp".into(), now.into());
     meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
-    if matches!(kind.strategy.generation, Generation::Once | Generation::Counted) {
+    if matches!(
+        kind.strategy.generation,
+        Generation::Once | Generation::Counted
+    ) {
         meta.insert("generation".into(), 1.into());
     }
 }
 
 fn validate(ctx: &Context, kind: &Kind, value: &Value) -> Result<(), Status> {
     let mut errors = devices::check(ctx, kind, Part::Whole, value, None)?;
-    errors.extend(object_meta::validate(value, kind.namespaced, kind.strategy.validate_name));
+    errors.extend(object_meta::validate(
+        value,
+        kind.namespaced,
+        kind.strategy.validate_name,
+    ));
     errors.extend(standard_finalizers(kind, value));
     errors.extend((kind.strategy.validate)(value));
     errors.extend(rules::check(kind.node(), value, None));
     if errors.is_empty() {
         errors = params::check(ctx, kind, Part::Whole, value, None)?;
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.strategy.told_of_group.unwrap_or(kind.group), kind.kind, value.name(), &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid(
+            kind.strategy.told_of_group.unwrap_or(kind.group),
+            kind.kind,
+            value.name(),
+            &errors,
+        ))
+    }
 }

@@ -29,32 +29,71 @@ const ADMIN_LABEL: &str = "resource.kubernetes.io/admin-access";
 const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
 
 /// `old` is absent on creation. A claim's spec stays, so it is asked once.
-pub(super) fn check(ctx: &Context, kind: &Kind, part: Part, new: &Value, old: Option<&Value>) -> Result<Errors, Status> {
+pub(super) fn check(
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    new: &Value,
+    old: Option<&Value>,
+) -> Result<Errors, Status> {
     let mut errors = Errors::default();
     match (kind.strategy.beyond, part, old) {
-        (Beyond::DevicesOfClaim, Part::Whole, None) => requests(ctx, new, new.at("spec"), &mut errors)?,
-        (Beyond::DevicesOfTemplate, Part::Whole, None) => requests(ctx, new, new.at("spec").at("spec"), &mut errors)?,
-        (Beyond::DevicesOfClaim, Part::Sub(Subresource::Status), Some(old)) => status(ctx, new, old, &mut errors)?,
+        (Beyond::DevicesOfClaim, Part::Whole, None) => {
+            requests(ctx, new, new.at("spec"), &mut errors)?
+        }
+        (Beyond::DevicesOfTemplate, Part::Whole, None) => {
+            requests(ctx, new, new.at("spec").at("spec"), &mut errors)?
+        }
+        (Beyond::DevicesOfClaim, Part::Sub(Subresource::Status), Some(old)) => {
+            status(ctx, new, old, &mut errors)?
+        }
         _ => {}
     }
     Ok(errors)
 }
 
-fn requests(ctx: &Context, object: &Value, spec: &Value, errors: &mut Errors) -> Result<(), Status> {
+fn requests(
+    ctx: &Context,
+    object: &Value,
+    spec: &Value,
+    errors: &mut Errors,
+) -> Result<(), Status> {
     let asks = |request: &Value| request.at("exactly").flag("adminAccess");
-    let Some(index) = spec.at("devices").list("requests").iter().position(asks) else { return Ok(()) };
+    let Some(index) = spec.at("devices").list("requests").iter().position(asks) else {
+        return Ok(());
+    };
     let path = Path::new("spec.devices.requests");
-    as_admin(ctx, object.namespace(), &path.index(index).child("adminAccess"), errors)
+    as_admin(
+        ctx,
+        object.namespace(),
+        &path.index(index).child("adminAccess"),
+        errors,
+    )
 }
 
 fn status(ctx: &Context, new: &Value, old: &Value, errors: &mut Errors) -> Result<(), Status> {
     let (now, before) = (new.at("status"), old.at("status"));
-    let granted = |status: &Value| status.at("allocation").at("devices").list("results").iter().position(|result| result.flag("adminAccess"));
+    let granted = |status: &Value| {
+        status
+            .at("allocation")
+            .at("devices")
+            .list("results")
+            .iter()
+            .position(|result| result.flag("adminAccess"))
+    };
     if let (Some(index), None) = (granted(now), granted(before)) {
         let path = Path::new("status.allocation.devices.results");
-        as_admin(ctx, new.namespace(), &path.index(index).child("adminAccess"), errors)?;
+        as_admin(
+            ctx,
+            new.namespace(),
+            &path.index(index).child("adminAccess"),
+            errors,
+        )?;
     }
-    if ["allocation", "reservedFor"].iter().any(|name| now.some(name) != before.some(name)) {
+    if ["allocation", "reservedFor"]
+        .iter()
+        .any(|name| now.some(name) != before.some(name))
+    {
         binding(ctx, errors);
     }
     if let Some(allocation) = now.some("allocation") {
@@ -64,14 +103,31 @@ fn status(ctx: &Context, new: &Value, old: &Value, errors: &mut Errors) -> Resul
 }
 
 /// Namespaces that administrators may reach all devices from bear a label.
-fn as_admin(ctx: &Context, namespace: &str, path: &Path, errors: &mut Errors) -> Result<(), Status> {
-    let key = Key { resource: "namespaces".into(), namespace: "".into(), name: namespace.into() };
+fn as_admin(
+    ctx: &Context,
+    namespace: &str,
+    path: &Path,
+    errors: &mut Errors,
+) -> Result<(), Status> {
+    let key = Key {
+        resource: "namespaces".into(),
+        namespace: "".into(),
+        name: namespace.into(),
+    };
     let Some(object) = ctx.app.store.get(&key) else {
         errors.internal(path, format!("could not retrieve namespace to verify admin access: namespaces {namespace:?} not found"));
         return Ok(());
     };
-    let row = ctx.kinds.stored("namespaces").ok_or_else(|| Status::internal("no row for namespaces"))?;
-    if stored::decoded(row, &object)?.at("metadata").at("labels").text(ADMIN_LABEL) != "true" {
+    let row = ctx
+        .kinds
+        .stored("namespaces")
+        .ok_or_else(|| Status::internal("no row for namespaces"))?;
+    if stored::decoded(row, &object)?
+        .at("metadata")
+        .at("labels")
+        .text(ADMIN_LABEL)
+        != "true"
+    {
         errors.forbidden(path, format!("admin access to devices requires the `{ADMIN_LABEL}: true` label on the containing namespace"));
     }
     Ok(())
@@ -79,7 +135,12 @@ fn as_admin(ctx: &Context, namespace: &str, path: &Path, errors: &mut Errors) ->
 
 /// Allocating is asked for all namespaces.
 fn binding(ctx: &Context, errors: &mut Errors) {
-    let asked = auth::Attributes { subresource: "binding".into(), namespace: String::new(), name: String::new(), ..app::attributes(ctx) };
+    let asked = auth::Attributes {
+        subresource: "binding".into(),
+        namespace: String::new(),
+        name: String::new(),
+        ..app::attributes(ctx)
+    };
     if let Err(why) = may(ctx, &asked) {
         let verb = &asked.verb;
         errors.forbidden(
@@ -97,12 +158,21 @@ fn drivers(ctx: &Context, drivers: &BTreeSet<&str>, allocation: &Value, errors: 
         verbs.insert(0, format!("associated-node:{}", base.verb));
     }
     for driver in drivers {
-        let asked = |verb: &String| auth::Attributes { subresource: "driver".into(), verb: verb.clone(), name: (*driver).into(), ..base.clone() };
-        let answers: Vec<Result<(), String>> = verbs.iter().map(|verb| may(ctx, &asked(verb))).collect();
+        let asked = |verb: &String| auth::Attributes {
+            subresource: "driver".into(),
+            verb: verb.clone(),
+            name: (*driver).into(),
+            ..base.clone()
+        };
+        let answers: Vec<Result<(), String>> =
+            verbs.iter().map(|verb| may(ctx, &asked(verb))).collect();
         if answers.iter().any(Result::is_ok) {
             continue;
         }
-        let why = answers.into_iter().find_map(Result::err).unwrap_or_default();
+        let why = answers
+            .into_iter()
+            .find_map(Result::err)
+            .unwrap_or_default();
         let shown = verbs.join(" ");
         errors.forbidden(
             &Path::new("status.devices"),
@@ -113,13 +183,22 @@ fn drivers(ctx: &Context, drivers: &BTreeSet<&str>, allocation: &Value, errors: 
 
 fn may(ctx: &Context, asked: &auth::Attributes) -> Result<(), String> {
     let decision = ctx.app.authorizers.authorize(asked);
-    if decision.allowed() { Ok(()) } else { Err(forbidden(asked, decision.reason()).message) }
+    if decision.allowed() {
+        Ok(())
+    } else {
+        Err(forbidden(asked, decision.reason()).message)
+    }
 }
 
 /// The drivers of devices whose state came, went or changed.
 fn changed_drivers<'v>(now: &'v Value, before: &'v Value) -> BTreeSet<&'v str> {
-    let key = |device: &'v Value| ["driver", "pool", "device", "shareID"].map(|name| device.text(name));
-    let mut old: BTreeMap<_, _> = before.list("devices").iter().map(|device| (key(device), device)).collect();
+    let key =
+        |device: &'v Value| ["driver", "pool", "device", "shareID"].map(|name| device.text(name));
+    let mut old: BTreeMap<_, _> = before
+        .list("devices")
+        .iter()
+        .map(|device| (key(device), device))
+        .collect();
     let mut found: BTreeSet<&str> = BTreeSet::new();
     for device in now.list("devices") {
         if old.remove(&key(device)) != Some(device) {
@@ -132,9 +211,17 @@ fn changed_drivers<'v>(now: &'v Value, before: &'v Value) -> BTreeSet<&'v str> {
 
 /// The one node that the allocated devices are at; empty when there is none such.
 fn node_of(allocation: &Value) -> &str {
-    let [term] = allocation.at("nodeSelector").list("nodeSelectorTerms") else { return "" };
-    let ([], [field]) = (term.list("matchExpressions"), term.list("matchFields")) else { return "" };
-    match (field.text("key"), field.text("operator"), field.list("values")) {
+    let [term] = allocation.at("nodeSelector").list("nodeSelectorTerms") else {
+        return "";
+    };
+    let ([], [field]) = (term.list("matchExpressions"), term.list("matchFields")) else {
+        return "";
+    };
+    match (
+        field.text("key"),
+        field.text("operator"),
+        field.list("values"),
+    ) {
         ("metadata.name", "In", [name]) => name.as_str().unwrap_or(""),
         _ => "",
     }
@@ -146,8 +233,13 @@ fn is_of_node(user: &User, node: &str) -> bool {
         .name
         .strip_prefix("system:serviceaccount:")
         .and_then(|rest| rest.split_once(':'))
-        .is_some_and(|(namespace, name)| names::is_dns1123_label(namespace).is_empty() && names::is_dns1123_subdomain(name).is_empty());
-    let [name] = user.extra.get(NODE_NAME).map_or(&[][..], Vec::as_slice) else { return false };
+        .is_some_and(|(namespace, name)| {
+            names::is_dns1123_label(namespace).is_empty()
+                && names::is_dns1123_subdomain(name).is_empty()
+        });
+    let [name] = user.extra.get(NODE_NAME).map_or(&[][..], Vec::as_slice) else {
+        return false;
+    };
     is_account && !node.is_empty() && name == node && names::is_dns1123_subdomain(name).is_empty()
 }
 
@@ -167,7 +259,10 @@ mod tests {
             (vec![device("b", 1)], vec![device("a", 1)], vec!["a", "b"]),
             (vec![], vec![device("a", 1)], vec!["a"]),
         ] {
-            let found: Vec<String> = changed_drivers(&status(&now), &status(&before)).into_iter().map(String::from).collect();
+            let found: Vec<String> = changed_drivers(&status(&now), &status(&before))
+                .into_iter()
+                .map(String::from)
+                .collect();
             assert_eq!(found, wanted);
         }
     }
@@ -176,7 +271,10 @@ mod tests {
     fn accounts_of_a_node() {
         let allocation = json!({"nodeSelector": {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]}]}});
         assert_eq!(node_of(&allocation), "n");
-        assert_eq!(node_of(&json!({"nodeSelector": {"nodeSelectorTerms": [{}]}})), "");
+        assert_eq!(
+            node_of(&json!({"nodeSelector": {"nodeSelectorTerms": [{}]}})),
+            ""
+        );
         let user = |name: &str, node: &str| {
             let mut user = User::new(name, &[]);
             user.extra.insert(NODE_NAME.into(), vec![node.into()]);

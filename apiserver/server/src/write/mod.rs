@@ -55,8 +55,17 @@ pub fn dry_run(ctx: &Context) -> Result<bool, Status> {
         if value != "All" {
             let mut errors = Errors::default();
             let all: Vec<&str> = ctx.query.all("dryRun").collect();
-            errors.not_supported(&skiff_api::machinery::field::Path::new("dryRun"), all, &["All"]);
-            return Err(Status::invalid("meta.k8s.io", options_kind(&ctx.info.verb), "", &errors));
+            errors.not_supported(
+                &skiff_api::machinery::field::Path::new("dryRun"),
+                all,
+                &["All"],
+            );
+            return Err(Status::invalid(
+                "meta.k8s.io",
+                options_kind(&ctx.info.verb),
+                "",
+                &errors,
+            ));
         }
         dry = true;
     }
@@ -78,14 +87,22 @@ pub fn store_error(kind: &Kind, name: &str, error: Error) -> Status {
         Error::Exists(_) => Status::already_exists(kind.group, kind.plural, name),
         Error::NotFound => Status::not_found(kind.group, kind.plural, name),
         Error::Conflict(_) => Status::modified(kind.group, kind.plural, name),
-        Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+        Error::Compacted { .. } => {
+            Status::expired("The resourceVersion for the provided list is too old.")
+        }
         other => Status::internal(other),
     }
 }
 
 /// Drops owner references that stand twice, with a warning.
 fn dedup_owners(ctx: &Context, value: &mut Value) {
-    let Some(owners) = value.meta_mut().get_mut("ownerReferences").and_then(Value::as_array_mut) else { return };
+    let Some(owners) = value
+        .meta_mut()
+        .get_mut("ownerReferences")
+        .and_then(Value::as_array_mut)
+    else {
+        return;
+    };
     let before = owners.len();
     let mut seen: Vec<Value> = Vec::with_capacity(before);
     owners.retain(|owner| {
@@ -102,7 +119,8 @@ fn dedup_owners(ctx: &Context, value: &mut Value) {
 
 /// Nobody is to rely on what is only stored.
 fn warn_of_no_effect(ctx: &Context, kind: &Kind, value: &Value) {
-    if let Some(told) = (kind.strategy.without_effect)(value).filter(|_| ctx.app.warns_of_no_effect) {
+    if let Some(told) = (kind.strategy.without_effect)(value).filter(|_| ctx.app.warns_of_no_effect)
+    {
         ctx.warn(told);
     }
 }
@@ -134,26 +152,50 @@ pub fn check_namespace(kind: &Kind, namespace: &str, value: &mut Value) -> Resul
         return Ok(());
     }
     if given != namespace {
-        return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request"));
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
     }
     Ok(())
 }
 
 /// Nobody grants by a role or binding what they may not do themselves.
 fn escalation(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) -> Result<(), Status> {
-    let Some(of) = escalation::Kind::of(kind.plural).filter(|_| kind.group == "rbac.authorization.k8s.io") else { return Ok(()) };
+    let Some(of) =
+        escalation::Kind::of(kind.plural).filter(|_| kind.group == "rbac.authorization.k8s.io")
+    else {
+        return Ok(());
+    };
     let request_name = if old.is_some() { new.name() } else { "" };
-    let write = escalation::Write { kind: of, user: &ctx.user, namespace: new.namespace(), request_name, new, old };
+    let write = escalation::Write {
+        kind: of,
+        user: &ctx.user,
+        namespace: new.namespace(),
+        request_name,
+        new,
+        old,
+    };
     escalation::check(&ctx.app.authorizers, &write)
 }
 
 fn stamp(ctx: &Context, kind: &Kind, new: &mut Value, old: Option<&Value>) {
     if let Some(stamp) = kind.strategy.stamp {
         let user = serde_json::to_value(&ctx.user).unwrap_or_default();
-        stamp(new, old, &skiff_api::kinds::Stamp { now: &time::seconds(ctx.app.clock.now()), user: &user });
+        stamp(
+            new,
+            old,
+            &skiff_api::kinds::Stamp {
+                now: &time::seconds(ctx.app.clock.now()),
+                user: &user,
+            },
+        );
     }
 }
 
 fn standard_finalizers(kind: &Kind, value: &Value) -> Errors {
-    if kind.strategy.any_finalizers { Errors::default() } else { object_meta::standard_finalizers(value) }
+    if kind.strategy.any_finalizers {
+        Errors::default()
+    } else {
+        object_meta::standard_finalizers(value)
+    }
 }

@@ -23,10 +23,18 @@ use crate::{
 const ALL: &str = "*";
 
 /// `old` is absent on creation.
-pub(super) fn check(ctx: &Context, kind: &Kind, part: Part, new: &Value, old: Option<&Value>) -> Result<Errors, Status> {
+pub(super) fn check(
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    new: &Value,
+    old: Option<&Value>,
+) -> Result<Errors, Status> {
     let mut errors = Errors::default();
     let (name, refused) = match kind.strategy.beyond {
-        _ if !matches!(part, Part::Whole) || ctx.user.in_group(SYSTEM_MASTERS) => return Ok(errors),
+        _ if !matches!(part, Part::Whole) || ctx.user.in_group(SYSTEM_MASTERS) => {
+            return Ok(errors);
+        }
         Beyond::ParametersOfPolicy => ("paramKind", policy(ctx, new, old)),
         Beyond::ParametersOfBinding(policies) => ("paramRef", binding(ctx, new, policies)?),
         _ => return Ok(errors),
@@ -42,10 +50,17 @@ fn policy(ctx: &Context, new: &Value, old: Option<&Value>) -> Option<String> {
     if old.is_some_and(|old| old.at("spec").some("paramKind") == Some(kind)) {
         return None;
     }
-    let asked = auth::Attributes { verb: "get".into(), namespace: ALL.into(), name: ALL.into(), ..of_kind(ctx, Some(kind)).0 };
+    let asked = auth::Attributes {
+        verb: "get".into(),
+        namespace: ALL.into(),
+        name: ALL.into(),
+        ..of_kind(ctx, Some(kind)).0
+    };
     let why = || {
         let (user, name, version) = (shown(&ctx.user), kind.text("kind"), kind.text("apiVersion"));
-        format!(r#"user {user} must have "get" permission on all objects of the referenced paramKind (kind={name}, apiVersion={version})"#)
+        format!(
+            r#"user {user} must have "get" permission on all objects of the referenced paramKind (kind={name}, apiVersion={version})"#
+        )
     };
     (!ctx.app.authorizers.authorize(&asked).allowed()).then(why)
 }
@@ -53,50 +68,104 @@ fn policy(ctx: &Context, new: &Value, old: Option<&Value>) -> Option<String> {
 /// `policies` names the resource of the policies that such bindings are of.
 fn binding(ctx: &Context, binding: &Value, policies: &str) -> Result<Option<String>, Status> {
     let spec = binding.at("spec");
-    let Some(reference) = spec.some("paramRef") else { return Ok(None) };
+    let Some(reference) = spec.some("paramRef") else {
+        return Ok(None);
+    };
     let (name, policy_name) = (reference.text("name"), spec.text("policyName"));
-    let key = Key { resource: policies.into(), namespace: "".into(), name: policy_name.into() };
+    let key = Key {
+        resource: policies.into(),
+        namespace: "".into(),
+        name: policy_name.into(),
+    };
     let policy = match ctx.app.store.get(&key) {
         Some(object) => {
-            let row = ctx.kinds.stored(policies).ok_or_else(|| Status::internal(format!("no row for {policies}")))?;
+            let row = ctx
+                .kinds
+                .stored(policies)
+                .ok_or_else(|| Status::internal(format!("no row for {policies}")))?;
             Some(stored::decoded(row, &object)?)
         }
         None => None,
     };
-    let kind = policy.as_ref().and_then(|policy| policy.at("spec").some("paramKind"));
+    let kind = policy
+        .as_ref()
+        .and_then(|policy| policy.at("spec").some("paramKind"));
     let (base, known) = of_kind(ctx, kind);
     let verb = if name.is_empty() { "list" } else { "get" };
-    let asked = auth::Attributes { verb: verb.into(), namespace: reference.text("namespace").into(), name: name.into(), ..base };
+    let asked = auth::Attributes {
+        verb: verb.into(),
+        namespace: reference.text("namespace").into(),
+        name: name.into(),
+        ..base
+    };
     if ctx.app.authorizers.authorize(&asked).allowed() {
         return Ok(None);
     }
     let user = shown(&ctx.user);
-    let everything =
-        format!(r#"to determine minimum required permissions and user {user} does not have "{verb}" permission for all groups, versions and resources"#);
+    let everything = format!(
+        r#"to determine minimum required permissions and user {user} does not have "{verb}" permission for all groups, versions and resources"#
+    );
     Ok(Some(match kind {
         _ if policy.is_none() => format!("unable to get policy {policy_name} {everything}"),
-        Some(kind) if !known => format!("unable to resolve paramKind &{{{} {}}} {everything}", kind.text("apiVersion"), kind.text("kind")),
+        Some(kind) if !known => format!(
+            "unable to resolve paramKind &{{{} {}}} {everything}",
+            kind.text("apiVersion"),
+            kind.text("kind")
+        ),
         // upstream puts both the other way round for policies that change objects
-        _ if policies.starts_with("mutating") => format!(r#"user {verb} does not have "{user}" permission on the object referenced by paramRef"#),
-        _ => format!(r#"user {user} does not have "{verb}" permission on the object referenced by paramRef"#),
+        _ if policies.starts_with("mutating") => format!(
+            r#"user {verb} does not have "{user}" permission on the object referenced by paramRef"#
+        ),
+        _ => format!(
+            r#"user {user} does not have "{verb}" permission on the object referenced by paramRef"#
+        ),
     }))
 }
 
 /// A question about the resource of a kind, and whether there is one; what is not known is everything.
 fn of_kind(ctx: &Context, kind: Option<&Value>) -> (auth::Attributes, bool) {
-    let all =
-        auth::Attributes { user: ctx.user.clone(), resource_request: true, group: ALL.into(), version: ALL.into(), resource: ALL.into(), ..Default::default() };
-    let Some(kind) = kind else { return (all, false) };
-    let (group, version) = kind.text("apiVersion").split_once('/').unwrap_or(("", kind.text("apiVersion")));
+    let all = auth::Attributes {
+        user: ctx.user.clone(),
+        resource_request: true,
+        group: ALL.into(),
+        version: ALL.into(),
+        resource: ALL.into(),
+        ..Default::default()
+    };
+    let Some(kind) = kind else {
+        return (all, false);
+    };
+    let (group, version) = kind
+        .text("apiVersion")
+        .split_once('/')
+        .unwrap_or(("", kind.text("apiVersion")));
     let found = ctx.kinds.find_kind(group, version, kind.text("kind"));
     let resource = found.map_or(ALL, |row| row.plural);
-    (auth::Attributes { group: group.into(), version: version.into(), resource: resource.into(), ..all }, found.is_some())
+    (
+        auth::Attributes {
+            group: group.into(),
+            version: version.into(),
+            resource: resource.into(),
+            ..all
+        },
+        found.is_some(),
+    )
 }
 
 /// As Go shows a user: `&{name uid [groups] map[key:[values]]}`.
 fn shown(user: &User) -> String {
-    let extra: Vec<String> = user.extra.iter().map(|(key, values)| format!("{key}:[{}]", values.join(" "))).collect();
-    format!("&{{{} {} [{}] map[{}]}}", user.name, user.uid, user.groups.join(" "), extra.join(" "))
+    let extra: Vec<String> = user
+        .extra
+        .iter()
+        .map(|(key, values)| format!("{key}:[{}]", values.join(" ")))
+        .collect();
+    format!(
+        "&{{{} {} [{}] map[{}]}}",
+        user.name,
+        user.uid,
+        user.groups.join(" "),
+        extra.join(" ")
+    )
 }
 
 #[cfg(test)]

@@ -11,7 +11,12 @@ use skiff_api::{
 use super::{Part, difference::desired_differs};
 
 /// Makes `new` what may be written over `live`.
-pub(super) fn prepare(kind: &Kind, part: Part, new: &mut Value, live: &Value) -> Result<(), Status> {
+pub(super) fn prepare(
+    kind: &Kind,
+    part: Part,
+    new: &mut Value,
+    live: &Value,
+) -> Result<(), Status> {
     keep(new, live, "generation");
     for name in ["uid", "creationTimestamp"] {
         if new.meta_str(name).is_empty() {
@@ -46,8 +51,10 @@ pub(super) fn prepare(kind: &Kind, part: Part, new: &mut Value, live: &Value) ->
         }
     }
     conform(new, kind.node()).map_err(|error| Status::internal(error.to_string()))?;
-    if matches!(kind.strategy.generation, Generation::Counted | Generation::CountedFromZero)
-        && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding))
+    if matches!(
+        kind.strategy.generation,
+        Generation::Counted | Generation::CountedFromZero
+    ) && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding))
         && desired_differs(kind, new, live)
     {
         new.set_meta("generation", live.generation() + 1);
@@ -68,7 +75,9 @@ fn keep(new: &mut Value, live: &Value, name: &str) {
 }
 
 fn take_status(new: &mut Value, from: &Value) {
-    let Some(object) = new.as_object_mut() else { return };
+    let Some(object) = new.as_object_mut() else {
+        return;
+    };
     match from.get("status") {
         Some(status) => {
             object.insert("status".into(), status.clone());

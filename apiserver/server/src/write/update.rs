@@ -19,8 +19,9 @@ use skiff_api::{
 use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use super::{
-    Part, Written, check_namespace, create::create_tracked, dedup_owners, devices, difference::same_but_for_times, dry_run, escalation, params,
-    prepare::prepare, settle, stamp, standard_finalizers, store_error, unstored, warn_of_no_effect,
+    Part, Written, check_namespace, create::create_tracked, dedup_owners, devices,
+    difference::same_but_for_times, dry_run, escalation, params, prepare::prepare, settle, stamp,
+    standard_finalizers, store_error, unstored, warn_of_no_effect,
 };
 use crate::{
     admission::{self, Attributes, Operation},
@@ -44,15 +45,34 @@ pub struct Update {
 
 impl Update {
     pub fn of(part: Part) -> Update {
-        Update { part, create: false, uid: None, resource_version: None }
+        Update {
+            part,
+            create: false,
+            uid: None,
+            resource_version: None,
+        }
     }
 }
 
 /// Reads, computes, checks, writes; again when the object changed meanwhile. The flag tells that it was created.
-pub async fn update(ctx: &Context, kind: &Arc<Kind>, namespace: &str, name: &str, how: Update, compute: Compute<'_>) -> Result<(Written, bool), Status> {
+pub async fn update(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    namespace: &str,
+    name: &str,
+    how: Update,
+    compute: Compute<'_>,
+) -> Result<(Written, bool), Status> {
     let dry = dry_run(ctx)?;
     let key = stored::key_of(kind, namespace, name);
-    let attempt = Attempt { ctx, shown: kind, kind: ctx.kinds.worked_on_as(kind), key: &key, part: how.part, dry };
+    let attempt = Attempt {
+        ctx,
+        shown: kind,
+        kind: ctx.kinds.worked_on_as(kind),
+        key: &key,
+        part: how.part,
+        dry,
+    };
     for _ in 0..100 {
         let Some(object) = ctx.app.store.get(&key) else {
             if !how.create {
@@ -61,7 +81,9 @@ pub async fn update(ctx: &Context, kind: &Arc<Kind>, namespace: &str, name: &str
             let mut value = compute(None)?;
             check_namespace(kind, namespace, &mut value)?;
             dedup_owners(ctx, &mut value);
-            return create_tracked(ctx, kind, namespace, value, false).await.map(|written| (written, true));
+            return create_tracked(ctx, kind, namespace, value, false)
+                .await
+                .map(|written| (written, true));
         };
         let live = stored::decoded(kind, &object)?;
         check_preconditions(kind, &key, &how, &live, dry)?;
@@ -74,7 +96,13 @@ pub async fn update(ctx: &Context, kind: &Arc<Kind>, namespace: &str, name: &str
     Err(Status::modified(kind.group, kind.plural, name))
 }
 
-fn check_preconditions(kind: &Kind, key: &Key, how: &Update, live: &Value, dry: bool) -> Result<(), Status> {
+fn check_preconditions(
+    kind: &Kind,
+    key: &Key,
+    how: &Update,
+    live: &Value,
+    dry: bool,
+) -> Result<(), Status> {
     let failed = |what: &str, wanted: &str, found: &str| {
         let place = stored::etcd_place(key, dry);
         let why = format!(
@@ -85,7 +113,11 @@ fn check_preconditions(kind: &Kind, key: &Key, how: &Update, live: &Value, dry: 
     if let Some(uid) = how.uid.as_deref().filter(|uid| *uid != live.uid()) {
         return failed("UID", uid, live.uid());
     }
-    if let Some(version) = how.resource_version.as_deref().filter(|version| *version != live.resource_version()) {
+    if let Some(version) = how
+        .resource_version
+        .as_deref()
+        .filter(|version| *version != live.resource_version())
+    {
         return failed("ResourceVersion", version, live.resource_version());
     }
     Ok(())
@@ -104,8 +136,20 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// One try; `None` when the object changed since it was read.
-    async fn run(&self, object: &Arc<Object>, mut live: Value, mut new: Value) -> Result<Option<Written>, Status> {
-        let Attempt { ctx, shown, kind, key, part, dry } = *self;
+    async fn run(
+        &self,
+        object: &Arc<Object>,
+        mut live: Value,
+        mut new: Value,
+    ) -> Result<Option<Written>, Status> {
+        let Attempt {
+            ctx,
+            shown,
+            kind,
+            key,
+            part,
+            dry,
+        } = *self;
         if !Arc::ptr_eq(shown, kind) {
             shown.convert(&mut new, kind);
             live = stored::decoded(kind, object)?;
@@ -154,16 +198,42 @@ impl Attempt<'_> {
     }
 
     /// Writes, or removes what this update left nothing to wait for.
-    async fn store(&self, object: &Arc<Object>, live: &Value, mut new: Value, allocation: allocate::Allocation) -> Result<Option<Written>, Status> {
-        let Attempt { ctx, shown, kind, key, .. } = *self;
+    async fn store(
+        &self,
+        object: &Arc<Object>,
+        live: &Value,
+        mut new: Value,
+        allocation: allocate::Allocation,
+    ) -> Result<Option<Written>, Status> {
+        let Attempt {
+            ctx,
+            shown,
+            kind,
+            key,
+            ..
+        } = *self;
         settle(shown, kind, &mut new);
         let removal = ends_deletion(kind, &new, live);
         if !removal && same_but_for_times(&new, live) {
             return Ok(Some(Written::Stored(object.clone())));
         }
         // watchers of what goes are shown what was stored before
-        let (draft, last) = if removal { (None, Some(stored::draft(&ctx.kinds, kind, live)?)) } else { (Some(stored::draft(&ctx.kinds, kind, &new)?), None) };
-        match ctx.app.store.commit(Write { key: key.clone(), expect: Expect::Revision(object.revision), draft, last }).await {
+        let (draft, last) = if removal {
+            (None, Some(stored::draft(&ctx.kinds, kind, live)?))
+        } else {
+            (Some(stored::draft(&ctx.kinds, kind, &new)?), None)
+        };
+        match ctx
+            .app
+            .store
+            .commit(Write {
+                key: key.clone(),
+                expect: Expect::Revision(object.revision),
+                draft,
+                last,
+            })
+            .await
+        {
             Ok(object) => {
                 allocation.keep();
                 if removal {
@@ -191,7 +261,9 @@ fn seen_version(new: &Value) -> Result<Option<String>, Status> {
         text => match text.parse::<u64>() {
             Ok(0) => Ok(None),
             Ok(_) => Ok(Some(text.to_string())),
-            Err(_) => Err(Status::internal_plain(format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))),
+            Err(_) => Err(Status::internal_plain(format!(
+                "strconv.ParseUint: parsing {text:?}: invalid syntax"
+            ))),
         },
     }
 }
@@ -200,34 +272,59 @@ fn check_version(kind: &Kind, name: &str, seen: Option<&str>, live: &Value) -> R
     match seen {
         None if !kind.strategy.allow_unconditional_update => {
             let mut errors = Errors::default();
-            errors.invalid(&Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
+            errors.invalid(
+                &Path::new("metadata").child("resourceVersion"),
+                0,
+                "must be specified for an update",
+            );
             Err(Status::invalid(kind.group, kind.plural, name, &errors))
         }
-        Some(seen) if seen != live.resource_version() => Err(Status::modified(kind.group, kind.plural, name)),
+        Some(seen) if seen != live.resource_version() => {
+            Err(Status::modified(kind.group, kind.plural, name))
+        }
         _ => Ok(()),
     }
 }
 
 /// What was being deleted and has nothing left to wait for goes with this write, whichever part of the object it is about.
 fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
-    let grace = live["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
-    live.is_deleting() && grace == 0 && new.finalizers().next().is_none() && !(kind.strategy.held)(new)
+    let grace = live["metadata"]["deletionGracePeriodSeconds"]
+        .as_i64()
+        .unwrap_or(0);
+    live.is_deleting()
+        && grace == 0
+        && new.finalizers().next().is_none()
+        && !(kind.strategy.held)(new)
 }
 
-fn validate(ctx: &Context, kind: &Kind, part: Part, new: &Value, live: &Value) -> Result<(), Status> {
+fn validate(
+    ctx: &Context,
+    kind: &Kind,
+    part: Part,
+    new: &Value,
+    live: &Value,
+) -> Result<(), Status> {
     let mut errors = object_meta::validate(new, kind.namespaced, path_segment);
     // said twice of most kinds, whose strategies ask again
     let changed = object_meta::validate_update(new, live);
     let finalizers = standard_finalizers(kind, new);
     errors.extend(changed.clone());
     errors.extend(devices::check(ctx, kind, part, new, Some(live))?);
-    let checks = if matches!(part, Part::Whole) { kind.strategy.update_checks } else { UpdateChecks::Update };
+    let checks = if matches!(part, Part::Whole) {
+        kind.strategy.update_checks
+    } else {
+        UpdateChecks::Update
+    };
     if checks != UpdateChecks::New {
         errors.extend(changed);
         errors.extend(finalizers.clone());
     }
     if checks != UpdateChecks::Update {
-        errors.extend(object_meta::validate(new, kind.namespaced, kind.strategy.validate_name));
+        errors.extend(object_meta::validate(
+            new,
+            kind.namespaced,
+            kind.strategy.validate_name,
+        ));
         errors.extend(finalizers);
     }
     errors.extend(match part {
@@ -242,5 +339,14 @@ fn validate(ctx: &Context, kind: &Kind, part: Part, new: &Value, live: &Value) -
     if errors.is_empty() {
         errors = params::check(ctx, kind, part, new, Some(live))?;
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid(kind.strategy.told_of_group.unwrap_or(kind.group), kind.kind, new.name(), &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid(
+            kind.strategy.told_of_group.unwrap_or(kind.group),
+            kind.kind,
+            new.name(),
+            &errors,
+        ))
+    }
 }

@@ -7,29 +7,77 @@ use crate::server::{Answer, Server};
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 async fn pod(server: &Server, name: &str, spec: Value) -> Answer {
-    let mut pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    pod["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    let mut pod =
+        json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    pod["spec"]
+        .as_object_mut()
+        .unwrap()
+        .extend(spec.as_object().unwrap().clone());
     server.post(PODS, &pod).await
 }
 
 #[tokio::test]
 async fn pods_have_the_overhead_and_the_nodes_of_their_runtime_class() {
     let server = Server::start().await;
-    server.post("/api/v1/namespaces/default/serviceaccounts", &json!({"metadata": {"name": "default"}})).await.is(201);
+    server
+        .post(
+            "/api/v1/namespaces/default/serviceaccounts",
+            &json!({"metadata": {"name": "default"}}),
+        )
+        .await
+        .is(201);
     let scheduling = json!({"nodeSelector": {"sandbox": "yes"}, "tolerations": [{"key": "sandbox", "operator": "Exists"}]});
     let class = json!({"metadata": {"name": "sandboxed"}, "handler": "x", "overhead": {"podFixed": {"cpu": "250m"}}, "scheduling": scheduling});
-    server.post("/apis/node.k8s.io/v1/runtimeclasses", &class).await.is(201);
-    server.post("/apis/node.k8s.io/v1/runtimeclasses", &json!({"metadata": {"name": "plain"}, "handler": "x"})).await.is(201);
+    server
+        .post("/apis/node.k8s.io/v1/runtimeclasses", &class)
+        .await
+        .is(201);
+    server
+        .post(
+            "/apis/node.k8s.io/v1/runtimeclasses",
+            &json!({"metadata": {"name": "plain"}, "handler": "x"}),
+        )
+        .await
+        .is(201);
 
-    let made = pod(&server, "a", json!({"runtimeClassName": "sandboxed", "nodeSelector": {"disk": "ssd"}})).await.is(201).json();
+    let made = pod(
+        &server,
+        "a",
+        json!({"runtimeClassName": "sandboxed", "nodeSelector": {"disk": "ssd"}}),
+    )
+    .await
+    .is(201)
+    .json();
     assert_eq!(made["spec"]["overhead"], json!({"cpu": "250m"}));
-    assert_eq!(made["spec"]["nodeSelector"], json!({"disk": "ssd", "sandbox": "yes"}));
-    assert!(made["spec"]["tolerations"].as_array().unwrap().contains(&json!({"key": "sandbox", "operator": "Exists"})));
-    pod(&server, "same", json!({"runtimeClassName": "sandboxed", "overhead": {"cpu": "0.25"}})).await.is(201);
+    assert_eq!(
+        made["spec"]["nodeSelector"],
+        json!({"disk": "ssd", "sandbox": "yes"})
+    );
+    assert!(
+        made["spec"]["tolerations"]
+            .as_array()
+            .unwrap()
+            .contains(&json!({"key": "sandbox", "operator": "Exists"}))
+    );
+    pod(
+        &server,
+        "same",
+        json!({"runtimeClassName": "sandboxed", "overhead": {"cpu": "0.25"}}),
+    )
+    .await
+    .is(201);
 
     for (name, spec, said) in [
-        ("b", json!({"runtimeClassName": "absent"}), "pod rejected: RuntimeClass \"absent\" not found"),
-        ("c", json!({"runtimeClassName": "sandboxed", "overhead": {"cpu": "1"}}), "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"),
+        (
+            "b",
+            json!({"runtimeClassName": "absent"}),
+            "pod rejected: RuntimeClass \"absent\" not found",
+        ),
+        (
+            "c",
+            json!({"runtimeClassName": "sandboxed", "overhead": {"cpu": "1"}}),
+            "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead",
+        ),
         (
             "d",
             json!({"runtimeClassName": "plain", "overhead": {"cpu": "1"}}),
@@ -41,21 +89,54 @@ async fn pods_have_the_overhead_and_the_nodes_of_their_runtime_class() {
             "conflict: runtimeClass.scheduling.nodeSelector[sandbox] = yes; pod.spec.nodeSelector[sandbox] = no",
         ),
     ] {
-        assert_eq!(pod(&server, name, spec).await.is(403).message(), format!("pods {name:?} is forbidden: {said}"));
+        assert_eq!(
+            pod(&server, name, spec).await.is(403).message(),
+            format!("pods {name:?} is forbidden: {said}")
+        );
     }
 }
 
 #[tokio::test]
 async fn pods_bear_the_zone_of_their_node() {
     let server = Server::start().await;
-    server.post("/api/v1/namespaces/default/serviceaccounts", &json!({"metadata": {"name": "default"}})).await.is(201);
+    server
+        .post(
+            "/api/v1/namespaces/default/serviceaccounts",
+            &json!({"metadata": {"name": "default"}}),
+        )
+        .await
+        .is(201);
     let labels = json!({"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r", "other": "o"});
-    server.post("/api/v1/nodes", &json!({"metadata": {"name": "node", "labels": labels}})).await.is(201);
+    server
+        .post(
+            "/api/v1/nodes",
+            &json!({"metadata": {"name": "node", "labels": labels}}),
+        )
+        .await
+        .is(201);
     let wanted = json!({"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r"});
-    assert_eq!(pod(&server, "made-there", json!({"nodeName": "node"})).await.is(201).json()["metadata"]["labels"], wanted);
-    assert_eq!(pod(&server, "bound", json!({})).await.is(201).json()["metadata"].get("labels"), None);
-    server.post(&format!("{PODS}/bound/binding"), &json!({"metadata": {"name": "bound"}, "target": {"kind": "Node", "name": "node"}})).await.is(201);
-    assert_eq!(server.get(&format!("{PODS}/bound")).await.json()["metadata"]["labels"], wanted);
+    assert_eq!(
+        pod(&server, "made-there", json!({"nodeName": "node"}))
+            .await
+            .is(201)
+            .json()["metadata"]["labels"],
+        wanted
+    );
+    assert_eq!(
+        pod(&server, "bound", json!({})).await.is(201).json()["metadata"].get("labels"),
+        None
+    );
+    server
+        .post(
+            &format!("{PODS}/bound/binding"),
+            &json!({"metadata": {"name": "bound"}, "target": {"kind": "Node", "name": "node"}}),
+        )
+        .await
+        .is(201);
+    assert_eq!(
+        server.get(&format!("{PODS}/bound")).await.json()["metadata"]["labels"],
+        wanted
+    );
 }
 
 /// What a pod was promised by its class does not change with the class.
@@ -63,8 +144,24 @@ async fn pods_bear_the_zone_of_their_node() {
 async fn priority_classes_stay() {
     let server = Server::start().await;
     let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
-    server.post(classes, &json!({"metadata": {"name": "high"}, "value": 10})).await.is(201);
-    let refused = server.patch(&format!("{classes}/high"), "merge", &json!({"value": 11})).await.is(422);
-    assert_eq!(refused.message(), "PriorityClass.scheduling.k8s.io \"high\" is invalid: value: Forbidden: may not be changed in an update.");
-    server.patch(&format!("{classes}/high"), "merge", &json!({"description": "x", "globalDefault": true})).await.is(200);
+    server
+        .post(classes, &json!({"metadata": {"name": "high"}, "value": 10}))
+        .await
+        .is(201);
+    let refused = server
+        .patch(&format!("{classes}/high"), "merge", &json!({"value": 11}))
+        .await
+        .is(422);
+    assert_eq!(
+        refused.message(),
+        "PriorityClass.scheduling.k8s.io \"high\" is invalid: value: Forbidden: may not be changed in an update."
+    );
+    server
+        .patch(
+            &format!("{classes}/high"),
+            "merge",
+            &json!({"description": "x", "globalDefault": true}),
+        )
+        .await
+        .is(200);
 }

@@ -5,22 +5,42 @@ use serde_json::{Value, json};
 use crate::server::Server;
 
 async fn finalized(server: &Server, name: &str, rest: Value) -> Value {
-    let mut namespace = server.get(&format!("/api/v1/namespaces/{name}")).await.is(200).json();
+    let mut namespace = server
+        .get(&format!("/api/v1/namespaces/{name}"))
+        .await
+        .is(200)
+        .json();
     namespace["spec"]["finalizers"] = rest;
-    server.put(&format!("/api/v1/namespaces/{name}/finalize"), &namespace).await.is(200).json()
+    server
+        .put(&format!("/api/v1/namespaces/{name}/finalize"), &namespace)
+        .await
+        .is(200)
+        .json()
 }
 
 #[tokio::test]
 async fn a_namespace_goes_when_it_is_finalized() {
     let server = Server::start().await;
-    server.post("/api/v1/namespaces", &json!({"metadata": {"name": "a"}})).await.is(201);
+    server
+        .post("/api/v1/namespaces", &json!({"metadata": {"name": "a"}}))
+        .await
+        .is(201);
     let marked = server.delete("/api/v1/namespaces/a").await.is(200).json();
-    assert_eq!((&marked["status"]["phase"], marked["metadata"].get("deletionGracePeriodSeconds")), (&json!("Terminating"), None));
+    assert_eq!(
+        (
+            &marked["status"]["phase"],
+            marked["metadata"].get("deletionGracePeriodSeconds")
+        ),
+        (&json!("Terminating"), None)
+    );
     // again: it stays as it is
     let again = server.delete("/api/v1/namespaces/a").await.is(200).json();
     assert_eq!(again, marked);
     let answer = finalized(&server, "a", json!([])).await;
-    assert_eq!(answer["metadata"]["resourceVersion"], marked["metadata"]["resourceVersion"]);
+    assert_eq!(
+        answer["metadata"]["resourceVersion"],
+        marked["metadata"]["resourceVersion"]
+    );
     server.get("/api/v1/namespaces/a").await.is(404);
 }
 
@@ -36,10 +56,20 @@ async fn a_namespace_waits_for_all_its_finalizers() {
     finalized(&server, "a", json!([])).await;
     let left = server.get("/api/v1/namespaces/a").await.is(200).json();
     assert_eq!(left["metadata"]["finalizers"], json!(["example.com/x"]));
-    server.patch("/api/v1/namespaces/a", "merge", &json!({"metadata": {"finalizers": null}})).await.is(200);
+    server
+        .patch(
+            "/api/v1/namespaces/a",
+            "merge",
+            &json!({"metadata": {"finalizers": null}}),
+        )
+        .await
+        .is(200);
     server.get("/api/v1/namespaces/a").await.is(404);
     // what was emptied before its deletion is marked first all the same
-    server.post("/api/v1/namespaces", &json!({"metadata": {"name": "b"}})).await.is(201);
+    server
+        .post("/api/v1/namespaces", &json!({"metadata": {"name": "b"}}))
+        .await
+        .is(201);
     finalized(&server, "b", json!([])).await;
     server.delete("/api/v1/namespaces/b").await.is(200);
     server.get("/api/v1/namespaces/b").await.is(200);
@@ -54,21 +84,48 @@ async fn the_last_finalizer_goes_by_any_write() {
     let maps = "/api/v1/namespaces/default/configmaps";
     let nodes = "/api/v1/nodes";
     for way in ["put", "merge", "strategic-merge", "json", "apply", "status"] {
-        let (path, kind) = if way == "status" { (nodes, "Node") } else { (maps, "ConfigMap") };
+        let (path, kind) = if way == "status" {
+            (nodes, "Node")
+        } else {
+            (maps, "ConfigMap")
+        };
         let one = format!("{path}/{way}");
         let object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": way, "finalizers": ["example.com/x"]}});
         // who applied the finalizer takes it away by leaving it out
-        let made = if way == "apply" { server.apply(&one, &object).await } else { server.post(path, &object).await };
+        let made = if way == "apply" {
+            server.apply(&one, &object).await
+        } else {
+            server.post(path, &object).await
+        };
         made.is(201);
         let mut live = server.delete(&one).await.is(200).json();
         assert!(live["metadata"]["deletionTimestamp"].is_string(), "{way}");
-        live["metadata"].as_object_mut().unwrap().remove("finalizers");
+        live["metadata"]
+            .as_object_mut()
+            .unwrap()
+            .remove("finalizers");
         match way {
             "put" => server.put(&one, &live).await.is(200),
             "status" => server.put(&format!("{one}/status"), &live).await.is(200),
-            "json" => server.patch(&one, way, &json!([{"op": "remove", "path": "/metadata/finalizers"}])).await.is(200),
-            "apply" => server.apply(&one, &json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": way}})).await.is(200),
-            _ => server.patch(&one, way, &json!({"metadata": {"finalizers": null}})).await.is(200),
+            "json" => server
+                .patch(
+                    &one,
+                    way,
+                    &json!([{"op": "remove", "path": "/metadata/finalizers"}]),
+                )
+                .await
+                .is(200),
+            "apply" => server
+                .apply(
+                    &one,
+                    &json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": way}}),
+                )
+                .await
+                .is(200),
+            _ => server
+                .patch(&one, way, &json!({"metadata": {"finalizers": null}}))
+                .await
+                .is(200),
         };
         server.get(&one).await.is(404);
     }
@@ -79,14 +136,30 @@ async fn the_last_finalizer_goes_by_any_write() {
 async fn no_grace_left() {
     let server = Server::start().await;
     let pods = "/api/v1/namespaces/default/pods";
-    server.post("/api/v1/namespaces/default/serviceaccounts", &json!({"metadata": {"name": "default"}})).await.is(201);
+    server
+        .post(
+            "/api/v1/namespaces/default/serviceaccounts",
+            &json!({"metadata": {"name": "default"}}),
+        )
+        .await
+        .is(201);
     let pod = json!({"metadata": {"name": "p", "finalizers": ["example.com/x"]}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
     server.post(pods, &pod).await.is(201);
     server.delete(&format!("{pods}/p")).await.is(200);
     // the finalizer goes while grace runs: it stays
-    server.patch(&format!("{pods}/p"), "merge", &json!({"metadata": {"finalizers": null}})).await.is(200);
+    server
+        .patch(
+            &format!("{pods}/p"),
+            "merge",
+            &json!({"metadata": {"finalizers": null}}),
+        )
+        .await
+        .is(200);
     let waiting = server.get(&format!("{pods}/p")).await.is(200).json();
     assert_eq!(waiting["metadata"]["deletionGracePeriodSeconds"], 30);
-    server.delete(&format!("{pods}/p?gracePeriodSeconds=0")).await.is(200);
+    server
+        .delete(&format!("{pods}/p?gracePeriodSeconds=0"))
+        .await
+        .is(200);
     server.get(&format!("{pods}/p")).await.is(404);
 }

@@ -10,51 +10,123 @@ const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
 /// A pod on a node that keeps it in sight when it is deleted.
 async fn pod(server: &Server, name: &str, ready: bool) {
     let spec = json!({"nodeName": "node", "containers": [{"name": "c", "image": "i"}]});
-    server.post(PODS, &json!({"metadata": {"name": name, "labels": {"app": "a"}}, "spec": spec})).await.is(201);
+    server
+        .post(
+            PODS,
+            &json!({"metadata": {"name": name, "labels": {"app": "a"}}, "spec": spec}),
+        )
+        .await
+        .is(201);
     let condition = json!({"type": "Ready", "status": if ready { "True" } else { "False" }});
-    server.patch(&format!("{PODS}/{name}/status"), "merge", &json!({"status": {"phase": "Running", "conditions": [condition]}})).await.is(200);
+    server
+        .patch(
+            &format!("{PODS}/{name}/status"),
+            "merge",
+            &json!({"status": {"phase": "Running", "conditions": [condition]}}),
+        )
+        .await
+        .is(200);
 }
 
 async fn with_account() -> Server {
     let server = Server::start().await;
-    server.post("/api/v1/namespaces/default/serviceaccounts", &json!({"metadata": {"name": "default"}})).await.is(201);
+    server
+        .post(
+            "/api/v1/namespaces/default/serviceaccounts",
+            &json!({"metadata": {"name": "default"}}),
+        )
+        .await
+        .is(201);
     server
 }
 
 async fn evict(server: &Server, name: &str, options: Value) -> Answer {
-    server.post(&format!("{PODS}/{name}/eviction"), &json!({"metadata": {"name": name}, "deleteOptions": options})).await
+    server
+        .post(
+            &format!("{PODS}/{name}/eviction"),
+            &json!({"metadata": {"name": name}, "deleteOptions": options}),
+        )
+        .await
 }
 
 async fn budget(server: &Server, name: &str, spec: Value, status: Value) {
     let mut given = json!({"selector": {"matchLabels": {"app": "a"}}});
-    given.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
-    server.post(BUDGETS, &json!({"metadata": {"name": name}, "spec": given})).await.is(201);
-    server.patch(&format!("{BUDGETS}/{name}/status"), "merge", &json!({"status": status})).await.is(200);
+    given
+        .as_object_mut()
+        .unwrap()
+        .extend(spec.as_object().unwrap().clone());
+    server
+        .post(BUDGETS, &json!({"metadata": {"name": name}, "spec": given}))
+        .await
+        .is(201);
+    server
+        .patch(
+            &format!("{BUDGETS}/{name}/status"),
+            "merge",
+            &json!({"status": status}),
+        )
+        .await
+        .is(200);
 }
 
 /// The pod is on its way out and says why.
 async fn is_evicted(server: &Server, name: &str) {
     let pod = server.get(&format!("{PODS}/{name}")).await.is(200).json();
     assert!(pod["metadata"]["deletionTimestamp"].is_string(), "{pod}");
-    let told = pod["status"]["conditions"].as_array().unwrap().iter().find(|condition| condition["type"] == "DisruptionTarget").unwrap();
+    let told = pod["status"]["conditions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|condition| condition["type"] == "DisruptionTarget")
+        .unwrap();
     let told = (&told["status"], &told["reason"], &told["message"]);
-    assert_eq!(told, (&json!("True"), &json!("EvictionByEvictionAPI"), &json!("Eviction API: evicting")));
+    assert_eq!(
+        told,
+        (
+            &json!("True"),
+            &json!("EvictionByEvictionAPI"),
+            &json!("Eviction API: evicting")
+        )
+    );
 }
 
 fn cause(answer: &Answer) -> String {
-    answer.json()["details"]["causes"][0]["message"].as_str().unwrap_or("").into()
+    answer.json()["details"]["causes"][0]["message"]
+        .as_str()
+        .unwrap_or("")
+        .into()
 }
 
 #[tokio::test]
 async fn a_pod_says_that_it_was_evicted() {
     let server = with_account().await;
     pod(&server, "free", true).await;
-    evict(&server, "free", json!({"dryRun": ["All"]})).await.is(201);
-    assert_eq!(server.get(&format!("{PODS}/free")).await.json()["metadata"].get("deletionTimestamp"), None);
-    let other = evict(&server, "free", json!({"preconditions": {"uid": "other"}})).await.is(409);
-    assert!(other.message().starts_with("Operation cannot be fulfilled on Pod \"free\": the UID in the precondition (other)"), "{}", other.message());
-    let version = server.get(&format!("{PODS}/free")).await.json()["metadata"]["resourceVersion"].clone();
-    evict(&server, "free", json!({"preconditions": {"resourceVersion": version}})).await.is(201);
+    evict(&server, "free", json!({"dryRun": ["All"]}))
+        .await
+        .is(201);
+    assert_eq!(
+        server.get(&format!("{PODS}/free")).await.json()["metadata"].get("deletionTimestamp"),
+        None
+    );
+    let other = evict(&server, "free", json!({"preconditions": {"uid": "other"}}))
+        .await
+        .is(409);
+    assert!(
+        other.message().starts_with(
+            "Operation cannot be fulfilled on Pod \"free\": the UID in the precondition (other)"
+        ),
+        "{}",
+        other.message()
+    );
+    let version =
+        server.get(&format!("{PODS}/free")).await.json()["metadata"]["resourceVersion"].clone();
+    evict(
+        &server,
+        "free",
+        json!({"preconditions": {"resourceVersion": version}}),
+    )
+    .await
+    .is(201);
     is_evicted(&server, "free").await;
 }
 
@@ -63,34 +135,72 @@ async fn a_budget_guards_pods_that_are_healthy() {
     let server = with_account().await;
     pod(&server, "one", true).await;
     pod(&server, "two", true).await;
-    budget(&server, "b", json!({"minAvailable": 1}), json!({"observedGeneration": 0})).await;
+    budget(
+        &server,
+        "b",
+        json!({"minAvailable": 1}),
+        json!({"observedGeneration": 0}),
+    )
+    .await;
     let early = evict(&server, "one", json!({})).await.is(429);
     assert_eq!(
-        (cause(&early).as_str(), &early.json()["details"]["retryAfterSeconds"]),
-        ("The disruption budget b is still being processed by the server.", &json!(10))
+        (
+            cause(&early).as_str(),
+            &early.json()["details"]["retryAfterSeconds"]
+        ),
+        (
+            "The disruption budget b is still being processed by the server.",
+            &json!(10)
+        )
     );
     let allowing = |count: i32| json!({"status": {"observedGeneration": 1, "disruptionsAllowed": count, "currentHealthy": 2, "desiredHealthy": 1}});
-    server.patch(&format!("{BUDGETS}/b/status"), "merge", &allowing(1)).await.is(200);
+    server
+        .patch(&format!("{BUDGETS}/b/status"), "merge", &allowing(1))
+        .await
+        .is(200);
     // a dry run is judged as an eviction is, and takes nothing
-    evict(&server, "one", json!({"dryRun": ["All"]})).await.is(201);
+    evict(&server, "one", json!({"dryRun": ["All"]}))
+        .await
+        .is(201);
     evict(&server, "one", json!({})).await.is(201);
     is_evicted(&server, "one").await;
     let status = server.get(&format!("{BUDGETS}/b")).await.json()["status"].clone();
-    assert_eq!((&status["disruptionsAllowed"], status["disruptedPods"]["one"].is_string()), (&json!(0), true));
-    assert_eq!((&status["conditions"][0]["reason"], &status["conditions"][0]["status"]), (&json!("InsufficientPods"), &json!("False")));
+    assert_eq!(
+        (
+            &status["disruptionsAllowed"],
+            status["disruptedPods"]["one"].is_string()
+        ),
+        (&json!(0), true)
+    );
+    assert_eq!(
+        (
+            &status["conditions"][0]["reason"],
+            &status["conditions"][0]["status"]
+        ),
+        (&json!("InsufficientPods"), &json!("False"))
+    );
     for dry in [json!({"dryRun": ["All"]}), json!({})] {
-        assert_eq!(cause(&evict(&server, "two", dry).await.is(429)), "The disruption budget b does not allow evicting pods currently");
+        assert_eq!(
+            cause(&evict(&server, "two", dry).await.is(429)),
+            "The disruption budget b does not allow evicting pods currently"
+        );
     }
     // whoever is told of in the condition is told of
     let failed = json!({"status": {"conditions": [{"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": "why", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
-    server.patch(&format!("{BUDGETS}/b/status"), "merge", &failed).await.is(200);
+    server
+        .patch(&format!("{BUDGETS}/b/status"), "merge", &failed)
+        .await
+        .is(200);
     assert_eq!(
         cause(&evict(&server, "two", json!({})).await.is(429)),
         "The disruption budget b does not allow evicting pods currently because it failed sync: why"
     );
     budget(&server, "c", json!({"minAvailable": 1}), json!({})).await;
     let both = evict(&server, "two", json!({})).await.is(500);
-    assert_eq!(both.message(), "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.");
+    assert_eq!(
+        both.message(),
+        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support."
+    );
 }
 
 #[tokio::test]
@@ -100,17 +210,55 @@ async fn pods_that_are_not_healthy_go_by_the_budgets_policy() {
         pod(&server, name, false).await;
     }
     budget(&server, "b", json!({"minAvailable": 1}), json!({"observedGeneration": 1, "disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 1})).await;
-    assert_eq!(cause(&evict(&server, "one", json!({})).await.is(429)), "The disruption budget b needs 1 healthy pods and has 0 currently");
+    assert_eq!(
+        cause(&evict(&server, "one", json!({})).await.is(429)),
+        "The disruption budget b needs 1 healthy pods and has 0 currently"
+    );
     // enough others are healthy
-    server.patch(&format!("{BUDGETS}/b/status"), "merge", &json!({"status": {"currentHealthy": 1}})).await.is(200);
+    server
+        .patch(
+            &format!("{BUDGETS}/b/status"),
+            "merge",
+            &json!({"status": {"currentHealthy": 1}}),
+        )
+        .await
+        .is(200);
     evict(&server, "one", json!({})).await.is(201);
     is_evicted(&server, "one").await;
-    server.patch(&format!("{BUDGETS}/b/status"), "merge", &json!({"status": {"currentHealthy": 0}})).await.is(200);
-    server.patch(&format!("{BUDGETS}/b"), "merge", &json!({"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}})).await.is(200);
-    server.patch(&format!("{BUDGETS}/b/status"), "merge", &json!({"status": {"observedGeneration": 2}})).await.is(200);
+    server
+        .patch(
+            &format!("{BUDGETS}/b/status"),
+            "merge",
+            &json!({"status": {"currentHealthy": 0}}),
+        )
+        .await
+        .is(200);
+    server
+        .patch(
+            &format!("{BUDGETS}/b"),
+            "merge",
+            &json!({"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}}),
+        )
+        .await
+        .is(200);
+    server
+        .patch(
+            &format!("{BUDGETS}/b/status"),
+            "merge",
+            &json!({"status": {"observedGeneration": 2}}),
+        )
+        .await
+        .is(200);
     evict(&server, "two", json!({})).await.is(201);
     is_evicted(&server, "two").await;
     // what has ended costs no budget anything
-    server.patch(&format!("{PODS}/three/status"), "merge", &json!({"status": {"phase": "Failed"}})).await.is(200);
+    server
+        .patch(
+            &format!("{PODS}/three/status"),
+            "merge",
+            &json!({"status": {"phase": "Failed"}}),
+        )
+        .await
+        .is(200);
     evict(&server, "three", json!({})).await.is(201);
 }

@@ -11,12 +11,32 @@ async fn every_namespaced_kind_is_listed_over_all_namespaces() {
     for (path, plural, object) in [
         ("api/v1", "configmaps", json!({"metadata": {"name": "x"}})),
         ("api/v1", "endpoints", endpoints),
-        ("api/v1", "serviceaccounts", json!({"metadata": {"name": "x"}})),
-        ("apis/coordination.k8s.io/v1", "leases", json!({"metadata": {"name": "x"}, "spec": {}})),
+        (
+            "api/v1",
+            "serviceaccounts",
+            json!({"metadata": {"name": "x"}}),
+        ),
+        (
+            "apis/coordination.k8s.io/v1",
+            "leases",
+            json!({"metadata": {"name": "x"}, "spec": {}}),
+        ),
     ] {
-        server.post(&format!("/{path}/namespaces/default/{plural}"), &object).await.is(201);
-        let list = server.get(&format!("/{path}/{plural}")).await.is(200).json();
-        let names: Vec<&str> = list["items"].as_array().unwrap().iter().filter_map(|item| item["metadata"]["name"].as_str()).collect();
+        server
+            .post(&format!("/{path}/namespaces/default/{plural}"), &object)
+            .await
+            .is(201);
+        let list = server
+            .get(&format!("/{path}/{plural}"))
+            .await
+            .is(200)
+            .json();
+        let names: Vec<&str> = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|item| item["metadata"]["name"].as_str())
+            .collect();
         assert!(names.contains(&"x"), "{plural}: {names:?}");
     }
 }
@@ -24,13 +44,40 @@ async fn every_namespaced_kind_is_listed_over_all_namespaces() {
 #[tokio::test]
 async fn services_have_their_addresses_as_objects() {
     let server = Server::start().await;
-    let cidr = server.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes").await.is(200).json();
-    assert_eq!((&cidr["spec"]["cidrs"], &cidr["status"]["conditions"][0]["status"]), (&json!(["10.96.0.0/16"]), &json!("True")));
-    let first = server.get("/apis/networking.k8s.io/v1/ipaddresses/10.96.0.1").await.is(200).json();
-    assert_eq!(first["spec"]["parentRef"], json!({"resource": "services", "namespace": "default", "name": "kubernetes"}));
+    let cidr = server
+        .get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes")
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (
+            &cidr["spec"]["cidrs"],
+            &cidr["status"]["conditions"][0]["status"]
+        ),
+        (&json!(["10.96.0.0/16"]), &json!("True"))
+    );
+    let first = server
+        .get("/apis/networking.k8s.io/v1/ipaddresses/10.96.0.1")
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        first["spec"]["parentRef"],
+        json!({"resource": "services", "namespace": "default", "name": "kubernetes"})
+    );
     let services = "/api/v1/namespaces/default/services";
-    let service = server.post(services, &json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 1}]}})).await.is(201).json();
-    let address = format!("/apis/networking.k8s.io/v1/ipaddresses/{}", service["spec"]["clusterIP"].as_str().unwrap());
+    let service = server
+        .post(
+            services,
+            &json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 1}]}}),
+        )
+        .await
+        .is(201)
+        .json();
+    let address = format!(
+        "/apis/networking.k8s.io/v1/ipaddresses/{}",
+        service["spec"]["clusterIP"].as_str().unwrap()
+    );
     server.get(&address).await.is(200);
     server.delete(&format!("{services}/a")).await.is(200);
     server.get(&address).await.is(404);
@@ -42,22 +89,47 @@ async fn a_list_goes_on_after_its_revision_is_gone() {
     let server = Server::start().await;
     let maps = "/api/v1/namespaces/default/configmaps";
     for name in ["a", "b", "c", "d"] {
-        server.post(maps, &json!({"metadata": {"name": name}})).await.is(201);
+        server
+            .post(maps, &json!({"metadata": {"name": name}}))
+            .await
+            .is(201);
     }
     let first = server.get(&format!("{maps}?limit=1")).await.is(200).json();
     assert_eq!(first["metadata"]["remainingItemCount"], 3);
-    let name = |list: &serde_json::Value| list["items"][0]["metadata"]["name"].as_str().unwrap().to_string();
+    let name = |list: &serde_json::Value| {
+        list["items"][0]["metadata"]["name"]
+            .as_str()
+            .unwrap()
+            .to_string()
+    };
     // what the server gives when the token's revision is gone
     let gone = {
         use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
         URL_SAFE_NO_PAD.encode(r#"{"v":"meta.k8s.io/v1","rv":-1,"start":"default/a\u0000"}"#)
     };
     server.delete(&format!("{maps}/b")).await.is(200);
-    let second = server.get(&format!("{maps}?limit=1&continue={gone}")).await.is(200).json();
-    assert_eq!((name(&second).as_str(), &second["metadata"]["remainingItemCount"]), ("c", &json!(1)));
+    let second = server
+        .get(&format!("{maps}?limit=1&continue={gone}"))
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (
+            name(&second).as_str(),
+            &second["metadata"]["remainingItemCount"]
+        ),
+        ("c", &json!(1))
+    );
     let token = second["metadata"]["continue"].as_str().unwrap();
-    let third = server.get(&format!("{maps}?limit=1&continue={token}")).await.is(200).json();
-    assert_eq!((name(&third).as_str(), third["metadata"].get("continue")), ("d", None));
+    let third = server
+        .get(&format!("{maps}?limit=1&continue={token}"))
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (name(&third).as_str(), third["metadata"].get("continue")),
+        ("d", None)
+    );
 }
 
 #[tokio::test]
@@ -65,12 +137,26 @@ async fn a_limit_counts_for_nothing_where_any_revision_will_do() {
     let server = Server::start().await;
     let maps = "/api/v1/namespaces/default/configmaps";
     for name in ["a", "b", "c"] {
-        server.post(maps, &json!({"metadata": {"name": name}})).await.is(201);
+        server
+            .post(maps, &json!({"metadata": {"name": name}}))
+            .await
+            .is(201);
     }
-    for (query, pages) in [("limit=2", true), ("limit=2&resourceVersion=0", false), ("limit=2&resourceVersion=0&resourceVersionMatch=NotOlderThan", false)] {
+    for (query, pages) in [
+        ("limit=2", true),
+        ("limit=2&resourceVersion=0", false),
+        (
+            "limit=2&resourceVersion=0&resourceVersionMatch=NotOlderThan",
+            false,
+        ),
+    ] {
         let list = server.get(&format!("{maps}?{query}")).await.is(200).json();
         let length = list["items"].as_array().unwrap().len();
-        assert_eq!((length == 2, list["metadata"]["continue"].is_string()), (pages, pages), "{query}: {list}");
+        assert_eq!(
+            (length == 2, list["metadata"]["continue"].is_string()),
+            (pages, pages),
+            "{query}: {list}"
+        );
     }
     let events = "/api/v1/namespaces/default/events";
     for name in ["a", "b"] {
@@ -78,7 +164,15 @@ async fn a_limit_counts_for_nothing_where_any_revision_will_do() {
         server.post(events, &event).await.is(201);
     }
     for path in [events, "/apis/events.k8s.io/v1/namespaces/default/events"] {
-        let list = server.get(&format!("{path}?limit=1&resourceVersion=0")).await.is(200).json();
-        assert_eq!(list["items"].as_array().unwrap().len(), 1, "events are in no cache");
+        let list = server
+            .get(&format!("{path}?limit=1&resourceVersion=0"))
+            .await
+            .is(200)
+            .json();
+        assert_eq!(
+            list["items"].as_array().unwrap().len(),
+            1,
+            "events are in no cache"
+        );
     }
 }

@@ -11,7 +11,12 @@ use crate::{
 const WIDGETS: &str = "/apis/example.com/v1/namespaces/default/widgets";
 
 fn names(list: &Value, of: &str) -> Vec<String> {
-    list[of].as_array().into_iter().flatten().map(|item| item["name"].as_str().unwrap_or("").to_string()).collect()
+    list[of]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|item| item["name"].as_str().unwrap_or("").to_string())
+        .collect()
 }
 
 async fn serving() -> Server {
@@ -28,21 +33,46 @@ async fn it_is_discovered_and_described_as_long_as_it_is_there() {
     server.app.serve(|kinds| kinds.with([widget()]));
 
     let groups = server.get("/apis").await.is(200).json();
-    assert!(names(&groups, "groups").contains(&"example.com".to_string()), "{groups}");
+    assert!(
+        names(&groups, "groups").contains(&"example.com".to_string()),
+        "{groups}"
+    );
     let resources = server.get("/apis/example.com/v1").await.is(200).json();
-    assert_eq!(names(&resources, "resources"), ["widgets", "widgets/scale", "widgets/status"]);
+    assert_eq!(
+        names(&resources, "resources"),
+        ["widgets", "widgets/scale", "widgets/status"]
+    );
     assert_eq!(resources["resources"][0]["shortNames"], json!(["wg"]));
     let paths = server.get("/").await.json()["paths"].to_string();
     assert!(paths.contains("/apis/example.com/v1"), "{paths}");
 
     let index = server.get("/openapi/v3").await.is(200).json();
     assert!(index["paths"].get("apis/example.com/v1").is_some());
-    let document = server.get("/openapi/v3/apis/example.com/v1").await.is(200).json();
+    let document = server
+        .get("/openapi/v3/apis/example.com/v1")
+        .await
+        .is(200)
+        .json();
     let schema = &document["components"]["schemas"]["com.example.v1.Widget"];
-    assert_eq!(schema["properties"]["spec"]["properties"]["parts"]["x-kubernetes-list-map-keys"], json!(["name"]), "{schema}");
-    assert_eq!(schema["x-kubernetes-group-version-kind"], json!([{"group": "example.com", "version": "v1", "kind": "Widget"}]));
-    assert!(document["paths"].get("/apis/example.com/v1/namespaces/{namespace}/widgets/{name}/scale").is_some());
-    assert!(server.get("/openapi/v2").await.json()["definitions"].get("com.example.v1.WidgetList").is_some());
+    assert_eq!(
+        schema["properties"]["spec"]["properties"]["parts"]["x-kubernetes-list-map-keys"],
+        json!(["name"]),
+        "{schema}"
+    );
+    assert_eq!(
+        schema["x-kubernetes-group-version-kind"],
+        json!([{"group": "example.com", "version": "v1", "kind": "Widget"}])
+    );
+    assert!(
+        document["paths"]
+            .get("/apis/example.com/v1/namespaces/{namespace}/widgets/{name}/scale")
+            .is_some()
+    );
+    assert!(
+        server.get("/openapi/v2").await.json()["definitions"]
+            .get("com.example.v1.WidgetList")
+            .is_some()
+    );
 
     server.app.serve(|_| Registry::clone(Registry::builtin()));
     server.get(WIDGETS).await.is(404);
@@ -54,42 +84,119 @@ async fn it_is_discovered_and_described_as_long_as_it_is_there() {
 async fn it_is_written_by_its_rules() {
     let server = serving().await;
     let refused = server.post(WIDGETS, &made("w", "blue")).await.is(422);
-    assert_eq!(refused.message(), r#"Widget.example.com "w" is invalid: spec.color: Unsupported value: "blue": supported values: "green", "red""#);
+    assert_eq!(
+        refused.message(),
+        r#"Widget.example.com "w" is invalid: spec.color: Unsupported value: "blue": supported values: "green", "red""#
+    );
     let mut odd = made("w", "red");
     odd["spec"]["replicas"] = "two".into();
     server.post(WIDGETS, &odd).await.is(400);
     let mut unknown = made("w", "red");
     unknown["spec"]["colour"] = "red".into();
-    let refused = server.post(&format!("{WIDGETS}?fieldValidation=Strict"), &unknown).await.is(400).message();
-    assert!(refused.contains(r#"unknown field "spec.colour""#), "{refused}");
+    let refused = server
+        .post(&format!("{WIDGETS}?fieldValidation=Strict"), &unknown)
+        .await
+        .is(400)
+        .message();
+    assert!(
+        refused.contains(r#"unknown field "spec.colour""#),
+        "{refused}"
+    );
 
     let first = server.post(WIDGETS, &made("w", "red")).await.is(201).json();
-    assert_eq!((&first["metadata"]["generation"], first.get("status")), (&json!(1), None), "the status is not a client's: {first}");
+    assert_eq!(
+        (&first["metadata"]["generation"], first.get("status")),
+        (&json!(1), None),
+        "the status is not a client's: {first}"
+    );
     server.post(WIDGETS, &made("w", "red")).await.is(409);
-    let patched = server.patch(&format!("{WIDGETS}/w"), "merge", &json!({"spec": {"color": "green"}})).await.is(200).json();
+    let patched = server
+        .patch(
+            &format!("{WIDGETS}/w"),
+            "merge",
+            &json!({"spec": {"color": "green"}}),
+        )
+        .await
+        .is(200)
+        .json();
     assert_eq!(patched["metadata"]["generation"], 2);
-    server.patch(&format!("{WIDGETS}/w"), "merge", &json!({"spec": {"color": "blue"}})).await.is(422);
+    server
+        .patch(
+            &format!("{WIDGETS}/w"),
+            "merge",
+            &json!({"spec": {"color": "blue"}}),
+        )
+        .await
+        .is(422);
 
-    let told = server.patch(&format!("{WIDGETS}/w/status"), "merge", &json!({"spec": {"color": "red"}, "status": {"replicas": 1}})).await.is(200).json();
-    assert_eq!((&told["spec"]["color"], &told["status"]["replicas"], &told["metadata"]["generation"]), (&json!("green"), &json!(1), &json!(2)));
-    let scale = server.get(&format!("{WIDGETS}/w/scale")).await.is(200).json();
-    assert_eq!((&scale["spec"]["replicas"], &scale["status"]["replicas"]), (&json!(2), &json!(1)));
-    server.patch(&format!("{WIDGETS}/w/scale"), "merge", &json!({"spec": {"replicas": 5}})).await.is(200);
-    assert_eq!(server.get(&format!("{WIDGETS}/w")).await.json()["spec"]["replicas"], 5);
+    let told = server
+        .patch(
+            &format!("{WIDGETS}/w/status"),
+            "merge",
+            &json!({"spec": {"color": "red"}, "status": {"replicas": 1}}),
+        )
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (
+            &told["spec"]["color"],
+            &told["status"]["replicas"],
+            &told["metadata"]["generation"]
+        ),
+        (&json!("green"), &json!(1), &json!(2))
+    );
+    let scale = server
+        .get(&format!("{WIDGETS}/w/scale"))
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (&scale["spec"]["replicas"], &scale["status"]["replicas"]),
+        (&json!(2), &json!(1))
+    );
+    server
+        .patch(
+            &format!("{WIDGETS}/w/scale"),
+            "merge",
+            &json!({"spec": {"replicas": 5}}),
+        )
+        .await
+        .is(200);
+    assert_eq!(
+        server.get(&format!("{WIDGETS}/w")).await.json()["spec"]["replicas"],
+        5
+    );
 }
 
 /// Lists whose elements have keys are merged by them, and who applied what is known.
 #[tokio::test]
 async fn it_is_applied_by_its_schema() {
     let server = serving().await;
-    server.post(&format!("{WIDGETS}?fieldManager=maker"), &made("w", "red")).await.is(201);
-    let parts =
-        json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"parts": [{"name": "b", "size": 7}, {"name": "c"}]}});
-    let merged = server.apply(&format!("{WIDGETS}/w"), &parts).await.is(200).json();
-    assert_eq!(merged["spec"]["parts"], json!([{"name": "a", "size": 1}, {"name": "b", "size": 7}, {"name": "c"}]));
+    server
+        .post(&format!("{WIDGETS}?fieldManager=maker"), &made("w", "red"))
+        .await
+        .is(201);
+    let parts = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"parts": [{"name": "b", "size": 7}, {"name": "c"}]}});
+    let merged = server
+        .apply(&format!("{WIDGETS}/w"), &parts)
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        merged["spec"]["parts"],
+        json!([{"name": "a", "size": 1}, {"name": "b", "size": 7}, {"name": "c"}])
+    );
     let less = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"parts": [{"name": "b", "size": 7}]}});
-    let merged = server.apply(&format!("{WIDGETS}/w"), &less).await.is(200).json();
-    assert_eq!(merged["spec"]["parts"], json!([{"name": "a", "size": 1}, {"name": "b", "size": 7}]));
+    let merged = server
+        .apply(&format!("{WIDGETS}/w"), &less)
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        merged["spec"]["parts"],
+        json!([{"name": "a", "size": 1}, {"name": "b", "size": 7}])
+    );
 }
 
 #[tokio::test]
@@ -98,16 +205,41 @@ async fn it_is_listed_selected_and_watched() {
     for (name, color) in [("one", "red"), ("two", "green"), ("three", "red")] {
         server.post(WIDGETS, &made(name, color)).await.is(201);
     }
-    let list = server.get("/apis/example.com/v1/widgets?fieldSelector=spec.color%3Dred").await.is(200).json();
-    assert_eq!((&list["kind"], list["items"].as_array().unwrap().len()), (&json!("WidgetList"), 2));
-    server.get(&format!("{WIDGETS}?fieldSelector=spec.replicas%3D2")).await.is(400);
-    let table = server.send("GET", WIDGETS, &[("accept", "application/json;as=Table;g=meta.k8s.io;v=v1")], "").await.is(200).json();
-    assert_eq!(names(&table, "columnDefinitions"), ["Name", "Color", "Parts", "Replicas"]);
+    let list = server
+        .get("/apis/example.com/v1/widgets?fieldSelector=spec.color%3Dred")
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (&list["kind"], list["items"].as_array().unwrap().len()),
+        (&json!("WidgetList"), 2)
+    );
+    server
+        .get(&format!("{WIDGETS}?fieldSelector=spec.replicas%3D2"))
+        .await
+        .is(400);
+    let table = server
+        .send(
+            "GET",
+            WIDGETS,
+            &[("accept", "application/json;as=Table;g=meta.k8s.io;v=v1")],
+            "",
+        )
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        names(&table, "columnDefinitions"),
+        ["Name", "Color", "Parts", "Replicas"]
+    );
     assert_eq!(table["rows"][0]["cells"], json!(["one", "red", "a", 2]));
 
     let events = server.get(&format!("{WIDGETS}?watch=true&resourceVersion=0&fieldSelector=spec.color%3Dgreen&timeoutSeconds=1")).await.is(200).text();
     let event: Value = serde_json::from_str(events.lines().next().unwrap()).unwrap();
-    assert_eq!((&event["type"], &event["object"]["metadata"]["name"]), (&json!("ADDED"), &json!("two")));
+    assert_eq!(
+        (&event["type"], &event["object"]["metadata"]["name"]),
+        (&json!("ADDED"), &json!("two"))
+    );
     server.delete(&format!("{WIDGETS}/two")).await.is(200);
     server.get(&format!("{WIDGETS}/two")).await.is(404);
     server.send("DELETE", WIDGETS, &[], "").await.is(200);

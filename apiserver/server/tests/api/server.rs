@@ -23,7 +23,8 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     pub fn text(&self) -> String {
@@ -52,21 +53,45 @@ impl Server {
         let mut config = Config::new(Data::Memory, folder.path().join("pki"));
         change(&mut config);
         let running = skiff_server::start(config).await.unwrap();
-        Server { app: running.app.clone(), _running: running, _folder: folder }
+        Server {
+            app: running.app.clone(),
+            _running: running,
+            _folder: folder,
+        }
     }
 
     /// A request of an administrator's with these headers.
-    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let mut request = request.body(Body::from(body.into())).unwrap();
-        request.extensions_mut().insert(InProcess(Arc::new(User::new("admin", &["system:masters", "system:authenticated"]))));
+        request
+            .extensions_mut()
+            .insert(InProcess(Arc::new(User::new(
+                "admin",
+                &["system:masters", "system:authenticated"],
+            ))));
         let response = self.app.clone().handle(request).await.unwrap();
         let (parts, body) = response.into_parts();
-        let warnings = parts.headers.get_all("warning").iter().filter_map(|text| Some(text.to_str().ok()?.to_string())).collect();
-        Answer { code: parts.status.as_u16(), warnings, bytes: body.collect().await.unwrap().to_bytes() }
+        let warnings = parts
+            .headers
+            .get_all("warning")
+            .iter()
+            .filter_map(|text| Some(text.to_str().ok()?.to_string()))
+            .collect();
+        Answer {
+            code: parts.status.as_u16(),
+            warnings,
+            bytes: body.collect().await.unwrap().to_bytes(),
+        }
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -74,11 +99,23 @@ impl Server {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
-        self.send("POST", path, &[("content-type", "application/json")], body.to_string()).await
+        self.send(
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            body.to_string(),
+        )
+        .await
     }
 
     pub async fn put(&self, path: &str, body: &Value) -> Answer {
-        self.send("PUT", path, &[("content-type", "application/json")], body.to_string()).await
+        self.send(
+            "PUT",
+            path,
+            &[("content-type", "application/json")],
+            body.to_string(),
+        )
+        .await
     }
 
     /// A patch; `kind` is `merge`, `strategic-merge` or `json`.
@@ -87,11 +124,18 @@ impl Server {
             "json" => "application/json-patch+json".to_string(),
             kind => format!("application/{kind}-patch+json"),
         };
-        self.send("PATCH", path, &[("content-type", &media)], body.to_string()).await
+        self.send("PATCH", path, &[("content-type", &media)], body.to_string())
+            .await
     }
 
     pub async fn apply(&self, path: &str, body: &Value) -> Answer {
-        self.send("PATCH", &format!("{path}?fieldManager=test&force=true"), &[("content-type", "application/apply-patch+yaml")], body.to_string()).await
+        self.send(
+            "PATCH",
+            &format!("{path}?fieldManager=test&force=true"),
+            &[("content-type", "application/apply-patch+yaml")],
+            body.to_string(),
+        )
+        .await
     }
 
     pub async fn delete(&self, path: &str) -> Answer {

@@ -9,27 +9,70 @@ const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 
 /// Puts bytes into the store that are no object, as they would be found after a restart.
 async fn put(server: &Server, resource: &str, name: &str, before: &str, after: &str) {
-    let key = Key { resource: resource.into(), namespace: "default".into(), name: name.into() };
+    let key = Key {
+        resource: resource.into(),
+        namespace: "default".into(),
+        name: name.into(),
+    };
     let head = format!("{before}\"metadata\":{{\"resourceVersion\":\"");
-    let draft = Draft { bytes: format!("{head}\"{after}").into_bytes(), revision_at: head.len(), attributes: Attributes::unreadable() };
-    server.app.store.commit(Write { key, expect: Expect::Absent, draft: Some(draft), last: None }).await.unwrap();
+    let draft = Draft {
+        bytes: format!("{head}\"{after}").into_bytes(),
+        revision_at: head.len(),
+        attributes: Attributes::unreadable(),
+    };
+    server
+        .app
+        .store
+        .commit(Write {
+            key,
+            expect: Expect::Absent,
+            draft: Some(draft),
+            last: None,
+        })
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn a_watch_ends_with_an_error_instead_of_leaving_an_event_out() {
     let server = Server::start().await;
-    let revision = server.get(MAPS).await.is(200).json()["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
-    server.post(MAPS, &json!({"metadata": {"name": "before", "labels": {"a": "b"}}})).await.is(201);
+    let revision = server.get(MAPS).await.is(200).json()["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    server
+        .post(
+            MAPS,
+            &json!({"metadata": {"name": "before", "labels": {"a": "b"}}}),
+        )
+        .await
+        .is(201);
     put(&server, "configmaps", "broken", "{", "").await;
-    server.post(MAPS, &json!({"metadata": {"name": "after", "labels": {"a": "b"}}})).await.is(201);
+    server
+        .post(
+            MAPS,
+            &json!({"metadata": {"name": "after", "labels": {"a": "b"}}}),
+        )
+        .await
+        .is(201);
     let table = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
     for query in ["", "&labelSelector=a%3Db", "&labelSelector=!no"] {
         let path = format!("{MAPS}?watch=1&timeoutSeconds=2&resourceVersion={revision}{query}");
         let text = server.send("GET", &path, &table, "").await.is(200).text();
-        let types: Vec<String> =
-            text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["type"].as_str().unwrap().to_owned()).collect();
+        let types: Vec<String> = text
+            .lines()
+            .map(|line| {
+                serde_json::from_str::<serde_json::Value>(line).unwrap()["type"]
+                    .as_str()
+                    .unwrap()
+                    .to_owned()
+            })
+            .collect();
         assert_eq!(types, ["ADDED", "ERROR"], "{query}: {text}");
-        assert!(text.contains("cannot read the stored") && text.contains("\"code\":500"), "{text}");
+        assert!(
+            text.contains("cannot read the stored") && text.contains("\"code\":500"),
+            "{text}"
+        );
     }
 }
 
@@ -37,8 +80,16 @@ async fn a_watch_ends_with_an_error_instead_of_leaving_an_event_out() {
 async fn no_selector_passes_it_over() {
     let server = Server::start().await;
     put(&server, "configmaps", "broken", "{", "").await;
-    for query in ["labelSelector=a%3Db", "labelSelector=!a", "fieldSelector=metadata.name%21%3Dx"] {
+    for query in [
+        "labelSelector=a%3Db",
+        "labelSelector=!a",
+        "fieldSelector=metadata.name%21%3Dx",
+    ] {
         let answer = server.get(&format!("{MAPS}?{query}")).await.is(500);
-        assert!(answer.message().contains("cannot read the stored"), "{query}: {}", answer.text());
+        assert!(
+            answer.message().contains("cannot read the stored"),
+            "{query}: {}",
+            answer.text()
+        );
     }
 }

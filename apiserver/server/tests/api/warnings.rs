@@ -10,37 +10,84 @@ const POLICIES: &str = "/apis/networking.k8s.io/v1/namespaces/default/networkpol
 #[tokio::test]
 async fn controls_without_effect_are_told_of() {
     let server = Server::start().await;
-    let told = |answer: Answer| answer.warnings.iter().any(|text| text.contains("this server") || text.contains("this cluster"));
+    let told = |answer: Answer| {
+        answer
+            .warnings
+            .iter()
+            .any(|text| text.contains("this server") || text.contains("this cluster"))
+    };
     let hook = json!({"name": "a.example.com", "clientConfig": {"url": "https://example.com"}, "sideEffects": "None", "admissionReviewVersions": ["v1"]});
     let schema = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
     let version = json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
-    let names = json!({"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"});
+    let names =
+        json!({"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"});
     let definition = json!({"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]});
     let service = json!({"service": {"namespace": "a", "name": "b", "port": 443}, "group": "x.example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1});
     let rows: [(&str, Value); 8] = [
-        (POLICIES, json!({"metadata": {"name": "a"}, "spec": {"podSelector": {}}})),
-        ("/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations", json!({"metadata": {"name": "a"}, "webhooks": [hook.clone()]})),
-        ("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations", json!({"metadata": {"name": "a"}, "webhooks": [hook]})),
+        (
+            POLICIES,
+            json!({"metadata": {"name": "a"}, "spec": {"podSelector": {}}}),
+        ),
+        (
+            "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+            json!({"metadata": {"name": "a"}, "webhooks": [hook.clone()]}),
+        ),
+        (
+            "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations",
+            json!({"metadata": {"name": "a"}, "webhooks": [hook]}),
+        ),
         (
             "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings",
             json!({"metadata": {"name": "a"}, "spec": {"policyName": "a", "validationActions": ["Deny"]}}),
         ),
-        ("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", json!({"metadata": {"name": "things.example.com"}, "spec": definition})),
-        ("/apis/apiregistration.k8s.io/v1/apiservices", json!({"metadata": {"name": "v1.x.example.com"}, "spec": service})),
+        (
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            json!({"metadata": {"name": "things.example.com"}, "spec": definition}),
+        ),
+        (
+            "/apis/apiregistration.k8s.io/v1/apiservices",
+            json!({"metadata": {"name": "v1.x.example.com"}, "spec": service}),
+        ),
         (
             "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations",
             json!({"metadata": {"name": "a"}, "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}}),
         ),
-        ("/api/v1/namespaces", json!({"metadata": {"name": "a", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})),
+        (
+            "/api/v1/namespaces",
+            json!({"metadata": {"name": "a", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}),
+        ),
     ];
     for (path, object) in &rows {
         assert!(told(server.post(path, object).await.is(201)), "{path}");
     }
-    assert!(told(server.patch(&format!("{POLICIES}/a"), "merge", &json!({"metadata": {"labels": {"a": "b"}}})).await.is(200)));
+    assert!(told(
+        server
+            .patch(
+                &format!("{POLICIES}/a"),
+                "merge",
+                &json!({"metadata": {"labels": {"a": "b"}}})
+            )
+            .await
+            .is(200)
+    ));
     // and nobody else
-    let local = json!({"group": "apps", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1});
-    assert!(!told(server.patch("/apis/apiregistration.k8s.io/v1/apiservices/v1.apps", "merge", &json!({"spec": local})).await));
-    assert!(!told(server.post("/api/v1/namespaces", &json!({"metadata": {"name": "b"}})).await.is(201)));
+    let local =
+        json!({"group": "apps", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1});
+    assert!(!told(
+        server
+            .patch(
+                "/apis/apiregistration.k8s.io/v1/apiservices/v1.apps",
+                "merge",
+                &json!({"spec": local})
+            )
+            .await
+    ));
+    assert!(!told(
+        server
+            .post("/api/v1/namespaces", &json!({"metadata": {"name": "b"}}))
+            .await
+            .is(201)
+    ));
     let silent = Server::with(|config| config.warns_of_no_effect = false).await;
     assert!(!told(silent.post(POLICIES, &rows[0].1).await.is(201)));
 }

@@ -14,25 +14,69 @@ fn autoscaler(target: &str, least: i32) -> Value {
 }
 
 fn condition(object: &Value, kind: &str) -> (String, String) {
-    let found = object["status"]["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == kind).cloned().unwrap_or_default();
-    (found["reason"].as_str().unwrap_or("").into(), found["message"].as_str().unwrap_or("").into())
+    let found = object["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"] == kind)
+        .cloned()
+        .unwrap_or_default();
+    (
+        found["reason"].as_str().unwrap_or("").into(),
+        found["message"].as_str().unwrap_or("").into(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_metrics_the_bounds_hold_and_the_lack_is_told() {
-    let plane = Plane::with(|options| options.horizontal_pod_autoscaler.sync_period = std::time::Duration::from_millis(200)).await;
-    plane.create("/apis/apps/v1/namespaces/default/deployments", deployment("web", 2)).await;
+    let plane = Plane::with(|options| {
+        options.horizontal_pod_autoscaler.sync_period = std::time::Duration::from_millis(200)
+    })
+    .await;
+    plane
+        .create(
+            "/apis/apps/v1/namespaces/default/deployments",
+            deployment("web", 2),
+        )
+        .await;
     plane.create(PATH, autoscaler("web", 3)).await;
-    let replicas = async || plane.get("/apis/apps/v1/namespaces/default/deployments/web").await.unwrap()["spec"]["replicas"].clone();
-    plane.until("the least replicas", async || replicas().await == 3).await;
-    assert_eq!(plane.event("auto", "SuccessfulRescale").await, "SuccessfulRescale: New size: 3; reason: Current number of replicas below Spec.MinReplicas");
+    let replicas = async || {
+        plane
+            .get("/apis/apps/v1/namespaces/default/deployments/web")
+            .await
+            .unwrap()["spec"]["replicas"]
+            .clone()
+    };
+    plane
+        .until("the least replicas", async || replicas().await == 3)
+        .await;
+    assert_eq!(
+        plane.event("auto", "SuccessfulRescale").await,
+        "SuccessfulRescale: New size: 3; reason: Current number of replicas below Spec.MinReplicas"
+    );
     let absent = "failed to get cpu utilization: unable to get metrics for resource cpu: unable to fetch metrics from resource metrics API: the server could not find the requested resource (get pods.metrics.k8s.io)";
-    assert_eq!(plane.event("auto", "FailedGetResourceMetric").await, format!("FailedGetResourceMetric: {absent}"));
+    assert_eq!(
+        plane.event("auto", "FailedGetResourceMetric").await,
+        format!("FailedGetResourceMetric: {absent}")
+    );
     let auto = async || plane.get(&format!("{PATH}/auto")).await.unwrap();
-    plane.until("a condition", async || condition(&auto().await, "ScalingActive").0 == "FailedGetResourceMetric").await;
+    plane
+        .until("a condition", async || {
+            condition(&auto().await, "ScalingActive").0 == "FailedGetResourceMetric"
+        })
+        .await;
     let auto = auto().await;
-    assert_eq!(condition(&auto, "ScalingActive").1, format!("the HPA was unable to compute the replica count: {absent}"));
-    assert_eq!((&auto["status"]["currentReplicas"], &auto["status"]["currentMetrics"]), (&json!(3), &json!([{"type": ""}])));
+    assert_eq!(
+        condition(&auto, "ScalingActive").1,
+        format!("the HPA was unable to compute the replica count: {absent}")
+    );
+    assert_eq!(
+        (
+            &auto["status"]["currentReplicas"],
+            &auto["status"]["currentMetrics"]
+        ),
+        (&json!(3), &json!([{"type": ""}]))
+    );
     plane.end().await;
 }
 
@@ -40,9 +84,22 @@ async fn without_metrics_the_bounds_hold_and_the_lack_is_told() {
 async fn a_target_that_is_not_there() {
     let plane = Plane::start().await;
     plane.create(PATH, autoscaler("absent", 1)).await;
-    assert_eq!(plane.event("auto", "FailedGetScale").await, "FailedGetScale: deployments.apps \"absent\" not found");
-    let reason = async || condition(&plane.get(&format!("{PATH}/auto")).await.unwrap(), "AbleToScale");
-    plane.until("a condition", async || reason().await.0 == "FailedGetScale").await;
-    assert_eq!(reason().await.1, "the HPA controller was unable to get the target's current scale: deployments.apps \"absent\" not found");
+    assert_eq!(
+        plane.event("auto", "FailedGetScale").await,
+        "FailedGetScale: deployments.apps \"absent\" not found"
+    );
+    let reason = async || {
+        condition(
+            &plane.get(&format!("{PATH}/auto")).await.unwrap(),
+            "AbleToScale",
+        )
+    };
+    plane
+        .until("a condition", async || reason().await.0 == "FailedGetScale")
+        .await;
+    assert_eq!(
+        reason().await.1,
+        "the HPA controller was unable to get the target's current scale: deployments.apps \"absent\" not found"
+    );
     plane.end().await;
 }

@@ -7,7 +7,10 @@ use crate::{kubelet::Act, plane::Plane};
 const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
 
 fn index(pod: &Value) -> i64 {
-    pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"].as_str().and_then(|index| index.parse().ok()).unwrap_or(0)
+    pod["metadata"]["annotations"]["batch.kubernetes.io/job-completion-index"]
+        .as_str()
+        .and_then(|index| index.parse().ok())
+        .unwrap_or(0)
 }
 
 /// An indexed Job with these fields.
@@ -25,9 +28,26 @@ async fn over(plane: &Plane, name: &str) -> (Vec<String>, Value) {
     plane
         .until(&format!("the end of {name}"), async || {
             let job = plane.get(&format!("{JOBS}/{name}")).await.unwrap();
-            let conditions = job["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            found = (conditions.iter().map(|c| format!("{} {}", c["type"].as_str().unwrap(), c["reason"].as_str().unwrap())).collect(), job["status"].clone());
-            conditions.iter().any(|c| c["type"] == "Complete" || c["type"] == "Failed")
+            let conditions = job["status"]["conditions"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            found = (
+                conditions
+                    .iter()
+                    .map(|c| {
+                        format!(
+                            "{} {}",
+                            c["type"].as_str().unwrap(),
+                            c["reason"].as_str().unwrap()
+                        )
+                    })
+                    .collect(),
+                job["status"].clone(),
+            );
+            conditions
+                .iter()
+                .any(|c| c["type"] == "Complete" || c["type"] == "Failed")
         })
         .await;
     found
@@ -47,22 +67,45 @@ async fn indexes_fail_and_succeed_each_by_itself() {
             json!({"failedIndexes": "1,3", "completedIndexes": "0,2", "failed": 4, "succeeded": 2}),
         ),
         (
-            job("most", 1, 4, json!({"backoffLimitPerIndex": 0, "maxFailedIndexes": 0})),
-            ["FailureTarget MaxFailedIndexesExceeded", "Failed MaxFailedIndexesExceeded"],
+            job(
+                "most",
+                1,
+                4,
+                json!({"backoffLimitPerIndex": 0, "maxFailedIndexes": 0}),
+            ),
+            [
+                "FailureTarget MaxFailedIndexesExceeded",
+                "Failed MaxFailedIndexesExceeded",
+            ],
             json!({"failedIndexes": "1", "completedIndexes": "0", "failed": 1, "succeeded": 1}),
         ),
         (
-            job("at-once", 2, 2, json!({"backoffLimitPerIndex": 1, "podFailurePolicy": fail_index})),
+            job(
+                "at-once",
+                2,
+                2,
+                json!({"backoffLimitPerIndex": 1, "podFailurePolicy": fail_index}),
+            ),
             ["FailureTarget FailedIndexes", "Failed FailedIndexes"],
             json!({"failedIndexes": "1", "completedIndexes": "0", "failed": 1, "succeeded": 1}),
         ),
         (
-            job("some", 1, 5, json!({"backoffLimit": 2147483647, "successPolicy": {"rules": [{"succeededCount": 1}]}})),
+            job(
+                "some",
+                1,
+                5,
+                json!({"backoffLimit": 2147483647, "successPolicy": {"rules": [{"succeededCount": 1}]}}),
+            ),
             ["SuccessCriteriaMet SuccessPolicy", "Complete SuccessPolicy"],
             json!({"completedIndexes": "0", "succeeded": 1}),
         ),
         (
-            job("zero", 2, 5, json!({"successPolicy": {"rules": [{"succeededIndexes": "0"}]}})),
+            job(
+                "zero",
+                2,
+                5,
+                json!({"successPolicy": {"rules": [{"succeededIndexes": "0"}]}}),
+            ),
             ["SuccessCriteriaMet SuccessPolicy", "Complete SuccessPolicy"],
             json!({"completedIndexes": "0", "succeeded": 1, "ready": 0, "terminating": 0}),
         ),

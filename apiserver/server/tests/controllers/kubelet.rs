@@ -36,11 +36,14 @@ impl Drop for Kubelets {
 
 fn status(act: Act) -> Value {
     let (phase, ready, state) = match act {
-        Act::Wait => ("Pending", false, json!({"waiting": {"reason": "ErrImagePull"}})),
+        Act::Wait => (
+            "Pending",
+            false,
+            json!({"waiting": {"reason": "ErrImagePull"}}),
+        ),
         Act::Run { ready } => ("Running", ready, json!({"running": {"startedAt": now()}})),
         Act::End(code) => {
-            let ended =
-                json!({"terminated": {"exitCode": code, "startedAt": now(), "finishedAt": now(), "reason": if code == 0 { "Completed" } else { "Error" }}});
+            let ended = json!({"terminated": {"exitCode": code, "startedAt": now(), "finishedAt": now(), "reason": if code == 0 { "Completed" } else { "Error" }}});
             (if code == 0 { "Succeeded" } else { "Failed" }, false, ended)
         }
     };
@@ -50,22 +53,61 @@ fn status(act: Act) -> Value {
 }
 
 /// One look at all pods.
-async fn pass(api: &Api, act: &(dyn Fn(&Value) -> Act + Send + Sync), done: &mut HashMap<String, Act>) -> Option<()> {
+async fn pass(
+    api: &Api,
+    act: &(dyn Fn(&Value) -> Act + Send + Sync),
+    done: &mut HashMap<String, Act>,
+) -> Option<()> {
     let pods: Value = api.get_path("/api/v1/pods").await.ok()?;
-    for pod in pods["items"].as_array()?.iter().filter(|pod| pod["spec"]["nodeName"].is_string()) {
+    for pod in pods["items"]
+        .as_array()?
+        .iter()
+        .filter(|pod| pod["spec"]["nodeName"].is_string())
+    {
         let (uid, meta) = (pod["metadata"]["uid"].as_str()?, &pod["metadata"]);
-        let path = format!("/api/v1/namespaces/{}/pods/{}", meta["namespace"].as_str()?, meta["name"].as_str()?);
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{}",
+            meta["namespace"].as_str()?,
+            meta["name"].as_str()?
+        );
         if !meta["deletionTimestamp"].is_null() {
             // what ends is told before it goes
-            if !matches!(done.get(uid), Some(Act::End(_))) && api.patch(&format!("{path}/status"), PatchType::Strategic, &status(Act::End(137))).await.is_ok() {
+            if !matches!(done.get(uid), Some(Act::End(_)))
+                && api
+                    .patch(
+                        &format!("{path}/status"),
+                        PatchType::Strategic,
+                        &status(Act::End(137)),
+                    )
+                    .await
+                    .is_ok()
+            {
                 done.insert(uid.to_string(), Act::End(137));
             }
-            let _ = api.delete_path(&path, &Delete { grace_seconds: Some(0), ..Delete::of_uid(uid) }).await;
+            let _ = api
+                .delete_path(
+                    &path,
+                    &Delete {
+                        grace_seconds: Some(0),
+                        ..Delete::of_uid(uid)
+                    },
+                )
+                .await;
             continue;
         }
         let wanted = act(pod);
         let over = matches!(done.get(uid), Some(Act::End(_)));
-        if !over && done.get(uid) != Some(&wanted) && api.patch(&format!("{path}/status"), PatchType::Strategic, &status(wanted)).await.is_ok() {
+        if !over
+            && done.get(uid) != Some(&wanted)
+            && api
+                .patch(
+                    &format!("{path}/status"),
+                    PatchType::Strategic,
+                    &status(wanted),
+                )
+                .await
+                .is_ok()
+        {
             done.insert(uid.to_string(), wanted);
         }
     }

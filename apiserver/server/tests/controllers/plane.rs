@@ -52,8 +52,16 @@ impl Refused {
                 let text = body.collect().await?.to_bytes();
                 let status: Value = serde_json::from_slice(&text)?;
                 // admission refuses, too, but not for want of a right
-                all.lock().unwrap().extend(status["message"].as_str().filter(|message| message.contains(": User ")).map(str::to_owned));
-                Ok::<_, skiff_watching::client::BoxError>(http::Response::from_parts(parts, Full::new(text).map_err(Into::into).boxed_unsync()))
+                all.lock().unwrap().extend(
+                    status["message"]
+                        .as_str()
+                        .filter(|message| message.contains(": User "))
+                        .map(str::to_owned),
+                );
+                Ok::<_, skiff_watching::client::BoxError>(http::Response::from_parts(
+                    parts,
+                    Full::new(text).map_err(Into::into).boxed_unsync(),
+                ))
             }
         });
         Api::new(Client::new(service), agent)
@@ -82,32 +90,76 @@ impl Plane {
     /// With other options.
     pub async fn with(change: impl FnOnce(&mut skiff_controllers::Options)) -> Plane {
         let keys = tempfile::tempdir().unwrap();
-        let server = skiff_server::start(Config::new(Data::Memory, keys.path().join("pki"))).await.unwrap();
+        let server = skiff_server::start(Config::new(Data::Memory, keys.path().join("pki")))
+            .await
+            .unwrap();
         let stop = CancellationToken::new();
-        let mut options = skiff_controllers::Options { root_ca_pem: Some(server.pki.serving_ca.clone()), ..Default::default() };
+        let mut options = skiff_controllers::Options {
+            root_ca_pem: Some(server.pki.serving_ca.clone()),
+            ..Default::default()
+        };
         change(&mut options);
         let refused = Refused::default();
-        let api = refused.api(&server.app, user("system:kube-controller-manager", &[]), "kube-controller-manager");
+        let api = refused.api(
+            &server.app,
+            user("system:kube-controller-manager", &[]),
+            "kube-controller-manager",
+        );
         let (app, noted) = (server.app.clone(), refused.clone());
         let accounts: skiff_controllers::Accounts = Arc::new(move |name| {
-            let account = user(&format!("system:serviceaccount:kube-system:{name}"), &["system:serviceaccounts", "system:serviceaccounts:kube-system"]);
+            let account = user(
+                &format!("system:serviceaccount:kube-system:{name}"),
+                &[
+                    "system:serviceaccounts",
+                    "system:serviceaccounts:kube-system",
+                ],
+            );
             noted.api(&app, account, "kube-controller-manager")
         });
         let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
         let informers = Informers::new(api.clone(), options.clock.clone(), &events, stop.clone());
         let (shared, token) = (informers.clone(), stop.clone());
         tokio::spawn(skiff_controllers::start(api, accounts, shared, options, token).unwrap());
-        let api = refused.api(&server.app, user("system:kube-scheduler", &[]), "kube-scheduler");
-        tokio::spawn(skiff_scheduler::run(api, informers, skiff_scheduler::Options::default(), stop.clone()));
+        let api = refused.api(
+            &server.app,
+            user("system:kube-scheduler", &[]),
+            "kube-scheduler",
+        );
+        tokio::spawn(skiff_scheduler::run(
+            api,
+            informers,
+            skiff_scheduler::Options::default(),
+            stop.clone(),
+        ));
         let api = Api::new(server.client(user("admin", &["system:masters"])), "test");
-        let plane = Plane { api, server: Some(server), stop, refused, _keys: keys };
-        plane.until("the namespace's service account", async || plane.get("/api/v1/namespaces/default/serviceaccounts/default").await.is_some()).await;
+        let plane = Plane {
+            api,
+            server: Some(server),
+            stop,
+            refused,
+            _keys: keys,
+        };
+        plane
+            .until("the namespace's service account", async || {
+                plane
+                    .get("/api/v1/namespaces/default/serviceaccounts/default")
+                    .await
+                    .is_some()
+            })
+            .await;
         plane
     }
 
     /// Creates an object in its namespace, `default` if it has none, and gives what became of it.
     pub async fn create(&self, path: &str, object: Value) -> Value {
-        serde_json::from_str(&self.api.post(path, &object).await.unwrap_or_else(|error| panic!("{path}: {error}\n{object}"))).unwrap()
+        serde_json::from_str(
+            &self
+                .api
+                .post(path, &object)
+                .await
+                .unwrap_or_else(|error| panic!("{path}: {error}\n{object}")),
+        )
+        .unwrap()
     }
 
     /// An object, if it is there.
@@ -121,22 +173,35 @@ impl Plane {
 
     /// The objects of a collection.
     pub async fn list(&self, path: &str) -> Vec<Value> {
-        self.get(path).await.and_then(|list| list["items"].as_array().cloned()).unwrap_or_default()
+        self.get(path)
+            .await
+            .and_then(|list| list["items"].as_array().cloned())
+            .unwrap_or_default()
     }
 
     pub async fn patch(&self, path: &str, patch: Value) {
-        self.api.patch(path, PatchType::Merge, &patch).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        self.api
+            .patch(path, PatchType::Merge, &patch)
+            .await
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
     pub async fn delete(&self, path: &str) {
-        self.api.delete_path(path, &Default::default()).await.unwrap_or_else(|error| panic!("{path}: {error}"));
+        self.api
+            .delete_path(path, &Default::default())
+            .await
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
     /// Waits until something is so.
     pub async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds().await {
-            assert!(Instant::now() < deadline, "it did not come about: {what}; refused: {:?}", self.refused.all());
+            assert!(
+                Instant::now() < deadline,
+                "it did not come about: {what}; refused: {:?}",
+                self.refused.all()
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -145,14 +210,28 @@ impl Plane {
     pub async fn events(&self, name: &str) -> Vec<String> {
         let about = |event: &Value| event["involvedObject"]["name"] == name;
         let events = self.list("/api/v1/events").await;
-        events.iter().filter(|event| about(event)).map(|e| format!("{}: {}", e["reason"].as_str().unwrap(), e["message"].as_str().unwrap())).collect()
+        events
+            .iter()
+            .filter(|event| about(event))
+            .map(|e| {
+                format!(
+                    "{}: {}",
+                    e["reason"].as_str().unwrap(),
+                    e["message"].as_str().unwrap()
+                )
+            })
+            .collect()
     }
 
     /// Waits for an event about an object of this name, and gives it as `reason: message`.
     pub async fn event(&self, name: &str, reason: &str) -> String {
         let mut found = None;
         self.until(&format!("an event {reason} about {name}"), async || {
-            found = self.events(name).await.into_iter().find(|event| event.starts_with(&format!("{reason}: ")));
+            found = self
+                .events(name)
+                .await
+                .into_iter()
+                .find(|event| event.starts_with(&format!("{reason}: ")));
             found.is_some()
         })
         .await;
@@ -168,14 +247,17 @@ impl Plane {
         skiff_api::machinery::patch::merge::apply(&mut node, changes, false).unwrap();
         self.create("/api/v1/nodes", node).await;
         // what a node that is not ready yet is given at first
-        self.patch(&format!("/api/v1/nodes/{name}"), json!({"spec": {"taints": null}})).await;
+        self.patch(
+            &format!("/api/v1/nodes/{name}"),
+            json!({"spec": {"taints": null}}),
+        )
+        .await;
     }
 
     /// A pod in `default`.
     pub async fn pod(&self, name: &str, changes: Value) -> Value {
         let container = json!({"name": "main", "image": "x"});
-        let mut pod =
-            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}});
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]}});
         skiff_api::machinery::patch::merge::apply(&mut pod, changes, false).unwrap();
         self.create("/api/v1/namespaces/default/pods", pod).await
     }
@@ -196,7 +278,10 @@ impl Plane {
     pub async fn is_in_phase(&self, name: &str, phase: &str) {
         let ready = json!({"type": "Ready", "status": if phase == "Running" { "True" } else { "False" }, "lastTransitionTime": now()});
         let status = json!({"status": {"phase": phase, "startTime": now(), "conditions": [ready]}});
-        self.api.patch(&(pod_path(name) + "/status"), PatchType::Strategic, &status).await.unwrap();
+        self.api
+            .patch(&(pod_path(name) + "/status"), PatchType::Strategic, &status)
+            .await
+            .unwrap();
     }
 
     /// What controllers and scheduler were refused so far.

@@ -17,27 +17,56 @@ async fn a_pod_that_matters_more_makes_others_leave() {
     let plane = Plane::start().await;
     plane.node("one", json!({})).await;
     let class = json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "high"}, "value": 1000});
-    plane.create("/apis/scheduling.k8s.io/v1/priorityclasses", class).await;
+    plane
+        .create("/apis/scheduling.k8s.io/v1/priorityclasses", class)
+        .await;
     // a finalizer lets us see what it was at its end
     let mut low = asking("2", None);
     low["metadata"] = json!({"finalizers": ["example.com/look"]});
     plane.pod("low", low).await;
     plane.placed("low").await;
     let high = plane.pod("high", asking("2", Some("high"))).await;
-    plane.until("a promise", async || plane.get(&pod_path("high")).await.unwrap()["status"]["nominatedNodeName"] == "one").await;
-    plane.until("its end", async || !plane.get(&pod_path("low")).await.unwrap()["metadata"]["deletionTimestamp"].is_null()).await;
+    plane
+        .until("a promise", async || {
+            plane.get(&pod_path("high")).await.unwrap()["status"]["nominatedNodeName"] == "one"
+        })
+        .await;
+    plane
+        .until("its end", async || {
+            !plane.get(&pod_path("low")).await.unwrap()["metadata"]["deletionTimestamp"].is_null()
+        })
+        .await;
     let conditions = plane.get(&pod_path("low")).await.unwrap()["status"]["conditions"].clone();
-    let target = conditions.as_array().unwrap().iter().find(|c| c["type"] == "DisruptionTarget").unwrap();
+    let target = conditions
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|c| c["type"] == "DisruptionTarget")
+        .unwrap();
     assert_eq!(
         (&target["reason"], &target["message"]),
-        (&json!("PreemptionByScheduler"), &json!("default-scheduler: preempting to accommodate a higher priority pod"))
+        (
+            &json!("PreemptionByScheduler"),
+            &json!("default-scheduler: preempting to accommodate a higher priority pod")
+        )
     );
     let uid = high["metadata"]["uid"].as_str().unwrap();
-    assert_eq!(plane.event("low", "Preempted").await, format!("Preempted: Preempted by pod {uid} on node one"));
-    assert_eq!(plane.event("high", "FailedScheduling").await, "FailedScheduling: 0/1 nodes are available: 1 Insufficient cpu.");
-    plane.patch(&pod_path("low"), json!({"metadata": {"finalizers": null}})).await;
+    assert_eq!(
+        plane.event("low", "Preempted").await,
+        format!("Preempted: Preempted by pod {uid} on node one")
+    );
+    assert_eq!(
+        plane.event("high", "FailedScheduling").await,
+        "FailedScheduling: 0/1 nodes are available: 1 Insufficient cpu."
+    );
+    plane
+        .patch(&pod_path("low"), json!({"metadata": {"finalizers": null}}))
+        .await;
     assert_eq!(plane.placed("high").await, "one");
-    assert!(plane.get(&pod_path("high")).await.unwrap()["status"]["nominatedNodeName"].is_null(), "the promise is kept");
+    assert!(
+        plane.get(&pod_path("high")).await.unwrap()["status"]["nominatedNodeName"].is_null(),
+        "the promise is kept"
+    );
     plane.end().await;
 }
 
@@ -45,7 +74,9 @@ async fn a_pod_that_matters_more_makes_others_leave() {
 async fn pods_are_spread_over_zones() {
     let plane = Plane::start().await;
     for (name, zone) in [("a1", "a"), ("a2", "a"), ("b1", "b")] {
-        plane.node(name, json!({"metadata": {"labels": {"zone": zone}}})).await;
+        plane
+            .node(name, json!({"metadata": {"labels": {"zone": zone}}}))
+            .await;
     }
     let constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}});
     for number in 0..6 {
@@ -58,16 +89,40 @@ async fn pods_are_spread_over_zones() {
     }
     assert_eq!(in_b, 3);
     // without zone b, one more in zone a is one too many; a pod that goes nowhere else shows when the scheduler knows
-    plane.patch("/api/v1/nodes/b1", json!({"metadata": {"labels": {"closed": "yes"}}, "spec": {"unschedulable": true}})).await;
-    plane.pod("shows", json!({"spec": {"nodeSelector": {"closed": "yes"}}})).await;
-    plane.until("b1 being closed", async || plane.events("shows").await.iter().any(|told| told.contains("1 node(s) were unschedulable"))).await;
+    plane
+        .patch(
+            "/api/v1/nodes/b1",
+            json!({"metadata": {"labels": {"closed": "yes"}}, "spec": {"unschedulable": true}}),
+        )
+        .await;
+    plane
+        .pod(
+            "shows",
+            json!({"spec": {"nodeSelector": {"closed": "yes"}}}),
+        )
+        .await;
+    plane
+        .until("b1 being closed", async || {
+            plane
+                .events("shows")
+                .await
+                .iter()
+                .any(|told| told.contains("1 node(s) were unschedulable"))
+        })
+        .await;
     for name in ["web-6", "web-7"] {
         plane.pod(name, json!({"metadata": {"labels": {"app": "web"}}, "spec": {"topologySpreadConstraints": [constraint]}})).await;
     }
     assert!(["a1", "a2"].contains(&plane.placed("web-6").await.as_str()));
     let wanted = "FailedScheduling: 0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't match pod topology spread constraints. no new claims to deallocate, preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims found for incoming pod.";
     assert_eq!(plane.event("web-7", "FailedScheduling").await, wanted);
-    plane.patch("/api/v1/nodes/b1", json!({"spec": {"unschedulable": null}})).await;
-    assert_eq!(plane.placed("web-7").await, "b1", "it hopes again when the node is back");
+    plane
+        .patch("/api/v1/nodes/b1", json!({"spec": {"unschedulable": null}}))
+        .await;
+    assert_eq!(
+        plane.placed("web-7").await,
+        "b1",
+        "it hopes again when the node is back"
+    );
     plane.end().await;
 }

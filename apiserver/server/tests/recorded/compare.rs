@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 fn pointer(path: &str) -> Vec<String> {
-    path.split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
+    path.split('/')
+        .skip(1)
+        .map(|part| part.replace("~1", "/").replace("~0", "~"))
+        .collect()
 }
 
 /// `value` after add, replace and remove operations.
@@ -94,10 +97,20 @@ pub fn python_json(value: &Value) -> String {
         Value::Object(map) => {
             format!(
                 "{{{}}}",
-                map.iter().map(|(k, v)| format!("{}: {}", ascii(&Value::from(k.as_str()).to_string()), python_json(v))).collect::<Vec<_>>().join(", ")
+                map.iter()
+                    .map(|(k, v)| format!(
+                        "{}: {}",
+                        ascii(&Value::from(k.as_str()).to_string()),
+                        python_json(v)
+                    ))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             )
         }
-        Value::Array(list) => format!("[{}]", list.iter().map(python_json).collect::<Vec<_>>().join(", ")),
+        Value::Array(list) => format!(
+            "[{}]",
+            list.iter().map(python_json).collect::<Vec<_>>().join(", ")
+        ),
         other => ascii(&other.to_string()),
     }
 }
@@ -105,5 +118,16 @@ pub fn python_json(value: &Value) -> String {
 /// Python escapes what is not ASCII.
 fn ascii(text: &str) -> String {
     let mut units = [0; 2];
-    text.chars().map(|c| if c.is_ascii() { c.to_string() } else { c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect() }).collect()
+    text.chars()
+        .map(|c| {
+            if c.is_ascii() {
+                c.to_string()
+            } else {
+                c.encode_utf16(&mut units)
+                    .iter()
+                    .map(|unit| format!("\\u{unit:04x}"))
+                    .collect()
+            }
+        })
+        .collect()
 }

@@ -26,7 +26,9 @@ const LIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/recorded/failing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn answers_as_upstream() {
     let Some(data) = std::env::var_os("UPSTREAM_DATA").map(PathBuf::from) else {
-        skiff_testing::skipped("UPSTREAM_DATA does not name the recorded answers of an upstream server");
+        skiff_testing::skipped(
+            "UPSTREAM_DATA does not name the recorded answers of an upstream server",
+        );
         return;
     };
     let folder = data.join("recorded");
@@ -52,7 +54,10 @@ async fn answers_as_upstream() {
     };
     let begun = Instant::now();
     let order = std::fs::read_to_string(folder.join("order.txt")).unwrap();
-    for name in order.split_whitespace().filter(|name| only.is_empty() || only.starts_with(name.trim_end_matches(".jsonl"))) {
+    for name in order
+        .split_whitespace()
+        .filter(|name| only.is_empty() || only.starts_with(name.trim_end_matches(".jsonl")))
+    {
         replay.file(&folder, name).await;
     }
     running.stop().await;
@@ -61,11 +66,32 @@ async fn answers_as_upstream() {
         return;
     }
     if std::env::var_os("SKIFF_UPDATE").is_some() {
-        std::fs::write(LIST, replay.failing.iter().map(|id| format!("{id}\n")).collect::<String>()).unwrap();
+        std::fs::write(
+            LIST,
+            replay
+                .failing
+                .iter()
+                .map(|id| format!("{id}\n"))
+                .collect::<String>(),
+        )
+        .unwrap();
     }
-    let known: HashSet<String> = std::fs::read_to_string(LIST).unwrap_or_default().lines().map(str::to_string).collect();
-    let new: Vec<&String> = replay.failing.iter().filter(|id| !known.contains(*id)).collect();
-    assert!(new.is_empty(), "{} answers that were equal differ now: {:?}", new.len(), &new[..new.len().min(20)]);
+    let known: HashSet<String> = std::fs::read_to_string(LIST)
+        .unwrap_or_default()
+        .lines()
+        .map(str::to_string)
+        .collect();
+    let new: Vec<&String> = replay
+        .failing
+        .iter()
+        .filter(|id| !known.contains(*id))
+        .collect();
+    assert!(
+        new.is_empty(),
+        "{} answers that were equal differ now: {:?}",
+        new.len(),
+        &new[..new.len().min(20)]
+    );
     let failing: HashSet<&String> = replay.failing.iter().collect();
     let better = known.iter().filter(|id| !failing.contains(id)).count();
     if better > 0 {
@@ -74,7 +100,10 @@ async fn answers_as_upstream() {
 }
 
 fn show() -> usize {
-    std::env::var("SKIFF_SHOW").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+    std::env::var("SKIFF_SHOW")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
 }
 
 struct Replay {
@@ -107,7 +136,10 @@ impl Replay {
             }
             let id = step["id"].as_str().unwrap().to_string();
             let expected = match step.get("diff") {
-                Some(diff) => compare::patched(&bases[step["of"].as_str().unwrap()], diff.as_array().unwrap()),
+                Some(diff) => compare::patched(
+                    &bases[step["of"].as_str().unwrap()],
+                    diff.as_array().unwrap(),
+                ),
                 None => step["response"].clone(),
             };
             if step.get("keep").is_some_and(|keep| keep != false) {
@@ -117,27 +149,43 @@ impl Replay {
                 continue;
             }
             let body = match step.get("base") {
-                Some(base) => Some(compare::patched(&objects[base.as_str().unwrap()], step["set"].as_array().map_or(&[][..], Vec::as_slice))),
+                Some(base) => Some(compare::patched(
+                    &objects[base.as_str().unwrap()],
+                    step["set"].as_array().map_or(&[][..], Vec::as_slice),
+                )),
                 None => step.get("body").filter(|body| !body.is_null()).cloned(),
             };
-            let got = match tokio::time::timeout(Duration::from_secs(15), self.answer(&step, body)).await {
+            let got = match tokio::time::timeout(Duration::from_secs(15), self.answer(&step, body))
+                .await
+            {
                 Ok(got) => got,
-                Err(_) => Got { status: 0, warnings: Vec::new(), response: Value::from("no answer within 15 s") },
+                Err(_) => Got {
+                    status: 0,
+                    warnings: Vec::new(),
+                    response: Value::from("no answer within 15 s"),
+                },
             };
             if step.get("loose").is_some_and(|loose| loose != false) {
                 continue;
             }
             total += 1;
             let expected = json!({"status": step["status"], "warnings": step.get("warnings").cloned().unwrap_or(json!([])), "response": expected});
-            let found = json!({"status": got.status, "warnings": got.warnings, "response": got.response});
-            let wrong = compare::differences(&compare::ordered(&expected), &compare::ordered(&found));
+            let found =
+                json!({"status": got.status, "warnings": got.warnings, "response": got.response});
+            let wrong =
+                compare::differences(&compare::ordered(&expected), &compare::ordered(&found));
             if wrong.is_empty() {
                 equal += 1;
                 continue;
             }
             if self.show > 0 {
                 self.show -= 1;
-                println!("-- {id} {} {} {}", step["method"], step["path"], step.get("set").map(Value::to_string).unwrap_or_default());
+                println!(
+                    "-- {id} {} {} {}",
+                    step["method"],
+                    step["path"],
+                    step.get("set").map(Value::to_string).unwrap_or_default()
+                );
                 for one in wrong.iter().take(6) {
                     println!("     {}", one.chars().take(700).collect::<String>());
                 }
@@ -160,7 +208,9 @@ impl Replay {
         loop {
             let got = self.once(step, body.as_ref()).await;
             match step.get("until") {
-                Some(wanted) if *wanted != got.status && Instant::now() < deadline => tokio::time::sleep(Duration::from_millis(50)).await,
+                Some(wanted) if *wanted != got.status && Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(50)).await
+                }
                 _ => return got,
             }
         }
@@ -170,15 +220,30 @@ impl Replay {
         if let Some(pause) = step["pause"].as_f64() {
             tokio::time::sleep(Duration::from_secs_f64(pause)).await;
         }
-        let text = body.map(|body| self.filled(&body.as_str().map_or_else(|| compare::python_json(body), str::to_string)));
-        let mut request = Request::builder().method(step["method"].as_str().unwrap()).uri(uri(&self.filled(step["path"].as_str().unwrap())));
+        let text = body.map(|body| {
+            self.filled(
+                &body
+                    .as_str()
+                    .map_or_else(|| compare::python_json(body), str::to_string),
+            )
+        });
+        let mut request = Request::builder()
+            .method(step["method"].as_str().unwrap())
+            .uri(uri(&self.filled(step["path"].as_str().unwrap())));
         let headers = request.headers_mut().unwrap();
         headers.insert("authorization", "Bearer admin-token".parse().unwrap());
         headers.insert("accept", "application/json".parse().unwrap());
         headers.insert("user-agent", "rec/1".parse().unwrap());
         headers.insert("host", "127.0.0.1".parse().unwrap());
         if text.is_some() {
-            headers.insert("content-type", step["type"].as_str().unwrap_or("application/json").parse().unwrap());
+            headers.insert(
+                "content-type",
+                step["type"]
+                    .as_str()
+                    .unwrap_or("application/json")
+                    .parse()
+                    .unwrap(),
+            );
         }
         for (name, value) in step["headers"].as_object().into_iter().flatten() {
             let name: http::HeaderName = name.parse().unwrap();
@@ -200,24 +265,50 @@ impl Replay {
         let request = request.body(Body::from(sent.clone())).unwrap();
         let response = self.app.clone().handle(request).await.unwrap();
         let status = response.status().as_u16();
-        let warnings = response.headers().get_all("warning").iter().map(|w| unquoted(w.to_str().unwrap_or(""))).collect();
-        let bytes = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let warnings = response
+            .headers()
+            .get_all("warning")
+            .iter()
+            .map(|w| unquoted(w.to_str().unwrap_or("")))
+            .collect();
+        let bytes = response
+            .into_body()
+            .collect()
+            .await
+            .map(|body| body.to_bytes())
+            .unwrap_or_default();
         let raw = String::from_utf8_lossy(&bytes).into_owned();
         let response = if step.get("stream").is_some_and(|stream| stream != false) {
-            raw.lines().filter(|l| !l.trim().is_empty()).map(|l| self.masks.masked(&serde_json::from_str(l).unwrap_or(Value::Null), &sent, "")).collect()
+            raw.lines()
+                .filter(|l| !l.trim().is_empty())
+                .map(|l| {
+                    self.masks
+                        .masked(&serde_json::from_str(l).unwrap_or(Value::Null), &sent, "")
+                })
+                .collect()
         } else {
             match serde_json::from_str::<Value>(&raw) {
                 Ok(value) => {
                     for (name, place) in step["capture"].as_object().into_iter().flatten() {
-                        let at = value.pointer(place.as_str().unwrap_or("")).cloned().unwrap_or_default();
-                        self.captured.insert(name.clone(), at.as_str().map_or_else(|| at.to_string(), str::to_string));
+                        let at = value
+                            .pointer(place.as_str().unwrap_or(""))
+                            .cloned()
+                            .unwrap_or_default();
+                        self.captured.insert(
+                            name.clone(),
+                            at.as_str().map_or_else(|| at.to_string(), str::to_string),
+                        );
                     }
                     self.masks.masked(&value, &sent, "")
                 }
                 Err(_) => self.masks.masked(&Value::String(raw), &sent, ""),
             }
         };
-        Got { status, warnings, response }
+        Got {
+            status,
+            warnings,
+            response,
+        }
     }
 
     fn report(&self, took: Duration) {
@@ -227,17 +318,31 @@ impl Replay {
             equal += e;
             total += t;
         }
-        println!("{equal} of {total} answers equal, in {:.1} s", took.as_secs_f64());
+        println!(
+            "{equal} of {total} answers equal, in {:.1} s",
+            took.as_secs_f64()
+        );
     }
 }
 
 /// What Python's client sends as it is, an `http::Uri` wants quoted.
 fn uri(path: &str) -> String {
     path.chars()
-        .map(|c| if c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c) { c.to_string() } else { c.to_string().bytes().map(|b| format!("%{b:02X}")).collect() })
+        .map(|c| {
+            if c.is_ascii_graphic() && !"\"<>\\^`{|}".contains(c) {
+                c.to_string()
+            } else {
+                c.to_string().bytes().map(|b| format!("%{b:02X}")).collect()
+            }
+        })
         .collect()
 }
 
 fn unquoted(header: &str) -> String {
-    header.strip_prefix("299 - \"").and_then(|rest| rest.strip_suffix('"')).unwrap_or(header).replace("\\\"", "\"").replace("\\\\", "\\")
+    header
+        .strip_prefix("299 - \"")
+        .and_then(|rest| rest.strip_suffix('"'))
+        .unwrap_or(header)
+        .replace("\\\"", "\"")
+        .replace("\\\\", "\\")
 }

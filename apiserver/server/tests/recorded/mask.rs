@@ -19,7 +19,9 @@ impl Masks {
     pub fn new() -> Masks {
         let regex = |text: &str| Regex::new(text).unwrap();
         Masks {
-            time: regex(r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9](\.[0-9]+)?Z"),
+            time: regex(
+                r"[0-9]{4}-[0-9][0-9]-[0-9][0-9]T[0-9][0-9]:[0-9][0-9]:[0-9][0-9](\.[0-9]+)?Z",
+            ),
             uuid: regex(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"),
             address: regex(r"^10\.9[6-8]\.[0-9]+\.[0-9]+$"),
             version: regex(r#"(\\?"resourceVersion\\?":\\?")[0-9]+"#),
@@ -33,11 +35,16 @@ impl Masks {
 
     pub fn masked(&self, value: &Value, sent: &str, key: &str) -> Value {
         match value {
-            Value::Object(map) => map.iter().map(|(k, v)| (k.clone(), self.masked(v, sent, k))).collect(),
+            Value::Object(map) => map
+                .iter()
+                .map(|(k, v)| (k.clone(), self.masked(v, sent, k)))
+                .collect(),
             Value::Array(list) => list.iter().map(|v| self.masked(v, sent, key)).collect(),
             Value::String(text) => self.text(text, sent, key).into(),
             Value::Number(n)
-                if matches!(key, "nodePort" | "healthCheckNodePort") && n.as_i64().is_some_and(|n| n >= 30000) && !sent.contains(&n.to_string()) =>
+                if matches!(key, "nodePort" | "healthCheckNodePort")
+                    && n.as_i64().is_some_and(|n| n >= 30000)
+                    && !sent.contains(&n.to_string()) =>
             {
                 "<port>".into()
             }
@@ -56,12 +63,25 @@ impl Masks {
         if key == "cells" {
             text = self
                 .ports
-                .replace_all(&text, |m: &regex::Captures| if sent.contains(&m[0][1..m[0].len() - 1]) { m[0].to_string() } else { ":<port>/".into() })
+                .replace_all(&text, |m: &regex::Captures| {
+                    if sent.contains(&m[0][1..m[0].len() - 1]) {
+                        m[0].to_string()
+                    } else {
+                        ":<port>/".into()
+                    }
+                })
                 .into_owned();
         }
         text = self.version.replace_all(&text, "${1}<rv>").into_owned();
-        text = self.access.replace_all(&text, "kube-api-access-<random>").into_owned();
-        if key == "resourceVersion" && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && text != "0" {
+        text = self
+            .access
+            .replace_all(&text, "kube-api-access-<random>")
+            .into_owned();
+        if key == "resourceVersion"
+            && !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_digit())
+            && text != "0"
+        {
             return "<rv>".into();
         }
         if key == "continue" && text.len() > 8 {
@@ -75,11 +95,29 @@ impl Masks {
         }
         text = self
             .time
-            .replace_all(&text, |m: &regex::Captures| if sent.contains(&m[0]) || m[0].starts_with("2026-01-02") { m[0].to_string() } else { "<time>".into() })
+            .replace_all(&text, |m: &regex::Captures| {
+                if sent.contains(&m[0]) || m[0].starts_with("2026-01-02") {
+                    m[0].to_string()
+                } else {
+                    "<time>".into()
+                }
+            })
             .into_owned();
-        text = self.uuid.replace_all(&text, |m: &regex::Captures| if sent.contains(&m[0]) { m[0].to_string() } else { "<uid>".into() }).into_owned();
+        text = self
+            .uuid
+            .replace_all(&text, |m: &regex::Captures| {
+                if sent.contains(&m[0]) {
+                    m[0].to_string()
+                } else {
+                    "<uid>".into()
+                }
+            })
+            .into_owned();
         if key == "name" && sent.contains("\"generateName\"") {
-            text = self.generated.replace_all(&text, "${1}<random>").into_owned();
+            text = self
+                .generated
+                .replace_all(&text, "${1}<random>")
+                .into_owned();
         }
         text
     }

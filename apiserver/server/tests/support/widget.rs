@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::{Generation, Kind, PathColumn, Printer, Scale, SchemaOf, SelectableField, Strategy, Subresource, Verbs},
+    kinds::{
+        Generation, Kind, PathColumn, Printer, Scale, SchemaOf, SelectableField, Strategy,
+        Subresource, Verbs,
+    },
     machinery::{
         field::{Errors, Path},
         schema::Schema,
@@ -56,7 +59,13 @@ pub fn kind() -> Kind {
             PathColumn::new("Parts", "string", ".spec.parts[*].name").unwrap(),
             PathColumn::new("Replicas", "integer", ".spec.replicas").unwrap(),
         ]),
-        strategy: Strategy { has_status: true, generation: Generation::Counted, validate: colors, validate_update: |new, _| colors(new), ..Strategy::DEFAULT },
+        strategy: Strategy {
+            has_status: true,
+            generation: Generation::Counted,
+            validate: colors,
+            validate_update: |new, _| colors(new),
+            ..Strategy::DEFAULT
+        },
         stored_as: None,
         storage_version: None,
     }

@@ -18,13 +18,25 @@ fn refusals() -> Vec<(&'static str, String, &'static str, &'static str, u16)> {
         ("POST", MAPS.into(), "", "application/json", 403),
         ("POST", MAPS.into(), "nonsense", "application/json", 401),
         ("POST", MAPS.into(), "eve-token", "application/json", 403),
-        ("POST", "/apis/nothing/v1/things".into(), ADMIN, "application/json", 404),
+        (
+            "POST",
+            "/apis/nothing/v1/things".into(),
+            ADMIN,
+            "application/json",
+            404,
+        ),
         ("POST", "/nothing".into(), ADMIN, "application/json", 404),
         ("PUT", MAPS.into(), ADMIN, "application/json", 405),
         ("POST", MAPS.into(), ADMIN, "application/json", 413),
         ("POST", MAPS.into(), ADMIN, "text/html", 415),
         ("PATCH", format!("{MAPS}/m"), ADMIN, "application/json", 415),
-        ("GET", format!("{MAPS}/absent"), ADMIN, "application/json", 404),
+        (
+            "GET",
+            format!("{MAPS}/absent"),
+            ADMIN,
+            "application/json",
+            404,
+        ),
     ]
 }
 
@@ -39,7 +51,10 @@ async fn write_then_read(server: &Server, head: &str, body: &[u8]) -> String {
         }
     }
     let mut answer = vec![0; 12];
-    stream.read_exact(&mut answer).await.unwrap_or_else(|error| panic!("no answer to {head}: {error}"));
+    stream
+        .read_exact(&mut answer)
+        .await
+        .unwrap_or_else(|error| panic!("no answer to {head}: {error}"));
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -47,20 +62,52 @@ async fn write_then_read(server: &Server, head: &str, body: &[u8]) -> String {
 async fn over_http1() {
     let server = Server::start(&["eve"]).await;
     let body = vec![b' '; MUCH];
-    let chunked: Vec<u8> =
-        body.chunks(MUCH / 4).flat_map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()).chain(*b"0\r\n\r\n").collect();
+    let chunked: Vec<u8> = body
+        .chunks(MUCH / 4)
+        .flat_map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat())
+        .chain(*b"0\r\n\r\n")
+        .collect();
     for (method, path, token, kind, code) in refusals() {
-        let start = format!("{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: {kind}\r\n");
+        let start = format!(
+            "{method} {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\ncontent-type: {kind}\r\n"
+        );
         for _ in 0..5 {
-            let sized = write_then_read(&server, &format!("{start}content-length: {MUCH}\r\n\r\n"), &body).await;
-            assert_eq!(sized, format!("HTTP/1.1 {code}"), "{method} {path} {token} {kind}");
+            let sized = write_then_read(
+                &server,
+                &format!("{start}content-length: {MUCH}\r\n\r\n"),
+                &body,
+            )
+            .await;
+            assert_eq!(
+                sized,
+                format!("HTTP/1.1 {code}"),
+                "{method} {path} {token} {kind}"
+            );
         }
-        let pieces = write_then_read(&server, &format!("{start}transfer-encoding: chunked\r\n\r\n"), &chunked).await;
-        assert_eq!(pieces, format!("HTTP/1.1 {code}"), "{method} {path} {token} {kind} in chunks");
+        let pieces = write_then_read(
+            &server,
+            &format!("{start}transfer-encoding: chunked\r\n\r\n"),
+            &chunked,
+        )
+        .await;
+        assert_eq!(
+            pieces,
+            format!("HTTP/1.1 {code}"),
+            "{method} {path} {token} {kind} in chunks"
+        );
         // who waits for leave to send is refused at once
         if code != 413 {
-            let asked = write_then_read(&server, &format!("{start}expect: 100-continue\r\ncontent-length: {MUCH}\r\n\r\n"), b"").await;
-            assert_eq!(asked, format!("HTTP/1.1 {code}"), "{method} {path} {token} {kind} with Expect");
+            let asked = write_then_read(
+                &server,
+                &format!("{start}expect: 100-continue\r\ncontent-length: {MUCH}\r\n\r\n"),
+                b"",
+            )
+            .await;
+            assert_eq!(
+                asked,
+                format!("HTTP/1.1 {code}"),
+                "{method} {path} {token} {kind} with Expect"
+            );
         }
     }
 }
@@ -72,14 +119,24 @@ async fn over_http2() {
     for (method, path, token, kind, code) in refusals() {
         for _ in 0..3 {
             let stream = server.connect_as(&[b"h2"]).await;
-            let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            let (mut sender, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                    .await
+                    .unwrap();
             let connection = tokio::spawn(connection);
-            let mut request = Request::builder().method(method).uri(format!("https://localhost{path}")).header("content-type", kind);
+            let mut request = Request::builder()
+                .method(method)
+                .uri(format!("https://localhost{path}"))
+                .header("content-type", kind);
             if !token.is_empty() {
                 request = request.header("authorization", format!("Bearer {token}"));
             }
-            let response = sender.send_request(request.body(Full::new(body.clone())).unwrap()).await;
-            let response = response.unwrap_or_else(|error| panic!("no answer to {method} {path} {token} {kind}: {error:?}"));
+            let response = sender
+                .send_request(request.body(Full::new(body.clone())).unwrap())
+                .await;
+            let response = response.unwrap_or_else(|error| {
+                panic!("no answer to {method} {path} {token} {kind}: {error:?}")
+            });
             assert_eq!(response.status(), code, "{method} {path} {token} {kind}");
             response.into_body().collect().await.unwrap();
             connection.abort();
@@ -104,7 +161,12 @@ async fn a_connection_goes_on_after_a_refusal() {
         }
         let head = String::from_utf8(head).unwrap();
         assert!(head.starts_with(&format!("HTTP/1.1 {code}")), "{head}");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .unwrap()
+            .parse()
+            .unwrap();
         stream.read_exact(&mut vec![0; length]).await.unwrap();
     }
 }
@@ -113,15 +175,34 @@ async fn a_connection_goes_on_after_a_refusal() {
 #[tokio::test]
 async fn methods_that_are_no_verbs() {
     let server = Server::start(&[]).await;
-    for path in
-        ["/api/v1/watch/pods?timeoutSeconds=1", "/api/v1/watch/namespaces/default/pods/p?timeoutSeconds=1", "/api/v1/pods", "/version", "/openid/v1/jwks"]
-    {
+    for path in [
+        "/api/v1/watch/pods?timeoutSeconds=1",
+        "/api/v1/watch/namespaces/default/pods/p?timeoutSeconds=1",
+        "/api/v1/pods",
+        "/version",
+        "/openid/v1/jwks",
+    ] {
         for method in ["HEAD", "TRACE", "PATCH", "POST", "FOO"] {
             server.send(ADMIN, method, path, &[], "").await.is(405);
         }
         server.get(ADMIN, path).await.is(200);
     }
-    server.send(ADMIN, "HEAD", "/api/v1/namespaces/default", &[], "").await.is(405);
-    server.send(ADMIN, "HEAD", "/api/v1/namespaces/default/pods/p/log", &[], "").await.is(405);
-    server.send(ADMIN, "HEAD", "/healthz", &[], "").await.is(200);
+    server
+        .send(ADMIN, "HEAD", "/api/v1/namespaces/default", &[], "")
+        .await
+        .is(405);
+    server
+        .send(
+            ADMIN,
+            "HEAD",
+            "/api/v1/namespaces/default/pods/p/log",
+            &[],
+            "",
+        )
+        .await
+        .is(405);
+    server
+        .send(ADMIN, "HEAD", "/healthz", &[], "")
+        .await
+        .is(200);
 }

@@ -50,7 +50,13 @@ impl Backend {
 
     /// Serves with this certificate, and asks for one of `client_ca`.
     pub async fn tls(ip: IpAddr, serving: &Issued, client_ca: &[u8]) -> Backend {
-        Backend::start(ip, Some(TlsAcceptor::from(tls::server_config(serving, Some(client_ca)).unwrap()))).await
+        Backend::start(
+            ip,
+            Some(TlsAcceptor::from(
+                tls::server_config(serving, Some(client_ca)).unwrap(),
+            )),
+        )
+        .await
     }
 
     async fn start(ip: IpAddr, acceptor: Option<TlsAcceptor>) -> Backend {
@@ -66,9 +72,20 @@ impl Backend {
                         match acceptor {
                             None => answer(stream, None, seen).await,
                             Some(acceptor) => {
-                                let Ok(stream) = acceptor.accept(stream).await else { return };
-                                let shown = stream.get_ref().1.peer_certificates().map(|chain| Facts::read(&chain[0]).unwrap());
-                                answer(stream, shown.map(|facts| (facts.common_name, facts.organizations)), seen).await;
+                                let Ok(stream) = acceptor.accept(stream).await else {
+                                    return;
+                                };
+                                let shown = stream
+                                    .get_ref()
+                                    .1
+                                    .peer_certificates()
+                                    .map(|chain| Facts::read(&chain[0]).unwrap());
+                                answer(
+                                    stream,
+                                    shown.map(|facts| (facts.common_name, facts.organizations)),
+                                    seen,
+                                )
+                                .await;
                             }
                         }
                     });
@@ -88,7 +105,11 @@ impl Backend {
     }
 }
 
-async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, shown: Option<(String, Vec<String>)>, seen: Arc<Mutex<Vec<Seen>>>) {
+async fn answer(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    shown: Option<(String, Vec<String>)>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -98,10 +119,22 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, shown: Option<(
     }
     let head = String::from_utf8(head).unwrap();
     let path = head.split(' ').nth(1).unwrap_or("").to_owned();
-    seen.lock().push(Seen { head: head.clone(), shown });
-    let page = |kind: &str, more: &str, body: &str| format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{more}content-length: {}\r\n\r\n{body}", body.len());
+    seen.lock().push(Seen {
+        head: head.clone(),
+        shown,
+    });
+    let page = |kind: &str, more: &str, body: &str| {
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n{more}content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
     if head.to_ascii_lowercase().contains("\r\nupgrade:") {
-        let _ = stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n").await;
+        let _ = stream
+            .write_all(
+                b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\nupgrade: echo\r\n\r\n",
+            )
+            .await;
         let (mut reading, mut writing) = tokio::io::split(stream);
         let _ = tokio::io::copy(&mut reading, &mut writing).await;
         return;
@@ -110,7 +143,11 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, shown: Option<(
         "/page" => page("text/html", "", "<a href=\"/rewriteme\">test</a>"),
         "/there" => "HTTP/1.1 302 Found\r\nlocation: /here\r\ncontent-length: 0\r\n\r\n".to_owned(),
         path if path.starts_with("/containerLogs/") => page("text/plain", "", "said\n"),
-        _ => page("text/plain", "connection: x-mine\r\nx-mine: 1\r\nkeep-alive: timeout=5\r\naccess-control-allow-origin: *\r\nset-cookie: a=b\r\n", "hello"),
+        _ => page(
+            "text/plain",
+            "connection: x-mine\r\nx-mine: 1\r\nkeep-alive: timeout=5\r\naccess-control-allow-origin: *\r\nset-cookie: a=b\r\n",
+            "hello",
+        ),
     };
     let _ = stream.write_all(text.as_bytes()).await;
     let _ = stream.shutdown().await;

@@ -24,34 +24,77 @@ pub async fn until(mut done: impl AsyncFnMut() -> bool) {
 async fn in_flight(server: &Server, kind: &str) -> usize {
     let metrics = server.get(ADMIN, "/metrics").await.text();
     let line = format!("apiserver_current_inflight_requests{{request_kind=\"{kind}\"}} ");
-    metrics.lines().find_map(|found| found.strip_prefix(&line)).unwrap().parse().unwrap()
+    metrics
+        .lines()
+        .find_map(|found| found.strip_prefix(&line))
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 #[tokio::test]
 async fn no_more_at_once_than_there_is_room_for() {
-    let server = Server::with(&["eve"], |config| config.limits = Limits { reading: 2, mutating: 1 }).await;
+    let server = Server::with(&["eve"], |config| {
+        config.limits = Limits {
+            reading: 2,
+            mutating: 1,
+        }
+    })
+    .await;
     server.grant("eve", &["* configmaps"]).await;
     let begin = |length: usize| {
-        format!("POST {MAPS} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer eve-token\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n")
+        format!(
+            "POST {MAPS} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer eve-token\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        )
     };
     let map = json!({"metadata": {"name": "m"}}).to_string();
     let mut slow = server.connect().await;
     slow.write_all(begin(map.len()).as_bytes()).await.unwrap();
     until(async || in_flight(&server, "mutating").await == 1).await;
 
-    let refused = server.send("eve-token", "POST", MAPS, &[("content-type", "application/json")], map.replace("\"m\"", "\"n\"")).await.is(429);
-    assert_eq!((refused.text().as_str(), refused.header("retry-after")), ("Too many requests, please try again later.\n", "1"));
+    let refused = server
+        .send(
+            "eve-token",
+            "POST",
+            MAPS,
+            &[("content-type", "application/json")],
+            map.replace("\"m\"", "\"n\""),
+        )
+        .await
+        .is(429);
+    assert_eq!(
+        (refused.text().as_str(), refused.header("retry-after")),
+        ("Too many requests, please try again later.\n", "1")
+    );
     assert_eq!(refused.header("content-type"), "text/plain; charset=utf-8");
     // reading has room of its own; administrators always find some; who may not ask at all is told so first
     server.get("eve-token", MAPS).await.is(200);
-    server.send(ADMIN, "POST", MAPS, &[("content-type", "application/json")], map.replace("\"m\"", "\"o\"")).await.is(201);
+    server
+        .send(
+            ADMIN,
+            "POST",
+            MAPS,
+            &[("content-type", "application/json")],
+            map.replace("\"m\"", "\"o\""),
+        )
+        .await
+        .is(201);
     server.send("nobody", "POST", MAPS, &[], "").await.is(401);
     slow.write_all(map.as_bytes()).await.unwrap();
     let mut head = [0; 12];
     slow.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 201");
     until(async || in_flight(&server, "mutating").await == 0).await;
-    server.send("eve-token", "POST", MAPS, &[("content-type", "application/json")], map.replace("\"m\"", "\"n\"")).await.is(201);
+    server
+        .send(
+            "eve-token",
+            "POST",
+            MAPS,
+            &[("content-type", "application/json")],
+            map.replace("\"m\"", "\"n\""),
+        )
+        .await
+        .is(201);
     let metrics = server.get(ADMIN, "/metrics").await.text();
     let line = "apiserver_request_terminations_total{code=\"429\",component=\"apiserver\",group=\"\",resource=\"configmaps\",scope=\"resource\",subresource=\"\",verb=\"POST\",version=\"v1\"} 1";
     assert!(metrics.contains(line), "{metrics}");
@@ -78,7 +121,9 @@ async fn a_request_has_its_time_and_no_more() {
     let time = Duration::from_millis(500);
     let server = Server::with(&[], |config| config.request_timeout = time).await;
     let mut slow = server.connect().await;
-    let head = format!("POST {MAPS} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{{");
+    let head = format!(
+        "POST {MAPS} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {ADMIN}\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{{"
+    );
     let begun = Instant::now();
     slow.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
@@ -89,20 +134,42 @@ async fn a_request_has_its_time_and_no_more() {
         length += more;
     }
     let answer = String::from_utf8_lossy(&answer[..length]).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 504 ") && begun.elapsed() >= time, "{answer}");
-    let status: serde_json::Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap().trim()).unwrap();
-    assert_eq!(status["message"], "Timeout: request did not complete within the allotted timeout");
-    assert_eq!((&status["reason"], &status["details"]), (&json!("Timeout"), &json!({})));
+    assert!(
+        answer.starts_with("HTTP/1.1 504 ") && begun.elapsed() >= time,
+        "{answer}"
+    );
+    let status: serde_json::Value =
+        serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap().trim()).unwrap();
+    assert_eq!(
+        status["message"],
+        "Timeout: request did not complete within the allotted timeout"
+    );
+    assert_eq!(
+        (&status["reason"], &status["details"]),
+        (&json!("Timeout"), &json!({}))
+    );
 
     // less time, when the client says so; and a number that is none
     let begun = Instant::now();
-    server.get(ADMIN, &format!("{MAPS}/x?resourceVersion=999999&timeout=100ms")).await.is(504);
+    server
+        .get(
+            ADMIN,
+            &format!("{MAPS}/x?resourceVersion=999999&timeout=100ms"),
+        )
+        .await
+        .is(504);
     assert!(begun.elapsed() < time);
     let odd = server.get("", "/version?timeout=soon").await.is(400);
-    assert_eq!(odd.message(), "invalid timeout specified in the request URL - time: invalid duration \"soon\"");
+    assert_eq!(
+        odd.message(),
+        "invalid timeout specified in the request URL - time: invalid duration \"soon\""
+    );
     // a watch takes longer
     let begun = Instant::now();
-    server.get(ADMIN, &format!("{MAPS}?watch=1&timeoutSeconds=2")).await.is(200);
+    server
+        .get(ADMIN, &format!("{MAPS}?watch=1&timeoutSeconds=2"))
+        .await
+        .is(200);
     assert!(begun.elapsed() >= Duration::from_secs(2));
 }
 
@@ -110,18 +177,60 @@ async fn a_request_has_its_time_and_no_more() {
 async fn dear_bodies_hold_nobody_up() {
     let server = Server::start(&[]).await;
     let bomb = {
-        let levels: String = (1..30).map(|level| format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(","))).collect();
+        let levels: String = (1..30)
+            .map(|level| {
+                format!(
+                    "a{level}: &a{level} [{}]\n",
+                    vec![format!("*a{}", level - 1); 10].join(",")
+                )
+            })
+            .collect();
         format!("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n{levels}")
     };
     let bodies = [
-        ("application/yaml", "POST", MAPS.to_owned(), "[".repeat(1_500_000)),
-        ("application/yaml", "POST", MAPS.to_owned(), "{a: ".repeat(375_000)),
-        ("application/yaml", "POST", MAPS.to_owned(), "- ".repeat(750_000)),
+        (
+            "application/yaml",
+            "POST",
+            MAPS.to_owned(),
+            "[".repeat(1_500_000),
+        ),
+        (
+            "application/yaml",
+            "POST",
+            MAPS.to_owned(),
+            "{a: ".repeat(375_000),
+        ),
+        (
+            "application/yaml",
+            "POST",
+            MAPS.to_owned(),
+            "- ".repeat(750_000),
+        ),
         ("application/yaml", "POST", MAPS.to_owned(), bomb.clone()),
-        ("application/apply-patch+yaml", "PATCH", format!("{MAPS}/m?fieldManager=x"), bomb),
-        ("application/apply-patch+yaml", "PATCH", format!("{MAPS}/m?fieldManager=x"), "[".repeat(1_500_000)),
-        ("application/json", "POST", MAPS.to_owned(), "[".repeat(1_500_000)),
-        ("application/json-patch+json", "PATCH", format!("{MAPS}/kube-root-ca.crt"), "[".repeat(1_500_000)),
+        (
+            "application/apply-patch+yaml",
+            "PATCH",
+            format!("{MAPS}/m?fieldManager=x"),
+            bomb,
+        ),
+        (
+            "application/apply-patch+yaml",
+            "PATCH",
+            format!("{MAPS}/m?fieldManager=x"),
+            "[".repeat(1_500_000),
+        ),
+        (
+            "application/json",
+            "POST",
+            MAPS.to_owned(),
+            "[".repeat(1_500_000),
+        ),
+        (
+            "application/json-patch+json",
+            "PATCH",
+            format!("{MAPS}/kube-root-ca.crt"),
+            "[".repeat(1_500_000),
+        ),
     ];
     for (kind, method, path, body) in bodies {
         let begun = Instant::now();
@@ -137,9 +246,17 @@ async fn dear_bodies_hold_nobody_up() {
             longest
         };
         let (answer, longest) = tokio::join!(sending, asking);
-        assert!((400..500).contains(&answer.code), "{kind}: {}", answer.text());
+        assert!(
+            (400..500).contains(&answer.code),
+            "{kind}: {}",
+            answer.text()
+        );
         assert!(longest < Duration::from_secs(2), "{kind}: {longest:?}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{kind}: {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{kind}: {:?}",
+            begun.elapsed()
+        );
     }
 }
 
@@ -148,8 +265,16 @@ async fn dear_bodies_hold_nobody_up() {
 async fn who_watches_and_does_not_read_costs_little() {
     let server = Server::start(&[]).await;
     let watch = async || {
-        let request = http::Request::get(format!("{MAPS}?watch=1&resourceVersion=1")).header("authorization", format!("Bearer {ADMIN}"));
-        server.running.app.clone().handle(request.body(axum::body::Body::empty()).unwrap()).await.unwrap().into_body()
+        let request = http::Request::get(format!("{MAPS}?watch=1&resourceVersion=1"))
+            .header("authorization", format!("Bearer {ADMIN}"));
+        server
+            .running
+            .app
+            .clone()
+            .handle(request.body(axum::body::Body::empty()).unwrap())
+            .await
+            .unwrap()
+            .into_body()
     };
     let (mut one, mut other) = (watch().await, watch().await);
     let make = async |name: &str, size: usize| {
@@ -162,18 +287,35 @@ async fn who_watches_and_does_not_read_costs_little() {
     make("large", 300_000).await;
     make("last", 10).await;
     let mut pieces = Vec::new();
-    while !pieces.last().is_some_and(|piece: &bytes::Bytes| String::from_utf8_lossy(piece).contains("\"last\"")) {
+    while !pieces
+        .last()
+        .is_some_and(|piece: &bytes::Bytes| String::from_utf8_lossy(piece).contains("\"last\""))
+    {
         let mut frames = Vec::new();
         for body in [&mut one, &mut other] {
             frames.push(body.frame().await.unwrap().unwrap().into_data().unwrap());
         }
         assert_eq!(frames[0], frames[1]);
         let shared = frames[0].as_ptr() == frames[1].as_ptr();
-        assert!(frames[0].len() < 80_000 || shared, "a piece of {} bytes is each watcher's own", frames[0].len());
+        assert!(
+            frames[0].len() < 80_000 || shared,
+            "a piece of {} bytes is each watcher's own",
+            frames[0].len()
+        );
         pieces.push(frames[0].clone());
     }
     let lines = pieces.concat();
-    let lines: Vec<serde_json::Value> = lines.split_inclusive(|byte| *byte == b'\n').map(|line| serde_json::from_slice(line).unwrap()).collect();
-    let names: Vec<&str> = lines.iter().map(|line| line["object"]["metadata"]["name"].as_str().unwrap()).filter(|name| *name != "kube-root-ca.crt").collect();
-    assert_eq!((names.len(), names[0], names[99], names[100], names[101]), (102, "small-0", "small-99", "large", "last"));
+    let lines: Vec<serde_json::Value> = lines
+        .split_inclusive(|byte| *byte == b'\n')
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
+    let names: Vec<&str> = lines
+        .iter()
+        .map(|line| line["object"]["metadata"]["name"].as_str().unwrap())
+        .filter(|name| *name != "kube-root-ca.crt")
+        .collect();
+    assert_eq!(
+        (names.len(), names[0], names[99], names[100], names[101]),
+        (102, "small-0", "small-99", "large", "last")
+    );
 }

@@ -16,13 +16,27 @@ async fn what_clients_make_up_is_not_remembered() {
                 format!("/api/v1/namespaces/made-up-{number}/pods/p/made-up-{number}"),
             ] {
                 server.get(token, &path).await;
-                server.send(token, &format!("MADEUP{number}"), "/api/v1/pods", &[("user-agent", &format!("made-up-{number}/1"))], "").await;
+                server
+                    .send(
+                        token,
+                        &format!("MADEUP{number}"),
+                        "/api/v1/pods",
+                        &[("user-agent", &format!("made-up-{number}/1"))],
+                        "",
+                    )
+                    .await;
             }
         }
     }
     let after = server.get(ADMIN, "/metrics").await.text();
-    assert!(!after.contains("made-up") && !after.contains("MADEUP"), "{after}");
-    assert!(after.lines().count() <= before.lines().count() + 4, "{after}");
+    assert!(
+        !after.contains("made-up") && !after.contains("MADEUP"),
+        "{after}"
+    );
+    assert!(
+        after.lines().count() <= before.lines().count() + 4,
+        "{after}"
+    );
     let line = "apiserver_request_total{code=\"200\",component=\"apiserver\",dry_run=\"\",group=\"\",resource=\"pods\",scope=\"cluster\",subresource=\"\",\
                 system_client=\"\",verb=\"LIST\",version=\"v1\"} 1\n";
     assert!(after.contains(line), "{after}");

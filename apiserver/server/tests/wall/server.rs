@@ -30,7 +30,8 @@ impl Answer {
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.bytes)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     pub fn message(&self) -> String {
@@ -38,7 +39,10 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or("")
     }
 
     /// It is this code, else the answer is shown.
@@ -58,12 +62,22 @@ impl Server {
     pub async fn with(users: &[&str], change: impl FnOnce(&mut Config)) -> Server {
         let folder = tempfile::tempdir().unwrap();
         let tokens = folder.path().join("tokens.csv");
-        let lines: String = users.iter().map(|name| format!("{name}-token,{name},u-{name}\n")).collect();
-        std::fs::write(&tokens, format!("{ADMIN},admin,u-admin,system:masters\n{lines}")).unwrap();
+        let lines: String = users
+            .iter()
+            .map(|name| format!("{name}-token,{name},u-{name}\n"))
+            .collect();
+        std::fs::write(
+            &tokens,
+            format!("{ADMIN},admin,u-admin,system:masters\n{lines}"),
+        )
+        .unwrap();
         let mut config = Config::new(Data::Memory, folder.path().join("pki"));
         config.token_file = Some(tokens);
         change(&mut config);
-        Server { running: skiff_server::start(config).await.unwrap(), _folder: folder }
+        Server {
+            running: skiff_server::start(config).await.unwrap(),
+            _folder: folder,
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -71,7 +85,14 @@ impl Server {
     }
 
     /// A request with this bearer token (empty: none) and these headers, in process.
-    pub async fn send(&self, token: &str, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Answer {
+    pub async fn send(
+        &self,
+        token: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -79,9 +100,19 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.running.app.clone().handle(request.body(Body::from(body.into())).unwrap()).await.unwrap();
+        let response = self
+            .running
+            .app
+            .clone()
+            .handle(request.body(Body::from(body.into())).unwrap())
+            .await
+            .unwrap();
         let (parts, body) = response.into_parts();
-        Answer { code: parts.status.as_u16(), headers: parts.headers, bytes: body.collect().await.unwrap().to_bytes() }
+        Answer {
+            code: parts.status.as_u16(),
+            headers: parts.headers,
+            bytes: body.collect().await.unwrap().to_bytes(),
+        }
     }
 
     pub async fn get(&self, token: &str, path: &str) -> Answer {
@@ -89,7 +120,14 @@ impl Server {
     }
 
     pub async fn post(&self, token: &str, path: &str, body: &Value) -> Answer {
-        self.send(token, "POST", path, &[("content-type", "application/json")], body.to_string()).await
+        self.send(
+            token,
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            body.to_string(),
+        )
+        .await
     }
 
     /// Gives a user these rules in `default`, as `verbs resources [names]`.
@@ -107,10 +145,18 @@ impl Server {
             })
             .collect();
         let base = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
-        self.post(ADMIN, &format!("{base}/roles"), &json!({"metadata": {"name": user}, "rules": rules})).await.is(201);
+        self.post(
+            ADMIN,
+            &format!("{base}/roles"),
+            &json!({"metadata": {"name": user}, "rules": rules}),
+        )
+        .await
+        .is(201);
         let binding = json!({"metadata": {"name": user}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user},
             "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}]});
-        self.post(ADMIN, &format!("{base}/rolebindings"), &binding).await.is(201);
+        self.post(ADMIN, &format!("{base}/rolebindings"), &binding)
+            .await
+            .is(201);
     }
 
     /// A TLS connection, without a client's certificate, that speaks HTTP/1.1.
@@ -119,15 +165,21 @@ impl Server {
     }
 
     pub async fn connect_as(&self, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
-        let roots = skiff_server::auth::pki::tls::roots(self.running.pki.serving_ca.as_bytes()).unwrap();
-        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let roots =
+            skiff_server::auth::pki::tls::roots(self.running.pki.serving_ca.as_bytes()).unwrap();
+        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(
+            rustls::crypto::ring::default_provider(),
+        ))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         let stream = TcpStream::connect(self.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        TlsConnector::from(Arc::new(config)).connect("localhost".try_into().unwrap(), stream).await.unwrap()
+        TlsConnector::from(Arc::new(config))
+            .connect("localhost".try_into().unwrap(), stream)
+            .await
+            .unwrap()
     }
 }

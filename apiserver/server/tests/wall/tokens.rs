@@ -16,25 +16,72 @@ use super::{
 const BASE: &str = "/api/v1/namespaces/default";
 
 async fn token(server: &Server, spec: Value) -> String {
-    let answer = server.post(ADMIN, &format!("{BASE}/serviceaccounts/sa/token"), &json!({"spec": spec})).await.is(201);
-    answer.json()["status"]["token"].as_str().unwrap().to_owned()
+    let answer = server
+        .post(
+            ADMIN,
+            &format!("{BASE}/serviceaccounts/sa/token"),
+            &json!({"spec": spec}),
+        )
+        .await
+        .is(201);
+    answer.json()["status"]["token"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 async fn delete(server: &Server, path: &str) {
-    server.send(ADMIN, "DELETE", &format!("{path}?gracePeriodSeconds=0"), &[], "").await.is(200);
+    server
+        .send(
+            ADMIN,
+            "DELETE",
+            &format!("{path}?gracePeriodSeconds=0"),
+            &[],
+            "",
+        )
+        .await
+        .is(200);
 }
 
 #[tokio::test]
 async fn a_bound_token_ends_with_what_it_is_bound_to() {
     let server = Server::start(&[]).await;
-    server.post(ADMIN, &format!("{BASE}/serviceaccounts"), &json!({"metadata": {"name": "sa"}})).await.is(201);
-    server.post(ADMIN, "/api/v1/nodes", &json!({"metadata": {"name": "n"}})).await.is(201);
-    server.post(ADMIN, &format!("{BASE}/secrets"), &json!({"metadata": {"name": "s"}})).await.is(201);
+    server
+        .post(
+            ADMIN,
+            &format!("{BASE}/serviceaccounts"),
+            &json!({"metadata": {"name": "sa"}}),
+        )
+        .await
+        .is(201);
+    server
+        .post(ADMIN, "/api/v1/nodes", &json!({"metadata": {"name": "n"}}))
+        .await
+        .is(201);
+    server
+        .post(
+            ADMIN,
+            &format!("{BASE}/secrets"),
+            &json!({"metadata": {"name": "s"}}),
+        )
+        .await
+        .is(201);
     let pod = json!({"metadata": {"name": "p"}, "spec": {"serviceAccountName": "sa", "nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
-    server.post(ADMIN, &format!("{BASE}/pods"), &pod).await.is(201);
+    server
+        .post(ADMIN, &format!("{BASE}/pods"), &pod)
+        .await
+        .is(201);
     let free = token(&server, json!({})).await;
-    for (kind, name, path) in [("Pod", "p", format!("{BASE}/pods/p")), ("Secret", "s", format!("{BASE}/secrets/s")), ("Node", "n", "/api/v1/nodes/n".into())] {
-        let bound = token(&server, json!({"boundObjectRef": {"kind": kind, "apiVersion": "v1", "name": name}})).await;
+    for (kind, name, path) in [
+        ("Pod", "p", format!("{BASE}/pods/p")),
+        ("Secret", "s", format!("{BASE}/secrets/s")),
+        ("Node", "n", "/api/v1/nodes/n".into()),
+    ] {
+        let bound = token(
+            &server,
+            json!({"boundObjectRef": {"kind": kind, "apiVersion": "v1", "name": name}}),
+        )
+        .await;
         server.get(&bound, "/api").await.is(200);
         delete(&server, &path).await;
         server.get(&bound, "/api").await.is(401);
@@ -43,7 +90,14 @@ async fn a_bound_token_ends_with_what_it_is_bound_to() {
     delete(&server, &format!("{BASE}/serviceaccounts/sa")).await;
     server.get(&free, "/api").await.is(401);
     // an account of the same name is another one
-    server.post(ADMIN, &format!("{BASE}/serviceaccounts"), &json!({"metadata": {"name": "sa"}})).await.is(201);
+    server
+        .post(
+            ADMIN,
+            &format!("{BASE}/serviceaccounts"),
+            &json!({"metadata": {"name": "sa"}}),
+        )
+        .await
+        .is(201);
     server.get(&free, "/api").await.is(401);
 }
 
@@ -60,22 +114,41 @@ fn controllers(server: &Server, wanted: &[&str]) -> Controllers {
     let stop = CancellationToken::new();
     let user = |name: &str, groups: &[&str]| User::new(name, groups);
     let app = server.running.app.clone();
-    let api = Api::new(server.running.client(user("system:kube-controller-manager", &["system:authenticated"])), "kube-controller-manager");
+    let api = Api::new(
+        server.running.client(user(
+            "system:kube-controller-manager",
+            &["system:authenticated"],
+        )),
+        "kube-controller-manager",
+    );
     let accounts: skiff_controllers::Accounts = Arc::new(move |name| {
-        let groups = ["system:serviceaccounts", "system:serviceaccounts:kube-system", "system:authenticated"];
-        let client = skiff_server::client(&app, User::new(format!("system:serviceaccount:kube-system:{name}"), &groups));
+        let groups = [
+            "system:serviceaccounts",
+            "system:serviceaccounts:kube-system",
+            "system:authenticated",
+        ];
+        let client = skiff_server::client(
+            &app,
+            User::new(format!("system:serviceaccount:kube-system:{name}"), &groups),
+        );
         Api::new(client, "kube-controller-manager")
     });
     let tokens = server.running.app.tokens.clone();
     let options = skiff_controllers::Options {
         controllers: wanted.iter().map(|name| name.to_string()).collect(),
         root_ca_pem: Some("the authority".into()),
-        token_signer: Some(Arc::new(move |account, secret| tokens.issue_legacy(&json!({"metadata": account}), secret).map_err(|error| error.to_string()))),
+        token_signer: Some(Arc::new(move |account, secret| {
+            tokens
+                .issue_legacy(&json!({"metadata": account}), secret)
+                .map_err(|error| error.to_string())
+        })),
         ..Default::default()
     };
     let events = Events::start(api.clone(), options.clock.clone(), stop.clone());
     let informers = Informers::new(api.clone(), options.clock.clone(), &events, stop.clone());
-    tokio::spawn(skiff_controllers::start(api, accounts, informers, options, stop.clone()).unwrap());
+    tokio::spawn(
+        skiff_controllers::start(api, accounts, informers, options, stop.clone()).unwrap(),
+    );
     Controllers(stop)
 }
 
@@ -83,36 +156,104 @@ fn controllers(server: &Server, wanted: &[&str]) -> Controllers {
 async fn secrets_get_their_accounts_token_and_go_with_it() {
     let server = Server::start(&[]).await;
     let _controllers = controllers(&server, &["serviceaccount-token"]);
-    server.post(ADMIN, &format!("{BASE}/serviceaccounts"), &json!({"metadata": {"name": "sa"}})).await.is(201);
+    server
+        .post(
+            ADMIN,
+            &format!("{BASE}/serviceaccounts"),
+            &json!({"metadata": {"name": "sa"}}),
+        )
+        .await
+        .is(201);
     let secret = |name: &str, account: &str| json!({"metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": account}}, "type": "kubernetes.io/service-account-token"});
-    server.post(ADMIN, &format!("{BASE}/secrets"), &secret("t", "sa")).await.is(201);
-    server.post(ADMIN, &format!("{BASE}/secrets"), &secret("nobodys", "absent")).await.is(201);
+    server
+        .post(ADMIN, &format!("{BASE}/secrets"), &secret("t", "sa"))
+        .await
+        .is(201);
+    server
+        .post(
+            ADMIN,
+            &format!("{BASE}/secrets"),
+            &secret("nobodys", "absent"),
+        )
+        .await
+        .is(201);
     let live = async |name: &str| server.get(ADMIN, &format!("{BASE}/secrets/{name}")).await;
-    let text = |secret: &Value, key: &str| String::from_utf8(STANDARD.decode(secret["data"][key].as_str().unwrap_or("")).unwrap()).unwrap();
+    let text = |secret: &Value, key: &str| {
+        String::from_utf8(
+            STANDARD
+                .decode(secret["data"][key].as_str().unwrap_or(""))
+                .unwrap(),
+        )
+        .unwrap()
+    };
     until(async || live("t").await.json()["data"]["token"].is_string()).await;
     let filled = live("t").await.json();
-    assert_eq!((text(&filled, "namespace"), text(&filled, "ca.crt")), ("default".into(), "the authority".into()));
+    assert_eq!(
+        (text(&filled, "namespace"), text(&filled, "ca.crt")),
+        ("default".into(), "the authority".into())
+    );
     until(async || live("nobodys").await.code == 404).await;
 
     let token = text(&filled, "token");
     server.get(&token, "/api").await.is(200);
-    let review = server.post(ADMIN, "/apis/authentication.k8s.io/v1/tokenreviews", &json!({"spec": {"token": token}})).await.is(201).json();
-    assert_eq!(review["status"]["user"]["username"], "system:serviceaccount:default:sa");
+    let review = server
+        .post(
+            ADMIN,
+            "/apis/authentication.k8s.io/v1/tokenreviews",
+            &json!({"spec": {"token": token}}),
+        )
+        .await
+        .is(201)
+        .json();
+    assert_eq!(
+        review["status"]["user"]["username"],
+        "system:serviceaccount:default:sa"
+    );
     // the day of its last use becomes known
-    until(async || live("t").await.json()["metadata"]["labels"]["kubernetes.io/legacy-token-last-used"].is_string()).await;
+    until(async || {
+        live("t").await.json()["metadata"]["labels"]["kubernetes.io/legacy-token-last-used"]
+            .is_string()
+    })
+    .await;
     server.get(ADMIN, "/api/v1/namespaces/kube-system/configmaps/kube-apiserver-legacy-service-account-token-tracking").await.is(200);
 
     // a secret made by itself is told of, and forgotten by its account when it goes
     let named = json!({"metadata": {"name": "sa"}, "secrets": [{"name": "t"}]});
-    server.send(ADMIN, "PATCH", &format!("{BASE}/serviceaccounts/sa"), &[("content-type", "application/merge-patch+json")], named.to_string()).await.is(200);
+    server
+        .send(
+            ADMIN,
+            "PATCH",
+            &format!("{BASE}/serviceaccounts/sa"),
+            &[("content-type", "application/merge-patch+json")],
+            named.to_string(),
+        )
+        .await
+        .is(200);
     let warned = server.get(&token, "/api").await.is(200);
-    assert!(warned.header("warning").contains("instead of auto-generated secret-based tokens"), "{}", warned.header("warning"));
+    assert!(
+        warned
+            .header("warning")
+            .contains("instead of auto-generated secret-based tokens"),
+        "{}",
+        warned.header("warning")
+    );
     delete(&server, &format!("{BASE}/secrets/t")).await;
     server.get(&token, "/api").await.is(401);
-    until(async || server.get(ADMIN, &format!("{BASE}/serviceaccounts/sa")).await.json()["secrets"].as_array().is_none_or(Vec::is_empty)).await;
+    until(async || {
+        server
+            .get(ADMIN, &format!("{BASE}/serviceaccounts/sa"))
+            .await
+            .json()["secrets"]
+            .as_array()
+            .is_none_or(Vec::is_empty)
+    })
+    .await;
 
     // an account's end is its secrets' end
-    server.post(ADMIN, &format!("{BASE}/secrets"), &secret("u", "sa")).await.is(201);
+    server
+        .post(ADMIN, &format!("{BASE}/secrets"), &secret("u", "sa"))
+        .await
+        .is(201);
     until(async || live("u").await.json()["data"]["token"].is_string()).await;
     let token = text(&live("u").await.json(), "token");
     server.get(&token, "/api").await.is(200);
@@ -126,33 +267,83 @@ async fn secrets_get_their_accounts_token_and_go_with_it() {
 async fn controllers_do_with_their_roles() {
     let server = Server::start(&[]).await;
     let _controllers = controllers(&server, &["*"]);
-    server.post(ADMIN, "/api/v1/namespaces", &json!({"metadata": {"name": "a"}})).await.is(201);
+    server
+        .post(
+            ADMIN,
+            "/api/v1/namespaces",
+            &json!({"metadata": {"name": "a"}}),
+        )
+        .await
+        .is(201);
     let ready = async |path: &str, field: &str| {
         let object = server.get(ADMIN, path).await;
-        object.code == 200 && !object.json().pointer(field).unwrap_or(&Value::Null).is_null()
+        object.code == 200
+            && !object
+                .json()
+                .pointer(field)
+                .unwrap_or(&Value::Null)
+                .is_null()
     };
-    until(async || ready("/api/v1/namespaces/a/serviceaccounts/default", "/metadata/uid").await).await;
+    until(async || {
+        ready(
+            "/api/v1/namespaces/a/serviceaccounts/default",
+            "/metadata/uid",
+        )
+        .await
+    })
+    .await;
     until(async || ready("/api/v1/namespaces/a/configmaps/kube-root-ca.crt", "/data").await).await;
     let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let selector = json!({"matchLabels": {"app": "x"}});
     let base = "/apis/apps/v1/namespaces/a";
     server.post(ADMIN, &format!("{base}/deployments"), &json!({"metadata": {"name": "d"}, "spec": {"selector": selector, "template": template}})).await.is(201);
     let set = json!({"metadata": {"name": "s"}, "spec": {"serviceName": "s", "selector": selector, "template": template}});
-    server.post(ADMIN, &format!("{base}/statefulsets"), &set).await.is(201);
+    server
+        .post(ADMIN, &format!("{base}/statefulsets"), &set)
+        .await
+        .is(201);
     let mut job = template.clone();
     job["spec"]["restartPolicy"] = json!("Never");
-    server.post(ADMIN, "/apis/batch/v1/namespaces/a/jobs", &json!({"metadata": {"name": "j"}, "spec": {"template": job}})).await.is(201);
+    server
+        .post(
+            ADMIN,
+            "/apis/batch/v1/namespaces/a/jobs",
+            &json!({"metadata": {"name": "j"}, "spec": {"template": job}}),
+        )
+        .await
+        .is(201);
     let service = json!({"metadata": {"name": "s"}, "spec": {"selector": {"app": "x"}, "ports": [{"port": 80}]}});
-    server.post(ADMIN, "/api/v1/namespaces/a/services", &service).await.is(201);
+    server
+        .post(ADMIN, "/api/v1/namespaces/a/services", &service)
+        .await
+        .is(201);
     until(async || ready(&format!("{base}/deployments/d"), "/status/replicas").await).await;
     until(async || ready(&format!("{base}/statefulsets/s"), "/status/replicas").await).await;
     until(async || ready("/apis/batch/v1/namespaces/a/jobs/j", "/status/active").await).await;
     until(async || ready("/api/v1/namespaces/a/endpoints/s", "/metadata/uid").await).await;
     until(async || {
-        server.get(ADMIN, "/apis/discovery.k8s.io/v1/namespaces/a/endpointslices").await.json()["items"].as_array().is_some_and(|all| !all.is_empty())
+        server
+            .get(
+                ADMIN,
+                "/apis/discovery.k8s.io/v1/namespaces/a/endpointslices",
+            )
+            .await
+            .json()["items"]
+            .as_array()
+            .is_some_and(|all| !all.is_empty())
     })
     .await;
-    until(async || ready("/apis/rbac.authorization.k8s.io/v1/clusterroles/view", "/rules/0").await).await;
-    server.send(ADMIN, "DELETE", "/api/v1/namespaces/a", &[], "").await.is(200);
+    until(async || {
+        ready(
+            "/apis/rbac.authorization.k8s.io/v1/clusterroles/view",
+            "/rules/0",
+        )
+        .await
+    })
+    .await;
+    server
+        .send(ADMIN, "DELETE", "/api/v1/namespaces/a", &[], "")
+        .await
+        .is(200);
     until(async || server.get(ADMIN, "/api/v1/namespaces/a").await.code == 404).await;
 }

@@ -9,12 +9,20 @@ mod disk;
 mod model;
 
 pub(super) fn key(resource: &str, name: &str) -> Key {
-    Key { resource: resource.into(), namespace: "default".into(), name: name.into() }
+    Key {
+        resource: resource.into(),
+        namespace: "default".into(),
+        name: name.into(),
+    }
 }
 
 pub(super) fn draft(text: &str) -> Draft {
     let head = r#"{"metadata":{"resourceVersion":""#;
-    Draft { bytes: format!(r#"{head}"}},"data":"{text}"}}"#).into_bytes(), revision_at: head.len(), attributes: Default::default() }
+    Draft {
+        bytes: format!(r#"{head}"}},"data":"{text}"}}"#).into_bytes(),
+        revision_at: head.len(),
+        attributes: Default::default(),
+    }
 }
 
 pub(super) fn spliced(text: &str, revision: u64) -> String {
@@ -22,7 +30,12 @@ pub(super) fn spliced(text: &str, revision: u64) -> String {
 }
 
 pub(super) fn create(name: &str) -> Write {
-    Write { key: key("pods", name), expect: Expect::Absent, draft: Some(draft(name)), last: None }
+    Write {
+        key: key("pods", name),
+        expect: Expect::Absent,
+        draft: Some(draft(name)),
+        last: None,
+    }
 }
 
 fn refusal(folder: &Path) -> Error {
@@ -40,26 +53,78 @@ async fn what_was_written_is_there_after_a_restart() {
     for name in ["b", "a", "c"] {
         store.commit(create(name)).await.unwrap();
     }
-    store.commit(Write { key: key("pods", "a"), expect: Expect::Revision(3), draft: None, last: Some(draft("last")) }).await.unwrap();
+    store
+        .commit(Write {
+            key: key("pods", "a"),
+            expect: Expect::Revision(3),
+            draft: None,
+            last: Some(draft("last")),
+        })
+        .await
+        .unwrap();
     store.close().await;
-    assert!(matches!(store.commit(create("d")).await, Err(Error::Closed)));
+    assert!(matches!(
+        store.commit(create("d")).await,
+        Err(Error::Closed)
+    ));
     assert_eq!(store.revision(), 5, "a closed store can still be read");
 
-    let indexer: crate::Indexer =
-        std::sync::Arc::new(|key, bytes| Attributes::new(false, &format!("{}+{}", key.name, bytes.len()), [("", ""); 0], [("", ""); 0]));
-    let store = open(&folder.path().join("made/for/it"), Options { indexer: Some(indexer), ..Options::default() }).unwrap();
-    assert_eq!((store.revision(), store.resources()), (5, vec!["pods".into()]));
+    let indexer: crate::Indexer = std::sync::Arc::new(|key, bytes| {
+        Attributes::new(
+            false,
+            &format!("{}+{}", key.name, bytes.len()),
+            [("", ""); 0],
+            [("", ""); 0],
+        )
+    });
+    let store = open(
+        &folder.path().join("made/for/it"),
+        Options {
+            indexer: Some(indexer),
+            ..Options::default()
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        (store.revision(), store.resources()),
+        (5, vec!["pods".into()])
+    );
     let snapshot = store.snapshot("pods");
-    let names: Vec<String> = snapshot.range(None, None).map(|object| object.key.name.to_string()).collect();
+    let names: Vec<String> = snapshot
+        .range(None, None)
+        .map(|object| object.key.name.to_string())
+        .collect();
     assert_eq!(names, ["b", "c"]);
     let object = snapshot.get("default", "c").unwrap();
-    assert_eq!((object.revision, &*object.bytes), (4, spliced("c", 4).as_bytes()));
-    assert_eq!(object.attributes().uid(), format!("c+{}", object.bytes.len()));
+    assert_eq!(
+        (object.revision, &*object.bytes),
+        (4, spliced("c", 4).as_bytes())
+    );
+    assert_eq!(
+        object.attributes().uid(),
+        format!("c+{}", object.bytes.len())
+    );
     let mut watch = store.watch("pods", 2).unwrap();
     let events = watch.try_next().unwrap();
-    let seen: Vec<_> = events.iter().map(|event| (event.kind, event.revision, String::from_utf8(event.object.bytes.to_vec()).unwrap())).collect();
+    let seen: Vec<_> = events
+        .iter()
+        .map(|event| {
+            (
+                event.kind,
+                event.revision,
+                String::from_utf8(event.object.bytes.to_vec()).unwrap(),
+            )
+        })
+        .collect();
     use crate::EventKind::{Added, Deleted};
-    assert_eq!(seen, [(Added, 3, spliced("a", 3)), (Added, 4, spliced("c", 4)), (Deleted, 5, spliced("last", 5))]);
+    assert_eq!(
+        seen,
+        [
+            (Added, 3, spliced("a", 3)),
+            (Added, 4, spliced("c", 4)),
+            (Deleted, 5, spliced("last", 5))
+        ]
+    );
     assert_eq!(events[2].previous.as_ref().unwrap().revision, 3);
 }
 
@@ -67,7 +132,9 @@ async fn what_was_written_is_there_after_a_restart() {
 async fn a_folder_has_one_holder() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), Options::default()).unwrap();
-    assert!(matches!(refusal(folder.path()), Error::Locked(path) if path == folder.path().display().to_string()));
+    assert!(
+        matches!(refusal(folder.path()), Error::Locked(path) if path == folder.path().display().to_string())
+    );
     store.close().await;
     open(folder.path(), Options::default()).unwrap();
 }
@@ -78,7 +145,16 @@ fn a_folder_that_can_not_be_made_or_written_is_named() {
     let file = folder.path().join("file");
     fs::write(&file, "").unwrap();
     let error = refusal(&file.join("data"));
-    assert!(matches!(&error, Error::Io { what: "create the data folder", .. }), "{error}");
+    assert!(
+        matches!(
+            &error,
+            Error::Io {
+                what: "create the data folder",
+                ..
+            }
+        ),
+        "{error}"
+    );
     assert!(error.to_string().contains("file/data"), "{error}");
 
     let sealed = folder.path().join("sealed");
@@ -86,15 +162,31 @@ fn a_folder_that_can_not_be_made_or_written_is_named() {
     // to root, which passes by permissions, a folder is still no file
     fs::create_dir(sealed.join(LOCK)).unwrap();
     let error = refusal(&sealed);
-    assert!(matches!(&error, Error::Io { what: "open the lock of the data folder", .. }), "{error}");
+    assert!(
+        matches!(
+            &error,
+            Error::Io {
+                what: "open the lock of the data folder",
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 /// All files of a data folder but the lock.
 fn content(folder: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     for part in [folder.to_owned(), folder.join(LOG)] {
-        for entry in fs::read_dir(part).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file() && entry.file_name() != LOCK) {
-            files.push((entry.path().display().to_string(), fs::read(entry.path()).unwrap()));
+        for entry in fs::read_dir(part)
+            .unwrap()
+            .map(Result::unwrap)
+            .filter(|entry| entry.path().is_file() && entry.file_name() != LOCK)
+        {
+            files.push((
+                entry.path().display().to_string(),
+                fs::read(entry.path()).unwrap(),
+            ));
         }
     }
     files.sort();
@@ -107,8 +199,12 @@ async fn a_damaged_database_is_refused_and_left_alone() {
     type Damage = fn(&mut Vec<u8>, name: &str);
     let kinds: [(&str, Damage); 5] = [
         ("empty", |bytes, _| bytes.clear()),
-        ("no database", |bytes, _| *bytes = b"not a database at all".repeat(9000)),
-        ("cut off", |bytes, name| bytes.truncate(bytes.len().min(place(bytes, name)) / 2)),
+        ("no database", |bytes, _| {
+            *bytes = b"not a database at all".repeat(9000)
+        }),
+        ("cut off", |bytes, name| {
+            bytes.truncate(bytes.len().min(place(bytes, name)) / 2)
+        }),
         ("zeroed", |bytes, _| bytes.fill(0)),
         ("a flipped bit", |bytes, name| {
             let place = place(bytes, name);
@@ -116,10 +212,20 @@ async fn a_damaged_database_is_refused_and_left_alone() {
         }),
     ];
     // The first objects were folded into the database, the others are in the log.
-    let history = crate::History { log_bytes_busy: 3000, ..crate::History::default() };
-    let options = Options { history, ..Options::default() };
+    let history = crate::History {
+        log_bytes_busy: 3000,
+        ..crate::History::default()
+    };
+    let options = Options {
+        history,
+        ..Options::default()
+    };
     for (what, damage) in kinds {
-        for (file, name) in [(FILE.to_owned(), "3"), (format!("{LOG}/{:020}.log", 2), "35"), (format!("{LOG}/{:020}.log", 2), "39")] {
+        for (file, name) in [
+            (FILE.to_owned(), "3"),
+            (format!("{LOG}/{:020}.log", 2), "35"),
+            (format!("{LOG}/{:020}.log", 2), "39"),
+        ] {
             let folder = tempfile::tempdir().unwrap();
             let store = open(folder.path(), options.clone()).unwrap();
             for name in 0..40 {
@@ -132,8 +238,14 @@ async fn a_damaged_database_is_refused_and_left_alone() {
             fs::write(&path, &bytes).unwrap();
             let before = content(folder.path());
             let error = refusal(folder.path());
-            assert!(matches!(error, Error::Damaged { .. }), "{what} {file}: {error:?}");
-            assert!(content(folder.path()) == before, "{what} {file}: the files were changed");
+            assert!(
+                matches!(error, Error::Damaged { .. }),
+                "{what} {file}: {error:?}"
+            );
+            assert!(
+                content(folder.path()) == before,
+                "{what} {file}: the files were changed"
+            );
         }
     }
 }
@@ -141,7 +253,11 @@ async fn a_damaged_database_is_refused_and_left_alone() {
 /// Where the name of an object stands in its text.
 fn place(bytes: &[u8], name: &str) -> usize {
     let needle = format!(r#""data":"{name}""#);
-    bytes.windows(needle.len()).rposition(|window| window == needle.as_bytes()).unwrap() + 8
+    bytes
+        .windows(needle.len())
+        .rposition(|window| window == needle.as_bytes())
+        .unwrap()
+        + 8
 }
 
 #[tokio::test]
@@ -166,19 +282,44 @@ fn a_database_that_was_half_made_is_made_anew() {
 #[tokio::test]
 async fn the_log_is_folded_into_the_objects() {
     let folder = tempfile::tempdir().unwrap();
-    let history = crate::History { log_bytes_busy: 4000, ..crate::History::default() };
-    let options = Options { history, ..Options::default() };
+    let history = crate::History {
+        log_bytes_busy: 4000,
+        ..crate::History::default()
+    };
+    let options = Options {
+        history,
+        ..Options::default()
+    };
     let store = open(folder.path(), options.clone()).unwrap();
     let mut revision = 0;
     for round in 0..30 {
-        let expect = if round == 0 { Expect::Absent } else { Expect::Revision(revision) };
-        let write = Write { key: key("pods", "one"), expect, draft: Some(draft(&"x".repeat(500))), last: None };
+        let expect = if round == 0 {
+            Expect::Absent
+        } else {
+            Expect::Revision(revision)
+        };
+        let write = Write {
+            key: key("pods", "one"),
+            expect,
+            draft: Some(draft(&"x".repeat(500))),
+            last: None,
+        };
         revision = store.commit(write).await.unwrap().revision;
     }
     store.close().await;
     let store = open(folder.path(), options).unwrap();
     assert_eq!(store.get(&key("pods", "one")).unwrap().revision, 31);
-    let Err(Error::Compacted { asked: 2, oldest }) = store.watch("pods", 2) else { panic!("the whole log is still there") };
+    let Err(Error::Compacted { asked: 2, oldest }) = store.watch("pods", 2) else {
+        panic!("the whole log is still there")
+    };
     assert!((20..=30).contains(&oldest), "{oldest}");
-    assert_eq!(store.watch("pods", oldest).unwrap().try_next().unwrap().len() as u64, 31 - oldest);
+    assert_eq!(
+        store
+            .watch("pods", oldest)
+            .unwrap()
+            .try_next()
+            .unwrap()
+            .len() as u64,
+        31 - oldest
+    );
 }

@@ -39,14 +39,20 @@ impl fmt::Display for Error {
 impl de::Error for Error {
     #[cold]
     fn custom<T: fmt::Display>(what: T) -> Self {
-        Self { path: Vec::new(), what: what.to_string() }
+        Self {
+            path: Vec::new(),
+            what: what.to_string(),
+        }
     }
 }
 
 impl Error {
     #[cold]
     fn new(what: &str, at: usize) -> Self {
-        Self { path: Vec::new(), what: format!("{what} at byte {at}") }
+        Self {
+            path: Vec::new(),
+            what: format!("{what} at byte {at}"),
+        }
     }
 
     #[cold]
@@ -155,10 +161,18 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.null() { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.null() {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
         if matches!(name, "Time" | "MicroTime") && self.null() {
             return visitor.visit_newtype_struct(&mut Reader::new(ZERO_QUOTED, &[]));
         }
@@ -169,9 +183,17 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         match self.peek() {
             Some(b'[') => {
                 let first = self.open()?;
-                visitor.visit_seq(Elements { reader: Some(self), first, index: 0 })
+                visitor.visit_seq(Elements {
+                    reader: Some(self),
+                    first,
+                    index: 0,
+                })
             }
-            Some(b'n') if self.null() => visitor.visit_seq(Elements { reader: None, first: true, index: 0 }),
+            Some(b'n') if self.null() => visitor.visit_seq(Elements {
+                reader: None,
+                first: true,
+                index: 0,
+            }),
             _ => Err(self.unexpected(&visitor)),
         }
     }
@@ -180,15 +202,39 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
         self.deserialize_struct("", &[], visitor)
     }
 
-    fn deserialize_struct<V: Visitor<'de>>(self, name: &'static str, _fields: &'static [&'static str], visitor: V) -> Result<V::Value, Error> {
-        let required = REQUIRED_TIMES.iter().find(|(of, _)| *of == name).map(|(_, field)| *field);
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let required = REQUIRED_TIMES
+            .iter()
+            .find(|(of, _)| *of == name)
+            .map(|(_, field)| *field);
         match self.peek() {
             Some(b'{') => {
                 let first = self.open()?;
-                let dropped = self.dropped.iter().any(|(of, _)| *of == name).then_some(name);
-                visitor.visit_map(Members { reader: Some(self), first, name: Cow::Borrowed(""), dropped, required })
+                let dropped = self
+                    .dropped
+                    .iter()
+                    .any(|(of, _)| *of == name)
+                    .then_some(name);
+                visitor.visit_map(Members {
+                    reader: Some(self),
+                    first,
+                    name: Cow::Borrowed(""),
+                    dropped,
+                    required,
+                })
             }
-            Some(b'n') if self.null() => visitor.visit_map(Members { reader: None, first: true, name: Cow::Borrowed(""), dropped: None, required }),
+            Some(b'n') if self.null() => visitor.visit_map(Members {
+                reader: None,
+                first: true,
+                name: Cow::Borrowed(""),
+                dropped: None,
+                required,
+            }),
             _ => Err(self.unexpected(&visitor)),
         }
     }
@@ -205,7 +251,10 @@ impl<'de> de::Deserializer<'de> for &mut Reader<'de> {
 const ZERO_QUOTED: &str = "\"0001-01-01T00:00:00Z\"";
 
 /// Types of which a time must be there, and its name.
-const REQUIRED_TIMES: [(&str, &str); 2] = [("Condition", "lastTransitionTime"), ("EventSeries", "lastObservedTime")];
+const REQUIRED_TIMES: [(&str, &str); 2] = [
+    ("Condition", "lastTransitionTime"),
+    ("EventSeries", "lastObservedTime"),
+];
 
 /// The elements of a list; none of `null`.
 struct Elements<'r, 'de> {
@@ -217,14 +266,21 @@ struct Elements<'r, 'de> {
 impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
     type Error = Error;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
-        let Some(reader) = self.reader.as_deref_mut() else { return Ok(None) };
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        let Some(reader) = self.reader.as_deref_mut() else {
+            return Ok(None);
+        };
         if !reader.element(&mut self.first)? {
             return Ok(None);
         }
         let index = self.index;
         self.index += 1;
-        seed.deserialize(reader).map(Some).map_err(|error| error.at_index(index))
+        seed.deserialize(reader)
+            .map(Some)
+            .map_err(|error| error.at_index(index))
     }
 }
 
@@ -243,11 +299,15 @@ struct Members<'r, 'de> {
 impl<'de> Members<'_, 'de> {
     /// The name of the next member that is not passed over.
     fn read_name(&mut self) -> Result<Option<Cow<'de, str>>, Error> {
-        let Some(reader) = self.reader.as_deref_mut() else { return Ok(None) };
+        let Some(reader) = self.reader.as_deref_mut() else {
+            return Ok(None);
+        };
         loop {
             let name = reader.name(&mut self.first)?;
             match (&name, self.dropped) {
-                (Some(name), Some(of)) if reader.dropped.contains(&(of, &**name)) => reader.skip()?,
+                (Some(name), Some(of)) if reader.dropped.contains(&(of, &**name)) => {
+                    reader.skip()?
+                }
                 _ => return Ok(name),
             }
         }
@@ -276,7 +336,10 @@ impl<'de> Members<'_, 'de> {
 impl<'de> de::MapAccess<'de> for Members<'_, 'de> {
     type Error = Error;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Error> {
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
         if !self.next_name()? {
             return Ok(None);
         }
@@ -300,7 +363,9 @@ impl<'de> de::Deserializer<'de> for Name<'_, 'de> {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.0 {
-            Cow::Borrowed(name) => de::Deserializer::deserialize_any(BorrowedStrDeserializer::new(name), visitor),
+            Cow::Borrowed(name) => {
+                de::Deserializer::deserialize_any(BorrowedStrDeserializer::new(name), visitor)
+            }
             Cow::Owned(name) => visitor.visit_str(name),
         }
     }
@@ -331,34 +396,92 @@ mod tests {
         }))
         .unwrap();
         let conditions = service.status.unwrap().conditions.unwrap();
-        assert_eq!(conditions.iter().map(|c| c.type_.as_str()).collect::<Vec<_>>(), ["a", "b", ""]);
-        assert!(conditions.iter().all(|c| c.last_transition_time.0.to_string() == "0001-01-01T00:00:00Z"));
+        assert_eq!(
+            conditions
+                .iter()
+                .map(|c| c.type_.as_str())
+                .collect::<Vec<_>>(),
+            ["a", "b", ""]
+        );
+        assert!(
+            conditions
+                .iter()
+                .all(|c| c.last_transition_time.0.to_string() == "0001-01-01T00:00:00Z")
+        );
         assert_eq!(service.metadata.annotations.unwrap()["a"], "");
-        assert_eq!(service.spec.unwrap().ports.unwrap().iter().map(|p| p.port).collect::<Vec<_>>(), [0, 0]);
+        assert_eq!(
+            service
+                .spec
+                .unwrap()
+                .ports
+                .unwrap()
+                .iter()
+                .map(|p| p.port)
+                .collect::<Vec<_>>(),
+            [0, 0]
+        );
         let pod: Pod = read(json!({"spec": {"containers": null}, "status": {"containerStatuses": [{"ready": null, "image": null}]}})).unwrap();
         assert!(pod.spec.unwrap().containers.is_empty());
-        assert!(read::<Secret>(json!({"data": {"a": "eA==", "b": null}})).unwrap().data.unwrap()["b"].0.is_empty());
+        assert!(
+            read::<Secret>(json!({"data": {"a": "eA==", "b": null}}))
+                .unwrap()
+                .data
+                .unwrap()["b"]
+                .0
+                .is_empty()
+        );
         assert_eq!(decode::<Pod>("null", &[]).unwrap(), Pod::default());
     }
 
     #[test]
     fn what_cannot_be_read_says_where() {
         let cases = [
-            (json!({"metadata": {"creationTimestamp": 17}}), ".metadata.creationTimestamp: invalid type: integer"),
-            (json!({"spec": {"containers": [{}, {"ports": [{"containerPort": "x"}]}]}}), ".spec.containers[1].ports[0].containerPort: "),
-            (json!({"spec": {"containers": {}}}), ".spec.containers: invalid type: map"),
-            (json!({"metadata": {"labels": {"a": 1}}}), ".metadata.labels.a: "),
-            (json!({"spec": {"priority": 3_000_000_000_u64}}), ".spec.priority: invalid value: integer `3000000000`"),
+            (
+                json!({"metadata": {"creationTimestamp": 17}}),
+                ".metadata.creationTimestamp: invalid type: integer",
+            ),
+            (
+                json!({"spec": {"containers": [{}, {"ports": [{"containerPort": "x"}]}]}}),
+                ".spec.containers[1].ports[0].containerPort: ",
+            ),
+            (
+                json!({"spec": {"containers": {}}}),
+                ".spec.containers: invalid type: map",
+            ),
+            (
+                json!({"metadata": {"labels": {"a": 1}}}),
+                ".metadata.labels.a: ",
+            ),
+            (
+                json!({"spec": {"priority": 3_000_000_000_u64}}),
+                ".spec.priority: invalid value: integer `3000000000`",
+            ),
         ];
         for (value, text) in cases {
             let error = read::<Pod>(value).unwrap_err();
             assert!(error.starts_with(text), "{error}");
         }
-        for text in ["", "{", "[", "{\"a\"}", "{\"metadata\":{\"name\":\"x}", "{}x", "{\"spec\":,}", "nul", "{\"a\":tru}", "{\"a\":-}"] {
+        for text in [
+            "",
+            "{",
+            "[",
+            "{\"a\"}",
+            "{\"metadata\":{\"name\":\"x}",
+            "{}x",
+            "{\"spec\":,}",
+            "nul",
+            "{\"a\":tru}",
+            "{\"a\":-}",
+        ] {
             assert!(decode::<Pod>(text, &[]).is_err(), "{text}");
         }
         let deep = format!("{{\"x\":{}", "[".repeat(1_000_000));
-        assert!(decode::<Pod>(&deep, &[]).unwrap_err().to_string().contains("nested too deep"));
+        assert!(
+            decode::<Pod>(&deep, &[])
+                .unwrap_err()
+                .to_string()
+                .contains("nested too deep")
+        );
     }
 
     #[test]
@@ -377,10 +500,20 @@ mod tests {
     fn what_is_dropped_is_a_field_of_a_struct_and_no_name_of_a_map() {
         let pod = r#"{"metadata":{"managedFields":[{"time":7}],"labels":{"managedFields":"a","env":"b"},"name":"x"},"spec":{"containers":[{"name":"c","env":[1],"image":"i"}]}}"#;
         assert!(decode::<Pod>(pod, &[]).is_err());
-        let pod: Pod = decode(pod, &[("ObjectMeta", "managedFields"), ("Container", "env")]).unwrap();
-        assert_eq!((pod.metadata.managed_fields, pod.metadata.name.as_deref()), (None, Some("x")));
+        let pod: Pod = decode(
+            pod,
+            &[("ObjectMeta", "managedFields"), ("Container", "env")],
+        )
+        .unwrap();
+        assert_eq!(
+            (pod.metadata.managed_fields, pod.metadata.name.as_deref()),
+            (None, Some("x"))
+        );
         assert_eq!(pod.metadata.labels.unwrap().len(), 2);
         let container = &pod.spec.unwrap().containers[0];
-        assert_eq!((&container.env, container.image.as_deref()), (&None, Some("i")));
+        assert_eq!(
+            (&container.env, container.image.as_deref()),
+            (&None, Some("i"))
+        );
     }
 }

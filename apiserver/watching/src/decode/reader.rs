@@ -27,7 +27,12 @@ pub(super) enum Number {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str, dropped: Dropped) -> Reader<'a> {
-        Reader { text, at: 0, depth: 0, dropped }
+        Reader {
+            text,
+            at: 0,
+            depth: 0,
+            dropped,
+        }
     }
 
     /// Nothing but white space is left.
@@ -56,7 +61,10 @@ impl<'a> Reader<'a> {
             self.at += 1;
             return Ok(());
         }
-        Err(Error::new(&format!("expected `{}`", char::from(expected)), self.at))
+        Err(Error::new(
+            &format!("expected `{}`", char::from(expected)),
+            self.at,
+        ))
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -81,7 +89,10 @@ impl<'a> Reader<'a> {
         let mut escaped = false;
         let mut at = 0;
         loop {
-            match rest.get(at..).and_then(|rest| memchr::memchr2(b'"', b'\\', rest)) {
+            match rest
+                .get(at..)
+                .and_then(|rest| memchr::memchr2(b'"', b'\\', rest))
+            {
                 None => return Err(Error::new("a string does not end", start)),
                 Some(ahead) if rest[at + ahead] == b'\\' => {
                     escaped = true;
@@ -98,14 +109,20 @@ impl<'a> Reader<'a> {
             return Ok(Cow::Borrowed(&self.text[start..start + at]));
         }
         let quoted = &self.text[start - 1..self.at];
-        serde_json::from_str::<String>(quoted).map(Cow::Owned).map_err(|error| Error::new(&error.to_string(), start))
+        serde_json::from_str::<String>(quoted)
+            .map(Cow::Owned)
+            .map_err(|error| Error::new(&error.to_string(), start))
     }
 
     #[inline(never)]
     pub(super) fn number(&mut self) -> Result<Number, Error> {
         self.peek();
         let start = self.at;
-        let length = self.rest().iter().take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')).count();
+        let length = self
+            .rest()
+            .iter()
+            .take_while(|b| matches!(b, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'))
+            .count();
         self.at += length;
         let text = &self.text[start..self.at];
         if let Ok(number) = text.parse() {
@@ -115,7 +132,9 @@ impl<'a> Reader<'a> {
             return Ok(Number::Signed(number));
         }
         let number = text.parse().ok().filter(|n: &f64| n.is_finite());
-        number.map(Number::Float).ok_or_else(|| Error::new("expected a value", start))
+        number
+            .map(Number::Float)
+            .ok_or_else(|| Error::new("expected a value", start))
     }
 
     #[inline(never)]
@@ -159,7 +178,11 @@ impl<'a> Reader<'a> {
     pub(super) fn open(&mut self) -> Result<bool, Error> {
         self.at += 1;
         self.depth += 1;
-        if self.depth > DEEPEST { Err(Error::new("nested too deep", self.at)) } else { Ok(true) }
+        if self.depth > DEEPEST {
+            Err(Error::new("nested too deep", self.at))
+        } else {
+            Ok(true)
+        }
     }
 
     /// The next name of a map, up to its value; `None` past its end.
@@ -204,10 +227,14 @@ impl<'a> Reader<'a> {
     pub(super) fn unexpected(&mut self, visitor: &dyn de::Expected) -> Error {
         let at = self.at;
         let found = match self.peek() {
-            Some(b'"') => self.string().map(|text| de::Error::invalid_type(Unexpected::Str(&text), visitor)),
+            Some(b'"') => self
+                .string()
+                .map(|text| de::Error::invalid_type(Unexpected::Str(&text), visitor)),
             Some(b'{') => Ok(de::Error::invalid_type(Unexpected::Map, visitor)),
             Some(b'[') => Ok(de::Error::invalid_type(Unexpected::Seq, visitor)),
-            Some(b't' | b'f') => self.boolean().map(|value| de::Error::invalid_type(Unexpected::Bool(value), visitor)),
+            Some(b't' | b'f') => self
+                .boolean()
+                .map(|value| de::Error::invalid_type(Unexpected::Bool(value), visitor)),
             Some(b'-' | b'0'..=b'9') => self.number().map(|number| {
                 let found = match number {
                     Number::Unsigned(number) => Unexpected::Unsigned(number),

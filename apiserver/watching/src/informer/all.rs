@@ -32,7 +32,12 @@ struct Filler<K> {
 impl<K: Cached> Filler<K> {
     /// The object, or nothing when it had to be set aside.
     fn read(&self, object: &str) -> Option<K> {
-        K::decode_without(object, K::DROPPED).map_err(|error| self.unreadable.set_aside(K::api_version(), K::kind(), object, &error)).ok()
+        K::decode_without(object, K::DROPPED)
+            .map_err(|error| {
+                self.unreadable
+                    .set_aside(K::api_version(), K::kind(), object, &error)
+            })
+            .ok()
     }
 }
 
@@ -44,7 +49,8 @@ impl<K: Cached> Sink for Filler<K> {
         self.listed.extend(self.read(object));
     }
     fn complete(&mut self, resource_version: &str) {
-        self.informer.replace(std::mem::take(&mut self.listed), resource_version);
+        self.informer
+            .replace(std::mem::take(&mut self.listed), resource_version);
     }
     fn applied(&mut self, object: &str) -> Option<String> {
         let object = self.read(object)?;
@@ -94,28 +100,56 @@ pub struct Informers {
 impl Informers {
     /// None yet. An object that cannot be read is told of by `events`.
     pub fn new(api: Api, clock: Clock, events: &Events, stop: CancellationToken) -> Self {
-        let registry = Registry { informers: HashMap::new(), by_path: HashMap::new(), waiting: Vec::new(), started: false, deletions: Vec::new() };
-        Self { api, clock, stop, unreadable: Unreadable::new(events), registry: Arc::new(Mutex::new(registry)) }
+        let registry = Registry {
+            informers: HashMap::new(),
+            by_path: HashMap::new(),
+            waiting: Vec::new(),
+            started: false,
+            deletions: Vec::new(),
+        };
+        Self {
+            api,
+            clock,
+            stop,
+            unreadable: Unreadable::new(events),
+            registry: Arc::new(Mutex::new(registry)),
+        }
     }
 
     /// The informer of a kind. It is filled once [`Informers::start`] was called.
     pub fn of<K: Cached>(&self) -> Informer<K> {
         let mut registry = lock(&self.registry);
-        if let Some(informer) = registry.informers.get(&TypeId::of::<K>()).and_then(|any| any.downcast_ref::<Informer<K>>()) {
+        if let Some(informer) = registry
+            .informers
+            .get(&TypeId::of::<K>())
+            .and_then(|any| any.downcast_ref::<Informer<K>>())
+        {
             return informer.clone();
         }
         let informer = Informer::<K>::empty();
-        registry.informers.insert(TypeId::of::<K>(), Box::new(informer.clone()));
+        registry
+            .informers
+            .insert(TypeId::of::<K>(), Box::new(informer.clone()));
         let metadata = informer.clone();
         let source: MetaSource = Arc::new(move |handler| {
-            metadata.subscribe(move |change| handler(change.object().meta(), matches!(change, Change::Deleted(_))));
+            metadata.subscribe(move |change| {
+                handler(change.object().meta(), matches!(change, Change::Deleted(_)))
+            });
             metadata.synced()
         });
         registry.by_path.insert(collection::<K>(""), source);
         let (api, clock, stop) = (self.api.clone(), self.clock.clone(), self.stop.clone());
-        let sink = Box::new(Filler { informer: informer.clone(), unreadable: self.unreadable.clone(), listed: Vec::new() });
+        let sink = Box::new(Filler {
+            informer: informer.clone(),
+            unreadable: self.unreadable.clone(),
+            listed: Vec::new(),
+        });
         let start = move || {
-            let source = Source { path: collection::<K>(""), query: String::new(), accept: None };
+            let source = Source {
+                path: collection::<K>(""),
+                query: String::new(),
+                accept: None,
+            };
             crate::task::spawn(reflect(api, clock, source, sink, stop));
         };
         if registry.started {
@@ -151,7 +185,11 @@ impl Informers {
     }
 
     /// Subscribes to the metadata of a collection that is watched anyway, and tells when it has been listed; `None` when it is not watched.
-    pub fn subscribe_metadata(&self, path: &str, handler: MetaHandler) -> Option<watch::Receiver<bool>> {
+    pub fn subscribe_metadata(
+        &self,
+        path: &str,
+        handler: MetaHandler,
+    ) -> Option<watch::Receiver<bool>> {
         let source = lock(&self.registry).by_path.get(path).cloned()?;
         Some(source(handler))
     }

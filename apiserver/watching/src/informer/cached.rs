@@ -62,7 +62,11 @@ impl Cached for Secret {
 
 impl Cached for EndpointSlice {
     fn group_by(&self) -> Option<&str> {
-        self.metadata.labels.as_ref()?.get("kubernetes.io/service-name").map(String::as_str)
+        self.metadata
+            .labels
+            .as_ref()?
+            .get("kubernetes.io/service-name")
+            .map(String::as_str)
     }
 }
 

@@ -64,13 +64,20 @@ impl<K: Cached> Cache<K> {
             Some(uid) => Some(Index::Owner(uid.into())),
             None => namespace.map(|ns| Index::Orphan(ns.into())),
         };
-        [namespace.map(|ns| Index::Namespace(ns.into())), owner, object.group_by().map(|group| Index::Group(group.into()))]
+        [
+            namespace.map(|ns| Index::Namespace(ns.into())),
+            owner,
+            object.group_by().map(|group| Index::Group(group.into())),
+        ]
     }
 
     fn insert(&mut self, key: Key, object: Arc<K>) -> Option<Arc<K>> {
         let old = self.remove(&key);
         for index in Self::indices_of(&object).into_iter().flatten() {
-            self.indices.entry(index).or_default().insert(key.clone(), object.clone());
+            self.indices
+                .entry(index)
+                .or_default()
+                .insert(key.clone(), object.clone());
         }
         self.objects.insert(key, object);
         old
@@ -92,7 +99,11 @@ impl<K: Cached> Cache<K> {
 
 /// The uid of the controlling owner.
 pub fn controller_uid(meta: &ObjectMeta) -> Option<&str> {
-    meta.owner_references.iter().flatten().find(|r| r.controller == Some(true)).map(|r| r.uid.as_str())
+    meta.owner_references
+        .iter()
+        .flatten()
+        .find(|r| r.controller == Some(true))
+        .map(|r| r.uid.as_str())
 }
 
 type Handler<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
@@ -111,7 +122,9 @@ pub struct Informer<K> {
 
 impl<K> Clone for Informer<K> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone() }
+        Self {
+            shared: self.shared.clone(),
+        }
     }
 }
 
@@ -123,20 +136,32 @@ impl<K: Cached> Informer<K> {
     /// An empty cache that nobody fills: for tests, and for [`Informers`] to start from.
     pub fn empty() -> Self {
         let shared = Shared {
-            cache: RwLock::new(Cache { objects: HashMap::new(), indices: HashMap::new() }),
+            cache: RwLock::new(Cache {
+                objects: HashMap::new(),
+                indices: HashMap::new(),
+            }),
             handlers: Mutex::new(Vec::new()),
             reached: watch::Sender::new(0),
             synced: watch::Sender::new(false),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     fn cache(&self) -> RwLockReadGuard<'_, Cache<K>> {
-        self.shared.cache.read().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .cache
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn index(&self, index: &Index) -> Vec<Arc<K>> {
-        self.cache().indices.get(index).map(|members| members.values().cloned().collect()).unwrap_or_default()
+        self.cache()
+            .indices
+            .get(index)
+            .map(|members| members.values().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// The object, if it is known.
@@ -211,7 +236,12 @@ impl<K: Cached> Informer<K> {
 
     fn put(&self, object: K, handlers: &[Handler<K>]) {
         let (key, new) = (Key::of(object.meta()), Arc::new(object));
-        let old = self.shared.cache.write().unwrap_or_else(PoisonError::into_inner).insert(key, new.clone());
+        let old = self
+            .shared
+            .cache
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, new.clone());
         let change = match old {
             None => Change::Added(new),
             Some(old) if old.meta().uid != new.meta().uid => {
@@ -225,7 +255,12 @@ impl<K: Cached> Informer<K> {
     }
 
     fn take(&self, key: &Key, last: Option<K>, handlers: &[Handler<K>]) {
-        let old = self.shared.cache.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+        let old = self
+            .shared
+            .cache
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
         if let Some(gone) = last.map(Arc::new).or(old) {
             self.tell(&Change::Deleted(gone), handlers);
         }
@@ -233,7 +268,9 @@ impl<K: Cached> Informer<K> {
 
     fn note(&self, version: Option<&str>) {
         if let Some(version) = version.and_then(|v| v.parse().ok()) {
-            self.shared.reached.send_if_modified(|seen| std::mem::replace(seen, version) != version);
+            self.shared
+                .reached
+                .send_if_modified(|seen| std::mem::replace(seen, version) != version);
         }
     }
 }

@@ -27,7 +27,13 @@ use crate::{
 };
 
 fn pod(name: &str, version: &str, owner: Option<&str>, node: Option<&str>) -> Pod {
-    let owner_references = owner.map(|uid| vec![OwnerReference { uid: uid.into(), controller: Some(true), ..Default::default() }]);
+    let owner_references = owner.map(|uid| {
+        vec![OwnerReference {
+            uid: uid.into(),
+            controller: Some(true),
+            ..Default::default()
+        }]
+    });
     let metadata = ObjectMeta {
         name: Some(name.into()),
         namespace: Some("ns".into()),
@@ -36,18 +42,33 @@ fn pod(name: &str, version: &str, owner: Option<&str>, node: Option<&str>) -> Po
         owner_references,
         ..Default::default()
     };
-    Pod { metadata, spec: Some(PodSpec { node_name: node.map(Into::into), ..Default::default() }), status: None }
+    Pod {
+        metadata,
+        spec: Some(PodSpec {
+            node_name: node.map(Into::into),
+            ..Default::default()
+        }),
+        status: None,
+    }
 }
 
 fn names(mut pods: Vec<Arc<Pod>>) -> Vec<String> {
     pods.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-    pods.iter().filter_map(|p| p.metadata.name.clone()).collect()
+    pods.iter()
+        .filter_map(|p| p.metadata.name.clone())
+        .collect()
 }
 
 #[test]
 fn indices_follow_changes_of_owner_and_node() {
     let informer = Informer::<Pod>::empty();
-    informer.replace(vec![pod("a", "1", None, None), pod("b", "2", Some("rs"), Some("n1"))], "2");
+    informer.replace(
+        vec![
+            pod("a", "1", None, None),
+            pod("b", "2", Some("rs"), Some("n1")),
+        ],
+        "2",
+    );
     assert_eq!(names(informer.orphans("ns")), ["a"]);
     assert_eq!(names(informer.owned_by("rs")), ["b"]);
     informer.apply(pod("a", "3", Some("rs"), Some("n1")));
@@ -61,8 +82,15 @@ fn indices_follow_changes_of_owner_and_node() {
 #[test]
 fn a_new_list_tells_only_differences_and_late_subscribers_hear_all() {
     let informer = Informer::<Pod>::empty();
-    informer.replace(vec![pod("a", "1", None, None), pod("b", "2", None, None)], "2");
-    let (added, updated, deleted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    informer.replace(
+        vec![pod("a", "1", None, None), pod("b", "2", None, None)],
+        "2",
+    );
+    let (added, updated, deleted) = (
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let counts = (added.clone(), updated.clone(), deleted.clone());
     informer.subscribe(move |change| {
         let count = match change {
@@ -72,7 +100,10 @@ fn a_new_list_tells_only_differences_and_late_subscribers_hear_all() {
         };
         count.fetch_add(1, Ordering::Relaxed);
     });
-    informer.replace(vec![pod("b", "3", None, None), pod("c", "4", None, None)], "4");
+    informer.replace(
+        vec![pod("b", "3", None, None), pod("c", "4", None, None)],
+        "4",
+    );
     let seen = [&added, &updated, &deleted].map(|c| c.load(Ordering::Relaxed));
     assert_eq!(seen, [3, 1, 1]);
 }
@@ -101,11 +132,25 @@ impl Server {
         self.asked.fetch_add(1, Ordering::Relaxed);
         if !uri.query().unwrap_or_default().contains("watch=true") {
             // a number is no time for any reader
-            let items = [object("good", 1, Value::Null), object("bad", 2, 17.into()), object("late", 3, json!("2026-01-01T00:00:00Z"))];
-            return Full::from(json!({"metadata": {"resourceVersion": "3"}, "items": items}).to_string()).boxed_unsync();
+            let items = [
+                object("good", 1, Value::Null),
+                object("bad", 2, 17.into()),
+                object("late", 3, json!("2026-01-01T00:00:00Z")),
+            ];
+            return Full::from(
+                json!({"metadata": {"resourceVersion": "3"}, "items": items}).to_string(),
+            )
+            .boxed_unsync();
         }
-        let events = [("MODIFIED", object("bad", 4, 17.into())), ("DELETED", object("worse", 5, 17.into())), ("ADDED", object("new", 6, Value::Null))];
-        let lines: String = events.iter().map(|(kind, object)| json!({"type": kind, "object": object}).to_string() + "\n").collect();
+        let events = [
+            ("MODIFIED", object("bad", 4, 17.into())),
+            ("DELETED", object("worse", 5, 17.into())),
+            ("ADDED", object("new", 6, Value::Null)),
+        ];
+        let lines: String = events
+            .iter()
+            .map(|(kind, object)| json!({"type": kind, "object": object}).to_string() + "\n")
+            .collect();
         let told = if self.ends { String::new() } else { lines };
         let frames = futures::stream::iter([Ok(http_body::Frame::data(Bytes::from(told)))]);
         match self.ends {
@@ -121,7 +166,11 @@ impl Server {
             async move {
                 let (head, body) = request.into_parts();
                 let body = body.collect().await?.to_bytes();
-                Ok::<_, std::convert::Infallible>(Response::new(server.answer(&head.method, &head.uri, &body)))
+                Ok::<_, std::convert::Infallible>(Response::new(server.answer(
+                    &head.method,
+                    &head.uri,
+                    &body,
+                )))
             }
         });
         let api = Api::new(Client::new(service), "test");
@@ -135,7 +184,10 @@ impl Server {
 async fn within(what: &str, seconds: u64, mut holds: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
     while !holds() {
-        assert!(tokio::time::Instant::now() < deadline, "{what} did not come about");
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{what} did not come about"
+        );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -150,7 +202,11 @@ impl Visitor for Each<'_> {
     fn visit<K: Cached>(&mut self) {
         let informer = self.informers.of::<K>();
         let names = move || {
-            let mut names: Vec<String> = informer.list().iter().filter_map(|object| object.meta().name.clone()).collect();
+            let mut names: Vec<String> = informer
+                .list()
+                .iter()
+                .filter_map(|object| object.meta().name.clone())
+                .collect();
             names.sort();
             names
         };
@@ -162,25 +218,42 @@ impl Visitor for Each<'_> {
 async fn what_cannot_be_read_is_set_aside_in_every_kind_and_told_once() {
     let (server, stop) = (Server::default(), CancellationToken::new());
     let informers = server.informers(&stop);
-    let mut every = Each { informers: &informers, caches: Vec::new() };
+    let mut every = Each {
+        informers: &informers,
+        caches: Vec::new(),
+    };
     each(&mut every);
     let kinds = every.caches.len();
     for (path, names) in &every.caches {
         within(path, 10, || names() == ["good", "late", "new"]).await;
     }
-    within("an event for every object that cannot be read", 10, || lock(&server.events).len() >= 2 * kinds).await;
+    within("an event for every object that cannot be read", 10, || {
+        lock(&server.events).len() >= 2 * kinds
+    })
+    .await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     // a list and a watch a kind, and nothing more however long it goes on
     assert_eq!(server.asked.load(Ordering::Relaxed), 2 * kinds);
     let told = lock(&server.events);
     assert_eq!(told.len(), 2 * kinds);
-    assert!(told.iter().all(|event| event["reason"] == "Unreadable" && event["message"].as_str().is_some_and(|m| m.contains(".metadata.creationTimestamp"))));
+    assert!(told.iter().all(|event| {
+        event["reason"] == "Unreadable"
+            && event["message"]
+                .as_str()
+                .is_some_and(|m| m.contains(".metadata.creationTimestamp"))
+    }));
     stop.cancel();
 }
 
 #[tokio::test]
 async fn a_watch_that_ends_at_once_is_not_begun_again_without_a_pause() {
-    let (server, stop) = (Server { ends: true, ..Server::default() }, CancellationToken::new());
+    let (server, stop) = (
+        Server {
+            ends: true,
+            ..Server::default()
+        },
+        CancellationToken::new(),
+    );
     let informers = server.informers(&stop);
     let pods = informers.of::<Pod>();
     within("the list", 10, || pods.len() == 2).await;

@@ -55,7 +55,10 @@ impl Door {
         let mut visits = self.visits();
         visits.inside += 1;
         visits.served += 1;
-        Visit { door: self, before: visits.served - 1 }
+        Visit {
+            door: self,
+            before: visits.served - 1,
+        }
     }
 }
 
@@ -76,14 +79,19 @@ impl Drop for Visit<'_> {
 
 impl Visits {
     pub fn is_late(&self, now: Instant) -> bool {
-        self.told.is_some_and(|told| now.saturating_duration_since(told) >= MOST)
+        self.told
+            .is_some_and(|told| now.saturating_duration_since(told) >= MOST)
     }
 
     /// Whether everybody has gone and nobody came for a while.
     pub fn is_over(&self, now: Instant) -> bool {
         let Some(told) = self.told else { return false };
         let knocked = self.at_the_door.values().max().copied();
-        let last = [Some(told), self.last, knocked].into_iter().flatten().max().unwrap_or(told);
+        let last = [Some(told), self.last, knocked]
+            .into_iter()
+            .flatten()
+            .max()
+            .unwrap_or(told);
         let quiet = self.inside == 0 && now.saturating_duration_since(last) >= QUIET;
         quiet || self.is_late(now)
     }
@@ -100,15 +108,24 @@ mod tests {
         assert!(!door.visits().is_over(begun + MOST), "nobody told it");
         door.visits().told = Some(begun);
         let visit = door.enter();
-        assert!(!door.visits().is_over(begun + 5 * QUIET), "somebody is inside");
+        assert!(
+            !door.visits().is_over(begun + 5 * QUIET),
+            "somebody is inside"
+        );
         drop(visit);
         let last = door.visits().last.unwrap();
         assert!(!door.visits().is_over(last + QUIET / 2), "more may come");
         assert!(door.visits().is_over(last + QUIET));
         let number = door.knock();
         let knocked = door.visits().at_the_door[&number];
-        assert!(!door.visits().is_over(knocked + QUIET / 2), "who knocks may be a visitor");
-        assert!(door.visits().is_over(knocked + QUIET), "who says nothing is none");
+        assert!(
+            !door.visits().is_over(knocked + QUIET / 2),
+            "who knocks may be a visitor"
+        );
+        assert!(
+            door.visits().is_over(knocked + QUIET),
+            "who says nothing is none"
+        );
         door.heard(number);
         assert!(door.visits().is_over(last + QUIET), "it was a probe");
         let _stays = door.enter();

@@ -22,7 +22,10 @@ pub const UNKNOWN: &str = "unknown";
 /// The whole program; answers the exit status.
 pub fn main(args: Vec<String>) -> i32 {
     let part = args.first().map_or("front", String::as_str).to_string();
-    let port: u16 = std::env::var("PORT").ok().and_then(|p| p.parse().ok()).unwrap_or(8080);
+    let port: u16 = std::env::var("PORT")
+        .ok()
+        .and_then(|p| p.parse().ok())
+        .unwrap_or(8080);
     let listener = match TcpListener::bind(("0.0.0.0", port)) {
         Ok(listener) => listener,
         Err(error) => {
@@ -31,8 +34,16 @@ pub fn main(args: Vec<String>) -> i32 {
         }
     };
     let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    println!("shop {} {part} on {} listens on port {port}", variable("SHOP_VERSION"), variable("POD_NAME"));
-    let shop = Shop { door: Arc::default(), part: part.into(), listener: listener.into() };
+    println!(
+        "shop {} {part} on {} listens on port {port}",
+        variable("SHOP_VERSION"),
+        variable("POD_NAME")
+    );
+    let shop = Shop {
+        door: Arc::default(),
+        part: part.into(),
+        listener: listener.into(),
+    };
     shop.clone().leave_when_told();
     loop {
         match shop.listener.accept() {
@@ -131,13 +142,25 @@ fn serve(stream: TcpStream, part: &str, door: &Door, number: u64) -> std::io::Re
         let (code, body) = match &visit {
             None if path == "/readyz" && door.is_closing() => (503, "closing\n".to_string()),
             None => (200, "ok\n".to_string()),
-            Some(visit) if part == "stock" => (200, format!("{} left\n", 1000 - visit.before % 1000)),
+            Some(visit) if part == "stock" => {
+                (200, format!("{} left\n", 1000 - visit.before % 1000))
+            }
             Some(_) => front(),
         };
-        let reason = if code == 200 { "OK" } else { "Service Unavailable" };
-        let keep = if last || door.is_closing() { "close" } else { "keep-alive" };
+        let reason = if code == 200 {
+            "OK"
+        } else {
+            "Service Unavailable"
+        };
+        let keep = if last || door.is_closing() {
+            "close"
+        } else {
+            "keep-alive"
+        };
         let length = body.len();
-        let answer = format!("HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: {keep}\r\n\r\n{body}");
+        let answer = format!(
+            "HTTP/1.1 {code} {reason}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: {keep}\r\n\r\n{body}"
+        );
         writer.write_all(answer.as_bytes())?;
         if keep == "close" {
             return Ok(());
@@ -152,7 +175,12 @@ fn front() -> (u16, String) {
         Ok(left) => left.trim().to_string(),
         Err(error) => format!("{UNKNOWN} ({error})"),
     };
-    let text = format!("shop {}\npod {}\nnode {}\nstock {left}\n", variable("SHOP_VERSION"), variable("POD_NAME"), variable("NODE_NAME"));
+    let text = format!(
+        "shop {}\npod {}\nnode {}\nstock {left}\n",
+        variable("SHOP_VERSION"),
+        variable("POD_NAME"),
+        variable("NODE_NAME")
+    );
     (200, text)
 }
 
@@ -161,7 +189,9 @@ fn ask(host: &str) -> std::io::Result<String> {
     let address = resolve(host)?;
     let mut stream = TcpStream::connect_timeout(&(address, 80).into(), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    stream.write_all(
+        format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
     let mut reader = BufReader::new(stream);
     let mut length = 0;
     loop {
@@ -186,7 +216,11 @@ mod tests {
     fn those_whom_the_kernel_let_in_are_served() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let shop = Shop { door: Arc::default(), part: "stock".into(), listener: listener.into() };
+        let shop = Shop {
+            door: Arc::default(),
+            part: "stock".into(),
+            listener: listener.into(),
+        };
         assert!(!shop.take_those_outside());
         let mut stream = TcpStream::connect(address).unwrap();
         write!(stream, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n").unwrap();
@@ -201,24 +235,45 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let door = Arc::new(Door::default());
-        let shop = Shop { door: door.clone(), part: "stock".into(), listener: listener.into() };
-        std::thread::spawn(move || shop.listener.incoming().flatten().for_each(|stream| shop.take(stream)));
+        let shop = Shop {
+            door: door.clone(),
+            part: "stock".into(),
+            listener: listener.into(),
+        };
+        std::thread::spawn(move || {
+            shop.listener
+                .incoming()
+                .flatten()
+                .for_each(|stream| shop.take(stream))
+        });
         let ask = |paths: &[&str]| {
             let mut stream = TcpStream::connect(address).unwrap();
-            paths.iter().for_each(|path| write!(stream, "GET {path} HTTP/1.1\r\n\r\n").unwrap());
+            paths
+                .iter()
+                .for_each(|path| write!(stream, "GET {path} HTTP/1.1\r\n\r\n").unwrap());
             stream.shutdown(std::net::Shutdown::Write).unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).unwrap();
             text
         };
         let text = ask(&["/healthz", "/readyz"]);
-        assert_eq!((text.matches("200 OK").count(), text.matches("keep-alive").count()), (2, 2), "{text}");
+        assert_eq!(
+            (
+                text.matches("200 OK").count(),
+                text.matches("keep-alive").count()
+            ),
+            (2, 2),
+            "{text}"
+        );
         assert_eq!(door.visits().served, 0);
         assert!(ask(&["/"]).ends_with("1000 left\n"));
         assert!(door.visits().last.is_some());
         door.visits().told = Some(Instant::now());
         let text = ask(&["/readyz"]);
-        assert!(text.contains("503 Service Unavailable") && text.contains("Connection: close"), "{text}");
+        assert!(
+            text.contains("503 Service Unavailable") && text.contains("Connection: close"),
+            "{text}"
+        );
         assert!(ask(&["/"]).contains("Connection: close"));
     }
 }

@@ -17,9 +17,19 @@ pub fn resolve(host: &str) -> std::io::Result<Ipv4Addr> {
             settings.entry(word).or_default().extend(words);
         }
     }
-    let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, format!("no such host {host}"));
-    let server: Ipv4Addr = settings.get("nameserver").and_then(|all| all.first()).and_then(|s| s.parse().ok()).ok_or_else(missing)?;
-    let names = settings.get("search").into_iter().flatten().map(|domain| format!("{host}.{domain}")).chain([host.to_string()]);
+    let missing =
+        || std::io::Error::new(std::io::ErrorKind::NotFound, format!("no such host {host}"));
+    let server: Ipv4Addr = settings
+        .get("nameserver")
+        .and_then(|all| all.first())
+        .and_then(|s| s.parse().ok())
+        .ok_or_else(missing)?;
+    let names = settings
+        .get("search")
+        .into_iter()
+        .flatten()
+        .map(|domain| format!("{host}.{domain}"))
+        .chain([host.to_string()]);
     for name in names {
         if let Some(address) = query(server, &name)? {
             return Ok(address);
@@ -42,7 +52,9 @@ fn query(server: Ipv4Addr, name: &str) -> std::io::Result<Option<Ipv4Addr>> {
     let mut answer = [0; 1500];
     let (len, _) = socket.recv_from(&mut answer)?;
     let answer = &answer[..len];
-    let count = answer.get(6..8).map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
+    let count = answer
+        .get(6..8)
+        .map_or(0, |b| u16::from_be_bytes([b[0], b[1]]));
     let mut at = packet.len();
     for _ in 0..count {
         // names in answers are pointers, or labels up to a zero
@@ -56,8 +68,13 @@ fn query(server: Ipv4Addr, name: &str) -> std::io::Result<Option<Ipv4Addr>> {
                 break;
             }
         }
-        let Some(head) = answer.get(at..at + 10) else { return Ok(None) };
-        let (kind, size) = (u16::from_be_bytes([head[0], head[1]]), usize::from(u16::from_be_bytes([head[8], head[9]])));
+        let Some(head) = answer.get(at..at + 10) else {
+            return Ok(None);
+        };
+        let (kind, size) = (
+            u16::from_be_bytes([head[0], head[1]]),
+            usize::from(u16::from_be_bytes([head[8], head[9]])),
+        );
         if let (1, Some(&[a, b, c, d])) = (kind, answer.get(at + 10..at + 10 + size)) {
             return Ok(Some(Ipv4Addr::new(a, b, c, d)));
         }

@@ -26,7 +26,15 @@ pub static VIEW: Command = Command {
     flags: &[
         FILE_FLAGS,
         SELECTOR,
-        &[Flag::str("output", 'o', "yaml", "yaml or json"), Flag::bool("all", '\0', false, "All objects of the given types in the namespace")],
+        &[
+            Flag::str("output", 'o', "yaml", "yaml or json"),
+            Flag::bool(
+                "all",
+                '\0',
+                false,
+                "All objects of the given types in the namespace",
+            ),
+        ],
     ],
     run: Run::Verb(|ctx| Box::pin(view(ctx))),
     words: Some(Words::ANY),
@@ -43,7 +51,17 @@ pub static SET: Command = Command {
       kubectl apply set-last-applied -f deploy.yaml
       # Also where the annotation is missing
       kubectl apply set-last-applied -f deploy.yaml --create-annotation=true",
-    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, &[Flag::bool("create-annotation", '\0', false, "Write the annotation where it is missing")]],
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        DRY_RUN,
+        &[Flag::bool(
+            "create-annotation",
+            '\0',
+            false,
+            "Write the annotation where it is missing",
+        )],
+    ],
     run: Run::Verb(|ctx| Box::pin(set(ctx))),
     ..Command::NEW
 };
@@ -63,7 +81,12 @@ pub static EDIT: Command = Command {
         FILE_FLAGS,
         Validation::FLAG,
         crate::cmd::edit::LINE_ENDINGS,
-        &[Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written")],
+        &[Flag::str(
+            "field-manager",
+            '\0',
+            "kubectl-client-side-apply",
+            "Who is said to manage the fields that are written",
+        )],
     ],
     run: Run::Verb(|ctx| Box::pin(edit(ctx))),
     words: Some(Words::ANY),
@@ -83,13 +106,29 @@ async fn view(ctx: Ctx) -> Result<()> {
     for info in infos {
         let text = info.object["metadata"]["annotations"][LAST_APPLIED].as_str();
         let Some(text) = text else {
-            return Err(Error::msg(format!("{}\n", missing(&info.name))).with_source(&format!("{}\n", missing(&info.name)), &info.source));
+            return Err(Error::msg(format!("{}\n", missing(&info.name)))
+                .with_source(&format!("{}\n", missing(&info.name)), &info.source));
         };
         let value: Value = serde_json::from_str(text)?;
         match f.str("output") {
-            "json" => print::put(&(layout::write(&value, layout::Style { indent: 2, ..Default::default() }) + "\n"))?,
+            "json" => print::put(
+                &(layout::write(
+                    &value,
+                    layout::Style {
+                        indent: 2,
+                        ..Default::default()
+                    },
+                ) + "\n"),
+            )?,
             "yaml" => print::put(&crate::yaml::write(&value))?,
-            other => return Err(Error::usage(ctx.path(), format!("Unexpected -o output mode: {other}, the flag 'output' must be one of yaml|json"))),
+            other => {
+                return Err(Error::usage(
+                    ctx.path(),
+                    format!(
+                        "Unexpected -o output mode: {other}, the flag 'output' must be one of yaml|json"
+                    ),
+                ));
+            }
         }
     }
     Ok(())
@@ -103,15 +142,29 @@ async fn set(ctx: Ctx) -> Result<()> {
     for info in infos {
         let live = helper::get(ctx.client()?, &info.resource, &info.namespace, &info.name)
             .await
-            .map_err(|e| e.with_source(&format!("retrieving current configuration of:\n{}\nfrom server for:", info.object_name()), &info.source))?;
+            .map_err(|e| {
+                e.with_source(
+                    &format!(
+                        "retrieving current configuration of:\n{}\nfrom server for:",
+                        info.object_name()
+                    ),
+                    &info.source,
+                )
+            })?;
         // As the file has it: unlike apply, this adds no empty annotations.
         let wanted = print::json::compact(&info.object) + "\n";
         match live["metadata"]["annotations"][LAST_APPLIED].as_str() {
             None if !f.bool("create-annotation") => {
-                return Err(Error::msg(format!("{}, to create the annotation, run the command with --create-annotation", missing(&info.name))));
+                return Err(Error::msg(format!(
+                    "{}, to create the annotation, run the command with --create-annotation",
+                    missing(&info.name)
+                )));
             }
             Some(old) if old.trim_end() == wanted.trim_end() => {
-                print::put(&format!("set-last-applied {}: no changes required.\n", info.name))?;
+                print::put(&format!(
+                    "set-last-applied {}: no changes required.\n",
+                    info.name
+                ))?;
                 continue;
             }
             _ => {}
@@ -121,7 +174,16 @@ async fn set(ctx: Ctx) -> Result<()> {
         if dry_run == DryRun::Client {
             object["metadata"]["annotations"][LAST_APPLIED] = json!(wanted);
         } else {
-            object = helper::Write::by("kubectl", dry_run).patch(ctx.client()?, &info.resource, &info.namespace, &info.name, MERGE, &patch).await?;
+            object = helper::Write::by("kubectl", dry_run)
+                .patch(
+                    ctx.client()?,
+                    &info.resource,
+                    &info.namespace,
+                    &info.name,
+                    MERGE,
+                    &patch,
+                )
+                .await?;
         }
         printer.print(&object)?;
     }

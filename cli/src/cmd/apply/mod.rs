@@ -41,15 +41,54 @@ pub static COMMAND: Command = Command {
         Validation::FLAG,
         &super::delete::DELETION_FLAGS,
         &[
-            Flag::bool("overwrite", '\0', true, "Where the file and somebody else changed the same field, take the file's value"),
-            Flag::bool("openapi-patch", '\0', true, "Merge lists as the kind's schema says"),
-            Flag::bool("prune", '\0', false, "Delete objects that were applied once and are no longer in the files"),
-            Flag::array("prune-allowlist", '\0', "Only prune this kind (GROUP/VERSION/KIND); may be repeated"),
-            Flag::bool("all", '\0', false, "With --prune, all objects that were applied"),
+            Flag::bool(
+                "overwrite",
+                '\0',
+                true,
+                "Where the file and somebody else changed the same field, take the file's value",
+            ),
+            Flag::bool(
+                "openapi-patch",
+                '\0',
+                true,
+                "Merge lists as the kind's schema says",
+            ),
+            Flag::bool(
+                "prune",
+                '\0',
+                false,
+                "Delete objects that were applied once and are no longer in the files",
+            ),
+            Flag::array(
+                "prune-allowlist",
+                '\0',
+                "Only prune this kind (GROUP/VERSION/KIND); may be repeated",
+            ),
+            Flag::bool(
+                "all",
+                '\0',
+                false,
+                "With --prune, all objects that were applied",
+            ),
             Flag::bool("server-side", '\0', false, "Have the server merge"),
-            Flag::bool("force-conflicts", '\0', false, "With --server-side, take fields over from other managers"),
-            Flag::str("field-manager", '\0', "kubectl-client-side-apply", "Who is said to manage the fields that are written"),
-            Flag::str("subresource", '\0', "", "With --server-side, apply to this sub-resource"),
+            Flag::bool(
+                "force-conflicts",
+                '\0',
+                false,
+                "With --server-side, take fields over from other managers",
+            ),
+            Flag::str(
+                "field-manager",
+                '\0',
+                "kubectl-client-side-apply",
+                "Who is said to manage the fields that are written",
+            ),
+            Flag::str(
+                "subresource",
+                '\0',
+                "",
+                "With --server-side, apply to this sub-resource",
+            ),
         ],
     ],
     subcommands: &[&last_applied::VIEW, &last_applied::SET, &last_applied::EDIT],
@@ -59,20 +98,46 @@ pub static COMMAND: Command = Command {
 
 fn check(ctx: &Ctx) -> Result<()> {
     let f = ctx.flags();
-    let (server_side, dry_run, force, prune) = (f.bool("server-side"), ctx.dry_run()?, f.bool("force"), f.bool("prune"));
+    let (server_side, dry_run, force, prune) = (
+        f.bool("server-side"),
+        ctx.dry_run()?,
+        f.bool("force"),
+        f.bool("prune"),
+    );
     for (wrong, message) in [
-        (f.bool("force-conflicts") && !server_side, "--force-conflicts only works with --server-side"),
-        (dry_run == DryRun::Client && server_side, "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)"),
-        (server_side && force, "--force cannot be used with --server-side"),
-        (dry_run == DryRun::Server && force, "--dry-run=server cannot be used with --force"),
-        (f.bool("all") && !f.str("selector").is_empty(), "cannot set --all and --selector at the same time"),
+        (
+            f.bool("force-conflicts") && !server_side,
+            "--force-conflicts only works with --server-side",
+        ),
+        (
+            dry_run == DryRun::Client && server_side,
+            "--dry-run=client doesn't work with --server-side (did you mean --dry-run=server instead?)",
+        ),
+        (
+            server_side && force,
+            "--force cannot be used with --server-side",
+        ),
+        (
+            dry_run == DryRun::Server && force,
+            "--dry-run=server cannot be used with --force",
+        ),
+        (
+            f.bool("all") && !f.str("selector").is_empty(),
+            "cannot set --all and --selector at the same time",
+        ),
         (prune && force, "--force cannot be used with --prune"),
         (
             prune && !f.bool("all") && f.str("selector").is_empty(),
             "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector",
         ),
-        (prune && server_side, "--prune is in alpha and doesn't currently work on objects created by server-side apply"),
-        (!f.str("subresource").is_empty() && !server_side, "--subresource can only be specified for --server-side"),
+        (
+            prune && server_side,
+            "--prune is in alpha and doesn't currently work on objects created by server-side apply",
+        ),
+        (
+            !f.str("subresource").is_empty() && !server_side,
+            "--subresource can only be specified for --server-side",
+        ),
     ] {
         if wrong {
             return Err(Error::msg(message));
@@ -84,7 +149,10 @@ fn check(ctx: &Ctx) -> Result<()> {
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
-        return Err(Error::usage(ctx.path(), format!("Unexpected args: [{}]", ctx.args().join(" "))));
+        return Err(Error::usage(
+            ctx.path(),
+            format!("Unexpected args: [{}]", ctx.args().join(" ")),
+        ));
     }
     let mut builder = Builder::new(&ctx)?;
     builder.validation = Validation::parse(f.str("validate"))?;
@@ -93,14 +161,22 @@ async fn run(ctx: Ctx) -> Result<()> {
     if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
         return Err(Error::msg("must specify one of -f and -k"));
     }
-    let pruned = if f.bool("prune") { prune::kinds(&ctx).await? } else { vec![] };
+    let pruned = if f.bool("prune") {
+        prune::kinds(&ctx).await?
+    } else {
+        vec![]
+    };
     check(&ctx)?;
     let found = builder.find().await?;
     let mut errors = found.errors;
     if found.infos.is_empty() && errors.is_empty() {
         return Err(Error::msg("no objects passed to apply"));
     }
-    let mut session = Session { structured: !matches!(f.str("output"), "" | "name"), done: vec![], printer: Printer::new(f, "")? };
+    let mut session = Session {
+        structured: !matches!(f.str("output"), "" | "name"),
+        done: vec![],
+        printer: Printer::new(f, "")?,
+    };
     for info in found.infos {
         if let Err(e) = one(&ctx, info, builder.validation, &mut session).await {
             errors.push(e);
@@ -109,7 +185,9 @@ async fn run(ctx: Ctx) -> Result<()> {
     Error::collect(errors)?;
     session.print_objects()?;
     if f.bool("prune") {
-        let named = builder.require_namespace.then_some(builder.namespace.as_str());
+        let named = builder
+            .require_namespace
+            .then_some(builder.namespace.as_str());
         prune::run(&ctx, &pruned, named, &session.done).await?;
     }
     Ok(())
@@ -127,7 +205,8 @@ impl Session {
     fn tell(&mut self, ctx: &Ctx, info: Info, what: &str) -> Result<()> {
         if !self.structured {
             if ctx.flags().str("output") != "name" {
-                self.printer.operation(&format!("{what}{}", ctx.dry_run()?.suffix()));
+                self.printer
+                    .operation(&format!("{what}{}", ctx.dry_run()?.suffix()));
             }
             self.printer.print(&info.object)?;
         }
@@ -142,7 +221,9 @@ impl Session {
             [one] => self.printer.print(&one.object),
             many => {
                 let items: Vec<&Value> = many.iter().map(|i| &i.object).collect();
-                self.printer.print(&json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}))
+                self.printer.print(
+                    &json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}),
+                )
             }
         }
     }
@@ -176,12 +257,21 @@ pub fn annotated(object: &Value) -> Value {
     copy
 }
 
-async fn one(ctx: &Ctx, mut info: Info, validation: Validation, session: &mut Session) -> Result<()> {
+async fn one(
+    ctx: &Ctx,
+    mut info: Info,
+    validation: Validation,
+    session: &mut Session,
+) -> Result<()> {
     let f = ctx.flags();
     if info.name.is_empty()
-        && let Some(prefix) = info.object["metadata"]["generateName"].as_str().filter(|p| !p.is_empty())
+        && let Some(prefix) = info.object["metadata"]["generateName"]
+            .as_str()
+            .filter(|p| !p.is_empty())
     {
-        return Err(Error::msg(format!("from {prefix}: cannot use generate name with apply")));
+        return Err(Error::msg(format!(
+            "from {prefix}: cannot use generate name with apply"
+        )));
     }
     if f.bool("server-side") {
         server_side::apply(ctx, &mut info, validation).await?;
@@ -197,16 +287,30 @@ async fn one(ctx: &Ctx, mut info: Info, validation: Validation, session: &mut Se
             let mut object = modified;
             prune_nulls(&mut object);
             if dry_run != DryRun::Client {
-                let write = helper::Write::by(f.str("field-manager"), dry_run).validation(validation);
+                let write =
+                    helper::Write::by(f.str("field-manager"), dry_run).validation(validation);
                 object = write
                     .create(client, &info.resource, &info.namespace, &object)
                     .await
-                    .map_err(|e| crate::resource::typo::explain(e.with_source("creating", &info.source), &info))?;
+                    .map_err(|e| {
+                        crate::resource::typo::explain(
+                            e.with_source("creating", &info.source),
+                            &info,
+                        )
+                    })?;
             }
             info.object = object;
             return session.tell(ctx, info, "created");
         }
-        Err(e) => return Err(e.with_source(&format!("retrieving current configuration of:\n{}\nfrom server for:", describe(&info)), &info.source)),
+        Err(e) => {
+            return Err(e.with_source(
+                &format!(
+                    "retrieving current configuration of:\n{}\nfrom server for:",
+                    describe(&info)
+                ),
+                &info.source,
+            ));
+        }
     };
     if live["metadata"]["annotations"][LAST_APPLIED].is_null() {
         let p = ctx.program();
@@ -218,13 +322,20 @@ async fn one(ctx: &Ctx, mut info: Info, validation: Validation, session: &mut Se
     let (patch, object) = patch_live(ctx, &info, &modified, live, validation).await?;
     info.object = object;
     warn_if_deleting(&info);
-    let what = if patch == json!({}) { "unchanged" } else { "configured" };
+    let what = if patch == json!({}) {
+        "unchanged"
+    } else {
+        "configured"
+    };
     session.tell(ctx, info, what)
 }
 
 fn warn_if_deleting(info: &Info) {
     if !info.object["metadata"]["deletionTimestamp"].is_null() {
-        eprintln!("Warning: Detected changes to resource {} which is currently being deleted.", info.name);
+        eprintln!(
+            "Warning: Detected changes to resource {} which is currently being deleted.",
+            info.name
+        );
     }
 }
 
@@ -244,25 +355,47 @@ fn describe(info: &Info) -> String {
 }
 
 /// Makes the patch of the three states and sends it; with a conflict, reads the object again and starts over.
-async fn patch_live(ctx: &Ctx, info: &Info, modified: &Value, mut live: Value, validation: Validation) -> Result<(Value, Value)> {
+async fn patch_live(
+    ctx: &Ctx,
+    info: &Info,
+    modified: &Value,
+    mut live: Value,
+    validation: Validation,
+) -> Result<(Value, Value)> {
     let f = ctx.flags();
     let client = ctx.client()?;
     let failed = |e: Error, patch: &str| {
         let e = e.with_source("patching", &info.source);
-        e.with_source(&format!("applying patch:\n{patch}\nto:\n{}\nfor:", describe(info)), &info.source)
+        e.with_source(
+            &format!("applying patch:\n{patch}\nto:\n{}\nfor:", describe(info)),
+            &info.source,
+        )
     };
     let mut tries = 0;
     loop {
-        let (patch, kind) = three_way(modified, &live, f.bool("overwrite")).map_err(|e| failed(e, ""))?;
+        let (patch, kind) =
+            three_way(modified, &live, f.bool("overwrite")).map_err(|e| failed(e, ""))?;
         if patch == json!({}) {
             return Ok((patch, live));
         }
         if ctx.dry_run()? == DryRun::Client {
-            apply_here(&mut live, &patch, kind).map_err(|e| Error::msg(format!("applying patch locally: {e}")))?;
+            apply_here(&mut live, &patch, kind)
+                .map_err(|e| Error::msg(format!("applying patch locally: {e}")))?;
             return Ok((patch, live));
         }
-        let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?).validation(validation);
-        match write.patch(client, &info.resource, &info.namespace, &info.name, kind, &patch).await {
+        let write =
+            helper::Write::by(f.str("field-manager"), ctx.dry_run()?).validation(validation);
+        match write
+            .patch(
+                client,
+                &info.resource,
+                &info.namespace,
+                &info.name,
+                kind,
+                &patch,
+            )
+            .await
+        {
             Ok(o) => return Ok((patch, o)),
             Err(e) if e.is_conflict() && tries < 5 => {
                 tries += 1;
@@ -273,12 +406,20 @@ async fn patch_live(ctx: &Ctx, info: &Info, modified: &Value, mut live: Value, v
             }
             Err(e) if f.bool("force") && matches!(e.reason(), "Conflict" | "Invalid") => {
                 let shown = print::json::compact(modified);
-                let object = recreate(ctx, info, modified, &live)
-                    .await
-                    .map_err(|e| e.with_source(&format!("applying patch:\n{shown}\nto:\n{}\nfor:", describe(info)), &info.source))?;
+                let object = recreate(ctx, info, modified, &live).await.map_err(|e| {
+                    e.with_source(
+                        &format!("applying patch:\n{shown}\nto:\n{}\nfor:", describe(info)),
+                        &info.source,
+                    )
+                })?;
                 return Ok((patch, object));
             }
-            Err(e) => return Err(crate::resource::typo::explain(failed(e, &print::json::compact(&patch)), info)),
+            Err(e) => {
+                return Err(crate::resource::typo::explain(
+                    failed(e, &print::json::compact(&patch)),
+                    info,
+                ));
+            }
         }
     }
 }
@@ -290,8 +431,11 @@ const FORCE_TIMEOUT: f64 = 300.0;
 async fn recreate(ctx: &Ctx, info: &Info, modified: &Value, live: &Value) -> Result<Value> {
     let f = ctx.flags();
     let client = ctx.client()?;
-    let write = helper::Write::by(f.str("field-manager"), DryRun::None).validation(Validation::parse(f.str("validate"))?);
-    write.rehearse(client, &info.resource, &info.namespace, modified).await?;
+    let write = helper::Write::by(f.str("field-manager"), DryRun::None)
+        .validation(Validation::parse(f.str("validate"))?);
+    write
+        .rehearse(client, &info.resource, &info.namespace, modified)
+        .await?;
     let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": super::delete::policy(f.str("cascade"))?});
     if f.int("grace-period") >= 0 {
         body["gracePeriodSeconds"] = json!(f.int("grace-period"));
@@ -299,12 +443,29 @@ async fn recreate(ctx: &Ctx, info: &Info, modified: &Value, live: &Value) -> Res
     helper::delete(client, info, &body, false).await?;
     let uid = live["metadata"]["uid"].as_str().unwrap_or("").to_string();
     let timeout = f.duration("timeout");
-    if super::delete::wait_gone(ctx, &[(info.clone(), uid)], if timeout == 0.0 { FORCE_TIMEOUT } else { timeout }).await?.is_some() {
+    if super::delete::wait_gone(
+        ctx,
+        &[(info.clone(), uid)],
+        if timeout == 0.0 {
+            FORCE_TIMEOUT
+        } else {
+            timeout
+        },
+    )
+    .await?
+    .is_some()
+    {
         return Err(Error::msg("context deadline exceeded"));
     }
-    match write.create(client, &info.resource, &info.namespace, modified).await {
+    match write
+        .create(client, &info.resource, &info.namespace, modified)
+        .await
+    {
         Ok(o) => Ok(o),
-        Err(e) => match write.create(client, &info.resource, &info.namespace, live).await {
+        Err(e) => match write
+            .create(client, &info.resource, &info.namespace, live)
+            .await
+        {
             Ok(_) => Err(e),
             Err(again) => Err(Error::msg(format!(
                 "An error occurred force-replacing the existing object with the newly provided one:\n\n{e}.\n\nAdditionally, an error occurred attempting to restore the original object:\n\n{again}"
@@ -324,8 +485,19 @@ pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Val
         None => Value::Null,
     };
     let made = match crate::typed::schema(modified) {
-        Some(node) => strategic::three_way(&original, modified, live, node, overwrite, &Precondition::APPLY).map(|p| (p, STRATEGIC)).map_err(|e| e.to_string()),
-        None => merge::three_way(&original, modified, live, &Precondition::APPLY).map(|p| (p, MERGE)).map_err(|e| e.to_string()),
+        Some(node) => strategic::three_way(
+            &original,
+            modified,
+            live,
+            node,
+            overwrite,
+            &Precondition::APPLY,
+        )
+        .map(|p| (p, STRATEGIC))
+        .map_err(|e| e.to_string()),
+        None => merge::three_way(&original, modified, live, &Precondition::APPLY)
+            .map(|p| (p, MERGE))
+            .map_err(|e| e.to_string()),
     };
     made.map_err(|e| {
         let (modified, live) = (print::json::compact(modified) + "\n", print::json::compact(live) + "\n");
@@ -335,7 +507,9 @@ pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Val
 
 fn apply_here(live: &mut Value, patch: &Value, kind: &str) -> Result<(), String> {
     match crate::typed::schema(live) {
-        Some(node) if kind == STRATEGIC => strategic::apply(live, patch, node).map(|new| *live = new).map_err(|e| e.to_string()),
+        Some(node) if kind == STRATEGIC => strategic::apply(live, patch, node)
+            .map(|new| *live = new)
+            .map_err(|e| e.to_string()),
         _ => merge::apply(live, patch.clone(), false).map_err(|e| e.to_string()),
     }
 }

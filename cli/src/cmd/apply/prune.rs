@@ -45,13 +45,19 @@ pub async fn kinds(ctx: &Ctx) -> Result<Vec<Resource>> {
     for text in &named {
         let parts: Vec<&str> = text.split('/').collect();
         let [g, v, k] = parts.as_slice() else {
-            return Err(Error::msg(format!("invalid GroupVersionKind format: {text}, please follow <group/version/kind>")));
+            return Err(Error::msg(format!(
+                "invalid GroupVersionKind format: {text}, please follow <group/version/kind>"
+            )));
         };
         wanted.push((if *g == "core" { "" } else { g }, v, k));
     }
     let mut found = Vec::new();
     for (g, v, k) in if wanted.is_empty() { DEFAULT } else { &wanted } {
-        let api_version = if g.is_empty() { (*v).to_string() } else { format!("{g}/{v}") };
+        let api_version = if g.is_empty() {
+            (*v).to_string()
+        } else {
+            format!("{g}/{v}")
+        };
         found.push(discovery.of_kind(&api_version, k).await?);
     }
     Ok(found)
@@ -65,26 +71,50 @@ pub async fn run(ctx: &Ctx, kinds: &[Resource], named: Option<&str>, done: &[Inf
     if ctx.flags().list("prune-allowlist").is_empty() {
         crate::client::klog('W', "prune.go:71", DEPRECATED);
     }
-    let mut namespaces: Vec<&str> = named.into_iter().chain(done.iter().filter(|i| i.resource.namespaced).map(|i| i.namespace.as_str())).collect();
+    let mut namespaces: Vec<&str> = named
+        .into_iter()
+        .chain(
+            done.iter()
+                .filter(|i| i.resource.namespaced)
+                .map(|i| i.namespace.as_str()),
+        )
+        .collect();
     namespaces.sort_unstable();
     namespaces.dedup();
-    let (inside, outside): (Vec<&Resource>, Vec<&Resource>) = kinds.iter().partition(|k| k.namespaced);
-    let places = namespaces.iter().flat_map(|n| inside.iter().map(move |k| (*n, *k))).chain(outside.into_iter().map(|k| ("", k)));
+    let (inside, outside): (Vec<&Resource>, Vec<&Resource>) =
+        kinds.iter().partition(|k| k.namespaced);
+    let places = namespaces
+        .iter()
+        .flat_map(|n| inside.iter().map(move |k| (*n, *k)))
+        .chain(outside.into_iter().map(|k| ("", k)));
     for (namespace, kind) in places {
         prune(ctx, kind, namespace, done).await.map_err(|e| {
-            let what = if kind.namespaced { "namespaced" } else { "nonNamespaced" };
-            Error::msg(format!("error pruning {what} object {}/{}, Kind={}: {e}", kind.group, kind.version, kind.kind))
+            let what = if kind.namespaced {
+                "namespaced"
+            } else {
+                "nonNamespaced"
+            };
+            Error::msg(format!(
+                "error pruning {what} object {}/{}, Kind={}: {e}",
+                kind.group, kind.version, kind.kind
+            ))
         })?;
     }
     Ok(())
 }
 
 async fn prune(ctx: &Ctx, kind: &Resource, namespace: &str, done: &[Info]) -> Result<()> {
-    let path = format!("{}{}", kind.collection(Some(namespace)), query(&[("labelSelector", ctx.flags().str("selector"))]));
+    let path = format!(
+        "{}{}",
+        kind.collection(Some(namespace)),
+        query(&[("labelSelector", ctx.flags().str("selector"))])
+    );
     let list = ctx.client()?.json(&Call::get(path)).await?;
     for item in list["items"].as_array().into_iter().flatten() {
         let info = info_of(kind, item);
-        if !item["metadata"]["annotations"][LAST_APPLIED].is_null() && !done.iter().any(|d| same(d, &info)) {
+        if !item["metadata"]["annotations"][LAST_APPLIED].is_null()
+            && !done.iter().any(|d| same(d, &info))
+        {
             delete(ctx, &info).await?;
         }
     }
@@ -101,7 +131,14 @@ fn info_of(kind: &Resource, item: &Value) -> Info {
     let mut object = item.clone();
     object["apiVersion"] = json!(kind.api_version());
     object["kind"] = json!(kind.kind);
-    Info { resource: kind.clone(), namespace: text("namespace"), name: text("name"), object, source: String::new(), lines: Rc::default() }
+    Info {
+        resource: kind.clone(),
+        namespace: text("namespace"),
+        name: text("name"),
+        object,
+        source: String::new(),
+        lines: Rc::default(),
+    }
 }
 
 async fn delete(ctx: &Ctx, info: &Info) -> Result<()> {

@@ -23,7 +23,11 @@ See https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts"
 
 /// Who applies: the flag's manager, or `kubectl`.
 pub fn manager(ctx: &Ctx) -> String {
-    if ctx.flags().changed("field-manager") { ctx.flags().str("field-manager").into() } else { "kubectl".into() }
+    if ctx.flags().changed("field-manager") {
+        ctx.flags().str("field-manager").into()
+    } else {
+        "kubectl".into()
+    }
 }
 
 /// Applies one object; it becomes what the server answers.
@@ -33,17 +37,32 @@ pub fn manager(ctx: &Ctx) -> String {
 pub async fn apply(ctx: &Ctx, info: &mut Info, validation: Validation) -> Result<()> {
     let f = ctx.flags();
     let manager = manager(ctx);
-    let mut write = helper::Write::by(&manager, ctx.dry_run()?).validation(validation).subresource(f.str("subresource"));
+    let mut write = helper::Write::by(&manager, ctx.dry_run()?)
+        .validation(validation)
+        .subresource(f.str("subresource"));
     write.force = f.bool("force-conflicts");
     let body = info.object.clone();
-    let send = async || write.patch(ctx.client()?, &info.resource, &info.namespace, &info.name, APPLY, &body).await;
+    let send = async || {
+        write
+            .patch(
+                ctx.client()?,
+                &info.resource,
+                &info.namespace,
+                &info.name,
+                APPLY,
+                &body,
+            )
+            .await
+    };
     let mut object = match send().await {
         Ok(o) => o,
         Err(e) if e.is_conflict() => return Err(Error::msg(format!("{e}\n{HELP}"))),
         Err(e) => return Err(crate::resource::typo::explain(e, info)),
     };
     if let Err(e) = keep_annotation(ctx, info, &manager, &mut object).await {
-        eprintln!("Warning: failed to migrate {LAST_APPLIED} for Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {e}");
+        eprintln!(
+            "Warning: failed to migrate {LAST_APPLIED} for Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {e}"
+        );
     } else {
         match migrate(ctx, info, &manager, &object).await {
             Err(e) => eprintln!(
@@ -64,13 +83,26 @@ pub async fn apply(ctx: &Ctx, info: &mut Info, validation: Validation) -> Result
 
 /// The managers that own the annotation of client-side apply by that operation.
 fn owners(object: &Value, operation: &str) -> Vec<String> {
-    let owns = |e: &&Value| e["operation"] == operation && e["fieldsV1"]["f:metadata"]["f:annotations"].get(format!("f:{LAST_APPLIED}")).is_some();
-    object["metadata"]["managedFields"].as_array().into_iter().flatten().filter(owns).filter_map(|e| e["manager"].as_str().map(String::from)).collect()
+    let owns = |e: &&Value| {
+        e["operation"] == operation
+            && e["fieldsV1"]["f:metadata"]["f:annotations"]
+                .get(format!("f:{LAST_APPLIED}"))
+                .is_some()
+    };
+    object["metadata"]["managedFields"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(owns)
+        .filter_map(|e| e["manager"].as_str().map(String::from))
+        .collect()
 }
 
 /// If the object has the annotation of client-side apply and nobody applies it, gives it a manager of its own, so that it stays.
 async fn keep_annotation(ctx: &Ctx, info: &Info, manager: &str, object: &mut Value) -> Result<()> {
-    let Some(text) = object["metadata"]["annotations"][LAST_APPLIED].as_str() else { return Ok(()) };
+    let Some(text) = object["metadata"]["annotations"][LAST_APPLIED].as_str() else {
+        return Ok(());
+    };
     if manager != "kubectl" || !owners(object, "Apply").is_empty() {
         return Ok(());
     }
@@ -79,19 +111,39 @@ async fn keep_annotation(ctx: &Ctx, info: &Info, manager: &str, object: &mut Val
         body["metadata"]["namespace"] = json!(info.namespace);
     }
     let write = helper::Write::by("kubectl-last-applied", ctx.dry_run()?);
-    *object = write.patch(ctx.client()?, &info.resource, &info.namespace, &info.name, APPLY, &body).await?;
+    *object = write
+        .patch(
+            ctx.client()?,
+            &info.resource,
+            &info.namespace,
+            &info.name,
+            APPLY,
+            &body,
+        )
+        .await?;
     Ok(())
 }
 
 /// Gives the fields of client-side apply to server-side apply. Says whether there were any.
 async fn migrate(ctx: &Ctx, info: &Info, manager: &str, object: &Value) -> Result<bool> {
     let old = owners(object, "Update");
-    let Some(entries) = upgraded(&object["metadata"]["managedFields"], &old, manager) else { return Ok(false) };
+    let Some(entries) = upgraded(&object["metadata"]["managedFields"], &old, manager) else {
+        return Ok(false);
+    };
     let patch = json!([
         {"op": "replace", "path": "/metadata/managedFields", "value": entries},
         {"op": "replace", "path": "/metadata/resourceVersion", "value": object["metadata"]["resourceVersion"]},
     ]);
-    helper::Write::by(manager, ctx.dry_run()?).patch(ctx.client()?, &info.resource, &info.namespace, &info.name, JSON_PATCH, &patch).await?;
+    helper::Write::by(manager, ctx.dry_run()?)
+        .patch(
+            ctx.client()?,
+            &info.resource,
+            &info.namespace,
+            &info.name,
+            JSON_PATCH,
+            &patch,
+        )
+        .await?;
     Ok(true)
 }
 
@@ -99,12 +151,17 @@ async fn migrate(ctx: &Ctx, info: &Info, manager: &str, object: &Value) -> Resul
 fn upgraded(entries: &Value, old: &[String], manager: &str) -> Option<Value> {
     let list = entries.as_array()?;
     let plain = |e: &Value| e["subresource"].as_str().unwrap_or("").is_empty();
-    let is_old = |e: &Value| old.iter().any(|o| e["manager"] == o.as_str()) && e["operation"] == "Update" && plain(e);
+    let is_old = |e: &Value| {
+        old.iter().any(|o| e["manager"] == o.as_str()) && e["operation"] == "Update" && plain(e)
+    };
     let (old, mut rest): (Vec<Value>, Vec<Value>) = list.iter().cloned().partition(is_old);
     if old.is_empty() {
         return None;
     }
-    if let Some(target) = rest.iter_mut().find(|e| e["manager"] == manager && e["operation"] == "Apply" && plain(e)) {
+    if let Some(target) = rest
+        .iter_mut()
+        .find(|e| e["manager"] == manager && e["operation"] == "Apply" && plain(e))
+    {
         for e in &old {
             unite(&mut target["fieldsV1"], &e["fieldsV1"]);
         }
@@ -113,7 +170,9 @@ fn upgraded(entries: &Value, old: &[String], manager: &str) -> Option<Value> {
 }
 
 fn unite(into: &mut Value, from: &Value) {
-    let (Some(a), Some(b)) = (into.as_object_mut(), from.as_object()) else { return };
+    let (Some(a), Some(b)) = (into.as_object_mut(), from.as_object()) else {
+        return;
+    };
     for (k, v) in b {
         unite(a.entry(k.clone()).or_insert_with(|| json!({})), v);
     }

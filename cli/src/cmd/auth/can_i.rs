@@ -61,16 +61,22 @@ const VERBS: &[&str] = &[
     "escalate",
     "attest",
 ];
-const URL_VERBS: &[&str] = &["get", "put", "post", "head", "options", "delete", "patch", "*"];
+const URL_VERBS: &[&str] = &[
+    "get", "put", "post", "head", "options", "delete", "patch", "*",
+];
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if f.bool("list") {
         if !ctx.args().is_empty() {
-            return Err(Error::msg("list option must be specified with no arguments"));
+            return Err(Error::msg(
+                "list option must be specified with no arguments",
+            ));
         }
         if f.bool("quiet") || f.bool("all-namespaces") || !f.str("subresource").is_empty() {
-            return Err(Error::msg("list option can't be specified with neither quiet, all-namespaces nor subresource options"));
+            return Err(Error::msg(
+                "list option can't be specified with neither quiet, all-namespaces nor subresource options",
+            ));
         }
         return list(&ctx).await;
     }
@@ -81,7 +87,9 @@ async fn run(ctx: Ctx) -> Result<()> {
     };
     let spec = if what.starts_with('/') {
         if !f.str("subresource").is_empty() {
-            return Err(Error::msg("--subresource can not be used with NonResourceURL"));
+            return Err(Error::msg(
+                "--subresource can not be used with NonResourceURL",
+            ));
         }
         warn_unless(URL_VERBS.contains(&verb.as_str()), verb);
         json!({"nonResourceAttributes": {"verb": verb, "path": what}})
@@ -89,13 +97,26 @@ async fn run(ctx: Ctx) -> Result<()> {
         json!({"resourceAttributes": attributes(&ctx, verb, what).await?})
     };
     if f.bool("no-headers") {
-        return Err(Error::msg("--no-headers cannot be set without --list specified"));
+        return Err(Error::msg(
+            "--no-headers cannot be set without --list specified",
+        ));
     }
     let body = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": spec});
-    let answer = ctx.client()?.json(&Call::with(http::Method::POST, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", &body)).await?;
+    let answer = ctx
+        .client()?
+        .json(&Call::with(
+            http::Method::POST,
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            &body,
+        ))
+        .await?;
     let status = &answer["status"];
     let allowed = status["allowed"] == true;
-    let mut text = if allowed { "yes".to_string() } else { "no".into() };
+    let mut text = if allowed {
+        "yes".to_string()
+    } else {
+        "no".into()
+    };
     if !allowed {
         for field in ["reason", "evaluationError"] {
             if let Some(why) = status[field].as_str().filter(|t| !t.is_empty()) {
@@ -118,14 +139,25 @@ fn warn_unless(known: bool, verb: &str) {
 async fn attributes(ctx: &Ctx, verb: &str, what: &str) -> Result<Value> {
     let f = ctx.flags();
     let (word, name) = what.split_once('/').unwrap_or((what, ""));
-    let namespace = if f.bool("all-namespaces") { String::new() } else { ctx.namespace()?.0 };
+    let namespace = if f.bool("all-namespaces") {
+        String::new()
+    } else {
+        ctx.namespace()?.0
+    };
     let (mut group, mut resource) = (String::new(), word.to_string());
     if word != "*" {
         match ctx.discovery()?.lookup(word).await {
             Ok(r) => {
                 if !r.namespaced && !f.bool("all-namespaces") {
-                    let of = if r.group.is_empty() { String::new() } else { format!(" in group '{}'", r.group) };
-                    eprintln!("Warning: resource '{}' is not namespace scoped{of}\n", r.plural);
+                    let of = if r.group.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" in group '{}'", r.group)
+                    };
+                    eprintln!(
+                        "Warning: resource '{}' is not namespace scoped{of}\n",
+                        r.plural
+                    );
                 }
                 (group, resource) = (r.group, r.plural);
                 warn_unless(VERBS.contains(&verb), verb);
@@ -133,8 +165,14 @@ async fn attributes(ctx: &Ctx, verb: &str, what: &str) -> Result<Value> {
             Err(Error::NoResource { .. }) => {
                 let (resource, group) = word.split_once('.').unwrap_or((word, ""));
                 if !matches!(word, "users" | "groups") {
-                    let of = if group.is_empty() { String::new() } else { format!(" in group '{group}'") };
-                    eprintln!("Warning: the server doesn't have a resource type '{resource}'{of}\n");
+                    let of = if group.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" in group '{group}'")
+                    };
+                    eprintln!(
+                        "Warning: the server doesn't have a resource type '{resource}'{of}\n"
+                    );
                 }
                 warn_unless(VERBS.contains(&verb), verb);
             }
@@ -144,7 +182,12 @@ async fn attributes(ctx: &Ctx, verb: &str, what: &str) -> Result<Value> {
         warn_unless(VERBS.contains(&verb), verb);
     }
     let mut a = json!({"verb": verb, "resource": resource});
-    for (field, value) in [("namespace", namespace), ("group", group), ("subresource", f.str("subresource").to_string()), ("name", name.to_string())] {
+    for (field, value) in [
+        ("namespace", namespace),
+        ("group", group),
+        ("subresource", f.str("subresource").to_string()),
+        ("name", name.to_string()),
+    ] {
         if !value.is_empty() {
             a[field] = json!(value);
         }
@@ -155,10 +198,20 @@ async fn attributes(ctx: &Ctx, verb: &str, what: &str) -> Result<Value> {
 async fn list(ctx: &Ctx) -> Result<()> {
     let namespace = ctx.namespace()?.0;
     let body = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": {"namespace": namespace}});
-    let answer = ctx.client()?.json(&Call::with(http::Method::POST, "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &body)).await?;
+    let answer = ctx
+        .client()?
+        .json(&Call::with(
+            http::Method::POST,
+            "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+            &body,
+        ))
+        .await?;
     let status = &answer["status"];
     if status["incomplete"] == true {
-        eprintln!("Warning: the list may be incomplete: {}", status["evaluationError"].as_str().unwrap_or(""));
+        eprintln!(
+            "Warning: the list may be incomplete: {}",
+            status["evaluationError"].as_str().unwrap_or("")
+        );
     }
     let mut all: Vec<Value> = Vec::new();
     for field in ["resourceRules", "nonResourceRules"] {

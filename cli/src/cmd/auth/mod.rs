@@ -48,10 +48,22 @@ async fn whoami(ctx: Ctx) -> Result<()> {
         _ => e,
     })?;
     if !ctx.flags().str("output").is_empty() {
-        return Printer::new(ctx.flags(), "")?.ordered(Order::Typed).print(&answer);
+        return Printer::new(ctx.flags(), "")?
+            .ordered(Order::Typed)
+            .print(&answer);
     }
     let user = &answer["status"]["userInfo"];
-    let list = |v: &Value| format!("[{}]", v.as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
+    let list = |v: &Value| {
+        format!(
+            "[{}]",
+            v.as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect::<Vec<_>>()
+                .join(" ")
+        )
+    };
     let mut w = TabWriter::table();
     w.push("ATTRIBUTE\tVALUE\n");
     for (label, field) in [("Username", "username"), ("UID", "uid")] {

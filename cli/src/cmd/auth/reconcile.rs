@@ -23,8 +23,18 @@ pub static COMMAND: Command = Command {
         FILE_FLAGS,
         DRY_RUN,
         &[
-            Flag::bool("remove-extra-permissions", '\0', false, "Take away rules that the file has not"),
-            Flag::bool("remove-extra-subjects", '\0', false, "Take away subjects that the file has not"),
+            Flag::bool(
+                "remove-extra-permissions",
+                '\0',
+                false,
+                "Take away rules that the file has not",
+            ),
+            Flag::bool(
+                "remove-extra-subjects",
+                '\0',
+                false,
+                "Take away subjects that the file has not",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
@@ -58,7 +68,11 @@ fn entries(object: &Value, field: &str) -> Vec<Value> {
 }
 
 async fn one(ctx: &Ctx, info: &Info, field: &'static str, dry_run: DryRun) -> Result<Value> {
-    let remove = ctx.flags().bool(if field == "rules" { "remove-extra-permissions" } else { "remove-extra-subjects" });
+    let remove = ctx.flags().bool(if field == "rules" {
+        "remove-extra-permissions"
+    } else {
+        "remove-extra-subjects"
+    });
     let wanted = entries(&info.object, field);
     let live = match helper::get(ctx.client()?, &info.resource, &info.namespace, &info.name).await {
         Ok(o) => Some(o),
@@ -66,41 +80,90 @@ async fn one(ctx: &Ctx, info: &Info, field: &'static str, dry_run: DryRun) -> Re
         Err(e) => return Err(e),
     };
     let have = live.as_ref().map(|l| entries(l, field)).unwrap_or_default();
-    let missing: Vec<Value> = wanted.iter().filter(|w| !have.iter().any(|h| covers(h, w))).cloned().collect();
-    let extra: Vec<Value> = have.iter().filter(|h| !wanted.iter().any(|w| covers(w, h))).cloned().collect();
+    let missing: Vec<Value> = wanted
+        .iter()
+        .filter(|w| !have.iter().any(|h| covers(h, w)))
+        .cloned()
+        .collect();
+    let extra: Vec<Value> = have
+        .iter()
+        .filter(|h| !wanted.iter().any(|w| covers(w, h)))
+        .cloned()
+        .collect();
     tell(field, live.is_none(), &missing, &extra, remove);
     let write = helper::Write::by("kubectl-auth", dry_run);
     let Some(mut object) = live else {
         return if dry_run == DryRun::Client {
             Ok(info.object.clone())
         } else {
-            write.create(ctx.client()?, &info.resource, &info.namespace, &info.object).await
+            write
+                .create(ctx.client()?, &info.resource, &info.namespace, &info.object)
+                .await
         };
     };
-    let mut list = if remove { wanted } else { [have, missing.clone()].concat() };
+    let mut list = if remove {
+        wanted
+    } else {
+        [have, missing.clone()].concat()
+    };
     if missing.is_empty() && (extra.is_empty() || !remove) {
         return Ok(object);
     }
     list.dedup();
     object[field] = Value::Array(list);
-    if dry_run == DryRun::Client { Ok(object) } else { write.replace(ctx.client()?, &info.resource, &info.namespace, &info.name, &object).await }
+    if dry_run == DryRun::Client {
+        Ok(object)
+    } else {
+        write
+            .replace(
+                ctx.client()?,
+                &info.resource,
+                &info.namespace,
+                &info.name,
+                &object,
+            )
+            .await
+    }
 }
 
 /// Whether one rule or subject says all that the other says.
 fn covers(a: &Value, b: &Value) -> bool {
-    let lists = ["verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"];
+    let lists = [
+        "verbs",
+        "apiGroups",
+        "resources",
+        "resourceNames",
+        "nonResourceURLs",
+    ];
     if a["verbs"].is_null() {
-        return ["kind", "apiGroup", "name", "namespace"].iter().all(|f| a[*f].as_str().unwrap_or("") == b[*f].as_str().unwrap_or(""));
+        return ["kind", "apiGroup", "name", "namespace"]
+            .iter()
+            .all(|f| a[*f].as_str().unwrap_or("") == b[*f].as_str().unwrap_or(""));
     }
-    let texts = |v: &Value, f: &str| -> Vec<String> { v[f].as_array().into_iter().flatten().filter_map(|x| x.as_str().map(String::from)).collect() };
+    let texts = |v: &Value, f: &str| -> Vec<String> {
+        v[f].as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|x| x.as_str().map(String::from))
+            .collect()
+    };
     lists.iter().all(|f| {
         let (x, y) = (texts(a, f), texts(b, f));
-        x.iter().any(|t| t == "*") || (x.is_empty() && (y.is_empty() || *f == "resourceNames")) || (!y.is_empty() && y.iter().all(|t| x.contains(t)))
+        x.iter().any(|t| t == "*")
+            || (x.is_empty() && (y.is_empty() || *f == "resourceNames"))
+            || (!y.is_empty() && y.iter().all(|t| x.contains(t)))
     })
 }
 
 fn tell(field: &str, create: bool, missing: &[Value], extra: &[Value], remove: bool) {
-    let list = |v: &Value, f: &str| v[f].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(" ");
+    let list = |v: &Value, f: &str| {
+        v[f].as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let text = |v: &Value, f: &str| v[f].as_str().unwrap_or("").to_string();
     let rule = |v: &Value| {
         format!(
@@ -112,9 +175,22 @@ fn tell(field: &str, create: bool, missing: &[Value], extra: &[Value], remove: b
             list(v, "nonResourceURLs")
         )
     };
-    let subject =
-        |v: &Value| format!("{{Kind:{} APIGroup:{} Name:{} Namespace:{}}}", text(v, "kind"), text(v, "apiGroup"), text(v, "name"), text(v, "namespace"));
-    let show = |v: &Value| if field == "rules" { rule(v) } else { subject(v) };
+    let subject = |v: &Value| {
+        format!(
+            "{{Kind:{} APIGroup:{} Name:{} Namespace:{}}}",
+            text(v, "kind"),
+            text(v, "apiGroup"),
+            text(v, "name"),
+            text(v, "namespace")
+        )
+    };
+    let show = |v: &Value| {
+        if field == "rules" {
+            rule(v)
+        } else {
+            subject(v)
+        }
+    };
     if create {
         eprintln!("\treconciliation required create");
     } else if !missing.is_empty() || (!extra.is_empty() && remove) {
@@ -145,9 +221,18 @@ mod tests {
     #[test]
     fn rules_cover_each_other() {
         let r = |v: &[&str], x: &[&str]| json!({"verbs": v, "apiGroups": [""], "resources": x});
-        assert!(covers(&r(&["get", "list"], &["pods"]), &r(&["get"], &["pods"])));
+        assert!(covers(
+            &r(&["get", "list"], &["pods"]),
+            &r(&["get"], &["pods"])
+        ));
         assert!(covers(&r(&["*"], &["pods"]), &r(&["get"], &["pods"])));
-        assert!(!covers(&r(&["get"], &["pods"]), &r(&["get"], &["pods", "nodes"])));
-        assert!(covers(&json!({"kind": "User", "name": "a"}), &json!({"kind": "User", "name": "a", "apiGroup": ""})));
+        assert!(!covers(
+            &r(&["get"], &["pods"]),
+            &r(&["get"], &["pods", "nodes"])
+        ));
+        assert!(covers(
+            &json!({"kind": "User", "name": "a"}),
+            &json!({"kind": "User", "name": "a", "apiGroup": ""})
+        ));
     }
 }

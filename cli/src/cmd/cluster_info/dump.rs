@@ -43,7 +43,11 @@ pub static COMMAND: Command = Command {
 /// What is dumped of a namespace before its pods: the file's name, group and version, plural.
 const KINDS: &[(&str, &str, &str)] = &[
     ("events", "/api/v1", "events"),
-    ("replication-controllers", "/api/v1", "replicationcontrollers"),
+    (
+        "replication-controllers",
+        "/api/v1",
+        "replicationcontrollers",
+    ),
     ("services", "/api/v1", "services"),
     ("daemonsets", "/apis/apps/v1", "daemonsets"),
     ("deployments", "/apis/apps/v1", "deployments"),
@@ -70,7 +74,12 @@ async fn run(ctx: Ctx) -> Result<()> {
         _ => ".txt",
     };
     let folder = Some(f.str("output-directory")).filter(|d| !matches!(*d, "" | "-"));
-    let mut dump = Dump { ctx: &ctx, folder: folder.map(PathBuf::from), extension, printer: Printer::new(f, "")?.ordered(Order::Typed) };
+    let mut dump = Dump {
+        ctx: &ctx,
+        folder: folder.map(PathBuf::from),
+        extension,
+        printer: Printer::new(f, "")?.ordered(Order::Typed),
+    };
     dump.list("nodes", "/api/v1/nodes").await?;
     for namespace in namespaces(&ctx).await? {
         dump.namespace(&namespace).await?;
@@ -85,11 +94,19 @@ async fn namespaces(ctx: &Ctx) -> Result<Vec<String>> {
     let f = ctx.flags();
     if f.bool("all-namespaces") {
         let list = ctx.client()?.json(&Call::get("/api/v1/namespaces")).await?;
-        let names = list["items"].as_array().into_iter().flatten().filter_map(|n| n["metadata"]["name"].as_str());
+        let names = list["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|n| n["metadata"]["name"].as_str());
         return Ok(names.map(String::from).collect());
     }
     let named = f.list("namespaces");
-    if named.is_empty() { Ok(vec!["kube-system".into(), ctx.namespace()?.0]) } else { Ok(named) }
+    if named.is_empty() {
+        Ok(vec!["kube-system".into(), ctx.namespace()?.0])
+    } else {
+        Ok(named)
+    }
 }
 
 impl Dump<'_> {
@@ -97,7 +114,10 @@ impl Dump<'_> {
         let list = self.ctx.client()?.json(&Call::get(path)).await?;
         if self.printer.is_name() {
             self.write(&format!("{file}{}", self.extension), b"")?;
-            return Err(Error::msg(format!("list types are not supported by name printing: {}", crate::typed::go_type(&list))));
+            return Err(Error::msg(format!(
+                "list types are not supported by name printing: {}",
+                crate::typed::go_type(&list)
+            )));
         }
         let text = self.printer.render(&list)?;
         self.write(&format!("{file}{}", self.extension), text.as_bytes())?;
@@ -107,7 +127,12 @@ impl Dump<'_> {
     async fn namespace(&mut self, namespace: &str) -> Result<()> {
         let mut last = Value::Null;
         for (file, root, plural) in KINDS {
-            last = self.list(&format!("{namespace}/{file}"), &format!("{root}/namespaces/{}/{plural}", segment(namespace))).await?;
+            last = self
+                .list(
+                    &format!("{namespace}/{file}"),
+                    &format!("{root}/namespaces/{}/{plural}", segment(namespace)),
+                )
+                .await?;
         }
         for pod in last["items"].as_array().into_iter().flatten() {
             let name = pod["metadata"]["name"].as_str().unwrap_or("");
@@ -121,8 +146,15 @@ impl Dump<'_> {
     }
 
     async fn container(&self, namespace: &str, pod: &str, container: &str, to: &mut Vec<u8>) {
-        let line = |word: &str| format!("==== {word} logs for container {container} of pod {namespace}/{pod} ====\n");
-        let path = format!("/api/v1/namespaces/{}/pods/{}/log{}", segment(namespace), segment(pod), query(&[("container", container)]));
+        let line = |word: &str| {
+            format!("==== {word} logs for container {container} of pod {namespace}/{pod} ====\n")
+        };
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{}/log{}",
+            segment(namespace),
+            segment(pod),
+            query(&[("container", container)])
+        );
         to.extend_from_slice(line("START").as_bytes());
         match self.logs(path, pod).await {
             Ok(text) => to.extend_from_slice(&text),
@@ -135,16 +167,29 @@ impl Dump<'_> {
     async fn logs(&self, path: String, pod: &str) -> Result<bytes::Bytes> {
         let call = Call::get(path).accept("*/*");
         let (code, body) = self.ctx.client()?.answer(&call).await?;
-        if code.is_success() { Ok(body) } else { Err(Error::msg(format!("{} (get pods {pod})", client::generic(&call.method, code.as_u16(), &body).1))) }
+        if code.is_success() {
+            Ok(body)
+        } else {
+            Err(Error::msg(format!(
+                "{} (get pods {pod})",
+                client::generic(&call.method, code.as_u16(), &body).1
+            )))
+        }
     }
 
     fn write(&self, file: &str, text: &[u8]) -> Result<()> {
-        let Some(folder) = &self.folder else { return crate::remote::write_bytes(text) };
+        let Some(folder) = &self.folder else {
+            return crate::remote::write_bytes(text);
+        };
         let path = folder.join(file);
-        let fail = |what: &str, at: &Path, e: &std::io::Error| Error::msg(format!("{what} {}: {}", at.display(), go_io(e)));
+        let fail = |what: &str, at: &Path, e: &std::io::Error| {
+            Error::msg(format!("{what} {}: {}", at.display(), go_io(e)))
+        };
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(|e| match e.kind() {
-            std::io::ErrorKind::AlreadyExists => Error::msg(format!("mkdir {}: not a directory", parent.display())),
+            std::io::ErrorKind::AlreadyExists => {
+                Error::msg(format!("mkdir {}: not a directory", parent.display()))
+            }
             _ => fail("mkdir", parent, &e),
         })?;
         std::fs::write(&path, text).map_err(|e| fail("open", &path, &e))

@@ -27,33 +27,66 @@ pub static COMMAND: Command = Command {
 
 async fn run(ctx: Ctx) -> Result<()> {
     let client = ctx.client()?;
-    let namespace = if ctx.flags().str("namespace").is_empty() { "kube-system" } else { ctx.flags().str("namespace") };
+    let namespace = if ctx.flags().str("namespace").is_empty() {
+        "kube-system"
+    } else {
+        ctx.flags().str("namespace")
+    };
     let q = query(&[("labelSelector", "kubernetes.io/cluster-service=true")]);
-    let list = client.json(&Call::get(format!("/api/v1/namespaces/{}/services{q}", segment(namespace)))).await;
+    let list = client
+        .json(&Call::get(format!(
+            "/api/v1/namespaces/{}/services{q}",
+            segment(namespace)
+        )))
+        .await;
     let mut out = String::new();
     if let Ok(list) = &list {
         out += &line("Kubernetes control plane", &client.server());
         for s in list["items"].as_array().into_iter().flatten() {
-            let name = s["metadata"]["labels"]["kubernetes.io/name"].as_str().filter(|n| !n.is_empty());
-            out += &line(name.unwrap_or_else(|| s["metadata"]["name"].as_str().unwrap_or("")), &link(s, &client.server()));
+            let name = s["metadata"]["labels"]["kubernetes.io/name"]
+                .as_str()
+                .filter(|n| !n.is_empty());
+            out += &line(
+                name.unwrap_or_else(|| s["metadata"]["name"].as_str().unwrap_or("")),
+                &link(s, &client.server()),
+            );
         }
     }
-    print::put(&format!("{out}\nTo further debug and diagnose cluster problems, use 'kubectl cluster-info dump'.\n"))?;
+    print::put(&format!(
+        "{out}\nTo further debug and diagnose cluster problems, use 'kubectl cluster-info dump'.\n"
+    ))?;
     list.map(drop)
 }
 
 fn line(name: &str, link: &str) -> String {
-    let color = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let paint = |text: &str, code: &str| if color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() };
-    format!("{} is running at {}\n", paint(name, "0;32"), paint(link, "0;33"))
+    let color = std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let paint = |text: &str, code: &str| {
+        if color {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_string()
+        }
+    };
+    format!(
+        "{} is running at {}\n",
+        paint(name, "0;32"),
+        paint(link, "0;33")
+    )
 }
 
 fn link(s: &Value, server: &str) -> String {
     let text = |f: &str| s["metadata"][f].as_str().unwrap_or("");
     let ports = || s["spec"]["ports"].as_array().into_iter().flatten();
     if let Some(ingress) = s["status"]["loadBalancer"]["ingress"].get(0) {
-        let at = ingress["ip"].as_str().filter(|ip| !ip.is_empty()).or(ingress["hostname"].as_str()).unwrap_or("");
-        return ports().map(|p| format!("http://{at}:{} ", p["port"])).collect();
+        let at = ingress["ip"]
+            .as_str()
+            .filter(|ip| !ip.is_empty())
+            .or(ingress["hostname"].as_str())
+            .unwrap_or("");
+        return ports()
+            .map(|p| format!("http://{at}:{} ", p["port"]))
+            .collect();
     }
     let name = ports().next().map_or_else(
         || text("name").to_string(),
@@ -66,5 +99,8 @@ fn link(s: &Value, server: &str) -> String {
             }
         },
     );
-    format!("{server}/api/v1/namespaces/{}/services/{name}/proxy", text("namespace"))
+    format!(
+        "{server}/api/v1/namespaces/{}/services/{name}/proxy",
+        text("namespace")
+    )
 }

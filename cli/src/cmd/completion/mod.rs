@@ -40,10 +40,18 @@ async fn run(ctx: Ctx) -> Result<()> {
     let shell = match ctx.args() {
         [] => return Err(Error::usage(ctx.path(), "Shell not specified.")),
         [shell] => shell,
-        _ => return Err(Error::usage(ctx.path(), "Too many arguments. Expected only the shell type.")),
+        _ => {
+            return Err(Error::usage(
+                ctx.path(),
+                "Too many arguments. Expected only the shell type.",
+            ));
+        }
     };
     match SCRIPTS.iter().find(|(name, _)| name == shell) {
         Some((_, script)) => print::put(&script.replace("PROGRAM", ctx.program())),
-        None => Err(Error::usage(ctx.path(), format!("Unsupported shell type {}.", crate::error::quote(shell)))),
+        None => Err(Error::usage(
+            ctx.path(),
+            format!("Unsupported shell type {}.", crate::error::quote(shell)),
+        )),
     }
 }

@@ -41,7 +41,10 @@ pub static GET_CONTEXTS: Command = Command {
       kubectl config get-contexts
       # One of them
       kubectl config get-contexts my-context",
-    flags: &[&[Flag::bool("no-headers", '\0', false, "Print no headers"), Flag::str("output", 'o', "", "With name, print only names")]],
+    flags: &[&[
+        Flag::bool("no-headers", '\0', false, "Print no headers"),
+        Flag::str("output", 'o', "", "With name, print only names"),
+    ]],
     run: Run::Verb(|ctx| Box::pin(contexts(ctx))),
     ..Command::NEW
 };
@@ -84,14 +87,21 @@ pub static DELETE_USER: Command = Command {
 
 async fn names(ctx: Ctx, list: &'static str) -> Result<()> {
     let mut out = String::from("NAME\n");
-    ctx.config()?.list(list).iter().for_each(|e| out += &format!("{}\n", e.name));
+    ctx.config()?
+        .list(list)
+        .iter()
+        .for_each(|e| out += &format!("{}\n", e.name));
     print::put(&out)
 }
 
 async fn contexts(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if !matches!(f.str("output"), "" | "name") {
-        return Err(Error::msg(format!("--output {} is not available in {}; resetting to default output format", f.str("output"), ctx.path())));
+        return Err(Error::msg(format!(
+            "--output {} is not available in {}; resetting to default output format",
+            f.str("output"),
+            ctx.path()
+        )));
     }
     let config = ctx.config()?;
     let only_names = f.str("output") == "name";
@@ -100,18 +110,31 @@ async fn contexts(ctx: Ctx) -> Result<()> {
         w.push("CURRENT\tNAME\tCLUSTER\tAUTHINFO\tNAMESPACE\n");
     }
     let mut missing = Vec::new();
-    let wanted: Vec<String> = if ctx.args().is_empty() { config.contexts.iter().map(|e| e.name.clone()).collect() } else { ctx.args().to_vec() };
+    let wanted: Vec<String> = if ctx.args().is_empty() {
+        config.contexts.iter().map(|e| e.name.clone()).collect()
+    } else {
+        ctx.args().to_vec()
+    };
     for name in &wanted {
         let Some(e) = config.get("contexts", name) else {
             missing.push(Error::msg(format!("context {name} not found")));
             continue;
         };
         let text = |field: &str| e.value[field].as_str().unwrap_or("").to_string();
-        let mark = if *name == config.current_context { "*" } else { "" };
+        let mark = if *name == config.current_context {
+            "*"
+        } else {
+            ""
+        };
         if only_names {
             w.push(&format!("{name}\n"));
         } else {
-            w.push(&format!("{mark}\t{name}\t{}\t{}\t{}\n", text("cluster"), text("user"), text("namespace")));
+            w.push(&format!(
+                "{mark}\t{name}\t{}\t{}\t{}\n",
+                text("cluster"),
+                text("user"),
+                text("namespace")
+            ));
         }
     }
     print::put(&w.flush())?;
@@ -119,14 +142,23 @@ async fn contexts(ctx: Ctx) -> Result<()> {
 }
 
 async fn delete(ctx: Ctx, list: &'static str, what: &'static str) -> Result<()> {
-    let [name] = ctx.args() else { return Err(super::help_and(&ctx, format!("Unexpected args: [{}]", ctx.args().join(" ")))) };
+    let [name] = ctx.args() else {
+        return Err(super::help_and(
+            &ctx,
+            format!("Unexpected args: [{}]", ctx.args().join(" ")),
+        ));
+    };
     let before = ctx.config()?;
     let file = before.shown_file();
     if before.get(list, name).is_none() {
-        return Err(Error::msg(format!("cannot delete {what} {name}, not in {file}")));
+        return Err(Error::msg(format!(
+            "cannot delete {what} {name}, not in {file}"
+        )));
     }
     if list == "contexts" && before.current_context == *name {
-        eprintln!("warning: this removed your active context, use \"kubectl config use-context\" to select a different one");
+        eprintln!(
+            "warning: this removed your active context, use \"kubectl config use-context\" to select a different one"
+        );
     }
     let mut config = before.clone();
     config.list_mut(list).retain(|e| e.name != *name);

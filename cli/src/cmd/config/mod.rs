@@ -88,13 +88,21 @@ async fn current(ctx: Ctx) -> Result<()> {
 }
 
 async fn use_context(ctx: Ctx) -> Result<()> {
-    let [name] = ctx.args() else { return Err(help_and(&ctx, format!("Unexpected args: [{}]", ctx.args().join(" ")))) };
+    let [name] = ctx.args() else {
+        return Err(help_and(
+            &ctx,
+            format!("Unexpected args: [{}]", ctx.args().join(" ")),
+        ));
+    };
     let before = ctx.config()?;
     if name.is_empty() {
         return Err(Error::msg("empty context names are not allowed"));
     }
     if before.get("contexts", name).is_none() {
-        return Err(Error::msg(format!("no context exists with the name: {}", quote(name))));
+        return Err(Error::msg(format!(
+            "no context exists with the name: {}",
+            quote(name)
+        )));
     }
     let mut config = before.clone();
     config.current_context = name.clone();
@@ -103,18 +111,32 @@ async fn use_context(ctx: Ctx) -> Result<()> {
 }
 
 async fn rename(ctx: Ctx) -> Result<()> {
-    let [old, new] = ctx.args() else { return Err(help_and(&ctx, format!("Unexpected args: [{}]", ctx.args().join(" ")))) };
+    let [old, new] = ctx.args() else {
+        return Err(help_and(
+            &ctx,
+            format!("Unexpected args: [{}]", ctx.args().join(" ")),
+        ));
+    };
     if old.is_empty() || new.is_empty() {
-        return Err(Error::msg("You must specify an original non-empty context name".to_string()));
+        return Err(Error::msg(
+            "You must specify an original non-empty context name".to_string(),
+        ));
     }
     let before = ctx.config()?;
     let file = before.shown_file();
     let mut config = before.clone();
     let Some(at) = config.contexts.iter().position(|e| e.name == *old) else {
-        return Err(Error::msg(format!("cannot rename the context {}, it's not in {file}", quote(old))));
+        return Err(Error::msg(format!(
+            "cannot rename the context {}, it's not in {file}",
+            quote(old)
+        )));
     };
     if before.get("contexts", new).is_some() {
-        return Err(Error::msg(format!("cannot rename the context {}, the context {} already exists in {file}", quote(old), quote(new))));
+        return Err(Error::msg(format!(
+            "cannot rename the context {}, the context {} already exists in {file}",
+            quote(old),
+            quote(new)
+        )));
     }
     config.contexts[at].name = new.clone();
     config.contexts.sort_by(|a, b| a.name.cmp(&b.name));
@@ -122,7 +144,11 @@ async fn rename(ctx: Ctx) -> Result<()> {
         config.current_context = new.clone();
     }
     config.save(before)?;
-    print::put(&format!("Context {} renamed to {}.\n", quote(old), quote(new)))
+    print::put(&format!(
+        "Context {} renamed to {}.\n",
+        quote(old),
+        quote(new)
+    ))
 }
 
 /// The error for a wrong number of words: the help on standard output, then the error.

@@ -83,7 +83,11 @@ const FIELDS: &[(&str, &str, Holds)] = &[
 /// A path: `current-context`, or a list, an entry's name, and perhaps a field.
 enum Path {
     Current,
-    Entry { list: &'static str, name: String, field: Option<(&'static str, Holds)> },
+    Entry {
+        list: &'static str,
+        name: String,
+        field: Option<(&'static str, Holds)>,
+    },
 }
 
 fn parse(text: &str) -> Result<Path> {
@@ -91,32 +95,70 @@ fn parse(text: &str) -> Result<Path> {
         return Ok(Path::Current);
     }
     let (head, rest) = text.split_once('.').unwrap_or((text, ""));
-    let Some(list) = ["clusters", "contexts", "users"].iter().find(|l| **l == head) else {
-        return Err(Error::msg(format!("unable to parse {} after [] at {}", text, "api.Config")));
+    let Some(list) = ["clusters", "contexts", "users"]
+        .iter()
+        .find(|l| **l == head)
+    else {
+        return Err(Error::msg(format!(
+            "unable to parse {} after [] at {}",
+            text, "api.Config"
+        )));
     };
     // A name may have dots: the field is the longest known ending.
-    let field = FIELDS.iter().find(|(l, f, _)| l == list && rest.len() > f.len() + 1 && rest.ends_with(&format!(".{f}")));
+    let field = FIELDS.iter().find(|(l, f, _)| {
+        l == list && rest.len() > f.len() + 1 && rest.ends_with(&format!(".{f}"))
+    });
     match field {
-        Some((_, f, holds)) => Ok(Path::Entry { list, name: rest[..rest.len() - f.len() - 1].into(), field: Some((f, *holds)) }),
-        None if rest.is_empty() => Err(Error::msg(format!("unable to parse one or more field values of {text}"))),
-        None => Ok(Path::Entry { list, name: rest.into(), field: None }),
+        Some((_, f, holds)) => Ok(Path::Entry {
+            list,
+            name: rest[..rest.len() - f.len() - 1].into(),
+            field: Some((f, *holds)),
+        }),
+        None if rest.is_empty() => Err(Error::msg(format!(
+            "unable to parse one or more field values of {text}"
+        ))),
+        None => Ok(Path::Entry {
+            list,
+            name: rest.into(),
+            field: None,
+        }),
     }
 }
 
 async fn set(ctx: Ctx) -> Result<()> {
-    let [name, value] = ctx.args() else { return Err(super::help_and(&ctx, format!("Unexpected args: [{}]", ctx.args().join(" ")))) };
+    let [name, value] = ctx.args() else {
+        return Err(super::help_and(
+            &ctx,
+            format!("Unexpected args: [{}]", ctx.args().join(" ")),
+        ));
+    };
     let before = ctx.config()?;
     let mut config = before.clone();
     match parse(name)? {
         Path::Current => config.current_context = value.clone(),
-        Path::Entry { field: None, .. } => return Err(Error::msg("can't set a map to a value: ".to_string() + name)),
-        Path::Entry { list, name, field: Some((field, holds)) } => {
+        Path::Entry { field: None, .. } => {
+            return Err(Error::msg(
+                "can't set a map to a value: ".to_string() + name,
+            ));
+        }
+        Path::Entry {
+            list,
+            name,
+            field: Some((field, holds)),
+        } => {
             let stored = match holds {
                 Holds::Text => json!(value),
-                Holds::Bool => json!(value.parse::<bool>().map_err(|_| Error::msg(format!("strconv.ParseBool: parsing {}: invalid syntax", quote(value))))?),
-                Holds::Bytes if ctx.flags().bool("set-raw-bytes") => json!(base64::engine::general_purpose::STANDARD.encode(value)),
+                Holds::Bool => json!(value.parse::<bool>().map_err(|_| Error::msg(format!(
+                    "strconv.ParseBool: parsing {}: invalid syntax",
+                    quote(value)
+                )))?),
+                Holds::Bytes if ctx.flags().bool("set-raw-bytes") => {
+                    json!(base64::engine::general_purpose::STANDARD.encode(value))
+                }
                 Holds::Bytes => {
-                    base64::engine::general_purpose::STANDARD.decode(value).map_err(|e| Error::msg(format!("error decoding input value: {e}")))?;
+                    base64::engine::general_purpose::STANDARD
+                        .decode(value)
+                        .map_err(|e| Error::msg(format!("error decoding input value: {e}")))?;
                     json!(value)
                 }
             };
@@ -132,7 +174,11 @@ pub fn entry<'a>(config: &'a mut Config, list: &str, name: &str) -> &'a mut Entr
     let file = config.default_file();
     let entries = config.list_mut(list);
     if !entries.iter().any(|e| e.name == name) {
-        entries.push(Entry { name: name.into(), value: json!({}), file });
+        entries.push(Entry {
+            name: name.into(),
+            value: json!({}),
+            file,
+        });
         entries.sort_by(|a, b| a.name.cmp(&b.name));
     }
     let at = entries.iter().position(|e| e.name == name).unwrap_or(0);
@@ -140,17 +186,32 @@ pub fn entry<'a>(config: &'a mut Config, list: &str, name: &str) -> &'a mut Entr
 }
 
 async fn unset(ctx: Ctx) -> Result<()> {
-    let [name] = ctx.args() else { return Err(super::help_and(&ctx, format!("Unexpected args: [{}]", ctx.args().join(" ")))) };
+    let [name] = ctx.args() else {
+        return Err(super::help_and(
+            &ctx,
+            format!("Unexpected args: [{}]", ctx.args().join(" ")),
+        ));
+    };
     let before = ctx.config()?;
     let mut config = before.clone();
     match parse(name)? {
         Path::Current => config.current_context.clear(),
-        Path::Entry { list, name, field: None } => config.list_mut(list).retain(|e| e.name != name),
-        Path::Entry { list, name, field: Some((field, _)) } => {
+        Path::Entry {
+            list,
+            name,
+            field: None,
+        } => config.list_mut(list).retain(|e| e.name != name),
+        Path::Entry {
+            list,
+            name,
+            field: Some((field, _)),
+        } => {
             let Some(e) = config.list_mut(list).iter_mut().find(|e| e.name == name) else {
                 return Err(Error::msg(format!("current map key `{name}` is invalid")));
             };
-            e.value.as_object_mut().map(|m: &mut serde_json::Map<String, Value>| m.remove(field));
+            e.value
+                .as_object_mut()
+                .map(|m: &mut serde_json::Map<String, Value>| m.remove(field));
         }
     }
     config.save(before)?;

@@ -81,7 +81,10 @@ pub static CREDENTIALS: Command = Command {
 fn one_name(ctx: &Ctx) -> Result<String> {
     match ctx.args() {
         [n] => Ok(n.clone()),
-        other => Err(super::help_and(ctx, format!("Unexpected args: [{}]", other.join(" ")))),
+        other => Err(super::help_and(
+            ctx,
+            format!("Unexpected args: [{}]", other.join(" ")),
+        )),
     }
 }
 
@@ -98,7 +101,12 @@ fn put(value: &mut Value, field: &str, text: &str) {
 fn put_file(value: &mut Value, field: &str, path: &str, embed: bool) -> Result<()> {
     let data = format!("{field}-data");
     if embed {
-        let bytes = std::fs::read(path).map_err(|e| Error::msg(format!("could not stat {field} file {path}: stat {path}: {}", crate::error::go_io(&e))))?;
+        let bytes = std::fs::read(path).map_err(|e| {
+            Error::msg(format!(
+                "could not stat {field} file {path}: stat {path}: {}",
+                crate::error::go_io(&e)
+            ))
+        })?;
         value[data] = json!(base64::engine::general_purpose::STANDARD.encode(bytes));
         put(value, field, "");
     } else {
@@ -113,17 +121,29 @@ async fn cluster(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let name = one_name(&ctx)?;
     if f.bool("insecure-skip-tls-verify") && !f.str("certificate-authority").is_empty() {
-        return Err(Error::msg("you cannot specify a certificate authority and insecure mode at the same time"));
+        return Err(Error::msg(
+            "you cannot specify a certificate authority and insecure mode at the same time",
+        ));
     }
     if f.bool("embed-certs") && f.str("certificate-authority").is_empty() {
-        return Err(Error::msg("you must specify a --certificate-authority to embed"));
+        return Err(Error::msg(
+            "you must specify a --certificate-authority to embed",
+        ));
     }
     let before = ctx.config()?;
     let mut config = before.clone();
     let value = &mut entry(&mut config, "clusters", &name).value;
     if f.changed("server") {
         put(value, "server", f.str("server"));
-        put(value, "tls-server-name", if f.changed("tls-server-name") { f.str("tls-server-name") } else { "" });
+        put(
+            value,
+            "tls-server-name",
+            if f.changed("tls-server-name") {
+                f.str("tls-server-name")
+            } else {
+                ""
+            },
+        );
     }
     for field in ["tls-server-name", "proxy-url"] {
         if f.changed(field) {
@@ -131,14 +151,21 @@ async fn cluster(ctx: Ctx) -> Result<()> {
         }
     }
     // Unlike the other fields this one does not stay: it is what this command line says.
-    value.as_object_mut().map(|m| m.remove("insecure-skip-tls-verify"));
+    value
+        .as_object_mut()
+        .map(|m| m.remove("insecure-skip-tls-verify"));
     if f.bool("insecure-skip-tls-verify") {
         value["insecure-skip-tls-verify"] = json!(true);
         put(value, "certificate-authority", "");
         put(value, "certificate-authority-data", "");
     }
     if f.changed("certificate-authority") {
-        put_file(value, "certificate-authority", f.str("certificate-authority"), f.bool("embed-certs"))?;
+        put_file(
+            value,
+            "certificate-authority",
+            f.str("certificate-authority"),
+            f.bool("embed-certs"),
+        )?;
     }
     config.save(before)?;
     print::put(&format!("Cluster {} set.\n", quote(&name)))
@@ -148,12 +175,27 @@ async fn context(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let before = ctx.config()?;
     let name = match (ctx.args(), f.bool("current")) {
-        ([], true) if before.current_context.is_empty() => return Err(Error::msg("no current context is set")),
+        ([], true) if before.current_context.is_empty() => {
+            return Err(Error::msg("no current context is set"));
+        }
         ([], true) => before.current_context.clone(),
         ([n], false) => n.clone(),
-        ([_], true) => return Err(Error::msg("you cannot specify both a context name and --current")),
-        ([], false) => return Err(Error::msg("you must specify a non-empty context name or --current")),
-        _ => return Err(super::help_and(&ctx, format!("Unexpected args: [{}]", ctx.args().join(" ")))),
+        ([_], true) => {
+            return Err(Error::msg(
+                "you cannot specify both a context name and --current",
+            ));
+        }
+        ([], false) => {
+            return Err(Error::msg(
+                "you must specify a non-empty context name or --current",
+            ));
+        }
+        _ => {
+            return Err(super::help_and(
+                &ctx,
+                format!("Unexpected args: [{}]", ctx.args().join(" ")),
+            ));
+        }
     };
     let existed = before.get("contexts", &name).is_some();
     let mut config = before.clone();
@@ -164,18 +206,32 @@ async fn context(ctx: Ctx) -> Result<()> {
         }
     }
     config.save(before)?;
-    print::put(&format!("Context {} {}.\n", quote(&name), if existed { "modified" } else { "created" }))
+    print::put(&format!(
+        "Context {} {}.\n",
+        quote(&name),
+        if existed { "modified" } else { "created" }
+    ))
 }
 
 async fn credentials(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let name = one_name(&ctx)?;
-    let (token, basic) = (!f.str("token").is_empty(), !f.str("username").is_empty() || !f.str("password").is_empty());
+    let (token, basic) = (
+        !f.str("token").is_empty(),
+        !f.str("username").is_empty() || !f.str("password").is_empty(),
+    );
     if token && basic {
-        return Err(Error::msg("you cannot specify more than one authentication method at the same time: --token, --username/--password"));
+        return Err(Error::msg(
+            "you cannot specify more than one authentication method at the same time: --token, --username/--password",
+        ));
     }
-    if f.bool("embed-certs") && f.str("client-certificate").is_empty() && f.str("client-key").is_empty() {
-        return Err(Error::msg("you must specify a --client-certificate or --client-key to embed"));
+    if f.bool("embed-certs")
+        && f.str("client-certificate").is_empty()
+        && f.str("client-key").is_empty()
+    {
+        return Err(Error::msg(
+            "you must specify a --client-certificate or --client-key to embed",
+        ));
     }
     let before = ctx.config()?;
     let mut config = before.clone();
@@ -203,12 +259,27 @@ async fn credentials(ctx: Ctx) -> Result<()> {
 
 fn exec(ctx: &Ctx, user: &mut Value) {
     let f = ctx.flags();
-    let names = ["exec-command", "exec-api-version", "exec-interactive-mode", "exec-provide-cluster-info", "exec-arg", "exec-env"];
+    let names = [
+        "exec-command",
+        "exec-api-version",
+        "exec-interactive-mode",
+        "exec-provide-cluster-info",
+        "exec-arg",
+        "exec-env",
+    ];
     if !names.iter().any(|n| f.changed(n)) {
         return;
     }
-    let mut e = if user["exec"].is_object() { user["exec"].clone() } else { json!({"provideClusterInfo": false}) };
-    for (flag, field) in [("exec-command", "command"), ("exec-api-version", "apiVersion"), ("exec-interactive-mode", "interactiveMode")] {
+    let mut e = if user["exec"].is_object() {
+        user["exec"].clone()
+    } else {
+        json!({"provideClusterInfo": false})
+    };
+    for (flag, field) in [
+        ("exec-command", "command"),
+        ("exec-api-version", "apiVersion"),
+        ("exec-interactive-mode", "interactiveMode"),
+    ] {
         if f.changed(flag) {
             e[field] = json!(f.str(flag));
         }

@@ -29,8 +29,18 @@ pub static COMMAND: Command = Command {
         &[
             Flag::bool("merge", '\0', true, "Merge all files"),
             Flag::bool("raw", '\0', false, "Show secrets"),
-            Flag::bool("flatten", '\0', false, "Put in what other files hold, so that the result stands alone"),
-            Flag::bool("minify", '\0', false, "Leave out what the current context does not use"),
+            Flag::bool(
+                "flatten",
+                '\0',
+                false,
+                "Put in what other files hold, so that the result stands alone",
+            ),
+            Flag::bool(
+                "minify",
+                '\0',
+                false,
+                "Leave out what the current context does not use",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
@@ -83,7 +93,10 @@ const ORDER: &[&str] = &[
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
-        return Err(Error::usage(ctx.path(), format!("unexpected arguments: [{}]", ctx.args().join(" "))));
+        return Err(Error::usage(
+            ctx.path(),
+            format!("unexpected arguments: [{}]", ctx.args().join(" ")),
+        ));
     }
     let mut config = ctx.config()?.clone();
     if !f.str("context").is_empty() {
@@ -103,7 +116,9 @@ async fn run(ctx: Ctx) -> Result<()> {
     if document["clusters"].is_null() {
         document["clusters"] = Value::Null;
     }
-    Printer::of(format, "", true).ordered(print::order::Order::Keys(ORDER)).print(&document)
+    Printer::of(format, "", true)
+        .ordered(print::order::Order::Keys(ORDER))
+        .print(&document)
 }
 
 fn minify(config: &mut Config) -> Result<()> {
@@ -111,7 +126,10 @@ fn minify(config: &mut Config) -> Result<()> {
     if name.is_empty() {
         return Err(Error::msg("current-context must exist in order to minify"));
     }
-    let context = config.get("contexts", &name).cloned().ok_or_else(|| Error::msg("cannot locate context ".to_string() + &name))?;
+    let context = config
+        .get("contexts", &name)
+        .cloned()
+        .ok_or_else(|| Error::msg("cannot locate context ".to_string() + &name))?;
     let text = |field: &str| context.value[field].as_str().unwrap_or("").to_string();
     config.contexts = vec![context.clone()];
     config.users.retain(|e| e.name == text("user"));
@@ -120,12 +138,25 @@ fn minify(config: &mut Config) -> Result<()> {
 }
 
 fn flatten(config: &mut Config) -> Result<()> {
-    for (list, field) in [("clusters", "certificate-authority"), ("users", "client-certificate"), ("users", "client-key")] {
+    for (list, field) in [
+        ("clusters", "certificate-authority"),
+        ("users", "client-certificate"),
+        ("users", "client-key"),
+    ] {
         for e in config.list_mut(list) {
-            let Some(path) = e.value[field].as_str().map(String::from) else { continue };
+            let Some(path) = e.value[field].as_str().map(String::from) else {
+                continue;
+            };
             let full = e.file.parent().unwrap_or(Path::new(".")).join(&path);
-            let bytes = std::fs::read(&full).map_err(|err| Error::msg(format!("open {}: {}", full.display(), crate::error::go_io(&err))))?;
-            e.value[format!("{field}-data")] = json!(base64::engine::general_purpose::STANDARD.encode(bytes));
+            let bytes = std::fs::read(&full).map_err(|err| {
+                Error::msg(format!(
+                    "open {}: {}",
+                    full.display(),
+                    crate::error::go_io(&err)
+                ))
+            })?;
+            e.value[format!("{field}-data")] =
+                json!(base64::engine::general_purpose::STANDARD.encode(bytes));
             e.value.as_object_mut().map(|m| m.remove(field));
         }
     }
@@ -133,7 +164,11 @@ fn flatten(config: &mut Config) -> Result<()> {
 }
 
 fn redact(config: &mut Config) {
-    let omitted = [("clusters", "certificate-authority-data"), ("users", "client-certificate-data"), ("users", "client-key-data")];
+    let omitted = [
+        ("clusters", "certificate-authority-data"),
+        ("users", "client-certificate-data"),
+        ("users", "client-key-data"),
+    ];
     for (list, field) in omitted {
         for e in config.list_mut(list) {
             if e.value[field].is_string() {

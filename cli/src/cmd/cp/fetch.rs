@@ -17,10 +17,25 @@ use tokio::sync::mpsc;
 /// What cannot be read there, or written here.
 pub async fn fetch(ctx: &Ctx, from: &Spec, to: &str) -> Result<()> {
     let (pieces, reader) = mpsc::unbounded_channel();
-    let hint = format!("{} exec -n {} {} -- tar cf - {} | tar xf -", ctx.program(), quote(&from.namespace), quote(&from.pod), quote(&from.file));
+    let hint = format!(
+        "{} exec -n {} {} -- tar cf - {} | tar xf -",
+        ctx.program(),
+        quote(&from.namespace),
+        quote(&from.pod),
+        quote(&from.file)
+    );
     let unpacking = {
-        let unpack = Unpack { prefix: prefix(&from.file), target: PathBuf::from(to), hint };
-        tokio::task::spawn_blocking(move || unpack.all(Pipe { pieces: reader, rest: Vec::new() }))
+        let unpack = Unpack {
+            prefix: prefix(&from.file),
+            target: PathBuf::from(to),
+            hint,
+        };
+        tokio::task::spawn_blocking(move || {
+            unpack.all(Pipe {
+                pieces: reader,
+                rest: Vec::new(),
+            })
+        })
     };
     read_all(ctx, from, &pieces).await?;
     drop(pieces);
@@ -33,10 +48,28 @@ async fn read_all(ctx: &Ctx, from: &Spec, pieces: &mpsc::UnboundedSender<Vec<u8>
     let (mut retries, mut read) = (0, 0u64);
     loop {
         let (output, mut arrived) = mpsc::unbounded_channel::<Vec<u8>>();
-        let line = format!("tar cf - '{}' | tail -c+{}", from.file.replace('\'', "'\\''"), read + u64::from(retries > 0));
+        let line = format!(
+            "tar cf - '{}' | tail -c+{}",
+            from.file.replace('\'', "'\\''"),
+            read + u64::from(retries > 0)
+        );
         let plain = ["tar", "cf", "-", &from.file];
-        let command: &[&str] = if wanted == 0 { &plain } else { &["sh", "-c", &line] };
-        let session = remote(ctx, from, command, false, Ends::Pipes { input: None, output: Some(output), stderr: Stderr::Output });
+        let command: &[&str] = if wanted == 0 {
+            &plain
+        } else {
+            &["sh", "-c", &line]
+        };
+        let session = remote(
+            ctx,
+            from,
+            command,
+            false,
+            Ends::Pipes {
+                input: None,
+                output: Some(output),
+                stderr: Stderr::Output,
+            },
+        );
         let copy = async {
             let mut count = 0;
             while let Some(piece) = arrived.recv().await {
@@ -59,7 +92,9 @@ async fn read_all(ctx: &Ctx, from: &Spec, pieces: &mpsc::UnboundedSender<Vec<u8>
             }
             Err(_) => {
                 retries += 1;
-                print::put(&format!("Resuming copy at {read} bytes, retry {retries}/{wanted}\n"))?;
+                print::put(&format!(
+                    "Resuming copy at {read} bytes, retry {retries}/{wanted}\n"
+                ))?;
             }
         }
     }
@@ -119,23 +154,56 @@ impl Unpack {
 
     fn one(&self, entry: &mut tar::Entry<impl Read>, hinted: &mut bool) -> Result<()> {
         let name = entry.path().map_err(broken)?.to_string_lossy().into_owned();
-        let Some(rest) = name.strip_prefix(&self.prefix) else { return Err(Error::msg("tar contents corrupted")) };
+        let Some(rest) = name.strip_prefix(&self.prefix) else {
+            return Err(Error::msg("tar contents corrupted"));
+        };
         let inside = Path::new(rest.trim_start_matches('/'));
-        let to = if rest.is_empty() { self.target.clone() } else { self.target.join(inside) };
-        if inside.components().any(|c| matches!(c, Component::ParentDir)) {
-            eprintln!("warning: file {} is outside target destination, skipping", quote(&to.to_string_lossy()));
+        let to = if rest.is_empty() {
+            self.target.clone()
+        } else {
+            self.target.join(inside)
+        };
+        if inside
+            .components()
+            .any(|c| matches!(c, Component::ParentDir))
+        {
+            eprintln!(
+                "warning: file {} is outside target destination, skipping",
+                quote(&to.to_string_lossy())
+            );
             return Ok(());
         }
-        let fail = |what: &str, e: &std::io::Error| Error::msg(format!("{what} {}: {}", to.display(), go_io(e)));
+        let fail = |what: &str, e: &std::io::Error| {
+            Error::msg(format!("{what} {}: {}", to.display(), go_io(e)))
+        };
         let kind = entry.header().entry_type();
-        let folder = if kind.is_dir() { Some(to.as_path()) } else { to.parent().filter(|p| !p.as_os_str().is_empty()) };
+        let folder = if kind.is_dir() {
+            Some(to.as_path())
+        } else {
+            to.parent().filter(|p| !p.as_os_str().is_empty())
+        };
         if let Some(folder) = folder {
-            std::fs::create_dir_all(folder).map_err(|e| Error::msg(format!("mkdir {}: {}", folder.display(), go_io(&e))))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|e| Error::msg(format!("mkdir {}: {}", folder.display(), go_io(&e))))?;
         }
         if kind.is_symlink() {
-            let link = entry.link_name().ok().flatten().unwrap_or_default().to_string_lossy().into_owned();
-            let hint = if std::mem::replace(hinted, true) { String::new() } else { format!(" (consider using \"{}\")", self.hint) };
-            eprintln!("warning: skipping symlink: {} -> {}{hint}", quote(&to.to_string_lossy()), quote(&link));
+            let link = entry
+                .link_name()
+                .ok()
+                .flatten()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let hint = if std::mem::replace(hinted, true) {
+                String::new()
+            } else {
+                format!(" (consider using \"{}\")", self.hint)
+            };
+            eprintln!(
+                "warning: skipping symlink: {} -> {}{hint}",
+                quote(&to.to_string_lossy()),
+                quote(&link)
+            );
         } else if !kind.is_dir() {
             let mut file = std::fs::File::create(&to).map_err(|e| fail("open", &e))?;
             std::io::copy(entry, &mut file).map_err(|e| fail("write", &e))?;
@@ -145,7 +213,11 @@ impl Unpack {
 }
 
 fn broken(e: std::io::Error) -> Error {
-    Error::msg(if e.kind() == std::io::ErrorKind::UnexpectedEof { "unexpected EOF".into() } else { e.to_string() })
+    Error::msg(if e.kind() == std::io::ErrorKind::UnexpectedEof {
+        "unexpected EOF".into()
+    } else {
+        e.to_string()
+    })
 }
 
 #[cfg(test)]
@@ -155,7 +227,14 @@ mod tests {
 
     #[test]
     fn paths_are_what_tar_keeps_of_them() {
-        for (file, want) in [("/tmp/a", "tmp/a"), ("a/../b/./c", "b/c"), ("../../x", "x"), (".", ""), ("/", ""), ("a//b", "a/b")] {
+        for (file, want) in [
+            ("/tmp/a", "tmp/a"),
+            ("a/../b/./c", "b/c"),
+            ("../../x", "x"),
+            (".", ""),
+            ("/", ""),
+            ("a//b", "a/b"),
+        ] {
             assert_eq!(prefix(file), want, "{file}");
         }
     }
@@ -168,16 +247,36 @@ mod tests {
         std::fs::write(source.join("sub/file"), "hello").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", source.join("link")).unwrap();
         let archive = packed(&source, "tmp/src");
-        let unpack = |prefix: &str, target: &Path| Unpack { prefix: prefix.into(), target: target.into(), hint: String::new() }.all(archive.as_slice());
+        let unpack = |prefix: &str, target: &Path| {
+            Unpack {
+                prefix: prefix.into(),
+                target: target.into(),
+                hint: String::new(),
+            }
+            .all(archive.as_slice())
+        };
         let target = dir.path().join("out");
         std::fs::create_dir(&target).unwrap();
         unpack("tmp/src", &target).unwrap();
-        assert_eq!(std::fs::read_to_string(target.join("sub/file")).unwrap(), "hello");
+        assert_eq!(
+            std::fs::read_to_string(target.join("sub/file")).unwrap(),
+            "hello"
+        );
         assert!(!target.join("link").exists());
-        assert_eq!(unpack("other", &target).unwrap_err().to_string(), "tar contents corrupted");
+        assert_eq!(
+            unpack("other", &target).unwrap_err().to_string(),
+            "tar contents corrupted"
+        );
         // A file cannot be put in the place of a folder.
         let one = packed(&source.join("sub/file"), "file");
-        let told = Unpack { prefix: "file".into(), target: target.clone(), hint: String::new() }.all(one.as_slice()).unwrap_err().to_string();
+        let told = Unpack {
+            prefix: "file".into(),
+            target: target.clone(),
+            hint: String::new(),
+        }
+        .all(one.as_slice())
+        .unwrap_err()
+        .to_string();
         assert_eq!(told, format!("open {}: is a directory", target.display()));
     }
 }

@@ -31,8 +31,18 @@ pub static COMMAND: Command = Command {
       kubectl cp some-namespace/some-pod:/tmp/foo /tmp/bar",
     flags: &[&[
         Flag::str("container", 'c', "", "The container"),
-        Flag::bool("no-preserve", '\0', false, "Do not keep owner and permissions"),
-        Flag::int("retries", '\0', "0", "How often a copy from a container is taken up again where it broke off; negative for as often as it takes"),
+        Flag::bool(
+            "no-preserve",
+            '\0',
+            false,
+            "Do not keep owner and permissions",
+        ),
+        Flag::int(
+            "retries",
+            '\0',
+            "0",
+            "How often a copy from a container is taken up again where it broke off; negative for as often as it takes",
+        ),
     ]],
     run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
     words: Some(Words::Places),
@@ -56,22 +66,41 @@ fn stripped(file: &str) -> String {
 }
 
 fn spec(arg: &str) -> Result<Spec> {
-    let bad = || Error::msg("filespec must match the canonical format: [[namespace/]pod:]file/path");
-    let Some((place, file)) = arg.split_once(':') else { return Ok(Spec { namespace: String::new(), pod: String::new(), file: stripped(arg) }) };
+    let bad =
+        || Error::msg("filespec must match the canonical format: [[namespace/]pod:]file/path");
+    let Some((place, file)) = arg.split_once(':') else {
+        return Ok(Spec {
+            namespace: String::new(),
+            pod: String::new(),
+            file: stripped(arg),
+        });
+    };
     let file = stripped(file).replace('\\', "/");
     match place.split('/').collect::<Vec<_>>().as_slice() {
         [""] => Err(bad()),
-        [pod] => Ok(Spec { namespace: String::new(), pod: (*pod).into(), file }),
-        [ns, pod] => Ok(Spec { namespace: (*ns).into(), pod: (*pod).into(), file }),
+        [pod] => Ok(Spec {
+            namespace: String::new(),
+            pod: (*pod).into(),
+            file,
+        }),
+        [ns, pod] => Ok(Spec {
+            namespace: (*ns).into(),
+            pod: (*pod).into(),
+            file,
+        }),
         _ => Err(bad()),
     }
 }
 
 async fn run(ctx: Ctx) -> Result<()> {
-    let [from, to] = ctx.args() else { return Err(Error::msg("source and destination are required")) };
+    let [from, to] = ctx.args() else {
+        return Err(Error::msg("source and destination are required"));
+    };
     let (from, to) = (spec(from)?, spec(to)?);
     if !from.pod.is_empty() && !to.pod.is_empty() {
-        return Err(Error::msg("one of src or dest must be a local file specification"));
+        return Err(Error::msg(
+            "one of src or dest must be a local file specification",
+        ));
     }
     if from.file.is_empty() || to.file.is_empty() {
         return Err(Error::msg("filepath can not be empty"));
@@ -79,22 +108,46 @@ async fn run(ctx: Ctx) -> Result<()> {
     match (from.pod.is_empty(), to.pod.is_empty()) {
         (false, _) => fetch::fetch(&ctx, &from, &to.file).await,
         (true, false) => send::send(&ctx, &from.file, &to).await,
-        (true, true) => Err(Error::msg("one of src or dest must be a remote file specification")),
+        (true, true) => Err(Error::msg(
+            "one of src or dest must be a remote file specification",
+        )),
     }
 }
 
 /// Runs a command in the pod between the two ends; `quiet` says nothing of which container was chosen.
 async fn remote(ctx: &Ctx, place: &Spec, command: &[&str], quiet: bool, ends: Ends) -> Result<()> {
     let kind = generate::kind("", "v1", "pods", "Pod", true);
-    let namespace = if place.namespace.is_empty() { ctx.namespace()?.0 } else { place.namespace.clone() };
+    let namespace = if place.namespace.is_empty() {
+        ctx.namespace()?.0
+    } else {
+        place.namespace.clone()
+    };
     let pod = helper::get(ctx.client()?, &kind, &namespace, &place.pod).await?;
-    if let Some(phase) = pod["status"]["phase"].as_str().filter(|p| matches!(*p, "Succeeded" | "Failed")) {
-        return Err(Error::msg(format!("cannot exec into a container in a completed pod; current phase is {phase}")));
+    if let Some(phase) = pod["status"]["phase"]
+        .as_str()
+        .filter(|p| matches!(*p, "Succeeded" | "Failed"))
+    {
+        return Err(Error::msg(format!(
+            "cannot exec into a container in a completed pod; current phase is {phase}"
+        )));
     }
     let container = pods::container(&pod, ctx.flags().str("container"), quiet)?;
     let stdin = matches!(&ends, Ends::Pipes { input: Some(_), .. });
     let command = Some(command.iter().map(|c| (*c).to_string()).collect());
-    run_between(ctx, &namespace, &place.pod, &Request { container, stdin, tty: false, command, detach: vec![] }, ends).await
+    run_between(
+        ctx,
+        &namespace,
+        &place.pod,
+        &Request {
+            container,
+            stdin,
+            tty: false,
+            command,
+            detach: vec![],
+        },
+        ends,
+    )
+    .await
 }
 
 #[cfg(test)]
@@ -107,7 +160,10 @@ mod tests {
             assert!(spec(bad).is_err(), "{bad}");
         }
         let s = spec("ns/pod:/x/").unwrap();
-        assert_eq!((s.namespace.as_str(), s.pod.as_str(), s.file.as_str()), ("ns", "pod", "/x"));
+        assert_eq!(
+            (s.namespace.as_str(), s.pod.as_str(), s.file.as_str()),
+            ("ns", "pod", "/x")
+        );
         assert_eq!(spec("pod:c:\\x\\y").unwrap().file, "c:/x/y");
         assert_eq!(spec("/").unwrap().file, "/");
         assert_eq!(spec("dir/").unwrap().file, "dir");

@@ -18,13 +18,19 @@ use tokio::sync::mpsc;
 pub async fn send(ctx: &Ctx, from: &str, to: &Spec) -> Result<()> {
     let source = Path::new(from);
     if std::fs::metadata(source).is_err() {
-        return Err(Error::msg(format!("{from} doesn't exist in local filesystem")));
+        return Err(Error::msg(format!(
+            "{from} doesn't exist in local filesystem"
+        )));
     }
     let mut target = to.file.clone();
     if is_folder(ctx, to).await? {
         // `.` and `/` have no name: what they hold goes into the folder.
         if let Some(name) = source.file_name() {
-            target = format!("{}/{}", target.trim_end_matches('/'), name.to_string_lossy());
+            target = format!(
+                "{}/{}",
+                target.trim_end_matches('/'),
+                name.to_string_lossy()
+            );
         }
     }
     let (folder, name) = target.rsplit_once('/').unwrap_or((".", &target));
@@ -33,10 +39,30 @@ pub async fn send(ctx: &Ctx, from: &str, to: &Spec) -> Result<()> {
         let (source, name) = (source.to_path_buf(), name.to_string());
         tokio::task::spawn_blocking(move || pack(&source, &name, Pipe(bytes)))
     };
-    let flags: &[&str] =
-        if ctx.flags().bool("no-preserve") { &["tar", "--no-same-permissions", "--no-same-owner", "-xmf", "-"] } else { &["tar", "-xmf", "-"] };
+    let flags: &[&str] = if ctx.flags().bool("no-preserve") {
+        &[
+            "tar",
+            "--no-same-permissions",
+            "--no-same-owner",
+            "-xmf",
+            "-",
+        ]
+    } else {
+        &["tar", "-xmf", "-"]
+    };
     let command = [flags, &["-C", if folder.is_empty() { "/" } else { folder }]].concat();
-    let done = remote(ctx, to, &command, false, Ends::Pipes { input: Some(input), output: None, stderr: Stderr::Own }).await;
+    let done = remote(
+        ctx,
+        to,
+        &command,
+        false,
+        Ends::Pipes {
+            input: Some(input),
+            output: None,
+            stderr: Stderr::Own,
+        },
+    )
+    .await;
     // A session that ended early takes nothing any more, which is not what went wrong.
     done?;
     packing.await.map_err(|e| Error::msg(e.to_string()))?
@@ -46,7 +72,17 @@ pub async fn send(ctx: &Ctx, from: &str, to: &Spec) -> Result<()> {
 async fn is_folder(ctx: &Ctx, place: &Spec) -> Result<bool> {
     let (unseen, _) = mpsc::unbounded_channel();
     let command = ["test", "-d", &place.file];
-    let probe = remote(ctx, place, &command, true, Ends::Pipes { input: None, output: Some(unseen), stderr: Stderr::Dropped });
+    let probe = remote(
+        ctx,
+        place,
+        &command,
+        true,
+        Ends::Pipes {
+            input: None,
+            output: Some(unseen),
+            stderr: Stderr::Dropped,
+        },
+    );
     match tokio::time::timeout(Duration::from_secs(30), probe).await {
         Ok(found) => Ok(found.is_ok()),
         Err(_) => Err(Error::msg("context deadline exceeded")),
@@ -58,7 +94,9 @@ struct Pipe(mpsc::Sender<Vec<u8>>);
 
 impl Write for Pipe {
     fn write(&mut self, data: &[u8]) -> std::io::Result<usize> {
-        self.0.blocking_send(data.to_vec()).map_err(|_| std::io::ErrorKind::BrokenPipe)?;
+        self.0
+            .blocking_send(data.to_vec())
+            .map_err(|_| std::io::ErrorKind::BrokenPipe)?;
         Ok(data.len())
     }
     fn flush(&mut self) -> std::io::Result<()> {
@@ -71,7 +109,10 @@ fn pack(source: &Path, name: &str, to: impl Write) -> Result<()> {
     let mut builder = tar::Builder::new(std::io::BufWriter::with_capacity(32 * 1024, to));
     builder.follow_symlinks(false);
     add(&mut builder, source, Path::new(name)).map_err(fail)?;
-    builder.into_inner().and_then(|mut w| w.flush()).map_err(fail)
+    builder
+        .into_inner()
+        .and_then(|mut w| w.flush())
+        .map_err(fail)
 }
 
 /// Adds a file, a link, or all that a folder holds; a folder itself only if it holds nothing.
@@ -84,7 +125,9 @@ fn add<W: Write>(builder: &mut tar::Builder<W>, path: &Path, name: &Path) -> std
         return builder.append_dir(name, path);
     }
     entries.sort_by_key(std::fs::DirEntry::file_name);
-    entries.iter().try_for_each(|e| add(builder, &e.path(), &name.join(e.file_name())))
+    entries
+        .iter()
+        .try_for_each(|e| add(builder, &e.path(), &name.join(e.file_name())))
 }
 
 #[cfg(test)]
@@ -106,8 +149,18 @@ pub mod tests {
         std::os::unix::fs::symlink("file", dir.path().join("a/link")).unwrap();
         let archive = packed(&dir.path().join("a"), "b");
         let mut reader = tar::Archive::new(archive.as_slice());
-        let names: Vec<String> = reader.entries().unwrap().map(|e| e.unwrap().path().unwrap().display().to_string()).collect();
-        assert_eq!(names.iter().map(|n| n.trim_end_matches('/')).collect::<Vec<_>>(), ["b/empty", "b/file", "b/link"]);
+        let names: Vec<String> = reader
+            .entries()
+            .unwrap()
+            .map(|e| e.unwrap().path().unwrap().display().to_string())
+            .collect();
+        assert_eq!(
+            names
+                .iter()
+                .map(|n| n.trim_end_matches('/'))
+                .collect::<Vec<_>>(),
+            ["b/empty", "b/file", "b/link"]
+        );
         assert!(pack(&dir.path().join("nosuch"), "x", Vec::new()).is_err());
     }
 }

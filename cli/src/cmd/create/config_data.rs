@@ -13,16 +13,26 @@ fn valid_key(key: &str) -> bool {
         && key.len() <= 253
         && key != "."
         && !key.starts_with("..")
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
 }
 
 /// Collects everything that the flags name.
 ///
 /// # Errors
 /// Files that cannot be read, keys that are odd or stand twice. `what` is the kind, for the messages.
-pub fn collect(files: &[String], literals: &[String], env_files: &[String], what: &str, name: &str) -> Result<Data> {
+pub fn collect(
+    files: &[String],
+    literals: &[String],
+    env_files: &[String],
+    what: &str,
+    name: &str,
+) -> Result<Data> {
     if !env_files.is_empty() && (!files.is_empty() || !literals.is_empty()) {
-        return Err(Error::msg("from-env-file cannot be combined with from-file or from-literal"));
+        return Err(Error::msg(
+            "from-env-file cannot be combined with from-file or from-literal",
+        ));
     }
     let mut data = Data::new();
     let mut add = |key: String, value: Vec<u8>| {
@@ -34,7 +44,11 @@ pub fn collect(files: &[String], literals: &[String], env_files: &[String], what
         }
         if data.iter().any(|(k, _)| *k == key) {
             return Err(Error::msg(match what {
-                "ConfigMap" => format!("cannot add key {}, another key by that name already exists in Data for ConfigMap {}", quote(&key), quote(name)),
+                "ConfigMap" => format!(
+                    "cannot add key {}, another key by that name already exists in Data for ConfigMap {}",
+                    quote(&key),
+                    quote(name)
+                ),
                 _ => format!("cannot add key {key}, another key by that name already exists"),
             }));
         }
@@ -42,9 +56,18 @@ pub fn collect(files: &[String], literals: &[String], env_files: &[String], what
         Ok(())
     };
     for source in literals {
-        let (k, v) =
-            source.split_once('=').filter(|(k, _)| !k.is_empty()).ok_or_else(|| Error::msg(format!("invalid literal source {source}, expected key=value")))?;
-        let v = v.strip_prefix(['"', '\'']).filter(|_| v.len() > 1 && v.chars().next() == v.chars().last()).map_or(v, |r| &r[..r.len() - 1]);
+        let (k, v) = source
+            .split_once('=')
+            .filter(|(k, _)| !k.is_empty())
+            .ok_or_else(|| {
+                Error::msg(format!(
+                    "invalid literal source {source}, expected key=value"
+                ))
+            })?;
+        let v = v
+            .strip_prefix(['"', '\''])
+            .filter(|_| v.len() > 1 && v.chars().next() == v.chars().last())
+            .map_or(v, |r| &r[..r.len() - 1]);
         add(k.into(), v.into())?;
     }
     for source in files {
@@ -61,24 +84,44 @@ pub fn collect(files: &[String], literals: &[String], env_files: &[String], what
 fn from_file(source: &str, add: &mut impl FnMut(String, Vec<u8>) -> Result<()>) -> Result<()> {
     let (key, path) = match source.split('=').collect::<Vec<_>>().as_slice() {
         [p] => (None, (*p).to_string()),
-        ["", _] => return Err(Error::msg(format!("key name for file path {} missing", source.trim_start_matches('=')))),
-        [_, ""] => return Err(Error::msg(format!("file path for key name {} missing", source.trim_end_matches('=')))),
+        ["", _] => {
+            return Err(Error::msg(format!(
+                "key name for file path {} missing",
+                source.trim_start_matches('=')
+            )));
+        }
+        [_, ""] => {
+            return Err(Error::msg(format!(
+                "file path for key name {} missing",
+                source.trim_end_matches('=')
+            )));
+        }
         [k, p] => (Some((*k).to_string()), (*p).to_string()),
         _ => return Err(Error::msg("key names or file paths cannot contain '='")),
     };
     let fail = |e: std::io::Error| Error::msg(format!("error reading {path}: {}", go_io(&e)));
     let meta = std::fs::metadata(&path).map_err(fail)?;
     if !meta.is_dir() {
-        let base = Path::new(&path).file_name().and_then(|n| n.to_str()).unwrap_or(&path).to_string();
+        let base = Path::new(&path)
+            .file_name()
+            .and_then(|n| n.to_str())
+            .unwrap_or(&path)
+            .to_string();
         return add(key.unwrap_or(base), std::fs::read(&path).map_err(fail)?);
     }
     if key.is_some() {
         return Err(Error::msg("cannot give a key name for a directory path"));
     }
-    let mut entries: Vec<_> = std::fs::read_dir(&path).map_err(fail)?.collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    let mut entries: Vec<_> = std::fs::read_dir(&path)
+        .map_err(fail)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(fail)?;
     entries.sort_by_key(|e| e.file_name());
     for entry in entries.into_iter().filter(|e| e.path().is_file()) {
-        add(entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path()).map_err(fail)?)?;
+        add(
+            entry.file_name().to_string_lossy().into_owned(),
+            std::fs::read(entry.path()).map_err(fail)?,
+        )?;
     }
     Ok(())
 }
@@ -103,8 +146,13 @@ pub fn env_file(path: &str) -> Result<Vec<(String, String)>> {
             Some((k, v)) => (k, v.to_string()),
             None => (line, std::env::var(line).unwrap_or_default()),
         };
-        let valid = key.chars().enumerate().all(|(i, c)| c == '_' || c == '-' || c == '.' || c.is_ascii_alphabetic() || (i > 0 && c.is_ascii_digit()))
-            && !key.is_empty();
+        let valid = key.chars().enumerate().all(|(i, c)| {
+            c == '_'
+                || c == '-'
+                || c == '.'
+                || c.is_ascii_alphabetic()
+                || (i > 0 && c.is_ascii_digit())
+        }) && !key.is_empty();
         if !valid {
             return Err(Error::msg(format!(
                 "{} is not a valid key name: a valid environment variable name must consist only of printable ASCII characters other than '='",
@@ -144,13 +192,33 @@ mod tests {
         let path = dir.path().join("x.txt");
         std::fs::write(&path, "hi").unwrap();
         let shown = path.display().to_string();
-        let got = collect(&[shown.clone(), format!("k={shown}")], &["a=1=2".into(), "q=\"x\"".into()], &[], "ConfigMap", "c").unwrap();
-        let texts: Vec<(String, String)> = got.into_iter().map(|(k, v)| (k, String::from_utf8(v).unwrap())).collect();
+        let got = collect(
+            &[shown.clone(), format!("k={shown}")],
+            &["a=1=2".into(), "q=\"x\"".into()],
+            &[],
+            "ConfigMap",
+            "c",
+        )
+        .unwrap();
+        let texts: Vec<(String, String)> = got
+            .into_iter()
+            .map(|(k, v)| (k, String::from_utf8(v).unwrap()))
+            .collect();
         assert_eq!(
             texts,
-            [("a".into(), "1=2".into()), ("q".into(), "x".into()), ("x.txt".into(), "hi".into()), ("k".into(), "hi".into())] as [(String, String); 4]
+            [
+                ("a".into(), "1=2".into()),
+                ("q".into(), "x".into()),
+                ("x.txt".into(), "hi".into()),
+                ("k".into(), "hi".into())
+            ] as [(String, String); 4]
         );
-        assert_eq!(collect(&[], &["a".into()], &[], "ConfigMap", "c").unwrap_err().to_string(), "invalid literal source a, expected key=value");
+        assert_eq!(
+            collect(&[], &["a".into()], &[], "ConfigMap", "c")
+                .unwrap_err()
+                .to_string(),
+            "invalid literal source a, expected key=value"
+        );
         assert!(collect(&[], &["a=1".into(), "a=2".into()], &[], "ConfigMap", "c").is_err());
     }
 }

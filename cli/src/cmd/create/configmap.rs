@@ -26,29 +26,53 @@ pub static COMMAND: Command = Command {
       kubectl create configmap my-config --from-literal=key1=config1 --from-literal=key2=config2
       # Lines of KEY=VALUE
       kubectl create configmap my-config --from-env-file=path/to/foo.env",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], SOURCES],
+    flags: &[
+        COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], SOURCES,
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
 
 /// The flags that name the data.
 pub const SOURCES: &[Flag] = &[
-    Flag::slice("from-file", '\0', "A file or a folder to take ([KEY=]PATH); may be repeated"),
-    Flag::array("from-literal", '\0', "A key and its value (KEY=VALUE); may be repeated"),
+    Flag::slice(
+        "from-file",
+        '\0',
+        "A file or a folder to take ([KEY=]PATH); may be repeated",
+    ),
+    Flag::array(
+        "from-literal",
+        '\0',
+        "A key and its value (KEY=VALUE); may be repeated",
+    ),
     Flag::slice("from-env-file", '\0', "A file with lines of KEY=VALUE"),
-    Flag::bool("append-hash", '\0', false, "Append a hash of the data to the name"),
+    Flag::bool(
+        "append-hash",
+        '\0',
+        false,
+        "Append a hash of the data to the name",
+    ),
 ];
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let data = config_data::collect(&f.list("from-file"), &f.list("from-literal"), &f.list("from-env-file"), "ConfigMap", &name)?;
+    let data = config_data::collect(
+        &f.list("from-file"),
+        &f.list("from-literal"),
+        &f.list("from-env-file"),
+        "ConfigMap",
+        &name,
+    )?;
     let kind = generate::kind("", "v1", "configmaps", "ConfigMap", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
     for (key, value) in data {
         match String::from_utf8(value) {
             Ok(text) => object["data"][key] = json!(text),
-            Err(e) => object["binaryData"][key] = json!(base64::engine::general_purpose::STANDARD.encode(e.into_bytes())),
+            Err(e) => {
+                object["binaryData"][key] =
+                    json!(base64::engine::general_purpose::STANDARD.encode(e.into_bytes()))
+            }
         }
     }
     if f.bool("append-hash") {
@@ -59,7 +83,8 @@ async fn run(ctx: Ctx) -> Result<()> {
         if let Some(b) = object.get("binaryData") {
             canonical["binaryData"] = b.clone();
         }
-        object["metadata"]["name"] = json!(format!("{name}-{}", config_data::name_hash(&canonical)));
+        object["metadata"]["name"] =
+            json!(format!("{name}-{}", config_data::name_hash(&canonical)));
     }
     generate::create(&ctx, &kind, object).await
 }

@@ -32,7 +32,11 @@ pub static COMMAND: Command = Command {
         COMMON[3],
         COMMON[4],
         &[
-            Flag::slice("image", '\0', "The image to run; with several, the pod has several containers"),
+            Flag::slice(
+                "image",
+                '\0',
+                "The image to run; with several, the pod has several containers",
+            ),
             Flag::int("port", '\0', "-1", "The port that the container listens on"),
             Flag::int("replicas", 'r', "1", "How many pods to run"),
         ],
@@ -46,7 +50,16 @@ pub static COMMAND: Command = Command {
 fn container_name(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
     let base = last.split([':', '@']).next().unwrap_or(last);
-    let name: String = base.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let name: String = base
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
+        .collect();
     let name = name.trim_matches('-');
     name[..name.len().min(63)].to_string()
 }
@@ -56,7 +69,9 @@ async fn run(ctx: Ctx) -> Result<()> {
     let name = generate::name(&ctx)?;
     let (images, command) = (f.list("image"), generate::after_dash(&ctx));
     if images.len() > 1 && !command.is_empty() {
-        return Err(Error::msg("cannot specify multiple --image options and command"));
+        return Err(Error::msg(
+            "cannot specify multiple --image options and command",
+        ));
     }
     let mut containers: Vec<Value> = Vec::new();
     for image in &images {
@@ -90,7 +105,11 @@ mod tests {
 
     #[test]
     fn containers_are_called_after_their_images() {
-        for (image, want) in [("nginx", "nginx"), ("a.b/c/Nginx_x:1.2", "nginx-x"), ("r:5000/x@sha256:1", "x")] {
+        for (image, want) in [
+            ("nginx", "nginx"),
+            ("a.b/c/Nginx_x:1.2", "nginx-x"),
+            ("r:5000/x@sha256:1", "x"),
+        ] {
             assert_eq!(container_name(image), want);
         }
     }

@@ -31,9 +31,22 @@ pub static COMMAND: Command = Command {
         COMMON[4],
         &[
             Flag::str("class", '\0', "", "The ingress class"),
-            Flag::array("rule", '\0', "HOST/PATH=SERVICE:PORT[,tls[=SECRET]]; may be repeated"),
-            Flag::str("default-backend", '\0', "", "SERVICE:PORT for what no rule matches"),
-            Flag::array("annotation", '\0', "An annotation (KEY=VALUE); may be repeated"),
+            Flag::array(
+                "rule",
+                '\0',
+                "HOST/PATH=SERVICE:PORT[,tls[=SECRET]]; may be repeated",
+            ),
+            Flag::str(
+                "default-backend",
+                '\0',
+                "",
+                "SERVICE:PORT for what no rule matches",
+            ),
+            Flag::array(
+                "annotation",
+                '\0',
+                "An annotation (KEY=VALUE); may be repeated",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
@@ -42,7 +55,9 @@ pub static COMMAND: Command = Command {
 
 fn backend(text: &str) -> Value {
     let (name, port) = text.split_once(':').unwrap_or((text, ""));
-    let port = port.parse::<i64>().map_or_else(|_| json!({"name": port}), |n| json!({"number": n}));
+    let port = port
+        .parse::<i64>()
+        .map_or_else(|_| json!({"name": port}), |n| json!({"number": n}));
     json!({"service": {"name": name, "port": port}})
 }
 
@@ -56,24 +71,42 @@ fn rules(texts: &[String]) -> (Vec<Value>, Vec<Value>) {
     let (mut rules, mut tls): (Vec<Value>, Vec<Value>) = (vec![], vec![]);
     let mut seen: Vec<String> = Vec::new();
     for text in texts {
-        let (body, secret) = text.split_once(',').map_or((text.as_str(), None), |(b, s)| (b, Some(s)));
+        let (body, secret) = text
+            .split_once(',')
+            .map_or((text.as_str(), None), |(b, s)| (b, Some(s)));
         let (host, rest) = body.split_once('/').unwrap_or((body, ""));
         let (path, service) = rest.split_once('=').unwrap_or((rest, ""));
         let path = format!("/{path}");
-        let (path, kind) = path.strip_suffix('*').map_or((path.as_str(), "Exact"), |p| (p, "Prefix"));
+        let (path, kind) = path
+            .strip_suffix('*')
+            .map_or((path.as_str(), "Exact"), |p| (p, "Prefix"));
         let entry = json!({"path": path, "pathType": kind, "backend": backend(service)});
-        match rules.iter_mut().find(|r| r["host"].as_str().unwrap_or("") == host) {
-            Some(r) => r["http"]["paths"].as_array_mut().into_iter().for_each(|p| p.push(entry.clone())),
+        match rules
+            .iter_mut()
+            .find(|r| r["host"].as_str().unwrap_or("") == host)
+        {
+            Some(r) => r["http"]["paths"]
+                .as_array_mut()
+                .into_iter()
+                .for_each(|p| p.push(entry.clone())),
             None if host.is_empty() => rules.push(json!({"http": {"paths": [entry]}})),
             None => rules.push(json!({"host": host, "http": {"paths": [entry]}})),
         }
-        let Some(secret) = secret.map(|s| s.split_once('=').map_or("", |(_, n)| n)) else { continue };
+        let Some(secret) = secret.map(|s| s.split_once('=').map_or("", |(_, n)| n)) else {
+            continue;
+        };
         if seen.iter().any(|h| h == host) {
             continue;
         }
         seen.push(host.to_string());
-        match tls.iter_mut().find(|t| t["secretName"].as_str().unwrap_or("") == secret) {
-            Some(t) => t["hosts"].as_array_mut().into_iter().for_each(|h| h.push(json!(host))),
+        match tls
+            .iter_mut()
+            .find(|t| t["secretName"].as_str().unwrap_or("") == secret)
+        {
+            Some(t) => t["hosts"]
+                .as_array_mut()
+                .into_iter()
+                .for_each(|h| h.push(json!(host))),
             None => {
                 let mut t = json!({});
                 if !host.is_empty() {
@@ -101,16 +134,24 @@ async fn run(ctx: Ctx) -> Result<()> {
         ));
     }
     if let Some(bad) = texts.iter().find(|t| !well_formed(t)) {
-        return Err(Error::msg(format!("rule {bad} is invalid and should be in format host/path=svcname:svcport[,tls[=secret]]")));
+        return Err(Error::msg(format!(
+            "rule {bad} is invalid and should be in format host/path=svcname:svcport[,tls[=secret]]"
+        )));
     }
     let kind = generate::kind("networking.k8s.io", "v1", "ingresses", "Ingress", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
     for a in f.list("annotation") {
-        let (k, v) = a.split_once('=').ok_or_else(|| Error::msg(format!("annotation {a} is invalid and should be in format key=[value]")))?;
+        let (k, v) = a.split_once('=').ok_or_else(|| {
+            Error::msg(format!(
+                "annotation {a} is invalid and should be in format key=[value]"
+            ))
+        })?;
         object["metadata"]["annotations"][k] = json!(v);
     }
     if !default.is_empty() && default.split(':').count() != 2 {
-        return Err(Error::msg("default-backend should be in format servicename:serviceport"));
+        return Err(Error::msg(
+            "default-backend should be in format servicename:serviceport",
+        ));
     }
     object["spec"] = json!({});
     if !f.str("class").is_empty() {
@@ -135,9 +176,16 @@ mod tests {
 
     #[test]
     fn rules_are_gathered_by_host() {
-        let (r, t) = rules(&["a.com/x=s:80,tls=c".into(), "a.com/y*=s:http".into(), "b.com/=s:1,tls=c".into()]);
+        let (r, t) = rules(&[
+            "a.com/x=s:80,tls=c".into(),
+            "a.com/y*=s:http".into(),
+            "b.com/=s:1,tls=c".into(),
+        ]);
         assert_eq!(r.len(), 2);
-        assert_eq!(r[0]["http"]["paths"][1], json!({"path": "/y", "pathType": "Prefix", "backend": {"service": {"name": "s", "port": {"name": "http"}}}}));
+        assert_eq!(
+            r[0]["http"]["paths"][1],
+            json!({"path": "/y", "pathType": "Prefix", "backend": {"service": {"name": "s", "port": {"name": "http"}}}})
+        );
         assert_eq!(t, [json!({"hosts": ["a.com", "b.com"], "secretName": "c"})]);
         assert!(well_formed("a/b=c:1") && !well_formed("bad"));
     }

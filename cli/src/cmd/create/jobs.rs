@@ -26,7 +26,10 @@ pub static JOB: Command = Command {
         COMMON[2],
         COMMON[3],
         COMMON[4],
-        &[Flag::str("image", '\0', "", "The image to run"), Flag::str("from", '\0', "", "The cron job to run (cronjob/NAME)")],
+        &[
+            Flag::str("image", '\0', "", "The image to run"),
+            Flag::str("from", '\0', "", "The cron job to run (cronjob/NAME)"),
+        ],
     ],
     run: Run::Verb(|ctx| Box::pin(job(ctx))),
     ..Command::NEW
@@ -52,7 +55,12 @@ pub static CRONJOB: Command = Command {
         &[
             Flag::str("image", '\0', "", "The image to run"),
             Flag::str("schedule", '\0', "", "When to run it, as cron writes it"),
-            Flag::str("restart", '\0', "", "What happens to a container that fails: OnFailure or Never"),
+            Flag::str(
+                "restart",
+                '\0',
+                "",
+                "What happens to a container that fails: OnFailure or Never",
+            ),
         ],
     ],
     required: &["image", "schedule"],
@@ -91,21 +99,29 @@ async fn job(ctx: Ctx) -> Result<()> {
 }
 
 async fn from_cronjob(ctx: &Ctx, from: &str, object: &mut Value) -> Result<()> {
-    let found = crate::resource::Builder::new(ctx)?.args(&[from.to_string()]).find().await?.all()?;
-    let [info] = found.as_slice() else { return Err(Error::msg("from must be an existing cronjob")) };
+    let found = crate::resource::Builder::new(ctx)?
+        .args(&[from.to_string()])
+        .find()
+        .await?
+        .all()?;
+    let [info] = found.as_slice() else {
+        return Err(Error::msg("from must be an existing cronjob"));
+    };
     if info.resource.kind != "CronJob" {
         return Err(Error::msg("from must be an existing cronjob"));
     }
     let source = &info.object;
     let job = &source["spec"]["jobTemplate"];
-    let mut annotations = job["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+    let mut annotations = job["metadata"]["annotations"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
     annotations.insert("cronjob.kubernetes.io/instantiate".into(), json!("manual"));
     object["metadata"]["annotations"] = Value::Object(annotations);
     if !job["metadata"]["labels"].is_null() {
         object["metadata"]["labels"] = job["metadata"]["labels"].clone();
     }
-    object["metadata"]["ownerReferences"] =
-        json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": source["metadata"]["name"], "uid": source["metadata"]["uid"], "controller": true}]);
+    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": source["metadata"]["name"], "uid": source["metadata"]["uid"], "controller": true}]);
     object["spec"] = job["spec"].clone();
     Ok(())
 }
@@ -114,7 +130,11 @@ async fn cronjob(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
     let command = generate::after_dash(&ctx);
-    let restart = if f.str("restart").is_empty() { "OnFailure" } else { f.str("restart") };
+    let restart = if f.str("restart").is_empty() {
+        "OnFailure"
+    } else {
+        f.str("restart")
+    };
     let kind = generate::kind("batch", "v1", "cronjobs", "CronJob", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
     object["spec"] = json!({"schedule": f.str("schedule"), "jobTemplate": {"metadata": {"name": name}, "spec": {"template": template(&name, f.str("image"), &command, restart)}}});

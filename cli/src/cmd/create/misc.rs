@@ -55,7 +55,12 @@ pub static QUOTA: Command = Command {
         COMMON[4],
         &[
             Flag::str("hard", '\0', "", "The limits (RESOURCE=QUANTITY,…)"),
-            Flag::str("scopes", '\0', "", "The scopes that an object must fit to count (SCOPE,…)"),
+            Flag::str(
+                "scopes",
+                '\0',
+                "",
+                "The scopes that an object must fit to count (SCOPE,…)",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(quota(ctx))),
@@ -80,8 +85,18 @@ pub static PDB: Command = Command {
         COMMON[3],
         COMMON[4],
         &[
-            Flag::str("min-available", '\0', "", "How many pods, or what share of them, must stay"),
-            Flag::str("max-unavailable", '\0', "", "How many pods, or what share of them, may be gone"),
+            Flag::str(
+                "min-available",
+                '\0',
+                "",
+                "How many pods, or what share of them, must stay",
+            ),
+            Flag::str(
+                "max-unavailable",
+                '\0',
+                "",
+                "How many pods, or what share of them, may be gone",
+            ),
             Flag::str("selector", '\0', "", "The pods' labels (KEY=VALUE,…)"),
         ],
     ],
@@ -110,9 +125,19 @@ pub static PRIORITYCLASS: Command = Command {
         COMMON[4],
         &[
             Flag::int("value", '\0', "0", "The priority"),
-            Flag::bool("global-default", '\0', false, "Whether pods that name no class get this one"),
+            Flag::bool(
+                "global-default",
+                '\0',
+                false,
+                "Whether pods that name no class get this one",
+            ),
             Flag::str("description", '\0', "", "When this class should be used"),
-            Flag::str("preemption-policy", '\0', "PreemptLowerPriority", "Whether pods of this class preempt others: PreemptLowerPriority or Never"),
+            Flag::str(
+                "preemption-policy",
+                '\0',
+                "PreemptLowerPriority",
+                "Whether pods of this class preempt others: PreemptLowerPriority or Never",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(priority_class(ctx))),
@@ -156,9 +181,15 @@ fn resource_pair(part: &str) -> Result<(&str, &str)> {
     let (name, amount) = part
         .split_once('=')
         .filter(|(_, a)| !a.contains('='))
-        .ok_or_else(|| Error::msg(format!("Invalid argument syntax {part}, expected <resource>=<value>")))?;
+        .ok_or_else(|| {
+            Error::msg(format!(
+                "Invalid argument syntax {part}, expected <resource>=<value>"
+            ))
+        })?;
     if crate::describe::quantity::parse(amount).is_none() {
-        return Err(Error::msg("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"));
+        return Err(Error::msg(
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
+        ));
     }
     Ok((name, amount))
 }
@@ -166,13 +197,25 @@ fn resource_pair(part: &str) -> Result<(&str, &str)> {
 async fn pdb(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let (min, max, selector) = (f.str("min-available"), f.str("max-unavailable"), f.str("selector"));
+    let (min, max, selector) = (
+        f.str("min-available"),
+        f.str("max-unavailable"),
+        f.str("selector"),
+    );
     if selector.is_empty() {
         return Err(Error::msg("a selector must be specified"));
     }
     match (min.is_empty(), max.is_empty()) {
-        (true, true) => return Err(Error::msg("one of min-available or max-unavailable must be specified")),
-        (false, false) => return Err(Error::msg("min-available and max-unavailable cannot be both specified")),
+        (true, true) => {
+            return Err(Error::msg(
+                "one of min-available or max-unavailable must be specified",
+            ));
+        }
+        (false, false) => {
+            return Err(Error::msg(
+                "min-available and max-unavailable cannot be both specified",
+            ));
+        }
         _ => {}
     }
     let ok = |t: &str| t.strip_suffix('%').unwrap_or(t).parse::<u32>().is_ok();
@@ -181,9 +224,16 @@ async fn pdb(ctx: Ctx) -> Result<()> {
             return Err(Error::msg(format!("invalid format specified for {flag}")));
         }
     }
-    let kind = generate::kind("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true);
+    let kind = generate::kind(
+        "policy",
+        "v1",
+        "poddisruptionbudgets",
+        "PodDisruptionBudget",
+        true,
+    );
     let mut object = generate::object(&ctx, &kind, &name)?;
-    object["spec"] = json!({"selector": {"matchLabels": Value::Object(generate::labels(selector)?)}});
+    object["spec"] =
+        json!({"selector": {"matchLabels": Value::Object(generate::labels(selector)?)}});
     for (text, field) in [(min, "minAvailable"), (max, "maxUnavailable")] {
         if !text.is_empty() {
             object["spec"][field] = generate::int_or_string(text);
@@ -195,7 +245,13 @@ async fn pdb(ctx: Ctx) -> Result<()> {
 
 async fn priority_class(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
-    let kind = generate::kind("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", false);
+    let kind = generate::kind(
+        "scheduling.k8s.io",
+        "v1",
+        "priorityclasses",
+        "PriorityClass",
+        false,
+    );
     let mut object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
     object["value"] = json!(f.int("value"));
     if f.bool("global-default") {

@@ -45,8 +45,18 @@ pub static COMMAND: Command = Command {
         SAVE_CONFIG,
         super::edit::LINE_ENDINGS,
         &[
-            Flag::bool("edit", '\0', false, "Edit the objects before they are created"),
-            Flag::str("raw", '\0', "", "Send the file to this path of the server as it is"),
+            Flag::bool(
+                "edit",
+                '\0',
+                false,
+                "Edit the objects before they are created",
+            ),
+            Flag::str(
+                "raw",
+                '\0',
+                "",
+                "Send the file to this path of the server as it is",
+            ),
         ],
     ],
     subcommands: &[
@@ -73,12 +83,21 @@ pub static COMMAND: Command = Command {
 };
 
 /// The flags that every generator has.
-pub const COMMON: [&[Flag]; 5] = [print::FLAGS, DRY_RUN, Validation::FLAG, CREATE_MANAGER, SAVE_CONFIG];
+pub const COMMON: [&[Flag]; 5] = [
+    print::FLAGS,
+    DRY_RUN,
+    Validation::FLAG,
+    CREATE_MANAGER,
+    SAVE_CONFIG,
+];
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
-        return Err(Error::usage(ctx.path(), format!("Unexpected args: [{}]", ctx.args().join(" "))));
+        return Err(Error::usage(
+            ctx.path(),
+            format!("Unexpected args: [{}]", ctx.args().join(" ")),
+        ));
     }
     if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
         return Err(Error::msg("must specify one of -f and -k"));
@@ -97,7 +116,11 @@ async fn raw(ctx: &Ctx) -> Result<()> {
     if f.bool("edit") {
         return Err(Error::msg("--raw and --edit are mutually exclusive"));
     }
-    let others = [(f.bool("recursive"), "--recursive"), (!f.str("selector").is_empty(), "--selector (-l)"), (!f.str("output").is_empty(), "--output")];
+    let others = [
+        (f.bool("recursive"), "--recursive"),
+        (!f.str("selector").is_empty(), "--selector (-l)"),
+        (!f.str("output").is_empty(), "--output"),
+    ];
     let file = super::raw_file(ctx, &others)?;
     super::send_raw(ctx, http::Method::POST, f.str("raw"), &file).await
 }
@@ -120,11 +143,18 @@ pub async fn create_files(ctx: &Ctx) -> Result<()> {
             save_read_config(&mut info.object);
         }
         if dry_run != DryRun::Client {
-            let write = helper::Write::by(f.str("field-manager"), dry_run).validation(builder.validation);
-            match write.create(ctx.client()?, &info.resource, &info.namespace, &info.object).await {
+            let write =
+                helper::Write::by(f.str("field-manager"), dry_run).validation(builder.validation);
+            match write
+                .create(ctx.client()?, &info.resource, &info.namespace, &info.object)
+                .await
+            {
                 Ok(o) => info.object = o,
                 Err(e) => {
-                    errors.push(crate::resource::typo::explain(e.with_source("creating", &info.source), &info));
+                    errors.push(crate::resource::typo::explain(
+                        e.with_source("creating", &info.source),
+                        &info,
+                    ));
                     continue;
                 }
             }

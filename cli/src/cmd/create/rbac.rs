@@ -33,11 +33,23 @@ const VERBS: &[&str] = &[
 ];
 
 const VERB: Flag = Flag::slice("verb", '\0', "A verb that is allowed; may be repeated");
-const RESOURCE: Flag = Flag::slice("resource", '\0', "A resource that it is allowed on (RESOURCE.GROUP/SUBRESOURCE); may be repeated");
-const NAMES: Flag = Flag::array("resource-name", '\0', "Only the object of this name; may be repeated");
+const RESOURCE: Flag = Flag::slice(
+    "resource",
+    '\0',
+    "A resource that it is allowed on (RESOURCE.GROUP/SUBRESOURCE); may be repeated",
+);
+const NAMES: Flag = Flag::array(
+    "resource-name",
+    '\0',
+    "Only the object of this name; may be repeated",
+);
 const USER: Flag = Flag::array("user", '\0', "A user who gets the role; may be repeated");
 const GROUPS: Flag = Flag::array("group", '\0', "A group that gets the role; may be repeated");
-const ACCOUNT: Flag = Flag::array("serviceaccount", '\0', "A service account that gets the role (NAMESPACE:NAME); may be repeated");
+const ACCOUNT: Flag = Flag::array(
+    "serviceaccount",
+    '\0',
+    "A service account that gets the role (NAMESPACE:NAME); may be repeated",
+);
 
 pub static ROLE: Command = Command {
     name: "role",
@@ -51,7 +63,14 @@ pub static ROLE: Command = Command {
       kubectl create role pod-reader --verb=get --resource=pods --resource-name=readablepod
       # A resource of a group, and a sub-resource
       kubectl create role foo --verb=get,list,watch --resource=rs.apps,pods/status",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[VERB, RESOURCE, NAMES]],
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[VERB, RESOURCE, NAMES],
+    ],
     run: Run::Verb(|ctx| Box::pin(role(ctx))),
     ..Command::NEW
 };
@@ -102,7 +121,13 @@ pub static ROLEBINDING: Command = Command {
         COMMON[2],
         COMMON[3],
         COMMON[4],
-        &[Flag::str("clusterrole", '\0', "", "The cluster role to give"), Flag::str("role", '\0', "", "The role to give"), USER, GROUPS, ACCOUNT],
+        &[
+            Flag::str("clusterrole", '\0', "", "The cluster role to give"),
+            Flag::str("role", '\0', "", "The role to give"),
+            USER,
+            GROUPS,
+            ACCOUNT,
+        ],
     ],
     run: Run::Verb(|ctx| Box::pin(binding(ctx, "RoleBinding"))),
     ..Command::NEW
@@ -146,15 +171,25 @@ async fn resource_rules(ctx: &Ctx, verbs: &[String], wanted: &[String]) -> Resul
         }
     });
     for text in wanted {
-        let (resource, sub) = text.split_once('/').map_or((text.as_str(), None), |(r, s)| (r, Some(s)));
-        let (word, group) = resource.split_once('.').map_or((resource, None), |(w, g)| (w, Some(g)));
+        let (resource, sub) = text
+            .split_once('/')
+            .map_or((text.as_str(), None), |(r, s)| (r, Some(s)));
+        let (word, group) = resource
+            .split_once('.')
+            .map_or((resource, None), |(w, g)| (w, Some(g)));
         if word.is_empty() {
-            return Err(Error::msg("resource must be specified if apiGroup/subresource specified"));
+            return Err(Error::msg(
+                "resource must be specified if apiGroup/subresource specified",
+            ));
         }
         let (mut plural, group) = if word == "*" {
             ("*".to_string(), group.unwrap_or("").to_string())
         } else {
-            let found = ctx.discovery()?.lookup(resource).await.map_err(Error::of_type)?;
+            let found = ctx
+                .discovery()?
+                .lookup(resource)
+                .await
+                .map_err(Error::of_type)?;
             (found.plural, found.group)
         };
         if let Some(s) = sub {
@@ -205,14 +240,26 @@ async fn role(ctx: Ctx) -> Result<()> {
 async fn cluster_role(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let (verbs, resources, urls, aggregation) = (verbs(&ctx), f.list("resource"), f.list("non-resource-url"), f.str("aggregation-rule"));
+    let (verbs, resources, urls, aggregation) = (
+        verbs(&ctx),
+        f.list("resource"),
+        f.list("non-resource-url"),
+        f.str("aggregation-rule"),
+    );
     let kind = generate::kind(GROUP, "v1", "clusterroles", "ClusterRole", false);
     let mut object = generate::object(&ctx, &kind, &name)?;
     if !aggregation.is_empty() {
-        if !verbs.is_empty() || !resources.is_empty() || !urls.is_empty() || !f.list("resource-name").is_empty() {
-            return Err(Error::msg("aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames"));
+        if !verbs.is_empty()
+            || !resources.is_empty()
+            || !urls.is_empty()
+            || !f.list("resource-name").is_empty()
+        {
+            return Err(Error::msg(
+                "aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames",
+            ));
         }
-        object["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": generate::labels(aggregation)?}]});
+        object["aggregationRule"] =
+            json!({"clusterRoleSelectors": [{"matchLabels": generate::labels(aggregation)?}]});
         object["rules"] = Value::Null;
         return generate::create(&ctx, &kind, object).await;
     }
@@ -220,20 +267,31 @@ async fn cluster_role(ctx: Ctx) -> Result<()> {
         return Err(Error::msg("at least one verb must be specified"));
     }
     if resources.is_empty() && urls.is_empty() {
-        return Err(Error::msg("one of resource or nonResourceURL must be specified"));
+        return Err(Error::msg(
+            "one of resource or nonResourceURL must be specified",
+        ));
     }
     if !resources.is_empty() {
         warn_of_odd_verbs(&verbs);
     }
     for url in &urls {
-        if let Some(v) = verbs.iter().find(|v| !["*", "get", "put", "post", "head", "options", "delete", "patch"].contains(&v.as_str())) {
-            return Err(Error::msg(format!("invalid verb: '{v}' for nonResourceURL")));
+        if let Some(v) = verbs.iter().find(|v| {
+            ![
+                "*", "get", "put", "post", "head", "options", "delete", "patch",
+            ]
+            .contains(&v.as_str())
+        }) {
+            return Err(Error::msg(format!(
+                "invalid verb: '{v}' for nonResourceURL"
+            )));
         }
         if *url != "*" && !url.starts_with('/') {
             return Err(Error::msg("nonResourceURL should start with /"));
         }
         if url[..url.len() - 1].contains('*') {
-            return Err(Error::msg("nonResourceURL only supports wildcard matches when '*' is at the end"));
+            return Err(Error::msg(
+                "nonResourceURL only supports wildcard matches when '*' is at the end",
+            ));
         }
     }
     let mut rules = resource_rules(&ctx, &verbs, &resources).await?;
@@ -248,17 +306,44 @@ async fn binding(ctx: Ctx, kind_name: &'static str) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
     let namespaced = kind_name == "RoleBinding";
-    let (cluster_role, role) = (f.str("clusterrole"), if namespaced { f.str("role") } else { "" });
+    let (cluster_role, role) = (
+        f.str("clusterrole"),
+        if namespaced { f.str("role") } else { "" },
+    );
     if cluster_role.is_empty() == role.is_empty() {
-        return Err(Error::msg("exactly one of clusterrole or role must be specified"));
+        return Err(Error::msg(
+            "exactly one of clusterrole or role must be specified",
+        ));
     }
-    let kind = generate::kind(GROUP, "v1", if namespaced { "rolebindings" } else { "clusterrolebindings" }, kind_name, namespaced);
+    let kind = generate::kind(
+        GROUP,
+        "v1",
+        if namespaced {
+            "rolebindings"
+        } else {
+            "clusterrolebindings"
+        },
+        kind_name,
+        namespaced,
+    );
     let mut object = generate::object(&ctx, &kind, &name)?;
-    let (role_kind, role_name) = if role.is_empty() { ("ClusterRole", cluster_role) } else { ("Role", role) };
+    let (role_kind, role_name) = if role.is_empty() {
+        ("ClusterRole", cluster_role)
+    } else {
+        ("Role", role)
+    };
     object["roleRef"] = json!({"apiGroup": GROUP, "kind": role_kind, "name": role_name});
     let mut subjects: Vec<Value> = Vec::new();
-    subjects.extend(f.list("user").iter().map(|u| json!({"kind": "User", "apiGroup": GROUP, "name": u})));
-    subjects.extend(f.list("group").iter().map(|g| json!({"kind": "Group", "apiGroup": GROUP, "name": g})));
+    subjects.extend(
+        f.list("user")
+            .iter()
+            .map(|u| json!({"kind": "User", "apiGroup": GROUP, "name": u})),
+    );
+    subjects.extend(
+        f.list("group")
+            .iter()
+            .map(|g| json!({"kind": "Group", "apiGroup": GROUP, "name": g})),
+    );
     for account in f.list("serviceaccount") {
         let (ns, n) = account
             .split_once(':')

@@ -21,7 +21,12 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const HASH: Flag = Flag::bool("append-hash", '\0', false, "Append a hash of the data to the name");
+const HASH: Flag = Flag::bool(
+    "append-hash",
+    '\0',
+    false,
+    "Append a hash of the data to the name",
+);
 
 static GENERIC: Command = Command {
     name: "generic",
@@ -33,7 +38,15 @@ static GENERIC: Command = Command {
       kubectl create secret generic my-secret --from-file=ssh-privatekey=path/to/id_rsa
       # Literal values
       kubectl create secret generic my-secret --from-literal=key1=supersecret",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], configmap::SOURCES, &[Flag::str("type", '\0', "", "The type of the secret")]],
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        configmap::SOURCES,
+        &[Flag::str("type", '\0', "", "The type of the secret")],
+    ],
     run: Run::Verb(|ctx| Box::pin(generic(ctx))),
     ..Command::NEW
 };
@@ -52,7 +65,11 @@ static TLS: Command = Command {
         COMMON[2],
         COMMON[3],
         COMMON[4],
-        &[Flag::str("cert", '\0', "", "The file with the certificate, in PEM"), Flag::str("key", '\0', "", "The file with its private key, in PEM"), HASH],
+        &[
+            Flag::str("cert", '\0', "", "The file with the certificate, in PEM"),
+            Flag::str("key", '\0', "", "The file with its private key, in PEM"),
+            HASH,
+        ],
     ],
     run: Run::Verb(|ctx| Box::pin(tls(ctx))),
     ..Command::NEW
@@ -98,7 +115,8 @@ async fn finish(ctx: &Ctx, name: &str, kind: &str, data: Vec<(String, Vec<u8>)>)
     }
     if ctx.flags().bool("append-hash") {
         let canonical = json!({"kind": "Secret", "type": kind, "name": name, "data": object.get("data").cloned().unwrap_or(Value::Null)});
-        object["metadata"]["name"] = json!(format!("{name}-{}", config_data::name_hash(&canonical)));
+        object["metadata"]["name"] =
+            json!(format!("{name}-{}", config_data::name_hash(&canonical)));
     }
     generate::create(ctx, &resource, object).await
 }
@@ -106,12 +124,23 @@ async fn finish(ctx: &Ctx, name: &str, kind: &str, data: Vec<(String, Vec<u8>)>)
 async fn generic(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let data = config_data::collect(&f.list("from-file"), &f.list("from-literal"), &f.list("from-env-file"), "Secret", &name)?;
+    let data = config_data::collect(
+        &f.list("from-file"),
+        &f.list("from-literal"),
+        &f.list("from-env-file"),
+        "Secret",
+        &name,
+    )?;
     finish(&ctx, &name, f.str("type"), data).await
 }
 
 fn read(path: &str) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Error::msg(format!("Cannot read file {path}, open {path}: {}", go_io(&e))))
+    std::fs::read(path).map_err(|e| {
+        Error::msg(format!(
+            "Cannot read file {path}, open {path}: {}",
+            go_io(&e)
+        ))
+    })
 }
 
 async fn tls(ctx: Ctx) -> Result<()> {
@@ -122,19 +151,31 @@ async fn tls(ctx: Ctx) -> Result<()> {
     }
     let (cert, key) = (read(f.str("cert"))?, read(f.str("key"))?);
     check_pair(&cert, &key)?;
-    finish(&ctx, &name, "kubernetes.io/tls", vec![("tls.crt".into(), cert), ("tls.key".into(), key)]).await
+    finish(
+        &ctx,
+        &name,
+        "kubernetes.io/tls",
+        vec![("tls.crt".into(), cert), ("tls.key".into(), key)],
+    )
+    .await
 }
 
 /// Whether the key is the certificate's.
 fn check_pair(cert: &[u8], key: &[u8]) -> Result<()> {
     use rustls::pki_types::pem::PemObject;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert).filter_map(std::result::Result::ok).collect();
+    let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert)
+        .filter_map(std::result::Result::ok)
+        .collect();
     if chain.is_empty() {
-        return Err(Error::msg("tls: failed to find any PEM data in certificate input"));
+        return Err(Error::msg(
+            "tls: failed to find any PEM data in certificate input",
+        ));
     }
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| Error::msg("tls: failed to find any PEM data in key input"))?;
-    let signer = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| Error::msg("tls: failed to parse private key"))?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|_| Error::msg("tls: failed to find any PEM data in key input"))?;
+    let signer = rustls::crypto::ring::sign::any_supported_type(&key)
+        .map_err(|_| Error::msg("tls: failed to parse private key"))?;
     match rustls::sign::CertifiedKey::new(chain, signer).keys_match() {
         Ok(()) => Ok(()),
         Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(()),
@@ -146,17 +187,29 @@ async fn docker(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
     let data = if f.list("from-file").is_empty() {
-        let (user, password, server) = (f.str("docker-username"), f.str("docker-password"), f.str("docker-server"));
+        let (user, password, server) = (
+            f.str("docker-username"),
+            f.str("docker-password"),
+            f.str("docker-server"),
+        );
         if user.is_empty() || password.is_empty() || server.is_empty() {
-            return Err(Error::msg("either --from-file or the combination of --docker-username, --docker-password and --docker-server is required"));
+            return Err(Error::msg(
+                "either --from-file or the combination of --docker-username, --docker-password and --docker-server is required",
+            ));
         }
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
         let mut entry = json!({"username": user, "password": password, "auth": auth});
         if !f.str("docker-email").is_empty() {
             entry["email"] = json!(f.str("docker-email"));
         }
-        let style = crate::print::json::Style { indent: 0, order: crate::print::order::Order::Keys(&["username", "password", "email", "auth"]) };
-        vec![(".dockerconfigjson".to_string(), crate::print::json::write(&json!({"auths": {server: entry}}), style).into_bytes())]
+        let style = crate::print::json::Style {
+            indent: 0,
+            order: crate::print::order::Order::Keys(&["username", "password", "email", "auth"]),
+        };
+        vec![(
+            ".dockerconfigjson".to_string(),
+            crate::print::json::write(&json!({"auths": {server: entry}}), style).into_bytes(),
+        )]
     } else {
         let mut data = config_data::collect(&f.list("from-file"), &[], &[], "Secret", &name)?;
         if let [(key, _)] = data.as_mut_slice() {

@@ -21,7 +21,11 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const TCP: Flag = Flag::slice("tcp", '\0', "A port and the port of the pods (PORT:TARGETPORT); may be repeated");
+const TCP: Flag = Flag::slice(
+    "tcp",
+    '\0',
+    "A port and the port of the pods (PORT:TARGETPORT); may be repeated",
+);
 
 static CLUSTERIP: Command = Command {
     name: "clusterip",
@@ -33,7 +37,17 @@ static CLUSTERIP: Command = Command {
       kubectl create service clusterip my-cs --tcp=5678:8080
       # Without an address
       kubectl create service clusterip my-cs --clusterip=\"None\"",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[TCP, Flag::str("clusterip", '\0', "", "The address to have, or None")]],
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[
+            TCP,
+            Flag::str("clusterip", '\0', "", "The address to have, or None"),
+        ],
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx, "ClusterIP"))),
     ..Command::NEW
 };
@@ -46,7 +60,17 @@ static NODEPORT: Command = Command {
     examples: "
       # With a port
       kubectl create service nodeport my-ns --tcp=5678:8080",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[TCP, Flag::int("node-port", '\0', "0", "The port on each node")]],
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[
+            TCP,
+            Flag::int("node-port", '\0', "0", "The port on each node"),
+        ],
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx, "NodePort"))),
     ..Command::NEW
 };
@@ -59,7 +83,14 @@ static LOADBALANCER: Command = Command {
     examples: "
       # With a port
       kubectl create service loadbalancer my-lbs --tcp=5678:8080",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[TCP]],
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[TCP],
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx, "LoadBalancer"))),
     ..Command::NEW
 };
@@ -72,7 +103,22 @@ static EXTERNALNAME: Command = Command {
     examples: "
       # For a name
       kubectl create service externalname my-ns --external-name bar.com",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[TCP, Flag::str("external-name", '\0', "", "The name that the service stands for")]],
+    flags: &[
+        COMMON[0],
+        COMMON[1],
+        COMMON[2],
+        COMMON[3],
+        COMMON[4],
+        &[
+            TCP,
+            Flag::str(
+                "external-name",
+                '\0',
+                "",
+                "The name that the service stands for",
+            ),
+        ],
+    ],
     required: &["external-name"],
     run: Run::Verb(|ctx| Box::pin(run(ctx, "ExternalName"))),
     ..Command::NEW
@@ -80,7 +126,9 @@ static EXTERNALNAME: Command = Command {
 
 /// One port of `--tcp`.
 fn port(text: &str) -> Result<(i64, Value)> {
-    let (port, target) = text.split_once(':').map_or((text, None), |(p, t)| (p, Some(t)));
+    let (port, target) = text
+        .split_once(':')
+        .map_or((text, None), |(p, t)| (p, Some(t)));
     let number = generate::port(port)?;
     let target = match target {
         None => json!(number),
@@ -90,12 +138,17 @@ fn port(text: &str) -> Result<(i64, Value)> {
             Err(_)
                 if !t.is_empty()
                     && t.len() <= 15
-                    && t.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                    && t.bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                     && t.bytes().any(|b| b.is_ascii_lowercase()) =>
             {
                 json!(t)
             }
-            Err(_) => return Err(Error::msg("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)")),
+            Err(_) => {
+                return Err(Error::msg(
+                    "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+                ));
+            }
         },
     };
     Ok((number, target))
@@ -104,11 +157,24 @@ fn port(text: &str) -> Result<(i64, Value)> {
 async fn run(ctx: Ctx, kind_of: &'static str) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let (tcp, cluster_ip) = (f.list("tcp"), if f.declares("clusterip") { f.str("clusterip") } else { "" });
+    let (tcp, cluster_ip) = (
+        f.list("tcp"),
+        if f.declares("clusterip") {
+            f.str("clusterip")
+        } else {
+            ""
+        },
+    );
     if tcp.is_empty() && cluster_ip != "None" && kind_of != "ExternalName" {
-        return Err(Error::msg("at least one tcp port specifier must be provided"));
+        return Err(Error::msg(
+            "at least one tcp port specifier must be provided",
+        ));
     }
-    let node_port = if f.declares("node-port") { f.int("node-port") } else { 0 };
+    let node_port = if f.declares("node-port") {
+        f.int("node-port")
+    } else {
+        0
+    };
     let mut ports = Vec::new();
     for text in &tcp {
         let (number, target) = port(text)?;

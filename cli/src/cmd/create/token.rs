@@ -29,8 +29,18 @@ pub static COMMAND: Command = Command {
         print::FLAGS,
         &[
             Flag::array("audience", '\0', "Whom the token is for; may be repeated"),
-            Flag::duration("duration", '\0', "0s", "How long it shall be good for; 0 leaves it to the server"),
-            Flag::str("bound-object-kind", '\0', "", "The kind of the object that it ends with: Node, Pod or Secret"),
+            Flag::duration(
+                "duration",
+                '\0',
+                "0s",
+                "How long it shall be good for; 0 leaves it to the server",
+            ),
+            Flag::str(
+                "bound-object-kind",
+                '\0',
+                "",
+                "The kind of the object that it ends with: Node, Pod or Secret",
+            ),
             Flag::str("bound-object-name", '\0', "", "The name of that object"),
             Flag::str("bound-object-uid", '\0', "", "The uid of that object"),
         ],
@@ -44,12 +54,19 @@ async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     let name = crate::generate::name(&ctx)?;
     let namespace = ctx.namespace()?.0;
-    let (kind, object, uid, duration) = (f.str("bound-object-kind"), f.str("bound-object-name"), f.str("bound-object-uid"), f.duration("duration"));
+    let (kind, object, uid, duration) = (
+        f.str("bound-object-kind"),
+        f.str("bound-object-name"),
+        f.str("bound-object-uid"),
+        f.duration("duration"),
+    );
     if duration < 0.0 {
         return Err(Error::msg("--duration must be greater than or equal to 0"));
     }
     if duration.fract() != 0.0 {
-        return Err(Error::msg("--duration cannot be expressed in units less than seconds"));
+        return Err(Error::msg(
+            "--duration cannot be expressed in units less than seconds",
+        ));
     }
     if f.list("audience").iter().any(String::is_empty) {
         return Err(Error::msg("--audience must not be an empty string"));
@@ -59,21 +76,50 @@ async fn run(ctx: Ctx) -> Result<()> {
         request["spec"]["expirationSeconds"] = json!(duration as i64);
     }
     match (kind.is_empty(), object.is_empty()) {
-        (true, false) => return Err(Error::msg("--bound-object-name can only be set if --bound-object-kind is provided")),
-        (true, true) if !uid.is_empty() => return Err(Error::msg("--bound-object-uid can only be set if --bound-object-kind is provided")),
+        (true, false) => {
+            return Err(Error::msg(
+                "--bound-object-name can only be set if --bound-object-kind is provided",
+            ));
+        }
+        (true, true) if !uid.is_empty() => {
+            return Err(Error::msg(
+                "--bound-object-uid can only be set if --bound-object-kind is provided",
+            ));
+        }
         (true, true) => {}
-        (false, _) if !["Node", "Pod", "Secret"].contains(&kind) => return Err(Error::msg("supported --bound-object-kind values are Node, Pod, Secret")),
-        (false, true) => return Err(Error::msg("--bound-object-name is required if --bound-object-kind is provided")),
-        (false, false) => request["spec"]["boundObjectRef"] = json!({"kind": kind, "apiVersion": "v1", "name": object, "uid": uid}),
+        (false, _) if !["Node", "Pod", "Secret"].contains(&kind) => {
+            return Err(Error::msg(
+                "supported --bound-object-kind values are Node, Pod, Secret",
+            ));
+        }
+        (false, true) => {
+            return Err(Error::msg(
+                "--bound-object-name is required if --bound-object-kind is provided",
+            ));
+        }
+        (false, false) => {
+            request["spec"]["boundObjectRef"] =
+                json!({"kind": kind, "apiVersion": "v1", "name": object, "uid": uid})
+        }
     }
-    let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", segment(&namespace), segment(&name));
-    let answer = ctx.client()?.json(&Call::with(http::Method::POST, path, &request)).await.map_err(|e| match e {
-        Error::Status(s) => Error::msg(format!("failed to create token: {}", Error::Status(s))),
-        other => other,
-    })?;
+    let path = format!(
+        "/api/v1/namespaces/{}/serviceaccounts/{}/token",
+        segment(&namespace),
+        segment(&name)
+    );
+    let answer = ctx
+        .client()?
+        .json(&Call::with(http::Method::POST, path, &request))
+        .await
+        .map_err(|e| match e {
+            Error::Status(s) => Error::msg(format!("failed to create token: {}", Error::Status(s))),
+            other => other,
+        })?;
     if f.str("output").is_empty() {
-        let token =
-            answer["status"]["token"].as_str().filter(|t| !t.is_empty()).ok_or_else(|| Error::msg("failed to create token: no token in server response"))?;
+        let token = answer["status"]["token"]
+            .as_str()
+            .filter(|t| !t.is_empty())
+            .ok_or_else(|| Error::msg("failed to create token: no token in server response"))?;
         return print::put(&format!("{token}\n"));
     }
     Printer::new(f, "")?.ordered(Order::Typed).print(&answer)

@@ -39,29 +39,112 @@ pub static COMMAND: Command = Command {
       kubectl debug node/mynode -it --image=busybox",
     flags: &[&[
         Flag::slice("filename", 'f', "A file with the object to debug"),
-        Flag::bool("arguments-only", '\0', false, "What follows -- are the command's arguments, not the command"),
-        Flag::bool("attach", '\0', false, "Attach to the container as soon as it runs; the default with --stdin"),
+        Flag::bool(
+            "arguments-only",
+            '\0',
+            false,
+            "What follows -- are the command's arguments, not the command",
+        ),
+        Flag::bool(
+            "attach",
+            '\0',
+            false,
+            "Attach to the container as soon as it runs; the default with --stdin",
+        ),
         Flag::str("container", 'c', "", "The debugging container's name"),
         Flag::str("copy-to", '\0', "", "Debug a copy of this name"),
-        Flag::bool("replace", '\0', false, "With --copy-to: delete the original"),
-        Flag::pairs("env", '\0', "Environment variables of the container (NAME=VALUE,…)"),
+        Flag::bool(
+            "replace",
+            '\0',
+            false,
+            "With --copy-to: delete the original",
+        ),
+        Flag::pairs(
+            "env",
+            '\0',
+            "Environment variables of the container (NAME=VALUE,…)",
+        ),
         Flag::str("image", '\0', "", "The debugging container's image"),
-        Flag::bool("keep-labels", '\0', false, "With --copy-to: keep the labels"),
-        Flag::bool("keep-annotations", '\0', false, "With --copy-to: keep the annotations"),
-        Flag::bool("keep-liveness", '\0', false, "With --copy-to: keep liveness probes"),
-        Flag::bool("keep-readiness", '\0', false, "With --copy-to: keep readiness probes"),
-        Flag::bool("keep-startup", '\0', false, "With --copy-to: keep startup probes"),
-        Flag::bool("keep-init-containers", '\0', true, "With --copy-to: keep init containers"),
-        Flag::pairs("set-image", '\0', "With --copy-to: other images (CONTAINER=IMAGE,…; * for all containers)"),
-        Flag::str("image-pull-policy", '\0', "", "When the image is pulled: Always, IfNotPresent or Never"),
+        Flag::bool(
+            "keep-labels",
+            '\0',
+            false,
+            "With --copy-to: keep the labels",
+        ),
+        Flag::bool(
+            "keep-annotations",
+            '\0',
+            false,
+            "With --copy-to: keep the annotations",
+        ),
+        Flag::bool(
+            "keep-liveness",
+            '\0',
+            false,
+            "With --copy-to: keep liveness probes",
+        ),
+        Flag::bool(
+            "keep-readiness",
+            '\0',
+            false,
+            "With --copy-to: keep readiness probes",
+        ),
+        Flag::bool(
+            "keep-startup",
+            '\0',
+            false,
+            "With --copy-to: keep startup probes",
+        ),
+        Flag::bool(
+            "keep-init-containers",
+            '\0',
+            true,
+            "With --copy-to: keep init containers",
+        ),
+        Flag::pairs(
+            "set-image",
+            '\0',
+            "With --copy-to: other images (CONTAINER=IMAGE,…; * for all containers)",
+        ),
+        Flag::str(
+            "image-pull-policy",
+            '\0',
+            "",
+            "When the image is pulled: Always, IfNotPresent or Never",
+        ),
         Flag::bool("stdin", 'i', false, "Keep standard input open"),
-        Flag::bool("quiet", 'q', false, "Say nothing but what the container says"),
+        Flag::bool(
+            "quiet",
+            'q',
+            false,
+            "Say nothing but what the container says",
+        ),
         Flag::bool("same-node", '\0', false, "With --copy-to: on the same node"),
-        Flag::bool("share-processes", '\0', true, "With --copy-to: containers see each other's processes"),
-        Flag::str("target", '\0', "", "The container whose processes an ephemeral container sees"),
+        Flag::bool(
+            "share-processes",
+            '\0',
+            true,
+            "With --copy-to: containers see each other's processes",
+        ),
+        Flag::str(
+            "target",
+            '\0',
+            "",
+            "The container whose processes an ephemeral container sees",
+        ),
         Flag::bool("tty", 't', false, "Give the container a terminal"),
-        Flag::str("profile", '\0', "general", "What the container may do: general, baseline, restricted, netadmin or sysadmin"),
-        Flag::str("custom", '\0', "", "A file with a part of a container, laid over the profile"),
+        Flag::str(
+            "profile",
+            '\0',
+            "general",
+            "What the container may do: general, baseline, restricted, netadmin or sysadmin",
+        ),
+        Flag::str(
+            "custom",
+            '\0',
+            "",
+            "A file with a part of a container, laid over the profile",
+        ),
     ]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     words: Some(Words::ANY),
@@ -85,7 +168,11 @@ struct Plan {
 fn plan(ctx: &Ctx) -> Result<Plan> {
     let f = ctx.flags();
     let profile = profile::named(f.str("profile"))?;
-    let custom = if f.str("custom").is_empty() { None } else { Some(profile::custom(f.str("custom"))?) };
+    let custom = if f.str("custom").is_empty() {
+        None
+    } else {
+        Some(profile::custom(f.str("custom"))?)
+    };
     let mut images = Map::new();
     for pair in f.list("set-image") {
         let (name, image) = pair.split_once('=').unwrap_or((&pair, ""));
@@ -93,7 +180,16 @@ fn plan(ctx: &Ctx) -> Result<Plan> {
     }
     let targets = ctx.args()[..f.dash.unwrap_or(ctx.args().len())].to_vec();
     let attach = f.bool("attach") || (f.bool("stdin") && !f.changed("attach"));
-    Ok(Plan { ctx: ctx.clone(), targets, words: generate::after_dash(ctx), attach, images, env: generate::env(&f.list("env"))?, profile, custom })
+    Ok(Plan {
+        ctx: ctx.clone(),
+        targets,
+        words: generate::after_dash(ctx),
+        attach,
+        images,
+        env: generate::env(&f.list("env"))?,
+        profile,
+        custom,
+    })
 }
 
 /// Refuses what does not go together, in kubectl's order.
@@ -102,19 +198,29 @@ fn check(plan: &Plan) -> Result<()> {
     let given = |n: &str| !f.str(n).is_empty();
     let no = |text: &str| Err(Error::msg(text));
     if f.changed("attach") && f.bool("attach") && !given("image") && !given("container") {
-        return no("you must specify --container or create a new container using --image in order to attach.");
+        return no(
+            "you must specify --container or create a new container using --image in order to attach.",
+        );
     }
     if given("copy-to") {
         if !given("image") && plan.images.is_empty() && plan.words.is_empty() {
             return no("you must specify --image, --set-image or command arguments.");
         }
         if !plan.words.is_empty() && !given("container") && !given("image") {
-            return no("you must specify an existing container or a new image when specifying args.");
+            return no(
+                "you must specify an existing container or a new image when specifying args.",
+            );
         }
     } else {
-        for (wrong, flag) in [(f.bool("replace"), "replace"), (f.bool("same-node"), "same-node"), (!plan.images.is_empty(), "set-image")] {
+        for (wrong, flag) in [
+            (f.bool("replace"), "replace"),
+            (f.bool("same-node"), "same-node"),
+            (!plan.images.is_empty(), "set-image"),
+        ] {
             if wrong {
-                return Err(Error::msg(format!("--{flag} may only be used with --copy-to.")));
+                return Err(Error::msg(format!(
+                    "--{flag} may only be used with --copy-to."
+                )));
             }
         }
         if !given("image") {
@@ -122,17 +228,29 @@ fn check(plan: &Plan) -> Result<()> {
         }
     }
     if given("image") && !podspec::is_image(f.str("image")) {
-        return Err(Error::msg(format!("invalid image name {}: invalid reference format", quote(f.str("image")))));
+        return Err(Error::msg(format!(
+            "invalid image name {}: invalid reference format",
+            quote(f.str("image"))
+        )));
     }
     if plan.targets.is_empty() && f.list("filename").is_empty() {
         return no("NAME or filename is required for debug");
     }
-    if !matches!(f.str("image-pull-policy"), "Always" | "IfNotPresent" | "Never" | "") {
-        return Err(Error::msg(format!("invalid image pull policy: {}", f.str("image-pull-policy"))));
+    if !matches!(
+        f.str("image-pull-policy"),
+        "Always" | "IfNotPresent" | "Never" | ""
+    ) {
+        return Err(Error::msg(format!(
+            "invalid image pull policy: {}",
+            f.str("image-pull-policy")
+        )));
     }
     for (name, image) in &plan.images {
         if !podspec::is_image(image.as_str().unwrap_or("")) {
-            return Err(Error::msg(format!("invalid image name {image} for container {}: invalid reference format", quote(name))));
+            return Err(Error::msg(format!(
+                "invalid image name {image} for container {}: invalid reference format",
+                quote(name)
+            )));
         }
     }
     if given("target") {
@@ -158,7 +276,13 @@ fn check(plan: &Plan) -> Result<()> {
 async fn run(ctx: Ctx) -> Result<()> {
     let plan = plan(&ctx)?;
     check(&plan)?;
-    let words = plan.targets.iter().map(|w| if w.contains('/') { w.clone() } else { format!("pods/{w}") });
+    let words = plan.targets.iter().map(|w| {
+        if w.contains('/') {
+            w.clone()
+        } else {
+            format!("pods/{w}")
+        }
+    });
     let mut builder = Builder::new(&ctx)?.args(&words.collect::<Vec<_>>());
     builder.latest = true;
     builder.continue_on_error = false;
@@ -168,8 +292,14 @@ async fn run(ctx: Ctx) -> Result<()> {
             "Pod" => plan.copy(&info).await?,
             "Node" => plan.node(&info).await?,
             other => {
-                let kind = format!("{}/{}, Kind={other}", info.resource.group, info.resource.version);
-                return Err(Error::msg(format!("{} not supported by debug", quote(&kind))));
+                let kind = format!(
+                    "{}/{}, Kind={other}",
+                    info.resource.group, info.resource.version
+                );
+                return Err(Error::msg(format!(
+                    "{} not supported by debug",
+                    quote(&kind)
+                )));
             }
         };
         if plan.attach && !container.is_empty() {
@@ -182,7 +312,11 @@ async fn run(ctx: Ctx) -> Result<()> {
 impl Plan {
     /// Tells the user, unless nothing is to be said.
     fn say(&self, text: &str) -> Result<()> {
-        if self.ctx.flags().bool("quiet") { Ok(()) } else { print::put(&format!("{text}\n")) }
+        if self.ctx.flags().bool("quiet") {
+            Ok(())
+        } else {
+            print::put(&format!("{text}\n"))
+        }
     }
 
     fn keep(&self) -> Keep {
@@ -204,7 +338,9 @@ impl Plan {
             return Ok(given.into());
         }
         let taken = super::pods::names(pod, super::pods::ALL);
-        let name = std::iter::repeat_with(|| format!("debugger-{}", generate::suffix(5))).find(|n| !taken.contains(n)).unwrap_or_default();
+        let name = std::iter::repeat_with(|| format!("debugger-{}", generate::suffix(5)))
+            .find(|n| !taken.contains(n))
+            .unwrap_or_default();
         self.say(&format!("Defaulting debug container name to {name}."))?;
         Ok(name)
     }
@@ -225,7 +361,11 @@ impl Plan {
             }
         }
         if !self.words.is_empty() {
-            c[if f.bool("arguments-only") { "args" } else { "command" }] = json!(self.words);
+            c[if f.bool("arguments-only") {
+                "args"
+            } else {
+                "command"
+            }] = json!(self.words);
         }
         c
     }
@@ -254,8 +394,10 @@ impl Plan {
             None => after["spec"]["ephemeralContainers"] = json!([c]),
         }
         self.shape(&mut after, &name, Style::Ephemeral)?;
-        let (patch, kind) = crate::typed::patch(&info.object, &after).map_err(|e| Error::msg(format!("error creating patch to add debug container: {e}")))?;
-        let write = helper::Write::by("kubectl-debug", DryRun::None).subresource("ephemeralcontainers");
+        let (patch, kind) = crate::typed::patch(&info.object, &after)
+            .map_err(|e| Error::msg(format!("error creating patch to add debug container: {e}")))?;
+        let write =
+            helper::Write::by("kubectl-debug", DryRun::None).subresource("ephemeralcontainers");
         write.patch(self.ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await.map_err(|e| match &e {
             Error::Status(s) if e.is_not_found() && s["details"]["name"].as_str().unwrap_or("").is_empty() => {
                 Error::msg(format!("ephemeral containers are disabled for this cluster (error from server: {})", quote(&e.to_string())))
@@ -274,16 +416,30 @@ impl Plan {
                 pod["metadata"][field] = from["metadata"][field].clone();
             }
         }
-        let spec = pod["spec"].as_object_mut().ok_or_else(|| Error::msg("the pod has no spec"))?;
+        let spec = pod["spec"]
+            .as_object_mut()
+            .ok_or_else(|| Error::msg("the pod has no spec"))?;
         spec.remove("ephemeralContainers");
         if !f.bool("same-node") {
             spec.remove("nodeName");
         }
         if f.changed("share-processes") {
-            spec.insert("shareProcessNamespace".into(), json!(f.bool("share-processes")));
+            spec.insert(
+                "shareProcessNamespace".into(),
+                json!(f.bool("share-processes")),
+            );
         }
-        for c in spec.get_mut("containers").and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Some(image) = c["name"].as_str().and_then(|n| self.images.get(n)).or_else(|| self.images.get("*")) {
+        for c in spec
+            .get_mut("containers")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
+            if let Some(image) = c["name"]
+                .as_str()
+                .and_then(|n| self.images.get(n))
+                .or_else(|| self.images.get("*"))
+            {
                 c["image"] = image.clone();
             }
         }
@@ -293,7 +449,13 @@ impl Plan {
         }
         let made = self.create(&info.namespace, &pod).await?;
         if f.bool("replace") {
-            helper::delete(self.ctx.client()?, info, &json!({"gracePeriodSeconds": 0}), false).await?;
+            helper::delete(
+                self.ctx.client()?,
+                info,
+                &json!({"gracePeriodSeconds": 0}),
+                false,
+            )
+            .await?;
         }
         Ok((made, name))
     }
@@ -321,7 +483,13 @@ impl Plan {
             return Ok(given.into());
         }
         if f.str("image").is_empty() {
-            return if self.images.is_empty() { Err(Error::msg("you must specify image when creating new container")) } else { Ok(String::new()) };
+            return if self.images.is_empty() {
+                Err(Error::msg(
+                    "you must specify image when creating new container",
+                ))
+            } else {
+                Ok(String::new())
+            };
         }
         let name = self.name(pod)?;
         let added = self.container(&name);
@@ -333,21 +501,43 @@ impl Plan {
 
     async fn node(&self, info: &Info) -> Result<(Info, String)> {
         let f = self.ctx.flags();
-        let container = if f.str("container").is_empty() { "debugger" } else { f.str("container") };
+        let container = if f.str("container").is_empty() {
+            "debugger"
+        } else {
+            f.str("container")
+        };
         let name = format!("node-debugger-{}-{}", info.name, generate::suffix(5));
-        self.say(&format!("Creating debugging pod {name} with container {container} on node {}.", info.name))?;
+        self.say(&format!(
+            "Creating debugging pod {name} with container {container} on node {}.",
+            info.name
+        ))?;
         let mut pod = json!({"apiVersion": "v1", "kind": "Pod",
             "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "kubectl-debug"}},
             "spec": {"containers": [self.container(container)], "nodeName": info.name, "restartPolicy": "Never", "tolerations": [{"operator": "Exists"}]}});
         self.shape(&mut pod, container, Style::Node)?;
-        Ok((self.create(&self.ctx.namespace()?.0, &pod).await?, container.into()))
+        Ok((
+            self.create(&self.ctx.namespace()?.0, &pod).await?,
+            container.into(),
+        ))
     }
 
     async fn create(&self, namespace: &str, pod: &Value) -> Result<Info> {
         let kind = generate::kind("", "v1", "pods", "Pod", true);
-        let object = helper::Write::by("kubectl-debug", DryRun::None).create(self.ctx.client()?, &kind, namespace, pod).await?;
-        let name = object["metadata"]["name"].as_str().unwrap_or("").to_string();
-        Ok(Info { resource: kind, namespace: namespace.into(), name, object, source: String::new(), lines: Rc::default() })
+        let object = helper::Write::by("kubectl-debug", DryRun::None)
+            .create(self.ctx.client()?, &kind, namespace, pod)
+            .await?;
+        let name = object["metadata"]["name"]
+            .as_str()
+            .unwrap_or("")
+            .to_string();
+        Ok(Info {
+            resource: kind,
+            namespace: namespace.into(),
+            name,
+            object,
+            source: String::new(),
+            lines: Rc::default(),
+        })
     }
 
     /// Attaches to the container once it runs; shows what it said if it has ended.
@@ -358,7 +548,12 @@ impl Plan {
         let mut last = Value::Null;
         let forever = Instant::now() + Duration::from_secs(30 * 24 * 3600);
         super::wait::until(&self.ctx, info, forever, |pod| {
-            let pod = pod.ok_or_else(|| super::wait::not_found(&Info { name: String::new(), ..info.clone() }))?;
+            let pod = pod.ok_or_else(|| {
+                super::wait::not_found(&Info {
+                    name: String::new(),
+                    ..info.clone()
+                })
+            })?;
             last = pod.clone();
             let state = state(pod, container);
             ended = !state["terminated"].is_null();
@@ -377,7 +572,10 @@ impl Plan {
             Ok(()) => Ok(()),
             Err(Error::Exit(code)) => Err(Error::Exit(code)),
             Err(e) => {
-                eprintln!("warning: couldn't attach to pod/{}, falling back to streaming logs: {e}", info.name);
+                eprintln!(
+                    "warning: couldn't attach to pod/{}, falling back to streaming logs: {e}",
+                    info.name
+                );
                 super::logs::print_pod(&self.ctx, &info.namespace, &info.name, container).await
             }
         }
@@ -386,20 +584,36 @@ impl Plan {
 
 /// The state of a container, in whichever list of the status it is.
 fn state<'a>(pod: &'a Value, name: &str) -> &'a Value {
-    let lists = ["containerStatuses", "ephemeralContainerStatuses", "initContainerStatuses"];
-    let mut all = lists.iter().flat_map(|l| pod["status"][*l].as_array().into_iter().flatten());
-    all.find(|s| s["name"] == name).map_or(&Value::Null, |s| &s["state"])
+    let lists = [
+        "containerStatuses",
+        "ephemeralContainerStatuses",
+        "initContainerStatuses",
+    ];
+    let mut all = lists
+        .iter()
+        .flat_map(|l| pod["status"][*l].as_array().into_iter().flatten());
+    all.find(|s| s["name"] == name)
+        .map_or(&Value::Null, |s| &s["state"])
 }
 
 /// Capabilities come to nothing where all containers run as another user than root.
 fn warn_of_user(pod: &mut Value, name: &str) {
-    let runs_as_other = |v: &Value| v["securityContext"]["runAsUser"].as_i64().is_some_and(|u| u != 0);
+    let runs_as_other = |v: &Value| {
+        v["securityContext"]["runAsUser"]
+            .as_i64()
+            .is_some_and(|u| u != 0)
+    };
     if !runs_as_other(pod.get("spec").unwrap_or(&Value::Null)) {
         return;
     }
-    let Some(c) = profile::container(pod, name) else { return };
+    let Some(c) = profile::container(pod, name) else {
+        return;
+    };
     let s = &c["securityContext"];
-    let capable = s["privileged"] == true || s["capabilities"]["add"].as_array().is_some_and(|l| !l.is_empty());
+    let capable = s["privileged"] == true
+        || s["capabilities"]["add"]
+            .as_array()
+            .is_some_and(|l| !l.is_empty());
     if s["runAsUser"] != 0 && capable {
         eprintln!(
             "Warning: Non-root user is configured for the entire target Pod, and some capabilities granted by debug profile may not work. Please consider using \"--custom\" with a custom profile that specifies \"securityContext.runAsUser: 0\"."

@@ -49,16 +49,59 @@ pub struct Profile {
 
 const ALL: &[Style] = &[Style::Ephemeral, Style::Copy, Style::Node];
 const PODS: &[Style] = &[Style::Ephemeral, Style::Copy];
-const PLAIN: Profile = Profile { name: "", clear: &[], security: || json!({}), capabilities: &[], capable: ALL, mounts_root: false, host: false, trims: true };
+const PLAIN: Profile = Profile {
+    name: "",
+    clear: &[],
+    security: || json!({}),
+    capabilities: &[],
+    capable: ALL,
+    mounts_root: false,
+    host: false,
+    trims: true,
+};
 
 /// All profiles. One line each.
 static PROFILES: &[Profile] = &[
-    Profile { name: "general", clear: &[Style::Node], capabilities: &["SYS_PTRACE"], capable: PODS, mounts_root: true, host: true, ..PLAIN },
-    Profile { name: "baseline", clear: ALL, ..PLAIN },
-    Profile { name: "restricted", clear: ALL, security: restricted, ..PLAIN },
-    Profile { name: "netadmin", capabilities: &["NET_ADMIN", "NET_RAW"], host: true, ..PLAIN },
-    Profile { name: "sysadmin", security: || json!({"privileged": true}), mounts_root: true, host: true, ..PLAIN },
-    Profile { name: "legacy", mounts_root: true, host: true, trims: false, ..PLAIN },
+    Profile {
+        name: "general",
+        clear: &[Style::Node],
+        capabilities: &["SYS_PTRACE"],
+        capable: PODS,
+        mounts_root: true,
+        host: true,
+        ..PLAIN
+    },
+    Profile {
+        name: "baseline",
+        clear: ALL,
+        ..PLAIN
+    },
+    Profile {
+        name: "restricted",
+        clear: ALL,
+        security: restricted,
+        ..PLAIN
+    },
+    Profile {
+        name: "netadmin",
+        capabilities: &["NET_ADMIN", "NET_RAW"],
+        host: true,
+        ..PLAIN
+    },
+    Profile {
+        name: "sysadmin",
+        security: || json!({"privileged": true}),
+        mounts_root: true,
+        host: true,
+        ..PLAIN
+    },
+    Profile {
+        name: "legacy",
+        mounts_root: true,
+        host: true,
+        trims: false,
+        ..PLAIN
+    },
 ];
 
 fn restricted() -> Value {
@@ -70,14 +113,26 @@ fn restricted() -> Value {
 /// # Errors
 /// There is none.
 pub fn named(name: &str) -> Result<Profile> {
-    PROFILES.iter().find(|p| p.name == name).copied().ok_or_else(|| Error::msg(format!("unknown profile: {name}")))
+    PROFILES
+        .iter()
+        .find(|p| p.name == name)
+        .copied()
+        .ok_or_else(|| Error::msg(format!("unknown profile: {name}")))
 }
 
 /// The container of that name, in whichever list it is.
 pub fn container<'a>(pod: &'a mut Value, name: &str) -> Option<&'a mut Value> {
     let spec = pod["spec"].as_object_mut()?;
-    let lists = spec.iter_mut().filter(|(k, _)| matches!(k.as_str(), "containers" | "initContainers" | "ephemeralContainers"));
-    lists.filter_map(|(_, l)| l.as_array_mut()).flatten().find(|c| c["name"] == name)
+    let lists = spec.iter_mut().filter(|(k, _)| {
+        matches!(
+            k.as_str(),
+            "containers" | "initContainers" | "ephemeralContainers"
+        )
+    });
+    lists
+        .filter_map(|(_, l)| l.as_array_mut())
+        .flatten()
+        .find(|c| c["name"] == name)
 }
 
 impl Profile {
@@ -87,24 +142,38 @@ impl Profile {
             self.trim(pod, keep);
         }
         if style == Style::Node && self.host {
-            ["hostNetwork", "hostPID", "hostIPC"].iter().for_each(|f| pod["spec"][*f] = json!(true));
+            ["hostNetwork", "hostPID", "hostIPC"]
+                .iter()
+                .for_each(|f| pod["spec"][*f] = json!(true));
         }
         let mounts = style == Style::Node && self.mounts_root;
         if mounts {
-            push(&mut pod["spec"]["volumes"], json!({"name": "host-root", "hostPath": {"path": "/"}}));
+            push(
+                &mut pod["spec"]["volumes"],
+                json!({"name": "host-root", "hostPath": {"path": "/"}}),
+            );
         }
-        let Some(c) = container(pod, name) else { return };
+        let Some(c) = container(pod, name) else {
+            return;
+        };
         if self.clear.contains(&style) {
             c.as_object_mut().map(|m| m.remove("securityContext"));
         }
         if let Value::Object(fields) = (self.security)() {
-            fields.into_iter().for_each(|(k, v)| c["securityContext"][k] = v);
+            fields
+                .into_iter()
+                .for_each(|(k, v)| c["securityContext"][k] = v);
         }
         if self.capable.contains(&style) {
-            self.capabilities.iter().for_each(|k| push(&mut c["securityContext"]["capabilities"]["add"], json!(k)));
+            self.capabilities
+                .iter()
+                .for_each(|k| push(&mut c["securityContext"]["capabilities"]["add"], json!(k)));
         }
         if mounts {
-            push(&mut c["volumeMounts"], json!({"name": "host-root", "mountPath": "/host"}));
+            push(
+                &mut c["volumeMounts"],
+                json!({"name": "host-root", "mountPath": "/host"}),
+            );
         }
     }
 
@@ -119,10 +188,27 @@ impl Profile {
         if !self.trims {
             return drop(&mut pod["metadata"], &[("labels", false)]);
         }
-        drop(&mut pod["metadata"], &[("labels", keep.labels), ("annotations", keep.annotations)]);
-        drop(&mut pod["spec"], &[("initContainers", keep.init_containers)]);
-        for c in pod["spec"]["containers"].as_array_mut().into_iter().flatten() {
-            drop(c, &[("livenessProbe", keep.liveness), ("readinessProbe", keep.readiness), ("startupProbe", keep.startup)]);
+        drop(
+            &mut pod["metadata"],
+            &[("labels", keep.labels), ("annotations", keep.annotations)],
+        );
+        drop(
+            &mut pod["spec"],
+            &[("initContainers", keep.init_containers)],
+        );
+        for c in pod["spec"]["containers"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            drop(
+                c,
+                &[
+                    ("livenessProbe", keep.liveness),
+                    ("readinessProbe", keep.readiness),
+                    ("startupProbe", keep.startup),
+                ],
+            );
         }
         if pod["spec"]["shareProcessNamespace"].is_null() {
             pod["spec"]["shareProcessNamespace"] = json!(true);
@@ -142,15 +228,32 @@ fn push(list: &mut Value, item: Value) {
 /// # Errors
 /// A file that cannot be read, holds no such thing, or names what it may not change.
 pub fn custom(path: &str) -> Result<Value> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Error::msg(format!("must pass a container spec json file for custom profile: open {path}: {}", crate::error::go_io(&e))))?;
-    let bad = |why: String| Error::msg(format!("{path} does not contain a valid container spec: {why}"));
-    let value = crate::yaml::read_lax(&text).map_err(bad)?.into_iter().next().map_or(Value::Null, |d| d.value);
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        Error::msg(format!(
+            "must pass a container spec json file for custom profile: open {path}: {}",
+            crate::error::go_io(&e)
+        ))
+    })?;
+    let bad = |why: String| {
+        Error::msg(format!(
+            "{path} does not contain a valid container spec: {why}"
+        ))
+    };
+    let value = crate::yaml::read_lax(&text)
+        .map_err(bad)?
+        .into_iter()
+        .next()
+        .map_or(Value::Null, |d| d.value);
     if !value.is_object() {
         return Err(bad("it is not an object".into()));
     }
-    if ["name", "command", "image", "lifecycle", "volumeDevices"].iter().any(|f| !value[*f].is_null()) {
-        return Err(Error::msg("name, command, image, lifecycle and volume devices are not modifiable via custom profile"));
+    if ["name", "command", "image", "lifecycle", "volumeDevices"]
+        .iter()
+        .any(|f| !value[*f].is_null())
+    {
+        return Err(Error::msg(
+            "name, command, image, lifecycle and volume devices are not modifiable via custom profile",
+        ));
     }
     Ok(value)
 }
@@ -160,9 +263,16 @@ pub fn custom(path: &str) -> Result<Value> {
 /// # Errors
 /// What does not fit a container.
 pub fn lay_over(pod: &mut Value, name: &str, custom: &Value) -> Result<()> {
-    let node = skiff_api::machinery::schema::Schema::builtin().get("core.v1.Container").ok_or_else(|| Error::msg("the type Container is not known"))?;
-    let c = container(pod, name).ok_or_else(|| Error::msg(format!("unable to find the {name} container in the pod")))?;
-    *c = strategic::apply(c, custom, node).map_err(|e| Error::msg(format!("error creating three way patch to add debug container: {e}")))?;
+    let node = skiff_api::machinery::schema::Schema::builtin()
+        .get("core.v1.Container")
+        .ok_or_else(|| Error::msg("the type Container is not known"))?;
+    let c = container(pod, name)
+        .ok_or_else(|| Error::msg(format!("unable to find the {name} container in the pod")))?;
+    *c = strategic::apply(c, custom, node).map_err(|e| {
+        Error::msg(format!(
+            "error creating three way patch to add debug container: {e}"
+        ))
+    })?;
     Ok(())
 }
 
@@ -178,27 +288,87 @@ mod tests {
     #[test]
     fn a_profile_is_what_it_does_to_the_debugging_container() {
         for (name, style, pointer, want) in [
-            ("general", Style::Ephemeral, "/spec/containers/0/securityContext/capabilities/add", json!(["SYS_PTRACE"])),
-            ("general", Style::Node, "/spec/containers/0/securityContext", Value::Null),
-            ("general", Style::Node, "/spec/containers/0/volumeMounts/0/mountPath", json!("/host")),
+            (
+                "general",
+                Style::Ephemeral,
+                "/spec/containers/0/securityContext/capabilities/add",
+                json!(["SYS_PTRACE"]),
+            ),
+            (
+                "general",
+                Style::Node,
+                "/spec/containers/0/securityContext",
+                Value::Null,
+            ),
+            (
+                "general",
+                Style::Node,
+                "/spec/containers/0/volumeMounts/0/mountPath",
+                json!("/host"),
+            ),
             ("general", Style::Node, "/spec/hostPID", json!(true)),
-            ("general", Style::Copy, "/spec/shareProcessNamespace", json!(true)),
-            ("baseline", Style::Copy, "/spec/containers/0/securityContext", Value::Null),
+            (
+                "general",
+                Style::Copy,
+                "/spec/shareProcessNamespace",
+                json!(true),
+            ),
+            (
+                "baseline",
+                Style::Copy,
+                "/spec/containers/0/securityContext",
+                Value::Null,
+            ),
             ("baseline", Style::Node, "/spec/hostPID", Value::Null),
-            ("restricted", Style::Ephemeral, "/spec/containers/0/securityContext", restricted()),
-            ("netadmin", Style::Node, "/spec/containers/0/securityContext/capabilities/add", json!(["NET_ADMIN", "NET_RAW"])),
+            (
+                "restricted",
+                Style::Ephemeral,
+                "/spec/containers/0/securityContext",
+                restricted(),
+            ),
+            (
+                "netadmin",
+                Style::Node,
+                "/spec/containers/0/securityContext/capabilities/add",
+                json!(["NET_ADMIN", "NET_RAW"]),
+            ),
             ("netadmin", Style::Node, "/spec/volumes", Value::Null),
-            ("sysadmin", Style::Copy, "/spec/containers/0/securityContext/privileged", json!(true)),
+            (
+                "sysadmin",
+                Style::Copy,
+                "/spec/containers/0/securityContext/privileged",
+                json!(true),
+            ),
             ("legacy", Style::Copy, "/metadata/labels", Value::Null),
             ("legacy", Style::Copy, "/metadata/annotations/c", json!("d")),
             ("general", Style::Copy, "/metadata/annotations", Value::Null),
-            ("general", Style::Copy, "/spec/containers/0/livenessProbe", Value::Null),
-            ("general", Style::Ephemeral, "/metadata/labels/a", json!("b")),
+            (
+                "general",
+                Style::Copy,
+                "/spec/containers/0/livenessProbe",
+                Value::Null,
+            ),
+            (
+                "general",
+                Style::Ephemeral,
+                "/metadata/labels/a",
+                json!("b"),
+            ),
         ] {
             let mut p = pod();
-            named(name).unwrap().apply(&mut p, "x", style, Keep::default());
-            assert_eq!(p.pointer(pointer).cloned().unwrap_or(Value::Null), want, "{name} {style:?} {pointer}");
-            assert_eq!(p["spec"]["containers"][1], json!({"name": "y"}), "{name} {style:?} touched another container");
+            named(name)
+                .unwrap()
+                .apply(&mut p, "x", style, Keep::default());
+            assert_eq!(
+                p.pointer(pointer).cloned().unwrap_or(Value::Null),
+                want,
+                "{name} {style:?} {pointer}"
+            );
+            assert_eq!(
+                p["spec"]["containers"][1],
+                json!({"name": "y"}),
+                "{name} {style:?} touched another container"
+            );
         }
         assert!(named("nosuch").is_err());
     }
@@ -206,8 +376,16 @@ mod tests {
     #[test]
     fn a_custom_part_is_merged_as_the_server_would() {
         let mut p = pod();
-        lay_over(&mut p, "x", &json!({"env": [{"name": "A", "value": "1"}], "securityContext": {"runAsUser": 0}})).unwrap();
-        assert_eq!(p["spec"]["containers"][0]["securityContext"]["runAsUser"], 0);
+        lay_over(
+            &mut p,
+            "x",
+            &json!({"env": [{"name": "A", "value": "1"}], "securityContext": {"runAsUser": 0}}),
+        )
+        .unwrap();
+        assert_eq!(
+            p["spec"]["containers"][0]["securityContext"]["runAsUser"],
+            0
+        );
         assert_eq!(p["spec"]["containers"][0]["env"][0]["value"], "1");
     }
 }

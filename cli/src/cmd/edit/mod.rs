@@ -39,8 +39,18 @@ pub static COMMAND: Command = Command {
         LINE_ENDINGS,
         &[
             Flag::bool("output-patch", '\0', false, "Show the patch that is sent"),
-            Flag::str("subresource", '\0', "", "Edit this sub-resource: status, scale or resize"),
-            Flag::str("field-manager", '\0', "kubectl-edit", "Who is said to manage the fields that are written"),
+            Flag::str(
+                "subresource",
+                '\0',
+                "",
+                "Edit this sub-resource: status, scale or resize",
+            ),
+            Flag::str(
+                "field-manager",
+                '\0',
+                "kubectl-edit",
+                "Who is said to manage the fields that are written",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
@@ -49,7 +59,12 @@ pub static COMMAND: Command = Command {
 };
 
 /// The flag of all verbs that edit.
-pub const LINE_ENDINGS: &[Flag] = &[Flag::bool("windows-line-endings", '\0', false, "End the lines of the edited file as Windows does")];
+pub const LINE_ENDINGS: &[Flag] = &[Flag::bool(
+    "windows-line-endings",
+    '\0',
+    false,
+    "End the lines of the edited file as Windows does",
+)];
 
 async fn run(ctx: Ctx) -> Result<()> {
     let mut builder = Builder::new(&ctx)?;

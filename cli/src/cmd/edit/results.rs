@@ -35,7 +35,10 @@ impl Results {
         match error.reason() {
             "Invalid" => {
                 self.invalid += 1;
-                self.reasons.push(Reason { head: format!("{what} {name} was not valid"), others: causes(error) });
+                self.reasons.push(Reason {
+                    head: format!("{what} {name} was not valid"),
+                    others: causes(error),
+                });
                 format!("error: {what} {name} is invalid")
             }
             "NotFound" => {
@@ -62,7 +65,10 @@ impl Results {
         for reason in &self.reasons {
             let colon = if reason.others.is_empty() { "" } else { ":" };
             out += &format!("# {}{colon}\n", commented(&reason.head));
-            reason.others.iter().for_each(|o| out += &format!("# * {}\n", commented(o)));
+            reason
+                .others
+                .iter()
+                .for_each(|o| out += &format!("# * {}\n", commented(o)));
             out += "#\n";
         }
         out
@@ -70,9 +76,16 @@ impl Results {
 }
 
 fn causes(error: &Error) -> Vec<String> {
-    let Error::Status(status) = error else { return vec![] };
+    let Error::Status(status) = error else {
+        return vec![];
+    };
     let text = |v: &Value| v.as_str().unwrap_or("").to_string();
-    status["details"]["causes"].as_array().into_iter().flatten().map(|c| format!("{}: {}", text(&c["field"]), text(&c["message"]))).collect()
+    status["details"]["causes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|c| format!("{}: {}", text(&c["field"]), text(&c["message"])))
+        .collect()
 }
 
 /// A text whose later lines are comments, too.
@@ -95,15 +108,37 @@ mod tests {
 
     #[test]
     fn reasons_stand_at_the_head() {
-        let resource = Resource { group: "apps".into(), plural: "deployments".into(), ..Resource::default() };
+        let resource = Resource {
+            group: "apps".into(),
+            plural: "deployments".into(),
+            ..Resource::default()
+        };
         let status = |v: Value| Error::Status(Box::new(v));
         let mut r = Results::default();
-        let invalid = status(json!({"reason": "Invalid", "details": {"causes": [{"field": "spec.replicas", "message": "Invalid value: -1"}]}}));
-        assert_eq!(r.add(&invalid, &resource, "web"), "error: deployments.apps \"web\" is invalid");
-        assert_eq!(r.add(&status(json!({"reason": "NotFound"})), &resource, "web"), "error: deployments.apps \"web\" could not be found on the server");
-        assert_eq!(r.add(&status(json!({"reason": "Conflict", "message": "m"})), &resource, "web"), "error: deployments.apps \"web\" could not be patched: m");
+        let invalid = status(
+            json!({"reason": "Invalid", "details": {"causes": [{"field": "spec.replicas", "message": "Invalid value: -1"}]}}),
+        );
+        assert_eq!(
+            r.add(&invalid, &resource, "web"),
+            "error: deployments.apps \"web\" is invalid"
+        );
+        assert_eq!(
+            r.add(&status(json!({"reason": "NotFound"})), &resource, "web"),
+            "error: deployments.apps \"web\" could not be found on the server"
+        );
+        assert_eq!(
+            r.add(
+                &status(json!({"reason": "Conflict", "message": "m"})),
+                &resource,
+                "web"
+            ),
+            "error: deployments.apps \"web\" could not be patched: m"
+        );
         assert_eq!((r.invalid, r.not_found, r.retryable), (1, 1, 1));
-        r.reasons.push(Reason { head: "The edited file had a syntax error: a\nb\n".into(), others: vec![] });
+        r.reasons.push(Reason {
+            head: "The edited file had a syntax error: a\nb\n".into(),
+            others: vec![],
+        });
         assert_eq!(
             r.header("# Edit.\n#\n"),
             "# Edit.\n#\n# deployments.apps \"web\" was not valid:\n# * spec.replicas: Invalid value: -1\n#\n# The edited file had a syntax error: a\n# b\n\n#\n"

@@ -54,7 +54,11 @@ impl Layout {
             "kyaml" => Format::Kyaml,
             other => return Err(print::no_printer(other, "json,kyaml,yaml")),
         };
-        Ok(Layout { format, json: word == "json", windows: f.bool("windows-line-endings") })
+        Ok(Layout {
+            format,
+            json: word == "json",
+            windows: f.bool("windows-line-endings"),
+        })
     }
 
     fn suffix(&self) -> &'static str {
@@ -70,7 +74,11 @@ impl Layout {
     }
 
     fn lines(&self, text: String) -> String {
-        if self.windows { text.replace('\n', "\r\n") } else { text }
+        if self.windows {
+            text.replace('\n', "\r\n")
+        } else {
+            text
+        }
     }
 }
 
@@ -102,8 +110,19 @@ impl Session {
         builder.default_namespace = false;
         builder.require_namespace = false;
         builder.selector = None;
-        let validation = if f.declares("validate") { Validation::parse(f.str("validate"))? } else { Validation::Strict };
-        Ok(Session { ctx: ctx.clone(), mode, layout: Layout::of(ctx)?, builder, validation, namespace })
+        let validation = if f.declares("validate") {
+            Validation::parse(f.str("validate"))?
+        } else {
+            Validation::Strict
+        };
+        Ok(Session {
+            ctx: ctx.clone(),
+            mode,
+            layout: Layout::of(ctx)?,
+            builder,
+            validation,
+            namespace,
+        })
     }
 
     /// The objects of an edited text.
@@ -122,8 +141,16 @@ impl Session {
         let mut results = Results::default();
         let (mut original, mut edited, mut wrong) = (String::new(), String::new(), false);
         loop {
-            let mut text = if self.layout.json { String::new() } else { self.layout.lines(results.header(self.mode.instructions())) };
-            text += &if wrong { without_comment_lines(&edited) } else { self.layout.objects(&listed(infos)) };
+            let mut text = if self.layout.json {
+                String::new()
+            } else {
+                self.layout.lines(results.header(self.mode.instructions()))
+            };
+            text += &if wrong {
+                without_comment_lines(&edited)
+            } else {
+                self.layout.objects(&listed(infos))
+            };
             if !wrong {
                 original.clone_from(&text);
             }
@@ -131,12 +158,18 @@ impl Session {
             let (after, file) = opened.map_err(|e| preserved(e, results.file.as_deref()))?;
             let before = std::mem::replace(&mut edited, after);
             if wrong && meaning(&before) == meaning(&edited) {
-                return Err(preserved(Error::msg("Edit cancelled, no valid changes were saved."), Some(&file)));
+                return Err(preserved(
+                    Error::msg("Edit cancelled, no valid changes were saved."),
+                    Some(&file),
+                ));
             }
             if let Some(last) = results.file.take() {
                 let _ = std::fs::remove_file(last);
             }
-            results = Results { file: Some(file), ..Results::default() };
+            results = Results {
+                file: Some(file),
+                ..Results::default()
+            };
             match self.pass(infos, &original, &edited, &mut results).await? {
                 Pass::Done => return Ok(()),
                 Pass::Again => wrong = true,
@@ -144,12 +177,21 @@ impl Session {
         }
     }
 
-    async fn pass(&mut self, infos: &[Info], original: &str, edited: &str, results: &mut Results) -> Result<Pass> {
+    async fn pass(
+        &mut self,
+        infos: &[Info],
+        original: &str,
+        edited: &str,
+        results: &mut Results,
+    ) -> Result<Pass> {
         let forget = |results: &Results| results.file.as_deref().map(std::fs::remove_file);
         if self.validation != Validation::Ignore
             && let Err(why) = files::check_text(edited)
         {
-            eprintln!("{}", results.add_unreadable(&why, &infos[0].resource, &infos[0].name));
+            eprintln!(
+                "{}",
+                results.add_unreadable(&why, &infos[0].resource, &infos[0].name)
+            );
             return Ok(Pass::Again);
         }
         if meaning(original) == meaning(edited) {
@@ -165,20 +207,34 @@ impl Session {
         let updated = match self.read(edited).await {
             Ok(list) => list,
             Err(e) => {
-                results.reasons.push(Reason { head: format!("The edited file had a syntax error: {e}"), others: vec![] });
+                results.reasons.push(Reason {
+                    head: format!("The edited file had a syntax error: {e}"),
+                    others: vec![],
+                });
                 return Ok(Pass::Again);
             }
         };
         if let Err(e) = self.send(infos, updated, results).await {
             return Err(preserved(e, results.file.as_deref()));
         }
-        let file = results.file.as_deref().unwrap_or(Path::new("")).display().to_string();
+        let file = results
+            .file
+            .as_deref()
+            .unwrap_or(Path::new(""))
+            .display()
+            .to_string();
         if results.retryable > 0 {
-            eprintln!("You can run `{} replace -f {file}` to try this update again.", self.ctx.program());
+            eprintln!(
+                "You can run `{} replace -f {file}` to try this update again.",
+                self.ctx.program()
+            );
             return Err(Error::Exit(1));
         }
         if results.not_found > 0 {
-            eprintln!("The edits you made on deleted resources have been saved to {}", quote(&file));
+            eprintln!(
+                "The edits you made on deleted resources have been saved to {}",
+                quote(&file)
+            );
             return Err(Error::Exit(1));
         }
         if results.invalid > 0 {
@@ -188,19 +244,29 @@ impl Session {
         Ok(Pass::Done)
     }
 
-    async fn send(&self, infos: &[Info], mut updated: Vec<Info>, results: &mut Results) -> Result<()> {
+    async fn send(
+        &self,
+        infos: &[Info],
+        mut updated: Vec<Info>,
+        results: &mut Results,
+    ) -> Result<()> {
         for info in &mut updated {
             self.require_namespace(info)?;
         }
         if self.ctx.flags().declares("save-config") && self.ctx.flags().bool("save-config") {
-            updated.iter_mut().for_each(|info| save_read_config(&mut info.object));
+            updated
+                .iter_mut()
+                .for_each(|info| save_read_config(&mut info.object));
         }
         for info in updated {
             match self.mode {
                 Mode::BeforeCreate => self.create(&info).await?,
                 Mode::Normal | Mode::LastApplied => {
                     let before = original_of(infos, &info)?;
-                    let info = Info { object: without_managed_fields(&info.object), ..info };
+                    let info = Info {
+                        object: without_managed_fields(&info.object),
+                        ..info
+                    };
                     if before == info.object {
                         self.print("skipped", &info.object)?;
                     } else if self.mode == Mode::Normal {
@@ -223,7 +289,14 @@ impl Session {
             info.namespace.clone_from(&self.namespace);
             info.object["metadata"]["namespace"] = json!(self.namespace);
         }
-        if info.namespace == self.namespace { Ok(()) } else { Err(crate::resource::builder::other_namespace(&info.namespace, &self.namespace)) }
+        if info.namespace == self.namespace {
+            Ok(())
+        } else {
+            Err(crate::resource::builder::other_namespace(
+                &info.namespace,
+                &self.namespace,
+            ))
+        }
     }
 
     fn print(&self, operation: &str, object: &Value) -> Result<()> {
@@ -232,20 +305,47 @@ impl Session {
 
     fn write(&self) -> Result<helper::Write> {
         let f = self.ctx.flags();
-        let sub = if f.declares("subresource") { f.str("subresource") } else { "" };
-        Ok(helper::Write::by(f.str("field-manager"), self.ctx.dry_run()?).validation(self.validation).subresource(sub))
+        let sub = if f.declares("subresource") {
+            f.str("subresource")
+        } else {
+            ""
+        };
+        Ok(
+            helper::Write::by(f.str("field-manager"), self.ctx.dry_run()?)
+                .validation(self.validation)
+                .subresource(sub),
+        )
     }
 
     async fn patch(&self, before: &Value, info: &Info, results: &mut Results) -> Result<()> {
-        let named = |o: &Value| (o["apiVersion"].clone(), o["kind"].clone(), o["metadata"]["name"].clone());
+        let named = |o: &Value| {
+            (
+                o["apiVersion"].clone(),
+                o["kind"].clone(),
+                o["metadata"]["name"].clone(),
+            )
+        };
         if named(before) != named(&info.object) {
-            return Err(Error::msg("At least one of apiVersion, kind and name was changed"));
+            return Err(Error::msg(
+                "At least one of apiVersion, kind and name was changed",
+            ));
         }
         let (patch, kind) = crate::typed::patch(before, &info.object).map_err(Error::msg)?;
         if self.ctx.flags().bool("output-patch") {
             print::put(&format!("Patch: {}\n", print::json::compact(&patch)))?;
         }
-        match self.write()?.patch(self.ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await {
+        match self
+            .write()?
+            .patch(
+                self.ctx.client()?,
+                &info.resource,
+                &info.namespace,
+                &info.name,
+                kind,
+                &patch,
+            )
+            .await
+        {
             Ok(object) => self.print("edited", &object),
             Err(e) => {
                 eprintln!("{}", results.add(&e, &info.resource, &info.name));
@@ -256,12 +356,29 @@ impl Session {
 
     async fn annotate(&self, info: &Info) -> Result<()> {
         let patch = json!({"metadata": {"annotations": {LAST_APPLIED: print::json::compact(&info.object) + "\n"}}});
-        self.write()?.patch(self.ctx.client()?, &info.resource, &self.namespace, &info.name, MERGE, &patch).await?;
+        self.write()?
+            .patch(
+                self.ctx.client()?,
+                &info.resource,
+                &self.namespace,
+                &info.name,
+                MERGE,
+                &patch,
+            )
+            .await?;
         self.print("edited", &info.object)
     }
 
     async fn create(&self, info: &Info) -> Result<()> {
-        let object = self.write()?.create(self.ctx.client()?, &info.resource, &info.namespace, &info.object).await?;
+        let object = self
+            .write()?
+            .create(
+                self.ctx.client()?,
+                &info.resource,
+                &info.namespace,
+                &info.object,
+            )
+            .await?;
         self.print("created", &object)
     }
 }
@@ -271,7 +388,10 @@ fn listed(infos: &[Info]) -> Value {
     match infos {
         [one] => without_managed_fields(&one.object),
         many => {
-            let items: Vec<Value> = many.iter().map(|i| without_managed_fields(&i.object)).collect();
+            let items: Vec<Value> = many
+                .iter()
+                .map(|i| without_managed_fields(&i.object))
+                .collect();
             json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items})
         }
     }
@@ -281,15 +401,22 @@ fn listed(infos: &[Info]) -> Value {
 fn original_of(infos: &[Info], edited: &Info) -> Result<Value> {
     let uid = |o: &Value| o["metadata"]["uid"].as_str().unwrap_or("").to_string();
     let found = infos.iter().find(|i| uid(&i.object) == uid(&edited.object));
-    let found = found
-        .ok_or_else(|| Error::msg(format!("no original object found for &unstructured.Unstructured{{Object:{}}}", crate::print::go::syntax(&edited.object))))?;
+    let found = found.ok_or_else(|| {
+        Error::msg(format!(
+            "no original object found for &unstructured.Unstructured{{Object:{}}}",
+            crate::print::go::syntax(&edited.object)
+        ))
+    })?;
     Ok(without_managed_fields(&found.object))
 }
 
 /// Says where the changes are, if there is a file with them.
 fn preserved(error: Error, file: Option<&Path>) -> Error {
     if let Some(path) = file.filter(|p| p.exists()) {
-        eprintln!("A copy of your changes has been stored to {}", quote(&path.to_string_lossy()));
+        eprintln!(
+            "A copy of your changes has been stored to {}",
+            quote(&path.to_string_lossy())
+        );
     }
     error
 }

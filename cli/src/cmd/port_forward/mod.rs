@@ -38,8 +38,17 @@ pub static COMMAND: Command = Command {
       # Any free port here
       kubectl port-forward pod/mypod :5000",
     flags: &[&[
-        Flag::slice("address", '\0', "The addresses to listen on; by default localhost"),
-        Flag::duration("pod-running-timeout", '\0', "1m0s", "How long to wait until a pod runs"),
+        Flag::slice(
+            "address",
+            '\0',
+            "The addresses to listen on; by default localhost",
+        ),
+        Flag::duration(
+            "pod-running-timeout",
+            '\0',
+            "1m0s",
+            "How long to wait until a pod runs",
+        ),
     ]],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     words: Some(Words::PodAndPort),
@@ -48,23 +57,37 @@ pub static COMMAND: Command = Command {
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
-    let [word, given @ ..] = ctx.args() else { return Err(Error::usage(ctx.path(), USAGE)) };
+    let [word, given @ ..] = ctx.args() else {
+        return Err(Error::usage(ctx.path(), USAGE));
+    };
     if given.is_empty() {
         return Err(Error::usage(ctx.path(), USAGE));
     }
     if f.duration("pod-running-timeout") <= 0.0 {
-        return Err(Error::usage(ctx.path(), "--pod-running-timeout must be higher than zero"));
+        return Err(Error::usage(
+            ctx.path(),
+            "--pod-running-timeout must be higher than zero",
+        ));
     }
     let info = pods::object(&ctx, word).await?;
     let pod = pods::attachable(&ctx, &info, f.duration("pod-running-timeout")).await?;
     let words = ports::numbers(&info, &pod, given)?;
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
-    let place = Place { namespace: text("namespace"), pod: text("name"), uid: text("uid") };
+    let place = Place {
+        namespace: text("namespace"),
+        pod: text("name"),
+        uid: text("uid"),
+    };
     let phase = pod["status"]["phase"].as_str().unwrap_or("");
     if phase != "Running" {
-        return Err(Error::msg(format!("unable to forward port because pod is not running. Current status={phase}")));
+        return Err(Error::msg(format!(
+            "unable to forward port because pod is not running. Current status={phase}"
+        )));
     }
-    let pairs: Vec<(u16, u16)> = words.iter().map(|w| ports::parse(w)).collect::<Result<_>>()?;
+    let pairs: Vec<(u16, u16)> = words
+        .iter()
+        .map(|w| ports::parse(w))
+        .collect::<Result<_>>()?;
     let addresses = hosts(&f.list("address"))?;
     let mut tasks = tokio::task::JoinSet::new();
     let mut open = false;
@@ -72,14 +95,22 @@ async fn run(ctx: Ctx) -> Result<()> {
         match listen(&addresses, *pair).await {
             Ok(listeners) => {
                 open = true;
-                listeners.into_iter().for_each(|l| _ = tasks.spawn_local(serve(ctx.clone(), l, place.clone(), pair.1)));
+                listeners.into_iter().for_each(|l| {
+                    _ = tasks.spawn_local(serve(ctx.clone(), l, place.clone(), pair.1))
+                });
             }
             Err(e) => eprintln!("Unable to listen on port {}: {e}", pair.0),
         }
     }
     if !open {
-        let shown: Vec<String> = pairs.iter().map(|(local, remote)| format!("{{{local} {remote}}}")).collect();
-        return Err(Error::msg(format!("unable to listen on any of the requested ports: [{}]", shown.join(" "))));
+        let shown: Vec<String> = pairs
+            .iter()
+            .map(|(local, remote)| format!("{{{local} {remote}}}"))
+            .collect();
+        return Err(Error::msg(format!(
+            "unable to listen on any of the requested ports: [{}]",
+            shown.join(" ")
+        )));
     }
     tokio::select! {
         _ = tokio::signal::ctrl_c() => Ok(()),
@@ -101,9 +132,17 @@ struct Place {
 /// Ends when the pod does.
 async fn lost(ctx: &Ctx, place: &Place) -> Result<()> {
     let kind = crate::generate::kind("", "v1", "pods", "Pod", true);
-    let info =
-        Info { resource: kind, namespace: place.namespace.clone(), name: place.pod.clone(), object: Value::Null, source: String::new(), lines: Rc::default() };
-    let runs = |pod: &Value| pod["metadata"]["uid"] == place.uid.as_str() && pod["status"]["phase"] == "Running";
+    let info = Info {
+        resource: kind,
+        namespace: place.namespace.clone(),
+        name: place.pod.clone(),
+        object: Value::Null,
+        source: String::new(),
+        lines: Rc::default(),
+    };
+    let runs = |pod: &Value| {
+        pod["metadata"]["uid"] == place.uid.as_str() && pod["status"]["phase"] == "Running"
+    };
     let far = tokio::time::Instant::now() + std::time::Duration::from_secs(30 * 24 * 3600);
     match super::wait::until(ctx, &info, far, |o| Ok(!o.is_some_and(runs))).await {
         Ok(_) => Err(Error::msg("lost connection to pod")),
@@ -119,11 +158,18 @@ type Host = (IpAddr, bool);
 /// The addresses to listen on, sorted as they are written.
 fn hosts(given: &[String]) -> Result<Vec<Host>> {
     let mut out: BTreeMap<String, Host> = BTreeMap::new();
-    let given = if given.is_empty() { &["localhost".to_string()] } else { given };
+    let given = if given.is_empty() {
+        &["localhost".to_string()]
+    } else {
+        given
+    };
     for word in given {
         match (word.as_str(), word.parse::<IpAddr>()) {
             ("localhost", _) => {
-                for ip in [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)] {
+                for ip in [
+                    IpAddr::from(Ipv4Addr::LOCALHOST),
+                    IpAddr::from(Ipv6Addr::LOCALHOST),
+                ] {
                     out.entry(ip.to_string()).or_insert((ip, true));
                 }
             }
@@ -139,15 +185,22 @@ async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpLi
     let (mut listeners, mut port, mut failed, mut enough) = (Vec::new(), local, Vec::new(), true);
     for (ip, of_localhost) in hosts {
         let at = SocketAddr::new(*ip, port);
-        match TcpListener::bind(at).await.and_then(|l| Ok((l.local_addr()?, l))) {
+        match TcpListener::bind(at)
+            .await
+            .and_then(|l| Ok((l.local_addr()?, l)))
+        {
             Ok((bound, listener)) => {
                 port = bound.port();
-                crate::print::put(&format!("Forwarding from {bound} -> {remote}\n")).map_err(|e| e.to_string())?;
+                crate::print::put(&format!("Forwarding from {bound} -> {remote}\n"))
+                    .map_err(|e| e.to_string())?;
                 listeners.push((listener, *of_localhost));
             }
             Err(e) => {
                 let family = if ip.is_ipv4() { "tcp4" } else { "tcp6" };
-                failed.push(format!("unable to create listener: Error listen {family} {at}: {}", bind_error(&e)));
+                failed.push(format!(
+                    "unable to create listener: Error listen {family} {at}: {}",
+                    bind_error(&e)
+                ));
                 enough &= *of_localhost;
             }
         }
@@ -156,12 +209,17 @@ async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpLi
     if enough && localhost_works {
         return Ok(listeners.into_iter().map(|(l, _)| l).collect());
     }
-    Err(format!("Listeners failed to create with the following errors: [{}]", failed.join(" ")))
+    Err(format!(
+        "Listeners failed to create with the following errors: [{}]",
+        failed.join(" ")
+    ))
 }
 
 /// A failure to listen in Go's words.
 fn bind_error(e: &std::io::Error) -> String {
-    let text = nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(0)).desc().to_lowercase();
+    let text = nix::errno::Errno::from_raw(e.raw_os_error().unwrap_or(0))
+        .desc()
+        .to_lowercase();
     format!("bind: {text}")
 }
 
@@ -182,7 +240,12 @@ async fn serve(ctx: Ctx, listener: TcpListener, place: Place, remote: u16) -> Re
 /// One connection: channel 0 carries data, channel 1 errors; each side's first message on a channel is the port, two bytes.
 async fn connection(ctx: &Ctx, stream: TcpStream, place: &Place, remote: u16) -> Result<()> {
     let port = remote.to_string();
-    let path = format!("/api/v1/namespaces/{}/pods/{}/portforward{}", segment(&place.namespace), segment(&place.pod), query(&[("ports", &port)]));
+    let path = format!(
+        "/api/v1/namespaces/{}/pods/{}/portforward{}",
+        segment(&place.namespace),
+        segment(&place.pod),
+        query(&[("ports", &port)])
+    );
     let socket = ctx.client()?.websocket(&path, "v4.channel.k8s.io").await?;
     let broken = |e: tokio_tungstenite::tungstenite::Error| Error::msg(e.to_string());
     let (mut to, mut from) = socket.split();
@@ -233,19 +296,35 @@ mod tests {
     #[test]
     fn localhost_is_two_addresses() {
         let shown = |words: &[&str]| {
-            hosts(&words.iter().map(|w| (*w).to_string()).collect::<Vec<_>>()).map(|l| l.iter().map(|(ip, l)| format!("{ip} {l}")).collect::<Vec<_>>())
+            hosts(&words.iter().map(|w| (*w).to_string()).collect::<Vec<_>>()).map(|l| {
+                l.iter()
+                    .map(|(ip, l)| format!("{ip} {l}"))
+                    .collect::<Vec<_>>()
+            })
         };
         assert_eq!(shown(&[]).unwrap(), ["127.0.0.1 true", "::1 true"]);
-        assert_eq!(shown(&["localhost", "0.0.0.0"]).unwrap(), ["0.0.0.0 false", "127.0.0.1 true", "::1 true"]);
-        assert_eq!(shown(&["nosuch"]).unwrap_err().to_string(), "nosuch is not a valid IP");
+        assert_eq!(
+            shown(&["localhost", "0.0.0.0"]).unwrap(),
+            ["0.0.0.0 false", "127.0.0.1 true", "::1 true"]
+        );
+        assert_eq!(
+            shown(&["nosuch"]).unwrap_err().to_string(),
+            "nosuch is not a valid IP"
+        );
     }
 
     #[tokio::test]
     async fn a_free_port_is_the_same_on_all_addresses() {
         let both = hosts(&["127.0.0.1".into(), "127.0.0.2".into()]).unwrap();
         let listeners = listen(&both, (0, 80)).await.unwrap();
-        let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
-        assert!(ports.len() == 2 && ports[0] == ports[1] && ports[0] != 0, "{ports:?}");
+        let ports: Vec<u16> = listeners
+            .iter()
+            .map(|l| l.local_addr().unwrap().port())
+            .collect();
+        assert!(
+            ports.len() == 2 && ports[0] == ports[1] && ports[0] != 0,
+            "{ports:?}"
+        );
         let told = listen(&both[..1], (ports[0], 80)).await.unwrap_err();
         assert_eq!(
             told,

@@ -23,13 +23,20 @@ pub fn numbers(info: &Info, pod: &Value, words: &[String]) -> Result<Vec<String>
     check_udp(service, pod, words)?;
     let number = |word: &String| {
         let (local, remote) = split(word);
-        service.map_or_else(|| of_pod(pod, local, remote), |service| of_service(service, pod, local, remote))
+        service.map_or_else(
+            || of_pod(pod, local, remote),
+            |service| of_service(service, pod, local, remote),
+        )
     };
     words.iter().map(number).collect()
 }
 
 fn joined(local: &str, remote: &str, target: i64) -> String {
-    if local == remote { target.to_string() } else { format!("{local}:{target}") }
+    if local == remote {
+        target.to_string()
+    } else {
+        format!("{local}:{target}")
+    }
 }
 
 fn of_pod(pod: &Value, local: &str, remote: &str) -> Result<String> {
@@ -46,9 +53,17 @@ fn of_service(service: &Value, pod: &Value, local: &str, remote: &str) -> Result
         Err(_) => service_port(service, remote)?,
     };
     // A name that stands for both means the service's port here.
-    let local = if local == remote { number.to_string() } else { local.to_string() };
+    let local = if local == remote {
+        number.to_string()
+    } else {
+        local.to_string()
+    };
     let target = target_port(service, pod, number)?.to_string();
-    Ok(if local == target { target } else { format!("{local}:{target}") })
+    Ok(if local == target {
+        target
+    } else {
+        format!("{local}:{target}")
+    })
 }
 
 /// Local and remote port of a word of numbers; 0 here is any free port.
@@ -65,12 +80,23 @@ pub fn parse(word: &str) -> Result<(u16, u16)> {
     };
     let number = |text: &str, which: &str| {
         text.parse::<u16>().map_err(|e| {
-            let why = if matches!(e.kind(), std::num::IntErrorKind::PosOverflow) { "value out of range" } else { "invalid syntax" };
-            Error::msg(format!("error parsing {which} port '{text}': strconv.ParseUint: parsing {}: {why}", quote(text)))
+            let why = if matches!(e.kind(), std::num::IntErrorKind::PosOverflow) {
+                "value out of range"
+            } else {
+                "invalid syntax"
+            };
+            Error::msg(format!(
+                "error parsing {which} port '{text}': strconv.ParseUint: parsing {}: {why}",
+                quote(text)
+            ))
         })
     };
     let pair = (number(local, "local")?, number(remote, "remote")?);
-    if pair.1 == 0 { Err(Error::msg("remote port must be > 0")) } else { Ok(pair) }
+    if pair.1 == 0 {
+        Err(Error::msg("remote port must be > 0"))
+    } else {
+        Ok(pair)
+    }
 }
 
 fn name(object: &Value) -> &str {
@@ -78,24 +104,52 @@ fn name(object: &Value) -> &str {
 }
 
 fn ports_of(pod: &Value) -> impl Iterator<Item = &Value> {
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|l| pod["spec"][l].as_array().into_iter().flatten());
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|l| pod["spec"][l].as_array().into_iter().flatten());
     containers.flat_map(|c| c["ports"].as_array().into_iter().flatten())
 }
 
 fn container_port(pod: &Value, word: &str) -> Result<i64> {
-    let found = ports_of(pod).find(|p| p["name"] == word).and_then(|p| p["containerPort"].as_i64());
-    found.ok_or_else(|| Error::msg(format!("Pod '{}' does not have a named port '{word}'", name(pod))))
+    let found = ports_of(pod)
+        .find(|p| p["name"] == word)
+        .and_then(|p| p["containerPort"].as_i64());
+    found.ok_or_else(|| {
+        Error::msg(format!(
+            "Pod '{}' does not have a named port '{word}'",
+            name(pod)
+        ))
+    })
 }
 
 fn service_port(service: &Value, word: &str) -> Result<i64> {
-    let found = service["spec"]["ports"].as_array().into_iter().flatten().find(|p| p["name"] == word).and_then(|p| p["port"].as_i64());
-    found.ok_or_else(|| Error::msg(format!("Service '{}' does not have a named port '{word}'", name(service))))
+    let found = service["spec"]["ports"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|p| p["name"] == word)
+        .and_then(|p| p["port"].as_i64());
+    found.ok_or_else(|| {
+        Error::msg(format!(
+            "Service '{}' does not have a named port '{word}'",
+            name(service)
+        ))
+    })
 }
 
 /// The pod's port behind a service's.
 fn target_port(service: &Value, pod: &Value, port: i64) -> Result<i64> {
-    let found = service["spec"]["ports"].as_array().into_iter().flatten().find(|p| p["port"] == port);
-    let Some(entry) = found else { return Err(Error::msg(format!("Service {} does not have a service port {port}", name(service)))) };
+    let found = service["spec"]["ports"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|p| p["port"] == port);
+    let Some(entry) = found else {
+        return Err(Error::msg(format!(
+            "Service {} does not have a service port {port}",
+            name(service)
+        )));
+    };
     if service["spec"]["clusterIP"] == "None" {
         return Ok(port);
     }
@@ -108,20 +162,41 @@ fn target_port(service: &Value, pod: &Value, port: i64) -> Result<i64> {
 /// Refuses ports that are UDP's alone.
 fn check_udp(service: Option<&Value>, pod: &Value, words: &[String]) -> Result<()> {
     let (ports, field): (Vec<&Value>, &str) = match service {
-        Some(s) => (s["spec"]["ports"].as_array().into_iter().flatten().collect(), "port"),
-        None => {
-            (pod["spec"]["containers"].as_array().into_iter().flatten().flat_map(|c| c["ports"].as_array().into_iter().flatten()).collect(), "containerPort")
-        }
+        Some(s) => (
+            s["spec"]["ports"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .collect(),
+            "port",
+        ),
+        None => (
+            pod["spec"]["containers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .flat_map(|c| c["ports"].as_array().into_iter().flatten())
+                .collect(),
+            "containerPort",
+        ),
     };
-    let has = |number: i64, protocol: &str| ports.iter().any(|p| p[field] == number && p["protocol"] == protocol);
+    let has = |number: i64, protocol: &str| {
+        ports
+            .iter()
+            .any(|p| p[field] == number && p["protocol"] == protocol)
+    };
     for word in words {
         let (_, remote) = split(word);
         let number = match remote.parse::<i64>() {
             Ok(number) => number,
-            Err(_) => service.map_or_else(|| container_port(pod, remote), |s| service_port(s, remote))?,
+            Err(_) => {
+                service.map_or_else(|| container_port(pod, remote), |s| service_port(s, remote))?
+            }
         };
         if has(number, "UDP") && !has(number, "TCP") {
-            return Err(Error::msg(format!("UDP protocol is not supported for {remote}")));
+            return Err(Error::msg(format!(
+                "UDP protocol is not supported for {remote}"
+            )));
         }
     }
     Ok(())
@@ -139,7 +214,10 @@ mod tests {
             {"name": "http", "containerPort": 8080, "protocol": "TCP"}, {"name": "dns", "containerPort": 53, "protocol": "UDP"}]}]}});
         let service = json!({"metadata": {"name": "s"}, "spec": {"ports": [{"name": "web", "port": 80, "targetPort": "http"}, {"port": 81, "targetPort": 9}, {"port": 53, "protocol": "UDP"}]}});
         let info = |kind: &str, object: &Value| Info {
-            resource: Resource { kind: kind.into(), ..Resource::default() },
+            resource: Resource {
+                kind: kind.into(),
+                ..Resource::default()
+            },
             namespace: String::new(),
             name: String::new(),
             object: object.clone(),
@@ -151,21 +229,70 @@ mod tests {
             ("Pod", &pod, "80:http", Ok((80, 8080))),
             ("Pod", &pod, ":80", Ok((0, 80))),
             ("Pod", &pod, "80", Ok((80, 80))),
-            ("Pod", &pod, "80:", Err("Pod 'p' does not have a named port ''")),
-            ("Pod", &pod, "dns", Err("UDP protocol is not supported for dns")),
+            (
+                "Pod",
+                &pod,
+                "80:",
+                Err("Pod 'p' does not have a named port ''"),
+            ),
+            (
+                "Pod",
+                &pod,
+                "dns",
+                Err("UDP protocol is not supported for dns"),
+            ),
             ("Pod", &pod, "0", Err("remote port must be > 0")),
-            ("Pod", &pod, "x", Err("Pod 'p' does not have a named port 'x'")),
-            ("Pod", &pod, "x:80", Err("error parsing local port 'x': strconv.ParseUint: parsing \"x\": invalid syntax")),
-            ("Pod", &pod, "70000", Err("error parsing local port '70000': strconv.ParseUint: parsing \"70000\": value out of range")),
+            (
+                "Pod",
+                &pod,
+                "x",
+                Err("Pod 'p' does not have a named port 'x'"),
+            ),
+            (
+                "Pod",
+                &pod,
+                "x:80",
+                Err(
+                    "error parsing local port 'x': strconv.ParseUint: parsing \"x\": invalid syntax",
+                ),
+            ),
+            (
+                "Pod",
+                &pod,
+                "70000",
+                Err(
+                    "error parsing local port '70000': strconv.ParseUint: parsing \"70000\": value out of range",
+                ),
+            ),
             ("Service", &service, "80", Ok((80, 8080))),
             ("Service", &service, "web", Ok((80, 8080))),
             ("Service", &service, "5:81", Ok((5, 9))),
-            ("Service", &service, "82", Err("Service s does not have a service port 82")),
-            ("Service", &service, "x", Err("Service 's' does not have a named port 'x'")),
-            ("Service", &service, "53", Err("UDP protocol is not supported for 53")),
+            (
+                "Service",
+                &service,
+                "82",
+                Err("Service s does not have a service port 82"),
+            ),
+            (
+                "Service",
+                &service,
+                "x",
+                Err("Service 's' does not have a named port 'x'"),
+            ),
+            (
+                "Service",
+                &service,
+                "53",
+                Err("UDP protocol is not supported for 53"),
+            ),
         ] {
-            let got = numbers(&info(kind, object), &pod, &[word.to_string()]).and_then(|l| parse(&l[0]));
-            assert_eq!(got.map_err(|e| e.to_string()), want.map_err(String::from), "{kind} {word}");
+            let got =
+                numbers(&info(kind, object), &pod, &[word.to_string()]).and_then(|l| parse(&l[0]));
+            assert_eq!(
+                got.map_err(|e| e.to_string()),
+                want.map_err(String::from),
+                "{kind} {word}"
+            );
         }
     }
 }

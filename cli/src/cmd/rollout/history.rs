@@ -23,15 +23,32 @@ pub static COMMAND: Command = Command {
       kubectl rollout history deployment/abc
       # One revision's pods
       kubectl rollout history daemonset/abc --revision=3",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, &[Flag::int("revision", '\0', "0", "Show this revision's pod template")]],
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        SELECTOR,
+        &[Flag::int(
+            "revision",
+            '\0',
+            "0",
+            "Show this revision's pod template",
+        )],
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    words: Some(Words::Objects { types: &["deployment", "daemonset", "statefulset"], several: true }),
+    words: Some(Words::Objects {
+        types: &["deployment", "daemonset", "statefulset"],
+        several: true,
+    }),
     ..Command::NEW
 };
 
 /// The pod template of a revision.
 pub fn template<'a>(kind: &str, object: &'a Value) -> &'a Value {
-    if kind == "Deployment" { &object["spec"]["template"] } else { &object["data"]["spec"]["template"] }
+    if kind == "Deployment" {
+        &object["spec"]["template"]
+    } else {
+        &object["data"]["spec"]["template"]
+    }
 }
 
 async fn run(ctx: Ctx) -> Result<()> {
@@ -39,7 +56,9 @@ async fn run(ctx: Ctx) -> Result<()> {
     let wanted = f.int("revision");
     named(&ctx)?;
     if wanted < 0 {
-        return Err(Error::msg(format!("revision must be a positive integer: {wanted}")));
+        return Err(Error::msg(format!(
+            "revision must be a positive integer: {wanted}"
+        )));
     }
     let found = find(&ctx).await?;
     let mut errors = found.errors;
@@ -53,18 +72,28 @@ async fn run(ctx: Ctx) -> Result<()> {
         };
         if !f.str("output").is_empty() {
             let mut printer = Printer::new(f, "")?.ordered(Order::Typed);
-            let shown: Vec<_> = list.iter().filter(|(r, _)| wanted <= 0 || *r == wanted).collect();
+            let shown: Vec<_> = list
+                .iter()
+                .filter(|(r, _)| wanted <= 0 || *r == wanted)
+                .collect();
             if wanted > 0 && shown.is_empty() {
                 return Err(Error::msg("unable to find the specified revision"));
             }
             shown.into_iter().try_for_each(|(_, o)| printer.print(o))?;
             continue;
         }
-        let head = if wanted > 0 { format!(" with revision #{wanted}") } else { " ".to_string() };
+        let head = if wanted > 0 {
+            format!(" with revision #{wanted}")
+        } else {
+            " ".to_string()
+        };
         let body = if list.is_empty() {
             "No rollout history found.".to_string()
         } else if wanted > 0 {
-            let (_, o) = list.iter().find(|(r, _)| *r == wanted).ok_or_else(|| Error::msg("unable to find the specified revision"))?;
+            let (_, o) = list
+                .iter()
+                .find(|(r, _)| *r == wanted)
+                .ok_or_else(|| Error::msg("unable to find the specified revision"))?;
             let mut d = crate::describe::Out::default();
             crate::describe::pod_template::template(&mut d, template(&info.resource.kind, o));
             d.raw()
@@ -72,7 +101,10 @@ async fn run(ctx: Ctx) -> Result<()> {
             let mut w = TabWriter::new(5, 2);
             w.push("REVISION\tCHANGE-CAUSE\n");
             for (r, o) in &list {
-                let cause = o["metadata"]["annotations"]["kubernetes.io/change-cause"].as_str().filter(|c| !c.is_empty()).unwrap_or("<none>");
+                let cause = o["metadata"]["annotations"]["kubernetes.io/change-cause"]
+                    .as_str()
+                    .filter(|c| !c.is_empty())
+                    .unwrap_or("<none>");
                 w.push(&format!("{r}\t{cause}\n"));
             }
             w.flush()

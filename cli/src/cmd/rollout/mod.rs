@@ -29,13 +29,25 @@ pub static COMMAND: Command = Command {
       kubectl rollout status daemonset/foo
       # Start all pods anew
       kubectl rollout restart deployment/abc",
-    subcommands: &[&history::COMMAND, &PAUSE, &RESTART, &RESUME, &status::COMMAND, &undo::COMMAND],
+    subcommands: &[
+        &history::COMMAND,
+        &PAUSE,
+        &RESTART,
+        &RESUME,
+        &status::COMMAND,
+        &undo::COMMAND,
+    ],
     run: Run::Group,
     help_is_output: true,
     ..Command::NEW
 };
 
-const MANAGER: &[Flag] = &[Flag::str("field-manager", '\0', "kubectl-rollout", "Who is said to manage the fields that are written")];
+const MANAGER: &[Flag] = &[Flag::str(
+    "field-manager",
+    '\0',
+    "kubectl-rollout",
+    "Who is said to manage the fields that are written",
+)];
 
 static PAUSE: Command = Command {
     name: "pause",
@@ -47,7 +59,10 @@ static PAUSE: Command = Command {
       kubectl rollout pause deployment/nginx",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
     run: Run::Verb(|ctx| Box::pin(change(ctx, "paused", pause))),
-    words: Some(Words::Objects { types: &["deployment"], several: true }),
+    words: Some(Words::Objects {
+        types: &["deployment"],
+        several: true,
+    }),
     ..Command::NEW
 };
 
@@ -61,7 +76,10 @@ static RESUME: Command = Command {
       kubectl rollout resume deployment/nginx",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
     run: Run::Verb(|ctx| Box::pin(change(ctx, "resumed", resume))),
-    words: Some(Words::Objects { types: &["deployment"], several: true }),
+    words: Some(Words::Objects {
+        types: &["deployment"],
+        several: true,
+    }),
     ..Command::NEW
 };
 
@@ -77,7 +95,10 @@ static RESTART: Command = Command {
       kubectl rollout restart deployment --selector=app=nginx",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
     run: Run::Verb(|ctx| Box::pin(change(ctx, "restarted", restart))),
-    words: Some(Words::Objects { types: &["deployment", "daemonset", "statefulset"], several: true }),
+    words: Some(Words::Objects {
+        types: &["deployment", "daemonset", "statefulset"],
+        several: true,
+    }),
     ..Command::NEW
 };
 
@@ -118,22 +139,32 @@ fn resume(info: &mut Info) -> Result<(), String> {
     if info.object["spec"]["paused"] != true {
         return Err("is not paused".into());
     }
-    info.object["spec"].as_object_mut().map(|m| m.remove("paused"));
+    info.object["spec"]
+        .as_object_mut()
+        .map(|m| m.remove("paused"));
     Ok(())
 }
 
 fn restart(info: &mut Info) -> Result<(), String> {
-    if !matches!(info.resource.kind.as_str(), "Deployment" | "DaemonSet" | "StatefulSet") {
+    if !matches!(
+        info.resource.kind.as_str(),
+        "Deployment" | "DaemonSet" | "StatefulSet"
+    ) {
         return Err("restarting is not supported".into());
     }
     if info.object["spec"]["paused"] == true {
         return Err("can't restart paused deployment (run rollout resume first)".into());
     }
-    info.object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] = json!(print::age::rfc3339());
+    info.object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] =
+        json!(print::age::rfc3339());
     Ok(())
 }
 
-async fn change(ctx: Ctx, what: &'static str, change: fn(&mut Info) -> Result<(), String>) -> Result<()> {
+async fn change(
+    ctx: Ctx,
+    what: &'static str,
+    change: fn(&mut Info) -> Result<(), String>,
+) -> Result<()> {
     let mut printer = Printer::new(ctx.flags(), what)?.ordered(Order::Typed);
     let mut found = find(&ctx).await?;
     let mut errors = found.failure();
@@ -144,7 +175,11 @@ async fn change(ctx: Ctx, what: &'static str, change: fn(&mut Info) -> Result<()
     for info in found.infos {
         let mut after = info.clone();
         if let Err(why) = change(&mut after) {
-            errors.push(Error::msg(format!("error: {} {} {why}", info.resource.group_resource(), quote(&info.name))));
+            errors.push(Error::msg(format!(
+                "error: {} {} {why}",
+                info.resource.group_resource(),
+                quote(&info.name)
+            )));
             continue;
         }
         if after.object == info.object {
@@ -171,15 +206,24 @@ async fn revisions(ctx: &Ctx, info: &Info) -> Result<Vec<(i64, Value)>> {
         _ => return Err(no_history(info, "history", "no history viewer")),
     };
     let selector = crate::describe::text::selector(&info.object["spec"]["selector"]);
-    let path =
-        format!("/apis/apps/v1/namespaces/{}/{plural}{}", crate::client::segment(&info.namespace), crate::client::query(&[("labelSelector", &selector)]));
+    let path = format!(
+        "/apis/apps/v1/namespaces/{}/{plural}{}",
+        crate::client::segment(&info.namespace),
+        crate::client::query(&[("labelSelector", &selector)])
+    );
     let list = ctx.client()?.json(&crate::client::Call::get(path)).await?;
     let uid = &info.object["metadata"]["uid"];
     let mut out = Vec::new();
     for item in list["items"].as_array().into_iter().flatten() {
-        let owned = item["metadata"]["ownerReferences"].as_array().into_iter().flatten().any(|o| o["controller"] == true && o["uid"] == *uid);
+        let owned = item["metadata"]["ownerReferences"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|o| o["controller"] == true && o["uid"] == *uid);
         let revision = if is_deployment {
-            item["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str().and_then(|r| r.parse().ok())
+            item["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
+                .as_str()
+                .and_then(|r| r.parse().ok())
         } else {
             item["revision"].as_i64()
         };
@@ -193,13 +237,25 @@ async fn revisions(ctx: &Ctx, info: &Info) -> Result<Vec<(i64, Value)>> {
 
 /// The error for a kind that has no revisions.
 fn no_history(info: &Info, what: &str, nobody: &str) -> Error {
-    const KNOWN: &[(&str, &str)] = &[("batch", "Job"), ("", "Pod"), ("apps", "ReplicaSet"), ("", "ReplicationController"), ("batch", "CronJob")];
+    const KNOWN: &[(&str, &str)] = &[
+        ("batch", "Job"),
+        ("", "Pod"),
+        ("apps", "ReplicaSet"),
+        ("", "ReplicationController"),
+        ("batch", "CronJob"),
+    ];
     let (group, kind) = (info.resource.group.as_str(), info.resource.kind.as_str());
-    let named = quote(&if group.is_empty() { kind.to_string() } else { format!("{kind}.{group}") });
+    let named = quote(&if group.is_empty() {
+        kind.to_string()
+    } else {
+        format!("{kind}.{group}")
+    });
     if KNOWN.contains(&(group, kind)) {
         return Error::msg(format!("{nobody} has been implemented for {named}"));
     }
-    Error::msg(format!("error retrieving {what} for {named}, no visitor method exists for {{{group} {kind}}}"))
+    Error::msg(format!(
+        "error retrieving {what} for {named}, no visitor method exists for {{{group} {kind}}}"
+    ))
 }
 
 /// Warns that an undone change will be back with the next apply.

@@ -27,12 +27,25 @@ pub static COMMAND: Command = Command {
         SELECTOR,
         &[
             Flag::bool("watch", 'w', true, "Wait until the rollout is done"),
-            Flag::int("revision", '\0', "0", "Only if this is the revision that is rolled out; 0 for the newest"),
-            Flag::duration("timeout", '\0', "0s", "How long to wait; 0 means as long as it takes"),
+            Flag::int(
+                "revision",
+                '\0',
+                "0",
+                "Only if this is the revision that is rolled out; 0 for the newest",
+            ),
+            Flag::duration(
+                "timeout",
+                '\0',
+                "0s",
+                "How long to wait; 0 means as long as it takes",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
-    words: Some(Words::Objects { types: &["deployment", "daemonset", "statefulset"], several: false }),
+    words: Some(Words::Objects {
+        types: &["deployment", "daemonset", "statefulset"],
+        several: false,
+    }),
     ..Command::NEW
 };
 
@@ -44,29 +57,57 @@ pub fn status(kind: &str, o: &Value, revision: i64) -> Result<(String, bool), St
     match kind {
         "Deployment" => {
             if revision > 0 {
-                let running: i64 = o["metadata"]["annotations"]["deployment.kubernetes.io/revision"].as_str().and_then(|r| r.parse().ok()).unwrap_or(0);
+                let running: i64 =
+                    o["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
+                        .as_str()
+                        .and_then(|r| r.parse().ok())
+                        .unwrap_or(0);
                 if running != revision {
-                    return Err(format!("desired revision ({revision}) is different from the running revision ({running})"));
+                    return Err(format!(
+                        "desired revision ({revision}) is different from the running revision ({running})"
+                    ));
                 }
             }
             if !observed {
-                return Ok(("Waiting for deployment spec update to be observed...\n".into(), false));
+                return Ok((
+                    "Waiting for deployment spec update to be observed...\n".into(),
+                    false,
+                ));
             }
             deployment(o, &name)
         }
         "DaemonSet" => {
             if o["spec"]["updateStrategy"]["type"] != "RollingUpdate" {
-                return Err("rollout status is only available for RollingUpdate strategy type".into());
+                return Err(
+                    "rollout status is only available for RollingUpdate strategy type".into(),
+                );
             }
             if !observed {
-                return Ok(("Waiting for daemon set spec update to be observed...\n".into(), false));
+                return Ok((
+                    "Waiting for daemon set spec update to be observed...\n".into(),
+                    false,
+                ));
             }
-            let (updated, desired, available) = (n("/status/updatedNumberScheduled"), n("/status/desiredNumberScheduled"), n("/status/numberAvailable"));
+            let (updated, desired, available) = (
+                n("/status/updatedNumberScheduled"),
+                n("/status/desiredNumberScheduled"),
+                n("/status/numberAvailable"),
+            );
             if updated < desired {
-                return Ok((format!("Waiting for daemon set {name} rollout to finish: {updated} out of {desired} new pods have been updated...\n"), false));
+                return Ok((
+                    format!(
+                        "Waiting for daemon set {name} rollout to finish: {updated} out of {desired} new pods have been updated...\n"
+                    ),
+                    false,
+                ));
             }
             if available < desired {
-                return Ok((format!("Waiting for daemon set {name} rollout to finish: {available} of {desired} updated pods are available...\n"), false));
+                return Ok((
+                    format!(
+                        "Waiting for daemon set {name} rollout to finish: {available} of {desired} updated pods are available...\n"
+                    ),
+                    false,
+                ));
             }
             Ok((format!("daemon set {name} successfully rolled out\n"), true))
         }
@@ -77,20 +118,41 @@ pub fn status(kind: &str, o: &Value, revision: i64) -> Result<(String, bool), St
 
 fn deployment(o: &Value, name: &str) -> Result<(String, bool), String> {
     let n = |path: &str| o.pointer(path).and_then(Value::as_i64).unwrap_or(0);
-    let late = o["status"]["conditions"].as_array().into_iter().flatten().any(|c| c["type"] == "Progressing" && c["reason"] == "ProgressDeadlineExceeded");
+    let late = o["status"]["conditions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|c| c["type"] == "Progressing" && c["reason"] == "ProgressDeadlineExceeded");
     if late {
         return Err(format!("deployment {name} exceeded its progress deadline"));
     }
-    let (updated, wanted, all, available) = (n("/status/updatedReplicas"), n("/spec/replicas"), n("/status/replicas"), n("/status/availableReplicas"));
+    let (updated, wanted, all, available) = (
+        n("/status/updatedReplicas"),
+        n("/spec/replicas"),
+        n("/status/replicas"),
+        n("/status/availableReplicas"),
+    );
     let waiting = format!("Waiting for deployment {name} rollout to finish:");
     if updated < wanted {
-        return Ok((format!("{waiting} {updated} out of {wanted} new replicas have been updated...\n"), false));
+        return Ok((
+            format!("{waiting} {updated} out of {wanted} new replicas have been updated...\n"),
+            false,
+        ));
     }
     if all > updated {
-        return Ok((format!("{waiting} {} old replicas are pending termination...\n", all - updated), false));
+        return Ok((
+            format!(
+                "{waiting} {} old replicas are pending termination...\n",
+                all - updated
+            ),
+            false,
+        ));
     }
     if available < updated {
-        return Ok((format!("{waiting} {available} of {updated} updated replicas are available...\n"), false));
+        return Ok((
+            format!("{waiting} {available} of {updated} updated replicas are available...\n"),
+            false,
+        ));
     }
     Ok((format!("deployment {name} successfully rolled out\n"), true))
 }
@@ -100,31 +162,68 @@ fn stateful_set(o: &Value) -> Result<(String, bool), String> {
     if o["spec"]["updateStrategy"]["type"] != "RollingUpdate" {
         return Err("rollout status is only available for RollingUpdate strategy type".into());
     }
-    if n("/status/observedGeneration") == 0 || n("/metadata/generation") > n("/status/observedGeneration") {
-        return Ok(("Waiting for statefulset spec update to be observed...\n".into(), false));
+    if n("/status/observedGeneration") == 0
+        || n("/metadata/generation") > n("/status/observedGeneration")
+    {
+        return Ok((
+            "Waiting for statefulset spec update to be observed...\n".into(),
+            false,
+        ));
     }
-    let (wanted, ready, updated, current) = (n("/spec/replicas"), n("/status/readyReplicas"), n("/status/updatedReplicas"), n("/status/currentReplicas"));
+    let (wanted, ready, updated, current) = (
+        n("/spec/replicas"),
+        n("/status/readyReplicas"),
+        n("/status/updatedReplicas"),
+        n("/status/currentReplicas"),
+    );
     if ready < wanted {
-        return Ok((format!("Waiting for {} pods to be ready...\n", wanted - ready), false));
+        return Ok((
+            format!("Waiting for {} pods to be ready...\n", wanted - ready),
+            false,
+        ));
     }
     if let Some(partition) = o["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_i64() {
         if updated < wanted - partition {
-            return Ok((format!("Waiting for partitioned roll out to finish: {updated} out of {} new pods have been updated...\n", wanted - partition), false));
+            return Ok((
+                format!(
+                    "Waiting for partitioned roll out to finish: {updated} out of {} new pods have been updated...\n",
+                    wanted - partition
+                ),
+                false,
+            ));
         }
-        return Ok((format!("partitioned roll out complete: {updated} new pods have been updated...\n"), true));
+        return Ok((
+            format!("partitioned roll out complete: {updated} new pods have been updated...\n"),
+            true,
+        ));
     }
     let text = |f: &str| o["status"][f].as_str().unwrap_or("").to_string();
     if text("updateRevision") != text("currentRevision") {
-        return Ok((format!("waiting for statefulset rolling update to complete {updated} pods at revision {}...\n", text("updateRevision")), false));
+        return Ok((
+            format!(
+                "waiting for statefulset rolling update to complete {updated} pods at revision {}...\n",
+                text("updateRevision")
+            ),
+            false,
+        ));
     }
-    Ok((format!("statefulset rolling update complete {current} pods at revision {}...\n", text("currentRevision")), true))
+    Ok((
+        format!(
+            "statefulset rolling update complete {current} pods at revision {}...\n",
+            text("currentRevision")
+        ),
+        true,
+    ))
 }
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
     named(&ctx)?;
     if f.int("revision") < 0 {
-        return Err(Error::msg(format!("revision must be a positive integer: {}", f.int("revision"))));
+        return Err(Error::msg(format!(
+            "revision must be a positive integer: {}",
+            f.int("revision")
+        )));
     }
     let found = find(&ctx).await?;
     let mut errors = found.errors;
@@ -132,19 +231,33 @@ async fn run(ctx: Ctx) -> Result<()> {
         eprintln!("No resources found in {} namespace.", ctx.namespace()?.0);
         return Ok(());
     }
-    let timeout = if f.duration("timeout") == 0.0 { 365.0 * 24.0 * 3600.0 } else { f.duration("timeout") };
+    let timeout = if f.duration("timeout") == 0.0 {
+        365.0 * 24.0 * 3600.0
+    } else {
+        f.duration("timeout")
+    };
     for info in found.infos {
         let kind = info.resource.kind.clone();
         if !matches!(kind.as_str(), "Deployment" | "DaemonSet" | "StatefulSet") {
             errors.push(Error::msg(format!(
                 "no status viewer has been implemented for {}",
-                if info.resource.group.is_empty() { kind } else { format!("{kind}.{}", info.resource.group) }
+                if info.resource.group.is_empty() {
+                    kind
+                } else {
+                    format!("{kind}.{}", info.resource.group)
+                }
             )));
             continue;
         }
         let mut seen = false;
         let done = wait::until(&ctx, &info, Instant::now() + seconds(timeout), |o| {
-            let Some(o) = o else { return if seen { Err(Error::msg("object has been deleted")) } else { Ok(false) } };
+            let Some(o) = o else {
+                return if seen {
+                    Err(Error::msg("object has been deleted"))
+                } else {
+                    Ok(false)
+                };
+            };
             seen = true;
             let (text, done) = status(&kind, o, f.int("revision")).map_err(Error::msg)?;
             print::put(&text)?;
@@ -169,7 +282,11 @@ mod tests {
     fn rollouts_are_told() {
         let d = |status: Value| json!({"metadata": {"name": "x", "generation": 1}, "spec": {"replicas": 3}, "status": status});
         for (s, want, done) in [
-            (json!({}), "Waiting for deployment spec update to be observed...\n", false),
+            (
+                json!({}),
+                "Waiting for deployment spec update to be observed...\n",
+                false,
+            ),
             (
                 json!({"observedGeneration": 1, "updatedReplicas": 1}),
                 "Waiting for deployment \"x\" rollout to finish: 1 out of 3 new replicas have been updated...\n",
@@ -180,9 +297,16 @@ mod tests {
                 "Waiting for deployment \"x\" rollout to finish: 2 old replicas are pending termination...\n",
                 false,
             ),
-            (json!({"observedGeneration": 1, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 3}), "deployment \"x\" successfully rolled out\n", true),
+            (
+                json!({"observedGeneration": 1, "updatedReplicas": 3, "replicas": 3, "availableReplicas": 3}),
+                "deployment \"x\" successfully rolled out\n",
+                true,
+            ),
         ] {
-            assert_eq!(status("Deployment", &d(s), 0).unwrap(), (want.to_string(), done));
+            assert_eq!(
+                status("Deployment", &d(s), 0).unwrap(),
+                (want.to_string(), done)
+            );
         }
     }
 }

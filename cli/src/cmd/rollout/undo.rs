@@ -23,9 +23,23 @@ pub static COMMAND: Command = Command {
       kubectl rollout undo deployment/abc
       # To a certain one
       kubectl rollout undo daemonset/abc --to-revision=3",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, &[Flag::int("to-revision", '\0', "0", "The revision to go back to; 0 for the one before")]],
+    flags: &[
+        print::FLAGS,
+        FILE_FLAGS,
+        SELECTOR,
+        DRY_RUN,
+        &[Flag::int(
+            "to-revision",
+            '\0',
+            "0",
+            "The revision to go back to; 0 for the one before",
+        )],
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    words: Some(Words::Objects { types: &["deployment", "daemonset", "statefulset"], several: true }),
+    words: Some(Words::Objects {
+        types: &["deployment", "daemonset", "statefulset"],
+        several: true,
+    }),
     ..Command::NEW
 };
 
@@ -45,8 +59,18 @@ async fn run(ctx: Ctx) -> Result<()> {
     for info in found.infos {
         warn_if_applied(&ctx, &info);
         match one(&ctx, &info).await {
-            Ok(what) => Printer::new(ctx.flags(), format!("{what}{}", if ctx.dry_run()? == DryRun::Server { DryRun::Server.suffix() } else { "" }))?
-                .print(&info.object)?,
+            Ok(what) => Printer::new(
+                ctx.flags(),
+                format!(
+                    "{what}{}",
+                    if ctx.dry_run()? == DryRun::Server {
+                        DryRun::Server.suffix()
+                    } else {
+                        ""
+                    }
+                ),
+            )?
+            .print(&info.object)?,
             Err(e) => errors.push(e),
         }
     }
@@ -59,15 +83,26 @@ async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
     if !matches!(kind, "Deployment" | "DaemonSet" | "StatefulSet") {
         return Err(no_history(info, "rollbacker", "no rollbacker"));
     }
-    let missing = || Error::msg(format!("unable to find specified revision {wanted} in history"));
+    let missing = || {
+        Error::msg(format!(
+            "unable to find specified revision {wanted} in history"
+        ))
+    };
     if wanted < 0 {
         return Err(missing());
     }
     let list = revisions(ctx, info).await?;
-    let target = if wanted > 0 { list.iter().find(|(r, _)| *r == wanted) } else { list.len().checked_sub(2).and_then(|i| list.get(i)) };
+    let target = if wanted > 0 {
+        list.iter().find(|(r, _)| *r == wanted)
+    } else {
+        list.len().checked_sub(2).and_then(|i| list.get(i))
+    };
     let Some((_, target)) = target else {
         return Err(match (wanted, kind) {
-            (0, "Deployment") => Error::msg(format!("no rollout history found for deployment {}", quote(&info.name))),
+            (0, "Deployment") => Error::msg(format!(
+                "no rollout history found for deployment {}",
+                quote(&info.name)
+            )),
             (0, _) => Error::msg("no last revision to roll back to"),
             _ => missing(),
         });
@@ -76,22 +111,41 @@ async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
     if ctx.dry_run()? == DryRun::Client {
         let mut d = crate::describe::Out::default();
         crate::describe::pod_template::template(&mut d, template);
-        let head = if kind == "Deployment" { "" } else { "will roll back to " };
+        let head = if kind == "Deployment" {
+            ""
+        } else {
+            "will roll back to "
+        };
         return Ok(format!("{head}{}", d.finish()));
     }
     if info.object["spec"]["paused"] == true {
-        return Err(Error::msg("you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again"));
+        return Err(Error::msg(
+            "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
+        ));
     }
     let mut bare = template.clone();
     if let Some(l) = bare["metadata"]["labels"].as_object_mut() {
         l.remove("pod-template-hash");
     }
     if same(&bare, &info.object["spec"]["template"]) {
-        return Ok(format!("skipped rollback (current template already matches revision {wanted})"));
+        return Ok(format!(
+            "skipped rollback (current template already matches revision {wanted})"
+        ));
     }
-    let (patch, media) = if kind == "Deployment" { (deployment_patch(info, target, &bare), JSON_PATCH) } else { (target["data"].clone(), STRATEGIC) };
+    let (patch, media) = if kind == "Deployment" {
+        (deployment_patch(info, target, &bare), JSON_PATCH)
+    } else {
+        (target["data"].clone(), STRATEGIC)
+    };
     helper::Write::by("", ctx.dry_run()?)
-        .patch(ctx.client()?, &info.resource, &info.namespace, &info.name, media, &patch)
+        .patch(
+            ctx.client()?,
+            &info.resource,
+            &info.namespace,
+            &info.name,
+            media,
+            &patch,
+        )
         .await
         .map_err(|e| Error::msg(format!("failed restoring revision {wanted}: {e}")))?;
     Ok("rolled back".into())
@@ -113,7 +167,12 @@ fn deployment_patch(info: &Info, target: &Value, template: &Value) -> Value {
             annotations.insert((*k).into(), v.clone());
         }
     }
-    for (k, v) in target["metadata"]["annotations"].as_object().into_iter().flatten().filter(|(k, _)| !KEPT.contains(&k.as_str())) {
+    for (k, v) in target["metadata"]["annotations"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(k, _)| !KEPT.contains(&k.as_str()))
+    {
         annotations.insert(k.clone(), v.clone());
     }
     json!([{"op": "replace", "path": "/spec/template", "value": template}, {"op": "replace", "path": "/metadata/annotations", "value": annotations}])

@@ -27,13 +27,25 @@ pub static COMMAND: Command = Command {
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     words: Some(crate::complete::Words::Objects {
-        types: &["daemonsets", "deployments", "pods", "cronjobs", "replicasets", "replicationcontrollers", "statefulsets"],
+        types: &[
+            "daemonsets",
+            "deployments",
+            "pods",
+            "cronjobs",
+            "replicasets",
+            "replicationcontrollers",
+            "statefulsets",
+        ],
         several: false,
     }),
     ..Command::NEW
 };
 
-const WORDS: Words = Words { done: "image updated", refused: "failed to patch image update to pod template:", always: false };
+const WORDS: Words = Words {
+    done: "image updated",
+    refused: "failed to patch image update to pod template:",
+    always: false,
+};
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
@@ -45,7 +57,9 @@ async fn run(ctx: Ctx) -> Result<()> {
         wrong.push(e);
     }
     if resources.is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
-        wrong.push(Error::msg("one or more resources must be specified as <resource> <name> or <resource>/<name>"));
+        wrong.push(Error::msg(
+            "one or more resources must be specified as <resource> <name> or <resource>/<name>",
+        ));
     }
     if images.is_empty() {
         wrong.push(Error::msg("at least one image update is required"));
@@ -57,11 +71,19 @@ async fn run(ctx: Ctx) -> Result<()> {
         let spec = podspec::spec_mut(&mut info.object)?;
         for (name, image) in &images {
             let named = |c: &&mut Value| name == "*" || c["name"] == name.as_str();
-            let mut containers: Vec<&mut Value> = podspec::containers_mut(spec, "*", true).into_iter().filter(named).collect();
+            let mut containers: Vec<&mut Value> = podspec::containers_mut(spec, "*", true)
+                .into_iter()
+                .filter(named)
+                .collect();
             if containers.is_empty() {
-                errors.push(Error::msg(format!("error: unable to find container named {}", quote(name))));
+                errors.push(Error::msg(format!(
+                    "error: unable to find container named {}",
+                    quote(name)
+                )));
             }
-            containers.iter_mut().for_each(|c| c["image"] = json!(image));
+            containers
+                .iter_mut()
+                .for_each(|c| c["image"] = json!(image));
         }
         Ok(())
     })

@@ -21,16 +21,38 @@ pub static COMMAND: Command = Command {
     usage: "SUBCOMMAND",
     short: "Set specific features on objects",
     long: "Configure application resources.\n\n These commands help you make changes to existing application resources.",
-    subcommands: &[&env::COMMAND, &image::COMMAND, &resources::COMMAND, &selector::COMMAND, &serviceaccount::COMMAND, &subject::COMMAND],
+    subcommands: &[
+        &env::COMMAND,
+        &image::COMMAND,
+        &resources::COMMAND,
+        &selector::COMMAND,
+        &serviceaccount::COMMAND,
+        &subject::COMMAND,
+    ],
     run: Run::Group,
     ..Command::NEW
 };
 
 /// The flags that all of them share.
 const COMMON: &[Flag] = &[
-    Flag::bool("all", '\0', false, "All objects of the given types in the namespace"),
-    Flag::bool("local", '\0', false, "Change what files hold, without a server"),
-    Flag::str("field-manager", '\0', "kubectl-set", "Who is said to manage the fields that are written"),
+    Flag::bool(
+        "all",
+        '\0',
+        false,
+        "All objects of the given types in the namespace",
+    ),
+    Flag::bool(
+        "local",
+        '\0',
+        false,
+        "Change what files hold, without a server",
+    ),
+    Flag::str(
+        "field-manager",
+        '\0',
+        "kubectl-set",
+        "Who is said to manage the fields that are written",
+    ),
 ];
 
 /// The objects that the words name; with `--local`, that files hold.
@@ -52,5 +74,11 @@ async fn find(ctx: &Ctx, resources: &[String]) -> Result<Vec<Info>> {
 /// What `--all` and `-l` together are told.
 fn check_all(ctx: &Ctx) -> Result<()> {
     let f = ctx.flags();
-    if f.bool("all") && !f.str("selector").is_empty() { Err(Error::msg("cannot set --all and --selector at the same time")) } else { Ok(()) }
+    if f.bool("all") && !f.str("selector").is_empty() {
+        Err(Error::msg(
+            "cannot set --all and --selector at the same time",
+        ))
+    } else {
+        Ok(())
+    }
 }

@@ -54,7 +54,11 @@ fn amounts(text: &str) -> Result<Vec<(String, String)>> {
         .collect()
 }
 
-const WORDS: Words = Words { done: "resource requirements updated", refused: "failed to patch resources update to pod template", always: false };
+const WORDS: Words = Words {
+    done: "resource requirements updated",
+    refused: "failed to patch resources update to pod template",
+    always: false,
+};
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
@@ -62,7 +66,9 @@ async fn run(ctx: Ctx) -> Result<()> {
     modify::is_local(&ctx)?;
     super::check_all(&ctx)?;
     if f.str("limits").is_empty() && f.str("requests").is_empty() {
-        return Err(Error::msg("you must specify an update to requests or limits (in the form of --requests/--limits)"));
+        return Err(Error::msg(
+            "you must specify an update to requests or limits (in the form of --requests/--limits)",
+        ));
     }
     let (limits, requests) = (amounts(f.str("limits"))?, amounts(f.str("requests"))?);
     let pattern = f.str("containers").to_string();
@@ -70,7 +76,9 @@ async fn run(ctx: Ctx) -> Result<()> {
         let spec = podspec::spec_mut(&mut info.object)?;
         let mut containers = podspec::containers_mut(spec, &pattern, true);
         if containers.is_empty() {
-            errors.push(Error::msg(format!("error: unable to find container named {pattern}")));
+            errors.push(Error::msg(format!(
+                "error: unable to find container named {pattern}"
+            )));
         }
         for c in &mut containers {
             for (field, list) in [("limits", &limits), ("requests", &requests)] {

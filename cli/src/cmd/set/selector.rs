@@ -22,16 +22,35 @@ pub static COMMAND: Command = Command {
     examples: "
       # Select by a label
       kubectl set selector service my-svc app=web",
-    flags: &[print::FLAGS, DEEP_FILE_FLAGS, DRY_RUN, COMMON, &[Flag::str("resource-version", '\0', "", "Only if the object's version is this")]],
+    flags: &[
+        print::FLAGS,
+        DEEP_FILE_FLAGS,
+        DRY_RUN,
+        COMMON,
+        &[Flag::str(
+            "resource-version",
+            '\0',
+            "",
+            "Only if the object's version is this",
+        )],
+    ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
 
 async fn run(ctx: Ctx) -> Result<()> {
     let f = ctx.flags();
-    let Some((text, resources)) = ctx.args().split_last() else { return Err(Error::msg("one selector is required")) };
-    let wanted =
-        text.parse::<Selector>().and_then(|s| s.to_label_selector()).map_err(|e| Error::msg(format!("couldn't parse the selector string \"{text}\": {e}")))?;
+    let Some((text, resources)) = ctx.args().split_last() else {
+        return Err(Error::msg("one selector is required"));
+    };
+    let wanted = text
+        .parse::<Selector>()
+        .and_then(|s| s.to_label_selector())
+        .map_err(|e| {
+            Error::msg(format!(
+                "couldn't parse the selector string \"{text}\": {e}"
+            ))
+        })?;
     let mut printer = generate::printer(&ctx, "selector updated")?;
     let local = f.bool("local") || ctx.dry_run()? == DryRun::Client;
     let mut builder = Builder::new(&ctx)?.args(resources);
@@ -49,23 +68,47 @@ async fn run(ctx: Ctx) -> Result<()> {
 
 async fn one(ctx: &Ctx, mut info: Info, wanted: &Value, local: bool) -> Result<Value> {
     if info.resource.kind != "Service" {
-        return Err(Error::msg("setting a selector is only supported for Services"));
+        return Err(Error::msg(
+            "setting a selector is only supported for Services",
+        ));
     }
     if let Some(list) = wanted["matchExpressions"].as_array() {
         let shown = |e: &Value| {
-            let values: Vec<&str> = e["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            format!("{{{} {} [{}]}}", e["key"].as_str().unwrap_or(""), e["operator"].as_str().unwrap_or(""), values.join(" "))
+            let values: Vec<&str> = e["values"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .collect();
+            format!(
+                "{{{} {} [{}]}}",
+                e["key"].as_str().unwrap_or(""),
+                e["operator"].as_str().unwrap_or(""),
+                values.join(" ")
+            )
         };
         let list: Vec<String> = list.iter().map(shown).collect();
-        return Err(Error::msg(format!("match expression [{}] not supported on this object", list.join(" "))));
+        return Err(Error::msg(format!(
+            "match expression [{}] not supported on this object",
+            list.join(" ")
+        )));
     }
     let version = ctx.flags().str("resource-version");
     let mut after = info.object.clone();
-    after["spec"]["selector"] = wanted.get("matchLabels").cloned().unwrap_or_else(|| json!({}));
+    after["spec"]["selector"] = wanted
+        .get("matchLabels")
+        .cloned()
+        .unwrap_or_else(|| json!({}));
     if !version.is_empty() {
         // The version is in the patch whatever the object's is.
-        info.object["metadata"].as_object_mut().map(|m| m.remove("resourceVersion"));
+        info.object["metadata"]
+            .as_object_mut()
+            .map(|m| m.remove("resourceVersion"));
         after["metadata"]["resourceVersion"] = json!(version);
     }
-    if local { Ok(crate::typed::canonical(&after)) } else { modify::send(ctx, &info, &after).await }
+    if local {
+        Ok(crate::typed::canonical(&after))
+    } else {
+        modify::send(ctx, &info, &after).await
+    }
 }

@@ -26,12 +26,22 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const WORDS: Words = Words { done: "serviceaccount updated", refused: "failed to patch ServiceAccountName", always: true };
+const WORDS: Words = Words {
+    done: "serviceaccount updated",
+    refused: "failed to patch ServiceAccountName",
+    always: true,
+};
 
 async fn run(ctx: Ctx) -> Result<()> {
     modify::is_local(&ctx)?;
-    let Some((account, resources)) = ctx.args().split_last() else { return Err(Error::msg("serviceaccount is required")) };
-    let resources = if ctx.flags().bool("local") { &[] } else { resources };
+    let Some((account, resources)) = ctx.args().split_last() else {
+        return Err(Error::msg("serviceaccount is required"));
+    };
+    let resources = if ctx.flags().bool("local") {
+        &[]
+    } else {
+        resources
+    };
     let infos = super::find(&ctx, resources).await?;
     modify::set(&ctx, infos, &WORDS, |info, _| {
         let spec = podspec::spec_mut(&mut info.object)?;

@@ -31,26 +31,50 @@ pub static COMMAND: Command = Command {
         &[
             Flag::array("user", '\0', "A user; may be repeated"),
             Flag::array("group", '\0', "A group; may be repeated"),
-            Flag::array("serviceaccount", '\0', "A service account (NAMESPACE:NAME); may be repeated"),
+            Flag::array(
+                "serviceaccount",
+                '\0',
+                "A service account (NAMESPACE:NAME); may be repeated",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
 
-const WORDS: Words = Words { done: "subjects updated", refused: "failed to patch subjects to rolebinding:", always: false };
+const WORDS: Words = Words {
+    done: "subjects updated",
+    refused: "failed to patch subjects to rolebinding:",
+    always: false,
+};
 
 /// The subjects that the flags name, each sort sorted.
 fn subjects(ctx: &Ctx) -> Result<Vec<Value>> {
     let f = ctx.flags();
-    let sorted = |flag: &str| f.list(flag).into_iter().collect::<std::collections::BTreeSet<String>>();
+    let sorted = |flag: &str| {
+        f.list(flag)
+            .into_iter()
+            .collect::<std::collections::BTreeSet<String>>()
+    };
     let group = "rbac.authorization.k8s.io";
     let mut subjects: Vec<Value> = Vec::new();
-    subjects.extend(sorted("user").iter().map(|u| json!({"kind": "User", "apiGroup": group, "name": u})));
-    subjects.extend(sorted("group").iter().map(|g| json!({"kind": "Group", "apiGroup": group, "name": g})));
+    subjects.extend(
+        sorted("user")
+            .iter()
+            .map(|u| json!({"kind": "User", "apiGroup": group, "name": u})),
+    );
+    subjects.extend(
+        sorted("group")
+            .iter()
+            .map(|g| json!({"kind": "Group", "apiGroup": group, "name": g})),
+    );
     for text in sorted("serviceaccount") {
         let (ns, name) = text.split_once(':').unwrap_or_default();
-        let namespace = if ns.is_empty() { ctx.namespace()?.0 } else { ns.into() };
+        let namespace = if ns.is_empty() {
+            ctx.namespace()?.0
+        } else {
+            ns.into()
+        };
         subjects.push(json!({"kind": "ServiceAccount", "namespace": namespace, "name": name}));
     }
     Ok(subjects)
@@ -61,22 +85,43 @@ async fn run(ctx: Ctx) -> Result<()> {
     let infos = super::find(&ctx, ctx.args()).await?;
     modify::is_local(&ctx)?;
     super::check_all(&ctx)?;
-    if ["user", "group", "serviceaccount"].iter().all(|flag| f.list(flag).is_empty()) {
-        return Err(Error::msg("you must specify at least one value of user, group or serviceaccount"));
+    if ["user", "group", "serviceaccount"]
+        .iter()
+        .all(|flag| f.list(flag).is_empty())
+    {
+        return Err(Error::msg(
+            "you must specify at least one value of user, group or serviceaccount",
+        ));
     }
     for text in f.list("serviceaccount") {
-        let (ns, _) =
-            text.split_once(':').filter(|(_, n)| !n.is_empty() && !n.contains(':')).ok_or_else(|| Error::msg("serviceaccount must be <namespace>:<name>"))?;
-        if ns.is_empty() && infos.iter().any(|i| i.resource.kind == "ClusterRoleBinding") {
-            return Err(Error::msg("serviceaccount must be <namespace>:<name>, namespace must be specified"));
+        let (ns, _) = text
+            .split_once(':')
+            .filter(|(_, n)| !n.is_empty() && !n.contains(':'))
+            .ok_or_else(|| Error::msg("serviceaccount must be <namespace>:<name>"))?;
+        if ns.is_empty()
+            && infos
+                .iter()
+                .any(|i| i.resource.kind == "ClusterRoleBinding")
+        {
+            return Err(Error::msg(
+                "serviceaccount must be <namespace>:<name>, namespace must be specified",
+            ));
         }
     }
     let subjects = subjects(&ctx)?;
     modify::set(&ctx, infos, &WORDS, |info, _| {
-        if !matches!(info.resource.kind.as_str(), "RoleBinding" | "ClusterRoleBinding") {
-            return Err(Error::msg("setting subjects is only supported for RoleBinding/ClusterRoleBinding"));
+        if !matches!(
+            info.resource.kind.as_str(),
+            "RoleBinding" | "ClusterRoleBinding"
+        ) {
+            return Err(Error::msg(
+                "setting subjects is only supported for RoleBinding/ClusterRoleBinding",
+            ));
         }
-        let mut list = info.object["subjects"].as_array().cloned().unwrap_or_default();
+        let mut list = info.object["subjects"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         for s in &subjects {
             if !list.contains(s) {
                 list.push(s.clone());

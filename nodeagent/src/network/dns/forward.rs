@@ -18,7 +18,9 @@ use hickory_resolver::{
     config::{ResolveHosts, ResolverConfig},
     net::{
         DnsError, NetError,
-        runtime::{RuntimeProvider, TokioHandle, TokioRuntimeProvider, iocompat::AsyncIoTokioAsStd},
+        runtime::{
+            RuntimeProvider, TokioHandle, TokioRuntimeProvider, iocompat::AsyncIoTokioAsStd,
+        },
     },
     proto::{
         op::ResponseCode,
@@ -58,17 +60,30 @@ pub struct Forwarder {
 impl Forwarder {
     /// `own_ips`: where this server answers, left out of what is asked.
     pub fn new(upstream: Namespace, resolv_conf: PathBuf, own_ips: Vec<IpAddr>) -> Self {
-        Forwarder { upstream, resolv_conf, own_ips, current: Mutex::new(None) }
+        Forwarder {
+            upstream,
+            resolv_conf,
+            own_ips,
+            current: Mutex::new(None),
+        }
     }
 
     pub async fn lookup(&self, name: &Name, kind: RecordType) -> Forwarded {
-        let Some(resolver) = self.resolver() else { return Forwarded::Failed };
+        let Some(resolver) = self.resolver() else {
+            return Forwarded::Failed;
+        };
         let mut name = name.clone();
         name.set_fqdn(true);
         match resolver.lookup(name, kind).await {
             Ok(lookup) => Forwarded::Records(lookup.answers().to_vec()),
             Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
-                let soa = none.soa.map(|r| Box::new(Record::from_rdata(r.name.clone(), r.ttl, RData::SOA(r.data.clone()))));
+                let soa = none.soa.map(|r| {
+                    Box::new(Record::from_rdata(
+                        r.name.clone(),
+                        r.ttl,
+                        RData::SOA(r.data.clone()),
+                    ))
+                });
                 Forwarded::Negative(none.response_code, soa)
             }
             Err(NetError::Dns(DnsError::ResponseCode(code))) => Forwarded::Negative(code, None),
@@ -81,12 +96,19 @@ impl Forwarder {
 
     /// The resolver for `resolv.conf` as it is now; `None` if that names nobody to ask.
     fn resolver(&self) -> Option<Arc<Upstreams>> {
-        let changed = std::fs::metadata(&self.resolv_conf).and_then(|m| m.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let changed = std::fs::metadata(&self.resolv_conf)
+            .and_then(|m| m.modified())
+            .unwrap_or(SystemTime::UNIX_EPOCH);
         let mut current = self.current.lock();
         if let Some((_, resolver)) = current.as_ref().filter(|(at, _)| *at == changed) {
             return resolver.clone();
         }
-        let resolver = self.build().inspect_err(|e| tracing::warn!("{}: {e}: names outside of the cluster are not found", self.resolv_conf.display()));
+        let resolver = self.build().inspect_err(|e| {
+            tracing::warn!(
+                "{}: {e}: names outside of the cluster are not found",
+                self.resolv_conf.display()
+            )
+        });
         let resolver = resolver.ok().map(Arc::new);
         *current = Some((changed, resolver.clone()));
         resolver
@@ -94,7 +116,12 @@ impl Forwarder {
 
     fn build(&self) -> Result<Upstreams, NetError> {
         let (config, mut options) = parse_resolv_conf(std::fs::read(&self.resolv_conf)?)?;
-        let servers: Vec<_> = config.name_servers().iter().filter(|s| !self.own_ips.contains(&s.ip)).cloned().collect();
+        let servers: Vec<_> = config
+            .name_servers()
+            .iter()
+            .filter(|s| !self.own_ips.contains(&s.ip))
+            .cloned()
+            .collect();
         if servers.is_empty() {
             return Err(NetError::Message("it names no server but this one"));
         }
@@ -103,8 +130,12 @@ impl Forwarder {
         options.positive_max_ttl = Some(MAX_TTL);
         options.negative_max_ttl = Some(MAX_TTL);
         options.cache_size = 4096;
-        let provider = InNamespace { ns: self.upstream.clone(), tokio: TokioRuntimeProvider::default() };
-        let mut builder = Resolver::builder_with_config(ResolverConfig::from_name_servers(servers), provider);
+        let provider = InNamespace {
+            ns: self.upstream.clone(),
+            tokio: TokioRuntimeProvider::default(),
+        };
+        let mut builder =
+            Resolver::builder_with_config(ResolverConfig::from_name_servers(servers), provider);
         *builder.options_mut() = options;
         builder.build()
     }
@@ -135,12 +166,20 @@ impl RuntimeProvider for InNamespace {
     ) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Tcp>>>> {
         let ns = self.ns.clone();
         Box::pin(async move {
-            let connected = tokio::time::timeout(timeout.unwrap_or(CONNECT_TIMEOUT), ns.tcp_connect(server)).await;
-            connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map(AsyncIoTokioAsStd)
+            let connected =
+                tokio::time::timeout(timeout.unwrap_or(CONNECT_TIMEOUT), ns.tcp_connect(server))
+                    .await;
+            connected
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+                .map(AsyncIoTokioAsStd)
         })
     }
 
-    fn bind_udp(&self, local: SocketAddr, _server: SocketAddr) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Udp>>>> {
+    fn bind_udp(
+        &self,
+        local: SocketAddr,
+        _server: SocketAddr,
+    ) -> Pin<Box<dyn Send + Future<Output = io::Result<Self::Udp>>>> {
         let ns = self.ns.clone();
         Box::pin(async move { ns.udp_bind(local).await })
     }

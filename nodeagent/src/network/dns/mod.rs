@@ -62,18 +62,34 @@ pub struct DnsConfig {
 }
 
 /// Runs the DNS server of a node until `stop`. Fails if an address cannot be had or its port 53 is taken.
-pub async fn run_dns(view: Arc<ClusterView>, config: DnsConfig, stop: CancellationToken) -> Result<(), Error> {
-    let zone = Zone::new(&config.domain, config.ips.clone()).map_err(|e| failed(format!("serve the domain {}", config.domain), e))?;
+pub async fn run_dns(
+    view: Arc<ClusterView>,
+    config: DnsConfig,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    let zone = Zone::new(&config.domain, config.ips.clone())
+        .map_err(|e| failed(format!("serve the domain {}", config.domain), e))?;
     let mut changes = view.subscribe();
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         () = view.wait_synced() => {}
     }
     let mut index = Index::default();
-    view.service_names().iter().for_each(|name| index.update(name, &view));
+    view.service_names()
+        .iter()
+        .for_each(|name| index.update(name, &view));
     let index = Arc::new(RwLock::new(index));
-    let forwarder = Forwarder::new(config.upstream.clone(), config.resolv_conf.clone(), config.ips.clone());
-    let mut server = Server::new(Handler { zone, view: view.clone(), index: index.clone(), forwarder });
+    let forwarder = Forwarder::new(
+        config.upstream.clone(),
+        config.resolv_conf.clone(),
+        config.ips.clone(),
+    );
+    let mut server = Server::new(Handler {
+        zone,
+        view: view.clone(),
+        index: index.clone(),
+        forwarder,
+    });
     listen(&mut server, &config).await?;
     loop {
         tokio::select! {
@@ -85,7 +101,10 @@ pub async fn run_dns(view: Arc<ClusterView>, config: DnsConfig, stop: Cancellati
             }
         }
     }
-    server.shutdown_gracefully().await.map_err(|e| failed("end the DNS server", e))
+    server
+        .shutdown_gracefully()
+        .await
+        .map_err(|e| failed("end the DNS server", e))
 }
 
 /// Takes the server's addresses away; for a machine that leaves its cluster.
@@ -103,11 +122,17 @@ async fn listen(server: &mut Server<Handler>, config: &DnsConfig) -> Result<(), 
     for ip in &config.ips {
         let at = SocketAddr::new(*ip, PORT);
         if !ip.is_loopback() {
-            links.add_address(LOOPBACK, *ip, if ip.is_ipv4() { 32 } else { 128 }).await?;
+            links
+                .add_address(LOOPBACK, *ip, if ip.is_ipv4() { 32 } else { 128 })
+                .await?;
         }
         let failed = |e| failed(format!("answer DNS at {at}"), e);
         server.register_socket(config.node.udp_bind(at).await.map_err(failed)?);
-        server.register_listener(config.node.tcp_listen(at).await.map_err(failed)?, TCP_IDLE, TCP_QUEUE);
+        server.register_listener(
+            config.node.tcp_listen(at).await.map_err(failed)?,
+            TCP_IDLE,
+            TCP_QUEUE,
+        );
     }
     Ok(())
 }
@@ -130,7 +155,13 @@ struct Reply {
 
 impl Reply {
     fn new(code: ResponseCode) -> Self {
-        Reply { code, authoritative: false, answers: vec![], soa: None, additionals: vec![] }
+        Reply {
+            code,
+            authoritative: false,
+            answers: vec![],
+            soa: None,
+            additionals: vec![],
+        }
     }
 }
 
@@ -138,31 +169,60 @@ impl Handler {
     async fn reply(&self, name: &Name, kind: RecordType) -> Reply {
         let (answer, soa) = {
             let index = self.index.read();
-            (self.zone.answer(&self.view, &index, name, kind), self.zone.soa(&index))
+            (
+                self.zone.answer(&self.view, &index, name, kind),
+                self.zone.soa(&index),
+            )
         };
-        let own = |code, soa| Reply { authoritative: true, soa, ..Reply::new(code) };
+        let own = |code, soa| Reply {
+            authoritative: true,
+            soa,
+            ..Reply::new(code)
+        };
         match answer {
-            Answer::Records { mut answers, additionals } => {
+            Answer::Records {
+                mut answers,
+                additionals,
+            } => {
                 // Clients take the first: each address shall be that now and then. Aliases stay before what they lead to.
-                let addresses = answers.iter().position(|r| r.record_type() == kind).unwrap_or(0);
+                let addresses = answers
+                    .iter()
+                    .position(|r| r.record_type() == kind)
+                    .unwrap_or(0);
                 answers[addresses..].shuffle(&mut rand::rng());
-                Reply { answers, additionals, ..own(ResponseCode::NoError, None) }
+                Reply {
+                    answers,
+                    additionals,
+                    ..own(ResponseCode::NoError, None)
+                }
             }
             Answer::NoData => own(ResponseCode::NoError, Some(soa)),
             Answer::NoName => own(ResponseCode::NXDomain, Some(soa)),
             Answer::Elsewhere => self.forward(name, kind).await,
-            Answer::Alias { mut answers, target } => {
+            Answer::Alias {
+                mut answers,
+                target,
+            } => {
                 let more = self.forward(&target, kind).await;
                 answers.extend(more.answers);
-                Reply { answers, ..own(ResponseCode::NoError, None) }
+                Reply {
+                    answers,
+                    ..own(ResponseCode::NoError, None)
+                }
             }
         }
     }
 
     async fn forward(&self, name: &Name, kind: RecordType) -> Reply {
         match self.forwarder.lookup(name, kind).await {
-            Forwarded::Records(answers) => Reply { answers, ..Reply::new(ResponseCode::NoError) },
-            Forwarded::Negative(code, soa) => Reply { soa: soa.map(|s| *s), ..Reply::new(code) },
+            Forwarded::Records(answers) => Reply {
+                answers,
+                ..Reply::new(ResponseCode::NoError)
+            },
+            Forwarded::Negative(code, soa) => Reply {
+                soa: soa.map(|s| *s),
+                ..Reply::new(code)
+            },
             Forwarded::Failed => Reply::new(ResponseCode::ServFail),
         }
     }
@@ -170,13 +230,23 @@ impl Handler {
 
 #[async_trait::async_trait]
 impl RequestHandler for Handler {
-    async fn handle_request<R: ResponseHandler, T: Time>(&self, request: &Request, mut response: R) -> ResponseInfo {
-        let reply = match (request.metadata.message_type, request.metadata.op_code, request.request_info()) {
+    async fn handle_request<R: ResponseHandler, T: Time>(
+        &self,
+        request: &Request,
+        mut response: R,
+    ) -> ResponseInfo {
+        let reply = match (
+            request.metadata.message_type,
+            request.metadata.op_code,
+            request.request_info(),
+        ) {
             (MessageType::Query, OpCode::Query, Ok(info)) => {
                 let query = info.query.original();
                 self.reply(query.name(), query.query_type()).await
             }
-            (MessageType::Query, OpCode::Query, Err(_)) | (MessageType::Response, ..) => Reply::new(ResponseCode::FormErr),
+            (MessageType::Query, OpCode::Query, Err(_)) | (MessageType::Response, ..) => {
+                Reply::new(ResponseCode::FormErr)
+            }
             _ => Reply::new(ResponseCode::NotImp),
         };
         let mut metadata = Metadata::response_from_request(&request.metadata);
@@ -199,7 +269,11 @@ impl RequestHandler for Handler {
                 tracing::debug!("answering {}: {e}", request.src());
                 let mut metadata = Metadata::response_from_request(&request.metadata);
                 metadata.response_code = ResponseCode::ServFail;
-                hickory_server::proto::op::Header { metadata, counts: Default::default() }.into()
+                hickory_server::proto::op::Header {
+                    metadata,
+                    counts: Default::default(),
+                }
+                .into()
             }
         }
     }

@@ -59,18 +59,37 @@ pub struct Wanted {
 impl Wanted {
     /// From what a service was and what it is; TCP is left out, as its clients notice by themselves.
     pub fn add(&mut self, old: &[PortPlan], new: &[PortPlan]) {
-        for (plan, present) in old.iter().map(|p| (p, false)).chain(new.iter().map(|p| (p, true))) {
+        for (plan, present) in old
+            .iter()
+            .map(|p| (p, false))
+            .chain(new.iter().map(|p| (p, true)))
+        {
             let protocol = match plan.protocol {
                 Protocol::Tcp => continue,
                 Protocol::Udp => 17,
                 Protocol::Sctp => 132,
             };
-            let endpoints = || plan.reachable().into_iter().map(|e| e.ip).filter(|_| present);
-            for ip in [plan.cluster_ip].iter().chain(&plan.external_ips).chain(&plan.load_balancer_ips) {
-                self.ips.entry((protocol, *ip, plan.port)).or_default().extend(endpoints());
+            let endpoints = || {
+                plan.reachable()
+                    .into_iter()
+                    .map(|e| e.ip)
+                    .filter(|_| present)
+            };
+            for ip in [plan.cluster_ip]
+                .iter()
+                .chain(&plan.external_ips)
+                .chain(&plan.load_balancer_ips)
+            {
+                self.ips
+                    .entry((protocol, *ip, plan.port))
+                    .or_default()
+                    .extend(endpoints());
             }
             if let Some(port) = plan.node_port {
-                self.node_ports.entry((protocol, port)).or_default().extend(endpoints());
+                self.node_ports
+                    .entry((protocol, port))
+                    .or_default()
+                    .extend(endpoints());
             }
         }
     }
@@ -82,8 +101,14 @@ impl Wanted {
     fn is_stale(&self, entry: &Entry) -> bool {
         let by_ip = self.ips.get(&(entry.protocol, entry.to, entry.port));
         // Traffic to a pod's own port of the same number was not translated: the one asked answers.
-        let by_port = || self.node_ports.get(&(entry.protocol, entry.port)).filter(|_| entry.answers != entry.to);
-        by_ip.or_else(by_port).is_some_and(|endpoints| !endpoints.contains(&entry.answers))
+        let by_port = || {
+            self.node_ports
+                .get(&(entry.protocol, entry.port))
+                .filter(|_| entry.answers != entry.to)
+        };
+        by_ip
+            .or_else(by_port)
+            .is_some_and(|endpoints| !endpoints.contains(&entry.answers))
     }
 }
 
@@ -93,7 +118,10 @@ pub async fn clean(ns: &Namespace, wanted: Wanted) -> Result<usize, Error> {
         let mut socket = Socket::new(kernel::NETLINK_NETFILTER)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        let stale: Vec<_> = dump(&socket)?.into_iter().filter(|e| wanted.is_stale(e)).collect();
+        let stale: Vec<_> = dump(&socket)?
+            .into_iter()
+            .filter(|e| wanted.is_stale(e))
+            .collect();
         for entry in &stale {
             delete(&socket, entry)?;
         }
@@ -104,7 +132,9 @@ pub async fn clean(ns: &Namespace, wanted: Wanted) -> Result<usize, Error> {
 }
 
 fn message(kind: u16, flags: u16, attributes: &[u8]) -> Vec<u8> {
-    let mut bytes = ((kernel::HEADERS + attributes.len()) as u32).to_ne_bytes().to_vec();
+    let mut bytes = ((kernel::HEADERS + attributes.len()) as u32)
+        .to_ne_bytes()
+        .to_vec();
     bytes.extend(kind.to_ne_bytes());
     bytes.extend((flags | kernel::REQUEST).to_ne_bytes());
     // Sequence, port; then family, version, resource.
@@ -146,7 +176,11 @@ fn delete(socket: &Socket, entry: &Entry) -> std::io::Result<()> {
 }
 
 fn error_of(body: &[u8]) -> std::io::Result<()> {
-    match body.get(..4).and_then(|b| b.try_into().ok()).map(i32::from_ne_bytes) {
+    match body
+        .get(..4)
+        .and_then(|b| b.try_into().ok())
+        .map(i32::from_ne_bytes)
+    {
         Some(0) => Ok(()),
         Some(code) => Err(std::io::Error::from_raw_os_error(-code)),
         None => Err(std::io::ErrorKind::UnexpectedEof.into()),
@@ -156,10 +190,20 @@ fn error_of(body: &[u8]) -> std::io::Result<()> {
 /// (type, what follows the header) of each netlink message.
 fn messages(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
     let mut found = Vec::new();
-    while let (Some(length), Some(kind)) = (bytes.get(..4).and_then(|b| b.try_into().ok()).map(u32::from_ne_bytes), u16_at(bytes, 4)) {
-        let Some(body) = bytes.get(16..length as usize) else { break };
+    while let (Some(length), Some(kind)) = (
+        bytes
+            .get(..4)
+            .and_then(|b| b.try_into().ok())
+            .map(u32::from_ne_bytes),
+        u16_at(bytes, 4),
+    ) {
+        let Some(body) = bytes.get(16..length as usize) else {
+            break;
+        };
         found.push((kind, body));
-        bytes = bytes.get((length as usize).next_multiple_of(4)..).unwrap_or_default();
+        bytes = bytes
+            .get((length as usize).next_multiple_of(4)..)
+            .unwrap_or_default();
     }
     found
 }
@@ -172,9 +216,13 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 fn attributes(mut bytes: &[u8]) -> BTreeMap<u16, &[u8]> {
     let mut found = BTreeMap::new();
     while let (Some(length), Some(kind)) = (u16_at(bytes, 0), u16_at(bytes, 2)) {
-        let Some(value) = bytes.get(4..usize::from(length)) else { break };
+        let Some(value) = bytes.get(4..usize::from(length)) else {
+            break;
+        };
         found.insert(kind & 0x3fff, value);
-        bytes = bytes.get(usize::from(length).next_multiple_of(4)..).unwrap_or_default();
+        bytes = bytes
+            .get(usize::from(length).next_multiple_of(4)..)
+            .unwrap_or_default();
     }
     found
 }
@@ -214,19 +262,53 @@ mod tests {
 
     #[test]
     fn only_lost_clients_are_forgotten() {
-        let udp = |endpoints: &[u8]| PortPlan { protocol: Protocol::Udp, node_port: Some(30053), ..plan("a", 1, endpoints) };
+        let udp = |endpoints: &[u8]| PortPlan {
+            protocol: Protocol::Udp,
+            node_port: Some(30053),
+            ..plan("a", 1, endpoints)
+        };
         let mut wanted = Wanted::default();
         wanted.add(&[udp(&[2, 3])], &[udp(&[3])]);
         wanted.add(&[plan("tcp", 9, &[2])], &[]);
-        let entry = |protocol, to: [u8; 4], port, answers: [u8; 4]| Entry { protocol, to: to.into(), port, answers: answers.into(), original: vec![] };
+        let entry = |protocol, to: [u8; 4], port, answers: [u8; 4]| Entry {
+            protocol,
+            to: to.into(),
+            port,
+            answers: answers.into(),
+            original: vec![],
+        };
         let cases = [
-            (entry(17, [10, 96, 0, 1], 80, [10, 244, 0, 2]), true, "an endpoint that left"),
-            (entry(17, [10, 96, 0, 1], 80, [10, 244, 0, 3]), false, "one that stays"),
-            (entry(17, [10, 96, 0, 1], 80, [10, 96, 0, 1]), true, "never translated, while there was none"),
-            (entry(17, [10, 96, 0, 1], 81, [10, 244, 0, 2]), false, "another port"),
+            (
+                entry(17, [10, 96, 0, 1], 80, [10, 244, 0, 2]),
+                true,
+                "an endpoint that left",
+            ),
+            (
+                entry(17, [10, 96, 0, 1], 80, [10, 244, 0, 3]),
+                false,
+                "one that stays",
+            ),
+            (
+                entry(17, [10, 96, 0, 1], 80, [10, 96, 0, 1]),
+                true,
+                "never translated, while there was none",
+            ),
+            (
+                entry(17, [10, 96, 0, 1], 81, [10, 244, 0, 2]),
+                false,
+                "another port",
+            ),
             (entry(6, [10, 96, 0, 9], 80, [10, 244, 0, 2]), false, "TCP"),
-            (entry(17, [10, 89, 0, 2], 30053, [10, 244, 0, 2]), true, "by node port"),
-            (entry(17, [10, 244, 0, 7], 30053, [10, 244, 0, 7]), false, "a pod with that port"),
+            (
+                entry(17, [10, 89, 0, 2], 30053, [10, 244, 0, 2]),
+                true,
+                "by node port",
+            ),
+            (
+                entry(17, [10, 244, 0, 7], 30053, [10, 244, 0, 7]),
+                false,
+                "a pod with that port",
+            ),
         ];
         for (entry, stale, what) in cases {
             assert_eq!(wanted.is_stale(&entry), stale, "{what}");
@@ -236,18 +318,44 @@ mod tests {
     #[test]
     fn entries_are_read() {
         let tuple = |src: [u8; 4], dst: [u8; 4], port: u16| {
-            let ip = [attribute_bytes(kernel::CTA_IP_V4_SRC, &src), attribute_bytes(kernel::CTA_IP_V4_DST, &dst)].concat();
-            let proto = [attribute_bytes(kernel::CTA_PROTO_NUM, &[17]), attribute_bytes(kernel::CTA_PROTO_DST_PORT, &port.to_be_bytes())].concat();
-            [attribute_bytes(kernel::CTA_TUPLE_IP | kernel::NESTED, &ip), attribute_bytes(kernel::CTA_TUPLE_PROTO | kernel::NESTED, &proto)].concat()
+            let ip = [
+                attribute_bytes(kernel::CTA_IP_V4_SRC, &src),
+                attribute_bytes(kernel::CTA_IP_V4_DST, &dst),
+            ]
+            .concat();
+            let proto = [
+                attribute_bytes(kernel::CTA_PROTO_NUM, &[17]),
+                attribute_bytes(kernel::CTA_PROTO_DST_PORT, &port.to_be_bytes()),
+            ]
+            .concat();
+            [
+                attribute_bytes(kernel::CTA_TUPLE_IP | kernel::NESTED, &ip),
+                attribute_bytes(kernel::CTA_TUPLE_PROTO | kernel::NESTED, &proto),
+            ]
+            .concat()
         };
         let original = tuple([10, 0, 0, 1], [10, 96, 0, 1], 53);
         let reply = tuple([10, 244, 0, 2], [10, 0, 0, 1], 4000);
-        let bytes = [attribute_bytes(kernel::CTA_TUPLE_ORIG, &original), attribute_bytes(kernel::CTA_TUPLE_REPLY, &reply)].concat();
+        let bytes = [
+            attribute_bytes(kernel::CTA_TUPLE_ORIG, &original),
+            attribute_bytes(kernel::CTA_TUPLE_REPLY, &reply),
+        ]
+        .concat();
         let got = entry(&bytes).unwrap();
-        assert_eq!((got.protocol, got.to, got.port, got.answers), (17, [10, 96, 0, 1].into(), 53, [10, 244, 0, 2].into()));
+        assert_eq!(
+            (got.protocol, got.to, got.port, got.answers),
+            (17, [10, 96, 0, 1].into(), 53, [10, 244, 0, 2].into())
+        );
         assert_eq!(got.original, original);
-        let two = [message(kernel::CT_GET, 0, &bytes), message(kernel::NLMSG_DONE, 0, &[])].concat();
-        assert_eq!(messages(&two).iter().map(|m| m.0).collect::<Vec<_>>(), [kernel::CT_GET, kernel::NLMSG_DONE]);
+        let two = [
+            message(kernel::CT_GET, 0, &bytes),
+            message(kernel::NLMSG_DONE, 0, &[]),
+        ]
+        .concat();
+        assert_eq!(
+            messages(&two).iter().map(|m| m.0).collect::<Vec<_>>(),
+            [kernel::CT_GET, kernel::NLMSG_DONE]
+        );
         assert!(entry(&[1, 2, 3]).is_none() && messages(&[9; 7]).is_empty());
     }
 }

@@ -55,14 +55,24 @@ pub struct ProxyConfig {
 }
 
 /// Runs the service proxy of a node until `stop`. With nftables its rules stay in place afterwards; in user space its listeners end with it.
-pub async fn run_proxy(view: Arc<ClusterView>, config: ProxyConfig, stop: CancellationToken) -> Result<(), Error> {
+pub async fn run_proxy(
+    view: Arc<ClusterView>,
+    config: ProxyConfig,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     let changes = view.subscribe();
     tokio::select! {
         () = stop.cancelled() => return Ok(()),
         () = view.wait_synced() => {}
     }
     let backend = backend(&config).await?;
-    let mut proxy = Proxy { plans: BTreeMap::new(), health: health::HealthServers::new(config.node.clone()), view, config, backend };
+    let mut proxy = Proxy {
+        plans: BTreeMap::new(),
+        health: health::HealthServers::new(config.node.clone()),
+        view,
+        config,
+        backend,
+    };
     let result = proxy.run(changes, &stop).await;
     proxy.health.close();
     if let Backend::Userspace(userspace) = &mut proxy.backend {
@@ -74,7 +84,13 @@ pub async fn run_proxy(view: Arc<ClusterView>, config: ProxyConfig, stop: Cancel
 /// Takes the rules away; for a machine that leaves its cluster.
 pub async fn clear(node: &Namespace) -> Result<(), Error> {
     match Nft::find(node).await {
-        Ok(nft) => nft.apply(node, format!("add table ip {0}\ndelete table ip {0}\n", rules::TABLE)).await,
+        Ok(nft) => {
+            nft.apply(
+                node,
+                format!("add table ip {0}\ndelete table ip {0}\n", rules::TABLE),
+            )
+            .await
+        }
         Err(Error::Unsupported { .. }) => Ok(()),
         Err(e) => Err(e),
     }
@@ -87,7 +103,12 @@ enum Backend {
 
 async fn backend(config: &ProxyConfig) -> Result<Backend, Error> {
     let reason = match Nft::find(&config.node).await {
-        Ok(nft) if !config.force_userspace => return Ok(Backend::Nftables { nft, table: Table::default() }),
+        Ok(nft) if !config.force_userspace => {
+            return Ok(Backend::Nftables {
+                nft,
+                table: Table::default(),
+            });
+        }
         Ok(_) => "user space was asked for".to_owned(),
         Err(e @ Error::Unsupported { .. }) => e.to_string(),
         Err(e) => return Err(e),
@@ -95,7 +116,9 @@ async fn backend(config: &ProxyConfig) -> Result<Backend, Error> {
     tracing::warn!(
         "services are proxied in user space: {reason}. This is slower, hides clients' addresses from pods and cannot do SCTP. Install nftables to end this."
     );
-    Ok(Backend::Userspace(UserspaceProxy::start(config.node.clone()).await?))
+    Ok(Backend::Userspace(
+        UserspaceProxy::start(config.node.clone()).await?,
+    ))
 }
 
 struct Proxy {
@@ -107,7 +130,11 @@ struct Proxy {
 }
 
 impl Proxy {
-    async fn run(&mut self, mut changes: mpsc::UnboundedReceiver<Change>, stop: &CancellationToken) -> Result<(), Error> {
+    async fn run(
+        &mut self,
+        mut changes: mpsc::UnboundedReceiver<Change>,
+        stop: &CancellationToken,
+    ) -> Result<(), Error> {
         let mut facts = self.facts();
         let mut whole = true;
         let mut waiting: BTreeSet<ObjectName> = BTreeSet::new();
@@ -115,11 +142,18 @@ impl Proxy {
             let now_facts = self.facts();
             whole |= now_facts != facts;
             facts = now_facts;
-            let result = if whole { self.replace(&facts).await } else { self.change(std::mem::take(&mut waiting), &facts).await };
+            let result = if whole {
+                self.replace(&facts).await
+            } else {
+                self.change(std::mem::take(&mut waiting), &facts).await
+            };
             whole = match result {
                 Ok(()) => false,
                 Err(e) => {
-                    tracing::warn!("services of node {}: {e}; trying again from scratch", self.config.node_name);
+                    tracing::warn!(
+                        "services of node {}: {e}; trying again from scratch",
+                        self.config.node_name
+                    );
                     true
                 }
             };
@@ -156,16 +190,28 @@ impl Proxy {
     }
 
     fn plan(&self, name: &ObjectName, facts: &NodeFacts) -> Vec<PortPlan> {
-        self.view.service(name).map(|(service, slices)| plan(&service, &slices, facts)).unwrap_or_default()
+        self.view
+            .service(name)
+            .map(|(service, slices)| plan(&service, &slices, facts))
+            .unwrap_or_default()
     }
 
     async fn replace(&mut self, facts: &NodeFacts) -> Result<(), Error> {
-        let plans: BTreeMap<_, _> = self.view.service_names().into_iter().map(|n| (n.clone(), self.plan(&n, facts))).collect();
+        let plans: BTreeMap<_, _> = self
+            .view
+            .service_names()
+            .into_iter()
+            .map(|n| (n.clone(), self.plan(&n, facts)))
+            .collect();
         let node = self.node_rules(facts);
         match &mut self.backend {
             Backend::Nftables { nft, table } => {
-                let fragments = plans.iter().map(|(name, plans)| (name.clone(), render(plans, &node))).collect();
-                nft.apply(&self.config.node, table.replace(&node, fragments)).await?;
+                let fragments = plans
+                    .iter()
+                    .map(|(name, plans)| (name.clone(), render(plans, &node)))
+                    .collect();
+                nft.apply(&self.config.node, table.replace(&node, fragments))
+                    .await?;
             }
             Backend::Userspace(userspace) => userspace.replace(plans.values().flatten()).await,
         }
@@ -173,11 +219,17 @@ impl Proxy {
         Ok(())
     }
 
-    async fn change(&mut self, names: BTreeSet<ObjectName>, facts: &NodeFacts) -> Result<(), Error> {
+    async fn change(
+        &mut self,
+        names: BTreeSet<ObjectName>,
+        facts: &NodeFacts,
+    ) -> Result<(), Error> {
         let changed: BTreeMap<_, _> = names
             .into_iter()
             .map(|name| (name.clone(), self.plan(&name, facts)))
-            .filter(|(name, plan)| self.plans.get(name).map_or(&[][..], Vec::as_slice) != plan.as_slice())
+            .filter(|(name, plan)| {
+                self.plans.get(name).map_or(&[][..], Vec::as_slice) != plan.as_slice()
+            })
             .collect();
         if changed.is_empty() {
             return Ok(());
@@ -185,14 +237,23 @@ impl Proxy {
         let node = self.node_rules(facts);
         match &mut self.backend {
             Backend::Nftables { nft, table } => {
-                let fragments = changed.iter().map(|(name, plans)| (name.clone(), Some(render(plans, &node)).filter(|_| !plans.is_empty())));
+                let fragments = changed.iter().map(|(name, plans)| {
+                    (
+                        name.clone(),
+                        Some(render(plans, &node)).filter(|_| !plans.is_empty()),
+                    )
+                });
                 let script = table.change(fragments, Instant::now());
                 if !script.is_empty() {
                     nft.apply(&self.config.node, script).await?;
                 }
             }
             Backend::Userspace(userspace) => {
-                let all = self.plans.iter().filter(|(name, _)| !changed.contains_key(*name)).chain(&changed);
+                let all = self
+                    .plans
+                    .iter()
+                    .filter(|(name, _)| !changed.contains_key(*name))
+                    .chain(&changed);
                 userspace.replace(all.flat_map(|(_, plans)| plans)).await;
             }
         }
@@ -223,7 +284,9 @@ impl Proxy {
             match conntrack::clean(&self.config.node, lost).await {
                 Ok(0) => {}
                 Ok(n) => tracing::debug!("forgot {n} connections to endpoints that are gone"),
-                Err(e) => tracing::warn!("{e}; UDP clients of endpoints that are gone may wait for up to two minutes"),
+                Err(e) => tracing::warn!(
+                    "{e}; UDP clients of endpoints that are gone may wait for up to two minutes"
+                ),
             }
         }
     }
@@ -231,7 +294,9 @@ impl Proxy {
     /// How long nothing needs to be done.
     fn rest(&self) -> Duration {
         let due = match &self.backend {
-            Backend::Nftables { table, .. } => table.next_sweep().map(|at| at.saturating_duration_since(Instant::now())),
+            Backend::Nftables { table, .. } => table
+                .next_sweep()
+                .map(|at| at.saturating_duration_since(Instant::now())),
             Backend::Userspace(_) => None,
         };
         due.unwrap_or(CHECK_EVERY).min(CHECK_EVERY)
@@ -239,7 +304,9 @@ impl Proxy {
 
     /// Deletes chains that have rested; says whether the table must be made anew because somebody flushed it.
     async fn care(&mut self) -> bool {
-        let Backend::Nftables { nft, table } = &mut self.backend else { return false };
+        let Backend::Nftables { nft, table } = &mut self.backend else {
+            return false;
+        };
         let script = table.sweep(Instant::now());
         if !script.is_empty() {
             if let Err(e) = nft.apply(&self.config.node, script).await {
@@ -247,7 +314,13 @@ impl Proxy {
             }
             return false;
         }
-        match nft.list(&self.config.node, &["chain", "ip", rules::TABLE, "services"]).await {
+        match nft
+            .list(
+                &self.config.node,
+                &["chain", "ip", rules::TABLE, "services"],
+            )
+            .await
+        {
             Ok(_) => false,
             Err(e) => {
                 tracing::warn!("the rules for services are gone ({e}): making them anew");

@@ -22,7 +22,9 @@ const OTHER_PROXY_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 const DEFAULT_AFFINITY_SECONDS: u32 = 10800;
 
 /// The protocols that ports can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Protocol {
     Tcp,
     Udp,
@@ -119,7 +121,11 @@ impl PortPlan {
     }
 
     fn target(&self, local: bool) -> Target<'_> {
-        let endpoints = if local { &self.local_endpoints } else { &self.cluster_endpoints };
+        let endpoints = if local {
+            &self.local_endpoints
+        } else {
+            &self.cluster_endpoints
+        };
         match (self.has_endpoints, endpoints.is_empty()) {
             (false, _) => Target::Reject,
             (true, true) => Target::Drop,
@@ -128,45 +134,96 @@ impl PortPlan {
     }
 
     pub fn externally_accessible(&self) -> bool {
-        self.node_port.is_some() || !self.external_ips.is_empty() || !self.load_balancer_ips.is_empty()
+        self.node_port.is_some()
+            || !self.external_ips.is_empty()
+            || !self.load_balancer_ips.is_empty()
     }
 
     /// All endpoints that traffic of this node may reach.
     pub fn reachable(&self) -> BTreeSet<Endpoint> {
-        self.cluster_endpoints.iter().chain(&self.local_endpoints).copied().collect()
+        self.cluster_endpoints
+            .iter()
+            .chain(&self.local_endpoints)
+            .copied()
+            .collect()
     }
 }
 
 /// The plan of one service; empty for what has no virtual addresses (headless, `ExternalName`) or is another proxy's.
 pub fn plan(service: &Service, slices: &Slices, node: &NodeFacts) -> Vec<PortPlan> {
-    let Some(spec) = &service.spec else { return Vec::new() };
-    let others = service.metadata.labels.as_ref().is_some_and(|l| l.contains_key(OTHER_PROXY_LABEL));
-    let cluster_ip = spec.cluster_ips.iter().flatten().chain(&spec.cluster_ip).find_map(|ip| ip.parse::<Ipv4Addr>().ok());
-    let Some(cluster_ip) = cluster_ip.filter(|_| !others && spec.type_.as_deref() != Some("ExternalName")) else { return Vec::new() };
+    let Some(spec) = &service.spec else {
+        return Vec::new();
+    };
+    let others = service
+        .metadata
+        .labels
+        .as_ref()
+        .is_some_and(|l| l.contains_key(OTHER_PROXY_LABEL));
+    let cluster_ip = spec
+        .cluster_ips
+        .iter()
+        .flatten()
+        .chain(&spec.cluster_ip)
+        .find_map(|ip| ip.parse::<Ipv4Addr>().ok());
+    let Some(cluster_ip) =
+        cluster_ip.filter(|_| !others && spec.type_.as_deref() != Some("ExternalName"))
+    else {
+        return Vec::new();
+    };
     if node.own_cluster_ips.contains(&cluster_ip) {
         return Vec::new();
     }
-    spec.ports.iter().flatten().filter_map(|port| plan_port(service, cluster_ip, port, slices, node)).collect()
+    spec.ports
+        .iter()
+        .flatten()
+        .filter_map(|port| plan_port(service, cluster_ip, port, slices, node))
+        .collect()
 }
 
-fn plan_port(service: &Service, cluster_ip: Ipv4Addr, port: &ServicePort, slices: &Slices, node: &NodeFacts) -> Option<PortPlan> {
+fn plan_port(
+    service: &Service,
+    cluster_ip: Ipv4Addr,
+    port: &ServicePort,
+    slices: &Slices,
+    node: &NodeFacts,
+) -> Option<PortPlan> {
     let spec = service.spec.as_ref()?;
     let protocol = Protocol::parse(port.protocol.as_deref())?;
     let port_name = port.name.clone().unwrap_or_default();
     let local = |policy: &Option<String>| policy.as_deref() == Some("Local");
     let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
-        let given = spec.session_affinity_config.as_ref().and_then(|c| c.client_ip.as_ref()?.timeout_seconds);
-        given.and_then(|s| u32::try_from(s).ok()).unwrap_or(DEFAULT_AFFINITY_SECONDS)
+        let given = spec
+            .session_affinity_config
+            .as_ref()
+            .and_then(|c| c.client_ip.as_ref()?.timeout_seconds);
+        given
+            .and_then(|s| u32::try_from(s).ok())
+            .unwrap_or(DEFAULT_AFFINITY_SECONDS)
     });
     let mut plan = PortPlan {
-        service: ObjectName::new(service.metadata.namespace.clone().unwrap_or_default(), service.metadata.name.clone().unwrap_or_default()),
+        service: ObjectName::new(
+            service.metadata.namespace.clone().unwrap_or_default(),
+            service.metadata.name.clone().unwrap_or_default(),
+        ),
         protocol,
         cluster_ip,
         port: u16::try_from(port.port).ok()?,
-        node_port: port.node_port.and_then(|p| u16::try_from(p).ok()).filter(|p| *p != 0),
-        external_ips: spec.external_ips.iter().flatten().filter_map(|ip| ip.parse().ok()).collect(),
+        node_port: port
+            .node_port
+            .and_then(|p| u16::try_from(p).ok())
+            .filter(|p| *p != 0),
+        external_ips: spec
+            .external_ips
+            .iter()
+            .flatten()
+            .filter_map(|ip| ip.parse().ok())
+            .collect(),
         load_balancer_ips: load_balancer_ips(service),
-        load_balancer_sources: source_ranges(spec.load_balancer_source_ranges.as_deref().unwrap_or_default()),
+        load_balancer_sources: source_ranges(
+            spec.load_balancer_source_ranges
+                .as_deref()
+                .unwrap_or_default(),
+        ),
         affinity,
         internal_local: local(&spec.internal_traffic_policy),
         external_local: local(&spec.external_traffic_policy),
@@ -177,23 +234,43 @@ fn plan_port(service: &Service, cluster_ip: Ipv4Addr, port: &ServicePort, slices
         port_name,
     };
     let candidates = candidates(slices, &plan.port_name, protocol, node);
-    if let Some(check) = spec.health_check_node_port.filter(|_| plan.external_local && spec.type_.as_deref() == Some("LoadBalancer")) {
-        let ready: BTreeSet<_> = candidates.values().filter(|c| c.ready && c.endpoint.local).map(|c| c.endpoint.ip).collect();
-        plan.health_check = u16::try_from(check).ok().filter(|p| *p != 0).map(|p| (p, ready.len()));
+    if let Some(check) = spec
+        .health_check_node_port
+        .filter(|_| plan.external_local && spec.type_.as_deref() == Some("LoadBalancer"))
+    {
+        let ready: BTreeSet<_> = candidates
+            .values()
+            .filter(|c| c.ready && c.endpoint.local)
+            .map(|c| c.endpoint.ip)
+            .collect();
+        plan.health_check = u16::try_from(check)
+            .ok()
+            .filter(|p| *p != 0)
+            .map(|p| (p, ready.len()));
     }
     categorize(&mut plan, &candidates, node);
     Some(plan)
 }
 
 fn load_balancer_ips(service: &Service) -> Vec<Ipv4Addr> {
-    let ingress = service.status.iter().filter_map(|s| s.load_balancer.as_ref()).flat_map(|l| l.ingress.iter().flatten());
-    ingress.filter(|i| i.ip_mode.as_deref().unwrap_or("VIP") == "VIP").filter_map(|i| i.ip.as_deref()?.parse().ok()).collect()
+    let ingress = service
+        .status
+        .iter()
+        .filter_map(|s| s.load_balancer.as_ref())
+        .flat_map(|l| l.ingress.iter().flatten());
+    ingress
+        .filter(|i| i.ip_mode.as_deref().unwrap_or("VIP") == "VIP")
+        .filter_map(|i| i.ip.as_deref()?.parse().ok())
+        .collect()
 }
 
 /// A range of everything is the same as none. What cannot be read, and ranges of IPv6, let nobody in; that they are there is a restriction all the same.
 fn source_ranges(ranges: &[String]) -> Vec<Ipv4Net> {
     const NOBODY: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 32);
-    let mut readable: Vec<Ipv4Net> = ranges.iter().filter_map(|range| range.trim().parse().ok()).collect();
+    let mut readable: Vec<Ipv4Net> = ranges
+        .iter()
+        .filter_map(|range| range.trim().parse().ok())
+        .collect();
     if readable.iter().any(|range| range.prefix_len() == 0) {
         return Vec::new();
     }
@@ -213,13 +290,28 @@ struct Candidate {
 }
 
 /// By address and port. An address that is in two slices, or is two pods', is the one that does not terminate.
-fn candidates(slices: &Slices, port_name: &str, protocol: Protocol, node: &NodeFacts) -> BTreeMap<(Ipv4Addr, u16), Candidate> {
+fn candidates(
+    slices: &Slices,
+    port_name: &str,
+    protocol: Protocol,
+    node: &NodeFacts,
+) -> BTreeMap<(Ipv4Addr, u16), Candidate> {
     let mut found = BTreeMap::new();
     for slice in slices.values().filter(|s| s.address_type == "IPv4") {
         for port in ports(slice, port_name, protocol) {
             for endpoint in slice.endpoints.iter().flatten() {
-                let Some(ip) = endpoint.addresses.first().and_then(|a| a.parse::<Ipv4Addr>().ok()) else { continue };
-                let terminating = endpoint.conditions.as_ref().and_then(|c| c.terminating).unwrap_or(false);
+                let Some(ip) = endpoint
+                    .addresses
+                    .first()
+                    .and_then(|a| a.parse::<Ipv4Addr>().ok())
+                else {
+                    continue;
+                };
+                let terminating = endpoint
+                    .conditions
+                    .as_ref()
+                    .and_then(|c| c.terminating)
+                    .unwrap_or(false);
                 if !terminating || !found.contains_key(&(ip, port)) {
                     found.insert((ip, port), candidate(endpoint, ip, port, node));
                 }
@@ -229,41 +321,86 @@ fn candidates(slices: &Slices, port_name: &str, protocol: Protocol, node: &NodeF
     found
 }
 
-fn ports<'a>(slice: &'a EndpointSlice, name: &'a str, protocol: Protocol) -> impl Iterator<Item = u16> + 'a {
+fn ports<'a>(
+    slice: &'a EndpointSlice,
+    name: &'a str,
+    protocol: Protocol,
+) -> impl Iterator<Item = u16> + 'a {
     let same = move |p: &&k8s_openapi::api::discovery::v1::EndpointPort| {
-        p.name.as_deref().unwrap_or_default() == name && Protocol::parse(p.protocol.as_deref()) == Some(protocol)
+        p.name.as_deref().unwrap_or_default() == name
+            && Protocol::parse(p.protocol.as_deref()) == Some(protocol)
     };
-    slice.ports.iter().flatten().filter(same).filter_map(|p| u16::try_from(p.port?).ok()).filter(|p| *p != 0)
+    slice
+        .ports
+        .iter()
+        .flatten()
+        .filter(same)
+        .filter_map(|p| u16::try_from(p.port?).ok())
+        .filter(|p| *p != 0)
 }
 
 fn candidate(endpoint: &SliceEndpoint, ip: Ipv4Addr, port: u16, node: &NodeFacts) -> Candidate {
     let conditions = endpoint.conditions.clone().unwrap_or_default();
     let hints = endpoint.hints.clone().unwrap_or_default();
     Candidate {
-        endpoint: Endpoint { ip, port, local: endpoint.node_name.as_deref() == Some(&node.name) },
+        endpoint: Endpoint {
+            ip,
+            port,
+            local: endpoint.node_name.as_deref() == Some(&node.name),
+        },
         ready: conditions.ready.unwrap_or(true),
-        serving_terminating: conditions.serving.unwrap_or(true) && conditions.terminating.unwrap_or(false),
-        zones: hints.for_zones.into_iter().flatten().map(|z| z.name).collect(),
-        nodes: hints.for_nodes.into_iter().flatten().map(|n| n.name).collect(),
+        serving_terminating: conditions.serving.unwrap_or(true)
+            && conditions.terminating.unwrap_or(false),
+        zones: hints
+            .for_zones
+            .into_iter()
+            .flatten()
+            .map(|z| z.name)
+            .collect(),
+        nodes: hints
+            .for_nodes
+            .into_iter()
+            .flatten()
+            .map(|n| n.name)
+            .collect(),
     }
 }
 
 /// Fills in the endpoints for the policies that the service uses: ready ones, or where there are none those that terminate but still serve.
-fn categorize(plan: &mut PortPlan, candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>, node: &NodeFacts) {
-    let pick = |want: &dyn Fn(&Candidate) -> bool| -> Vec<Endpoint> { candidates.values().filter(|c| want(c)).map(|c| c.endpoint).collect() };
+fn categorize(
+    plan: &mut PortPlan,
+    candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>,
+    node: &NodeFacts,
+) {
+    let pick = |want: &dyn Fn(&Candidate) -> bool| -> Vec<Endpoint> {
+        candidates
+            .values()
+            .filter(|c| want(c))
+            .map(|c| c.endpoint)
+            .collect()
+    };
     let or_terminating = |ready: Vec<Endpoint>, may: &dyn Fn(&Candidate) -> bool| {
-        if ready.is_empty() { pick(&|c| c.serving_terminating && may(c)) } else { ready }
+        if ready.is_empty() {
+            pick(&|c| c.serving_terminating && may(c))
+        } else {
+            ready
+        }
     };
     let uses_cluster = !plan.internal_local || plan.externally_accessible();
     let uses_local = plan.internal_local || (plan.external_local && plan.externally_accessible());
     if uses_cluster {
         let nearness = nearness(candidates, node);
-        plan.cluster_endpoints = or_terminating(pick(&|c| c.ready && nearness.allows(c, node)), &|_| true);
+        plan.cluster_endpoints =
+            or_terminating(pick(&|c| c.ready && nearness.allows(c, node)), &|_| true);
     }
     if uses_local {
-        plan.local_endpoints = or_terminating(pick(&|c| c.ready && c.endpoint.local), &|c| c.endpoint.local);
+        plan.local_endpoints = or_terminating(pick(&|c| c.ready && c.endpoint.local), &|c| {
+            c.endpoint.local
+        });
     }
-    plan.has_endpoints = candidates.values().any(|c| c.ready || c.serving_terminating);
+    plan.has_endpoints = candidates
+        .values()
+        .any(|c| c.ready || c.serving_terminating);
 }
 
 /// How far traffic may go, by the hints on the endpoints.
@@ -277,7 +414,10 @@ impl Nearness {
     fn allows(&self, candidate: &Candidate, node: &NodeFacts) -> bool {
         match self {
             Nearness::Anywhere => true,
-            Nearness::SameZone => node.zone.as_ref().is_some_and(|z| candidate.zones.contains(z)),
+            Nearness::SameZone => node
+                .zone
+                .as_ref()
+                .is_some_and(|z| candidate.zones.contains(z)),
             Nearness::SameNode => candidate.nodes.contains(&node.name),
         }
     }
@@ -288,9 +428,13 @@ fn nearness(candidates: &BTreeMap<(Ipv4Addr, u16), Candidate>, node: &NodeFacts)
     let ready = || candidates.values().filter(|c| c.ready);
     if ready().next().is_none() {
         Nearness::Anywhere
-    } else if ready().all(|c| !c.nodes.is_empty()) && ready().any(|c| Nearness::SameNode.allows(c, node)) {
+    } else if ready().all(|c| !c.nodes.is_empty())
+        && ready().any(|c| Nearness::SameNode.allows(c, node))
+    {
         Nearness::SameNode
-    } else if ready().all(|c| !c.zones.is_empty()) && ready().any(|c| Nearness::SameZone.allows(c, node)) {
+    } else if ready().all(|c| !c.zones.is_empty())
+        && ready().any(|c| Nearness::SameZone.allows(c, node))
+    {
         Nearness::SameZone
     } else {
         Nearness::Anywhere
@@ -306,17 +450,27 @@ mod tests {
     use super::*;
 
     fn node() -> NodeFacts {
-        NodeFacts { name: "me".into(), zone: Some("z1".into()), ..Default::default() }
+        NodeFacts {
+            name: "me".into(),
+            zone: Some("z1".into()),
+            ..Default::default()
+        }
     }
 
     fn service(spec: Value) -> Service {
         let mut spec = spec;
-        for (key, default) in [("clusterIP", json!("10.96.0.5")), ("ports", json!([{"port": 80, "protocol": "TCP"}]))] {
+        for (key, default) in [
+            ("clusterIP", json!("10.96.0.5")),
+            ("ports", json!([{"port": 80, "protocol": "TCP"}])),
+        ] {
             if spec.get(key).is_none() {
                 spec[key] = default;
             }
         }
-        serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": "svc"}, "spec": spec})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"namespace": "ns", "name": "svc"}, "spec": spec}),
+        )
+        .unwrap()
     }
 
     /// `1@me:rst` is an endpoint with address 10.0.0.1 on node `me` that is ready, serving and terminating.
@@ -340,7 +494,11 @@ mod tests {
 
     fn show(target: Target) -> String {
         match target {
-            Target::Endpoints(e) => e.iter().map(|e| e.ip.octets()[3].to_string()).collect::<Vec<_>>().join(","),
+            Target::Endpoints(e) => e
+                .iter()
+                .map(|e| e.ip.octets()[3].to_string())
+                .collect::<Vec<_>>()
+                .join(","),
             Target::Drop => "drop".into(),
             Target::Reject => "reject".into(),
         }
@@ -357,9 +515,19 @@ mod tests {
             (json!({}), &["1@me:rs", "2@you:st", "3@you:"], "1", "1"),
             (json!({}), &["1@me:st", "2@you:st", "3@you:t"], "1,2", "1,2"),
             (json!({}), &["1@me:", "2@you:s"], "reject", "reject"),
-            (internal_local.clone(), &["1@me:rs", "2@you:rs"], "1", "drop"),
+            (
+                internal_local.clone(),
+                &["1@me:rs", "2@you:rs"],
+                "1",
+                "drop",
+            ),
             (internal_local.clone(), &["2@you:rs"], "drop", "drop"),
-            (internal_local.clone(), &["1@me:st", "2@you:rs"], "1", "drop"),
+            (
+                internal_local.clone(),
+                &["1@me:st", "2@you:rs"],
+                "1",
+                "drop",
+            ),
             (internal_local, &[], "reject", "reject"),
             (external_local.clone(), &["1@me:rs", "2@you:rs"], "1,2", "1"),
             (external_local.clone(), &["2@you:rs"], "2", "drop"),
@@ -378,13 +546,20 @@ mod tests {
         ];
         for (spec, endpoints, internal, external) in cases {
             let plan = plan(&service(spec.clone()), &slices(endpoints), &node()).remove(0);
-            assert_eq!((show(plan.internal()), show(plan.external())), ((*internal).into(), (*external).into()), "{spec} {endpoints:?}");
+            assert_eq!(
+                (show(plan.internal()), show(plan.external())),
+                ((*internal).into(), (*external).into()),
+                "{spec} {endpoints:?}"
+            );
         }
     }
 
     #[test]
     fn some_services_have_no_plan() {
-        let own = NodeFacts { own_cluster_ips: BTreeSet::from([Ipv4Addr::new(10, 96, 0, 10)]), ..node() };
+        let own = NodeFacts {
+            own_cluster_ips: BTreeSet::from([Ipv4Addr::new(10, 96, 0, 10)]),
+            ..node()
+        };
         for spec in [
             json!({"clusterIP": "None"}),
             json!({"clusterIP": ""}),
@@ -392,10 +567,16 @@ mod tests {
             json!({"clusterIP": "10.96.0.10"}),
             json!({"clusterIP": "fd00::1"}),
         ] {
-            assert!(plan(&service(spec.clone()), &slices(&["1@me:rs"]), &own).is_empty(), "{spec}");
+            assert!(
+                plan(&service(spec.clone()), &slices(&["1@me:rs"]), &own).is_empty(),
+                "{spec}"
+            );
         }
         let mut labelled = service(json!({}));
-        labelled.metadata.labels = Some(BTreeMap::from([(OTHER_PROXY_LABEL.into(), "cilium".into())]));
+        labelled.metadata.labels = Some(BTreeMap::from([(
+            OTHER_PROXY_LABEL.into(),
+            "cilium".into(),
+        )]));
         assert!(plan(&labelled, &slices(&["1@me:rs"]), &own).is_empty());
     }
 
@@ -414,14 +595,36 @@ mod tests {
         assert_eq!(http.external_ips, [Ipv4Addr::new(1, 2, 3, 4)]);
         assert_eq!(http.load_balancer_ips, [Ipv4Addr::new(9, 9, 9, 9)]);
         assert_eq!(http.load_balancer_sources, ["10.0.0.0/8".parse().unwrap()]);
-        assert_eq!((http.affinity, http.node_port, http.health_check), (Some(60), Some(30080), Some((31000, 1))));
-        assert_eq!(plans[1].internal(), Target::Reject, "no port of that name in the slice");
-        assert!(source_ranges(&["0.0.0.0/0".into(), "10.0.0.0/8".into()]).is_empty() && source_ranges(&[]).is_empty());
+        assert_eq!(
+            (http.affinity, http.node_port, http.health_check),
+            (Some(60), Some(30080), Some((31000, 1)))
+        );
+        assert_eq!(
+            plans[1].internal(),
+            Target::Reject,
+            "no port of that name in the slice"
+        );
+        assert!(
+            source_ranges(&["0.0.0.0/0".into(), "10.0.0.0/8".into()]).is_empty()
+                && source_ranges(&[]).is_empty()
+        );
         let texts = |ranges: &[&str]| {
-            source_ranges(&ranges.iter().map(|range| range.to_string()).collect::<Vec<_>>()).iter().map(Ipv4Net::to_string).collect::<Vec<_>>()
+            source_ranges(
+                &ranges
+                    .iter()
+                    .map(|range| range.to_string())
+                    .collect::<Vec<_>>(),
+            )
+            .iter()
+            .map(Ipv4Net::to_string)
+            .collect::<Vec<_>>()
         };
         assert_eq!(texts(&[" 10.0.0.0/8", "nonsense"]), ["10.0.0.0/8"]);
-        assert_eq!(texts(&["nonsense"]), ["0.0.0.0/32"], "nobody, not everybody");
+        assert_eq!(
+            texts(&["nonsense"]),
+            ["0.0.0.0/32"],
+            "nobody, not everybody"
+        );
         assert_eq!(texts(&["2001:db8::/32"]), ["0.0.0.0/32"]);
     }
 }

@@ -70,10 +70,23 @@ pub struct NodeRules {
 /// The table without services.
 pub fn base(node: &NodeRules) -> String {
     let pods = node.pod_cidr;
-    let own: Vec<_> = node.own_cluster_ips.iter().map(Ipv4Addr::to_string).collect();
-    let spare_own = if own.is_empty() { String::new() } else { format!("ip daddr {{ {} }} return\n", own.join(", ")) };
-    let unallocated = node.service_cidr.map_or(String::new(), |cidr| format!("ip daddr {cidr} drop\n"));
-    let (by_ip, by_port) = ("ip daddr . meta l4proto . th dport", "meta l4proto . th dport");
+    let own: Vec<_> = node
+        .own_cluster_ips
+        .iter()
+        .map(Ipv4Addr::to_string)
+        .collect();
+    let spare_own = if own.is_empty() {
+        String::new()
+    } else {
+        format!("ip daddr {{ {} }} return\n", own.join(", "))
+    };
+    let unallocated = node
+        .service_cidr
+        .map_or(String::new(), |cidr| format!("ip daddr {cidr} drop\n"));
+    let (by_ip, by_port) = (
+        "ip daddr . meta l4proto . th dport",
+        "meta l4proto . th dport",
+    );
     let local = "fib daddr type local ip daddr != 127.0.0.0/8";
     let ip_map = "type ipv4_addr . inet_proto . inet_service : verdict;";
     let port_map = "type inet_proto . inet_service : verdict;";
@@ -150,13 +163,24 @@ struct Names {
 }
 
 fn full_name(plan: &PortPlan) -> String {
-    format!("{}/{}/{}/{}", plan.service.namespace, plan.service.name, plan.protocol.name(), plan.port_name)
+    format!(
+        "{}/{}/{}/{}",
+        plan.service.namespace,
+        plan.service.name,
+        plan.protocol.name(),
+        plan.port_name
+    )
 }
 
 impl Names {
     fn new(plan: &PortPlan) -> Self {
         let base = unique(&full_name(plan));
-        Names { cluster: format!("svc-{base}"), local: format!("local-{base}"), external: format!("ext-{base}"), firewall: format!("fw-{base}") }
+        Names {
+            cluster: format!("svc-{base}"),
+            local: format!("local-{base}"),
+            external: format!("ext-{base}"),
+            firewall: format!("fw-{base}"),
+        }
     }
 }
 
@@ -171,31 +195,52 @@ fn unique(name: &str) -> String {
 fn render_port(fragment: &mut Fragment, plan: &PortPlan, node: &NodeRules) {
     let names = Names::new(plan);
     let protocol = plan.protocol.name();
-    let (uses_cluster, uses_local) = (!plan.cluster_endpoints.is_empty(), !plan.local_endpoints.is_empty());
+    let (uses_cluster, uses_local) = (
+        !plan.cluster_endpoints.is_empty(),
+        !plan.local_endpoints.is_empty(),
+    );
     if uses_cluster {
         let rules = to_endpoints(plan, &plan.cluster_endpoints);
         fragment.chains.insert(names.cluster.clone(), rules);
     }
     if uses_local {
-        fragment.chains.insert(names.local.clone(), to_endpoints(plan, &plan.local_endpoints));
+        fragment.chains.insert(
+            names.local.clone(),
+            to_endpoints(plan, &plan.local_endpoints),
+        );
     }
     for endpoint in plan.reachable() {
         if endpoint.local {
-            fragment.elements.insert((Shared::Hairpin, format!("{0} . {0} . {protocol} . {1}", endpoint.ip, endpoint.port)), String::new());
+            fragment.elements.insert(
+                (
+                    Shared::Hairpin,
+                    format!("{0} . {0} . {protocol} . {1}", endpoint.ip, endpoint.port),
+                ),
+                String::new(),
+            );
         }
         if let Some(seconds) = plan.affinity {
             remember_clients(fragment, plan, &endpoint, seconds);
         }
     }
-    fragment.elements.insert((Shared::ClusterIps, plan.cluster_ip.to_string()), String::new());
-    let internal_chain = if plan.internal_local { &names.local } else { &names.cluster };
+    fragment.elements.insert(
+        (Shared::ClusterIps, plan.cluster_ip.to_string()),
+        String::new(),
+    );
+    let internal_chain = if plan.internal_local {
+        &names.local
+    } else {
+        &names.cluster
+    };
     let at_cluster_ip = format!("{} . {protocol} . {}", plan.cluster_ip, plan.port);
     let (container, verdict) = match plan.internal() {
         Target::Endpoints(_) => (Shared::ServiceIps, format!("goto {internal_chain}")),
         Target::Drop => (Shared::NoEndpointServices, "drop".to_owned()),
         Target::Reject => (Shared::NoEndpointServices, "goto refuse".to_owned()),
     };
-    fragment.elements.insert((container, at_cluster_ip), verdict);
+    fragment
+        .elements
+        .insert((container, at_cluster_ip), verdict);
     render_external(fragment, plan, &names, node);
 }
 
@@ -206,15 +251,25 @@ fn render_external(fragment: &mut Fragment, plan: &PortPlan, names: &Names, node
     let protocol = plan.protocol.name();
     let mut everywhere = Vec::new();
     for ip in plan.external_ips.iter().chain(&plan.load_balancer_ips) {
-        everywhere.push((Shared::ServiceIps, Shared::NoEndpointServices, format!("{ip} . {protocol} . {}", plan.port)));
+        everywhere.push((
+            Shared::ServiceIps,
+            Shared::NoEndpointServices,
+            format!("{ip} . {protocol} . {}", plan.port),
+        ));
     }
     if let Some(port) = plan.node_port {
-        everywhere.push((Shared::ServiceNodePorts, Shared::NoEndpointNodePorts, format!("{protocol} . {port}")));
+        everywhere.push((
+            Shared::ServiceNodePorts,
+            Shared::NoEndpointNodePorts,
+            format!("{protocol} . {port}"),
+        ));
     }
     for (services, none, key) in everywhere {
         // Both when the policy leaves nothing for the outside, but this node and its pods are still served.
         if plan.has_endpoints {
-            fragment.elements.insert((services, key.clone()), format!("goto {}", names.external));
+            fragment
+                .elements
+                .insert((services, key.clone()), format!("goto {}", names.external));
         }
         match plan.external() {
             Target::Endpoints(_) => {}
@@ -223,12 +278,22 @@ fn render_external(fragment: &mut Fragment, plan: &PortPlan, names: &Names, node
         }
     }
     if plan.has_endpoints {
-        fragment.chains.insert(names.external.clone(), external_rules(plan, names, node));
+        fragment
+            .chains
+            .insert(names.external.clone(), external_rules(plan, names, node));
     }
     if !plan.load_balancer_ips.is_empty() && !plan.load_balancer_sources.is_empty() {
-        fragment.chains.insert(names.firewall.clone(), vec![firewall_rule(plan, node)]);
+        fragment
+            .chains
+            .insert(names.firewall.clone(), vec![firewall_rule(plan, node)]);
         for ip in &plan.load_balancer_ips {
-            fragment.elements.insert((Shared::FirewallIps, format!("{ip} . {protocol} . {}", plan.port)), format!("goto {}", names.firewall));
+            fragment.elements.insert(
+                (
+                    Shared::FirewallIps,
+                    format!("{ip} . {protocol} . {}", plan.port),
+                ),
+                format!("goto {}", names.firewall),
+            );
         }
     }
 }
@@ -253,16 +318,29 @@ fn external_rules(plan: &PortPlan, names: &Names, node: &NodeRules) -> Vec<Strin
 }
 
 fn firewall_rule(plan: &PortPlan, node: &NodeRules) -> String {
-    let mut sources: Vec<_> = plan.load_balancer_sources.iter().map(|s| s.trunc().to_string()).collect();
+    let mut sources: Vec<_> = plan
+        .load_balancer_sources
+        .iter()
+        .map(|s| s.trunc().to_string())
+        .collect();
     // The balancer's address may be this node's own as well: then its own packets come from there.
-    if plan.load_balancer_sources.iter().any(|s| node.node_ips.iter().any(|ip| s.contains(ip))) {
+    if plan
+        .load_balancer_sources
+        .iter()
+        .any(|s| node.node_ips.iter().any(|ip| s.contains(ip)))
+    {
         sources.extend(plan.load_balancer_ips.iter().map(Ipv4Addr::to_string));
     }
     format!("ip saddr != {{ {} }} drop", sources.join(", "))
 }
 
 fn endpoint_names(plan: &PortPlan, endpoint: &Endpoint) -> (String, String) {
-    let base = unique(&format!("{}/{}/{}", full_name(plan), endpoint.ip, endpoint.port));
+    let base = unique(&format!(
+        "{}/{}/{}",
+        full_name(plan),
+        endpoint.ip,
+        endpoint.port
+    ));
     (format!("ep-{base}"), format!("aff-{base}"))
 }
 
@@ -270,28 +348,65 @@ fn to_endpoints(plan: &PortPlan, endpoints: &[Endpoint]) -> Vec<String> {
     let protocol = plan.protocol.name();
     if plan.affinity.is_some() {
         let names: Vec<_> = endpoints.iter().map(|e| endpoint_names(plan, e)).collect();
-        let known = names.iter().map(|(chain, set)| format!("ip saddr @{set} goto {chain}"));
-        let choice: Vec<_> = names.iter().enumerate().map(|(i, (chain, _))| format!("{i} : goto {chain}")).collect();
-        let new = format!("numgen random mod {} vmap {{ {} }}", choice.len(), choice.join(", "));
+        let known = names
+            .iter()
+            .map(|(chain, set)| format!("ip saddr @{set} goto {chain}"));
+        let choice: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(i, (chain, _))| format!("{i} : goto {chain}"))
+            .collect();
+        let new = format!(
+            "numgen random mod {} vmap {{ {} }}",
+            choice.len(),
+            choice.join(", ")
+        );
         return known.chain([new]).collect();
     }
     if let [only] = endpoints {
-        return vec![format!("meta l4proto {protocol} dnat to {}:{}", only.ip, only.port)];
+        return vec![format!(
+            "meta l4proto {protocol} dnat to {}:{}",
+            only.ip, only.port
+        )];
     }
-    let choice: Vec<_> = endpoints.iter().enumerate().map(|(i, e)| format!("{i} : {} . {}", e.ip, e.port)).collect();
-    vec![format!("meta l4proto {protocol} dnat ip addr . port to numgen random mod {} map {{ {} }}", choice.len(), choice.join(", "))]
+    let choice: Vec<_> = endpoints
+        .iter()
+        .enumerate()
+        .map(|(i, e)| format!("{i} : {} . {}", e.ip, e.port))
+        .collect();
+    vec![format!(
+        "meta l4proto {protocol} dnat ip addr . port to numgen random mod {} map {{ {} }}",
+        choice.len(),
+        choice.join(", ")
+    )]
 }
 
 fn remember_clients(fragment: &mut Fragment, plan: &PortPlan, endpoint: &Endpoint, seconds: u32) {
     let (chain, set) = endpoint_names(plan, endpoint);
-    let rules = vec![format!("update @{set} {{ ip saddr }}"), format!("meta l4proto {} dnat to {}:{}", plan.protocol.name(), endpoint.ip, endpoint.port)];
+    let rules = vec![
+        format!("update @{set} {{ ip saddr }}"),
+        format!(
+            "meta l4proto {} dnat to {}:{}",
+            plan.protocol.name(),
+            endpoint.ip,
+            endpoint.port
+        ),
+    ];
     fragment.chains.insert(chain, rules);
     fragment.affinity.insert(set, seconds);
 }
 
 /// The IPv4 addresses of a list.
 pub fn ipv4(ips: &[IpAddr]) -> Vec<Ipv4Addr> {
-    ips.iter().filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None }).collect()
+    ips.iter()
+        .filter_map(|ip| {
+            if let IpAddr::V4(ip) = ip {
+                Some(*ip)
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -311,7 +426,11 @@ pub(super) mod tests {
     }
 
     pub fn endpoint(last: u8) -> Endpoint {
-        Endpoint { ip: Ipv4Addr::new(10, 244, 0, last), port: 8080, local: last < 100 }
+        Endpoint {
+            ip: Ipv4Addr::new(10, 244, 0, last),
+            port: 8080,
+            local: last < 100,
+        }
     }
 
     pub fn plan(name: &str, last: u8, endpoints: &[u8]) -> PortPlan {
@@ -339,21 +458,42 @@ pub(super) mod tests {
     fn show(fragment: &Fragment) -> Vec<String> {
         let plain = |text: &str| {
             let word = |word: &str| match (word.split_once('-'), word.contains("/http")) {
-                (Some((kind, rest)), true) => format!("{kind}{}", rest.trim_start_matches(|c| c != ',' && c != ';')),
+                (Some((kind, rest)), true) => format!(
+                    "{kind}{}",
+                    rest.trim_start_matches(|c| c != ',' && c != ';')
+                ),
                 _ => word.to_owned(),
             };
             text.split(' ').map(word).collect::<Vec<_>>().join(" ")
         };
-        let chains = fragment.chains.iter().map(|(name, rules)| plain(&format!("{name} = {}", rules.join("; "))));
-        let elements = fragment.elements.iter().map(|((to, key), value)| plain(&format!("{} {key} {value}", to.name())).trim_end().to_owned());
+        let chains = fragment
+            .chains
+            .iter()
+            .map(|(name, rules)| plain(&format!("{name} = {}", rules.join("; "))));
+        let elements = fragment.elements.iter().map(|((to, key), value)| {
+            plain(&format!("{} {key} {value}", to.name()))
+                .trim_end()
+                .to_owned()
+        });
         chains.chain(elements).collect()
     }
 
     #[test]
     fn fragments() {
-        let both = |p: PortPlan| PortPlan { node_port: Some(30080), external_ips: vec![Ipv4Addr::new(1, 2, 3, 4)], ..p };
+        let both = |p: PortPlan| PortPlan {
+            node_port: Some(30080),
+            external_ips: vec![Ipv4Addr::new(1, 2, 3, 4)],
+            ..p
+        };
         let cases: Vec<(&str, PortPlan, Vec<&str>)> = vec![
-            ("no endpoints", plan("a", 1, &[]), vec!["no-endpoint-services 10.96.0.1 . tcp . 80 goto refuse", "cluster-ips 10.96.0.1"]),
+            (
+                "no endpoints",
+                plan("a", 1, &[]),
+                vec![
+                    "no-endpoint-services 10.96.0.1 . tcp . 80 goto refuse",
+                    "cluster-ips 10.96.0.1",
+                ],
+            ),
             (
                 "two endpoints, one here",
                 plan("a", 1, &[2, 102]),
@@ -378,7 +518,10 @@ pub(super) mod tests {
             ),
             (
                 "outside, policy Local, nothing here",
-                PortPlan { external_local: true, ..both(plan("a", 1, &[102])) },
+                PortPlan {
+                    external_local: true,
+                    ..both(plan("a", 1, &[102]))
+                },
                 vec![
                     "ext = ip saddr 10.244.0.0/24 goto svc; fib saddr type local meta mark set meta mark or 0x4000; fib saddr type local goto svc",
                     "svc = meta l4proto tcp dnat to 10.244.0.102:8080",
@@ -392,7 +535,12 @@ pub(super) mod tests {
             ),
             (
                 "inside, policy Local",
-                PortPlan { internal_local: true, cluster_endpoints: vec![], local_endpoints: vec![endpoint(2)], ..plan("a", 1, &[102]) },
+                PortPlan {
+                    internal_local: true,
+                    cluster_endpoints: vec![],
+                    local_endpoints: vec![endpoint(2)],
+                    ..plan("a", 1, &[102])
+                },
                 vec![
                     "local = meta l4proto tcp dnat to 10.244.0.2:8080",
                     "service-ips 10.96.0.1 . tcp . 80 goto local",
@@ -425,10 +573,21 @@ pub(super) mod tests {
 
     #[test]
     fn affinity_has_a_chain_and_a_set_an_endpoint() {
-        let fragment = render(&[PortPlan { affinity: Some(60), ..plan("a", 1, &[2, 102]) }], &node());
+        let fragment = render(
+            &[PortPlan {
+                affinity: Some(60),
+                ..plan("a", 1, &[2, 102])
+            }],
+            &node(),
+        );
         assert_eq!(fragment.affinity.values().collect::<Vec<_>>(), [&60, &60]);
         assert_eq!(fragment.chains.len(), 3);
-        let service = fragment.chains.iter().find(|(n, _)| n.starts_with("svc-")).unwrap().1;
+        let service = fragment
+            .chains
+            .iter()
+            .find(|(n, _)| n.starts_with("svc-"))
+            .unwrap()
+            .1;
         assert_eq!(service.len(), 3, "two look-ups and a choice: {service:?}");
         assert!(fragment.chains.keys().all(|n| n.len() < 127));
     }

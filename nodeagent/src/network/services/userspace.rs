@@ -65,9 +65,16 @@ impl Backends {
         }
         let mut order = self.endpoints.clone();
         order.shuffle(&mut rand::rng());
-        let Some(length) = self.affinity else { return order };
-        self.clients.retain(|_, (_, seen)| now.duration_since(*seen) < length);
-        if let Some(at) = self.clients.get(&client).and_then(|(e, _)| order.iter().position(|o| o == e)) {
+        let Some(length) = self.affinity else {
+            return order;
+        };
+        self.clients
+            .retain(|_, (_, seen)| now.duration_since(*seen) < length);
+        if let Some(at) = self
+            .clients
+            .get(&client)
+            .and_then(|(e, _)| order.iter().position(|o| o == e))
+        {
             order.swap(0, at);
         }
         order
@@ -84,7 +91,13 @@ impl UserspaceProxy {
     pub async fn start(node: Namespace) -> Result<Self, Error> {
         let links = Links::open(&node).await?;
         links.up(LOOPBACK).await?;
-        Ok(UserspaceProxy { node, links, added: BTreeSet::new(), listeners: BTreeMap::new(), refused: BTreeSet::new() })
+        Ok(UserspaceProxy {
+            node,
+            links,
+            added: BTreeSet::new(),
+            listeners: BTreeMap::new(),
+            refused: BTreeSet::new(),
+        })
     }
 
     /// Brings addresses and listeners to what the plans of all services say. Failures are logged, each for its address, and do not stop the others.
@@ -102,11 +115,19 @@ impl UserspaceProxy {
             if let Some(listener) = self.listeners.get(&place) {
                 let mut now = listener.backends.lock();
                 let clients = std::mem::take(&mut now.clients);
-                *now = Backends { clients, ..backends };
+                *now = Backends {
+                    clients,
+                    ..backends
+                };
             } else if let Err(e) = self.listen(place, backends).await
                 && self.refused.insert(place)
             {
-                tracing::warn!("cannot proxy {} {}:{}: {e}", place.0.name(), place.1, place.2);
+                tracing::warn!(
+                    "cannot proxy {} {}:{}: {e}",
+                    place.0.name(),
+                    place.1,
+                    place.2
+                );
             }
         }
     }
@@ -117,7 +138,11 @@ impl UserspaceProxy {
     }
 
     async fn address(&mut self, wanted: &BTreeMap<Place, Backends>) {
-        let wanted: BTreeSet<_> = wanted.keys().map(|(_, ip, _)| *ip).filter(|ip| !ip.is_unspecified()).collect();
+        let wanted: BTreeSet<_> = wanted
+            .keys()
+            .map(|(_, ip, _)| *ip)
+            .filter(|ip| !ip.is_unspecified())
+            .collect();
         let there: BTreeSet<_> = match self.links.addresses().await {
             Ok(addresses) => addresses.into_iter().map(|(_, net)| net.addr()).collect(),
             Err(e) => return tracing::warn!("services' addresses: {e}"),
@@ -129,7 +154,10 @@ impl UserspaceProxy {
             }
         }
         // An address that the node has anyway is not ours to take away later.
-        for ip in wanted.iter().filter(|ip| !there.contains(&IpAddr::V4(**ip))) {
+        for ip in wanted
+            .iter()
+            .filter(|ip| !there.contains(&IpAddr::V4(**ip)))
+        {
             match self.links.add_address(LOOPBACK, (*ip).into(), 32).await {
                 Ok(()) => drop(self.added.insert(*ip)),
                 Err(e) => tracing::warn!("{e}"),
@@ -142,11 +170,25 @@ impl UserspaceProxy {
         let at = SocketAddr::from((ip, port));
         let backends = Arc::new(Mutex::new(backends));
         let task = match protocol {
-            Protocol::Tcp => skiff_watching::task::spawn(serve_tcp(self.node.clone(), self.node.tcp_listen(at).await?, backends.clone())),
-            Protocol::Udp => skiff_watching::task::spawn(serve_udp(self.node.clone(), self.node.udp_bind(at).await?, backends.clone())),
+            Protocol::Tcp => skiff_watching::task::spawn(serve_tcp(
+                self.node.clone(),
+                self.node.tcp_listen(at).await?,
+                backends.clone(),
+            )),
+            Protocol::Udp => skiff_watching::task::spawn(serve_udp(
+                self.node.clone(),
+                self.node.udp_bind(at).await?,
+                backends.clone(),
+            )),
             Protocol::Sctp => return Err(std::io::Error::other("SCTP needs nftables")),
         };
-        self.listeners.insert(place, Listener { backends, task: task.abort_handle() });
+        self.listeners.insert(
+            place,
+            Listener {
+                backends,
+                task: task.abort_handle(),
+            },
+        );
         Ok(())
     }
 }
@@ -156,7 +198,10 @@ fn wanted<'a>(plans: impl Iterator<Item = &'a PortPlan>) -> BTreeMap<Place, Back
     for plan in plans {
         let backends = |target: Target, sources: &[Ipv4Net]| Backends {
             endpoints: match target {
-                Target::Endpoints(endpoints) => endpoints.iter().map(|e: &Endpoint| SocketAddr::from((e.ip, e.port))).collect(),
+                Target::Endpoints(endpoints) => endpoints
+                    .iter()
+                    .map(|e: &Endpoint| SocketAddr::from((e.ip, e.port)))
+                    .collect(),
                 Target::Drop | Target::Reject => Vec::new(),
             },
             affinity: plan.affinity.map(|s| Duration::from_secs(s.into())),
@@ -168,8 +213,16 @@ fn wanted<'a>(plans: impl Iterator<Item = &'a PortPlan>) -> BTreeMap<Place, Back
             wanted.entry((plan.protocol, ip, port)).or_insert(backends);
         };
         want(plan.cluster_ip, plan.port, backends(plan.internal(), &[]));
-        plan.external_ips.iter().for_each(|ip| want(*ip, plan.port, backends(plan.external(), &[])));
-        plan.load_balancer_ips.iter().for_each(|ip| want(*ip, plan.port, backends(plan.external(), &plan.load_balancer_sources)));
+        plan.external_ips
+            .iter()
+            .for_each(|ip| want(*ip, plan.port, backends(plan.external(), &[])));
+        plan.load_balancer_ips.iter().for_each(|ip| {
+            want(
+                *ip,
+                plan.port,
+                backends(plan.external(), &plan.load_balancer_sources),
+            )
+        });
         if let Some(port) = plan.node_port {
             want(Ipv4Addr::UNSPECIFIED, port, backends(plan.external(), &[]));
         }
@@ -180,7 +233,12 @@ fn wanted<'a>(plans: impl Iterator<Item = &'a PortPlan>) -> BTreeMap<Place, Back
 async fn serve_tcp(node: Namespace, listener: TcpListener, backends: Arc<Mutex<Backends>>) {
     loop {
         match listener.accept().await {
-            Ok((stream, client)) => drop(skiff_watching::task::spawn(carry_tcp(node.clone(), stream, client.ip(), backends.clone()))),
+            Ok((stream, client)) => drop(skiff_watching::task::spawn(carry_tcp(
+                node.clone(),
+                stream,
+                client.ip(),
+                backends.clone(),
+            ))),
             Err(e) => {
                 tracing::warn!("accepting for a service: {e}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -190,10 +248,17 @@ async fn serve_tcp(node: Namespace, listener: TcpListener, backends: Arc<Mutex<B
 }
 
 /// An endpoint that does not take the connection is passed over for the next.
-async fn carry_tcp(node: Namespace, mut client: TcpStream, ip: IpAddr, backends: Arc<Mutex<Backends>>) {
+async fn carry_tcp(
+    node: Namespace,
+    mut client: TcpStream,
+    ip: IpAddr,
+    backends: Arc<Mutex<Backends>>,
+) {
     let order = backends.lock().order(ip, Instant::now());
     for endpoint in order {
-        if let Ok(Ok(mut server)) = tokio::time::timeout(CONNECT_TIMEOUT, node.tcp_connect(endpoint)).await {
+        if let Ok(Ok(mut server)) =
+            tokio::time::timeout(CONNECT_TIMEOUT, node.tcp_connect(endpoint)).await
+        {
             backends.lock().remember(ip, endpoint, Instant::now());
             let _ = client.set_nodelay(true);
             let _ = server.set_nodelay(true);
@@ -206,19 +271,37 @@ async fn carry_tcp(node: Namespace, mut client: TcpStream, ip: IpAddr, backends:
 
 async fn serve_udp(node: Namespace, socket: UdpSocket, backends: Arc<Mutex<Backends>>) {
     let socket = Arc::new(socket);
-    let mut sessions: HashMap<SocketAddr, (SocketAddr, Arc<UdpSocket>, AbortOnDrop)> = HashMap::new();
+    let mut sessions: HashMap<SocketAddr, (SocketAddr, Arc<UdpSocket>, AbortOnDrop)> =
+        HashMap::new();
     let mut buffer = vec![0; 65536];
     loop {
-        let Ok((n, client)) = socket.recv_from(&mut buffer).await else { continue };
-        let known = sessions.get(&client).filter(|(endpoint, _, task)| !task.0.is_finished() && backends.lock().endpoints.contains(endpoint));
+        let Ok((n, client)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
+        let known = sessions.get(&client).filter(|(endpoint, _, task)| {
+            !task.0.is_finished() && backends.lock().endpoints.contains(endpoint)
+        });
         let server = match known {
             Some((_, server, _)) => server.clone(),
             None => {
                 sessions.retain(|_, (_, _, task)| !task.0.is_finished());
-                let Some(endpoint) = backends.lock().order(client.ip(), Instant::now()).first().copied() else { continue };
-                let Ok(server) = connect_udp(&node, endpoint).await else { continue };
-                backends.lock().remember(client.ip(), endpoint, Instant::now());
-                let task = skiff_watching::task::spawn(carry_back(server.clone(), socket.clone(), client)).abort_handle();
+                let Some(endpoint) = backends
+                    .lock()
+                    .order(client.ip(), Instant::now())
+                    .first()
+                    .copied()
+                else {
+                    continue;
+                };
+                let Ok(server) = connect_udp(&node, endpoint).await else {
+                    continue;
+                };
+                backends
+                    .lock()
+                    .remember(client.ip(), endpoint, Instant::now());
+                let task =
+                    skiff_watching::task::spawn(carry_back(server.clone(), socket.clone(), client))
+                        .abort_handle();
                 sessions.insert(client, (endpoint, server.clone(), AbortOnDrop(task)));
                 server
             }
@@ -229,7 +312,9 @@ async fn serve_udp(node: Namespace, socket: UdpSocket, backends: Arc<Mutex<Backe
 }
 
 async fn connect_udp(node: &Namespace, endpoint: SocketAddr) -> std::io::Result<Arc<UdpSocket>> {
-    let server = node.udp_bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))).await?;
+    let server = node
+        .udp_bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+        .await?;
     server.connect(endpoint).await?;
     Ok(Arc::new(server))
 }
@@ -260,8 +345,19 @@ mod tests {
         a.node_port = Some(30080);
         a.external_ips = vec![Ipv4Addr::new(1, 2, 3, 4)];
         let wanted = wanted([a.clone(), plan("b", 2, &[])].iter());
-        let show: Vec<_> = wanted.iter().map(|((_, ip, port), b)| format!("{ip}:{port} {}", b.endpoints.len())).collect();
-        assert_eq!(show, ["0.0.0.0:30080 2", "1.2.3.4:80 2", "10.96.0.1:80 2", "10.96.0.2:80 0"]);
+        let show: Vec<_> = wanted
+            .iter()
+            .map(|((_, ip, port), b)| format!("{ip}:{port} {}", b.endpoints.len()))
+            .collect();
+        assert_eq!(
+            show,
+            [
+                "0.0.0.0:30080 2",
+                "1.2.3.4:80 2",
+                "10.96.0.1:80 2",
+                "10.96.0.2:80 0"
+            ]
+        );
     }
 
     #[test]
@@ -269,7 +365,11 @@ mod tests {
         let at = |n: u8| SocketAddr::from(([10, 0, 0, n], 80));
         let now = Instant::now();
         let client: IpAddr = [9, 9, 9, 9].into();
-        let mut backends = Backends { endpoints: (1..=20).map(at).collect(), affinity: Some(Duration::from_secs(5)), ..Default::default() };
+        let mut backends = Backends {
+            endpoints: (1..=20).map(at).collect(),
+            affinity: Some(Duration::from_secs(5)),
+            ..Default::default()
+        };
         backends.remember(client, at(7), now);
         for _ in 0..20 {
             assert_eq!(backends.order(client, now)[0], at(7));

@@ -23,18 +23,45 @@ async fn pods_reach_each_other() {
     let b = lab.pod_with_server(0, "b", 80).await;
     let c = lab.pod_with_server(1, "c", 80).await;
     let (to_b, to_c) = (SocketAddr::new(b.ip, 80), SocketAddr::new(c.ip, 80));
-    assert_eq!(ask(&a.ns, to_b).await.unwrap(), ("b".into(), a.ip.to_string()), "neighbours on one bridge");
-    assert_eq!(ask(&a.ns, to_c).await.unwrap(), ("c".into(), a.ip.to_string()), "pods of two nodes");
-    assert_eq!(ask(&a.ns, SocketAddr::new(a.ip, 80)).await.unwrap().0, "a", "a pod itself");
-    assert_eq!(ask(&lab.nodes[0].net.ns, to_b).await.unwrap().0, "b", "a node its pod");
-    assert_eq!(ask(&lab.nodes[0].net.ns, to_c).await.unwrap().0, "c", "a node the other's pod");
-    assert_eq!(ask(&lab.host, to_c).await.unwrap(), ("c".into(), lab.cluster.gateway().await.to_string()), "the host a pod");
+    assert_eq!(
+        ask(&a.ns, to_b).await.unwrap(),
+        ("b".into(), a.ip.to_string()),
+        "neighbours on one bridge"
+    );
+    assert_eq!(
+        ask(&a.ns, to_c).await.unwrap(),
+        ("c".into(), a.ip.to_string()),
+        "pods of two nodes"
+    );
+    assert_eq!(
+        ask(&a.ns, SocketAddr::new(a.ip, 80)).await.unwrap().0,
+        "a",
+        "a pod itself"
+    );
+    assert_eq!(
+        ask(&lab.nodes[0].net.ns, to_b).await.unwrap().0,
+        "b",
+        "a node its pod"
+    );
+    assert_eq!(
+        ask(&lab.nodes[0].net.ns, to_c).await.unwrap().0,
+        "c",
+        "a node the other's pod"
+    );
+    assert_eq!(
+        ask(&lab.host, to_c).await.unwrap(),
+        ("c".into(), lab.cluster.gateway().await.to_string()),
+        "the host a pod"
+    );
 
     lab.cluster.cut("node1").await.unwrap();
     assert!(ask(&a.ns, to_c).await.is_err());
     assert!(ask(&a.ns, to_b).await.is_ok());
     lab.cluster.mend("node1").await.unwrap();
-    eventually("the mended node answers", || async { ask(&a.ns, to_c).await.is_ok() }).await;
+    eventually("the mended node answers", || async {
+        ask(&a.ns, to_c).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,18 +72,35 @@ async fn an_agents_restart_keeps_pods() {
     let lab = Lab::new(1).await;
     let a = lab.pod_with_server(0, "a", 80).await;
     let run = lab.dir.path().join("run");
-    let cluster = cluster::ClusterNetwork::ensure(cluster::ClusterNetworkConfig { resume: true, ..config(&lab.host, run.clone()).await }).await.unwrap();
+    let cluster = cluster::ClusterNetwork::ensure(cluster::ClusterNetworkConfig {
+        resume: true,
+        ..config(&lab.host, run.clone()).await
+    })
+    .await
+    .unwrap();
     let node = cluster.add_node("node0").await.unwrap();
     assert_eq!(node.ip, lab.nodes[0].net.ip);
-    let again = pods::PodNetworkConfig { node: node.ns, dir: run.join("node0"), pod_cidr: "10.244.0.0/24".parse().unwrap(), mtu: None };
+    let again = pods::PodNetworkConfig {
+        node: node.ns,
+        dir: run.join("node0"),
+        pod_cidr: "10.244.0.0/24".parse().unwrap(),
+        mtu: None,
+    };
     let again = pods::BridgeNetworks::start(again).await.unwrap();
     assert_eq!(again.list().await.unwrap(), ["a"]);
     assert_eq!(again.setup("a").await.unwrap().ips, [a.ip]);
-    assert_eq!(ask(&lab.host, SocketAddr::new(a.ip, 80)).await.unwrap().0, "a");
+    assert_eq!(
+        ask(&lab.host, SocketAddr::new(a.ip, 80)).await.unwrap().0,
+        "a"
+    );
     again.teardown("a").await.unwrap();
     again.teardown("a").await.unwrap();
     assert!(!a.net.netns.exists() && again.list().await.unwrap().is_empty());
-    assert_ne!(again.setup("b").await.unwrap().ips, [a.ip], "an address rests before it is used again");
+    assert_ne!(
+        again.setup("b").await.unwrap().ips,
+        [a.ip],
+        "an address rests before it is used again"
+    );
 }
 
 /// A bridge takes the lowest hardware address among its ports unless it was given one of its own, and then everybody behind it sends to a wrong one.
@@ -72,7 +116,13 @@ async fn who_stays_does_not_notice_who_comes_and_goes() {
     let mut slowest = Duration::ZERO;
     let mut look = async || {
         let begun = Instant::now();
-        assert_eq!(ask(&a.ns, out).await.map(|(name, _)| name).map_err(|e| e.to_string()), Ok("host".to_owned()));
+        assert_eq!(
+            ask(&a.ns, out)
+                .await
+                .map(|(name, _)| name)
+                .map_err(|e| e.to_string()),
+            Ok("host".to_owned())
+        );
         slowest = slowest.max(begun.elapsed());
     };
     look().await;
@@ -85,7 +135,10 @@ async fn who_stays_does_not_notice_who_comes_and_goes() {
         lab.nodes[0].pods.teardown(uid).await.unwrap();
         look().await;
     }
-    assert!(slowest < Duration::from_millis(800), "an answer took {slowest:?}");
+    assert!(
+        slowest < Duration::from_millis(800),
+        "an answer took {slowest:?}"
+    );
 }
 
 /// A node remembers who had an address before; the next one is found there all the same.
@@ -96,7 +149,12 @@ async fn an_address_answers_at_once_whoever_had_it_before() {
     }
     let lab = Lab::new(0).await;
     let node = lab.cluster.add_node("small").await.unwrap();
-    let config = pods::PodNetworkConfig { node: node.ns.clone(), dir: lab.dir.path().join("small"), pod_cidr: "10.244.0.0/29".parse().unwrap(), mtu: None };
+    let config = pods::PodNetworkConfig {
+        node: node.ns.clone(),
+        dir: lab.dir.path().join("small"),
+        pod_cidr: "10.244.0.0/29".parse().unwrap(),
+        mtu: None,
+    };
     let pods = pods::BridgeNetworks::start(config).await.unwrap();
     let mut had = BTreeSet::new();
     for uid in ["a", "b", "c", "d", "e", "f", "g"] {
@@ -104,8 +162,18 @@ async fn an_address_answers_at_once_whoever_had_it_before() {
         let at = SocketAddr::new(pod.ips[0], 80);
         serve(&Namespace::open(&pod.netns).unwrap(), at, uid).await;
         let begun = Instant::now();
-        assert_eq!(ask(&node.ns, at).await.map(|(name, _)| name).map_err(|e| e.to_string()), Ok(uid.to_owned()));
-        assert!(begun.elapsed() < Duration::from_millis(800), "{at} answered after {:?}", begun.elapsed());
+        assert_eq!(
+            ask(&node.ns, at)
+                .await
+                .map(|(name, _)| name)
+                .map_err(|e| e.to_string()),
+            Ok(uid.to_owned())
+        );
+        assert!(
+            begun.elapsed() < Duration::from_millis(800),
+            "{at} answered after {:?}",
+            begun.elapsed()
+        );
         pods.teardown(uid).await.unwrap();
         had.insert(at);
     }
@@ -122,14 +190,27 @@ async fn nothing_is_left_behind() {
     let run = dir.path().join("run");
     let config = config(&host, run.clone()).await;
     let instance = config.instance.clone();
-    let _guard = ClearAtEnd { host: host.clone(), run: run.clone(), instance: instance.clone() };
+    let _guard = ClearAtEnd {
+        host: host.clone(),
+        run: run.clone(),
+        instance: instance.clone(),
+    };
     let traces = || traces(&host, &instance);
     let before = traces().await;
     assert!(before.is_empty(), "{before:?}");
-    let made = cluster::ClusterNetwork::ensure(config.clone()).await.unwrap();
+    let made = cluster::ClusterNetwork::ensure(config.clone())
+        .await
+        .unwrap();
     let node = made.add_node("n").await.unwrap();
-    made.set_pod_cidrs("n", vec!["10.244.0.0/24".parse().unwrap()]).await.unwrap();
-    let pod_config = pods::PodNetworkConfig { node: node.ns.clone(), dir: run.join("n"), pod_cidr: "10.244.0.0/24".parse().unwrap(), mtu: None };
+    made.set_pod_cidrs("n", vec!["10.244.0.0/24".parse().unwrap()])
+        .await
+        .unwrap();
+    let pod_config = pods::PodNetworkConfig {
+        node: node.ns.clone(),
+        dir: run.join("n"),
+        pod_cidr: "10.244.0.0/24".parse().unwrap(),
+        mtu: None,
+    };
     let pods = pods::BridgeNetworks::start(pod_config).await.unwrap();
     pods.setup("p").await.unwrap();
     assert_ne!(traces().await, before);
@@ -151,15 +232,37 @@ async fn nothing_is_left_behind() {
 async fn traces(host: &Namespace, instance: &str) -> BTreeSet<String> {
     let links = Links::open(host).await.unwrap();
     let hash = cluster::Names::new(instance).hash;
-    let ours: BTreeMap<_, _> = links.all().await.unwrap().into_iter().filter(|(l, _)| l.contains(&hash)).collect();
+    let ours: BTreeMap<_, _> = links
+        .all()
+        .await
+        .unwrap()
+        .into_iter()
+        .filter(|(l, _)| l.contains(&hash))
+        .collect();
     let routes = links.own_routes().await.unwrap();
-    let mut traces: BTreeSet<_> = routes.iter().filter(|r| ours.values().any(|(i, _)| *i == r.link)).map(|r| format!("{r:?}")).collect();
+    let mut traces: BTreeSet<_> = routes
+        .iter()
+        .filter(|r| ours.values().any(|(i, _)| *i == r.link))
+        .map(|r| format!("{r:?}"))
+        .collect();
     traces.extend(ours.into_keys());
-    traces.extend(cluster::namespaces_below(std::path::Path::new(instance)).unwrap().iter().map(|p| p.display().to_string()));
+    traces.extend(
+        cluster::namespaces_below(std::path::Path::new(instance))
+            .unwrap()
+            .iter()
+            .map(|p| p.display().to_string()),
+    );
     if let Ok(nft) = Nft::find(host).await {
         let listed = nft.list(host, &["tables"]).await.unwrap();
-        traces
-            .extend(listed["nftables"].as_array().unwrap().iter().filter_map(|t| t["table"]["name"].as_str()).filter(|t| t.contains(&hash)).map(str::to_owned));
+        traces.extend(
+            listed["nftables"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter_map(|t| t["table"]["name"].as_str())
+                .filter(|t| t.contains(&hash))
+                .map(str::to_owned),
+        );
     }
     traces
 }
@@ -175,8 +278,12 @@ impl Drop for ClearAtEnd {
     fn drop(&mut self) {
         let (host, run, instance) = (self.host.clone(), self.run.clone(), self.instance.clone());
         let cleared = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(cluster::clear(&host, &run, &instance)).map_err(std::io::Error::other)
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime
+                .block_on(cluster::clear(&host, &run, &instance))
+                .map_err(std::io::Error::other)
         });
         if !matches!(cleared.join(), Ok(Ok(()))) {
             eprintln!("something of {} may be left behind", self.instance);

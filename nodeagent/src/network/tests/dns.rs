@@ -33,14 +33,19 @@ async fn by_udp(ns: &Namespace, name: &str, kind: RecordType) -> std::io::Result
     socket.connect(SocketAddr::from(DNS)).await?;
     socket.send(&question(name, kind).to_vec().unwrap()).await?;
     let mut buffer = [0; 4096];
-    let n = tokio::time::timeout(Duration::from_secs(2), socket.recv(&mut buffer)).await.map_err(|_| std::io::ErrorKind::TimedOut)??;
+    let n = tokio::time::timeout(Duration::from_secs(2), socket.recv(&mut buffer))
+        .await
+        .map_err(|_| std::io::ErrorKind::TimedOut)??;
     Ok(Message::from_vec(&buffer[..n]).unwrap())
 }
 
 async fn by_tcp(ns: &Namespace, name: &str, kind: RecordType) -> Message {
     let mut stream = ns.tcp_connect(SocketAddr::from(DNS)).await.unwrap();
     let bytes = question(name, kind).to_vec().unwrap();
-    stream.write_u16(u16::try_from(bytes.len()).unwrap()).await.unwrap();
+    stream
+        .write_u16(u16::try_from(bytes.len()).unwrap())
+        .await
+        .unwrap();
     stream.write_all(&bytes).await.unwrap();
     let mut answer = vec![0; stream.read_u16().await.unwrap().into()];
     stream.read_exact(&mut answer).await.unwrap();
@@ -64,10 +69,19 @@ async fn machine_resolver(host: &Namespace, at: SocketAddr) {
             if query.name().to_lowercase() != Name::from_str("example.com.").unwrap() {
                 message.metadata.response_code = ResponseCode::NXDomain;
             } else if query.query_type() == RecordType::A {
-                let data = hickory_server::proto::rr::RData::A(std::net::Ipv4Addr::new(192, 0, 2, 80).into());
-                message.add_answer(hickory_server::proto::rr::Record::from_rdata(query.name().clone(), 300, data));
+                let data = hickory_server::proto::rr::RData::A(
+                    std::net::Ipv4Addr::new(192, 0, 2, 80).into(),
+                );
+                message.add_answer(hickory_server::proto::rr::Record::from_rdata(
+                    query.name().clone(),
+                    300,
+                    data,
+                ));
             }
-            socket.send_to(&message.to_vec().unwrap(), from).await.unwrap();
+            socket
+                .send_to(&message.to_vec().unwrap(), from)
+                .await
+                .unwrap();
         }
     });
 }
@@ -80,15 +94,32 @@ async fn names_are_answered() {
     let lab = Lab::new(2).await;
     machine_resolver(&lab.host, "127.0.0.53:53".parse().unwrap()).await;
     let resolv_conf = lab.dir.path().join("resolv.conf");
-    std::fs::write(&resolv_conf, "nameserver 10.96.0.10\nnameserver 127.0.0.53\nsearch elsewhere.test\n").unwrap();
+    std::fs::write(
+        &resolv_conf,
+        "nameserver 10.96.0.10\nnameserver 127.0.0.53\nsearch elsewhere.test\n",
+    )
+    .unwrap();
     let view = Arc::new(ClusterView::default());
     let put = |name: &str, spec: serde_json::Value| {
-        view.put_service(serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec})).unwrap());
+        view.put_service(
+            serde_json::from_value(
+                json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec}),
+            )
+            .unwrap(),
+        );
     };
-    put("web", json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}));
-    put("ext", json!({"type": "ExternalName", "externalName": "example.com"}));
+    put(
+        "web",
+        json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}),
+    );
+    put(
+        "ext",
+        json!({"type": "ExternalName", "externalName": "example.com"}),
+    );
     put("many", json!({"clusterIP": "None"}));
-    let many: Vec<_> = (1..=200).map(|i| json!({"addresses": [format!("10.244.7.{i}")]})).collect();
+    let many: Vec<_> = (1..=200)
+        .map(|i| json!({"addresses": [format!("10.244.7.{i}")]}))
+        .collect();
     view.put_slice(
         serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": "many", "labels": {"kubernetes.io/service-name": "many"}},
             "addressType": "IPv4", "endpoints": many}))
@@ -110,31 +141,68 @@ async fn names_are_answered() {
     let pods = [lab.pod(0, "a").await, lab.pod(1, "b").await];
     for ns in [&pods[0].ns, &pods[1].ns, &lab.nodes[0].net.ns, &lab.host] {
         let ask = || by_udp(ns, "web.ns.svc.cluster.local.", RecordType::A);
-        eventually("the server answers", || async { ask().await.is_ok_and(|m| addresses(&m) == ["10.96.0.5"]) }).await;
+        eventually("the server answers", || async {
+            ask().await.is_ok_and(|m| addresses(&m) == ["10.96.0.5"])
+        })
+        .await;
     }
     let pod = &pods[0].ns;
     let web = by_tcp(pod, "web.ns.svc.cluster.local.", RecordType::A).await;
-    assert!(web.metadata.authoritative && web.metadata.recursion_available && addresses(&web) == ["10.96.0.5"]);
-    let none = by_udp(pod, "none.ns.svc.cluster.local.", RecordType::A).await.unwrap();
+    assert!(
+        web.metadata.authoritative
+            && web.metadata.recursion_available
+            && addresses(&web) == ["10.96.0.5"]
+    );
+    let none = by_udp(pod, "none.ns.svc.cluster.local.", RecordType::A)
+        .await
+        .unwrap();
     assert_eq!(none.metadata.response_code, ResponseCode::NXDomain);
     assert_eq!(none.authorities.len(), 1, "negative answers bear the SOA");
-    let v6 = by_udp(pod, "web.ns.svc.cluster.local.", RecordType::AAAA).await.unwrap();
-    assert_eq!((v6.metadata.response_code, v6.answers.len(), v6.authorities.len()), (ResponseCode::NoError, 0, 1));
+    let v6 = by_udp(pod, "web.ns.svc.cluster.local.", RecordType::AAAA)
+        .await
+        .unwrap();
+    assert_eq!(
+        (
+            v6.metadata.response_code,
+            v6.answers.len(),
+            v6.authorities.len()
+        ),
+        (ResponseCode::NoError, 0, 1)
+    );
 
     let world = by_udp(pod, "example.com.", RecordType::A).await.unwrap();
-    assert_eq!(addresses(&world), ["192.0.2.80"], "through the machine's resolver at its loopback");
-    let alias = by_udp(pod, "ext.ns.svc.cluster.local.", RecordType::A).await.unwrap();
+    assert_eq!(
+        addresses(&world),
+        ["192.0.2.80"],
+        "through the machine's resolver at its loopback"
+    );
+    let alias = by_udp(pod, "ext.ns.svc.cluster.local.", RecordType::A)
+        .await
+        .unwrap();
     assert_eq!(addresses(&alias), ["192.0.2.80", "example.com."]);
     let nowhere = by_udp(pod, "nowhere.test.", RecordType::A).await.unwrap();
     assert_eq!(nowhere.metadata.response_code, ResponseCode::NXDomain);
 
-    let cut = by_udp(pod, "many.ns.svc.cluster.local.", RecordType::A).await.unwrap();
-    assert!(cut.metadata.truncation && cut.answers.len() < 200, "too much for UDP");
-    assert_eq!(by_tcp(pod, "many.ns.svc.cluster.local.", RecordType::A).await.answers.len(), 200);
+    let cut = by_udp(pod, "many.ns.svc.cluster.local.", RecordType::A)
+        .await
+        .unwrap();
+    assert!(
+        cut.metadata.truncation && cut.answers.len() < 200,
+        "too much for UDP"
+    );
+    assert_eq!(
+        by_tcp(pod, "many.ns.svc.cluster.local.", RecordType::A)
+            .await
+            .answers
+            .len(),
+        200
+    );
 
     view.remove_service(&ObjectName::new("ns", "web"));
     eventually("the name is gone", || async {
-        by_udp(pod, "web.ns.svc.cluster.local.", RecordType::A).await.is_ok_and(|m| m.metadata.response_code == ResponseCode::NXDomain)
+        by_udp(pod, "web.ns.svc.cluster.local.", RecordType::A)
+            .await
+            .is_ok_and(|m| m.metadata.response_code == ResponseCode::NXDomain)
     })
     .await;
     stop.cancel();

@@ -59,7 +59,10 @@ pub async fn config(host: &Namespace, dir: PathBuf) -> ClusterNetworkConfig {
         run_dir: dir,
         bridge: None,
         node_cidr: None,
-        cluster_cidrs: vec!["10.244.0.0/16".parse().unwrap(), "10.96.0.0/16".parse().unwrap()],
+        cluster_cidrs: vec![
+            "10.244.0.0/16".parse().unwrap(),
+            "10.96.0.0/16".parse().unwrap(),
+        ],
         service_cidr: Some("10.96.0.0/16".parse().unwrap()),
         resume: false,
     }
@@ -79,14 +82,29 @@ impl Lab {
     }
 
     async fn on(host: Namespace, dir: tempfile::TempDir, nodes: usize) -> Self {
-        let cluster = ClusterNetwork::ensure(config(&host, dir.path().join("run")).await).await.unwrap();
-        let mut lab = Lab { dir, host, cluster, nodes: Vec::new() };
+        let cluster = ClusterNetwork::ensure(config(&host, dir.path().join("run")).await)
+            .await
+            .unwrap();
+        let mut lab = Lab {
+            dir,
+            host,
+            cluster,
+            nodes: Vec::new(),
+        };
         for i in 0..nodes {
             let name = format!("node{i}");
             let net = lab.cluster.add_node(&name).await.unwrap();
             let pod_cidr = format!("10.244.{i}.0/24").parse().unwrap();
-            lab.cluster.set_pod_cidrs(&name, vec![pod_cidr]).await.unwrap();
-            let config = PodNetworkConfig { node: net.ns.clone(), dir: lab.dir.path().join("run").join(&name), pod_cidr, mtu: None };
+            lab.cluster
+                .set_pod_cidrs(&name, vec![pod_cidr])
+                .await
+                .unwrap();
+            let config = PodNetworkConfig {
+                node: net.ns.clone(),
+                dir: lab.dir.path().join("run").join(&name),
+                pod_cidr,
+                mtu: None,
+            };
             let pods = BridgeNetworks::start(config).await.unwrap();
             lab.nodes.push(Node { name, net, pods });
         }
@@ -96,7 +114,11 @@ impl Lab {
     pub async fn pod(&self, node: usize, uid: &str) -> Pod {
         let net = self.nodes[node].pods.setup(uid).await.unwrap();
         let ns = Namespace::open(&net.netns).unwrap();
-        Pod { ns, ip: net.ips[0], net }
+        Pod {
+            ns,
+            ip: net.ips[0],
+            net,
+        }
     }
 
     pub async fn pod_with_server(&self, node: usize, uid: &str, port: u16) -> Pod {
@@ -122,14 +144,18 @@ pub async fn serve(ns: &Namespace, at: SocketAddr, name: &str) {
     let own = name.to_owned();
     tokio::spawn(async move {
         while let Ok((mut stream, from)) = listener.accept().await {
-            let _ = stream.write_all(format!("{own} {}", from.ip()).as_bytes()).await;
+            let _ = stream
+                .write_all(format!("{own} {}", from.ip()).as_bytes())
+                .await;
         }
     });
     let own = name.to_owned();
     tokio::spawn(async move {
         let mut buffer = [0; 512];
         while let Ok((_, from)) = socket.recv_from(&mut buffer).await {
-            let _ = socket.send_to(format!("{own} {}", from.ip()).as_bytes(), from).await;
+            let _ = socket
+                .send_to(format!("{own} {}", from.ip()).as_bytes(), from)
+                .await;
         }
     });
 }
@@ -140,19 +166,30 @@ pub async fn ask(ns: &Namespace, to: SocketAddr) -> std::io::Result<(String, Str
 }
 
 /// The same through one of the namespace's interfaces, whatever its routes say.
-pub async fn ask_through(ns: &Namespace, interface: &str, to: SocketAddr) -> std::io::Result<(String, String)> {
-    let socket = ns.call(TcpSocket::new_v4).await.map_err(std::io::Error::other)??;
+pub async fn ask_through(
+    ns: &Namespace,
+    interface: &str,
+    to: SocketAddr,
+) -> std::io::Result<(String, String)> {
+    let socket = ns
+        .call(TcpSocket::new_v4)
+        .await
+        .map_err(std::io::Error::other)??;
     socket.bind_device(Some(interface.as_bytes()))?;
     talk(socket.connect(to)).await
 }
 
-async fn talk(connecting: impl Future<Output = std::io::Result<TcpStream>>) -> std::io::Result<(String, String)> {
+async fn talk(
+    connecting: impl Future<Output = std::io::Result<TcpStream>>,
+) -> std::io::Result<(String, String)> {
     let talk = async {
         let mut text = String::new();
         connecting.await?.read_to_string(&mut text).await?;
         Ok(split(&text))
     };
-    tokio::time::timeout(Duration::from_secs(2), talk).await.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+    tokio::time::timeout(Duration::from_secs(2), talk)
+        .await
+        .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 /// The same by one UDP packet.
@@ -161,7 +198,9 @@ pub async fn ask_udp(ns: &Namespace, to: SocketAddr) -> std::io::Result<(String,
     socket.connect(to).await?;
     socket.send(b"?").await?;
     let mut buffer = [0; 512];
-    let n = tokio::time::timeout(Duration::from_secs(2), socket.recv(&mut buffer)).await.map_err(|_| std::io::ErrorKind::TimedOut)??;
+    let n = tokio::time::timeout(Duration::from_secs(2), socket.recv(&mut buffer))
+        .await
+        .map_err(|_| std::io::ErrorKind::TimedOut)??;
     Ok(split(std::str::from_utf8(&buffer[..n]).unwrap()))
 }
 
@@ -174,7 +213,10 @@ fn split(text: &str) -> (String, String) {
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl FnMut() -> F) {
     let start = Instant::now();
     while !check().await {
-        assert!(start.elapsed() < DEADLINE, "not within {DEADLINE:?}: {what}");
+        assert!(
+            start.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

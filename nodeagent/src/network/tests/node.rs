@@ -21,22 +21,52 @@ use super::{
 };
 
 /// An API server that has `lists` (by plural) and tells of what comes over `events` to whoever watches EndpointSlices.
-fn api_server(lists: Value, events: tokio::sync::broadcast::Sender<Value>) -> skiff_watching::client::Client {
-    let service = tower::service_fn(move |request: http::Request<http_body_util::Full<bytes::Bytes>>| {
-        let (lists, events) = (lists.clone(), events.clone());
-        async move {
-            let plural = request.uri().path().rsplit('/').next().unwrap_or_default().to_owned();
-            let watches = request.uri().query().unwrap_or_default().contains("watch=true");
-            let first = if watches { None } else { Some(json!({"metadata": {"resourceVersion": "1"}, "items": lists[&plural]})) };
-            let later = tokio_stream::wrappers::BroadcastStream::new(events.subscribe()).filter_map(|e| async { e.ok() });
-            let later = later.filter(move |_| std::future::ready(plural == "endpointslices"));
-            let lines = futures::stream::iter(first).chain(later.take(if watches { usize::MAX } else { 0 }));
-            let frames = lines.map(|v| Ok::<_, std::io::Error>(http_body::Frame::data(bytes::Bytes::from(format!("{v}\n")))));
-            // A watch without events stays open.
-            let open = futures::stream::pending().take(usize::from(watches));
-            Ok::<_, std::io::Error>(http::Response::new(http_body_util::StreamBody::new(frames.chain(open).boxed())))
-        }
-    });
+fn api_server(
+    lists: Value,
+    events: tokio::sync::broadcast::Sender<Value>,
+) -> skiff_watching::client::Client {
+    let service = tower::service_fn(
+        move |request: http::Request<http_body_util::Full<bytes::Bytes>>| {
+            let (lists, events) = (lists.clone(), events.clone());
+            async move {
+                let plural = request
+                    .uri()
+                    .path()
+                    .rsplit('/')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned();
+                let watches = request
+                    .uri()
+                    .query()
+                    .unwrap_or_default()
+                    .contains("watch=true");
+                let first = if watches {
+                    None
+                } else {
+                    Some(json!({"metadata": {"resourceVersion": "1"}, "items": lists[&plural]}))
+                };
+                let later = tokio_stream::wrappers::BroadcastStream::new(events.subscribe())
+                    .filter_map(|e| async { e.ok() });
+                let later = later.filter(move |_| std::future::ready(plural == "endpointslices"));
+                let lines = futures::stream::iter(first).chain(later.take(if watches {
+                    usize::MAX
+                } else {
+                    0
+                }));
+                let frames = lines.map(|v| {
+                    Ok::<_, std::io::Error>(http_body::Frame::data(bytes::Bytes::from(format!(
+                        "{v}\n"
+                    ))))
+                });
+                // A watch without events stays open.
+                let open = futures::stream::pending().take(usize::from(watches));
+                Ok::<_, std::io::Error>(http::Response::new(http_body_util::StreamBody::new(
+                    frames.chain(open).boxed(),
+                )))
+            }
+        },
+    );
     skiff_watching::client::Client::new(service)
 }
 
@@ -45,7 +75,13 @@ fn slice(ip: &str, version: &str) -> Value {
         "addressType": "IPv4", "ports": [{"name": "", "port": 8080, "protocol": "TCP"}], "endpoints": [{"addresses": [ip], "nodeName": "n"}]})
 }
 
-fn node_config(lab_dir: &std::path::Path, name: &str, ns: Namespace, host: Namespace, pod_cidr: &str) -> NodeConfig {
+fn node_config(
+    lab_dir: &std::path::Path,
+    name: &str,
+    ns: Namespace,
+    host: Namespace,
+    pod_cidr: &str,
+) -> NodeConfig {
     NodeConfig {
         node_name: name.into(),
         node: ns,
@@ -80,8 +116,16 @@ async fn a_node_as_its_agent_starts_it() {
     });
     let events = tokio::sync::broadcast::Sender::new(16);
     let view = ClusterView::start(api_server(lists, events.clone()), stop.clone());
-    let config = node_config(lab.dir.path(), "n", net.ns.clone(), lab.host.clone(), "10.244.0.0/24");
-    let pods = node::start(view, config.clone(), stop.clone()).await.unwrap();
+    let config = node_config(
+        lab.dir.path(),
+        "n",
+        net.ns.clone(),
+        lab.host.clone(),
+        "10.244.0.0/24",
+    );
+    let pods = node::start(view, config.clone(), stop.clone())
+        .await
+        .unwrap();
     let mut made = Vec::new();
     for uid in ["a", "b"] {
         let pod = pods.setup(uid).await.unwrap();
@@ -90,15 +134,38 @@ async fn a_node_as_its_agent_starts_it() {
         made.push((ns, pod.ips[0]));
     }
     let web: SocketAddr = "10.96.0.5:80".parse().unwrap();
-    eventually("the listed endpoint answers", || async { ask(&made[1].0, web).await.is_ok_and(|(name, _)| name == "a") }).await;
-    events.send(json!({"type": "MODIFIED", "object": slice(&made[1].1.to_string(), "2")})).unwrap();
-    eventually("the changed endpoint answers", || async { ask(&made[1].0, web).await.is_ok_and(|(name, _)| name == "b") }).await;
+    eventually("the listed endpoint answers", || async {
+        ask(&made[1].0, web)
+            .await
+            .is_ok_and(|(name, _)| name == "a")
+    })
+    .await;
+    events
+        .send(json!({"type": "MODIFIED", "object": slice(&made[1].1.to_string(), "2")}))
+        .unwrap();
+    eventually("the changed endpoint answers", || async {
+        ask(&made[1].0, web)
+            .await
+            .is_ok_and(|(name, _)| name == "b")
+    })
+    .await;
 
-    let port = HostPort { protocol: Protocol::Tcp, host_ip: None, host_port: 8081, container_port: 8080 };
-    pods.set_host_ports("a", std::slice::from_ref(&port)).await.unwrap();
+    let port = HostPort {
+        protocol: Protocol::Tcp,
+        host_ip: None,
+        host_port: 8081,
+        container_port: 8080,
+    };
+    pods.set_host_ports("a", std::slice::from_ref(&port))
+        .await
+        .unwrap();
     let host_port = SocketAddr::new(net.ip.into(), 8081);
     for ns in [&lab.host, &made[0].0, &made[1].0, &net.ns] {
-        assert_eq!(ask(ns, host_port).await.unwrap().0, "a", "the host port, from everywhere");
+        assert_eq!(
+            ask(ns, host_port).await.unwrap().0,
+            "a",
+            "the host port, from everywhere"
+        );
     }
     pods.teardown("a").await.unwrap();
     assert!(ask(&lab.host, host_port).await.is_err());
@@ -106,9 +173,25 @@ async fn a_node_as_its_agent_starts_it() {
     stop.cancel();
     node::clear(&config).await.unwrap();
     let left = Links::open(&net.ns).await.unwrap().all().await.unwrap();
-    assert_eq!(left.into_keys().collect::<Vec<_>>(), ["eth0", "lo"], "a cleared node has only what the machine gave it");
-    let tables = Nft::find(&net.ns).await.unwrap().list(&net.ns, &["tables"]).await.unwrap();
-    assert!(tables["nftables"].as_array().unwrap().iter().all(|t| t.get("table").is_none()), "{tables}");
+    assert_eq!(
+        left.into_keys().collect::<Vec<_>>(),
+        ["eth0", "lo"],
+        "a cleared node has only what the machine gave it"
+    );
+    let tables = Nft::find(&net.ns)
+        .await
+        .unwrap()
+        .list(&net.ns, &["tables"])
+        .await
+        .unwrap();
+    assert!(
+        tables["nftables"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|t| t.get("table").is_none()),
+        "{tables}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,24 +204,72 @@ async fn the_world_outside() {
     let world = Namespace::make(&dir.path().join("world")).await.unwrap();
     let links = Links::open(&host).await.unwrap();
     links.up(1).await.unwrap();
-    let uplink = links.bridge("uplink", 1400, [192, 0, 2, 1].into(), 24).await.unwrap();
-    links.veth("cable", uplink, Peer { name: "eth0", namespace: &world, address: [192, 0, 2, 2].into() }, 1400).await.unwrap();
+    let uplink = links
+        .bridge("uplink", 1400, [192, 0, 2, 1].into(), 24)
+        .await
+        .unwrap();
+    links
+        .veth(
+            "cable",
+            uplink,
+            Peer {
+                name: "eth0",
+                namespace: &world,
+                address: [192, 0, 2, 2].into(),
+            },
+            1400,
+        )
+        .await
+        .unwrap();
     let outside = Links::open(&world).await.unwrap();
     let eth0 = outside.need("eth0").await.unwrap();
-    outside.add_address(eth0, [192, 0, 2, 2].into(), 24).await.unwrap();
+    outside
+        .add_address(eth0, [192, 0, 2, 2].into(), 24)
+        .await
+        .unwrap();
     outside.up(eth0).await.unwrap();
-    outside.route("10.0.0.0/8".parse().unwrap(), Some([192, 0, 2, 1].into()), eth0).await.unwrap();
-    links.route("0.0.0.0/0".parse().unwrap(), Some([192, 0, 2, 2].into()), uplink).await.unwrap();
-    let lab = Lab { cluster: ClusterNetwork::ensure(config(&host, dir.path().join("run")).await).await.unwrap(), host, dir, nodes: Vec::new() };
+    outside
+        .route(
+            "10.0.0.0/8".parse().unwrap(),
+            Some([192, 0, 2, 1].into()),
+            eth0,
+        )
+        .await
+        .unwrap();
+    links
+        .route(
+            "0.0.0.0/0".parse().unwrap(),
+            Some([192, 0, 2, 2].into()),
+            uplink,
+        )
+        .await
+        .unwrap();
+    let lab = Lab {
+        cluster: ClusterNetwork::ensure(config(&host, dir.path().join("run")).await)
+            .await
+            .unwrap(),
+        host,
+        dir,
+        nodes: Vec::new(),
+    };
     if let Err(e) = Nft::find(&lab.host).await {
         return skiff_testing::skipped(e);
     }
     let net = lab.cluster.add_node("n").await.unwrap();
-    lab.cluster.set_pod_cidrs("n", vec!["10.244.0.0/24".parse().unwrap()]).await.unwrap();
+    lab.cluster
+        .set_pod_cidrs("n", vec!["10.244.0.0/24".parse().unwrap()])
+        .await
+        .unwrap();
     let stop = CancellationToken::new();
     let view = Arc::new(ClusterView::default());
     view.set_synced();
-    let config = node_config(lab.dir.path(), "n", net.ns.clone(), lab.host.clone(), "10.244.0.0/24");
+    let config = node_config(
+        lab.dir.path(),
+        "n",
+        net.ns.clone(),
+        lab.host.clone(),
+        "10.244.0.0/24",
+    );
     let pods = node::start(view, config, stop.clone()).await.unwrap();
     let pod = pods.setup("a").await.unwrap();
     let ns = Namespace::open(&pod.netns).unwrap();
@@ -148,10 +279,25 @@ async fn the_world_outside() {
     let server = "192.0.2.2:80".parse().unwrap();
     serve(&world, server, "world").await;
     let seen = ("world".to_owned(), "192.0.2.1".to_owned());
-    eventually("a pod reaches the world behind the host's address", || async { ask(&ns, server).await.is_ok_and(|s| s == seen) }).await;
+    eventually(
+        "a pod reaches the world behind the host's address",
+        || async { ask(&ns, server).await.is_ok_and(|s| s == seen) },
+    )
+    .await;
     assert_eq!(ask(&net.ns, server).await.unwrap(), seen, "a node too");
     serve(&net.ns, SocketAddr::new(net.ip.into(), 80), "node").await;
-    assert_eq!(ask(&lab.host, SocketAddr::new(net.ip.into(), 80)).await.unwrap().0, "node");
-    assert!(ask(&world, SocketAddr::new(net.ip.into(), 80)).await.is_err(), "the world does not reach in");
+    assert_eq!(
+        ask(&lab.host, SocketAddr::new(net.ip.into(), 80))
+            .await
+            .unwrap()
+            .0,
+        "node"
+    );
+    assert!(
+        ask(&world, SocketAddr::new(net.ip.into(), 80))
+            .await
+            .is_err(),
+        "the world does not reach in"
+    );
     stop.cancel();
 }

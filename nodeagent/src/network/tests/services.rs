@@ -54,12 +54,21 @@ impl Cluster {
     }
 
     pub fn service(&self, name: &str, spec: Value) {
-        self.view.put_service(serde_json::from_value(json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec})).unwrap());
+        self.view.put_service(
+            serde_json::from_value(
+                json!({"metadata": {"namespace": "ns", "name": name}, "spec": spec}),
+            )
+            .unwrap(),
+        );
     }
 
     /// Endpoints as (pod, node, state), state being `ready`, `terminating` or `unready`.
     fn endpoints(&self, service: &str, protocol: &str, endpoints: &[(&Pod, usize, &str)]) {
-        self.endpoints_with(service, json!([{"name": "", "port": 8080, "protocol": protocol}]), endpoints);
+        self.endpoints_with(
+            service,
+            json!([{"name": "", "port": 8080, "protocol": protocol}]),
+            endpoints,
+        );
     }
 
     /// The same with ports of one's own.
@@ -110,41 +119,74 @@ async fn cluster_ips_answer_everywhere() {
     let a = c.lab.pod_with_server(0, "a", 8080).await;
     let b = c.lab.pod_with_server(1, "b", 8080).await;
     let client = c.lab.pod(0, "client").await;
-    c.service("web", json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}));
+    c.service(
+        "web",
+        json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}),
+    );
     let web = at([10, 96, 0, 5], 80);
     eventually("a service without endpoints refuses", || async {
-        ask(&client.ns, web).await.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+        ask(&client.ns, web)
+            .await
+            .is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
     })
     .await;
     // by a reset: of the kernel's other answer a client gets one a second
     let begun = std::time::Instant::now();
     for _ in 0..20 {
-        assert_eq!(ask(&client.ns, web).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+        assert_eq!(
+            ask(&client.ns, web).await.unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionRefused
+        );
     }
-    assert!(begun.elapsed() < std::time::Duration::from_secs(2), "20 refusals took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < std::time::Duration::from_secs(2),
+        "20 refusals took {:?}",
+        begun.elapsed()
+    );
     c.endpoints("web", "TCP", &[(&a, 0, "ready"), (&b, 1, "ready")]);
-    eventually("the service answers", || async { ask(&client.ns, web).await.is_ok() }).await;
+    eventually("the service answers", || async {
+        ask(&client.ns, web).await.is_ok()
+    })
+    .await;
 
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..40 {
         let (name, from) = ask(&client.ns, web).await.unwrap();
-        assert_eq!(from, client.ip.to_string(), "pods see pods, here and on the other node");
+        assert_eq!(
+            from,
+            client.ip.to_string(),
+            "pods see pods, here and on the other node"
+        );
         seen.insert(name);
     }
     assert_eq!(seen.len(), 2, "both endpoints have their share");
-    for ns in [&c.lab.nodes[0].net.ns, &c.lab.nodes[1].net.ns, &c.lab.host, &a.ns] {
+    for ns in [
+        &c.lab.nodes[0].net.ns,
+        &c.lab.nodes[1].net.ns,
+        &c.lab.host,
+        &a.ns,
+    ] {
         for _ in 0..8 {
             ask(ns, web).await.unwrap();
         }
     }
     // What is no port, and no service.
-    assert_eq!(ask(&client.ns, at([10, 96, 0, 5], 81)).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(
+        ask(&client.ns, at([10, 96, 0, 5], 81))
+            .await
+            .unwrap_err()
+            .kind(),
+        std::io::ErrorKind::ConnectionRefused
+    );
 
     c.endpoints("web", "TCP", &[(&a, 0, "ready")]);
     let start = Instant::now();
     eventually("the endpoint is gone", || async {
         for _ in 0..8 {
-            if ask(&client.ns, web).await.is_ok_and(|(name, _)| name == "b") {
+            if ask(&client.ns, web)
+                .await
+                .is_ok_and(|(name, _)| name == "b")
+            {
                 return false;
             }
         }
@@ -152,9 +194,16 @@ async fn cluster_ips_answer_everywhere() {
     })
     .await;
     eprintln!("endpoint gone after {:?}", start.elapsed());
-    assert_eq!(ask(&a.ns, web).await.unwrap().0, "a", "a pod reaches itself through its service");
+    assert_eq!(
+        ask(&a.ns, web).await.unwrap().0,
+        "a",
+        "a pod reaches itself through its service"
+    );
     c.view.remove_service(&ObjectName::new("ns", "web"));
-    eventually("the service is gone", || async { ask(&client.ns, web).await.is_err() }).await;
+    eventually("the service is gone", || async {
+        ask(&client.ns, web).await.is_err()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -167,26 +216,62 @@ async fn node_ports_and_policies() {
     let ports = json!([{"port": 80, "nodePort": 30080}]);
     c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.6", "externalIPs": ["203.0.113.9"], "ports": ports}));
     c.endpoints("web", "TCP", &[(&a, 0, "ready")]);
-    let nodes: Vec<_> = c.lab.nodes.iter().map(|n| SocketAddr::new(IpAddr::V4(n.net.ip), 30080)).collect();
+    let nodes: Vec<_> = c
+        .lab
+        .nodes
+        .iter()
+        .map(|n| SocketAddr::new(IpAddr::V4(n.net.ip), 30080))
+        .collect();
     for node in &nodes {
-        eventually("the node port answers", || async { ask(&c.lab.host, *node).await.is_ok() }).await;
+        eventually("the node port answers", || async {
+            ask(&c.lab.host, *node).await.is_ok()
+        })
+        .await;
     }
     let gateway = c.lab.cluster.gateway().await.to_string();
-    assert_ne!(ask(&c.lab.host, nodes[0]).await.unwrap().1, gateway, "policy Cluster hides the client");
+    assert_ne!(
+        ask(&c.lab.host, nodes[0]).await.unwrap().1,
+        gateway,
+        "policy Cluster hides the client"
+    );
     ask(&a.ns, nodes[1]).await.unwrap();
-    eventually("the external IP answers", || async { ask(&a.ns, at([203, 0, 113, 9], 80)).await.is_ok() }).await;
+    eventually("the external IP answers", || async {
+        ask(&a.ns, at([203, 0, 113, 9], 80)).await.is_ok()
+    })
+    .await;
 
     c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.6", "externalTrafficPolicy": "Local", "ports": ports}));
-    eventually("policy Local shows the client", || async { ask(&c.lab.host, nodes[0]).await.is_ok_and(|(_, from)| from == gateway) }).await;
-    eventually("and drops where nothing is", || async { ask(&c.lab.host, nodes[1]).await.is_err_and(|e| e.kind() == std::io::ErrorKind::TimedOut) }).await;
-    assert!(ask(&c.lab.nodes[1].net.ns, nodes[1]).await.is_ok(), "but not for the node itself");
+    eventually("policy Local shows the client", || async {
+        ask(&c.lab.host, nodes[0])
+            .await
+            .is_ok_and(|(_, from)| from == gateway)
+    })
+    .await;
+    eventually("and drops where nothing is", || async {
+        ask(&c.lab.host, nodes[1])
+            .await
+            .is_err_and(|e| e.kind() == std::io::ErrorKind::TimedOut)
+    })
+    .await;
+    assert!(
+        ask(&c.lab.nodes[1].net.ns, nodes[1]).await.is_ok(),
+        "but not for the node itself"
+    );
 
     c.endpoints("web", "TCP", &[(&a, 0, "terminating")]);
     tokio::task::yield_now().await;
-    assert_eq!(ask(&c.lab.host, nodes[0]).await.unwrap().0, "a", "one that terminates still serves when it is the last");
+    assert_eq!(
+        ask(&c.lab.host, nodes[0]).await.unwrap().0,
+        "a",
+        "one that terminates still serves when it is the last"
+    );
     c.endpoints("web", "TCP", &[(&a, 0, "unready")]);
-    eventually("refused without endpoints", || async { ask(&c.lab.host, nodes[0]).await.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) })
-        .await;
+    eventually("refused without endpoints", || async {
+        ask(&c.lab.host, nodes[0])
+            .await
+            .is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,22 +280,47 @@ async fn affinity_and_udp() {
         return;
     }
     let c = Cluster::new(1, false).await;
-    let pods = [c.lab.pod_with_server(0, "a", 8080).await, c.lab.pod_with_server(0, "b", 8080).await, c.lab.pod_with_server(0, "c", 8080).await];
+    let pods = [
+        c.lab.pod_with_server(0, "a", 8080).await,
+        c.lab.pod_with_server(0, "b", 8080).await,
+        c.lab.pod_with_server(0, "c", 8080).await,
+    ];
     let client = c.lab.pod(0, "client").await;
     let all: Vec<_> = pods.iter().map(|p| (p, 0, "ready")).collect();
-    c.service("sticky", json!({"clusterIP": "10.96.0.7", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]}));
+    c.service(
+        "sticky",
+        json!({"clusterIP": "10.96.0.7", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]}),
+    );
     c.endpoints("sticky", "TCP", &all);
     let sticky = at([10, 96, 0, 7], 80);
-    eventually("the service answers", || async { ask(&client.ns, sticky).await.is_ok() }).await;
+    eventually("the service answers", || async {
+        ask(&client.ns, sticky).await.is_ok()
+    })
+    .await;
     let (first, _) = ask(&client.ns, sticky).await.unwrap();
     for _ in 0..20 {
-        assert_eq!(ask(&client.ns, sticky).await.unwrap().0, first, "a client stays with its endpoint");
+        assert_eq!(
+            ask(&client.ns, sticky).await.unwrap().0,
+            first,
+            "a client stays with its endpoint"
+        );
     }
-    let others: Vec<_> = pods.iter().zip(["a", "b", "c"]).filter(|(_, n)| *n != first).map(|(p, _)| (p, 0, "ready")).collect();
+    let others: Vec<_> = pods
+        .iter()
+        .zip(["a", "b", "c"])
+        .filter(|(_, n)| *n != first)
+        .map(|(p, _)| (p, 0, "ready"))
+        .collect();
     c.endpoints("sticky", "TCP", &others);
-    eventually("the client moves on", || async { ask(&client.ns, sticky).await.is_ok_and(|(n, _)| n != first) }).await;
+    eventually("the client moves on", || async {
+        ask(&client.ns, sticky).await.is_ok_and(|(n, _)| n != first)
+    })
+    .await;
 
-    c.service("udp", json!({"clusterIP": "10.96.0.8", "ports": [{"port": 53, "protocol": "UDP"}]}));
+    c.service(
+        "udp",
+        json!({"clusterIP": "10.96.0.8", "ports": [{"port": 53, "protocol": "UDP"}]}),
+    );
     c.endpoints("udp", "UDP", &[(&pods[0], 0, "ready")]);
     let udp = at([10, 96, 0, 8], 53);
     let socket = client.ns.udp_bind(at([0, 0, 0, 0], 0)).await.unwrap();
@@ -219,13 +329,23 @@ async fn affinity_and_udp() {
         socket.send(b"?").await.ok();
         let mut buffer = [0; 64];
         match tokio::time::timeout(Duration::from_millis(300), socket.recv(&mut buffer)).await {
-            Ok(Ok(n)) => String::from_utf8_lossy(&buffer[..n]).split(' ').next().map(str::to_owned),
+            Ok(Ok(n)) => String::from_utf8_lossy(&buffer[..n])
+                .split(' ')
+                .next()
+                .map(str::to_owned),
             _ => None,
         }
     };
-    eventually("UDP answers", || async { talk().await.as_deref() == Some("a") }).await;
+    eventually("UDP answers", || async {
+        talk().await.as_deref() == Some("a")
+    })
+    .await;
     c.endpoints("udp", "UDP", &[(&pods[1], 0, "ready")]);
-    eventually("a UDP client that keeps its port is led to the new endpoint", || async { talk().await.as_deref() == Some("b") }).await;
+    eventually(
+        "a UDP client that keeps its port is led to the new endpoint",
+        || async { talk().await.as_deref() == Some("b") },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,14 +358,27 @@ async fn one_number_with_two_protocols() {
         let a = c.lab.pod_with_server(0, "a", 8080).await;
         let client = c.lab.pod(0, "client").await;
         let port = |name: &str, protocol: &str| json!({"name": name, "port": 53, "targetPort": 8080, "nodePort": 30053, "protocol": protocol});
-        let target = |name: &str, protocol: &str| json!({"name": name, "port": 8080, "protocol": protocol});
+        let target =
+            |name: &str, protocol: &str| json!({"name": name, "port": 8080, "protocol": protocol});
         let spec = json!({"type": "NodePort", "clusterIP": "10.96.0.5", "ports": [port("dns", "UDP"), port("dns-tcp", "TCP")]});
         c.service("dns", spec);
-        c.endpoints_with("dns", json!([target("dns", "UDP"), target("dns-tcp", "TCP")]), &[(&a, 0, "ready")]);
+        c.endpoints_with(
+            "dns",
+            json!([target("dns", "UDP"), target("dns-tcp", "TCP")]),
+            &[(&a, 0, "ready")],
+        );
         let node = SocketAddr::new(IpAddr::V4(c.lab.nodes[0].net.ip), 30053);
         for (ns, to) in [(&client.ns, at([10, 96, 0, 5], 53)), (&c.lab.host, node)] {
-            eventually(&format!("TCP answers at {to}, in user space: {userspace}"), || async { ask(ns, to).await.is_ok() }).await;
-            eventually(&format!("UDP answers at {to}, in user space: {userspace}"), || async { ask_udp(ns, to).await.is_ok() }).await;
+            eventually(
+                &format!("TCP answers at {to}, in user space: {userspace}"),
+                || async { ask(ns, to).await.is_ok() },
+            )
+            .await;
+            eventually(
+                &format!("UDP answers at {to}, in user space: {userspace}"),
+                || async { ask_udp(ns, to).await.is_ok() },
+            )
+            .await;
         }
     }
 }
@@ -258,12 +391,29 @@ async fn rules_that_somebody_flushed_come_back() {
     let c = Cluster::new(1, false).await;
     let a = c.lab.pod_with_server(0, "a", 8080).await;
     let ns = &c.lab.nodes[0].net.ns;
-    c.service("web", json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}));
+    c.service(
+        "web",
+        json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}),
+    );
     c.endpoints("web", "TCP", &[(&a, 0, "ready")]);
-    eventually("the service answers", || async { ask(ns, at([10, 96, 0, 5], 80)).await.is_ok() }).await;
-    Nft::find(ns).await.unwrap().apply(ns, "flush ruleset\n".into()).await.unwrap();
-    c.service("other", json!({"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}));
-    eventually("both services are there again", || async { ask(ns, at([10, 96, 0, 5], 80)).await.is_ok() }).await;
+    eventually("the service answers", || async {
+        ask(ns, at([10, 96, 0, 5], 80)).await.is_ok()
+    })
+    .await;
+    Nft::find(ns)
+        .await
+        .unwrap()
+        .apply(ns, "flush ruleset\n".into())
+        .await
+        .unwrap();
+    c.service(
+        "other",
+        json!({"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}),
+    );
+    eventually("both services are there again", || async {
+        ask(ns, at([10, 96, 0, 5], 80)).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,12 +422,21 @@ async fn no_request_is_lost_when_endpoints_change() {
         return;
     }
     let c = Cluster::new(1, false).await;
-    let pods = [c.lab.pod_with_server(0, "a", 8080).await, c.lab.pod_with_server(0, "b", 8080).await];
+    let pods = [
+        c.lab.pod_with_server(0, "a", 8080).await,
+        c.lab.pod_with_server(0, "b", 8080).await,
+    ];
     let client = c.lab.pod(0, "client").await;
-    c.service("web", json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}));
+    c.service(
+        "web",
+        json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}),
+    );
     c.endpoints("web", "TCP", &[(&pods[0], 0, "ready")]);
     let web = at([10, 96, 0, 5], 80);
-    eventually("the service answers", || async { ask(&client.ns, web).await.is_ok() }).await;
+    eventually("the service answers", || async {
+        ask(&client.ns, web).await.is_ok()
+    })
+    .await;
     let stop = CancellationToken::new();
     let (ns, ended) = (client.ns.clone(), stop.clone());
     let asking = tokio::spawn(async move {
@@ -289,7 +448,14 @@ async fn no_request_is_lost_when_endpoints_change() {
         answered
     });
     for round in 0..20 {
-        c.endpoints("web", "TCP", &[(&pods[round % 2], 0, "ready"), (&pods[(round + 1) % 2], 0, "terminating")]);
+        c.endpoints(
+            "web",
+            "TCP",
+            &[
+                (&pods[round % 2], 0, "ready"),
+                (&pods[(round + 1) % 2], 0, "terminating"),
+            ],
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     stop.cancel();
@@ -304,23 +470,49 @@ async fn user_space_serves_too() {
         return;
     }
     let c = Cluster::new(1, true).await;
-    let pods = [c.lab.pod_with_server(0, "a", 8080).await, c.lab.pod_with_server(0, "b", 8080).await];
+    let pods = [
+        c.lab.pod_with_server(0, "a", 8080).await,
+        c.lab.pod_with_server(0, "b", 8080).await,
+    ];
     let client = c.lab.pod(0, "client").await;
     c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.5", "ports": [{"port": 80, "nodePort": 30080}]}));
-    c.service("udp", json!({"clusterIP": "10.96.0.8", "ports": [{"port": 53, "protocol": "UDP"}]}));
-    c.endpoints("web", "TCP", &[(&pods[0], 0, "ready"), (&pods[1], 0, "ready")]);
+    c.service(
+        "udp",
+        json!({"clusterIP": "10.96.0.8", "ports": [{"port": 53, "protocol": "UDP"}]}),
+    );
+    c.endpoints(
+        "web",
+        "TCP",
+        &[(&pods[0], 0, "ready"), (&pods[1], 0, "ready")],
+    );
     c.endpoints("udp", "UDP", &[(&pods[0], 0, "ready")]);
     let (web, udp) = (at([10, 96, 0, 5], 80), at([10, 96, 0, 8], 53));
     for ns in [&client.ns, &c.lab.host, &c.lab.nodes[0].net.ns] {
-        eventually("the service answers", || async { ask(ns, web).await.is_ok() }).await;
-        eventually("UDP answers", || async { ask_udp(ns, udp).await.is_ok_and(|(name, _)| name == "a") }).await;
+        eventually("the service answers", || async {
+            ask(ns, web).await.is_ok()
+        })
+        .await;
+        eventually("UDP answers", || async {
+            ask_udp(ns, udp).await.is_ok_and(|(name, _)| name == "a")
+        })
+        .await;
     }
     let node_port = SocketAddr::new(IpAddr::V4(c.lab.nodes[0].net.ip), 30080);
     ask(&c.lab.host, node_port).await.unwrap();
     c.endpoints("web", "TCP", &[(&pods[1], 0, "ready")]);
-    eventually("the endpoint is gone", || async { ask(&client.ns, web).await.is_ok_and(|(name, _)| name == "b") }).await;
+    eventually("the endpoint is gone", || async {
+        ask(&client.ns, web)
+            .await
+            .is_ok_and(|(name, _)| name == "b")
+    })
+    .await;
     c.endpoints("web", "TCP", &[]);
-    eventually("refused without endpoints", || async { ask(&client.ns, web).await.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused) }).await;
+    eventually("refused without endpoints", || async {
+        ask(&client.ns, web)
+            .await
+            .is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+    })
+    .await;
 }
 
 /// The cost of one change beside many services; printed, and held to what a rolling update can bear.
@@ -330,20 +522,35 @@ async fn a_change_beside_many_services_is_quick() {
         return;
     }
     let c = Cluster::new(1, false).await;
-    let pods = [c.lab.pod_with_server(0, "a", 8080).await, c.lab.pod_with_server(0, "b", 8080).await];
+    let pods = [
+        c.lab.pod_with_server(0, "a", 8080).await,
+        c.lab.pod_with_server(0, "b", 8080).await,
+    ];
     let client = c.lab.pod(0, "client").await;
     for i in 0..500 {
         let name = format!("s{i}");
         c.service(&name, json!({"clusterIP": format!("10.96.{}.{}", 1 + i / 250, 1 + i % 250), "ports": [{"port": 80}]}));
-        c.endpoints(&name, "TCP", &[(&pods[0], 0, "ready"), (&pods[1], 0, "ready")]);
+        c.endpoints(
+            &name,
+            "TCP",
+            &[(&pods[0], 0, "ready"), (&pods[1], 0, "ready")],
+        );
     }
     let last = at([10, 96, 2, 250], 80);
-    eventually("the last service answers", || async { ask(&client.ns, last).await.is_ok() }).await;
+    eventually("the last service answers", || async {
+        ask(&client.ns, last).await.is_ok()
+    })
+    .await;
     let mut slowest = Duration::ZERO;
     for round in 0..10 {
         c.endpoints("s499", "TCP", &[(&pods[round % 2], 0, "ready")]);
         let (want, start) = (["a", "b"][round % 2], Instant::now());
-        eventually("the change is in force", || async { ask(&client.ns, last).await.is_ok_and(|(name, _)| name == want) }).await;
+        eventually("the change is in force", || async {
+            ask(&client.ns, last)
+                .await
+                .is_ok_and(|(name, _)| name == want)
+        })
+        .await;
         slowest = slowest.max(start.elapsed());
     }
     eprintln!("one change beside 500 services: at most {slowest:?}");

@@ -26,7 +26,10 @@ pub struct Rejection {
 
 impl Rejection {
     fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { reason: reason.into(), message: message.into() }
+        Self {
+            reason: reason.into(),
+            message: message.into(),
+        }
     }
 
     /// Nothing is known of the node itself.
@@ -63,7 +66,9 @@ pub fn admit(pod: &Pod, node: &Node, others: &[&Held]) -> Result<(), Rejection> 
 
 /// Whether the pod is needed for the node or the cluster to work.
 pub fn is_critical(pod: &Pod) -> bool {
-    spec(pod).priority.is_some_and(|priority| priority >= SYSTEM_CRITICAL)
+    spec(pod)
+        .priority
+        .is_some_and(|priority| priority >= SYSTEM_CRITICAL)
 }
 
 #[cfg(test)]
@@ -74,11 +79,21 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_not_taken() {
-        for resources in [json!({"limits": {"memory": "much"}}), json!({"requests": {"cpu": "many"}})] {
-            let pod: Pod = from_value(json!({"spec": {"containers": [{"name": "c", "resources": resources}]}})).unwrap();
+        for resources in [
+            json!({"limits": {"memory": "much"}}),
+            json!({"requests": {"cpu": "many"}}),
+        ] {
+            let pod: Pod = from_value(
+                json!({"spec": {"containers": [{"name": "c", "resources": resources}]}}),
+            )
+            .unwrap();
             let refused = admit(&pod, &Node::default(), &[]).unwrap_err();
             assert_eq!(refused.reason, "UnexpectedAdmissionError");
-            assert!(refused.message.ends_with("cannot be read"), "{}", refused.message);
+            assert!(
+                refused.message.ends_with("cannot be read"),
+                "{}",
+                refused.message
+            );
         }
     }
 }

@@ -24,22 +24,39 @@ const SAFE: [(&str, &str, (u32, u32)); 12] = [
 ];
 
 pub fn admit(pod: &Pod) -> Result<(), Rejection> {
-    let kernel = nix::sys::utsname::uname().ok().and_then(|name| version(name.release().to_str()?));
-    let wanted = spec(pod).security_context.iter().flat_map(|security| security.sysctls.iter().flatten());
+    let kernel = nix::sys::utsname::uname()
+        .ok()
+        .and_then(|name| version(name.release().to_str()?));
+    let wanted = spec(pod)
+        .security_context
+        .iter()
+        .flat_map(|security| security.sysctls.iter().flatten());
     for sysctl in wanted {
-        check(pod, &normalized(&sysctl.name), kernel).map_err(|reason| Rejection::new("SysctlForbidden", format!("forbidden sysctl: {reason}")))?;
+        check(pod, &normalized(&sysctl.name), kernel).map_err(|reason| {
+            Rejection::new("SysctlForbidden", format!("forbidden sysctl: {reason}"))
+        })?;
     }
     Ok(())
 }
 
 fn check(pod: &Pod, name: &str, kernel: Option<(u32, u32)>) -> Result<(), String> {
-    let known = SAFE.iter().find(|(safe, _, since)| *safe == name && (*since == (0, 0) || kernel.is_some_and(|kernel| kernel >= *since)));
-    let Some((_, namespace, _)) = known else { return Err(format!("{name:?} not allowlisted")) };
+    let known = SAFE.iter().find(|(safe, _, since)| {
+        *safe == name && (*since == (0, 0) || kernel.is_some_and(|kernel| kernel >= *since))
+    });
+    let Some((_, namespace, _)) = known else {
+        return Err(format!("{name:?} not allowlisted"));
+    };
     let of_host = match *namespace {
         "IPC" => spec(pod).host_ipc.unwrap_or(false),
         _ => is_host_network(pod),
     };
-    if of_host { Err(format!("{name:?} not allowed with host {namespace} enabled")) } else { Ok(()) }
+    if of_host {
+        Err(format!(
+            "{name:?} not allowed with host {namespace} enabled"
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 /// With dots between the parts; a name whose first separator is a slash has its dots and slashes swapped.
@@ -76,21 +93,39 @@ mod tests {
     fn only_safe_ones() {
         let pod = |name: &str, more: Value| {
             let mut spec = json!({"containers": [], "securityContext": {"sysctls": [{"name": name, "value": "1"}]}});
-            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            spec.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
             from_value::<Pod>(json!({"spec": spec})).unwrap()
         };
         let table = [
             ("kernel.shm_rmid_forced", json!({}), ""),
             ("kernel/shm_rmid_forced", json!({}), ""),
-            ("kernel.shm_rmid_forced", json!({"hostIPC": true}), "forbidden sysctl: \"kernel.shm_rmid_forced\" not allowed with host IPC enabled"),
-            ("net.ipv4.tcp_syncookies", json!({"hostNetwork": true}), "forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host Net enabled"),
-            ("kernel.msgmax", json!({}), "forbidden sysctl: \"kernel.msgmax\" not allowlisted"),
+            (
+                "kernel.shm_rmid_forced",
+                json!({"hostIPC": true}),
+                "forbidden sysctl: \"kernel.shm_rmid_forced\" not allowed with host IPC enabled",
+            ),
+            (
+                "net.ipv4.tcp_syncookies",
+                json!({"hostNetwork": true}),
+                "forbidden sysctl: \"net.ipv4.tcp_syncookies\" not allowed with host Net enabled",
+            ),
+            (
+                "kernel.msgmax",
+                json!({}),
+                "forbidden sysctl: \"kernel.msgmax\" not allowlisted",
+            ),
         ];
         for (name, more, expected) in table {
-            let message = admit(&pod(name, more.clone())).map_or_else(|refused| refused.message, |()| String::new());
+            let message = admit(&pod(name, more.clone()))
+                .map_or_else(|refused| refused.message, |()| String::new());
             assert_eq!(message, expected, "{name} {more}");
         }
         assert_eq!(version("6.1.0-13-amd64"), Some((6, 1)));
-        assert!(check(&pod("x", json!({})), "net.ipv4.tcp_rmem", Some((4, 9))).is_err(), "an old kernel shares it");
+        assert!(
+            check(&pod("x", json!({})), "net.ipv4.tcp_rmem", Some((4, 9))).is_err(),
+            "an old kernel shares it"
+        );
     }
 }

@@ -43,15 +43,34 @@ fn text(error: Unreadable) -> String {
 
 /// Takes the steps. The error is for the condition and the event.
 pub async fn enact(node: &Context, pod: &Pod, view: &PodView, steps: &Steps) -> Result<(), String> {
-    let Some(sandbox) = view.sandboxes.first() else { return Err(format!("the sandbox of pod {:?} has gone", super::super::names::describe(pod))) };
+    let Some(sandbox) = view.sandboxes.first() else {
+        return Err(format!(
+            "the sandbox of pod {:?} has gone",
+            super::super::names::describe(pod)
+        ));
+    };
     let wanted = resources::pod_cgroup_limits(pod).map_err(text)?;
-    let mut work = Work { node, pod, view, sandbox: &sandbox.id, has: sandbox.spec.cgroup_limits.clone(), own: enacted::of_pod(view), given: BTreeMap::new() };
+    let mut work = Work {
+        node,
+        pod,
+        view,
+        sandbox: &sandbox.id,
+        has: sandbox.spec.cgroup_limits.clone(),
+        own: enacted::of_pod(view),
+        given: BTreeMap::new(),
+    };
     work.check_memory(&wanted, steps).await?;
     let of_pod = steps.pod || steps.pod_level;
     if of_pod || !steps.memory.is_empty() {
         // A limit is never taken away, only moved.
-        let (from, to) = (work.has.memory_bytes.unwrap_or(i64::MAX), wanted.memory_bytes.or(work.has.memory_bytes));
-        let limits = |has: &Limits| Limits { memory_bytes: to, ..has.clone() };
+        let (from, to) = (
+            work.has.memory_bytes.unwrap_or(i64::MAX),
+            wanted.memory_bytes.or(work.has.memory_bytes),
+        );
+        let limits = |has: &Limits| Limits {
+            memory_bytes: to,
+            ..has.clone()
+        };
         let grows = to.unwrap_or(i64::MAX).cmp(&from);
         if grows.is_gt() {
             work.set_pod(limits).await?;
@@ -88,10 +107,19 @@ impl Work<'_> {
             Some(quota) => (Some(quota), wanted.cpu_period_us),
             None => (self.has.cpu_quota_us, self.has.cpu_period_us),
         };
-        let limits = move |has: &Limits| Limits { cpu_quota_us: quota, cpu_period_us: period, ..has.clone() };
+        let limits = move |has: &Limits| Limits {
+            cpu_quota_us: quota,
+            cpu_period_us: period,
+            ..has.clone()
+        };
         let shares = wanted.cpu_shares;
-        let requests = move |has: &Limits| Limits { cpu_shares: shares, ..has.clone() };
-        let limit_grows = quota.unwrap_or(-1).cmp(&self.has.cpu_quota_us.unwrap_or(-1));
+        let requests = move |has: &Limits| Limits {
+            cpu_shares: shares,
+            ..has.clone()
+        };
+        let limit_grows = quota
+            .unwrap_or(-1)
+            .cmp(&self.has.cpu_quota_us.unwrap_or(-1));
         let request_grows = shares.unwrap_or(0).cmp(&self.has.cpu_shares.unwrap_or(0));
         // On the way up the limit goes first, on the way down last: it is never below the request.
         if limit_grows.is_gt() {
@@ -118,28 +146,62 @@ impl Work<'_> {
 
     async fn write_pod(&mut self, limits: Limits) -> Result<(), String> {
         let noted = BTreeMap::from([(annotation::RESOURCES.to_owned(), resources_text(&self.own))]);
-        self.node.runtime.update_sandbox(self.sandbox, &limits, &noted).await.map_err(|error| error.to_string())?;
+        self.node
+            .runtime
+            .update_sandbox(self.sandbox, &limits, &noted)
+            .await
+            .map_err(|error| error.to_string())?;
         self.has = limits;
         Ok(())
     }
 
     /// Notes that one of the pod's own resources is in force.
     async fn note_pod(&mut self, of: Of, steps: &Steps) -> Result<(), String> {
-        let Some(granted) = spec(self.pod).resources.as_ref().filter(|_| steps.pod_level) else { return Ok(()) };
+        let Some(granted) = spec(self.pod)
+            .resources
+            .as_ref()
+            .filter(|_| steps.pod_level)
+        else {
+            return Ok(());
+        };
         self.own = Some(mixed(&self.own.clone().unwrap_or_default(), granted, of));
         self.write_pod(self.has.clone()).await
     }
 
     async fn containers(&mut self, of: Of, updates: &[Update]) -> Result<(), String> {
         for update in updates {
-            let (Some((_, container)), Some(state)) = (find_container(self.pod, &update.name), self.view.by_id(&update.id)) else { continue };
-            let has = self.given.get(&update.id).cloned().or_else(|| enacted::of_container(state)).unwrap_or_default();
+            let (Some((_, container)), Some(state)) = (
+                find_container(self.pod, &update.name),
+                self.view.by_id(&update.id),
+            ) else {
+                continue;
+            };
+            let has = self
+                .given
+                .get(&update.id)
+                .cloned()
+                .or_else(|| enacted::of_container(state))
+                .unwrap_or_default();
             let now = mixed(&has, &resources::effective(self.pod, &container), of);
-            let resized = Container { resources: Some(now.clone()), ..container };
-            let all = resources::container_limits(self.pod, &resized, self.node.machine.memory).map_err(text)?;
-            let limits = Limits { oom_score_adj: state.limits.oom_score_adj, ..all };
-            let noted = BTreeMap::from([(annotation::RESOURCES.to_owned(), resources_text(&Some(now.clone())))]);
-            self.node.runtime.update_container(&update.id, &limits, &noted).await.map_err(|error| error.to_string())?;
+            let resized = Container {
+                resources: Some(now.clone()),
+                ..container
+            };
+            let all = resources::container_limits(self.pod, &resized, self.node.machine.memory)
+                .map_err(text)?;
+            let limits = Limits {
+                oom_score_adj: state.limits.oom_score_adj,
+                ..all
+            };
+            let noted = BTreeMap::from([(
+                annotation::RESOURCES.to_owned(),
+                resources_text(&Some(now.clone())),
+            )]);
+            self.node
+                .runtime
+                .update_container(&update.id, &limits, &noted)
+                .await
+                .map_err(|error| error.to_string())?;
             self.given.insert(update.id.clone(), now);
         }
         Ok(())
@@ -150,13 +212,26 @@ impl Work<'_> {
         if steps.memory.is_empty() && !steps.pod {
             return Ok(());
         }
-        let lower = |wanted: i64, has: Option<i64>| wanted > 0 && has.filter(|has| *has > 0).is_none_or(|has| wanted < has);
-        let pod_limit = wanted.memory_bytes.filter(|wanted| lower(*wanted, self.has.memory_bytes));
+        let lower = |wanted: i64, has: Option<i64>| {
+            wanted > 0 && has.filter(|has| *has > 0).is_none_or(|has| wanted < has)
+        };
+        let pod_limit = wanted
+            .memory_bytes
+            .filter(|wanted| lower(*wanted, self.has.memory_bytes));
         let mut shrinking: Vec<(&ContainerState, i64)> = Vec::new();
         for update in &steps.memory {
-            let (Some((_, container)), Some(state)) = (find_container(self.pod, &update.name), self.view.by_id(&update.id)) else { continue };
-            let limit = Sizes::of(&resources::effective(self.pod, &container)).map_err(text)?.memory_limit;
-            let has = Sizes::of(&enacted::of_container(state).unwrap_or_default()).map_err(text)?.memory_limit;
+            let (Some((_, container)), Some(state)) = (
+                find_container(self.pod, &update.name),
+                self.view.by_id(&update.id),
+            ) else {
+                continue;
+            };
+            let limit = Sizes::of(&resources::effective(self.pod, &container))
+                .map_err(text)?
+                .memory_limit;
+            let has = Sizes::of(&enacted::of_container(state).unwrap_or_default())
+                .map_err(text)?
+                .memory_limit;
             if lower(limit, Some(has)) {
                 shrinking.push((state, limit));
             }
@@ -166,13 +241,23 @@ impl Work<'_> {
         }
         let mut used = BTreeMap::new();
         for state in self.view.running() {
-            let usage = self.node.runtime.usage(&state.id).await.map_err(|error| format!("unable to read memory usage: {error}"))?;
-            used.insert(state.id.as_str(), i64::try_from(usage.memory_bytes).unwrap_or(i64::MAX));
+            let usage = self
+                .node
+                .runtime
+                .usage(&state.id)
+                .await
+                .map_err(|error| format!("unable to read memory usage: {error}"))?;
+            used.insert(
+                state.id.as_str(),
+                i64::try_from(usage.memory_bytes).unwrap_or(i64::MAX),
+            );
         }
         let whole: i64 = used.values().sum();
         let mut errors = Vec::new();
         if let Some(limit) = pod_limit.filter(|limit| whole >= *limit) {
-            errors.push(format!("attempting to set pod memory limit ({limit}) below current usage ({whole})"));
+            errors.push(format!(
+                "attempting to set pod memory limit ({limit}) below current usage ({whole})"
+            ));
         }
         for (state, limit) in shrinking {
             let used = used.get(state.id.as_str()).copied().unwrap_or(0);
@@ -183,13 +268,20 @@ impl Work<'_> {
         match errors.len() {
             0 => Ok(()),
             1 => Err(format!("cannot decrease memory limits: {}", errors[0])),
-            _ => Err(format!("cannot decrease memory limits: [{}]", errors.join(", "))),
+            _ => Err(format!(
+                "cannot decrease memory limits: [{}]",
+                errors.join(", ")
+            )),
         }
     }
 }
 
 /// `has`, but for one resource, which is as in `granted`.
-fn mixed(has: &ResourceRequirements, granted: &ResourceRequirements, of: Of) -> ResourceRequirements {
+fn mixed(
+    has: &ResourceRequirements,
+    granted: &ResourceRequirements,
+    of: Of,
+) -> ResourceRequirements {
     let list = |has: &Option<List>, granted: &Option<List>| -> Option<List> {
         let mut list = has.clone().unwrap_or_default();
         match granted.as_ref().and_then(|granted| granted.get(of.name())) {
@@ -198,5 +290,9 @@ fn mixed(has: &ResourceRequirements, granted: &ResourceRequirements, of: Of) -> 
         }
         (!list.is_empty()).then_some(list)
     };
-    ResourceRequirements { claims: has.claims.clone(), limits: list(&has.limits, &granted.limits), requests: list(&has.requests, &granted.requests) }
+    ResourceRequirements {
+        claims: has.claims.clone(),
+        limits: list(&has.limits, &granted.limits),
+        requests: list(&has.requests, &granted.requests),
+    }
 }

@@ -35,7 +35,13 @@ pub async fn keep(node: Arc<Context>) {
 /// Asks about all pods that want other resources than they were granted, in their order.
 pub fn retry(node: &Context) {
     loop {
-        let mut waiting: Vec<Arc<Handle>> = node.pods.read().values().filter(|handle| handle.wants_resize()).cloned().collect();
+        let mut waiting: Vec<Arc<Handle>> = node
+            .pods
+            .read()
+            .values()
+            .filter(|handle| handle.wants_resize())
+            .cloned()
+            .collect();
         waiting.sort_by_cached_key(|handle| order(handle));
         let mut given_back = false;
         for handle in &waiting {
@@ -53,21 +59,37 @@ type Order = (bool, Reverse<i32>, bool, jiff::Timestamp);
 /// Those first that do not want more; then by priority, by class, and by how long they wait.
 fn order(handle: &Handle) -> Order {
     let desired = handle.desired();
-    let since = handle.state.lock().resize.pending().and_then(|pending| pending.last_transition_time.as_ref().map(|at| at.0));
+    let since = handle
+        .state
+        .lock()
+        .resize
+        .pending()
+        .and_then(|pending| pending.last_transition_time.as_ref().map(|at| at.0));
     let priority = spec(&desired).priority.unwrap_or(0);
-    (wants_more(handle), Reverse(priority), class(&desired) != Ok(Class::Guaranteed), since.unwrap_or(jiff::Timestamp::MAX))
+    (
+        wants_more(handle),
+        Reverse(priority),
+        class(&desired) != Ok(Class::Guaranteed),
+        since.unwrap_or(jiff::Timestamp::MAX),
+    )
 }
 
 fn wants_more(handle: &Handle) -> bool {
-    let (Ok(now), Ok(then)) = (Held::of(&handle.pod()), Held::of(&handle.desired())) else { return true };
+    let (Ok(now), Ok(then)) = (Held::of(&handle.pod()), Held::of(&handle.desired())) else {
+        return true;
+    };
     let of = |held: &Held, name: &str| held.amounts.get(name).copied().unwrap_or(0);
-    ["cpu", "memory"].iter().any(|name| of(&then, name) > of(&now, name))
+    ["cpu", "memory"]
+        .iter()
+        .any(|name| of(&then, name) > of(&now, name))
 }
 
 /// Asks about one pod. Whether it gave something back.
 fn ask(node: &Context, handle: &Handle) -> bool {
     let desired = handle.desired();
-    let Some(known) = node.nodes.get(&node.config.node_name) else { return false };
+    let Some(known) = node.nodes.get(&node.config.node_name) else {
+        return false;
+    };
     let generation = desired.metadata.generation;
     let gives = !wants_more(handle);
     let answer = node.allocations.add(&desired, &known);
@@ -81,14 +103,31 @@ fn ask(node: &Context, handle: &Handle) -> bool {
             resize.clear_pending();
             resize.clear_in_progress();
             resize.set_in_progress("", "", generation);
-            ("ResizeStarted", Type::Normal, message("Pod resize started", &desired, generation, ""))
+            (
+                "ResizeStarted",
+                Type::Normal,
+                message("Pod resize started", &desired, generation, ""),
+            )
         }
         Err(rejection) => {
-            let news = handle.state.lock().resize.set_pending(&rejection.reason, &rejection.message, generation);
+            let news = handle.state.lock().resize.set_pending(
+                &rejection.reason,
+                &rejection.message,
+                generation,
+            );
             if !news {
                 return false;
             }
-            ("ResizeDeferred", Type::Warning, message(&format!("Pod resize {}", rejection.reason), &desired, generation, &rejection.message))
+            (
+                "ResizeDeferred",
+                Type::Warning,
+                message(
+                    &format!("Pod resize {}", rejection.reason),
+                    &desired,
+                    generation,
+                    &rejection.message,
+                ),
+            )
         }
     };
     node.events.record(reference(&desired), type_, event, text);

@@ -30,8 +30,16 @@ pub fn of(security: &Security) -> Result<BTreeSet<String>, String> {
     if security.privileged {
         return all();
     }
-    let canonical = |names: &[String]| names.iter().map(|name| canonical(name)).collect::<Result<Vec<_>, _>>();
-    let (add, drop) = (canonical(&security.add_capabilities)?, canonical(&security.drop_capabilities)?);
+    let canonical = |names: &[String]| {
+        names
+            .iter()
+            .map(|name| canonical(name))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let (add, drop) = (
+        canonical(&security.add_capabilities)?,
+        canonical(&security.drop_capabilities)?,
+    );
     let is_all = |name: &String| name == "CAP_ALL";
     let mut set: BTreeSet<String> = DEFAULTS.iter().map(ToString::to_string).collect();
     if add.iter().any(is_all) {
@@ -49,13 +57,18 @@ pub fn of(security: &Security) -> Result<BTreeSet<String>, String> {
 
 /// Those that this process has: it cannot give what it lacks.
 fn all() -> Result<BTreeSet<String>, String> {
-    let own = caps::read(None, caps::CapSet::Permitted).map_err(|err| format!("cannot read this process's capabilities: {err}"))?;
+    let own = caps::read(None, caps::CapSet::Permitted)
+        .map_err(|err| format!("cannot read this process's capabilities: {err}"))?;
     Ok(own.iter().map(ToString::to_string).collect())
 }
 
 fn canonical(name: &str) -> Result<String, String> {
     let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    let full = if upper.starts_with("CAP_") {
+        upper
+    } else {
+        format!("CAP_{upper}")
+    };
     if full != "CAP_ALL" && full.parse::<caps::Capability>().is_err() {
         return Err(format!("unknown capability {full:?}"));
     }
@@ -70,13 +83,26 @@ mod tests {
     fn sets() {
         let with = |add: &[&str], drop: &[&str]| {
             let names = |list: &[&str]| list.iter().map(ToString::to_string).collect();
-            of(&Security { add_capabilities: names(add), drop_capabilities: names(drop), ..Security::default() })
+            of(&Security {
+                add_capabilities: names(add),
+                drop_capabilities: names(drop),
+                ..Security::default()
+            })
         };
         assert_eq!(with(&[], &[]).unwrap().len(), 14);
-        assert_eq!(with(&["NET_ADMIN"], &["ALL"]).unwrap().into_iter().collect::<Vec<_>>(), ["CAP_NET_ADMIN"]);
+        assert_eq!(
+            with(&["NET_ADMIN"], &["ALL"])
+                .unwrap()
+                .into_iter()
+                .collect::<Vec<_>>(),
+            ["CAP_NET_ADMIN"]
+        );
         assert!(!with(&[], &["cap_chown"]).unwrap().contains("CAP_CHOWN"));
         assert!(!with(&["ALL"], &["CHOWN"]).unwrap().contains("CAP_CHOWN"));
         assert_eq!(with(&["ALL"], &[]).unwrap(), all().unwrap());
-        assert_eq!(with(&["WINGS"], &[]).unwrap_err(), "unknown capability \"CAP_WINGS\"");
+        assert_eq!(
+            with(&["WINGS"], &[]).unwrap_err(),
+            "unknown capability \"CAP_WINGS\""
+        );
     }
 }

@@ -43,8 +43,17 @@ mod tests {
     #[test]
     fn steps_and_causes() {
         let denied: Result<(), _> = Err(nix::errno::Errno::EACCES);
-        let err = denied.during(format_args!("open {}", "/x")).during("make the folder").unwrap_err();
-        assert_eq!((err.kind(), err.to_string().as_str()), (io::ErrorKind::PermissionDenied, "make the folder: open /x: Permission denied (os error 13)"));
+        let err = denied
+            .during(format_args!("open {}", "/x"))
+            .during("make the folder")
+            .unwrap_err();
+        assert_eq!(
+            (err.kind(), err.to_string().as_str()),
+            (
+                io::ErrorKind::PermissionDenied,
+                "make the folder: open /x: Permission denied (os error 13)"
+            )
+        );
         #[derive(thiserror::Error, Debug)]
         enum Outer {
             #[error("cannot begin")]
@@ -52,7 +61,13 @@ mod tests {
             #[error("cannot go on: {0}")]
             Told(#[source] io::Error),
         }
-        assert_eq!(chain(&Outer::Begin(io::Error::other("no room"))), "cannot begin: no room");
-        assert_eq!(chain(&Outer::Told(io::Error::other("no room"))), "cannot go on: no room");
+        assert_eq!(
+            chain(&Outer::Begin(io::Error::other("no room"))),
+            "cannot begin: no room"
+        );
+        assert_eq!(
+            chain(&Outer::Told(io::Error::other("no room"))),
+            "cannot go on: no room"
+        );
     }
 }

@@ -15,7 +15,18 @@ const ROOT: &str = "/sys/fs/cgroup";
 // What statfs answers has another type on each architecture.
 const CGROUP2_MAGIC: i64 = 0x6367_7270;
 /// Version 1's hierarchies that libcontainer, too, makes groups in.
-const V1_CONTROLLERS: [&str; 10] = ["cpu", "cpuacct", "memory", "pids", "devices", "freezer", "blkio", "cpuset", "hugetlb", "perf_event"];
+const V1_CONTROLLERS: [&str; 10] = [
+    "cpu",
+    "cpuacct",
+    "memory",
+    "pids",
+    "devices",
+    "freezer",
+    "blkio",
+    "cpuset",
+    "hugetlb",
+    "perf_event",
+];
 /// How long removal waits for the last process to be gone.
 const REMOVAL: Duration = Duration::from_secs(2);
 
@@ -33,10 +44,16 @@ impl Cgroups {
         if kind.0 as i64 == CGROUP2_MAGIC {
             return Ok(Self::V2(PathBuf::from(ROOT)));
         }
-        let mounts: Vec<PathBuf> = V1_CONTROLLERS.iter().map(|name| Path::new(ROOT).join(name)).filter(|path| path.join("cgroup.procs").exists()).collect();
+        let mounts: Vec<PathBuf> = V1_CONTROLLERS
+            .iter()
+            .map(|name| Path::new(ROOT).join(name))
+            .filter(|path| path.join("cgroup.procs").exists())
+            .collect();
         match mounts.is_empty() {
             false => Ok(Self::V1(mounts)),
-            true => Err(io::Error::other("no cgroup hierarchy is mounted under /sys/fs/cgroup")),
+            true => Err(io::Error::other(
+                "no cgroup hierarchy is mounted under /sys/fs/cgroup",
+            )),
         }
     }
 
@@ -67,7 +84,11 @@ impl Cgroups {
     pub fn create(&self, group: &str, limits: &Limits) -> io::Result<()> {
         match self {
             Self::V1(mounts) => {
-                for folder in self.folders(group).iter().filter(|folder| !folder.starts_with(Path::new(ROOT).join("cpuset"))) {
+                for folder in self
+                    .folders(group)
+                    .iter()
+                    .filter(|folder| !folder.starts_with(Path::new(ROOT).join("cpuset")))
+                {
                     fs::create_dir_all(folder)?;
                 }
                 debug_assert!(!mounts.is_empty());
@@ -91,20 +112,54 @@ impl Cgroups {
     /// Which file holds which limit: (controller, file, value).
     fn files(&self, limits: &Limits) -> Vec<(&'static str, &'static str, String)> {
         let mut files = Vec::new();
-        let max = |n: i64| if n < 0 { "max".to_owned() } else { n.to_string() };
+        let max = |n: i64| {
+            if n < 0 {
+                "max".to_owned()
+            } else {
+                n.to_string()
+            }
+        };
         let period = limits.cpu_period_us.unwrap_or(100_000);
         match self {
             Self::V1(_) => {
-                files.extend(limits.cpu_shares.map(|n| ("cpu", "cpu.shares", n.to_string())));
-                files.extend(limits.cpu_period_us.map(|n| ("cpu", "cpu.cfs_period_us", n.to_string())));
-                files.extend(limits.cpu_quota_us.map(|n| ("cpu", "cpu.cfs_quota_us", n.to_string())));
-                files.extend(limits.memory_bytes.map(|n| ("memory", "memory.limit_in_bytes", n.to_string())));
+                files.extend(
+                    limits
+                        .cpu_shares
+                        .map(|n| ("cpu", "cpu.shares", n.to_string())),
+                );
+                files.extend(
+                    limits
+                        .cpu_period_us
+                        .map(|n| ("cpu", "cpu.cfs_period_us", n.to_string())),
+                );
+                files.extend(
+                    limits
+                        .cpu_quota_us
+                        .map(|n| ("cpu", "cpu.cfs_quota_us", n.to_string())),
+                );
+                files.extend(
+                    limits
+                        .memory_bytes
+                        .map(|n| ("memory", "memory.limit_in_bytes", n.to_string())),
+                );
                 files.extend(limits.pids.map(|n| ("pids", "pids.max", max(n))));
             }
             Self::V2(_) => {
-                files.extend(limits.cpu_shares.map(|n| ("cpu", "cpu.weight", weight(n).to_string())));
-                files.extend(limits.cpu_quota_us.map(|n| ("cpu", "cpu.max", format!("{} {period}", max(n)))));
-                files.extend(limits.memory_bytes.map(|n| ("memory", "memory.max", max(n))));
+                files.extend(
+                    limits
+                        .cpu_shares
+                        .map(|n| ("cpu", "cpu.weight", weight(n).to_string())),
+                );
+                files.extend(
+                    limits
+                        .cpu_quota_us
+                        .map(|n| ("cpu", "cpu.max", format!("{} {period}", max(n)))),
+                );
+                files.extend(
+                    limits
+                        .memory_bytes
+                        .map(|n| ("memory", "memory.max", max(n))),
+                );
                 files.extend(limits.pids.map(|n| ("pids", "pids.max", max(n))));
             }
         }
@@ -116,12 +171,16 @@ impl Cgroups {
     pub fn leave_unit(&self, group: &str) -> io::Result<()> {
         let own = fs::read_to_string("/proc/self/cgroup")?;
         let marker = if self.is_v2() { "0::" } else { "name=systemd:" };
-        let unit = own.lines().find_map(|line| line.split_once(marker).map(|(_, path)| path));
+        let unit = own
+            .lines()
+            .find_map(|line| line.split_once(marker).map(|(_, path)| path));
         if unit.is_none_or(|path| path == "/") {
             return Ok(());
         }
         let folder = match self {
-            Self::V1(_) => Path::new(ROOT).join("systemd").join(group.trim_start_matches('/')),
+            Self::V1(_) => Path::new(ROOT)
+                .join("systemd")
+                .join(group.trim_start_matches('/')),
             Self::V2(root) => {
                 hand_down(root, group)?;
                 root.join(group.trim_start_matches('/'))
@@ -133,8 +192,12 @@ impl Cgroups {
 
     /// Process ids in the group itself.
     pub fn processes(&self, group: &str) -> Vec<i32> {
-        let text = fs::read_to_string(self.folder("memory", group).join("cgroup.procs")).unwrap_or_default();
-        text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
+        let text = fs::read_to_string(self.folder("memory", group).join("cgroup.procs"))
+            .unwrap_or_default();
+        text.lines()
+            .filter_map(|line| line.parse().ok())
+            .filter(|pid| *pid > 0)
+            .collect()
     }
 
     /// Kills all that is in the group; new processes that come up meanwhile are for the next call.
@@ -144,13 +207,20 @@ impl Cgroups {
         }
         for pid in self.processes(group) {
             // Gone already is as good.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
         }
     }
 
     /// How often the kernel has killed for lack of memory in the group.
     pub fn oom_kills(&self, group: &str) -> u64 {
-        let file = if self.is_v2() { "memory.events" } else { "memory.oom_control" };
+        let file = if self.is_v2() {
+            "memory.events"
+        } else {
+            "memory.oom_control"
+        };
         field(&self.folder("memory", group).join(file), "oom_kill").unwrap_or(0)
     }
 
@@ -168,14 +238,28 @@ impl Cgroups {
         let (cpu, used, inactive) = match self {
             Self::V1(_) => {
                 let cpu = number(&self.folder("cpuacct", group).join("cpuacct.usage"))?;
-                (cpu, number(&memory.join("memory.usage_in_bytes"))?, field(&memory.join("memory.stat"), "total_inactive_file"))
+                (
+                    cpu,
+                    number(&memory.join("memory.usage_in_bytes"))?,
+                    field(&memory.join("memory.stat"), "total_inactive_file"),
+                )
             }
             Self::V2(_) => {
-                let cpu = field(&self.folder("cpu", group).join("cpu.stat"), "usage_usec").unwrap_or(0) * 1_000;
-                (cpu, number(&memory.join("memory.current"))?, field(&memory.join("memory.stat"), "inactive_file"))
+                let cpu = field(&self.folder("cpu", group).join("cpu.stat"), "usage_usec")
+                    .unwrap_or(0)
+                    * 1_000;
+                (
+                    cpu,
+                    number(&memory.join("memory.current"))?,
+                    field(&memory.join("memory.stat"), "inactive_file"),
+                )
             }
         };
-        Ok(Usage { cpu_nanoseconds: cpu, memory_bytes: used, working_set_bytes: used.saturating_sub(inactive.unwrap_or(0)) })
+        Ok(Usage {
+            cpu_nanoseconds: cpu,
+            memory_bytes: used,
+            working_set_bytes: used.saturating_sub(inactive.unwrap_or(0)),
+        })
     }
 
     /// Removes the group and those below it, killing what is left in them. Blocks for at most two seconds a hierarchy.
@@ -183,7 +267,10 @@ impl Cgroups {
         let mut first = None;
         for folder in self.folders(group) {
             if let Err(err) = remove_tree(&folder) {
-                first.get_or_insert(io::Error::new(err.kind(), format!("{}: {err}", folder.display())));
+                first.get_or_insert(io::Error::new(
+                    err.kind(),
+                    format!("{}: {err}", folder.display()),
+                ));
             }
         }
         first.map_or(Ok(()), Err)
@@ -195,12 +282,20 @@ impl Cgroups {
     pub fn prune(&self, group: &str) {
         let mut folders = self.folders(group);
         if !self.is_v2() {
-            folders.push(Path::new(ROOT).join("systemd").join(group.trim_start_matches('/')));
+            folders.push(
+                Path::new(ROOT)
+                    .join("systemd")
+                    .join(group.trim_start_matches('/')),
+            );
         }
         for folder in folders {
             prune_tree(&folder);
             // The parent is ours, too, when its name is (`skiff/<instance>`); one in use refuses.
-            for (above, _) in folder.ancestors().skip(1).zip(group.trim_matches('/').split('/').skip(1)) {
+            for (above, _) in folder
+                .ancestors()
+                .skip(1)
+                .zip(group.trim_matches('/').split('/').skip(1))
+            {
                 let _ = fs::remove_dir(above);
             }
         }
@@ -227,7 +322,9 @@ fn make_room_for_swap(folder: &Path, bytes: i64) -> io::Result<()> {
     const UNLIMITED: u64 = 1 << 62;
     let file = folder.join("memory.memsw.limit_in_bytes");
     match number(&file) {
-        Ok(limit) if limit < UNLIMITED && u64::try_from(bytes).is_ok_and(|bytes| bytes > limit) => write(&file, &bytes.to_string()),
+        Ok(limit) if limit < UNLIMITED && u64::try_from(bytes).is_ok_and(|bytes| bytes > limit) => {
+            write(&file, &bytes.to_string())
+        }
         // Not accounted on this machine.
         Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
         _ => Ok(()),
@@ -236,17 +333,26 @@ fn make_room_for_swap(folder: &Path, bytes: i64) -> io::Result<()> {
 
 /// Makes the groups on the way to `group` and enables all controllers in each for those below.
 fn hand_down(root: &Path, group: &str) -> io::Result<()> {
-    let controllers: Vec<String> = fs::read_to_string(root.join("cgroup.controllers"))?.split_whitespace().map(|c| format!("+{c}")).collect();
+    let controllers: Vec<String> = fs::read_to_string(root.join("cgroup.controllers"))?
+        .split_whitespace()
+        .map(|c| format!("+{c}"))
+        .collect();
     let enable = |folder: &Path| {
         let file = folder.join("cgroup.subtree_control");
         let enabled = fs::read_to_string(&file)?;
-        for controller in controllers.iter().filter(|c| !enabled.split_whitespace().any(|e| e == &c[1..])) {
+        for controller in controllers
+            .iter()
+            .filter(|c| !enabled.split_whitespace().any(|e| e == &c[1..]))
+        {
             write(&file, controller)?;
         }
         Ok(())
     };
     let enabled: io::Result<()> = enable(root);
-    if enabled.as_ref().is_err_and(|err| err.kind() == io::ErrorKind::ResourceBusy) {
+    if enabled
+        .as_ref()
+        .is_err_and(|err| err.kind() == io::ErrorKind::ResourceBusy)
+    {
         // This is a container's own hierarchy: processes in its root must make way first.
         evacuate(root)?;
         enable(root)?;
@@ -294,8 +400,15 @@ fn remove_tree(folder: &Path) -> io::Result<()> {
     loop {
         match fs::remove_dir(folder) {
             Err(err) if err.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
-                for pid in fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default().lines().filter_map(|line| line.parse().ok()) {
-                    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                for pid in fs::read_to_string(folder.join("cgroup.procs"))
+                    .unwrap_or_default()
+                    .lines()
+                    .filter_map(|line| line.parse().ok())
+                {
+                    let _ = nix::sys::signal::kill(
+                        nix::unistd::Pid::from_raw(pid),
+                        nix::sys::signal::Signal::SIGKILL,
+                    );
                 }
                 std::thread::sleep(Duration::from_millis(2));
             }
@@ -306,16 +419,26 @@ fn remove_tree(folder: &Path) -> io::Result<()> {
 }
 
 fn write(path: &Path, value: &str) -> io::Result<()> {
-    fs::write(path, value).map_err(|err| io::Error::new(err.kind(), format!("{}: {err}", path.display())))
+    fs::write(path, value)
+        .map_err(|err| io::Error::new(err.kind(), format!("{}: {err}", path.display())))
 }
 
 fn number(path: &Path) -> io::Result<u64> {
-    fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)
+    fs::read_to_string(path)?
+        .trim()
+        .parse()
+        .map_err(io::Error::other)
 }
 
 /// The value behind `name` in a file of `name value` lines.
 fn field(path: &Path, name: &str) -> Option<u64> {
-    fs::read_to_string(path).ok()?.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    fs::read_to_string(path).ok()?.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
 }
 
 #[cfg(test)]
@@ -331,10 +454,40 @@ mod tests {
 
     #[test]
     fn limits_go_into_the_files_of_the_version() {
-        let limits = Limits { cpu_shares: Some(1_024), cpu_quota_us: Some(50_000), memory_bytes: Some(-1), pids: Some(9), ..Limits::default() };
-        let v1: Vec<_> = Cgroups::V1(vec![]).files(&limits).into_iter().map(|(_, file, value)| format!("{file}={value}")).collect();
-        assert_eq!(v1, ["cpu.shares=1024", "cpu.cfs_quota_us=50000", "memory.limit_in_bytes=-1", "pids.max=9"]);
-        let v2: Vec<_> = Cgroups::V2("/".into()).files(&limits).into_iter().map(|(_, file, value)| format!("{file}={value}")).collect();
-        assert_eq!(v2, ["cpu.weight=39", "cpu.max=50000 100000", "memory.max=max", "pids.max=9"]);
+        let limits = Limits {
+            cpu_shares: Some(1_024),
+            cpu_quota_us: Some(50_000),
+            memory_bytes: Some(-1),
+            pids: Some(9),
+            ..Limits::default()
+        };
+        let v1: Vec<_> = Cgroups::V1(vec![])
+            .files(&limits)
+            .into_iter()
+            .map(|(_, file, value)| format!("{file}={value}"))
+            .collect();
+        assert_eq!(
+            v1,
+            [
+                "cpu.shares=1024",
+                "cpu.cfs_quota_us=50000",
+                "memory.limit_in_bytes=-1",
+                "pids.max=9"
+            ]
+        );
+        let v2: Vec<_> = Cgroups::V2("/".into())
+            .files(&limits)
+            .into_iter()
+            .map(|(_, file, value)| format!("{file}={value}"))
+            .collect();
+        assert_eq!(
+            v2,
+            [
+                "cpu.weight=39",
+                "cpu.max=50000 100000",
+                "memory.max=max",
+                "pids.max=9"
+            ]
+        );
     }
 }

@@ -33,7 +33,10 @@ impl From<Failure> for Error {
 }
 
 fn lost(err: impl ToString) -> Error {
-    Error::Failed { what: "speak with the sandbox's shim".into(), reason: err.to_string() }
+    Error::Failed {
+        what: "speak with the sandbox's shim".into(),
+        reason: err.to_string(),
+    }
 }
 
 /// Sends a request; the connection is for what the shim answers.
@@ -65,15 +68,26 @@ pub async fn call(dir: &SandboxDir, request: &Request) -> Result<(), Error> {
 }
 
 /// Sends an exec or attach request and makes streams of what comes back.
-pub async fn open(dir: &SandboxDir, request: &Request, wanted: &ExecRequest) -> Result<Streams, Error> {
+pub async fn open(
+    dir: &SandboxDir,
+    request: &Request,
+    wanted: &ExecRequest,
+) -> Result<Streams, Error> {
     let connection = ask(dir, request).await?;
     let (reply, fds) = next(&connection).await?;
-    let Reply::Streams { stdin, stdout, stderr, terminal } = reply else {
+    let Reply::Streams {
+        stdin,
+        stdout,
+        stderr,
+        terminal,
+    } = reply
+    else {
         return Err(lost(format!("an answer that does not fit: {reply:?}")));
     };
     let mut fds = fds.into_iter();
     let mut take = |there: bool| there.then(|| fds.next()).flatten();
-    let (stdin, stdout, stderr, terminal) = (take(stdin), take(stdout), take(stderr), take(terminal));
+    let (stdin, stdout, stderr, terminal) =
+        (take(stdin), take(stdout), take(stderr), take(terminal));
     let exit = Box::pin(async move {
         match next(&connection).await? {
             (Reply::Exit(code), _) => Ok(code),
@@ -84,11 +98,22 @@ pub async fn open(dir: &SandboxDir, request: &Request, wanted: &ExecRequest) -> 
     Ok(Streams { exit, ..streams })
 }
 
-fn assemble(stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<OwnedFd>, terminal: Option<OwnedFd>, wanted: &ExecRequest) -> io::Result<Streams> {
-    let reader = |fd: Option<OwnedFd>| fd.map(|fd| pipe::Receiver::from_owned_fd(fd).map(|pipe| Box::pin(pipe) as Reader)).transpose();
+fn assemble(
+    stdin: Option<OwnedFd>,
+    stdout: Option<OwnedFd>,
+    stderr: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
+    wanted: &ExecRequest,
+) -> io::Result<Streams> {
+    let reader = |fd: Option<OwnedFd>| {
+        fd.map(|fd| pipe::Receiver::from_owned_fd(fd).map(|pipe| Box::pin(pipe) as Reader))
+            .transpose()
+    };
     let (mut out, mut err) = (reader(stdout)?, reader(stderr)?);
     let mut input: Option<Writer> = match stdin {
-        Some(fd) => Some(Box::pin(ClosingPipe(Some(pipe::Sender::from_owned_fd(fd)?)))),
+        Some(fd) => Some(Box::pin(ClosingPipe(Some(pipe::Sender::from_owned_fd(
+            fd,
+        )?)))),
         None => None,
     };
     let mut resize = None;
@@ -107,7 +132,13 @@ fn assemble(stdin: Option<OwnedFd>, stdout: Option<OwnedFd>, stderr: Option<Owne
     if !wanted.stderr {
         drain(err.take());
     }
-    Ok(Streams { stdin: input, stdout: out, stderr: err, resize, exit: Box::pin(std::future::pending()) })
+    Ok(Streams {
+        stdin: input,
+        stdout: out,
+        stderr: err,
+        resize,
+        exit: Box::pin(std::future::pending()),
+    })
 }
 
 /// What nobody wants to read is read all the same: the process must not be stopped by a full or broken pipe.
@@ -124,7 +155,12 @@ fn follow_size(terminal: OwnedFd) -> mpsc::Sender<(u16, u16)> {
     let (sender, mut sizes) = mpsc::channel(4);
     skiff_watching::task::spawn(async move {
         while let Some((columns, rows)) = sizes.recv().await {
-            let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            let size = libc::winsize {
+                ws_row: rows,
+                ws_col: columns,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
             // SAFETY: the structure is what this request reads. A terminal that has gone needs no size.
             unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, &size) };
         }
@@ -136,7 +172,11 @@ fn follow_size(terminal: OwnedFd) -> mpsc::Sender<(u16, u16)> {
 struct ClosingPipe(Option<pipe::Sender>);
 
 impl AsyncWrite for ClosingPipe {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match &mut self.0 {
             Some(pipe) => Pin::new(pipe).poll_write(cx, bytes),
             None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
@@ -164,16 +204,27 @@ impl Terminal {
 }
 
 impl AsyncRead for Terminal {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             let mut ready = ready!(self.0.poll_read_ready(cx))?;
-            match ready.try_io(|fd| Ok(nix::unistd::read(fd.get_ref(), buffer.initialize_unfilled())?)) {
+            match ready.try_io(|fd| {
+                Ok(nix::unistd::read(
+                    fd.get_ref(),
+                    buffer.initialize_unfilled(),
+                )?)
+            }) {
                 Ok(Ok(n)) => {
                     buffer.advance(n);
                     return Poll::Ready(Ok(()));
                 }
                 // How the end of a terminal looks.
-                Ok(Err(err)) if err.raw_os_error() == Some(libc::EIO) => return Poll::Ready(Ok(())),
+                Ok(Err(err)) if err.raw_os_error() == Some(libc::EIO) => {
+                    return Poll::Ready(Ok(()));
+                }
                 Ok(Err(err)) => return Poll::Ready(Err(err)),
                 Err(_would_block) => {}
             }
@@ -182,7 +233,11 @@ impl AsyncRead for Terminal {
 }
 
 impl AsyncWrite for Terminal {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         loop {
             let mut ready = ready!(self.0.poll_write_ready(cx))?;
             match ready.try_io(|fd| Ok(nix::unistd::write(fd.get_ref(), bytes)?)) {

@@ -22,14 +22,29 @@ impl Inner {
     pub fn make_sandbox(&self, spec: SandboxSpec) -> Result<String, Error> {
         let id = state::new_id();
         let dir = self.dir(&id);
-        let group = |name: &str| format!("/{}/{}", self.config.cgroup.trim_matches('/'), name.trim_matches('/'));
-        let record = SandboxRecord { id: id.clone(), created_at: now(), cgroup: group(&spec.cgroup), shim_cgroup: group("shims"), spec };
+        let group = |name: &str| {
+            format!(
+                "/{}/{}",
+                self.config.cgroup.trim_matches('/'),
+                name.trim_matches('/')
+            )
+        };
+        let record = SandboxRecord {
+            id: id.clone(),
+            created_at: now(),
+            cgroup: group(&spec.cgroup),
+            shim_cgroup: group("shims"),
+            spec,
+        };
         let describe = || {
             fs::create_dir(&dir.0).during(format_args!("mkdir {}", dir.0.display()))?;
-            fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o711)).during(format_args!("chmod {}", dir.0.display()))?;
+            fs::set_permissions(&dir.0, fs::Permissions::from_mode(0o711))
+                .during(format_args!("chmod {}", dir.0.display()))?;
             state::write(&dir.record(), &record)
         };
-        let made = describe().map_err(|err| failed("make the sandbox's folder", err)).and_then(|()| self.program.start_shim(&dir.0));
+        let made = describe()
+            .map_err(|err| failed("make the sandbox's folder", err))
+            .and_then(|()| self.program.start_shim(&dir.0));
         if let Err(err) = made {
             // The first failure is the one to report.
             let _ = self.remove_sandbox(&id);
@@ -42,23 +57,38 @@ impl Inner {
     pub fn prepare_container(&self, sandbox: &str, spec: ContainerSpec) -> Result<String, Error> {
         let record = self.sandbox(sandbox)?;
         if !self.alive(sandbox) {
-            return Err(failed("create the container", format!("sandbox {sandbox:?} is not ready")));
+            return Err(failed(
+                "create the container",
+                format!("sandbox {sandbox:?} is not ready"),
+            ));
         }
         let id = state::new_id();
         let dir = self.dir(sandbox);
-        self.describe_container(&record, &dir, &id, spec).inspect_err(|_| {
-            let _ = self.discard_container(&dir, &id);
-        })?;
+        self.describe_container(&record, &dir, &id, spec)
+            .inspect_err(|_| {
+                let _ = self.discard_container(&dir, &id);
+            })?;
         Ok(id)
     }
 
-    fn describe_container(&self, sandbox: &SandboxRecord, home: &SandboxDir, id: &str, mut spec: ContainerSpec) -> Result<(), Error> {
-        let image = self.images.rootfs(&spec.image_id).map_err(|err| match err {
-            crate::image::Error::NotFound(_) => Error::NoImage(spec.image_id.clone()),
-            other => failed("use the image", other),
-        })?;
+    fn describe_container(
+        &self,
+        sandbox: &SandboxRecord,
+        home: &SandboxDir,
+        id: &str,
+        mut spec: ContainerSpec,
+    ) -> Result<(), Error> {
+        let image = self
+            .images
+            .rootfs(&spec.image_id)
+            .map_err(|err| match err {
+                crate::image::Error::NotFound(_) => Error::NoImage(spec.image_id.clone()),
+                other => failed("use the image", other),
+            })?;
         let create = |err: String| failed("create the container", err);
-        let identity = Accounts::of(&image.layers).resolve(&image.config.user, &spec.security).map_err(create)?;
+        let identity = Accounts::of(&image.layers)
+            .resolve(&image.config.user, &spec.security)
+            .map_err(create)?;
         let capabilities = capability::of(&spec.security).map_err(create)?;
         let stop_signal = signals::parse(&image.config.stop_signal).map_err(create)?;
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
@@ -66,11 +96,22 @@ impl Inner {
         let image_volumes = image_volumes::resolve(&mut spec, &dir, &self.images)?;
         for mount in spec.mounts.iter().filter(|mount| mount.image.is_none()) {
             propagation::check(mount, &mountinfo)?;
-            make_source(&mount.host_path).map_err(|err| create(format!("failed to mkdir {}: {err}", mount.host_path.display())))?;
+            make_source(&mount.host_path).map_err(|err| {
+                create(format!(
+                    "failed to mkdir {}: {err}",
+                    mount.host_path.display()
+                ))
+            })?;
         }
         let cgroup = format!("{}/{id}", sandbox.cgroup);
-        let joined = self.joined_pid(&sandbox.id, home, spec.target.as_deref()).map_err(create)?;
-        let shm = if sandbox.spec.host_ipc { "/dev/shm".into() } else { home.shm() };
+        let joined = self
+            .joined_pid(&sandbox.id, home, spec.target.as_deref())
+            .map_err(create)?;
+        let shm = if sandbox.spec.host_ipc {
+            "/dev/shm".into()
+        } else {
+            home.shm()
+        };
         let config = spec::config(&spec::Inputs {
             spec: &spec,
             image: &image.config,
@@ -87,7 +128,11 @@ impl Inner {
         let record = ContainerRecord {
             id: id.to_owned(),
             created_at: now(),
-            log_path: sandbox.spec.log_dir.join(&spec.name).join(format!("{}.log", spec.restart_count)),
+            log_path: sandbox
+                .spec
+                .log_dir
+                .join(&spec.name)
+                .join(format!("{}.log", spec.restart_count)),
             writable: self.config.data_dir.join(id),
             cgroup,
             stop_signal,
@@ -95,7 +140,10 @@ impl Inner {
             uid: identity.uid,
             user: Some(identity.user()),
             bidirectional: spec.mounts.iter().any(spec::is_bidirectional),
-            process: ProcessRights { capabilities: capabilities.into_iter().collect(), seccomp: seccomp::wanted(&spec.security) },
+            process: ProcessRights {
+                capabilities: capabilities.into_iter().collect(),
+                seccomp: seccomp::wanted(&spec.security),
+            },
             layers: image.layers,
             image_volumes,
             spec,
@@ -115,20 +163,36 @@ impl Inner {
 
 impl Inner {
     /// A process whose pid namespace the container is to be in: the target's, or that of the pod's own holder.
-    fn joined_pid(&self, sandbox: &str, home: &SandboxDir, target: Option<&str>) -> Result<Option<i32>, String> {
+    fn joined_pid(
+        &self,
+        sandbox: &str,
+        home: &SandboxDir,
+        target: Option<&str>,
+    ) -> Result<Option<i32>, String> {
         let Some(target) = target else {
-            let pause: Option<ShimRecord> = state::read_if_there(&home.pause()).map_err(|err| err.to_string())?;
+            let pause: Option<ShimRecord> =
+                state::read_if_there(&home.pause()).map_err(|err| err.to_string())?;
             return Ok(pause.map(|pause| pause.pid));
         };
         let invalid = |why: String| format!("invalid target container: {why}");
-        let place = self.home(target).map_err(|_| invalid(format!("container {target:?} does not exist")))?;
+        let place = self
+            .home(target)
+            .map_err(|_| invalid(format!("container {target:?} does not exist")))?;
         if place.0 != home.0 {
-            return Err(invalid(format!("container {target:?} does not belong to sandbox {sandbox:?}")));
+            return Err(invalid(format!(
+                "container {target:?} does not belong to sandbox {sandbox:?}"
+            )));
         }
-        let state = place.container(target).state().map_err(|err| invalid(err.to_string()))?;
+        let state = place
+            .container(target)
+            .state()
+            .map_err(|err| invalid(err.to_string()))?;
         match (state.phase, state.pid) {
             (ContainerPhase::Running, Some(pid)) => Ok(Some(pid)),
-            (phase, _) => Err(invalid(format!("container {target:?} is in CONTAINER_{} state", format!("{phase:?}").to_uppercase()))),
+            (phase, _) => Err(invalid(format!(
+                "container {target:?} is in CONTAINER_{} state",
+                format!("{phase:?}").to_uppercase()
+            ))),
         }
     }
 }
@@ -140,8 +204,10 @@ fn make_writable(record: &ContainerRecord) -> io::Result<()> {
     make_folder(&record.writable.join("work"))?;
     if let Some(top) = record.layers.first() {
         let meta = fs::metadata(top).during(format_args!("stat {}", top.display()))?;
-        std::os::unix::fs::chown(&upper, Some(meta.uid()), Some(meta.gid())).during(format_args!("chown {}", upper.display()))?;
-        fs::set_permissions(&upper, meta.permissions()).during(format_args!("chmod {}", upper.display()))?;
+        std::os::unix::fs::chown(&upper, Some(meta.uid()), Some(meta.gid()))
+            .during(format_args!("chown {}", upper.display()))?;
+        fs::set_permissions(&upper, meta.permissions())
+            .during(format_args!("chmod {}", upper.display()))?;
     }
     Ok(())
 }

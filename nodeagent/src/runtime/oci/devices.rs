@@ -23,7 +23,12 @@ struct Rule {
 }
 
 const fn rule(kind: u32, access: u32, major: Option<u32>, minor: Option<u32>) -> Rule {
-    Rule { kind, access, major, minor }
+    Rule {
+        kind,
+        access,
+        major,
+        minor,
+    }
 }
 
 /// null, zero, full, random, urandom, tty, ptmx and pseudo terminals; and any node may be made, but not opened.
@@ -58,8 +63,19 @@ const SHIFT_RIGHT: u8 = 0x74; // ALU | RSH | K
 const JUMP_UNLESS_EQUAL: u8 = 0x55; // JMP | JNE | K
 const EXIT: u8 = 0x95;
 
-const fn instruction(code: u8, destination: u8, source: u8, offset: i16, value: i32) -> Instruction {
-    Instruction { code, registers: destination | source << 4, offset, value }
+const fn instruction(
+    code: u8,
+    destination: u8,
+    source: u8,
+    offset: i16,
+    value: i32,
+) -> Instruction {
+    Instruction {
+        code,
+        registers: destination | source << 4,
+        offset,
+        value,
+    }
 }
 
 /// Registers: 2 kind, 3 access, 4 major, 5 minor, of the access that is asked about; 6 scratch; 0 the answer.
@@ -87,7 +103,13 @@ fn program() -> Vec<Instruction> {
         for (i, (register, value)) in checks.iter().enumerate() {
             // Past the other checks and the two instructions that allow.
             let beyond = checks.len() - 1 - i + 2;
-            code.push(instruction(JUMP_UNLESS_EQUAL, *register, 0, beyond as i16, *value as i32));
+            code.push(instruction(
+                JUMP_UNLESS_EQUAL,
+                *register,
+                0,
+                beyond as i16,
+                *value as i32,
+            ));
         }
         code.push(instruction(MOVE, 0, 0, 0, 1));
         code.push(instruction(EXIT, 0, 0, 0, 0));
@@ -122,19 +144,36 @@ pub fn guard(folder: &Path) -> io::Result<()> {
     const ALLOW_MULTI: u32 = 2;
     let code = program();
     let license = c"Apache-2.0";
-    let load =
-        Load { kind: CGROUP_DEVICE_PROGRAM, count: code.len() as u32, instructions: code.as_ptr() as u64, license: license.as_ptr() as u64, ..Load::default() };
+    let load = Load {
+        kind: CGROUP_DEVICE_PROGRAM,
+        count: code.len() as u32,
+        instructions: code.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        ..Load::default()
+    };
     let fd = bpf(PROG_LOAD, &load)?;
     // SAFETY: the kernel has just made this descriptor for us.
     let loaded = unsafe { OwnedFd::from_raw_fd(fd) };
     let cgroup = File::open(folder)?;
-    let attach = Attach { target: cgroup.as_raw_fd() as u32, program: loaded.as_raw_fd() as u32, kind: CGROUP_DEVICE, flags: ALLOW_MULTI };
+    let attach = Attach {
+        target: cgroup.as_raw_fd() as u32,
+        program: loaded.as_raw_fd() as u32,
+        kind: CGROUP_DEVICE,
+        flags: ALLOW_MULTI,
+    };
     bpf(PROG_ATTACH, &attach).map(drop)
 }
 
 fn bpf<T>(command: i32, attributes: &T) -> io::Result<i32> {
     // SAFETY: `attributes` is a `repr(C)` beginning of `union bpf_attr` whose pointers outlive the call, and its size is given.
-    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), std::mem::size_of::<T>()) };
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            std::mem::size_of::<T>(),
+        )
+    };
     match answer {
         0.. => Ok(answer as i32),
         _ => Err(io::Error::last_os_error()),
@@ -150,8 +189,14 @@ mod tests {
     #[test]
     fn jumps_land_on_rules() {
         let code = program();
-        let starts: Vec<usize> = (0..code.len()).filter(|i| *i == 0 || code[i - 1].code == EXIT).collect();
-        for (i, instruction) in code.iter().enumerate().filter(|(_, instruction)| instruction.code == JUMP_UNLESS_EQUAL) {
+        let starts: Vec<usize> = (0..code.len())
+            .filter(|i| *i == 0 || code[i - 1].code == EXIT)
+            .collect();
+        for (i, instruction) in code
+            .iter()
+            .enumerate()
+            .filter(|(_, instruction)| instruction.code == JUMP_UNLESS_EQUAL)
+        {
             let target = i + 1 + instruction.offset as usize;
             assert!(starts.contains(&target), "{i} jumps to {target}");
         }
@@ -160,7 +205,10 @@ mod tests {
 
     #[test]
     fn the_kernel_guards_devices() {
-        let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].into_iter().map(Path::new).find(|path| path.join("cgroup.controllers").exists());
+        let root = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+            .into_iter()
+            .map(Path::new)
+            .find(|path| path.join("cgroup.controllers").exists());
         let Some(root) = root.filter(|_| nix::unistd::geteuid().is_root()) else {
             skiff_testing::skipped("needs root and a version-2 cgroup hierarchy");
             return;
@@ -170,12 +218,20 @@ mod tests {
         let guarded = guard(&group);
         let in_group = |script: &str| {
             let script = format!("echo $$ > {}/cgroup.procs; {script}", group.display());
-            Command::new("/bin/sh").args(["-c", &script]).output().unwrap().status.success()
+            Command::new("/bin/sh")
+                .args(["-c", &script])
+                .output()
+                .unwrap()
+                .status
+                .success()
         };
         let folder = tempfile::tempdir().unwrap();
         let kmsg = folder.path().join("kmsg");
-        let answers =
-            [in_group("head -c1 /dev/zero >/dev/null"), in_group(&format!("mknod {} c 1 11", kmsg.display())), in_group(&format!("exec 3<{}", kmsg.display()))];
+        let answers = [
+            in_group("head -c1 /dev/zero >/dev/null"),
+            in_group(&format!("mknod {} c 1 11", kmsg.display())),
+            in_group(&format!("exec 3<{}", kmsg.display())),
+        ];
         std::fs::remove_dir(&group).unwrap();
         guarded.unwrap();
         assert_eq!(answers, [true, true, false]);

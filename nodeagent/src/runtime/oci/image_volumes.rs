@@ -25,7 +25,11 @@ pub struct ImageVolume {
 }
 
 /// Finds the images, and has the mounts lead to the places where their content will be.
-pub fn resolve(spec: &mut ContainerSpec, dir: &ContainerDir, images: &Store) -> Result<Vec<ImageVolume>, Error> {
+pub fn resolve(
+    spec: &mut ContainerSpec,
+    dir: &ContainerDir,
+    images: &Store,
+) -> Result<Vec<ImageVolume>, Error> {
     let mut volumes = Vec::new();
     for (number, mount) in spec.mounts.iter_mut().enumerate() {
         let Some(wanted) = &mount.image else { continue };
@@ -34,7 +38,11 @@ pub fn resolve(spec: &mut ContainerSpec, dir: &ContainerDir, images: &Store) -> 
             other => failed("use the image", other),
         })?;
         let place = dir.image_volume(number);
-        volumes.push(ImageVolume { layers: found.layers, sub_path: wanted.sub_path.clone(), place: place.clone() });
+        volumes.push(ImageVolume {
+            layers: found.layers,
+            sub_path: wanted.sub_path.clone(),
+            place: place.clone(),
+        });
         (mount.host_path, mount.read_only) = (place, true);
     }
     Ok(volumes)

@@ -43,7 +43,10 @@ use self::{
     state::{ContainerRecord, SandboxDir, SandboxRecord, ShimRecord},
 };
 pub use self::{program::SUBCOMMAND as SHIM_SUBCOMMAND, shim::shim_main};
-use super::{ContainerSpec, Error, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage};
+use super::{
+    ContainerSpec, Error, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState,
+    Streams, Usage,
+};
 use crate::disk;
 use crate::image::Store;
 
@@ -84,16 +87,32 @@ struct Inner {
 impl OciRuntime {
     /// Opens the runtime over its folders and finds what a former agent left running. Call inside a tokio runtime.
     pub fn open(config: OciConfig, images: Store) -> Result<Self, Error> {
-        let unsupported = |what: &str, hint: String| Error::Unsupported { what: what.to_owned(), hint };
+        let unsupported = |what: &str, hint: String| Error::Unsupported {
+            what: what.to_owned(),
+            hint,
+        };
         if !nix::unistd::geteuid().is_root() {
-            return Err(unsupported("the right to run containers", "run as root, or use simulated nodes".into()));
+            return Err(unsupported(
+                "the right to run containers",
+                "run as root, or use simulated nodes".into(),
+            ));
         }
         let cgroups = Cgroups::detect().map_err(|err| unsupported("cgroups", err.to_string()))?;
-        let io = |err: io::Error| Error::Failed { what: "open the runtime".into(), reason: err.to_string() };
+        let io = |err: io::Error| Error::Failed {
+            what: "open the runtime".into(),
+            reason: err.to_string(),
+        };
         for folder in [&config.run_dir, &config.data_dir] {
-            fs::create_dir_all(folder).map_err(|err| io(io::Error::new(err.kind(), format!("{}: {err}", folder.display()))))?;
+            fs::create_dir_all(folder).map_err(|err| {
+                io(io::Error::new(
+                    err.kind(),
+                    format!("{}: {err}", folder.display()),
+                ))
+            })?;
         }
-        private(&config.run_dir).and_then(|()| private(&config.data_dir)).map_err(io)?;
+        private(&config.run_dir)
+            .and_then(|()| private(&config.data_dir))
+            .map_err(io)?;
         overlay::require(&config.data_dir)?;
         let program = Program::seal().map_err(io)?;
         let inner = Inner {
@@ -106,7 +125,9 @@ impl OciRuntime {
             stopping: Mutex::default(),
             tree: tokio::sync::RwLock::default(),
         };
-        let runtime = Self { inner: Arc::new(inner) };
+        let runtime = Self {
+            inner: Arc::new(inner),
+        };
         for id in state::names(&runtime.inner.config.run_dir).map_err(io)? {
             let dir = runtime.inner.dir(&id);
             // Without a record nothing was begun in it, or all but the folder is gone.
@@ -119,10 +140,16 @@ impl OciRuntime {
     }
 
     /// Work that waits for the disk or for processes, away from the runtime's threads.
-    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Inner) -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Inner) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let inner = Arc::clone(&self.inner);
         let done = tokio::task::spawn_blocking(move || work(&inner)).await;
-        done.map_err(|err| Error::Failed { what: "use the runtime".into(), reason: err.to_string() })?
+        done.map_err(|err| Error::Failed {
+            what: "use the runtime".into(),
+            reason: err.to_string(),
+        })?
     }
 }
 
@@ -132,7 +159,9 @@ impl Inner {
     }
 
     fn sandbox(&self, id: &str) -> Result<SandboxRecord, Error> {
-        state::read_if_there(&self.dir(id).record()).map_err(|err| failed("read the sandbox's record", err))?.ok_or_else(|| Error::NotFound(id.to_owned()))
+        state::read_if_there(&self.dir(id).record())
+            .map_err(|err| failed("read the sandbox's record", err))?
+            .ok_or_else(|| Error::NotFound(id.to_owned()))
     }
 
     /// Whether the sandbox's shim lives.
@@ -145,16 +174,23 @@ impl Inner {
         if let Some(sandbox) = self.homes.lock().get(container) {
             return Ok(self.dir(sandbox));
         }
-        let sandboxes = state::names(&self.config.run_dir).map_err(|err| failed("list sandboxes", err))?;
-        let found = sandboxes.into_iter().find(|sandbox| self.dir(sandbox).container(container).record().exists());
+        let sandboxes =
+            state::names(&self.config.run_dir).map_err(|err| failed("list sandboxes", err))?;
+        let found = sandboxes
+            .into_iter()
+            .find(|sandbox| self.dir(sandbox).container(container).record().exists());
         let sandbox = found.ok_or_else(|| Error::NotFound(container.to_owned()))?;
-        self.homes.lock().insert(container.to_owned(), sandbox.clone());
+        self.homes
+            .lock()
+            .insert(container.to_owned(), sandbox.clone());
         Ok(self.dir(&sandbox))
     }
 
     fn container(&self, id: &str) -> Result<(SandboxDir, ContainerRecord), Error> {
         let home = self.home(id)?;
-        match state::read_if_there(&home.container(id).record()).map_err(|err| failed("read the container's record", err))? {
+        match state::read_if_there(&home.container(id).record())
+            .map_err(|err| failed("read the container's record", err))?
+        {
             Some(record) => Ok((home, record)),
             None => {
                 self.homes.lock().remove(id);
@@ -170,7 +206,10 @@ impl Inner {
 }
 
 fn failed(what: &str, reason: impl ToString) -> Error {
-    Error::Failed { what: what.to_owned(), reason: reason.to_string() }
+    Error::Failed {
+        what: what.to_owned(),
+        reason: reason.to_string(),
+    }
 }
 
 fn private(folder: &std::path::Path) -> io::Result<()> {
@@ -202,26 +241,44 @@ impl Runtime for OciRuntime {
         self.inner.stop(sandbox).await?;
         let _tree = self.inner.tree.write().await;
         let sandbox = sandbox.to_owned();
-        self.blocking(move |inner| inner.remove_sandbox(&sandbox)).await
+        self.blocking(move |inner| inner.remove_sandbox(&sandbox))
+            .await
     }
 
     async fn create_container(&self, sandbox: &str, spec: ContainerSpec) -> Result<String, Error> {
         let _tree = self.inner.tree.read().await;
         let home = sandbox.to_owned();
-        let id = self.blocking(move |inner| inner.prepare_container(&home, spec)).await?;
-        let made = client::call(&self.inner.dir(sandbox), &Request::Create { id: id.clone() }).await;
+        let id = self
+            .blocking(move |inner| inner.prepare_container(&home, spec))
+            .await?;
+        let made = client::call(
+            &self.inner.dir(sandbox),
+            &Request::Create { id: id.clone() },
+        )
+        .await;
         if let Err(err) = made {
             let (home, id) = (sandbox.to_owned(), id.clone());
             // The first failure is the one to report.
-            let _ = self.blocking(move |inner| inner.discard_container(&inner.dir(&home), &id)).await;
+            let _ = self
+                .blocking(move |inner| inner.discard_container(&inner.dir(&home), &id))
+                .await;
             return Err(err);
         }
-        self.inner.homes.lock().insert(id.clone(), sandbox.to_owned());
+        self.inner
+            .homes
+            .lock()
+            .insert(id.clone(), sandbox.to_owned());
         Ok(id)
     }
 
     async fn start_container(&self, container: &str) -> Result<(), Error> {
-        client::call(&self.inner.container(container)?.0, &Request::Start { id: container.to_owned() }).await
+        client::call(
+            &self.inner.container(container)?.0,
+            &Request::Start {
+                id: container.to_owned(),
+            },
+        )
+        .await
     }
 
     async fn stop_container(&self, container: &str, grace: Duration) -> Result<(), Error> {
@@ -230,7 +287,15 @@ impl Runtime for OciRuntime {
             other => other?.0,
         };
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        match client::call(&home, &Request::Stop { id: container.to_owned(), grace_ms }).await {
+        match client::call(
+            &home,
+            &Request::Stop {
+                id: container.to_owned(),
+                grace_ms,
+            },
+        )
+        .await
+        {
             // A container that its shim does not know was never made; one without a shim has been ended with it.
             Err(Error::NotFound(_)) => Ok(()),
             Err(err) => {
@@ -249,7 +314,14 @@ impl Runtime for OciRuntime {
             Err(Error::NotFound(_)) => return Ok(()),
             other => other?.0,
         };
-        match client::call(&home, &Request::Remove { id: container.to_owned() }).await {
+        match client::call(
+            &home,
+            &Request::Remove {
+                id: container.to_owned(),
+            },
+        )
+        .await
+        {
             Ok(()) | Err(Error::NotFound(_)) => {}
             Err(err) => {
                 if !self.inner.sandbox_is_dead(&home).await {
@@ -258,7 +330,8 @@ impl Runtime for OciRuntime {
             }
         }
         let id = container.to_owned();
-        self.blocking(move |inner| inner.discard_container(&home, &id)).await
+        self.blocking(move |inner| inner.discard_container(&home, &id))
+            .await
     }
 
     async fn list(&self) -> Result<Vec<SandboxState>, Error> {
@@ -270,22 +343,51 @@ impl Runtime for OciRuntime {
     }
 
     async fn exec(&self, container: &str, spec: ExecSpec) -> Result<Streams, Error> {
-        let exec = ExecRequest { command: spec.command, tty: spec.tty, stdin: spec.stdin, stdout: spec.stdout, stderr: spec.stderr };
-        let request = Request::Exec { id: container.to_owned(), exec: exec.clone() };
+        let exec = ExecRequest {
+            command: spec.command,
+            tty: spec.tty,
+            stdin: spec.stdin,
+            stdout: spec.stdout,
+            stderr: spec.stderr,
+        };
+        let request = Request::Exec {
+            id: container.to_owned(),
+            exec: exec.clone(),
+        };
         client::open(&self.inner.container(container)?.0, &request, &exec).await
     }
 
     async fn attach(&self, container: &str, spec: ExecSpec) -> Result<Streams, Error> {
-        let exec = ExecRequest { command: vec![], tty: spec.tty, stdin: spec.stdin, stdout: spec.stdout, stderr: spec.stderr };
-        let request = Request::Attach { id: container.to_owned(), exec: exec.clone() };
+        let exec = ExecRequest {
+            command: vec![],
+            tty: spec.tty,
+            stdin: spec.stdin,
+            stdout: spec.stdout,
+            stderr: spec.stderr,
+        };
+        let request = Request::Attach {
+            id: container.to_owned(),
+            exec: exec.clone(),
+        };
         client::open(&self.inner.container(container)?.0, &request, &exec).await
     }
 
     async fn reopen_log(&self, container: &str) -> Result<(), Error> {
-        client::call(&self.inner.container(container)?.0, &Request::ReopenLog { id: container.to_owned() }).await
+        client::call(
+            &self.inner.container(container)?.0,
+            &Request::ReopenLog {
+                id: container.to_owned(),
+            },
+        )
+        .await
     }
 
-    async fn update_container(&self, container: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error> {
+    async fn update_container(
+        &self,
+        container: &str,
+        limits: &Limits,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
         let (home, mut record) = self.inner.container(container)?;
         let (limits, noted) = (limits.clone(), annotations.clone());
         self.blocking(move |inner| {
@@ -300,7 +402,12 @@ impl Runtime for OciRuntime {
         .await
     }
 
-    async fn update_sandbox(&self, sandbox: &str, limits: &Limits, annotations: &BTreeMap<String, String>) -> Result<(), Error> {
+    async fn update_sandbox(
+        &self,
+        sandbox: &str,
+        limits: &Limits,
+        annotations: &BTreeMap<String, String>,
+    ) -> Result<(), Error> {
         let mut record = self.inner.sandbox(sandbox)?;
         let (limits, noted) = (limits.clone(), annotations.clone());
         self.blocking(move |inner| {
@@ -317,11 +424,21 @@ impl Runtime for OciRuntime {
 
     async fn usage(&self, container: &str) -> Result<Usage, Error> {
         let (_, record) = self.inner.container(container)?;
-        self.blocking(move |inner| inner.cgroups.usage(&record.cgroup).map_err(|err| failed("read the container's usage", err))).await
+        self.blocking(move |inner| {
+            inner
+                .cgroups
+                .usage(&record.cgroup)
+                .map_err(|err| failed("read the container's usage", err))
+        })
+        .await
     }
 
     async fn disk_usage(&self, container: &str) -> Result<u64, Error> {
         let (_, record) = self.inner.container(container)?;
-        self.blocking(move |_| disk::used(&record.writable.join("upper")).map_err(|err| failed("measure the container's files", err))).await
+        self.blocking(move |_| {
+            disk::used(&record.writable.join("upper"))
+                .map_err(|err| failed("measure the container's files", err))
+        })
+        .await
     }
 }

@@ -34,7 +34,10 @@ impl Program {
 
     /// Starts the shim for the sandbox in `folder` and waits until it serves. Blocks for some milliseconds.
     pub fn start_shim(&self, folder: &Path) -> Result<(), Error> {
-        let fail = |reason: String| Error::Failed { what: "start the sandbox's shim".into(), reason };
+        let fail = |reason: String| Error::Failed {
+            what: "start the sandbox's shim".into(),
+            reason,
+        };
         let mut command = Command::new(format!("/proc/self/fd/{}", self.0.as_raw_fd()));
         if let Some(limits) = open_files::given() {
             // SAFETY: one system call, which is allowed between fork and exec.
@@ -52,7 +55,10 @@ impl Program {
             .map_err(|err| fail(err.to_string()))?;
         match output.status.success() && output.stdout == b"ready\n" {
             true => Ok(()),
-            false => Err(fail(String::from_utf8_lossy(&output.stdout).trim().to_owned() + String::from_utf8_lossy(&output.stderr).trim())),
+            false => Err(fail(
+                String::from_utf8_lossy(&output.stdout).trim().to_owned()
+                    + String::from_utf8_lossy(&output.stderr).trim(),
+            )),
         }
     }
 }
@@ -61,16 +67,36 @@ fn read_only_mount() -> io::Result<OwnedFd> {
     const OPEN_TREE_CLONE: libc::c_uint = 1;
     let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as libc::c_uint;
     // SAFETY: a plain system call with a static path; the answer is checked.
-    let fd = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, c"/proc/self/exe".as_ptr(), flags) };
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_open_tree,
+            libc::AT_FDCWD,
+            c"/proc/self/exe".as_ptr(),
+            flags,
+        )
+    };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the kernel has just made this descriptor for us.
     let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
-    let attributes = libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
     // SAFETY: the structure outlives the call and its size is given.
-    let set =
-        unsafe { libc::syscall(libc::SYS_mount_setattr, fd.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, &attributes, std::mem::size_of_val(&attributes)) };
+    let set = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &attributes,
+            std::mem::size_of_val(&attributes),
+        )
+    };
     match set {
         0 => Ok(fd),
         _ => Err(io::Error::last_os_error()),
@@ -78,7 +104,10 @@ fn read_only_mount() -> io::Result<OwnedFd> {
 }
 
 fn copy_in_memory() -> io::Result<OwnedFd> {
-    let fd = memfd_create(c"skiff-shim", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?;
+    let fd = memfd_create(
+        c"skiff-shim",
+        MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
+    )?;
     let mut copy = File::from(fd);
     io::copy(&mut File::open("/proc/self/exe")?, &mut copy)?;
     let seals = libc::F_SEAL_SEAL | libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE;

@@ -13,13 +13,20 @@ pub fn check(mount: &Mount, mountinfo: &str) -> Result<(), Error> {
         "HostToContainer" => (false, "a shared or slave mount"),
         _ => return Ok(()),
     };
-    let Some((point, tags)) = mount_of(&mount.host_path, mountinfo) else { return Ok(()) };
-    let fine = tags.iter().any(|tag| tag.starts_with("shared:") || (!needs_shared && tag.starts_with("master:")));
+    let Some((point, tags)) = mount_of(&mount.host_path, mountinfo) else {
+        return Ok(());
+    };
+    let fine = tags
+        .iter()
+        .any(|tag| tag.starts_with("shared:") || (!needs_shared && tag.starts_with("master:")));
     match fine {
         true => Ok(()),
         false => Err(Error::Failed {
             what: "mount".into(),
-            reason: format!("path {:?} is mounted on {point:?} but it is not {what}", mount.host_path.display().to_string()),
+            reason: format!(
+                "path {:?} is mounted on {point:?} but it is not {what}",
+                mount.host_path.display().to_string()
+            ),
         }),
     }
 }
@@ -33,7 +40,10 @@ fn mount_of<'a>(path: &Path, mountinfo: &'a str) -> Option<(&'a str, Vec<&'a str
         path.starts_with(point).then_some((point, tags))
     };
     // The last of equal ones lies on top.
-    mountinfo.lines().filter_map(entry).max_by_key(|(point, _)| point.len())
+    mountinfo
+        .lines()
+        .filter_map(entry)
+        .max_by_key(|(point, _)| point.len())
 }
 
 #[cfg(test)]
@@ -47,13 +57,22 @@ mod tests {
     #[test]
     fn propagation_needs_fitting_mounts() {
         let check = |path: &str, propagation: &str| {
-            let mount = Mount { host_path: path.into(), container_path: "/x".into(), read_only: false, propagation: propagation.into(), image: None };
+            let mount = Mount {
+                host_path: path.into(),
+                container_path: "/x".into(),
+                read_only: false,
+                propagation: propagation.into(),
+                image: None,
+            };
             check(&mount, INFO).map_err(|err| err.to_string())
         };
         assert!(check("/home", "Bidirectional").is_ok());
         assert!(check("/data/a", "HostToContainer").is_ok());
         assert!(check("/proc", "None").is_ok());
-        assert_eq!(check("/data/a", "Bidirectional").unwrap_err(), "cannot mount: path \"/data/a\" is mounted on \"/data\" but it is not a shared mount");
+        assert_eq!(
+            check("/data/a", "Bidirectional").unwrap_err(),
+            "cannot mount: path \"/data/a\" is mounted on \"/data\" but it is not a shared mount"
+        );
         assert_eq!(
             check("/proc", "HostToContainer").unwrap_err(),
             "cannot mount: path \"/proc\" is mounted on \"/proc\" but it is not a shared or slave mount"

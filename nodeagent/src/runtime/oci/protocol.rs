@@ -112,13 +112,19 @@ pub fn bind(folder: &Path, name: &str) -> io::Result<std::os::unix::net::UnixLis
 }
 
 /// Sends one frame.
-pub async fn send<T: Serialize>(stream: &UnixStream, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub async fn send<T: Serialize>(
+    stream: &UnixStream,
+    message: &T,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let frame = encode(message)?;
     let mut sent = 0;
     while sent < frame.len() {
         stream.writable().await?;
         let fds = if sent == 0 { fds } else { &[] };
-        match stream.try_io(Interest::WRITABLE, || send_part(stream.as_raw_fd(), &frame[sent..], fds)) {
+        match stream.try_io(Interest::WRITABLE, || {
+            send_part(stream.as_raw_fd(), &frame[sent..], fds)
+        }) {
             Ok(n) => sent += n,
             Err(err) if err.kind() == io::ErrorKind::WouldBlock => {}
             Err(err) => return Err(err),
@@ -128,7 +134,9 @@ pub async fn send<T: Serialize>(stream: &UnixStream, message: &T, fds: &[Borrowe
 }
 
 /// Receives one frame; `None` when the other side has closed.
-pub async fn receive<T: DeserializeOwned>(stream: &UnixStream) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
+pub async fn receive<T: DeserializeOwned>(
+    stream: &UnixStream,
+) -> io::Result<Option<(T, Vec<OwnedFd>)>> {
     let mut fds = Vec::new();
     let mut header = [0u8; 4];
     if !fill(stream, &mut header, &mut fds).await? {
@@ -146,7 +154,11 @@ pub async fn receive<T: DeserializeOwned>(stream: &UnixStream) -> io::Result<Opt
 }
 
 /// Sends one frame from a process that has no runtime.
-pub fn send_blocking<T: Serialize>(stream: &StdStream, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub fn send_blocking<T: Serialize>(
+    stream: &StdStream,
+    message: &T,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let frame = encode(message)?;
     let mut sent = 0;
     while sent < frame.len() {
@@ -167,8 +179,18 @@ fn encode<T: Serialize>(message: &T) -> io::Result<Vec<u8>> {
 fn send_part(socket: RawFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let control = [ControlMessage::ScmRights(&raw)];
-    let control = if raw.is_empty() { &control[..0] } else { &control[..] };
-    Ok(sendmsg::<UnixAddr>(socket, &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)?)
+    let control = if raw.is_empty() {
+        &control[..0]
+    } else {
+        &control[..]
+    };
+    Ok(sendmsg::<UnixAddr>(
+        socket,
+        &[IoSlice::new(bytes)],
+        control,
+        MsgFlags::MSG_NOSIGNAL,
+        None,
+    )?)
 }
 
 /// `false` when the stream ended before the first byte.
@@ -176,7 +198,9 @@ async fn fill(stream: &UnixStream, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) ->
     let mut have = 0;
     while have < buffer.len() {
         stream.readable().await?;
-        match stream.try_io(Interest::READABLE, || receive_part(stream.as_raw_fd(), &mut buffer[have..], fds)) {
+        match stream.try_io(Interest::READABLE, || {
+            receive_part(stream.as_raw_fd(), &mut buffer[have..], fds)
+        }) {
             Ok(0) if have == 0 => return Ok(false),
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(n) => have += n,
@@ -190,11 +214,19 @@ async fn fill(stream: &UnixStream, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) ->
 fn receive_part(socket: RawFd, buffer: &mut [u8], fds: &mut Vec<OwnedFd>) -> io::Result<usize> {
     let mut space = nix::cmsg_space!([RawFd; MAX_FDS]);
     let mut parts = [IoSliceMut::new(buffer)];
-    let message = recvmsg::<UnixAddr>(socket, &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let message = recvmsg::<UnixAddr>(
+        socket,
+        &mut parts,
+        Some(&mut space),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
     for control in message.cmsgs()? {
         if let ControlMessageOwned::ScmRights(raw) = control {
             // SAFETY: the kernel has just made these descriptors for this process; nobody else owns them.
-            fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+            fds.extend(
+                raw.into_iter()
+                    .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }),
+            );
         }
     }
     Ok(message.bytes)
@@ -215,12 +247,16 @@ mod tests {
         let (mut reader, writer) = std::io::pipe().unwrap();
         let long = "x".repeat(300_000);
         let sending = skiff_watching::task::spawn(async move {
-            send(&a, &Request::Start { id: "one".into() }, &[writer.as_fd()]).await.unwrap();
+            send(&a, &Request::Start { id: "one".into() }, &[writer.as_fd()])
+                .await
+                .unwrap();
             send(&a, &Request::Start { id: long }, &[]).await.unwrap();
         });
         let (first, mut fds) = receive::<Request>(&b).await.unwrap().unwrap();
         assert!(matches!(first, Request::Start { id } if id == "one"));
-        std::fs::File::from(fds.remove(0)).write_all(b"through").unwrap();
+        std::fs::File::from(fds.remove(0))
+            .write_all(b"through")
+            .unwrap();
         let (second, fds) = receive::<Request>(&b).await.unwrap().unwrap();
         assert!(matches!(second, Request::Start { id } if id.len() == 300_000) && fds.is_empty());
         sending.await.unwrap();

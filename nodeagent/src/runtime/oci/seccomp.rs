@@ -7,7 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libc as l;
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, sock_filter};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, sock_filter,
+};
 
 use crate::runtime::{Error, Security};
 
@@ -22,7 +25,9 @@ pub fn check(profile: Option<&str>) -> Result<(), Error> {
         None | Some("" | "Unconfined" | "RuntimeDefault") => Ok(()),
         Some(path) => Err(Error::Unsupported {
             what: format!("the seccomp profile {path:?}"),
-            hint: "this runtime has RuntimeDefault and Unconfined; profiles from files are not read".into(),
+            hint:
+                "this runtime has RuntimeDefault and Unconfined; profiles from files are not read"
+                    .into(),
         }),
     }
 }
@@ -30,17 +35,27 @@ pub fn check(profile: Option<&str>) -> Result<(), Error> {
 /// Installs the filter for this thread. Needs `no_new_privs` or CAP_SYS_ADMIN. Calls nothing that allocates after the filter is made.
 pub fn install(capabilities: &BTreeSet<String>) -> Result<(), String> {
     let program = compile(capabilities)?;
-    let filter = l::sock_fprog { len: program.len() as u16, filter: program.as_ptr() as *mut l::sock_filter };
+    let filter = l::sock_fprog {
+        len: program.len() as u16,
+        filter: program.as_ptr() as *mut l::sock_filter,
+    };
     const SECCOMP_SET_MODE_FILTER: l::c_uint = 1;
     // SAFETY: `filter` points to `program`, which outlives the call; both crates' instruction types have the kernel's layout.
     match unsafe { l::syscall(l::SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) } {
         0 => Ok(()),
-        _ => Err(format!("cannot install the seccomp filter: {}", std::io::Error::last_os_error())),
+        _ => Err(format!(
+            "cannot install the seccomp filter: {}",
+            std::io::Error::last_os_error()
+        )),
     }
 }
 
 fn compile(capabilities: &BTreeSet<String>) -> Result<BpfProgram, String> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALWAYS.iter().chain(LEGACY).map(|nr| (*nr, vec![])).collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALWAYS
+        .iter()
+        .chain(LEGACY)
+        .map(|nr| (*nr, vec![]))
+        .collect();
     for (capability, calls) in WITH_CAPABILITY {
         if capabilities.contains(*capability) {
             rules.extend(calls.iter().map(|nr| (*nr, vec![])));
@@ -49,13 +64,32 @@ fn compile(capabilities: &BTreeSet<String>) -> Result<BpfProgram, String> {
     let fail = |err: seccompiler::BackendError| format!("cannot make the seccomp filter: {err}");
     let admin = capabilities.contains("CAP_SYS_ADMIN");
     if !admin {
-        rules.insert(l::SYS_clone, vec![clone_without_namespaces().map_err(fail)?]);
+        rules.insert(
+            l::SYS_clone,
+            vec![clone_without_namespaces().map_err(fail)?],
+        );
     }
     // AF_VSOCK would reach the hypervisor.
-    rules.insert(l::SYS_socket, vec![argument(0, SeccompCmpOp::Ne, l::AF_VSOCK as u64).map_err(fail)?]);
-    rules.insert(l::SYS_personality, PERSONALITIES.iter().map(|value| argument(0, SeccompCmpOp::Eq, *value)).collect::<Result<_, _>>().map_err(fail)?);
+    rules.insert(
+        l::SYS_socket,
+        vec![argument(0, SeccompCmpOp::Ne, l::AF_VSOCK as u64).map_err(fail)?],
+    );
+    rules.insert(
+        l::SYS_personality,
+        PERSONALITIES
+            .iter()
+            .map(|value| argument(0, SeccompCmpOp::Eq, *value))
+            .collect::<Result<_, _>>()
+            .map_err(fail)?,
+    );
     let arch = std::env::consts::ARCH.try_into().map_err(fail)?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Errno(l::EPERM as u32), SeccompAction::Allow, arch).map_err(fail)?;
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::Errno(l::EPERM as u32),
+        SeccompAction::Allow,
+        arch,
+    )
+    .map_err(fail)?;
     let main: BpfProgram = filter.try_into().map_err(fail)?;
     let mut program = unknown_calls(admin);
     program.extend(main);
@@ -69,10 +103,19 @@ fn unknown_calls(admin: bool) -> BpfProgram {
     const GREATER: u16 = 0x25; // JMP | JGT | K
     const RETURN: u16 = 0x06;
     const RET_ERRNO: u32 = 0x0005_0000;
-    let statement = |code, k| sock_filter { code, jt: 0, jf: 0, k };
+    let statement = |code, k| sock_filter {
+        code,
+        jt: 0,
+        jf: 0,
+        k,
+    };
     let jump = |code, jt, jf, k| sock_filter { code, jt, jf, k };
     // A process with CAP_SYS_ADMIN may make namespaces; for others clone3 cannot be looked into, unlike clone.
-    let clone3 = if admin { u32::MAX } else { l::SYS_clone3 as u32 };
+    let clone3 = if admin {
+        u32::MAX
+    } else {
+        l::SYS_clone3 as u32
+    };
     vec![
         statement(LOAD, 4),
         jump(EQUAL, 0, 3, AUDIT_ARCH),
@@ -83,12 +126,27 @@ fn unknown_calls(admin: bool) -> BpfProgram {
     ]
 }
 
-fn argument(index: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {
-    SeccompRule::new(vec![SeccompCondition::new(index, SeccompCmpArgLen::Dword, operator, value)?])
+fn argument(
+    index: u8,
+    operator: SeccompCmpOp,
+    value: u64,
+) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(
+        index,
+        SeccompCmpArgLen::Dword,
+        operator,
+        value,
+    )?])
 }
 
 fn clone_without_namespaces() -> Result<SeccompRule, seccompiler::BackendError> {
-    let namespaces = l::CLONE_NEWNS | l::CLONE_NEWCGROUP | l::CLONE_NEWUTS | l::CLONE_NEWIPC | l::CLONE_NEWUSER | l::CLONE_NEWPID | l::CLONE_NEWNET;
+    let namespaces = l::CLONE_NEWNS
+        | l::CLONE_NEWCGROUP
+        | l::CLONE_NEWUTS
+        | l::CLONE_NEWIPC
+        | l::CLONE_NEWUSER
+        | l::CLONE_NEWPID
+        | l::CLONE_NEWNET;
     argument(0, SeccompCmpOp::MaskedEq(namespaces as u32 as u64), 0)
 }
 
@@ -133,14 +191,39 @@ const WITH_CAPABILITY: &[(&str, &[i64])] = &[
     ),
     ("CAP_SYS_BOOT", &[l::SYS_reboot]),
     ("CAP_SYS_CHROOT", &[l::SYS_chroot]),
-    ("CAP_SYS_MODULE", &[l::SYS_delete_module, l::SYS_init_module, l::SYS_finit_module]),
+    (
+        "CAP_SYS_MODULE",
+        &[
+            l::SYS_delete_module,
+            l::SYS_init_module,
+            l::SYS_finit_module,
+        ],
+    ),
     ("CAP_SYS_PACCT", &[l::SYS_acct]),
-    ("CAP_SYS_PTRACE", &[l::SYS_kcmp, l::SYS_pidfd_getfd, l::SYS_process_madvise, l::SYS_process_vm_readv, l::SYS_process_vm_writev, l::SYS_ptrace]),
+    (
+        "CAP_SYS_PTRACE",
+        &[
+            l::SYS_kcmp,
+            l::SYS_pidfd_getfd,
+            l::SYS_process_madvise,
+            l::SYS_process_vm_readv,
+            l::SYS_process_vm_writev,
+            l::SYS_ptrace,
+        ],
+    ),
     #[cfg(target_arch = "x86_64")]
     ("CAP_SYS_RAWIO", &[l::SYS_iopl, l::SYS_ioperm]),
     ("CAP_SYS_TIME", &[l::SYS_settimeofday, l::SYS_clock_settime]),
     ("CAP_SYS_TTY_CONFIG", &[l::SYS_vhangup]),
-    ("CAP_SYS_NICE", &[l::SYS_get_mempolicy, l::SYS_mbind, l::SYS_set_mempolicy, l::SYS_set_mempolicy_home_node]),
+    (
+        "CAP_SYS_NICE",
+        &[
+            l::SYS_get_mempolicy,
+            l::SYS_mbind,
+            l::SYS_set_mempolicy,
+            l::SYS_set_mempolicy_home_node,
+        ],
+    ),
     ("CAP_SYSLOG", &[l::SYS_syslog]),
     ("CAP_BPF", &[l::SYS_bpf]),
     ("CAP_PERFMON", &[l::SYS_perf_event_open]),
@@ -213,7 +296,16 @@ mod tests {
     #[test]
     fn only_known_profiles() {
         assert!(check(Some("RuntimeDefault")).is_ok() && check(None).is_ok());
-        assert!(check(Some("/profiles/x.json")).unwrap_err().to_string().starts_with("this machine lacks the seccomp profile"));
-        assert!(!wanted(&Security { privileged: true, seccomp: Some("RuntimeDefault".into()), ..Security::default() }));
+        assert!(
+            check(Some("/profiles/x.json"))
+                .unwrap_err()
+                .to_string()
+                .starts_with("this machine lacks the seccomp profile")
+        );
+        assert!(!wanted(&Security {
+            privileged: true,
+            seccomp: Some("RuntimeDefault".into()),
+            ..Security::default()
+        }));
     }
 }

@@ -7,7 +7,11 @@ pub fn parse(name: &str) -> Result<i32, String> {
         return Ok(libc::SIGTERM);
     }
     if let Ok(number) = name.parse::<i32>() {
-        return if (1..=libc::SIGRTMAX()).contains(&number) { Ok(number) } else { Err(invalid()) };
+        return if (1..=libc::SIGRTMAX()).contains(&number) {
+            Ok(number)
+        } else {
+            Err(invalid())
+        };
     }
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -17,11 +21,18 @@ pub fn parse(name: &str) -> Result<i32, String> {
     if let Some(offset) = bare.strip_prefix("RTMAX") {
         return real_time(libc::SIGRTMAX(), offset).ok_or_else(invalid);
     }
-    format!("SIG{bare}").parse::<nix::sys::signal::Signal>().map(|signal| signal as i32).map_err(|_| invalid())
+    format!("SIG{bare}")
+        .parse::<nix::sys::signal::Signal>()
+        .map(|signal| signal as i32)
+        .map_err(|_| invalid())
 }
 
 fn real_time(base: i32, offset: &str) -> Option<i32> {
-    let offset = if offset.is_empty() { 0 } else { offset.parse::<i32>().ok()? };
+    let offset = if offset.is_empty() {
+        0
+    } else {
+        offset.parse::<i32>().ok()?
+    };
     Some(base + offset).filter(|number| (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(number))
 }
 
@@ -31,7 +42,14 @@ mod tests {
 
     #[test]
     fn names() {
-        let cases = [("", 15), ("SIGTERM", 15), ("quit", 3), ("9", 9), ("SIGRTMIN+3", libc::SIGRTMIN() + 3), ("RTMAX-1", libc::SIGRTMAX() - 1)];
+        let cases = [
+            ("", 15),
+            ("SIGTERM", 15),
+            ("quit", 3),
+            ("9", 9),
+            ("SIGRTMIN+3", libc::SIGRTMIN() + 3),
+            ("RTMAX-1", libc::SIGRTMAX() - 1),
+        ];
         for (name, wanted) in cases {
             assert_eq!(parse(name), Ok(wanted), "{name}");
         }

@@ -31,7 +31,13 @@ const MASKED_PATHS: [&str; 12] = [
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];
-const READ_ONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY_PATHS: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 /// Everything that decides what the container will be.
 pub struct Inputs<'a> {
@@ -60,7 +66,10 @@ pub fn arguments(spec: &ContainerSpec, image: &ImageConfig) -> Result<Vec<String
     let arguments: Vec<String> = entrypoint.iter().chain(cmd).cloned().collect();
     match arguments.is_empty() {
         false => Ok(arguments),
-        true => Err(Error::Failed { what: "generate the container's spec".into(), reason: "no command specified".into() }),
+        true => Err(Error::Failed {
+            what: "generate the container's spec".into(),
+            reason: "no command specified".into(),
+        }),
     }
 }
 
@@ -79,14 +88,24 @@ pub fn environment(spec: &ContainerSpec, image: &ImageConfig, hostname: &str) ->
     if spec.tty {
         set("TERM=xterm".to_owned());
     }
-    image.env.iter().filter(|line| line.contains('=')).for_each(|line| set(line.clone()));
-    spec.env.iter().for_each(|(name, value)| set(format!("{name}={value}")));
+    image
+        .env
+        .iter()
+        .filter(|line| line.contains('='))
+        .for_each(|line| set(line.clone()));
+    spec.env
+        .iter()
+        .for_each(|(name, value)| set(format!("{name}={value}")));
     lines
 }
 
 /// The folder that the process starts in.
 pub fn working_dir(spec: &ContainerSpec, image: &ImageConfig) -> String {
-    let dir = spec.working_dir.as_deref().filter(|dir| !dir.is_empty()).unwrap_or(&image.working_dir);
+    let dir = spec
+        .working_dir
+        .as_deref()
+        .filter(|dir| !dir.is_empty())
+        .unwrap_or(&image.working_dir);
     match dir.strip_prefix('/') {
         Some(_) => dir.to_owned(),
         None => format!("/{dir}"),
@@ -95,7 +114,12 @@ pub fn working_dir(spec: &ContainerSpec, image: &ImageConfig) -> String {
 
 /// The `config.json` of the container's bundle.
 pub fn config(inputs: &Inputs<'_>) -> Result<Value, Error> {
-    let Inputs { spec, image, identity, .. } = inputs;
+    let Inputs {
+        spec,
+        image,
+        identity,
+        ..
+    } = inputs;
     seccomp::check(spec.security.seccomp.as_deref())?;
     // A pod that may do everything sees the machine's own /proc and /sys.
     let masked = !spec.security.privileged && !spec.security.unmasked_proc;
@@ -148,7 +172,9 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<Value> {
     let mut list = vec![json!({ "type": "mount" })];
     match (inputs.host_pid, inputs.shared_pid) {
         (true, _) => {}
-        (false, Some(pid)) => list.push(json!({ "type": "pid", "path": format!("/proc/{pid}/ns/pid") })),
+        (false, Some(pid)) => {
+            list.push(json!({ "type": "pid", "path": format!("/proc/{pid}/ns/pid") }))
+        }
         (false, None) => list.push(json!({ "type": "pid" })),
     }
     if inputs.cgroup_v2 {
@@ -159,9 +185,15 @@ fn namespaces(inputs: &Inputs<'_>) -> Vec<Value> {
 
 fn resources(limits: &Limits, privileged: bool, v2: bool) -> Value {
     let mut resources = json!({ "devices": [{ "allow": privileged, "access": "rwm" }] });
-    let cpu =
-        [("shares", limits.cpu_shares.map(Value::from)), ("quota", limits.cpu_quota_us.map(Value::from)), ("period", limits.cpu_period_us.map(Value::from))];
-    let cpu: serde_json::Map<String, Value> = cpu.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+    let cpu = [
+        ("shares", limits.cpu_shares.map(Value::from)),
+        ("quota", limits.cpu_quota_us.map(Value::from)),
+        ("period", limits.cpu_period_us.map(Value::from)),
+    ];
+    let cpu: serde_json::Map<String, Value> = cpu
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+        .collect();
     if !cpu.is_empty() {
         resources["cpu"] = cpu.into();
     }
@@ -180,16 +212,53 @@ fn resources(limits: &Limits, privileged: bool, v2: bool) -> Value {
 
 fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     let spec = inputs.spec;
-    let hidden = |path: &str| spec.mounts.iter().any(|mount| mount.container_path == Path::new(path));
-    let system = |read_only: bool| if read_only && !spec.security.privileged { "ro" } else { "rw" };
+    let hidden = |path: &str| {
+        spec.mounts
+            .iter()
+            .any(|mount| mount.container_path == Path::new(path))
+    };
+    let system = |read_only: bool| {
+        if read_only && !spec.security.privileged {
+            "ro"
+        } else {
+            "rw"
+        }
+    };
     let plain = ["nosuid", "noexec", "nodev"];
     let mut list = vec![
         mount("/proc", "proc", "proc", &plain),
-        mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        mount(
+            "/dev",
+            "tmpfs",
+            "tmpfs",
+            &["nosuid", "strictatime", "mode=755", "size=65536k"],
+        ),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
+            ],
+        ),
         mount("/dev/mqueue", "mqueue", "mqueue", &plain),
-        mount("/sys", "sysfs", "sysfs", &[&plain[..], &[system(true)]].concat()),
-        mount("/sys/fs/cgroup", "cgroup", "cgroup", &[&plain[..], &["relatime", system(true)]].concat()),
+        mount(
+            "/sys",
+            "sysfs",
+            "sysfs",
+            &[&plain[..], &[system(true)]].concat(),
+        ),
+        mount(
+            "/sys/fs/cgroup",
+            "cgroup",
+            "cgroup",
+            &[&plain[..], &["relatime", system(true)]].concat(),
+        ),
     ];
     if !hidden("/dev/shm") {
         list.push(json!({ "destination": "/dev/shm", "type": "bind", "source": inputs.shm, "options": ["rbind", "rw", "nosuid", "noexec", "nodev"] }));
@@ -209,16 +278,29 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value
 
 fn bind(wish: &Mount) -> Result<Value, Error> {
     if !wish.container_path.is_absolute() {
-        return Err(Error::Failed { what: "mount".into(), reason: format!("mount path {} is not absolute", wish.container_path.display()) });
+        return Err(Error::Failed {
+            what: "mount".into(),
+            reason: format!(
+                "mount path {} is not absolute",
+                wish.container_path.display()
+            ),
+        });
     }
     let propagation = match wish.propagation.as_str() {
         "" | "None" => "rprivate",
         "HostToContainer" => "rslave",
         "Bidirectional" => "rshared",
-        other => return Err(Error::Failed { what: "mount".into(), reason: format!("unknown mount propagation {other:?}") }),
+        other => {
+            return Err(Error::Failed {
+                what: "mount".into(),
+                reason: format!("unknown mount propagation {other:?}"),
+            });
+        }
     };
     let mode = if wish.read_only { "ro" } else { "rw" };
-    Ok(json!({ "destination": wish.container_path, "type": "bind", "source": wish.host_path, "options": ["rbind", propagation, mode] }))
+    Ok(
+        json!({ "destination": wish.container_path, "type": "bind", "source": wish.host_path, "options": ["rbind", propagation, mode] }),
+    )
 }
 
 /// All device nodes of the machine, for privileged containers.
@@ -230,15 +312,22 @@ fn host_devices() -> Vec<Value> {
 
 fn walk_devices(folder: &Path, list: &mut Vec<Value>) {
     const SKIPPED: [&str; 7] = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev"];
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name());
-        let Ok(meta) = std::fs::symlink_metadata(&path) else { continue };
+        let Ok(meta) = std::fs::symlink_metadata(&path) else {
+            continue;
+        };
         let kind = meta.file_type();
         if kind.is_dir() && !SKIPPED.iter().any(|skipped| name == *skipped) {
             walk_devices(&path, list);
         } else if (kind.is_char_device() || kind.is_block_device()) && name != "console" {
-            let (major, minor) = (nix::sys::stat::major(meta.rdev()), nix::sys::stat::minor(meta.rdev()));
+            let (major, minor) = (
+                nix::sys::stat::major(meta.rdev()),
+                nix::sys::stat::minor(meta.rdev()),
+            );
             let kind = if kind.is_block_device() { "b" } else { "c" };
             list.push(
                 json!({ "path": path, "type": kind, "major": major, "minor": minor, "fileMode": meta.mode() & 0o777, "uid": meta.uid(), "gid": meta.gid() }),
@@ -277,30 +366,88 @@ mod tests {
 
     #[test]
     fn command_and_args_replace_as_kubelet_says() {
-        let image = ImageConfig { entrypoint: strings(&["/ep"]), cmd: strings(&["c"]), ..ImageConfig::default() };
-        let cases: [(&[&str], &[&str], &[&str]); 4] =
-            [(&[], &[], &["/ep", "c"]), (&["x"], &[], &["x"]), (&[], &["y"], &["/ep", "y"]), (&["x"], &["y"], &["x", "y"])];
+        let image = ImageConfig {
+            entrypoint: strings(&["/ep"]),
+            cmd: strings(&["c"]),
+            ..ImageConfig::default()
+        };
+        let cases: [(&[&str], &[&str], &[&str]); 4] = [
+            (&[], &[], &["/ep", "c"]),
+            (&["x"], &[], &["x"]),
+            (&[], &["y"], &["/ep", "y"]),
+            (&["x"], &["y"], &["x", "y"]),
+        ];
         for (command, args, wanted) in cases {
-            let spec = ContainerSpec { command: strings(command), args: strings(args), ..spec() };
+            let spec = ContainerSpec {
+                command: strings(command),
+                args: strings(args),
+                ..spec()
+            };
             assert_eq!(arguments(&spec, &image).unwrap(), wanted);
         }
-        assert!(arguments(&spec(), &ImageConfig::default()).unwrap_err().to_string().contains("no command specified"));
+        assert!(
+            arguments(&spec(), &ImageConfig::default())
+                .unwrap_err()
+                .to_string()
+                .contains("no command specified")
+        );
     }
 
     #[test]
     fn the_pod_overrides_the_image() {
-        let image = ImageConfig { env: strings(&["A=1", "B=2", "PATH=/x"]), working_dir: "srv".into(), ..ImageConfig::default() };
-        let spec = ContainerSpec { env: vec![("B".into(), "3=4".into())], tty: true, ..spec() };
-        assert_eq!(environment(&spec, &image, "h"), ["PATH=/x", "HOSTNAME=h", "TERM=xterm", "A=1", "B=3=4"]);
+        let image = ImageConfig {
+            env: strings(&["A=1", "B=2", "PATH=/x"]),
+            working_dir: "srv".into(),
+            ..ImageConfig::default()
+        };
+        let spec = ContainerSpec {
+            env: vec![("B".into(), "3=4".into())],
+            tty: true,
+            ..spec()
+        };
+        assert_eq!(
+            environment(&spec, &image, "h"),
+            ["PATH=/x", "HOSTNAME=h", "TERM=xterm", "A=1", "B=3=4"]
+        );
         assert_eq!(working_dir(&spec, &image), "/srv");
-        assert_eq!(working_dir(&ContainerSpec { working_dir: Some("/w".into()), ..spec }, &image), "/w");
+        assert_eq!(
+            working_dir(
+                &ContainerSpec {
+                    working_dir: Some("/w".into()),
+                    ..spec
+                },
+                &image
+            ),
+            "/w"
+        );
     }
 
     #[test]
     fn odd_mounts_are_refused() {
-        let wish = Mount { host_path: "/x".into(), container_path: "/y".into(), read_only: true, propagation: "HostToContainer".into(), image: None };
-        assert_eq!(bind(&wish).unwrap()["options"], json!(["rbind", "rslave", "ro"]));
-        assert!(bind(&Mount { container_path: "y".into(), ..wish.clone() }).is_err());
-        assert!(bind(&Mount { propagation: "Sideways".into(), ..wish }).is_err());
+        let wish = Mount {
+            host_path: "/x".into(),
+            container_path: "/y".into(),
+            read_only: true,
+            propagation: "HostToContainer".into(),
+            image: None,
+        };
+        assert_eq!(
+            bind(&wish).unwrap()["options"],
+            json!(["rbind", "rslave", "ro"])
+        );
+        assert!(
+            bind(&Mount {
+                container_path: "y".into(),
+                ..wish.clone()
+            })
+            .is_err()
+        );
+        assert!(
+            bind(&Mount {
+                propagation: "Sideways".into(),
+                ..wish
+            })
+            .is_err()
+        );
     }
 }

@@ -100,7 +100,13 @@ impl StatusRecord {
     /// The state of a container of which nobody saw the end.
     pub fn lost(before: Option<Self>) -> Self {
         let before = before.unwrap_or_else(|| Self::created(0));
-        Self { phase: ContainerPhase::Exited, pid: None, finished_at: Some(now()), exit_code: Some(UNKNOWN_EXIT), ..before }
+        Self {
+            phase: ContainerPhase::Exited,
+            pid: None,
+            finished_at: Some(now()),
+            exit_code: Some(UNKNOWN_EXIT),
+            ..before
+        }
     }
 }
 
@@ -183,7 +189,10 @@ impl ContainerDir {
     pub fn state(&self) -> io::Result<ContainerState> {
         let record: ContainerRecord = read(&self.record())?;
         let status: Option<StatusRecord> = read_if_there(&self.status())?;
-        let status = status.unwrap_or_else(|| StatusRecord { pid: None, ..StatusRecord::created(0) });
+        let status = status.unwrap_or_else(|| StatusRecord {
+            pid: None,
+            ..StatusRecord::created(0)
+        });
         Ok(ContainerState {
             id: record.id,
             name: record.spec.name,
@@ -213,7 +222,8 @@ pub fn now() -> Timestamp {
 
 pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
     let bytes = fs::read(path).during(format_args!("read {}", path.display()))?;
-    serde_json::from_slice(&bytes).map_err(|err| io::Error::other(format!("{}: {err}", path.display())))
+    serde_json::from_slice(&bytes)
+        .map_err(|err| io::Error::other(format!("{}: {err}", path.display())))
 }
 
 pub fn read_if_there<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
@@ -226,8 +236,13 @@ pub fn read_if_there<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> 
 
 pub fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     let beside = path.with_extension("new");
-    fs::write(&beside, serde_json::to_vec(value)?).during(format_args!("write {}", beside.display()))?;
-    fs::rename(&beside, path).during(format_args!("rename {} to {}", beside.display(), path.display()))
+    fs::write(&beside, serde_json::to_vec(value)?)
+        .during(format_args!("write {}", beside.display()))?;
+    fs::rename(&beside, path).during(format_args!(
+        "rename {} to {}",
+        beside.display(),
+        path.display()
+    ))
 }
 
 /// Names in a folder; none when there is no such folder.
@@ -236,7 +251,9 @@ pub fn names(folder: &Path) -> io::Result<Vec<String>> {
         Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other?,
     };
-    let mut names: Vec<String> = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<io::Result<_>>()?;
+    let mut names: Vec<String> = entries
+        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<_>>()?;
     names.sort();
     Ok(names)
 }
@@ -277,7 +294,13 @@ mod tests {
         let pid = std::process::id() as i32;
         let start_time = process_start_time(pid).unwrap();
         assert!(ShimRecord { pid, start_time }.alive());
-        assert!(!ShimRecord { pid, start_time: start_time + 1 }.alive());
+        assert!(
+            !ShimRecord {
+                pid,
+                start_time: start_time + 1
+            }
+            .alive()
+        );
     }
 
     #[test]

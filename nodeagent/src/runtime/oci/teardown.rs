@@ -20,7 +20,9 @@ use super::{
     cause::During,
     client, failed,
     protocol::Request,
-    state::{self, ContainerDir, ContainerRecord, SandboxDir, SandboxRecord, ShimRecord, StatusRecord},
+    state::{
+        self, ContainerDir, ContainerRecord, SandboxDir, SandboxRecord, ShimRecord, StatusRecord,
+    },
 };
 use crate::runtime::{ContainerPhase, Error, SandboxState};
 
@@ -56,13 +58,22 @@ impl Inner {
     fn reap_shim(&self, sandbox: &str) {
         if let Ok(Some(shim)) = state::read_if_there::<ShimRecord>(&self.dir(sandbox).shim()) {
             // Elsewhere it is not our child.
-            let _ = nix::sys::wait::waitpid(Pid::from_raw(shim.pid), Some(nix::sys::wait::WaitPidFlag::WNOHANG));
+            let _ = nix::sys::wait::waitpid(
+                Pid::from_raw(shim.pid),
+                Some(nix::sys::wait::WaitPidFlag::WNOHANG),
+            );
         }
     }
 
     /// Whether the sandbox's shim is dead; then its containers have been settled.
     pub async fn sandbox_is_dead(&self, dir: &SandboxDir) -> bool {
-        let Some(id) = dir.0.file_name().map(|name| name.to_string_lossy().into_owned()) else { return true };
+        let Some(id) = dir
+            .0
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+        else {
+            return true;
+        };
         let deadline = Instant::now() + Duration::from_millis(200);
         while self.alive(&id) {
             if Instant::now() > deadline {
@@ -70,7 +81,8 @@ impl Inner {
             }
             tokio::time::sleep(LOOK).await;
         }
-        self.sandbox(&id).is_ok_and(|record| self.settle(&record).is_ok())
+        self.sandbox(&id)
+            .is_ok_and(|record| self.settle(&record).is_ok())
     }
 
     /// After the shim's end: kills what it kept, and writes down the end of containers that nobody saw.
@@ -85,8 +97,12 @@ impl Inner {
         }
         for id in dir.container_ids().map_err(io)? {
             let container = dir.container(&id);
-            let status: Option<StatusRecord> = state::read_if_there(&container.status()).map_err(io)?;
-            if status.as_ref().is_none_or(|status| status.phase != ContainerPhase::Exited) {
+            let status: Option<StatusRecord> =
+                state::read_if_there(&container.status()).map_err(io)?;
+            if status
+                .as_ref()
+                .is_none_or(|status| status.phase != ContainerPhase::Exited)
+            {
                 self.cgroups.kill(&format!("{}/{id}", record.cgroup));
                 match state::write(&container.status(), &StatusRecord::lost(status)) {
                     // It is being removed.
@@ -108,7 +124,10 @@ impl Inner {
         for place in std::iter::once(dir.rootfs()).chain(image_mounts(&dir)) {
             failures.note("its root file system", unmount(&place));
         }
-        failures.note("its writable layer", remove_all(&self.config.data_dir.join(id)));
+        failures.note(
+            "its writable layer",
+            remove_all(&self.config.data_dir.join(id)),
+        );
         failures.note("its folder", remove_all(&dir.0));
         self.homes.lock().remove(id);
         failures.into_result(&format!("remove the container {id}"))
@@ -119,7 +138,10 @@ impl Inner {
         let dir = self.dir(sandbox);
         let mut failures = Failures::default();
         for id in dir.container_ids().unwrap_or_default() {
-            failures.note("a container", self.discard_container(&dir, &id).map_err(io::Error::other));
+            failures.note(
+                "a container",
+                self.discard_container(&dir, &id).map_err(io::Error::other),
+            );
         }
         failures.note("its /dev/shm", unmount(&dir.shm()));
         if let Ok(record) = self.sandbox(sandbox)
@@ -129,24 +151,32 @@ impl Inner {
         }
         // The record goes last: what is left is found again as long as it is there.
         if failures.0.is_empty() {
-            failures.note("its folder", remove_all_but(&dir.0, &dir.record()).and_then(|()| remove_all(&dir.0)));
+            failures.note(
+                "its folder",
+                remove_all_but(&dir.0, &dir.record()).and_then(|()| remove_all(&dir.0)),
+            );
         }
         if failures.0.is_empty() {
             self.stopping.lock().remove(sandbox);
         }
-        self.cgroups.prune(&format!("/{}", self.config.cgroup.trim_matches('/')));
+        self.cgroups
+            .prune(&format!("/{}", self.config.cgroup.trim_matches('/')));
         failures.into_result(&format!("remove the sandbox {sandbox}"))
     }
 
     /// A pod that got a new sandbox has the same cgroup for both.
     fn cgroup_is_shared(&self, record: &SandboxRecord) -> bool {
         let others = state::names(&self.config.run_dir).unwrap_or_default();
-        others.iter().filter(|id| **id != record.id).any(|id| self.sandbox(id).is_ok_and(|other| other.cgroup == record.cgroup))
+        others.iter().filter(|id| **id != record.id).any(|id| {
+            self.sandbox(id)
+                .is_ok_and(|other| other.cgroup == record.cgroup)
+        })
     }
 
     /// All sandboxes with their containers, as the disk tells, each for itself. Blocks.
     pub fn list_now(&self) -> Result<Vec<SandboxState>, Error> {
-        let ids = state::names(&self.config.run_dir).map_err(|err| failed("list sandboxes", err))?;
+        let ids =
+            state::names(&self.config.run_dir).map_err(|err| failed("list sandboxes", err))?;
         let mut sandboxes = Vec::new();
         for id in ids {
             match self.sandbox(&id) {
@@ -181,7 +211,15 @@ impl Inner {
         }
         containers.sort_by_key(|container| container.created_at);
         let trouble = (!failures.0.is_empty()).then(|| failures.0.join("; "));
-        SandboxState { id: record.id, spec: record.spec, ready, created_at: record.created_at, containers, ips: vec![], trouble }
+        SandboxState {
+            id: record.id,
+            spec: record.spec,
+            ready,
+            created_at: record.created_at,
+            containers,
+            ips: vec![],
+            trouble,
+        }
     }
 }
 
@@ -206,7 +244,12 @@ impl Failures {
 
 /// Where images are mounted for a container whose mounts reach the host.
 fn image_mounts(dir: &ContainerDir) -> Vec<PathBuf> {
-    let mut places: Vec<PathBuf> = fs::read_dir(dir.image_volumes()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut places: Vec<PathBuf> = fs::read_dir(dir.image_volumes())
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     // What is bound lies on top of what it is bound from.
     places.sort();
     places
@@ -226,7 +269,9 @@ fn remove_all(folder: &Path) -> io::Result<()> {
     for _ in 1..TRIES {
         match fs::remove_dir_all(folder) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(err) if err.kind() == io::ErrorKind::DirectoryNotEmpty => std::thread::sleep(std::time::Duration::from_millis(10)),
+            Err(err) if err.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                std::thread::sleep(std::time::Duration::from_millis(10))
+            }
             other => return other,
         }
     }
@@ -244,7 +289,11 @@ fn remove_all_but(folder: &Path, kept: &Path) -> io::Result<()> {
         if entry.path() == kept {
             continue;
         }
-        let removed = if entry.file_type()?.is_dir() { remove_all(&entry.path()) } else { fs::remove_file(entry.path()) };
+        let removed = if entry.file_type()?.is_dir() {
+            remove_all(&entry.path())
+        } else {
+            fs::remove_file(entry.path())
+        };
         match removed {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {}
             other => other.during(format_args!("remove {}", entry.path().display()))?,

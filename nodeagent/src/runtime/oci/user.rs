@@ -23,7 +23,11 @@ pub struct Identity {
 impl Identity {
     /// The same as states tell it.
     pub fn user(&self) -> runtime::User {
-        runtime::User { uid: self.uid.into(), gid: self.gid.into(), groups: self.groups.iter().map(|gid| i64::from(*gid)).collect() }
+        runtime::User {
+            uid: self.uid.into(),
+            gid: self.gid.into(),
+            groups: self.groups.iter().map(|gid| i64::from(*gid)).collect(),
+        }
     }
 }
 
@@ -37,7 +41,10 @@ pub struct Accounts {
 impl Accounts {
     /// Reads them from the topmost layer that has them.
     pub fn of(layers: &[PathBuf]) -> Self {
-        Self { passwd: topmost(layers, "etc/passwd"), group: topmost(layers, "etc/group") }
+        Self {
+            passwd: topmost(layers, "etc/passwd"),
+            group: topmost(layers, "etc/group"),
+        }
     }
 
     /// The identity for an image's `User` and the pod's security settings; the error is the text for the container's status.
@@ -48,19 +55,34 @@ impl Accounts {
             None if image_user.is_empty() => "0".to_owned(),
             None => image_user.to_owned(),
         };
-        let entry = self.users().find(|u| u.name == wanted).or_else(|| wanted.parse().ok().and_then(|uid: u32| self.users().find(|u| u.uid == uid)));
+        let entry = self.users().find(|u| u.name == wanted).or_else(|| {
+            wanted
+                .parse()
+                .ok()
+                .and_then(|uid: u32| self.users().find(|u| u.uid == uid))
+        });
         let uid = match (&entry, wanted.parse::<u32>()) {
             (Some(user), _) => user.uid,
             (None, Ok(uid)) => uid,
-            (None, Err(_)) => return Err(format!("unable to find user {wanted}: no matching entries in passwd file")),
+            (None, Err(_)) => {
+                return Err(format!(
+                    "unable to find user {wanted}: no matching entries in passwd file"
+                ));
+            }
         };
         let gid = match security.run_as_group {
             Some(gid) => u32::try_from(gid).map_err(|_| format!("invalid group id {gid}"))?,
             // A group in the image's `User` belongs to its user, and not to one that the pod put in its place.
-            None if !image_group.is_empty() && security.run_as_user.is_none() => self.group_id(image_group)?,
+            None if !image_group.is_empty() && security.run_as_user.is_none() => {
+                self.group_id(image_group)?
+            }
             None => entry.as_ref().map_or(0, |user| user.gid),
         };
-        let mut groups: Vec<u32> = security.supplemental_groups.iter().filter_map(|gid| u32::try_from(*gid).ok()).collect();
+        let mut groups: Vec<u32> = security
+            .supplemental_groups
+            .iter()
+            .filter_map(|gid| u32::try_from(*gid).ok())
+            .collect();
         if let Some(user) = &entry {
             groups.extend(self.memberships(user.name));
         }
@@ -74,13 +96,22 @@ impl Accounts {
         self.passwd.lines().filter_map(|line| {
             let mut fields = line.split(':');
             let (name, _password) = (fields.next()?, fields.next()?);
-            Some(User { name, uid: fields.next()?.parse().ok()?, gid: fields.next()?.parse().ok()? })
+            Some(User {
+                name,
+                uid: fields.next()?.parse().ok()?,
+                gid: fields.next()?.parse().ok()?,
+            })
         })
     }
 
     fn group_id(&self, name: &str) -> Result<u32, String> {
-        let by_name = self.groups().find(|(group, _, _)| *group == name).map(|(_, gid, _)| gid);
-        by_name.or_else(|| name.parse().ok()).ok_or_else(|| format!("unable to find group {name}: no matching entries in group file"))
+        let by_name = self
+            .groups()
+            .find(|(group, _, _)| *group == name)
+            .map(|(_, gid, _)| gid);
+        by_name.or_else(|| name.parse().ok()).ok_or_else(|| {
+            format!("unable to find group {name}: no matching entries in group file")
+        })
     }
 
     fn groups(&self) -> impl Iterator<Item = (&str, u32, &str)> {
@@ -92,7 +123,10 @@ impl Accounts {
     }
 
     fn memberships(&self, user: &str) -> Vec<u32> {
-        self.groups().filter(|(_, _, members)| members.split(',').any(|member| member == user)).map(|(_, gid, _)| gid).collect()
+        self.groups()
+            .filter(|(_, _, members)| members.split(',').any(|member| member == user))
+            .map(|(_, gid, _)| gid)
+            .collect()
     }
 }
 
@@ -103,13 +137,17 @@ struct User<'a> {
 }
 
 fn topmost(layers: &[PathBuf], path: &str) -> String {
-    layers.iter().find_map(|layer| read_inside(layer, path)).unwrap_or_default()
+    layers
+        .iter()
+        .find_map(|layer| read_inside(layer, path))
+        .unwrap_or_default()
 }
 
 fn read_inside(root: &Path, path: &str) -> Option<String> {
     let root = std::fs::File::open(root).ok()?;
-    let how =
-        OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let how = OpenHow::new()
+        .flags(OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
     let mut file = std::fs::File::from(openat2(&root, path, how).ok()?);
     if !file.metadata().ok()?.is_file() {
         return None;
@@ -141,20 +179,58 @@ mod tests {
         type Wanted = Result<(u32, u32, &'static [u32]), &'static str>;
         let cases: [(&str, Security, Wanted); 11] = [
             ("", security(None, None, &[]), Ok((0, 0, &[0, 10]))),
-            ("app", security(None, None, &[]), Ok((1000, 1001, &[10, 50, 1001]))),
-            ("1000", security(None, None, &[]), Ok((1000, 1001, &[10, 50, 1001]))),
-            ("app:staff", security(None, None, &[]), Ok((1000, 50, &[10, 50]))),
-            ("app:77", security(None, None, &[]), Ok((1000, 77, &[10, 50, 77]))),
+            (
+                "app",
+                security(None, None, &[]),
+                Ok((1000, 1001, &[10, 50, 1001])),
+            ),
+            (
+                "1000",
+                security(None, None, &[]),
+                Ok((1000, 1001, &[10, 50, 1001])),
+            ),
+            (
+                "app:staff",
+                security(None, None, &[]),
+                Ok((1000, 50, &[10, 50])),
+            ),
+            (
+                "app:77",
+                security(None, None, &[]),
+                Ok((1000, 77, &[10, 50, 77])),
+            ),
             ("4242", security(None, None, &[5]), Ok((4242, 0, &[0, 5]))),
             ("123", security(None, None, &[]), Ok((7, 8, &[8]))),
             ("app", security(Some(4242), None, &[]), Ok((4242, 0, &[0]))),
-            ("app:staff", security(Some(1000), Some(3), &[]), Ok((1000, 3, &[3, 10, 50]))),
-            ("ghost", security(None, None, &[]), Err("unable to find user ghost: no matching entries in passwd file")),
-            ("app:ghosts", security(None, None, &[]), Err("unable to find group ghosts: no matching entries in group file")),
+            (
+                "app:staff",
+                security(Some(1000), Some(3), &[]),
+                Ok((1000, 3, &[3, 10, 50])),
+            ),
+            (
+                "ghost",
+                security(None, None, &[]),
+                Err("unable to find user ghost: no matching entries in passwd file"),
+            ),
+            (
+                "app:ghosts",
+                security(None, None, &[]),
+                Err("unable to find group ghosts: no matching entries in group file"),
+            ),
         ];
         for (user, security, wanted) in cases {
-            let wanted = wanted.map(|(uid, gid, groups)| Identity { uid, gid, groups: groups.to_vec() }).map_err(str::to_owned);
-            assert_eq!(accounts().resolve(user, &security), wanted, "{user} {security:?}");
+            let wanted = wanted
+                .map(|(uid, gid, groups)| Identity {
+                    uid,
+                    gid,
+                    groups: groups.to_vec(),
+                })
+                .map_err(str::to_owned);
+            assert_eq!(
+                accounts().resolve(user, &security),
+                wanted,
+                "{user} {security:?}"
+            );
         }
     }
 }

@@ -23,7 +23,11 @@ const LOOK: Duration = Duration::from_millis(5);
 /// Begins to listen to a shim that was just started; nothing that happens from now on is missed.
 pub async fn begin(inner: &Arc<Inner>, sandbox: &str) -> Result<(), Error> {
     let connection = subscribe(inner, sandbox).await?;
-    skiff_watching::task::spawn(watch(Arc::clone(inner), sandbox.to_owned(), Some(connection)));
+    skiff_watching::task::spawn(watch(
+        Arc::clone(inner),
+        sandbox.to_owned(),
+        Some(connection),
+    ));
     Ok(())
 }
 
@@ -60,7 +64,9 @@ async fn subscribe(inner: &Inner, sandbox: &str) -> Result<UnixStream, Error> {
 
 async fn listen(inner: &Inner, sandbox: &str, connection: &UnixStream) {
     while let Ok((reply, _)) = client::next(connection).await {
-        let Reply::Event { container, event } = reply else { continue };
+        let Reply::Event { container, event } = reply else {
+            continue;
+        };
         let sandbox = sandbox.to_owned();
         inner.tell(match event {
             Event::Started => RuntimeEvent::ContainerStarted { sandbox, container },
@@ -73,9 +79,13 @@ fn ended(inner: &Inner, sandbox: &str) {
     if inner.stopping.lock().contains(sandbox) {
         return;
     }
-    let Ok(record) = inner.sandbox(sandbox) else { return };
+    let Ok(record) = inner.sandbox(sandbox) else {
+        return;
+    };
     if let Err(err) = inner.settle(&record) {
         tracing::warn!(sandbox, %err, "a lost sandbox could not be settled");
     }
-    inner.tell(RuntimeEvent::SandboxLost { sandbox: sandbox.to_owned() });
+    inner.tell(RuntimeEvent::SandboxLost {
+        sandbox: sandbox.to_owned(),
+    });
 }

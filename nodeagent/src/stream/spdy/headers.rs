@@ -14,7 +14,9 @@ pub struct Packer(Compress);
 impl Packer {
     pub fn new() -> Result<Self, Error> {
         let mut compress = Compress::new(Compression::best(), true);
-        compress.set_dictionary(&DICTIONARY).map_err(|error| Error::Headers(error.to_string()))?;
+        compress
+            .set_dictionary(&DICTIONARY)
+            .map_err(|error| Error::Headers(error.to_string()))?;
         Ok(Self(compress))
     }
 
@@ -30,9 +32,14 @@ impl Packer {
         loop {
             let done = (self.0.total_in() - begin) as usize;
             let room = packed.capacity() - packed.len();
-            let status = self.0.compress_vec(&plain[done..], &mut packed, FlushCompress::Sync).map_err(|error| Error::Headers(error.to_string()))?;
+            let status = self
+                .0
+                .compress_vec(&plain[done..], &mut packed, FlushCompress::Sync)
+                .map_err(|error| Error::Headers(error.to_string()))?;
             let all_in = (self.0.total_in() - begin) as usize == plain.len();
-            if all_in && (packed.len() < packed.capacity() || room == 0 && status == Status::BufError) {
+            if all_in
+                && (packed.len() < packed.capacity() || room == 0 && status == Status::BufError)
+            {
                 return Ok(packed);
             }
             packed.reserve(256);
@@ -63,7 +70,10 @@ impl Unpacker {
             if plain.len() > MAX_CONTROL {
                 return Err(Error::TooLarge(plain.len()));
             }
-            match self.0.decompress_vec(&packed[done..], &mut plain, FlushDecompress::Sync) {
+            match self
+                .0
+                .decompress_vec(&packed[done..], &mut plain, FlushDecompress::Sync)
+            {
                 Err(error) if error.needs_dictionary().is_some() => {
                     self.0.set_dictionary(&DICTIONARY).map_err(failed)?;
                     continue;
@@ -71,7 +81,9 @@ impl Unpacker {
                 Err(error) => return Err(failed(error)),
                 Ok(_) => {}
             }
-            if (self.0.total_in() - begin) as usize == packed.len() && plain.len() < plain.capacity() {
+            if (self.0.total_in() - begin) as usize == packed.len()
+                && plain.len() < plain.capacity()
+            {
                 return parse(Bytes::from(plain));
             }
             plain.reserve(1024);
@@ -89,7 +101,9 @@ fn parse(mut plain: Bytes) -> Result<Headers, Error> {
         }
         Ok(String::from_utf8_lossy(&plain.split_to(length)).into_owned())
     };
-    (0..count).map(|_| Ok((text()?.to_ascii_lowercase(), text()?))).collect()
+    (0..count)
+        .map(|_| Ok((text()?.to_ascii_lowercase(), text()?)))
+        .collect()
 }
 
 /// The words that SPDY/3 fills its compressors with beforehand. Words with their length before them, then plain text.
@@ -125,15 +139,24 @@ mod tests {
             adler.1 = (adler.1 + adler.0) % 65521;
         }
         // What every SPDY/3 zlib stream names as its dictionary.
-        assert_eq!((DICTIONARY.len(), (adler.1 << 16) | adler.0), (1423, 0xe3c6_a7c2));
+        assert_eq!(
+            (DICTIONARY.len(), (adler.1 << 16) | adler.0),
+            (1423, 0xe3c6_a7c2)
+        );
     }
 
     #[test]
     fn headers_survive_packing_one_block_after_the_other() {
         let (mut packer, mut unpacker) = (Packer::new().unwrap(), Unpacker::new());
         for round in 0..3 {
-            let headers = vec![("streamtype".to_owned(), "stdin".to_owned()), ("x".to_owned(), "y".repeat(round * 4000))];
-            assert_eq!(unpacker.unpack(&packer.pack(&headers).unwrap()).unwrap(), headers);
+            let headers = vec![
+                ("streamtype".to_owned(), "stdin".to_owned()),
+                ("x".to_owned(), "y".repeat(round * 4000)),
+            ];
+            assert_eq!(
+                unpacker.unpack(&packer.pack(&headers).unwrap()).unwrap(),
+                headers
+            );
         }
     }
 }

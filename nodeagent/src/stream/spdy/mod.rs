@@ -53,7 +53,10 @@ pub struct Stream {
 
 impl Stream {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(header, _)| header == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -67,21 +70,38 @@ pub struct Outlet {
 impl Outlet {
     /// Sends; an error when the connection is gone.
     pub async fn send(&self, data: Bytes) -> io::Result<()> {
-        self.frame(Frame::Data { id: self.id, fin: false, data }).await
+        self.frame(Frame::Data {
+            id: self.id,
+            fin: false,
+            data,
+        })
+        .await
     }
 
     /// Closes this side's half.
     pub async fn close(&self) -> io::Result<()> {
-        self.frame(Frame::Data { id: self.id, fin: true, data: Bytes::new() }).await
+        self.frame(Frame::Data {
+            id: self.id,
+            fin: true,
+            data: Bytes::new(),
+        })
+        .await
     }
 
     /// Ends the stream in both directions.
     pub async fn reset(&self) -> io::Result<()> {
-        self.frame(Frame::Reset { id: self.id, code: CANCEL }).await
+        self.frame(Frame::Reset {
+            id: self.id,
+            code: CANCEL,
+        })
+        .await
     }
 
     async fn frame(&self, frame: Frame) -> io::Result<()> {
-        self.frames.send(frame).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.frames
+            .send(frame)
+            .await
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -121,10 +141,16 @@ pub fn serve(io: impl Io) -> Connection {
             tracing::debug!(%error, "spdy connection not read any more");
         }
     });
-    Connection { opened, _reader: AbortOnDropHandle::new(reader) }
+    Connection {
+        opened,
+        _reader: AbortOnDropHandle::new(reader),
+    }
 }
 
-async fn write_frames(mut io: impl tokio::io::AsyncWrite + Unpin, mut frames: mpsc::Receiver<Frame>) -> Result<(), Error> {
+async fn write_frames(
+    mut io: impl tokio::io::AsyncWrite + Unpin,
+    mut frames: mpsc::Receiver<Frame>,
+) -> Result<(), Error> {
     let mut packer = Packer::new()?;
     while let Some(frame) = frames.recv().await {
         let mut out = BytesMut::new();
@@ -173,7 +199,11 @@ fn encode(frame: Frame, packer: &mut Packer, out: &mut BytesMut) -> Result<(), E
     Ok(())
 }
 
-async fn read_frames(mut io: impl tokio::io::AsyncRead + Unpin, frames: mpsc::Sender<Frame>, streams: mpsc::Sender<Stream>) -> Result<(), Error> {
+async fn read_frames(
+    mut io: impl tokio::io::AsyncRead + Unpin,
+    frames: mpsc::Sender<Frame>,
+    streams: mpsc::Sender<Stream>,
+) -> Result<(), Error> {
     let mut unpacker = Unpacker::new();
     let mut open: HashMap<u32, mpsc::Sender<Bytes>> = HashMap::new();
     loop {
@@ -183,7 +213,10 @@ async fn read_frames(mut io: impl tokio::io::AsyncRead + Unpin, frames: mpsc::Se
             read => read?,
         };
         let word = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-        let (flags, length) = (head[4], u32::from_be_bytes([0, head[5], head[6], head[7]]) as usize);
+        let (flags, length) = (
+            head[4],
+            u32::from_be_bytes([0, head[5], head[6], head[7]]) as usize,
+        );
         let is_control = word >> 31 == 1;
         if is_control && length > MAX_CONTROL {
             return Err(Error::TooLarge(length));
@@ -196,7 +229,17 @@ async fn read_frames(mut io: impl tokio::io::AsyncRead + Unpin, frames: mpsc::Se
                 return Err(Error::Version(version));
             }
             match (word & 0xffff) as u16 {
-                SYN_STREAM => opened(&mut unpacker, flags, Bytes::from(body), &frames, &streams, &mut open).await?,
+                SYN_STREAM => {
+                    opened(
+                        &mut unpacker,
+                        flags,
+                        Bytes::from(body),
+                        &frames,
+                        &streams,
+                        &mut open,
+                    )
+                    .await?
+                }
                 RST_STREAM if body.len() >= 4 => _ = open.remove(&id(&body)),
                 PING if body.len() >= 4 => _ = frames.send(Frame::Ping { id: id(&body) }).await,
                 GOAWAY => return Ok(()),
@@ -212,7 +255,13 @@ fn id(body: &[u8]) -> u32 {
     u32::from_be_bytes([body[0], body[1], body[2], body[3]]) & 0x7fff_ffff
 }
 
-async fn data(id: u32, flags: u8, body: Vec<u8>, frames: &mpsc::Sender<Frame>, open: &mut HashMap<u32, mpsc::Sender<Bytes>>) {
+async fn data(
+    id: u32,
+    flags: u8,
+    body: Vec<u8>,
+    frames: &mpsc::Sender<Frame>,
+    open: &mut HashMap<u32, mpsc::Sender<Bytes>>,
+) {
     if !body.is_empty() {
         let refused = match open.get(&id) {
             Some(stream) => stream.send(body.into()).await.is_err(),
@@ -247,9 +296,24 @@ async fn opened(
     if flags & FIN == 0 {
         open.insert(id, sender);
     }
-    let stream = Stream { id, headers, inbound, out: Outlet { id, frames: frames.clone() } };
-    let reply = if streams.send(stream).await.is_ok() { Frame::Reply { id } } else { Frame::Reset { id, code: CANCEL } };
-    frames.send(reply).await.map_err(|_| Error::Io(io::ErrorKind::BrokenPipe.into()))
+    let stream = Stream {
+        id,
+        headers,
+        inbound,
+        out: Outlet {
+            id,
+            frames: frames.clone(),
+        },
+    };
+    let reply = if streams.send(stream).await.is_ok() {
+        Frame::Reply { id }
+    } else {
+        Frame::Reset { id, code: CANCEL }
+    };
+    frames
+        .send(reply)
+        .await
+        .map_err(|_| Error::Io(io::ErrorKind::BrokenPipe.into()))
 }
 
 #[cfg(test)]
@@ -272,7 +336,10 @@ pub mod tests {
 
     impl<I: Io> Client<I> {
         pub fn new(io: I) -> Self {
-            Self { io, packer: Packer::new().unwrap() }
+            Self {
+                io,
+                packer: Packer::new().unwrap(),
+            }
         }
 
         pub async fn open(&mut self, id: u32, headers: &[(&str, &str)]) {
@@ -280,7 +347,10 @@ pub mod tests {
             body.put_u32(id);
             body.put_u32(0);
             body.put_u16(0);
-            let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let headers = headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
             body.put_slice(&self.packer.pack(&headers).unwrap());
             let mut out = BytesMut::new();
             control(&mut out, SYN_STREAM, 0, &body);
@@ -289,7 +359,16 @@ pub mod tests {
 
         pub async fn send(&mut self, id: u32, data: &[u8], fin: bool) {
             let mut out = BytesMut::new();
-            encode(Frame::Data { id, fin, data: Bytes::copy_from_slice(data) }, &mut self.packer, &mut out).unwrap();
+            encode(
+                Frame::Data {
+                    id,
+                    fin,
+                    data: Bytes::copy_from_slice(data),
+                },
+                &mut self.packer,
+                &mut out,
+            )
+            .unwrap();
             self.io.write_all(&out).await.unwrap();
         }
 
@@ -312,19 +391,32 @@ pub mod tests {
         let (near, far) = tokio::io::duplex(1 << 16);
         let mut streams = serve(far);
         let mut client = Client::new(near);
-        client.open(1, &[("streamtype", "data"), ("port", "80")]).await;
-        client.open(3, &[("streamtype", "error"), ("port", "80")]).await;
+        client
+            .open(1, &[("streamtype", "data"), ("port", "80")])
+            .await;
+        client
+            .open(3, &[("streamtype", "error"), ("port", "80")])
+            .await;
         let mut first = streams.recv().await.unwrap();
         let second = streams.recv().await.unwrap();
-        assert_eq!((first.header("streamtype"), second.header("streamtype")), (Some("data"), Some("error")));
-        assert_eq!([client.next().await, client.next().await], [Some(Seen::Reply(1)), Some(Seen::Reply(3))]);
+        assert_eq!(
+            (first.header("streamtype"), second.header("streamtype")),
+            (Some("data"), Some("error"))
+        );
+        assert_eq!(
+            [client.next().await, client.next().await],
+            [Some(Seen::Reply(1)), Some(Seen::Reply(3))]
+        );
         client.send(1, b"hello", false).await;
         client.send(1, b"", true).await;
         assert_eq!(first.inbound.recv().await.unwrap(), "hello");
         assert!(first.inbound.recv().await.is_none());
         first.out.send(Bytes::from_static(b"back")).await.unwrap();
         first.out.close().await.unwrap();
-        assert_eq!(client.next().await, Some(Seen::Data(1, false, b"back".to_vec())));
+        assert_eq!(
+            client.next().await,
+            Some(Seen::Data(1, false, b"back".to_vec()))
+        );
         assert_eq!(client.next().await, Some(Seen::Data(1, true, Vec::new())));
         drop(client);
         assert!(streams.recv().await.is_none());

@@ -54,7 +54,8 @@ pub fn is_blank(text: &str) -> bool {
 /// A name that expressions can refer to.
 pub fn is_identifier(name: &str) -> bool {
     let letter = |b: u8| b == b'_' || b.is_ascii_alphabetic();
-    let shape = name.bytes().next().is_some_and(letter) && name.bytes().all(|b| letter(b) || b.is_ascii_digit());
+    let shape = name.bytes().next().is_some_and(letter)
+        && name.bytes().all(|b| letter(b) || b.is_ascii_digit());
     shape && !RESERVED.contains(&name)
 }
 
@@ -64,7 +65,15 @@ mod tests {
 
     #[test]
     fn what_needs_no_compiler() {
-        for (name, good) in [("a", true), ("_a1", true), ("1a", false), ("", false), ("a-b", false), ("in", false), ("namespace", false)] {
+        for (name, good) in [
+            ("a", true),
+            ("_a1", true),
+            ("1a", false),
+            ("", false),
+            ("a-b", false),
+            ("in", false),
+            ("namespace", false),
+        ] {
             assert_eq!(is_identifier(name), good, "{name}");
         }
         let mut errors = Errors::default();
@@ -73,6 +82,9 @@ mod tests {
         required("true", "", &path, &mut errors);
         selector(&"x".repeat(LONGEST_SELECTOR), &path, &mut errors);
         selector(&"x".repeat(LONGEST_SELECTOR + 1), &path, &mut errors);
-        assert_eq!(errors.message(), "[e: Required value: expression is not specified, e: Too long: may not be more than 10240 bytes]");
+        assert_eq!(
+            errors.message(),
+            "[e: Required value: expression is not specified, e: Too long: may not be more than 10240 bytes]"
+        );
     }
 }

@@ -82,13 +82,22 @@ pub fn invalid_shown(shown: &str, detail: &str, path: &Path, errors: &mut Errors
         kind: Kind::Invalid,
         field: path.to_string(),
         value: None,
-        detail: if detail.is_empty() { shown.into() } else { format!("{shown}: {detail}") },
+        detail: if detail.is_empty() {
+            shown.into()
+        } else {
+            format!("{shown}: {detail}")
+        },
     });
 }
 
 /// `Duplicate value` of the same.
 pub fn duplicate_shown(shown: &str, path: &Path, errors: &mut Errors) {
-    errors.0.push(Error { kind: Kind::Duplicate, field: path.to_string(), value: None, detail: shown.into() });
+    errors.0.push(Error {
+        kind: Kind::Duplicate,
+        field: path.to_string(),
+        value: None,
+        detail: shown.into(),
+    });
 }
 
 /// `Invalid value: null` of a pointer that is not set.
@@ -113,28 +122,53 @@ pub fn labels(owner: &Value, name: &str, path: &Path, errors: &mut Errors) {
 }
 
 /// A `LabelSelector`; `None` is good.
-pub fn label_selector(selector: Option<&Value>, allow_invalid_values: bool, path: &Path, errors: &mut Errors) {
+pub fn label_selector(
+    selector: Option<&Value>,
+    allow_invalid_values: bool,
+    path: &Path,
+    errors: &mut Errors,
+) {
     let Some(selector) = selector else { return };
     labels(selector, "matchLabels", &path.child("matchLabels"), errors);
     for (index, requirement) in selector.list("matchExpressions").iter().enumerate() {
-        label_requirement(requirement, allow_invalid_values, &path.child("matchExpressions").index(index), errors);
+        label_requirement(
+            requirement,
+            allow_invalid_values,
+            &path.child("matchExpressions").index(index),
+            errors,
+        );
     }
 }
 
-fn label_requirement(requirement: &Value, allow_invalid_values: bool, path: &Path, errors: &mut Errors) {
+fn label_requirement(
+    requirement: &Value,
+    allow_invalid_values: bool,
+    path: &Path,
+    errors: &mut Errors,
+) {
     let values = requirement.list("values");
     match Operator::from_api(requirement.text("operator")) {
         Some(Operator::In | Operator::NotIn) => {
             if values.is_empty() {
-                errors.required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'");
+                errors.required(
+                    &path.child("values"),
+                    "must be specified when `operator` is 'In' or 'NotIn'",
+                );
             }
         }
         Some(Operator::Exists | Operator::DoesNotExist) => {
             if !values.is_empty() {
-                errors.forbidden(&path.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+                errors.forbidden(
+                    &path.child("values"),
+                    "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+                );
             }
         }
-        _ => errors.invalid(&path.child("operator"), requirement.text("operator"), "not a valid selector operator"),
+        _ => errors.invalid(
+            &path.child("operator"),
+            requirement.text("operator"),
+            "not a valid selector operator",
+        ),
     }
     qualified_name(requirement.text("key"), &path.child("key"), errors);
     if !allow_invalid_values {
@@ -181,20 +215,36 @@ pub fn non_reserved_path(target: &str, path: &Path, errors: &mut Errors) {
 
 /// An address in one of the older fields.
 pub fn legacy_ip(value: &str, valid_old: &[&str], path: &Path, errors: &mut Errors) {
-    errors.invalid_all(path, value, names::ip::is_valid_ip_for_legacy_field(value, true, valid_old));
+    errors.invalid_all(
+        path,
+        value,
+        names::ip::is_valid_ip_for_legacy_field(value, true, valid_old),
+    );
 }
 
 /// An address that traffic can be sent to from elsewhere.
 pub fn endpoint_ip(value: &str, path: &Path, errors: &mut Errors) {
     use std::net::IpAddr;
-    let Some((address, _)) = names::ip::parse_ip_sloppy(value) else { return errors.invalid(path, value, "must be a valid IP address") };
+    let Some((address, _)) = names::ip::parse_ip_sloppy(value) else {
+        return errors.invalid(path, value, "must be a valid IP address");
+    };
     let special = match address {
-        _ if address.is_unspecified() => return errors.invalid(path, value, format!("may not be unspecified ({value})")),
+        _ if address.is_unspecified() => {
+            return errors.invalid(path, value, format!("may not be unspecified ({value})"));
+        }
         _ if address.is_loopback() => "may not be in the loopback range (127.0.0.0/8, ::1/128)",
-        IpAddr::V4(v4) if v4.is_link_local() => "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
-        IpAddr::V6(v6) if v6.is_unicast_link_local() => "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
-        IpAddr::V4(v4) if v4.octets()[..3] == [224, 0, 0] => "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
-        IpAddr::V6(v6) if v6.segments()[0] & 0xff0f == 0xff02 => "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        IpAddr::V4(v4) if v4.is_link_local() => {
+            "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+        }
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
+        }
+        IpAddr::V4(v4) if v4.octets()[..3] == [224, 0, 0] => {
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+        }
+        IpAddr::V6(v6) if v6.segments()[0] & 0xff0f == 0xff02 => {
+            "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
+        }
         _ => return,
     };
     errors.invalid(path, value, special);
@@ -202,7 +252,8 @@ pub fn endpoint_ip(value: &str, path: &Path, errors: &mut Errors) {
 
 /// Where the API server itself is found. It may be told to listen on this machine alone, and is not found elsewhere then.
 pub fn is_api_server(object: &Value) -> bool {
-    object.at("metadata").text("namespace") == "default" && object.at("metadata").text("name") == "kubernetes"
+    object.at("metadata").text("namespace") == "default"
+        && object.at("metadata").text("name") == "kubernetes"
 }
 
 /// A part of a path, where it is given.
@@ -245,15 +296,25 @@ mod tests {
             (json!({"matchLabels": {"a": "b"}}), vec![]),
             (
                 json!({"matchExpressions": [{"key": "a", "operator": "In"}]}),
-                vec![format!("s.matchExpressions[0].values: Required value: must be specified when `operator` is {long}")],
+                vec![format!(
+                    "s.matchExpressions[0].values: Required value: must be specified when `operator` is {long}"
+                )],
             ),
-            (json!({"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}), vec![]),
+            (
+                json!({"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["1"]}]}),
+                vec![],
+            ),
         ] {
             let mut errors = Errors::default();
             label_selector(Some(&selector), false, &Path::new("s"), &mut errors);
             let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
             match selector["matchExpressions"][0]["operator"].as_str() {
-                Some("Gt") => assert_eq!(said, ["s.matchExpressions[0].operator: Invalid value: \"Gt\": not a valid selector operator"]),
+                Some("Gt") => assert_eq!(
+                    said,
+                    [
+                        "s.matchExpressions[0].operator: Invalid value: \"Gt\": not a valid selector operator"
+                    ]
+                ),
                 _ => assert_eq!(said, wanted),
             }
         }
@@ -264,10 +325,22 @@ mod tests {
         for (address, wanted) in [
             ("10.0.0.1", "[]"),
             ("2001:db8::1", "[]"),
-            ("0.0.0.0", "ip: Invalid value: \"0.0.0.0\": may not be unspecified (0.0.0.0)"),
-            ("::1", "ip: Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-            ("fe80::1", "ip: Invalid value: \"fe80::1\": may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-            ("ff02::1", "ip: Invalid value: \"ff02::1\": may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+            (
+                "0.0.0.0",
+                "ip: Invalid value: \"0.0.0.0\": may not be unspecified (0.0.0.0)",
+            ),
+            (
+                "::1",
+                "ip: Invalid value: \"::1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            ),
+            (
+                "fe80::1",
+                "ip: Invalid value: \"fe80::1\": may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+            ),
+            (
+                "ff02::1",
+                "ip: Invalid value: \"ff02::1\": may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+            ),
             ("x", "ip: Invalid value: \"x\": must be a valid IP address"),
         ] {
             let mut errors = Errors::default();
@@ -287,7 +360,15 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             non_reserved_path(target, &Path::new("p"), &mut errors);
-            assert_eq!(errors.0.iter().map(|e| e.detail.as_str()).collect::<Vec<_>>(), wanted, "{target}");
+            assert_eq!(
+                errors
+                    .0
+                    .iter()
+                    .map(|e| e.detail.as_str())
+                    .collect::<Vec<_>>(),
+                wanted,
+                "{target}"
+            );
         }
     }
 
@@ -296,6 +377,9 @@ mod tests {
         let mut errors = Errors::default();
         invalid_shown("{\"A\":1}", IMMUTABLE, &Path::new("spec"), &mut errors);
         unsupported("x", &["b", "a"], &Path::new("spec"), &mut errors);
-        assert_eq!(errors.message(), r#"[spec: Invalid value: {"A":1}: field is immutable, spec: Unsupported value: "x": supported values: "b", "a"]"#);
+        assert_eq!(
+            errors.message(),
+            r#"[spec: Invalid value: {"A":1}: field is immutable, spec: Unsupported value: "x": supported values: "b", "a"]"#
+        );
     }
 }

@@ -19,7 +19,10 @@ const LONGEST_MESSAGE: usize = 32 * 1024;
 pub fn conditions(conditions: &[Value], path: &Path, errors: &mut Errors) {
     for (index, one) in conditions.iter().enumerate() {
         let path = path.index(index);
-        if conditions[..index].iter().any(|before| before.text("type") == one.text("type")) {
+        if conditions[..index]
+            .iter()
+            .any(|before| before.text("type") == one.text("type"))
+        {
             errors.duplicate(&path.child("type"), one.text("type"));
         }
         condition(one, &path, errors);
@@ -28,10 +31,19 @@ pub fn conditions(conditions: &[Value], path: &Path, errors: &mut Errors) {
 
 fn condition(condition: &Value, path: &Path, errors: &mut Errors) {
     qualified_name(condition.text("type"), &path.child("type"), errors);
-    one_of(condition.text("status"), &["False", "True", "Unknown"], &path.child("status"), errors);
+    one_of(
+        condition.text("status"),
+        &["False", "True", "Unknown"],
+        &path.child("status"),
+        errors,
+    );
     let generation = condition.int("observedGeneration");
     if generation < 0 {
-        errors.invalid(&path.child("observedGeneration"), generation, "must be greater than or equal to zero");
+        errors.invalid(
+            &path.child("observedGeneration"),
+            generation,
+            "must be greater than or equal to zero",
+        );
     }
     if condition.some("lastTransitionTime").is_none() {
         errors.required(&path.child("lastTransitionTime"), "");
@@ -42,8 +54,18 @@ fn condition(condition: &Value, path: &Path, errors: &mut Errors) {
     } else {
         if !is_reason(reason) {
             const SAID: &str = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
-            let examples = ["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"];
-            errors.invalid(&reason_path, reason, names::regex_error(SAID, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &examples));
+            let examples = [
+                "my_name",
+                "MY_NAME",
+                "MyName",
+                "ReasonA,ReasonB",
+                "ReasonA:ReasonB",
+            ];
+            errors.invalid(
+                &reason_path,
+                reason,
+                names::regex_error(SAID, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &examples),
+            );
         }
         if reason.len() > LONGEST_REASON {
             errors.too_long(&reason_path, LONGEST_REASON as i64);
@@ -56,7 +78,9 @@ fn condition(condition: &Value, path: &Path, errors: &mut Errors) {
 
 fn is_reason(reason: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    reason.starts_with(|c: char| c.is_ascii_alphabetic()) && reason.ends_with(word) && reason.chars().all(|c| word(c) || matches!(c, ',' | ':'))
+    reason.starts_with(|c: char| c.is_ascii_alphabetic())
+        && reason.ends_with(word)
+        && reason.chars().all(|c| word(c) || matches!(c, ',' | ':'))
 }
 
 #[cfg(test)]
@@ -76,8 +100,18 @@ mod tests {
             errors.message()
         };
         assert_eq!(said(&|_| {}), "[]");
-        assert_eq!(said(&|c| c["status"] = "Yes".into()), "c[0].status: Unsupported value: \"Yes\": supported values: \"False\", \"True\", \"Unknown\"");
-        assert_eq!(said(&|c| c["lastTransitionTime"] = Value::Null), "c[0].lastTransitionTime: Required value");
-        assert!(said(&|c| c["reason"] = "1".into()).starts_with("c[0].reason: Invalid value: \"1\": a condition reason must start with"));
+        assert_eq!(
+            said(&|c| c["status"] = "Yes".into()),
+            "c[0].status: Unsupported value: \"Yes\": supported values: \"False\", \"True\", \"Unknown\""
+        );
+        assert_eq!(
+            said(&|c| c["lastTransitionTime"] = Value::Null),
+            "c[0].lastTransitionTime: Required value"
+        );
+        assert!(
+            said(&|c| c["reason"] = "1".into()).starts_with(
+                "c[0].reason: Invalid value: \"1\": a condition reason must start with"
+            )
+        );
     }
 }

@@ -20,8 +20,15 @@ pub fn unified(a: &str, b: &str) -> String {
     let (a, b): (Vec<&str>, Vec<&str>) = (a.split('\n').collect(), b.split('\n').collect());
     let mut out = String::new();
     for group in grouped(stretches(&a, &b)) {
-        let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };
-        let _ = writeln!(out, "@@ -{} +{} @@", range(first.a.0, last.a.1), range(first.b.0, last.b.1));
+        let (Some(first), Some(last)) = (group.first(), group.last()) else {
+            continue;
+        };
+        let _ = writeln!(
+            out,
+            "@@ -{} +{} @@",
+            range(first.a.0, last.a.1),
+            range(first.b.0, last.b.1)
+        );
         for stretch in &group {
             if stretch.equal {
                 lines(&mut out, ' ', &a[stretch.a.0..stretch.a.1]);
@@ -72,7 +79,11 @@ impl<'a> Matcher<'a> {
     }
 
     /// The longest block that is alike: `(i, j, size)`.
-    fn longest(&self, (mut lo_a, hi_a): (usize, usize), (lo_b, hi_b): (usize, usize)) -> (usize, usize, usize) {
+    fn longest(
+        &self,
+        (mut lo_a, hi_a): (usize, usize),
+        (lo_b, hi_b): (usize, usize),
+    ) -> (usize, usize, usize) {
         let first_a = lo_a;
         let (mut i, mut j, mut size) = (lo_a, lo_b, 0);
         let mut lengths: HashMap<usize, usize> = HashMap::new();
@@ -85,7 +96,12 @@ impl<'a> Matcher<'a> {
                 if at >= hi_b {
                     break;
                 }
-                let length = at.checked_sub(1).and_then(|before| lengths.get(&before)).copied().unwrap_or(0) + 1;
+                let length = at
+                    .checked_sub(1)
+                    .and_then(|before| lengths.get(&before))
+                    .copied()
+                    .unwrap_or(0)
+                    + 1;
                 next.insert(at, length);
                 if length > size {
                     (i, j, size) = (lo_a + 1 - length, at + 1 - length, length);
@@ -138,11 +154,19 @@ fn stretches(a: &[&str], b: &[&str]) -> Vec<Stretch> {
     let mut out = Vec::new();
     for (at_a, at_b, size) in Matcher::new(a, b).blocks() {
         if i < at_a || j < at_b {
-            out.push(Stretch { equal: false, a: (i, at_a), b: (j, at_b) });
+            out.push(Stretch {
+                equal: false,
+                a: (i, at_a),
+                b: (j, at_b),
+            });
         }
         (i, j) = (at_a + size, at_b + size);
         if size > 0 {
-            out.push(Stretch { equal: true, a: (at_a, i), b: (at_b, j) });
+            out.push(Stretch {
+                equal: true,
+                a: (at_a, i),
+                b: (at_b, j),
+            });
         }
     }
     out
@@ -163,7 +187,11 @@ fn grouped(mut all: Vec<Stretch>) -> Vec<Vec<Stretch>> {
     for mut stretch in all {
         let length = stretch.a.1 - stretch.a.0;
         if stretch.equal && length > CONTEXT * 2 {
-            group.push(Stretch { a: (stretch.a.0, stretch.a.0 + CONTEXT), b: (stretch.b.0, stretch.b.0 + CONTEXT), ..stretch });
+            group.push(Stretch {
+                a: (stretch.a.0, stretch.a.0 + CONTEXT),
+                b: (stretch.b.0, stretch.b.0 + CONTEXT),
+                ..stretch
+            });
             groups.push(std::mem::take(&mut group));
             let skip = length - CONTEXT;
             (stretch.a.0, stretch.b.0) = (stretch.a.0 + skip, stretch.b.0 + skip);
@@ -181,7 +209,11 @@ fn grouped(mut all: Vec<Stretch>) -> Vec<Vec<Stretch>> {
 /// Lines that stand in `b` only once, for tests of the heuristic.
 #[cfg(test)]
 fn unique<'a>(lines: &[&'a str]) -> Vec<&'a str> {
-    lines.iter().filter(|line| lines.iter().filter(|other| other == line).count() == 1).copied().collect()
+    lines
+        .iter()
+        .filter(|line| lines.iter().filter(|other| other == line).count() == 1)
+        .copied()
+        .collect()
 }
 
 #[cfg(test)]
@@ -193,7 +225,11 @@ mod tests {
         for (a, b, wanted) in [
             ("a\nb\nc", "a\nb\nc", ""),
             ("a\nb\nc", "a\nx\nc", "@@ -1,3 +1,3 @@\n a\n-b\n+x\n c\n"),
-            ("1\n2\n3\n4\n5\n6\n7\n8\n9", "1\n2\n3\n4\nx\n5\n6\n7\n8\n9", "@@ -2,6 +2,7 @@\n 2\n 3\n 4\n+x\n 5\n 6\n 7\n"),
+            (
+                "1\n2\n3\n4\n5\n6\n7\n8\n9",
+                "1\n2\n3\n4\nx\n5\n6\n7\n8\n9",
+                "@@ -2,6 +2,7 @@\n 2\n 3\n 4\n+x\n 5\n 6\n 7\n",
+            ),
             ("a", "b", "@@ -1 +1 @@\n-a\n+b\n"),
         ] {
             assert_eq!(unified(a, b), wanted, "{a} {b}");
@@ -206,12 +242,25 @@ mod tests {
         let mut b = a.clone();
         b[5] = "x".into();
         b[30] = "y".into();
-        assert_eq!(unified(&a.join("\n"), &b.join("\n")).matches("@@ -").count(), 2);
+        assert_eq!(
+            unified(&a.join("\n"), &b.join("\n"))
+                .matches("@@ -")
+                .count(),
+            2
+        );
     }
 
     #[test]
     fn popular_lines_do_not_start_a_block() {
-        let b: Vec<String> = (0..250).map(|n| if n % 2 == 0 { "same".into() } else { n.to_string() }).collect();
+        let b: Vec<String> = (0..250)
+            .map(|n| {
+                if n % 2 == 0 {
+                    "same".into()
+                } else {
+                    n.to_string()
+                }
+            })
+            .collect();
         let b: Vec<&str> = b.iter().map(String::as_str).collect();
         let matcher = Matcher::new(&b, &b);
         assert_eq!(matcher.places.len(), unique(&b).len());

@@ -35,7 +35,9 @@ pub trait Read {
     }
     /// A list, empty when absent.
     fn list(&self, name: &str) -> &[Value] {
-        self.some(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        self.some(name)
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
     }
     /// A map.
     fn map(&self, name: &str) -> Option<&Map<String, Value>> {
@@ -43,11 +45,16 @@ pub trait Read {
     }
     /// The entries of a map, sorted by key.
     fn entries(&self, name: &str) -> impl Iterator<Item = (&str, &Value)> {
-        self.map(name).into_iter().flatten().map(|(key, value)| (key.as_str(), value))
+        self.map(name)
+            .into_iter()
+            .flatten()
+            .map(|(key, value)| (key.as_str(), value))
     }
     /// The strings of a list.
     fn texts(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.list(name).iter().map(|value| value.as_str().unwrap_or(""))
+        self.list(name)
+            .iter()
+            .map(|value| value.as_str().unwrap_or(""))
     }
     /// A nested object; the null value when absent, from which everything reads as zero.
     fn at(&self, name: &str) -> &Value {

@@ -46,11 +46,20 @@ fn without_fragment(text: &str) -> Result<Url, String> {
     }
     let (scheme, rest) = scheme(text)?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let mut url = Url { scheme: scheme.to_ascii_lowercase(), query: query.into(), ..Url::default() };
+    let mut url = Url {
+        scheme: scheme.to_ascii_lowercase(),
+        query: query.into(),
+        ..Url::default()
+    };
     if text == "*" || (!rest.starts_with('/') && !scheme.is_empty()) {
         return Ok(url);
     }
-    if !rest.starts_with('/') && rest.split('/').next().is_some_and(|segment| segment.contains(':')) {
+    if !rest.starts_with('/')
+        && rest
+            .split('/')
+            .next()
+            .is_some_and(|segment| segment.contains(':'))
+    {
         return Err("first path segment in URL cannot contain colon".into());
     }
     let has_authority = rest.starts_with("//") && !(scheme.is_empty() && rest.starts_with("///"));
@@ -67,7 +76,9 @@ fn without_fragment(text: &str) -> Result<Url, String> {
 }
 
 fn scheme(text: &str) -> Result<(&str, &str), String> {
-    let is_part = |(at, b): (usize, u8)| b.is_ascii_alphabetic() || (at > 0 && (b.is_ascii_digit() || b"+-.".contains(&b)));
+    let is_part = |(at, b): (usize, u8)| {
+        b.is_ascii_alphabetic() || (at > 0 && (b.is_ascii_digit() || b"+-.".contains(&b)))
+    };
     match text.bytes().enumerate().find(|found| !is_part(*found)) {
         Some((0, b':')) => Err("missing protocol scheme".into()),
         Some((at, b':')) => Ok((&text[..at], &text[at + 1..])),
@@ -76,12 +87,19 @@ fn scheme(text: &str) -> Result<(&str, &str), String> {
 }
 
 fn user_and_host(authority: &str) -> Result<(Option<String>, String), String> {
-    let Some((user, host)) = authority.rsplit_once('@') else { return Ok((None, host(authority)?)) };
+    let Some((user, host)) = authority.rsplit_once('@') else {
+        return Ok((None, host(authority)?));
+    };
     let host = self::host(host)?;
-    if !user.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&b)) {
+    if !user
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&b))
+    {
         return Err("net/url: invalid userinfo".into());
     }
-    let (name, password) = user.split_once(':').map_or((user, None), |(name, password)| (name, Some(password)));
+    let (name, password) = user
+        .split_once(':')
+        .map_or((user, None), |(name, password)| (name, Some(password)));
     let name = escape(&unescape(name, Part::Other)?);
     let shown = match password {
         Some(password) => format!("{name}:{}", escape(&unescape(password, Part::Other)?)),
@@ -113,14 +131,24 @@ fn literal(host: &str) -> Result<String, String> {
         return Err("invalid IP-literal".into());
     }
     if address.parse::<Ipv6Addr>().is_err() || zone == "%" {
-        return Err(format!("invalid host: ParseAddr({}): unable to parse IP", go_quoted(&format!("{address}{zone}"))));
+        return Err(format!(
+            "invalid host: ParseAddr({}): unable to parse IP",
+            go_quoted(&format!("{address}{zone}"))
+        ));
     }
     Ok(format!("[{address}{zone}]{}", &host[end + 1..]))
 }
 
 fn port(text: &str) -> Result<(), String> {
-    let good = text.is_empty() || text.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
-    if good { Ok(()) } else { Err(format!("invalid port {} after host", go_quoted(text))) }
+    let good = text.is_empty()
+        || text
+            .strip_prefix(':')
+            .is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    if good {
+        Ok(())
+    } else {
+        Err(format!("invalid port {} after host", go_quoted(text)))
+    }
 }
 
 fn unescape(text: &str, part: Part) -> Result<String, String> {
@@ -131,7 +159,10 @@ fn unescape(text: &str, part: Part) -> Result<String, String> {
         let byte = bytes[at];
         if byte != b'%' {
             if part != Part::Other && byte.is_ascii() && !may_stand_in_host(byte) {
-                return Err(format!("invalid character {} in host name", go_quoted(&text[at..=at])));
+                return Err(format!(
+                    "invalid character {} in host name",
+                    go_quoted(&text[at..=at])
+                ));
             }
             out.push(byte);
             at += 1;
@@ -139,12 +170,21 @@ fn unescape(text: &str, part: Part) -> Result<String, String> {
         }
         let digit = |at: usize| bytes.get(at).and_then(|b| (*b as char).to_digit(16));
         let whole = &bytes[at..bytes.len().min(at + 3)];
-        let wrong = || Err(format!("invalid URL escape {}", go_quoted(&String::from_utf8_lossy(whole))));
-        let (Some(high), Some(low)) = (digit(at + 1), digit(at + 2)) else { return wrong() };
+        let wrong = || {
+            Err(format!(
+                "invalid URL escape {}",
+                go_quoted(&String::from_utf8_lossy(whole))
+            ))
+        };
+        let (Some(high), Some(low)) = (digit(at + 1), digit(at + 2)) else {
+            return wrong();
+        };
         let value = (high * 16 + low) as u8;
         let allowed = match part {
             Part::Host => value >= 0x80 || whole == b"%25",
-            Part::Zone => whole == b"%25" || value == b' ' || !value.is_ascii() || may_stand_in_host(value),
+            Part::Zone => {
+                whole == b"%25" || value == b' ' || !value.is_ascii() || may_stand_in_host(value)
+            }
             Part::Other => true,
         };
         if !allowed {
@@ -162,7 +202,13 @@ fn may_stand_in_host(byte: u8) -> bool {
 
 /// Names and passwords, as Go writes them.
 fn escape(text: &str) -> String {
-    const KEPT: &AsciiSet = &UNRESERVED.remove(b'$').remove(b'&').remove(b'+').remove(b',').remove(b';').remove(b'=');
+    const KEPT: &AsciiSet = &UNRESERVED
+        .remove(b'$')
+        .remove(b'&')
+        .remove(b'+')
+        .remove(b',')
+        .remove(b';')
+        .remove(b'=');
     utf8_percent_encode(text, KEPT).to_string()
 }
 
@@ -173,8 +219,23 @@ mod tests {
     #[test]
     fn what_stands_in_a_url() {
         let url = parse("HTTPS://me:a!b@host:1/path?q=1#a%20b").unwrap();
-        assert_eq!(url, Url { scheme: "https".into(), host: "host:1".into(), user: Some("me:a%21b".into()), fragment: "a b".into(), query: "q=1".into() });
-        for (text, host) in [("https://h/", "h"), ("https://[::1]:80", "[::1]:80"), ("https://[fe80::1%25en0]", "[fe80::1%en0]"), ("https:h", ""), ("h", "")] {
+        assert_eq!(
+            url,
+            Url {
+                scheme: "https".into(),
+                host: "host:1".into(),
+                user: Some("me:a%21b".into()),
+                fragment: "a b".into(),
+                query: "q=1".into()
+            }
+        );
+        for (text, host) in [
+            ("https://h/", "h"),
+            ("https://[::1]:80", "[::1]:80"),
+            ("https://[fe80::1%25en0]", "[fe80::1%en0]"),
+            ("https:h", ""),
+            ("h", ""),
+        ] {
             assert_eq!(parse(text).unwrap().host, host, "{text}");
         }
     }
@@ -182,20 +243,59 @@ mod tests {
     #[test]
     fn what_is_none() {
         for (text, why) in [
-            ("a\nb", "parse \"a\\nb\": net/url: invalid control character in URL"),
+            (
+                "a\nb",
+                "parse \"a\\nb\": net/url: invalid control character in URL",
+            ),
             (":x", "parse \":x\": missing protocol scheme"),
-            ("1:x", "parse \"1:x\": first path segment in URL cannot contain colon"),
-            ("https://h:x", "parse \"https://h:x\": invalid port \":x\" after host"),
-            ("https://h:1:2", "parse \"https://h:1:2\": invalid port \":1:2\" after host"),
-            ("https://a b", "parse \"https://a b\": invalid character \" \" in host name"),
-            ("https://h/%zz", "parse \"https://h/%zz\": invalid URL escape \"%zz\""),
-            ("https://h/%2", "parse \"https://h/%2\": invalid URL escape \"%2\""),
-            ("https://%41", "parse \"https://%41\": invalid URL escape \"%41\""),
-            ("https://[::1", "parse \"https://[::1\": missing ']' in host"),
-            ("https://a[::1]", "parse \"https://a[::1]\": invalid IP-literal"),
-            ("https://[1.2.3.4]", "parse \"https://[1.2.3.4]\": invalid IP-literal"),
-            ("https://a^@h", "parse \"https://a^@h\": net/url: invalid userinfo"),
-            ("https://h#%", "parse \"https://h#%\": invalid URL escape \"%\""),
+            (
+                "1:x",
+                "parse \"1:x\": first path segment in URL cannot contain colon",
+            ),
+            (
+                "https://h:x",
+                "parse \"https://h:x\": invalid port \":x\" after host",
+            ),
+            (
+                "https://h:1:2",
+                "parse \"https://h:1:2\": invalid port \":1:2\" after host",
+            ),
+            (
+                "https://a b",
+                "parse \"https://a b\": invalid character \" \" in host name",
+            ),
+            (
+                "https://h/%zz",
+                "parse \"https://h/%zz\": invalid URL escape \"%zz\"",
+            ),
+            (
+                "https://h/%2",
+                "parse \"https://h/%2\": invalid URL escape \"%2\"",
+            ),
+            (
+                "https://%41",
+                "parse \"https://%41\": invalid URL escape \"%41\"",
+            ),
+            (
+                "https://[::1",
+                "parse \"https://[::1\": missing ']' in host",
+            ),
+            (
+                "https://a[::1]",
+                "parse \"https://a[::1]\": invalid IP-literal",
+            ),
+            (
+                "https://[1.2.3.4]",
+                "parse \"https://[1.2.3.4]\": invalid IP-literal",
+            ),
+            (
+                "https://a^@h",
+                "parse \"https://a^@h\": net/url: invalid userinfo",
+            ),
+            (
+                "https://h#%",
+                "parse \"https://h#%\": invalid URL escape \"%\"",
+            ),
         ] {
             assert_eq!(parse(text), Err(why.into()), "{text}");
         }

@@ -26,7 +26,11 @@ fn https(text: &str, path: &Path, errors: &mut Errors) {
         Err(why) => return errors.required(path, format!("url must be a valid URL: {why}{FORM}")),
     };
     if url.scheme != "https" {
-        errors.invalid(path, url.scheme, format!("'https' is the only allowed URL scheme{FORM}"));
+        errors.invalid(
+            path,
+            url.scheme,
+            format!("'https' is the only allowed URL scheme{FORM}"),
+        );
     }
     if url.host.is_empty() {
         errors.invalid(path, url.host, format!("host must be specified{FORM}"));
@@ -38,7 +42,11 @@ fn https(text: &str, path: &Path, errors: &mut Errors) {
         errors.invalid(path, url.fragment, "fragments are not permitted in the URL");
     }
     if !url.query.is_empty() {
-        errors.invalid(path, url.query, "query parameters are not permitted in the URL");
+        errors.invalid(
+            path,
+            url.query,
+            "query parameters are not permitted in the URL",
+        );
     }
 }
 
@@ -52,7 +60,11 @@ fn service(service: &Value, path: &Path, errors: &mut Errors) {
     let port = service.int("port");
     let wrong = names::is_valid_port_num(port);
     if !wrong.is_empty() {
-        errors.invalid(&path.child("port"), port, format!("port is not valid: {}", wrong.join(", ")));
+        errors.invalid(
+            &path.child("port"),
+            port,
+            format!("port is not valid: {}", wrong.join(", ")),
+        );
     }
     if let Some(given) = service.text_ptr("path") {
         url_path(given, &path.child("path"), errors);
@@ -72,7 +84,12 @@ fn url_path(given: &str, path: &Path, errors: &mut Errors) {
     let mut rest = given.chars();
     rest.next();
     let rest = rest.as_str();
-    for (index, segment) in rest.strip_suffix('/').unwrap_or(rest).split('/').enumerate() {
+    for (index, segment) in rest
+        .strip_suffix('/')
+        .unwrap_or(rest)
+        .split('/')
+        .enumerate()
+    {
         if segment.is_empty() {
             errors.invalid(path, given, format!("segment[{index}] may not be empty"));
             continue;

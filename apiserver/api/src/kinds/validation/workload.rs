@@ -22,7 +22,9 @@ use crate::{
 
 /// The JSON of a `LabelSelector`; `null` when there is none.
 pub fn shown_selector(selector: Option<&Value>) -> String {
-    selector.map_or("null".into(), |selector| internal::json(selector, "meta.v1.LabelSelector"))
+    selector.map_or("null".into(), |selector| {
+        internal::json(selector, "meta.v1.LabelSelector")
+    })
 }
 
 /// A map of labels as messages show it.
@@ -44,7 +46,12 @@ pub fn selector(spec: &Value, noun: &str, path: &Path, errors: &mut Errors) -> O
         Some(selector) => {
             super::checks::label_selector(given, false, &at, errors);
             if selects_everything(selector) {
-                invalid_shown(&shown_selector(given), &format!("empty selector is invalid for {noun}"), &at, errors);
+                invalid_shown(
+                    &shown_selector(given),
+                    &format!("empty selector is invalid for {noun}"),
+                    &at,
+                    errors,
+                );
             }
         }
     }
@@ -56,7 +63,12 @@ pub fn template_matches(selector: &Selector, template: &Value, path: &Path, erro
     let labels = template.at("metadata").some("labels");
     if !selector.is_everything() && !selector.matches(labels.unwrap_or(&Value::Null)) {
         let at = path.child("metadata");
-        invalid_shown(&shown_labels(labels), "`selector` does not match template `labels`", &at.child("labels"), errors);
+        invalid_shown(
+            &shown_labels(labels),
+            "`selector` does not match template `labels`",
+            &at.child("labels"),
+            errors,
+        );
     }
 }
 
@@ -64,15 +76,29 @@ pub fn template_matches(selector: &Selector, template: &Value, path: &Path, erro
 pub fn runs_for_ever(template: &Value, kind: &str, path: &Path, errors: &mut Errors) {
     pod::always_restarts(template, path, errors);
     if template.at("spec").some("activeDeadlineSeconds").is_some() {
-        errors.forbidden(&path.child("spec").child("activeDeadlineSeconds"), format!("activeDeadlineSeconds in {kind} is not Supported"));
+        errors.forbidden(
+            &path.child("spec").child("activeDeadlineSeconds"),
+            format!("activeDeadlineSeconds in {kind} is not Supported"),
+        );
     }
 }
 
 /// The template of Deployments and ReplicaSets.
-pub fn replica_template(spec: &Value, selector: Option<&Selector>, options: &Options, path: &Path, errors: &mut Errors) {
+pub fn replica_template(
+    spec: &Value,
+    selector: Option<&Selector>,
+    options: &Options,
+    path: &Path,
+    errors: &mut Errors,
+) {
     let template = spec.at("template");
     match selector {
-        None => invalid_shown(&shown_selector(spec.some("selector")), "invalid label selector", &path.child("selector"), errors),
+        None => invalid_shown(
+            &shown_selector(spec.some("selector")),
+            "invalid label selector",
+            &path.child("selector"),
+            errors,
+        ),
         Some(selector) => {
             let at = path.child("template");
             template_matches(selector, template, &at, errors);
@@ -86,7 +112,12 @@ pub fn replica_template(spec: &Value, selector: Option<&Selector>, options: &Opt
 pub fn same_selector(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     let (now, before) = (new.some("selector"), old.some("selector"));
     if now != before {
-        invalid_shown(&shown_selector(now), IMMUTABLE, &path.child("selector"), errors);
+        invalid_shown(
+            &shown_selector(now),
+            IMMUTABLE,
+            &path.child("selector"),
+            errors,
+        );
     }
 }
 
@@ -99,15 +130,26 @@ pub fn counts(owner: &Value, names: &[&str], path: &Path, errors: &mut Errors) {
 
 /// Parts of a whole are not more than it.
 pub fn parts_of_replicas(status: &Value, names: &[&str], path: &Path, errors: &mut Errors) {
-    for name in names.iter().filter(|name| status.int(name) > status.int("replicas")) {
-        errors.invalid(&path.child(name), status.int(name), "cannot be greater than status.replicas");
+    for name in names
+        .iter()
+        .filter(|name| status.int(name) > status.int("replicas"))
+    {
+        errors.invalid(
+            &path.child(name),
+            status.int(name),
+            "cannot be greater than status.replicas",
+        );
     }
 }
 
 /// Who is available is ready; `field` is how the message names the count of the ready.
 pub fn available_are_ready(status: &Value, field: &str, path: &Path, errors: &mut Errors) {
     if status.int("availableReplicas") > status.int("readyReplicas") {
-        errors.invalid(&path.child("availableReplicas"), status.int("availableReplicas"), format!("cannot be greater than {field}"));
+        errors.invalid(
+            &path.child("availableReplicas"),
+            status.int("availableReplicas"),
+            format!("cannot be greater than {field}"),
+        );
     }
 }
 
@@ -115,7 +157,11 @@ pub fn available_are_ready(status: &Value, field: &str, path: &Path, errors: &mu
 pub fn collisions_only_grow(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     let (now, before) = (new.int_ptr("collisionCount"), old.int_ptr("collisionCount"));
     if before.is_some_and(|before| now.is_none_or(|now| now < before)) {
-        errors.invalid(&path.child("collisionCount"), now.unwrap_or(0), "cannot be decremented");
+        errors.invalid(
+            &path.child("collisionCount"),
+            now.unwrap_or(0),
+            "cannot be decremented",
+        );
     }
 }
 
@@ -128,14 +174,19 @@ pub fn count_or_percent(value: &Value, path: &Path, errors: &mut Errors) {
 }
 
 fn percent(value: &Value) -> Option<i64> {
-    let text = value.as_str().filter(|text| names::is_valid_percent(text).is_empty())?;
+    let text = value
+        .as_str()
+        .filter(|text| names::is_valid_percent(text).is_empty())?;
     // what does not fit is as much as can be
     Some(text.trim_end_matches('%').parse().unwrap_or(i64::MAX))
 }
 
 /// The number in a count or percentage; nought when it cannot be read.
 pub fn amount_of(value: &Value) -> i64 {
-    percent(value).or_else(|| value.as_i64()).or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
+    percent(value)
+        .or_else(|| value.as_i64())
+        .or_else(|| value.as_str()?.parse().ok())
+        .unwrap_or(0)
 }
 
 pub fn at_most_all(value: &Value, path: &Path, errors: &mut Errors) {
@@ -148,7 +199,12 @@ pub fn at_most_all(value: &Value, path: &Path, errors: &mut Errors) {
 pub fn unsupported_shown(shown: &str, supported: &[&str], path: &Path, errors: &mut Errors) {
     let listed: Vec<String> = supported.iter().map(|word| go_quoted(word)).collect();
     let detail = format!("{shown}: supported values: {}", listed.join(", "));
-    errors.0.push(Error { kind: Kind::NotSupported, field: path.to_string(), value: None, detail });
+    errors.0.push(Error {
+        kind: Kind::NotSupported,
+        field: path.to_string(),
+        value: None,
+        detail,
+    });
 }
 
 /// Of names that end up in host names.
@@ -174,7 +230,11 @@ pub fn template_warnings(new: &Value, old: Option<&Value>, name: bool) -> Warnin
         name_warning(new, &mut out);
     }
     if is_new_generation(new, old) {
-        pod::warnings::warnings(new.at("spec").at("template"), Some(&Path::new("spec.template")), &mut out);
+        pod::warnings::warnings(
+            new.at("spec").at("template"),
+            Some(&Path::new("spec.template")),
+            &mut out,
+        );
     }
     out
 }
@@ -189,9 +249,17 @@ mod tests {
     fn amounts() {
         for (value, amount, wanted) in [
             (json!(3), 3, vec![]),
-            (json!(-1), -1, vec!["p: Invalid value: -1: must be greater than or equal to 0"]),
+            (
+                json!(-1),
+                -1,
+                vec!["p: Invalid value: -1: must be greater than or equal to 0"],
+            ),
             (json!("30%"), 30, vec![]),
-            (json!("101%"), 101, vec!["p: Invalid value: \"101%\": must not be greater than 100%"]),
+            (
+                json!("101%"),
+                101,
+                vec!["p: Invalid value: \"101%\": must not be greater than 100%"],
+            ),
             (
                 json!("x"),
                 0,
@@ -204,7 +272,10 @@ mod tests {
             count_or_percent(&value, &Path::new("p"), &mut errors);
             at_most_all(&value, &Path::new("p"), &mut errors);
             assert_eq!(
-                (amount_of(&value), errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()),
+                (
+                    amount_of(&value),
+                    errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()
+                ),
                 (amount, wanted.iter().map(ToString::to_string).collect())
             );
         }
@@ -215,12 +286,18 @@ mod tests {
         let path = Path::new("spec");
         for (spec, wanted) in [
             (json!({}), vec!["spec.selector: Required value"]),
-            (json!({"selector": {}}), vec!["spec.selector: Invalid value: {}: empty selector is invalid for deployment"]),
+            (
+                json!({"selector": {}}),
+                vec!["spec.selector: Invalid value: {}: empty selector is invalid for deployment"],
+            ),
             (json!({"selector": {"matchLabels": {"a": "b"}}}), vec![]),
         ] {
             let mut errors = Errors::default();
             selector(&spec, "deployment", &path, &mut errors);
-            assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            assert_eq!(
+                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                wanted
+            );
         }
         let mut errors = Errors::default();
         same_selector(

@@ -22,7 +22,11 @@ impl Evaluator {
                     for item in self.list(nodes, vec![Cow::Borrowed(data)])? {
                         match item {
                             Cow::Borrowed(v) => out.extend(self.parts(body, v)?),
-                            Cow::Owned(v) => out.extend(self.parts(body, &v)?.into_iter().map(|r| r.into_iter().map(|c| Cow::Owned(c.into_owned())).collect())),
+                            Cow::Owned(v) => {
+                                out.extend(self.parts(body, &v)?.into_iter().map(|r| {
+                                    r.into_iter().map(|c| Cow::Owned(c.into_owned())).collect()
+                                }))
+                            }
                         }
                     }
                 }
@@ -60,14 +64,23 @@ impl Evaluator {
                 }
                 Ok(out)
             }
-            Node::Slice { start, end, derived, step } => {
+            Node::Slice {
+                start,
+                end,
+                derived,
+                step,
+            } => {
                 let mut out = Vec::new();
                 for v in input {
                     slice(v, *start, *end, *derived, *step, &mut out)?;
                 }
                 Ok(out)
             }
-            Node::Filter { left, right, operator } => self.filter(left, right, operator, input),
+            Node::Filter {
+                left,
+                right,
+                operator,
+            } => self.filter(left, right, operator, input),
         }
     }
 
@@ -83,14 +96,27 @@ impl Evaluator {
                 Cow::Owned(_) => None,
             })
             .collect();
-        if out.is_empty() && !self.allow_missing { Err(format!("{name} is not found")) } else { Ok(out) }
+        if out.is_empty() && !self.allow_missing {
+            Err(format!("{name} is not found"))
+        } else {
+            Ok(out)
+        }
     }
 
-    fn filter<'a>(&self, left: &[Node], right: &[Node], operator: &str, input: Results<'a>) -> Result<Results<'a>, String> {
+    fn filter<'a>(
+        &self,
+        left: &[Node],
+        right: &[Node],
+        operator: &str,
+        input: Results<'a>,
+    ) -> Result<Results<'a>, String> {
         let mut out = Vec::new();
         for v in input {
             if !v.is_array() {
-                return Err(format!("{} is not array or slice and cannot be filtered", super::text(&v)));
+                return Err(format!(
+                    "{} is not array or slice and cannot be filtered",
+                    super::text(&v)
+                ));
             }
             for item in children(v) {
                 let lefts = self.list(left, vec![item.clone()]);
@@ -101,11 +127,17 @@ impl Evaluator {
                     continue;
                 }
                 let lefts = lefts?;
-                let rights = if lefts.is_empty() { continue } else { self.list(right, vec![item.clone()])? };
+                let rights = if lefts.is_empty() {
+                    continue;
+                } else {
+                    self.list(right, vec![item.clone()])?
+                };
                 if rights.is_empty() {
                     continue;
                 }
-                let ([l], [r]) = (lefts.as_slice(), rights.as_slice()) else { return Err("can only compare one element at a time".into()) };
+                let ([l], [r]) = (lefts.as_slice(), rights.as_slice()) else {
+                    return Err("can only compare one element at a time".into());
+                };
                 if compare(l, r, operator)? {
                     out.push(item);
                 }
@@ -153,7 +185,14 @@ fn descend<'a>(value: Cow<'a, Value>, out: &mut Results<'a>) {
     }
 }
 
-fn slice<'a>(value: Cow<'a, Value>, start: Option<i64>, end: Option<i64>, derived: bool, step: Option<i64>, out: &mut Results<'a>) -> Result<(), String> {
+fn slice<'a>(
+    value: Cow<'a, Value>,
+    start: Option<i64>,
+    end: Option<i64>,
+    derived: bool,
+    step: Option<i64>,
+    out: &mut Results<'a>,
+) -> Result<(), String> {
     if value.is_null() {
         return Ok(());
     }
@@ -172,23 +211,40 @@ fn slice<'a>(value: Cow<'a, Value>, start: Option<i64>, end: Option<i64>, derive
     let mut from = start.unwrap_or(0);
     from += if from < 0 { length } else { 0 };
     let mut to = end.unwrap_or(length);
-    to += if to < 0 || (to == 0 && derived) { length } else { 0 };
+    to += if to < 0 || (to == 0 && derived) {
+        length
+    } else {
+        0
+    };
     if to == from {
         return Ok(());
     }
     if from >= length || from < 0 {
-        return Err(format!("array index out of bounds: index {from}, length {length}"));
+        return Err(format!(
+            "array index out of bounds: index {from}, length {length}"
+        ));
     }
     if to > length || to < 0 {
-        return Err(format!("array index out of bounds: index {}, length {length}", to - 1));
+        return Err(format!(
+            "array index out of bounds: index {}, length {length}",
+            to - 1
+        ));
     }
     if from > to {
-        return Err(format!("starting index {from} is greater than ending index {to}"));
+        return Err(format!(
+            "starting index {from} is greater than ending index {to}"
+        ));
     }
     let step = step.unwrap_or(1);
     if step <= 0 {
         return Err("step must be > 0".into());
     }
-    out.extend(items.into_iter().take(to as usize).skip(from as usize).step_by(step as usize));
+    out.extend(
+        items
+            .into_iter()
+            .take(to as usize)
+            .skip(from as usize)
+            .step_by(step as usize),
+    );
     Ok(())
 }

@@ -63,7 +63,11 @@ impl JsonPath {
     /// # Errors
     /// The mistake, in kubectl's words.
     pub fn parse(text: &str) -> Result<JsonPath, String> {
-        Ok(JsonPath { template: text.to_string(), parts: parse::template(text)?, allow_missing: false })
+        Ok(JsonPath {
+            template: text.to_string(),
+            parts: parse::template(text)?,
+            allow_missing: false,
+        })
     }
 
     /// The template that was read.
@@ -82,7 +86,10 @@ impl JsonPath {
     /// # Errors
     /// Fields that are not there, indexes out of bounds, comparisons of what cannot be compared.
     pub fn find<'a>(&self, data: &'a Value) -> Result<Vec<Results<'a>>, String> {
-        eval::Evaluator { allow_missing: self.allow_missing }.parts(&self.parts, data)
+        eval::Evaluator {
+            allow_missing: self.allow_missing,
+        }
+        .parts(&self.parts, data)
     }
 
     /// The template filled in from the value.
@@ -91,7 +98,10 @@ impl JsonPath {
     /// As `find`.
     pub fn render(&self, data: &Value) -> Result<String, String> {
         let results = self.find(data)?;
-        Ok(results.iter().map(|r| r.iter().map(|v| text(v)).collect::<Vec<_>>().join(" ")).collect())
+        Ok(results
+            .iter()
+            .map(|r| r.iter().map(|v| text(v)).collect::<Vec<_>>().join(" "))
+            .collect())
     }
 }
 
@@ -121,7 +131,11 @@ pub fn relaxed(expression: &str) -> Result<String, String> {
         .filter(|i| !i.is_empty() && !i.contains(['{', '}']))
         .ok_or_else(|| "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'".to_string())?;
     let inner = inner.strip_prefix('.').unwrap_or(inner);
-    Ok(if inner.starts_with('[') { format!("{{{inner}}}") } else { format!("{{.{inner}}}") })
+    Ok(if inner.starts_with('[') {
+        format!("{{{inner}}}")
+    } else {
+        format!("{{.{inner}}}")
+    })
 }
 
 #[cfg(test)]
@@ -158,7 +172,10 @@ mod tests {
             ("{.items[?(@.tags)].name}", "a"),
             ("{.items[0].tags.x\\.y/z}", "q"),
             ("{..image}", "i1 i2 i3"),
-            ("{range .items[*]}{.name}={range .c[*]}{.image},{end};{end}", "a=i1,i2,;b=i3,;"),
+            (
+                "{range .items[*]}{.name}={range .c[*]}{.image},{end};{end}",
+                "a=i1,i2,;b=i3,;",
+            ),
             ("{range .none[*]}x{end}y", "y"),
             ("{.items[0].c}", "[{\"image\":\"i1\"},{\"image\":\"i2\"}]"),
             ("{.nosuch.thing}", ""),
@@ -174,7 +191,10 @@ mod tests {
         for (template, want) in [
             ("{.spec[}", "unterminated array"),
             ("{.a", "unclosed action"),
-            ("{.items[9].name}", "array index out of bounds: index 9, length 2"),
+            (
+                "{.items[9].name}",
+                "array index out of bounds: index 9, length 2",
+            ),
             ("{.items[x]}", "invalid array index x"),
             ("{end}", "not in range, nothing to end"),
             ("{nosuch}", "unrecognized identifier nosuch"),
@@ -183,12 +203,22 @@ mod tests {
         ] {
             assert_eq!(run(template), Err(want.to_string()), "{template}");
         }
-        assert_eq!(JsonPath::parse("{.nosuch}").unwrap().render(&json!({})), Err("nosuch is not found".into()));
+        assert_eq!(
+            JsonPath::parse("{.nosuch}").unwrap().render(&json!({})),
+            Err("nosuch is not found".into())
+        );
     }
 
     #[test]
     fn expressions_may_be_relaxed() {
-        for (text, want) in [(".a.b", Some("{.a.b}")), ("a", Some("{.a}")), ("{.a}", Some("{.a}")), ("{a}", Some("{.a}")), ("{a", None), ("a}", None)] {
+        for (text, want) in [
+            (".a.b", Some("{.a.b}")),
+            ("a", Some("{.a}")),
+            ("{.a}", Some("{.a}")),
+            ("{a}", Some("{.a}")),
+            ("{a", None),
+            ("a}", None),
+        ] {
             assert_eq!(relaxed(text).ok().as_deref(), want, "{text}");
         }
     }

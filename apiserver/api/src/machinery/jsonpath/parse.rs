@@ -12,7 +12,10 @@ pub fn template(text: &str) -> Result<Vec<Part>, String> {
         if at > 0 {
             flat.push(Part::Text(rest[..at].to_string()));
         }
-        let mut p = Parser { chars: rest[at + 1..].chars().collect(), pos: 0 };
+        let mut p = Parser {
+            chars: rest[at + 1..].chars().collect(),
+            pos: 0,
+        };
         let nodes = p.action()?;
         flat.push(Part::Action(nodes));
         let used: usize = p.chars[..p.pos].iter().map(|c| c.len_utf8()).sum();
@@ -33,9 +36,13 @@ fn nest(parts: &mut std::vec::IntoIter<Part>, depth: usize) -> Result<Vec<Part>,
             continue;
         };
         match nodes.first() {
-            Some(Node::Identifier(word)) if word == "range" => out.push(Part::Range(nodes[1..].to_vec(), nest(parts, depth + 1)?)),
+            Some(Node::Identifier(word)) if word == "range" => {
+                out.push(Part::Range(nodes[1..].to_vec(), nest(parts, depth + 1)?))
+            }
             Some(Node::Identifier(word)) if word == "end" && depth > 0 => return Ok(out),
-            Some(Node::Identifier(word)) if word == "end" => return Err("not in range, nothing to end".into()),
+            Some(Node::Identifier(word)) if word == "end" => {
+                return Err("not in range, nothing to end".into());
+            }
             _ => out.push(part),
         }
     }
@@ -48,7 +55,12 @@ struct Parser {
 }
 
 fn ends_word(c: Option<char>) -> bool {
-    c.is_none_or(|c| matches!(c, ' ' | '\t' | '\r' | '\n' | '.' | ',' | '[' | ']' | '$' | '@' | '{' | '}'))
+    c.is_none_or(|c| {
+        matches!(
+            c,
+            ' ' | '\t' | '\r' | '\n' | '.' | ',' | '[' | ']' | '$' | '@' | '{' | '}'
+        )
+    })
 }
 
 impl Parser {
@@ -61,7 +73,12 @@ impl Parser {
         c
     }
     fn starts(&self, text: &str) -> bool {
-        self.chars[self.pos..].iter().zip(text.chars()).filter(|(a, b)| **a == *b).count() == text.chars().count()
+        self.chars[self.pos..]
+            .iter()
+            .zip(text.chars())
+            .filter(|(a, b)| **a == *b)
+            .count()
+            == text.chars().count()
     }
     fn slice(&self, from: usize) -> String {
         self.chars[from..self.pos].iter().collect()
@@ -104,7 +121,12 @@ impl Parser {
                     self.pos -= 1;
                     out.push(self.word());
                 }
-                Some(c) => return Err(format!("unrecognized character in action: U+{:04X} '{c}'", c as u32)),
+                Some(c) => {
+                    return Err(format!(
+                        "unrecognized character in action: U+{:04X} '{c}'",
+                        c as u32
+                    ));
+                }
             }
         }
     }
@@ -136,7 +158,11 @@ impl Parser {
                 _ => name.extend(self.next()),
             }
         }
-        if name == "*" && !escaped { Node::Wildcard } else { Node::Field(name) }
+        if name == "*" && !escaped {
+            Node::Wildcard
+        } else {
+            Node::Field(name)
+        }
     }
 
     fn number(&mut self) -> Result<Node, String> {
@@ -147,7 +173,11 @@ impl Parser {
         }
         let text = self.slice(from);
         let plain = text.strip_prefix('+').unwrap_or(&text);
-        plain.parse().map(Node::Int).or_else(|_| plain.parse().map(Node::Float)).map_err(|_| format!("cannot parse number {text}"))
+        plain
+            .parse()
+            .map(Node::Int)
+            .or_else(|_| plain.parse().map(Node::Float))
+            .map_err(|_| format!("cannot parse number {text}"))
     }
 
     fn quote(&mut self, end: char) -> Result<Node, String> {
@@ -180,7 +210,10 @@ impl Parser {
                     _ => 8,
                 };
                 let digits: String = (0..length).filter_map(|_| self.next()).collect();
-                u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32).ok_or_else(bad)?
+                u32::from_str_radix(&digits, 16)
+                    .ok()
+                    .and_then(char::from_u32)
+                    .ok_or_else(bad)?
             }
             _ => return Err(bad()),
         })
@@ -226,41 +259,87 @@ impl Parser {
         }
         let is_sign = |c: char| matches!(c, '!' | '<' | '>' | '=');
         let start = text.find(is_sign).filter(|s| *s > 0);
-        let Some(start) = start else { return Ok(Node::Filter { left: inner(&text)?, right: vec![], operator: "exists".into() }) };
-        let length = text[start..].find(|c| !is_sign(c)).unwrap_or(text.len() - start);
+        let Some(start) = start else {
+            return Ok(Node::Filter {
+                left: inner(&text)?,
+                right: vec![],
+                operator: "exists".into(),
+            });
+        };
+        let length = text[start..]
+            .find(|c| !is_sign(c))
+            .unwrap_or(text.len() - start);
         let (operator, right) = text[start..].split_at(length);
         if right.is_empty() {
-            return Ok(Node::Filter { left: inner(&text)?, right: vec![], operator: "exists".into() });
+            return Ok(Node::Filter {
+                left: inner(&text)?,
+                right: vec![],
+                operator: "exists".into(),
+            });
         }
-        Ok(Node::Filter { left: inner(&text[..start])?, right: inner(right)?, operator: operator.into() })
+        Ok(Node::Filter {
+            left: inner(&text[..start])?,
+            right: inner(right)?,
+            operator: operator.into(),
+        })
     }
 }
 
 fn inner(text: &str) -> Result<Vec<Node>, String> {
-    Parser { chars: format!("{text}}}").chars().collect(), pos: 0 }.action()
+    Parser {
+        chars: format!("{text}}}").chars().collect(),
+        pos: 0,
+    }
+    .action()
 }
 
 /// What stands between brackets.
 fn index(text: &str) -> Result<Vec<Node>, String> {
     let text = if text == "*" { ":" } else { text };
     if text.contains(',') {
-        let members: Result<Vec<Vec<Node>>, String> = text.split(',').map(|t| index(t.trim_matches(' '))).collect();
+        let members: Result<Vec<Vec<Node>>, String> = text
+            .split(',')
+            .map(|t| index(t.trim_matches(' ')))
+            .collect();
         return Ok(vec![Node::Union(members?)]);
     }
-    if let Some(key) = text.strip_prefix('\'').and_then(|t| t.strip_suffix('\'')).filter(|k| !k.contains('\'')) {
+    if let Some(key) = text
+        .strip_prefix('\'')
+        .and_then(|t| t.strip_suffix('\''))
+        .filter(|k| !k.contains('\''))
+    {
         return inner(&format!(".{key}"));
     }
     let bad = || format!("invalid array index {text}");
     let pieces: Vec<&str> = text.split(':').collect();
-    if pieces.len() > 3 || !pieces.iter().all(|p| p.strip_prefix('-').unwrap_or(p).bytes().all(|b| b.is_ascii_digit())) {
+    if pieces.len() > 3
+        || !pieces.iter().all(|p| {
+            p.strip_prefix('-')
+                .unwrap_or(p)
+                .bytes()
+                .all(|b| b.is_ascii_digit())
+        })
+    {
         return Err(bad());
     }
     let number = |i: usize| match pieces.get(i) {
         None | Some(&"") => Ok(None),
-        Some(t) => t.parse::<i64>().map(Some).map_err(|_| format!("array index {t} is not a number")),
+        Some(t) => t
+            .parse::<i64>()
+            .map(Some)
+            .map_err(|_| format!("array index {t} is not a number")),
     };
     let (start, end, step) = (number(0)?, number(1)?, number(2)?);
     let derived = pieces.len() == 1;
-    let end = if derived { Some(start.unwrap_or(0) + 1) } else { end };
-    Ok(vec![Node::Slice { start, end, derived, step }])
+    let end = if derived {
+        Some(start.unwrap_or(0) + 1)
+    } else {
+        end
+    };
+    Ok(vec![Node::Slice {
+        start,
+        end,
+        derived,
+        step,
+    }])
 }

@@ -21,7 +21,11 @@ struct Delta<'a> {
 }
 
 /// Compares two objects of one type: what was added or modified, and what was removed. Fails when an element of a list cannot be told from the others.
-pub(super) fn compare<'a>(left: &'a Value, right: &'a Value, ty: Ty<'a>) -> Result<(Set<'a>, Set<'a>), String> {
+pub(super) fn compare<'a>(
+    left: &'a Value,
+    right: &'a Value,
+    ty: Ty<'a>,
+) -> Result<(Set<'a>, Set<'a>), String> {
     let mut delta = Delta::default();
     both(left, right, ty, &mut delta)?;
     Ok((delta.changed.below, delta.removed.below))
@@ -35,7 +39,11 @@ fn whole<'a>(value: &'a Value, ty: Ty<'a>) -> Result<SetNode<'a>, String> {
             for (key, child) in fields {
                 // Whatever its type is, a scalar is a leaf.
                 let scalar = !child.is_object() && !child.is_array();
-                let node = if scalar { SetNode::leaf() } else { whole(child, map.child(key).unwrap_or(Ty::Deduced))? };
+                let node = if scalar {
+                    SetNode::leaf()
+                } else {
+                    whole(child, map.child(key).unwrap_or(Ty::Deduced))?
+                };
                 below.push_last(PathElement::field(key), node);
             }
             below
@@ -45,17 +53,29 @@ fn whole<'a>(value: &'a Value, ty: Ty<'a>) -> Result<SetNode<'a>, String> {
             let mut below = Set::with_capacity(steps.len());
             for group in steps.chunk_by(|a, b| a.0 == b.0) {
                 // An element that stands twice is one leaf.
-                let node = if let [(_, item)] = group { whole(item, list.element)? } else { SetNode::leaf() };
+                let node = if let [(_, item)] = group {
+                    whole(item, list.element)?
+                } else {
+                    SetNode::leaf()
+                };
                 below.push_last(group[0].0.clone(), node);
             }
             below
         }
         _ => Set::default(),
     };
-    Ok(SetNode { member: true, below })
+    Ok(SetNode {
+        member: true,
+        below,
+    })
 }
 
-fn both<'a>(left: &'a Value, right: &'a Value, ty: Ty<'a>, delta: &mut Delta<'a>) -> Result<(), String> {
+fn both<'a>(
+    left: &'a Value,
+    right: &'a Value,
+    ty: Ty<'a>,
+    delta: &mut Delta<'a>,
+) -> Result<(), String> {
     let atom = ty.atom(Some(right));
     if ty.is_deduced() && kind(left) != kind(right) {
         // Both ways of reading the place are walked; what each finds counts.
@@ -73,7 +93,12 @@ fn kind(value: &Value) -> u8 {
     }
 }
 
-fn as_atom<'a>(left: &'a Value, right: &'a Value, atom: Atom<'a>, delta: &mut Delta<'a>) -> Result<(), String> {
+fn as_atom<'a>(
+    left: &'a Value,
+    right: &'a Value,
+    atom: Atom<'a>,
+    delta: &mut Delta<'a>,
+) -> Result<(), String> {
     match atom {
         Atom::Map(map) if !map.atomic => {
             let (l, r) = (left.as_object(), right.as_object());
@@ -82,9 +107,16 @@ fn as_atom<'a>(left: &'a Value, right: &'a Value, atom: Atom<'a>, delta: &mut De
             }
         }
         Atom::List(list) if !list.atomic => {
-            let (l, r) = (left.as_array().map_or(&[][..], |l| l), right.as_array().map_or(&[][..], |r| r));
+            let (l, r) = (
+                left.as_array().map_or(&[][..], |l| l),
+                right.as_array().map_or(&[][..], |r| r),
+            );
             if !(l.is_empty() && r.is_empty()) {
-                return if l == r { Ok(()) } else { lists(l, r, &list, delta) };
+                return if l == r {
+                    Ok(())
+                } else {
+                    lists(l, r, &list, delta)
+                };
             }
         }
         _ => {}
@@ -93,8 +125,16 @@ fn as_atom<'a>(left: &'a Value, right: &'a Value, atom: Atom<'a>, delta: &mut De
     Ok(())
 }
 
-fn maps<'a>(left: Option<&'a Map<String, Value>>, right: Option<&'a Map<String, Value>>, ty: &MapType<'a>, delta: &mut Delta<'a>) -> Result<(), String> {
-    let (mut l, mut r) = (left.into_iter().flatten().peekable(), right.into_iter().flatten().peekable());
+fn maps<'a>(
+    left: Option<&'a Map<String, Value>>,
+    right: Option<&'a Map<String, Value>>,
+    ty: &MapType<'a>,
+    delta: &mut Delta<'a>,
+) -> Result<(), String> {
+    let (mut l, mut r) = (
+        left.into_iter().flatten().peekable(),
+        right.into_iter().flatten().peekable(),
+    );
     // What no schema declares was refused before; it is compared as it stands.
     let child = |key: &str| ty.child(key).unwrap_or(Ty::Deduced);
     loop {
@@ -104,7 +144,10 @@ fn maps<'a>(left: Option<&'a Map<String, Value>>, right: Option<&'a Map<String, 
             (None, Some(_)) => Ordering::Greater,
             (Some((lk, _)), Some((rk, _))) => lk.cmp(rk),
         };
-        match (if order.is_le() { l.next() } else { None }, if order.is_ge() { r.next() } else { None }) {
+        match (
+            if order.is_le() { l.next() } else { None },
+            if order.is_ge() { r.next() } else { None },
+        ) {
             (Some((key, lv)), Some((_, rv))) => {
                 let same_scalar = !lv.is_object() && !lv.is_array() && lv == rv;
                 if !same_scalar {
@@ -113,10 +156,17 @@ fn maps<'a>(left: Option<&'a Map<String, Value>>, right: Option<&'a Map<String, 
                     put(delta, PathElement::field(key), found);
                 }
             }
-            (Some((key, lv)), None) => delta.removed.below.push_last(PathElement::field(key), whole(lv, child(key))?),
+            (Some((key, lv)), None) => delta
+                .removed
+                .below
+                .push_last(PathElement::field(key), whole(lv, child(key))?),
             (_, Some((key, rv))) => {
                 let scalar = !rv.is_object() && !rv.is_array();
-                let node = if scalar { SetNode::leaf() } else { whole(rv, child(key))? };
+                let node = if scalar {
+                    SetNode::leaf()
+                } else {
+                    whole(rv, child(key))?
+                };
                 delta.changed.below.push_last(PathElement::field(key), node);
             }
             (None, None) => return Ok(()),
@@ -139,7 +189,10 @@ type Step<'a> = (PathElement<'a>, &'a Value);
 fn indexed<'a>(items: &'a [Value], ty: &List<'a>) -> Result<Vec<Step<'a>>, String> {
     let mut found = Vec::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
-        found.push((ty.step(item).map_err(|e| format!("element {at}: {e}"))?, item));
+        found.push((
+            ty.step(item).map_err(|e| format!("element {at}: {e}"))?,
+            item,
+        ));
     }
     if !found.is_sorted_by(|a, b| a.0 <= b.0) {
         found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -147,7 +200,12 @@ fn indexed<'a>(items: &'a [Value], ty: &List<'a>) -> Result<Vec<Step<'a>>, Strin
     Ok(found)
 }
 
-fn lists<'a>(left: &'a [Value], right: &'a [Value], ty: &List<'a>, delta: &mut Delta<'a>) -> Result<(), String> {
+fn lists<'a>(
+    left: &'a [Value],
+    right: &'a [Value],
+    ty: &List<'a>,
+    delta: &mut Delta<'a>,
+) -> Result<(), String> {
     let (left, right) = (indexed(left, ty)?, indexed(right, ty)?);
     let (mut l, mut r) = (&left[..], &right[..]);
     while let Some((step, _)) = match (l.first(), r.first()) {
@@ -170,7 +228,10 @@ fn elements<'a>(left: &[Step<'a>], right: &[Step<'a>], ty: Ty<'a>) -> Result<Del
         ([(_, l)], [(_, r)]) => both(l, r, ty, &mut found)?,
         ([], [(_, r)]) => found.changed = whole(r, ty)?,
         ([(_, l)], []) => found.removed = whole(l, ty)?,
-        ([_, _, ..], [_, _, ..]) => found.changed.member = left.len() != right.len() || left.iter().zip(right).any(|(l, r)| !equal(l.1, r.1)),
+        ([_, _, ..], [_, _, ..]) => {
+            found.changed.member =
+                left.len() != right.len() || left.iter().zip(right).any(|(l, r)| !equal(l.1, r.1))
+        }
         ([_, _, ..], _) => {
             found.removed.member = true;
             if let Some((_, r)) = right.first() {

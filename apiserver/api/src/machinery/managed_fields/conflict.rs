@@ -29,7 +29,10 @@ pub struct Conflicts {
 fn printed(manager: &Header<'_>) -> String {
     let mut out = go_quoted(&manager.name);
     if !manager.subresource.is_empty() {
-        out.push_str(&format!(" with subresource {}", go_quoted(&manager.subresource)));
+        out.push_str(&format!(
+            " with subresource {}",
+            go_quoted(&manager.subresource)
+        ));
     }
     if manager.operation == Operation::Update {
         out.push_str(&format!(" using {}", manager.api_version));
@@ -40,11 +43,20 @@ fn printed(manager: &Header<'_>) -> String {
 impl Conflicts {
     /// Of managers with the paths that are at odds.
     pub(super) fn new(found: &[(Header<'_>, Set<'_>)]) -> Conflicts {
-        let mut found: Vec<_> = found.iter().map(|(manager, set)| (manager.identifier(), manager, set)).collect();
+        let mut found: Vec<_> = found
+            .iter()
+            .map(|(manager, set)| (manager.identifier(), manager, set))
+            .collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
-        let path = |steps: Vec<super::PathElement<'_>>| steps.iter().map(ToString::to_string).collect();
-        let with = found.into_iter().map(|(_, manager, set)| With { manager: printed(manager), paths: set.paths().into_iter().map(path).collect() });
-        Conflicts { with: with.collect() }
+        let path =
+            |steps: Vec<super::PathElement<'_>>| steps.iter().map(ToString::to_string).collect();
+        let with = found.into_iter().map(|(_, manager, set)| With {
+            manager: printed(manager),
+            paths: set.paths().into_iter().map(path).collect(),
+        });
+        Conflicts {
+            with: with.collect(),
+        }
     }
 
     /// How many there are.
@@ -66,7 +78,13 @@ impl Conflicts {
                 field: path.clone(),
             })
         });
-        Status { details: Some(Details { causes: causes.collect(), ..Details::default() }), ..Status::new(409, "Conflict", self.to_string()) }
+        Status {
+            details: Some(Details {
+                causes: causes.collect(),
+                ..Details::default()
+            }),
+            ..Status::new(409, "Conflict", self.to_string())
+        }
     }
 }
 
@@ -75,11 +93,22 @@ impl fmt::Display for Conflicts {
         if let [With { manager, paths }] = &self.with[..]
             && let [path] = &paths[..]
         {
-            return write!(f, "Apply failed with 1 conflict: conflict with {manager}: {path}");
+            return write!(
+                f,
+                "Apply failed with 1 conflict: conflict with {manager}: {path}"
+            );
         }
         let lines: Vec<String> = (self.with.iter())
-            .flat_map(|w| std::iter::once(format!("conflicts with {}:", w.manager)).chain(w.paths.iter().map(|p| format!("- {p}"))))
+            .flat_map(|w| {
+                std::iter::once(format!("conflicts with {}:", w.manager))
+                    .chain(w.paths.iter().map(|p| format!("- {p}")))
+            })
             .collect();
-        write!(f, "Apply failed with {} conflicts: {}", self.len(), lines.join("\n"))
+        write!(
+            f,
+            "Apply failed with {} conflicts: {}",
+            self.len(),
+            lines.join("\n")
+        )
     }
 }

@@ -65,14 +65,28 @@ pub(super) fn compare(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
         (Value::Number(x), Value::Number(y)) => match (x.as_i64(), y.as_i64()) {
             (Some(x), Some(y)) => x.cmp(&y),
-            _ => x.as_f64().unwrap_or_default().total_cmp(&y.as_f64().unwrap_or_default()),
+            _ => x
+                .as_f64()
+                .unwrap_or_default()
+                .total_cmp(&y.as_f64().unwrap_or_default()),
         },
         (Value::String(x), Value::String(y)) => x.cmp(y),
         (Value::Bool(x), Value::Bool(y)) => x.cmp(y),
-        (Value::Array(x), Value::Array(y)) => x.iter().zip(y).map(|(x, y)| compare(x, y)).find(|o| o.is_ne()).unwrap_or_else(|| x.len().cmp(&y.len())),
+        (Value::Array(x), Value::Array(y)) => x
+            .iter()
+            .zip(y)
+            .map(|(x, y)| compare(x, y))
+            .find(|o| o.is_ne())
+            .unwrap_or_else(|| x.len().cmp(&y.len())),
         (Value::Object(x), Value::Object(y)) => {
-            let by_entry = |((xk, xv), (yk, yv)): ((&String, &Value), (&String, &Value))| xk.cmp(yk).then_with(|| compare(xv, yv));
-            x.iter().zip(y).map(by_entry).find(|o| o.is_ne()).unwrap_or_else(|| x.len().cmp(&y.len()))
+            let by_entry = |((xk, xv), (yk, yv)): ((&String, &Value), (&String, &Value))| {
+                xk.cmp(yk).then_with(|| compare(xv, yv))
+            };
+            x.iter()
+                .zip(y)
+                .map(by_entry)
+                .find(|o| o.is_ne())
+                .unwrap_or_else(|| x.len().cmp(&y.len()))
         }
         _ => rank(a).cmp(&rank(b)),
     }
@@ -92,9 +106,18 @@ fn rank(value: &Value) -> u8 {
 /// Whether two values are the same; `1` and `1.0` are.
 pub(super) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(x), Value::Number(y)) => x == y || ((x.is_f64() || y.is_f64()) && x.as_f64() == y.as_f64()),
-        (Value::Array(x), Value::Array(y)) => x.len() == y.len() && x.iter().zip(y).all(|(x, y)| equal(x, y)),
-        (Value::Object(x), Value::Object(y)) => x.len() == y.len() && x.iter().zip(y).all(|((xk, x), (yk, y))| xk == yk && equal(x, y)),
+        (Value::Number(x), Value::Number(y)) => {
+            x == y || ((x.is_f64() || y.is_f64()) && x.as_f64() == y.as_f64())
+        }
+        (Value::Array(x), Value::Array(y)) => {
+            x.len() == y.len() && x.iter().zip(y).all(|(x, y)| equal(x, y))
+        }
+        (Value::Object(x), Value::Object(y)) => {
+            x.len() == y.len()
+                && x.iter()
+                    .zip(y)
+                    .all(|((xk, x), (yk, y))| xk == yk && equal(x, y))
+        }
         _ => a == b,
     }
 }
@@ -139,12 +162,19 @@ impl<'a> PathElement<'a> {
             b'f' => PathElement::Field(Cow::Borrowed(content)),
             b'k' => {
                 let map: Map<String, Value> = serde_json::from_str(content).map_err(wrong)?;
-                PathElement::Key(map.into_iter().map(|(k, v)| (Cow::Owned(k), Cow::Owned(v))).collect())
+                PathElement::Key(
+                    map.into_iter()
+                        .map(|(k, v)| (Cow::Owned(k), Cow::Owned(v)))
+                        .collect(),
+                )
             }
             b'v' => PathElement::Value(Cow::Owned(serde_json::from_str(content).map_err(wrong)?)),
-            b'i' => {
-                PathElement::Index(content.parse().map_err(|_| ElementError::Content(format!("strconv.Atoi: parsing {}: invalid syntax", go_quoted(content))))?)
-            }
+            b'i' => PathElement::Index(content.parse().map_err(|_| {
+                ElementError::Content(format!(
+                    "strconv.Atoi: parsing {}: invalid syntax",
+                    go_quoted(content)
+                ))
+            })?),
             _ => return Ok(None),
         }))
     }
@@ -191,7 +221,10 @@ fn json(out: &mut String, value: &Value) {
 }
 
 fn json_text(out: &mut String, text: &str) {
-    if text.bytes().all(|b| (0x20..0x7f).contains(&b) && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&')) {
+    if text
+        .bytes()
+        .all(|b| (0x20..0x7f).contains(&b) && !matches!(b, b'"' | b'\\' | b'<' | b'>' | b'&'))
+    {
         out.push('"');
         out.push_str(text);
         out.push('"');
@@ -204,7 +237,11 @@ fn escaped(json: String) -> String {
     if !json.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
         return json;
     }
-    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026").replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
+    json.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+        .replace('\u{2028}', "\\u2028")
+        .replace('\u{2029}', "\\u2029")
 }
 
 impl fmt::Display for PathElement<'_> {
@@ -215,7 +252,12 @@ impl fmt::Display for PathElement<'_> {
             PathElement::Key(fields) => {
                 f.write_char('[')?;
                 for (i, (name, value)) in fields.iter().enumerate() {
-                    write!(f, "{}{name}={}", if i > 0 { "," } else { "" }, Readable(value))?;
+                    write!(
+                        f,
+                        "{}{name}={}",
+                        if i > 0 { "," } else { "" },
+                        Readable(value)
+                    )?;
                 }
                 f.write_char(']')
             }
@@ -240,7 +282,9 @@ impl fmt::Display for Readable<'_> {
                 }
                 f.write_char(']')
             }
-            Value::Object(map) => map.iter().try_for_each(|(k, v)| write!(f, "{k}={}", Readable(v))),
+            Value::Object(map) => map
+                .iter()
+                .try_for_each(|(k, v)| write!(f, "{k}={}", Readable(v))),
             scalar => write!(f, "{}", GoValue(scalar)),
         }
     }
@@ -257,7 +301,10 @@ mod tests {
             ("f:", "."),
             ("f:a:b", ".a:b"),
             (r#"k:{"name":"a"}"#, r#"[name="a"]"#),
-            (r#"k:{"containerPort":80,"protocol":"TCP"}"#, r#"[containerPort=80,protocol="TCP"]"#),
+            (
+                r#"k:{"containerPort":80,"protocol":"TCP"}"#,
+                r#"[containerPort=80,protocol="TCP"]"#,
+            ),
             (r#"k:{"a":"\u003cx\u003e\u0026"}"#, r#"[a="<x>&"]"#),
             (r#"v:"a""#, r#"[="a"]"#),
             ("v:1", "[=1]"),
@@ -269,16 +316,44 @@ mod tests {
             assert_eq!(element.to_string(), readable);
         }
         assert_eq!(PathElement::parse("x:later").unwrap(), None);
-        assert_eq!(PathElement::parse("f").unwrap_err().to_string(), "key must be 2 characters long:");
-        assert_eq!(PathElement::parse("name").unwrap_err().to_string(), "missing colon: name");
-        assert!(PathElement::parse("k:{").is_err() && PathElement::parse("i:x").is_err() && PathElement::parse("v:1 2").is_err());
+        assert_eq!(
+            PathElement::parse("f").unwrap_err().to_string(),
+            "key must be 2 characters long:"
+        );
+        assert_eq!(
+            PathElement::parse("name").unwrap_err().to_string(),
+            "missing colon: name"
+        );
+        assert!(
+            PathElement::parse("k:{").is_err()
+                && PathElement::parse("i:x").is_err()
+                && PathElement::parse("v:1 2").is_err()
+        );
     }
 
     #[test]
     fn order() {
-        let texts = ["f:a", "f:b", r#"k:{"port":80}"#, r#"k:{"port":443}"#, r#"k:{"port":443,"z":1}"#, "v:1", "v:1.5", r#"v:"a""#, "v:true", "i:0", "i:10"];
-        let elements: Vec<_> = texts.iter().map(|t| PathElement::parse(t).unwrap().unwrap()).collect();
+        let texts = [
+            "f:a",
+            "f:b",
+            r#"k:{"port":80}"#,
+            r#"k:{"port":443}"#,
+            r#"k:{"port":443,"z":1}"#,
+            "v:1",
+            "v:1.5",
+            r#"v:"a""#,
+            "v:true",
+            "i:0",
+            "i:10",
+        ];
+        let elements: Vec<_> = texts
+            .iter()
+            .map(|t| PathElement::parse(t).unwrap().unwrap())
+            .collect();
         assert!(elements.windows(2).all(|w| w[0] < w[1]), "{elements:?}");
-        assert_eq!(PathElement::parse("v:1").unwrap(), PathElement::parse("v:1.0").unwrap());
+        assert_eq!(
+            PathElement::parse("v:1").unwrap(),
+            PathElement::parse("v:1.0").unwrap()
+        );
     }
 }

@@ -19,28 +19,49 @@ fn node<'a>(value: &'a Value, ty: Ty<'a>) -> SetNode<'a> {
         Atom::Scalar(_) => SetNode::leaf(),
         Atom::List(list) if list.atomic => SetNode::leaf(),
         Atom::Map(map) if map.atomic => SetNode::leaf(),
-        Atom::List(list) => SetNode { member: false, below: elements(value.as_array().map_or(&[], |l| l), &list) },
+        Atom::List(list) => SetNode {
+            member: false,
+            below: elements(value.as_array().map_or(&[], |l| l), &list),
+        },
         Atom::Map(map) => {
             let mut below = Set::default();
             for (key, child) in value.as_object().into_iter().flatten() {
                 let field = map.field(key);
                 let mut found = node(child, field.or(map.element).unwrap_or(Ty::Deduced));
-                found.member |= field.is_none() || child.is_null() || child.as_object().is_some_and(Map::is_empty);
+                found.member |= field.is_none()
+                    || child.is_null()
+                    || child.as_object().is_some_and(Map::is_empty);
                 below.push(PathElement::field(key), found);
             }
-            SetNode { member: false, below }
+            SetNode {
+                member: false,
+                below,
+            }
         }
     }
 }
 
 fn elements<'a>(items: &'a [Value], list: &List<'a>) -> Set<'a> {
     // Elements without a step were refused before.
-    let mut steps: Vec<_> = items.iter().filter_map(|item| Some((list.step(item).ok()?, item))).collect();
+    let mut steps: Vec<_> = items
+        .iter()
+        .filter_map(|item| Some((list.step(item).ok()?, item)))
+        .collect();
     steps.sort_by(|a, b| a.0.cmp(&b.0));
     let mut set = Set::default();
     for group in steps.chunk_by(|a, b| a.0 == b.0) {
-        let below = if let [(_, item)] = group { node(item, list.element).below } else { Set::default() };
-        set.push(group[0].0.clone(), SetNode { member: true, below });
+        let below = if let [(_, item)] = group {
+            node(item, list.element).below
+        } else {
+            Set::default()
+        };
+        set.push(
+            group[0].0.clone(),
+            SetNode {
+                member: true,
+                below,
+            },
+        );
     }
     set
 }
@@ -51,11 +72,20 @@ pub(super) fn with_named_fields<'a>(set: &Set<'a>, ty: Option<Ty<'a>>) -> Set<'a
     let mut out = Set::default();
     for Entry { element, node } in set.entries() {
         let (named, child) = match (element, atom) {
-            (PathElement::Field(name), Some(Atom::Map(map))) => (map.field(name).is_some() && !node.below.is_empty(), map.child(name)),
+            (PathElement::Field(name), Some(Atom::Map(map))) => (
+                map.field(name).is_some() && !node.below.is_empty(),
+                map.child(name),
+            ),
             (PathElement::Key(_), Some(Atom::List(list))) => (false, Some(list.element)),
             _ => (false, None),
         };
-        out.push(element.clone(), SetNode { member: node.member || named, below: with_named_fields(&node.below, child) });
+        out.push(
+            element.clone(),
+            SetNode {
+                member: node.member || named,
+                below: with_named_fields(&node.below, child),
+            },
+        );
     }
     out
 }
@@ -78,7 +108,9 @@ fn below<'a>(set: &Set<'a>, ty: Ty<'a>) -> Option<Set<'a>> {
         let new = child.and_then(|child| entry(node, child));
         if new.is_some() && changed.is_none() {
             let mut copy = Set::default();
-            set.entries()[..at].iter().for_each(|e| copy.push(e.element.clone(), e.node.clone()));
+            set.entries()[..at]
+                .iter()
+                .for_each(|e| copy.push(e.element.clone(), e.node.clone()));
             changed = Some(copy);
         }
         if let Some(changed) = &mut changed {
@@ -100,5 +132,8 @@ fn entry<'a>(node: &SetNode<'a>, ty: Ty<'a>) -> Option<SetNode<'a>> {
     if whole {
         return (!node.below.is_empty()).then(SetNode::leaf);
     }
-    below(&node.below, ty).map(|below| SetNode { member: node.member, below })
+    below(&node.below, ty).map(|below| SetNode {
+        member: node.member,
+        below,
+    })
 }

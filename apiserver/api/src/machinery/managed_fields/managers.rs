@@ -95,7 +95,14 @@ impl<'a> Header<'a> {
         };
         put("manager", &self.name);
         put("operation", self.operation.name());
-        put("apiVersion", if self.operation == Operation::Apply { "" } else { &self.api_version });
+        put(
+            "apiVersion",
+            if self.operation == Operation::Apply {
+                ""
+            } else {
+                &self.api_version
+            },
+        );
         put("subresource", &self.subresource);
         out.push('}');
         out
@@ -126,7 +133,9 @@ impl<'a> Header<'a> {
     }
 
     fn encode(&self, set: &Set<'_>) -> Value {
-        let text = |name: &str, value: &str| (!value.is_empty()).then(|| (name.to_string(), Value::from(value)));
+        let text = |name: &str, value: &str| {
+            (!value.is_empty()).then(|| (name.to_string(), Value::from(value)))
+        };
         let texts = [
             text("apiVersion", &self.api_version),
             text("fieldsType", "FieldsV1"),
@@ -136,12 +145,24 @@ impl<'a> Header<'a> {
             text("time", self.time.as_deref().unwrap_or_default()),
         ];
         let fields = ("fieldsV1".to_string(), set.to_fields());
-        Value::Object(texts.into_iter().flatten().chain([fields]).collect::<Map<_, _>>())
+        Value::Object(
+            texts
+                .into_iter()
+                .flatten()
+                .chain([fields])
+                .collect::<Map<_, _>>(),
+        )
     }
 
     /// Appliers first, then by time, name, version, sub-resource.
     fn order(&self) -> (Operation, &str, &str, &str, &str) {
-        (self.operation, self.time.as_deref().unwrap_or_default(), &self.name, &self.api_version, &self.subresource)
+        (
+            self.operation,
+            self.time.as_deref().unwrap_or_default(),
+            &self.name,
+            &self.api_version,
+            &self.subresource,
+        )
     }
 }
 
@@ -157,7 +178,10 @@ impl<'a> Entry<'a> {
 
 impl<'a> From<Manager<'a>> for Entry<'a> {
     fn from(manager: Manager<'a>) -> Entry<'a> {
-        Entry { header: manager.header, fields: Fields::Set(manager.set) }
+        Entry {
+            header: manager.header,
+            fields: Fields::Set(manager.set),
+        }
     }
 }
 
@@ -166,7 +190,12 @@ static NO_FIELDS: Value = Value::Null;
 /// The entries of `metadata.managedFields`, not looked into. Of several entries of one manager the last counts.
 pub(super) fn entries(list: Option<&Value>) -> Result<Vec<Entry<'_>>, DecodeError> {
     let mut found: Vec<Entry<'_>> = Vec::new();
-    for (at, entry) in list.and_then(Value::as_array).into_iter().flatten().enumerate() {
+    for (at, entry) in list
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .enumerate()
+    {
         let header = Header::decode(at, entry)?;
         let fields = Fields::Stored(at, entry.get("fieldsV1").unwrap_or(&NO_FIELDS));
         match found.iter_mut().find(|e| e.header.is(&header)) {
@@ -179,7 +208,15 @@ pub(super) fn entries(list: Option<&Value>) -> Result<Vec<Entry<'_>>, DecodeErro
 
 /// Reads `metadata.managedFields` as a whole.
 pub(super) fn decode(list: Option<&Value>) -> Result<Vec<Manager<'_>>, DecodeError> {
-    entries(list)?.into_iter().map(|entry| Ok(Manager { header: entry.header.clone(), set: entry.into_set()? })).collect()
+    entries(list)?
+        .into_iter()
+        .map(|entry| {
+            Ok(Manager {
+                header: entry.header.clone(),
+                set: entry.into_set()?,
+            })
+        })
+        .collect()
 }
 
 /// Where entries that were not looked into are taken from.
@@ -220,28 +257,47 @@ pub(super) fn cap(mut entries: Vec<Entry<'_>>) -> Result<Vec<Entry<'_>>, DecodeE
     if left <= MAX_UPDATERS {
         return Ok(entries);
     }
-    let mut updaters: Vec<_> = entries.iter().filter(is_updater).map(|e| (e.header.time.clone(), e.header.identifier())).collect();
+    let mut updaters: Vec<_> = entries
+        .iter()
+        .filter(is_updater)
+        .map(|e| (e.header.time.clone(), e.header.identifier()))
+        .collect();
     updaters.sort();
     let mut first_of: Vec<(Cow<'_, str>, String)> = Vec::new();
     for (time, id) in updaters {
         if left <= MAX_UPDATERS {
             break;
         }
-        let place = |entries: &[Entry<'_>], id: &str| entries.iter().position(|e| e.header.identifier() == id);
-        let Some(at) = place(&entries, &id) else { continue };
+        let place = |entries: &[Entry<'_>], id: &str| {
+            entries.iter().position(|e| e.header.identifier() == id)
+        };
+        let Some(at) = place(&entries, &id) else {
+            continue;
+        };
         let version = entries[at].header.api_version.clone();
         let Some((_, first)) = first_of.iter().find(|(v, _)| *v == version) else {
             first_of.push((version, id));
             continue;
         };
         let old = entries.remove(at);
-        let header = Header { name: "ancient-changes".into(), subresource: "".into(), time, ..old.header.clone() };
-        let with = entries.iter().position(|e| e.header.is(&header)).or_else(|| place(&entries, first));
+        let header = Header {
+            name: "ancient-changes".into(),
+            subresource: "".into(),
+            time,
+            ..old.header.clone()
+        };
+        let with = entries
+            .iter()
+            .position(|e| e.header.is(&header))
+            .or_else(|| place(&entries, first));
         let mut set = old.into_set()?;
         if let Some(with) = with {
             set = set.union(&entries.remove(with).into_set()?);
         }
-        entries.push(Entry { header, fields: Fields::Set(set) });
+        entries.push(Entry {
+            header,
+            fields: Fields::Set(set),
+        });
         left -= 1;
     }
     Ok(entries)
@@ -262,8 +318,17 @@ mod tests {
             entry("z", "Update", "2026-01-01T00:00:00Z"),
             entry("y", "Apply", "2026-01-03T00:00:00Z")
         ]);
-        let sorted = encode(super::entries(Some(&entries)).unwrap(), Source::Borrowed(entries.as_array().unwrap())).unwrap();
-        let names: Vec<&str> = sorted.as_array().unwrap().iter().map(|e| e["manager"].as_str().unwrap()).collect();
+        let sorted = encode(
+            super::entries(Some(&entries)).unwrap(),
+            Source::Borrowed(entries.as_array().unwrap()),
+        )
+        .unwrap();
+        let names: Vec<&str> = sorted
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| e["manager"].as_str().unwrap())
+            .collect();
         assert_eq!(names, ["y", "z", "a", "b"]);
         assert_eq!(encode(Vec::new(), Source::Borrowed(&[])), None);
     }
@@ -272,15 +337,27 @@ mod tests {
     fn faults() {
         for (entry, wanted) in [
             (json!({}), "operation must be `Apply` or `Update`"),
-            (json!({"operation": "Apply"}), "apiVersion must not be empty"),
-            (json!({"operation": "Apply", "apiVersion": "v1"}), "missing fieldsType in managed fields entry 0"),
-            (json!({"operation": "Apply", "apiVersion": "v1", "fieldsType": "V2"}), "invalid fieldsType \"V2\" in managed fields entry 0"),
+            (
+                json!({"operation": "Apply"}),
+                "apiVersion must not be empty",
+            ),
+            (
+                json!({"operation": "Apply", "apiVersion": "v1"}),
+                "missing fieldsType in managed fields entry 0",
+            ),
+            (
+                json!({"operation": "Apply", "apiVersion": "v1", "fieldsType": "V2"}),
+                "invalid fieldsType \"V2\" in managed fields entry 0",
+            ),
             (
                 json!({"operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"a": {}}}),
                 "error decoding set: key must be 2 characters long:",
             ),
         ] {
-            assert_eq!(decode(Some(&json!([entry]))).unwrap_err().to_string(), wanted);
+            assert_eq!(
+                decode(Some(&json!([entry]))).unwrap_err().to_string(),
+                wanted
+            );
         }
     }
 
@@ -290,12 +367,19 @@ mod tests {
             .map(|i| json!({"manager": format!("m{i:02}"), "operation": "Update", "apiVersion": if i == 0 { "v2" } else { "v1" }, "time": format!("2026-01-{:02}T00:00:00Z", i + 1), "fieldsType": "FieldsV1", "fieldsV1": {format!("f:x{i:02}"): {}}}))
             .collect();
         let entries = Value::from(entries);
-        let capped = encode(cap(super::entries(Some(&entries)).unwrap()).unwrap(), Source::Borrowed(entries.as_array().unwrap())).unwrap();
+        let capped = encode(
+            cap(super::entries(Some(&entries)).unwrap()).unwrap(),
+            Source::Borrowed(entries.as_array().unwrap()),
+        )
+        .unwrap();
         let capped = capped.as_array().unwrap();
         assert_eq!(capped.len(), 10);
         assert_eq!(capped[0]["manager"], "m00");
         assert_eq!(capped[1]["manager"], "ancient-changes");
         assert_eq!(capped[1]["time"], "2026-01-05T00:00:00Z");
-        assert_eq!(capped[1]["fieldsV1"], json!({"f:x01": {}, "f:x02": {}, "f:x03": {}, "f:x04": {}}));
+        assert_eq!(
+            capped[1]["fieldsV1"],
+            json!({"f:x01": {}, "f:x02": {}, "f:x03": {}, "f:x04": {}})
+        );
     }
 }

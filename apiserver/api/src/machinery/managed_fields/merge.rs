@@ -18,14 +18,20 @@ type Side<'a> = Option<&'a Value>;
 fn values(left: Side<'_>, right: Side<'_>, ty: Ty<'_>) -> Result<Option<Value>, String> {
     match ty.atom(right.or(left)) {
         Atom::Map(map) => {
-            let (l, r) = (left.and_then(Value::as_object), right.and_then(Value::as_object));
+            let (l, r) = (
+                left.and_then(Value::as_object),
+                right.and_then(Value::as_object),
+            );
             let empty = l.is_none_or(Map::is_empty) && r.is_none_or(Map::is_empty);
             if !map.atomic && !empty {
                 return maps(l, r, &map);
             }
         }
         Atom::List(list) => {
-            let (l, r) = (left.and_then(Value::as_array), right.and_then(Value::as_array));
+            let (l, r) = (
+                left.and_then(Value::as_array),
+                right.and_then(Value::as_array),
+            );
             let empty = l.is_none_or(Vec::is_empty) && r.is_none_or(Vec::is_empty);
             if !list.atomic && !empty {
                 return lists(l.map_or(&[], |l| l), r.map_or(&[], |r| r), &list);
@@ -36,7 +42,11 @@ fn values(left: Side<'_>, right: Side<'_>, ty: Ty<'_>) -> Result<Option<Value>, 
     Ok(right.or(left).cloned())
 }
 
-fn maps(left: Option<&Map<String, Value>>, right: Option<&Map<String, Value>>, ty: &MapType<'_>) -> Result<Option<Value>, String> {
+fn maps(
+    left: Option<&Map<String, Value>>,
+    right: Option<&Map<String, Value>>,
+    ty: &MapType<'_>,
+) -> Result<Option<Value>, String> {
     let mut out = Map::new();
     let mut put = |key: &str, l: Side<'_>, r: Side<'_>| -> Result<(), String> {
         if let Some(value) = values(l, r, ty.child(key).unwrap_or(Ty::Deduced))? {
@@ -47,7 +57,11 @@ fn maps(left: Option<&Map<String, Value>>, right: Option<&Map<String, Value>>, t
     for (key, l) in left.into_iter().flatten() {
         put(key, Some(l), right.and_then(|r| r.get(key)))?;
     }
-    for (key, r) in right.into_iter().flatten().filter(|(k, _)| left.is_none_or(|l| !l.contains_key(*k))) {
+    for (key, r) in right
+        .into_iter()
+        .flatten()
+        .filter(|(k, _)| left.is_none_or(|l| !l.contains_key(*k)))
+    {
         put(key, None, Some(r))?;
     }
     Ok((!out.is_empty()).then_some(Value::Object(out)))
@@ -67,29 +81,48 @@ impl<'a> Indexed<'a> {
     fn new(items: &'a [Value], ty: &List<'a>, duplicates: bool) -> Result<Indexed<'a>, String> {
         let mut found = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
-            found.push((ty.step(item).map_err(|e| format!("element {at}: {e}"))?, item));
+            found.push((
+                ty.step(item).map_err(|e| format!("element {at}: {e}"))?,
+                item,
+            ));
         }
         let mut sorted: Vec<usize> = (0..found.len()).collect();
         sorted.sort_by(|a, b| found[*a].0.cmp(&found[*b].0));
-        if let Some(pair) = sorted.windows(2).find(|w| !duplicates && found[w[0]].0 == found[w[1]].0) {
+        if let Some(pair) = sorted
+            .windows(2)
+            .find(|w| !duplicates && found[w[0]].0 == found[w[1]].0)
+        {
             return Err(format!("duplicate entries for key {}", found[pair[0]].0));
         }
-        Ok(Indexed { items: found, sorted })
+        Ok(Indexed {
+            items: found,
+            sorted,
+        })
     }
 
     /// The element of a step; null where the step stands twice.
     fn get(&self, step: &PathElement<'_>) -> Option<&'a Value> {
         let from = self.sorted.partition_point(|at| self.items[*at].0 < *step);
-        let mut same = self.sorted[from..].iter().take_while(|at| self.items[**at].0 == *step);
+        let mut same = self.sorted[from..]
+            .iter()
+            .take_while(|at| self.items[**at].0 == *step);
         let first = same.next()?;
-        Some(if same.next().is_some() { &NULL } else { self.items[*first].1 })
+        Some(if same.next().is_some() {
+            &NULL
+        } else {
+            self.items[*first].1
+        })
     }
 }
 
 fn lists(left: &[Value], right: &[Value], ty: &List<'_>) -> Result<Option<Value>, String> {
     let right = Indexed::new(right, ty, false)?;
     let left = Indexed::new(left, ty, true)?;
-    let mut shared = right.items.iter().map(|(step, _)| step).filter(|step| left.get(step).is_some());
+    let mut shared = right
+        .items
+        .iter()
+        .map(|(step, _)| step)
+        .filter(|step| left.get(step).is_some());
     let mut next_shared = shared.next();
     let mut merged: Vec<&PathElement<'_>> = Vec::new();
     let mut out = Vec::with_capacity(left.items.len().max(right.items.len()));

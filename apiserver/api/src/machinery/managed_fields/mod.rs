@@ -44,14 +44,19 @@ impl ResetFields {
     pub fn paths(paths: &[&'static str]) -> ResetFields {
         let mut set = Set::default();
         for path in paths {
-            let steps: Vec<PathElement<'static>> = path.split('.').map(PathElement::field).collect();
+            let steps: Vec<PathElement<'static>> =
+                path.split('.').map(PathElement::field).collect();
             set.insert(&steps);
         }
         ResetFields { set }
     }
 
     fn of<'a>(&self, set: Set<'a>) -> Set<'a> {
-        if self.set.is_empty() { set } else { set.recursively_without(&self.set) }
+        if self.set.is_empty() {
+            set
+        } else {
+            set.recursively_without(&self.set)
+        }
     }
 }
 
@@ -101,7 +106,9 @@ pub struct Apply<'a> {
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum ManagedFieldsError {
     /// The configuration is at another version than the request.
-    #[error("Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}")]
+    #[error(
+        "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}"
+    )]
     Version { given: String, expected: String },
     /// A configuration must not say who owns what.
     #[error("metadata.managedFields must be nil")]
@@ -124,7 +131,9 @@ impl ManagedFieldsError {
     /// The server's answer.
     pub fn status(&self) -> Status {
         match self {
-            Self::Version { .. } | Self::ManagedFieldsGiven => Status::bad_request(self.to_string()),
+            Self::Version { .. } | Self::ManagedFieldsGiven => {
+                Status::bad_request(self.to_string())
+            }
             Self::Conflicts(conflicts) => conflicts.status(),
             _ => Status::new(500, "", self.to_string()),
         }
@@ -138,7 +147,9 @@ fn of(object: &Value) -> Option<&Value> {
 
 /// Puts managed fields into an object's metadata, or takes them out.
 fn put(object: &mut Value, fields: Option<Value>) {
-    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
     match fields {
         Some(fields) => metadata.insert("managedFields".into(), fields),
         None => metadata.remove("managedFields"),

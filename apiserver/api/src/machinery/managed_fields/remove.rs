@@ -30,7 +30,11 @@ pub(super) fn remove(value: &Value, paths: &Set<'_>, ty: Ty<'_>) -> Value {
                     None => kept.push(item.clone()),
                 }
             }
-            if kept.is_empty() && !touched { Value::Null } else { Value::Array(kept) }
+            if kept.is_empty() && !touched {
+                Value::Null
+            } else {
+                Value::Array(kept)
+            }
         }
         Atom::Map(map) if !map.atomic => {
             let mut touched = false;
@@ -40,14 +44,21 @@ pub(super) fn remove(value: &Value, paths: &Set<'_>, ty: Ty<'_>) -> Value {
                     Some(SetNode { member: true, .. }) => {}
                     Some(node) => {
                         touched = true;
-                        kept.insert(key.clone(), inner(child, &node.below, map.child(key).unwrap_or(Ty::Deduced)));
+                        kept.insert(
+                            key.clone(),
+                            inner(child, &node.below, map.child(key).unwrap_or(Ty::Deduced)),
+                        );
                     }
                     None => {
                         kept.insert(key.clone(), child.clone());
                     }
                 }
             }
-            if kept.is_empty() && !touched { Value::Null } else { Value::Object(kept) }
+            if kept.is_empty() && !touched {
+                Value::Null
+            } else {
+                Value::Object(kept)
+            }
         }
         // What is owned as a whole has nothing below that could be taken out alone.
         _ => Value::Null,

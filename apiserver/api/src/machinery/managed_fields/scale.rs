@@ -25,7 +25,10 @@ fn replicas_in_scale() -> Vec<PathElement<'static>> {
 }
 
 fn written(managers: Vec<Manager<'_>>) -> Option<Value> {
-    encode(managers.into_iter().map(Entry::from).collect(), Source::Borrowed(&[]))
+    encode(
+        managers.into_iter().map(Entry::from).collect(),
+        Source::Borrowed(&[]),
+    )
 }
 
 fn only<'a>(path: &[PathElement<'a>]) -> Set<'a> {
@@ -37,14 +40,29 @@ fn only<'a>(path: &[PathElement<'a>]) -> Set<'a> {
 impl<'a> ScaleHandler<'a> {
     /// `replicas` is the path with dots, `spec.replicas`.
     pub fn new(api_version: &'a str, replicas: &'a str) -> ScaleHandler<'a> {
-        let replicas = replicas.split('.').filter(|s| !s.is_empty()).map(PathElement::field).collect();
-        ScaleHandler { api_version, replicas }
+        let replicas = replicas
+            .split('.')
+            .filter(|s| !s.is_empty())
+            .map(PathElement::field)
+            .collect();
+        ScaleHandler {
+            api_version,
+            replicas,
+        }
     }
 
     /// Gives a scale the managers that own the replicas of the `parent`.
     pub fn to_subresource(&self, parent: &Value, scale: &mut Value) -> Result<(), DecodeError> {
-        let managers = decode(of(parent))?.into_iter().filter(|m| m.header.api_version == self.api_version && m.set.has(&self.replicas));
-        let owners = managers.map(|m| Manager { header: Header { api_version: SCALE_VERSION.into(), ..m.header }, set: only(&replicas_in_scale()) });
+        let managers = decode(of(parent))?
+            .into_iter()
+            .filter(|m| m.header.api_version == self.api_version && m.set.has(&self.replicas));
+        let owners = managers.map(|m| Manager {
+            header: Header {
+                api_version: SCALE_VERSION.into(),
+                ..m.header
+            },
+            set: only(&replicas_in_scale()),
+        });
         put(scale, written(owners.collect()));
         Ok(())
     }
@@ -56,7 +74,10 @@ impl<'a> ScaleHandler<'a> {
         let mut managers = Vec::new();
         for mut manager in decode(entries.as_ref())? {
             if manager.header.api_version == self.api_version && manager.set.has(&self.replicas) {
-                match of_scale.iter().position(|m| same(&m.header, &manager.header)) {
+                match of_scale
+                    .iter()
+                    .position(|m| same(&m.header, &manager.header))
+                {
                     Some(at) => drop(of_scale.remove(at)),
                     None => manager.set = manager.set.difference(&only(&self.replicas)),
                 }
@@ -65,10 +86,20 @@ impl<'a> ScaleHandler<'a> {
                 managers.push(manager);
             }
         }
-        for new in of_scale.into_iter().filter(|m| m.set.has(&replicas_in_scale())) {
+        for new in of_scale
+            .into_iter()
+            .filter(|m| m.set.has(&replicas_in_scale()))
+        {
             let set = only(&self.replicas);
             // upstream does not carry over since when
-            managers.push(Manager { header: Header { api_version: self.api_version.into(), time: None, ..new.header }, set });
+            managers.push(Manager {
+                header: Header {
+                    api_version: self.api_version.into(),
+                    time: None,
+                    ..new.header
+                },
+                set,
+            });
         }
         put(parent, written(managers));
         Ok(())
@@ -77,7 +108,9 @@ impl<'a> ScaleHandler<'a> {
 
 /// Whether an entry of the scale is the same as one of the parent, but for the version.
 fn same(scale: &Header<'_>, parent: &Header<'_>) -> bool {
-    scale.name == parent.name && scale.operation == parent.operation && scale.subresource == parent.subresource
+    scale.name == parent.name
+        && scale.operation == parent.operation
+        && scale.subresource == parent.subresource
 }
 
 #[cfg(test)]
@@ -97,16 +130,34 @@ mod tests {
         let mut parent = json!({"metadata": {"managedFields": [entry("a", "Apply", "apps/v1", both), entry("b", "Update", "apps/v1", json!({"f:spec": {"f:paused": {}}}))]}});
         let mut scale = json!({"metadata": {}});
         handler.to_subresource(&parent, &mut scale).unwrap();
-        assert_eq!(scale["metadata"]["managedFields"], json!([entry("a", "Apply", "autoscaling/v1", json!({"f:spec": {"f:replicas": {}}}))]));
+        assert_eq!(
+            scale["metadata"]["managedFields"],
+            json!([entry(
+                "a",
+                "Apply",
+                "autoscaling/v1",
+                json!({"f:spec": {"f:replicas": {}}})
+            )])
+        );
         // nobody took it
         let before = parent.clone();
         handler.to_parent(&mut parent, &scale).unwrap();
         assert_eq!(parent, before);
         // another one did
-        scale["metadata"]["managedFields"] = json!([entry("hpa", "Update", "autoscaling/v1", json!({"f:spec": {"f:replicas": {}}}))]);
+        scale["metadata"]["managedFields"] = json!([entry(
+            "hpa",
+            "Update",
+            "autoscaling/v1",
+            json!({"f:spec": {"f:replicas": {}}})
+        )]);
         handler.to_parent(&mut parent, &scale).unwrap();
         assert_eq!(parent["metadata"]["managedFields"][1].get("time"), None);
-        let names: Vec<_> = parent["metadata"]["managedFields"].as_array().unwrap().iter().map(|e| (e["manager"].clone(), e["fieldsV1"].clone())).collect();
+        let names: Vec<_> = parent["metadata"]["managedFields"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|e| (e["manager"].clone(), e["fieldsV1"].clone()))
+            .collect();
         assert_eq!(
             names,
             [

@@ -32,7 +32,10 @@ pub struct SetNode<'a> {
 impl<'a> SetNode<'a> {
     /// Only the path itself.
     pub fn leaf() -> SetNode<'a> {
-        SetNode { member: true, below: Set::default() }
+        SetNode {
+            member: true,
+            below: Set::default(),
+        }
     }
 
     /// Whether it says nothing.
@@ -45,8 +48,14 @@ impl<'a> SetNode<'a> {
 type Pair<'s, 'a, 'b> = (Option<&'s Entry<'a>>, Option<&'s Entry<'b>>);
 
 /// Walks two sets side by side.
-fn zip<'s, 'a, 'b>(left: &'s Set<'a>, right: &'s Set<'b>) -> impl Iterator<Item = Pair<'s, 'a, 'b>> {
-    let (mut left, mut right) = (left.entries.iter().peekable(), right.entries.iter().peekable());
+fn zip<'s, 'a, 'b>(
+    left: &'s Set<'a>,
+    right: &'s Set<'b>,
+) -> impl Iterator<Item = Pair<'s, 'a, 'b>> {
+    let (mut left, mut right) = (
+        left.entries.iter().peekable(),
+        right.entries.iter().peekable(),
+    );
     std::iter::from_fn(move || {
         let order = match (left.peek(), right.peek()) {
             (None, None) => return None,
@@ -54,7 +63,10 @@ fn zip<'s, 'a, 'b>(left: &'s Set<'a>, right: &'s Set<'b>) -> impl Iterator<Item 
             (None, Some(_)) => Ordering::Greater,
             (Some(l), Some(r)) => order(&l.element, &r.element),
         };
-        Some((if order.is_le() { left.next() } else { None }, if order.is_ge() { right.next() } else { None }))
+        Some((
+            if order.is_le() { left.next() } else { None },
+            if order.is_ge() { right.next() } else { None },
+        ))
     })
 }
 
@@ -65,7 +77,9 @@ fn order(left: &PathElement<'_>, right: &PathElement<'_>) -> Ordering {
 impl<'a> Set<'a> {
     /// An empty set with room for entries.
     pub fn with_capacity(entries: usize) -> Set<'a> {
-        Set { entries: Vec::with_capacity(entries) }
+        Set {
+            entries: Vec::with_capacity(entries),
+        }
     }
 
     /// Whether no path is in it.
@@ -98,22 +112,39 @@ impl<'a> Set<'a> {
 
     /// Adds an entry behind all others; it must say something.
     pub fn push_last(&mut self, element: PathElement<'a>, node: SetNode<'a>) {
-        debug_assert!(self.entries.last().is_none_or(|last| last.element < element) && !node.is_empty());
+        debug_assert!(
+            self.entries
+                .last()
+                .is_none_or(|last| last.element < element)
+                && !node.is_empty()
+        );
         self.entries.push(Entry { element, node });
     }
 
     /// Adds a path.
     pub fn insert(&mut self, path: &[PathElement<'a>]) {
-        let Some((first, rest)) = path.split_first() else { return };
+        let Some((first, rest)) = path.split_first() else {
+            return;
+        };
         let at = match self.find(first) {
             Ok(at) => at,
             Err(at) => {
-                self.entries.insert(at, Entry { element: first.clone(), node: SetNode::default() });
+                self.entries.insert(
+                    at,
+                    Entry {
+                        element: first.clone(),
+                        node: SetNode::default(),
+                    },
+                );
                 at
             }
         };
         let node = &mut self.entries[at].node;
-        if rest.is_empty() { node.member = true } else { node.below.insert(rest) }
+        if rest.is_empty() {
+            node.member = true
+        } else {
+            node.below.insert(rest)
+        }
     }
 
     fn find(&self, element: &PathElement<'_>) -> Result<usize, usize> {
@@ -135,10 +166,23 @@ impl<'a> Set<'a> {
     }
 
     /// The entries of this set that `keep` leaves something of, given what the other says of the same step.
-    fn filter<'b>(&self, other: &Set<'b>, keep: impl Fn(&SetNode<'a>, Option<&SetNode<'b>>) -> SetNode<'a>) -> Set<'a> {
+    fn filter<'b>(
+        &self,
+        other: &Set<'b>,
+        keep: impl Fn(&SetNode<'a>, Option<&SetNode<'b>>) -> SetNode<'a>,
+    ) -> Set<'a> {
         let pairs = zip(self, other).filter_map(|(l, r)| l.map(|l| (l, r)));
-        let kept = pairs.map(|(l, r)| (&l.element, keep(&l.node, r.map(|r| &r.node)))).filter(|(_, node)| !node.is_empty());
-        Set { entries: kept.map(|(element, node)| Entry { element: element.clone(), node }).collect() }
+        let kept = pairs
+            .map(|(l, r)| (&l.element, keep(&l.node, r.map(|r| &r.node))))
+            .filter(|(_, node)| !node.is_empty());
+        Set {
+            entries: kept
+                .map(|(element, node)| Entry {
+                    element: element.clone(),
+                    node,
+                })
+                .collect(),
+        }
     }
 
     /// The paths of either.
@@ -151,24 +195,36 @@ impl<'a> Set<'a> {
         }
         let both = |l: &Entry<'a>, r: &Entry<'a>| Entry {
             element: l.element.clone(),
-            node: SetNode { member: l.node.member || r.node.member, below: l.node.below.union(&r.node.below) },
+            node: SetNode {
+                member: l.node.member || r.node.member,
+                below: l.node.below.union(&r.node.below),
+            },
         };
         let merged = zip(self, other).filter_map(|pair| match pair {
             (Some(l), Some(r)) => Some(both(l, r)),
             (one, other) => one.or(other).cloned(),
         });
-        Set { entries: merged.collect() }
+        Set {
+            entries: merged.collect(),
+        }
     }
 
     /// The paths of both.
     pub fn intersection(&self, other: &Set<'_>) -> Set<'a> {
-        self.filter(other, |l, r| r.map_or_else(SetNode::default, |r| SetNode { member: l.member && r.member, below: l.below.intersection(&r.below) }))
+        self.filter(other, |l, r| {
+            r.map_or_else(SetNode::default, |r| SetNode {
+                member: l.member && r.member,
+                below: l.below.intersection(&r.below),
+            })
+        })
     }
 
     /// Whether the two have a path in common.
     pub fn intersects(&self, other: &Set<'_>) -> bool {
         zip(self, other).any(|pair| match pair {
-            (Some(l), Some(r)) => (l.node.member && r.node.member) || l.node.below.intersects(&r.node.below),
+            (Some(l), Some(r)) => {
+                (l.node.member && r.node.member) || l.node.below.intersects(&r.node.below)
+            }
             _ => false,
         })
     }
@@ -193,8 +249,13 @@ impl<'a> Set<'a> {
     fn subtract(&mut self, other: &Set<'_>, recursive: bool) {
         let mut theirs = other.entries.iter().peekable();
         self.entries.retain_mut(|entry| {
-            while theirs.next_if(|t| order(&t.element, &entry.element).is_lt()).is_some() {}
-            let Some(other) = theirs.next_if(|t| order(&t.element, &entry.element).is_eq()) else { return true };
+            while theirs
+                .next_if(|t| order(&t.element, &entry.element).is_lt())
+                .is_some()
+            {}
+            let Some(other) = theirs.next_if(|t| order(&t.element, &entry.element).is_eq()) else {
+                return true;
+            };
             if other.node.member {
                 entry.node.member = false;
                 if recursive {
@@ -237,7 +298,11 @@ impl<'a> Set<'a> {
     fn write(&self, member: bool) -> Map<String, Value> {
         let own = member.then(|| (".".to_string(), Value::Object(Map::new())));
         let below = self.entries.iter().map(|Entry { element, node }| {
-            let below = if node.below.is_empty() { Map::new() } else { node.below.write(node.member) };
+            let below = if node.below.is_empty() {
+                Map::new()
+            } else {
+                node.below.write(node.member)
+            };
             (element.serialize(), Value::Object(below))
         });
         // A map made of all its entries at once is cheaper than one they are put into.
@@ -246,8 +311,13 @@ impl<'a> Set<'a> {
 
     /// Whether `fieldsV1` has a path of this set, or paths below one. Reads only what it must.
     pub fn touches(&self, fields: &Value) -> bool {
-        let Some(map) = fields.as_object() else { return false };
-        self.entries.iter().any(|entry| map.get(&entry.element.serialize()).is_some_and(|there| entry.node.member || entry.node.below.touches(there)))
+        let Some(map) = fields.as_object() else {
+            return false;
+        };
+        self.entries.iter().any(|entry| {
+            map.get(&entry.element.serialize())
+                .is_some_and(|there| entry.node.member || entry.node.below.touches(there))
+        })
     }
 }
 
@@ -266,7 +336,11 @@ fn read<'a>(fields: &'a Value) -> Result<SetNode<'a>, ElementError> {
                 }
             }
         }
-        other => return Err(ElementError::Content(format!("expected an object, got {other}"))),
+        other => {
+            return Err(ElementError::Content(format!(
+                "expected an object, got {other}"
+            )));
+        }
     }
     node.member |= node.below.is_empty();
     Ok(node)
@@ -292,25 +366,57 @@ mod tests {
         ] {
             assert_eq!(set(&fields).to_fields(), fields);
         }
-        assert_eq!(set(&json!({"f:a": null, "x:later": {}})).to_fields(), json!({"f:a": {}}));
-        assert!(Set::from_fields(&json!({"f:a": 1})).is_err() && Set::from_fields(&json!({"a": {}})).is_err());
+        assert_eq!(
+            set(&json!({"f:a": null, "x:later": {}})).to_fields(),
+            json!({"f:a": {}})
+        );
+        assert!(
+            Set::from_fields(&json!({"f:a": 1})).is_err()
+                && Set::from_fields(&json!({"a": {}})).is_err()
+        );
     }
 
     #[test]
     fn operations() {
-        let (a, b) = (json!({"f:a": {".": {}, "f:x": {}, "f:y": {}}, "f:b": {}}), json!({"f:a": {"f:x": {}}, "f:c": {}}));
+        let (a, b) = (
+            json!({"f:a": {".": {}, "f:x": {}, "f:y": {}}, "f:b": {}}),
+            json!({"f:a": {"f:x": {}}, "f:c": {}}),
+        );
         let (a, b) = (set(&a), set(&b));
-        assert_eq!(a.union(&b).to_fields(), json!({"f:a": {".": {}, "f:x": {}, "f:y": {}}, "f:b": {}, "f:c": {}}));
+        assert_eq!(
+            a.union(&b).to_fields(),
+            json!({"f:a": {".": {}, "f:x": {}, "f:y": {}}, "f:b": {}, "f:c": {}})
+        );
         assert_eq!(a.intersection(&b).to_fields(), json!({"f:a": {"f:x": {}}}));
-        assert_eq!(a.difference(&b).to_fields(), json!({"f:a": {".": {}, "f:y": {}}, "f:b": {}}));
+        assert_eq!(
+            a.difference(&b).to_fields(),
+            json!({"f:a": {".": {}, "f:y": {}}, "f:b": {}})
+        );
         assert!(a.intersects(&b) && !b.difference(&a).intersects(&a));
         let parent = json!({"f:a": {}});
-        assert_eq!(a.difference(&set(&parent)).to_fields(), json!({"f:a": {"f:x": {}, "f:y": {}}, "f:b": {}}));
-        assert_eq!(a.clone().recursively_without(&set(&parent)).to_fields(), json!({"f:b": {}}));
+        assert_eq!(
+            a.difference(&set(&parent)).to_fields(),
+            json!({"f:a": {"f:x": {}, "f:y": {}}, "f:b": {}})
+        );
+        assert_eq!(
+            a.clone().recursively_without(&set(&parent)).to_fields(),
+            json!({"f:b": {}})
+        );
         let fields = a.to_fields();
-        assert!(b.touches(&fields) && set(&parent).touches(&fields) && !a.difference(&b).difference(&a).touches(&fields));
-        let paths: Vec<String> = a.paths().iter().map(|p| p.iter().map(ToString::to_string).collect()).collect();
+        assert!(
+            b.touches(&fields)
+                && set(&parent).touches(&fields)
+                && !a.difference(&b).difference(&a).touches(&fields)
+        );
+        let paths: Vec<String> = a
+            .paths()
+            .iter()
+            .map(|p| p.iter().map(ToString::to_string).collect())
+            .collect();
         assert_eq!(paths, [".a", ".b", ".a.x", ".a.y"]);
-        assert!(a.has(&[PathElement::field("a"), PathElement::field("x")]) && !b.has(&[PathElement::field("a")]));
+        assert!(
+            a.has(&[PathElement::field("a"), PathElement::field("x")])
+                && !b.has(&[PathElement::field("a")])
+        );
     }
 }

@@ -14,15 +14,32 @@ fn folder() -> PathBuf {
 }
 
 fn reset_of(value: &Value) -> ResetFields {
-    let paths: Vec<&'static str> = value.as_array().into_iter().flatten().filter_map(Value::as_str).map(|p| &*String::from(p).leak()).collect();
+    let paths: Vec<&'static str> = value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(|p| &*String::from(p).leak())
+        .collect();
     ResetFields::paths(&paths)
 }
 
 /// Does one step; the new object and what the story should say of it.
-fn step(story: &Value, step: &Value, live: Option<&Value>, now: &str) -> Result<Value, ManagedFieldsError> {
+fn step(
+    story: &Value,
+    step: &Value,
+    live: Option<&Value>,
+    now: &str,
+) -> Result<Value, ManagedFieldsError> {
     let text = |value: &'static str| step.get(value).and_then(Value::as_str).unwrap_or_default();
-    let schema = Schema::builtin().get(story["type"].as_str().unwrap()).unwrap_or_else(|| panic!("no type {}", story["type"]));
-    let reset = reset_of(step.get("reset").or(story.get("reset")).unwrap_or(&Value::Null));
+    let schema = Schema::builtin()
+        .get(story["type"].as_str().unwrap())
+        .unwrap_or_else(|| panic!("no type {}", story["type"]));
+    let reset = reset_of(
+        step.get("reset")
+            .or(story.get("reset"))
+            .unwrap_or(&Value::Null),
+    );
     let api_version = story["apiVersion"].as_str().unwrap();
     let mut body = step["body"].clone();
     for field in ["apiVersion", "kind"] {
@@ -35,7 +52,16 @@ fn step(story: &Value, step: &Value, live: Option<&Value>, now: &str) -> Result<
         return apply(
             live,
             &body,
-            &Apply { manager: text("manager"), force, subresource: text("subresource"), api_version, now, schema, reset: &reset, versions: None },
+            &Apply {
+                manager: text("manager"),
+                force,
+                subresource: text("subresource"),
+                api_version,
+                now,
+                schema,
+                reset: &reset,
+                versions: None,
+            },
         );
     }
     let mut new = if step["do"] == "merge" {
@@ -49,7 +75,15 @@ fn step(story: &Value, step: &Value, live: Option<&Value>, now: &str) -> Result<
     let sent = of(&new).cloned();
     conform(&mut new, schema).unwrap();
     put(&mut new, sent);
-    let update = Update { manager: text("manager"), subresource: text("subresource"), api_version, now, schema, reset: &reset, versions: None };
+    let update = Update {
+        manager: text("manager"),
+        subresource: text("subresource"),
+        api_version,
+        now,
+        schema,
+        reset: &reset,
+        versions: None,
+    };
     let nothing = json!({});
     track_update(live.unwrap_or(&nothing), &mut new, &update)?;
     if step.get("forget").is_some() {
@@ -65,9 +99,19 @@ fn told(object: &Value) -> Value {
         .into_iter()
         .flatten()
         .map(|e| {
-            let subresource = e["subresource"].as_str().map(|s| format!("/{s}")).unwrap_or_default();
+            let subresource = e["subresource"]
+                .as_str()
+                .map(|s| format!("/{s}"))
+                .unwrap_or_default();
             let time = e["time"].as_str().unwrap_or("never");
-            json!([format!("{}{subresource} {} {time}", e["manager"].as_str().unwrap(), e["operation"].as_str().unwrap()), e["fieldsV1"]])
+            json!([
+                format!(
+                    "{}{subresource} {} {time}",
+                    e["manager"].as_str().unwrap(),
+                    e["operation"].as_str().unwrap()
+                ),
+                e["fieldsV1"]
+            ])
         })
         .collect();
     let mut object = object.clone();
@@ -82,10 +126,15 @@ fn told(object: &Value) -> Value {
 fn stories() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let (mut ran, mut wrong) = (0, Vec::new());
-    let mut files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|f| f.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
     files.sort();
     for file in files {
-        let mut stories: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let mut stories: Vec<Value> =
+            serde_json::from_str(&std::fs::read_to_string(&file).unwrap())
+                .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         for story in &mut stories {
             let mut live: Option<Value> = None;
             let mut steps = story["steps"].take();
@@ -94,7 +143,9 @@ fn stories() {
                 let now = format!("2026-01-01T00:00:{at:02}Z");
                 let got = match step(story, one, live.as_ref(), &now) {
                     Ok(mut object) => {
-                        let schema = Schema::builtin().get(story["type"].as_str().unwrap()).unwrap();
+                        let schema = Schema::builtin()
+                            .get(story["type"].as_str().unwrap())
+                            .unwrap();
                         conform(&mut object, schema).unwrap();
                         object["metadata"]["uid"] = "u".into();
                         let told = told(&object);
@@ -109,7 +160,10 @@ fn stories() {
                 if update {
                     one["wanted"] = got;
                 } else if one["wanted"] != got {
-                    wrong.push(format!("{}: step {at}\n  wanted {}\n  got    {got}", story["name"], one["wanted"]));
+                    wrong.push(format!(
+                        "{}: step {at}\n  wanted {}\n  got    {got}",
+                        story["name"], one["wanted"]
+                    ));
                 }
             }
             story["steps"] = steps;
@@ -117,16 +171,38 @@ fn stories() {
         if update {
             let lines = |story: &Value| {
                 let mut head = story.clone();
-                let steps: Vec<String> = head["steps"].take().as_array().unwrap().iter().map(|s| format!("    {s}")).collect();
+                let steps: Vec<String> = head["steps"]
+                    .take()
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|s| format!("    {s}"))
+                    .collect();
                 head.as_object_mut().unwrap().remove("steps");
                 let head = head.to_string();
-                format!("  {},\"steps\":[\n{}\n  ]}}", &head[..head.len() - 1], steps.join(",\n"))
+                format!(
+                    "  {},\"steps\":[\n{}\n  ]}}",
+                    &head[..head.len() - 1],
+                    steps.join(",\n")
+                )
             };
-            std::fs::write(&file, format!("[\n{}\n]\n", stories.iter().map(lines).collect::<Vec<_>>().join(",\n"))).unwrap();
+            std::fs::write(
+                &file,
+                format!(
+                    "[\n{}\n]\n",
+                    stories.iter().map(lines).collect::<Vec<_>>().join(",\n")
+                ),
+            )
+            .unwrap();
         }
     }
     assert!(ran >= 60, "only {ran} steps");
-    assert!(wrong.is_empty(), "{} of {ran} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {ran} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// Two versions of autoscalers, which differ in more than the paths that are looked at here.
@@ -135,7 +211,8 @@ struct Autoscalers;
 impl Versions for Autoscalers {
     fn at<'v>(&'v self, object: &Value, api_version: &str) -> Option<(Value, Node<'v>)> {
         let version = api_version.strip_prefix("autoscaling/")?;
-        let schema = Schema::builtin().get(&format!("autoscaling.{version}.HorizontalPodAutoscaler"))?;
+        let schema =
+            Schema::builtin().get(&format!("autoscaling.{version}.HorizontalPodAutoscaler"))?;
         let mut object = object.clone();
         object["apiVersion"] = api_version.into();
         Some((object, schema))
@@ -144,7 +221,11 @@ impl Versions for Autoscalers {
 
 #[test]
 fn managers_at_other_versions() {
-    let schema = |v: &str| Schema::builtin().get(&format!("autoscaling.{v}.HorizontalPodAutoscaler")).unwrap();
+    let schema = |v: &str| {
+        Schema::builtin()
+            .get(&format!("autoscaling.{v}.HorizontalPodAutoscaler"))
+            .unwrap()
+    };
     let config = |v: &str, max: i32| json!({"apiVersion": format!("autoscaling/{v}"), "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"}, "spec": {"maxReplicas": max}});
     let reset = ResetFields::paths(&["status"]);
     let now = "2026-01-01T00:00:00Z";
@@ -152,7 +233,11 @@ fn managers_at_other_versions() {
         manager,
         force: false,
         subresource: "",
-        api_version: if v == "v1" { "autoscaling/v1" } else { "autoscaling/v2" },
+        api_version: if v == "v1" {
+            "autoscaling/v1"
+        } else {
+            "autoscaling/v2"
+        },
         now,
         schema: schema(v),
         reset: &reset,
@@ -163,11 +248,20 @@ fn managers_at_other_versions() {
     live["metadata"]["uid"] = "u".into();
     conform(&mut live, schema("v2")).unwrap();
     let conflict = apply(Some(&live), &config("v2", 9), &at("v2", "b")).unwrap_err();
-    assert_eq!(conflict.to_string(), "Apply failed with 1 conflict: conflict with \"a\": .spec.maxReplicas");
+    assert_eq!(
+        conflict.to_string(),
+        "Apply failed with 1 conflict: conflict with \"a\": .spec.maxReplicas"
+    );
     // who wrote at a version that is no more owns nothing
     live["metadata"]["managedFields"][0]["apiVersion"] = "autoscaling/v2beta2".into();
     let new = apply(Some(&live), &config("v2", 9), &at("v2", "b")).unwrap();
-    let managers: Vec<_> = of(&new).unwrap().as_array().unwrap().iter().map(|m| m["manager"].clone()).collect();
+    let managers: Vec<_> = of(&new)
+        .unwrap()
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["manager"].clone())
+        .collect();
     assert_eq!(managers, ["b"]);
 }
 
@@ -175,8 +269,15 @@ fn managers_at_other_versions() {
 fn updates_that_cannot_be_compared() {
     let schema = Schema::builtin().get("core.v1.ServiceAccount").unwrap();
     let mut new = json!({"metadata": {"name": "a"}, "secrets": [{}]});
-    let update =
-        Update { manager: "m", subresource: "", api_version: "v1", now: "2026-01-01T00:00:00Z", schema, reset: &ResetFields::default(), versions: None };
+    let update = Update {
+        manager: "m",
+        subresource: "",
+        api_version: "v1",
+        now: "2026-01-01T00:00:00Z",
+        schema,
+        reset: &ResetFields::default(),
+        versions: None,
+    };
     let error = track_update(&json!({}), &mut new, &update).unwrap_err();
     assert_eq!(
         error.to_string(),

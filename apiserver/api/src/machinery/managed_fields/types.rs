@@ -56,7 +56,11 @@ pub(super) struct MapType<'a> {
 }
 
 impl<'a> MapType<'a> {
-    const DEDUCED: MapType<'static> = MapType { atomic: false, fields: None, element: Some(Ty::Deduced) };
+    const DEDUCED: MapType<'static> = MapType {
+        atomic: false,
+        fields: None,
+        element: Some(Ty::Deduced),
+    };
 
     /// The type of a field, when the struct has it.
     pub fn field(&self, name: &str) -> Option<Ty<'a>> {
@@ -82,7 +86,12 @@ impl<'a> Ty<'a> {
     pub fn is_deduced(self) -> bool {
         match self {
             Ty::Deduced => true,
-            Ty::Node(node) => matches!(node.shape(), Some(Shape::Json | Shape::SchemaOr(..) | Shape::Fields)) && !node.field().is_some_and(|f| f.atomic),
+            Ty::Node(node) => {
+                matches!(
+                    node.shape(),
+                    Some(Shape::Json | Shape::SchemaOr(..) | Shape::Fields)
+                ) && !node.field().is_some_and(|f| f.atomic)
+            }
         }
     }
 }
@@ -90,7 +99,11 @@ impl<'a> Ty<'a> {
 fn deduced<'a>(value: Option<&Value>) -> Atom<'a> {
     match value {
         Some(Value::String(_) | Value::Number(_) | Value::Bool(_)) => Atom::Scalar(Scalar::Untyped),
-        Some(Value::Array(_)) => Atom::List(List { atomic: true, keys: &[], element: Ty::Deduced }),
+        Some(Value::Array(_)) => Atom::List(List {
+            atomic: true,
+            keys: &[],
+            element: Ty::Deduced,
+        }),
         _ => Atom::Map(MapType::DEDUCED),
     }
 }
@@ -100,11 +113,22 @@ fn of_node<'a>(node: Node<'a>, value: Option<&Value>) -> Atom<'a> {
     if let Some(t) = node.as_type() {
         let element = t.preserve_unknown.then_some(Ty::Deduced);
         let granular = node.field().is_some_and(|f| f.granular);
-        return Atom::Map(MapType { atomic: atomic || (t.atomic && !granular), fields: Some(node), element });
+        return Atom::Map(MapType {
+            atomic: atomic || (t.atomic && !granular),
+            fields: Some(node),
+            element,
+        });
     }
     match node.shape() {
-        Some(Shape::Map(_)) => Atom::Map(MapType { atomic, fields: None, element: node.child("").map(Ty::Node) }),
-        Some(Shape::Raw) => Atom::Map(MapType { atomic: true, ..MapType::DEDUCED }),
+        Some(Shape::Map(_)) => Atom::Map(MapType {
+            atomic,
+            fields: None,
+            element: node.child("").map(Ty::Node),
+        }),
+        Some(Shape::Raw) => Atom::Map(MapType {
+            atomic: true,
+            ..MapType::DEDUCED
+        }),
         Some(Shape::Json | Shape::SchemaOr(..) | Shape::Fields) => match deduced(value) {
             Atom::Map(map) => Atom::Map(MapType { atomic, ..map }),
             other => other,
@@ -112,11 +136,21 @@ fn of_node<'a>(node: Node<'a>, value: Option<&Value>) -> Atom<'a> {
         Some(Shape::List(_)) => {
             let element = node.element().map_or(Ty::Deduced, Ty::Node);
             let atomic = matches!(node.list_type(), ListType::Unset | ListType::Atomic);
-            Atom::List(List { atomic, keys: if node.list_type() == ListType::Map { node.keys() } else { &[] }, element })
+            Atom::List(List {
+                atomic,
+                keys: if node.list_type() == ListType::Map {
+                    node.keys()
+                } else {
+                    &[]
+                },
+                element,
+            })
         }
         Some(Shape::Bool) => Atom::Scalar(Scalar::Boolean),
         Some(Shape::Int32(_) | Shape::Int64(_) | Shape::Float64) => Atom::Scalar(Scalar::Numeric),
-        Some(Shape::Quantity | Shape::Time | Shape::MicroTime | Shape::IntOrString) => Atom::Scalar(Scalar::Untyped),
+        Some(Shape::Quantity | Shape::Time | Shape::MicroTime | Shape::IntOrString) => {
+            Atom::Scalar(Scalar::Untyped)
+        }
         _ => Atom::Scalar(Scalar::String),
     }
 }
@@ -126,20 +160,31 @@ impl<'a> List<'a> {
     pub fn step(&self, item: &'a Value) -> Result<PathElement<'a>, String> {
         if self.keys.is_empty() {
             return match item {
-                Value::Object(_) => Err("associative list without keys has an element that's a map type".into()),
-                Value::Array(_) => Err("not supported: associative list with lists as elements".into()),
-                Value::Null => Err("associative list without keys has an element that's an explicit null".into()),
+                Value::Object(_) => {
+                    Err("associative list without keys has an element that's a map type".into())
+                }
+                Value::Array(_) => {
+                    Err("not supported: associative list with lists as elements".into())
+                }
+                Value::Null => Err(
+                    "associative list without keys has an element that's an explicit null".into(),
+                ),
                 scalar => Ok(PathElement::Value(Cow::Borrowed(scalar))),
             };
         }
         let map = match item {
-            Value::Null => return Err("associative list with keys may not have a null element".into()),
+            Value::Null => {
+                return Err("associative list with keys may not have a null element".into());
+            }
             Value::Object(map) => map,
             _ => return Err("associative list with keys may not have non-map elements".into()),
         };
         let mut found = Vec::with_capacity(self.keys.len());
         for key in self.keys {
-            let value = map.get(&**key).map(Cow::Borrowed).or_else(|| self.key_default(key));
+            let value = map
+                .get(&**key)
+                .map(Cow::Borrowed)
+                .or_else(|| self.key_default(key));
             found.extend(value.map(|v| (Cow::Borrowed(&**key), v)));
         }
         if found.is_empty() {
@@ -157,9 +202,15 @@ impl<'a> List<'a> {
 
     /// What a key that is not given stands for: the field's default, or Go's zero where the field is always written.
     fn key_default(&self, key: &str) -> Option<Cow<'a, Value>> {
-        let Ty::Node(element) = self.element else { return None };
+        let Ty::Node(element) = self.element else {
+            return None;
+        };
         let field = element.as_type().and_then(|t: &'a Type| t.field(key))?;
-        field.default.as_ref().map(Cow::Borrowed).or_else(|| zero(field).map(Cow::Owned))
+        field
+            .default
+            .as_ref()
+            .map(Cow::Borrowed)
+            .or_else(|| zero(field).map(Cow::Owned))
     }
 }
 

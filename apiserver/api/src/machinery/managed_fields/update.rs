@@ -11,7 +11,9 @@ use serde_json::{Map, Value};
 
 use super::compare::compare;
 use super::fieldset::reconciled;
-use super::managers::{DecodeError, Entry, Fields, Header, Operation, Source, cap, decode, encode, entries};
+use super::managers::{
+    DecodeError, Entry, Fields, Header, Operation, Source, cap, decode, encode, entries,
+};
 use super::set::Set;
 use super::types::Ty;
 use super::{ManagedFieldsError, PathElement, ResetFields, Update, Versions, of, put};
@@ -54,22 +56,46 @@ pub(super) fn zero(schema: Node<'_>) -> Value {
 
 /// The name of a manager, who may have none.
 pub(super) fn name_of(manager: &str) -> Cow<'_, str> {
-    if manager.is_empty() { "unknown" } else { manager }.into()
+    if manager.is_empty() {
+        "unknown"
+    } else {
+        manager
+    }
+    .into()
 }
 
 /// Notes in `new` who owns what, after the manager changed `live` into it. A creation changes an empty object.
 ///
 /// Both are in canonical form. After an error `new` has no managed fields; upstream stores it so.
-pub fn track_update(live: &Value, new: &mut Value, update: &Update<'_>) -> Result<(), ManagedFieldsError> {
-    let given = new.get_mut("metadata").and_then(Value::as_object_mut).and_then(|m| m.remove("managedFields"));
+pub fn track_update(
+    live: &Value,
+    new: &mut Value,
+    update: &Update<'_>,
+) -> Result<(), ManagedFieldsError> {
+    let given = new
+        .get_mut("metadata")
+        .and_then(Value::as_object_mut)
+        .and_then(|m| m.remove("managedFields"));
     let unchanged = given.as_ref() == of(live);
-    let (sent, mut given) = if unchanged { (None, given) } else { (given, None) };
+    let (sent, mut given) = if unchanged {
+        (None, given)
+    } else {
+        (given, None)
+    };
     let before = current(live, sent.as_ref(), !update.subresource.is_empty());
-    let creating = live.get("metadata").and_then(|m| m.get("uid")).and_then(Value::as_str).unwrap_or_default().is_empty();
+    let creating = live
+        .get("metadata")
+        .and_then(|m| m.get("uid"))
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .is_empty();
     if before.is_empty() && !creating {
         return Ok(());
     }
-    let empty = live.as_object().is_none_or(Map::is_empty).then(|| zero(update.schema));
+    let empty = live
+        .as_object()
+        .is_none_or(Map::is_empty)
+        .then(|| zero(update.schema));
     let compared = empty.as_ref().unwrap_or(live);
     let noted = match note(compared, new, before, update).and_then(|entries| Ok(cap(entries)?)) {
         // What cannot be read is forgotten.
@@ -91,7 +117,12 @@ fn current<'a>(live: &'a Value, sent: Option<&'a Value>, subresource: bool) -> V
     let of_live = || entries(of(live)).unwrap_or_default();
     match sent.and_then(Value::as_array) {
         Some(list) if !subresource && is_reset(list) => Vec::new(),
-        Some(_) if !subresource => decode(sent).ok().filter(|m| !m.is_empty()).map_or_else(of_live, |managers| managers.into_iter().map(Entry::from).collect()),
+        Some(_) if !subresource => decode(sent)
+            .ok()
+            .filter(|m| !m.is_empty())
+            .map_or_else(of_live, |managers| {
+                managers.into_iter().map(Entry::from).collect()
+            }),
         _ => of_live(),
     }
 }
@@ -100,16 +131,31 @@ fn current<'a>(live: &'a Value, sent: Option<&'a Value>, subresource: bool) -> V
 fn is_reset(entries: &[Value]) -> bool {
     match entries {
         [] => true,
-        [entry] => entry.as_object().is_some_and(|e| e.values().all(|v| v.is_null() || v == "")),
+        [entry] => entry
+            .as_object()
+            .is_some_and(|e| e.values().all(|v| v.is_null() || v == "")),
         _ => false,
     }
 }
 
 /// The entries after an update by one of the managers.
-pub(super) fn note<'a>(live: &'a Value, new: &'a Value, before: Vec<Entry<'a>>, update: &Update<'a>) -> Result<Vec<Entry<'a>>, ManagedFieldsError> {
-    let (changed, removed) = compare(live, new, Ty::Node(update.schema)).map_err(|e| failed_to_compare(&e))?;
+pub(super) fn note<'a>(
+    live: &'a Value,
+    new: &'a Value,
+    before: Vec<Entry<'a>>,
+    update: &Update<'a>,
+) -> Result<Vec<Entry<'a>>, ManagedFieldsError> {
+    let (changed, removed) =
+        compare(live, new, Ty::Node(update.schema)).map_err(|e| failed_to_compare(&e))?;
     let (changed, removed) = (update.reset.of(changed), update.reset.of(removed));
-    let comparison = Comparison { changed: &changed, removed: &removed, live, new, reset: update.reset, versions: update.versions };
+    let comparison = Comparison {
+        changed: &changed,
+        removed: &removed,
+        live,
+        new,
+        reset: update.reset,
+        versions: update.versions,
+    };
     let mut after = comparison.taken_from(before, update)?;
     let gained = stripped(changed);
     if gained.is_empty() {
@@ -126,7 +172,10 @@ pub(super) fn note<'a>(live: &'a Value, new: &'a Value, before: Vec<Entry<'a>>, 
         Some(at) => gained.union(&after.swap_remove(at).into_set()?),
         None => gained,
     };
-    after.push(Entry { header, fields: Fields::Set(set) });
+    after.push(Entry {
+        header,
+        fields: Fields::Set(set),
+    });
     Ok(after)
 }
 
@@ -151,27 +200,52 @@ pub(super) struct Comparison<'c> {
 
 impl Comparison<'_> {
     /// The entries without what changed or went; who then owns nothing is gone, and so is who wrote at a version that is no more.
-    fn taken_from<'a>(&self, before: Vec<Entry<'a>>, update: &Update<'a>) -> Result<Vec<Entry<'a>>, ManagedFieldsError> {
+    fn taken_from<'a>(
+        &self,
+        before: Vec<Entry<'a>>,
+        update: &Update<'a>,
+    ) -> Result<Vec<Entry<'a>>, ManagedFieldsError> {
         let mut left = Vec::with_capacity(before.len() + 1);
         for entry in before {
-            let taken =
-                self.at_version(&entry.header.api_version.clone(), update.api_version, |changed, removed| take(entry, changed, removed, update.schema))?;
+            let taken = self.at_version(
+                &entry.header.api_version.clone(),
+                update.api_version,
+                |changed, removed| take(entry, changed, removed, update.schema),
+            )?;
             left.extend(taken.transpose()?.flatten());
         }
         Ok(left)
     }
 
     /// Calls `f` with what changed and what went, as paths of the version `wanted`; nothing when there is no such version.
-    pub fn at_version<R>(&self, wanted: &str, api_version: &str, f: impl FnOnce(&Set<'_>, &Set<'_>) -> R) -> Result<Option<R>, ManagedFieldsError> {
-        let Some(versions) = self.versions.filter(|_| wanted != api_version) else { return Ok(Some(f(self.changed, self.removed))) };
-        let (Some((live, schema)), Some((new, _))) = (versions.at(self.live, wanted), versions.at(self.new, wanted)) else { return Ok(None) };
-        let (changed, removed) = compare(&live, &new, Ty::Node(schema)).map_err(|e| failed_to_compare(&e))?;
+    pub fn at_version<R>(
+        &self,
+        wanted: &str,
+        api_version: &str,
+        f: impl FnOnce(&Set<'_>, &Set<'_>) -> R,
+    ) -> Result<Option<R>, ManagedFieldsError> {
+        let Some(versions) = self.versions.filter(|_| wanted != api_version) else {
+            return Ok(Some(f(self.changed, self.removed)));
+        };
+        let (Some((live, schema)), Some((new, _))) = (
+            versions.at(self.live, wanted),
+            versions.at(self.new, wanted),
+        ) else {
+            return Ok(None);
+        };
+        let (changed, removed) =
+            compare(&live, &new, Ty::Node(schema)).map_err(|e| failed_to_compare(&e))?;
         Ok(Some(f(&self.reset.of(changed), &self.reset.of(removed))))
     }
 }
 
 /// An entry without what changed or went; nothing when its manager then owns nothing.
-fn take<'a>(entry: Entry<'a>, changed: &Set<'_>, removed: &Set<'_>, schema: Node<'a>) -> Result<Option<Entry<'a>>, DecodeError> {
+fn take<'a>(
+    entry: Entry<'a>,
+    changed: &Set<'_>,
+    removed: &Set<'_>,
+    schema: Node<'a>,
+) -> Result<Option<Entry<'a>>, DecodeError> {
     if let Fields::Stored(_, fields) = &entry.fields
         && !changed.touches(fields)
         && !removed.touches(fields)
@@ -179,8 +253,13 @@ fn take<'a>(entry: Entry<'a>, changed: &Set<'_>, removed: &Set<'_>, schema: Node
         return Ok(Some(entry));
     }
     let header = entry.header.clone();
-    let set = reconcile(entry.into_set()?, schema).without(changed).without(removed);
-    Ok((!set.is_empty()).then_some(Entry { header, fields: Fields::Set(set) }))
+    let set = reconcile(entry.into_set()?, schema)
+        .without(changed)
+        .without(removed);
+    Ok((!set.is_empty()).then_some(Entry {
+        header,
+        fields: Fields::Set(set),
+    }))
 }
 
 /// An object at the version `wanted`; borrowed when that is what it is at.
@@ -193,6 +272,8 @@ pub(super) fn converted<'v>(
 ) -> Option<(Cow<'v, Value>, Node<'v>)> {
     match versions.filter(|_| wanted != api_version) {
         None => Some((Cow::Borrowed(object), schema)),
-        Some(versions) => versions.at(object, wanted).map(|(object, schema)| (Cow::Owned(object), schema)),
+        Some(versions) => versions
+            .at(object, wanted)
+            .map(|(object, schema)| (Cow::Owned(object), schema)),
     }
 }

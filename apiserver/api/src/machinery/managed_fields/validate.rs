@@ -30,7 +30,11 @@ fn below(step: &PathElement<'_>, value: &Value, ty: Ty<'_>, errors: &mut Vec<Str
 
 /// A message starts with its path, when there is one, which starts with `.` or `[`.
 fn prefixed(step: &PathElement<'_>, error: String) -> String {
-    if error.starts_with(['.', '[']) { format!("{step}{error}") } else { format!("{step}: {error}") }
+    if error.starts_with(['.', '[']) {
+        format!("{step}{error}")
+    } else {
+        format!("{step}: {error}")
+    }
 }
 
 fn values(value: &Value, ty: Ty<'_>, errors: &mut Vec<String>) {
@@ -83,10 +87,25 @@ fn elements(items: &[Value], list: &List<'_>, errors: &mut Vec<String>) {
 
 fn check_scalar(scalar: Scalar, value: &Value) -> Option<String> {
     let (good, said) = match scalar {
-        Scalar::Numeric => (value.is_number(), format!("expected numeric (int or float), got {}", go_type(value))),
-        Scalar::String => (value.is_string(), format!("expected string, got &value.valueUnstructured{{Value:{}}}", syntax(value))),
-        Scalar::Boolean => (value.is_boolean(), format!("expected boolean, got {}", pointer(value))),
-        Scalar::Untyped => (!value.is_object() && !value.is_array(), format!("expected any scalar, got {}", pointer(value))),
+        Scalar::Numeric => (
+            value.is_number(),
+            format!("expected numeric (int or float), got {}", go_type(value)),
+        ),
+        Scalar::String => (
+            value.is_string(),
+            format!(
+                "expected string, got &value.valueUnstructured{{Value:{}}}",
+                syntax(value)
+            ),
+        ),
+        Scalar::Boolean => (
+            value.is_boolean(),
+            format!("expected boolean, got {}", pointer(value)),
+        ),
+        Scalar::Untyped => (
+            !value.is_object() && !value.is_array(),
+            format!("expected any scalar, got {}", pointer(value)),
+        ),
     };
     (!good).then_some(said)
 }
@@ -101,9 +120,15 @@ fn syntax(value: &Value) -> String {
     match value {
         Value::Null => "interface {}(nil)".into(),
         Value::String(s) => go_quoted(s),
-        Value::Array(items) => format!("[]interface {{}}{{{}}}", items.iter().map(syntax).collect::<Vec<_>>().join(", ")),
+        Value::Array(items) => format!(
+            "[]interface {{}}{{{}}}",
+            items.iter().map(syntax).collect::<Vec<_>>().join(", ")
+        ),
         Value::Object(map) => {
-            let fields: Vec<String> = map.iter().map(|(k, v)| format!("{}:{}", go_quoted(k), syntax(v))).collect();
+            let fields: Vec<String> = map
+                .iter()
+                .map(|(k, v)| format!("{}:{}", go_quoted(k), syntax(v)))
+                .collect();
             format!("map[string]interface {{}}{{{}}}", fields.join(", "))
         }
         scalar => GoValue(scalar).to_string(),

@@ -42,7 +42,10 @@ pub fn regex_error(message: &str, expression: &str, examples: &[&str]) -> String
         return format!("{message} (regex used for validation is '{expression}')");
     }
     let examples: Vec<String> = examples.iter().map(|e| format!("'{e}', ")).collect();
-    format!("{message} (e.g. {}regex used for validation is '{expression}')", examples.join(" or "))
+    format!(
+        "{message} (e.g. {}regex used for validation is '{expression}')",
+        examples.join(" or ")
+    )
 }
 
 /// Whether `s` is one or more of `inner`, its first and last byte of `ends`.
@@ -51,6 +54,8 @@ fn bounded(s: &str, ends: impl Fn(u8) -> bool, inner: impl Fn(u8) -> bool) -> bo
     match b {
         [] => false,
         [one] => ends(*one),
-        [first, middle @ .., last] => ends(*first) && ends(*last) && middle.iter().all(|c| inner(*c)),
+        [first, middle @ .., last] => {
+            ends(*first) && ends(*last) && middle.iter().all(|c| inner(*c))
+        }
     }
 }

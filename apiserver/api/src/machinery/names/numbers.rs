@@ -11,7 +11,11 @@ pub fn is_valid_port_num(port: i64) -> Messages {
 
 /// `low <= value <= high`.
 pub fn is_in_range(value: i64, low: i64, high: i64) -> Messages {
-    if (low..=high).contains(&value) { Messages::new() } else { vec![inclusive_range_error(low, high)] }
+    if (low..=high).contains(&value) {
+        Messages::new()
+    } else {
+        vec![inclusive_range_error(low, high)]
+    }
 }
 
 /// A user id: 0 to 2^31-1.
@@ -30,8 +34,13 @@ pub fn is_valid_port_name(port: &str) -> Messages {
     if port.len() > 15 {
         messages.push(max_len_error(15));
     }
-    if port.is_empty() || !port.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
-        messages.push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
+    if port.is_empty()
+        || !port
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        messages
+            .push("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)".into());
     }
     if !port.bytes().any(|b| b.is_ascii_lowercase()) {
         messages.push("must contain at least one letter (a-z)".into());
@@ -49,7 +58,11 @@ pub fn is_valid_port_name(port: &str) -> Messages {
 pub fn is_valid_percent(percent: &str) -> Messages {
     match percent.strip_suffix('%') {
         Some(n) if !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()) => Messages::new(),
-        _ => vec![regex_error("a valid percent string must be a numeric string followed by an ending '%'", "[0-9]+%", &["1%", "93%"])],
+        _ => vec![regex_error(
+            "a valid percent string must be a numeric string followed by an ending '%'",
+            "[0-9]+%",
+            &["1%", "93%"],
+        )],
     }
 }
 
@@ -59,8 +72,14 @@ pub fn is_decimal_integer(value: &str) -> Messages {
         return vec![empty_error()];
     }
     let digits = value.strip_prefix('-').unwrap_or(value);
-    let plain = value == "0" || (digits.starts_with(|c: char| ('1'..='9').contains(&c)) && digits.bytes().all(|b| b.is_ascii_digit()));
-    if plain { Messages::new() } else { vec!["must be a valid decimal integer in canonical form".into()] }
+    let plain = value == "0"
+        || (digits.starts_with(|c: char| ('1'..='9').contains(&c))
+            && digits.bytes().all(|b| b.is_ascii_digit()));
+    if plain {
+        Messages::new()
+    } else {
+        vec!["must be a valid decimal integer in canonical form".into()]
+    }
 }
 
 #[cfg(test)]
@@ -69,13 +88,21 @@ mod tests {
 
     #[test]
     fn numbers() {
-        assert_eq!(is_valid_port_num(0), ["must be between 1 and 65535, inclusive"]);
+        assert_eq!(
+            is_valid_port_num(0),
+            ["must be between 1 and 65535, inclusive"]
+        );
         assert!(is_valid_port_num(65535).is_empty());
-        assert_eq!(is_valid_user_id(-1), ["must be between 0 and 2147483647, inclusive"]);
+        assert_eq!(
+            is_valid_user_id(-1),
+            ["must be between 0 and 2147483647, inclusive"]
+        );
         assert!(is_valid_percent("100%").is_empty());
         assert_eq!(
             is_valid_percent("%"),
-            ["a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"]
+            [
+                "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
+            ]
         );
         for good in ["0", "1", "-1", "120"] {
             assert!(is_decimal_integer(good).is_empty(), "{good}");
@@ -90,12 +117,27 @@ mod tests {
         for (given, wanted) in [
             ("http", vec![]),
             ("a-b-1", vec![]),
-            ("", vec!["must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)", "must contain at least one letter (a-z)"]),
+            (
+                "",
+                vec![
+                    "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+                    "must contain at least one letter (a-z)",
+                ],
+            ),
             ("80", vec!["must contain at least one letter (a-z)"]),
             ("a--b", vec!["must not contain consecutive hyphens"]),
             ("-a", vec!["must not begin or end with a hyphen"]),
-            ("A", vec!["must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)", "must contain at least one letter (a-z)"]),
-            ("abcdefghijklmnop", vec!["must be no more than 15 characters"]),
+            (
+                "A",
+                vec![
+                    "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+                    "must contain at least one letter (a-z)",
+                ],
+            ),
+            (
+                "abcdefghijklmnop",
+                vec!["must be no more than 15 characters"],
+            ),
         ] {
             assert_eq!(is_valid_port_name(given), wanted, "{given}");
         }

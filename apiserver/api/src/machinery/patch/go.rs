@@ -48,12 +48,16 @@ fn list(f: &mut fmt::Formatter<'_>, items: &[Value]) -> fmt::Result {
 
 /// Go prints floats in the shortest form, with an exponent of two digits from 1e21 and below 1e-4.
 fn number(f: &mut fmt::Formatter<'_>, n: &Number) -> fmt::Result {
-    let Some(float) = n.as_f64().filter(|_| n.is_f64()) else { return write!(f, "{n}") };
+    let Some(float) = n.as_f64().filter(|_| n.is_f64()) else {
+        return write!(f, "{n}");
+    };
     let magnitude = float.abs();
     if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
         let text = format!("{float:e}");
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |d| ('-', d));
+        let (sign, digits) = exponent
+            .strip_prefix('-')
+            .map_or(('+', exponent), |d| ('-', d));
         return write!(f, "{mantissa}e{sign}{digits:0>2}");
     }
     write!(f, "{float}")
@@ -81,7 +85,10 @@ mod tests {
     #[test]
     fn printed() {
         for (value, wanted) in [
-            (json!({"b": [1, "x", null], "a": {"c": true}}), "map[a:map[c:true] b:[1 x <nil>]]"),
+            (
+                json!({"b": [1, "x", null], "a": {"c": true}}),
+                "map[a:map[c:true] b:[1 x <nil>]]",
+            ),
             (json!(1.5), "1.5"),
             (json!(1e21), "1e+21"),
             (json!(1e-7), "1e-07"),

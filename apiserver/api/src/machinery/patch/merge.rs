@@ -30,7 +30,9 @@ pub enum MergePatchError {
 pub fn apply(document: &mut Value, patch: Value, validate: bool) -> Result<(), MergePatchError> {
     let refuse = |kind: &str| {
         Err(MergePatchError::Decode(if validate {
-            format!("error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
+            format!(
+                "error decoding patch: json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}"
+            )
         } else {
             "Invalid JSON Patch".into()
         }))
@@ -86,7 +88,9 @@ fn prune_nulls(value: &mut Value) {
 /// The patch that makes `modified` of `original`; both must be objects.
 pub fn create(original: &Value, modified: &Value) -> Result<Value, MergePatchError> {
     match (original, modified) {
-        (Value::Object(original), Value::Object(modified)) => Ok(Value::Object(difference(original, modified))),
+        (Value::Object(original), Value::Object(modified)) => {
+            Ok(Value::Object(difference(original, modified)))
+        }
         _ => Err(MergePatchError::Document),
     }
 }
@@ -117,22 +121,40 @@ fn difference(original: &Map<String, Value>, modified: &Map<String, Value>) -> M
 fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
-        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
-        (Value::Object(a), Value::Object(b)) => a.len() == b.len() && a.iter().all(|(k, a)| b.get(k).is_some_and(|b| equal(a, b))),
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
+        }
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(k, a)| b.get(k).is_some_and(|b| equal(a, b)))
+        }
         _ => a == b,
     }
 }
 
 /// The patch that brings `current` (live) to `modified` (wanted) and takes out what `original` (applied last) had and `modified` has not.
 /// Null documents count as empty.
-pub fn three_way(original: &Value, modified: &Value, current: &Value, preconditions: &[Precondition]) -> Result<Value, MergePatchError> {
+pub fn three_way(
+    original: &Value,
+    modified: &Value,
+    current: &Value,
+    preconditions: &[Precondition],
+) -> Result<Value, MergePatchError> {
     let empty = Value::Object(Map::new());
-    let or_empty = |v| if Value::is_null(v) { empty.clone() } else { v.clone() };
+    let or_empty = |v| {
+        if Value::is_null(v) {
+            empty.clone()
+        } else {
+            v.clone()
+        }
+    };
     let (original, modified, current) = (or_empty(original), or_empty(modified), or_empty(current));
     let changes = filter_nulls(create(&current, &modified)?, false);
     let mut patch = filter_nulls(create(&original, &modified)?, true);
     if conflict(&changes, &patch) {
-        return Err(MergePatchError::Conflict { patch: changes, changed: patch });
+        return Err(MergePatchError::Conflict {
+            patch: changes,
+            changed: patch,
+        });
     }
     if let (Value::Object(patch), Value::Object(changes)) = (&mut patch, changes) {
         merge_objects(patch, changes);
@@ -145,7 +167,9 @@ pub fn three_way(original: &Value, modified: &Value, current: &Value, preconditi
 
 /// Keeps only the nulls of a patch, or all but them. An empty object is a value, not an empty patch.
 fn filter_nulls(patch: Value, keep_nulls: bool) -> Value {
-    let Value::Object(map) = patch else { return patch };
+    let Value::Object(map) = patch else {
+        return patch;
+    };
     let mut kept = Map::new();
     for (key, value) in map {
         match value {
@@ -171,8 +195,12 @@ fn filter_nulls(patch: Value, keep_nulls: bool) -> Value {
 /// Whether two patches say different things about one field.
 fn conflict(left: &Value, right: &Value) -> bool {
     match (left, right) {
-        (Value::Object(l), Value::Object(r)) => l.iter().any(|(k, l)| r.get(k).is_some_and(|r| conflict(l, r))),
-        (Value::Array(l), Value::Array(r)) => l.len() != r.len() || l.iter().zip(r).any(|(l, r)| conflict(l, r)),
+        (Value::Object(l), Value::Object(r)) => l
+            .iter()
+            .any(|(k, l)| r.get(k).is_some_and(|r| conflict(l, r))),
+        (Value::Array(l), Value::Array(r)) => {
+            l.len() != r.len() || l.iter().zip(r).any(|(l, r)| conflict(l, r))
+        }
         _ => left != right,
     }
 }
@@ -187,28 +215,72 @@ mod tests {
     fn applied() {
         for (document, patch, wanted) in [
             (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (
+                json!({"a": "b"}),
+                json!({"b": "c"}),
+                json!({"a": "b", "b": "c"}),
+            ),
             (json!({"a": "b"}), json!({"a": null}), json!({})),
-            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (
+                json!({"a": "b", "b": "c"}),
+                json!({"a": null}),
+                json!({"b": "c"}),
+            ),
             (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
             (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
-            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
-            (json!({"a": [{"b": "c"}]}), json!({"a": [1]}), json!({"a": [1]})),
-            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
-            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
-            (json!({}), json!({"a": [null, {"b": null, "c": 1}]}), json!({"a": [null, {"c": 1}]})),
-            (json!({"a": {"x": 1}}), json!({"a": [{"b": null}]}), json!({"a": [{"b": null}]})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (
+                json!({"a": [{"b": "c"}]}),
+                json!({"a": [1]}),
+                json!({"a": [1]}),
+            ),
+            (
+                json!({"e": null}),
+                json!({"a": 1}),
+                json!({"e": null, "a": 1}),
+            ),
+            (
+                json!({}),
+                json!({"a": {"bb": {"ccc": null}}}),
+                json!({"a": {"bb": {}}}),
+            ),
+            (
+                json!({}),
+                json!({"a": [null, {"b": null, "c": 1}]}),
+                json!({"a": [null, {"c": 1}]}),
+            ),
+            (
+                json!({"a": {"x": 1}}),
+                json!({"a": [{"b": null}]}),
+                json!({"a": [{"b": null}]}),
+            ),
         ] {
             let mut got = document.clone();
             apply(&mut got, patch.clone(), true).unwrap();
             assert_eq!(got, wanted, "{document} {patch}");
         }
         assert_eq!(
-            apply(&mut json!({}), json!([1]), true).unwrap_err().to_string(),
+            apply(&mut json!({}), json!([1]), true)
+                .unwrap_err()
+                .to_string(),
             "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"
         );
-        assert_eq!(apply(&mut json!({}), json!(null), true).unwrap_err().to_string(), "Invalid JSON Patch");
-        assert_eq!(apply(&mut json!({}), json!("x"), false).unwrap_err().to_string(), "Invalid JSON Patch");
+        assert_eq!(
+            apply(&mut json!({}), json!(null), true)
+                .unwrap_err()
+                .to_string(),
+            "Invalid JSON Patch"
+        );
+        assert_eq!(
+            apply(&mut json!({}), json!("x"), false)
+                .unwrap_err()
+                .to_string(),
+            "Invalid JSON Patch"
+        );
     }
 
     #[test]
@@ -216,28 +288,70 @@ mod tests {
         for (original, modified, wanted) in [
             (json!({"a": 1}), json!({"a": 1}), json!({})),
             (json!({"a": 1}), json!({"a": 1.0}), json!({})),
-            (json!({"a": 1, "b": {"c": 1, "d": 2}}), json!({"b": {"c": 3}}), json!({"a": null, "b": {"c": 3, "d": null}})),
-            (json!({"a": [1]}), json!({"a": [1, 2]}), json!({"a": [1, 2]})),
+            (
+                json!({"a": 1, "b": {"c": 1, "d": 2}}),
+                json!({"b": {"c": 3}}),
+                json!({"a": null, "b": {"c": 3, "d": null}}),
+            ),
+            (
+                json!({"a": [1]}),
+                json!({"a": [1, 2]}),
+                json!({"a": [1, 2]}),
+            ),
             (json!({"a": {"b": 1}}), json!({"a": []}), json!({"a": []})),
         ] {
             assert_eq!(create(&original, &modified).unwrap(), wanted);
         }
-        assert_eq!(create(&json!(1), &json!({})), Err(MergePatchError::Document));
+        assert_eq!(
+            create(&json!(1), &json!({})),
+            Err(MergePatchError::Document)
+        );
     }
 
     #[test]
     fn three_ways() {
         for (original, modified, current, wanted) in [
             (json!(null), json!({"a": 1}), json!({}), json!({"a": 1})),
-            (json!({"a": 1, "b": 2}), json!({"a": 1}), json!({"a": 1, "b": 2, "c": 3}), json!({"b": null})),
-            (json!({"a": 1}), json!({"a": 1}), json!({"a": 2}), json!({"a": 1})),
-            (json!({"a": {"x": 1}}), json!({"a": {}}), json!({"a": {"x": 1, "y": 1}}), json!({"a": {"x": null}})),
-            (json!({"a": [1, 2]}), json!({"a": [1]}), json!({"a": [1, 2]}), json!({"a": [1]})),
+            (
+                json!({"a": 1, "b": 2}),
+                json!({"a": 1}),
+                json!({"a": 1, "b": 2, "c": 3}),
+                json!({"b": null}),
+            ),
+            (
+                json!({"a": 1}),
+                json!({"a": 1}),
+                json!({"a": 2}),
+                json!({"a": 1}),
+            ),
+            (
+                json!({"a": {"x": 1}}),
+                json!({"a": {}}),
+                json!({"a": {"x": 1, "y": 1}}),
+                json!({"a": {"x": null}}),
+            ),
+            (
+                json!({"a": [1, 2]}),
+                json!({"a": [1]}),
+                json!({"a": [1, 2]}),
+                json!({"a": [1]}),
+            ),
             (json!({}), json!({"a": {}}), json!({}), json!({"a": {}})),
         ] {
-            assert_eq!(three_way(&original, &modified, &current, &[]).unwrap(), wanted);
+            assert_eq!(
+                three_way(&original, &modified, &current, &[]).unwrap(),
+                wanted
+            );
         }
-        let renamed = three_way(&json!({}), &json!({"metadata": {"name": "b"}}), &json!({"metadata": {"name": "a"}}), &Precondition::APPLY);
-        assert_eq!(renamed.unwrap_err().to_string(), "precondition failed for: map[metadata:map[name:b]]");
+        let renamed = three_way(
+            &json!({}),
+            &json!({"metadata": {"name": "b"}}),
+            &json!({"metadata": {"name": "a"}}),
+            &Precondition::APPLY,
+        );
+        assert_eq!(
+            renamed.unwrap_err().to_string(),
+            "precondition failed for: map[metadata:map[name:b]]"
+        );
     }
 }

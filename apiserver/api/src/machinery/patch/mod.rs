@@ -22,12 +22,18 @@ pub enum Precondition {
 
 impl Precondition {
     /// What `kubectl apply` and `kubectl edit` demand.
-    pub const APPLY: [Precondition; 3] = [Precondition::Key("apiVersion"), Precondition::Key("kind"), Precondition::MetadataKey("name")];
+    pub const APPLY: [Precondition; 3] = [
+        Precondition::Key("apiVersion"),
+        Precondition::Key("kind"),
+        Precondition::MetadataKey("name"),
+    ];
 
     fn holds(self, patch: &Value) -> bool {
         match self {
             Precondition::Key(key) => patch.get(key).is_none(),
-            Precondition::MetadataKey(key) => patch.get("metadata").and_then(|m| m.get(key)).is_none(),
+            Precondition::MetadataKey(key) => {
+                patch.get("metadata").and_then(|m| m.get(key)).is_none()
+            }
         }
     }
 }

@@ -21,7 +21,12 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
 
 /// A number without a fraction.
 pub(super) fn whole(number: &Number) -> Option<i64> {
-    number.as_i64().or_else(|| number.as_f64().filter(|float| float.fract() == 0.0).map(|float| float as i64))
+    number.as_i64().or_else(|| {
+        number
+            .as_f64()
+            .filter(|float| float.fract() == 0.0)
+            .map(|float| float as i64)
+    })
 }
 
 /// Why a value cannot become one of this shape.
@@ -38,6 +43,13 @@ pub(super) fn refusal(value: &Value, shape: &Shape) -> String {
         _ => return format!("cannot restore struct from: {found}"),
     };
     // Go would convert these, JSON would not
-    let convertible = matches!((kind, found), ("string", "int64") | ("int32" | "int64", "float64"));
-    if convertible { format!("cannot convert {found} to {}", name.unwrap_or(kind)) } else { format!("unrecognized type: {kind}") }
+    let convertible = matches!(
+        (kind, found),
+        ("string", "int64") | ("int32" | "int64", "float64")
+    );
+    if convertible {
+        format!("cannot convert {found} to {}", name.unwrap_or(kind))
+    } else {
+        format!("unrecognized type: {kind}")
+    }
 }

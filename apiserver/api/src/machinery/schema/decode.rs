@@ -31,10 +31,23 @@ pub fn conform(value: &mut Value, root: Node) -> Result<Decoded, TypeError> {
 
 /// The same, of a value whose places stand in an order of their own: `place` tells where in the document a path is. It is asked only when there is
 /// more than one thing to tell, as Go tells of mistakes in the order of the document.
-pub fn conform_as_written(value: &mut Value, root: Node, place: impl Fn(&str) -> usize) -> Result<Decoded, TypeError> {
+pub fn conform_as_written(
+    value: &mut Value,
+    root: Node,
+    place: impl Fn(&str) -> usize,
+) -> Result<Decoded, TypeError> {
     let walk = walked(value, root, false);
     // what a type's own decoder says ends the reading at once; Go goes on after a value of the wrong type, and reports the first
-    match walk.faults.into_iter().min_by_key(|fault| (!fault.ends, if fault.path.is_empty() { 0 } else { place(&fault.path) })) {
+    match walk.faults.into_iter().min_by_key(|fault| {
+        (
+            !fault.ends,
+            if fault.path.is_empty() {
+                0
+            } else {
+                place(&fault.path)
+            },
+        )
+    }) {
         Some(fault) => Err(TypeError(fault.said)),
         None => Ok(walk.decoded),
     }
@@ -51,7 +64,12 @@ pub fn conform_converted(value: &mut Value, root: Node) -> Result<Decoded, TypeE
 }
 
 fn walked<'s>(value: &mut Value, root: Node<'s>, converts: bool) -> Walk<'s> {
-    let mut walk = Walk { schema: root.schema(), decoded: Decoded::default(), faults: Vec::new(), converts };
+    let mut walk = Walk {
+        schema: root.schema(),
+        decoded: Decoded::default(),
+        faults: Vec::new(),
+        converts,
+    };
     match root.as_type() {
         Some(t) => walk.structure(value, t, None),
         None => {
@@ -100,7 +118,9 @@ impl Trail<'_> {
             parent.order(out);
         }
         out.push(match &self.at {
-            Step::Field { owner, field } => owner.position(&field.name).map_or(usize::MAX, usize::from),
+            Step::Field { owner, field } => {
+                owner.position(&field.name).map_or(usize::MAX, usize::from)
+            }
             Step::Index(index) => *index,
             Step::Key(_) => 0,
         });
@@ -153,8 +173,15 @@ fn kind_of(value: &Value) -> &'static str {
 
 impl<'s> Walk<'s> {
     fn wrong(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
-        let place = trail.map_or_else(|| "Go value".to_string(), |trail| format!("Go struct field {}", trail.go_path()));
-        self.fault(format!("json: cannot unmarshal {found} into {place} of type {go_type}"), trail, false);
+        let place = trail.map_or_else(
+            || "Go value".to_string(),
+            |trail| format!("Go struct field {}", trail.go_path()),
+        );
+        self.fault(
+            format!("json: cannot unmarshal {found} into {place} of type {go_type}"),
+            trail,
+            false,
+        );
     }
 
     /// What the decoder of a type of its own (quantities, times) says.
@@ -164,9 +191,15 @@ impl<'s> Walk<'s> {
 
     /// What such a decoder says of a value of the wrong kind: Go tells where objects and lists stood, and of nothing else.
     fn fail_typed(&mut self, found: &str, go_type: &str, trail: Option<&Trail>) {
-        let field = trail.filter(|_| matches!(found, "object" | "array")).map(|trail| format!("Go struct field {}", trail.go_path()));
+        let field = trail
+            .filter(|_| matches!(found, "object" | "array"))
+            .map(|trail| format!("Go struct field {}", trail.go_path()));
         let place = field.unwrap_or_else(|| "Go value".into());
-        self.fault(format!("json: cannot unmarshal {found} into {place} of type {go_type}"), trail, true);
+        self.fault(
+            format!("json: cannot unmarshal {found} into {place} of type {go_type}"),
+            trail,
+            true,
+        );
     }
 
     fn fault(&mut self, said: String, trail: Option<&Trail>, ends: bool) {
@@ -175,13 +208,22 @@ impl<'s> Walk<'s> {
             trail.path(&mut path);
             trail.order(&mut order);
         }
-        self.faults.push(Fault { said, path, order, ends });
+        self.faults.push(Fault {
+            said,
+            path,
+            order,
+            ends,
+        });
     }
 
     fn structure(&mut self, value: &mut Value, t: &'s Type, trail: Option<&Trail>) {
         let Value::Object(map) = value else {
             if self.converts {
-                return self.fault(format!("cannot restore struct from: {}", converter::kind_of(value)), trail, true);
+                return self.fault(
+                    format!("cannot restore struct from: {}", converter::kind_of(value)),
+                    trail,
+                    true,
+                );
             }
             let found = kind_of(value);
             return self.wrong(found, t.go_name(), trail);
@@ -191,7 +233,14 @@ impl<'s> Walk<'s> {
             match t.field(name) {
                 Some(field) => {
                     if !child.is_null() {
-                        self.value(child, &field.shape, Some(&Trail { parent: trail, at: Step::Field { owner: t, field } }));
+                        self.value(
+                            child,
+                            &field.shape,
+                            Some(&Trail {
+                                parent: trail,
+                                at: Step::Field { owner: t, field },
+                            }),
+                        );
                     }
                 }
                 None if t.preserve_unknown => {}
@@ -227,7 +276,11 @@ impl<'s> Walk<'s> {
                 let dropped = match field.omit {
                     Omit::Never => false,
                     Omit::Empty => !field.pointer && is_empty(value, &field.shape),
-                    Omit::Zero => !field.pointer && (is_empty(value, &field.shape) || value.as_object().is_some_and(Map::is_empty)),
+                    Omit::Zero => {
+                        !field.pointer
+                            && (is_empty(value, &field.shape)
+                                || value.as_object().is_some_and(Map::is_empty))
+                    }
                 };
                 if dropped {
                     map.remove(&*field.name);
@@ -259,7 +312,12 @@ impl<'s> Walk<'s> {
             }
             Shape::Quantity => "0".into(),
             Shape::IntOrString => 0.into(),
-            Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json | Shape::SchemaOr(..) | Shape::Fields => Value::Null,
+            Shape::Time
+            | Shape::MicroTime
+            | Shape::Raw
+            | Shape::Json
+            | Shape::SchemaOr(..)
+            | Shape::Fields => Value::Null,
             Shape::Duration => "0s".into(),
             _ if !always => return None,
             Shape::String(_) => "".into(),
@@ -276,15 +334,33 @@ impl<'s> Walk<'s> {
                 self.structure(value, t, trail);
             }
             Shape::List(of) => {
-                let Value::Array(items) = value else { return self.mistyped(value, shape, trail) };
+                let Value::Array(items) = value else {
+                    return self.mistyped(value, shape, trail);
+                };
                 for (index, item) in items.iter_mut().enumerate() {
-                    self.element(item, of, &Trail { parent: trail, at: Step::Index(index) });
+                    self.element(
+                        item,
+                        of,
+                        &Trail {
+                            parent: trail,
+                            at: Step::Index(index),
+                        },
+                    );
                 }
             }
             Shape::Map(of) => {
-                let Value::Object(map) = value else { return self.mistyped(value, shape, trail) };
+                let Value::Object(map) = value else {
+                    return self.mistyped(value, shape, trail);
+                };
                 for (key, item) in map.iter_mut() {
-                    self.element(item, of, &Trail { parent: trail, at: Step::Key(key) });
+                    self.element(
+                        item,
+                        of,
+                        &Trail {
+                            parent: trail,
+                            at: Step::Key(key),
+                        },
+                    );
                 }
             }
             // embedded objects are kept as they came
@@ -296,17 +372,36 @@ impl<'s> Walk<'s> {
 
     /// What decoders of their own read: their first mistake ends the reading, and of what they do not know nobody hears.
     fn schema_or(&mut self, value: &mut Value, or: Or, of: &'s Shape, trail: Option<&Trail>) {
-        let mut inner = Walk { schema: self.schema, decoded: Decoded::default(), faults: Vec::new(), converts: false };
+        let mut inner = Walk {
+            schema: self.schema,
+            decoded: Decoded::default(),
+            faults: Vec::new(),
+            converts: false,
+        };
         match (or, &mut *value) {
             (_, Value::Object(_)) => inner.value(value, of, trail),
             (Or::Array, Value::Array(items)) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    inner.element(item, of, &Trail { parent: trail, at: Step::Index(index) });
+                    inner.element(
+                        item,
+                        of,
+                        &Trail {
+                            parent: trail,
+                            at: Step::Index(index),
+                        },
+                    );
                 }
             }
             (Or::Strings, Value::Array(items)) => {
                 for (index, item) in items.iter_mut().enumerate() {
-                    inner.element(item, &Shape::String(None), &Trail { parent: trail, at: Step::Index(index) });
+                    inner.element(
+                        item,
+                        &Shape::String(None),
+                        &Trail {
+                            parent: trail,
+                            at: Step::Index(index),
+                        },
+                    );
                 }
             }
             (Or::Bool, Value::Bool(_)) => {}
@@ -331,7 +426,13 @@ impl<'s> Walk<'s> {
                 Shape::IntOrString => 0.into(),
                 Shape::Duration => "0s".into(),
                 // zero times and embedded values are null, and so are lists within lists and maps
-                Shape::Time | Shape::MicroTime | Shape::Raw | Shape::Json | Shape::SchemaOr(..) | Shape::Fields | Shape::List(_) => return,
+                Shape::Time
+                | Shape::MicroTime
+                | Shape::Raw
+                | Shape::Json
+                | Shape::SchemaOr(..)
+                | Shape::Fields
+                | Shape::List(_) => return,
             };
         }
         self.value(item, of, Some(trail));
@@ -347,15 +448,27 @@ impl<'s> Walk<'s> {
 
     fn scalar(&mut self, value: &mut Value, shape: &Shape, trail: Option<&Trail>) {
         match (shape, &*value) {
-            (Shape::String(_), Value::String(_)) | (Shape::Bool, Value::Bool(_)) | (Shape::Float64, Value::Number(_)) => {}
-            (Shape::Int32(_), Value::Number(n)) if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {}
+            (Shape::String(_), Value::String(_))
+            | (Shape::Bool, Value::Bool(_))
+            | (Shape::Float64, Value::Number(_)) => {}
+            (Shape::Int32(_), Value::Number(n))
+                if n.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => {}
             (Shape::Int64(_), Value::Number(n)) if n.as_i64().is_some() => {}
-            (Shape::Int32(_) | Shape::Int64(_), Value::Number(n)) if self.converts && converter::whole(n).is_some() => {
+            (Shape::Int32(_) | Shape::Int64(_), Value::Number(n))
+                if self.converts && converter::whole(n).is_some() =>
+            {
                 let whole = converter::whole(n).unwrap_or(0);
                 // a number that does not fit is cut, as Go does it
-                *value = if matches!(shape, Shape::Int32(_)) { i64::from(whole as i32) } else { whole }.into();
+                *value = if matches!(shape, Shape::Int32(_)) {
+                    i64::from(whole as i32)
+                } else {
+                    whole
+                }
+                .into();
             }
-            (Shape::Int32(_) | Shape::Int64(_), Value::Number(_)) if self.converts => self.mistyped(&value.clone(), shape, trail),
+            (Shape::Int32(_) | Shape::Int64(_), Value::Number(_)) if self.converts => {
+                self.mistyped(&value.clone(), shape, trail)
+            }
             (Shape::Int32(_) | Shape::Int64(_), Value::Number(n)) => {
                 let found = format!("number {n}");
                 self.wrong(&found, &shape.go_name(self.schema), trail);
@@ -363,13 +476,26 @@ impl<'s> Walk<'s> {
             (Shape::IntOrString, Value::String(_)) => {}
             (Shape::IntOrString, Value::Number(n)) => {
                 if n.as_i64().is_none_or(|n| i32::try_from(n).is_err()) {
-                    self.fail(format!("json: cannot unmarshal number {n} into Go value of type int32"), trail);
+                    self.fail(
+                        format!("json: cannot unmarshal number {n} into Go value of type int32"),
+                        trail,
+                    );
                 }
             }
             (Shape::IntOrString, other) => self.fail_typed(kind_of(other), "int32", trail),
-            (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD.decode(text.replace(['\n', '\r'], "")) {
-                Ok(bytes) => *value = base64::engine::general_purpose::STANDARD.encode(bytes).into(),
-                Err(error) if self.converts => self.fault(format!("error decoding from json: {}", illegal_base64(text, &error)), trail, true),
+            (Shape::Bytes, Value::String(text)) => match base64::engine::general_purpose::STANDARD
+                .decode(text.replace(['\n', '\r'], ""))
+            {
+                Ok(bytes) => {
+                    *value = base64::engine::general_purpose::STANDARD
+                        .encode(bytes)
+                        .into()
+                }
+                Err(error) if self.converts => self.fault(
+                    format!("error decoding from json: {}", illegal_base64(text, &error)),
+                    trail,
+                    true,
+                ),
                 Err(error) => self.fault(illegal_base64(text, &error), trail, false),
             },
             (Shape::Quantity, Value::String(text)) => match quantity::canonical(text) {
@@ -377,10 +503,12 @@ impl<'s> Walk<'s> {
                 Ok(Cow::Owned(canonical)) => *value = canonical.into(),
                 Err(error) => self.fail(error.to_string(), trail),
             },
-            (Shape::Quantity, Value::Number(number)) => match quantity::canonical(&number.to_string()) {
-                Ok(canonical) => *value = canonical.into_owned().into(),
-                Err(error) => self.fail(error.to_string(), trail),
-            },
+            (Shape::Quantity, Value::Number(number)) => {
+                match quantity::canonical(&number.to_string()) {
+                    Ok(canonical) => *value = canonical.into_owned().into(),
+                    Err(error) => self.fail(error.to_string(), trail),
+                }
+            }
             (Shape::Quantity, other) => {
                 let text = other.to_string();
                 if let Err(error) = quantity::canonical(&text) {
@@ -408,14 +536,24 @@ fn illegal_base64(text: &str, error: &base64::DecodeError) -> String {
     let at = match error {
         base64::DecodeError::InvalidByte(at, _) => *at,
         base64::DecodeError::InvalidLastSymbol(at, _) => *at,
-        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => text.len() / 4 * 4,
+        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+            text.len() / 4 * 4
+        }
     };
     format!("illegal base64 data at input byte {at}")
 }
 
 fn is_empty(value: &Value, shape: &Shape) -> bool {
     match (shape, value) {
-        (Shape::Struct(_) | Shape::Quantity | Shape::IntOrString | Shape::Time | Shape::MicroTime | Shape::Duration, _) => false,
+        (
+            Shape::Struct(_)
+            | Shape::Quantity
+            | Shape::IntOrString
+            | Shape::Time
+            | Shape::MicroTime
+            | Shape::Duration,
+            _,
+        ) => false,
         (_, Value::String(text)) => text.is_empty(),
         (_, Value::Bool(on)) => !on,
         (_, Value::Number(n)) => n.as_f64() == Some(0.0),

@@ -93,7 +93,16 @@ struct Encoder<'v> {
 
 impl<'v> Encoder<'v> {
     fn new(pretty: bool) -> Self {
-        Encoder { out: Vec::with_capacity(1024), schema: Schema::builtin(), slots: Vec::new(), order: &[], pretty, depth: 0, draft: false, revision_at: 0 }
+        Encoder {
+            out: Vec::with_capacity(1024),
+            schema: Schema::builtin(),
+            slots: Vec::new(),
+            order: &[],
+            pretty,
+            depth: 0,
+            draft: false,
+            revision_at: 0,
+        }
     }
 
     fn root(&mut self, value: &'v Value, node: Option<Node<'v>>) {
@@ -108,13 +117,17 @@ impl<'v> Encoder<'v> {
 
     fn value(&mut self, value: &'v Value, shape: Option<&'v Shape>) {
         match (value, shape) {
-            (Value::Object(map), Some(Shape::Struct(index))) => self.structure(map, &self.schema.types[*index as usize]),
+            (Value::Object(map), Some(Shape::Struct(index))) => {
+                self.structure(map, &self.schema.types[*index as usize])
+            }
             (Value::Object(_), Some(Shape::SchemaOr(_, of))) => self.value(value, Some(of)),
             (Value::Object(map), Some(Shape::Map(of))) => self.map(map, Some(of)),
             (Value::Object(map), Some(Shape::Raw)) => self.embedded(map),
             (Value::Object(map), Some(Shape::Fields)) => self.owned_fields(map),
             (Value::Object(map), _) => self.map(map, None),
-            (Value::Array(items), Some(Shape::List(of) | Shape::SchemaOr(_, of))) => self.list(items, Some(of)),
+            (Value::Array(items), Some(Shape::List(of) | Shape::SchemaOr(_, of))) => {
+                self.list(items, Some(of))
+            }
             (Value::Array(items), _) => self.list(items, None),
             (Value::String(text), _) => string(&mut self.out, text),
             (Value::Number(number), _) => self::number(&mut self.out, number),
@@ -129,7 +142,9 @@ impl<'v> Encoder<'v> {
         let first = self.slots.len();
         for (name, value) in map {
             let slot = match t.position(name) {
-                Some(at) if self.draft && t.fields[at as usize].is_nil(value) => (at, name.as_str(), NULL, None),
+                Some(at) if self.draft && t.fields[at as usize].is_nil(value) => {
+                    (at, name.as_str(), NULL, None)
+                }
                 Some(at) => (at, name.as_str(), value, Some(&t.fields[at as usize].shape)),
                 None => (LAST, name.as_str(), value, None),
             };
@@ -138,7 +153,12 @@ impl<'v> Encoder<'v> {
         // the draft's metadata, which is two objects deep, has a revision whether it was given one or not
         let in_draft = self.draft && self.depth == 1 && &*t.name == "meta.v1.ObjectMeta";
         if in_draft && !map.contains_key("resourceVersion") {
-            self.slots.push((t.position("resourceVersion").unwrap_or(LAST), "resourceVersion", NULL, None));
+            self.slots.push((
+                t.position("resourceVersion").unwrap_or(LAST),
+                "resourceVersion",
+                NULL,
+                None,
+            ));
         }
         self.slots[first..].sort_by_key(|slot| slot.0);
         self.object(first, if in_draft { Keys::Draft } else { Keys::Fields });
@@ -147,7 +167,9 @@ impl<'v> Encoder<'v> {
     /// An object that is embedded as it is: in the order of its own type, if that is known.
     fn embedded(&mut self, map: &'v Map<String, Value>) {
         let text = |name: &str| map.get(name).and_then(Value::as_str);
-        let known = text("apiVersion").zip(text("kind")).and_then(|(api_version, kind)| self.schema.of_kind(api_version, kind));
+        let known = text("apiVersion")
+            .zip(text("kind"))
+            .and_then(|(api_version, kind)| self.schema.of_kind(api_version, kind));
         match known.and_then(|node| node.as_type()) {
             Some(t) => self.structure(map, t),
             None => self.map(map, None),
@@ -156,10 +178,18 @@ impl<'v> Encoder<'v> {
 
     fn map(&mut self, map: &'v Map<String, Value>, of: Option<&'v Shape>) {
         let first = self.slots.len();
-        self.slots.extend(map.iter().map(|(name, value)| (0, name.as_str(), value, of)));
+        self.slots.extend(
+            map.iter()
+                .map(|(name, value)| (0, name.as_str(), value, of)),
+        );
         if !self.order.is_empty() {
             let order = self.order;
-            self.slots[first..].sort_by_key(|slot| order.iter().position(|name| *name == slot.1).unwrap_or(order.len()));
+            self.slots[first..].sort_by_key(|slot| {
+                order
+                    .iter()
+                    .position(|name| *name == slot.1)
+                    .unwrap_or(order.len())
+            });
         }
         self.object(first, Keys::Any);
     }
@@ -167,9 +197,14 @@ impl<'v> Encoder<'v> {
     /// `fieldsV1`: the object's own mark, then fields, elements by their keys, by their values, by their places, each in their order.
     fn owned_fields(&mut self, map: &'v Map<String, Value>) {
         let first = self.slots.len();
-        self.slots.extend(map.iter().map(|(name, value)| (0, name.as_str(), value, Some(&Shape::Fields))));
+        self.slots.extend(
+            map.iter()
+                .map(|(name, value)| (0, name.as_str(), value, Some(&Shape::Fields))),
+        );
         let plain = |name: &str| name == "." || name.starts_with("f:");
-        if map.keys().filter(|name| !plain(name)).count() > 1 || map.keys().any(|name| name.starts_with("i:")) {
+        if map.keys().filter(|name| !plain(name)).count() > 1
+            || map.keys().any(|name| name.starts_with("i:"))
+        {
             let step = |name: &'v str| PathElement::parse(name).ok().flatten();
             self.slots[first..].sort_by(|a, b| match (step(a.1), step(b.1)) {
                 (Some(x), Some(y)) => x.cmp(&y),
@@ -200,7 +235,8 @@ impl<'v> Encoder<'v> {
             } else {
                 string(&mut self.out, name);
             }
-            self.out.extend_from_slice(if self.pretty { b": " } else { b":" });
+            self.out
+                .extend_from_slice(if self.pretty { b": " } else { b":" });
             if keys == Keys::Draft && name == "resourceVersion" {
                 self.revision_at = self.out.len() + 1;
                 self.out.extend_from_slice(b"\"\"");
@@ -316,7 +352,10 @@ mod tests {
     use super::*;
 
     fn text(value: Value) -> String {
-        let node = Schema::builtin().of_kind(value["apiVersion"].as_str().unwrap_or(""), value["kind"].as_str().unwrap_or(""));
+        let node = Schema::builtin().of_kind(
+            value["apiVersion"].as_str().unwrap_or(""),
+            value["kind"].as_str().unwrap_or(""),
+        );
         String::from_utf8(to_json(&value, node)).unwrap()
     }
 
@@ -340,14 +379,19 @@ mod tests {
     #[test]
     fn owned_fields_have_an_order_of_their_own() {
         let fields = r#"{".":{},"f:z":{},"k:{\"containerPort\":80,\"protocol\":\"TCP\"}":{},"k:{\"containerPort\":443,\"protocol\":\"TCP\"}":{},"v:\"a\"":{},"i:9":{},"i:10":{}}"#;
-        let wanted = format!(r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"managedFields":[{{"manager":"m","time":null,"fieldsV1":{fields}}}]}}}}"#);
+        let wanted = format!(
+            r#"{{"kind":"Pod","apiVersion":"v1","metadata":{{"managedFields":[{{"manager":"m","time":null,"fieldsV1":{fields}}}]}}}}"#
+        );
         assert_eq!(text(serde_json::from_str(&wanted).unwrap()), wanted);
     }
 
     #[test]
     fn scalars_are_written_as_go_writes_them() {
         for (value, wanted) in [
-            (json!("<a>&\"\\\n\u{1}\u{2028}€\u{7f}"), r#""\u003ca\u003e\u0026\"\\\n\u0001\u2028€"#.to_string() + "\u{7f}\""),
+            (
+                json!("<a>&\"\\\n\u{1}\u{2028}€\u{7f}"),
+                r#""\u003ca\u003e\u0026\"\\\n\u0001\u2028€"#.to_string() + "\u{7f}\"",
+            ),
             (json!(1.0), "1".into()),
             (json!(1.5), "1.5".into()),
             (json!(1e21), "1e+21".into()),
@@ -358,7 +402,10 @@ mod tests {
             (json!({"<": {}}), r#"{"\u003c":{}}"#.into()),
         ] {
             assert_eq!(String::from_utf8(to_json(&value, None)).unwrap(), wanted);
-            assert_eq!(serde_json::from_str::<Value>(&wanted).unwrap().as_f64(), value.as_f64());
+            assert_eq!(
+                serde_json::from_str::<Value>(&wanted).unwrap().as_f64(),
+                value.as_f64()
+            );
         }
     }
 
@@ -366,21 +413,40 @@ mod tests {
     fn lists_without_elements_are_nil_once_they_are_stored() {
         let node = Schema::builtin().get("rbac.v1.Role").unwrap();
         let mut role = json!({"metadata": {"name": "a"}, "rules": []});
-        assert!(String::from_utf8(to_draft(&role, node).0).unwrap().ends_with(r#""rules":null}"#));
+        assert!(
+            String::from_utf8(to_draft(&role, node).0)
+                .unwrap()
+                .ends_with(r#""rules":null}"#)
+        );
         let rule = json!({"metadata": {"name": "a"}, "rules": [{"verbs": [], "resources": ["a"]}]});
-        assert!(String::from_utf8(to_draft(&rule, node).0).unwrap().ends_with(r#""rules":[{"verbs":null,"resources":["a"]}]}"#));
-        assert!(String::from_utf8(to_json(&role, Some(node))).unwrap().ends_with(r#""rules":[]}"#));
+        assert!(
+            String::from_utf8(to_draft(&rule, node).0)
+                .unwrap()
+                .ends_with(r#""rules":[{"verbs":null,"resources":["a"]}]}"#)
+        );
+        assert!(
+            String::from_utf8(to_json(&role, Some(node)))
+                .unwrap()
+                .ends_with(r#""rules":[]}"#)
+        );
         as_stored(&mut role, node);
         assert_eq!(role, json!({"metadata": {"name": "a"}, "rules": null}));
     }
 
     #[test]
     fn a_draft_leaves_its_revision_open() {
-        for meta in [json!({"name": "a", "labels": {}}), json!({"name": "a", "labels": {}, "resourceVersion": "7"})] {
+        for meta in [
+            json!({"name": "a", "labels": {}}),
+            json!({"name": "a", "labels": {}, "resourceVersion": "7"}),
+        ] {
             let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"resourceVersion": "x"}});
-            let (bytes, at) = to_draft(&object, Schema::builtin().get("core.v1.ConfigMap").unwrap());
+            let (bytes, at) =
+                to_draft(&object, Schema::builtin().get("core.v1.ConfigMap").unwrap());
             let wanted = r#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"a","resourceVersion":"","labels":{}},"data":{"resourceVersion":"x"}}"#;
-            assert_eq!((std::str::from_utf8(&bytes).unwrap(), &bytes[at - 1..=at]), (wanted, &b"\"\""[..]));
+            assert_eq!(
+                (std::str::from_utf8(&bytes).unwrap(), &bytes[at - 1..=at]),
+                (wanted, &b"\"\""[..])
+            );
         }
     }
 
@@ -398,9 +464,18 @@ mod tests {
             }
             let text = std::fs::read(&path).unwrap();
             let value: Value = serde_json::from_slice(&text).unwrap();
-            let Some(node) = Schema::builtin().of_kind(value["apiVersion"].as_str().unwrap_or(""), value["kind"].as_str().unwrap_or("")) else { continue };
+            let Some(node) = Schema::builtin().of_kind(
+                value["apiVersion"].as_str().unwrap_or(""),
+                value["kind"].as_str().unwrap_or(""),
+            ) else {
+                continue;
+            };
             compared += 1;
-            assert_eq!(String::from_utf8(to_pretty_json(&value, Some(node))).unwrap(), String::from_utf8(text).unwrap(), "{path:?}");
+            assert_eq!(
+                String::from_utf8(to_pretty_json(&value, Some(node))).unwrap(),
+                String::from_utf8(text).unwrap(),
+                "{path:?}"
+            );
         }
         assert!(compared > 60, "only {compared} golden objects were found");
     }

@@ -82,7 +82,10 @@ pub struct Field {
 impl Field {
     /// Go's nil once it was stored: a list without elements that is written nonetheless.
     fn is_nil(&self, value: &Value) -> bool {
-        self.omit == Omit::Never && !self.pointer && matches!(self.shape, Shape::List(_)) && value.as_array().is_some_and(Vec::is_empty)
+        self.omit == Omit::Never
+            && !self.pointer
+            && matches!(self.shape, Shape::List(_))
+            && value.as_array().is_some_and(Vec::is_empty)
     }
 }
 
@@ -160,7 +163,9 @@ impl Schema {
     /// The types that are built in.
     pub fn builtin() -> &'static Schema {
         static SCHEMA: OnceLock<Schema> = OnceLock::new();
-        SCHEMA.get_or_init(|| table::read(BUILTIN).unwrap_or_else(|error| panic!("types.txt: {error}")))
+        SCHEMA.get_or_init(|| {
+            table::read(BUILTIN).unwrap_or_else(|error| panic!("types.txt: {error}"))
+        })
     }
 
     /// Types in the format of `types.txt`, and those of metadata beside them. The first is the root.
@@ -171,7 +176,9 @@ impl Schema {
         let mut whole = String::from(text.trim_end());
         let mut within = false;
         for line in BUILTIN.lines() {
-            within = line.strip_prefix("type ").map_or(within, |name| name.starts_with("meta.v1."));
+            within = line
+                .strip_prefix("type ")
+                .map_or(within, |name| name.starts_with("meta.v1."));
             if within {
                 whole.push('\n');
                 whole.push_str(line);
@@ -183,7 +190,11 @@ impl Schema {
     /// Builds a schema from its types; `Shape::Struct` indexes into `types`.
     pub fn new(mut types: Vec<Type>) -> Schema {
         rules::spread(&mut types);
-        let by_name = types.iter().enumerate().map(|(index, t)| (t.name.clone(), index as u32)).collect();
+        let by_name = types
+            .iter()
+            .enumerate()
+            .map(|(index, t)| (t.name.clone(), index as u32))
+            .collect();
         Schema { types, by_name }
     }
 
@@ -194,16 +205,30 @@ impl Schema {
 
     /// The type of objects that say they are of this kind.
     pub fn of_kind(&self, api_version: &str, kind: &str) -> Option<Node<'_>> {
-        let (group, version) = api_version.rsplit_once('/').unwrap_or(("core", api_version));
+        let (group, version) = api_version
+            .rsplit_once('/')
+            .unwrap_or(("core", api_version));
         let package = group.split('.').next().unwrap_or(group);
         // what all groups share is of the legacy group, too
-        let shared = || self.get(&format!("meta.{version}.{kind}")).filter(|_| package == "core");
-        let known = self.get(&format!("{package}.{version}.{kind}")).or_else(shared);
-        known.filter(|node| node.as_type().is_some_and(|t| t.position("kind") == Some(0)))
+        let shared = || {
+            self.get(&format!("meta.{version}.{kind}"))
+                .filter(|_| package == "core")
+        };
+        let known = self
+            .get(&format!("{package}.{version}.{kind}"))
+            .or_else(shared);
+        known.filter(|node| {
+            node.as_type()
+                .is_some_and(|t| t.position("kind") == Some(0))
+        })
     }
 
     pub fn root(&self, index: u32) -> Node<'_> {
-        Node { schema: self, at: At::Type(&self.types[index as usize]), field: None }
+        Node {
+            schema: self,
+            at: At::Type(&self.types[index as usize]),
+            field: None,
+        }
     }
 }
 
@@ -217,9 +242,20 @@ fn beginning(name: &str) -> u64 {
 
 impl Type {
     pub fn new(name: &str, atomic: bool, preserve_unknown: bool, fields: Vec<Field>) -> Type {
-        let mut by_name: Vec<(u64, u16)> = (0..).zip(&fields).map(|(at, field)| (beginning(&field.name), at)).collect();
+        let mut by_name: Vec<(u64, u16)> = (0..)
+            .zip(&fields)
+            .map(|(at, field)| (beginning(&field.name), at))
+            .collect();
         by_name.sort_unstable();
-        Type { name: name.into(), atomic, unspoken: false, preserve_unknown, fields, ruled: false, by_name }
+        Type {
+            name: name.into(),
+            atomic,
+            unspoken: false,
+            preserve_unknown,
+            fields,
+            ruled: false,
+            by_name,
+        }
     }
 
     pub fn field(&self, name: &str) -> Option<&Field> {
@@ -230,8 +266,12 @@ impl Type {
     pub fn position(&self, name: &str) -> Option<u16> {
         let wanted = beginning(name);
         let first = self.by_name.partition_point(|entry| entry.0 < wanted);
-        let alike = self.by_name[first..].iter().take_while(|entry| entry.0 == wanted);
-        alike.map(|entry| entry.1).find(|at| &*self.fields[*at as usize].name == name)
+        let alike = self.by_name[first..]
+            .iter()
+            .take_while(|entry| entry.0 == wanted);
+        alike
+            .map(|entry| entry.1)
+            .find(|at| &*self.fields[*at as usize].name == name)
     }
 
     /// Go's name of the type: `Pod`.
@@ -241,7 +281,9 @@ impl Type {
 
     /// As Go prints it: `v1.Pod`.
     pub fn go_name(&self) -> &str {
-        self.name.split_once('.').map_or(&*self.name, |(_, rest)| rest)
+        self.name
+            .split_once('.')
+            .map_or(&*self.name, |(_, rest)| rest)
     }
 }
 
@@ -324,10 +366,18 @@ impl<'a> Node<'a> {
     /// The value of the field or map key `name`.
     pub fn child(&self, name: &str) -> Option<Node<'a>> {
         if let Some(t) = self.as_type() {
-            return t.field(name).map(|field| Node { schema: self.schema, at: At::Shape(&field.shape), field: Some(field) });
+            return t.field(name).map(|field| Node {
+                schema: self.schema,
+                at: At::Shape(&field.shape),
+                field: Some(field),
+            });
         }
         match self.at {
-            At::Shape(Shape::Map(of)) => Some(Node { schema: self.schema, at: At::Shape(of), field: None }),
+            At::Shape(Shape::Map(of)) => Some(Node {
+                schema: self.schema,
+                at: At::Shape(of),
+                field: None,
+            }),
             _ => None,
         }
     }
@@ -335,7 +385,11 @@ impl<'a> Node<'a> {
     /// An element of the list here.
     pub fn element(&self) -> Option<Node<'a>> {
         match self.at {
-            At::Shape(Shape::List(of)) => Some(Node { schema: self.schema, at: At::Shape(of), field: None }),
+            At::Shape(Shape::List(of)) => Some(Node {
+                schema: self.schema,
+                at: At::Shape(of),
+                field: None,
+            }),
             _ => None,
         }
     }
@@ -360,7 +414,9 @@ impl<'a> Node<'a> {
         match self.at {
             At::Type(t) => t.atomic,
             At::Shape(Shape::Struct(index)) => self.schema.types[*index as usize].atomic,
-            At::Shape(Shape::List(_)) => matches!(self.list_type(), ListType::Unset | ListType::Atomic),
+            At::Shape(Shape::List(_)) => {
+                matches!(self.list_type(), ListType::Unset | ListType::Atomic)
+            }
             At::Shape(Shape::Map(_)) => false,
             At::Shape(_) => true,
         }

@@ -21,7 +21,10 @@ pub struct SyntaxError(pub String);
 
 /// The paths of all keys and elements of a document in the order in which they stand in it, and whether a key stood there before.
 pub fn paths_of_json(text: &[u8]) -> Vec<(String, bool)> {
-    let mut tracing = State { tracing: true, ..State::default() };
+    let mut tracing = State {
+        tracing: true,
+        ..State::default()
+    };
     // what cannot be read has no paths beyond that place
     let _ = read(text, &mut tracing);
     tracing.found
@@ -34,17 +37,28 @@ pub fn parse_json(text: &[u8]) -> Result<Parsed, SyntaxError> {
     let mut duplicates = Vec::new();
     if state.duplicate {
         // rare: read again, this time keeping the path
-        let mut tracing = State { tracing: true, ..State::default() };
+        let mut tracing = State {
+            tracing: true,
+            ..State::default()
+        };
         read(text, &mut tracing)?;
-        duplicates = tracing.found.into_iter().filter_map(|(path, again)| again.then_some(path)).collect();
+        duplicates = tracing
+            .found
+            .into_iter()
+            .filter_map(|(path, again)| again.then_some(path))
+            .collect();
     }
     Ok(Parsed { value, duplicates })
 }
 
 fn read(text: &[u8], state: &mut State) -> Result<Value, SyntaxError> {
     let mut from = serde_json::Deserializer::from_slice(text);
-    let value = Seed { state }.deserialize(&mut from).and_then(|value| from.end().map(|()| value));
-    value.map_err(|error| SyntaxError(super::super::gojson::syntax_error(text).unwrap_or_else(|| error.to_string())))
+    let value = Seed { state }
+        .deserialize(&mut from)
+        .and_then(|value| from.end().map(|()| value));
+    value.map_err(|error| {
+        SyntaxError(super::super::gojson::syntax_error(text).unwrap_or_else(|| error.to_string()))
+    })
 }
 
 #[derive(Default)]
@@ -82,7 +96,9 @@ impl<'de> Visitor<'de> for Seed<'_> {
         Ok(Value::Number(value.into()))
     }
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("number out of range"))
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("number out of range"))
     }
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
         Ok(Value::String(value.into()))
@@ -116,8 +132,14 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
             if self.state.tracing {
-                self.state.path.push(if self.state.path.is_empty() { key.clone() } else { format!(".{key}") });
-                self.state.found.push((self.state.path.concat(), map.contains_key(&key)));
+                self.state.path.push(if self.state.path.is_empty() {
+                    key.clone()
+                } else {
+                    format!(".{key}")
+                });
+                self.state
+                    .found
+                    .push((self.state.path.concat(), map.contains_key(&key)));
             }
             let value = entries.next_value_seed(Seed { state: self.state })?;
             if self.state.tracing {

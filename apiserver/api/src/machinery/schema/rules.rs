@@ -35,15 +35,22 @@ pub enum Rule {
 /// A flag as a rule; `None` when it is none or does not fit the field.
 pub(super) fn read(flag: &str, value: &str, field: &Field) -> Option<Rule> {
     let shape = &field.shape;
-    let (is_text, is_list) = (matches!(shape, Shape::String(_)), matches!(shape, Shape::List(_)));
+    let (is_text, is_list) = (
+        matches!(shape, Shape::String(_)),
+        matches!(shape, Shape::List(_)),
+    );
     let is_int = matches!(shape, Shape::Int32(_) | Shape::Int64(_));
     let number = || value.parse::<usize>().ok();
     let rule = match flag {
         // a struct that is no pointer is always there
-        "needed" if value.is_empty() && (field.pointer || !matches!(shape, Shape::Struct(_))) => Rule::Needed,
+        "needed" if value.is_empty() && (field.pointer || !matches!(shape, Shape::Struct(_))) => {
+            Rule::Needed
+        }
         "immutable" if value.is_empty() => Rule::Immutable,
         "oneof" if !value.is_empty() => Rule::OneOf(value.into()),
-        "enum" if is_text && !value.is_empty() => Rule::Enum(value.split('|').map(Into::into).collect()),
+        "enum" if is_text && !value.is_empty() => {
+            Rule::Enum(value.split('|').map(Into::into).collect())
+        }
         "format" if is_text => Rule::Format(format(value)?),
         "maxlen" if is_text => Rule::MaxLen(number()?),
         "maxbytes" if is_text => Rule::MaxBytes(number()?),
@@ -78,7 +85,13 @@ pub(super) fn spread(types: &mut [Type]) {
     while grew {
         grew = false;
         for at in 0..types.len() {
-            let leads = !types[at].ruled && types[at].fields.iter().any(|field| field.shape.inner().is_some_and(|to| types[to as usize].ruled));
+            let leads = !types[at].ruled
+                && types[at].fields.iter().any(|field| {
+                    field
+                        .shape
+                        .inner()
+                        .is_some_and(|to| types[to as usize].ruled)
+                });
             types[at].ruled |= leads;
             grew |= leads;
         }
@@ -98,7 +111,10 @@ impl Shape {
 
 /// What rules say against an object of a type; `old` is what it replaces.
 pub fn check(root: Node, object: &Value, old: Option<&Value>) -> Errors {
-    let mut walk = Walk { schema: root.schema(), errors: Errors::default() };
+    let mut walk = Walk {
+        schema: root.schema(),
+        errors: Errors::default(),
+    };
     if let Some(t) = root.as_type() {
         walk.structure(t, object, old, &Path::new(""));
     }
@@ -120,7 +136,10 @@ impl<'s> Walk<'s> {
             return;
         }
         for (at, field) in t.fields.iter().enumerate() {
-            let (found, before) = (some(value, &field.name), old.map(|old| some(old, &field.name)));
+            let (found, before) = (
+                some(value, &field.name),
+                old.map(|old| some(old, &field.name)),
+            );
             let here = path.child(&field.name);
             for rule in &field.rules {
                 if let Rule::OneOf(group) = rule {
@@ -136,7 +155,13 @@ impl<'s> Walk<'s> {
     }
 
     /// The rules of the field itself; false when there is nothing more to say of it.
-    fn own(&mut self, field: &Field, found: Option<&Value>, before: Option<Option<&Value>>, path: &Path) -> bool {
+    fn own(
+        &mut self,
+        field: &Field,
+        found: Option<&Value>,
+        before: Option<Option<&Value>>,
+        path: &Path,
+    ) -> bool {
         for rule in &field.rules {
             match (rule, found) {
                 (Rule::Needed, _) if is_zero(field, found) => {
@@ -150,9 +175,15 @@ impl<'s> Walk<'s> {
                     }
                 }
                 (rule, Some(Value::String(text))) => self.text(rule, text, path),
-                (rule, Some(Value::Number(number))) => self.number(rule, number.as_i64().unwrap_or(0), path),
-                (Rule::MinItems(min), Some(Value::Array(items))) if items.len() < *min => self.errors.too_few(path, items.len(), *min),
-                (Rule::MaxItems(max), Some(Value::Array(items))) if items.len() > *max => self.errors.too_many(path, items.len() as i64, *max as i64),
+                (rule, Some(Value::Number(number))) => {
+                    self.number(rule, number.as_i64().unwrap_or(0), path)
+                }
+                (Rule::MinItems(min), Some(Value::Array(items))) if items.len() < *min => {
+                    self.errors.too_few(path, items.len(), *min)
+                }
+                (Rule::MaxItems(max), Some(Value::Array(items))) if items.len() > *max => {
+                    self.errors.too_many(path, items.len() as i64, *max as i64)
+                }
                 _ => {}
             }
         }
@@ -166,7 +197,9 @@ impl<'s> Walk<'s> {
                 self.errors.not_supported(path, text, &known);
             }
             Rule::Format(problems) => self.errors.invalid_all(path, text, problems(text)),
-            Rule::MaxLen(max) if text.len() > *max && text.chars().count() > *max => self.errors.too_many_characters(path, *max),
+            Rule::MaxLen(max) if text.len() > *max && text.chars().count() > *max => {
+                self.errors.too_many_characters(path, *max)
+            }
             Rule::MaxBytes(max) if text.len() > *max => self.errors.too_long(path, *max as i64),
             _ => {}
         }
@@ -174,8 +207,15 @@ impl<'s> Walk<'s> {
 
     fn number(&mut self, rule: &Rule, number: i64, path: &Path) {
         match rule {
-            Rule::Min(min) if number < *min => self.errors.invalid(path, number, format!("must be greater than or equal to {min}")),
-            Rule::Max(max) if number > *max => self.errors.invalid(path, number, format!("must be less than or equal to {max}")),
+            Rule::Min(min) if number < *min => self.errors.invalid(
+                path,
+                number,
+                format!("must be greater than or equal to {min}"),
+            ),
+            Rule::Max(max) if number > *max => {
+                self.errors
+                    .invalid(path, number, format!("must be less than or equal to {max}"))
+            }
             _ => {}
         }
     }
@@ -183,40 +223,90 @@ impl<'s> Walk<'s> {
     fn immutable(&mut self, shape: &Shape, new: &Value, path: &Path) {
         const WHY: &str = "field is immutable";
         match (shape, shape.inner(), new) {
-            (Shape::Struct(_), Some(to), Value::Object(_)) => self.errors.invalid_object(path, new, &self.schema.types[to as usize].name, WHY),
-            (Shape::List(_), Some(to), Value::Array(items)) => self.errors.invalid_list(path, items, &self.schema.types[to as usize].name, WHY),
+            (Shape::Struct(_), Some(to), Value::Object(_)) => {
+                self.errors
+                    .invalid_object(path, new, &self.schema.types[to as usize].name, WHY)
+            }
+            (Shape::List(_), Some(to), Value::Array(items)) => {
+                self.errors
+                    .invalid_list(path, items, &self.schema.types[to as usize].name, WHY)
+            }
             _ => self.errors.invalid(path, new.clone(), WHY),
         }
     }
 
     /// Told once, at the first field of the group.
     fn union(&mut self, t: &Type, at: usize, group: &str, value: &Value, path: &Path) {
-        let is_member = |field: &&Field| field.rules.iter().any(|rule| matches!(rule, Rule::OneOf(of) if **of == *group));
+        let is_member = |field: &&Field| {
+            field
+                .rules
+                .iter()
+                .any(|rule| matches!(rule, Rule::OneOf(of) if **of == *group))
+        };
         if t.fields[..at].iter().any(|field| is_member(&field)) {
             return;
         }
         let members: Vec<&Field> = t.fields.iter().filter(is_member).collect();
-        let set: Vec<&str> = members.iter().filter(|field| !is_zero(field, some(value, &field.name))).map(|field| &*field.name).collect();
-        let all = members.iter().map(|field| format!("`{}`", field.name)).collect::<Vec<_>>().join(", ");
+        let set: Vec<&str> = members
+            .iter()
+            .filter(|field| !is_zero(field, some(value, &field.name)))
+            .map(|field| &*field.name)
+            .collect();
+        let all = members
+            .iter()
+            .map(|field| format!("`{}`", field.name))
+            .collect::<Vec<_>>()
+            .join(", ");
         match set.len() {
             1 => {}
-            0 => self.errors.invalid(path, "", format!("must specify one of: {all}")),
-            _ => self.errors.invalid(path, format!("{{{}}}", set.join(", ")), format!("must specify exactly one of: {all}")),
+            0 => self
+                .errors
+                .invalid(path, "", format!("must specify one of: {all}")),
+            _ => self.errors.invalid(
+                path,
+                format!("{{{}}}", set.join(", ")),
+                format!("must specify exactly one of: {all}"),
+            ),
         }
     }
 
     /// What is in a value.
-    fn within(&mut self, shape: &'s Shape, field: Option<&'s Field>, value: &Value, old: Option<&Value>, path: &Path) {
-        let unique = field.and_then(|field| field.rules.iter().find_map(|rule| if let Rule::Unique(key) = rule { Some(key.as_deref()) } else { None }));
-        let ruled = shape.inner().is_some_and(|to| self.schema.types[to as usize].ruled);
+    fn within(
+        &mut self,
+        shape: &'s Shape,
+        field: Option<&'s Field>,
+        value: &Value,
+        old: Option<&Value>,
+        path: &Path,
+    ) {
+        let unique = field.and_then(|field| {
+            field.rules.iter().find_map(|rule| {
+                if let Rule::Unique(key) = rule {
+                    Some(key.as_deref())
+                } else {
+                    None
+                }
+            })
+        });
+        let ruled = shape
+            .inner()
+            .is_some_and(|to| self.schema.types[to as usize].ruled);
         if !ruled && unique.is_none() {
             return;
         }
         match (shape, value) {
-            (Shape::Struct(to), _) => self.structure(&self.schema.types[*to as usize], value, old, path),
+            (Shape::Struct(to), _) => {
+                self.structure(&self.schema.types[*to as usize], value, old, path)
+            }
             (Shape::Map(of), Value::Object(entries)) => {
                 for (name, entry) in entries {
-                    self.within(of, None, entry, old.and_then(|old| some(old, name)), &path.key(name));
+                    self.within(
+                        of,
+                        None,
+                        entry,
+                        old.and_then(|old| some(old, name)),
+                        &path.key(name),
+                    );
                 }
             }
             (Shape::List(of), Value::Array(items)) => {
@@ -226,7 +316,13 @@ impl<'s> Walk<'s> {
                     if let Some(key) = unique {
                         self.unique(key, &items[..index], item, &here);
                     }
-                    self.within(of, None, item, old.and_then(|old| counterpart(keys, item, old)), &here);
+                    self.within(
+                        of,
+                        None,
+                        item,
+                        old.and_then(|old| counterpart(keys, item, old)),
+                        &here,
+                    );
                 }
             }
             _ => {}
@@ -236,7 +332,10 @@ impl<'s> Walk<'s> {
     fn unique(&mut self, key: Option<&str>, before: &[Value], item: &Value, path: &Path) {
         match key {
             Some(key) if before.iter().any(|other| other.get(key) == item.get(key)) => {
-                self.errors.duplicate(&path.child(key), item.get(key).cloned().unwrap_or_else(|| "".into()));
+                self.errors.duplicate(
+                    &path.child(key),
+                    item.get(key).cloned().unwrap_or_else(|| "".into()),
+                );
             }
             None if before.contains(item) => self.errors.duplicate(path, item.clone()),
             _ => {}
@@ -247,7 +346,10 @@ impl<'s> Walk<'s> {
 /// The element of the old list that has the same keys; without keys nothing says which it was.
 fn counterpart<'v>(keys: &[Box<str>], item: &Value, old: &'v Value) -> Option<&'v Value> {
     let same = |other: &&Value| keys.iter().all(|key| other.get(&**key) == item.get(&**key));
-    old.as_array().filter(|_| !keys.is_empty())?.iter().find(same)
+    old.as_array()
+        .filter(|_| !keys.is_empty())?
+        .iter()
+        .find(same)
 }
 
 /// Absent, or Go's zero where that is the same.
@@ -322,21 +424,54 @@ type t.v1.Plain
                 vec![("name", json!("N"))],
                 "name: Invalid value: \"N\": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')",
             ),
-            (vec![("name", json!("abcd"))], "name: Too long: may not be more than 3 bytes"),
-            (vec![("kind", json!("C"))], "kind: Unsupported value: \"C\": supported values: \"A\", \"B\""),
-            (vec![("title", json!("äö"))], "[]"),
-            (vec![("title", json!("äöü"))], "title: Too long: may not be more than 2 characters"),
-            (vec![("count", json!(0))], "count: Invalid value: 0: must be greater than or equal to 1"),
-            (vec![("count", json!(6))], "count: Invalid value: 6: must be less than or equal to 5"),
-            (vec![("parts", json!([]))], "parts: Too few: 0: must have at least 1 item"),
             (
-                vec![("parts", json!([{"id": "p", "size": 1}, {"id": "q", "size": 0}, {"id": "p"}]))],
+                vec![("name", json!("abcd"))],
+                "name: Too long: may not be more than 3 bytes",
+            ),
+            (
+                vec![("kind", json!("C"))],
+                "kind: Unsupported value: \"C\": supported values: \"A\", \"B\"",
+            ),
+            (vec![("title", json!("äö"))], "[]"),
+            (
+                vec![("title", json!("äöü"))],
+                "title: Too long: may not be more than 2 characters",
+            ),
+            (
+                vec![("count", json!(0))],
+                "count: Invalid value: 0: must be greater than or equal to 1",
+            ),
+            (
+                vec![("count", json!(6))],
+                "count: Invalid value: 6: must be less than or equal to 5",
+            ),
+            (
+                vec![("parts", json!([]))],
+                "parts: Too few: 0: must have at least 1 item",
+            ),
+            (
+                vec![(
+                    "parts",
+                    json!([{"id": "p", "size": 1}, {"id": "q", "size": 0}, {"id": "p"}]),
+                )],
                 "[parts: Too many: 3: must have at most 2 items, parts[2].id: Duplicate value: \"p\", parts[2].size: Required value]",
             ),
-            (vec![("words", json!(["w", "v", "w"]))], "words[2]: Duplicate value: \"w\""),
-            (vec![("bag", json!({"k": {"id": "x"}}))], "bag[k].size: Required value"),
-            (vec![("a", json!(null))], ": Invalid value: \"\": must specify one of: `a`, `b`"),
-            (vec![("b", json!({}))], ": Invalid value: \"{a, b}\": must specify exactly one of: `a`, `b`"),
+            (
+                vec![("words", json!(["w", "v", "w"]))],
+                "words[2]: Duplicate value: \"w\"",
+            ),
+            (
+                vec![("bag", json!({"k": {"id": "x"}}))],
+                "bag[k].size: Required value",
+            ),
+            (
+                vec![("a", json!(null))],
+                ": Invalid value: \"\": must specify one of: `a`, `b`",
+            ),
+            (
+                vec![("b", json!({}))],
+                ": Invalid value: \"{a, b}\": must specify exactly one of: `a`, `b`",
+            ),
         ] {
             assert_eq!(said(root(&change), None), wanted, "{change:?}");
         }
@@ -346,15 +481,33 @@ type t.v1.Plain
     fn what_may_not_change() {
         let old = || Some(root(&[]));
         assert_eq!(said(root(&[]), old()), "[]");
-        assert_eq!(said(root(&[("fixed", json!(null))]), old()), "fixed: Invalid value: \"\": field is immutable");
-        assert_eq!(said(root(&[("parts", json!([{"id": "q", "size": 2}, {"id": "p", "size": 1}]))]), old()), "[]");
-        assert_eq!(said(root(&[("parts", json!([{"id": "p", "size": 2}]))]), old()), "parts[0].size: Invalid value: 2: field is immutable");
+        assert_eq!(
+            said(root(&[("fixed", json!(null))]), old()),
+            "fixed: Invalid value: \"\": field is immutable"
+        );
+        assert_eq!(
+            said(
+                root(&[(
+                    "parts",
+                    json!([{"id": "q", "size": 2}, {"id": "p", "size": 1}])
+                )]),
+                old()
+            ),
+            "[]"
+        );
+        assert_eq!(
+            said(root(&[("parts", json!([{"id": "p", "size": 2}]))]), old()),
+            "parts[0].size: Invalid value: 2: field is immutable"
+        );
     }
 
     #[test]
     fn a_walk_goes_where_rules_lie() {
         let schema = table::read(TYPES).unwrap();
-        assert_eq!(schema.types.iter().map(|t| t.ruled).collect::<Vec<_>>(), [true, true, false]);
+        assert_eq!(
+            schema.types.iter().map(|t| t.ruled).collect::<Vec<_>>(),
+            [true, true, false]
+        );
         let builtin = Schema::builtin();
         let ruled = |name: &str| builtin.get(name).unwrap().as_type().unwrap().ruled;
         assert!(ruled("flowcontrol.v1.FlowSchema") && !ruled("core.v1.ConfigMap"));

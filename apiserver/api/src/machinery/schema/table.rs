@@ -13,14 +13,19 @@ pub(super) fn read(text: &str) -> Result<Schema, String> {
         .collect();
     let mut types = Vec::with_capacity(names.len());
     let mut open: Option<(&str, &str, Vec<Field>)> = None;
-    let closed = |(name, flag, fields): (&str, &str, Vec<Field>)| Type { unspoken: flag == "unspoken", ..Type::new(name, flag == "atomic", false, fields) };
+    let closed = |(name, flag, fields): (&str, &str, Vec<Field>)| Type {
+        unspoken: flag == "unspoken",
+        ..Type::new(name, flag == "atomic", false, fields)
+    };
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("type ") {
             types.extend(open.take().map(closed));
             let (name, flag) = rest.split_once(' ').unwrap_or((rest, ""));
             open = Some((name, flag, Vec::new()));
         } else if let Some(rest) = line.strip_prefix("  ") {
-            let (_, _, fields) = open.as_mut().ok_or_else(|| format!("a field outside a type: {line}"))?;
+            let (_, _, fields) = open
+                .as_mut()
+                .ok_or_else(|| format!("a field outside a type: {line}"))?;
             fields.push(field(rest, &names).ok_or_else(|| format!("cannot read {line:?}"))?);
         }
     }
@@ -87,13 +92,28 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
 
 fn shape(text: &str, names: &HashMap<&str, u32>) -> Option<Shape> {
     if let Some(of) = text.strip_prefix("[]") {
-        return Some(Shape::List(Box::new(shape(of.trim_start_matches('*'), names)?)));
+        return Some(Shape::List(Box::new(shape(
+            of.trim_start_matches('*'),
+            names,
+        )?)));
     }
     if let Some(of) = text.strip_prefix("map:") {
-        return Some(Shape::Map(Box::new(shape(of.trim_start_matches('*'), names)?)));
+        return Some(Shape::Map(Box::new(shape(
+            of.trim_start_matches('*'),
+            names,
+        )?)));
     }
-    let schema_or = |or| Some(Shape::SchemaOr(or, Box::new(Shape::Struct(*names.get("apiextensions.v1.JSONSchemaProps")?))));
-    let (word, go) = text.split_once(':').map_or((text, None), |(word, go)| (word, Some(go.into())));
+    let schema_or = |or| {
+        Some(Shape::SchemaOr(
+            or,
+            Box::new(Shape::Struct(
+                *names.get("apiextensions.v1.JSONSchemaProps")?,
+            )),
+        ))
+    };
+    let (word, go) = text
+        .split_once(':')
+        .map_or((text, None), |(word, go)| (word, Some(go.into())));
     Some(match word {
         "string" => Shape::String(go),
         "bool" => Shape::Bool,

@@ -28,20 +28,36 @@ fn writes_and_leaves_out_as_go_does() {
 #[test]
 fn names_the_place_as_go_does() {
     for (kind, value, said) in [
-        ("core.v1.Pod", json!({"spec": {"hostNetwork": "x"}}), "json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool"),
+        (
+            "core.v1.Pod",
+            json!({"spec": {"hostNetwork": "x"}}),
+            "json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool",
+        ),
         (
             "core.v1.Pod",
             json!({"spec": {"volumes": [{"ephemeral": "x"}]}}),
             "json: cannot unmarshal string into Go struct field Volume.spec.volumes.VolumeSource.ephemeral of type v1.EphemeralVolumeSource",
         ),
-        ("core.v1.ServicePort", json!({"targetPort": {}}), "json: cannot unmarshal object into Go struct field ServicePort.targetPort of type int32"),
-        ("core.v1.ServicePort", json!({"targetPort": true}), "json: cannot unmarshal bool into Go value of type int32"),
+        (
+            "core.v1.ServicePort",
+            json!({"targetPort": {}}),
+            "json: cannot unmarshal object into Go struct field ServicePort.targetPort of type int32",
+        ),
+        (
+            "core.v1.ServicePort",
+            json!({"targetPort": true}),
+            "json: cannot unmarshal bool into Go value of type int32",
+        ),
         (
             "core.v1.NodeCondition",
             json!({"lastHeartbeatTime": []}),
             "json: cannot unmarshal array into Go struct field NodeCondition.lastHeartbeatTime of type string",
         ),
-        ("core.v1.ConfigMap", json!({"data": {"a": 1}}), "json: cannot unmarshal number into Go struct field ConfigMap.data of type string"),
+        (
+            "core.v1.ConfigMap",
+            json!({"data": {"a": 1}}),
+            "json: cannot unmarshal number into Go struct field ConfigMap.data of type string",
+        ),
     ] {
         assert_eq!(conformed(kind, value).unwrap_err().0, said);
     }
@@ -59,10 +75,22 @@ fn duplicates_are_named() {
 fn every_name_resolves() {
     let schema = Schema::builtin();
     assert!(schema.types.len() > 500);
-    let ports = schema.get("core.v1.Service").unwrap().child("spec").unwrap().child("ports").unwrap();
+    let ports = schema
+        .get("core.v1.Service")
+        .unwrap()
+        .child("spec")
+        .unwrap()
+        .child("ports")
+        .unwrap();
     assert_eq!(ports.list_type(), ListType::Map);
-    assert_eq!(ports.keys().iter().map(|k| &**k).collect::<Vec<_>>(), ["port", "protocol"]);
-    assert_eq!(ports.element().unwrap().as_type().unwrap().go_name(), "v1.ServicePort");
+    assert_eq!(
+        ports.keys().iter().map(|k| &**k).collect::<Vec<_>>(),
+        ["port", "protocol"]
+    );
+    assert_eq!(
+        ports.element().unwrap().as_type().unwrap().go_name(),
+        "v1.ServicePort"
+    );
 }
 
 /// A null is Go's zero of its type, which Go then writes or leaves out.
@@ -74,23 +102,71 @@ fn nulls_are_zeroes() {
             json!({"type": "a", "status": null, "lastTransitionTime": null, "reason": null, "message": null}),
             json!({"type": "a", "status": "", "lastTransitionTime": null, "reason": "", "message": ""}),
         ),
-        ("meta.v1.ManagedFieldsEntry", json!({"manager": "a", "time": null, "fieldsV1": null}), json!({"manager": "a"})),
-        ("core.v1.PodCondition", json!({"type": "a", "status": "b"}), json!({"type": "a", "status": "b", "lastProbeTime": null, "lastTransitionTime": null})),
-        ("core.v1.ServicePort", json!({"port": null, "targetPort": null, "appProtocol": null}), json!({"port": 0, "targetPort": 0})),
-        ("core.v1.HTTPGetAction", json!({"port": null}), json!({"port": 0})),
-        ("coordination.v1.LeaseSpec", json!({"renewTime": null, "leaseDurationSeconds": null}), json!({})),
+        (
+            "meta.v1.ManagedFieldsEntry",
+            json!({"manager": "a", "time": null, "fieldsV1": null}),
+            json!({"manager": "a"}),
+        ),
+        (
+            "core.v1.PodCondition",
+            json!({"type": "a", "status": "b"}),
+            json!({"type": "a", "status": "b", "lastProbeTime": null, "lastTransitionTime": null}),
+        ),
+        (
+            "core.v1.ServicePort",
+            json!({"port": null, "targetPort": null, "appProtocol": null}),
+            json!({"port": 0, "targetPort": 0}),
+        ),
+        (
+            "core.v1.HTTPGetAction",
+            json!({"port": null}),
+            json!({"port": 0}),
+        ),
+        (
+            "coordination.v1.LeaseSpec",
+            json!({"renewTime": null, "leaseDurationSeconds": null}),
+            json!({}),
+        ),
         (
             "core.v1.ResourceRequirements",
             json!({"limits": {"cpu": null, "memory": "1"}, "claims": [null]}),
             json!({"limits": {"cpu": "0", "memory": "1"}, "claims": [{"name": ""}]}),
         ),
-        ("core.v1.ResourceFieldSelector", json!({"resource": "a", "divisor": null}), json!({"resource": "a", "divisor": "0"})),
-        ("core.v1.EmptyDirVolumeSource", json!({"sizeLimit": null}), json!({})),
-        ("resource.v1.CapacityRequestPolicy", json!({"default": null, "validValues": [null]}), json!({"default": null, "validValues": ["0"]})),
-        ("core.v1.Container", json!({"name": "a", "args": [null], "env": null}), json!({"name": "a", "args": [""], "resources": {}})),
-        ("core.v1.ConfigMap", json!({"data": {"a": null}, "binaryData": {"b": null}}), json!({"metadata": {}, "data": {"a": ""}, "binaryData": {"b": ""}})),
-        ("authentication.v1.UserInfo", json!({"extra": {"a": null, "b": [null]}}), json!({"extra": {"a": null, "b": [""]}})),
-        ("apps.v1.ControllerRevision", json!({"data": null}), json!({"metadata": {}, "data": null, "revision": 0})),
+        (
+            "core.v1.ResourceFieldSelector",
+            json!({"resource": "a", "divisor": null}),
+            json!({"resource": "a", "divisor": "0"}),
+        ),
+        (
+            "core.v1.EmptyDirVolumeSource",
+            json!({"sizeLimit": null}),
+            json!({}),
+        ),
+        (
+            "resource.v1.CapacityRequestPolicy",
+            json!({"default": null, "validValues": [null]}),
+            json!({"default": null, "validValues": ["0"]}),
+        ),
+        (
+            "core.v1.Container",
+            json!({"name": "a", "args": [null], "env": null}),
+            json!({"name": "a", "args": [""], "resources": {}}),
+        ),
+        (
+            "core.v1.ConfigMap",
+            json!({"data": {"a": null}, "binaryData": {"b": null}}),
+            json!({"metadata": {}, "data": {"a": ""}, "binaryData": {"b": ""}}),
+        ),
+        (
+            "authentication.v1.UserInfo",
+            json!({"extra": {"a": null, "b": [null]}}),
+            json!({"extra": {"a": null, "b": [""]}}),
+        ),
+        (
+            "apps.v1.ControllerRevision",
+            json!({"data": null}),
+            json!({"metadata": {}, "data": null, "revision": 0}),
+        ),
         ("core.v1.ObjectReference", json!({"name": null}), json!({})),
     ] {
         assert_eq!(conformed(kind, given).unwrap().0, wanted, "{kind}");
@@ -101,21 +177,71 @@ fn nulls_are_zeroes() {
 #[test]
 fn conversions_are_refused_as_upstream_does() {
     for (kind, value, said) in [
-        ("core.v1.NodeSpec", json!({"podCIDR": 7}), "cannot convert int64 to string"),
-        ("core.v1.ServicePort", json!({"protocol": 7}), "cannot convert int64 to v1.Protocol"),
-        ("core.v1.NodeSpec", json!({"unschedulable": "yes"}), "unrecognized type: bool"),
-        ("core.v1.NodeSpec", json!({"taints": {}}), "cannot restore slice from map"),
-        ("core.v1.NodeSpec", json!({"podCIDR": [], "taints": 1, "podCIDRs": "x"}), "unrecognized type: string"),
-        ("core.v1.ServicePort", json!({"port": "x"}), "unrecognized type: int32"),
-        ("core.v1.ServicePort", json!({"port": 1.5}), "cannot convert float64 to int32"),
-        ("core.v1.Service", json!({"spec": "x"}), "cannot restore struct from: string"),
-        ("core.v1.ConfigMap", json!({"data": "x"}), "cannot restore map from string"),
-        ("core.v1.ConfigMap", json!({"binaryData": {"a": "Odd Value!"}}), "error decoding from json: illegal base64 data at input byte 3"),
+        (
+            "core.v1.NodeSpec",
+            json!({"podCIDR": 7}),
+            "cannot convert int64 to string",
+        ),
+        (
+            "core.v1.ServicePort",
+            json!({"protocol": 7}),
+            "cannot convert int64 to v1.Protocol",
+        ),
+        (
+            "core.v1.NodeSpec",
+            json!({"unschedulable": "yes"}),
+            "unrecognized type: bool",
+        ),
+        (
+            "core.v1.NodeSpec",
+            json!({"taints": {}}),
+            "cannot restore slice from map",
+        ),
+        (
+            "core.v1.NodeSpec",
+            json!({"podCIDR": [], "taints": 1, "podCIDRs": "x"}),
+            "unrecognized type: string",
+        ),
+        (
+            "core.v1.ServicePort",
+            json!({"port": "x"}),
+            "unrecognized type: int32",
+        ),
+        (
+            "core.v1.ServicePort",
+            json!({"port": 1.5}),
+            "cannot convert float64 to int32",
+        ),
+        (
+            "core.v1.Service",
+            json!({"spec": "x"}),
+            "cannot restore struct from: string",
+        ),
+        (
+            "core.v1.ConfigMap",
+            json!({"data": "x"}),
+            "cannot restore map from string",
+        ),
+        (
+            "core.v1.ConfigMap",
+            json!({"binaryData": {"a": "Odd Value!"}}),
+            "error decoding from json: illegal base64 data at input byte 3",
+        ),
     ] {
-        assert_eq!(conform_converted(&mut value.clone(), Schema::builtin().get(kind).unwrap()).unwrap_err().0, said, "{value}");
+        assert_eq!(
+            conform_converted(&mut value.clone(), Schema::builtin().get(kind).unwrap())
+                .unwrap_err()
+                .0,
+            said,
+            "{value}"
+        );
     }
     let mut port = json!({"port": 80.0, "nodePort": 4294967297i64});
-    conform_converted(&mut port, Schema::builtin().get("core.v1.ServicePort").unwrap()).unwrap();
+    conform_converted(
+        &mut port,
+        Schema::builtin().get("core.v1.ServicePort").unwrap(),
+    )
+    .unwrap();
     assert_eq!(port, json!({"port": 80, "nodePort": 1, "targetPort": 0}));
 }
 
@@ -124,20 +250,41 @@ fn conversions_are_refused_as_upstream_does() {
 fn schemas_or_something_simpler() {
     let kind = "apiextensions.v1.JSONSchemaProps";
     for (given, wanted) in [
-        (json!({"items": {"type": "string", "nosuch": 1, "nullable": false}}), json!({"items": {"type": "string"}})),
-        (json!({"items": [{"type": "string"}, {"title": ""}]}), json!({"items": [{"type": "string"}, {}]})),
-        (json!({"additionalProperties": false}), json!({"additionalProperties": false})),
-        (json!({"dependencies": {"a": ["b"], "c": {"nosuch": 1}}}), json!({"dependencies": {"a": ["b"], "c": {}}})),
+        (
+            json!({"items": {"type": "string", "nosuch": 1, "nullable": false}}),
+            json!({"items": {"type": "string"}}),
+        ),
+        (
+            json!({"items": [{"type": "string"}, {"title": ""}]}),
+            json!({"items": [{"type": "string"}, {}]}),
+        ),
+        (
+            json!({"additionalProperties": false}),
+            json!({"additionalProperties": false}),
+        ),
+        (
+            json!({"dependencies": {"a": ["b"], "c": {"nosuch": 1}}}),
+            json!({"dependencies": {"a": ["b"], "c": {}}}),
+        ),
     ] {
         let (found, unknown) = conformed(kind, given).unwrap();
         assert_eq!((found, unknown.is_empty()), (wanted, true));
     }
     for (given, said) in [
-        (json!({"additionalProperties": "yes"}), "boolean or JSON schema expected"),
-        (json!({"items": {"type": 1}}), "json: cannot unmarshal number into Go struct field JSONSchemaProps.items.type of type string"),
+        (
+            json!({"additionalProperties": "yes"}),
+            "boolean or JSON schema expected",
+        ),
+        (
+            json!({"items": {"type": 1}}),
+            "json: cannot unmarshal number into Go struct field JSONSchemaProps.items.type of type string",
+        ),
     ] {
         assert_eq!(conformed(kind, given).unwrap_err().to_string(), said);
     }
     let value = json!({"items": {"type": "a", "description": "b"}});
-    assert_eq!(to_json(&value, Schema::builtin().get(kind)), br#"{"items":{"description":"b","type":"a"}}"#);
+    assert_eq!(
+        to_json(&value, Schema::builtin().get(kind)),
+        br#"{"items":{"description":"b","type":"a"}}"#
+    );
 }

@@ -29,7 +29,13 @@ pub struct FieldSelector {
 impl FieldSelector {
     /// What has this value in this field.
     pub fn one(field: &str, value: &str) -> FieldSelector {
-        FieldSelector { terms: vec![FieldTerm { field: field.into(), equal: true, value: value.into() }] }
+        FieldSelector {
+            terms: vec![FieldTerm {
+                field: field.into(),
+                equal: true,
+                value: value.into(),
+            }],
+        }
     }
 
     /// The terms.
@@ -44,21 +50,33 @@ impl FieldSelector {
 
     /// Whether an object matches; `get` gives a field's value, absent ones count as empty.
     pub fn matches<'a>(&self, get: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.terms.iter().all(|t| (get(&t.field).unwrap_or_default() == &*t.value) == t.equal)
+        self.terms
+            .iter()
+            .all(|t| (get(&t.field).unwrap_or_default() == &*t.value) == t.equal)
     }
 
     /// The one value that a field must have, when a term demands it.
     pub fn requires_exact_match(&self, field: &str) -> Option<&str> {
-        self.terms.iter().find(|t| t.equal && &*t.field == field).map(|t| &*t.value)
+        self.terms
+            .iter()
+            .find(|t| t.equal && &*t.field == field)
+            .map(|t| &*t.value)
     }
 
     /// The selector with every term renamed or refused by `f`; a term that becomes empty on both sides is dropped.
-    pub fn transform<E>(&self, mut f: impl FnMut(&str, &str) -> Result<(String, String), E>) -> Result<FieldSelector, E> {
+    pub fn transform<E>(
+        &self,
+        mut f: impl FnMut(&str, &str) -> Result<(String, String), E>,
+    ) -> Result<FieldSelector, E> {
         let mut terms = Vec::with_capacity(self.terms.len());
         for t in &self.terms {
             let (field, value) = f(&t.field, &t.value)?;
             if !field.is_empty() || !value.is_empty() {
-                terms.push(FieldTerm { field: field.into(), equal: t.equal, value: value.into() });
+                terms.push(FieldTerm {
+                    field: field.into(),
+                    equal: t.equal,
+                    value: value.into(),
+                });
             }
         }
         Ok(FieldSelector { terms })
@@ -113,7 +131,10 @@ fn split_terms(text: &str) -> Vec<&str> {
 fn split_term(term: &str) -> Option<(&str, bool, &str)> {
     term.char_indices().find_map(|(i, _)| {
         let rest = &term[i..];
-        ["!=", "==", "="].iter().find_map(|op| rest.strip_prefix(op).map(|value| (&term[..i], *op != "!=", value)))
+        ["!=", "==", "="].iter().find_map(|op| {
+            rest.strip_prefix(op)
+                .map(|value| (&term[..i], *op != "!=", value))
+        })
     })
 }
 
@@ -126,8 +147,15 @@ impl FromStr for FieldSelector {
         parts.sort_unstable();
         let mut terms = Vec::with_capacity(parts.len());
         for part in parts.into_iter().filter(|p| !p.is_empty()) {
-            let (field, equal, value) = split_term(part).ok_or_else(|| SelectorError::Term { selector: text.into(), term: part.into() })?;
-            terms.push(FieldTerm { field: field.into(), equal, value: unescape(value)?.into() });
+            let (field, equal, value) = split_term(part).ok_or_else(|| SelectorError::Term {
+                selector: text.into(),
+                term: part.into(),
+            })?;
+            terms.push(FieldTerm {
+                field: field.into(),
+                equal,
+                value: unescape(value)?.into(),
+            });
         }
         Ok(FieldSelector { terms })
     }
@@ -137,7 +165,13 @@ impl fmt::Display for FieldSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, t) in self.terms.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            write!(f, "{comma}{}{}{}", t.field, if t.equal { "=" } else { "!=" }, escape(&t.value))?;
+            write!(
+                f,
+                "{comma}{}{}{}",
+                t.field,
+                if t.equal { "=" } else { "!=" },
+                escape(&t.value)
+            )?;
         }
         Ok(())
     }
@@ -159,32 +193,68 @@ mod tests {
             ("=x", "=x"),
             ("metadata.name=x", "metadata.name=x"),
         ] {
-            assert_eq!(given.parse::<FieldSelector>().unwrap().to_string(), wanted, "{given}");
+            assert_eq!(
+                given.parse::<FieldSelector>().unwrap().to_string(),
+                wanted,
+                "{given}"
+            );
         }
         for (given, wanted) in [
-            ("metadata.name", "invalid selector: 'metadata.name'; can't understand 'metadata.name'"),
-            ("a=1,x in (a)", "invalid selector: 'a=1,x in (a)'; can't understand 'x in (a)'"),
-            (r"a=\b", r"invalid field selector: invalid escape sequence: \b"),
-            (r"a=\", r"invalid field selector: invalid escape sequence: \"),
-            ("a=b=c", "invalid field selector: unescaped character in value: 61"),
+            (
+                "metadata.name",
+                "invalid selector: 'metadata.name'; can't understand 'metadata.name'",
+            ),
+            (
+                "a=1,x in (a)",
+                "invalid selector: 'a=1,x in (a)'; can't understand 'x in (a)'",
+            ),
+            (
+                r"a=\b",
+                r"invalid field selector: invalid escape sequence: \b",
+            ),
+            (
+                r"a=\",
+                r"invalid field selector: invalid escape sequence: \",
+            ),
+            (
+                "a=b=c",
+                "invalid field selector: unescaped character in value: 61",
+            ),
         ] {
-            assert_eq!(given.parse::<FieldSelector>().unwrap_err().to_string(), wanted, "{given}");
+            assert_eq!(
+                given.parse::<FieldSelector>().unwrap_err().to_string(),
+                wanted,
+                "{given}"
+            );
         }
     }
 
     #[test]
     fn matching() {
         let get = |field: &str| (field == "metadata.name").then_some("a");
-        for (given, wanted) in
-            [("", true), ("metadata.name=a", true), ("metadata.name!=a", false), ("metadata.name=a,x=", true), ("x=1", false), ("x!=1", true)]
-        {
-            assert_eq!(given.parse::<FieldSelector>().unwrap().matches(get), wanted, "{given}");
+        for (given, wanted) in [
+            ("", true),
+            ("metadata.name=a", true),
+            ("metadata.name!=a", false),
+            ("metadata.name=a,x=", true),
+            ("x=1", false),
+            ("x!=1", true),
+        ] {
+            assert_eq!(
+                given.parse::<FieldSelector>().unwrap().matches(get),
+                wanted,
+                "{given}"
+            );
         }
         let s: FieldSelector = "metadata.name=a,spec.nodeName=n".parse().unwrap();
         assert_eq!(s.requires_exact_match("spec.nodeName"), Some("n"));
         assert_eq!(
-            s.transform(|f, v| if f == "metadata.name" { Ok((f.to_string(), v.to_string())) } else { Err(format!("field label not supported: {f}")) })
-                .unwrap_err(),
+            s.transform(|f, v| if f == "metadata.name" {
+                Ok((f.to_string(), v.to_string()))
+            } else {
+                Err(format!("field label not supported: {f}"))
+            })
+            .unwrap_err(),
             "field label not supported: spec.nodeName"
         );
     }

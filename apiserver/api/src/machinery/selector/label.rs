@@ -65,8 +65,16 @@ pub struct Requirement {
 
 impl Requirement {
     /// Checks the key, the number of values for the operator, and the values.
-    pub fn new(key: &str, operator: Operator, values: Vec<Box<str>>) -> Result<Requirement, SelectorError> {
-        let requirement = Requirement { key: key.into(), operator, values };
+    pub fn new(
+        key: &str,
+        operator: Operator,
+        values: Vec<Box<str>>,
+    ) -> Result<Requirement, SelectorError> {
+        let requirement = Requirement {
+            key: key.into(),
+            operator,
+            values,
+        };
         match aggregate(requirement.faults()) {
             None => Ok(requirement),
             Some(text) => Err(SelectorError::Invalid(text)),
@@ -77,26 +85,52 @@ impl Requirement {
         let mut faults = Vec::new();
         let key = is_qualified_name(&self.key);
         if !key.is_empty() {
-            faults.push(format!("key: Invalid value: {}: {}", quoted(&self.key), key.join("; ")));
+            faults.push(format!(
+                "key: Invalid value: {}: {}",
+                quoted(&self.key),
+                key.join("; ")
+            ));
         }
-        let count = |ok: bool, text: &str| (!ok).then(|| format!("values: Invalid value: {}: {text}", json!(self.values)));
+        let count = |ok: bool, text: &str| {
+            (!ok).then(|| format!("values: Invalid value: {}: {text}", json!(self.values)))
+        };
         faults.extend(match self.operator {
-            Operator::In | Operator::NotIn => count(!self.values.is_empty(), "for 'in', 'notin' operators, values set can't be empty"),
-            Operator::Equals | Operator::DoubleEquals | Operator::NotEquals => {
-                count(self.values.len() == 1, "exact-match compatibility requires one single value")
-            }
-            Operator::Exists | Operator::DoesNotExist => count(self.values.is_empty(), "values set must be empty for exists and does not exist"),
-            Operator::GreaterThan | Operator::LessThan => count(self.values.len() == 1, "for 'Gt', 'Lt' operators, exactly one value is required"),
+            Operator::In | Operator::NotIn => count(
+                !self.values.is_empty(),
+                "for 'in', 'notin' operators, values set can't be empty",
+            ),
+            Operator::Equals | Operator::DoubleEquals | Operator::NotEquals => count(
+                self.values.len() == 1,
+                "exact-match compatibility requires one single value",
+            ),
+            Operator::Exists | Operator::DoesNotExist => count(
+                self.values.is_empty(),
+                "values set must be empty for exists and does not exist",
+            ),
+            Operator::GreaterThan | Operator::LessThan => count(
+                self.values.len() == 1,
+                "for 'Gt', 'Lt' operators, exactly one value is required",
+            ),
         });
         if matches!(self.operator, Operator::GreaterThan | Operator::LessThan) {
-            for (i, v) in self.values.iter().enumerate().filter(|(_, v)| v.parse::<i64>().is_err()) {
+            for (i, v) in self
+                .values
+                .iter()
+                .enumerate()
+                .filter(|(_, v)| v.parse::<i64>().is_err())
+            {
                 faults.push(format!("values[{i}]: Invalid value: {}: for 'Gt', 'Lt' operators, the value must be an integer", quoted(v)));
             }
         }
         for (i, v) in self.values.iter().enumerate() {
             let messages = is_label_value(v);
             if !messages.is_empty() {
-                faults.push(format!("values[{i}][{}]: Invalid value: {}: {}", self.key, quoted(v), messages.join("; ")));
+                faults.push(format!(
+                    "values[{i}][{}]: Invalid value: {}: {}",
+                    self.key,
+                    quoted(v),
+                    messages.join("; ")
+                ));
             }
         }
         faults
@@ -125,7 +159,9 @@ impl Requirement {
     pub fn matches<L: Labels + ?Sized>(&self, labels: &L) -> bool {
         let found = labels.label(&self.key);
         match self.operator {
-            Operator::In | Operator::Equals | Operator::DoubleEquals => found.is_some_and(|v| self.has(v)),
+            Operator::In | Operator::Equals | Operator::DoubleEquals => {
+                found.is_some_and(|v| self.has(v))
+            }
             Operator::NotIn | Operator::NotEquals => !found.is_some_and(|v| self.has(v)),
             Operator::Exists => found.is_some(),
             Operator::DoesNotExist => found.is_none(),
@@ -195,23 +231,61 @@ impl Selector {
 
     /// What bears all of these labels (`spec.selector` of a Service). They are not checked.
     pub fn from_set<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Selector {
-        Selector::all(labels.into_iter().map(|(k, v)| Requirement { key: k.into(), operator: Operator::Equals, values: vec![v.into()] }).collect())
+        Selector::all(
+            labels
+                .into_iter()
+                .map(|(k, v)| Requirement {
+                    key: k.into(),
+                    operator: Operator::Equals,
+                    values: vec![v.into()],
+                })
+                .collect(),
+        )
     }
 
     /// A `metav1.LabelSelector` as JSON. Absent selects nothing, empty everything.
     pub fn from_label_selector(selector: Option<&Value>) -> Result<Selector, SelectorError> {
-        let Some(selector) = selector.filter(|s| !s.is_null()) else { return Ok(Selector::Nothing) };
+        let Some(selector) = selector.filter(|s| !s.is_null()) else {
+            return Ok(Selector::Nothing);
+        };
         let mut requirements = Vec::new();
-        for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
-            requirements.push(Requirement::new(key, Operator::Equals, vec![value.as_str().unwrap_or_default().into()])?);
+        for (key, value) in selector
+            .get("matchLabels")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
+            requirements.push(Requirement::new(
+                key,
+                Operator::Equals,
+                vec![value.as_str().unwrap_or_default().into()],
+            )?);
         }
-        for term in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+        for term in selector
+            .get("matchExpressions")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let text = |name: &str| term.get(name).and_then(Value::as_str).unwrap_or_default();
             let operator = Operator::from_api(text("operator"))
                 .filter(|o| !matches!(o, Operator::GreaterThan | Operator::LessThan))
-                .ok_or_else(|| SelectorError::Invalid(format!("{} is not a valid label selector operator", quoted(text("operator")))))?;
-            let values = term.get("values").and_then(Value::as_array).into_iter().flatten();
-            requirements.push(Requirement::new(text("key"), operator, values.filter_map(Value::as_str).map(Into::into).collect())?);
+                .ok_or_else(|| {
+                    SelectorError::Invalid(format!(
+                        "{} is not a valid label selector operator",
+                        quoted(text("operator"))
+                    ))
+                })?;
+            let values = term
+                .get("values")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            requirements.push(Requirement::new(
+                text("key"),
+                operator,
+                values.filter_map(Value::as_str).map(Into::into).collect(),
+            )?);
         }
         Ok(Selector::all(requirements))
     }
@@ -230,9 +304,16 @@ impl Selector {
                 Operator::Exists => "Exists",
                 Operator::DoesNotExist => "DoesNotExist",
                 Operator::GreaterThan | Operator::LessThan => {
-                    return Err(SelectorError::Invalid(format!("{} isn't supported in label selectors", quoted(r.operator.name()))));
+                    return Err(SelectorError::Invalid(format!(
+                        "{} isn't supported in label selectors",
+                        quoted(r.operator.name())
+                    )));
                 }
-                Operator::NotEquals => return Err(SelectorError::Invalid("\"!=\" is not a valid label selector operator".into())),
+                Operator::NotEquals => {
+                    return Err(SelectorError::Invalid(
+                        "\"!=\" is not a valid label selector operator".into(),
+                    ));
+                }
             };
             let mut expression = json!({"key": r.key, "operator": operator});
             if !r.values.is_empty() {
@@ -274,7 +355,13 @@ impl Selector {
     /// The one value that a label must have, when the selector demands exactly one.
     pub fn requires_exact_match(&self, label: &str) -> Option<&str> {
         let r = self.requirements().iter().find(|r| &*r.key == label)?;
-        matches!(r.operator, Operator::Equals | Operator::DoubleEquals | Operator::In).then_some(&r.values).filter(|v| v.len() == 1).map(|v| &*v[0])
+        matches!(
+            r.operator,
+            Operator::Equals | Operator::DoubleEquals | Operator::In
+        )
+        .then_some(&r.values)
+        .filter(|v| v.len() == 1)
+        .map(|v| &*v[0])
     }
 }
 
@@ -342,23 +429,62 @@ mod tests {
     #[test]
     fn errors() {
         for (given, wanted) in [
-            ("a b", "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt"),
-            ("a gt 3", "unable to parse requirement: found 'gt', expected: in, notin, =, ==, !=, gt, lt"),
-            ("=a", "found '=', expected: !, identifier, or 'end of string'"),
-            (",", "found ',', expected: !, identifier, or 'end of string'"),
+            (
+                "a b",
+                "unable to parse requirement: found 'b', expected: in, notin, =, ==, !=, gt, lt",
+            ),
+            (
+                "a gt 3",
+                "unable to parse requirement: found 'gt', expected: in, notin, =, ==, !=, gt, lt",
+            ),
+            (
+                "=a",
+                "found '=', expected: !, identifier, or 'end of string'",
+            ),
+            (
+                ",",
+                "found ',', expected: !, identifier, or 'end of string'",
+            ),
             ("a=b,,c", "found ',', expected: identifier after ','"),
             ("a=b,", "found '', expected: identifier after ','"),
             ("a=b c", "found 'c', expected: ',' or 'end of string'"),
             ("!a=b", "found '=', expected: ',' or 'end of string'"),
-            ("a in b", "unable to parse requirement: found 'b' expected: '('"),
-            ("a notin", "unable to parse requirement: found '' expected: '('"),
-            ("a in (b", "unable to parse requirement: found '', expected: ',' or ')'"),
-            ("a in (=)", "unable to parse requirement: found '=', expected: ',', ')' or identifier"),
-            ("a in (b c)", "unable to parse requirement: found 'c', expected: ',' or ')'"),
-            ("a in (b,=)", "unable to parse requirement: found '=', expected: ',', or identifier"),
-            ("a==!", "unable to parse requirement: found '!', expected: identifier"),
-            ("!", "unable to parse requirement: found '', expected: identifier"),
-            ("n>x", "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer"),
+            (
+                "a in b",
+                "unable to parse requirement: found 'b' expected: '('",
+            ),
+            (
+                "a notin",
+                "unable to parse requirement: found '' expected: '('",
+            ),
+            (
+                "a in (b",
+                "unable to parse requirement: found '', expected: ',' or ')'",
+            ),
+            (
+                "a in (=)",
+                "unable to parse requirement: found '=', expected: ',', ')' or identifier",
+            ),
+            (
+                "a in (b c)",
+                "unable to parse requirement: found 'c', expected: ',' or ')'",
+            ),
+            (
+                "a in (b,=)",
+                "unable to parse requirement: found '=', expected: ',', or identifier",
+            ),
+            (
+                "a==!",
+                "unable to parse requirement: found '!', expected: identifier",
+            ),
+            (
+                "!",
+                "unable to parse requirement: found '', expected: identifier",
+            ),
+            (
+                "n>x",
+                "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an integer",
+            ),
             (
                 "a=-b-",
                 "unable to parse requirement: values[0][a]: Invalid value: \"-b-\": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
@@ -368,13 +494,20 @@ mod tests {
                 "unable to parse requirement: <nil>: Invalid value: \"a;b\": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
             ),
         ] {
-            assert_eq!(given.parse::<Selector>().unwrap_err().to_string(), wanted, "{given}");
+            assert_eq!(
+                given.parse::<Selector>().unwrap_err().to_string(),
+                wanted,
+                "{given}"
+            );
         }
     }
 
     #[test]
     fn matching() {
-        let labels: std::collections::BTreeMap<String, String> = [("app", "a"), ("n", "5"), ("odd", "")].map(|(k, v)| (k.into(), v.into())).into();
+        let labels: std::collections::BTreeMap<String, String> =
+            [("app", "a"), ("n", "5"), ("odd", "")]
+                .map(|(k, v)| (k.into(), v.into()))
+                .into();
         let value = json!({"app": "a", "n": "5", "odd": ""});
         for (selector, wanted) in [
             ("", true),
@@ -407,15 +540,25 @@ mod tests {
     #[test]
     fn label_selectors() {
         let s = |v: Value| Selector::from_label_selector(Some(&v));
-        assert_eq!(Selector::from_label_selector(None).unwrap(), Selector::Nothing);
+        assert_eq!(
+            Selector::from_label_selector(None).unwrap(),
+            Selector::Nothing
+        );
         assert!(s(json!({})).unwrap().is_everything());
         assert_eq!(
             s(json!({"matchLabels": {"b": "c"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["y", "x"]}, {"key": "z", "operator": "DoesNotExist"}]})).unwrap().to_string(),
             "a in (x,y),b=c,!z"
         );
-        assert_eq!(s(json!({"matchExpressions": [{"key": "a", "operator": "Gt"}]})).unwrap_err().to_string(), "\"Gt\" is not a valid label selector operator");
         assert_eq!(
-            s(json!({"matchExpressions": [{"key": "a", "operator": "In", "values": []}]})).unwrap_err().to_string(),
+            s(json!({"matchExpressions": [{"key": "a", "operator": "Gt"}]}))
+                .unwrap_err()
+                .to_string(),
+            "\"Gt\" is not a valid label selector operator"
+        );
+        assert_eq!(
+            s(json!({"matchExpressions": [{"key": "a", "operator": "In", "values": []}]}))
+                .unwrap_err()
+                .to_string(),
             "values: Invalid value: []: for 'in', 'notin' operators, values set can't be empty"
         );
         let parsed: Selector = "a=b,c in (d),!e".parse().unwrap();
@@ -425,6 +568,14 @@ mod tests {
         );
         assert_eq!(parsed.requires_exact_match("a"), Some("b"));
         assert_eq!(parsed.requires_exact_match("e"), None);
-        assert_eq!("a>1".parse::<Selector>().unwrap().to_label_selector().unwrap_err().to_string(), "\"gt\" isn't supported in label selectors");
+        assert_eq!(
+            "a>1"
+                .parse::<Selector>()
+                .unwrap()
+                .to_label_selector()
+                .unwrap_err()
+                .to_string(),
+            "\"gt\" isn't supported in label selectors"
+        );
     }
 }

@@ -60,9 +60,19 @@ pub(super) fn tokens(text: &str) -> Vec<(Token, &str)> {
         }
         let start = at;
         if symbol(bytes[at]) {
-            at += if at + 2 <= bytes.len() && symbol(bytes[at + 1]) && word(&text[at..at + 2]).is_some() { 2 } else { 1 };
+            at += if at + 2 <= bytes.len()
+                && symbol(bytes[at + 1])
+                && word(&text[at..at + 2]).is_some()
+            {
+                2
+            } else {
+                1
+            };
         } else {
-            at += bytes[at..].iter().position(|b| symbol(*b) || blank(*b)).unwrap_or(bytes.len() - at);
+            at += bytes[at..]
+                .iter()
+                .position(|b| symbol(*b) || blank(*b))
+                .unwrap_or(bytes.len() - at);
         }
         let literal = &text[start..at];
         found.push((word(literal).unwrap_or(Token::Identifier), literal));

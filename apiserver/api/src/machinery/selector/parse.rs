@@ -16,14 +16,21 @@ struct Parser<'a> {
 
 /// Reads a selector's requirements, in the order given.
 pub(super) fn selector(text: &str) -> Result<Vec<Requirement>, SelectorError> {
-    let mut parser = Parser { tokens: tokens(text), at: 0 };
+    let mut parser = Parser {
+        tokens: tokens(text),
+        at: 0,
+    };
     let mut requirements = Vec::new();
     loop {
         let (token, literal) = parser.peek_value();
         match token {
             Token::End => return Ok(requirements),
             Token::Identifier | Token::Not => {}
-            _ => return Err(SelectorError::Syntax(format!("found '{literal}', expected: !, identifier, or 'end of string'"))),
+            _ => {
+                return Err(SelectorError::Syntax(format!(
+                    "found '{literal}', expected: !, identifier, or 'end of string'"
+                )));
+            }
         }
         requirements.push(parser.requirement().map_err(SelectorError::Requirement)?);
         match parser.next_value() {
@@ -31,10 +38,16 @@ pub(super) fn selector(text: &str) -> Result<Vec<Requirement>, SelectorError> {
             (Token::Comma, _) => {
                 let (token, literal) = parser.peek_value();
                 if !matches!(token, Token::Identifier | Token::Not) {
-                    return Err(SelectorError::Syntax(format!("found '{literal}', expected: identifier after ','")));
+                    return Err(SelectorError::Syntax(format!(
+                        "found '{literal}', expected: identifier after ','"
+                    )));
                 }
             }
-            (_, literal) => return Err(SelectorError::Syntax(format!("found '{literal}', expected: ',' or 'end of string'"))),
+            (_, literal) => {
+                return Err(SelectorError::Syntax(format!(
+                    "found '{literal}', expected: ',' or 'end of string'"
+                )));
+            }
         }
     }
 }
@@ -69,9 +82,14 @@ impl<'a> Parser<'a> {
         }
         let faults = is_qualified_name(key);
         if !faults.is_empty() {
-            return Err(format!("<nil>: Invalid value: {}: {}", quoted(key), faults.join("; ")));
+            return Err(format!(
+                "<nil>: Invalid value: {}: {}",
+                quoted(key),
+                faults.join("; ")
+            ));
         }
-        let make = |operator, values| Requirement::new(key, operator, values).map_err(|e| e.to_string());
+        let make =
+            |operator, values| Requirement::new(key, operator, values).map_err(|e| e.to_string());
         if negated {
             return make(Operator::DoesNotExist, Vec::new());
         }
@@ -79,7 +97,11 @@ impl<'a> Parser<'a> {
             return make(Operator::Exists, Vec::new());
         }
         let operator = self.operator()?;
-        let values = if matches!(operator, Operator::In | Operator::NotIn) { self.values()? } else { self.exact_value()? };
+        let values = if matches!(operator, Operator::In | Operator::NotIn) {
+            self.values()?
+        } else {
+            self.exact_value()?
+        };
         make(operator, values.into_iter().map(Into::into).collect())
     }
 
@@ -94,7 +116,11 @@ impl<'a> Parser<'a> {
             Token::NotEquals => Operator::NotEquals,
             Token::Greater => Operator::GreaterThan,
             Token::Less => Operator::LessThan,
-            _ => return Err(format!("found '{literal}', expected: in, notin, =, ==, !=, gt, lt")),
+            _ => {
+                return Err(format!(
+                    "found '{literal}', expected: in, notin, =, ==, !=, gt, lt"
+                ));
+            }
         })
     }
 
@@ -119,7 +145,9 @@ impl<'a> Parser<'a> {
                 self.advance();
                 Ok(BTreeSet::from([""]))
             }
-            (_, literal) => Err(format!("found '{literal}', expected: ',', ')' or identifier")),
+            (_, literal) => Err(format!(
+                "found '{literal}', expected: ',', ')' or identifier"
+            )),
         }
     }
 
@@ -133,7 +161,9 @@ impl<'a> Parser<'a> {
                     match self.peek_value() {
                         (Token::Comma, _) => {}
                         (Token::Close, _) => break,
-                        (_, literal) => return Err(format!("found '{literal}', expected: ',' or ')'")),
+                        (_, literal) => {
+                            return Err(format!("found '{literal}', expected: ',' or ')'"));
+                        }
                     }
                 }
                 (Token::Comma, _) => {
@@ -151,7 +181,9 @@ impl<'a> Parser<'a> {
                         _ => {}
                     }
                 }
-                (_, literal) => return Err(format!("found '{literal}', expected: ',', or identifier")),
+                (_, literal) => {
+                    return Err(format!("found '{literal}', expected: ',', or identifier"));
+                }
             }
         }
         self.advance();

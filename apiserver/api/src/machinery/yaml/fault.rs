@@ -36,7 +36,11 @@ pub fn libyaml(text: &str) -> Option<String> {
                 return None;
             }
             return Some(match line {
-                Some(number) if number > 1 && PARSER.iter().any(|begin| what.starts_with(begin)) => format!("yaml: line {}: {what}", number - 1),
+                Some(number)
+                    if number > 1 && PARSER.iter().any(|begin| what.starts_with(begin)) =>
+                {
+                    format!("yaml: line {}: {what}", number - 1)
+                }
                 Some(number) if number > 1 => format!("yaml: line {number}: {what}"),
                 _ => format!("yaml: {what}"),
             });

@@ -68,7 +68,11 @@ pub fn read_first(text: &str) -> Result<(Value, Vec<String>), String> {
     let first = loop {
         match reader.next() {
             Ok((Event::StreamEnd, _)) => break Ok(Value::Null),
-            Ok((Event::DocumentStart(..), _)) => break reader.next().and_then(|first| reader.node(first, &mut String::new())),
+            Ok((Event::DocumentStart(..), _)) => {
+                break reader
+                    .next()
+                    .and_then(|first| reader.node(first, &mut String::new()));
+            }
             Ok(_) => {}
             Err(error) => break Err(error),
         }
@@ -87,9 +91,15 @@ fn read_stream(text: &str, lax: bool) -> Result<Vec<Document>, String> {
                 let first = reader.next()?;
                 let value = reader.node(first, &mut String::new())?;
                 if !reader.repeated.is_empty() && !lax {
-                    return Err(format!("yaml: unmarshal errors:\n  {}", reader.repeated.join("\n  ")));
+                    return Err(format!(
+                        "yaml: unmarshal errors:\n  {}",
+                        reader.repeated.join("\n  ")
+                    ));
                 }
-                out.push(Document { value, lines: reader.lines.replace(HashMap::new()).unwrap_or_default() });
+                out.push(Document {
+                    value,
+                    lines: reader.lines.replace(HashMap::new()).unwrap_or_default(),
+                });
                 reader.anchors.clear();
             }
             _ => {}
@@ -100,12 +110,30 @@ fn read_stream(text: &str, lax: bool) -> Result<Vec<Document>, String> {
 impl<'a> Reader<'a> {
     fn new(text: &'a str) -> Reader<'a> {
         let mut options = Options::default();
-        (options.emit_comments, options.flow_nesting_limit, options.block_nesting_limit) = (false, DEEPEST, DEEPEST);
+        (
+            options.emit_comments,
+            options.flow_nesting_limit,
+            options.block_nesting_limit,
+        ) = (false, DEEPEST, DEEPEST);
         let events = Parser::new_from_str_with_options(text, options)
             .map(|r| r.map_err(|e| format!("yaml: line {}: {}", e.marker().line(), e.info())))
             .filter(|r| !matches!(r, Ok((Event::Comment(..), _))));
-        let (anchors, lines, left) = (HashMap::new(), Some(HashMap::new()), text.len().saturating_mul(NODE).saturating_add(REPEATED));
-        Reader { events: Box::new(events), anchors, lines, repeated: Vec::new(), depth: 0, nodes: 0, from_aliases: 0, took: 0, left }
+        let (anchors, lines, left) = (
+            HashMap::new(),
+            Some(HashMap::new()),
+            text.len().saturating_mul(NODE).saturating_add(REPEATED),
+        );
+        Reader {
+            events: Box::new(events),
+            anchors,
+            lines,
+            repeated: Vec::new(),
+            depth: 0,
+            nodes: 0,
+            from_aliases: 0,
+            took: 0,
+            left,
+        }
     }
 
     /// Counts nodes; few aliases may not grow into very many nodes.
@@ -117,7 +145,10 @@ impl<'a> Reader<'a> {
             4_000_000.. => 0.1,
             between => 0.99 - 0.89 * (between - 400_000) as f64 / 3_600_000.0,
         };
-        if self.nodes > 100 && self.from_aliases > 1000 && self.from_aliases as f64 / self.nodes as f64 > share {
+        if self.nodes > 100
+            && self.from_aliases > 1000
+            && self.from_aliases as f64 / self.nodes as f64 > share
+        {
             return Err("yaml: document contains excessive aliasing".into());
         }
         Ok(())
@@ -125,15 +156,24 @@ impl<'a> Reader<'a> {
 
     /// Counts bytes that stand a second time.
     fn repeat(&mut self, bytes: usize) -> Result<(), String> {
-        self.left = self.left.checked_sub(bytes).ok_or("yaml: document contains excessive aliasing")?;
+        self.left = self
+            .left
+            .checked_sub(bytes)
+            .ok_or("yaml: document contains excessive aliasing")?;
         Ok(())
     }
 
     fn next(&mut self) -> Result<(Event<'a>, Span), String> {
-        self.events.next().unwrap_or_else(|| Ok((Event::StreamEnd, Span::default())))
+        self.events
+            .next()
+            .unwrap_or_else(|| Ok((Event::StreamEnd, Span::default())))
     }
 
-    fn node(&mut self, (event, span): (Event<'a>, Span), path: &mut String) -> Result<Value, String> {
+    fn node(
+        &mut self,
+        (event, span): (Event<'a>, Span),
+        path: &mut String,
+    ) -> Result<Value, String> {
         let (before, took) = (self.nodes, self.took);
         self.count(1, false)?;
         self.took += NODE;
@@ -146,26 +186,51 @@ impl<'a> Reader<'a> {
                 self.took += text.len();
                 let forced_text = tag.is_some_and(|t| t.to_string().ends_with("str"));
                 let plain = style == ScalarStyle::Plain && !forced_text;
-                (anchor, if plain { scalar::value(&text) } else { Value::String(text.into_owned()) })
+                (
+                    anchor,
+                    if plain {
+                        scalar::value(&text)
+                    } else {
+                        Value::String(text.into_owned())
+                    },
+                )
             }
             Event::SequenceStart(_, anchor, _) => (anchor, self.sequence(path)?),
             Event::MappingStart(_, anchor, _) => (anchor, self.mapping(path)?),
             Event::Alias(id) => {
-                let known = self.anchors.get(&id).map(|(_, nodes, bytes)| (*nodes, *bytes));
-                let (nodes, bytes) = known.ok_or_else(|| format!("yaml: line {}: unknown anchor referenced", span.start.line()))?;
+                let known = self
+                    .anchors
+                    .get(&id)
+                    .map(|(_, nodes, bytes)| (*nodes, *bytes));
+                let (nodes, bytes) = known.ok_or_else(|| {
+                    format!(
+                        "yaml: line {}: unknown anchor referenced",
+                        span.start.line()
+                    )
+                })?;
                 self.count(nodes, true)?;
                 self.repeat(bytes)?;
                 self.took += bytes;
                 self.depth -= 1;
-                return Ok(self.anchors.get(&id).map(|(value, ..)| value.clone()).unwrap_or_default());
+                return Ok(self
+                    .anchors
+                    .get(&id)
+                    .map(|(value, ..)| value.clone())
+                    .unwrap_or_default());
             }
-            other => return Err(format!("yaml: line {}: unexpected {other:?}", span.start.line())),
+            other => {
+                return Err(format!(
+                    "yaml: line {}: unexpected {other:?}",
+                    span.start.line()
+                ));
+            }
         };
         self.depth -= 1;
         if anchor != 0 {
             let bytes = self.took - took;
             self.repeat(bytes)?;
-            self.anchors.insert(anchor, (value.clone(), self.nodes - before, bytes));
+            self.anchors
+                .insert(anchor, (value.clone(), self.nodes - before, bytes));
         }
         Ok(value)
     }
@@ -201,7 +266,8 @@ impl<'a> Reader<'a> {
             }
             let line = next.1.start.line();
             let is_merge = matches!(&next.0, Event::Scalar(t, ScalarStyle::Plain, ..) if scalar::resolve(t) == scalar::Meaning::Merge);
-            let key = key_text(&next.0).ok_or_else(|| format!("yaml: line {line}: a mapping's key must be a text"))?;
+            let key = key_text(&next.0)
+                .ok_or_else(|| format!("yaml: line {line}: a mapping's key must be a text"))?;
             let length = path.len();
             if !path.is_empty() {
                 path.push('.');
@@ -215,13 +281,24 @@ impl<'a> Reader<'a> {
             if is_merge {
                 merged.push(value);
             } else if map.insert(key.clone(), value).is_some() {
-                self.repeated.push(format!("line {line}: key {} already set in map", go_quoted(&key)));
+                self.repeated.push(format!(
+                    "line {line}: key {} already set in map",
+                    go_quoted(&key)
+                ));
             }
         }
         for value in merged {
-            let sources = if let Value::Array(list) = value { list } else { vec![value] };
+            let sources = if let Value::Array(list) = value {
+                list
+            } else {
+                vec![value]
+            };
             for source in sources {
-                let Value::Object(fields) = source else { return Err("yaml: map merge requires map or sequence of maps as the value".into()) };
+                let Value::Object(fields) = source else {
+                    return Err(
+                        "yaml: map merge requires map or sequence of maps as the value".into(),
+                    );
+                };
                 for (k, v) in fields {
                     map.entry(k).or_insert(v);
                 }
@@ -233,8 +310,14 @@ impl<'a> Reader<'a> {
 
 /// Keys are texts; a number or a boolean becomes its text.
 fn key_text(event: &Event) -> Option<String> {
-    let Event::Scalar(text, style, ..) = event else { return None };
-    Some(if *style == ScalarStyle::Plain { scalar::key(text) } else { text.to_string() })
+    let Event::Scalar(text, style, ..) = event else {
+        return None;
+    };
+    Some(if *style == ScalarStyle::Plain {
+        scalar::key(text)
+    } else {
+        text.to_string()
+    })
 }
 
 /// The line of a field, or of the nearest field above it that has one.
@@ -259,9 +342,15 @@ mod tests {
     #[test]
     fn documents_and_lines() {
         let docs = read("a: 1\nb:\n  - x: yes\n    w: \"no\"\n---\n# nothing\n---\n{c: [1, 2], d: &k {e: f}, g: *k}\n").unwrap();
-        assert_eq!(docs[0].value, json!({"a": 1, "b": [{"x": true, "w": "no"}]}));
+        assert_eq!(
+            docs[0].value,
+            json!({"a": 1, "b": [{"x": true, "w": "no"}]})
+        );
         assert_eq!(docs[0].lines["b[0].w"], 4);
-        assert_eq!(docs.last().unwrap().value, json!({"c": [1, 2], "d": {"e": "f"}, "g": {"e": "f"}}));
+        assert_eq!(
+            docs.last().unwrap().value,
+            json!({"c": [1, 2], "d": {"e": "f"}, "g": {"e": "f"}})
+        );
         assert_eq!(nearest_line(&docs[0].lines, "b[0].z.q"), Some(3));
     }
 
@@ -269,21 +358,47 @@ mod tests {
     fn what_a_text_can_become_is_bounded() {
         let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_string();
         for level in 1..9 {
-            text += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 10].join(", "));
+            text += &format!(
+                "a{level}: &a{level} [{}]\n",
+                vec![format!("*a{}", level - 1); 10].join(", ")
+            );
         }
-        assert_eq!(read_first(&text).unwrap_err(), "yaml: document contains excessive aliasing");
+        assert_eq!(
+            read_first(&text).unwrap_err(),
+            "yaml: document contains excessive aliasing"
+        );
         assert!(read_first(&"[".repeat(100_000)).is_err());
     }
 
     #[test]
     fn merges_and_mistakes() {
-        assert_eq!(read("base: &b {x: 1, w: 2}\nsub:\n  <<: *b\n  x: 3\n").unwrap()[0].value["sub"], json!({"x": 3, "w": 2}));
-        assert_eq!(read_first("a: 1\na: 2\n---\n}").unwrap(), (json!({"a": 2}), vec!["line 2: key \"a\" already set in map".to_string()]));
+        assert_eq!(
+            read("base: &b {x: 1, w: 2}\nsub:\n  <<: *b\n  x: 3\n").unwrap()[0].value["sub"],
+            json!({"x": 3, "w": 2})
+        );
+        assert_eq!(
+            read_first("a: 1\na: 2\n---\n}").unwrap(),
+            (
+                json!({"a": 2}),
+                vec!["line 2: key \"a\" already set in map".to_string()]
+            )
+        );
         assert_eq!(read_first("# nothing\n").unwrap().0, json!(null));
         let twice = read_lax("a: 1\na: 2\n---\nb: {c: 1, c: 3}\n").unwrap();
-        assert_eq!(twice.iter().map(|d| &d.value).collect::<Vec<_>>(), [&json!({"a": 2}), &json!({"b": {"c": 3}})]);
-        assert!(read("a: 1\na: 2\n").unwrap_err().contains("line 2: key \"a\" already set in map"));
-        assert_eq!(read("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\n data:\n  a: b\n").unwrap_err(), "yaml: line 4: did not find expected key");
+        assert_eq!(
+            twice.iter().map(|d| &d.value).collect::<Vec<_>>(),
+            [&json!({"a": 2}), &json!({"b": {"c": 3}})]
+        );
+        assert!(
+            read("a: 1\na: 2\n")
+                .unwrap_err()
+                .contains("line 2: key \"a\" already set in map")
+        );
+        assert_eq!(
+            read("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: bad\n data:\n  a: b\n")
+                .unwrap_err(),
+            "yaml: line 4: did not find expected key"
+        );
     }
 
     /// What took 25 seconds, or all memory.
@@ -298,8 +413,17 @@ mod tests {
             }
             text
         };
-        let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(1_000_000), vec!["*a"; 100_000].join(","));
-        let nested = format!("{}x{}", (0..120).map(|n| format!("&n{n} [")).collect::<String>(), "]".repeat(120)).replace('x', &"y,".repeat(500_000));
+        let long = format!(
+            "a: &a {}\nb: [{}]\n",
+            "x".repeat(1_000_000),
+            vec!["*a"; 100_000].join(",")
+        );
+        let nested = format!(
+            "{}x{}",
+            (0..120).map(|n| format!("&n{n} [")).collect::<String>(),
+            "]".repeat(120)
+        )
+        .replace('x', &"y,".repeat(500_000));
         for (what, text) in [
             ("brackets", "[".repeat(many)),
             ("braces", "{".repeat(many)),
@@ -316,17 +440,40 @@ mod tests {
             ("comments", "#\n".repeat(many / 2)),
             ("documents", "---\n".repeat(many / 4)),
             ("directives", "%YAML 1.1\n".repeat(many / 10)),
-            ("keys", (0..many / 12).map(|n| format!("k{n}: 1\n")).collect()),
-            ("flow keys", format!("{{{}}}", (0..many / 12).map(|n| format!("k{n}: 1,")).collect::<String>())),
-            ("indents", (0..1_700).map(|n| format!("{}a:\n", " ".repeat(n))).collect()),
+            (
+                "keys",
+                (0..many / 12).map(|n| format!("k{n}: 1\n")).collect(),
+            ),
+            (
+                "flow keys",
+                format!(
+                    "{{{}}}",
+                    (0..many / 12)
+                        .map(|n| format!("k{n}: 1,"))
+                        .collect::<String>()
+                ),
+            ),
+            (
+                "indents",
+                (0..1_700)
+                    .map(|n| format!("{}a:\n", " ".repeat(n)))
+                    .collect(),
+            ),
             ("block text", format!("a: |\n{}", " b\n".repeat(many / 3))),
-            ("folded text", format!("a: >\n{}", " b\n\n".repeat(many / 4))),
+            (
+                "folded text",
+                format!("a: >\n{}", " b\n\n".repeat(many / 4)),
+            ),
             ("plain lines", format!("a: {}", "b\n ".repeat(many / 3))),
         ] {
             let begun = Instant::now();
             let _ = read_first(&text);
             // a debug build on a busy machine: what grows with the square took minutes
-            assert!(begun.elapsed() < Duration::from_secs(20), "{what}: {:?}", begun.elapsed());
+            assert!(
+                begun.elapsed() < Duration::from_secs(20),
+                "{what}: {:?}",
+                begun.elapsed()
+            );
         }
     }
 }

@@ -26,14 +26,34 @@ pub fn resolve(text: &str) -> Meaning {
         Some(b) => b,
     };
     match first {
-        b'+' | b'-' | b'0'..=b'9' | b'.' | b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' | b'<' => {}
+        b'+'
+        | b'-'
+        | b'0'..=b'9'
+        | b'.'
+        | b'y'
+        | b'Y'
+        | b'n'
+        | b'N'
+        | b't'
+        | b'T'
+        | b'f'
+        | b'F'
+        | b'o'
+        | b'O'
+        | b'~'
+        | b'<' => {}
         _ => return Meaning::Text,
     }
     match text {
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return Meaning::Bool(true),
-        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => return Meaning::Bool(false),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return Meaning::Bool(true);
+        }
+        "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+            return Meaning::Bool(false);
+        }
         "~" | "null" | "Null" | "NULL" => return Meaning::Null,
-        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf" | "-.Inf" | "-.INF" => return Meaning::Odd,
+        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF"
+        | "-.inf" | "-.Inf" | "-.INF" => return Meaning::Odd,
         "<<" => return Meaning::Merge,
         _ => {}
     }
@@ -77,13 +97,23 @@ fn integer(text: &str) -> Option<Number> {
         return None;
     }
     let value = u64::from_str_radix(digits, radix).ok()?;
-    if negative { if value <= 1 << 63 { Some(Number::from((value as i64).wrapping_neg())) } else { None } } else { Some(Number::from(value)) }
+    if negative {
+        if value <= 1 << 63 {
+            Some(Number::from((value as i64).wrapping_neg()))
+        } else {
+            None
+        }
+    } else {
+        Some(Number::from(value))
+    }
 }
 
 fn float(text: &str) -> Meaning {
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
     let shaped = body.bytes().any(|b| b.is_ascii_digit())
-        && body.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
+        && body
+            .bytes()
+            .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-'))
         && !body.starts_with(['e', 'E']);
     match (shaped, text.parse::<f64>()) {
         (true, Ok(f)) => Number::from_f64(f).map_or(Meaning::Odd, Meaning::Number),
@@ -94,16 +124,21 @@ fn float(text: &str) -> Meaning {
 /// Dates as `2001-12-14` and times as `2001-12-14T21:59:43.1Z`.
 fn is_timestamp(text: &str) -> bool {
     let b = text.as_bytes();
-    let digits = |r: std::ops::Range<usize>| b.get(r).is_some_and(|s| s.iter().all(u8::is_ascii_digit));
+    let digits =
+        |r: std::ops::Range<usize>| b.get(r).is_some_and(|s| s.iter().all(u8::is_ascii_digit));
     if b.len() < 8 || !digits(0..4) || b[4] != b'-' {
         return false;
     }
     let rest = &text[5..];
-    let Some((month, rest)) = rest.split_once('-') else { return false };
+    let Some((month, rest)) = rest.split_once('-') else {
+        return false;
+    };
     if month.is_empty() || month.len() > 2 || !month.bytes().all(|c| c.is_ascii_digit()) {
         return false;
     }
-    let day_end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let day_end = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
     let (day, time) = rest.split_at(day_end);
     if day.is_empty() || day.len() > 2 {
         return false;
@@ -115,7 +150,9 @@ fn is_timestamp(text: &str) -> bool {
     if time.is_empty() {
         return month.len() == 2 && day.len() == 2;
     }
-    let Some(clock) = time.strip_prefix(['T', 't', ' ']) else { return false };
+    let Some(clock) = time.strip_prefix(['T', 't', ' ']) else {
+        return false;
+    };
     let parts: Vec<&str> = clock.splitn(3, ':').collect();
     parts.len() == 3
         && parts[0].bytes().all(|c| c.is_ascii_digit())
@@ -128,12 +165,21 @@ pub fn is_base60(text: &str) -> bool {
     let body = text.strip_prefix(['+', '-']).unwrap_or(text);
     let mut parts = body.split(':');
     let head = parts.next().unwrap_or("");
-    if !head.starts_with(|c: char| c.is_ascii_digit()) || !head.bytes().all(|b| b.is_ascii_digit() || b == b'_') {
+    if !head.starts_with(|c: char| c.is_ascii_digit())
+        || !head.bytes().all(|b| b.is_ascii_digit() || b == b'_')
+    {
         return false;
     }
     let rest: Vec<&str> = parts.collect();
-    let Some((last, middle)) = rest.split_last() else { return false };
-    let sixty = |p: &str| !p.is_empty() && p.len() <= 2 && p.bytes().all(|b| b.is_ascii_digit()) && (p.len() == 1 || p.as_bytes()[0] <= b'5');
+    let Some((last, middle)) = rest.split_last() else {
+        return false;
+    };
+    let sixty = |p: &str| {
+        !p.is_empty()
+            && p.len() <= 2
+            && p.bytes().all(|b| b.is_ascii_digit())
+            && (p.len() == 1 || p.as_bytes()[0] <= b'5')
+    };
     let last_ok = match last.split_once('.') {
         Some((a, b)) => sixty(a) && b.bytes().all(|c| c.is_ascii_digit() || c == b'_'),
         None => sixty(last),
@@ -147,7 +193,9 @@ pub fn value(text: &str) -> Value {
         Meaning::Null => Value::Null,
         Meaning::Bool(b) => Value::Bool(b),
         Meaning::Number(n) => Value::Number(n),
-        Meaning::Odd | Meaning::Timestamp | Meaning::Merge | Meaning::Text => Value::String(text.to_string()),
+        Meaning::Odd | Meaning::Timestamp | Meaning::Merge | Meaning::Text => {
+            Value::String(text.to_string())
+        }
     }
 }
 
@@ -189,6 +237,12 @@ mod tests {
         ] {
             assert_eq!(value(text), want, "{text}");
         }
-        assert!(is_base60("1:30") && is_base60("12:59:01") && !is_base60("1:75") && !is_base60("a:1") && !is_base60("1"));
+        assert!(
+            is_base60("1:30")
+                && is_base60("12:59:01")
+                && !is_base60("1:75")
+                && !is_base60("a:1")
+                && !is_base60("1")
+        );
     }
 }

@@ -11,7 +11,10 @@ const WIDTH: usize = 80;
 
 /// One document, ending in a newline.
 pub fn write(value: &Value) -> String {
-    let mut w = Writer { out: String::new(), column: 0 };
+    let mut w = Writer {
+        out: String::new(),
+        column: 0,
+    };
     w.node(value, 0, false);
     if !w.out.ends_with('\n') {
         w.put("\n");
@@ -132,18 +135,36 @@ impl Writer {
 
     fn single(&mut self, s: &str, indent: usize, key: bool) {
         self.put("'");
-        self.fold(s, indent, key, 1, |w, c| if c == '\'' { w.put("''") } else { w.put(c.encode_utf8(&mut [0; 4])) });
+        self.fold(s, indent, key, 1, |w, c| {
+            if c == '\'' {
+                w.put("''")
+            } else {
+                w.put(c.encode_utf8(&mut [0; 4]))
+            }
+        });
         self.put("'");
     }
 
     /// Writes the characters, breaking the line at a lone space past the width. `margin` spaces at either end are never broken at.
-    fn fold(&mut self, s: &str, indent: usize, key: bool, margin: usize, put: impl Fn(&mut Self, char)) {
+    fn fold(
+        &mut self,
+        s: &str,
+        indent: usize,
+        key: bool,
+        margin: usize,
+        put: impl Fn(&mut Self, char),
+    ) {
         let chars: Vec<char> = s.chars().collect();
         let mut spaces = false;
         for (i, c) in chars.iter().enumerate() {
             let inside = i >= margin && i + margin < chars.len();
             if *c == ' ' {
-                if !key && !spaces && self.column > WIDTH && inside && chars.get(i + 1) != Some(&' ') {
+                if !key
+                    && !spaces
+                    && self.column > WIDTH
+                    && inside
+                    && chars.get(i + 1) != Some(&' ')
+                {
                     self.line(indent);
                 } else {
                     self.put(" ");
@@ -223,15 +244,38 @@ impl Facts {
     fn of(s: &str) -> Facts {
         let chars: Vec<char> = s.chars().collect();
         let last = chars.len().saturating_sub(1);
-        let (mut indicators, mut special, mut lead, mut trail, mut break_space, mut space_break, mut breaks) =
-            (s.starts_with("---") || s.starts_with("..."), false, false, false, false, false, false);
+        let (
+            mut indicators,
+            mut special,
+            mut lead,
+            mut trail,
+            mut break_space,
+            mut space_break,
+            mut breaks,
+        ) = (
+            s.starts_with("---") || s.starts_with("..."),
+            false,
+            false,
+            false,
+            false,
+            false,
+            false,
+        );
         let mut trailing_space = false;
         let (mut previous_space, mut previous_break) = (false, false);
         for (i, &c) in chars.iter().enumerate() {
-            let blank_after = chars.get(i + 1).is_none_or(|n| *n == ' ' || *n == '\t' || is_break(*n));
-            let blank_before = i == 0 || matches!(chars[i - 1], ' ' | '\t') || is_break(chars[i - 1]);
+            let blank_after = chars
+                .get(i + 1)
+                .is_none_or(|n| *n == ' ' || *n == '\t' || is_break(*n));
+            let blank_before =
+                i == 0 || matches!(chars[i - 1], ' ' | '\t') || is_break(chars[i - 1]);
             indicators |= match c {
-                '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' if i == 0 => true,
+                '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"'
+                | '%' | '@' | '`'
+                    if i == 0 =>
+                {
+                    true
+                }
                 '?' | '-' if i == 0 => blank_after,
                 ':' => blank_after,
                 '#' => blank_before,
@@ -255,12 +299,18 @@ impl Facts {
             }
         }
         let odd = space_break || special;
-        Facts { plain: !(indicators || lead || trail || break_space || odd || breaks), single: !(break_space || odd), block: !(trailing_space || odd) }
+        Facts {
+            plain: !(indicators || lead || trail || break_space || odd || breaks),
+            single: !(break_space || odd),
+            block: !(trailing_space || odd),
+        }
     }
 }
 
 fn number(n: &serde_json::Number) -> String {
-    let Some(f) = n.as_f64().filter(|_| n.is_f64()) else { return n.to_string() };
+    let Some(f) = n.as_f64().filter(|_| n.is_f64()) else {
+        return n.to_string();
+    };
     if f == f.trunc() && f.abs() < 1e21 {
         return format!("{f:.0}");
     }
@@ -270,7 +320,11 @@ fn number(n: &serde_json::Number) -> String {
     let text = format!("{f:e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+    format!(
+        "{mantissa}e{}{:02}",
+        if exponent < 0 { '-' } else { '+' },
+        exponent.abs()
+    )
 }
 
 /// The order of keys: letters before the rest, numbers by their size.
@@ -289,7 +343,11 @@ fn natural(a: &str, b: &str) -> Ordering {
         }
         if xl || yl {
             let less = if digits { xl } else { yl };
-            return if less { Ordering::Less } else { Ordering::Greater };
+            return if less {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            };
         }
         return by_number(&a, &b, i);
     }
@@ -297,10 +355,24 @@ fn natural(a: &str, b: &str) -> Ordering {
 }
 
 fn by_number(a: &[char], b: &[char], i: usize) -> Ordering {
-    let lead = (a[i] == '0' || b[i] == '0') && a[..i].iter().rev().take_while(|c| c.is_ascii_digit()).any(|c| *c != '0');
+    let lead = (a[i] == '0' || b[i] == '0')
+        && a[..i]
+            .iter()
+            .rev()
+            .take_while(|c| c.is_ascii_digit())
+            .any(|c| *c != '0');
     let run = |s: &[char]| {
-        let digits: Vec<u64> = s[i..].iter().take_while(|c| c.is_ascii_digit()).map(|c| *c as u64 - 48).collect();
-        (digits.iter().fold(u64::from(lead), |n, d| n.wrapping_mul(10).wrapping_add(*d)), digits.len())
+        let digits: Vec<u64> = s[i..]
+            .iter()
+            .take_while(|c| c.is_ascii_digit())
+            .map(|c| *c as u64 - 48)
+            .collect();
+        (
+            digits
+                .iter()
+                .fold(u64::from(lead), |n, d| n.wrapping_mul(10).wrapping_add(*d)),
+            digits.len(),
+        )
     };
     let ((an, al), (bn, bl)) = (run(a), run(b));
     an.cmp(&bn).then(al.cmp(&bl)).then(a[i].cmp(&b[i]))
@@ -314,7 +386,10 @@ mod tests {
     #[test]
     fn values_are_written_as_kubectl_writes_them() {
         let cases = [
-            (json!({"b": 1, "a": [1, {"x": "y", "z": []}], "c": {}}), "a:\n- 1\n- x: \"y\"\n  z: []\nb: 1\nc: {}\n"),
+            (
+                json!({"b": 1, "a": [1, {"x": "y", "z": []}], "c": {}}),
+                "a:\n- 1\n- x: \"y\"\n  z: []\nb: 1\nc: {}\n",
+            ),
             (json!({"k": "line\nmore\n"}), "k: |\n  line\n  more\n"),
             (json!({"k": "line\nmore"}), "k: |-\n  line\n  more\n"),
             (json!({"k": ["a\nb\n"]}), "k:\n- |\n  a\n  b\n"),
@@ -322,11 +397,28 @@ mod tests {
             (json!({"k": "a \nb"}), "k: \"a \\nb\"\n"),
             (json!({"k": "tab\there"}), "k: \"tab\\there\"\n"),
             (
-                json!(["*/5 * * * *", "@daily", "- x", "a: b", "a #b", "", "true", "12", "1e3", "null", "2026-01-02T03:04:05Z", "it's", "a:b"]),
+                json!([
+                    "*/5 * * * *",
+                    "@daily",
+                    "- x",
+                    "a: b",
+                    "a #b",
+                    "",
+                    "true",
+                    "12",
+                    "1e3",
+                    "null",
+                    "2026-01-02T03:04:05Z",
+                    "it's",
+                    "a:b"
+                ]),
                 "- '*/5 * * * *'\n- '@daily'\n- '- x'\n- 'a: b'\n- 'a #b'\n- \"\"\n- \"true\"\n- \"12\"\n- \"1e3\"\n- \"null\"\n- \"2026-01-02T03:04:05Z\"\n- it's\n- a:b\n",
             ),
             (json!([[1, 2], []]), "- - 1\n  - 2\n- []\n"),
-            (json!({"a10": 1, "a9": 2, "A": 3, "a-b": 4, "1": 5}), "\"1\": 5\nA: 3\na-b: 4\na9: 2\na10: 1\n"),
+            (
+                json!({"a10": 1, "a9": 2, "A": 3, "a-b": 4, "1": 5}),
+                "\"1\": 5\nA: 3\na-b: 4\na9: 2\na10: 1\n",
+            ),
         ];
         for (value, want) in cases {
             assert_eq!(write(&value), want);
@@ -337,6 +429,9 @@ mod tests {
     #[test]
     fn long_lines_are_folded() {
         let text = format!("{} bb cc", "a".repeat(90));
-        assert_eq!(write(&json!({"k": text})), format!("k: {}\n  bb cc\n", "a".repeat(90)));
+        assert_eq!(
+            write(&json!({"k": text})),
+            format!("k: {}\n  bb cc\n", "a".repeat(90))
+        );
     }
 }

@@ -28,13 +28,18 @@ pub fn count(view: View, pod: &PodInfo) -> Places {
     let mut known = HashMap::new();
     for node in view.cache.nodes().filter(|node| !node.held.is_empty()) {
         for (number, count) in &node.held {
-            let Some(held) = view.cache.held(*number) else { continue };
+            let Some(held) = view.cache.held(*number) else {
+                continue;
+            };
             let weight = match held.wish {
                 Wish::Near => REQUIRED,
                 Wish::Rather(weight) => i64::from(weight),
                 Wish::Apart => continue,
             };
-            if *known.entry(*number).or_insert_with(|| held.term.matches(pod, view.namespaces)) {
+            if *known
+                .entry(*number)
+                .or_insert_with(|| held.term.matches(pod, view.namespaces))
+            {
                 wishes.add(node, &held.term.key, weight * i64::from(*count));
             }
         }
@@ -44,8 +49,15 @@ pub fn count(view: View, pod: &PodInfo) -> Places {
 
 /// The lowest becomes 0 and the highest 100; when all are alike, all are 0.
 pub fn normalize(scores: &mut [i64]) {
-    let (least, most) = (scores.iter().copied().min().unwrap_or(0), scores.iter().copied().max().unwrap_or(0));
+    let (least, most) = (
+        scores.iter().copied().min().unwrap_or(0),
+        scores.iter().copied().max().unwrap_or(0),
+    );
     for score in scores {
-        *score = if most > least { (BEST as f64 * ((*score - least) as f64 / (most - least) as f64)) as i64 } else { 0 };
+        *score = if most > least {
+            (BEST as f64 * ((*score - least) as f64 / (most - least) as f64)) as i64
+        } else {
+            0
+        };
     }
 }

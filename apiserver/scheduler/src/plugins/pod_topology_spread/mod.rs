@@ -37,11 +37,25 @@ impl Plugin for PodTopologySpread {
         First::Any
     }
 
-    fn filter(&self, _: View, state: &Attempt, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
+    fn filter(
+        &self,
+        _: View,
+        state: &Attempt,
+        pod: &PodInfo,
+        node: &NodeInfo,
+    ) -> Result<(), Rejection> {
         filtering::filter(&state.spread.hard, pod, node)
     }
 
-    fn change(&self, _: View, state: &mut Attempt, pod: &PodInfo, other: &PodInfo, node: &NodeInfo, by: i64) {
+    fn change(
+        &self,
+        _: View,
+        state: &mut Attempt,
+        pod: &PodInfo,
+        other: &PodInfo,
+        node: &NodeInfo,
+        by: i64,
+    ) {
         filtering::change(&mut state.spread.hard, pod, other, node, by);
     }
 
@@ -49,7 +63,13 @@ impl Plugin for PodTopologySpread {
         2
     }
 
-    fn pre_score(&self, view: View, pod: &PodInfo, state: &mut Attempt, nodes: &[&NodeInfo]) -> bool {
+    fn pre_score(
+        &self,
+        view: View,
+        pod: &PodInfo,
+        state: &mut Attempt,
+        nodes: &[&NodeInfo],
+    ) -> bool {
         state.spread.soft = scoring::count(view, pod, nodes);
         !state.spread.soft.is_empty()
     }
@@ -64,19 +84,38 @@ impl Plugin for PodTopologySpread {
 
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {
         let constraints = own(pod, Action::DoNotSchedule);
-        let meant = |other: &PodInfo| other.namespace == pod.namespace && constraints.iter().any(|c| c.pods.matches(other.labels()));
+        let meant = |other: &PodInfo| {
+            other.namespace == pod.namespace
+                && constraints.iter().any(|c| c.pods.matches(other.labels()))
+        };
         match event {
             ClusterEvent::PodAdded(other) | ClusterEvent::PodDeleted(other) => meant(other),
             ClusterEvent::PodUpdated { old, new } => {
-                let differs = |c: &Constraint| c.pods.matches(old.labels()) != c.pods.matches(new.labels());
-                new.namespace == pod.namespace && (constraints.iter().any(differs) || meant(new) && !old.is_deleting() && new.is_deleting())
+                let differs =
+                    |c: &Constraint| c.pods.matches(old.labels()) != c.pods.matches(new.labels());
+                new.namespace == pod.namespace
+                    && (constraints.iter().any(differs)
+                        || meant(new) && !old.is_deleting() && new.is_deleting())
             }
             ClusterEvent::NodeAdded(node) => all_keys(&constraints, node),
             ClusterEvent::NodeUpdated { old, new } => {
-                let label = |node: &k8s_openapi::api::core::v1::Node, key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
-                let taints = |node: &k8s_openapi::api::core::v1::Node| node.spec.as_ref().and_then(|spec| spec.taints.clone());
+                let label = |node: &k8s_openapi::api::core::v1::Node, key: &str| {
+                    node.metadata
+                        .labels
+                        .as_ref()
+                        .and_then(|labels| labels.get(key))
+                        .cloned()
+                };
+                let taints = |node: &k8s_openapi::api::core::v1::Node| {
+                    node.spec.as_ref().and_then(|spec| spec.taints.clone())
+                };
                 let (was, is) = (all_keys(&constraints, old), all_keys(&constraints, new));
-                was != is || is && (constraints.iter().any(|c| label(old, &c.key) != label(new, &c.key)) || taints(old) != taints(new))
+                was != is
+                    || is
+                        && (constraints
+                            .iter()
+                            .any(|c| label(old, &c.key) != label(new, &c.key))
+                            || taints(old) != taints(new))
             }
             ClusterEvent::NodeDeleted => true,
             _ => false,

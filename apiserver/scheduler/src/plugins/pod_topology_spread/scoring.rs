@@ -34,14 +34,30 @@ pub struct Soft {
 /// Adds up what is needed to compare `nodes`.
 pub fn count(view: View, pod: &PodInfo, nodes: &[&NodeInfo]) -> Soft {
     let needs_all = has_own(pod);
-    let constraints = if needs_all { own(pod, Action::ScheduleAnyway) } else { default(view, pod) };
-    let compared: Vec<&&NodeInfo> = nodes.iter().filter(|node| !needs_all || all_keys(&constraints, &node.node)).collect();
-    let counting: Vec<&NodeInfo> = view.cache.nodes().filter(|node| !needs_all || all_keys(&constraints, &node.node)).collect();
+    let constraints = if needs_all {
+        own(pod, Action::ScheduleAnyway)
+    } else {
+        default(view, pod)
+    };
+    let compared: Vec<&&NodeInfo> = nodes
+        .iter()
+        .filter(|node| !needs_all || all_keys(&constraints, &node.node))
+        .collect();
+    let counting: Vec<&NodeInfo> = view
+        .cache
+        .nodes()
+        .filter(|node| !needs_all || all_keys(&constraints, &node.node))
+        .collect();
     let counted = constraints.iter().map(|constraint| {
         let counts = view.cache.count(&constraint.matcher(&pod.namespace));
         if constraint.key == HOSTNAME {
             let weight = weight(compared.len());
-            return Counted { constraint: constraint.clone(), by_node: Some(counts), by_value: HashMap::new(), weight };
+            return Counted {
+                constraint: constraint.clone(),
+                by_node: Some(counts),
+                by_value: HashMap::new(),
+                weight,
+            };
         }
         // a node without the label counts as one with an empty value, as upstream has it
         let mut by_value: HashMap<String, i64> = HashMap::new();
@@ -52,14 +68,25 @@ pub fn count(view: View, pod: &PodInfo, nodes: &[&NodeInfo]) -> Soft {
             }
         }
         let weight = weight(by_value.len());
-        for node in counting.iter().filter(|node| constraint.counts(pod, &node.node)) {
+        for node in counting
+            .iter()
+            .filter(|node| constraint.counts(pod, &node.node))
+        {
             if let Some(sum) = by_value.get_mut(node.label(&constraint.key).unwrap_or_default()) {
                 *sum += i64::from(counts.get(node.place).copied().unwrap_or(0));
             }
         }
-        Counted { constraint: constraint.clone(), by_node: None, by_value, weight }
+        Counted {
+            constraint: constraint.clone(),
+            by_node: None,
+            by_value,
+            weight,
+        }
     });
-    Soft { counted: counted.collect(), needs_all }
+    Soft {
+        counted: counted.collect(),
+        needs_all,
+    }
 }
 
 fn weight(values: usize) -> f64 {
@@ -73,12 +100,19 @@ impl Soft {
 
     /// The pods that are there already, weighted; fewer are better.
     pub fn score(&self, node: &NodeInfo) -> i64 {
-        if self.needs_all && self.counted.iter().any(|counted| node.label(&counted.constraint.key).is_none()) {
+        if self.needs_all
+            && self
+                .counted
+                .iter()
+                .any(|counted| node.label(&counted.constraint.key).is_none())
+        {
             return OUTSIDE;
         }
         let mut score = 0.0;
         for counted in &self.counted {
-            let Some(value) = node.label(&counted.constraint.key) else { continue };
+            let Some(value) = node.label(&counted.constraint.key) else {
+                continue;
+            };
             let count = match &counted.by_node {
                 Some(counts) => i64::from(counts.get(node.place).copied().unwrap_or(0)),
                 None => counted.by_value.get(value).copied().unwrap_or(0),

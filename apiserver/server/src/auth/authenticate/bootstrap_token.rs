@@ -21,11 +21,19 @@ pub fn user(token: &str, objects: &dyn Objects, now: Timestamp) -> Option<User> 
     let (id, secret) = split(token)?;
     let name = format!("bootstrap-token-{id}");
     let stored = objects.get("secrets", "kube-system", &name)?;
-    let checked = serde_json::from_slice::<Value>(&stored.bytes).map_err(|error| error.to_string()).and_then(|object| check(&object, id, secret, now));
+    let checked = serde_json::from_slice::<Value>(&stored.bytes)
+        .map_err(|error| error.to_string())
+        .and_then(|object| check(&object, id, secret, now));
     match checked {
-        Ok(groups) => Some(User { name: format!("system:bootstrap:{id}"), groups, ..User::default() }),
+        Ok(groups) => Some(User {
+            name: format!("system:bootstrap:{id}"),
+            groups,
+            ..User::default()
+        }),
         Err(why) => {
-            tracing::info!("bootstrap secret {name} in namespace kube-system matching bearer token {why}");
+            tracing::info!(
+                "bootstrap secret {name} in namespace kube-system matching bearer token {why}"
+            );
             None
         }
     }
@@ -34,14 +42,22 @@ pub fn user(token: &str, objects: &dyn Objects, now: Timestamp) -> Option<User> 
 /// Six and sixteen lower-case letters and digits.
 fn split(token: &str) -> Option<(&str, &str)> {
     let (id, secret) = token.split_once('.')?;
-    let plain = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let plain = |text: &str, length| {
+        text.len() == length
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
     (plain(id, 6) && plain(secret, 16)).then_some((id, secret))
 }
 
 /// The groups of the token, or what is wrong with its secret.
 fn check(object: &Value, id: &str, secret: &str, now: Timestamp) -> Result<Vec<String>, String> {
     let data = |key: &str| {
-        let bytes = object["data"][key].as_str().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
+        let bytes = object["data"][key]
+            .as_str()
+            .and_then(|text| STANDARD.decode(text).ok())
+            .unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
     if !object["metadata"]["deletionTimestamp"].is_null() {
@@ -67,7 +83,9 @@ fn check(object: &Value, id: &str, secret: &str, now: Timestamp) -> Result<Vec<S
     let mut groups = BTreeSet::from([DEFAULT_GROUP.to_owned()]);
     for group in extra.split(',').filter(|_| !extra.is_empty()) {
         if !is_group(group) {
-            return Err(format!("has invalid value for key auth-extra-groups: bootstrap group {group:?} is invalid."));
+            return Err(format!(
+                "has invalid value for key auth-extra-groups: bootstrap group {group:?} is invalid."
+            ));
         }
         groups.insert(group.to_owned());
     }
@@ -79,7 +97,13 @@ fn is_group(group: &str) -> bool {
     let part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     group
         .strip_prefix("system:bootstrappers:")
-        .is_some_and(|rest| rest.len() <= 256 && rest.bytes().all(|byte| part(byte) || byte == b':' || byte == b'-') && rest.bytes().last().is_some_and(part))
+        .is_some_and(|rest| {
+            rest.len() <= 256
+                && rest
+                    .bytes()
+                    .all(|byte| part(byte) || byte == b':' || byte == b'-')
+                && rest.bytes().last().is_some_and(part)
+        })
 }
 
 #[cfg(test)]
@@ -95,16 +119,27 @@ mod tests {
             ("token-id", "abc123"),
             ("token-secret", "0123456789abcdef"),
             ("usage-bootstrap-authentication", "true"),
-            ("auth-extra-groups", "system:bootstrappers:kubeadm:default-node-token"),
+            (
+                "auth-extra-groups",
+                "system:bootstrappers:kubeadm:default-node-token",
+            ),
         ];
-        for (key, value) in fields.into_iter().map(|(key, value)| (key, Some(value))).chain(changes.iter().copied()) {
+        for (key, value) in fields
+            .into_iter()
+            .map(|(key, value)| (key, Some(value)))
+            .chain(changes.iter().copied())
+        {
             data[key] = value.map_or(Value::Null, |value| json!(STANDARD.encode(value)));
         }
         json!({"metadata": {"namespace": "kube-system", "name": "bootstrap-token-abc123"}, "type": TYPE, "data": data})
     }
 
     fn ask(token: &str, secret: Value) -> Option<User> {
-        user(token, &Fake::default().with("secrets", secret), "2026-01-01T00:00:00Z".parse().unwrap())
+        user(
+            token,
+            &Fake::default().with("secrets", secret),
+            "2026-01-01T00:00:00Z".parse().unwrap(),
+        )
     }
 
     const TOKEN: &str = "abc123.0123456789abcdef";
@@ -113,9 +148,26 @@ mod tests {
     fn good_tokens_are_known() {
         let user = ask(TOKEN, secret(&[])).unwrap();
         assert_eq!(user.name, "system:bootstrap:abc123");
-        assert_eq!(user.groups, ["system:bootstrappers", "system:bootstrappers:kubeadm:default-node-token"]);
-        assert_eq!(ask(TOKEN, secret(&[("auth-extra-groups", None)])).unwrap().groups, ["system:bootstrappers"]);
-        assert!(ask(TOKEN, secret(&[("expiration", Some("2026-01-01T00:00:01Z"))])).is_some());
+        assert_eq!(
+            user.groups,
+            [
+                "system:bootstrappers",
+                "system:bootstrappers:kubeadm:default-node-token"
+            ]
+        );
+        assert_eq!(
+            ask(TOKEN, secret(&[("auth-extra-groups", None)]))
+                .unwrap()
+                .groups,
+            ["system:bootstrappers"]
+        );
+        assert!(
+            ask(
+                TOKEN,
+                secret(&[("expiration", Some("2026-01-01T00:00:01Z"))])
+            )
+            .is_some()
+        );
     }
 
     #[test]

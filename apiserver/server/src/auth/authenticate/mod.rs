@@ -91,13 +91,35 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    pub fn new(config: Config, objects: Arc<dyn Objects>, clock: SharedClock) -> Result<Authenticator, ConfigError> {
-        let audiences = if config.audiences.is_empty() { config.issuers.clone() } else { config.audiences };
-        let service_accounts = (!config.service_account_keys.is_empty())
-            .then(|| Verifier::new(config.service_account_keys, config.issuers, audiences.clone(), config.lookup, objects.clone(), clock.clone()));
+    pub fn new(
+        config: Config,
+        objects: Arc<dyn Objects>,
+        clock: SharedClock,
+    ) -> Result<Authenticator, ConfigError> {
+        let audiences = if config.audiences.is_empty() {
+            config.issuers.clone()
+        } else {
+            config.audiences
+        };
+        let service_accounts = (!config.service_account_keys.is_empty()).then(|| {
+            Verifier::new(
+                config.service_account_keys,
+                config.issuers,
+                audiences.clone(),
+                config.lookup,
+                objects.clone(),
+                clock.clone(),
+            )
+        });
         Ok(Authenticator {
-            certificates: config.client_ca.map(|pem| x509::Verifier::new(&pem)).transpose()?,
-            token_file: config.token_file.map(|path| TokenFile::read(&path)).transpose()?,
+            certificates: config
+                .client_ca
+                .map(|pem| x509::Verifier::new(&pem))
+                .transpose()?,
+            token_file: config
+                .token_file
+                .map(|path| TokenFile::read(&path))
+                .transpose()?,
             service_accounts,
             bootstrap_tokens: config.bootstrap_tokens,
             anonymous: config.anonymous,
@@ -109,24 +131,48 @@ impl Authenticator {
 
     /// Tells `used` of secrets whose tokens are used.
     pub fn telling(self, used: tokio::sync::mpsc::Sender<service_account::Used>) -> Authenticator {
-        Authenticator { service_accounts: self.service_accounts.map(|verifier| verifier.telling(used)), ..self }
+        Authenticator {
+            service_accounts: self.service_accounts.map(|verifier| verifier.telling(used)),
+            ..self
+        }
     }
 
     /// Who sends a request with these headers, over a connection with this certificate. `None`: nobody, and anonymous requests are off. Nothing
     /// here waits.
-    pub fn identify(&self, headers: &HeaderMap, peer: Option<&PeerCertificate>) -> Result<Option<Identity>, Unauthorized> {
+    pub fn identify(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&PeerCertificate>,
+    ) -> Result<Option<Identity>, Unauthorized> {
         let mut errors = Vec::new();
         if let (Some(verifier), Some(peer)) = (&self.certificates, peer) {
             match verifier.user(peer, self.clock.now()) {
-                Ok(Some(user)) => return Ok(Some(Identity { user, warnings: Vec::new() })),
+                Ok(Some(user)) => {
+                    return Ok(Some(Identity {
+                        user,
+                        warnings: Vec::new(),
+                    }));
+                }
                 Ok(None) => {}
                 Err(error) => errors.push(error),
             }
         }
         let mut warnings = Vec::new();
-        for token in [bearer_token(headers, &mut warnings), websocket_token(headers)] {
-            match token.and_then(|token| token.map(|token| self.token(&token, &self.audiences)).transpose()) {
-                Ok(Some(holder)) => return Ok(Some(Identity { user: Arc::new(with_group(holder.user)), warnings: holder.warnings })),
+        for token in [
+            bearer_token(headers, &mut warnings),
+            websocket_token(headers),
+        ] {
+            match token.and_then(|token| {
+                token
+                    .map(|token| self.token(&token, &self.audiences))
+                    .transpose()
+            }) {
+                Ok(Some(holder)) => {
+                    return Ok(Some(Identity {
+                        user: Arc::new(with_group(holder.user)),
+                        warnings: holder.warnings,
+                    }));
+                }
                 Ok(None) => {}
                 Err(Unauthorized(error)) => errors.push(error),
             }
@@ -135,56 +181,95 @@ impl Authenticator {
             tracing::debug!("unable to authenticate the request: {errors}");
             return Err(Unauthorized(errors));
         }
-        Ok(self.anonymous.then(|| Identity { user: Arc::new(User::new(ANONYMOUS, &[ALL_UNAUTHENTICATED])), warnings }))
+        Ok(self.anonymous.then(|| Identity {
+            user: Arc::new(User::new(ANONYMOUS, &[ALL_UNAUTHENTICATED])),
+            warnings,
+        }))
     }
 
     /// Whose token this is, when it is good for one of the audiences.
     fn token(&self, token: &str, audiences: &[String]) -> Result<Holder, Unauthorized> {
         let mut errors = Vec::new();
-        let shared: Vec<String> = self.audiences.iter().filter(|audience| audiences.contains(audience)).cloned().collect();
+        let shared: Vec<String> = self
+            .audiences
+            .iter()
+            .filter(|audience| audiences.contains(audience))
+            .cloned()
+            .collect();
         // Tokens that name no audience are for the API's own.
-        let agnostic = |user: Option<User>| user.filter(|_| !shared.is_empty() || self.audiences.is_empty());
-        let holder = |user| Holder { user, audiences: shared.clone(), warnings: Vec::new() };
+        let agnostic =
+            |user: Option<User>| user.filter(|_| !shared.is_empty() || self.audiences.is_empty());
+        let holder = |user| Holder {
+            user,
+            audiences: shared.clone(),
+            warnings: Vec::new(),
+        };
         if let Some(user) = agnostic(self.token_file.as_ref().and_then(|file| file.user(token))) {
             return Ok(holder(user));
         }
-        match self.service_accounts.as_ref().map_or(Ok(None), |verifier| verifier.holder(token, audiences)) {
+        match self
+            .service_accounts
+            .as_ref()
+            .map_or(Ok(None), |verifier| verifier.holder(token, audiences))
+        {
             Ok(Some(holder)) => return Ok(holder),
             Ok(None) => {}
             Err(error) => errors.push(error),
         }
         if self.bootstrap_tokens
-            && let Some(user) = agnostic(bootstrap_token::user(token, &*self.objects, self.clock.now()))
+            && let Some(user) = agnostic(bootstrap_token::user(
+                token,
+                &*self.objects,
+                self.clock.now(),
+            ))
         {
             return Ok(holder(user));
         }
-        Err(Unauthorized(aggregate(&errors).unwrap_or_else(|| "invalid bearer token".to_owned())))
+        Err(Unauthorized(
+            aggregate(&errors).unwrap_or_else(|| "invalid bearer token".to_owned()),
+        ))
     }
 
     /// What a TokenReview asks: whose token this is, for these audiences (empty: the API's).
     pub fn review(&self, token: &str, audiences: &[String]) -> Result<Holder, Unauthorized> {
-        let audiences = if audiences.is_empty() { &self.audiences } else { audiences };
+        let audiences = if audiences.is_empty() {
+            &self.audiences
+        } else {
+            audiences
+        };
         // A review sends the token as a header would: what does not survive that is no token.
         let mut warnings = Vec::new();
         let Some(token) = split_bearer(&format!("Bearer {token}"), &mut warnings) else {
             return Err(Unauthorized("invalid bearer token".to_owned()));
         };
         let holder = self.token(&token, audiences)?;
-        Ok(Holder { user: with_group(holder.user), ..holder })
+        Ok(Holder {
+            user: with_group(holder.user),
+            ..holder
+        })
     }
 }
 
 /// Everybody who is somebody is authenticated.
 fn with_group(mut user: User) -> User {
-    let said = user.groups.iter().any(|group| group == ALL_AUTHENTICATED || group == ALL_UNAUTHENTICATED);
+    let said = user
+        .groups
+        .iter()
+        .any(|group| group == ALL_AUTHENTICATED || group == ALL_UNAUTHENTICATED);
     if user.name != ANONYMOUS && !said {
         user.groups.push(ALL_AUTHENTICATED.to_owned());
     }
     user
 }
 
-fn bearer_token(headers: &HeaderMap, warnings: &mut Vec<String>) -> Result<Option<String>, Unauthorized> {
-    let text = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+fn bearer_token(
+    headers: &HeaderMap,
+    warnings: &mut Vec<String>,
+) -> Result<Option<String>, Unauthorized> {
+    let text = headers
+        .get(header::AUTHORIZATION)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     Ok(split_bearer(&String::from_utf8_lossy(text), warnings))
 }
 
@@ -207,12 +292,19 @@ fn split_bearer(text: &str, warnings: &mut Vec<String>) -> Option<String> {
 
 fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
 }
 
 fn is_websocket(headers: &HeaderMap) -> bool {
-    let says =
-        |name, word: &str| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok()).is_some_and(|value| value.to_ascii_lowercase().contains(word));
+    let says = |name, word: &str| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+            .is_some_and(|value| value.to_ascii_lowercase().contains(word))
+    };
     says(header::CONNECTION, "upgrade") && says(header::UPGRADE, "websocket")
 }
 
@@ -222,15 +314,21 @@ fn websocket_token(headers: &HeaderMap) -> Result<Option<String>, Unauthorized> 
         return Ok(None);
     }
     let refuse = |why: &str| Unauthorized(why.to_owned());
-    let mut tokens = protocols(headers).filter_map(|protocol| protocol.strip_prefix(BEARER_PROTOCOL));
+    let mut tokens =
+        protocols(headers).filter_map(|protocol| protocol.strip_prefix(BEARER_PROTOCOL));
     let Some(encoded) = tokens.next() else {
         return Ok(None);
     };
     if tokens.next().is_some() {
-        return Err(refuse("multiple base64.bearer.authorization tokens specified"));
+        return Err(refuse(
+            "multiple base64.bearer.authorization tokens specified",
+        ));
     }
-    let bytes = URL_SAFE_NO_PAD.decode(encoded).map_err(|_| refuse("invalid base64.bearer.authorization token encoding"))?;
-    let token = String::from_utf8(bytes).map_err(|_| refuse("invalid base64.bearer.authorization token"))?;
+    let bytes = URL_SAFE_NO_PAD
+        .decode(encoded)
+        .map_err(|_| refuse("invalid base64.bearer.authorization token encoding"))?;
+    let token = String::from_utf8(bytes)
+        .map_err(|_| refuse("invalid base64.bearer.authorization token"))?;
     if token.is_empty() {
         return Ok(None);
     }
@@ -244,7 +342,9 @@ fn websocket_token(headers: &HeaderMap) -> Result<Option<String>, Unauthorized> 
 pub fn strip_credentials(headers: &mut HeaderMap) {
     headers.remove(header::AUTHORIZATION);
     if protocols(headers).any(|protocol| protocol.starts_with(BEARER_PROTOCOL)) {
-        let kept: Vec<&str> = protocols(headers).filter(|protocol| !protocol.starts_with(BEARER_PROTOCOL)).collect();
+        let kept: Vec<&str> = protocols(headers)
+            .filter(|protocol| !protocol.starts_with(BEARER_PROTOCOL))
+            .collect();
         match HeaderValue::from_str(&kept.join(",")) {
             Ok(value) => drop(headers.insert(header::SEC_WEBSOCKET_PROTOCOL, value)),
             Err(_) => drop(headers.remove(header::SEC_WEBSOCKET_PROTOCOL)),
@@ -254,7 +354,11 @@ pub fn strip_credentials(headers: &mut HeaderMap) {
 
 /// The text about audiences that do not meet.
 pub(crate) fn audience_error(token: &[String], wanted: &[String]) -> String {
-    format!("token audiences {} is invalid for the target audiences {}", quote_list(token), quote_list(wanted))
+    format!(
+        "token audiences {} is invalid for the target audiences {}",
+        quote_list(token),
+        quote_list(wanted)
+    )
 }
 
 #[cfg(test)]

@@ -20,12 +20,18 @@ struct Spec {
 
 /// The `status` of a TokenReview with this `spec`. The error is the answer.
 pub async fn token_review(authenticator: &Authenticator, spec: &Value) -> Result<Value, Status> {
-    let spec = Option::<Spec>::deserialize(spec).map_err(|error| Status::internal(format!("cannot read the review: {error}")))?.unwrap_or_default();
+    let spec = Option::<Spec>::deserialize(spec)
+        .map_err(|error| Status::internal(format!("cannot read the review: {error}")))?
+        .unwrap_or_default();
     if spec.token.is_empty() {
-        return Err(Status::bad_request("token is required for TokenReview in authentication"));
+        return Err(Status::bad_request(
+            "token is required for TokenReview in authentication",
+        ));
     }
     Ok(match authenticator.review(&spec.token, &spec.audiences) {
-        Ok(holder) => json!({"authenticated": true, "user": holder.user, "audiences": holder.audiences}),
+        Ok(holder) => {
+            json!({"authenticated": true, "user": holder.user, "audiences": holder.audiences})
+        }
         Err(error) => json!({"user": {}, "error": error.to_string()}),
     })
 }

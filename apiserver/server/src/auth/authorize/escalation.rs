@@ -31,7 +31,14 @@ pub enum Kind {
 impl Kind {
     /// The kind of a resource of the RBAC group, by its plural.
     pub fn of(resource: &str) -> Option<Kind> {
-        [Kind::Role, Kind::ClusterRole, Kind::RoleBinding, Kind::ClusterRoleBinding].into_iter().find(|kind| kind.resource() == resource)
+        [
+            Kind::Role,
+            Kind::ClusterRole,
+            Kind::RoleBinding,
+            Kind::ClusterRoleBinding,
+        ]
+        .into_iter()
+        .find(|kind| kind.resource() == resource)
     }
 
     fn resource(self) -> &'static str {
@@ -83,20 +90,44 @@ struct Aggregation {
 /// Whether the user may write this role or binding, the right to write it at all aside. The error is the answer: 403, or 404 for a binding
 /// to a role that is absent.
 pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Status> {
-    if write.user.in_group(SYSTEM_MASTERS) || write.old.is_some_and(|old| only_collector_fields(write.new, old)) {
+    if write.user.in_group(SYSTEM_MASTERS)
+        || write
+            .old
+            .is_some_and(|old| only_collector_fields(write.new, old))
+    {
         return Ok(());
     }
-    let read = |value: &Value| Written::deserialize(value).map_err(|error| Status::internal(format!("cannot read the {}: {error}", write.kind.resource())));
+    let read = |value: &Value| {
+        Written::deserialize(value).map_err(|error| {
+            Status::internal(format!(
+                "cannot read the {}: {error}",
+                write.kind.resource()
+            ))
+        })
+    };
     let new = read(write.new)?;
     match write.kind {
         Kind::Role | Kind::ClusterRole => {
-            if may(authorizers, write, "escalate", GROUP, write.kind.resource(), write.request_name) {
+            if may(
+                authorizers,
+                write,
+                "escalate",
+                GROUP,
+                write.kind.resource(),
+                write.request_name,
+            ) {
                 return Ok(());
             }
             holds(authorizers, write, &new.metadata.name, &new.rules)?;
-            let aggregates = |role: &Written| role.aggregation_rule.as_ref().is_some_and(|rule| !rule.cluster_role_selectors.is_empty());
+            let aggregates = |role: &Written| {
+                role.aggregation_rule
+                    .as_ref()
+                    .is_some_and(|rule| !rule.cluster_role_selectors.is_empty())
+            };
             let old = write.old.map(read).transpose()?;
-            if write.kind == Kind::ClusterRole && (aggregates(&new) || old.as_ref().is_some_and(aggregates)) {
+            if write.kind == Kind::ClusterRole
+                && (aggregates(&new) || old.as_ref().is_some_and(aggregates))
+            {
                 // An aggregated role may gather anything.
                 let everything = [rule::parse("* | * | *"), rule::parse("* : *")];
                 holds(authorizers, write, &new.metadata.name, &everything).map_err(|_| {
@@ -113,20 +144,41 @@ pub fn check(authorizers: &Authorizers, write: &Write) -> Result<(), Status> {
                 "Role" => Some("roles"),
                 _ => None,
             };
-            if bindable.is_some_and(|resource| may(authorizers, write, "bind", &reference.api_group, resource, &reference.name)) {
+            if bindable.is_some_and(|resource| {
+                may(
+                    authorizers,
+                    write,
+                    "bind",
+                    &reference.api_group,
+                    resource,
+                    &reference.name,
+                )
+            }) {
                 return Ok(());
             }
-            let rules = authorizers.rbac.role_rules(reference, write.namespace).map_err(|error| match error {
-                // Named by the binding's resource, as upstream does.
-                RoleError::NotFound { name, .. } => Status::not_found(GROUP, write.kind.resource(), &name),
-                other => Status::internal(other),
-            })?;
+            let rules = authorizers
+                .rbac
+                .role_rules(reference, write.namespace)
+                .map_err(|error| match error {
+                    // Named by the binding's resource, as upstream does.
+                    RoleError::NotFound { name, .. } => {
+                        Status::not_found(GROUP, write.kind.resource(), &name)
+                    }
+                    other => Status::internal(other),
+                })?;
             holds(authorizers, write, &new.metadata.name, &rules)
         }
     }
 }
 
-fn may(authorizers: &Authorizers, write: &Write, verb: &str, group: &str, resource: &str, name: &str) -> bool {
+fn may(
+    authorizers: &Authorizers,
+    write: &Write,
+    verb: &str,
+    group: &str,
+    resource: &str,
+    name: &str,
+) -> bool {
     let attributes = Attributes {
         user: Arc::new(write.user.clone()),
         verb: verb.to_owned(),
@@ -141,7 +193,12 @@ fn may(authorizers: &Authorizers, write: &Write, verb: &str, group: &str, resour
     authorizers.authorize(&attributes).allowed()
 }
 
-fn holds(authorizers: &Authorizers, write: &Write, name: &str, wanted: &[PolicyRule]) -> Result<(), Status> {
+fn holds(
+    authorizers: &Authorizers,
+    write: &Write,
+    name: &str,
+    wanted: &[PolicyRule],
+) -> Result<(), Status> {
     let (owned, errors) = authorizers.rbac.rules_for(write.user, write.namespace);
     match covers(&owned, wanted) {
         Ok(()) => Ok(()),
@@ -155,7 +212,11 @@ fn holds(authorizers: &Authorizers, write: &Write, name: &str, wanted: &[PolicyR
 /// Whether `owned` holds all of `wanted`; the error is what it lacks, one rule a verb, group, resource and name.
 pub fn covers(owned: &[PolicyRule], wanted: &[PolicyRule]) -> Result<(), Vec<PolicyRule>> {
     let missing = rule::missing(owned, wanted);
-    if missing.is_empty() { Ok(()) } else { Err(missing) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(missing)
+    }
 }
 
 /// What a user is told who grants `missing`; `errors` are what could not be resolved of the user's own rules.
@@ -198,11 +259,25 @@ mod tests {
 
     fn authorizers() -> Authorizers {
         let fake = Fake::default()
-            .role("a", "reader", &["get list | core | configmaps", "get | core | secrets | only", "create update | rbac.authorization.k8s.io | roles"])
+            .role(
+                "a",
+                "reader",
+                &[
+                    "get list | core | configmaps",
+                    "get | core | secrets | only",
+                    "create update | rbac.authorization.k8s.io | roles",
+                ],
+            )
             .role("a", "admin", &["* | * | *"])
             .bind("a", "reader", "Role", "reader", &["User alice"])
             .cluster_role("view", &["get | core | configmaps"])
-            .cluster_role("binder", &["bind | rbac.authorization.k8s.io | roles clusterroles", "escalate | rbac.authorization.k8s.io | roles | special"])
+            .cluster_role(
+                "binder",
+                &[
+                    "bind | rbac.authorization.k8s.io | roles clusterroles",
+                    "escalate | rbac.authorization.k8s.io | roles | special",
+                ],
+            )
             .cluster_role("all", &["* | * | *", "* : *"])
             .cluster_bind("binder", "binder", &["User binder"])
             .cluster_bind("all", "all", &["User chief"]);
@@ -211,9 +286,24 @@ mod tests {
 
     fn try_write(user: &str, kind: Kind, new: Value, old: Option<Value>) -> Result<(), String> {
         let user = User::new(user, &["dev", "system:authenticated"]);
-        let namespace = if matches!(kind, Kind::Role | Kind::RoleBinding) { "a" } else { "" };
-        let request_name = if old.is_some() { new["metadata"]["name"].as_str().unwrap().to_owned() } else { String::new() };
-        let write = Write { kind, user: &user, namespace, request_name: &request_name, new: &new, old: old.as_ref() };
+        let namespace = if matches!(kind, Kind::Role | Kind::RoleBinding) {
+            "a"
+        } else {
+            ""
+        };
+        let request_name = if old.is_some() {
+            new["metadata"]["name"].as_str().unwrap().to_owned()
+        } else {
+            String::new()
+        };
+        let write = Write {
+            kind,
+            user: &user,
+            namespace,
+            request_name: &request_name,
+            new: &new,
+            old: old.as_ref(),
+        };
         check(&authorizers(), &write).map_err(|error| error.to_string())
     }
 
@@ -227,10 +317,32 @@ mod tests {
 
     #[test]
     fn roles_grant_what_their_writer_holds() {
-        assert_eq!(try_write("alice", Kind::Role, role("less", "get | core | configmaps"), None), Ok(()));
-        assert_eq!(try_write("alice", Kind::Role, role("named", "get | core | secrets | only"), None), Ok(()));
         assert_eq!(
-            try_write("alice", Kind::Role, role("more", "get list | core | secrets"), None).unwrap_err(),
+            try_write(
+                "alice",
+                Kind::Role,
+                role("less", "get | core | configmaps"),
+                None
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            try_write(
+                "alice",
+                Kind::Role,
+                role("named", "get | core | secrets | only"),
+                None
+            ),
+            Ok(())
+        );
+        assert_eq!(
+            try_write(
+                "alice",
+                Kind::Role,
+                role("more", "get list | core | secrets"),
+                None
+            )
+            .unwrap_err(),
             "roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"alice\" (groups=[\"dev\" \"system:authenticated\"]) is attempting to \
              grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"list\"]}"
         );
@@ -239,26 +351,69 @@ mod tests {
                 .unwrap_err()
                 .ends_with("\n{APIGroups:[\"\"], Resources:[\"secrets\"], ResourceNames:[\"more\"], Verbs:[\"get\"]}")
         );
-        let (old, new) = (role("special", "get | core | pods"), role("special", "get | core | nodes"));
-        assert_eq!(try_write("binder", Kind::Role, new.clone(), Some(old.clone())), Ok(()));
-        assert!(try_write("binder", Kind::Role, new, None).is_err(), "escalate on one name does not hold for a create");
+        let (old, new) = (
+            role("special", "get | core | pods"),
+            role("special", "get | core | nodes"),
+        );
+        assert_eq!(
+            try_write("binder", Kind::Role, new.clone(), Some(old.clone())),
+            Ok(())
+        );
+        assert!(
+            try_write("binder", Kind::Role, new, None).is_err(),
+            "escalate on one name does not hold for a create"
+        );
     }
 
     #[test]
     fn the_collector_may_always_let_go() {
         let old = json!({"metadata": {"name": "x", "finalizers": ["a"]}, "rules": [rule::parse("* | * | *")]});
         let new = json!({"metadata": {"name": "x"}, "rules": [rule::parse("* | * | *")]});
-        assert_eq!(try_write("alice", Kind::Role, new.clone(), Some(old)), Ok(()));
-        assert!(try_write("alice", Kind::Role, new, Some(json!({"metadata": {"name": "x"}}))).is_err());
+        assert_eq!(
+            try_write("alice", Kind::Role, new.clone(), Some(old)),
+            Ok(())
+        );
+        assert!(
+            try_write(
+                "alice",
+                Kind::Role,
+                new,
+                Some(json!({"metadata": {"name": "x"}}))
+            )
+            .is_err()
+        );
     }
 
     #[test]
     fn bindings_grant_what_their_writer_holds() {
-        assert_eq!(try_write("alice", Kind::RoleBinding, binding("Role", "reader"), None), Ok(()));
-        assert_eq!(try_write("alice", Kind::RoleBinding, binding("ClusterRole", "view"), None), Ok(()));
-        assert!(try_write("alice", Kind::ClusterRoleBinding, binding("ClusterRole", "view"), None).is_err(), "held in one namespace alone");
+        assert_eq!(
+            try_write("alice", Kind::RoleBinding, binding("Role", "reader"), None),
+            Ok(())
+        );
+        assert_eq!(
+            try_write(
+                "alice",
+                Kind::RoleBinding,
+                binding("ClusterRole", "view"),
+                None
+            ),
+            Ok(())
+        );
+        assert!(
+            try_write(
+                "alice",
+                Kind::ClusterRoleBinding,
+                binding("ClusterRole", "view"),
+                None
+            )
+            .is_err(),
+            "held in one namespace alone"
+        );
         assert!(try_write("alice", Kind::RoleBinding, binding("Role", "admin"), None).is_err());
-        assert_eq!(try_write("binder", Kind::RoleBinding, binding("Role", "admin"), None), Ok(()));
+        assert_eq!(
+            try_write("binder", Kind::RoleBinding, binding("Role", "admin"), None),
+            Ok(())
+        );
         assert_eq!(
             try_write("alice", Kind::RoleBinding, binding("Role", "nosuch"), None).unwrap_err(),
             "rolebindings.rbac.authorization.k8s.io \"nosuch\" not found"
@@ -272,6 +427,9 @@ mod tests {
             try_write("alice", Kind::ClusterRole, aggregated.clone(), None).unwrap_err(),
             "clusterroles.rbac.authorization.k8s.io \"x\" is forbidden: must have cluster-admin privileges to use the aggregationRule"
         );
-        assert_eq!(try_write("chief", Kind::ClusterRole, aggregated, None), Ok(()));
+        assert_eq!(
+            try_write("chief", Kind::ClusterRole, aggregated, None),
+            Ok(())
+        );
     }
 }

@@ -17,15 +17,30 @@ pub fn forbidden(attributes: &Attributes, reason: &str) -> Status {
             true => "at the cluster scope".to_owned(),
             false => format!("in the namespace {}", quote(&attributes.namespace)),
         };
-        let (resource, group) = (quote(&attributes.combined_resource()), quote(&attributes.group));
+        let (resource, group) = (
+            quote(&attributes.combined_resource()),
+            quote(&attributes.group),
+        );
         format!("User {user} cannot {verb} resource {resource} in API group {group} {scope}")
     } else {
         format!("User {user} cannot {verb} path {}", quote(&attributes.path))
     };
-    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let why = if reason.is_empty() { text } else { format!("{text}: {reason}") };
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
+    let why = if reason.is_empty() {
+        text
+    } else {
+        format!("{text}: {reason}")
+    };
     match attributes.resource_request {
-        true => Status::forbidden(&attributes.group, &attributes.resource, &attributes.name, &why),
+        true => Status::forbidden(
+            &attributes.group,
+            &attributes.resource,
+            &attributes.name,
+            &why,
+        ),
         false => Status::forbidden("", "", "", &why),
     }
 }
@@ -41,7 +56,12 @@ mod tests {
 
     #[test]
     fn refusals_read_as_upstreams() {
-        let attributes = |verb: &str, group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| Attributes {
+        let attributes = |verb: &str,
+                          group: &str,
+                          resource: &str,
+                          subresource: &str,
+                          namespace: &str,
+                          name: &str| Attributes {
             user: Arc::new(User::new("bob", &[])),
             verb: verb.into(),
             resource_request: true,
@@ -69,7 +89,12 @@ mod tests {
                 r#"deployments.apps "x" is forbidden: User "bob" cannot get resource "deployments/scale" in API group "apps" in the namespace "a": why"#,
             ),
             (
-                Attributes { user: Arc::new(User::new("b<b", &[])), verb: "get".into(), path: "/x&y".into(), ..Attributes::default() },
+                Attributes {
+                    user: Arc::new(User::new("b<b", &[])),
+                    verb: "get".into(),
+                    path: "/x&y".into(),
+                    ..Attributes::default()
+                },
                 "",
                 r#"forbidden: User "b&lt;b" cannot get path "/x&amp;y""#,
             ),
@@ -77,8 +102,15 @@ mod tests {
         for (attributes, reason, expected) in table {
             assert_eq!(forbidden(&attributes, reason).message, expected);
         }
-        let status = forbidden(&attributes("get", "apps", "deployments", "", "a", "x"), "").to_value();
-        assert_eq!(status["details"], json!({"name": "x", "group": "apps", "kind": "deployments"}));
-        assert_eq!(forbidden(&Attributes::default(), "").to_value()["details"], json!({}));
+        let status =
+            forbidden(&attributes("get", "apps", "deployments", "", "a", "x"), "").to_value();
+        assert_eq!(
+            status["details"],
+            json!({"name": "x", "group": "apps", "kind": "deployments"})
+        );
+        assert_eq!(
+            forbidden(&Attributes::default(), "").to_value()["details"],
+            json!({})
+        );
     }
 }

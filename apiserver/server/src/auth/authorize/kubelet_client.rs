@@ -17,7 +17,9 @@ impl Default for KubeletClient {
 
 impl Authorizer for KubeletClient {
     fn authorize(&self, asked: &Attributes) -> Decision {
-        match asked.user.name == KUBELET_CLIENT && self.0.iter().any(|rule| rule::allows(rule, asked)) {
+        match asked.user.name == KUBELET_CLIENT
+            && self.0.iter().any(|rule| rule::allows(rule, asked))
+        {
             true => Decision::Allow(String::new()),
             false => Decision::NoOpinion(String::new()),
         }
@@ -25,7 +27,10 @@ impl Authorizer for KubeletClient {
 
     fn rules(&self, user: &User, _: &str) -> Rules {
         match user.name == KUBELET_CLIENT {
-            true => Rules { resource: self.0.clone(), ..Rules::default() },
+            true => Rules {
+                resource: self.0.clone(),
+                ..Rules::default()
+            },
             false => Rules::default(),
         }
     }
@@ -51,12 +56,32 @@ mod tests {
             };
             KubeletClient::default().authorize(&asked).allowed()
         };
-        for (verb, subresource) in [("create", "proxy"), ("get", "proxy"), ("get", "stats"), ("get", "log"), ("get", "pods")] {
-            assert!(allowed(KUBELET_CLIENT, verb, "nodes", subresource), "{verb} {subresource}");
-            assert!(!allowed("somebody", verb, "nodes", subresource), "{verb} {subresource}");
+        for (verb, subresource) in [
+            ("create", "proxy"),
+            ("get", "proxy"),
+            ("get", "stats"),
+            ("get", "log"),
+            ("get", "pods"),
+        ] {
+            assert!(
+                allowed(KUBELET_CLIENT, verb, "nodes", subresource),
+                "{verb} {subresource}"
+            );
+            assert!(
+                !allowed("somebody", verb, "nodes", subresource),
+                "{verb} {subresource}"
+            );
         }
-        for (verb, resource, subresource) in [("list", "secrets", ""), ("delete", "nodes", ""), ("create", "pods", "exec"), ("update", "nodes", "status")] {
-            assert!(!allowed(KUBELET_CLIENT, verb, resource, subresource), "{verb} {resource} {subresource}");
+        for (verb, resource, subresource) in [
+            ("list", "secrets", ""),
+            ("delete", "nodes", ""),
+            ("create", "pods", "exec"),
+            ("update", "nodes", "status"),
+        ] {
+            assert!(
+                !allowed(KUBELET_CLIENT, verb, resource, subresource),
+                "{verb} {resource} {subresource}"
+            );
         }
     }
 }

@@ -65,13 +65,21 @@ pub struct Authorizers {
 
 impl Authorizers {
     /// `modes` as given with `--authorization-mode`, in the order of asking.
-    pub fn new(modes: &[impl AsRef<str>], objects: Arc<dyn Objects>) -> Result<Authorizers, ModeError> {
+    pub fn new(
+        modes: &[impl AsRef<str>],
+        objects: Arc<dyn Objects>,
+    ) -> Result<Authorizers, ModeError> {
         if modes.is_empty() {
             return Err(ModeError::None);
         }
-        let parsed = modes.iter().map(|mode| mode.as_ref().parse()).collect::<Result<Vec<Mode>, _>>()?;
+        let parsed = modes
+            .iter()
+            .map(|mode| mode.as_ref().parse())
+            .collect::<Result<Vec<Mode>, _>>()?;
         if parsed.iter().collect::<HashSet<_>>().len() != parsed.len() {
-            return Err(ModeError::Twice(modes.iter().map(|mode| mode.as_ref().to_owned()).collect()));
+            return Err(ModeError::Twice(
+                modes.iter().map(|mode| mode.as_ref().to_owned()).collect(),
+            ));
         }
         let rbac = Arc::new(rbac::Rbac::new(objects.clone()));
         let chain: Vec<Arc<dyn Authorizer>> = parsed
@@ -86,7 +94,10 @@ impl Authorizers {
             })
             .collect();
         let own: Arc<dyn Authorizer> = Arc::new(kubelet_client::KubeletClient::default());
-        Ok(Authorizers { chain: [vec![own], chain].concat(), rbac })
+        Ok(Authorizers {
+            chain: [vec![own], chain].concat(),
+            rbac,
+        })
     }
 }
 
@@ -107,13 +118,16 @@ impl Authorizer for Authorizers {
     }
 
     fn rules(&self, user: &User, namespace: &str) -> Rules {
-        self.chain.iter().map(|authorizer| authorizer.rules(user, namespace)).fold(Rules::default(), |mut all, one| {
-            all.resource.extend(one.resource);
-            all.non_resource.extend(one.non_resource);
-            all.errors.extend(one.errors);
-            all.incomplete |= one.incomplete;
-            all
-        })
+        self.chain
+            .iter()
+            .map(|authorizer| authorizer.rules(user, namespace))
+            .fold(Rules::default(), |mut all, one| {
+                all.resource.extend(one.resource);
+                all.non_resource.extend(one.non_resource);
+                all.errors.extend(one.errors);
+                all.incomplete |= one.incomplete;
+                all
+            })
     }
 }
 
@@ -127,8 +141,17 @@ impl Authorizer for AlwaysAllow {
     fn rules(&self, _: &User, _: &str) -> Rules {
         let all = || vec!["*".to_owned()];
         Rules {
-            resource: vec![PolicyRule { verbs: all(), api_groups: all(), resources: all(), ..PolicyRule::default() }],
-            non_resource: vec![PolicyRule { verbs: all(), non_resource_urls: all(), ..PolicyRule::default() }],
+            resource: vec![PolicyRule {
+                verbs: all(),
+                api_groups: all(),
+                resources: all(),
+                ..PolicyRule::default()
+            }],
+            non_resource: vec![PolicyRule {
+                verbs: all(),
+                non_resource_urls: all(),
+                ..PolicyRule::default()
+            }],
             ..Rules::default()
         }
     }
@@ -148,13 +171,23 @@ impl Authorizer for AlwaysDeny {
 
 /// `["a" "b"]`.
 pub(crate) fn quote_list(list: &[String]) -> String {
-    format!("[{}]", list.iter().map(|item| quote(item)).collect::<Vec<_>>().join(" "))
+    format!(
+        "[{}]",
+        list.iter()
+            .map(|item| quote(item))
+            .collect::<Vec<_>>()
+            .join(" ")
+    )
 }
 
 /// Several errors as one text: alone as it is, else in brackets, each once.
 pub(crate) fn aggregate(errors: &[String]) -> Option<String> {
     let mut seen = HashSet::new();
-    let distinct: Vec<&str> = errors.iter().filter(|error| seen.insert(*error)).map(String::as_str).collect();
+    let distinct: Vec<&str> = errors
+        .iter()
+        .filter(|error| seen.insert(*error))
+        .map(String::as_str)
+        .collect();
     match distinct.as_slice() {
         [] => None,
         [one] => Some((*one).to_owned()),
@@ -168,20 +201,41 @@ mod tests {
     use crate::auth::testing::Fake;
 
     fn get_pods(user: User) -> Attributes {
-        Attributes { user: Arc::new(user), verb: "get".into(), resource_request: true, resource: "pods".into(), ..Attributes::default() }
+        Attributes {
+            user: Arc::new(user),
+            verb: "get".into(),
+            resource_request: true,
+            resource: "pods".into(),
+            ..Attributes::default()
+        }
     }
 
     #[test]
     fn modes_are_checked_by_name() {
-        let make = |modes: &[&str]| Authorizers::new(modes, Arc::new(Fake::default())).err().map(|e| e.to_string());
+        let make = |modes: &[&str]| {
+            Authorizers::new(modes, Arc::new(Fake::default()))
+                .err()
+                .map(|e| e.to_string())
+        };
         assert_eq!(make(&["Node", "RBAC"]), None);
-        assert_eq!(make(&[]).unwrap(), "at least one authorization-mode must be passed");
-        assert_eq!(make(&["rbac"]).unwrap(), r#"authorization-mode "rbac" is not a valid mode"#);
-        assert_eq!(make(&["RBAC", "RBAC"]).unwrap(), r#"authorization-mode ["RBAC" "RBAC"] has mode specified more than once"#);
+        assert_eq!(
+            make(&[]).unwrap(),
+            "at least one authorization-mode must be passed"
+        );
+        assert_eq!(
+            make(&["rbac"]).unwrap(),
+            r#"authorization-mode "rbac" is not a valid mode"#
+        );
+        assert_eq!(
+            make(&["RBAC", "RBAC"]).unwrap(),
+            r#"authorization-mode ["RBAC" "RBAC"] has mode specified more than once"#
+        );
         for mode in ["Webhook", "ABAC"] {
             assert_eq!(
                 make(&["RBAC", mode]).unwrap(),
-                format!("authorization-mode \"{mode}\" is not supported: choose from Node, RBAC, AlwaysAllow, AlwaysDeny")
+                format!(
+                    "authorization-mode \"{mode}\" is not supported: choose from Node, RBAC, AlwaysAllow, AlwaysDeny"
+                )
             );
         }
     }
@@ -189,14 +243,44 @@ mod tests {
     #[test]
     fn the_first_opinion_counts() {
         let alice = || get_pods(User::new("alice", &["dev"]));
-        let decide = |modes: &[&str], attributes: &Attributes| Authorizers::new(modes, Arc::new(Fake::default())).unwrap().authorize(attributes);
-        assert_eq!(decide(&["AlwaysDeny", "AlwaysAllow"], &alice()), Decision::Allow(String::new()));
-        assert_eq!(decide(&["AlwaysDeny"], &alice()), Decision::NoOpinion("Everything is forbidden.".into()));
-        assert_eq!(decide(&["RBAC", "AlwaysDeny"], &alice()), Decision::NoOpinion("Everything is forbidden.".into()));
-        assert_eq!(decide(&["Node", "RBAC"], &alice()), Decision::NoOpinion(String::new()));
-        assert_eq!(decide(&["AlwaysDeny"], &get_pods(User::new("root", &["system:masters"]))), Decision::Allow(String::new()));
-        let two = decide(&["AlwaysDeny", "Node"], &get_pods(User::new("system:node:", &["system:nodes"])));
-        assert_eq!(two, Decision::NoOpinion("Everything is forbidden.\nunknown node for user \"system:node:\"".into()));
+        let decide = |modes: &[&str], attributes: &Attributes| {
+            Authorizers::new(modes, Arc::new(Fake::default()))
+                .unwrap()
+                .authorize(attributes)
+        };
+        assert_eq!(
+            decide(&["AlwaysDeny", "AlwaysAllow"], &alice()),
+            Decision::Allow(String::new())
+        );
+        assert_eq!(
+            decide(&["AlwaysDeny"], &alice()),
+            Decision::NoOpinion("Everything is forbidden.".into())
+        );
+        assert_eq!(
+            decide(&["RBAC", "AlwaysDeny"], &alice()),
+            Decision::NoOpinion("Everything is forbidden.".into())
+        );
+        assert_eq!(
+            decide(&["Node", "RBAC"], &alice()),
+            Decision::NoOpinion(String::new())
+        );
+        assert_eq!(
+            decide(
+                &["AlwaysDeny"],
+                &get_pods(User::new("root", &["system:masters"]))
+            ),
+            Decision::Allow(String::new())
+        );
+        let two = decide(
+            &["AlwaysDeny", "Node"],
+            &get_pods(User::new("system:node:", &["system:nodes"])),
+        );
+        assert_eq!(
+            two,
+            Decision::NoOpinion(
+                "Everything is forbidden.\nunknown node for user \"system:node:\"".into()
+            )
+        );
     }
 
     #[test]

@@ -10,7 +10,8 @@ use skiff_api::machinery::selector::FieldSelector;
 
 use super::{bootstrap, rule};
 use crate::auth::{
-    Attributes, Authorizer, Decision, NODE_USER_PREFIX, NODES_GROUP, Objects, PolicyRule, Rules, User,
+    Attributes, Authorizer, Decision, NODE_USER_PREFIX, NODES_GROUP, Objects, PolicyRule, Rules,
+    User,
     authorize::{node_pods::NodePods, quote},
 };
 
@@ -41,7 +42,10 @@ pub struct NodeAuthorizer {
 
 impl NodeAuthorizer {
     pub fn new(objects: Arc<dyn Objects>) -> NodeAuthorizer {
-        NodeAuthorizer { pods: NodePods::new(objects), rules: bootstrap::rules_of("system:node") }
+        NodeAuthorizer {
+            pods: NodePods::new(objects),
+            rules: bootstrap::rules_of("system:node"),
+        }
     }
 
     /// `None`: the rules that all nodes have decide.
@@ -50,15 +54,21 @@ impl NodeAuthorizer {
         Some(match (asked.group.as_str(), asked.resource.as_str()) {
             ("", "secrets") => self.read(node, Referred::Secret, asked),
             ("", "configmaps") => self.read(node, Referred::ConfigMap, asked),
-            ("", "persistentvolumeclaims") if asked.subresource == "status" => match asked.verb.as_str() {
-                "update" | "patch" => self.related(node, Referred::Claim, asked),
-                _ => no("can only get/update/patch this type"),
-            },
+            ("", "persistentvolumeclaims") if asked.subresource == "status" => {
+                match asked.verb.as_str() {
+                    "update" | "patch" => self.related(node, Referred::Claim, asked),
+                    _ => no("can only get/update/patch this type"),
+                }
+            }
             ("", "persistentvolumeclaims") => self.get(node, Referred::Claim, asked),
             ("", "persistentvolumes") => self.get(node, Referred::Volume, asked),
             ("resource.k8s.io", "resourceclaims") => self.get(node, Referred::ResourceClaim, asked),
-            ("storage.k8s.io", "volumeattachments") => self.get(node, Referred::VolumeAttachment, asked),
-            ("", "serviceaccounts") if asked.verb == "get" && plain => self.read(node, Referred::ServiceAccount, asked),
+            ("storage.k8s.io", "volumeattachments") => {
+                self.get(node, Referred::VolumeAttachment, asked)
+            }
+            ("", "serviceaccounts") if asked.verb == "get" && plain => {
+                self.read(node, Referred::ServiceAccount, asked)
+            }
             ("", "serviceaccounts") => self.token(node, asked),
             ("coordination.k8s.io", "leases") => lease(node, asked),
             ("storage.k8s.io", "csinodes") => csi_node(node, asked),
@@ -77,7 +87,9 @@ impl NodeAuthorizer {
         }
         match self.pods.refers(node, kind, &asked.namespace, &asked.name) {
             true => Decision::Allow(String::new()),
-            false => no(&format!("no relationship found between node '{node}' and this object")),
+            false => no(&format!(
+                "no relationship found between node '{node}' and this object"
+            )),
         }
     }
 
@@ -118,20 +130,36 @@ impl NodeAuthorizer {
         }
         match asked.verb.as_str() {
             "create" => Decision::Allow(String::new()),
-            "get" | "update" | "patch" | "delete" => self.related(node, Referred::ResourceSlice, asked),
-            "watch" | "list" | "deletecollection" if selects(asked, "spec.nodeName", node) => Decision::Allow(String::new()),
-            "watch" | "list" | "deletecollection" => no("can only list/watch/deletecollection resourceslices with nodeName field selector"),
-            _ => no("only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection"),
+            "get" | "update" | "patch" | "delete" => {
+                self.related(node, Referred::ResourceSlice, asked)
+            }
+            "watch" | "list" | "deletecollection" if selects(asked, "spec.nodeName", node) => {
+                Decision::Allow(String::new())
+            }
+            "watch" | "list" | "deletecollection" => no(
+                "can only list/watch/deletecollection resourceslices with nodeName field selector",
+            ),
+            _ => no(
+                "only the following verbs are allowed for a ResourceSlice: get, watch, list, create, update, patch, delete, deletecollection",
+            ),
         }
     }
 
     fn pod(&self, node: &str, asked: &Attributes) -> Decision {
         match (asked.subresource.as_str(), asked.verb.as_str()) {
             ("", "get") => self.get(node, Referred::Pod, asked),
-            ("", "list" | "watch") if selects(asked, "spec.nodeName", node) => Decision::Allow(String::new()),
-            ("", "list" | "watch") if !asked.name.is_empty() => self.related(node, Referred::Pod, asked),
-            ("", "list" | "watch") => no("can only list/watch pods with spec.nodeName field selector"),
-            ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => Decision::Allow(String::new()),
+            ("", "list" | "watch") if selects(asked, "spec.nodeName", node) => {
+                Decision::Allow(String::new())
+            }
+            ("", "list" | "watch") if !asked.name.is_empty() => {
+                self.related(node, Referred::Pod, asked)
+            }
+            ("", "list" | "watch") => {
+                no("can only list/watch pods with spec.nodeName field selector")
+            }
+            ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => {
+                Decision::Allow(String::new())
+            }
             _ => no(""),
         }
     }
@@ -142,7 +170,10 @@ fn no(reason: &str) -> Decision {
 }
 
 fn selects(asked: &Attributes, field: &str, value: &str) -> bool {
-    asked.field_selector.parse::<FieldSelector>().is_ok_and(|selector| selector.requires_exact_match(field) == Some(value))
+    asked
+        .field_selector
+        .parse::<FieldSelector>()
+        .is_ok_and(|selector| selector.requires_exact_match(field) == Some(value))
 }
 
 fn lease(node: &str, asked: &Attributes) -> Decision {
@@ -175,10 +206,17 @@ fn csi_node(node: &str, asked: &Attributes) -> Decision {
 
 fn own_node(node: &str, asked: &Attributes) -> Decision {
     match (asked.subresource.as_str(), asked.verb.as_str()) {
-        ("", "create" | "update" | "patch") | ("status", "update" | "patch") => Decision::Allow(String::new()),
+        ("", "create" | "update" | "patch") | ("status", "update" | "patch") => {
+            Decision::Allow(String::new())
+        }
         ("", "get" | "list" | "watch") if asked.name == node => Decision::Allow(String::new()),
-        ("", "get" | "list" | "watch") if asked.name.is_empty() => no(&format!("node '{node}' cannot read all nodes, only its own Node object")),
-        ("", "get" | "list" | "watch") => no(&format!("node '{node}' cannot read '{}', only its own Node object", asked.name)),
+        ("", "get" | "list" | "watch") if asked.name.is_empty() => no(&format!(
+            "node '{node}' cannot read all nodes, only its own Node object"
+        )),
+        ("", "get" | "list" | "watch") => no(&format!(
+            "node '{node}' cannot read '{}', only its own Node object",
+            asked.name
+        )),
         _ => no(""),
     }
 }
@@ -189,7 +227,10 @@ impl Authorizer for NodeAuthorizer {
             return no("");
         };
         if node.is_empty() {
-            return no(&format!("unknown node for user {}", quote(&asked.user.name)));
+            return no(&format!(
+                "unknown node for user {}",
+                quote(&asked.user.name)
+            ));
         }
         if asked.resource_request
             && let Some(decision) = self.resource(node, asked)
@@ -204,7 +245,11 @@ impl Authorizer for NodeAuthorizer {
 
     fn rules(&self, user: &User, _: &str) -> Rules {
         match node_identity(user) {
-            Some(_) => Rules { incomplete: true, errors: vec!["node authorizer does not support user rule resolution".to_owned()], ..Rules::default() },
+            Some(_) => Rules {
+                incomplete: true,
+                errors: vec!["node authorizer does not support user rule resolution".to_owned()],
+                ..Rules::default()
+            },
             None => Rules::default(),
         }
     }

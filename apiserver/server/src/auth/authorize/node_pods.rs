@@ -52,36 +52,67 @@ pub struct NodePods {
 
 impl NodePods {
     pub fn new(objects: Arc<dyn Objects>) -> NodePods {
-        NodePods { objects, locals: Mutex::default(), volume_secrets: Mutex::default() }
+        NodePods {
+            objects,
+            locals: Mutex::default(),
+            volume_secrets: Mutex::default(),
+        }
     }
 
     /// Whether the node has to do with the object, directly or through a pod that is bound to it.
     pub fn refers(&self, node: &str, kind: Referred, namespace: &str, name: &str) -> bool {
-        let by_pod = |test: &dyn Fn(&References) -> bool| self.local(node, namespace).pods.values().any(|(_, references)| test(references));
+        let by_pod = |test: &dyn Fn(&References) -> bool| {
+            self.local(node, namespace)
+                .pods
+                .values()
+                .any(|(_, references)| test(references))
+        };
         match kind {
-            Referred::Pod => self.objects.get(PODS, namespace, name).is_some_and(|pod| node_name(&pod).as_deref() == Some(node)),
-            Referred::VolumeAttachment => self.spec_names("volumeattachments.storage.k8s.io", name, node),
-            Referred::ResourceSlice => self.spec_names("resourceslices.resource.k8s.io", name, node),
-            Referred::Secret => by_pod(&|pod| pod.secrets.contains(name)) || self.through_volume(node, namespace, name),
+            Referred::Pod => self
+                .objects
+                .get(PODS, namespace, name)
+                .is_some_and(|pod| node_name(&pod).as_deref() == Some(node)),
+            Referred::VolumeAttachment => {
+                self.spec_names("volumeattachments.storage.k8s.io", name, node)
+            }
+            Referred::ResourceSlice => {
+                self.spec_names("resourceslices.resource.k8s.io", name, node)
+            }
+            Referred::Secret => {
+                by_pod(&|pod| pod.secrets.contains(name))
+                    || self.through_volume(node, namespace, name)
+            }
             Referred::ConfigMap => by_pod(&|pod| pod.config_maps.contains(name)),
             Referred::Claim => by_pod(&|pod| pod.claims.contains(name)),
             Referred::ResourceClaim => by_pod(&|pod| pod.resource_claims.contains(name)),
             Referred::ServiceAccount => by_pod(&|pod| pod.service_account == name),
             Referred::Volume => {
-                let claim = self.objects.get(VOLUMES, "", name).and_then(|volume| claim_of(&parse(&volume)));
-                claim.is_some_and(|(namespace, name)| self.refers(node, Referred::Claim, &namespace, &name))
+                let claim = self
+                    .objects
+                    .get(VOLUMES, "", name)
+                    .and_then(|volume| claim_of(&parse(&volume)));
+                claim.is_some_and(|(namespace, name)| {
+                    self.refers(node, Referred::Claim, &namespace, &name)
+                })
             }
         }
     }
 
     fn spec_names(&self, resource: &str, name: &str, node: &str) -> bool {
-        self.objects.get(resource, "", name).is_some_and(|object| parse(&object)["spec"]["nodeName"] == node)
+        self.objects
+            .get(resource, "", name)
+            .is_some_and(|object| parse(&object)["spec"]["nodeName"] == node)
     }
 
     fn through_volume(&self, node: &str, namespace: &str, secret: &str) -> bool {
         let volumes = self.volume_secrets();
-        let claims = volumes.claims.get(&(namespace.to_owned(), secret.to_owned()));
-        claims.into_iter().flatten().any(|(namespace, claim)| self.refers(node, Referred::Claim, namespace, claim))
+        let claims = volumes
+            .claims
+            .get(&(namespace.to_owned(), secret.to_owned()));
+        claims
+            .into_iter()
+            .flatten()
+            .any(|(namespace, claim)| self.refers(node, Referred::Claim, namespace, claim))
     }
 
     fn local(&self, node: &str, namespace: &str) -> Arc<Local> {
@@ -96,8 +127,14 @@ impl NodePods {
             if node_name(&pod).as_deref() != Some(node) {
                 continue;
             }
-            let known = before.as_ref().and_then(|before| before.pods.get(&pod.key.name)).filter(|(revision, _)| *revision == pod.revision);
-            let references = known.map_or_else(|| Arc::new(references(&pod.key.name, &parse(&pod))), |(_, references)| references.clone());
+            let known = before
+                .as_ref()
+                .and_then(|before| before.pods.get(&pod.key.name))
+                .filter(|(revision, _)| *revision == pod.revision);
+            let references = known.map_or_else(
+                || Arc::new(references(&pod.key.name, &parse(&pod))),
+                |(_, references)| references.clone(),
+            );
             pods.insert(pod.key.name.clone(), (pod.revision, references));
         }
         let local = Arc::new(Local { version, pods });
@@ -147,7 +184,10 @@ fn node_name(pod: &Object) -> Option<Arc<str>> {
 
 fn claim_of(volume: &Value) -> Option<(String, String)> {
     let claim = volume["spec"].get("claimRef")?;
-    Some((claim["namespace"].as_str()?.to_owned(), claim["name"].as_str()?.to_owned()))
+    Some((
+        claim["namespace"].as_str()?.to_owned(),
+        claim["name"].as_str()?.to_owned(),
+    ))
 }
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
@@ -180,16 +220,29 @@ fn references(pod_name: &str, pod: &Value) -> References {
             to.insert(name.to_owned());
         }
     };
-    found.service_account = spec["serviceAccountName"].as_str().unwrap_or_default().to_owned();
-    items(&spec["imagePullSecrets"]).for_each(|reference| add(&mut found.secrets, &reference["name"]));
-    for container in ["initContainers", "containers", "ephemeralContainers"].into_iter().flat_map(|list| items(&spec[list])) {
+    found.service_account = spec["serviceAccountName"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    items(&spec["imagePullSecrets"])
+        .for_each(|reference| add(&mut found.secrets, &reference["name"]));
+    for container in ["initContainers", "containers", "ephemeralContainers"]
+        .into_iter()
+        .flat_map(|list| items(&spec[list]))
+    {
         for from in items(&container["envFrom"]) {
             add(&mut found.secrets, &from["secretRef"]["name"]);
             add(&mut found.config_maps, &from["configMapRef"]["name"]);
         }
         for env in items(&container["env"]) {
-            add(&mut found.secrets, &env["valueFrom"]["secretKeyRef"]["name"]);
-            add(&mut found.config_maps, &env["valueFrom"]["configMapKeyRef"]["name"]);
+            add(
+                &mut found.secrets,
+                &env["valueFrom"]["secretKeyRef"]["name"],
+            );
+            add(
+                &mut found.config_maps,
+                &env["valueFrom"]["configMapKeyRef"]["name"],
+            );
         }
     }
     for volume in items(&spec["volumes"]) {
@@ -203,7 +256,10 @@ fn references(pod_name: &str, pod: &Value) -> References {
             add(&mut found.config_maps, &source["configMap"]["name"]);
         }
         add(&mut found.config_maps, &volume["configMap"]["name"]);
-        add(&mut found.claims, &volume["persistentVolumeClaim"]["claimName"]);
+        add(
+            &mut found.claims,
+            &volume["persistentVolumeClaim"]["claimName"],
+        );
         if let (Some(_), Some(name)) = (volume.get("ephemeral"), volume["name"].as_str()) {
             found.claims.insert(format!("{pod_name}-{name}"));
         }
@@ -212,12 +268,17 @@ fn references(pod_name: &str, pod: &Value) -> References {
         add(&mut found.resource_claims, &claim["resourceClaimName"]);
     }
     for made in items(&pod["status"]["resourceClaimStatuses"]) {
-        let asked = |claim: &Value| claim["name"] == made["name"] && !claim["resourceClaimTemplateName"].is_null();
+        let asked = |claim: &Value| {
+            claim["name"] == made["name"] && !claim["resourceClaimTemplateName"].is_null()
+        };
         if items(&spec["resourceClaims"]).any(asked) {
             add(&mut found.resource_claims, &made["resourceClaimName"]);
         }
     }
-    add(&mut found.resource_claims, &pod["status"]["extendedResourceClaimStatus"]["resourceClaimName"]);
+    add(
+        &mut found.resource_claims,
+        &pod["status"]["extendedResourceClaimStatus"]["resourceClaimName"],
+    );
     found
 }
 
@@ -225,9 +286,16 @@ fn references(pod_name: &str, pod: &Value) -> References {
 fn volume_secrets(spec: &Value, claim_namespace: &str) -> Vec<(String, String)> {
     let mut references = Vec::new();
     if let Some(name) = spec["azureFile"]["secretName"].as_str() {
-        references.push((spec["azureFile"]["secretNamespace"].as_str().filter(|namespace| !namespace.is_empty()).unwrap_or(claim_namespace), name));
+        references.push((
+            spec["azureFile"]["secretNamespace"]
+                .as_str()
+                .filter(|namespace| !namespace.is_empty())
+                .unwrap_or(claim_namespace),
+            name,
+        ));
     }
-    let by_claim = ["cephfs", "flexVolume", "rbd", "scaleIO", "iscsi"].map(|source| (source, "secretRef", claim_namespace));
+    let by_claim = ["cephfs", "flexVolume", "rbd", "scaleIO", "iscsi"]
+        .map(|source| (source, "secretRef", claim_namespace));
     let explicit = [
         ("cinder", "secretRef", ""),
         ("storageos", "secretRef", ""),
@@ -238,9 +306,19 @@ fn volume_secrets(spec: &Value, claim_namespace: &str) -> Vec<(String, String)> 
     for (source, field, fallback) in by_claim.into_iter().chain(explicit) {
         let reference = &spec[source][field];
         if let Some(name) = reference["name"].as_str() {
-            references.push((reference["namespace"].as_str().filter(|namespace| !namespace.is_empty()).unwrap_or(fallback), name));
+            references.push((
+                reference["namespace"]
+                    .as_str()
+                    .filter(|namespace| !namespace.is_empty())
+                    .unwrap_or(fallback),
+                name,
+            ));
         }
     }
     let owned = |(namespace, name): (&str, &str)| (namespace.to_owned(), name.to_owned());
-    references.into_iter().filter(|(_, name)| !name.is_empty()).map(owned).collect()
+    references
+        .into_iter()
+        .filter(|(_, name)| !name.is_empty())
+        .map(owned)
+        .collect()
 }

@@ -30,7 +30,12 @@ fn cluster() -> Fake {
     });
     let mut one = pod("a", "one", "n1", rich);
     one["status"] = json!({"resourceClaimStatuses": [{"name": "nic", "resourceClaimName": "one-nic-x"}, {"name": "other", "resourceClaimName": "stray"}]});
-    let mut mirror = pod("a", "mirror", "n1", json!({"volumes": [{"name": "a", "secret": {"secretName": "by-mirror"}}]}));
+    let mut mirror = pod(
+        "a",
+        "mirror",
+        "n1",
+        json!({"volumes": [{"name": "a", "secret": {"secretName": "by-mirror"}}]}),
+    );
     mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
     let volume = |name: &str, claim: &str, source: Value| {
         let mut spec = source;
@@ -63,7 +68,10 @@ fn ask(authorizer: &NodeAuthorizer, text: &str) -> Decision {
     let words: Vec<&str> = text.split(' ').collect();
     let (group, resource) = words[1].split_once(':').unwrap_or(("", words[1]));
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let (namespace, name) = words.get(2).and_then(|word| word.split_once('/')).unwrap_or(("", words.get(2).copied().unwrap_or("")));
+    let (namespace, name) = words
+        .get(2)
+        .and_then(|word| word.split_once('/'))
+        .unwrap_or(("", words.get(2).copied().unwrap_or("")));
     authorizer.authorize(&Attributes {
         user: Arc::new(User::new("system:node:n1", &["system:nodes"])),
         verb: words[0].into(),
@@ -94,8 +102,15 @@ fn a_node_gets_what_its_pods_need() {
          create resource.k8s.io:resourceslices; get resource.k8s.io:resourceslices s1; list resource.k8s.io:resourceslices / spec.nodeName=n1; \
          create authentication.k8s.io:tokenreviews; list services; get runtimeclasses.x node; create certificates.k8s.io:certificatesigningrequests; \
          create events a/";
-    for text in allowed.split("; ").filter(|text| !text.contains("runtimeclasses.x")) {
-        assert_eq!(ask(&authorizer, text), Decision::Allow(String::new()), "{text}");
+    for text in allowed
+        .split("; ")
+        .filter(|text| !text.contains("runtimeclasses.x"))
+    {
+        assert_eq!(
+            ask(&authorizer, text),
+            Decision::Allow(String::new()),
+            "{text}"
+        );
     }
     let refused = [
         ("get secrets a/nosuch", NONE),
@@ -106,43 +121,98 @@ fn a_node_gets_what_its_pods_need() {
         ("get secrets store/controller", NONE),
         ("get secrets a/rbd", NONE),
         ("get secrets a/", "No Object name found"),
-        ("list secrets", "can only read namespaced object of this type"),
-        ("create secrets a/mounted", "can only read resources of this type"),
+        (
+            "list secrets",
+            "can only read namespaced object of this type",
+        ),
+        (
+            "create secrets a/mounted",
+            "can only read resources of this type",
+        ),
         ("get secrets/x a/mounted", "cannot read subresource"),
         ("get configmaps a/nosuch", NONE),
-        ("list persistentvolumeclaims a/data", "can only get individual resources of this type"),
+        (
+            "list persistentvolumeclaims a/data",
+            "can only get individual resources of this type",
+        ),
         ("get persistentvolumeclaims a/other", NONE),
-        ("get persistentvolumeclaims/status a/data", "can only get/update/patch this type"),
+        (
+            "get persistentvolumeclaims/status a/data",
+            "can only get/update/patch this type",
+        ),
         ("get persistentvolumes/x pv1", "cannot get subresource"),
         ("get persistentvolumes pv2", NONE),
         ("get persistentvolumes pv3", NONE),
         ("get resource.k8s.io:resourceclaims a/stray", NONE),
         ("create serviceaccounts/token a/default", NONE),
-        ("create serviceaccounts a/robot", "can only create token subresource of serviceaccount"),
-        ("list serviceaccounts a/", "can only create tokens for individual service accounts"),
+        (
+            "create serviceaccounts a/robot",
+            "can only create token subresource of serviceaccount",
+        ),
+        (
+            "list serviceaccounts a/",
+            "can only create tokens for individual service accounts",
+        ),
         ("get storage.k8s.io:volumeattachments va2", NONE),
-        ("get nodes n2", "node 'n1' cannot read 'n2', only its own Node object"),
-        ("list nodes", "node 'n1' cannot read all nodes, only its own Node object"),
+        (
+            "get nodes n2",
+            "node 'n1' cannot read 'n2', only its own Node object",
+        ),
+        (
+            "list nodes",
+            "node 'n1' cannot read all nodes, only its own Node object",
+        ),
         ("delete nodes n1", ""),
         ("get pods a/two", NONE),
-        ("list pods a/", "can only list/watch pods with spec.nodeName field selector"),
-        ("list pods a/ spec.nodeName=n2", "can only list/watch pods with spec.nodeName field selector"),
-        ("list pods a/ spec.nodeName!=n1", "can only list/watch pods with spec.nodeName field selector"),
+        (
+            "list pods a/",
+            "can only list/watch pods with spec.nodeName field selector",
+        ),
+        (
+            "list pods a/ spec.nodeName=n2",
+            "can only list/watch pods with spec.nodeName field selector",
+        ),
+        (
+            "list pods a/ spec.nodeName!=n1",
+            "can only list/watch pods with spec.nodeName field selector",
+        ),
         ("update pods a/one", ""),
         ("get pods/log a/one", ""),
         ("create pods/exec a/one", ""),
-        ("get coordination.k8s.io:leases kube-node-lease/n2", "can only access node lease with the same name as the requesting node"),
-        ("get coordination.k8s.io:leases kube-system/n1", "can only access leases in the \"kube-node-lease\" system namespace"),
-        ("list coordination.k8s.io:leases kube-node-lease/", "can only get, create, update, patch, or delete a node lease"),
-        ("get storage.k8s.io:csinodes n2", "can only access CSINode with the same name as the requesting node"),
-        ("list storage.k8s.io:csinodes", "can only get, create, update, patch, or delete a CSINode"),
-        ("list resource.k8s.io:resourceslices", "can only list/watch/deletecollection resourceslices with nodeName field selector"),
+        (
+            "get coordination.k8s.io:leases kube-node-lease/n2",
+            "can only access node lease with the same name as the requesting node",
+        ),
+        (
+            "get coordination.k8s.io:leases kube-system/n1",
+            "can only access leases in the \"kube-node-lease\" system namespace",
+        ),
+        (
+            "list coordination.k8s.io:leases kube-node-lease/",
+            "can only get, create, update, patch, or delete a node lease",
+        ),
+        (
+            "get storage.k8s.io:csinodes n2",
+            "can only access CSINode with the same name as the requesting node",
+        ),
+        (
+            "list storage.k8s.io:csinodes",
+            "can only get, create, update, patch, or delete a CSINode",
+        ),
+        (
+            "list resource.k8s.io:resourceslices",
+            "can only list/watch/deletecollection resourceslices with nodeName field selector",
+        ),
         ("get resource.k8s.io:resourceslices s2", NONE),
         ("create certificates.k8s.io:podcertificaterequests a/", ""),
         ("delete apps:deployments a/x", ""),
     ];
     for (text, reason) in refused {
-        assert_eq!(ask(&authorizer, text), Decision::NoOpinion(reason.into()), "{text}");
+        assert_eq!(
+            ask(&authorizer, text),
+            Decision::NoOpinion(reason.into()),
+            "{text}"
+        );
     }
 }
 
@@ -151,7 +221,15 @@ fn changes_are_seen_at_once() {
     let fake = Arc::new(cluster());
     let authorizer = NodeAuthorizer::new(fake.clone());
     assert!(!ask(&authorizer, "get secrets a/twos").allowed());
-    fake.put("pods", pod("a", "two", "n1", json!({"volumes": [{"name": "a", "secret": {"secretName": "twos"}}]})));
+    fake.put(
+        "pods",
+        pod(
+            "a",
+            "two",
+            "n1",
+            json!({"volumes": [{"name": "a", "secret": {"secretName": "twos"}}]}),
+        ),
+    );
     assert!(ask(&authorizer, "get secrets a/twos").allowed());
     fake.remove("pods", "a", "two");
     assert!(!ask(&authorizer, "get secrets a/twos").allowed());
@@ -176,9 +254,22 @@ fn only_nodes_are_meant() {
         })
     };
     assert!(ask("system:node:n1", &["system:nodes"]).allowed());
-    assert_eq!(ask("system:node:n1", &["system:authenticated"]), Decision::NoOpinion(String::new()));
-    assert_eq!(ask("n1", &["system:nodes"]), Decision::NoOpinion(String::new()));
-    assert_eq!(ask("system:node:", &["system:nodes"]), Decision::NoOpinion("unknown node for user \"system:node:\"".into()));
-    assert!(authorizer.rules(&User::new("system:node:n1", &["system:nodes"]), "a").incomplete);
+    assert_eq!(
+        ask("system:node:n1", &["system:authenticated"]),
+        Decision::NoOpinion(String::new())
+    );
+    assert_eq!(
+        ask("n1", &["system:nodes"]),
+        Decision::NoOpinion(String::new())
+    );
+    assert_eq!(
+        ask("system:node:", &["system:nodes"]),
+        Decision::NoOpinion("unknown node for user \"system:node:\"".into())
+    );
+    assert!(
+        authorizer
+            .rules(&User::new("system:node:n1", &["system:nodes"]), "a")
+            .incomplete
+    );
     assert!(!authorizer.rules(&User::new("bob", &[]), "a").incomplete);
 }

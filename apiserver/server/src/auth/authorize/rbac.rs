@@ -16,7 +16,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use skiff_storage::Object;
 
 use super::{aggregate, quote, rule};
-use crate::auth::{Attributes, Authorizer, Decision, Objects, PolicyRule, Rules, User, null_is_default, split_service_account};
+use crate::auth::{
+    Attributes, Authorizer, Decision, Objects, PolicyRule, Rules, User, null_is_default,
+    split_service_account,
+};
 
 pub const ROLES: &str = "roles.rbac.authorization.k8s.io";
 pub const CLUSTER_ROLES: &str = "clusterroles.rbac.authorization.k8s.io";
@@ -27,11 +30,18 @@ pub const CLUSTER_ROLE_BINDINGS: &str = "clusterrolebindings.rbac.authorization.
 #[derive(thiserror::Error, Clone, Debug, PartialEq)]
 pub enum RoleError {
     #[error("{resource}.rbac.authorization.k8s.io {} not found", quote(.name))]
-    NotFound { resource: &'static str, name: String },
+    NotFound {
+        resource: &'static str,
+        name: String,
+    },
     #[error("unsupported role reference kind: {}", quote(.0))]
     Kind(String),
     #[error("cannot read {resource} {}: {reason}", quote(.name))]
-    Unreadable { resource: &'static str, name: String, reason: String },
+    Unreadable {
+        resource: &'static str,
+        name: String,
+        reason: String,
+    },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -76,11 +86,26 @@ impl<T: DeserializeOwned> Parsed<T> {
     fn read(objects: &dyn Objects, resource: &str, before: Option<&Parsed<T>>) -> Parsed<T> {
         let parse = |object: Arc<Object>| {
             let key = (object.key.namespace.clone(), object.key.name.clone());
-            let known = before.and_then(|before| before.0.get(&key)).filter(|(revision, _)| *revision == object.revision);
-            let parsed = known.map_or_else(|| serde_json::from_slice(&object.bytes).map(Arc::new).map_err(|e| e.to_string()), |(_, parsed)| parsed.clone());
+            let known = before
+                .and_then(|before| before.0.get(&key))
+                .filter(|(revision, _)| *revision == object.revision);
+            let parsed = known.map_or_else(
+                || {
+                    serde_json::from_slice(&object.bytes)
+                        .map(Arc::new)
+                        .map_err(|e| e.to_string())
+                },
+                |(_, parsed)| parsed.clone(),
+            );
             (key, (object.revision, parsed))
         };
-        Parsed(objects.list(resource, None).into_iter().map(parse).collect())
+        Parsed(
+            objects
+                .list(resource, None)
+                .into_iter()
+                .map(parse)
+                .collect(),
+        )
     }
 }
 
@@ -102,15 +127,31 @@ impl Bound {
             false => quote(&format!("{}/{}", self.name, self.namespace)),
         };
         let role = &self.binding.role_ref;
-        let subject = self.binding.subjects.iter().find(|subject| applies(subject, &self.namespace, user));
+        let subject = self
+            .binding
+            .subjects
+            .iter()
+            .find(|subject| applies(subject, &self.namespace, user));
         let to = subject.map_or(String::new(), |subject| match subject.kind.as_str() {
             "ServiceAccount" => {
-                let namespace = if subject.namespace.is_empty() { &self.namespace } else { subject.namespace.as_str() };
-                format!("ServiceAccount {}", quote(&format!("{}/{namespace}", subject.name)))
+                let namespace = if subject.namespace.is_empty() {
+                    &self.namespace
+                } else {
+                    subject.namespace.as_str()
+                };
+                format!(
+                    "ServiceAccount {}",
+                    quote(&format!("{}/{namespace}", subject.name))
+                )
             }
             kind => format!("{kind} {}", quote(&subject.name)),
         });
-        format!("{} {name} of {} {} to {to}", self.kind, role.kind, quote(&role.name))
+        format!(
+            "{} {name} of {} {} to {to}",
+            self.kind,
+            role.kind,
+            quote(&role.name)
+        )
     }
 }
 
@@ -119,7 +160,11 @@ fn applies(subject: &Subject, namespace: &str, user: &User) -> bool {
         "User" => subject.name == user.name,
         "Group" => user.in_group(&subject.name),
         "ServiceAccount" => {
-            let namespace = if subject.namespace.is_empty() { namespace } else { &subject.namespace };
+            let namespace = if subject.namespace.is_empty() {
+                namespace
+            } else {
+                &subject.namespace
+            };
             !namespace.is_empty() && user.service_account() == Some((namespace, &subject.name))
         }
         _ => false,
@@ -144,11 +189,17 @@ impl Index {
                 "User" => self.users.entry(subject.name.clone()).or_default(),
                 "Group" => self.groups.entry(subject.name.clone()).or_default(),
                 "ServiceAccount" => {
-                    let namespace = if subject.namespace.is_empty() { &*bound.namespace } else { &subject.namespace };
+                    let namespace = if subject.namespace.is_empty() {
+                        &*bound.namespace
+                    } else {
+                        &subject.namespace
+                    };
                     if namespace.is_empty() {
                         continue;
                     }
-                    self.accounts.entry((namespace.to_owned(), subject.name.clone())).or_default()
+                    self.accounts
+                        .entry((namespace.to_owned(), subject.name.clone()))
+                        .or_default()
                 }
                 _ => continue,
             };
@@ -163,9 +214,15 @@ impl Index {
     fn of<'a>(&'a self, user: &'a User) -> impl Iterator<Item = &'a Bound> {
         let account = match self.accounts.is_empty() {
             true => None,
-            false => split_service_account(&user.name).and_then(|(namespace, name)| self.accounts.get(&(namespace.to_owned(), name.to_owned()))),
+            false => split_service_account(&user.name).and_then(|(namespace, name)| {
+                self.accounts.get(&(namespace.to_owned(), name.to_owned()))
+            }),
         };
-        let lists = self.users.get(&user.name).into_iter().chain(account).chain(user.groups.iter().filter_map(|group| self.groups.get(group)));
+        let lists = self.users.get(&user.name).into_iter().chain(account).chain(
+            user.groups
+                .iter()
+                .filter_map(|group| self.groups.get(group)),
+        );
         lists.flatten().map(|at| &self.bound[*at])
     }
 }
@@ -186,13 +243,30 @@ impl Snapshot {
         let roles = Parsed::read(objects, ROLES, before.map(|b| &b.roles));
         let cluster_roles = Parsed::read(objects, CLUSTER_ROLES, before.map(|b| &b.cluster_roles));
         let role_bindings = Parsed::read(objects, ROLE_BINDINGS, before.map(|b| &b.role_bindings));
-        let cluster_role_bindings = Parsed::read(objects, CLUSTER_ROLE_BINDINGS, before.map(|b| &b.cluster_role_bindings));
-        let mut snapshot =
-            Snapshot { versions, roles, cluster_roles, role_bindings, cluster_role_bindings, cluster: Index::default(), namespaces: HashMap::new() };
+        let cluster_role_bindings = Parsed::read(
+            objects,
+            CLUSTER_ROLE_BINDINGS,
+            before.map(|b| &b.cluster_role_bindings),
+        );
+        let mut snapshot = Snapshot {
+            versions,
+            roles,
+            cluster_roles,
+            role_bindings,
+            cluster_role_bindings,
+            cluster: Index::default(),
+            namespaces: HashMap::new(),
+        };
         let cluster = snapshot.bound("ClusterRoleBinding", &snapshot.cluster_role_bindings);
-        cluster.into_iter().for_each(|bound| snapshot.cluster.add(bound));
+        cluster
+            .into_iter()
+            .for_each(|bound| snapshot.cluster.add(bound));
         for bound in snapshot.bound("RoleBinding", &snapshot.role_bindings) {
-            snapshot.namespaces.entry(bound.namespace.clone()).or_default().add(bound);
+            snapshot
+                .namespaces
+                .entry(bound.namespace.clone())
+                .or_default()
+                .add(bound);
         }
         snapshot
     }
@@ -204,9 +278,17 @@ impl Snapshot {
             match binding {
                 Ok(binding) => {
                     let rules = self.role(&binding.role_ref, namespace);
-                    bound.push(Bound { kind, namespace: namespace.clone(), name: name.clone(), binding: binding.clone(), rules });
+                    bound.push(Bound {
+                        kind,
+                        namespace: namespace.clone(),
+                        name: name.clone(),
+                        binding: binding.clone(),
+                        rules,
+                    });
                 }
-                Err(reason) => tracing::error!("cannot read {kind} {namespace}/{name}, it grants nothing: {reason}"),
+                Err(reason) => tracing::error!(
+                    "cannot read {kind} {namespace}/{name}, it grants nothing: {reason}"
+                ),
             }
         }
         bound.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
@@ -219,16 +301,32 @@ impl Snapshot {
             "ClusterRole" => (&self.cluster_roles, "clusterrole", ""),
             kind => return Err(RoleError::Kind(kind.to_owned())),
         };
-        match roles.0.get(&(Arc::from(namespace), Arc::from(reference.name.as_str()))) {
-            None => Err(RoleError::NotFound { resource, name: reference.name.clone() }),
+        match roles
+            .0
+            .get(&(Arc::from(namespace), Arc::from(reference.name.as_str())))
+        {
+            None => Err(RoleError::NotFound {
+                resource,
+                name: reference.name.clone(),
+            }),
             Some((_, Ok(role))) => Ok(role.clone()),
-            Some((_, Err(reason))) => Err(RoleError::Unreadable { resource, name: reference.name.clone(), reason: reason.clone() }),
+            Some((_, Err(reason))) => Err(RoleError::Unreadable {
+                resource,
+                name: reference.name.clone(),
+                reason: reason.clone(),
+            }),
         }
     }
 
     fn bindings<'a>(&'a self, user: &'a User, namespace: &str) -> impl Iterator<Item = &'a Bound> {
-        let local = if namespace.is_empty() { None } else { self.namespaces.get(namespace) };
-        self.cluster.of(user).chain(local.into_iter().flat_map(|index| index.of(user)))
+        let local = if namespace.is_empty() {
+            None
+        } else {
+            self.namespaces.get(namespace)
+        };
+        self.cluster
+            .of(user)
+            .chain(local.into_iter().flat_map(|index| index.of(user)))
     }
 }
 
@@ -241,15 +339,24 @@ pub struct Rbac {
 
 impl Rbac {
     pub fn new(objects: Arc<dyn Objects>) -> Rbac {
-        Rbac { objects, snapshot: ArcSwapOption::empty(), making: Mutex::new(()) }
+        Rbac {
+            objects,
+            snapshot: ArcSwapOption::empty(),
+            making: Mutex::new(()),
+        }
     }
 
     fn versions(&self) -> [u64; 4] {
-        [CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS, CLUSTER_ROLES, ROLES].map(|resource| self.objects.version(resource))
+        [CLUSTER_ROLE_BINDINGS, ROLE_BINDINGS, CLUSTER_ROLES, ROLES]
+            .map(|resource| self.objects.version(resource))
     }
 
     fn with<T>(&self, work: impl FnOnce(&Snapshot) -> T) -> T {
-        let fresh = |snapshot: &Option<Arc<Snapshot>>| snapshot.as_ref().is_some_and(|snapshot| snapshot.versions == self.versions());
+        let fresh = |snapshot: &Option<Arc<Snapshot>>| {
+            snapshot
+                .as_ref()
+                .is_some_and(|snapshot| snapshot.versions == self.versions())
+        };
         let present = self.snapshot.load();
         if fresh(&present)
             && let Some(snapshot) = &*present
@@ -264,14 +371,26 @@ impl Rbac {
             return work(snapshot);
         }
         // The versions are taken before the objects: a change in between is seen as one more change.
-        let snapshot = Arc::new(Snapshot::read(&*self.objects, self.versions(), present.as_deref()));
+        let snapshot = Arc::new(Snapshot::read(
+            &*self.objects,
+            self.versions(),
+            present.as_deref(),
+        ));
         self.snapshot.store(Some(snapshot.clone()));
         work(&snapshot)
     }
 
     /// The rules of the role that a binding in `namespace` (empty: a cluster role binding) refers to.
-    pub fn role_rules(&self, reference: &RoleRef, namespace: &str) -> Result<Vec<PolicyRule>, RoleError> {
-        self.with(|snapshot| snapshot.role(reference, namespace).map(|role| role.rules.clone()))
+    pub fn role_rules(
+        &self,
+        reference: &RoleRef,
+        namespace: &str,
+    ) -> Result<Vec<PolicyRule>, RoleError> {
+        self.with(|snapshot| {
+            snapshot
+                .role(reference, namespace)
+                .map(|role| role.rules.clone())
+        })
     }
 
     /// All rules of a user in a namespace (empty: the cluster's alone), and what could not be resolved.
@@ -299,20 +418,32 @@ impl Authorizer for Rbac {
             for bound in snapshot.bindings(&attributes.user, &attributes.namespace) {
                 match &bound.rules {
                     Ok(role) if role.rules.iter().any(|rule| rule::allows(rule, attributes)) => {
-                        return Decision::Allow(format!("RBAC: allowed by {}", bound.describe(&attributes.user)));
+                        return Decision::Allow(format!(
+                            "RBAC: allowed by {}",
+                            bound.describe(&attributes.user)
+                        ));
                     }
                     Ok(_) => {}
                     Err(error) => errors.push(error.to_string()),
                 }
             }
-            Decision::NoOpinion(aggregate(&errors).map_or(String::new(), |errors| format!("RBAC: {errors}")))
+            Decision::NoOpinion(
+                aggregate(&errors).map_or(String::new(), |errors| format!("RBAC: {errors}")),
+            )
         })
     }
 
     fn rules(&self, user: &User, namespace: &str) -> Rules {
         let (rules, errors) = self.rules_for(user, namespace);
-        let part = |keep: fn(&PolicyRule) -> bool| rules.iter().filter(|rule| keep(rule)).cloned().collect();
-        Rules { resource: part(|rule| !rule.resources.is_empty()), non_resource: part(|rule| !rule.non_resource_urls.is_empty()), incomplete: false, errors }
+        let part = |keep: fn(&PolicyRule) -> bool| {
+            rules.iter().filter(|rule| keep(rule)).cloned().collect()
+        };
+        Rules {
+            resource: part(|rule| !rule.resources.is_empty()),
+            non_resource: part(|rule| !rule.non_resource_urls.is_empty()),
+            incomplete: false,
+            errors,
+        }
     }
 }
 
@@ -340,12 +471,34 @@ mod tests {
             .cluster_role("pods", &["get | core | pods"])
             .cluster_bind("c-user", "pods", &["User carl"])
             .cluster_bind("c-group", "pods", &["Group crew"])
-            .cluster_bind("c-sa", "pods", &["ServiceAccount ns1/robot", "ServiceAccount homeless"])
+            .cluster_bind(
+                "c-sa",
+                "pods",
+                &["ServiceAccount ns1/robot", "ServiceAccount homeless"],
+            )
             .cluster_bind("c-odd", "pods", &["Robot carla", "user case"])
-            .bind("a", "user", "ClusterRole", "pods", &["User ann", "User ann"])
+            .bind(
+                "a",
+                "user",
+                "ClusterRole",
+                "pods",
+                &["User ann", "User ann"],
+            )
             .bind("a", "group", "ClusterRole", "pods", &["Group team"])
-            .bind("a", "sa-here", "ClusterRole", "pods", &["ServiceAccount local"])
-            .bind("a", "sa-there", "ClusterRole", "pods", &["ServiceAccount ns2/guest"]);
+            .bind(
+                "a",
+                "sa-here",
+                "ClusterRole",
+                "pods",
+                &["ServiceAccount local"],
+            )
+            .bind(
+                "a",
+                "sa-there",
+                "ClusterRole",
+                "pods",
+                &["ServiceAccount ns2/guest"],
+            );
         let rbac = Rbac::new(Arc::new(fake));
         let table: &[(&str, &[&str], &str, bool)] = &[
             ("carl", &[], "", true),
@@ -373,30 +526,56 @@ mod tests {
             ("", &[], "a", false),
         ];
         for (name, groups, namespace, allowed) in table {
-            assert_eq!(ask(&rbac, &User::new(*name, groups), "get", "pods", namespace).allowed(), *allowed, "{name} {groups:?} in {namespace:?}");
-            assert!(!ask(&rbac, &User::new(*name, groups), "list", "pods", namespace).allowed(), "{name}");
+            assert_eq!(
+                ask(&rbac, &User::new(*name, groups), "get", "pods", namespace).allowed(),
+                *allowed,
+                "{name} {groups:?} in {namespace:?}"
+            );
+            assert!(
+                !ask(&rbac, &User::new(*name, groups), "list", "pods", namespace).allowed(),
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn reasons_name_the_binding() {
-        let fake = Fake::default().cluster_role("pods", &["get | core | pods"]).cluster_bind("crew", "pods", &["User other", "Group crew"]).bind(
-            "a",
-            "here",
-            "ClusterRole",
-            "pods",
-            &["ServiceAccount local"],
-        );
+        let fake = Fake::default()
+            .cluster_role("pods", &["get | core | pods"])
+            .cluster_bind("crew", "pods", &["User other", "Group crew"])
+            .bind(
+                "a",
+                "here",
+                "ClusterRole",
+                "pods",
+                &["ServiceAccount local"],
+            );
         let rbac = Rbac::new(Arc::new(fake));
-        let reason = |name: &str, groups: &[&str]| ask(&rbac, &User::new(name, groups), "get", "pods", "a").reason().to_owned();
-        assert_eq!(reason("x", &["crew"]), r#"RBAC: allowed by ClusterRoleBinding "crew" of ClusterRole "pods" to Group "crew""#);
-        assert_eq!(reason("system:serviceaccount:a:local", &[]), r#"RBAC: allowed by RoleBinding "here/a" of ClusterRole "pods" to ServiceAccount "local/a""#);
+        let reason = |name: &str, groups: &[&str]| {
+            ask(&rbac, &User::new(name, groups), "get", "pods", "a")
+                .reason()
+                .to_owned()
+        };
+        assert_eq!(
+            reason("x", &["crew"]),
+            r#"RBAC: allowed by ClusterRoleBinding "crew" of ClusterRole "pods" to Group "crew""#
+        );
+        assert_eq!(
+            reason("system:serviceaccount:a:local", &[]),
+            r#"RBAC: allowed by RoleBinding "here/a" of ClusterRole "pods" to ServiceAccount "local/a""#
+        );
         assert_eq!(reason("x", &[]), "");
     }
 
     #[test]
     fn changes_count_at_once() {
-        let fake = Arc::new(Fake::default().role("a", "r", &["get | core | pods"]).bind("a", "b", "Role", "r", &["User ann"]));
+        let fake = Arc::new(Fake::default().role("a", "r", &["get | core | pods"]).bind(
+            "a",
+            "b",
+            "Role",
+            "r",
+            &["User ann"],
+        ));
         let rbac = Rbac::new(fake.clone());
         let ann = User::new("ann", &[]);
         assert!(ask(&rbac, &ann, "get", "pods", "a").allowed());
@@ -405,28 +584,50 @@ mod tests {
         assert!(ask(&rbac, &ann, "list", "pods", "a").allowed());
         fake.remove(ROLES, "a", "r");
         let decision = ask(&rbac, &ann, "list", "pods", "a");
-        assert_eq!(decision, Decision::NoOpinion("RBAC: role.rbac.authorization.k8s.io \"r\" not found".into()));
+        assert_eq!(
+            decision,
+            Decision::NoOpinion("RBAC: role.rbac.authorization.k8s.io \"r\" not found".into())
+        );
         fake.remove(ROLE_BINDINGS, "a", "b");
-        assert_eq!(ask(&rbac, &ann, "list", "pods", "a"), Decision::NoOpinion(String::new()));
+        assert_eq!(
+            ask(&rbac, &ann, "list", "pods", "a"),
+            Decision::NoOpinion(String::new())
+        );
     }
 
     #[test]
     fn what_cannot_be_read_grants_nothing() {
         let fake = Fake::default()
-            .with(ROLES, json!({"metadata": {"namespace": "a", "name": "odd"}, "rules": "all"}))
-            .with(ROLES, json!({"metadata": {"namespace": "a", "name": "empty"}, "rules": null}))
+            .with(
+                ROLES,
+                json!({"metadata": {"namespace": "a", "name": "odd"}, "rules": "all"}),
+            )
+            .with(
+                ROLES,
+                json!({"metadata": {"namespace": "a", "name": "empty"}, "rules": null}),
+            )
             .bind("a", "odd", "Role", "odd", &["User ann"])
             .bind("a", "empty", "Role", "empty", &["User ben"])
             .bind("a", "kind", "Thing", "odd", &["User cid"])
-            .with(ROLE_BINDINGS, json!({"metadata": {"namespace": "a", "name": "bad"}, "subjects": 7}));
+            .with(
+                ROLE_BINDINGS,
+                json!({"metadata": {"namespace": "a", "name": "bad"}, "subjects": 7}),
+            );
         let rbac = Rbac::new(Arc::new(fake));
         let reason = |name: &str| match ask(&rbac, &User::new(name, &[]), "get", "pods", "a") {
             Decision::NoOpinion(reason) => reason,
             other => panic!("{other:?}"),
         };
-        assert!(reason("ann").starts_with("RBAC: cannot read role \"odd\": invalid type"), "{}", reason("ann"));
+        assert!(
+            reason("ann").starts_with("RBAC: cannot read role \"odd\": invalid type"),
+            "{}",
+            reason("ann")
+        );
         assert_eq!(reason("ben"), "");
-        assert_eq!(reason("cid"), "RBAC: unsupported role reference kind: \"Thing\"");
+        assert_eq!(
+            reason("cid"),
+            "RBAC: unsupported role reference kind: \"Thing\""
+        );
     }
 
     /// No bound is checked: the machine's speed is not ours to assert. Run with `--nocapture` to see it.
@@ -438,7 +639,10 @@ mod tests {
         }
         let rbac = Rbac::new(Arc::new(fake));
         let attributes = Attributes {
-            user: Arc::new(User::new("system:kube-scheduler", &["system:authenticated"])),
+            user: Arc::new(User::new(
+                "system:kube-scheduler",
+                &["system:authenticated"],
+            )),
             verb: "create".into(),
             resource_request: true,
             resource: "pods".into(),
@@ -449,7 +653,11 @@ mod tests {
         assert!(rbac.authorize(&attributes).allowed());
         let start = std::time::Instant::now();
         for _ in 0..10_000 {
-            assert!(std::hint::black_box(&rbac).authorize(std::hint::black_box(&attributes)).allowed());
+            assert!(
+                std::hint::black_box(&rbac)
+                    .authorize(std::hint::black_box(&attributes))
+                    .allowed()
+            );
         }
         eprintln!("an allowed request: {:?}", start.elapsed() / 10_000);
     }

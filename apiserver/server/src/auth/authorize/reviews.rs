@@ -80,31 +80,57 @@ pub fn subject_access(authorizer: &dyn Authorizer, spec: &Value) -> Result<Value
 }
 
 /// The `status` of a SelfSubjectAccessReview with this `spec`, sent by `user`.
-pub fn self_subject_access(authorizer: &dyn Authorizer, user: &Arc<User>, spec: &Value) -> Result<Value, Status> {
+pub fn self_subject_access(
+    authorizer: &dyn Authorizer,
+    user: &Arc<User>,
+    spec: &Value,
+) -> Result<Value, Status> {
     evaluate(authorizer, user.clone(), read(spec)?)
 }
 
 /// The `status` of a LocalSubjectAccessReview with this `spec`; `request_namespace` is the path's, `object_namespace` that of its metadata.
-pub fn local_subject_access(authorizer: &dyn Authorizer, request_namespace: &str, object_namespace: &str, spec: &Value) -> Result<Value, Status> {
+pub fn local_subject_access(
+    authorizer: &dyn Authorizer,
+    request_namespace: &str,
+    object_namespace: &str,
+    spec: &Value,
+) -> Result<Value, Status> {
     if request_namespace.is_empty() {
         return Err(Status::bad_request("namespace is required on this type: "));
     }
     if request_namespace != object_namespace {
-        return Err(Status::bad_request(format!("spec.resourceAttributes.namespace must match namespace: {request_namespace}")));
+        return Err(Status::bad_request(format!(
+            "spec.resourceAttributes.namespace must match namespace: {request_namespace}"
+        )));
     }
     subject_access(authorizer, spec)
 }
 
 /// The `status` of a SelfSubjectRulesReview, sent by `user`. Its `spec` is not repeated in the answer: upstream answers `spec: {}`.
-pub fn self_subject_rules(authorizer: &dyn Authorizer, user: &User, namespace: &str) -> Result<Value, Status> {
+pub fn self_subject_rules(
+    authorizer: &dyn Authorizer,
+    user: &User,
+    namespace: &str,
+) -> Result<Value, Status> {
     if namespace.is_empty() {
         return Err(Status::bad_request("no namespace on request"));
     }
     let rules = authorizer.rules(user, namespace);
     let mut status = json!({"resourceRules": rules.resource, "nonResourceRules": rules.non_resource, "incomplete": rules.incomplete});
     // A rule of both kinds shows in each list with that list's fields alone.
-    for (list, strange) in [("resourceRules", &["nonResourceURLs"][..]), ("nonResourceRules", &["apiGroups", "resources", "resourceNames"])] {
-        for rule in status[list].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+    for (list, strange) in [
+        ("resourceRules", &["nonResourceURLs"][..]),
+        (
+            "nonResourceRules",
+            &["apiGroups", "resources", "resourceNames"],
+        ),
+    ] {
+        for rule in status[list]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_object_mut)
+        {
             strange.iter().for_each(|field| drop(rule.remove(*field)));
         }
     }
@@ -115,16 +141,24 @@ pub fn self_subject_rules(authorizer: &dyn Authorizer, user: &User, namespace: &
 }
 
 fn read(spec: &Value) -> Result<Spec, Status> {
-    Spec::deserialize(spec).map_err(|error| Status::internal(format!("cannot read the review: {error}")))
+    Spec::deserialize(spec)
+        .map_err(|error| Status::internal(format!("cannot read the review: {error}")))
 }
 
 fn evaluate(authorizer: &dyn Authorizer, user: Arc<User>, spec: Spec) -> Result<Value, Status> {
     let mut errors = Vec::new();
     let attributes = match (spec.resource_attributes, spec.non_resource_attributes) {
         (Some(asked), _) => resource_attributes(user, asked, &mut errors),
-        (None, Some(asked)) => Attributes { user, verb: asked.verb, path: asked.path, ..Attributes::default() },
+        (None, Some(asked)) => Attributes {
+            user,
+            verb: asked.verb,
+            path: asked.path,
+            ..Attributes::default()
+        },
         (None, None) => {
-            return Err(Status::bad_request("exactly one of nonResourceAttributes or resourceAttributes must be specified"));
+            return Err(Status::bad_request(
+                "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+            ));
         }
     };
     let decision = authorizer.authorize(&attributes);
@@ -141,8 +175,15 @@ fn evaluate(authorizer: &dyn Authorizer, user: Arc<User>, spec: Spec) -> Result<
     Ok(Value::Object(status))
 }
 
-fn resource_attributes(user: Arc<User>, asked: ResourceAttributes, errors: &mut Vec<String>) -> Attributes {
-    let mut read = |name: &str, selector: Option<Asked>, write: fn(&Requirement) -> Option<String>, parses: fn(&str) -> bool| {
+fn resource_attributes(
+    user: Arc<User>,
+    asked: ResourceAttributes,
+    errors: &mut Vec<String>,
+) -> Attributes {
+    let mut read = |name: &str,
+                    selector: Option<Asked>,
+                    write: fn(&Requirement) -> Option<String>,
+                    parses: fn(&str) -> bool| {
         let Some(selector) = selector else {
             return String::new();
         };
@@ -150,24 +191,42 @@ fn resource_attributes(user: Arc<User>, asked: ResourceAttributes, errors: &mut 
             if parses(&selector.raw_selector) {
                 return selector.raw_selector;
             }
-            errors.push(format!("spec.resourceAttributes.{name} ignored due to parse error"));
+            errors.push(format!(
+                "spec.resourceAttributes.{name} ignored due to parse error"
+            ));
             return String::new();
         }
         let written: Vec<String> = selector.requirements.iter().filter_map(write).collect();
         if written.len() < selector.requirements.len() {
             let part = if written.is_empty() { "" } else { "partially " };
-            errors.push(format!("spec.resourceAttributes.{name} {part}ignored due to parse error"));
+            errors.push(format!(
+                "spec.resourceAttributes.{name} {part}ignored due to parse error"
+            ));
         }
         written.join(",")
     };
-    let field_selector = read("fieldSelector", asked.field_selector, field_requirement, |raw| raw.parse::<FieldSelector>().is_ok());
-    let label_selector = read("labelSelector", asked.label_selector, label_requirement, |raw| raw.parse::<Selector>().is_ok());
+    let field_selector = read(
+        "fieldSelector",
+        asked.field_selector,
+        field_requirement,
+        |raw| raw.parse::<FieldSelector>().is_ok(),
+    );
+    let label_selector = read(
+        "labelSelector",
+        asked.label_selector,
+        label_requirement,
+        |raw| raw.parse::<Selector>().is_ok(),
+    );
     Attributes {
         user,
         verb: asked.verb,
         resource_request: true,
         group: asked.group,
-        version: if asked.version.is_empty() { "*".to_owned() } else { asked.version },
+        version: if asked.version.is_empty() {
+            "*".to_owned()
+        } else {
+            asked.version
+        },
         resource: asked.resource,
         subresource: asked.subresource,
         namespace: asked.namespace,
@@ -188,7 +247,10 @@ fn field_requirement(requirement: &Requirement) -> Option<String> {
     let [value] = requirement.values.as_slice() else {
         return None;
     };
-    let escaped = value.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=");
+    let escaped = value
+        .replace('\\', "\\\\")
+        .replace(',', "\\,")
+        .replace('=', "\\=");
     Some(format!("{}{operator}{escaped}", requirement.key))
 }
 

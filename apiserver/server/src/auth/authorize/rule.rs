@@ -15,10 +15,15 @@ pub fn allows(rule: &PolicyRule, attributes: &Attributes) -> bool {
         return false;
     }
     if !attributes.resource_request {
-        return rule.non_resource_urls.iter().any(|url| url_covers(url, &attributes.path));
+        return rule
+            .non_resource_urls
+            .iter()
+            .any(|url| url_covers(url, &attributes.path));
     }
     holds(&rule.api_groups, &attributes.group)
-        && rule.resources.iter().any(|resource| resource_matches(resource, &attributes.resource, &attributes.subresource))
+        && rule.resources.iter().any(|resource| {
+            resource_matches(resource, &attributes.resource, &attributes.subresource)
+        })
         && (rule.resource_names.is_empty() || rule.resource_names.contains(&attributes.name))
 }
 
@@ -47,14 +52,22 @@ fn url_covers(rule: &str, path: &str) -> bool {
 /// The parts of `wanted` that `owned` does not hold, each as a rule of one verb, one group, one resource and at most one name
 /// (or one URL). Empty when all is covered.
 pub fn missing(owned: &[PolicyRule], wanted: &[PolicyRule]) -> Vec<PolicyRule> {
-    wanted.iter().flat_map(break_down).filter(|part| !owned.iter().any(|rule| covers(rule, part))).collect()
+    wanted
+        .iter()
+        .flat_map(break_down)
+        .filter(|part| !owned.iter().any(|rule| covers(rule, part)))
+        .collect()
 }
 
 fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
     let mut parts = Vec::new();
     let names: Vec<Vec<String>> = match rule.resource_names.is_empty() {
         true => vec![vec![]],
-        false => rule.resource_names.iter().map(|name| vec![name.clone()]).collect(),
+        false => rule
+            .resource_names
+            .iter()
+            .map(|name| vec![name.clone()])
+            .collect(),
     };
     for group in &rule.api_groups {
         for resource in &rule.resources {
@@ -70,7 +83,11 @@ fn break_down(rule: &PolicyRule) -> Vec<PolicyRule> {
         }
     }
     for url in &rule.non_resource_urls {
-        parts.extend(rule.verbs.iter().map(|verb| PolicyRule { verbs: vec![verb.clone()], non_resource_urls: vec![url.clone()], ..PolicyRule::default() }));
+        parts.extend(rule.verbs.iter().map(|verb| PolicyRule {
+            verbs: vec![verb.clone()],
+            non_resource_urls: vec![url.clone()],
+            ..PolicyRule::default()
+        }));
     }
     parts
 }
@@ -79,17 +96,34 @@ fn covers(owner: &PolicyRule, part: &PolicyRule) -> bool {
     let all = |owned: &[String], wanted: &[String]| wanted.iter().all(|item| holds(owned, item));
     let names = match part.resource_names.is_empty() {
         true => owner.resource_names.is_empty(),
-        false => owner.resource_names.is_empty() || part.resource_names.iter().all(|name| owner.resource_names.contains(name)),
+        false => {
+            owner.resource_names.is_empty()
+                || part
+                    .resource_names
+                    .iter()
+                    .all(|name| owner.resource_names.contains(name))
+        }
     };
     all(&owner.verbs, &part.verbs)
         && all(&owner.api_groups, &part.api_groups)
-        && part.resources.iter().all(|resource| resource_covered(&owner.resources, resource))
-        && part.non_resource_urls.iter().all(|url| owner.non_resource_urls.iter().any(|owned| url_covers(owned, url)))
+        && part
+            .resources
+            .iter()
+            .all(|resource| resource_covered(&owner.resources, resource))
+        && part.non_resource_urls.iter().all(|url| {
+            owner
+                .non_resource_urls
+                .iter()
+                .any(|owned| url_covers(owned, url))
+        })
         && names
 }
 
 fn resource_covered(owned: &[String], resource: &str) -> bool {
-    holds(owned, resource) || resource.split_once('/').is_some_and(|(_, sub)| owned.iter().any(|o| o.strip_prefix("*/") == Some(sub)))
+    holds(owned, resource)
+        || resource
+            .split_once('/')
+            .is_some_and(|(_, sub)| owned.iter().any(|o| o.strip_prefix("*/") == Some(sub)))
 }
 
 /// Rules that differ in nothing but the verb become one; the rest stay as they are.
@@ -97,12 +131,19 @@ pub fn compact(rules: &[PolicyRule]) -> Vec<PolicyRule> {
     let mut compacted = Vec::new();
     let mut simple: BTreeMap<(String, String, Option<String>), PolicyRule> = BTreeMap::new();
     for rule in rules {
-        let is_simple = rule.resource_names.len() <= 1 && rule.non_resource_urls.is_empty() && rule.api_groups.len() == 1 && rule.resources.len() == 1;
+        let is_simple = rule.resource_names.len() <= 1
+            && rule.non_resource_urls.is_empty()
+            && rule.api_groups.len() == 1
+            && rule.resources.len() == 1;
         if !is_simple {
             compacted.push(rule.clone());
             continue;
         }
-        let key = (rule.api_groups[0].clone(), rule.resources[0].clone(), rule.resource_names.first().cloned());
+        let key = (
+            rule.api_groups[0].clone(),
+            rule.resources[0].clone(),
+            rule.resource_names.first().cloned(),
+        );
         match simple.get_mut(&key) {
             Some(seen) => seen.verbs.extend(rule.verbs.iter().cloned()),
             None => drop(simple.insert(key, rule.clone())),
@@ -131,15 +172,32 @@ pub fn describe(rule: &PolicyRule) -> String {
 /// Reads the short form of a rule that the tables of default policy use: `verbs | groups | resources [| names]` or `verbs : urls`,
 /// items separated by blanks, the core group written `core`.
 pub fn parse(text: &str) -> PolicyRule {
-    let words = |part: &str| part.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let words = |part: &str| {
+        part.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     if let Some((verbs, urls)) = text.split_once(" : ") {
-        return PolicyRule { verbs: words(verbs), non_resource_urls: words(urls), ..PolicyRule::default() };
+        return PolicyRule {
+            verbs: words(verbs),
+            non_resource_urls: words(urls),
+            ..PolicyRule::default()
+        };
     }
     let mut parts = text.split(" | ").map(words);
     let mut next = || parts.next().unwrap_or_default();
     let (verbs, mut api_groups, resources, resource_names) = (next(), next(), next(), next());
-    api_groups.iter_mut().filter(|group| *group == "core").for_each(String::clear);
-    PolicyRule { verbs, api_groups, resources, resource_names, ..PolicyRule::default() }
+    api_groups
+        .iter_mut()
+        .filter(|group| *group == "core")
+        .for_each(String::clear);
+    PolicyRule {
+        verbs,
+        api_groups,
+        resources,
+        resource_names,
+        ..PolicyRule::default()
+    }
 }
 
 #[cfg(test)]
@@ -151,7 +209,11 @@ mod tests {
         let verb = words.next().unwrap().to_owned();
         let what = words.next().unwrap();
         if what.starts_with('/') {
-            return Attributes { verb, path: what.into(), ..Attributes::default() };
+            return Attributes {
+                verb,
+                path: what.into(),
+                ..Attributes::default()
+            };
         }
         let (group, resource) = what.split_once(':').unwrap_or(("", what));
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
@@ -169,25 +231,99 @@ mod tests {
     #[test]
     fn rules_allow_what_upstream_allows() {
         // rule, then requests it allows, then requests it does not
-        type Row = (&'static str, &'static [&'static str], &'static [&'static str]);
+        type Row = (
+            &'static str,
+            &'static [&'static str],
+            &'static [&'static str],
+        );
         let table: &[Row] = &[
-            ("* | * | *", &["get pods", "delete apps:deployments/scale x", "impersonate users bob"], &["get /metrics"]),
-            ("get | core | pods", &["get pods", "get pods a"], &["list pods", "get apps:pods", "get pods/log a", "get pods/status a", "get /pods"]),
-            ("get | core | pods/log", &["get pods/log a"], &["get pods a", "get pods/status a"]),
-            ("get | core | pods/*", &[], &["get pods/log a", "get pods a"]),
-            ("* | * | */scale", &["update apps:deployments/scale x", "get replicationcontrollers/scale"], &["get apps:deployments x", "get pods/scaler"]),
+            (
+                "* | * | *",
+                &[
+                    "get pods",
+                    "delete apps:deployments/scale x",
+                    "impersonate users bob",
+                ],
+                &["get /metrics"],
+            ),
+            (
+                "get | core | pods",
+                &["get pods", "get pods a"],
+                &[
+                    "list pods",
+                    "get apps:pods",
+                    "get pods/log a",
+                    "get pods/status a",
+                    "get /pods",
+                ],
+            ),
+            (
+                "get | core | pods/log",
+                &["get pods/log a"],
+                &["get pods a", "get pods/status a"],
+            ),
+            (
+                "get | core | pods/*",
+                &[],
+                &["get pods/log a", "get pods a"],
+            ),
+            (
+                "* | * | */scale",
+                &[
+                    "update apps:deployments/scale x",
+                    "get replicationcontrollers/scale",
+                ],
+                &["get apps:deployments x", "get pods/scaler"],
+            ),
             ("get | * | */pods/log", &[], &["get pods/log a"]),
-            ("get | core | secrets | only", &["get secrets only"], &["get secrets other", "get secrets", "list secrets"]),
-            ("get | core | secrets | a b", &["get secrets a", "get secrets b"], &["get secrets c"]),
-            ("get | apps | deployments", &["get apps:deployments"], &["get deployments", "get extensions:deployments", "get apps:deployments/scale x"]),
-            ("get | core apps | *", &["get pods", "get apps:x/y z"], &["get batch:jobs"]),
-            ("get : /healthz", &["get /healthz"], &["get /healthz/", "get /healthz/ping", "post /healthz", "get healthz"]),
-            ("get : /healthz/*", &["get /healthz/", "get /healthz/ping/x"], &["get /healthz", "get /healthy"]),
+            (
+                "get | core | secrets | only",
+                &["get secrets only"],
+                &["get secrets other", "get secrets", "list secrets"],
+            ),
+            (
+                "get | core | secrets | a b",
+                &["get secrets a", "get secrets b"],
+                &["get secrets c"],
+            ),
+            (
+                "get | apps | deployments",
+                &["get apps:deployments"],
+                &[
+                    "get deployments",
+                    "get extensions:deployments",
+                    "get apps:deployments/scale x",
+                ],
+            ),
+            (
+                "get | core apps | *",
+                &["get pods", "get apps:x/y z"],
+                &["get batch:jobs"],
+            ),
+            (
+                "get : /healthz",
+                &["get /healthz"],
+                &[
+                    "get /healthz/",
+                    "get /healthz/ping",
+                    "post /healthz",
+                    "get healthz",
+                ],
+            ),
+            (
+                "get : /healthz/*",
+                &["get /healthz/", "get /healthz/ping/x"],
+                &["get /healthz", "get /healthy"],
+            ),
             ("get : /api*", &["get /api", "get /apis/x"], &["get /ap"]),
             ("* : *", &["get /", "post /x/y"], &["get pods"]),
             ("get : /a/*/b", &["get /a/*/b"], &["get /a/x/b"]),
             ("get : /a/**", &["get /a/", "get /a/b"], &["get /a"]),
-            ("deletecollection | core | pods", &["deletecollection pods"], &["delete pods a", "delete pods"]),
+            (
+                "deletecollection | core | pods",
+                &["deletecollection pods"],
+                &["delete pods a", "delete pods"],
+            ),
             ("GET | core | pods", &[], &["get pods"]),
             (" | core | pods", &[], &["get pods"]),
         ];
@@ -195,10 +331,16 @@ mod tests {
         for (rule, allowed, refused) in table {
             let parsed = parse(rule);
             for text in *allowed {
-                assert!(allows(&parsed, &request(text)), "{rule} should allow {text}");
+                assert!(
+                    allows(&parsed, &request(text)),
+                    "{rule} should allow {text}"
+                );
             }
             for text in *refused {
-                assert!(!allows(&parsed, &request(text)), "{rule} should not allow {text}");
+                assert!(
+                    !allows(&parsed, &request(text)),
+                    "{rule} should not allow {text}"
+                );
             }
             cases += allowed.len() + refused.len();
         }
@@ -211,33 +353,84 @@ mod tests {
         let table: &[(&[&str], &[&str], &[&str])] = &[
             (&["* | * | *"], &["get | core | pods", "* | * | *"], &[]),
             (&["* | * | *"], &["get : /x"], &["get : /x"]),
-            (&["get list | core | configmaps"], &["get | core | configmaps"], &[]),
+            (
+                &["get list | core | configmaps"],
+                &["get | core | configmaps"],
+                &[],
+            ),
             (
                 &["get | core | configmaps"],
                 &["get list | core | configmaps secrets"],
-                &["list | core | configmaps", "get | core | secrets", "list | core | secrets"],
+                &[
+                    "list | core | configmaps",
+                    "get | core | secrets",
+                    "list | core | secrets",
+                ],
             ),
-            (&["get | core | secrets | only"], &["get | core | secrets | only more"], &["get | core | secrets | more"]),
-            (&["get | core | secrets | only"], &["get | core | secrets"], &["get | core | secrets"]),
-            (&["get | core | secrets"], &["get | core | secrets | only"], &[]),
-            (&["get | apps | */scale"], &["get | apps | deployments/scale"], &[]),
-            (&["get | apps | */scale"], &["get | apps | deployments"], &["get | apps | deployments"]),
-            (&["get | apps | deployments/scale"], &["get | apps | */scale"], &["get | apps | */scale"]),
-            (&["get | core | pods", "list | core | pods"], &["get list | core | pods"], &[]),
-            (&["get : /healthz/*"], &["get : /healthz/a /healthz"], &["get : /healthz"]),
+            (
+                &["get | core | secrets | only"],
+                &["get | core | secrets | only more"],
+                &["get | core | secrets | more"],
+            ),
+            (
+                &["get | core | secrets | only"],
+                &["get | core | secrets"],
+                &["get | core | secrets"],
+            ),
+            (
+                &["get | core | secrets"],
+                &["get | core | secrets | only"],
+                &[],
+            ),
+            (
+                &["get | apps | */scale"],
+                &["get | apps | deployments/scale"],
+                &[],
+            ),
+            (
+                &["get | apps | */scale"],
+                &["get | apps | deployments"],
+                &["get | apps | deployments"],
+            ),
+            (
+                &["get | apps | deployments/scale"],
+                &["get | apps | */scale"],
+                &["get | apps | */scale"],
+            ),
+            (
+                &["get | core | pods", "list | core | pods"],
+                &["get list | core | pods"],
+                &[],
+            ),
+            (
+                &["get : /healthz/*"],
+                &["get : /healthz/a /healthz"],
+                &["get : /healthz"],
+            ),
             (&["get : *"], &["get : /a/* *"], &[]),
             (&[], &[], &[]),
             (&[], &["get | core | pods"], &["get | core | pods"]),
         ];
         let parse_all = |rules: &[&str]| rules.iter().map(|rule| parse(rule)).collect::<Vec<_>>();
         for (owned, wanted, expected) in table {
-            assert_eq!(missing(&parse_all(owned), &parse_all(wanted)), parse_all(expected), "{owned:?} {wanted:?}");
+            assert_eq!(
+                missing(&parse_all(owned), &parse_all(wanted)),
+                parse_all(expected),
+                "{owned:?} {wanted:?}"
+            );
         }
     }
 
     #[test]
     fn missing_rules_are_put_together_by_verb() {
-        let rules = missing(&[], &[parse("get list | core | secrets"), parse("get | apps | deployments | a"), parse("get : /x")]);
+        let rules = missing(
+            &[],
+            &[
+                parse("get list | core | secrets"),
+                parse("get | apps | deployments | a"),
+                parse("get : /x"),
+            ],
+        );
         let mut texts: Vec<String> = compact(&rules).iter().map(describe).collect();
         texts.sort();
         assert_eq!(

@@ -33,7 +33,9 @@ pub struct Issued {
 
 impl std::fmt::Debug for Issued {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issued").field("certificate", &self.certificate).finish_non_exhaustive()
+        f.debug_struct("Issued")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -60,26 +62,57 @@ impl Authority {
             authority: true,
         };
         let id = certificate::key_id(key.public());
-        let der = certificate::sign(&template, &Issuer { subject: &subject, key_id: Some(&id), key: &key }, &SystemRandom::new())?;
-        let authority = Authority { certificate: pem("CERTIFICATE", &der), facts: Facts::read(&der)?, key, clock };
+        let der = certificate::sign(
+            &template,
+            &Issuer {
+                subject: &subject,
+                key_id: Some(&id),
+                key: &key,
+            },
+            &SystemRandom::new(),
+        )?;
+        let authority = Authority {
+            certificate: pem("CERTIFICATE", &der),
+            facts: Facts::read(&der)?,
+            key,
+            clock,
+        };
         Ok((authority, key_pem))
     }
 
     /// From PEM; the first certificate of `certificate` is the authority's.
-    pub fn from_pem(certificate: &str, key: &str, clock: SharedClock) -> Result<Authority, PkiError> {
+    pub fn from_pem(
+        certificate: &str,
+        key: &str,
+        clock: SharedClock,
+    ) -> Result<Authority, PkiError> {
         let authority = Authority::signing(certificate, key, clock)?;
-        if authority.facts.authority { Ok(authority) } else { Err(PkiError::NotAuthority) }
+        if authority.facts.authority {
+            Ok(authority)
+        } else {
+            Err(PkiError::NotAuthority)
+        }
     }
 
     /// The same, whether or not the certificate says that it is an authority's: as `--cluster-signing-cert-file` is taken.
-    pub fn signing(certificate: &str, key: &str, clock: SharedClock) -> Result<Authority, PkiError> {
-        let der = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| PkiError::NoCertificate)?;
+    pub fn signing(
+        certificate: &str,
+        key: &str,
+        clock: SharedClock,
+    ) -> Result<Authority, PkiError> {
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes())
+            .map_err(|_| PkiError::NoCertificate)?;
         let facts = Facts::read(&der)?;
         let key = SigningKey::from_pem(key.as_bytes())?;
         if PublicKey::from_spki(&facts.key)? != *key.public() {
             return Err(PkiError::Mismatch);
         }
-        Ok(Authority { certificate: certificate.to_owned(), facts, key, clock })
+        Ok(Authority {
+            certificate: certificate.to_owned(),
+            facts,
+            key,
+            clock,
+        })
     }
 
     pub fn certificate_pem(&self) -> &str {
@@ -95,13 +128,26 @@ impl Authority {
     }
 
     /// A serving certificate of a year with a new key.
-    pub fn serving(&self, common_name: &str, organizations: &[&str], sans: &[San]) -> Result<Issued, PkiError> {
-        self.issue(name(common_name, organizations), &["digital signature", "key encipherment", "server auth"], sans)
+    pub fn serving(
+        &self,
+        common_name: &str,
+        organizations: &[&str],
+        sans: &[San],
+    ) -> Result<Issued, PkiError> {
+        self.issue(
+            name(common_name, organizations),
+            &["digital signature", "key encipherment", "server auth"],
+            sans,
+        )
     }
 
     /// A client certificate of a year with a new key: the common name is the user, organizations are its groups.
     pub fn client(&self, common_name: &str, groups: &[&str]) -> Result<Issued, PkiError> {
-        self.issue(name(common_name, groups), &["digital signature", "key encipherment", "client auth"], &[])
+        self.issue(
+            name(common_name, groups),
+            &["digital signature", "key encipherment", "client auth"],
+            &[],
+        )
     }
 
     /// How a node shows itself to the server: `system:node:NAME` of `system:nodes`.
@@ -111,34 +157,81 @@ impl Authority {
 
     /// How a node shows itself to whoever asks it: valid for its name and these names and addresses.
     pub fn node_serving(&self, node: &str, names: &[String]) -> Result<Issued, PkiError> {
-        let sans: Vec<San> = std::iter::once(node).chain(names.iter().map(String::as_str)).map(San::of).collect();
+        let sans: Vec<San> = std::iter::once(node)
+            .chain(names.iter().map(String::as_str))
+            .map(San::of)
+            .collect();
         self.serving(&format!("{NODE_USER_PREFIX}{node}"), &[NODES_GROUP], &sans)
     }
 
     fn issue(&self, subject: Vec<u8>, usages: &[&str], sans: &[San]) -> Result<Issued, PkiError> {
         let (key, key_pem) = SigningKey::generate()?;
         let usages = Usages::parse(usages)?;
-        let der = self.sign(subject, key.public().spki().to_vec(), usages, sans.to_vec(), CERTIFICATE_LIFE)?;
-        Ok(Issued { certificate: pem("CERTIFICATE", &der), key: key_pem })
+        let der = self.sign(
+            subject,
+            key.public().spki().to_vec(),
+            usages,
+            sans.to_vec(),
+            CERTIFICATE_LIFE,
+        )?;
+        Ok(Issued {
+            certificate: pem("CERTIFICATE", &der),
+            key: key_pem,
+        })
     }
 
     /// Signs a certificate request (PEM) for `seconds` at most, with the `usages` of a CertificateSigningRequest's spec; the certificate in PEM.
     /// The subject and all names are the request's: whoever calls has checked that the requester may have them.
-    pub fn sign_request(&self, request: &[u8], usages: &[impl AsRef<str>], seconds: i64) -> Result<String, PkiError> {
+    pub fn sign_request(
+        &self,
+        request: &[u8],
+        usages: &[impl AsRef<str>],
+        seconds: i64,
+    ) -> Result<String, PkiError> {
         let request = Request::from_pem(request)?;
-        let der = self.sign(request.subject, request.key, Usages::parse(usages)?, request.sans, seconds)?;
+        let der = self.sign(
+            request.subject,
+            request.key,
+            Usages::parse(usages)?,
+            request.sans,
+            seconds,
+        )?;
         Ok(pem("CERTIFICATE", &der))
     }
 
-    fn sign(&self, subject: Vec<u8>, key: Vec<u8>, usages: Usages, sans: Vec<San>, seconds: i64) -> Result<Vec<u8>, PkiError> {
+    fn sign(
+        &self,
+        subject: Vec<u8>,
+        key: Vec<u8>,
+        usages: Usages,
+        sans: Vec<San>,
+        seconds: i64,
+    ) -> Result<Vec<u8>, PkiError> {
         let now = self.now();
         if now >= self.facts.not_after {
-            let end = jiff::Timestamp::from_second(self.facts.not_after).map_err(|_| PkiError::Time(self.facts.not_after))?;
+            let end = jiff::Timestamp::from_second(self.facts.not_after)
+                .map_err(|_| PkiError::Time(self.facts.not_after))?;
             return Err(PkiError::SignerExpired(end));
         }
-        let end = if seconds < SHORT { now + seconds } else { now + seconds - BACKDATE };
-        let template = Template { subject, key, not_before: now - BACKDATE, not_after: end.min(self.facts.not_after), usages, sans, authority: false };
-        let issuer = Issuer { subject: &self.facts.subject, key_id: self.facts.key_id.as_deref(), key: &self.key };
+        let end = if seconds < SHORT {
+            now + seconds
+        } else {
+            now + seconds - BACKDATE
+        };
+        let template = Template {
+            subject,
+            key,
+            not_before: now - BACKDATE,
+            not_after: end.min(self.facts.not_after),
+            usages,
+            sans,
+            authority: false,
+        };
+        let issuer = Issuer {
+            subject: &self.facts.subject,
+            key_id: self.facts.key_id.as_deref(),
+            key: &self.key,
+        };
         certificate::sign(&template, &issuer, &SystemRandom::new())
     }
 }

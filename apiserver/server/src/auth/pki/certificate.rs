@@ -31,7 +31,8 @@ pub enum San {
 impl San {
     /// An IP address where the text is one, else a DNS name.
     pub fn of(text: &str) -> San {
-        text.parse().map_or_else(|_| San::Dns(text.to_owned()), San::Ip)
+        text.parse()
+            .map_or_else(|_| San::Dns(text.to_owned()), San::Ip)
     }
 
     fn read(name: &GeneralName) -> Option<San> {
@@ -40,8 +41,12 @@ impl San {
             GeneralName::RFC822Name(name) => Some(San::Email((*name).to_owned())),
             GeneralName::URI(name) => Some(San::Uri((*name).to_owned())),
             GeneralName::IPAddress(bytes) => match bytes.len() {
-                4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| San::Ip(bytes.into())),
-                16 => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| San::Ip(bytes.into())),
+                4 => <[u8; 4]>::try_from(*bytes)
+                    .ok()
+                    .map(|bytes| San::Ip(bytes.into())),
+                16 => <[u8; 16]>::try_from(*bytes)
+                    .ok()
+                    .map(|bytes| San::Ip(bytes.into())),
                 _ => None,
             },
             _ => None,
@@ -114,7 +119,11 @@ impl Usages {
                 unknown.push(word.to_owned());
             }
         }
-        if unknown.is_empty() { Ok(usages) } else { Err(PkiError::Usages(unknown)) }
+        if unknown.is_empty() {
+            Ok(usages)
+        } else {
+            Err(PkiError::Usages(unknown))
+        }
     }
 }
 
@@ -165,9 +174,15 @@ const KEPT: [(&[u64], bool); 9] = [
 fn canonical(subject: &x509_parser::x509::X509Name) -> Result<Vec<u8>, PkiError> {
     let mut parts: Vec<(&[u64], Vec<String>)> = Vec::new();
     for (kind, several) in KEPT {
-        let id = x509_parser::der_parser::asn1_rs::Oid::from(kind).map_err(|_| PkiError::Request("x509: an attribute's name".to_owned()))?;
-        let texts = subject.iter_attributes().filter(|value| *value.attr_type() == id).map(|value| value.as_str().map(str::to_owned));
-        let mut texts = texts.collect::<Result<Vec<String>, _>>().map_err(|_| PkiError::Request("x509: the subject holds what is no text".to_owned()))?;
+        let id = x509_parser::der_parser::asn1_rs::Oid::from(kind)
+            .map_err(|_| PkiError::Request("x509: an attribute's name".to_owned()))?;
+        let texts = subject
+            .iter_attributes()
+            .filter(|value| *value.attr_type() == id)
+            .map(|value| value.as_str().map(str::to_owned));
+        let mut texts = texts
+            .collect::<Result<Vec<String>, _>>()
+            .map_err(|_| PkiError::Request("x509: the subject holds what is no text".to_owned()))?;
         if !several {
             texts.drain(..texts.len().saturating_sub(1));
         }
@@ -199,7 +214,11 @@ pub struct Issuer<'a> {
 }
 
 /// Signs. The certificate in DER.
-pub fn sign(template: &Template, issuer: &Issuer, random: &SystemRandom) -> Result<Vec<u8>, PkiError> {
+pub fn sign(
+    template: &Template,
+    issuer: &Issuer,
+    random: &SystemRandom,
+) -> Result<Vec<u8>, PkiError> {
     let signer = issuer.key;
     let mut serial = [0; 16];
     random.fill(&mut serial).map_err(|_| PkiError::Random)?;
@@ -207,7 +226,9 @@ pub fn sign(template: &Template, issuer: &Issuer, random: &SystemRandom) -> Resu
     serial[0] = serial[0] & 0x7f | 0x40;
     let algorithm = |writer: DERWriter| {
         writer.write_sequence(|writer| {
-            writer.next().write_oid(&oid(signer.public().algorithm().signature_oid()));
+            writer
+                .next()
+                .write_oid(&oid(signer.public().algorithm().signature_oid()));
             if signer.public().algorithm() == crate::auth::keys::Algorithm::Rs256 {
                 writer.next().write_null();
             }
@@ -217,7 +238,9 @@ pub fn sign(template: &Template, issuer: &Issuer, random: &SystemRandom) -> Resu
     let not_after = time(template.not_after)?;
     let tbs = yasna::construct_der(|writer| {
         writer.write_sequence(|writer| {
-            writer.next().write_tagged(Tag::context(0), |writer| writer.write_u8(2));
+            writer
+                .next()
+                .write_tagged(Tag::context(0), |writer| writer.write_u8(2));
             writer.next().write_bigint_bytes(&serial, true);
             algorithm(writer.next());
             writer.next().write_der(issuer.subject);
@@ -227,7 +250,9 @@ pub fn sign(template: &Template, issuer: &Issuer, random: &SystemRandom) -> Resu
             });
             writer.next().write_der(&template.subject);
             writer.next().write_der(&template.key);
-            writer.next().write_tagged(Tag::context(3), |writer| writer.write_sequence(|writer| extensions(writer, template, issuer.key_id)));
+            writer.next().write_tagged(Tag::context(3), |writer| {
+                writer.write_sequence(|writer| extensions(writer, template, issuer.key_id))
+            });
         });
     });
     let signature = signer.sign_asn1(&tbs)?;
@@ -235,7 +260,9 @@ pub fn sign(template: &Template, issuer: &Issuer, random: &SystemRandom) -> Resu
         writer.write_sequence(|writer| {
             writer.next().write_der(&tbs);
             algorithm(writer.next());
-            writer.next().write_bitvec_bytes(&signature, signature.len() * 8);
+            writer
+                .next()
+                .write_bitvec_bytes(&signature, signature.len() * 8);
         });
     }))
 }
@@ -243,10 +270,18 @@ pub fn sign(template: &Template, issuer: &Issuer, random: &SystemRandom) -> Resu
 /// UTCTime until 2049, GeneralizedTime after.
 fn time(seconds: i64) -> Result<Vec<u8>, PkiError> {
     let instant = jiff::Timestamp::from_second(seconds).map_err(|_| PkiError::Time(seconds))?;
-    let text = jiff::fmt::strtime::format("%Y%m%d%H%M%SZ", instant).map_err(|_| PkiError::Time(seconds))?;
+    let text = jiff::fmt::strtime::format("%Y%m%d%H%M%SZ", instant)
+        .map_err(|_| PkiError::Time(seconds))?;
     // 0x17 is UTCTime, whose year has two digits
-    let (tag, text) = if seconds < 2_524_608_000 { (0x17, &text[2..]) } else { (0x18, text.as_str()) };
-    let mut der = vec![tag, u8::try_from(text.len()).map_err(|_| PkiError::Time(seconds))?];
+    let (tag, text) = if seconds < 2_524_608_000 {
+        (0x17, &text[2..])
+    } else {
+        (0x18, text.as_str())
+    };
+    let mut der = vec![
+        tag,
+        u8::try_from(text.len()).map_err(|_| PkiError::Time(seconds))?,
+    ];
     der.extend_from_slice(text.as_bytes());
     Ok(der)
 }
@@ -271,7 +306,13 @@ fn extensions(writer: &mut yasna::DERWriterSeq, template: &Template, issuer_key_
     }
     if !template.usages.extended.is_empty() {
         let content = yasna::construct_der(|writer| {
-            writer.write_sequence(|writer| template.usages.extended.iter().for_each(|usage| writer.next().write_oid(&oid(usage))));
+            writer.write_sequence(|writer| {
+                template
+                    .usages
+                    .extended
+                    .iter()
+                    .for_each(|usage| writer.next().write_oid(&oid(usage)))
+            });
         });
         add(&[2, 5, 29, 37], false, content);
     }
@@ -286,14 +327,33 @@ fn extensions(writer: &mut yasna::DERWriterSeq, template: &Template, issuer_key_
     if template.authority
         && let Ok(key) = PublicKey::from_spki(&template.key)
     {
-        add(&[2, 5, 29, 14], false, yasna::construct_der(|writer| writer.write_bytes(&key_id(&key))));
+        add(
+            &[2, 5, 29, 14],
+            false,
+            yasna::construct_der(|writer| writer.write_bytes(&key_id(&key))),
+        );
     }
     if let Some(id) = issuer_key_id {
-        let identifier = |writer: DERWriter| writer.write_tagged_implicit(Tag::context(0), |writer| writer.write_bytes(id));
-        add(&[2, 5, 29, 35], false, yasna::construct_der(|writer| writer.write_sequence(|writer| identifier(writer.next()))));
+        let identifier = |writer: DERWriter| {
+            writer.write_tagged_implicit(Tag::context(0), |writer| writer.write_bytes(id))
+        };
+        add(
+            &[2, 5, 29, 35],
+            false,
+            yasna::construct_der(|writer| {
+                writer.write_sequence(|writer| identifier(writer.next()))
+            }),
+        );
     }
     if !template.sans.is_empty() {
-        let content = yasna::construct_der(|writer| writer.write_sequence(|writer| template.sans.iter().for_each(|san| san.write(writer.next()))));
+        let content = yasna::construct_der(|writer| {
+            writer.write_sequence(|writer| {
+                template
+                    .sans
+                    .iter()
+                    .for_each(|san| san.write(writer.next()))
+            })
+        });
         // Critical where it is all that names the certificate's owner.
         add(&[2, 5, 29, 17], template.subject.len() <= 2, content);
     }
@@ -327,22 +387,42 @@ pub struct Facts {
 
 impl Facts {
     pub fn read(der: &[u8]) -> Result<Facts, PkiError> {
-        let (_, certificate) = X509Certificate::from_der(der).map_err(|error| PkiError::Certificate(error.to_string()))?;
+        let (_, certificate) = X509Certificate::from_der(der)
+            .map_err(|error| PkiError::Certificate(error.to_string()))?;
         let seconds = |time: ASN1Time| time.timestamp();
         let subject = certificate.subject();
-        let text = |value: &x509_parser::x509::AttributeTypeAndValue| value.as_str().unwrap_or_default().to_owned();
-        let alternative = certificate.subject_alternative_name().map_err(|error| PkiError::Certificate(error.to_string()))?;
+        let text = |value: &x509_parser::x509::AttributeTypeAndValue| {
+            value.as_str().unwrap_or_default().to_owned()
+        };
+        let alternative = certificate
+            .subject_alternative_name()
+            .map_err(|error| PkiError::Certificate(error.to_string()))?;
         Ok(Facts {
             subject: subject.as_raw().to_vec(),
-            common_name: subject.iter_common_name().last().map(text).unwrap_or_default(),
+            common_name: subject
+                .iter_common_name()
+                .last()
+                .map(text)
+                .unwrap_or_default(),
             organizations: subject.iter_organization().map(text).collect(),
             not_before: seconds(certificate.validity().not_before),
             not_after: seconds(certificate.validity().not_after),
-            sans: alternative.map(|extension| extension.value.general_names.iter().filter_map(San::read).collect()).unwrap_or_default(),
+            sans: alternative
+                .map(|extension| {
+                    extension
+                        .value
+                        .general_names
+                        .iter()
+                        .filter_map(San::read)
+                        .collect()
+                })
+                .unwrap_or_default(),
             key: certificate.public_key().raw.to_vec(),
-            key_id: certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-                ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
-                _ => None,
+            key_id: certificate.iter_extensions().find_map(|extension| {
+                match extension.parsed_extension() {
+                    ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+                    _ => None,
+                }
             }),
             authority: certificate.is_ca(),
         })
@@ -363,12 +443,18 @@ impl Request {
     /// From PEM (`CERTIFICATE REQUEST`).
     pub fn from_pem(pem: &[u8]) -> Result<Request, PkiError> {
         use rustls::pki_types::{CertificateSigningRequestDer, pem::PemObject};
-        let der = CertificateSigningRequestDer::from_pem_slice(pem).map_err(|error| PkiError::Request(error.to_string()))?;
+        let der = CertificateSigningRequestDer::from_pem_slice(pem)
+            .map_err(|error| PkiError::Request(error.to_string()))?;
         let (_, request) =
-            x509_parser::certification_request::X509CertificationRequest::from_der(&der).map_err(|error| PkiError::Request(error.to_string()))?;
-        request.verify_signature().map_err(|error| PkiError::RequestSignature(error.to_string()))?;
+            x509_parser::certification_request::X509CertificationRequest::from_der(&der)
+                .map_err(|error| PkiError::Request(error.to_string()))?;
+        request
+            .verify_signature()
+            .map_err(|error| PkiError::RequestSignature(error.to_string()))?;
         let info = &request.certification_request_info;
-        let text = |value: &x509_parser::x509::AttributeTypeAndValue| value.as_str().unwrap_or_default().to_owned();
+        let text = |value: &x509_parser::x509::AttributeTypeAndValue| {
+            value.as_str().unwrap_or_default().to_owned()
+        };
         let mut sans = Vec::new();
         for extension in request.requested_extensions().into_iter().flatten() {
             if let ParsedExtension::SubjectAlternativeName(names) = extension {
@@ -377,7 +463,12 @@ impl Request {
         }
         Ok(Request {
             subject: canonical(&info.subject)?,
-            common_name: info.subject.iter_common_name().last().map(text).unwrap_or_default(),
+            common_name: info
+                .subject
+                .iter_common_name()
+                .last()
+                .map(text)
+                .unwrap_or_default(),
             organizations: info.subject.iter_organization().map(text).collect(),
             sans,
             key: info.subject_pki.raw.to_vec(),

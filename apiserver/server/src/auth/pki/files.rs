@@ -22,7 +22,11 @@ use crate::auth::{
 const RENEW_BEFORE: i64 = 30 * 24 * 3600;
 
 fn io_error<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> PkiError + 'a {
-    move |source| PkiError::Io { what, path: path.to_owned(), source }
+    move |source| PkiError::Io {
+        what,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 pub fn read(path: &Path) -> Result<String, PkiError> {
@@ -38,7 +42,11 @@ fn read_if_there(path: &Path) -> Result<Option<String>, PkiError> {
 }
 
 pub fn make_folder(folder: &Path) -> Result<(), PkiError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error("make the folder", folder))
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(io_error("make the folder", folder))
 }
 
 /// Writes beside the name, flushes, renames. The file has its mode before it has its content, whatever lay there before; it belongs to whom the
@@ -48,7 +56,11 @@ pub fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     beside.push(format!(".new-{}", std::process::id()));
     let attempt = || {
         let _ = fs::remove_file(&beside);
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&beside)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode)
+            .open(&beside)?;
         if let Ok(old) = fs::metadata(path)
             && (old.uid(), old.gid()) != (file.metadata()?.uid(), file.metadata()?.gid())
         {
@@ -58,18 +70,26 @@ pub fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
         file.sync_all()?;
         fs::rename(&beside, path)
     };
-    attempt().inspect_err(|_| drop(fs::remove_file(&beside))).map_err(io_error("write", path))
+    attempt()
+        .inspect_err(|_| drop(fs::remove_file(&beside)))
+        .map_err(io_error("write", path))
 }
 
 fn in_file<T>(path: &Path, result: Result<T, PkiError>) -> Result<T, PkiError> {
-    result.map_err(|source| PkiError::File { path: path.to_owned(), source: Box::new(source) })
+    result.map_err(|source| PkiError::File {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
 }
 
 /// `ca.crt` and `ca.key`.
 pub fn ensure_authority(folder: &Path, clock: &SharedClock) -> Result<Authority, PkiError> {
     let (certificate_path, key_path) = (folder.join("ca.crt"), folder.join("ca.key"));
     match (read_if_there(&certificate_path)?, read_if_there(&key_path)?) {
-        (Some(certificate), Some(key)) => in_file(&certificate_path, Authority::from_pem(&certificate, &key, clock.clone())),
+        (Some(certificate), Some(key)) => in_file(
+            &certificate_path,
+            Authority::from_pem(&certificate, &key, clock.clone()),
+        ),
         // Without its key an authority that others trust cannot be made again.
         (Some(_), None) => Err(PkiError::NoKey(key_path)),
         // A key alone is what a crash between the two writes leaves behind: nothing was signed with it.
@@ -90,8 +110,13 @@ pub fn ensure_certificate(
     sans: &[San],
     make: impl FnOnce(&Authority) -> Result<Issued, PkiError>,
 ) -> Result<Issued, PkiError> {
-    let (certificate_path, key_path) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
-    if let (Some(certificate), Some(key)) = (read_if_there(&certificate_path)?, read_if_there(&key_path)?) {
+    let (certificate_path, key_path) = (
+        folder.join(format!("{name}.crt")),
+        folder.join(format!("{name}.key")),
+    );
+    if let (Some(certificate), Some(key)) =
+        (read_if_there(&certificate_path)?, read_if_there(&key_path)?)
+    {
         let present = Issued { certificate, key };
         match misfit(&present, authority, sans) {
             None => return Ok(present),
@@ -119,13 +144,18 @@ fn misfit(present: &Issued, authority: &Authority, sans: &[San]) -> Option<Strin
         return Some(format!("it does not name {absent:?}"));
     }
     // it goes to whatever address a node names: it must open nothing but nodes' own API
-    if facts.organizations.iter().any(|group| group == SYSTEM_MASTERS) {
+    if facts
+        .organizations
+        .iter()
+        .any(|group| group == SYSTEM_MASTERS)
+    {
         return Some(format!("it is of {SYSTEM_MASTERS}"));
     }
     // An authority about to end cannot give more time.
     let end = facts.not_after.min(authority.facts().not_after);
     let renewable = facts.not_after < authority.facts().not_after;
-    (renewable && end - authority.now() < RENEW_BEFORE || facts.not_before > authority.now()).then(|| "its time is over".to_owned())
+    (renewable && end - authority.now() < RENEW_BEFORE || facts.not_before > authority.now())
+        .then(|| "its time is over".to_owned())
 }
 
 fn signed_by(der: &[u8], authority: &Authority) -> bool {
@@ -133,7 +163,8 @@ fn signed_by(der: &[u8], authority: &Authority) -> bool {
     let Ok((_, certificate)) = x509_parser::certificate::X509Certificate::from_der(der) else {
         return false;
     };
-    let Ok((_, key)) = x509_parser::x509::SubjectPublicKeyInfo::from_der(&authority.facts().key) else {
+    let Ok((_, key)) = x509_parser::x509::SubjectPublicKeyInfo::from_der(&authority.facts().key)
+    else {
         return false;
     };
     certificate.verify_signature(Some(&key)).is_ok()
@@ -141,17 +172,25 @@ fn signed_by(der: &[u8], authority: &Authority) -> bool {
 
 /// The facts of a certificate whose key this is.
 pub fn check_pair(pair: &Issued) -> Result<Facts, PkiError> {
-    let der = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).map_err(|_| PkiError::NoCertificate)?;
+    let der = CertificateDer::from_pem_slice(pair.certificate.as_bytes())
+        .map_err(|_| PkiError::NoCertificate)?;
     let facts = Facts::read(&der)?;
     let key = SigningKey::from_pem(pair.key.as_bytes())?;
-    if PublicKey::from_spki(&facts.key)? == *key.public() { Ok(facts) } else { Err(PkiError::Mismatch) }
+    if PublicKey::from_spki(&facts.key)? == *key.public() {
+        Ok(facts)
+    } else {
+        Err(PkiError::Mismatch)
+    }
 }
 
 /// `sa.key` and `sa.pub`.
 pub fn ensure_service_account_key(folder: &Path) -> Result<SigningKey, PkiError> {
     let (key_path, public_path) = (folder.join("sa.key"), folder.join("sa.pub"));
     let key = match read_if_there(&key_path)? {
-        Some(text) => in_file(&key_path, SigningKey::from_pem(text.as_bytes()).map_err(PkiError::from))?,
+        Some(text) => in_file(
+            &key_path,
+            SigningKey::from_pem(text.as_bytes()).map_err(PkiError::from),
+        )?,
         None => {
             let (key, text) = SigningKey::generate()?;
             write(&key_path, &text, 0o600)?;

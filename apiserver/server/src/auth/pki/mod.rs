@@ -26,9 +26,16 @@ use super::keys::{KeyError, PublicKey, SigningKey};
 #[derive(thiserror::Error, Debug)]
 pub enum PkiError {
     #[error("cannot {what} {}: {source}", path.display())]
-    Io { what: &'static str, path: PathBuf, source: std::io::Error },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{}: {source}", path.display())]
-    File { path: PathBuf, source: Box<PkiError> },
+    File {
+        path: PathBuf,
+        source: Box<PkiError>,
+    },
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error("no certificate found in the PEM data")]
@@ -73,13 +80,24 @@ pub struct ServingNames {
 impl ServingNames {
     fn sans(&self) -> Vec<San> {
         let dns = |name: &str| San::Dns(name.to_owned());
-        let mut sans = vec![dns("kubernetes"), dns("kubernetes.default"), dns("kubernetes.default.svc")];
-        sans.push(San::Dns(format!("kubernetes.default.svc.{}", self.cluster_domain)));
+        let mut sans = vec![
+            dns("kubernetes"),
+            dns("kubernetes.default"),
+            dns("kubernetes.default.svc"),
+        ];
+        sans.push(San::Dns(format!(
+            "kubernetes.default.svc.{}",
+            self.cluster_domain
+        )));
         sans.push(dns("localhost"));
         if !self.host_name.is_empty() {
             sans.push(dns(&self.host_name));
         }
-        let ips = self.service_ips.iter().chain(&self.listen_ips).filter(|ip| !ip.is_unspecified());
+        let ips = self
+            .service_ips
+            .iter()
+            .chain(&self.listen_ips)
+            .filter(|ip| !ip.is_unspecified());
         sans.extend(ips.map(|ip| San::Ip(*ip)));
         sans.extend([San::of("127.0.0.1"), San::of("::1")]);
         sans.extend(self.extra.iter().map(|text| San::of(text)));
@@ -115,37 +133,63 @@ pub struct Pki {
 
 impl Pki {
     /// Reads the folder, and makes what it lacks. Some milliseconds when everything has to be made.
-    pub fn open(folder: &Path, names: &ServingNames, given: &Given, clock: SharedClock) -> Result<Pki, PkiError> {
+    pub fn open(
+        folder: &Path,
+        names: &ServingNames,
+        given: &Given,
+        clock: SharedClock,
+    ) -> Result<Pki, PkiError> {
         files::make_folder(folder)?;
         let authority = Arc::new(files::ensure_authority(folder, &clock)?);
         let (serving, serving_ca) = match (&given.tls_cert_file, &given.tls_private_key_file) {
             (Some(certificate), Some(key)) => {
-                let serving = Issued { certificate: files::read(certificate)?, key: files::read(key)? };
-                files::check_pair(&serving).map_err(|source| PkiError::File { path: certificate.clone(), source: Box::new(source) })?;
+                let serving = Issued {
+                    certificate: files::read(certificate)?,
+                    key: files::read(key)?,
+                };
+                files::check_pair(&serving).map_err(|source| PkiError::File {
+                    path: certificate.clone(),
+                    source: Box::new(source),
+                })?;
                 let trusted = serving.certificate.clone();
                 (serving, trusted)
             }
             (None, None) => {
                 let sans = names.sans();
                 let make = |authority: &Authority| authority.serving("kube-apiserver", &[], &sans);
-                let serving = files::ensure_certificate(folder, "apiserver", &authority, &sans, make)?;
+                let serving =
+                    files::ensure_certificate(folder, "apiserver", &authority, &sans, make)?;
                 (serving, authority.certificate_pem().to_owned())
             }
-            _ => return Err(PkiError::Tls("--tls-cert-file and --tls-private-key-file are to be given together".to_owned())),
+            _ => {
+                return Err(PkiError::Tls(
+                    "--tls-cert-file and --tls-private-key-file are to be given together"
+                        .to_owned(),
+                ));
+            }
         };
         let make = |authority: &Authority| authority.client(super::KUBELET_CLIENT, &[]);
-        let kubelet_client = files::ensure_certificate(folder, "apiserver-kubelet-client", &authority, &[], make)?;
+        let kubelet_client =
+            files::ensure_certificate(folder, "apiserver-kubelet-client", &authority, &[], make)?;
         let client_ca = match &given.client_ca_file {
             Some(path) => files::read(path)?.into_bytes(),
             None => authority.certificate_pem().as_bytes().to_vec(),
         };
         let service_account_key = files::ensure_service_account_key(folder)?;
-        Ok(Pki { authority, serving, client_ca, serving_ca, service_account_key, kubelet_client })
+        Ok(Pki {
+            authority,
+            serving,
+            client_ca,
+            serving_ca,
+            service_account_key,
+            kubelet_client,
+        })
     }
 
     /// A client certificate for the person who runs the cluster: `kubernetes-admin`, of `system:masters`.
     pub fn admin(&self) -> Result<Issued, PkiError> {
-        self.authority.client("kubernetes-admin", &[super::SYSTEM_MASTERS])
+        self.authority
+            .client("kubernetes-admin", &[super::SYSTEM_MASTERS])
     }
 }
 
@@ -155,7 +199,10 @@ pub fn read_public_keys(paths: &[impl AsRef<Path>]) -> Result<Vec<PublicKey>, Pk
     for path in paths.iter().map(AsRef::as_ref) {
         let text = files::read(path)?;
         let read = PublicKey::all_from_pem(text.as_bytes());
-        keys.extend(read.map_err(|error| PkiError::File { path: path.to_owned(), source: Box::new(error.into()) })?);
+        keys.extend(read.map_err(|error| PkiError::File {
+            path: path.to_owned(),
+            source: Box::new(error.into()),
+        })?);
     }
     Ok(keys)
 }
@@ -163,7 +210,10 @@ pub fn read_public_keys(paths: &[impl AsRef<Path>]) -> Result<Vec<PublicKey>, Pk
 /// Reads the private key of `--service-account-signing-key-file`.
 pub fn read_signing_key(path: &Path) -> Result<SigningKey, PkiError> {
     let read = SigningKey::from_pem(files::read(path)?.as_bytes());
-    read.map_err(|error| PkiError::File { path: path.to_owned(), source: Box::new(error.into()) })
+    read.map_err(|error| PkiError::File {
+        path: path.to_owned(),
+        source: Box::new(error.into()),
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock};
 use rustls::{
     DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
-    crypto::{CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature},
+    crypto::{
+        CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature,
+    },
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
@@ -31,8 +33,16 @@ struct Peer {
 impl PeerCertificate {
     /// From what `rustls::ServerConnection::peer_certificates` has; `None` when the client showed none.
     pub fn from_chain(chain: Option<&[CertificateDer<'_>]>) -> Option<PeerCertificate> {
-        let chain: Vec<_> = chain?.iter().map(|certificate| certificate.clone().into_owned()).collect();
-        (!chain.is_empty()).then(|| PeerCertificate(Arc::new(Peer { chain, verified: OnceLock::new() })))
+        let chain: Vec<_> = chain?
+            .iter()
+            .map(|certificate| certificate.clone().into_owned())
+            .collect();
+        (!chain.is_empty()).then(|| {
+            PeerCertificate(Arc::new(Peer {
+                chain,
+                verified: OnceLock::new(),
+            }))
+        })
     }
 
     pub fn chain(&self) -> &[CertificateDer<'static>] {
@@ -40,8 +50,15 @@ impl PeerCertificate {
     }
 
     /// What `verify` said the first time.
-    pub(crate) fn verified(&self, verify: impl FnOnce() -> Result<Verified, String>) -> Result<&Verified, String> {
-        self.0.verified.get_or_init(verify).as_ref().map_err(Clone::clone)
+    pub(crate) fn verified(
+        &self,
+        verify: impl FnOnce() -> Result<Verified, String>,
+    ) -> Result<&Verified, String> {
+        self.0
+            .verified
+            .get_or_init(verify)
+            .as_ref()
+            .map_err(Clone::clone)
     }
 }
 
@@ -49,35 +66,52 @@ impl PeerCertificate {
 pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PkiError> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let certificates = read.map_err(|error| PkiError::Certificate(error.to_string()))?;
-    if certificates.is_empty() { Err(PkiError::NoCertificate) } else { Ok(certificates) }
+    if certificates.is_empty() {
+        Err(PkiError::NoCertificate)
+    } else {
+        Ok(certificates)
+    }
 }
 
 /// The private key of a pair.
 pub fn private_key(pair: &Issued) -> Result<PrivateKeyDer<'static>, PkiError> {
-    PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).map_err(|error| PkiError::Tls(error.to_string()))
+    PrivateKeyDer::from_pem_slice(pair.key.as_bytes())
+        .map_err(|error| PkiError::Tls(error.to_string()))
 }
 
 /// The authorities of a PEM file.
 pub fn roots(pem: &[u8]) -> Result<RootCertStore, PkiError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(pem)? {
-        roots.add(certificate).map_err(|error| PkiError::Certificate(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| PkiError::Certificate(error.to_string()))?;
     }
     Ok(roots)
 }
 
 /// A server that speaks HTTP/2 and HTTP/1.1 and asks for client certificates of the authorities in `client_ca` (PEM; `None`: does not ask).
-pub fn server_config(serving: &Issued, client_ca: Option<&[u8]>) -> Result<Arc<ServerConfig>, PkiError> {
+pub fn server_config(
+    serving: &Issued,
+    client_ca: Option<&[u8]>,
+) -> Result<Arc<ServerConfig>, PkiError> {
     let tls = |error: &dyn std::fmt::Display| PkiError::Tls(error.to_string());
     let provider = Arc::new(default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().map_err(|error| tls(&error))?;
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| tls(&error))?;
     let builder = match client_ca {
-        Some(pem) => builder.with_client_cert_verifier(Arc::new(Asking { hints: roots(pem)?.subjects(), provider })),
+        Some(pem) => builder.with_client_cert_verifier(Arc::new(Asking {
+            hints: roots(pem)?.subjects(),
+            provider,
+        })),
         None => builder.with_no_client_auth(),
     };
     let chain = certificates(serving.certificate.as_bytes())?;
     let key = PrivateKeyDer::from_pem_slice(serving.key.as_bytes()).map_err(|error| tls(&error))?;
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| tls(&error))?;
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| tls(&error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
@@ -98,7 +132,12 @@ impl ClientCertVerifier for Asking {
         &self.hints
     }
 
-    fn verify_client_cert(&self, _: &CertificateDer<'_>, _: &[CertificateDer<'_>], _: UnixTime) -> Result<ClientCertVerified, rustls::Error> {
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
         Ok(ClientCertVerified::assertion())
     }
 
@@ -108,7 +147,12 @@ impl ClientCertVerifier for Asking {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -117,10 +161,17 @@ impl ClientCertVerifier for Asking {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -15,7 +15,9 @@ use ipnet::IpNet;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature},
+    crypto::{
+        CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature,
+    },
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
 use tokio::{
@@ -48,15 +50,36 @@ pub struct Transports {
 
 impl Transports {
     /// Shows `identity` to nodes, whose certificates lead to `roots`.
-    pub fn new(roots: RootCertStore, (chain, key): Identity, behind: Option<Behind>) -> Result<Transports, rustls::Error> {
+    pub fn new(
+        roots: RootCertStore,
+        (chain, key): Identity,
+        behind: Option<Behind>,
+    ) -> Result<Transports, rustls::Error> {
         let provider = Arc::new(default_provider());
-        let builder = || ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions();
+        let builder = || {
+            ClientConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()
+        };
         let unverified = || Arc::new(Unverified(provider.clone()));
         Ok(Transports {
             behind,
-            node: Arc::new(builder()?.with_root_certificates(roots).with_client_auth_cert(chain.clone(), key.clone_key())?),
-            unverified_node: Arc::new(builder()?.dangerous().with_custom_certificate_verifier(unverified()).with_client_auth_cert(chain, key)?),
-            anybody: Arc::new(builder()?.dangerous().with_custom_certificate_verifier(unverified()).with_no_client_auth()),
+            node: Arc::new(
+                builder()?
+                    .with_root_certificates(roots)
+                    .with_client_auth_cert(chain.clone(), key.clone_key())?,
+            ),
+            unverified_node: Arc::new(
+                builder()?
+                    .dangerous()
+                    .with_custom_certificate_verifier(unverified())
+                    .with_client_auth_cert(chain, key)?,
+            ),
+            anybody: Arc::new(
+                builder()?
+                    .dangerous()
+                    .with_custom_certificate_verifier(unverified())
+                    .with_no_client_auth(),
+            ),
         })
     }
 
@@ -71,12 +94,19 @@ impl Transports {
     async fn dial(&self, location: &Location) -> Result<Box<dyn Stream>, String> {
         let authority = location.authority();
         let late = |_| format!("dial tcp {authority}: i/o timeout");
-        let tcp = tokio::time::timeout(PATIENCE, connect(location, self.behind.as_ref())).await.map_err(late)??;
+        let tcp = tokio::time::timeout(PATIENCE, connect(location, self.behind.as_ref()))
+            .await
+            .map_err(late)??;
         if location.scheme == Scheme::Http {
             return Ok(Box::new(tcp));
         }
-        let name = ServerName::try_from(location.host.clone()).map_err(|error| format!("tls: {error}"))?;
-        let shaken = tokio::time::timeout(PATIENCE, TlsConnector::from(self.of(location.via)).connect(name, tcp)).await;
+        let name =
+            ServerName::try_from(location.host.clone()).map_err(|error| format!("tls: {error}"))?;
+        let shaken = tokio::time::timeout(
+            PATIENCE,
+            TlsConnector::from(self.of(location.via)).connect(name, tcp),
+        )
+        .await;
         match shaken.map_err(|_| "net/http: TLS handshake timeout".to_owned())? {
             Ok(stream) => Ok(Box::new(stream)),
             Err(error) => Err(format!("tls: {error}")),
@@ -85,15 +115,25 @@ impl Transports {
 
     /// Sends a request there and gives the answer's head, its body to follow; a connection that is switched goes on with
     /// `hyper::upgrade::on`.
-    pub async fn send(&self, location: &Location, request: Request<Body>) -> Result<Response<Incoming>, String> {
+    pub async fn send(
+        &self,
+        location: &Location,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, String> {
         let stream = self.dial(location).await?;
-        let (mut sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await.map_err(|error| root_cause(&error))?;
+        let (mut sender, connection) = http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| root_cause(&error))?;
         skiff_watching::task::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "a connection to a node or pod ended");
             }
         });
-        sender.send_request(request).await.map_err(|error| root_cause(&error))
+        sender
+            .send_request(request)
+            .await
+            .map_err(|error| root_cause(&error))
     }
 }
 
@@ -105,7 +145,9 @@ async fn connect(location: &Location, behind: Option<&Behind>) -> Result<TcpStre
         Ok(ip) => vec![SocketAddr::new(ip, location.port)],
         Err(_) => {
             let found = tokio::net::lookup_host((location.host.as_str(), location.port)).await;
-            found.map_err(|_| format!("dial tcp: lookup {}: no such host", location.host))?.collect()
+            found
+                .map_err(|_| format!("dial tcp: lookup {}: no such host", location.host))?
+                .collect()
         }
     };
     let mut failure = format!("dial tcp: lookup {}: no such host", location.host);
@@ -122,8 +164,17 @@ async fn connect(location: &Location, behind: Option<&Behind>) -> Result<TcpStre
 }
 
 async fn connect_to(address: SocketAddr, behind: Option<&Behind>) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    if let Some(behind) = behind.filter(|behind| behind.networks.iter().any(|network| network.contains(&address.ip()))) {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    if let Some(behind) = behind.filter(|behind| {
+        behind
+            .networks
+            .iter()
+            .any(|network| network.contains(&address.ip()))
+    }) {
         socket.bind_device(Some(behind.interface.as_bytes()))?;
     }
     socket.connect(address).await
@@ -145,7 +196,8 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(source) = at.source() {
         at = source;
     }
-    at.downcast_ref::<io::Error>().map_or_else(|| at.to_string(), go_words)
+    at.downcast_ref::<io::Error>()
+        .map_or_else(|| at.to_string(), go_words)
 }
 
 /// Believes any certificate, as long as its key is held.
@@ -170,7 +222,12 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -179,7 +236,12 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

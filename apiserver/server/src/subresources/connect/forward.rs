@@ -7,7 +7,10 @@
 use std::net::SocketAddr;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header,
+    request::Parts,
+};
 use skiff_api::machinery::status::Status;
 
 use super::{location::Location, proxy::unreachable, rewrite::Rewriter, upgrade};
@@ -35,7 +38,12 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 /// Whom a proxy in front of the server may say that it speaks for.
-const FRONT_PROXY: [&str; 4] = ["x-remote-user", "x-remote-uid", "x-remote-group", "x-remote-extra-"];
+const FRONT_PROXY: [&str; 4] = [
+    "x-remote-user",
+    "x-remote-uid",
+    "x-remote-group",
+    "x-remote-extra-",
+];
 
 pub async fn serve(ctx: &Context, mut location: Location, mut parts: Parts, body: Body) -> Answer {
     location.query = parts.uri.query().unwrap_or("").to_owned();
@@ -48,14 +56,29 @@ pub async fn serve(ctx: &Context, mut location: Location, mut parts: Parts, body
     let rewriter = Rewriter::new(&ctx.info, &location, host_of(&parts));
     let mut headers = onward(&parts);
     let uri = rewriter.forwarded_uri(&location.path);
-    headers.insert(FORWARDED_URI, HeaderValue::from_str(&uri).map_err(Status::internal)?);
-    let answer = ctx.app.transports.send(&location, request(&parts.method, &location, headers, body)?).await.map_err(unreachable)?;
+    headers.insert(
+        FORWARDED_URI,
+        HeaderValue::from_str(&uri).map_err(Status::internal)?,
+    );
+    let answer = ctx
+        .app
+        .transports
+        .send(&location, request(&parts.method, &location, headers, body)?)
+        .await
+        .map_err(unreachable)?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(unreachable("it switched to a protocol that it was not asked to speak"));
+        return Err(unreachable(
+            "it switched to a protocol that it was not asked to speak",
+        ));
     }
     let (mut head, body) = answer.into_parts();
     drop_hop_by_hop(&mut head.headers);
-    for name in ["access-control-allow-credentials", "access-control-allow-headers", "access-control-allow-methods", "access-control-allow-origin"] {
+    for name in [
+        "access-control-allow-credentials",
+        "access-control-allow-headers",
+        "access-control-allow-methods",
+        "access-control-allow-origin",
+    ] {
         head.headers.remove(name);
     }
     Ok(rewriter.response(Response::from_parts(head, Body::new(body))))
@@ -63,16 +86,29 @@ pub async fn serve(ctx: &Context, mut location: Location, mut parts: Parts, body
 
 /// A page at the root of what is proxied has relative links: they hold below a slash alone.
 fn with_slash(parts: &Parts) -> Answer {
-    let query = parts.uri.query().map_or(String::new(), |query| format!("?{query}"));
+    let query = parts
+        .uri
+        .query()
+        .map_or(String::new(), |query| format!("?{query}"));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
-    let place = HeaderValue::from_str(&format!("{}/{query}", parts.uri.path())).map_err(Status::internal)?;
+    let place = HeaderValue::from_str(&format!("{}/{query}", parts.uri.path()))
+        .map_err(Status::internal)?;
     response.headers_mut().insert(header::LOCATION, place);
     Ok(response)
 }
 
-pub fn request(method: &Method, location: &Location, headers: HeaderMap, body: Body) -> Result<Request<Body>, Status> {
-    let mut request = Request::builder().method(method.clone()).uri(location.target()).body(body).map_err(Status::internal)?;
+pub fn request(
+    method: &Method,
+    location: &Location,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Request<Body>, Status> {
+    let mut request = Request::builder()
+        .method(method.clone())
+        .uri(location.target())
+        .body(body)
+        .map_err(Status::internal)?;
     *request.headers_mut() = headers;
     if !request.headers().contains_key(header::HOST) {
         let host = HeaderValue::from_str(&location.authority()).map_err(Status::internal)?;
@@ -83,20 +119,42 @@ pub fn request(method: &Method, location: &Location, headers: HeaderMap, body: B
 
 /// The Host that a client asked for.
 pub fn host_of(parts: &Parts) -> &str {
-    let header = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    header.or_else(|| parts.uri.authority().map(|authority| authority.as_str())).unwrap_or("")
+    let header = parts
+        .headers
+        .get(header::HOST)
+        .and_then(|value| value.to_str().ok());
+    header
+        .or_else(|| parts.uri.authority().map(|authority| authority.as_str()))
+        .unwrap_or("")
 }
 
 /// The headers that go on.
 pub fn onward(parts: &Parts) -> HeaderMap {
     let mut headers = parts.headers.clone();
     authenticate::strip_credentials(&mut headers);
-    let speaks_for = |name: &HeaderName| impersonate::is_header(name) || FRONT_PROXY.iter().any(|prefix| name.as_str().starts_with(prefix));
-    let dropped: Vec<HeaderName> = headers.keys().filter(|name| speaks_for(name)).cloned().collect();
+    let speaks_for = |name: &HeaderName| {
+        impersonate::is_header(name)
+            || FRONT_PROXY
+                .iter()
+                .any(|prefix| name.as_str().starts_with(prefix))
+    };
+    let dropped: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| speaks_for(name))
+        .cloned()
+        .collect();
     dropped.iter().for_each(|name| drop(headers.remove(name)));
-    let trailers = headers.get_all(header::TE).iter().any(|value| value.to_str().is_ok_and(|text| text.contains("trailers")));
+    let trailers = headers
+        .get_all(header::TE)
+        .iter()
+        .any(|value| value.to_str().is_ok_and(|text| text.contains("trailers")));
     drop_hop_by_hop(&mut headers);
-    for name in [header::TE, header::EXPECT, header::CONTENT_LENGTH, HeaderName::from_static("http2-settings")] {
+    for name in [
+        header::TE,
+        header::EXPECT,
+        header::CONTENT_LENGTH,
+        HeaderName::from_static("http2-settings"),
+    ] {
         headers.remove(name);
     }
     if trailers {
@@ -106,8 +164,14 @@ pub fn onward(parts: &Parts) -> HeaderMap {
         headers.insert(header::HOST, host);
     }
     if let Some(Peer(from)) = parts.extensions.get::<Peer>() {
-        let before = headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned);
-        let chain: Vec<String> = before.chain([from.ip().to_canonical().to_string()]).collect();
+        let before = headers
+            .get_all(FORWARDED_FOR)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .map(str::to_owned);
+        let chain: Vec<String> = before
+            .chain([from.ip().to_canonical().to_string()])
+            .collect();
         if let Ok(value) = HeaderValue::from_str(&chain.join(", ")) {
             headers.insert(FORWARDED_FOR, value);
         }
@@ -124,8 +188,12 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
         .map(|name| name.trim().to_ascii_lowercase())
         .filter(|name| !name.is_empty())
         .collect();
-    named.iter().for_each(|name| drop(headers.remove(name.as_str())));
-    HOP_BY_HOP.iter().for_each(|name| drop(headers.remove(name)));
+    named
+        .iter()
+        .for_each(|name| drop(headers.remove(name.as_str())));
+    HOP_BY_HOP
+        .iter()
+        .for_each(|name| drop(headers.remove(name)));
 }
 
 #[cfg(test)]
@@ -134,7 +202,11 @@ mod tests {
 
     #[test]
     fn what_goes_on() {
-        let mut request = Request::builder().uri("/x").header("host", "api:6443").body(()).unwrap();
+        let mut request = Request::builder()
+            .uri("/x")
+            .header("host", "api:6443")
+            .body(())
+            .unwrap();
         for (name, value) in [
             ("authorization", "Bearer secret"),
             ("impersonate-user", "root"),
@@ -155,10 +227,24 @@ mod tests {
         ] {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
-        request.extensions_mut().insert(Peer("[::ffff:10.0.0.9]:1".parse().unwrap()));
+        request
+            .extensions_mut()
+            .insert(Peer("[::ffff:10.0.0.9]:1".parse().unwrap()));
         let (parts, ()) = request.into_parts();
-        let mut kept: Vec<String> = onward(&parts).iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+        let mut kept: Vec<String> = onward(&parts)
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
         kept.sort();
-        assert_eq!(kept, ["accept: text/html", "cookie: a=b", "host: api:6443", "te: trailers", "x-forwarded-for: 1.2.3.4, 10.0.0.9"]);
+        assert_eq!(
+            kept,
+            [
+                "accept: text/html",
+                "cookie: a=b",
+                "host: api:6443",
+                "te: trailers",
+                "x-forwarded-for: 1.2.3.4, 10.0.0.9"
+            ]
+        );
     }
 }

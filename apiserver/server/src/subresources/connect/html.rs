@@ -38,7 +38,17 @@ const ATTRIBUTES: &[(&str, &[&str])] = &[
 ];
 
 /// Elements whose content is text up to their own end tag.
-const RAW: &[&str] = &["iframe", "noembed", "noframes", "plaintext", "script", "style", "textarea", "title", "xmp"];
+const RAW: &[&str] = &[
+    "iframe",
+    "noembed",
+    "noframes",
+    "plaintext",
+    "script",
+    "style",
+    "textarea",
+    "title",
+    "xmp",
+];
 
 /// A tag that is longer goes through as it is.
 const LONGEST: usize = 64 * 1024;
@@ -64,7 +74,11 @@ enum Token {
 
 impl Tokenizer {
     pub fn new(rewriter: Arc<Rewriter>) -> Tokenizer {
-        Tokenizer { rewriter, pending: Vec::new(), raw: None }
+        Tokenizer {
+            rewriter,
+            pending: Vec::new(),
+            raw: None,
+        }
     }
 
     /// Takes a piece of the page, and gives what is decided of it.
@@ -120,7 +134,9 @@ impl Tokenizer {
                 Some(end) => Token::Plain(end + 1),
                 None => Token::Unfinished,
             },
-            Some(byte) if byte.is_ascii_alphabetic() => tag_end(text).map_or(Token::Unfinished, Token::Tag),
+            Some(byte) if byte.is_ascii_alphabetic() => {
+                tag_end(text).map_or(Token::Unfinished, Token::Tag)
+            }
             Some(_) => Token::Plain(1),
         }
     }
@@ -128,14 +144,27 @@ impl Tokenizer {
     /// Text up to `</ELEMENT`.
     fn raw_text(&mut self, element: &'static str, text: &[u8]) -> Token {
         let end = format!("</{element}");
-        let same = |at: usize| text[at..].len() >= end.len() && text[at..at + end.len()].eq_ignore_ascii_case(end.as_bytes());
+        let same = |at: usize| {
+            text[at..].len() >= end.len()
+                && text[at..at + end.len()].eq_ignore_ascii_case(end.as_bytes())
+        };
         for at in (0..text.len()).filter(|at| text[*at] == b'<') {
             if element != "plaintext" && same(at) {
                 self.raw = None;
-                return if at == 0 { self.next(text) } else { Token::Plain(at) };
+                return if at == 0 {
+                    self.next(text)
+                } else {
+                    Token::Plain(at)
+                };
             }
-            if text.len() - at < end.len() && end.as_bytes()[..text.len() - at].eq_ignore_ascii_case(&text[at..]) {
-                return if at == 0 { Token::Unfinished } else { Token::Plain(at) };
+            if text.len() - at < end.len()
+                && end.as_bytes()[..text.len() - at].eq_ignore_ascii_case(&text[at..])
+            {
+                return if at == 0 {
+                    Token::Unfinished
+                } else {
+                    Token::Plain(at)
+                };
             }
         }
         Token::Plain(text.len())
@@ -143,18 +172,27 @@ impl Tokenizer {
 
     /// A start tag with its URLs rewritten.
     fn tag(&mut self, tag: &[u8], out: &mut Vec<u8>) {
-        let name_end = tag[1..].iter().position(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>')).map_or(tag.len(), |at| at + 1);
+        let name_end = tag[1..]
+            .iter()
+            .position(|byte| byte.is_ascii_whitespace() || matches!(byte, b'/' | b'>'))
+            .map_or(tag.len(), |at| at + 1);
         let name = String::from_utf8_lossy(&tag[1..name_end]).to_ascii_lowercase();
         self.raw = RAW.iter().find(|element| **element == name).copied();
-        let Some((_, wanted)) = ATTRIBUTES.iter().find(|(tag, _)| *tag == name) else { return out.extend_from_slice(tag) };
+        let Some((_, wanted)) = ATTRIBUTES.iter().find(|(tag, _)| *tag == name) else {
+            return out.extend_from_slice(tag);
+        };
         let mut copied = 0;
         for attribute in attributes(tag, name_end) {
             let key = String::from_utf8_lossy(&tag[attribute.key.clone()]).to_ascii_lowercase();
-            let Ok(value) = std::str::from_utf8(&tag[attribute.value.clone()]) else { continue };
+            let Ok(value) = std::str::from_utf8(&tag[attribute.value.clone()]) else {
+                continue;
+            };
             if !wanted.contains(&key.as_str()) {
                 continue;
             }
-            let Some(url) = self.rewriter.url(&unescaped(value)) else { continue };
+            let Some(url) = self.rewriter.url(&unescaped(value)) else {
+                continue;
+            };
             out.extend_from_slice(&tag[copied..attribute.value.start]);
             let quote = if attribute.quoted { "" } else { "\"" };
             out.extend_from_slice(format!("{quote}{}{quote}", escaped(&url)).as_bytes());
@@ -210,7 +248,9 @@ fn attributes(tag: &[u8], mut at: usize) -> Vec<Attribute> {
             at += 1;
             continue;
         }
-        let key = at..(at + 1..end).find(|i| space(tag[*i]) || matches!(tag[*i], b'/' | b'=')).unwrap_or(end);
+        let key = at..(at + 1..end)
+            .find(|i| space(tag[*i]) || matches!(tag[*i], b'/' | b'='))
+            .unwrap_or(end);
         at = (key.end..end).find(|i| !space(tag[*i])).unwrap_or(end);
         if at >= end || tag[at] != b'=' {
             continue;
@@ -228,15 +268,32 @@ fn attributes(tag: &[u8], mut at: usize) -> Vec<Attribute> {
 }
 
 /// The entities that URLs are written with.
-const ENTITIES: [(&str, &str); 5] = [("&quot;", "\""), ("&#34;", "\""), ("&#39;", "'"), ("&lt;", "<"), ("&gt;", ">")];
+const ENTITIES: [(&str, &str); 5] = [
+    ("&quot;", "\""),
+    ("&#34;", "\""),
+    ("&#39;", "'"),
+    ("&lt;", "<"),
+    ("&gt;", ">"),
+];
 
 fn unescaped(text: &str) -> String {
-    let plain = ENTITIES.iter().fold(text.to_owned(), |text, (entity, plain)| text.replace(entity, plain));
-    plain.replace("&#x2F;", "/").replace("&#47;", "/").replace("&amp;", "&")
+    let plain = ENTITIES
+        .iter()
+        .fold(text.to_owned(), |text, (entity, plain)| {
+            text.replace(entity, plain)
+        });
+    plain
+        .replace("&#x2F;", "/")
+        .replace("&#47;", "/")
+        .replace("&amp;", "&")
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('"', "&#34;").replace('\'', "&#39;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('"', "&#34;")
+        .replace('\'', "&#39;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -251,10 +308,19 @@ mod tests {
 
     fn rewritten(page: &str, piece: usize) -> String {
         let info = RequestInfo::read(&Method::GET, "/api/v1/nodes/n/proxy/", &Query::read(None));
-        let location = Location { scheme: Scheme::Http, host: "10.0.0.5".into(), port: 80, path: "/".into(), query: String::new(), via: Via::Anybody };
+        let location = Location {
+            scheme: Scheme::Http,
+            host: "10.0.0.5".into(),
+            port: 80,
+            path: "/".into(),
+            query: String::new(),
+            via: Via::Anybody,
+        };
         let mut tokenizer = Tokenizer::new(Arc::new(Rewriter::new(&info, &location, "h")));
         let mut out = Vec::new();
-        page.as_bytes().chunks(piece).for_each(|bytes| tokenizer.feed(bytes, &mut out));
+        page.as_bytes()
+            .chunks(piece)
+            .for_each(|bytes| tokenizer.feed(bytes, &mut out));
         tokenizer.finish(&mut out);
         String::from_utf8(out).unwrap()
     }
@@ -264,21 +330,52 @@ mod tests {
         let p = "/api/v1/nodes/n/proxy";
         for (page, expected) in [
             ("<a href=\"/x\">/x</a>", format!("<a href=\"{p}/x\">/x</a>")),
-            ("<A HREF='/x?a=1&amp;b=2'>", format!("<A HREF='{p}/x?a=1&amp;b=2'>")),
-            ("<img src=/x/y.png alt=/z>", format!("<img src=\"{p}/x/y.png\" alt=/z>")),
-            ("<img alt=\"a > b\" src = \"/x\" />", format!("<img alt=\"a > b\" src = \"{p}/x\" />")),
+            (
+                "<A HREF='/x?a=1&amp;b=2'>",
+                format!("<A HREF='{p}/x?a=1&amp;b=2'>"),
+            ),
+            (
+                "<img src=/x/y.png alt=/z>",
+                format!("<img src=\"{p}/x/y.png\" alt=/z>"),
+            ),
+            (
+                "<img alt=\"a > b\" src = \"/x\" />",
+                format!("<img alt=\"a > b\" src = \"{p}/x\" />"),
+            ),
             ("<a title=/x href=x>", "<a title=/x href=x>".into()),
             ("<p href=\"/x\">", "<p href=\"/x\">".into()),
-            ("<!-- <a href=\"/x\"> --><a href=\"/y\">", format!("<!-- <a href=\"/x\"> --><a href=\"{p}/y\">")),
-            ("<script src=\"/x\">\"<a href='/y'>\"</script><a href='/z'>", format!("<script src=\"{p}/x\">\"<a href='/y'>\"</script><a href='{p}/z'>")),
-            ("<!DOCTYPE html><html manifest=\"/m\">", format!("<!DOCTYPE html><html manifest=\"{p}/m\">")),
-            ("a < b <3 </ <a href=\"/x\">", "a < b <3 </ <a href=\"/x\">".to_string()),
+            (
+                "<!-- <a href=\"/x\"> --><a href=\"/y\">",
+                format!("<!-- <a href=\"/x\"> --><a href=\"{p}/y\">"),
+            ),
+            (
+                "<script src=\"/x\">\"<a href='/y'>\"</script><a href='/z'>",
+                format!("<script src=\"{p}/x\">\"<a href='/y'>\"</script><a href='{p}/z'>"),
+            ),
+            (
+                "<!DOCTYPE html><html manifest=\"/m\">",
+                format!("<!DOCTYPE html><html manifest=\"{p}/m\">"),
+            ),
+            (
+                "a < b <3 </ <a href=\"/x\">",
+                "a < b <3 </ <a href=\"/x\">".to_string(),
+            ),
             ("<a href=\"/unfinished", "<a href=\"/unfinished".into()),
-            ("<video poster=\"/p\" src=\"/s\">", format!("<video poster=\"{p}/p\" src=\"{p}/s\">")),
-            ("<a><a =x><a href><a href=><a href=\"\">", "<a><a =x><a href><a href=><a href=\"\">".into()),
+            (
+                "<video poster=\"/p\" src=\"/s\">",
+                format!("<video poster=\"{p}/p\" src=\"{p}/s\">"),
+            ),
+            (
+                "<a><a =x><a href><a href=><a href=\"\">",
+                "<a><a =x><a href><a href=><a href=\"\">".into(),
+            ),
         ] {
             for piece in [1, 2, 3, 5, 1000] {
-                assert_eq!(rewritten(page, piece), expected, "{page} in pieces of {piece}");
+                assert_eq!(
+                    rewritten(page, piece),
+                    expected,
+                    "{page} in pieces of {piece}"
+                );
             }
         }
         let long = format!("<a href=\"{}", "x".repeat(3 * LONGEST));

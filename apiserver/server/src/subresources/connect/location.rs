@@ -23,7 +23,11 @@ impl Scheme {
     }
 
     pub fn text(self) -> &'static str {
-        if self == Scheme::Http { "http" } else { "https" }
+        if self == Scheme::Http {
+            "http"
+        } else {
+            "https"
+        }
     }
 }
 
@@ -59,13 +63,25 @@ impl Location {
 
     /// Path and query as a request names them.
     pub fn target(&self) -> String {
-        let path = if self.path.is_empty() { "/" } else { &self.path };
-        if self.query.is_empty() { path.to_owned() } else { format!("{path}?{}", self.query) }
+        let path = if self.path.is_empty() {
+            "/"
+        } else {
+            &self.path
+        };
+        if self.query.is_empty() {
+            path.to_owned()
+        } else {
+            format!("{path}?{}", self.query)
+        }
     }
 }
 
 pub fn authority(host: &str, port: u16) -> String {
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// `NAME`, `NAME:PORT` or `SCHEME:NAME:PORT`; the scheme is absent, `http` or `https`.
@@ -89,7 +105,9 @@ pub fn split_id(id: &str) -> Option<(Option<Scheme>, &str, &str)> {
 pub fn port(text: &str) -> Result<u16, String> {
     match text.parse::<u16>() {
         Ok(port) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
-        _ if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => Err(format!("dial tcp: address {text}: invalid port")),
+        _ if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Err(format!("dial tcp: address {text}: invalid port"))
+        }
         _ => Err(format!("dial tcp: lookup tcp/{text}: unknown port")),
     }
 }
@@ -143,13 +161,24 @@ pub fn clean(path: &str) -> String {
 
 /// A path as a request line holds it.
 pub fn escaped(path: &str) -> String {
-    const KEPT: &AsciiSet = &UNRESERVED.remove(b'$').remove(b'&').remove(b'+').remove(b',').remove(b'/').remove(b':').remove(b';').remove(b'=').remove(b'@');
+    const KEPT: &AsciiSet = &UNRESERVED
+        .remove(b'$')
+        .remove(b'&')
+        .remove(b'+')
+        .remove(b',')
+        .remove(b'/')
+        .remove(b':')
+        .remove(b';')
+        .remove(b'=')
+        .remove(b'@');
     utf8_percent_encode(path, KEPT).to_string()
 }
 
 /// Text as a query's key or value.
 pub fn query_escaped(text: &str) -> String {
-    utf8_percent_encode(text, UNRESERVED).to_string().replace("%20", "+")
+    utf8_percent_encode(text, UNRESERVED)
+        .to_string()
+        .replace("%20", "+")
 }
 
 #[cfg(test)]
@@ -170,7 +199,10 @@ mod tests {
             ("", None),
             (":80", None),
             ("http:a:80:90", None),
-            ("http:a:80@169.254.169.254", Some((Some(Scheme::Http), "a", "80@169.254.169.254"))),
+            (
+                "http:a:80@169.254.169.254",
+                Some((Some(Scheme::Http), "a", "80@169.254.169.254")),
+            ),
         ] {
             assert_eq!(split_id(id), expected, "{id}");
         }
@@ -180,11 +212,17 @@ mod tests {
     fn ports_are_numbers() {
         assert_eq!(port("80"), Ok(80));
         for (text, error) in [
-            ("80@169.254.169.254", "dial tcp: lookup tcp/80@169.254.169.254: unknown port"),
+            (
+                "80@169.254.169.254",
+                "dial tcp: lookup tcp/80@169.254.169.254: unknown port",
+            ),
             ("80/../x", "dial tcp: lookup tcp/80/../x: unknown port"),
             ("+80", "dial tcp: lookup tcp/+80: unknown port"),
             ("65536", "dial tcp: address 65536: invalid port"),
-            ("99999999999999999999", "dial tcp: address 99999999999999999999: invalid port"),
+            (
+                "99999999999999999999",
+                "dial tcp: address 99999999999999999999: invalid port",
+            ),
         ] {
             assert_eq!(port(text).unwrap_err(), error);
         }
@@ -192,7 +230,14 @@ mod tests {
 
     #[test]
     fn addresses_that_lead_elsewhere() {
-        for ip in ["10.0.0.1", "192.168.1.1", "8.8.8.8", "fd00::1", "2001:db8::1", "::ffff:10.0.0.1"] {
+        for ip in [
+            "10.0.0.1",
+            "192.168.1.1",
+            "8.8.8.8",
+            "fd00::1",
+            "2001:db8::1",
+            "::ffff:10.0.0.1",
+        ] {
             assert!(is_global_unicast(ip.parse().unwrap()), "{ip}");
         }
         for ip in [
@@ -220,14 +265,24 @@ mod tests {
             ("/api/v1/namespaces/n/pods/p/proxy/", "/"),
             ("/api/v1/namespaces/n/pods/p/proxy/a/b", "/a/b"),
             ("/api/v1/namespaces/n/pods/p/proxy/a/b/", "/a/b/"),
-            ("/api/v1/namespaces/proxy/pods/proxy/proxy/proxy/x", "/proxy/x"),
+            (
+                "/api/v1/namespaces/proxy/pods/proxy/proxy/proxy/x",
+                "/proxy/x",
+            ),
             ("/api/v1/namespaces/n/pods/p/proxy/a/../../../etc", "/etc"),
-            ("/api/v1/namespaces/n/pods/p/proxy/a/%2e%2e/%2e%2e/etc", "/etc"),
+            (
+                "/api/v1/namespaces/n/pods/p/proxy/a/%2e%2e/%2e%2e/etc",
+                "/etc",
+            ),
             ("/api/v1/namespaces/n/pods/p/proxy/a%20b%3Fc", "/a%20b%3Fc"),
             ("/api/v1/nodes/n/proxy//x", "/x"),
         ] {
             let info = RequestInfo::read(&Method::GET, path, &Query::read(None));
-            assert_eq!((subpath(&info), info.subresource.as_str()), (expected.to_owned(), "proxy"), "{path}");
+            assert_eq!(
+                (subpath(&info), info.subresource.as_str()),
+                (expected.to_owned(), "proxy"),
+                "{path}"
+            );
         }
     }
 }

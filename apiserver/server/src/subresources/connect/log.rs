@@ -45,7 +45,11 @@ use crate::{
 /// How much of a node's refusal is read.
 const LONGEST_REFUSAL: usize = 50_000;
 /// The protocols that a WebSocket may speak, and whether their messages are bytes.
-const PROTOCOLS: [(&str, bool); 3] = [("", true), ("binary.k8s.io", true), ("base64.binary.k8s.io", false)];
+const PROTOCOLS: [(&str, bool); 3] = [
+    ("", true),
+    ("binary.k8s.io", true),
+    ("base64.binary.k8s.io", false),
+];
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, mut parts: Parts) -> Answer {
     let name = ctx.info.name_in_path();
@@ -59,7 +63,12 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, mut parts: Parts) -> Answer 
         *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);
     }
-    let mut location = node::location(ctx, host, format!("/containerLogs/{}/{name}/{container}", pod.namespace()), query)?;
+    let mut location = node::location(
+        ctx,
+        host,
+        format!("/containerLogs/{}/{name}/{container}", pod.namespace()),
+        query,
+    )?;
     if ctx.query.flag("insecureSkipTLSVerifyBackend") {
         location.via = Via::UnverifiedNode;
     }
@@ -74,7 +83,9 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, mut parts: Parts) -> Answer 
             response.headers_mut().insert(kept, value.clone());
         }
     }
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     *response.status_mut() = StatusCode::OK;
     Ok(response)
 }
@@ -88,14 +99,26 @@ fn parameters(query: &Query, name: &str) -> Result<String, Status> {
         }
     }
     let mut errors = Errors::default();
-    let since_time = query.get("sinceTime").filter(|text| !text.is_empty()).map(time::parse).transpose().map_err(Status::bad_request)?;
+    let since_time = query
+        .get("sinceTime")
+        .filter(|text| !text.is_empty())
+        .map(time::parse)
+        .transpose()
+        .map_err(Status::bad_request)?;
     let stream = query.get("stream");
-    for (key, least, why) in
-        [("tailLines", 0, "must be greater than or equal to 0"), ("limitBytes", 1, "must be greater than 0"), ("sinceSeconds", 1, "must be greater than 0")]
-    {
-        let Some(number) = query.integer(key)? else { continue };
+    for (key, least, why) in [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ] {
+        let Some(number) = query.integer(key)? else {
+            continue;
+        };
         if key == "sinceSeconds" && since_time.is_some() {
-            errors.forbidden(&Path::new(""), "at most one of `sinceTime` or `sinceSeconds` may be specified");
+            errors.forbidden(
+                &Path::new(""),
+                "at most one of `sinceTime` or `sinceSeconds` may be specified",
+            );
         } else if number < least {
             errors.invalid(&Path::new(key), number, why);
         }
@@ -105,21 +128,40 @@ fn parameters(query: &Query, name: &str) -> Result<String, Status> {
         errors.not_supported(&Path::new("stream"), given, &["All", "Stderr", "Stdout"]);
     }
     if stream.is_some_and(|given| given != "All") && query.get("tailLines").is_some() {
-        errors.forbidden(&Path::new(""), "`tailLines` and specific `stream` are mutually exclusive for now");
+        errors.forbidden(
+            &Path::new(""),
+            "`tailLines` and specific `stream` are mutually exclusive for now",
+        );
     }
     if !errors.is_empty() {
         return Err(Status::invalid("", "PodLogOptions", name, &errors));
     }
     out.extend(since_time.map(|at| ("sinceTime", time::seconds(at))));
     out.push(("stream", stream.unwrap_or("All").into()));
-    Ok(out.iter().map(|(key, value)| format!("{key}={}", query_escaped(value))).collect::<Vec<_>>().join("&"))
+    Ok(out
+        .iter()
+        .map(|(key, value)| format!("{key}={}", query_escaped(value)))
+        .collect::<Vec<_>>()
+        .join("&"))
 }
 
 /// Asks the node; what it refuses is told in the server's words.
 async fn ask(ctx: &Context, location: &Location, name: &str) -> Result<Response<Incoming>, Status> {
     let request = forward::request(&Method::GET, location, Default::default(), Body::empty())?;
-    let failed = |why: String| Status::internal_plain(format!("Get \"{}://{}{}\": {why}", location.scheme.text(), location.authority(), location.target()));
-    let answer = ctx.app.transports.send(location, request).await.map_err(failed)?;
+    let failed = |why: String| {
+        Status::internal_plain(format!(
+            "Get \"{}://{}{}\": {why}",
+            location.scheme.text(),
+            location.authority(),
+            location.target()
+        ))
+    };
+    let answer = ctx
+        .app
+        .transports
+        .send(location, request)
+        .await
+        .map_err(failed)?;
     let status = answer.status();
     if (200..=206).contains(&status.as_u16()) {
         return Ok(answer);
@@ -127,7 +169,11 @@ async fn ask(ctx: &Context, location: &Location, name: &str) -> Result<Response<
     if status.is_redirection() {
         return Err(failed("redirects forbidden".into()));
     }
-    let text = Limited::new(answer.into_body(), LONGEST_REFUSAL).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let text = Limited::new(answer.into_body(), LONGEST_REFUSAL)
+        .collect()
+        .await
+        .map(|body| body.to_bytes())
+        .unwrap_or_default();
     Err(refusal(status, &String::from_utf8_lossy(&text), name))
 }
 
@@ -152,33 +198,57 @@ fn refusal(status: StatusCode, text: &str, name: &str) -> Status {
         code => ("", format!("the server responded with the status code {code} but did not return more information")),
     };
     let mut status = Status::new(code, reason, format!("{message} ( pods/log {name})"));
-    status.details = Some(Details { name: name.into(), kind: "pods/log".into(), ..Details::default() });
+    status.details = Some(Details {
+        name: name.into(),
+        kind: "pods/log".into(),
+        ..Details::default()
+    });
     status
 }
 
 fn is_websocket(parts: &Parts) -> bool {
-    is_upgrade(&parts.headers) && parts.headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    is_upgrade(&parts.headers)
+        && parts
+            .headers
+            .get(header::UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The first of the client's protocols that is spoken here.
 fn protocol(parts: &Parts) -> Option<(&'static str, bool)> {
-    let given = parts.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let mut wanted: Vec<&str> = given.flat_map(|value| value.split(',')).map(str::trim).filter(|name| !name.is_empty()).collect();
+    let given = parts
+        .headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut wanted: Vec<&str> = given
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
     if wanted.is_empty() {
         wanted.push("");
     }
-    wanted.into_iter().find_map(|name| PROTOCOLS.iter().find(|(known, _)| *known == name).copied())
+    wanted
+        .into_iter()
+        .find_map(|name| PROTOCOLS.iter().find(|(known, _)| *known == name).copied())
 }
 
 async fn over_websocket(ctx: &Context, parts: &mut Parts, answer: Response<Incoming>) -> Answer {
     let mut forbidden = Response::new(Body::empty());
     *forbidden.status_mut() = StatusCode::FORBIDDEN;
-    let Some((name, bytes)) = protocol(parts) else { return Ok(forbidden) };
+    let Some((name, bytes)) = protocol(parts) else {
+        return Ok(forbidden);
+    };
     let upgrade = match WebSocketUpgrade::from_request_parts(parts, &()).await {
         Ok(upgrade) => upgrade,
         Err(error) => return Err(Status::bad_request(error.body_text())),
     };
-    let upgrade = if name.is_empty() { upgrade } else { upgrade.protocols([name]) };
+    let upgrade = if name.is_empty() {
+        upgrade
+    } else {
+        upgrade.protocols([name])
+    };
     let stopping = ctx.app.stopping.clone();
     Ok(upgrade.on_upgrade(move |socket| async move {
         tokio::select! {
@@ -191,7 +261,13 @@ async fn over_websocket(ctx: &Context, parts: &mut Parts, answer: Response<Incom
 /// An empty message first, then what the container said; what the client says is ignored until it goes.
 async fn copy(socket: WebSocket, body: Incoming, bytes: bool) {
     let (mut to_client, mut from_client) = futures::StreamExt::split(socket);
-    let message = |piece: Bytes| if bytes { Message::Binary(piece) } else { Message::Text(STANDARD.encode(piece).into()) };
+    let message = |piece: Bytes| {
+        if bytes {
+            Message::Binary(piece)
+        } else {
+            Message::Text(STANDARD.encode(piece).into())
+        }
+    };
     let sending = async {
         use futures::SinkExt;
         let mut pieces = Body::new(body).into_data_stream();
@@ -220,28 +296,70 @@ mod tests {
         let read = |query: &str| parameters(&Query::read(Some(query)), "p");
         for (query, expected) in [
             ("", "stream=All"),
-            ("follow=true&previous=false&tailLines=5", "follow=true&tailLines=5&stream=All"),
-            ("sinceTime=2026-01-02T05:04:05%2B02:00&stream=Stdout", "sinceTime=2026-01-02T03%3A04%3A05Z&stream=Stdout"),
-            ("limitBytes=9223372036854775807&sinceSeconds=1&container=x", "limitBytes=9223372036854775807&sinceSeconds=1&stream=All"),
+            (
+                "follow=true&previous=false&tailLines=5",
+                "follow=true&tailLines=5&stream=All",
+            ),
+            (
+                "sinceTime=2026-01-02T05:04:05%2B02:00&stream=Stdout",
+                "sinceTime=2026-01-02T03%3A04%3A05Z&stream=Stdout",
+            ),
+            (
+                "limitBytes=9223372036854775807&sinceSeconds=1&container=x",
+                "limitBytes=9223372036854775807&sinceSeconds=1&stream=All",
+            ),
         ] {
             assert_eq!(read(query).unwrap(), expected, "{query}");
         }
         for (query, code, message) in [
-            ("tailLines=x", 400, r#"strconv.ParseInt: parsing "x": invalid syntax"#),
-            ("tailLines=-1", 422, r#"PodLogOptions "p" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0"#),
-            ("limitBytes=0", 422, r#"PodLogOptions "p" is invalid: limitBytes: Invalid value: 0: must be greater than 0"#),
-            ("sinceSeconds=0", 422, r#"PodLogOptions "p" is invalid: sinceSeconds: Invalid value: 0: must be greater than 0"#),
-            ("stream=x", 422, r#"PodLogOptions "p" is invalid: stream: Unsupported value: "x": supported values: "All", "Stderr", "Stdout""#),
+            (
+                "tailLines=x",
+                400,
+                r#"strconv.ParseInt: parsing "x": invalid syntax"#,
+            ),
+            (
+                "tailLines=-1",
+                422,
+                r#"PodLogOptions "p" is invalid: tailLines: Invalid value: -1: must be greater than or equal to 0"#,
+            ),
+            (
+                "limitBytes=0",
+                422,
+                r#"PodLogOptions "p" is invalid: limitBytes: Invalid value: 0: must be greater than 0"#,
+            ),
+            (
+                "sinceSeconds=0",
+                422,
+                r#"PodLogOptions "p" is invalid: sinceSeconds: Invalid value: 0: must be greater than 0"#,
+            ),
+            (
+                "stream=x",
+                422,
+                r#"PodLogOptions "p" is invalid: stream: Unsupported value: "x": supported values: "All", "Stderr", "Stdout""#,
+            ),
         ] {
             let refused = read(query).unwrap_err();
-            assert_eq!((refused.code, refused.message.as_str()), (code, message), "{query}");
+            assert_eq!(
+                (refused.code, refused.message.as_str()),
+                (code, message),
+                "{query}"
+            );
         }
     }
 
     #[test]
     fn a_nodes_refusals() {
-        assert_eq!(refusal(StatusCode::BAD_REQUEST, "not now", "p").message, "not now");
-        assert_eq!(refusal(StatusCode::NOT_FOUND, "x", "p").message, "the server could not find the requested resource ( pods/log p)");
-        assert_eq!(refusal(StatusCode::INTERNAL_SERVER_ERROR, "x", "p").message, "Internal error occurred: x");
+        assert_eq!(
+            refusal(StatusCode::BAD_REQUEST, "not now", "p").message,
+            "not now"
+        );
+        assert_eq!(
+            refusal(StatusCode::NOT_FOUND, "x", "p").message,
+            "the server could not find the requested resource ( pods/log p)"
+        );
+        assert_eq!(
+            refusal(StatusCode::INTERNAL_SERVER_ERROR, "x", "p").message,
+            "Internal error occurred: x"
+        );
     }
 }

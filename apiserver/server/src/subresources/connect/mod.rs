@@ -33,7 +33,13 @@ use crate::{
 pub use dial::{Behind, Transports};
 pub use forward::Peer;
 
-pub async fn serve(ctx: &Context, kind: &Arc<Kind>, sub: Subresource, mut parts: Parts, body: Body) -> Answer {
+pub async fn serve(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    sub: Subresource,
+    mut parts: Parts,
+    body: Body,
+) -> Answer {
     if ctx.query.get("dryRun").is_some() {
         return Err(Status::bad_request("dryRun is not supported"));
     }
@@ -45,7 +51,9 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, sub: Subresource, mut parts:
         }
         _ => {
             let location = streams::location(ctx, kind, sub)?;
-            upgrade::serve(ctx, &location, &mut parts).await?.ok_or_else(|| Status::bad_request("Upgrade request required"))
+            upgrade::serve(ctx, &location, &mut parts)
+                .await?
+                .ok_or_else(|| Status::bad_request("Upgrade request required"))
         }
     }
 }
@@ -54,6 +62,10 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, sub: Subresource, mut parts:
 /// store does (`qualifiedResourceFromContext` in `registry/generic/registry/store.go`).
 fn live(ctx: &Context, kind: &Arc<Kind>, namespace: &str, name: &str) -> Result<Value, Status> {
     let absent = || Status::not_found(&ctx.info.group, &ctx.info.resource, name);
-    let object = ctx.app.store.get(&stored::key_of(kind, namespace, name)).ok_or_else(absent)?;
+    let object = ctx
+        .app
+        .store
+        .get(&stored::key_of(kind, namespace, name))
+        .ok_or_else(absent)?;
     stored::decoded(kind, &object)
 }

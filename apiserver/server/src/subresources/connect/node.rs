@@ -16,29 +16,67 @@ const PREFERRED: [&str; 3] = ["InternalIP", "ExternalIP", "Hostname"];
 const PORT: u16 = 10250;
 
 /// Where to ask the node `name` for `path`.
-pub fn location(ctx: &Context, name: &str, path: String, query: String) -> Result<Location, Status> {
-    let row = ctx.kinds.find("", "v1", "nodes").ok_or_else(Status::no_such_path)?;
+pub fn location(
+    ctx: &Context,
+    name: &str,
+    path: String,
+    query: String,
+) -> Result<Location, Status> {
+    let row = ctx
+        .kinds
+        .find("", "v1", "nodes")
+        .ok_or_else(Status::no_such_path)?;
     let node = live(ctx, row, "", name)?;
     let (host, port) = address(&node)?;
-    Ok(Location { scheme: Scheme::Https, host, port, path, query, via: Via::Node })
+    Ok(Location {
+        scheme: Scheme::Https,
+        host,
+        port,
+        path,
+        query,
+        via: Via::Node,
+    })
 }
 
 fn address(node: &Value) -> Result<(String, u16), Status> {
-    let addresses = node["status"]["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let of = |kind: &str| addresses.iter().find(|address| address["type"] == kind).and_then(|address| address["address"].as_str());
-    let known: Vec<String> =
-        addresses.iter().map(|address| format!("{{{} {}}}", address["type"].as_str().unwrap_or(""), address["address"].as_str().unwrap_or(""))).collect();
-    let host = PREFERRED
+    let addresses = node["status"]["addresses"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    let of = |kind: &str| {
+        addresses
+            .iter()
+            .find(|address| address["type"] == kind)
+            .and_then(|address| address["address"].as_str())
+    };
+    let known: Vec<String> = addresses
         .iter()
-        .find_map(|kind| of(kind))
-        .ok_or_else(|| Status::internal_plain(format!("no preferred addresses found; known addresses: [{}]", known.join(" "))))?;
+        .map(|address| {
+            format!(
+                "{{{} {}}}",
+                address["type"].as_str().unwrap_or(""),
+                address["address"].as_str().unwrap_or("")
+            )
+        })
+        .collect();
+    let host = PREFERRED.iter().find_map(|kind| of(kind)).ok_or_else(|| {
+        Status::internal_plain(format!(
+            "no preferred addresses found; known addresses: [{}]",
+            known.join(" ")
+        ))
+    })?;
     // an address or a name, and nothing that would make it another part of a URL
-    let fits = host.parse::<std::net::IpAddr>().is_ok() || skiff_api::machinery::names::is_dns1123_subdomain(&host.to_ascii_lowercase()).is_empty();
+    let fits = host.parse::<std::net::IpAddr>().is_ok()
+        || skiff_api::machinery::names::is_dns1123_subdomain(&host.to_ascii_lowercase()).is_empty();
     if !fits {
         return Err(Status::bad_request("address not allowed"));
     }
-    let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64().filter(|port| *port > 0);
-    let port = port.map_or(Ok(PORT), u16::try_from).map_err(|_| Status::bad_request("address not allowed"))?;
+    let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+        .as_u64()
+        .filter(|port| *port > 0);
+    let port = port
+        .map_or(Ok(PORT), u16::try_from)
+        .map_err(|_| Status::bad_request("address not allowed"))?;
     Ok((host.to_owned(), port))
 }
 
@@ -51,14 +89,42 @@ mod tests {
     #[test]
     fn addresses() {
         let node = |addresses: Value, port: Value| json!({"status": {"addresses": addresses, "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}});
-        let (ip, name) = (json!({"type": "InternalIP", "address": "10.0.0.1"}), json!({"type": "Hostname", "address": "Node-1"}));
-        assert_eq!(address(&node(json!([name, ip]), json!(0))).unwrap(), ("10.0.0.1".into(), 10250));
-        assert_eq!(address(&node(json!([name]), json!(1234))).unwrap(), ("Node-1".into(), 1234));
-        let none = address(&node(json!([{"type": "InternalDNS", "address": "x"}]), Value::Null)).unwrap_err();
-        assert_eq!(none.message, "no preferred addresses found; known addresses: [{InternalDNS x}]");
+        let (ip, name) = (
+            json!({"type": "InternalIP", "address": "10.0.0.1"}),
+            json!({"type": "Hostname", "address": "Node-1"}),
+        );
+        assert_eq!(
+            address(&node(json!([name, ip]), json!(0))).unwrap(),
+            ("10.0.0.1".into(), 10250)
+        );
+        assert_eq!(
+            address(&node(json!([name]), json!(1234))).unwrap(),
+            ("Node-1".into(), 1234)
+        );
+        let none = address(&node(
+            json!([{"type": "InternalDNS", "address": "x"}]),
+            Value::Null,
+        ))
+        .unwrap_err();
+        assert_eq!(
+            none.message,
+            "no preferred addresses found; known addresses: [{InternalDNS x}]"
+        );
         for odd in ["10.0.0.1@evil", "evil/x", "a:1", "a b", ""] {
-            assert_eq!(address(&node(json!([{"type": "InternalIP", "address": odd}]), Value::Null)).unwrap_err().code, 400, "{odd}");
+            assert_eq!(
+                address(&node(
+                    json!([{"type": "InternalIP", "address": odd}]),
+                    Value::Null
+                ))
+                .unwrap_err()
+                .code,
+                400,
+                "{odd}"
+            );
         }
-        assert_eq!(address(&node(json!([ip]), json!(70000))).unwrap_err().code, 400);
+        assert_eq!(
+            address(&node(json!([ip]), json!(70000))).unwrap_err().code,
+            400
+        );
     }
 }

@@ -21,17 +21,30 @@ use crate::context::Context;
 
 pub async fn location(ctx: &Context, kind: &Arc<Kind>) -> Result<Location, Status> {
     let id = ctx.info.name_in_path();
-    let (scheme, name, port) = split_id(id).ok_or_else(|| Status::bad_request(format!("invalid {} request {id:?}", kind.singular)))?;
+    let (scheme, name, port) = split_id(id)
+        .ok_or_else(|| Status::bad_request(format!("invalid {} request {id:?}", kind.singular)))?;
     let path = location::subpath(&ctx.info);
     match kind.plural {
         "nodes" => node_location(ctx, scheme, name, port, path).await,
         "pods" => pod_location(ctx, kind, scheme.unwrap_or(Scheme::Http), name, port, path),
-        _ => service_location(ctx, kind, scheme.unwrap_or(Scheme::Http), (id, name, port), path),
+        _ => service_location(
+            ctx,
+            kind,
+            scheme.unwrap_or(Scheme::Http),
+            (id, name, port),
+            path,
+        ),
     }
 }
 
 /// The node's own API, or another port of that node.
-async fn node_location(ctx: &Context, scheme: Option<Scheme>, name: &str, port: &str, path: String) -> Result<Location, Status> {
+async fn node_location(
+    ctx: &Context,
+    scheme: Option<Scheme>,
+    name: &str,
+    port: &str,
+    path: String,
+) -> Result<Location, Status> {
     let own = node::location(ctx, name, path, String::new())?;
     let addresses: Vec<IpAddr> = match own.host.parse() {
         Ok(ip) => vec![ip],
@@ -52,7 +65,13 @@ async fn node_location(ctx: &Context, scheme: Option<Scheme>, name: &str, port: 
     }
     // the address that was looked at is the one that is dialled
     let host = addresses[0].to_string();
-    Ok(Location { scheme: scheme.unwrap_or(Scheme::Http), host, port: reached(port)?, via: Via::Anybody, ..own })
+    Ok(Location {
+        scheme: scheme.unwrap_or(Scheme::Http),
+        host,
+        port: reached(port)?,
+        via: Via::Anybody,
+        ..own
+    })
 }
 
 fn reached(port: &str) -> Result<u16, Status> {
@@ -68,42 +87,95 @@ fn not_allowed() -> Status {
     Status::bad_request("address not allowed")
 }
 
-fn pod_location(ctx: &Context, kind: &Arc<Kind>, scheme: Scheme, name: &str, port: &str, path: String) -> Result<Location, Status> {
+fn pod_location(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    scheme: Scheme,
+    name: &str,
+    port: &str,
+    path: String,
+) -> Result<Location, Status> {
     let pod = live(ctx, kind, &ctx.info.namespace, name)?;
-    let first = pod["status"]["podIPs"][0]["ip"].as_str().or(pod["status"]["podIP"].as_str());
-    let ip: IpAddr = first.and_then(|text| text.parse().ok()).filter(|ip| is_global_unicast(*ip)).ok_or_else(not_allowed)?;
+    let first = pod["status"]["podIPs"][0]["ip"]
+        .as_str()
+        .or(pod["status"]["podIP"].as_str());
+    let ip: IpAddr = first
+        .and_then(|text| text.parse().ok())
+        .filter(|ip| is_global_unicast(*ip))
+        .ok_or_else(not_allowed)?;
     let port = match port {
         "" => first_port(&pod).unwrap_or(scheme.port()),
         text => reached(text)?,
     };
-    Ok(Location { scheme, host: ip.to_string(), port, path, query: String::new(), via: Via::Anybody })
+    Ok(Location {
+        scheme,
+        host: ip.to_string(),
+        port,
+        path,
+        query: String::new(),
+        via: Via::Anybody,
+    })
 }
 
 /// The first port that a container declares.
 fn first_port(pod: &Value) -> Option<u16> {
     let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
-    containers.filter_map(|container| container["ports"][0]["containerPort"].as_u64()).next().and_then(|port| u16::try_from(port).ok())
+    containers
+        .filter_map(|container| container["ports"][0]["containerPort"].as_u64())
+        .next()
+        .and_then(|port| u16::try_from(port).ok())
 }
 
-fn service_location(ctx: &Context, kind: &Arc<Kind>, scheme: Scheme, (id, name, port): (&str, &str, &str), path: String) -> Result<Location, Status> {
+fn service_location(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    scheme: Scheme,
+    (id, name, port): (&str, &str, &str),
+    path: String,
+) -> Result<Location, Status> {
     let namespace = ctx.info.namespace.as_str();
     let mut port_name = port.to_owned();
     if let Ok(number) = port.parse::<i64>() {
         let service = live(ctx, kind, namespace, name)?;
         let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-        let found = ports.clone().find(|port| port["port"].as_i64() == Some(number));
-        let found = found.ok_or_else(|| Status::unavailable(format!("no service port {number} found for service {name:?}")))?;
+        let found = ports
+            .clone()
+            .find(|port| port["port"].as_i64() == Some(number));
+        let found = found.ok_or_else(|| {
+            Status::unavailable(format!(
+                "no service port {number} found for service {name:?}"
+            ))
+        })?;
         port_name = found["name"].as_str().unwrap_or("").to_owned();
     }
-    let endpoints = live(ctx, ctx.kinds.find("", "v1", "endpoints").ok_or_else(Status::no_such_path)?, namespace, name)?;
-    let subsets = endpoints["subsets"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let endpoints = live(
+        ctx,
+        ctx.kinds
+            .find("", "v1", "endpoints")
+            .ok_or_else(Status::no_such_path)?,
+        namespace,
+        name,
+    )?;
+    let subsets = endpoints["subsets"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     if subsets.is_empty() {
-        return Err(Status::unavailable(format!("no endpoints available for service {name:?}")));
+        return Err(Status::unavailable(format!(
+            "no endpoints available for service {name:?}"
+        )));
     }
     let (ip, port) = from_any(subsets)
         .find_map(|subset| endpoint(ctx, subset, &port_name))
         .ok_or_else(|| Status::unavailable(format!("no endpoints available for service {id:?}")))?;
-    Ok(Location { scheme, host: ip.to_string(), port, path, query: String::new(), via: Via::Anybody })
+    Ok(Location {
+        scheme,
+        host: ip.to_string(),
+        port,
+        path,
+        query: String::new(),
+        via: Via::Anybody,
+    })
 }
 
 /// All items once, from any of them on.
@@ -114,10 +186,18 @@ fn from_any(items: &[Value]) -> impl Iterator<Item = &Value> {
 
 /// An address of the subset that is a pod's, when it has the port.
 fn endpoint(ctx: &Context, subset: &Value, port_name: &str) -> Option<(IpAddr, u16)> {
-    let port = subset["ports"].as_array()?.iter().find(|port| port["name"].as_str().unwrap_or("") == port_name)?;
+    let port = subset["ports"]
+        .as_array()?
+        .iter()
+        .find(|port| port["name"].as_str().unwrap_or("") == port_name)?;
     let port = u16::try_from(port["port"].as_u64()?).ok()?;
-    let addresses = subset["addresses"].as_array().map(Vec::as_slice).unwrap_or_default();
-    from_any(addresses).find_map(|address| pod_address(ctx, address)).map(|ip| (ip, port))
+    let addresses = subset["addresses"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    from_any(addresses)
+        .find_map(|address| pod_address(ctx, address))
+        .map(|ip| (ip, port))
 }
 
 /// The address, when the pod that it is said to be of has it.
@@ -126,9 +206,19 @@ fn pod_address(ctx: &Context, address: &Value) -> Option<IpAddr> {
     if reference["namespace"].as_str() != Some(&ctx.info.namespace) {
         return None;
     }
-    let pod = live(ctx, ctx.kinds.find("", "v1", "pods")?, &ctx.info.namespace, reference["name"].as_str()?).ok()?;
+    let pod = live(
+        ctx,
+        ctx.kinds.find("", "v1", "pods")?,
+        &ctx.info.namespace,
+        reference["name"].as_str()?,
+    )
+    .ok()?;
     let ip = address["ip"].as_str()?;
-    let has = pod["status"]["podIPs"].as_array().into_iter().flatten().any(|one| one["ip"] == ip);
+    let has = pod["status"]["podIPs"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|one| one["ip"] == ip);
     let known = has || pod["status"]["podIPs"].is_null() && pod["status"]["podIP"] == ip;
     ip.parse().ok().filter(|ip| known && is_global_unicast(*ip))
 }

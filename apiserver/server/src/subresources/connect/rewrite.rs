@@ -30,34 +30,78 @@ pub struct Rewriter {
 
 impl Rewriter {
     pub fn new(info: &RequestInfo, location: &Location, host: &str) -> Rewriter {
-        let namespace = if info.namespace.is_empty() { String::new() } else { format!("/namespaces/{}", info.namespace) };
-        let prefix = format!("/{}/{}{namespace}/{}/{}/{}", info.prefix, info.version, info.resource, info.name_in_path(), info.subresource);
-        Rewriter { prefix: escaped(&prefix), backend: location.authority(), host: host.to_owned() }
+        let namespace = if info.namespace.is_empty() {
+            String::new()
+        } else {
+            format!("/namespaces/{}", info.namespace)
+        };
+        let prefix = format!(
+            "/{}/{}{namespace}/{}/{}/{}",
+            info.prefix,
+            info.version,
+            info.resource,
+            info.name_in_path(),
+            info.subresource
+        );
+        Rewriter {
+            prefix: escaped(&prefix),
+            backend: location.authority(),
+            host: host.to_owned(),
+        }
     }
 
     /// What the request's path was on this side.
     pub fn forwarded_uri(&self, path: &str) -> String {
         let joined = clean(&format!("{}{path}", self.prefix));
-        if path.ends_with('/') { joined + "/" } else { joined }
+        if path.ends_with('/') {
+            joined + "/"
+        } else {
+            joined
+        }
     }
 
     /// The answer with its places rewritten.
     pub fn response(self, mut response: Response<Body>) -> Response<Body> {
-        if let Some(place) = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok()) {
-            if let Some(value) = self.url(place).and_then(|place| HeaderValue::from_str(&place).ok()) {
+        if let Some(place) = response
+            .headers()
+            .get(header::LOCATION)
+            .and_then(|value| value.to_str().ok())
+        {
+            if let Some(value) = self
+                .url(place)
+                .and_then(|place| HeaderValue::from_str(&place).ok())
+            {
                 response.headers_mut().insert(header::LOCATION, value);
             }
             return response;
         }
-        let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok()).unwrap_or("");
-        if text(header::CONTENT_TYPE).split(';').next().unwrap_or("").trim() != "text/html" {
+        let text = |name| {
+            response
+                .headers()
+                .get(name)
+                .and_then(|value: &HeaderValue| value.to_str().ok())
+                .unwrap_or("")
+        };
+        if text(header::CONTENT_TYPE)
+            .split(';')
+            .next()
+            .unwrap_or("")
+            .trim()
+            != "text/html"
+        {
             return response;
         }
         let page = Page(Tokenizer::new(Arc::new(self)));
         let coder = match text(header::CONTENT_ENCODING) {
             "" => Coder::Plain(page, Vec::new()),
-            "gzip" => Coder::Gzip(Box::new(GzDecoder::new(Inner { page, out: GzEncoder::new(Vec::new(), flate2::Compression::default()) }))),
-            "deflate" => Coder::Deflate(Box::new(DeflateDecoder::new(Inner { page, out: DeflateEncoder::new(Vec::new(), flate2::Compression::best()) }))),
+            "gzip" => Coder::Gzip(Box::new(GzDecoder::new(Inner {
+                page,
+                out: GzEncoder::new(Vec::new(), flate2::Compression::default()),
+            }))),
+            "deflate" => Coder::Deflate(Box::new(DeflateDecoder::new(Inner {
+                page,
+                out: DeflateEncoder::new(Vec::new(), flate2::Compression::best()),
+            }))),
             _ => return response,
         };
         response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -72,11 +116,19 @@ impl Rewriter {
             return None;
         }
         // a place that is named by the host that the client knows keeps that name
-        let origin = if !url.host.is_empty() && url.host == self.host { &text[..text.len() - url.path.len() - url.rest.len()] } else { "" };
+        let origin = if !url.host.is_empty() && url.host == self.host {
+            &text[..text.len() - url.path.len() - url.rest.len()]
+        } else {
+            ""
+        };
         if url.path.starts_with(&self.prefix) {
             return Some(format!("{origin}{}{}", url.path, url.rest));
         }
-        Some(format!("{origin}{}{}", self.forwarded_uri(url.path), url.rest))
+        Some(format!(
+            "{origin}{}{}",
+            self.forwarded_uri(url.path),
+            url.rest
+        ))
     }
 }
 
@@ -94,7 +146,10 @@ impl<'t> Url<'t> {
         }
         let scheme = text.find(':').filter(|at| {
             let name = &text[..*at];
-            name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+            name.starts_with(|c: char| c.is_ascii_alphabetic())
+                && name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
         });
         let after = scheme.map_or(text, |at| &text[at + 1..]);
         let end = |text: &str| text.find(['?', '#']).unwrap_or(text.len());
@@ -102,7 +157,10 @@ impl<'t> Url<'t> {
             Some(authority) => {
                 let length = authority.find(['/', '?', '#']).unwrap_or(authority.len());
                 let host = &authority[..length];
-                (host.rsplit_once('@').map_or(host, |(_, host)| host), &authority[length..])
+                (
+                    host.rsplit_once('@').map_or(host, |(_, host)| host),
+                    &authority[length..],
+                )
             }
             None => ("", after),
         };
@@ -181,18 +239,28 @@ impl Coder {
 }
 
 fn rewritten(body: Body, coder: Coder) -> Body {
-    let pieces = futures::stream::unfold((body.into_data_stream(), Some(coder)), |(mut frames, coder)| async move {
-        let mut coder = coder?;
-        match frames.next().await {
-            Some(Ok(bytes)) => match coder.feed(&bytes) {
-                Ok(piece) => Some((Ok(Bytes::from(piece)), (frames, Some(coder)))),
-                Err(error) => Some((Err(axum::Error::new(error)), (frames, None))),
-            },
-            Some(Err(error)) => Some((Err(error), (frames, None))),
-            None => Some((coder.finish().map(Bytes::from).map_err(axum::Error::new), (frames, None))),
-        }
-    });
-    Body::from_stream(pieces.filter(|piece| futures::future::ready(!matches!(piece, Ok(bytes) if bytes.is_empty()))))
+    let pieces = futures::stream::unfold(
+        (body.into_data_stream(), Some(coder)),
+        |(mut frames, coder)| async move {
+            let mut coder = coder?;
+            match frames.next().await {
+                Some(Ok(bytes)) => match coder.feed(&bytes) {
+                    Ok(piece) => Some((Ok(Bytes::from(piece)), (frames, Some(coder)))),
+                    Err(error) => Some((Err(axum::Error::new(error)), (frames, None))),
+                },
+                Some(Err(error)) => Some((Err(error), (frames, None))),
+                None => Some((
+                    coder.finish().map(Bytes::from).map_err(axum::Error::new),
+                    (frames, None),
+                )),
+            }
+        },
+    );
+    Body::from_stream(
+        pieces.filter(|piece| {
+            futures::future::ready(!matches!(piece, Ok(bytes) if bytes.is_empty()))
+        }),
+    )
 }
 
 #[cfg(test)]
@@ -212,7 +280,14 @@ mod tests {
 
     fn rewriter() -> Rewriter {
         let info = RequestInfo::read(&Method::GET, &format!("{PREFIX}/a/b"), &Query::read(None));
-        let location = Location { scheme: Scheme::Http, host: "10.0.0.5".into(), port: 8080, path: "/a/b".into(), query: String::new(), via: Via::Anybody };
+        let location = Location {
+            scheme: Scheme::Http,
+            host: "10.0.0.5".into(),
+            port: 8080,
+            path: "/a/b".into(),
+            query: String::new(),
+            via: Via::Anybody,
+        };
         Rewriter::new(&info, &location, "localhost:8001")
     }
 
@@ -225,7 +300,10 @@ mod tests {
             ("/x/?q=/y#/z", Some(format!("{PREFIX}/x/?q=/y#/z"))),
             ("http://10.0.0.5:8080/x", Some(format!("{PREFIX}/x"))),
             ("//10.0.0.5:8080/x", Some(format!("{PREFIX}/x"))),
-            ("http://localhost:8001/x", Some(format!("http://localhost:8001{PREFIX}/x"))),
+            (
+                "http://localhost:8001/x",
+                Some(format!("http://localhost:8001{PREFIX}/x")),
+            ),
             ("http://other/x", None),
             ("relative", None),
             ("../up", None),
@@ -242,40 +320,79 @@ mod tests {
     }
 
     async fn through(kind: &str, encoding: &str, page: Vec<u8>) -> (Vec<u8>, bool) {
-        let mut response = Response::builder().header("content-type", kind).header("content-length", page.len());
+        let mut response = Response::builder()
+            .header("content-type", kind)
+            .header("content-length", page.len());
         if !encoding.is_empty() {
             response = response.header("content-encoding", encoding);
         }
-        let pieces: Vec<Result<Bytes, std::convert::Infallible>> = page.chunks(7).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-        let answer = rewriter().response(response.body(Body::from_stream(futures::stream::iter(pieces))).unwrap());
+        let pieces: Vec<Result<Bytes, std::convert::Infallible>> = page
+            .chunks(7)
+            .map(|piece| Ok(Bytes::copy_from_slice(piece)))
+            .collect();
+        let answer = rewriter().response(
+            response
+                .body(Body::from_stream(futures::stream::iter(pieces)))
+                .unwrap(),
+        );
         let kept = answer.headers().contains_key("content-length");
-        (answer.into_body().collect().await.unwrap().to_bytes().to_vec(), kept)
+        (
+            answer
+                .into_body()
+                .collect()
+                .await
+                .unwrap()
+                .to_bytes()
+                .to_vec(),
+            kept,
+        )
     }
 
     #[tokio::test]
     async fn pages_in_pieces_and_packed() {
         let page = b"<html><body><a href=\"/rewriteme\">test</a></body></html>".to_vec();
-        let expected = format!("<html><body><a href=\"{PREFIX}/rewriteme\">test</a></body></html>").into_bytes();
-        assert_eq!(through("text/html; charset=utf-8", "", page.clone()).await, (expected.clone(), false));
-        assert_eq!(through("text/plain", "", page.clone()).await, (page.clone(), true));
-        assert_eq!(through("text/html", "br", page.clone()).await, (page.clone(), true));
+        let expected = format!("<html><body><a href=\"{PREFIX}/rewriteme\">test</a></body></html>")
+            .into_bytes();
+        assert_eq!(
+            through("text/html; charset=utf-8", "", page.clone()).await,
+            (expected.clone(), false)
+        );
+        assert_eq!(
+            through("text/plain", "", page.clone()).await,
+            (page.clone(), true)
+        );
+        assert_eq!(
+            through("text/html", "br", page.clone()).await,
+            (page.clone(), true)
+        );
         let mut packed = GzEncoder::new(Vec::new(), flate2::Compression::default());
         packed.write_all(&page).unwrap();
         let (answer, _) = through("text/html", "gzip", packed.finish().unwrap()).await;
         let mut text = Vec::new();
-        flate2::read::GzDecoder::new(&answer[..]).read_to_end(&mut text).unwrap();
+        flate2::read::GzDecoder::new(&answer[..])
+            .read_to_end(&mut text)
+            .unwrap();
         assert_eq!(text, expected);
         let mut packed = DeflateEncoder::new(Vec::new(), flate2::Compression::default());
         packed.write_all(&page).unwrap();
         let (answer, _) = through("text/html", "deflate", packed.finish().unwrap()).await;
         let mut text = Vec::new();
-        flate2::read::DeflateDecoder::new(&answer[..]).read_to_end(&mut text).unwrap();
+        flate2::read::DeflateDecoder::new(&answer[..])
+            .read_to_end(&mut text)
+            .unwrap();
         assert_eq!(text, expected);
     }
 
     #[tokio::test]
     async fn redirects() {
-        let response = Response::builder().status(302).header("location", "/there").body(Body::empty()).unwrap();
-        assert_eq!(rewriter().response(response).headers()["location"], format!("{PREFIX}/there"));
+        let response = Response::builder()
+            .status(302)
+            .header("location", "/there")
+            .body(Body::empty())
+            .unwrap();
+        assert_eq!(
+            rewriter().response(response).headers()["location"],
+            format!("{PREFIX}/there")
+        );
     }
 }

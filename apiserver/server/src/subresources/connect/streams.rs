@@ -29,11 +29,19 @@ pub fn location(ctx: &Context, kind: &Arc<Kind>, sub: Subresource) -> Result<Loc
     let pod = live(ctx, kind, namespace, name)?;
     let path = match sub {
         Subresource::PortForward => format!("/portForward/{namespace}/{name}"),
-        Subresource::Exec => format!("/exec/{namespace}/{name}/{}", container(&pod, ctx.query.text("container"))?),
-        _ => format!("/attach/{namespace}/{name}/{}", container(&pod, ctx.query.text("container"))?),
+        Subresource::Exec => format!(
+            "/exec/{namespace}/{name}/{}",
+            container(&pod, ctx.query.text("container"))?
+        ),
+        _ => format!(
+            "/attach/{namespace}/{name}/{}",
+            container(&pod, ctx.query.text("container"))?
+        ),
     };
     match pod["spec"]["nodeName"].as_str().unwrap_or("") {
-        "" => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
+        "" => Err(Status::bad_request(format!(
+            "pod {name} does not have a host assigned"
+        ))),
         host => node::location(ctx, host, path, query),
     }
 }
@@ -42,17 +50,34 @@ fn ensure_create(ctx: &Context) -> Result<(), Status> {
     if ctx.info.verb == "create" {
         return Ok(());
     }
-    let asked = auth::Attributes { verb: "create".into(), ..app::attributes(ctx) };
+    let asked = auth::Attributes {
+        verb: "create".into(),
+        ..app::attributes(ctx)
+    };
     match ctx.app.authorizers.authorize(&asked) {
         Decision::Allow(_) => Ok(()),
-        decision => Err(Status::forbidden(&ctx.info.group, &ctx.info.resource, &ctx.info.name, decision.reason())),
+        decision => Err(Status::forbidden(
+            &ctx.info.group,
+            &ctx.info.resource,
+            &ctx.info.name,
+            decision.reason(),
+        )),
     }
 }
 
 /// All containers' names in upstream's order.
 fn names(pod: &Value) -> Vec<&str> {
-    let of = |field: &str| pod["spec"][field].as_array().into_iter().flatten().filter_map(|container| container["name"].as_str());
-    of("initContainers").chain(of("containers")).chain(of("ephemeralContainers")).collect()
+    let of = |field: &str| {
+        pod["spec"][field]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|container| container["name"].as_str())
+    };
+    of("initContainers")
+        .chain(of("containers"))
+        .chain(of("ephemeralContainers"))
+        .collect()
 }
 
 /// The container that a request means: the one that it names, else the only one.
@@ -65,10 +90,17 @@ pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
             false => refused(format!("container {asked} is not valid for pod {name}")),
         };
     }
-    match pod["spec"]["containers"].as_array().map(Vec::as_slice).unwrap_or_default() {
+    match pod["spec"]["containers"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+    {
         [] => refused(format!("a container name must be specified for pod {name}")),
         [one] => Ok(one["name"].as_str().unwrap_or("").to_owned()),
-        _ => refused(format!("a container name must be specified for pod {name}, choose one of: [{}]", names(pod).join(" "))),
+        _ => refused(format!(
+            "a container name must be specified for pod {name}, choose one of: [{}]",
+            names(pod).join(" ")
+        )),
     }
 }
 
@@ -77,17 +109,31 @@ fn parameters(ctx: &Context, sub: Subresource) -> Result<String, Status> {
     let query = &ctx.query;
     let mut out: Vec<String> = Vec::new();
     if let Subresource::PortForward = sub {
-        let ports: Vec<i64> = query.all("ports").flat_map(|text| text.split(',')).map(gonum::int64).collect::<Result<_, _>>().map_err(Status::bad_request)?;
+        let ports: Vec<i64> = query
+            .all("ports")
+            .flat_map(|text| text.split(','))
+            .map(gonum::int64)
+            .collect::<Result<_, _>>()
+            .map_err(Status::bad_request)?;
         out.extend(ports.iter().map(|port| format!("port={port}")));
         return Ok(out.join("&"));
     }
-    for (key, name) in [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")] {
+    for (key, name) in [
+        ("stdin", "input"),
+        ("stdout", "output"),
+        ("stderr", "error"),
+        ("tty", "tty"),
+    ] {
         if query.flag(key) {
             out.push(format!("{name}=1"));
         }
     }
     if let Subresource::Exec = sub {
-        out.extend(query.all("command").map(|word| format!("command={}", query_escaped(word))));
+        out.extend(
+            query
+                .all("command")
+                .map(|word| format!("command={}", query_escaped(word))),
+        );
     }
     Ok(out.join("&"))
 }
@@ -103,8 +149,14 @@ mod tests {
         let pod = json!({"metadata": {"name": "p"}, "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}, {"name": "b"}],
             "ephemeralContainers": [{"name": "e"}]}});
         assert_eq!(container(&pod, "e").unwrap(), "e");
-        assert_eq!(container(&pod, "").unwrap_err().message, "a container name must be specified for pod p, choose one of: [i a b e]");
-        assert_eq!(container(&pod, "x").unwrap_err().message, "container x is not valid for pod p");
+        assert_eq!(
+            container(&pod, "").unwrap_err().message,
+            "a container name must be specified for pod p, choose one of: [i a b e]"
+        );
+        assert_eq!(
+            container(&pod, "x").unwrap_err().message,
+            "container x is not valid for pod p"
+        );
         let one = json!({"metadata": {"name": "p"}, "spec": {"initContainers": [{"name": "i"}], "containers": [{"name": "a"}]}});
         assert_eq!(container(&one, "").unwrap(), "a");
     }

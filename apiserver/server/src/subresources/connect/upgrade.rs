@@ -18,31 +18,55 @@ use crate::context::{Answer, Context};
 
 /// Whether a request asks for its connection to be switched.
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
-    headers.get_all(header::CONNECTION).iter().any(|value| value.to_str().is_ok_and(|text| text.to_ascii_lowercase().contains("upgrade")))
+    headers.get_all(header::CONNECTION).iter().any(|value| {
+        value
+            .to_str()
+            .is_ok_and(|text| text.to_ascii_lowercase().contains("upgrade"))
+    })
 }
 
 /// `None` when the request asks for no such thing.
-pub async fn serve(ctx: &Context, location: &Location, parts: &mut Parts) -> Result<Option<Response<Body>>, Status> {
+pub async fn serve(
+    ctx: &Context,
+    location: &Location,
+    parts: &mut Parts,
+) -> Result<Option<Response<Body>>, Status> {
     if !is_upgrade(&parts.headers) {
         return Ok(None);
     }
     let client = parts.extensions.remove::<OnUpgrade>();
     let mut headers = onward(parts);
-    headers.insert(header::CONNECTION, http::HeaderValue::from_static("Upgrade"));
+    headers.insert(
+        header::CONNECTION,
+        http::HeaderValue::from_static("Upgrade"),
+    );
     if let Some(protocol) = parts.headers.get(header::UPGRADE) {
         headers.insert(header::UPGRADE, protocol.clone());
     }
     // a WebSocket begins with a GET, SPDY with a POST; neither has a body
-    let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
-    let sent = ctx.app.transports.send(location, request(method, location, headers, Body::empty())?).await;
-    let answer = sent.map_err(|why| Status::internal_plain(format!("error dialing backend: {why}")))?;
+    let method = if parts.method == Method::HEAD {
+        &Method::GET
+    } else {
+        &parts.method
+    };
+    let sent = ctx
+        .app
+        .transports
+        .send(location, request(method, location, headers, Body::empty())?)
+        .await;
+    let answer =
+        sent.map_err(|why| Status::internal_plain(format!("error dialing backend: {why}")))?;
     match answer.status() {
         StatusCode::SWITCHING_PROTOCOLS => switch(ctx, answer, client).map(Some),
-        status if status.as_u16() < 400 => Err(Status::internal_plain(format!("invalid upgrade response: status code {}", status.as_u16()))),
+        status if status.as_u16() < 400 => Err(Status::internal_plain(format!(
+            "invalid upgrade response: status code {}",
+            status.as_u16()
+        ))),
         _ => {
             let (mut head, body) = answer.into_parts();
             head.headers.remove(header::TRANSFER_ENCODING);
-            head.headers.insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+            head.headers
+                .insert(header::CONNECTION, http::HeaderValue::from_static("close"));
             Ok(Some(Response::from_parts(head, Body::new(body))))
         }
     }
@@ -56,7 +80,8 @@ fn switch(ctx: &Context, answer: Response<Incoming>, client: Option<OnUpgrade>) 
     *response.headers_mut() = answer.headers().clone();
     let stopping = ctx.app.stopping.clone();
     let copy = async move {
-        let (backend, client) = futures::future::try_join(hyper::upgrade::on(answer), client).await?;
+        let (backend, client) =
+            futures::future::try_join(hyper::upgrade::on(answer), client).await?;
         let (mut from_backend, mut to_backend) = tokio::io::split(TokioIo::new(backend));
         let (mut from_client, mut to_client) = tokio::io::split(TokioIo::new(client));
         let done = tokio::select! {

@@ -53,12 +53,28 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     check_options(ctx, patch_type)?;
-    let patch = Patch { ctx, kind, part, patch_type, text };
-    let how = Update { create: patch_type == PatchType::Apply && matches!(part, Part::Whole), ..Update::of(part) };
-    let (written, created) = write::update(ctx, kind, &ctx.info.namespace, ctx.info.name_in_path(), how, &mut |live| {
-        // what a patch makes is dear by its own size as by that of what it is applied to: the live object was written once, and was bounded then
-        heavy(patch.text.len(), || patch.apply(live))
-    })
+    let patch = Patch {
+        ctx,
+        kind,
+        part,
+        patch_type,
+        text,
+    };
+    let how = Update {
+        create: patch_type == PatchType::Apply && matches!(part, Part::Whole),
+        ..Update::of(part)
+    };
+    let (written, created) = write::update(
+        ctx,
+        kind,
+        &ctx.info.namespace,
+        ctx.info.name_in_path(),
+        how,
+        &mut |live| {
+            // what a patch makes is dear by its own size as by that of what it is applied to: the live object was written once, and was bounded then
+            heavy(patch.text.len(), || patch.apply(live))
+        },
+    )
     .await?;
     respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
 }
@@ -71,9 +87,16 @@ fn check_options(ctx: &Context, patch_type: PatchType) -> Result<(), Status> {
             errors.required(&Path::new("fieldManager"), "is required for apply patch");
         }
     } else if ctx.query.get("force").is_some() {
-        errors.forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+        errors.forbidden(
+            &Path::new("force"),
+            "may not be specified for non-apply patch",
+        );
     }
-    if errors.is_empty() { Ok(()) } else { Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors)) }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors))
+    }
 }
 
 struct Patch<'a> {
@@ -106,34 +129,57 @@ impl Patch<'_> {
             let said = error.trim_start_matches("couldn't get version/kind; json parse error: ");
             // a strategic patch is read elsewhere
             let strategic = self.patch_type == PatchType::Strategic;
-            Status::bad_request(if strategic { said.to_string() } else { format!("error decoding patch: {said}") })
+            Status::bad_request(if strategic {
+                said.to_string()
+            } else {
+                format!("error decoding patch: {said}")
+            })
         })?;
         let mut remarks = document.remarks();
         if self.patch_type == PatchType::Json {
-            remarks.iter_mut().for_each(|text| *text = format!("json patch {text}"));
+            remarks
+                .iter_mut()
+                .for_each(|text| *text = format!("json patch {text}"));
         }
         Ok((document.value, remarks))
     }
 
-    fn patched(&self, live: &Value, document: Value, remarks: &mut Vec<String>) -> Result<Value, Status> {
+    fn patched(
+        &self,
+        live: &Value,
+        document: Value,
+        remarks: &mut Vec<String>,
+    ) -> Result<Value, Status> {
         let validate = body::FieldValidation::of(self.ctx) != body::FieldValidation::Ignore;
         let mut new = live.clone();
         match self.patch_type {
             PatchType::Json => {
-                let patch = patch::json::JsonPatch::decode(&document, validate).map_err(|error| Status::bad_request(error.to_string()))?;
-                remarks.extend(patch.unknown.iter().map(|path| format!("json patch unknown field {path:?}")));
+                let patch = patch::json::JsonPatch::decode(&document, validate)
+                    .map_err(|error| Status::bad_request(error.to_string()))?;
+                remarks.extend(
+                    patch
+                        .unknown
+                        .iter()
+                        .map(|path| format!("json patch unknown field {path:?}")),
+                );
                 // upstream keeps to itself which operation failed
                 patch.apply(&mut new).map_err(|_| {
-                    let mut status = Status::new(422, "Invalid", "the server rejected our request due to an error in our request");
+                    let mut status = Status::new(
+                        422,
+                        "Invalid",
+                        "the server rejected our request due to an error in our request",
+                    );
                     status.details = Some(Default::default());
                     status
                 })?;
             }
             PatchType::Merge => {
-                patch::merge::apply(&mut new, document, validate).map_err(|error| Status::bad_request(error.to_string()))?;
+                patch::merge::apply(&mut new, document, validate)
+                    .map_err(|error| Status::bad_request(error.to_string()))?;
             }
             PatchType::Strategic => {
-                new = patch::strategic::apply(live, &document, self.kind.node()).map_err(|error| error.status())?;
+                new = patch::strategic::apply(live, &document, self.kind.node())
+                    .map_err(|error| error.status())?;
             }
             PatchType::Apply => unreachable!("apply has a way of its own"),
         }
@@ -141,10 +187,20 @@ impl Patch<'_> {
     }
 
     /// The patched object as its type has it. What is wrong is told of the object as patched, or of the patch where no text was made of the object.
-    fn decoded(&self, live: &Value, mut new: Value, document: &Value, mut remarks: Vec<String>) -> Result<Value, Status> {
+    fn decoded(
+        &self,
+        live: &Value,
+        mut new: Value,
+        document: &Value,
+        mut remarks: Vec<String>,
+    ) -> Result<Value, Status> {
         let strategic = self.patch_type == PatchType::Strategic;
         let node = self.kind.node();
-        let read = if strategic { conform_converted(&mut new, node) } else { conform(&mut new, node) };
+        let read = if strategic {
+            conform_converted(&mut new, node)
+        } else {
+            conform(&mut new, node)
+        };
         let refused = |said: String| {
             let opened = match self.patch_type {
                 PatchType::Json => shown::Opened::by_operations(document),
@@ -163,9 +219,19 @@ impl Patch<'_> {
             Status::invalid("", "", "", &errors)
         };
         let decoded = read.map_err(|error| refused(error.to_string()))?;
-        remarks.extend(decoded.unknown.iter().map(|path| format!("unknown field {path:?}")));
+        remarks.extend(
+            decoded
+                .unknown
+                .iter()
+                .map(|path| format!("unknown field {path:?}")),
+        );
         match body::FieldValidation::of(self.ctx) {
-            body::FieldValidation::Strict if !remarks.is_empty() => return Err(refused(format!("strict decoding error: {}", remarks.join(", ")))),
+            body::FieldValidation::Strict if !remarks.is_empty() => {
+                return Err(refused(format!(
+                    "strict decoding error: {}",
+                    remarks.join(", ")
+                )));
+            }
             body::FieldValidation::Warn => remarks.into_iter().for_each(|text| self.ctx.warn(text)),
             _ => {}
         }
@@ -174,7 +240,12 @@ impl Patch<'_> {
 
     /// A patch may not turn the object into another one.
     fn check_identity(&self, new: &Value, live: &Value) -> Result<(), Status> {
-        let kind_of = |value: &Value| (value["apiVersion"].as_str().unwrap_or("").to_string(), value["kind"].as_str().unwrap_or("").to_string());
+        let kind_of = |value: &Value| {
+            (
+                value["apiVersion"].as_str().unwrap_or("").to_string(),
+                value["kind"].as_str().unwrap_or("").to_string(),
+            )
+        };
         if kind_of(new) != kind_of(live) {
             let (version, kind) = kind_of(new);
             return Err(Status::bad_request(format!(
@@ -183,21 +254,31 @@ impl Patch<'_> {
             )));
         }
         if new.name() != live.name() {
-            return Err(Status::bad_request(format!("the name of the object ({}) does not match the name on the URL ({})", new.name(), live.name())));
+            return Err(Status::bad_request(format!(
+                "the name of the object ({}) does not match the name on the URL ({})",
+                new.name(),
+                live.name()
+            )));
         }
         Ok(())
     }
 
     /// What came of a configuration fits the type's structure, but some value in it is none.
     fn unconverted(&self, config: &Value, why: &str) -> Status {
-        let (kind, place) = (self.kind, format!("{}/{}", config.namespace(), config.name()));
+        let (kind, place) = (
+            self.kind,
+            format!("{}/{}", config.namespace(), config.name()),
+        );
         let of = format!("{}/{}, Kind={}", kind.group, kind.version, kind.kind);
-        Status::internal_plain(format!("failed to convert new object ({place}; {of}) to proper version: unable to convert unstructured object to {of}: {why}"))
+        Status::internal_plain(format!(
+            "failed to convert new object ({place}; {of}) to proper version: unable to convert unstructured object to {of}: {why}"
+        ))
     }
 
     fn server_side(&self, live: Option<&Value>) -> Result<Value, Status> {
         let undecoded = |why: String| Status::bad_request(format!("error decoding YAML: {why}"));
-        let document = body::parse(&self.text, BodyType::Yaml).map_err(|error| undecoded(format!("error converting YAML to JSON: {error}")))?;
+        let document = body::parse(&self.text, BodyType::Yaml)
+            .map_err(|error| undecoded(format!("error converting YAML to JSON: {error}")))?;
         let remarks = document.remarks();
         let config = match document.value {
             Value::Null => Value::Object(Default::default()),
@@ -210,28 +291,51 @@ impl Patch<'_> {
                     _ => "array",
                 };
                 let of = "map[string]interface {}";
-                return Err(undecoded(format!("error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type {of}")));
+                return Err(undecoded(format!(
+                    "error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {found} into Go value of type {of}"
+                )));
             }
         };
         if live.is_none() && !config.uid().is_empty() {
-            let why = format!("uid mismatch: the provided object specified uid {}, and no existing object was found", config.uid());
-            return Err(Status::conflict(self.kind.group, self.kind.plural, self.ctx.info.name_in_path(), &why));
+            let why = format!(
+                "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                config.uid()
+            );
+            return Err(Status::conflict(
+                self.kind.group,
+                self.kind.plural,
+                self.ctx.info.name_in_path(),
+                &why,
+            ));
         }
         let expected = self.kind.api_version();
         let given = config["apiVersion"].as_str().unwrap_or("");
         if given.is_empty() || config["kind"].as_str().unwrap_or("").is_empty() {
             // a group, a slash and a version, be the group empty
-            let shown = if given.contains('/') { given.to_string() } else { format!("/{given}") };
-            return Err(Status::bad_request(format!("invalid object type: {shown}, Kind={}", config["kind"].as_str().unwrap_or(""))));
+            let shown = if given.contains('/') {
+                given.to_string()
+            } else {
+                format!("/{given}")
+            };
+            return Err(Status::bad_request(format!(
+                "invalid object type: {shown}, Kind={}",
+                config["kind"].as_str().unwrap_or("")
+            )));
         }
         if given != expected {
-            return Err(Status::bad_request(format!("Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}")));
+            return Err(Status::bad_request(format!(
+                "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}"
+            )));
         }
         let mut new = managed::apply(self.ctx, self.kind, self.part, live, &config)?;
         for text in remarks {
             let said = format!("error converting YAML to JSON: {text}");
             match body::FieldValidation::of(self.ctx) {
-                body::FieldValidation::Strict => return Err(Status::bad_request(format!("error strict decoding YAML: {said}"))),
+                body::FieldValidation::Strict => {
+                    return Err(Status::bad_request(format!(
+                        "error strict decoding YAML: {said}"
+                    )));
+                }
                 body::FieldValidation::Warn => self.ctx.warn(said),
                 body::FieldValidation::Ignore => {}
             }
@@ -241,7 +345,8 @@ impl Patch<'_> {
         if new.name().is_empty() {
             new.set_meta("name", self.ctx.info.name_in_path());
         }
-        conform_converted(&mut new, self.kind.node()).map_err(|error| self.unconverted(&config, &error.to_string()))?;
+        conform_converted(&mut new, self.kind.node())
+            .map_err(|error| self.unconverted(&config, &error.to_string()))?;
         (self.kind.strategy.defaults)(&mut new);
         if new.name() != self.ctx.info.name_in_path() {
             return Err(Status::bad_request(format!(

@@ -19,9 +19,22 @@ pub struct Opened {
 impl Opened {
     /// By a merge patch: objects into which it merges are open, all else it gives.
     pub fn by_merge(patch: &Value, live: &Value) -> Opened {
-        let (Value::Object(patch), Value::Object(live)) = (patch, live) else { return Opened { given: true, ..Opened::default() } };
-        let children = patch.iter().map(|(name, value)| (name.clone(), Opened::by_merge(value, live.get(name).unwrap_or(&Value::Null))));
-        Opened { children: children.collect(), given: false }
+        let (Value::Object(patch), Value::Object(live)) = (patch, live) else {
+            return Opened {
+                given: true,
+                ..Opened::default()
+            };
+        };
+        let children = patch.iter().map(|(name, value)| {
+            (
+                name.clone(),
+                Opened::by_merge(value, live.get(name).unwrap_or(&Value::Null)),
+            )
+        });
+        Opened {
+            children: children.collect(),
+            given: false,
+        }
     }
 
     /// By the operations of a JSON patch: what lies above their places is open.
@@ -30,9 +43,17 @@ impl Opened {
         for operation in patch.as_array().into_iter().flatten() {
             for field in ["path", "from"] {
                 let mut at = &mut root;
-                let steps: Vec<&str> = operation[field].as_str().unwrap_or("").split('/').skip(1).collect();
+                let steps: Vec<&str> = operation[field]
+                    .as_str()
+                    .unwrap_or("")
+                    .split('/')
+                    .skip(1)
+                    .collect();
                 for step in steps.iter().take(steps.len().saturating_sub(1)) {
-                    at = at.children.entry(step.replace("~1", "/").replace("~0", "~")).or_default();
+                    at = at
+                        .children
+                        .entry(step.replace("~1", "/").replace("~0", "~"))
+                        .or_default();
                 }
             }
         }
@@ -58,7 +79,12 @@ fn write(out: &mut Vec<u8>, value: &Value, node: Option<Node>, opened: Option<&O
                 }
                 out.extend(to_json(&Value::from(name.as_str()), None));
                 out.push(b':');
-                write(out, child, node.and_then(|node| node.child(name)), opened.children.get(name));
+                write(
+                    out,
+                    child,
+                    node.and_then(|node| node.child(name)),
+                    opened.children.get(name),
+                );
             }
             out.push(b'}');
         }
@@ -68,7 +94,12 @@ fn write(out: &mut Vec<u8>, value: &Value, node: Option<Node>, opened: Option<&O
                 if at > 0 {
                     out.push(b',');
                 }
-                write(out, item, node.and_then(|node| node.element()), opened.children.get(&at.to_string()));
+                write(
+                    out,
+                    item,
+                    node.and_then(|node| node.element()),
+                    opened.children.get(&at.to_string()),
+                );
             }
             out.push(b']');
         }
@@ -85,15 +116,15 @@ mod tests {
 
     #[test]
     fn opened_objects_are_sorted() {
-        let live =
-            json!({"kind": "Service", "apiVersion": "v1", "metadata": {"name": "a", "labels": {}}, "spec": {"type": "X", "ports": [{"port": 1, "name": "p"}]}});
+        let live = json!({"kind": "Service", "apiVersion": "v1", "metadata": {"name": "a", "labels": {}}, "spec": {"type": "X", "ports": [{"port": 1, "name": "p"}]}});
         let node = Schema::builtin().get("core.v1.Service");
         let by_merge = Opened::by_merge(&json!({"metadata": {"labels": {"z": "1"}}}), &live);
         assert_eq!(
             patched(&live, node, &by_merge),
             r#"{"apiVersion":"v1","kind":"Service","metadata":{"labels":{},"name":"a"},"spec":{"ports":[{"name":"p","port":1}],"type":"X"}}"#
         );
-        let by_operations = Opened::by_operations(&json!([{"op": "remove", "path": "/spec/ports/0/name"}]));
+        let by_operations =
+            Opened::by_operations(&json!([{"op": "remove", "path": "/spec/ports/0/name"}]));
         assert_eq!(
             patched(&live, node, &by_operations),
             r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a","labels":{}},"spec":{"ports":[{"name":"p","port":1}],"type":"X"}}"#

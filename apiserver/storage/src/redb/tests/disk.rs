@@ -43,17 +43,26 @@ impl Image {
     }
 
     fn sync(&mut self) {
-        self.pending.drain(..).for_each(|step| apply(&mut self.synced, &step));
+        self.pending
+            .drain(..)
+            .for_each(|step| apply(&mut self.synced, &step));
     }
 
     fn at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let part = self.seen.get(offset as usize..offset as usize + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let part = self
+            .seen
+            .get(offset as usize..offset as usize + out.len())
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(part);
         Ok(())
     }
 
     fn holding(bytes: Vec<u8>) -> Self {
-        Self { seen: bytes.clone(), synced: bytes, pending: Vec::new() }
+        Self {
+            seen: bytes.clone(),
+            synced: bytes,
+            pending: Vec::new(),
+        }
     }
 }
 
@@ -80,7 +89,9 @@ impl State {
     }
 
     fn segment(&mut self, segment: u64) -> io::Result<&mut Image> {
-        self.segments.get_mut(&segment).ok_or(io::ErrorKind::NotFound.into())
+        self.segments
+            .get_mut(&segment)
+            .ok_or(io::ErrorKind::NotFound.into())
     }
 }
 
@@ -97,8 +108,20 @@ impl Disk {
 
     pub fn log(&self) -> RedbLog {
         // Small, so that files are begun and dropped all the time.
-        let segments = Segments::new(Box::new(self.clone()), Sizes { segment: 1500, ahead: 4096 });
-        RedbLog { site: Box::new(self.clone()), database: None, segments, noted: 0, _lock: None }
+        let segments = Segments::new(
+            Box::new(self.clone()),
+            Sizes {
+                segment: 1500,
+                ahead: 4096,
+            },
+        );
+        RedbLog {
+            site: Box::new(self.clone()),
+            database: None,
+            segments,
+            noted: 0,
+            _lock: None,
+        }
     }
 
     /// All changes fail after `steps` more.
@@ -113,12 +136,18 @@ impl Disk {
     /// The disk as it is found when the machine lost power now: what was synced, and of what was not any part (as `seed` has it).
     pub fn after_power_cut(&self, mut seed: u64) -> Self {
         let mut coin = || {
-            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            seed = seed
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
             seed >> 63 == 1
         };
         fn cut(image: &Image, coin: &mut dyn FnMut() -> bool) -> Image {
             let mut bytes = image.synced.clone();
-            image.pending.iter().filter(|_| coin()).for_each(|step| apply(&mut bytes, step));
+            image
+                .pending
+                .iter()
+                .filter(|_| coin())
+                .for_each(|step| apply(&mut bytes, step));
             Image::holding(bytes)
         }
         let state = self.0.lock();
@@ -145,12 +174,21 @@ impl Disk {
     /// The disk as it is found when the process was killed now: all that was written.
     pub fn after_kill(&self) -> Self {
         let state = self.0.lock();
-        let segments = state.segments.iter().map(|(name, image)| (*name, Image::holding(image.seen.clone()))).collect();
+        let segments = state
+            .segments
+            .iter()
+            .map(|(name, image)| (*name, Image::holding(image.seen.clone())))
+            .collect();
         Self::with(Image::holding(state.database.seen.clone()), segments)
     }
 
     fn with(database: Image, segments: BTreeMap<u64, Image>) -> Self {
-        Self(Arc::new(Mutex::new(State { database, names: segments.clone(), segments, steps_left: None })))
+        Self(Arc::new(Mutex::new(State {
+            database,
+            names: segments.clone(),
+            segments,
+            steps_left: None,
+        })))
     }
 }
 
@@ -170,14 +208,20 @@ impl Files for Disk {
     fn create(&mut self, segment: u64) -> io::Result<()> {
         let mut state = self.0.lock();
         state.step()?;
-        state.segments.entry(segment).or_default().change(Step::Length(0));
+        state
+            .segments
+            .entry(segment)
+            .or_default()
+            .change(Step::Length(0));
         Ok(())
     }
 
     fn write(&mut self, segment: u64, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.0.lock();
         state.step()?;
-        state.segment(segment)?.change(Step::Write(offset, bytes.to_vec()));
+        state
+            .segment(segment)?
+            .change(Step::Write(offset, bytes.to_vec()));
         Ok(())
     }
 
@@ -198,7 +242,11 @@ impl Files for Disk {
     fn remove(&mut self, segment: u64) -> io::Result<()> {
         let mut state = self.0.lock();
         state.step()?;
-        state.segments.remove(&segment).map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+        state
+            .segments
+            .remove(&segment)
+            .map(|_| ())
+            .ok_or(io::ErrorKind::NotFound.into())
     }
 }
 
@@ -208,7 +256,9 @@ impl Site for Disk {
     }
 
     fn open(&self) -> Result<Database, DatabaseError> {
-        Database::builder().set_cache_size(1 << 20).create_with_backend(self.clone())
+        Database::builder()
+            .set_cache_size(1 << 20)
+            .create_with_backend(self.clone())
     }
 
     fn open_read_only(&self) -> Result<ReadOnlyDatabase, DatabaseError> {

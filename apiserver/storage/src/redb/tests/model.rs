@@ -10,7 +10,9 @@ use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::{create, disk::Disk, draft, key, spliced};
-use crate::{Error, Event, EventKind, Expect, History, Interest, LocalStore, Options, Store, Watch, Write};
+use crate::{
+    Error, Event, EventKind, Expect, History, Interest, LocalStore, Options, Store, Watch, Write,
+};
 
 const RESOURCES: [&str; 3] = ["pods", "services", "deployments.apps"];
 /// Events that the store keeps in memory: few, so that watchers fall out.
@@ -110,7 +112,9 @@ struct Watcher {
 
 impl Watcher {
     fn wants(&self, event: &Happened) -> bool {
-        event.revision > self.seen && event.resource == RESOURCES[self.resource] && self.only.as_ref().is_none_or(|only| *only == event.name)
+        event.revision > self.seen
+            && event.resource == RESOURCES[self.resource]
+            && self.only.as_ref().is_none_or(|only| *only == event.name)
     }
 }
 
@@ -119,8 +123,17 @@ fn name_of(number: u8) -> String {
 }
 
 fn start(disk: &Disk) -> LocalStore {
-    let history = History { events: EVENTS, log_bytes: 1000, log_bytes_busy: 2500, ..History::default() };
-    let options = Options { history, retry: Duration::ZERO, ..Options::default() };
+    let history = History {
+        events: EVENTS,
+        log_bytes: 1000,
+        log_bytes_busy: 2500,
+        ..History::default()
+    };
+    let options = Options {
+        history,
+        retry: Duration::ZERO,
+        ..Options::default()
+    };
     LocalStore::start(Box::new(disk.log()), options).unwrap()
 }
 
@@ -136,7 +149,16 @@ impl Model {
     fn new() -> Self {
         let disk = Disk::formatted();
         let store = start(&disk);
-        Self { disk, store, happened: Vec::new(), state: State::new(), base: 1, watches: Vec::new(), refused: Vec::new(), counter: 0 }
+        Self {
+            disk,
+            store,
+            happened: Vec::new(),
+            state: State::new(),
+            base: 1,
+            watches: Vec::new(),
+            refused: Vec::new(),
+            counter: 0,
+        }
     }
 
     fn revision(&self) -> u64 {
@@ -145,32 +167,56 @@ impl Model {
 
     /// Revision from which `resource` can be read and watched: that of its newest event which is no longer kept.
     fn floor(&self, resource: &str) -> u64 {
-        let known = self.happened.partition_point(|event| event.revision <= self.base);
+        let known = self
+            .happened
+            .partition_point(|event| event.revision <= self.base);
         let dropped = known.max(self.happened.len().saturating_sub(EVENTS));
-        let newest_dropped = self.happened[known..dropped].iter().rfind(|event| event.resource == resource);
+        let newest_dropped = self.happened[known..dropped]
+            .iter()
+            .rfind(|event| event.resource == resource);
         newest_dropped.map_or(self.base, |event| event.revision)
     }
 
     fn write(&mut self, intent: &Intent) -> Write {
         self.counter += 1;
-        let text = format!("text {} {}", self.counter, "x".repeat(self.counter as usize % 97));
+        let text = format!(
+            "text {} {}",
+            self.counter,
+            "x".repeat(self.counter as usize % 97)
+        );
         let resource = RESOURCES[intent.resource];
         let name = name_of(intent.name);
-        let stored = self.state.get(&(resource.into(), name.clone())).map_or(0, |(revision, _)| *revision);
+        let stored = self
+            .state
+            .get(&(resource.into(), name.clone()))
+            .map_or(0, |(revision, _)| *revision);
         let (expect, new, last) = match intent.verb {
             Verb::Create => (Expect::Absent, Some(draft(&text)), None),
             Verb::Update => (Expect::Revision(stored), Some(draft(&text)), None),
             Verb::Delete { last } => (Expect::Revision(stored), None, last.then(|| draft(&text))),
         };
-        let expect = if intent.wrong { Expect::Revision(stored + 1000) } else { expect };
-        Write { key: key(resource, &name), expect, draft: new, last }
+        let expect = if intent.wrong {
+            Expect::Revision(stored + 1000)
+        } else {
+            expect
+        };
+        Write {
+            key: key(resource, &name),
+            expect,
+            draft: new,
+            last,
+        }
     }
 
     fn text(write: &Write, revision: u64, stored: Option<&(u64, String)>) -> String {
         match write.draft.as_ref().or(write.last.as_ref()) {
             Some(draft) => {
                 let text = String::from_utf8(draft.bytes.clone()).unwrap();
-                text.replacen(r#"resourceVersion":""#, &format!(r#"resourceVersion":"{revision}"#), 1)
+                text.replacen(
+                    r#"resourceVersion":""#,
+                    &format!(r#"resourceVersion":"{revision}"#),
+                    1,
+                )
             }
             None => stored.unwrap().1.clone(),
         }
@@ -193,14 +239,23 @@ impl Model {
         };
         let revision = self.revision() + 1;
         let text = Self::text(write, revision, stored);
-        Ok(Happened { revision, kind, resource: place.0, name: place.1, text, previous: stored.map(|(revision, _)| *revision) })
+        Ok(Happened {
+            revision,
+            kind,
+            resource: place.0,
+            name: place.1,
+            text,
+            previous: stored.map(|(revision, _)| *revision),
+        })
     }
 
     fn happen(&mut self, event: Happened) {
         let place = (event.resource.clone(), event.name.clone());
         match event.kind {
             EventKind::Deleted => self.state.remove(&place),
-            _ => self.state.insert(place, (event.revision, event.text.clone())),
+            _ => self
+                .state
+                .insert(place, (event.revision, event.text.clone())),
         };
         self.happened.push(event);
     }
@@ -211,18 +266,35 @@ impl Model {
         for (write, answer) in writes.iter().zip(answers) {
             match answer {
                 Err(Error::Io { .. } | Error::Database { .. } | Error::Damaged { .. }) => {
-                    let kind = if write.draft.is_some() { EventKind::Added } else { EventKind::Deleted };
-                    self.refused.push((kind, write.key.resource.to_string(), write.key.name.to_string()));
+                    let kind = if write.draft.is_some() {
+                        EventKind::Added
+                    } else {
+                        EventKind::Deleted
+                    };
+                    self.refused.push((
+                        kind,
+                        write.key.resource.to_string(),
+                        write.key.name.to_string(),
+                    ));
                 }
                 Ok(object) => {
-                    let expected = self.judge(write).expect("the store did what the model refuses");
-                    assert_eq!((object.revision, &*object.bytes), (expected.revision, expected.text.as_bytes()));
+                    let expected = self
+                        .judge(write)
+                        .expect("the store did what the model refuses");
+                    assert_eq!(
+                        (object.revision, &*object.bytes),
+                        (expected.revision, expected.text.as_bytes())
+                    );
                     self.happen(expected);
                     self.refused.clear();
                 }
                 Err(error) => assert_eq!(
                     error.to_string(),
-                    format!("object {}", self.judge(write).expect_err("the store refused")).replace("changed", "was changed"),
+                    format!(
+                        "object {}",
+                        self.judge(write).expect_err("the store refused")
+                    )
+                    .replace("changed", "was changed"),
                     "{write:?}"
                 ),
             }
@@ -236,24 +308,52 @@ impl Model {
         for resource in RESOURCES {
             let snapshot = self.store.snapshot(resource);
             assert_eq!(snapshot.revision(), self.revision());
-            assert_eq!(contents(snapshot.range(None, None)), of_resource(&self.state, resource));
-            let newest = self.happened.iter().rfind(|event| event.revision > self.base && event.resource == resource);
-            assert_eq!(self.store.resource_revision(resource), newest.map_or(self.base, |event| event.revision));
+            assert_eq!(
+                contents(snapshot.range(None, None)),
+                of_resource(&self.state, resource)
+            );
+            let newest = self
+                .happened
+                .iter()
+                .rfind(|event| event.revision > self.base && event.resource == resource);
+            assert_eq!(
+                self.store.resource_revision(resource),
+                newest.map_or(self.base, |event| event.revision)
+            );
         }
-        let mut resources: Vec<&str> = self.state.keys().map(|(resource, _)| resource.as_str()).collect();
+        let mut resources: Vec<&str> = self
+            .state
+            .keys()
+            .map(|(resource, _)| resource.as_str())
+            .collect();
         resources.dedup();
-        assert_eq!(self.store.resources().iter().map(|resource| &**resource).collect::<Vec<_>>(), resources);
+        assert_eq!(
+            self.store
+                .resources()
+                .iter()
+                .map(|resource| &**resource)
+                .collect::<Vec<_>>(),
+            resources
+        );
     }
 
     fn watch(&mut self, resource: usize, back: u64, only: Option<u8>) {
         let only = only.map(name_of);
-        let interest = only.iter().fold(Interest::default(), |interest, name| interest.named(name));
+        let interest = only
+            .iter()
+            .fold(Interest::default(), |interest, name| interest.named(name));
         let from = self.revision().saturating_sub(back);
         let floor = self.floor(RESOURCES[resource]);
         match self.store.watch_some(RESOURCES[resource], from, interest) {
             Ok(watch) => {
                 assert!(from >= floor, "watches from {from}, floor {floor}");
-                self.watches.push(Watcher { watch, resource, only, seen: from, polled: false });
+                self.watches.push(Watcher {
+                    watch,
+                    resource,
+                    only,
+                    seen: from,
+                    polled: false,
+                });
             }
             Err(Error::Compacted { asked, oldest }) => {
                 assert_eq!((asked, oldest), (from, floor));
@@ -265,7 +365,10 @@ impl Model {
 
     /// Each watcher is given exactly what happened since, or told that it fell out.
     fn poll(&mut self) {
-        let floors: HashMap<&str, u64> = RESOURCES.into_iter().map(|resource| (resource, self.floor(resource))).collect();
+        let floors: HashMap<&str, u64> = RESOURCES
+            .into_iter()
+            .map(|resource| (resource, self.floor(resource)))
+            .collect();
         let newest = self.revision();
         let happened = &self.happened;
         self.watches.retain_mut(|watcher| {
@@ -276,15 +379,28 @@ impl Model {
                     Ok(batch) if batch.is_empty() => break,
                     Ok(batch) => events.extend(batch.iter().map(|event| Happened::of(event))),
                     Err(Error::Compacted { asked, oldest }) => {
-                        assert!(asked < oldest && oldest == floors[resource], "{asked} {oldest} {floors:?}");
+                        assert!(
+                            asked < oldest && oldest == floors[resource],
+                            "{asked} {oldest} {floors:?}"
+                        );
                         // what others did is no reason
-                        assert!(!watcher.polled || happened.iter().any(|event| event.revision <= oldest && watcher.wants(event)), "{asked} {oldest}");
+                        assert!(
+                            !watcher.polled
+                                || happened
+                                    .iter()
+                                    .any(|event| event.revision <= oldest && watcher.wants(event)),
+                            "{asked} {oldest}"
+                        );
                         return false;
                     }
                     Err(other) => panic!("{other}"),
                 }
             }
-            let expected: Vec<Happened> = happened.iter().filter(|event| watcher.wants(event)).cloned().collect();
+            let expected: Vec<Happened> = happened
+                .iter()
+                .filter(|event| watcher.wants(event))
+                .cloned()
+                .collect();
             assert_eq!(events, expected);
             assert_eq!(watcher.watch.revision(), newest);
             watcher.seen = newest;
@@ -308,10 +424,15 @@ impl Model {
                     };
                 }
                 assert_eq!(snapshot.revision(), asked);
-                assert_eq!(contents(snapshot.range(None, None)), of_resource(&then, RESOURCES[resource]));
+                assert_eq!(
+                    contents(snapshot.range(None, None)),
+                    of_resource(&then, RESOURCES[resource])
+                );
             }
             Err(Error::Compacted { oldest, .. }) => assert!(asked < floor && oldest == floor),
-            Err(Error::Future { newest, .. }) => assert!(asked > newest && newest == self.revision()),
+            Err(Error::Future { newest, .. }) => {
+                assert!(asked > newest && newest == self.revision())
+            }
             Err(other) => panic!("{other}"),
         }
     }
@@ -334,15 +455,28 @@ impl Model {
         let mut new: Vec<Arc<Event>> = Vec::new();
         if self.store.revision() > from {
             for resource in RESOURCES {
-                new.extend(self.store.watch(resource, from).unwrap().try_next().unwrap());
+                new.extend(
+                    self.store
+                        .watch(resource, from)
+                        .unwrap()
+                        .try_next()
+                        .unwrap(),
+                );
             }
         }
         new.sort_by_key(|event| event.revision);
         for event in new {
             let event = Happened::of(&event);
             assert_eq!(event.revision, self.revision() + 1);
-            let kind = if event.kind == EventKind::Deleted { EventKind::Deleted } else { EventKind::Added };
-            assert!(refused.contains(&(kind, event.resource.clone(), event.name.clone())), "{event:?} came from nowhere");
+            let kind = if event.kind == EventKind::Deleted {
+                EventKind::Deleted
+            } else {
+                EventKind::Added
+            };
+            assert!(
+                refused.contains(&(kind, event.resource.clone(), event.name.clone())),
+                "{event:?} came from nowhere"
+            );
             self.happen(event);
         }
     }
@@ -351,7 +485,11 @@ impl Model {
         match op {
             Op::Write(intent) => self.burst(std::slice::from_ref(intent)).await,
             Op::Burst(intents) => self.burst(intents).await,
-            Op::Watch { resource, back, only } => self.watch(*resource, *back, *only),
+            Op::Watch {
+                resource,
+                back,
+                only,
+            } => self.watch(*resource, *back, *only),
             Op::Poll => self.poll(),
             Op::Pack { size, loose } => self.store.pack(*size, *loose),
             Op::ReadAt { resource, back } => self.read_at(*resource, *back),
@@ -369,12 +507,21 @@ impl Model {
 }
 
 fn contents(range: crate::Range) -> Vec<(String, u64, String)> {
-    range.map(|object| (object.key.name.to_string(), object.revision, String::from_utf8(object.bytes.to_vec()).unwrap())).collect()
+    range
+        .map(|object| {
+            (
+                object.key.name.to_string(),
+                object.revision,
+                String::from_utf8(object.bytes.to_vec()).unwrap(),
+            )
+        })
+        .collect()
 }
 
 fn of_resource(state: &State, resource: &str) -> Vec<(String, u64, String)> {
     let mine = state.iter().filter(|((have, _), _)| have == resource);
-    mine.map(|((_, name), (revision, text))| (name.clone(), *revision, text.clone())).collect()
+    mine.map(|((_, name), (revision, text))| (name.clone(), *revision, text.clone()))
+        .collect()
 }
 
 fn intents() -> impl Strategy<Value = Intent> {
@@ -383,7 +530,18 @@ fn intents() -> impl Strategy<Value = Intent> {
         4 => Just(Verb::Update),
         2 => any::<bool>().prop_map(|last| Verb::Delete { last }),
     ];
-    (0..RESOURCES.len(), any::<u8>(), verbs, prop::bool::weighted(0.1)).prop_map(|(resource, name, verb, wrong)| Intent { resource, name, verb, wrong })
+    (
+        0..RESOURCES.len(),
+        any::<u8>(),
+        verbs,
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|(resource, name, verb, wrong)| Intent {
+            resource,
+            name,
+            verb,
+            wrong,
+        })
 }
 
 fn ops() -> impl Strategy<Value = Op> {
@@ -436,13 +594,22 @@ async fn a_refused_write_does_not_come_back_once_the_disk_works_again() {
             let Err(error) = answer else { continue };
             met += 1;
             assert!(matches!(error, Error::Io { .. }), "{error}");
-            assert_eq!((store.revision(), store.snapshot("pods").len(None) as u64), (1 + before, before));
-            assert_eq!(store.commit(create("kept")).await.unwrap().revision, 2 + before);
+            assert_eq!(
+                (store.revision(), store.snapshot("pods").len(None) as u64),
+                (1 + before, before)
+            );
+            assert_eq!(
+                store.commit(create("kept")).await.unwrap().revision,
+                2 + before
+            );
             store.close().await;
             let store = start(&disk.after_power_cut(0));
             assert_eq!(store.snapshot("pods").len(None) as u64, before + 1);
             let kept = store.get(&key("pods", "kept")).unwrap();
-            assert_eq!((kept.revision, &*kept.bytes), (2 + before, spliced("kept", 2 + before).as_bytes()));
+            assert_eq!(
+                (kept.revision, &*kept.bytes),
+                (2 + before, spliced("kept", 2 + before).as_bytes())
+            );
         }
     }
     assert!(met >= 46, "the disk failed {met} times only");
@@ -468,13 +635,28 @@ async fn what_a_start_finds_is_durable_before_anybody_sees_it() {
                 let store = start(&disk);
                 let revision = store.revision();
                 found += usize::from(refused && revision > 1 + before);
-                assert_eq!(start(&disk.after_power_cut(seed)).revision(), revision, "{before} {steps} {seed}");
+                assert_eq!(
+                    start(&disk.after_power_cut(seed)).revision(),
+                    revision,
+                    "{before} {steps} {seed}"
+                );
                 store.close().await;
-                assert_eq!(start(&disk.after_power_cut(seed)).revision(), revision, "{before} {steps} {seed}");
+                assert_eq!(
+                    start(&disk.after_power_cut(seed)).revision(),
+                    revision,
+                    "{before} {steps} {seed}"
+                );
                 let store = start(&disk);
-                assert_eq!(store.commit(create("kept")).await.unwrap().revision, revision + 1);
+                assert_eq!(
+                    store.commit(create("kept")).await.unwrap().revision,
+                    revision + 1
+                );
                 let cut = start(&disk.after_power_cut(seed));
-                assert_eq!((cut.revision(), cut.snapshot("pods").len(None) as u64), (revision + 1, revision), "{before} {steps} {seed}");
+                assert_eq!(
+                    (cut.revision(), cut.snapshot("pods").len(None) as u64),
+                    (revision + 1, revision),
+                    "{before} {steps} {seed}"
+                );
             }
         }
     }

@@ -27,7 +27,11 @@ fn reference(from: &Value) -> String {
     }
     let r = &from["resourceFieldRef"];
     let container = text(r, "containerName");
-    if container.is_empty() { format!("resource field {}", text(r, "resource")) } else { format!("resource field {}/{}", container, text(r, "resource")) }
+    if container.is_empty() {
+        format!("resource field {}", text(r, "resource"))
+    } else {
+        format!("resource field {}/{}", container, text(r, "resource"))
+    }
 }
 
 /// Shows the variables of the objects, as if they had been changed.
@@ -54,7 +58,12 @@ pub async fn run(ctx: &Ctx, infos: Vec<Info>, set: &[Value], remove: &[String]) 
 async fn one(ctx: &Ctx, info: &Info, container: &Value) -> Result<()> {
     let resolves = ctx.flags().bool("resolve");
     let text = |v: &Value| v.as_str().unwrap_or("").to_string();
-    let mut lines = format!("# {} {}, container {}\n", info.resource.kind, info.name, text(&container["name"]));
+    let mut lines = format!(
+        "# {} {}, container {}\n",
+        info.resource.kind,
+        info.name,
+        text(&container["name"])
+    );
     let mut failed: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for e in container["env"].as_array().into_iter().flatten() {
         let name = text(&e["name"]);
@@ -62,7 +71,11 @@ async fn one(ctx: &Ctx, info: &Info, container: &Value) -> Result<()> {
             lines += &format!("{name}={}\n", text(&e["value"]));
             continue;
         };
-        match if resolves { resolve(ctx, info, container, from).await.map(Some) } else { Ok(None) } {
+        match if resolves {
+            resolve(ctx, info, container, from).await.map(Some)
+        } else {
+            Ok(None)
+        } {
             Ok(Some(value)) => lines += &format!("{name}={value}\n"),
             other => {
                 lines += &format!("# {name} from {}\n", reference(from));
@@ -87,16 +100,28 @@ async fn one(ctx: &Ctx, info: &Info, container: &Value) -> Result<()> {
 
 async fn key_of(ctx: &Ctx, plural: &str, what: &str, reference: &Value) -> Result<String> {
     let text = |f: &str| reference[f].as_str().unwrap_or("");
-    let path = format!("/api/v1/namespaces/{}/{plural}/{}", segment(&ctx.namespace()?.0), segment(text("name")));
+    let path = format!(
+        "/api/v1/namespaces/{}/{plural}/{}",
+        segment(&ctx.namespace()?.0),
+        segment(text("name"))
+    );
     let object = ctx.client()?.json(&Call::get(path)).await?;
     let value = object["data"][text("key")].as_str().map(String::from);
-    value.ok_or_else(|| Error::msg(format!("key {} not found in {what} {}", text("key"), text("name"))))
+    value.ok_or_else(|| {
+        Error::msg(format!(
+            "key {} not found in {what} {}",
+            text("key"),
+            text("name")
+        ))
+    })
 }
 
 async fn resolve(ctx: &Ctx, info: &Info, container: &Value, from: &Value) -> Result<String> {
     if let Some(r) = from.get("secretKeyRef") {
         let text = key_of(ctx, "secrets", "secret", r).await?;
-        let bytes = base64::engine::general_purpose::STANDARD.decode(text).map_err(|e| Error::msg(e.to_string()))?;
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|e| Error::msg(e.to_string()))?;
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     if let Some(r) = from.get("configMapKeyRef") {
@@ -115,17 +140,38 @@ async fn resolve(ctx: &Ctx, info: &Info, container: &Value, from: &Value) -> Res
 fn field(object: &Value, path: &str) -> Result<String, String> {
     let meta = &object["metadata"];
     let text = |v: &Value| v.as_str().unwrap_or("").to_string();
-    if let Some((before, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")).filter(|(before, _)| !before.is_empty()) {
+    if let Some((before, key)) = path
+        .strip_suffix("']")
+        .and_then(|p| p.split_once("['"))
+        .filter(|(before, _)| !before.is_empty())
+    {
         let (map, checked) = match before {
             "metadata.annotations" => ("annotations", key.to_lowercase()),
             "metadata.labels" => ("labels", key.to_string()),
-            _ => return Err(format!("fieldPath {} does not support subscript", quote(path))),
+            _ => {
+                return Err(format!(
+                    "fieldPath {} does not support subscript",
+                    quote(path)
+                ));
+            }
         };
         let wrong = names::is_qualified_name(&checked);
-        return if wrong.is_empty() { Ok(text(&meta[map][key])) } else { Err(format!("invalid key subscript in {path}: {}", wrong.join(";"))) };
+        return if wrong.is_empty() {
+            Ok(text(&meta[map][key]))
+        } else {
+            Err(format!(
+                "invalid key subscript in {path}: {}",
+                wrong.join(";")
+            ))
+        };
     }
     let listed = |map: &Value| -> String {
-        let lines: Vec<String> = map.as_object().into_iter().flatten().map(|(k, v)| format!("{k}={}", quote(&text(v)))).collect();
+        let lines: Vec<String> = map
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(k, v)| format!("{k}={}", quote(&text(v))))
+            .collect();
         lines.join("\n")
     };
     match path {
@@ -141,16 +187,37 @@ fn field(object: &Value, path: &str) -> Result<String, String> {
 /// How much of a resource the container asks for or may use, in units of the divisor, rounded up.
 fn amount(container: &Value, reference: &Value) -> Result<String, String> {
     let path = reference["resource"].as_str().unwrap_or("");
-    let known = |name: &str| matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
-    let Some((which, name)) = path.split_once('.').filter(|(which, name)| matches!(*which, "limits" | "requests") && known(name)) else {
+    let known = |name: &str| {
+        matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-")
+    };
+    let Some((which, name)) = path
+        .split_once('.')
+        .filter(|(which, name)| matches!(*which, "limits" | "requests") && known(name))
+    else {
         return Err(format!("Unsupported container resource : {path}"));
     };
     let read = |v: &Value| Quantity::from_json(v).map_err(|e| e.to_string());
-    let (value, mut divisor) = (read(&container["resources"][which][name])?, read(reference.get("divisor").filter(|d| **d != "").unwrap_or(&Value::Null))?);
+    let (value, mut divisor) = (
+        read(&container["resources"][which][name])?,
+        read(
+            reference
+                .get("divisor")
+                .filter(|d| **d != "")
+                .unwrap_or(&Value::Null),
+        )?,
+    );
     if divisor == Quantity::default() {
-        divisor = "1".parse().map_err(|e: skiff_api::machinery::quantity::QuantityError| e.to_string())?;
+        divisor = "1"
+            .parse()
+            .map_err(|e: skiff_api::machinery::quantity::QuantityError| e.to_string())?;
     }
-    let part = |q: &Quantity| if name == "cpu" { q.milli_value() } else { q.value() };
+    let part = |q: &Quantity| {
+        if name == "cpu" {
+            q.milli_value()
+        } else {
+            q.value()
+        }
+    };
     Ok(((part(&value) as f64 / part(&divisor) as f64).ceil() as i64).to_string())
 }
 
@@ -161,21 +228,40 @@ mod tests {
 
     #[test]
     fn references_are_told_and_resolved() {
-        assert_eq!(reference(&json!({"configMapKeyRef": {"name": "settings", "key": "color"}})), "configmap settings, key color");
+        assert_eq!(
+            reference(&json!({"configMapKeyRef": {"name": "settings", "key": "color"}})),
+            "configmap settings, key color"
+        );
         let o = json!({"metadata": {"name": "n", "labels": {"a": "1", "b": "2"}, "annotations": {"x/y": "z"}}});
         for (path, want) in [
             ("metadata.name", Ok("n")),
             ("metadata.labels", Ok("a=\"1\"\nb=\"2\"")),
             ("metadata.labels['b']", Ok("2")),
             ("metadata.annotations['x/y']", Ok("z")),
-            ("spec['b']", Err("fieldPath \"spec['b']\" does not support subscript")),
+            (
+                "spec['b']",
+                Err("fieldPath \"spec['b']\" does not support subscript"),
+            ),
             ("spec.nodeName", Err("unsupported fieldPath: spec.nodeName")),
         ] {
-            assert_eq!(field(&o, path).as_deref().map_err(String::as_str), want, "{path}");
+            assert_eq!(
+                field(&o, path).as_deref().map_err(String::as_str),
+                want,
+                "{path}"
+            );
         }
         let c = json!({"resources": {"limits": {"cpu": "1500m", "memory": "64Mi"}}});
-        for (path, divisor, want) in [("limits.cpu", "", "2"), ("limits.cpu", "1m", "1500"), ("limits.memory", "1Mi", "64"), ("requests.memory", "", "0")] {
-            assert_eq!(amount(&c, &json!({"resource": path, "divisor": divisor})).unwrap(), want, "{path}");
+        for (path, divisor, want) in [
+            ("limits.cpu", "", "2"),
+            ("limits.cpu", "1m", "1500"),
+            ("limits.memory", "1Mi", "64"),
+            ("requests.memory", "", "0"),
+        ] {
+            assert_eq!(
+                amount(&c, &json!({"resource": path, "divisor": divisor})).unwrap(),
+                want,
+                "{path}"
+            );
         }
         assert!(amount(&c, &json!({"resource": "limits.gpu"})).is_err());
     }

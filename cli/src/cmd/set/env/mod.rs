@@ -39,21 +39,45 @@ pub static COMMAND: Command = Command {
         DRY_RUN,
         COMMON,
         &[
-            Flag::str("containers", 'c', "*", "The containers to change; * stands for anything"),
-            Flag::str("from", '\0', "", "Take the keys of this config map or secret (TYPE/NAME)"),
+            Flag::str(
+                "containers",
+                'c',
+                "*",
+                "The containers to change; * stands for anything",
+            ),
+            Flag::str(
+                "from",
+                '\0',
+                "",
+                "Take the keys of this config map or secret (TYPE/NAME)",
+            ),
             Flag::str("prefix", '\0', "", "Put before the names of variables"),
             Flag::array("env", 'e', "A variable (NAME=VALUE); may be repeated"),
             Flag::slice("keys", '\0', "Only these keys of what --from names"),
             Flag::bool("list", '\0', false, "List the variables"),
-            Flag::bool("resolve", '\0', false, "When listing, show what references come to"),
-            Flag::bool("overwrite", '\0', true, "Change variables that are there already"),
+            Flag::bool(
+                "resolve",
+                '\0',
+                false,
+                "When listing, show what references come to",
+            ),
+            Flag::bool(
+                "overwrite",
+                '\0',
+                true,
+                "Change variables that are there already",
+            ),
         ],
     ],
     run: Run::Verb(|ctx| Box::pin(run(ctx))),
     ..Command::NEW
 };
 
-const WORDS: Words = Words { done: "env updated", refused: "failed to patch env update to pod template:", always: false };
+const WORDS: Words = Words {
+    done: "env updated",
+    refused: "failed to patch env update to pod template:",
+    always: false,
+};
 
 /// Splits words into those that name objects and those that are variables.
 fn split(args: &[String]) -> Result<(Vec<String>, Vec<String>)> {
@@ -62,7 +86,10 @@ fn split(args: &[String]) -> Result<(Vec<String>, Vec<String>)> {
     if args[first..].iter().all(is_env) {
         return Ok((args[..first].to_vec(), args[first..].to_vec()));
     }
-    Err(Error::msg(format!("all resources must be specified before environment changes: {}", args.join(" "))))
+    Err(Error::msg(format!(
+        "all resources must be specified before environment changes: {}",
+        args.join(" ")
+    )))
 }
 
 /// The variables to set and the names to remove; `-` stands for lines of standard input.
@@ -74,7 +101,11 @@ fn parse(pairs: &[String]) -> Result<(Vec<Value>, Vec<String>)> {
         } else if let Some((k, v)) = p.split_once('=') {
             let wrong = names::is_env_var_name(k);
             if !wrong.is_empty() {
-                return Err(Error::msg(format!("{} is not a valid key name: {}", quote(k), wrong.join(";"))));
+                return Err(Error::msg(format!(
+                    "{} is not a valid key name: {}",
+                    quote(k),
+                    wrong.join(";")
+                )));
             }
             named.push(k);
             set.push(json!({"name": k, "value": v}));
@@ -85,19 +116,33 @@ fn parse(pairs: &[String]) -> Result<(Vec<Value>, Vec<String>)> {
         }
     }
     if remove.iter().any(|r| named.contains(&r.as_str())) {
-        return Err(Error::msg("can not both modify and remove the same environment variable in the same command"));
+        return Err(Error::msg(
+            "can not both modify and remove the same environment variable in the same command",
+        ));
     }
     Ok((set, remove))
 }
 
 fn of_lines(text: &str) -> Vec<Value> {
     let lines = text.lines().map(|l| l.split('#').next().unwrap_or(""));
-    lines.filter_map(|l| l.split_once('=')).map(|(k, v)| json!({"name": k, "value": v})).collect()
+    lines
+        .filter_map(|l| l.split_once('='))
+        .map(|(k, v)| json!({"name": k, "value": v}))
+        .collect()
 }
 
 /// A key as the name of a variable.
 fn variable(key: &str) -> String {
-    let name: String = key.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_uppercase() } else { '_' }).collect();
+    let name: String = key
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '_' {
+                c.to_ascii_uppercase()
+            } else {
+                '_'
+            }
+        })
+        .collect();
     if name != key {
         eprintln!("Warning: key {key} transferred to {name}");
     }
@@ -118,7 +163,12 @@ async fn from_object(ctx: &Ctx) -> Result<Vec<Value>> {
             "ConfigMap" => "configMapKeyRef",
             _ => return Err(Error::msg("unsupported resource specified in --from")),
         };
-        for key in info.object["data"].as_object().into_iter().flat_map(|m| m.keys()).filter(|k| keys.is_empty() || keys.contains(k)) {
+        for key in info.object["data"]
+            .as_object()
+            .into_iter()
+            .flat_map(|m| m.keys())
+            .filter(|k| keys.is_empty() || keys.contains(k))
+        {
             out.push(json!({"name": variable(key), "valueFrom": {reference: {"name": info.name, "key": key}}}));
         }
     }
@@ -131,20 +181,30 @@ async fn run(ctx: Ctx) -> Result<()> {
     let (resources, pairs) = split(ctx.args())?;
     modify::is_local(&ctx)?;
     if resources.is_empty() && f.list("filename").is_empty() {
-        return Err(Error::msg("one or more resources must be specified as <resource> <name> or <resource>/<name>"));
+        return Err(Error::msg(
+            "one or more resources must be specified as <resource> <name> or <resource>/<name>",
+        ));
     }
     if f.bool("list") && !f.str("output").is_empty() {
-        return Err(Error::msg("--list and --output may not be specified together"));
+        return Err(Error::msg(
+            "--list and --output may not be specified together",
+        ));
     }
     if !f.list("keys").is_empty() && f.str("from").is_empty() {
-        return Err(Error::msg("when specifying --keys, a configmap or secret must be provided with --from"));
+        return Err(Error::msg(
+            "when specifying --keys, a configmap or secret must be provided with --from",
+        ));
     }
     let (mut set, remove) = parse(&[f.list("env"), pairs].concat())?;
     if !f.str("from").is_empty() {
         set.extend(from_object(&ctx).await?);
     }
     for v in &mut set {
-        v["name"] = json!(format!("{}{}", f.str("prefix"), v["name"].as_str().unwrap_or("")));
+        v["name"] = json!(format!(
+            "{}{}",
+            f.str("prefix"),
+            v["name"].as_str().unwrap_or("")
+        ));
     }
     let infos = super::find(&ctx, &resources).await?;
     if f.bool("list") {
@@ -172,12 +232,18 @@ async fn run(ctx: Ctx) -> Result<()> {
 
 /// Says that no container fits the pattern.
 pub fn warn_of_none(kind: &str, name: &str, pattern: &str) {
-    eprintln!("Warning: {kind}/{name} does not have any containers matching {}", quote(pattern));
+    eprintln!(
+        "Warning: {kind}/{name} does not have any containers matching {}",
+        quote(pattern)
+    );
 }
 
 fn no_overwrites(container: &Value, set: &[Value]) -> Result<()> {
     for current in container["env"].as_array().into_iter().flatten() {
-        if set.iter().any(|s| s["name"] == current["name"] && s["value"] != current["value"]) {
+        if set
+            .iter()
+            .any(|s| s["name"] == current["name"] && s["value"] != current["value"])
+        {
             return Err(Error::msg(format!(
                 "'{}' already has a value ({}), and --overwrite is false",
                 current["name"].as_str().unwrap_or(""),
@@ -193,7 +259,12 @@ pub fn update(container: &mut Value, set: &[Value], remove: &[String]) {
     let text = |v: &Value| v["name"].as_str().unwrap_or("").to_string();
     let mut covered: HashSet<String> = remove.iter().cloned().collect();
     let mut env = Vec::new();
-    for old in container["env"].as_array().into_iter().flatten().filter(|e| !remove.contains(&text(e))) {
+    for old in container["env"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|e| !remove.contains(&text(e)))
+    {
         match set.iter().find(|s| s["name"] == old["name"]) {
             Some(new) if covered.insert(text(new)) => env.push(new.clone()),
             Some(_) => {}
@@ -215,23 +286,62 @@ mod tests {
     #[test]
     fn words_are_read_as_kubectl_reads_them() {
         let words = |t: &str| t.split(' ').map(String::from).collect::<Vec<_>>();
-        assert_eq!(split(&words("deploy web A=1 B- -")).unwrap(), (words("deploy web"), words("A=1 B- -")));
-        assert!(split(&words("A=1 deploy/web")).unwrap_err().to_string().ends_with(": A=1 deploy/web"));
-        assert_eq!(parse(&words("A=1=2 B-")).unwrap(), (vec![json!({"name": "A", "value": "1=2"})], words("B")));
+        assert_eq!(
+            split(&words("deploy web A=1 B- -")).unwrap(),
+            (words("deploy web"), words("A=1 B- -"))
+        );
+        assert!(
+            split(&words("A=1 deploy/web"))
+                .unwrap_err()
+                .to_string()
+                .ends_with(": A=1 deploy/web")
+        );
+        assert_eq!(
+            parse(&words("A=1=2 B-")).unwrap(),
+            (vec![json!({"name": "A", "value": "1=2"})], words("B"))
+        );
         for (text, want) in [
-            ("A=1 A-", "can not both modify and remove the same environment variable in the same command"),
+            (
+                "A=1 A-",
+                "can not both modify and remove the same environment variable in the same command",
+            ),
             ("nonsense", "unknown environment variable: nonsense"),
-            ("1a=b", "\"1a\" is not a valid key name: a valid environment variable name must"),
+            (
+                "1a=b",
+                "\"1a\" is not a valid key name: a valid environment variable name must",
+            ),
         ] {
-            assert!(parse(&words(text)).unwrap_err().to_string().starts_with(want), "{text}");
+            assert!(
+                parse(&words(text))
+                    .unwrap_err()
+                    .to_string()
+                    .starts_with(want),
+                "{text}"
+            );
         }
-        assert_eq!(of_lines("A=1 # one\nnothing\nB=x=y\n"), [json!({"name": "A", "value": "1 "}), json!({"name": "B", "value": "x=y"})]);
+        assert_eq!(
+            of_lines("A=1 # one\nnothing\nB=x=y\n"),
+            [
+                json!({"name": "A", "value": "1 "}),
+                json!({"name": "B", "value": "x=y"})
+            ]
+        );
     }
 
     #[test]
     fn variables_keep_their_order() {
         let mut c = json!({"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]});
-        update(&mut c, &[json!({"name": "A", "value": "3"}), json!({"name": "C", "value": "4"})], &["B".into()]);
-        assert_eq!(c["env"], json!([{"name": "A", "value": "3"}, {"name": "C", "value": "4"}]));
+        update(
+            &mut c,
+            &[
+                json!({"name": "A", "value": "3"}),
+                json!({"name": "C", "value": "4"}),
+            ],
+            &["B".into()],
+        );
+        assert_eq!(
+            c["env"],
+            json!([{"name": "A", "value": "3"}, {"name": "C", "value": "4"}])
+        );
     }
 }

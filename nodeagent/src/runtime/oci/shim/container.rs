@@ -64,17 +64,35 @@ impl Container {
     /// Makes the container that the agent has described in its folder; it waits to be started.
     pub async fn create(shim: &Rc<Shim>, id: &str) -> Result<Rc<Self>, Failure> {
         let dir = shim.dir.container(id);
-        let record: ContainerRecord = state::read(&dir.record()).map_err(|err| failed("read the container's record", err))?;
+        let record: ContainerRecord =
+            state::read(&dir.record()).map_err(|err| failed("read the container's record", err))?;
         let io = |err: io::Error| failed("open the container's streams", err);
-        let log = Log::open(record.log_path.clone()).map_err(|err| failed(&format!("open the log {}", record.log_path.display()), err))?;
-        let ends = if record.spec.tty { None } else { Some(pipes(record.spec.stdin, record.uid).map_err(io)?) };
+        let log = Log::open(record.log_path.clone())
+            .map_err(|err| failed(&format!("open the log {}", record.log_path.display()), err))?;
+        let ends = if record.spec.tty {
+            None
+        } else {
+            Some(pipes(record.spec.stdin, record.uid).map_err(io)?)
+        };
         let (ours, theirs) = match ends {
-            Some(Ends { stdin, stdout, stderr, theirs }) => (Some((stdin, stdout, stderr)), Some(theirs)),
+            Some(Ends {
+                stdin,
+                stdout,
+                stderr,
+                theirs,
+            }) => (Some((stdin, stdout, stderr)), Some(theirs)),
             None => (None, None),
         };
         let flight = shim.reaper.flight();
-        let (pid, mut fds, errors) =
-            launch(&Job::Create { dir: &dir, record: &record }, theirs).await.map_err(|reason| failed("create the container", reason))?;
+        let (pid, mut fds, errors) = launch(
+            &Job::Create {
+                dir: &dir,
+                record: &record,
+            },
+            theirs,
+        )
+        .await
+        .map_err(|reason| failed("create the container", reason))?;
         let exit = shim.reaper.claim(pid);
         drop(flight);
         let output = Output::new(log);
@@ -86,7 +104,9 @@ impl Container {
             output.pump(Stream::Stderr, stderr).map_err(io)?;
         } else if let Some(master) = &master {
             set_nonblocking(master).map_err(io)?;
-            output.pump_terminal(master.try_clone().map_err(io)?).map_err(io)?;
+            output
+                .pump_terminal(master.try_clone().map_err(io)?)
+                .map_err(io)?;
         }
         let container = Rc::new(Self {
             dir,
@@ -99,7 +119,9 @@ impl Container {
             ended: watch::channel(None).0,
             record,
         });
-        container.guard(shim).inspect_err(|_| container.signal(Signal::SIGKILL))?;
+        container
+            .guard(shim)
+            .inspect_err(|_| container.signal(Signal::SIGKILL))?;
         container.save();
         let (shim, watched) = (Rc::clone(shim), Rc::clone(&container));
         spawn_local(async move {
@@ -114,9 +136,12 @@ impl Container {
     fn guard(&self, shim: &Shim) -> Result<(), Failure> {
         if shim.cgroups.is_v2() {
             let group = &self.record.cgroup;
-            shim.cgroups.kill_together(group).map_err(|err| failed("set memory.oom.group", err))?;
+            shim.cgroups
+                .kill_together(group)
+                .map_err(|err| failed("set memory.oom.group", err))?;
             if !self.record.spec.security.privileged {
-                crate::runtime::oci::devices::guard(&shim.cgroups.folder("", group)).map_err(|err| failed("guard the devices", err))?;
+                crate::runtime::oci::devices::guard(&shim.cgroups.folder("", group))
+                    .map_err(|err| failed("guard the devices", err))?;
             }
         }
         Ok(())
@@ -126,19 +151,37 @@ impl Container {
         let mut errors = self.errors.lock().await;
         match self.phase() {
             ContainerPhase::Running => return Ok(()),
-            ContainerPhase::Exited => return Err(failed("start the container", "container is in CONTAINER_EXITED state")),
+            ContainerPhase::Exited => {
+                return Err(failed(
+                    "start the container",
+                    "container is in CONTAINER_EXITED state",
+                ));
+            }
             ContainerPhase::Created => {}
         }
-        let Some(pipe) = errors.take() else { return Err(failed("start the container", "it is being started")) };
-        let begin = || libcontainer::container::Container::load(self.dir.libcontainer().join(&self.record.id))?.start();
+        let Some(pipe) = errors.take() else {
+            return Err(failed("start the container", "it is being started"));
+        };
+        let begin = || {
+            libcontainer::container::Container::load(self.dir.libcontainer().join(&self.record.id))?
+                .start()
+        };
         begin().map_err(|err| failed("start the container", chain(&err)))?;
-        let reason = read_to_end(pipe).await.map_err(|err| failed("start the container", err))?;
+        let reason = read_to_end(pipe)
+            .await
+            .map_err(|err| failed("start the container", err))?;
         if !reason.is_empty() {
-            let text = format!("OCI runtime create failed: unable to start container process: error during container init: {reason}: unknown");
+            let text = format!(
+                "OCI runtime create failed: unable to start container process: error during container init: {reason}: unknown"
+            );
             self.start_failure.replace(Some(text.clone()));
             return Err(Failure::Start(text));
         }
-        let running = StatusRecord { phase: ContainerPhase::Running, started_at: Some(now()), ..self.status.borrow().clone() };
+        let running = StatusRecord {
+            phase: ContainerPhase::Running,
+            started_at: Some(now()),
+            ..self.status.borrow().clone()
+        };
         self.status.replace(running);
         self.save();
         shim.tell(&self.record.id, Event::Started);
@@ -159,7 +202,10 @@ impl Container {
         while self.phase() != ContainerPhase::Exited {
             self.signal(Signal::SIGKILL);
             shim.cgroups.kill(&self.record.cgroup);
-            if tokio::time::timeout(Duration::from_millis(500), self.wait()).await.is_ok() {
+            if tokio::time::timeout(Duration::from_millis(500), self.wait())
+                .await
+                .is_ok()
+            {
                 return;
             }
         }
@@ -200,7 +246,11 @@ impl Container {
         self.stdin.borrow_mut().take();
         let _ = tokio::time::timeout(DRAIN, self.output.drained()).await;
         let failure = self.start_failure.take();
-        let (code, signal) = if failure.is_some() { (START_ERROR, None) } else { (exit.code, exit.signal) };
+        let (code, signal) = if failure.is_some() {
+            (START_ERROR, None)
+        } else {
+            (exit.code, exit.signal)
+        };
         let ended = StatusRecord {
             phase: ContainerPhase::Exited,
             pid: None,
@@ -225,10 +275,15 @@ impl Container {
 }
 
 /// Has a helper make a process, and answers its id, what descriptors came with it, and the pipe that tells of a failed `execve`.
-pub async fn launch(job: &Job<'_>, stdio: Option<Stdio>) -> Result<(i32, Vec<OwnedFd>, OwnedFd), String> {
+pub async fn launch(
+    job: &Job<'_>,
+    stdio: Option<Stdio>,
+) -> Result<(i32, Vec<OwnedFd>, OwnedFd), String> {
     let (errors, theirs) = io::pipe().during("pipe").map_err(|err| err.to_string())?;
     let socket = helper::spawn(job, stdio, theirs.into()).map_err(|err| err.to_string())?;
-    socket.set_nonblocking(true).map_err(|err| err.to_string())?;
+    socket
+        .set_nonblocking(true)
+        .map_err(|err| err.to_string())?;
     let socket = UnixStream::from_std(socket).map_err(|err| err.to_string())?;
     match protocol::receive::<Outcome>(&socket).await {
         Ok(Some((Outcome::Running { pid }, fds))) => Ok((pid, fds, errors.into())),
@@ -244,7 +299,9 @@ pub async fn launch(job: &Job<'_>, stdio: Option<Stdio>) -> Result<(i32, Vec<Own
 
 pub async fn read_to_end(pipe: OwnedFd) -> io::Result<String> {
     let mut bytes = Vec::new();
-    pipe::Receiver::from_owned_fd(pipe)?.read_to_end(&mut bytes).await?;
+    pipe::Receiver::from_owned_fd(pipe)?
+        .read_to_end(&mut bytes)
+        .await?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -257,16 +314,36 @@ pub fn pipes(stdin: bool, uid: u32) -> io::Result<Ends> {
             let (theirs, ours) = pipe()?;
             (Some(OwnedFd::from(ours)), OwnedFd::from(theirs))
         }
-        false => (None, OwnedFd::from(std::fs::File::open("/dev/null").during("open /dev/null")?)),
+        false => (
+            None,
+            OwnedFd::from(std::fs::File::open("/dev/null").during("open /dev/null")?),
+        ),
     };
-    let theirs = Stdio { stdin: their_stdin, stdout: their_stdout.into(), stderr: their_stderr.into() };
-    let owned = [Some(&theirs.stdout), Some(&theirs.stderr), stdin.then_some(&theirs.stdin)];
+    let theirs = Stdio {
+        stdin: their_stdin,
+        stdout: their_stdout.into(),
+        stderr: their_stderr.into(),
+    };
+    let owned = [
+        Some(&theirs.stdout),
+        Some(&theirs.stderr),
+        stdin.then_some(&theirs.stdin),
+    ];
     for fd in owned.into_iter().flatten() {
-        nix::unistd::fchown(fd, Some(uid.into()), None).during(format_args!("chown a pipe to {uid}"))?;
+        nix::unistd::fchown(fd, Some(uid.into()), None)
+            .during(format_args!("chown a pipe to {uid}"))?;
     }
-    Ok(Ends { stdin: ours, stdout: stdout.into(), stderr: stderr.into(), theirs })
+    Ok(Ends {
+        stdin: ours,
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+        theirs,
+    })
 }
 
 pub fn failed(what: &str, reason: impl ToString) -> Failure {
-    Failure::Failed { what: what.to_owned(), reason: reason.to_string() }
+    Failure::Failed {
+        what: what.to_owned(),
+        reason: reason.to_string(),
+    }
 }

@@ -32,7 +32,11 @@ pub struct Workload {
 
 impl Executor for Workload {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        let args = spec.process().as_ref().and_then(|p| p.args().clone()).unwrap_or_default();
+        let args = spec
+            .process()
+            .as_ref()
+            .and_then(|p| p.args().clone())
+            .unwrap_or_default();
         let reason = match self.give_up_rights() {
             Err(reason) => reason,
             Ok(()) => become_program(&args),
@@ -55,7 +59,9 @@ impl Executor for Workload {
         // SAFETY: this process has one thread.
         unsafe {
             old.iter().for_each(|key| std::env::remove_var(key));
-            envs.iter().filter(|(key, _)| !key.is_empty()).for_each(|(key, value)| std::env::set_var(key, value));
+            envs.iter()
+                .filter(|(key, _)| !key.is_empty())
+                .for_each(|(key, value)| std::env::set_var(key, value));
         }
         Ok(())
     }
@@ -70,7 +76,10 @@ impl Workload {
         let keep: CapsHashSet = names.iter().filter_map(|name| name.parse().ok()).collect();
         let fail = |err: caps::errors::CapsError| format!("cannot drop capabilities: {err}");
         // The bounding set first, while there is still the right to; these calls are all in the filter's list.
-        for extra in [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP].into_iter().filter(|c| !keep.contains(c)) {
+        for extra in [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP]
+            .into_iter()
+            .filter(|c| !keep.contains(c))
+        {
             caps::drop(None, CapSet::Bounding, extra).map_err(fail)?;
         }
         seccomp::install(&names)?;
@@ -81,13 +90,20 @@ impl Workload {
 
 /// Returns only when it failed, with the reason.
 fn become_program(args: &[String]) -> String {
-    let Some(name) = args.first() else { return "no command specified".to_owned() };
+    let Some(name) = args.first() else {
+        return "no command specified".to_owned();
+    };
     let path = match look_up(name) {
         Ok(path) => path,
         Err(reason) => return reason,
     };
-    let c_strings = |list: &[String]| list.iter().map(|s| CString::new(s.as_bytes())).collect::<Result<Vec<_>, _>>();
-    let (Ok(path_c), Ok(args_c)) = (CString::new(path.as_os_str().as_bytes()), c_strings(args)) else {
+    let c_strings = |list: &[String]| {
+        list.iter()
+            .map(|s| CString::new(s.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let (Ok(path_c), Ok(args_c)) = (CString::new(path.as_os_str().as_bytes()), c_strings(args))
+    else {
         return format!("exec {name:?}: invalid argument");
     };
     restore_signals();
@@ -98,10 +114,12 @@ fn become_program(args: &[String]) -> String {
 /// As a shell looks for programs: a name with a slash is a path; others are looked for in PATH.
 fn look_up(name: &str) -> Result<PathBuf, String> {
     if name.contains('/') {
-        return executable(Path::new(name)).map(|()| PathBuf::from(name)).map_err(|errno| match errno {
-            Errno::ENOENT => format!("exec: {name:?}: stat {name}: no such file or directory"),
-            other => format!("exec: {name:?}: {}", words(other)),
-        });
+        return executable(Path::new(name))
+            .map(|()| PathBuf::from(name))
+            .map_err(|errno| match errno {
+                Errno::ENOENT => format!("exec: {name:?}: stat {name}: no such file or directory"),
+                other => format!("exec: {name:?}: {}", words(other)),
+            });
     }
     let path = std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned());
     let mut found_but = None;
@@ -153,10 +171,22 @@ mod tests {
 
     #[test]
     fn programs_that_are_not_there() {
-        assert_eq!(look_up("no-such-program-x").unwrap_err(), "exec: \"no-such-program-x\": executable file not found in $PATH");
-        assert_eq!(look_up("/no/such").unwrap_err(), "exec: \"/no/such\": stat /no/such: no such file or directory");
-        assert_eq!(look_up("/etc/passwd").unwrap_err(), "exec: \"/etc/passwd\": permission denied");
-        assert_eq!(look_up("/etc").unwrap_err(), "exec: \"/etc\": is a directory");
+        assert_eq!(
+            look_up("no-such-program-x").unwrap_err(),
+            "exec: \"no-such-program-x\": executable file not found in $PATH"
+        );
+        assert_eq!(
+            look_up("/no/such").unwrap_err(),
+            "exec: \"/no/such\": stat /no/such: no such file or directory"
+        );
+        assert_eq!(
+            look_up("/etc/passwd").unwrap_err(),
+            "exec: \"/etc/passwd\": permission denied"
+        );
+        assert_eq!(
+            look_up("/etc").unwrap_err(),
+            "exec: \"/etc\": is a directory"
+        );
         assert!(look_up("sh").is_ok());
     }
 }

@@ -39,8 +39,15 @@ pub struct Stdio {
 
 /// What the copy is to do.
 pub enum Job<'a> {
-    Create { dir: &'a ContainerDir, record: &'a ContainerRecord },
-    Exec { dir: &'a ContainerDir, record: &'a ContainerRecord, process: &'a Path },
+    Create {
+        dir: &'a ContainerDir,
+        record: &'a ContainerRecord,
+    },
+    Exec {
+        dir: &'a ContainerDir,
+        record: &'a ContainerRecord,
+        process: &'a Path,
+    },
 }
 
 impl Job<'_> {
@@ -60,7 +67,11 @@ pub fn spawn(job: &Job<'_>, stdio: Option<Stdio>, errors: OwnedFd) -> io::Result
         ForkResult::Child => {
             let mut keep = vec![0, 1, 2, theirs.as_raw_fd(), errors.as_raw_fd()];
             if let Some(stdio) = &stdio {
-                keep.extend([stdio.stdin.as_raw_fd(), stdio.stdout.as_raw_fd(), stdio.stderr.as_raw_fd()]);
+                keep.extend([
+                    stdio.stdin.as_raw_fd(),
+                    stdio.stdout.as_raw_fd(),
+                    stdio.stderr.as_raw_fd(),
+                ]);
             }
             close_others(keep);
             reasons::listen(errors.as_raw_fd());
@@ -68,7 +79,12 @@ pub fn spawn(job: &Job<'_>, stdio: Option<Stdio>, errors: OwnedFd) -> io::Result
             let done = work(job, stdio, errors.as_raw_fd(), terminal);
             let (outcome, master) = match done {
                 Ok((pid, master)) => (Outcome::Running { pid }, master),
-                Err(reason) => (Outcome::Failed { reason: reasons::complete(reason) }, None),
+                Err(reason) => (
+                    Outcome::Failed {
+                        reason: reasons::complete(reason),
+                    },
+                    None,
+                ),
             };
             let fds: Vec<BorrowedFd<'_>> = master.iter().map(AsFd::as_fd).collect();
             let told = protocol::send_blocking(&theirs, &outcome, &fds);
@@ -85,37 +101,77 @@ fn work(job: &Job<'_>, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> D
     oom::set(job.record().spec.limits.oom_score_adj.unwrap_or(0)).map_err(|err| err.to_string())?;
     match job {
         Job::Create { dir, record } => create(dir, record, stdio, errors, terminal),
-        Job::Exec { dir, record, process } => exec(dir, record, process, stdio, errors, terminal),
+        Job::Exec {
+            dir,
+            record,
+            process,
+        } => exec(dir, record, process, stdio, errors, terminal),
     }
 }
 
-fn create(dir: &ContainerDir, record: &ContainerRecord, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> Done {
+fn create(
+    dir: &ContainerDir,
+    record: &ContainerRecord,
+    stdio: Option<Stdio>,
+    errors: RawFd,
+    terminal: bool,
+) -> Done {
     layers::mount_all(dir, record)?;
     let console = Console::open(dir, "console.sock", terminal)?;
     let builder = builder(&record.id, dir, record.process.clone(), errors, stdio)?;
     let builder = builder.with_console_socket(console.path());
-    let container = builder.as_init(&dir.0).with_systemd(false).as_sibling(true).build().map_err(|err| chain(&err))?;
+    let container = builder
+        .as_init(&dir.0)
+        .with_systemd(false)
+        .as_sibling(true)
+        .build()
+        .map_err(|err| chain(&err))?;
     let pid = container.pid().ok_or("libcontainer tells no process id")?;
     Ok((pid.as_raw(), console.master()?))
 }
 
-fn exec(dir: &ContainerDir, record: &ContainerRecord, process: &Path, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> Done {
+fn exec(
+    dir: &ContainerDir,
+    record: &ContainerRecord,
+    process: &Path,
+    stdio: Option<Stdio>,
+    errors: RawFd,
+    terminal: bool,
+) -> Done {
     let name = process.file_stem().unwrap_or_default().to_string_lossy();
     let console = Console::open(dir, &format!("{name}.sock"), terminal)?;
-    let builder = builder(&record.id, dir, record.process.clone(), errors, stdio)?.with_console_socket(console.path());
-    let pid = builder.as_tenant().with_process(Some(process)).with_detach(true).as_sibling(true).build().map_err(|err| chain(&err))?;
+    let builder = builder(&record.id, dir, record.process.clone(), errors, stdio)?
+        .with_console_socket(console.path());
+    let pid = builder
+        .as_tenant()
+        .with_process(Some(process))
+        .with_detach(true)
+        .as_sibling(true)
+        .build()
+        .map_err(|err| chain(&err))?;
     Ok((pid.as_raw(), console.master()?))
 }
 
-fn builder(id: &str, dir: &ContainerDir, rights: ProcessRights, errors: RawFd, stdio: Option<Stdio>) -> Result<ContainerBuilder, String> {
+fn builder(
+    id: &str,
+    dir: &ContainerDir,
+    rights: ProcessRights,
+    errors: RawFd,
+    stdio: Option<Stdio>,
+) -> Result<ContainerBuilder, String> {
     let root = dir.libcontainer();
-    fs::create_dir_all(&root).during(format_args!("mkdir {}", root.display())).map_err(|err| err.to_string())?;
+    fs::create_dir_all(&root)
+        .during(format_args!("mkdir {}", root.display()))
+        .map_err(|err| err.to_string())?;
     let mut builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
         .with_executor(Workload { rights, errors })
         .with_root_path(root)
         .map_err(|err| chain(&err))?;
     if let Some(stdio) = stdio {
-        builder = builder.with_stdin(stdio.stdin).with_stdout(stdio.stdout).with_stderr(stdio.stderr);
+        builder = builder
+            .with_stdin(stdio.stdin)
+            .with_stdout(stdio.stdout)
+            .with_stderr(stdio.stderr);
     }
     Ok(builder)
 }
@@ -130,7 +186,8 @@ impl Console {
         }
         let path = dir.0.join(name);
         let _ = fs::remove_file(&path);
-        let listener = protocol::bind(&dir.0, name).map_err(|err| format!("cannot open the console's socket: {err}"))?;
+        let listener = protocol::bind(&dir.0, name)
+            .map_err(|err| format!("cannot open the console's socket: {err}"))?;
         Ok(Self(Some((listener, path))))
     }
 
@@ -139,7 +196,9 @@ impl Console {
     }
 
     fn master(self) -> Result<Option<OwnedFd>, String> {
-        let Some((listener, path)) = self.0 else { return Ok(None) };
+        let Some((listener, path)) = self.0 else {
+            return Ok(None);
+        };
         let _ = fs::remove_file(path);
         let receive = || -> io::Result<OwnedFd> {
             let (stream, _) = listener.accept()?;
@@ -147,7 +206,12 @@ impl Console {
             let mut bytes = [0u8; 64];
             let mut parts = [io::IoSliceMut::new(&mut bytes)];
             let flags = nix::sys::socket::MsgFlags::MSG_CMSG_CLOEXEC;
-            let message = nix::sys::socket::recvmsg::<nix::sys::socket::UnixAddr>(stream.as_raw_fd(), &mut parts, Some(&mut space), flags)?;
+            let message = nix::sys::socket::recvmsg::<nix::sys::socket::UnixAddr>(
+                stream.as_raw_fd(),
+                &mut parts,
+                Some(&mut space),
+                flags,
+            )?;
             for control in message.cmsgs()? {
                 if let nix::sys::socket::ControlMessageOwned::ScmRights(fds) = control
                     && let Some(fd) = fds.first()
@@ -158,7 +222,9 @@ impl Console {
             }
             Err(io::Error::other("no terminal arrived"))
         };
-        receive().map(Some).map_err(|err| format!("cannot receive the terminal: {err}"))
+        receive()
+            .map(Some)
+            .map_err(|err| format!("cannot receive the terminal: {err}"))
     }
 }
 

@@ -28,7 +28,11 @@ pub struct Log {
 
 impl Log {
     pub fn open(path: PathBuf) -> io::Result<Self> {
-        Ok(Self { file: open(&path)?, path, pending: Default::default() })
+        Ok(Self {
+            file: open(&path)?,
+            path,
+            pending: Default::default(),
+        })
     }
 
     /// Goes on in a new file at the same path, after the old one was renamed.
@@ -73,7 +77,14 @@ impl Log {
 
 /// What an entry begins with.
 fn head(stream: Stream, now: jiff::Timestamp) -> String {
-    format!("{now:.9} {} ", if stream == Stream::Stdout { "stdout" } else { "stderr" })
+    format!(
+        "{now:.9} {} ",
+        if stream == Stream::Stdout {
+            "stdout"
+        } else {
+            "stderr"
+        }
+    )
 }
 
 fn entry(out: &mut Vec<u8>, head: &str, tag: u8, content: &[u8]) {
@@ -85,7 +96,11 @@ fn entry(out: &mut Vec<u8>, head: &str, tag: u8, content: &[u8]) {
 
 fn open(path: &PathBuf) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o640)
+        .open(path)
 }
 
 #[cfg(test)]
@@ -104,7 +119,15 @@ mod tests {
         log.end(Stream::Stdout, now).unwrap();
         log.end(Stream::Stderr, now).unwrap();
         let head = "2026-01-02T03:04:05.000000789Z";
-        let wanted = ["stdout F one", "stderr F err", "stdout F two", "stdout F ", "stdout P three"].map(|line| format!("{head} {line}\n")).concat();
+        let wanted = [
+            "stdout F one",
+            "stderr F err",
+            "stdout F two",
+            "stdout F ",
+            "stdout P three",
+        ]
+        .map(|line| format!("{head} {line}\n"))
+        .concat();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), wanted);
     }
 
@@ -115,13 +138,28 @@ mod tests {
         let now = jiff::Timestamp::UNIX_EPOCH;
         let mut log = Log::open(path.clone()).unwrap();
         let long = [b"x".repeat(2 * MAX_LINE + 5), b"\n".to_vec()].concat();
-        long.chunks(1_000).for_each(|chunk| log.write(Stream::Stdout, chunk, now).unwrap());
+        long.chunks(1_000)
+            .for_each(|chunk| log.write(Stream::Stdout, chunk, now).unwrap());
         let text = std::fs::read_to_string(&path).unwrap();
-        let entries: Vec<(String, usize)> = text.lines().map(|line| (line[38..39].to_owned(), line.len() - 40)).collect();
-        assert_eq!(entries, [("P".into(), MAX_LINE), ("P".into(), MAX_LINE), ("F".into(), 5)]);
+        let entries: Vec<(String, usize)> = text
+            .lines()
+            .map(|line| (line[38..39].to_owned(), line.len() - 40))
+            .collect();
+        assert_eq!(
+            entries,
+            [
+                ("P".into(), MAX_LINE),
+                ("P".into(), MAX_LINE),
+                ("F".into(), 5)
+            ]
+        );
         std::fs::rename(&path, folder.path().join("0.log.old")).unwrap();
         log.reopen().unwrap();
         log.write(Stream::Stdout, b"new\n", now).unwrap();
-        assert!(std::fs::read_to_string(&path).unwrap().ends_with("stdout F new\n"));
+        assert!(
+            std::fs::read_to_string(&path)
+                .unwrap()
+                .ends_with("stdout F new\n")
+        );
     }
 }

@@ -96,7 +96,9 @@ fn run(folder: &Path) -> io::Result<()> {
     let listener = protocol::bind(&dir.0, SandboxDir::SOCKET).during("open the shim's socket")?;
     listener.set_nonblocking(true)?;
     write_process(&dir.shim(), std::process::id() as i32)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     LocalSet::new().block_on(&runtime, serve(dir, record, cgroups, pause, listener))
 }
 
@@ -113,22 +115,32 @@ fn become_keeper(record: &SandboxRecord, cgroups: &Cgroups) -> io::Result<()> {
 }
 
 /// Makes what the pod's containers share. Answers the process id of the holder of the shared pid namespace.
-fn set_up_sandbox(dir: &SandboxDir, record: &SandboxRecord, cgroups: &Cgroups) -> io::Result<Option<i32>> {
+fn set_up_sandbox(
+    dir: &SandboxDir,
+    record: &SandboxRecord,
+    cgroups: &Cgroups,
+) -> io::Result<Option<i32>> {
     let spec = &record.spec;
     if let Some(netns) = &spec.netns {
         let enter = || -> io::Result<()> {
             setns(fs::File::open(netns)?, CloneFlags::CLONE_NEWNET).during("setns")?;
             unshare(CloneFlags::CLONE_NEWUTS).during("unshare the host's name")?;
-            nix::unistd::sethostname(&spec.hostname).during(format_args!("sethostname {:?}", spec.hostname))
+            nix::unistd::sethostname(&spec.hostname)
+                .during(format_args!("sethostname {:?}", spec.hostname))
         };
-        enter().during(format_args!("cannot enter the network namespace {}", netns.display()))?;
+        enter().during(format_args!(
+            "cannot enter the network namespace {}",
+            netns.display()
+        ))?;
     }
     if !spec.host_ipc {
         unshare(CloneFlags::CLONE_NEWIPC).during("unshare the IPC namespace")?;
         make_shm(&dir.shm()).during("cannot mount the pod's /dev/shm")?;
     }
     set_sysctls(&spec.sysctls)?;
-    cgroups.create(&record.cgroup, &spec.cgroup_limits).during("cannot make the pod's cgroup")?;
+    cgroups
+        .create(&record.cgroup, &spec.cgroup_limits)
+        .during("cannot make the pod's cgroup")?;
     for folder in [&dir.containers(), &spec.log_dir] {
         fs::create_dir_all(folder).during(format_args!("cannot make {}", folder.display()))?;
     }
@@ -137,31 +149,44 @@ fn set_up_sandbox(dir: &SandboxDir, record: &SandboxRecord, cgroups: &Cgroups) -
     }
     let cage = dir.0.join("pause");
     fs::create_dir_all(&cage).during(format_args!("cannot make {}", cage.display()))?;
-    let pid = pause::start(&cage).during("cannot start the holder of the pod's process namespace")?;
+    let pid =
+        pause::start(&cage).during("cannot start the holder of the pod's process namespace")?;
     write_process(&dir.pause(), pid)?;
     Ok(Some(pid))
 }
 
 fn write_process(path: &Path, pid: i32) -> io::Result<()> {
-    let process = ShimRecord::of(pid).ok_or_else(|| io::Error::other(format!("process {pid} has gone")))?;
+    let process =
+        ShimRecord::of(pid).ok_or_else(|| io::Error::other(format!("process {pid} has gone")))?;
     state::write(path, &process)
 }
 
 fn make_shm(folder: &PathBuf) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    Ok(mount(Some("shm"), folder, Some("tmpfs"), flags, Some("mode=1777,size=65536k"))?)
+    Ok(mount(
+        Some("shm"),
+        folder,
+        Some("tmpfs"),
+        flags,
+        Some("mode=1777,size=65536k"),
+    )?)
 }
 
 /// `/proc/sys` shows the namespaces of who reads it, so that this sets them for the pod only.
 fn set_sysctls(sysctls: &BTreeMap<String, String>) -> io::Result<()> {
     for (name, value) in sysctls {
         // Both `net.ipv4.ip_forward` and `net/ipv4/ip_forward` are names; in the latter a dot belongs to a device's name.
-        let path = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
+        let path = if name.contains('/') {
+            name.clone()
+        } else {
+            name.replace('.', "/")
+        };
         if path.split('/').any(|part| part.is_empty() || part == "..") {
             return Err(io::Error::other(format!("invalid sysctl {name:?}")));
         }
-        fs::write(Path::new("/proc/sys").join(path), value).during(format_args!("cannot set sysctl {name}={value}"))?;
+        fs::write(Path::new("/proc/sys").join(path), value)
+            .during(format_args!("cannot set sysctl {name}={value}"))?;
     }
     Ok(())
 }
@@ -190,11 +215,21 @@ impl Shim {
     }
 
     fn container(&self, id: &str) -> Result<Rc<Container>, Failure> {
-        self.containers.borrow().get(id).cloned().ok_or_else(|| Failure::NotFound(id.to_owned()))
+        self.containers
+            .borrow()
+            .get(id)
+            .cloned()
+            .ok_or_else(|| Failure::NotFound(id.to_owned()))
     }
 }
 
-async fn serve(dir: SandboxDir, record: SandboxRecord, cgroups: Cgroups, pause: Option<i32>, listener: StdListener) -> io::Result<()> {
+async fn serve(
+    dir: SandboxDir,
+    record: SandboxRecord,
+    cgroups: Cgroups,
+    pause: Option<i32>,
+    listener: StdListener,
+) -> io::Result<()> {
     let mut children = signal(SignalKind::child())?;
     let listener = UnixListener::from_std(listener)?;
     drop(record);
@@ -233,8 +268,14 @@ fn announce(dir: &SandboxDir) -> io::Result<()> {
     let mut stdout = io::stdout();
     stdout.write_all(b"ready\n")?;
     stdout.flush()?;
-    let null = fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
-    let log = fs::OpenOptions::new().append(true).create(true).open(dir.0.join("shim.log"))?;
+    let null = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    let log = fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(dir.0.join("shim.log"))?;
     nix::unistd::dup2_stdin(&null)?;
     nix::unistd::dup2_stdout(&null)?;
     nix::unistd::dup2_stderr(&log)?;
@@ -260,14 +301,22 @@ async fn answer(shim: &Rc<Shim>, connection: &UnixStream) {
 }
 
 /// `None`: all was said on the connection already.
-async fn handle(shim: &Rc<Shim>, connection: &UnixStream, request: Request) -> Result<Option<Reply>, Failure> {
+async fn handle(
+    shim: &Rc<Shim>,
+    connection: &UnixStream,
+    request: Request,
+) -> Result<Option<Reply>, Failure> {
     match request {
         Request::Create { id } => {
             let container = Container::create(shim, &id).await?;
             shim.containers.borrow_mut().insert(id, container);
         }
         Request::Start { id } => shim.container(&id)?.start(shim).await?,
-        Request::Stop { id, grace_ms } => shim.container(&id)?.stop(shim, Duration::from_millis(grace_ms)).await,
+        Request::Stop { id, grace_ms } => {
+            shim.container(&id)?
+                .stop(shim, Duration::from_millis(grace_ms))
+                .await
+        }
         Request::Remove { id } => remove(shim, &id).await?,
         Request::Exec { id, exec } => {
             streams::exec(shim, &*shim.container(&id)?, exec, connection).await?;
@@ -277,7 +326,11 @@ async fn handle(shim: &Rc<Shim>, connection: &UnixStream, request: Request) -> R
             streams::attach(&*shim.container(&id)?, exec, connection).await?;
             return Ok(None);
         }
-        Request::ReopenLog { id } => shim.container(&id)?.output.reopen_log().map_err(|err| container::failed("reopen the log", err))?,
+        Request::ReopenLog { id } => shim
+            .container(&id)?
+            .output
+            .reopen_log()
+            .map_err(|err| container::failed("reopen the log", err))?,
         Request::Events => {
             events(shim, connection).await;
             return Ok(None);
@@ -295,7 +348,9 @@ async fn handle(shim: &Rc<Shim>, connection: &UnixStream, request: Request) -> R
 async fn remove(shim: &Shim, id: &str) -> Result<(), Failure> {
     let container = shim.container(id)?;
     container.stop(shim, Duration::ZERO).await;
-    shim.cgroups.remove(&container.record.cgroup).map_err(|err| container::failed("remove the container's cgroup", err))?;
+    shim.cgroups
+        .remove(&container.record.cgroup)
+        .map_err(|err| container::failed("remove the container's cgroup", err))?;
     shim.containers.borrow_mut().remove(id);
     Ok(())
 }
@@ -329,7 +384,10 @@ async fn shutdown(shim: &Shim) {
         container.stop(shim, Duration::ZERO).await;
     }
     if let Some(pid) = shim.pause {
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGKILL,
+        );
     }
     let _ = fs::remove_file(shim.dir.0.join(SandboxDir::SOCKET));
 }

@@ -17,10 +17,14 @@ pub fn set(wanted: i32) -> io::Result<i32> {
     let write = |score: i32| fs::write(FILE, score.to_string());
     match write(wanted) {
         Err(err) if err.kind() == REFUSED => {
-            let has = fs::read_to_string(FILE).and_then(|text| text.trim().parse().map_err(io::Error::other)).during(format_args!("read {FILE}"))?;
+            let has = fs::read_to_string(FILE)
+                .and_then(|text| text.trim().parse().map_err(io::Error::other))
+                .during(format_args!("read {FILE}"))?;
             nearest(wanted, has, write).during(format_args!("write to {FILE}"))
         }
-        done => done.map(|()| wanted).during(format_args!("write {wanted} to {FILE}")),
+        done => done
+            .map(|()| wanted)
+            .during(format_args!("write {wanted} to {FILE}")),
     }
 }
 
@@ -44,9 +48,27 @@ mod tests {
 
     #[test]
     fn the_best_that_is_allowed() {
-        let kernel = |least: i32| move |score: i32| if score < least { Err(io::Error::from(REFUSED)) } else { Ok(()) };
-        for (wanted, has, least, score) in [(-997, 0, 0, 0), (-997, 0, -500, -500), (-997, 200, -996, -996), (2, 1000, 999, 999), (-997, 0, -1, -1)] {
-            assert_eq!(nearest(wanted, has, kernel(least)).unwrap(), score, "{wanted} {has} {least}");
+        let kernel = |least: i32| {
+            move |score: i32| {
+                if score < least {
+                    Err(io::Error::from(REFUSED))
+                } else {
+                    Ok(())
+                }
+            }
+        };
+        for (wanted, has, least, score) in [
+            (-997, 0, 0, 0),
+            (-997, 0, -500, -500),
+            (-997, 200, -996, -996),
+            (2, 1000, 999, 999),
+            (-997, 0, -1, -1),
+        ] {
+            assert_eq!(
+                nearest(wanted, has, kernel(least)).unwrap(),
+                score,
+                "{wanted} {has} {least}"
+            );
         }
         assert!(nearest(-997, 0, |_| Err(io::Error::other("broken"))).is_err());
     }

@@ -34,7 +34,12 @@ pub struct Output {
 
 impl Output {
     pub fn new(log: Log) -> Rc<Self> {
-        Rc::new(Self { log: RefCell::new(log), clients: RefCell::default(), open: Cell::new(0), drained: Notify::new() })
+        Rc::new(Self {
+            log: RefCell::new(log),
+            clients: RefCell::default(),
+            open: Cell::new(0),
+            drained: Notify::new(),
+        })
     }
 
     pub fn reopen_log(&self) -> io::Result<()> {
@@ -129,7 +134,9 @@ pub fn set_nonblocking(fd: &OwnedFd) -> io::Result<()> {
     // SAFETY: plain calls on a descriptor that we own.
     let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
     // SAFETY: as above.
-    match flags >= 0 && unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) } == 0 {
+    match flags >= 0
+        && unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) } == 0
+    {
         true => Ok(()),
         false => Err(io::Error::last_os_error()),
     }

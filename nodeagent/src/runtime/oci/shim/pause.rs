@@ -41,7 +41,9 @@ fn read_pid(mut reader: io::PipeReader, helper: Pid) -> io::Result<i32> {
     let text = String::from_utf8_lossy(&bytes);
     match text.trim().parse() {
         Ok(pid) => Ok(pid),
-        Err(_) => Err(io::Error::other(format!("cannot make the pod's process namespace: {text}"))),
+        Err(_) => Err(io::Error::other(format!(
+            "cannot make the pod's process namespace: {text}"
+        ))),
     }
 }
 
@@ -68,8 +70,20 @@ fn start_in_namespace(folder: &Path, told: OwnedFd) -> io::Result<()> {
 
 fn cage(folder: &Path) -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNS)?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
-    mount(Some("pause"), folder, Some("tmpfs"), MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, Some("size=0k,mode=555"))?;
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )?;
+    mount(
+        Some("pause"),
+        folder,
+        Some("tmpfs"),
+        MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+        Some("size=0k,mode=555"),
+    )?;
     chdir(folder)?;
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)?;
@@ -81,8 +95,16 @@ fn cage(folder: &Path) -> io::Result<()> {
         let _ = caps::drop(None, caps::CapSet::Bounding, capability);
     }
     setgroups(&[])?;
-    setresgid(Gid::from_raw(NOBODY), Gid::from_raw(NOBODY), Gid::from_raw(NOBODY))?;
-    setresuid(Uid::from_raw(NOBODY), Uid::from_raw(NOBODY), Uid::from_raw(NOBODY))?;
+    setresgid(
+        Gid::from_raw(NOBODY),
+        Gid::from_raw(NOBODY),
+        Gid::from_raw(NOBODY),
+    )?;
+    setresuid(
+        Uid::from_raw(NOBODY),
+        Uid::from_raw(NOBODY),
+        Uid::from_raw(NOBODY),
+    )?;
     nix::sys::prctl::set_no_new_privs()?;
     nix::sys::prctl::set_dumpable(false)?;
     Ok(())
@@ -96,7 +118,9 @@ fn reap() -> i32 {
     set.add(Signal::SIGINT);
     let _ = set.thread_block();
     loop {
-        while matches!(waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive) {}
+        while matches!(waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
+        {
+        }
         match set.wait() {
             Ok(Signal::SIGTERM | Signal::SIGINT) => return 0,
             _ => continue,

@@ -66,9 +66,18 @@ impl Reaper {
     /// Collects all that have ended. To be called after each SIGCHLD.
     pub fn collect(&self) {
         loop {
-            let (pid, exit) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL)) {
+            let (pid, exit) = match waitpid(
+                Pid::from_raw(-1),
+                Some(WaitPidFlag::WNOHANG | WaitPidFlag::__WALL),
+            ) {
                 Ok(WaitStatus::Exited(pid, code)) => (pid, Exit { code, signal: None }),
-                Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit { code: 128 + signal as i32, signal: Some(signal as i32) }),
+                Ok(WaitStatus::Signaled(pid, signal, _)) => (
+                    pid,
+                    Exit {
+                        code: 128 + signal as i32,
+                        signal: Some(signal as i32),
+                    },
+                ),
                 Ok(WaitStatus::StillAlive) | Err(_) => return,
                 Ok(_) => continue,
             };

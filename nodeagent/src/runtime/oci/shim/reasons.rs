@@ -22,7 +22,10 @@ use tracing::{
 use crate::runtime::oci::cause::add;
 
 /// What libcontainer logs last in a process that gives up.
-const GIVING_UP: [&str; 2] = ["failed to initialize container process", "failed to run intermediate process"];
+const GIVING_UP: [&str; 2] = [
+    "failed to initialize container process",
+    "failed to run intermediate process",
+];
 
 /// Keeps the errors that are logged, and writes them to the error pipe when the process gives up.
 pub fn listen(errors: RawFd) {
@@ -46,15 +49,26 @@ pub fn complete(reason: String) -> String {
 fn told(logged: &[Text], last: &str) -> String {
     let mut text = String::new();
     // What has its error beside it wraps it; what has it in its words is nearer to the cause.
-    let (wrapping, inner): (Vec<&Text>, Vec<&Text>) = logged.iter().rev().partition(|text| !text.error.is_empty());
-    let parts = wrapping.iter().map(|text| text.message.as_str()).chain([last]).chain(inner.iter().map(|text| text.message.as_str()));
+    let (wrapping, inner): (Vec<&Text>, Vec<&Text>) =
+        logged.iter().rev().partition(|text| !text.error.is_empty());
+    let parts = wrapping
+        .iter()
+        .map(|text| text.message.as_str())
+        .chain([last])
+        .chain(inner.iter().map(|text| text.message.as_str()));
     for part in parts.filter(|part| !part.is_empty()) {
-        if text.is_empty() { text = part.to_owned() } else { add(&mut text, part) }
+        if text.is_empty() {
+            text = part.to_owned()
+        } else {
+            add(&mut text, part)
+        }
     }
     for error in wrapping.iter().map(|text| text.error.as_str()) {
         match errno(error) {
             Some(errno) => add(&mut text, &io::Error::from(errno).to_string()),
-            None if inner.is_empty() && wrapping.iter().any(|text| text.message == last) => add(&mut text, error),
+            None if inner.is_empty() && wrapping.iter().any(|text| text.message == last) => {
+                add(&mut text, error)
+            }
             None => {}
         }
     }
@@ -63,11 +77,16 @@ fn told(logged: &[Text], last: &str) -> String {
 
 /// The system's error in the innermost brackets of an error's debug text.
 fn errno(text: &str) -> Option<Errno> {
-    let behind = |mark: &str| text.split_once(mark).map(|(_, rest)| rest.split([')', ',', ' ']).next().unwrap_or_default());
+    let behind = |mark: &str| {
+        text.split_once(mark)
+            .map(|(_, rest)| rest.split([')', ',', ' ']).next().unwrap_or_default())
+    };
     let number = behind("code: ").and_then(|code| code.parse().ok());
     let named = || {
         let name = behind("Nix(")?;
-        (1..=133).map(Errno::from_raw).find(|errno| format!("{errno:?}") == name)
+        (1..=133)
+            .map(Errno::from_raw)
+            .find(|errno| format!("{errno:?}") == name)
     };
     number.map(Errno::from_raw).or_else(named)
 }
@@ -84,8 +103,17 @@ impl Subscriber for Reasons {
     fn event(&self, event: &Event<'_>) {
         let mut text = Text::default();
         event.record(&mut text);
-        let Some(begin) = GIVING_UP.iter().find(|last| text.message.starts_with(**last)) else { return logged().push(text) };
-        let reason = complete(text.message[begin.len()..].trim_start_matches([':', ' ']).to_owned());
+        let Some(begin) = GIVING_UP
+            .iter()
+            .find(|last| text.message.starts_with(**last))
+        else {
+            return logged().push(text);
+        };
+        let reason = complete(
+            text.message[begin.len()..]
+                .trim_start_matches([':', ' '])
+                .to_owned(),
+        );
         // SAFETY: the descriptor is open in this process, and is not closed by this handle.
         let mut pipe = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(self.errors) });
         // Without a pipe there is nobody left to tell.
@@ -125,24 +153,40 @@ mod tests {
 
     #[test]
     fn what_libcontainer_logs_becomes_one_text() {
-        let text = |message: &str, error: &str| Text { message: message.to_owned(), error: error.to_owned() };
+        let text = |message: &str, error: &str| Text {
+            message: message.to_owned(),
+            error: error.to_owned(),
+        };
         let table = [
             (
-                vec![text("failed to mount X: syscall", ""), text("failed to prepare rootfs", "Mount(Syscall(Nix(EINVAL)))")],
+                vec![
+                    text("failed to mount X: syscall", ""),
+                    text("failed to prepare rootfs", "Mount(Syscall(Nix(EINVAL)))"),
+                ],
                 "failed to prepare rootfs",
                 "failed to prepare rootfs: failed to mount X: syscall: Invalid argument (os error 22)",
             ),
             (
-                vec![text("failed to apply cgroup", "V1(MemoryController(UnableToSet { target: 1 }))")],
+                vec![text(
+                    "failed to apply cgroup",
+                    "V1(MemoryController(UnableToSet { target: 1 }))",
+                )],
                 "cgroup error: unable to set memory limit to 1",
                 "failed to apply cgroup: cgroup error: unable to set memory limit to 1",
             ),
             (
-                vec![text("failed to apply cgroup", "V1(WrappedIo(Write { err: Os { code: 22, kind: InvalidInput, message: \"Invalid argument\" } }))")],
+                vec![text(
+                    "failed to apply cgroup",
+                    "V1(WrappedIo(Write { err: Os { code: 22, kind: InvalidInput, message: \"Invalid argument\" } }))",
+                )],
                 "cgroup error: failed to write 1 to cpu.cfs_quota_us: Invalid argument (os error 22)",
                 "failed to apply cgroup: cgroup error: failed to write 1 to cpu.cfs_quota_us: Invalid argument (os error 22)",
             ),
-            (vec![text("failed to set groups", "EPERM")], "failed to set groups", "failed to set groups: EPERM"),
+            (
+                vec![text("failed to set groups", "EPERM")],
+                "failed to set groups",
+                "failed to set groups: EPERM",
+            ),
             (vec![], "no more", "no more"),
         ];
         for (logged, last, wanted) in table {

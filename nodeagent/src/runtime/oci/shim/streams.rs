@@ -37,28 +37,53 @@ struct Passed {
 
 impl Passed {
     async fn send(&self, connection: &UnixStream) -> io::Result<()> {
-        let reply =
-            Reply::Streams { stdin: self.stdin.is_some(), stdout: self.stdout.is_some(), stderr: self.stderr.is_some(), terminal: self.terminal.is_some() };
-        let fds: Vec<BorrowedFd<'_>> = [&self.stdin, &self.stdout, &self.stderr, &self.terminal].into_iter().flatten().map(AsFd::as_fd).collect();
+        let reply = Reply::Streams {
+            stdin: self.stdin.is_some(),
+            stdout: self.stdout.is_some(),
+            stderr: self.stderr.is_some(),
+            terminal: self.terminal.is_some(),
+        };
+        let fds: Vec<BorrowedFd<'_>> = [&self.stdin, &self.stdout, &self.stderr, &self.terminal]
+            .into_iter()
+            .flatten()
+            .map(AsFd::as_fd)
+            .collect();
         protocol::send(connection, &reply, &fds).await
     }
 }
 
 /// Runs a command in a container; answers on the connection.
-pub async fn exec(shim: &Rc<Shim>, container: &Container, request: ExecRequest, connection: &UnixStream) -> Result<(), Failure> {
+pub async fn exec(
+    shim: &Rc<Shim>,
+    container: &Container,
+    request: ExecRequest,
+    connection: &UnixStream,
+) -> Result<(), Failure> {
     running(container)?;
     let io = |err: io::Error| failed("exec in the container", err);
-    let file = container.dir.0.join(format!("exec-{}.json", shim.next_number()));
+    let file = container
+        .dir
+        .0
+        .join(format!("exec-{}.json", shim.next_number()));
     let process = process(container, &request).map_err(io)?;
     state::write(&file, &process).map_err(io)?;
     let mut passed = Passed::default();
     let mut theirs = None;
     if !request.tty {
         let ends = pipes(request.stdin, container.record.uid).map_err(io)?;
-        (passed.stdin, passed.stdout, passed.stderr, theirs) = (ends.stdin, Some(ends.stdout), Some(ends.stderr), Some(ends.theirs));
+        (passed.stdin, passed.stdout, passed.stderr, theirs) = (
+            ends.stdin,
+            Some(ends.stdout),
+            Some(ends.stderr),
+            Some(ends.theirs),
+        );
     }
     let flight = shim.reaper.flight();
-    let job = Job::Exec { dir: &container.dir, record: &container.record, process: &file };
+    let job = Job::Exec {
+        dir: &container.dir,
+        record: &container.record,
+        process: &file,
+    };
     let launched = launch(&job, theirs).await;
     let _ = std::fs::remove_file(&file);
     let (pid, mut fds, errors) = launched.map_err(|reason| exec_failure(&reason))?;
@@ -89,7 +114,11 @@ pub async fn exec(shim: &Rc<Shim>, container: &Container, request: ExecRequest, 
 }
 
 /// Attaches to a container's first process; answers on the connection, and again when the container has ended.
-pub async fn attach(container: &Container, request: ExecRequest, connection: &UnixStream) -> Result<(), Failure> {
+pub async fn attach(
+    container: &Container,
+    request: ExecRequest,
+    connection: &UnixStream,
+) -> Result<(), Failure> {
     running(container)?;
     let io = |err: io::Error| failed("attach to the container", err);
     let mut passed = Passed::default();
@@ -103,7 +132,11 @@ pub async fn attach(container: &Container, request: ExecRequest, connection: &Un
         passed.terminal = Some(master.try_clone().map_err(io)?);
     } else if request.stdin && container.record.spec.stdin {
         let mut stdin = container.stdin.borrow_mut();
-        passed.stdin = stdin.as_ref().map(OwnedFd::try_clone).transpose().map_err(io)?;
+        passed.stdin = stdin
+            .as_ref()
+            .map(OwnedFd::try_clone)
+            .transpose()
+            .map_err(io)?;
         if container.record.spec.stdin_once {
             // The first who attaches is the last who writes: the container sees the end when that client goes.
             stdin.take();
@@ -122,11 +155,16 @@ fn running(container: &Container) -> Result<(), Failure> {
         ContainerPhase::Created => "CONTAINER_CREATED",
         ContainerPhase::Exited => "CONTAINER_EXITED",
     };
-    Err(failed("exec in the container", format!("container is in {state} state")))
+    Err(failed(
+        "exec in the container",
+        format!("container is in {state} state"),
+    ))
 }
 
 fn exec_failure(reason: &str) -> Failure {
-    Failure::Start(format!("OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown"))
+    Failure::Start(format!(
+        "OCI runtime exec failed: exec failed: unable to start container process: {reason}: unknown"
+    ))
 }
 
 /// The container's own process, with another command and perhaps a terminal.
@@ -136,7 +174,9 @@ fn process(container: &Container, request: &ExecRequest) -> io::Result<Value> {
     process["args"] = request.command.clone().into();
     process["terminal"] = request.tty.into();
     if let (true, Some(env)) = (request.tty, process["env"].as_array_mut())
-        && !env.iter().any(|line| line.as_str().is_some_and(|line| line.starts_with("TERM=")))
+        && !env
+            .iter()
+            .any(|line| line.as_str().is_some_and(|line| line.starts_with("TERM=")))
     {
         env.push("TERM=xterm".into());
     }

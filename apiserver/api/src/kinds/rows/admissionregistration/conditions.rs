@@ -19,13 +19,21 @@ pub fn validate(owner: &Value, path: &Path, errors: &mut Errors) {
     for (index, condition) in conditions.iter().enumerate() {
         let path = path.index(index);
         let (name, at) = (condition.text("name"), path.child("name"));
-        cel::required(condition.text("expression"), "", &path.child("expression"), errors);
+        cel::required(
+            condition.text("expression"),
+            "",
+            &path.child("expression"),
+            errors,
+        );
         if name.is_empty() {
             errors.required(&at, "");
             continue;
         }
         qualified_name(name, &at, errors);
-        if conditions[..index].iter().any(|before| before.text("name") == name) {
+        if conditions[..index]
+            .iter()
+            .any(|before| before.text("name") == name)
+        {
             errors.duplicate(&at, name);
         }
     }
@@ -42,16 +50,33 @@ mod tests {
         let one = |name: &str, expression: &str| json!({"name": name, "expression": expression});
         for (conditions, said) in [
             (json!([one("a", "true")]), "[]"),
-            (json!([one("a", "true"), one("a", "true")]), "c.matchConditions[1].name: Duplicate value: \"a\""),
-            (json!([one("", " ")]), "[c.matchConditions[0].expression: Required value, c.matchConditions[0].name: Required value]"),
+            (
+                json!([one("a", "true"), one("a", "true")]),
+                "c.matchConditions[1].name: Duplicate value: \"a\"",
+            ),
+            (
+                json!([one("", " ")]),
+                "[c.matchConditions[0].expression: Required value, c.matchConditions[0].name: Required value]",
+            ),
         ] {
             let mut errors = Errors::default();
-            validate(&json!({"matchConditions": conditions}), &Path::new("c"), &mut errors);
+            validate(
+                &json!({"matchConditions": conditions}),
+                &Path::new("c"),
+                &mut errors,
+            );
             assert_eq!(errors.message(), said);
         }
         let many: Vec<Value> = (0..65).map(|n| one(&format!("n{n}"), "true")).collect();
         let mut errors = Errors::default();
-        validate(&json!({"matchConditions": many}), &Path::new("c"), &mut errors);
-        assert_eq!(errors.message(), "c.matchConditions: Too many: 65: must have at most 64 items");
+        validate(
+            &json!({"matchConditions": many}),
+            &Path::new("c"),
+            &mut errors,
+        );
+        assert_eq!(
+            errors.message(),
+            "c.matchConditions: Too many: 65: must have at most 64 items"
+        );
     }
 }

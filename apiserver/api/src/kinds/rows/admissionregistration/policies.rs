@@ -22,7 +22,10 @@ use crate::{
 };
 
 /// What policies and their bindings do alike.
-pub const COMMON: Strategy = Strategy { without_effect: |_| Some(without_effect::POLICIES), ..super::COMMON };
+pub const COMMON: Strategy = Strategy {
+    without_effect: |_| Some(without_effect::POLICIES),
+    ..super::COMMON
+};
 
 pub fn defaults(policy: &mut Value) {
     let spec = fill::spec(policy);
@@ -45,7 +48,9 @@ pub fn begin(spec: &Value, path: &Path, errors: &mut Errors) {
 /// `matchConstraints`: at least one rule, by which the types of expressions are known.
 pub fn constraints(spec: &Value, path: &Path, errors: &mut Errors) {
     let at = path.child("matchConstraints");
-    let Some(constraints) = spec.some("matchConstraints") else { return errors.required(&at, "") };
+    let Some(constraints) = spec.some("matchConstraints") else {
+        return errors.required(&at, "");
+    };
     rules::match_resources(constraints, &at, errors);
     if constraints.list("resourceRules").is_empty() {
         errors.required(&at.child("resourceRules"), "");
@@ -53,7 +58,12 @@ pub fn constraints(spec: &Value, path: &Path, errors: &mut Errors) {
 }
 
 /// `matchConditions`, unless an update leaves them and their parameters as they were; then `variables`.
-pub fn conditions_and_variables(spec: &Value, old: Option<&Value>, path: &Path, errors: &mut Errors) {
+pub fn conditions_and_variables(
+    spec: &Value,
+    old: Option<&Value>,
+    path: &Path,
+    errors: &mut Errors,
+) {
     let same = |name: &str| old.is_some_and(|old| old.some(name) == spec.some(name));
     if !(same("paramKind") && same("matchConditions")) {
         conditions::validate(spec, path, errors);
@@ -70,7 +80,12 @@ fn variable(variable: &Value, path: &Path, errors: &mut Errors) {
     } else if !cel::is_identifier(name) {
         errors.invalid(&at, name, "must be a valid CEL identifier");
     }
-    cel::required(variable.text("expression"), "expression is not specified", &path.child("expression"), errors);
+    cel::required(
+        variable.text("expression"),
+        "expression is not specified",
+        &path.child("expression"),
+        errors,
+    );
 }
 
 fn param_kind(kind: &Value, path: &Path, errors: &mut Errors) {
@@ -80,7 +95,14 @@ fn param_kind(kind: &Value, path: &Path, errors: &mut Errors) {
     if name.is_empty() {
         errors.required(&at, "");
     } else if !wrong.is_empty() {
-        errors.invalid(&at, name, format!("may have mixed case, but should otherwise match: {}", wrong.join(",")));
+        errors.invalid(
+            &at,
+            name,
+            format!(
+                "may have mixed case, but should otherwise match: {}",
+                wrong.join(",")
+            ),
+        );
     }
 }
 
@@ -90,7 +112,13 @@ fn group_version(given: &str, path: &Path, errors: &mut Errors) {
         [""] => return errors.required(path, ""),
         [version] => ("", version),
         [group, version] => (group, version),
-        _ => return errors.invalid(path, given, format!("unexpected GroupVersion string: {given}")),
+        _ => {
+            return errors.invalid(
+                path,
+                given,
+                format!("unexpected GroupVersion string: {given}"),
+            );
+        }
     };
     let wrong = names::is_dns1123_subdomain(group);
     if !group.is_empty() && !wrong.is_empty() {
@@ -135,7 +163,12 @@ fn param_ref(reference: &Value, path: &Path, errors: &mut Errors) {
     }
     match reference.text("parameterNotFoundAction") {
         "" => errors.required(&path.child("parameterNotFoundAction"), ""),
-        action => one_of(action, &["Deny", "Allow"], &path.child("parameterNotFoundAction"), errors),
+        action => one_of(
+            action,
+            &["Deny", "Allow"],
+            &path.child("parameterNotFoundAction"),
+            errors,
+        ),
     }
 }
 
@@ -156,25 +189,54 @@ mod tests {
         for (kind, wanted) in [
             (json!({"apiVersion": "v1", "kind": "ConfigMap"}), "[]"),
             (json!({"apiVersion": "a.b/v1", "kind": "Rule"}), "[]"),
-            (json!({}), "[p.apiVersion: Required value, p.kind: Required value]"),
-            (json!({"apiVersion": "a/b/c", "kind": "K"}), "p.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c"),
-            (json!({"apiVersion": "a/", "kind": "K"}), "p.apiVersion: Invalid value: \"a/\": version must be specified"),
+            (
+                json!({}),
+                "[p.apiVersion: Required value, p.kind: Required value]",
+            ),
+            (
+                json!({"apiVersion": "a/b/c", "kind": "K"}),
+                "p.apiVersion: Invalid value: \"a/b/c\": unexpected GroupVersion string: a/b/c",
+            ),
+            (
+                json!({"apiVersion": "a/", "kind": "K"}),
+                "p.apiVersion: Invalid value: \"a/\": version must be specified",
+            ),
         ] {
             assert_eq!(said(param_kind, &kind), wanted, "{kind}");
         }
         let odd = said(param_kind, &json!({"apiVersion": "A/V", "kind": "1"}));
-        assert!(odd.starts_with("[p.apiVersion: Invalid value: \"A\": a lowercase RFC 1123 subdomain must"), "{odd}");
-        assert!(odd.contains(", p.apiVersion: Invalid value: \"V\": a DNS-1035 label must"), "{odd}");
+        assert!(
+            odd.starts_with(
+                "[p.apiVersion: Invalid value: \"A\": a lowercase RFC 1123 subdomain must"
+            ),
+            "{odd}"
+        );
+        assert!(
+            odd.contains(", p.apiVersion: Invalid value: \"V\": a DNS-1035 label must"),
+            "{odd}"
+        );
         assert!(odd.contains(", p.kind: Invalid value: \"1\": may have mixed case, but should otherwise match: a DNS-1035 label must"), "{odd}");
     }
 
     #[test]
     fn references_to_parameters() {
         for (reference, wanted) in [
-            (json!({"name": "a", "parameterNotFoundAction": "Deny"}), "[]"),
-            (json!({"selector": {}, "parameterNotFoundAction": "Allow"}), "[]"),
-            (json!({"parameterNotFoundAction": "Allow"}), "p: Required value: one of name or selector must be specified"),
-            (json!({"name": "a"}), "p.parameterNotFoundAction: Required value"),
+            (
+                json!({"name": "a", "parameterNotFoundAction": "Deny"}),
+                "[]",
+            ),
+            (
+                json!({"selector": {}, "parameterNotFoundAction": "Allow"}),
+                "[]",
+            ),
+            (
+                json!({"parameterNotFoundAction": "Allow"}),
+                "p: Required value: one of name or selector must be specified",
+            ),
+            (
+                json!({"name": "a"}),
+                "p.parameterNotFoundAction: Required value",
+            ),
             (
                 json!({"name": "a/b", "parameterNotFoundAction": "x"}),
                 "[p.name: Invalid value: \"a/b\": may not contain '/', p.parameterNotFoundAction: Unsupported value: \"x\": supported values: \"Deny\", \"Allow\"]",
@@ -196,7 +258,10 @@ mod tests {
                 json!({"name": " ", "expression": " "}),
                 "[p.name: Required value: name is not specified, p.expression: Required value: expression is not specified]",
             ),
-            (json!({"name": "a-b", "expression": "1"}), "p.name: Invalid value: \"a-b\": must be a valid CEL identifier"),
+            (
+                json!({"name": "a-b", "expression": "1"}),
+                "p.name: Invalid value: \"a-b\": must be a valid CEL identifier",
+            ),
         ] {
             assert_eq!(said(variable, &given), wanted, "{given}");
         }
@@ -211,6 +276,11 @@ mod tests {
             errors.len()
         };
         assert_eq!((count(None), count(Some(&spec))), (2, 0));
-        assert_eq!(count(Some(&json!({"matchConditions": [{}], "paramKind": {"kind": "K"}}))), 2);
+        assert_eq!(
+            count(Some(
+                &json!({"matchConditions": [{}], "paramKind": {"kind": "K"}})
+            )),
+            2
+        );
     }
 }

@@ -41,7 +41,9 @@ pub fn rule_defaults(owner: &mut Map<String, Value>, list: &str) {
 
 /// A `MatchResources` named `name`, where there is one.
 pub fn resources_defaults(owner: &mut Map<String, Value>, name: &str) {
-    let Some(resources) = fill::inner(owner, name) else { return };
+    let Some(resources) = fill::inner(owner, name) else {
+        return;
+    };
     match_defaults(resources);
     for list in RULES {
         rule_defaults(resources, list);
@@ -56,7 +58,13 @@ pub fn choice(owner: &Value, name: &str, supported: &[&str], path: &Path, errors
 }
 
 /// The same, and it must be there.
-pub fn required_choice(owner: &Value, name: &str, supported: &[&str], path: &Path, errors: &mut Errors) {
+pub fn required_choice(
+    owner: &Value,
+    name: &str,
+    supported: &[&str],
+    path: &Path,
+    errors: &mut Errors,
+) {
     if owner.some(name).is_none() {
         errors.required(&path.child(name), "");
     }
@@ -87,8 +95,17 @@ pub fn match_resources(resources: &Value, path: &Path, errors: &mut Errors) {
 /// The operations of policies that change objects.
 pub fn mutating_operations(resources: &Value, path: &Path, errors: &mut Errors) {
     let at = path.child("resourceRules");
-    for operation in resources.list("resourceRules").iter().flat_map(|rule| rule.texts("operations")) {
-        one_of(operation, MUTATING_OPERATIONS, &at.child("operations"), errors);
+    for operation in resources
+        .list("resourceRules")
+        .iter()
+        .flat_map(|rule| rule.texts("operations"))
+    {
+        one_of(
+            operation,
+            MUTATING_OPERATIONS,
+            &at.child("operations"),
+            errors,
+        );
     }
 }
 
@@ -108,11 +125,20 @@ fn named(rule: &Value, path: &Path, errors: &mut Errors) {
 pub fn validate(rule: &Value, path: &Path, errors: &mut Errors) {
     alone(rule, "operations", "operations", path, errors);
     for (index, operation) in rule.texts("operations").enumerate() {
-        one_of(operation, OPERATIONS, &path.child("operations").index(index), errors);
+        one_of(
+            operation,
+            OPERATIONS,
+            &path.child("operations").index(index),
+            errors,
+        );
     }
     alone(rule, "apiGroups", "API groups", path, errors);
     alone(rule, "apiVersions", "API versions", path, errors);
-    for (index, _) in rule.texts("apiVersions").enumerate().filter(|(_, version)| version.is_empty()) {
+    for (index, _) in rule
+        .texts("apiVersions")
+        .enumerate()
+        .filter(|(_, version)| version.is_empty())
+    {
         errors.required(&path.child("apiVersions").index(index), "");
     }
     resources(rule, &path.child("resources"), errors);
@@ -126,7 +152,11 @@ fn alone(rule: &Value, name: &str, noun: &str, path: &Path, errors: &mut Errors)
         errors.required(&at, "");
     }
     if given.len() > 1 && given.iter().any(|one| one == "*") {
-        errors.invalid(&at, given.to_vec(), format!("if '*' is present, must not specify other {noun}"));
+        errors.invalid(
+            &at,
+            given.to_vec(),
+            format!("if '*' is present, must not specify other {noun}"),
+        );
     }
 }
 
@@ -150,10 +180,18 @@ fn resources(rule: &Value, path: &Path, errors: &mut Errors) {
             continue;
         };
         if all_subs_of.contains(&resource) {
-            errors.invalid(&at, one, format!("if '{resource}/*' is present, must not specify {one}"));
+            errors.invalid(
+                &at,
+                one,
+                format!("if '{resource}/*' is present, must not specify {one}"),
+            );
         }
         if sub_of_all.contains(&sub) {
-            errors.invalid(&at, one, format!("if '*/{sub}' is present, must not specify {one}"));
+            errors.invalid(
+                &at,
+                one,
+                format!("if '*/{sub}' is present, must not specify {one}"),
+            );
         }
         if sub == "*" {
             all_subs_of.push(resource);
@@ -164,10 +202,18 @@ fn resources(rule: &Value, path: &Path, errors: &mut Errors) {
     }
     let has = |name: &str| given.iter().any(|one| one == name);
     if given.len() > 1 && has("*/*") {
-        errors.invalid(path, given.to_vec(), "if '*/*' is present, must not specify other resources");
+        errors.invalid(
+            path,
+            given.to_vec(),
+            "if '*/*' is present, must not specify other resources",
+        );
     }
     if has("*") && names_a_resource {
-        errors.invalid(path, given.to_vec(), "if '*' is present, must not specify other resources without subresources");
+        errors.invalid(
+            path,
+            given.to_vec(),
+            "if '*' is present, must not specify other resources without subresources",
+        );
     }
 }
 
@@ -191,18 +237,30 @@ mod tests {
     fn rules() {
         for (change, wanted) in [
             (vec![], "[]"),
-            (vec![("operations", json!([]))], "r.operations: Required value"),
+            (
+                vec![("operations", json!([]))],
+                "r.operations: Required value",
+            ),
             (
                 vec![("operations", json!(["*", "CREATE"]))],
                 r#"r.operations: Invalid value: ["*","CREATE"]: if '*' is present, must not specify other operations"#,
             ),
-            (vec![("operations", json!(["x"]))], r#"r.operations[0]: Unsupported value: "x": supported values: "*", "CONNECT", "CREATE", "DELETE", "UPDATE""#),
-            (vec![("apiGroups", json!(["*", "a"]))], r#"r.apiGroups: Invalid value: ["*","a"]: if '*' is present, must not specify other API groups"#),
+            (
+                vec![("operations", json!(["x"]))],
+                r#"r.operations[0]: Unsupported value: "x": supported values: "*", "CONNECT", "CREATE", "DELETE", "UPDATE""#,
+            ),
+            (
+                vec![("apiGroups", json!(["*", "a"]))],
+                r#"r.apiGroups: Invalid value: ["*","a"]: if '*' is present, must not specify other API groups"#,
+            ),
             (
                 vec![("apiVersions", json!(["", "*"]))],
                 r#"[r.apiVersions: Invalid value: ["","*"]: if '*' is present, must not specify other API versions, r.apiVersions[0]: Required value]"#,
             ),
-            (vec![("scope", json!("x"))], r#"r.scope: Unsupported value: "x": supported values: "*", "Cluster", "Namespaced""#),
+            (
+                vec![("scope", json!("x"))],
+                r#"r.scope: Unsupported value: "x": supported values: "*", "Cluster", "Namespaced""#,
+            ),
             (
                 vec![("resourceNames", json!(["a", "a", "a/b"]))],
                 r#"[r.resourceNames[1]: Duplicate value: "a", r.resourceNames[2]: Invalid value: "a/b": may not contain '/']"#,
@@ -215,15 +273,31 @@ mod tests {
     #[test]
     fn resources_and_wildcards() {
         for (resources, wanted) in [
-            (json!(["*", "*/*"]), r#"r.resources: Invalid value: ["*","*/*"]: if '*/*' is present, must not specify other resources"#),
-            (json!(["pods/*", "pods/log"]), "r.resources[1]: Invalid value: \"pods/log\": if 'pods/*' is present, must not specify pods/log"),
-            (json!(["*/scale", "a/scale"]), "r.resources[1]: Invalid value: \"a/scale\": if '*/scale' is present, must not specify a/scale"),
-            (json!(["*", "pods"]), r#"r.resources: Invalid value: ["*","pods"]: if '*' is present, must not specify other resources without subresources"#),
+            (
+                json!(["*", "*/*"]),
+                r#"r.resources: Invalid value: ["*","*/*"]: if '*/*' is present, must not specify other resources"#,
+            ),
+            (
+                json!(["pods/*", "pods/log"]),
+                "r.resources[1]: Invalid value: \"pods/log\": if 'pods/*' is present, must not specify pods/log",
+            ),
+            (
+                json!(["*/scale", "a/scale"]),
+                "r.resources[1]: Invalid value: \"a/scale\": if '*/scale' is present, must not specify a/scale",
+            ),
+            (
+                json!(["*", "pods"]),
+                r#"r.resources: Invalid value: ["*","pods"]: if '*' is present, must not specify other resources without subresources"#,
+            ),
             (json!(["pods", "*"]), "[]"),
             (json!(["*", "pods/log"]), "[]"),
             (json!([""]), "r.resources[0]: Required value"),
         ] {
-            assert_eq!(said(&[("resources", resources.clone())]), wanted, "{resources}");
+            assert_eq!(
+                said(&[("resources", resources.clone())]),
+                wanted,
+                "{resources}"
+            );
         }
     }
 
@@ -237,9 +311,15 @@ mod tests {
         );
         let mut errors = Errors::default();
         mutating_operations(&owner["m"], &Path::new("m"), &mut errors);
-        assert_eq!(errors.message(), r#"m.resourceRules.operations: Unsupported value: "DELETE": supported values: "*", "CONNECT", "CREATE", "UPDATE""#);
+        assert_eq!(
+            errors.message(),
+            r#"m.resourceRules.operations: Unsupported value: "DELETE": supported values: "*", "CONNECT", "CREATE", "UPDATE""#
+        );
         let mut errors = Errors::default();
         match_resources(&json!({}), &Path::new("m"), &mut errors);
-        assert_eq!(errors.message(), "[m.matchPolicy: Required value, m.namespaceSelector: Required value, m.objectSelector: Required value]");
+        assert_eq!(
+            errors.message(),
+            "[m.matchPolicy: Required value, m.namespaceSelector: Required value, m.objectSelector: Required value]"
+        );
     }
 }

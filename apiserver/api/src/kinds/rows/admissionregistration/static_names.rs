@@ -9,9 +9,16 @@ use crate::{kinds::Warnings, machinery::meta::Meta};
 const SUFFIX: &str = ".static.k8s.io";
 
 pub fn warnings(new: &Value, _old: Option<&Value>) -> Warnings {
-    let said =
-        || format!("metadata.name: names ending with {SUFFIX:?} are reserved for static manifest-based configurations and cannot be managed via the API");
-    new.name().ends_with(SUFFIX).then(said).into_iter().collect()
+    let said = || {
+        format!(
+            "metadata.name: names ending with {SUFFIX:?} are reserved for static manifest-based configurations and cannot be managed via the API"
+        )
+    };
+    new.name()
+        .ends_with(SUFFIX)
+        .then(said)
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]
@@ -25,7 +32,9 @@ mod tests {
         assert!(warnings(&json!({"metadata": {"name": "a.k8s.io"}}), None).is_empty());
         assert_eq!(
             warnings(&json!({"metadata": {"name": "a.static.k8s.io"}}), None),
-            ["metadata.name: names ending with \".static.k8s.io\" are reserved for static manifest-based configurations and cannot be managed via the API"]
+            [
+                "metadata.name: names ending with \".static.k8s.io\" are reserved for static manifest-based configurations and cannot be managed via the API"
+            ]
         );
     }
 }

@@ -56,7 +56,12 @@ pub fn stateful_set(object: &mut Value) {
     absent(spec, "replicas", 1);
     absent(spec, "revisionHistoryLimit", 10);
     if let Some(strategy) = child(spec, "updateStrategy") {
-        if strategy.get("type").and_then(Value::as_str).unwrap_or("").is_empty() {
+        if strategy
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or("")
+            .is_empty()
+        {
             text(strategy, "type", "RollingUpdate");
             absent(strategy, "rollingUpdate", json!({}));
         }
@@ -104,7 +109,9 @@ pub fn daemon_set(object: &mut Value) {
 pub fn job(object: &mut Value) {
     job_spec(spec(object));
     let labels = object["spec"]["template"]["metadata"]["labels"].clone();
-    if labels.as_object().is_some_and(|labels| !labels.is_empty()) && object["metadata"].get("labels").is_none() {
+    if labels.as_object().is_some_and(|labels| !labels.is_empty())
+        && object["metadata"].get("labels").is_none()
+    {
         object["metadata"]["labels"] = labels;
     }
 }
@@ -117,18 +124,28 @@ fn job_spec(spec: &mut Map<String, Value>) {
     }
     absent(spec, "parallelism", 1);
     let per_index = spec.contains_key("backoffLimitPerIndex");
-    absent(spec, "backoffLimit", if per_index { i64::from(i32::MAX) } else { 6 });
+    absent(
+        spec,
+        "backoffLimit",
+        if per_index { i64::from(i32::MAX) } else { 6 },
+    );
     absent(spec, "completionMode", "NonIndexed");
     absent(spec, "suspend", false);
     absent(spec, "manualSelector", false);
     failure_policy(spec);
-    let policy = if spec.contains_key("podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
+    let policy = if spec.contains_key("podFailurePolicy") {
+        "Failed"
+    } else {
+        "TerminatingOrFailed"
+    };
     absent(spec, "podReplacementPolicy", policy);
 }
 
 /// A pattern of a pod failure policy asks for a condition that is true.
 fn failure_policy(spec: &mut Map<String, Value>) {
-    let Some(policy) = inner(spec, "podFailurePolicy") else { return };
+    let Some(policy) = inner(spec, "podFailurePolicy") else {
+        return;
+    };
     for rule in each(policy, "rules") {
         for pattern in each(rule, "onPodConditions") {
             text(pattern, "status", "True");

@@ -21,20 +21,46 @@ use crate::{
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-const COMMON: Strategy =
-    Strategy { validate_name: strategy::path_segment, allow_create_on_update: true, update_checks: UpdateChecks::Both, ..Strategy::DEFAULT };
-pub const ROLE: Strategy = Strategy { validate: |role| rules(role, true), validate_update: |role, _| rules(role, true), ..COMMON };
-pub const CLUSTER_ROLE: Strategy =
-    Strategy { validate: |role| cluster_role(role, false), validate_update: |new, old| cluster_role(new, has_odd_values(old)), ..COMMON };
-pub const ROLE_BINDING: Strategy =
-    Strategy { defaults, validate: |binding| self::binding(binding, true), validate_update: |new, old| binding_update(new, old, true), ..COMMON };
-pub const CLUSTER_ROLE_BINDING: Strategy =
-    Strategy { defaults, validate: |binding| self::binding(binding, false), validate_update: |new, old| binding_update(new, old, false), ..COMMON };
+const COMMON: Strategy = Strategy {
+    validate_name: strategy::path_segment,
+    allow_create_on_update: true,
+    update_checks: UpdateChecks::Both,
+    ..Strategy::DEFAULT
+};
+pub const ROLE: Strategy = Strategy {
+    validate: |role| rules(role, true),
+    validate_update: |role, _| rules(role, true),
+    ..COMMON
+};
+pub const CLUSTER_ROLE: Strategy = Strategy {
+    validate: |role| cluster_role(role, false),
+    validate_update: |new, old| cluster_role(new, has_odd_values(old)),
+    ..COMMON
+};
+pub const ROLE_BINDING: Strategy = Strategy {
+    defaults,
+    validate: |binding| self::binding(binding, true),
+    validate_update: |new, old| binding_update(new, old, true),
+    ..COMMON
+};
+pub const CLUSTER_ROLE_BINDING: Strategy = Strategy {
+    defaults,
+    validate: |binding| self::binding(binding, false),
+    validate_update: |new, old| binding_update(new, old, false),
+    ..COMMON
+};
 
 fn defaults(binding: &mut Value) {
     fill::text(child_mut(binding, "roleRef"), "apiGroup", GROUP);
-    for subject in binding.as_object_mut().into_iter().flat_map(|map| fill::each(map, "subjects")) {
-        if matches!(subject.get("kind").and_then(Value::as_str), Some("User" | "Group")) {
+    for subject in binding
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|map| fill::each(map, "subjects"))
+    {
+        if matches!(
+            subject.get("kind").and_then(Value::as_str),
+            Some("User" | "Group")
+        ) {
             fill::text(subject, "apiGroup", GROUP);
         }
     }
@@ -43,7 +69,12 @@ fn defaults(binding: &mut Value) {
 fn rules(role: &Value, namespaced: bool) -> Errors {
     let mut errors = Errors::default();
     for (index, one) in role.list("rules").iter().enumerate() {
-        rule(one, namespaced, &Path::new("rules").index(index), &mut errors);
+        rule(
+            one,
+            namespaced,
+            &Path::new("rules").index(index),
+            &mut errors,
+        );
     }
     errors
 }
@@ -51,23 +82,40 @@ fn rules(role: &Value, namespaced: bool) -> Errors {
 fn rule(rule: &Value, namespaced: bool, path: &Path, errors: &mut Errors) {
     let has = |name: &str| !rule.list(name).is_empty();
     if !has("verbs") {
-        errors.required(&path.child("verbs"), "verbs must contain at least one value");
+        errors.required(
+            &path.child("verbs"),
+            "verbs must contain at least one value",
+        );
     }
     if has("nonResourceURLs") {
         let (path, urls) = (path.child("nonResourceURLs"), rule.list("nonResourceURLs"));
         if namespaced {
-            errors.invalid(&path, urls.to_vec(), "namespaced rules cannot apply to non-resource URLs");
+            errors.invalid(
+                &path,
+                urls.to_vec(),
+                "namespaced rules cannot apply to non-resource URLs",
+            );
         }
         if has("apiGroups") || has("resources") || has("resourceNames") {
-            errors.invalid(&path, urls.to_vec(), "rules cannot apply to both regular resources and non-resource URLs");
+            errors.invalid(
+                &path,
+                urls.to_vec(),
+                "rules cannot apply to both regular resources and non-resource URLs",
+            );
         }
         return;
     }
     if !has("apiGroups") {
-        errors.required(&path.child("apiGroups"), "resource rules must supply at least one api group");
+        errors.required(
+            &path.child("apiGroups"),
+            "resource rules must supply at least one api group",
+        );
     }
     if !has("resources") {
-        errors.required(&path.child("resources"), "resource rules must supply at least one resource");
+        errors.required(
+            &path.child("resources"),
+            "resource rules must supply at least one resource",
+        );
     }
 }
 
@@ -77,7 +125,11 @@ fn selectors(role: &Value) -> &[Value] {
 
 /// An update may leave values of selectors that would be refused anew.
 fn has_odd_values(old: &Value) -> bool {
-    selectors(old).iter().any(|selector| !checks::is_good(|errors| checks::label_selector(Some(selector), false, &Path::new(""), errors)))
+    selectors(old).iter().any(|selector| {
+        !checks::is_good(|errors| {
+            checks::label_selector(Some(selector), false, &Path::new(""), errors)
+        })
+    })
 }
 
 fn cluster_role(role: &Value, odd_values: bool) -> Errors {
@@ -86,7 +138,10 @@ fn cluster_role(role: &Value, odd_values: bool) -> Errors {
         let aggregation = Path::new("aggregationRule");
         let path = aggregation.child("clusterRoleSelectors");
         if selectors(role).is_empty() {
-            errors.required(&path, "at least one clusterRoleSelector required if aggregationRule is non-nil");
+            errors.required(
+                &path,
+                "at least one clusterRoleSelector required if aggregationRule is non-nil",
+            );
         }
         for (index, selector) in selectors(role).iter().enumerate() {
             let path = path.index(index);
@@ -102,12 +157,26 @@ fn cluster_role(role: &Value, odd_values: bool) -> Errors {
 fn binding(binding: &Value, namespaced: bool) -> Errors {
     let mut errors = Errors::default();
     let (role, path) = (binding.at("roleRef"), Path::new("roleRef"));
-    one_of(role.text("apiGroup"), &[GROUP], &path.child("apiGroup"), &mut errors);
-    let kinds: &[&str] = if namespaced { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
+    one_of(
+        role.text("apiGroup"),
+        &[GROUP],
+        &path.child("apiGroup"),
+        &mut errors,
+    );
+    let kinds: &[&str] = if namespaced {
+        &["Role", "ClusterRole"]
+    } else {
+        &["ClusterRole"]
+    };
     one_of(role.text("kind"), kinds, &path.child("kind"), &mut errors);
     required_segment(role.text("name"), &path.child("name"), &mut errors);
     for (index, one) in binding.list("subjects").iter().enumerate() {
-        subject(one, namespaced, &Path::new("subjects").index(index), &mut errors);
+        subject(
+            one,
+            namespaced,
+            &Path::new("subjects").index(index),
+            &mut errors,
+        );
     }
     errors
 }
@@ -129,14 +198,24 @@ fn subject(subject: &Value, namespaced: bool, path: &Path, errors: &mut Errors) 
             }
         }
         "User" | "Group" => one_of(group, &[GROUP], &path.child("apiGroup"), errors),
-        _ => one_of(kind, &["ServiceAccount", "User", "Group"], &path.child("kind"), errors),
+        _ => one_of(
+            kind,
+            &["ServiceAccount", "User", "Group"],
+            &path.child("kind"),
+            errors,
+        ),
     }
 }
 
 fn binding_update(new: &Value, old: &Value, namespaced: bool) -> Errors {
     let mut errors = binding(new, namespaced);
     if new.some("roleRef") != old.some("roleRef") {
-        checks::invalid_shown(&internal::json(new.at("roleRef"), "rbac.RoleRef"), "cannot change roleRef", &Path::new("roleRef"), &mut errors);
+        checks::invalid_shown(
+            &internal::json(new.at("roleRef"), "rbac.RoleRef"),
+            "cannot change roleRef",
+            &Path::new("roleRef"),
+            &mut errors,
+        );
     }
     errors
 }
@@ -166,22 +245,34 @@ mod tests {
         let role = json!({"kind": "ClusterRole", "name": "a"});
         for (subject, said) in [
             (json!({"kind": "User", "name": "a"}), "[]"),
-            (json!({"kind": "ServiceAccount", "name": "a"}), "subjects[0].namespace: Required value"),
+            (
+                json!({"kind": "ServiceAccount", "name": "a"}),
+                "subjects[0].namespace: Required value",
+            ),
             (
                 json!({"kind": "Robot", "name": ""}),
                 "[subjects[0].name: Required value, subjects[0].kind: Unsupported value: \"Robot\": supported values: \"ServiceAccount\", \"User\", \"Group\"]",
             ),
         ] {
-            assert_eq!(binding(&bound(role.clone(), json!([subject])), false).message(), said);
+            assert_eq!(
+                binding(&bound(role.clone(), json!([subject])), false).message(),
+                said
+            );
         }
         let local = bound(json!({"kind": "Role", "name": "a"}), json!([]));
-        assert_eq!(binding(&local, false).message(), "roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\"");
+        assert_eq!(
+            binding(&local, false).message(),
+            "roleRef.kind: Unsupported value: \"Role\": supported values: \"ClusterRole\""
+        );
     }
 
     #[test]
     fn what_a_rule_says() {
         for (rule, said) in [
-            (json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}), "[]"),
+            (
+                json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}),
+                "[]",
+            ),
             (
                 json!({"verbs": ["get"], "nonResourceURLs": ["/a"]}),
                 "rules[0].nonResourceURLs: Invalid value: [\"/a\"]: namespaced rules cannot apply to non-resource URLs",

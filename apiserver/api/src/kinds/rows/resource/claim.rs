@@ -24,7 +24,9 @@ const ONE_KIND: &str = "exactly one of `exactly` or `firstAvailable` is required
 
 /// Each request is for one device, unless it says otherwise, and tolerates what is equal.
 pub fn defaults(spec: &mut Map<String, Value>) {
-    let Some(devices) = fill::inner(spec, "devices") else { return };
+    let Some(devices) = fill::inner(spec, "devices") else {
+        return;
+    };
     for request in fill::each(devices, "requests") {
         if let Some(exactly) = fill::inner(request, "exactly") {
             count_defaults(exactly);
@@ -35,7 +37,10 @@ pub fn defaults(spec: &mut Map<String, Value>) {
 
 fn count_defaults(request: &mut Map<String, Value>) {
     fill::text(request, "allocationMode", "ExactCount");
-    if request.get("allocationMode").is_some_and(|mode| mode == "ExactCount") {
+    if request
+        .get("allocationMode")
+        .is_some_and(|mode| mode == "ExactCount")
+    {
         fill::number(request, "count", 1);
     }
     toleration_defaults(request);
@@ -52,14 +57,34 @@ pub fn toleration_defaults(owner: &mut Map<String, Value>) {
 pub fn validate(spec: &Value, path: &Path, errors: &mut Errors) {
     let (claim, path) = (spec.at("devices"), path.child("devices"));
     let names = Names::of(claim);
-    sets::set(claim.list("requests"), MOST_REQUESTS, &request, |request| request.text("name").into(), &path.child("requests"), errors);
-    let check = |one: &Value, path: &Path, errors: &mut Errors| constraint(one, &names, path, errors);
-    sets::list(claim.list("constraints"), MOST_CONSTRAINTS, &check, &path.child("constraints"), errors);
+    sets::set(
+        claim.list("requests"),
+        MOST_REQUESTS,
+        &request,
+        |request| request.text("name").into(),
+        &path.child("requests"),
+        errors,
+    );
+    let check =
+        |one: &Value, path: &Path, errors: &mut Errors| constraint(one, &names, path, errors);
+    sets::list(
+        claim.list("constraints"),
+        MOST_CONSTRAINTS,
+        &check,
+        &path.child("constraints"),
+        errors,
+    );
     let check = |one: &Value, path: &Path, errors: &mut Errors| {
         names.check_all(one, path, errors);
         devices::configuration(one, false, path, errors);
     };
-    sets::list(claim.list("config"), devices::MOST_CONFIGURATIONS, &check, &path.child("config"), errors);
+    sets::list(
+        claim.list("config"),
+        devices::MOST_CONFIGURATIONS,
+        &check,
+        &path.child("config"),
+        errors,
+    );
 }
 
 fn request(request: &Value, path: &Path, errors: &mut Errors) {
@@ -67,13 +92,24 @@ fn request(request: &Value, path: &Path, errors: &mut Errors) {
     let alternatives = request.list("firstAvailable");
     match (request.some("exactly"), alternatives.is_empty()) {
         (None, true) => errors.required(path, ONE_KIND),
-        (Some(_), false) => errors.invalid(path, Value::Null, format!("{ONE_KIND}, but multiple fields are set")),
+        (Some(_), false) => errors.invalid(
+            path,
+            Value::Null,
+            format!("{ONE_KIND}, but multiple fields are set"),
+        ),
         (None, false) => {
             let check = |one: &Value, path: &Path, errors: &mut Errors| {
                 dns_label(one.text("name"), &path.child("name"), errors);
                 asked(one, path, errors);
             };
-            sets::set(alternatives, MOST_ALTERNATIVES, &check, |one| one.text("name").into(), &path.child("firstAvailable"), errors);
+            sets::set(
+                alternatives,
+                MOST_ALTERNATIVES,
+                &check,
+                |one| one.text("name").into(),
+                &path.child("firstAvailable"),
+                errors,
+            );
         }
         (Some(exactly), true) => asked(exactly, &path.child("exactly"), errors),
     }
@@ -88,19 +124,33 @@ fn asked(request: &Value, path: &Path, errors: &mut Errors) {
     devices::selectors(request, path, errors);
     let (count, at) = (request.int("count"), path.child("count"));
     match request.text("allocationMode") {
-        "All" if count != 0 => errors.invalid(&at, count, "must not be specified when allocationMode is 'All'"),
+        "All" if count != 0 => errors.invalid(
+            &at,
+            count,
+            "must not be specified when allocationMode is 'All'",
+        ),
         "ExactCount" if count <= 0 => errors.invalid(&at, count, "must be greater than zero"),
         "All" | "ExactCount" => {}
-        other => checks::unsupported(other, &["All", "ExactCount"], &path.child("allocationMode"), errors),
+        other => checks::unsupported(
+            other,
+            &["All", "ExactCount"],
+            &path.child("allocationMode"),
+            errors,
+        ),
     }
     devices::tolerations(request, path, errors);
 }
 
 fn constraint(constraint: &Value, names: &Names, path: &Path, errors: &mut Errors) {
     names.check_all(constraint, path, errors);
-    match (constraint.text_ptr("matchAttribute"), constraint.text_ptr("distinctAttribute")) {
+    match (
+        constraint.text_ptr("matchAttribute"),
+        constraint.text_ptr("distinctAttribute"),
+    ) {
         (Some(name), _) => names::fully_qualified(name, &path.child("matchAttribute"), errors),
-        (None, Some(name)) => names::fully_qualified(name, &path.child("distinctAttribute"), errors),
+        (None, Some(name)) => {
+            names::fully_qualified(name, &path.child("distinctAttribute"), errors)
+        }
         (None, None) => {
             errors.required(path, r#"exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set"#);
         }
@@ -113,8 +163,20 @@ pub struct Names<'v>(Vec<(&'v str, Vec<&'v str>)>);
 impl<'v> Names<'v> {
     /// `claim` is `spec.devices`.
     pub fn of(claim: &'v Value) -> Names<'v> {
-        let alternatives = |request: &'v Value| request.list("firstAvailable").iter().map(|one| one.text("name")).collect();
-        Names(claim.list("requests").iter().map(|request| (request.text("name"), alternatives(request))).collect())
+        let alternatives = |request: &'v Value| {
+            request
+                .list("firstAvailable")
+                .iter()
+                .map(|one| one.text("name"))
+                .collect()
+        };
+        Names(
+            claim
+                .list("requests")
+                .iter()
+                .map(|request| (request.text("name"), alternatives(request)))
+                .collect(),
+        )
     }
 
     /// Of requests with one name the last counts.
@@ -125,8 +187,17 @@ impl<'v> Names<'v> {
 
     /// `requests` of what refers to some of them.
     pub fn check_all(&self, owner: &Value, path: &Path, errors: &mut Errors) {
-        let check = |name: &Value, path: &Path, errors: &mut Errors| self.check(name.as_str().unwrap_or(""), path, errors);
-        sets::set(owner.list("requests"), MOST_REQUESTS, &check, Value::clone, &path.child("requests"), errors);
+        let check = |name: &Value, path: &Path, errors: &mut Errors| {
+            self.check(name.as_str().unwrap_or(""), path, errors)
+        };
+        sets::set(
+            owner.list("requests"),
+            MOST_REQUESTS,
+            &check,
+            Value::clone,
+            &path.child("requests"),
+            errors,
+        );
     }
 
     /// A request, or `REQUEST/ALTERNATIVE`.
@@ -185,16 +256,30 @@ mod tests {
         let named = |name: &str| json!({"name": name, "exactly": {"deviceClassName": "c"}});
         for (devices, wanted) in [
             (one(named("r")), "[]"),
-            (json!({"requests": [named("r"), named("r")]}), "spec.devices.requests[1]: Duplicate value: \"r\""),
-            (json!({"requests": vec![named("r"); 33]}), "spec.devices.requests: Too many: 33: must have at most 32 items"),
-            (one(json!({"name": "r"})), "spec.devices.requests[0]: Required value: exactly one of `exactly` or `firstAvailable` is required"),
+            (
+                json!({"requests": [named("r"), named("r")]}),
+                "spec.devices.requests[1]: Duplicate value: \"r\"",
+            ),
+            (
+                json!({"requests": vec![named("r"); 33]}),
+                "spec.devices.requests: Too many: 33: must have at most 32 items",
+            ),
+            (
+                one(json!({"name": "r"})),
+                "spec.devices.requests[0]: Required value: exactly one of `exactly` or `firstAvailable` is required",
+            ),
             (
                 one(json!({"name": "r", "exactly": {}, "firstAvailable": [{}]})),
                 "spec.devices.requests[0]: Invalid value: null: exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set",
             ),
-            (one(json!({"name": "r", "exactly": {}})), "spec.devices.requests[0].exactly.deviceClassName: Required value"),
             (
-                one(json!({"name": "r", "exactly": {"deviceClassName": "c", "allocationMode": "All", "count": 1}})),
+                one(json!({"name": "r", "exactly": {}})),
+                "spec.devices.requests[0].exactly.deviceClassName: Required value",
+            ),
+            (
+                one(
+                    json!({"name": "r", "exactly": {"deviceClassName": "c", "allocationMode": "All", "count": 1}}),
+                ),
                 "spec.devices.requests[0].exactly.count: Invalid value: 1: must not be specified when allocationMode is 'All'",
             ),
             (
@@ -202,11 +287,15 @@ mod tests {
                 "spec.devices.requests[0].exactly.count: Invalid value: -1: must be greater than zero",
             ),
             (
-                one(json!({"name": "r", "exactly": {"deviceClassName": "c", "allocationMode": "x"}})),
+                one(
+                    json!({"name": "r", "exactly": {"deviceClassName": "c", "allocationMode": "x"}}),
+                ),
                 "spec.devices.requests[0].exactly.allocationMode: Unsupported value: \"x\": supported values: \"All\", \"ExactCount\"",
             ),
             (
-                one(json!({"name": "r", "firstAvailable": [{"name": "a", "deviceClassName": "c"}, {"name": "a", "deviceClassName": "c"}]})),
+                one(
+                    json!({"name": "r", "firstAvailable": [{"name": "a", "deviceClassName": "c"}, {"name": "a", "deviceClassName": "c"}]}),
+                ),
                 "spec.devices.requests[0].firstAvailable[1]: Duplicate value: \"a\"",
             ),
         ] {
@@ -217,8 +306,7 @@ mod tests {
     #[test]
     fn references_to_requests() {
         let claim = |key: &str, value: Value| {
-            let requests =
-                json!([{"name": "r", "exactly": {"deviceClassName": "c"}}, {"name": "s", "firstAvailable": [{"name": "a", "deviceClassName": "c"}]}]);
+            let requests = json!([{"name": "r", "exactly": {"deviceClassName": "c"}}, {"name": "s", "firstAvailable": [{"name": "a", "deviceClassName": "c"}]}]);
             json!({"requests": requests, key: [value]})
         };
         let unknown = "must be the name of a request in the claim or the name of a request and a subrequest separated by '/'";

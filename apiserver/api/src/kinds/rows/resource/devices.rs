@@ -29,9 +29,19 @@ const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "None"];
 pub fn selectors(owner: &Value, path: &Path, errors: &mut Errors) {
     let check = |selector: &Value, path: &Path, errors: &mut Errors| match selector.some("cel") {
         None => errors.required(&path.child("cel"), ""),
-        Some(cel) => cel::selector(cel.text("expression"), &path.child("cel").child("expression"), errors),
+        Some(cel) => cel::selector(
+            cel.text("expression"),
+            &path.child("cel").child("expression"),
+            errors,
+        ),
     };
-    sets::list(owner.list("selectors"), MOST_SELECTORS, &check, &path.child("selectors"), errors);
+    sets::list(
+        owner.list("selectors"),
+        MOST_SELECTORS,
+        &check,
+        &path.child("selectors"),
+        errors,
+    );
 }
 
 /// What a driver is told; of a stored configuration the size is not looked at.
@@ -41,8 +51,17 @@ pub fn configuration(config: &Value, stored: bool, path: &Path, errors: &mut Err
         None => errors.required(&at, ""),
         Some(opaque) => {
             csi_driver_name(opaque.text("driver"), &at.child("driver"), errors);
-            let most = if stored { usize::MAX } else { LARGEST_PARAMETERS };
-            raw_object(opaque.some("parameters"), most, &at.child("parameters"), errors);
+            let most = if stored {
+                usize::MAX
+            } else {
+                LARGEST_PARAMETERS
+            };
+            raw_object(
+                opaque.some("parameters"),
+                most,
+                &at.child("parameters"),
+                errors,
+            );
         }
     }
 }
@@ -51,7 +70,9 @@ pub fn configuration(config: &Value, stored: bool, path: &Path, errors: &mut Err
 pub fn raw_object(value: Option<&Value>, largest: usize, path: &Path, errors: &mut Errors) {
     match value {
         None => errors.required(path, ""),
-        Some(value) if to_json(value, None).len() > largest => errors.too_long(path, largest as i64),
+        Some(value) if to_json(value, None).len() > largest => {
+            errors.too_long(path, largest as i64)
+        }
         Some(Value::Object(_)) => {}
         Some(_) => errors.invalid(path, "<value omitted>", "must be a valid JSON object"),
     }
@@ -77,14 +98,23 @@ fn toleration(toleration: &Value, path: &Path, errors: &mut Errors) {
     match toleration.text("operator") {
         "Exists" => {
             if !toleration.text("value").is_empty() {
-                errors.invalid(&path.child("value"), toleration.text("value"), "must be empty for operator `Exists`");
+                errors.invalid(
+                    &path.child("value"),
+                    toleration.text("value"),
+                    "must be empty for operator `Exists`",
+                );
             }
         }
         "Equal" => label_value(toleration, path, errors),
         other => required_one_of(other, &["Equal", "Exists"], &path.child("operator"), errors),
     }
     if !toleration.text("effect").is_empty() {
-        one_of(toleration.text("effect"), EFFECTS, &path.child("effect"), errors);
+        one_of(
+            toleration.text("effect"),
+            EFFECTS,
+            &path.child("effect"),
+            errors,
+        );
     }
 }
 
@@ -95,9 +125,12 @@ fn label_value(owner: &Value, path: &Path, errors: &mut Errors) {
 
 /// The conditions that are waited for before a pod is bound, and those that end the waiting.
 pub fn binding(owner: &Value, path: &Path, errors: &mut Errors) {
-    let [(name, wanted), (failure_name, failures)] = ["bindingConditions", "bindingFailureConditions"].map(|name| (name, owner.list(name)));
+    let [(name, wanted), (failure_name, failures)] =
+        ["bindingConditions", "bindingFailureConditions"].map(|name| (name, owner.list(name)));
     let (at, failures_at) = (path.child(name), path.child(failure_name));
-    let check = |condition: &Value, path: &Path, errors: &mut Errors| checks::qualified_name(condition.as_str().unwrap_or(""), path, errors);
+    let check = |condition: &Value, path: &Path, errors: &mut Errors| {
+        checks::qualified_name(condition.as_str().unwrap_or(""), path, errors)
+    };
     for (list, at) in [(wanted, &at), (failures, &failures_at)] {
         sets::list(list, MOST_CONDITIONS, &check, at, errors);
     }
@@ -108,12 +141,26 @@ pub fn binding(owner: &Value, path: &Path, errors: &mut Errors) {
             errors.duplicate(&at, condition.clone());
         }
         if wanted.contains(condition) {
-            errors.invalid(&at, condition.clone(), "bindingFailureConditions must not overlap with bindingConditions");
+            errors.invalid(
+                &at,
+                condition.clone(),
+                "bindingFailureConditions must not overlap with bindingConditions",
+            );
         }
     }
     match (wanted.is_empty(), failures.is_empty()) {
-        (true, false) => invalid_shown("null", "bindingConditions are required to use bindingFailureConditions", &at, errors),
-        (false, true) => invalid_shown("null", "bindingFailureConditions are required to use bindingConditions", &failures_at, errors),
+        (true, false) => invalid_shown(
+            "null",
+            "bindingConditions are required to use bindingFailureConditions",
+            &at,
+            errors,
+        ),
+        (false, true) => invalid_shown(
+            "null",
+            "bindingFailureConditions are required to use bindingConditions",
+            &failures_at,
+            errors,
+        ),
         _ => {}
     }
 }
@@ -137,23 +184,52 @@ mod tests {
         let config: Check = |value, path, errors| configuration(value, false, path, errors);
         let large = "x".repeat(LARGEST_PARAMETERS);
         for (check, value, wanted) in [
-            (selectors as Check, json!({"selectors": [{"cel": {"expression": "true"}}]}), "[]"),
-            (selectors, json!({"selectors": [{}]}), "d.selectors[0].cel: Required value"),
-            (selectors, json!({"selectors": vec![json!({}); 33]}), "d.selectors: Too many: 33: must have at most 32 items"),
+            (
+                selectors as Check,
+                json!({"selectors": [{"cel": {"expression": "true"}}]}),
+                "[]",
+            ),
+            (
+                selectors,
+                json!({"selectors": [{}]}),
+                "d.selectors[0].cel: Required value",
+            ),
+            (
+                selectors,
+                json!({"selectors": vec![json!({}); 33]}),
+                "d.selectors: Too many: 33: must have at most 32 items",
+            ),
             (config, json!({}), "d.opaque: Required value"),
-            (config, json!({"opaque": {"driver": "a", "parameters": null}}), "d.opaque.parameters: Required value"),
-            (config, json!({"opaque": {"driver": "", "parameters": {}}}), "d.opaque.driver: Required value"),
+            (
+                config,
+                json!({"opaque": {"driver": "a", "parameters": null}}),
+                "d.opaque.parameters: Required value",
+            ),
+            (
+                config,
+                json!({"opaque": {"driver": "", "parameters": {}}}),
+                "d.opaque.driver: Required value",
+            ),
             (
                 config,
                 json!({"opaque": {"driver": "a", "parameters": []}}),
                 "d.opaque.parameters: Invalid value: \"<value omitted>\": must be a valid JSON object",
             ),
-            (config, json!({"opaque": {"driver": "a", "parameters": {"a": large}}}), "d.opaque.parameters: Too long: may not be more than 10240 bytes"),
+            (
+                config,
+                json!({"opaque": {"driver": "a", "parameters": {"a": large}}}),
+                "d.opaque.parameters: Too long: may not be more than 10240 bytes",
+            ),
         ] {
             assert_eq!(said(check, &value), wanted, "{value}");
         }
         let mut errors = Errors::default();
-        configuration(&json!({"opaque": {"driver": "a", "parameters": {"a": large}}}), true, &Path::new("d"), &mut errors);
+        configuration(
+            &json!({"opaque": {"driver": "a", "parameters": {"a": large}}}),
+            true,
+            &Path::new("d"),
+            &mut errors,
+        );
         assert!(errors.is_empty());
     }
 
@@ -163,11 +239,23 @@ mod tests {
         for (check, value, wanted) in [
             (taint as Check, json!({"key": "a", "effect": "None"}), "[]"),
             (taint, json!({"key": "a"}), "d.effect: Required value"),
-            (taint, json!({"key": "a", "effect": "x"}), "d.effect: Unsupported value: \"x\": supported values: \"NoExecute\", \"NoSchedule\", \"None\""),
+            (
+                taint,
+                json!({"key": "a", "effect": "x"}),
+                "d.effect: Unsupported value: \"x\": supported values: \"NoExecute\", \"NoSchedule\", \"None\"",
+            ),
             (one, json!({"operator": "Exists"}), "[]"),
-            (one, json!({"operator": "Exists", "value": "x"}), "d.value: Invalid value: \"x\": must be empty for operator `Exists`"),
+            (
+                one,
+                json!({"operator": "Exists", "value": "x"}),
+                "d.value: Invalid value: \"x\": must be empty for operator `Exists`",
+            ),
             (one, json!({}), "d.operator: Required value"),
-            (one, json!({"operator": "x"}), "d.operator: Unsupported value: \"x\": supported values: \"Equal\", \"Exists\""),
+            (
+                one,
+                json!({"operator": "x"}),
+                "d.operator: Unsupported value: \"x\": supported values: \"Equal\", \"Exists\"",
+            ),
             (
                 one,
                 json!({"operator": "Exists", "effect": "x"}),
@@ -182,7 +270,10 @@ mod tests {
     fn conditions_of_binding() {
         for (value, wanted) in [
             (json!({}), "[]"),
-            (json!({"bindingConditions": ["a"], "bindingFailureConditions": ["b"]}), "[]"),
+            (
+                json!({"bindingConditions": ["a"], "bindingFailureConditions": ["b"]}),
+                "[]",
+            ),
             (
                 json!({"bindingConditions": ["a"]}),
                 "d.bindingFailureConditions: Invalid value: null: bindingFailureConditions are required to use bindingConditions",

@@ -54,7 +54,11 @@ pub fn qualified(name: &str, path: &Path, errors: &mut Errors) {
 pub fn fully_qualified(name: &str, path: &Path, errors: &mut Errors) {
     qualified(name, path, errors);
     if !name.contains('/') {
-        errors.invalid(path, name, "a fully qualified name must be a domain and a name separated by a slash");
+        errors.invalid(
+            path,
+            name,
+            "a fully qualified name must be a domain and a name separated by a slash",
+        );
     }
 }
 
@@ -84,15 +88,30 @@ fn uuid(text: &str) -> Result<(), String> {
     let plain = match bytes.len() {
         36 => bytes,
         45 if bytes[..9].eq_ignore_ascii_case(b"urn:uuid:") => &bytes[9..],
-        45 => return Err(format!("invalid urn prefix: {}", crate::machinery::field::go_quoted(&String::from_utf8_lossy(&bytes[..9])))),
+        45 => {
+            return Err(format!(
+                "invalid urn prefix: {}",
+                crate::machinery::field::go_quoted(&String::from_utf8_lossy(&bytes[..9]))
+            ));
+        }
         38 if bytes[0] == b'{' && bytes[37] == b'}' => &bytes[1..37],
         38 => return Err("invalid bracketed UUID format".into()),
         32 => bytes,
         length => return Err(format!("invalid UUID length: {length}")),
     };
     let is_dash = |at: usize| plain.len() == 36 && DASHES.contains(&at);
-    let good = plain.iter().enumerate().all(|(at, byte)| if is_dash(at) { *byte == b'-' } else { byte.is_ascii_hexdigit() });
-    if good { Ok(()) } else { Err("invalid UUID format".into()) }
+    let good = plain.iter().enumerate().all(|(at, byte)| {
+        if is_dash(at) {
+            *byte == b'-'
+        } else {
+            byte.is_ascii_hexdigit()
+        }
+    });
+    if good {
+        Ok(())
+    } else {
+        Err("invalid UUID format".into())
+    }
 }
 
 #[cfg(test)]
@@ -110,14 +129,23 @@ mod tests {
         for (name, wanted) in [
             ("model", "[]"),
             ("gpu.example.com/model", "[]"),
-            ("/model", "n: Invalid value: \"\": the domain must not be empty"),
+            (
+                "/model",
+                "n: Invalid value: \"\": the domain must not be empty",
+            ),
             ("a/", "n: Invalid value: \"\": the name must not be empty"),
             ("a/b/c", "[]"),
         ] {
             assert_eq!(said(qualified, name), wanted, "{name}");
         }
-        assert!(said(qualified, &"x".repeat(33)).starts_with("n: Too long: may not be more than 32 bytes"));
-        assert!(said(fully_qualified, "model").contains("must be a domain and a name separated by a slash"));
+        assert!(
+            said(qualified, &"x".repeat(33))
+                .starts_with("n: Too long: may not be more than 32 bytes")
+        );
+        assert!(
+            said(fully_qualified, "model")
+                .contains("must be a domain and a name separated by a slash")
+        );
     }
 
     #[test]
@@ -125,13 +153,34 @@ mod tests {
         let plain = "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0";
         for (uid, wanted) in [
             (plain.to_string(), ""),
-            (plain.to_uppercase(), "uid must be in RFC 4122 normalized form"),
-            (format!("urn:uuid:{plain}"), "uid must be in RFC 4122 normalized form"),
-            (format!("{{{plain}}}"), "uid must be in RFC 4122 normalized form"),
-            (plain.replace('-', ""), "uid must be in RFC 4122 normalized form"),
-            (format!("urn:uid::{plain}"), "error validating uid: invalid urn prefix: \"urn:uid::\""),
-            (format!("({plain})"), "error validating uid: invalid bracketed UUID format"),
-            (plain.replace('-', "_"), "error validating uid: invalid UUID format"),
+            (
+                plain.to_uppercase(),
+                "uid must be in RFC 4122 normalized form",
+            ),
+            (
+                format!("urn:uuid:{plain}"),
+                "uid must be in RFC 4122 normalized form",
+            ),
+            (
+                format!("{{{plain}}}"),
+                "uid must be in RFC 4122 normalized form",
+            ),
+            (
+                plain.replace('-', ""),
+                "uid must be in RFC 4122 normalized form",
+            ),
+            (
+                format!("urn:uid::{plain}"),
+                "error validating uid: invalid urn prefix: \"urn:uid::\"",
+            ),
+            (
+                format!("({plain})"),
+                "error validating uid: invalid bracketed UUID format",
+            ),
+            (
+                plain.replace('-', "_"),
+                "error validating uid: invalid UUID format",
+            ),
             ("x".into(), "error validating uid: invalid UUID length: 1"),
         ] {
             assert!(said(super::uid, &uid).contains(wanted), "{uid}");
@@ -142,7 +191,12 @@ mod tests {
     fn names_of_pools() {
         assert_eq!(said(pool, "a.b/c"), "[]");
         assert_eq!(said(pool, ""), "n: Required value");
-        assert!(said(pool, "a//b").starts_with("n: Invalid value: \"\": a lowercase RFC 1123 subdomain"));
-        assert!(said(pool, &"x".repeat(254)).contains("n: Too long: may not be more than 253 bytes"));
+        assert!(
+            said(pool, "a//b")
+                .starts_with("n: Invalid value: \"\": a lowercase RFC 1123 subdomain")
+        );
+        assert!(
+            said(pool, &"x".repeat(254)).contains("n: Too long: may not be more than 253 bytes")
+        );
     }
 }

@@ -68,7 +68,12 @@ fn shortened(text: &str, longest: usize) -> Cow<'_, str> {
     let rest = longest - DOTS.len();
     let part = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let bytes = text.as_bytes();
-    format!("{}{DOTS}{}", part(&bytes[..rest.div_ceil(2)]), part(&bytes[bytes.len() - rest / 2..])).into()
+    format!(
+        "{}{DOTS}{}",
+        part(&bytes[..rest.div_ceil(2)]),
+        part(&bytes[bytes.len() - rest / 2..])
+    )
+    .into()
 }
 
 #[cfg(test)]
@@ -88,10 +93,20 @@ mod tests {
         for (items, said) in [
             (json!(["a", "b"]), "[]"),
             (json!(["a", "a"]), "p[1]: Duplicate value: \"a\""),
-            (json!(["a", "a", "a"]), "p: Too many: 3: must have at most 2 items"),
+            (
+                json!(["a", "a", "a"]),
+                "p: Too many: 3: must have at most 2 items",
+            ),
         ] {
             let mut errors = Errors::default();
-            set(items.as_array().unwrap(), 2, &|_, _, _| {}, Value::clone, &Path::new("p"), &mut errors);
+            set(
+                items.as_array().unwrap(),
+                2,
+                &|_, _, _| {},
+                Value::clone,
+                &Path::new("p"),
+                &mut errors,
+            );
             assert_eq!(errors.message(), said);
         }
     }

@@ -38,11 +38,18 @@ fn table() -> &'static Table {
     TABLE.get_or_init(|| {
         let mut table = Table::new();
         let mut current = "";
-        for line in include_str!("types.txt").lines().filter(|line| !line.starts_with('#')) {
+        for line in include_str!("types.txt")
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+        {
             let words: Vec<&'static str> = line.split_whitespace().collect();
             match words[..] {
                 ["type", name] => current = name,
-                [name, json, shape] => table.entry(current).or_default().push(Field { name, json, shape: Shape::read(shape) }),
+                [name, json, shape] => table.entry(current).or_default().push(Field {
+                    name,
+                    json,
+                    shape: Shape::read(shape),
+                }),
                 _ => {}
             }
         }
@@ -76,7 +83,10 @@ impl Shape {
 
 /// The JSON of `value` as the hub type `kind`, on one line.
 pub fn json(value: &Value, kind: &'static str) -> String {
-    let mut printer = Printer { out: String::new(), indent: None };
+    let mut printer = Printer {
+        out: String::new(),
+        indent: None,
+    };
     printer.structure(Some(value), None, kind);
     printer.out
 }
@@ -86,12 +96,22 @@ pub fn json_list(items: &[Value], kind: &'static str) -> String {
     if items.is_empty() {
         return "null".into();
     }
-    format!("[{}]", items.iter().map(|item| json(item, kind)).collect::<Vec<_>>().join(","))
+    format!(
+        "[{}]",
+        items
+            .iter()
+            .map(|item| json(item, kind))
+            .collect::<Vec<_>>()
+            .join(",")
+    )
 }
 
 /// The JSON of `value`, indented by one blank a level.
 pub fn pretty(value: &Value, kind: &'static str) -> String {
-    let mut printer = Printer { out: String::new(), indent: Some(0) };
+    let mut printer = Printer {
+        out: String::new(),
+        indent: Some(0),
+    };
     printer.structure(Some(value), None, kind);
     printer.out
 }
@@ -130,7 +150,8 @@ impl Printer {
         *first = false;
         self.newline();
         self.string(name);
-        self.out.push_str(if self.indent.is_some() { ": " } else { ":" });
+        self.out
+            .push_str(if self.indent.is_some() { ": " } else { ":" });
     }
 
     /// Go's encoder escapes what HTML would read as markup.
@@ -155,7 +176,9 @@ impl Printer {
     }
 
     fn structure(&mut self, value: Option<&Value>, around: Option<&Value>, kind: &'static str) {
-        let Some(fields) = table().get(kind) else { return self.tagged(value, kind) };
+        let Some(fields) = table().get(kind) else {
+            return self.tagged(value, kind);
+        };
         let null = Value::Null;
         let value = value.unwrap_or(&null);
         self.open('{');
@@ -171,7 +194,9 @@ impl Printer {
                 Some(name) => around.and_then(|around| around.some(name)),
                 None => value.some(field.json),
             };
-            if matches!(field.shape, Shape::TextOrNothing) && found.and_then(Value::as_str).unwrap_or("").is_empty() {
+            if matches!(field.shape, Shape::TextOrNothing)
+                && found.and_then(Value::as_str).unwrap_or("").is_empty()
+            {
                 continue;
             }
             self.key(&mut first, field.name);
@@ -189,7 +214,9 @@ impl Printer {
     }
 
     fn tagged_fields(&mut self, value: Option<&Value>, kind: &str, first: &mut bool) {
-        let Some(map) = value.and_then(Value::as_object) else { return };
+        let Some(map) = value.and_then(Value::as_object) else {
+            return;
+        };
         let order = Schema::builtin().get(kind).and_then(|node| node.as_type());
         let names: Vec<&str> = match order {
             Some(t) => t.fields.iter().map(|field| &*field.name).collect(),
@@ -199,7 +226,9 @@ impl Printer {
             if let Some(found) = map.get(name).filter(|found| !found.is_null()) {
                 self.key(first, name);
                 let inner = match kind {
-                    "meta.v1.LabelSelector" if name == "matchExpressions" => Some("meta.v1.LabelSelectorRequirement"),
+                    "meta.v1.LabelSelector" if name == "matchExpressions" => {
+                        Some("meta.v1.LabelSelectorRequirement")
+                    }
                     _ => None,
                 };
                 self.any(found, inner);
@@ -244,7 +273,9 @@ impl Printer {
     fn shape(&mut self, value: Option<&Value>, around: Option<&Value>, shape: &Shape) {
         match (shape, value) {
             (Shape::Pointer(of), Some(_)) => self.shape(value, around, of),
-            (Shape::Pointer(_) | Shape::List(_) | Shape::Map(_) | Shape::Any, None) => self.out.push_str("null"),
+            (Shape::Pointer(_) | Shape::List(_) | Shape::Map(_) | Shape::Any, None) => {
+                self.out.push_str("null")
+            }
             (Shape::Struct(kind), value) => self.structure(value, around, kind),
             (Shape::List(of), Some(value)) => {
                 let items = value.as_array().map_or(&[][..], Vec::as_slice);
@@ -285,7 +316,10 @@ mod tests {
         }
         for (kind, fields) in table() {
             for name in fields.iter().filter_map(|field| named(&field.shape)) {
-                assert!(table().contains_key(name) || Schema::builtin().get(name).is_some(), "{kind} refers to {name}");
+                assert!(
+                    table().contains_key(name) || Schema::builtin().get(name).is_some(),
+                    "{kind} refers to {name}"
+                );
             }
         }
     }
@@ -293,17 +327,28 @@ mod tests {
     #[test]
     fn go_names_in_go_order() {
         assert_eq!(
-            json(&json!({"name": "a", "resourceClaimName": "b"}), "core.PodResourceClaim"),
+            json(
+                &json!({"name": "a", "resourceClaimName": "b"}),
+                "core.PodResourceClaim"
+            ),
             r#"{"Name":"a","ResourceClaimName":"b","ResourceClaimTemplateName":null}"#
         );
-        assert_eq!(pretty(&json!({"name": "<"}), "core.PodSchedulingGate"), "{\n \"Name\": \"\\u003c\"\n}");
+        assert_eq!(
+            pretty(&json!({"name": "<"}), "core.PodSchedulingGate"),
+            "{\n \"Name\": \"\\u003c\"\n}"
+        );
     }
 
     #[test]
     fn fields_of_the_object_around() {
         let spec = json!({"hostNetwork": true, "securityContext": {"runAsUser": 1}});
         let text = json(&spec, "core.PodSpec");
-        assert!(text.contains(r#""SecurityContext":{"HostNetwork":true,"HostPID":false,"HostIPC":false,"#), "{text}");
+        assert!(
+            text.contains(
+                r#""SecurityContext":{"HostNetwork":true,"HostPID":false,"HostIPC":false,"#
+            ),
+            "{text}"
+        );
         assert!(text.contains(r#""RunAsUser":1"#));
     }
 }

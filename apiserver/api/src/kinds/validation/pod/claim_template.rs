@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     kinds::validation::{
-        checks::{dns_label, invalid_shown, is_good, label_selector, labels, one_of, subdomain, unsupported},
+        checks::{
+            dns_label, invalid_shown, is_good, label_selector, labels, one_of, subdomain,
+            unsupported,
+        },
         read::Read,
     },
     machinery::{
@@ -20,18 +23,32 @@ use crate::{
     },
 };
 
-const ACCESS_MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+const ACCESS_MODES: &[&str] = &[
+    "ReadOnlyMany",
+    "ReadWriteMany",
+    "ReadWriteOnce",
+    "ReadWriteOncePod",
+];
 const ALONE: &str = "ReadWriteOncePod";
 
 /// `ephemeral.volumeClaimTemplate`.
 pub fn claim_template(template: &Value, path: &Path, errors: &mut Errors) {
     template_metadata(template.at("metadata"), &path.child("metadata"), errors);
-    claim_spec(template.at("spec"), ClaimOptions::default(), &path.child("spec"), errors);
+    claim_spec(
+        template.at("spec"),
+        ClaimOptions::default(),
+        &path.child("spec"),
+        errors,
+    );
 }
 
 /// The metadata of what claims are made of: annotations and labels, nothing else.
 pub fn template_metadata(metadata: &Value, path: &Path, errors: &mut Errors) {
-    object_meta::annotations(metadata.some("annotations"), &path.child("annotations"), errors);
+    object_meta::annotations(
+        metadata.some("annotations"),
+        &path.child("annotations"),
+        errors,
+    );
     labels(metadata, "labels", &path.child("labels"), errors);
     refuse_other_metadata(metadata, path, errors);
 }
@@ -47,8 +64,12 @@ impl ClaimOptions {
     /// For an update of this spec.
     pub fn of(old: &Value) -> ClaimOptions {
         ClaimOptions {
-            odd_selector_values: !is_good(|errors| label_selector(old.some("selector"), false, &Path::new(""), errors)),
-            odd_groups: ["dataSource", "dataSourceRef"].iter().any(|name| old.at(name).some("apiGroup").is_some()),
+            odd_selector_values: !is_good(|errors| {
+                label_selector(old.some("selector"), false, &Path::new(""), errors)
+            }),
+            odd_groups: ["dataSource", "dataSourceRef"]
+                .iter()
+                .any(|name| old.at(name).some("apiGroup").is_some()),
         }
     }
 }
@@ -59,7 +80,12 @@ pub fn claim_spec(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut
     if spec.list("accessModes").is_empty() {
         errors.required(&at, "at least 1 access mode is required");
     }
-    label_selector(spec.some("selector"), options.odd_selector_values, &path.child("selector"), errors);
+    label_selector(
+        spec.some("selector"),
+        options.odd_selector_values,
+        &path.child("selector"),
+        errors,
+    );
     access_modes(spec, &at, errors);
     storage(spec, &path.child("resources").key("storage"), errors);
     let class = |name: &str, errors: &mut Errors| {
@@ -70,7 +96,12 @@ pub fn claim_spec(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut
     };
     class("storageClassName", errors);
     if let Some(mode) = spec.text_ptr("volumeMode") {
-        one_of(mode, &["Block", "Filesystem"], &path.child("volumeMode"), errors);
+        one_of(
+            mode,
+            &["Block", "Filesystem"],
+            &path.child("volumeMode"),
+            errors,
+        );
     }
     data_sources(spec, options, path, errors);
     class("volumeAttributesClassName", errors);
@@ -78,20 +109,32 @@ pub fn claim_spec(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut
 
 /// The access modes of a claim or volume: known, and one of them alone if it is that.
 pub fn access_modes(spec: &Value, path: &Path, errors: &mut Errors) {
-    for mode in spec.texts("accessModes").filter(|mode| !ACCESS_MODES.contains(mode)) {
+    for mode in spec
+        .texts("accessModes")
+        .filter(|mode| !ACCESS_MODES.contains(mode))
+    {
         unsupported(mode, ACCESS_MODES, path, errors);
     }
     let (alone, others) = spec
         .texts("accessModes")
         .filter(|mode| ACCESS_MODES.contains(mode))
-        .fold((false, false), |(alone, others), mode| (alone || mode == ALONE, others || mode != ALONE));
+        .fold((false, false), |(alone, others), mode| {
+            (alone || mode == ALONE, others || mode != ALONE)
+        });
     if alone && others {
         errors.forbidden(path, "may not use ReadWriteOncePod with other access modes");
     }
 }
 
 fn storage(spec: &Value, path: &Path, errors: &mut Errors) {
-    let Some(asked) = spec.at("resources").at("requests").some("storage").map(quantity) else { return errors.required(path, "") };
+    let Some(asked) = spec
+        .at("resources")
+        .at("requests")
+        .some("storage")
+        .map(quantity)
+    else {
+        return errors.required(path, "");
+    };
     if asked.sign() <= 0 {
         errors.invalid(path, asked.to_string(), "must be greater than zero");
     } else {
@@ -101,7 +144,9 @@ fn storage(spec: &Value, path: &Path, errors: &mut Errors) {
 
 fn data_sources(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut Errors) {
     for name in ["dataSource", "dataSourceRef"] {
-        let Some(source) = spec.some(name) else { continue };
+        let Some(source) = spec.some(name) else {
+            continue;
+        };
         let at = path.child(name);
         for field in ["name", "kind"] {
             if source.text(field).is_empty() {
@@ -110,7 +155,11 @@ fn data_sources(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut E
         }
         let (group, kind) = (source.text("apiGroup"), source.text("kind"));
         if group.is_empty() && kind != "PersistentVolumeClaim" {
-            errors.invalid(&at, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+            errors.invalid(
+                &at,
+                kind,
+                "must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+            );
         }
         if !group.is_empty() && !options.odd_groups {
             subdomain(group, &at.child("apiGroup"), errors);
@@ -120,8 +169,13 @@ fn data_sources(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut E
             dns_label(namespace, &at.child("namespace"), errors);
         }
     }
-    let (Some(source), Some(reference)) = (spec.some("dataSource"), spec.some("dataSourceRef")) else { return };
-    let same = ["apiGroup", "kind", "name"].iter().all(|name| source.some(name) == reference.some(name));
+    let (Some(source), Some(reference)) = (spec.some("dataSource"), spec.some("dataSourceRef"))
+    else {
+        return;
+    };
+    let same = ["apiGroup", "kind", "name"]
+        .iter()
+        .all(|name| source.some(name) == reference.some(name));
     let why = if !reference.text("namespace").is_empty() {
         "may not be specified when dataSourceRef.namespace is specified"
     } else if !same {
@@ -149,20 +203,38 @@ mod tests {
         };
         for (spec, wanted) in [
             (good.clone(), vec![]),
-            (json!({}), vec!["s.accessModes: Required value: at least 1 access mode is required", "s.resources[storage]: Required value"]),
+            (
+                json!({}),
+                vec![
+                    "s.accessModes: Required value: at least 1 access mode is required",
+                    "s.resources[storage]: Required value",
+                ],
+            ),
             (
                 with("accessModes", json!(["ReadWriteOnce", "ReadWriteOncePod"])),
-                vec!["s.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes"],
+                vec![
+                    "s.accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
+                ],
             ),
-            (with("volumeMode", json!("x")), vec!["s.volumeMode: Unsupported value: \"x\": supported values: \"Block\", \"Filesystem\""]),
+            (
+                with("volumeMode", json!("x")),
+                vec![
+                    "s.volumeMode: Unsupported value: \"x\": supported values: \"Block\", \"Filesystem\"",
+                ],
+            ),
             (
                 with("dataSource", json!({"kind": "X", "name": "a"})),
-                vec!["s.dataSource: Invalid value: \"X\": must be 'PersistentVolumeClaim' when referencing the default apiGroup"],
+                vec![
+                    "s.dataSource: Invalid value: \"X\": must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+                ],
             ),
         ] {
             let mut errors = Errors::default();
             claim_spec(&spec, ClaimOptions::default(), &Path::new("s"), &mut errors);
-            assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            assert_eq!(
+                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                wanted
+            );
         }
     }
 
@@ -174,6 +246,9 @@ mod tests {
             &Path::new("t"),
             &mut errors,
         );
-        assert_eq!(errors.message(), "t.metadata.name: Forbidden: cannot be set");
+        assert_eq!(
+            errors.message(),
+            "t.metadata.name: Forbidden: cannot be set"
+        );
     }
 }

@@ -30,7 +30,13 @@ const FIELDS: &[&str] = &[
     "status.podIPs",
 ];
 /// Fields of the pod that a file may show, sorted.
-pub const FILE_FIELDS: &[&str] = &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+pub const FILE_FIELDS: &[&str] = &[
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+];
 /// Fields that have a name for the downward API, whether or not the place allows them.
 const KNOWN_FIELDS: &[&str] = &[
     "metadata.annotations",
@@ -48,8 +54,17 @@ const KNOWN_FIELDS: &[&str] = &[
     "status.podIP",
     "status.podIPs",
 ];
-const RESOURCES: &[&str] = &["limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"];
-const DIVISORS: [&str; 13] = ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
+const RESOURCES: &[&str] = &[
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
+];
+const DIVISORS: [&str; 13] = [
+    "1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei",
+];
 
 /// `env` of a container.
 pub fn variables(list: &[Value], path: &Path, errors: &mut Errors) {
@@ -59,7 +74,11 @@ pub fn variables(list: &[Value], path: &Path, errors: &mut Errors) {
         if name.is_empty() {
             errors.required(&at.child("name"), "");
         } else {
-            errors.invalid_all(&at.child("name"), name, names::is_relaxed_env_var_name(name));
+            errors.invalid_all(
+                &at.child("name"),
+                name,
+                names::is_relaxed_env_var_name(name),
+            );
         }
         if let Some(from) = variable.some("valueFrom") {
             value_from(variable, from, &at.child("valueFrom"), errors);
@@ -69,8 +88,16 @@ pub fn variables(list: &[Value], path: &Path, errors: &mut Errors) {
 
 fn value_from(variable: &Value, from: &Value, path: &Path, errors: &mut Errors) {
     let mut sources = 0;
-    for name in ["fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef"] {
-        let Some(source) = from.some(name) else { continue };
+    for name in [
+        "fieldRef",
+        "resourceFieldRef",
+        "configMapKeyRef",
+        "secretKeyRef",
+        "fileKeyRef",
+    ] {
+        let Some(source) = from.some(name) else {
+            continue;
+        };
         sources += 1;
         let at = path.child(name);
         match name {
@@ -79,7 +106,12 @@ fn value_from(variable: &Value, from: &Value, path: &Path, errors: &mut Errors) 
             "fileKeyRef" => file_key(source, &at, errors),
             _ => {
                 subdomain(source.text("name"), &at.child("name"), errors);
-                required_or(source.text("key"), &at.child("key"), errors, |key, at, errors| errors.invalid_all(at, key, names::is_config_map_key(key)));
+                required_or(
+                    source.text("key"),
+                    &at.child("key"),
+                    errors,
+                    |key, at, errors| errors.invalid_all(at, key, names::is_config_map_key(key)),
+                );
             }
         }
     }
@@ -88,7 +120,11 @@ fn value_from(variable: &Value, from: &Value, path: &Path, errors: &mut Errors) 
     } else if !variable.text("value").is_empty() {
         errors.invalid(path, "", "may not be specified when `value` is not empty");
     } else if sources > 1 {
-        errors.invalid(path, "", "may not have more than one field specified at a time");
+        errors.invalid(
+            path,
+            "",
+            "may not have more than one field specified at a time",
+        );
     }
 }
 
@@ -102,14 +138,31 @@ fn required_or(value: &str, path: &Path, errors: &mut Errors, check: fn(&str, &P
 }
 
 fn file_key(source: &Value, path: &Path, errors: &mut Errors) {
-    required_or(source.text("key"), &path.child("key"), errors, |key, at, errors| errors.invalid_all(at, key, names::is_relaxed_env_var_name(key)));
-    required_or(source.text("volumeName"), &path.child("volumeName"), errors, dns_label);
-    required_or(source.text("path"), &path.child("path"), errors, no_backsteps);
+    required_or(
+        source.text("key"),
+        &path.child("key"),
+        errors,
+        |key, at, errors| errors.invalid_all(at, key, names::is_relaxed_env_var_name(key)),
+    );
+    required_or(
+        source.text("volumeName"),
+        &path.child("volumeName"),
+        errors,
+        dns_label,
+    );
+    required_or(
+        source.text("path"),
+        &path.child("path"),
+        errors,
+        no_backsteps,
+    );
 }
 
 /// `metadata.labels['key']` in its parts.
 fn subscripted(path: &str) -> Option<(&str, &str)> {
-    path.strip_suffix("']")?.split_once("['").filter(|(field, _)| !field.is_empty())
+    path.strip_suffix("']")?
+        .split_once("['")
+        .filter(|(field, _)| !field.is_empty())
 }
 
 /// A field of the pod, one of `allowed`.
@@ -137,7 +190,11 @@ pub fn field_ref(source: &Value, allowed: &[&str], path: &Path, errors: &mut Err
         Some(("metadata.annotations", key)) => qualified_name(&key.to_lowercase(), path, errors),
         Some((_, key)) => qualified_name(key, path, errors),
         None => {
-            let field = if field == "spec.host" { "spec.nodeName" } else { field };
+            let field = if field == "spec.host" {
+                "spec.nodeName"
+            } else {
+                field
+            };
             if !allowed.contains(&field) {
                 unsupported(field, allowed, &at, errors);
             }
@@ -148,7 +205,8 @@ pub fn field_ref(source: &Value, allowed: &[&str], path: &Path, errors: &mut Err
 /// An amount of a container's resources; a file must say which container's.
 pub fn resource_field_ref(source: &Value, in_file: bool, path: &Path, errors: &mut Errors) {
     let resource = source.text("resource");
-    let huge = resource.starts_with("requests.hugepages-") || resource.starts_with("limits.hugepages-");
+    let huge =
+        resource.starts_with("requests.hugepages-") || resource.starts_with("limits.hugepages-");
     if in_file && source.text("containerName").is_empty() {
         errors.required(&path.child("containerName"), "");
     } else if resource.is_empty() {
@@ -164,7 +222,11 @@ pub fn resource_field_ref(source: &Value, in_file: bool, path: &Path, errors: &m
     let kind = match resource.split_once('.').map_or("", |(_, kind)| kind) {
         "cpu" => {
             if !matches!(words.as_str(), "1m" | "1") {
-                errors.invalid(&path.child("divisor"), resource, "only divisor's values 1m and 1 are supported with the cpu resource");
+                errors.invalid(
+                    &path.child("divisor"),
+                    resource,
+                    "only divisor's values 1m and 1 are supported with the cpu resource",
+                );
             }
             return;
         }
@@ -174,7 +236,14 @@ pub fn resource_field_ref(source: &Value, in_file: bool, path: &Path, errors: &m
         _ => return,
     };
     if !DIVISORS.contains(&words.as_str()) {
-        errors.invalid(&path.child("divisor"), resource, format!("only divisor's values {} are supported with the {kind} resource", DIVISORS.join(", ")));
+        errors.invalid(
+            &path.child("divisor"),
+            resource,
+            format!(
+                "only divisor's values {} are supported with the {kind} resource",
+                DIVISORS.join(", ")
+            ),
+        );
     }
 }
 
@@ -184,21 +253,42 @@ pub fn sources(list: &[Value], path: &Path, errors: &mut Errors) {
         let at = path.index(index);
         let prefix = source.text("prefix");
         if !prefix.is_empty() {
-            errors.invalid_all(&at.child("prefix"), prefix, names::is_relaxed_env_var_name(prefix));
+            errors.invalid_all(
+                &at.child("prefix"),
+                prefix,
+                names::is_relaxed_env_var_name(prefix),
+            );
         }
         let mut found = 0;
         for name in ["configMapRef", "secretRef"] {
             if let Some(reference) = source.some(name) {
                 found += 1;
-                required_or(reference.text("name"), &at.child(name).child("name"), errors, |name, at, errors| {
-                    errors.invalid_all(at, name, names::is_dns1123_subdomain(&names::mask_trailing_dash(name)));
-                });
+                required_or(
+                    reference.text("name"),
+                    &at.child(name).child("name"),
+                    errors,
+                    |name, at, errors| {
+                        errors.invalid_all(
+                            at,
+                            name,
+                            names::is_dns1123_subdomain(&names::mask_trailing_dash(name)),
+                        );
+                    },
+                );
             }
         }
         match found {
-            0 => errors.invalid(path, "", "must specify one of: `configMapRef` or `secretRef`"),
+            0 => errors.invalid(
+                path,
+                "",
+                "must specify one of: `configMapRef` or `secretRef`",
+            ),
             1 => {}
-            _ => errors.invalid(path, "", "may not have more than one field specified at a time"),
+            _ => errors.invalid(
+                path,
+                "",
+                "may not have more than one field specified at a time",
+            ),
         }
     }
 }
@@ -207,16 +297,24 @@ pub fn sources(list: &[Value], path: &Path, errors: &mut Errors) {
 pub fn file_volumes(spec: &Value, path: &Path, errors: &mut Errors) {
     for (list, index, container) in containers::all(spec) {
         for (number, variable) in container.list("env").iter().enumerate() {
-            let Some(source) = variable.at("valueFrom").some("fileKeyRef") else { continue };
+            let Some(source) = variable.at("valueFrom").some("fileKeyRef") else {
+                continue;
+            };
             let name = source.text("volumeName");
             let place = path.child(list);
             let place = place.index(index);
             let place = place.child("env");
             let place = place.index(number);
             let at = place.child("valueFrom.fileKeyRef.volumeName");
-            match spec.list("volumes").iter().rfind(|volume| volume.text("name") == name) {
+            match spec
+                .list("volumes")
+                .iter()
+                .rfind(|volume| volume.text("name") == name)
+            {
                 None => errors.not_found(&at, name),
-                Some(volume) if volume.some("emptyDir").is_none() => errors.invalid(&at, name, "referenced volume must be of type emptyDir"),
+                Some(volume) if volume.some("emptyDir").is_none() => {
+                    errors.invalid(&at, name, "referenced volume must be of type emptyDir")
+                }
                 Some(_) => {}
             }
         }
@@ -242,7 +340,9 @@ mod tests {
             (json!({"name": "a b", "value": "x"}), vec![]),
             (
                 json!({"name": "a=b"}),
-                vec!["env[0].name: Invalid value: \"a=b\": a valid environment variable name must consist only of printable ASCII characters other than '='"],
+                vec![
+                    "env[0].name: Invalid value: \"a=b\": a valid environment variable name must consist only of printable ASCII characters other than '='",
+                ],
             ),
             (field("metadata.labels['a']"), vec![]),
             (field("metadata.name"), vec![]),
@@ -252,7 +352,12 @@ mod tests {
                     "env[0].valueFrom.fieldRef.fieldPath: Unsupported value: \"status.phase\": supported values: \"metadata.name\", \"metadata.namespace\", \"metadata.uid\", \"spec.nodeName\", \"spec.serviceAccountName\", \"status.hostIP\", \"status.hostIPs\", \"status.podIP\", \"status.podIPs\"",
                 ],
             ),
-            (field("odd"), vec!["env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"odd\": error converting fieldPath: field label not supported: odd"]),
+            (
+                field("odd"),
+                vec![
+                    "env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"odd\": error converting fieldPath: field label not supported: odd",
+                ],
+            ),
             (
                 field("spec.x['a']"),
                 vec![
@@ -267,7 +372,9 @@ mod tests {
             ),
             (
                 json!({"name": "A", "value": "x", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}),
-                vec!["env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty"],
+                vec![
+                    "env[0].valueFrom: Invalid value: \"\": may not be specified when `value` is not empty",
+                ],
             ),
             (
                 json!({"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "2"}}}),
@@ -283,10 +390,21 @@ mod tests {
     #[test]
     fn from() {
         let mut errors = Errors::default();
-        sources(&[json!({"configMapRef": {"name": "a-"}}), json!({}), json!({"secretRef": {}})], &Path::new("f"), &mut errors);
+        sources(
+            &[
+                json!({"configMapRef": {"name": "a-"}}),
+                json!({}),
+                json!({"secretRef": {}}),
+            ],
+            &Path::new("f"),
+            &mut errors,
+        );
         assert_eq!(
             errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["f: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`", "f[2].secretRef.name: Required value"]
+            [
+                "f: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
+                "f[2].secretRef.name: Required value"
+            ]
         );
     }
 }

@@ -19,44 +19,88 @@ use crate::{
 /// `livenessProbe`, `readinessProbe`, `startupProbe` of a container.
 pub fn probes(container: &Value, path: &Path, errors: &mut Errors) {
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
-        let Some(probe) = container.some(name) else { continue };
+        let Some(probe) = container.some(name) else {
+            continue;
+        };
         let at = path.child(name);
         self::probe(probe, &at, errors);
         let successes = probe.int("successThreshold");
         if name != "readinessProbe" && successes != 1 {
             errors.invalid(&at.child("successThreshold"), successes, "must be 1");
         }
-        if let Some(grace) = probe.int_ptr("terminationGracePeriodSeconds").filter(|_| name == "readinessProbe") {
-            errors.invalid(&at.child("terminationGracePeriodSeconds"), grace, "must not be set for readinessProbes");
+        if let Some(grace) = probe
+            .int_ptr("terminationGracePeriodSeconds")
+            .filter(|_| name == "readinessProbe")
+        {
+            errors.invalid(
+                &at.child("terminationGracePeriodSeconds"),
+                grace,
+                "must not be set for readinessProbes",
+            );
         }
     }
 }
 
 fn probe(probe: &Value, path: &Path, errors: &mut Errors) {
-    handler(probe, &["exec", "httpGet", "tcpSocket", "grpc"], None, path, errors);
-    for name in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+    handler(
+        probe,
+        &["exec", "httpGet", "tcpSocket", "grpc"],
+        None,
+        path,
+        errors,
+    );
+    for name in [
+        "initialDelaySeconds",
+        "timeoutSeconds",
+        "periodSeconds",
+        "successThreshold",
+        "failureThreshold",
+    ] {
         nonnegative(probe.int(name), &path.child(name), errors);
     }
-    if let Some(grace) = probe.int_ptr("terminationGracePeriodSeconds").filter(|grace| *grace <= 0) {
-        errors.invalid(&path.child("terminationGracePeriodSeconds"), grace, "must be greater than 0");
+    if let Some(grace) = probe
+        .int_ptr("terminationGracePeriodSeconds")
+        .filter(|grace| *grace <= 0)
+    {
+        errors.invalid(
+            &path.child("terminationGracePeriodSeconds"),
+            grace,
+            "must be greater than 0",
+        );
     }
 }
 
 /// `lifecycle` of a container; `grace` is the pod's.
 pub fn lifecycle(container: &Value, grace: Option<i64>, path: &Path, errors: &mut Errors) {
-    let Some(lifecycle) = container.some("lifecycle") else { return };
+    let Some(lifecycle) = container.some("lifecycle") else {
+        return;
+    };
     let path = path.child("lifecycle");
     for name in ["postStart", "preStop"] {
         if let Some(hook) = lifecycle.some(name) {
-            handler(hook, &["exec", "httpGet", "tcpSocket", "sleep"], grace, &path.child(name), errors);
+            handler(
+                hook,
+                &["exec", "httpGet", "tcpSocket", "sleep"],
+                grace,
+                &path.child(name),
+                errors,
+            );
         }
     }
 }
 
-fn handler(handler: &Value, actions: &[&str], grace: Option<i64>, path: &Path, errors: &mut Errors) {
+fn handler(
+    handler: &Value,
+    actions: &[&str],
+    grace: Option<i64>,
+    path: &Path,
+    errors: &mut Errors,
+) {
     let mut found = false;
     for name in actions {
-        let Some(action) = handler.some(name) else { continue };
+        let Some(action) = handler.some(name) else {
+            continue;
+        };
         let at = path.child(name);
         if found {
             errors.forbidden(&at, "may not specify more than 1 handler type");
@@ -90,14 +134,22 @@ fn http_get(action: &Value, path: &Path, errors: &mut Errors) {
     }
     for header in action.list("httpHeaders") {
         let name = header.text("name");
-        errors.invalid_all(&path.child("httpHeaders"), name, names::is_http_header_name(name));
+        errors.invalid_all(
+            &path.child("httpHeaders"),
+            name,
+            names::is_http_header_name(name),
+        );
     }
 }
 
 fn sleep(action: &Value, grace: Option<i64>, path: &Path, errors: &mut Errors) {
     let seconds = action.int("seconds");
     if let Some(grace) = grace.filter(|grace| seconds < 0 || seconds > *grace) {
-        errors.invalid(path, seconds, format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})"));
+        errors.invalid(
+            path,
+            seconds,
+            format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})"),
+        );
     }
 }
 
@@ -122,10 +174,16 @@ mod tests {
     #[test]
     fn each() {
         for (container, wanted) in [
-            (json!({"readinessProbe": {"tcpSocket": {"port": 80}, "successThreshold": 3}}), vec![]),
+            (
+                json!({"readinessProbe": {"tcpSocket": {"port": 80}, "successThreshold": 3}}),
+                vec![],
+            ),
             (
                 json!({"livenessProbe": {"successThreshold": 2}}),
-                vec!["c.livenessProbe: Required value: must specify a handler type", "c.livenessProbe.successThreshold: Invalid value: 2: must be 1"],
+                vec![
+                    "c.livenessProbe: Required value: must specify a handler type",
+                    "c.livenessProbe.successThreshold: Invalid value: 2: must be 1",
+                ],
             ),
             (
                 json!({"readinessProbe": {"exec": {}, "httpGet": {}, "periodSeconds": -1, "terminationGracePeriodSeconds": 1}}),

@@ -30,30 +30,58 @@ pub fn dns(spec: &Value, path: &Path, errors: &mut Errors) {
             return errors.required(&path, "must provide `dnsConfig` when `dnsPolicy` is None");
         }
         if config.is_some_and(|config| config.list("nameservers").is_empty()) {
-            return errors.required(&path.child("nameservers"), "must provide at least one DNS nameserver when `dnsPolicy` is None");
+            return errors.required(
+                &path.child("nameservers"),
+                "must provide at least one DNS nameserver when `dnsPolicy` is None",
+            );
         }
     }
     let Some(config) = config else { return };
     let (servers, searches) = (config.list("nameservers"), config.list("searches"));
     if servers.len() > MOST_NAMESERVERS {
-        errors.invalid(&path.child("nameservers"), servers.to_vec(), format!("must not have more than {MOST_NAMESERVERS} nameservers"));
+        errors.invalid(
+            &path.child("nameservers"),
+            servers.to_vec(),
+            format!("must not have more than {MOST_NAMESERVERS} nameservers"),
+        );
     }
     for (index, server) in config.texts("nameservers").enumerate() {
         legacy_ip(server, &[], &path.child("nameservers").index(index), errors);
     }
     let at = path.child("searches");
     if searches.len() > MOST_SEARCHES {
-        errors.invalid(&at, searches.to_vec(), format!("must not have more than {MOST_SEARCHES} search paths"));
+        errors.invalid(
+            &at,
+            searches.to_vec(),
+            format!("must not have more than {MOST_SEARCHES} search paths"),
+        );
     }
-    let length = config.texts("searches").map(|search| search.len() + 1).sum::<usize>().saturating_sub(1);
+    let length = config
+        .texts("searches")
+        .map(|search| search.len() + 1)
+        .sum::<usize>()
+        .saturating_sub(1);
     if length > LONGEST_SEARCHES {
         errors.invalid(&at, searches.to_vec(), format!("must not have more than {LONGEST_SEARCHES} characters (including spaces) in the search list"));
     }
-    for (index, search) in config.texts("searches").enumerate().filter(|(_, search)| *search != ".") {
+    for (index, search) in config
+        .texts("searches")
+        .enumerate()
+        .filter(|(_, search)| *search != ".")
+    {
         let search = search.strip_suffix('.').unwrap_or(search);
-        errors.invalid_all(&at.index(index), search, names::is_dns1123_subdomain_with_underscore(search));
+        errors.invalid_all(
+            &at.index(index),
+            search,
+            names::is_dns1123_subdomain_with_underscore(search),
+        );
     }
-    for (index, _) in config.list("options").iter().enumerate().filter(|(_, option)| option.text("name").is_empty()) {
+    for (index, _) in config
+        .list("options")
+        .iter()
+        .enumerate()
+        .filter(|(_, option)| option.text("name").is_empty())
+    {
         errors.required(&path.child("options").index(index), "must not be empty");
     }
 }
@@ -82,7 +110,11 @@ pub fn ports(spec: &Value, options: &Options, path: &Path, errors: &mut Errors) 
                 let at = path.child("containers");
                 let at = at.index(index);
                 let at = at.child("ports");
-                errors.invalid(&at.index(number).child("hostPort"), host, "must match `containerPort` when `hostNetwork` is true");
+                errors.invalid(
+                    &at.index(number).child("hostPort"),
+                    host,
+                    "must match `containerPort` when `hostNetwork` is true",
+                );
             }
         }
     }
@@ -103,8 +135,13 @@ pub fn users(spec: &Value, options: &Options, path: &Path, errors: &mut Errors) 
         }
     }
     if !options.devices_with_user_namespace {
-        for (list, index, _) in containers::all(spec).filter(|(_, _, container)| !container.list("volumeDevices").is_empty()) {
-            errors.forbidden(&path.child(list).index(index).child("volumeDevices"), REFUSED);
+        for (list, index, _) in containers::all(spec)
+            .filter(|(_, _, container)| !container.list("volumeDevices").is_empty())
+        {
+            errors.forbidden(
+                &path.child(list).index(index).child("volumeDevices"),
+                REFUSED,
+            );
         }
     }
 }
@@ -112,7 +149,9 @@ pub fn users(spec: &Value, options: &Options, path: &Path, errors: &mut Errors) 
 /// `spec.hostnameOverride`.
 pub fn hostname(spec: &Value, path: &Path, errors: &mut Errors) {
     const LONGEST: usize = 64;
-    let Some(name) = spec.text_ptr("hostnameOverride") else { return };
+    let Some(name) = spec.text_ptr("hostnameOverride") else {
+        return;
+    };
     let path = path.child("hostnameOverride");
     if spec.flag("setHostnameAsFQDN") {
         errors.forbidden(&path, "may not be specified when setHostnameAsFQDN is true");
@@ -129,7 +168,14 @@ pub fn hostname(spec: &Value, path: &Path, errors: &mut Errors) {
 /// `spec.readinessGates`, `spec.schedulingGates`.
 pub fn gates(spec: &Value, path: &Path, errors: &mut Errors) {
     for (index, gate) in spec.list("readinessGates").iter().enumerate() {
-        qualified_name(gate.text("conditionType"), &path.child("readinessGates").index(index).child("conditionType"), errors);
+        qualified_name(
+            gate.text("conditionType"),
+            &path
+                .child("readinessGates")
+                .index(index)
+                .child("conditionType"),
+            errors,
+        );
     }
     let gates = spec.list("schedulingGates");
     for (index, gate) in gates.iter().enumerate() {
@@ -137,7 +183,10 @@ pub fn gates(spec: &Value, path: &Path, errors: &mut Errors) {
         let at = at.index(index);
         let name = gate.text("name");
         qualified_name(name, &at, errors);
-        if gates[..index].iter().any(|other| other.text("name") == name) {
+        if gates[..index]
+            .iter()
+            .any(|other| other.text("name") == name)
+        {
             errors.duplicate(&at, name);
         }
     }
@@ -153,10 +202,30 @@ mod tests {
     fn each() {
         type Check = fn(&Value, &Path, &mut Errors);
         let users_: Check = |spec, path, errors| users(spec, &Options::default(), path, errors);
-        let ports_: Check = |spec, path, errors| ports(spec, &Options { is_pod: true, ..Options::default() }, path, errors);
+        let ports_: Check = |spec, path, errors| {
+            ports(
+                spec,
+                &Options {
+                    is_pod: true,
+                    ..Options::default()
+                },
+                path,
+                errors,
+            )
+        };
         for (check, spec, wanted) in [
-            (dns as Check, json!({"dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["a_b", "."]}}), vec![]),
-            (dns, json!({"dnsPolicy": "None"}), vec!["spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"]),
+            (
+                dns as Check,
+                json!({"dnsConfig": {"nameservers": ["1.1.1.1"], "searches": ["a_b", "."]}}),
+                vec![],
+            ),
+            (
+                dns,
+                json!({"dnsPolicy": "None"}),
+                vec![
+                    "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None",
+                ],
+            ),
             (
                 dns,
                 json!({"dnsConfig": {"options": [{}], "nameservers": ["1", "1", "1", "1"]}}),
@@ -169,22 +238,37 @@ mod tests {
                     "spec.dnsConfig.options[0]: Required value: must not be empty",
                 ],
             ),
-            (users_, json!({"hostUsers": false, "hostPID": true, "securityContext": {}}), vec!["spec.HostPID: Forbidden: when `hostUsers` is false"]),
+            (
+                users_,
+                json!({"hostUsers": false, "hostPID": true, "securityContext": {}}),
+                vec!["spec.HostPID: Forbidden: when `hostUsers` is false"],
+            ),
             (
                 ports_,
                 json!({"hostNetwork": true, "containers": [{"ports": [{"containerPort": 1, "hostPort": 2}]}]}),
-                vec!["spec.containers[0].ports[0].hostPort: Invalid value: 2: must match `containerPort` when `hostNetwork` is true"],
+                vec![
+                    "spec.containers[0].ports[0].hostPort: Invalid value: 2: must match `containerPort` when `hostNetwork` is true",
+                ],
             ),
             (
                 hostname,
                 json!({"hostnameOverride": "a.b", "setHostnameAsFQDN": true}),
-                vec!["spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true"],
+                vec![
+                    "spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true",
+                ],
             ),
-            (gates, json!({"schedulingGates": [{"name": "a"}, {"name": "a"}]}), vec!["spec.schedulingGates[1]: Duplicate value: \"a\""]),
+            (
+                gates,
+                json!({"schedulingGates": [{"name": "a"}, {"name": "a"}]}),
+                vec!["spec.schedulingGates[1]: Duplicate value: \"a\""],
+            ),
         ] {
             let mut errors = Errors::default();
             check(&spec, &Path::new("spec"), &mut errors);
-            assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            assert_eq!(
+                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                wanted
+            );
         }
     }
 }

@@ -26,8 +26,12 @@ mod windows;
 
 use serde_json::Value;
 
-pub use annotations::{APPARMOR, MIRROR, SECCOMP_CONTAINER, SECCOMP_POD, validate as validate_annotations};
-pub use claim_template::{ClaimOptions, access_modes, claim_spec, claim_template, template_metadata};
+pub use annotations::{
+    APPARMOR, MIRROR, SECCOMP_CONTAINER, SECCOMP_POD, validate as validate_annotations,
+};
+pub use claim_template::{
+    ClaimOptions, access_modes, claim_spec, claim_template, template_metadata,
+};
 pub use containers::{LISTS, all as all_containers, is_sidecar};
 pub use options::Options;
 pub use security::app_armor;
@@ -49,10 +53,16 @@ pub fn validate_create(pod: &Value) -> Errors {
     pod_and_spec(pod, &options, &mut errors);
     let (spec, path) = (pod.at("spec"), Path::new("spec"));
     if !spec.list("ephemeralContainers").is_empty() {
-        errors.forbidden(&path.child("ephemeralContainers"), "cannot be set on create");
+        errors.forbidden(
+            &path.child("ephemeralContainers"),
+            "cannot be set on create",
+        );
     }
     if !spec.text("nodeName").is_empty() && !spec.list("schedulingGates").is_empty() {
-        errors.forbidden(&path.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
+        errors.forbidden(
+            &path.child("nodeName"),
+            "cannot be set until all schedulingGates have been cleared",
+        );
     }
     annotations::fields_match(pod.at("metadata"), spec, &path, &mut errors);
     errors
@@ -62,7 +72,13 @@ pub fn validate_create(pod: &Value) -> Errors {
 fn pod_and_spec(pod: &Value, options: &Options, errors: &mut Errors) {
     let (metadata, spec) = (pod.at("metadata"), pod.at("spec"));
     let path = Path::new("spec");
-    annotations::validate(metadata, spec, options, &Path::new("metadata").child("annotations"), errors);
+    annotations::validate(
+        metadata,
+        spec,
+        options,
+        &Path::new("metadata").child("annotations"),
+        errors,
+    );
     validate_spec(spec, Some(metadata), options, &path, errors);
     if spec.text("serviceAccountName").is_empty() {
         for (index, volume) in spec.list("volumes").iter().enumerate() {
@@ -71,7 +87,10 @@ fn pod_and_spec(pod: &Value, options: &Options, errors: &mut Errors) {
                     let at = path.child("volumes");
                     let at = at.index(index);
                     let at = at.child("projected.sources");
-                    errors.forbidden(&at.index(number).child("serviceAccountToken"), "must not be specified when serviceAccountName is not set");
+                    errors.forbidden(
+                        &at.index(number).child("serviceAccountToken"),
+                        "must not be specified when serviceAccountName is not set",
+                    );
                 }
             }
         }
@@ -93,23 +112,43 @@ pub fn validate_template(template: &Value, options: &Options, path: &Path, error
     validate_spec(spec, None, options, &at, errors);
     annotations::fields_match(metadata, spec, &at, errors);
     if !spec.list("ephemeralContainers").is_empty() {
-        errors.forbidden(&at.child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
+        errors.forbidden(
+            &at.child("ephemeralContainers"),
+            "ephemeral containers not allowed in pod template",
+        );
     }
 }
 
 /// A pod's spec; `metadata` is a real pod's.
-pub fn validate_spec(spec: &Value, metadata: Option<&Value>, options: &Options, path: &Path, errors: &mut Errors) {
+pub fn validate_spec(
+    spec: &Value,
+    metadata: Option<&Value>,
+    options: &Options,
+    path: &Path,
+    errors: &mut Errors,
+) {
     if spec.some("terminationGracePeriodSeconds").is_none() {
         errors.required(&path.child("terminationGracePeriodSeconds"), "");
     }
     let name = metadata.map_or("", |metadata| metadata.text("name"));
-    let volumes = volume_sources::volumes(spec.list("volumes"), name, options, &path.child("volumes"), errors);
+    let volumes = volume_sources::volumes(
+        spec.list("volumes"),
+        name,
+        options,
+        &path.child("volumes"),
+        errors,
+    );
     resource_claims(spec, metadata, path, errors);
     let pod = containers::Pod {
         spec,
         options,
         volumes,
-        claims: spec.list("resourceClaims").iter().map(|claim| claim.text("name")).filter(|name| !name.is_empty()).collect(),
+        claims: spec
+            .list("resourceClaims")
+            .iter()
+            .map(|claim| claim.text("name"))
+            .filter(|name| !name.is_empty())
+            .collect(),
         grace: spec.int_ptr("terminationGracePeriodSeconds"),
         host_users: spec.flag_ptr("hostUsers") != Some(false),
     };
@@ -118,14 +157,34 @@ pub fn validate_spec(spec: &Value, metadata: Option<&Value>, options: &Options, 
     pod.ephemeral(path, errors);
     resources::of_pod(spec, &pod.claims, options, path, errors);
     host::ports(spec, options, path, errors);
-    required_one_of(spec.text("restartPolicy"), &["Always", "OnFailure", "Never"], &path.child("restartPolicy"), errors);
-    required_one_of(spec.text("dnsPolicy"), &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"], &path.child("dnsPolicy"), errors);
+    required_one_of(
+        spec.text("restartPolicy"),
+        &["Always", "OnFailure", "Never"],
+        &path.child("restartPolicy"),
+        errors,
+    );
+    required_one_of(
+        spec.text("dnsPolicy"),
+        &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"],
+        &path.child("dnsPolicy"),
+        errors,
+    );
     labels(spec, "nodeSelector", &path.child("nodeSelector"), errors);
     security::of_pod(spec, options, path, errors);
-    affinity::validate(spec.some("affinity"), options, &path.child("affinity"), errors);
+    affinity::validate(
+        spec.some("affinity"),
+        options,
+        &path.child("affinity"),
+        errors,
+    );
     host::dns(spec, path, errors);
     host::gates(spec, path, errors);
-    topology::validate(spec.list("topologySpreadConstraints"), options, &path.child("topologySpreadConstraints"), errors);
+    topology::validate(
+        spec.list("topologySpreadConstraints"),
+        options,
+        &path.child("topologySpreadConstraints"),
+        errors,
+    );
     windows::host_process(spec, path, errors);
     host::users(spec, options, path, errors);
     host::hostname(spec, path, errors);
@@ -144,18 +203,34 @@ fn plain_fields(spec: &Value, options: &Options, path: &Path, errors: &mut Error
     name("serviceAccountName", subdomain, errors);
     name("nodeName", subdomain, errors);
     if let Some(seconds) = spec.int_ptr("activeDeadlineSeconds") {
-        range(seconds, 1, i32::MAX.into(), &path.child("activeDeadlineSeconds"), errors);
+        range(
+            seconds,
+            1,
+            i32::MAX.into(),
+            &path.child("activeDeadlineSeconds"),
+            errors,
+        );
     }
     name("hostname", dns_label, errors);
     name("subdomain", dns_label, errors);
-    tolerations::validate(spec.list("tolerations"), options, &path.child("tolerations"), errors);
+    tolerations::validate(
+        spec.list("tolerations"),
+        options,
+        &path.child("tolerations"),
+        errors,
+    );
     host::aliases(spec, path, errors);
     name("priorityClassName", subdomain, errors);
     if let Some(class) = spec.text_ptr("runtimeClassName") {
         subdomain(class, &path.child("runtimeClassName"), errors);
     }
     if let Some(policy) = spec.text_ptr("preemptionPolicy") {
-        required_one_of(policy, &["PreemptLowerPriority", "Never"], &path.child("preemptionPolicy"), errors);
+        required_one_of(
+            policy,
+            &["PreemptLowerPriority", "Never"],
+            &path.child("preemptionPolicy"),
+            errors,
+        );
     }
     if spec.some("overhead").is_some() {
         resources::overhead(spec, "overhead", options, &path.child("overhead"), errors);
@@ -180,13 +255,24 @@ fn resource_claims(spec: &Value, metadata: Option<&Value>, path: &Path, errors: 
             dns_label(name, &at.child("name"), errors);
         }
         let sources = ["resourceClaimName", "resourceClaimTemplateName"];
-        let fault = match sources.iter().filter(|source| claim.some(source).is_some()).count() {
+        let fault = match sources
+            .iter()
+            .filter(|source| claim.some(source).is_some())
+            .count()
+        {
             0 => Some("must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"),
             1 => None,
-            _ => Some("at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"),
+            _ => Some(
+                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+            ),
         };
         if let Some(fault) = fault {
-            invalid_shown(&super::internal::json(claim, "core.PodResourceClaim"), fault, &at, errors);
+            invalid_shown(
+                &super::internal::json(claim, "core.PodResourceClaim"),
+                fault,
+                &at,
+                errors,
+            );
         }
         for source in sources {
             if let Some(given) = claim.text_ptr(source) {
@@ -198,7 +284,12 @@ fn resource_claims(spec: &Value, metadata: Option<&Value>, path: &Path, errors: 
 
 /// A policy that only `Always` fits: templates of controllers that keep pods running.
 pub fn always_restarts(template: &Value, path: &Path, errors: &mut Errors) {
-    one_of(template.at("spec").text("restartPolicy"), &["Always"], &path.child("spec").child("restartPolicy"), errors);
+    one_of(
+        template.at("spec").text("restartPolicy"),
+        &["Always"],
+        &path.child("spec").child("restartPolicy"),
+        errors,
+    );
 }
 
 #[cfg(test)]
@@ -221,14 +312,24 @@ mod tests {
         };
         for (pod, wanted) in [
             (pod(), vec![]),
-            (with("restartPolicy", json!("x")), vec!["spec.restartPolicy: Unsupported value: \"x\": supported values: \"Always\", \"OnFailure\", \"Never\""]),
+            (
+                with("restartPolicy", json!("x")),
+                vec![
+                    "spec.restartPolicy: Unsupported value: \"x\": supported values: \"Always\", \"OnFailure\", \"Never\"",
+                ],
+            ),
             (
                 with("nodeName", json!("A")),
                 vec![
                     "spec.nodeName: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
                 ],
             ),
-            (with("activeDeadlineSeconds", json!(0)), vec!["spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive"]),
+            (
+                with("activeDeadlineSeconds", json!(0)),
+                vec![
+                    "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",
+                ],
+            ),
             (with("ephemeralContainers", json!([])), vec![]),
             (
                 with("resourceClaims", json!([{"name": "c"}])),
@@ -238,11 +339,23 @@ mod tests {
             ),
             (with("overhead", json!({"odd.io/x": "1"})), vec![]),
             (
-                with("volumes", json!([{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3600}}]}}])),
-                vec!["spec.volumes[0].projected.sources[0].serviceAccountToken: Forbidden: must not be specified when serviceAccountName is not set"],
+                with(
+                    "volumes",
+                    json!([{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 3600}}]}}]),
+                ),
+                vec![
+                    "spec.volumes[0].projected.sources[0].serviceAccountToken: Forbidden: must not be specified when serviceAccountName is not set",
+                ],
             ),
         ] {
-            assert_eq!(validate_create(&pod).0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            assert_eq!(
+                validate_create(&pod)
+                    .0
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>(),
+                wanted
+            );
         }
     }
 }

@@ -38,15 +38,24 @@ pub struct Options {
 impl Options {
     /// For a pod: `old` is the one that is replaced.
     pub fn of_pod(old: Option<&Value>) -> Options {
-        Options { is_pod: true, ..Options::of(old) }
+        Options {
+            is_pod: true,
+            ..Options::of(old)
+        }
     }
 
     /// For a template or whatever else has `metadata` and `spec` of a pod.
     pub fn of(old: Option<&Value>) -> Options {
-        let Some(old) = old else { return Options::default() };
+        let Some(old) = old else {
+            return Options::default();
+        };
         let spec = old.at("spec");
-        let tokens =
-            || spec.list("volumes").iter().flat_map(|volume| volume.at("projected").list("sources")).filter_map(|source| source.some("serviceAccountToken"));
+        let tokens = || {
+            spec.list("volumes")
+                .iter()
+                .flat_map(|volume| volume.at("projected").list("sources"))
+                .filter_map(|source| source.some("serviceAccountToken"))
+        };
         let nowhere = Path::new("");
         Options {
             is_pod: false,
@@ -54,21 +63,47 @@ impl Options {
             invalid_selector_values: !affinity::selectors_are_good(spec),
             invalid_node_affinity_values: !affinity::required_values_are_good(spec),
             indivisible_huge_pages: resources::uses_indivisible_huge_pages(spec),
-            invalid_spread_selector: spec
+            invalid_spread_selector: spec.list("topologySpreadConstraints").iter().any(
+                |constraint| {
+                    !is_good(|errors| {
+                        label_selector(constraint.some("labelSelector"), false, &nowhere, errors)
+                    })
+                },
+            ),
+            legacy_match_label_keys: spec
                 .list("topologySpreadConstraints")
                 .iter()
-                .any(|constraint| !is_good(|errors| label_selector(constraint.some("labelSelector"), false, &nowhere, errors))),
-            legacy_match_label_keys: spec.list("topologySpreadConstraints").iter().any(|constraint| !topology::match_label_keys_are_good(constraint)),
-            nonlocal_token_path: tokens().any(|token| !is_good(|errors| non_reserved_path(token.text("path"), &nowhere, errors))),
-            host_sysctls: spec.at("securityContext").list("sysctls").iter().any(|sysctl| security::host_sysctl(sysctl.text("name"), spec).is_some()),
-            any_selinux_change_policy: spec.at("securityContext").some("seLinuxChangePolicy").is_some(),
-            toleration_comparison: spec.list("tolerations").iter().any(|toleration| matches!(toleration.text("operator"), "Lt" | "Gt")),
-            host_network_with_user_namespace: spec.flag("hostNetwork") && spec.flag_ptr("hostUsers") == Some(false),
-            devices_with_user_namespace: spec.flag_ptr("hostUsers") == Some(false)
-                && containers::all(spec).any(|(_, _, container)| !container.list("volumeDevices").is_empty()),
-            restart_on_resize_of_init_containers: spec.list("initContainers").iter().any(|container| {
-                !containers::is_sidecar(container) && container.list("resizePolicy").iter().any(|policy| policy.text("restartPolicy") == "RestartContainer")
+                .any(|constraint| !topology::match_label_keys_are_good(constraint)),
+            nonlocal_token_path: tokens().any(|token| {
+                !is_good(|errors| non_reserved_path(token.text("path"), &nowhere, errors))
             }),
+            host_sysctls: spec
+                .at("securityContext")
+                .list("sysctls")
+                .iter()
+                .any(|sysctl| security::host_sysctl(sysctl.text("name"), spec).is_some()),
+            any_selinux_change_policy: spec
+                .at("securityContext")
+                .some("seLinuxChangePolicy")
+                .is_some(),
+            toleration_comparison: spec
+                .list("tolerations")
+                .iter()
+                .any(|toleration| matches!(toleration.text("operator"), "Lt" | "Gt")),
+            host_network_with_user_namespace: spec.flag("hostNetwork")
+                && spec.flag_ptr("hostUsers") == Some(false),
+            devices_with_user_namespace: spec.flag_ptr("hostUsers") == Some(false)
+                && containers::all(spec)
+                    .any(|(_, _, container)| !container.list("volumeDevices").is_empty()),
+            restart_on_resize_of_init_containers: spec.list("initContainers").iter().any(
+                |container| {
+                    !containers::is_sidecar(container)
+                        && container
+                            .list("resizePolicy")
+                            .iter()
+                            .any(|policy| policy.text("restartPolicy") == "RestartContainer")
+                },
+            ),
         }
     }
 }
@@ -82,14 +117,27 @@ mod tests {
     #[test]
     fn what_was_there_may_stay() {
         let strict = Options::of(Some(&json!({"spec": {}})));
-        assert!(!strict.host_sysctls && !strict.invalid_deletion_cost && !strict.legacy_match_label_keys);
+        assert!(
+            !strict.host_sysctls
+                && !strict.invalid_deletion_cost
+                && !strict.legacy_match_label_keys
+        );
         let old = json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "x"}},
             "spec": {"hostNetwork": true, "hostUsers": false, "securityContext": {"sysctls": [{"name": "net.ipv4.tcp_syncookies"}], "seLinuxChangePolicy": "MountOption"},
                 "tolerations": [{"operator": "Gt"}], "topologySpreadConstraints": [{"matchLabelKeys": ["a"]}],
                 "containers": [{"resources": {"limits": {"hugepages-2Mi": "1Mi"}}, "volumeDevices": [{}]}]}});
         let lenient = Options::of(Some(&old));
-        assert!(lenient.invalid_deletion_cost && lenient.host_sysctls && lenient.any_selinux_change_policy && lenient.toleration_comparison);
-        assert!(lenient.legacy_match_label_keys && lenient.indivisible_huge_pages && lenient.devices_with_user_namespace);
+        assert!(
+            lenient.invalid_deletion_cost
+                && lenient.host_sysctls
+                && lenient.any_selinux_change_policy
+                && lenient.toleration_comparison
+        );
+        assert!(
+            lenient.legacy_match_label_keys
+                && lenient.indivisible_huge_pages
+                && lenient.devices_with_user_namespace
+        );
         assert!(lenient.host_network_with_user_namespace);
     }
 }

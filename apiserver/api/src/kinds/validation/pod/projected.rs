@@ -24,7 +24,14 @@ pub fn validate(volume: &Value, options: &Options, path: &Path, errors: &mut Err
 }
 
 /// `volume` is the path of the whole, which upstream blames for files that stand twice.
-fn one<'v>(source: &'v Value, files: &mut Vec<&'v str>, options: &Options, volume: &Path, path: &Path, errors: &mut Errors) {
+fn one<'v>(
+    source: &'v Value,
+    files: &mut Vec<&'v str>,
+    options: &Options,
+    volume: &Path,
+    path: &Path,
+    errors: &mut Errors,
+) {
     let mut found = 0;
     let mut place = |file: &'v str, blamed: &str, errors: &mut Errors| {
         if file.is_empty() {
@@ -35,7 +42,9 @@ fn one<'v>(source: &'v Value, files: &mut Vec<&'v str>, options: &Options, volum
         }
     };
     for name in ["secret", "configMap"] {
-        let Some(of) = source.some(name) else { continue };
+        let Some(of) = source.some(name) else {
+            continue;
+        };
         found += 1;
         let at = path.child(name);
         if of.text("name").is_empty() {
@@ -55,26 +64,48 @@ fn one<'v>(source: &'v Value, files: &mut Vec<&'v str>, options: &Options, volum
     }
     if let Some(token) = source.some("serviceAccountToken") {
         found += 1;
-        service_account_token(token, options, volume, &path.child("serviceAccountToken"), errors);
+        service_account_token(
+            token,
+            options,
+            volume,
+            &path.child("serviceAccountToken"),
+            errors,
+        );
     }
     if found > 1 {
         errors.forbidden(path, "may not specify more than 1 volume type per source");
     }
 }
 
-fn service_account_token(token: &Value, options: &Options, volume: &Path, path: &Path, errors: &mut Errors) {
+fn service_account_token(
+    token: &Value,
+    options: &Options,
+    volume: &Path,
+    path: &Path,
+    errors: &mut Errors,
+) {
     const SHORTEST: i64 = 10 * 60;
     const LONGEST: i64 = 1 << 32;
     let seconds = token.int("expirationSeconds");
     if seconds < SHORTEST {
-        errors.invalid(&path.child("expirationSeconds"), seconds, "may not specify a duration less than 10 minutes");
+        errors.invalid(
+            &path.child("expirationSeconds"),
+            seconds,
+            "may not specify a duration less than 10 minutes",
+        );
     }
     if seconds > LONGEST {
-        errors.invalid(&path.child("expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds");
+        errors.invalid(
+            &path.child("expirationSeconds"),
+            seconds,
+            "may not specify a duration larger than 2^32 seconds",
+        );
     }
     match token.text("path") {
         "" => errors.required(&volume.child("path"), ""),
-        file if !options.nonlocal_token_path => non_reserved_path(file, &volume.child("path"), errors),
+        file if !options.nonlocal_token_path => {
+            non_reserved_path(file, &volume.child("path"), errors)
+        }
         _ => {}
     }
 }
@@ -88,7 +119,10 @@ mod tests {
     #[test]
     fn sources() {
         for (sources, wanted) in [
-            (json!([{"serviceAccountToken": {"expirationSeconds": 3600, "path": "t"}}]), vec![]),
+            (
+                json!([{"serviceAccountToken": {"expirationSeconds": 3600, "path": "t"}}]),
+                vec![],
+            ),
             (
                 json!([{"serviceAccountToken": {"expirationSeconds": 1}}]),
                 vec![
@@ -102,12 +136,23 @@ mod tests {
             ),
             (
                 json!([{"secret": {"name": ""}, "configMap": {"name": "c"}}]),
-                vec!["p.sources[0].secret.name: Required value", "p.sources[0]: Forbidden: may not specify more than 1 volume type per source"],
+                vec![
+                    "p.sources[0].secret.name: Required value",
+                    "p.sources[0]: Forbidden: may not specify more than 1 volume type per source",
+                ],
             ),
         ] {
             let mut errors = Errors::default();
-            validate(&json!({"sources": sources}), &Options::default(), &Path::new("p"), &mut errors);
-            assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            validate(
+                &json!({"sources": sources}),
+                &Options::default(),
+                &Path::new("p"),
+                &mut errors,
+            );
+            assert_eq!(
+                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                wanted
+            );
         }
     }
 }

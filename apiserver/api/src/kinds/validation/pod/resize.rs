@@ -16,12 +16,19 @@ const CHANGEABLE: [&str; 2] = ["cpu", "memory"];
 
 /// Everything but resources and resize policies is as it was; containers of other names are left for validation to refuse.
 pub fn keep_all_else(new: &mut Value, old: &Value) {
-    let lists_differ = |new: &Value| LISTS.iter().any(|list| new.at("spec").list(list).len() != old.at("spec").list(list).len());
+    let lists_differ = |new: &Value| {
+        LISTS
+            .iter()
+            .any(|list| new.at("spec").list(list).len() != old.at("spec").list(list).len())
+    };
     if lists_differ(new) {
         return;
     }
     let mut spec = old.at("spec").clone();
-    if let (Some(spec), Some(given)) = (spec.as_object_mut(), new.get_mut("spec").and_then(Value::as_object_mut)) {
+    if let (Some(spec), Some(given)) = (
+        spec.as_object_mut(),
+        new.get_mut("spec").and_then(Value::as_object_mut),
+    ) {
         carry(given, spec, "resources");
         for list in LISTS {
             containers(given.remove(list), spec, list);
@@ -45,9 +52,15 @@ fn carry(from: &mut Map<String, Value>, to: &mut Map<String, Value>, name: &str)
 }
 
 fn containers(given: Option<Value>, spec: &mut Map<String, Value>, list: &str) {
-    let Some(Value::Array(mut given)) = given else { return };
+    let Some(Value::Array(mut given)) = given else {
+        return;
+    };
     let kept = spec.get_mut(list).and_then(Value::as_array_mut);
-    let same = kept.as_ref().is_some_and(|kept| kept.iter().zip(&given).all(|(a, b)| a.text("name") == b.text("name")));
+    let same = kept.as_ref().is_some_and(|kept| {
+        kept.iter()
+            .zip(&given)
+            .all(|(a, b)| a.text("name") == b.text("name"))
+    });
     if !same {
         spec.insert(list.into(), Value::Array(given));
         return;
@@ -75,9 +88,16 @@ pub fn validate(new: &Value, old: &Value, qos: fn(&Value) -> &'static str) -> Er
         return alone("windows pods cannot be resized");
     }
     let path = Path::new("spec");
-    let class = old.at("status").text_ptr("qosClass").unwrap_or_else(|| qos(old));
+    let class = old
+        .at("status")
+        .text_ptr("qosClass")
+        .unwrap_or_else(|| qos(old));
     if class != qos(new) {
-        errors.invalid(&path, new.at("status").text("qosClass"), "Pod QOS Class may not change as a result of resizing");
+        errors.invalid(
+            &path,
+            new.at("status").text("qosClass"),
+            "Pod QOS Class may not change as a result of resizing",
+        );
     }
     if old
         .at("status")
@@ -94,7 +114,13 @@ pub fn validate(new: &Value, old: &Value, qos: fn(&Value) -> &'static str) -> Er
 
 fn amounts(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     let mut munged = new.clone();
-    let set = |spec: &Value| ["requests", "limits"].iter().any(|list| spec.at("resources").map(list).is_some_and(|list| !list.is_empty()));
+    let set = |spec: &Value| {
+        ["requests", "limits"].iter().any(|list| {
+            spec.at("resources")
+                .map(list)
+                .is_some_and(|list| !list.is_empty())
+        })
+    };
     if set(old) || set(new) {
         pod_level(new, old, &mut munged, path, errors);
     }
@@ -107,22 +133,44 @@ fn amounts(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
         for (index, (now, had)) in new.list(list).iter().zip(old.list(list)).enumerate() {
             let at = path.child(list);
             let at = at.index(index);
-            none_removed(now.at("resources"), had.at("resources"), "resource", &at.child("resources"), errors);
+            none_removed(
+                now.at("resources"),
+                had.at("resources"),
+                "resource",
+                &at.child("resources"),
+                errors,
+            );
         }
     }
     for list in LISTS {
-        for (index, (now, had)) in munged.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().zip(old.list(list)).enumerate() {
+        for (index, (now, had)) in munged
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .zip(old.list(list))
+            .enumerate()
+        {
             let changed = now != had;
             forget_compute(now, had);
             let at = path.child(list);
             if now != had {
                 match list {
-                    "containers" => errors.forbidden(path, "only cpu and memory resources are mutable"),
-                    _ => errors.forbidden(&at.index(index), "only cpu and memory resources for init or sidecar containers are mutable"),
+                    "containers" => {
+                        errors.forbidden(path, "only cpu and memory resources are mutable")
+                    }
+                    _ => errors.forbidden(
+                        &at.index(index),
+                        "only cpu and memory resources for init or sidecar containers are mutable",
+                    ),
                 }
             }
             if list == "initContainers" && changed && !is_sidecar(now) {
-                for _ in now.list("resizePolicy").iter().filter(|policy| policy.text("restartPolicy") == "RestartContainer") {
+                for _ in now
+                    .list("resizePolicy")
+                    .iter()
+                    .filter(|policy| policy.text("restartPolicy") == "RestartContainer")
+                {
                     errors.forbidden(&at.index(index), "non-sidecar init containers with a resize policy of RestartContainer cannot be resized");
                 }
             }
@@ -139,11 +187,20 @@ fn pod_level(new: &Value, old: &Value, munged: &mut Value, path: &Path, errors: 
         if new.some("resources").is_none() {
             return errors.forbidden(&at, "pod-level resources cannot be removed");
         }
-        none_removed(new.at("resources"), old.at("resources"), "pod-level resource", &at, errors);
+        none_removed(
+            new.at("resources"),
+            old.at("resources"),
+            "pod-level resource",
+            &at,
+            errors,
+        );
     }
     forget_compute(munged, old);
     if munged.some("resources") != old.some("resources") {
-        errors.forbidden(path, "only cpu and memory resources are mutable at pod-level");
+        errors.forbidden(
+            path,
+            "only cpu and memory resources are mutable at pod-level",
+        );
     }
 }
 
@@ -154,23 +211,39 @@ fn same_containers(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
             errors.forbidden(&at, format!("{list} may not be added or removed on resize"));
             continue;
         }
-        for (index, _) in now.iter().zip(before).enumerate().filter(|(_, (now, had))| now.text("name") != had.text("name")) {
-            errors.forbidden(&at.index(index).child("name"), format!("{list} may not be renamed or reordered on resize"));
+        for (index, _) in now
+            .iter()
+            .zip(before)
+            .enumerate()
+            .filter(|(_, (now, had))| now.text("name") != had.text("name"))
+        {
+            errors.forbidden(
+                &at.index(index).child("name"),
+                format!("{list} may not be renamed or reordered on resize"),
+            );
         }
     }
 }
 
 fn none_removed(new: &Value, old: &Value, what: &str, path: &Path, errors: &mut Errors) {
     for list in ["requests", "limits"] {
-        if old.entries(list).any(|(name, _)| new.at(list).some(name).is_none()) {
-            errors.forbidden(&path.child(list), format!("{what} {list} cannot be removed"));
+        if old
+            .entries(list)
+            .any(|(name, _)| new.at(list).some(name).is_none())
+        {
+            errors.forbidden(
+                &path.child(list),
+                format!("{what} {list} cannot be removed"),
+            );
         }
     }
 }
 
 /// Puts the old amounts of cpu and memory in the place of the new ones.
 fn forget_compute(owner: &mut Value, old: &Value) {
-    let Some(owner) = owner.as_object_mut() else { return };
+    let Some(owner) = owner.as_object_mut() else {
+        return;
+    };
     let before = old.at("resources");
     if let Some(resources) = owner.get_mut("resources").and_then(Value::as_object_mut) {
         for list in ["requests", "limits"] {
@@ -210,7 +283,10 @@ mod tests {
         let qos: fn(&Value) -> &'static str = |_| "Burstable";
         for (new, wanted) in [
             (pod(json!({"requests": {"cpu": "2"}})), vec![]),
-            (pod(json!({"requests": {"cpu": "2", "memory": "1Gi"}})), vec![]),
+            (
+                pod(json!({"requests": {"cpu": "2", "memory": "1Gi"}})),
+                vec![],
+            ),
             (
                 pod(json!({})),
                 vec![
@@ -218,13 +294,32 @@ mod tests {
                     "spec: Forbidden: only cpu and memory resources are mutable",
                 ],
             ),
-            (pod(json!({"requests": {"cpu": "1", "ephemeral-storage": "1"}})), vec!["spec: Forbidden: only cpu and memory resources are mutable"]),
+            (
+                pod(json!({"requests": {"cpu": "1", "ephemeral-storage": "1"}})),
+                vec!["spec: Forbidden: only cpu and memory resources are mutable"],
+            ),
         ] {
-            assert_eq!(validate(&new, &old, qos).0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            assert_eq!(
+                validate(&new, &old, qos)
+                    .0
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>(),
+                wanted
+            );
         }
-        let fickle: fn(&Value) -> &'static str =
-            |pod| if pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "1" { "Burstable" } else { "Guaranteed" };
-        assert!(validate(&pod(json!({"requests": {"cpu": "2"}})), &old, fickle).message().contains("Pod QOS Class may not change"));
+        let fickle: fn(&Value) -> &'static str = |pod| {
+            if pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "1" {
+                "Burstable"
+            } else {
+                "Guaranteed"
+            }
+        };
+        assert!(
+            validate(&pod(json!({"requests": {"cpu": "2"}})), &old, fickle)
+                .message()
+                .contains("Pod QOS Class may not change")
+        );
     }
 
     #[test]
@@ -236,7 +331,10 @@ mod tests {
         new["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "1"}});
         keep_all_else(&mut new, &old);
         assert_eq!(new["spec"]["containers"][0]["image"], "i");
-        assert_eq!(new["spec"]["containers"][0]["resources"]["limits"]["cpu"], "1");
+        assert_eq!(
+            new["spec"]["containers"][0]["resources"]["limits"]["cpu"],
+            "1"
+        );
         assert!(new["spec"].get("hostname").is_none());
     }
 }

@@ -69,7 +69,9 @@ pub fn is_native(name: &str) -> bool {
 
 /// Resources of devices: another domain's, and fit to stand in a quota.
 pub fn is_extended(name: &str) -> bool {
-    !is_native(name) && !name.starts_with("requests.") && names::is_qualified_name(&format!("requests.{name}")).is_empty()
+    !is_native(name)
+        && !name.starts_with("requests.")
+        && names::is_qualified_name(&format!("requests.{name}")).is_empty()
 }
 
 fn is_integer(name: &str) -> bool {
@@ -77,7 +79,9 @@ fn is_integer(name: &str) -> bool {
 }
 
 fn is_standard(name: &str) -> bool {
-    STANDARD.contains(&name) || name.starts_with(HUGE_PAGES) || name.starts_with("requests.hugepages-")
+    STANDARD.contains(&name)
+        || name.starts_with(HUGE_PAGES)
+        || name.starts_with("requests.hugepages-")
 }
 
 pub fn may_be_overcommitted(name: &str) -> bool {
@@ -93,7 +97,11 @@ pub fn resource_name(name: &str, path: &Path, errors: &mut Errors) -> bool {
     let before = errors.len();
     errors.invalid_all(path, name, names::is_qualified_name(name));
     if errors.len() == before && !name.contains('/') && !is_standard(name) {
-        errors.invalid(path, name, "must be a standard resource type or fully qualified");
+        errors.invalid(
+            path,
+            name,
+            "must be a standard resource type or fully qualified",
+        );
     }
     errors.len() == before
 }
@@ -128,7 +136,11 @@ pub fn at_pod_level(name: &str) -> bool {
 /// An amount of a resource.
 pub fn amount(name: &str, value: &Quantity, path: &Path, errors: &mut Errors) {
     if value.sign() < 0 {
-        errors.invalid(path, value.to_string(), "must be greater than or equal to 0");
+        errors.invalid(
+            path,
+            value.to_string(),
+            "must be greater than or equal to 0",
+        );
     }
     if is_integer(name) && value.milli_value() % 1000 != 0 {
         errors.invalid(path, value.to_string(), "must be an integer");
@@ -136,27 +148,54 @@ pub fn amount(name: &str, value: &Quantity, path: &Path, errors: &mut Errors) {
 }
 
 fn is_divisible(name: &str, value: &Quantity) -> bool {
-    let Some(Ok(page)) = name.strip_prefix(HUGE_PAGES).map(str::parse::<Quantity>) else { return false };
+    let Some(Ok(page)) = name.strip_prefix(HUGE_PAGES).map(str::parse::<Quantity>) else {
+        return false;
+    };
     page.sign() > 0 && page.milli_value() % 1000 == 0 && value.value() % page.value() == 0
 }
 
 fn huge_pages(name: &str, value: &Quantity, options: &Options, path: &Path, errors: &mut Errors) {
     if !options.indivisible_huge_pages && !is_divisible(name, value) {
-        errors.invalid(path, value.to_string(), format!("{value} is not positive integer multiple of {name}"));
+        errors.invalid(
+            path,
+            value.to_string(),
+            format!("{value} is not positive integer multiple of {name}"),
+        );
     }
 }
 
 /// Requests and limits of a container. `claims` are the names in the pod's `resourceClaims`.
-pub fn of_container(resources: Option<&Value>, claims: &[&str], options: &Options, path: &Path, errors: &mut Errors) {
+pub fn of_container(
+    resources: Option<&Value>,
+    claims: &[&str],
+    options: &Options,
+    path: &Path,
+    errors: &mut Errors,
+) {
     if let Some(resources) = resources {
-        requirements(resources, container_resource_name, claims, options, path, errors);
+        requirements(
+            resources,
+            container_resource_name,
+            claims,
+            options,
+            path,
+            errors,
+        );
     }
 }
 
 /// A pod's overhead, which is checked as limits are.
 pub fn overhead(owner: &Value, list: &str, options: &Options, path: &Path, errors: &mut Errors) {
     let mut seen = Seen::default();
-    limits(owner, list, container_resource_name, options, &path.child("limits"), &mut seen, errors);
+    limits(
+        owner,
+        list,
+        container_resource_name,
+        options,
+        &path.child("limits"),
+        &mut seen,
+        errors,
+    );
     seen.report(path, errors);
 }
 
@@ -179,7 +218,15 @@ impl Seen {
     }
 }
 
-fn limits(owner: &Value, list: &str, check_name: CheckName, options: &Options, path: &Path, seen: &mut Seen, errors: &mut Errors) {
+fn limits(
+    owner: &Value,
+    list: &str,
+    check_name: CheckName,
+    options: &Options,
+    path: &Path,
+    seen: &mut Seen,
+    errors: &mut Errors,
+) {
     for (name, value) in owner.entries(list) {
         let (at, value) = (path.key(name), quantity(value));
         check_name(name, &at, errors);
@@ -191,23 +238,43 @@ fn limits(owner: &Value, list: &str, check_name: CheckName, options: &Options, p
     }
 }
 
-fn requirements(resources: &Value, check_name: CheckName, claims: &[&str], options: &Options, path: &Path, errors: &mut Errors) {
+fn requirements(
+    resources: &Value,
+    check_name: CheckName,
+    claims: &[&str],
+    options: &Options,
+    path: &Path,
+    errors: &mut Errors,
+) {
     let (limits_at, requests_at) = (path.child("limits"), path.child("requests"));
     let mut seen = Seen::default();
-    limits(resources, "limits", check_name, options, &limits_at, &mut seen, errors);
+    limits(
+        resources, "limits", check_name, options, &limits_at, &mut seen, errors,
+    );
     for (name, value) in resources.entries("requests") {
         let (at, value) = (requests_at.key(name), quantity(value));
         check_name(name, &at, errors);
         amount(name, &value, &at, errors);
         match resources.at("limits").some(name).map(quantity) {
             Some(limit) if value != limit && !may_be_overcommitted(name) => {
-                errors.invalid(&requests_at, value.to_string(), format!("must be equal to {name} limit of {limit}"));
+                errors.invalid(
+                    &requests_at,
+                    value.to_string(),
+                    format!("must be equal to {name} limit of {limit}"),
+                );
             }
             Some(limit) if value > limit => {
-                errors.invalid(&requests_at, value.to_string(), format!("must be less than or equal to {name} limit of {limit}"));
+                errors.invalid(
+                    &requests_at,
+                    value.to_string(),
+                    format!("must be less than or equal to {name} limit of {limit}"),
+                );
             }
             Some(_) => {}
-            None if !may_be_overcommitted(name) => errors.required(&limits_at, "Limit must be set for non overcommitable resources"),
+            None if !may_be_overcommitted(name) => errors.required(
+                &limits_at,
+                "Limit must be set for non overcommitable resources",
+            ),
             None => {}
         }
         if name.starts_with(HUGE_PAGES) {
@@ -216,7 +283,12 @@ fn requirements(resources: &Value, check_name: CheckName, claims: &[&str], optio
         seen.note(name);
     }
     seen.report(path, errors);
-    claim_names(resources.list("claims"), claims, &path.child("claims"), errors);
+    claim_names(
+        resources.list("claims"),
+        claims,
+        &path.child("claims"),
+        errors,
+    );
 }
 
 /// The claims of a container are among those of its pod, each whole or by its requests, and once.
@@ -247,44 +319,82 @@ fn claim_names(given: &[Value], pod_claims: &[&str], path: &Path, errors: &mut E
         if !pod_claims.contains(&name) {
             let mut known = pod_claims.to_vec();
             known.sort_unstable();
-            let which = if known.is_empty() { " which is empty".to_string() } else { format!(": {}", known.join(", ")) };
+            let which = if known.is_empty() {
+                " which is empty".to_string()
+            } else {
+                format!(": {}", known.join(", "))
+            };
             let detail = format!("must be one of the names in pod.spec.resourceClaims{which}");
-            errors.0.push(Error { kind: Kind::NotFound, field: at.to_string(), value: Some(name.into()), detail });
+            errors.0.push(Error {
+                kind: Kind::NotFound,
+                field: at.to_string(),
+                value: Some(name.into()),
+                detail,
+            });
         }
     }
 }
 
 /// `spec.resources`, and how it agrees with the containers'.
 pub fn of_pod(spec: &Value, claims: &[&str], options: &Options, path: &Path, errors: &mut Errors) {
-    let Some(resources) = spec.some("resources") else { return };
+    let Some(resources) = spec.some("resources") else {
+        return;
+    };
     let path = path.child("resources");
     if spec.at("os").text("name") == "windows" {
         errors.forbidden(&path, "may not be set for a windows pod");
         return;
     }
     if resources.some("claims").is_some() {
-        errors.forbidden(&path.child("claims"), "claims may not be set for Resources at pod-level");
+        errors.forbidden(
+            &path.child("claims"),
+            "claims may not be set for Resources at pod-level",
+        );
     }
     requirements(resources, pod_resource_name, claims, options, &path, errors);
     for (name, total) in aggregate(spec, "requests") {
-        if let Some(asked) = resources.at("requests").some(name).map(quantity).filter(|asked| total > *asked) {
-            let detail = format!("must be greater than or equal to aggregate container requests of {total}");
+        if let Some(asked) = resources
+            .at("requests")
+            .some(name)
+            .map(quantity)
+            .filter(|asked| total > *asked)
+        {
+            let detail =
+                format!("must be greater than or equal to aggregate container requests of {total}");
             errors.invalid(&path.child("requests").key(name), asked.to_string(), detail);
         }
     }
-    for (name, total) in aggregate(spec, "limits").into_iter().filter(|(name, _)| name.starts_with(HUGE_PAGES)) {
-        if let Some(limit) = resources.at("limits").some(name).map(quantity).filter(|limit| total > *limit) {
-            let detail = format!("must be greater than or equal to aggregate container limits of {total}");
+    for (name, total) in aggregate(spec, "limits")
+        .into_iter()
+        .filter(|(name, _)| name.starts_with(HUGE_PAGES))
+    {
+        if let Some(limit) = resources
+            .at("limits")
+            .some(name)
+            .map(quantity)
+            .filter(|limit| total > *limit)
+        {
+            let detail =
+                format!("must be greater than or equal to aggregate container limits of {total}");
             errors.invalid(&path.child("limits").key(name), limit.to_string(), detail);
         }
     }
     for (index, container) in spec.list("containers").iter().enumerate() {
         for (name, value) in container.at("resources").entries("limits") {
             let value = quantity(value);
-            if let Some(limit) = resources.at("limits").some(name).map(quantity).filter(|limit| value > *limit) {
+            if let Some(limit) = resources
+                .at("limits")
+                .some(name)
+                .map(quantity)
+                .filter(|limit| value > *limit)
+            {
                 let at = path.child("containers");
                 let at = at.index(index);
-                errors.invalid(&at.key(name).child("limits"), value.to_string(), format!("must be less than or equal to pod limits of {limit}"));
+                errors.invalid(
+                    &at.key(name).child("limits"),
+                    value.to_string(),
+                    format!("must be less than or equal to pod limits of {limit}"),
+                );
             }
         }
     }
@@ -314,7 +424,10 @@ pub fn aggregate<'v>(spec: &'v Value, list: &str) -> Amounts<'v> {
 fn add<'v>(total: &mut Amounts<'v>, container: &'v Value, list: &str) {
     for (name, value) in container.at("resources").entries(list) {
         let value = quantity(value);
-        total.entry(name).and_modify(|sum| sum.add(&value)).or_insert(value);
+        total
+            .entry(name)
+            .and_modify(|sum| sum.add(&value))
+            .or_insert(value);
     }
 }
 
@@ -332,9 +445,13 @@ fn greatest<'v>(total: &mut Amounts<'v>, other: Amounts<'v>) {
 
 /// Whether some container or the overhead asks for a part of a huge page.
 pub fn uses_indivisible_huge_pages(spec: &Value) -> bool {
-    let odd = |(name, value): (&str, &Value)| name.starts_with(HUGE_PAGES) && !is_divisible(name, &quantity(value));
-    containers::all(spec).any(|(_, _, c)| c.at("resources").entries("limits").any(odd) || c.at("resources").entries("requests").any(odd))
-        || spec.entries("overhead").any(odd)
+    let odd = |(name, value): (&str, &Value)| {
+        name.starts_with(HUGE_PAGES) && !is_divisible(name, &quantity(value))
+    };
+    containers::all(spec).any(|(_, _, c)| {
+        c.at("resources").entries("limits").any(odd)
+            || c.at("resources").entries("requests").any(odd)
+    }) || spec.entries("overhead").any(odd)
 }
 
 #[cfg(test)]
@@ -345,16 +462,35 @@ mod tests {
 
     fn said(resources: Value, claims: &[&str]) -> Vec<String> {
         let mut errors = Errors::default();
-        of_container(Some(&resources), claims, &Options::default(), &Path::new("r"), &mut errors);
+        of_container(
+            Some(&resources),
+            claims,
+            &Options::default(),
+            &Path::new("r"),
+            &mut errors,
+        );
         errors.0.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn containers_() {
         for (resources, wanted) in [
-            (json!({"limits": {"cpu": "1", "example.com/gpu": "1"}, "requests": {"cpu": "500m", "example.com/gpu": "1"}}), vec![]),
-            (json!({"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}), vec!["r.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"]),
-            (json!({"requests": {"example.com/gpu": "1"}}), vec!["r.limits: Required value: Limit must be set for non overcommitable resources"]),
+            (
+                json!({"limits": {"cpu": "1", "example.com/gpu": "1"}, "requests": {"cpu": "500m", "example.com/gpu": "1"}}),
+                vec![],
+            ),
+            (
+                json!({"limits": {"cpu": "1"}, "requests": {"cpu": "2"}}),
+                vec![
+                    "r.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+                ],
+            ),
+            (
+                json!({"requests": {"example.com/gpu": "1"}}),
+                vec![
+                    "r.limits: Required value: Limit must be set for non overcommitable resources",
+                ],
+            ),
             (
                 json!({"limits": {"odd": "1"}}),
                 vec![
@@ -362,7 +498,10 @@ mod tests {
                     "r.limits[odd]: Invalid value: \"odd\": must be a standard resource for containers",
                 ],
             ),
-            (json!({"limits": {"cpu": "-1"}}), vec!["r.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"]),
+            (
+                json!({"limits": {"cpu": "-1"}}),
+                vec!["r.limits[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"],
+            ),
             (
                 json!({"limits": {"hugepages-2Mi": "3Mi"}}),
                 vec![
@@ -370,7 +509,12 @@ mod tests {
                     "r: Forbidden: HugePages require cpu or memory",
                 ],
             ),
-            (json!({"claims": [{"name": "x"}]}), vec!["r.claims[0]: Not found: \"x\": must be one of the names in pod.spec.resourceClaims: a, b"]),
+            (
+                json!({"claims": [{"name": "x"}]}),
+                vec![
+                    "r.claims[0]: Not found: \"x\": must be one of the names in pod.spec.resourceClaims: a, b",
+                ],
+            ),
         ] {
             assert_eq!(said(resources, &["b", "a"]), wanted);
         }
@@ -389,7 +533,13 @@ mod tests {
         let spec = json!({"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "1", "odd.io/x": "1"}},
             "containers": [{"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "2"}}}]});
         let mut errors = Errors::default();
-        of_pod(&spec, &[], &Options::default(), &Path::new("spec"), &mut errors);
+        of_pod(
+            &spec,
+            &[],
+            &Options::default(),
+            &Path::new("spec"),
+            &mut errors,
+        );
         let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
         assert_eq!(
             said,

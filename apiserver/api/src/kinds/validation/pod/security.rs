@@ -31,51 +31,123 @@ pub fn of_container(context: Option<&Value>, host_users: bool, path: &Path, erro
     id(context, "runAsUser", path, errors);
     id(context, "runAsGroup", path, errors);
     if let Some(mount) = context.text_ptr("procMount") {
-        one_of(mount, &["Default", "Unmasked"], &path.child("procMount"), errors);
+        one_of(
+            mount,
+            &["Default", "Unmasked"],
+            &path.child("procMount"),
+            errors,
+        );
         if host_users && mount == "Unmasked" {
-            errors.invalid(&path.child("procMount"), mount, "`hostUsers` must be false to use `Unmasked`");
+            errors.invalid(
+                &path.child("procMount"),
+                mount,
+                "`hostUsers` must be false to use `Unmasked`",
+            );
         }
     }
-    seccomp(context.some("seccompProfile"), &path.child("seccompProfile"), errors);
+    seccomp(
+        context.some("seccompProfile"),
+        &path.child("seccompProfile"),
+        errors,
+    );
     if context.flag_ptr("allowPrivilegeEscalation") == Some(false) {
-        let mut refuse = |detail: &str| invalid_shown(&internal::json(context, "core.SecurityContext"), detail, path, errors);
+        let mut refuse = |detail: &str| {
+            invalid_shown(
+                &internal::json(context, "core.SecurityContext"),
+                detail,
+                path,
+                errors,
+            )
+        };
         if context.flag("privileged") {
             refuse("cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
         }
-        for _ in context.at("capabilities").texts("add").filter(|name| *name == "CAP_SYS_ADMIN") {
-            refuse("cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN");
+        for _ in context
+            .at("capabilities")
+            .texts("add")
+            .filter(|name| *name == "CAP_SYS_ADMIN")
+        {
+            refuse(
+                "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
+            );
         }
     }
-    windows::options(context.some("windowsOptions"), &path.child("windowsOptions"), errors);
-    app_armor(context.some("appArmorProfile"), &path.child("appArmorProfile"), errors);
+    windows::options(
+        context.some("windowsOptions"),
+        &path.child("windowsOptions"),
+        errors,
+    );
+    app_armor(
+        context.some("appArmorProfile"),
+        &path.child("appArmorProfile"),
+        errors,
+    );
 }
 
 /// Of a pod; some of its fields stand beside it in the spec.
 pub fn of_pod(spec: &Value, options: &Options, path: &Path, errors: &mut Errors) {
-    let Some(context) = spec.some("securityContext") else { return };
+    let Some(context) = spec.some("securityContext") else {
+        return;
+    };
     let path = &path.child("securityContext");
     id(context, "fsGroup", path, errors);
     id(context, "runAsUser", path, errors);
     id(context, "runAsGroup", path, errors);
     let groups = path.child("supplementalGroups");
     for (index, group) in context.list("supplementalGroups").iter().enumerate() {
-        range(group.as_i64().unwrap_or(0), 0, i32::MAX.into(), &groups.index(index), errors);
+        range(
+            group.as_i64().unwrap_or(0),
+            0,
+            i32::MAX.into(),
+            &groups.index(index),
+            errors,
+        );
     }
     if spec.flag("hostPID") && spec.flag("shareProcessNamespace") {
-        errors.invalid(&path.child("shareProcessNamespace"), true, "ShareProcessNamespace and HostPID cannot both be enabled");
+        errors.invalid(
+            &path.child("shareProcessNamespace"),
+            true,
+            "ShareProcessNamespace and HostPID cannot both be enabled",
+        );
     }
     sysctls(context, spec, options, &path.child("sysctls"), errors);
     if let Some(policy) = context.text_ptr("fsGroupChangePolicy") {
-        one_of(policy, &["Always", "OnRootMismatch"], &path.child("fsGroupChangePolicy"), errors);
+        one_of(
+            policy,
+            &["Always", "OnRootMismatch"],
+            &path.child("fsGroupChangePolicy"),
+            errors,
+        );
     }
-    seccomp(context.some("seccompProfile"), &path.child("seccompProfile"), errors);
-    windows::options(context.some("windowsOptions"), &path.child("windowsOptions"), errors);
-    app_armor(context.some("appArmorProfile"), &path.child("appArmorProfile"), errors);
+    seccomp(
+        context.some("seccompProfile"),
+        &path.child("seccompProfile"),
+        errors,
+    );
+    windows::options(
+        context.some("windowsOptions"),
+        &path.child("windowsOptions"),
+        errors,
+    );
+    app_armor(
+        context.some("appArmorProfile"),
+        &path.child("appArmorProfile"),
+        errors,
+    );
     if let Some(policy) = context.text_ptr("supplementalGroupsPolicy") {
-        one_of(policy, &["Merge", "Strict"], &path.child("supplementalGroupsPolicy"), errors);
+        one_of(
+            policy,
+            &["Merge", "Strict"],
+            &path.child("supplementalGroupsPolicy"),
+            errors,
+        );
     }
     if let Some(policy) = context.text_ptr("seLinuxChangePolicy") {
-        let allowed: &[&str] = if options.any_selinux_change_policy { &["MountOption", "Recursive"] } else { &["Recursive"] };
+        let allowed: &[&str] = if options.any_selinux_change_policy {
+            &["MountOption", "Recursive"]
+        } else {
+            &["Recursive"]
+        };
         one_of(policy, allowed, &path.child("seLinuxChangePolicy"), errors);
     }
 }
@@ -91,7 +163,12 @@ fn seccomp(profile: Option<&Value>, path: &Path, errors: &mut Errors) {
     match (kind, profile.text_ptr("localhostProfile")) {
         ("Localhost", None) => errors.required(&at, "must be set when seccomp type is Localhost"),
         ("Localhost", Some(local)) => descending_path(local, &at, errors),
-        (_, Some(_)) => invalid_shown(&internal::json(profile, "core.SeccompProfile"), "can only be set when seccomp type is Localhost", &at, errors),
+        (_, Some(_)) => invalid_shown(
+            &internal::json(profile, "core.SeccompProfile"),
+            "can only be set when seccomp type is Localhost",
+            &at,
+            errors,
+        ),
         (_, None) => {}
     }
 }
@@ -105,7 +182,9 @@ pub fn app_armor(profile: Option<&Value>, path: &Path, errors: &mut Errors) {
     let local = profile.text_ptr("localhostProfile");
     match profile.text("type") {
         "Localhost" => {
-            let Some(local) = local else { return errors.required(&at, MISSING) };
+            let Some(local) = local else {
+                return errors.required(&at, MISSING);
+            };
             if local.trim() != local {
                 errors.invalid(&at, local, "must not be padded with whitespace");
             } else if local.is_empty() {
@@ -117,10 +196,18 @@ pub fn app_armor(profile: Option<&Value>, path: &Path, errors: &mut Errors) {
         }
         "RuntimeDefault" | "Unconfined" => {
             if local.is_some() {
-                invalid_or_null(profile.some("localhostProfile"), "can only be set when AppArmor type is Localhost", &at, errors);
+                invalid_or_null(
+                    profile.some("localhostProfile"),
+                    "can only be set when AppArmor type is Localhost",
+                    &at,
+                    errors,
+                );
             }
         }
-        "" => errors.required(&path.child("type"), "type is required when appArmorProfile is set"),
+        "" => errors.required(
+            &path.child("type"),
+            "type is required when appArmorProfile is set",
+        ),
         other => unsupported(other, PROFILE_TYPES, &path.child("type"), errors),
     }
 }
@@ -147,7 +234,9 @@ fn is_sysctl_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let segment = |s: &str| {
         let b = s.as_bytes();
-        b.first().is_some_and(|b| plain(*b)) && b.last().is_some_and(|b| plain(*b)) && b.iter().all(|b| plain(*b) || matches!(b, b'-' | b'_'))
+        b.first().is_some_and(|b| plain(*b))
+            && b.last().is_some_and(|b| plain(*b))
+            && b.iter().all(|b| plain(*b) || matches!(b, b'-' | b'_'))
     };
     name.len() <= SYSCTL_MAX && name.split(['.', '/']).all(segment)
 }
@@ -194,11 +283,21 @@ mod tests {
     fn pods() {
         let context = |of: Value| json!({"securityContext": of});
         for (spec, wanted) in [
-            (context(json!({"runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}})), vec![]),
-            (context(json!({"runAsUser": -1})), vec!["spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive"]),
+            (
+                context(json!({"runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}})),
+                vec![],
+            ),
+            (
+                context(json!({"runAsUser": -1})),
+                vec![
+                    "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+                ],
+            ),
             (
                 context(json!({"seccompProfile": {}})),
-                vec!["spec.securityContext.seccompProfile.type: Required value: type is required when seccompProfile is set"],
+                vec![
+                    "spec.securityContext.seccompProfile.type: Required value: type is required when seccompProfile is set",
+                ],
             ),
             (
                 context(json!({"seccompProfile": {"type": "Unconfined", "localhostProfile": "x"}})),
@@ -208,11 +307,15 @@ mod tests {
             ),
             (
                 context(json!({"seLinuxChangePolicy": "MountOption"})),
-                vec!["spec.securityContext.seLinuxChangePolicy: Unsupported value: \"MountOption\": supported values: \"Recursive\""],
+                vec![
+                    "spec.securityContext.seLinuxChangePolicy: Unsupported value: \"MountOption\": supported values: \"Recursive\"",
+                ],
             ),
             (
                 json!({"hostNetwork": true, "securityContext": {"sysctls": [{"name": "net/ipv4.x/y"}]}}),
-                vec!["spec.securityContext.sysctls[0].name: Invalid value: \"net/ipv4.x/y\": may not be specified when 'hostNetwork' is true"],
+                vec![
+                    "spec.securityContext.sysctls[0].name: Invalid value: \"net/ipv4.x/y\": may not be specified when 'hostNetwork' is true",
+                ],
             ),
         ] {
             assert_eq!(pod(spec), wanted);
@@ -222,15 +325,32 @@ mod tests {
     #[test]
     fn containers() {
         let mut errors = Errors::default();
-        let context = json!({"allowPrivilegeEscalation": false, "privileged": true, "procMount": "Unmasked"});
+        let context =
+            json!({"allowPrivilegeEscalation": false, "privileged": true, "procMount": "Unmasked"});
         of_container(Some(&context), true, &Path::new("s"), &mut errors);
-        assert_eq!(errors.0[0].to_string(), "s.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`");
-        assert!(errors.0[1].to_string().starts_with("s: Invalid value: {\"Capabilities\":null,\"Privileged\":true,"), "{}", errors.0[1]);
+        assert_eq!(
+            errors.0[0].to_string(),
+            "s.procMount: Invalid value: \"Unmasked\": `hostUsers` must be false to use `Unmasked`"
+        );
+        assert!(
+            errors.0[1]
+                .to_string()
+                .starts_with("s: Invalid value: {\"Capabilities\":null,\"Privileged\":true,"),
+            "{}",
+            errors.0[1]
+        );
     }
 
     #[test]
     fn names() {
-        for (name, good) in [("a.b", true), ("a/b.c-d_e", true), ("", false), ("a..b", false), ("A.b", false), ("-a", false)] {
+        for (name, good) in [
+            ("a.b", true),
+            ("a/b.c-d_e", true),
+            ("", false),
+            ("a..b", false),
+            ("A.b", false),
+            ("-a", false),
+        ] {
             assert_eq!(is_sysctl_name(name), good, "{name}");
         }
     }

@@ -27,22 +27,42 @@ pub fn validate(constraints: &[Value], options: &Options, path: &Path, errors: &
             match_label_keys_of(constraint, false, &at, errors);
         }
         if !options.invalid_spread_selector {
-            label_selector(constraint.some("labelSelector"), false, &at.child("labelSelector"), errors);
+            label_selector(
+                constraint.some("labelSelector"),
+                false,
+                &at.child("labelSelector"),
+                errors,
+            );
         }
     }
 }
 
 fn one(constraint: &Value, rest: &[Value], path: &Path, errors: &mut Errors) {
-    let (skew, key, action) = (constraint.int("maxSkew"), constraint.text("topologyKey"), constraint.text("whenUnsatisfiable"));
+    let (skew, key, action) = (
+        constraint.int("maxSkew"),
+        constraint.text("topologyKey"),
+        constraint.text("whenUnsatisfiable"),
+    );
     if skew <= 0 {
         errors.invalid(&path.child("maxSkew"), skew, POSITIVE);
     }
     if key.is_empty() {
         errors.required(&path.child("topologyKey"), "can not be empty");
     }
-    one_of(action, &["DoNotSchedule", "ScheduleAnyway"], &path.child("whenUnsatisfiable"), errors);
-    if rest.iter().any(|other| other.text("topologyKey") == key && other.text("whenUnsatisfiable") == action) {
-        errors.duplicate(&path.child("{topologyKey, whenUnsatisfiable}"), format!("{{{key}, {action}}}"));
+    one_of(
+        action,
+        &["DoNotSchedule", "ScheduleAnyway"],
+        &path.child("whenUnsatisfiable"),
+        errors,
+    );
+    if rest
+        .iter()
+        .any(|other| other.text("topologyKey") == key && other.text("whenUnsatisfiable") == action)
+    {
+        errors.duplicate(
+            &path.child("{topologyKey, whenUnsatisfiable}"),
+            format!("{{{key}, {action}}}"),
+        );
     }
     if let Some(domains) = constraint.int_ptr("minDomains") {
         let at = path.child("minDomains");
@@ -50,7 +70,11 @@ fn one(constraint: &Value, rest: &[Value], path: &Path, errors: &mut Errors) {
             errors.invalid(&at, domains, POSITIVE);
         }
         if action != "DoNotSchedule" {
-            errors.invalid(&at, domains, format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"));
+            errors.invalid(
+                &at,
+                domains,
+                format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}"),
+            );
         }
     }
     for name in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
@@ -67,28 +91,53 @@ pub fn match_label_keys(term: &Value, path: &Path, errors: &mut Errors) {
 
 fn match_label_keys_of(owner: &Value, mismatch: bool, path: &Path, errors: &mut Errors) {
     let selector = owner.some("labelSelector");
-    let names: &[&str] = if mismatch { &["matchLabelKeys", "mismatchLabelKeys"] } else { &["matchLabelKeys"] };
+    let names: &[&str] = if mismatch {
+        &["matchLabelKeys", "mismatchLabelKeys"]
+    } else {
+        &["matchLabelKeys"]
+    };
     for name in names {
         label_keys(owner, name, selector, &path.child(name), errors);
     }
     let keys = owner.list("matchLabelKeys");
     if let Some(selector) = selector {
         // the selector has got the requirements made from the keys already: a second one of the same key is the client's own
-        let mut seen: Vec<&str> = selector.entries("matchLabels").map(|(key, _)| key).collect();
+        let mut seen: Vec<&str> = selector
+            .entries("matchLabels")
+            .map(|(key, _)| key)
+            .collect();
         for requirement in selector.list("matchExpressions") {
             let key = requirement.text("key");
-            if let Some(index) = keys.iter().rposition(|given| given == key).filter(|_| seen.contains(&key)) {
+            if let Some(index) = keys
+                .iter()
+                .rposition(|given| given == key)
+                .filter(|_| seen.contains(&key))
+            {
                 errors.invalid(&path.index(index), key, TWICE);
             }
             seen.push(key);
         }
     }
-    for (index, key) in keys.iter().enumerate().filter(|(_, key)| mismatch && owner.list("mismatchLabelKeys").contains(key)) {
-        errors.invalid(&path.child("matchLabelKeys").index(index), key.clone(), "exists in both matchLabelKeys and mismatchLabelKeys");
+    for (index, key) in keys
+        .iter()
+        .enumerate()
+        .filter(|(_, key)| mismatch && owner.list("mismatchLabelKeys").contains(key))
+    {
+        errors.invalid(
+            &path.child("matchLabelKeys").index(index),
+            key.clone(),
+            "exists in both matchLabelKeys and mismatchLabelKeys",
+        );
     }
 }
 
-fn label_keys(owner: &Value, name: &str, selector: Option<&Value>, path: &Path, errors: &mut Errors) {
+fn label_keys(
+    owner: &Value,
+    name: &str,
+    selector: Option<&Value>,
+    path: &Path,
+    errors: &mut Errors,
+) {
     if owner.list(name).is_empty() {
         return;
     }
@@ -113,8 +162,15 @@ fn legacy_match_label_keys(constraint: &Value, path: &Path, errors: &mut Errors)
     let selector = selector.unwrap_or(&Value::Null);
     for (index, key) in constraint.texts("matchLabelKeys").enumerate() {
         qualified_name(key, &path.index(index), errors);
-        let selected = selector.map("matchLabels").is_some_and(|labels| labels.contains_key(key));
-        if selected || selector.list("matchExpressions").iter().any(|one| one.text("key") == key) {
+        let selected = selector
+            .map("matchLabels")
+            .is_some_and(|labels| labels.contains_key(key));
+        if selected
+            || selector
+                .list("matchExpressions")
+                .iter()
+                .any(|one| one.text("key") == key)
+        {
             errors.invalid(&path.index(index), key, TWICE);
         }
     }
@@ -134,7 +190,10 @@ mod tests {
     #[test]
     fn each() {
         for (constraint, wanted) in [
-            (json!({"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}), vec![]),
+            (
+                json!({"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule"}),
+                vec![],
+            ),
             (
                 json!({"maxSkew": 0, "whenUnsatisfiable": "x"}),
                 vec![
@@ -153,12 +212,22 @@ mod tests {
             (
                 json!({"maxSkew": 1, "topologyKey": "z", "whenUnsatisfiable": "DoNotSchedule", "matchLabelKeys": ["a"],
                     "labelSelector": {"matchLabels": {"a": "1"}, "matchExpressions": [{"key": "a", "operator": "In", "values": ["1"]}]}}),
-                vec!["c[0][0]: Invalid value: \"a\": exists in both matchLabelKeys and labelSelector"],
+                vec![
+                    "c[0][0]: Invalid value: \"a\": exists in both matchLabelKeys and labelSelector",
+                ],
             ),
         ] {
             let mut errors = Errors::default();
-            validate(&[constraint], &Options::default(), &Path::new("c"), &mut errors);
-            assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            validate(
+                &[constraint],
+                &Options::default(),
+                &Path::new("c"),
+                &mut errors,
+            );
+            assert_eq!(
+                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                wanted
+            );
         }
     }
 }

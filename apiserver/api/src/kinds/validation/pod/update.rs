@@ -22,7 +22,13 @@ pub fn validate(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     let options = Options::of_pod(Some(old));
     pod_and_spec(new, &options, &mut errors);
-    annotations::validate_update(new, old, &options, &Path::new("metadata").child("annotations"), &mut errors);
+    annotations::validate_update(
+        new,
+        old,
+        &options,
+        &Path::new("metadata").child("annotations"),
+        &mut errors,
+    );
     let _ = spec_update(new.at("spec"), old.at("spec"), &options, &mut errors);
     errors
 }
@@ -30,14 +36,30 @@ pub fn validate(new: &Value, old: &Value) -> Errors {
 /// Stopped early: what comes after would only repeat what was said.
 struct Stop;
 
-fn spec_update(new: &Value, old: &Value, options: &Options, errors: &mut Errors) -> Result<(), Stop> {
+fn spec_update(
+    new: &Value,
+    old: &Value,
+    options: &Options,
+    errors: &mut Errors,
+) -> Result<(), Stop> {
     let path = Path::new("spec");
     for list in ["containers", "initContainers"] {
         images(new.list(list), old.list(list), &path.child(list), errors)?;
     }
     deadline(new, old, &path.child("activeDeadlineSeconds"), errors)?;
-    tolerations::only_added(new.list("tolerations"), old.list("tolerations"), options, &path.child("tolerations"), errors);
-    only_fewer_gates(new.list("schedulingGates"), old.list("schedulingGates"), &path.child("schedulingGates"), errors);
+    tolerations::only_added(
+        new.list("tolerations"),
+        old.list("tolerations"),
+        options,
+        &path.child("tolerations"),
+        errors,
+    );
+    only_fewer_gates(
+        new.list("schedulingGates"),
+        old.list("schedulingGates"),
+        &path.child("schedulingGates"),
+        errors,
+    );
     if new == old {
         return Ok(());
     }
@@ -47,8 +69,14 @@ fn spec_update(new: &Value, old: &Value, options: &Options, errors: &mut Errors)
         gated(&mut munged, old, &path, errors);
     }
     if munged != *old {
-        let difference = diff::unified(&internal::pretty(old, "core.PodSpec"), &internal::pretty(&munged, "core.PodSpec"));
-        errors.forbidden(&path, format!("pod updates may not change fields other than {UPDATABLE}\n{difference}"));
+        let difference = diff::unified(
+            &internal::pretty(old, "core.PodSpec"),
+            &internal::pretty(&munged, "core.PodSpec"),
+        );
+        errors.forbidden(
+            &path,
+            format!("pod updates may not change fields other than {UPDATABLE}\n{difference}"),
+        );
     }
     Ok(())
 }
@@ -70,7 +98,10 @@ fn images(new: &[Value], old: &[Value], path: &Path, errors: &mut Errors) -> Res
 
 /// A deadline may be set, or come sooner.
 fn deadline(new: &Value, old: &Value, path: &Path, errors: &mut Errors) -> Result<(), Stop> {
-    match (new.int_ptr("activeDeadlineSeconds"), old.int_ptr("activeDeadlineSeconds")) {
+    match (
+        new.int_ptr("activeDeadlineSeconds"),
+        old.int_ptr("activeDeadlineSeconds"),
+    ) {
         (Some(now), _) if !(0..=i64::from(i32::MAX)).contains(&now) => {
             range(now, 0, i32::MAX.into(), path, errors);
             Err(Stop)
@@ -80,7 +111,11 @@ fn deadline(new: &Value, old: &Value, path: &Path, errors: &mut Errors) -> Resul
             Err(Stop)
         }
         (None, Some(_)) => {
-            errors.invalid(path, Value::Null, "must not update from a positive integer to nil value");
+            errors.invalid(
+                path,
+                Value::Null,
+                "must not update from a positive integer to nil value",
+            );
             Ok(())
         }
         _ => Ok(()),
@@ -91,7 +126,10 @@ fn only_fewer_gates(new: &[Value], old: &[Value], path: &Path, errors: &mut Erro
     for (index, gate) in new.iter().enumerate() {
         let name = gate.text("name");
         if !old.iter().any(|had| had.text("name") == name) {
-            errors.forbidden(&path.index(index).child("name"), format!("only deletion is allowed, but found new scheduling gate '{name}'"));
+            errors.forbidden(
+                &path.index(index).child("name"),
+                format!("only deletion is allowed, but found new scheduling gate '{name}'"),
+            );
         }
     }
 }
@@ -109,44 +147,81 @@ fn set(map: &mut Map<String, Value>, name: &str, value: Option<&Value>) {
 
 fn forget_what_may_change(munged: &mut Value, old: &Value) {
     for list in ["containers", "initContainers"] {
-        for (container, before) in munged.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten().zip(old.list(list)) {
+        for (container, before) in munged
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .zip(old.list(list))
+        {
             if let Some(container) = container.as_object_mut() {
                 set(container, "image", before.some("image"));
             }
         }
     }
     let grace = munged.int_ptr("terminationGracePeriodSeconds");
-    let Some(spec) = munged.as_object_mut() else { return };
+    let Some(spec) = munged.as_object_mut() else {
+        return;
+    };
     for name in ["activeDeadlineSeconds", "schedulingGates", "tolerations"] {
         set(spec, name, old.some(name));
     }
     if old.int("terminationGracePeriodSeconds") < 0 && grace == Some(1) {
-        set(spec, "terminationGracePeriodSeconds", old.some("terminationGracePeriodSeconds"));
+        set(
+            spec,
+            "terminationGracePeriodSeconds",
+            old.some("terminationGracePeriodSeconds"),
+        );
     }
 }
 
 /// A pod that waits for its gates may be narrowed to fewer nodes.
 fn gated(munged: &mut Value, old: &Value, path: &Path, errors: &mut Errors) {
     if munged.some("nodeSelector") != old.some("nodeSelector") {
-        let kept = old.entries("nodeSelector").all(|(key, value)| munged.at("nodeSelector").some(key) == Some(value));
+        let kept = old
+            .entries("nodeSelector")
+            .all(|(key, value)| munged.at("nodeSelector").some(key) == Some(value));
         if !kept {
-            let shown = munged.some("nodeSelector").map_or("null".into(), Value::to_string);
-            invalid_shown(&shown, "only additions to spec.nodeSelector are allowed (no mutations or deletions)", &path.child("nodeSelector"), errors);
+            let shown = munged
+                .some("nodeSelector")
+                .map_or("null".into(), Value::to_string);
+            invalid_shown(
+                &shown,
+                "only additions to spec.nodeSelector are allowed (no mutations or deletions)",
+                &path.child("nodeSelector"),
+                errors,
+            );
         }
         if let Some(spec) = munged.as_object_mut() {
             set(spec, "nodeSelector", old.some("nodeSelector"));
         }
     }
-    let (now, before) = (munged.at("affinity").some("nodeAffinity"), old.at("affinity").some("nodeAffinity"));
+    let (now, before) = (
+        munged.at("affinity").some("nodeAffinity"),
+        old.at("affinity").some("nodeAffinity"),
+    );
     if now == before {
         return;
     }
-    node_affinity(now.unwrap_or(&Value::Null), before, &path.child("affinity").child("nodeAffinity"), errors);
-    let others = ["podAffinity", "podAntiAffinity"].iter().any(|name| munged.at("affinity").some(name).is_some());
-    let Some(spec) = munged.as_object_mut() else { return };
+    node_affinity(
+        now.unwrap_or(&Value::Null),
+        before,
+        &path.child("affinity").child("nodeAffinity"),
+        errors,
+    );
+    let others = ["podAffinity", "podAntiAffinity"]
+        .iter()
+        .any(|name| munged.at("affinity").some(name).is_some());
+    let Some(spec) = munged.as_object_mut() else {
+        return;
+    };
     if spec.contains_key("affinity") && old.some("affinity").is_none() && !others {
         spec.remove("affinity");
-    } else if let Some(affinity) = spec.entry("affinity").or_insert_with(|| json!({})).as_object_mut() {
+    } else if let Some(affinity) = spec
+        .entry("affinity")
+        .or_insert_with(|| json!({}))
+        .as_object_mut()
+    {
         set(affinity, "nodeAffinity", before);
     }
 }
@@ -154,8 +229,13 @@ fn gated(munged: &mut Value, old: &Value, path: &Path, errors: &mut Errors) {
 fn node_affinity(new: &Value, old: Option<&Value>, path: &Path, errors: &mut Errors) {
     const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
     const TERM: &str = "core.NodeSelectorTerm";
-    let Some(old) = old.and_then(|old| old.some(REQUIRED)) else { return };
-    let (now, before) = (new.at(REQUIRED).list("nodeSelectorTerms"), old.list("nodeSelectorTerms"));
+    let Some(old) = old.and_then(|old| old.some(REQUIRED)) else {
+        return;
+    };
+    let (now, before) = (
+        new.at(REQUIRED).list("nodeSelectorTerms"),
+        old.list("nodeSelectorTerms"),
+    );
     let path = path.child(REQUIRED);
     let path = path.child("nodeSelectorTerms");
     if !before.is_empty() && before.len() != now.len() {
@@ -164,7 +244,12 @@ fn node_affinity(new: &Value, old: Option<&Value>, path: &Path, errors: &mut Err
     }
     for (index, (term, had)) in now.iter().zip(before).enumerate() {
         if !only_adds(term, had) {
-            invalid_shown(&internal::json(term, TERM), "only additions are allowed (no mutations or deletions)", &path.index(index), errors);
+            invalid_shown(
+                &internal::json(term, TERM),
+                "only additions are allowed (no mutations or deletions)",
+                &path.index(index),
+                errors,
+            );
         }
     }
 }
@@ -176,7 +261,9 @@ fn only_adds(new: &Value, old: &Value) -> bool {
     if matched_nothing && lists.iter().any(|list| !new.list(list).is_empty()) {
         return false;
     }
-    lists.iter().all(|list| new.list(list).starts_with(old.list(list)))
+    lists
+        .iter()
+        .all(|list| new.list(list).starts_with(old.list(list)))
 }
 
 /// `/ephemeralcontainers`: more of them, none changed.
@@ -184,10 +271,19 @@ pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     let options = Options::of_pod(Some(old));
     pod_and_spec(new, &options, &mut errors);
-    annotations::validate_update(new, old, &options, &Path::new("metadata").child("annotations"), &mut errors);
+    annotations::validate_update(
+        new,
+        old,
+        &options,
+        &Path::new("metadata").child("annotations"),
+        &mut errors,
+    );
     if old.at("metadata").at("annotations").some(MIRROR).is_some() {
         let mut errors = Errors::default();
-        errors.forbidden(&Path::new(""), "static pods do not support ephemeral containers");
+        errors.forbidden(
+            &Path::new(""),
+            "static pods do not support ephemeral containers",
+        );
         return errors;
     }
     let path = Path::new("spec.ephemeralContainers");
@@ -195,11 +291,23 @@ pub fn ephemeral_containers(new: &Value, old: &Value) -> Errors {
     for had in old.at("spec").list("ephemeralContainers") {
         let name = had.text("name");
         match now.iter().rfind(|container| container.text("name") == name) {
-            None => errors.forbidden(&path, format!("existing ephemeral containers {} may not be removed\n", go_quoted(name))),
+            None => errors.forbidden(
+                &path,
+                format!(
+                    "existing ephemeral containers {} may not be removed\n",
+                    go_quoted(name)
+                ),
+            ),
             Some(container) if container != had => {
                 let shown = |of: &Value| internal::pretty(of, "core.EphemeralContainer");
                 let difference = diff::unified(&shown(had), &shown(container));
-                errors.forbidden(&path, format!("existing ephemeral containers {} may not be changed\n{difference}", go_quoted(name)));
+                errors.forbidden(
+                    &path,
+                    format!(
+                        "existing ephemeral containers {} may not be changed\n{difference}",
+                        go_quoted(name)
+                    ),
+                );
             }
             Some(_) => {}
         }
@@ -218,12 +326,17 @@ mod tests {
     }
 
     fn said(new: &Value, old: &Value) -> Vec<String> {
-        validate(new, old).0.iter().map(|error| error.to_string().lines().next().unwrap_or("").to_string()).collect()
+        validate(new, old)
+            .0
+            .iter()
+            .map(|error| error.to_string().lines().next().unwrap_or("").to_string())
+            .collect()
     }
 
     #[test]
     fn changes() {
-        let refused = format!("spec: Forbidden: pod updates may not change fields other than {UPDATABLE}");
+        let refused =
+            format!("spec: Forbidden: pod updates may not change fields other than {UPDATABLE}");
         let plain = pod(|_| {});
         for (new, old, wanted) in [
             (pod(|s| s["containers"][0]["image"] = "j".into()), plain.clone(), vec![]),
@@ -255,12 +368,20 @@ mod tests {
     #[test]
     fn a_difference_is_shown() {
         let errors = validate(&pod(|s| s["hostname"] = "h".into()), &pod(|_| {}));
-        assert!(errors.message().contains("\n- \"Hostname\": \"\",\n+ \"Hostname\": \"h\",\n"), "{}", errors.message());
+        assert!(
+            errors
+                .message()
+                .contains("\n- \"Hostname\": \"\",\n+ \"Hostname\": \"h\",\n"),
+            "{}",
+            errors.message()
+        );
     }
 
     #[test]
     fn ephemeral() {
-        let old = pod(|s| s["ephemeralContainers"] = json!([{"name": "d", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}]));
+        let old = pod(
+            |s| s["ephemeralContainers"] = json!([{"name": "d", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File"}]),
+        );
         let mut new = old.clone();
         new["spec"]["ephemeralContainers"][0]["image"] = "j".into();
         assert!(

@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     kinds::validation::{
-        checks::{descending_path, dns_label, no_backsteps, non_reserved_path, range, subdomain, unsupported},
+        checks::{
+            descending_path, dns_label, no_backsteps, non_reserved_path, range, subdomain,
+            unsupported,
+        },
         read::Read,
     },
     machinery::{
@@ -38,7 +41,12 @@ pub struct Source {
 }
 
 const fn row(name: &'static str, check: Check) -> Source {
-    Source { name, surplus: None, place: None, check }
+    Source {
+        name,
+        surplus: None,
+        place: None,
+        check,
+    }
 }
 
 /// All kinds.
@@ -49,19 +57,36 @@ pub static SOURCES: [Source; 30] = [
         required(v, &["repository"], path, errors);
         descending_path(v.text("directory"), &path.child("directory"), errors);
     }),
-    Source { name: "gcePersistentDisk", surplus: None, place: Some("persistentDisk"), check: |v, _, path, errors| cloud_disk(v, "pdName", path, errors) },
-    row("awsElasticBlockStore", |v, _, path, errors| cloud_disk(v, "volumeID", path, errors)),
-    row("secret", |v, _, path, errors| items(v, "secretName", path, errors)),
+    Source {
+        name: "gcePersistentDisk",
+        surplus: None,
+        place: Some("persistentDisk"),
+        check: |v, _, path, errors| cloud_disk(v, "pdName", path, errors),
+    },
+    row("awsElasticBlockStore", |v, _, path, errors| {
+        cloud_disk(v, "volumeID", path, errors)
+    }),
+    row("secret", |v, _, path, errors| {
+        items(v, "secretName", path, errors)
+    }),
     row("nfs", |v, _, path, errors| {
         required(v, &["server", "path"], path, errors);
         if !v.text("path").starts_with('/') {
-            errors.invalid(&path.child("path"), v.text("path"), "must be an absolute path");
+            errors.invalid(
+                &path.child("path"),
+                v.text("path"),
+                "must be an absolute path",
+            );
         }
     }),
     row("iscsi", iscsi),
-    row("glusterfs", |v, _, path, errors| required(v, &["endpoints", "path"], path, errors)),
+    row("glusterfs", |v, _, path, errors| {
+        required(v, &["endpoints", "path"], path, errors)
+    }),
     row("flocker", flocker),
-    row("persistentVolumeClaim", |v, _, path, errors| required(v, &["claimName"], path, errors)),
+    row("persistentVolumeClaim", |v, _, path, errors| {
+        required(v, &["claimName"], path, errors)
+    }),
     row("rbd", |v, _, path, errors| {
         required_list(v, "monitors", path, errors);
         required(v, &["image"], path, errors);
@@ -70,24 +95,48 @@ pub static SOURCES: [Source; 30] = [
         required(v, &["volumeID"], path, errors);
         secret_ref(v, path, errors);
     }),
-    Source { name: "cephfs", surplus: Some("cephFS"), place: None, check: |v, _, path, errors| required_list(v, "monitors", path, errors) },
+    Source {
+        name: "cephfs",
+        surplus: Some("cephFS"),
+        place: None,
+        check: |v, _, path, errors| required_list(v, "monitors", path, errors),
+    },
     row("quobyte", quobyte),
-    Source { name: "downwardAPI", surplus: Some("downwarAPI"), place: None, check: downward_api },
+    Source {
+        name: "downwardAPI",
+        surplus: Some("downwarAPI"),
+        place: None,
+        check: downward_api,
+    },
     row("fc", fibre_channel),
     row("flexVolume", flex_volume),
-    row("configMap", |v, _, path, errors| items(v, "name", path, errors)),
-    row("azureFile", |v, _, path, errors| required(v, &["secretName", "shareName"], path, errors)),
-    row("vsphereVolume", |v, _, path, errors| required(v, &["volumePath"], path, errors)),
-    row("photonPersistentDisk", |v, _, path, errors| required(v, &["pdID"], path, errors)),
-    row("portworxVolume", |v, _, path, errors| required(v, &["volumeID"], path, errors)),
+    row("configMap", |v, _, path, errors| {
+        items(v, "name", path, errors)
+    }),
+    row("azureFile", |v, _, path, errors| {
+        required(v, &["secretName", "shareName"], path, errors)
+    }),
+    row("vsphereVolume", |v, _, path, errors| {
+        required(v, &["volumePath"], path, errors)
+    }),
+    row("photonPersistentDisk", |v, _, path, errors| {
+        required(v, &["pdID"], path, errors)
+    }),
+    row("portworxVolume", |v, _, path, errors| {
+        required(v, &["volumeID"], path, errors)
+    }),
     row("azureDisk", azure_disk),
     row("storageos", storage_os),
     row("projected", projected::validate),
-    row("scaleIO", |v, _, path, errors| required(v, &["gateway", "system", "volumeName"], path, errors)),
+    row("scaleIO", |v, _, path, errors| {
+        required(v, &["gateway", "system", "volumeName"], path, errors)
+    }),
     row("csi", csi),
-    row("ephemeral", |v, _, path, errors| match v.some("volumeClaimTemplate") {
-        Some(template) => claim_template(template, &path.child("volumeClaimTemplate"), errors),
-        None => errors.required(&path.child("volumeClaimTemplate"), ""),
+    row("ephemeral", |v, _, path, errors| {
+        match v.some("volumeClaimTemplate") {
+            Some(template) => claim_template(template, &path.child("volumeClaimTemplate"), errors),
+            None => errors.required(&path.child("volumeClaimTemplate"), ""),
+        }
     }),
     row("image", |v, options, path, errors| {
         if options.is_pod {
@@ -101,11 +150,21 @@ pub static SOURCES: [Source; 30] = [
 pub fn validate(volume: &Value, pod: &str, options: &Options, path: &Path, errors: &mut Errors) {
     let mut found = false;
     for row in &SOURCES {
-        let Some(source) = volume.some(row.name) else { continue };
+        let Some(source) = volume.some(row.name) else {
+            continue;
+        };
         if found {
-            errors.forbidden(&path.child(row.surplus.unwrap_or(row.name)), "may not specify more than 1 volume type");
+            errors.forbidden(
+                &path.child(row.surplus.unwrap_or(row.name)),
+                "may not specify more than 1 volume type",
+            );
         } else {
-            (row.check)(source, options, &path.child(row.place.unwrap_or(row.name)), errors);
+            (row.check)(
+                source,
+                options,
+                &path.child(row.place.unwrap_or(row.name)),
+                errors,
+            );
         }
         names_that_grow(volume, row.name, source, !found, pod, path, errors);
         found = true;
@@ -123,18 +182,33 @@ pub fn check(kind: &str, source: &Value, path: &Path, errors: &mut Errors) {
 }
 
 /// Names that are made of the volume's must not get too long.
-fn names_that_grow(volume: &Value, kind: &str, source: &Value, first: bool, pod: &str, path: &Path, errors: &mut Errors) {
+fn names_that_grow(
+    volume: &Value,
+    kind: &str,
+    source: &Value,
+    first: bool,
+    pod: &str,
+    path: &Path,
+    errors: &mut Errors,
+) {
     const ISCSI_LIMIT: usize = 64;
     let name = volume.text("name");
     match kind {
-        "iscsi" if source.some("initiatorName").is_some() && name.len() + 1 + source.text("targetPortal").len() > ISCSI_LIMIT => {
+        "iscsi"
+            if source.some("initiatorName").is_some()
+                && name.len() + 1 + source.text("targetPortal").len() > ISCSI_LIMIT =>
+        {
             let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
             errors.invalid(&path.child("name"), name, why);
         }
         "ephemeral" if first && !pod.is_empty() && !name.is_empty() => {
             let claim = format!("{pod}-{name}");
             for message in names::is_dns1123_subdomain(&claim) {
-                errors.invalid(&path.child("name"), name, format!("PVC name \"{claim}\": {message}"));
+                errors.invalid(
+                    &path.child("name"),
+                    name,
+                    format!("PVC name \"{claim}\": {message}"),
+                );
             }
         }
         _ => {}
@@ -154,21 +228,37 @@ fn required_list(value: &Value, name: &str, path: &Path, errors: &mut Errors) {
 }
 
 pub fn secret_ref(value: &Value, path: &Path, errors: &mut Errors) {
-    if value.some("secretRef").is_some_and(|secret| secret.text("name").is_empty()) {
+    if value
+        .some("secretRef")
+        .is_some_and(|secret| secret.text("name").is_empty())
+    {
         errors.required(&path.child("secretRef").child("name"), "");
     }
 }
 
 /// A file's mode, where it is set.
 pub fn mode(value: &Value, name: &str, path: &Path, errors: &mut Errors) {
-    if let Some(mode) = value.int_ptr(name).filter(|mode| !(0..=0o777).contains(mode)) {
-        errors.invalid(&path.child(name), mode, "must be a number between 0 and 0777 (octal), both inclusive");
+    if let Some(mode) = value
+        .int_ptr(name)
+        .filter(|mode| !(0..=0o777).contains(mode))
+    {
+        errors.invalid(
+            &path.child(name),
+            mode,
+            "must be a number between 0 and 0777 (octal), both inclusive",
+        );
     }
 }
 
 fn empty_dir(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
-    if value.some("sizeLimit").is_some_and(|limit| quantity(limit).sign() < 0) {
-        errors.forbidden(&path.child("sizeLimit"), "SizeLimit field must be a valid resource quantity");
+    if value
+        .some("sizeLimit")
+        .is_some_and(|limit| quantity(limit).sign() < 0)
+    {
+        errors.forbidden(
+            &path.child("sizeLimit"),
+            "SizeLimit field must be a valid resource quantity",
+        );
     }
 }
 
@@ -177,7 +267,16 @@ fn host_path(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
         return errors.required(&path.child("path"), "");
     }
     no_backsteps(value.text("path"), &path.child("path"), errors);
-    const TYPES: &[&str] = &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
+    const TYPES: &[&str] = &[
+        "",
+        "BlockDevice",
+        "CharDevice",
+        "Directory",
+        "DirectoryOrCreate",
+        "File",
+        "FileOrCreate",
+        "Socket",
+    ];
     if let Some(kind) = value.text_ptr("type").filter(|kind| !TYPES.contains(kind)) {
         unsupported(kind, TYPES, &path.child("type"), errors);
     }
@@ -187,7 +286,11 @@ fn cloud_disk(value: &Value, name: &str, path: &Path, errors: &mut Errors) {
     required(value, &[name], path, errors);
     let partition = value.int("partition");
     if !(0..=255).contains(&partition) {
-        errors.invalid(&path.child("partition"), partition, names::inclusive_range_error(1, 255));
+        errors.invalid(
+            &path.child("partition"),
+            partition,
+            names::inclusive_range_error(1, 255),
+        );
     }
 }
 
@@ -222,10 +325,16 @@ pub fn downward_file(file: &Value, path: &Path, errors: &mut Errors) {
         (Some(field), other) => {
             field_ref(field, FILE_FIELDS, &path.child("fieldRef"), errors);
             if other.is_some() {
-                errors.invalid(path, "resource", "fieldRef and resourceFieldRef can not be specified simultaneously");
+                errors.invalid(
+                    path,
+                    "resource",
+                    "fieldRef and resourceFieldRef can not be specified simultaneously",
+                );
             }
         }
-        (None, Some(resource)) => resource_field_ref(resource, true, &path.child("resourceFieldRef"), errors),
+        (None, Some(resource)) => {
+            resource_field_ref(resource, true, &path.child("resourceFieldRef"), errors)
+        }
         (None, None) => errors.required(path, "one of fieldRef and resourceFieldRef is required"),
     }
     mode(file, "mode", path, errors);
@@ -233,7 +342,9 @@ pub fn downward_file(file: &Value, path: &Path, errors: &mut Errors) {
 
 /// `iqn.2001-04.com.example:storage`, `eui.` or `naa.` and hexadecimal digits.
 pub fn is_iscsi_name(name: &str) -> bool {
-    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    let digits = |text: &str, count: usize| {
+        text.len() == count && text.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
     match name.get(..3) {
         Some("iqn") => is_iqn(name),
         Some("eui") => name.len() == 20 && digits(&name[4..], 16),
@@ -246,17 +357,35 @@ fn is_iqn(name: &str) -> bool {
     // upstream's expression is not anchored at its start: any `iqn.YYYY-MM.` in the name will do
     name.match_indices("iqn.").any(|(at, _)| {
         let rest = &name.as_bytes()[at + 4..];
-        let date =
-            rest.len() > 8 && rest[..4].iter().all(u8::is_ascii_digit) && rest[4] == b'-' && rest[5..7].iter().all(u8::is_ascii_digit) && rest[7] == b'.';
-        let Some((authority, target)) = date.then(|| &name[at + 12..]).and_then(|rest| rest.split_once(':')) else { return false };
-        let authority_is_good = !authority.is_empty() && authority.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
-        authority_is_good && !target.is_empty() && !target.contains([',', ';', '*', '&', '$', '|']) && !target.contains(char::is_whitespace)
+        let date = rest.len() > 8
+            && rest[..4].iter().all(u8::is_ascii_digit)
+            && rest[4] == b'-'
+            && rest[5..7].iter().all(u8::is_ascii_digit)
+            && rest[7] == b'.';
+        let Some((authority, target)) = date
+            .then(|| &name[at + 12..])
+            .and_then(|rest| rest.split_once(':'))
+        else {
+            return false;
+        };
+        let authority_is_good = !authority.is_empty()
+            && authority
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.'));
+        authority_is_good
+            && !target.is_empty()
+            && !target.contains([',', ';', '*', '&', '$', '|'])
+            && !target.contains(char::is_whitespace)
     })
 }
 
 fn iscsi(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
     required(value, &["targetPortal"], path, errors);
-    let known = |name: &str| ["iqn", "eui", "naa"].iter().any(|start| name.starts_with(start));
+    let known = |name: &str| {
+        ["iqn", "eui", "naa"]
+            .iter()
+            .any(|start| name.starts_with(start))
+    };
     const START: &str = "must be valid format starting with iqn, eui, or naa";
     let (name, at) = (value.text("iqn"), path.child("iqn"));
     if name.is_empty() {
@@ -267,7 +396,9 @@ fn iscsi(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
         errors.invalid(&at, name, "must be valid format");
     }
     range(value.int("lun"), 0, 255, &path.child("lun"), errors);
-    if (value.flag("chapAuthDiscovery") || value.flag("chapAuthSession")) && value.some("secretRef").is_none() {
+    if (value.flag("chapAuthDiscovery") || value.flag("chapAuthSession"))
+        && value.some("secretRef").is_none()
+    {
         errors.required(&path.child("secretRef"), "");
     }
     if let Some(initiator) = value.text_ptr("initiatorName") {
@@ -285,7 +416,11 @@ fn flocker(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
         ("", "") => errors.required(path, "one of datasetName and datasetUUID is required"),
         (name, uuid) => {
             if !name.is_empty() && !uuid.is_empty() {
-                errors.invalid(path, "resource", "datasetName and datasetUUID can not be specified simultaneously");
+                errors.invalid(
+                    path,
+                    "resource",
+                    "datasetName and datasetUUID can not be specified simultaneously",
+                );
             }
             if name.contains('/') {
                 errors.invalid(&path.child("datasetName"), name, "must not contain '/'");
@@ -301,7 +436,10 @@ fn quobyte(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
     if registry.is_empty() {
         errors.required(&path.child("registry"), PAIRS);
     } else if value.text("tenant").len() > TENANT_LIMIT {
-        errors.required(&path.child("tenant"), "must be a UUID and may not exceed a length of 64 characters");
+        errors.required(
+            &path.child("tenant"),
+            "must be a UUID and may not exceed a length of 64 characters",
+        );
     } else {
         for _ in registry.split(',').filter(|pair| !is_host_port(pair)) {
             errors.invalid(&path.child("registry"), registry, PAIRS);
@@ -312,9 +450,13 @@ fn quobyte(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
 
 /// As Go's `net.SplitHostPort` takes it.
 fn is_host_port(pair: &str) -> bool {
-    let Some((host, port)) = pair.rsplit_once(':') else { return false };
+    let Some((host, port)) = pair.rsplit_once(':') else {
+        return false;
+    };
     let host_is_good = match host.strip_prefix('[') {
-        Some(inner) => inner.strip_suffix(']').is_some_and(|inner| !inner.contains(['[', ']'])),
+        Some(inner) => inner
+            .strip_suffix(']')
+            .is_some_and(|inner| !inner.contains(['[', ']'])),
         None => !host.contains([':', '[', ']']),
     };
     host_is_good && !port.contains(['[', ']'])
@@ -324,14 +466,23 @@ fn fibre_channel(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
     let (targets, ids) = (value.list("targetWWNs"), value.list("wwids"));
     let at = path.child("targetWWNs");
     match (targets.is_empty(), ids.is_empty()) {
-        (true, true) => errors.required(&at, "must specify either targetWWNs or wwids, but not both"),
-        (false, false) => errors.invalid(&at, targets.to_vec(), "targetWWNs and wwids can not be specified simultaneously"),
+        (true, true) => {
+            errors.required(&at, "must specify either targetWWNs or wwids, but not both")
+        }
+        (false, false) => errors.invalid(
+            &at,
+            targets.to_vec(),
+            "targetWWNs and wwids can not be specified simultaneously",
+        ),
         _ => {}
     }
     if !targets.is_empty() {
         match value.int_ptr("lun") {
             Some(lun) => range(lun, 0, 255, &path.child("lun"), errors),
-            None => errors.required(&path.child("lun"), "lun is required if targetWWNs is specified"),
+            None => errors.required(
+                &path.child("lun"),
+                "lun is required if targetWWNs is specified",
+            ),
         }
     }
 }
@@ -341,23 +492,39 @@ fn flex_volume(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
     for (key, _) in value.entries("options") {
         let namespace = format!(".{}", key.split('/').next().unwrap_or(key).to_lowercase());
         if namespace.ends_with(".kubernetes.io") || namespace.ends_with(".k8s.io") {
-            errors.invalid(&path.child("options").key(key), key, "kubernetes.io and k8s.io namespaces are reserved");
+            errors.invalid(
+                &path.child("options").key(key),
+                key,
+                "kubernetes.io and k8s.io namespaces are reserved",
+            );
         }
     }
 }
 
 fn azure_disk(value: &Value, _: &Options, path: &Path, errors: &mut Errors) {
     required(value, &["diskName", "diskURI"], path, errors);
-    for (name, supported) in [("cachingMode", ["None", "ReadOnly", "ReadWrite"]), ("kind", ["Dedicated", "Managed", "Shared"])] {
-        if let Some(given) = value.text_ptr(name).filter(|given| !supported.contains(given)) {
+    for (name, supported) in [
+        ("cachingMode", ["None", "ReadOnly", "ReadWrite"]),
+        ("kind", ["Dedicated", "Managed", "Shared"]),
+    ] {
+        if let Some(given) = value
+            .text_ptr(name)
+            .filter(|given| !supported.contains(given))
+        {
             unsupported(given, &supported, &path.child(name), errors);
         }
     }
     let uri = value.text("diskURI");
     let (start, shape) = match value.text_ptr("kind") {
         None => return,
-        Some("Managed") => ("/subscriptions/", "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}"),
-        Some(_) => ("https://", "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd"),
+        Some("Managed") => (
+            "/subscriptions/",
+            "/subscriptions/{sub-id}/resourcegroups/{group-name}/providers/microsoft.compute/disks/{disk-id}",
+        ),
+        Some(_) => (
+            "https://",
+            "https://{account-name}.blob.core.windows.net/{container-name}/{disk-name}.vhd",
+        ),
     };
     if !uri.starts_with(start) {
         unsupported(uri, &[shape], &path.child("diskURI"), errors);
@@ -394,11 +561,21 @@ pub fn csi_driver_name(name: &str, path: &Path, errors: &mut Errors) {
     if name.len() > LONGEST {
         errors.too_long(path, LONGEST as i64);
     }
-    errors.invalid_all(path, name, names::is_dns1123_subdomain(&name.to_lowercase()));
+    errors.invalid_all(
+        path,
+        name,
+        names::is_dns1123_subdomain(&name.to_lowercase()),
+    );
 }
 
 /// A list of volumes in the order given, with those that are good.
-pub fn volumes<'v>(list: &'v [Value], pod: &str, options: &Options, path: &Path, errors: &mut Errors) -> Vec<(&'v str, &'v Value)> {
+pub fn volumes<'v>(
+    list: &'v [Value],
+    pod: &str,
+    options: &Options,
+    path: &Path,
+    errors: &mut Errors,
+) -> Vec<(&'v str, &'v Value)> {
     let mut good: Vec<(&str, &Value)> = Vec::with_capacity(list.len());
     for (index, volume) in list.iter().enumerate() {
         let at = path.index(index);
@@ -416,11 +593,23 @@ pub fn volumes<'v>(list: &'v [Value], pod: &str, options: &Options, path: &Path,
             good.push((name, volume));
         }
         let claim = volume.at("persistentVolumeClaim").text("claimName");
-        let made =
-            |other: &Value| other.some("ephemeral").is_some() && claim.strip_prefix(pod).and_then(|rest| rest.strip_prefix('-')) == Some(other.text("name"));
-        if !pod.is_empty() && volume.some("persistentVolumeClaim").is_some() && list.iter().any(made) {
+        let made = |other: &Value| {
+            other.some("ephemeral").is_some()
+                && claim
+                    .strip_prefix(pod)
+                    .and_then(|rest| rest.strip_prefix('-'))
+                    == Some(other.text("name"))
+        };
+        if !pod.is_empty()
+            && volume.some("persistentVolumeClaim").is_some()
+            && list.iter().any(made)
+        {
             let at = at.child("persistentVolumeClaim");
-            errors.invalid(&at.child("claimName"), claim, "must not reference a PVC that gets created for an ephemeral volume");
+            errors.invalid(
+                &at.child("claimName"),
+                claim,
+                "must not reference a PVC that gets created for an ephemeral volume",
+            );
         }
     }
     good
@@ -428,10 +617,19 @@ pub fn volumes<'v>(list: &'v [Value], pod: &str, options: &Options, path: &Path,
 
 /// Metadata of a template of claims: labels and annotations, nothing else.
 pub fn refuse_other_metadata(metadata: &Value, path: &Path, errors: &mut Errors) {
-    for name in metadata.as_object().into_iter().flatten().map(|(name, _)| name).filter(|name| !matches!(name.as_str(), "labels" | "annotations")) {
+    for name in metadata
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name)
+        .filter(|name| !matches!(name.as_str(), "labels" | "annotations"))
+    {
         if metadata.some(name).is_some() {
             // upstream makes the name of Go's field, UID, with a small first letter
-            errors.forbidden(&path.child(if name == "uid" { "uID" } else { name }), "cannot be set");
+            errors.forbidden(
+                &path.child(if name == "uid" { "uID" } else { name }),
+                "cannot be set",
+            );
         }
     }
 }
@@ -444,7 +642,16 @@ mod tests {
 
     fn said(volume: Value) -> Vec<String> {
         let mut errors = Errors::default();
-        validate(&volume, "pod", &Options { is_pod: true, ..Options::default() }, &Path::new("v"), &mut errors);
+        validate(
+            &volume,
+            "pod",
+            &Options {
+                is_pod: true,
+                ..Options::default()
+            },
+            &Path::new("v"),
+            &mut errors,
+        );
         errors.0.iter().map(ToString::to_string).collect()
     }
 
@@ -452,8 +659,14 @@ mod tests {
     fn sources() {
         for (volume, wanted) in [
             (json!({"name": "a", "emptyDir": {}}), vec![]),
-            (json!({"name": "a"}), vec!["v: Required value: must specify a volume type"]),
-            (json!({"name": "a", "emptyDir": {}, "cephfs": {}}), vec!["v.cephFS: Forbidden: may not specify more than 1 volume type"]),
+            (
+                json!({"name": "a"}),
+                vec!["v: Required value: must specify a volume type"],
+            ),
+            (
+                json!({"name": "a", "emptyDir": {}, "cephfs": {}}),
+                vec!["v.cephFS: Forbidden: may not specify more than 1 volume type"],
+            ),
             (
                 json!({"hostPath": {"path": "/a/..", "type": "x"}}),
                 vec![
@@ -463,7 +676,10 @@ mod tests {
             ),
             (
                 json!({"gcePersistentDisk": {"partition": 256}}),
-                vec!["v.persistentDisk.pdName: Required value", "v.persistentDisk.partition: Invalid value: 256: must be between 1 and 255, inclusive"],
+                vec![
+                    "v.persistentDisk.pdName: Required value",
+                    "v.persistentDisk.partition: Invalid value: 256: must be between 1 and 255, inclusive",
+                ],
             ),
             (
                 json!({"configMap": {"name": "a", "defaultMode": 512, "items": [{"key": "", "path": "/a"}]}}),
@@ -473,15 +689,25 @@ mod tests {
                     "v.configMap.items[0].path: Invalid value: \"/a\": must be a relative path",
                 ],
             ),
-            (json!({"downwardAPI": {"items": [{"path": "a"}]}}), vec!["v.downwardAPI: Required value: one of fieldRef and resourceFieldRef is required"]),
+            (
+                json!({"downwardAPI": {"items": [{"path": "a"}]}}),
+                vec![
+                    "v.downwardAPI: Required value: one of fieldRef and resourceFieldRef is required",
+                ],
+            ),
             (
                 json!({"iscsi": {"targetPortal": "p", "iqn": "iqn.2001-04.com.example:a", "lun": 256}}),
                 vec!["v.iscsi.lun: Invalid value: 256: must be between 0 and 255, inclusive"],
             ),
-            (json!({"iscsi": {"targetPortal": "p", "iqn": "iqn.odd"}}), vec!["v.iscsi.iqn: Invalid value: \"iqn.odd\": must be valid format"]),
+            (
+                json!({"iscsi": {"targetPortal": "p", "iqn": "iqn.odd"}}),
+                vec!["v.iscsi.iqn: Invalid value: \"iqn.odd\": must be valid format"],
+            ),
             (
                 json!({"quobyte": {"registry": "a", "volume": "b"}}),
-                vec!["v.quobyte.registry: Invalid value: \"a\": must be a host:port pair or multiple pairs separated by commas"],
+                vec![
+                    "v.quobyte.registry: Invalid value: \"a\": must be a host:port pair or multiple pairs separated by commas",
+                ],
             ),
             (
                 json!({"csi": {"driver": "A_b"}}),
@@ -489,7 +715,13 @@ mod tests {
                     "v.csi.driver: Invalid value: \"A_b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')",
                 ],
             ),
-            (json!({"image": {}}), vec!["v.image.reference: Required value", "v.image.pullPolicy: Required value"]),
+            (
+                json!({"image": {}}),
+                vec![
+                    "v.image.reference: Required value",
+                    "v.image.pullPolicy: Required value",
+                ],
+            ),
         ] {
             assert_eq!(said(volume), wanted);
         }
@@ -504,8 +736,17 @@ mod tests {
             json!({"name": "c", "persistentVolumeClaim": {"claimName": "pod-e"}}),
         ];
         let mut errors = Errors::default();
-        let good = volumes(&list, "pod", &Options::default(), &Path::new("v"), &mut errors);
-        assert_eq!(good.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a", "c"]);
+        let good = volumes(
+            &list,
+            "pod",
+            &Options::default(),
+            &Path::new("v"),
+            &mut errors,
+        );
+        assert_eq!(
+            good.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+            ["a", "c"]
+        );
         let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
         assert_eq!(said[0], "v[1].name: Duplicate value: \"a\"");
         assert_eq!(
@@ -516,7 +757,14 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for (pair, good) in [("a:1", true), ("a", false), ("[::1]:1", true), ("::1:1", false), (":1", true), ("a:b", true)] {
+        for (pair, good) in [
+            ("a:1", true),
+            ("a", false),
+            ("[::1]:1", true),
+            ("::1:1", false),
+            (":1", true),
+            ("a:b", true),
+        ] {
             assert_eq!(is_host_port(pair), good, "{pair}");
         }
     }

@@ -26,7 +26,11 @@ pub fn options(options: Option<&Value>, path: &Path, errors: &mut Errors) {
         if spec.is_empty() {
             errors.invalid(&at, spec, "gmsaCredentialSpec cannot be an empty string");
         } else if spec.len() > SPEC_LIMIT_KIB * 1024 {
-            errors.invalid(&at, spec, format!("gmsaCredentialSpec size must be under {SPEC_LIMIT_KIB} KiB"));
+            errors.invalid(
+                &at,
+                spec,
+                format!("gmsaCredentialSpec size must be under {SPEC_LIMIT_KIB} KiB"),
+            );
         }
     }
     if let Some(name) = options.text_ptr("runAsUserName") {
@@ -51,7 +55,9 @@ fn user_name_faults(name: &str) -> Vec<String> {
     };
     let mut faults = Vec::new();
     if domain.is_some_and(|domain| domain.len() >= DOMAIN_LIMIT) {
-        faults.push(format!("runAsUserName's Domain length must be under {DOMAIN_LIMIT} characters"));
+        faults.push(format!(
+            "runAsUserName's Domain length must be under {DOMAIN_LIMIT} characters"
+        ));
     }
     if domain.is_some_and(|domain| !is_netbios(domain) && !is_dns(domain)) {
         faults.push("runAsUserName's Domain doesn't match the NetBios nor the DNS format".into());
@@ -59,31 +65,50 @@ fn user_name_faults(name: &str) -> Vec<String> {
     if user.is_empty() {
         faults.push("runAsUserName's User cannot be empty".into());
     } else if user.len() > USER_LIMIT {
-        faults.push(format!("runAsUserName's User length must not be longer than {USER_LIMIT} characters"));
+        faults.push(format!(
+            "runAsUserName's User length must not be longer than {USER_LIMIT} characters"
+        ));
     }
     if !user.is_empty() && user.chars().all(|c| matches!(c, '.' | ' ')) {
         faults.push("runAsUserName's User cannot contain only periods or spaces".into());
     }
-    if user.contains(['"', '/', '\\', ':', ';', '|', '=', ',', '+', '*', '?', '<', '>', '@', '[', ']']) {
-        faults.push("runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]".into());
+    if user.contains([
+        '"', '/', '\\', ':', ';', '|', '=', ',', '+', '*', '?', '<', '>', '@', '[', ']',
+    ]) {
+        faults.push(
+            "runAsUserName's User cannot contain the following characters: \"/\\:;|=,+*?<>@[]"
+                .into(),
+        );
     }
     faults
 }
 
 fn is_netbios(domain: &str) -> bool {
     let count = domain.chars().count();
-    (1..=15).contains(&count) && !domain.starts_with('.') && !domain.contains(['\\', '/', ':', '*', '?', '"', '<', '>', '|'])
+    (1..=15).contains(&count)
+        && !domain.starts_with('.')
+        && !domain.contains(['\\', '/', ':', '*', '?', '"', '<', '>', '|'])
 }
 
 fn is_dns(domain: &str) -> bool {
     domain.split('.').all(|label| {
-        (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
     })
 }
 
 /// Host process containers: all or none, and on the host's network.
 pub fn host_process(spec: &Value, path: &Path, errors: &mut Errors) {
-    let wanted = |owner: &Value| owner.at("securityContext").at("windowsOptions").flag_ptr("hostProcess");
+    let wanted = |owner: &Value| {
+        owner
+            .at("securityContext")
+            .at("windowsOptions")
+            .flag_ptr("hostProcess")
+    };
     let pod = wanted(spec);
     let (mut all, mut host) = (0, 0);
     for (list, index, container) in containers::all(spec) {
@@ -95,7 +120,11 @@ pub fn host_process(spec: &Value, path: &Path, errors: &mut Errors) {
             let at = path.child(list);
             let at = at.index(index);
             let at = at.child("securityContext.windowsOptions.hostProcess");
-            errors.invalid(&at, own, format!("pod hostProcess value must be identical if both are specified, was {pod}"));
+            errors.invalid(
+                &at,
+                own,
+                format!("pod hostProcess value must be identical if both are specified, was {pod}"),
+            );
         }
         if own.or(pod) == Some(true) {
             host += 1;
@@ -108,7 +137,11 @@ pub fn host_process(spec: &Value, path: &Path, errors: &mut Errors) {
         errors.invalid(path, "", "If pod contains any hostProcess containers then all containers must be HostProcess containers");
     }
     if !spec.flag("hostNetwork") {
-        errors.invalid(&path.child("hostNetwork"), false, "hostNetwork must be true if pod contains any hostProcess containers");
+        errors.invalid(
+            &path.child("hostNetwork"),
+            false,
+            "hostNetwork must be true if pod contains any hostProcess containers",
+        );
     }
 }
 
@@ -159,28 +192,59 @@ fn on_linux(spec: &Value, path: &Path, errors: &mut Errors) {
     const REFUSED: &str = "windows options cannot be set for a linux pod";
     let context = |owner: &Value| owner.at("securityContext").some("windowsOptions").is_some();
     if context(spec) {
-        errors.forbidden(&path.child("securityContext").child("windowsOptions"), REFUSED);
+        errors.forbidden(
+            &path.child("securityContext").child("windowsOptions"),
+            REFUSED,
+        );
     }
     for (list, index, _) in containers::all(spec).filter(|(_, _, container)| context(container)) {
-        errors.forbidden(&path.child(list).index(index).child("securityContext").child("windowsOptions"), REFUSED);
+        errors.forbidden(
+            &path
+                .child(list)
+                .index(index)
+                .child("securityContext")
+                .child("windowsOptions"),
+            REFUSED,
+        );
     }
 }
 
 fn on_windows(spec: &Value, path: &Path, errors: &mut Errors) {
     if spec.some("securityContext").is_some() {
         for (place, name) in POD_FIELDS {
-            let owner = if place.is_empty() { spec } else { spec.at(place) };
+            let owner = if place.is_empty() {
+                spec
+            } else {
+                spec.at(place)
+            };
             let is_plain_flag = matches!(*name, "hostPID" | "hostIPC");
             if owner.some(name).is_some() && (!is_plain_flag || owner.flag(name)) {
                 let at = path.child(place);
-                errors.forbidden(&if place.is_empty() { path.child(name) } else { at.child(name) }, NOT_ON_WINDOWS);
+                errors.forbidden(
+                    &if place.is_empty() {
+                        path.child(name)
+                    } else {
+                        at.child(name)
+                    },
+                    NOT_ON_WINDOWS,
+                );
             }
         }
     }
     for (list, index, container) in containers::all(spec) {
         let context = container.at("securityContext");
-        for name in CONTAINER_FIELDS.iter().filter(|name| context.some(name).is_some()) {
-            errors.forbidden(&path.child(list).index(index).child("securityContext").child(name), NOT_ON_WINDOWS);
+        for name in CONTAINER_FIELDS
+            .iter()
+            .filter(|name| context.some(name).is_some())
+        {
+            errors.forbidden(
+                &path
+                    .child(list)
+                    .index(index)
+                    .child("securityContext")
+                    .child(name),
+                NOT_ON_WINDOWS,
+            );
         }
     }
 }
@@ -213,7 +277,9 @@ mod tests {
         for (spec, wanted) in [
             (
                 json!({"os": {"name": "linux"}, "securityContext": {"windowsOptions": {}}}),
-                vec!["spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod"],
+                vec![
+                    "spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux pod",
+                ],
             ),
             (
                 json!({"os": {"name": "windows"}, "hostPID": true, "securityContext": {"runAsUser": 1}, "containers": [{"securityContext": {"privileged": true}}]}),
@@ -223,12 +289,18 @@ mod tests {
                     "spec.containers[0].securityContext.privileged: Forbidden: cannot be set for a windows pod",
                 ],
             ),
-            (json!({"os": {"name": "x"}}), vec!["spec.os: Unsupported value: \"x\": supported values: \"linux\", \"windows\""]),
+            (
+                json!({"os": {"name": "x"}}),
+                vec!["spec.os: Unsupported value: \"x\": supported values: \"linux\", \"windows\""],
+            ),
             (json!({"os": {}}), vec!["spec.os.name: Required value"]),
         ] {
             let mut errors = Errors::default();
             system(&spec, &Path::new("spec"), &mut errors);
-            assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            assert_eq!(
+                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                wanted
+            );
         }
     }
 }

@@ -5,13 +5,29 @@
 
 use serde_json::Value;
 
-use super::{DIRECTIVE, ElementKind, Meta, Object, RETAIN_KEYS, StrategicError, Strategy, element_kind, lookup, lookup_list};
+use super::{
+    DIRECTIVE, ElementKind, Meta, Object, RETAIN_KEYS, StrategicError, Strategy, element_kind,
+    lookup, lookup_list,
+};
 use crate::machinery::patch::go::{GoList, GoValue};
 use crate::machinery::schema::Node;
 
 /// Compares two patches of the type at `schema`.
-pub(super) fn conflict(left: &Value, right: &Value, schema: Node<'_>) -> Result<bool, StrategicError> {
-    compare(left, right, Some(Meta { schema, strategy: Strategy::Unset, retain_keys: false, merge_key: "" }))
+pub(super) fn conflict(
+    left: &Value,
+    right: &Value,
+    schema: Node<'_>,
+) -> Result<bool, StrategicError> {
+    compare(
+        left,
+        right,
+        Some(Meta {
+            schema,
+            strategy: Strategy::Unset,
+            retain_keys: false,
+            merge_key: "",
+        }),
+    )
 }
 
 fn compare(left: &Value, right: &Value, meta: Option<Meta<'_>>) -> Result<bool, StrategicError> {
@@ -33,7 +49,10 @@ fn compare(left: &Value, right: &Value, meta: Option<Meta<'_>>) -> Result<bool, 
 }
 
 fn maps(left: &Object, right: &Object, schema: Node<'_>) -> Result<bool, StrategicError> {
-    for (key, l) in left.iter().filter(|(k, _)| *k != DIRECTIVE && *k != RETAIN_KEYS) {
+    for (key, l) in left
+        .iter()
+        .filter(|(k, _)| *k != DIRECTIVE && *k != RETAIN_KEYS)
+    {
         let Some(r) = right.get(key) else { continue };
         let meta = match l {
             Value::Array(_) => Some(lookup_list(schema, key)?),
@@ -53,7 +72,11 @@ fn lists(left: &[Value], right: &[Value], meta: Option<Meta<'_>>) -> Result<bool
         if kind == ElementKind::Scalar {
             return Ok(false);
         }
-        let inner = Some(Meta { strategy: Strategy::Unset, merge_key: "", ..meta });
+        let inner = Some(Meta {
+            strategy: Strategy::Unset,
+            merge_key: "",
+            ..meta
+        });
         let (left, right) = (keyed(left, meta.merge_key)?, keyed(right, meta.merge_key)?);
         for (key, l) in &left {
             if let Some((_, r)) = right.iter().rev().find(|(k, _)| k == key)
@@ -70,7 +93,11 @@ fn lists(left: &[Value], right: &[Value], meta: Option<Meta<'_>>) -> Result<bool
     if kind == ElementKind::Scalar {
         return Ok(sorted(left) != sorted(right));
     }
-    let inner = meta.map(|m| Meta { strategy: Strategy::Unset, merge_key: "", ..m });
+    let inner = meta.map(|m| Meta {
+        strategy: Strategy::Unset,
+        merge_key: "",
+        ..m
+    });
     for (l, r) in left.iter().zip(right) {
         if compare(l, r, inner)? {
             return Ok(true);
@@ -86,12 +113,21 @@ fn sorted(list: &[Value]) -> Vec<String> {
     printed
 }
 
-fn keyed<'a>(list: &'a [Value], merge_key: &str) -> Result<Vec<(String, &'a Value)>, StrategicError> {
+fn keyed<'a>(
+    list: &'a [Value],
+    merge_key: &str,
+) -> Result<Vec<(String, &'a Value)>, StrategicError> {
     list.iter()
         .map(|item| match item.get(merge_key) {
             Some(value) => Ok((GoValue(value).to_string(), item)),
-            None if item.is_object() => Err(StrategicError::Other(format!("cannot find merge key `{merge_key}` in merging list element:{}", GoValue(item)))),
-            None => Err(StrategicError::Other(format!("invalid element type in merging list:{}", GoList(list)))),
+            None if item.is_object() => Err(StrategicError::Other(format!(
+                "cannot find merge key `{merge_key}` in merging list element:{}",
+                GoValue(item)
+            ))),
+            None => Err(StrategicError::Other(format!(
+                "invalid element type in merging list:{}",
+                GoList(list)
+            ))),
         })
         .collect()
 }

@@ -22,13 +22,28 @@ fn document(value: &Value) -> Result<Object, StrategicError> {
 
 fn check(patch: Object, preconditions: &[Precondition]) -> Result<Value, StrategicError> {
     let patch = Value::Object(patch);
-    if preconditions.iter().all(|p| p.holds(&patch)) { Ok(patch) } else { Err(StrategicError::Precondition(patch)) }
+    if preconditions.iter().all(|p| p.holds(&patch)) {
+        Ok(patch)
+    } else {
+        Err(StrategicError::Precondition(patch))
+    }
 }
 
 /// The patch that makes `modified` of `original`. Null counts as an empty object.
-pub fn two_way(original: &Value, modified: &Value, schema: Node<'_>, preconditions: &[Precondition]) -> Result<Value, StrategicError> {
-    let options = Options { set_element_order: true, ..Options::default() };
-    check(diff_maps(&document(original)?, &document(modified)?, schema, options)?, preconditions)
+pub fn two_way(
+    original: &Value,
+    modified: &Value,
+    schema: Node<'_>,
+    preconditions: &[Precondition],
+) -> Result<Value, StrategicError> {
+    let options = Options {
+        set_element_order: true,
+        ..Options::default()
+    };
+    check(
+        diff_maps(&document(original)?, &document(modified)?, schema, options)?,
+        preconditions,
+    )
 }
 
 /// The patch that brings `current` (live) to `modified` (wanted), and takes out what `original` (applied last) had and `modified` has not.
@@ -41,10 +56,32 @@ pub fn three_way(
     overwrite: bool,
     preconditions: &[Precondition],
 ) -> Result<Value, StrategicError> {
-    let (original, modified, current) = (document(original)?, document(modified)?, document(current)?);
-    let additions = diff_maps(&current, &modified, schema, Options { ignore_deletions: true, set_element_order: true, ..Options::default() })?;
-    let deletions = diff_maps(&original, &modified, schema, Options { ignore_changes_and_additions: true, set_element_order: true, ..Options::default() })?;
-    let patch = check(merge_map(deletions, additions, schema, apply::Options::default())?, preconditions)?;
+    let (original, modified, current) =
+        (document(original)?, document(modified)?, document(current)?);
+    let additions = diff_maps(
+        &current,
+        &modified,
+        schema,
+        Options {
+            ignore_deletions: true,
+            set_element_order: true,
+            ..Options::default()
+        },
+    )?;
+    let deletions = diff_maps(
+        &original,
+        &modified,
+        schema,
+        Options {
+            ignore_changes_and_additions: true,
+            set_element_order: true,
+            ..Options::default()
+        },
+    )?;
+    let patch = check(
+        merge_map(deletions, additions, schema, apply::Options::default())?,
+        preconditions,
+    )?;
     if !overwrite {
         let changed = Value::Object(diff_maps(&original, &current, schema, Options::default())?);
         if conflict(&patch, &changed, schema)? {

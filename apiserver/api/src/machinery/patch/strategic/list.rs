@@ -7,10 +7,18 @@ use serde_json::Value;
 
 use super::apply::{Options, merge_map};
 use super::order::{normalize, partition};
-use super::{DIRECTIVE, ElementKind, Meta, StrategicError, Strategy, element_kind, find, merge_value};
+use super::{
+    DIRECTIVE, ElementKind, Meta, StrategicError, Strategy, element_kind, find, merge_value,
+};
 
 /// Merges `patch` into `original` as the field's strategy has it. `deleting`: the patch lists scalars to take out.
-pub(super) fn merge_list(original: Vec<Value>, patch: Vec<Value>, meta: Meta<'_>, deleting: bool, options: Options) -> Result<Vec<Value>, StrategicError> {
+pub(super) fn merge_list(
+    original: Vec<Value>,
+    patch: Vec<Value>,
+    meta: Meta<'_>,
+    deleting: bool,
+    options: Options,
+) -> Result<Vec<Value>, StrategicError> {
     merge_list_seen(original, patch, meta, deleting, options).map(|(merged, _)| merged)
 }
 
@@ -33,25 +41,47 @@ pub(super) fn merge_list_seen(
     let length = original.len();
     let (merged, patch, original) = if kind == ElementKind::Scalar {
         if options.merge_parallel_list && deleting {
-            let left = original.iter().filter(|v| !patch.contains(v)).cloned().collect();
+            let left = original
+                .iter()
+                .filter(|v| !patch.contains(v))
+                .cloned()
+                .collect();
             return Ok((left, original));
         }
         let both = original.iter().chain(&patch).cloned().collect();
         (deduplicate(both), patch, original)
     } else {
         if meta.merge_key.is_empty() {
-            return Err(StrategicError::Other("cannot merge lists without merge key for struct".into()));
+            return Err(StrategicError::Other(
+                "cannot merge lists without merge key for struct".into(),
+            ));
         }
         let (original, patch) = obey_directives(original, patch, meta.merge_key)?;
         merge_maps(original, patch, meta, options)?
     };
-    let seen = if kind == ElementKind::Scalar { original.clone() } else { merged.iter().take(length).cloned().collect() };
+    let seen = if kind == ElementKind::Scalar {
+        original.clone()
+    } else {
+        merged.iter().take(length).cloned().collect()
+    };
     let (in_patch, server_only) = partition(merged, &patch, meta.merge_key)?;
-    normalize(in_patch, server_only, &patch, &original, meta.merge_key, kind).map(|merged| (merged, seen))
+    normalize(
+        in_patch,
+        server_only,
+        &patch,
+        &original,
+        meta.merge_key,
+        kind,
+    )
+    .map(|merged| (merged, seen))
 }
 
 /// Carries out `$patch` in the elements of a patch; returns the list to merge into and the elements without directives.
-fn obey_directives(mut original: Vec<Value>, patch: Vec<Value>, merge_key: &str) -> Result<(Vec<Value>, Vec<Value>), StrategicError> {
+fn obey_directives(
+    mut original: Vec<Value>,
+    patch: Vec<Value>,
+    merge_key: &str,
+) -> Result<(Vec<Value>, Vec<Value>), StrategicError> {
     let (mut plain, mut replace) = (Vec::with_capacity(patch.len()), false);
     for item in patch {
         let Some(directive) = item.get(DIRECTIVE) else {
@@ -66,23 +96,43 @@ fn obey_directives(mut original: Vec<Value>, patch: Vec<Value>, merge_key: &str)
                 }
             }
             Some("replace") => replace = true,
-            Some("merge") => return Err(StrategicError::Other("merging lists cannot yet be specified in the patch".into())),
-            _ => return Err(StrategicError::PatchType { directive: directive.clone(), map: item }),
+            Some("merge") => {
+                return Err(StrategicError::Other(
+                    "merging lists cannot yet be specified in the patch".into(),
+                ));
+            }
+            _ => {
+                return Err(StrategicError::PatchType {
+                    directive: directive.clone(),
+                    map: item,
+                });
+            }
         }
     }
-    Ok(if replace { (plain, Vec::new()) } else { (original, plain) })
+    Ok(if replace {
+        (plain, Vec::new())
+    } else {
+        (original, plain)
+    })
 }
 
 /// The merged list, the patch, and the original for its order.
 type Merged = (Vec<Value>, Vec<Value>, Vec<Value>);
 
-fn merge_maps(original: Vec<Value>, patch: Vec<Value>, meta: Meta<'_>, options: Options) -> Result<Merged, StrategicError> {
+fn merge_maps(
+    original: Vec<Value>,
+    patch: Vec<Value>,
+    meta: Meta<'_>,
+    options: Options,
+) -> Result<Merged, StrategicError> {
     let mut merged = original.clone();
     for item in &patch {
         let value = merge_value(item, meta.merge_key)?;
         match find(&merged, meta.merge_key, value)? {
             Some(at) => {
-                if let (Value::Object(into), Value::Object(from)) = (merged[at].take(), item.clone()) {
+                if let (Value::Object(into), Value::Object(from)) =
+                    (merged[at].take(), item.clone())
+                {
                     merged[at] = Value::Object(merge_map(into, from, meta.schema, options)?);
                 }
             }

@@ -47,7 +47,10 @@ pub enum StrategicError {
     #[error("map: {} does not contain declared merge key: {key}", GoValue(.map))]
     NoMergeKey { map: Value, key: String },
     #[error("expected a {expected}, but received a {received}")]
-    ArgType { expected: &'static str, received: &'static str },
+    ArgType {
+        expected: &'static str,
+        received: &'static str,
+    },
     #[error("unknown patch type: {} in map: {}", GoValue(.directive), GoValue(.map))]
     PatchType { directive: Value, map: Value },
     /// The schema has no such field, or something else stands there than the patch takes it for.
@@ -68,10 +71,17 @@ impl StrategicError {
     /// The server's answer: faults in the patch's form are told with 400, what it finds to be impossible with 422 and a text of its own, the rest with 500.
     pub fn status(&self) -> Status {
         match self {
-            Self::BadDocument | Self::PrimitiveList | Self::RetainKeys | Self::SetElementOrder | Self::Unsupported => Status::bad_request(self.to_string()),
+            Self::BadDocument
+            | Self::PrimitiveList
+            | Self::RetainKeys
+            | Self::SetElementOrder
+            | Self::Unsupported => Status::bad_request(self.to_string()),
             Self::ListOfLists => {
                 let said = "the server rejected our request due to an error in our request";
-                Status { details: Some(Details::default()), ..Status::new(422, "Invalid", said) }
+                Status {
+                    details: Some(Details::default()),
+                    ..Status::new(422, "Invalid", said)
+                }
             }
             _ => Status::new(500, "", self.to_string()),
         }
@@ -79,7 +89,10 @@ impl StrategicError {
 }
 
 fn arg_type(expected: &'static str, received: &Value) -> StrategicError {
-    StrategicError::ArgType { expected, received: go_type(received) }
+    StrategicError::ArgType {
+        expected,
+        received: go_type(received),
+    }
 }
 
 const MAP_TYPE: &str = "map[string]interface {}";
@@ -138,11 +151,16 @@ fn kind_name(schema: Node<'_>) -> Result<&str, &'static str> {
 
 /// The field `key` of a struct, whose value is an object.
 fn lookup<'a>(schema: Node<'a>, key: &str) -> Result<Meta<'a>, StrategicError> {
-    let name =
-        kind_name(schema).map_err(|kind| StrategicError::Schema(format!("merging an object in json but data type is not struct, instead is: {kind}")))?;
+    let name = kind_name(schema).map_err(|kind| {
+        StrategicError::Schema(format!(
+            "merging an object in json but data type is not struct, instead is: {kind}"
+        ))
+    })?;
     let node = schema.as_type().and_then(|_| schema.child(key));
     let (Some(node), Some(field)) = (node, node.and_then(|n| n.field())) else {
-        return Err(StrategicError::Schema(format!("unable to find api field in struct {name} for the json field {key:?}")));
+        return Err(StrategicError::Schema(format!(
+            "unable to find api field in struct {name} for the json field {key:?}"
+        )));
     };
     Ok(meta(node, field))
 }
@@ -153,17 +171,27 @@ fn meta<'a>(schema: Node<'a>, field: &'a Field) -> Meta<'a> {
         (_, true) => Strategy::Replace,
         _ => Strategy::Unset,
     };
-    Meta { schema, strategy, retain_keys: field.retain_keys, merge_key: field.merge_key.as_deref().unwrap_or_default() }
+    Meta {
+        schema,
+        strategy,
+        retain_keys: field.retain_keys,
+        merge_key: field.merge_key.as_deref().unwrap_or_default(),
+    }
 }
 
 /// The field `key` of a struct, whose value is a list; the schema returned is that of its elements.
 fn lookup_list<'a>(schema: Node<'a>, key: &str) -> Result<Meta<'a>, StrategicError> {
     let found = lookup(schema, key)?;
-    let element = found.schema.element().ok_or_else(|| StrategicError::Schema("expected slice or array type, but got: struct".into()))?;
+    let element = found.schema.element().ok_or_else(|| {
+        StrategicError::Schema("expected slice or array type, but got: struct".into())
+    })?;
     if element.is_list() {
         return Err(StrategicError::Schema("unexpected slice of slice".into()));
     }
-    Ok(Meta { schema: element, ..found })
+    Ok(Meta {
+        schema: element,
+        ..found
+    })
 }
 
 /// What the elements of some lists are: all must be alike.
@@ -181,14 +209,22 @@ fn element_kind(lists: &[&[Value]]) -> Result<ElementKind, StrategicError> {
             None if item.is_array() => return Err(StrategicError::ListOfLists),
             None => found = Some(this),
             Some(first) if first != this => {
-                let lists: Vec<String> = lists.iter().map(|l| super::go::GoList(l).to_string()).collect();
-                return Err(StrategicError::Other(format!("list element types are not identical: [{}]", lists.join(" "))));
+                let lists: Vec<String> = lists
+                    .iter()
+                    .map(|l| super::go::GoList(l).to_string())
+                    .collect();
+                return Err(StrategicError::Other(format!(
+                    "list element types are not identical: [{}]",
+                    lists.join(" ")
+                )));
             }
             Some(_) => {}
         }
     }
     match found {
-        None => Err(StrategicError::Other("no elements in any of the given slices".into())),
+        None => Err(StrategicError::Other(
+            "no elements in any of the given slices".into(),
+        )),
         Some(MAP_TYPE) => Ok(ElementKind::Map),
         Some(_) => Ok(ElementKind::Scalar),
     }
@@ -205,13 +241,19 @@ fn identity<'a>(item: &'a Value, merge_key: &str, kind: ElementKind) -> &'a Valu
 /// An element's merge key; it must be a map that has it.
 fn merge_value<'a>(item: &'a Value, merge_key: &str) -> Result<&'a Value, StrategicError> {
     let map = as_map(item)?;
-    map.get(merge_key).ok_or_else(|| StrategicError::NoMergeKey { map: item.clone(), key: merge_key.into() })
+    map.get(merge_key)
+        .ok_or_else(|| StrategicError::NoMergeKey {
+            map: item.clone(),
+            key: merge_key.into(),
+        })
 }
 
 /// Where the element with this merge key stands.
 fn find(list: &[Value], merge_key: &str, value: &Value) -> Result<Option<usize>, StrategicError> {
     for (at, item) in list.iter().enumerate() {
-        let map = item.as_object().ok_or_else(|| StrategicError::Other(format!("value for key {at} is not a map")))?;
+        let map = item
+            .as_object()
+            .ok_or_else(|| StrategicError::Other(format!("value for key {at} is not a map")))?;
         if map.get(merge_key) == Some(value) {
             return Ok(Some(at));
         }

@@ -18,11 +18,22 @@ pub(super) fn normalize(
 ) -> Result<Vec<Value>, StrategicError> {
     let patch = sort_by(patch, patch_order, merge_key, kind)?;
     let server_only = sort_by(server_only, server_order, merge_key, kind)?;
-    Ok(interleave(server_only, patch, server_order, merge_key, kind))
+    Ok(interleave(
+        server_only,
+        patch,
+        server_order,
+        merge_key,
+        kind,
+    ))
 }
 
 /// Sorts a list by the places of its elements in `order`; elements to delete go last.
-pub(super) fn sort_by(list: Vec<Value>, order: &[Value], merge_key: &str, kind: ElementKind) -> Result<Vec<Value>, StrategicError> {
+pub(super) fn sort_by(
+    list: Vec<Value>,
+    order: &[Value],
+    merge_key: &str,
+    kind: ElementKind,
+) -> Result<Vec<Value>, StrategicError> {
     let (list, deleted): (Vec<Value>, Vec<Value>) = if kind == ElementKind::Map {
         for item in list.iter().chain(order) {
             merge_value(item, merge_key)?;
@@ -31,7 +42,10 @@ pub(super) fn sort_by(list: Vec<Value>, order: &[Value], merge_key: &str, kind: 
     } else {
         (list, Vec::new())
     };
-    let mut placed: Vec<(Option<usize>, Value)> = list.into_iter().map(|item| (place(order, &item, merge_key, kind), item)).collect();
+    let mut placed: Vec<(Option<usize>, Value)> = list
+        .into_iter()
+        .map(|item| (place(order, &item, merge_key, kind), item))
+        .collect();
     // An element without a place counts as less than its neighbour, in both directions; so the algorithm matters, not only the comparison.
     for i in 1..placed.len() {
         let mut j = i;
@@ -40,7 +54,11 @@ pub(super) fn sort_by(list: Vec<Value>, order: &[Value], merge_key: &str, kind: 
             j -= 1;
         }
     }
-    Ok(placed.into_iter().map(|(_, item)| item).chain(deleted).collect())
+    Ok(placed
+        .into_iter()
+        .map(|(_, item)| item)
+        .chain(deleted)
+        .collect())
 }
 
 fn less(a: Option<usize>, b: Option<usize>) -> bool {
@@ -56,11 +74,19 @@ fn is_deletion(item: &Value) -> bool {
 
 fn place(order: &[Value], item: &Value, merge_key: &str, kind: ElementKind) -> Option<usize> {
     let wanted = identity(item, merge_key, kind);
-    order.iter().position(|other| identity(other, merge_key, kind) == wanted)
+    order
+        .iter()
+        .position(|other| identity(other, merge_key, kind) == wanted)
 }
 
 /// Puts each server element before the first patch element that stands behind it in the server's order.
-fn interleave(server_only: Vec<Value>, patch: Vec<Value>, server_order: &[Value], merge_key: &str, kind: ElementKind) -> Vec<Value> {
+fn interleave(
+    server_only: Vec<Value>,
+    patch: Vec<Value>,
+    server_order: &[Value],
+    merge_key: &str,
+    kind: ElementKind,
+) -> Vec<Value> {
     let at = |item: &Value| place(server_order, item, merge_key, kind);
     let mut merged = Vec::with_capacity(server_only.len() + patch.len());
     let mut server = server_only.into_iter().peekable();
@@ -79,10 +105,18 @@ fn interleave(server_only: Vec<Value>, patch: Vec<Value>, server_order: &[Value]
 }
 
 /// Splits a list into the elements that also are in `by`, and the others.
-pub(super) fn partition(list: Vec<Value>, by: &[Value], merge_key: &str) -> Result<(Vec<Value>, Vec<Value>), StrategicError> {
+pub(super) fn partition(
+    list: Vec<Value>,
+    by: &[Value],
+    merge_key: &str,
+) -> Result<(Vec<Value>, Vec<Value>), StrategicError> {
     let (mut present, mut others) = (Vec::with_capacity(list.len()), Vec::new());
     for item in list {
-        let found = if merge_key.is_empty() { by.contains(&item) } else { find(by, merge_key, merge_value(&item, merge_key)?)?.is_some() };
+        let found = if merge_key.is_empty() {
+            by.contains(&item)
+        } else {
+            find(by, merge_key, merge_value(&item, merge_key)?)?.is_some()
+        };
         if found { &mut present } else { &mut others }.push(item);
     }
     Ok((present, others))

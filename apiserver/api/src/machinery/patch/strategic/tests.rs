@@ -9,22 +9,35 @@ use crate::machinery::patch::Precondition;
 use crate::machinery::schema::Schema;
 
 fn folder() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/strategic"))
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../testdata/strategic"
+    ))
 }
 
 /// What a case gives: the result, or `{"error": …, "status": …}`.
 fn outcome(case: &Value) -> Value {
-    let root = Schema::builtin().get(case["type"].as_str().unwrap()).unwrap_or_else(|| panic!("no type {}", case["type"]));
+    let root = Schema::builtin()
+        .get(case["type"].as_str().unwrap())
+        .unwrap_or_else(|| panic!("no type {}", case["type"]));
     let failed = |e: StrategicError| json!({"error": e.to_string(), "status": e.status().code});
     let get = |name: &str| case.get(name).cloned().unwrap_or(Value::Null);
-    let preconditions = if case.get("preconditions").is_some() { &Precondition::APPLY[..] } else { &[] };
+    let preconditions = if case.get("preconditions").is_some() {
+        &Precondition::APPLY[..]
+    } else {
+        &[]
+    };
     match case["do"].as_str().unwrap() {
         "apply" => apply(&get("original"), &get("patch"), root).unwrap_or_else(failed),
         "two-way" => {
             let (original, modified) = (get("original"), get("modified"));
             match two_way(&original, &modified, root, preconditions) {
                 Ok(patch) => {
-                    let object = if original.is_null() { json!({}) } else { original };
+                    let object = if original.is_null() {
+                        json!({})
+                    } else {
+                        original
+                    };
                     let applied = apply(&object, &patch, root).unwrap_or_else(failed);
                     json!({"patch": patch, "applied": applied})
                 }
@@ -33,7 +46,14 @@ fn outcome(case: &Value) -> Value {
         }
         "three-way" => {
             let overwrite = case.get("overwrite") != Some(&json!(false));
-            match three_way(&get("original"), &get("modified"), &get("current"), root, overwrite, preconditions) {
+            match three_way(
+                &get("original"),
+                &get("modified"),
+                &get("current"),
+                root,
+                overwrite,
+                preconditions,
+            ) {
                 Ok(patch) => {
                     let applied = apply(&get("current"), &patch, root).unwrap_or_else(failed);
                     json!({"patch": patch, "applied": applied})
@@ -49,17 +69,26 @@ fn outcome(case: &Value) -> Value {
 fn cases() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let (mut ran, mut wrong) = (0, Vec::new());
-    let mut files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|f| f.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|f| f.unwrap().path())
+        .collect();
     files.sort();
     for file in files {
-        let mut cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let mut cases: Vec<Value> = serde_json::from_str(&std::fs::read_to_string(&file).unwrap())
+            .unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         for case in &mut cases {
             ran += 1;
             let got = outcome(case);
             if update {
                 case["wanted"] = got;
             } else if case["wanted"] != got {
-                wrong.push(format!("{}: {}\n  wanted {}\n  got    {got}", file.display(), case["name"], case["wanted"]));
+                wrong.push(format!(
+                    "{}: {}\n  wanted {}\n  got    {got}",
+                    file.display(),
+                    case["name"],
+                    case["wanted"]
+                ));
             }
         }
         if update {
@@ -68,5 +97,10 @@ fn cases() {
         }
     }
     assert!(ran >= 60, "only {ran} cases");
-    assert!(wrong.is_empty(), "{} of {ran} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {ran} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }

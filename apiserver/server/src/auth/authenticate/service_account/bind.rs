@@ -21,29 +21,46 @@ pub struct BoundTo {
 
 impl BoundTo {
     /// Resolves `spec.boundObjectRef` of a request for the account `account` of `namespace`; `null` binds to nothing. The error is the answer.
-    pub fn resolve(objects: &dyn Objects, namespace: &str, account: &str, reference: &Value) -> Result<Option<BoundTo>, Status> {
+    pub fn resolve(
+        objects: &dyn Objects,
+        namespace: &str,
+        account: &str,
+        reference: &Value,
+    ) -> Result<Option<BoundTo>, Status> {
         if reference.is_null() {
             return Ok(None);
         }
         let text = |field: &str| reference[field].as_str().unwrap_or_default();
-        let (group, version) = text("apiVersion").rsplit_once('/').unwrap_or(("", text("apiVersion")));
+        let (group, version) = text("apiVersion")
+            .rsplit_once('/')
+            .unwrap_or(("", text("apiVersion")));
         let (kind, name) = (text("kind"), text("name"));
         let (resource, namespace) = match (group, kind) {
             ("", "Pod") => ("pods", namespace),
             ("", "Secret") => ("secrets", namespace),
             ("", "Node") => ("nodes", ""),
-            _ => return Err(Status::bad_request(format!("cannot bind token to object of type {group}/{version}, Kind={kind}"))),
+            _ => {
+                return Err(Status::bad_request(format!(
+                    "cannot bind token to object of type {group}/{version}, Kind={kind}"
+                )));
+            }
         };
-        let object = find(objects, resource, namespace, name)?.ok_or_else(|| Status::not_found("", resource, name))?;
+        let object = find(objects, resource, namespace, name)?
+            .ok_or_else(|| Status::not_found("", resource, name))?;
         let mut node = None;
         if kind == "Pod" {
             let spec = &object["spec"];
             if spec["serviceAccountName"] != account {
-                let why = format!("cannot bind token for serviceaccount {} to pod running with different serviceaccount name.", go_quoted(account));
+                let why = format!(
+                    "cannot bind token for serviceaccount {} to pod running with different serviceaccount name.",
+                    go_quoted(account)
+                );
                 return Err(Status::bad_request(why));
             }
             if let Some(name) = spec["nodeName"].as_str().filter(|name| !name.is_empty()) {
-                let uid = find(objects, "nodes", "", name)?.map(|node| node.uid().to_owned()).unwrap_or_default();
+                let uid = find(objects, "nodes", "", name)?
+                    .map(|node| node.uid().to_owned())
+                    .unwrap_or_default();
                 node = Some((name.to_owned(), uid));
             }
         }
@@ -54,7 +71,12 @@ impl BoundTo {
             );
             return Err(Status::conflict(group, kind, name, &why));
         }
-        Ok(Some(BoundTo { kind: kind.to_owned(), name: name.to_owned(), uid: object.uid().to_owned(), node }))
+        Ok(Some(BoundTo {
+            kind: kind.to_owned(),
+            name: name.to_owned(),
+            uid: object.uid().to_owned(),
+            node,
+        }))
     }
 
     /// Writes itself into the claim `kubernetes.io`.
@@ -69,7 +91,18 @@ impl BoundTo {
     }
 }
 
-fn find(objects: &dyn Objects, resource: &str, namespace: &str, name: &str) -> Result<Option<Value>, Status> {
-    let parse = |bytes: &[u8]| serde_json::from_slice(bytes).map_err(|error| Status::internal(format!("cannot read {resource} {name}: {error}")));
-    objects.get(resource, namespace, name).map(|object| parse(&object.bytes)).transpose()
+fn find(
+    objects: &dyn Objects,
+    resource: &str,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<Value>, Status> {
+    let parse = |bytes: &[u8]| {
+        serde_json::from_slice(bytes)
+            .map_err(|error| Status::internal(format!("cannot read {resource} {name}: {error}")))
+    };
+    objects
+        .get(resource, namespace, name)
+        .map(|object| parse(&object.bytes))
+        .transpose()
 }

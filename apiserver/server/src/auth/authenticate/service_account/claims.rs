@@ -71,6 +71,9 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 
 /// Seconds since 1970; a fraction is cut off.
 fn date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    #[allow(clippy::cast_possible_truncation, reason = "a time beyond 64 bits is no time")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a time beyond 64 bits is no time"
+    )]
     Ok(Option::<f64>::deserialize(deserializer)?.map(|seconds| seconds as i64))
 }

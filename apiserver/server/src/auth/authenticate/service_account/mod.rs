@@ -81,19 +81,41 @@ struct Spec {
 
 impl Issuer {
     /// `published` are the keys of `--service-account-key-file`s; the signing key's public half is added where it lacks.
-    pub fn new(key: SigningKey, published: Vec<PublicKey>, issuer: impl Into<String>, audiences: Vec<String>) -> Issuer {
+    pub fn new(
+        key: SigningKey,
+        published: Vec<PublicKey>,
+        issuer: impl Into<String>,
+        audiences: Vec<String>,
+    ) -> Issuer {
         let issuer = issuer.into();
-        let audiences = if audiences.is_empty() { vec![issuer.clone()] } else { audiences };
+        let audiences = if audiences.is_empty() {
+            vec![issuer.clone()]
+        } else {
+            audiences
+        };
         let mut all = published;
         if !all.contains(key.public()) {
             all.push(key.public().clone());
         }
-        Issuer { key, published: all, issuer, audiences, jwks_uri: None, max_seconds: 0, extend: true }
+        Issuer {
+            key,
+            published: all,
+            issuer,
+            audiences,
+            jwks_uri: None,
+            max_seconds: 0,
+            extend: true,
+        }
     }
 
     /// The flags about life times and the address of the keys.
     pub fn with_flags(self, jwks_uri: Option<String>, max_seconds: i64, extend: bool) -> Issuer {
-        Issuer { jwks_uri, max_seconds, extend, ..self }
+        Issuer {
+            jwks_uri,
+            max_seconds,
+            extend,
+            ..self
+        }
     }
 
     /// All keys that verify what this server, and those before it, signed.
@@ -102,8 +124,16 @@ impl Issuer {
     }
 
     /// A token for `account` (a ServiceAccount) by the `spec` of a TokenRequest, bound to `bound`. The error is the answer.
-    pub fn issue(&self, account: &Value, spec: &Value, bound: Option<BoundTo>, now: Timestamp) -> Result<Issued, Status> {
-        let mut spec = Option::<Spec>::deserialize(spec).map_err(|error| Status::internal(format!("cannot read the request: {error}")))?.unwrap_or_default();
+    pub fn issue(
+        &self,
+        account: &Value,
+        spec: &Value,
+        bound: Option<BoundTo>,
+        now: Timestamp,
+    ) -> Result<Issued, Status> {
+        let mut spec = Option::<Spec>::deserialize(spec)
+            .map_err(|error| Status::internal(format!("cannot read the request: {error}")))?
+            .unwrap_or_default();
         if spec.audiences.is_empty() {
             spec.audiences = self.audiences.clone();
         }
@@ -111,16 +141,23 @@ impl Issuer {
         check_seconds(seconds)?;
         let mut warnings = Vec::new();
         if self.max_seconds > 0 && seconds > self.max_seconds {
-            warnings.push(format!("requested expiration of {seconds} seconds shortened to {} seconds", self.max_seconds));
+            warnings.push(format!(
+                "requested expiration of {seconds} seconds shortened to {} seconds",
+                self.max_seconds
+            ));
             seconds = self.max_seconds;
         }
-        let for_api = spec.audiences.iter().all(|audience| self.audiences.contains(audience));
+        let for_api = spec
+            .audiences
+            .iter()
+            .all(|audience| self.audiences.contains(audience));
         let to_pod = bound.as_ref().is_some_and(|bound| bound.kind == "Pod");
         // Clients of old read their token once: they get a year, and the time after which they are to be warned of.
-        let (life, warn_after) = match self.extend && to_pod && for_api && seconds == WARN_ONLY_SECONDS {
-            true => (EXTENDED_SECONDS, Some(now.as_second() + seconds)),
-            false => (seconds, None),
-        };
+        let (life, warn_after) =
+            match self.extend && to_pod && for_api && seconds == WARN_ONLY_SECONDS {
+                true => (EXTENDED_SECONDS, Some(now.as_second() + seconds)),
+                false => (seconds, None),
+            };
         let mut kubernetes = json!({
             "namespace": account.namespace(),
             "serviceaccount": {"name": account.name(), "uid": account.uid()},
@@ -141,10 +178,18 @@ impl Issuer {
             "nbf": now.as_second(),
             "sub": format!("{SERVICE_ACCOUNT_PREFIX}{}:{}", account.namespace(), account.name()),
         });
-        let token = self.sign(&claims).map_err(|error| Status::internal(format!("failed to generate token: {error}")))?;
-        let expires = Timestamp::from_second(now.as_second() + seconds).map_err(Status::internal)?;
+        let token = self
+            .sign(&claims)
+            .map_err(|error| Status::internal(format!("failed to generate token: {error}")))?;
+        let expires =
+            Timestamp::from_second(now.as_second() + seconds).map_err(Status::internal)?;
         let spec = json!({"audiences": spec.audiences, "expirationSeconds": seconds, "boundObjectRef": spec.bound_object_ref});
-        Ok(Issued { spec, token, expires, warnings })
+        Ok(Issued {
+            spec,
+            token,
+            expires,
+            warnings,
+        })
     }
 
     /// The token of a secret of type `kubernetes.io/service-account-token`: without an end, gone with the secret.
@@ -161,7 +206,8 @@ impl Issuer {
     }
 
     fn sign(&self, claims: &Value) -> Result<String, KeyError> {
-        let header = json!({"alg": self.key.public().algorithm().name(), "kid": self.key.public().id()});
+        let header =
+            json!({"alg": self.key.public().algorithm().name(), "kid": self.key.public().id()});
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(&header), part(claims));
         let signature = self.key.sign(message.as_bytes())?;
@@ -175,7 +221,11 @@ impl Issuer {
 
     /// `/.well-known/openid-configuration`; `host` (with its port) is where the keys are, unless a flag says so.
     pub fn openid_configuration(&self, host: &str) -> Value {
-        let mut algorithms: Vec<&str> = self.published.iter().map(|key| key.algorithm().name()).collect();
+        let mut algorithms: Vec<&str> = self
+            .published
+            .iter()
+            .map(|key| key.algorithm().name())
+            .collect();
         algorithms.sort_unstable();
         algorithms.dedup();
         json!({
@@ -197,5 +247,10 @@ fn check_seconds(seconds: i64) -> Result<(), Status> {
     };
     let mut errors = Errors::default();
     errors.invalid(&Path::new("spec.expirationSeconds"), seconds, why);
-    Err(Status::invalid("authentication.k8s.io", "TokenRequest", "", &errors))
+    Err(Status::invalid(
+        "authentication.k8s.io",
+        "TokenRequest",
+        "",
+        &errors,
+    ))
 }

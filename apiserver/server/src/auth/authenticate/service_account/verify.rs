@@ -17,7 +17,9 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use skiff_api::machinery::{clock::SharedClock, field::go_quoted, meta::Meta, status::Status, time};
+use skiff_api::machinery::{
+    clock::SharedClock, field::go_quoted, meta::Meta, status::Status, time,
+};
 use skiff_storage::Object;
 use subtle::ConstantTimeEq;
 
@@ -58,13 +60,32 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    pub fn new(keys: Vec<PublicKey>, issuers: Vec<String>, audiences: Vec<String>, lookup: bool, objects: Arc<dyn Objects>, clock: SharedClock) -> Verifier {
-        Verifier { keys, issuers, audiences, lookup, objects, clock, used: None, verified: Mutex::default() }
+    pub fn new(
+        keys: Vec<PublicKey>,
+        issuers: Vec<String>,
+        audiences: Vec<String>,
+        lookup: bool,
+        objects: Arc<dyn Objects>,
+        clock: SharedClock,
+    ) -> Verifier {
+        Verifier {
+            keys,
+            issuers,
+            audiences,
+            lookup,
+            objects,
+            clock,
+            used: None,
+            verified: Mutex::default(),
+        }
     }
 
     /// Tells `used` of secrets whose tokens are used.
     pub fn telling(self, used: Sender<Used>) -> Verifier {
-        Verifier { used: Some(used), ..self }
+        Verifier {
+            used: Some(used),
+            ..self
+        }
     }
 
     /// Whose token this is, for those of `wanted` that it is for. `Ok(None)`: it is not a token of ours.
@@ -72,8 +93,16 @@ impl Verifier {
         let Some(claims) = self.claims(token)? else {
             return Ok(None);
         };
-        let own = if claims.aud.is_empty() { &self.audiences } else { &claims.aud };
-        let audiences: Vec<String> = own.iter().filter(|audience| wanted.contains(audience)).cloned().collect();
+        let own = if claims.aud.is_empty() {
+            &self.audiences
+        } else {
+            &claims.aud
+        };
+        let audiences: Vec<String> = own
+            .iter()
+            .filter(|audience| wanted.contains(audience))
+            .cloned()
+            .collect();
         if audiences.is_empty() && !self.audiences.is_empty() {
             return Err(audience_error(own, wanted));
         }
@@ -82,7 +111,11 @@ impl Verifier {
             LEGACY_ISSUER => self.legacy(token, &claims, &mut warnings)?,
             _ => self.bound(&claims)?,
         };
-        Ok(Some(Holder { user, audiences, warnings }))
+        Ok(Some(Holder {
+            user,
+            audiences,
+            warnings,
+        }))
     }
 
     /// The claims of a token with an issuer of ours, its signature checked.
@@ -95,11 +128,14 @@ impl Verifier {
             return Ok(Some(claims.clone()));
         }
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
-        let Some(claims) = decode(payload).and_then(|bytes| serde_json::from_slice::<Claims>(&bytes).ok()) else {
+        let Some(claims) =
+            decode(payload).and_then(|bytes| serde_json::from_slice::<Claims>(&bytes).ok())
+        else {
             return Ok(None);
         };
         let ours = claims.iss == LEGACY_ISSUER || self.issuers.contains(&claims.iss);
-        let (Some(header_bytes), Some(signature), true) = (decode(header), decode(signature), ours) else {
+        let (Some(header_bytes), Some(signature), true) = (decode(header), decode(signature), ours)
+        else {
             return Ok(None);
         };
         let Ok(said) = serde_json::from_slice::<Header>(&header_bytes) else {
@@ -116,9 +152,22 @@ impl Verifier {
         Ok(Some(claims))
     }
 
-    fn check_signature(&self, said: &Header, message: &[u8], signature: &[u8]) -> Result<(), String> {
-        let named: Vec<&PublicKey> = self.keys.iter().filter(|key| key.id() == said.kid).collect();
-        let candidates = if named.is_empty() { self.keys.iter().collect() } else { named };
+    fn check_signature(
+        &self,
+        said: &Header,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), String> {
+        let named: Vec<&PublicKey> = self
+            .keys
+            .iter()
+            .filter(|key| key.id() == said.kid)
+            .collect();
+        let candidates = if named.is_empty() {
+            self.keys.iter().collect()
+        } else {
+            named
+        };
         let mut errors = Vec::new();
         for key in candidates {
             if key.algorithm().name() != said.alg || !said.crit.is_null() {
@@ -151,18 +200,34 @@ impl Verifier {
         let (namespace, account) = (said.namespace.as_str(), &said.serviceaccount);
         let stored = self.account(namespace, &account.name)?;
         if uid(&stored) != account.uid {
-            return Err(format!("service account UID ({}) does not match claim ({})", uid(&stored), account.uid));
+            return Err(format!(
+                "service account UID ({}) does not match claim ({})",
+                uid(&stored),
+                account.uid
+            ));
         }
         if self.gone(&stored)? {
-            return Err(format!("service account {namespace}/{} has been deleted", account.name));
+            return Err(format!(
+                "service account {namespace}/{} has been deleted",
+                account.name
+            ));
         }
         self.check_references(said)?;
         let mut user = account_user(namespace, &account.name, &account.uid);
-        let mut tell = |key: &str, value: &str| drop(user.extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_owned()]));
+        let mut tell = |key: &str, value: &str| {
+            drop(user.extra.insert(
+                format!("authentication.kubernetes.io/{key}"),
+                vec![value.to_owned()],
+            ))
+        };
         if !claims.jti.is_empty() {
             tell("credential-id", &format!("JTI={}", claims.jti));
         }
-        if let Some(pod) = said.pod.as_ref().filter(|pod| !pod.name.is_empty() && !pod.uid.is_empty()) {
+        if let Some(pod) = said
+            .pod
+            .as_ref()
+            .filter(|pod| !pod.name.is_empty() && !pod.uid.is_empty())
+        {
             tell("pod-name", &pod.name);
             tell("pod-uid", &pod.uid);
         }
@@ -178,16 +243,31 @@ impl Verifier {
     /// That what the token is bound to is still there.
     fn check_references(&self, said: &Kubernetes) -> Result<(), String> {
         // The node of a pod's token is there for information.
-        let node = if said.pod.is_none() { said.node.as_ref() } else { None };
-        let references = [("secret", said.secret.as_ref()), ("pod", said.pod.as_ref()), ("node", node)];
+        let node = if said.pod.is_none() {
+            said.node.as_ref()
+        } else {
+            None
+        };
+        let references = [
+            ("secret", said.secret.as_ref()),
+            ("pod", said.pod.as_ref()),
+            ("node", node),
+        ];
         for (kind, reference) in references {
             let Some(reference) = reference else {
                 continue;
             };
             let namespace = if kind == "node" { "" } else { &said.namespace };
-            let object = self.objects.get(&format!("{kind}s"), namespace, &reference.name).ok_or(INVALIDATED)?;
+            let object = self
+                .objects
+                .get(&format!("{kind}s"), namespace, &reference.name)
+                .ok_or(INVALIDATED)?;
             if uid(&object) != reference.uid {
-                return Err(format!("{kind} UID ({}) does not match service account {kind} ref claim ({})", uid(&object), reference.uid));
+                return Err(format!(
+                    "{kind} UID ({}) does not match service account {kind} ref claim ({})",
+                    uid(&object),
+                    reference.uid
+                ));
             }
             if self.gone(&object)? {
                 return Err(INVALIDATED.to_owned());
@@ -196,8 +276,16 @@ impl Verifier {
         Ok(())
     }
 
-    fn legacy(&self, token: &str, claims: &Claims, warnings: &mut Vec<String>) -> Result<User, String> {
-        let (namespace, name) = (claims.legacy_namespace.as_str(), claims.legacy_name.as_str());
+    fn legacy(
+        &self,
+        token: &str,
+        claims: &Claims,
+        warnings: &mut Vec<String>,
+    ) -> Result<User, String> {
+        let (namespace, name) = (
+            claims.legacy_namespace.as_str(),
+            claims.legacy_name.as_str(),
+        );
         for (claim, value) in [
             ("sub", &claims.sub),
             ("namespace", &claims.legacy_namespace),
@@ -219,33 +307,61 @@ impl Verifier {
     }
 
     /// A token of a secret holds as long as the secret holds it.
-    fn look_up(&self, token: &str, claims: &Claims, warnings: &mut Vec<String>) -> Result<(), String> {
-        let (namespace, name) = (claims.legacy_namespace.as_str(), claims.legacy_name.as_str());
-        let secret = self.objects.get("secrets", namespace, &claims.legacy_secret).ok_or("Token has been invalidated")?;
+    fn look_up(
+        &self,
+        token: &str,
+        claims: &Claims,
+        warnings: &mut Vec<String>,
+    ) -> Result<(), String> {
+        let (namespace, name) = (
+            claims.legacy_namespace.as_str(),
+            claims.legacy_name.as_str(),
+        );
+        let secret = self
+            .objects
+            .get("secrets", namespace, &claims.legacy_secret)
+            .ok_or("Token has been invalidated")?;
         let secret = parse(&secret)?;
         if secret.is_deleting() {
             return Err("Token has been invalidated".to_owned());
         }
-        let held = secret["data"]["token"].as_str().and_then(|text| STANDARD.decode(text).ok()).unwrap_or_default();
+        let held = secret["data"]["token"]
+            .as_str()
+            .and_then(|text| STANDARD.decode(text).ok())
+            .unwrap_or_default();
         if !bool::from(held.ct_eq(token.as_bytes())) {
             return Err("Token does not match server's copy".to_owned());
         }
         let account = parse(&*self.account(namespace, name)?)?;
         if account.is_deleting() {
-            return Err(format!("ServiceAccount {namespace}/{name} has been deleted"));
+            return Err(format!(
+                "ServiceAccount {namespace}/{name} has been deleted"
+            ));
         }
         if account.uid() != claims.legacy_uid {
-            return Err(format!("ServiceAccount UID ({}) does not match claim ({})", account.uid(), claims.legacy_uid));
+            return Err(format!(
+                "ServiceAccount UID ({}) does not match claim ({})",
+                account.uid(),
+                claims.legacy_uid
+            ));
         }
         self.tell(&secret);
-        if secret.label(INVALID_SINCE).is_some_and(|since| !since.is_empty()) {
+        if secret
+            .label(INVALID_SINCE)
+            .is_some_and(|since| !since.is_empty())
+        {
             return Err(format!(
                 "the token in secret {namespace}/{} for service account {namespace}/{name} has been marked invalid. Use tokens from the TokenRequest \
                  API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token",
                 claims.legacy_secret
             ));
         }
-        if account["secrets"].as_array().into_iter().flatten().any(|reference| reference["name"] == claims.legacy_secret.as_str()) {
+        if account["secrets"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|reference| reference["name"] == claims.legacy_secret.as_str())
+        {
             warnings.push(AUTO_GENERATED.to_owned());
         }
         Ok(())
@@ -255,15 +371,24 @@ impl Verifier {
     fn tell(&self, secret: &Value) {
         let Some(used) = &self.used else { return };
         let day = self.clock.now().to_zoned(jiff::tz::TimeZone::UTC).date();
-        let near = [Ok(day), day.tomorrow()].into_iter().flatten().any(|day| secret.label(LAST_USED) == Some(&day.to_string()));
+        let near = [Ok(day), day.tomorrow()]
+            .into_iter()
+            .flatten()
+            .any(|day| secret.label(LAST_USED) == Some(&day.to_string()));
         if !near {
-            let _ = used.try_send(Used { namespace: secret.namespace().into(), name: secret.name().into(), uid: secret.uid().into() });
+            let _ = used.try_send(Used {
+                namespace: secret.namespace().into(),
+                name: secret.name().into(),
+                uid: secret.uid().into(),
+            });
         }
     }
 
     fn account(&self, namespace: &str, name: &str) -> Result<Arc<Object>, String> {
         let absent = || Status::not_found("", "serviceaccounts", name).message;
-        self.objects.get("serviceaccounts", namespace, name).ok_or_else(absent)
+        self.objects
+            .get("serviceaccounts", namespace, name)
+            .ok_or_else(absent)
     }
 
     /// Marked for deletion, and longer ago than clocks may differ.
@@ -296,13 +421,16 @@ fn split(token: &str) -> Option<(&str, &str, &str)> {
 }
 
 fn parse(object: &Object) -> Result<Value, String> {
-    serde_json::from_slice(&object.bytes).map_err(|error| format!("cannot read {}: {error}", go_quoted(&object.key.name)))
+    serde_json::from_slice(&object.bytes)
+        .map_err(|error| format!("cannot read {}: {error}", go_quoted(&object.key.name)))
 }
 
 /// From what the server keeps beside the object, or from the object where it keeps nothing.
 fn uid(object: &Object) -> String {
     match object.attributes().uid().is_empty() {
-        true => parse(object).map(|parsed| parsed.uid().to_owned()).unwrap_or_default(),
+        true => parse(object)
+            .map(|parsed| parsed.uid().to_owned())
+            .unwrap_or_default(),
         false => object.attributes().uid().to_string(),
     }
 }
@@ -311,7 +439,10 @@ fn account_user(namespace: &str, name: &str, uid: &str) -> User {
     User {
         name: format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{name}"),
         uid: uid.to_owned(),
-        groups: vec![ALL_SERVICE_ACCOUNTS.to_owned(), format!("{SERVICE_ACCOUNT_GROUP_PREFIX}{namespace}")],
+        groups: vec![
+            ALL_SERVICE_ACCOUNTS.to_owned(),
+            format!("{SERVICE_ACCOUNT_GROUP_PREFIX}{namespace}"),
+        ],
         extra: BTreeMap::new(),
     }
 }

@@ -30,24 +30,63 @@ pub fn bootstrap_objects() -> Vec<(&'static str, &'static str, Value)> {
         objects.push((CLUSTER_ROLES, "", role));
     }
     for (name, rules) in policy::CLUSTER_ROLES {
-        objects.push((CLUSTER_ROLES, "", with_rules(object("ClusterRole", "", name), rules)));
+        objects.push((
+            CLUSTER_ROLES,
+            "",
+            with_rules(object("ClusterRole", "", name), rules),
+        ));
     }
     for (name, rules) in policy::CONTROLLERS {
-        objects.push((CLUSTER_ROLES, "", with_rules(object("ClusterRole", "", &controller_role(name)), rules)));
+        objects.push((
+            CLUSTER_ROLES,
+            "",
+            with_rules(object("ClusterRole", "", &controller_role(name)), rules),
+        ));
     }
     for (name, role, subjects) in policy::CLUSTER_ROLE_BINDINGS {
-        objects.push((CLUSTER_ROLE_BINDINGS, "", binding(object("ClusterRoleBinding", "", name), "ClusterRole", role, subjects)));
+        objects.push((
+            CLUSTER_ROLE_BINDINGS,
+            "",
+            binding(
+                object("ClusterRoleBinding", "", name),
+                "ClusterRole",
+                role,
+                subjects,
+            ),
+        ));
     }
     for (name, _) in policy::CONTROLLERS {
         let role = controller_role(name);
         let subject = format!("ServiceAccount kube-system/{name}");
-        objects.push((CLUSTER_ROLE_BINDINGS, "", binding(object("ClusterRoleBinding", "", &role), "ClusterRole", &role, &subject)));
+        objects.push((
+            CLUSTER_ROLE_BINDINGS,
+            "",
+            binding(
+                object("ClusterRoleBinding", "", &role),
+                "ClusterRole",
+                &role,
+                &subject,
+            ),
+        ));
     }
     for (namespace, name, rules) in policy::ROLES {
-        objects.push((ROLES, namespace, with_rules(object("Role", namespace, name), rules)));
+        objects.push((
+            ROLES,
+            namespace,
+            with_rules(object("Role", namespace, name), rules),
+        ));
     }
     for (namespace, name, role, subjects) in policy::ROLE_BINDINGS {
-        objects.push((ROLE_BINDINGS, namespace, binding(object("RoleBinding", namespace, name), "Role", role, subjects)));
+        objects.push((
+            ROLE_BINDINGS,
+            namespace,
+            binding(
+                object("RoleBinding", namespace, name),
+                "Role",
+                role,
+                subjects,
+            ),
+        ));
     }
     objects
 }
@@ -55,7 +94,8 @@ pub fn bootstrap_objects() -> Vec<(&'static str, &'static str, Value)> {
 /// The rules that a default cluster role begins with: for those who have them whatever is bound to them.
 pub fn rules_of(role: &str) -> Vec<PolicyRule> {
     let row = policy::CLUSTER_ROLES.iter().find(|(name, _)| *name == role);
-    row.map(|(_, rules)| rules.iter().map(|text| rule::parse(text)).collect()).unwrap_or_default()
+    row.map(|(_, rules)| rules.iter().map(|text| rule::parse(text)).collect())
+        .unwrap_or_default()
 }
 
 fn controller_role(name: &str) -> String {
@@ -69,7 +109,10 @@ fn aggregate_label(role: &str) -> String {
 fn object(kind: &str, namespace: &str, name: &str) -> Value {
     let mut labels = json!({"kubernetes.io/bootstrapping": "rbac-defaults"});
     if kind == "ClusterRole" {
-        for (_, to) in policy::AGGREGATE_TO.iter().filter(|(role, _)| *role == name) {
+        for (_, to) in policy::AGGREGATE_TO
+            .iter()
+            .filter(|(role, _)| *role == name)
+        {
             labels[aggregate_label(to)] = json!("true");
         }
     }
@@ -86,7 +129,11 @@ fn with_rules(mut role: Value, rules: &[&str]) -> Value {
 }
 
 fn binding(mut binding: Value, role_kind: &str, role: &str, subjects: &str) -> Value {
-    let subjects: Vec<Value> = subjects.split(", ").filter(|text| !text.is_empty()).map(subject).collect();
+    let subjects: Vec<Value> = subjects
+        .split(", ")
+        .filter(|text| !text.is_empty())
+        .map(subject)
+        .collect();
     if !subjects.is_empty() {
         binding["subjects"] = json!(subjects);
     }
@@ -129,10 +176,16 @@ pub fn reconcile(expected: &Value, existing: Option<&Value>) -> Reconcile {
         add_absent(&mut updated["metadata"][map], &expected["metadata"][map]);
     }
     if expected.get("roleRef").is_some() {
-        append(&mut updated["subjects"], absent(&expected["subjects"], &existing["subjects"]));
+        append(
+            &mut updated["subjects"],
+            absent(&expected["subjects"], &existing["subjects"]),
+        );
     } else {
         let missing = rule::missing(&rules(existing), &rules(expected));
-        append(&mut updated["rules"], missing.iter().map(|rule| json!(rule)).collect());
+        append(
+            &mut updated["rules"],
+            missing.iter().map(|rule| json!(rule)).collect(),
+        );
         reconcile_aggregation(&mut updated, expected, existing);
     }
     let untouched = |object: &Value| {
@@ -140,7 +193,11 @@ pub fn reconcile(expected: &Value, existing: Option<&Value>) -> Reconcile {
         drop_nulls(&mut object);
         object
     };
-    if untouched(&updated) == untouched(existing) { Reconcile::Nothing } else { Reconcile::Update(updated) }
+    if untouched(&updated) == untouched(existing) {
+        Reconcile::Nothing
+    } else {
+        Reconcile::Update(updated)
+    }
 }
 
 fn reconcile_aggregation(updated: &mut Value, expected: &Value, existing: &Value) {
@@ -153,13 +210,19 @@ fn reconcile_aggregation(updated: &mut Value, expected: &Value, existing: &Value
     }
     let missing = absent(&selectors(expected), &selectors(existing));
     if !missing.is_empty() {
-        append(&mut updated["aggregationRule"]["clusterRoleSelectors"], missing);
+        append(
+            &mut updated["aggregationRule"]["clusterRoleSelectors"],
+            missing,
+        );
     }
 }
 
 /// Existing values win.
 fn add_absent(to: &mut Value, from: &Value) {
-    let (Some(from), existing) = (from.as_object(), to.as_object().cloned().unwrap_or_default()) else {
+    let (Some(from), existing) = (
+        from.as_object(),
+        to.as_object().cloned().unwrap_or_default(),
+    ) else {
         return;
     };
     let merged: Map<String, Value> = from.clone().into_iter().chain(existing).collect();
@@ -168,7 +231,13 @@ fn add_absent(to: &mut Value, from: &Value) {
 
 fn absent(wanted: &Value, present: &Value) -> Vec<Value> {
     let present = present.as_array().map(Vec::as_slice).unwrap_or_default();
-    wanted.as_array().into_iter().flatten().filter(|item| !present.contains(item)).cloned().collect()
+    wanted
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|item| !present.contains(item))
+        .cloned()
+        .collect()
 }
 
 fn append(to: &mut Value, items: Vec<Value>) {
@@ -194,13 +263,19 @@ fn rules(role: &Value) -> Vec<PolicyRule> {
 /// The rules that `admin`, `edit` and `view` have once aggregated, with no cluster roles but the default ones: for a server whose cluster
 /// role aggregation controller has not run yet. The members come in the order of their names, each rule once, as the controller does it.
 pub fn aggregated_defaults() -> Vec<(&'static str, Vec<PolicyRule>)> {
-    policy::AGGREGATED.iter().map(|name| (*name, aggregated(name))).collect()
+    policy::AGGREGATED
+        .iter()
+        .map(|name| (*name, aggregated(name)))
+        .collect()
 }
 
 fn aggregated(name: &str) -> Vec<PolicyRule> {
     let mut gathered: Vec<PolicyRule> = Vec::new();
     for (member, _) in policy::AGGREGATE_TO.iter().filter(|(_, to)| *to == name) {
-        let rules = match policy::CLUSTER_ROLES.iter().find(|(role, _)| role == member) {
+        let rules = match policy::CLUSTER_ROLES
+            .iter()
+            .find(|(role, _)| role == member)
+        {
             Some((_, rules)) => rules.iter().map(|text| rule::parse(text)).collect(),
             None => aggregated(member),
         };

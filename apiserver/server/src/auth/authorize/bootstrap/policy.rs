@@ -13,8 +13,13 @@ const EVENTS: &str = "create patch update | core events.k8s.io | events";
 pub const AGGREGATED: &[&str] = &["admin", "edit", "view"];
 
 /// The cluster roles that bear an aggregation label, and for which aggregated role.
-pub const AGGREGATE_TO: &[(&str, &str)] =
-    &[("edit", "admin"), ("system:aggregate-to-admin", "admin"), ("system:aggregate-to-edit", "edit"), ("system:aggregate-to-view", "view"), ("view", "edit")];
+pub const AGGREGATE_TO: &[(&str, &str)] = &[
+    ("edit", "admin"),
+    ("system:aggregate-to-admin", "admin"),
+    ("system:aggregate-to-edit", "edit"),
+    ("system:aggregate-to-view", "view"),
+    ("view", "edit"),
+];
 
 pub const CLUSTER_ROLES: &[RoleRow] = &[
     ("cluster-admin", &["* | * | *", "* : *"]),
@@ -62,23 +67,61 @@ pub const CLUSTER_ROLES: &[RoleRow] = &[
             "get list watch | resource.k8s.io | resourceclaims resourceclaims/status resourceclaimtemplates",
         ],
     ),
-    ("system:auth-delegator", &["create | authentication.k8s.io | tokenreviews", "create | authorization.k8s.io | subjectaccessreviews"]),
+    (
+        "system:auth-delegator",
+        &[
+            "create | authentication.k8s.io | tokenreviews",
+            "create | authorization.k8s.io | subjectaccessreviews",
+        ],
+    ),
     (
         "system:basic-user",
-        &["create | authorization.k8s.io | selfsubjectaccessreviews selfsubjectrulesreviews", "create | authentication.k8s.io | selfsubjectreviews"],
+        &[
+            "create | authorization.k8s.io | selfsubjectaccessreviews selfsubjectrulesreviews",
+            "create | authentication.k8s.io | selfsubjectreviews",
+        ],
     ),
-    ("system:certificates.k8s.io:certificatesigningrequests:nodeclient", &["create | certificates.k8s.io | certificatesigningrequests/nodeclient"]),
-    ("system:certificates.k8s.io:certificatesigningrequests:selfnodeclient", &["create | certificates.k8s.io | certificatesigningrequests/selfnodeclient"]),
-    ("system:certificates.k8s.io:kube-apiserver-client-approver", &["approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client"]),
+    (
+        "system:certificates.k8s.io:certificatesigningrequests:nodeclient",
+        &["create | certificates.k8s.io | certificatesigningrequests/nodeclient"],
+    ),
+    (
+        "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient",
+        &["create | certificates.k8s.io | certificatesigningrequests/selfnodeclient"],
+    ),
+    (
+        "system:certificates.k8s.io:kube-apiserver-client-approver",
+        &["approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client"],
+    ),
     (
         "system:certificates.k8s.io:kube-apiserver-client-kubelet-approver",
         &["approve | certificates.k8s.io | signers | kubernetes.io/kube-apiserver-client-kubelet"],
     ),
-    ("system:certificates.k8s.io:kubelet-serving-approver", &["approve | certificates.k8s.io | signers | kubernetes.io/kubelet-serving"]),
-    ("system:certificates.k8s.io:legacy-unknown-approver", &["approve | certificates.k8s.io | signers | kubernetes.io/legacy-unknown"]),
-    ("system:discovery", &["get : /api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/"]),
-    ("system:heapster", &["get list watch | core | events namespaces nodes pods", "get list watch | extensions | deployments"]),
-    ("system:kube-aggregator", &["get list watch | core | endpoints services"]),
+    (
+        "system:certificates.k8s.io:kubelet-serving-approver",
+        &["approve | certificates.k8s.io | signers | kubernetes.io/kubelet-serving"],
+    ),
+    (
+        "system:certificates.k8s.io:legacy-unknown-approver",
+        &["approve | certificates.k8s.io | signers | kubernetes.io/legacy-unknown"],
+    ),
+    (
+        "system:discovery",
+        &[
+            "get : /api /api/* /apis /apis/* /healthz /livez /openapi /openapi/* /readyz /version /version/",
+        ],
+    ),
+    (
+        "system:heapster",
+        &[
+            "get list watch | core | events namespaces nodes pods",
+            "get list watch | extensions | deployments",
+        ],
+    ),
+    (
+        "system:kube-aggregator",
+        &["get list watch | core | endpoints services"],
+    ),
     (
         "system:kube-controller-manager",
         &[
@@ -95,7 +138,10 @@ pub const CLUSTER_ROLES: &[RoleRow] = &[
             "create | core | serviceaccounts/token",
         ],
     ),
-    ("system:kube-dns", &["list watch | core | endpoints services"]),
+    (
+        "system:kube-dns",
+        &["list watch | core | endpoints services"],
+    ),
     (
         "system:kube-scheduler",
         &[
@@ -139,7 +185,10 @@ pub const CLUSTER_ROLES: &[RoleRow] = &[
     ),
     (
         "system:monitoring",
-        &["get : /flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz", "get | core | nodes/metrics"],
+        &[
+            "get : /flagz /healthz /healthz/* /livez /livez/* /metrics /metrics/slis /readyz /readyz/* /statusz",
+            "get | core | nodes/metrics",
+        ],
     ),
     (
         "system:node",
@@ -171,8 +220,14 @@ pub const CLUSTER_ROLES: &[RoleRow] = &[
             "get | core | serviceaccounts",
         ],
     ),
-    ("system:node-bootstrapper", &["create get list watch | certificates.k8s.io | certificatesigningrequests"]),
-    ("system:node-problem-detector", &["get | core | nodes", "patch | core | nodes/status", EVENTS]),
+    (
+        "system:node-bootstrapper",
+        &["create get list watch | certificates.k8s.io | certificatesigningrequests"],
+    ),
+    (
+        "system:node-problem-detector",
+        &["get | core | nodes", "patch | core | nodes/status", EVENTS],
+    ),
     (
         "system:node-proxier",
         &[
@@ -193,10 +248,15 @@ pub const CLUSTER_ROLES: &[RoleRow] = &[
             EVENTS,
         ],
     ),
-    ("system:public-info-viewer", &["get : /healthz /livez /readyz /version /version/"]),
+    (
+        "system:public-info-viewer",
+        &["get : /healthz /livez /readyz /version /version/"],
+    ),
     (
         "system:service-account-issuer-discovery",
-        &["get : /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"],
+        &[
+            "get : /.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/",
+        ],
     ),
     (
         "system:volume-scheduler",
@@ -211,17 +271,57 @@ pub const CLUSTER_ROLES: &[RoleRow] = &[
 /// Cluster role bindings: the name, the cluster role, the subjects (`Kind name` or `Kind namespace/name`).
 pub const CLUSTER_ROLE_BINDINGS: &[(&str, &str, &str)] = &[
     ("cluster-admin", "cluster-admin", "Group system:masters"),
-    ("system:basic-user", "system:basic-user", "Group system:authenticated"),
-    ("system:discovery", "system:discovery", "Group system:authenticated"),
-    ("system:kube-controller-manager", "system:kube-controller-manager", "User system:kube-controller-manager"),
-    ("system:kube-dns", "system:kube-dns", "ServiceAccount kube-system/kube-dns"),
-    ("system:kube-scheduler", "system:kube-scheduler", "User system:kube-scheduler"),
-    ("system:monitoring", "system:monitoring", "Group system:monitoring"),
+    (
+        "system:basic-user",
+        "system:basic-user",
+        "Group system:authenticated",
+    ),
+    (
+        "system:discovery",
+        "system:discovery",
+        "Group system:authenticated",
+    ),
+    (
+        "system:kube-controller-manager",
+        "system:kube-controller-manager",
+        "User system:kube-controller-manager",
+    ),
+    (
+        "system:kube-dns",
+        "system:kube-dns",
+        "ServiceAccount kube-system/kube-dns",
+    ),
+    (
+        "system:kube-scheduler",
+        "system:kube-scheduler",
+        "User system:kube-scheduler",
+    ),
+    (
+        "system:monitoring",
+        "system:monitoring",
+        "Group system:monitoring",
+    ),
     ("system:node", "system:node", ""),
-    ("system:node-proxier", "system:node-proxier", "User system:kube-proxy"),
-    ("system:public-info-viewer", "system:public-info-viewer", "Group system:authenticated, Group system:unauthenticated"),
-    ("system:service-account-issuer-discovery", "system:service-account-issuer-discovery", "Group system:serviceaccounts"),
-    ("system:volume-scheduler", "system:volume-scheduler", "User system:kube-scheduler"),
+    (
+        "system:node-proxier",
+        "system:node-proxier",
+        "User system:kube-proxy",
+    ),
+    (
+        "system:public-info-viewer",
+        "system:public-info-viewer",
+        "Group system:authenticated, Group system:unauthenticated",
+    ),
+    (
+        "system:service-account-issuer-discovery",
+        "system:service-account-issuer-discovery",
+        "Group system:serviceaccounts",
+    ),
+    (
+        "system:volume-scheduler",
+        "system:volume-scheduler",
+        "User system:kube-scheduler",
+    ),
 ];
 
 /// The roles of controllers: each is the cluster role `system:controller:NAME`, bound to the service account NAME of kube-system.
@@ -250,7 +350,10 @@ pub const CONTROLLERS: &[RoleRow] = &[
             EVENTS,
         ],
     ),
-    ("clusterrole-aggregation-controller", &["escalate get list patch update watch | rbac.authorization.k8s.io | clusterroles"]),
+    (
+        "clusterrole-aggregation-controller",
+        &["escalate get list patch update watch | rbac.authorization.k8s.io | clusterroles"],
+    ),
     (
         "cronjob-controller",
         &[
@@ -313,7 +416,12 @@ pub const CONTROLLERS: &[RoleRow] = &[
     ),
     (
         "endpoint-controller",
-        &["get list watch | core | pods services", "create delete get list update watch | core | endpoints", "create | core | endpoints/restricted", EVENTS],
+        &[
+            "get list watch | core | pods services",
+            "create delete get list update watch | core | endpoints",
+            "create | core | endpoints/restricted",
+            EVENTS,
+        ],
     ),
     (
         "endpointslice-controller",
@@ -338,7 +446,12 @@ pub const CONTROLLERS: &[RoleRow] = &[
     ),
     (
         "ephemeral-volume-controller",
-        &["get list watch | core | pods", "update | core | pods/finalizers", "create get list watch | core | persistentvolumeclaims", EVENTS],
+        &[
+            "get list watch | core | pods",
+            "update | core | pods/finalizers",
+            "create get list watch | core | persistentvolumeclaims",
+            EVENTS,
+        ],
     ),
     (
         "expand-controller",
@@ -349,7 +462,10 @@ pub const CONTROLLERS: &[RoleRow] = &[
             EVENTS,
         ],
     ),
-    ("generic-garbage-collector", &["delete get list patch update watch | * | *", EVENTS]),
+    (
+        "generic-garbage-collector",
+        &["delete get list patch update watch | * | *", EVENTS],
+    ),
     (
         "horizontal-pod-autoscaler",
         &[
@@ -375,7 +491,10 @@ pub const CONTROLLERS: &[RoleRow] = &[
     ),
     (
         "legacy-service-account-token-cleaner",
-        &["get | core | configmaps | kube-apiserver-legacy-service-account-token-tracking", "delete patch | core | secrets"],
+        &[
+            "get | core | configmaps | kube-apiserver-legacy-service-account-token-tracking",
+            "delete patch | core | secrets",
+        ],
     ),
     (
         "namespace-controller",
@@ -409,11 +528,26 @@ pub const CONTROLLERS: &[RoleRow] = &[
             "watch | core | events",
         ],
     ),
-    ("pod-garbage-collector", &["delete list watch | core | pods", "get list watch | core | nodes", "patch | core | pods/status"]),
-    ("pv-protection-controller", &["get list update watch | core | persistentvolumes", EVENTS]),
+    (
+        "pod-garbage-collector",
+        &[
+            "delete list watch | core | pods",
+            "get list watch | core | nodes",
+            "patch | core | pods/status",
+        ],
+    ),
+    (
+        "pv-protection-controller",
+        &["get list update watch | core | persistentvolumes", EVENTS],
+    ),
     (
         "pvc-protection-controller",
-        &["get list update watch | core | persistentvolumeclaims", "update | core | persistentvolumeclaims/status", "get list watch | core | pods", EVENTS],
+        &[
+            "get list update watch | core | persistentvolumeclaims",
+            "update | core | persistentvolumeclaims/status",
+            "get list watch | core | pods",
+            EVENTS,
+        ],
     ),
     (
         "replicaset-controller",
@@ -447,9 +581,26 @@ pub const CONTROLLERS: &[RoleRow] = &[
             "patch update | resource.k8s.io | resourceclaims/binding",
         ],
     ),
-    ("resourcequota-controller", &["list watch | * | *", "update | core | resourcequotas/status", EVENTS]),
-    ("root-ca-cert-publisher", &["create update | core | configmaps", EVENTS]),
-    ("route-controller", &["list watch | core | nodes", "patch | core | nodes/status", EVENTS]),
+    (
+        "resourcequota-controller",
+        &[
+            "list watch | * | *",
+            "update | core | resourcequotas/status",
+            EVENTS,
+        ],
+    ),
+    (
+        "root-ca-cert-publisher",
+        &["create update | core | configmaps", EVENTS],
+    ),
+    (
+        "route-controller",
+        &[
+            "list watch | core | nodes",
+            "patch | core | nodes/status",
+            EVENTS,
+        ],
+    ),
     (
         "selinux-warning-controller",
         &[
@@ -460,7 +611,10 @@ pub const CONTROLLERS: &[RoleRow] = &[
             "get list watch | storage.k8s.io | csidrivers",
         ],
     ),
-    ("service-account-controller", &["create | core | serviceaccounts", EVENTS]),
+    (
+        "service-account-controller",
+        &["create | core | serviceaccounts", EVENTS],
+    ),
     (
         "service-cidrs-controller",
         &[
@@ -471,7 +625,15 @@ pub const CONTROLLERS: &[RoleRow] = &[
             EVENTS,
         ],
     ),
-    ("service-controller", &["get list watch | core | services", "patch update | core | services/status", "list watch | core | nodes", EVENTS]),
+    (
+        "service-controller",
+        &[
+            "get list watch | core | services",
+            "patch update | core | services/status",
+            "list watch | core | nodes",
+            EVENTS,
+        ],
+    ),
     (
         "statefulset-controller",
         &[
@@ -487,8 +649,14 @@ pub const CONTROLLERS: &[RoleRow] = &[
             EVENTS,
         ],
     ),
-    ("ttl-after-finished-controller", &["delete get list watch | batch | jobs", EVENTS]),
-    ("ttl-controller", &["list patch update watch | core | nodes", EVENTS]),
+    (
+        "ttl-after-finished-controller",
+        &["delete get list watch | batch | jobs", EVENTS],
+    ),
+    (
+        "ttl-controller",
+        &["list patch update watch | core | nodes", EVENTS],
+    ),
     (
         "validatingadmissionpolicy-status-controller",
         &[
@@ -510,21 +678,60 @@ pub const CONTROLLERS: &[RoleRow] = &[
 
 /// Namespaced roles: the namespace, the name, the rules.
 pub const ROLES: &[(&str, &str, &[&str])] = &[
-    ("kube-public", "system:controller:bootstrap-signer", &["get list watch | core | configmaps", "update | core | configmaps | cluster-info", EVENTS]),
-    ("kube-system", "extension-apiserver-authentication-reader", &["get list watch | core | configmaps | extension-apiserver-authentication"]),
-    ("kube-system", "system::leader-locking-kube-controller-manager", LEADER),
-    ("kube-system", "system::leader-locking-kube-scheduler", LEADER),
-    ("kube-system", "system:controller:bootstrap-signer", &["get list watch | core | secrets"]),
-    ("kube-system", "system:controller:cloud-provider", &["create get list watch | core | configmaps"]),
-    ("kube-system", "system:controller:token-cleaner", &["delete get list watch | core | secrets", EVENTS]),
+    (
+        "kube-public",
+        "system:controller:bootstrap-signer",
+        &[
+            "get list watch | core | configmaps",
+            "update | core | configmaps | cluster-info",
+            EVENTS,
+        ],
+    ),
+    (
+        "kube-system",
+        "extension-apiserver-authentication-reader",
+        &["get list watch | core | configmaps | extension-apiserver-authentication"],
+    ),
+    (
+        "kube-system",
+        "system::leader-locking-kube-controller-manager",
+        LEADER,
+    ),
+    (
+        "kube-system",
+        "system::leader-locking-kube-scheduler",
+        LEADER,
+    ),
+    (
+        "kube-system",
+        "system:controller:bootstrap-signer",
+        &["get list watch | core | secrets"],
+    ),
+    (
+        "kube-system",
+        "system:controller:cloud-provider",
+        &["create get list watch | core | configmaps"],
+    ),
+    (
+        "kube-system",
+        "system:controller:token-cleaner",
+        &["delete get list watch | core | secrets", EVENTS],
+    ),
 ];
 
-const LEADER: &[&str] =
-    &["create get list update watch | coordination.k8s.io | leases", "create get list update watch | coordination.k8s.io | leasecandidates"];
+const LEADER: &[&str] = &[
+    "create get list update watch | coordination.k8s.io | leases",
+    "create get list update watch | coordination.k8s.io | leasecandidates",
+];
 
 /// Role bindings: the namespace, the name, the role of that namespace, the subjects.
 pub const ROLE_BINDINGS: &[(&str, &str, &str, &str)] = &[
-    ("kube-public", "system:controller:bootstrap-signer", "system:controller:bootstrap-signer", "ServiceAccount kube-system/bootstrap-signer"),
+    (
+        "kube-public",
+        "system:controller:bootstrap-signer",
+        "system:controller:bootstrap-signer",
+        "ServiceAccount kube-system/bootstrap-signer",
+    ),
     (
         "kube-system",
         "system::extension-apiserver-authentication-reader",
@@ -543,7 +750,22 @@ pub const ROLE_BINDINGS: &[(&str, &str, &str, &str)] = &[
         "system::leader-locking-kube-scheduler",
         "User system:kube-scheduler, ServiceAccount kube-system/kube-scheduler",
     ),
-    ("kube-system", "system:controller:bootstrap-signer", "system:controller:bootstrap-signer", "ServiceAccount kube-system/bootstrap-signer"),
-    ("kube-system", "system:controller:cloud-provider", "system:controller:cloud-provider", "ServiceAccount kube-system/cloud-provider"),
-    ("kube-system", "system:controller:token-cleaner", "system:controller:token-cleaner", "ServiceAccount kube-system/token-cleaner"),
+    (
+        "kube-system",
+        "system:controller:bootstrap-signer",
+        "system:controller:bootstrap-signer",
+        "ServiceAccount kube-system/bootstrap-signer",
+    ),
+    (
+        "kube-system",
+        "system:controller:cloud-provider",
+        "system:controller:cloud-provider",
+        "ServiceAccount kube-system/cloud-provider",
+    ),
+    (
+        "kube-system",
+        "system:controller:token-cleaner",
+        "system:controller:token-cleaner",
+        "ServiceAccount kube-system/token-cleaner",
+    ),
 ];

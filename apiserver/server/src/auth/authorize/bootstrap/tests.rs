@@ -12,20 +12,39 @@ fn the_policy_is_upstreams() {
     let Some(lines) = recorded("bootstrap.jsonl") else {
         return;
     };
-    let key = |object: &Value| format!("{} {} {}", object["kind"], object["metadata"]["namespace"], object["metadata"]["name"]);
+    let key = |object: &Value| {
+        format!(
+            "{} {} {}",
+            object["kind"], object["metadata"]["namespace"], object["metadata"]["name"]
+        )
+    };
     let theirs: BTreeMap<String, Value> = lines
         .into_iter()
         .map(|line| line["response"].clone())
-        .filter(|object| object["apiVersion"] == "rbac.authorization.k8s.io/v1" && object["metadata"]["name"].is_string())
+        .filter(|object| {
+            object["apiVersion"] == "rbac.authorization.k8s.io/v1"
+                && object["metadata"]["name"].is_string()
+        })
         .map(|mut object| {
-            for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
+            for field in [
+                "uid",
+                "resourceVersion",
+                "creationTimestamp",
+                "managedFields",
+            ] {
                 object["metadata"].as_object_mut().unwrap().remove(field);
             }
             (key(&object), object)
         })
         .collect();
-    let ours: BTreeMap<String, Value> = bootstrap_objects().into_iter().map(|(_, _, object)| (key(&object), object)).collect();
-    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    let ours: BTreeMap<String, Value> = bootstrap_objects()
+        .into_iter()
+        .map(|(_, _, object)| (key(&object), object))
+        .collect();
+    assert_eq!(
+        ours.keys().collect::<Vec<_>>(),
+        theirs.keys().collect::<Vec<_>>()
+    );
     for (key, expected) in &theirs {
         assert_eq!(&ours[key], expected, "{key}");
     }
@@ -35,17 +54,32 @@ fn the_policy_is_upstreams() {
 #[test]
 fn rows_of_the_tables_can_be_read() {
     for (resource, namespace, object) in bootstrap_objects() {
-        assert_eq!(object["metadata"]["namespace"].as_str().unwrap_or_default(), namespace);
+        assert_eq!(
+            object["metadata"]["namespace"].as_str().unwrap_or_default(),
+            namespace
+        );
         assert!(resource.ends_with(API_GROUP));
         for rule in rules(&object) {
             assert!(!rule.verbs.is_empty(), "{object}");
-            assert_ne!(rule.resources.is_empty(), rule.non_resource_urls.is_empty(), "{object}");
-            assert_eq!(rule.resources.is_empty(), rule.api_groups.is_empty(), "{object}");
+            assert_ne!(
+                rule.resources.is_empty(),
+                rule.non_resource_urls.is_empty(),
+                "{object}"
+            );
+            assert_eq!(
+                rule.resources.is_empty(),
+                rule.api_groups.is_empty(),
+                "{object}"
+            );
         }
     }
     for (member, to) in policy::AGGREGATE_TO {
         assert!(policy::AGGREGATED.contains(to));
-        assert!(policy::AGGREGATED.contains(member) || policy::CLUSTER_ROLES.iter().any(|(name, _)| name == member), "{member}");
+        assert!(
+            policy::AGGREGATED.contains(member)
+                || policy::CLUSTER_ROLES.iter().any(|(name, _)| name == member),
+            "{member}"
+        );
     }
 }
 
@@ -57,7 +91,11 @@ fn the_policy_admits_whom_it_should() {
     }
     let fake = fake.cluster_bind("viewers", "view", &["User vera"]);
     for (name, rules) in aggregated_defaults() {
-        let mut role = bootstrap_objects().into_iter().find(|(_, _, object)| object["metadata"]["name"] == name).unwrap().2;
+        let mut role = bootstrap_objects()
+            .into_iter()
+            .find(|(_, _, object)| object["metadata"]["name"] == name)
+            .unwrap()
+            .2;
         role["rules"] = json!(rules);
         fake.put(CLUSTER_ROLES, role);
     }
@@ -70,8 +108,16 @@ fn the_policy_admits_whom_it_should() {
             verb: verb.into(),
             resource_request,
             group: group.into(),
-            resource: if resource_request { resource.into() } else { String::new() },
-            path: if resource_request { String::new() } else { what.into() },
+            resource: if resource_request {
+                resource.into()
+            } else {
+                String::new()
+            },
+            path: if resource_request {
+                String::new()
+            } else {
+                what.into()
+            },
             namespace: namespace.into(),
             ..Attributes::default()
         };
@@ -79,26 +125,134 @@ fn the_policy_admits_whom_it_should() {
     };
     let all = &["system:authenticated"][..];
     let table = [
-        (ask("system:anonymous", &["system:unauthenticated"], "get", "/healthz", ""), true),
-        (ask("system:anonymous", &["system:unauthenticated"], "get", "/version", ""), true),
-        (ask("system:anonymous", &["system:unauthenticated"], "get", "/api", ""), false),
+        (
+            ask(
+                "system:anonymous",
+                &["system:unauthenticated"],
+                "get",
+                "/healthz",
+                "",
+            ),
+            true,
+        ),
+        (
+            ask(
+                "system:anonymous",
+                &["system:unauthenticated"],
+                "get",
+                "/version",
+                "",
+            ),
+            true,
+        ),
+        (
+            ask(
+                "system:anonymous",
+                &["system:unauthenticated"],
+                "get",
+                "/api",
+                "",
+            ),
+            false,
+        ),
         (ask("zed", all, "get", "/api/v1", ""), true),
         (ask("zed", all, "get", "/metrics", ""), false),
         (ask("zed", all, "list", "pods", "default"), false),
-        (ask("zed", all, "create", "authorization.k8s.io:selfsubjectaccessreviews", ""), true),
-        (ask("system:kube-scheduler", all, "delete", "pods", "default"), true),
-        (ask("system:kube-scheduler", all, "delete", "secrets", "default"), false),
-        (ask("system:kube-controller-manager", all, "watch", "any.group:things", ""), true),
-        (ask("system:serviceaccount:kube-system:job-controller", all, "create", "pods", "x"), true),
-        (ask("system:serviceaccount:default:job-controller", all, "create", "pods", "x"), false),
-        (ask("system:serviceaccount:kube-system:bootstrap-signer", all, "get", "secrets", "kube-system"), true),
-        (ask("system:serviceaccount:kube-system:bootstrap-signer", all, "get", "secrets", "default"), false),
-        (ask("system:node:n1", &["system:nodes"], "get", "pods", "default"), false),
-        (ask("probe", &["system:monitoring"], "get", "/metrics", ""), true),
+        (
+            ask(
+                "zed",
+                all,
+                "create",
+                "authorization.k8s.io:selfsubjectaccessreviews",
+                "",
+            ),
+            true,
+        ),
+        (
+            ask("system:kube-scheduler", all, "delete", "pods", "default"),
+            true,
+        ),
+        (
+            ask("system:kube-scheduler", all, "delete", "secrets", "default"),
+            false,
+        ),
+        (
+            ask(
+                "system:kube-controller-manager",
+                all,
+                "watch",
+                "any.group:things",
+                "",
+            ),
+            true,
+        ),
+        (
+            ask(
+                "system:serviceaccount:kube-system:job-controller",
+                all,
+                "create",
+                "pods",
+                "x",
+            ),
+            true,
+        ),
+        (
+            ask(
+                "system:serviceaccount:default:job-controller",
+                all,
+                "create",
+                "pods",
+                "x",
+            ),
+            false,
+        ),
+        (
+            ask(
+                "system:serviceaccount:kube-system:bootstrap-signer",
+                all,
+                "get",
+                "secrets",
+                "kube-system",
+            ),
+            true,
+        ),
+        (
+            ask(
+                "system:serviceaccount:kube-system:bootstrap-signer",
+                all,
+                "get",
+                "secrets",
+                "default",
+            ),
+            false,
+        ),
+        (
+            ask(
+                "system:node:n1",
+                &["system:nodes"],
+                "get",
+                "pods",
+                "default",
+            ),
+            false,
+        ),
+        (
+            ask("probe", &["system:monitoring"], "get", "/metrics", ""),
+            true,
+        ),
         (ask("vera", all, "list", "pods", "default"), true),
         (ask("vera", all, "list", "secrets", "default"), false),
         (ask("vera", all, "create", "pods", "default"), false),
-        (ask("system:serviceaccount:a:b", &["system:serviceaccounts"], "get", "/openid/v1/jwks", ""), true),
+        (
+            ask(
+                "system:serviceaccount:a:b",
+                &["system:serviceaccounts"],
+                "get",
+                "/openid/v1/jwks",
+                "",
+            ),
+            true,
+        ),
     ];
     for (row, (got, expected)) in table.iter().enumerate() {
         assert_eq!(got, expected, "row {row}");
@@ -107,31 +261,59 @@ fn the_policy_admits_whom_it_should() {
 
 #[test]
 fn reconciling_only_adds() {
-    let find =
-        |name: &str, kind: &str| bootstrap_objects().into_iter().find(|(_, _, object)| object["metadata"]["name"] == name && object["kind"] == kind).unwrap().2;
+    let find = |name: &str, kind: &str| {
+        bootstrap_objects()
+            .into_iter()
+            .find(|(_, _, object)| object["metadata"]["name"] == name && object["kind"] == kind)
+            .unwrap()
+            .2
+    };
     let dns = find("system:kube-dns", "ClusterRole");
     assert_eq!(reconcile(&dns, None), Reconcile::Create(dns.clone()));
     assert_eq!(reconcile(&dns, Some(&dns)), Reconcile::Nothing);
 
     let mut more = dns.clone();
-    more["rules"].as_array_mut().unwrap().push(json!(rule::parse("get | core | pods")));
+    more["rules"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!(rule::parse("get | core | pods")));
     more["metadata"]["labels"]["own"] = json!("x");
     more["metadata"]["uid"] = json!("u");
-    assert_eq!(reconcile(&dns, Some(&more)), Reconcile::Nothing, "what was added by hand stays");
+    assert_eq!(
+        reconcile(&dns, Some(&more)),
+        Reconcile::Nothing,
+        "what was added by hand stays"
+    );
 
     let mut less = more.clone();
-    less["rules"] = json!([rule::parse("list | core | endpoints services"), rule::parse("get | core | pods")]);
-    let Reconcile::Update(updated) = reconcile(&dns, Some(&less)) else { panic!() };
-    let expected = ["list | core | endpoints services", "get | core | pods", "watch | core | endpoints", "watch | core | services"];
+    less["rules"] = json!([
+        rule::parse("list | core | endpoints services"),
+        rule::parse("get | core | pods")
+    ]);
+    let Reconcile::Update(updated) = reconcile(&dns, Some(&less)) else {
+        panic!()
+    };
+    let expected = [
+        "list | core | endpoints services",
+        "get | core | pods",
+        "watch | core | endpoints",
+        "watch | core | services",
+    ];
     assert_eq!(rules(&updated), expected.map(rule::parse));
     assert_eq!(updated["metadata"]["uid"], "u");
 
     less["metadata"]["annotations"][AUTOUPDATE] = json!("false");
-    assert_eq!(reconcile(&dns, Some(&less)), Reconcile::Nothing, "protected");
+    assert_eq!(
+        reconcile(&dns, Some(&less)),
+        Reconcile::Nothing,
+        "protected"
+    );
 
     let mut bare = dns.clone();
     bare["metadata"].as_object_mut().unwrap().remove("labels");
-    let Reconcile::Update(updated) = reconcile(&dns, Some(&bare)) else { panic!() };
+    let Reconcile::Update(updated) = reconcile(&dns, Some(&bare)) else {
+        panic!()
+    };
     assert_eq!(updated, dns);
 
     let admin = find("admin", "ClusterRole");
@@ -139,26 +321,48 @@ fn reconciling_only_adds() {
     filled["rules"] = json!([rule::parse("get | core | pods")]);
     assert_eq!(reconcile(&admin, Some(&filled)), Reconcile::Nothing);
     filled["aggregationRule"]["clusterRoleSelectors"] = json!([{"matchLabels": {"a": "b"}}]);
-    let Reconcile::Update(updated) = reconcile(&admin, Some(&filled)) else { panic!() };
-    assert_eq!(updated["aggregationRule"]["clusterRoleSelectors"].as_array().unwrap().len(), 2);
+    let Reconcile::Update(updated) = reconcile(&admin, Some(&filled)) else {
+        panic!()
+    };
+    assert_eq!(
+        updated["aggregationRule"]["clusterRoleSelectors"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
 
     let chief = find("cluster-admin", "ClusterRoleBinding");
     let mut other = chief.clone();
     other["subjects"] = json!([{"kind": "User", "apiGroup": API_GROUP, "name": "ann"}]);
-    let Reconcile::Update(updated) = reconcile(&chief, Some(&other)) else { panic!() };
+    let Reconcile::Update(updated) = reconcile(&chief, Some(&other)) else {
+        panic!()
+    };
     assert_eq!(updated["subjects"].as_array().unwrap().len(), 2);
     other["roleRef"]["name"] = json!("view");
-    assert_eq!(reconcile(&chief, Some(&other)), Reconcile::Recreate(chief.clone()));
+    assert_eq!(
+        reconcile(&chief, Some(&other)),
+        Reconcile::Recreate(chief.clone())
+    );
     let nodes = find("system:node", "ClusterRoleBinding");
     assert_eq!(reconcile(&nodes, Some(&nodes)), Reconcile::Nothing);
 }
 
 #[test]
 fn every_controller_has_an_account_with_a_role() {
-    let roles = || policy::ROLES.iter().filter_map(|(_, name, _)| name.strip_prefix("system:controller:"));
+    let roles = || {
+        policy::ROLES
+            .iter()
+            .filter_map(|(_, name, _)| name.strip_prefix("system:controller:"))
+    };
     for controller in skiff_controllers::list::CONTROLLERS {
         let account = skiff_controllers::accounts::account_of(controller.name);
-        let held = account.is_empty() || policy::CONTROLLERS.iter().map(|(name, _)| *name).chain(roles()).any(|name| name == account);
+        let held = account.is_empty()
+            || policy::CONTROLLERS
+                .iter()
+                .map(|(name, _)| *name)
+                .chain(roles())
+                .any(|name| name == account);
         assert!(held, "{} writes as {account}", controller.name);
     }
 }

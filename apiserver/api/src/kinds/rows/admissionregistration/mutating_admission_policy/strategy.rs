@@ -27,14 +27,21 @@ pub const STRATEGY: Strategy = Strategy {
 };
 
 /// Types of patches, and the fields that hold them.
-const PATCHES: [(&str, &str); 2] = [("ApplyConfiguration", "applyConfiguration"), ("JSONPatch", "jsonPatch")];
+const PATCHES: [(&str, &str); 2] = [
+    ("ApplyConfiguration", "applyConfiguration"),
+    ("JSONPatch", "jsonPatch"),
+];
 
 fn validate(policy: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     let (spec, path) = (policy.at("spec"), Path::new("spec"));
     policies::begin(spec, &path, &mut errors);
     policies::constraints(spec, &path, &mut errors);
-    rules::mutating_operations(spec.at("matchConstraints"), &path.child("matchConstraints"), &mut errors);
+    rules::mutating_operations(
+        spec.at("matchConstraints"),
+        &path.child("matchConstraints"),
+        &mut errors,
+    );
     policies::conditions_and_variables(spec, old.map(|old| old.at("spec")), &path, &mut errors);
     let at = path.child("mutations");
     if spec.list("mutations").is_empty() {
@@ -43,7 +50,12 @@ fn validate(policy: &Value, old: Option<&Value>) -> Errors {
     for (index, one) in spec.list("mutations").iter().enumerate() {
         mutation(one, &at.index(index), &mut errors);
     }
-    required_one_of(spec.text("reinvocationPolicy"), REINVOCATION_POLICIES, &path.child("reinvocationPolicy"), &mut errors);
+    required_one_of(
+        spec.text("reinvocationPolicy"),
+        REINVOCATION_POLICIES,
+        &path.child("reinvocationPolicy"),
+        &mut errors,
+    );
     errors
 }
 
@@ -57,11 +69,26 @@ fn mutation(mutation: &Value, path: &Path, errors: &mut Errors) {
         return unsupported(kind, &PATCHES.map(|(name, _)| name), &at, errors);
     };
     match mutation.some(field) {
-        None => errors.required(&path.child(field), format!("must be specified when patchType is {kind}")),
-        Some(patch) => cel::required(patch.text("expression"), "", &path.child(field).child("expression"), errors),
+        None => errors.required(
+            &path.child(field),
+            format!("must be specified when patchType is {kind}"),
+        ),
+        Some(patch) => cel::required(
+            patch.text("expression"),
+            "",
+            &path.child(field).child("expression"),
+            errors,
+        ),
     }
-    for (_, other) in PATCHES.iter().filter(|(name, other)| *name != kind && mutation.some(other).is_some()) {
-        errors.invalid(&path.child(other), format!("{{{other}}}"), format!("must not be specified when patchType is {kind}"));
+    for (_, other) in PATCHES
+        .iter()
+        .filter(|(name, other)| *name != kind && mutation.some(other).is_some())
+    {
+        errors.invalid(
+            &path.child(other),
+            format!("{{{other}}}"),
+            format!("must not be specified when patchType is {kind}"),
+        );
     }
 }
 
@@ -94,22 +121,50 @@ mod tests {
                 vec![("matchConstraints", json!({"resourceRules": [rule]}))],
                 "spec.matchConstraints.resourceRules.operations: Unsupported value: \"DELETE\": supported values: \"*\", \"CONNECT\", \"CREATE\", \"UPDATE\"",
             ),
-            (vec![("matchConstraints", json!(null))], "spec.matchConstraints: Required value"),
-            (vec![("mutations", json!([]))], "spec.mutations: Required value: mutations must contain at least one item"),
-            (vec![("mutations", json!([{}]))], "spec.mutations[0].patchType: Required value"),
+            (
+                vec![("matchConstraints", json!(null))],
+                "spec.matchConstraints: Required value",
+            ),
+            (
+                vec![("mutations", json!([]))],
+                "spec.mutations: Required value: mutations must contain at least one item",
+            ),
+            (
+                vec![("mutations", json!([{}]))],
+                "spec.mutations[0].patchType: Required value",
+            ),
             (
                 vec![("mutations", json!([{"patchType": "x"}]))],
                 "spec.mutations[0].patchType: Unsupported value: \"x\": supported values: \"ApplyConfiguration\", \"JSONPatch\"",
             ),
             (
-                vec![("mutations", json!([{"patchType": "ApplyConfiguration", "jsonPatch": {"expression": "[]"}}]))],
+                vec![(
+                    "mutations",
+                    json!([{"patchType": "ApplyConfiguration", "jsonPatch": {"expression": "[]"}}]),
+                )],
                 "[spec.mutations[0].applyConfiguration: Required value: must be specified when patchType is ApplyConfiguration, spec.mutations[0].jsonPatch: Invalid value: \"{jsonPatch}\": must not be specified when patchType is ApplyConfiguration]",
             ),
-            (vec![("mutations", json!([{"patchType": "JSONPatch", "jsonPatch": {}}]))], "spec.mutations[0].jsonPatch.expression: Required value"),
-            (vec![("reinvocationPolicy", json!(""))], "spec.reinvocationPolicy: Required value"),
-            (vec![("reinvocationPolicy", json!("x"))], "spec.reinvocationPolicy: Unsupported value: \"x\": supported values: \"IfNeeded\", \"Never\""),
+            (
+                vec![(
+                    "mutations",
+                    json!([{"patchType": "JSONPatch", "jsonPatch": {}}]),
+                )],
+                "spec.mutations[0].jsonPatch.expression: Required value",
+            ),
+            (
+                vec![("reinvocationPolicy", json!(""))],
+                "spec.reinvocationPolicy: Required value",
+            ),
+            (
+                vec![("reinvocationPolicy", json!("x"))],
+                "spec.reinvocationPolicy: Unsupported value: \"x\": supported values: \"IfNeeded\", \"Never\"",
+            ),
         ] {
-            assert_eq!(validate(&policy(&change), None).message(), said, "{change:?}");
+            assert_eq!(
+                validate(&policy(&change), None).message(),
+                said,
+                "{change:?}"
+            );
         }
     }
 }

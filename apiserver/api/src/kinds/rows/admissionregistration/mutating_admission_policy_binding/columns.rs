@@ -14,8 +14,16 @@ use crate::kinds::{
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("PolicyName", "string", "PolicyName indicates the policy definition which the policy binding binded to"),
-        column("ParamRef", "string", "ParamRef indicates the param resource which sets the configuration param"),
+        column(
+            "PolicyName",
+            "string",
+            "PolicyName indicates the policy definition which the policy binding binded to",
+        ),
+        column(
+            "ParamRef",
+            "string",
+            "ParamRef indicates the param resource which sets the configuration param",
+        ),
         AGE,
     ],
     cells,
@@ -23,5 +31,10 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), text(&object["spec"]["policyName"]), param_ref(object), age(object, now)]
+    row![
+        name(object),
+        text(&object["spec"]["policyName"]),
+        param_ref(object),
+        age(object, now)
+    ]
 }

@@ -26,7 +26,11 @@ fn validate(binding: &Value) -> Errors {
     let mut errors = Errors::default();
     let (spec, path) = (binding.at("spec"), Path::new("spec"));
     policies::binding(spec, &path, &mut errors);
-    rules::mutating_operations(spec.at("matchResources"), &path.child("matchResources"), &mut errors);
+    rules::mutating_operations(
+        spec.at("matchResources"),
+        &path.child("matchResources"),
+        &mut errors,
+    );
     errors
 }
 

@@ -14,8 +14,16 @@ use crate::kinds::{
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("Validations", "integer", "Validations indicates the number of validation rules defined in this configuration"),
-        column("ParamKind", "string", "ParamKind specifies the kind of resources used to parameterize this policy"),
+        column(
+            "Validations",
+            "integer",
+            "Validations indicates the number of validation rules defined in this configuration",
+        ),
+        column(
+            "ParamKind",
+            "string",
+            "ParamKind specifies the kind of resources used to parameterize this policy",
+        ),
         AGE,
     ],
     cells,
@@ -23,5 +31,10 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), size(&object["spec"]["validations"]), param_kind(object), age(object, now)]
+    row![
+        name(object),
+        size(&object["spec"]["validations"]),
+        param_kind(object),
+        age(object, now)
+    ]
 }

@@ -33,7 +33,12 @@ fn validate(binding: &Value) -> Errors {
 fn actions(spec: &Value, path: &Path, errors: &mut Errors) {
     let given: Vec<&str> = spec.texts("validationActions").collect();
     for (index, action) in given.iter().enumerate() {
-        one_of(action, &["Audit", "Deny", "Warn"], &path.index(index), errors);
+        one_of(
+            action,
+            &["Audit", "Deny", "Warn"],
+            &path.index(index),
+            errors,
+        );
         if given[..index].contains(action) {
             errors.duplicate(&path.index(index), *action);
         }
@@ -57,14 +62,23 @@ mod tests {
     fn what_a_binding_may_say() {
         for (change, said) in [
             (vec![], "[]"),
-            (vec![("policyName", json!(""))], "spec.policyName: Required value"),
-            (vec![("paramRef", json!({"name": "a"}))], "spec.paramRef.parameterNotFoundAction: Required value"),
+            (
+                vec![("policyName", json!(""))],
+                "spec.policyName: Required value",
+            ),
+            (
+                vec![("paramRef", json!({"name": "a"}))],
+                "spec.paramRef.parameterNotFoundAction: Required value",
+            ),
             (vec![("matchResources", json!({}))], "[]"),
             (
                 vec![("matchResources", json!({"matchPolicy": "x"}))],
                 "spec.matchResources.matchPolicy: Unsupported value: \"x\": supported values: \"Equivalent\", \"Exact\"",
             ),
-            (vec![("validationActions", json!([]))], "spec.validationActions: Required value: at least one validation action is required"),
+            (
+                vec![("validationActions", json!([]))],
+                "spec.validationActions: Required value: at least one validation action is required",
+            ),
             (
                 vec![("validationActions", json!(["x", "x"]))],
                 "[spec.validationActions[0]: Unsupported value: \"x\": supported values: \"Audit\", \"Deny\", \"Warn\", spec.validationActions[1]: Unsupported value: \"x\": supported values: \"Audit\", \"Deny\", \"Warn\", spec.validationActions[1]: Duplicate value: \"x\"]",

@@ -12,7 +12,15 @@ use crate::kinds::{
 };
 
 pub const COLUMNS: Columns = Columns {
-    columns: &[NAME, column("Webhooks", "integer", "Webhooks indicates the number of webhooks registered in this configuration"), AGE],
+    columns: &[
+        NAME,
+        column(
+            "Webhooks",
+            "integer",
+            "Webhooks indicates the number of webhooks registered in this configuration",
+        ),
+        AGE,
+    ],
     cells,
     conditions: |_| Vec::new(),
 };

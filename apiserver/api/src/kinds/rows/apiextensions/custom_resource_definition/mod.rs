@@ -19,7 +19,11 @@ pub const KIND: Row = Row {
     strategy: Strategy {
         has_status: true,
         any_finalizers: true,
-        without_effect: |_| Some("this server serves no custom resources: the definition is stored, and its kind is not served"),
+        without_effect: |_| {
+            Some(
+                "this server serves no custom resources: the definition is stored, and its kind is not served",
+            )
+        },
         ..Strategy::DEFAULT
     },
     stored_as: None,

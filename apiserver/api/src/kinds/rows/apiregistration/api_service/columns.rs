@@ -14,7 +14,11 @@ use crate::kinds::{
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("Service", "string", "The reference to the service that hosts this API endpoint."),
+        column(
+            "Service",
+            "string",
+            "The reference to the service that hosts this API endpoint.",
+        ),
         column("Available", "string", "Whether this service is available."),
         AGE,
     ],

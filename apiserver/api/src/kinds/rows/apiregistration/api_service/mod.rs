@@ -31,7 +31,10 @@ pub const KIND: Row = Row {
         update_checks: crate::kinds::UpdateChecks::Both,
         without_effect: |service| {
             let told = "this server forwards to no other API servers: the object is stored, and its group is not served";
-            service["spec"].get("service").is_some_and(|of| !of.is_null()).then_some(told)
+            service["spec"]
+                .get("service")
+                .is_some_and(|of| !of.is_null())
+                .then_some(told)
         },
         ..Strategy::DEFAULT
     },

@@ -35,18 +35,33 @@ pub fn validate(service: &Value) -> Errors {
     let mut errors = Errors::default();
     let (spec, path) = (service.at("spec"), Path::new("spec"));
     let (group, version) = (spec.text("group"), spec.text("version"));
-    name(service.at("metadata"), &format!("{version}.{group}"), &mut errors);
+    name(
+        service.at("metadata"),
+        &format!("{version}.{group}"),
+        &mut errors,
+    );
     if group.is_empty() && version != "v1" {
-        errors.required(&path.child("group"), "only v1 may have an empty group and it better be legacy kube");
+        errors.required(
+            &path.child("group"),
+            "only v1 may have an empty group and it better be legacy kube",
+        );
     }
     if !group.is_empty() {
         checks::subdomain(group, &path.child("group"), &mut errors);
     }
-    errors.invalid_all(&path.child("version"), version, names::is_dns1035_label(version));
+    errors.invalid_all(
+        &path.child("version"),
+        version,
+        names::is_dns1035_label(version),
+    );
     for (field, most) in [("groupPriorityMinimum", 20000), ("versionPriority", 1000)] {
         let given = spec.int(field);
         if given <= 0 || given > most {
-            errors.invalid(&path.child(field), given, format!("must be positive and less than {most}"));
+            errors.invalid(
+                &path.child(field),
+                given,
+                format!("must be positive and less than {most}"),
+            );
         }
     }
     match spec.some("service") {
@@ -61,7 +76,11 @@ fn name(meta: &Value, wanted: &str, errors: &mut Errors) {
     for field in ["generateName", "name"] {
         let given = meta.text(field);
         if !given.is_empty() && given != wanted && names::is_path_segment_name(given).is_empty() {
-            errors.invalid(&Path::new("metadata").child(field), given, format!("must be `spec.version+\".\"+spec.group`: {wanted:?}"));
+            errors.invalid(
+                &Path::new("metadata").child(field),
+                given,
+                format!("must be `spec.version+\".\"+spec.group`: {wanted:?}"),
+            );
         }
     }
 }
@@ -69,10 +88,18 @@ fn name(meta: &Value, wanted: &str, errors: &mut Errors) {
 fn local(spec: &Value, path: &Path, errors: &mut Errors) {
     let bundle = checks::base64_len(spec.text("caBundle"));
     if bundle != 0 {
-        errors.invalid(&path.child("caBundle"), format!("{bundle} bytes"), "local APIServices may not have a caBundle");
+        errors.invalid(
+            &path.child("caBundle"),
+            format!("{bundle} bytes"),
+            "local APIServices may not have a caBundle",
+        );
     }
     if spec.flag("insecureSkipTLSVerify") {
-        errors.invalid(&path.child("insecureSkipTLSVerify"), true, "local APIServices may not have insecureSkipTLSVerify");
+        errors.invalid(
+            &path.child("insecureSkipTLSVerify"),
+            true,
+            "local APIServices may not have insecureSkipTLSVerify",
+        );
     }
 }
 
@@ -86,10 +113,18 @@ fn remote(spec: &Value, backend: &Value, path: &Path, errors: &mut Errors) {
     let port = backend.int("port");
     let wrong = names::is_valid_port_num(port);
     if !wrong.is_empty() {
-        errors.invalid(&at.child("port"), port, format!("port is not valid: {}", wrong.join(", ")));
+        errors.invalid(
+            &at.child("port"),
+            port,
+            format!("port is not valid: {}", wrong.join(", ")),
+        );
     }
     if spec.flag("insecureSkipTLSVerify") && !spec.text("caBundle").is_empty() {
-        errors.invalid(&path.child("insecureSkipTLSVerify"), true, "may not be true if caBundle is present");
+        errors.invalid(
+            &path.child("insecureSkipTLSVerify"),
+            true,
+            "may not be true if caBundle is present",
+        );
     }
 }
 
@@ -101,20 +136,39 @@ mod tests {
     fn what_an_api_service_may_say() {
         for (change, said) in [
             (vec![], "[]"),
-            (vec![("group", json!("b.c"))], "metadata.name: Invalid value: \"v1.a.b\": must be `spec.version+\".\"+spec.group`: \"v1.b.c\""),
-            (vec![("groupPriorityMinimum", json!(20001))], "spec.groupPriorityMinimum: Invalid value: 20001: must be positive and less than 20000"),
-            (vec![("versionPriority", json!(0))], "spec.versionPriority: Invalid value: 0: must be positive and less than 1000"),
             (
-                vec![("service", json!(null)), ("caBundle", json!("YWJj")), ("insecureSkipTLSVerify", json!(true))],
+                vec![("group", json!("b.c"))],
+                "metadata.name: Invalid value: \"v1.a.b\": must be `spec.version+\".\"+spec.group`: \"v1.b.c\"",
+            ),
+            (
+                vec![("groupPriorityMinimum", json!(20001))],
+                "spec.groupPriorityMinimum: Invalid value: 20001: must be positive and less than 20000",
+            ),
+            (
+                vec![("versionPriority", json!(0))],
+                "spec.versionPriority: Invalid value: 0: must be positive and less than 1000",
+            ),
+            (
+                vec![
+                    ("service", json!(null)),
+                    ("caBundle", json!("YWJj")),
+                    ("insecureSkipTLSVerify", json!(true)),
+                ],
                 "[spec.caBundle: Invalid value: \"3 bytes\": local APIServices may not have a caBundle, spec.insecureSkipTLSVerify: Invalid value: true: local APIServices may not have insecureSkipTLSVerify]",
             ),
-            (vec![("service", json!({"port": 443}))], "[spec.service.namespace: Required value, spec.service.name: Required value]"),
+            (
+                vec![("service", json!({"port": 443}))],
+                "[spec.service.namespace: Required value, spec.service.name: Required value]",
+            ),
             (
                 vec![("service", json!({"name": "s", "namespace": "n", "port": 0}))],
                 "spec.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive",
             ),
             (
-                vec![("caBundle", json!("YWJj")), ("insecureSkipTLSVerify", json!(true))],
+                vec![
+                    ("caBundle", json!("YWJj")),
+                    ("insecureSkipTLSVerify", json!(true)),
+                ],
                 "spec.insecureSkipTLSVerify: Invalid value: true: may not be true if caBundle is present",
             ),
         ] {
@@ -130,7 +184,10 @@ mod tests {
 
     #[test]
     fn those_of_this_server_are_there_at_once() {
-        let at = Stamp { now: "2026-01-02T03:04:05Z", user: &Value::Null };
+        let at = Stamp {
+            now: "2026-01-02T03:04:05Z",
+            user: &Value::Null,
+        };
         let mut own = json!({"spec": {"group": "a.b", "version": "v1"}});
         stamp(&mut own, None, &at);
         assert_eq!(own["status"]["conditions"][0]["reason"], "Local");

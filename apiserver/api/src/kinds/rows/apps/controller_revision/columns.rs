@@ -15,7 +15,11 @@ pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
         column("Controller", "string", "Controller of the object"),
-        column("Revision", "string", "Revision indicates the revision of the state represented by Data."),
+        column(
+            "Revision",
+            "string",
+            "Revision indicates the revision of the state represented by Data.",
+        ),
         AGE,
     ],
     cells,
@@ -23,12 +27,22 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), controller(object), int(&object["revision"]), age(object, now)]
+    row![
+        name(object),
+        controller(object),
+        int(&object["revision"]),
+        age(object, now)
+    ]
 }
 
 /// `kind.group/name` of the owner that controls the object.
 fn controller(object: &Value) -> String {
-    let Some(owner) = list(&object["metadata"]["ownerReferences"]).iter().find(|owner| flag(&owner["controller"])) else { return NONE.to_string() };
+    let Some(owner) = list(&object["metadata"]["ownerReferences"])
+        .iter()
+        .find(|owner| flag(&owner["controller"]))
+    else {
+        return NONE.to_string();
+    };
     let kind = text(&owner["kind"]).to_lowercase();
     match text(&owner["apiVersion"]).split_once('/') {
         Some((group, _)) => format!("{kind}.{}/{}", group.to_lowercase(), text(&owner["name"])),

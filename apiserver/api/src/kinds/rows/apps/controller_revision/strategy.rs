@@ -15,7 +15,12 @@ use crate::{
     machinery::field::{Errors, Path},
 };
 
-pub const STRATEGY: Strategy = Strategy { validate, validate_update, update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    validate,
+    validate_update,
+    update_checks: crate::kinds::UpdateChecks::Both,
+    ..Strategy::DEFAULT
+};
 
 fn validate(new: &Value) -> Errors {
     let mut errors = Errors::default();
@@ -51,13 +56,29 @@ mod tests {
             (json!({"revision": 1, "data": {}}), vec![]),
             (
                 json!({"revision": -1, "data": []}),
-                vec!["revision: Invalid value: -1: must be greater than or equal to 0", "data: Required value: data must be a valid JSON object"],
+                vec![
+                    "revision: Invalid value: -1: must be greater than or equal to 0",
+                    "data: Required value: data must be a valid JSON object",
+                ],
             ),
-            (json!({"revision": 1, "data": null}), vec!["data: Required value: data is mandatory"]),
+            (
+                json!({"revision": 1, "data": null}),
+                vec!["data: Required value: data is mandatory"],
+            ),
         ] {
-            assert_eq!(validate(&revision).0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            assert_eq!(
+                validate(&revision)
+                    .0
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>(),
+                wanted
+            );
         }
         let update = validate_update(&json!({"data": {"a": 1}}), &json!({"data": {}}));
-        assert_eq!(update.message(), "data: Invalid value: {\"a\":1}: field is immutable");
+        assert_eq!(
+            update.message(),
+            "data: Invalid value: {\"a\":1}: field is immutable"
+        );
     }
 }

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::kinds::{
     Cell, Columns,
-    cells::{CONTAINERS, IMAGES, age, column, containers, int, label_selector, labels, name, row, wide},
+    cells::{
+        CONTAINERS, IMAGES, age, column, containers, int, label_selector, labels, name, row, wide,
+    },
     table::{AGE, NAME},
 };
 
@@ -29,7 +31,11 @@ pub const COLUMNS: Columns = Columns {
             "integer",
             "numberReady is the number of nodes that should be running the daemon pod and have one or more of the daemon pod running with a Ready Condition.",
         ),
-        column("Up-to-date", "integer", "The total number of nodes that are running updated daemon pod"),
+        column(
+            "Up-to-date",
+            "integer",
+            "The total number of nodes that are running updated daemon pod",
+        ),
         column(
             "Available",
             "integer",

@@ -47,7 +47,11 @@ const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 /// The count that v1 keeps in an annotation; nought when there is none.
 pub fn template_generation(set: &Value) -> i64 {
-    set.at("metadata").at("annotations").text(TEMPLATE_GENERATION).parse().unwrap_or(0)
+    set.at("metadata")
+        .at("annotations")
+        .text(TEMPLATE_GENERATION)
+        .parse()
+        .unwrap_or(0)
 }
 
 pub fn set_template_generation(set: &mut Value, generation: i64) {
@@ -57,7 +61,11 @@ pub fn set_template_generation(set: &mut Value, generation: i64) {
 fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
     let mut out = Warnings::new();
     if old.is_none_or(|old| template_generation(old) != template_generation(new)) {
-        pod::warnings::warnings(new.at("spec").at("template"), Some(&Path::new("spec.template")), &mut out);
+        pod::warnings::warnings(
+            new.at("spec").at("template"),
+            Some(&Path::new("spec.template")),
+            &mut out,
+        );
     }
     out
 }
@@ -68,30 +76,58 @@ fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut options = Options::of(old.map(|old| old.at("spec").at("template")));
     if let Some(old) = old {
         workload::same_selector(spec, old.at("spec"), &path, &mut errors);
-        let values = old.at("spec").at("selector").list("matchExpressions").iter().flat_map(|one| one.texts("values"));
-        options.invalid_selector_values |= values.into_iter().any(|value| !names::is_label_value(value).is_empty());
+        let values = old
+            .at("spec")
+            .at("selector")
+            .list("matchExpressions")
+            .iter()
+            .flat_map(|one| one.texts("values"));
+        options.invalid_selector_values |= values
+            .into_iter()
+            .any(|value| !names::is_label_value(value).is_empty());
     }
     selector(spec, &options, &path, &mut errors);
     let at = path.child("template");
     pod::validate_template(spec.at("template"), &options, &at, &mut errors);
     workload::runs_for_ever(spec.at("template"), "DaemonSet", &at, &mut errors);
     workload::counts(spec, &["minReadySeconds"], &path, &mut errors);
-    update_strategy(spec.at("updateStrategy"), &path.child("updateStrategy"), &mut errors);
+    update_strategy(
+        spec.at("updateStrategy"),
+        &path.child("updateStrategy"),
+        &mut errors,
+    );
     workload::counts(spec, &["revisionHistoryLimit"], &path, &mut errors);
     errors
 }
 
 fn selector(spec: &Value, options: &Options, path: &Path, errors: &mut Errors) {
     let given = spec.some("selector");
-    label_selector(given, options.invalid_selector_values, &path.child("selector"), errors);
+    label_selector(
+        given,
+        options.invalid_selector_values,
+        &path.child("selector"),
+        errors,
+    );
     let labels = spec.at("template").at("metadata").some("labels");
-    if Selector::from_label_selector(given).is_ok_and(|selector| !selector.matches(labels.unwrap_or(&Value::Null))) {
+    if Selector::from_label_selector(given)
+        .is_ok_and(|selector| !selector.matches(labels.unwrap_or(&Value::Null)))
+    {
         let at = path.child("template");
         let at = at.child("metadata");
-        invalid_shown(&workload::shown_labels(labels), "`selector` does not match template `labels`", &at.child("labels"), errors);
+        invalid_shown(
+            &workload::shown_labels(labels),
+            "`selector` does not match template `labels`",
+            &at.child("labels"),
+            errors,
+        );
     }
     if given.is_some_and(workload::selects_everything) {
-        invalid_shown(&workload::shown_selector(given), "empty selector is invalid for daemonset", &path.child("selector"), errors);
+        invalid_shown(
+            &workload::shown_selector(given),
+            "empty selector is invalid for daemonset",
+            &path.child("selector"),
+            errors,
+        );
     }
 }
 
@@ -101,7 +137,12 @@ fn update_strategy(strategy: &Value, path: &Path, errors: &mut Errors) {
         ("OnDelete", _) => {}
         ("RollingUpdate", None) => errors.required(&at, ""),
         ("RollingUpdate", Some(rolling)) => rolling_update(rolling, &at, errors),
-        _ => unsupported_shown(&internal::json(strategy, "apps.DaemonSetUpdateStrategy"), &["RollingUpdate", "OnDelete"], path, errors),
+        _ => unsupported_shown(
+            &internal::json(strategy, "apps.DaemonSetUpdateStrategy"),
+            &["RollingUpdate", "OnDelete"],
+            path,
+            errors,
+        ),
     }
 }
 
@@ -115,8 +156,15 @@ fn rolling_update(rolling: &Value, path: &Path, errors: &mut Errors) {
     }
     let [(unavailable, _), (surge, at)] = &fields;
     match (amount_of(unavailable) != 0, amount_of(surge) != 0) {
-        (true, true) => errors.invalid(at, (*surge).clone(), "may not be set when maxUnavailable is non-zero"),
-        (false, false) => errors.required(&path.child("maxUnavailable"), "cannot be 0 when maxSurge is 0"),
+        (true, true) => errors.invalid(
+            at,
+            (*surge).clone(),
+            "may not be set when maxUnavailable is non-zero",
+        ),
+        (false, false) => errors.required(
+            &path.child("maxUnavailable"),
+            "cannot be 0 when maxSurge is 0",
+        ),
         _ => {}
     }
 }
@@ -150,17 +198,35 @@ mod tests {
     fn strategies() {
         for (given, wanted) in [
             (json!({"type": "OnDelete"}), vec![]),
-            (json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}), vec![]),
+            (
+                json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}),
+                vec![],
+            ),
             (
                 json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": "1%"}}),
-                vec!["s.rollingUpdate.maxSurge: Invalid value: \"1%\": may not be set when maxUnavailable is non-zero"],
+                vec![
+                    "s.rollingUpdate.maxSurge: Invalid value: \"1%\": may not be set when maxUnavailable is non-zero",
+                ],
             ),
-            (json!({"type": "RollingUpdate", "rollingUpdate": {}}), vec!["s.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0"]),
-            (json!({}), vec!["s: Unsupported value: {\"Type\":\"\",\"RollingUpdate\":null}: supported values: \"RollingUpdate\", \"OnDelete\""]),
+            (
+                json!({"type": "RollingUpdate", "rollingUpdate": {}}),
+                vec![
+                    "s.rollingUpdate.maxUnavailable: Required value: cannot be 0 when maxSurge is 0",
+                ],
+            ),
+            (
+                json!({}),
+                vec![
+                    "s: Unsupported value: {\"Type\":\"\",\"RollingUpdate\":null}: supported values: \"RollingUpdate\", \"OnDelete\"",
+                ],
+            ),
         ] {
             let mut errors = Errors::default();
             update_strategy(&given, &Path::new("s"), &mut errors);
-            assert_eq!(errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            assert_eq!(
+                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                wanted
+            );
         }
     }
 

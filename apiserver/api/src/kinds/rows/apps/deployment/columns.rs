@@ -18,8 +18,16 @@ pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
         column("Ready", "string", "Number of the pod with ready state"),
-        column("Up-to-date", "string", "Total number of non-terminating pods targeted by this deployment that have the desired template spec."),
-        column("Available", "string", "Total number of available non-terminating pods (ready for at least minReadySeconds) targeted by this deployment."),
+        column(
+            "Up-to-date",
+            "string",
+            "Total number of non-terminating pods targeted by this deployment that have the desired template spec.",
+        ),
+        column(
+            "Available",
+            "string",
+            "Total number of available non-terminating pods (ready for at least minReadySeconds) targeted by this deployment.",
+        ),
         AGE,
         CONTAINERS,
         IMAGES,
@@ -35,8 +43,22 @@ pub const COLUMNS: Columns = Columns {
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let (spec, status) = (&object["spec"], &object["status"]);
-    let ready = format!("{}/{}", int(&status["readyReplicas"]), int(&spec["replicas"]));
+    let ready = format!(
+        "{}/{}",
+        int(&status["readyReplicas"]),
+        int(&spec["replicas"])
+    );
     let (names, images) = containers(&spec["template"]["spec"]);
-    let selector = Selector::from_label_selector(Some(&spec["selector"])).map_or_else(|_| "<invalid>".to_string(), |selector| selector.to_string());
-    row![name(object), ready, int(&status["updatedReplicas"]), int(&status["availableReplicas"]), age(object, now), names, images, selector]
+    let selector = Selector::from_label_selector(Some(&spec["selector"]))
+        .map_or_else(|_| "<invalid>".to_string(), |selector| selector.to_string());
+    row![
+        name(object),
+        ready,
+        int(&status["updatedReplicas"]),
+        int(&status["availableReplicas"]),
+        age(object, now),
+        names,
+        images,
+        selector
+    ]
 }

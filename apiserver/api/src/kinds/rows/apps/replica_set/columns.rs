@@ -24,7 +24,11 @@ pub const COLUMNS: Columns = Columns {
             "integer",
             "Replicas is the most recently observed number of non-terminating pods. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset",
         ),
-        column("Ready", "integer", "The number of non-terminating pods targeted by this ReplicaSet with a Ready Condition."),
+        column(
+            "Ready",
+            "integer",
+            "The number of non-terminating pods targeted by this ReplicaSet with a Ready Condition.",
+        ),
         AGE,
         CONTAINERS,
         IMAGES,

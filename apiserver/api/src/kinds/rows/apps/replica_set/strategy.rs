@@ -16,7 +16,9 @@ use crate::{
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::replica_set,
     prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
-    prepare_for_update: |new, old| disabled::drop_from_template(&mut new["spec"], Some(old.at("spec"))),
+    prepare_for_update: |new, old| {
+        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
+    },
     validate: |new| validate(new, None),
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| validate_status(new.at("status"), &["terminatingReplicas"]),
@@ -43,9 +45,25 @@ fn validate(new: &Value, old: Option<&Value>) -> Errors {
 pub fn validate_status(status: &Value, more: &[&str]) -> Errors {
     let mut errors = Errors::default();
     let path = Path::new("status");
-    workload::counts(status, &["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"], &path, &mut errors);
+    workload::counts(
+        status,
+        &[
+            "replicas",
+            "fullyLabeledReplicas",
+            "readyReplicas",
+            "availableReplicas",
+            "observedGeneration",
+        ],
+        &path,
+        &mut errors,
+    );
     workload::counts(status, more, &path, &mut errors);
-    workload::parts_of_replicas(status, &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"], &path, &mut errors);
+    workload::parts_of_replicas(
+        status,
+        &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"],
+        &path,
+        &mut errors,
+    );
     workload::available_are_ready(status, "readyReplicas", &path, &mut errors);
     errors
 }
@@ -59,9 +77,20 @@ mod tests {
     #[test]
     fn statuses() {
         for (status, wanted) in [
-            (json!({"replicas": 2, "readyReplicas": 2, "availableReplicas": 1}), vec![]),
-            (json!({"replicas": -1}), vec!["status.replicas: Invalid value: -1: must be greater than or equal to 0"]),
-            (json!({"replicas": 2, "availableReplicas": 1}), vec!["status.availableReplicas: Invalid value: 1: cannot be greater than readyReplicas"]),
+            (
+                json!({"replicas": 2, "readyReplicas": 2, "availableReplicas": 1}),
+                vec![],
+            ),
+            (
+                json!({"replicas": -1}),
+                vec!["status.replicas: Invalid value: -1: must be greater than or equal to 0"],
+            ),
+            (
+                json!({"replicas": 2, "availableReplicas": 1}),
+                vec![
+                    "status.availableReplicas: Invalid value: 1: cannot be greater than readyReplicas",
+                ],
+            ),
         ] {
             let said: Vec<String> = validate_status(&status, &["terminatingReplicas"])
                 .0
@@ -75,10 +104,19 @@ mod tests {
 
     #[test]
     fn specs() {
-        let errors = validate(&json!({"spec": {"replicas": -1}}), Some(&json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}})));
+        let errors = validate(
+            &json!({"spec": {"replicas": -1}}),
+            Some(&json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}})),
+        );
         let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
-        assert_eq!(said[0], "spec.replicas: Invalid value: -1: must be greater than or equal to 0");
+        assert_eq!(
+            said[0],
+            "spec.replicas: Invalid value: -1: must be greater than or equal to 0"
+        );
         assert_eq!(said[1], "spec.selector: Required value");
-        assert_eq!(said.last().unwrap(), "spec.selector: Invalid value: null: field is immutable");
+        assert_eq!(
+            said.last().unwrap(),
+            "spec.selector: Invalid value: null: field is immutable"
+        );
     }
 }

@@ -11,11 +11,24 @@ use crate::kinds::{
     table::{AGE, NAME},
 };
 
-pub const COLUMNS: Columns =
-    Columns { columns: &[NAME, column("Ready", "string", "Number of the pod with ready state"), AGE, CONTAINERS, IMAGES], cells, conditions: |_| Vec::new() };
+pub const COLUMNS: Columns = Columns {
+    columns: &[
+        NAME,
+        column("Ready", "string", "Number of the pod with ready state"),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+    ],
+    cells,
+    conditions: |_| Vec::new(),
+};
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    let ready = format!("{}/{}", int(&object["status"]["readyReplicas"]), int(&object["spec"]["replicas"]));
+    let ready = format!(
+        "{}/{}",
+        int(&object["status"]["readyReplicas"]),
+        int(&object["spec"]["replicas"])
+    );
     let (names, images) = containers(&object["spec"]["template"]["spec"]);
     row![name(object), ready, age(object, now), names, images]
 }

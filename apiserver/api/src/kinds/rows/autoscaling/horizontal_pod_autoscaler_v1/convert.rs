@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::{
     kinds::{
         Alias, fill,
-        rows::autoscaling::horizontal_pod_autoscaler_v2::strategy::{cpu, default_metrics, drop_carried},
+        rows::autoscaling::horizontal_pod_autoscaler_v2::strategy::{
+            cpu, default_metrics, drop_carried,
+        },
         validation::{internal, pod::resources::quantity, read::Read},
     },
     machinery::{
@@ -17,7 +19,13 @@ use crate::{
     },
 };
 
-pub static V1: Alias = Alias { resource: "horizontalpodautoscalers.autoscaling", version: "v1", to_stored, from_stored, worked_on_as_stored: true };
+pub static V1: Alias = Alias {
+    resource: "horizontalpodautoscalers.autoscaling",
+    version: "v1",
+    to_stored,
+    from_stored,
+    worked_on_as_stored: true,
+};
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
@@ -48,8 +56,16 @@ const SOURCES: [(&str, Fields, Fields); 5] = [
     ),
     (
         "pods",
-        &[("metricName", &["metric", "name"]), ("selector", &["metric", "selector"]), ("targetAverageValue", &["target", "averageValue"])],
-        &[("metricName", &["metric", "name"]), ("selector", &["metric", "selector"]), ("currentAverageValue", &["current", "averageValue"])],
+        &[
+            ("metricName", &["metric", "name"]),
+            ("selector", &["metric", "selector"]),
+            ("targetAverageValue", &["target", "averageValue"]),
+        ],
+        &[
+            ("metricName", &["metric", "name"]),
+            ("selector", &["metric", "selector"]),
+            ("currentAverageValue", &["current", "averageValue"]),
+        ],
     ),
     ("resource", RESOURCE, RESOURCE_STATUS),
     ("containerResource", RESOURCE, RESOURCE_STATUS),
@@ -72,13 +88,19 @@ const SOURCES: [(&str, Fields, Fields); 5] = [
 const RESOURCE: Fields = &[
     ("name", &["name"]),
     ("container", &["container"]),
-    ("targetAverageUtilization", &["target", "averageUtilization"]),
+    (
+        "targetAverageUtilization",
+        &["target", "averageUtilization"],
+    ),
     ("targetAverageValue", &["target", "averageValue"]),
 ];
 const RESOURCE_STATUS: Fields = &[
     ("name", &["name"]),
     ("container", &["container"]),
-    ("currentAverageUtilization", &["current", "averageUtilization"]),
+    (
+        "currentAverageUtilization",
+        &["current", "averageUtilization"],
+    ),
     ("currentAverageValue", &["current", "averageValue"]),
 ];
 
@@ -93,57 +115,122 @@ fn to_stored(autoscaler: &mut Value) {
     let carried = |key: &str, of: &str| annotated(autoscaler, key, of);
     let metrics = carried(METRICS, "autoscaling.v1.MetricSpec");
     let currents = carried(CURRENT_METRICS, "autoscaling.v1.MetricStatus");
-    let conditions = carried(CONDITIONS, "autoscaling.v1.HorizontalPodAutoscalerCondition");
+    let conditions = carried(
+        CONDITIONS,
+        "autoscaling.v1.HorizontalPodAutoscalerCondition",
+    );
     let behavior = autoscaler.annotation(BEHAVIOR).and_then(read_behavior);
     drop_carried(autoscaler);
 
     let spec = fill::spec(autoscaler);
-    let percent = spec.remove("targetCPUUtilizationPercentage").and_then(|percent| percent.as_i64());
+    let percent = spec
+        .remove("targetCPUUtilizationPercentage")
+        .and_then(|percent| percent.as_i64());
     let mut all: Vec<Value> = metrics.into_iter().flatten().map(spec_to_stored).collect();
     all.extend(percent.map(cpu));
-    spec.insert("metrics".into(), if all.is_empty() { default_metrics() } else { all.into() });
+    spec.insert(
+        "metrics".into(),
+        if all.is_empty() {
+            default_metrics()
+        } else {
+            all.into()
+        },
+    );
     spec.extend(behavior.map(|behavior| ("behavior".to_string(), behavior)));
 
     let status = child_mut(autoscaler, "status");
-    let percent = status.remove("currentCPUUtilizationPercentage").filter(|percent| !percent.is_null());
+    let percent = status
+        .remove("currentCPUUtilizationPercentage")
+        .filter(|percent| !percent.is_null());
     let field = percent.map(|percent| vec![json!({"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": percent}}})]);
-    let currents = currents.map(|list| list.into_iter().map(|metric| moved(metric, |(_, _, status)| status, to_place)).collect());
-    status.extend(currents.or(field).map(|list| ("currentMetrics".to_string(), list.into())));
+    let currents = currents.map(|list| {
+        list.into_iter()
+            .map(|metric| moved(metric, |(_, _, status)| status, to_place))
+            .collect()
+    });
+    status.extend(
+        currents
+            .or(field)
+            .map(|list| ("currentMetrics".to_string(), list.into())),
+    );
     status.extend(conditions.map(|list| ("conditions".to_string(), list.into())));
     conform_to("autoscaling.v2.HorizontalPodAutoscaler", autoscaler);
 }
 
 fn from_stored(autoscaler: &mut Value) {
     drop_carried(autoscaler);
-    let is_cpu = |metric: &Value| metric.text("type") == "Resource" && metric.at("resource").text("name") == "cpu";
-    let share = |metric: &Value, side: &str| metric.at("resource").at(side).some("averageUtilization").cloned();
+    let is_cpu = |metric: &Value| {
+        metric.text("type") == "Resource" && metric.at("resource").text("name") == "cpu"
+    };
+    let share = |metric: &Value, side: &str| {
+        metric
+            .at("resource")
+            .at(side)
+            .some("averageUtilization")
+            .cloned()
+    };
 
     let spec = fill::spec(autoscaler);
     let metrics = take_list(spec, "metrics");
-    let (shares, others): (Vec<Value>, Vec<Value>) = metrics.into_iter().partition(|metric| is_cpu(metric) && share(metric, "target").is_some());
-    spec.extend(shares.first().and_then(|metric| share(metric, "target")).map(|percent| ("targetCPUUtilizationPercentage".to_string(), percent)));
-    let behavior = spec.remove("behavior").filter(|behavior| !behavior.is_null());
+    let (shares, others): (Vec<Value>, Vec<Value>) = metrics
+        .into_iter()
+        .partition(|metric| is_cpu(metric) && share(metric, "target").is_some());
+    spec.extend(
+        shares
+            .first()
+            .and_then(|metric| share(metric, "target"))
+            .map(|percent| ("targetCPUUtilizationPercentage".to_string(), percent)),
+    );
+    let behavior = spec
+        .remove("behavior")
+        .filter(|behavior| !behavior.is_null());
 
     let status = child_mut(autoscaler, "status");
     let currents = take_list(status, "currentMetrics");
-    let percent = currents.iter().filter(|metric| is_cpu(metric)).filter_map(|metric| share(metric, "current")).next_back();
+    let percent = currents
+        .iter()
+        .filter(|metric| is_cpu(metric))
+        .filter_map(|metric| share(metric, "current"))
+        .next_back();
     status.extend(percent.map(|percent| ("currentCPUUtilizationPercentage".to_string(), percent)));
     let conditions = take_list(status, "conditions");
 
-    let others = others.into_iter().map(|metric| moved(metric, |(_, spec, _)| spec, from_place)).collect();
-    let currents = currents.into_iter().map(|metric| moved(metric, |(_, _, status)| status, from_place)).collect();
+    let others = others
+        .into_iter()
+        .map(|metric| moved(metric, |(_, spec, _)| spec, from_place))
+        .collect();
+    let currents = currents
+        .into_iter()
+        .map(|metric| moved(metric, |(_, _, status)| status, from_place))
+        .collect();
     annotate(autoscaler, METRICS, others, "autoscaling.v1.MetricSpec");
-    annotate(autoscaler, CURRENT_METRICS, currents, "autoscaling.v1.MetricStatus");
+    annotate(
+        autoscaler,
+        CURRENT_METRICS,
+        currents,
+        "autoscaling.v1.MetricStatus",
+    );
     if let Some(behavior) = behavior {
-        put(autoscaler, BEHAVIOR, internal::json(&behavior, "autoscaling.HorizontalPodAutoscalerBehavior"));
+        put(
+            autoscaler,
+            BEHAVIOR,
+            internal::json(&behavior, "autoscaling.HorizontalPodAutoscalerBehavior"),
+        );
     }
-    annotate(autoscaler, CONDITIONS, conditions, "autoscaling.v1.HorizontalPodAutoscalerCondition");
+    annotate(
+        autoscaler,
+        CONDITIONS,
+        conditions,
+        "autoscaling.v1.HorizontalPodAutoscalerCondition",
+    );
     conform_to("autoscaling.v1.HorizontalPodAutoscaler", autoscaler);
 }
 
 /// Go's zero values, where the type writes them.
 fn conform_to(name: &str, value: &mut Value) -> bool {
-    Schema::builtin().get(name).is_some_and(|node| conform(value, node).is_ok())
+    Schema::builtin()
+        .get(name)
+        .is_some_and(|node| conform(value, node).is_ok())
 }
 
 fn take_list(map: &mut Map<String, Value>, name: &str) -> Vec<Value> {
@@ -161,7 +248,9 @@ fn annotated(autoscaler: &Value, key: &str, of: &str) -> Option<Vec<Value>> {
         Value::Null => Vec::new(),
         _ => return None,
     };
-    list.iter_mut().all(|one| conform_to(of, one)).then_some(list)
+    list.iter_mut()
+        .all(|one| conform_to(of, one))
+        .then_some(list)
 }
 
 fn annotate(autoscaler: &mut Value, key: &str, mut list: Vec<Value>, of: &str) {
@@ -180,12 +269,19 @@ fn annotate(autoscaler: &mut Value, key: &str, mut list: Vec<Value>, of: &str) {
 }
 
 fn put(autoscaler: &mut Value, key: &str, text: String) {
-    let annotations = autoscaler.meta_mut().entry("annotations").or_insert_with(|| Value::Object(Map::new()));
+    let annotations = autoscaler
+        .meta_mut()
+        .entry("annotations")
+        .or_insert_with(|| Value::Object(Map::new()));
     annotations[key] = text.into();
 }
 
 /// A metric whose source has its fields at other places.
-fn moved(mut metric: Value, fields: fn((&str, Fields, Fields)) -> Fields, place: fn(&mut Value, Fields)) -> Value {
+fn moved(
+    mut metric: Value,
+    fields: fn((&str, Fields, Fields)) -> Fields,
+    place: fn(&mut Value, Fields),
+) -> Value {
     for source in SOURCES {
         if let Some(of) = metric.get_mut(source.0).filter(|of| of.is_object()) {
             place(of, fields(source));
@@ -206,8 +302,16 @@ fn to_place(source: &mut Value, fields: Fields) {
 }
 
 fn from_place(source: &mut Value, fields: Fields) {
-    let found = |place: &[&str]| place.iter().try_fold(&*source, |at, step| at.some(step)).cloned();
-    let here: Map<String, Value> = fields.iter().filter_map(|(name, place)| Some((name.to_string(), found(place)?))).collect();
+    let found = |place: &[&str]| {
+        place
+            .iter()
+            .try_fold(&*source, |at, step| at.some(step))
+            .cloned()
+    };
+    let here: Map<String, Value> = fields
+        .iter()
+        .filter_map(|(name, place)| Some((name.to_string(), found(place)?)))
+        .collect();
     *source = here.into();
 }
 
@@ -215,13 +319,20 @@ fn from_place(source: &mut Value, fields: Fields) {
 fn spec_to_stored(metric: Value) -> Value {
     let mut metric = moved(metric, |(_, spec, _)| spec, to_place);
     for (name, ..) in SOURCES {
-        let Some(source) = metric.get_mut(name).filter(|source| source.is_object()) else { continue };
+        let Some(source) = metric.get_mut(name).filter(|source| source.is_object()) else {
+            continue;
+        };
         let target = child_mut(source, "target");
-        let has = |target: &Map<String, Value>, field: &str| target.get(field).is_some_and(|value| !value.is_null());
+        let has = |target: &Map<String, Value>, field: &str| {
+            target.get(field).is_some_and(|value| !value.is_null())
+        };
         let kind = match name {
             "object" if has(target, "averageValue") => {
                 // this version cannot leave the value out
-                if target.get("value").is_some_and(|value| quantity(value).is_zero()) {
+                if target
+                    .get("value")
+                    .is_some_and(|value| quantity(value).is_zero())
+                {
                     target.remove("value");
                 }
                 "AverageValue"
@@ -242,24 +353,50 @@ fn read_behavior(text: &str) -> Option<Value> {
     let node = Schema::builtin().get("autoscaling.v2.HorizontalPodAutoscalerBehavior")?;
     let rules = rename(&mut behavior, &["scaleUp", "scaleDown"])?;
     for rules in rules.values_mut().filter(|rules| !rules.is_null()) {
-        let rules = rename(rules, &["stabilizationWindowSeconds", "selectPolicy", "policies", "tolerance"])?;
+        let rules = rename(
+            rules,
+            &[
+                "stabilizationWindowSeconds",
+                "selectPolicy",
+                "policies",
+                "tolerance",
+            ],
+        )?;
         for policy in fill_each(rules, "policies") {
             rename(policy, &["type", "value", "periodSeconds"])?;
         }
     }
     conform(&mut behavior, node).ok()?;
-    behavior.as_object().is_some_and(|behavior| !behavior.is_empty()).then_some(behavior)
+    behavior
+        .as_object()
+        .is_some_and(|behavior| !behavior.is_empty())
+        .then_some(behavior)
 }
 
-fn fill_each<'v>(map: &'v mut Map<String, Value>, name: &str) -> impl Iterator<Item = &'v mut Value> {
-    map.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten().filter(|value| !value.is_null())
+fn fill_each<'v>(
+    map: &'v mut Map<String, Value>,
+    name: &str,
+) -> impl Iterator<Item = &'v mut Value> {
+    map.get_mut(name)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+        .filter(|value| !value.is_null())
 }
 
 /// Keys become the names that they are in another case of letters; others go. Nothing when the value is no object.
 fn rename<'v>(value: &'v mut Value, names: &[&str]) -> Option<&'v mut Map<String, Value>> {
     let map = value.as_object_mut()?;
     let given = std::mem::take(map);
-    map.extend(given.into_iter().filter_map(|(key, value)| Some((names.iter().find(|name| name.eq_ignore_ascii_case(&key))?.to_string(), value))));
+    map.extend(given.into_iter().filter_map(|(key, value)| {
+        Some((
+            names
+                .iter()
+                .find(|name| name.eq_ignore_ascii_case(&key))?
+                .to_string(),
+            value,
+        ))
+    }));
     Some(map)
 }
 
@@ -274,7 +411,11 @@ mod tests {
 
     #[test]
     fn the_field_is_a_metric_and_without_it_there_is_one_all_the_same() {
-        assert_eq!(stored(json!({"metadata": {}, "spec": {"targetCPUUtilizationPercentage": 50}}))["spec"]["metrics"], json!([cpu(50)]));
+        assert_eq!(
+            stored(json!({"metadata": {}, "spec": {"targetCPUUtilizationPercentage": 50}}))["spec"]
+                ["metrics"],
+            json!([cpu(50)])
+        );
         let mut plain = json!({"metadata": {}, "spec": {"maxReplicas": 3}});
         defaults(&mut plain);
         assert_eq!(plain["spec"]["targetCPUUtilizationPercentage"], 80);
@@ -330,8 +471,14 @@ mod tests {
     #[test]
     fn annotations_that_cannot_be_read_are_left_out() {
         for text in ["[", "{}", r#"[{"type": 1}]"#] {
-            let found = stored(json!({"metadata": {"annotations": {METRICS: text, BEHAVIOR: text, CONDITIONS: text}}, "spec": {}}));
-            assert_eq!(found["spec"], json!({"scaleTargetRef": {"kind": "", "name": ""}, "maxReplicas": 0, "metrics": [cpu(80)]}), "{text}");
+            let found = stored(
+                json!({"metadata": {"annotations": {METRICS: text, BEHAVIOR: text, CONDITIONS: text}}, "spec": {}}),
+            );
+            assert_eq!(
+                found["spec"],
+                json!({"scaleTargetRef": {"kind": "", "name": ""}, "maxReplicas": 0, "metrics": [cpu(80)]}),
+                "{text}"
+            );
             assert_eq!(found["metadata"], json!({}));
         }
     }

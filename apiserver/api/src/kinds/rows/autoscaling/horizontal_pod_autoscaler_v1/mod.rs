@@ -19,7 +19,11 @@ pub const KIND: Row = Row {
     schema: "autoscaling.v1.HorizontalPodAutoscaler",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { has_status: true, defaults: convert::defaults, ..Strategy::DEFAULT },
+    strategy: Strategy {
+        has_status: true,
+        defaults: convert::defaults,
+        ..Strategy::DEFAULT
+    },
     stored_as: Some(&convert::V1),
     storage_version: Some("autoscaling/v2/HorizontalPodAutoscaler"),
 };

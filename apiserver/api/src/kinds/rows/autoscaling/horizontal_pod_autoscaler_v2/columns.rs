@@ -34,7 +34,11 @@ pub const COLUMNS: Columns = Columns {
             "string",
             "maxReplicas is the upper limit for the number of replicas to which the autoscaler can scale up. It cannot be less that minReplicas.",
         ),
-        column("Replicas", "string", "currentReplicas is current number of replicas of pods managed by this autoscaler, as last seen by the autoscaler."),
+        column(
+            "Replicas",
+            "string",
+            "currentReplicas is current number of replicas of pods managed by this autoscaler, as last seen by the autoscaler.",
+        ),
         AGE,
     ],
     cells,
@@ -44,15 +48,31 @@ pub const COLUMNS: Columns = Columns {
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let (specs, statuses) = (list(&spec["metrics"]), list(&status["currentMetrics"]));
-    let reference = format!("{}/{}", text(&spec["scaleTargetRef"]["kind"]), text(&spec["scaleTargetRef"]["name"]));
+    let reference = format!(
+        "{}/{}",
+        text(&spec["scaleTargetRef"]["kind"]),
+        text(&spec["scaleTargetRef"]["name"])
+    );
     let least = int_or_text(&spec["minReplicas"], UNSET);
-    row![name(object), reference, metrics(specs, statuses), least, int(&spec["maxReplicas"]), int(&status["currentReplicas"]), age(object, now)]
+    row![
+        name(object),
+        reference,
+        metrics(specs, statuses),
+        least,
+        int(&spec["maxReplicas"]),
+        int(&status["currentReplicas"]),
+        age(object, now)
+    ]
 }
 
 /// `current/target` of each metric, two at most.
 fn metrics(specs: &[Value], statuses: &[Value]) -> String {
     const MAX: usize = 2;
-    let written: Vec<String> = specs.iter().enumerate().map(|(index, spec)| metric(spec, statuses.get(index).unwrap_or(&Value::Null))).collect();
+    let written: Vec<String> = specs
+        .iter()
+        .enumerate()
+        .map(|(index, spec)| metric(spec, statuses.get(index).unwrap_or(&Value::Null)))
+        .collect();
     match written.len() {
         0 => NONE.to_string(),
         count if count > MAX => format!("{} + {} more...", written[..MAX].join(", "), count - MAX),
@@ -72,19 +92,47 @@ fn metric(spec: &Value, status: &Value) -> String {
     let (target, present) = (&spec[source]["target"], !status[source].is_null());
     let current = &status[source]["current"];
     let averaged = !target["averageValue"].is_null();
-    let amount = |field: &str| if present { quantity(&current[field], "<nil>") } else { UNKNOWN.to_string() };
+    let amount = |field: &str| {
+        if present {
+            quantity(&current[field], "<nil>")
+        } else {
+            UNKNOWN.to_string()
+        }
+    };
     let resource = text(&spec[source]["name"]);
     match source {
         "external" | "object" if averaged => {
-            format!("{}/{} (avg)", quantity(&current["averageValue"], UNKNOWN), quantity(&target["averageValue"], "<nil>"))
+            format!(
+                "{}/{} (avg)",
+                quantity(&current["averageValue"], UNKNOWN),
+                quantity(&target["averageValue"], "<nil>")
+            )
         }
-        "external" | "object" => format!("{}/{}", amount("value"), quantity(&target["value"], "<nil>")),
-        "pods" => format!("{}/{}", amount("averageValue"), quantity(&target["averageValue"], "<nil>")),
-        _ if averaged => format!("{resource}: {}/{}", amount("averageValue"), quantity(&target["averageValue"], "<nil>")),
-        _ => format!("{resource}: {}/{}", percent(&current["averageUtilization"], UNKNOWN), percent(&target["averageUtilization"], "<auto>")),
+        "external" | "object" => format!(
+            "{}/{}",
+            amount("value"),
+            quantity(&target["value"], "<nil>")
+        ),
+        "pods" => format!(
+            "{}/{}",
+            amount("averageValue"),
+            quantity(&target["averageValue"], "<nil>")
+        ),
+        _ if averaged => format!(
+            "{resource}: {}/{}",
+            amount("averageValue"),
+            quantity(&target["averageValue"], "<nil>")
+        ),
+        _ => format!(
+            "{resource}: {}/{}",
+            percent(&current["averageUtilization"], UNKNOWN),
+            percent(&target["averageUtilization"], "<auto>")
+        ),
     }
 }
 
 fn percent(value: &Value, other: &str) -> String {
-    value.as_i64().map_or_else(|| other.to_string(), |percent| format!("{percent}%"))
+    value
+        .as_i64()
+        .map_or_else(|| other.to_string(), |percent| format!("{percent}%"))
 }

@@ -11,8 +11,14 @@ use crate::{
     machinery::meta::Meta,
 };
 
-pub const STRATEGY: Strategy =
-    Strategy { has_status: true, defaults, validate, validate_update, validate_status_update: |new, _| validate_status(new), ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    has_status: true,
+    defaults,
+    validate,
+    validate_update,
+    validate_status_update: |new, _| validate_status(new),
+    ..Strategy::DEFAULT
+};
 
 /// Upstream scales on this share of CPU when nothing else is asked for, in percent.
 const DEFAULT_CPU: i64 = 80;
@@ -29,7 +35,13 @@ pub const CARRIED: [&str; 6] = [
 
 /// Takes what v1 carries out of the annotations.
 pub fn drop_carried(autoscaler: &mut Value) {
-    let Some(annotations) = autoscaler.meta_mut().get_mut("annotations").and_then(Value::as_object_mut) else { return };
+    let Some(annotations) = autoscaler
+        .meta_mut()
+        .get_mut("annotations")
+        .and_then(Value::as_object_mut)
+    else {
+        return;
+    };
     for key in CARRIED {
         annotations.remove(key);
     }
@@ -52,20 +64,37 @@ fn defaults(autoscaler: &mut Value) {
     drop_carried(autoscaler);
     let spec = fill::spec(autoscaler);
     fill::absent(spec, "minReplicas", 1);
-    if spec.get("metrics").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+    if spec
+        .get("metrics")
+        .and_then(Value::as_array)
+        .is_none_or(Vec::is_empty)
+    {
         spec.insert("metrics".into(), default_metrics());
     }
-    let Some(behavior) = fill::inner(spec, "behavior") else { return };
-    let policy = |kind: &str, value: i64| json!({"type": kind, "value": value, "periodSeconds": 15});
-    let up = rules(behavior, "scaleUp", json!([policy("Pods", 4), policy("Percent", 100)]));
+    let Some(behavior) = fill::inner(spec, "behavior") else {
+        return;
+    };
+    let policy =
+        |kind: &str, value: i64| json!({"type": kind, "value": value, "periodSeconds": 15});
+    let up = rules(
+        behavior,
+        "scaleUp",
+        json!([policy("Pods", 4), policy("Percent", 100)]),
+    );
     fill::absent(up, "stabilizationWindowSeconds", 0);
     rules(behavior, "scaleDown", json!([policy("Percent", 100)]));
 }
 
 /// The rules of one direction, filled.
-fn rules<'v>(behavior: &'v mut Map<String, Value>, name: &str, policies: Value) -> &'v mut Map<String, Value> {
+fn rules<'v>(
+    behavior: &'v mut Map<String, Value>,
+    name: &str,
+    policies: Value,
+) -> &'v mut Map<String, Value> {
     fill::absent(behavior, name, Value::Object(Map::new()));
-    let Some(rules) = behavior.get_mut(name).and_then(Value::as_object_mut) else { unreachable!("made an object where there was none") };
+    let Some(rules) = behavior.get_mut(name).and_then(Value::as_object_mut) else {
+        unreachable!("made an object where there was none")
+    };
     fill::absent(rules, "selectPolicy", "Max");
     fill::absent(rules, "policies", policies);
     rules
@@ -88,7 +117,10 @@ mod tests {
             "scaleUp": {"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": [pods, percent]},
             "scaleDown": {"selectPolicy": "Min", "policies": [percent]},
         });
-        assert_eq!(given, json!({"metadata": {}, "spec": {"minReplicas": 1, "maxReplicas": 3, "metrics": [cpu(80)], "behavior": behavior}}));
+        assert_eq!(
+            given,
+            json!({"metadata": {}, "spec": {"minReplicas": 1, "maxReplicas": 3, "metrics": [cpu(80)], "behavior": behavior}})
+        );
         let again = given.clone();
         defaults(&mut given);
         assert_eq!(given, again);

@@ -7,14 +7,21 @@ use serde_json::Value;
 
 use crate::kinds::{
     Cell, Columns,
-    cells::{CONTAINERS, IMAGES, NONE, UNSET, age, column, containers, label_selector, name, row, since, size, text, wide},
+    cells::{
+        CONTAINERS, IMAGES, NONE, UNSET, age, column, containers, label_selector, name, row, since,
+        size, text, wide,
+    },
     table::{AGE, NAME},
 };
 
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("Schedule", "string", "The schedule in Cron format, see https://en.wikipedia.org/wiki/Cron."),
+        column(
+            "Schedule",
+            "string",
+            "The schedule in Cron format, see https://en.wikipedia.org/wiki/Cron.",
+        ),
         column(
             "Timezone",
             "string",
@@ -25,8 +32,16 @@ pub const COLUMNS: Columns = Columns {
             "boolean",
             "This flag tells the controller to suspend subsequent executions, it does not apply to already started executions.  Defaults to false.",
         ),
-        column("Active", "integer", "A list of pointers to currently running jobs."),
-        column("Last Schedule", "string", "Information when was the last time the job was successfully scheduled."),
+        column(
+            "Active",
+            "integer",
+            "A list of pointers to currently running jobs.",
+        ),
+        column(
+            "Last Schedule",
+            "string",
+            "Information when was the last time the job was successfully scheduled.",
+        ),
         AGE,
         CONTAINERS,
         IMAGES,
@@ -44,8 +59,14 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let job = &spec["jobTemplate"]["spec"];
     let (names, images) = containers(&job["template"]["spec"]);
-    let suspended = spec["suspend"].as_bool().map_or(UNSET, |suspended| if suspended { "True" } else { "False" });
-    let last = if status["lastScheduleTime"].is_null() { NONE.to_string() } else { since(&status["lastScheduleTime"], now) };
+    let suspended = spec["suspend"]
+        .as_bool()
+        .map_or(UNSET, |suspended| if suspended { "True" } else { "False" });
+    let last = if status["lastScheduleTime"].is_null() {
+        NONE.to_string()
+    } else {
+        since(&status["lastScheduleTime"], now)
+    };
     row![
         name(object),
         text(&spec["schedule"]),

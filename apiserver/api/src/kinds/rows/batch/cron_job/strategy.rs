@@ -24,13 +24,24 @@ use crate::{
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::cron_job,
-    prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"]["jobTemplate"]["spec"], None),
-    prepare_for_update: |new, old| disabled::drop_from_template(&mut new["spec"]["jobTemplate"]["spec"], Some(old.at("spec").at("jobTemplate").at("spec"))),
+    prepare_for_create: |new| {
+        disabled::drop_from_template(&mut new["spec"]["jobTemplate"]["spec"], None)
+    },
+    prepare_for_update: |new, old| {
+        disabled::drop_from_template(
+            &mut new["spec"]["jobTemplate"]["spec"],
+            Some(old.at("spec").at("jobTemplate").at("spec")),
+        )
+    },
     validate: |new| {
         const LONGEST: usize = 52;
         let mut errors = validate(new, None);
         if new.name().len() > LONGEST {
-            errors.invalid(&Path::new("metadata").child("name"), new.name(), "must be no more than 52 characters");
+            errors.invalid(
+                &Path::new("metadata").child("name"),
+                new.name(),
+                "must be no more than 52 characters",
+            );
         }
         errors
     },
@@ -47,7 +58,11 @@ fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
         workload::name_warning(new, &mut out);
     }
     if workload::is_new_generation(new, old) {
-        job::strategy::spec_warnings(new.at("spec").at("jobTemplate").at("spec"), &Path::new("spec.jobTemplate.spec"), &mut out);
+        job::strategy::spec_warnings(
+            new.at("spec").at("jobTemplate").at("spec"),
+            &Path::new("spec.jobTemplate.spec"),
+            &mut out,
+        );
     }
     if old.is_some() && new.at("spec").text("schedule").contains("TZ") {
         out.push("cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details".into());
@@ -57,25 +72,54 @@ fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    let (spec, before, path) = (new.at("spec"), old.map(|old| old.at("spec")), Path::new("spec"));
+    let (spec, before, path) = (
+        new.at("spec"),
+        old.map(|old| old.at("spec")),
+        Path::new("spec"),
+    );
     let schedule = spec.text("schedule");
     if schedule.is_empty() {
         errors.required(&path.child("schedule"), "");
     } else {
         let zone_was_there = before.is_some_and(|before| before.text("schedule").contains("TZ"));
-        self::schedule(schedule, zone_was_there, spec.some("timeZone").is_some(), &path.child("schedule"), &mut errors);
+        self::schedule(
+            schedule,
+            zone_was_there,
+            spec.some("timeZone").is_some(),
+            &path.child("schedule"),
+            &mut errors,
+        );
     }
-    nonnegative(spec.int("startingDeadlineSeconds"), &path.child("startingDeadlineSeconds"), &mut errors);
+    nonnegative(
+        spec.int("startingDeadlineSeconds"),
+        &path.child("startingDeadlineSeconds"),
+        &mut errors,
+    );
     if before.is_none_or(|before| before.some("timeZone") != spec.some("timeZone"))
         && let Some(zone) = spec.text_ptr("timeZone")
     {
         time_zone(zone, &path.child("timeZone"), &mut errors);
     }
-    required_one_of(spec.text("concurrencyPolicy"), &["Allow", "Forbid", "Replace"], &path.child("concurrencyPolicy"), &mut errors);
+    required_one_of(
+        spec.text("concurrencyPolicy"),
+        &["Allow", "Forbid", "Replace"],
+        &path.child("concurrencyPolicy"),
+        &mut errors,
+    );
     let template = |spec: &Value| spec.at("jobTemplate").at("spec").at("template").clone();
     let options = Options::of(before.map(template).as_ref());
-    job_template(spec.at("jobTemplate").at("spec"), &options, &path.child("jobTemplate").child("spec"), &mut errors);
-    workload::counts(spec, &["successfulJobsHistoryLimit", "failedJobsHistoryLimit"], &path, &mut errors);
+    job_template(
+        spec.at("jobTemplate").at("spec"),
+        &options,
+        &path.child("jobTemplate").child("spec"),
+        &mut errors,
+    );
+    workload::counts(
+        spec,
+        &["successfulJobsHistoryLimit", "failedJobsHistoryLimit"],
+        &path,
+        &mut errors,
+    );
     errors
 }
 
@@ -85,9 +129,17 @@ fn schedule(text: &str, zone_was_there: bool, has_zone: bool, path: &Path, error
     }
     if text.contains("TZ") {
         if zone_was_there && has_zone {
-            errors.invalid(path, text, "cannot use both timeZone field and TZ or CRON_TZ in schedule");
+            errors.invalid(
+                path,
+                text,
+                "cannot use both timeZone field and TZ or CRON_TZ in schedule",
+            );
         } else if !zone_was_there {
-            errors.invalid(path, text, "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+            errors.invalid(
+                path,
+                text,
+                "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+            );
         }
     }
 }
@@ -101,13 +153,19 @@ fn time_zone(zone: &str, path: &Path, errors: &mut Errors) {
         !matches!(part, "." | "..")
             && !part.starts_with('-')
             && (1..=LONGEST_PART).contains(&part.len())
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'))
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'+'))
     };
     if !zone.split('/').all(good) {
         return errors.invalid(path, zone, format!("unknown time zone {zone}"));
     }
     if zone.eq_ignore_ascii_case("local") {
-        errors.invalid(path, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+        errors.invalid(
+            path,
+            zone,
+            "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+        );
     }
     if zone != "Local" && cron::zone(zone).is_err() {
         errors.invalid(path, zone, format!("unknown time zone {zone}"));
@@ -118,7 +176,12 @@ fn job_template(spec: &Value, options: &Options, path: &Path, errors: &mut Error
     job::spec::validate(spec, options, path, errors);
     let selector = spec.some("selector");
     if selector.is_some() {
-        invalid_shown(&workload::shown_selector(selector), "`selector` will be auto-generated", &path.child("selector"), errors);
+        invalid_shown(
+            &workload::shown_selector(selector),
+            "`selector` will be auto-generated",
+            &path.child("selector"),
+            errors,
+        );
     }
     if spec.flag("manualSelector") {
         let at = path.child("manualSelector");
@@ -140,20 +203,42 @@ mod tests {
     fn schedules_and_zones() {
         let said = |spec: Value| {
             let errors = validate(&json!({"spec": spec}), None);
-            errors.0.iter().filter(|error| error.field == "spec.schedule" || error.field == "spec.timeZone").map(ToString::to_string).collect::<Vec<_>>()
+            errors
+                .0
+                .iter()
+                .filter(|error| error.field == "spec.schedule" || error.field == "spec.timeZone")
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
         };
         for (spec, wanted) in [
-            (json!({"schedule": "*/5 * * * *", "timeZone": "Europe/Paris"}), vec![]),
+            (
+                json!({"schedule": "*/5 * * * *", "timeZone": "Europe/Paris"}),
+                vec![],
+            ),
             (json!({}), vec!["spec.schedule: Required value"]),
-            (json!({"schedule": "odd"}), vec!["spec.schedule: Invalid value: \"odd\": expected exactly 5 fields, found 1: [odd]"]),
+            (
+                json!({"schedule": "odd"}),
+                vec![
+                    "spec.schedule: Invalid value: \"odd\": expected exactly 5 fields, found 1: [odd]",
+                ],
+            ),
             (
                 json!({"schedule": "TZ=UTC * * * * *"}),
-                vec!["spec.schedule: Invalid value: \"TZ=UTC * * * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field instead"],
+                vec![
+                    "spec.schedule: Invalid value: \"TZ=UTC * * * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+                ],
             ),
-            (json!({"schedule": "@daily", "timeZone": ""}), vec!["spec.timeZone: Invalid value: \"\": timeZone must be nil or non-empty string"]),
+            (
+                json!({"schedule": "@daily", "timeZone": ""}),
+                vec![
+                    "spec.timeZone: Invalid value: \"\": timeZone must be nil or non-empty string",
+                ],
+            ),
             (
                 json!({"schedule": "@daily", "timeZone": "Europe/Parisx"}),
-                vec!["spec.timeZone: Invalid value: \"Europe/Parisx\": unknown time zone Europe/Parisx"],
+                vec![
+                    "spec.timeZone: Invalid value: \"Europe/Parisx\": unknown time zone Europe/Parisx",
+                ],
             ),
         ] {
             assert_eq!(said(spec), wanted);
@@ -163,8 +248,19 @@ mod tests {
     #[test]
     fn templates() {
         let mut errors = Errors::default();
-        job_template(&json!({"manualSelector": true, "selector": {}}), &Options::default(), &Path::new("s"), &mut errors);
-        let said: Vec<String> = errors.0.iter().rev().take(2).map(ToString::to_string).collect();
+        job_template(
+            &json!({"manualSelector": true, "selector": {}}),
+            &Options::default(),
+            &Path::new("s"),
+            &mut errors,
+        );
+        let said: Vec<String> = errors
+            .0
+            .iter()
+            .rev()
+            .take(2)
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(
             said,
             [

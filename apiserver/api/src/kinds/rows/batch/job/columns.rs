@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::kinds::{
     Cell, Columns,
-    cells::{CONTAINERS, IMAGES, age, column, condition, containers, human_duration, int, is_deleted, label_selector, moment, name, row, wide},
+    cells::{
+        CONTAINERS, IMAGES, age, column, condition, containers, human_duration, int, is_deleted,
+        label_selector, moment, name, row, wide,
+    },
     table::{AGE, NAME},
 };
 
@@ -37,11 +40,22 @@ pub const COLUMNS: Columns = Columns {
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let (names, images) = containers(&spec["template"]["spec"]);
-    row![name(object), state(object), completions(spec, status), duration(status, now), age(object, now), names, images, label_selector(&spec["selector"])]
+    row![
+        name(object),
+        state(object),
+        completions(spec, status),
+        duration(status, now),
+        age(object, now),
+        names,
+        images,
+        label_selector(&spec["selector"])
+    ]
 }
 
 fn state(job: &Value) -> &'static str {
-    let has = |of_type: &str| condition(job, of_type).is_some_and(|condition| condition["status"] == "True");
+    let has = |of_type: &str| {
+        condition(job, of_type).is_some_and(|condition| condition["status"] == "True")
+    };
     match () {
         () if has("Complete") => "Complete",
         () if has("Failed") => "Failed",
@@ -64,6 +78,12 @@ fn completions(spec: &Value, status: &Value) -> String {
 }
 
 fn duration(status: &Value, now: Timestamp) -> String {
-    let Some(start) = moment(&status["startTime"]) else { return String::new() };
-    human_duration(moment(&status["completionTime"]).unwrap_or(now).duration_since(start))
+    let Some(start) = moment(&status["startTime"]) else {
+        return String::new();
+    };
+    human_duration(
+        moment(&status["completionTime"])
+            .unwrap_or(now)
+            .duration_since(start),
+    )
 }

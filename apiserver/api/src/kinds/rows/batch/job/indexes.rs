@@ -8,17 +8,29 @@ type Interval = (i64, i64);
 fn interval(text: &str, completions: i64) -> Result<Interval, String> {
     let parts: Vec<&str> = text.split('-').collect();
     if parts.len() > 2 {
-        return Err(format!("the fragment {text:?} violates the requirement that an index interval can have at most two parts separated by '-'"));
+        return Err(format!(
+            "the fragment {text:?} violates the requirement that an index interval can have at most two parts separated by '-'"
+        ));
     }
     let index = |text: &str| -> Result<i64, String> {
-        let number: i64 = text.parse().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
-        if number >= completions { Err(format!("too large index: {text:?}")) } else { Ok(number) }
+        let number: i64 = text
+            .parse()
+            .map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
+        if number >= completions {
+            Err(format!("too large index: {text:?}"))
+        } else {
+            Ok(number)
+        }
     };
     let first = index(parts[0])?;
-    let Some(last) = parts.get(1) else { return Ok((first, first)) };
+    let Some(last) = parts.get(1) else {
+        return Ok((first, first));
+    };
     let last = index(last)?;
     if first >= last {
-        return Err(format!("non-increasing order, previous: {first}, current: {last}"));
+        return Err(format!(
+            "non-increasing order, previous: {first}, current: {last}"
+        ));
     }
     Ok((first, last))
 }
@@ -29,7 +41,9 @@ pub fn count(list: &str, completions: i64) -> Result<i64, String> {
     for text in list.split(',').filter(|_| !list.is_empty()) {
         let (first, last) = interval(text, completions)?;
         if let Some(previous) = previous.filter(|previous| *previous >= first) {
-            return Err(format!("non-increasing order, previous: {previous}, current: {first}"));
+            return Err(format!(
+                "non-increasing order, previous: {previous}, current: {first}"
+            ));
         }
         total += last - first + 1;
         previous = Some(last);
@@ -39,7 +53,11 @@ pub fn count(list: &str, completions: i64) -> Result<i64, String> {
 
 /// The first index that two lists have both; intervals that cannot be read are left out.
 pub fn overlap(completed: &str, failed: &str, completions: i64) -> Option<i64> {
-    let read = |list: &str| list.split(',').filter_map(|text| interval(text, completions).ok()).collect::<Vec<_>>();
+    let read = |list: &str| {
+        list.split(',')
+            .filter_map(|text| interval(text, completions).ok())
+            .collect::<Vec<_>>()
+    };
     let (completed, failed) = (read(completed), read(failed));
     let (mut c, mut f) = (0, 0);
     while let (Some(done), Some(lost)) = (completed.get(c), failed.get(f)) {
@@ -63,8 +81,16 @@ mod tests {
             ("5,3", Err("non-increasing order, previous: 5, current: 3")),
             ("3-3", Err("non-increasing order, previous: 3, current: 3")),
             ("10", Err("too large index: \"10\"")),
-            ("a", Err("cannot convert string to integer for index: \"a\"")),
-            ("1-2-3", Err("the fragment \"1-2-3\" violates the requirement that an index interval can have at most two parts separated by '-'")),
+            (
+                "a",
+                Err("cannot convert string to integer for index: \"a\""),
+            ),
+            (
+                "1-2-3",
+                Err(
+                    "the fragment \"1-2-3\" violates the requirement that an index interval can have at most two parts separated by '-'",
+                ),
+            ),
         ] {
             assert_eq!(count(list, 10), wanted.map_err(str::to_string), "{list}");
         }

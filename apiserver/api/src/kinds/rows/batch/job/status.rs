@@ -16,7 +16,10 @@ use crate::{
 };
 
 fn is_true(job: &Value, kind: &str) -> bool {
-    job.at("status").list("conditions").iter().any(|condition| condition.text("type") == kind && condition.text("status") == "True")
+    job.at("status")
+        .list("conditions")
+        .iter()
+        .any(|condition| condition.text("type") == kind && condition.text("status") == "True")
 }
 
 fn is_finished(job: &Value) -> bool {
@@ -50,11 +53,21 @@ impl Update<'_> {
 pub fn validate(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     let path = Path::new("status");
-    let update = Update { new, old, status: new.at("status"), before: old.at("status"), spec: new.at("spec") };
+    let update = Update {
+        new,
+        old,
+        status: new.at("status"),
+        before: old.at("status"),
+        spec: new.at("spec"),
+    };
     for name in ["active", "succeeded", "failed", "ready", "terminating"] {
         nonnegative(update.status.int(name), &path.child(name), &mut errors);
     }
-    uncounted(update.status, &path.child("uncountedTerminatedPods"), &mut errors);
+    uncounted(
+        update.status,
+        &path.child("uncountedTerminatedPods"),
+        &mut errors,
+    );
     completion(&update, &path, &mut errors);
     endings(&update, &path, &mut errors);
     finished(&update, &path, &mut errors);
@@ -87,15 +100,30 @@ fn completion(update: &Update, path: &Path, errors: &mut Errors) {
     let (conditions, at) = (path.child("conditions"), path.child("completionTime"));
     let complete = update.is("Complete");
     if complete && update.is("Failed") && (update.turned("Complete") || update.turned("Failed")) {
-        invalid_silent("cannot set Complete=True and Failed=true conditions", &conditions, errors);
+        invalid_silent(
+            "cannot set Complete=True and Failed=true conditions",
+            &conditions,
+            errors,
+        );
     }
-    if complete && update.is("FailureTarget") && (update.turned("Complete") || update.turned("FailureTarget")) {
-        invalid_silent("cannot set Complete=True and FailureTarget=true conditions", &conditions, errors);
+    if complete
+        && update.is("FailureTarget")
+        && (update.turned("Complete") || update.turned("FailureTarget"))
+    {
+        invalid_silent(
+            "cannot set Complete=True and FailureTarget=true conditions",
+            &conditions,
+            errors,
+        );
     }
     let time = update.status.some("completionTime");
     let looked_at = update.turned("Complete") || update.changed("completionTime");
     if let Some(time) = time.filter(|_| looked_at && !complete) {
-        errors.invalid(&at, time.clone(), "cannot set completionTime when there is no Complete=True condition");
+        errors.invalid(
+            &at,
+            time.clone(),
+            "cannot set completionTime when there is no Complete=True condition",
+        );
     }
     if looked_at && complete && time.is_none() {
         errors.required(&at, "completionTime is required for Complete jobs");
@@ -110,11 +138,25 @@ fn completion(update: &Update, path: &Path, errors: &mut Errors) {
 
 fn endings(update: &Update, path: &Path, errors: &mut Errors) {
     let at = path.child("conditions");
-    if update.is("Failed") && !update.is("FailureTarget") && (update.turned("Failed") || update.changed("failedIndexes")) {
-        invalid_silent("cannot set Failed=True condition without the FailureTarget=true condition", &at, errors);
+    if update.is("Failed")
+        && !update.is("FailureTarget")
+        && (update.turned("Failed") || update.changed("failedIndexes"))
+    {
+        invalid_silent(
+            "cannot set Failed=True condition without the FailureTarget=true condition",
+            &at,
+            errors,
+        );
     }
-    if update.is("Complete") && !update.is("SuccessCriteriaMet") && (update.turned("Complete") || update.turned("SuccessCriteriaMet")) {
-        invalid_silent("cannot set Complete=True condition without the SuccessCriteriaMet=true condition", &at, errors);
+    if update.is("Complete")
+        && !update.is("SuccessCriteriaMet")
+        && (update.turned("Complete") || update.turned("SuccessCriteriaMet"))
+    {
+        invalid_silent(
+            "cannot set Complete=True condition without the SuccessCriteriaMet=true condition",
+            &at,
+            errors,
+        );
     }
 }
 
@@ -124,68 +166,147 @@ fn finished(update: &Update, path: &Path, errors: &mut Errors) {
     }
     let active = update.status.int("active");
     if active > 0 && (update.ended() || active != update.before.int("active")) {
-        errors.invalid(&path.child("active"), active, "active>0 is invalid for finished job");
+        errors.invalid(
+            &path.child("active"),
+            active,
+            "active>0 is invalid for finished job",
+        );
     }
-    let nothing_to_do = update.spec.flag("suspend") && update.spec.int_ptr("completions") == Some(0);
-    if update.status.some("startTime").is_none() && (update.ended() || update.changed("startTime")) && !nothing_to_do {
-        errors.required(&path.child("startTime"), "startTime is required for finished job");
+    let nothing_to_do =
+        update.spec.flag("suspend") && update.spec.int_ptr("completions") == Some(0);
+    if update.status.some("startTime").is_none()
+        && (update.ended() || update.changed("startTime"))
+        && !nothing_to_do
+    {
+        errors.required(
+            &path.child("startTime"),
+            "startTime is required for finished job",
+        );
     }
     let pods = update.status.at("uncountedTerminatedPods");
-    let some_left = ["failed", "succeeded"].iter().any(|list| !pods.list(list).is_empty());
+    let some_left = ["failed", "succeeded"]
+        .iter()
+        .any(|list| !pods.list(list).is_empty());
     if some_left && (update.ended() || update.changed("uncountedTerminatedPods")) {
-        invalid_shown(&internal::json(pods, "batch.UncountedTerminatedPods"), "must be empty for finished job", &path.child("uncountedTerminatedPods"), errors);
+        invalid_shown(
+            &internal::json(pods, "batch.UncountedTerminatedPods"),
+            "must be empty for finished job",
+            &path.child("uncountedTerminatedPods"),
+            errors,
+        );
     }
 }
 
 fn index_lists(update: &Update, path: &Path, errors: &mut Errors) {
     let (done_at, lost_at) = (path.child("completedIndexes"), path.child("failedIndexes"));
-    let (done, lost) = (update.status.text("completedIndexes"), update.status.text_ptr("failedIndexes"));
-    let (done_changed, lost_changed) = (done != update.before.text("completedIndexes"), update.changed("failedIndexes"));
+    let (done, lost) = (
+        update.status.text("completedIndexes"),
+        update.status.text_ptr("failedIndexes"),
+    );
+    let (done_changed, lost_changed) = (
+        done != update.before.text("completedIndexes"),
+        update.changed("failedIndexes"),
+    );
     let completions = update.spec.int_ptr("completions");
     let per_index = update.spec.some("backoffLimitPerIndex").is_some();
-    if let Some(fault) = completions.filter(|_| done_changed).and_then(|completions| indexes::count(done, completions).err()) {
-        errors.invalid(&done_at, done, format!("error parsing completedIndexes: {fault}"));
+    if let Some(fault) = completions
+        .filter(|_| done_changed)
+        .and_then(|completions| indexes::count(done, completions).err())
+    {
+        errors.invalid(
+            &done_at,
+            done,
+            format!("error parsing completedIndexes: {fault}"),
+        );
     }
     if let (Some(completions), Some(lost)) = (completions, lost)
         && per_index
         && lost_changed
         && let Err(fault) = indexes::count(lost, completions)
     {
-        errors.invalid(&lost_at, lost, format!("error parsing failedIndexes: {fault}"));
+        errors.invalid(
+            &lost_at,
+            lost,
+            format!("error parsing failedIndexes: {fault}"),
+        );
     }
     if done_changed && !done.is_empty() && update.spec.text("completionMode") != "Indexed" {
-        errors.invalid(&done_at, done, "cannot set non-empty completedIndexes when non-indexed completion mode");
+        errors.invalid(
+            &done_at,
+            done,
+            "cannot set non-empty completedIndexes when non-indexed completion mode",
+        );
     }
     let Some(lost) = lost else { return };
     if lost_changed && !per_index {
-        errors.invalid(&lost_at, lost, "cannot set non-null failedIndexes when backoffLimitPerIndex is null");
+        errors.invalid(
+            &lost_at,
+            lost,
+            "cannot set non-null failedIndexes when backoffLimitPerIndex is null",
+        );
     }
-    let both = completions.filter(|_| (done_changed || lost_changed) && !done.is_empty() && !lost.is_empty());
+    let both = completions
+        .filter(|_| (done_changed || lost_changed) && !done.is_empty() && !lost.is_empty());
     if let Some(index) = both.and_then(|completions| indexes::overlap(done, lost, completions)) {
-        errors.invalid(&lost_at, lost, format!("failedIndexes and completedIndexes overlap at index: {index}"));
+        errors.invalid(
+            &lost_at,
+            lost,
+            format!("failedIndexes and completedIndexes overlap at index: {index}"),
+        );
     }
 }
 
 fn pods(update: &Update, path: &Path, errors: &mut Errors) {
-    let (terminating, ready) = (update.status.int("terminating"), update.status.int_ptr("ready"));
-    if terminating > 0 && is_finished(update.new) && (update.ended() || update.changed("terminating")) {
-        errors.invalid(&path.child("terminating"), terminating, "terminating>0 is invalid for finished job");
+    let (terminating, ready) = (
+        update.status.int("terminating"),
+        update.status.int_ptr("ready"),
+    );
+    if terminating > 0
+        && is_finished(update.new)
+        && (update.ended() || update.changed("terminating"))
+    {
+        errors.invalid(
+            &path.child("terminating"),
+            terminating,
+            "terminating>0 is invalid for finished job",
+        );
     }
     let active = update.status.int("active");
-    if let Some(ready) = ready.filter(|ready| *ready > active && (update.changed("ready") || active != update.before.int("active"))) {
-        errors.invalid(&path.child("ready"), ready, "cannot set more ready pods than active");
+    if let Some(ready) = ready.filter(|ready| {
+        *ready > active && (update.changed("ready") || active != update.before.int("active"))
+    }) {
+        errors.invalid(
+            &path.child("ready"),
+            ready,
+            "cannot set more ready pods than active",
+        );
     }
 }
 
 fn success_criteria(update: &Update, path: &Path, errors: &mut Errors) {
     if update.is("SuccessCriteriaMet") && update.is("Failed") {
-        invalid_silent("cannot set SuccessCriteriaMet=True and Failed=true conditions", path, errors);
+        invalid_silent(
+            "cannot set SuccessCriteriaMet=True and Failed=true conditions",
+            path,
+            errors,
+        );
     }
     if update.is("SuccessCriteriaMet") && update.is("FailureTarget") {
-        invalid_silent("cannot set SuccessCriteriaMet=True and FailureTarget=true conditions", path, errors);
+        invalid_silent(
+            "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions",
+            path,
+            errors,
+        );
     }
-    if update.spec.some("successPolicy").is_some() && !update.is("SuccessCriteriaMet") && update.is("Complete") {
-        invalid_silent("cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True", path, errors);
+    if update.spec.some("successPolicy").is_some()
+        && !update.is("SuccessCriteriaMet")
+        && update.is("Complete")
+    {
+        invalid_silent(
+            "cannot set Complete=True for Job with SuccessPolicy unless SuccessCriteriaMet=True",
+            path,
+            errors,
+        );
     }
 }
 
@@ -193,17 +314,30 @@ fn transitions(update: &Update, path: &Path, errors: &mut Errors) {
     let conditions = path.child("conditions");
     for kind in ["Failed", "Complete", "FailureTarget"] {
         if is_true(update.old, kind) && !update.is(kind) {
-            invalid_silent(&format!("cannot disable the terminal {kind}=True condition"), &conditions, errors);
+            invalid_silent(
+                &format!("cannot disable the terminal {kind}=True condition"),
+                &conditions,
+                errors,
+            );
         }
     }
     let shrinks = |name: &str| update.status.int(name) < update.before.int(name);
     if shrinks("failed") {
-        errors.invalid(&path.child("failed"), update.status.int("failed"), "cannot decrease the failed counter");
+        errors.invalid(
+            &path.child("failed"),
+            update.status.int("failed"),
+            "cannot decrease the failed counter",
+        );
     }
     // a job that is scaled with its parallelism may be scaled down
-    let elastic = update.spec.text("completionMode") == "Indexed" && update.spec.some("completions") == update.spec.some("parallelism");
+    let elastic = update.spec.text("completionMode") == "Indexed"
+        && update.spec.some("completions") == update.spec.some("parallelism");
     if shrinks("succeeded") && !elastic {
-        errors.invalid(&path.child("succeeded"), update.status.int("succeeded"), "cannot decrease the succeeded counter");
+        errors.invalid(
+            &path.child("succeeded"),
+            update.status.int("succeeded"),
+            "cannot decrease the succeeded counter",
+        );
     }
     let time = |name: &str| (update.status.some(name), update.before.some(name));
     if let (Some(now), Some(before)) = time("completionTime")
@@ -212,16 +346,33 @@ fn transitions(update: &Update, path: &Path, errors: &mut Errors) {
         errors.invalid(&path.child("completionTime"), now.clone(), IMMUTABLE);
     }
     let resuming = is_true(update.old, "Suspended")
-        && update.status.list("conditions").iter().any(|condition| condition.text("type") == "Suspended" && condition.text("status") == "False");
+        && update.status.list("conditions").iter().any(|condition| {
+            condition.text("type") == "Suspended" && condition.text("status") == "False"
+        });
     let (now, before) = time("startTime");
     if before.is_some() && now != before && !resuming && !update.spec.flag("suspend") {
-        errors.invalid(&path.child("startTime"), now.cloned().unwrap_or_default(), "field is immutable for unsuspended job once set");
+        errors.invalid(
+            &path.child("startTime"),
+            now.cloned().unwrap_or_default(),
+            "field is immutable for unsuspended job once set",
+        );
     }
     if is_true(update.old, "SuccessCriteriaMet") && !update.is("SuccessCriteriaMet") {
-        invalid_silent("cannot disable the SuccessCriteriaMet=True condition", &conditions, errors);
+        invalid_silent(
+            "cannot disable the SuccessCriteriaMet=True condition",
+            &conditions,
+            errors,
+        );
     }
-    if is_true(update.old, "Complete") && !is_true(update.old, "SuccessCriteriaMet") && update.is("SuccessCriteriaMet") {
-        invalid_silent("cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions", &conditions, errors);
+    if is_true(update.old, "Complete")
+        && !is_true(update.old, "SuccessCriteriaMet")
+        && update.is("SuccessCriteriaMet")
+    {
+        invalid_silent(
+            "cannot set SuccessCriteriaMet=True for Job already has Complete=true conditions",
+            &conditions,
+            errors,
+        );
     }
 }
 
@@ -233,10 +384,19 @@ mod tests {
 
     #[test]
     fn each() {
-        let condition = |kinds: &[&str]| kinds.iter().map(|kind| json!({"type": kind, "status": "True"})).collect::<Vec<_>>();
+        let condition = |kinds: &[&str]| {
+            kinds
+                .iter()
+                .map(|kind| json!({"type": kind, "status": "True"}))
+                .collect::<Vec<_>>()
+        };
         let done = json!({"conditions": condition(&["Complete", "SuccessCriteriaMet"]), "startTime": "2026-01-01T00:00:00Z", "completionTime": "2026-01-01T00:01:00Z"});
         for (new, old, wanted) in [
-            (done.clone(), json!({"startTime": "2026-01-01T00:00:00Z"}), vec![]),
+            (
+                done.clone(),
+                json!({"startTime": "2026-01-01T00:00:00Z"}),
+                vec![],
+            ),
             (
                 json!({"conditions": condition(&["Complete"])}),
                 json!({}),
@@ -249,18 +409,37 @@ mod tests {
             (
                 json!({"startTime": "2026-01-01T00:00:00Z", "conditions": condition(&["SuccessCriteriaMet"])}),
                 done,
-                vec!["status.conditions: Invalid value: cannot disable the terminal Complete=True condition"],
+                vec![
+                    "status.conditions: Invalid value: cannot disable the terminal Complete=True condition",
+                ],
             ),
-            (json!({"failed": 1}), json!({"failed": 2}), vec!["status.failed: Invalid value: 1: cannot decrease the failed counter"]),
-            (json!({"active": 1, "ready": 2}), json!({}), vec!["status.ready: Invalid value: 2: cannot set more ready pods than active"]),
+            (
+                json!({"failed": 1}),
+                json!({"failed": 2}),
+                vec!["status.failed: Invalid value: 1: cannot decrease the failed counter"],
+            ),
+            (
+                json!({"active": 1, "ready": 2}),
+                json!({}),
+                vec!["status.ready: Invalid value: 2: cannot set more ready pods than active"],
+            ),
             (
                 json!({"completedIndexes": "1"}),
                 json!({}),
-                vec!["status.completedIndexes: Invalid value: \"1\": cannot set non-empty completedIndexes when non-indexed completion mode"],
+                vec![
+                    "status.completedIndexes: Invalid value: \"1\": cannot set non-empty completedIndexes when non-indexed completion mode",
+                ],
             ),
         ] {
             let job = |status: Value| json!({"spec": {}, "status": status});
-            assert_eq!(validate(&job(new), &job(old)).0.iter().map(ToString::to_string).collect::<Vec<_>>(), wanted);
+            assert_eq!(
+                validate(&job(new), &job(old))
+                    .0
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>(),
+                wanted
+            );
         }
     }
 }

@@ -30,7 +30,9 @@ pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::job,
     prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
     after_system_fields: generate_selector,
-    prepare_for_update: |new, old| disabled::drop_from_template(&mut new["spec"], Some(old.at("spec"))),
+    prepare_for_update: |new, old| {
+        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
+    },
     validate: |new| {
         let mut errors = Errors::default();
         validate(new, &How::of(None), &mut errors);
@@ -56,14 +58,22 @@ pub const STRATEGY: Strategy = Strategy {
     ..Strategy::DEFAULT
 };
 
-pub const SELECTABLE: &[Selectable] = &[Selectable { path: "status.successful", value: |job| job.at("status").int("succeeded").to_string() }];
+pub const SELECTABLE: &[Selectable] = &[Selectable {
+    path: "status.successful",
+    value: |job| job.at("status").int("succeeded").to_string(),
+}];
 
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
 
 /// The labels that a job's pods bear; the plain ones are older.
 fn own_labels(job: &Value) -> [(&'static str, &str); 4] {
-    [("controller-uid", job.uid()), ("job-name", job.name()), (UID_LABEL, job.uid()), (NAME_LABEL, job.name())]
+    [
+        ("controller-uid", job.uid()),
+        ("job-name", job.name()),
+        (UID_LABEL, job.uid()),
+        (NAME_LABEL, job.name()),
+    ]
 }
 
 /// Runs when the job has its uid. What a client set is left for validation to refuse.
@@ -74,7 +84,8 @@ fn generate_selector(job: &mut Value) {
     let own = own_labels(job).map(|(label, value)| (label, value.to_string()));
     // Upstream's defaults let a job without labels have those of its template, the very same map: what is added to one is in both.
     // A job that was given the same labels as its template cannot be told from one that was given none.
-    let shared = job.at("metadata").at("labels") == job.at("spec").at("template").at("metadata").at("labels");
+    let shared = job.at("metadata").at("labels")
+        == job.at("spec").at("template").at("metadata").at("labels");
     let uid = job.uid().to_string();
     let labels = &mut job["spec"]["template"]["metadata"]["labels"];
     for (label, value) in own {
@@ -95,7 +106,10 @@ fn generate_selector(job: &mut Value) {
 pub fn spec_warnings(spec: &Value, path: &Path, out: &mut Warnings) {
     const MANY_COMPLETIONS: i64 = 100_000;
     const MANY_PARALLEL: i64 = 10_000;
-    if spec.text("completionMode") == "Indexed" && spec.int("completions") > MANY_COMPLETIONS && spec.int("parallelism") > MANY_PARALLEL {
+    if spec.text("completionMode") == "Indexed"
+        && spec.int("completions") > MANY_COMPLETIONS
+        && spec.int("parallelism") > MANY_PARALLEL
+    {
         out.push(format!(
             "{path}: In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail"
         ));
@@ -114,17 +128,33 @@ struct How {
 
 impl How {
     fn of(old: Option<&Value>) -> How {
-        let Some(old) = old else { return How { options: Options::of(None), prefixed_labels: true, idle: false } };
+        let Some(old) = old else {
+            return How {
+                options: Options::of(None),
+                prefixed_labels: true,
+                idle: false,
+            };
+        };
         let (spec, status) = (old.at("spec"), old.at("status"));
         let mut options = Options::of(Some(spec.at("template")));
-        let mut values = spec.at("selector").list("matchExpressions").iter().flat_map(|one| one.texts("values"));
-        options.invalid_selector_values |= values.any(|value| !names::is_label_value(value).is_empty());
+        let mut values = spec
+            .at("selector")
+            .list("matchExpressions")
+            .iter()
+            .flat_map(|one| one.texts("values"));
+        options.invalid_selector_values |=
+            values.any(|value| !names::is_label_value(value).is_empty());
         let labels = spec.at("template").at("metadata").at("labels");
-        let suspended = status.list("conditions").iter().any(|one| one.text("type") == "Suspended" && one.text("status") == "True");
+        let suspended = status
+            .list("conditions")
+            .iter()
+            .any(|one| one.text("type") == "Suspended" && one.text("status") == "True");
         How {
             options,
             prefixed_labels: labels.some(UID_LABEL).is_some() && labels.some(NAME_LABEL).is_some(),
-            idle: spec.flag("suspend") && (status.some("startTime").is_none() || suspended) && status.int("active") == 0,
+            idle: spec.flag("suspend")
+                && (status.some("startTime").is_none() || suspended)
+                && status.int("active") == 0,
         }
     }
 }
@@ -137,7 +167,11 @@ fn validate(job: &Value, how: &How, errors: &mut Errors) {
     if given.text("completionMode") == "Indexed" && completions > 0 {
         let host = format!("{}-{}", job.name(), completions - 1);
         if !names::is_dns1123_label(&host).is_empty() {
-            errors.invalid(&Path::new("metadata").child("name"), job.name(), format!("will not able to create pod with invalid DNS label: {host}"));
+            errors.invalid(
+                &Path::new("metadata").child("name"),
+                job.name(),
+                format!("will not able to create pod with invalid DNS label: {host}"),
+            );
         }
     }
 }
@@ -148,37 +182,72 @@ fn job_spec(given: &Value, how: &How, path: &Path, errors: &mut Errors) {
     if selector.is_none() {
         errors.required(&path.child("selector"), "");
     }
-    label_selector(selector, how.options.invalid_selector_values, &path.child("selector"), errors);
+    label_selector(
+        selector,
+        how.options.invalid_selector_values,
+        &path.child("selector"),
+        errors,
+    );
     let labels = given.at("template").at("metadata").some("labels");
-    if Selector::from_label_selector(selector).is_ok_and(|selector| !selector.matches(labels.unwrap_or(&Value::Null))) {
+    if Selector::from_label_selector(selector)
+        .is_ok_and(|selector| !selector.matches(labels.unwrap_or(&Value::Null)))
+    {
         let at = path.child("template");
         let at = at.child("metadata");
-        invalid_shown(&workload::shown_labels(labels), "`selector` does not match template `labels`", &at.child("labels"), errors);
+        invalid_shown(
+            &workload::shown_labels(labels),
+            "`selector` does not match template `labels`",
+            &at.child("labels"),
+            errors,
+        );
     }
 }
 
 fn generated_selector(job: &Value, how: &How, errors: &mut Errors) {
     let given = job.at("spec");
-    let Some(selector) = given.some("selector").filter(|_| !given.flag("manualSelector")) else { return };
+    let Some(selector) = given
+        .some("selector")
+        .filter(|_| !given.flag("manualSelector"))
+    else {
+        return;
+    };
     if job.uid().is_empty() {
         errors.required(&Path::new("metadata").child("uid"), "");
     }
     let labels = given.at("template").at("metadata");
     let own = own_labels(job);
-    let expected = if how.prefixed_labels { &own[..] } else { &own[..2] };
+    let expected = if how.prefixed_labels {
+        &own[..]
+    } else {
+        &own[..2]
+    };
     for (label, value) in expected {
         let at = Path::new("spec.template.metadata.labels");
         match labels.at("labels").text_ptr(label) {
             None => errors.required(&at.key(label), format!("must be '{value}'")),
             Some(other) if other != *value => {
-                invalid_shown(&workload::shown_labels(labels.some("labels")), &format!("must be '{value}'"), &at.key(label), errors);
+                invalid_shown(
+                    &workload::shown_labels(labels.some("labels")),
+                    &format!("must be '{value}'"),
+                    &at.key(label),
+                    errors,
+                );
             }
             Some(_) => {}
         }
     }
-    let set: Value = expected.iter().map(|(label, value)| (label.to_string(), json!(value))).collect::<serde_json::Map<_, _>>().into();
+    let set: Value = expected
+        .iter()
+        .map(|(label, value)| (label.to_string(), json!(value)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     if Selector::from_label_selector(Some(selector)).is_ok_and(|selector| !selector.matches(&set)) {
-        invalid_shown(&workload::shown_selector(Some(selector)), "`selector` not auto-generated", &Path::new("spec").child("selector"), errors);
+        invalid_shown(
+            &workload::shown_selector(Some(selector)),
+            "`selector` not auto-generated",
+            &Path::new("spec").child("selector"),
+            errors,
+        );
     }
 }
 
@@ -206,7 +275,12 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
             continue;
         }
         match (given, kind) {
-            (Some(given), Some(kind)) => invalid_shown(&internal::json(given, kind), IMMUTABLE, &path.child(name), &mut errors),
+            (Some(given), Some(kind)) => invalid_shown(
+                &internal::json(given, kind),
+                IMMUTABLE,
+                &path.child(name),
+                &mut errors,
+            ),
             _ => invalid_or_null(given, IMMUTABLE, &path.child(name), &mut errors),
         }
     }
@@ -222,7 +296,12 @@ fn completions(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     if new.text("completionMode") != "Indexed" {
         invalid_or_null(now, IMMUTABLE, path, errors);
     } else if now.is_some() && now != new.some("parallelism") {
-        invalid_or_null(now, "can only be modified in tandem with spec.parallelism", path, errors);
+        invalid_or_null(
+            now,
+            "can only be modified in tandem with spec.parallelism",
+            path,
+            errors,
+        );
     }
 }
 
@@ -235,10 +314,20 @@ fn template_update(new: &Value, old: &Value, how: &How, path: &Path, errors: &mu
     if old.flag("suspend") && how.idle {
         let_amounts_change(now.at("spec"), &mut before["spec"]);
         if now.at("spec") != before.at("spec") {
-            invalid_shown(&internal::json(now.at("spec"), "core.PodSpec"), IMMUTABLE, &path.child("template.spec"), errors);
+            invalid_shown(
+                &internal::json(now.at("spec"), "core.PodSpec"),
+                IMMUTABLE,
+                &path.child("template.spec"),
+                errors,
+            );
         }
     } else if *now != before {
-        invalid_shown(&internal::json(now, "core.PodTemplateSpec"), IMMUTABLE, &at, errors);
+        invalid_shown(
+            &internal::json(now, "core.PodTemplateSpec"),
+            IMMUTABLE,
+            &at,
+            errors,
+        );
     }
 }
 
@@ -254,14 +343,24 @@ fn take(from: &Value, to: &mut Value, name: &str) {
 fn let_scheduling_change(new: &Value, old: &mut Value) {
     let (now, before) = (new.at("spec"), &mut old["spec"]);
     let node = now.at("affinity").some("nodeAffinity");
-    match (now.some("affinity").is_some(), before.some("affinity").is_some()) {
+    match (
+        now.some("affinity").is_some(),
+        before.some("affinity").is_some(),
+    ) {
         (false, true) => {
             take(&Value::Null, &mut before["affinity"], "nodeAffinity");
-            if before.at("affinity").as_object().is_some_and(serde_json::Map::is_empty) {
+            if before
+                .at("affinity")
+                .as_object()
+                .is_some_and(serde_json::Map::is_empty)
+            {
                 take(&Value::Null, before, "affinity");
             }
         }
-        (true, false) => before["affinity"] = node.map_or_else(|| json!({}), |node| json!({"nodeAffinity": node})),
+        (true, false) => {
+            before["affinity"] =
+                node.map_or_else(|| json!({}), |node| json!({"nodeAffinity": node}))
+        }
         (true, true) => take(now.at("affinity"), &mut before["affinity"], "nodeAffinity"),
         (false, false) => {}
     }
@@ -277,8 +376,18 @@ fn let_scheduling_change(new: &Value, old: &mut Value) {
 fn let_amounts_change(new: &Value, old: &mut Value) {
     for list in ["containers", "initContainers"] {
         let now = new.list(list);
-        let Some(before) = old.get_mut(list).and_then(Value::as_array_mut).filter(|before| before.len() == now.len()) else { continue };
-        for (now, before) in now.iter().zip(before).filter(|(now, before)| now.text("name") == before.text("name")) {
+        let Some(before) = old
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .filter(|before| before.len() == now.len())
+        else {
+            continue;
+        };
+        for (now, before) in now
+            .iter()
+            .zip(before)
+            .filter(|(now, before)| now.text("name") == before.text("name"))
+        {
             take(now, before, "resources");
         }
     }
@@ -298,28 +407,46 @@ mod tests {
     }
 
     fn said(errors: &Errors) -> Vec<String> {
-        errors.0.iter().map(|error| error.to_string().chars().take(110).collect()).collect()
+        errors
+            .0
+            .iter()
+            .map(|error| error.to_string().chars().take(110).collect())
+            .collect()
     }
 
     #[test]
     fn selectors() {
         assert!((STRATEGY.validate)(&job(|_| {})).is_empty());
         let own = job(|s| s["template"]["metadata"]["labels"] = json!({"job-name": "b"}));
-        assert!(said(&(STRATEGY.validate)(&own))[0].starts_with("spec.template.metadata.labels[job-name]: Invalid value: {\"batch.kubernetes.io"));
+        assert!(said(&(STRATEGY.validate)(&own))[0].starts_with(
+            "spec.template.metadata.labels[job-name]: Invalid value: {\"batch.kubernetes.io"
+        ));
     }
 
     #[test]
     fn updates() {
         let old = job(|_| {});
         for (change, wanted) in [
-            (Box::new(|s: &mut Value| s["parallelism"] = 3.into()) as Box<dyn Fn(&mut Value)>, vec![]),
-            (Box::new(|s: &mut Value| s["completions"] = 3.into()), vec!["spec.completions: Invalid value: 3: field is immutable"]),
-            (Box::new(|s: &mut Value| s["managedBy"] = "a.io/b".into()), vec!["spec.managedBy: Invalid value: \"a.io/b\": field is immutable"]),
+            (
+                Box::new(|s: &mut Value| s["parallelism"] = 3.into()) as Box<dyn Fn(&mut Value)>,
+                vec![],
+            ),
+            (
+                Box::new(|s: &mut Value| s["completions"] = 3.into()),
+                vec!["spec.completions: Invalid value: 3: field is immutable"],
+            ),
+            (
+                Box::new(|s: &mut Value| s["managedBy"] = "a.io/b".into()),
+                vec!["spec.managedBy: Invalid value: \"a.io/b\": field is immutable"],
+            ),
         ] {
             assert_eq!(said(&validate_update(&job(change), &old)), wanted);
         }
         let image = |s: &mut Value| s["template"]["spec"]["containers"][0]["image"] = "j".into();
-        assert!(said(&validate_update(&job(image), &old))[0].starts_with("spec.template: Invalid value: {\"labels\":{"));
+        assert!(
+            said(&validate_update(&job(image), &old))[0]
+                .starts_with("spec.template: Invalid value: {\"labels\":{")
+        );
     }
 
     #[test]

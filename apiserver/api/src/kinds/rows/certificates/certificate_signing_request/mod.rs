@@ -18,7 +18,10 @@ pub const KIND: Row = Row {
     verbs: Verbs::All,
     subresources: &[Subresource::Approval, Subresource::Status],
     schema: "certificates.v1.CertificateSigningRequest",
-    selectable: &[crate::kinds::Selectable { path: "spec.signerName", value: |r| r["spec"]["signerName"].as_str().unwrap_or("").into() }],
+    selectable: &[crate::kinds::Selectable {
+        path: "spec.signerName",
+        value: |r| r["spec"]["signerName"].as_str().unwrap_or("").into(),
+    }],
     columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,
     stored_as: None,

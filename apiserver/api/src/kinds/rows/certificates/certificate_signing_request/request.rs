@@ -49,27 +49,51 @@ pub fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let before = old.map(|old| old.at("spec"));
     if !holds_request(spec.text("request")) {
-        errors.invalid(&path.child("request"), spec.some("request").cloned().unwrap_or_default(), "PEM block type must be CERTIFICATE REQUEST");
+        errors.invalid(
+            &path.child("request"),
+            spec.some("request").cloned().unwrap_or_default(),
+            "PEM block type must be CERTIFICATE REQUEST",
+        );
     }
     let (usages, at): (Vec<&str>, _) = (spec.texts("usages").collect(), path.child("usages"));
     if usages.is_empty() {
         errors.required(&at, "");
     }
     if !before.is_some_and(|spec| spec.texts("usages").any(|usage| !USAGES.contains(&usage))) {
-        usages.iter().enumerate().for_each(|(index, usage)| one_of(usage, &USAGES, &at.index(index), &mut errors));
+        usages
+            .iter()
+            .enumerate()
+            .for_each(|(index, usage)| one_of(usage, &USAGES, &at.index(index), &mut errors));
     }
-    let doubles = |usages: &[&str]| (0..usages.len()).filter(|index| usages[..*index].contains(&usages[*index])).collect::<Vec<usize>>();
+    let doubles = |usages: &[&str]| {
+        (0..usages.len())
+            .filter(|index| usages[..*index].contains(&usages[*index]))
+            .collect::<Vec<usize>>()
+    };
     if before.is_none_or(|spec| doubles(&spec.texts("usages").collect::<Vec<_>>()).is_empty()) {
-        doubles(&usages).into_iter().for_each(|index| errors.duplicate(&at.index(index), usages[index]));
+        doubles(&usages)
+            .into_iter()
+            .for_each(|index| errors.duplicate(&at.index(index), usages[index]));
     }
     let name = spec.text("signerName");
     if name == LEGACY_SIGNER && before.is_none_or(|spec| spec.text("signerName") != LEGACY_SIGNER) {
-        errors.invalid(&path.child("signerName"), name, "the legacy signerName is not allowed via this API version");
+        errors.invalid(
+            &path.child("signerName"),
+            name,
+            "the legacy signerName is not allowed via this API version",
+        );
     } else {
         signer_name(name, &path.child("signerName"), &mut errors);
     }
-    if let Some(seconds) = spec.int_ptr("expirationSeconds").filter(|seconds| *seconds < SHORTEST) {
-        errors.invalid(&path.child("expirationSeconds"), seconds, "may not specify a duration less than 600 seconds (10 minutes)");
+    if let Some(seconds) = spec
+        .int_ptr("expirationSeconds")
+        .filter(|seconds| *seconds < SHORTEST)
+    {
+        errors.invalid(
+            &path.child("expirationSeconds"),
+            seconds,
+            "may not specify a duration less than 600 seconds (10 minutes)",
+        );
     }
     conditions(new, old, &mut errors);
     errors
@@ -81,7 +105,9 @@ fn holds_request(encoded: &str) -> bool {
     let text = String::from_utf8_lossy(&bytes);
     let mut rest = &*text;
     while let Some((_, after)) = rest.split_once("-----BEGIN ") {
-        let Some((kind, body)) = after.split_once("-----") else { return false };
+        let Some((kind, body)) = after.split_once("-----") else {
+            return false;
+        };
         if body.contains(&format!("-----END {kind}-----")) {
             return kind == "CERTIFICATE REQUEST";
         }
@@ -96,19 +122,39 @@ fn signer_name(name: &str, path: &Path, errors: &mut Errors) {
     if name.is_empty() {
         return errors.required(path, "");
     }
-    let Some((domain, signer)) = name.split_once('/').filter(|(_, signer)| !signer.contains('/')) else {
-        return errors.invalid(path, name, "must be a fully qualified domain and path of the form 'example.com/signer-name'");
+    let Some((domain, signer)) = name
+        .split_once('/')
+        .filter(|(_, signer)| !signer.contains('/'))
+    else {
+        return errors.invalid(
+            path,
+            name,
+            "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+        );
     };
     if domain.len() > LONGEST {
         errors.too_long(path, LONGEST as i64);
     }
-    let checks: [(&str, fn(&str) -> Vec<String>); 2] = [(domain, names::is_dns1123_label), (signer, names::is_dns1123_subdomain)];
+    let checks: [(&str, fn(&str) -> Vec<String>); 2] = [
+        (domain, names::is_dns1123_label),
+        (signer, names::is_dns1123_subdomain),
+    ];
     for (index, (part, check)) in checks.into_iter().enumerate() {
-        if let Some((label, said)) = part.split('.').map(|label| (label, check(label))).find(|(_, said)| !said.is_empty()) {
-            said.iter().for_each(|said| errors.invalid(path, part, format!("validating label {label:?}: {said}")));
+        if let Some((label, said)) = part
+            .split('.')
+            .map(|label| (label, check(label)))
+            .find(|(_, said)| !said.is_empty())
+        {
+            said.iter().for_each(|said| {
+                errors.invalid(path, part, format!("validating label {label:?}: {said}"))
+            });
         }
         if index == 0 && !domain.contains('.') {
-            errors.invalid(path, domain, "should be a domain with at least two segments separated by dots");
+            errors.invalid(
+                path,
+                domain,
+                "should be a domain with at least two segments separated by dots",
+            );
         }
     }
     const LONGEST_NAME: usize = LONGEST + 1 + LONGEST + 1 + 63;
@@ -120,9 +166,20 @@ fn signer_name(name: &str, path: &Path, errors: &mut Errors) {
 fn conditions(new: &Value, old: Option<&Value>, errors: &mut Errors) {
     let status = Path::new("status");
     let path = status.child("conditions");
-    let types = |of: &Value| of.at("status").list("conditions").iter().map(|one| one.text("type").to_string()).collect::<Vec<_>>();
+    let types = |of: &Value| {
+        of.at("status")
+            .list("conditions")
+            .iter()
+            .map(|one| one.text("type").to_string())
+            .collect::<Vec<_>>()
+    };
     let had = old.map(types).unwrap_or_default();
-    let (both, blank) = (["Approved", "Denied"].iter().all(|kind| had.iter().any(|had| had == kind)), had.iter().any(String::is_empty));
+    let (both, blank) = (
+        ["Approved", "Denied"]
+            .iter()
+            .all(|kind| had.iter().any(|had| had == kind)),
+        had.iter().any(String::is_empty),
+    );
     let doubled = (1..had.len()).any(|index| had[..index].contains(&had[index]));
     let list = new.at("status").list("conditions");
     for (index, one) in list.iter().enumerate() {
@@ -130,7 +187,11 @@ fn conditions(new: &Value, old: Option<&Value>, errors: &mut Errors) {
         if kind.is_empty() && !blank {
             errors.required(&at.child("type"), "");
         }
-        let allowed: &[&str] = if matches!(kind, "Approved" | "Denied" | "Failed") { &["True"] } else { &["False", "True", "Unknown"] };
+        let allowed: &[&str] = if matches!(kind, "Approved" | "Denied" | "Failed") {
+            &["True"]
+        } else {
+            &["False", "True", "Unknown"]
+        };
         match one.text("status") {
             "" => errors.required(&at.child("status"), ""),
             status => one_of(status, allowed, &at.child("status"), errors),
@@ -140,10 +201,24 @@ fn conditions(new: &Value, old: Option<&Value>, errors: &mut Errors) {
             "Denied" => Some("Approved"),
             _ => None,
         };
-        if !both && other.is_some_and(|other| list[..index].iter().any(|before| before.text("type") == other)) {
-            errors.invalid(&path, kind, "Approved and Denied conditions are mutually exclusive");
+        if !both
+            && other.is_some_and(|other| {
+                list[..index]
+                    .iter()
+                    .any(|before| before.text("type") == other)
+            })
+        {
+            errors.invalid(
+                &path,
+                kind,
+                "Approved and Denied conditions are mutually exclusive",
+            );
         }
-        if !doubled && list[..index].iter().any(|before| before.text("type") == kind) {
+        if !doubled
+            && list[..index]
+                .iter()
+                .any(|before| before.text("type") == kind)
+        {
             errors.duplicate(&at.child("type"), kind);
         }
     }
@@ -156,7 +231,9 @@ mod tests {
     use super::*;
 
     fn request(change: impl FnOnce(&mut Value)) -> Value {
-        let pem = BASE64_STANDARD.encode("-----BEGIN CERTIFICATE REQUEST-----\nAA==\n-----END CERTIFICATE REQUEST-----\n");
+        let pem = BASE64_STANDARD.encode(
+            "-----BEGIN CERTIFICATE REQUEST-----\nAA==\n-----END CERTIFICATE REQUEST-----\n",
+        );
         let mut request = json!({"spec": {"request": pem, "usages": ["client auth"], "signerName": "example.com/a"}, "status": {}});
         change(&mut request);
         request
@@ -167,22 +244,41 @@ mod tests {
         for (name, value, said) in [
             ("usages", json!(["client auth", "digital signature"]), "[]"),
             ("usages", json!([]), "spec.usages: Required value"),
-            ("usages", json!(["any", "any"]), "spec.usages[1]: Duplicate value: \"any\""),
-            ("request", json!(BASE64_STANDARD.encode("x")), "spec.request: Invalid value: \"eA==\": PEM block type must be CERTIFICATE REQUEST"),
-            ("expirationSeconds", json!(599), "spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 600 seconds (10 minutes)"),
+            (
+                "usages",
+                json!(["any", "any"]),
+                "spec.usages[1]: Duplicate value: \"any\"",
+            ),
+            (
+                "request",
+                json!(BASE64_STANDARD.encode("x")),
+                "spec.request: Invalid value: \"eA==\": PEM block type must be CERTIFICATE REQUEST",
+            ),
+            (
+                "expirationSeconds",
+                json!(599),
+                "spec.expirationSeconds: Invalid value: 599: may not specify a duration less than 600 seconds (10 minutes)",
+            ),
             (
                 "signerName",
                 json!("a"),
                 "spec.signerName: Invalid value: \"a\": must be a fully qualified domain and path of the form 'example.com/signer-name'",
             ),
-            ("signerName", json!("com/a"), "spec.signerName: Invalid value: \"com\": should be a domain with at least two segments separated by dots"),
+            (
+                "signerName",
+                json!("com/a"),
+                "spec.signerName: Invalid value: \"com\": should be a domain with at least two segments separated by dots",
+            ),
             (
                 "signerName",
                 json!(LEGACY_SIGNER),
                 "spec.signerName: Invalid value: \"kubernetes.io/legacy-unknown\": the legacy signerName is not allowed via this API version",
             ),
         ] {
-            assert_eq!(validate(&request(|request| request["spec"][name] = value), None).message(), said);
+            assert_eq!(
+                validate(&request(|request| request["spec"][name] = value), None).message(),
+                said
+            );
         }
         let odd = request(|request| request["spec"]["usages"] = json!(["odd"]));
         assert!(!validate(&odd, None).is_empty() && validate(&odd, Some(&odd)).is_empty());
@@ -194,13 +290,22 @@ mod tests {
         let one = |kind: &str, status: &str| json!({"type": kind, "status": status});
         for (list, said) in [
             (json!([one("Approved", "True")]), "[]"),
-            (json!([one("Approved", "False")]), "status.conditions[0].status: Unsupported value: \"False\": supported values: \"True\""),
+            (
+                json!([one("Approved", "False")]),
+                "status.conditions[0].status: Unsupported value: \"False\": supported values: \"True\"",
+            ),
             (
                 json!([one("Approved", "True"), one("Denied", "True")]),
                 "status.conditions: Invalid value: \"Denied\": Approved and Denied conditions are mutually exclusive",
             ),
-            (json!([one("A", "True"), one("A", "True")]), "status.conditions[1].type: Duplicate value: \"A\""),
-            (json!([one("", "True")]), "status.conditions[0].type: Required value"),
+            (
+                json!([one("A", "True"), one("A", "True")]),
+                "status.conditions[1].type: Duplicate value: \"A\"",
+            ),
+            (
+                json!([one("", "True")]),
+                "status.conditions[0].type: Required value",
+            ),
         ] {
             assert_eq!(validate(&with(list), None).message(), said);
         }

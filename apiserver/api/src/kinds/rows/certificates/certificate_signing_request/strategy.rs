@@ -37,11 +37,16 @@ pub const STRATEGY: Strategy = Strategy {
 };
 
 fn conditions(object: &Value) -> &[Value] {
-    object["status"]["conditions"].as_array().map_or(&[], Vec::as_slice)
+    object["status"]["conditions"]
+        .as_array()
+        .map_or(&[], Vec::as_slice)
 }
 
 fn of_type<'a>(object: &'a Value, type_: &str) -> Vec<&'a Value> {
-    conditions(object).iter().filter(|c| c["type"] == type_).collect()
+    conditions(object)
+        .iter()
+        .filter(|c| c["type"] == type_)
+        .collect()
 }
 
 /// Decisions are as they were, unless their number changed, which is refused afterwards.
@@ -51,7 +56,12 @@ fn keep_decisions(new: &mut Value, old: &Value) {
         if had.len() != of_type(new, type_).len() {
             continue;
         }
-        let places = new["status"].get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten().filter(|c| c["type"] == type_);
+        let places = new["status"]
+            .get_mut("conditions")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+            .filter(|c| c["type"] == type_);
         places.zip(had).for_each(|(place, had)| *place = had);
     }
 }
@@ -82,13 +92,26 @@ fn stamp(new: &mut Value, old: Option<&Value>, stamp: &Stamp<'_>) {
         return;
     };
     let is_absent = |value: Option<&Value>| value.is_none_or(Value::is_null);
-    for condition in new.get_mut("status").and_then(|status| status.get_mut("conditions")).and_then(Value::as_array_mut).into_iter().flatten() {
+    for condition in new
+        .get_mut("status")
+        .and_then(|status| status.get_mut("conditions"))
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if is_absent(condition.get("lastUpdateTime")) {
             condition["lastUpdateTime"] = stamp.now.into();
         }
         if is_absent(condition.get("lastTransitionTime")) {
-            let same = |had: &&Value| had["type"] == condition["type"] && had["status"] == condition["status"] && !is_absent(had.get("lastTransitionTime"));
-            condition["lastTransitionTime"] = conditions(old).iter().find(same).map_or_else(|| stamp.now.into(), |had| had["lastTransitionTime"].clone());
+            let same = |had: &&Value| {
+                had["type"] == condition["type"]
+                    && had["status"] == condition["status"]
+                    && !is_absent(had.get("lastTransitionTime"))
+            };
+            condition["lastTransitionTime"] = conditions(old)
+                .iter()
+                .find(same)
+                .map_or_else(|| stamp.now.into(), |had| had["lastTransitionTime"].clone());
         }
     }
 }
@@ -108,24 +131,41 @@ fn validate_update(new: &Value, old: &Value, open: &[&str]) -> Errors {
     for type_ in ["Approved", "Denied", "Failed"] {
         let (had, has) = changed(type_);
         if has.len() < had.len() {
-            errors.forbidden(&path, format!("updates may not remove a condition of type {type_:?}"));
+            errors.forbidden(
+                &path,
+                format!("updates may not remove a condition of type {type_:?}"),
+            );
         }
     }
     for type_ in DECISIONS.iter().filter(|_| !open.contains(&"conditions")) {
         let (had, has) = changed(type_);
         if has.len() > had.len() {
-            errors.forbidden(&path, format!("updates may not add a condition of type {type_:?}"));
+            errors.forbidden(
+                &path,
+                format!("updates may not add a condition of type {type_:?}"),
+            );
         } else if has.len() == had.len() && has != had {
-            errors.forbidden(&path, format!("updates may not modify a condition of type {type_:?}"));
+            errors.forbidden(
+                &path,
+                format!("updates may not modify a condition of type {type_:?}"),
+            );
         }
     }
-    let text = |object: &Value| object["status"]["certificate"].as_str().unwrap_or_default().to_owned();
+    let text = |object: &Value| {
+        object["status"]["certificate"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    };
     if text(new) != text(old) {
         let certificate = status.child("certificate");
         if !open.contains(&"certificate") {
             errors.forbidden(&certificate, "updates may not set certificate content");
         } else if !text(old).is_empty() {
-            errors.forbidden(&certificate, "updates may not modify existing certificate content");
+            errors.forbidden(
+                &certificate,
+                "updates may not modify existing certificate content",
+            );
         }
     }
     errors
@@ -143,8 +183,18 @@ mod tests {
     fn the_server_says_who_asked() {
         let user = json!({"username": "jane", "groups": ["system:authenticated"]});
         let mut new = json!({"spec": {"request": "x", "username": "system:node:n", "uid": "1", "extra": {"a": ["b"]}}});
-        stamp(&mut new, None, &Stamp { now: NOW, user: &user });
-        assert_eq!(new["spec"], json!({"request": "x", "username": "jane", "groups": ["system:authenticated"]}));
+        stamp(
+            &mut new,
+            None,
+            &Stamp {
+                now: NOW,
+                user: &user,
+            },
+        );
+        assert_eq!(
+            new["spec"],
+            json!({"request": "x", "username": "jane", "groups": ["system:authenticated"]})
+        );
         let mut other = json!({"spec": {"username": "root"}});
         (STRATEGY.prepare_for_update)(&mut other, &new);
         assert_eq!(other["spec"], new["spec"]);
@@ -154,7 +204,14 @@ mod tests {
     fn times_of_conditions() {
         let old = json!({"status": {"conditions": [{"type": "Approved", "status": "True", "lastTransitionTime": "T", "lastUpdateTime": "T"}]}});
         let mut new = json!({"status": {"conditions": [{"type": "Approved", "status": "True"}, {"type": "Failed", "status": "True", "lastUpdateTime": null}]}});
-        stamp(&mut new, Some(&old), &Stamp { now: NOW, user: &Value::Null });
+        stamp(
+            &mut new,
+            Some(&old),
+            &Stamp {
+                now: NOW,
+                user: &Value::Null,
+            },
+        );
         let expected = json!([
             {"type": "Approved", "status": "True", "lastTransitionTime": "T", "lastUpdateTime": NOW},
             {"type": "Failed", "status": "True", "lastTransitionTime": NOW, "lastUpdateTime": NOW},
@@ -165,21 +222,68 @@ mod tests {
     #[test]
     fn doors() {
         let object = |types: &[&str], certificate: &str| {
-            let conditions: Vec<Value> = types.iter().map(|type_| json!({"type": type_, "status": "True"})).collect();
+            let conditions: Vec<Value> = types
+                .iter()
+                .map(|type_| json!({"type": type_, "status": "True"}))
+                .collect();
             json!({"status": {"conditions": conditions, "certificate": certificate}})
         };
         for (new, old, open, expected) in [
-            (object(&["Approved"], ""), object(&[], ""), &["conditions"][..], ""),
-            (object(&["Approved"], ""), object(&[], ""), &["certificate"], "updates may not add a condition of type \"Approved\""),
-            (object(&["Approved"], ""), object(&[], ""), &[], "updates may not add a condition of type \"Approved\""),
-            (object(&[], ""), object(&["Denied"], ""), &["conditions"], "updates may not remove a condition of type \"Denied\""),
-            (object(&["Approved", "Failed"], ""), object(&["Approved"], ""), &["certificate"], ""),
-            (object(&["Approved"], "x"), object(&["Approved"], ""), &["certificate"], ""),
-            (object(&["Approved"], "y"), object(&["Approved"], "x"), &["certificate"], "updates may not modify existing certificate content"),
-            (object(&["Approved"], "x"), object(&["Approved"], ""), &["conditions"], "updates may not set certificate content"),
+            (
+                object(&["Approved"], ""),
+                object(&[], ""),
+                &["conditions"][..],
+                "",
+            ),
+            (
+                object(&["Approved"], ""),
+                object(&[], ""),
+                &["certificate"],
+                "updates may not add a condition of type \"Approved\"",
+            ),
+            (
+                object(&["Approved"], ""),
+                object(&[], ""),
+                &[],
+                "updates may not add a condition of type \"Approved\"",
+            ),
+            (
+                object(&[], ""),
+                object(&["Denied"], ""),
+                &["conditions"],
+                "updates may not remove a condition of type \"Denied\"",
+            ),
+            (
+                object(&["Approved", "Failed"], ""),
+                object(&["Approved"], ""),
+                &["certificate"],
+                "",
+            ),
+            (
+                object(&["Approved"], "x"),
+                object(&["Approved"], ""),
+                &["certificate"],
+                "",
+            ),
+            (
+                object(&["Approved"], "y"),
+                object(&["Approved"], "x"),
+                &["certificate"],
+                "updates may not modify existing certificate content",
+            ),
+            (
+                object(&["Approved"], "x"),
+                object(&["Approved"], ""),
+                &["conditions"],
+                "updates may not set certificate content",
+            ),
         ] {
             let found = validate_update(&new, &old, open);
-            assert_eq!(found.is_empty(), expected.is_empty(), "{new} {old} {open:?}");
+            assert_eq!(
+                found.is_empty(),
+                expected.is_empty(),
+                "{new} {old} {open:?}"
+            );
             assert!(found.message().contains(expected), "{}", found.message());
         }
         let (old, mut new) = (object(&["Approved"], ""), object(&["Approved"], "x"));

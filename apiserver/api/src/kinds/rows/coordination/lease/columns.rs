@@ -26,5 +26,9 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), text(&object["spec"]["holderIdentity"]), age(object, now)]
+    row![
+        name(object),
+        text(&object["spec"]["holderIdentity"]),
+        age(object, now)
+    ]
 }

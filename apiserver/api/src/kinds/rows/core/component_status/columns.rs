@@ -23,10 +23,22 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, _: Timestamp) -> Vec<Cell> {
-    match list(&object["conditions"]).iter().find(|condition| condition["type"] == "Healthy") {
+    match list(&object["conditions"])
+        .iter()
+        .find(|condition| condition["type"] == "Healthy")
+    {
         Some(condition) => {
-            let status = if condition["status"] == "True" { "Healthy" } else { "Unhealthy" };
-            row![name(object), status, text(&condition["message"]), text(&condition["error"])]
+            let status = if condition["status"] == "True" {
+                "Healthy"
+            } else {
+                "Unhealthy"
+            };
+            row![
+                name(object),
+                status,
+                text(&condition["message"]),
+                text(&condition["error"])
+            ]
         }
         None => row![name(object), "Unknown", "", ""],
     }

@@ -18,7 +18,10 @@ pub const KIND: Row = Row {
     schema: "core.v1.ComponentStatus",
     selectable: &[],
     columns: columns::COLUMNS,
-    strategy: Strategy { deprecation: Some("v1 ComponentStatus is deprecated in v1.19+"), ..Strategy::DEFAULT },
+    strategy: Strategy {
+        deprecation: Some("v1 ComponentStatus is deprecated in v1.19+"),
+        ..Strategy::DEFAULT
+    },
     stored_as: None,
     storage_version: None,
 };

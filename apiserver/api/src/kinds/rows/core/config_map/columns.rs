@@ -26,5 +26,9 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), size(&object["data"]) + size(&object["binaryData"]), age(object, now)]
+    row![
+        name(object),
+        size(&object["data"]) + size(&object["binaryData"]),
+        age(object, now)
+    ]
 }

@@ -19,7 +19,12 @@ use crate::{
 pub const MOST: usize = 1024 * 1024;
 pub const SET: &str = "field is immutable when `immutable` is set";
 
-pub const STRATEGY: Strategy = Strategy { validate, validate_update, update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    validate,
+    validate_update,
+    update_checks: crate::kinds::UpdateChecks::Both,
+    ..Strategy::DEFAULT
+};
 
 fn validate(map: &Value) -> Errors {
     let mut errors = Errors::default();
@@ -56,7 +61,10 @@ pub fn unchanged_when_immutable(new: &Value, old: &Value, fields: &[&'static str
         if !new.flag("immutable") {
             errors.forbidden(&Path::new("immutable"), SET);
         }
-        for field in fields.iter().filter(|field| new.some(field) != old.some(field)) {
+        for field in fields
+            .iter()
+            .filter(|field| new.some(field) != old.some(field))
+        {
             errors.forbidden(&Path::new(field), SET);
         }
     }
@@ -72,10 +80,22 @@ mod tests {
     #[test]
     fn keys_and_size() {
         for (map, said) in [
-            (json!({"data": {"a.b_c-D": "x"}, "binaryData": {"b": "AA=="}}), "[]"),
-            (json!({"data": {"a": "x"}, "binaryData": {"a": "AA=="}}), "data[a]: Invalid value: \"a\": duplicate of key present in binaryData"),
-            (json!({"data": {"..": "x"}}), "data[..]: Invalid value: \"..\": must not be '..'"),
-            (json!({"data": {"a": "x".repeat(MOST)}, "binaryData": {"b": "AA=="}}), ": Too long: may not be more than 1048576 bytes"),
+            (
+                json!({"data": {"a.b_c-D": "x"}, "binaryData": {"b": "AA=="}}),
+                "[]",
+            ),
+            (
+                json!({"data": {"a": "x"}, "binaryData": {"a": "AA=="}}),
+                "data[a]: Invalid value: \"a\": duplicate of key present in binaryData",
+            ),
+            (
+                json!({"data": {"..": "x"}}),
+                "data[..]: Invalid value: \"..\": must not be '..'",
+            ),
+            (
+                json!({"data": {"a": "x".repeat(MOST)}, "binaryData": {"b": "AA=="}}),
+                ": Too long: may not be more than 1048576 bytes",
+            ),
         ] {
             assert_eq!(validate(&map).message(), said);
         }
@@ -86,8 +106,20 @@ mod tests {
         let old = json!({"immutable": true, "data": {"a": "1"}});
         assert!(validate_update(&old, &old).is_empty());
         let said = |new| validate_update(&new, &old).message();
-        assert_eq!(said(json!({"immutable": true, "data": {"a": "2"}})), format!("data: Forbidden: {SET}"));
-        assert_eq!(said(json!({"data": {"a": "1"}})), format!("immutable: Forbidden: {SET}"));
-        assert!(validate_update(&json!({"immutable": true, "data": {"a": "2"}}), &json!({"immutable": false, "data": {"a": "1"}})).is_empty());
+        assert_eq!(
+            said(json!({"immutable": true, "data": {"a": "2"}})),
+            format!("data: Forbidden: {SET}")
+        );
+        assert_eq!(
+            said(json!({"data": {"a": "1"}})),
+            format!("immutable: Forbidden: {SET}")
+        );
+        assert!(
+            validate_update(
+                &json!({"immutable": true, "data": {"a": "2"}}),
+                &json!({"immutable": false, "data": {"a": "1"}})
+            )
+            .is_empty()
+        );
     }
 }

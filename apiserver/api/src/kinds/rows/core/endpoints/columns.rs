@@ -26,22 +26,42 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), endpoints(&object["subsets"]), age(object, now)]
+    row![
+        name(object),
+        endpoints(&object["subsets"]),
+        age(object, now)
+    ]
 }
 
 /// `ip:port` of each ready address and port, or the bare address where a headless service has no port.
 fn endpoints(subsets: &Value) -> String {
     let mut addresses = Vec::new();
     for subset in list(subsets) {
-        let ips = || list(&subset["addresses"]).iter().map(|address| text(&address["ip"]));
+        let ips = || {
+            list(&subset["addresses"])
+                .iter()
+                .map(|address| text(&address["ip"]))
+        };
         match list(&subset["ports"]) {
             [] => addresses.extend(ips().map(str::to_string)),
-            ports => addresses.extend(ports.iter().flat_map(|port| ips().map(|ip| host_port(ip, int(&port["port"]))))),
+            ports => addresses.extend(
+                ports
+                    .iter()
+                    .flat_map(|port| ips().map(|ip| host_port(ip, int(&port["port"])))),
+            ),
         }
     }
-    if size(subsets) == 0 { NONE.to_string() } else { few(&addresses, 3) }
+    if size(subsets) == 0 {
+        NONE.to_string()
+    } else {
+        few(&addresses, 3)
+    }
 }
 
 fn host_port(ip: &str, port: i64) -> String {
-    if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") }
+    if ip.contains(':') {
+        format!("[{ip}]:{port}")
+    } else {
+        format!("{ip}:{port}")
+    }
 }

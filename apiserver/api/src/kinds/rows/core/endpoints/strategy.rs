@@ -24,9 +24,17 @@ pub const STRATEGY: Strategy = Strategy {
     defaults,
     validate: |endpoints| subsets(endpoints),
     // what was taken once stays good as long as it stays as it is
-    validate_update: |new, old| if new.some("subsets") == old.some("subsets") { Errors::default() } else { subsets(new) },
+    validate_update: |new, old| {
+        if new.some("subsets") == old.some("subsets") {
+            Errors::default()
+        } else {
+            subsets(new)
+        }
+    },
     warnings,
-    deprecation: Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+    deprecation: Some(
+        "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    ),
     allow_create_on_update: true,
     update_checks: UpdateChecks::Both,
     ..Strategy::DEFAULT
@@ -35,7 +43,11 @@ pub const STRATEGY: Strategy = Strategy {
 const LISTS: [&str; 2] = ["addresses", "notReadyAddresses"];
 
 fn defaults(endpoints: &mut Value) {
-    for subset in endpoints.as_object_mut().into_iter().flat_map(|map| fill::each(map, "subsets")) {
+    for subset in endpoints
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|map| fill::each(map, "subsets"))
+    {
         fill::each(subset, "ports").for_each(|port| fill::text(port, "protocol", "TCP"));
     }
 }
@@ -56,7 +68,12 @@ fn subsets(endpoints: &Value) -> Errors {
         }
         let ports = subset.list("ports");
         for (index, one) in ports.iter().enumerate() {
-            port(one, ports.len() > 1, &path.child("ports").index(index), &mut errors);
+            port(
+                one,
+                ports.len() > 1,
+                &path.child("ports").index(index),
+                &mut errors,
+            );
         }
     }
     errors
@@ -86,7 +103,12 @@ fn port(port: &Value, named: bool, path: &Path, errors: &mut Errors) {
     for said in names::is_valid_port_num(number) {
         errors.invalid(&path.child("port"), number, said);
     }
-    required_one_of(port.text("protocol"), &["SCTP", "TCP", "UDP"], &path.child("protocol"), errors);
+    required_one_of(
+        port.text("protocol"),
+        &["SCTP", "TCP", "UDP"],
+        &path.child("protocol"),
+        errors,
+    );
     if let Some(protocol) = port.text_ptr("appProtocol") {
         qualified_name(protocol, &path.child("appProtocol"), errors);
     }
@@ -101,7 +123,10 @@ fn warnings(endpoints: &Value, _: Option<&Value>) -> Warnings {
     for (at, subset) in endpoints.list("subsets").iter().enumerate() {
         for list in LISTS {
             for (index, address) in subset.list(list).iter().enumerate() {
-                told.extend(names::ip::warnings_for_ip(&format!("subsets[{at}].{list}[{index}].ip"), address.text("ip")));
+                told.extend(names::ip::warnings_for_ip(
+                    &format!("subsets[{at}].{list}[{index}].ip"),
+                    address.text("ip"),
+                ));
             }
         }
     }
@@ -122,13 +147,22 @@ mod tests {
             endpoints
         };
         for (subset, said) in [
-            (json!({"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 1}]}), "[]"),
-            (json!({"ports": [{"port": 1}]}), "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`"),
+            (
+                json!({"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 1}]}),
+                "[]",
+            ),
+            (
+                json!({"ports": [{"port": 1}]}),
+                "subsets[0]: Required value: must specify `addresses` or `notReadyAddresses`",
+            ),
             (
                 json!({"addresses": [{"ip": "127.0.0.1"}]}),
                 "subsets[0].addresses[0].ip: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
             ),
-            (json!({"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 1, "name": "a"}, {"port": 2}]}), "subsets[0].ports[1].name: Required value"),
+            (
+                json!({"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 1, "name": "a"}, {"port": 2}]}),
+                "subsets[0].ports[1].name: Required value",
+            ),
         ] {
             assert_eq!(subsets(&of(subset)).message(), said);
         }

@@ -11,8 +11,20 @@ use crate::kinds::{
     table::{AGE, NAME},
 };
 
-pub const COLUMNS: Columns = Columns { columns: &[NAME, column("Status", "string", "The status of the namespace"), AGE], cells, conditions: |_| Vec::new() };
+pub const COLUMNS: Columns = Columns {
+    columns: &[
+        NAME,
+        column("Status", "string", "The status of the namespace"),
+        AGE,
+    ],
+    cells,
+    conditions: |_| Vec::new(),
+};
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), text(&object["status"]["phase"]), age(object, now)]
+    row![
+        name(object),
+        text(&object["status"]["phase"]),
+        age(object, now)
+    ]
 }

@@ -17,7 +17,10 @@ pub const KIND: Row = Row {
     verbs: Verbs::NoDeleteCollection,
     subresources: &[Subresource::Finalize, Subresource::Status],
     schema: "core.v1.Namespace",
-    selectable: &[crate::kinds::Selectable { path: "status.phase", value: |n| n["status"]["phase"].as_str().unwrap_or("").into() }],
+    selectable: &[crate::kinds::Selectable {
+        path: "status.phase",
+        value: |n| n["status"]["phase"].as_str().unwrap_or("").into(),
+    }],
     columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,
     stored_as: None,

@@ -30,7 +30,12 @@ pub const STRATEGY: Strategy = Strategy {
     validate: |new| finalizers(new, false),
     validate_update: |new, _| finalizers(new, false),
     validate_status_update: |new, _| phase(new),
-    parts: &[PartStrategy { name: "finalize", prepare: keep_status, reset: None, validate: |new, _| finalizers(new, true) }],
+    parts: &[PartStrategy {
+        name: "finalize",
+        prepare: keep_status,
+        reset: None,
+        validate: |new, _| finalizers(new, true),
+    }],
     held: |namespace| !namespace.at("spec").list("finalizers").is_empty(),
     terminate: Some(|namespace| {
         child_mut(namespace, "status").insert("phase".into(), "Terminating".into());
@@ -46,7 +51,13 @@ pub const STRATEGY: Strategy = Strategy {
 
 /// The labels that ask for pod security standards.
 fn pod_security(namespace: &Value) -> Option<&'static str> {
-    let asks = namespace["metadata"]["labels"].as_object().is_some_and(|labels| labels.keys().any(|key| key.starts_with("pod-security.kubernetes.io/")));
+    let asks = namespace["metadata"]["labels"]
+        .as_object()
+        .is_some_and(|labels| {
+            labels
+                .keys()
+                .any(|key| key.starts_with("pod-security.kubernetes.io/"))
+        });
     asks.then_some("this server does not enforce pod security standards: the labels pod-security.kubernetes.io/* have no effect")
 }
 
@@ -67,8 +78,13 @@ fn defaults(namespace: &mut Value) {
 fn prepare_for_create(namespace: &mut Value) {
     namespace["status"] = json!({"phase": "Active"});
     let spec = child_mut(namespace, "spec");
-    let list = spec.entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
-    if let Some(list) = list.as_array_mut().filter(|list| !list.iter().any(|name| name == OURS)) {
+    let list = spec
+        .entry("finalizers")
+        .or_insert_with(|| Value::Array(Vec::new()));
+    if let Some(list) = list
+        .as_array_mut()
+        .filter(|list| !list.iter().any(|name| name == OURS))
+    {
         list.push(OURS.into());
     }
 }
@@ -100,7 +116,11 @@ fn phase(namespace: &Value) -> Errors {
     let status = Path::new("status");
     let mut demand = |wanted: &str, when: &str| {
         if phase != wanted {
-            errors.invalid(&status.child("Phase"), phase, format!("may only be '{wanted}' if `deletionTimestamp` is {when}"));
+            errors.invalid(
+                &status.child("Phase"),
+                phase,
+                format!("may only be '{wanted}' if `deletionTimestamp` is {when}"),
+            );
         }
     };
     if namespace.is_deleting() {
@@ -117,9 +137,13 @@ mod tests {
 
     #[test]
     fn finalizers_are_named() {
-        let mut namespace = json!({"metadata": {"name": "a"}, "spec": {"finalizers": ["example.com/x"]}});
+        let mut namespace =
+            json!({"metadata": {"name": "a"}, "spec": {"finalizers": ["example.com/x"]}});
         prepare_for_create(&mut namespace);
-        assert_eq!(namespace["spec"]["finalizers"], json!(["example.com/x", "kubernetes"]));
+        assert_eq!(
+            namespace["spec"]["finalizers"],
+            json!(["example.com/x", "kubernetes"])
+        );
         assert!((STRATEGY.held)(&namespace) && finalizers(&namespace, true).is_empty());
         namespace["spec"]["finalizers"] = json!(["plain"]);
         let said = "spec.finalizers[0]: Invalid value: \"plain\": name is neither a standard finalizer name nor is it fully qualified";

@@ -17,7 +17,10 @@ pub const KIND: Row = Row {
     verbs: Verbs::All,
     subresources: &[Subresource::Proxy("NodeProxyOptions"), Subresource::Status],
     schema: "core.v1.Node",
-    selectable: &[crate::kinds::Selectable { path: "spec.unschedulable", value: |n| (n["spec"]["unschedulable"] == true).to_string() }],
+    selectable: &[crate::kinds::Selectable {
+        path: "spec.unschedulable",
+        value: |n| (n["spec"]["unschedulable"] == true).to_string(),
+    }],
     columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,
     stored_as: None,

@@ -60,8 +60,17 @@ pub const STRATEGY: Strategy = Strategy {
 
 fn defaults(node: &mut Value) {
     let spec = fill::spec(node);
-    let one = spec.get("podCIDR").and_then(Value::as_str).unwrap_or("").to_string();
-    let first = spec.get("podCIDRs").and_then(|list| list.get(0)).and_then(Value::as_str).unwrap_or("").to_string();
+    let one = spec
+        .get("podCIDR")
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_string();
+    let first = spec
+        .get("podCIDRs")
+        .and_then(|list| list.get(0))
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_string();
     match (one.is_empty(), first.is_empty()) {
         // the older field is what older clients write
         (false, _) if one != first => {
@@ -78,7 +87,9 @@ fn defaults(node: &mut Value) {
     {
         status.insert("allocatable".into(), capacity);
     }
-    ["capacity", "allocatable"].iter().for_each(|list| amounts(status, list));
+    ["capacity", "allocatable"]
+        .iter()
+        .for_each(|list| amounts(status, list));
 }
 
 fn validate(node: &Value) -> Errors {
@@ -86,8 +97,19 @@ fn validate(node: &Value) -> Errors {
     let (spec, status) = (node.at("spec"), node.at("status"));
     taints(spec, &mut errors);
     resources(status, &mut errors);
-    if let Some(capacity) = status.at("nodeInfo").at("swap").int_ptr("capacity").filter(|capacity| *capacity <= 0) {
-        errors.invalid(&Path::new("metadata").child("nodeSwapStatus").child("capacity"), capacity, "must be greater than zero");
+    if let Some(capacity) = status
+        .at("nodeInfo")
+        .at("swap")
+        .int_ptr("capacity")
+        .filter(|capacity| *capacity <= 0)
+    {
+        errors.invalid(
+            &Path::new("metadata")
+                .child("nodeSwapStatus")
+                .child("capacity"),
+            capacity,
+            "must be greater than zero",
+        );
     }
     features(status, &mut errors);
     networks(spec, &mut errors);
@@ -103,12 +125,23 @@ fn taints(spec: &Value, errors: &mut Errors) {
         qualified_name(taint.text("key"), &path.child("key"), errors);
         let messages = names::is_label_value(taint.text("value"));
         if !messages.is_empty() {
-            errors.invalid(&path.child("value"), taint.text("value"), messages.join(";"));
+            errors.invalid(
+                &path.child("value"),
+                taint.text("value"),
+                messages.join(";"),
+            );
         }
         required_one_of(taint.text("effect"), EFFECTS, &path.child("effect"), errors);
-        let same = |other: &Value| ["key", "effect"].iter().all(|name| other.text(name) == taint.text(name));
+        let same = |other: &Value| {
+            ["key", "effect"]
+                .iter()
+                .all(|name| other.text(name) == taint.text(name))
+        };
         if taints[..index].iter().any(same) {
-            let said = format!("{}: taints must be unique by key and effect pair", internal::json(taint, "core.Taint"));
+            let said = format!(
+                "{}: taints must be unique by key and effect pair",
+                internal::json(taint, "core.Taint")
+            );
             shown_duplicate(&path, said, errors);
         }
     }
@@ -116,39 +149,67 @@ fn taints(spec: &Value, errors: &mut Errors) {
 
 /// `Duplicate value` of what is shown in upstream's own JSON, which a value of ours would not keep in its order.
 fn shown_duplicate(path: &Path, detail: String, errors: &mut Errors) {
-    errors.0.push(Error { kind: Kind::Duplicate, field: path.to_string(), value: None, detail });
+    errors.0.push(Error {
+        kind: Kind::Duplicate,
+        field: path.to_string(),
+        value: None,
+        detail,
+    });
 }
 
 fn resources(status: &Value, errors: &mut Errors) {
     let path = Path::new("status");
     for list in ["capacity", "allocatable"] {
         for (name, value) in status.entries(list) {
-            amount(name, &quantity(value), &path.child(list).child(name), errors);
+            amount(
+                name,
+                &quantity(value),
+                &path.child(list).child(name),
+                errors,
+            );
         }
     }
 }
 
 fn features(status: &Value, errors: &mut Errors) {
     let root = Path::new("status");
-    let (list, path): (Vec<&str>, _) = (status.texts("declaredFeatures").collect(), root.child("declaredFeatures"));
+    let (list, path): (Vec<&str>, _) = (
+        status.texts("declaredFeatures").collect(),
+        root.child("declaredFeatures"),
+    );
     for (index, feature) in list.iter().enumerate() {
         const LONGEST: usize = 253;
         if feature.len() > LONGEST {
-            errors.invalid(&path.index(index), *feature, format!("invalid feature name {feature:?}: must be no more than {LONGEST} characters"));
+            errors.invalid(
+                &path.index(index),
+                *feature,
+                format!(
+                    "invalid feature name {feature:?}: must be no more than {LONGEST} characters"
+                ),
+            );
         } else if !is_feature(feature) {
             let shape = "must start with an UpperCamelCase segment, with subsequent segments separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters and slashes";
-            errors.invalid(&path.index(index), *feature, format!("invalid feature name {feature:?}: {shape}"));
+            errors.invalid(
+                &path.index(index),
+                *feature,
+                format!("invalid feature name {feature:?}: {shape}"),
+            );
         }
         match list.get(index + 1) {
             Some(next) if next == feature => errors.duplicate(&path.index(index + 1), *next),
-            Some(next) if next < feature => errors.invalid(&path.index(index + 1), *next, "list must be sorted alphabetically"),
+            Some(next) if next < feature => errors.invalid(
+                &path.index(index + 1),
+                *next,
+                "list must be sorted alphabetically",
+            ),
             _ => {}
         }
     }
 }
 
 fn is_feature(name: &str) -> bool {
-    let segment = |segment: &str| !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_alphanumeric());
+    let segment =
+        |segment: &str| !segment.is_empty() && segment.bytes().all(|b| b.is_ascii_alphanumeric());
     name.starts_with(|c: char| c.is_ascii_uppercase()) && name.split('/').all(segment)
 }
 
@@ -156,17 +217,33 @@ fn networks(spec: &Value, errors: &mut Errors) {
     let root = Path::new("spec");
     let (list, path): (Vec<&str>, _) = (spec.texts("podCIDRs").collect(), root.child("podCIDRs"));
     for (index, network) in list.iter().enumerate() {
-        errors.invalid_all(&path.index(index), network, ip::is_valid_cidr_for_legacy_field(network, true, &[]));
+        errors.invalid_all(
+            &path.index(index),
+            network,
+            ip::is_valid_cidr_for_legacy_field(network, true, &[]),
+        );
     }
     if list.len() > 1 {
-        let families: Vec<Option<bool>> = list.iter().map(|network| ip::parse_cidr_sloppy(network).map(|cidr| cidr.addr.is_ipv4())).collect();
+        let families: Vec<Option<bool>> = list
+            .iter()
+            .map(|network| ip::parse_cidr_sloppy(network).map(|cidr| cidr.addr.is_ipv4()))
+            .collect();
         if let Some(bad) = families.iter().position(Option::is_none) {
-            let why = format!("invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{bad}]: <nil> (invalid CIDR address: {})", list[bad]);
+            let why = format!(
+                "invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{bad}]: <nil> (invalid CIDR address: {})",
+                list[bad]
+            );
             errors.internal(&path, why);
         }
-        let dual = families.contains(&Some(true)) && families.contains(&Some(false)) && !families.contains(&None);
+        let dual = families.contains(&Some(true))
+            && families.contains(&Some(false))
+            && !families.contains(&None);
         if !dual || list.len() > 2 {
-            errors.invalid(&path, spec.list("podCIDRs").to_vec(), "may specify no more than one CIDR for each IP family");
+            errors.invalid(
+                &path,
+                spec.list("podCIDRs").to_vec(),
+                "may specify no more than one CIDR for each IP family",
+            );
         }
     }
 }
@@ -178,17 +255,39 @@ fn update(new: &Value, old: &Value) -> Errors {
     resources(status, &mut errors);
     features(status, &mut errors);
     let addresses = status.list("addresses");
-    for (index, address) in addresses.iter().enumerate().filter(|(index, address)| addresses[..*index].contains(address)) {
-        shown_duplicate(&status_path.child("addresses").index(index), internal::json(address, "core.NodeAddress"), &mut errors);
+    for (index, address) in addresses
+        .iter()
+        .enumerate()
+        .filter(|(index, address)| addresses[..*index].contains(address))
+    {
+        shown_duplicate(
+            &status_path.child("addresses").index(index),
+            internal::json(address, "core.NodeAddress"),
+            &mut errors,
+        );
     }
     const ONCE: &str = "node updates may not change podCIDR except from \"\" to valid";
-    let (networks, had): (Vec<&str>, Vec<&str>) = (spec.texts("podCIDRs").collect(), was.texts("podCIDRs").collect());
-    let changed = if networks.len() == had.len() { networks.iter().zip(&had).filter(|(now, was)| now != was).count() } else { 1 };
+    let (networks, had): (Vec<&str>, Vec<&str>) = (
+        spec.texts("podCIDRs").collect(),
+        was.texts("podCIDRs").collect(),
+    );
+    let changed = if networks.len() == had.len() {
+        networks
+            .iter()
+            .zip(&had)
+            .filter(|(now, was)| now != was)
+            .count()
+    } else {
+        1
+    };
     for _ in 0..if had.is_empty() { 0 } else { changed } {
         errors.forbidden(&path.child("podCIDRs"), ONCE);
     }
     if !was.text("providerID").is_empty() && was.text("providerID") != spec.text("providerID") {
-        errors.forbidden(&path.child("providerID"), "node updates may not change providerID except from \"\" to valid");
+        errors.forbidden(
+            &path.child("providerID"),
+            "node updates may not change providerID except from \"\" to valid",
+        );
     }
     taints(spec, &mut errors);
     if spec.text("externalID") != was.text("externalID") {
@@ -204,10 +303,15 @@ fn warnings(node: &Value, _: Option<&Value>) -> Warnings {
         told.push("spec.configSource: the feature is removed".to_string());
     }
     if !spec.text("externalID").is_empty() {
-        told.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".to_string());
+        told.push(
+            "spec.externalID: this field is deprecated, and is unused by Kubernetes".to_string(),
+        );
     }
     for (index, network) in spec.texts("podCIDRs").enumerate() {
-        told.extend(ip::warnings_for_cidr(&format!("spec.podCIDRs[{index}]"), network));
+        told.extend(ip::warnings_for_cidr(
+            &format!("spec.podCIDRs[{index}]"),
+            network,
+        ));
     }
     told
 }
@@ -224,16 +328,30 @@ mod tests {
 
     #[test]
     fn networks_of_both_fields_are_the_same() {
-        assert_eq!(node(json!({"podCIDR": "10.0.0.0/24"}))["spec"]["podCIDRs"], json!(["10.0.0.0/24"]));
-        assert_eq!(node(json!({"podCIDRs": ["10.0.0.0/24"]}))["spec"]["podCIDR"], "10.0.0.0/24");
-        assert_eq!(node(json!({"podCIDR": "10.0.1.0/24", "podCIDRs": ["10.0.0.0/24", "fd00::/64"]}))["spec"]["podCIDRs"], json!(["10.0.1.0/24"]));
+        assert_eq!(
+            node(json!({"podCIDR": "10.0.0.0/24"}))["spec"]["podCIDRs"],
+            json!(["10.0.0.0/24"])
+        );
+        assert_eq!(
+            node(json!({"podCIDRs": ["10.0.0.0/24"]}))["spec"]["podCIDR"],
+            "10.0.0.0/24"
+        );
+        assert_eq!(
+            node(json!({"podCIDR": "10.0.1.0/24", "podCIDRs": ["10.0.0.0/24", "fd00::/64"]}))["spec"]
+                ["podCIDRs"],
+            json!(["10.0.1.0/24"])
+        );
     }
 
     #[test]
     fn what_is_given_once() {
         let had = node(json!({"podCIDR": "10.0.0.0/24", "providerID": "a"}));
         assert!(update(&had, &node(json!({}))).is_empty() && update(&had, &had).is_empty());
-        let said = update(&node(json!({"podCIDR": "10.0.1.0/24", "providerID": "b"})), &had).message();
+        let said = update(
+            &node(json!({"podCIDR": "10.0.1.0/24", "providerID": "b"})),
+            &had,
+        )
+        .message();
         assert_eq!(
             said,
             "[spec.podCIDRs: Forbidden: node updates may not change podCIDR except from \"\" to valid, spec.providerID: Forbidden: node updates may not change providerID except from \"\" to valid]"
@@ -244,8 +362,16 @@ mod tests {
     fn taints_stand_once() {
         let taint = json!({"key": "a", "effect": "NoSchedule"});
         let shown = r#"{"Key":"a","Value":"","Effect":"NoSchedule","TimeAdded":null}"#;
-        let said = format!("metadata.taints[1]: Duplicate value: {shown}: taints must be unique by key and effect pair");
-        assert_eq!(validate(&node(json!({"taints": [taint, taint]}))).message(), said);
-        assert_eq!(validate(&node(json!({"taints": [{"key": "a"}]}))).message(), "metadata.taints[0].effect: Required value");
+        let said = format!(
+            "metadata.taints[1]: Duplicate value: {shown}: taints must be unique by key and effect pair"
+        );
+        assert_eq!(
+            validate(&node(json!({"taints": [taint, taint]}))).message(),
+            said
+        );
+        assert_eq!(
+            validate(&node(json!({"taints": [{"key": "a"}]}))).message(),
+            "metadata.taints[0].effect: Required value"
+        );
     }
 }

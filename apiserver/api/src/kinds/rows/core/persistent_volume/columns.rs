@@ -7,7 +7,10 @@ use serde_json::Value;
 
 use crate::kinds::{
     Cell, Columns,
-    cells::{UNSET, access_modes, age, column, is_deleted, name, quantity, row, storage_class, text, wide},
+    cells::{
+        UNSET, access_modes, age, column, is_deleted, name, quantity, row, storage_class, text,
+        wide,
+    },
     table::{AGE, NAME},
 };
 
@@ -40,7 +43,11 @@ pub const COLUMNS: Columns = Columns {
             "claimRef is part of a bi-directional binding between PersistentVolume and PersistentVolumeClaim. Expected to be non-nil when bound. claim.VolumeName is the authoritative bind between PV and PVC. More info: https://kubernetes.io/docs/concepts/storage/persistent-volumes#binding",
         ),
         column("StorageClass", "string", "StorageClass of the pv"),
-        column("VolumeAttributesClass", "string", "VolumeAttributesClass of the pv"),
+        column(
+            "VolumeAttributesClass",
+            "string",
+            "VolumeAttributesClass of the pv",
+        ),
         column(
             "Reason",
             "string",
@@ -59,7 +66,11 @@ pub const COLUMNS: Columns = Columns {
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let (spec, status) = (&object["spec"], &object["status"]);
-    let phase = if is_deleted(object) { "Terminating" } else { text(&status["phase"]) };
+    let phase = if is_deleted(object) {
+        "Terminating"
+    } else {
+        text(&status["phase"])
+    };
     let claim = match &spec["claimRef"] {
         Value::Null => String::new(),
         claim => format!("{}/{}", text(&claim["namespace"]), text(&claim["name"])),

@@ -27,23 +27,37 @@ struct Source {
 }
 
 const fn row(name: &'static str) -> Source {
-    Source { name, place: name, surplus: name, check: None }
+    Source {
+        name,
+        place: name,
+        surplus: name,
+        check: None,
+    }
 }
 
 const fn own(name: &'static str, check: Check) -> Source {
-    Source { check: Some(check), ..row(name) }
+    Source {
+        check: Some(check),
+        ..row(name)
+    }
 }
 
 static SOURCES: [Source; 22] = [
     row("hostPath"),
-    Source { place: "persistentDisk", ..row("gcePersistentDisk") },
+    Source {
+        place: "persistentDisk",
+        ..row("gcePersistentDisk")
+    },
     row("awsElasticBlockStore"),
     own("glusterfs", glusterfs),
     row("flocker"),
     row("nfs"),
     row("rbd"),
     row("quobyte"),
-    Source { surplus: "cephFS", ..row("cephfs") },
+    Source {
+        surplus: "cephFS",
+        ..row("cephfs")
+    },
     own("iscsi", iscsi),
     own("cinder", |source, _, path, errors| {
         check("cinder", source, path, errors);
@@ -62,9 +76,11 @@ static SOURCES: [Source; 22] = [
     row("portworxVolume"),
     row("azureDisk"),
     row("scaleIO"),
-    own("local", |source, _, path, errors| match source.text("path") {
-        "" => errors.required(&path.child("path"), ""),
-        place => no_backsteps(place, &path.child("path"), errors),
+    own("local", |source, _, path, errors| {
+        match source.text("path") {
+            "" => errors.required(&path.child("path"), ""),
+            place => no_backsteps(place, &path.child("path"), errors),
+        }
     }),
     own("storageos", |source, _, path, errors| {
         check("storageos", source, path, errors);
@@ -82,10 +98,15 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub fn validate(spec: &Value, volume: &str, path: &Path, errors: &mut Errors) {
     let mut found = false;
     for row in &SOURCES {
-        let Some(source) = spec.some(row.name) else { continue };
+        let Some(source) = spec.some(row.name) else {
+            continue;
+        };
         // upstream forgets to ask here
         if found && row.name != "flexVolume" {
-            errors.forbidden(&path.child(row.surplus), "may not specify more than 1 volume type");
+            errors.forbidden(
+                &path.child(row.surplus),
+                "may not specify more than 1 volume type",
+            );
         } else {
             let place = path.child(row.place);
             match row.check {
@@ -93,7 +114,10 @@ pub fn validate(spec: &Value, volume: &str, path: &Path, errors: &mut Errors) {
                 None => check(row.name, source, &place, errors),
             }
             if row.name == "local" && spec.some("nodeAffinity").is_none() {
-                errors.required(&path.child("nodeAffinity"), "Local volume requires node affinity");
+                errors.required(
+                    &path.child("nodeAffinity"),
+                    "Local volume requires node affinity",
+                );
             }
         }
         found = true;
@@ -104,7 +128,10 @@ pub fn validate(spec: &Value, volume: &str, path: &Path, errors: &mut Errors) {
 }
 
 fn secret_namespace(source: &Value, path: &Path, errors: &mut Errors) {
-    if source.some("secretRef").is_some_and(|secret| secret.text("namespace").is_empty()) {
+    if source
+        .some("secretRef")
+        .is_some_and(|secret| secret.text("namespace").is_empty())
+    {
         errors.required(&path.child("secretRef").child("namespace"), "");
     }
 }
@@ -114,7 +141,11 @@ fn glusterfs(source: &Value, _: &str, path: &Path, errors: &mut Errors) {
     let path = path.child("endpointsNamespace");
     match source.text_ptr("endpointsNamespace") {
         None => {}
-        Some("") => errors.invalid(&path, "", "if the endpointnamespace is set, it must be a valid namespace name"),
+        Some("") => errors.invalid(
+            &path,
+            "",
+            "if the endpointnamespace is set, it must be a valid namespace name",
+        ),
         Some(namespace) => dns_label(namespace, &path, errors),
     }
 }
@@ -122,9 +153,17 @@ fn glusterfs(source: &Value, _: &str, path: &Path, errors: &mut Errors) {
 fn iscsi(source: &Value, volume: &str, path: &Path, errors: &mut Errors) {
     const LIMIT: usize = 64;
     const WRONG: &str = "must be valid format";
-    let good = |name: &str| ["iqn", "eui", "naa"].iter().any(|start| name.starts_with(start)) && is_iscsi_name(name);
+    let good = |name: &str| {
+        ["iqn", "eui", "naa"]
+            .iter()
+            .any(|start| name.starts_with(start))
+            && is_iscsi_name(name)
+    };
     required(source, &["targetPortal"], path, errors);
-    let (portal, initiator) = (source.text("targetPortal"), source.text_ptr("initiatorName"));
+    let (portal, initiator) = (
+        source.text("targetPortal"),
+        source.text_ptr("initiatorName"),
+    );
     if initiator.is_some() && volume.len() + 1 + portal.len() > LIMIT {
         let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
         errors.invalid(&path.child("targetportal"), portal, why);
@@ -135,7 +174,9 @@ fn iscsi(source: &Value, volume: &str, path: &Path, errors: &mut Errors) {
         _ => {}
     }
     range(source.int("lun"), 0, 255, &path.child("lun"), errors);
-    if (source.flag("chapAuthDiscovery") || source.flag("chapAuthSession")) && source.some("secretRef").is_none() {
+    if (source.flag("chapAuthDiscovery") || source.flag("chapAuthSession"))
+        && source.some("secretRef").is_none()
+    {
         errors.required(&path.child("secretRef"), "");
     }
     secret_ref(source, path, errors);
@@ -147,8 +188,15 @@ fn iscsi(source: &Value, volume: &str, path: &Path, errors: &mut Errors) {
 fn csi(source: &Value, _: &str, path: &Path, errors: &mut Errors) {
     csi_driver_name(source.text("driver"), &path.child("driver"), errors);
     required(source, &["volumeHandle"], path, errors);
-    for name in ["controllerPublishSecretRef", "controllerExpandSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"] {
-        let Some(secret) = source.some(name) else { continue };
+    for name in [
+        "controllerPublishSecretRef",
+        "controllerExpandSecretRef",
+        "nodePublishSecretRef",
+        "nodeExpandSecretRef",
+    ] {
+        let Some(secret) = source.some(name) else {
+            continue;
+        };
         let path = path.child(name);
         match secret.text("name") {
             "" => errors.required(&path.child("name"), ""),

@@ -50,7 +50,9 @@ const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 fn defaults(claim: &mut Value) {
     claim_spec(fill::spec(claim));
     let status = child_mut(claim, "status");
-    ["capacity", "allocatedResources"].iter().for_each(|list| amounts(status, list));
+    ["capacity", "allocatedResources"]
+        .iter()
+        .for_each(|list| amounts(status, list));
     fill::text(status, "phase", "Pending");
 }
 
@@ -62,18 +64,32 @@ fn data_sources(claim: &mut Value, old: Option<&Value>) {
     if spec.get("dataSourceRef").is_some_and(foreign) && !had("dataSourceRef") {
         spec.remove("dataSourceRef");
     }
-    let there = |spec: &serde_json::Map<String, Value>, name: &str| spec.get(name).is_some_and(|value| !value.is_null());
-    let known = |source: &Value| {
-        matches!((source.text("apiGroup"), source.text("kind")), ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot"))
+    let there = |spec: &serde_json::Map<String, Value>, name: &str| {
+        spec.get(name).is_some_and(|value| !value.is_null())
     };
-    if !had("dataSource") && !had("dataSourceRef") && !there(spec, "dataSourceRef") && !spec.get("dataSource").is_some_and(known) {
+    let known = |source: &Value| {
+        matches!(
+            (source.text("apiGroup"), source.text("kind")),
+            ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+        )
+    };
+    if !had("dataSource")
+        && !had("dataSourceRef")
+        && !there(spec, "dataSourceRef")
+        && !spec.get("dataSource").is_some_and(known)
+    {
         spec.remove("dataSource");
     }
     let copied = |source: &Value| {
-        let fields = ["apiGroup", "kind", "name"].into_iter().filter_map(|name| Some((name.to_string(), source.some(name)?.clone())));
+        let fields = ["apiGroup", "kind", "name"]
+            .into_iter()
+            .filter_map(|name| Some((name.to_string(), source.some(name)?.clone())));
         Value::Object(fields.collect())
     };
-    match (spec.get("dataSource").filter(|value| !value.is_null()), spec.get("dataSourceRef").filter(|value| !value.is_null())) {
+    match (
+        spec.get("dataSource").filter(|value| !value.is_null()),
+        spec.get("dataSourceRef").filter(|value| !value.is_null()),
+    ) {
         (Some(source), None) => {
             let reference = copied(source);
             spec.insert("dataSourceRef".into(), reference);
@@ -93,7 +109,10 @@ fn spec(claim: &Value, options: ClaimOptions) -> Errors {
 }
 
 fn size(of: &Value, list: &str) -> Quantity {
-    of.at(list).some("storage").map(quantity).unwrap_or_default()
+    of.at(list)
+        .some("storage")
+        .map(quantity)
+        .unwrap_or_default()
 }
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
@@ -106,9 +125,17 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
     class(new, old, &mut now, &mut errors);
     if new.at("status").text("phase") == "Bound" {
         if now.at("resources").some("requests").is_some() {
-            now["resources"]["requests"]["storage"] = before.at("resources").at("requests").some("storage").cloned().unwrap_or_else(|| "0".into());
+            now["resources"]["requests"]["storage"] = before
+                .at("resources")
+                .at("requests")
+                .some("storage")
+                .cloned()
+                .unwrap_or_else(|| "0".into());
         }
-        now["volumeAttributesClassName"] = before.some("volumeAttributesClassName").cloned().unwrap_or_default();
+        now["volumeAttributesClassName"] = before
+            .some("volumeAttributesClassName")
+            .cloned()
+            .unwrap_or_default();
     }
     let shown = |spec: &Value| internal::pretty(spec, "core.PersistentVolumeClaimSpec");
     let (before, now) = (shown(&before), shown(&now));
@@ -116,25 +143,52 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
         const STAYS: &str = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         errors.forbidden(&path, format!("{STAYS}\n{}", diff::unified(&before, &now)));
     }
-    let (asked, had) = (size(new.at("spec").at("resources"), "requests"), size(old.at("spec").at("resources"), "requests"));
+    let (asked, had) = (
+        size(new.at("spec").at("resources"), "requests"),
+        size(old.at("spec").at("resources"), "requests"),
+    );
     if asked < had && asked <= size(old.at("status"), "capacity") {
-        errors.forbidden(&path.child("resources").child("requests").child("storage"), "field can not be less than status.capacity");
+        errors.forbidden(
+            &path.child("resources").child("requests").child("storage"),
+            "field can not be less than status.capacity",
+        );
     }
-    immutable(new.at("spec").some("volumeMode"), old.at("spec").some("volumeMode"), &Path::new("volumeMode"), &mut errors);
-    attributes(new, old, &path.child("volumeAttributesClassName"), &mut errors);
+    immutable(
+        new.at("spec").some("volumeMode"),
+        old.at("spec").some("volumeMode"),
+        &Path::new("volumeMode"),
+        &mut errors,
+    );
+    attributes(
+        new,
+        old,
+        &path.child("volumeAttributesClassName"),
+        &mut errors,
+    );
     errors
 }
 
 /// The class may go from the annotation to the field, and may be given once where there was none. `now` is the spec to compare.
 fn class(new: &Value, old: &Value, now: &mut Value, errors: &mut Errors) {
-    let (given, had) = (new.at("spec").text_ptr("storageClassName"), old.at("spec").text_ptr("storageClassName"));
+    let (given, had) = (
+        new.at("spec").text_ptr("storageClassName"),
+        old.at("spec").text_ptr("storageClassName"),
+    );
     let (annotated, was_annotated) = (new.annotation(CLASS), old.annotation(CLASS));
-    if was_annotated.is_some() && had.is_none() && given == was_annotated && annotated.is_none_or(|class| Some(class) == was_annotated) {
+    if was_annotated.is_some()
+        && had.is_none()
+        && given == was_annotated
+        && annotated.is_none_or(|class| Some(class) == was_annotated)
+    {
         now["storageClassName"] = Value::Null;
         return;
     }
     if annotated.unwrap_or("") != was_annotated.unwrap_or("") {
-        errors.invalid(&Path::new("metadata").child("annotations").key(CLASS), annotated.unwrap_or(""), checks::IMMUTABLE);
+        errors.invalid(
+            &Path::new("metadata").child("annotations").key(CLASS),
+            annotated.unwrap_or(""),
+            checks::IMMUTABLE,
+        );
     }
     if given.is_some() && had.is_none() && was_annotated.is_none_or(|class| given == Some(class)) {
         now["storageClassName"] = Value::Null;
@@ -144,8 +198,16 @@ fn class(new: &Value, old: &Value, now: &mut Value, errors: &mut Errors) {
 /// A class of attributes that is in effect is not taken away.
 fn attributes(new: &Value, old: &Value, path: &Path, errors: &mut Errors) {
     const FIELD: &str = "volumeAttributesClassName";
-    let (now, before) = (new.at("spec").text_ptr(FIELD), old.at("spec").text_ptr(FIELD));
-    if now == before || old.at("status").some("currentVolumeAttributesClassName").is_none() {
+    let (now, before) = (
+        new.at("spec").text_ptr(FIELD),
+        old.at("spec").text_ptr(FIELD),
+    );
+    if now == before
+        || old
+            .at("status")
+            .some("currentVolumeAttributesClassName")
+            .is_none()
+    {
         return;
     }
     match now {
@@ -174,7 +236,13 @@ fn basic(value: &Value, path: &Path, errors: &mut Errors) -> bool {
 }
 
 fn status(claim: &Value) -> Errors {
-    const STATES: &[&str] = &["ControllerResizeInProgress", "ControllerResizeInfeasible", "NodeResizeInProgress", "NodeResizeInfeasible", "NodeResizePending"];
+    const STATES: &[&str] = &[
+        "ControllerResizeInProgress",
+        "ControllerResizeInfeasible",
+        "NodeResizeInProgress",
+        "NodeResizeInfeasible",
+        "NodeResizePending",
+    ];
     let mut errors = Errors::default();
     checks::version_required(claim, &mut errors);
     if claim.at("spec").list("accessModes").is_empty() {
@@ -193,8 +261,15 @@ fn status(claim: &Value) -> Errors {
     }
     let allocated = path.child("allocatedResources");
     for (name, value) in status.entries("allocatedResources") {
-        if resource_key(name, &allocated, &mut errors) && basic(value, &allocated.key(name), &mut errors) {
-            amount("storage", &quantity(value), &allocated.key(name), &mut errors);
+        if resource_key(name, &allocated, &mut errors)
+            && basic(value, &allocated.key(name), &mut errors)
+        {
+            amount(
+                "storage",
+                &quantity(value),
+                &allocated.key(name),
+                &mut errors,
+            );
         }
     }
     errors
@@ -246,10 +321,25 @@ mod tests {
             data_sources(&mut claim, None);
             claim["spec"].clone()
         };
-        let snapshot = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "a"});
-        assert_eq!(prepared(json!({"dataSource": snapshot})), json!({"dataSource": snapshot, "dataSourceRef": snapshot}));
-        assert_eq!(prepared(json!({"dataSourceRef": snapshot})), json!({"dataSource": snapshot, "dataSourceRef": snapshot}));
-        assert_eq!(prepared(json!({"dataSource": {"kind": "Odd", "name": "a"}})), json!({}));
-        assert_eq!(prepared(json!({"dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "a", "namespace": "b"}})), json!({}));
+        let snapshot =
+            json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "a"});
+        assert_eq!(
+            prepared(json!({"dataSource": snapshot})),
+            json!({"dataSource": snapshot, "dataSourceRef": snapshot})
+        );
+        assert_eq!(
+            prepared(json!({"dataSourceRef": snapshot})),
+            json!({"dataSource": snapshot, "dataSourceRef": snapshot})
+        );
+        assert_eq!(
+            prepared(json!({"dataSource": {"kind": "Odd", "name": "a"}})),
+            json!({})
+        );
+        assert_eq!(
+            prepared(
+                json!({"dataSourceRef": {"kind": "PersistentVolumeClaim", "name": "a", "namespace": "b"}})
+            ),
+            json!({})
+        );
     }
 }

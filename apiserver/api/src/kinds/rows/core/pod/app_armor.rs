@@ -26,12 +26,29 @@ enum Outcome {
 }
 
 fn outcome(pod: &Value, container: &Value) -> Outcome {
-    let Some(annotations) = pod.at("metadata").map("annotations") else { return Outcome::Nothing };
-    let annotation = annotations.get(&format!("{APPARMOR}{}", container.text("name"))).and_then(Value::as_str);
-    let Some(annotation) = annotation.filter(|_| container.at("securityContext").some("appArmorProfile").is_none()) else { return Outcome::Nothing };
-    match profile_of(annotation).filter(|profile| is_good(|errors| app_armor(Some(profile), &Path::new(""), errors))) {
+    let Some(annotations) = pod.at("metadata").map("annotations") else {
+        return Outcome::Nothing;
+    };
+    let annotation = annotations
+        .get(&format!("{APPARMOR}{}", container.text("name")))
+        .and_then(Value::as_str);
+    let Some(annotation) = annotation.filter(|_| {
+        container
+            .at("securityContext")
+            .some("appArmorProfile")
+            .is_none()
+    }) else {
+        return Outcome::Nothing;
+    };
+    match profile_of(annotation)
+        .filter(|profile| is_good(|errors| app_armor(Some(profile), &Path::new(""), errors)))
+    {
         None => Outcome::Unusable,
-        Some(profile) if Some(&profile) == pod.at("spec").at("securityContext").some("appArmorProfile") => Outcome::Nothing,
+        Some(profile)
+            if Some(&profile) == pod.at("spec").at("securityContext").some("appArmorProfile") =>
+        {
+            Outcome::Nothing
+        }
         Some(profile) => Outcome::Field(profile),
     }
 }
@@ -76,7 +93,11 @@ mod tests {
     fn each() {
         for (annotation, field, warned) in [
             ("runtime/default", json!({"type": "RuntimeDefault"}), 1),
-            ("localhost/x", json!({"type": "Localhost", "localhostProfile": "x"}), 1),
+            (
+                "localhost/x",
+                json!({"type": "Localhost", "localhostProfile": "x"}),
+                1,
+            ),
             ("odd", Value::Null, 1),
             ("unconfined", Value::Null, 0),
         ] {
@@ -84,7 +105,13 @@ mod tests {
                 "spec": {"securityContext": {"appArmorProfile": {"type": "Unconfined"}}, "containers": [{"name": "c"}]}});
             assert_eq!(warnings(&pod).len(), warned, "{annotation}");
             annotations_to_fields(&mut pod);
-            assert_eq!(pod["spec"]["containers"][0].at("securityContext").at("appArmorProfile"), &field, "{annotation}");
+            assert_eq!(
+                pod["spec"]["containers"][0]
+                    .at("securityContext")
+                    .at("appArmorProfile"),
+                &field,
+                "{annotation}"
+            );
         }
     }
 }

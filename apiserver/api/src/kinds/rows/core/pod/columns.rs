@@ -7,22 +7,37 @@ use serde_json::{Value, json};
 
 use crate::kinds::{
     Cell, Columns,
-    cells::{NONE, age, column, condition, flag, human_duration, int, is_deleted, list, moment, name, row, text, text_or, wide},
+    cells::{
+        NONE, age, column, condition, flag, human_duration, int, is_deleted, list, moment, name,
+        row, text, text_or, wide,
+    },
     table::{AGE, NAME},
 };
 
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("Ready", "string", "The aggregate readiness state of this pod for accepting traffic."),
-        column("Status", "string", "The aggregate status of the containers in this pod."),
+        column(
+            "Ready",
+            "string",
+            "The aggregate readiness state of this pod for accepting traffic.",
+        ),
+        column(
+            "Status",
+            "string",
+            "The aggregate status of the containers in this pod.",
+        ),
         column(
             "Restarts",
             "string",
             "The number of times the containers in this pod have been restarted and when the last container in this pod has restarted.",
         ),
         AGE,
-        wide("IP", "string", "podIP address allocated to the pod. Routable at least within the cluster. Empty if not yet allocated."),
+        wide(
+            "IP",
+            "string",
+            "podIP address allocated to the pod. Routable at least within the cluster. Empty if not yet allocated.",
+        ),
         wide(
             "Node",
             "string",
@@ -47,7 +62,11 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let (spec, status) = (&object["spec"], &object["status"]);
     let state = State::of(object);
     let restarts = match state.last_restart {
-        Some(at) if state.restarts != 0 => format!("{} ({} ago)", state.restarts, human_duration(now.duration_since(at))),
+        Some(at) if state.restarts != 0 => format!(
+            "{} ({} ago)",
+            state.restarts,
+            human_duration(now.duration_since(at))
+        ),
         _ => state.restarts.to_string(),
     };
     let ip = text_or(&status["podIP"], text(&status["podIPs"][0]["ip"]));
@@ -66,7 +85,9 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
 
 /// A pod that ended is `Completed`, so that clients may leave it out.
 fn conditions(object: &Value) -> Vec<Value> {
-    let completed = |reason: &str, message: &str| vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})];
+    let completed = |reason: &str, message: &str| {
+        vec![json!({"type": "Completed", "status": "True", "reason": reason, "message": message})]
+    };
     match text(&object["status"]["phase"]) {
         "Succeeded" => completed("Succeeded", "The pod has completed successfully."),
         "Failed" => completed("Failed", "The pod failed."),
@@ -77,8 +98,15 @@ fn conditions(object: &Value) -> Vec<Value> {
 /// How many of the gates' conditions are true.
 fn readiness_gates(pod: &Value) -> String {
     let gates = list(&pod["spec"]["readinessGates"]);
-    let open = gates.iter().filter(|gate| is_true(pod, text(&gate["conditionType"]))).count();
-    if gates.is_empty() { NONE.to_string() } else { format!("{open}/{}", gates.len()) }
+    let open = gates
+        .iter()
+        .filter(|gate| is_true(pod, text(&gate["conditionType"])))
+        .count();
+    if gates.is_empty() {
+        NONE.to_string()
+    } else {
+        format!("{open}/{}", gates.len())
+    }
 }
 
 fn is_true(pod: &Value, of_type: &str) -> bool {
@@ -100,11 +128,26 @@ struct State {
 impl State {
     fn of(pod: &Value) -> State {
         let (spec, status) = (&pod["spec"], &pod["status"]);
-        let sidecars = list(&spec["initContainers"]).iter().filter(|container| is_sidecar(container)).count();
-        let gated = list(&status["conditions"]).iter().any(|c| c["type"] == "PodScheduled" && c["reason"] == "SchedulingGated");
-        let reason = if gated { "SchedulingGated" } else { text_or(&status["reason"], text(&status["phase"])) };
+        let sidecars = list(&spec["initContainers"])
+            .iter()
+            .filter(|container| is_sidecar(container))
+            .count();
+        let gated = list(&status["conditions"])
+            .iter()
+            .any(|c| c["type"] == "PodScheduled" && c["reason"] == "SchedulingGated");
+        let reason = if gated {
+            "SchedulingGated"
+        } else {
+            text_or(&status["reason"], text(&status["phase"]))
+        };
         let containers = list(&spec["containers"]).len() + sidecars;
-        let mut state = State { ready: 0, containers, reason: reason.to_string(), restarts: 0, last_restart: None };
+        let mut state = State {
+            ready: 0,
+            containers,
+            reason: reason.to_string(),
+            restarts: 0,
+            last_restart: None,
+        };
         let initializing = state.initialize(pod);
         if !initializing || is_true(pod, "Initialized") {
             state.restarts_of_sidecars(pod);
@@ -121,9 +164,15 @@ impl State {
     /// Walks the init containers up to the first that is not through; true when there is one.
     fn initialize(&mut self, pod: &Value) -> bool {
         let specs = list(&pod["spec"]["initContainers"]);
-        for (index, status) in list(&pod["status"]["initContainerStatuses"]).iter().enumerate() {
+        for (index, status) in list(&pod["status"]["initContainerStatuses"])
+            .iter()
+            .enumerate()
+        {
             self.count_restarts(status);
-            let (terminated, waiting) = (&status["state"]["terminated"], text(&status["state"]["waiting"]["reason"]));
+            let (terminated, waiting) = (
+                &status["state"]["terminated"],
+                text(&status["state"]["waiting"]["reason"]),
+            );
             if !terminated.is_null() && int(&terminated["exitCode"]) == 0 {
                 continue;
             }
@@ -150,7 +199,10 @@ impl State {
             if is_sidecar_status(specs, status) {
                 self.count_restarts(status);
             }
-            let (terminated, started) = (&status["state"]["terminated"], is_sidecar_status(specs, status) && flag(&status["started"]));
+            let (terminated, started) = (
+                &status["state"]["terminated"],
+                is_sidecar_status(specs, status) && flag(&status["started"]),
+            );
             if !started && (terminated.is_null() || int(&terminated["exitCode"]) != 0) {
                 break;
             }
@@ -162,7 +214,10 @@ impl State {
         let (mut running, mut failure) = (false, None);
         for status in list(&pod["status"]["containerStatuses"]).iter().rev() {
             self.count_restarts(status);
-            let (terminated, waiting) = (&status["state"]["terminated"], text(&status["state"]["waiting"]["reason"]));
+            let (terminated, waiting) = (
+                &status["state"]["terminated"],
+                text(&status["state"]["waiting"]["reason"]),
+            );
             if !waiting.is_empty() {
                 self.reason = waiting.to_string();
             } else if !terminated.is_null() {
@@ -177,7 +232,11 @@ impl State {
         }
         if self.reason == "Completed" {
             match failure {
-                _ if running && list(&pod["status"]["conditions"]).iter().any(|c| c["type"] == "Ready" && c["status"] == "True") => {
+                _ if running
+                    && list(&pod["status"]["conditions"])
+                        .iter()
+                        .any(|c| c["type"] == "Ready" && c["status"] == "True") =>
+                {
                     self.reason = "Running".to_string();
                 }
                 Some(failure) => self.reason = failure,
@@ -189,7 +248,9 @@ impl State {
 
     fn count_restarts(&mut self, status: &Value) {
         self.restarts += int(&status["restartCount"]);
-        self.last_restart = self.last_restart.max(moment(&status["lastState"]["terminated"]["finishedAt"]));
+        self.last_restart = self
+            .last_restart
+            .max(moment(&status["lastState"]["terminated"]["finishedAt"]));
     }
 }
 
@@ -208,7 +269,10 @@ fn is_sidecar(container: &Value) -> bool {
 }
 
 fn is_sidecar_status(specs: &[Value], status: &Value) -> bool {
-    specs.iter().rfind(|container| container["name"] == status["name"]).is_some_and(is_sidecar)
+    specs
+        .iter()
+        .rfind(|container| container["name"] == status["name"])
+        .is_some_and(is_sidecar)
 }
 
 #[cfg(test)]
@@ -230,7 +294,11 @@ mod tests {
 
     fn shown(pod: &Value) -> String {
         let now = "2026-01-01T01:00:00Z".parse().unwrap();
-        cells(pod, now)[1..5].iter().map(text).collect::<Vec<_>>().join(" ")
+        cells(pod, now)[1..5]
+            .iter()
+            .map(text)
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     #[test]
@@ -238,16 +306,29 @@ mod tests {
         let ended = |code: i64, reason: &str| json!({"state": {"terminated": {"exitCode": code, "reason": reason}}});
         let running = || json!({"ready": true, "state": {"running": {}}});
         let restarted = |name: &str, at: &str| json!({"name": name, "ready": true, "started": true, "restartCount": 1, "state": {"running": {}}, "lastState": {"terminated": {"exitCode": 1, "finishedAt": at}}});
-        let prepared = json!({"name": "prepare", "restartCount": 4, "state": {"terminated": {"exitCode": 0}}});
+        let prepared =
+            json!({"name": "prepare", "restartCount": 4, "state": {"terminated": {"exitCode": 0}}});
         let cases = [
             (pod("Pending", json!({})), "0/3 Pending 0 60m"),
-            (pod("Pending", json!({"conditions": [{"type": "PodScheduled", "reason": "SchedulingGated"}]})), "0/3 SchedulingGated 0 60m"),
             (
-                pod("Pending", json!({"initContainerStatuses": [prepared, {"name": "proxy", "state": {"waiting": {"reason": "PodInitializing"}}}]})),
+                pod(
+                    "Pending",
+                    json!({"conditions": [{"type": "PodScheduled", "reason": "SchedulingGated"}]}),
+                ),
+                "0/3 SchedulingGated 0 60m",
+            ),
+            (
+                pod(
+                    "Pending",
+                    json!({"initContainerStatuses": [prepared, {"name": "proxy", "state": {"waiting": {"reason": "PodInitializing"}}}]}),
+                ),
                 "0/3 Init:1/2 4 60m",
             ),
             (
-                pod("Pending", json!({"initContainerStatuses": [{"name": "prepare", "state": {"terminated": {"exitCode": 2, "signal": 9}}}]})),
+                pod(
+                    "Pending",
+                    json!({"initContainerStatuses": [{"name": "prepare", "state": {"terminated": {"exitCode": 2, "signal": 9}}}]}),
+                ),
                 "0/3 Init:Signal:9 0 60m",
             ),
             (
@@ -258,12 +339,30 @@ mod tests {
                 "3/3 Running 2 (3m ago) 60m",
             ),
             (
-                pod("Running", json!({"containerStatuses": [ended(0, "Completed"), running()], "conditions": [{"type": "Ready", "status": "True"}]})),
+                pod(
+                    "Running",
+                    json!({"containerStatuses": [ended(0, "Completed"), running()], "conditions": [{"type": "Ready", "status": "True"}]}),
+                ),
                 "1/3 Running 0 60m",
             ),
-            (pod("Running", json!({"containerStatuses": [ended(0, "Completed"), running()]})), "1/3 NotReady 0 60m"),
-            (pod("Failed", json!({"containerStatuses": [ended(0, "Completed"), ended(1, "Error")]})), "0/3 Error 0 60m"),
-            (pod("Failed", json!({"reason": "Evicted"})), "0/3 Evicted 0 60m"),
+            (
+                pod(
+                    "Running",
+                    json!({"containerStatuses": [ended(0, "Completed"), running()]}),
+                ),
+                "1/3 NotReady 0 60m",
+            ),
+            (
+                pod(
+                    "Failed",
+                    json!({"containerStatuses": [ended(0, "Completed"), ended(1, "Error")]}),
+                ),
+                "0/3 Error 0 60m",
+            ),
+            (
+                pod("Failed", json!({"reason": "Evicted"})),
+                "0/3 Evicted 0 60m",
+            ),
         ];
         for (pod, expected) in cases {
             assert_eq!(shown(&pod), expected, "{pod}");
@@ -272,7 +371,10 @@ mod tests {
 
     #[test]
     fn columns_of_deleted_pods() {
-        let mut pod = pod("Running", json!({"containerStatuses": [{"ready": true, "state": {"running": {}}}]}));
+        let mut pod = pod(
+            "Running",
+            json!({"containerStatuses": [{"ready": true, "state": {"running": {}}}]}),
+        );
         pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:59:00Z".into();
         assert_eq!(shown(&pod), "1/3 Terminating 0 60m");
         pod["status"]["reason"] = "NodeLost".into();

@@ -14,7 +14,11 @@ use crate::{
 pub fn pod(object: &mut Value) {
     drop_old_annotations(object.get_mut("metadata").and_then(Value::as_object_mut));
     let spec = spec(object);
-    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|grace| grace < 0) {
+    if spec
+        .get("terminationGracePeriodSeconds")
+        .and_then(Value::as_i64)
+        .is_some_and(|grace| grace < 0)
+    {
         spec.insert("terminationGracePeriodSeconds".into(), 1.into());
     }
     pod_spec(spec);
@@ -40,7 +44,9 @@ fn drop_old_annotations(metadata: Option<&mut Map<String, Value>>) {
         "pod.beta.kubernetes.io/init-container-statuses",
         "pod.alpha.kubernetes.io/init-container-statuses",
     ];
-    let Some(annotations) = metadata.and_then(|metadata| inner(metadata, "annotations")) else { return };
+    let Some(annotations) = metadata.and_then(|metadata| inner(metadata, "annotations")) else {
+        return;
+    };
     for name in OLD {
         annotations.remove(name);
     }
@@ -48,8 +54,12 @@ fn drop_old_annotations(metadata: Option<&mut Map<String, Value>>) {
 
 /// What a container has a limit of and asks for nothing, it asks for.
 fn requests_from_limits(container: &mut Map<String, Value>) {
-    let Some(resources) = inner(container, "resources") else { return };
-    let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else { return };
+    let Some(resources) = inner(container, "resources") else {
+        return;
+    };
+    let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() else {
+        return;
+    };
     let requests = resources.entry("requests").or_insert_with(|| json!({}));
     if let Some(requests) = requests.as_object_mut() {
         for (name, amount) in limits {
@@ -89,7 +99,9 @@ pub fn pod_spec(spec: &mut Map<String, Value>) {
     absent(spec, "terminationGracePeriodSeconds", 30);
     text(spec, "schedulerName", "default-scheduler");
     // the old name of the field follows the new one, and the other way round
-    let account = ["serviceAccountName", "serviceAccount"].iter().find_map(|name| spec.get(*name).and_then(Value::as_str).map(str::to_string));
+    let account = ["serviceAccountName", "serviceAccount"]
+        .iter()
+        .find_map(|name| spec.get(*name).and_then(Value::as_str).map(str::to_string));
     if let Some(account) = account.filter(|name| !name.is_empty()) {
         spec.insert("serviceAccountName".into(), account.as_str().into());
         spec.insert("serviceAccount".into(), account.into());
@@ -111,10 +123,19 @@ pub fn pod_spec(spec: &mut Map<String, Value>) {
 
 /// `SetDefaults_ResourceList`: amounts finer than a thousandth are rounded up.
 pub fn amounts(owner: &mut Map<String, Value>, list: &str) {
-    for amount in owner.get_mut(list).and_then(Value::as_object_mut).into_iter().flat_map(|list| list.values_mut()) {
-        let fine = amount.as_str().is_some_and(|text| text.ends_with(['n', 'u']) || text.contains("e-"));
+    for amount in owner
+        .get_mut(list)
+        .and_then(Value::as_object_mut)
+        .into_iter()
+        .flat_map(|list| list.values_mut())
+    {
+        let fine = amount
+            .as_str()
+            .is_some_and(|text| text.ends_with(['n', 'u']) || text.contains("e-"));
         if fine && let Ok(quantity) = Quantity::from_json(amount) {
-            *amount = Quantity::from_milli(quantity.milli_value(), quantity.format()).to_string().into();
+            *amount = Quantity::from_milli(quantity.milli_value(), quantity.format())
+                .to_string()
+                .into();
         }
     }
 }
@@ -131,7 +152,9 @@ fn container(container: &mut Map<String, Value>) {
         text(port, "protocol", "TCP");
     }
     for variable in each(container, "env") {
-        let Some(from) = inner(variable, "valueFrom") else { continue };
+        let Some(from) = inner(variable, "valueFrom") else {
+            continue;
+        };
         if let Some(reference) = inner(from, "fieldRef") {
             text(reference, "apiVersion", "v1");
         }
@@ -150,7 +173,8 @@ fn container(container: &mut Map<String, Value>) {
     }
     if let Some(lifecycle) = inner(container, "lifecycle") {
         for name in ["postStart", "preStop"] {
-            if let Some(get) = inner(lifecycle, name).and_then(|handler| inner(handler, "httpGet")) {
+            if let Some(get) = inner(lifecycle, name).and_then(|handler| inner(handler, "httpGet"))
+            {
                 http_get(get);
             }
         }
@@ -194,7 +218,10 @@ fn volume(volume: &mut Map<String, Value>) {
         }
     }
     sources(volume);
-    if let Some(template) = inner(volume, "ephemeral").and_then(|e| inner(e, "volumeClaimTemplate")).and_then(|t| inner(t, "spec")) {
+    if let Some(template) = inner(volume, "ephemeral")
+        .and_then(|e| inner(e, "volumeClaimTemplate"))
+        .and_then(|t| inner(t, "spec"))
+    {
         claim_spec(template);
     }
     const SOURCES: usize = 2;
@@ -203,7 +230,12 @@ fn volume(volume: &mut Map<String, Value>) {
         volume.insert("emptyDir".into(), json!({}));
     }
     if let Some(image) = inner(volume, "image") {
-        let policy = if tag(image.get("reference").and_then(Value::as_str).unwrap_or("")) == "latest" { "Always" } else { "IfNotPresent" };
+        let policy =
+            if tag(image.get("reference").and_then(Value::as_str).unwrap_or("")) == "latest" {
+                "Always"
+            } else {
+                "IfNotPresent"
+            };
         text(image, "pullPolicy", policy);
     }
 }
@@ -263,7 +295,10 @@ mod tests {
         assert_eq!(spec["restartPolicy"], "Always");
         assert_eq!(spec["containers"][0]["imagePullPolicy"], "Always");
         assert_eq!(spec["containers"][0]["resources"]["requests"]["cpu"], "1");
-        assert_eq!(spec["containers"][0]["readinessProbe"]["httpGet"]["scheme"], "HTTP");
+        assert_eq!(
+            spec["containers"][0]["readinessProbe"]["httpGet"]["scheme"],
+            "HTTP"
+        );
         assert_eq!(spec["volumes"][0]["emptyDir"], json!({}));
         let once = object.clone();
         pod(&mut object);

@@ -30,9 +30,17 @@ pub fn resources(spec: &mut Map<String, Value>) {
 }
 
 fn add(spec: &mut Value, list: &str, added: Added) {
-    let resources = spec.as_object_mut().and_then(|spec| inner(spec, "resources"));
-    let Some(resources) = resources.filter(|_| !added.is_empty()) else { return };
-    if let Some(list) = resources.entry(list).or_insert_with(|| Value::Object(Map::new())).as_object_mut() {
+    let resources = spec
+        .as_object_mut()
+        .and_then(|spec| inner(spec, "resources"));
+    let Some(resources) = resources.filter(|_| !added.is_empty()) else {
+        return;
+    };
+    if let Some(list) = resources
+        .entry(list)
+        .or_insert_with(|| Value::Object(Map::new()))
+        .as_object_mut()
+    {
         list.extend(added);
     }
 }
@@ -41,12 +49,18 @@ fn add(spec: &mut Value, list: &str, added: Added) {
 fn huge_page_limits(spec: &Value) -> Added {
     let resources = spec.at("resources");
     let (limits, requests) = (resources.at("limits"), resources.at("requests"));
-    if resources.entries("limits").next().is_none() && resources.entries("requests").next().is_none() {
+    if resources.entries("limits").next().is_none()
+        && resources.entries("requests").next().is_none()
+    {
         return Added::new();
     }
     aggregate(spec, "limits")
         .into_iter()
-        .filter(|(name, _)| name.starts_with(HUGE_PAGES) && requests.some(name).is_none() && limits.some(name).is_none())
+        .filter(|(name, _)| {
+            name.starts_with(HUGE_PAGES)
+                && requests.some(name).is_none()
+                && limits.some(name).is_none()
+        })
         .map(|(name, amount)| (name.to_string(), amount.to_string().into()))
         .collect()
 }
@@ -65,7 +79,10 @@ fn requests(spec: &Value) -> Added {
         .map(|(name, amount)| (name.to_string(), amount.to_string().into()))
         .collect();
     for (name, limit) in resources.entries("limits") {
-        if asked.some(name).is_none() && at_pod_level(name) && !added.iter().any(|(other, _)| other == name) {
+        if asked.some(name).is_none()
+            && at_pod_level(name)
+            && !added.iter().any(|(other, _)| other == name)
+        {
             added.push((name.to_string(), limit.clone()));
         }
     }
@@ -81,7 +98,10 @@ mod tests {
     #[test]
     fn each() {
         for (given, wanted) in [
-            (json!({"requests": {"cpu": "1"}}), json!({"limits": {"hugepages-2Mi": "4Mi"}, "requests": {"cpu": "1", "hugepages-2Mi": "4Mi"}})),
+            (
+                json!({"requests": {"cpu": "1"}}),
+                json!({"limits": {"hugepages-2Mi": "4Mi"}, "requests": {"cpu": "1", "hugepages-2Mi": "4Mi"}}),
+            ),
             (
                 json!({"limits": {"cpu": "4", "memory": "1Gi"}}),
                 json!({"limits": {"cpu": "4", "memory": "1Gi", "hugepages-2Mi": "4Mi"}, "requests": {"cpu": "2", "memory": "1Gi", "hugepages-2Mi": "4Mi"}}),

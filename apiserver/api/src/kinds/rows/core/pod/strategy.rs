@@ -32,29 +32,70 @@ pub const STRATEGY: Strategy = Strategy {
     parts: PARTS,
     early_warnings: app_armor::warnings,
     warnings,
-    status_reset: &["spec", "metadata.deletionTimestamp", "metadata.ownerReferences"],
+    status_reset: &[
+        "spec",
+        "metadata.deletionTimestamp",
+        "metadata.ownerReferences",
+    ],
     has_status: true,
     keeps_status_on_create: true,
     generation: Generation::Counted,
-    default_grace: Some(|pod| pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30)),
-    skips_grace: |pod| pod["spec"]["nodeName"].as_str().unwrap_or("").is_empty() || matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")),
+    default_grace: Some(|pod| {
+        pod["spec"]["terminationGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(30)
+    }),
+    skips_grace: |pod| {
+        pod["spec"]["nodeName"].as_str().unwrap_or("").is_empty()
+            || matches!(
+                pod["status"]["phase"].as_str(),
+                Some("Succeeded" | "Failed")
+            )
+    },
     returns_deleted: true,
     // `podIPs` may be named, and no pod has a value of it
-    field_names: &[("spec.host", "spec.nodeName"), ("status.podIPs", "status.podIPs")],
+    field_names: &[
+        ("spec.host", "spec.nodeName"),
+        ("status.podIPs", "status.podIPs"),
+    ],
     unknown_field: crate::kinds::strategy::unsupported_field,
     update_checks: crate::kinds::UpdateChecks::Both,
     ..Strategy::DEFAULT
 };
 
 pub const SELECTABLE: &[Selectable] = &[
-    Selectable { path: "spec.nodeName", value: |p| text(p, &["spec", "nodeName"]) },
-    Selectable { path: "spec.restartPolicy", value: |p| text(p, &["spec", "restartPolicy"]) },
-    Selectable { path: "spec.schedulerName", value: |p| text(p, &["spec", "schedulerName"]) },
-    Selectable { path: "spec.serviceAccountName", value: |p| text(p, &["spec", "serviceAccountName"]) },
-    Selectable { path: "spec.hostNetwork", value: |p| (p["spec"]["hostNetwork"] == true).to_string() },
-    Selectable { path: "status.phase", value: |p| text(p, &["status", "phase"]) },
-    Selectable { path: "status.podIP", value: address },
-    Selectable { path: "status.nominatedNodeName", value: |p| text(p, &["status", "nominatedNodeName"]) },
+    Selectable {
+        path: "spec.nodeName",
+        value: |p| text(p, &["spec", "nodeName"]),
+    },
+    Selectable {
+        path: "spec.restartPolicy",
+        value: |p| text(p, &["spec", "restartPolicy"]),
+    },
+    Selectable {
+        path: "spec.schedulerName",
+        value: |p| text(p, &["spec", "schedulerName"]),
+    },
+    Selectable {
+        path: "spec.serviceAccountName",
+        value: |p| text(p, &["spec", "serviceAccountName"]),
+    },
+    Selectable {
+        path: "spec.hostNetwork",
+        value: |p| (p["spec"]["hostNetwork"] == true).to_string(),
+    },
+    Selectable {
+        path: "status.phase",
+        value: |p| text(p, &["status", "phase"]),
+    },
+    Selectable {
+        path: "status.podIP",
+        value: address,
+    },
+    Selectable {
+        path: "status.nominatedNodeName",
+        value: |p| text(p, &["status", "nominatedNodeName"]),
+    },
 ];
 
 /// The first address.
@@ -81,7 +122,12 @@ fn prepare_for_create(pod: &mut Value) {
 /// The condition of a pod that waits for its gates is as old as the pod.
 fn after_system_fields(pod: &mut Value) {
     let now = pod["metadata"]["creationTimestamp"].clone();
-    for condition in pod["status"].get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
+    for condition in pod["status"]
+        .get_mut("conditions")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         condition["lastTransitionTime"] = now.clone();
     }
 }
@@ -118,8 +164,16 @@ fn keep_observed_generations(new: &mut Value, old: &Value) {
     };
     keep(&mut new["status"], old.at("status").int(FIELD));
     let mut before: Vec<&Value> = old.at("status").list("conditions").iter().collect();
-    for condition in new["status"].get_mut("conditions").and_then(Value::as_array_mut).into_iter().flatten() {
-        if let Some(at) = before.iter().position(|had| had.text("type") == condition.text("type")) {
+    for condition in new["status"]
+        .get_mut("conditions")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        if let Some(at) = before
+            .iter()
+            .position(|had| had.text("type") == condition.text("type"))
+        {
             keep(condition, before.remove(at).int(FIELD));
         }
     }
@@ -153,7 +207,12 @@ const PARTS: &[PartStrategy] = &[
         validate: |new, old| validation::resize::validate(new, old, qos),
     },
     // what a binding changes is no update, and it is checked where it is applied
-    PartStrategy { name: "binding", reset: None, prepare: |_, _| {}, validate: |_, _| Default::default() },
+    PartStrategy {
+        name: "binding",
+        reset: None,
+        prepare: |_, _| {},
+        validate: |_, _| Default::default(),
+    },
 ];
 
 fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
@@ -178,24 +237,43 @@ pub fn qos(pod: &Value) -> &'static str {
     let (mut any, mut guaranteed) = (false, true);
     let (mut limits, mut requests) = (resources::Amounts::new(), resources::Amounts::new());
     let mut note = |owner: &Value, limits_matter: bool| {
-        let amount = |list: &str, name: &str| owner.at("resources").at(list).some(name).map(resources::quantity).filter(|amount| amount.sign() > 0);
+        let amount = |list: &str, name: &str| {
+            owner
+                .at("resources")
+                .at(list)
+                .some(name)
+                .map(resources::quantity)
+                .filter(|amount| amount.sign() > 0)
+        };
         for name in ["cpu", "memory"] {
             let (limit, request) = (amount("limits", name), amount("requests", name));
             any |= limit.is_some() || request.is_some();
             guaranteed &= limit.is_some() || !limits_matter;
             for (total, one) in [(&mut limits, limit), (&mut requests, request)] {
                 if let Some(one) = one {
-                    total.entry(name).and_modify(|sum| sum.add(&one)).or_insert(one);
+                    total
+                        .entry(name)
+                        .and_modify(|sum| sum.add(&one))
+                        .or_insert(one);
                 }
             }
         }
     };
     if spec.some("resources").is_some() {
-        note(spec, spec.at("resources").entries("limits").next().is_some());
+        note(
+            spec,
+            spec.at("resources").entries("limits").next().is_some(),
+        );
     } else {
-        ["containers", "initContainers"].iter().flat_map(|list| spec.list(list)).for_each(|container| note(container, true));
+        ["containers", "initContainers"]
+            .iter()
+            .flat_map(|list| spec.list(list))
+            .for_each(|container| note(container, true));
     }
-    let equal = requests.iter().all(|(name, request)| limits.get(name) == Some(request)) && requests.len() == limits.len();
+    let equal = requests
+        .iter()
+        .all(|(name, request)| limits.get(name) == Some(request))
+        && requests.len() == limits.len();
     match (any, guaranteed && equal) {
         (false, _) => "BestEffort",
         (true, true) => "Guaranteed",
@@ -213,13 +291,27 @@ mod tests {
         for (resources, wanted) in [
             (json!({}), "BestEffort"),
             (json!({"requests": {"cpu": "1"}}), "Burstable"),
-            (json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}}), "Guaranteed"),
-            (json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}), "Burstable"),
+            (
+                json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Gi"}}),
+                "Guaranteed",
+            ),
+            (
+                json!({"limits": {"cpu": "1"}, "requests": {"cpu": "1"}}),
+                "Burstable",
+            ),
         ] {
             assert_eq!(qos(&pod(resources)), wanted);
         }
         let whole = json!({"cpu": "1", "memory": "1Gi"});
-        assert_eq!(qos(&json!({"spec": {"resources": {"limits": whole, "requests": whole}, "containers": [{}]}})), "Guaranteed");
-        assert_eq!(qos(&json!({"spec": {"resources": {"requests": whole}, "containers": [{}]}})), "Burstable");
+        assert_eq!(
+            qos(
+                &json!({"spec": {"resources": {"limits": whole, "requests": whole}, "containers": [{}]}})
+            ),
+            "Guaranteed"
+        );
+        assert_eq!(
+            qos(&json!({"spec": {"resources": {"requests": whole}, "containers": [{}]}})),
+            "Burstable"
+        );
     }
 }

@@ -14,8 +14,16 @@ use crate::kinds::{
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("Containers", "string", "Names of each container in the template."),
-        column("Images", "string", "Images referenced by each container in the template."),
+        column(
+            "Containers",
+            "string",
+            "Names of each container in the template.",
+        ),
+        column(
+            "Images",
+            "string",
+            "Images referenced by each container in the template.",
+        ),
         column("Pod Labels", "string", "The labels for the pod template."),
     ],
     cells,
@@ -24,5 +32,10 @@ pub const COLUMNS: Columns = Columns {
 
 fn cells(object: &Value, _: Timestamp) -> Vec<Cell> {
     let (names, images) = containers(&object["template"]["spec"]);
-    row![name(object), names, images, labels(&object["template"]["metadata"]["labels"])]
+    row![
+        name(object),
+        names,
+        images,
+        labels(&object["template"]["metadata"]["labels"])
+    ]
 }

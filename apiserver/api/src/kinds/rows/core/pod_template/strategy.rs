@@ -35,7 +35,12 @@ pub const STRATEGY: Strategy = Strategy {
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    pod::validate_template(new.at("template"), &Options::of(old.map(|old| old.at("template"))), &Path::new("template"), &mut errors);
+    pod::validate_template(
+        new.at("template"),
+        &Options::of(old.map(|old| old.at("template"))),
+        &Path::new("template"),
+        &mut errors,
+    );
     errors
 }
 

@@ -24,7 +24,11 @@ pub const COLUMNS: Columns = Columns {
             "integer",
             "Replicas is the most recently observed number of replicas. More info: https://kubernetes.io/docs/concepts/workloads/controllers/replicationcontroller#what-is-a-replicationcontroller",
         ),
-        column("Ready", "integer", "The number of ready replicas for this replication controller."),
+        column(
+            "Ready",
+            "integer",
+            "The number of ready replicas for this replication controller.",
+        ),
         AGE,
         CONTAINERS,
         IMAGES,

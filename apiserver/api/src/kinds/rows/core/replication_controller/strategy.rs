@@ -30,7 +30,9 @@ pub const STRATEGY: Strategy = Strategy {
     },
     defaults: defaults::replication_controller,
     prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
-    prepare_for_update: |new, old| disabled::drop_from_template(&mut new["spec"], Some(old.at("spec"))),
+    prepare_for_update: |new, old| {
+        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
+    },
     validate: |new| validate(new, None),
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| replica_set::strategy::validate_status(new.at("status"), &[]),
@@ -42,13 +44,20 @@ pub const STRATEGY: Strategy = Strategy {
     ..Strategy::DEFAULT
 };
 
-pub const SELECTABLE: &[Selectable] = &[Selectable { path: "status.replicas", value: |controller| controller.at("status").int("replicas").to_string() }];
+pub const SELECTABLE: &[Selectable] = &[Selectable {
+    path: "status.replicas",
+    value: |controller| controller.at("status").int("replicas").to_string(),
+}];
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     let (spec, path) = (new.at("spec"), Path::new("spec"));
     let options = Options::of(old.map(|old| old.at("spec").at("template")));
-    nonnegative(spec.int("minReadySeconds"), &path.child("minReadySeconds"), &mut errors);
+    nonnegative(
+        spec.int("minReadySeconds"),
+        &path.child("minReadySeconds"),
+        &mut errors,
+    );
     if spec.entries("selector").next().is_none() {
         errors.required(&path.child("selector"), "");
     }
@@ -61,7 +70,10 @@ fn validate(new: &Value, old: Option<&Value>) -> Errors {
         errors.required(&at, "");
         return errors;
     };
-    let selector = Selector::from_set(spec.entries("selector").map(|(key, value)| (key, value.as_str().unwrap_or(""))));
+    let selector = Selector::from_set(
+        spec.entries("selector")
+            .map(|(key, value)| (key, value.as_str().unwrap_or(""))),
+    );
     workload::template_matches(&selector, template, &at, &mut errors);
     pod::validate_template(template, &options, &at, &mut errors);
     workload::runs_for_ever(template, "ReplicationController", &at, &mut errors);
@@ -76,7 +88,13 @@ mod tests {
 
     #[test]
     fn specs() {
-        let said = |spec: Value| validate(&json!({"spec": spec}), None).0.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let said = |spec: Value| {
+            validate(&json!({"spec": spec}), None)
+                .0
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(
             said(json!({"minReadySeconds": -1})),
             [
@@ -86,7 +104,12 @@ mod tests {
                 "spec.template: Required value",
             ]
         );
-        let errors = said(json!({"replicas": 1, "selector": {"a": "b"}, "template": {"metadata": {"labels": {"a": "c"}}}}));
-        assert_eq!(errors[0], "spec.template.metadata.labels: Invalid value: {\"a\":\"c\"}: `selector` does not match template `labels`");
+        let errors = said(
+            json!({"replicas": 1, "selector": {"a": "b"}, "template": {"metadata": {"labels": {"a": "c"}}}}),
+        );
+        assert_eq!(
+            errors[0],
+            "spec.template.metadata.labels: Invalid value: {\"a\":\"c\"}: `selector` does not match template `labels`"
+        );
     }
 }

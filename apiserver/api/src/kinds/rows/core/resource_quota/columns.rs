@@ -14,8 +14,16 @@ use crate::kinds::{
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("Request", "string", "Request represents a minimum amount of cpu/memory that a container may consume."),
-        column("Limit", "string", "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node."),
+        column(
+            "Request",
+            "string",
+            "Request represents a minimum amount of cpu/memory that a container may consume.",
+        ),
+        column(
+            "Limit",
+            "string",
+            "Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.",
+        ),
         AGE,
     ],
     cells,
@@ -24,12 +32,30 @@ pub const COLUMNS: Columns = Columns {
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let status = &object["status"];
-    let mut names: Vec<&String> = status["hard"].as_object().into_iter().flatten().map(|(name, _)| name).collect();
+    let mut names: Vec<&String> = status["hard"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, _)| name)
+        .collect();
     names.sort();
-    let (limits, requests): (Vec<&String>, Vec<&String>) = names.into_iter().partition(|name| name.starts_with("limits."));
+    let (limits, requests): (Vec<&String>, Vec<&String>) = names
+        .into_iter()
+        .partition(|name| name.starts_with("limits."));
     let joined = |names: Vec<&String>| {
-        let used = |name: &String| format!("{name}: {}/{}", quantity(&status["used"][name], "0"), quantity(&status["hard"][name], "0"));
+        let used = |name: &String| {
+            format!(
+                "{name}: {}/{}",
+                quantity(&status["used"][name], "0"),
+                quantity(&status["hard"][name], "0")
+            )
+        };
         names.into_iter().map(used).collect::<Vec<_>>().join(", ")
     };
-    row![name(object), joined(requests), joined(limits), age(object, now)]
+    row![
+        name(object),
+        joined(requests),
+        joined(limits),
+        age(object, now)
+    ]
 }

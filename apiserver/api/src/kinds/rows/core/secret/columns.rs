@@ -31,5 +31,10 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), text(&object["type"]), size(&object["data"]), age(object, now)]
+    row![
+        name(object),
+        text(&object["type"]),
+        size(&object["data"]),
+        age(object, now)
+    ]
 }

@@ -17,7 +17,10 @@ pub const KIND: Row = Row {
     verbs: Verbs::All,
     subresources: &[],
     schema: "core.v1.Secret",
-    selectable: &[crate::kinds::Selectable { path: "type", value: |s| s["type"].as_str().unwrap_or("").into() }],
+    selectable: &[crate::kinds::Selectable {
+        path: "type",
+        value: |s| s["type"].as_str().unwrap_or("").into(),
+    }],
     columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,
     stored_as: None,

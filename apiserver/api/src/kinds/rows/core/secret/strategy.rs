@@ -40,12 +40,19 @@ pub const STRATEGY: Strategy = Strategy {
 ///
 /// Follows `pkg/apis/core/v1/conversion.go` (Convert_v1_Secret_To_core_Secret).
 fn defaults(object: &mut Value) {
-    let Some(map) = object.as_object_mut() else { return };
+    let Some(map) = object.as_object_mut() else {
+        return;
+    };
     crate::kinds::fill::text(map, "type", "Opaque");
-    let Some(Value::Object(texts)) = map.remove("stringData") else { return };
+    let Some(Value::Object(texts)) = map.remove("stringData") else {
+        return;
+    };
     let data = child_mut(object, "data");
     for (key, text) in texts {
-        data.insert(key, BASE64_STANDARD.encode(text.as_str().unwrap_or("")).into());
+        data.insert(
+            key,
+            BASE64_STANDARD.encode(text.as_str().unwrap_or("")).into(),
+        );
     }
 }
 
@@ -56,7 +63,10 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
 }
 
 fn decoded(secret: &Value, key: &str) -> Option<Vec<u8>> {
-    secret.at("data").text_ptr(key).map(|text| BASE64_STANDARD.decode(text).unwrap_or_default())
+    secret
+        .at("data")
+        .text_ptr(key)
+        .map(|text| BASE64_STANDARD.decode(text).unwrap_or_default())
 }
 
 fn validate(secret: &Value) -> Errors {
@@ -71,15 +81,31 @@ fn validate(secret: &Value) -> Errors {
         errors.too_long(&path, MOST as i64);
     }
     let has = |key: &str| secret.at("data").some(key).is_some();
-    let mut need = |keys: &[&str]| keys.iter().filter(|key| !has(key)).for_each(|key| errors.required(&path.key(key), ""));
+    let mut need = |keys: &[&str]| {
+        keys.iter()
+            .filter(|key| !has(key))
+            .for_each(|key| errors.required(&path.key(key), ""))
+    };
     match secret.text("type") {
-        "kubernetes.io/service-account-token" if secret.annotation(ACCOUNT_ANNOTATION).unwrap_or("").is_empty() => {
-            errors.required(&Path::new("metadata.annotations").key(ACCOUNT_ANNOTATION), "");
+        "kubernetes.io/service-account-token"
+            if secret
+                .annotation(ACCOUNT_ANNOTATION)
+                .unwrap_or("")
+                .is_empty() =>
+        {
+            errors.required(
+                &Path::new("metadata.annotations").key(ACCOUNT_ANNOTATION),
+                "",
+            );
         }
         "kubernetes.io/dockercfg" => docker(secret, ".dockercfg", &mut errors),
         "kubernetes.io/dockerconfigjson" => docker(secret, ".dockerconfigjson", &mut errors),
-        "kubernetes.io/basic-auth" if !has("username") && !has("password") => need(&["username", "password"]),
-        "kubernetes.io/ssh-auth" if secret.at("data").text("ssh-privatekey").is_empty() => errors.required(&path.key("ssh-privatekey"), ""),
+        "kubernetes.io/basic-auth" if !has("username") && !has("password") => {
+            need(&["username", "password"])
+        }
+        "kubernetes.io/ssh-auth" if secret.at("data").text("ssh-privatekey").is_empty() => {
+            errors.required(&path.key("ssh-privatekey"), "")
+        }
         TLS => need(&["tls.crt", "tls.key"]),
         _ => {}
     }
@@ -146,8 +172,18 @@ fn warnings(secret: &Value) -> Warnings {
 /// The types of the PEM blocks of a text.
 fn pem_types(text: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(text);
-    let begin = |line: &str| Some(line.trim_end().strip_prefix("-----BEGIN ")?.strip_suffix("-----")?.to_string());
-    text.lines().filter_map(begin).filter(|kind| text.contains(&format!("-----END {kind}-----"))).collect()
+    let begin = |line: &str| {
+        Some(
+            line.trim_end()
+                .strip_prefix("-----BEGIN ")?
+                .strip_suffix("-----")?
+                .to_string(),
+        )
+    };
+    text.lines()
+        .filter_map(begin)
+        .filter(|kind| text.contains(&format!("-----END {kind}-----")))
+        .collect()
 }
 
 #[cfg(test)]
@@ -160,7 +196,10 @@ mod tests {
     fn texts_become_data() {
         let mut secret = json!({"data": {"a": "b2xk", "b": "Yg=="}, "stringData": {"a": "new"}});
         defaults(&mut secret);
-        assert_eq!(secret, json!({"type": "Opaque", "data": {"a": "bmV3", "b": "Yg=="}}));
+        assert_eq!(
+            secret,
+            json!({"type": "Opaque", "data": {"a": "bmV3", "b": "Yg=="}})
+        );
     }
 
     #[test]
@@ -172,17 +211,41 @@ mod tests {
                 data("Opaque", json!({"": ""})),
                 "data[]: Invalid value: \"\": a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
             ),
-            (data(TLS, json!({"tls.crt": ""})), "data[tls.key]: Required value"),
-            (data("kubernetes.io/basic-auth", json!({"password": ""})), "[]"),
-            (data("kubernetes.io/basic-auth", json!({})), "[data[username]: Required value, data[password]: Required value]"),
-            (data("kubernetes.io/ssh-auth", json!({"ssh-privatekey": ""})), "data[ssh-privatekey]: Required value"),
-            (data("kubernetes.io/dockercfg", json!({})), "data[.dockercfg]: Required value"),
-            (data("kubernetes.io/dockercfg", json!({".dockercfg": "e30="})), "[]"),
             (
-                data("kubernetes.io/dockerconfigjson", json!({".dockerconfigjson": "eA=="})),
+                data(TLS, json!({"tls.crt": ""})),
+                "data[tls.key]: Required value",
+            ),
+            (
+                data("kubernetes.io/basic-auth", json!({"password": ""})),
+                "[]",
+            ),
+            (
+                data("kubernetes.io/basic-auth", json!({})),
+                "[data[username]: Required value, data[password]: Required value]",
+            ),
+            (
+                data("kubernetes.io/ssh-auth", json!({"ssh-privatekey": ""})),
+                "data[ssh-privatekey]: Required value",
+            ),
+            (
+                data("kubernetes.io/dockercfg", json!({})),
+                "data[.dockercfg]: Required value",
+            ),
+            (
+                data("kubernetes.io/dockercfg", json!({".dockercfg": "e30="})),
+                "[]",
+            ),
+            (
+                data(
+                    "kubernetes.io/dockerconfigjson",
+                    json!({".dockerconfigjson": "eA=="}),
+                ),
                 "data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": invalid character 'x' looking for beginning of value",
             ),
-            (data("kubernetes.io/service-account-token", json!({})), "metadata.annotations[kubernetes.io/service-account.name]: Required value"),
+            (
+                data("kubernetes.io/service-account-token", json!({})),
+                "metadata.annotations[kubernetes.io/service-account.name]: Required value",
+            ),
         ] {
             assert_eq!(validate(&secret).message(), said, "{secret}");
         }
@@ -202,10 +265,24 @@ mod tests {
 
     #[test]
     fn certificates_are_looked_at() {
-        let pem = |kind: &str| BASE64_STANDARD.encode(format!("-----BEGIN {kind}-----\nAA==\n-----END {kind}-----\n"));
-        let said = |certificate: &str, key: &str| warnings(&json!({"type": TLS, "data": {"tls.crt": pem(certificate), "tls.key": pem(key)}}));
+        let pem = |kind: &str| {
+            BASE64_STANDARD.encode(format!(
+                "-----BEGIN {kind}-----\nAA==\n-----END {kind}-----\n"
+            ))
+        };
+        let said = |certificate: &str, key: &str| {
+            warnings(
+                &json!({"type": TLS, "data": {"tls.crt": pem(certificate), "tls.key": pem(key)}}),
+            )
+        };
         assert!(said("CERTIFICATE", "EC PRIVATE KEY").is_empty());
-        assert_eq!(said("CERTIFICATE", "CERTIFICATE"), ["tls: found a certificate rather than a key in the PEM for the private key"]);
-        assert_eq!(warnings(&json!({"type": TLS, "data": {"tls.crt": "eA=="}})), ["tls: failed to find any PEM data in certificate input"]);
+        assert_eq!(
+            said("CERTIFICATE", "CERTIFICATE"),
+            ["tls: found a certificate rather than a key in the PEM for the private key"]
+        );
+        assert_eq!(
+            warnings(&json!({"type": TLS, "data": {"tls.crt": "eA=="}})),
+            ["tls: failed to find any PEM data in certificate input"]
+        );
     }
 }

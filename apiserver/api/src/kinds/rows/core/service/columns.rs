@@ -48,7 +48,15 @@ pub const COLUMNS: Columns = Columns {
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let spec = &object["spec"];
     let cluster_ip = list(&spec["clusterIPs"]).first().map_or(NONE, text);
-    row![name(object), text(&spec["type"]), cluster_ip, external_ip(object), ports(&spec["ports"]), age(object, now), labels(&spec["selector"])]
+    row![
+        name(object),
+        text(&spec["type"]),
+        cluster_ip,
+        external_ip(object),
+        ports(&spec["ports"]),
+        age(object, now),
+        labels(&spec["selector"])
+    ]
 }
 
 fn external_ip(service: &Value) -> String {
@@ -58,20 +66,35 @@ fn external_ip(service: &Value) -> String {
     let otherwise = match text(&spec["type"]) {
         "ClusterIP" | "NodePort" => NONE,
         "LoadBalancer" => {
-            addresses.splice(0..0, balanced.split(',').filter(|address| !address.is_empty()));
+            addresses.splice(
+                0..0,
+                balanced.split(',').filter(|address| !address.is_empty()),
+            );
             "<pending>"
         }
         "ExternalName" => return text(&spec["externalName"]).to_string(),
         _ => return UNKNOWN.to_string(),
     };
-    if addresses.is_empty() { otherwise.to_string() } else { addresses.join(",") }
+    if addresses.is_empty() {
+        otherwise.to_string()
+    } else {
+        addresses.join(",")
+    }
 }
 
 fn ports(ports: &Value) -> String {
     let written = list(ports).iter().map(|port| match int(&port["nodePort"]) {
-        node_port if node_port > 0 => format!("{}:{node_port}/{}", int(&port["port"]), text(&port["protocol"])),
+        node_port if node_port > 0 => format!(
+            "{}:{node_port}/{}",
+            int(&port["port"]),
+            text(&port["protocol"])
+        ),
         _ => format!("{}/{}", int(&port["port"]), text(&port["protocol"])),
     });
     let written = written.collect::<Vec<_>>().join(",");
-    if written.is_empty() { NONE.to_string() } else { written }
+    if written.is_empty() {
+        NONE.to_string()
+    } else {
+        written
+    }
 }

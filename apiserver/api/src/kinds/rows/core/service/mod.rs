@@ -18,7 +18,10 @@ pub const KIND: Row = Row {
     categories: &["all"],
     namespaced: true,
     verbs: Verbs::All,
-    subresources: &[Subresource::Proxy("ServiceProxyOptions"), Subresource::Status],
+    subresources: &[
+        Subresource::Proxy("ServiceProxyOptions"),
+        Subresource::Status,
+    ],
     schema: "core.v1.Service",
     selectable: strategy::SELECTABLE,
     columns: columns::COLUMNS,

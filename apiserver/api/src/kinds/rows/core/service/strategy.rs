@@ -30,8 +30,18 @@ pub const STRATEGY: Strategy = Strategy {
 };
 
 pub const SELECTABLE: &[Selectable] = &[
-    Selectable { path: "spec.clusterIP", value: |s| meta::text_at(s, &["spec", "clusterIP"]).unwrap_or("").into() },
-    Selectable { path: "spec.type", value: |s| meta::text_at(s, &["spec", "type"]).unwrap_or("").into() },
+    Selectable {
+        path: "spec.clusterIP",
+        value: |s| {
+            meta::text_at(s, &["spec", "clusterIP"])
+                .unwrap_or("")
+                .into()
+        },
+    },
+    Selectable {
+        path: "spec.type",
+        value: |s| meta::text_at(s, &["spec", "type"]).unwrap_or("").into(),
+    },
 ];
 
 fn defaults(object: &mut Value) {
@@ -40,7 +50,9 @@ fn defaults(object: &mut Value) {
     if spec["sessionAffinity"] == "None" {
         spec.remove("sessionAffinityConfig");
     } else {
-        let config = spec.entry("sessionAffinityConfig").or_insert_with(|| json!({}));
+        let config = spec
+            .entry("sessionAffinityConfig")
+            .or_insert_with(|| json!({}));
         if config["clientIP"]["timeoutSeconds"].is_null() {
             config["clientIP"]["timeoutSeconds"] = 10800.into();
         }
@@ -48,16 +60,24 @@ fn defaults(object: &mut Value) {
     text(spec, "type", "ClusterIP");
     for port in each(spec, "ports") {
         text(port, "protocol", "TCP");
-        let unset = matches!(port.get("targetPort"), None | Some(Value::Null)) || port["targetPort"] == 0 || port["targetPort"] == "";
+        let unset = matches!(port.get("targetPort"), None | Some(Value::Null))
+            || port["targetPort"] == 0
+            || port["targetPort"] == "";
         if unset {
-            port.insert("targetPort".into(), port.get("port").cloned().unwrap_or_default());
+            port.insert(
+                "targetPort".into(),
+                port.get("port").cloned().unwrap_or_default(),
+            );
         }
         if port.get("nodePort") == Some(&json!(0)) {
             port.remove("nodePort");
         }
     }
     let kind = spec["type"].as_str().unwrap_or("").to_string();
-    let external = spec.get("externalIPs").and_then(Value::as_array).is_some_and(|ips| !ips.is_empty());
+    let external = spec
+        .get("externalIPs")
+        .and_then(Value::as_array)
+        .is_some_and(|ips| !ips.is_empty());
     if matches!(kind.as_str(), "NodePort" | "LoadBalancer") || kind == "ClusterIP" && external {
         text(spec, "externalTrafficPolicy", "Cluster");
     }
@@ -72,17 +92,36 @@ fn defaults(object: &mut Value) {
 /// `clusterIP` and `clusterIPs` say the same; the families follow the addresses.
 fn normalize(object: &mut Value) {
     let spec = spec(object);
-    let single = spec.get("clusterIP").and_then(Value::as_str).unwrap_or("").to_string();
+    let single = spec
+        .get("clusterIP")
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_string();
     if !single.is_empty() {
         absent(spec, "clusterIPs", json!([single]));
     }
     if spec.get("type") == Some(&json!("ExternalName")) {
         return;
     }
-    let selector = spec.get("selector").and_then(Value::as_object).is_some_and(|s| !s.is_empty());
+    let selector = spec
+        .get("selector")
+        .and_then(Value::as_object)
+        .is_some_and(|s| !s.is_empty());
     let free = single == "None" && !selector;
-    absent(spec, "ipFamilies", json!([if single.contains(':') { "IPv6" } else { "IPv4" }]));
-    absent(spec, "ipFamilyPolicy", if free { "RequireDualStack" } else { "SingleStack" });
+    absent(
+        spec,
+        "ipFamilies",
+        json!([if single.contains(':') { "IPv6" } else { "IPv4" }]),
+    );
+    absent(
+        spec,
+        "ipFamilyPolicy",
+        if free {
+            "RequireDualStack"
+        } else {
+            "SingleStack"
+        },
+    );
     // addresses that nobody gives may be of both families, whatever the cluster has
     if free
         && spec["ipFamilyPolicy"] != "SingleStack"
@@ -109,7 +148,10 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
     follow_address(new, old);
     drop_what_the_type_brought(new, old);
     let had = &old["spec"]["healthCheckNodePort"];
-    if super::validation::needs_health_check(&new["spec"]) && new["spec"]["healthCheckNodePort"].is_null() && !had.is_null() {
+    if super::validation::needs_health_check(&new["spec"])
+        && new["spec"]["healthCheckNodePort"].is_null()
+        && !had.is_null()
+    {
         new["spec"]["healthCheckNodePort"] = had.clone();
     }
     if matches!(kind(new).as_str(), "NodePort" | "LoadBalancer") {
@@ -135,11 +177,14 @@ fn drop_what_the_type_brought(new: &mut Value, old: &Value) {
     use super::validation::{is_reached_from_outside, needs_health_check};
     let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or("").to_string();
     let balanced = |service: &Value| kind(service) == "LoadBalancer";
-    let has_node_ports = |service: &Value| matches!(kind(service).as_str(), "NodePort" | "LoadBalancer");
+    let has_node_ports =
+        |service: &Value| matches!(kind(service).as_str(), "NodePort" | "LoadBalancer");
     let no_more = |test: &dyn Fn(&Value) -> bool| test(old) && !test(new);
     let mut gone = Vec::new();
     if no_more(&|service| kind(service) != "ExternalName") {
-        if new["spec"]["clusterIP"] == old["spec"]["clusterIP"] && new["spec"]["clusterIPs"] == old["spec"]["clusterIPs"] {
+        if new["spec"]["clusterIP"] == old["spec"]["clusterIP"]
+            && new["spec"]["clusterIPs"] == old["spec"]["clusterIPs"]
+        {
             gone.extend(["clusterIP", "clusterIPs"]);
         }
         gone.extend(["ipFamilies", "ipFamilyPolicy"]);
@@ -160,8 +205,17 @@ fn drop_what_the_type_brought(new: &mut Value, old: &Value) {
         }
     }
     if ports_go {
-        let had: Vec<Value> = old["spec"]["ports"].as_array().into_iter().flatten().map(|port| port["nodePort"].clone()).collect();
-        let same = new["spec"]["ports"].as_array().into_iter().flatten().all(|port| port["nodePort"].is_null() || had.contains(&port["nodePort"]));
+        let had: Vec<Value> = old["spec"]["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|port| port["nodePort"].clone())
+            .collect();
+        let same = new["spec"]["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .all(|port| port["nodePort"].is_null() || had.contains(&port["nodePort"]));
         for port in each(spec(new), "ports").filter(|_| same) {
             port.remove("nodePort");
         }
@@ -172,7 +226,9 @@ fn keep_node_ports(new: &mut Value, old: &Value) {
     let had = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
     for port in each(spec(new), "ports") {
         if port.get("nodePort").is_none() {
-            let same = had.iter().find(|other| other["port"] == port["port"] && other["protocol"] == port["protocol"]);
+            let same = had.iter().find(|other| {
+                other["port"] == port["port"] && other["protocol"] == port["protocol"]
+            });
             if let Some(node_port) = same.and_then(|other| other.get("nodePort")) {
                 port.insert("nodePort".into(), node_port.clone());
             }
@@ -188,14 +244,33 @@ mod tests {
     fn families_of_services_without_address_and_selector() {
         for (spec, policy, families) in [
             (json!({}), "RequireDualStack", json!(["IPv4", "IPv6"])),
-            (json!({"ipFamilyPolicy": "SingleStack"}), "SingleStack", json!(["IPv4"])),
-            (json!({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]}), "PreferDualStack", json!(["IPv6", "IPv4"])),
-            (json!({"selector": {"a": "b"}}), "SingleStack", json!(["IPv4"])),
+            (
+                json!({"ipFamilyPolicy": "SingleStack"}),
+                "SingleStack",
+                json!(["IPv4"]),
+            ),
+            (
+                json!({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]}),
+                "PreferDualStack",
+                json!(["IPv6", "IPv4"]),
+            ),
+            (
+                json!({"selector": {"a": "b"}}),
+                "SingleStack",
+                json!(["IPv4"]),
+            ),
         ] {
             let mut service = json!({"spec": spec});
             service["spec"]["clusterIP"] = "None".into();
             normalize(&mut service);
-            assert_eq!((&service["spec"]["ipFamilyPolicy"], &service["spec"]["ipFamilies"]), (&json!(policy), &families), "{spec}");
+            assert_eq!(
+                (
+                    &service["spec"]["ipFamilyPolicy"],
+                    &service["spec"]["ipFamilies"]
+                ),
+                (&json!(policy), &families),
+                "{spec}"
+            );
         }
     }
 
@@ -213,10 +288,14 @@ mod tests {
         };
         assert_eq!(named(json!({})), json!({"type": "ExternalName"}));
         // what the client wants besides is for validation to refuse
-        let other = json!({"type": "ExternalName", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"]});
+        let other =
+            json!({"type": "ExternalName", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"]});
         assert_eq!(named(json!({"clusterIP": "10.0.0.2"})), other);
         let mut new = json!({"spec": {"type": "ExternalName", "clusterIP": "10.0.0.2", "ipFamilies": ["IPv4"]}});
         normalize(&mut new);
-        assert_eq!(new["spec"], json!({"type": "ExternalName", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"], "ipFamilies": ["IPv4"]}));
+        assert_eq!(
+            new["spec"],
+            json!({"type": "ExternalName", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"], "ipFamilies": ["IPv4"]})
+        );
     }
 }

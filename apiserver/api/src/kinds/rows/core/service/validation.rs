@@ -31,7 +31,10 @@ fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
 }
 
 fn texts<'v>(value: &'v Value, field: &str) -> Vec<&'v str> {
-    list(value, field).iter().filter_map(Value::as_str).collect()
+    list(value, field)
+        .iter()
+        .filter_map(Value::as_str)
+        .collect()
 }
 
 fn is_headless(spec: &Value) -> bool {
@@ -40,14 +43,23 @@ fn is_headless(spec: &Value) -> bool {
 
 pub fn create(service: &Value) -> Errors {
     let errors = addresses(service, None);
-    if errors.is_empty() { validate(service, None) } else { errors }
+    if errors.is_empty() {
+        validate(service, None)
+    } else {
+        errors
+    }
 }
 
 /// Upstream looks at addresses and families when it allocates, which comes before all else.
 fn addresses(service: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     if text(&service["spec"], "type") != "ExternalName" {
-        cluster_ips(&service["spec"], old.map(|old| &old["spec"]), &Path::new("spec"), &mut errors);
+        cluster_ips(
+            &service["spec"],
+            old.map(|old| &old["spec"]),
+            &Path::new("spec"),
+            &mut errors,
+        );
     }
     errors
 }
@@ -60,8 +72,17 @@ pub fn update(new: &Value, old: &Value) -> Errors {
     addresses_stay(&new["spec"], &old["spec"], &mut errors);
     let spec = Path::new("spec");
     // told of again with all else
-    balancer_class(&new["spec"], Some(&old["spec"]), text(&new["spec"], "type"), &spec, &mut errors);
-    if needs_health_check(&new["spec"]) && needs_health_check(&old["spec"]) && new["spec"]["healthCheckNodePort"] != old["spec"]["healthCheckNodePort"] {
+    balancer_class(
+        &new["spec"],
+        Some(&old["spec"]),
+        text(&new["spec"], "type"),
+        &spec,
+        &mut errors,
+    );
+    if needs_health_check(&new["spec"])
+        && needs_health_check(&old["spec"])
+        && new["spec"]["healthCheckNodePort"] != old["spec"]["healthCheckNodePort"]
+    {
         errors.forbidden(&spec.child("healthCheckNodePort"), "field is immutable");
     }
     errors.extend(validate(new, Some(old)));
@@ -79,7 +100,13 @@ fn validate(service: &Value, old: Option<&Value>) -> Errors {
     let mut seen = BTreeSet::new();
     let several = list(spec, "ports").len() > 1;
     for (index, port) in list(spec, "ports").iter().enumerate() {
-        one_port(port, several, &mut seen, &root.child("ports").index(index), &mut errors);
+        one_port(
+            port,
+            several,
+            &mut seen,
+            &root.child("ports").index(index),
+            &mut errors,
+        );
     }
     if spec["selector"].is_object() {
         checks::labels(spec, "selector", &root.child("selector"), &mut errors);
@@ -94,7 +121,10 @@ fn validate(service: &Value, old: Option<&Value>) -> Errors {
     doubles(spec, kind, &root, &mut errors);
     source_ranges(spec, old.map(|old| &old["spec"]), kind, &root, &mut errors);
     if !spec["allocateLoadBalancerNodePorts"].is_null() && kind != "LoadBalancer" {
-        errors.forbidden(&root.child("allocateLoadBalancerNodePorts"), "may only be used when `type` is 'LoadBalancer'");
+        errors.forbidden(
+            &root.child("allocateLoadBalancerNodePorts"),
+            "may only be used when `type` is 'LoadBalancer'",
+        );
     }
     balancer_class(spec, None, kind, &root, &mut errors);
     policies(spec, kind, &root, &mut errors);
@@ -104,16 +134,26 @@ fn validate(service: &Value, old: Option<&Value>) -> Errors {
 fn of_type(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
     match kind {
         "LoadBalancer" | "NodePort" if is_headless(spec) => {
-            errors.invalid(&root.child("clusterIPs").index(0), "None", format!("may not be set to 'None' for {kind} services"));
+            errors.invalid(
+                &root.child("clusterIPs").index(0),
+                "None",
+                format!("may not be set to 'None' for {kind} services"),
+            );
         }
         "ExternalName" => {
             for field in ["clusterIPs", "ipFamilies"] {
                 if !list(spec, field).is_empty() {
-                    errors.forbidden(&root.child(field), "may not be set for ExternalName services");
+                    errors.forbidden(
+                        &root.child(field),
+                        "may not be set for ExternalName services",
+                    );
                 }
             }
             if !spec["ipFamilyPolicy"].is_null() {
-                errors.forbidden(&root.child("ipFamilyPolicy"), "may not be set for ExternalName services");
+                errors.forbidden(
+                    &root.child("ipFamilyPolicy"),
+                    "may not be set for ExternalName services",
+                );
             }
             let name = text(spec, "externalName");
             match name.strip_suffix('.').unwrap_or(name) {
@@ -125,7 +165,13 @@ fn of_type(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
     }
 }
 
-fn one_port<'v>(port: &'v Value, named: bool, seen: &mut BTreeSet<&'v str>, path: &Path, errors: &mut Errors) {
+fn one_port<'v>(
+    port: &'v Value,
+    named: bool,
+    seen: &mut BTreeSet<&'v str>,
+    path: &Path,
+    errors: &mut Errors,
+) {
     let name = text(port, "name");
     if name.is_empty() && named {
         errors.required(&path.child("name"), "");
@@ -139,7 +185,12 @@ fn one_port<'v>(port: &'v Value, named: bool, seen: &mut BTreeSet<&'v str>, path
     for said in names::is_valid_port_num(number) {
         errors.invalid(&path.child("port"), number, said);
     }
-    checks::required_one_of(text(port, "protocol"), &PROTOCOLS, &path.child("protocol"), errors);
+    checks::required_one_of(
+        text(port, "protocol"),
+        &PROTOCOLS,
+        &path.child("protocol"),
+        errors,
+    );
     checks::port_number_or_name(&port["targetPort"], &path.child("targetPort"), errors);
     if let Some(protocol) = port["appProtocol"].as_str() {
         checks::qualified_name(protocol, &path.child("appProtocol"), errors);
@@ -148,23 +199,42 @@ fn one_port<'v>(port: &'v Value, named: bool, seen: &mut BTreeSet<&'v str>, path
 
 fn affinity(spec: &Value, root: &Path, errors: &mut Errors) {
     let affinity = text(spec, "sessionAffinity");
-    checks::required_one_of(affinity, &["ClientIP", "None"], &root.child("sessionAffinity"), errors);
+    checks::required_one_of(
+        affinity,
+        &["ClientIP", "None"],
+        &root.child("sessionAffinity"),
+        errors,
+    );
     let path = root.child("sessionAffinityConfig");
     let config = &spec["sessionAffinityConfig"];
     match affinity {
-        "ClientIP" if config.is_null() => errors.required(&path, "when session affinity type is ClientIP"),
-        "ClientIP" if config["clientIP"].is_null() => errors.required(&path.child("clientIP"), "when session affinity type is ClientIP"),
+        "ClientIP" if config.is_null() => {
+            errors.required(&path, "when session affinity type is ClientIP")
+        }
+        "ClientIP" if config["clientIP"].is_null() => errors.required(
+            &path.child("clientIP"),
+            "when session affinity type is ClientIP",
+        ),
         "ClientIP" => {
             let client = path.child("clientIP");
             match config["clientIP"]["timeoutSeconds"].as_i64() {
-                None => errors.required(&client.child("timeoutSeconds"), "when session affinity type is ClientIP"),
+                None => errors.required(
+                    &client.child("timeoutSeconds"),
+                    "when session affinity type is ClientIP",
+                ),
                 Some(seconds) if !(1..=DAY).contains(&seconds) => {
-                    errors.invalid(&client.child("timeoutSeconds"), seconds, format!("must be greater than 0 and less than {DAY}"));
+                    errors.invalid(
+                        &client.child("timeoutSeconds"),
+                        seconds,
+                        format!("must be greater than 0 and less than {DAY}"),
+                    );
                 }
                 Some(_) => {}
             }
         }
-        "None" if !config.is_null() => errors.forbidden(&path, "must not be set when session affinity is None"),
+        "None" if !config.is_null() => {
+            errors.forbidden(&path, "must not be set when session affinity is None")
+        }
         _ => {}
     }
 }
@@ -175,8 +245,14 @@ fn cluster_ips(spec: &Value, old: Option<&Value>, root: &Path, errors: &mut Erro
     let all = || spec.get("clusterIPs").cloned().unwrap_or_default();
     match ips.first() {
         None if !single.is_empty() => errors.required(&path, ""),
-        Some(first) if !single.is_empty() && *first != single => errors.invalid(&path, all(), "first value must match `clusterIP`"),
-        Some(_) if single.is_empty() => errors.invalid(&path, all(), "must be empty when `clusterIP` is not specified"),
+        Some(first) if !single.is_empty() && *first != single => {
+            errors.invalid(&path, all(), "first value must match `clusterIP`")
+        }
+        Some(_) if single.is_empty() => errors.invalid(
+            &path,
+            all(),
+            "must be empty when `clusterIP` is not specified",
+        ),
         _ => {}
     }
     let families = texts(spec, "ipFamilies");
@@ -188,7 +264,12 @@ fn cluster_ips(spec: &Value, old: Option<&Value>, root: &Path, errors: &mut Erro
         }
     }
     if let Some(policy) = spec["ipFamilyPolicy"].as_str() {
-        checks::one_of(policy, &FAMILY_POLICIES, &root.child("ipFamilyPolicy"), errors);
+        checks::one_of(
+            policy,
+            &FAMILY_POLICIES,
+            &root.child("ipFamilyPolicy"),
+            errors,
+        );
     }
     let existing = old.map(|old| texts(old, "clusterIPs")).unwrap_or_default();
     let before = errors.len();
@@ -211,21 +292,32 @@ fn cluster_ips(spec: &Value, old: Option<&Value>, root: &Path, errors: &mut Erro
     if let [first, second] = ips[..]
         && is_v6(first) == is_v6(second)
     {
-        errors.invalid(&path, all(), "may specify no more than one IP for each IP family");
+        errors.invalid(
+            &path,
+            all(),
+            "may specify no more than one IP for each IP family",
+        );
     }
     if is_headless(spec) {
         return;
     }
     for (index, (ip, family)) in ips.iter().zip(&families).enumerate() {
         if FAMILIES.contains(family) && (*family == "IPv6") != is_v6(ip) {
-            errors.invalid(&path.index(index), *ip, format!("expected an {family} value as indicated by `ipFamilies[{index}]`"));
+            errors.invalid(
+                &path.index(index),
+                *ip,
+                format!("expected an {family} value as indicated by `ipFamilies[{index}]`"),
+            );
         }
     }
 }
 
 /// A primary address that was given stays, but where a name takes its place.
 fn addresses_stay(new: &Value, old: &Value, errors: &mut Errors) {
-    if text(new, "type") == "ExternalName" || text(old, "type") == "ExternalName" || is_headless(new) && is_headless(old) {
+    if text(new, "type") == "ExternalName"
+        || text(old, "type") == "ExternalName"
+        || is_headless(new) && is_headless(old)
+    {
         return;
     }
     let spec = Path::new("spec");
@@ -238,7 +330,11 @@ fn addresses_stay(new: &Value, old: &Value, errors: &mut Errors) {
         }
     }
     if is.is_empty() && !was.is_empty() {
-        errors.invalid(&path.index(0), shown(), "primary clusterIP can not be unset");
+        errors.invalid(
+            &path.index(0),
+            shown(),
+            "primary clusterIP can not be unset",
+        );
     }
 }
 
@@ -260,8 +356,15 @@ fn doubles(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
     let path = root.child("ports");
     let ports = list(spec, "ports");
     let number = |port: &Value, field: &str| port[field].as_i64().unwrap_or(0);
-    for (index, _) in ports.iter().enumerate().filter(|(_, port)| kind == "ClusterIP" && number(port, "nodePort") != 0) {
-        errors.forbidden(&path.index(index).child("nodePort"), "may not be used when `type` is 'ClusterIP'");
+    for (index, _) in ports
+        .iter()
+        .enumerate()
+        .filter(|(_, port)| kind == "ClusterIP" && number(port, "nodePort") != 0)
+    {
+        errors.forbidden(
+            &path.index(index).child("nodePort"),
+            "may not be used when `type` is 'ClusterIP'",
+        );
     }
     let mut taken = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
@@ -273,7 +376,10 @@ fn doubles(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
     let mut taken = BTreeSet::new();
     for (index, port) in ports.iter().enumerate() {
         if !taken.insert((text(port, "protocol"), number(port, "port"))) {
-            let shown = internal::json(&json!({"protocol": port["protocol"], "port": port["port"]}), "core.ServicePort");
+            let shown = internal::json(
+                &json!({"protocol": port["protocol"], "port": port["port"]}),
+                "core.ServicePort",
+            );
             checks::duplicate_shown(&shown, &path.index(index), errors);
         }
     }
@@ -288,7 +394,12 @@ fn source_ranges(spec: &Value, old: Option<&Value>, kind: &str, root: &Path, err
     if kind != "LoadBalancer" {
         errors.forbidden(&path, "may only be used when `type` is 'LoadBalancer'");
     }
-    let existing: Vec<&str> = old.map(|old| texts(old, "loadBalancerSourceRanges")).unwrap_or_default().into_iter().map(str::trim).collect();
+    let existing: Vec<&str> = old
+        .map(|old| texts(old, "loadBalancerSourceRanges"))
+        .unwrap_or_default()
+        .into_iter()
+        .map(str::trim)
+        .collect();
     for (index, range) in ranges.into_iter().map(str::trim).enumerate() {
         for said in names::ip::is_valid_cidr_for_legacy_field(range, true, &existing) {
             errors.invalid(&path.index(index), range, said);
@@ -298,12 +409,19 @@ fn source_ranges(spec: &Value, old: Option<&Value>, kind: &str, root: &Path, err
 
 fn balancer_class(spec: &Value, old: Option<&Value>, kind: &str, root: &Path, errors: &mut Errors) {
     let path = root.child("loadBalancerClass");
-    if let Some(old) = old.filter(|old| text(old, "type") == "LoadBalancer" && kind == "LoadBalancer")
+    if let Some(old) =
+        old.filter(|old| text(old, "type") == "LoadBalancer" && kind == "LoadBalancer")
         && old["loadBalancerClass"] != spec["loadBalancerClass"]
     {
-        errors.invalid(&path, spec["loadBalancerClass"].clone(), "may not change once set");
+        errors.invalid(
+            &path,
+            spec["loadBalancerClass"].clone(),
+            "may not change once set",
+        );
     }
-    let Some(class) = spec["loadBalancerClass"].as_str() else { return };
+    let Some(class) = spec["loadBalancerClass"].as_str() else {
+        return;
+    };
     match kind {
         "LoadBalancer" => checks::qualified_name(class, &path, errors),
         _ => errors.forbidden(&path, "may only be used when `type` is 'LoadBalancer'"),
@@ -313,7 +431,8 @@ fn balancer_class(spec: &Value, old: Option<&Value>, kind: &str, root: &Path, er
 /// Traffic comes to it from outside the cluster.
 pub fn is_reached_from_outside(spec: &Value) -> bool {
     let kind = text(spec, "type");
-    matches!(kind, "NodePort" | "LoadBalancer") || kind == "ClusterIP" && !list(spec, "externalIPs").is_empty()
+    matches!(kind, "NodePort" | "LoadBalancer")
+        || kind == "ClusterIP" && !list(spec, "externalIPs").is_empty()
 }
 
 /// A load balancer looks at a port of the node for whether the node has endpoints.
@@ -322,27 +441,53 @@ pub fn needs_health_check(spec: &Value) -> bool {
 }
 
 fn policies(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
-    let (external, path) = (text(spec, "externalTrafficPolicy"), root.child("externalTrafficPolicy"));
+    let (external, path) = (
+        text(spec, "externalTrafficPolicy"),
+        root.child("externalTrafficPolicy"),
+    );
     if is_reached_from_outside(spec) {
         checks::required_one_of(external, &TRAFFIC, &path, errors);
     } else if !external.is_empty() {
-        errors.invalid(&path, external, "may only be set for externally-accessible services");
+        errors.invalid(
+            &path,
+            external,
+            "may only be set for externally-accessible services",
+        );
     }
-    let (check, path) = (spec["healthCheckNodePort"].as_i64().unwrap_or(0), root.child("healthCheckNodePort"));
+    let (check, path) = (
+        spec["healthCheckNodePort"].as_i64().unwrap_or(0),
+        root.child("healthCheckNodePort"),
+    );
     match (needs_health_check(spec), check) {
         (true, 0) => errors.required(&path, ""),
-        (true, port) => names::is_valid_port_num(port).into_iter().for_each(|said| errors.invalid(&path, port, said)),
+        (true, port) => names::is_valid_port_num(port)
+            .into_iter()
+            .for_each(|said| errors.invalid(&path, port, said)),
         (false, 0) => {}
-        (false, port) => errors.invalid(&path, port, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"),
+        (false, port) => errors.invalid(
+            &path,
+            port,
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+        ),
     }
     let path = root.child("internalTrafficPolicy");
     match spec["internalTrafficPolicy"].as_str() {
-        None if matches!(kind, "NodePort" | "LoadBalancer" | "ClusterIP") => errors.required(&path, ""),
+        None if matches!(kind, "NodePort" | "LoadBalancer" | "ClusterIP") => {
+            errors.required(&path, "")
+        }
         Some(policy) => checks::one_of(policy, &TRAFFIC, &path, errors),
         None => {}
     }
-    if let Some(distribution) = spec["trafficDistribution"].as_str().filter(|given| !DISTRIBUTIONS.contains(given)) {
-        checks::unsupported(distribution, &DISTRIBUTIONS, &root.child("trafficDistribution"), errors);
+    if let Some(distribution) = spec["trafficDistribution"]
+        .as_str()
+        .filter(|given| !DISTRIBUTIONS.contains(given))
+    {
+        checks::unsupported(
+            distribution,
+            &DISTRIBUTIONS,
+            &root.child("trafficDistribution"),
+            errors,
+        );
     }
 }
 
@@ -370,17 +515,33 @@ mod tests {
                 json!({"ports": [{"port": 0, "protocol": "TCP", "targetPort": 80}]}),
                 "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
             ),
-            (json!({"type": "Odd"}), "spec.type: Unsupported value: \"Odd\""),
-            (json!({"sessionAffinity": "Some"}), "spec.sessionAffinity: Unsupported value: \"Some\""),
+            (
+                json!({"type": "Odd"}),
+                "spec.type: Unsupported value: \"Odd\"",
+            ),
+            (
+                json!({"sessionAffinity": "Some"}),
+                "spec.sessionAffinity: Unsupported value: \"Some\"",
+            ),
             (
                 json!({"clusterIP": "None", "clusterIPs": ["None"], "type": "NodePort", "externalTrafficPolicy": "Cluster"}),
                 "may not be set to 'None' for NodePort services",
             ),
-            (json!({"externalIPs": ["127.0.0.1"], "externalTrafficPolicy": "Cluster"}), "may not be in the loopback range"),
-            (json!({"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30000}]}), "may not be used when `type` is 'ClusterIP'"),
+            (
+                json!({"externalIPs": ["127.0.0.1"], "externalTrafficPolicy": "Cluster"}),
+                "may not be in the loopback range",
+            ),
+            (
+                json!({"ports": [{"port": 80, "protocol": "TCP", "targetPort": 80, "nodePort": 30000}]}),
+                "may not be used when `type` is 'ClusterIP'",
+            ),
         ] {
             let errors = create(&service(changes.clone()));
-            assert!(errors.message().contains(said), "{changes}: {}", errors.message());
+            assert!(
+                errors.message().contains(said),
+                "{changes}: {}",
+                errors.message()
+            );
         }
         let two = json!([{"name": "a", "port": 80, "protocol": "TCP", "targetPort": 80}, {"name": "a", "port": 80, "protocol": "TCP", "targetPort": 80}]);
         assert_eq!(create(&service(json!({"ports": two}))).len(), 2);
@@ -389,7 +550,11 @@ mod tests {
     #[test]
     fn addresses_do_not_change() {
         let other = service(json!({"clusterIP": "10.96.0.6", "clusterIPs": ["10.96.0.6"]}));
-        assert!(update(&other, &service(json!({}))).message().contains("may not change once set"));
+        assert!(
+            update(&other, &service(json!({})))
+                .message()
+                .contains("may not change once set")
+        );
         assert!(update(&service(json!({})), &service(json!({}))).is_empty());
     }
 
@@ -398,13 +563,20 @@ mod tests {
         let old = service(json!({}));
         let errors = update(&service(json!({"loadBalancerClass": "a.b/c"})), &old);
         let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
-        assert_eq!(said, ["spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'"; 2]);
+        assert_eq!(
+            said,
+            ["spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'";
+                2]
+        );
     }
 
     #[test]
     fn addresses_come_before_all_else() {
         let old = service(json!({}));
         let new = service(json!({"clusterIP": "odd", "clusterIPs": ["odd"], "type": "x"}));
-        assert_eq!(update(&new, &old).message(), "spec.clusterIPs[0]: Invalid value: \"odd\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
+        assert_eq!(
+            update(&new, &old).message(),
+            "spec.clusterIPs[0]: Invalid value: \"odd\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+        );
     }
 }

@@ -11,7 +11,11 @@ use crate::kinds::{
     table::{AGE, NAME},
 };
 
-pub const COLUMNS: Columns = Columns { columns: &[NAME, AGE], cells, conditions: |_| Vec::new() };
+pub const COLUMNS: Columns = Columns {
+    columns: &[NAME, AGE],
+    cells,
+    conditions: |_| Vec::new(),
+};
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     row![name(object), age(object, now)]

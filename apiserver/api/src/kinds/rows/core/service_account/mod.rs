@@ -34,8 +34,15 @@ pub const KIND: Row = Row {
 };
 
 fn names_alone(account: &mut Value) {
-    for secret in account.get_mut("secrets").and_then(Value::as_array_mut).into_iter().flatten() {
-        *secret = secret.get("name").map_or_else(|| json!({}), |name| json!({"name": name}));
+    for secret in account
+        .get_mut("secrets")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        *secret = secret
+            .get("name")
+            .map_or_else(|| json!({}), |name| json!({"name": name}));
     }
 }
 
@@ -45,7 +52,8 @@ mod tests {
 
     #[test]
     fn secrets_are_known_by_name_alone() {
-        let mut account = json!({"secrets": [{"name": "a", "namespace": "b", "uid": "c"}, {"kind": "d"}]});
+        let mut account =
+            json!({"secrets": [{"name": "a", "namespace": "b", "uid": "c"}, {"kind": "d"}]});
         names_alone(&mut account);
         assert_eq!(account, json!({"secrets": [{"name": "a"}, {}]}));
         let mut none = json!({"metadata": {}});

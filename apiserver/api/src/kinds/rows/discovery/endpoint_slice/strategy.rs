@@ -9,7 +9,10 @@ use crate::{
     kinds::{
         Generation, Strategy, UpdateChecks, Warnings, fill,
         validation::{
-            checks::{self, dns_label, endpoint_ip, immutable, legacy_ip, one_of, qualified_name, required_one_of},
+            checks::{
+                self, dns_label, endpoint_ip, immutable, legacy_ip, one_of, qualified_name,
+                required_one_of,
+            },
             read::Read,
         },
     },
@@ -27,7 +30,12 @@ pub const STRATEGY: Strategy = Strategy {
     validate: |slice| validate(slice, None),
     validate_update: |new, old| {
         let mut errors = validate(new, Some(old));
-        immutable(new.some("addressType"), old.some("addressType"), &Path::new("addressType"), &mut errors);
+        immutable(
+            new.some("addressType"),
+            old.some("addressType"),
+            &Path::new("addressType"),
+            &mut errors,
+        );
         errors
     },
     warnings,
@@ -45,7 +53,11 @@ const MOST_HINTS: usize = 8;
 const HOST: &str = "kubernetes.io/hostname";
 
 fn defaults(slice: &mut Value) {
-    for port in slice.as_object_mut().into_iter().flat_map(|map| fill::each(map, "ports")) {
+    for port in slice
+        .as_object_mut()
+        .into_iter()
+        .flat_map(|map| fill::each(map, "ports"))
+    {
         fill::absent(port, "name", "");
         fill::absent(port, "protocol", "TCP");
     }
@@ -57,11 +69,23 @@ fn drop_topology(slice: &mut Value, old: Option<&Value>) {
         return;
     }
     let host = |endpoint: &Value| endpoint.at("deprecatedTopology").text(HOST).to_string();
-    let known: Vec<String> = old.into_iter().flat_map(|old| old.list("endpoints")).map(host).filter(|name| !name.is_empty()).collect();
-    for endpoint in slice.get_mut("endpoints").and_then(Value::as_array_mut).into_iter().flatten() {
+    let known: Vec<String> = old
+        .into_iter()
+        .flat_map(|old| old.list("endpoints"))
+        .map(host)
+        .filter(|name| !name.is_empty())
+        .collect();
+    for endpoint in slice
+        .get_mut("endpoints")
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         let named = host(endpoint);
         let good = known.contains(&named) && names::is_dns1123_subdomain(&named).is_empty();
-        let Some(map) = endpoint.as_object_mut() else { continue };
+        let Some(map) = endpoint.as_object_mut() else {
+            continue;
+        };
         if good {
             fill::absent(map, "nodeName", named);
         }
@@ -79,14 +103,21 @@ fn too_many(list: usize, most: usize, path: &Path, errors: &mut Errors) -> bool 
 fn validate(slice: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
     let kind = slice.text("addressType");
-    required_one_of(kind, &["FQDN", "IPv4", "IPv6"], &Path::new("addressType"), &mut errors);
+    required_one_of(
+        kind,
+        &["FQDN", "IPv4", "IPv6"],
+        &Path::new("addressType"),
+        &mut errors,
+    );
     ports(slice.list("ports"), &mut errors);
     // what was taken once stays good as long as it stays as it is
     if old.is_none_or(|old| old.some("endpoints") != slice.some("endpoints")) {
         let (list, path) = (slice.list("endpoints"), Path::new("endpoints"));
         if !too_many(list.len(), MOST_ENDPOINTS, &path, &mut errors) {
             let own = checks::is_api_server(slice);
-            list.iter().enumerate().for_each(|(index, one)| endpoint(one, kind, own, &path.index(index), &mut errors));
+            list.iter()
+                .enumerate()
+                .for_each(|(index, one)| endpoint(one, kind, own, &path.index(index), &mut errors));
         }
     }
     errors
@@ -103,12 +134,20 @@ fn ports(list: &[Value], errors: &mut Errors) {
         if !name.is_empty() {
             dns_label(name, &path.child("name"), errors);
         }
-        if list[..index].iter().any(|before| before.text("name") == name) {
+        if list[..index]
+            .iter()
+            .any(|before| before.text("name") == name)
+        {
             errors.duplicate(&path.child("name"), name);
         }
         match port.text_ptr("protocol") {
             None => errors.required(&path.child("protocol"), ""),
-            Some(protocol) => one_of(protocol, &["SCTP", "TCP", "UDP"], &path.child("protocol"), errors),
+            Some(protocol) => one_of(
+                protocol,
+                &["SCTP", "TCP", "UDP"],
+                &path.child("protocol"),
+                errors,
+            ),
         }
         if let Some(protocol) = port.text_ptr("appProtocol") {
             qualified_name(protocol, &path.child("appProtocol"), errors);
@@ -134,7 +173,12 @@ fn endpoint(endpoint: &Value, kind: &str, own: bool, path: &Path, errors: &mut E
         checks::subdomain(node, &path.child("nodeName"), errors);
     }
     let topology = path.child("deprecatedTopology");
-    too_many(endpoint.entries("deprecatedTopology").count(), MOST_TOPOLOGY, &topology, errors);
+    too_many(
+        endpoint.entries("deprecatedTopology").count(),
+        MOST_TOPOLOGY,
+        &topology,
+        errors,
+    );
     checks::labels(endpoint, "deprecatedTopology", &topology, errors);
     if let Some(host) = endpoint.text_ptr("hostname") {
         dns_label(host, &path.child("hostname"), errors);
@@ -172,7 +216,10 @@ fn address(address: &str, kind: &str, list: &Path, path: &Path, errors: &mut Err
 }
 
 fn hints(hints: &Value, path: &Path, errors: &mut Errors) {
-    let checks: [(&str, fn(&str) -> Vec<String>); 2] = [("forZones", names::is_label_value), ("forNodes", names::is_dns1123_subdomain)];
+    let checks: [(&str, fn(&str) -> Vec<String>); 2] = [
+        ("forZones", names::is_label_value),
+        ("forNodes", names::is_dns1123_subdomain),
+    ];
     for (field, check) in checks {
         let (list, path) = (hints.list(field), path.child(field));
         if too_many(list.len(), MOST_HINTS, &path, errors) {
@@ -180,7 +227,10 @@ fn hints(hints: &Value, path: &Path, errors: &mut Errors) {
         }
         for (index, one) in list.iter().enumerate() {
             let name = one.text("name");
-            if list[..index].iter().any(|before| before.text("name") == name) {
+            if list[..index]
+                .iter()
+                .any(|before| before.text("name") == name)
+            {
                 errors.duplicate(&path.index(index).child("name"), name);
             }
             errors.invalid_all(&path.index(index).child("name"), name, check(name));
@@ -194,12 +244,18 @@ fn warnings(slice: &Value, old: Option<&Value>) -> Warnings {
         told.push("spec.addressType: FQDN endpoints are deprecated".to_string());
     }
     // what controllers made is in good form
-    if matches!(slice.label("endpointslice.kubernetes.io/managed-by"), Some("endpointslice-controller.k8s.io" | "endpointslicemirroring-controller.k8s.io")) {
+    if matches!(
+        slice.label("endpointslice.kubernetes.io/managed-by"),
+        Some("endpointslice-controller.k8s.io" | "endpointslicemirroring-controller.k8s.io")
+    ) {
         return told;
     }
     for (at, endpoint) in slice.list("endpoints").iter().enumerate() {
         for (index, address) in endpoint.texts("addresses").enumerate() {
-            told.extend(names::ip::warnings_for_ip(&format!("endpoints[{at}].addresses[{index}]"), address));
+            told.extend(names::ip::warnings_for_ip(
+                &format!("endpoints[{at}].addresses[{index}]"),
+                address,
+            ));
         }
     }
     told
@@ -217,14 +273,36 @@ mod tests {
             ("IPv4", "10.0.0.1", "[]"),
             ("IPv6", "2001:db8::1", "[]"),
             ("FQDN", "a.example.com", "[]"),
-            ("IPv4", "2001:db8::1", "endpoints[0].addresses: Invalid value: \"2001:db8::1\": must be an IPv4 address"),
-            ("IPv4", "127.0.0.1", "endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-            ("IP", "10.0.0.1", "addressType: Unsupported value: \"IP\": supported values: \"FQDN\", \"IPv4\", \"IPv6\""),
+            (
+                "IPv4",
+                "2001:db8::1",
+                "endpoints[0].addresses: Invalid value: \"2001:db8::1\": must be an IPv4 address",
+            ),
+            (
+                "IPv4",
+                "127.0.0.1",
+                "endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            ),
+            (
+                "IP",
+                "10.0.0.1",
+                "addressType: Unsupported value: \"IP\": supported values: \"FQDN\", \"IPv4\", \"IPv6\"",
+            ),
         ] {
-            assert_eq!(validate(&json!({"addressType": kind, "endpoints": [{"addresses": [address]}]}), None).message(), said);
+            assert_eq!(
+                validate(
+                    &json!({"addressType": kind, "endpoints": [{"addresses": [address]}]}),
+                    None
+                )
+                .message(),
+                said
+            );
         }
         let ports = json!({"addressType": "IPv4", "ports": [{"name": "a", "protocol": "TCP"}, {"name": "a", "protocol": "TCP"}]});
-        assert_eq!(validate(&ports, None).message(), "ports[1].name: Duplicate value: \"a\"");
+        assert_eq!(
+            validate(&ports, None).message(),
+            "ports[1].name: Duplicate value: \"a\""
+        );
     }
 
     #[test]

@@ -17,7 +17,13 @@ const FIELDS: [(&str, &str); 7] = [
     ("reportingComponent", "reportingController"),
 ];
 
-pub static CORE: Alias = Alias { resource: "events.events.k8s.io", version: "v1", to_stored, from_stored, worked_on_as_stored: false };
+pub static CORE: Alias = Alias {
+    resource: "events.events.k8s.io",
+    version: "v1",
+    to_stored,
+    from_stored,
+    worked_on_as_stored: false,
+};
 
 fn rename(map: &mut Map<String, Value>, from: &str, to: &str) {
     if let Some(value) = map.remove(from) {
@@ -42,13 +48,23 @@ fn from_stored(event: &mut Value) {
 
 /// The reporter: the new field, else the old one's component.
 fn source(event: &Value) -> String {
-    let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_string);
-    text(&event["deprecatedSource"]["component"]).or_else(|| text(&event["reportingController"])).unwrap_or_default()
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .filter(|text| !text.is_empty())
+            .map(str::to_string)
+    };
+    text(&event["deprecatedSource"]["component"])
+        .or_else(|| text(&event["reportingController"]))
+        .unwrap_or_default()
 }
 
 macro_rules! involved {
     ($field:literal) => {
-        Selectable { path: concat!("involvedObject.", $field), value: |event| event["regarding"][$field].as_str().unwrap_or("").into() }
+        Selectable {
+            path: concat!("involvedObject.", $field),
+            value: |event| event["regarding"][$field].as_str().unwrap_or("").into(),
+        }
     };
 }
 
@@ -61,10 +77,22 @@ pub const SELECTABLE: &[Selectable] = &[
     involved!("apiVersion"),
     involved!("resourceVersion"),
     involved!("fieldPath"),
-    Selectable { path: "reason", value: |event| event["reason"].as_str().unwrap_or("").into() },
-    Selectable { path: "reportingComponent", value: |event| event["reportingController"].as_str().unwrap_or("").into() },
-    Selectable { path: "source", value: source },
-    Selectable { path: "type", value: |event| event["type"].as_str().unwrap_or("").into() },
+    Selectable {
+        path: "reason",
+        value: |event| event["reason"].as_str().unwrap_or("").into(),
+    },
+    Selectable {
+        path: "reportingComponent",
+        value: |event| event["reportingController"].as_str().unwrap_or("").into(),
+    },
+    Selectable {
+        path: "source",
+        value: source,
+    },
+    Selectable {
+        path: "type",
+        value: |event| event["type"].as_str().unwrap_or("").into(),
+    },
 ];
 
 /// What the new face calls them, and the only names that it takes.
@@ -77,7 +105,10 @@ pub const FIELD_NAMES: &[(&str, &str)] = &[
     ("regarding.name", "involvedObject.name"),
     ("regarding.uid", "involvedObject.uid"),
     ("regarding.apiVersion", "involvedObject.apiVersion"),
-    ("regarding.resourceVersion", "involvedObject.resourceVersion"),
+    (
+        "regarding.resourceVersion",
+        "involvedObject.resourceVersion",
+    ),
     ("regarding.fieldPath", "involvedObject.fieldPath"),
     ("reportingController", "reportingComponent"),
     ("type", "type"),

@@ -25,8 +25,16 @@ struct Face {
     controller: &'static str,
 }
 
-const CORE: Face = Face { regarding: "involvedObject", note: "message", controller: "reportingComponent" };
-const NEW: Face = Face { regarding: "regarding", note: "note", controller: "reportingController" };
+const CORE: Face = Face {
+    regarding: "involvedObject",
+    note: "message",
+    controller: "reportingComponent",
+};
+const NEW: Face = Face {
+    regarding: "regarding",
+    note: "note",
+    controller: "reportingController",
+};
 
 /// Both creation and update by core/v1.
 pub fn core(event: &Value) -> Errors {
@@ -49,10 +57,19 @@ pub fn create(event: &Value) -> Errors {
     }
     let source = event.at("deprecatedSource");
     for (name, set) in [
-        ("firstTimestamp", event.some("deprecatedFirstTimestamp").is_some()),
-        ("lastTimestamp", event.some("deprecatedLastTimestamp").is_some()),
+        (
+            "firstTimestamp",
+            event.some("deprecatedFirstTimestamp").is_some(),
+        ),
+        (
+            "lastTimestamp",
+            event.some("deprecatedLastTimestamp").is_some(),
+        ),
         ("count", event.int("deprecatedCount") != 0),
-        ("source", !source.text("component").is_empty() || !source.text("host").is_empty()),
+        (
+            "source",
+            !source.text("component").is_empty() || !source.text("host").is_empty(),
+        ),
     ] {
         if set {
             errors.invalid(&Path::new(name), "", UNSET);
@@ -62,7 +79,10 @@ pub fn create(event: &Value) -> Errors {
 }
 
 fn common(event: &Value, face: &Face, errors: &mut Errors) {
-    let (own, about) = (event.at("metadata").text("namespace"), event.at(face.regarding).text("namespace"));
+    let (own, about) = (
+        event.at("metadata").text("namespace"),
+        event.at(face.regarding).text("namespace"),
+    );
     let timed = event.some("eventTime").is_some();
     let agrees = match (timed, about) {
         (false, "") => ["", "default"].contains(&own),
@@ -71,7 +91,11 @@ fn common(event: &Value, face: &Face, errors: &mut Errors) {
         (true, _) => true,
     };
     if !agrees {
-        errors.invalid(&Path::new("involvedObject.namespace"), about, "does not match event.namespace");
+        errors.invalid(
+            &Path::new("involvedObject.namespace"),
+            about,
+            "does not match event.namespace",
+        );
     }
     if timed {
         reported(event, face, errors);
@@ -97,12 +121,18 @@ fn reported(event: &Value, face: &Face, errors: &mut Errors) {
 
 fn at_most(text: &str, most: usize, field: &str, errors: &mut Errors) {
     if text.len() > most {
-        errors.invalid(&Path::new(field), "", format!("can have at most {most} characters"));
+        errors.invalid(
+            &Path::new(field),
+            "",
+            format!("can have at most {most} characters"),
+        );
     }
 }
 
 fn series(event: &Value, errors: &mut Errors) {
-    let Some(series) = event.some("series") else { return };
+    let Some(series) = event.some("series") else {
+        return;
+    };
     if series.int("count") < 2 {
         errors.invalid(&Path::new("series.count"), "", "should be at least 2");
     }
@@ -124,18 +154,30 @@ enum Shown {
 
 /// The fields that stay as they are, as upstream calls them and in its order (in which the reason comes twice).
 const FIXED: [(&str, &str, Shown); 14] = [
-    ("regarding", "involvedObject", Shown::Hub("core.ObjectReference")),
+    (
+        "regarding",
+        "involvedObject",
+        Shown::Hub("core.ObjectReference"),
+    ),
     ("reason", "reason", Shown::Text),
     ("note", "message", Shown::Text),
     ("deprecatedSource", "source", Shown::Hub("core.EventSource")),
-    ("deprecatedFirstTimestamp", "firstTimestamp", Shown::Nullable),
+    (
+        "deprecatedFirstTimestamp",
+        "firstTimestamp",
+        Shown::Nullable,
+    ),
     ("deprecatedLastTimestamp", "lastTimestamp", Shown::Nullable),
     ("deprecatedCount", "count", Shown::Number),
     ("reason", "reason", Shown::Text),
     ("type", "type", Shown::Text),
     ("eventTime", "eventTime", Shown::Nullable),
     ("action", "action", Shown::Text),
-    ("related", "related", Shown::HubOrNull("core.ObjectReference")),
+    (
+        "related",
+        "related",
+        Shown::HubOrNull("core.ObjectReference"),
+    ),
     ("reportingController", "reportingController", Shown::Text),
     ("reportingInstance", "reportingInstance", Shown::Text),
 ];
@@ -155,11 +197,18 @@ pub fn update(new: &Value, old: &Value) -> Errors {
 
 fn fixed(new: &Value, old: &Value, field: &str, path: &Path, shown: &Shown, errors: &mut Errors) {
     match shown {
-        Shown::Text if new.text(field) != old.text(field) => errors.invalid(path, new.text(field), IMMUTABLE),
-        Shown::Number if new.int(field) != old.int(field) => errors.invalid(path, new.int(field), IMMUTABLE),
+        Shown::Text if new.text(field) != old.text(field) => {
+            errors.invalid(path, new.text(field), IMMUTABLE)
+        }
+        Shown::Number if new.int(field) != old.int(field) => {
+            errors.invalid(path, new.int(field), IMMUTABLE)
+        }
         Shown::Nullable => immutable(new.some(field), old.some(field), path, errors),
         Shown::Hub(kind) => {
-            let (new, old) = (internal::json(new.at(field), kind), internal::json(old.at(field), kind));
+            let (new, old) = (
+                internal::json(new.at(field), kind),
+                internal::json(old.at(field), kind),
+            );
             if new != old {
                 invalid_shown(&new, IMMUTABLE, path, errors);
             }
@@ -167,7 +216,9 @@ fn fixed(new: &Value, old: &Value, field: &str, path: &Path, shown: &Shown, erro
         Shown::HubOrNull(kind) => match (new.some(field), old.some(field)) {
             (None, None) => {}
             (None, Some(_)) => errors.invalid(path, Value::Null, IMMUTABLE),
-            (Some(given), None) => invalid_shown(&internal::json(given, kind), IMMUTABLE, path, errors),
+            (Some(given), None) => {
+                invalid_shown(&internal::json(given, kind), IMMUTABLE, path, errors)
+            }
             (Some(_), Some(_)) => fixed(new, old, field, path, &Shown::Hub(kind), errors),
         },
         Shown::Text | Shown::Number => {}
@@ -211,8 +262,16 @@ mod tests {
         for (namespace, about, said) in [
             ("n", "n", "[]"),
             ("default", "", "[]"),
-            ("n", "", "involvedObject.namespace: Invalid value: \"\": does not match event.namespace"),
-            ("n", "m", "involvedObject.namespace: Invalid value: \"m\": does not match event.namespace"),
+            (
+                "n",
+                "",
+                "involvedObject.namespace: Invalid value: \"\": does not match event.namespace",
+            ),
+            (
+                "n",
+                "m",
+                "involvedObject.namespace: Invalid value: \"m\": does not match event.namespace",
+            ),
         ] {
             let event = json!({"metadata": {"namespace": namespace}, "involvedObject": {"namespace": about}, "type": "odd"});
             assert_eq!(core(&event).message(), said);
@@ -225,11 +284,31 @@ mod tests {
     #[test]
     fn nothing_but_the_series_changes() {
         for (field, value, said) in [
-            ("series", json!({"count": 2, "lastObservedTime": "2026-01-02T03:04:06.000000Z"}), "[]"),
-            ("reason", json!("x"), "reason: Invalid value: \"x\": field is immutable"),
-            ("deprecatedCount", json!(-1), "count: Invalid value: -1: field is immutable"),
-            ("deprecatedFirstTimestamp", json!("2026-01-02T03:04:05Z"), "firstTimestamp: Invalid value: \"2026-01-02T03:04:05Z\": field is immutable"),
-            ("deprecatedSource", json!({"host": "h"}), "source: Invalid value: {\"Component\":\"\",\"Host\":\"h\"}: field is immutable"),
+            (
+                "series",
+                json!({"count": 2, "lastObservedTime": "2026-01-02T03:04:06.000000Z"}),
+                "[]",
+            ),
+            (
+                "reason",
+                json!("x"),
+                "reason: Invalid value: \"x\": field is immutable",
+            ),
+            (
+                "deprecatedCount",
+                json!(-1),
+                "count: Invalid value: -1: field is immutable",
+            ),
+            (
+                "deprecatedFirstTimestamp",
+                json!("2026-01-02T03:04:05Z"),
+                "firstTimestamp: Invalid value: \"2026-01-02T03:04:05Z\": field is immutable",
+            ),
+            (
+                "deprecatedSource",
+                json!({"host": "h"}),
+                "source: Invalid value: {\"Component\":\"\",\"Host\":\"h\"}: field is immutable",
+            ),
             (
                 "related",
                 json!({"name": "x"}),

@@ -14,7 +14,11 @@ use crate::kinds::{
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("PriorityLevel", "string", "`name` is the name of the priority level configuration being referenced Required."),
+        column(
+            "PriorityLevel",
+            "string",
+            "`name` is the name of the priority level configuration being referenced Required.",
+        ),
         column(
             "MatchingPrecedence",
             "string",
@@ -26,7 +30,11 @@ pub const COLUMNS: Columns = Columns {
             "`distinguisherMethod` defines how to compute the flow distinguisher for requests that match this schema. `nil` specifies that the distinguisher is disabled and thus will always be the empty string.",
         ),
         AGE,
-        column("MissingPL", "string", "references a broken or non-existent PriorityLevelConfiguration"),
+        column(
+            "MissingPL",
+            "string",
+            "references a broken or non-existent PriorityLevelConfiguration",
+        ),
     ],
     cells,
     conditions: |_| Vec::new(),
@@ -34,7 +42,19 @@ pub const COLUMNS: Columns = Columns {
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let spec = &object["spec"];
-    let method = if spec["distinguisherMethod"].is_null() { NONE } else { text(&spec["distinguisherMethod"]["type"]) };
-    let dangling = condition(object, "Dangling").map_or("?", |condition| text(&condition["status"]));
-    row![name(object), text(&spec["priorityLevelConfiguration"]["name"]), int(&spec["matchingPrecedence"]), method, age(object, now), dangling]
+    let method = if spec["distinguisherMethod"].is_null() {
+        NONE
+    } else {
+        text(&spec["distinguisherMethod"]["type"])
+    };
+    let dangling =
+        condition(object, "Dangling").map_or("?", |condition| text(&condition["status"]));
+    row![
+        name(object),
+        text(&spec["priorityLevelConfiguration"]["name"]),
+        int(&spec["matchingPrecedence"]),
+        method,
+        age(object, now),
+        dangling
+    ]
 }

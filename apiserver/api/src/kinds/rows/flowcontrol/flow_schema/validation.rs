@@ -18,7 +18,17 @@ use crate::{
 };
 
 const ALL: &str = "*";
-const VERBS: &[&str] = &["get", "list", "create", "update", "delete", "deletecollection", "patch", "watch", "proxy"];
+const VERBS: &[&str] = &[
+    "get",
+    "list",
+    "create",
+    "update",
+    "delete",
+    "deletecollection",
+    "patch",
+    "watch",
+    "proxy",
+];
 const SPEC: &str = "flowcontrol.FlowSchemaSpec";
 
 pub fn defaults(schema: &mut Value) {
@@ -32,14 +42,22 @@ pub fn validate(schema: &Value) -> Errors {
     if let Some(fixed) = bootstrap::mandatory_flow(name) {
         let shown = internal::json(given, SPEC);
         if shown != internal::json(&fixed, SPEC) {
-            checks::invalid_shown(&shown, &format!("spec of '{name}' must equal the fixed value"), &path, &mut errors);
+            checks::invalid_shown(
+                &shown,
+                &format!("spec of '{name}' must equal the fixed value"),
+                &path,
+                &mut errors,
+            );
         }
     }
     errors
 }
 
 fn spec(name: &str, spec: &Value, path: &Path, errors: &mut Errors) {
-    let (precedence, at) = (spec.int("matchingPrecedence"), path.child("matchingPrecedence"));
+    let (precedence, at) = (
+        spec.int("matchingPrecedence"),
+        path.child("matchingPrecedence"),
+    );
     if precedence <= 0 {
         errors.invalid(&at, precedence, "must be a positive value");
     }
@@ -47,16 +65,27 @@ fn spec(name: &str, spec: &Value, path: &Path, errors: &mut Errors) {
         errors.invalid(&at, precedence, "must not be greater than 10000");
     }
     if precedence == 1 && name != "exempt" {
-        errors.invalid(&at, precedence, "only the schema named 'exempt' may have matchingPrecedence 1");
+        errors.invalid(
+            &at,
+            precedence,
+            "only the schema named 'exempt' may have matchingPrecedence 1",
+        );
     }
     if let Some(method) = spec.some("distinguisherMethod") {
         let (known, given) = (["ByNamespace", "ByUser"], method.text("type"));
         if !known.contains(&given) {
             // upstream shows the whole method here
-            errors.not_supported(&path.child("distinguisherMethod").child("type"), json!({"Type": given}), &known);
+            errors.not_supported(
+                &path.child("distinguisherMethod").child("type"),
+                json!({"Type": given}),
+                &known,
+            );
         }
     }
-    let (level, reference) = (spec.at("priorityLevelConfiguration").text("name"), path.child("priorityLevelConfiguration"));
+    let (level, reference) = (
+        spec.at("priorityLevelConfiguration").text("name"),
+        path.child("priorityLevelConfiguration"),
+    );
     if level.is_empty() {
         errors.required(&reference.child("name"), "must reference a priority level");
     } else {
@@ -73,11 +102,17 @@ fn rule(rule: &Value, path: &Path, errors: &mut Errors) {
         subject(given, &path.child("subjects").index(index), errors);
     }
     if subjects.is_empty() {
-        errors.required(&path.child("subjects"), "subjects must contain at least one value");
+        errors.required(
+            &path.child("subjects"),
+            "subjects must contain at least one value",
+        );
     }
     let (resources, urls) = (rule.list("resourceRules"), rule.list("nonResourceRules"));
     if resources.is_empty() && urls.is_empty() {
-        errors.required(path, "at least one of resourceRules and nonResourceRules has to be non-empty");
+        errors.required(
+            path,
+            "at least one of resourceRules and nonResourceRules has to be non-empty",
+        );
     }
     for (index, given) in resources.iter().enumerate() {
         resource_rule(given, &path.child("resourceRules").index(index), errors);
@@ -88,7 +123,11 @@ fn rule(rule: &Value, path: &Path, errors: &mut Errors) {
 }
 
 /// The kinds of subjects and their fields, in the order in which upstream forbids those of other kinds.
-const SUBJECTS: [(&str, &str); 3] = [("ServiceAccount", "serviceAccount"), ("User", "user"), ("Group", "group")];
+const SUBJECTS: [(&str, &str); 3] = [
+    ("ServiceAccount", "serviceAccount"),
+    ("User", "user"),
+    ("Group", "group"),
+];
 
 fn subject(subject: &Value, path: &Path, errors: &mut Errors) {
     let kind = subject.text("kind");
@@ -97,14 +136,20 @@ fn subject(subject: &Value, path: &Path, errors: &mut Errors) {
     };
     let at = path.child(own);
     match subject.some(own) {
-        None => errors.required(&at, format!("{own} is required when subject kind is '{kind}'")),
+        None => errors.required(
+            &at,
+            format!("{own} is required when subject kind is '{kind}'"),
+        ),
         Some(account) if kind == "ServiceAccount" => service_account(account, &at, errors),
         Some(named) if named.text("name").is_empty() => errors.required(&at.child("name"), ""),
         Some(_) => {}
     }
     for (other, field) in SUBJECTS {
         if other != kind && subject.some(field).is_some() {
-            errors.forbidden(&path.child(field), format!("{field} is forbidden when subject kind is not '{other}'"));
+            errors.forbidden(
+                &path.child(field),
+                format!("{field} is forbidden when subject kind is not '{other}'"),
+            );
         }
     }
 }
@@ -116,7 +161,10 @@ fn service_account(account: &Value, path: &Path, errors: &mut Errors) {
         name => checks::subdomain(name, &path.child("name"), errors),
     }
     match account.text("namespace") {
-        "" => errors.required(&path.child("namespace"), "must specify namespace for service account"),
+        "" => errors.required(
+            &path.child("namespace"),
+            "must specify namespace for service account",
+        ),
         namespace => checks::dns_label(namespace, &path.child("namespace"), errors),
     }
 }
@@ -125,7 +173,11 @@ fn service_account(account: &Value, path: &Path, errors: &mut Errors) {
 fn wildcard(given: &[&str], what: &str, path: &Path, errors: &mut Errors) -> bool {
     let all = given.contains(&ALL);
     if all && given.len() > 1 {
-        errors.invalid(path, given.to_vec(), format!("if '*' is present, must not specify other {what}"));
+        errors.invalid(
+            path,
+            given.to_vec(),
+            format!("if '*' is present, must not specify other {what}"),
+        );
     }
     all
 }
@@ -134,7 +186,9 @@ fn verbs(rule: &Value, path: &Path, errors: &mut Errors) {
     let (given, path): (Vec<&str>, _) = (rule.texts("verbs").collect(), path.child("verbs"));
     if given.is_empty() {
         errors.required(&path, "verbs must contain at least one value");
-    } else if !wildcard(&given, "verbs", &path, errors) && given.iter().any(|verb| !VERBS.contains(verb)) {
+    } else if !wildcard(&given, "verbs", &path, errors)
+        && given.iter().any(|verb| !VERBS.contains(verb))
+    {
         errors.not_supported(&path, given, VERBS);
     }
 }
@@ -142,8 +196,16 @@ fn verbs(rule: &Value, path: &Path, errors: &mut Errors) {
 fn resource_rule(rule: &Value, path: &Path, errors: &mut Errors) {
     verbs(rule, path, errors);
     for (field, what, need) in [
-        ("apiGroups", "api groups", "resource rules must supply at least one api group"),
-        ("resources", "resources", "resource rules must supply at least one resource"),
+        (
+            "apiGroups",
+            "api groups",
+            "resource rules must supply at least one api group",
+        ),
+        (
+            "resources",
+            "resources",
+            "resource rules must supply at least one resource",
+        ),
     ] {
         let given: Vec<&str> = rule.texts(field).collect();
         if given.is_empty() {
@@ -151,13 +213,21 @@ fn resource_rule(rule: &Value, path: &Path, errors: &mut Errors) {
         }
         wildcard(&given, what, &path.child(field), errors);
     }
-    let (namespaces, path): (Vec<&str>, _) = (rule.texts("namespaces").collect(), path.child("namespaces"));
+    let (namespaces, path): (Vec<&str>, _) =
+        (rule.texts("namespaces").collect(), path.child("namespaces"));
     if namespaces.is_empty() && !rule.flag("clusterScope") {
-        errors.required(&path, "resource rules that are not cluster scoped must supply at least one namespace");
+        errors.required(
+            &path,
+            "resource rules that are not cluster scoped must supply at least one namespace",
+        );
     } else if !wildcard(&namespaces, "namespaces", &path, errors) {
         for (index, namespace) in namespaces.iter().enumerate() {
             for message in names::is_dns1123_label(namespace) {
-                errors.invalid(&path.index(index), *namespace, format!("each member of this list must be '*' or a DNS-1123 label; {message}"));
+                errors.invalid(
+                    &path.index(index),
+                    *namespace,
+                    format!("each member of this list must be '*' or a DNS-1123 label; {message}"),
+                );
             }
         }
     }
@@ -165,7 +235,10 @@ fn resource_rule(rule: &Value, path: &Path, errors: &mut Errors) {
 
 fn url_rule(rule: &Value, path: &Path, errors: &mut Errors) {
     verbs(rule, path, errors);
-    let (urls, path): (Vec<&str>, _) = (rule.texts("nonResourceURLs").collect(), path.child("nonResourceURLs"));
+    let (urls, path): (Vec<&str>, _) = (
+        rule.texts("nonResourceURLs").collect(),
+        path.child("nonResourceURLs"),
+    );
     if urls.is_empty() {
         errors.required(&path, "nonResourceURLs must contain at least one value");
     } else if !wildcard(&urls, "non-resource URLs", &path, errors) {
@@ -207,11 +280,31 @@ mod tests {
     fn what_a_flow_schema_may_say() {
         for (at, value, said) in [
             ("/spec/matchingPrecedence", json!(6), "[]"),
-            ("/spec/matchingPrecedence", json!(-1), "spec.matchingPrecedence: Invalid value: -1: must be a positive value"),
-            ("/spec/matchingPrecedence", json!(10001), "spec.matchingPrecedence: Invalid value: 10001: must not be greater than 10000"),
-            ("/spec/matchingPrecedence", json!(1), "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1"),
-            ("/spec/priorityLevelConfiguration/name", json!(""), "spec.priorityLevelConfiguration.name: Required value: must reference a priority level"),
-            ("/spec/rules/0/subjects", json!([]), "spec.rules[0].subjects: Required value: subjects must contain at least one value"),
+            (
+                "/spec/matchingPrecedence",
+                json!(-1),
+                "spec.matchingPrecedence: Invalid value: -1: must be a positive value",
+            ),
+            (
+                "/spec/matchingPrecedence",
+                json!(10001),
+                "spec.matchingPrecedence: Invalid value: 10001: must not be greater than 10000",
+            ),
+            (
+                "/spec/matchingPrecedence",
+                json!(1),
+                "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1",
+            ),
+            (
+                "/spec/priorityLevelConfiguration/name",
+                json!(""),
+                "spec.priorityLevelConfiguration.name: Required value: must reference a priority level",
+            ),
+            (
+                "/spec/rules/0/subjects",
+                json!([]),
+                "spec.rules[0].subjects: Required value: subjects must contain at least one value",
+            ),
             (
                 "/spec/rules/0/subjects/0/kind",
                 json!("User"),
@@ -255,7 +348,13 @@ mod tests {
             assert!(validate(&schema).is_empty(), "{schema}");
             schema["spec"]["matchingPrecedence"] = 9.into();
             let fixed = ["exempt", "catch-all"].contains(&schema.name());
-            assert_eq!(validate(&schema).message().contains("must equal the fixed value"), fixed, "{schema}");
+            assert_eq!(
+                validate(&schema)
+                    .message()
+                    .contains("must equal the fixed value"),
+                fixed,
+                "{schema}"
+            );
         }
     }
 }

@@ -48,7 +48,13 @@ pub const COLUMNS: Columns = Columns {
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let limited = &object["spec"]["limited"];
     let queuing = &limited["limitResponse"]["queuing"];
-    let cell = |of: &Value, field: &str| if of.is_null() { Cell::from(NONE) } else { Cell::from(int(&of[field])) };
+    let cell = |of: &Value, field: &str| {
+        if of.is_null() {
+            Cell::from(NONE)
+        } else {
+            Cell::from(int(&of[field]))
+        }
+    };
     row![
         name(object),
         text(&object["spec"]["type"]),

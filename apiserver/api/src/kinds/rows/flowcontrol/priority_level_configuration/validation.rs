@@ -29,10 +29,14 @@ pub fn defaults(level: &mut Value) {
         fill::absent(exempt, "nominalConcurrencyShares", 0);
         fill::absent(exempt, "lendablePercent", 0);
     }
-    let Some(limited) = fill::inner(spec, "limited") else { return };
+    let Some(limited) = fill::inner(spec, "limited") else {
+        return;
+    };
     fill::absent(limited, "nominalConcurrencyShares", 30);
     fill::absent(limited, "lendablePercent", 0);
-    if let Some(queuing) = fill::inner(limited, "limitResponse").and_then(|response| fill::inner(response, "queuing")) {
+    if let Some(queuing) =
+        fill::inner(limited, "limitResponse").and_then(|response| fill::inner(response, "queuing"))
+    {
         fill::number(queuing, "handSize", 8);
         fill::number(queuing, "queues", 64);
         fill::number(queuing, "queueLengthLimit", 50);
@@ -41,8 +45,16 @@ pub fn defaults(level: &mut Value) {
 
 pub fn validate(level: &Value) -> Errors {
     let mut errors = Errors::default();
-    if level.at("metadata").at("annotations").some(KEEPS_ZERO).is_some() {
-        errors.forbidden(&Path::new("metadata.annotations"), format!("annotation '{KEEPS_ZERO}' is forbidden"));
+    if level
+        .at("metadata")
+        .at("annotations")
+        .some(KEEPS_ZERO)
+        .is_some()
+    {
+        errors.forbidden(
+            &Path::new("metadata.annotations"),
+            format!("annotation '{KEEPS_ZERO}' is forbidden"),
+        );
     }
     let (given, path) = (level.at("spec"), Path::new("spec"));
     spec(level.name(), given, &path, &mut errors);
@@ -51,7 +63,9 @@ pub fn validate(level: &Value) -> Errors {
 }
 
 fn mandatory(name: &str, spec: &Value, path: &Path, errors: &mut Errors) {
-    let Some(fixed) = bootstrap::mandatory_level(name) else { return };
+    let Some(fixed) = bootstrap::mandatory_level(name) else {
+        return;
+    };
     let mut compared = spec.clone();
     let mut but = "";
     if name == EXEMPT && compared.is_object() {
@@ -59,20 +73,32 @@ fn mandatory(name: &str, spec: &Value, path: &Path, errors: &mut Errors) {
         compared["exempt"] = fixed["exempt"].clone();
     }
     if internal::json(&compared, SPEC) != internal::json(&fixed, SPEC) {
-        checks::invalid_shown(&internal::json(spec, SPEC), &format!("spec of '{name}'{but} must equal the fixed value"), path, errors);
+        checks::invalid_shown(
+            &internal::json(spec, SPEC),
+            &format!("spec of '{name}'{but} must equal the fixed value"),
+            path,
+            errors,
+        );
     }
 }
 
 fn spec(name: &str, spec: &Value, path: &Path, errors: &mut Errors) {
     let kind = spec.text("type");
     if (name == EXEMPT) != (kind == "Exempt") {
-        errors.invalid(&path.child("type"), kind, "must be 'Exempt' if and only if `name` is 'exempt'");
+        errors.invalid(
+            &path.child("type"),
+            kind,
+            "must be 'Exempt' if and only if `name` is 'exempt'",
+        );
     }
     let (exempt, limited) = (spec.some("exempt"), spec.some("limited"));
     match kind {
         "Exempt" => {
             if limited.is_some() {
-                errors.forbidden(&path.child("limited"), "must be nil if the type is not Limited");
+                errors.forbidden(
+                    &path.child("limited"),
+                    "must be nil if the type is not Limited",
+                );
             }
             if let Some(given) = exempt {
                 shares(given, &path.child("exempt"), errors);
@@ -84,7 +110,10 @@ fn spec(name: &str, spec: &Value, path: &Path, errors: &mut Errors) {
                 errors.forbidden(&path.child("exempt"), "must be nil if the type is Limited");
             }
             match limited {
-                None => errors.required(&path.child("limited"), "must not be empty when type is Limited"),
+                None => errors.required(
+                    &path.child("limited"),
+                    "must not be empty when type is Limited",
+                ),
                 Some(given) => self::limited(given, &path.child("limited"), errors),
             }
         }
@@ -95,14 +124,22 @@ fn spec(name: &str, spec: &Value, path: &Path, errors: &mut Errors) {
 fn shares(given: &Value, path: &Path, errors: &mut Errors) {
     let shares = given.int("nominalConcurrencyShares");
     if shares < 0 {
-        errors.invalid(&path.child("nominalConcurrencyShares"), shares, "must be a non-negative integer");
+        errors.invalid(
+            &path.child("nominalConcurrencyShares"),
+            shares,
+            "must be a non-negative integer",
+        );
     }
 }
 
 fn lendable(given: &Value, path: &Path, errors: &mut Errors) {
     let percent = given.int("lendablePercent");
     if !(0..=100).contains(&percent) {
-        errors.invalid(&path.child("lendablePercent"), percent, "must be between 0 and 100, inclusive");
+        errors.invalid(
+            &path.child("lendablePercent"),
+            percent,
+            "must be between 0 and 100, inclusive",
+        );
     }
 }
 
@@ -110,8 +147,14 @@ fn limited(limited: &Value, path: &Path, errors: &mut Errors) {
     shares(limited, path, errors);
     let (response, at) = (limited.at("limitResponse"), path.child("limitResponse"));
     match (response.text("type"), response.some("queuing")) {
-        ("Reject", Some(_)) => errors.forbidden(&at.child("queuing"), "must be nil if limited.limitResponse.type is not Limited"),
-        ("Queue", None) => errors.required(&at.child("queuing"), "must not be empty if limited.limitResponse.type is Limited"),
+        ("Reject", Some(_)) => errors.forbidden(
+            &at.child("queuing"),
+            "must be nil if limited.limitResponse.type is not Limited",
+        ),
+        ("Queue", None) => errors.required(
+            &at.child("queuing"),
+            "must not be empty if limited.limitResponse.type is Limited",
+        ),
         ("Queue", Some(given)) => queuing(given, &at.child("queuing"), errors),
         ("Reject", None) => {}
         (other, _) => errors.not_supported(&at.child("type"), other, &["Queue", "Reject"]),
@@ -119,27 +162,42 @@ fn limited(limited: &Value, path: &Path, errors: &mut Errors) {
     lendable(limited, path, errors);
     let borrowed = limited.int("borrowingLimitPercent");
     if borrowed < 0 {
-        errors.invalid(&path.child("borrowingLimitPercent"), borrowed, "if specified, must be a non-negative integer");
+        errors.invalid(
+            &path.child("borrowingLimitPercent"),
+            borrowed,
+            "if specified, must be a non-negative integer",
+        );
     }
 }
 
 fn queuing(queuing: &Value, path: &Path, errors: &mut Errors) {
     const POSITIVE: &str = "must be positive";
-    let [length, queues, hand] = ["queueLengthLimit", "queues", "handSize"].map(|field| queuing.int(field));
+    let [length, queues, hand] =
+        ["queueLengthLimit", "queues", "handSize"].map(|field| queuing.int(field));
     if length <= 0 {
         errors.invalid(&path.child("queueLengthLimit"), length, POSITIVE);
     }
     if queues <= 0 {
         errors.invalid(&path.child("queues"), queues, POSITIVE);
     } else if queues > MAX_QUEUES {
-        errors.invalid(&path.child("queues"), queues, format!("must not be greater than {MAX_QUEUES}"));
+        errors.invalid(
+            &path.child("queues"),
+            queues,
+            format!("must not be greater than {MAX_QUEUES}"),
+        );
     }
     if hand <= 0 {
         errors.invalid(&path.child("handSize"), hand, POSITIVE);
     } else if hand > queues {
-        errors.invalid(&path.child("handSize"), hand, format!("should not be greater than queues ({queues})"));
+        errors.invalid(
+            &path.child("handSize"),
+            hand,
+            format!("should not be greater than queues ({queues})"),
+        );
     } else if entropy(queues, hand) > MAX_HASH_BITS {
-        let why = format!("required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {MAX_HASH_BITS}");
+        let why = format!(
+            "required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {MAX_HASH_BITS}"
+        );
         errors.invalid(&path.child("handSize"), hand, why);
     }
 }
@@ -205,7 +263,10 @@ mod tests {
         let mut level = json!({"spec": {"limited": {"limitResponse": {"queuing": {"queues": 0}}}}});
         defaults(&mut level);
         let queuing = json!({"queues": 64, "handSize": 8, "queueLengthLimit": 50});
-        assert_eq!(level["spec"]["limited"], json!({"nominalConcurrencyShares": 30, "lendablePercent": 0, "limitResponse": {"queuing": queuing}}));
+        assert_eq!(
+            level["spec"]["limited"],
+            json!({"nominalConcurrencyShares": 30, "lendablePercent": 0, "limitResponse": {"queuing": queuing}})
+        );
     }
 
     #[test]
@@ -213,7 +274,8 @@ mod tests {
         for level in bootstrap::priority_levels() {
             assert!(validate(&level).is_empty(), "{level}");
         }
-        let mut exempt = json!({"metadata": {"name": "exempt"}, "spec": bootstrap::mandatory_level("exempt")});
+        let mut exempt =
+            json!({"metadata": {"name": "exempt"}, "spec": bootstrap::mandatory_level("exempt")});
         exempt["spec"]["exempt"]["lendablePercent"] = 50.into();
         assert!(validate(&exempt).is_empty());
         let mut all = json!({"metadata": {"name": "catch-all"}, "spec": bootstrap::mandatory_level("catch-all")});

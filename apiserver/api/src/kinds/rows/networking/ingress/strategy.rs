@@ -45,18 +45,30 @@ impl Options {
         let spec = old.at("spec");
         let bad = |rule: &Value| !is_good(|errors| rule_value(rule, &Path::new(""), errors));
         Options {
-            any_secret_name: spec.list("tls").iter().any(|tls| !secret_name(tls.text("secretName")).is_empty()),
-            any_wildcard_rule: spec.list("rules").iter().any(|rule| rule.text("host").contains('*') && bad(rule)),
+            any_secret_name: spec
+                .list("tls")
+                .iter()
+                .any(|tls| !secret_name(tls.text("secretName")).is_empty()),
+            any_wildcard_rule: spec
+                .list("rules")
+                .iter()
+                .any(|rule| rule.text("host").contains('*') && bad(rule)),
         }
     }
 }
 
 fn create(ingress: &Value) -> Errors {
     let mut errors = validate(ingress, &Options::default());
-    if let (Some(annotation), Some(class)) = (ingress.annotation(CLASS_ANNOTATION), ingress.at("spec").text_ptr("ingressClassName"))
-        && annotation != class
+    if let (Some(annotation), Some(class)) = (
+        ingress.annotation(CLASS_ANNOTATION),
+        ingress.at("spec").text_ptr("ingressClassName"),
+    ) && annotation != class
     {
-        errors.invalid(&Path::new("annotations").child(CLASS_ANNOTATION), annotation, "must match `ingressClassName` when both are specified");
+        errors.invalid(
+            &Path::new("annotations").child(CLASS_ANNOTATION),
+            annotation,
+            "must match `ingressClassName` when both are specified",
+        );
     }
     errors
 }
@@ -66,7 +78,11 @@ fn validate(ingress: &Value, options: &Options) -> Errors {
     let (spec, path) = (ingress.at("spec"), Path::new("spec"));
     let (list, default) = (spec.list("rules"), spec.some("defaultBackend"));
     if list.is_empty() && default.is_none() {
-        errors.invalid(&path, Value::Null, "either `defaultBackend` or `rules` must be specified");
+        errors.invalid(
+            &path,
+            Value::Null,
+            "either `defaultBackend` or `rules` must be specified",
+        );
     }
     if let Some(default) = default {
         backend(default, &path.child("defaultBackend"), &mut errors);
@@ -80,7 +96,11 @@ fn validate(ingress: &Value, options: &Options) -> Errors {
 }
 
 fn host(host: &str, path: &Path, errors: &mut Errors) {
-    let said = if host.contains('*') { names::is_wildcard_dns1123_subdomain(host) } else { names::is_dns1123_subdomain(host) };
+    let said = if host.contains('*') {
+        names::is_wildcard_dns1123_subdomain(host)
+    } else {
+        names::is_dns1123_subdomain(host)
+    };
     errors.invalid_all(path, host, said);
 }
 
@@ -101,7 +121,9 @@ fn rules(rules: &[Value], options: &Options, path: &Path, errors: &mut Errors) {
 }
 
 fn rule_value(rule: &Value, path: &Path, errors: &mut Errors) {
-    let Some(http) = rule.some("http") else { return };
+    let Some(http) = rule.some("http") else {
+        return;
+    };
     let http_path = path.child("http");
     let paths = http_path.child("paths");
     if http.list("paths").is_empty() {
@@ -123,7 +145,10 @@ fn http_path_of(one: &Value, path: &Path, errors: &mut Errors) {
         None => return errors.required(&path.child("pathType"), "pathType must be specified"),
         Some("Exact" | "Prefix") => {
             absolute();
-            for sequence in ["//", "/./", "/../", "%2f", "%2F"].into_iter().filter(|sequence| text.contains(sequence)) {
+            for sequence in ["//", "/./", "/../", "%2f", "%2F"]
+                .into_iter()
+                .filter(|sequence| text.contains(sequence))
+            {
                 errors.invalid(&text_path, text, format!("must not contain '{sequence}'"));
             }
             for end in ["/..", "/."].into_iter().filter(|end| text.ends_with(end)) {
@@ -135,14 +160,21 @@ fn http_path_of(one: &Value, path: &Path, errors: &mut Errors) {
                 absolute();
             }
         }
-        Some(other) => one_of(other, &["Exact", "ImplementationSpecific", "Prefix"], &path.child("pathType"), errors),
+        Some(other) => one_of(
+            other,
+            &["Exact", "ImplementationSpecific", "Prefix"],
+            &path.child("pathType"),
+            errors,
+        ),
     }
     backend(one.at("backend"), &path.child("backend"), errors);
 }
 
 fn backend(backend: &Value, path: &Path, errors: &mut Errors) {
     match (backend.some("resource"), backend.some("service")) {
-        (Some(_), Some(_)) => errors.invalid(path, "", "cannot set both resource and service backends"),
+        (Some(_), Some(_)) => {
+            errors.invalid(path, "", "cannot set both resource and service backends")
+        }
         (Some(resource), None) => {
             let at = path.child("resource");
             if let Some(group) = resource.text_ptr("apiGroup") {
@@ -173,13 +205,21 @@ fn service_backend(service: &Value, path: &Path, errors: &mut Errors) {
                 errors.invalid(&port_path.child("number"), number, said);
             }
         }
-        (name, 0) => errors.invalid_all(&port_path.child("name"), name, names::is_valid_port_name(name)),
+        (name, 0) => errors.invalid_all(
+            &port_path.child("name"),
+            name,
+            names::is_valid_port_name(name),
+        ),
         _ => errors.invalid(path, "", "cannot set both port name & port number"),
     }
 }
 
 fn secret_name(name: &str) -> Vec<String> {
-    if name.is_empty() { Vec::new() } else { names::is_dns1123_subdomain(name) }
+    if name.is_empty() {
+        Vec::new()
+    } else {
+        names::is_dns1123_subdomain(name)
+    }
 }
 
 fn tls(list: &[Value], options: &Options, path: &Path, errors: &mut Errors) {
@@ -189,16 +229,30 @@ fn tls(list: &[Value], options: &Options, path: &Path, errors: &mut Errors) {
             host(name, &at.child("hosts").index(index), errors);
         }
         if !options.any_secret_name {
-            errors.invalid_all(&at.child("secretName"), tls.text("secretName"), secret_name(tls.text("secretName")));
+            errors.invalid_all(
+                &at.child("secretName"),
+                tls.text("secretName"),
+                secret_name(tls.text("secretName")),
+            );
         }
     }
 }
 
 fn status(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
-    let of = |ingress: &'static str, object: &'_ Value| object.at("status").at("loadBalancer").list(ingress).to_vec();
+    let of = |ingress: &'static str, object: &'_ Value| {
+        object
+            .at("status")
+            .at("loadBalancer")
+            .list(ingress)
+            .to_vec()
+    };
     let before = of("ingress", old);
-    let known: Vec<&str> = before.iter().map(|point| point.text("ip")).filter(|ip| !ip.is_empty()).collect();
+    let known: Vec<&str> = before
+        .iter()
+        .map(|point| point.text("ip"))
+        .filter(|ip| !ip.is_empty())
+        .collect();
     let status = Path::new("status");
     let balancer = status.child("loadBalancer");
     let path = balancer.child("ingress");
@@ -220,7 +274,11 @@ fn status(new: &Value, old: &Value) -> Errors {
 
 fn warnings(ingress: &Value) -> Warnings {
     let said = "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead";
-    if ingress.annotation(CLASS_ANNOTATION).is_some() { vec![said.into()] } else { Vec::new() }
+    if ingress.annotation(CLASS_ANNOTATION).is_some() {
+        vec![said.into()]
+    } else {
+        Vec::new()
+    }
 }
 
 #[cfg(test)]
@@ -234,18 +292,32 @@ mod tests {
         let with = |path: Value| json!({"spec": {"rules": [{"host": "a.example.com", "http": {"paths": [path]}}]}});
         let service = json!({"service": {"name": "s", "port": {"number": 80}}});
         for (ingress, said) in [
-            (with(json!({"path": "/", "pathType": "Prefix", "backend": service})), "[]"),
-            (json!({}), "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"),
+            (
+                with(json!({"path": "/", "pathType": "Prefix", "backend": service})),
+                "[]",
+            ),
+            (
+                json!({}),
+                "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified",
+            ),
             (
                 with(json!({"path": "x", "pathType": "Exact", "backend": service})),
                 "spec.rules[0].http.paths[0].path: Invalid value: \"x\": must be an absolute path",
             ),
-            (with(json!({"backend": service})), "spec.rules[0].http.paths[0].pathType: Required value: pathType must be specified"),
             (
-                with(json!({"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "s"}}})),
+                with(json!({"backend": service})),
+                "spec.rules[0].http.paths[0].pathType: Required value: pathType must be specified",
+            ),
+            (
+                with(
+                    json!({"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "s"}}}),
+                ),
                 "spec.rules[0].http.paths[0].backend: Required value: port name or number is required",
             ),
-            (json!({"spec": {"rules": [{"host": "10.0.0.1"}]}}), "spec.rules[0].host: Invalid value: \"10.0.0.1\": must be a DNS name, not an IP address"),
+            (
+                json!({"spec": {"rules": [{"host": "10.0.0.1"}]}}),
+                "spec.rules[0].host: Invalid value: \"10.0.0.1\": must be a DNS name, not an IP address",
+            ),
         ] {
             assert_eq!(create(&ingress).message(), said);
         }

@@ -20,8 +20,14 @@ use crate::{
 
 const LONGEST: usize = 250;
 
-pub const STRATEGY: Strategy =
-    Strategy { defaults, validate, validate_update, generation: Generation::Counted, update_checks: crate::kinds::UpdateChecks::Both, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    defaults,
+    validate,
+    validate_update,
+    generation: Generation::Counted,
+    update_checks: crate::kinds::UpdateChecks::Both,
+    ..Strategy::DEFAULT
+};
 
 fn defaults(class: &mut Value) {
     if let Some(parameters) = fill::inner(fill::spec(class), "parameters") {
@@ -71,7 +77,12 @@ fn parameters(parameters: &Value, path: &Path, errors: &mut Errors) {
                 errors.forbidden(&namespace_path, "`parameters.scope` is set to 'Cluster'");
             }
         }
-        Some(other) => one_of(other, &["Cluster", "Namespace"], &path.child("scope"), errors),
+        Some(other) => one_of(
+            other,
+            &["Cluster", "Namespace"],
+            &path.child("scope"),
+            errors,
+        ),
     }
 }
 
@@ -95,12 +106,18 @@ mod tests {
     fn controllers_and_parameters() {
         let class = |parameters: Value| json!({"spec": {"controller": "example.com/c", "parameters": parameters}});
         for (class, said) in [
-            (class(json!({"kind": "A", "name": "b", "scope": "Cluster"})), "[]"),
+            (
+                class(json!({"kind": "A", "name": "b", "scope": "Cluster"})),
+                "[]",
+            ),
             (
                 class(json!({"kind": "A", "name": "b", "scope": "Namespace"})),
                 "spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'",
             ),
-            (class(json!({"kind": "A", "scope": "Cluster"})), "spec.parameters.name: Required value"),
+            (
+                class(json!({"kind": "A", "scope": "Cluster"})),
+                "spec.parameters.name: Required value",
+            ),
             (
                 class(json!({"kind": "A", "name": "b", "scope": "x"})),
                 "spec.parameters.scope: Unsupported value: \"x\": supported values: \"Cluster\", \"Namespace\"",
@@ -113,6 +130,13 @@ mod tests {
         assert_eq!(other["spec"]["parameters"]["scope"], "Cluster");
         other["spec"]["controller"] = "example.com/d".into();
         let said = "spec.controller: Invalid value: \"example.com/d\": field is immutable";
-        assert_eq!(validate_update(&other, &class(json!({"kind": "A", "name": "b", "scope": "Cluster"}))).message(), said);
+        assert_eq!(
+            validate_update(
+                &other,
+                &class(json!({"kind": "A", "name": "b", "scope": "Cluster"}))
+            )
+            .message(),
+            said
+        );
     }
 }

@@ -14,7 +14,11 @@ use crate::kinds::{
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("ParentRef", "string", "ParentRef references the resource that an IPAddress is attached to. An IPAddress must reference a parent object."),
+        column(
+            "ParentRef",
+            "string",
+            "ParentRef references the resource that an IPAddress is attached to. An IPAddress must reference a parent object.",
+        ),
     ],
     cells,
     conditions: |_| Vec::new(),
@@ -28,8 +32,13 @@ fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
                 "" => String::new(),
                 text => format!("{before}{text}"),
             };
-            let resource = format!("{}{}", text(&parent["resource"]), written(".", "group")).to_lowercase();
-            format!("{resource}{}/{}", written("/", "namespace"), text(&parent["name"]))
+            let resource =
+                format!("{}{}", text(&parent["resource"]), written(".", "group")).to_lowercase();
+            format!(
+                "{resource}{}/{}",
+                written("/", "namespace"),
+                text(&parent["name"])
+            )
         }
     };
     row![name(object), parent, age(object, now)]

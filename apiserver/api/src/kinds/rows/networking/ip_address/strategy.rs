@@ -38,18 +38,36 @@ fn validate(address: &Value) -> Errors {
     if !parent.text("group").is_empty() {
         checks::subdomain(parent.text("group"), &path.child("group"), &mut errors);
     }
-    required_segment(parent.text("resource"), &path.child("resource"), &mut errors);
+    required_segment(
+        parent.text("resource"),
+        &path.child("resource"),
+        &mut errors,
+    );
     required_segment(parent.text("name"), &path.child("name"), &mut errors);
-    segment(parent.text("namespace"), &path.child("namespace"), &mut errors);
+    segment(
+        parent.text("namespace"),
+        &path.child("namespace"),
+        &mut errors,
+    );
     errors
 }
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = validate(new);
-    let (now, before) = (new.at("spec").some("parentRef"), old.at("spec").some("parentRef"));
+    let (now, before) = (
+        new.at("spec").some("parentRef"),
+        old.at("spec").some("parentRef"),
+    );
     if now != before {
-        let shown = now.map_or("null".into(), |parent| internal::json(parent, "networking.ParentReference"));
-        invalid_shown(&shown, IMMUTABLE, &Path::new("spec").child("parentRef"), &mut errors);
+        let shown = now.map_or("null".into(), |parent| {
+            internal::json(parent, "networking.ParentReference")
+        });
+        invalid_shown(
+            &shown,
+            IMMUTABLE,
+            &Path::new("spec").child("parentRef"),
+            &mut errors,
+        );
     }
     errors
 }
@@ -65,15 +83,24 @@ mod tests {
         for name in ["10.0.0.1", "2001:db8::1"] {
             assert!((STRATEGY.validate_name)(name, false).is_empty(), "{name}");
         }
-        assert_eq!((STRATEGY.validate_name)("2001:db8::0:1", false), ["must be in canonical form (\"2001:db8::1\")"]);
-        assert_eq!((STRATEGY.validate_name)("a", false), ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]);
+        assert_eq!(
+            (STRATEGY.validate_name)("2001:db8::0:1", false),
+            ["must be in canonical form (\"2001:db8::1\")"]
+        );
+        assert_eq!(
+            (STRATEGY.validate_name)("a", false),
+            ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+        );
     }
 
     #[test]
     fn the_parent_stays() {
         let of = |name: &str| json!({"spec": {"parentRef": {"resource": "services", "namespace": "default", "name": name}}});
         assert!(validate(&of("a")).is_empty() && validate_update(&of("a"), &of("a")).is_empty());
-        assert_eq!(validate(&of("")).message(), "spec.parentRef.name: Required value");
+        assert_eq!(
+            validate(&of("")).message(),
+            "spec.parentRef.name: Required value"
+        );
         let said = r#"spec.parentRef: Invalid value: {"Group":"","Resource":"services","Namespace":"default","Name":"b"}: field is immutable"#;
         assert_eq!(validate_update(&of("b"), &of("a")).message(), said);
     }

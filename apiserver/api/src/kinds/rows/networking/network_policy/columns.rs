@@ -26,5 +26,9 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), label_selector(&object["spec"]["podSelector"]), age(object, now)]
+    row![
+        name(object),
+        label_selector(&object["spec"]["podSelector"]),
+        age(object, now)
+    ]
 }

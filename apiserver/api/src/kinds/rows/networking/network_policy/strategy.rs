@@ -23,7 +23,11 @@ pub const STRATEGY: Strategy = Strategy {
     validate: |policy| spec(policy.at("spec"), &Options::default()),
     validate_update: |new, old| spec(new.at("spec"), &Options::of(old.at("spec"))),
     generation: Generation::Counted,
-    without_effect: |_| Some("this cluster does not enforce network policies: the policy is stored, and no traffic is held back"),
+    without_effect: |_| {
+        Some(
+            "this cluster does not enforce network policies: the policy is stored, and no traffic is held back",
+        )
+    },
     ..Strategy::DEFAULT
 };
 
@@ -38,9 +42,17 @@ fn defaults(policy: &mut Value) {
             }
         }
     }
-    let has = |spec: &serde_json::Map<String, Value>, name: &str| spec.get(name).and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let has = |spec: &serde_json::Map<String, Value>, name: &str| {
+        spec.get(name)
+            .and_then(Value::as_array)
+            .is_some_and(|list| !list.is_empty())
+    };
     if !has(spec, "policyTypes") {
-        let types = if has(spec, "egress") { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+        let types = if has(spec, "egress") {
+            json!(["Ingress", "Egress"])
+        } else {
+            json!(["Ingress"])
+        };
         spec.insert("policyTypes".into(), types);
     }
 }
@@ -54,11 +66,17 @@ struct Options<'a> {
 
 impl<'a> Options<'a> {
     fn of(old: &'a Value) -> Options<'a> {
-        let peers = SIDES.iter().flat_map(|(side, peers)| old.list(side).iter().flat_map(|rule| rule.list(peers)));
+        let peers = SIDES
+            .iter()
+            .flat_map(|(side, peers)| old.list(side).iter().flat_map(|rule| rule.list(peers)));
         let blocks = peers.filter_map(|peer| peer.some("ipBlock"));
         Options {
-            any_label_values: !is_good(|errors| label_selector(old.some("podSelector"), false, &Path::new(""), errors)),
-            old_cidrs: blocks.flat_map(|block| std::iter::once(block.text("cidr")).chain(block.texts("except"))).collect(),
+            any_label_values: !is_good(|errors| {
+                label_selector(old.some("podSelector"), false, &Path::new(""), errors)
+            }),
+            old_cidrs: blocks
+                .flat_map(|block| std::iter::once(block.text("cidr")).chain(block.texts("except")))
+                .collect(),
         }
     }
 }
@@ -66,7 +84,12 @@ impl<'a> Options<'a> {
 fn spec(spec: &Value, options: &Options) -> Errors {
     let mut errors = Errors::default();
     let path = Path::new("spec");
-    label_selector(spec.some("podSelector"), options.any_label_values, &path.child("podSelector"), &mut errors);
+    label_selector(
+        spec.some("podSelector"),
+        options.any_label_values,
+        &path.child("podSelector"),
+        &mut errors,
+    );
     for (side, peers) in SIDES {
         let side_path = path.child(side);
         for (index, rule) in spec.list(side).iter().enumerate() {
@@ -75,31 +98,54 @@ fn spec(spec: &Value, options: &Options) -> Errors {
                 port(one, &rule_path.child("ports").index(index), &mut errors);
             }
             for (index, one) in rule.list(peers).iter().enumerate() {
-                peer(one, options, &rule_path.child(peers).index(index), &mut errors);
+                peer(
+                    one,
+                    options,
+                    &rule_path.child(peers).index(index),
+                    &mut errors,
+                );
             }
         }
     }
     let (types, types_path) = (spec.list("policyTypes"), path.child("policyTypes"));
     if types.len() > 2 {
-        errors.invalid(&types_path, types.to_vec(), "may not specify more than two policyTypes");
+        errors.invalid(
+            &types_path,
+            types.to_vec(),
+            "may not specify more than two policyTypes",
+        );
         return errors;
     }
     for (index, name) in spec.texts("policyTypes").enumerate() {
-        one_of(name, &["Ingress", "Egress"], &types_path.index(index), &mut errors);
+        one_of(
+            name,
+            &["Ingress", "Egress"],
+            &types_path.index(index),
+            &mut errors,
+        );
     }
     errors
 }
 
 fn port(port: &Value, path: &Path, errors: &mut Errors) {
     if let Some(protocol) = port.text_ptr("protocol") {
-        one_of(protocol, &["TCP", "UDP", "SCTP"], &path.child("protocol"), errors);
+        one_of(
+            protocol,
+            &["TCP", "UDP", "SCTP"],
+            &path.child("protocol"),
+            errors,
+        );
     }
     let end = port.int_ptr("endPort");
     let end_path = path.child("endPort");
     match port.some("port") {
         Some(Value::String(name)) => {
             if let Some(end) = end {
-                errors.invalid(&end_path, end, "may not be specified when `port` is non-numeric");
+                errors.invalid(
+                    &end_path,
+                    end,
+                    "may not be specified when `port` is non-numeric",
+                );
             }
             errors.invalid_all(&path.child("port"), name, names::is_valid_port_name(name));
         }
@@ -119,7 +165,11 @@ fn port(port: &Value, path: &Path, errors: &mut Errors) {
         }
         None => {
             if let Some(end) = end {
-                errors.invalid(&end_path, end, "may not be specified when `port` is not specified");
+                errors.invalid(
+                    &end_path,
+                    end,
+                    "may not be specified when `port` is not specified",
+                );
             }
         }
     }
@@ -130,7 +180,12 @@ fn peer(peer: &Value, options: &Options, path: &Path, errors: &mut Errors) {
     for selector in ["podSelector", "namespaceSelector"] {
         if peer.some(selector).is_some() {
             peers += 1;
-            label_selector(peer.some(selector), options.any_label_values, &path.child(selector), errors);
+            label_selector(
+                peer.some(selector),
+                options.any_label_values,
+                &path.child(selector),
+                errors,
+            );
         }
     }
     if let Some(block) = peer.some("ipBlock") {
@@ -151,12 +206,22 @@ fn ip_block(block: &Value, options: &Options, path: &Path, errors: &mut Errors) 
     if cidr.is_empty() {
         return errors.required(&cidr_path, "");
     }
-    errors.invalid_all(&cidr_path, cidr, ip::is_valid_cidr_for_legacy_field(cidr, true, &options.old_cidrs));
-    let Some(whole) = ip::parse_cidr_sloppy(cidr) else { return };
+    errors.invalid_all(
+        &cidr_path,
+        cidr,
+        ip::is_valid_cidr_for_legacy_field(cidr, true, &options.old_cidrs),
+    );
+    let Some(whole) = ip::parse_cidr_sloppy(cidr) else {
+        return;
+    };
     for (index, except) in block.texts("except").enumerate() {
         let except_path = path.child("except");
         let at = except_path.index(index);
-        errors.invalid_all(&at, except, ip::is_valid_cidr_for_legacy_field(except, true, &options.old_cidrs));
+        errors.invalid_all(
+            &at,
+            except,
+            ip::is_valid_cidr_for_legacy_field(except, true, &options.old_cidrs),
+        );
         if ip::parse_cidr_sloppy(except).is_some_and(|part| !whole.strictly_holds(&part)) {
             errors.invalid(&at, except, "must be a strict subset of `cidr`");
         }
@@ -169,7 +234,8 @@ mod tests {
 
     #[test]
     fn defaults_fill_protocols_and_types() {
-        let mut policy = json!({"spec": {"egress": [{"ports": [{"port": 1}, {"port": 2, "protocol": "UDP"}]}]}});
+        let mut policy =
+            json!({"spec": {"egress": [{"ports": [{"port": 1}, {"port": 2, "protocol": "UDP"}]}]}});
         defaults(&mut policy);
         assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress", "Egress"]));
         assert_eq!(policy["spec"]["egress"][0]["ports"][0]["protocol"], "TCP");
@@ -178,8 +244,14 @@ mod tests {
     #[test]
     fn peers_and_ports() {
         for (given, said) in [
-            (json!({"ingress": [{"from": [{"podSelector": {}}], "ports": [{"port": 80, "endPort": 90}]}]}), "[]"),
-            (json!({"ingress": [{"from": [{}]}]}), "spec.ingress[0].from[0]: Required value: must specify a peer"),
+            (
+                json!({"ingress": [{"from": [{"podSelector": {}}], "ports": [{"port": 80, "endPort": 90}]}]}),
+                "[]",
+            ),
+            (
+                json!({"ingress": [{"from": [{}]}]}),
+                "spec.ingress[0].from[0]: Required value: must specify a peer",
+            ),
             (
                 json!({"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.0.0.0/8"]}}]}]}),
                 "spec.egress[0].to[0].ipBlock.except[0]: Invalid value: \"10.0.0.0/8\": must be a strict subset of `cidr`",

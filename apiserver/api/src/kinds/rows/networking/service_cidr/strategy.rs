@@ -19,7 +19,12 @@ use crate::{
     },
 };
 
-pub const STRATEGY: Strategy = Strategy { validate: |new| cidrs(new.at("spec")), validate_update, has_status: true, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    validate: |new| cidrs(new.at("spec")),
+    validate_update,
+    has_status: true,
+    ..Strategy::DEFAULT
+};
 
 fn cidrs(spec: &Value) -> Errors {
     let mut errors = Errors::default();
@@ -41,7 +46,12 @@ fn cidrs(spec: &Value) -> Errors {
                 errors.invalid(&path, spec.list("cidrs").to_vec(), said);
             }
         }
-        _ => invalid_shown(&internal::json(spec, "networking.ServiceCIDRSpec"), "may only hold up to 2 values", &path, &mut errors),
+        _ => invalid_shown(
+            &internal::json(spec, "networking.ServiceCIDRSpec"),
+            "may only hold up to 2 values",
+            &path,
+            &mut errors,
+        ),
     }
     errors
 }
@@ -50,12 +60,24 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     let root = Path::new("spec");
     let path = root.child("cidrs");
-    let (now, before): (Vec<&str>, Vec<&str>) = (new.at("spec").texts("cidrs").collect(), old.at("spec").texts("cidrs").collect());
+    let (now, before): (Vec<&str>, Vec<&str>) = (
+        new.at("spec").texts("cidrs").collect(),
+        old.at("spec").texts("cidrs").collect(),
+    );
     if now.len() != before.len() && (before.len(), now.len()) != (1, 2) {
-        errors.invalid(&path, new.at("spec").some("cidrs").cloned().unwrap_or_default(), IMMUTABLE);
+        errors.invalid(
+            &path,
+            new.at("spec").some("cidrs").cloned().unwrap_or_default(),
+            IMMUTABLE,
+        );
         return errors;
     }
-    for (index, (now, _)) in now.iter().zip(&before).enumerate().filter(|(_, (now, before))| now != before) {
+    for (index, (now, _)) in now
+        .iter()
+        .zip(&before)
+        .enumerate()
+        .filter(|(_, (now, before))| now != before)
+    {
         errors.invalid(&path.index(index), *now, IMMUTABLE);
     }
     if now.len() != before.len() {
@@ -78,9 +100,18 @@ mod tests {
     fn one_of_each_family() {
         for (list, said) in [
             (&["10.0.0.0/8", "2001:db8::/64"][..], "[]"),
-            (&[], "spec.cidrs: Required value: at least one CIDR required"),
-            (&["10.0.0.1/8"], "spec.cidrs[0]: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the prefix length"),
-            (&["a", "b", "c"], "spec.cidrs: Invalid value: {\"CIDRs\":[\"a\",\"b\",\"c\"]}: may only hold up to 2 values"),
+            (
+                &[],
+                "spec.cidrs: Required value: at least one CIDR required",
+            ),
+            (
+                &["10.0.0.1/8"],
+                "spec.cidrs[0]: Invalid value: \"10.0.0.1/8\": must not have bits set beyond the prefix length",
+            ),
+            (
+                &["a", "b", "c"],
+                "spec.cidrs: Invalid value: {\"CIDRs\":[\"a\",\"b\",\"c\"]}: may only hold up to 2 values",
+            ),
         ] {
             assert_eq!((STRATEGY.validate)(&of(list)).message(), said);
         }
@@ -88,8 +119,13 @@ mod tests {
 
     #[test]
     fn a_second_one_may_come() {
-        assert!(validate_update(&of(&["10.0.0.0/8", "2001:db8::/64"]), &of(&["10.0.0.0/8"])).is_empty());
+        assert!(
+            validate_update(&of(&["10.0.0.0/8", "2001:db8::/64"]), &of(&["10.0.0.0/8"])).is_empty()
+        );
         let said = "spec.cidrs[0]: Invalid value: \"11.0.0.0/8\": field is immutable";
-        assert_eq!(validate_update(&of(&["11.0.0.0/8"]), &of(&["10.0.0.0/8"])).message(), said);
+        assert_eq!(
+            validate_update(&of(&["11.0.0.0/8"]), &of(&["10.0.0.0/8"])).message(),
+            said
+        );
     }
 }

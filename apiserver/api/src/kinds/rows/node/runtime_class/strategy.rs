@@ -35,14 +35,27 @@ fn validate(class: &Value) -> Errors {
         handler => checks::dns_label(handler, &path, &mut errors),
     }
     if let Some(overhead) = class.some("overhead") {
-        resources::overhead(overhead, "podFixed", &Options::default(), &Path::new("overhead"), &mut errors);
+        resources::overhead(
+            overhead,
+            "podFixed",
+            &Options::default(),
+            &Path::new("overhead"),
+            &mut errors,
+        );
     }
     if let Some(scheduling) = class.some("scheduling") {
         let path = Path::new("scheduling");
-        checks::labels(scheduling, "nodeSelector", &path.child("nodeSelector"), &mut errors);
+        checks::labels(
+            scheduling,
+            "nodeSelector",
+            &path.child("nodeSelector"),
+            &mut errors,
+        );
         let (list, path) = (scheduling.list("tolerations"), path.child("tolerations"));
         tolerations::validate(list, &Options::default(), &path, &mut errors);
-        let key = |one: &Value| ["key", "operator", "value", "effect"].map(|name| one.text(name).to_string());
+        let key = |one: &Value| {
+            ["key", "operator", "value", "effect"].map(|name| one.text(name).to_string())
+        };
         for (index, one) in list.iter().enumerate() {
             if list[..index].iter().any(|before| key(before) == key(one)) {
                 let shown = internal::json(one, "core.Toleration");
@@ -67,8 +80,13 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 }
 
 fn warnings(class: &Value, _: Option<&Value>) -> Warnings {
-    let keys = class.at("scheduling").entries("nodeSelector").map(|(key, _)| key);
-    keys.filter_map(deprecated_node_label).map(|told| format!("scheduling.nodeSelector: {told}")).collect()
+    let keys = class
+        .at("scheduling")
+        .entries("nodeSelector")
+        .map(|(key, _)| key);
+    keys.filter_map(deprecated_node_label)
+        .map(|told| format!("scheduling.nodeSelector: {told}"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -81,7 +99,10 @@ mod tests {
     fn handlers_overheads_and_tolerations() {
         let tolerations = json!([{"key": "a", "operator": "Exists"}, {"key": "a", "operator": "Exists", "tolerationSeconds": 1, "effect": ""}]);
         for (given, said) in [
-            (json!({"handler": "runc", "overhead": {"podFixed": {"cpu": "1"}}}), "[]"),
+            (
+                json!({"handler": "runc", "overhead": {"podFixed": {"cpu": "1"}}}),
+                "[]",
+            ),
             (json!({"handler": ""}), "handler: Required value"),
             (
                 json!({"handler": "a", "overhead": {"podFixed": {"cpu": "-1"}}}),
@@ -91,8 +112,13 @@ mod tests {
             assert_eq!(validate(&given).message(), said);
         }
         assert!(
-            validate(&json!({"handler": "a", "scheduling": {"tolerations": tolerations}})).message().contains("scheduling.tolerations[1]: Duplicate value: ")
+            validate(&json!({"handler": "a", "scheduling": {"tolerations": tolerations}}))
+                .message()
+                .contains("scheduling.tolerations[1]: Duplicate value: ")
         );
-        assert_eq!(validate_update(&json!({"handler": "b"}), &json!({"handler": "a"})).message(), "handler: Invalid value: \"b\": field is immutable");
+        assert_eq!(
+            validate_update(&json!({"handler": "b"}), &json!({"handler": "a"})).message(),
+            "handler: Invalid value: \"b\": field is immutable"
+        );
     }
 }

@@ -14,9 +14,21 @@ use crate::kinds::{
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("Min Available", "string", "The minimum number of pods that must be available."),
-        column("Max Unavailable", "string", "The maximum number of pods that may be unavailable."),
-        column("Allowed Disruptions", "integer", "Calculated number of pods that may be disrupted at this time."),
+        column(
+            "Min Available",
+            "string",
+            "The minimum number of pods that must be available.",
+        ),
+        column(
+            "Max Unavailable",
+            "string",
+            "The maximum number of pods that may be unavailable.",
+        ),
+        column(
+            "Allowed Disruptions",
+            "integer",
+            "Calculated number of pods that may be disrupted at this time.",
+        ),
         AGE,
     ],
     cells,

@@ -22,14 +22,29 @@ pub const COLUMNS: Columns = Columns {
         AGE,
         wide("Users", "string", "Users in the clusterRoleBinding"),
         wide("Groups", "string", "Groups in the clusterRoleBinding"),
-        wide("ServiceAccounts", "string", "ServiceAccounts in the clusterRoleBinding"),
+        wide(
+            "ServiceAccounts",
+            "string",
+            "ServiceAccounts in the clusterRoleBinding",
+        ),
     ],
     cells,
     conditions: |_| Vec::new(),
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    let role = format!("{}/{}", text(&object["roleRef"]["kind"]), text(&object["roleRef"]["name"]));
+    let role = format!(
+        "{}/{}",
+        text(&object["roleRef"]["kind"]),
+        text(&object["roleRef"]["name"])
+    );
     let (users, groups, accounts) = subjects(object);
-    row![name(object), role, age(object, now), users, groups, accounts]
+    row![
+        name(object),
+        role,
+        age(object, now),
+        users,
+        groups,
+        accounts
+    ]
 }

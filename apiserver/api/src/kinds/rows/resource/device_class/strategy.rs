@@ -27,10 +27,25 @@ fn validate(class: &Value, old: Option<&Value>) -> Errors {
     let (spec, path) = (class.at("spec"), Path::new("spec"));
     devices::selectors(spec, &path, &mut errors);
     let stored = old.is_some_and(|old| old.at("spec").list("config") == spec.list("config"));
-    let check = |config: &Value, path: &Path, errors: &mut Errors| devices::configuration(config, stored, path, errors);
-    sets::list(spec.list("config"), devices::MOST_CONFIGURATIONS, &check, &path.child("config"), &mut errors);
-    if let Some(name) = spec.text_ptr("extendedResourceName").filter(|name| !is_extended(name)) {
-        errors.invalid(&path.child("extendedResourceName"), name, "must be a valid extended resource name");
+    let check = |config: &Value, path: &Path, errors: &mut Errors| {
+        devices::configuration(config, stored, path, errors)
+    };
+    sets::list(
+        spec.list("config"),
+        devices::MOST_CONFIGURATIONS,
+        &check,
+        &path.child("config"),
+        &mut errors,
+    );
+    if let Some(name) = spec
+        .text_ptr("extendedResourceName")
+        .filter(|name| !is_extended(name))
+    {
+        errors.invalid(
+            &path.child("extendedResourceName"),
+            name,
+            "must be a valid extended resource name",
+        );
     }
     errors
 }
@@ -47,13 +62,29 @@ mod tests {
         for (spec, said) in [
             (json!({}), "[]"),
             (config("gpu.example.com", json!({})), "[]"),
-            (config("", json!({})), "spec.config[0].opaque.driver: Required value"),
-            (json!({"config": vec![json!({}); 33]}), "spec.config: Too many: 33: must have at most 32 items"),
-            (json!({"selectors": [{}]}), "spec.selectors[0].cel: Required value"),
+            (
+                config("", json!({})),
+                "spec.config[0].opaque.driver: Required value",
+            ),
+            (
+                json!({"config": vec![json!({}); 33]}),
+                "spec.config: Too many: 33: must have at most 32 items",
+            ),
+            (
+                json!({"selectors": [{}]}),
+                "spec.selectors[0].cel: Required value",
+            ),
             (json!({"extendedResourceName": "example.com/gpu"}), "[]"),
-            (json!({"extendedResourceName": "cpu"}), "spec.extendedResourceName: Invalid value: \"cpu\": must be a valid extended resource name"),
+            (
+                json!({"extendedResourceName": "cpu"}),
+                "spec.extendedResourceName: Invalid value: \"cpu\": must be a valid extended resource name",
+            ),
         ] {
-            assert_eq!(validate(&json!({"spec": spec}), None).message(), said, "{spec}");
+            assert_eq!(
+                validate(&json!({"spec": spec}), None).message(),
+                said,
+                "{spec}"
+            );
         }
     }
 

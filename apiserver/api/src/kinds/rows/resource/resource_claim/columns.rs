@@ -12,7 +12,15 @@ use crate::kinds::{
 };
 
 pub const COLUMNS: Columns = Columns {
-    columns: &[NAME, column("State", "string", "A summary of the current state (allocated, pending, reserved, etc.)."), AGE],
+    columns: &[
+        NAME,
+        column(
+            "State",
+            "string",
+            "A summary of the current state (allocated, pending, reserved, etc.).",
+        ),
+        AGE,
+    ],
     cells,
     conditions: |_| Vec::new(),
 };

@@ -33,10 +33,18 @@ pub fn validate(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     let (status, before, path) = (new.at("status"), old.at("status"), Path::new("status"));
     let at = path.child("reservedFor");
-    sets::set(status.list("reservedFor"), MOST_CONSUMERS, &consumer, |one| one.text("uid").into(), &at, &mut errors);
+    sets::set(
+        status.list("reservedFor"),
+        MOST_CONSUMERS,
+        &consumer,
+        |one| one.text("uid").into(),
+        &at,
+        &mut errors,
+    );
 
     let allocated = allocated(status);
-    let check = |device: &Value, path: &Path, errors: &mut Errors| state(device, &allocated, path, errors);
+    let check =
+        |device: &Value, path: &Path, errors: &mut Errors| state(device, &allocated, path, errors);
     let at = path.child("devices");
     sets::list(status.list("devices"), usize::MAX, &check, &at, &mut errors);
     states_are_unique(status.list("devices"), &at, &mut errors);
@@ -45,9 +53,19 @@ pub fn validate(new: &Value, old: &Value) -> Errors {
     let at = path.child("allocation");
     match (status.some("allocation"), before.some("allocation")) {
         (Some(now), Some(before)) if now != before => {
-            invalid_shown(&internal::json(now, "resource.AllocationResult"), IMMUTABLE, &at, &mut errors);
+            invalid_shown(
+                &internal::json(now, "resource.AllocationResult"),
+                IMMUTABLE,
+                &at,
+                &mut errors,
+            );
         }
-        (Some(now), None) => allocation(now, &Names::of(new.at("spec").at("devices")), &at, &mut errors),
+        (Some(now), None) => allocation(
+            now,
+            &Names::of(new.at("spec").at("devices")),
+            &at,
+            &mut errors,
+        ),
         _ => {}
     }
     errors
@@ -70,7 +88,9 @@ fn reserved(claim: &Value, before: &Value, path: &Path, errors: &mut Errors) {
     let is_new = |one: &Value| !before.list("reservedFor").contains(one);
     if status.some("allocation").is_none() {
         errors.forbidden(path, "may not be specified when `allocated` is not set");
-    } else if claim.at("metadata").some("deletionTimestamp").is_some() && consumers.iter().any(is_new) {
+    } else if claim.at("metadata").some("deletionTimestamp").is_some()
+        && consumers.iter().any(is_new)
+    {
         errors.forbidden(path, "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set");
     }
 }
@@ -79,7 +99,12 @@ fn reserved(claim: &Value, before: &Value, path: &Path, errors: &mut Errors) {
 type Id<'v> = (&'v str, &'v str, &'v str, Option<&'v str>);
 
 fn id(device: &Value) -> Id<'_> {
-    (device.text("driver"), device.text("pool"), device.text("device"), device.text_ptr("shareID"))
+    (
+        device.text("driver"),
+        device.text("pool"),
+        device.text("device"),
+        device.text_ptr("shareID"),
+    )
 }
 
 fn shown(device: &Value) -> String {
@@ -87,13 +112,27 @@ fn shown(device: &Value) -> String {
 }
 
 fn allocated(status: &Value) -> Vec<Id<'_>> {
-    status.at("allocation").at("devices").list("results").iter().map(id).collect()
+    status
+        .at("allocation")
+        .at("devices")
+        .list("results")
+        .iter()
+        .map(id)
+        .collect()
 }
 
 fn states_are_unique(devices: &[Value], path: &Path, errors: &mut Errors) {
     for (index, device) in devices.iter().enumerate() {
-        if devices[..index].iter().any(|before| id(before) == id(device)) {
-            errors.0.push(Error { kind: Kind::Duplicate, field: path.index(index).to_string(), value: None, detail: shown(device) });
+        if devices[..index]
+            .iter()
+            .any(|before| id(before) == id(device))
+        {
+            errors.0.push(Error {
+                kind: Kind::Duplicate,
+                field: path.index(index).to_string(),
+                value: None,
+                detail: shown(device),
+            });
         }
     }
 }
@@ -107,7 +146,12 @@ fn state(device: &Value, allocated: &[Id], path: &Path, errors: &mut Errors) {
         names::uid(share, &path.child("shareID"), errors);
     }
     if !allocated.contains(&id(device)) {
-        invalid_shown(&shown(device), "must be an allocated device in the claim", path, errors);
+        invalid_shown(
+            &shown(device),
+            "must be an allocated device in the claim",
+            path,
+            errors,
+        );
     }
     let (found, at) = (device.list("conditions"), path.child("conditions"));
     if found.len() > MOST_CONDITIONS {
@@ -130,20 +174,44 @@ fn network(data: &Value, path: &Path, errors: &mut Errors) {
         let address = address.as_str().unwrap_or("");
         errors.invalid_all(path, address, ip::is_valid_interface_address(address));
     };
-    sets::set(data.list("ips"), MOST_ADDRESSES, &check, Value::clone, &path.child("ips"), errors);
+    sets::set(
+        data.list("ips"),
+        MOST_ADDRESSES,
+        &check,
+        Value::clone,
+        &path.child("ips"),
+        errors,
+    );
 }
 
 fn allocation(allocation: &Value, requests: &Names, path: &Path, errors: &mut Errors) {
     let (given, at) = (allocation.at("devices"), path.child("devices"));
     let check = |one: &Value, path: &Path, errors: &mut Errors| result(one, requests, path, errors);
-    sets::list(given.list("results"), MOST_RESULTS, &check, &at.child("results"), errors);
+    sets::list(
+        given.list("results"),
+        MOST_RESULTS,
+        &check,
+        &at.child("results"),
+        errors,
+    );
     let check = |config: &Value, path: &Path, errors: &mut Errors| {
-        required_one_of(config.text("source"), &["FromClaim", "FromClass"], &path.child("source"), errors);
+        required_one_of(
+            config.text("source"),
+            &["FromClaim", "FromClass"],
+            &path.child("source"),
+            errors,
+        );
         requests.check_all(config, path, errors);
         devices::configuration(config, false, path, errors);
     };
     // those of the class and those of the claim
-    sets::list(given.list("config"), 2 * devices::MOST_CONFIGURATIONS, &check, &at.child("config"), errors);
+    sets::list(
+        given.list("config"),
+        2 * devices::MOST_CONFIGURATIONS,
+        &check,
+        &at.child("config"),
+        errors,
+    );
     if let Some(selector) = allocation.some("nodeSelector") {
         node_selector(selector, false, &path.child("nodeSelector"), errors);
     }
@@ -163,10 +231,21 @@ fn result(result: &Value, requests: &Names, path: &Path, errors: &mut Errors) {
 /// Takes away what is said of devices that are no longer allocated.
 pub fn forget_deallocated(new: &mut Value, old: &Value) {
     let before = allocated(old.at("status"));
-    let now: Vec<Value> = new.at("status").at("allocation").at("devices").list("results").to_vec();
-    let stays = |device: &Value| !before.contains(&id(device)) || now.iter().any(|result| id(result) == id(device));
-    let Some(status) = new.get_mut("status").and_then(Value::as_object_mut) else { return };
-    let Some(devices) = status.get_mut("devices").and_then(Value::as_array_mut) else { return };
+    let now: Vec<Value> = new
+        .at("status")
+        .at("allocation")
+        .at("devices")
+        .list("results")
+        .to_vec();
+    let stays = |device: &Value| {
+        !before.contains(&id(device)) || now.iter().any(|result| id(result) == id(device))
+    };
+    let Some(status) = new.get_mut("status").and_then(Value::as_object_mut) else {
+        return;
+    };
+    let Some(devices) = status.get_mut("devices").and_then(Value::as_array_mut) else {
+        return;
+    };
     devices.retain(stays);
     if devices.is_empty() {
         status.remove("devices");
@@ -210,21 +289,38 @@ mod tests {
         let (none, at) = (claim(json!({})), "status.allocation.devices.results[0]");
         for (change, said) in [
             (vec![], "[]".to_string()),
-            (vec![("driver", json!(""))], format!("{at}.driver: Required value")),
-            (vec![("pool", json!(""))], format!("{at}.pool: Required value")),
+            (
+                vec![("driver", json!(""))],
+                format!("{at}.driver: Required value"),
+            ),
+            (
+                vec![("pool", json!(""))],
+                format!("{at}.pool: Required value"),
+            ),
             (
                 vec![("request", json!("s"))],
                 format!(
                     "{at}.request: Invalid value: \"s\": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'"
                 ),
             ),
-            (vec![("shareID", json!("x"))], format!("{at}.shareID: Invalid value: \"x\": error validating uid: invalid UUID length: 1")),
+            (
+                vec![("shareID", json!("x"))],
+                format!(
+                    "{at}.shareID: Invalid value: \"x\": error validating uid: invalid UUID length: 1"
+                ),
+            ),
             (
                 vec![("bindingConditions", json!(["a"]))],
-                format!("{at}.bindingFailureConditions: Invalid value: null: bindingFailureConditions are required to use bindingConditions"),
+                format!(
+                    "{at}.bindingFailureConditions: Invalid value: null: bindingFailureConditions are required to use bindingConditions"
+                ),
             ),
         ] {
-            assert_eq!(validate(&claim(allocation_with(&change)), &none).message(), said, "{change:?}");
+            assert_eq!(
+                validate(&claim(allocation_with(&change)), &none).message(),
+                said,
+                "{change:?}"
+            );
         }
         let config = json!({"source": "x", "opaque": {"driver": "d", "parameters": {}}});
         let status = json!({"allocation": {"devices": {"config": [config]}}});
@@ -255,10 +351,16 @@ mod tests {
         let mut ending = claim(status.clone());
         ending["metadata"] = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
         let said = "status.reservedFor: Forbidden: new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
-        assert_eq!(validate(&ending, &claim(allocation_with(&[]))).message(), said);
+        assert_eq!(
+            validate(&ending, &claim(allocation_with(&[]))).message(),
+            said
+        );
         assert!(validate(&ending, &claim(status)).is_empty());
         for (given, said) in [
-            (json!([consumer]), "status.reservedFor: Forbidden: may not be specified when `allocated` is not set"),
+            (
+                json!([consumer]),
+                "status.reservedFor: Forbidden: may not be specified when `allocated` is not set",
+            ),
             (
                 json!([{}]),
                 "[status.reservedFor[0].resource: Required value, status.reservedFor[0].name: Required value, status.reservedFor[0].uid: Required value, status.reservedFor: Forbidden: may not be specified when `allocated` is not set]",
@@ -268,7 +370,11 @@ mod tests {
                 "[status.reservedFor[1]: Duplicate value: \"u\", status.reservedFor: Forbidden: may not be specified when `allocated` is not set]",
             ),
         ] {
-            assert_eq!(validate(&claim(json!({"reservedFor": given})), &none).message(), said, "{given}");
+            assert_eq!(
+                validate(&claim(json!({"reservedFor": given})), &none).message(),
+                said,
+                "{given}"
+            );
         }
     }
 
@@ -281,22 +387,38 @@ mod tests {
                 vec![("device", json!("y"))],
                 r#"status.devices[0]: Invalid value: {"Driver":"d","Pool":"p","Device":"y","ShareID":""}: must be an allocated device in the claim"#,
             ),
-            (vec![("data", json!("x"))], "status.devices[0].data: Invalid value: \"<value omitted>\": must be a valid JSON object"),
+            (
+                vec![("data", json!("x"))],
+                "status.devices[0].data: Invalid value: \"<value omitted>\": must be a valid JSON object",
+            ),
             (
                 vec![("networkData", json!({"interfaceName": "x".repeat(257)}))],
                 "status.devices[0].networkData.interfaceName: Too long: may not be more than 256 bytes",
             ),
-            (vec![("networkData", json!({"ips": ["10.0.0.1/24", "10.0.0.1/24"]}))], "status.devices[0].networkData.ips[1]: Duplicate value: \"10.0.0.1/24\""),
+            (
+                vec![(
+                    "networkData",
+                    json!({"ips": ["10.0.0.1/24", "10.0.0.1/24"]}),
+                )],
+                "status.devices[0].networkData.ips[1]: Duplicate value: \"10.0.0.1/24\"",
+            ),
             (
                 vec![("networkData", json!({"ips": ["x"]}))],
                 "status.devices[0].networkData.ips[0]: Invalid value: \"x\": must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)",
             ),
         ] {
-            assert_eq!(validate(&claim(device(&change)), &old).message(), said, "{change:?}");
+            assert_eq!(
+                validate(&claim(device(&change)), &old).message(),
+                said,
+                "{change:?}"
+            );
         }
         let mut twice = device(&[]);
         twice["devices"] = json!([twice["devices"][0], twice["devices"][0]]);
-        assert_eq!(validate(&claim(twice), &old).message(), r#"status.devices[1]: Duplicate value: {"Driver":"d","Pool":"p","Device":"x","ShareID":""}"#);
+        assert_eq!(
+            validate(&claim(twice), &old).message(),
+            r#"status.devices[1]: Duplicate value: {"Driver":"d","Pool":"p","Device":"x","ShareID":""}"#
+        );
     }
 
     #[test]

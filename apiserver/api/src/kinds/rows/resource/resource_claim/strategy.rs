@@ -42,8 +42,12 @@ pub const STRATEGY: Strategy = Strategy {
 
 fn defaults(object: &mut Value) {
     claim::defaults(fill::spec(object));
-    let Some(allocation) = fill::inner(child_mut(object, "status"), "allocation") else { return };
-    let Some(devices) = fill::inner(allocation, "devices") else { return };
+    let Some(allocation) = fill::inner(child_mut(object, "status"), "allocation") else {
+        return;
+    };
+    let Some(devices) = fill::inner(allocation, "devices") else {
+        return;
+    };
     fill::each(devices, "results").for_each(claim::toleration_defaults);
 }
 
@@ -56,7 +60,12 @@ fn validate(object: &Value) -> Errors {
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     if new.at("spec") != old.at("spec") {
-        invalid_shown(&internal::json(new.at("spec"), "resource.ResourceClaimSpec"), IMMUTABLE, &Path::new("spec"), &mut errors);
+        invalid_shown(
+            &internal::json(new.at("spec"), "resource.ResourceClaimSpec"),
+            IMMUTABLE,
+            &Path::new("spec"),
+            &mut errors,
+        );
     }
     errors
 }

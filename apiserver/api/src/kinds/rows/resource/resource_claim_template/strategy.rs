@@ -48,7 +48,12 @@ fn validate(template: &Value) -> Errors {
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = validate(new);
     if new.at("spec") != old.at("spec") {
-        invalid_shown(&internal::json(new.at("spec"), "resource.ResourceClaimTemplateSpec"), IMMUTABLE, &Path::new("spec"), &mut errors);
+        invalid_shown(
+            &internal::json(new.at("spec"), "resource.ResourceClaimTemplateSpec"),
+            IMMUTABLE,
+            &Path::new("spec"),
+            &mut errors,
+        );
     }
     errors
 }
@@ -69,17 +74,29 @@ mod tests {
     fn what_a_template_may_say() {
         for (given, said) in [
             (template(json!({"labels": {"a": "b"}}), "c"), "[]"),
-            (template(json!({"name": "a"}), "c"), "spec.metadata.name: Forbidden: cannot be set"),
-            (template(json!({}), ""), "spec.spec.devices.requests[0].exactly.deviceClassName: Required value"),
+            (
+                template(json!({"name": "a"}), "c"),
+                "spec.metadata.name: Forbidden: cannot be set",
+            ),
+            (
+                template(json!({}), ""),
+                "spec.spec.devices.requests[0].exactly.deviceClassName: Required value",
+            ),
         ] {
             assert_eq!(validate(&given).message(), said);
         }
-        assert_eq!(template(json!({}), "c")["spec"]["spec"]["devices"]["requests"][0]["exactly"]["count"], 1);
+        assert_eq!(
+            template(json!({}), "c")["spec"]["spec"]["devices"]["requests"][0]["exactly"]["count"],
+            1
+        );
     }
 
     #[test]
     fn it_stays() {
-        let (new, old) = (template(json!({"labels": {"a": "b"}}), "c"), template(json!({}), "c"));
+        let (new, old) = (
+            template(json!({"labels": {"a": "b"}}), "c"),
+            template(json!({}), "c"),
+        );
         assert_eq!(
             validate_update(&new, &old).message(),
             r#"spec: Invalid value: {"labels":{"a":"b"},"Spec":{"Devices":{"Requests":[{"Name":"r","Exactly":{"DeviceClassName":"c","Selectors":null,"AllocationMode":"ExactCount","Count":1,"AdminAccess":null,"Tolerations":null,"Capacity":null},"FirstAvailable":null}],"Constraints":null,"Config":null}}}: field is immutable"#

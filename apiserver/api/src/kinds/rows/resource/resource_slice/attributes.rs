@@ -14,7 +14,11 @@ pub const LISTS: [&str; 4] = ["bools", "ints", "strings", "versions"];
 
 /// Values in a list count one by one.
 pub fn count(attribute: &Value) -> usize {
-    LISTS.iter().map(|name| attribute.list(name).len()).sum::<usize>().max(1)
+    LISTS
+        .iter()
+        .map(|name| attribute.list(name).len())
+        .sum::<usize>()
+        .max(1)
 }
 
 pub fn is_list(attribute: &Value) -> bool {
@@ -22,8 +26,14 @@ pub fn is_list(attribute: &Value) -> bool {
 }
 
 pub fn validate(attribute: &Value, path: &Path, errors: &mut Errors) {
-    let mut given = ["bool", "int"].iter().filter(|name| attribute.some(name).is_some()).count();
-    let checks: [(&str, &str, fn(&str, &Path, &mut Errors)); 2] = [("string", "strings", text), ("version", "versions", version)];
+    let mut given = ["bool", "int"]
+        .iter()
+        .filter(|name| attribute.some(name).is_some())
+        .count();
+    let checks: [(&str, &str, fn(&str, &Path, &mut Errors)); 2] = [
+        ("string", "strings", text),
+        ("version", "versions", version),
+    ];
     for (one, _, check) in checks {
         if let Some(value) = attribute.text_ptr(one) {
             given += 1;
@@ -40,14 +50,22 @@ pub fn validate(attribute: &Value, path: &Path, errors: &mut Errors) {
             invalid_shown("[]", "must not be empty if specified", &at, errors);
         }
         for (_, _, check) in checks.iter().filter(|(_, list, _)| *list == name) {
-            attribute.texts(name).enumerate().for_each(|(index, value)| check(value, &at.index(index), errors));
+            attribute
+                .texts(name)
+                .enumerate()
+                .for_each(|(index, value)| check(value, &at.index(index), errors));
         }
     }
     const ONE: &str = "exactly one value must be specified";
     match given {
         0 => errors.invalid(path, "", ONE),
         1 => {}
-        _ => invalid_shown(&internal::json(attribute, "resource.DeviceAttribute"), ONE, path, errors),
+        _ => invalid_shown(
+            &internal::json(attribute, "resource.DeviceAttribute"),
+            ONE,
+            path,
+            errors,
+        ),
     }
 }
 
@@ -59,21 +77,35 @@ fn text(value: &str, path: &Path, errors: &mut Errors) {
 
 fn version(value: &str, path: &Path, errors: &mut Errors) {
     if !is_version(value) {
-        errors.invalid(path, value, "must be a string compatible with semver.org spec 2.0.0");
+        errors.invalid(
+            path,
+            value,
+            "must be a string compatible with semver.org spec 2.0.0",
+        );
     }
     text(value, path, errors);
 }
 
 /// `MAJOR.MINOR.PATCH[-PRERELEASE][+BUILD]`.
 fn is_version(text: &str) -> bool {
-    let (text, build) = text.split_once('+').map_or((text, None), |(text, build)| (text, Some(build)));
-    let (numbers, release) = text.split_once('-').map_or((text, None), |(numbers, release)| (numbers, Some(release)));
+    let (text, build) = text
+        .split_once('+')
+        .map_or((text, None), |(text, build)| (text, Some(build)));
+    let (numbers, release) = text
+        .split_once('-')
+        .map_or((text, None), |(numbers, release)| (numbers, Some(release)));
     let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let number = |part: &str| digits(part) && (part == "0" || !part.starts_with('0'));
-    let word = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    let word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
     numbers.split('.').count() == 3
         && numbers.split('.').all(number)
-        && release.is_none_or(|release| release.split('.').all(|part| number(part) || (word(part) && !digits(part))))
+        && release.is_none_or(|release| {
+            release
+                .split('.')
+                .all(|part| number(part) || (word(part) && !digits(part)))
+        })
         && build.is_none_or(|build| build.split('.').all(word))
 }
 
@@ -107,7 +139,10 @@ mod tests {
             validate(&attribute, &Path::new("a"), &mut errors);
             assert_eq!(errors.message(), said, "{attribute}");
         }
-        assert_eq!((count(&json!({"int": 1})), count(&json!({"ints": [1, 2]}))), (1, 2));
+        assert_eq!(
+            (count(&json!({"int": 1})), count(&json!({"ints": [1, 2]}))),
+            (1, 2)
+        );
     }
 
     #[test]

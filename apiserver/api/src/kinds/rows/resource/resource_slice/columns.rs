@@ -36,5 +36,11 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), text(&object["spec"]["nodeName"]), text(&object["spec"]["driver"]), text(&object["spec"]["pool"]["name"]), age(object, now)]
+    row![
+        name(object),
+        text(&object["spec"]["nodeName"]),
+        text(&object["spec"]["driver"]),
+        text(&object["spec"]["pool"]["name"]),
+        age(object, now)
+    ]
 }

@@ -21,34 +21,87 @@ const MOST_PROPERTIES: usize = 32;
 const MOST_VALUES: usize = 48;
 const MOST_TAINTS: usize = 16;
 const MOST_CONSUMPTIONS: usize = 2;
-const SELECTIONS: &str =
-    "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
+const SELECTIONS: &str = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
 
 /// Such devices are dear to allocate, and a slice has fewer of them.
 pub fn is_advanced(device: &Value) -> bool {
-    !device.list("taints").is_empty() || !device.list("consumesCounters").is_empty() || device.entries("attributes").any(|(_, one)| attributes::is_list(one))
+    !device.list("taints").is_empty()
+        || !device.list("consumesCounters").is_empty()
+        || device
+            .entries("attributes")
+            .any(|(_, one)| attributes::is_list(one))
 }
 
 /// `old` is the device of that name before an update; `chooses_nodes`: each device of the slice says from which nodes it can be had.
-pub fn validate(device: &Value, old: Option<&Value>, chooses_nodes: bool, path: &Path, errors: &mut Errors) {
+pub fn validate(
+    device: &Value,
+    old: Option<&Value>,
+    chooses_nodes: bool,
+    path: &Path,
+    errors: &mut Errors,
+) {
     dns_label(device.text("name"), &path.child("name"), errors);
     let properties = device.entries("attributes").count() + device.entries("capacity").count();
     if properties > MOST_PROPERTIES {
-        errors.invalid(path, properties, format!("the total number of attributes and capacities must not exceed {MOST_PROPERTIES}"));
+        errors.invalid(
+            path,
+            properties,
+            format!(
+                "the total number of attributes and capacities must not exceed {MOST_PROPERTIES}"
+            ),
+        );
     }
-    let values: usize = device.entries("attributes").map(|(_, one)| attributes::count(one)).sum();
+    let values: usize = device
+        .entries("attributes")
+        .map(|(_, one)| attributes::count(one))
+        .sum();
     if values > MOST_VALUES {
-        errors.invalid(path, values, format!("the total number of attribute values must not exceed {MOST_VALUES}"));
+        errors.invalid(
+            path,
+            values,
+            format!("the total number of attribute values must not exceed {MOST_VALUES}"),
+        );
     }
     let longest = names::LONGEST_QUALIFIED;
-    sets::map(device.entries("attributes"), longest, names::qualified, &attributes::validate, &path.child("attributes"), errors);
-    let check: sets::Check = if device.flag("allowMultipleAllocations") { &capacity::shared } else { &capacity::alone };
-    sets::map(device.entries("capacity"), longest, names::qualified, check, &path.child("capacity"), errors);
+    sets::map(
+        device.entries("attributes"),
+        longest,
+        names::qualified,
+        &attributes::validate,
+        &path.child("attributes"),
+        errors,
+    );
+    let check: sets::Check = if device.flag("allowMultipleAllocations") {
+        &capacity::shared
+    } else {
+        &capacity::alone
+    };
+    sets::map(
+        device.entries("capacity"),
+        longest,
+        names::qualified,
+        check,
+        &path.child("capacity"),
+        errors,
+    );
     if old.is_none_or(|old| old.list("taints") != device.list("taints")) {
-        sets::list(device.list("taints"), MOST_TAINTS, &devices::taint, &path.child("taints"), errors);
+        sets::list(
+            device.list("taints"),
+            MOST_TAINTS,
+            &devices::taint,
+            &path.child("taints"),
+            errors,
+        );
     }
     let at = path.child("consumesCounters");
-    sets::set(device.list("consumesCounters"), MOST_CONSUMPTIONS, &consumption, |one| one.text("counterSet").into(), &at, errors);
+    sets::set(
+        device.list("consumesCounters"),
+        MOST_CONSUMPTIONS,
+        &consumption,
+        |one| one.text("counterSet").into(),
+        &at,
+        errors,
+    );
     nodes(device, chooses_nodes, path, errors);
     devices::binding(device, path, errors);
     mappings(device, path, errors);
@@ -86,7 +139,11 @@ fn nodes(device: &Value, chooses: bool, path: &Path, errors: &mut Errors) {
     }
     match device.flag_ptr("allNodes") {
         Some(true) => ways.push("`allNodes`"),
-        Some(false) => errors.invalid(&path.child("allNodes"), false, "must be either unset or set to true"),
+        Some(false) => errors.invalid(
+            &path.child("allNodes"),
+            false,
+            "must be either unset or set to true",
+        ),
         None => {}
     }
     match ways.len() {
@@ -104,16 +161,36 @@ fn mappings(device: &Value, path: &Path, errors: &mut Errors) {
         if !resources::is_native(name) {
             errors.invalid(&at, name, "must be a node allocatable resource name");
         }
-        let (multiplier, key) = (mapping.some("allocationMultiplier"), mapping.text_ptr("capacityKey"));
+        let (multiplier, key) = (
+            mapping.some("allocationMultiplier"),
+            mapping.text_ptr("capacityKey"),
+        );
         if multiplier.is_none() && key.is_none() {
-            errors.invalid(&at, "", "at least one of allocationMultiplier or capacityKey must be set");
+            errors.invalid(
+                &at,
+                "",
+                "at least one of allocationMultiplier or capacityKey must be set",
+            );
         }
-        if let Some(multiplier) = multiplier.map(resources::quantity).filter(|multiplier| multiplier.sign() <= 0) {
-            errors.invalid(&at.child("allocationMultiplier"), multiplier.to_string(), "must be positive");
+        if let Some(multiplier) = multiplier
+            .map(resources::quantity)
+            .filter(|multiplier| multiplier.sign() <= 0)
+        {
+            errors.invalid(
+                &at.child("allocationMultiplier"),
+                multiplier.to_string(),
+                "must be positive",
+            );
         }
         match key {
-            Some("") => errors.invalid(&at.child("capacityKey"), "", "capacityKey must not be an empty string"),
-            Some(key) if device.at("capacity").some(key).is_none() => errors.not_found(&at.child("capacityKey"), key),
+            Some("") => errors.invalid(
+                &at.child("capacityKey"),
+                "",
+                "capacityKey must not be an empty string",
+            ),
+            Some(key) if device.at("capacity").some(key).is_none() => {
+                errors.not_found(&at.child("capacityKey"), key)
+            }
             _ => {}
         }
     }
@@ -137,7 +214,13 @@ mod tests {
 
     #[test]
     fn what_a_device_may_say() {
-        let many = |count: usize| Value::Object((0..count).map(|n| (format!("a{n}"), json!({"int": 1}))).collect());
+        let many = |count: usize| {
+            Value::Object(
+                (0..count)
+                    .map(|n| (format!("a{n}"), json!({"int": 1})))
+                    .collect(),
+            )
+        };
         for (change, wanted) in [
             (vec![], "[]".to_string()),
             (vec![("attributes", many(33))], "d: Invalid value: 33: the total number of attributes and capacities must not exceed 32".into()),
@@ -175,7 +258,10 @@ mod tests {
         for (change, wanted) in [
             (vec![("nodeName", json!("n"))], "[]".to_string()),
             (vec![], format!("d: Required value: {SELECTIONS}")),
-            (vec![("nodeName", json!("n")), ("allNodes", json!(true))], format!("d: Invalid value: \"{{`nodeName`, `allNodes`}}\": {SELECTIONS}")),
+            (
+                vec![("nodeName", json!("n")), ("allNodes", json!(true))],
+                format!("d: Invalid value: \"{{`nodeName`, `allNodes`}}\": {SELECTIONS}"),
+            ),
             (
                 vec![("nodeName", json!("")), ("allNodes", json!(false))],
                 format!(

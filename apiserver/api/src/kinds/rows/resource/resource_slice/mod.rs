@@ -21,8 +21,14 @@ pub const KIND: Row = Row {
     subresources: &[],
     schema: "resource.v1.ResourceSlice",
     selectable: &[
-        Selectable { path: "spec.driver", value: |slice| slice["spec"]["driver"].as_str().unwrap_or("").into() },
-        Selectable { path: "spec.nodeName", value: |slice| slice["spec"]["nodeName"].as_str().unwrap_or("").into() },
+        Selectable {
+            path: "spec.driver",
+            value: |slice| slice["spec"]["driver"].as_str().unwrap_or("").into(),
+        },
+        Selectable {
+            path: "spec.nodeName",
+            value: |slice| slice["spec"]["nodeName"].as_str().unwrap_or("").into(),
+        },
     ],
     columns: columns::COLUMNS,
     strategy: strategy::STRATEGY,

@@ -32,7 +32,9 @@ pub const STRATEGY: Strategy = Strategy {
     warnings: |slice, _| driver_warning(slice.at("spec").text("driver")),
     generation: Generation::Counted,
     returns_deleted: true,
-    unknown_field: |field| format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {field}"),
+    unknown_field: |field| {
+        format!("field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {field}")
+    },
     ..Strategy::DEFAULT
 };
 
@@ -40,7 +42,8 @@ const MOST_DEVICES: usize = 128;
 /// Of which some have taints, or take from counters.
 const MOST_ADVANCED_DEVICES: usize = 64;
 const MOST_COUNTER_SETS: usize = 8;
-const SELECTIONS: &str = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
+const SELECTIONS: &str =
+    "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
 const MAPPINGS: &str = "nodeAllocatableResourceMappings";
 
 /// What was asked for counts as a change, even of fields that are taken away.
@@ -54,8 +57,13 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
 /// Takes away the fields of features that are not on, unless the object has used them before.
 fn drop_disabled(new: &mut Value, old: Option<&Value>) {
     let before = old.map_or(&[][..], |old| old.at("spec").list("devices"));
-    let has_lists = before.iter().flat_map(|device| device.entries("attributes")).any(|(_, one)| attributes::is_list(one));
-    let has_mappings = before.iter().any(|device| device.entries(MAPPINGS).next().is_some());
+    let has_lists = before
+        .iter()
+        .flat_map(|device| device.entries("attributes"))
+        .any(|(_, one)| attributes::is_list(one));
+    let has_mappings = before
+        .iter()
+        .any(|device| device.entries(MAPPINGS).next().is_some());
     for device in fill::each(fill::spec(new), "devices") {
         if !has_mappings {
             device.remove(MAPPINGS);
@@ -85,28 +93,69 @@ fn stamp(new: &mut Value, _old: Option<&Value>, stamp: &Stamp<'_>) {
 
 fn validate(slice: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    let (spec, before, path) = (slice.at("spec"), old.map(|old| old.at("spec")), Path::new("spec"));
+    let (spec, before, path) = (
+        slice.at("spec"),
+        old.map(|old| old.at("spec")),
+        Path::new("spec"),
+    );
     csi_driver_name(spec.text("driver"), &path.child("driver"), &mut errors);
     pool(spec.at("pool"), &path.child("pool"), &mut errors);
     if let Some(before) = before {
-        immutable(spec.at("pool").some("name"), before.at("pool").some("name"), &path.child("pool").child("name"), &mut errors);
+        immutable(
+            spec.at("pool").some("name"),
+            before.at("pool").some("name"),
+            &path.child("pool").child("name"),
+            &mut errors,
+        );
         for name in ["driver", "nodeName"] {
-            immutable(spec.some(name), before.some(name), &path.child(name), &mut errors);
+            immutable(
+                spec.some(name),
+                before.some(name),
+                &path.child(name),
+                &mut errors,
+            );
         }
     }
     nodes(spec, &path, &mut errors);
     let (devices, counters) = (spec.list("devices"), spec.list("sharedCounters"));
     if spec.some("sharedCounters").is_some() && spec.some("devices").is_some() {
-        errors.invalid(&path, "", "only one of `sharedCounters` or `devices` is allowed");
+        errors.invalid(
+            &path,
+            "",
+            "only one of `sharedCounters` or `devices` is allowed",
+        );
     }
-    let most = if devices.iter().any(device::is_advanced) { MOST_ADVANCED_DEVICES } else { MOST_DEVICES };
+    let most = if devices.iter().any(device::is_advanced) {
+        MOST_ADVANCED_DEVICES
+    } else {
+        MOST_DEVICES
+    };
     let chooses_nodes = spec.flag("perDeviceNodeSelection");
     let check = |one: &Value, path: &Path, errors: &mut Errors| {
-        let before = before.and_then(|before| before.list("devices").iter().find(|old| old.text("name") == one.text("name")));
+        let before = before.and_then(|before| {
+            before
+                .list("devices")
+                .iter()
+                .find(|old| old.text("name") == one.text("name"))
+        });
         device::validate(one, before, chooses_nodes, path, errors);
     };
-    sets::set(devices, most, &check, |one| one.text("name").into(), &path.child("devices"), &mut errors);
-    sets::set(counters, MOST_COUNTER_SETS, &counter_set, |one| one.text("name").into(), &path.child("sharedCounters"), &mut errors);
+    sets::set(
+        devices,
+        most,
+        &check,
+        |one| one.text("name").into(),
+        &path.child("devices"),
+        &mut errors,
+    );
+    sets::set(
+        counters,
+        MOST_COUNTER_SETS,
+        &counter_set,
+        |one| one.text("name").into(),
+        &path.child("sharedCounters"),
+        &mut errors,
+    );
     errors
 }
 
@@ -114,10 +163,18 @@ fn pool(pool: &Value, path: &Path, errors: &mut Errors) {
     names::pool(pool.text("name"), &path.child("name"), errors);
     let (count, generation) = (pool.int("resourceSliceCount"), pool.int("generation"));
     if count <= 0 {
-        errors.invalid(&path.child("resourceSliceCount"), count, "must be greater than zero");
+        errors.invalid(
+            &path.child("resourceSliceCount"),
+            count,
+            "must be greater than zero",
+        );
     }
     if generation < 0 {
-        errors.invalid(&path.child("generation"), generation, "must be greater than or equal to zero");
+        errors.invalid(
+            &path.child("generation"),
+            generation,
+            "must be greater than or equal to zero",
+        );
     }
 }
 
@@ -125,7 +182,11 @@ fn pool(pool: &Value, path: &Path, errors: &mut Errors) {
 fn nodes(spec: &Value, path: &Path, errors: &mut Errors) {
     let mut ways = Vec::new();
     match spec.text_ptr("nodeName") {
-        Some("") => errors.invalid(&path.child("nodeName"), "", "must be either unset or set to a non-empty string"),
+        Some("") => errors.invalid(
+            &path.child("nodeName"),
+            "",
+            "must be either unset or set to a non-empty string",
+        ),
         Some(name) => {
             ways.push("`nodeName`");
             subdomain(name, &path.child("nodeName"), errors);
@@ -139,20 +200,36 @@ fn nodes(spec: &Value, path: &Path, errors: &mut Errors) {
         let terms = selector.list("nodeSelectorTerms");
         if terms.len() != 1 {
             let shown = internal::json_list(terms, "core.NodeSelectorTerm");
-            invalid_shown(&shown, "must have exactly one node selector term", &at.child("nodeSelectorTerms"), errors);
+            invalid_shown(
+                &shown,
+                "must have exactly one node selector term",
+                &at.child("nodeSelectorTerms"),
+                errors,
+            );
         }
     }
-    for (name, quoted) in [("allNodes", "`allNodes`"), ("perDeviceNodeSelection", "`perDeviceNodeSelection`")] {
+    for (name, quoted) in [
+        ("allNodes", "`allNodes`"),
+        ("perDeviceNodeSelection", "`perDeviceNodeSelection`"),
+    ] {
         match spec.flag_ptr(name) {
             Some(true) => ways.push(quoted),
-            Some(false) => errors.invalid(&path.child(name), false, "must be either unset or set to true"),
+            Some(false) => errors.invalid(
+                &path.child(name),
+                false,
+                "must be either unset or set to true",
+            ),
             None => {}
         }
     }
     match ways.len() {
         0 => errors.required(path, SELECTIONS),
         1 => {}
-        _ => errors.invalid(path, format!("{{{}}}", ways.join(", ")), format!("{SELECTIONS}, but multiple fields are set")),
+        _ => errors.invalid(
+            path,
+            format!("{{{}}}", ways.join(", ")),
+            format!("{SELECTIONS}, but multiple fields are set"),
+        ),
     }
 }
 
@@ -165,8 +242,16 @@ fn counter_set(set: &Value, path: &Path, errors: &mut Errors) {
 }
 
 fn driver_warning(driver: &str) -> Warnings {
-    let said = || format!("spec.driver: driver names should be lowercase; {} contains uppercase characters", go_quoted(driver));
-    (driver != driver.to_lowercase()).then(said).into_iter().collect()
+    let said = || {
+        format!(
+            "spec.driver: driver names should be lowercase; {} contains uppercase characters",
+            go_quoted(driver)
+        )
+    };
+    (driver != driver.to_lowercase())
+        .then(said)
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]
@@ -185,7 +270,8 @@ mod tests {
 
     #[test]
     fn what_a_slice_may_say() {
-        let term = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]});
+        let term =
+            json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n"]}]});
         let shown = r#"[{"MatchExpressions":null,"MatchFields":[{"Key":"metadata.name","Operator":"In","Values":["n"]}]},{"MatchExpressions":null,"MatchFields":[{"Key":"metadata.name","Operator":"In","Values":["n"]}]}]"#;
         for (change, said) in [
             (vec![], "[]".to_string()),
@@ -231,12 +317,28 @@ mod tests {
     #[test]
     fn whose_it_is_stays() {
         for (change, said) in [
-            (vec![("driver", json!("e"))], "spec.driver: Invalid value: \"e\": field is immutable"),
-            (vec![("nodeName", json!("m"))], "spec.nodeName: Invalid value: \"m\": field is immutable"),
-            (vec![("nodeName", json!(null)), ("allNodes", json!(true))], "spec.nodeName: Invalid value: null: field is immutable"),
-            (vec![("pool", json!({"name": "q", "resourceSliceCount": 1}))], "spec.pool.name: Invalid value: \"q\": field is immutable"),
+            (
+                vec![("driver", json!("e"))],
+                "spec.driver: Invalid value: \"e\": field is immutable",
+            ),
+            (
+                vec![("nodeName", json!("m"))],
+                "spec.nodeName: Invalid value: \"m\": field is immutable",
+            ),
+            (
+                vec![("nodeName", json!(null)), ("allNodes", json!(true))],
+                "spec.nodeName: Invalid value: null: field is immutable",
+            ),
+            (
+                vec![("pool", json!({"name": "q", "resourceSliceCount": 1}))],
+                "spec.pool.name: Invalid value: \"q\": field is immutable",
+            ),
         ] {
-            assert_eq!(validate(&slice(&change), Some(&slice(&[]))).message(), said, "{change:?}");
+            assert_eq!(
+                validate(&slice(&change), Some(&slice(&[]))).message(),
+                said,
+                "{change:?}"
+            );
         }
     }
 
@@ -245,9 +347,18 @@ mod tests {
         let devices = json!([{"name": "a", "attributes": {"x": {"ints": [1]}, "y": {"int": 1}}, MAPPINGS: {"cpu": {}}}]);
         let mut new = slice(&[("devices", devices.clone())]);
         drop_disabled(&mut new, None);
-        assert_eq!(new["spec"]["devices"], json!([{"name": "a", "attributes": {"x": {}, "y": {"int": 1}}}]));
+        assert_eq!(
+            new["spec"]["devices"],
+            json!([{"name": "a", "attributes": {"x": {}, "y": {"int": 1}}}])
+        );
         let mut new = slice(&[("devices", devices.clone())]);
-        prepare_for_update(&mut new, &slice(&[("devices", json!([{"name": "a", "attributes": {"x": {}, "y": {"int": 1}}}]))]));
+        prepare_for_update(
+            &mut new,
+            &slice(&[(
+                "devices",
+                json!([{"name": "a", "attributes": {"x": {}, "y": {"int": 1}}}]),
+            )]),
+        );
         assert_eq!(new.generation(), 2);
         let used = slice(&[("devices", devices)]);
         let mut new = used.clone();
@@ -257,18 +368,36 @@ mod tests {
 
     #[test]
     fn taints_have_a_time() {
-        let now = Stamp { now: "2026-01-01T00:00:00Z", user: &Value::Null };
-        let mut new = slice(&[("devices", json!([{"name": "a", "taints": [{"key": "a", "effect": "None"}]}]))]);
+        let now = Stamp {
+            now: "2026-01-01T00:00:00Z",
+            user: &Value::Null,
+        };
+        let mut new = slice(&[(
+            "devices",
+            json!([{"name": "a", "taints": [{"key": "a", "effect": "None"}]}]),
+        )]);
         stamp(&mut new, None, &now);
         assert_eq!(new["spec"]["devices"][0]["taints"][0]["timeAdded"], now.now);
         let old = new.clone();
-        stamp(&mut new, None, &Stamp { now: "2026-01-01T00:00:01Z", user: &Value::Null });
+        stamp(
+            &mut new,
+            None,
+            &Stamp {
+                now: "2026-01-01T00:00:01Z",
+                user: &Value::Null,
+            },
+        );
         assert_eq!(new, old);
     }
 
     #[test]
     fn drivers_are_written_small() {
-        assert_eq!(driver_warning("Gpu"), ["spec.driver: driver names should be lowercase; \"Gpu\" contains uppercase characters"]);
+        assert_eq!(
+            driver_warning("Gpu"),
+            [
+                "spec.driver: driver names should be lowercase; \"Gpu\" contains uppercase characters"
+            ]
+        );
         assert!(driver_warning("gpu").is_empty());
     }
 }

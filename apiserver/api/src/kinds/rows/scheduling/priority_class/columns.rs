@@ -36,5 +36,11 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), int(&object["value"]), flag(&object["globalDefault"]), age(object, now), text(&object["preemptionPolicy"])]
+    row![
+        name(object),
+        int(&object["value"]),
+        flag(&object["globalDefault"]),
+        age(object, now),
+        text(&object["preemptionPolicy"])
+    ]
 }

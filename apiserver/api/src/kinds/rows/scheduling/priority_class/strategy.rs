@@ -18,11 +18,20 @@ use crate::{
     },
 };
 
-pub const STRATEGY: Strategy = Strategy { generation: Generation::Once, defaults, validate, validate_update, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    generation: Generation::Once,
+    defaults,
+    validate,
+    validate_update,
+    ..Strategy::DEFAULT
+};
 
 const HIGHEST_OF_USERS: i64 = 1_000_000_000;
 /// The classes that the system brings along.
-const SYSTEM: [(&str, i64); 2] = [("system-node-critical", 2 * HIGHEST_OF_USERS + 1000), ("system-cluster-critical", 2 * HIGHEST_OF_USERS)];
+const SYSTEM: [(&str, i64); 2] = [
+    ("system-node-critical", 2 * HIGHEST_OF_USERS + 1000),
+    ("system-cluster-critical", 2 * HIGHEST_OF_USERS),
+];
 
 fn defaults(class: &mut Value) {
     if let Some(map) = class.as_object_mut() {
@@ -36,19 +45,34 @@ fn validate(class: &Value) -> Errors {
     if name.starts_with("system-") {
         let why = match SYSTEM.iter().find(|(known, _)| *known == name) {
             None => Some(format!("{name} is not a known system priority class")),
-            Some((_, fixed)) if *fixed != value => Some(format!("value of {name} PriorityClass must be {fixed}")),
-            Some(_) if class.flag("globalDefault") => Some(format!("globalDefault of {name} PriorityClass must be false")),
+            Some((_, fixed)) if *fixed != value => {
+                Some(format!("value of {name} PriorityClass must be {fixed}"))
+            }
+            Some(_) if class.flag("globalDefault") => Some(format!(
+                "globalDefault of {name} PriorityClass must be false"
+            )),
             Some(_) => None,
         };
         if let Some(why) = why {
             let reserved = "priority class names with 'system-' prefix are reserved for system use only. error: ";
-            errors.forbidden(&Path::new("metadata").child("name"), format!("{reserved}{why}"));
+            errors.forbidden(
+                &Path::new("metadata").child("name"),
+                format!("{reserved}{why}"),
+            );
         }
     } else if value > HIGHEST_OF_USERS {
-        errors.forbidden(&Path::new("value"), format!("maximum allowed value of a user defined priority is {HIGHEST_OF_USERS}"));
+        errors.forbidden(
+            &Path::new("value"),
+            format!("maximum allowed value of a user defined priority is {HIGHEST_OF_USERS}"),
+        );
     }
     if let Some(policy) = class.text_ptr("preemptionPolicy") {
-        required_one_of(policy, &["PreemptLowerPriority", "Never"], &Path::new("preemptionPolicy"), &mut errors);
+        required_one_of(
+            policy,
+            &["PreemptLowerPriority", "Never"],
+            &Path::new("preemptionPolicy"),
+            &mut errors,
+        );
     }
     errors
 }
@@ -59,7 +83,12 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
         errors.forbidden(&Path::new("value"), "may not be changed in an update.");
     }
     if new.some("preemptionPolicy") != old.some("preemptionPolicy") {
-        invalid_or_null(new.some("preemptionPolicy"), IMMUTABLE, &Path::new("preemptionPolicy"), &mut errors);
+        invalid_or_null(
+            new.some("preemptionPolicy"),
+            IMMUTABLE,
+            &Path::new("preemptionPolicy"),
+            &mut errors,
+        );
     }
     errors
 }
@@ -76,10 +105,20 @@ mod tests {
         let reserved = "metadata.name: Forbidden: priority class names with 'system-' prefix are reserved for system use only. error: ";
         for (given, said) in [
             (class("a", 1_000_000_000), "[]".to_string()),
-            (class("a", 1_000_000_001), "value: Forbidden: maximum allowed value of a user defined priority is 1000000000".into()),
+            (
+                class("a", 1_000_000_001),
+                "value: Forbidden: maximum allowed value of a user defined priority is 1000000000"
+                    .into(),
+            ),
             (class("system-node-critical", 2_000_001_000), "[]".into()),
-            (class("system-node-critical", 1), format!("{reserved}value of system-node-critical PriorityClass must be 2000001000")),
-            (class("system-x", 1), format!("{reserved}system-x is not a known system priority class")),
+            (
+                class("system-node-critical", 1),
+                format!("{reserved}value of system-node-critical PriorityClass must be 2000001000"),
+            ),
+            (
+                class("system-x", 1),
+                format!("{reserved}system-x is not a known system priority class"),
+            ),
         ] {
             assert_eq!(validate(&given).message(), said);
         }
@@ -90,6 +129,9 @@ mod tests {
         let class = |value: i64, policy: &str| json!({"metadata": {"name": "a"}, "value": value, "preemptionPolicy": policy});
         assert!(validate_update(&class(1, "Never"), &class(1, "Never")).is_empty());
         let said = "[value: Forbidden: may not be changed in an update., preemptionPolicy: Invalid value: \"Never\": field is immutable]";
-        assert_eq!(validate_update(&class(1, "Never"), &class(2, "PreemptLowerPriority")).message(), said);
+        assert_eq!(
+            validate_update(&class(1, "Never"), &class(2, "PreemptLowerPriority")).message(),
+            said
+        );
     }
 }

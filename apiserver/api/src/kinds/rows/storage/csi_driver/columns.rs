@@ -53,9 +53,23 @@ pub const COLUMNS: Columns = Columns {
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     let spec = &object["spec"];
     let attach = spec["attachRequired"].as_bool().unwrap_or(true);
-    let audiences = spec["tokenRequests"].as_array().map(|requests| requests.iter().map(|request| text(&request["audience"])).collect::<Vec<_>>().join(","));
-    let modes = list(&spec["volumeLifecycleModes"]).iter().map(text).collect::<Vec<_>>().join(",");
-    let modes = if modes.is_empty() { NONE.to_string() } else { modes };
+    let audiences = spec["tokenRequests"].as_array().map(|requests| {
+        requests
+            .iter()
+            .map(|request| text(&request["audience"]))
+            .collect::<Vec<_>>()
+            .join(",")
+    });
+    let modes = list(&spec["volumeLifecycleModes"])
+        .iter()
+        .map(text)
+        .collect::<Vec<_>>()
+        .join(",");
+    let modes = if modes.is_empty() {
+        NONE.to_string()
+    } else {
+        modes
+    };
     row![
         name(object),
         attach,

@@ -12,11 +12,23 @@ use crate::kinds::{
 };
 
 pub const COLUMNS: Columns = Columns {
-    columns: &[NAME, column("Drivers", "integer", "Drivers indicates the number of CSI drivers registered on the node"), AGE],
+    columns: &[
+        NAME,
+        column(
+            "Drivers",
+            "integer",
+            "Drivers indicates the number of CSI drivers registered on the node",
+        ),
+        AGE,
+    ],
     cells,
     conditions: |_| Vec::new(),
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    row![name(object), size(&object["spec"]["drivers"]), age(object, now)]
+    row![
+        name(object),
+        size(&object["spec"]["drivers"]),
+        age(object, now)
+    ]
 }

@@ -17,7 +17,13 @@ use crate::{
     machinery::field::{Errors, Path},
 };
 
-pub const STRATEGY: Strategy = Strategy { validate, validate_update, allow_unconditional_update: false, update_checks: UpdateChecks::New, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    validate,
+    validate_update,
+    allow_unconditional_update: false,
+    update_checks: UpdateChecks::New,
+    ..Strategy::DEFAULT
+};
 
 const LONGEST_ID: usize = 256;
 
@@ -28,7 +34,10 @@ fn validate(node: &Value) -> Errors {
     for (index, one) in drivers.iter().enumerate() {
         let path = path.index(index);
         driver(one, &path, &mut errors);
-        if drivers[..index].iter().any(|before| before.text("name") == one.text("name")) {
+        if drivers[..index]
+            .iter()
+            .any(|before| before.text("name") == one.text("name"))
+        {
             errors.duplicate(&path.child("name"), one.text("name"));
         }
         keys(one, &path, &mut errors);
@@ -43,7 +52,11 @@ fn driver(driver: &Value, path: &Path, errors: &mut Errors) {
         errors.required(&id_path, "");
     }
     if id.len() > LONGEST_ID {
-        errors.invalid(&id_path, id, format!("must be {LONGEST_ID} characters or less"));
+        errors.invalid(
+            &id_path,
+            id,
+            format!("must be {LONGEST_ID} characters or less"),
+        );
     }
     if let Some(count) = driver.at("allocatable").int_ptr("count") {
         checks::nonnegative(count, &path.child("allocatable").child("count"), errors);
@@ -73,10 +86,20 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
         driver
     };
     for before in old.at("spec").list("drivers") {
-        for now in new.at("spec").list("drivers").iter().filter(|now| now.text("name") == before.text("name")) {
+        for now in new
+            .at("spec")
+            .list("drivers")
+            .iter()
+            .filter(|now| now.text("name") == before.text("name"))
+        {
             let now = without_count(now);
             if now != without_count(before) {
-                checks::invalid_shown(&internal::json(&now, "storage.CSINodeDriver"), IMMUTABLE, &Path::new("spec").child("drivers"), &mut errors);
+                checks::invalid_shown(
+                    &internal::json(&now, "storage.CSINodeDriver"),
+                    IMMUTABLE,
+                    &Path::new("spec").child("drivers"),
+                    &mut errors,
+                );
             }
         }
     }
@@ -94,13 +117,20 @@ mod tests {
         let node = |drivers: Value| json!({"spec": {"drivers": drivers}});
         let one = json!({"name": "a.example.com", "nodeID": "n", "topologyKeys": ["zone"]});
         assert!(validate(&node(json!([one]))).is_empty());
-        assert_eq!(validate(&node(json!([one, one]))).message(), "spec.drivers[1].name: Duplicate value: \"a.example.com\"");
+        assert_eq!(
+            validate(&node(json!([one, one]))).message(),
+            "spec.drivers[1].name: Duplicate value: \"a.example.com\""
+        );
         let mut counted = one.clone();
         counted["allocatable"] = json!({"count": 5});
         assert!(validate_update(&node(json!([counted])), &node(json!([one]))).is_empty());
         let mut other = one.clone();
         other["nodeID"] = "m".into();
-        let shown = r#"{"Name":"a.example.com","NodeID":"m","TopologyKeys":["zone"],"Allocatable":null}"#;
-        assert_eq!(validate_update(&node(json!([other])), &node(json!([one]))).message(), format!("spec.drivers: Invalid value: {shown}: field is immutable"));
+        let shown =
+            r#"{"Name":"a.example.com","NodeID":"m","TopologyKeys":["zone"],"Allocatable":null}"#;
+        assert_eq!(
+            validate_update(&node(json!([other])), &node(json!([one]))).message(),
+            format!("spec.drivers: Invalid value: {shown}: field is immutable")
+        );
     }
 }

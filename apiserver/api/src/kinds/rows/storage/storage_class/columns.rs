@@ -14,7 +14,11 @@ use crate::kinds::{
 pub const COLUMNS: Columns = Columns {
     columns: &[
         NAME,
-        column("Provisioner", "string", "provisioner indicates the type of the provisioner."),
+        column(
+            "Provisioner",
+            "string",
+            "provisioner indicates the type of the provisioner.",
+        ),
         column(
             "ReclaimPolicy",
             "string",
@@ -25,7 +29,11 @@ pub const COLUMNS: Columns = Columns {
             "string",
             "volumeBindingMode indicates how PersistentVolumeClaims should be provisioned and bound.  When unset, VolumeBindingImmediate is used. This field is only honored by servers that enable the VolumeScheduling feature.",
         ),
-        column("AllowVolumeExpansion", "string", "allowVolumeExpansion shows whether the storage class allow volume expand."),
+        column(
+            "AllowVolumeExpansion",
+            "string",
+            "allowVolumeExpansion shows whether the storage class allow volume expand.",
+        ),
         AGE,
     ],
     cells,
@@ -33,8 +41,18 @@ pub const COLUMNS: Columns = Columns {
 };
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
-    const DEFAULT: [&str; 2] = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
-    let default = if DEFAULT.iter().any(|key| annotation(object, key) == Some("true")) { " (default)" } else { "" };
+    const DEFAULT: [&str; 2] = [
+        "storageclass.kubernetes.io/is-default-class",
+        "storageclass.beta.kubernetes.io/is-default-class",
+    ];
+    let default = if DEFAULT
+        .iter()
+        .any(|key| annotation(object, key) == Some("true"))
+    {
+        " (default)"
+    } else {
+        ""
+    };
     let mode = object["volumeBindingMode"].as_str().unwrap_or("Immediate");
     row![
         format!("{}{default}", name(object)),

@@ -18,7 +18,14 @@ use crate::{
     machinery::field::{Errors, Path},
 };
 
-pub const STRATEGY: Strategy = Strategy { defaults, validate, validate_update, warnings, update_checks: UpdateChecks::Both, ..Strategy::DEFAULT };
+pub const STRATEGY: Strategy = Strategy {
+    defaults,
+    validate,
+    validate_update,
+    warnings,
+    update_checks: UpdateChecks::Both,
+    ..Strategy::DEFAULT
+};
 
 fn defaults(class: &mut Value) {
     if let Some(map) = class.as_object_mut() {
@@ -29,15 +36,32 @@ fn defaults(class: &mut Value) {
 
 fn validate(class: &Value) -> Errors {
     let mut errors = Errors::default();
-    provisioner(class.text("provisioner"), &Path::new("provisioner"), &mut errors);
+    provisioner(
+        class.text("provisioner"),
+        &Path::new("provisioner"),
+        &mut errors,
+    );
     parameters(class, true, &mut errors);
-    if let Some(policy) = class.text_ptr("reclaimPolicy").filter(|policy| !policy.is_empty()) {
-        one_of(policy, &["Delete", "Retain"], &Path::new("reclaimPolicy"), &mut errors);
+    if let Some(policy) = class
+        .text_ptr("reclaimPolicy")
+        .filter(|policy| !policy.is_empty())
+    {
+        one_of(
+            policy,
+            &["Delete", "Retain"],
+            &Path::new("reclaimPolicy"),
+            &mut errors,
+        );
     }
     let path = Path::new("volumeBindingMode");
     match class.text_ptr("volumeBindingMode") {
         None => errors.required(&path, ""),
-        Some(mode) => one_of(mode, &["Immediate", "WaitForFirstConsumer"], &path, &mut errors),
+        Some(mode) => one_of(
+            mode,
+            &["Immediate", "WaitForFirstConsumer"],
+            &path,
+            &mut errors,
+        ),
     }
     let path = Path::new("allowedTopologies");
     let terms = class.list("allowedTopologies");
@@ -45,8 +69,17 @@ fn validate(class: &Value) -> Errors {
         let path = path.index(index);
         topology(term, &path, &mut errors);
         // upstream compares with as many empty terms as there are terms, and then with those before
-        let blanks = if term.list("matchLabelExpressions").is_empty() { terms.len() } else { 0 };
-        for _ in 0..blanks + terms[..index].iter().filter(|before| same_topology(before, term)).count() {
+        let blanks = if term.list("matchLabelExpressions").is_empty() {
+            terms.len()
+        } else {
+            0
+        };
+        for _ in 0..blanks
+            + terms[..index]
+                .iter()
+                .filter(|before| same_topology(before, term))
+                .count()
+        {
             errors.duplicate(&path.child("matchLabelExpressions"), "");
         }
     }
@@ -56,9 +89,19 @@ fn validate(class: &Value) -> Errors {
 fn same_topology(a: &Value, b: &Value) -> bool {
     let of = |term: &Value| {
         let requirements = term.list("matchLabelExpressions").iter();
-        requirements.map(|one| (one.text("key").to_string(), one.texts("values").map(str::to_string).collect())).collect()
+        requirements
+            .map(|one| {
+                (
+                    one.text("key").to_string(),
+                    one.texts("values").map(str::to_string).collect(),
+                )
+            })
+            .collect()
     };
-    let (a, b): (std::collections::BTreeMap<String, std::collections::BTreeSet<String>>, _) = (of(a), of(b));
+    let (a, b): (
+        std::collections::BTreeMap<String, std::collections::BTreeSet<String>>,
+        _,
+    ) = (of(a), of(b));
     a == b
 }
 
@@ -77,7 +120,10 @@ fn topology(term: &Value, path: &Path, errors: &mut Errors) {
             }
         }
         checks::qualified_name(one.text("key"), &path.child("key"), errors);
-        if requirements[..index].iter().any(|before| before.text("key") == one.text("key")) {
+        if requirements[..index]
+            .iter()
+            .any(|before| before.text("key") == one.text("key"))
+        {
             errors.duplicate(&path.child("key"), one.text("key"));
         }
     }
@@ -85,8 +131,18 @@ fn topology(term: &Value, path: &Path, errors: &mut Errors) {
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = validate(new);
-    for name in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
-        immutable(new.some(name), old.some(name), &Path::new(name), &mut errors);
+    for name in [
+        "parameters",
+        "provisioner",
+        "reclaimPolicy",
+        "volumeBindingMode",
+    ] {
+        immutable(
+            new.some(name),
+            old.some(name),
+            &Path::new(name),
+            &mut errors,
+        );
     }
     errors
 }
@@ -96,7 +152,9 @@ fn warnings(class: &Value, _: Option<&Value>) -> Warnings {
     for (at, term) in class.list("allowedTopologies").iter().enumerate() {
         for (index, one) in term.list("matchLabelExpressions").iter().enumerate() {
             let text = deprecated_node_label(one.text("key"));
-            told.extend(text.map(|text| format!("allowedTopologies[{at}].matchLabelExpressions[{index}].key: {text}")));
+            told.extend(text.map(|text| {
+                format!("allowedTopologies[{at}].matchLabelExpressions[{index}].key: {text}")
+            }));
         }
     }
     told
@@ -110,7 +168,10 @@ mod tests {
 
     fn class(more: Value) -> Value {
         let mut class = json!({"provisioner": "example.com/disk"});
-        class.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        class
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         defaults(&mut class);
         class
     }
@@ -118,16 +179,28 @@ mod tests {
     #[test]
     fn defaults_and_what_is_refused() {
         let plain = class(json!({}));
-        assert_eq!((plain.text("reclaimPolicy"), plain.text("volumeBindingMode")), ("Delete", "Immediate"));
+        assert_eq!(
+            (plain.text("reclaimPolicy"), plain.text("volumeBindingMode")),
+            ("Delete", "Immediate")
+        );
         let topology = json!([{"matchLabelExpressions": [{"key": "a", "values": ["b"]}]}]);
         let twice = json!([topology[0], topology[0]]);
         for (more, said) in [
             (json!({}), "[]"),
             (json!({"allowedTopologies": topology}), "[]"),
-            (json!({"allowedTopologies": [{}]}), "allowedTopologies[0].matchLabelExpressions: Duplicate value: \"\""),
-            (json!({"allowedTopologies": twice}), "allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\""),
+            (
+                json!({"allowedTopologies": [{}]}),
+                "allowedTopologies[0].matchLabelExpressions: Duplicate value: \"\"",
+            ),
+            (
+                json!({"allowedTopologies": twice}),
+                "allowedTopologies[1].matchLabelExpressions: Duplicate value: \"\"",
+            ),
             (json!({"provisioner": ""}), "provisioner: Required value"),
-            (json!({"reclaimPolicy": "Recycle"}), "reclaimPolicy: Unsupported value: \"Recycle\": supported values: \"Delete\", \"Retain\""),
+            (
+                json!({"reclaimPolicy": "Recycle"}),
+                "reclaimPolicy: Unsupported value: \"Recycle\": supported values: \"Delete\", \"Retain\"",
+            ),
         ] {
             assert_eq!(validate(&class(more)).message(), said);
         }
@@ -136,7 +209,20 @@ mod tests {
     #[test]
     fn a_class_stays_what_it_is() {
         let said = "[parameters: Invalid value: null: field is immutable, reclaimPolicy: Invalid value: \"Delete\": field is immutable]";
-        assert_eq!(validate_update(&class(json!({})), &class(json!({"parameters": {"a": "b"}, "reclaimPolicy": "Retain"}))).message(), said);
-        assert!(validate_update(&class(json!({"allowVolumeExpansion": true})), &class(json!({}))).is_empty());
+        assert_eq!(
+            validate_update(
+                &class(json!({})),
+                &class(json!({"parameters": {"a": "b"}, "reclaimPolicy": "Retain"}))
+            )
+            .message(),
+            said
+        );
+        assert!(
+            validate_update(
+                &class(json!({"allowVolumeExpansion": true})),
+                &class(json!({}))
+            )
+            .is_empty()
+        );
     }
 }

@@ -22,8 +22,16 @@ pub const COLUMNS: Columns = Columns {
                 "attacher indicates the name of the volume driver that MUST handle this request. This is the name returned by GetPluginName().",
             )
         },
-        column("PV", "string", "persistentVolumeName represents the name of the persistent volume to attach."),
-        column("Node", "string", "nodeName represents the node that the volume should be attached to."),
+        column(
+            "PV",
+            "string",
+            "persistentVolumeName represents the name of the persistent volume to attach.",
+        ),
+        column(
+            "Node",
+            "string",
+            "nodeName represents the node that the volume should be attached to.",
+        ),
         column(
             "Attached",
             "boolean",

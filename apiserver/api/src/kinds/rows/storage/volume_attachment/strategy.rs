@@ -40,23 +40,36 @@ fn validate(attachment: &Value) -> Errors {
     checks::subdomain(spec.text("nodeName"), &path.child("nodeName"), &mut errors);
     status(attachment.at("status"), &Path::new("status"), &mut errors);
     if let Some(name) = spec.at("source").text_ptr("persistentVolumeName") {
-        checks::subdomain(name, &path.child("source").child("persistentVolumeName"), &mut errors);
+        checks::subdomain(
+            name,
+            &path.child("source").child("persistentVolumeName"),
+            &mut errors,
+        );
     }
     errors
 }
 
 fn source(source: &Value, path: &Path, errors: &mut Errors) {
     const ONE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
-    match (source.some("inlineVolumeSpec"), source.text_ptr("persistentVolumeName")) {
+    match (
+        source.some("inlineVolumeSpec"),
+        source.text_ptr("persistentVolumeName"),
+    ) {
         (None, None) => errors.required(path, ONE),
         (Some(_), Some(_)) => errors.forbidden(path, ONE),
-        (_, Some("")) => errors.required(&path.child("persistentVolumeName"), "must specify non empty persistentVolumeName"),
+        (_, Some("")) => errors.required(
+            &path.child("persistentVolumeName"),
+            "must specify non empty persistentVolumeName",
+        ),
         _ => {}
     }
 }
 
 fn status(status: &Value, path: &Path, errors: &mut Errors) {
-    let size: usize = status.entries("attachmentMetadata").map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    let size: usize = status
+        .entries("attachmentMetadata")
+        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
+        .sum();
     if size > LARGEST_METADATA {
         errors.too_long(&path.child("attachmentMetadata"), LARGEST_METADATA as i64);
     }
@@ -67,7 +80,11 @@ fn status(status: &Value, path: &Path, errors: &mut Errors) {
             errors.too_long(&path.child("message"), LARGEST_METADATA as i64);
         }
         if let Some(code) = error.int_ptr("errorCode").filter(|code| *code < 0) {
-            errors.invalid(&path.child("errorCode"), code, "must be between 0 and 2147483647, inclusive");
+            errors.invalid(
+                &path.child("errorCode"),
+                code,
+                "must be between 0 and 2147483647, inclusive",
+            );
         }
     }
 }
@@ -75,7 +92,12 @@ fn status(status: &Value, path: &Path, errors: &mut Errors) {
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = validate(new);
     if new.some("spec") != old.some("spec") {
-        invalid_shown(&internal::json(new.at("spec"), "storage.VolumeAttachmentSpec"), IMMUTABLE, &Path::new("spec"), &mut errors);
+        invalid_shown(
+            &internal::json(new.at("spec"), "storage.VolumeAttachmentSpec"),
+            IMMUTABLE,
+            &Path::new("spec"),
+            &mut errors,
+        );
     }
     errors
 }
@@ -93,7 +115,13 @@ mod tests {
         let said = "spec.source: Required value: must specify exactly one of inlineVolumeSpec and persistentVolumeName";
         assert_eq!(validate(&of(json!({}))).message(), said);
         let shown = r#"{"Attacher":"a.example.com","Source":{"PersistentVolumeName":"b","InlineVolumeSpec":null},"NodeName":"n"}"#;
-        let changed = validate_update(&of(json!({"persistentVolumeName": "b"})), &of(json!({"persistentVolumeName": "a"})));
-        assert_eq!(changed.message(), format!("spec: Invalid value: {shown}: field is immutable"));
+        let changed = validate_update(
+            &of(json!({"persistentVolumeName": "b"})),
+            &of(json!({"persistentVolumeName": "a"})),
+        );
+        assert_eq!(
+            changed.message(),
+            format!("spec: Invalid value: {shown}: field is immutable")
+        );
     }
 }

@@ -11,8 +11,19 @@ use crate::kinds::{
     table::{AGE, NAME},
 };
 
-pub const COLUMNS: Columns =
-    Columns { columns: &[NAME, column("DriverName", "string", "Name of the CSI driver This field is immutable."), AGE], cells, conditions: |_| Vec::new() };
+pub const COLUMNS: Columns = Columns {
+    columns: &[
+        NAME,
+        column(
+            "DriverName",
+            "string",
+            "Name of the CSI driver This field is immutable.",
+        ),
+        AGE,
+    ],
+    cells,
+    conditions: |_| Vec::new(),
+};
 
 fn cells(object: &Value, now: Timestamp) -> Vec<Cell> {
     row![name(object), text(&object["driverName"]), age(object, now)]
