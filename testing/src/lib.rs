@@ -2,6 +2,8 @@
 //!
 //! Invariant: it needs nothing, and nothing but tests needs it.
 
+pub mod modules;
+
 use std::{fmt::Display, io::Write};
 
 /// Says that the test of this thread does not run, and why: past the harness, which keeps what passing tests print to itself.
