@@ -356,7 +356,7 @@ fn every_controller_has_an_account_with_a_role() {
             .filter_map(|(_, name, _)| name.strip_prefix("system:controller:"))
     };
     for controller in skiff_controllers::list::CONTROLLERS {
-        let account = skiff_controllers::accounts::account_of(controller.name);
+        let account = controller.account;
         let held = account.is_empty()
             || policy::CONTROLLERS
                 .iter()
