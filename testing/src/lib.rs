@@ -3,6 +3,7 @@
 //! Invariant: it needs nothing, and nothing but tests needs it.
 
 pub mod modules;
+pub mod table;
 
 use std::{fmt::Display, io::Write};
 

@@ -85,7 +85,7 @@ fn decide(request: &CertificateSigningRequest) -> Result<Decision, Error> {
     Ok(
         match checks::check(signer_name, &parsed, usages.as_deref().unwrap_or(&[])) {
             None => Decision::Nothing,
-            Some(Err(why)) => Decision::Fail(why),
+            Some(Err(why)) => Decision::Fail(why.0),
             Some(Ok(())) => Decision::Sign,
         },
     )

@@ -4,6 +4,7 @@
 //! Follows pkg/controller/job/job_controller.go.
 
 mod backoff;
+mod count;
 mod create;
 mod indexes;
 mod pass;
