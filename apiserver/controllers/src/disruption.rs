@@ -56,7 +56,7 @@ struct Stale(Arc<Controller>);
 /// `disruption-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let stale = context.queue::<Key>();
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("controllermanager"),
@@ -66,26 +66,24 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         deployments: context.informer(),
         stateful: context.informer(),
         controllers: context.informer(),
-    };
+    });
     let marked = stale.clone();
-    let wiring = context.wire(controller).each(|c| &c.budgets).on(
-        |c| &c.pods,
-        move |c, change, queue| {
-            if let Change::Updated { old, new } = change
-                && old.metadata.labels != new.metadata.labels
-            {
-                c.wake(old, queue);
-            }
-            let pod = change.object();
-            c.wake(pod, queue);
-            if !matches!(change, Change::Deleted(_)) && stale_since(pod).is_some() {
-                marked.add(Key::of(&pod.metadata));
-            }
-        },
-    );
-    let (controller, _) = wiring.parts();
+    c.each(&c.budgets);
+    c.on(&c.pods, move |c, change, queue| {
+        if let Change::Updated { old, new } = change
+            && old.metadata.labels != new.metadata.labels
+        {
+            c.wake(old, queue);
+        }
+        let pod = change.object();
+        c.wake(pod, queue);
+        if !matches!(change, Change::Deleted(_)) && stale_since(pod).is_some() {
+            marked.add(Key::of(&pod.metadata));
+        }
+    });
+    let (controller, _) = c.parts();
     let cleaning = context.some_workers(1, Arc::new(Stale(controller)), stale);
-    Ok(wiring.some_workers_and(1, cleaning))
+    Ok(c.some_workers_and(1, cleaning))
 }
 
 fn selector_of(budget: &PodDisruptionBudget) -> Result<Selector, Error> {

@@ -32,17 +32,15 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let Some(sign) = context.options.cluster_signing.clone() else {
         return Ok(None);
     };
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         sign,
         longest: context.options.cluster_signing_duration,
         requests: context.informer(),
-    };
-    Ok(context
-        .wire(controller)
-        .each_there(|c| &c.requests)
-        .workers())
+    });
+    c.each_there(&c.requests);
+    Ok(c.workers())
 }
 
 /// For how long to sign: as asked, within the bounds.

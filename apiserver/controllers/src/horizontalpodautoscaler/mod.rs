@@ -48,7 +48,7 @@ struct Controller {
 
 /// `horizontal-pod-autoscaler-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("horizontal-pod-autoscaler"),
@@ -57,18 +57,15 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         pods: context.informer(),
         memories: Mutex::default(),
         selectors: Mutex::default(),
-    };
-    let wiring = context.wire(controller).on(
-        |c| &c.autoscalers,
-        |c, change, queue| match change {
-            Change::Updated { old, new } if old.spec == new.spec => {}
-            Change::Deleted(old) => queue.add(Key::of(&old.metadata)),
-            Change::Added(new) | Change::Updated { new, .. } => {
-                queue.add_after(Key::of(&new.metadata), c.options.sync_period)
-            }
-        },
-    );
-    Ok(wiring.workers())
+    });
+    c.on(&c.autoscalers, |c, change, queue| match change {
+        Change::Updated { old, new } if old.spec == new.spec => {}
+        Change::Deleted(old) => queue.add(Key::of(&old.metadata)),
+        Change::Added(new) | Change::Updated { new, .. } => {
+            queue.add_after(Key::of(&new.metadata), c.options.sync_period)
+        }
+    });
+    Ok(c.workers())
 }
 
 /// What all metrics together ask for.
