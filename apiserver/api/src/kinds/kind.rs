@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Alias, Printer, Row, Scale, Strategy, Subresource, Verbs, internal_package};
+use super::{Alias, Printer, Row, Scale, Source, Strategy, Subresource, Verbs, internal_package};
 use crate::machinery::{
     jsonpath::{self, JsonPath},
     schema::{Node, Schema},
@@ -219,6 +219,6 @@ impl Kind {
 
     /// Objects of it are kept in the store.
     pub fn is_stored(&self) -> bool {
-        self.verbs != Verbs::CreateOnly && self.verbs != Verbs::GetList
+        self.strategy.source == Source::Stored
     }
 }

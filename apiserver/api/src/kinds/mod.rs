@@ -23,6 +23,8 @@ pub use kind::{Kind, SchemaOf, SelectableField, name};
 pub use printer::{PathColumn, Printer, default_columns};
 pub use registry::Registry;
 pub use row::{Alias, Row, Selectable, Verbs, internal_package};
-pub use strategy::{Beyond, Generation, PartStrategy, Stamp, Strategy, UpdateChecks, Warnings};
-pub use subresource::{Scale, Subresource};
+pub use strategy::{
+    Beyond, Generation, PartStrategy, Review, Source, Stamp, Strategy, UpdateChecks, Warnings,
+};
+pub use subresource::{Proxied, Scale, Subresource};
 pub use table::{Cell, Column, Columns};

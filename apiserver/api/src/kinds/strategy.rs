@@ -88,6 +88,9 @@ pub struct Strategy {
     pub returns_deleted: bool,
     /// Upstream answers lists of whatever revision (`resourceVersion=0`) from a cache, which takes no notice of their limit; of this kind it has none.
     pub has_no_cache: bool,
+    /// Objects take addresses and ports of pools that the whole cluster shares (services).
+    pub takes_addresses: bool,
+    pub source: Source,
 }
 
 impl Strategy {
@@ -134,7 +137,40 @@ impl Strategy {
         beyond: Beyond::Nothing,
         returns_deleted: false,
         has_no_cache: false,
+        takes_addresses: false,
+        source: Source::Stored,
     };
+
+    /// That of a kind whose objects are questions.
+    pub const fn answered(review: Review) -> Strategy {
+        Strategy {
+            source: Source::Answered(review),
+            ..Strategy::DEFAULT
+        }
+    }
+}
+
+/// Where the objects of a kind live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Stored,
+    /// Nowhere: each is a question, and goes back to who asked with its answer.
+    Answered(Review),
+    /// They are made when they are asked for: the parts of the control plane.
+    Components,
+}
+
+/// What is asked by making an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Review {
+    SubjectAccess,
+    SelfSubjectAccess,
+    LocalSubjectAccess,
+    SelfSubjectRules,
+    Token,
+    SelfSubject,
+    /// That a pod be bound to a node.
+    Binding,
 }
 
 /// What takes more than the right to write an object; the server knows how it is asked (`server/src/write`).
@@ -148,6 +184,10 @@ pub enum Beyond {
     ParametersOfPolicy,
     /// To read the parameters that a binding names; the policies are stored under this resource.
     ParametersOfBinding(&'static str),
+    /// To hold the rights that a role gives.
+    RulesOfRole,
+    /// To hold the rights that a binding's role gives.
+    RulesOfBinding,
 }
 
 /// What `metadata.generation` does.

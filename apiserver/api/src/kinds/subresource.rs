@@ -37,8 +37,15 @@ pub enum Subresource {
     Exec,
     Attach,
     PortForward,
-    /// pods, services, nodes; the kind of its options.
-    Proxy(&'static str),
+    Proxy(Proxied),
+}
+
+/// What a proxy leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxied {
+    Node,
+    Pod,
+    Service,
 }
 
 impl Subresource {
@@ -100,7 +107,9 @@ impl Subresource {
             Subresource::Exec => Some(("", "v1", "PodExecOptions")),
             Subresource::Attach => Some(("", "v1", "PodAttachOptions")),
             Subresource::PortForward => Some(("", "v1", "PodPortForwardOptions")),
-            Subresource::Proxy(kind) => Some(("", "v1", kind)),
+            Subresource::Proxy(Proxied::Node) => Some(("", "v1", "NodeProxyOptions")),
+            Subresource::Proxy(Proxied::Pod) => Some(("", "v1", "PodProxyOptions")),
+            Subresource::Proxy(Proxied::Service) => Some(("", "v1", "ServiceProxyOptions")),
             _ => None,
         }
     }

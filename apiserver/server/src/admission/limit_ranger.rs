@@ -12,7 +12,7 @@ use skiff_api::machinery::{
     status::Status,
 };
 
-use super::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin};
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 const LIMIT_RANGES: &str = "limitranges";

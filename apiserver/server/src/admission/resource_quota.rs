@@ -12,11 +12,7 @@ use skiff_api::machinery::{meta::Meta, quantity::Quantity, status::Status};
 use skiff_controllers::quota::usage::{self, Usage};
 use skiff_watching::typed::Wire;
 
-use super::{Attributes, Operation, Plugin};
-use crate::{
-    bootstrap,
-    write::{self, Part, Update},
-};
+use super::plugin::{Attributes, Operation, Plugin};
 
 const QUOTAS: &str = "resourcequotas";
 /// Resources that each container must name when a quota limits them.
@@ -59,7 +55,7 @@ impl Plugin for ResourceQuota {
         charged
             && kind.namespaced
             && attributes
-                .app
+                .core
                 .store
                 .snapshot(QUOTAS)
                 .range(Some(attributes.namespace), None)
@@ -96,7 +92,7 @@ fn typed<T: Wire>(value: &Value) -> Result<T, Status> {
 /// What an object uses, of all that a quota may name.
 fn usage_of(attributes: &Attributes<'_>, object: &Value) -> Result<Usage, Status> {
     let kind = attributes.kind;
-    let now = attributes.app.clock.now();
+    let now = attributes.core.clock.now();
     let counted = match (kind.group, kind.plural) {
         ("", "pods") => usage::of_pod(&typed::<Pod>(object)?, now).map_err(Status::internal)?,
         ("", "persistentvolumeclaims") => {
@@ -227,20 +223,10 @@ async fn check_and_charge(
             .map(|_| ())
             .map_err(|why| attributes.forbidden(why));
     }
-    let row = attributes
-        .kinds
-        .stored(QUOTAS)
-        .ok_or_else(|| Status::internal("no row for resourcequotas"))?;
-    let status = row.subresource("status").ok_or_else(Status::no_such_path)?;
-    let ctx = bootstrap::own_context(attributes.app);
     // charged against what stands at that moment, which another write may have changed
-    write::update(
-        &ctx,
-        row,
-        attributes.namespace,
-        name,
-        Update::of(Part::Sub(status)),
-        &mut |live| {
+    attributes
+        .statuses
+        .update(QUOTAS, attributes.namespace, name, &mut |live| {
             let live = live.unwrap_or(quota);
             let charged = within(name, &asked, live).map_err(|why| attributes.forbidden(why))?;
             let mut new = live.clone();
@@ -248,10 +234,8 @@ async fn check_and_charge(
                 new["status"]["used"][resource.as_str()] = json!(amount.to_string());
             }
             Ok(new)
-        },
-    )
-    .await
-    .map(|_| ())
+        })
+        .await
 }
 
 /// The use after the charge, or by how much it is too much.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use skiff_api::kinds::{Kind, Registry, Subresource};
 
 use super::definitions::{definition_of, name_of, reference};
-use crate::discovery;
+use crate::groups;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const PRODUCES: [&str; 2] = ["application/json", "application/yaml"];
@@ -698,7 +698,7 @@ pub fn of_discovery(kinds: &Registry, only: Option<(&str, &str)>, paths: &mut Ma
             "APIGroupList",
         );
     }
-    let groups = std::iter::once(("", vec!["v1"])).chain(discovery::groups(kinds));
+    let groups = std::iter::once(("", vec!["v1"])).chain(groups::groups(kinds));
     for (group, versions) in groups {
         let (_, tag) = group_words(group, "");
         if all && !group.is_empty() {

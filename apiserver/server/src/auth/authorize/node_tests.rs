@@ -1,7 +1,14 @@
 use serde_json::{Value, json};
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use skiff_storage::{Draft, Expect, Key, Object, Store, Write, memory};
+
 use super::*;
-use crate::auth::testing::Fake;
+use crate::{
+    auth::{Follow, Objects, testing::Fake},
+    core::StoredObjects,
+};
 
 fn pod(namespace: &str, name: &str, node: &str, spec: Value) -> Value {
     let mut spec = spec;
@@ -238,6 +245,79 @@ fn changes_are_seen_at_once() {
         json!({"metadata": {"name": "pv2"}, "spec": {"claimRef": {"namespace": "a", "name": "data"}, "rbd": {"secretRef": {"name": "rbd"}}}}),
     );
     assert!(ask(&authorizer, "get secrets a/rbd").allowed());
+}
+
+/// A cluster that says how often all objects of a resource were read.
+struct Counted(StoredObjects, AtomicUsize);
+
+impl Objects for Counted {
+    fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.0.get(resource, namespace, name)
+    }
+    fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.list(resource, namespace)
+    }
+    fn version(&self, resource: &str) -> u64 {
+        self.0.version(resource)
+    }
+    fn follow(&self, resource: &str) -> Box<dyn Follow> {
+        self.0.follow(resource)
+    }
+}
+
+/// The index follows what is written to a store, one change at a time, and never reads all pods again.
+#[tokio::test]
+async fn pods_of_a_store_are_followed() {
+    let store = Arc::new(memory::open(Default::default()).unwrap());
+    let write = async |name: &str, pod: Option<Value>, expect| {
+        let draft = pod.map(|pod| Draft {
+            bytes: pod.to_string().replace("@", "").into_bytes(),
+            revision_at: pod.to_string().find('@').unwrap(),
+            attributes: Default::default(),
+        });
+        let key = Key {
+            resource: "pods".into(),
+            namespace: "a".into(),
+            name: name.into(),
+        };
+        let last = None;
+        let write = Write {
+            key,
+            expect,
+            draft,
+            last,
+        };
+        Store::commit(&*store, write).await.unwrap()
+    };
+    let pod = |name: &str, node: &str, secret: &str| {
+        let mut pod = pod(
+            "a",
+            name,
+            node,
+            json!({"volumes": [{"secret": {"secretName": secret}}]}),
+        );
+        pod["metadata"]["resourceVersion"] = json!("@");
+        Some(pod)
+    };
+    let objects = Arc::new(Counted(StoredObjects(store.clone()), Default::default()));
+    let authorizer = NodeAuthorizer::new(objects.clone());
+    let may = |secret: &str| ask(&authorizer, &format!("get secrets a/{secret}")).allowed();
+    let absent = || Expect::Absent;
+    for n in 0..300 {
+        let name = format!("p{n}");
+        let written = write(&name, pod(&name, "n1", &name), absent()).await;
+        assert!(may(&name), "{name}");
+        if n % 3 == 0 {
+            let at = Expect::Revision(written.revision);
+            write(&name, pod(&name, "n2", &name), at).await;
+            assert!(!may(&name), "{name} is another node's");
+        }
+    }
+    let gone = objects.get("pods", "a", "p1").unwrap();
+    write("p1", None, Expect::Revision(gone.revision)).await;
+    assert!(!may("p1") && may("p2") && !may("p3"));
+    assert_eq!(objects.1.load(Ordering::Relaxed), 0);
 }
 
 #[test]

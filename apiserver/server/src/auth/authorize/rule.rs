@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::auth::{Attributes, PolicyRule, authorize::quote_list};
+use crate::auth::{Attributes, PolicyRule, text::quote_list};
 
 const ALL: &str = "*";
 

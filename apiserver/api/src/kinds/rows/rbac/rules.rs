@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Strategy, UpdateChecks, fill, strategy,
+        Beyond, Strategy, UpdateChecks, fill, strategy,
         validation::{
             checks::{self, one_of, required_segment},
             internal,
@@ -25,6 +25,7 @@ const COMMON: Strategy = Strategy {
     validate_name: strategy::path_segment,
     allow_create_on_update: true,
     update_checks: UpdateChecks::Both,
+    beyond: Beyond::RulesOfRole,
     ..Strategy::DEFAULT
 };
 pub const ROLE: Strategy = Strategy {
@@ -41,12 +42,14 @@ pub const ROLE_BINDING: Strategy = Strategy {
     defaults,
     validate: |binding| self::binding(binding, true),
     validate_update: |new, old| binding_update(new, old, true),
+    beyond: Beyond::RulesOfBinding,
     ..COMMON
 };
 pub const CLUSTER_ROLE_BINDING: Strategy = Strategy {
     defaults,
     validate: |binding| self::binding(binding, false),
     validate_update: |new, old| binding_update(new, old, false),
+    beyond: Beyond::RulesOfBinding,
     ..COMMON
 };
 

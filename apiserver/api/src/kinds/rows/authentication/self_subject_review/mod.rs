@@ -1,6 +1,6 @@
 //! SelfSubjectReview: its row.
 
-use crate::kinds::{Columns, Row, Strategy, Verbs};
+use crate::kinds::{Columns, Review, Row, Strategy, Verbs};
 
 pub const KIND: Row = Row {
     group: "authentication.k8s.io",
@@ -16,7 +16,7 @@ pub const KIND: Row = Row {
     schema: "authentication.v1.SelfSubjectReview",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy::answered(Review::SelfSubject),
     stored_as: None,
     storage_version: None,
 };

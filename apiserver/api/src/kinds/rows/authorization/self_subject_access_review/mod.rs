@@ -1,6 +1,6 @@
 //! SelfSubjectAccessReview: its row.
 
-use crate::kinds::{Columns, Row, Strategy, Verbs};
+use crate::kinds::{Columns, Review, Row, Strategy, Verbs};
 
 pub const KIND: Row = Row {
     group: "authorization.k8s.io",
@@ -16,7 +16,7 @@ pub const KIND: Row = Row {
     schema: "authorization.v1.SelfSubjectAccessReview",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy::answered(Review::SelfSubjectAccess),
     stored_as: None,
     storage_version: None,
 };

@@ -1,6 +1,6 @@
 //! Binding: its row.
 
-use crate::kinds::{Columns, Row, Strategy, Verbs};
+use crate::kinds::{Columns, Review, Row, Strategy, Verbs};
 
 pub const KIND: Row = Row {
     group: "",
@@ -16,7 +16,7 @@ pub const KIND: Row = Row {
     schema: "core.v1.Binding",
     selectable: &[],
     columns: Columns::NAME_AND_AGE,
-    strategy: Strategy::DEFAULT,
+    strategy: Strategy::answered(Review::Binding),
     stored_as: None,
     storage_version: None,
 };

@@ -2,7 +2,7 @@
 
 mod columns;
 
-use crate::kinds::{Row, Strategy, Verbs};
+use crate::kinds::{Row, Source, Strategy, Verbs};
 
 pub const KIND: Row = Row {
     group: "",
@@ -20,6 +20,7 @@ pub const KIND: Row = Row {
     columns: columns::COLUMNS,
     strategy: Strategy {
         deprecation: Some("v1 ComponentStatus is deprecated in v1.19+"),
+        source: Source::Components,
         ..Strategy::DEFAULT
     },
     stored_as: None,

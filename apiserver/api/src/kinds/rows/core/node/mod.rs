@@ -3,7 +3,7 @@
 mod columns;
 mod strategy;
 
-use crate::kinds::{Row, Subresource, Verbs};
+use crate::kinds::{Proxied, Row, Subresource, Verbs};
 
 pub const KIND: Row = Row {
     group: "",
@@ -15,7 +15,7 @@ pub const KIND: Row = Row {
     categories: &[],
     namespaced: false,
     verbs: Verbs::All,
-    subresources: &[Subresource::Proxy("NodeProxyOptions"), Subresource::Status],
+    subresources: &[Subresource::Proxy(Proxied::Node), Subresource::Status],
     schema: "core.v1.Node",
     selectable: &[crate::kinds::Selectable {
         path: "spec.unschedulable",

@@ -10,7 +10,7 @@ pub mod strategy;
 
 mod columns;
 
-use crate::kinds::{Row, Subresource, Verbs};
+use crate::kinds::{Proxied, Row, Subresource, Verbs};
 
 pub const KIND: Row = Row {
     group: "",
@@ -30,7 +30,7 @@ pub const KIND: Row = Row {
         Subresource::Exec,
         Subresource::Log,
         Subresource::PortForward,
-        Subresource::Proxy("PodProxyOptions"),
+        Subresource::Proxy(Proxied::Pod),
         Subresource::Resize,
         Subresource::Status,
     ],

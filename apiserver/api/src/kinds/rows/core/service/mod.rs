@@ -6,7 +6,7 @@ mod warnings;
 
 mod columns;
 
-use crate::kinds::{Row, Subresource, Verbs};
+use crate::kinds::{Proxied, Row, Subresource, Verbs};
 
 pub const KIND: Row = Row {
     group: "",
@@ -18,10 +18,7 @@ pub const KIND: Row = Row {
     categories: &["all"],
     namespaced: true,
     verbs: Verbs::All,
-    subresources: &[
-        Subresource::Proxy("ServiceProxyOptions"),
-        Subresource::Status,
-    ],
+    subresources: &[Subresource::Proxy(Proxied::Service), Subresource::Status],
     schema: "core.v1.Service",
     selectable: strategy::SELECTABLE,
     columns: columns::COLUMNS,

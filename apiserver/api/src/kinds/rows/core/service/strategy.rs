@@ -26,6 +26,7 @@ pub const STRATEGY: Strategy = Strategy {
     returns_deleted: true,
     unknown_field: crate::kinds::strategy::unsupported_field,
     update_checks: crate::kinds::UpdateChecks::Both,
+    takes_addresses: true,
     ..Strategy::DEFAULT
 };
 

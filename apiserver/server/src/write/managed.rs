@@ -13,7 +13,7 @@ use skiff_api::{
     },
 };
 
-use crate::{context::Context, write::Part};
+use super::call::{Call, Part};
 
 /// The fields that a write of this part leaves alone, whoever sends them.
 fn reset_fields(kind: &Kind, part: Part) -> ResetFields {
@@ -43,26 +43,26 @@ impl Versions for Rows<'_> {
 
 /// Notes the request's manager as the owner of what it changed between `live` and `new`.
 pub fn track_update(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Kind,
     part: Part,
     live: &Value,
     new: &mut Value,
 ) -> Result<(), Status> {
-    track_update_as(ctx, &ctx.field_manager(), kind, part, live, new)
+    track_update_as(call, &call.options.field_manager, kind, part, live, new)
 }
 
 /// The same for another manager than the request's.
 pub fn track_update_as(
-    ctx: &Context,
+    call: &Call<'_>,
     manager: &str,
     kind: &Kind,
     part: Part,
     live: &Value,
     new: &mut Value,
 ) -> Result<(), Status> {
-    let now = time::seconds(ctx.app.clock.now());
-    let rows = Rows(&ctx.kinds, kind);
+    let now = time::seconds(call.now());
+    let rows = Rows(call.kinds, kind);
     let update = managed_fields::Update {
         manager,
         subresource: part.name(),
@@ -70,7 +70,7 @@ pub fn track_update_as(
         now: &now,
         schema: kind.node(),
         reset: &reset_fields(kind, part),
-        versions: ctx
+        versions: call
             .kinds
             .has_other_versions(kind)
             .then_some(&rows as &dyn Versions),
@@ -90,7 +90,7 @@ const SCALE: &str = "autoscaling/v1";
 
 impl<'a> OfScale<'a> {
     fn of(
-        ctx: &Context,
+        call: &Call<'_>,
         api_version: &'a str,
         replicas: &'a str,
         parent: &Value,
@@ -104,7 +104,7 @@ impl<'a> OfScale<'a> {
         Ok(OfScale {
             handler,
             live,
-            now: time::seconds(ctx.app.clock.now()),
+            now: time::seconds(call.now()),
         })
     }
 
@@ -124,21 +124,21 @@ pub struct ScaleOf<'a> {
 
 /// Notes in `parent` who owns its replicas after the `scale` of it was replaced by `wanted`.
 pub fn track_scale(
-    ctx: &Context,
+    call: &Call<'_>,
     of: &ScaleOf<'_>,
     scale: &Value,
     wanted: &Value,
     parent: &mut Value,
 ) -> Result<(), Status> {
     let api_version = of.kind.api_version();
-    let fields = OfScale::of(ctx, &api_version, of.replicas, parent, scale)?;
+    let fields = OfScale::of(call, &api_version, of.replicas, parent, scale)?;
     let mut wanted = wanted.clone();
     if let Some(metadata) = fields.live["metadata"].get("managedFields") {
         wanted["metadata"]["managedFields"] = metadata.clone();
     }
-    let (manager, reset) = (ctx.field_manager(), ResetFields::default());
+    let reset = ResetFields::default();
     let update = managed_fields::Update {
-        manager: &manager,
+        manager: &call.options.field_manager,
         subresource: "scale",
         api_version: SCALE,
         now: &fields.now,
@@ -153,18 +153,18 @@ pub fn track_scale(
 
 /// Merges an applied configuration into the `scale` of `parent`, and notes there who owns its replicas.
 pub fn apply_scale(
-    ctx: &Context,
+    call: &Call<'_>,
     of: &ScaleOf<'_>,
     scale: &Value,
     config: &Value,
     parent: &mut Value,
 ) -> Result<Value, Status> {
     let api_version = of.kind.api_version();
-    let fields = OfScale::of(ctx, &api_version, of.replicas, parent, scale)?;
+    let fields = OfScale::of(call, &api_version, of.replicas, parent, scale)?;
     let reset = ResetFields::default();
     let apply = managed_fields::Apply {
-        manager: ctx.query.text("fieldManager"),
-        force: ctx.query.flag("force"),
+        manager: &call.options.field_manager,
+        force: call.options.force,
         subresource: "scale",
         api_version: SCALE,
         now: &fields.now,
@@ -180,23 +180,23 @@ pub fn apply_scale(
 
 /// Merges an applied configuration into the live object.
 pub fn apply(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Kind,
     part: Part,
     live: Option<&Value>,
     config: &Value,
 ) -> Result<Value, Status> {
-    let now = time::seconds(ctx.app.clock.now());
-    let rows = Rows(&ctx.kinds, kind);
+    let now = time::seconds(call.now());
+    let rows = Rows(call.kinds, kind);
     let apply = managed_fields::Apply {
-        manager: ctx.query.text("fieldManager"),
-        force: ctx.query.flag("force"),
+        manager: &call.options.field_manager,
+        force: call.options.force,
         subresource: part.name(),
         api_version: &kind.api_version(),
         now: &now,
         schema: kind.node(),
         reset: &reset_fields(kind, part),
-        versions: ctx
+        versions: call
             .kinds
             .has_other_versions(kind)
             .then_some(&rows as &dyn Versions),

@@ -5,6 +5,8 @@
 //! Follows `pkg/kubelet/client/kubelet_client.go` (MakeTransport) and `pkg/controlplane/apiserver/config.go` (CreateProxyTransport, which
 //! verifies no certificate); the errors are worded as Go's.
 
+pub mod location;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
@@ -26,7 +28,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::location::{Location, Scheme, Via};
+use location::{Location, Scheme, Via};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
