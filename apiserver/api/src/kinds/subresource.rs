@@ -42,6 +42,32 @@ pub enum Subresource {
 }
 
 impl Subresource {
+    const ALL: [Subresource; 13] = [
+        Subresource::Status,
+        Subresource::Scale,
+        Subresource::Finalize,
+        Subresource::Approval,
+        Subresource::Binding,
+        Subresource::Eviction,
+        Subresource::EphemeralContainers,
+        Subresource::Resize,
+        Subresource::Token,
+        Subresource::Log,
+        Subresource::Exec,
+        Subresource::Attach,
+        Subresource::PortForward,
+    ];
+
+    /// The one of this name, `proxy:` with the kind of its options.
+    pub(super) fn read(written: &'static str) -> Option<Subresource> {
+        match written.strip_prefix("proxy:") {
+            Some(options) => Some(Subresource::Proxy(options)),
+            None => Subresource::ALL
+                .into_iter()
+                .find(|sub| sub.name() == written),
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Subresource::Status => "status",

@@ -181,7 +181,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let deleted = delete(ctx, kind, &ctx.info.namespace, name, &options).await?;
     match deleted {
         Deleted::Marked(value) => respond::value(ctx, &accept, kind, 200, value),
-        Deleted::Gone(value) if kind.strategy.returns_deleted => {
+        Deleted::Gone(value) if kind.flags.returns_deleted => {
             respond::value(ctx, &accept, kind, 200, value)
         }
         Deleted::Gone(value) => success(ctx, &accept, kind, &value),
@@ -399,7 +399,7 @@ fn finalizers_for(kind: &Kind, live: &Value, options: &DeleteOptions) -> Vec<Str
         (_, Some(policy)) => policy == "Orphan",
         _ if has(ORPHAN) => true,
         _ if has(FOREGROUND) => false,
-        _ => kind.strategy.orphan_by_default,
+        _ => kind.flags.orphan_by_default,
     };
     let foreground = match (options.orphan_dependents, options.propagation.as_deref()) {
         // only namespaces take "no orphans" for "dependents first"

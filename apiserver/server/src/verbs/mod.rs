@@ -56,7 +56,7 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
             Status::no_such_path()
         });
     }
-    if let Some(warning) = kind.strategy.deprecation {
+    if let Some(warning) = kind.flags.deprecation {
         ctx.warn(warning);
     }
     if !info.subresource.is_empty() {

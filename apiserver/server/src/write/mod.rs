@@ -193,7 +193,7 @@ fn stamp(ctx: &Context, kind: &Kind, new: &mut Value, old: Option<&Value>) {
 }
 
 fn standard_finalizers(kind: &Kind, value: &Value) -> Errors {
-    if kind.strategy.any_finalizers {
+    if kind.flags.any_finalizers {
         Errors::default()
     } else {
         object_meta::standard_finalizers(value)
