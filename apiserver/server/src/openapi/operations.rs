@@ -441,7 +441,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
             format!("delete {}{kind}", article(kind)),
             "delete",
         );
-        let answer = if row.strategy.returns_deleted {
+        let answer = if row.flags.returns_deleted {
             item.clone()
         } else {
             reference(&format!("{META}.Status"))
