@@ -237,98 +237,29 @@ mod tests {
 
     #[test]
     fn verbs_and_scopes_are_upstreams() {
-        let apply = [("content-type", "application/apply-patch+yaml")];
-        for (method, path, query, headers, verb, scope) in [
-            (
-                "GET",
-                "/api/v1/namespaces/a/pods",
-                "",
-                &[][..],
-                "LIST",
-                "namespace",
-            ),
-            ("GET", "/api/v1/pods", "watch=1", &[], "WATCH", "cluster"),
-            (
-                "HEAD",
-                "/api/v1/namespaces/a/pods/x",
-                "",
-                &[],
-                "GET",
-                "resource",
-            ),
-            (
-                "POST",
-                "/api/v1/namespaces/a/pods",
-                "",
-                &[],
-                "POST",
-                "resource",
-            ),
-            (
-                "PATCH",
-                "/api/v1/namespaces/a/pods/x",
-                "",
-                &apply[..],
-                "APPLY",
-                "resource",
-            ),
-            (
-                "DELETE",
-                "/api/v1/namespaces/a/pods",
-                "",
-                &[],
-                "DELETE",
-                "namespace",
-            ),
-            (
-                "GET",
-                "/api/v1/namespaces/a/pods/x/exec",
-                "",
-                &[],
-                "CONNECT",
-                "resource",
-            ),
-            (
-                "BREW",
-                "/api/v1/namespaces/a/pods/x",
-                "",
-                &[],
-                "other",
-                "resource",
-            ),
-        ] {
-            let found = labels(method, path, query, headers).unwrap();
+        for [method, path, query, media, verb, scope] in skiff_testing::rows(
+            r#"
+                GET ; /api/v1/namespaces/a/pods ;  ;  ; LIST ; namespace
+                GET ; /api/v1/pods ; watch=1 ;  ; WATCH ; cluster
+                HEAD ; /api/v1/namespaces/a/pods/x ;  ;  ; GET ; resource
+                POST ; /api/v1/namespaces/a/pods ;  ;  ; POST ; resource
+                PATCH ; /api/v1/namespaces/a/pods/x ;  ; application/apply-patch+yaml ; APPLY ; resource
+                DELETE ; /api/v1/namespaces/a/pods ;  ;  ; DELETE ; namespace
+                GET ; /api/v1/namespaces/a/pods/x/exec ;  ;  ; CONNECT ; resource
+                BREW ; /api/v1/namespaces/a/pods/x ;  ;  ; other ; resource
+            "#,
+        ) {
+            let found = labels(method, path, query, &[("content-type", media)]).unwrap();
             assert_eq!((found.verb, found.scope), (verb, scope), "{method} {path}");
         }
-        assert_eq!(
-            labels("POST", "/api/v1/pods", "dryRun=All", &[])
-                .unwrap()
-                .dry_run,
-            "All"
-        );
-        assert_eq!(
-            labels("POST", "/api/v1/pods", "dryRun=x", &[])
-                .unwrap()
-                .dry_run,
-            "invalid"
-        );
-        assert_eq!(
-            labels(
-                "GET",
-                "/api/v1/pods",
-                "",
-                &[("user-agent", "kube-scheduler/v1")]
-            )
-            .unwrap()
-            .client,
-            "kube-scheduler"
-        );
-        assert_eq!(
-            labels("GET", "/api/v1/pods", "", &[("user-agent", "somebody/v1")])
-                .unwrap()
-                .client,
-            ""
-        );
+        for (query, dry_run) in [("dryRun=All", "All"), ("dryRun=x", "invalid")] {
+            let found = labels("POST", "/api/v1/pods", query, &[]).unwrap();
+            assert_eq!(found.dry_run, dry_run);
+        }
+        for (agent, client) in [("kube-scheduler/v1", "kube-scheduler"), ("somebody/v1", "")] {
+            let found = labels("GET", "/api/v1/pods", "", &[("user-agent", agent)]).unwrap();
+            assert_eq!(found.client, client);
+        }
     }
 
     #[test]

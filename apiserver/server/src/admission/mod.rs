@@ -9,6 +9,7 @@
 //! Invariant: all mutating steps come before all validating ones, in upstream's order of plugins; an error refuses the write.
 //! Follows `pkg/kubeapiserver/options/plugins.go` (order) and `staging/src/k8s.io/apiserver/pkg/admission`.
 
+mod amounts;
 mod certificates;
 mod default_ingress_class;
 mod default_storage_class;
