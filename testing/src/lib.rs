@@ -2,6 +2,7 @@
 //!
 //! Invariant: it needs nothing, and nothing but tests needs it.
 
+pub mod modules;
 mod rows;
 
 use std::{fmt::Display, io::Write};

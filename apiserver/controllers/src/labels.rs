@@ -52,9 +52,7 @@ impl Selector {
                 "Exists" => Requirement::Exists(key),
                 "DoesNotExist" => Requirement::DoesNotExist(key),
                 other => {
-                    return Err(Error::Failed(format!(
-                        "{other:?} is not a valid label selector operator"
-                    )));
+                    return Err(failed!("{other:?} is not a valid label selector operator"));
                 }
             });
         }

@@ -14,13 +14,10 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use serde_json::{Value, json};
 
 use crate::{
-    api::{Api, Delete, PatchType, collection, item},
+    api::collection,
     clock::after,
-    error::Error,
-    informer::Informer,
-    key::Key,
-    list::Work,
-    runner::{Context, every},
+    prelude::*,
+    runner::every,
     serviceaccount_tokens::{ACCOUNT_NAME, ACCOUNT_UID, TYPE, is_of},
 };
 
@@ -70,12 +67,7 @@ fn date(at: Timestamp) -> Date {
 }
 
 fn label<'a>(secret: &'a Secret, name: &str) -> Option<&'a str> {
-    secret
-        .metadata
-        .labels
-        .as_ref()?
-        .get(name)
-        .map(String::as_str)
+    secret.metadata.label(name)
 }
 
 /// What is to be done about a token that is out of use.
@@ -225,35 +217,21 @@ impl Controller {
             .data
             .as_ref()
             .and_then(|data| data.get("since"))
-            .ok_or_else(|| Error::Failed(format!("{TRACKING} does not say since when")))?;
+            .ok_or_else(|| failed!("{TRACKING} does not say since when"))?;
         since
             .parse()
-            .map_err(|error| Error::Failed(format!("{TRACKING}: {error}")))
+            .map_err(|error| failed!("{TRACKING}: {error}"))
     }
 
     /// Whether the secret's account names it: those were made with the account, not by a person.
     fn made_by_itself(&self, secret: &Secret) -> bool {
-        let annotation = |name: &str| {
-            secret
-                .metadata
-                .annotations
-                .as_ref()
-                .and_then(|all| all.get(name))
-                .map_or("", String::as_str)
-        };
-        let key = Key::new(
-            secret.metadata.namespace.as_deref().unwrap_or(""),
-            annotation(ACCOUNT_NAME),
-        );
+        let annotation = |name: &str| secret.metadata.annotation(name).unwrap_or("");
+        let key = Key::new(secret.metadata.namespace(), annotation(ACCOUNT_NAME));
         let Some(account) = self.accounts.get(&key) else {
             return false;
         };
-        let same = annotation(ACCOUNT_UID).is_empty()
-            || is_of(
-                secret,
-                key.name(),
-                account.metadata.uid.as_deref().unwrap_or(""),
-            );
+        let same =
+            annotation(ACCOUNT_UID).is_empty() || is_of(secret, key.name(), account.metadata.uid());
         same && account
             .secrets
             .iter()

@@ -12,11 +12,7 @@ use serde::Deserialize;
 use skiff_api::machinery::{quantity::Quantity, selector::Selector, url::query_value};
 
 use super::replicas::{PodMetric, PodMetrics};
-use crate::{
-    api::{Api, segment},
-    discovery::ApiResource,
-    error::Error,
-};
+use crate::{api::segment, discovery::ApiResource, prelude::*};
 
 const CUSTOM: &str = "custom.metrics.k8s.io";
 const VERSIONS: [&str; 2] = ["v1beta2", "v1beta1"];

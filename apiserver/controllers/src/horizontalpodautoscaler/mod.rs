@@ -10,11 +10,7 @@ mod replicas;
 mod status;
 mod target;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::HashMap;
 
 use k8s_openapi::api::{
     autoscaling::v2::{HorizontalPodAutoscaler, MetricStatus},
@@ -30,44 +26,11 @@ use self::{
     status::{set, status},
     target::Target,
 };
+pub use crate::options::Autoscaling as Options;
 use crate::{
-    api::Api,
-    clock::Clock,
     discovery::{Found, discover},
-    error::Error,
-    events::Recorder,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
+    prelude::*,
 };
-
-/// How it is to run: `--horizontal-pod-autoscaler-…`.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// `sync-period`: how often each is looked at.
-    pub sync_period: Duration,
-    /// `downscale-stabilization`: for so long no recommendation is lower than the highest.
-    pub downscale_stabilization: Duration,
-    /// `tolerance`: how far usage may be from its target.
-    pub tolerance: f64,
-    /// `cpu-initialization-period`: so long after its start a pod's cpu says little.
-    pub cpu_initialization_period: Duration,
-    /// `initial-readiness-delay`: so long after its start a pod that is not ready may never have been.
-    pub initial_readiness_delay: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            sync_period: Duration::from_secs(15),
-            downscale_stabilization: Duration::from_secs(300),
-            tolerance: 0.1,
-            cpu_initialization_period: Duration::from_secs(300),
-            initial_readiness_delay: Duration::from_secs(30),
-        }
-    }
-}
 
 struct Controller {
     api: Api,
@@ -83,8 +46,7 @@ struct Controller {
 
 /// `horizontal-pod-autoscaler-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let controller = Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("horizontal-pod-autoscaler"),
@@ -93,22 +55,18 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         pods: context.informer(),
         memories: Mutex::default(),
         selectors: Mutex::default(),
-    });
-    let (q, period) = (queue.clone(), controller.options.sync_period);
-    controller
-        .autoscalers
-        .subscribe(move |change| match change {
+    };
+    let wiring = context.wire(controller).on(
+        |c| &c.autoscalers,
+        |c, change, queue| match change {
             Change::Updated { old, new } if old.spec == new.spec => {}
-            Change::Deleted(old) => q.add(Key::of(&old.metadata)),
+            Change::Deleted(old) => queue.add(Key::of(&old.metadata)),
             Change::Added(new) | Change::Updated { new, .. } => {
-                q.add_after(Key::of(&new.metadata), period)
+                queue.add_after(Key::of(&new.metadata), c.options.sync_period)
             }
-        });
-    Ok(Some(context.workers(controller, queue)))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+        },
+    );
+    Ok(wiring.workers())
 }
 
 /// What all metrics together ask for.
@@ -130,7 +88,7 @@ impl Controller {
                 .0
                 .parse::<Quantity>()
                 .map(|q| q.as_f64())
-                .map_err(|e| Error::Failed(format!("tolerance {:?}: {e}", given.0))),
+                .map_err(|e| failed!("tolerance {:?}: {e}", given.0)),
         };
         Ok(Tolerances {
             down: of(behavior.and_then(|b| b.scale_down.as_ref()))?,
@@ -179,7 +137,7 @@ impl Controller {
                 return refuse("InvalidSelector", why.clone(), &why);
             }
         };
-        lock(&self.selectors).insert(key.clone(), selector.clone());
+        self.selectors.lock().insert(key.clone(), selector.clone());
         let others = self.others(key, &selector);
         if others.len() > 1 {
             let why = format!(
@@ -193,7 +151,7 @@ impl Controller {
 
     /// The autoscalers whose targets select any of the same pods, this one among them, as Go prints them.
     fn others(&self, key: &Key, selector: &Selector) -> Vec<String> {
-        let selectors = lock(&self.selectors);
+        let selectors = self.selectors.lock();
         let pods = self.selected(key.namespace(), selector);
         let meant = |(other, theirs): &(&Key, &Selector)| {
             other.namespace() == key.namespace()
@@ -341,7 +299,7 @@ impl Controller {
     ) -> i32 {
         let (now, window) = (self.clock.now(), self.options.downscale_stabilization);
         let behavior = autoscaler.spec.behavior.clone();
-        let mut memories = lock(&self.memories);
+        let mut memories = self.memories.lock();
         let memory = memories.entry(key.clone()).or_default();
         let Normalized {
             replicas,
@@ -429,7 +387,8 @@ impl Controller {
             self.clock.time(),
         );
         let current = target.replicas();
-        lock(&self.memories)
+        self.memories
+            .lock()
             .entry(key.clone())
             .or_default()
             .begin(current, self.clock.now());
@@ -536,7 +495,8 @@ impl Controller {
             format!("New size: {wanted}; reason: {why}"),
         );
         let behavior = new.spec.behavior.clone();
-        lock(&self.memories)
+        self.memories
+            .lock()
             .entry(key.clone())
             .or_default()
             .changed(behavior.as_ref(), current, wanted, self.clock.now());
@@ -549,8 +509,8 @@ impl Reconcile<Key> for Controller {
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let Some(autoscaler) = self.autoscalers.get(key) else {
-            lock(&self.memories).remove(key);
-            lock(&self.selectors).remove(key);
+            self.memories.lock().remove(key);
+            self.selectors.lock().remove(key);
             return Ok(Next::DONE);
         };
         // what fails is looked at again after the same time as what does not

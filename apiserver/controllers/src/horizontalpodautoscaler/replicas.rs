@@ -11,15 +11,13 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use skiff_podspec::parts::{HasSpec, Meta};
 use skiff_podspec::{
     containers::sidecars,
     resources::{self, Options},
 };
 
-use crate::{
-    clock::after,
-    pods::{self, name},
-};
+use crate::{clock::after, pods};
 
 /// What was measured of one pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +93,7 @@ fn is_unready(pod: &Pod, metric: &PodMetric, seen: &Seen) -> bool {
 fn group(seen: &Seen, metrics: &PodMetrics, is_cpu: bool) -> Groups {
     let mut groups = Groups::default();
     for pod in seen.pods {
-        let name = name(&pod.metadata).to_string();
+        let name = pod.metadata.name().to_string();
         if pods::is_deleting(pod) || pods::phase(pod) == "Failed" {
             groups.ignored.insert(name);
         } else if pods::phase(pod) == "Pending" {
@@ -104,7 +102,7 @@ fn group(seen: &Seen, metrics: &PodMetrics, is_cpu: bool) -> Groups {
             match metrics.get(&name) {
                 None => drop(groups.missing.insert(name)),
                 Some(metric) if is_cpu && is_unready(pod, metric, seen) => {
-                    drop(groups.unready.insert(name))
+                    groups.unready.insert(name);
                 }
                 Some(_) => groups.ready += 1,
             }
@@ -185,7 +183,7 @@ fn decide(
 
 /// What is asked for of a resource by a pod, or by one of its containers, in thousandths.
 fn request(pod: &Pod, container: &str, resource: &str) -> Result<i64, String> {
-    let (spec, pod_name) = (pods::spec(pod), name(&pod.metadata));
+    let (spec, pod_name) = (pod.spec(), pod.metadata.name());
     if container.is_empty() && resources::has_requests_as_a_whole(pod) {
         let requests = resources::requests(pod, Options::default()).map_err(|e| e.to_string())?;
         let found = requests.get(resource).map(|amount| amount.milli_value());
@@ -264,7 +262,7 @@ pub fn by_utilization(
     let asked = || {
         seen.pods.iter().map(|pod| {
             Ok((
-                name(&pod.metadata).to_string(),
+                pod.metadata.name().to_string(),
                 request(pod, container, resource)?,
             ))
         })

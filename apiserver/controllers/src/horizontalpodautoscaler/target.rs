@@ -5,9 +5,8 @@
 use k8s_openapi::api::autoscaling::{v1::Scale, v2::CrossVersionObjectReference};
 
 use crate::{
-    api::Api,
     discovery::{ApiResource, Found},
-    error::Error,
+    prelude::*,
 };
 
 /// How often a write that met another is tried.

@@ -3,7 +3,7 @@
 //! Invariant: nothing is created or ended for good while the cache lags behind what was asked for. Follows
 //! pkg/controller/job/job_controller.go (syncJob, manageJob).
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -20,15 +20,14 @@ use super::{
     backoff::{self, Backoff},
     create::{failures, index_of, is_indexed, new_pod},
     indexes::{self, Indexes, total},
-    is_tracked, lock,
-    policy::{self, Failure, is_failed, only_replaces_failed, spec},
+    is_tracked,
+    policy::{self, Failure, is_failed, only_replaces_failed},
 };
 use crate::{
     clock::{since, whole_seconds},
-    error::Error,
-    key::Key,
     pods,
-    runner::{Next, slow_start},
+    prelude::*,
+    runner::slow_start,
 };
 
 /// How many pods one pass creates or deletes at most.
@@ -107,7 +106,7 @@ fn number(count: usize) -> i32 {
 }
 
 fn is_suspended(job: &Job) -> bool {
-    spec(job).suspend.unwrap_or(false)
+    job.spec().suspend.unwrap_or(false)
 }
 
 impl Controller {
@@ -140,7 +139,7 @@ impl Controller {
                 next.again = [next.again, again].into_iter().flatten().min();
                 outcome = result;
             }
-            let complete = match spec(&pass.job).completions {
+            let complete = match pass.job.spec().completions {
                 None => pass.succeeded > 0 && active == 0,
                 Some(wanted) => pass.succeeded >= wanted && active == 0,
             };
@@ -177,7 +176,7 @@ impl<'a> Pass<'a> {
             .filter(|pod| pods::is_active(pod))
             .cloned()
             .collect();
-        let completions = spec(&job).completions.unwrap_or(0);
+        let completions = job.spec().completions.unwrap_or(0);
         let status = job.status.clone().unwrap_or_default();
         let done_before = indexes::parse(
             status.completed_indexes.as_deref().unwrap_or(""),
@@ -197,7 +196,9 @@ impl<'a> Pass<'a> {
             failed_indexes: None,
             delayed: HashMap::new(),
             end: None,
-            backoff: lock(&controller.backoffs)
+            backoff: controller
+                .backoffs
+                .lock()
                 .get(key)
                 .copied()
                 .unwrap_or_default(),
@@ -219,9 +220,9 @@ impl<'a> Pass<'a> {
 
     /// Pods that were not counted before and are to be now, of those that pass `test`.
     fn uncounted(&self, counted: &[String], test: impl Fn(&Pod) -> bool) -> Vec<Arc<Pod>> {
-        let released = lock(&self.controller.released);
+        let released = self.controller.released.lock();
         let fits = |pod: &&Arc<Pod>| {
-            let uid = pod.metadata.uid.as_deref().unwrap_or("");
+            let uid = pod.metadata.uid();
             is_tracked(pod)
                 && !counted.iter().any(|c| c == uid)
                 && !released.contains(uid)
@@ -266,7 +267,7 @@ impl<'a> Pass<'a> {
             let target = |reason: &str, message: &str| {
                 Some(condition(FAILURE_TARGET, reason, message, self.now))
             };
-            let limit = spec(&self.job).backoff_limit.unwrap_or(6);
+            let limit = self.job.spec().backoff_limit.unwrap_or(6);
             if self.failed > limit || self.restarts_exceed(limit) {
                 self.end = target(
                     "BackoffLimitExceeded",
@@ -323,11 +324,13 @@ impl<'a> Pass<'a> {
     }
 
     fn restarts_exceed(&self, limit: i32) -> bool {
-        if spec(&self.job)
+        if self
+            .job
+            .spec()
             .template
             .spec
             .as_ref()
-            .and_then(|s| s.restart_policy.as_deref())
+            .and_then(|spec| spec.restart_policy.as_deref())
             != Some("OnFailure")
         {
             return false;
@@ -353,10 +356,12 @@ impl<'a> Pass<'a> {
 
     /// How long until the Job has been active for too long.
     fn deadline(&self) -> Option<Duration> {
-        let seconds = spec(&self.job)
+        let seconds = self
+            .job
+            .spec()
             .active_deadline_seconds
             .filter(|_| !is_suspended(&self.job))?;
-        let started = self.job.status.as_ref()?.start_time.as_ref()?.0;
+        let started = self.job.status().start_time.as_ref()?.0;
         Some(
             Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
                 .saturating_sub(since(self.now, started)),
@@ -364,14 +369,9 @@ impl<'a> Pass<'a> {
     }
 
     fn judge_indexes(&mut self) {
-        let completions = spec(&self.job).completions.unwrap_or(0);
-        if let Some(limit) = spec(&self.job).backoff_limit_per_index {
-            let before = self
-                .job
-                .status
-                .as_ref()
-                .and_then(|s| s.failed_indexes.as_deref())
-                .unwrap_or("");
+        let completions = self.job.spec().completions.unwrap_or(0);
+        if let Some(limit) = self.job.spec().backoff_limit_per_index {
+            let before = self.job.status().failed_indexes.as_deref().unwrap_or("");
             let mut failed = indexes::parse(before, completions);
             let for_good = |pod: &&Arc<Pod>| {
                 is_tracked(pod)
@@ -392,7 +392,9 @@ impl<'a> Pass<'a> {
                 Some(condition(FAILURE_TARGET, reason, message, self.now))
             };
             if self.end.is_none() {
-                if spec(&self.job)
+                if self
+                    .job
+                    .spec()
                     .max_failed_indexes
                     .is_some_and(|most| total(&failed) > most)
                 {
@@ -411,7 +413,7 @@ impl<'a> Pass<'a> {
         }
         if self.end.is_none()
             && let Some(message) = policy::succeeded(
-                spec(&self.job).success_policy.as_ref(),
+                self.job.spec().success_policy.as_ref(),
                 completions,
                 &self.done,
             )
@@ -509,7 +511,7 @@ impl<'a> Pass<'a> {
                 Ok(()) => {
                     pods::delete(&controller.api, &controller.recorder, &self.job, &pod_key).await
                 }
-                Err(e) => Err(Error::Failed(format!("removing completion finalizer: {e}"))),
+                Err(e) => Err(failed!("removing completion finalizer: {e}")),
             };
             if result.is_err() {
                 controller
@@ -538,7 +540,7 @@ impl<'a> Pass<'a> {
     /// Creates what is missing, deletes what is too much; gives how many are active then, and when to look again.
     async fn manage(&mut self) -> (i32, Option<Duration>, Result<(), Error>) {
         let active = number(self.active.len());
-        let parallelism = spec(&self.job).parallelism.unwrap_or(1);
+        let parallelism = self.job.spec().parallelism.unwrap_or(1);
         if is_suspended(&self.job) {
             let doomed = self.active.clone();
             if doomed.is_empty() {
@@ -547,7 +549,7 @@ impl<'a> Pass<'a> {
             let outcome = self.remove(doomed).await;
             return (if outcome.is_ok() { 0 } else { active }, None, outcome);
         }
-        let wanted = match spec(&self.job).completions {
+        let wanted = match self.job.spec().completions {
             None if self.succeeded > 0 => active,
             None => parallelism,
             Some(completions) => (completions - self.succeeded).clamp(0, parallelism),
@@ -576,7 +578,7 @@ impl<'a> Pass<'a> {
         if missing <= 0 {
             return (active, None, Ok(()));
         }
-        if spec(&self.job).backoff_limit_per_index.is_none() {
+        if self.job.spec().backoff_limit_per_index.is_none() {
             let wait = self.backoff.remaining(self.now);
             if !wait.is_zero() {
                 return (active, Some(wait), Ok(()));
@@ -653,7 +655,7 @@ impl<'a> Pass<'a> {
             taken.unite(failed);
         }
         let pending: Vec<i32> = taken
-            .missing(spec(&self.job).completions.unwrap_or(0))
+            .missing(self.job.spec().completions.unwrap_or(0))
             .take(count)
             .collect();
         let wait = |index: &i32| {

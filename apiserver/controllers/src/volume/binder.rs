@@ -4,8 +4,6 @@
 //! provisioners, deleters or recyclers built in: those of others are waited for. Follows
 //! pkg/controller/volume/persistentvolume/pv_controller.go.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::{
     core::v1::{
         ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod,
@@ -13,19 +11,8 @@ use k8s_openapi::api::{
     storage::v1::StorageClass,
 };
 
-use super::{claim_spec, decide, mentions};
-use crate::{
-    api::Api,
-    clock::Clock,
-    error::{Error, unless_gone},
-    events::{EventType, Recorder},
-    expectations::Wrote,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    pods::{self, name},
-    runner::{Context, Next, Reconcile},
-};
+use super::{decide, mentions};
+use crate::{pods, prelude::*};
 
 const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
 const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
@@ -39,69 +26,57 @@ const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 struct Binder {
     api: Api,
-    clock: Clock,
     recorder: Recorder,
-    volumes: Informer<PersistentVolume>,
-    claims: Informer<PersistentVolumeClaim>,
+    volumes: Fresh<PersistentVolume>,
+    claims: Fresh<PersistentVolumeClaim>,
     classes: Informer<StorageClass>,
     pods: Informer<Pod>,
-    wrote_volumes: Wrote,
-    wrote_claims: Wrote,
 }
 
 /// `persistentvolume-binder-controller`. One worker for both kinds: a volume's key is without a namespace.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let binder = Arc::new(Binder {
+    let binder = Binder {
         api: context.api.clone(),
-        clock: context.clock.clone(),
         recorder: context.recorder("persistentvolume-controller"),
-        volumes: context.informer(),
-        claims: context.informer(),
+        volumes: context.fresh(),
+        claims: context.fresh(),
         classes: context.informer(),
         pods: context.informer(),
-        wrote_volumes: Wrote::default(),
-        wrote_claims: Wrote::default(),
-    });
-    let (q, claims) = (queue.clone(), binder.claims.clone());
-    binder.volumes.subscribe(move |change| {
-        let volume = change.object();
-        q.add(Key::of(&volume.metadata));
-        let reference = decide::spec(volume).claim_ref.as_ref();
-        if let Some(reference) = reference {
-            q.add(Key::new(
-                reference.namespace.as_deref().unwrap_or(""),
-                reference.name.as_deref().unwrap_or(""),
-            ));
-        } else if !matches!(change, Change::Deleted(_)) {
-            claims
-                .list()
-                .iter()
-                .filter(|claim| claim_spec(claim).volume_name.is_none())
-                .for_each(|claim| q.add(Key::of(&claim.metadata)));
-        }
-    });
-    let q = queue.clone();
-    binder.claims.subscribe(move |change| {
-        q.add(Key::of(&change.object().metadata));
-        if let Some(volume) = &claim_spec(change.object()).volume_name {
-            q.add(Key::cluster(volume));
-        }
-    });
-    let (q, claims) = (queue.clone(), binder.claims.clone());
-    binder.classes.subscribe(move |change| {
-        let class = change.object().metadata.name.as_deref().unwrap_or("");
-        claims
-            .list()
-            .iter()
-            .filter(|claim| decide::class_of_claim(claim) == class)
-            .for_each(|claim| q.add(Key::of(&claim.metadata)));
-    });
-    Ok(Some(context.some_workers(1, binder, queue)))
-}
-
-fn has(annotations: Option<&std::collections::BTreeMap<String, String>>, key: &str) -> bool {
-    annotations.is_some_and(|a| a.contains_key(key))
+    };
+    let wiring = context
+        .wire(binder)
+        .each(|c| &c.volumes)
+        .on(
+            |c| &c.volumes,
+            |c, change, queue| {
+                if let Some(reference) = &change.object().spec().claim_ref {
+                    queue.add(decide::key_of(reference));
+                } else if !matches!(change, Change::Deleted(_)) {
+                    let searching =
+                        |claim: &Arc<PersistentVolumeClaim>| claim.spec().volume_name.is_none();
+                    wake(queue, c.claims.list().into_iter().filter(searching));
+                }
+            },
+        )
+        .each(|c| &c.claims)
+        .on(
+            |c| &c.claims,
+            |_, change, queue| {
+                if let Some(volume) = &change.object().spec().volume_name {
+                    queue.add(Key::cluster(volume));
+                }
+            },
+        )
+        .on(
+            |c| &c.classes,
+            |c, change, queue| {
+                let class = change.object().metadata.name();
+                let of_class =
+                    |claim: &Arc<PersistentVolumeClaim>| decide::class_of_claim(claim) == class;
+                wake(queue, c.claims.list().into_iter().filter(of_class));
+            },
+        );
+    Ok(wiring.some_workers(1))
 }
 
 impl Reconcile<Key> for Binder {
@@ -109,12 +84,8 @@ impl Reconcile<Key> for Binder {
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let all = Key::cluster("");
-        if let Some(version) = self.wrote_volumes.take(&all) {
-            self.volumes.reach(version, &self.clock).await;
-        }
-        if let Some(version) = self.wrote_claims.take(&all) {
-            self.claims.reach(version, &self.clock).await;
-        }
+        self.volumes.catch_up(&all).await;
+        self.claims.catch_up(&all).await;
         if key.namespace().is_empty() {
             if let Some(volume) = self.volumes.get(key) {
                 self.sync_volume((*volume).clone()).await?;
@@ -129,10 +100,7 @@ impl Reconcile<Key> for Binder {
 impl Binder {
     async fn put_volume(&self, volume: &PersistentVolume) -> Result<PersistentVolume, Error> {
         let written = self.api.update(volume).await?;
-        self.wrote_volumes.note(
-            &Key::cluster(""),
-            written.metadata.resource_version.as_deref(),
-        );
+        self.volumes.note(&Key::cluster(""), &written.metadata);
         Ok(written)
     }
 
@@ -149,10 +117,7 @@ impl Binder {
         status.phase = Some(phase.into());
         status.message = (!message.is_empty()).then(|| message.into());
         let written = self.api.update_status(&volume).await?;
-        self.wrote_volumes.note(
-            &Key::cluster(""),
-            written.metadata.resource_version.as_deref(),
-        );
+        self.volumes.note(&Key::cluster(""), &written.metadata);
         Ok(written)
     }
 
@@ -167,7 +132,7 @@ impl Binder {
             phase: Some(phase.into()),
             ..old.clone()
         };
-        match volume.map(decide::spec) {
+        match volume.map(HasSpec::spec) {
             None => (status.access_modes, status.capacity) = (None, None),
             Some(spec) => {
                 status.access_modes = spec.access_modes.clone();
@@ -181,15 +146,12 @@ impl Binder {
         }
         claim.status = Some(status);
         let written = self.api.update_status(&claim).await?;
-        self.wrote_claims.note(
-            &Key::cluster(""),
-            written.metadata.resource_version.as_deref(),
-        );
+        self.claims.note(&Key::cluster(""), &written.metadata);
         Ok(true)
     }
 
     async fn sync_volume(&self, volume: PersistentVolume) -> Result<(), Error> {
-        let Some(reference) = decide::spec(&volume).claim_ref.clone() else {
+        let Some(reference) = volume.spec().claim_ref.clone() else {
             return self.set_phase(volume, "Available", "").await.map(drop);
         };
         let uid = reference.uid.clone().unwrap_or_default();
@@ -217,15 +179,15 @@ impl Binder {
         }
         match claim {
             None => self.release(volume).await,
-            Some(claim) => match claim_spec(&claim).volume_name.as_deref().unwrap_or("") {
+            Some(claim) => match claim.spec().volume_name.as_deref().unwrap_or("") {
                 "" => Ok(()),
-                bound if bound == name(&volume.metadata) => {
+                bound if bound == volume.metadata.name() => {
                     self.set_phase(volume, "Bound", "").await.map(drop)
                 }
-                _ if has(volume.metadata.annotations.as_ref(), PROVISIONED_BY) => {
+                _ if volume.metadata.annotation(PROVISIONED_BY).is_some() => {
                     self.release(volume).await
                 }
-                _ if has(volume.metadata.annotations.as_ref(), BY_CONTROLLER) => {
+                _ if volume.metadata.annotation(BY_CONTROLLER).is_some() => {
                     self.unbind(volume).await
                 }
                 _ => self.unbind(volume).await,
@@ -252,16 +214,17 @@ impl Binder {
 
     /// The claim is gone: the volume is released, and what its policy says comes to pass.
     async fn release(&self, volume: PersistentVolume) -> Result<(), Error> {
-        if volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Failed") {
+        if volume.status().phase.as_deref() == Some("Failed") {
             return Ok(());
         }
         let volume = self.set_phase(volume, "Released", "").await?;
-        let policy = decide::spec(&volume)
+        let policy = volume
+            .spec()
             .persistent_volume_reclaim_policy
             .as_deref()
             .unwrap_or("Retain");
-        let others = has(volume.metadata.annotations.as_ref(), PROVISIONED_BY)
-            || decide::spec(&volume).csi.is_some();
+        let others =
+            volume.metadata.annotation(PROVISIONED_BY).is_some() || volume.spec().csi.is_some();
         let (reason, message) = match policy {
             "Recycle" => (
                 "VolumeFailedRecycle",
@@ -270,7 +233,7 @@ impl Binder {
             "Delete" if !others => {
                 let message = format!(
                     "error getting deleter volume plugin for volume {:?}: no volume plugin matched",
-                    name(&volume.metadata)
+                    volume.metadata.name()
                 );
                 ("VolumeFailedDelete", message)
             }
@@ -281,17 +244,13 @@ impl Binder {
     }
 
     async fn sync_claim(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        if has(claim.metadata.annotations.as_ref(), COMPLETED) {
+        if claim.metadata.annotation(COMPLETED).is_some() {
             return self.sync_bound(claim).await;
         }
         if claim.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
-        match claim_spec(&claim)
-            .volume_name
-            .clone()
-            .filter(|v| !v.is_empty())
-        {
+        match claim.spec().volume_name.clone().filter(|v| !v.is_empty()) {
             Some(wanted) => self.sync_named(claim, &wanted).await,
             None => self.sync_searching(claim).await,
         }
@@ -305,7 +264,7 @@ impl Binder {
 
     /// A claim that was bound: is its volume still there, and still its own?
     async fn sync_bound(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        let wanted = claim_spec(&claim).volume_name.clone().unwrap_or_default();
+        let wanted = claim.spec().volume_name.clone().unwrap_or_default();
         let lost = "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
         let Some(volume) = self
             .volumes
@@ -319,7 +278,7 @@ impl Binder {
             };
             return self.lose(claim, "ClaimLost", message).await;
         };
-        if decide::spec(&volume).claim_ref.is_none() || decide::is_bound_to(&volume, &claim) {
+        if volume.spec().claim_ref.is_none() || decide::is_bound_to(&volume, &claim) {
             return self.bind((*volume).clone(), claim).await;
         }
         self.lose(
@@ -347,7 +306,7 @@ impl Binder {
         let Some(volume) = self.volumes.get(&Key::cluster(wanted)) else {
             return self.pending(claim).await;
         };
-        match &decide::spec(&volume).claim_ref {
+        match &volume.spec().claim_ref {
             None => match decide::mismatch(&volume, &claim)? {
                 Some(why) => {
                     self.recorder.warning(
@@ -367,11 +326,11 @@ impl Binder {
                     reference.namespace.as_deref().unwrap_or(""),
                     reference.name.as_deref().unwrap_or(""),
                 );
-                if has(claim.metadata.annotations.as_ref(), BY_CONTROLLER) {
-                    return Err(Error::Failed(format!(
+                if claim.metadata.annotation(BY_CONTROLLER).is_some() {
+                    return Err(failed!(
                         "invalid binding of claim {:?} to volume {wanted:?}: volume already claimed by {space}/{other}",
-                        name(&claim.metadata)
-                    )));
+                        claim.metadata.name()
+                    ));
                 }
                 let message = format!("volume {wanted:?} already bound to a different claim.");
                 self.recorder
@@ -388,7 +347,7 @@ impl Binder {
         let waits = class
             .as_ref()
             .is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
-        let delayed = waits && !has(claim.metadata.annotations.as_ref(), SELECTED_NODE);
+        let delayed = waits && !claim.metadata.annotation(SELECTED_NODE).is_some();
         if let Some(volume) = decide::best(&self.volumes.list(), &claim, delayed)? {
             return self.bind((*volume).clone(), claim).await;
         }
@@ -408,13 +367,11 @@ impl Binder {
     }
 
     fn what_is_waited_for(&self, claim: &PersistentVolumeClaim) -> (&'static str, String) {
-        let pods = self
-            .pods
-            .in_namespace(claim.metadata.namespace.as_deref().unwrap_or(""));
+        let pods = self.pods.in_namespace(claim.metadata.namespace());
         let mut names: Vec<&str> = pods
             .iter()
             .filter(|pod| !pods::is_finished(pod) && mentions(pod, claim))
-            .map(|pod| name(&pod.metadata))
+            .map(|pod| pod.metadata.name())
             .collect();
         names.sort_unstable();
         match names[..] {
@@ -460,10 +417,7 @@ impl Binder {
                 annotations.insert(key.into(), class.provisioner.clone());
             }
             claim = self.api.update(&claim).await?;
-            self.wrote_claims.note(
-                &Key::cluster(""),
-                claim.metadata.resource_version.as_deref(),
-            );
+            self.claims.note(&Key::cluster(""), &claim.metadata);
         }
         let message = format!(
             "Waiting for a volume to be created either by the external provisioner '{}' or manually by the system administrator. If volume creation is \
@@ -482,7 +436,7 @@ impl Binder {
         mut claim: PersistentVolumeClaim,
     ) -> Result<(), Error> {
         if !decide::is_bound_to(&volume, &claim) {
-            let fresh = decide::spec(&volume).claim_ref.is_none();
+            let fresh = volume.spec().claim_ref.is_none();
             volume.spec.get_or_insert_default().claim_ref = Some(ObjectReference {
                 api_version: Some("v1".into()),
                 kind: Some("PersistentVolumeClaim".into()),
@@ -502,12 +456,8 @@ impl Binder {
             volume = self.put_volume(&volume).await?;
         }
         let volume = self.set_phase(volume, "Bound", "").await?;
-        let unnamed = claim_spec(&claim)
-            .volume_name
-            .as_deref()
-            .unwrap_or("")
-            .is_empty();
-        if unnamed || !has(claim.metadata.annotations.as_ref(), COMPLETED) {
+        let unnamed = claim.spec().volume_name.as_deref().unwrap_or("").is_empty();
+        if unnamed || !claim.metadata.annotation(COMPLETED).is_some() {
             let annotations = claim.metadata.annotations.get_or_insert_default();
             annotations.insert(COMPLETED.into(), "yes".into());
             if unnamed {
@@ -515,10 +465,7 @@ impl Binder {
                 claim.spec.get_or_insert_default().volume_name = volume.metadata.name.clone();
             }
             claim = self.api.update(&claim).await?;
-            self.wrote_claims.note(
-                &Key::cluster(""),
-                claim.metadata.resource_version.as_deref(),
-            );
+            self.claims.note(&Key::cluster(""), &claim.metadata);
         }
         self.put_claim_status(claim, "Bound", Some(&volume))
             .await
