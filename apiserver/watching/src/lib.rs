@@ -17,6 +17,7 @@ pub mod reflect;
 pub mod status;
 pub mod task;
 pub mod typed;
+pub mod unchecked;
 pub mod unreadable;
 
 pub use error::Error;
