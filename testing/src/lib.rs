@@ -4,6 +4,7 @@
 
 pub mod modules;
 mod rows;
+pub mod table;
 
 use std::{fmt::Display, io::Write};
 

@@ -15,23 +15,20 @@ struct Controller {
 
 /// `clusterrole-aggregation-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         roles: context.informer(),
-    };
-    let wiring = context.wire(controller).on(
-        |c| &c.roles,
-        |c, _, queue| {
-            wake(
-                queue,
-                c.roles
-                    .list()
-                    .into_iter()
-                    .filter(|role| role.aggregation_rule.is_some()),
-            );
-        },
-    );
-    Ok(wiring.some_workers(1))
+    });
+    c.on(&c.roles, |c, _, queue| {
+        wake(
+            queue,
+            c.roles
+                .list()
+                .into_iter()
+                .filter(|role| role.aggregation_rule.is_some()),
+        );
+    });
+    Ok(c.some_workers(1))
 }
 
 /// The rules of all roles that one of the selectors selects, but for the role itself.

@@ -16,7 +16,7 @@ use k8s_openapi::{
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus},
     },
     apimachinery::pkg::{
-        apis::meta::v1::{Condition, LabelSelector, OwnerReference, Time},
+        apis::meta::v1::{Condition, OwnerReference, Time},
         util::intstr::IntOrString,
     },
 };
@@ -26,6 +26,7 @@ use crate::{
     clock::{after, until},
     discovery::discover,
     fraction::{scaled, total},
+    labels::go_text,
     owners::controller_of,
     pods,
     prelude::*,
@@ -55,7 +56,7 @@ struct Stale(Arc<Controller>);
 /// `disruption-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let stale = context.queue::<Key>();
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("controllermanager"),
@@ -65,26 +66,24 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         deployments: context.informer(),
         stateful: context.informer(),
         controllers: context.informer(),
-    };
+    });
     let marked = stale.clone();
-    let wiring = context.wire(controller).each(|c| &c.budgets).on(
-        |c| &c.pods,
-        move |c, change, queue| {
-            if let Change::Updated { old, new } = change
-                && old.metadata.labels != new.metadata.labels
-            {
-                c.wake(old, queue);
-            }
-            let pod = change.object();
-            c.wake(pod, queue);
-            if !matches!(change, Change::Deleted(_)) && stale_since(pod).is_some() {
-                marked.add(Key::of(&pod.metadata));
-            }
-        },
-    );
-    let (controller, _) = wiring.parts();
+    c.each(&c.budgets);
+    c.on(&c.pods, move |c, change, queue| {
+        if let Change::Updated { old, new } = change
+            && old.metadata.labels != new.metadata.labels
+        {
+            c.wake(old, queue);
+        }
+        let pod = change.object();
+        c.wake(pod, queue);
+        if !matches!(change, Change::Deleted(_)) && stale_since(pod).is_some() {
+            marked.add(Key::of(&pod.metadata));
+        }
+    });
+    let (controller, _) = c.parts();
     let cleaning = context.some_workers(1, Arc::new(Stale(controller)), stale);
-    Ok(wiring.some_workers_and(1, cleaning))
+    Ok(c.some_workers_and(1, cleaning))
 }
 
 fn selector_of(budget: &PodDisruptionBudget) -> Result<Selector, Error> {
@@ -102,36 +101,6 @@ fn stale_since(pod: &Pod) -> Option<Timestamp> {
     stale
         .then(|| condition.last_transition_time.as_ref().map(|t| t.0))
         .flatten()
-}
-
-/// The selector as Go prints it, for a message that holds it.
-fn go_text(selector: Option<&LabelSelector>) -> String {
-    let Some(selector) = selector else {
-        return "nil".into();
-    };
-    let labels: String = selector
-        .match_labels
-        .iter()
-        .flatten()
-        .map(|(k, v)| format!("{k}: {v},"))
-        .collect();
-    let expression =
-        |e: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| {
-            let values = e.values.as_deref().unwrap_or(&[]).join(" ");
-            format!(
-                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
-                e.key, e.operator
-            )
-        };
-    let expressions: String = selector
-        .match_expressions
-        .iter()
-        .flatten()
-        .map(expression)
-        .collect();
-    format!(
-        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
-    )
 }
 
 /// The pods that were allowed to be evicted and have not started to go, and when the first of them is to be looked at again.
@@ -483,18 +452,6 @@ impl Reconcile<Key> for Stale {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn selectors_as_go_prints_them() {
-        let selector = LabelSelector {
-            match_labels: Some([("app".to_string(), "x".to_string())].into()),
-            match_expressions: None,
-        };
-        assert_eq!(
-            go_text(Some(&selector)),
-            "&LabelSelector{MatchLabels:map[string]string{app: x,},MatchExpressions:[]LabelSelectorRequirement{},}"
-        );
-    }
 
     #[test]
     fn the_condition_keeps_its_time_while_its_status_stays() {

@@ -38,26 +38,20 @@ struct Controller {
 
 /// `endpoints-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         recorder: context.recorder("endpoint-controller"),
         services: context.informer(),
         pods: context.informer(),
         endpoints: context.fresh(),
         times: TriggerTimes::default(),
-    };
-    let wiring = context
-        .wire(controller)
-        .each(|c| &c.services)
-        .on(
-            |c| &c.pods,
-            |c, change, queue| service_pods::wake(change, &c.services, queue),
-        )
-        .each_if(
-            |c| &c.endpoints,
-            |change| matches!(change, Change::Deleted(_)),
-        );
-    let (controller, queue) = wiring.parts();
+    });
+    c.each(&c.services);
+    c.on(&c.pods, |c, change, queue| {
+        service_pods::wake(change, &c.services, queue)
+    });
+    c.each_if(&c.endpoints, |change| matches!(change, Change::Deleted(_)));
+    let (controller, queue) = c.parts();
     let left_behind = async move {
         // what services left behind that went while nobody watched; whoever makes some without a service later is left alone
         let endpoints = controller.endpoints.list();
@@ -68,7 +62,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
                 .filter(|endpoints| !is_lock(endpoints)),
         );
     };
-    Ok(wiring.workers_and(left_behind))
+    Ok(c.workers_and(left_behind))
 }
 
 /// Whether they only hold who is the leader of something.

@@ -37,37 +37,29 @@ struct Controller {
 
 /// `endpointslice-mirroring-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         recorder: context.recorder("endpoint-slice-mirroring-controller"),
         endpoints: context.informer(),
         services: context.informer(),
         slices: context.fresh(),
-    };
-    let wiring = context
-        .wire(controller)
-        .each(|c| &c.endpoints)
-        .on(
-            |c| &c.services,
-            |c, change, queue| {
-                let key = Key::of(&change.object().metadata);
-                if c.endpoints.get(&key).is_some() {
-                    queue.add(key);
-                }
-            },
-        )
-        .on(
-            |c| &c.slices,
-            |_, change, queue| {
-                if let Change::Deleted(slice) | Change::Updated { new: slice, .. } = change
-                    && is_managed_by(slice, MANAGED_BY)
-                    && let Some(key) = service_of(slice)
-                {
-                    queue.add(key);
-                }
-            },
-        );
-    Ok(wiring.workers())
+    });
+    c.each(&c.endpoints);
+    c.on(&c.services, |c, change, queue| {
+        let key = Key::of(&change.object().metadata);
+        if c.endpoints.get(&key).is_some() {
+            queue.add(key);
+        }
+    });
+    c.on(&c.slices, |_, change, queue| {
+        if let Change::Deleted(slice) | Change::Updated { new: slice, .. } = change
+            && is_managed_by(slice, MANAGED_BY)
+            && let Some(key) = service_of(slice)
+        {
+            queue.add(key);
+        }
+    });
+    Ok(c.workers())
 }
 
 fn should_mirror(endpoints: &Endpoints) -> bool {

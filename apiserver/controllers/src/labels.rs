@@ -82,6 +82,28 @@ impl Selector {
     }
 }
 
+/// A pointer to a selector as Go prints it, for a message that holds it.
+pub fn go_text(selector: Option<&LabelSelector>) -> String {
+    let Some(selector) = selector else {
+        return "nil".into();
+    };
+    let labels = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}: {v},"));
+    let expressions = selector.match_expressions.iter().flatten().map(|e| {
+        let (key, operator, values) = (&e.key, &e.operator, e.values.as_deref().unwrap_or(&[]));
+        let values = values.join(" ");
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
+    });
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{}}},MatchExpressions:[]LabelSelectorRequirement{{{}}},}}",
+        labels.collect::<String>(),
+        expressions.collect::<String>()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -125,26 +125,23 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             why: "it is needed when --allocate-node-cidrs is set".into(),
         });
     }
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         recorder: context.recorder("cidrAllocator"),
         nodes: context.fresh(),
         pools: Mutex::new(pools),
-    };
-    let wiring = context.wire(controller).on(
-        |c| &c.nodes,
-        |c, change, queue| {
-            let (node, given) = (change.object(), networks(change.object()));
-            let gone = matches!(change, Change::Deleted(_));
-            for pool in c.pools.lock().iter_mut() {
-                given.iter().for_each(|network| pool.mark(network, !gone));
-            }
-            if !gone && given.is_empty() {
-                queue.add(Key::of(&node.metadata));
-            }
-        },
-    );
-    Ok(wiring.some_workers(1))
+    });
+    c.on(&c.nodes, |c, change, queue| {
+        let (node, given) = (change.object(), networks(change.object()));
+        let gone = matches!(change, Change::Deleted(_));
+        for pool in c.pools.lock().iter_mut() {
+            given.iter().for_each(|network| pool.mark(network, !gone));
+        }
+        if !gone && given.is_empty() {
+            queue.add(Key::of(&node.metadata));
+        }
+    });
+    Ok(c.some_workers(1))
 }
 
 /// The networks that a node has.

@@ -28,23 +28,21 @@ struct Controller {
 
 /// `ttl-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         nodes: context.informer(),
         step: AtomicUsize::new(0),
-    };
-    let wiring = context.wire(controller).each(|c| &c.nodes).on(
-        |c| &c.nodes,
-        |c, change, queue| {
-            if !matches!(change, Change::Updated { .. }) {
-                let step = step(c.step.load(Ordering::Relaxed), c.nodes.len());
-                if c.step.swap(step, Ordering::Relaxed) != step {
-                    wake(queue, c.nodes.list());
-                }
+    });
+    c.each(&c.nodes);
+    c.on(&c.nodes, |c, change, queue| {
+        if !matches!(change, Change::Updated { .. }) {
+            let step = step(c.step.load(Ordering::Relaxed), c.nodes.len());
+            if c.step.swap(step, Ordering::Relaxed) != step {
+                wake(queue, c.nodes.list());
             }
-        },
-    );
-    Ok(wiring.some_workers(1))
+        }
+    });
+    Ok(c.some_workers(1))
 }
 
 /// The step for this many nodes, coming from another.

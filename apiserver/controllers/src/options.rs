@@ -7,6 +7,8 @@ use std::{sync::Arc, time::Duration};
 use ipnet::IpNet;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use skiff_watching::client::BoxError;
+
 use crate::clock::Clock;
 
 /// What the controller manager is told on its command line.
@@ -46,10 +48,10 @@ pub struct Options {
 
 /// An authority that signs: takes a request (PEM), the usages that the certificate is to have and its seconds at most, and gives the certificate
 /// (PEM). The request's signature is checked by it, its subject and names are not.
-pub type Signer = Arc<dyn Fn(&[u8], &[String], i64) -> Result<String, String> + Send + Sync>;
+pub type Signer = Arc<dyn Fn(&[u8], &[String], i64) -> Result<String, BoxError> + Send + Sync>;
 
 /// Makes the token of a service account, by its metadata, that is to be kept in the secret of this name.
-pub type TokenSigner = Arc<dyn Fn(&ObjectMeta, &str) -> Result<String, String> + Send + Sync>;
+pub type TokenSigner = Arc<dyn Fn(&ObjectMeta, &str) -> Result<String, BoxError> + Send + Sync>;
 
 impl Default for Options {
     fn default() -> Self {

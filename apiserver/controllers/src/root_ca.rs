@@ -34,22 +34,20 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let Some(pem) = context.options.root_ca_pem.clone() else {
         return Ok(None);
     };
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         data: BTreeMap::from([("ca.crt".to_string(), pem)]),
         namespaces: context.informer(),
         maps: context.informer(),
-    };
-    let wiring = context.wire(controller).each_there(|c| &c.namespaces).on(
-        |c| &c.maps,
-        |_, change, queue| {
-            let meta = &change.object().metadata;
-            if meta.name() == NAME && !matches!(change, Change::Added(_)) {
-                queue.add(Key::cluster(meta.namespace()));
-            }
-        },
-    );
-    Ok(wiring.some_workers(1))
+    });
+    c.each_there(&c.namespaces);
+    c.on(&c.maps, |_, change, queue| {
+        let meta = &change.object().metadata;
+        if meta.name() == NAME && !matches!(change, Change::Added(_)) {
+            queue.add(Key::cluster(meta.namespace()));
+        }
+    });
+    Ok(c.some_workers(1))
 }
 
 impl Reconcile<Key> for Controller {

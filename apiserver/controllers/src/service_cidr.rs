@@ -29,41 +29,32 @@ struct Controller {
 
 /// `service-cidr-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder(NAME),
         cidrs: context.informer(),
         addresses: context.informer(),
-    };
-    let wiring = context
-        .wire(controller)
-        .each(|c| &c.cidrs)
-        .on(
-            |c| &c.cidrs,
-            |c, change, queue| {
-                let cidr = change.object();
-                let overlaps = |other: &Arc<ServiceCIDR>| {
-                    nets(other).any(|a| nets(cidr).any(|b| a.contains(&b) || b.contains(&a)))
-                };
-                if !matches!(change, Change::Updated { .. }) {
-                    // another may be free to go now, or not any more
-                    wake(queue, c.cidrs.list().into_iter().filter(overlaps));
-                }
-            },
-        )
-        .on(
-            |c| &c.addresses,
-            |c, change, queue| {
-                let known = address(&change.object().metadata);
-                if let Some(address) = known.filter(|_| !matches!(change, Change::Updated { .. })) {
-                    let holds =
-                        |cidr: &Arc<ServiceCIDR>| nets(cidr).any(|net| net.contains(&address));
-                    wake(queue, c.cidrs.list().into_iter().filter(holds));
-                }
-            },
-        );
-    Ok(wiring.workers())
+    });
+    c.each(&c.cidrs);
+    c.on(&c.cidrs, |c, change, queue| {
+        let cidr = change.object();
+        let overlaps = |other: &Arc<ServiceCIDR>| {
+            nets(other).any(|a| nets(cidr).any(|b| a.contains(&b) || b.contains(&a)))
+        };
+        if !matches!(change, Change::Updated { .. }) {
+            // another may be free to go now, or not any more
+            wake(queue, c.cidrs.list().into_iter().filter(overlaps));
+        }
+    });
+    c.on(&c.addresses, |c, change, queue| {
+        let known = address(&change.object().metadata);
+        if let Some(address) = known.filter(|_| !matches!(change, Change::Updated { .. })) {
+            let holds = |cidr: &Arc<ServiceCIDR>| nets(cidr).any(|net| net.contains(&address));
+            wake(queue, c.cidrs.list().into_iter().filter(holds));
+        }
+    });
+    Ok(c.workers())
 }
 
 fn nets(cidr: &ServiceCIDR) -> impl Iterator<Item = IpNet> {

@@ -19,22 +19,20 @@ struct Controller {
 
 /// `serviceaccount-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         namespaces: context.informer(),
         accounts: context.informer(),
-    };
-    let wiring = context.wire(controller).each_there(|c| &c.namespaces).on(
-        |c| &c.accounts,
-        |_, change, queue| {
-            if let Change::Deleted(account) = change
-                && account.metadata.name() == DEFAULT
-            {
-                queue.add(Key::cluster(account.metadata.namespace()));
-            }
-        },
-    );
-    Ok(wiring.some_workers(1))
+    });
+    c.each_there(&c.namespaces);
+    c.on(&c.accounts, |_, change, queue| {
+        if let Change::Deleted(account) = change
+            && account.metadata.name() == DEFAULT
+        {
+            queue.add(Key::cluster(account.metadata.namespace()));
+        }
+    });
+    Ok(c.some_workers(1))
 }
 
 /// Whether new things can be made in a namespace.

@@ -78,7 +78,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let Some(sign) = context.options.token_signer.clone() else {
         return Ok(None);
     };
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         sign,
         root_ca: context
@@ -89,34 +89,26 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             .into_bytes(),
         accounts: context.informer(),
         secrets: context.informer(),
-    };
-    let wiring = context
-        .wire(controller)
-        .on(
-            |c| &c.accounts,
-            |_, change, queue| {
-                let meta = &change.object().metadata;
-                queue.add(Subject::Account {
-                    key: Key::of(meta),
-                    uid: uid(meta),
-                });
-            },
-        )
-        .on(
-            |c| &c.secrets,
-            |_, change, queue| {
-                let (secret, meta) = (change.object(), &change.object().metadata);
-                if is_token(secret) {
-                    queue.add(Subject::Secret {
-                        key: Key::of(meta),
-                        uid: uid(meta),
-                        account: annotation(meta, ACCOUNT_NAME).to_string(),
-                        account_uid: annotation(meta, ACCOUNT_UID).to_string(),
-                    });
-                }
-            },
-        );
-    Ok(wiring.workers())
+    });
+    c.on(&c.accounts, |_, change, queue| {
+        let meta = &change.object().metadata;
+        queue.add(Subject::Account {
+            key: Key::of(meta),
+            uid: uid(meta),
+        });
+    });
+    c.on(&c.secrets, |_, change, queue| {
+        let (secret, meta) = (change.object(), &change.object().metadata);
+        if is_token(secret) {
+            queue.add(Subject::Secret {
+                key: Key::of(meta),
+                uid: uid(meta),
+                account: annotation(meta, ACCOUNT_NAME).to_string(),
+                account_uid: annotation(meta, ACCOUNT_UID).to_string(),
+            });
+        }
+    });
+    Ok(c.workers())
 }
 
 impl Controller {

@@ -28,47 +28,39 @@ struct Controller {
 
 /// `taint-eviction-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("taint-eviction-controller"),
         pods: context.informer(),
         nodes: context.informer(),
         scheduled: Mutex::default(),
-    };
-    let wiring = context
-        .wire(controller)
-        .on(
-            |c| &c.pods,
-            |c, change, queue| {
-                let comes = |pod: &Pod| c.is_tainted(pods::node_name(pod));
-                let concerns = match change {
-                    Change::Deleted(pod) => return c.cancel(&Key::of(&pod.metadata)),
-                    Change::Added(pod) => !pods::node_name(pod).is_empty() && comes(pod),
-                    Change::Updated { old, new } => {
-                        old.spec().tolerations != new.spec().tolerations
-                            || (pods::node_name(old) != pods::node_name(new) && comes(new))
-                    }
-                };
-                if concerns {
-                    queue.add(Key::of(&change.object().metadata));
-                }
-            },
-        )
-        .on(
-            |c| &c.nodes,
-            |c, change, queue| {
-                let (old, new) = match change {
-                    Change::Added(new) => (Vec::new(), evicting(new)),
-                    Change::Updated { old, new } => (evicting(old), evicting(new)),
-                    Change::Deleted(_) => return,
-                };
-                if old != new {
-                    wake(queue, c.pods.in_group(change.object().metadata.name()));
-                }
-            },
-        );
-    Ok(wiring.some_workers(8))
+    });
+    c.on(&c.pods, |c, change, queue| {
+        let comes = |pod: &Pod| c.is_tainted(pods::node_name(pod));
+        let concerns = match change {
+            Change::Deleted(pod) => return c.cancel(&Key::of(&pod.metadata)),
+            Change::Added(pod) => !pods::node_name(pod).is_empty() && comes(pod),
+            Change::Updated { old, new } => {
+                old.spec().tolerations != new.spec().tolerations
+                    || (pods::node_name(old) != pods::node_name(new) && comes(new))
+            }
+        };
+        if concerns {
+            queue.add(Key::of(&change.object().metadata));
+        }
+    });
+    c.on(&c.nodes, |c, change, queue| {
+        let (old, new) = match change {
+            Change::Added(new) => (Vec::new(), evicting(new)),
+            Change::Updated { old, new } => (evicting(old), evicting(new)),
+            Change::Deleted(_) => return,
+        };
+        if old != new {
+            wake(queue, c.pods.in_group(change.object().metadata.name()));
+        }
+    });
+    Ok(c.some_workers(8))
 }
 
 fn evicting(node: &Node) -> Vec<Taint> {

@@ -22,18 +22,16 @@ struct Controller {
 
 /// `ttl-after-finished-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         jobs: context.informer(),
-    };
+    });
     let ends = |change: &Change<Job>| {
         !matches!(change, Change::Deleted(_)) && expiry(change.object()).is_some()
     };
-    Ok(context
-        .wire(controller)
-        .each_if(|c| &c.jobs, ends)
-        .workers())
+    c.each_if(&c.jobs, ends);
+    Ok(c.workers())
 }
 
 /// When the Job is to go, if it has ended and has a time to live.

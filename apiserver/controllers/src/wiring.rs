@@ -3,7 +3,7 @@
 //! Invariant: everything is subscribed to before the first key is worked on; a handler only turns a change into keys. Follows the `New…Controller`
 //! functions of pkg/controller (AddEventHandler).
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use skiff_watching::{
     api::Kind,
@@ -14,7 +14,7 @@ use skiff_watching::{
 
 use crate::runner::{Context, Reconcile, Work};
 
-/// A controller that is being put together.
+/// A controller that is being put together; its parts are reached through it.
 pub struct Wiring<'a, C, K> {
     context: &'a Context,
     controller: Arc<C>,
@@ -32,16 +32,23 @@ impl Context {
     }
 }
 
+impl<C, K> Deref for Wiring<'_, C, K> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.controller
+    }
+}
+
 impl<C: Send + Sync + 'static, K: QueueKey> Wiring<'_, C, K> {
     /// Lets `handle` turn every change of a kind into keys.
     pub fn on<O: Cached>(
-        self,
-        kind: impl Fn(&C) -> &Informer<O>,
+        &self,
+        kind: &Informer<O>,
         handle: impl Fn(&C, &Change<O>, &Queue<K>) + Send + Sync + 'static,
-    ) -> Self {
-        let (controller, queue) = (self.controller.clone(), self.queue.clone());
-        kind(&self.controller).subscribe(move |change| handle(&controller, change, &queue));
-        self
+    ) {
+        let (controller, queue) = self.parts();
+        kind.subscribe(move |change| handle(&controller, change, &queue));
     }
 
     /// The controller and its queue, for what is not told of by a cache.
@@ -95,26 +102,26 @@ impl<C: Send + Sync + 'static, K: QueueKey> Wiring<'_, C, K> {
 
 impl<C: Send + Sync + 'static> Wiring<'_, C, Key> {
     /// Every change of an object means the object itself.
-    pub fn each<O: Cached>(self, kind: impl Fn(&C) -> &Informer<O>) -> Self {
-        self.each_if(kind, |_| true)
+    pub fn each<O: Cached>(&self, kind: &Informer<O>) {
+        self.each_if(kind, |_| true);
     }
 
     /// The same, but for its end.
-    pub fn each_there<O: Cached>(self, kind: impl Fn(&C) -> &Informer<O>) -> Self {
-        self.each_if(kind, |change| !matches!(change, Change::Deleted(_)))
+    pub fn each_there<O: Cached>(&self, kind: &Informer<O>) {
+        self.each_if(kind, |change| !matches!(change, Change::Deleted(_)));
     }
 
     /// The changes of an object that matter mean the object itself.
     pub fn each_if<O: Cached>(
-        self,
-        kind: impl Fn(&C) -> &Informer<O>,
+        &self,
+        kind: &Informer<O>,
         matters: impl Fn(&Change<O>) -> bool + Send + Sync + 'static,
-    ) -> Self {
+    ) {
         self.on(kind, move |_, change, queue| {
             if matters(change) {
                 queue.add(Key::of(change.object().meta()));
             }
-        })
+        });
     }
 }
 

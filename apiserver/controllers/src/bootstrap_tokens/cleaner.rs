@@ -15,18 +15,16 @@ struct Controller {
 
 /// `token-cleaner-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         secrets: context.informer(),
-    };
+    });
     let is_there = |change: &Change<Secret>| {
         !matches!(change, Change::Deleted(_)) && is_token(change.object())
     };
-    Ok(context
-        .wire(controller)
-        .each_if(|c| &c.secrets, is_there)
-        .some_workers(1))
+    c.each_if(&c.secrets, is_there);
+    Ok(c.some_workers(1))
 }
 
 impl Reconcile<Key> for Controller {

@@ -25,29 +25,23 @@ struct Controller {
 
 /// `bootstrap-signer-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         secrets: context.informer(),
         maps: context.informer(),
-    };
+    });
     let info = Key::new(INFO.0, INFO.1);
     let key = info.clone();
-    let wiring = context
-        .wire(controller)
-        .each_if(
-            |c| &c.maps,
-            move |change| Key::of(&change.object().metadata) == key,
-        )
-        .on(
-            |c| &c.secrets,
-            move |_, change, queue| {
-                if is_token(change.object()) {
-                    queue.add(info.clone());
-                }
-            },
-        );
-    Ok(wiring.some_workers(1))
+    c.each_if(&c.maps, move |change| {
+        Key::of(&change.object().metadata) == key
+    });
+    c.on(&c.secrets, move |_, change, queue| {
+        if is_token(change.object()) {
+            queue.add(info.clone());
+        }
+    });
+    Ok(c.some_workers(1))
 }
 
 /// The detached signature of `content`: `HEADER..SIGNATURE`.

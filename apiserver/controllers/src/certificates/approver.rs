@@ -42,33 +42,31 @@ struct Controller {
 
 /// `certificatesigningrequest-approving-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         requests: context.informer(),
         nodes: context.informer(),
         services: context.informer(),
-    };
+    });
     // a request may come before its node says where it is
-    let wiring = context.wire(controller).each_there(|c| &c.requests).on(
-        |c| &c.nodes,
-        |c, change, queue| {
-            let moved = match change {
-                Change::Added(_) => true,
-                Change::Updated { old, new } => !addresses(old).eq(addresses(new)),
-                Change::Deleted(_) => false,
-            };
-            let user = format!("{NODE_PREFIX}{}", change.object().metadata.name());
-            let waiting = |request: &Arc<CertificateSigningRequest>| {
-                request.spec.username.as_deref() == Some(&user)
-                    && request.spec.signer_name == SERVING
-                    && !is_decided(request)
-            };
-            if moved {
-                wake(queue, c.requests.list().into_iter().filter(waiting));
-            }
-        },
-    );
-    Ok(wiring.workers())
+    c.each_there(&c.requests);
+    c.on(&c.nodes, |c, change, queue| {
+        let moved = match change {
+            Change::Added(_) => true,
+            Change::Updated { old, new } => !addresses(old).eq(addresses(new)),
+            Change::Deleted(_) => false,
+        };
+        let user = format!("{NODE_PREFIX}{}", change.object().metadata.name());
+        let waiting = |request: &Arc<CertificateSigningRequest>| {
+            request.spec.username.as_deref() == Some(&user)
+                && request.spec.signer_name == SERVING
+                && !is_decided(request)
+        };
+        if moved {
+            wake(queue, c.requests.list().into_iter().filter(waiting));
+        }
+    });
+    Ok(c.workers())
 }
 
 /// Approved, denied, or signed already.

@@ -32,17 +32,15 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let Some(sign) = context.options.cluster_signing.clone() else {
         return Ok(None);
     };
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         sign,
         longest: context.options.cluster_signing_duration,
         requests: context.informer(),
-    };
-    Ok(context
-        .wire(controller)
-        .each_there(|c| &c.requests)
-        .workers())
+    });
+    c.each_there(&c.requests);
+    Ok(c.workers())
 }
 
 /// For how long to sign: as asked, within the bounds.
@@ -85,7 +83,7 @@ fn decide(request: &CertificateSigningRequest) -> Result<Decision, Error> {
     Ok(
         match checks::check(signer_name, &parsed, usages.as_deref().unwrap_or(&[])) {
             None => Decision::Nothing,
-            Some(Err(why)) => Decision::Fail(why),
+            Some(Err(why)) => Decision::Fail(why.0),
             Some(Ok(())) => Decision::Sign,
         },
     )

@@ -38,32 +38,30 @@ struct Controller {
 
 /// `cronjob-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("cronjob-controller"),
         crons: context.fresh(),
         jobs: context.fresh(),
-    };
-    let wiring = context.wire(controller).each(|c| &c.crons).on(
-        |c| &c.jobs,
-        |_, change, queue| {
-            let owner = |job: &Job| {
-                controller_of(&job.metadata)
-                    .filter(|r| r.kind == "CronJob")
-                    .map(|r| Key::new(job.metadata.namespace(), &r.name))
-            };
-            let before = match change {
-                Change::Updated { old, .. } => owner(old),
-                _ => None,
-            };
-            before
-                .into_iter()
-                .chain(owner(change.object()))
-                .for_each(|key| queue.add(key));
-        },
-    );
-    Ok(wiring.workers())
+    });
+    c.each(&c.crons);
+    c.on(&c.jobs, |_, change, queue| {
+        let owner = |job: &Job| {
+            controller_of(&job.metadata)
+                .filter(|r| r.kind == "CronJob")
+                .map(|r| Key::new(job.metadata.namespace(), &r.name))
+        };
+        let before = match change {
+            Change::Updated { old, .. } => owner(old),
+            _ => None,
+        };
+        before
+            .into_iter()
+            .chain(owner(change.object()))
+            .for_each(|key| queue.add(key));
+    });
+    Ok(c.workers())
 }
 
 fn active(cron: &CronJob) -> &[ObjectReference] {

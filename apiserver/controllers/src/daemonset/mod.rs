@@ -56,7 +56,7 @@ struct Backoff {
 
 /// `daemonset-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("daemonset-controller"),
@@ -66,27 +66,26 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         revisions: context.fresh(),
         expectations: Expectations::new(context.clock.clone()),
         backoff: Mutex::default(),
-    };
-    let wiring = context
-        .wire(controller)
-        .each(|c| &c.sets)
-        .on(|c| &c.pods, |c, change, queue| {
-            dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);
-        })
-        .on(|c| &c.nodes, |c, change, queue| {
+    });
+    c.each(&c.sets);
+    c.on(&c.pods, |c, change, queue| {
+        dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);
+    });
+    c.on(&c.nodes, |c, change, queue| {
             let taints = |node: &Node| node.spec().taints.clone();
             let same = matches!(change, Change::Updated { old, new } if old.metadata.labels == new.metadata.labels && taints(old) == taints(new));
             if !same {
                 wake(queue, c.sets.list());
             }
-        })
-        .on(|c| &c.revisions, |c, change, queue| {
-            // somebody else changed, let go or deleted it; of a new one with an owner nothing is to be done
-            if !matches!(change, Change::Added(revision) if controller_of(&revision.metadata).is_some()) {
-                dependents::heard(&c.sets, change, queue);
-            }
         });
-    Ok(wiring.workers())
+    c.on(&c.revisions, |c, change, queue| {
+        // somebody else changed, let go or deleted it; of a new one with an owner nothing is to be done
+        if !matches!(change, Change::Added(revision) if controller_of(&revision.metadata).is_some())
+        {
+            dependents::heard(&c.sets, change, queue);
+        }
+    });
+    Ok(c.workers())
 }
 
 impl Controller {

@@ -34,30 +34,24 @@ struct Controller {
 
 /// `deployment-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("deployment-controller"),
         deployments: context.fresh(),
         sets: context.fresh(),
         pods: context.informer(),
-    };
-    let wiring = context
-        .wire(controller)
-        .each(|c| &c.deployments)
-        .on(
-            |c| &c.sets,
-            |c, change, queue| drop(dependents::heard(&c.deployments, change, queue)),
-        )
-        .on(
-            |c| &c.pods,
-            |c, change, queue| {
-                if let Change::Deleted(pod) = change {
-                    c.pod_deleted(pod, queue);
-                }
-            },
-        );
-    Ok(wiring.workers())
+    });
+    c.each(&c.deployments);
+    c.on(&c.sets, |c, change, queue| {
+        drop(dependents::heard(&c.deployments, change, queue))
+    });
+    c.on(&c.pods, |c, change, queue| {
+        if let Change::Deleted(pod) = change {
+            c.pod_deleted(pod, queue);
+        }
+    });
+    Ok(c.workers())
 }
 
 impl Controller {

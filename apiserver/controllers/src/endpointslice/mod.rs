@@ -38,7 +38,7 @@ struct Controller {
 
 /// `endpointslice-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         recorder: context.recorder("endpoint-slice-controller"),
         services: context.informer(),
@@ -47,23 +47,17 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         slices: context.fresh(),
         times: TriggerTimes::default(),
         own: Mutex::default(),
-    };
-    let wiring = context
-        .wire(controller)
-        .each(|c| &c.services)
-        .on(
-            |c| &c.pods,
-            |c, change, queue| service_pods::wake(change, &c.services, queue),
-        )
-        .on(
-            |c| &c.slices,
-            |c, change, queue| {
-                c.meddled_with(change)
-                    .into_iter()
-                    .for_each(|service| queue.add(service));
-            },
-        );
-    Ok(wiring.workers())
+    });
+    c.each(&c.services);
+    c.on(&c.pods, |c, change, queue| {
+        service_pods::wake(change, &c.services, queue)
+    });
+    c.on(&c.slices, |c, change, queue| {
+        c.meddled_with(change)
+            .into_iter()
+            .for_each(|service| queue.add(service));
+    });
+    Ok(c.workers())
 }
 
 /// The service that a slice belongs to.

@@ -9,6 +9,7 @@ mod normalize;
 mod replicas;
 mod status;
 mod target;
+mod why;
 
 use std::collections::HashMap;
 
@@ -25,6 +26,7 @@ use self::{
     replicas::{Seen, Timing, Tolerances},
     status::{set, status},
     target::Target,
+    why::Why,
 };
 pub use crate::options::Autoscaling as Options;
 use crate::{
@@ -46,7 +48,7 @@ struct Controller {
 
 /// `horizontal-pod-autoscaler-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("horizontal-pod-autoscaler"),
@@ -55,18 +57,15 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         pods: context.informer(),
         memories: Mutex::default(),
         selectors: Mutex::default(),
-    };
-    let wiring = context.wire(controller).on(
-        |c| &c.autoscalers,
-        |c, change, queue| match change {
-            Change::Updated { old, new } if old.spec == new.spec => {}
-            Change::Deleted(old) => queue.add(Key::of(&old.metadata)),
-            Change::Added(new) | Change::Updated { new, .. } => {
-                queue.add_after(Key::of(&new.metadata), c.options.sync_period)
-            }
-        },
-    );
-    Ok(wiring.workers())
+    });
+    c.on(&c.autoscalers, |c, change, queue| match change {
+        Change::Updated { old, new } if old.spec == new.spec => {}
+        Change::Deleted(old) => queue.add(Key::of(&old.metadata)),
+        Change::Added(new) | Change::Updated { new, .. } => {
+            queue.add_after(Key::of(&new.metadata), c.options.sync_period)
+        }
+    });
+    Ok(c.workers())
 }
 
 /// What all metrics together ask for.
@@ -96,13 +95,32 @@ impl Controller {
         })
     }
 
+    /// Sets a condition.
+    fn say(
+        &self,
+        autoscaler: &mut HorizontalPodAutoscaler,
+        kind: &str,
+        state: &str,
+        reason: &str,
+        message: &str,
+    ) {
+        set(
+            status(autoscaler),
+            kind,
+            state,
+            reason,
+            message,
+            self.clock.time(),
+        );
+    }
+
     /// The target's selector, unless its pods are another autoscaler's, too.
     fn selector(
         &self,
         autoscaler: &mut HorizontalPodAutoscaler,
         key: &Key,
         target: &Target,
-    ) -> Result<Selector, String> {
+    ) -> Result<Selector, Why> {
         let mut refuse = |reason: &'static str, event: String, message: &str| {
             self.recorder.warning(autoscaler, reason, event.clone());
             let reason = if reason == "SelectorRequired" {
@@ -110,15 +128,8 @@ impl Controller {
             } else {
                 reason
             };
-            set(
-                status(autoscaler),
-                "ScalingActive",
-                "False",
-                reason,
-                message,
-                self.clock.time(),
-            );
-            Err(event)
+            self.say(autoscaler, "ScalingActive", "False", reason, message);
+            Err(Why(event))
         };
         let text = target.selector();
         if text.is_empty() {
@@ -190,7 +201,7 @@ impl Controller {
                 return Ok(Computed {
                     replicas: None,
                     statuses: Vec::new(),
-                    error: Some(error),
+                    error: Some(error.0),
                 });
             }
         };
@@ -232,7 +243,7 @@ impl Controller {
                 }
                 Err(failure) => {
                     self.recorder
-                        .warning(autoscaler, failure.reason, failure.why.clone());
+                        .warning(autoscaler, failure.reason, failure.why.to_string());
                     statuses.push(MetricStatus::default());
                     failed.push(failure);
                 }
@@ -253,13 +264,12 @@ impl Controller {
         if failed.len() >= metrics.len() || !failed.is_empty() && unsafe_down {
             if let Some(first) = failed.first() {
                 let condition = first.condition();
-                set(
-                    status(autoscaler),
+                self.say(
+                    autoscaler,
                     "ScalingActive",
                     "False",
                     first.reason,
                     condition.message.as_deref().unwrap_or(""),
-                    self.clock.time(),
                 );
             }
             let error = error.unwrap_or_else(|| {
@@ -274,13 +284,12 @@ impl Controller {
         let name = best.as_ref().map_or("", |(_, name)| name);
         let message =
             format!("the HPA was able to successfully calculate a replica count from {name}");
-        set(
-            status(autoscaler),
+        self.say(
+            autoscaler,
             "ScalingActive",
             "True",
             "ValidMetricFound",
             &message,
-            self.clock.time(),
         );
         Ok(Computed {
             replicas: best,
@@ -310,24 +319,10 @@ impl Controller {
             Some(behavior) => normalize::by_behavior(memory, bounds, wanted, behavior, window, now),
         };
         drop(memories);
-        let status = status(autoscaler);
-        set(
-            status,
-            "AbleToScale",
-            "True",
-            able.0,
-            able.1,
-            self.clock.time(),
-        );
+        self.say(autoscaler, "AbleToScale", "True", able.0, able.1);
         let (is_limited, why) = limited;
-        set(
-            status,
-            "ScalingLimited",
-            if is_limited { "True" } else { "False" },
-            why.0,
-            why.1,
-            self.clock.time(),
-        );
+        let state = if is_limited { "True" } else { "False" };
+        self.say(autoscaler, "ScalingLimited", state, why.0, why.1);
         replicas
     }
 
@@ -351,40 +346,30 @@ impl Controller {
         let mut new = old.clone();
         let spec = new.spec.clone();
         let reached = async {
-            let found = discover(&self.api)
-                .await
-                .map_err(|error| error.to_string())?;
-            Ok::<_, String>((
-                Target::get(&self.api, &found, key.namespace(), &spec.scale_target_ref).await?,
-                found,
-            ))
+            let found = discover(&self.api).await?;
+            let reference = &spec.scale_target_ref;
+            let target = Target::get(&self.api, &found, key.namespace(), reference).await?;
+            Ok::<_, Error>((target, found))
         };
         let (mut target, found) = match reached.await {
             Ok(reached) => reached,
             Err(error) => {
-                self.recorder.warning(&new, "FailedGetScale", error.clone());
+                self.recorder
+                    .warning(&new, "FailedGetScale", error.to_string());
                 let message = format!(
                     "the HPA controller was unable to get the target's current scale: {error}"
                 );
-                set(
-                    status(&mut new),
-                    "AbleToScale",
-                    "False",
-                    "FailedGetScale",
-                    &message,
-                    self.clock.time(),
-                );
+                self.say(&mut new, "AbleToScale", "False", "FailedGetScale", &message);
                 return self.write(old, &new).await;
             }
         };
         let message = "the HPA controller was able to get the target's current scale";
-        set(
-            status(&mut new),
+        self.say(
+            &mut new,
             "AbleToScale",
             "True",
             "SucceededGetScale",
             message,
-            self.clock.time(),
         );
         let current = target.replicas();
         self.memories
@@ -400,13 +385,12 @@ impl Controller {
         let (mut statuses, mut wanted, mut why) = (None, current, String::new());
         if current == 0 {
             let message = "scaling is disabled since the replica count of the target is zero";
-            set(
-                status(&mut new),
+            self.say(
+                &mut new,
                 "ScalingActive",
                 "False",
                 "ScalingDisabled",
                 message,
-                self.clock.time(),
             );
         } else if current > bounds.most {
             (wanted, why) = (
@@ -470,25 +454,11 @@ impl Controller {
             );
             let message =
                 format!("the HPA controller was unable to update the target scale: {error}");
-            set(
-                status(new),
-                "AbleToScale",
-                "False",
-                "FailedUpdateScale",
-                &message,
-                self.clock.time(),
-            );
+            self.say(new, "AbleToScale", "False", "FailedUpdateScale", &message);
             return false;
         }
         let message = format!("the HPA controller was able to update the target scale to {wanted}");
-        set(
-            status(new),
-            "AbleToScale",
-            "True",
-            "SucceededRescale",
-            &message,
-            self.clock.time(),
-        );
+        self.say(new, "AbleToScale", "True", "SucceededRescale", &message);
         self.recorder.normal(
             new,
             "SuccessfulRescale",

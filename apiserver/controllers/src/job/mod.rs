@@ -4,6 +4,7 @@
 //! Follows pkg/controller/job/job_controller.go.
 
 mod backoff;
+mod count;
 mod create;
 mod indexes;
 mod pass;
@@ -44,7 +45,7 @@ struct Orphans(Arc<Controller>);
 /// `job-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
     let orphans = context.queue::<Key>();
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("job-controller"),
@@ -53,28 +54,22 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         expectations: Expectations::new(context.clock.clone()),
         released: Mutex::default(),
         backoffs: Mutex::default(),
-    };
+    });
     let (of_jobs, of_pods) = (orphans.clone(), orphans.clone());
-    let wiring = context
-        .wire(controller)
-        .each(|c| &c.jobs)
-        .on(
-            |c| &c.jobs,
-            move |c, change, _| {
-                let job = change.object();
-                if matches!(change, Change::Deleted(_)) || is_finished(job) {
-                    let pods = c.pods.owned_by(job.metadata.uid());
-                    wake(&of_jobs, pods.into_iter().filter(|pod| is_tracked(pod)));
-                }
-            },
-        )
-        .on(
-            |c| &c.pods,
-            move |c, change, queue| c.pod_changed(change, queue, &of_pods),
-        );
-    let (controller, _) = wiring.parts();
+    c.each(&c.jobs);
+    c.on(&c.jobs, move |c, change, _| {
+        let job = change.object();
+        if matches!(change, Change::Deleted(_)) || is_finished(job) {
+            let pods = c.pods.owned_by(job.metadata.uid());
+            wake(&of_jobs, pods.into_iter().filter(|pod| is_tracked(pod)));
+        }
+    });
+    c.on(&c.pods, move |c, change, queue| {
+        c.pod_changed(change, queue, &of_pods)
+    });
+    let (controller, _) = c.parts();
     let releasing = context.some_workers(1, Arc::new(Orphans(controller)), orphans);
-    Ok(wiring.workers_and(releasing))
+    Ok(c.workers_and(releasing))
 }
 
 /// Whether the pod waits to be counted.

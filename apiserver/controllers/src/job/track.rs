@@ -14,9 +14,10 @@ use k8s_openapi::api::{
 use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
 
 use super::{
+    count::{COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET, condition, find},
     create::{index_of, is_indexed},
     indexes, is_tracked,
-    pass::{COMPLETE, FAILED, FAILURE_TARGET, Pass, SUCCESS_CRITERIA_MET, condition, ensure, find},
+    pass::{Pass, ensure},
     policy::{self, Failure, is_failed},
 };
 use crate::{error::Error, pods};

@@ -38,36 +38,31 @@ struct Controller {
 
 /// `namespace-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         namespaces: context.informer(),
         pods: context.informer(),
-    };
+    });
     let is_ending = |change: &Change<Namespace>| {
         !matches!(change, Change::Deleted(_)) && change.object().metadata.is_deleting()
     };
-    let wiring = context
-        .wire(controller)
-        .each_if(|c| &c.namespaces, is_ending)
-        .on(
-            |c| &c.pods,
-            |c, change, queue| {
-                let key = Key::cluster(change.object().metadata.namespace());
-                if matches!(change, Change::Deleted(_)) && c.is_ending(&key) {
-                    queue.add(key);
-                }
-            },
-        );
+    c.each_if(&c.namespaces, is_ending);
+    c.on(&c.pods, |c, change, queue| {
+        let key = Key::cluster(change.object().metadata.namespace());
+        if matches!(change, Change::Deleted(_)) && c.is_ending(&key) {
+            queue.add(key);
+        }
+    });
     // what its finalizers let go of: it need not wait for the next look
-    let (controller, queue) = wiring.parts();
+    let (controller, queue) = c.parts();
     context.informers.on_deletion(Box::new(move |namespace| {
         let key = Key::cluster(namespace);
         if controller.is_ending(&key) {
             queue.add_after(key, SETTLE);
         }
     }));
-    Ok(wiring.some_workers(10))
+    Ok(c.some_workers(10))
 }
 
 fn finalizers(namespace: &Namespace) -> &[String] {

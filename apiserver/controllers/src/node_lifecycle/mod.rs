@@ -35,7 +35,7 @@ struct Controller {
 
 /// `node-lifecycle-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("node-controller"),
@@ -43,16 +43,17 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         nodes: context.informer(),
         pods: context.informer(),
         leases: context.informer(),
-    };
+    });
     let changed = Arc::new(Notify::new());
     let notify = changed.clone();
-    let wiring = context.wire(controller).each(|c| &c.nodes).on(|c| &c.nodes, move |_, change, _| {
+    c.each(&c.nodes);
+    c.on(&c.nodes, move |_, change, _| {
         let stays = matches!(change, Change::Updated { old, new } if health::ready_status(old) == health::ready_status(new));
         if !stays {
             notify.notify_one();
         }
     });
-    let (controller, _) = wiring.parts();
+    let (controller, _) = c.parts();
     let stop = context.stop.clone();
     let monitoring = async move {
         let mut known = Known::default();
@@ -65,7 +66,7 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             }
         }
     };
-    Ok(wiring.workers_and(monitoring))
+    Ok(c.workers_and(monitoring))
 }
 
 /// What the monitoring task remembers.

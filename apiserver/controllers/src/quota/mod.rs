@@ -41,52 +41,39 @@ struct Controller {
 
 /// `resourcequota-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         quotas: context.fresh(),
         pods: context.informer(),
         claims: context.informer(),
         services: context.informer(),
-    };
-    let wiring = context
-        .wire(controller)
-        .each_if(
-            |c| &c.quotas,
-            |change| !matches!(change, Change::Updated { old, new } if old.spec == new.spec),
-        )
-        .on(
-            |c| &c.pods,
-            |c, change, queue| match change {
-                Change::Added(_) => {}
-                Change::Updated { old, new }
-                    if pods::is_finished(old) == pods::is_finished(new) => {}
-                _ => c.wake(queue, change.object().metadata.namespace()),
-            },
-        )
-        .on(
-            |c| &c.claims,
-            |c, change, queue| {
-                if !matches!(change, Change::Added(_)) {
-                    c.wake(queue, change.object().metadata.namespace());
-                }
-            },
-        )
-        .on(
-            |c| &c.services,
-            |c, change, queue| match change {
-                Change::Added(_) => {}
-                Change::Updated { old, new }
-                    if usage::of_service(old) == usage::of_service(new) => {}
-                _ => c.wake(queue, change.object().metadata.namespace()),
-            },
-        );
+    });
+    c.each_if(
+        &c.quotas,
+        |change| !matches!(change, Change::Updated { old, new } if old.spec == new.spec),
+    );
+    c.on(&c.pods, |c, change, queue| match change {
+        Change::Added(_) => {}
+        Change::Updated { old, new } if pods::is_finished(old) == pods::is_finished(new) => {}
+        _ => c.wake(queue, change.object().metadata.namespace()),
+    });
+    c.on(&c.claims, |c, change, queue| {
+        if !matches!(change, Change::Added(_)) {
+            c.wake(queue, change.object().metadata.namespace());
+        }
+    });
+    c.on(&c.services, |c, change, queue| match change {
+        Change::Added(_) => {}
+        Change::Updated { old, new } if usage::of_service(old) == usage::of_service(new) => {}
+        _ => c.wake(queue, change.object().metadata.namespace()),
+    });
     // other kinds are counted through the metadata that the garbage collector watches, where it runs
-    let (controller, queue) = wiring.parts();
+    let (controller, queue) = c.parts();
     context.informers.on_deletion(Box::new(move |namespace| {
         controller.wake(&queue, namespace)
     }));
-    Ok(wiring.workers())
+    Ok(c.workers())
 }
 
 impl Controller {

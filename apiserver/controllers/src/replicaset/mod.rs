@@ -48,7 +48,7 @@ pub fn start_replication_controller(context: &Context) -> Result<Work, Error> {
 }
 
 fn make<K: Replicated>(context: &Context) -> Work {
-    let controller = Controller::<K> {
+    let c = context.wire(Controller::<K> {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder(K::COMPONENT),
@@ -56,14 +56,12 @@ fn make<K: Replicated>(context: &Context) -> Work {
         pods: context.informer(),
         expectations: Expectations::new(context.clock.clone()),
         pace: Pace::new(context.clock.clone()),
-    };
-    let wiring = context.wire(controller).each(|c| &c.sets).on(
-        |c| &c.pods,
-        |c, change, queue| {
-            dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);
-        },
-    );
-    wiring.workers()
+    });
+    c.each(&c.sets);
+    c.on(&c.pods, |c, change, queue| {
+        dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);
+    });
+    c.workers()
 }
 
 impl<K: Replicated> Reconcile<Key> for Controller<K> {

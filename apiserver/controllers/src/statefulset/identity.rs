@@ -12,6 +12,7 @@ use k8s_openapi::api::{
         PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
     },
 };
+use skiff_api::kinds::validation::read::Read;
 
 use crate::{owners::controller_ref, pods, prelude::*};
 
@@ -84,7 +85,7 @@ pub fn template_of(revision: &ControllerRevision) -> Result<PodTemplateSpec, Err
     let mut template = revision
         .data
         .as_ref()
-        .map(|raw| raw.0["spec"]["template"].clone())
+        .map(|raw| raw.0.at("spec").at("template").clone())
         .unwrap_or_default();
     if let Some(fields) = template.as_object_mut() {
         fields.remove("$patch");

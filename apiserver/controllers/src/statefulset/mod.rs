@@ -33,7 +33,7 @@ struct Controller {
 
 /// `statefulset-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("statefulset-controller"),
@@ -42,12 +42,12 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         claims: context.fresh(),
         revisions: context.fresh(),
         pace: Pace::new(context.clock.clone()),
-    };
-    let wiring = context.wire(controller).each(|c| &c.sets).on(
-        |c| &c.pods,
-        |c, change, queue| drop(dependents::heard(&c.sets, change, queue)),
-    );
-    Ok(wiring.workers())
+    });
+    c.each(&c.sets);
+    c.on(&c.pods, |c, change, queue| {
+        drop(dependents::heard(&c.sets, change, queue))
+    });
+    Ok(c.workers())
 }
 
 impl Controller {}

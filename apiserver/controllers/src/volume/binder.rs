@@ -11,18 +11,17 @@ use k8s_openapi::api::{
     storage::v1::StorageClass,
 };
 
-use super::{decide, mentions};
+use super::{
+    decide,
+    fate::{self, BY_CONTROLLER, COMPLETED, Fate, Known, PROVISIONED_BY, Told, VolumeFate},
+    mentions,
+};
 use crate::{pods, prelude::*};
 
-const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
-const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const PROVISIONER: [&str; 2] = [
     "volume.beta.kubernetes.io/storage-provisioner",
     "volume.kubernetes.io/storage-provisioner",
 ];
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
-const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 struct Binder {
     api: Api,
@@ -35,48 +34,35 @@ struct Binder {
 
 /// `persistentvolume-binder-controller`. One worker for both kinds: a volume's key is without a namespace.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let binder = Binder {
+    let c = context.wire(Binder {
         api: context.api.clone(),
         recorder: context.recorder("persistentvolume-controller"),
         volumes: context.fresh(),
         claims: context.fresh(),
         classes: context.informer(),
         pods: context.informer(),
-    };
-    let wiring = context
-        .wire(binder)
-        .each(|c| &c.volumes)
-        .on(
-            |c| &c.volumes,
-            |c, change, queue| {
-                if let Some(reference) = &change.object().spec().claim_ref {
-                    queue.add(decide::key_of(reference));
-                } else if !matches!(change, Change::Deleted(_)) {
-                    let searching =
-                        |claim: &Arc<PersistentVolumeClaim>| claim.spec().volume_name.is_none();
-                    wake(queue, c.claims.list().into_iter().filter(searching));
-                }
-            },
-        )
-        .each(|c| &c.claims)
-        .on(
-            |c| &c.claims,
-            |_, change, queue| {
-                if let Some(volume) = &change.object().spec().volume_name {
-                    queue.add(Key::cluster(volume));
-                }
-            },
-        )
-        .on(
-            |c| &c.classes,
-            |c, change, queue| {
-                let class = change.object().metadata.name();
-                let of_class =
-                    |claim: &Arc<PersistentVolumeClaim>| decide::class_of_claim(claim) == class;
-                wake(queue, c.claims.list().into_iter().filter(of_class));
-            },
-        );
-    Ok(wiring.some_workers(1))
+    });
+    c.each(&c.volumes);
+    c.on(&c.volumes, |c, change, queue| {
+        if let Some(reference) = &change.object().spec().claim_ref {
+            queue.add(decide::key_of(reference));
+        } else if !matches!(change, Change::Deleted(_)) {
+            let searching = |claim: &Arc<PersistentVolumeClaim>| claim.spec().volume_name.is_none();
+            wake(queue, c.claims.list().into_iter().filter(searching));
+        }
+    });
+    c.each(&c.claims);
+    c.on(&c.claims, |_, change, queue| {
+        if let Some(volume) = &change.object().spec().volume_name {
+            queue.add(Key::cluster(volume));
+        }
+    });
+    c.on(&c.classes, |c, change, queue| {
+        let class = change.object().metadata.name();
+        let of_class = |claim: &Arc<PersistentVolumeClaim>| decide::class_of_claim(claim) == class;
+        wake(queue, c.claims.list().into_iter().filter(of_class));
+    });
+    Ok(c.some_workers(1))
 }
 
 impl Reconcile<Key> for Binder {
@@ -101,6 +87,15 @@ impl Binder {
     async fn put_volume(&self, volume: &PersistentVolume) -> Result<PersistentVolume, Error> {
         let written = self.api.update(volume).await?;
         self.volumes.note(&Key::cluster(""), &written.metadata);
+        Ok(written)
+    }
+
+    async fn put_claim(
+        &self,
+        claim: &PersistentVolumeClaim,
+    ) -> Result<PersistentVolumeClaim, Error> {
+        let written = self.api.update(claim).await?;
+        self.claims.note(&Key::cluster(""), &written.metadata);
         Ok(written)
     }
 
@@ -151,47 +146,25 @@ impl Binder {
     }
 
     async fn sync_volume(&self, volume: PersistentVolume) -> Result<(), Error> {
-        let Some(reference) = volume.spec().claim_ref.clone() else {
+        let reference = volume.spec().claim_ref.as_ref();
+        let of_uid = reference.and_then(|r| Some((decide::key_of(r), r.uid.clone()?)));
+        let Some((key, uid)) = of_uid.filter(|(_, uid)| !uid.is_empty()) else {
             return self.set_phase(volume, "Available", "").await.map(drop);
         };
-        let uid = reference.uid.clone().unwrap_or_default();
-        if uid.is_empty() {
-            return self.set_phase(volume, "Available", "").await.map(drop);
+        let is_it = |claim: &PersistentVolumeClaim| claim.metadata.uid() == uid;
+        let mut claim = self.claims.get(&key).filter(|claim| is_it(claim));
+        if claim.is_none() {
+            let live = self
+                .api
+                .get::<PersistentVolumeClaim>(key.namespace(), key.name())
+                .await;
+            claim = unless_gone(live)?.filter(is_it).map(Arc::new);
         }
-        let (namespace, claim_name) = (
-            reference.namespace.as_deref().unwrap_or(""),
-            reference.name.as_deref().unwrap_or(""),
-        );
-        let mut claim = self
-            .claims
-            .get(&Key::new(namespace, claim_name))
-            .map(|c| (*c).clone());
-        if claim
-            .as_ref()
-            .is_none_or(|c| c.metadata.uid.as_ref() != Some(&uid))
-        {
-            claim = unless_gone(
-                self.api
-                    .get::<PersistentVolumeClaim>(namespace, claim_name)
-                    .await,
-            )?
-            .filter(|c| c.metadata.uid.as_ref() == Some(&uid));
-        }
-        match claim {
-            None => self.release(volume).await,
-            Some(claim) => match claim.spec().volume_name.as_deref().unwrap_or("") {
-                "" => Ok(()),
-                bound if bound == volume.metadata.name() => {
-                    self.set_phase(volume, "Bound", "").await.map(drop)
-                }
-                _ if volume.metadata.annotation(PROVISIONED_BY).is_some() => {
-                    self.release(volume).await
-                }
-                _ if volume.metadata.annotation(BY_CONTROLLER).is_some() => {
-                    self.unbind(volume).await
-                }
-                _ => self.unbind(volume).await,
-            },
+        match fate::of_volume(&volume, claim.as_deref()) {
+            VolumeFate::Leave => Ok(()),
+            VolumeFate::Bound => self.set_phase(volume, "Bound", "").await.map(drop),
+            VolumeFate::Unbind => self.unbind(volume).await,
+            VolumeFate::Release => self.release(volume).await,
         }
     }
 
@@ -243,150 +216,48 @@ impl Binder {
         self.set_phase(volume, "Failed", &message).await.map(drop)
     }
 
+    fn fate(&self, claim: &PersistentVolumeClaim) -> Result<Fate, Error> {
+        let named = claim.spec().volume_name.as_deref().unwrap_or("");
+        let users = || {
+            let pods = self
+                .pods
+                .in_namespace(claim.metadata.namespace())
+                .into_iter();
+            let users = pods.filter(|pod| !pods::is_finished(pod) && mentions(pod, claim));
+            users.map(|pod| pod.metadata.name().to_string()).collect()
+        };
+        let known = Known {
+            named: self.volumes.get(&Key::cluster(named)),
+            volumes: &|| self.volumes.list(),
+            class: self
+                .classes
+                .get(&Key::cluster(decide::class_of_claim(claim))),
+            users: &users,
+        };
+        fate::of_claim(claim, &known)
+    }
+
     async fn sync_claim(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        if claim.metadata.annotation(COMPLETED).is_some() {
-            return self.sync_bound(claim).await;
-        }
-        if claim.metadata.deletion_timestamp.is_some() {
-            return Ok(());
-        }
-        match claim.spec().volume_name.clone().filter(|v| !v.is_empty()) {
-            Some(wanted) => self.sync_named(claim, &wanted).await,
-            None => self.sync_searching(claim).await,
-        }
-    }
-
-    async fn pending(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        self.put_claim_status(claim, "Pending", None)
-            .await
-            .map(drop)
-    }
-
-    /// A claim that was bound: is its volume still there, and still its own?
-    async fn sync_bound(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        let wanted = claim.spec().volume_name.clone().unwrap_or_default();
-        let lost = "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
-        let Some(volume) = self
-            .volumes
-            .get(&Key::cluster(&wanted))
-            .filter(|_| !wanted.is_empty())
-        else {
-            let message = if wanted.is_empty() {
-                "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
-            } else {
-                lost
-            };
-            return self.lose(claim, "ClaimLost", message).await;
+        let tell = |claim: &PersistentVolumeClaim, told: Told| {
+            self.recorder
+                .event(claim, told.kind, told.reason, told.message);
         };
-        if volume.spec().claim_ref.is_none() || decide::is_bound_to(&volume, &claim) {
-            return self.bind((*volume).clone(), claim).await;
-        }
-        self.lose(
-            claim,
-            "ClaimMisbound",
-            "Two claims are bound to the same volume, this one is bound incorrectly",
-        )
-        .await
-    }
-
-    async fn lose(
-        &self,
-        claim: PersistentVolumeClaim,
-        reason: &str,
-        message: &str,
-    ) -> Result<(), Error> {
-        if self.put_claim_status(claim.clone(), "Lost", None).await? {
-            self.recorder.warning(&claim, reason, message);
-        }
-        Ok(())
-    }
-
-    /// A claim that names its volume.
-    async fn sync_named(&self, claim: PersistentVolumeClaim, wanted: &str) -> Result<(), Error> {
-        let Some(volume) = self.volumes.get(&Key::cluster(wanted)) else {
-            return self.pending(claim).await;
-        };
-        match &volume.spec().claim_ref {
-            None => match decide::mismatch(&volume, &claim)? {
-                Some(why) => {
-                    self.recorder.warning(
-                        &claim,
-                        "VolumeMismatch",
-                        format!("Cannot bind to requested volume {wanted:?}: {why}"),
-                    );
-                    self.pending(claim).await
-                }
-                None => self.bind((*volume).clone(), claim).await,
-            },
-            Some(reference) if decide::names(reference, &claim) => {
-                self.bind((*volume).clone(), claim).await
+        match self.fate(&claim)? {
+            Fate::Leave => Ok(()),
+            Fate::Bind(volume) => self.bind((*volume).clone(), claim).await,
+            Fate::Provision(class) => self.provision(claim, &class).await,
+            Fate::Wait(told) => {
+                told.into_iter().for_each(|told| tell(&claim, told));
+                self.put_claim_status(claim, "Pending", None)
+                    .await
+                    .map(drop)
             }
-            Some(reference) => {
-                let (space, other) = (
-                    reference.namespace.as_deref().unwrap_or(""),
-                    reference.name.as_deref().unwrap_or(""),
-                );
-                if claim.metadata.annotation(BY_CONTROLLER).is_some() {
-                    return Err(failed!(
-                        "invalid binding of claim {:?} to volume {wanted:?}: volume already claimed by {space}/{other}",
-                        claim.metadata.name()
-                    ));
+            Fate::Lose(told) => {
+                if self.put_claim_status(claim.clone(), "Lost", None).await? {
+                    tell(&claim, told);
                 }
-                let message = format!("volume {wanted:?} already bound to a different claim.");
-                self.recorder
-                    .event(&claim, EventType::Warning, "FailedBinding", message);
-                self.pending(claim).await
+                Ok(())
             }
-        }
-    }
-
-    /// A claim that takes any volume that fits.
-    async fn sync_searching(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        let class_name = decide::class_of_claim(&claim).to_string();
-        let class = self.classes.get(&Key::cluster(&class_name));
-        let waits = class
-            .as_ref()
-            .is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
-        let delayed = waits && !claim.metadata.annotation(SELECTED_NODE).is_some();
-        if let Some(volume) = decide::best(&self.volumes.list(), &claim, delayed)? {
-            return self.bind((*volume).clone(), claim).await;
-        }
-        if delayed {
-            let (reason, message) = self.what_is_waited_for(&claim);
-            self.recorder.normal(&claim, reason, message);
-        } else if class_name.is_empty() {
-            self.recorder.normal(
-                &claim,
-                "FailedBinding",
-                "no persistent volumes available for this claim and no storage class is set",
-            );
-        } else {
-            return self.provision(claim, &class_name, class).await;
-        }
-        self.pending(claim).await
-    }
-
-    fn what_is_waited_for(&self, claim: &PersistentVolumeClaim) -> (&'static str, String) {
-        let pods = self.pods.in_namespace(claim.metadata.namespace());
-        let mut names: Vec<&str> = pods
-            .iter()
-            .filter(|pod| !pods::is_finished(pod) && mentions(pod, claim))
-            .map(|pod| pod.metadata.name())
-            .collect();
-        names.sort_unstable();
-        match names[..] {
-            [] => (
-                "WaitForFirstConsumer",
-                "waiting for first consumer to be created before binding".into(),
-            ),
-            [one] => (
-                "WaitForPodScheduled",
-                format!("waiting for pod {one} to be scheduled"),
-            ),
-            _ => (
-                "WaitForPodScheduled",
-                format!("waiting for pods {} to be scheduled", names.join(",")),
-            ),
         }
     }
 
@@ -394,20 +265,8 @@ impl Binder {
     async fn provision(
         &self,
         mut claim: PersistentVolumeClaim,
-        class_name: &str,
-        class: Option<Arc<StorageClass>>,
+        class: &StorageClass,
     ) -> Result<(), Error> {
-        let Some(class) = class else {
-            self.recorder.warning(
-                &claim,
-                "ProvisioningFailed",
-                format!("storageclass.storage.k8s.io {class_name:?} not found"),
-            );
-            return self.pending(claim).await;
-        };
-        if class.provisioner == NO_PROVISIONER {
-            return self.pending(claim).await;
-        }
         let annotations = claim.metadata.annotations.get_or_insert_default();
         if PROVISIONER
             .iter()
@@ -416,8 +275,7 @@ impl Binder {
             for key in PROVISIONER {
                 annotations.insert(key.into(), class.provisioner.clone());
             }
-            claim = self.api.update(&claim).await?;
-            self.claims.note(&Key::cluster(""), &claim.metadata);
+            claim = self.put_claim(&claim).await?;
         }
         let message = format!(
             "Waiting for a volume to be created either by the external provisioner '{}' or manually by the system administrator. If volume creation is \
@@ -426,7 +284,9 @@ impl Binder {
         );
         self.recorder
             .normal(&claim, "ExternalProvisioning", message);
-        self.pending(claim).await
+        self.put_claim_status(claim, "Pending", None)
+            .await
+            .map(drop)
     }
 
     /// Brings the two together: first the volume, then the claim.
@@ -464,8 +324,7 @@ impl Binder {
                 annotations.insert(BY_CONTROLLER.into(), "yes".into());
                 claim.spec.get_or_insert_default().volume_name = volume.metadata.name.clone();
             }
-            claim = self.api.update(&claim).await?;
-            self.claims.note(&Key::cluster(""), &claim.metadata);
+            claim = self.put_claim(&claim).await?;
         }
         self.put_claim_status(claim, "Bound", Some(&volume))
             .await

@@ -21,35 +21,27 @@ struct Classes {
 
 /// `volumeattributesclass-protection-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Classes {
+    let c = context.wire(Classes {
         api: context.api.clone(),
         classes: context.informer(),
         claims: context.informer(),
         volumes: context.informer(),
-    };
-    let wiring = context
-        .wire(controller)
-        .each_if(|c| &c.classes, |change| concerns(change, FINALIZER))
-        .on(
-            |c| &c.claims,
-            |c, change, queue| {
-                before(change)
-                    .map(named_by_claim)
-                    .into_iter()
-                    .flatten()
-                    .for_each(|name| c.wake(name, queue));
-            },
-        )
-        .on(
-            |c| &c.volumes,
-            |c, change, queue| {
-                before(change)
-                    .and_then(named_by_volume)
-                    .into_iter()
-                    .for_each(|name| c.wake(name, queue));
-            },
-        );
-    Ok(wiring.some_workers(1))
+    });
+    c.each_if(&c.classes, |change| concerns(change, FINALIZER));
+    c.on(&c.claims, |c, change, queue| {
+        before(change)
+            .map(named_by_claim)
+            .into_iter()
+            .flatten()
+            .for_each(|name| c.wake(name, queue));
+    });
+    c.on(&c.volumes, |c, change, queue| {
+        before(change)
+            .and_then(named_by_volume)
+            .into_iter()
+            .for_each(|name| c.wake(name, queue));
+    });
+    Ok(c.some_workers(1))
 }
 
 impl Classes {

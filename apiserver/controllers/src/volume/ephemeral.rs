@@ -25,12 +25,12 @@ struct Controller {
 
 /// `ephemeral-volume-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         recorder: context.recorder("ephemeral_volume"),
         pods: context.informer(),
         claims: context.informer(),
-    };
+    });
     let is_new = |change: &Change<Pod>| {
         let pod = change.object();
         let has_ephemeral = pod
@@ -41,17 +41,15 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             .any(|v| v.ephemeral.is_some());
         has_ephemeral && matches!(change, Change::Added(_)) && !pods::is_deleting(pod)
     };
-    let wiring = context.wire(controller).each_if(|c| &c.pods, is_new).on(
-        |c| &c.claims,
-        |c, change, queue| {
-            if let Change::Deleted(claim) = change
-                && let Some(pod) = owner_of(&c.pods, &claim.metadata)
-            {
-                queue.add(Key::of(&pod.metadata));
-            }
-        },
-    );
-    Ok(wiring.workers())
+    c.each_if(&c.pods, is_new);
+    c.on(&c.claims, |c, change, queue| {
+        if let Change::Deleted(claim) = change
+            && let Some(pod) = owner_of(&c.pods, &claim.metadata)
+        {
+            queue.add(Key::of(&pod.metadata));
+        }
+    });
+    Ok(c.workers())
 }
 
 impl Controller {

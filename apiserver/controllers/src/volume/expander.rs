@@ -16,15 +16,13 @@ struct Controller {
 
 /// `persistentvolume-expander-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let controller = Controller {
+    let c = context.wire(Controller {
         recorder: context.recorder("volume_expand"),
         claims: context.informer(),
         volumes: context.informer(),
-    };
-    Ok(context
-        .wire(controller)
-        .each_if(|c| &c.claims, matters)
-        .some_workers(1))
+    });
+    c.each_if(&c.claims, matters);
+    Ok(c.some_workers(1))
 }
 
 /// A claim that is bound is looked at when it is seen first, when it asks for more and when it has got more; what cannot be read is told of by looking.

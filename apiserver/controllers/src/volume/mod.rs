@@ -7,6 +7,7 @@ pub mod class_protection;
 mod decide;
 pub mod ephemeral;
 pub mod expander;
+mod fate;
 pub mod protection;
 
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Volume};

@@ -27,48 +27,41 @@ struct Volumes {
 
 /// `persistentvolumeclaim-protection-controller`.
 pub fn start_claims(context: &Context) -> Result<Work, Error> {
-    let controller = Claims {
+    let c = context.wire(Claims {
         api: context.api.clone(),
         claims: context.informer(),
         pods: context.informer(),
-    };
-    let wiring = context
-        .wire(controller)
-        .each_if(|c| &c.claims, |change| concerns(change, OF_CLAIM))
-        .on(
-            |c| &c.pods,
-            |c, change, queue| {
-                let pod = change.object();
-                let ends = matches!(change, Change::Deleted(_))
-                    || pods::is_finished(pod)
-                    || pods::is_deleting(pod);
-                if ends && pod.spec().volumes.is_some() {
-                    let freed = |claim: &Arc<PersistentVolumeClaim>| {
-                        claim.metadata.is_deleting() && mentions(pod, claim)
-                    };
-                    wake(
-                        queue,
-                        c.claims
-                            .in_namespace(pod.metadata.namespace())
-                            .into_iter()
-                            .filter(freed),
-                    );
-                }
-            },
-        );
-    Ok(wiring.some_workers(1))
+    });
+    c.each_if(&c.claims, |change| concerns(change, OF_CLAIM));
+    c.on(&c.pods, |c, change, queue| {
+        let pod = change.object();
+        let ends = matches!(change, Change::Deleted(_))
+            || pods::is_finished(pod)
+            || pods::is_deleting(pod);
+        if ends && pod.spec().volumes.is_some() {
+            let freed = |claim: &Arc<PersistentVolumeClaim>| {
+                claim.metadata.is_deleting() && mentions(pod, claim)
+            };
+            wake(
+                queue,
+                c.claims
+                    .in_namespace(pod.metadata.namespace())
+                    .into_iter()
+                    .filter(freed),
+            );
+        }
+    });
+    Ok(c.some_workers(1))
 }
 
 /// `persistentvolume-protection-controller`.
 pub fn start_volumes(context: &Context) -> Result<Work, Error> {
-    let controller = Volumes {
+    let c = context.wire(Volumes {
         api: context.api.clone(),
         volumes: context.informer(),
-    };
-    let wiring = context
-        .wire(controller)
-        .each_if(|c| &c.volumes, |change| concerns(change, OF_VOLUME));
-    Ok(wiring.some_workers(1))
+    });
+    c.each_if(&c.volumes, |change| concerns(change, OF_VOLUME));
+    Ok(c.some_workers(1))
 }
 
 #[derive(Debug, PartialEq, Eq)]
