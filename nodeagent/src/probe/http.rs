@@ -3,7 +3,10 @@
 //! Invariant: one request, one connection; at most 10 KiB of the answer are read.
 //! Follows `pkg/probe/http` and `pkg/kubelet/lifecycle/handlers.go`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty};
@@ -12,11 +15,8 @@ use k8s_openapi::{
     api::core::v1::{Container, HTTPGetAction},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{ClientConfig, pki_types::ServerName};
+use skiff_watching::tls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -180,10 +180,11 @@ async fn once(
     if uri.scheme_str() == Some("https") {
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
             .map_err(|error| lost(error.to_string()))?;
-        let stream = tokio_rustls::TlsConnector::from(trusting())
-            .connect(name, stream)
-            .await
-            .map_err(|error| lost(error.to_string()))?;
+        let stream =
+            tokio_rustls::TlsConnector::from(trusting().map_err(|error| lost(error.to_string()))?)
+                .connect(name, stream)
+                .await
+                .map_err(|error| lost(error.to_string()))?;
         return exchange(stream, &uri, action, agent).await.map_err(lost);
     }
     exchange(stream, &uri, action, agent).await.map_err(lost)
@@ -302,69 +303,13 @@ fn request(
 }
 
 /// A configuration that trusts every server.
-fn trusting() -> Arc<ClientConfig> {
-    static CONFIG: std::sync::LazyLock<Arc<ClientConfig>> = std::sync::LazyLock::new(|| {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions();
-        let builder =
-            builder.unwrap_or_else(|_| unreachable!("ring supports the default versions"));
-        Arc::new(
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Trusting(provider)))
-                .with_no_client_auth(),
-        )
-    });
-    CONFIG.clone()
-}
-
-#[derive(Debug)]
-struct Trusting(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+fn trusting() -> Result<Arc<ClientConfig>, rustls::Error> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(made) = CONFIG.get() {
+        return Ok(made.clone());
     }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    let made = Arc::new(tls::client(None)?.with_no_client_auth());
+    Ok(CONFIG.get_or_init(|| made).clone())
 }
 
 #[cfg(test)]
