@@ -18,7 +18,9 @@ pub enum Line {
     Field(&'static str, &'static str),
     /// The same, where there is a value.
     Opt(&'static str, &'static str),
-    /// Text with places in braces.
+    /// Lines at a level, each as [`line`] has it, indented as they are beside the first.
+    Form(usize, &'static str),
+    /// Text with places in braces, as it is.
     Text(&'static str),
     /// Lines that are shown where there is a value at the path.
     If(&'static str, &'static [Line]),
@@ -162,6 +164,28 @@ fn filled(text: &str, value: &Value) -> String {
     out + rest + "\n"
 }
 
+/// Shows a line of a form: places are filled in; after the label, and where two spaces or more stand, is a tab. A line that begins with `?` is
+/// shown only where there is a value at its first place.
+pub fn line(out: &mut Out, level: usize, value: &Value, line: &str) {
+    let text = line.trim_start();
+    let indent = &line[..line.len() - text.len()];
+    let wanted = text.strip_prefix('?').unwrap_or(text);
+    let first = wanted.split(['{', '|', '?', '}']).nth(1).unwrap_or("");
+    if wanted != text && !given(at(value, first)) {
+        return;
+    }
+    let tabbed = if wanted.contains("  ") {
+        let columns = wanted.split("  ").map(str::trim_start);
+        columns
+            .filter(|c| !c.is_empty())
+            .collect::<Vec<_>>()
+            .join("\t")
+    } else {
+        wanted.replacen(": ", ":\t", 1)
+    };
+    out.put(level, format!("{indent}{}", filled(&tabbed, value)));
+}
+
 /// Dashes below headings.
 fn dashes(headings: &str) -> String {
     let text = headings.trim_start();
@@ -179,6 +203,11 @@ pub fn put(out: &mut Out, value: &Value, lines: &[Line]) {
                 if given(at(value, place.split(['|', '?']).next().unwrap_or(place))) {
                     out.field(label, shown(value, place));
                 }
+            }
+            Line::Form(level, text) => {
+                let mut lines = text.lines().filter(|l| !l.trim().is_empty()).peekable();
+                let margin = lines.peek().map_or(0, |l| l.len() - l.trim_start().len());
+                lines.for_each(|l| self::line(out, *level, value, &l[margin..]));
             }
             Line::Text(text) => out.put(0, filled(text, value)),
             Line::If(path, lines) if given(at(value, path)) => put(out, value, lines),
@@ -256,8 +285,13 @@ mod tests {
         }
         let mut out = Out::default();
         let lines = [
-            Line::Opt("B", "a.b"),
-            Line::Opt("C", "a.c"),
+            Line::Form(
+                0,
+                "
+                ?B: {a.b}
+                ?C: {a.c?none}
+                  D  {flag}: {a.b}",
+            ),
             Line::Unless("a.none", &[Line::Text("None: <{a.b}>")]),
             Line::Table("  Name\tV", "of", "  {n}\t{v?-}"),
             Line::In("a", &[Line::Field("  List", "list|spaced")]),
@@ -266,7 +300,7 @@ mod tests {
         put(&mut out, &object, &lines);
         assert_eq!(
             out.raw(),
-            "B:\t2\nNone: <2>\n  Name\tV\n  ----\t-\n  p\t1\n  q\t-\n  List:\tx y\n  Limits:\n    cpu:\t1\n"
+            "B:\t2\n  D\ttrue: 2\nNone: <2>\n  Name\tV\n  ----\t-\n  p\t1\n  q\t-\n  List:\tx y\n  Limits:\n    cpu:\t1\n"
         );
     }
 }

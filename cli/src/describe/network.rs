@@ -2,7 +2,7 @@
 //! Invariant: endpoints are those of the service's own slices; a backend whose service is not there says so in its line.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::form::Line::{self, Do, Each, Field, If, In, Opt, Table, Text, Unless};
+use super::form::Line::{self, Do, Each, Form, If, In, Table, Text, Unless};
 use super::form::{ANNOTATIONS, HEAD, LABELS, NAME, NAMESPACE, put, shown};
 use super::text::pairs;
 use super::{Describer, Kube, Out};
@@ -28,35 +28,44 @@ pub const KINDS: &[Describer] = &[
 
 const SERVICE: &[Line] = &[
     HEAD,
-    Field("Selector", "spec.selector|labels?<none>"),
-    Field("Type", "spec.type"),
-    Opt("IP Family Policy", "spec.ipFamilyPolicy"),
-    Field("IP Families", "spec.ipFamilies?<none>"),
-    Field("IP", "spec.clusterIP"),
-    Field("IPs", "spec.clusterIPs?<none>"),
-    Opt("External IPs", "spec.externalIPs"),
-    Opt("Desired LoadBalancer IP", "spec.loadBalancerIP"),
-    Opt("External Name", "spec.externalName"),
+    Form(
+        0,
+        "
+        Selector: {spec.selector|labels?<none>}
+        Type: {spec.type}
+        ?IP Family Policy: {spec.ipFamilyPolicy}
+        IP Families: {spec.ipFamilies?<none>}
+        IP: {spec.clusterIP}
+        IPs: {spec.clusterIPs?<none>}
+        ?External IPs: {spec.externalIPs}
+        ?Desired LoadBalancer IP: {spec.loadBalancerIP}
+        ?External Name: {spec.externalName}",
+    ),
     Do(load_balancer),
     Do(ports),
-    Field("Session Affinity", "spec.sessionAffinity"),
-    Opt("External Traffic Policy", "spec.externalTrafficPolicy"),
-    Opt("Internal Traffic Policy", "spec.internalTrafficPolicy"),
-    Opt("HealthCheck NodePort", "spec.healthCheckNodePort"),
-    Opt(
-        "LoadBalancer Source Ranges",
-        "spec.loadBalancerSourceRanges",
+    Form(
+        0,
+        "
+        Session Affinity: {spec.sessionAffinity}
+        ?External Traffic Policy: {spec.externalTrafficPolicy}
+        ?Internal Traffic Policy: {spec.internalTrafficPolicy}
+        ?HealthCheck NodePort: {spec.healthCheckNodePort}
+        ?LoadBalancer Source Ranges: {spec.loadBalancerSourceRanges}
+        ?Traffic Distribution: {spec.trafficDistribution}",
     ),
-    Opt("Traffic Distribution", "spec.trafficDistribution"),
 ];
 
 const PORT: &[Line] = &[
-    Text("Port:\t{name?<unset>}\t{port}/{protocol}"),
-    Text("TargetPort:\t{targetPort}/{protocol}"),
-    Opt("AppProtocol", "appProtocol"),
+    Form(
+        0,
+        "
+        Port:  {name?<unset>}  {port}/{protocol}
+        TargetPort: {targetPort}/{protocol}
+        ?AppProtocol: {appProtocol}",
+    ),
     If(
         "nodePort",
-        &[Text("NodePort:\t{name?<unset>}\t{nodePort}/{protocol}")],
+        &[Form(0, "NodePort:  {name?<unset>}  {nodePort}/{protocol}")],
     ),
 ];
 
@@ -146,8 +155,12 @@ const INGRESS: &[Line] = &[
         addresses.sort_unstable();
         out.field("Address", addresses.join(","));
     }),
-    Field("Ingress Class", "spec.ingressClassName?<none>"),
-    Field("Default backend", "related.default?<default>"),
+    Form(
+        0,
+        "
+        Ingress Class: {spec.ingressClassName?<none>}
+        Default backend: {related.default?<default>}",
+    ),
     If("spec.tls", &[Text("TLS:")]),
     Each(
         "spec.tls",
@@ -229,21 +242,23 @@ async fn backend(kube: &Kube, ingress: &Value, backend: &Value) -> String {
 
 const INGRESS_CLASS: &[Line] = &[
     HEAD,
-    Field("Controller", "spec.controller"),
+    Form(0, "Controller: {spec.controller}"),
     In(
         "spec.parameters",
-        &[
-            Text("Parameters:"),
-            Opt("  APIGroup", "apiGroup"),
-            Field("  Kind", "kind"),
-            Field("  Name", "name"),
-        ],
+        &[Form(
+            0,
+            "
+        Parameters:
+          ?APIGroup: {apiGroup}
+          Kind: {kind}
+          Name: {name}",
+        )],
     ),
 ];
 
 const ENDPOINTS: &[Line] = &[
     HEAD,
-    Text("Subsets:"),
+    Form(0, "Subsets:"),
     Each(
         "subsets",
         &[
@@ -264,7 +279,7 @@ const ENDPOINTS: &[Line] = &[
             If(
                 "ports",
                 &[
-                    Text("  Ports:"),
+                    Form(1, "Ports:"),
                     Table(
                         "    Name\tPort\tProtocol",
                         "ports",
@@ -279,12 +294,12 @@ const ENDPOINTS: &[Line] = &[
 
 const ENDPOINT_SLICE: &[Line] = &[
     HEAD,
-    Field("AddressType", "addressType"),
+    Form(0, "AddressType: {addressType}"),
     Unless("ports", &[Text("Ports: <unset>")]),
     If(
         "ports",
         &[
-            Text("Ports:"),
+            Form(0, "Ports:"),
             Table(
                 "  Name\tPort\tProtocol",
                 "ports",
@@ -293,26 +308,26 @@ const ENDPOINT_SLICE: &[Line] = &[
         ],
     ),
     Unless("endpoints", &[Text("Endpoints: <none>")]),
-    If("endpoints", &[Text("Endpoints:")]),
-    Each(
-        "endpoints",
-        &[
-            Field("  - Addresses", "addresses|list?<none>"),
-            Text("    Conditions:"),
-            Field("      Ready", "conditions.ready?<unset>"),
-            Field("    Hostname", "hostname?<unset>"),
-            If(
-                "targetRef",
-                &[Text("    TargetRef:\t{targetRef.kind}/{targetRef.name}")],
-            ),
-            Field("    NodeName", "nodeName?<unset>"),
-            Field("    Zone", "zone?<unset>"),
-            Do(|out, endpoint| {
-                let topology = pairs(endpoint.at("deprecatedTopology"));
-                if !topology.is_empty() {
-                    out.put(2, format!("Topology:\t{}\n", topology.join("\n")));
-                }
-            }),
-        ],
+    If("endpoints", &[Form(0, "Endpoints:")]),
+    Each("endpoints", ENDPOINT),
+];
+
+const ENDPOINT: &[Line] = &[
+    Form(
+        1,
+        "
+        - Addresses: {addresses|list?<none>}
+          Conditions:
+            Ready: {conditions.ready?<unset>}
+          Hostname: {hostname?<unset>}
+          ?TargetRef: {targetRef.kind}/{targetRef.name}
+          NodeName: {nodeName?<unset>}
+          Zone: {zone?<unset>}",
     ),
+    Do(|out, endpoint| {
+        let topology = pairs(endpoint.at("deprecatedTopology"));
+        if !topology.is_empty() {
+            out.put(2, format!("Topology:\t{}\n", topology.join("\n")));
+        }
+    }),
 ];

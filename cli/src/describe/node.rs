@@ -2,7 +2,7 @@
 //! Invariant: what pods ask for is summed exactly, in their own notation; what cannot be read is an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::form::Line::{self, Amounts, Do, Each, Field, If, In, Opt, Text};
+use super::form::Line::{self, Amounts, Do, Each, Field, Form, If, In, Text};
 use super::form::{ANNOTATIONS, CREATED, LABELS, NAME};
 use super::text::{multiline, scalar};
 use super::{Describer, Kube, Out};
@@ -28,25 +28,27 @@ const LINES: &[Line] = &[
     CREATED,
     Do(taints),
     Field("Unschedulable", "spec.unschedulable|flag"),
-    Opt("Lease", "related.no_lease"),
+    Form(0, "?Lease: {related.no_lease}"),
     In(
         "related.lease",
-        &[
-            Text("Lease:"),
-            Field("  HolderIdentity", "spec.holderIdentity?<unset>"),
-            Field("  AcquireTime", "spec.acquireTime|date?<unset>"),
-            Field("  RenewTime", "spec.renewTime|date?<unset>"),
-        ],
+        &[Form(
+            0,
+            "
+        Lease:
+          HolderIdentity: {spec.holderIdentity?<unset>}
+          AcquireTime: {spec.acquireTime|date?<unset>}
+          RenewTime: {spec.renewTime|date?<unset>}",
+        )],
     ),
     If(
         "status.conditions",
-        &[Do(|out, _| {
-            out.put(0, "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage\n");
-            out.put(
-                1,
-                "----\t------\t-----------------\t------------------\t------\t-------\n",
-            );
-        })],
+        &[Form(
+            0,
+            "
+        Conditions:
+          Type  Status  LastHeartbeatTime  LastTransitionTime  Reason  Message
+          ----  ------  -----------------  ------------------  ------  -------",
+        )],
     ),
     Each(
         "status.conditions",
@@ -54,26 +56,27 @@ const LINES: &[Line] = &[
             "  {type} \t{status} \t{lastHeartbeatTime|date} \t{lastTransitionTime|date} \t{reason} \t{message}",
         )],
     ),
-    Text("Addresses:"),
-    Each("status.addresses", &[Text("  {type}:\t{address}")]),
+    Form(0, "Addresses:"),
+    Each("status.addresses", &[Form(1, "{type}: {address}")]),
     Amounts("Capacity", "status.capacity"),
     Amounts("Allocatable", "status.allocatable"),
-    Text("System Info:"),
-    Field("  Machine ID", "status.nodeInfo.machineID"),
-    Field("  System UUID", "status.nodeInfo.systemUUID"),
-    Field("  Boot ID", "status.nodeInfo.bootID"),
-    Field("  Kernel Version", "status.nodeInfo.kernelVersion"),
-    Field("  OS Image", "status.nodeInfo.osImage"),
-    Field("  Operating System", "status.nodeInfo.operatingSystem"),
-    Field("  Architecture", "status.nodeInfo.architecture"),
-    Field(
-        "  Container Runtime Version",
-        "status.nodeInfo.containerRuntimeVersion",
+    Form(
+        0,
+        "
+        System Info:
+          Machine ID: {status.nodeInfo.machineID}
+          System UUID: {status.nodeInfo.systemUUID}
+          Boot ID: {status.nodeInfo.bootID}
+          Kernel Version: {status.nodeInfo.kernelVersion}
+          OS Image: {status.nodeInfo.osImage}
+          Operating System: {status.nodeInfo.operatingSystem}
+          Architecture: {status.nodeInfo.architecture}
+          Container Runtime Version: {status.nodeInfo.containerRuntimeVersion}
+          Kubelet Version: {status.nodeInfo.kubeletVersion}
+        ?PodCIDR: {spec.podCIDR}
+        ?PodCIDRs: {spec.podCIDRs}
+        ?ProviderID: {spec.providerID}",
     ),
-    Field("  Kubelet Version", "status.nodeInfo.kubeletVersion"),
-    Opt("PodCIDR", "spec.podCIDR"),
-    Opt("PodCIDRs", "spec.podCIDRs"),
-    Opt("ProviderID", "spec.providerID"),
     Text("{related.pods}"),
 ];
 

@@ -2,8 +2,8 @@
 //! Invariant: the quality-of-service class is worked out as the server works it out.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go` and `util/qos`.
 
-use super::form::Line::{self, Amounts, Do, Each, Field, If, In, Labels, Opt, Text, Unless};
-use super::form::{ANNOTATIONS, CONTROLLED, LABELS, NAME, NAMESPACE, at};
+use super::form::Line::{self, Amounts, Do, Each, Form, If, In, Labels, Text, Unless};
+use super::form::{ANNOTATIONS, CONTROLLED, LABELS, at};
 use super::pod_template::{EPHEMERAL, GROUP, INIT, containers, spread, tolerations};
 use super::{Describer, Out, volumes};
 use crate::error::{Error, Result};
@@ -18,44 +18,39 @@ pub const KINDS: &[Describer] = &[Describer::new("", "Pod", LINES)
     .with(|_, pod| Box::pin(async move { Ok(class(&pod)?.into()) }))];
 
 const LINES: &[Line] = &[
-    NAME,
-    NAMESPACE,
-    Opt("Priority", "spec.priority"),
-    Opt("Priority Class Name", "spec.priorityClassName"),
-    Opt("Runtime Class Name", "spec.runtimeClassName"),
-    Opt("Service Account", "spec.serviceAccountName"),
-    If(
-        "spec.nodeName",
-        &[Text("Node:\t{spec.nodeName}/{status.hostIP}")],
+    Form(
+        0,
+        "
+        Name: {metadata.name}
+        Namespace: {metadata.namespace}
+        ?Priority: {spec.priority}
+        ?Priority Class Name: {spec.priorityClassName}
+        ?Runtime Class Name: {spec.runtimeClassName}
+        ?Service Account: {spec.serviceAccountName}
+        ?Node: {spec.nodeName}/{status.hostIP}",
     ),
-    Unless("spec.nodeName", &[Text("Node:\t<none>")]),
-    Opt("Start Time", "status.startTime|date"),
+    Unless("spec.nodeName", &[Form(0, "Node: <none>")]),
+    Form(0, "?Start Time: {status.startTime|date}"),
     LABELS,
     ANNOTATIONS,
     Do(status),
-    Opt("Reason", "status.reason"),
-    Opt("Message", "status.message"),
-    In(
-        "spec.securityContext.seccompProfile",
-        &[
-            Field("SeccompProfile", "type"),
-            Opt("LocalhostProfile", "localhostProfile"),
-        ],
+    Form(
+        0,
+        "
+        ?Reason: {status.reason}
+        ?Message: {status.message}
+        ?SeccompProfile: {spec.securityContext.seccompProfile.type}
+        ?LocalhostProfile: {spec.securityContext.seccompProfile.localhostProfile}
+        IP: {status.podIP}",
     ),
-    Field("IP", "status.podIP"),
-    Unless("status.podIPs", &[Text("IPs:\t<none>")]),
-    If("status.podIPs", &[Text("IPs:")]),
-    Each("status.podIPs", &[Field("  IP", "ip")]),
+    Unless("status.podIPs", &[Form(0, "IPs: <none>")]),
+    If("status.podIPs", &[Form(0, "IPs:")]),
+    Each("status.podIPs", &[Form(1, "IP: {ip}")]),
     CONTROLLED,
-    Opt("NominatedNodeName", "status.nominatedNodeName"),
-    In(
-        "spec.resources",
-        &[
-            Text("Resources:"),
-            Amounts("  Limits", "limits"),
-            Amounts("  Requests", "requests"),
-        ],
-    ),
+    Form(0, "?NominatedNodeName: {status.nominatedNodeName}"),
+    If("spec.resources", &[Form(0, "Resources:")]),
+    Amounts("  Limits", "spec.resources.limits"),
+    Amounts("  Requests", "spec.resources.requests"),
     If(
         "spec.initContainers",
         &[Do(|out, pod| running(out, pod, INIT))],
@@ -69,13 +64,18 @@ const LINES: &[Line] = &[
     If("status.conditions", &[Text("Conditions:\n  Type\tStatus")]),
     Each("status.conditions", &[Text("  {type} \t{status} ")]),
     Do(|out, pod| volumes::all(out, pod.at("spec").list("volumes"), "")),
-    Field("QoS Class", "related"),
+    Form(0, "QoS Class: {related}"),
     Labels("Node-Selectors", "spec.nodeSelector"),
     Do(|out, pod| tolerations(out, "Tolerations", pod.at("spec").list("tolerations"))),
     Do(|out, pod| spread(out, pod.at("spec").list("topologySpreadConstraints"), "")),
     In(
         "spec.schedulingGroup",
-        &[Text("SchedulingGroup:\n  PodGroupName:\t{podGroupName}")],
+        &[Form(
+            0,
+            "
+        SchedulingGroup:
+          PodGroupName: {podGroupName}",
+        )],
     ),
 ];
 

@@ -2,7 +2,7 @@
 //! Invariant: what a policy does not restrict is said as clearly as what it does.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::form::Line::{self, Do, Each, Field, If, In, Opt, Text, Unless};
+use super::form::Line::{self, All, Do, Each, Form, If, In, Text, Unless};
 use super::form::{ANNOTATIONS, LABELS, NAME, NAMESPACE, put};
 use super::{Describer, Out};
 use crate::print::age;
@@ -15,30 +15,40 @@ pub const KINDS: &[Describer] = &[
     Describer::new("scheduling.k8s.io", "PriorityClass", PRIORITY_CLASS),
 ];
 
-const PRIORITY_CLASS: &[Line] = &[
-    NAME,
-    Field("Value", "value?0"),
-    Field("GlobalDefault", "globalDefault|flag"),
-    Field("PreemptionPolicy", "preemptionPolicy"),
-    Field("Description", "description"),
-    Field("Annotations", "metadata.annotations|labels?<none>"),
-];
+const PRIORITY_CLASS: &[Line] = &[Form(
+    0,
+    "
+    Name: {metadata.name}
+    Value: {value?0}
+    GlobalDefault: {globalDefault|flag}
+    PreemptionPolicy: {preemptionPolicy}
+    Description: {description}
+    Annotations: {metadata.annotations|labels?<none>}",
+)];
 
 const DISRUPTION_BUDGET: &[Line] = &[
-    NAME,
-    NAMESPACE,
-    Opt("Min available", "spec.minAvailable"),
+    Form(
+        0,
+        "
+        Name: {metadata.name}
+        Namespace: {metadata.namespace}
+        ?Min available: {spec.minAvailable}",
+    ),
     Unless(
         "spec.minAvailable",
-        &[Opt("Max unavailable", "spec.maxUnavailable")],
+        &[Form(0, "?Max unavailable: {spec.maxUnavailable}")],
     ),
-    Opt("Selector", "spec.selector|selector?<none>"),
-    Unless("spec.selector", &[Text("Selector:\t<unset>")]),
-    Text("Status:"),
-    Field("    Allowed disruptions", "status.disruptionsAllowed?0"),
-    Field("    Current", "status.currentHealthy?0"),
-    Field("    Desired", "status.desiredHealthy?0"),
-    Field("    Total", "status.expectedPods?0"),
+    Form(0, "?Selector: {spec.selector|selector?<none>}"),
+    Unless("spec.selector", &[Form(0, "Selector: <unset>")]),
+    Form(
+        0,
+        "
+        Status:
+            Allowed disruptions: {status.disruptionsAllowed?0}
+            Current: {status.currentHealthy?0}
+            Desired: {status.desiredHealthy?0}
+            Total: {status.expectedPods?0}",
+    ),
 ];
 
 const NETWORK_POLICY: &[Line] = &[
@@ -62,21 +72,24 @@ const NETWORK_POLICY: &[Line] = &[
     Text("  Policy Types: {spec.policyTypes|list}"),
 ];
 
-const PORTS: Line = Each(
-    "ports",
-    &[
-        If(
-            "endPort",
-            &[Text("    To Port Range: {port}-{endPort}/{protocol?TCP}")],
-        ),
-        Unless("endPort", &[Text("    To Port: {port}/{protocol?TCP}")]),
-    ],
-);
-const ANY_PORT: Line = Unless(
-    "ports",
-    &[Text("    To Port: <any> (traffic allowed to all ports)")],
-);
-const PEER: &[Line] = &[
+/// Of one rule: the ports, then the peers. A colon is no label's here.
+const PORTS: Line = All(&[
+    Unless(
+        "ports",
+        &[Text("    To Port: <any> (traffic allowed to all ports)")],
+    ),
+    Each(
+        "ports",
+        &[
+            If(
+                "endPort",
+                &[Text("    To Port Range: {port}-{endPort}/{protocol?TCP}")],
+            ),
+            Unless("endPort", &[Text("    To Port: {port}/{protocol?TCP}")]),
+        ],
+    ),
+]);
+const PEER: Line = All(&[
     If(
         "namespaceSelector",
         &[Text(
@@ -93,18 +106,16 @@ const PEER: &[Line] = &[
             "      IPBlock:\n        CIDR: {cidr}\n        Except: {except|list}",
         )],
     ),
-];
+]);
 const FROM: &[Line] = &[
-    ANY_PORT,
     PORTS,
     Unless(
         "from",
         &[Text("    From: <any> (traffic not restricted by source)")],
     ),
-    Each("from", &[Text("    From:"), Line::All(PEER)]),
+    Each("from", &[Text("    From:"), PEER]),
 ];
 const TO: &[Line] = &[
-    ANY_PORT,
     PORTS,
     Unless(
         "to",
@@ -112,7 +123,7 @@ const TO: &[Line] = &[
             "    To: <any> (traffic not restricted by destination)",
         )],
     ),
-    Each("to", &[Text("    To:"), Line::All(PEER)]),
+    Each("to", &[Text("    To:"), PEER]),
 ];
 
 /// What a policy says of one direction.

@@ -2,8 +2,8 @@
 //! Invariant: what uses a claim is looked up, not guessed.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::form::Line::{self, All, Do, Each, Field, If, In, Many, Opt, Text};
-use super::form::{ANNOTATIONS, HEAD, LABELS, Line::Unless, NAME, NAMESPACE, shown};
+use super::form::Line::{self, Do, Each, Form, If, In, Many, Text, Unless};
+use super::form::{ANNOTATIONS, HEAD, LABELS, NAME, NAMESPACE, shown};
 use super::text::{multiline, pairs};
 use super::{Describer, Kube, Out, volumes};
 use crate::error::Result;
@@ -35,20 +35,23 @@ const VOLUME: &[Line] = &[
     FINALIZERS,
     CLASS_OF,
     STATUS,
-    If(
-        "spec.claimRef",
-        &[Text(
-            "Claim:\t{spec.claimRef.namespace}/{spec.claimRef.name}",
-        )],
-    ),
+    Form(0, "?Claim: {spec.claimRef.namespace}/{spec.claimRef.name}"),
     Unless("spec.claimRef", &[Text("Claim:\t")]),
-    Field("Reclaim Policy", "spec.persistentVolumeReclaimPolicy"),
+    Form(0, "Reclaim Policy: {spec.persistentVolumeReclaimPolicy}"),
     Do(|out, volume| out.field("Access Modes", modes(volume.at("spec")))),
-    Opt("VolumeMode", "spec.volumeMode"),
-    Field("Capacity", "spec.capacity.storage|quantity"),
+    Form(
+        0,
+        "
+        ?VolumeMode: {spec.volumeMode}
+        Capacity: {spec.capacity.storage|quantity}",
+    ),
     Do(|out, volume| affinity(out, volume.at("spec").at("nodeAffinity").at("required"))),
-    Field("Message", "status.message"),
-    Text("Source:"),
+    Form(
+        0,
+        "
+        Message: {status.message}
+        Source:",
+    ),
     In("spec", &[Do(volumes::of_persistent_volume)]),
 ];
 
@@ -57,7 +60,7 @@ const CLAIM: &[Line] = &[
     NAMESPACE,
     CLASS_OF,
     STATUS,
-    Field("Volume", "spec.volumeName"),
+    Form(0, "Volume: {spec.volumeName}"),
     LABELS,
     ANNOTATIONS,
     FINALIZERS,
@@ -70,38 +73,40 @@ const CLAIM: &[Line] = &[
         out.field("Capacity", shown(status, "capacity.storage|quantity"));
         out.field("Access Modes", modes(status));
     }),
-    Opt("VolumeMode", "spec.volumeMode"),
-    SOURCE,
+    Form(0, "?VolumeMode: {spec.volumeMode}"),
+    In("spec.dataSource", &[Form(0, SOURCE)]),
     Many("Used By", "related", ""),
     If(
         "status.conditions",
-        &[
-            Text(
-                "Conditions:\n  Type\tStatus\tLastProbeTime\tLastTransitionTime\tReason\tMessage\n  ----\t------\t-----------------\t------------------\t------\t-------",
-            ),
-            Each(
-                "status.conditions",
-                &[Text(
-                    "  {type} \t{status} \t{lastProbeTime|date} \t{lastTransitionTime|date} \t{reason} \t{message}",
-                )],
-            ),
-        ],
+        &[Form(
+            0,
+            "
+        Conditions:
+          Type  Status  LastProbeTime  LastTransitionTime  Reason  Message
+          ----  ------  -----------------  ------------------  ------  -------",
+        )],
+    ),
+    Each(
+        "status.conditions",
+        &[Text(
+            "  {type} \t{status} \t{lastProbeTime|date} \t{lastTransitionTime|date} \t{reason} \t{message}",
+        )],
     ),
 ];
-const SOURCE: Line = In(
-    "spec.dataSource",
-    &[
-        Text("DataSource:"),
-        Opt("  APIGroup", "apiGroup"),
-        Field("  Kind", "kind"),
-        Field("  Name", "name"),
-    ],
-);
+const SOURCE: &str = "
+    DataSource:
+      ?APIGroup: {apiGroup}
+      Kind: {kind}
+      Name: {name}";
 
 /// A claim that a pod brings with it, below its volume.
 pub const TEMPLATE: &[Line] = &[
-    Field("    StorageClass", "spec.storageClassName"),
-    Field("    Volume", "spec.volumeName"),
+    Form(
+        2,
+        "
+        StorageClass: {spec.storageClassName}
+        Volume: {spec.volumeName}",
+    ),
     Do(|out, claim| {
         let labels = pairs(claim.at("metadata").at("labels"));
         volumes::below(out, "Labels", &labels, "    <none>");
@@ -112,16 +117,8 @@ pub const TEMPLATE: &[Line] = &[
         volumes::below(out, "Annotations", &annotations, "    <none>");
     }),
     Text("    Capacity:\t\n    Access Modes:\t"),
-    Opt("    VolumeMode", "spec.volumeMode"),
-    In(
-        "spec.dataSource",
-        &[
-            Text("    DataSource:"),
-            Opt("      APIGroup", "apiGroup"),
-            Field("      Kind", "kind"),
-            Field("      Name", "name"),
-        ],
-    ),
+    Form(2, "?VolumeMode: {spec.volumeMode}"),
+    In("spec.dataSource", &[Form(2, SOURCE)]),
 ];
 
 const CLASS: &[Line] = &[
@@ -136,19 +133,28 @@ const CLASS: &[Line] = &[
         .any(|name| annotations.text(name) == "true");
         out.field("IsDefaultClass", if default { "Yes" } else { "No" });
     }),
-    Field("Annotations", "metadata.annotations|labels?<none>"),
-    Field("Provisioner", "provisioner"),
-    Field("Parameters", "parameters|labels?<none>"),
-    Field("AllowVolumeExpansion", "allowVolumeExpansion|Flag?<unset>"),
-    Unless("mountOptions", &[Text("MountOptions:\t<none>")]),
+    Form(
+        0,
+        "
+        Annotations: {metadata.annotations|labels?<none>}
+        Provisioner: {provisioner}
+        Parameters: {parameters|labels?<none>}
+        AllowVolumeExpansion: {allowVolumeExpansion|Flag?<unset>}",
+    ),
+    Unless("mountOptions", &[Form(0, "MountOptions: <none>")]),
     If(
         "mountOptions",
-        &[Text("MountOptions:"), Each("mountOptions", &[Text("  {}")])],
+        &[
+            Form(0, "MountOptions:"),
+            Each("mountOptions", &[Text("  {}")]),
+        ],
     ),
-    All(&[
-        Opt("ReclaimPolicy", "reclaimPolicy"),
-        Opt("VolumeBindingMode", "volumeBindingMode"),
-    ]),
+    Form(
+        0,
+        "
+        ?ReclaimPolicy: {reclaimPolicy}
+        ?VolumeBindingMode: {volumeBindingMode}",
+    ),
 ];
 
 /// The pods that use a claim.

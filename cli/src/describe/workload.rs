@@ -2,7 +2,7 @@
 //! Invariant: pods are counted by the kind's own selector.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::form::Line::{self, Conditions, Do, Each, Field, If, In, Labels, Opt, Text, Unless};
+use super::form::Line::{self, Conditions, Do, Each, Field, Form, If, In, Labels, Text, Unless};
 use super::form::{ANNOTATIONS, CONTROLLED, CREATED, HEAD, LABELS, NAME, NAMESPACE, shown};
 use super::pod_template::template;
 use super::text::{controller, labels_selector, selector};
@@ -29,6 +29,7 @@ pub const KINDS: &[Describer] = &[
 
 const TEMPLATE: Line = Do(|out, object| template(out, object.at("spec").at("template")));
 const PODS: Line = Field("Pods Status", "related");
+const SELECTOR: Line = Field("Selector", "spec.selector|selector");
 const REPLICAS: Line = Text("Replicas:\t{status.replicas?0} current / {spec.replicas?0} desired");
 const REASONS: Line = Conditions("  Type\tStatus\tReason", "  {type} \t{status}\t{reason}");
 
@@ -63,73 +64,79 @@ const DEPLOYMENT: &[Line] = &[
     CREATED,
     LABELS,
     ANNOTATIONS,
-    Field("Selector", "spec.selector|selector"),
-    Text(
-        "Replicas:\t{spec.replicas?0} desired | {status.updatedReplicas?0} updated | {status.replicas?0} total | {status.availableReplicas?0} available | {status.unavailableReplicas?0} unavailable",
-    ),
-    Field("StrategyType", "spec.strategy.type"),
-    Field("MinReadySeconds", "spec.minReadySeconds?0"),
-    In(
-        "spec.strategy.rollingUpdate",
-        &[Text(
-            "RollingUpdateStrategy:\t{maxUnavailable} max unavailable, {maxSurge} max surge",
-        )],
-    ),
+    Form(0, "
+        Selector: {spec.selector|selector}
+        Replicas: {spec.replicas?0} desired | {status.updatedReplicas?0} updated | {status.replicas?0} total | {status.availableReplicas?0} available | {status.unavailableReplicas?0} unavailable
+        StrategyType: {spec.strategy.type}
+        MinReadySeconds: {spec.minReadySeconds?0}"),
+    In("spec.strategy.rollingUpdate", &[Form(0, "RollingUpdateStrategy: {maxUnavailable} max unavailable, {maxSurge} max surge")]),
     TEMPLATE,
     REASONS,
-    Opt("OldReplicaSets", "related.old"),
-    Opt("NewReplicaSet", "related.new"),
+    Form(0, "
+        ?OldReplicaSets: {related.old}
+        ?NewReplicaSet: {related.new}"),
 ];
 
 const STATEFUL_SET: &[Line] = &[
     NAME,
     NAMESPACE,
     CREATED,
-    Field("Selector", "spec.selector|selector"),
+    SELECTOR,
     LABELS,
     ANNOTATIONS,
-    Text("Replicas:\t{spec.replicas?0} desired | {status.replicas?0} total"),
-    Field("Update Strategy", "spec.updateStrategy.type"),
+    Form(
+        0,
+        "
+        Replicas: {spec.replicas?0} desired | {status.replicas?0} total
+        Update Strategy: {spec.updateStrategy.type}",
+    ),
     In(
         "spec.updateStrategy.rollingUpdate",
         &[If(
             "partition",
-            &[
-                Field("  Partition", "partition"),
-                Opt("  MaxUnavailable", "maxUnavailable"),
-            ],
+            &[Form(
+                1,
+                "
+        Partition: {partition}
+        ?MaxUnavailable: {maxUnavailable}",
+            )],
         )],
     ),
     PODS,
     TEMPLATE,
     Unless(
         "spec.volumeClaimTemplates",
-        &[Text("Volume Claims:\t<none>")],
+        &[Form(0, "Volume Claims: <none>")],
     ),
-    If("spec.volumeClaimTemplates", &[Text("Volume Claims:")]),
-    Each(
-        "spec.volumeClaimTemplates",
-        &[
-            Field("  Name", "metadata.name"),
-            Field("  StorageClass", "spec.storageClassName"),
-            Labels("  Labels", "metadata.labels"),
-            Labels("  Annotations", "metadata.annotations"),
-            Field(
-                "  Capacity",
-                "spec.resources.requests.storage|quantity?<default>",
-            ),
-            Text("  Access Modes:\t[{spec.accessModes|spaced}]"),
-        ],
+    If("spec.volumeClaimTemplates", &[Form(0, "Volume Claims:")]),
+    Each("spec.volumeClaimTemplates", CLAIM),
+];
+
+const CLAIM: &[Line] = &[
+    Form(
+        1,
+        "
+        Name: {metadata.name}
+        StorageClass: {spec.storageClassName}",
+    ),
+    Labels("  Labels", "metadata.labels"),
+    Labels("  Annotations", "metadata.annotations"),
+    Form(
+        1,
+        "
+        Capacity: {spec.resources.requests.storage|quantity?<default>}
+        Access Modes: [{spec.accessModes|spaced}]",
     ),
 ];
 
 const DAEMON_SET: &[Line] = &[
     NAME,
     NAMESPACE,
-    Field("Selector", "spec.selector|selector"),
-    Field(
-        "Node-Selector",
-        "spec.template.spec.nodeSelector|labels?<none>",
+    Form(
+        0,
+        "
+        Selector: {spec.selector|selector}
+        Node-Selector: {spec.template.spec.nodeSelector|labels?<none>}",
     ),
     LABELS,
     ANNOTATIONS,
@@ -145,18 +152,22 @@ const DAEMON_SET: &[Line] = &[
 const JOB: &[Line] = &[
     NAME,
     NAMESPACE,
-    Field("Selector", "spec.selector|selector"),
+    SELECTOR,
     LABELS,
     ANNOTATIONS,
     CONTROLLED,
-    Opt("Parallelism", "spec.parallelism"),
-    Field("Completions", "spec.completions?<unset>"),
-    Opt("Completion Mode", "spec.completionMode"),
-    Opt("Suspend", "spec.suspend"),
-    Opt("Backoff Limit", "spec.backoffLimit"),
-    Opt("TTL Seconds After Finished", "spec.ttlSecondsAfterFinished"),
-    Opt("Start Time", "status.startTime|date"),
-    Opt("Completed At", "status.completionTime|date"),
+    Form(
+        0,
+        "
+        ?Parallelism: {spec.parallelism}
+        Completions: {spec.completions?<unset>}
+        ?Completion Mode: {spec.completionMode}
+        ?Suspend: {spec.suspend}
+        ?Backoff Limit: {spec.backoffLimit}
+        ?TTL Seconds After Finished: {spec.ttlSecondsAfterFinished}
+        ?Start Time: {status.startTime|date}
+        ?Completed At: {status.completionTime|date}",
+    ),
     Do(|out, job| {
         let time = |field| age::time(job.at("status").at(field));
         if let (Some(from), Some(to)) = (time("startTime"), time("completionTime")) {
@@ -164,15 +175,21 @@ const JOB: &[Line] = &[
         }
     }),
     DEADLINE,
+    If(
+        "status.ready",
+        &[Form(
+            0,
+            "Pods Statuses: {status.active?0} Active ({status.ready} Ready) / {status.succeeded?0} Succeeded / {status.failed?0} Failed",
+        )],
+    ),
+    Unless(
+        "status.ready",
+        &[Form(
+            0,
+            "Pods Statuses: {status.active?0} Active / {status.succeeded?0} Succeeded / {status.failed?0} Failed",
+        )],
+    ),
     Do(|out, job| {
-        let ready = match job.at("status").int_ptr("ready") {
-            Some(ready) => format!(" ({ready} Ready)"),
-            None => String::new(),
-        };
-        let count = |field| job.at("status").int(field);
-        let (active, succeeded, failed) = (count("active"), count("succeeded"), count("failed"));
-        let text = format!("{active} Active{ready} / {succeeded} Succeeded / {failed} Failed");
-        out.field("Pods Statuses", text);
         if job.at("spec").text("completionMode") == "Indexed" {
             out.field(
                 "Completed Indexes",
@@ -182,48 +199,43 @@ const JOB: &[Line] = &[
     }),
     TEMPLATE,
 ];
-const DEADLINE: Line = If(
-    "spec.activeDeadlineSeconds",
-    &[Text(
-        "Active Deadline Seconds:\t{spec.activeDeadlineSeconds}s",
-    )],
-);
+const DEADLINE: Line = Form(0, "?Active Deadline Seconds: {spec.activeDeadlineSeconds}s");
 
 const CRON_JOB: &[Line] = &[
     HEAD,
-    Field("Schedule", "spec.schedule"),
-    Field("Concurrency Policy", "spec.concurrencyPolicy"),
-    Field("Suspend", "spec.suspend|Flag?<unset>"),
-    Field("Time Zone", "spec.timeZone?<unset>"),
-    Field(
-        "Successful Job History Limit",
-        "spec.successfulJobsHistoryLimit?<unset>",
-    ),
-    Field(
-        "Failed Job History Limit",
-        "spec.failedJobsHistoryLimit?<unset>",
-    ),
-    If(
-        "spec.startingDeadlineSeconds",
-        &[Text(
-            "Starting Deadline Seconds:\t{spec.startingDeadlineSeconds}s",
-        )],
+    Form(
+        0,
+        "
+        Schedule: {spec.schedule}
+        Concurrency Policy: {spec.concurrencyPolicy}
+        Suspend: {spec.suspend|Flag?<unset>}
+        Time Zone: {spec.timeZone?<unset>}
+        Successful Job History Limit: {spec.successfulJobsHistoryLimit?<unset>}
+        Failed Job History Limit: {spec.failedJobsHistoryLimit?<unset>}
+        ?Starting Deadline Seconds: {spec.startingDeadlineSeconds}s",
     ),
     Unless(
         "spec.startingDeadlineSeconds",
-        &[Text("Starting Deadline Seconds:\t<unset>")],
+        &[Form(0, "Starting Deadline Seconds: <unset>")],
     ),
     In(
         "spec.jobTemplate",
         &[
-            Field("Selector", "spec.selector|selector?<unset>"),
-            Field("Parallelism", "spec.parallelism?<unset>"),
-            Field("Completions", "spec.completions?<unset>"),
+            Form(
+                0,
+                "
+            Selector: {spec.selector|selector?<unset>}
+            Parallelism: {spec.parallelism?<unset>}
+            Completions: {spec.completions?<unset>}",
+            ),
             DEADLINE,
             TEMPLATE,
         ],
     ),
-    Field("Last Schedule Time", "status.lastScheduleTime|date?<unset>"),
+    Form(
+        0,
+        "Last Schedule Time: {status.lastScheduleTime|date?<unset>}",
+    ),
     Do(|out, job| {
         let active = job.at("status").list("active").iter();
         let names: Vec<&str> = active.map(|job| job.text("name")).collect();
