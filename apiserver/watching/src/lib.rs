@@ -16,8 +16,8 @@ pub mod queue;
 pub mod reflect;
 pub mod status;
 pub mod task;
+pub mod tls;
 pub mod typed;
-pub mod unchecked;
 pub mod unreadable;
 
 pub use error::Error;
