@@ -148,7 +148,7 @@ pub fn row(
     version: &str,
 ) -> Value {
     let mut row = json!({"cells": kind.printer.cells(value, now)});
-    let conditions = kind.printer.conditions(value);
+    let conditions = (kind.strategy.row_conditions)(value);
     if !conditions.is_empty() {
         row["conditions"] = conditions.into();
     }

@@ -49,6 +49,35 @@ pub enum Proxied {
 }
 
 impl Subresource {
+    const ALL: [Subresource; 13] = [
+        Subresource::Status,
+        Subresource::Scale,
+        Subresource::Finalize,
+        Subresource::Approval,
+        Subresource::Binding,
+        Subresource::Eviction,
+        Subresource::EphemeralContainers,
+        Subresource::Resize,
+        Subresource::Token,
+        Subresource::Log,
+        Subresource::Exec,
+        Subresource::Attach,
+        Subresource::PortForward,
+    ];
+
+    /// The one of this name, `proxy:` with what it leads to.
+    pub(super) fn read(written: &'static str) -> Option<Subresource> {
+        match written.strip_prefix("proxy:") {
+            Some("node") => Some(Subresource::Proxy(Proxied::Node)),
+            Some("pod") => Some(Subresource::Proxy(Proxied::Pod)),
+            Some("service") => Some(Subresource::Proxy(Proxied::Service)),
+            Some(_) => None,
+            None => Subresource::ALL
+                .into_iter()
+                .find(|sub| sub.name() == written),
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Subresource::Status => "status",

@@ -13,6 +13,7 @@ pub mod object_meta;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
+pub mod read;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -289,7 +289,7 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     }
     if row.verbs.has("delete") {
         let says = format!("delete {}{kind}", article(kind));
-        let answer = match row.strategy.returns_deleted {
+        let answer = match row.flags.returns_deleted {
             true => maker.object.clone(),
             false => status(),
         };

@@ -88,7 +88,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let call = ctx.call_with(write::Options::default());
     match write::delete(&call, kind, &ctx.info.namespace, name, &options).await? {
         Deleted::Marked(value) => respond::value(ctx, &accept, kind, 200, value),
-        Deleted::Gone(value) if kind.strategy.returns_deleted => {
+        Deleted::Gone(value) if kind.flags.returns_deleted => {
             respond::value(ctx, &accept, kind, 200, value)
         }
         Deleted::Gone(value) => success(ctx, &accept, kind, &value),

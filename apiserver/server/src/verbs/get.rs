@@ -19,7 +19,7 @@ use crate::{
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
-    if kind.strategy.source == Source::Components {
+    if kind.flags.source == Source::Components {
         return crate::subresources::component_status::get(ctx, &accept);
     }
     let version = ctx.query.text("resourceVersion");

@@ -54,7 +54,7 @@ impl Selection {
             .map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
         let fields = fields.transform(|name, value| {
             let field = field_of(kind, name)
-                .ok_or_else(|| Status::bad_request((kind.strategy.unknown_field)(name)))?;
+                .ok_or_else(|| Status::bad_request((kind.flags.unknown_field)(name)))?;
             Ok::<_, Status>((field.into(), value.into()))
         })?;
         Ok(Selection { labels, fields })
@@ -114,7 +114,7 @@ impl selector::Labels for LabelsOf<'_> {
 /// The selectable field that a selector names.
 fn field_of(kind: &Kind, name: &str) -> Option<&'static str> {
     if let Some((_, field)) = kind
-        .strategy
+        .flags
         .field_names
         .iter()
         .find(|(alias, _)| *alias == name)
@@ -132,7 +132,7 @@ fn field_of(kind: &Kind, name: &str) -> Option<&'static str> {
     let own = kind
         .selectable
         .iter()
-        .filter(|_| !kind.strategy.only_mapped_fields);
+        .filter(|_| !kind.flags.only_mapped_fields);
     own.map(|field| field.path).find(|path| *path == name)
 }
 
@@ -187,7 +187,7 @@ impl ListOptions {
             _ if limit > 0 => Revision::Exact(number()?),
             _ => Revision::NotOlderThan(number()?),
         };
-        let limit = if version == "0" && !kind.strategy.has_no_cache {
+        let limit = if version == "0" && !kind.flags.has_no_cache {
             0
         } else {
             limit
@@ -404,7 +404,7 @@ fn page(
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
-    if kind.strategy.source == Source::Components {
+    if kind.flags.source == Source::Components {
         return crate::subresources::component_status::list(ctx, &accept);
     }
     let options = ListOptions::of(ctx, kind)?;

@@ -56,7 +56,7 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
             Status::no_such_path()
         });
     }
-    if let Some(warning) = kind.strategy.deprecation {
+    if let Some(warning) = kind.flags.deprecation {
         ctx.warn(warning);
     }
     if !info.subresource.is_empty() {
@@ -90,7 +90,7 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
         return Err(Status::method_not_allowed());
     }
     negotiate::route(&ctx.info, &ctx.headers)?;
-    if let Source::Answered(review) = kind.strategy.source {
+    if let Source::Answered(review) = kind.flags.source {
         return reviews::serve(ctx, kind, review, body).await;
     }
     match info.verb.as_str() {

@@ -27,7 +27,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     let given = body::decode_kind(ctx, &text, media, kind)?;
     check_name(ctx, &given)?;
     let name = given.name().to_string();
-    let create = kind.strategy.allow_create_on_update
+    let create = kind.flags.allow_create_on_update
         && matches!(part, Part::Whole)
         && given.resource_version().is_empty();
     let uid = Some(given.uid().to_string()).filter(|uid| !uid.is_empty());

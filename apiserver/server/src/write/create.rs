@@ -147,7 +147,7 @@ fn prepare(call: &Call<'_>, kind: &Arc<Kind>, value: &mut Value) -> Result<(), S
         call.warnings.add(warning);
     }
     (kind.strategy.prepare_for_create)(value);
-    if kind.strategy.has_status && !kind.strategy.keeps_status_on_create {
+    if kind.has_status() && !kind.flags.keeps_status_on_create {
         clear_status(kind, value)?;
     }
     stamp(call, kind, value, None)?;
@@ -193,7 +193,7 @@ fn set_system_fields(call: &Call<'_>, kind: &Kind, value: &mut Value) {
     meta.insert("creationTimestamp".into(), now.into());
     meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
     if matches!(
-        kind.strategy.generation,
+        kind.flags.generation,
         Generation::Once | Generation::Counted
     ) {
         meta.insert("generation".into(), 1.into());
@@ -205,7 +205,7 @@ fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
     errors.extend(object_meta::validate(
         value,
         kind.namespaced,
-        kind.strategy.validate_name,
+        kind.flags.validate_name,
     ));
     errors.extend(standard_finalizers(kind, value));
     errors.extend((kind.strategy.validate)(value));
@@ -217,7 +217,7 @@ fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
         Ok(())
     } else {
         Err(Status::invalid(
-            kind.strategy.told_of_group.unwrap_or(kind.group),
+            kind.flags.told_of_group.unwrap_or(kind.group),
             kind.kind,
             value.name(),
             &errors,

@@ -296,7 +296,7 @@ fn finalizers_for(kind: &Kind, live: &Value, options: &DeleteOptions) -> Vec<Str
         (_, Some(policy)) => policy == "Orphan",
         _ if has(ORPHAN) => true,
         _ if has(FOREGROUND) => false,
-        _ => kind.strategy.orphan_by_default,
+        _ => kind.flags.orphan_by_default,
     };
     let foreground = match (options.orphan_dependents, options.propagation.as_deref()) {
         // only namespaces take "no orphans" for "dependents first"
@@ -364,7 +364,7 @@ async fn carry_out(
     };
     match call.store().commit(write).await {
         Ok(_) if removal => {
-            if kind.strategy.takes_addresses {
+            if kind.flags.takes_addresses {
                 call.writer.allocator.free(&value);
                 (call.writer.follow)(call.writer, &Value::Null, &value).await;
             }

@@ -35,7 +35,7 @@ pub(super) fn check(
     old: Option<&Value>,
 ) -> Result<Errors, Status> {
     let mut errors = Errors::default();
-    match (kind.strategy.beyond, part, old) {
+    match (kind.flags.beyond, part, old) {
         (Beyond::DevicesOfClaim, Part::Whole, None) => {
             requests(call, new, new.at("spec"), &mut errors)?
         }

@@ -19,13 +19,13 @@ use super::call::{Call, Part};
 /// The fields that a write of this part leaves alone, whoever sends them.
 fn reset_fields(kind: &Kind, part: Part) -> ResetFields {
     match part {
-        Part::Sub(Subresource::Status) => ResetFields::paths(kind.strategy.status_reset),
+        Part::Sub(Subresource::Status) => ResetFields::paths(&kind.flags.status_reset),
         Part::Sub(sub)
             if let Some(reset) = kind.strategy.part(sub.name()).and_then(|part| part.reset) =>
         {
             ResetFields::paths(reset)
         }
-        _ if kind.strategy.has_status => ResetFields::paths(kind.strategy.main_reset),
+        _ if kind.has_status() => ResetFields::paths(&kind.flags.main_reset),
         _ => ResetFields::default(),
     }
 }

@@ -30,7 +30,7 @@ pub(super) fn check(
     old: Option<&Value>,
 ) -> Result<Errors, Status> {
     let mut errors = Errors::default();
-    let (name, refused) = match kind.strategy.beyond {
+    let (name, refused) = match kind.flags.beyond {
         _ if !matches!(part, Part::Whole) || call.asked.user.in_group(SYSTEM_MASTERS) => {
             return Ok(errors);
         }

@@ -102,7 +102,7 @@ pub(super) fn escalation(
     new: &Value,
     old: Option<&Value>,
 ) -> Result<(), Status> {
-    let of = match kind.strategy.beyond {
+    let of = match kind.flags.beyond {
         Beyond::RulesOfRole if kind.namespaced => escalation::Kind::Role,
         Beyond::RulesOfRole => escalation::Kind::ClusterRole,
         Beyond::RulesOfBinding if kind.namespaced => escalation::Kind::RoleBinding,
@@ -142,7 +142,7 @@ pub(super) fn stamp(
 }
 
 pub(super) fn standard_finalizers(kind: &Kind, value: &Value) -> Errors {
-    if kind.strategy.any_finalizers {
+    if kind.flags.any_finalizers {
         Errors::default()
     } else {
         object_meta::standard_finalizers(value)
@@ -156,7 +156,7 @@ pub(super) fn take_addresses(
     new: &mut Value,
     live: &Value,
 ) -> Result<Option<Allocation>, Status> {
-    if !kind.strategy.takes_addresses {
+    if !kind.flags.takes_addresses {
         return Ok(None);
     }
     let (allocator, dry) = (&call.writer.allocator, call.options.dry_run);

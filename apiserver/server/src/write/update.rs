@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
-    kinds::{Kind, Subresource, UpdateChecks, strategy::path_segment},
+    kinds::{Kind, Subresource, UpdateChecks, flags::path_segment},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
@@ -262,7 +262,7 @@ fn seen_version(new: &Value) -> Result<Option<String>, Status> {
 
 fn check_version(kind: &Kind, name: &str, seen: Option<&str>, live: &Value) -> Result<(), Status> {
     match seen {
-        None if !kind.strategy.allow_unconditional_update => {
+        None if !kind.flags.allow_unconditional_update => {
             let mut errors = Errors::default();
             errors.invalid(
                 &Path::new("metadata").child("resourceVersion"),
@@ -301,7 +301,7 @@ fn validate(
     errors.extend(changed.clone());
     errors.extend(devices::check(call, kind, part, new, Some(live))?);
     let checks = if matches!(part, Part::Whole) {
-        kind.strategy.update_checks
+        kind.flags.update_checks
     } else {
         UpdateChecks::Update
     };
@@ -313,7 +313,7 @@ fn validate(
         errors.extend(object_meta::validate(
             new,
             kind.namespaced,
-            kind.strategy.validate_name,
+            kind.flags.validate_name,
         ));
         errors.extend(finalizers);
     }
@@ -333,7 +333,7 @@ fn validate(
         Ok(())
     } else {
         Err(Status::invalid(
-            kind.strategy.told_of_group.unwrap_or(kind.group),
+            kind.flags.told_of_group.unwrap_or(kind.group),
             kind.kind,
             new.name(),
             &errors,

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::{conditions, rules, webhooks::FAILURE_POLICIES};
+use super::{conditions, rules, static_names, webhooks::FAILURE_POLICIES};
 use crate::{
     kinds::{
         Strategy, fill,
@@ -23,8 +23,9 @@ use crate::{
 
 /// What policies and their bindings do alike.
 pub const COMMON: Strategy = Strategy {
+    warnings: static_names::warnings,
     without_effect: |_| Some(without_effect::POLICIES),
-    ..super::COMMON
+    ..Strategy::DEFAULT
 };
 
 pub fn defaults(policy: &mut Value) {

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{COMMON, conditions, rules};
+use super::{conditions, rules, static_names};
 use crate::{
     kinds::{
         Strategy, fill,
@@ -36,7 +36,8 @@ pub const VALIDATING: Strategy = Strategy {
     validate: |configuration| validate(configuration, None),
     validate_update: |new, old| validate(new, Some(old)),
     without_effect: |_| Some(without_effect::WEBHOOKS),
-    ..COMMON
+    warnings: static_names::warnings,
+    ..Strategy::DEFAULT
 };
 
 /// Of those that change objects. Follows `pkg/registry/admissionregistration/mutatingwebhookconfiguration/strategy.go`.

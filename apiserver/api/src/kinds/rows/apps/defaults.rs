@@ -90,8 +90,8 @@ pub fn stateful_set(object: &mut Value) {
 
 pub fn daemon_set(object: &mut Value) {
     // the hub type has it as a number, which v1 always shows
-    let generation = daemon_set::strategy::template_generation(object);
-    daemon_set::strategy::set_template_generation(object, generation);
+    let generation = daemon_set::template_generation(object);
+    daemon_set::set_template_generation(object, generation);
     let spec = spec(object);
     template(spec);
     absent(spec, "revisionHistoryLimit", 10);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     kinds::{
-        Beyond, Strategy, UpdateChecks, fill, strategy,
+        Strategy, fill,
         validation::{
             checks::{self, one_of, required_segment},
             internal,
@@ -21,36 +21,27 @@ use crate::{
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-const COMMON: Strategy = Strategy {
-    validate_name: strategy::path_segment,
-    allow_create_on_update: true,
-    update_checks: UpdateChecks::Both,
-    beyond: Beyond::RulesOfRole,
-    ..Strategy::DEFAULT
-};
 pub const ROLE: Strategy = Strategy {
     validate: |role| rules(role, true),
     validate_update: |role, _| rules(role, true),
-    ..COMMON
+    ..Strategy::DEFAULT
 };
 pub const CLUSTER_ROLE: Strategy = Strategy {
     validate: |role| cluster_role(role, false),
     validate_update: |new, old| cluster_role(new, has_odd_values(old)),
-    ..COMMON
+    ..Strategy::DEFAULT
 };
 pub const ROLE_BINDING: Strategy = Strategy {
     defaults,
     validate: |binding| self::binding(binding, true),
     validate_update: |new, old| binding_update(new, old, true),
-    beyond: Beyond::RulesOfBinding,
-    ..COMMON
+    ..Strategy::DEFAULT
 };
 pub const CLUSTER_ROLE_BINDING: Strategy = Strategy {
     defaults,
     validate: |binding| self::binding(binding, false),
     validate_update: |new, old| binding_update(new, old, false),
-    beyond: Beyond::RulesOfBinding,
-    ..COMMON
+    ..Strategy::DEFAULT
 };
 
 fn defaults(binding: &mut Value) {
