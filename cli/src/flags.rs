@@ -166,12 +166,12 @@ pub fn parse_bool(value: &str) -> Result<bool, String> {
 }
 
 fn parse_int(value: &str) -> Result<i64, String> {
-    gonum::int64(value)
+    gonum::int64(value).map_err(String::from)
 }
 
 /// Reads a Go duration (`300ms`, `-1.5h`, `2h45m`); the result is signed seconds.
 pub fn parse_duration(text: &str) -> Result<f64, String> {
-    gonum::duration(text).map(|nanos| nanos as f64 / 1e9)
+    Ok(gonum::duration(text)? as f64 / 1e9)
 }
 
 /// A signed duration in seconds as an unsigned `Duration`; what is negative becomes zero.

@@ -44,7 +44,9 @@ pub const STRATEGY: Strategy = Strategy {
 
 /// The labels that ask for pod security standards.
 fn pod_security(namespace: &Value) -> Option<&'static str> {
-    let asks = namespace["metadata"]["labels"]
+    let asks = namespace
+        .at("metadata")
+        .at("labels")
         .as_object()
         .is_some_and(|labels| {
             labels
@@ -63,7 +65,7 @@ fn label_with_name(namespace: &mut Value) {
 
 fn defaults(namespace: &mut Value) {
     label_with_name(namespace);
-    if namespace["status"]["phase"].is_null() {
+    if namespace.at("status").some("phase").is_none() {
         namespace["status"]["phase"] = "Active".into();
     }
 }
@@ -83,12 +85,12 @@ fn prepare_for_create(namespace: &mut Value) {
 }
 
 fn prepare_for_update(new: &mut Value, old: &Value) {
-    new["spec"]["finalizers"] = old["spec"]["finalizers"].clone();
+    new["spec"]["finalizers"] = old.at("spec").at("finalizers").clone();
     keep_status(new, old);
 }
 
 fn keep_status(new: &mut Value, old: &Value) {
-    new["status"] = old["status"].clone();
+    new["status"] = old.at("status").clone();
 }
 
 fn finalizers(namespace: &Value, indexed: bool) -> Errors {

@@ -56,7 +56,7 @@ fn defaults(object: &mut Value) {
 
 fn prepare_for_update(new: &mut Value, old: &Value) {
     if new.text("type").is_empty() {
-        new["type"] = old["type"].clone();
+        new["type"] = old.at("type").clone();
     }
 }
 

@@ -79,7 +79,7 @@ fn mandatory(name: &str, spec: &Value, path: &Path, errors: &mut Errors) {
     let mut but = "";
     if name == EXEMPT && compared.is_object() {
         but = " except the 'spec.exempt' field";
-        compared["exempt"] = fixed["exempt"].clone();
+        compared["exempt"] = fixed.at("exempt").clone();
     }
     if internal::json(&compared, SPEC) != internal::json(&fixed, SPEC) {
         checks::invalid_shown(

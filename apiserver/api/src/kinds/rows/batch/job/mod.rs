@@ -91,7 +91,12 @@ fn generate_selector(job: &mut Value) {
         selected[UID_LABEL] = json!(uid);
     }
     if shared {
-        job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
+        job["metadata"]["labels"] = job
+            .at("spec")
+            .at("template")
+            .at("metadata")
+            .at("labels")
+            .clone();
     }
 }
 

@@ -55,9 +55,9 @@ fn volume_defaults(volume: &mut Value) {
 /// When the phase last changed, unless the writer says it.
 fn stamp(new: &mut Value, old: Option<&Value>, stamp: &Stamp<'_>) {
     const FIELD: &str = "lastPhaseTransitionTime";
-    let had = old.map_or(&Value::Null, |old| &old["status"][FIELD]);
-    let same = old.is_some_and(|old| old["status"]["phase"] == new["status"]["phase"]);
-    let time = &new["status"][FIELD];
+    let had = old.map_or(&Value::Null, |old| old.at("status").at(FIELD));
+    let same = old.is_some_and(|old| old.at("status").at("phase") == new.at("status").at("phase"));
+    let time = new.at("status").at(FIELD);
     let set = match same {
         true if time.is_null() => had.clone(),
         false if time.is_null() || time == had => stamp.now.into(),
