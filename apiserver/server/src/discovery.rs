@@ -15,21 +15,9 @@ use skiff_api::{
 
 use crate::{
     context::{Answer, Context},
+    groups::groups,
     negotiate::{self, Offers},
 };
-
-/// The groups after the legacy one, with their versions, the preferred one first; in upstream's order.
-pub fn groups(kinds: &Registry) -> Vec<(&'static str, Vec<&'static str>)> {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for kind in kinds.all().iter().filter(|kind| !kind.group.is_empty()) {
-        match groups.iter_mut().find(|(group, _)| *group == kind.group) {
-            Some((_, versions)) if versions.contains(&kind.version) => {}
-            Some((_, versions)) => versions.push(kind.version),
-            None => groups.push((kind.group, vec![kind.version])),
-        }
-    }
-    groups
-}
 
 /// `None`: the path is not discovery's.
 pub fn serve(ctx: &Context) -> Option<Answer> {
@@ -67,7 +55,7 @@ fn answer(ctx: &Context, document: Value) -> Answer {
         document["kind"].as_str(),
         Some("APIGroup" | "APIGroupList" | "APIGroupDiscoveryList")
     ) {
-        negotiate::route(ctx)?;
+        negotiate::route(&ctx.info, &ctx.headers)?;
     }
     let is_aggregated = document["apiVersion"]
         .as_str()

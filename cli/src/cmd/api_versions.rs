@@ -2,8 +2,8 @@
 //! Invariant: asked of the server, never of the disk.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/apiresources/apiversions.go`.
 
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
 use crate::print;
 
@@ -14,11 +14,11 @@ pub static COMMAND: Command = Command {
     examples: "
       # All of them
       kubectl api-versions",
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: ()),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<()>) -> Result<()> {
     if !ctx.args().is_empty() {
         return Err(Error::usage(
             ctx.path(),

@@ -3,10 +3,9 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/certificates/certificates.go`.
 
 use crate::client::{Call, segment};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS};
 use serde_json::{Value, json};
@@ -18,16 +17,10 @@ pub static COMMAND: Command = Command {
     long: "Approve or deny certificate signing requests.",
     subcommands: &[&APPROVE, &DENY],
     // Unlike other commands that only hold others, this one shows its help and succeeds.
-    run: Run::Verb(|ctx| Box::pin(async move { print::put(&crate::main_help(&ctx)) })),
+    run: verb!(show_help: ()),
+
     ..Command::NEW
 };
-
-const FLAGS: &[Flag] = &[Flag::bool(
-    "force",
-    '\0',
-    false,
-    "Decide anew what is decided",
-)];
 
 static APPROVE: Command = Command {
     name: "approve",
@@ -37,8 +30,8 @@ static APPROVE: Command = Command {
     examples: "
       # A request
       kubectl certificate approve csr-sqgzp",
-    flags: &[print::FLAGS, FILE_FLAGS, FLAGS],
-    run: Run::Verb(|ctx| Box::pin(decide(ctx, "Approved"))),
+    flags: &[print::FLAGS, FILE_FLAGS],
+    run: verb!(decide: Flags, "Approved"),
     ..Command::NEW
 };
 
@@ -50,14 +43,26 @@ static DENY: Command = Command {
     examples: "
       # A request
       kubectl certificate deny csr-sqgzp",
-    flags: &[print::FLAGS, FILE_FLAGS, FLAGS],
-    run: Run::Verb(|ctx| Box::pin(decide(ctx, "Denied"))),
+    flags: &[print::FLAGS, FILE_FLAGS],
+    run: verb!(decide: Flags, "Denied"),
     ..Command::NEW
 };
 
-async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Decide anew what is decided
+    #[arg(long)]
+    force: bool,
+}
+
+async fn show_help(ctx: With<()>) -> Result<()> {
+    print::put(&crate::main_help(&ctx))
+}
+
+async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
     let f = ctx.flags();
-    let has_files = !f.list("filename").is_empty() || !f.str("kustomize").is_empty();
+    let has_files = ctx.has_files();
     if ctx.args().is_empty() && !has_files {
         return Err(Error::msg(
             "one or more CSRs must be specified as <name> or -f <filename>",
@@ -72,7 +77,7 @@ async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
     builder.latest = true;
     let found = builder.find().await?;
     let mut printer = Printer::new(
-        f,
+        &ctx,
         if kind == "Approved" {
             "approved"
         } else {
@@ -82,7 +87,7 @@ async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
     .ordered(Order::Typed);
     let mut errors = found.errors;
     for info in found.infos {
-        match one(&ctx, info.object, kind, f.bool("force")).await {
+        match one(&ctx, info.object, kind, f.force).await {
             Ok(o) => printer.print(&o)?,
             Err(e) => errors.push(e),
         }

@@ -3,9 +3,9 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/drain/drain.go`.
 
 use super::modify;
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun};
+use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result, quote};
 use crate::print::{self, Format, Printer};
 use crate::resource::{Builder, DRY_RUN, Info, SELECTOR};
@@ -19,7 +19,7 @@ pub static CORDON: Command = Command {
       # A node
       kubectl cordon foo",
     flags: &[SELECTOR, DRY_RUN],
-    run: Run::Verb(|ctx| Box::pin(run(ctx, true))),
+    run: verb!(run: (), true),
     words: Some(Words::Names("node")),
     ..Command::NEW
 };
@@ -32,12 +32,12 @@ pub static UNCORDON: Command = Command {
       # A node
       kubectl uncordon foo",
     flags: &[SELECTOR, DRY_RUN],
-    run: Run::Verb(|ctx| Box::pin(run(ctx, false))),
+    run: verb!(run: (), false),
     words: Some(Words::Names("node")),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx, closed: bool) -> Result<()> {
+async fn run(ctx: With<()>, closed: bool) -> Result<()> {
     let nodes = nodes(&ctx).await?;
     mark(&ctx, &nodes, closed).await
 }
@@ -47,7 +47,7 @@ async fn run(ctx: Ctx, closed: bool) -> Result<()> {
 /// # Errors
 /// Neither, both, or a node that is not there.
 pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
-    let selector = ctx.flags().str("selector");
+    let selector = ctx.selector();
     let verb = ctx.path().rsplit(' ').next().unwrap_or("");
     if ctx.args().is_empty() && selector.is_empty() {
         return Err(Error::usage(

@@ -3,10 +3,10 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/events`.
 
 use crate::client::{Call, query, segment};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::print::age::{since, time};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
@@ -25,20 +25,30 @@ pub static COMMAND: Command = Command {
       kubectl events --for pod/web-pod-13je7 --watch
       # Only of these types
       kubectl events --types=Warning,Normal",
-    flags: &[
-        print::FLAGS,
-        CHUNKS,
-        &[
-            Flag::bool("watch", 'w', false, "Go on with what happens from now on"),
-            Flag::bool("all-namespaces", 'A', false, "Of all namespaces"),
-            Flag::str("for", '\0', "", "Only of this object (TYPE/NAME)"),
-            Flag::slice("types", '\0', "Only of these types"),
-            Flag::bool("no-headers", '\0', false, "Print no headers"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, CHUNKS],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Go on with what happens from now on
+    #[arg(long, short)]
+    watch: bool,
+    /// Of all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Only of this object (TYPE/NAME)
+    #[arg(long)]
+    r#for: String,
+    /// Only of these types
+    #[arg(long)]
+    types: Vec<Csv>,
+    /// Print no headers
+    #[arg(long)]
+    no_headers: bool,
+}
 
 /// When, and how often in what time, an event was seen.
 pub fn interval(e: &Value) -> String {
@@ -92,14 +102,14 @@ fn line(e: &Value, all: bool) -> String {
     )
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let all = f.bool("all-namespaces");
+    let all = f.all_namespaces;
     let namespace = ctx.namespace()?.0;
     let mut field = String::new();
-    if !f.str("for").is_empty() {
+    if !f.r#for.is_empty() {
         let (word, name) = f
-            .str("for")
+            .r#for
             .split_once('/')
             .filter(|(w, n)| !w.is_empty() && !n.is_empty())
             .ok_or_else(|| Error::msg("--for must be in resource/name form"))?;
@@ -110,7 +120,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             r.api_version()
         );
     }
-    let types = f.list("types");
+    let types = f.types.list();
     if types
         .iter()
         .any(|t| !t.eq_ignore_ascii_case("normal") && !t.eq_ignore_ascii_case("warning"))
@@ -133,7 +143,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     let (mut events, revision) = list(&ctx, &path, &field).await?;
     events.retain(&fits);
     events.sort_by_key(last_seen);
-    if f.bool("watch") {
+    if f.watch {
         return crate::remote::interruptible(watch(
             &ctx, &path, &field, &revision, events, all, fits,
         ))
@@ -147,8 +157,8 @@ async fn run(ctx: Ctx) -> Result<()> {
         }
         return Ok(());
     }
-    if !f.str("output").is_empty() {
-        return Printer::new(f, "")?.ordered(Order::Typed).print(
+    if !ctx.output().is_empty() {
+        return Printer::new(&ctx, "")?.ordered(Order::Typed).print(
             &json!({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": events}),
         );
     }
@@ -158,8 +168,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     print::put(&w.flush())
 }
 
-fn headers(ctx: &Ctx, w: &mut TabWriter, all: bool) {
-    if !ctx.flags().bool("no-headers") {
+fn headers(ctx: &With<Flags>, w: &mut TabWriter, all: bool) {
+    if !ctx.flags().no_headers {
         w.push(&format!(
             "{}LAST SEEN\tTYPE\tREASON\tOBJECT\tMESSAGE\n",
             if all { "NAMESPACE\t" } else { "" }
@@ -168,7 +178,7 @@ fn headers(ctx: &Ctx, w: &mut TabWriter, all: bool) {
 }
 
 async fn list(ctx: &Ctx, path: &str, field: &str) -> Result<(Vec<Value>, String)> {
-    let limit = ctx.flags().int("chunk-size").to_string();
+    let limit = ctx.shared().chunks.chunk_size.to_string();
     let (mut out, mut next) = (Vec::new(), String::new());
     loop {
         let mut pairs = vec![("limit", limit.as_str())];
@@ -205,7 +215,7 @@ async fn list(ctx: &Ctx, path: &str, field: &str) -> Result<(Vec<Value>, String)
 }
 
 async fn watch(
-    ctx: &Ctx,
+    ctx: &With<Flags>,
     path: &str,
     field: &str,
     revision: &str,
@@ -214,10 +224,10 @@ async fn watch(
     fits: impl Fn(&Value) -> bool,
 ) -> Result<()> {
     let mut w = TabWriter::table();
-    let mut printer = if ctx.flags().str("output").is_empty() {
+    let mut printer = if ctx.output().is_empty() {
         None
     } else {
-        Some(Printer::new(ctx.flags(), "")?.ordered(Order::Typed))
+        Some(Printer::new(ctx, "")?.ordered(Order::Typed))
     };
     if printer.is_none() {
         headers(ctx, &mut w, all);

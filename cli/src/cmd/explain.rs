@@ -2,11 +2,10 @@
 //! Invariant: custom resources are explained as built-in kinds are.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/explain/v2/templates/plaintext.tmpl`.
 
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::{Ctx, With};
 use crate::discovery::{Resource, split_api_version};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
 use crate::openapi::{document, resolve, schema};
 use crate::print;
 use serde_json::Value;
@@ -25,26 +24,25 @@ pub static COMMAND: Command = Command {
       kubectl explain deployments --api-version=apps/v1
       # One field
       kubectl explain pods.spec.containers",
-    flags: &[&[
-        Flag::bool(
-            "recursive",
-            'R',
-            false,
-            "All fields below, with their types",
-        ),
-        Flag::str("api-version", '\0', "", "Of this group and version"),
-        Flag::str(
-            "output",
-            'o',
-            "plaintext",
-            "plaintext or plaintext-openapiv2",
-        ),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// All fields below, with their types
+    #[arg(long, short = 'R')]
+    recursive: bool,
+    /// Of this group and version
+    #[arg(long)]
+    api_version: String,
+    /// plaintext or plaintext-openapiv2
+    #[arg(long, short, default_value = "plaintext")]
+    output: String,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let word = match ctx.args() {
         [] => {
@@ -57,8 +55,8 @@ async fn run(ctx: Ctx) -> Result<()> {
         _ => return Err(Error::msg("We accept only this format: explain RESOURCE\n")),
     };
     let (mut resource, path) = find(&ctx, word).await?;
-    if !f.str("api-version").is_empty() {
-        let (group, version) = split_api_version(f.str("api-version"));
+    if !f.api_version.is_empty() {
+        let (group, version) = split_api_version(f.api_version.as_str());
         let other = ctx
             .discovery()?
             .served()
@@ -83,7 +81,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             ))
         })?;
     let e = Explainer { doc: &doc };
-    match f.str("output") {
+    match f.output.as_str() {
         "plaintext" => {
             let group = if resource.group.is_empty() {
                 String::new()
@@ -95,7 +93,7 @@ async fn run(ctx: Ctx) -> Result<()> {
                 resource.kind, resource.version
             ))?;
             let body = e
-                .output(top, &path, f.bool("recursive"), &mut vec![])
+                .output(top, &path, f.recursive, &mut vec![])
                 .ok_or_else(|| {
                     Error::msg(format!(
                         "field {} does not exist",
@@ -104,9 +102,7 @@ async fn run(ctx: Ctx) -> Result<()> {
                 })?;
             print::put(&format!("{body}\n"))
         }
-        "plaintext-openapiv2" => {
-            print::put(&e.classic(&resource, top, &path, f.bool("recursive"))?)
-        }
+        "plaintext-openapiv2" => print::put(&e.classic(&resource, top, &path, f.recursive)?),
         other => Err(Error::msg(format!("unrecognized format: {other}"))),
     }
 }

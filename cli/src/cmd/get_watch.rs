@@ -2,8 +2,9 @@
 //! Invariant: the watch begins at the revision of what was shown, so that no change is missed or shown twice.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/get.go`.
 
+use super::get::Flags;
 use crate::client::{Call, query};
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
 use crate::print::table::TablePrinter;
 use crate::print::tabwriter::TabWriter;
@@ -35,14 +36,14 @@ impl Output {
 }
 
 /// Shows and watches what the command line names: one object or one collection.
-pub async fn run(ctx: &Ctx, format: Option<Format>) -> Result<()> {
+pub async fn run(ctx: &With<Flags>, format: Option<Format>) -> Result<()> {
     let f = ctx.flags();
     let mut builder = super::get::builder(ctx, format.is_none())?;
     builder.single_type = true;
     builder.flatten = false;
     builder.chunk = 0;
     let mut found = builder.find().await?;
-    if f.bool("ignore-not-found")
+    if f.ignore_not_found
         && found.errors.iter().all(Error::is_not_found)
         && !found.errors.is_empty()
     {
@@ -55,15 +56,15 @@ pub async fn run(ctx: &Ctx, format: Option<Format>) -> Result<()> {
             found.infos.len()
         )));
     };
-    let events = f.bool("output-watch-events");
+    let events = f.output_watch_events;
     let mut output = match format {
         None => Output::Table(
             TablePrinter::new(super::get::options(ctx, info, false)),
             TabWriter::table(),
         ),
-        Some(format) => Output::Objects(Printer::of(format, "", f.bool("show-managed-fields"))),
+        Some(format) => Output::Objects(Printer::of(format, "", ctx.shows_managed_fields())),
     };
-    if !f.bool("watch-only") {
+    if !f.watch_only {
         show_first(&mut output, &info.object, events.then_some("ADDED"))?;
     }
     let by_name = found.by_name;

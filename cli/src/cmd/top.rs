@@ -3,12 +3,12 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/top`.
 
 use crate::client::{Call, query, segment};
-use crate::command::{Command, Run};
+use crate::command::{Command, Run, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::describe::quantity::parse;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::Refused;
 use crate::print;
 use crate::print::tabwriter::TabWriter;
 use crate::resource::{FIELD_SELECTOR, SELECTOR};
@@ -32,17 +32,8 @@ static NODE: Command = Command {
     examples: "
       # All nodes
       kubectl top node",
-    flags: &[
-        SELECTOR,
-        COMMON,
-        &[Flag::bool(
-            "show-capacity",
-            '\0',
-            false,
-            "Shares of what the nodes have, not of what pods may have",
-        )],
-    ],
-    run: Run::Verb(|ctx| Box::pin(nodes(ctx))),
+    flags: &[SELECTOR],
+    run: verb!(nodes: NodeFlags),
     words: Some(Words::Names("node")),
     ..Command::NEW
 };
@@ -57,32 +48,52 @@ static POD: Command = Command {
       kubectl top pod
       # With their containers
       kubectl top pod POD_NAME --containers",
-    flags: &[
-        SELECTOR,
-        FIELD_SELECTOR,
-        COMMON,
-        &[
-            Flag::bool("all-namespaces", 'A', false, "Of all namespaces"),
-            Flag::bool("containers", '\0', false, "Also each container"),
-            Flag::bool("sum", '\0', false, "Also the sum"),
-            Flag::bool("show-swap", '\0', false, "Also swap").refused("swap is not measured"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(pods(ctx))),
+    flags: &[SELECTOR, FIELD_SELECTOR],
+    refused: &[Refused::switch("show-swap", "swap is not measured")],
+    run: verb!(pods: PodFlags),
     words: Some(Words::Names("pod")),
     ..Command::NEW
 };
 
-const COMMON: &[Flag] = &[
-    Flag::str("sort-by", '\0', "", "Sort by cpu or memory"),
-    Flag::bool("no-headers", '\0', false, "Print no headers"),
-    Flag::bool(
-        "use-protocol-buffers",
-        '\0',
-        true,
-        "Kept for scripts: answers are always read as JSON",
-    ),
-];
+#[derive(clap::Args)]
+#[group(skip)]
+struct Common {
+    /// Sort by cpu or memory
+    #[arg(long)]
+    sort_by: String,
+    /// Print no headers
+    #[arg(long)]
+    no_headers: bool,
+    /// Kept for scripts: answers are always read as JSON
+    #[arg(long = "use-protocol-buffers", default_value = "true")]
+    _use_protocol_buffers: bool,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct PodFlags {
+    #[command(flatten)]
+    common: Common,
+    /// Of all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Also each container
+    #[arg(long)]
+    containers: bool,
+    /// Also the sum
+    #[arg(long)]
+    sum: bool,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct NodeFlags {
+    #[command(flatten)]
+    common: Common,
+    /// Shares of what the nodes have, not of what pods may have
+    #[arg(long)]
+    show_capacity: bool,
+}
 
 async fn available(ctx: &Ctx) -> Result<()> {
     let served = ctx.discovery()?.served().await?;
@@ -105,8 +116,8 @@ fn cells(cpu: f64, memory: f64) -> (String, String) {
     )
 }
 
-fn sort<T>(ctx: &Ctx, rows: &mut [(String, (f64, f64), T)]) -> Result<()> {
-    match ctx.flags().str("sort-by") {
+fn sort<T>(by: &str, rows: &mut [(String, (f64, f64), T)]) -> Result<()> {
+    match by {
         "" => rows.sort_by(|a, b| a.0.cmp(&b.0)),
         "cpu" => rows.sort_by(|a, b| b.1.0.total_cmp(&a.1.0)),
         "memory" => rows.sort_by(|a, b| b.1.1.total_cmp(&a.1.1)),
@@ -122,7 +133,7 @@ fn items(answer: Value) -> Vec<Value> {
         .unwrap_or_else(|| vec![answer])
 }
 
-async fn nodes(ctx: Ctx) -> Result<()> {
+async fn nodes(ctx: With<NodeFlags>) -> Result<()> {
     let f = ctx.flags();
     available(&ctx).await?;
     let name = ctx
@@ -130,10 +141,10 @@ async fn nodes(ctx: Ctx) -> Result<()> {
         .first()
         .map(|n| format!("/{}", segment(n)))
         .unwrap_or_default();
-    let q = if f.str("selector").is_empty() {
+    let q = if ctx.selector().is_empty() {
         String::new()
     } else {
-        query(&[("labelSelector", f.str("selector"))])
+        query(&[("labelSelector", ctx.selector())])
     };
     let client = ctx.client()?;
     let metrics = items(
@@ -161,14 +172,14 @@ async fn nodes(ctx: Ctx) -> Result<()> {
             node,
         ));
     }
-    sort(&ctx, &mut rows)?;
+    sort(&f.common.sort_by, &mut rows)?;
     let mut w = TabWriter::table();
-    if !f.bool("no-headers") {
+    if !f.common.no_headers {
         w.push("NAME\tCPU(cores)\tCPU(%)\tMEMORY(bytes)\tMEMORY(%)\n");
     }
     for (name, (cpu, memory), node) in &rows {
         let of = |field: &str| {
-            node["status"][if f.bool("show-capacity") {
+            node["status"][if f.show_capacity {
                 "capacity"
             } else {
                 "allocatable"
@@ -193,10 +204,10 @@ async fn nodes(ctx: Ctx) -> Result<()> {
     print::put(&w.flush())
 }
 
-async fn pods(ctx: Ctx) -> Result<()> {
+async fn pods(ctx: With<PodFlags>) -> Result<()> {
     let f = ctx.flags();
     available(&ctx).await?;
-    let all = f.bool("all-namespaces");
+    let all = f.all_namespaces;
     let namespace = ctx.namespace()?.0;
     let place = if all {
         String::new()
@@ -209,8 +220,8 @@ async fn pods(ctx: Ctx) -> Result<()> {
         .map(|n| format!("/{}", segment(n)))
         .unwrap_or_default();
     let pairs: Vec<(&str, &str)> = [
-        ("fieldSelector", f.str("field-selector")),
-        ("labelSelector", f.str("selector")),
+        ("fieldSelector", ctx.field_selector()),
+        ("labelSelector", ctx.selector()),
     ]
     .into_iter()
     .filter(|(_, v)| !v.is_empty())
@@ -244,10 +255,10 @@ async fn pods(ctx: Ctx) -> Result<()> {
         }
         return Ok(());
     }
-    sort(&ctx, &mut rows)?;
+    sort(&f.common.sort_by, &mut rows)?;
     let mut w = TabWriter::table();
-    let containers = f.bool("containers");
-    if !f.bool("no-headers") {
+    let containers = f.containers;
+    if !f.common.no_headers {
         w.push(&format!(
             "{}{}CPU(cores)\tMEMORY(bytes)\n",
             if all { "NAMESPACE\t" } else { "" },
@@ -274,7 +285,7 @@ async fn pods(ctx: Ctx) -> Result<()> {
             w.push(&format!("{head}{name}\t{cpu}\t{memory}\n"));
         }
     }
-    if f.bool("sum") {
+    if f.sum {
         let sum = rows
             .iter()
             .fold((0.0, 0.0), |a, r| (a.0 + r.1.0, a.1 + r.1.1));

@@ -3,12 +3,14 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/wait`.
 
 use crate::client::{Call, query};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::{Flag, seconds};
+use crate::flags::seconds;
 use crate::print::{self, Printer};
-use crate::resource::{Builder, DEEP_FILE_FLAGS, FIELD_SELECTOR, Info, SELECTOR};
+use crate::resource::{
+    ALL, ALL_NAMESPACES, Builder, DEEP, FIELD_SELECTOR, FOLDER_FLAGS, Info, SELECTOR,
+};
 use serde_json::Value;
 use skiff_api::machinery::jsonpath::{JsonPath, relaxed, text};
 use tokio::time::{Duration, Instant};
@@ -32,34 +34,30 @@ pub static COMMAND: Command = Command {
       kubectl wait --for=delete pod/busybox1 --timeout=60s",
     flags: &[
         print::FLAGS,
-        DEEP_FILE_FLAGS,
+        FOLDER_FLAGS,
         SELECTOR,
         FIELD_SELECTOR,
-        &[
-            Flag::bool(
-                "all",
-                '\0',
-                false,
-                "All objects of the given types in the namespace",
-            ),
-            Flag::bool("all-namespaces", 'A', false, "In all namespaces"),
-            Flag::bool("local", '\0', false, "Only files, without a server"),
-            Flag::duration(
-                "timeout",
-                '\0',
-                "30s",
-                "How long to wait; 0 looks once, negative waits a week",
-            ),
-            Flag::array(
-                "for",
-                '\0',
-                "What to wait for: create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]; may be repeated",
-            ),
-        ],
+        ALL,
+        ALL_NAMESPACES,
     ],
-    run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
+    defaults: &[DEEP],
+    run: verb!(interruptible run: Flags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Only files, without a server
+    #[arg(long)]
+    local: bool,
+    /// How long to wait; 0 looks once, negative waits a week
+    #[arg(long, default_value = "30s")]
+    timeout: f64,
+    /// What to wait for: create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]; may be repeated
+    #[arg(long)]
+    r#for: Vec<String>,
+}
 
 /// One thing to wait for.
 enum Condition {
@@ -203,15 +201,15 @@ fn has_value(object: &Value, path: &JsonPath, value: Option<&str>) -> Result<boo
     }
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let mut printer = Printer::new(f, "condition met")?;
-    let wanted = f.list("for");
+    let mut printer = Printer::new(&ctx, "condition met")?;
+    let wanted = &f.r#for;
     if wanted.is_empty() {
         return Err(Error::msg("unrecognized condition: []"));
     }
     let conditions: Vec<Condition> = wanted.iter().map(|t| parse(t)).collect::<Result<_>>()?;
-    let timeout = match f.duration("timeout") {
+    let timeout = match f.timeout {
         t if t < 0.0 => 168.0 * 3600.0,
         t => t,
     };

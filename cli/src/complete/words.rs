@@ -340,9 +340,7 @@ async fn places(ctx: &Ctx, last: &str) -> Vec<String> {
         return Vec::new();
     }
     if let Some((namespace, _)) = last.split_once('/') {
-        let mut flags = ctx.flags().clone();
-        flags.set("namespace", namespace);
-        let pods = names(&ctx.with_flags(flags), "pod", "").await;
+        let pods = names(&ctx.in_namespace(namespace), "pod", "").await;
         return pods
             .iter()
             .map(|pod| format!("{namespace}/{pod}:"))

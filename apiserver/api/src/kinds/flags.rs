@@ -45,6 +45,9 @@ pub struct Flags {
     pub returns_deleted: bool,
     /// Upstream answers lists of whatever revision (`resourceVersion=0`) from a cache, which takes no notice of their limit; of this kind it has none.
     pub has_no_cache: bool,
+    /// Objects take addresses and ports of pools that the whole cluster shares (services).
+    pub takes_addresses: bool,
+    pub source: Source,
     /// What is said of a field selector's field that the kind does not have. Kinds that say it in words of their own name all fields that may be
     /// selected by; the others have but name and namespace.
     pub unknown_field: fn(&str) -> String,
@@ -73,6 +76,8 @@ impl Default for Flags {
             beyond: Beyond::Nothing,
             returns_deleted: false,
             has_no_cache: false,
+            takes_addresses: false,
+            source: Source::Stored,
             unknown_field: unknown,
             validate_name: subdomain,
         }
@@ -90,6 +95,49 @@ pub enum Beyond {
     ParametersOfPolicy,
     /// To read the parameters that a binding names; the policies are stored under this resource.
     ParametersOfBinding(&'static str),
+    /// To hold the rights that a role gives.
+    RulesOfRole,
+    /// To hold the rights that a binding's role gives.
+    RulesOfBinding,
+}
+
+/// Where the objects of a kind live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Stored,
+    /// Nowhere: each is a question, and goes back to who asked with its answer.
+    Answered(Review),
+    /// They are made when they are asked for: the parts of the control plane.
+    Components,
+}
+
+impl Source {
+    pub(super) fn read(written: &str) -> Option<Source> {
+        Some(match written {
+            "components" => Source::Components,
+            "subjectaccess" => Source::Answered(Review::SubjectAccess),
+            "selfsubjectaccess" => Source::Answered(Review::SelfSubjectAccess),
+            "localsubjectaccess" => Source::Answered(Review::LocalSubjectAccess),
+            "selfsubjectrules" => Source::Answered(Review::SelfSubjectRules),
+            "token" => Source::Answered(Review::Token),
+            "selfsubject" => Source::Answered(Review::SelfSubject),
+            "binding" => Source::Answered(Review::Binding),
+            _ => return None,
+        })
+    }
+}
+
+/// What is asked by making an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Review {
+    SubjectAccess,
+    SelfSubjectAccess,
+    LocalSubjectAccess,
+    SelfSubjectRules,
+    Token,
+    SelfSubject,
+    /// That a pod be bound to a node.
+    Binding,
 }
 
 /// What `metadata.generation` does.

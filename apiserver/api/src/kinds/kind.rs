@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Flags, Printer, Scale, Strategy, Subresource, Verbs};
+use super::{Flags, Printer, Scale, Source, Strategy, Subresource, Verbs};
 use crate::machinery::{
     jsonpath::{self, JsonPath},
     read::Read as _,
@@ -260,7 +260,7 @@ impl Kind {
 
     /// Objects of it are kept in the store.
     pub fn is_stored(&self) -> bool {
-        self.verbs != Verbs::CreateOnly && self.verbs != Verbs::GetList
+        self.flags.source == Source::Stored
     }
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: what cannot be read is refused, and so is a kind of which neither its line says that it has no rules nor the list of strategies has them.
 
 use super::{
-    Beyond, Flags, Generation, Kind, Printer, Scale, SchemaOf, SelectableField, Strategy,
+    Beyond, Flags, Generation, Kind, Printer, Scale, SchemaOf, SelectableField, Source, Strategy,
     Subresource, UpdateChecks, Verbs, columns::Tables, flags, kind::name, strategies,
 };
 
@@ -164,6 +164,8 @@ fn say(kind: &mut Kind, word: &'static str) -> Option<()> {
             flags.beyond = match value.split_once(':').unwrap_or((value, "")) {
                 ("devices", _) => Beyond::DevicesOfClaim,
                 ("template", _) => Beyond::DevicesOfTemplate,
+                ("rights", _) => Beyond::RulesOfRole,
+                ("bound-rights", _) => Beyond::RulesOfBinding,
                 ("parameters", "") => Beyond::ParametersOfPolicy,
                 ("parameters", policies) => Beyond::ParametersOfBinding(policies),
                 _ => return None,
@@ -173,6 +175,8 @@ fn say(kind: &mut Kind, word: &'static str) -> Option<()> {
         "orphans" => flags.orphan_by_default = true,
         "returns-deleted" => flags.returns_deleted = true,
         "no-cache" => flags.has_no_cache = true,
+        "takes-addresses" => flags.takes_addresses = true,
+        "source" => flags.source = Source::read(value)?,
         _ => return None,
     }
     Some(())

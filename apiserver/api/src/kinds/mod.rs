@@ -23,10 +23,10 @@ mod registry;
 mod verbs;
 
 pub use columns::{Cell, Column, Columns};
-pub use flags::{Beyond, Flags, Generation, UpdateChecks};
+pub use flags::{Beyond, Flags, Generation, Review, Source, UpdateChecks};
 pub use kind::{Alias, Kind, SchemaOf, SelectableField, internal_package, name};
 pub use printer::{PathColumn, Printer, default_columns};
 pub use registry::Registry;
 pub use strategy::{PartStrategy, Stamp, Strategy, Warnings};
-pub use subresource::{Scale, Subresource};
+pub use subresource::{Proxied, Scale, Subresource};
 pub use verbs::Verbs;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use skiff_api::machinery::status::Status;
 
-use super::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin};
 use crate::auth::{self, Authorizer, Decision, pki::Request};
 
 const GROUP: &str = "certificates.k8s.io";
@@ -39,7 +39,7 @@ fn may(attributes: &Attributes<'_>, verb: &str, signer: &str) -> bool {
                 ..Default::default()
             };
             matches!(
-                attributes.app.authorizers.authorize(&asked),
+                attributes.core.authorizers.authorize(&asked),
                 Decision::Allow(_)
             )
         })

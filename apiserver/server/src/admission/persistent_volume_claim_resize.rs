@@ -6,7 +6,10 @@ use async_trait::async_trait;
 use serde_json::Value;
 use skiff_api::machinery::{quantity::Quantity, status::Status};
 
-use super::{Attributes, Operation, Plugin, default_storage_class::OLD_CLASS};
+use super::{
+    default_storage_class::OLD_CLASS,
+    plugin::{Attributes, Operation, Plugin},
+};
 
 pub struct PersistentVolumeClaimResize;
 

@@ -11,7 +11,7 @@ use skiff_api::machinery::{
 use skiff_podspec::resources::{Options, Unreadable, read, requests};
 use skiff_watching::api::Wire;
 
-use super::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin};
 
 pub struct PodResizeValidator;
 

@@ -9,7 +9,7 @@ use skiff_api::machinery::{
     status::Status,
 };
 
-use super::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin};
 
 const LABELS: [&str; 2] = [
     "topology.kubernetes.io/zone",

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use skiff_api::machinery::{meta::Meta, status::Status};
 
-use super::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin};
 
 const CLASSES: &str = "priorityclasses.scheduling.k8s.io";
 const WRITES: [Operation; 2] = [Operation::Create, Operation::Update];
@@ -67,7 +67,7 @@ impl Priority {
     /// The default class; of several that a race left, the one with the lowest number.
     fn default_class(&self, attributes: &Attributes<'_>) -> Result<Option<Arc<Value>>, Status> {
         // read before the list, which may be newer: then it is read again the next time
-        let revision = attributes.app.store.resource_revision(CLASSES);
+        let revision = attributes.core.store.resource_revision(CLASSES);
         if let Some((of, class)) = &*self.seen.lock()
             && *of == revision
         {

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use skiff_api::machinery::{meta::child_mut, quantity::Quantity, status::Status};
 
-use super::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin};
 
 pub struct RuntimeClass;
 

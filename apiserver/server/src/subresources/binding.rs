@@ -11,7 +11,6 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
-        schema::Schema,
         status::Status,
         time,
     },
@@ -20,41 +19,28 @@ use skiff_api::{
 use crate::{
     body,
     context::{Answer, Context},
-    managed,
     negotiate::{self, Accept, Offers},
-    write::{self, Part, Update},
+    write::{self, Call, Part, Update, managed},
 };
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
-    let text = body::read(body).await?;
-    let node = Schema::builtin()
-        .get("core.v1.Binding")
-        .ok_or_else(|| Status::internal("Binding is not in the schema table"))?;
-    let binding = body::decode(
-        ctx,
-        &text,
-        negotiate::body_type(&ctx.headers)?,
-        ("", "v1", "Binding"),
-        node,
-    )?;
+    let call = ctx.call("CreateOptions")?;
+    let binding = body::read_as(ctx, body, ("", "v1", "Binding")).await?;
     let name = ctx.info.name_in_path();
     if !binding.name().is_empty() && binding.name() != name {
         return Err(Status::bad_request(
             "name in URL does not match name in Binding object",
         ));
     }
-    assign(ctx, kind, name, &binding).await?;
+    assign(&call, kind, (&ctx.info.namespace, name), &binding).await?;
     ctx.value(201, &accept, &success())
 }
 
 /// POST to `bindings`: the pod is named in the body.
-pub async fn legacy(ctx: &Context, accept: &Accept, binding: Value) -> Answer {
-    let kind = ctx
-        .kinds
-        .find("", "v1", "pods")
-        .ok_or_else(Status::no_such_path)?;
-    assign(ctx, kind, binding.name(), &binding).await?;
+pub async fn legacy(ctx: &Context, call: &Call<'_>, accept: &Accept, binding: Value) -> Answer {
+    let kind = ctx.kinds.stored("pods").ok_or_else(Status::no_such_path)?;
+    assign(call, kind, (&ctx.info.namespace, binding.name()), &binding).await?;
     ctx.value(201, accept, &success())
 }
 
@@ -63,9 +49,9 @@ fn success() -> Value {
 }
 
 async fn assign(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Arc<Kind>,
-    name: &str,
+    (namespace, name): (&str, &str),
     binding: &Value,
 ) -> Result<(), Status> {
     validate(binding)?;
@@ -73,13 +59,10 @@ async fn assign(
     let uid = Some(binding.uid().to_string()).filter(|uid| !uid.is_empty());
     let how = Update {
         uid,
-        ..Update::of(Part::Sub(
-            kind.subresource("binding")
-                .ok_or_else(Status::no_such_path)?,
-        ))
+        ..Update::of(Part::of(kind, "binding")?)
     };
-    write::update(ctx, kind, &ctx.info.namespace, name, how, &mut |live| {
-        bind(ctx, kind, live.unwrap_or(&Value::Null), binding, &target)
+    write::update(call, kind, namespace, name, how, &mut |live| {
+        bind(call, kind, live.unwrap_or(&Value::Null), binding, &target)
     })
     .await?;
     Ok(())
@@ -103,7 +86,7 @@ fn validate(binding: &Value) -> Result<(), Status> {
 }
 
 fn bind(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Arc<Kind>,
     live: &Value,
     binding: &Value,
@@ -126,11 +109,8 @@ fn bind(
     {
         return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
-    let mut new = assigned(live, binding, target, &time::seconds(ctx.app.clock.now()));
-    let sub = kind
-        .subresource("binding")
-        .ok_or_else(Status::no_such_path)?;
-    managed::track_update(ctx, kind, Part::Sub(sub), live, &mut new)?;
+    let mut new = assigned(live, binding, target, &time::seconds(call.now()));
+    managed::track_update(call, kind, Part::of(kind, "binding")?, live, &mut new)?;
     Ok(new)
 }
 

@@ -13,7 +13,6 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
-        schema::Schema,
         selector::Selector,
         status::{Cause, Details, Status},
         time,
@@ -21,14 +20,11 @@ use skiff_api::{
 };
 
 use crate::{
-    admission::{self, Operation},
     body,
     context::{Answer, Context},
-    managed,
     negotiate::{self, Offers},
     stored,
-    verbs::{self, DeleteOptions},
-    write::{self, Part, Update, Written},
+    write::{self, Call, DeleteOptions, Part, Update, Written, managed},
 };
 
 /// How often what others changed meanwhile is looked at again.
@@ -37,20 +33,12 @@ const TRIES: usize = 20;
 const MAX_DISRUPTED_PODS: usize = 2000;
 /// Under whose name upstream writes budgets: its own.
 const MANAGER: &str = "kube-apiserver";
+const BUDGETS: &str = "poddisruptionbudgets.policy";
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
-    let text = body::read(body).await?;
-    let node = Schema::builtin()
-        .get("policy.v1.Eviction")
-        .ok_or_else(|| Status::internal("Eviction is not in the schema table"))?;
-    let eviction = body::decode(
-        ctx,
-        &text,
-        negotiate::body_type(&ctx.headers)?,
-        ("policy", "v1", "Eviction"),
-        node,
-    )?;
+    let call = ctx.call("CreateOptions")?;
+    let eviction = body::read_as(ctx, body, ("policy", "v1", "Eviction")).await?;
     let name = ctx.info.name_in_path();
     if eviction.name() != name {
         return Err(Status::bad_request(
@@ -68,8 +56,10 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         return Err(Status::invalid("policy", "Eviction", name, &errors));
     }
     let options = dry_run(ctx, &eviction)?;
-    admission::subresource(ctx, kind, "eviction", Operation::Create, Some(eviction)).await?;
-    evict(ctx, kind, name, &options).await?;
+    let at = (ctx.info.namespace.as_str(), name);
+    call.admit_subresource(kind, "eviction", at, eviction)
+        .await?;
+    evict(&call, kind, at, &options).await?;
     ctx.value(201, &accept, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
 }
 
@@ -100,19 +90,18 @@ fn dry_run(ctx: &Context, eviction: &Value) -> Result<DeleteOptions, Status> {
 }
 
 async fn evict(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Arc<Kind>,
-    name: &str,
+    at: (&str, &str),
     options: &DeleteOptions,
 ) -> Result<(), Status> {
     let mut tries = TRIES;
     let pod = loop {
         tries -= 1;
-        let pod = ctx
-            .app
-            .store
-            .get(&stored::key_of(kind, &ctx.info.namespace, name))
-            .ok_or_else(|| Status::not_found("", "pods", name))?;
+        let pod = call
+            .store()
+            .get(&stored::key_of(kind, at.0, at.1))
+            .ok_or_else(|| Status::not_found("", "pods", at.1))?;
         let pod = stored::decoded(kind, &pod)?;
         if needs_budget(&pod) {
             break pod;
@@ -122,7 +111,7 @@ async fn evict(
         let pinned = options.pinned(
             Some(pod.resource_version()).filter(|_| waits && options.resource_version().is_none()),
         );
-        match mark_and_delete(ctx, kind, name, &pinned).await {
+        match mark_and_delete(call, kind, at, &pinned).await {
             Err(status)
                 if status.reason == "Conflict"
                     && options.resource_version().is_none()
@@ -130,15 +119,15 @@ async fn evict(
             done => return done,
         }
     };
-    let Some((row, budget)) = budget_of(ctx, &pod)? else {
-        return mark_and_delete(ctx, kind, name, options).await;
+    let Some((row, budget)) = budget_of(call, &pod)? else {
+        return mark_and_delete(call, kind, at, options).await;
     };
     if spares(&budget, &pod) {
         // only as long as it is the pod that was judged
         return match mark_and_delete(
-            ctx,
+            call,
             kind,
-            name,
+            at,
             &options.pinned(Some(pod.resource_version())),
         )
         .await
@@ -149,8 +138,8 @@ async fn evict(
             done => done,
         };
     }
-    take(ctx, row, budget.name(), &pod, options.dry_run()).await?;
-    mark_and_delete(ctx, kind, name, options).await
+    take(call, row, budget.name(), &pod, options.dry_run()).await?;
+    mark_and_delete(call, kind, at, options).await
 }
 
 /// Pods that have ended, wait to start or are going already cost no budget anything.
@@ -181,27 +170,24 @@ fn spares(budget: &Value, pod: &Value) -> bool {
 
 /// Tells in the pod's status why it goes, and deletes it.
 async fn mark_and_delete(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Arc<Kind>,
-    name: &str,
+    at: (&str, &str),
     options: &DeleteOptions,
 ) -> Result<(), Status> {
-    let namespace = &ctx.info.namespace;
+    let (namespace, name) = at;
     if options.dry_run() {
-        return verbs::delete_object(ctx, kind, namespace, name, options)
+        return write::delete(call, kind, namespace, name, options)
             .await
             .map(|_| ());
     }
-    let sub = kind
-        .subresource("status")
-        .ok_or_else(Status::no_such_path)?;
-    let now = time::seconds(ctx.app.clock.now());
+    let now = time::seconds(call.now());
     let (written, _) = write::update(
-        ctx,
+        call,
         kind,
         namespace,
         name,
-        Update::of(Part::Sub(sub)),
+        Update::of(Part::of(kind, "status")?),
         &mut |live| {
             let live = live.unwrap_or(&Value::Null);
             check(options, live)?;
@@ -222,7 +208,7 @@ async fn mark_and_delete(
             .is_some()
             .then_some(version.as_str()),
     );
-    verbs::delete_object(ctx, kind, namespace, name, &options)
+    write::delete(call, kind, namespace, name, &options)
         .await
         .map(|_| ())
 }
@@ -285,13 +271,13 @@ fn set_condition(status: &mut Map<String, Value>, mut condition: Value) {
 }
 
 /// The budget that the pod falls under; there may be but one.
-fn budget_of<'c>(ctx: &'c Context, pod: &Value) -> Result<Option<(&'c Arc<Kind>, Value)>, Status> {
-    let row = ctx
+fn budget_of<'c>(call: &Call<'c>, pod: &Value) -> Result<Option<(&'c Arc<Kind>, Value)>, Status> {
+    let row = call
         .kinds
-        .find("policy", "v1", "poddisruptionbudgets")
+        .stored(BUDGETS)
         .ok_or_else(Status::no_such_path)?;
     let labels = &pod["metadata"]["labels"];
-    let snapshot = ctx.app.store.snapshot("poddisruptionbudgets.policy");
+    let snapshot = call.store().snapshot(BUDGETS);
     let mut matching = Vec::new();
     for object in snapshot.range(Some(pod.namespace()), None) {
         let budget = stored::decoded(row, &object)?;
@@ -380,25 +366,24 @@ fn exhausted(budget: &Value) -> String {
 
 /// Takes one disruption from the budget, or is refused.
 async fn take(
-    ctx: &Context,
+    call: &Call<'_>,
     row: &Arc<Kind>,
     budget: &str,
     pod: &Value,
     dry: bool,
 ) -> Result<(), Status> {
-    let now = time::seconds(ctx.app.clock.now());
+    let now = time::seconds(call.now());
     if dry {
         let key = stored::key_of(row, pod.namespace(), budget);
-        let object = ctx
-            .app
-            .store
+        let object = call
+            .store()
             .get(&key)
             .ok_or_else(|| Status::not_found(row.group, row.plural, budget))?;
         return taken(&stored::decoded(row, &object)?, pod, &now).map(|_| ());
     }
-    let part = Part::Sub(row.subresource("status").ok_or_else(Status::no_such_path)?);
+    let part = Part::of(row, "status")?;
     write::update(
-        ctx,
+        call,
         row,
         pod.namespace(),
         budget,
@@ -406,7 +391,7 @@ async fn take(
         &mut |live| {
             let live = live.unwrap_or(&Value::Null);
             let mut new = taken(live, pod, &now)?;
-            managed::track_update_as(ctx, MANAGER, row, part, live, &mut new)?;
+            managed::track_update_as(call, MANAGER, row, part, live, &mut new)?;
             Ok(new)
         },
     )

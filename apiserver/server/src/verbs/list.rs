@@ -10,7 +10,7 @@ use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::Kind,
+    kinds::{Kind, Source},
     machinery::{
         field::{Errors, Path},
         gojson::syntax_error,
@@ -323,7 +323,7 @@ pub async fn snapshot(
     options: &ListOptions,
 ) -> Result<Snapshot, Status> {
     let resource = stored::resource_of(kind);
-    let store = &ctx.app.store;
+    let store = &ctx.app.core.store;
     match options.revision {
         Revision::Newest => Ok(store.snapshot(&resource)),
         Revision::NotOlderThan(revision) => {
@@ -403,7 +403,7 @@ fn page(
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
-    if kind.verbs == skiff_api::kinds::Verbs::GetList {
+    if kind.flags.source == Source::Components {
         return crate::subresources::component_status::list(ctx, &accept);
     }
     let options = ListOptions::of(ctx, kind)?;
@@ -461,7 +461,7 @@ fn rendered(
     match accept.form {
         Form::Table(version) => {
             let include = respond::IncludeObject::of(ctx)?;
-            let now = ctx.app.clock.now();
+            let now = ctx.app.core.clock.now();
             let rows = values(objects)?
                 .iter()
                 .map(|value| respond::row(kind, value, now, include, version))

@@ -8,7 +8,7 @@ use skiff_api::{
     machinery::{meta::Meta, schema::conform, status::Status},
 };
 
-use super::{Part, difference::desired_differs};
+use super::{call::Part, difference::desired_differs};
 
 /// Makes `new` what may be written over `live`.
 pub(super) fn prepare(

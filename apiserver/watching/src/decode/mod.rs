@@ -282,6 +282,11 @@ impl<'de> de::SeqAccess<'de> for Elements<'_, 'de> {
             .map(Some)
             .map_err(|error| error.at_index(index))
     }
+
+    /// Most lists hold one element, and a list that grows from nothing has room for four.
+    fn size_hint(&self) -> Option<usize> {
+        Some(1)
+    }
 }
 
 /// The members of a map or struct; none of `null`, but what must be there.

@@ -2,7 +2,8 @@
 //! Invariant: fields that client-side apply owned become those of server-side apply, once.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/apply/apply.go` and `client-go/util/csaupgrade`.
 
-use crate::context::Ctx;
+use super::Flags;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
 use crate::generate::LAST_APPLIED;
 use crate::resource::{Info, Validation, helper};
@@ -21,26 +22,16 @@ are the ways you can resolve this warning:
   stop managing the field (remove it from their configuration).
 See https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts";
 
-/// Who applies: the flag's manager, or `kubectl`.
-pub fn manager(ctx: &Ctx) -> String {
-    if ctx.flags().changed("field-manager") {
-        ctx.flags().str("field-manager").into()
-    } else {
-        "kubectl".into()
-    }
-}
-
 /// Applies one object; it becomes what the server answers.
 ///
 /// # Errors
 /// What the server refuses; conflicts with what can be done about them.
-pub async fn apply(ctx: &Ctx, info: &mut Info, validation: Validation) -> Result<()> {
-    let f = ctx.flags();
-    let manager = manager(ctx);
-    let mut write = helper::Write::by(&manager, ctx.dry_run()?)
+pub async fn apply(ctx: &With<Flags>, info: &mut Info, validation: Validation) -> Result<()> {
+    let manager = ctx.manager();
+    let mut write = helper::Write::by(manager, ctx.dry_run()?)
         .validation(validation)
-        .subresource(f.str("subresource"));
-    write.force = f.bool("force-conflicts");
+        .subresource(&ctx.flags().subresource);
+    write.force = ctx.flags().force_conflicts;
     let body = info.object.clone();
     let send = async || {
         write
@@ -59,12 +50,12 @@ pub async fn apply(ctx: &Ctx, info: &mut Info, validation: Validation) -> Result
         Err(e) if e.is_conflict() => return Err(Error::msg(format!("{e}\n{HELP}"))),
         Err(e) => return Err(crate::resource::typo::explain(e, info)),
     };
-    if let Err(e) = keep_annotation(ctx, info, &manager, &mut object).await {
+    if let Err(e) = keep_annotation(ctx, info, manager, &mut object).await {
         eprintln!(
             "Warning: failed to migrate {LAST_APPLIED} for Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {e}"
         );
     } else {
-        match migrate(ctx, info, &manager, &object).await {
+        match migrate(ctx, info, manager, &object).await {
             Err(e) => eprintln!(
                 "Warning: server rejected managed fields migration to Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {e}"
             ),

@@ -5,8 +5,8 @@
 mod dump;
 
 use crate::client::{Call, query, segment};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::Result;
 use crate::print;
 use serde_json::Value;
@@ -21,16 +21,17 @@ pub static COMMAND: Command = Command {
       # The addresses
       kubectl cluster-info",
     subcommands: &[&dump::COMMAND],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: ()),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<()>) -> Result<()> {
     let client = ctx.client()?;
-    let namespace = if ctx.flags().str("namespace").is_empty() {
+    let namespace = ctx.global().namespace.as_deref().unwrap_or("");
+    let namespace = if namespace.is_empty() {
         "kube-system"
     } else {
-        ctx.flags().str("namespace")
+        namespace
     };
     let q = query(&[("labelSelector", "kubernetes.io/cluster-service=true")]);
     let list = client

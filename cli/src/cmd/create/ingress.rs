@@ -2,11 +2,10 @@
 //! Invariant: rules of one host are one rule with several paths.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_ingress.go`.
 
-use super::COMMON;
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use super::GENERATOR;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::generate;
 use serde_json::{Value, json};
 
@@ -23,35 +22,26 @@ pub static COMMAND: Command = Command {
       kubectl create ingress simple --class=default --rule=\"foo.com/*=svc1:8080\"
       # A backend for all the rest
       kubectl create ingress catch --default-backend=defaultsvc:http --rule=\"foo.com/*=svc:8080\"",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::str("class", '\0', "", "The ingress class"),
-            Flag::array(
-                "rule",
-                '\0',
-                "HOST/PATH=SERVICE:PORT[,tls[=SECRET]]; may be repeated",
-            ),
-            Flag::str(
-                "default-backend",
-                '\0',
-                "",
-                "SERVICE:PORT for what no rule matches",
-            ),
-            Flag::array(
-                "annotation",
-                '\0',
-                "An annotation (KEY=VALUE); may be repeated",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    ..Command::NEW
+    run: verb!(run: Flags),
+    ..GENERATOR
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The ingress class
+    #[arg(long)]
+    class: String,
+    /// HOST/PATH=SERVICE:PORT[,tls[=SECRET]]; may be repeated
+    #[arg(long)]
+    rule: Vec<String>,
+    /// SERVICE:PORT for what no rule matches
+    #[arg(long)]
+    default_backend: String,
+    /// An annotation (KEY=VALUE); may be repeated
+    #[arg(long)]
+    annotation: Vec<String>,
+}
 
 fn backend(text: &str) -> Value {
     let (name, port) = text.split_once(':').unwrap_or((text, ""));
@@ -124,10 +114,10 @@ fn rules(texts: &[String]) -> (Vec<Value>, Vec<Value>) {
     (rules, tls)
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let (texts, default) = (f.list("rule"), f.str("default-backend"));
+    let (texts, default) = (&f.rule, f.default_backend.as_str());
     if default.is_empty() && texts.is_empty() {
         return Err(Error::msg(
             "not enough information provided: every ingress has to either specify a default-backend (which catches all traffic) or a list of rules (which catch specific paths)",
@@ -140,7 +130,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
     let kind = generate::kind("networking.k8s.io", "v1", "ingresses", "Ingress", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
-    for a in f.list("annotation") {
+    for a in &f.annotation {
         let (k, v) = a.split_once('=').ok_or_else(|| {
             Error::msg(format!(
                 "annotation {a} is invalid and should be in format key=[value]"
@@ -154,13 +144,13 @@ async fn run(ctx: Ctx) -> Result<()> {
         ));
     }
     object["spec"] = json!({});
-    if !f.str("class").is_empty() {
-        object["spec"]["ingressClassName"] = json!(f.str("class"));
+    if !f.class.is_empty() {
+        object["spec"]["ingressClassName"] = json!(f.class);
     }
     if !default.is_empty() {
         object["spec"]["defaultBackend"] = backend(default);
     }
-    let (rules, tls) = rules(&texts);
+    let (rules, tls) = rules(texts);
     for (field, list) in [("rules", rules), ("tls", tls)] {
         if !list.is_empty() {
             object["spec"][field] = Value::Array(list);

@@ -6,11 +6,11 @@ mod ports;
 
 use super::pods;
 use crate::client::{query, segment};
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::resource::Info;
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
@@ -37,25 +37,23 @@ pub static COMMAND: Command = Command {
       kubectl port-forward --address 0.0.0.0 pod/mypod 8888:5000
       # Any free port here
       kubectl port-forward pod/mypod :5000",
-    flags: &[&[
-        Flag::slice(
-            "address",
-            '\0',
-            "The addresses to listen on; by default localhost",
-        ),
-        Flag::duration(
-            "pod-running-timeout",
-            '\0',
-            "1m0s",
-            "How long to wait until a pod runs",
-        ),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     words: Some(Words::PodAndPort),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The addresses to listen on; by default localhost
+    #[arg(long)]
+    address: Vec<Csv>,
+    /// How long to wait until a pod runs
+    #[arg(long, default_value = "1m0s")]
+    pod_running_timeout: f64,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let [word, given @ ..] = ctx.args() else {
         return Err(Error::usage(ctx.path(), USAGE));
@@ -63,14 +61,14 @@ async fn run(ctx: Ctx) -> Result<()> {
     if given.is_empty() {
         return Err(Error::usage(ctx.path(), USAGE));
     }
-    if f.duration("pod-running-timeout") <= 0.0 {
+    if f.pod_running_timeout <= 0.0 {
         return Err(Error::usage(
             ctx.path(),
             "--pod-running-timeout must be higher than zero",
         ));
     }
     let info = pods::object(&ctx, word).await?;
-    let pod = pods::attachable(&ctx, &info, f.duration("pod-running-timeout")).await?;
+    let pod = pods::attachable(&ctx, &info, f.pod_running_timeout).await?;
     let words = ports::numbers(&info, &pod, given)?;
     let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
     let place = Place {
@@ -88,7 +86,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         .iter()
         .map(|w| ports::parse(w))
         .collect::<Result<_>>()?;
-    let addresses = hosts(&f.list("address"))?;
+    let addresses = hosts(&f.address.list())?;
     let mut tasks = tokio::task::JoinSet::new();
     let mut open = false;
     for pair in &pairs {
@@ -96,7 +94,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             Ok(listeners) => {
                 open = true;
                 listeners.into_iter().for_each(|l| {
-                    _ = tasks.spawn_local(serve(ctx.clone(), l, place.clone(), pair.1))
+                    _ = tasks.spawn_local(serve((*ctx).clone(), l, place.clone(), pair.1))
                 });
             }
             Err(e) => eprintln!("Unable to listen on port {}: {e}", pair.0),

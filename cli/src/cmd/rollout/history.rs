@@ -3,11 +3,10 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/history.go`.
 
 use super::{find, named, revisions};
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{FILE_FLAGS, SELECTOR};
@@ -23,24 +22,22 @@ pub static COMMAND: Command = Command {
       kubectl rollout history deployment/abc
       # One revision's pods
       kubectl rollout history daemonset/abc --revision=3",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        &[Flag::int(
-            "revision",
-            '\0',
-            "0",
-            "Show this revision's pod template",
-        )],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR],
+    run: verb!(run: Flags),
     words: Some(Words::Objects {
         types: &["deployment", "daemonset", "statefulset"],
         several: true,
     }),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Show this revision's pod template
+    #[arg(long)]
+    revision: i64,
+}
 
 /// The pod template of a revision.
 pub fn template<'a>(kind: &str, object: &'a Value) -> &'a Value {
@@ -51,9 +48,9 @@ pub fn template<'a>(kind: &str, object: &'a Value) -> &'a Value {
     }
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let wanted = f.int("revision");
+    let wanted = f.revision;
     named(&ctx)?;
     if wanted < 0 {
         return Err(Error::msg(format!(
@@ -70,8 +67,8 @@ async fn run(ctx: Ctx) -> Result<()> {
                 continue;
             }
         };
-        if !f.str("output").is_empty() {
-            let mut printer = Printer::new(f, "")?.ordered(Order::Typed);
+        if !ctx.output().is_empty() {
+            let mut printer = Printer::new(&ctx, "")?.ordered(Order::Typed);
             let shown: Vec<_> = list
                 .iter()
                 .filter(|(r, _)| wanted <= 0 || *r == wanted)

@@ -7,12 +7,11 @@ mod status;
 mod undo;
 
 use crate::cmd::modify;
-use crate::command::{Command, Run};
+use crate::command::{Command, Run, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
-use crate::generate::LAST_APPLIED;
+use crate::generate::{LAST_APPLIED, MANAGER};
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS, Found, Info, SELECTOR};
 use serde_json::{Value, json};
@@ -42,50 +41,48 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const MANAGER: &[Flag] = &[Flag::str(
-    "field-manager",
-    '\0',
-    "kubectl-rollout",
-    "Who is said to manage the fields that are written",
-)];
+/// What the verbs are that change objects alone.
+const CHANGING: Command = Command {
+    usage: "RESOURCE",
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
+    defaults: &[("field-manager", "kubectl-rollout")],
+    ..Command::NEW
+};
 
 static PAUSE: Command = Command {
     name: "pause",
-    usage: "RESOURCE",
     short: "Mark the provided resource as paused",
     long: "Keep a deployment from being rolled out further until it is resumed.",
     examples: "
       # A deployment
       kubectl rollout pause deployment/nginx",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
-    run: Run::Verb(|ctx| Box::pin(change(ctx, "paused", pause))),
+    defaults: &[("field-manager", "kubectl-rollout")],
+    run: verb!(change: (), "paused", pause),
     words: Some(Words::Objects {
         types: &["deployment"],
         several: true,
     }),
-    ..Command::NEW
+    ..CHANGING
 };
 
 static RESUME: Command = Command {
     name: "resume",
-    usage: "RESOURCE",
     short: "Resume a paused resource",
     long: "Let a paused deployment be rolled out again.",
     examples: "
       # A deployment
       kubectl rollout resume deployment/nginx",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
-    run: Run::Verb(|ctx| Box::pin(change(ctx, "resumed", resume))),
+    defaults: &[("field-manager", "kubectl-rollout")],
+    run: verb!(change: (), "resumed", resume),
     words: Some(Words::Objects {
         types: &["deployment"],
         several: true,
     }),
-    ..Command::NEW
+    ..CHANGING
 };
 
 static RESTART: Command = Command {
     name: "restart",
-    usage: "RESOURCE",
     short: "Restart a resource",
     long: "Start all pods of a deployment, daemon set or stateful set anew, as its rollout strategy does it.",
     examples: "
@@ -93,19 +90,18 @@ static RESTART: Command = Command {
       kubectl rollout restart deployment/nginx
       # By label
       kubectl rollout restart deployment --selector=app=nginx",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
-    run: Run::Verb(|ctx| Box::pin(change(ctx, "restarted", restart))),
+    defaults: &[("field-manager", "kubectl-rollout")],
+    run: verb!(change: (), "restarted", restart),
     words: Some(Words::Objects {
         types: &["deployment", "daemonset", "statefulset"],
         several: true,
     }),
-    ..Command::NEW
+    ..CHANGING
 };
 
 /// Refuses a command line that names nothing.
 fn named(ctx: &Ctx) -> Result<()> {
-    let f = ctx.flags();
-    if ctx.args().is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+    if ctx.args().is_empty() && !ctx.has_files() {
         Err(Error::msg("required resource not specified"))
     } else {
         Ok(())
@@ -161,11 +157,11 @@ fn restart(info: &mut Info) -> Result<(), String> {
 }
 
 async fn change(
-    ctx: Ctx,
+    ctx: With<()>,
     what: &'static str,
     change: fn(&mut Info) -> Result<(), String>,
 ) -> Result<()> {
-    let mut printer = Printer::new(ctx.flags(), what)?.ordered(Order::Typed);
+    let mut printer = Printer::new(&ctx, what)?.ordered(Order::Typed);
     let mut found = find(&ctx).await?;
     let mut errors = found.failure();
     if found.infos.is_empty() && errors.is_empty() {

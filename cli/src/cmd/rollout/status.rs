@@ -4,11 +4,11 @@
 
 use super::{find, named};
 use crate::cmd::wait;
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result, quote};
-use crate::flags::{Flag, seconds};
+use crate::flags::seconds;
 use crate::print;
 use crate::resource::{FILE_FLAGS, SELECTOR};
 use serde_json::Value;
@@ -22,32 +22,28 @@ pub static COMMAND: Command = Command {
     examples: "
       # A deployment
       kubectl rollout status deployment/nginx",
-    flags: &[
-        FILE_FLAGS,
-        SELECTOR,
-        &[
-            Flag::bool("watch", 'w', true, "Wait until the rollout is done"),
-            Flag::int(
-                "revision",
-                '\0',
-                "0",
-                "Only if this is the revision that is rolled out; 0 for the newest",
-            ),
-            Flag::duration(
-                "timeout",
-                '\0',
-                "0s",
-                "How long to wait; 0 means as long as it takes",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
+    flags: &[FILE_FLAGS, SELECTOR],
+    run: verb!(interruptible run: Flags),
     words: Some(Words::Objects {
         types: &["deployment", "daemonset", "statefulset"],
         several: false,
     }),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Wait until the rollout is done
+    #[arg(long, short, default_value = "true")]
+    watch: bool,
+    /// Only if this is the revision that is rolled out; 0 for the newest
+    #[arg(long)]
+    revision: i64,
+    /// How long to wait; 0 means as long as it takes
+    #[arg(long)]
+    timeout: f64,
+}
 
 /// What to say of an object, and whether its rollout is done.
 pub fn status(kind: &str, o: &Value, revision: i64) -> Result<(String, bool), String> {
@@ -216,13 +212,13 @@ fn stateful_set(o: &Value) -> Result<(String, bool), String> {
     ))
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     named(&ctx)?;
-    if f.int("revision") < 0 {
+    if f.revision < 0 {
         return Err(Error::msg(format!(
             "revision must be a positive integer: {}",
-            f.int("revision")
+            f.revision
         )));
     }
     let found = find(&ctx).await?;
@@ -231,10 +227,10 @@ async fn run(ctx: Ctx) -> Result<()> {
         eprintln!("No resources found in {} namespace.", ctx.namespace()?.0);
         return Ok(());
     }
-    let timeout = if f.duration("timeout") == 0.0 {
+    let timeout = if f.timeout == 0.0 {
         365.0 * 24.0 * 3600.0
     } else {
-        f.duration("timeout")
+        f.timeout
     };
     for info in found.infos {
         let kind = info.resource.kind.clone();
@@ -259,9 +255,9 @@ async fn run(ctx: Ctx) -> Result<()> {
                 };
             };
             seen = true;
-            let (text, done) = status(&kind, o, f.int("revision")).map_err(Error::msg)?;
+            let (text, done) = status(&kind, o, f.revision).map_err(Error::msg)?;
             print::put(&text)?;
-            Ok(done || !f.bool("watch"))
+            Ok(done || !f.watch)
         })
         .await;
         match done {

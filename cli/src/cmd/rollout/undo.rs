@@ -3,11 +3,10 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/rollback.go`.
 
 use super::{find, history, no_history, revisions, warn_if_applied};
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun};
+use crate::context::{DryRun, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
 use crate::print::{self, Printer};
 use crate::resource::{DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
 use crate::typed::{JSON_PATCH, STRATEGIC};
@@ -23,25 +22,22 @@ pub static COMMAND: Command = Command {
       kubectl rollout undo deployment/abc
       # To a certain one
       kubectl rollout undo daemonset/abc --to-revision=3",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        DRY_RUN,
-        &[Flag::int(
-            "to-revision",
-            '\0',
-            "0",
-            "The revision to go back to; 0 for the one before",
-        )],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN],
+    run: verb!(run: Flags),
     words: Some(Words::Objects {
         types: &["deployment", "daemonset", "statefulset"],
         several: true,
     }),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The revision to go back to; 0 for the one before
+    #[arg(long)]
+    to_revision: i64,
+}
 
 /// Annotations of a deployment that do not go back with the rest.
 const KEPT: &[&str] = &[
@@ -53,14 +49,14 @@ const KEPT: &[&str] = &[
     "deprecated.deployment.rollback.revision",
 ];
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let found = find(&ctx).await?;
     let mut errors = found.errors;
     for info in found.infos {
         warn_if_applied(&ctx, &info);
         match one(&ctx, &info).await {
             Ok(what) => Printer::new(
-                ctx.flags(),
+                &ctx,
                 format!(
                     "{what}{}",
                     if ctx.dry_run()? == DryRun::Server {
@@ -77,8 +73,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     Error::collect(errors)
 }
 
-async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
-    let wanted = ctx.flags().int("to-revision");
+async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {
+    let wanted = ctx.flags().to_revision;
     let kind = info.resource.kind.as_str();
     if !matches!(kind, "Deployment" | "DaemonSet" | "StatefulSet") {
         return Err(no_history(info, "rollbacker", "no rollbacker"));

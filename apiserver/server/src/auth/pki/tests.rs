@@ -1,6 +1,11 @@
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
+use std::path::Path;
+
+use skiff_api::machinery::clock::SharedClock;
+
 use super::*;
+use crate::auth::keys::SigningKey;
 use crate::auth::{
     keys::{oid, pem},
     testing::StoppedClock,

@@ -16,8 +16,17 @@ use rustls::{
     server::danger::{ClientCertVerified, ClientCertVerifier},
 };
 
-use super::{Issued, PkiError};
-use crate::auth::authenticate::x509::Verified;
+use super::{authority::Issued, error::PkiError};
+use crate::auth::User;
+
+/// A certificate that led to an authority. Times in seconds since 1970.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verified {
+    /// `None` for a certificate without a common name, which is nobody.
+    pub user: Option<Arc<User>>,
+    pub not_before: i64,
+    pub not_after: i64,
+}
 
 /// The certificate that a client showed on a connection, first its own, then what leads to an authority. Made once a connection;
 /// clones share what was found out about it.

@@ -30,13 +30,8 @@ use skiff_api::{
     },
 };
 
-use super::{
-    forward, live,
-    location::{Location, Via, query_escaped},
-    node,
-    streams::container,
-    upgrade::is_upgrade,
-};
+use super::{live::live, node, onward, streams::container, upgrade::is_upgrade};
+use crate::dial::location::{Location, Via, query_escaped};
 use crate::{
     context::{Answer, Context},
     request::Query,
@@ -147,7 +142,7 @@ fn parameters(query: &Query, name: &str) -> Result<String, Status> {
 
 /// Asks the node; what it refuses is told in the server's words.
 async fn ask(ctx: &Context, location: &Location, name: &str) -> Result<Response<Incoming>, Status> {
-    let request = forward::request(&Method::GET, location, Default::default(), Body::empty())?;
+    let request = onward::request(&Method::GET, location, Default::default(), Body::empty())?;
     let failed = |why: String| {
         Status::internal_plain(format!(
             "Get \"{}://{}{}\": {why}",

@@ -5,11 +5,9 @@
 use serde_json::Value;
 use skiff_api::machinery::status::Status;
 
-use super::{
-    live,
-    location::{Location, Scheme, Via},
-};
+use super::live::live;
 use crate::context::Context;
+use crate::dial::location::{Location, Scheme, Via};
 
 /// The types of addresses in the order of preference that kubeadm sets.
 const PREFERRED: [&str; 3] = ["InternalIP", "ExternalIP", "Hostname"];

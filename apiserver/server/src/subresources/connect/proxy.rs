@@ -10,24 +10,28 @@ use std::net::IpAddr;
 
 use rand::RngExt;
 use serde_json::Value;
-use skiff_api::{kinds::Kind, machinery::status::Status};
-
-use super::{
-    live,
-    location::{self, Location, Scheme, Via, is_global_unicast, split_id},
-    node,
+use skiff_api::{
+    kinds::{Kind, Proxied},
+    machinery::status::Status,
 };
-use crate::context::Context;
 
-pub async fn location(ctx: &Context, kind: &Arc<Kind>) -> Result<Location, Status> {
+use super::{live::live, node};
+use crate::context::Context;
+use crate::dial::location::{self, Location, Scheme, Via, is_global_unicast, split_id};
+
+pub async fn location(
+    ctx: &Context,
+    kind: &Arc<Kind>,
+    proxied: Proxied,
+) -> Result<Location, Status> {
     let id = ctx.info.name_in_path();
     let (scheme, name, port) = split_id(id)
         .ok_or_else(|| Status::bad_request(format!("invalid {} request {id:?}", kind.singular)))?;
     let path = location::subpath(&ctx.info);
-    match kind.plural {
-        "nodes" => node_location(ctx, scheme, name, port, path).await,
-        "pods" => pod_location(ctx, kind, scheme.unwrap_or(Scheme::Http), name, port, path),
-        _ => service_location(
+    match proxied {
+        Proxied::Node => node_location(ctx, scheme, name, port, path).await,
+        Proxied::Pod => pod_location(ctx, kind, scheme.unwrap_or(Scheme::Http), name, port, path),
+        Proxied::Service => service_location(
             ctx,
             kind,
             scheme.unwrap_or(Scheme::Http),

@@ -11,13 +11,9 @@ use skiff_api::{
     machinery::{gonum, meta::Meta, status::Status},
 };
 
-use super::{
-    live,
-    location::{Location, query_escaped},
-    node,
-};
+use super::{live::live, node};
+use crate::dial::location::{Location, query_escaped};
 use crate::{
-    app,
     auth::{self, Authorizer, Decision},
     context::Context,
 };
@@ -52,9 +48,9 @@ fn ensure_create(ctx: &Context) -> Result<(), Status> {
     }
     let asked = auth::Attributes {
         verb: "create".into(),
-        ..app::attributes(ctx)
+        ..ctx.asked.clone()
     };
-    match ctx.app.authorizers.authorize(&asked) {
+    match ctx.app.core.authorizers.authorize(&asked) {
         Decision::Allow(_) => Ok(()),
         decision => Err(Status::forbidden(
             &ctx.info.group,

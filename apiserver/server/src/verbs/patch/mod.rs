@@ -24,10 +24,9 @@ use crate::{
     body,
     context::{Answer, Context},
     limits::heavy,
-    managed,
     negotiate::{self, BodyType, Offers},
     respond,
-    write::{self, Part, Update},
+    write::{self, Call, Part, Update, managed},
 };
 
 /// What the Content-Type says of a patch.
@@ -52,9 +51,10 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     let patch_type = patch_type(ctx)?;
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
-    check_options(ctx, patch_type)?;
+    let call = check_options(ctx, patch_type)?;
     let patch = Patch {
         ctx,
+        call: &call,
         kind,
         part,
         patch_type,
@@ -65,7 +65,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
         ..Update::of(part)
     };
     let (written, created) = write::update(
-        ctx,
+        &call,
         kind,
         &ctx.info.namespace,
         ctx.info.name_in_path(),
@@ -79,8 +79,8 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
 }
 
-fn check_options(ctx: &Context, patch_type: PatchType) -> Result<(), Status> {
-    respond::check_options(ctx, "PatchOptions")?;
+fn check_options(ctx: &Context, patch_type: PatchType) -> Result<Call<'_>, Status> {
+    let call = ctx.call("PatchOptions")?;
     let mut errors = Errors::default();
     if patch_type == PatchType::Apply {
         if ctx.query.text("fieldManager").is_empty() {
@@ -93,7 +93,7 @@ fn check_options(ctx: &Context, patch_type: PatchType) -> Result<(), Status> {
         );
     }
     if errors.is_empty() {
-        Ok(())
+        Ok(call)
     } else {
         Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors))
     }
@@ -101,6 +101,7 @@ fn check_options(ctx: &Context, patch_type: PatchType) -> Result<(), Status> {
 
 struct Patch<'a> {
     ctx: &'a Context,
+    call: &'a Call<'a>,
     kind: &'a Arc<Kind>,
     part: Part,
     patch_type: PatchType,
@@ -119,7 +120,7 @@ impl Patch<'_> {
         let mut new = self.decoded(live, patched, &document, remarks)?;
         (self.kind.strategy.defaults)(&mut new);
         self.check_identity(&new, live)?;
-        managed::track_update(self.ctx, self.kind, self.part, live, &mut new)?;
+        managed::track_update(self.call, self.kind, self.part, live, &mut new)?;
         Ok(new)
     }
 
@@ -327,7 +328,7 @@ impl Patch<'_> {
                 "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}"
             )));
         }
-        let mut new = managed::apply(self.ctx, self.kind, self.part, live, &config)?;
+        let mut new = managed::apply(self.call, self.kind, self.part, live, &config)?;
         for text in remarks {
             let said = format!("error converting YAML to JSON: {text}");
             match body::FieldValidation::of(self.ctx) {

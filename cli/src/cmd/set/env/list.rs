@@ -2,9 +2,9 @@
 //! Invariant: nothing is sent but reads; a reference that leads nowhere is told, and the rest shown.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_env.go` and `env/env_resolve.go`.
 
-use super::update;
+use super::{Flags, update};
 use crate::client::{Call, segment};
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
 use crate::resource::Info;
 use crate::{podspec, print};
@@ -38,14 +38,19 @@ fn reference(from: &Value) -> String {
 ///
 /// # Errors
 /// An object without containers.
-pub async fn run(ctx: &Ctx, infos: Vec<Info>, set: &[Value], remove: &[String]) -> Result<()> {
+pub async fn run(
+    ctx: &With<Flags>,
+    infos: Vec<Info>,
+    set: &[Value],
+    remove: &[String],
+) -> Result<()> {
     let f = ctx.flags();
     for info in infos {
         let (kind, mut copy) = (info.resource.kind.clone(), info.object.clone());
         let spec = podspec::spec_mut(&mut copy)?;
-        let containers = podspec::containers_mut(spec, f.str("containers"), true);
+        let containers = podspec::containers_mut(spec, &f.containers, true);
         if containers.is_empty() {
-            super::warn_of_none(&kind, &info.name, f.str("containers"));
+            super::warn_of_none(&kind, &info.name, &f.containers);
         }
         for c in containers {
             update(c, set, remove);
@@ -55,8 +60,8 @@ pub async fn run(ctx: &Ctx, infos: Vec<Info>, set: &[Value], remove: &[String]) 
     Ok(())
 }
 
-async fn one(ctx: &Ctx, info: &Info, container: &Value) -> Result<()> {
-    let resolves = ctx.flags().bool("resolve");
+async fn one(ctx: &With<Flags>, info: &Info, container: &Value) -> Result<()> {
+    let resolves = ctx.flags().resolve;
     let text = |v: &Value| v.as_str().unwrap_or("").to_string();
     let mut lines = format!(
         "# {} {}, container {}\n",

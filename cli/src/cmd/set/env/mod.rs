@@ -4,12 +4,12 @@
 
 mod list;
 
-use super::COMMON;
+use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::podspec;
 use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR};
@@ -32,46 +32,39 @@ pub static COMMAND: Command = Command {
       kubectl set env --from=secret/mysecret --prefix=MYSQL_ deployment/myapp
       # Remove one from a container
       kubectl set env deployments --all --containers=\"c1\" ENV-",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        DRY_RUN,
-        COMMON,
-        &[
-            Flag::str(
-                "containers",
-                'c',
-                "*",
-                "The containers to change; * stands for anything",
-            ),
-            Flag::str(
-                "from",
-                '\0',
-                "",
-                "Take the keys of this config map or secret (TYPE/NAME)",
-            ),
-            Flag::str("prefix", '\0', "", "Put before the names of variables"),
-            Flag::array("env", 'e', "A variable (NAME=VALUE); may be repeated"),
-            Flag::slice("keys", '\0', "Only these keys of what --from names"),
-            Flag::bool("list", '\0', false, "List the variables"),
-            Flag::bool(
-                "resolve",
-                '\0',
-                false,
-                "When listing, show what references come to",
-            ),
-            Flag::bool(
-                "overwrite",
-                '\0',
-                true,
-                "Change variables that are there already",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    ..Command::NEW
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
+    run: verb!(run: Flags),
+    ..SETTER
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The containers to change; * stands for anything
+    #[arg(long, short, default_value = "*")]
+    containers: String,
+    /// Take the keys of this config map or secret (TYPE/NAME)
+    #[arg(long)]
+    from: String,
+    /// Put before the names of variables
+    #[arg(long)]
+    prefix: String,
+    /// A variable (NAME=VALUE); may be repeated
+    #[arg(long, short)]
+    env: Vec<String>,
+    /// Only these keys of what --from names
+    #[arg(long)]
+    keys: Vec<Csv>,
+    /// List the variables
+    #[arg(long)]
+    list: bool,
+    /// When listing, show what references come to
+    #[arg(long)]
+    resolve: bool,
+    /// Change variables that are there already
+    #[arg(long, default_value = "true")]
+    overwrite: bool,
+}
 
 const WORDS: Words = Words {
     done: "env updated",
@@ -149,13 +142,13 @@ fn variable(key: &str) -> String {
     name
 }
 
-async fn from_object(ctx: &Ctx) -> Result<Vec<Value>> {
+async fn from_object(ctx: &With<Flags>) -> Result<Vec<Value>> {
     let f = ctx.flags();
-    let mut b = Builder::new(ctx)?.args(&[f.str("from").to_string()]);
+    let mut b = Builder::new(ctx)?.args(&[f.from.to_string()]);
     b.latest = true;
-    b.allow_empty_selector = f.bool("all");
+    b.allow_empty_selector = ctx.all();
     b.all = false;
-    let keys = f.list("keys");
+    let keys = f.keys.list();
     let mut out = Vec::new();
     for info in b.find().await?.all()? {
         let reference = match info.resource.kind.as_str() {
@@ -175,43 +168,43 @@ async fn from_object(ctx: &Ctx) -> Result<Vec<Value>> {
     Ok(out)
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     super::check_all(&ctx)?;
     let (resources, pairs) = split(ctx.args())?;
     modify::is_local(&ctx)?;
-    if resources.is_empty() && f.list("filename").is_empty() {
+    if resources.is_empty() && ctx.filenames().is_empty() {
         return Err(Error::msg(
             "one or more resources must be specified as <resource> <name> or <resource>/<name>",
         ));
     }
-    if f.bool("list") && !f.str("output").is_empty() {
+    if f.list && !ctx.output().is_empty() {
         return Err(Error::msg(
             "--list and --output may not be specified together",
         ));
     }
-    if !f.list("keys").is_empty() && f.str("from").is_empty() {
+    if !f.keys.list().is_empty() && f.from.is_empty() {
         return Err(Error::msg(
             "when specifying --keys, a configmap or secret must be provided with --from",
         ));
     }
-    let (mut set, remove) = parse(&[f.list("env"), pairs].concat())?;
-    if !f.str("from").is_empty() {
+    let (mut set, remove) = parse(&[f.env.as_slice(), &pairs].concat())?;
+    if !f.from.is_empty() {
         set.extend(from_object(&ctx).await?);
     }
     for v in &mut set {
         v["name"] = json!(format!(
             "{}{}",
-            f.str("prefix"),
+            f.prefix.as_str(),
             v["name"].as_str().unwrap_or("")
         ));
     }
     let infos = super::find(&ctx, &resources).await?;
-    if f.bool("list") {
+    if f.list {
         return list::run(&ctx, infos, &set, &remove).await;
     }
-    let pattern = f.str("containers").to_string();
-    let overwrite = f.bool("overwrite");
+    let pattern = f.containers.to_string();
+    let overwrite = f.overwrite;
     modify::set(&ctx, infos, &WORDS, |info, _| {
         let (kind, name) = (info.resource.kind.clone(), info.name.clone());
         let spec = podspec::spec_mut(&mut info.object)?;

@@ -31,10 +31,10 @@ use super::{
 };
 use crate::auth::{
     ALL_SERVICE_ACCOUNTS, Objects, SERVICE_ACCOUNT_GROUP_PREFIX, SERVICE_ACCOUNT_PREFIX, User,
-    authenticate::{Holder, audience_error},
-    authorize::aggregate,
+    authenticate::identity::{Holder, audience_error},
     keys::PublicKey,
     split_service_account,
+    text::aggregate,
 };
 
 /// How far clocks may differ (seconds).
