@@ -1,13 +1,9 @@
 //! The defaults of the workload kinds. Follows `pkg/apis/{apps,batch}/v1/defaults.go` and `pkg/apis/core/v1/defaults.go`.
 
-use crate::machinery::read::Read;
-use serde_json::{Map, Value, json};
-
-use crate::kinds::{
-    fill::{absent, each, inner, spec, text},
-    rows::apps::daemon_set,
-    rows::core::pod::defaults::{claim_spec, template},
-};
+use crate::kinds::fill::{absent, each, inner, spec, text};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::daemon_set;
+use crate::kinds::rows::core::pod::defaults::{claim_spec, template};
 
 fn child<'v>(map: &'v mut Map<String, Value>, name: &str) -> Option<&'v mut Map<String, Value>> {
     map.entry(name).or_insert_with(|| json!({})).as_object_mut()

@@ -3,19 +3,9 @@
 //! Invariant: a namespace that is being deleted stays as long as `spec.finalizers` holds anything.
 //! Follows `pkg/registry/core/namespace/{strategy.go,storage/storage.go}`, `ValidateNamespace*` of `pkg/apis/core/validation/validation.go`.
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        PartStrategy, Strategy,
-        validation::{checks, read::Read},
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::{Meta, child_mut},
-        object_meta,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::machinery::meta::child_mut;
+use crate::machinery::object_meta;
 
 const OURS: &str = "kubernetes";
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";

@@ -2,14 +2,9 @@
 //!
 //! Follows `pkg/apis/resource/validation/validation.go`.
 
+use crate::kinds::prelude::*;
+use crate::kinds::validation::pod::volume_sources::csi_driver_name;
 use crate::machinery::problem::{Problem, problem};
-use crate::{
-    kinds::validation::{checks, pod::volume_sources::csi_driver_name},
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
 
 /// The longest name of an attribute or capacity, domain and all.
 pub const LONGEST_QUALIFIED: usize = 63 + 1 + LONGEST_ID;

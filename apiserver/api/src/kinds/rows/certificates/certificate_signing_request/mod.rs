@@ -5,13 +5,7 @@
 
 mod request;
 
-use crate::machinery::read::Read;
-use serde_json::Value;
-
-use crate::{
-    kinds::{PartStrategy, Stamp, Strategy},
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
 
 const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 
@@ -170,8 +164,6 @@ fn validate_update(new: &Value, old: &Value, open: &[&str]) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     const NOW: &str = "2026-01-02T03:04:05Z";

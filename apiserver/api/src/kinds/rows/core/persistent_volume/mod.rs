@@ -5,24 +5,15 @@
 
 mod sources;
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Stamp, Strategy, Warnings, fill,
-        rows::core::pod::defaults::{self, amounts},
-        validation::{
-            checks::{self, immutable, invalid_shown, one_of, subdomain},
-            diff, internal,
-            pod::{self, affinity, resources::quantity, warnings::deprecated_node_label},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::{Meta, child_mut},
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::core::pod::defaults;
+use crate::kinds::rows::core::pod::defaults::amounts;
+use crate::kinds::validation::checks::{immutable, invalid_shown, one_of, subdomain};
+use crate::kinds::validation::pod::affinity;
+use crate::kinds::validation::pod::resources::quantity;
+use crate::kinds::validation::pod::warnings::deprecated_node_label;
+use crate::kinds::validation::{diff, pod};
+use crate::machinery::meta::child_mut;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: volume_defaults,

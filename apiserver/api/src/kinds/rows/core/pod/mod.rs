@@ -9,19 +9,10 @@ mod image;
 mod label_keys;
 mod pod_level;
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        PartStrategy, Strategy, Warnings,
-        strategy::keep_metadata,
-        validation::{
-            pod::{self as validation, resources},
-            read::Read,
-        },
-    },
-    machinery::{meta::Meta, names},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::strategy::keep_metadata;
+use crate::kinds::validation::pod as validation;
+use crate::kinds::validation::pod::resources;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::pod,

@@ -5,13 +5,8 @@
 mod validation;
 mod warnings;
 
-use crate::machinery::read::Read;
-use serde_json::{Value, json};
-
-use crate::kinds::{
-    Strategy,
-    fill::{absent, each, spec, text},
-};
+use crate::kinds::fill::{absent, each, spec, text};
+use crate::kinds::prelude::*;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,

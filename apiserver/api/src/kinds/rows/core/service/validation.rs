@@ -2,18 +2,9 @@
 //!
 //! Follows `ValidateServiceCreate` and `ValidateServiceUpdate` in `pkg/apis/core/validation/validation.go`.
 
-use crate::machinery::read::Read;
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::validation::{checks, internal},
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
@@ -500,8 +491,6 @@ fn policies(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn service(changes: Value) -> Value {
