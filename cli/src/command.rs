@@ -3,25 +3,55 @@
 //! Behaviour follows `github.com/spf13/cobra` and `staging/src/k8s.io/kubectl/pkg/util/templates`.
 
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, Global, Shared};
 use crate::error::{Error, Result, quote};
-use crate::flags::{self, Flag, Kind, Parsed};
+use crate::flags::{self, Group, Line, Refused};
+use clap::{Arg, Command as Declared};
 use std::future::Future;
 use std::pin::Pin;
 
 /// What running a verb gives.
 pub type Running = Pin<Box<dyn Future<Output = Result<()>>>>;
 
-/// How a command is run.
+/// How a command is run. The verbs have flags of their own, and read them with the types that they declare: `verb!` and `raw!` see to it.
 #[derive(Clone, Copy)]
 pub enum Run {
     /// It only holds sub-commands.
     Group,
-    /// Called with the parsed flags.
-    Verb(fn(Ctx) -> Running),
-    /// Called with the arguments as they are (after the verb's name), before any runtime starts; returns the exit status.
-    Raw(fn(Vec<String>) -> i32),
+    /// Called with the flags and what is made of them.
+    Verb {
+        own: Group,
+        start: fn(Ctx) -> Running,
+    },
+    /// Called with the flags before any runtime starts, without the flags that all verbs have; returns the exit status.
+    Raw { own: Group, start: fn(Line) -> i32 },
 }
+
+/// `verb!(run: Flags)`: a verb whose own flags are `Flags`, run by `run`; more arguments of `run` may follow. One that is `interruptible` ends as a signal ends it.
+macro_rules! verb {
+    (interruptible $run:path: $flags:ty) => {
+        $crate::command::Run::Verb {
+            own: $crate::flags::group::<$flags>,
+            start: |ctx| Box::pin($crate::remote::interruptible($run(ctx.with::<$flags>()))),
+        }
+    };
+    ($run:path: $flags:ty $(, $more:expr)*) => {
+        $crate::command::Run::Verb {
+            own: $crate::flags::group::<$flags>,
+            start: |ctx| Box::pin($run(ctx.with::<$flags>() $(, $more)*)),
+        }
+    };
+}
+/// `raw!(run: Flags)`: the same for a verb that makes a runtime of its own.
+macro_rules! raw {
+    ($run:path: $flags:ty) => {
+        $crate::command::Run::Raw {
+            own: $crate::flags::group::<$flags>,
+            start: |line| $run(line.flags::<$flags>(), line),
+        }
+    };
+}
+pub(crate) use {raw, verb};
 
 /// One command.
 pub struct Command {
@@ -35,7 +65,11 @@ pub struct Command {
     pub long: &'static str,
     /// One line an example; a line beginning with `#` explains those below it.
     pub examples: &'static str,
-    pub flags: &'static [&'static [Flag]],
+    /// Flags that it shares with others, beside its own.
+    pub flags: &'static [Group],
+    /// Defaults of shared flags that are others here.
+    pub defaults: &'static [(&'static str, &'static str)],
+    pub refused: &'static [Refused],
     pub required: &'static [&'static str],
     /// What its arguments may be, for completion; none where they are files or unknown.
     pub words: Option<Words>,
@@ -59,6 +93,8 @@ impl Command {
         long: "",
         examples: "",
         flags: &[],
+        defaults: &[],
+        refused: &[],
         required: &[],
         words: None,
         values: &[],
@@ -75,6 +111,107 @@ impl Command {
     fn runs(&self) -> bool {
         !matches!(self.run, Run::Group)
     }
+
+    /// The flags that it declares and that are supported.
+    pub fn declared(&self) -> Declared {
+        let own = match self.run {
+            Run::Group => None,
+            Run::Verb { own, .. } | Run::Raw { own, .. } => Some(own),
+        };
+        let groups = own.iter().chain(self.flags);
+        let declared = groups.fold(Declared::new(""), |declared, group| group(declared));
+        let default = |arg: &Arg| {
+            let mut defaults = self.defaults.iter();
+            let own = defaults.find(|(name, _)| arg.get_long() == Some(name));
+            own.map(|(_, default)| *default)
+        };
+        declared.mut_args(|arg| match default(&arg) {
+            Some(default) => flags::as_pflag(arg.default_value(default)),
+            None => flags::as_pflag(arg),
+        })
+    }
+
+    /// All that may stand on its command line: what it declares before what all commands have, and out of reach what helpers of several verbs look at.
+    pub fn whole(&self) -> Declared {
+        let refused = self.refused.iter().map(Refused::arg);
+        let mut whole = self.declared().args(refused);
+        if !matches!(self.run, Run::Raw { .. }) {
+            whole = beneath(whole, globals());
+            let refused = GLOBAL_REFUSED.iter();
+            let refused = refused.filter(|r| flags::named(&whole, r.name).is_none());
+            whole = whole.clone().args(refused.map(Refused::arg));
+        }
+        whole = beneath(whole, [help_flag()]);
+        let known = |arg: &Arg| {
+            whole
+                .get_arguments()
+                .any(|known| known.get_id() == arg.get_id())
+        };
+        let unknown: Vec<Arg> = args_of(flags::group::<Shared>)
+            .filter(|arg| !known(arg))
+            .collect();
+        unknown.into_iter().fold(whole, out_of_reach)
+    }
+}
+
+/// The flags of a group, as they are read.
+fn args_of(group: Group) -> impl Iterator<Item = Arg> {
+    let declared = group(Declared::new("")).mut_args(flags::as_pflag);
+    declared
+        .get_arguments()
+        .cloned()
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+/// The flags that every command takes.
+pub fn globals() -> impl Iterator<Item = Arg> {
+    args_of(flags::group::<Global>)
+}
+
+/// The flag that every command has.
+pub fn help_flag() -> Arg {
+    flags::as_pflag(
+        Arg::new("help")
+            .long("help")
+            .short('h')
+            .help("Show this text")
+            .action(clap::ArgAction::SetTrue)
+            .value_parser(clap::value_parser!(bool)),
+    )
+}
+
+/// The flags of all commands that are not supported.
+const GLOBAL_REFUSED: &[Refused] = &[
+    Refused::value("profile", "only 'none' is known here; leave the flag out"),
+    Refused::value("profile-output", "there is no profiler"),
+    Refused::value("kuberc", "preferences files are not read"),
+    Refused::value("vmodule", "logs are not divided into modules"),
+];
+
+/// Adds flags below those that are there: a name that is taken is out of reach, a letter that is taken is left out.
+fn beneath(declared: Declared, args: impl IntoIterator<Item = Arg>) -> Declared {
+    args.into_iter().fold(declared, |declared, arg| {
+        let taken = arg
+            .get_long()
+            .is_some_and(|name| flags::named(&declared, name).is_some());
+        let short = arg
+            .get_short()
+            .filter(|letter| flags::lettered(&declared, *letter).is_none());
+        if taken {
+            out_of_reach(declared, arg)
+        } else {
+            declared.arg(arg.short(short))
+        }
+    })
+}
+
+/// Adds a flag that cannot be given, so that it has its default: its letter is none that anybody writes.
+fn out_of_reach(declared: Declared, arg: Arg) -> Declared {
+    const NOBODYS: char = '\u{f0000}';
+    let count = declared.get_arguments().count() as u32;
+    let letter = char::from_u32(NOBODYS as u32 + count);
+    declared.arg(arg.long(None::<&'static str>).short(letter))
 }
 
 /// The command that a command line names, its path, and what is left of the line.
@@ -87,12 +224,7 @@ pub struct Found {
 }
 
 /// Walks down the tree: flags before a sub-command's name are kept for it.
-pub fn find(
-    root: &'static Command,
-    program: &str,
-    args: &[String],
-    globals: &'static [Flag],
-) -> Found {
+pub fn find(root: &'static Command, program: &str, args: &[String]) -> Found {
     let mut found = Found {
         command: root,
         path: program.to_string(),
@@ -100,17 +232,11 @@ pub fn find(
         unknown: None,
     };
     while !found.command.subcommands.is_empty() {
-        let mut declared: Vec<&[Flag]> = found.command.flags.to_vec();
-        declared.push(globals);
-        let Some(at) = first_word(&found.rest, &declared) else {
+        let Some(at) = first_word(&found.rest, found.command) else {
             break;
         };
-        let Some(next) = found
-            .command
-            .subcommands
-            .iter()
-            .find(|c| c.is_called(&found.rest[at]))
-        else {
+        let mut below = found.command.subcommands.iter();
+        let Some(next) = below.find(|c| c.is_called(&found.rest[at])) else {
             found.unknown = Some(found.rest[at].clone());
             break;
         };
@@ -121,44 +247,33 @@ pub fn find(
     found
 }
 
-fn first_word(args: &[String], declared: &[&[Flag]]) -> Option<usize> {
+fn first_word(args: &[String], command: &Command) -> Option<usize> {
     let mut at = 0;
-    while at < args.len() {
-        let arg = &args[at];
-        if arg == "--" {
+    // Most lines have no flags there.
+    let mut declared = None;
+    while args.get(at).is_some_and(|arg| flags::is_flag(arg)) {
+        if args[at] == "--" {
             return None;
         }
-        if !arg.starts_with('-') || arg == "-" {
-            return Some(at);
-        }
-        at += if flags::takes_next(arg, declared) {
-            2
-        } else {
-            1
-        };
+        let declared = declared.get_or_insert_with(|| command.whole());
+        at += 1 + usize::from(flags::takes_next(declared, &args[at]));
     }
-    None
+    (at < args.len()).then_some(at)
 }
 
-/// Reads the flags of a found command.
-pub fn read(found: &Found, globals: &'static [Flag]) -> Result<Parsed> {
-    let mut declared: Vec<&[Flag]> = found.command.flags.to_vec();
-    declared.push(globals);
-    declared.push(HELP);
-    let parsed = flags::parse(&found.rest, &declared)
+/// Reads the flags of a found command; nothing if the line asks for its help.
+pub fn read(found: &Found) -> Result<Option<Line>> {
+    let declared = found.command.whole();
+    let line = flags::read(&found.rest, declared.clone())
         .map_err(|e| Error::msg(format!("{e}\nSee '{} --help' for usage.", found.path)))?;
-    if parsed.bool("help") {
-        return Ok(parsed);
+    if line.asks_for_help() {
+        return Ok(None);
     }
-    let missing: Vec<String> = found
-        .command
-        .required
-        .iter()
-        .filter(|n| !parsed.changed(n))
-        .map(|n| quote(n))
-        .collect();
+    let given = |name: &str| flags::named(&declared, name).is_some_and(|arg| line.given(arg));
+    let required = found.command.required.iter();
+    let missing: Vec<String> = required.filter(|n| !given(n)).map(|n| quote(n)).collect();
     if missing.is_empty() {
-        Ok(parsed)
+        Ok(Some(line))
     } else {
         Err(Error::msg(format!(
             "required flag(s) {} not set",
@@ -166,9 +281,6 @@ pub fn read(found: &Found, globals: &'static [Flag]) -> Result<Parsed> {
         )))
     }
 }
-
-/// The flag that every command has.
-pub const HELP: &[Flag] = &[Flag::bool("help", 'h', false, "Show this text")];
 
 /// The error for a word that is no command, with those that it may have meant.
 pub fn unknown(root: &Command, program: &str, word: &str) -> Error {
@@ -236,12 +348,7 @@ pub fn help(root: &Command, found: &Found) -> String {
     if !c.subcommands.is_empty() {
         sections.push(subcommand_list(root, c));
     }
-    let visible = c
-        .flags
-        .iter()
-        .flat_map(|g| g.iter())
-        .filter(|f| f.refused.is_empty());
-    let options = flag_list(visible);
+    let options = flag_list(c.declared().get_arguments());
     if !options.is_empty() {
         sections.push(format!("Options:\n{}", options.trim_end()));
     }
@@ -265,17 +372,6 @@ pub fn help(root: &Command, found: &Found) -> String {
         );
     }
     format!("{}\n\n{}", sections.join("\n\n"), tail)
-}
-
-/// The help of a command that was found by its path alone.
-pub fn help_of(command: &'static Command, path: &str) -> String {
-    let found = Found {
-        command,
-        path: path.to_string(),
-        rest: Vec::new(),
-        unknown: None,
-    };
-    help(command, &found)
 }
 
 fn subcommand_list(root: &Command, c: &Command) -> String {
@@ -308,24 +404,21 @@ fn subcommand_list(root: &Command, c: &Command) -> String {
 }
 
 /// The flags with their defaults and what they do, sorted by name.
-pub fn flag_list<'a>(list: impl Iterator<Item = &'a Flag>) -> String {
-    let mut all: Vec<&Flag> = list.collect();
-    all.sort_by_key(|f| f.name);
-    all.iter()
-        .map(|f| {
-            let default = match f.kind {
-                Kind::Str => format!("'{}'", f.default),
-                Kind::Slice | Kind::Array | Kind::Pairs => "[]".to_string(),
-                Kind::Bool | Kind::Int | Kind::Duration => f.default.to_string(),
-            };
-            let short = if f.short == '\0' {
-                String::new()
-            } else {
-                format!("-{}, ", f.short)
-            };
-            format!("    {short}--{}={default}:\n\t{}\n\n", f.name, f.help)
-        })
-        .collect()
+pub fn flag_list<'a>(list: impl Iterator<Item = &'a Arg>) -> String {
+    let mut all: Vec<&Arg> = list.collect();
+    all.sort_by_key(|arg| arg.get_long());
+    let line = |arg: &&Arg| {
+        let short = arg
+            .get_short()
+            .map_or_else(String::new, |letter| format!("-{letter}, "));
+        let (name, help) = (arg.get_long().unwrap_or(""), arg.get_help());
+        let help = help.map(ToString::to_string).unwrap_or_default();
+        format!(
+            "    {short}--{name}={}:\n\t{help}\n\n",
+            flags::shown_default(arg)
+        )
+    };
+    all.iter().map(line).collect()
 }
 
 #[cfg(test)]

@@ -5,144 +5,142 @@
 use crate::client::Client;
 use crate::discovery::Discovery;
 use crate::error::{Error, Result};
-use crate::flags::{Flag, Parsed};
+use crate::flags::{Line, Listed};
 use crate::kubeconfig::{Config, Overrides, Resolved};
+use crate::{generate, print, resource};
 use std::cell::OnceCell;
+use std::ops::Deref;
 use std::rc::Rc;
 
 /// The flags that every command takes.
-pub const GLOBAL: &[Flag] = &[
-    Flag::str(
-        "kubeconfig",
-        '\0',
-        "",
-        "The kubeconfig file to read, instead of $KUBECONFIG or ~/.kube/config",
-    ),
-    Flag::str(
-        "cache-dir",
-        '\0',
-        "~/.kube/cache",
-        "Where answers of the server's discovery are kept",
-    ),
-    Flag::str(
-        "client-certificate",
-        '\0',
-        "",
-        "A file with the certificate to authenticate with",
-    ),
-    Flag::str("client-key", '\0', "", "A file with that certificate's key"),
-    Flag::str("token", '\0', "", "A bearer token to authenticate with"),
-    Flag::str(
-        "as",
-        '\0',
-        "",
-        "Act as this user, or as this service account (system:serviceaccount:NAMESPACE:NAME)",
-    ),
-    Flag::str("as-uid", '\0', "", "Act with this uid"),
-    Flag::array(
-        "as-group",
-        '\0',
-        "Act as a member of this group; may be repeated",
-    ),
-    Flag::array(
-        "as-user-extra",
-        '\0',
-        "Act with this extra attribute (KEY=VALUE); may be repeated",
-    ),
-    Flag::str("username", '\0', "", "User name for basic authentication"),
-    Flag::str("password", '\0', "", "Password for basic authentication"),
-    Flag::str(
-        "cluster",
-        '\0',
-        "",
-        "Which cluster of the kubeconfig to use",
-    ),
-    Flag::str("user", '\0', "", "Which user of the kubeconfig to use"),
-    Flag::str(
-        "namespace",
-        'n',
-        "",
-        "The namespace that the command is about",
-    ),
-    Flag::str(
-        "context",
-        '\0',
-        "",
-        "Which context of the kubeconfig to use",
-    ),
-    Flag::str("server", 's', "", "Address and port of the API server"),
-    Flag::str(
-        "tls-server-name",
-        '\0',
-        "",
-        "The name that the server's certificate must bear, if it is not the address's",
-    ),
-    Flag::bool(
-        "insecure-skip-tls-verify",
-        '\0',
-        false,
-        "Do not check the server's certificate. Nothing then protects the connection from being read or changed",
-    ),
-    Flag::str(
-        "certificate-authority",
-        '\0',
-        "",
-        "A file with the certificate authority that the server's certificate must come from",
-    ),
-    Flag::str(
-        "request-timeout",
-        '\0',
-        "0",
-        "How long a single request may take (1s, 2m, 3h); 0 means for ever",
-    ),
-    Flag::bool(
-        "disable-compression",
-        '\0',
-        false,
-        "Ask the server for uncompressed answers",
-    ),
-    Flag::bool(
-        "match-server-version",
-        '\0',
-        false,
-        "Refuse to work with a server of another version",
-    ),
-    Flag::bool(
-        "warnings-as-errors",
-        '\0',
-        false,
-        "Exit with an error if the server sent a warning",
-    ),
-    Flag::str("profile", '\0', "none", "What to profile")
-        .refused("only 'none' is known here; leave the flag out"),
-    Flag::str(
-        "profile-output",
-        '\0',
-        "profile.pprof",
-        "Where to write the profile",
-    )
-    .refused("there is no profiler"),
-    Flag::str("kuberc", '\0', "", "A file of preferences")
-        .refused("preferences files are not read"),
-    Flag::int(
-        "v",
-        'v',
-        "0",
-        "How much to log of requests and answers, from 0 to 10",
-    ),
-    Flag::str("vmodule", '\0', "", "Log levels by module")
-        .refused("logs are not divided into modules"),
-    Flag::duration(
-        "log-flush-frequency",
-        '\0',
-        "5s",
-        "The longest that logs may wait; they are written at once",
-    ),
-];
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Global {
+    /// The kubeconfig file to read, instead of $KUBECONFIG or ~/.kube/config
+    #[arg(long)]
+    pub kubeconfig: String,
+    /// Where answers of the server's discovery are kept
+    #[arg(long, default_value = "~/.kube/cache")]
+    pub cache_dir: String,
+    /// A file with the certificate to authenticate with
+    #[arg(long)]
+    pub client_certificate: Option<String>,
+    /// A file with that certificate's key
+    #[arg(long)]
+    pub client_key: Option<String>,
+    /// A bearer token to authenticate with
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Act as this user, or as this service account (system:serviceaccount:NAMESPACE:NAME)
+    #[arg(long = "as")]
+    pub as_user: Option<String>,
+    /// Act with this uid
+    #[arg(long)]
+    pub as_uid: Option<String>,
+    /// Act as a member of this group; may be repeated
+    #[arg(long)]
+    pub as_group: Vec<String>,
+    /// Act with this extra attribute (KEY=VALUE); may be repeated
+    #[arg(long)]
+    pub as_user_extra: Vec<String>,
+    /// User name for basic authentication
+    #[arg(long)]
+    pub username: Option<String>,
+    /// Password for basic authentication
+    #[arg(long)]
+    pub password: Option<String>,
+    /// Which cluster of the kubeconfig to use
+    #[arg(long)]
+    pub cluster: Option<String>,
+    /// Which user of the kubeconfig to use
+    // Other flags of this name are not of this one's type.
+    #[arg(long, id = "global user")]
+    pub user: Option<String>,
+    /// The namespace that the command is about
+    #[arg(long, short)]
+    pub namespace: Option<String>,
+    /// Which context of the kubeconfig to use
+    #[arg(long)]
+    pub context: String,
+    /// Address and port of the API server
+    #[arg(long, short)]
+    pub server: Option<String>,
+    /// The name that the server's certificate must bear, if it is not the address's
+    #[arg(long)]
+    pub tls_server_name: Option<String>,
+    /// Do not check the server's certificate. Nothing then protects the connection from being read or changed
+    #[arg(long)]
+    pub insecure_skip_tls_verify: Option<bool>,
+    /// A file with the certificate authority that the server's certificate must come from
+    #[arg(long)]
+    pub certificate_authority: Option<String>,
+    /// How long a single request may take (1s, 2m, 3h); 0 means for ever
+    #[arg(long, default_value = "0")]
+    pub request_timeout: String,
+    /// Ask the server for uncompressed answers
+    #[arg(long = "disable-compression")]
+    pub _disable_compression: bool,
+    /// Refuse to work with a server of another version
+    #[arg(long = "match-server-version")]
+    pub _match_server_version: bool,
+    /// Exit with an error if the server sent a warning
+    #[arg(long)]
+    pub warnings_as_errors: bool,
+    /// How much to log of requests and answers, from 0 to 10
+    #[arg(long, short)]
+    pub v: i64,
+    /// The longest that logs may wait; they are written at once
+    #[arg(long = "log-flush-frequency", default_value = "5s")]
+    pub _log_flush_frequency: f64,
+}
+
+/// The flags that helpers of several verbs look at. A verb that does not declare one has its default.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Shared {
+    #[command(flatten)]
+    pub print: print::Flags,
+    #[command(flatten)]
+    pub files: resource::Files,
+    #[command(flatten)]
+    pub selector: resource::Selecting,
+    #[command(flatten)]
+    pub field_selector: resource::SelectingFields,
+    #[command(flatten)]
+    pub chunks: resource::Chunks,
+    #[command(flatten)]
+    pub all: resource::All,
+    #[command(flatten)]
+    pub local: resource::Local,
+    #[command(flatten)]
+    pub all_namespaces: resource::AllNamespaces,
+    #[command(flatten)]
+    pub dry_run: resource::DryRunFlag,
+    #[command(flatten)]
+    pub save_config: generate::SaveConfig,
+    #[command(flatten)]
+    pub deletion: crate::cmd::delete::Deletion,
+    #[command(flatten)]
+    pub session: crate::cmd::exec::Session,
+    #[command(flatten)]
+    pub detach: crate::cmd::attach::Detach,
+    #[arg(long)]
+    pub no_headers: bool,
+    #[command(flatten)]
+    pub line_endings: crate::cmd::edit::LineEndings,
+    /// Nothing where the verb has no such flag.
+    #[arg(long)]
+    pub validate: Option<String>,
+    /// Nothing where the verb has no such flag.
+    #[arg(long)]
+    pub field_manager: Option<String>,
+}
 
 struct Inner {
-    pub flags: Parsed,
-    pub path: String,
+    line: Line,
+    global: Global,
+    shared: Shared,
+    path: String,
     config: OnceCell<Config>,
     resolved: OnceCell<Resolved>,
     client: OnceCell<Client>,
@@ -154,9 +152,16 @@ struct Inner {
 pub struct Ctx(Rc<Inner>);
 
 impl Ctx {
-    pub fn new(flags: Parsed, path: String) -> Self {
+    pub fn new(line: Line, path: String) -> Self {
+        let global = line.flags();
+        Self::of(line, global, path)
+    }
+
+    fn of(line: Line, global: Global, path: String) -> Self {
         Ctx(Rc::new(Inner {
-            flags,
+            shared: line.flags(),
+            line,
+            global,
             path,
             config: OnceCell::new(),
             resolved: OnceCell::new(),
@@ -165,16 +170,88 @@ impl Ctx {
         }))
     }
 
-    /// The same command line with other flags, sharing nothing that was made for these.
-    pub fn with_flags(&self, flags: Parsed) -> Self {
-        Ctx::new(flags, self.0.path.clone())
+    /// The same command line for another namespace, sharing nothing that was made for this one.
+    pub fn in_namespace(&self, namespace: &str) -> Self {
+        let mut global = self.0.global.clone();
+        global.namespace = Some(namespace.into());
+        Ctx::of(self.0.line.clone(), global, self.0.path.clone())
     }
 
-    pub fn flags(&self) -> &Parsed {
-        &self.0.flags
+    /// The same with the verb's own flags.
+    pub fn with<F: clap::Args>(self) -> With<F> {
+        With {
+            flags: Rc::new(self.0.line.flags()),
+            ctx: self,
+        }
+    }
+
+    pub fn global(&self) -> &Global {
+        &self.0.global
+    }
+    pub fn shared(&self) -> &Shared {
+        &self.0.shared
     }
     pub fn args(&self) -> &[String] {
-        &self.0.flags.args
+        &self.0.line.args
+    }
+    /// How many of the arguments stand before a `--`, if there is one.
+    pub fn dash(&self) -> Option<usize> {
+        self.0.line.dash
+    }
+    /// `--output`, empty where it is not given.
+    pub fn output(&self) -> &str {
+        &self.0.shared.print.output.output
+    }
+    /// What `--filename` names.
+    pub fn filenames(&self) -> Vec<String> {
+        self.0.shared.files.folders.filename.list()
+    }
+    pub fn recursive(&self) -> bool {
+        self.0.shared.files.folders.recursive
+    }
+    /// Whether `-f` or `-k` name something.
+    pub fn has_files(&self) -> bool {
+        !self.filenames().is_empty() || !self.0.shared.files.kustomize.is_empty()
+    }
+    pub fn selector(&self) -> &str {
+        &self.0.shared.selector.selector
+    }
+    pub fn field_selector(&self) -> &str {
+        &self.0.shared.field_selector.field_selector
+    }
+    /// Whether `--all` is given.
+    pub fn all(&self) -> bool {
+        self.0.shared.all.all
+    }
+    /// Whether `--save-config` is given.
+    pub fn saves_config(&self) -> bool {
+        self.0.shared.save_config.save_config
+    }
+    /// Whether `--local` is given.
+    pub fn local(&self) -> bool {
+        self.0.shared.local.local
+    }
+    /// Whether `--show-managed-fields` is given.
+    pub fn shows_managed_fields(&self) -> bool {
+        self.0.shared.print.templates.managed.show_managed_fields
+    }
+    /// Who is said to manage the fields that are written.
+    pub fn manager(&self) -> &str {
+        self.0.shared.field_manager.as_deref().unwrap_or("kubectl")
+    }
+    pub fn deletion(&self) -> &crate::cmd::delete::Deletion {
+        &self.0.shared.deletion
+    }
+    /// For verbs that take no arguments.
+    ///
+    /// # Errors
+    /// There are some: `what` they are, and all of them.
+    pub fn takes_no_args(&self, what: &str) -> Result<()> {
+        if self.args().is_empty() {
+            return Ok(());
+        }
+        let found = format!("{what}: [{}]", self.args().join(" "));
+        Err(Error::usage(self.path(), found))
     }
     /// The command as it was called, such as `kubectl rollout undo`.
     pub fn path(&self) -> &str {
@@ -190,41 +267,31 @@ impl Ctx {
         if let Some(c) = self.0.config.get() {
             return Ok(c);
         }
-        let made = Config::load(self.flags().str("kubeconfig"))?;
+        let made = Config::load(&self.global().kubeconfig)?;
         Ok(self.0.config.get_or_init(|| made))
     }
 
     fn overrides(&self) -> Overrides {
-        let f = self.flags();
-        let text = |n: &str| {
-            if f.changed(n) && !f.hides_global(n) {
-                Some(f.str(n).to_string()).filter(|text| !text.is_empty())
-            } else {
-                None
-            }
-        };
+        let f = self.global();
+        let text = |given: &Option<String>| given.clone().filter(|text| !text.is_empty());
         Overrides {
-            context: text("context"),
-            cluster: text("cluster"),
-            user: text("user"),
-            namespace: text("namespace"),
-            server: text("server"),
-            tls_server_name: text("tls-server-name"),
-            insecure: if f.changed("insecure-skip-tls-verify") {
-                Some(f.bool("insecure-skip-tls-verify"))
-            } else {
-                None
-            },
-            certificate_authority: text("certificate-authority"),
-            client_certificate: text("client-certificate"),
-            client_key: text("client-key"),
-            token: text("token"),
-            username: text("username"),
-            password: text("password"),
-            as_user: text("as"),
-            as_uid: text("as-uid"),
-            as_groups: f.list("as-group"),
-            as_extra: f.list("as-user-extra"),
+            context: text(&Some(f.context.clone())),
+            cluster: text(&f.cluster),
+            user: text(&f.user),
+            namespace: text(&f.namespace),
+            server: text(&f.server),
+            tls_server_name: text(&f.tls_server_name),
+            insecure: f.insecure_skip_tls_verify,
+            certificate_authority: text(&f.certificate_authority),
+            client_certificate: text(&f.client_certificate),
+            client_key: text(&f.client_key),
+            token: text(&f.token),
+            username: text(&f.username),
+            password: text(&f.password),
+            as_user: text(&f.as_user),
+            as_uid: text(&f.as_uid),
+            as_groups: f.as_group.clone(),
+            as_extra: f.as_user_extra.clone(),
         }
     }
 
@@ -239,12 +306,14 @@ impl Ctx {
 
     /// The namespace, and whether the command line named it.
     pub fn namespace(&self) -> Result<(String, bool)> {
-        if self.flags().changed("namespace") && !self.flags().str("namespace").is_empty() {
-            return Ok((self.flags().str("namespace").to_string(), true));
+        let Overrides {
+            namespace, cluster, ..
+        } = self.overrides();
+        if let Some(namespace) = namespace {
+            return Ok((namespace, true));
         }
-        let cluster = self.overrides().cluster;
         let config = self.config()?.present()?;
-        let namespace = config.namespace(self.flags().str("context"))?;
+        let namespace = config.namespace(&self.global().context)?;
         match cluster.filter(|name| config.get("clusters", name).is_none()) {
             Some(name) => Err(Error::msg(format!(
                 "no server found for cluster {}",
@@ -263,7 +332,7 @@ impl Ctx {
     }
 
     fn client_options(&self) -> Result<crate::client::Options> {
-        let text = self.flags().str("request-timeout");
+        let text = self.global().request_timeout.as_str();
         let timeout = match text.parse::<u64>() {
             Ok(n) => n as f64,
             Err(_) => crate::flags::parse_duration(text)
@@ -271,7 +340,7 @@ impl Ctx {
         };
         Ok(crate::client::Options {
             timeout: (timeout > 0.0).then(|| crate::flags::seconds(timeout)),
-            verbosity: self.flags().int("v"),
+            verbosity: self.global().v,
             program: self.program().to_string(),
             command: self.path().to_string(),
         })
@@ -282,7 +351,7 @@ impl Ctx {
             return Ok(d);
         }
         let client = self.client()?.clone();
-        let dir = match self.flags().str("cache-dir") {
+        let dir = match self.global().cache_dir.as_str() {
             "~/.kube/cache" => match std::env::var("KUBECACHEDIR") {
                 Ok(d) if !d.is_empty() => d.into(),
                 _ => crate::kubeconfig::home().join(".kube/cache"),
@@ -305,11 +374,7 @@ impl Ctx {
     /// # Errors
     /// A value that is none of `none`, `server` and `client`.
     pub fn dry_run(&self) -> Result<DryRun> {
-        if !self.flags().declares("dry-run") {
-            return Ok(DryRun::None);
-        }
-        let text = self.flags().str("dry-run");
-        match text {
+        match self.shared().dry_run.dry_run.as_str() {
             "none" => Ok(DryRun::None),
             "server" => Ok(DryRun::Server),
             "client" => Ok(DryRun::Client),
@@ -317,6 +382,34 @@ impl Ctx {
                 r#"Invalid dry-run value ({other}). Must be "none", "server", or "client"."#
             ))),
         }
+    }
+}
+
+/// A verb's command line with the flags that are the verb's own.
+pub struct With<F> {
+    ctx: Ctx,
+    flags: Rc<F>,
+}
+
+impl<F> Clone for With<F> {
+    fn clone(&self) -> Self {
+        With {
+            ctx: self.ctx.clone(),
+            flags: self.flags.clone(),
+        }
+    }
+}
+
+impl<F> With<F> {
+    pub fn flags(&self) -> &F {
+        &self.flags
+    }
+}
+
+impl<F> Deref for With<F> {
+    type Target = Ctx;
+    fn deref(&self) -> &Ctx {
+        &self.ctx
     }
 }
 

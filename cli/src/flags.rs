@@ -1,252 +1,144 @@
-//! Command-line flags as kubectl reads them: long and short names, `--name=value` and `--name value`, bundled short flags, flags whose value may be
-//! left out, lists that a repeated flag extends, and everything after `--` taken as it is.
+//! Command-line flags as kubectl reads them, over clap: structs declare them, clap gives them their types, and what pflag does otherwise is here.
 //! Invariant: a flag that the verb did not declare is an error that names it, and a declared flag that is not supported here is refused by name.
 //! Behaviour follows `github.com/spf13/pflag`, as `staging/src/k8s.io/kubectl/pkg/cmd` uses it.
 
-use std::collections::{HashMap, HashSet};
+use std::any::TypeId;
+use std::error::Error as _;
+use std::str::FromStr;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use skiff_api::machinery::gonum;
+pub use skiff_api::machinery::problem::Problem;
 
-/// What a flag's value is, which decides how it is checked and whether it may be repeated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `true` or `false`; the value may be left out.
-    Bool,
-    /// Any text; the last one wins.
-    Str,
-    /// A signed integer.
-    Int,
-    /// A Go duration such as `1m30s`.
-    Duration,
-    /// Comma-separated texts; each use adds to the list.
-    Slice,
-    /// Texts taken whole; each use adds one to the list.
-    Array,
-    /// Comma-separated `KEY=VALUE`; each use adds to the list.
-    Pairs,
+/// Declares the flags of one struct.
+pub type Group = fn(Command) -> Command;
+
+/// The group of a struct's flags.
+pub fn group<A: clap::Args>(command: Command) -> Command {
+    A::augment_args(command)
 }
 
-/// One declared flag.
-#[derive(Clone, Copy, Debug)]
-pub struct Flag {
+/// Why a flag of kubectl is refused here.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+struct NotSupported(&'static str);
+
+/// A flag of kubectl that is not supported: using it is an error that says why.
+pub struct Refused {
     pub name: &'static str,
     /// The one-letter name, or `'\0'` for none.
     pub short: char,
-    pub kind: Kind,
-    /// The default as `--help` shows it; empty for lists.
-    pub default: &'static str,
-    /// The value that a flag without one has; empty when a value is needed.
-    pub no_opt: &'static str,
-    pub help: &'static str,
-    /// Why the flag is refused; empty when it works.
-    pub refused: &'static str,
+    /// Whether it needs a value.
+    pub takes_value: bool,
+    pub why: &'static str,
 }
 
-impl Flag {
-    const fn new(
-        name: &'static str,
-        short: char,
-        kind: Kind,
-        default: &'static str,
-        no_opt: &'static str,
-        help: &'static str,
-    ) -> Self {
-        Flag {
+impl Refused {
+    pub const fn value(name: &'static str, why: &'static str) -> Self {
+        let (short, takes_value) = ('\0', true);
+        Refused {
             name,
             short,
-            kind,
-            default,
-            no_opt,
-            help,
-            refused: "",
+            takes_value,
+            why,
         }
     }
-    pub const fn bool(name: &'static str, short: char, default: bool, help: &'static str) -> Self {
-        Self::new(
-            name,
-            short,
-            Kind::Bool,
-            if default { "true" } else { "false" },
-            "true",
-            help,
-        )
+    pub const fn switch(name: &'static str, why: &'static str) -> Self {
+        let mut refused = Self::value(name, why);
+        refused.takes_value = false;
+        refused
     }
-    pub const fn str(
-        name: &'static str,
-        short: char,
-        default: &'static str,
-        help: &'static str,
-    ) -> Self {
-        Self::new(name, short, Kind::Str, default, "", help)
-    }
-    /// A text whose flag may stand without a value, then meaning `no_opt`.
-    pub const fn optional(name: &'static str, no_opt: &'static str, help: &'static str) -> Self {
-        Self::new(name, '\0', Kind::Str, "", no_opt, help)
-    }
-    pub const fn int(
-        name: &'static str,
-        short: char,
-        default: &'static str,
-        help: &'static str,
-    ) -> Self {
-        Self::new(name, short, Kind::Int, default, "", help)
-    }
-    pub const fn duration(
-        name: &'static str,
-        short: char,
-        default: &'static str,
-        help: &'static str,
-    ) -> Self {
-        Self::new(name, short, Kind::Duration, default, "", help)
-    }
-    pub const fn slice(name: &'static str, short: char, help: &'static str) -> Self {
-        Self::new(name, short, Kind::Slice, "", "", help)
-    }
-    pub const fn pairs(name: &'static str, short: char, help: &'static str) -> Self {
-        Self::new(name, short, Kind::Pairs, "", "", help)
-    }
-    pub const fn array(name: &'static str, short: char, help: &'static str) -> Self {
-        Self::new(name, short, Kind::Array, "", "", help)
-    }
-    /// The value that the flag has when it is given without one.
-    pub const fn no_opt(mut self, value: &'static str) -> Self {
-        self.no_opt = value;
-        self
-    }
-    /// Declares a flag of kubectl that is not supported here: using it is an error that says why.
-    pub const fn refused(mut self, why: &'static str) -> Self {
-        self.refused = why;
+    pub const fn short(mut self, short: char) -> Self {
+        self.short = short;
         self
     }
 
-    fn label(&self) -> String {
-        if self.short == '\0' {
-            format!("--{}", self.name)
-        } else {
-            format!("-{}, --{}", self.short, self.name)
-        }
-    }
-
-    fn check(&self, value: &str) -> Result<(), String> {
-        let wrong = match self.kind {
-            Kind::Bool => parse_bool(value).err(),
-            Kind::Int => parse_int(value).err(),
-            Kind::Duration => parse_duration(value).err(),
-            Kind::Pairs => split_pairs(value)
-                .iter()
-                .find(|p| !p.contains('='))
-                .map(|p| format!("{p} must be formatted as key=value")),
-            Kind::Str | Kind::Slice | Kind::Array => None,
+    pub fn arg(&self) -> Arg {
+        let why = self.why;
+        let arg = Arg::new(self.name)
+            .long(self.name)
+            .value_parser(move |_: &str| Err::<String, _>(NotSupported(why)));
+        let arg = match self.short {
+            '\0' => arg,
+            letter => arg.short(letter),
         };
-        match wrong {
-            Some(why) => Err(format!(
-                "invalid argument {:?} for {:?} flag: {why}",
-                value,
-                self.label()
-            )),
-            None if !self.refused.is_empty() => Err(format!(
-                "flag --{} is not supported: {}",
-                self.name, self.refused
-            )),
-            None => Ok(()),
+        if self.takes_value {
+            arg
+        } else {
+            optional(arg, "true")
         }
+    }
+}
+
+/// One use of a flag that takes comma-separated texts.
+#[derive(Clone, Debug)]
+pub struct Csv(Vec<String>);
+
+impl FromStr for Csv {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        Ok(Csv(split_csv(text)))
+    }
+}
+
+/// One use of a flag that takes comma-separated `KEY=VALUE`.
+#[derive(Clone, Debug)]
+pub struct Pairs(Vec<String>);
+
+impl FromStr for Pairs {
+    type Err = Problem;
+    fn from_str(text: &str) -> Result<Self, Problem> {
+        let pairs = split_pairs(text);
+        match pairs.iter().find(|pair| !pair.contains('=')) {
+            Some(bad) => Err(Problem(format!("{bad} must be formatted as key=value"))),
+            None => Ok(Pairs(pairs)),
+        }
+    }
+}
+
+/// All that a flag was given, over all its uses.
+pub trait Listed {
+    fn list(&self) -> Vec<String>;
+}
+
+impl Listed for [Csv] {
+    fn list(&self) -> Vec<String> {
+        self.iter().flat_map(|use_| use_.0.clone()).collect()
+    }
+}
+
+impl Listed for [Pairs] {
+    fn list(&self) -> Vec<String> {
+        self.iter().flat_map(|use_| use_.0.clone()).collect()
     }
 }
 
 /// Reads a boolean as Go's `strconv.ParseBool` does.
-pub fn parse_bool(value: &str) -> Result<bool, String> {
+pub fn parse_bool(value: &str) -> Result<bool, Problem> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!(
+        _ => Err(Problem(format!(
             "strconv.ParseBool: parsing {value:?}: invalid syntax"
-        )),
+        ))),
     }
 }
 
-fn parse_int(value: &str) -> Result<i64, String> {
+fn parse_int(value: &str) -> Result<i64, Problem> {
     gonum::int64(value)
 }
 
 /// Reads a Go duration (`300ms`, `-1.5h`, `2h45m`); the result is signed seconds.
-pub fn parse_duration(text: &str) -> Result<f64, String> {
-    gonum::duration(text).map(|nanos| nanos as f64 / 1e9)
+pub fn parse_duration(text: &str) -> Result<f64, Problem> {
+    Ok(gonum::duration(text)? as f64 / 1e9)
 }
 
 /// A signed duration in seconds as an unsigned `Duration`; what is negative becomes zero.
 pub fn seconds(value: f64) -> Duration {
     Duration::try_from_secs_f64(value.max(0.0)).unwrap_or(Duration::MAX)
-}
-
-/// What the command line held: flags by name, and the arguments between them.
-#[derive(Clone, Debug, Default)]
-pub struct Parsed {
-    declared: HashMap<&'static str, Flag>,
-    /// Flags of the verb that hide those of the same name that all verbs have.
-    shadowed: HashSet<&'static str>,
-    given: HashMap<&'static str, Vec<String>>,
-    /// The arguments that are not flags.
-    pub args: Vec<String>,
-    /// How many of `args` came before a `--`, if there was one.
-    pub dash: Option<usize>,
-}
-
-impl Parsed {
-    fn flag(&self, name: &str) -> &Flag {
-        self.declared
-            .get(name)
-            .unwrap_or_else(|| panic!("flag --{name} is read by a verb that does not declare it"))
-    }
-    /// Whether the flag stood on the command line.
-    pub fn changed(&self, name: &str) -> bool {
-        self.given.contains_key(name)
-    }
-    /// Whether the flag is the verb's own, and hides one that all verbs have.
-    pub fn hides_global(&self, name: &str) -> bool {
-        self.shadowed.contains(name)
-    }
-    /// Whether the verb declares the flag.
-    pub fn declares(&self, name: &str) -> bool {
-        self.declared.contains_key(name)
-    }
-    /// A text flag's value, or its default.
-    pub fn str(&self, name: &str) -> &str {
-        let flag = self.flag(name);
-        self.given
-            .get(name)
-            .and_then(|v| v.last())
-            .map_or(flag.default, String::as_str)
-    }
-    pub fn bool(&self, name: &str) -> bool {
-        parse_bool(self.str(name)).unwrap_or(false)
-    }
-    pub fn int(&self, name: &str) -> i64 {
-        parse_int(self.str(name)).unwrap_or(0)
-    }
-    /// A duration flag's value in seconds, possibly negative.
-    pub fn duration(&self, name: &str) -> f64 {
-        parse_duration(self.str(name)).unwrap_or(0.0)
-    }
-    /// A list flag's values in the order given; commas split a `Slice`.
-    pub fn list(&self, name: &str) -> Vec<String> {
-        let split = match self.flag(name).kind {
-            Kind::Slice => split_csv,
-            Kind::Pairs => split_pairs,
-            _ => |whole: &str| vec![whole.to_string()],
-        };
-        self.given
-            .get(name)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-            .iter()
-            .flat_map(|v| split(v))
-            .collect()
-    }
-    /// Sets a flag as if it had been given, for verbs that call others.
-    pub fn set(&mut self, name: &'static str, value: &str) {
-        self.given.insert(name, vec![value.to_string()]);
-    }
 }
 
 /// What has one `=` is one pair, whatever commas its value has.
@@ -274,127 +166,270 @@ fn split_csv(text: &str) -> Vec<String> {
     out
 }
 
-/// Reads a command line against the declared flags; a flag of an earlier group hides one of a later group.
+/// Whether the flag holds values of this type.
+fn holds<T: 'static>(arg: &Arg) -> bool {
+    arg.get_value_parser().type_id() == TypeId::of::<T>()
+}
+
+/// A flag that may stand without a value, then meaning this one.
+fn optional(arg: Arg, missing: &'static str) -> Arg {
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value(missing)
+}
+
+/// What a flag's value is when it is not given, as Go's zero values are.
+fn zero(arg: &Arg) -> &'static str {
+    if holds::<bool>(arg) {
+        "false"
+    } else if holds::<i64>(arg) {
+        "0"
+    } else if holds::<f64>(arg) {
+        "0s"
+    } else {
+        ""
+    }
+}
+
+/// A declared flag read as pflag reads it: booleans with an optional value, numbers and durations (`f64`, in seconds) in Go's form, nothing that
+/// clap would ask for.
+pub fn as_pflag(arg: Arg) -> Arg {
+    let (zero, asked) = (zero(&arg), arg.is_required_set());
+    let unset = arg.get_default_values().is_empty();
+    let switch = matches!(arg.get_action(), ArgAction::SetTrue);
+    let arg = if unset && (asked || switch) {
+        arg.default_value(zero)
+    } else {
+        arg
+    }
+    .required(false);
+    if holds::<bool>(&arg) {
+        optional(arg, "true").value_parser(parse_bool)
+    } else if holds::<i64>(&arg) {
+        arg.value_parser(parse_int)
+    } else if holds::<f64>(&arg) {
+        arg.value_parser(parse_duration)
+    } else {
+        arg
+    }
+}
+
+/// What `--help` shows as the flag's value when it is not given: the default, or the name of the value where the struct tells whether it was given.
+pub fn shown_default(arg: &Arg) -> String {
+    if matches!(arg.get_action(), ArgAction::Append) {
+        return "[]".into();
+    }
+    let default = arg.get_default_values().first();
+    let named = arg.get_value_names().and_then(|names| names.first());
+    let named = named.filter(|name| !name.eq_ignore_ascii_case(arg.get_id().as_str()));
+    let value = match (default, named) {
+        (Some(value), _) => value.to_string_lossy().into_owned(),
+        (None, Some(name)) => name.to_string(),
+        (None, None) => zero(arg).into(),
+    };
+    if holds::<String>(arg) {
+        format!("'{value}'")
+    } else {
+        value
+    }
+}
+
+/// Whether the flag may be given again and then adds to what it holds.
+pub fn adds(arg: &Arg) -> bool {
+    matches!(arg.get_action(), ArgAction::Append)
+}
+
+/// Whether the flag must have a value.
+pub fn needs_value(arg: &Arg) -> bool {
+    !arg.is_require_equals_set()
+}
+
+/// The declared flag of this long name.
+pub fn named<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
+    command
+        .get_arguments()
+        .find(|arg| arg.get_long() == Some(name))
+}
+
+/// The declared flag of this letter.
+pub fn lettered(command: &Command, letter: char) -> Option<&Arg> {
+    command
+        .get_arguments()
+        .find(|arg| arg.get_short() == Some(letter))
+}
+
+/// Where a word of one-letter flags (`-itn`) ends: at one that is not declared, at one that needs a value, or with the last.
+enum End<'a> {
+    /// The letters from the unknown one on.
+    Unknown(&'a str),
+    /// What stands behind the flag that needs a value.
+    Value(&'a str),
+    Letters,
+}
+
+fn end_of_letters<'a>(command: &Command, word: &'a str) -> End<'a> {
+    for (at, letter) in word.char_indices().skip(1) {
+        let after = &word[at + letter.len_utf8()..];
+        match lettered(command, letter) {
+            None => return End::Unknown(&word[at..]),
+            Some(arg) if needs_value(arg) => return End::Value(after),
+            Some(_) if after.starts_with('=') => return End::Letters,
+            Some(_) => {}
+        }
+    }
+    End::Letters
+}
+
+/// Whether this word is a flag that takes its value from the next word.
+pub fn takes_next(command: &Command, word: &str) -> bool {
+    match word.strip_prefix("--") {
+        Some(name) => named(command, name).is_some_and(needs_value),
+        None => matches!(end_of_letters(command, word), End::Value("")),
+    }
+}
+
+/// Whether a word is one or several flags.
+pub fn is_flag(word: &str) -> bool {
+    word.len() > 1 && word.starts_with('-')
+}
+
+/// What a command line held.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// The words as they were, flags included.
+    pub words: Vec<String>,
+    matches: ArgMatches,
+    /// The arguments that are not flags.
+    pub args: Vec<String>,
+    /// How many of `args` came before a `--`, if there was one.
+    pub dash: Option<usize>,
+}
+
+impl Line {
+    /// The flags of a struct that the command declares.
+    pub fn flags<A: clap::Args>(&self) -> A {
+        A::from_arg_matches(&self.matches)
+            .unwrap_or_else(|why| panic!("a verb reads flags that it does not declare: {why}"))
+    }
+    /// Whether `--help` is among them.
+    pub fn asks_for_help(&self) -> bool {
+        self.matches.get_flag("help")
+    }
+    /// Whether the flag stood on the command line.
+    pub fn given(&self, arg: &Arg) -> bool {
+        self.matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine)
+    }
+}
+
+/// The words as clap reads them the way pflag would: `_` in names is `-`, and each flag has its value in its own word. Also how many arguments came
+/// before a `--`.
+fn joined(words: &[String], command: &Command) -> (Vec<String>, Option<usize>) {
+    let (mut out, mut count, mut dash) = (Vec::new(), 0, None);
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        if word == "--" {
+            dash = Some(count);
+            out.push(word.clone());
+            out.extend(rest.by_ref().cloned());
+        } else if is_flag(word) {
+            let flag = match (word.starts_with("--"), word.split_once('=')) {
+                (false, _) => word.clone(),
+                (true, None) => word.replace('_', "-"),
+                (true, Some((name, value))) => format!("{}={value}", name.replace('_', "-")),
+            };
+            let value = takes_next(command, &flag).then(|| rest.next()).flatten();
+            out.push(match value {
+                Some(value) => format!("{flag}={value}"),
+                None => flag,
+            });
+        } else {
+            count += 1;
+            out.push(word.clone());
+        }
+    }
+    (out, dash)
+}
+
+const ARGS: &str = "arguments that are no flags";
+
+/// Reads a command line against the declared flags.
 ///
 /// # Errors
-/// The text of the first mistake, in pflag's words.
-pub fn parse(args: &[String], declared: &[&[Flag]]) -> Result<Parsed, String> {
-    let mut parsed = Parsed::default();
-    for flag in declared.iter().flat_map(|g| g.iter()) {
-        if parsed.declared.contains_key(flag.name) {
-            parsed.shadowed.insert(flag.name);
-        } else if flag.short == '\0' || !parsed.declared.values().any(|f| f.short == flag.short) {
-            parsed.declared.insert(flag.name, *flag);
-        } else {
-            parsed.declared.insert(
-                flag.name,
-                Flag {
-                    short: '\0',
-                    ..*flag
-                },
-            );
-        }
-    }
-    let mut rest = args.iter();
-    while let Some(arg) = rest.next() {
-        if arg == "--" {
-            parsed.dash = Some(parsed.args.len());
-            parsed.args.extend(rest.by_ref().cloned());
-        } else if let Some(long) = arg.strip_prefix("--") {
-            parse_long(&mut parsed, arg, long, &mut rest)?;
-        } else if arg.len() > 1 && arg.starts_with('-') {
-            parse_short(&mut parsed, arg, &mut rest)?;
-        } else {
-            parsed.args.push(arg.clone());
-        }
-    }
-    Ok(parsed)
+/// The first mistake, in pflag's words.
+pub fn read(words: &[String], command: Command) -> Result<Line, Problem> {
+    let (joined, dash) = joined(words, &command);
+    let args = Arg::new(ARGS).num_args(0..).action(ArgAction::Append);
+    let mut command = command
+        .no_binary_name(true)
+        .args_override_self(true)
+        .disable_help_flag(true)
+        .disable_version_flag(true)
+        .arg(args);
+    let mut matches = command
+        .try_get_matches_from_mut(&joined)
+        .map_err(|mistake| Problem(told(&mistake, &command, &joined)))?;
+    let args = matches.remove_many(ARGS).into_iter().flatten().collect();
+    Ok(Line {
+        words: words.to_vec(),
+        matches,
+        args,
+        dash,
+    })
 }
 
-fn store(parsed: &mut Parsed, flag: Flag, value: &str) -> Result<(), String> {
-    flag.check(value)?;
-    parsed
-        .given
-        .entry(flag.name)
-        .or_default()
-        .push(value.to_string());
-    Ok(())
-}
-
-fn parse_long<'a>(
-    parsed: &mut Parsed,
-    arg: &str,
-    long: &str,
-    rest: &mut impl Iterator<Item = &'a String>,
-) -> Result<(), String> {
-    let (name, value) = match long.split_once('=') {
-        Some((n, v)) => (n, Some(v)),
-        None => (long, None),
+/// A mistake in pflag's words.
+fn told(mistake: &clap::Error, command: &Command, words: &[String]) -> String {
+    let text = |kind| match mistake.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
     };
-    if name.is_empty() || name.starts_with('-') {
-        return Err(format!("bad flag syntax: {arg}"));
+    let shown = text(ContextKind::InvalidArg);
+    let name = shown.trim_start_matches('-');
+    let name = name.split([' ', '=', '[']).next().unwrap_or(name);
+    match (mistake.kind(), mistake.source()) {
+        (ErrorKind::UnknownArgument, _) => unknown(shown, command, words),
+        (ErrorKind::ValueValidation, Some(why)) if why.is::<NotSupported>() => {
+            format!("flag --{name} is not supported: {why}")
+        }
+        (ErrorKind::ValueValidation, Some(why)) => {
+            let letter = named(command, name).and_then(Arg::get_short);
+            let letter = letter.map_or_else(String::new, |letter| format!("-{letter}, "));
+            format!(
+                "invalid argument {:?} for \"{letter}--{name}\" flag: {why}",
+                text(ContextKind::InvalidValue)
+            )
+        }
+        // Only the last flag of a line can lack its value.
+        (ErrorKind::InvalidValue, _) => match words.last().filter(|word| !word.starts_with("--")) {
+            Some(letters) => {
+                let letter = letters.chars().last().unwrap_or_default();
+                format!("flag needs an argument: {letter:?} in -{letter}")
+            }
+            None => format!("flag needs an argument: --{name}"),
+        },
+        _ => mistake.to_string(),
     }
-    let name = name.replace('_', "-");
-    let flag = *parsed
-        .declared
-        .get(name.as_str())
-        .ok_or_else(|| format!("unknown flag: --{name}"))?;
-    match value {
-        Some(v) => store(parsed, flag, v),
-        None if !flag.no_opt.is_empty() => store(parsed, flag, flag.no_opt),
+}
+
+fn unknown(shown: &str, command: &Command, words: &[String]) -> String {
+    let flags = words.iter().take_while(|word| *word != "--");
+    match shown.strip_prefix("--") {
+        Some(name) if name.is_empty() || name.starts_with('-') => {
+            let word = flags.filter(|word| word.starts_with(shown)).next();
+            format!("bad flag syntax: {}", word.map_or(shown, String::as_str))
+        }
+        Some(name) => format!("unknown flag: --{name}"),
         None => {
-            let v = rest
-                .next()
-                .ok_or_else(|| format!("flag needs an argument: --{name}"))?;
-            store(parsed, flag, v)
+            let mut letters = flags.filter(|word| is_flag(word) && !word.starts_with("--"));
+            let tail = letters.find_map(|word| match end_of_letters(command, word) {
+                End::Unknown(tail) => Some(tail),
+                _ => None,
+            });
+            let tail = tail.unwrap_or(shown.trim_start_matches('-'));
+            let letter = tail.chars().next().unwrap_or_default();
+            format!("unknown shorthand flag: {letter:?} in -{tail}")
         }
-    }
-}
-
-fn parse_short<'a>(
-    parsed: &mut Parsed,
-    arg: &str,
-    rest: &mut impl Iterator<Item = &'a String>,
-) -> Result<(), String> {
-    let mut letters = &arg[1..];
-    while let Some(letter) = letters.chars().next() {
-        let after = &letters[letter.len_utf8()..];
-        let flag = *parsed
-            .declared
-            .values()
-            .find(|f| f.short == letter)
-            .ok_or_else(|| format!("unknown shorthand flag: {letter:?} in -{letters}"))?;
-        if let Some(value) = after.strip_prefix('=') {
-            return store(parsed, flag, value);
-        }
-        if !flag.no_opt.is_empty() {
-            store(parsed, flag, flag.no_opt)?;
-            letters = after;
-            continue;
-        }
-        if !after.is_empty() {
-            return store(parsed, flag, after);
-        }
-        let v = rest
-            .next()
-            .ok_or_else(|| format!("flag needs an argument: {letter:?} in -{letters}"))?;
-        return store(parsed, flag, v);
-    }
-    Ok(())
-}
-
-/// Whether this argument is a flag that takes its value from the next argument.
-pub fn takes_next(arg: &str, declared: &[&[Flag]]) -> bool {
-    let all = || declared.iter().flat_map(|g| g.iter());
-    if arg.contains('=') {
-        return false;
-    }
-    if let Some(long) = arg.strip_prefix("--") {
-        return all().any(|f| f.name == long && f.no_opt.is_empty());
-    }
-    match arg.chars().nth(1) {
-        Some(letter) if arg.len() == 2 => all().any(|f| f.short == letter && f.no_opt.is_empty()),
-        _ => false,
     }
 }
 
@@ -402,68 +437,126 @@ pub fn takes_next(arg: &str, declared: &[&[Flag]]) -> bool {
 mod tests {
     use super::*;
 
-    const FLAGS: &[Flag] = &[
-        Flag::str("output", 'o', "", ""),
-        Flag::bool("watch", 'w', false, ""),
-        Flag::bool("tty", 't', false, ""),
-        Flag::slice("label", 'L', ""),
-        Flag::array("env", 'e', ""),
-        Flag::int("replicas", '\0', "1", ""),
-        Flag::str("dry-run", '\0', "none", "").no_opt("unchanged"),
-        Flag::bool("old", '\0', false, "").refused("it is gone"),
-    ];
+    #[derive(clap::Args)]
+    struct Flags {
+        #[arg(long, short)]
+        output: String,
+        #[arg(long, short)]
+        watch: bool,
+        #[arg(long, short)]
+        tty: bool,
+        #[arg(long, short = 'L')]
+        label: Vec<Csv>,
+        #[arg(long, short)]
+        env: Vec<String>,
+        #[arg(long)]
+        set: Vec<Pairs>,
+        #[arg(long, default_value = "1")]
+        replicas: i64,
+        #[arg(long, default_value = "none", num_args = 0..=1, require_equals = true, default_missing_value = "unchanged")]
+        dry_run: String,
+        #[arg(long)]
+        tail: Option<i64>,
+        #[arg(long)]
+        since: f64,
+    }
 
-    fn run(line: &str) -> Result<Parsed, String> {
-        parse(
-            &line
-                .split_whitespace()
-                .map(String::from)
-                .collect::<Vec<_>>(),
-            &[FLAGS],
-        )
+    const OLD: Refused = Refused::switch("old", "it is gone");
+
+    fn read(line: &str) -> Result<(Flags, Line), String> {
+        let words: Vec<String> = line.split_whitespace().map(String::from).collect();
+        let command = group::<Flags>(Command::new("")).mut_args(as_pflag);
+        let line = super::read(&words, command.arg(OLD.arg())).map_err(|why| why.to_string())?;
+        Ok((line.flags(), line))
     }
 
     #[test]
     fn values_are_found_wherever_they_stand() {
-        let p = run("a -ojson --watch -L a,b -L c -e x=1,2 -e y --dry-run --replicas -3 b -- -o z")
-            .unwrap();
+        let (f, line) = read(
+            "a -ojson --watch -L a,b -L c -e x=1,2 -e y --dry-run --replicas -3 --since 1m b -- -o z",
+        )
+        .unwrap();
         assert_eq!(
-            (
-                p.str("output"),
-                p.bool("watch"),
-                p.str("dry-run"),
-                p.int("replicas")
-            ),
+            (f.output.as_str(), f.watch, f.dry_run.as_str(), f.replicas),
             ("json", true, "unchanged", -3)
         );
-        assert_eq!(p.list("label"), ["a", "b", "c"]);
-        assert_eq!(p.list("env"), ["x=1,2", "y"]);
-        assert_eq!(p.args, ["a", "b", "-o", "z"]);
-        assert_eq!(p.dash, Some(2));
-        let p = run("-wto=name").unwrap();
-        assert!(p.bool("watch") && p.bool("tty") && p.str("output") == "name");
-        assert!(!run("--watch=false").unwrap().bool("watch"));
+        assert_eq!(f.label.list(), ["a", "b", "c"]);
+        assert_eq!(f.env, ["x=1,2", "y"]);
+        assert_eq!((f.since, f.tail), (60.0, None));
+        assert_eq!(line.args, ["a", "b", "-o", "z"]);
+        assert_eq!(line.dash, Some(2));
+        let (f, _) = read("-wto=name").unwrap();
+        assert!(f.watch && f.tty && f.output == "name");
+        assert!(!read("--watch=false").unwrap().0.watch);
+        let (f, line) = read("-wo -- --dry_run=server --tail -1 --set a=b,c=d -t=false -").unwrap();
+        assert_eq!((f.output.as_str(), f.dry_run.as_str()), ("--", "server"));
+        assert_eq!((f.tail, f.tty, line.dash), (Some(-1), false, None));
+        assert_eq!(
+            (f.set.list(), line.args),
+            (vec!["a=b".into(), "c=d".into()], vec!["-".into()])
+        );
+        let (f, line) = read("--output=a --output=b -o= --").unwrap();
+        assert_eq!((f.output.as_str(), line.dash), ("", Some(0)));
     }
 
     #[test]
     fn mistakes_are_worded_as_pflag_words_them() {
         for (line, want) in [
             ("--nosuch", "unknown flag: --nosuch"),
+            ("--nosuch=x", "unknown flag: --nosuch"),
+            ("--no_such a", "unknown flag: --no-such"),
             ("-Z", "unknown shorthand flag: 'Z' in -Z"),
             ("-wZ", "unknown shorthand flag: 'Z' in -Z"),
+            ("-w a -tZo", "unknown shorthand flag: 'Z' in -Zo"),
+            ("---x", "bad flag syntax: ---x"),
+            ("--=x", "bad flag syntax: --=x"),
             ("-o", "flag needs an argument: 'o' in -o"),
+            ("-wo", "flag needs an argument: 'o' in -o"),
             ("--output", "flag needs an argument: --output"),
             (
                 "--replicas=x",
                 "invalid argument \"x\" for \"--replicas\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
             ),
             (
-                "--watch=x",
+                "--replicas x --nosuch",
+                "invalid argument \"x\" for \"--replicas\" flag: strconv.ParseInt: parsing \"x\": invalid syntax",
+            ),
+            (
+                "-w=x",
                 "invalid argument \"x\" for \"-w, --watch\" flag: strconv.ParseBool: parsing \"x\": invalid syntax",
+            ),
+            (
+                "--watch=",
+                "invalid argument \"\" for \"-w, --watch\" flag: strconv.ParseBool: parsing \"\": invalid syntax",
+            ),
+            (
+                "--since 5",
+                "invalid argument \"5\" for \"--since\" flag: time: missing unit in duration \"5\"",
+            ),
+            (
+                "--set a=b,c=d,e",
+                "invalid argument \"a=b,c=d,e\" for \"--set\" flag: e must be formatted as key=value",
             ),
             ("--old", "flag --old is not supported: it is gone"),
         ] {
-            assert_eq!(run(line).unwrap_err(), want, "{line}");
+            assert_eq!(read(line).map(drop).unwrap_err(), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn help_shows_what_a_flag_is_without_being_given() {
+        let command = group::<Flags>(Command::new("")).mut_args(as_pflag);
+        let shown = |name: &str| shown_default(named(&command, name).unwrap());
+        for (name, want) in [
+            ("output", "''"),
+            ("watch", "false"),
+            ("label", "[]"),
+            ("replicas", "1"),
+            ("dry-run", "'none'"),
+            ("tail", "0"),
+            ("since", "0s"),
+        ] {
+            assert_eq!(shown(name), want, "{name}");
         }
     }
 

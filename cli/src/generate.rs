@@ -5,7 +5,7 @@
 use crate::context::{Ctx, DryRun};
 use crate::discovery::Resource;
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
+use crate::flags::{Group, group};
 use crate::print::{Printer, order::Order};
 use crate::resource::{Validation, helper};
 use serde_json::{Value, json};
@@ -14,19 +14,22 @@ use serde_json::{Value, json};
 pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The flag `--save-config`.
-pub const SAVE_CONFIG: &[Flag] = &[Flag::bool(
-    "save-config",
-    '\0',
-    false,
-    "Keep the configuration in the object's annotation, for a later 'apply'",
-)];
-/// The flag that names who writes, for `create`.
-pub const CREATE_MANAGER: &[Flag] = &[Flag::str(
-    "field-manager",
-    '\0',
-    "kubectl-create",
-    "Who is said to manage the fields that are written",
-)];
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct SaveConfig {
+    /// Keep the configuration in the object's annotation, for a later 'apply'
+    #[arg(long)]
+    pub save_config: bool,
+}
+pub const SAVE_CONFIG: Group = group::<SaveConfig>;
+/// The flag that names who writes; each verb has its own default.
+pub const MANAGER: Group = |declared| {
+    declared.arg(
+        clap::Arg::new("field_manager")
+            .long("field-manager")
+            .help("Who is said to manage the fields that are written"),
+    )
+};
 
 /// A kind that objects are made of, known without asking a server.
 pub fn kind(group: &str, version: &str, plural: &str, kind: &str, namespaced: bool) -> Resource {
@@ -61,7 +64,7 @@ pub fn object(ctx: &Ctx, r: &Resource, name: &str) -> Result<Value> {
 /// # Errors
 /// None, or several.
 pub fn name(ctx: &Ctx) -> Result<String> {
-    let count = ctx.flags().dash.unwrap_or(ctx.args().len());
+    let count = ctx.dash().unwrap_or(ctx.args().len());
     if count == 1 {
         Ok(ctx.args()[0].clone())
     } else {
@@ -74,8 +77,7 @@ pub fn name(ctx: &Ctx) -> Result<String> {
 
 /// The words after `--`.
 pub fn after_dash(ctx: &Ctx) -> Vec<String> {
-    ctx.flags()
-        .dash
+    ctx.dash()
         .map_or_else(Vec::new, |d| ctx.args()[d..].to_vec())
 }
 
@@ -106,11 +108,7 @@ pub fn save_read_config(object: &mut Value) {
 /// # Errors
 /// As `Printer::new`.
 pub fn printer(ctx: &Ctx, operation: &str) -> Result<Printer> {
-    Ok(Printer::new(
-        ctx.flags(),
-        format!("{operation}{}", ctx.dry_run()?.suffix()),
-    )?
-    .ordered(Order::Typed))
+    Ok(Printer::new(ctx, format!("{operation}{}", ctx.dry_run()?.suffix()))?.ordered(Order::Typed))
 }
 
 /// Sends the object (or not, in a dry run) and says what was done.
@@ -129,23 +127,15 @@ pub async fn create_with(
     mut object: Value,
     printer: &mut Printer,
 ) -> Result<Value> {
-    let f = ctx.flags();
     let dry_run = ctx.dry_run()?;
-    if f.declares("save-config") && f.bool("save-config") {
+    if ctx.saves_config() {
         save_config(&mut object);
     }
     if dry_run != DryRun::Client {
         let namespace = ctx.namespace()?.0;
-        let mut write = helper::Write::by(
-            if f.declares("field-manager") {
-                f.str("field-manager")
-            } else {
-                "kubectl-create"
-            },
-            dry_run,
-        );
-        if f.declares("validate") {
-            write = write.validation(Validation::parse(f.str("validate"))?);
+        let mut write = helper::Write::by(ctx.manager(), dry_run);
+        if let Some(validation) = Validation::of(ctx)? {
+            write = write.validation(validation);
         }
         object = write.create(ctx.client()?, r, &namespace, &object).await?;
     }

@@ -24,7 +24,7 @@ mod resource;
 mod typed;
 
 use command::Run;
-use context::{Ctx, GLOBAL};
+use context::Ctx;
 use error::{Error, Result};
 use skiff_api::machinery::yaml;
 
@@ -97,15 +97,9 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
     {
         return block_on(complete::run(root, program, &args[1..], *described));
     }
-    let found = command::find(root, program, &args, GLOBAL);
+    let found = command::find(root, program, &args);
     if std::ptr::eq(found.command, root) {
         return at_root(root, &found, program, &args);
-    }
-    if let Run::Raw(raw) = found.command.run {
-        return match raw(found.rest) {
-            0 => Ok(()),
-            code => Err(Error::Exit(code)),
-        };
     }
     if found.command.name == "create"
         && found.unknown.is_some()
@@ -113,17 +107,23 @@ fn dispatch(program: &str, args: Vec<String>) -> Result<()> {
     {
         cmd::plugin::hand_over(program, &args)?;
     }
-    let flags = command::read(&found, GLOBAL)?;
-    if flags.bool("help") {
+    let Some(line) = command::read(&found)? else {
         return print::put(&command::help(root, &found));
-    }
-    let Run::Verb(verb) = found.command.run else {
-        return group(root, &found, &flags.args);
     };
-    let ctx = Ctx::new(flags, found.path.clone());
-    let strict = ctx.flags().bool("warnings-as-errors");
+    let start = match found.command.run {
+        Run::Group => return group(root, &found, &line.args),
+        Run::Raw { start, .. } => {
+            return match start(line) {
+                0 => Ok(()),
+                code => Err(Error::Exit(code)),
+            };
+        }
+        Run::Verb { start, .. } => start,
+    };
+    let ctx = Ctx::new(line, found.path.clone());
+    let strict = ctx.global().warnings_as_errors;
     block_on(async {
-        verb(ctx.clone()).await?;
+        start(ctx.clone()).await?;
         match ctx.warnings() {
             0 => Ok(()),
             _ if !strict => Ok(()),
@@ -158,7 +158,7 @@ fn at_root(
     match &found.unknown {
         Some(word) if word == "help" => {
             let rest: Vec<String> = args.iter().filter(|a| *a != "help").cloned().collect();
-            let about = command::find(root, program, &rest, GLOBAL);
+            let about = command::find(root, program, &rest);
             if std::ptr::eq(about.command, root) && about.unknown.is_some() {
                 let topics: Vec<String> = rest.iter().map(|word| format!("`{word}`")).collect();
                 let help = command::help(root, &about);
@@ -177,7 +177,7 @@ fn at_root(
             Err(command::unknown(root, program, word))
         }
         None => {
-            command::read(found, GLOBAL)?;
+            command::read(found)?;
             print::put(&command::help(root, found))
         }
     }
@@ -201,5 +201,5 @@ pub fn main_help(ctx: &Ctx) -> String {
     let program = ctx.program();
     let root = cmd::root(program);
     let words: Vec<String> = ctx.path().split(' ').skip(1).map(String::from).collect();
-    command::help(root, &command::find(root, program, &words, GLOBAL))
+    command::help(root, &command::find(root, program, &words))
 }

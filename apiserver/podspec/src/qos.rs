@@ -180,7 +180,7 @@ mod tests {
             assert_eq!(class(&pod).unwrap(), wanted, "{resources:?} {whole}");
             let untyped = serde_json::to_value(pod).unwrap();
             assert_eq!(
-                skiff_api::kinds::rows::core::pod::strategy::qos(&untyped),
+                skiff_api::kinds::rows::core::pod::qos(&untyped),
                 wanted.name(),
                 "the server's: {resources:?} {whole}"
             );

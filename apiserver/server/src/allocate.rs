@@ -7,49 +7,79 @@
 use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
 use ipnet::IpNet;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use skiff_api::{
-    kinds::Kind,
+    kinds::{Kind, validation::read::Read},
     machinery::{
         field::{Errors, Path},
-        meta::{self, Meta},
+        meta::{Meta, child_mut},
         status::Status,
     },
 };
 use skiff_storage::Store;
 
-use crate::{context::Context, stored};
+use crate::stored;
 
-pub const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
+pub const NODE_PORTS: RangeInclusive<u16> = 30000..=32767;
 
-#[derive(Default)]
-struct Used {
+/// A port and its protocol.
+type Port = (u16, String);
+
+/// Addresses and node ports, of one service or of all.
+#[derive(Default, Debug, PartialEq)]
+struct Held {
     ips: HashSet<IpAddr>,
-    ports: HashSet<(u16, String)>,
+    ports: HashSet<Port>,
 }
 
-impl Used {
+impl Held {
+    /// What a service has.
+    fn of(service: &Value) -> Held {
+        let spec = service.at("spec");
+        let health = spec.int("healthCheckNodePort");
+        let health = port(health).map(|port| (port, "TCP".to_string()));
+        let ports = spec.list("ports").iter();
+        let ports = ports.filter_map(|of| Some((port(of.int("nodePort"))?, protocol(of))));
+        Held {
+            ips: cluster_ips(service).collect(),
+            ports: ports.chain(health).collect(),
+        }
+    }
+
     /// Of a service that cannot be read: whatever looks like an address, a node port or a health check's.
-    fn take_all_of(&mut self, text: &str) {
-        self.ips.extend(
+    fn of_text(text: &str) -> Held {
+        let mut held = Held::default();
+        held.ips.extend(
             text.split('"')
                 .filter_map(|part| part.parse::<IpAddr>().ok()),
         );
         for part in text.split("odePort\":").skip(1) {
             let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
-            let protocols = ["TCP", "UDP", "SCTP"].into_iter();
-            self.ports
-                .extend(digits.parse().into_iter().flat_map(|port: u16| {
-                    protocols
-                        .clone()
-                        .map(move |protocol| (port, protocol.to_owned()))
-                }));
+            let Ok(port) = digits.parse() else { continue };
+            held.ports
+                .extend(["TCP", "UDP", "SCTP"].map(|protocol| (port, protocol.to_string())));
+        }
+        held
+    }
+
+    fn extend(&mut self, other: Held) {
+        self.ips.extend(other.ips);
+        self.ports.extend(other.ports);
+    }
+
+    fn remove(&mut self, other: &Held) {
+        for ip in &other.ips {
+            self.ips.remove(ip);
+        }
+        for port in &other.ports {
+            self.ports.remove(port);
         }
     }
 }
@@ -57,27 +87,24 @@ impl Used {
 /// What services have of the two pools.
 pub struct Allocator {
     pub cidr: IpNet,
-    used: Mutex<Used>,
+    used: Mutex<Held>,
 }
 
 impl Allocator {
     /// Learns from the stored services what is in use.
     pub fn new(cidr: IpNet, store: &dyn Store) -> Allocator {
-        let mut used = Used::default();
+        let mut used = Held::default();
         for object in store.snapshot("services").range(None, None) {
-            match stored::value(&object) {
-                Ok(service) => {
-                    used.ips.extend(cluster_ips(&service));
-                    used.ports.extend(node_ports(&service));
-                }
+            used.extend(match stored::value(&object) {
+                Ok(service) => Held::of(&service),
                 Err(status) => {
                     tracing::error!(
                         error = status.message,
                         "what this service has is not handed out again"
                     );
-                    used.take_all_of(&String::from_utf8_lossy(&object.bytes));
+                    Held::of_text(&String::from_utf8_lossy(&object.bytes))
                 }
-            }
+            });
         }
         Allocator {
             cidr,
@@ -90,7 +117,12 @@ impl Allocator {
         nth(&self.cidr, 1)
     }
 
-    fn random_ip(&self, used: &Used) -> Option<IpAddr> {
+    /// A service is gone.
+    pub fn free(&self, service: &Value) {
+        self.used.lock().remove(&Held::of(service));
+    }
+
+    fn random_ip(&self, used: &Held) -> Option<IpAddr> {
         let size = host_count(&self.cidr);
         let mut rng = rand::rng();
         // the lowest sixteenth (at most 256) is kept for addresses that people choose
@@ -106,7 +138,7 @@ impl Allocator {
             .find(|ip| !used.ips.contains(ip))
     }
 
-    fn random_port(&self, used: &Used, protocol: &str) -> Option<u16> {
+    fn random_port(&self, used: &Held, protocol: &str) -> Option<u16> {
         let count = NODE_PORTS.end() - NODE_PORTS.start() + 1;
         let start = rand::rng().random_range(0..count);
         // ports below this offset are kept for people's choice while others are left
@@ -141,347 +173,230 @@ fn nth(cidr: &IpNet, n: u64) -> IpAddr {
 }
 
 pub fn cluster_ips(service: &Value) -> impl Iterator<Item = IpAddr> {
-    service["spec"]["clusterIPs"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|ip| ip.as_str()?.parse().ok())
+    let ips = service.at("spec").list("clusterIPs").iter();
+    ips.filter_map(|ip| ip.as_str()?.parse().ok())
 }
 
-/// A port's number, and the port, where there is one of this number.
-fn asked(port: &Value) -> (i64, Option<u16>) {
-    let number = port.as_i64().unwrap_or(0);
-    (number, u16::try_from(number).ok().filter(|port| *port > 0))
+/// The port of a number, if it is one's.
+fn port(number: i64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|port| *port > 0)
 }
 
-fn node_ports(service: &Value) -> Vec<(u16, String)> {
-    let health = asked(&service["spec"]["healthCheckNodePort"])
-        .1
-        .map(|port| (port, "TCP".to_string()));
-    let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    ports
-        .filter_map(|port| {
-            Some((
-                asked(&port["nodePort"]).1?,
-                port["protocol"].as_str().unwrap_or("TCP").to_string(),
-            ))
-        })
-        .chain(health)
-        .collect()
+fn protocol(port: &Value) -> String {
+    match port.text("protocol") {
+        "" => "TCP".into(),
+        given => given.into(),
+    }
 }
 
 /// What a write took. Given back when it is dropped without `keep`.
 #[derive(Default)]
 pub struct Allocation {
     allocator: Option<Arc<Allocator>>,
-    ips: Vec<IpAddr>,
-    ports: Vec<(u16, String)>,
+    taken: Held,
     /// What the old object had and the new one has no more.
-    freed: (Vec<IpAddr>, Vec<(u16, String)>),
+    freed: Held,
 }
 
 impl Allocation {
     /// The write happened.
     pub fn keep(mut self) {
-        if let Some(allocator) = self.allocator.take() {
-            let mut used = allocator.used.lock();
-            for ip in &self.freed.0 {
-                used.ips.remove(ip);
-            }
-            for port in &self.freed.1 {
-                used.ports.remove(port);
-            }
-        }
+        self.taken = std::mem::take(&mut self.freed);
     }
 }
 
 impl Drop for Allocation {
     fn drop(&mut self) {
         if let Some(allocator) = self.allocator.take() {
-            let mut used = allocator.used.lock();
-            for ip in &self.ips {
-                used.ips.remove(ip);
-            }
-            for port in &self.ports {
-                used.ports.remove(port);
-            }
+            allocator.used.lock().remove(&self.taken);
         }
     }
 }
 
-pub fn is_service(kind: &Kind) -> bool {
-    kind.group.is_empty() && kind.plural == "services"
-}
-
-pub fn on_create(
-    ctx: &Context,
-    kind: &Kind,
-    value: &mut Value,
-    dry: bool,
-) -> Result<Allocation, Status> {
-    if !is_service(kind) {
-        return Ok(Allocation::default());
-    }
-    allocate(ctx, kind, value, &Value::Null, dry)
-}
-
-pub fn on_update(
-    ctx: &Context,
+/// What an object takes that `live` (`Null` for a new one) did not have, and what it gives up. What a dry run shows is free again at once.
+pub fn allocate(
+    allocator: &Arc<Allocator>,
     kind: &Kind,
     value: &mut Value,
     live: &Value,
     dry: bool,
 ) -> Result<Allocation, Status> {
-    if !is_service(kind) {
-        return Ok(Allocation::default());
-    }
-    let mut allocation = allocate(ctx, kind, value, live, dry)?;
-    let (ips, ports): (Vec<IpAddr>, _) = (cluster_ips(value).collect(), node_ports(value));
-    allocation.freed = (
-        cluster_ips(live).filter(|ip| !ips.contains(ip)).collect(),
-        node_ports(live)
-            .into_iter()
-            .filter(|port| !ports.contains(port))
-            .collect(),
-    );
-    if dry {
-        allocation.freed = Default::default();
-    }
-    Ok(allocation)
-}
-
-/// A service is gone.
-pub async fn release(ctx: &Context, kind: &Kind, value: &Value) {
-    if is_service(kind) {
-        free(ctx, value);
-        crate::addresses::follow(&ctx.app, &Value::Null, value).await;
-    }
-}
-
-fn free(ctx: &Context, value: &Value) {
-    let mut used = ctx.app.allocator.used.lock();
-    for ip in cluster_ips(value) {
-        used.ips.remove(&ip);
-    }
-    for port in node_ports(value) {
-        used.ports.remove(&port);
-    }
-}
-
-fn allocate(
-    ctx: &Context,
-    kind: &Kind,
-    value: &mut Value,
-    live: &Value,
-    dry: bool,
-) -> Result<Allocation, Status> {
-    let allocator = ctx.app.allocator.clone();
-    let mut allocation = Allocation::default();
-    allocation.allocator = Some(allocator.clone());
-    let mut errors = Errors::default();
-    let kind_of = meta::text_at(value, &["spec", "type"])
-        .unwrap_or("ClusterIP")
-        .to_string();
-    {
-        let mut used = allocator.used.lock();
-        if kind_of != "ExternalName" {
-            take_ips(
-                &allocator,
-                &mut used,
-                &mut allocation,
-                value,
-                live,
-                &mut errors,
-            );
+    let mut allocation = Allocation {
+        allocator: Some(allocator.clone()),
+        taken: Held::default(),
+        freed: Held::of(live),
+    };
+    let of = value.at("spec").text("type").to_string();
+    // its lock is gone before anything can be given back
+    let errors = {
+        let mut taking = Taking {
+            allocator,
+            used: allocator.used.lock(),
+            taken: &mut allocation.taken,
+            had: &allocation.freed,
+            errors: Errors::default(),
+        };
+        if of != "ExternalName" {
+            taking.ips(value);
         }
-        if matches!(kind_of.as_str(), "NodePort" | "LoadBalancer") && errors.is_empty() {
-            take_ports(
-                &allocator,
-                &mut used,
-                &mut allocation,
-                value,
-                live,
-                &kind_of,
-                &mut errors,
-            );
+        if matches!(of.as_str(), "NodePort" | "LoadBalancer") && taking.errors.is_empty() {
+            taking.ports(value, &of);
         }
-    }
-    if dry {
-        // what a dry run shows is not its own
-        drop(std::mem::take(&mut allocation));
-    }
-    if errors.is_empty() {
-        Ok(allocation)
-    } else {
-        Err(Status::invalid(
+        taking.errors
+    };
+    if !errors.is_empty() {
+        return Err(Status::invalid(
             kind.group,
             kind.kind,
             value.name(),
             &errors,
-        ))
+        ));
     }
+    if dry {
+        return Ok(Allocation::default());
+    }
+    allocation.freed.remove(&Held::of(value));
+    Ok(allocation)
 }
 
-fn take_ips(
-    allocator: &Allocator,
-    used: &mut Used,
-    allocation: &mut Allocation,
-    value: &mut Value,
-    live: &Value,
-    errors: &mut Errors,
-) {
-    let had: Vec<IpAddr> = cluster_ips(live).collect();
-    let wanted: Vec<String> = value["spec"]["clusterIPs"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|ip| ip.as_str().map(str::to_string))
-        .collect();
-    let spec = Path::new("spec");
-    let path = spec.child("clusterIPs");
-    if wanted.first().is_some_and(|ip| ip == "None") {
-        return;
-    }
-    let named: Vec<String> = if wanted.is_empty() {
-        value["spec"]["clusterIP"]
-            .as_str()
-            .filter(|s| !s.is_empty())
-            .map(str::to_string)
-            .into_iter()
-            .collect()
-    } else {
-        wanted
-    };
-    if named.first().is_some_and(|ip| ip == "None") {
-        return;
-    }
-    if named.is_empty() {
-        match allocator.random_ip(used) {
-            Some(ip) => {
-                used.ips.insert(ip);
-                allocation.ips.push(ip);
-                set_ip(meta::child_mut(value, "spec"), ip);
+/// One service on its way to what it needs.
+struct Taking<'a> {
+    allocator: &'a Allocator,
+    used: MutexGuard<'a, Held>,
+    taken: &'a mut Held,
+    had: &'a Held,
+    errors: Errors,
+}
+
+impl Taking<'_> {
+    fn ips(&mut self, service: &mut Value) {
+        let spec = service.at("spec");
+        let wanted = spec.list("clusterIPs").iter().filter_map(Value::as_str);
+        let mut named: Vec<String> = wanted.map(str::to_string).collect();
+        if named.is_empty() {
+            named.extend(Some(spec.text("clusterIP").to_string()).filter(|ip| !ip.is_empty()));
+        }
+        if named.first().is_some_and(|ip| ip == "None") {
+            return;
+        }
+        let spec = Path::new("spec");
+        let path = spec.child("clusterIPs");
+        if named.is_empty() {
+            match self.allocator.random_ip(&self.used) {
+                Some(ip) => self.take_ip(service, ip, true),
+                None => self
+                    .errors
+                    .internal(&path, "failed to allocate a serviceIP: range is full"),
             }
-            None => errors.internal(&path, "failed to allocate a serviceIP: range is full"),
+            return;
         }
-        return;
-    }
-    for (index, text) in named.iter().enumerate() {
-        let Ok(ip) = text.parse::<IpAddr>() else {
-            continue;
-        };
-        if had.contains(&ip) {
-            continue;
-        }
-        if !allocator.cidr.contains(&ip) || ip == allocator.cidr.network() {
-            errors.invalid(
-                &path,
-                json!(named),
-                format!("failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The range of valid IPs is {}", allocator.cidr),
-            );
-        } else if !used.ips.insert(ip) {
-            errors.invalid(
-                &path,
-                json!(named),
-                format!("failed to allocate IP {ip}: provided IP is already allocated"),
-            );
-        } else {
-            allocation.ips.push(ip);
-            if index == 0 {
-                set_ip(meta::child_mut(value, "spec"), ip);
-            }
-        }
-    }
-}
-
-fn set_ip(spec: &mut Map<String, Value>, ip: IpAddr) {
-    spec.insert("clusterIP".into(), ip.to_string().into());
-    spec.insert("clusterIPs".into(), json!([ip.to_string()]));
-}
-
-fn take_ports(
-    allocator: &Allocator,
-    used: &mut Used,
-    allocation: &mut Allocation,
-    value: &mut Value,
-    live: &Value,
-    kind_of: &str,
-    errors: &mut Errors,
-) {
-    let had = node_ports(live);
-    let spec = Path::new("spec");
-    let path = spec.child("ports");
-    let automatic =
-        kind_of == "NodePort" || value["spec"]["allocateLoadBalancerNodePorts"] != false;
-    let wants_health =
-        kind_of == "LoadBalancer" && value["spec"]["externalTrafficPolicy"] == "Local";
-    let mut by_port: Vec<(u64, u16, String)> = Vec::new();
-    for (index, port) in value["spec"]["ports"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        let protocol = port["protocol"].as_str().unwrap_or("TCP").to_string();
-        let number = port["port"].as_u64().unwrap_or(0);
-        let (wanted, node) = asked(&port["nodePort"]);
-        if wanted != 0 {
-            let entry = (node.unwrap_or(0), protocol);
-            if had.contains(&entry) || allocation.ports.contains(&entry) {
+        for (index, text) in named.iter().enumerate() {
+            let Ok(ip) = text.parse::<IpAddr>() else {
+                continue;
+            };
+            if self.had.ips.contains(&ip) {
                 continue;
             }
-            if !NODE_PORTS.contains(&entry.0) {
-                errors.invalid(
-                    &path.index(index).child("nodePort"),
-                    wanted,
-                    format!("provided port is not in the valid range. The range of valid ports is {}-{}", NODE_PORTS.start(), NODE_PORTS.end()),
-                );
-            } else if !used.ports.insert(entry.clone()) {
-                errors.invalid(
-                    &path.index(index).child("nodePort"),
-                    wanted,
-                    "provided port is already allocated",
-                );
+            let cidr = self.allocator.cidr;
+            let why = if !cidr.contains(&ip) || ip == cidr.network() {
+                format!(
+                    "the provided IP ({ip}) is not in the valid range. The range of valid IPs is {cidr}"
+                )
+            } else if self.used.ips.contains(&ip) {
+                "provided IP is already allocated".into()
             } else {
-                by_port.push((number, entry.0, entry.1.clone()));
-                allocation.ports.push(entry);
-            }
-            continue;
-        }
-        if !automatic {
-            continue;
-        }
-        // one port number in two protocols gets one node port, where it is free
-        let twin = by_port
-            .iter()
-            .find(|(n, _, p)| *n == number && *p != protocol)
-            .map(|(_, node, _)| *node);
-        let twin = twin.filter(|node| !used.ports.contains(&(*node, protocol.clone())));
-        match twin.or_else(|| allocator.random_port(used, &protocol)) {
-            Some(node) => {
-                used.ports.insert((node, protocol.clone()));
-                allocation.ports.push((node, protocol.clone()));
-                by_port.push((number, node, protocol));
-                port["nodePort"] = node.into();
-            }
-            None => errors.internal(
-                &path.index(index).child("nodePort"),
-                "failed to allocate a nodePort: range is full",
-            ),
+                self.take_ip(service, ip, index == 0);
+                continue;
+            };
+            let why = format!("failed to allocate IP {ip}: {why}");
+            self.errors.invalid(&path, json!(named), why);
         }
     }
-    if wants_health && asked(&value["spec"]["healthCheckNodePort"]).0 == 0 {
-        match allocator.random_port(used, "TCP") {
-            Some(node) => {
-                used.ports.insert((node, "TCP".into()));
-                allocation.ports.push((node, "TCP".into()));
-                value["spec"]["healthCheckNodePort"] = node.into();
-            }
-            None => errors.internal(
-                &spec.child("healthCheckNodePort"),
-                "failed to allocate a nodePort: range is full",
-            ),
+
+    fn take_ip(&mut self, service: &mut Value, ip: IpAddr, first: bool) {
+        self.used.ips.insert(ip);
+        self.taken.ips.insert(ip);
+        if first {
+            let spec = child_mut(service, "spec");
+            spec.insert("clusterIP".into(), ip.to_string().into());
+            spec.insert("clusterIPs".into(), json!([ip.to_string()]));
         }
+    }
+
+    fn ports(&mut self, service: &mut Value, of: &str) {
+        let spec = service.at("spec");
+        let balanced = of == "LoadBalancer";
+        let automatic = !balanced || spec.flag_ptr("allocateLoadBalancerNodePorts") != Some(false);
+        let wants_health = balanced
+            && spec.text("externalTrafficPolicy") == "Local"
+            && spec.int("healthCheckNodePort") == 0;
+        let top = Path::new("spec");
+        let list = top.child("ports");
+        let spec = child_mut(service, "spec");
+        let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+        // which node port a port number got, in which protocol
+        let mut given: Vec<(i64, Port)> = Vec::new();
+        for (index, of) in ports.into_iter().flatten().enumerate() {
+            let path = list.index(index);
+            let path = path.child("nodePort");
+            let (number, protocol, wanted) = (of.int("port"), protocol(of), of.int("nodePort"));
+            if wanted != 0 {
+                let entry = (port(wanted).unwrap_or(0), protocol);
+                if !self.had.ports.contains(&entry) && !self.taken.ports.contains(&entry) {
+                    self.take_port(&path, wanted, &entry);
+                    given.push((number, entry));
+                }
+                continue;
+            }
+            if !automatic {
+                continue;
+            }
+            // one port number in two protocols gets one node port, where it is free
+            let twin = given
+                .iter()
+                .find(|(of, (_, other))| *of == number && *other != protocol)
+                .map(|(_, (node, _))| *node)
+                .filter(|node| !self.used.ports.contains(&(*node, protocol.clone())));
+            if let Some(node) = self.any_port(&path, twin, &protocol) {
+                of["nodePort"] = node.into();
+                given.push((number, (node, protocol)));
+            }
+        }
+        let path = top.child("healthCheckNodePort");
+        if wants_health && let Some(node) = self.any_port(&path, None, "TCP") {
+            spec.insert("healthCheckNodePort".into(), node.into());
+        }
+    }
+
+    fn take_port(&mut self, path: &Path, wanted: i64, entry: &Port) {
+        if !NODE_PORTS.contains(&entry.0) {
+            let why = format!(
+                "provided port is not in the valid range. The range of valid ports is {}-{}",
+                NODE_PORTS.start(),
+                NODE_PORTS.end()
+            );
+            self.errors.invalid(path, wanted, why);
+        } else if !self.used.ports.insert(entry.clone()) {
+            let why = "provided port is already allocated";
+            self.errors.invalid(path, wanted, why);
+        } else {
+            self.taken.ports.insert(entry.clone());
+        }
+    }
+
+    /// The port that is asked for, else any that is free.
+    fn any_port(&mut self, path: &Path, wanted: Option<u16>, protocol: &str) -> Option<u16> {
+        let found = wanted.or_else(|| self.allocator.random_port(&self.used, protocol));
+        match found {
+            Some(node) => {
+                self.used.ports.insert((node, protocol.into()));
+                self.taken.ports.insert((node, protocol.into()));
+            }
+            None => self
+                .errors
+                .internal(path, "failed to allocate a nodePort: range is full"),
+        }
+        found
     }
 }
 
@@ -492,23 +407,22 @@ mod tests {
     #[test]
     fn numbers_that_no_port_has_are_no_ports() {
         let service = json!({"spec": {"ports": [{"nodePort": 65536 + 30000}, {"nodePort": -1}, {"nodePort": 30001}, {}], "healthCheckNodePort": -1}});
-        assert_eq!(node_ports(&service), [(30001, "TCP".to_string())]);
-        assert_eq!(asked(&json!(65536 + 30000)), (95536, None));
+        let ports = Held::of(&service).ports;
+        assert_eq!(ports, HashSet::from([(30001, "TCP".to_string())]));
+        assert_eq!(port(65536 + 30000), None);
     }
 
     #[test]
     fn what_an_unreadable_service_has_is_not_free() {
-        let mut used = Used::default();
-        used.take_all_of(r#"{"spec":{"clusterIP":"10.96.0.7","clusterIPs":["10.96.0.7","fd00::7"],"ports":[{"nodePort":30007},{"nodePort":0}],"healthCheckNodePort":30008,"x"#);
+        let held = Held::of_text(
+            r#"{"spec":{"clusterIP":"10.96.0.7","clusterIPs":["10.96.0.7","fd00::7"],"ports":[{"nodePort":30007},{"nodePort":0}],"healthCheckNodePort":30008,"x"#,
+        );
         let ips = ["10.96.0.7", "fd00::7"].map(|ip| ip.parse().unwrap());
-        assert_eq!(used.ips, HashSet::from(ips));
+        assert_eq!(held.ips, HashSet::from(ips));
         for port in [30007, 30008] {
-            assert!(
-                ["TCP", "UDP", "SCTP"]
-                    .iter()
-                    .all(|protocol| used.ports.contains(&(port, protocol.to_string()))),
-                "{port}"
-            );
+            for protocol in ["TCP", "UDP", "SCTP"] {
+                assert!(held.ports.contains(&(port, protocol.into())), "{port}");
+            }
         }
     }
 }

@@ -25,7 +25,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::{
     context::Context,
     limits::{deadline, heavy, remainder, room},
-    negotiate::BodyType,
+    negotiate::{BodyType, body_type},
 };
 
 /// What a body may hold at the most, as upstream's `MaxRequestBodyBytes`.
@@ -262,6 +262,24 @@ pub fn decode(
     node: Node,
 ) -> Result<Value, Status> {
     heavy(text.len(), || decode_here(ctx, text, body, expected, node))
+}
+
+/// Reads a body that should hold an object that is no row's: what a subresource takes.
+pub async fn read_as(
+    ctx: &Context,
+    body: Body,
+    expected: (&str, &str, &str),
+) -> Result<Value, Status> {
+    let text = read(body).await?;
+    let (media, node) = (body_type(&ctx.headers)?, node_of(expected)?);
+    decode(ctx, &text, media, expected, node)
+}
+
+/// The type of a kind by its group, version and name.
+pub fn node_of((group, version, kind): (&str, &str, &str)) -> Result<Node<'static>, Status> {
+    Schema::builtin()
+        .of_kind(&api_version(group, version), kind)
+        .ok_or_else(|| Status::internal(format!("{kind} is not in the schema table")))
 }
 
 fn decode_here(

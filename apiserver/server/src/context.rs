@@ -7,11 +7,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use parking_lot::Mutex;
 use serde_json::Value;
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Registry,
     machinery::{
+        field::{Errors, Path},
+        object_meta,
         schema::{Node, Schema, to_json, to_pretty_json},
         status::Status,
         yaml,
@@ -20,9 +22,10 @@ use skiff_api::{
 
 use crate::{
     app::App,
-    auth::User,
+    auth,
     negotiate::{Accept, Encoding},
     request::{Query, RequestInfo},
+    write::{Call, Options, Warnings},
 };
 
 pub type Answer = Result<Response<Body>, Status>;
@@ -30,8 +33,8 @@ pub type Answer = Result<Response<Body>, Status>;
 /// The type of an object, as the object itself says.
 fn node_of(value: &Value) -> Option<Node<'static>> {
     Schema::builtin().of_kind(
-        value["apiVersion"].as_str().unwrap_or("v1"),
-        value["kind"].as_str()?,
+        value.text_ptr("apiVersion").unwrap_or("v1"),
+        value.text_ptr("kind")?,
     )
 }
 
@@ -45,25 +48,58 @@ pub struct Context {
     pub app: Arc<App>,
     /// The kinds as they were when the request came.
     pub kinds: Arc<Registry>,
-    pub user: Arc<User>,
+    /// Who asks, and for what.
+    pub asked: auth::Attributes,
     pub info: RequestInfo,
     pub query: Query,
     pub headers: HeaderMap,
-    /// Texts for Warning headers, in the order in which they came up.
-    pub warnings: Mutex<Vec<String>>,
+    pub warnings: Warnings,
 }
 
 impl Context {
     pub fn warn(&self, text: impl Into<String>) {
-        let text = text.into();
-        let mut warnings = self.warnings.lock();
-        if !warnings.contains(&text) {
-            warnings.push(text);
+        self.warnings.add(text);
+    }
+
+    /// The request as a write, whose parameters are those of `kind` (`CreateOptions`).
+    pub fn call(&self, kind: &str) -> Result<Call<'_>, Status> {
+        let mut errors = Errors::default();
+        let manager = self.query.text("fieldManager");
+        object_meta::field_manager(manager, &Path::new("fieldManager"), &mut errors);
+        let given = self.query.text("fieldValidation");
+        if !matches!(given, "" | "Ignore" | "Warn" | "Strict") {
+            errors.not_supported(
+                &Path::new("fieldValidation"),
+                given,
+                &["", "Ignore", "Strict", "Warn"],
+            );
+        }
+        let dry: Vec<&str> = self.query.all("dryRun").collect();
+        if dry.iter().any(|value| *value != "All") {
+            errors.not_supported(&Path::new("dryRun"), dry, &["All"]);
+        } else if errors.is_empty() {
+            return Ok(self.call_with(Options {
+                dry_run: !dry.is_empty(),
+                field_manager: self.field_manager(),
+                force: self.query.flag("force"),
+            }));
+        }
+        Err(Status::invalid("meta.k8s.io", kind, "", &errors))
+    }
+
+    /// The request as a write with options that stand elsewhere than in its query.
+    pub fn call_with(&self, options: Options) -> Call<'_> {
+        Call {
+            writer: &self.app.writer,
+            kinds: &self.kinds,
+            asked: &self.asked,
+            options,
+            warnings: &self.warnings,
         }
     }
 
     /// The name under which a write's fields are managed: the parameter, else the first part of the User-Agent.
-    pub fn field_manager(&self) -> String {
+    fn field_manager(&self) -> String {
         match self.query.text("fieldManager") {
             "" => {
                 let agent = self
@@ -167,7 +203,7 @@ impl Context {
             header::CACHE_CONTROL,
             HeaderValue::from_static("no-cache, private"),
         );
-        for warning in self.warnings.lock().iter() {
+        self.warnings.for_each(|warning| {
             let escaped = warning
                 .replace('\\', "\\\\")
                 .replace('"', "\\\"")
@@ -175,7 +211,7 @@ impl Context {
             if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{escaped}\"").as_bytes()) {
                 headers.append(header::WARNING, value);
             }
-        }
+        });
         response
     }
 }

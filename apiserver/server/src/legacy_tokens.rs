@@ -6,21 +6,21 @@
 use std::sync::Arc;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use serde_json::json;
-use skiff_api::machinery::{meta::Meta, status::Status};
-use skiff_watching::api::{Api, PatchType};
+use serde_json::{Value, json};
+use skiff_api::{
+    kinds::validation::read::Read,
+    machinery::{
+        meta::{Meta, child_mut},
+        status::Status,
+    },
+};
 use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::App,
-    auth::{
-        User,
-        authenticate::service_account::{LAST_USED, Used},
-    },
-    bootstrap,
-    context::Context,
-    start::client,
-    stored,
+    auth::authenticate::service_account::{LAST_USED, Used},
+    own::Own,
+    write::{Part, Writer, managed},
 };
 
 const MAP: &str = "kube-apiserver-legacy-service-account-token-tracking";
@@ -31,74 +31,57 @@ fn today(now: Timestamp) -> Date {
 }
 
 /// Says since when uses are tracked, unless that is said already.
-pub async fn track(ctx: &Context) -> Result<(), Status> {
-    let row = ctx
-        .kinds
-        .find("", "v1", "configmaps")
-        .ok_or_else(Status::no_such_path)?;
-    let map = json!({"metadata": {"name": MAP, "namespace": NAMESPACE}, "data": {"since": today(ctx.app.clock.now()).to_string()}});
-    match ctx.app.store.get(&stored::key_of(row, NAMESPACE, MAP)) {
-        None => bootstrap::ensure(ctx, "", "v1", "configmaps", NAMESPACE, map).await,
-        Some(object)
-            if stored::decoded(row, &object)?["data"]["since"]
-                .as_str()
-                .is_some_and(|day| day.parse::<Date>().is_ok()) =>
-        {
-            Ok(())
-        }
-        Some(_) => bootstrap::put(ctx, "", "v1", "configmaps", NAMESPACE, map).await,
+pub async fn track(own: &Own) -> Result<(), Status> {
+    let day = today(own.writer.core.now()).to_string();
+    let map = json!({"metadata": {"name": MAP, "namespace": NAMESPACE}, "data": {"since": day}});
+    let found = own.stored(own.row("configmaps")?, NAMESPACE, MAP)?;
+    let since = found.as_ref().map(|map| map.at("data").text("since"));
+    match since {
+        None => own.ensure("configmaps", map).await,
+        Some(day) if day.parse::<Date>().is_ok() => Ok(()),
+        Some(_) => own.put("configmaps", map).await,
     }
 }
 
 /// Labels secrets whose tokens are used, one after the other, until nobody tells of any.
-pub async fn label(app: Arc<App>, mut used: Receiver<Used>) {
-    let api = Api::new(
-        client(
-            &app,
-            User::new(
-                "system:apiserver",
-                &["system:masters", "system:authenticated"],
-            ),
-        ),
-        "kube-apiserver",
-    );
-    let stopping = app.stopping.clone();
+pub async fn label(writer: Arc<Writer>, mut used: Receiver<Used>, stopping: CancellationToken) {
     loop {
         let told = tokio::select! {
             told = used.recv() => told,
             () = stopping.cancelled() => None,
         };
-        let Some(Used {
-            namespace,
-            name,
-            uid,
-        }) = told
-        else {
-            return;
-        };
-        let day = today(app.clock.now()).to_string();
-        let kinds = app.kinds.load_full();
-        let Some(row) = kinds.find("", "v1", "secrets") else {
-            return;
-        };
-        let live = app
-            .store
-            .get(&stored::key_of(row, &namespace, &name))
-            .and_then(|object| stored::decoded(row, &object).ok());
-        // many requests come with a token before the first of them has led to a label
-        if live.is_none_or(|secret| secret.label(LAST_USED) == Some(&day)) {
-            continue;
-        }
-        let patch = json!({"metadata": {"uid": uid, "labels": {LAST_USED: day}}});
-        if let Err(error) = api
-            .patch(
-                &format!("/api/v1/namespaces/{namespace}/secrets/{name}"),
-                PatchType::Merge,
-                &patch,
-            )
-            .await
-        {
-            tracing::error!(%error, "Failed to label legacy service account token {namespace}/{name} with last-used date");
+        let Some(told) = told else { return };
+        if let Err(status) = note(&Own::new(&writer), &told).await {
+            let (at, why) = (format!("{}/{}", told.namespace, told.name), status.message);
+            tracing::error!(
+                "Failed to label legacy service account token {at} with last-used date: {why}"
+            );
         }
     }
+}
+
+async fn note(own: &Own, told: &Used) -> Result<(), Status> {
+    let (row, at) = (
+        own.row("secrets")?,
+        (told.namespace.as_str(), told.name.as_str()),
+    );
+    let day = today(own.writer.core.now()).to_string();
+    // many requests come with a token before the first of them has led to a label, and what is gone needs none
+    let Some(live) = own.stored(row, at.0, at.1)? else {
+        return Ok(());
+    };
+    if live.label(LAST_USED) == Some(&day) {
+        return Ok(());
+    }
+    let call = own.call();
+    own.update(row, at, Part::Whole, &mut |live| {
+        let live = live.unwrap_or(&Value::Null);
+        let mut new = live.clone();
+        if live.uid() == told.uid {
+            child_mut(&mut new["metadata"], "labels").insert(LAST_USED.into(), day.clone().into());
+            managed::track_update(&call, row, Part::Whole, live, &mut new)?;
+        }
+        Ok(new)
+    })
+    .await
 }

@@ -5,15 +5,15 @@
 //! counts under its row.
 //! Follows names, labels and the choice of verbs of `staging/src/k8s.io/apiserver/pkg/endpoints/metrics/metrics.go`.
 
-use std::{collections::HashMap, fmt::Write};
+use std::collections::HashMap;
 
-use axum::body::Body;
-use http::{HeaderMap, Method, Response, header};
+use http::{HeaderMap, Method, header};
 use parking_lot::Mutex;
 use skiff_api::kinds::Registry;
+use skiff_storage::Store;
 
 use crate::{
-    context::Context,
+    limits::inflight::InFlight,
     request::{Query, RequestInfo},
 };
 
@@ -139,8 +139,9 @@ impl Metrics {
     }
 }
 
+/// What a metric is; lines of its values follow.
 fn family(text: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    *text += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
 }
 
 fn counters(
@@ -173,74 +174,41 @@ fn counters(
             ),
             false => Default::default(),
         };
-        let _ = writeln!(
-            text,
-            "{name}{{code=\"{code}\",component=\"apiserver\",{dry_run}group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",subresource=\"{subresource}\",{client}verb=\"{verb}\",version=\"{version}\"}} {count}"
+        *text += &format!(
+            "{name}{{code=\"{code}\",component=\"apiserver\",{dry_run}group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",subresource=\"{subresource}\",{client}verb=\"{verb}\",version=\"{version}\"}} {count}\n"
         );
     }
 }
 
-pub fn serve(ctx: &Context) -> Response<Body> {
-    let mut text = String::new();
-    let metrics = &ctx.app.metrics;
-    let help = "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.";
-    family(&mut text, "apiserver_request_total", "counter", help);
-    counters(
-        &mut text,
-        "apiserver_request_total",
-        &metrics.requests,
-        true,
-    );
-    family(
-        &mut text,
-        "apiserver_request_terminations_total",
-        "counter",
-        "Number of requests which apiserver terminated in self-defense.",
-    );
-    counters(
-        &mut text,
-        "apiserver_request_terminations_total",
-        &metrics.terminations,
-        false,
-    );
-    family(
-        &mut text,
-        "apiserver_current_inflight_requests",
-        "gauge",
-        "Number of requests that are being answered, per request kind.",
-    );
-    for (name, count) in ctx.app.in_flight.current() {
-        let _ = writeln!(
-            text,
-            "apiserver_current_inflight_requests{{request_kind=\"{name}\"}} {count}"
-        );
+impl Metrics {
+    /// All metrics in Prometheus' text form.
+    pub fn text(&self, in_flight: &InFlight, store: &dyn Store) -> String {
+        let mut text = String::new();
+        let mut name = "apiserver_request_total";
+        let help = "Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.";
+        family(&mut text, name, "counter", help);
+        counters(&mut text, name, &self.requests, true);
+        name = "apiserver_request_terminations_total";
+        let help = "Number of requests which apiserver terminated in self-defense.";
+        family(&mut text, name, "counter", help);
+        counters(&mut text, name, &self.terminations, false);
+        name = "apiserver_current_inflight_requests";
+        let help = "Number of requests that are being answered, per request kind.";
+        family(&mut text, name, "gauge", help);
+        for (kind, count) in in_flight.current() {
+            text += &format!("{name}{{request_kind=\"{kind}\"}} {count}\n");
+        }
+        name = "apiserver_resource_objects";
+        family(&mut text, name, "gauge", "Objects stored, by resource.");
+        for resource in store.resources() {
+            let (plural, group) = resource.split_once('.').unwrap_or((&resource, ""));
+            let count = store.snapshot(&resource).len(None);
+            text += &format!("{name}{{group=\"{group}\",resource=\"{plural}\"}} {count}\n");
+        }
+        name = "etcd_revision";
+        family(&mut text, name, "gauge", "Newest revision of the store.");
+        text + &format!("{name} {}\n", store.revision())
     }
-    family(
-        &mut text,
-        "apiserver_resource_objects",
-        "gauge",
-        "Objects stored, by resource.",
-    );
-    for resource in ctx.app.store.resources() {
-        let (plural, group) = resource.split_once('.').unwrap_or((&resource, ""));
-        let count = ctx.app.store.snapshot(&resource).len(None);
-        let _ = writeln!(
-            text,
-            "apiserver_resource_objects{{group=\"{group}\",resource=\"{plural}\"}} {count}"
-        );
-    }
-    family(
-        &mut text,
-        "etcd_revision",
-        "gauge",
-        "Newest revision of the store.",
-    );
-    let _ = writeln!(text, "etcd_revision {}", ctx.app.store.revision());
-    ctx.finish(
-        200,
-        "text/plain; version=0.0.4; charset=utf-8",
-        Body::from(text),
-    )
 }
 
 #[cfg(test)]
@@ -269,98 +237,29 @@ mod tests {
 
     #[test]
     fn verbs_and_scopes_are_upstreams() {
-        let apply = [("content-type", "application/apply-patch+yaml")];
-        for (method, path, query, headers, verb, scope) in [
-            (
-                "GET",
-                "/api/v1/namespaces/a/pods",
-                "",
-                &[][..],
-                "LIST",
-                "namespace",
-            ),
-            ("GET", "/api/v1/pods", "watch=1", &[], "WATCH", "cluster"),
-            (
-                "HEAD",
-                "/api/v1/namespaces/a/pods/x",
-                "",
-                &[],
-                "GET",
-                "resource",
-            ),
-            (
-                "POST",
-                "/api/v1/namespaces/a/pods",
-                "",
-                &[],
-                "POST",
-                "resource",
-            ),
-            (
-                "PATCH",
-                "/api/v1/namespaces/a/pods/x",
-                "",
-                &apply[..],
-                "APPLY",
-                "resource",
-            ),
-            (
-                "DELETE",
-                "/api/v1/namespaces/a/pods",
-                "",
-                &[],
-                "DELETE",
-                "namespace",
-            ),
-            (
-                "GET",
-                "/api/v1/namespaces/a/pods/x/exec",
-                "",
-                &[],
-                "CONNECT",
-                "resource",
-            ),
-            (
-                "BREW",
-                "/api/v1/namespaces/a/pods/x",
-                "",
-                &[],
-                "other",
-                "resource",
-            ),
-        ] {
-            let found = labels(method, path, query, headers).unwrap();
+        for [method, path, query, media, verb, scope] in skiff_testing::rows(
+            r#"
+                GET ; /api/v1/namespaces/a/pods ;  ;  ; LIST ; namespace
+                GET ; /api/v1/pods ; watch=1 ;  ; WATCH ; cluster
+                HEAD ; /api/v1/namespaces/a/pods/x ;  ;  ; GET ; resource
+                POST ; /api/v1/namespaces/a/pods ;  ;  ; POST ; resource
+                PATCH ; /api/v1/namespaces/a/pods/x ;  ; application/apply-patch+yaml ; APPLY ; resource
+                DELETE ; /api/v1/namespaces/a/pods ;  ;  ; DELETE ; namespace
+                GET ; /api/v1/namespaces/a/pods/x/exec ;  ;  ; CONNECT ; resource
+                BREW ; /api/v1/namespaces/a/pods/x ;  ;  ; other ; resource
+            "#,
+        ) {
+            let found = labels(method, path, query, &[("content-type", media)]).unwrap();
             assert_eq!((found.verb, found.scope), (verb, scope), "{method} {path}");
         }
-        assert_eq!(
-            labels("POST", "/api/v1/pods", "dryRun=All", &[])
-                .unwrap()
-                .dry_run,
-            "All"
-        );
-        assert_eq!(
-            labels("POST", "/api/v1/pods", "dryRun=x", &[])
-                .unwrap()
-                .dry_run,
-            "invalid"
-        );
-        assert_eq!(
-            labels(
-                "GET",
-                "/api/v1/pods",
-                "",
-                &[("user-agent", "kube-scheduler/v1")]
-            )
-            .unwrap()
-            .client,
-            "kube-scheduler"
-        );
-        assert_eq!(
-            labels("GET", "/api/v1/pods", "", &[("user-agent", "somebody/v1")])
-                .unwrap()
-                .client,
-            ""
-        );
+        for (query, dry_run) in [("dryRun=All", "All"), ("dryRun=x", "invalid")] {
+            let found = labels("POST", "/api/v1/pods", query, &[]).unwrap();
+            assert_eq!(found.dry_run, dry_run);
+        }
+        for (agent, client) in [("kube-scheduler/v1", "kube-scheduler"), ("somebody/v1", "")] {
+            let found = labels("GET", "/api/v1/pods", "", &[("user-agent", agent)]).unwrap();
+            assert_eq!(found.client, client);
+        }
     }
 
     #[test]

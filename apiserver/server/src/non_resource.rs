@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 use skiff_api::machinery::{schema::to_ordered_json, status::Status};
 
-use crate::{context::Context, discovery, openapi};
+use crate::{context::Context, groups, openapi::Found};
 
 /// What `/version` tells: the API that is served, under the name of what serves it.
 pub const GIT_VERSION: &str = concat!("v1.36.2+skiff-", env!("CARGO_PKG_VERSION"));
@@ -29,7 +29,15 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
     match path.trim_end_matches('/') {
         "" => index(ctx),
         "/version" => indented(ctx, &version(), VERSION_ORDER),
-        "/metrics" => crate::metrics::serve(ctx),
+        "/metrics" => {
+            let app = &ctx.app;
+            let text = app.metrics.text(&app.in_flight, &*app.core.store);
+            ctx.finish(
+                200,
+                "text/plain; version=0.0.4; charset=utf-8",
+                Body::from(text),
+            )
+        }
         "/openid/v1/jwks" => cacheable(
             ctx,
             &ctx.app.tokens.jwks(),
@@ -57,7 +65,7 @@ pub async fn serve(ctx: &Context) -> Response<Body> {
                     .unwrap_or(""),
                 check,
             ),
-            ("openapi", which) => openapi::serve(ctx, which),
+            ("openapi", which) => openapi(ctx, which),
             _ => ctx.text(404, "404 page not found\n"),
         },
     }
@@ -145,7 +153,7 @@ fn index(ctx: &Context) -> Response<Body> {
     ]
     .map(String::from)
     .into();
-    for (group, versions) in discovery::groups(&ctx.kinds) {
+    for (group, versions) in groups::groups(&ctx.kinds) {
         paths.push(format!("/apis/{group}"));
         paths.extend(
             versions
@@ -159,6 +167,40 @@ fn index(ctx: &Context) -> Response<Body> {
     paths.sort();
     debug_assert!(!ctx.kinds.all().is_empty());
     indented(ctx, &json!({"paths": paths}), &[])
+}
+
+fn openapi(ctx: &Context, which: &str) -> Response<Body> {
+    let (document, media) = match ctx.app.openapi.find(&ctx.kinds, which, &ctx.headers) {
+        Found::Nothing => return ctx.text(404, "404 page not found\n"),
+        Found::NotAcceptable => {
+            let mut response = ctx.finish(406, "application/json", Body::empty());
+            let headers = response.headers_mut();
+            headers.remove(header::CONTENT_TYPE);
+            headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+            return response;
+        }
+        Found::Document(document, media) => (document, media),
+    };
+    let tag = format!("\"{}\"", document.tag);
+    let known = ctx
+        .header(header::IF_NONE_MATCH.as_str())
+        .split(',')
+        .any(|given| given.trim() == tag);
+    let mut response = if known {
+        ctx.finish(304, media, Body::empty())
+    } else {
+        ctx.finish(200, media, Body::from(document.bytes))
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(header::ETAG, tag);
+    }
+    if ctx.query.get("hash").is_some() {
+        let forever = HeaderValue::from_static("public, immutable");
+        headers.insert(header::CACHE_CONTROL, forever);
+    }
+    response
 }
 
 fn health(ctx: &Context, endpoint: &str, check: &str) -> Response<Body> {

@@ -209,97 +209,29 @@ mod tests {
         let read = |method: Method, path: &str, query: &str| {
             RequestInfo::read(&method, path, &Query::read(Some(query)))
         };
-        for (method, path, query, verb, group, namespace, resource, name, sub) in [
-            (
-                Method::GET,
-                "/api/v1/pods",
-                "",
-                "list",
-                "",
-                "",
-                "pods",
-                "",
-                "",
-            ),
-            (
-                Method::GET,
-                "/api/v1/namespaces/a/pods",
-                "watch=true",
-                "watch",
-                "",
-                "a",
-                "pods",
-                "",
-                "",
-            ),
-            (
-                Method::GET,
-                "/apis/apps/v1/namespaces/a/deployments/d/scale",
-                "",
-                "get",
-                "apps",
-                "a",
-                "deployments",
-                "d",
-                "scale",
-            ),
-            (
-                Method::PUT,
-                "/api/v1/namespaces/a/finalize",
-                "",
-                "update",
-                "",
-                "a",
-                "namespaces",
-                "a",
-                "finalize",
-            ),
-            (
-                Method::GET,
-                "/api/v1/namespaces/a",
-                "",
-                "get",
-                "",
-                "a",
-                "namespaces",
-                "a",
-                "",
-            ),
-            (
-                Method::DELETE,
-                "/api/v1/namespaces/a/pods",
-                "",
-                "deletecollection",
-                "",
-                "a",
-                "pods",
-                "",
-                "",
-            ),
-            (
-                Method::GET,
-                "/api/v1/watch/pods",
-                "",
-                "watch",
-                "",
-                "",
-                "pods",
-                "",
-                "",
-            ),
-            (
-                Method::POST,
-                "/api/v1/namespaces/a/pods/p/exec",
-                "",
-                "create",
-                "",
-                "a",
-                "pods",
-                "p",
-                "exec",
-            ),
-        ] {
-            let info = read(method, path, query);
+        for [
+            method,
+            path,
+            query,
+            verb,
+            group,
+            namespace,
+            resource,
+            name,
+            sub,
+        ] in skiff_testing::rows(
+            r#"
+                GET ; /api/v1/pods ;  ; list ;  ;  ; pods ;  ;
+                GET ; /api/v1/namespaces/a/pods ; watch=true ; watch ;  ; a ; pods ;  ;
+                GET ; /apis/apps/v1/namespaces/a/deployments/d/scale ;  ; get ; apps ; a ; deployments ; d ; scale
+                PUT ; /api/v1/namespaces/a/finalize ;  ; update ;  ; a ; namespaces ; a ; finalize
+                GET ; /api/v1/namespaces/a ;  ; get ;  ; a ; namespaces ; a ;
+                DELETE ; /api/v1/namespaces/a/pods ;  ; deletecollection ;  ; a ; pods ;  ;
+                GET ; /api/v1/watch/pods ;  ; watch ;  ;  ; pods ;  ;
+                POST ; /api/v1/namespaces/a/pods/p/exec ;  ; create ;  ; a ; pods ; p ; exec
+            "#,
+        ) {
+            let info = read(method.parse().unwrap(), path, query);
             assert!(info.is_resource, "{path}");
             assert_eq!(
                 (

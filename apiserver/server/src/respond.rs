@@ -12,7 +12,6 @@ use skiff_api::{
         field::{Errors, Path},
         gonum,
         meta::Meta,
-        object_meta,
         status::{Cause, Details, Status},
     },
 };
@@ -50,30 +49,6 @@ pub fn too_large_revision(asked: u64, newest: u64) -> Status {
         ..Details::default()
     });
     status
-}
-
-/// What create, update and patch take as parameters.
-pub fn check_options(ctx: &Context, kind: &str) -> Result<(), Status> {
-    let mut errors = Errors::default();
-    let manager = ctx.query.text("fieldManager");
-    object_meta::field_manager(manager, &Path::new("fieldManager"), &mut errors);
-    let given = ctx.query.text("fieldValidation");
-    if !matches!(given, "" | "Ignore" | "Warn" | "Strict") {
-        errors.not_supported(
-            &Path::new("fieldValidation"),
-            given,
-            &["", "Ignore", "Strict", "Warn"],
-        );
-    }
-    let dry: Vec<&str> = ctx.query.all("dryRun").collect();
-    if dry.iter().any(|v| *v != "All") {
-        errors.not_supported(&Path::new("dryRun"), dry, &["All"]);
-    }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Status::invalid("meta.k8s.io", kind, "", &errors))
-    }
 }
 
 pub fn written(
@@ -116,7 +91,7 @@ pub fn value(ctx: &Context, accept: &Accept, kind: &Arc<Kind>, code: u16, value:
         Form::Table(version) => {
             let include = IncludeObject::of(ctx)?;
             let version_of = value.resource_version().to_string();
-            let row = row(kind, &value, ctx.app.clock.now(), include, version);
+            let row = row(kind, &value, ctx.app.core.clock.now(), include, version);
             ctx.value(
                 code,
                 accept,
@@ -173,7 +148,7 @@ pub fn row(
     version: &str,
 ) -> Value {
     let mut row = json!({"cells": kind.printer.cells(value, now)});
-    let conditions = kind.printer.conditions(value);
+    let conditions = (kind.strategy.row_conditions)(value);
     if !conditions.is_empty() {
         row["conditions"] = conditions.into();
     }

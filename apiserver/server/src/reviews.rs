@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use serde_json::{Value, json};
+use serde_json::json;
 use skiff_api::{
-    kinds::Kind,
-    machinery::{meta::Meta, status::Status, time},
+    kinds::{Kind, Review, validation::read::Read},
+    machinery::{meta::Meta, time},
 };
 
 use crate::{
@@ -16,50 +16,40 @@ use crate::{
     body,
     context::{Answer, Context},
     negotiate::{self, Offers},
-    respond,
+    subresources::binding,
+    write::{self, Part, managed},
 };
 
-pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
+pub async fn serve(ctx: &Context, kind: &Arc<Kind>, review: Review, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;
-    respond::check_options(ctx, "CreateOptions")?;
-    let mut review = body::decode_kind(ctx, &text, media, kind)?;
-    crate::write::check_namespace(kind, &ctx.info.namespace, &mut review)?;
-    let authorizer = &ctx.app.authorizers;
-    let spec = review["spec"].clone();
-    let status = match kind.kind {
-        "SubjectAccessReview" => reviews::subject_access(authorizer, &spec)?,
-        "SelfSubjectAccessReview" => reviews::self_subject_access(authorizer, &ctx.user, &spec)?,
-        "LocalSubjectAccessReview" => reviews::local_subject_access(
-            authorizer,
+    let call = ctx.call("CreateOptions")?;
+    let mut asked = body::decode_kind(ctx, &text, media, kind)?;
+    write::check_namespace(kind, &ctx.info.namespace, &mut asked)?;
+    let (authorizers, user, spec) = (&ctx.app.core.authorizers, &ctx.asked.user, asked.at("spec"));
+    let status = match review {
+        Review::SubjectAccess => reviews::subject_access(authorizers, spec)?,
+        Review::SelfSubjectAccess => reviews::self_subject_access(authorizers, user, spec)?,
+        Review::LocalSubjectAccess => reviews::local_subject_access(
+            authorizers,
             &ctx.info.namespace,
-            review.namespace(),
-            &spec,
+            asked.namespace(),
+            spec,
         )?,
-        "SelfSubjectRulesReview" => reviews::self_subject_rules(
-            authorizer,
-            &ctx.user,
-            spec["namespace"].as_str().unwrap_or(""),
-        )?,
-        "TokenReview" => token_review(&ctx.app.authenticator, &spec).await?,
-        "SelfSubjectReview" => {
-            review.set_meta("creationTimestamp", time::seconds(ctx.app.clock.now()));
-            json!({"userInfo": serde_json::to_value(&*ctx.user).unwrap_or(Value::Null)})
+        Review::SelfSubjectRules => {
+            reviews::self_subject_rules(authorizers, user, spec.text("namespace"))?
         }
-        "Binding" => return crate::subresources::binding::legacy(ctx, &accept, review).await,
-        other => return Err(Status::internal(format!("nothing answers for {other}"))),
+        Review::Token => token_review(&ctx.app.authenticator, spec).await?,
+        Review::SelfSubject => json!({"userInfo": **user}),
+        Review::Binding => return binding::legacy(ctx, &call, &accept, asked).await,
     };
-    // what the server answers is nobody's
-    if !matches!(kind.kind, "SelfSubjectReview") {
-        crate::managed::track_update(
-            ctx,
-            kind,
-            crate::write::Part::Whole,
-            &json!({}),
-            &mut review,
-        )?;
+    if review == Review::SelfSubject {
+        // what the server answers is nobody's
+        asked.set_meta("creationTimestamp", time::seconds(call.now()));
+    } else {
+        managed::track_update(&call, kind, Part::Whole, &json!({}), &mut asked)?;
     }
-    review["status"] = status;
-    ctx.value(201, &accept, &review)
+    asked["status"] = status;
+    ctx.value(201, &accept, &asked)
 }

@@ -11,22 +11,25 @@ use skiff_watching::client::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission,
+    addresses, admission,
     allocate::Allocator,
-    app::{App, InProcess, StoredObjects},
+    app::{App, InProcess},
     auth::{
         Objects, User,
         authenticate::{self, Authenticator, service_account::Issuer},
         authorize::Authorizers,
         pki::{self, Pki, tls},
     },
-    bootstrap, legacy_tokens,
+    bootstrap,
+    core::{Core, StoredObjects},
+    dial::{Behind, Transports},
+    legacy_tokens,
     limits::{
         deadline,
         inflight::{InFlight, Limits},
     },
     serve, stored,
-    subresources::connect::{Behind, Transports},
+    write::Writer,
 };
 
 /// Where the state is.
@@ -151,7 +154,7 @@ impl Running {
         for listener in self.listeners {
             let _ = listener.await;
         }
-        self.app.store.close().await;
+        self.app.core.store.close().await;
     }
 }
 
@@ -219,19 +222,25 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         tls::private_key(&pki.kubelet_client)?,
     );
     let advertised = advertised(&config, &addresses);
-    let app = Arc::new(App {
-        openapi: crate::openapi::Documents::default(),
+    let core = Arc::new(Core {
         kinds: arc_swap::ArcSwap::new(skiff_api::kinds::Registry::builtin().clone()),
-        warns_of_no_effect: config.warns_of_no_effect,
-        external_address: advertised
-            .first()
-            .map(SocketAddr::to_string)
-            .unwrap_or_default(),
         clock: config.clock.clone(),
-        authenticator: authenticator.telling(telling),
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
+        store,
+    });
+    let writer = Arc::new(Writer {
+        core: core.clone(),
         admission: admission::chain(&config.admission)?,
         allocator,
+        follow: |writer, new, old| Box::pin(addresses::follow(writer, new, old)),
+        warns_of_no_effect: config.warns_of_no_effect,
+    });
+    bootstrap::run(&writer, &advertised).await?;
+    skiff_watching::task::spawn(legacy_tokens::label(writer.clone(), used, stopping.clone()));
+    let app = Arc::new(App {
+        core,
+        writer,
+        authenticator: authenticator.telling(telling),
         tokens: Arc::new(issuer),
         transports: Transports::new(
             tls::roots(pki.authority.certificate_pem().as_bytes())?,
@@ -239,13 +248,15 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
             config.behind.clone(),
         )?,
         metrics: Default::default(),
+        openapi: Default::default(),
+        external_address: advertised
+            .first()
+            .map(SocketAddr::to_string)
+            .unwrap_or_default(),
         in_flight: InFlight::new(config.limits),
         request_timeout: config.request_timeout,
         stopping: stopping.clone(),
-        store,
     });
-    bootstrap::run(&app, &advertised).await?;
-    skiff_watching::task::spawn(legacy_tokens::label(app.clone(), used));
     let stop = stopping.child_token();
     let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
     let listeners = listeners

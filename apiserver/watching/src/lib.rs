@@ -16,6 +16,7 @@ pub mod queue;
 pub mod reflect;
 pub mod status;
 pub mod task;
+pub mod tls;
 pub mod typed;
 pub mod unreadable;
 

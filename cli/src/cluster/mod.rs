@@ -16,36 +16,24 @@ use std::future::Future;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    command::{Command, HELP},
-    flags::{self, Parsed},
-};
+use crate::flags::Line;
 
-/// Reads the flags of a command that runs outside the usual frame: on a runtime with several threads. `words` is what it is called by.
-pub fn parsed(words: &str, command: &'static Command, args: &[String]) -> Result<Parsed, i32> {
-    let mut declared = command.flags.to_vec();
-    declared.push(HELP);
-    match flags::parse(args, &declared) {
-        Ok(parsed) if parsed.bool("help") => {
-            print!(
-                "{}",
-                crate::command::help_of(command, &format!("skiff {words}"))
-            );
-            Err(0)
-        }
-        Ok(parsed) if !parsed.args.is_empty() => {
-            eprintln!(
-                "error: skiff {words} takes no arguments, found {:?}",
-                parsed.args.join(" ")
-            );
-            Err(1)
-        }
-        Ok(parsed) => Ok(parsed),
-        Err(error) => {
-            eprintln!("error: {error}\nSee 'skiff {words} --help' for usage.");
-            Err(1)
-        }
+/// Runs a verb that takes no arguments on a runtime with several threads; `name` is the verb's.
+pub fn run_alone<F: Future<Output = anyhow::Result<()>>>(name: &str, line: &Line, work: F) -> i32 {
+    if takes_no_arguments(name, line) {
+        run(work)
+    } else {
+        1
     }
+}
+
+/// Says so if there are some.
+pub fn takes_no_arguments(name: &str, line: &Line) -> bool {
+    if !line.args.is_empty() {
+        let found = line.args.join(" ");
+        eprintln!("error: skiff {name} takes no arguments, found {found:?}");
+    }
+    line.args.is_empty()
 }
 
 /// Runs `work` to its end; its error is told and makes the exit status 1.

@@ -19,39 +19,9 @@ use crate::{
         nodes,
         story::Story,
     },
-    command::{Command, Run},
-    flags::{Flag, Parsed},
+    command::{Command, raw},
+    flags::Line,
 };
-
-const FLAGS: &[Flag] = &[
-    super::up::DATA_DIR,
-    Flag::str("server", '\0', "", "URL of the cluster's API server"),
-    Flag::str(
-        "token",
-        '\0',
-        "",
-        "The token that 'skiff token create' printed; needed the first time",
-    ),
-    Flag::str(
-        "node-name",
-        '\0',
-        "",
-        "The node's name; by default the machine's",
-    ),
-    Flag::str(
-        "node-ip",
-        '\0',
-        "",
-        "The address by which the cluster reaches this machine; by default the one that leads to the server",
-    ),
-    Flag::str("cluster-dns", '\0', "10.96.0.10", "Address of cluster DNS"),
-    Flag::str(
-        "service-cluster-ip-range",
-        '\0',
-        "10.96.0.0/16",
-        "Network of cluster IPs, as at the server",
-    ),
-];
 
 pub static COMMAND: Command = Command {
     name: "agent",
@@ -60,16 +30,37 @@ pub static COMMAND: Command = Command {
     long: "Joins a cluster as a node: runs its pods' containers, their network, services and DNS. Needs root, and nothing else. Ctrl-C ends it and its containers; \
            the next start goes on with the same certificates.",
     examples: "skiff agent --server https://10.0.0.1:6443 --token abcdef.0123456789abcdef",
-    flags: &[FLAGS],
-    run: Run::Raw(run),
+    run: raw!(run: Flags),
     ..Command::NEW
 };
 
-fn run(args: Vec<String>) -> i32 {
-    match cluster::parsed("agent", &COMMAND, &args) {
-        Err(code) => code,
-        Ok(flags) => cluster::run(serve(flags)),
-    }
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    #[command(flatten)]
+    data: super::up::DataDir,
+    /// URL of the cluster's API server
+    #[arg(long)]
+    server: String,
+    /// The token that 'skiff token create' printed; needed the first time
+    #[arg(long)]
+    token: String,
+    /// The node's name; by default the machine's
+    #[arg(long)]
+    node_name: String,
+    /// The address by which the cluster reaches this machine; by default the one that leads to the server
+    #[arg(long)]
+    node_ip: String,
+    /// Address of cluster DNS
+    #[arg(long, default_value = "10.96.0.10")]
+    cluster_dns: String,
+    /// Network of cluster IPs, as at the server
+    #[arg(long, default_value = "10.96.0.0/16")]
+    service_cluster_ip_range: String,
+}
+
+fn run(flags: Flags, line: Line) -> i32 {
+    cluster::run_alone("agent", &line, serve(flags))
 }
 
 /// What the flags say.
@@ -81,27 +72,27 @@ struct Wish {
     service_cidr: ipnet::IpNet,
 }
 
-fn wish(flags: &Parsed) -> anyhow::Result<Wish> {
+fn wish(flags: &Flags) -> anyhow::Result<Wish> {
     if !nix::unistd::geteuid().is_root() {
         bail!("a node needs root (namespaces, cgroups, overlayfs, a bridge)");
     }
-    let server = flags.str("server").trim_end_matches('/').to_string();
+    let server = flags.server.trim_end_matches('/').to_string();
     if server.is_empty() {
         bail!("--server is needed: the URL of the cluster's API server");
     }
-    let folders = Folders::at(flags.str("data-dir"))?;
-    let node = match flags.str("node-name") {
+    let folders = flags.data.folders()?;
+    let node = match flags.node_name.as_str() {
         "" => std::fs::read_to_string("/proc/sys/kernel/hostname")
             .context("cannot read the machine's name; use --node-name")?
             .trim()
             .to_lowercase(),
         given => given.into(),
     };
-    let ip = match flags.str("node-ip") {
+    let ip = match flags.node_ip.as_str() {
         "" => leading_to(&server)?,
         given => given.parse().context("--node-ip takes an IPv4 address")?,
     };
-    let token = Some(flags.str("token"))
+    let token = Some(flags.token.as_str())
         .filter(|text| !text.is_empty())
         .map(Token::parse)
         .transpose()?;
@@ -115,12 +106,12 @@ fn wish(flags: &Parsed) -> anyhow::Result<Wish> {
         folders,
         ip,
         dns: flags
-            .str("cluster-dns")
+            .cluster_dns
             .parse()
             .context("--cluster-dns takes an IP address")?,
         service_cidr: control_plane::network(
             "service-cluster-ip-range",
-            flags.str("service-cluster-ip-range"),
+            &flags.service_cluster_ip_range,
         )?,
     })
 }
@@ -145,7 +136,7 @@ fn leading_to(server: &str) -> anyhow::Result<Ipv4Addr> {
     }
 }
 
-async fn serve(flags: Parsed) -> anyhow::Result<()> {
+async fn serve(flags: Flags) -> anyhow::Result<()> {
     let stop = cluster::until_told()?;
     let wish = wish(&flags)?;
     let _held = wish.folders.hold()?;
@@ -179,6 +170,7 @@ async fn serve(flags: Parsed) -> anyhow::Result<()> {
     }
     nodes::unmount_below(&wish.folders.data.join("nodes"));
     nodes::unmount_below(&wish.folders.run());
+    // What stays there is empty, or the next start's to clear.
     let _ = std::fs::remove_dir_all(wish.folders.run());
     Ok(())
 }

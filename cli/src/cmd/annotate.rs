@@ -2,16 +2,10 @@
 //! Invariant: an annotation that has another value is only changed with --overwrite.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/annotate/annotate.go`.
 
-use super::label::{Changes, FLAGS, check, find, list, merge_patch};
-use super::modify;
-use crate::command::{Command, Run};
+use super::marks::{self, Changes, Marks};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
-use crate::print::{self, Printer};
-use crate::resource::{DRY_RUN, FIELD_SELECTOR, FILE_FLAGS, Info, SELECTOR, helper};
-use crate::typed::MERGE;
 
 pub static COMMAND: Command = Command {
     name: "annotate",
@@ -27,30 +21,36 @@ pub static COMMAND: Command = Command {
       kubectl annotate --overwrite pods foo description='my frontend running nginx'
       # Remove one
       kubectl annotate pods foo description-",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        FIELD_SELECTOR,
-        DRY_RUN,
-        FLAGS,
-        &[Flag::str(
-            "field-manager",
-            '\0',
-            "kubectl-annotate",
-            "Who is said to manage the fields that are written",
-        )],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: marks::GROUPS,
+    defaults: &[("field-manager", "kubectl-annotate")],
+    run: verb!(marks::run: marks::Flags, &ANNOTATIONS),
     words: Some(Words::ANY),
     ..Command::NEW
 };
 
+static ANNOTATIONS: Marks = Marks {
+    field: "annotations",
+    what: "annotation",
+    sample: "rsrc",
+    done: Some("annotated"),
+    parse,
+    clash: |other| {
+        let told: Vec<String> = other
+            .iter()
+            .map(|(k, v)| format!("'{k}' already has a value ({v})"))
+            .collect();
+        let told = (!told.is_empty()).then(|| told.join("; "));
+        let error = |told| {
+            Error::msg(format!(
+                "--overwrite is false but found the following declared annotation(s): {told}"
+            ))
+        };
+        told.map(error).into_iter().collect()
+    },
+};
+
 fn parse(pairs: &[String]) -> Result<Changes> {
-    let mut c = Changes {
-        set: vec![],
-        remove: vec![],
-    };
+    let mut c = Changes::default();
     for p in pairs {
         match p.split_once('=') {
             Some((k, v)) => {
@@ -74,78 +74,4 @@ fn parse(pairs: &[String]) -> Result<Changes> {
             both.join(", ")
         )))
     }
-}
-
-async fn run(ctx: Ctx) -> Result<()> {
-    let f = ctx.flags();
-    let (resources, pairs) = modify::split_pairs(ctx.args(), "annotation")?;
-    let changes = parse(&pairs)?;
-    check(&ctx, &resources, &changes, "annotation", "rsrc")?;
-    let local = modify::is_local(&ctx)?;
-    let mut printer = Printer::new(f, format!("annotated{}", ctx.dry_run()?.suffix()))?;
-    let found = find(&ctx, &resources).await?;
-    let single = found.single;
-    let mut errors = found.errors;
-    for mut info in found.infos {
-        if let Err(e) = one(&ctx, &mut info, &changes, local, single, &mut printer).await {
-            errors.push(e);
-        }
-    }
-    Error::collect(errors)
-}
-
-async fn one(
-    ctx: &Ctx,
-    info: &mut Info,
-    changes: &Changes,
-    local: bool,
-    single: bool,
-    printer: &mut Printer,
-) -> Result<()> {
-    let f = ctx.flags();
-    let current = info.object["metadata"]["annotations"].clone();
-    if !f.bool("overwrite") {
-        let clash: Vec<String> = changes
-            .set
-            .iter()
-            .filter_map(|(k, v)| {
-                current[k]
-                    .as_str()
-                    .filter(|c| c != v)
-                    .map(|c| format!("'{k}' already has a value ({c})"))
-            })
-            .collect();
-        if !clash.is_empty() {
-            return Err(Error::msg(format!(
-                "--overwrite is false but found the following declared annotation(s): {}",
-                clash.join("; ")
-            )));
-        }
-    }
-    let all: Vec<(String, Option<String>)> = changes
-        .set
-        .iter()
-        .map(|(k, v)| (k.clone(), Some(v.clone())))
-        .chain(changes.remove.iter().map(|k| (k.clone(), None)))
-        .collect();
-    for (k, v) in &all {
-        modify::set_entry(&mut info.object, "annotations", k, v.as_deref());
-    }
-    if f.bool("list") {
-        return list(info, "annotations", single, "annotations");
-    }
-    if !local {
-        let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?);
-        info.object = write
-            .patch(
-                ctx.client()?,
-                &info.resource,
-                &info.namespace,
-                &info.name,
-                MERGE,
-                &merge_patch(ctx, "annotations", &all),
-            )
-            .await?;
-    }
-    printer.print(&info.object)
 }

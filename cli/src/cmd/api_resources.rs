@@ -2,11 +2,11 @@
 //! Invariant: one line a group and plural, in its preferred version.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/apiresources/apiresources.go`.
 
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::discovery::{Resource, Served};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer};
 use serde_json::{Value, json};
@@ -27,35 +27,39 @@ pub static COMMAND: Command = Command {
       kubectl api-resources --namespaced=false
       # Of one group
       kubectl api-resources --api-group=rbac.authorization.k8s.io",
-    flags: &[&[
-        Flag::bool("no-headers", '\0', false, "Print no headers"),
-        Flag::str("output", 'o', "", "json, yaml, kyaml, name or wide"),
-        Flag::str("api-group", '\0', "", "Only of this API group"),
-        Flag::bool(
-            "namespaced",
-            '\0',
-            true,
-            "Only those in namespaces, or only those that are not",
-        ),
-        Flag::slice("verbs", '\0', "Only those with all of these verbs"),
-        Flag::str("sort-by", '\0', "", "Sort by name or kind"),
-        Flag::bool(
-            "cached",
-            '\0',
-            false,
-            "What is known from earlier, if it is",
-        ),
-        Flag::slice("categories", '\0', "Only those in all of these categories"),
-        Flag::bool(
-            "show-managed-fields",
-            '\0',
-            false,
-            "Keep managedFields when printing JSON or YAML",
-        ),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::MANAGED_FIELDS],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Print no headers
+    #[arg(long)]
+    no_headers: bool,
+    /// json, yaml, kyaml, name or wide
+    #[arg(long, short)]
+    output: String,
+    /// Only of this API group
+    #[arg(long)]
+    api_group: Option<String>,
+    /// Only those in namespaces, or only those that are not
+    #[arg(long, value_name = "true")]
+    namespaced: Option<bool>,
+    /// Only those with all of these verbs
+    #[arg(long)]
+    verbs: Vec<Csv>,
+    /// Sort by name or kind
+    #[arg(long)]
+    sort_by: String,
+    /// What is known from earlier, if it is
+    #[arg(long)]
+    cached: bool,
+    /// Only those in all of these categories
+    #[arg(long)]
+    categories: Vec<Csv>,
+}
 
 /// One line a group and plural: that of the preferred version, or of the first that has it.
 fn preferred(served: &Served) -> Vec<&Resource> {
@@ -94,41 +98,36 @@ pub fn readable(served: &Served) -> Vec<String> {
     list.iter().map(|r| r.group_resource()).collect()
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("unexpected arguments: [{}]", ctx.args().join(" ")),
-        ));
-    }
+    ctx.takes_no_args("unexpected arguments")?;
     if !matches!(
-        f.str("output"),
+        f.output.as_str(),
         "" | "wide" | "name" | "json" | "yaml" | "kyaml"
     ) {
         return Err(print::no_printer(
-            f.str("output"),
+            f.output.as_str(),
             "json,kyaml,name,wide,yaml",
         ));
     }
-    if !matches!(f.str("sort-by"), "" | "name" | "kind") {
+    if !matches!(f.sort_by.as_str(), "" | "name" | "kind") {
         return Err(Error::msg("--sort-by accepts only name or kind"));
     }
-    let served = if f.bool("cached") {
+    let served = if f.cached {
         ctx.discovery()?.served().await?
     } else {
         ctx.discovery()?.refresh().await?
     };
-    let (verbs, categories) = (f.list("verbs"), f.list("categories"));
+    let (verbs, categories) = (f.verbs.list(), f.categories.list());
     let mut list: Vec<&Resource> = preferred(&served)
         .into_iter()
         .filter(|r| !r.verbs.is_empty())
-        .filter(|r| !f.changed("api-group") || r.group == f.str("api-group"))
-        .filter(|r| !f.changed("namespaced") || r.namespaced == f.bool("namespaced"))
+        .filter(|r| f.api_group.as_ref().is_none_or(|group| r.group == *group))
+        .filter(|r| f.namespaced.is_none_or(|inside| r.namespaced == inside))
         .filter(|r| verbs.iter().all(|v| r.can(v)))
         .filter(|r| categories.iter().all(|c| r.categories.contains(c)))
         .collect();
-    match f.str("sort-by") {
+    match f.sort_by.as_str() {
         "name" => list.sort_by(|a, b| a.plural.cmp(&b.plural)),
         "kind" => list.sort_by(|a, b| a.kind.cmp(&b.kind)),
         _ => by_group(&mut list),
@@ -149,19 +148,19 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
 }
 
-fn show(ctx: &Ctx, list: &[&Resource]) -> Result<()> {
+fn show(ctx: &With<Flags>, list: &[&Resource]) -> Result<()> {
     let f = ctx.flags();
-    let output = f.str("output");
+    let output = f.output.as_str();
     if matches!(output, "json" | "yaml" | "kyaml") {
         let one = |r: &&Resource| json!({"name": r.plural, "singularName": r.singular, "namespaced": r.namespaced, "group": r.group, "version": r.version, "kind": r.kind, "verbs": r.verbs, "shortNames": r.short_names, "categories": r.categories});
         let items: Vec<Value> = list.iter().map(one).collect();
         let whole = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "", "resources": items});
-        let format = print::format(f, "json,kyaml,yaml")?.unwrap_or(print::Format::Json);
+        let format = print::format(ctx, "json,kyaml,yaml")?.unwrap_or(print::Format::Json);
         return Printer::of(format, "", true).print(&whole);
     }
     let mut w = TabWriter::table();
     let wide = output == "wide";
-    if !f.bool("no-headers") && output != "name" {
+    if !f.no_headers && output != "name" {
         w.push("NAME\tSHORTNAMES\tAPIVERSION\tNAMESPACED\tKIND");
         w.push(if wide { "\tVERBS\tCATEGORIES\n" } else { "\n" });
     }

@@ -2,9 +2,9 @@
 //! Invariant: asked of the server, never of the disk.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/apiresources/apiversions.go`.
 
-use crate::command::{Command, Run};
-use crate::context::Ctx;
-use crate::error::{Error, Result};
+use crate::command::{Command, verb};
+use crate::context::With;
+use crate::error::Result;
 use crate::print;
 
 pub static COMMAND: Command = Command {
@@ -14,17 +14,12 @@ pub static COMMAND: Command = Command {
     examples: "
       # All of them
       kubectl api-versions",
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: ()),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("unexpected arguments: [{}]", ctx.args().join(" ")),
-        ));
-    }
+async fn run(ctx: With<()>) -> Result<()> {
+    ctx.takes_no_args("unexpected arguments")?;
     let served = ctx.discovery()?.refresh().await?;
     let mut all: Vec<String> = served
         .groups

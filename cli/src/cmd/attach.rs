@@ -4,13 +4,14 @@
 
 use super::exec::{SESSION, tty};
 use super::pods;
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Group, group};
 use crate::print;
 use crate::remote::{detach, session};
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -24,10 +25,20 @@ pub static COMMAND: Command = Command {
       # Of a certain container, and type to it
       kubectl attach mypod -c ruby-container -i -t",
     flags: &[SESSION, DETACH_KEYS],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: ()),
     words: Some(Words::Pod),
     ..Command::NEW
 };
+
+/// The flag that says how a session is left.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Detach {
+    /// The keys that leave the session while what runs goes on
+    #[arg(long, default_value = "ctrl-p,ctrl-q")]
+    pub detach_keys: String,
+}
+pub const DETACH_KEYS: Group = group::<Detach>;
 
 /// What the user is told before a session with what runs in a container begins.
 pub fn greet(quiet: bool) {
@@ -39,17 +50,9 @@ pub fn greet(quiet: bool) {
     }
 }
 
-/// The flag that says how a session is left.
-pub const DETACH_KEYS: &[Flag] = &[Flag::str(
-    "detach-keys",
-    '\0',
-    "ctrl-p,ctrl-q",
-    "The keys that leave the session while what runs goes on",
-)];
-
-async fn run(ctx: Ctx) -> Result<()> {
-    let f = ctx.flags();
-    if f.duration("pod-running-timeout") <= 0.0 {
+async fn run(ctx: With<()>) -> Result<()> {
+    let f = &ctx.shared().session;
+    if f.pod_running_timeout <= 0.0 {
         return Err(Error::usage(
             ctx.path(),
             "--pod-running-timeout must be higher than zero",
@@ -68,16 +71,17 @@ async fn run(ctx: Ctx) -> Result<()> {
             )));
         }
     };
-    let pod = pods::find(&ctx, &word, f.duration("pod-running-timeout")).await?;
-    if let Some(phase) = pod["status"]["phase"]
-        .as_str()
+    let pod = pods::find(&ctx, &word, f.pod_running_timeout).await?;
+    if let Some(phase) = pod
+        .at("status")
+        .text_ptr("phase")
         .filter(|p| matches!(*p, "Succeeded" | "Failed"))
     {
         return Err(Error::msg(format!(
             "cannot attach a container in a completed pod; current phase is {phase}"
         )));
     }
-    let container = pods::container(&pod, f.str("container"), f.bool("quiet"))
+    let container = pods::container(&pod, f.container.as_deref().unwrap_or(""), f.quiet)
         .map_err(|e| Error::msg(format!("cannot attach to the container: {e}")))?;
     to_container(&ctx, &pod, &container).await
 }
@@ -87,43 +91,37 @@ async fn run(ctx: Ctx) -> Result<()> {
 /// # Errors
 /// The server's refusal, keys that are none.
 pub async fn to_container(ctx: &Ctx, pod: &Value, container: &str) -> Result<()> {
-    let f = ctx.flags();
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
+    let f = &ctx.shared().session;
+    let text = |field: &str| pod.at("metadata").text(field).to_string();
     let (namespace, name) = (text("namespace"), text("name"));
     let has_tty = pods::ALL
         .iter()
-        .flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten())
-        .any(|c| c["name"] == container && c["tty"] == true);
-    if f.bool("tty") && !has_tty && !f.bool("quiet") {
+        .flat_map(|l| pod.at("spec").list(*l).iter())
+        .any(|c| c.text("name") == container && c.flag("tty"));
+    if f.tty && !has_tty && !f.quiet {
         eprintln!("error: Unable to use a TTY - container {container} did not allocate one");
     }
     // A container with a terminal speaks as one, whether it was asked for or not.
     let tty = tty(ctx, has_tty);
-    let keys = if f.declares("detach-keys") {
-        f.str("detach-keys")
-    } else {
-        ""
-    };
-    let keys = if keys.is_empty() {
-        "ctrl-p,ctrl-q"
-    } else {
-        keys
+    let keys = match ctx.shared().detach.detach_keys.as_str() {
+        "" => "ctrl-p,ctrl-q",
+        keys => keys,
     };
     let detach = if tty {
         detach::keys(keys).map_err(|e| Error::msg(format!("could not bind detach keys: {e}")))?
     } else {
         vec![]
     };
-    greet(f.bool("quiet"));
+    greet(f.quiet);
     let request = session::Request {
         container: container.into(),
-        stdin: f.bool("stdin"),
+        stdin: f.stdin,
         tty,
         command: None,
         detach,
     };
     session::run(ctx, &namespace, &name, &request).await?;
-    if f.bool("quiet") || !tty {
+    if f.quiet || !tty {
         return Ok(());
     }
     let again = format!(

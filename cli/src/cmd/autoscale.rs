@@ -2,12 +2,11 @@
 //! Invariant: what it points to exists.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/autoscale/autoscale.go`.
 
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
-use crate::generate::{self, SAVE_CONFIG};
+use crate::generate::{self, MANAGER, SAVE_CONFIG};
 use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS};
 use serde_json::{Value, json};
@@ -24,53 +23,10 @@ pub static COMMAND: Command = Command {
       kubectl autoscale rc foo --max=5 --cpu=80%
       # Up to five, aiming at 500 millicores
       kubectl autoscale deployment bar --min=3 --max=6 --cpu=500m --memory=200Mi",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        DRY_RUN,
-        SAVE_CONFIG,
-        &[
-            Flag::int(
-                "min",
-                '\0',
-                "-1",
-                "The least number of pods; negative leaves it to the server",
-            ),
-            Flag::int("max", '\0', "-1", "The greatest number of pods"),
-            Flag::int(
-                "cpu-percent",
-                '\0',
-                "-1",
-                "The share of the requested CPU to aim at; --cpu is newer",
-            ),
-            Flag::str(
-                "cpu",
-                '\0',
-                "",
-                "The CPU to aim at: a share of what is requested (70%), or an amount (500m)",
-            ),
-            Flag::str(
-                "memory",
-                '\0',
-                "",
-                "The memory to aim at: a share of what is requested (60%), or an amount (200Mi)",
-            ),
-            Flag::str(
-                "name",
-                '\0',
-                "",
-                "The autoscaler's name; by default what it scales",
-            ),
-            Flag::str(
-                "field-manager",
-                '\0',
-                "kubectl-autoscale",
-                "Who is said to manage the fields that are written",
-            ),
-        ],
-    ],
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, SAVE_CONFIG, MANAGER],
+    defaults: &[("field-manager", "kubectl-autoscale")],
     required: &["max"],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     words: Some(Words::Objects {
         types: &[
             "deployment",
@@ -82,6 +38,35 @@ pub static COMMAND: Command = Command {
     }),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The least number of pods; negative leaves it to the server
+    #[arg(long, default_value = "-1")]
+    min: i64,
+    /// The greatest number of pods
+    #[arg(long, default_value = "-1")]
+    max: i64,
+    /// The share of the requested CPU to aim at; --cpu is newer
+    #[arg(long, value_name = "-1")]
+    cpu_percent: Option<i64>,
+    /// The CPU to aim at: a share of what is requested (70%), or an amount (500m)
+    #[arg(long)]
+    cpu: Option<String>,
+    /// The memory to aim at: a share of what is requested (60%), or an amount (200Mi)
+    #[arg(long)]
+    memory: Option<String>,
+    /// The autoscaler's name; by default what it scales
+    #[arg(long)]
+    name: String,
+}
+
+impl Flags {
+    fn cpu(&self) -> &str {
+        self.cpu.as_deref().unwrap_or("")
+    }
+}
 
 fn metric(name: &str, text: &str) -> Result<Value> {
     let target = match text.strip_suffix('%') {
@@ -104,9 +89,9 @@ fn metric(name: &str, text: &str) -> Result<Value> {
     Ok(json!({"type": "Resource", "resource": {"name": name, "target": target}}))
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let (min, max) = (f.int("min"), f.int("max"));
+    let (min, max) = (f.min, f.max);
     if max < 1 {
         return Err(Error::msg(format!(
             "--max=MAXPODS is required and must be at least 1, max: {max}"
@@ -117,10 +102,10 @@ async fn run(ctx: Ctx) -> Result<()> {
             "--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}"
         )));
     }
-    if f.int("cpu-percent") > 0 && !f.str("cpu").is_empty() {
+    if f.cpu_percent > Some(0) && !f.cpu().is_empty() {
         return Err(Error::msg("--cpu-percent and --cpu are mutually exclusive"));
     }
-    if f.changed("cpu-percent") {
+    if f.cpu_percent.is_some() {
         eprintln!(
             "Flag --cpu-percent has been deprecated, Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU)."
         );
@@ -154,12 +139,13 @@ async fn run(ctx: Ctx) -> Result<()> {
 }
 
 /// Whether the older version of the API could hold it, too: then kubectl tells the failure as it is.
-fn fits_v1(f: &crate::flags::Parsed) -> bool {
-    f.str("memory").is_empty() && (f.int("cpu-percent") >= 0 || f.str("cpu").ends_with('%'))
+fn fits_v1(f: &Flags) -> bool {
+    f.memory.as_deref().unwrap_or("").is_empty()
+        && (f.cpu_percent >= Some(0) || f.cpu().ends_with('%'))
 }
 
-fn not_in_v1(f: &crate::flags::Parsed) -> Error {
-    let why = if f.str("cpu").is_empty() {
+fn not_in_v1(f: &Flags) -> Error {
+    let why = if f.cpu().is_empty() {
         "empty input"
     } else {
         "%!w(<nil>)"
@@ -170,7 +156,7 @@ fn not_in_v1(f: &crate::flags::Parsed) -> Error {
 }
 
 fn autoscaler(
-    ctx: &Ctx,
+    ctx: &With<Flags>,
     info: &crate::resource::Info,
 ) -> Result<(crate::discovery::Resource, Value)> {
     let f = ctx.flags();
@@ -181,23 +167,20 @@ fn autoscaler(
         "HorizontalPodAutoscaler",
         true,
     );
-    let name = if f.str("name").is_empty() {
-        info.name.clone()
-    } else {
-        f.str("name").to_string()
-    };
-    let mut object = generate::object(ctx, &kind, &name)?;
-    object["spec"] = json!({"maxReplicas": f.int("max"), "scaleTargetRef": {"apiVersion": info.resource.api_version(), "kind": info.resource.kind, "name": info.name}});
-    if f.int("min") > 0 {
-        object["spec"]["minReplicas"] = json!(f.int("min"));
+    let name = Some(&f.name).filter(|name| !name.is_empty());
+    let name = name.unwrap_or(&info.name);
+    let mut object = generate::object(ctx, &kind, name)?;
+    object["spec"] = json!({"maxReplicas": f.max, "scaleTargetRef": {"apiVersion": info.resource.api_version(), "kind": info.resource.kind, "name": info.name}});
+    if f.min > 0 {
+        object["spec"]["minReplicas"] = json!(f.min);
     }
     let mut metrics = Vec::new();
-    if f.int("cpu-percent") >= 0 {
-        metrics.push(metric("cpu", &format!("{}%", f.int("cpu-percent")))?);
+    if let Some(share) = f.cpu_percent.filter(|share| *share >= 0) {
+        metrics.push(metric("cpu", &format!("{share}%"))?);
     }
-    for name in ["cpu", "memory"] {
-        if f.changed(name) {
-            metrics.push(metric(name, f.str(name))?);
+    for (name, target) in [("cpu", &f.cpu), ("memory", &f.memory)] {
+        if let Some(target) = target {
+            metrics.push(metric(name, target)?);
         }
     }
     // Without any, the server scales by the CPU.

@@ -3,12 +3,12 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/certificates/certificates.go`.
 
 use crate::client::{Call, segment};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -18,16 +18,10 @@ pub static COMMAND: Command = Command {
     long: "Approve or deny certificate signing requests.",
     subcommands: &[&APPROVE, &DENY],
     // Unlike other commands that only hold others, this one shows its help and succeeds.
-    run: Run::Verb(|ctx| Box::pin(async move { print::put(&crate::main_help(&ctx)) })),
+    run: verb!(show_help: ()),
+
     ..Command::NEW
 };
-
-const FLAGS: &[Flag] = &[Flag::bool(
-    "force",
-    '\0',
-    false,
-    "Decide anew what is decided",
-)];
 
 static APPROVE: Command = Command {
     name: "approve",
@@ -37,8 +31,8 @@ static APPROVE: Command = Command {
     examples: "
       # A request
       kubectl certificate approve csr-sqgzp",
-    flags: &[print::FLAGS, FILE_FLAGS, FLAGS],
-    run: Run::Verb(|ctx| Box::pin(decide(ctx, "Approved"))),
+    flags: &[print::FLAGS, FILE_FLAGS],
+    run: verb!(decide: Flags, "Approved"),
     ..Command::NEW
 };
 
@@ -50,14 +44,26 @@ static DENY: Command = Command {
     examples: "
       # A request
       kubectl certificate deny csr-sqgzp",
-    flags: &[print::FLAGS, FILE_FLAGS, FLAGS],
-    run: Run::Verb(|ctx| Box::pin(decide(ctx, "Denied"))),
+    flags: &[print::FLAGS, FILE_FLAGS],
+    run: verb!(decide: Flags, "Denied"),
     ..Command::NEW
 };
 
-async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Decide anew what is decided
+    #[arg(long)]
+    force: bool,
+}
+
+async fn show_help(ctx: With<()>) -> Result<()> {
+    print::put(&crate::main_help(&ctx))
+}
+
+async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
     let f = ctx.flags();
-    let has_files = !f.list("filename").is_empty() || !f.str("kustomize").is_empty();
+    let has_files = ctx.has_files();
     if ctx.args().is_empty() && !has_files {
         return Err(Error::msg(
             "one or more CSRs must be specified as <name> or -f <filename>",
@@ -72,7 +78,7 @@ async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
     builder.latest = true;
     let found = builder.find().await?;
     let mut printer = Printer::new(
-        f,
+        &ctx,
         if kind == "Approved" {
             "approved"
         } else {
@@ -82,7 +88,7 @@ async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
     .ordered(Order::Typed);
     let mut errors = found.errors;
     for info in found.infos {
-        match one(&ctx, info.object, kind, f.bool("force")).await {
+        match one(&ctx, info.object, kind, f.force).await {
             Ok(o) => printer.print(&o)?,
             Err(e) => errors.push(e),
         }
@@ -91,18 +97,17 @@ async fn decide(ctx: Ctx, kind: &'static str) -> Result<()> {
 }
 
 async fn one(ctx: &Ctx, mut csr: Value, kind: &str, force: bool) -> Result<Value> {
-    let name = csr["metadata"]["name"].as_str().unwrap_or("").to_string();
+    let name = csr.at("metadata").text("name").to_string();
     let other = if kind == "Approved" {
         "Denied"
     } else {
         "Approved"
     };
     let has = |csr: &Value, t: &str| {
-        csr["status"]["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|c| c["type"] == t)
+        csr.at("status")
+            .list("conditions")
+            .iter()
+            .any(|c| c.text("type") == t)
     };
     if has(&csr, other) {
         return Err(Error::msg(format!(

@@ -3,12 +3,13 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/drain/drain.go`.
 
 use super::modify;
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun};
+use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result, quote};
 use crate::print::{self, Format, Printer};
 use crate::resource::{Builder, DRY_RUN, Info, SELECTOR};
+use crate::typed::Read;
 use serde_json::json;
 
 pub static CORDON: Command = Command {
@@ -19,7 +20,7 @@ pub static CORDON: Command = Command {
       # A node
       kubectl cordon foo",
     flags: &[SELECTOR, DRY_RUN],
-    run: Run::Verb(|ctx| Box::pin(run(ctx, true))),
+    run: verb!(run: (), true),
     words: Some(Words::Names("node")),
     ..Command::NEW
 };
@@ -32,12 +33,12 @@ pub static UNCORDON: Command = Command {
       # A node
       kubectl uncordon foo",
     flags: &[SELECTOR, DRY_RUN],
-    run: Run::Verb(|ctx| Box::pin(run(ctx, false))),
+    run: verb!(run: (), false),
     words: Some(Words::Names("node")),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx, closed: bool) -> Result<()> {
+async fn run(ctx: With<()>, closed: bool) -> Result<()> {
     let nodes = nodes(&ctx).await?;
     mark(&ctx, &nodes, closed).await
 }
@@ -47,7 +48,7 @@ async fn run(ctx: Ctx, closed: bool) -> Result<()> {
 /// # Errors
 /// Neither, both, or a node that is not there.
 pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
-    let selector = ctx.flags().str("selector");
+    let selector = ctx.selector();
     let verb = ctx.path().rsplit(' ').next().unwrap_or("");
     if ctx.args().is_empty() && selector.is_empty() {
         return Err(Error::usage(
@@ -93,7 +94,7 @@ pub async fn mark(ctx: &Ctx, nodes: &[Info], closed: bool) -> Result<()> {
     let dry_run = ctx.dry_run()?;
     for info in nodes {
         let mut printer = Printer::of(Format::Name, "", false);
-        let is_closed = info.object["spec"]["unschedulable"] == true;
+        let is_closed = info.object.at("spec").flag("unschedulable");
         if is_closed == closed {
             printer.operation(&format!("{already}{}", dry_run.suffix()));
         } else {

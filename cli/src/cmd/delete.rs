@@ -2,13 +2,16 @@
 //! Invariant: the wait is for the object that was deleted, not for another that took its name.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/delete/delete.go`.
 
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun};
+use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Group, group};
 use crate::print;
-use crate::resource::{Builder, DRY_RUN, FIELD_SELECTOR, FILE_FLAGS, Info, SELECTOR, helper};
+use crate::resource::{
+    ALL, ALL_NAMESPACES, Builder, DRY_RUN, FIELD_SELECTOR, FILE_FLAGS, Info, SELECTOR, helper,
+};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -35,72 +38,57 @@ pub static COMMAND: Command = Command {
         SELECTOR,
         FIELD_SELECTOR,
         DRY_RUN,
-        &deletion_flags(true),
-        FLAGS,
+        DELETION,
+        ALL,
+        ALL_NAMESPACES,
     ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    defaults: &[("wait", "true")],
+    run: verb!(run: Flags),
     words: Some(Words::ANY),
     ..Command::NEW
 };
 
-/// The flags of deletion that `replace` and `apply` have too; they wait anyway before they go on.
-pub const DELETION_FLAGS: [Flag; 5] = deletion_flags(false);
-
-const fn deletion_flags(wait: bool) -> [Flag; 5] {
-    [
-        Flag::bool(
-            "force",
-            '\0',
-            false,
-            "Remove the objects from the API at once; what runs may go on",
-        ),
-        Flag::str(
-            "cascade",
-            '\0',
-            "background",
-            "What becomes of objects that the deleted ones own: background, foreground or orphan",
-        )
-        .no_opt("background"),
-        Flag::int(
-            "grace-period",
-            '\0',
-            "-1",
-            "How many seconds an object has to end; negative for its own, 0 only with --force",
-        ),
-        Flag::duration(
-            "timeout",
-            '\0',
-            "0s",
-            "How long to wait until the objects are gone; 0 means as long as it takes",
-        ),
-        Flag::bool("wait", '\0', wait, "Wait until the objects are gone"),
-    ]
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The same as --grace-period=1
+    #[arg(long)]
+    now: bool,
+    /// An object that is not there is as good as deleted; the default with --all and selectors
+    #[arg(long)]
+    ignore_not_found: Option<bool>,
+    /// With name, print only names
+    #[arg(long, short)]
+    output: String,
+    /// Send the deletion to this path of the server
+    #[arg(long)]
+    raw: String,
+    /// Ask before deleting
+    #[arg(long, short)]
+    interactive: bool,
 }
 
-const FLAGS: &[Flag] = &[
-    Flag::bool(
-        "all",
-        '\0',
-        false,
-        "All objects of the given types in the namespace",
-    ),
-    Flag::bool("all-namespaces", 'A', false, "In all namespaces"),
-    Flag::bool("now", '\0', false, "The same as --grace-period=1"),
-    Flag::bool(
-        "ignore-not-found",
-        '\0',
-        false,
-        "An object that is not there is as good as deleted; the default with --all and selectors",
-    ),
-    Flag::str("output", 'o', "", "With name, print only names"),
-    Flag::str(
-        "raw",
-        '\0',
-        "",
-        "Send the deletion to this path of the server",
-    ),
-    Flag::bool("interactive", 'i', false, "Ask before deleting"),
-];
+/// The flags of deletion that `replace`, `apply` and `run` have too; those wait anyway before they go on.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Deletion {
+    /// Remove the objects from the API at once; what runs may go on
+    #[arg(long)]
+    pub force: bool,
+    /// What becomes of objects that the deleted ones own: background, foreground or orphan
+    #[arg(long, default_value = "background", num_args = 0..=1, require_equals = true, default_missing_value = "background")]
+    pub cascade: String,
+    /// How many seconds an object has to end; negative for its own, 0 only with --force
+    #[arg(long, default_value = "-1")]
+    pub grace_period: i64,
+    /// How long to wait until the objects are gone; 0 means as long as it takes
+    #[arg(long)]
+    pub timeout: f64,
+    /// Wait until the objects are gone
+    #[arg(long)]
+    pub wait: bool,
+}
+pub const DELETION: Group = group::<Deletion>;
 
 /// How objects are deleted.
 pub struct Options {
@@ -143,11 +131,11 @@ pub fn first_policy(text: &str) -> Result<&'static str> {
     Ok(policy)
 }
 
-fn options(ctx: &Ctx) -> Result<Options> {
+fn options(ctx: &With<Flags>) -> Result<Options> {
     let f = ctx.flags();
-    let policy = first_policy(f.str("cascade"))?;
-    let mut grace = f.int("grace-period");
-    if f.bool("now") {
+    let policy = first_policy(&ctx.deletion().cascade)?;
+    let mut grace = ctx.deletion().grace_period;
+    if f.now {
         if grace != -1 {
             return Err(Error::msg(
                 "--now and --grace-period cannot be specified together",
@@ -155,7 +143,7 @@ fn options(ctx: &Ctx) -> Result<Options> {
         }
         grace = 1;
     }
-    let force = f.bool("force");
+    let force = ctx.deletion().force;
     if grace == 0 && !force {
         grace = 1;
     }
@@ -169,27 +157,30 @@ fn options(ctx: &Ctx) -> Result<Options> {
     })
 }
 
-fn check(ctx: &Ctx, o: &Options) -> Result<()> {
+fn check(ctx: &With<Flags>, o: &Options) -> Result<()> {
     let f = ctx.flags();
-    if !f.str("output").is_empty() && f.str("output") != "name" {
+    if !f.output.is_empty() && f.output != "name" {
         return Err(Error::msg(format!(
             "unexpected -o output mode: {}. We only support '-o name'",
-            f.str("output")
+            f.output.as_str()
         )));
     }
-    for s in ["selector", "field-selector"] {
-        if f.bool("all") && !f.str(s).is_empty() {
+    for (s, given) in [
+        ("selector", ctx.selector()),
+        ("field-selector", ctx.field_selector()),
+    ] {
+        if ctx.all() && !given.is_empty() {
             return Err(Error::msg(format!(
                 "cannot set --all and --{s} at the same time"
             )));
         }
     }
-    if o.grace > 0 && f.bool("force") {
+    if o.grace > 0 && ctx.deletion().force {
         return Err(Error::msg(
             "--force and --grace-period greater than 0 cannot be specified together",
         ));
     }
-    if o.grace == 0 && f.bool("force") {
+    if o.grace == 0 && ctx.deletion().force {
         eprintln!(
             "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely."
         );
@@ -197,10 +188,10 @@ fn check(ctx: &Ctx, o: &Options) -> Result<()> {
     Ok(())
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let o = options(&ctx)?;
-    if !f.str("raw").is_empty() {
+    if !f.raw.is_empty() {
         check(&ctx, &o)?;
         return raw(&ctx).await;
     }
@@ -208,17 +199,15 @@ async fn run(ctx: Ctx) -> Result<()> {
     builder.require_object = false;
     let found = builder.find().await?;
     check(&ctx, &o)?;
-    let ignore = f.bool("ignore-not-found")
-        || (!f.changed("ignore-not-found")
-            && (f.bool("all")
-                || !f.str("selector").is_empty()
-                || !f.str("field-selector").is_empty()));
+    let ignore = f.ignore_not_found.unwrap_or_else(|| {
+        ctx.all() || !ctx.selector().is_empty() || !ctx.field_selector().is_empty()
+    });
     let mut errors: Vec<Error> = found
         .errors
         .into_iter()
         .filter(|e| !(ignore && e.is_not_found()))
         .collect();
-    if f.bool("interactive") {
+    if f.interactive {
         Error::collect(std::mem::take(&mut errors))?;
         if found.infos.is_empty() {
             return print::put("No resources found\n");
@@ -248,18 +237,18 @@ async fn run(ctx: Ctx) -> Result<()> {
     if nothing {
         return print::put("No resources found\n");
     }
-    if f.bool("wait") && o.dry_run == DryRun::None {
-        return wait_told(&ctx, &deleted, f.duration("timeout")).await;
+    if ctx.deletion().wait && o.dry_run == DryRun::None {
+        return wait_told(&ctx, &deleted, ctx.deletion().timeout).await;
     }
     Ok(())
 }
 
-async fn raw(ctx: &Ctx) -> Result<()> {
+async fn raw(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if f.bool("interactive") {
+    if f.interactive {
         return Err(Error::msg("--interactive can not be used with --raw"));
     }
-    let files = f.list("filename");
+    let files = ctx.filenames();
     if files.len() > 1 {
         return Err(Error::msg(
             "--raw can only use a single local file or stdin",
@@ -267,14 +256,14 @@ async fn raw(ctx: &Ctx) -> Result<()> {
     }
     let file = files.first().map_or("", String::as_str);
     super::check_raw(
-        ctx,
+        &f.raw,
         file,
         &[
-            (f.bool("recursive"), "--recursive"),
-            (!f.str("output").is_empty(), "--output"),
+            (ctx.recursive(), "--recursive"),
+            (!f.output.is_empty(), "--output"),
         ],
     )?;
-    super::send_raw(ctx, http::Method::DELETE, f.str("raw"), file).await
+    super::send_raw(ctx, http::Method::DELETE, &f.raw, file).await
 }
 
 fn confirm(infos: &[Info]) -> Result<bool> {
@@ -304,16 +293,15 @@ pub async fn one(ctx: &Ctx, info: &Info, o: &Options) -> Result<String> {
         let answer = helper::delete(ctx.client()?, info, &body, o.dry_run == DryRun::Server)
             .await
             .map_err(|e| e.with_source("deleting", &info.source))?;
-        let told = if answer["kind"] == "Status" {
-            &answer["details"]["uid"]
+        let told = if answer.text("kind") == "Status" {
+            answer.at("details").at("uid")
         } else {
-            &answer["metadata"]["uid"]
+            answer.at("metadata").at("uid")
         };
         uid = told.as_str().unwrap_or("").to_string();
     }
-    let f = ctx.flags();
     let kind = info.resource.kind_name();
-    if f.declares("output") && f.str("output") == "name" {
+    if ctx.output() == "name" {
         print::put(&format!("{kind}/{}\n", info.name))?;
         return Ok(uid);
     }
@@ -348,7 +336,11 @@ pub async fn wait_gone<'d>(
     let end = tokio::time::Instant::now() + crate::flags::seconds(limit);
     for (info, uid) in deleted {
         let gone = |object: &Value| {
-            !uid.is_empty() && object["metadata"]["uid"].as_str().is_some_and(|u| u != uid)
+            !uid.is_empty()
+                && object
+                    .at("metadata")
+                    .text_ptr("uid")
+                    .is_some_and(|u| u != uid)
         };
         if !super::wait::until(ctx, info, end, |object| Ok(object.is_none_or(&gone))).await? {
             return Ok(Some(info));

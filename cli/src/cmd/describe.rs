@@ -2,12 +2,11 @@
 //! Invariant: a name that fits nothing is taken as the beginning of names.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/describe/describe.go`.
 
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::describe::{Kube, describe};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::print;
 use crate::resource::{Builder, CHUNKS, FILE_FLAGS, SELECTOR};
 
@@ -29,28 +28,26 @@ pub static COMMAND: Command = Command {
       kubectl describe pods -l name=myLabel
       # All pods that the replica set 'frontend' made
       kubectl describe pods frontend",
-    flags: &[
-        FILE_FLAGS,
-        SELECTOR,
-        CHUNKS,
-        &[
-            Flag::bool("all-namespaces", 'A', false, "Of all namespaces"),
-            Flag::bool(
-                "show-events",
-                '\0',
-                true,
-                "Show what happened to the objects",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[FILE_FLAGS, SELECTOR, CHUNKS],
+    run: verb!(run: Flags),
     words: Some(Words::ANY),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Of all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Show what happened to the objects
+    #[arg(long, value_name = "true")]
+    show_events: Option<bool>,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if ctx.args().is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+    if ctx.args().is_empty() && !ctx.has_files() {
         return Err(Error::msg(format!(
             "You must specify the type of resource to describe. Use \"{} api-resources\" for a complete list of supported resources.",
             ctx.program()
@@ -76,8 +73,8 @@ async fn run(ctx: Ctx) -> Result<()> {
         }
     }
     let kube = Kube {
-        ctx: ctx.clone(),
-        show_events: f.bool("show-events") && (!many || f.changed("show-events")),
+        ctx: (*ctx).clone(),
+        show_events: f.show_events.unwrap_or(!many),
     };
     let mut first = true;
     for info in &found.infos {
@@ -91,7 +88,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         }
     }
     if found.infos.is_empty() && found.errors.is_empty() {
-        if f.bool("all-namespaces") {
+        if f.all_namespaces {
             eprintln!("No resources found")
         } else {
             eprintln!("No resources found in {} namespace.", ctx.namespace()?.0)

@@ -3,13 +3,13 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/diff/diff.go`.
 
 use super::apply;
-use crate::command::{Command, Run};
-use crate::context::{Ctx, DryRun};
+use crate::command::{Command, verb};
+use crate::context::{DryRun, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::Refused;
 use crate::print::without_managed_fields;
 use crate::resource::{Builder, FILE_FLAGS, Info, SELECTOR, helper};
-use crate::typed::APPLY;
+use crate::typed::{APPLY, Read};
 use serde_json::{Value, json};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -24,52 +24,42 @@ pub static COMMAND: Command = Command {
       kubectl diff -f pod.json
       # What standard input would change
       cat service.yaml | kubectl diff -f -",
-    flags: &[
-        FILE_FLAGS,
-        SELECTOR,
-        &[
-            Flag::bool("server-side", '\0', false, "As apply --server-side would"),
-            Flag::bool(
-                "force-conflicts",
-                '\0',
-                false,
-                "With --server-side, take fields over from other managers",
-            ),
-            Flag::str(
-                "field-manager",
-                '\0',
-                "kubectl-client-side-apply",
-                "Who is said to manage the fields that are written",
-            ),
-            Flag::bool("prune", '\0', false, "Also what would be pruned")
-                .refused("see what apply --prune --dry-run=server says"),
-            Flag::array("prune-allowlist", '\0', "Only prune this kind")
-                .refused("see what apply --prune --dry-run=server says"),
-            Flag::bool(
-                "show-managed-fields",
-                '\0',
-                false,
-                "Also show managedFields",
-            ),
-            Flag::bool(
-                "show-secrets",
-                '\0',
-                false,
-                "Show the values of secrets as they are",
-            ),
-            Flag::int(
-                "concurrency",
-                '\0',
-                "1",
-                "How many objects are asked for at once",
-            ),
-        ],
+    flags: &[FILE_FLAGS, SELECTOR],
+    refused: &[
+        Refused::switch("prune", "see what apply --prune --dry-run=server says"),
+        Refused::value(
+            "prune-allowlist",
+            "see what apply --prune --dry-run=server says",
+        ),
     ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// As apply --server-side would
+    #[arg(long)]
+    server_side: bool,
+    /// With --server-side, take fields over from other managers
+    #[arg(long)]
+    force_conflicts: bool,
+    /// Also show managedFields
+    #[arg(long)]
+    show_managed_fields: bool,
+    /// Show the values of secrets as they are
+    #[arg(long)]
+    show_secrets: bool,
+    /// How many objects are asked for at once
+    #[arg(long = "concurrency", default_value = "1")]
+    _concurrency: i64,
+    /// Who is said to manage the fields that are written
+    #[arg(long, value_name = "kubectl-client-side-apply")]
+    field_manager: Option<String>,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     compare(&ctx).await.map_err(|e| match e {
         Error::Exit(n) => Error::Exit(n),
         e => {
@@ -79,18 +69,13 @@ async fn run(ctx: Ctx) -> Result<()> {
     })
 }
 
-async fn compare(ctx: &Ctx) -> Result<()> {
+async fn compare(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+    if !ctx.has_files() {
         return Err(Error::msg("must specify one of -f and -k"));
     }
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
-    }
-    if f.bool("force-conflicts") && !f.bool("server-side") {
+    ctx.takes_no_args("Unexpected args")?;
+    if f.force_conflicts && !f.server_side {
         return Err(Error::msg(
             "--force-conflicts only works with --server-side",
         ));
@@ -113,13 +98,14 @@ async fn compare(ctx: &Ctx) -> Result<()> {
     }
     .await;
     for dir in [&live_dir, &merged_dir] {
+        // What stays of a temporary folder is in nobody's way, and not what the user asks for.
         let _ = std::fs::remove_dir_all(dir);
     }
     result
 }
 
 /// The object as it is, and as it would be.
-async fn states(ctx: &Ctx, info: &Info) -> Result<(Option<Value>, Value)> {
+async fn states(ctx: &With<Flags>, info: &Info) -> Result<(Option<Value>, Value)> {
     let f = ctx.flags();
     let client = ctx.client()?;
     let live = match helper::get(client, &info.resource, &info.namespace, &info.name).await {
@@ -127,24 +113,15 @@ async fn states(ctx: &Ctx, info: &Info) -> Result<(Option<Value>, Value)> {
         Err(e) if e.is_not_found() => None,
         Err(e) => return Err(e),
     };
-    let manager = if f.bool("server-side") && !f.changed("field-manager") {
-        "kubectl"
+    let manager = if f.server_side {
+        ctx.manager()
     } else {
-        f.str("field-manager")
+        f.field_manager.as_deref().unwrap_or(apply::CLIENT_SIDE)
     };
     let mut write = helper::Write::by(manager, DryRun::Server);
-    if f.bool("server-side") {
-        write.force = f.bool("force-conflicts");
-        let merged = write
-            .patch(
-                client,
-                &info.resource,
-                &info.namespace,
-                &info.name,
-                APPLY,
-                &info.object,
-            )
-            .await?;
+    if f.server_side {
+        write.force = f.force_conflicts;
+        let merged = write.patch_of(client, info, APPLY, &info.object).await?;
         return Ok((live, merged));
     }
     let merged = match &live {
@@ -155,23 +132,14 @@ async fn states(ctx: &Ctx, info: &Info) -> Result<(Option<Value>, Value)> {
         }
         Some(l) => {
             let (patch, kind) = apply::three_way(&apply::bare(&info.object), l, true)?;
-            write
-                .patch(
-                    client,
-                    &info.resource,
-                    &info.namespace,
-                    &info.name,
-                    kind,
-                    &patch,
-                )
-                .await?
+            write.patch_of(client, info, kind, &patch).await?
         }
     };
     Ok((live, merged))
 }
 
 fn write_pair(
-    ctx: &Ctx,
+    ctx: &With<Flags>,
     info: &Info,
     mut live: Option<Value>,
     mut merged: Value,
@@ -187,14 +155,12 @@ fn write_pair(
         "{group}{}.{}.{}.{}",
         info.resource.version, info.resource.kind, info.namespace, info.name
     );
-    if info.resource.kind == "Secret"
-        && info.resource.group.is_empty()
-        && !ctx.flags().bool("show-secrets")
+    if info.resource.kind == "Secret" && info.resource.group.is_empty() && !ctx.flags().show_secrets
     {
         mask(&mut live, &mut merged);
     }
     let shown = |o: &Value| {
-        if ctx.flags().bool("show-managed-fields") {
+        if ctx.flags().show_managed_fields {
             crate::yaml::write(o)
         } else {
             crate::yaml::write(&without_managed_fields(o))
@@ -210,7 +176,7 @@ fn write_pair(
 
 /// Hides a secret's values, but not whether they differ.
 fn mask(live: &mut Option<Value>, merged: &mut Value) {
-    let before: Value = live.as_ref().map_or(Value::Null, |l| l["data"].clone());
+    let before: Value = live.as_ref().map_or(Value::Null, |l| l.at("data").clone());
     if let Some(data) = merged.get_mut("data").and_then(Value::as_object_mut) {
         for (k, v) in data.iter_mut() {
             let same = before.get(k).is_none_or(|b| b == v);
@@ -223,7 +189,7 @@ fn mask(live: &mut Option<Value>, merged: &mut Value) {
         .and_then(Value::as_object_mut)
     {
         for (k, v) in data.iter_mut() {
-            let changed = merged["data"][k.as_str()] == "*** (after)";
+            let changed = merged.at("data").text(k.as_str()) == "*** (after)";
             *v = json!(if changed { "*** (before)" } else { "***" });
         }
     }

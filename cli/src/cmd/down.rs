@@ -7,13 +7,13 @@ use nix::{
     unistd::Pid,
 };
 
+use super::up::DataDir;
 use crate::{
     cluster,
-    command::{Command, Run},
-    flags::Flag,
+    command::{Command, raw},
+    flags::Line,
 };
 
-const FLAGS: &[Flag] = &[super::up::DATA_DIR];
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub static COMMAND: Command = Command {
@@ -21,30 +21,19 @@ pub static COMMAND: Command = Command {
     short: "End the cluster of a data folder",
     long: "Ends a cluster that runs over a data folder, its containers and networks with it. The state stays; the next 'skiff up' brings it back.",
     examples: "skiff down\nskiff down --data-dir /tmp/one",
-    flags: &[FLAGS],
-    run: Run::Raw(run),
+    run: raw!(run: DataDir),
     ..Command::NEW
 };
 
-fn run(args: Vec<String>) -> i32 {
-    let flags = match cluster::parsed("down", &COMMAND, &args) {
-        Ok(flags) => flags,
-        Err(code) => return code,
-    };
-    match end(&flags) {
-        Ok(text) => {
-            println!("{text}");
-            0
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            1
-        }
-    }
+fn run(data: DataDir, line: Line) -> i32 {
+    cluster::run_alone("down", &line, async move {
+        println!("{}", end(&data)?);
+        Ok(())
+    })
 }
 
-fn end(flags: &crate::flags::Parsed) -> anyhow::Result<String> {
-    let folders = super::up::folders_of(flags)?;
+fn end(data: &DataDir) -> anyhow::Result<String> {
+    let folders = data.folders()?;
     let shown = folders.data.display();
     let Some(record) = folders.record().filter(|_| folders.is_held()) else {
         return Ok(format!("No cluster runs in {shown}"));

@@ -4,13 +4,14 @@
 
 use super::cordon::{mark, nodes, say};
 use crate::client::{Call, query, segment};
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun};
+use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::{Flag, seconds};
+use crate::flags::seconds;
 use crate::print::{Format, Printer};
 use crate::resource::{CHUNKS, DRY_RUN, Info, SELECTOR};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,62 +27,42 @@ pub static COMMAND: Command = Command {
       kubectl drain foo --force
       # With fifteen minutes for each pod to end
       kubectl drain foo --grace-period=900",
-    flags: &[
-        SELECTOR,
-        DRY_RUN,
-        CHUNKS,
-        &[
-            Flag::bool(
-                "force",
-                '\0',
-                false,
-                "Also take pods that nothing would make anew",
-            ),
-            Flag::bool(
-                "ignore-daemonsets",
-                '\0',
-                false,
-                "Let pods of daemon sets stay",
-            ),
-            Flag::bool(
-                "delete-emptydir-data",
-                '\0',
-                false,
-                "Also take pods with emptyDir volumes; what is in them is lost",
-            ),
-            Flag::int(
-                "grace-period",
-                '\0',
-                "-1",
-                "How many seconds each pod has to end; negative for its own",
-            ),
-            Flag::duration(
-                "timeout",
-                '\0',
-                "0s",
-                "How long to wait; 0 means as long as it takes",
-            ),
-            Flag::str("pod-selector", '\0', "", "Only pods with these labels"),
-            Flag::bool(
-                "disable-eviction",
-                '\0',
-                false,
-                "Delete pods instead of evicting them, whatever disruption budgets say",
-            ),
-            Flag::int(
-                "skip-wait-for-delete-timeout",
-                '\0',
-                "0",
-                "Do not wait for pods that were deleted more than so many seconds ago",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[SELECTOR, DRY_RUN, CHUNKS],
+    run: verb!(run: Flags),
     words: Some(Words::Names("node")),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Also take pods that nothing would make anew
+    #[arg(long)]
+    force: bool,
+    /// Let pods of daemon sets stay
+    #[arg(long)]
+    ignore_daemonsets: bool,
+    /// Also take pods with emptyDir volumes; what is in them is lost
+    #[arg(long)]
+    delete_emptydir_data: bool,
+    /// How many seconds each pod has to end; negative for its own
+    #[arg(long, default_value = "-1")]
+    grace_period: i64,
+    /// How long to wait; 0 means as long as it takes
+    #[arg(long)]
+    timeout: f64,
+    /// Only pods with these labels
+    #[arg(long)]
+    pod_selector: String,
+    /// Delete pods instead of evicting them, whatever disruption budgets say
+    #[arg(long)]
+    disable_eviction: bool,
+    /// Do not wait for pods that were deleted more than so many seconds ago
+    #[arg(long)]
+    skip_wait_for_delete_timeout: i64,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let nodes = nodes(&ctx).await?;
     mark(&ctx, &nodes, true).await?;
     let mut fatal = Vec::new();
@@ -126,33 +107,38 @@ const LOCAL_FATAL: &str =
     "cannot delete Pods with local storage (use --delete-emptydir-data to override)";
 
 fn judge(pod: &Value, force: bool, ignore_daemonsets: bool, take_empty_dir: bool) -> Verdict {
-    if !pod["metadata"]["deletionTimestamp"].is_null() {
+    if pod.at("metadata").some("deletionTimestamp").is_some() {
         return Verdict::Take(None);
     }
-    if !pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_null() {
+    if pod
+        .at("metadata")
+        .at("annotations")
+        .some("kubernetes.io/config.mirror")
+        .is_some()
+    {
         return Verdict::Stay(None);
     }
-    let controller = pod["metadata"]["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|o| o["controller"] == true);
+    let controller = pod
+        .at("metadata")
+        .list("ownerReferences")
+        .iter()
+        .find(|o| o.flag("controller"));
     let finished = matches!(
-        pod["status"]["phase"].as_str(),
+        pod.at("status").text_ptr("phase"),
         Some("Succeeded" | "Failed")
     );
-    if controller.is_some_and(|c| c["kind"] == "DaemonSet") && !finished {
+    if controller.is_some_and(|c| c.text("kind") == "DaemonSet") && !finished {
         return if ignore_daemonsets {
             Verdict::Stay(Some("ignoring DaemonSet-managed Pods"))
         } else {
             Verdict::Refuse(DAEMONSET_FATAL)
         };
     }
-    let has_empty_dir = pod["spec"]["volumes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|v| !v["emptyDir"].is_null());
+    let has_empty_dir = pod
+        .at("spec")
+        .list("volumes")
+        .iter()
+        .any(|v| v.some("emptyDir").is_some());
     if has_empty_dir && !finished && !take_empty_dir {
         return Verdict::Refuse(LOCAL_FATAL);
     }
@@ -167,11 +153,11 @@ fn judge(pod: &Value, force: bool, ignore_daemonsets: bool, take_empty_dir: bool
 }
 
 fn id(pod: &Value) -> (String, String) {
-    let text = |f: &str| pod["metadata"][f].as_str().unwrap_or("").to_string();
+    let text = |f: &str| pod.at("metadata").text(f).to_string();
     (text("namespace"), text("name"))
 }
 
-async fn pods_of(ctx: &Ctx, node: &str) -> Result<Vec<Value>> {
+async fn pods_of(ctx: &With<Flags>, node: &str) -> Result<Vec<Value>> {
     let f = ctx.flags();
     let field = format!("spec.nodeName={node}");
     let list = ctx
@@ -180,7 +166,7 @@ async fn pods_of(ctx: &Ctx, node: &str) -> Result<Vec<Value>> {
             "/api/v1/pods{}",
             query(&[
                 ("fieldSelector", &field),
-                ("labelSelector", f.str("pod-selector"))
+                ("labelSelector", f.pod_selector.as_str())
             ])
         )))
         .await?;
@@ -189,21 +175,16 @@ async fn pods_of(ctx: &Ctx, node: &str) -> Result<Vec<Value>> {
         BTreeMap<&str, Vec<String>>,
         BTreeMap<&str, Vec<String>>,
     ) = (vec![], BTreeMap::new(), BTreeMap::new());
-    let skip = f.int("skip-wait-for-delete-timeout");
-    for pod in list["items"].as_array().into_iter().flatten() {
+    let skip = f.skip_wait_for_delete_timeout;
+    for pod in list.list("items") {
         let (ns, name) = id(pod);
         let shown = format!("{ns}/{name}");
-        let gone_for = crate::print::age::time(&pod["metadata"]["deletionTimestamp"])
+        let gone_for = crate::print::age::time(pod.at("metadata").at("deletionTimestamp"))
             .map(|t| crate::print::age::now().as_second() - t.as_second());
         if skip > 0 && gone_for.is_some_and(|s| s > skip) {
             continue;
         }
-        match judge(
-            pod,
-            f.bool("force"),
-            f.bool("ignore-daemonsets"),
-            f.bool("delete-emptydir-data"),
-        ) {
+        match judge(pod, f.force, f.ignore_daemonsets, f.delete_emptydir_data) {
             Verdict::Take(note) => {
                 note.into_iter()
                     .for_each(|n| warnings.entry(n).or_default().push(shown.clone()));
@@ -235,10 +216,10 @@ async fn pods_of(ctx: &Ctx, node: &str) -> Result<Vec<Value>> {
     Ok(out)
 }
 
-async fn drain(ctx: &Ctx, node: &Info) -> Result<()> {
+async fn drain(ctx: &With<Flags>, node: &Info) -> Result<()> {
     let f = ctx.flags();
     let pods = pods_of(ctx, &node.name).await?;
-    let verb = if f.bool("disable-eviction") {
+    let verb = if f.disable_eviction {
         "deleting"
     } else {
         "evicting"
@@ -249,7 +230,7 @@ async fn drain(ctx: &Ctx, node: &Info) -> Result<()> {
             .map(id)
             .try_for_each(|(ns, n)| say(&format!("evicting pod {ns}/{n} (dry run)")));
     }
-    let limit = f.duration("timeout");
+    let limit = f.timeout;
     let end = (limit > 0.0).then(|| Instant::now() + seconds(limit));
     for pod in &pods {
         let (ns, name) = id(pod);
@@ -294,7 +275,7 @@ async fn drain(ctx: &Ctx, node: &Info) -> Result<()> {
     }
 }
 
-async fn take(ctx: &Ctx, pod: &Value) -> Result<()> {
+async fn take(ctx: &With<Flags>, pod: &Value) -> Result<()> {
     let f = ctx.flags();
     let (ns, name) = id(pod);
     let path = format!(
@@ -303,15 +284,15 @@ async fn take(ctx: &Ctx, pod: &Value) -> Result<()> {
         segment(&name)
     );
     let mut options = json!({});
-    if f.int("grace-period") >= 0 {
-        options["gracePeriodSeconds"] = json!(f.int("grace-period"));
+    if f.grace_period >= 0 {
+        options["gracePeriodSeconds"] = json!(f.grace_period);
     }
     let server = ctx.dry_run()? == DryRun::Server;
     if server {
         options["dryRun"] = json!(["All"]);
     }
     let client = ctx.client()?;
-    if f.bool("disable-eviction") {
+    if f.disable_eviction {
         options["kind"] = json!("DeleteOptions");
         options["apiVersion"] = json!("v1");
         client
@@ -347,7 +328,7 @@ async fn wait_gone(
         loop {
             match ctx.client()?.json(&Call::get(path.clone())).await {
                 Err(e) if e.is_not_found() => break,
-                Ok(now) if now["metadata"]["uid"] != pod["metadata"]["uid"] => break,
+                Ok(now) if now.at("metadata").at("uid") != pod.at("metadata").at("uid") => break,
                 Ok(_) => {}
                 Err(e) => return Err(e),
             }

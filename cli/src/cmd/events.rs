@@ -3,14 +3,15 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/events`.
 
 use crate::client::{Call, query, segment};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::print::age::{since, time};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::CHUNKS;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -25,37 +26,47 @@ pub static COMMAND: Command = Command {
       kubectl events --for pod/web-pod-13je7 --watch
       # Only of these types
       kubectl events --types=Warning,Normal",
-    flags: &[
-        print::FLAGS,
-        CHUNKS,
-        &[
-            Flag::bool("watch", 'w', false, "Go on with what happens from now on"),
-            Flag::bool("all-namespaces", 'A', false, "Of all namespaces"),
-            Flag::str("for", '\0', "", "Only of this object (TYPE/NAME)"),
-            Flag::slice("types", '\0', "Only of these types"),
-            Flag::bool("no-headers", '\0', false, "Print no headers"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, CHUNKS],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
 
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Go on with what happens from now on
+    #[arg(long, short)]
+    watch: bool,
+    /// Of all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Only of this object (TYPE/NAME)
+    #[arg(long)]
+    r#for: String,
+    /// Only of these types
+    #[arg(long)]
+    types: Vec<Csv>,
+    /// Print no headers
+    #[arg(long)]
+    no_headers: bool,
+}
+
 /// When, and how often in what time, an event was seen.
 pub fn interval(e: &Value) -> String {
-    let first = if e["eventTime"].is_null() {
-        since(&e["firstTimestamp"])
+    let first = if e.some("eventTime").is_none() {
+        since(e.at("firstTimestamp"))
     } else {
-        since(&e["eventTime"])
+        since(e.at("eventTime"))
     };
-    if !e["series"].is_null() {
+    if e.some("series").is_some() {
         return format!(
             "{} (x{} over {first})",
-            since(&e["series"]["lastObservedTime"]),
-            e["series"]["count"]
+            since(e.at("series").at("lastObservedTime")),
+            e.at("series").at("count")
         );
     }
-    match e["count"].as_i64() {
-        Some(n) if n > 1 => format!("{} (x{n} over {first})", since(&e["lastTimestamp"])),
+    match e.int_ptr("count") {
+        Some(n) if n > 1 => format!("{} (x{n} over {first})", since(e.at("lastTimestamp"))),
         _ => first,
     }
 }
@@ -63,10 +74,10 @@ pub fn interval(e: &Value) -> String {
 /// The point in time by which events are sorted.
 pub fn last_seen(e: &Value) -> i64 {
     let t = [
-        &e["series"]["lastObservedTime"],
-        &e["lastTimestamp"],
-        &e["eventTime"],
-        &e["firstTimestamp"],
+        e.at("series").at("lastObservedTime"),
+        e.at("lastTimestamp"),
+        e.at("eventTime"),
+        e.at("firstTimestamp"),
     ]
     .into_iter()
     .find_map(time);
@@ -75,31 +86,31 @@ pub fn last_seen(e: &Value) -> i64 {
 
 fn line(e: &Value, all: bool) -> String {
     let text = |v: &Value| print::table::escape_terminal(v.as_str().unwrap_or(""));
-    let o = &e["involvedObject"];
+    let o = e.at("involvedObject");
     let head = if all {
-        format!("{}\t", text(&e["metadata"]["namespace"]))
+        format!("{}\t", text(e.at("metadata").at("namespace")))
     } else {
         String::new()
     };
     format!(
         "{head}{}\t{}\t{}\t{}/{}\t{}\n",
         interval(e),
-        text(&e["type"]),
-        text(&e["reason"]),
-        text(&o["kind"]),
-        text(&o["name"]),
-        text(&e["message"]).trim()
+        text(e.at("type")),
+        text(e.at("reason")),
+        text(o.at("kind")),
+        text(o.at("name")),
+        text(e.at("message")).trim()
     )
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let all = f.bool("all-namespaces");
+    let all = f.all_namespaces;
     let namespace = ctx.namespace()?.0;
     let mut field = String::new();
-    if !f.str("for").is_empty() {
+    if !f.r#for.is_empty() {
         let (word, name) = f
-            .str("for")
+            .r#for
             .split_once('/')
             .filter(|(w, n)| !w.is_empty() && !n.is_empty())
             .ok_or_else(|| Error::msg("--for must be in resource/name form"))?;
@@ -110,7 +121,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             r.api_version()
         );
     }
-    let types = f.list("types");
+    let types = f.types.list();
     if types
         .iter()
         .any(|t| !t.eq_ignore_ascii_case("normal") && !t.eq_ignore_ascii_case("warning"))
@@ -120,8 +131,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     let fits = |e: &Value| {
         types.is_empty()
             || types.iter().any(|t| {
-                e["type"]
-                    .as_str()
+                e.text_ptr("type")
                     .is_some_and(|x| x.eq_ignore_ascii_case(t))
             })
     };
@@ -133,7 +143,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     let (mut events, revision) = list(&ctx, &path, &field).await?;
     events.retain(&fits);
     events.sort_by_key(last_seen);
-    if f.bool("watch") {
+    if f.watch {
         return crate::remote::interruptible(watch(
             &ctx, &path, &field, &revision, events, all, fits,
         ))
@@ -147,8 +157,8 @@ async fn run(ctx: Ctx) -> Result<()> {
         }
         return Ok(());
     }
-    if !f.str("output").is_empty() {
-        return Printer::new(f, "")?.ordered(Order::Typed).print(
+    if !ctx.output().is_empty() {
+        return Printer::new(&ctx, "")?.ordered(Order::Typed).print(
             &json!({"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": events}),
         );
     }
@@ -158,8 +168,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     print::put(&w.flush())
 }
 
-fn headers(ctx: &Ctx, w: &mut TabWriter, all: bool) {
-    if !ctx.flags().bool("no-headers") {
+fn headers(ctx: &With<Flags>, w: &mut TabWriter, all: bool) {
+    if !ctx.flags().no_headers {
         w.push(&format!(
             "{}LAST SEEN\tTYPE\tREASON\tOBJECT\tMESSAGE\n",
             if all { "NAMESPACE\t" } else { "" }
@@ -168,7 +178,7 @@ fn headers(ctx: &Ctx, w: &mut TabWriter, all: bool) {
 }
 
 async fn list(ctx: &Ctx, path: &str, field: &str) -> Result<(Vec<Value>, String)> {
-    let limit = ctx.flags().int("chunk-size").to_string();
+    let limit = ctx.shared().chunks.chunk_size.to_string();
     let (mut out, mut next) = (Vec::new(), String::new());
     loop {
         let mut pairs = vec![("limit", limit.as_str())];
@@ -182,30 +192,24 @@ async fn list(ctx: &Ctx, path: &str, field: &str) -> Result<(Vec<Value>, String)
             .client()?
             .json(&Call::get(format!("{path}{}", query(&pairs))))
             .await?;
-        for e in answer["items"].as_array().into_iter().flatten() {
+        for e in answer.list("items") {
             let mut e = e.clone();
             e["apiVersion"] = json!("v1");
             e["kind"] = json!("Event");
             out.push(e);
         }
-        next = answer["metadata"]["continue"]
-            .as_str()
-            .unwrap_or("")
-            .to_string();
+        next = answer.at("metadata").text("continue").to_string();
         if next.is_empty() {
             return Ok((
                 out,
-                answer["metadata"]["resourceVersion"]
-                    .as_str()
-                    .unwrap_or("")
-                    .to_string(),
+                answer.at("metadata").text("resourceVersion").to_string(),
             ));
         }
     }
 }
 
 async fn watch(
-    ctx: &Ctx,
+    ctx: &With<Flags>,
     path: &str,
     field: &str,
     revision: &str,
@@ -214,10 +218,10 @@ async fn watch(
     fits: impl Fn(&Value) -> bool,
 ) -> Result<()> {
     let mut w = TabWriter::table();
-    let mut printer = if ctx.flags().str("output").is_empty() {
+    let mut printer = if ctx.output().is_empty() {
         None
     } else {
-        Some(Printer::new(ctx.flags(), "")?.ordered(Order::Typed))
+        Some(Printer::new(ctx, "")?.ordered(Order::Typed))
     };
     if printer.is_none() {
         headers(ctx, &mut w, all);
@@ -240,8 +244,11 @@ async fn watch(
             .await?,
     );
     while let Some(event) = lines.next().await? {
-        if event["type"] != "DELETED" && event["type"] != "BOOKMARK" && fits(&event["object"]) {
-            show(&event["object"])?;
+        if event.text("type") != "DELETED"
+            && event.text("type") != "BOOKMARK"
+            && fits(event.at("object"))
+        {
+            show(event.at("object"))?;
         }
     }
     Ok(())

@@ -3,13 +3,14 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/exec/exec.go`.
 
 use super::pods;
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Csv, Group, Listed, group};
 use crate::remote::{session, terminal};
 use crate::resource::Builder;
+use crate::typed::Read;
 
 pub static COMMAND: Command = Command {
     name: "exec",
@@ -25,45 +26,49 @@ pub static COMMAND: Command = Command {
       kubectl exec mypod -c ruby-container -i -t -- bash -il
       # In the first pod of a deployment
       kubectl exec deploy/mydeployment -- date",
-    flags: &[
-        SESSION,
-        &[Flag::slice(
-            "filename",
-            'f',
-            "The file that describes the object to exec into",
-        )],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[SESSION],
+    run: verb!(run: Flags),
     words: Some(Words::Pod),
     values: &[("container", Words::Container)],
     ..Command::NEW
 };
 
 /// The flags of sessions.
-pub const SESSION: &[Flag] = &[
-    Flag::str(
-        "container",
-        'c',
-        "",
-        "The container; by default the annotated one, or the first",
-    ),
-    Flag::bool("stdin", 'i', false, "Give it this program's standard input"),
-    Flag::bool("tty", 't', false, "Give it a terminal"),
-    Flag::bool("quiet", 'q', false, "Say nothing but what it says"),
-    Flag::duration(
-        "pod-running-timeout",
-        '\0',
-        "1m0s",
-        "How long to wait until a pod runs",
-    ),
-];
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Session {
+    /// The container; by default the annotated one, or the first
+    #[arg(long, short)]
+    pub container: Option<String>,
+    /// Give it this program's standard input
+    #[arg(long, short = 'i')]
+    pub stdin: bool,
+    /// Give it a terminal
+    #[arg(long, short)]
+    pub tty: bool,
+    /// Say nothing but what it says
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// How long to wait until a pod runs
+    #[arg(long, default_value = "1m0s")]
+    pub pod_running_timeout: f64,
+}
+pub const SESSION: Group = group::<Session>;
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The file that describes the object to exec into
+    #[arg(long, short)]
+    filename: Vec<Csv>,
+}
 
 /// The word that names the object, and the command.
-fn words(ctx: &Ctx) -> Result<(Option<String>, Vec<String>)> {
+fn words(ctx: &With<Flags>) -> Result<(Option<String>, Vec<String>)> {
     let f = ctx.flags();
-    let (args, files) = (ctx.args(), !f.list("filename").is_empty());
-    let word = args.first().filter(|_| f.dash != Some(0)).cloned();
-    let command = match f.dash {
+    let (args, files) = (ctx.args(), !f.filename.list().is_empty());
+    let word = args.first().filter(|_| ctx.dash() != Some(0)).cloned();
+    let command = match ctx.dash() {
         Some(dash) => args[dash..].to_vec(),
         None if args.len() > 1 || (files && !args.is_empty()) => {
             return Err(Error::usage(
@@ -73,7 +78,7 @@ fn words(ctx: &Ctx) -> Result<(Option<String>, Vec<String>)> {
         }
         None => vec![],
     };
-    if f.duration("pod-running-timeout") <= 0.0 {
+    if ctx.shared().session.pod_running_timeout <= 0.0 {
         return Err(Error::usage(
             ctx.path(),
             "--pod-running-timeout must be higher than zero",
@@ -90,8 +95,8 @@ fn words(ctx: &Ctx) -> Result<(Option<String>, Vec<String>)> {
     Ok((word, command))
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
-    let f = ctx.flags();
+async fn run(ctx: With<Flags>) -> Result<()> {
+    let f = &ctx.shared().session;
     let (word, command) = words(&ctx)?;
     let info = match word {
         Some(word) => pods::object(&ctx, &word).await?,
@@ -103,21 +108,22 @@ async fn run(ctx: Ctx) -> Result<()> {
             info.clone()
         }
     };
-    let pod = pods::attachable(&ctx, &info, f.duration("pod-running-timeout")).await?;
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
-    if let Some(phase) = pod["status"]["phase"]
-        .as_str()
+    let pod = pods::attachable(&ctx, &info, f.pod_running_timeout).await?;
+    let text = |field: &str| pod.at("metadata").text(field).to_string();
+    if let Some(phase) = pod
+        .at("status")
+        .text_ptr("phase")
         .filter(|p| matches!(*p, "Succeeded" | "Failed"))
     {
         return Err(Error::msg(format!(
             "cannot exec into a container in a completed pod; current phase is {phase}"
         )));
     }
-    let container = pods::container(&pod, f.str("container"), f.bool("quiet"))?;
+    let container = pods::container(&pod, f.container.as_deref().unwrap_or(""), f.quiet)?;
     let request = session::Request {
         container,
-        stdin: f.bool("stdin"),
-        tty: tty(&ctx, f.bool("tty")),
+        stdin: f.stdin,
+        tty: tty(&ctx, f.tty),
         command: Some(command),
         detach: vec![],
     };
@@ -126,12 +132,12 @@ async fn run(ctx: Ctx) -> Result<()> {
 
 /// Whether to ask for a terminal where one is wanted: only if there is one here, and it is typed at.
 pub fn tty(ctx: &Ctx, wanted: bool) -> bool {
-    let f = ctx.flags();
-    if !wanted || !f.bool("stdin") {
+    let f = &ctx.shared().session;
+    if !wanted || !f.stdin {
         return false;
     }
     if !terminal::is_terminal() {
-        if !f.bool("quiet") {
+        if !f.quiet {
             eprintln!("Unable to use a TTY - input is not a terminal or the right kind of file");
         }
         return false;

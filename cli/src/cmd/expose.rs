@@ -2,14 +2,14 @@
 //! Invariant: selector, ports and protocols come from the object unless the command line gives them.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/expose/expose.go` and `polymorphichelpers`.
 
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
-use crate::generate::{self, SAVE_CONFIG};
+use crate::generate::{self, MANAGER, SAVE_CONFIG};
 use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -28,84 +28,9 @@ pub static COMMAND: Command = Command {
       kubectl expose service nginx --port=443 --target-port=8443 --name=nginx-https
       # UDP
       kubectl expose rc streamer --port=4100 --protocol=UDP --name=video-stream",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        DRY_RUN,
-        SAVE_CONFIG,
-        &[
-            Flag::str(
-                "protocol",
-                '\0',
-                "",
-                "The protocol: TCP, UDP or SCTP; by default the object's",
-            ),
-            Flag::str(
-                "port",
-                '\0',
-                "",
-                "The service's port; by default the object's",
-            ),
-            Flag::str(
-                "type",
-                '\0',
-                "",
-                "The service's type: ClusterIP, NodePort, LoadBalancer or ExternalName",
-            ),
-            Flag::str("load-balancer-ip", '\0', "", "The load balancer's address"),
-            Flag::str(
-                "selector",
-                '\0',
-                "",
-                "The pods' labels (KEY=VALUE,…); by default the object's selector",
-            ),
-            Flag::str(
-                "labels",
-                'l',
-                "",
-                "The service's labels; by default the object's",
-            ),
-            Flag::str(
-                "target-port",
-                '\0',
-                "",
-                "The pods' port, a number or a name; by default the service's",
-            ),
-            Flag::str(
-                "external-ip",
-                '\0',
-                "",
-                "An address outside the cluster that also leads to the service",
-            ),
-            Flag::str(
-                "name",
-                '\0',
-                "",
-                "The service's name; by default the object's",
-            ),
-            Flag::str("session-affinity", '\0', "", "None or ClientIP"),
-            Flag::str(
-                "cluster-ip",
-                '\0',
-                "",
-                "The service's address in the cluster, or None",
-            ),
-            Flag::str("overrides", '\0', "", "JSON that is laid over the service"),
-            Flag::str(
-                "override-type",
-                '\0',
-                "merge",
-                "How it is laid over: json, merge or strategic",
-            ),
-            Flag::str(
-                "field-manager",
-                '\0',
-                "kubectl-expose",
-                "Who is said to manage the fields that are written",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, SAVE_CONFIG, MANAGER],
+    defaults: &[("field-manager", "kubectl-expose")],
+    run: verb!(run: Flags),
     words: Some(Words::Objects {
         types: &[
             "pod",
@@ -119,7 +44,51 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The protocol: TCP, UDP or SCTP; by default the object's
+    #[arg(long)]
+    protocol: String,
+    /// The service's port; by default the object's
+    #[arg(long)]
+    port: String,
+    /// The service's type: ClusterIP, NodePort, LoadBalancer or ExternalName
+    #[arg(long)]
+    r#type: String,
+    /// The load balancer's address
+    #[arg(long)]
+    load_balancer_ip: String,
+    /// The pods' labels (KEY=VALUE,…); by default the object's selector
+    #[arg(long)]
+    selector: String,
+    /// The service's labels; by default the object's
+    #[arg(long, short)]
+    labels: String,
+    /// The pods' port, a number or a name; by default the service's
+    #[arg(long)]
+    target_port: String,
+    /// An address outside the cluster that also leads to the service
+    #[arg(long)]
+    external_ip: String,
+    /// The service's name; by default the object's
+    #[arg(long)]
+    name: String,
+    /// None or ClientIP
+    #[arg(long)]
+    session_affinity: String,
+    /// The service's address in the cluster, or None
+    #[arg(long)]
+    cluster_ip: String,
+    /// JSON that is laid over the service
+    #[arg(long)]
+    overrides: String,
+    /// How it is laid over: json, merge or strategic
+    #[arg(long, default_value = "merge")]
+    override_type: String,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let mut builder = Builder::new(&ctx)?;
     builder.selector = None;
     let found = builder.find().await?;
@@ -152,19 +121,21 @@ fn selector(info: &Info) -> Result<Value> {
         ))
     };
     let labels = match info.resource.kind.as_str() {
-        "Pod" => &o["metadata"]["labels"],
-        "Service" | "ReplicationController" => &o["spec"]["selector"],
+        "Pod" => o.at("metadata").at("labels"),
+        "Service" | "ReplicationController" => o.at("spec").at("selector"),
         "Deployment" | "ReplicaSet" => {
-            if o["spec"]["selector"]["matchExpressions"]
-                .as_array()
-                .is_some_and(|e| !e.is_empty())
+            if !o
+                .at("spec")
+                .at("selector")
+                .list("matchExpressions")
+                .is_empty()
             {
                 return Err(missing(&format!(
                     "couldn't convert expressions - \"{}\" to map-based selector format",
-                    print::json::compact(&o["spec"]["selector"]["matchExpressions"])
+                    print::json::compact(o.at("spec").at("selector").at("matchExpressions"))
                 )));
             }
-            &o["spec"]["selector"]["matchLabels"]
+            o.at("spec").at("selector").at("matchLabels")
         }
         other => {
             return Err(Error::msg(format!(
@@ -189,49 +160,50 @@ fn selector(info: &Info) -> Result<Value> {
 
 /// Ports and protocols that the object has, in order.
 fn ports(info: &Info) -> Vec<(i64, String)> {
-    let protocol = |p: &Value| p["protocol"].as_str().unwrap_or("TCP").to_string();
+    let protocol = |p: &Value| p.text_ptr("protocol").unwrap_or("TCP").to_string();
     if info.resource.kind == "Service" {
-        return info.object["spec"]["ports"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|p| Some((p["port"].as_i64()?, protocol(p))))
+        return info
+            .object
+            .at("spec")
+            .list("ports")
+            .iter()
+            .filter_map(|p| Some((p.int_ptr("port")?, protocol(p))))
             .collect();
     }
     let spec = crate::podspec::spec(&info.object).unwrap_or(&Value::Null);
-    let containers = spec["containers"].as_array().into_iter().flatten();
+    let containers = spec.list("containers").iter();
     containers
-        .flat_map(|c| c["ports"].as_array().into_iter().flatten())
-        .filter_map(|p| Some((p["containerPort"].as_i64()?, protocol(p))))
+        .flat_map(|c| c.list("ports").iter())
+        .filter_map(|p| Some((p.int_ptr("containerPort")?, protocol(p))))
         .collect()
 }
 
-fn service(ctx: &Ctx, info: &Info) -> Result<Value> {
+fn service(ctx: &With<Flags>, info: &Info) -> Result<Value> {
     let f = ctx.flags();
     let exposable = matches!(
         info.resource.kind.as_str(),
         "Pod" | "Service" | "ReplicationController" | "Deployment" | "ReplicaSet"
     );
-    let chosen = if f.str("selector").is_empty() || !exposable {
+    let chosen = if f.selector.is_empty() || !exposable {
         selector(info)?
     } else {
-        Value::Object(generate::labels(f.str("selector"))?)
+        Value::Object(generate::labels(f.selector.as_str())?)
     };
     let known = ports(info);
-    let name = if f.str("name").is_empty() {
+    let name = if f.name.is_empty() {
         info.name.chars().take(63).collect()
     } else {
-        f.str("name").to_string()
+        f.name.to_string()
     };
     let mut object = generate::object(
         ctx,
         &generate::kind("", "v1", "services", "Service", true),
         &name,
     )?;
-    let labels = if f.str("labels").is_empty() {
-        info.object["metadata"]["labels"].clone()
+    let labels = if f.labels.is_empty() {
+        info.object.at("metadata").at("labels").clone()
     } else {
-        Value::Object(generate::labels(f.str("labels"))?)
+        Value::Object(generate::labels(f.labels.as_str())?)
     };
     if labels.as_object().is_some_and(|m| !m.is_empty()) {
         object["metadata"]["labels"] = labels;
@@ -241,47 +213,47 @@ fn service(ctx: &Ctx, info: &Info) -> Result<Value> {
     if !list.is_empty() {
         object["spec"]["ports"] = Value::Array(list);
     }
-    for (flag, field) in [
-        ("type", "type"),
-        ("session-affinity", "sessionAffinity"),
-        ("cluster-ip", "clusterIP"),
+    for (text, field) in [
+        (&f.r#type, "type"),
+        (&f.session_affinity, "sessionAffinity"),
+        (&f.cluster_ip, "clusterIP"),
     ] {
-        if !f.str(flag).is_empty() {
-            object["spec"][field] = json!(f.str(flag));
+        if !text.is_empty() {
+            object["spec"][field] = json!(text);
         }
     }
-    if !matches!(f.str("session-affinity"), "" | "None" | "ClientIP") {
+    if !matches!(f.session_affinity.as_str(), "" | "None" | "ClientIP") {
         return Err(Error::msg(format!(
             "unknown session affinity: {}",
-            f.str("session-affinity")
+            f.session_affinity.as_str()
         )));
     }
-    if !f.str("external-ip").is_empty() {
-        object["spec"]["externalIPs"] = json!([f.str("external-ip")]);
+    if !f.external_ip.is_empty() {
+        object["spec"]["externalIPs"] = json!([f.external_ip]);
     }
-    if f.str("type") == "LoadBalancer" && !f.str("load-balancer-ip").is_empty() {
-        object["spec"]["loadBalancerIP"] = json!(f.str("load-balancer-ip"));
+    if f.r#type == "LoadBalancer" && !f.load_balancer_ip.is_empty() {
+        object["spec"]["loadBalancerIP"] = json!(f.load_balancer_ip);
     }
     object["status"] = json!({"loadBalancer": {}});
-    overridden(ctx, object)
+    overridden(object, &f.overrides, &f.override_type)
 }
 
-fn service_ports(ctx: &Ctx, known: &[(i64, String)]) -> Result<Vec<Value>> {
+fn service_ports(ctx: &With<Flags>, known: &[(i64, String)]) -> Result<Vec<Value>> {
     let f = ctx.flags();
     let mut wanted: Vec<i64> = Vec::new();
-    if f.str("port").is_empty() {
+    if f.port.is_empty() {
         known.iter().for_each(|(p, _)| {
             if !wanted.contains(p) {
                 wanted.push(*p)
             }
         });
-        if wanted.is_empty() && f.str("cluster-ip") != "None" {
+        if wanted.is_empty() && f.cluster_ip != "None" {
             return Err(Error::msg(
                 "couldn't find port via --port flag or introspection",
             ));
         }
     } else {
-        for text in f.str("port").split(',') {
+        for text in f.port.split(',') {
             wanted.push(text.parse().map_err(|_| {
                 Error::msg(format!(
                     "strconv.Atoi: parsing {}: invalid syntax",
@@ -292,10 +264,10 @@ fn service_ports(ctx: &Ctx, known: &[(i64, String)]) -> Result<Vec<Value>> {
     }
     let mut out = Vec::new();
     for (i, port) in wanted.iter().enumerate() {
-        let target = if f.str("target-port").is_empty() {
+        let target = if f.target_port.is_empty() {
             json!(port)
         } else {
-            generate::int_or_string(f.str("target-port"))
+            generate::int_or_string(f.target_port.as_str())
         };
         let named = if wanted.len() > 1 {
             Some(format!("port-{}", i + 1))
@@ -314,7 +286,7 @@ fn service_ports(ctx: &Ctx, known: &[(i64, String)]) -> Result<Vec<Value>> {
             }
             out.push(p);
         };
-        match (f.str("protocol"), of_object.as_slice()) {
+        match (f.protocol.as_str(), of_object.as_slice()) {
             ("", []) => add(named, "TCP"),
             ("", [one]) => add(named, one),
             ("", many) => many.iter().for_each(|proto| {
@@ -333,15 +305,12 @@ fn service_ports(ctx: &Ctx, known: &[(i64, String)]) -> Result<Vec<Value>> {
 ///
 /// # Errors
 /// JSON that cannot be read or does not fit.
-pub fn overridden(ctx: &Ctx, mut object: Value) -> Result<Value> {
+pub fn overridden(mut object: Value, text: &str, kind: &str) -> Result<Value> {
     use skiff_api::machinery::{patch, schema::parse_json};
-    let f = ctx.flags();
-    let text = f.str("overrides");
     if text.is_empty() {
         return Ok(object);
     }
     let bad = |e: String| Error::msg(e);
-    let kind = f.str("override-type");
     let over = parse_json(text.as_bytes())
         .map(|p| p.value)
         .map_err(|e| match kind {

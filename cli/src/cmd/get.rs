@@ -3,11 +3,11 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/get.go`.
 
 use crate::client::{Call, JSON, TABLE};
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::print::table::{Options, TablePrinter};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, ALLOWED_GET, Printer};
@@ -15,72 +15,8 @@ use crate::resource::rows::Keep;
 use crate::resource::{
     Builder, CHUNKS, FIELD_SELECTOR, FILE_FLAGS, Found, Info, SELECTOR, is_list,
 };
+use crate::typed::Read;
 use serde_json::{Value, json};
-
-const FLAGS: &[Flag] = &[
-    Flag::str(
-        "raw",
-        '\0',
-        "",
-        "Ask the server for this path and print its answer as it is",
-    ),
-    Flag::bool(
-        "watch",
-        'w',
-        false,
-        "After showing the objects, show each change of them",
-    ),
-    Flag::bool("watch-only", '\0', false, "Show only changes"),
-    Flag::bool(
-        "output-watch-events",
-        '\0',
-        false,
-        "With --watch or --watch-only, show what kind of event each change is",
-    ),
-    Flag::bool(
-        "ignore-not-found",
-        '\0',
-        false,
-        "Exit with 0 if an object is not there",
-    ),
-    Flag::bool(
-        "all-namespaces",
-        'A',
-        false,
-        "Show the objects of all namespaces",
-    ),
-    Flag::bool(
-        "server-print",
-        '\0',
-        true,
-        "Have the server make the columns",
-    ),
-    Flag::bool("no-headers", '\0', false, "Print no headers"),
-    Flag::bool(
-        "show-labels",
-        '\0',
-        false,
-        "Show all labels as the last column",
-    ),
-    Flag::slice(
-        "label-columns",
-        'L',
-        "Show these labels as columns; may be repeated",
-    ),
-    Flag::bool("show-kind", '\0', false, "Show the kind before each name"),
-    Flag::str(
-        "sort-by",
-        '\0',
-        "",
-        "Sort by this field, given as a JSONPath expression ('{.metadata.name}')",
-    ),
-    Flag::str(
-        "subresource",
-        '\0',
-        "",
-        "Show this sub-resource instead of the object: status, scale or resize",
-    ),
-];
 
 /// What `-o` may be.
 const FORMATS: &[&str] = &[
@@ -125,57 +61,82 @@ pub static COMMAND: Command = Command {
       kubectl get deployments,services
       # One pod's status sub-resource
       kubectl get pod web-pod-13je7 --subresource status",
-    flags: &[
-        &[
-            Flag::str(
-                "output",
-                'o',
-                "",
-                "How to show the objects: json, yaml, kyaml, name, wide, custom-columns, custom-columns-file, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file",
-            ),
-            Flag::bool(
-                "allow-missing-template-keys",
-                '\0',
-                true,
-                "A field that a template asks for and the object lacks is left empty instead of being an error",
-            ),
-            Flag::str("template", '\0', "", "The template, or the file with it, for -o go-template, go-template-file, jsonpath and jsonpath-file"),
-            Flag::bool("show-managed-fields", '\0', false, "Keep managedFields when printing JSON or YAML"),
-        ],
-        FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        FIELD_SELECTOR,
-        CHUNKS,
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::TEMPLATE_FLAGS, FILE_FLAGS, SELECTOR, FIELD_SELECTOR, CHUNKS],
+    run: verb!(run: Flags),
     words: Some(Words::ANY),
     values: &[("output", Words::Fixed(FORMATS))],
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+pub struct Flags {
+    /// How to show the objects: json, yaml, kyaml, name, wide, custom-columns, custom-columns-file, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file
+    #[arg(long, short)]
+    output: String,
+    /// Ask the server for this path and print its answer as it is
+    #[arg(long)]
+    raw: Option<String>,
+    /// After showing the objects, show each change of them
+    #[arg(long, short)]
+    watch: bool,
+    /// Show only changes
+    #[arg(long)]
+    pub watch_only: bool,
+    /// With --watch or --watch-only, show what kind of event each change is
+    #[arg(long)]
+    pub output_watch_events: bool,
+    /// Exit with 0 if an object is not there
+    #[arg(long)]
+    pub ignore_not_found: bool,
+    /// Show the objects of all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Have the server make the columns
+    #[arg(long, default_value = "true")]
+    server_print: bool,
+    /// Print no headers
+    #[arg(long)]
+    no_headers: bool,
+    /// Show all labels as the last column
+    #[arg(long)]
+    show_labels: bool,
+    /// Show these labels as columns; may be repeated
+    #[arg(long, short = 'L')]
+    label_columns: Vec<Csv>,
+    /// Show the kind before each name
+    #[arg(long)]
+    show_kind: bool,
+    /// Sort by this field, given as a JSONPath expression ('{.metadata.name}')
+    #[arg(long)]
+    sort_by: String,
+    /// Show this sub-resource instead of the object: status, scale or resize
+    #[arg(long)]
+    subresource: String,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if f.changed("raw") {
-        return raw(&ctx).await;
+    if let Some(path) = &f.raw {
+        return raw(&ctx, path).await;
     }
     check(&ctx)?;
-    let format = print::format(f, ALLOWED_GET)?;
-    if f.bool("watch") || f.bool("watch-only") {
+    let format = print::format(&ctx, ALLOWED_GET)?;
+    if f.watch || f.watch_only {
         return crate::remote::interruptible(super::get_watch::run(&ctx, format)).await;
     }
     let mut builder = builder(&ctx, format.is_none())?;
-    if !f.str("sort-by").is_empty() {
+    if !f.sort_by.is_empty() {
         builder.chunk = 0;
     }
-    if builder.accept == TABLE && f.str("sort-by").is_empty() {
+    if builder.accept == TABLE && f.sort_by.is_empty() {
         builder.rows = Some(Keep {
-            namespaces: f.bool("all-namespaces"),
-            labels: f.bool("show-labels") || f.changed("label-columns"),
+            namespaces: f.all_namespaces,
+            labels: f.show_labels || !f.label_columns.is_empty(),
         });
     }
     let mut found = builder.find().await?.listed();
-    if f.bool("ignore-not-found") {
+    if f.ignore_not_found {
         found.errors.retain(|e| !e.is_not_found());
     }
     match format {
@@ -183,25 +144,25 @@ async fn run(ctx: Ctx) -> Result<()> {
         Some(format) => generic(
             &ctx,
             found,
-            Printer::of(format, "", f.bool("show-managed-fields")),
+            Printer::of(format, "", ctx.shows_managed_fields()),
         ),
     }
 }
 
-fn check(ctx: &Ctx) -> Result<()> {
+fn check(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let output = f.str("output");
-    if f.bool("show-labels") && !output.is_empty() && output != "wide" {
+    let output = f.output.as_str();
+    if f.show_labels && !output.is_empty() && output != "wide" {
         return Err(Error::msg(format!(
             "--show-labels option cannot be used with {output} printer"
         )));
     }
-    if f.bool("output-watch-events") && !(f.bool("watch") || f.bool("watch-only")) {
+    if f.output_watch_events && !(f.watch || f.watch_only) {
         return Err(Error::msg(
             "--output-watch-events option can only be used with --watch or --watch-only",
         ));
     }
-    if ctx.args().is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+    if ctx.args().is_empty() && !ctx.has_files() {
         eprintln!(
             "You must specify the type of resource to get. Use \"{p} api-resources\" for a complete list of supported resources.\n",
             p = ctx.program()
@@ -217,68 +178,62 @@ fn check(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-async fn raw(ctx: &Ctx) -> Result<()> {
+async fn raw(ctx: &With<Flags>, path: &str) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
         return Err(Error::msg(
             "arguments may not be passed when --raw is specified",
         ));
     }
-    if f.bool("watch") || f.bool("watch-only") || !f.str("selector").is_empty() {
+    if f.watch || f.watch_only || !ctx.selector().is_empty() {
         return Err(Error::msg(
             "--raw may not be specified with other flags that filter the server request or alter the output",
         ));
     }
-    if !f.str("output").is_empty() {
+    if !f.output.is_empty() {
         return Err(Error::msg("--raw and --output are mutually exclusive"));
     }
-    if !f.str("raw").starts_with('/') {
+    if !path.starts_with('/') {
         return Err(Error::msg(format!(
             "--raw must be a valid URL path: parse {}: invalid URI for request",
-            crate::error::quote(f.str("raw"))
+            crate::error::quote(path)
         )));
     }
-    let response = ctx
-        .client()?
-        .stream(&Call::get(f.str("raw")).accept("*/*"))
-        .await?;
+    let response = ctx.client()?.stream(&Call::get(path).accept("*/*")).await?;
     crate::remote::copy_body(response).await
 }
 
 /// The builder for the verb's flags; tables are asked for if they will be shown.
-pub fn builder(ctx: &Ctx, table: bool) -> Result<Builder> {
+pub fn builder(ctx: &With<Flags>, table: bool) -> Result<Builder> {
     let f = ctx.flags();
     let mut b = Builder::new(ctx)?;
     b.allow_empty_selector = true;
     b.latest = true;
-    b.accept = if table && f.bool("server-print") {
-        TABLE
-    } else {
-        JSON
-    };
-    if table && !f.str("sort-by").is_empty() {
+    b.subresource.clone_from(&f.subresource);
+    b.accept = if table && f.server_print { TABLE } else { JSON };
+    if table && !f.sort_by.is_empty() {
         b.parameters.push(("includeObject", "Object".into()));
     }
     Ok(b)
 }
 
 /// The options of the table for objects of this kind.
-pub fn options(ctx: &Ctx, info: &Info, with_kind: bool) -> Options {
+pub fn options(ctx: &With<Flags>, info: &Info, with_kind: bool) -> Options {
     let f = ctx.flags();
     Options {
-        no_headers: f.bool("no-headers"),
-        namespace: f.bool("all-namespaces") && info.resource.namespaced,
-        wide: f.str("output") == "wide",
-        show_labels: f.bool("show-labels"),
-        label_columns: f.list("label-columns"),
-        kind: (with_kind || f.bool("show-kind")).then(|| info.resource.kind_name()),
+        no_headers: f.no_headers,
+        namespace: f.all_namespaces && info.resource.namespaced,
+        wide: f.output == "wide",
+        show_labels: f.show_labels,
+        label_columns: f.label_columns.list(),
+        kind: (with_kind || f.show_kind).then(|| info.resource.kind_name()),
     }
 }
 
-fn human(ctx: &Ctx, mut found: Found) -> Result<()> {
+fn human(ctx: &With<Flags>, mut found: Found) -> Result<()> {
     let f = ctx.flags();
-    if !f.str("sort-by").is_empty() {
-        super::get_sort::sort_tables(&mut found.infos, f.str("sort-by"))?;
+    if !f.sort_by.is_empty() {
+        super::get_sort::sort_tables(&mut found.infos, f.sort_by.as_str())?;
     }
     let kinds = |i: &Info| {
         (
@@ -296,7 +251,7 @@ fn human(ctx: &Ctx, mut found: Found) -> Result<()> {
     let (mut out, mut block_started) = (String::new(), false);
     let flush = |writer: &mut TabWriter, out: &mut String, block_started: &mut bool| {
         let text = writer.flush();
-        if !text.is_empty() && *block_started && !out.is_empty() && !f.bool("no-headers") {
+        if !text.is_empty() && *block_started && !out.is_empty() && !f.no_headers {
             out.push('\n');
         }
         *block_started &= text.is_empty();
@@ -318,9 +273,8 @@ fn human(ctx: &Ctx, mut found: Found) -> Result<()> {
     }
     flush(&mut writer, &mut out, &mut block_started);
     print::put(&out)?;
-    if out.is_empty() && found.errors.is_empty() && !f.bool("ignore-not-found") {
-        let namespaced =
-            !f.bool("all-namespaces") && found.infos.iter().all(|i| i.resource.namespaced);
+    if out.is_empty() && found.errors.is_empty() && !f.ignore_not_found {
+        let namespaced = !f.all_namespaces && found.infos.iter().all(|i| i.resource.namespaced);
         if namespaced {
             eprintln!("No resources found in {} namespace.", ctx.namespace()?.0)
         } else {
@@ -330,22 +284,22 @@ fn human(ctx: &Ctx, mut found: Found) -> Result<()> {
     Error::collect(found.errors)
 }
 
-fn generic(ctx: &Ctx, mut found: Found, mut printer: Printer) -> Result<()> {
+fn generic(ctx: &With<Flags>, mut found: Found, mut printer: Printer) -> Result<()> {
     let f = ctx.flags();
     if found.single && !found.errors.is_empty() && found.infos.is_empty() {
         return Error::collect(found.errors);
     }
-    if found.infos.is_empty() && f.bool("ignore-not-found") {
+    if found.infos.is_empty() && f.ignore_not_found {
         return Error::collect(found.errors);
     }
-    if !f.str("sort-by").is_empty() {
-        super::get_sort::sort_objects(&mut found.infos, f.str("sort-by"))?;
+    if !f.sort_by.is_empty() {
+        super::get_sort::sort_objects(&mut found.infos, f.sort_by.as_str())?;
     }
     let single = found.single && found.infos.len() == 1;
     let object = if single {
         let object = found.infos.remove(0).object;
         if is_list(&object) {
-            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]}, "items": object["items"]})
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": object.at("metadata").at("resourceVersion")}, "items": object.at("items")})
         } else {
             object
         }

@@ -2,13 +2,15 @@
 //! Invariant: the watch begins at the revision of what was shown, so that no change is missed or shown twice.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/get.go`.
 
+use super::get::Flags;
 use crate::client::{Call, query};
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
 use crate::print::table::TablePrinter;
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Format, Printer};
 use crate::resource::Info;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 enum Output {
@@ -35,14 +37,14 @@ impl Output {
 }
 
 /// Shows and watches what the command line names: one object or one collection.
-pub async fn run(ctx: &Ctx, format: Option<Format>) -> Result<()> {
+pub async fn run(ctx: &With<Flags>, format: Option<Format>) -> Result<()> {
     let f = ctx.flags();
     let mut builder = super::get::builder(ctx, format.is_none())?;
     builder.single_type = true;
     builder.flatten = false;
     builder.chunk = 0;
     let mut found = builder.find().await?;
-    if f.bool("ignore-not-found")
+    if f.ignore_not_found
         && found.errors.iter().all(Error::is_not_found)
         && !found.errors.is_empty()
     {
@@ -55,15 +57,15 @@ pub async fn run(ctx: &Ctx, format: Option<Format>) -> Result<()> {
             found.infos.len()
         )));
     };
-    let events = f.bool("output-watch-events");
+    let events = f.output_watch_events;
     let mut output = match format {
         None => Output::Table(
             TablePrinter::new(super::get::options(ctx, info, false)),
             TabWriter::table(),
         ),
-        Some(format) => Output::Objects(Printer::of(format, "", f.bool("show-managed-fields"))),
+        Some(format) => Output::Objects(Printer::of(format, "", ctx.shows_managed_fields())),
     };
-    if !f.bool("watch-only") {
+    if !f.watch_only {
         show_first(&mut output, &info.object, events.then_some("ADDED"))?;
     }
     let by_name = found.by_name;
@@ -83,10 +85,10 @@ pub async fn run(ctx: &Ctx, format: Option<Format>) -> Result<()> {
 }
 
 fn show_first(output: &mut Output, object: &Value, event: Option<&str>) -> Result<()> {
-    let items = if object["kind"] == "Table" {
+    let items = if object.text("kind") == "Table" {
         None
     } else {
-        object["items"].as_array()
+        object.at("items").as_array()
     };
     match items {
         None => output.show(object, event),
@@ -104,8 +106,10 @@ async fn watch(
     field: &Option<String>,
     mut show: impl FnMut(&str, &Value) -> Result<()>,
 ) -> Result<()> {
-    let revision = info.object["metadata"]["resourceVersion"]
-        .as_str()
+    let revision = info
+        .object
+        .at("metadata")
+        .text_ptr("resourceVersion")
         .or_else(|| info.object["rows"][0]["object"]["metadata"]["resourceVersion"].as_str())
         .unwrap_or("0")
         .to_string();
@@ -140,12 +144,12 @@ async fn watch(
     );
     let follow = async {
         while let Some(event) = lines.next().await? {
-            let kind = event["type"].as_str().unwrap_or("");
+            let kind = event.text("type");
             if kind == "ERROR" {
-                return Err(Error::Status(Box::new(event["object"].clone())));
+                return Err(Error::Status(Box::new(event.at("object").clone())));
             }
             if kind != "BOOKMARK" {
-                show(kind, &event["object"])?;
+                show(kind, event.at("object"))?;
             }
         }
         Ok(())

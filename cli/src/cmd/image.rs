@@ -2,13 +2,12 @@
 
 use skiff_nodeagent::image::{ImageStore, Store};
 
+use super::up::DataDir;
 use crate::{
-    cluster::{self, folders::Folders},
-    command::{Command, Run},
-    flags::{self, Flag},
+    cluster,
+    command::{Command, raw},
+    flags::Line,
 };
-
-const FLAGS: &[Flag] = &[super::up::DATA_DIR];
 
 static LOAD: Command = Command {
     name: "load",
@@ -16,8 +15,7 @@ static LOAD: Command = Command {
     short: "Load images from OCI or docker archives",
     long: "Loads images from archives as 'docker save' and 'skopeo copy oci-archive:' write them, plain or compressed.",
     examples: "skiff image load web.tar",
-    flags: &[FLAGS],
-    run: Run::Raw(load),
+    run: raw!(load: DataDir),
     ..Command::NEW
 };
 static LIST: Command = Command {
@@ -26,8 +24,7 @@ static LIST: Command = Command {
     short: "List the images",
     long: "Lists the images that the nodes of this machine have.",
     examples: "skiff image list",
-    flags: &[FLAGS],
-    run: Run::Raw(list),
+    run: raw!(list: DataDir),
     ..Command::NEW
 };
 static REMOVE: Command = Command {
@@ -36,8 +33,7 @@ static REMOVE: Command = Command {
     short: "Remove images",
     long: "Removes images by name. Containers that run from them go on.",
     examples: "skiff image rm docker.io/library/nginx:latest",
-    flags: &[FLAGS],
-    run: Run::Raw(remove),
+    run: raw!(remove: DataDir),
     ..Command::NEW
 };
 
@@ -49,34 +45,18 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-/// Reads the flags, opens the store and runs.
-fn with<F, R>(command: &'static Command, args: Vec<String>, work: F) -> i32
+/// Opens the store and runs.
+fn with<F, R>(data: DataDir, work: F) -> i32
 where
-    F: FnOnce(Store, Vec<String>) -> R,
+    F: FnOnce(Store) -> R,
     R: Future<Output = anyhow::Result<()>>,
 {
-    let parsed = match flags::parse(&args, &[FLAGS, crate::command::HELP]) {
-        Ok(parsed) if parsed.bool("help") => {
-            print!(
-                "{}",
-                crate::command::help_of(command, &format!("skiff image {}", command.name))
-            );
-            return 0;
-        }
-        Ok(parsed) => parsed,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return 1;
-        }
-    };
-    cluster::run(async move {
-        let store = Store::open(Folders::at(parsed.str("data-dir"))?.images())?;
-        work(store, parsed.args.clone()).await
-    })
+    cluster::run(async move { work(Store::open(data.folders()?.images())?).await })
 }
 
-fn load(args: Vec<String>) -> i32 {
-    with(&LOAD, args, |store, files| async move {
+fn load(data: DataDir, line: Line) -> i32 {
+    with(data, |store| async move {
+        let files = line.args;
         anyhow::ensure!(!files.is_empty(), "name at least one archive");
         for file in files {
             for image in store.load(std::path::Path::new(&file)).await? {
@@ -87,8 +67,8 @@ fn load(args: Vec<String>) -> i32 {
     })
 }
 
-fn list(args: Vec<String>) -> i32 {
-    with(&LIST, args, |store, _| async move {
+fn list(data: DataDir, _: Line) -> i32 {
+    with(data, |store| async move {
         println!("{:<56} {:<14} SIZE", "IMAGE", "ID");
         for image in store.list().await? {
             let id: String = image
@@ -110,8 +90,9 @@ fn list(args: Vec<String>) -> i32 {
     })
 }
 
-fn remove(args: Vec<String>) -> i32 {
-    with(&REMOVE, args, |store, names| async move {
+fn remove(data: DataDir, line: Line) -> i32 {
+    with(data, |store| async move {
+        let names = line.args;
         anyhow::ensure!(!names.is_empty(), "name at least one image");
         for name in names {
             store.remove(&name).await?;

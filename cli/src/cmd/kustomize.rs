@@ -2,11 +2,12 @@
 //! Invariant: objects are printed in the order in which they would be applied.
 //! Behaviour follows `sigs.k8s.io/kustomize/kustomize/v5/commands/build`.
 
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::Refused;
 use crate::print;
+use crate::typed::Read;
 use serde_json::Value;
 use std::path::Path;
 
@@ -20,60 +21,43 @@ pub static COMMAND: Command = Command {
       kubectl kustomize
       # In another one
       kubectl kustomize /home/config/production",
-    flags: &[FLAGS],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    refused: &[
+        Refused::switch("enable-helm", "charts are not taken as generators"),
+        Refused::value("helm-command", "charts are not taken as generators"),
+        Refused::value("helm-api-versions", "charts are not taken as generators"),
+        Refused::value("helm-kube-version", "charts are not taken as generators"),
+        Refused::switch("helm-debug", "charts are not taken as generators"),
+        Refused::switch("enable-alpha-plugins", NO_PLUGINS),
+        Refused::switch("as-current-user", NO_PLUGINS),
+        Refused::value("env", NO_PLUGINS).short('e'),
+        Refused::value("mount", NO_PLUGINS),
+        Refused::switch("network", NO_PLUGINS),
+        Refused::value("network-name", NO_PLUGINS),
+    ],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
 
-const NO_PLUGINS: &str = "generators and transformers that are programs are not run";
-const FLAGS: &[Flag] = &[
-    Flag::str(
-        "output",
-        'o',
-        "",
-        "Write to this file, or one file an object into this folder",
-    ),
-    Flag::str(
-        "load-restrictor",
-        '\0',
-        "LoadRestrictionsRootOnly",
-        "LoadRestrictionsNone lets kustomizations name files outside of their folders",
-    ),
-    Flag::bool("enable-helm", '\0', false, "Take charts as generators")
-        .refused("charts are not taken as generators"),
-    Flag::str(
-        "helm-command",
-        '\0',
-        "helm",
-        "The program that reads charts",
-    )
-    .refused("charts are not taken as generators"),
-    Flag::slice("helm-api-versions", '\0', "API versions for charts")
-        .refused("charts are not taken as generators"),
-    Flag::str(
-        "helm-kube-version",
-        '\0',
-        "",
-        "Kubernetes version for charts",
-    )
-    .refused("charts are not taken as generators"),
-    Flag::bool("helm-debug", '\0', false, "What the charts' program says")
-        .refused("charts are not taken as generators"),
-    Flag::bool("enable-alpha-plugins", '\0', false, "Run plugins").refused(NO_PLUGINS),
-    Flag::bool("as-current-user", '\0', false, "Run functions as this user").refused(NO_PLUGINS),
-    Flag::array("env", 'e', "Variables for functions").refused(NO_PLUGINS),
-    Flag::array("mount", '\0', "Folders for functions").refused(NO_PLUGINS),
-    Flag::bool("network", '\0', false, "Let functions use the network").refused(NO_PLUGINS),
-    Flag::str("network-name", '\0', "bridge", "The functions' network").refused(NO_PLUGINS),
-];
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Write to this file, or one file an object into this folder
+    #[arg(long, short)]
+    output: String,
+    /// LoadRestrictionsNone lets kustomizations name files outside of their folders
+    #[arg(long, default_value = "LoadRestrictionsRootOnly")]
+    load_restrictor: String,
+}
 
-async fn run(ctx: Ctx) -> Result<()> {
+const NO_PLUGINS: &str = "generators and transformers that are programs are not run";
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let dir = match ctx.args() {
         [] => ".",
         [d] => d,
         _ => return Err(Error::msg("specify one path to kustomization.yaml")),
     };
-    match ctx.flags().str("load-restrictor") {
+    match ctx.flags().load_restrictor.as_str() {
         "LoadRestrictionsRootOnly" => {}
         "LoadRestrictionsNone" => crate::kustomize::let_anywhere(),
         other => {
@@ -93,7 +77,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             .collect::<Vec<_>>()
             .join("---\n")
     };
-    let output = ctx.flags().str("output");
+    let output = ctx.flags().output.as_str();
     if output.is_empty() {
         return print::put(&whole());
     }
@@ -118,10 +102,10 @@ fn write(path: &Path, text: &str) -> Result<()> {
 /// A file's name for each object; with that of the namespace where there are several.
 fn files(objects: &[Value]) -> Vec<(String, &Value)> {
     let namespace = |o: &Value| {
-        let inside = !crate::kustomize::is_cluster_wide(o["kind"].as_str().unwrap_or(""));
+        let inside = !crate::kustomize::is_cluster_wide(o.text("kind"));
         inside.then(|| {
-            o["metadata"]["namespace"]
-                .as_str()
+            o.at("metadata")
+                .text_ptr("namespace")
                 .unwrap_or("default")
                 .to_lowercase()
         })
@@ -131,11 +115,11 @@ fn files(objects: &[Value]) -> Vec<(String, &Value)> {
     spaces.dedup();
     let name = |o: &Value| {
         let of = |v: &Value| v.as_str().unwrap_or("").to_string();
-        let version = of(&o["apiVersion"]).replacen('/', "_", 1);
+        let version = of(o.at("apiVersion")).replacen('/', "_", 1);
         let own = format!(
             "{version}_{}_{}.yaml",
-            of(&o["kind"]),
-            of(&o["metadata"]["name"])
+            of(o.at("kind")),
+            of(o.at("metadata").at("name"))
         )
         .to_lowercase();
         match namespace(o).filter(|_| spaces.len() > 1) {

@@ -4,14 +4,14 @@
 
 use super::pods;
 use crate::client::{Call, query, segment};
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
 use crate::print;
 use crate::remote::{self, Chunks};
 use crate::resource::{Info, SELECTOR};
+use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::time;
 use tokio::time::{Duration, Instant};
@@ -36,95 +36,61 @@ pub static COMMAND: Command = Command {
       kubectl logs --since=1h nginx
       # The first container of a job
       kubectl logs job/hello",
-    flags: &[
-        SELECTOR,
-        &[
-            Flag::bool(
-                "all-pods",
-                '\0',
-                false,
-                "Of all pods of the object, with --prefix",
-            ),
-            Flag::bool(
-                "all-containers",
-                '\0',
-                false,
-                "Of all containers of the pods",
-            ),
-            Flag::bool(
-                "follow",
-                'f',
-                false,
-                "Go on with what is written from now on",
-            ),
-            Flag::bool("timestamps", '\0', false, "Put the time before each line"),
-            Flag::int(
-                "limit-bytes",
-                '\0',
-                "0",
-                "At most so many bytes; 0 for no limit",
-            ),
-            Flag::bool(
-                "previous",
-                'p',
-                false,
-                "Of the container's run before this one",
-            ),
-            Flag::int(
-                "tail",
-                '\0',
-                "-1",
-                "Only the last lines; -1 for all, with a selector 10",
-            ),
-            Flag::bool(
-                "ignore-errors",
-                '\0',
-                false,
-                "Go on when the logs of one source fail",
-            ),
-            Flag::str(
-                "since-time",
-                '\0',
-                "",
-                "Only what was written after this time (RFC 3339)",
-            ),
-            Flag::duration(
-                "since",
-                '\0',
-                "0s",
-                "Only what was written in this time before now",
-            ),
-            Flag::str("container", 'c', "", "The container"),
-            Flag::bool(
-                "insecure-skip-tls-verify-backend",
-                '\0',
-                false,
-                "Do not have the server check the node's certificate",
-            ),
-            Flag::duration(
-                "pod-running-timeout",
-                '\0',
-                "20s",
-                "How long to wait until a pod runs",
-            ),
-            Flag::int(
-                "max-log-requests",
-                '\0',
-                "5",
-                "How many logs may be followed at once",
-            ),
-            Flag::bool(
-                "prefix",
-                '\0',
-                false,
-                "Put pod and container before each line",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(remote::interruptible(run(ctx)))),
+    flags: &[SELECTOR],
+    run: verb!(interruptible run: Flags),
     words: Some(Words::PodAndContainer),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Of all pods of the object, with --prefix
+    #[arg(long)]
+    all_pods: bool,
+    /// Of all containers of the pods
+    #[arg(long)]
+    all_containers: bool,
+    /// Go on with what is written from now on
+    #[arg(long, short)]
+    follow: bool,
+    /// Put the time before each line
+    #[arg(long)]
+    timestamps: bool,
+    /// At most so many bytes; 0 for no limit
+    #[arg(long)]
+    limit_bytes: i64,
+    /// Of the container's run before this one
+    #[arg(long, short)]
+    previous: bool,
+    /// Only the last lines; -1 for all, with a selector 10
+    #[arg(long, value_name = "-1")]
+    tail: Option<i64>,
+    /// Go on when the logs of one source fail
+    #[arg(long)]
+    ignore_errors: bool,
+    /// Only what was written after this time (RFC 3339)
+    #[arg(long)]
+    since_time: String,
+    /// Only what was written in this time before now
+    #[arg(long)]
+    since: f64,
+    /// The container
+    #[arg(long, short)]
+    container: Option<String>,
+    /// Do not have the server check the node's certificate
+    #[arg(long)]
+    insecure_skip_tls_verify_backend: bool,
+    /// How long to wait until a pod runs
+    #[arg(long, default_value = "20s")]
+    pod_running_timeout: f64,
+    /// How many logs may be followed at once
+    #[arg(long, default_value = "5")]
+    max_log_requests: i64,
+    /// Put pod and container before each line
+    #[arg(long)]
+    prefix: bool,
+}
 
 struct Source {
     pod: String,
@@ -143,26 +109,27 @@ struct Plan {
 }
 
 /// Reads the words, and what fails before the server is asked.
-fn plan(ctx: &Ctx) -> Result<Plan> {
+fn plan(ctx: &With<Flags>) -> Result<Plan> {
     let f = ctx.flags();
-    let selecting = !f.str("selector").is_empty();
+    let selecting = !ctx.selector().is_empty();
+    let named = f.container.as_deref().unwrap_or("");
     let (word, container) = match ctx.args() {
         [] if !selecting => return Err(Error::usage(ctx.path(), USAGE)),
-        [] => (None, f.str("container")),
+        [] => (None, named),
         [_] if selecting => {
             return Err(Error::usage(
                 ctx.path(),
                 "only a selector (-l) or a POD name is allowed",
             ));
         }
-        [word] => (Some(word.clone()), f.str("container")),
+        [word] => (Some(word.clone()), named),
         [word, container] => (Some(word.clone()), container.as_str()),
         _ => return Err(Error::usage(ctx.path(), USAGE)),
     };
-    if f.duration("pod-running-timeout") <= 0.0 {
+    if f.pod_running_timeout <= 0.0 {
         return Err(Error::msg("--pod-running-timeout must be higher than zero"));
     }
-    let since_time = match f.str("since-time") {
+    let since_time = match f.since_time.as_str() {
         "" => None,
         text => Some(time::seconds(time::parse(text).map_err(Error::msg)?)),
     };
@@ -174,35 +141,35 @@ fn plan(ctx: &Ctx) -> Result<Plan> {
 }
 
 /// Refuses what does not go together, in kubectl's order.
-fn check(ctx: &Ctx, plan: &Plan) -> Result<()> {
+fn check(ctx: &With<Flags>, plan: &Plan) -> Result<()> {
     let f = ctx.flags();
     let inline = ctx.args().len() == 2;
     for (wrong, message) in [
         (
-            plan.since_time.is_some() && f.duration("since") != 0.0,
+            plan.since_time.is_some() && f.since != 0.0,
             "at most one of `sinceTime` or `sinceSeconds` may be specified".to_string(),
         ),
         (
-            f.bool("all-containers") && !plan.container.is_empty(),
+            f.all_containers && !plan.container.is_empty(),
             format!(
                 "--all-containers=true should not be specified with container name {}",
                 plan.container
             ),
         ),
         (
-            inline && f.changed("container"),
+            inline && f.container.is_some(),
             "only one of -c or an inline [CONTAINER] arg is allowed".into(),
         ),
         (
-            f.int("limit-bytes") < 0,
+            f.limit_bytes < 0,
             "--limit-bytes must be greater than 0".into(),
         ),
         (
-            f.duration("since").round() < 0.0,
+            f.since.round() < 0.0,
             "--since must be greater than 0".into(),
         ),
         (
-            f.int("tail") < -1,
+            f.tail < Some(-1) && f.tail.is_some(),
             "--tail must be greater than or equal to -1".into(),
         ),
     ] {
@@ -214,39 +181,33 @@ fn check(ctx: &Ctx, plan: &Plan) -> Result<()> {
 }
 
 /// The query for one container.
-fn parameters(ctx: &Ctx, plan: &Plan, container: &str) -> String {
+fn parameters(ctx: &With<Flags>, plan: &Plan, container: &str) -> String {
     let f = ctx.flags();
     let mut pairs: Vec<(&str, String)> = vec![("container", container.into())];
-    for (flag, name) in [
-        ("follow", "follow"),
+    for (on, name) in [
+        (f.follow, "follow"),
         (
-            "insecure-skip-tls-verify-backend",
+            f.insecure_skip_tls_verify_backend,
             "insecureSkipTLSVerifyBackend",
         ),
-        ("previous", "previous"),
-        ("timestamps", "timestamps"),
+        (f.previous, "previous"),
+        (f.timestamps, "timestamps"),
     ] {
-        if f.bool(flag) {
+        if on {
             pairs.push((name, "true".into()));
         }
     }
-    if f.int("limit-bytes") != 0 {
-        pairs.push(("limitBytes", f.int("limit-bytes").to_string()));
+    if f.limit_bytes != 0 {
+        pairs.push(("limitBytes", f.limit_bytes.to_string()));
     }
-    if f.duration("since") != 0.0 {
-        pairs.push((
-            "sinceSeconds",
-            (f.duration("since").round() as i64).to_string(),
-        ));
+    if f.since != 0.0 {
+        pairs.push(("sinceSeconds", (f.since.round() as i64).to_string()));
     }
     if let Some(time) = &plan.since_time {
         pairs.push(("sinceTime", time.clone()));
     }
-    let tail = if !f.str("selector").is_empty() && !f.changed("tail") {
-        10
-    } else {
-        f.int("tail")
-    };
+    let all = if ctx.selector().is_empty() { -1 } else { 10 };
+    let tail = f.tail.unwrap_or(all);
     if tail != -1 {
         pairs.push(("tailLines", tail.to_string()));
     }
@@ -256,9 +217,9 @@ fn parameters(ctx: &Ctx, plan: &Plan, container: &str) -> String {
 }
 
 /// The containers of a pod whose logs are meant.
-fn containers(ctx: &Ctx, plan: &Plan, pod: &Value) -> Result<Vec<String>> {
+fn containers(ctx: &With<Flags>, plan: &Plan, pod: &Value) -> Result<Vec<String>> {
     let f = ctx.flags();
-    if f.bool("all-containers") {
+    if f.all_containers {
         return Ok(pods::names(
             pod,
             &["initContainers", "containers", "ephemeralContainers"],
@@ -267,9 +228,11 @@ fn containers(ctx: &Ctx, plan: &Plan, pod: &Value) -> Result<Vec<String>> {
     if !plan.container.is_empty() {
         return pods::check_container(pod, &plan.container).map(|()| vec![plan.container.clone()]);
     }
-    let name = pod["metadata"]["name"].as_str().unwrap_or("");
-    if let Some(marked) = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]
-        .as_str()
+    let name = pod.at("metadata").text("name");
+    if let Some(marked) = pod
+        .at("metadata")
+        .at("annotations")
+        .text_ptr("kubectl.kubernetes.io/default-container")
         .filter(|m| !m.is_empty())
     {
         if pods::check_container(pod, marked).is_ok() {
@@ -284,14 +247,14 @@ fn containers(ctx: &Ctx, plan: &Plan, pod: &Value) -> Result<Vec<String>> {
         .into_iter()
         .next()
         .ok_or_else(|| Error::msg(format!("pod {name} does not have any containers")))?;
-    if !f.bool("all-pods") {
+    if !f.all_pods {
         pods::tell_choice(pod, &first);
     }
     Ok(vec![first])
 }
 
-fn sources_of(ctx: &Ctx, plan: &Plan, pod: &Value) -> Result<Vec<Source>> {
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
+fn sources_of(ctx: &With<Flags>, plan: &Plan, pod: &Value) -> Result<Vec<Source>> {
+    let text = |field: &str| pod.at("metadata").text(field).to_string();
     let place = format!(
         "/api/v1/namespaces/{}/pods/{}/log",
         segment(&text("namespace")),
@@ -306,11 +269,11 @@ fn sources_of(ctx: &Ctx, plan: &Plan, pod: &Value) -> Result<Vec<Source>> {
 }
 
 /// The pods that are meant, the best first; `info` is the object that a word names.
-async fn pods_of(ctx: &Ctx, info: Option<Info>) -> Result<Vec<Value>> {
+async fn pods_of(ctx: &With<Flags>, info: Option<Info>) -> Result<Vec<Value>> {
     let f = ctx.flags();
     let Some(info) = info else {
         let namespace = ctx.namespace()?.0;
-        let q = query(&[("labelSelector", f.str("selector").trim())]);
+        let q = query(&[("labelSelector", ctx.selector().trim())]);
         let mut list = ctx
             .client()?
             .json(&Call::get(format!(
@@ -339,11 +302,11 @@ async fn pods_of(ctx: &Ctx, info: Option<Info>) -> Result<Vec<Value>> {
         ctx,
         &info.namespace,
         &selector,
-        f.duration("pod-running-timeout"),
+        f.pod_running_timeout,
         pods::by_logging,
     )
     .await?;
-    if found.len() > 1 && !f.bool("all-pods") {
+    if found.len() > 1 && !f.all_pods {
         eprintln!(
             "Found {} pods, using pod/{}",
             found.len(),
@@ -365,7 +328,7 @@ fn not_found(e: Error, ctx: &Ctx) -> Error {
     }
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let plan = plan(&ctx)?;
     let info = match &plan.word {
@@ -382,8 +345,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     for pod in &pods {
         sources.extend(sources_of(&ctx, &plan, pod)?);
     }
-    if f.bool("follow") && sources.len() > 1 {
-        let limit = f.int("max-log-requests");
+    if f.follow && sources.len() > 1 {
+        let limit = f.max_log_requests;
         if sources.len() as i64 > limit {
             return Err(Error::msg(format!(
                 "you are attempting to follow {} log streams, but maximum allowed concurrency is {limit}, use --max-log-requests to increase the limit",
@@ -400,17 +363,17 @@ async fn run(ctx: Ctx) -> Result<()> {
 }
 
 /// Copies one log; a log that is followed and is not there yet is asked for again as long as a pod may take to run.
-async fn consumed(ctx: Ctx, s: Source, shared: bool) -> Result<()> {
+async fn consumed(ctx: With<Flags>, s: Source, shared: bool) -> Result<()> {
     let f = ctx.flags();
-    let end = Instant::now() + crate::flags::seconds(f.duration("pod-running-timeout"));
+    let end = Instant::now() + crate::flags::seconds(f.pod_running_timeout);
     loop {
         let Err(e) = copy(&ctx, &s, shared).await else {
             return Ok(());
         };
         match e {
             Error::Exit(_) => return Err(e),
-            e if f.bool("ignore-errors") => return print::put(&format!("error: {e}\n")),
-            e if !f.bool("follow") => return Err(e),
+            e if f.ignore_errors => return print::put(&format!("error: {e}\n")),
+            e if !f.follow => return Err(e),
             e => {
                 eprintln!("{e}");
                 if !matches!(e, Error::Status(_)) {
@@ -426,9 +389,9 @@ async fn consumed(ctx: Ctx, s: Source, shared: bool) -> Result<()> {
 }
 
 /// Copies one log to standard output; line by line where others write too.
-async fn copy(ctx: &Ctx, s: &Source, shared: bool) -> Result<()> {
+async fn copy(ctx: &With<Flags>, s: &Source, shared: bool) -> Result<()> {
     let f = ctx.flags();
-    let prefix = if f.bool("prefix") || f.bool("all-pods") {
+    let prefix = if f.prefix || f.all_pods {
         format!("[pod/{}/{}] ", s.pod, s.container)
     } else {
         String::new()

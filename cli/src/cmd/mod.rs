@@ -35,6 +35,7 @@ pub mod image;
 pub mod kustomize;
 pub mod label;
 pub mod logs;
+mod marks;
 pub mod modify;
 pub mod options;
 pub mod patch;
@@ -150,15 +151,14 @@ pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, file: &str) -
 ///
 /// # Errors
 /// No or several files, a URL, another flag, a path that is none.
-pub fn raw_file(ctx: &Ctx, others: &[(bool, &str)]) -> Result<String> {
-    let f = ctx.flags();
-    let files = f.list("filename");
+pub fn raw_file(ctx: &Ctx, path: &str, others: &[(bool, &str)]) -> Result<String> {
+    let files = ctx.filenames();
     let [file] = files.as_slice() else {
         return Err(Error::msg(
             "--raw can only use a single local file or stdin",
         ));
     };
-    check_raw(ctx, file, others)?;
+    check_raw(path, file, others)?;
     Ok(file.clone())
 }
 
@@ -166,7 +166,7 @@ pub fn raw_file(ctx: &Ctx, others: &[(bool, &str)]) -> Result<String> {
 ///
 /// # Errors
 /// As `raw_file`.
-pub fn check_raw(ctx: &Ctx, file: &str, others: &[(bool, &str)]) -> Result<()> {
+pub fn check_raw(path: &str, file: &str, others: &[(bool, &str)]) -> Result<()> {
     if file.starts_with("http://") || file.starts_with("https://") {
         return Err(Error::msg("--raw cannot read from a url"));
     }
@@ -175,7 +175,6 @@ pub fn check_raw(ctx: &Ctx, file: &str, others: &[(bool, &str)]) -> Result<()> {
             "--raw and {name} are mutually exclusive"
         )));
     }
-    let path = ctx.flags().str("raw");
     if !path.starts_with('/') && !path.contains("://") {
         return Err(Error::msg(format!(
             "--raw must be a valid URL path: parse {}: invalid URI for request",
@@ -264,7 +263,6 @@ pub fn root(program: &str) -> &'static Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::Flag;
     use std::collections::HashSet;
 
     fn walk(c: &Command, path: &str, visit: &mut dyn FnMut(&Command, &str)) {
@@ -278,20 +276,29 @@ mod tests {
         walk(root("skiff"), "", &mut |c, path| {
             assert!(!c.short.is_empty(), "{path} does not say what it is");
             // A verb may hide a flag that all verbs have, but not declare one twice.
-            let all: Vec<&Flag> = c.flags.iter().copied().flatten().collect();
+            let declared = c.declared();
+            let refused: Vec<clap::Arg> = c.refused.iter().map(|r| r.arg()).collect();
             let mut names = HashSet::new();
             let mut letters = HashSet::new();
-            for f in all {
-                assert!(names.insert(f.name), "{path} declares --{} twice", f.name);
-                assert!(
-                    f.short == '\0' || letters.insert(f.short),
-                    "{path} declares -{} twice",
-                    f.short
-                );
-                assert!(!f.help.is_empty(), "{path} --{} says nothing", f.name);
+            for f in declared.get_arguments().chain(&refused) {
+                let name = f.get_long().unwrap_or_default();
+                assert!(names.insert(name), "{path} declares --{name} twice");
+                if let Some(letter) = f.get_short() {
+                    assert!(letters.insert(letter), "{path} declares -{letter} twice");
+                }
             }
-            for r in c.required {
-                assert!(names.contains(r), "{path} requires an unknown --{r}");
+            for f in declared.get_arguments() {
+                assert!(f.get_help().is_some(), "{path} {f} says nothing");
+            }
+            let defaults = c.defaults.iter().map(|(name, _)| name);
+            for name in c.required.iter().chain(defaults) {
+                assert!(names.contains(name), "{path} has no --{name}");
+            }
+            // Nothing is declared twice, and what the verb and its helpers read is there: clap says so itself.
+            let line = crate::flags::read(&[], c.whole()).unwrap();
+            line.flags::<crate::context::Shared>();
+            if !matches!(c.run, Run::Raw { .. }) {
+                line.flags::<crate::context::Global>();
             }
             let mut words = HashSet::new();
             for s in c.subcommands {

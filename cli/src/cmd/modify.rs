@@ -58,8 +58,7 @@ pub fn pairs(
 
 /// Whether nothing is to be sent, because of `--local` or a dry run of the client.
 pub fn is_local(ctx: &Ctx) -> Result<bool> {
-    let f = ctx.flags();
-    let local = f.declares("local") && f.bool("local");
+    let local = ctx.local();
     if local && ctx.dry_run()? == DryRun::Server {
         return Err(Error::msg(
             "cannot specify --local and --dry-run=server - did you mean --dry-run=client?",
@@ -74,20 +73,8 @@ pub fn is_local(ctx: &Ctx) -> Result<bool> {
 /// What the server refuses.
 pub async fn send(ctx: &Ctx, info: &Info, after: &Value) -> Result<Value> {
     let (patch, kind) = crate::typed::patch(&info.object, after).map_err(Error::msg)?;
-    let manager = if ctx.flags().declares("field-manager") {
-        ctx.flags().str("field-manager")
-    } else {
-        "kubectl"
-    };
-    helper::Write::by(manager, ctx.dry_run()?)
-        .patch(
-            ctx.client()?,
-            &info.resource,
-            &info.namespace,
-            &info.name,
-            kind,
-            &patch,
-        )
+    helper::Write::by(ctx.manager(), ctx.dry_run()?)
+        .patch_of(ctx.client()?, info, kind, &patch)
         .await
 }
 

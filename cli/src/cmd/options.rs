@@ -2,8 +2,8 @@
 //! Invariant: the list is the table that the parser reads.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/options/options.go`.
 
-use crate::command::{Command, Run, flag_list};
-use crate::context::{Ctx, GLOBAL};
+use crate::command::{Command, flag_list, globals, verb};
+use crate::context::With;
 use crate::error::Result;
 use crate::print;
 
@@ -14,14 +14,14 @@ pub static COMMAND: Command = Command {
     examples: "
       # All of them
       kubectl options",
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: ()),
     ..Command::NEW
 };
 
-async fn run(_: Ctx) -> Result<()> {
-    let visible = GLOBAL.iter().filter(|f| f.refused.is_empty());
+async fn run(_: With<()>) -> Result<()> {
+    let all: Vec<clap::Arg> = globals().collect();
     print::put(&format!(
         "The following options can be passed to any command:\n\n{}",
-        flag_list(visible)
+        flag_list(all.iter())
     ))
 }

@@ -3,11 +3,11 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/patch/patch.go`.
 
 use super::modify;
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
+use crate::generate::MANAGER;
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, helper};
 use crate::typed::{JSON_PATCH, MERGE, STRATEGIC};
@@ -32,27 +32,36 @@ pub static COMMAND: Command = Command {
       kubectl patch pod valid-pod --type='json' -p='[{\"op\": \"replace\", \"path\": \"/spec/containers/0/image\", \"value\":\"new image\"}]'
       # Through the scale sub-resource
       kubectl patch deployment nginx-deployment --subresource='scale' --type='merge' -p '{\"spec\":{\"replicas\":2}}'",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        DRY_RUN,
-        &[
-            Flag::str("patch", 'p', "", "The patch"),
-            Flag::str("patch-file", '\0', "", "A file with the patch"),
-            Flag::str("type", '\0', "strategic", "What kind of patch it is: json, merge or strategic"),
-            Flag::bool("local", '\0', false, "Patch what the file holds, without a server"),
-            Flag::str("subresource", '\0', "", "Patch this sub-resource: status, scale or resize"),
-            Flag::str("field-manager", '\0', "kubectl-patch", "Who is said to manage the fields that are written"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, MANAGER],
+    defaults: &[("field-manager", "kubectl-patch")],
+    run: verb!(run: Flags),
     words: Some(Words::ANY),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The patch
+    #[arg(long, short)]
+    patch: String,
+    /// A file with the patch
+    #[arg(long)]
+    patch_file: String,
+    /// What kind of patch it is: json, merge or strategic
+    #[arg(long, default_value = "strategic")]
+    r#type: String,
+    /// Patch what the file holds, without a server
+    #[arg(long)]
+    local: bool,
+    /// Patch this sub-resource: status, scale or resize
+    #[arg(long)]
+    subresource: String,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let (inline, file) = (f.str("patch"), f.str("patch-file"));
+    let (inline, file) = (f.patch.as_str(), f.patch_file.as_str());
     if !inline.is_empty() && !file.is_empty() {
         return Err(Error::msg(
             "cannot specify --patch and --patch-file together",
@@ -63,11 +72,11 @@ async fn run(ctx: Ctx) -> Result<()> {
             "must specify --patch or --patch-file containing the contents of the patch",
         ));
     }
-    if f.bool("local") && !ctx.args().is_empty() {
+    if f.local && !ctx.args().is_empty() {
         return Err(Error::msg("cannot specify --local and server resources"));
     }
     let local = modify::is_local(&ctx)?;
-    let kind = match f.str("type").to_lowercase().as_str() {
+    let kind = match f.r#type.to_lowercase().as_str() {
         "json" => JSON_PATCH,
         "merge" => MERGE,
         "strategic" => STRATEGIC,
@@ -94,9 +103,9 @@ async fn run(ctx: Ctx) -> Result<()> {
         to_json(&text)?
     };
     let mut builder = Builder::new(&ctx)?;
-    builder.subresource = f.str("subresource").into();
+    builder.subresource.clone_from(&f.subresource);
     let found = builder.find().await?;
-    let mut printer = Printer::new(f, "")?;
+    let mut printer = Printer::new(&ctx, "")?;
     let mut errors = found.errors;
     let mut count = 0;
     for info in found.infos {
@@ -104,8 +113,8 @@ async fn run(ctx: Ctx) -> Result<()> {
         let result = if local {
             here(&info, kind, &body)
         } else {
-            helper::Write::by(f.str("field-manager"), ctx.dry_run()?)
-                .subresource(f.str("subresource"))
+            helper::Write::by(ctx.manager(), ctx.dry_run()?)
+                .subresource(f.subresource.as_str())
                 .patch_raw(ctx.client()?, &info, kind, body.clone())
                 .await
         };
@@ -116,7 +125,7 @@ async fn run(ctx: Ctx) -> Result<()> {
                 } else {
                     "patched"
                 };
-                if f.str("output") != "name" {
+                if ctx.output() != "name" {
                     // A dry run is not told: kubectl's own message for it is overwritten by this note.
                     printer.operation(note);
                 }

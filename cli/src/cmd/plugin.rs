@@ -2,10 +2,9 @@
 //! Invariant: a verb of this program is never given to a plugin.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/plugin`.
 
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, Run, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::print;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -25,15 +24,17 @@ static LIST: Command = Command {
     name: "list",
     usage: "[flags]",
     short: "List all visible plugin executables on a user's PATH",
-    flags: &[&[Flag::bool(
-        "name-only",
-        '\0',
-        false,
-        "Only names, without folders",
-    )]],
-    run: Run::Verb(|ctx| Box::pin(list(ctx))),
+    run: verb!(list: Flags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Only names, without folders
+    #[arg(long)]
+    name_only: bool,
+}
 
 fn path_dirs() -> Vec<PathBuf> {
     std::env::var_os("PATH")
@@ -45,7 +46,7 @@ fn is_executable(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0)
 }
 
-async fn list(ctx: Ctx) -> Result<()> {
+async fn list(ctx: With<Flags>) -> Result<()> {
     let mut found: Vec<PathBuf> = Vec::new();
     for dir in path_dirs() {
         let mut here: Vec<PathBuf> = std::fs::read_dir(dir)
@@ -69,7 +70,7 @@ async fn list(ctx: Ctx) -> Result<()> {
     }
     let mut out = String::from("The following compatible plugins are available:\n\n");
     for p in &found {
-        let shown = if ctx.flags().bool("name-only") {
+        let shown = if ctx.flags().name_only {
             p.file_name().map(|n| n.to_string_lossy().into_owned())
         } else {
             Some(p.display().to_string())

@@ -3,11 +3,12 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/proxy` and `pkg/proxy`.
 
 use crate::client::{Call, Client};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::Refused;
 use crate::print;
+use crate::typed::Read;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -29,63 +30,48 @@ pub static COMMAND: Command = Command {
       kubectl proxy --port=0
       # Below a prefix
       kubectl proxy --api-prefix=/k8s-api",
-    flags: &[&[
-        Flag::int(
-            "port",
-            'p',
-            "8001",
-            "The port to listen on; 0 for any free one",
-        ),
-        Flag::str("address", '\0', "127.0.0.1", "The address to listen on"),
-        Flag::str("api-prefix", '\0', "/", "The prefix below which the API is"),
-        Flag::str("accept-paths", '\0', "^.*", "Which paths are let through"),
-        Flag::str(
-            "reject-paths",
-            '\0',
-            "^/api/.*/pods/.*/exec,^/api/.*/pods/.*/attach",
-            "Which paths are not",
-        ),
-        Flag::str(
-            "accept-hosts",
-            '\0',
-            "^localhost$,^127\\.0\\.0\\.1$,^\\[::1\\]$",
-            "Which hosts are let through",
-        ),
-        Flag::str(
-            "reject-methods",
-            '\0',
-            "^$",
-            "Which methods are not let through",
-        ),
-        Flag::bool("disable-filter", '\0', false, "Let everything through"),
-        Flag::str("www", 'w', "", "A folder to serve").refused("static files are not served"),
-        Flag::str(
-            "www-prefix",
-            'P',
-            "/static/",
-            "The prefix below which that folder is",
-        )
-        .refused("static files are not served"),
-        Flag::str("unix-socket", 'u', "", "A socket to listen on")
-            .refused("only TCP is listened on"),
-        Flag::duration(
-            "keepalive",
-            '\0',
-            "0s",
-            "How often connections are kept alive",
-        )
-        .refused("the system's own keep-alive is used"),
-        Flag::bool(
+    refused: &[
+        Refused::value("www", "static files are not served").short('w'),
+        Refused::value("www-prefix", "static files are not served").short('P'),
+        Refused::value("unix-socket", "only TCP is listened on").short('u'),
+        Refused::value("keepalive", "the system's own keep-alive is used"),
+        Refused::switch(
             "append-server-path",
-            '\0',
-            false,
-            "Put the server's path before all others",
-        )
-        .refused("the server's path is always put before all others"),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+            "the server's path is always put before all others",
+        ),
+    ],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The port to listen on; 0 for any free one
+    #[arg(long, short, default_value = "8001")]
+    port: i64,
+    /// The address to listen on
+    #[arg(long, default_value = "127.0.0.1")]
+    address: String,
+    /// The prefix below which the API is
+    #[arg(long, default_value = "/")]
+    api_prefix: String,
+    /// Which paths are let through
+    #[arg(long, default_value = "^.*")]
+    accept_paths: String,
+    /// Which paths are not
+    #[arg(long, default_value = "^/api/.*/pods/.*/exec,^/api/.*/pods/.*/attach")]
+    reject_paths: String,
+    /// Which hosts are let through
+    #[arg(long, default_value = "^localhost$,^127\\.0\\.0\\.1$,^\\[::1\\]$")]
+    accept_hosts: String,
+    /// Which methods are not let through
+    #[arg(long, default_value = "^$")]
+    reject_methods: String,
+    /// Let everything through
+    #[arg(long)]
+    disable_filter: bool,
+}
 
 struct Filter {
     accept_paths: Vec<Regex>,
@@ -113,14 +99,14 @@ impl Filter {
     }
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let filter = Rc::new(Filter {
-        accept_paths: patterns(f.str("accept-paths"))?,
-        reject_paths: patterns(f.str("reject-paths"))?,
-        accept_hosts: patterns(f.str("accept-hosts"))?,
-        reject_methods: patterns(f.str("reject-methods"))?,
-        off: f.bool("disable-filter"),
+        accept_paths: patterns(f.accept_paths.as_str())?,
+        reject_paths: patterns(f.reject_paths.as_str())?,
+        accept_hosts: patterns(f.accept_hosts.as_str())?,
+        reject_methods: patterns(f.reject_methods.as_str())?,
+        off: f.disable_filter,
     });
     if filter.off {
         eprintln!(
@@ -128,15 +114,14 @@ async fn run(ctx: Ctx) -> Result<()> {
         );
     }
     let client = ctx.client()?.clone();
-    let prefix: Rc<str> = f.str("api-prefix").trim_end_matches('/').into();
-    let port = u16::try_from(f.int("port"))
-        .map_err(|_| Error::msg(format!("invalid port {}", f.int("port"))))?;
-    let listener = tokio::net::TcpListener::bind((f.str("address"), port))
+    let prefix: Rc<str> = f.api_prefix.trim_end_matches('/').into();
+    let port = u16::try_from(f.port).map_err(|_| Error::msg(format!("invalid port {}", f.port)))?;
+    let listener = tokio::net::TcpListener::bind((f.address.as_str(), port))
         .await
         .map_err(|e| {
             Error::msg(format!(
                 "listen tcp {}:{port}: {}",
-                f.str("address"),
+                f.address.as_str(),
                 crate::error::go_io(&e)
             ))
         })?;
@@ -241,7 +226,8 @@ async fn pass(
             Response::from_parts(parts, body.boxed())
         }
         Err(Error::Status(s)) => {
-            let code = s["code"]
+            let code = s
+                .at("code")
                 .as_u64()
                 .and_then(|c| u16::try_from(c).ok())
                 .and_then(|c| StatusCode::from_u16(c).ok())

@@ -3,13 +3,13 @@
 //! gone before the new one is made.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/replace/replace.go`.
 
-use crate::command::{Command, Run};
-use crate::context::{Ctx, DryRun};
+use crate::command::{Command, verb};
+use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
-use crate::generate::{SAVE_CONFIG, save_read_config};
+use crate::generate::{MANAGER, SAVE_CONFIG, save_read_config};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Found, Info, Validation, helper};
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -24,37 +24,36 @@ pub static COMMAND: Command = Command {
       kubectl replace --force -f ./pod.json
       # Change one field of what is there
       kubectl get pod mypod -o yaml | sed 's/\\(image: myimage\\):.*$/\\1:v4/' | kubectl replace -f -",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        DRY_RUN,
-        Validation::FLAG,
-        SAVE_CONFIG,
-        &super::delete::DELETION_FLAGS,
-        &[
-            Flag::str("raw", '\0', "", "Send the file to this path of the server as it is"),
-            Flag::str("subresource", '\0', "", "Replace this sub-resource: status, scale or resize"),
-            Flag::str("field-manager", '\0', "kubectl-replace", "Who is said to manage the fields that are written"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, Validation::FLAG, SAVE_CONFIG, super::delete::DELETION, MANAGER],
+    defaults: &[("field-manager", "kubectl-replace")],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
 
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Send the file to this path of the server as it is
+    #[arg(long)]
+    raw: String,
+    /// Replace this sub-resource: status, scale or resize
+    #[arg(long)]
+    subresource: String,
+}
+
 fn check(ctx: &Ctx) -> Result<()> {
-    let f = ctx.flags();
-    super::delete::first_policy(f.str("cascade"))?;
-    if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+    super::delete::first_policy(ctx.deletion().cascade.as_str())?;
+    if !ctx.has_files() {
         return Err(Error::msg("must specify one of -f and -k"));
     }
     // 0 becomes 1 before anybody looks.
     let (grace, force) = (
-        if f.int("grace-period") == 0 {
+        if ctx.deletion().grace_period == 0 {
             1
         } else {
-            f.int("grace-period")
+            ctx.deletion().grace_period
         },
-        f.bool("force"),
+        ctx.deletion().force,
     );
     for (wrong, message) in [
         (
@@ -62,7 +61,7 @@ fn check(ctx: &Ctx) -> Result<()> {
             "--grace-period must have --force specified",
         ),
         (
-            f.duration("timeout") != 0.0 && !force,
+            ctx.deletion().timeout != 0.0 && !force,
             "--timeout must have --force specified",
         ),
         (
@@ -77,27 +76,28 @@ fn check(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     check(&ctx)?;
-    if !f.str("raw").is_empty() {
+    if !f.raw.is_empty() {
         let file = super::raw_file(
             &ctx,
+            &f.raw,
             &[
-                (f.bool("recursive"), "--recursive"),
-                (!f.str("output").is_empty(), "--output"),
+                (ctx.recursive(), "--recursive"),
+                (!ctx.output().is_empty(), "--output"),
             ],
         )?;
-        return super::send_raw(&ctx, http::Method::PUT, f.str("raw"), &file).await;
+        return super::send_raw(&ctx, http::Method::PUT, &f.raw, &file).await;
     }
     let mut builder = Builder::new(&ctx)?;
-    builder.validation = Validation::parse(f.str("validate"))?;
-    let printer = Printer::new(f, format!("replaced{}", ctx.dry_run()?.suffix()))?;
+    builder.validation = Validation::of(&ctx)?.unwrap_or(Validation::Strict);
+    let printer = Printer::new(&ctx, format!("replaced{}", ctx.dry_run()?.suffix()))?;
     let found = builder.find().await?;
-    let write = helper::Write::by(f.str("field-manager"), ctx.dry_run()?)
+    let write = helper::Write::by(ctx.manager(), ctx.dry_run()?)
         .validation(builder.validation)
-        .subresource(f.str("subresource"));
-    if f.bool("force") {
+        .subresource(&f.subresource);
+    if ctx.deletion().force {
         anew(&ctx, found, &write, printer).await
     } else {
         in_place(&ctx, found, &write, printer).await
@@ -112,7 +112,7 @@ async fn in_place(
 ) -> Result<()> {
     let mut errors = found.errors;
     for mut info in found.infos {
-        if ctx.flags().bool("save-config") {
+        if ctx.saves_config() {
             save_read_config(&mut info.object);
         }
         if ctx.dry_run()? != DryRun::Client {
@@ -136,15 +136,12 @@ async fn in_place(
 async fn overwritten(ctx: &Ctx, info: &Info, write: &helper::Write) -> Result<Value> {
     let client = ctx.client()?;
     let mut object = info.object.clone();
-    if object["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap_or("")
-        .is_empty()
+    if object.at("metadata").text("resourceVersion").is_empty()
         && let Ok(live) = write
             .get(client, &info.resource, &info.namespace, &info.name)
             .await
     {
-        object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+        object["metadata"]["resourceVersion"] = live.at("metadata").at("resourceVersion").clone();
     }
     write
         .replace(client, &info.resource, &info.namespace, &info.name, &object)
@@ -157,7 +154,7 @@ async fn anew(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: Print
     let mut infos = found.all()?;
     let mut errors = Vec::new();
     for info in &mut infos {
-        if ctx.flags().bool("save-config") {
+        if ctx.saves_config() {
             save_read_config(&mut info.object);
         }
         if let Err(e) = write
@@ -188,15 +185,14 @@ async fn anew(ctx: &Ctx, found: Found, write: &helper::Write, mut printer: Print
 }
 
 async fn delete_all(ctx: &Ctx, infos: &[Info]) -> Result<()> {
-    let f = ctx.flags();
-    let grace = if f.int("grace-period") == 0 {
+    let grace = if ctx.deletion().grace_period == 0 {
         1
     } else {
-        f.int("grace-period")
+        ctx.deletion().grace_period
     };
     let options = super::delete::Options {
         grace,
-        policy: super::delete::policy(f.str("cascade"))?,
+        policy: super::delete::policy(ctx.deletion().cascade.as_str())?,
         dry_run: DryRun::None,
     };
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
@@ -208,8 +204,8 @@ async fn delete_all(ctx: &Ctx, infos: &[Info]) -> Result<()> {
         }
     }
     Error::collect(errors)?;
-    let timeout = f.duration("timeout");
-    if f.bool("wait") {
+    let timeout = ctx.deletion().timeout;
+    if ctx.deletion().wait {
         super::delete::wait_told(ctx, &deleted, timeout).await?;
     }
     match super::delete::wait_gone(ctx, &deleted, if timeout == 0.0 { 300.0 } else { timeout })

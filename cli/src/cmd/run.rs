@@ -2,16 +2,15 @@
 //! Invariant: with --rm the pod is deleted whatever became of it, and the exit status is the container's.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/run/run.go`.
 
-use crate::command::{Command, Run};
-use crate::context::{Ctx, DryRun};
+use crate::command::{Command, verb};
+use crate::context::{Ctx, DryRun, With};
 use crate::discovery::Resource;
 use crate::error::{Error, Result, quote};
-use crate::flags::{Flag, Parsed};
-use crate::generate::{self, SAVE_CONFIG};
+use crate::generate::{self, MANAGER, SAVE_CONFIG};
 use crate::print::{self, Printer};
 use crate::resource::{DRY_RUN, Info, helper};
+use crate::typed::Read;
 use serde_json::{Value, json};
-use std::rc::Rc;
 use tokio::time::Instant;
 
 pub static COMMAND: Command = Command {
@@ -34,81 +33,116 @@ pub static COMMAND: Command = Command {
       kubectl run nginx --image=nginx -- <arg1> <arg2> ... <argN>
       # Another command
       kubectl run nginx --image=nginx --command -- <cmd> <arg1> ... <argN>",
-    flags: &[
-        print::FLAGS,
-        DRY_RUN,
-        SAVE_CONFIG,
-        &super::delete::DELETION_FLAGS,
-        super::attach::DETACH_KEYS,
-        &[
-            Flag::array("annotations", '\0', "An annotation of the pod (KEY=VALUE); may be repeated"),
-            Flag::str("image", '\0', "", "The image to run"),
-            Flag::str("image-pull-policy", '\0', "", "When the image is pulled: Always, IfNotPresent or Never"),
-            Flag::bool("rm", '\0', false, "Delete the pod when it has ended; only with --attach or --stdin"),
-            Flag::array("env", '\0', "An environment variable (NAME=VALUE); may be repeated"),
-            Flag::str("port", '\0', "", "The port that the container listens on"),
-            Flag::str("labels", 'l', "", "The pod's labels (KEY=VALUE,…)"),
-            Flag::bool("stdin", 'i', false, "Keep the container's standard input open"),
-            Flag::bool("tty", 't', false, "Give the container a terminal"),
-            Flag::bool("attach", '\0', false, "Attach to the pod as soon as it runs; the default with --stdin"),
-            Flag::bool("leave-stdin-open", '\0', false, "Keep standard input open after the first attach"),
-            Flag::str("restart", '\0', "Always", "What happens to a container that ends: Always, OnFailure or Never"),
-            Flag::bool("command", '\0', false, "The arguments are the command, not its arguments"),
-            Flag::bool("expose", '\0', false, "Also make a service for the port"),
-            Flag::bool("quiet", 'q', false, "Say nothing but what the container says"),
-            Flag::bool("privileged", '\0', false, "Run the container privileged"),
-            Flag::duration("pod-running-timeout", '\0', "1m0s", "How long to wait until the pod runs"),
-            Flag::str("overrides", '\0', "", "JSON that is laid over the pod"),
-            Flag::str("override-type", '\0', "merge", "How it is laid over: json, merge or strategic"),
-            Flag::str("field-manager", '\0', "kubectl-run", "Who is said to manage the fields that are written"),
-        ],
-    ],
+    flags: &[print::FLAGS, DRY_RUN, SAVE_CONFIG, super::delete::DELETION, super::attach::DETACH_KEYS, MANAGER],
+    defaults: &[("field-manager", "kubectl-run")],
     required: &["image"],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     ..Command::NEW
 };
 
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// An annotation of the pod (KEY=VALUE); may be repeated
+    #[arg(long)]
+    annotations: Vec<String>,
+    /// The image to run
+    #[arg(long)]
+    image: String,
+    /// When the image is pulled: Always, IfNotPresent or Never
+    #[arg(long)]
+    image_pull_policy: String,
+    /// Delete the pod when it has ended; only with --attach or --stdin
+    #[arg(long)]
+    rm: bool,
+    /// An environment variable (NAME=VALUE); may be repeated
+    #[arg(long)]
+    env: Vec<String>,
+    /// The port that the container listens on
+    #[arg(long)]
+    port: String,
+    /// The pod's labels (KEY=VALUE,…)
+    #[arg(long, short)]
+    labels: String,
+    /// Keep the container's standard input open
+    #[arg(long, short = 'i')]
+    stdin: bool,
+    /// Give the container a terminal
+    #[arg(long, short)]
+    tty: bool,
+    /// Attach to the pod as soon as it runs; the default with --stdin
+    #[arg(long)]
+    attach: Option<bool>,
+    /// Keep standard input open after the first attach
+    #[arg(long)]
+    leave_stdin_open: bool,
+    /// What happens to a container that ends: Always, OnFailure or Never
+    #[arg(long, default_value = "Always")]
+    restart: String,
+    /// The arguments are the command, not its arguments
+    #[arg(long)]
+    command: bool,
+    /// Also make a service for the port
+    #[arg(long)]
+    expose: bool,
+    /// Say nothing but what the container says
+    #[arg(long, short)]
+    quiet: bool,
+    /// Run the container privileged
+    #[arg(long)]
+    privileged: bool,
+    /// How long to wait until the pod runs
+    #[arg(long, default_value = "1m0s")]
+    pod_running_timeout: f64,
+    /// JSON that is laid over the pod
+    #[arg(long)]
+    overrides: String,
+    /// How it is laid over: json, merge or strategic
+    #[arg(long, default_value = "merge")]
+    override_type: String,
+}
+
 /// What happens to a container that ends; an empty word stands for what suits a session.
-fn restart_policy(f: &Parsed) -> &str {
-    match f.str("restart") {
-        "" if f.bool("stdin") => "OnFailure",
+fn restart_policy(f: &Flags) -> &str {
+    match f.restart.as_str() {
+        "" if f.stdin => "OnFailure",
         "" => "Always",
         word => word,
     }
 }
 
 /// Refuses what does not go together, in kubectl's order; says whether to attach.
-fn check(ctx: &Ctx) -> Result<bool> {
+fn check(ctx: &With<Flags>) -> Result<bool> {
     let f = ctx.flags();
     let usage = |text: String| Error::usage(ctx.path(), text);
-    if ctx.args().is_empty() || f.dash == Some(0) {
+    if ctx.args().is_empty() || ctx.dash() == Some(0) {
         return Err(usage("NAME is required for run".into()));
     }
-    if f.duration("pod-running-timeout") <= 0.0 {
+    if f.pod_running_timeout <= 0.0 {
         return Err(usage(
             "--pod-running-timeout must be higher than zero".into(),
         ));
     }
-    if f.str("image").is_empty() {
+    if f.image.is_empty() {
         return Err(Error::msg("--image is required"));
     }
-    if !crate::podspec::is_image(f.str("image")) {
+    if !crate::podspec::is_image(f.image.as_str()) {
         return Err(Error::msg(format!(
             "Invalid image name {}: invalid reference format",
-            quote(f.str("image"))
+            quote(f.image.as_str())
         )));
     }
-    let attach = f.bool("attach") || (f.bool("stdin") && !f.changed("attach"));
+    let attach = f.attach.unwrap_or(f.stdin);
     for (wrong, message) in [
-        (f.bool("tty") && !f.bool("stdin"), "-i/--stdin is required for containers with -t/--tty=true".to_string()),
-        (f.bool("expose") && f.str("port").is_empty(), "--port must be set when exposing a service".into()),
-        (!matches!(restart_policy(f), "Always" | "OnFailure" | "Never"), format!("invalid restart policy: {}", f.str("restart"))),
-        (f.bool("rm") && !attach, "--rm should only be used for attached containers".into()),
+        (f.tty && !f.stdin, "-i/--stdin is required for containers with -t/--tty=true".to_string()),
+        (f.expose && f.port.is_empty(), "--port must be set when exposing a service".into()),
+        (!matches!(restart_policy(f), "Always" | "OnFailure" | "Never"), format!("invalid restart policy: {}", f.restart.as_str())),
+        (f.rm && !attach, "--rm should only be used for attached containers".into()),
         (
             attach && ctx.dry_run()? != DryRun::None,
             "--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)".into(),
         ),
-        (!matches!(f.str("image-pull-policy"), "Always" | "IfNotPresent" | "Never" | ""), format!("invalid image pull policy: {}", f.str("image-pull-policy"))),
+        (!matches!(f.image_pull_policy.as_str(), "Always" | "IfNotPresent" | "Never" | ""), format!("invalid image pull policy: {}", f.image_pull_policy.as_str())),
     ] {
         if wrong {
             return Err(usage(message));
@@ -117,76 +151,69 @@ fn check(ctx: &Ctx) -> Result<bool> {
     Ok(attach)
 }
 
-fn pod(ctx: &Ctx, name: &str, attach: bool) -> Result<Value> {
+fn pod(ctx: &With<Flags>, name: &str, attach: bool) -> Result<Value> {
     let f = ctx.flags();
     let kind = generate::kind("", "v1", "pods", "Pod", true);
     let mut object = generate::object(ctx, &kind, name)?;
-    let labels = if f.str("labels").is_empty() {
+    let labels = if f.labels.is_empty() {
         json!({"run": name})
     } else {
-        Value::Object(generate::labels(f.str("labels"))?)
+        Value::Object(generate::labels(f.labels.as_str())?)
     };
     object["metadata"]["labels"] = labels;
-    for pair in f.list("annotations") {
+    for pair in &f.annotations {
         let (k, v) = pair
             .split_once('=')
             .ok_or_else(|| Error::msg(format!("invalid annotations format: {pair}")))?;
         object["metadata"]["annotations"][k] = json!(v);
     }
-    let mut container = json!({"name": name, "image": f.str("image"), "resources": {}});
+    let mut container = json!({"name": name, "image": f.image.as_str(), "resources": {}});
     let words: Vec<String> = ctx.args()[1..].to_vec();
     if !words.is_empty() {
-        container[if f.bool("command") { "command" } else { "args" }] = json!(words);
+        container[if f.command { "command" } else { "args" }] = json!(words);
     }
-    let env = generate::env(&f.list("env"))?;
+    let env = generate::env(&f.env)?;
     if !env.is_empty() {
         container["env"] = Value::Array(env);
     }
-    if !f.str("port").is_empty() {
-        container["ports"] = json!([{"containerPort": generate::port(f.str("port"))?}]);
+    if !f.port.is_empty() {
+        container["ports"] = json!([{"containerPort": generate::port(f.port.as_str())?}]);
     }
-    if !f.str("image-pull-policy").is_empty() {
-        container["imagePullPolicy"] = json!(f.str("image-pull-policy"));
+    if !f.image_pull_policy.is_empty() {
+        container["imagePullPolicy"] = json!(f.image_pull_policy);
     }
-    if f.bool("stdin") {
+    if f.stdin {
         container["stdin"] = json!(true);
-        if !f.bool("leave-stdin-open") && attach {
+        if !f.leave_stdin_open && attach {
             container["stdinOnce"] = json!(true);
         }
     }
-    if f.bool("tty") {
+    if f.tty {
         container["tty"] = json!(true);
     }
-    if f.bool("privileged") {
+    if f.privileged {
         container["securityContext"] = json!({"privileged": true});
     }
     let restart = restart_policy(f);
     object["spec"] =
         json!({"containers": [container], "dnsPolicy": "ClusterFirst", "restartPolicy": restart});
     object["status"] = json!({});
-    super::expose::overridden(ctx, object)
+    super::expose::overridden(object, &f.overrides, &f.override_type)
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let attach = check(&ctx)?;
-    super::delete::first_policy(f.str("cascade"))?;
+    super::delete::first_policy(&ctx.deletion().cascade)?;
     let name = ctx.args()[0].clone();
     let kind = generate::kind("", "v1", "pods", "Pod", true);
     let mut printer = generate::printer(&ctx, "created")?;
     let object = made(&ctx, &kind, pod(&ctx, &name, attach)?).await?;
     let namespace = ctx.namespace()?.0;
-    let info = |resource: Resource, object: Value| Info {
-        resource,
-        namespace: namespace.clone(),
-        name: name.clone(),
-        object,
-        source: String::new(),
-        lines: Rc::default(),
-    };
+    let info = |resource, object| Info::of(resource, &namespace, &name, object);
     let mut created = vec![info(kind, object)];
     let mut failed = None;
-    if f.bool("expose") {
+    if f.expose {
         let kind = generate::kind("", "v1", "services", "Service", true);
         match exposed(&ctx, &kind, &name, &created[0].object, &mut printer).await {
             Ok(object) => created.push(info(kind, object)),
@@ -198,7 +225,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         return failed.map_or(Ok(()), Err);
     }
     let result = crate::remote::interruptible(attached(&ctx, &created[0])).await;
-    if f.bool("rm") {
+    if f.rm {
         remove(&ctx, &created).await?;
     }
     result
@@ -206,14 +233,13 @@ async fn run(ctx: Ctx) -> Result<()> {
 
 /// Creates the object, or says what would be created.
 async fn made(ctx: &Ctx, kind: &Resource, mut object: Value) -> Result<Value> {
-    let f = ctx.flags();
     if ctx.dry_run()? == DryRun::Client {
         return Ok(object);
     }
-    if f.bool("save-config") {
+    if ctx.saves_config() {
         generate::save_config(&mut object);
     }
-    helper::Write::by(f.str("field-manager"), ctx.dry_run()?)
+    helper::Write::by(ctx.manager(), ctx.dry_run()?)
         .create(ctx.client()?, kind, &ctx.namespace()?.0, &object)
         .await
 }
@@ -222,7 +248,7 @@ async fn made(ctx: &Ctx, kind: &Resource, mut object: Value) -> Result<Value> {
 async fn remove(ctx: &Ctx, created: &[Info]) -> Result<()> {
     let options = super::delete::Options {
         grace: -1,
-        policy: super::delete::policy(ctx.flags().str("cascade"))?,
+        policy: super::delete::policy(&ctx.deletion().cascade)?,
         dry_run: DryRun::None,
     };
     for info in created {
@@ -235,7 +261,7 @@ async fn remove(ctx: &Ctx, created: &[Info]) -> Result<()> {
 }
 
 async fn exposed(
-    ctx: &Ctx,
+    ctx: &With<Flags>,
     kind: &Resource,
     name: &str,
     pod: &Value,
@@ -243,21 +269,21 @@ async fn exposed(
 ) -> Result<Value> {
     let f = ctx.flags();
     let mut object = generate::object(ctx, kind, name)?;
-    let port = generate::port(f.str("port"))?;
-    object["spec"] = json!({"ports": [{"port": port, "targetPort": port, "protocol": "TCP"}], "selector": pod["metadata"]["labels"]});
+    let port = generate::port(f.port.as_str())?;
+    object["spec"] = json!({"ports": [{"port": port, "targetPort": port, "protocol": "TCP"}], "selector": pod.at("metadata").at("labels")});
     object["status"] = json!({"loadBalancer": {}});
     let object = made(ctx, kind, object).await?;
     printer.print(&object)?;
-    if f.str("output") == "yaml" {
+    if ctx.output() == "yaml" {
         print::put("---\n")?;
     }
     Ok(object)
 }
 
 /// Waits until the pod is as wanted, at most as long as a pod may take to run; gives it.
-async fn until(ctx: &Ctx, info: &Info, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+async fn until(ctx: &With<Flags>, info: &Info, fits: impl Fn(&Value) -> bool) -> Result<Value> {
     let mut last = Value::Null;
-    let end = Instant::now() + crate::flags::seconds(ctx.flags().duration("pod-running-timeout"));
+    let end = Instant::now() + crate::flags::seconds(ctx.flags().pod_running_timeout);
     let reached = super::wait::until(ctx, info, end, |o| {
         last = o.cloned().ok_or_else(|| {
             super::wait::not_found(&Info {
@@ -276,26 +302,22 @@ async fn until(ctx: &Ctx, info: &Info, fits: impl Fn(&Value) -> bool) -> Result<
 
 fn is_over(pod: &Value) -> bool {
     matches!(
-        pod["status"]["phase"].as_str(),
+        pod.at("status").text_ptr("phase"),
         Some("Succeeded" | "Failed")
     )
 }
 
 fn is_ready(pod: &Value) -> bool {
-    let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
-    pod["status"]["phase"] == "Running"
-        && pod["status"]["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(ready)
+    let ready = |c: &Value| c.text("type") == "Ready" && c.text("status") == "True";
+    pod.at("status").text("phase") == "Running"
+        && pod.at("status").list("conditions").iter().any(ready)
 }
 
 /// Attaches to the pod once it is ready, after what it has said so far, or shows what it said if it has ended; then gives its exit status.
-async fn attached(ctx: &Ctx, info: &Info) -> Result<()> {
+async fn attached(ctx: &With<Flags>, info: &Info) -> Result<()> {
     let f = ctx.flags();
     let pod = until(ctx, info, |o| is_over(o) || is_ready(o)).await?;
-    let container = super::pods::container(&pod, "", f.bool("quiet"))?;
+    let container = super::pods::container(&pod, "", f.quiet)?;
     let said = async || super::logs::print_pod(ctx, &info.namespace, &info.name, &container).await;
     if is_over(&pod) {
         said().await?;
@@ -318,27 +340,27 @@ async fn attached(ctx: &Ctx, info: &Info) -> Result<()> {
     exit_status(ctx, info).await
 }
 
-async fn exit_status(ctx: &Ctx, info: &Info) -> Result<()> {
+async fn exit_status(ctx: &With<Flags>, info: &Info) -> Result<()> {
     let f = ctx.flags();
     let restart = restart_policy(f);
-    if f.bool("leave-stdin-open") || restart == "Always" {
+    if f.leave_stdin_open || restart == "Always" {
         return Ok(());
     }
     let pod = until(ctx, info, |o| {
         if restart == "OnFailure" {
-            o["status"]["phase"] == "Succeeded"
+            o.at("status").text("phase") == "Succeeded"
         } else {
             is_over(o)
         }
     })
     .await?;
-    if pod["status"]["phase"] == "Succeeded" {
+    if pod.at("status").text("phase") == "Succeeded" {
         return Ok(());
     }
     let t = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
     let text = |f: &str| t[f].as_str().unwrap_or("");
-    match t["exitCode"]
-        .as_i64()
+    match t
+        .int_ptr("exitCode")
         .and_then(|code| i32::try_from(code).ok())
     {
         Some(code) if code != 0 => Err(Error::Plain(

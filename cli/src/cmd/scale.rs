@@ -3,14 +3,13 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/scale/scale.go` and `pkg/scale`.
 
 use crate::client::Call;
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun};
+use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
 use crate::print::{self, Printer};
-use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
-use crate::typed::MERGE;
+use crate::resource::{ALL, Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
+use crate::typed::{MERGE, Read};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
@@ -28,41 +27,9 @@ pub static COMMAND: Command = Command {
       kubectl scale --current-replicas=2 --replicas=3 deployment/mysql
       # Several at once
       kubectl scale --replicas=5 rc/example1 rc/example2",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        DRY_RUN,
-        &[
-            Flag::bool(
-                "all",
-                '\0',
-                false,
-                "All objects of the given types in the namespace",
-            ),
-            Flag::str(
-                "resource-version",
-                '\0',
-                "",
-                "Only if the object's version is this",
-            ),
-            Flag::int(
-                "current-replicas",
-                '\0',
-                "-1",
-                "Only if there are so many now; -1 for no condition",
-            ),
-            Flag::int("replicas", '\0', "0", "How many there shall be"),
-            Flag::duration(
-                "timeout",
-                '\0',
-                "0s",
-                "How long to wait until there are so many; 0 does not wait",
-            ),
-        ],
-    ],
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, ALL],
     required: &["replicas"],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     words: Some(Words::Objects {
         types: &[
             "deployment",
@@ -75,24 +42,41 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Only if the object's version is this
+    #[arg(long)]
+    resource_version: String,
+    /// Only if there are so many now; -1 for no condition
+    #[arg(long, default_value = "-1")]
+    current_replicas: i64,
+    /// How many there shall be
+    #[arg(long)]
+    replicas: i64,
+    /// How long to wait until there are so many; 0 does not wait
+    #[arg(long)]
+    timeout: f64,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if f.int("replicas") < 0 {
+    if f.replicas < 0 {
         return Err(Error::msg(
             "The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0",
         ));
     }
-    if f.int("current-replicas") < -1 {
+    if f.current_replicas < -1 {
         return Err(Error::msg(
             "The --current-replicas must specify an integer of -1 or greater",
         ));
     }
-    let mut printer = Printer::new(f, format!("scaled{}", ctx.dry_run()?.suffix()))?;
+    let mut printer = Printer::new(&ctx, format!("scaled{}", ctx.dry_run()?.suffix()))?;
     let mut builder = Builder::new(&ctx)?;
-    builder.allow_empty_selector = f.bool("all");
+    builder.allow_empty_selector = ctx.all();
     builder.all = false;
     let found = builder.find().await?;
-    if found.infos.len() > 1 && !f.str("resource-version").is_empty() {
+    if found.infos.len() > 1 && !f.resource_version.is_empty() {
         return Err(Error::msg(
             "cannot use --resource-version with multiple resources",
         ));
@@ -102,7 +86,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
     for mut info in found.infos {
         let size = if ctx.dry_run()? == DryRun::Client {
-            f.int("replicas")
+            f.replicas
         } else {
             scaled(&ctx, &info).await?
         };
@@ -116,7 +100,7 @@ async fn run(ctx: Ctx) -> Result<()> {
 }
 
 /// Sets the number and gives what it is then; tries again after conflicts, and waits if that is asked for.
-async fn scaled(ctx: &Ctx, info: &Info) -> Result<i64> {
+async fn scaled(ctx: &With<Flags>, info: &Info) -> Result<i64> {
     let f = ctx.flags();
     let end = Instant::now() + RETRIES;
     let size = loop {
@@ -128,18 +112,18 @@ async fn scaled(ctx: &Ctx, info: &Info) -> Result<i64> {
             other => break other?,
         }
     };
-    if f.duration("timeout") == 0.0 || ctx.dry_run()? != DryRun::None {
+    if f.timeout == 0.0 || ctx.dry_run()? != DryRun::None {
         return Ok(size);
     }
     let (want, end) = (
-        f.int("replicas"),
-        Instant::now() + crate::flags::seconds(f.duration("timeout")),
+        f.replicas,
+        Instant::now() + crate::flags::seconds(f.timeout),
     );
     loop {
         let scale = scale_of(ctx, info).await?;
         let (spec, status) = (
-            scale["spec"]["replicas"].as_i64().unwrap_or(0),
-            scale["status"]["replicas"].as_i64().unwrap_or(0),
+            scale.at("spec").int("replicas"),
+            scale.at("status").int("replicas"),
         );
         // Somebody else wants another number by now.
         if spec != want || spec == status {
@@ -164,39 +148,28 @@ async fn scale_of(ctx: &Ctx, info: &Info) -> Result<Value> {
         .await
 }
 
-async fn once(ctx: &Ctx, info: &Info) -> Result<i64> {
+async fn once(ctx: &With<Flags>, info: &Info) -> Result<i64> {
     let f = ctx.flags();
-    let (want, current, version) = (
-        f.int("replicas"),
-        f.int("current-replicas"),
-        f.str("resource-version"),
-    );
+    let (want, current, version) = (f.replicas, f.current_replicas, f.resource_version.as_str());
     // kubectl names no manager here either: the server takes it from the user agent.
     let write = helper::Write::by("", ctx.dry_run()?).subresource("scale");
     let client = ctx.client()?;
     let answer = if current == -1 && version.is_empty() {
         write
-            .patch(
-                client,
-                &info.resource,
-                &info.namespace,
-                &info.name,
-                MERGE,
-                &json!({"spec": {"replicas": want}}),
-            )
+            .patch_of(client, info, MERGE, &json!({"spec": {"replicas": want}}))
             .await?
     } else {
         let mut scale = scale_of(ctx, info).await?;
-        let have = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+        let have = scale.at("spec").int("replicas");
         if current != -1 && have != current {
             return Err(Error::msg(format!(
                 "Expected replicas to be {current}, was {have}"
             )));
         }
-        if !version.is_empty() && scale["metadata"]["resourceVersion"] != version {
+        if !version.is_empty() && scale.at("metadata").text("resourceVersion") != version {
             return Err(Error::msg(format!(
                 "Expected resource version to be {version}, was {}",
-                scale["metadata"]["resourceVersion"].as_str().unwrap_or("")
+                scale.at("metadata").text("resourceVersion")
             )));
         }
         scale["spec"]["replicas"] = json!(want);
@@ -204,5 +177,5 @@ async fn once(ctx: &Ctx, info: &Info) -> Result<i64> {
             .replace(client, &info.resource, &info.namespace, &info.name, &scale)
             .await?
     };
-    Ok(answer["spec"]["replicas"].as_i64().unwrap_or(0))
+    Ok(answer.at("spec").int("replicas"))
 }

@@ -1,29 +1,26 @@
 //! `skiff status`: what runs in a data folder.
 
+use super::up::DataDir;
 use crate::{
     cluster,
-    command::{Command, Run},
-    flags::Flag,
+    command::{Command, raw},
+    flags::Line,
 };
-
-const FLAGS: &[Flag] = &[super::up::DATA_DIR];
 
 pub static COMMAND: Command = Command {
     name: "status",
     short: "Show the cluster of a data folder",
     long: "Shows whether a cluster runs over a data folder, where it answers and which nodes it has. Exit status 1 when none runs.",
     examples: "skiff status\nskiff status --data-dir /tmp/one",
-    flags: &[FLAGS],
-    run: Run::Raw(run),
+    run: raw!(run: DataDir),
     ..Command::NEW
 };
 
-fn run(args: Vec<String>) -> i32 {
-    let flags = match cluster::parsed("status", &COMMAND, &args) {
-        Ok(flags) => flags,
-        Err(code) => return code,
-    };
-    let folders = match super::up::folders_of(&flags) {
+fn run(data: DataDir, line: Line) -> i32 {
+    if !cluster::takes_no_arguments("status", &line) {
+        return 1;
+    }
+    let folders = match data.folders() {
         Ok(folders) => folders,
         Err(error) => {
             eprintln!("error: {error:#}");

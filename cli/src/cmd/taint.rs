@@ -3,13 +3,14 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/taint`.
 
 use super::modify;
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun};
+use crate::context::{DryRun, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
+use crate::generate::MANAGER;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, DRY_RUN, SELECTOR, Validation};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::names::{is_label_value, is_qualified_name};
 
@@ -29,34 +30,26 @@ pub static COMMAND: Command = Command {
       kubectl taint node -l myLabel=X dedicated=foo:PreferNoSchedule
       # Without a value
       kubectl taint nodes foo bar:NoSchedule",
-    flags: &[
-        print::FLAGS,
-        SELECTOR,
-        DRY_RUN,
-        Validation::FLAG,
-        &[
-            Flag::bool(
-                "overwrite",
-                '\0',
-                false,
-                "Change taints that are there already",
-            ),
-            Flag::bool("all", '\0', false, "All nodes"),
-            Flag::str(
-                "field-manager",
-                '\0',
-                "kubectl-taint",
-                "Who is said to manage the fields that are written",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, SELECTOR, DRY_RUN, Validation::FLAG, MANAGER],
+    defaults: &[("field-manager", "kubectl-taint")],
+    run: verb!(run: Flags),
     words: Some(Words::Objects {
         types: &["node"],
         several: true,
     }),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Change taints that are there already
+    #[arg(long)]
+    overwrite: bool,
+    /// All nodes
+    #[arg(long)]
+    all: bool,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 struct Taint {
@@ -147,7 +140,7 @@ fn split(args: &[String]) -> Result<(Vec<String>, Vec<String>)> {
     }
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let (resources, specs) = split(ctx.args())?;
     if resources.is_empty() {
@@ -159,16 +152,12 @@ async fn run(ctx: Ctx) -> Result<()> {
         return Err(Error::msg("at least one taint update is required"));
     }
     let (add, remove) = parse(&specs).map_err(|e| Error::usage(ctx.path(), e))?;
-    if f.bool("all") && !f.str("selector").is_empty() {
+    if f.all && !ctx.selector().is_empty() {
         return Err(Error::msg(
             "setting 'all' parameter with a non empty selector is prohibited",
         ));
     }
-    if !f.bool("all")
-        && f.str("selector").is_empty()
-        && resources.len() < 2
-        && !resources[0].contains('/')
-    {
+    if !f.all && ctx.selector().is_empty() && resources.len() < 2 && !resources[0].contains('/') {
         return Err(Error::msg(
             "at least one resource name must be specified since 'all' parameter is not set",
         ));
@@ -197,18 +186,18 @@ async fn run(ctx: Ctx) -> Result<()> {
     let mut builder = Builder::new(&ctx)?.args(&resources);
     builder.latest = true;
     let found = builder.find().await?;
-    let mut printer = Printer::new(f, "")?.ordered(Order::Typed);
+    let mut printer = Printer::new(&ctx, "")?.ordered(Order::Typed);
     let mut errors = found.errors;
     for info in found.infos {
         let mut after = info.clone();
-        let what = match apply(&mut after.object, &add, &remove, f.bool("overwrite")) {
+        let what = match apply(&mut after.object, &add, &remove, f.overwrite) {
             Ok(w) => w,
             Err(e) => {
                 errors.push(e);
                 continue;
             }
         };
-        if f.str("output") != "name" {
+        if ctx.output() != "name" {
             printer.operation(&format!("{what}{}", ctx.dry_run()?.suffix()));
         }
         let object = if ctx.dry_run()? == DryRun::Client {
@@ -231,11 +220,10 @@ fn apply(
     remove: &[Taint],
     overwrite: bool,
 ) -> Result<&'static str> {
-    let old: Vec<Value> = node["spec"]["taints"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let at = |t: &Taint, v: &Value| v["key"] == t.key.as_str() && v["effect"] == t.effect.as_str();
+    let old: Vec<Value> = node.at("spec").list("taints").to_vec();
+    let at = |t: &Taint, v: &Value| {
+        v.text("key") == t.key.as_str() && v.text("effect") == t.effect.as_str()
+    };
     let exists: Vec<&Taint> = add
         .iter()
         .filter(|t| old.iter().any(|v| at(t, v)))
@@ -245,7 +233,7 @@ fn apply(
         keys.dedup();
         return Err(Error::msg(format!(
             "node {} already has {} taint(s) with same effect(s) and --overwrite is false",
-            node["metadata"]["name"].as_str().unwrap_or(""),
+            node.at("metadata").text("name"),
             keys.join(",")
         )));
     }
@@ -259,8 +247,8 @@ fn apply(
     for r in remove {
         let before = new.len();
         new.retain(|v| {
-            !(v["key"] == r.key.as_str()
-                && (r.effect.is_empty() || v["effect"] == r.effect.as_str()))
+            !(v.text("key") == r.key.as_str()
+                && (r.effect.is_empty() || v.text("effect") == r.effect.as_str()))
         });
         if new.len() == before {
             missing.push(Error::msg(format!("taint {} not found", quote(&r.shown()))));

@@ -14,39 +14,17 @@ use skiff_watching::{
 
 use crate::{
     cluster::{self, demo, join::Token, nodes},
-    command::{Command, Run},
-    flags::{Flag, Parsed},
+    command::{Command, raw},
+    flags::Line,
     kubeconfig,
 };
-
-const FLAGS: &[Flag] = &[
-    Flag::str(
-        "kubeconfig",
-        '\0',
-        "",
-        "The file with the admin context; by default $KUBECONFIG or ~/.kube/config",
-    ),
-    Flag::str(
-        "server",
-        '\0',
-        "",
-        "The address by which machines reach the server, where it is another than the kubeconfig's",
-    ),
-    Flag::duration(
-        "ttl",
-        '\0',
-        "24h",
-        "How long the token is good for; 0 for ever",
-    ),
-];
 
 static CREATE: Command = Command {
     name: "create",
     short: "Make a token with which a machine joins as a node",
     long: "Makes a bootstrap token and, where they are missing, the bindings and the signed cluster-info with which a machine joins by it. Prints the command to run there.",
     examples: "skiff token create\nskiff token create --server https://10.0.0.1:6443 --ttl 1h",
-    flags: &[FLAGS],
-    run: Run::Raw(create),
+    run: raw!(create: Flags),
     ..Command::NEW
 };
 
@@ -58,20 +36,31 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const GROUP: &str = "system:bootstrappers:skiff:nodes";
-
-fn create(args: Vec<String>) -> i32 {
-    match cluster::parsed("token create", &CREATE, &args) {
-        Err(code) => code,
-        Ok(flags) => cluster::run(made(flags)),
-    }
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The file with the admin context; by default $KUBECONFIG or ~/.kube/config
+    #[arg(long)]
+    kubeconfig: String,
+    /// The address by which machines reach the server, where it is another than the kubeconfig's
+    #[arg(long)]
+    server: String,
+    /// How long the token is good for; 0 for ever
+    #[arg(long, default_value = "24h")]
+    ttl: f64,
 }
 
-async fn made(flags: Parsed) -> anyhow::Result<()> {
-    let path = cluster::control_plane::kubeconfig_path(flags.str("kubeconfig"));
+const GROUP: &str = "system:bootstrappers:skiff:nodes";
+
+fn create(flags: Flags, line: Line) -> i32 {
+    cluster::run_alone("token create", &line, made(flags))
+}
+
+async fn made(flags: Flags) -> anyhow::Result<()> {
+    let path = cluster::control_plane::kubeconfig_path(&flags.kubeconfig);
     let admin =
         admin(&path).with_context(|| format!("cannot use the kubeconfig {}", path.display()))?;
-    let server = match flags.str("server") {
+    let server = match flags.server.as_str() {
         "" => admin.server.clone(),
         given => given.into(),
     };
@@ -79,10 +68,10 @@ async fn made(flags: Parsed) -> anyhow::Result<()> {
     let api = Api::new(Client::remote(&admin)?, "skiff");
     let token = Token::random();
     demo::dns_service(&api, nodes::CLUSTER_DNS).await?;
-    for (namespace, object) in access().into_iter().chain(secret(
-        &token,
-        Duration::from_secs_f64(flags.duration("ttl")),
-    )) {
+    for (namespace, object) in access()
+        .into_iter()
+        .chain(secret(&token, Duration::from_secs_f64(flags.ttl)))
+    {
         demo::apply(&api, &object.to_string(), namespace).await?;
     }
     publish(&api, &token, &server, &ca).await?;

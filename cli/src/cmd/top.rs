@@ -3,15 +3,16 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/top`.
 
 use crate::client::{Call, query, segment};
-use crate::command::{Command, Run};
+use crate::command::{Command, Run, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::describe::quantity::parse;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::Refused;
 use crate::print;
 use crate::print::tabwriter::TabWriter;
 use crate::resource::{FIELD_SELECTOR, SELECTOR};
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -32,17 +33,8 @@ static NODE: Command = Command {
     examples: "
       # All nodes
       kubectl top node",
-    flags: &[
-        SELECTOR,
-        COMMON,
-        &[Flag::bool(
-            "show-capacity",
-            '\0',
-            false,
-            "Shares of what the nodes have, not of what pods may have",
-        )],
-    ],
-    run: Run::Verb(|ctx| Box::pin(nodes(ctx))),
+    flags: &[SELECTOR],
+    run: verb!(nodes: NodeFlags),
     words: Some(Words::Names("node")),
     ..Command::NEW
 };
@@ -57,32 +49,52 @@ static POD: Command = Command {
       kubectl top pod
       # With their containers
       kubectl top pod POD_NAME --containers",
-    flags: &[
-        SELECTOR,
-        FIELD_SELECTOR,
-        COMMON,
-        &[
-            Flag::bool("all-namespaces", 'A', false, "Of all namespaces"),
-            Flag::bool("containers", '\0', false, "Also each container"),
-            Flag::bool("sum", '\0', false, "Also the sum"),
-            Flag::bool("show-swap", '\0', false, "Also swap").refused("swap is not measured"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(pods(ctx))),
+    flags: &[SELECTOR, FIELD_SELECTOR],
+    refused: &[Refused::switch("show-swap", "swap is not measured")],
+    run: verb!(pods: PodFlags),
     words: Some(Words::Names("pod")),
     ..Command::NEW
 };
 
-const COMMON: &[Flag] = &[
-    Flag::str("sort-by", '\0', "", "Sort by cpu or memory"),
-    Flag::bool("no-headers", '\0', false, "Print no headers"),
-    Flag::bool(
-        "use-protocol-buffers",
-        '\0',
-        true,
-        "Kept for scripts: answers are always read as JSON",
-    ),
-];
+#[derive(clap::Args)]
+#[group(skip)]
+struct Common {
+    /// Sort by cpu or memory
+    #[arg(long)]
+    sort_by: String,
+    /// Print no headers
+    #[arg(long)]
+    no_headers: bool,
+    /// Kept for scripts: answers are always read as JSON
+    #[arg(long = "use-protocol-buffers", default_value = "true")]
+    _use_protocol_buffers: bool,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct PodFlags {
+    #[command(flatten)]
+    common: Common,
+    /// Of all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// Also each container
+    #[arg(long)]
+    containers: bool,
+    /// Also the sum
+    #[arg(long)]
+    sum: bool,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct NodeFlags {
+    #[command(flatten)]
+    common: Common,
+    /// Shares of what the nodes have, not of what pods may have
+    #[arg(long)]
+    show_capacity: bool,
+}
 
 async fn available(ctx: &Ctx) -> Result<()> {
     let served = ctx.discovery()?.served().await?;
@@ -94,7 +106,7 @@ async fn available(ctx: &Ctx) -> Result<()> {
 }
 
 fn usage(v: &Value) -> (f64, f64) {
-    let amount = |f: &str| v["usage"][f].as_str().and_then(parse).unwrap_or(0.0);
+    let amount = |f: &str| v.at("usage").text_ptr(f).and_then(parse).unwrap_or(0.0);
     (amount("cpu"), amount("memory"))
 }
 
@@ -105,8 +117,8 @@ fn cells(cpu: f64, memory: f64) -> (String, String) {
     )
 }
 
-fn sort<T>(ctx: &Ctx, rows: &mut [(String, (f64, f64), T)]) -> Result<()> {
-    match ctx.flags().str("sort-by") {
+fn sort<T>(by: &str, rows: &mut [(String, (f64, f64), T)]) -> Result<()> {
+    match by {
         "" => rows.sort_by(|a, b| a.0.cmp(&b.0)),
         "cpu" => rows.sort_by(|a, b| b.1.0.total_cmp(&a.1.0)),
         "memory" => rows.sort_by(|a, b| b.1.1.total_cmp(&a.1.1)),
@@ -116,13 +128,14 @@ fn sort<T>(ctx: &Ctx, rows: &mut [(String, (f64, f64), T)]) -> Result<()> {
 }
 
 fn items(answer: Value) -> Vec<Value> {
-    answer["items"]
+    answer
+        .at("items")
         .as_array()
         .cloned()
         .unwrap_or_else(|| vec![answer])
 }
 
-async fn nodes(ctx: Ctx) -> Result<()> {
+async fn nodes(ctx: With<NodeFlags>) -> Result<()> {
     let f = ctx.flags();
     available(&ctx).await?;
     let name = ctx
@@ -130,10 +143,10 @@ async fn nodes(ctx: Ctx) -> Result<()> {
         .first()
         .map(|n| format!("/{}", segment(n)))
         .unwrap_or_default();
-    let q = if f.str("selector").is_empty() {
+    let q = if ctx.selector().is_empty() {
         String::new()
     } else {
-        query(&[("labelSelector", f.str("selector"))])
+        query(&[("labelSelector", ctx.selector())])
     };
     let client = ctx.client()?;
     let metrics = items(
@@ -152,23 +165,19 @@ async fn nodes(ctx: Ctx) -> Result<()> {
     for m in metrics {
         let node = known
             .iter()
-            .find(|n| n["metadata"]["name"] == m["metadata"]["name"])
+            .find(|n| n.at("metadata").at("name") == m.at("metadata").at("name"))
             .cloned()
             .unwrap_or(Value::Null);
-        rows.push((
-            m["metadata"]["name"].as_str().unwrap_or("").into(),
-            usage(&m),
-            node,
-        ));
+        rows.push((m.at("metadata").text("name").into(), usage(&m), node));
     }
-    sort(&ctx, &mut rows)?;
+    sort(&f.common.sort_by, &mut rows)?;
     let mut w = TabWriter::table();
-    if !f.bool("no-headers") {
+    if !f.common.no_headers {
         w.push("NAME\tCPU(cores)\tCPU(%)\tMEMORY(bytes)\tMEMORY(%)\n");
     }
     for (name, (cpu, memory), node) in &rows {
         let of = |field: &str| {
-            node["status"][if f.bool("show-capacity") {
+            node["status"][if f.show_capacity {
                 "capacity"
             } else {
                 "allocatable"
@@ -193,10 +202,10 @@ async fn nodes(ctx: Ctx) -> Result<()> {
     print::put(&w.flush())
 }
 
-async fn pods(ctx: Ctx) -> Result<()> {
+async fn pods(ctx: With<PodFlags>) -> Result<()> {
     let f = ctx.flags();
     available(&ctx).await?;
-    let all = f.bool("all-namespaces");
+    let all = f.all_namespaces;
     let namespace = ctx.namespace()?.0;
     let place = if all {
         String::new()
@@ -209,8 +218,8 @@ async fn pods(ctx: Ctx) -> Result<()> {
         .map(|n| format!("/{}", segment(n)))
         .unwrap_or_default();
     let pairs: Vec<(&str, &str)> = [
-        ("fieldSelector", f.str("field-selector")),
-        ("labelSelector", f.str("selector")),
+        ("fieldSelector", ctx.field_selector()),
+        ("labelSelector", ctx.selector()),
     ]
     .into_iter()
     .filter(|(_, v)| !v.is_empty())
@@ -224,17 +233,12 @@ async fn pods(ctx: Ctx) -> Result<()> {
         .await?;
     let mut rows = Vec::new();
     for pod in items(answer) {
-        let total = pod["containers"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        let total = pod
+            .list("containers")
+            .iter()
             .map(usage)
             .fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-        rows.push((
-            pod["metadata"]["name"].as_str().unwrap_or("").to_string(),
-            total,
-            pod,
-        ));
+        rows.push((pod.at("metadata").text("name").to_string(), total, pod));
     }
     if rows.is_empty() {
         if all {
@@ -244,10 +248,10 @@ async fn pods(ctx: Ctx) -> Result<()> {
         }
         return Ok(());
     }
-    sort(&ctx, &mut rows)?;
+    sort(&f.common.sort_by, &mut rows)?;
     let mut w = TabWriter::table();
-    let containers = f.bool("containers");
-    if !f.bool("no-headers") {
+    let containers = f.containers;
+    if !f.common.no_headers {
         w.push(&format!(
             "{}{}CPU(cores)\tMEMORY(bytes)\n",
             if all { "NAMESPACE\t" } else { "" },
@@ -256,17 +260,17 @@ async fn pods(ctx: Ctx) -> Result<()> {
     }
     for (name, total, pod) in &rows {
         let head = if all {
-            format!("{}\t", pod["metadata"]["namespace"].as_str().unwrap_or(""))
+            format!("{}\t", pod.at("metadata").text("namespace"))
         } else {
             String::new()
         };
         if containers {
-            for c in pod["containers"].as_array().into_iter().flatten() {
+            for c in pod.list("containers") {
                 let (cpu, memory) = usage(c);
                 let (cpu, memory) = cells(cpu, memory);
                 w.push(&format!(
                     "{head}{name}\t{}\t{cpu}\t{memory}\n",
-                    c["name"].as_str().unwrap_or("")
+                    c.text("name")
                 ));
             }
         } else {
@@ -274,7 +278,7 @@ async fn pods(ctx: Ctx) -> Result<()> {
             w.push(&format!("{head}{name}\t{cpu}\t{memory}\n"));
         }
     }
-    if f.bool("sum") {
+    if f.sum {
         let sum = rows
             .iter()
             .fold((0.0, 0.0), |a, r| (a.0 + r.1.0, a.1 + r.1.1));

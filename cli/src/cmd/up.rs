@@ -10,73 +10,15 @@ use crate::{
     cluster::{
         self, control_plane,
         control_plane::{ControlPlane, Plan},
-        demo, folders,
+        demo,
         folders::{Folders, Record},
         nodes,
         story::Story,
     },
-    command::{Command, Run},
-    flags::{Flag, Parsed},
+    command::{Command, raw},
+    flags::Line,
 };
 use skiff_watching::api::Api;
-
-pub const DATA_DIR: Flag = Flag::str(
-    "data-dir",
-    '\0',
-    "",
-    "Where the cluster's state is; by default /var/lib/skiff for root, else $XDG_DATA_HOME/skiff",
-);
-
-const FLAGS: &[Flag] = &[
-    DATA_DIR,
-    Flag::str(
-        "listen",
-        '\0',
-        "127.0.0.1:6443",
-        "Address of the API server; port 0 picks a free one",
-    ),
-    Flag::str(
-        "kubeconfig",
-        '\0',
-        "",
-        "The file that the admin context 'skiff' is written into; by default $KUBECONFIG or ~/.kube/config",
-    ),
-    Flag::int(
-        "nodes",
-        '\0',
-        "1",
-        "How many real nodes, each in a network namespace of its own",
-    ),
-    Flag::optional(
-        "simulate",
-        "1",
-        "This many simulated nodes instead: no root, no containers; pods become ready at once",
-    ),
-    Flag::duration(
-        "node-monitor-period",
-        '\0',
-        "5s",
-        "How often nodes are looked at",
-    ),
-    Flag::duration(
-        "node-monitor-grace-period",
-        '\0',
-        "50s",
-        "How long a node may be silent before it is taken for lost",
-    ),
-    Flag::bool(
-        "demo",
-        '\0',
-        false,
-        "Deploy a small shop and wait until it answers",
-    ),
-    Flag::bool(
-        "detach",
-        '\0',
-        false,
-        "Return when the cluster is ready; 'skiff status' and 'skiff down' find it again by its data folder",
-    ),
-];
 
 pub static COMMAND: Command = Command {
     name: "up",
@@ -85,16 +27,65 @@ pub static COMMAND: Command = Command {
     long: "Starts a cluster: API server, controllers, scheduler and nodes that run real containers, with a pod network, services and DNS. \
            Needs root for real nodes, and nothing else. Ctrl-C ends everything; the state stays in the data folder and the next 'skiff up' brings the same cluster back.",
     examples: "# A cluster of one node with a shop to look at\nskiff up --demo\n# Three nodes\nskiff up --nodes 3\n# No root, no containers: a hundred simulated nodes\nskiff up --simulate=100",
-    flags: &[FLAGS],
-    run: Run::Raw(run),
+    run: raw!(run: Flags),
     ..Command::NEW
 };
 
-fn run(args: Vec<String>) -> i32 {
-    match cluster::parsed("up", &COMMAND, &args) {
-        Err(code) => code,
-        Ok(flags) if flags.bool("detach") => cluster::run(detached(args, flags)),
-        Ok(flags) => cluster::run(up(flags)),
+/// The flag that says which cluster of this machine is meant.
+#[derive(clap::Args)]
+#[group(skip)]
+pub struct DataDir {
+    /// Where the cluster's state is; by default /var/lib/skiff for root, else $XDG_DATA_HOME/skiff
+    #[arg(long)]
+    pub data_dir: String,
+}
+
+impl DataDir {
+    /// The cluster's folders.
+    ///
+    /// # Errors
+    /// There is no place for them.
+    pub fn folders(&self) -> anyhow::Result<Folders> {
+        Folders::at(&self.data_dir)
+    }
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    #[command(flatten)]
+    data: DataDir,
+    /// Address of the API server; port 0 picks a free one
+    #[arg(long, default_value = "127.0.0.1:6443")]
+    listen: String,
+    /// The file that the admin context 'skiff' is written into; by default $KUBECONFIG or ~/.kube/config
+    #[arg(long)]
+    kubeconfig: String,
+    /// How many real nodes, each in a network namespace of its own
+    #[arg(long, value_name = "1")]
+    nodes: Option<i64>,
+    /// This many simulated nodes instead: no root, no containers; pods become ready at once
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "1")]
+    simulate: Option<String>,
+    /// How often nodes are looked at
+    #[arg(long, default_value = "5s")]
+    node_monitor_period: f64,
+    /// How long a node may be silent before it is taken for lost
+    #[arg(long, default_value = "50s")]
+    node_monitor_grace_period: f64,
+    /// Deploy a small shop and wait until it answers
+    #[arg(long)]
+    demo: bool,
+    /// Return when the cluster is ready; 'skiff status' and 'skiff down' find it again by its data folder
+    #[arg(long)]
+    detach: bool,
+}
+
+fn run(flags: Flags, line: Line) -> i32 {
+    if flags.detach {
+        cluster::run_alone("up", &line, detached(&line.words, flags))
+    } else {
+        cluster::run_alone("up", &line, up(flags))
     }
 }
 
@@ -107,12 +98,13 @@ struct Wish {
     demo: bool,
 }
 
-fn wish(flags: &Parsed) -> anyhow::Result<Wish> {
-    let simulated = flags.changed("simulate");
-    if simulated && flags.changed("nodes") {
+fn wish(flags: &Flags) -> anyhow::Result<Wish> {
+    let simulated = flags.simulate.is_some();
+    if simulated && flags.nodes.is_some() {
         bail!("--nodes and --simulate exclude each other: real nodes or simulated ones");
     }
-    let text = flags.str(if simulated { "simulate" } else { "nodes" });
+    let real = || flags.nodes.unwrap_or(1).to_string();
+    let text = flags.simulate.clone().unwrap_or_else(real);
     let count: usize = text
         .parse()
         .ok()
@@ -124,11 +116,11 @@ fn wish(flags: &Parsed) -> anyhow::Result<Wish> {
         );
     }
     Ok(Wish {
-        folders: Folders::at(flags.str("data-dir"))?,
-        listen: control_plane::listen_address(flags.str("listen"))?,
+        folders: flags.data.folders()?,
+        listen: control_plane::listen_address(&flags.listen)?,
         simulated,
         names: nodes::names(count),
-        demo: flags.bool("demo"),
+        demo: flags.demo,
     })
 }
 
@@ -146,7 +138,7 @@ impl Nodes {
     }
 }
 
-async fn up(flags: Parsed) -> anyhow::Result<()> {
+async fn up(flags: Flags) -> anyhow::Result<()> {
     let stop = cluster::until_told()?;
     let wish = wish(&flags)?;
     let _held = wish.folders.hold()?;
@@ -160,10 +152,9 @@ async fn up(flags: Parsed) -> anyhow::Result<()> {
     );
     let mut plan = Plan::new(&wish.folders);
     plan.server.listen = vec![wish.listen];
-    plan.controllers.node_monitor_period =
-        Duration::from_secs_f64(flags.duration("node-monitor-period"));
+    plan.controllers.node_monitor_period = Duration::from_secs_f64(flags.node_monitor_period);
     plan.controllers.node_monitor_grace_period =
-        Duration::from_secs_f64(flags.duration("node-monitor-grace-period"));
+        Duration::from_secs_f64(flags.node_monitor_grace_period);
     let cluster_cidr = *plan
         .controllers
         .cluster_cidrs
@@ -193,7 +184,7 @@ async fn up(flags: Parsed) -> anyhow::Result<()> {
         "API server, controllers, scheduler on {}",
         plane.url()
     ));
-    let kubeconfig = control_plane::kubeconfig_path(flags.str("kubeconfig"));
+    let kubeconfig = control_plane::kubeconfig_path(&flags.kubeconfig);
     plane.write_kubeconfig(&kubeconfig)?;
     let running = start_nodes(&wish, &plane, network, cluster_cidr, service_cidr).await;
     let (nodes, node_ip) = match running {
@@ -322,17 +313,16 @@ async fn live(
 }
 
 /// Starts the same command in the background and waits until it is ready.
-async fn detached(args: Vec<String>, flags: Parsed) -> anyhow::Result<()> {
+async fn detached(words: &[String], flags: Flags) -> anyhow::Result<()> {
     use std::os::unix::process::CommandExt;
     let wish = wish(&flags)?;
     drop(wish.folders.hold()?);
     wish.folders.remove_record();
     let log = std::fs::File::create(wish.folders.log())
         .with_context(|| format!("cannot write {}", wish.folders.log().display()))?;
-    let args: Vec<String> = args
-        .into_iter()
-        .filter(|arg| arg != "--detach" && arg != "--detach=true")
-        .collect();
+    let args = words
+        .iter()
+        .filter(|word| *word != "--detach" && *word != "--detach=true");
     let mut command = std::process::Command::new("/proc/self/exe");
     command
         .arg0("skiff")
@@ -362,9 +352,4 @@ async fn detached(args: Vec<String>, flags: Parsed) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-}
-
-/// For `status` and `down`.
-pub fn folders_of(flags: &Parsed) -> anyhow::Result<Folders> {
-    folders::Folders::at(flags.str("data-dir"))
 }

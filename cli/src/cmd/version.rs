@@ -3,11 +3,11 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/version/version.go`.
 
 use crate::client::Call;
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::print::{self, json as layout};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -20,13 +20,20 @@ pub static COMMAND: Command = Command {
       kubectl version
       # This program's alone
       kubectl version --client",
-    flags: &[&[
-        Flag::bool("client", '\0', false, "Only this program's version"),
-        Flag::str("output", 'o', "", "json or yaml"),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Only this program's version
+    #[arg(long)]
+    client: bool,
+    /// json or yaml
+    #[arg(long, short)]
+    output: String,
+}
 
 const ORDER: &[&str] = &[
     "clientVersion",
@@ -62,7 +69,7 @@ fn own() -> Value {
     json!({"major": "1", "minor": "36", "gitVersion": "v1.36.2", "gitCommit": "", "gitTreeState": "", "buildDate": "", "goVersion": "", "compiler": "rustc", "platform": format!("{}/{arch}", std::env::consts::OS)})
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
         return Err(Error::msg(format!(
@@ -70,19 +77,19 @@ async fn run(ctx: Ctx) -> Result<()> {
             ctx.args().join(" ")
         )));
     }
-    if !matches!(f.str("output"), "" | "json" | "yaml") {
+    if !matches!(f.output.as_str(), "" | "json" | "yaml") {
         return Err(Error::msg("--output must be 'yaml' or 'json'"));
     }
     let mut info = json!({"clientVersion": own(), "kustomizeVersion": KUSTOMIZE});
     let mut failure = None;
-    if !f.bool("client") {
+    if !f.client {
         match ctx.client()?.json(&Call::get("/version")).await {
             Ok(v) => info["serverVersion"] = v,
             Err(e) => failure = Some(e),
         }
     }
-    let git = |part: &str| info[part]["gitVersion"].as_str().unwrap_or("").to_string();
-    let text = match f.str("output") {
+    let git = |part: &str| info.at(part).text("gitVersion").to_string();
+    let text = match f.output.as_str() {
         "json" => {
             layout::write(
                 &info,
@@ -116,8 +123,8 @@ async fn run(ctx: Ctx) -> Result<()> {
 /// Warns if the two versions are too far apart to work together.
 fn skew(info: &Value) {
     let minor = |part: &str| {
-        info[part]["minor"]
-            .as_str()
+        info.at(part)
+            .text_ptr("minor")
             .map(|m| m.trim_end_matches('+').to_string())
             .and_then(|m| m.parse::<i64>().ok())
     };

@@ -3,12 +3,15 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/wait`.
 
 use crate::client::{Call, query};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::{Flag, seconds};
+use crate::flags::seconds;
 use crate::print::{self, Printer};
-use crate::resource::{Builder, DEEP_FILE_FLAGS, FIELD_SELECTOR, Info, SELECTOR};
+use crate::resource::{
+    ALL, ALL_NAMESPACES, Builder, DEEP, FIELD_SELECTOR, FOLDER_FLAGS, Info, SELECTOR,
+};
+use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::jsonpath::{JsonPath, relaxed, text};
 use tokio::time::{Duration, Instant};
@@ -32,34 +35,30 @@ pub static COMMAND: Command = Command {
       kubectl wait --for=delete pod/busybox1 --timeout=60s",
     flags: &[
         print::FLAGS,
-        DEEP_FILE_FLAGS,
+        FOLDER_FLAGS,
         SELECTOR,
         FIELD_SELECTOR,
-        &[
-            Flag::bool(
-                "all",
-                '\0',
-                false,
-                "All objects of the given types in the namespace",
-            ),
-            Flag::bool("all-namespaces", 'A', false, "In all namespaces"),
-            Flag::bool("local", '\0', false, "Only files, without a server"),
-            Flag::duration(
-                "timeout",
-                '\0',
-                "30s",
-                "How long to wait; 0 looks once, negative waits a week",
-            ),
-            Flag::array(
-                "for",
-                '\0',
-                "What to wait for: create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]; may be repeated",
-            ),
-        ],
+        ALL,
+        ALL_NAMESPACES,
     ],
-    run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
+    defaults: &[DEEP],
+    run: verb!(interruptible run: Flags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Only files, without a server
+    #[arg(long)]
+    local: bool,
+    /// How long to wait; 0 looks once, negative waits a week
+    #[arg(long, default_value = "30s")]
+    timeout: f64,
+    /// What to wait for: create, delete, condition=NAME[=VALUE] or jsonpath='{EXPRESSION}'[=VALUE]; may be repeated
+    #[arg(long)]
+    r#for: Vec<String>,
+}
 
 /// One thing to wait for.
 enum Condition {
@@ -158,23 +157,18 @@ impl Condition {
 }
 
 fn has_condition(object: &Value, kind: &str, value: &str) -> bool {
-    let found = object["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|c| {
-            c["type"]
-                .as_str()
-                .is_some_and(|t| t.eq_ignore_ascii_case(kind))
-        });
+    let found = object.at("status").list("conditions").iter().find(|c| {
+        c.text_ptr("type")
+            .is_some_and(|t| t.eq_ignore_ascii_case(kind))
+    });
     let Some(c) = found else { return false };
-    let observed = c["observedGeneration"]
-        .as_i64()
-        .or(object["status"]["observedGeneration"].as_i64());
-    match (object["metadata"]["generation"].as_i64(), observed) {
+    let observed = c
+        .int_ptr("observedGeneration")
+        .or(object.at("status").int_ptr("observedGeneration"));
+    match (object.at("metadata").int_ptr("generation"), observed) {
         (Some(generation), Some(observed)) if observed < generation => false,
-        _ => c["status"]
-            .as_str()
+        _ => c
+            .text_ptr("status")
             .is_some_and(|s| s.eq_ignore_ascii_case(value)),
     }
 }
@@ -203,15 +197,15 @@ fn has_value(object: &Value, path: &JsonPath, value: Option<&str>) -> Result<boo
     }
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let mut printer = Printer::new(f, "condition met")?;
-    let wanted = f.list("for");
+    let mut printer = Printer::new(&ctx, "condition met")?;
+    let wanted = &f.r#for;
     if wanted.is_empty() {
         return Err(Error::msg("unrecognized condition: []"));
     }
     let conditions: Vec<Condition> = wanted.iter().map(|t| parse(t)).collect::<Result<_>>()?;
-    let timeout = match f.duration("timeout") {
+    let timeout = match f.timeout {
         t if t < 0.0 => 168.0 * 3600.0,
         t => t,
     };
@@ -335,12 +329,16 @@ pub async fn until(
             )))
             .await?;
         let (api_version, kind) = (info.resource.api_version(), info.resource.kind.clone());
-        let item = list["items"].as_array().and_then(|l| l.first()).map(|o| {
-            let mut o = o.clone();
-            o["apiVersion"] = serde_json::json!(api_version);
-            o["kind"] = serde_json::json!(kind);
-            o
-        });
+        let item = list
+            .at("items")
+            .as_array()
+            .and_then(|l| l.first())
+            .map(|o| {
+                let mut o = o.clone();
+                o["apiVersion"] = serde_json::json!(api_version);
+                o["kind"] = serde_json::json!(kind);
+                o
+            });
         if test(item.as_ref())? {
             return Ok(true);
         }
@@ -348,7 +346,7 @@ pub async fn until(
         if left.is_zero() {
             return Ok(false);
         }
-        let revision = list["metadata"]["resourceVersion"].as_str().unwrap_or("");
+        let revision = list.at("metadata").text("resourceVersion");
         let q = query(&[
             ("fieldSelector", &name),
             ("resourceVersion", revision),
@@ -359,8 +357,8 @@ pub async fn until(
                 client.stream(&Call::get(format!("{path}{q}"))).await?,
             );
             while let Some(event) = lines.next().await? {
-                let object = &event["object"];
-                let met = match event["type"].as_str().unwrap_or("") {
+                let object = event.at("object");
+                let met = match event.text("type") {
                     "ERROR" => return Ok(false),
                     "DELETED" => test(None)?,
                     "BOOKMARK" => false,

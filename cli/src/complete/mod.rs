@@ -5,10 +5,11 @@
 mod words;
 
 use crate::command::{self, Command, Found, Run};
-use crate::context::{Ctx, GLOBAL};
-use crate::error::Result;
-use crate::flags::{self, Flag, Kind, Parsed};
+use crate::context::Ctx;
+use crate::error::{Error, Result};
+use crate::flags::{self, Line};
 use crate::print;
+use clap::Arg;
 pub use words::Words;
 
 /// The names by which the scripts call, and whether what words mean is told, too.
@@ -76,9 +77,7 @@ pub async fn run(
     described: bool,
 ) -> Result<()> {
     let Some((last, before)) = args.split_last() else {
-        return Err(crate::error::Error::msg(
-            "requires at least 1 arg(s), only received 0",
-        ));
+        return Err(Error::msg("requires at least 1 arg(s), only received 0"));
     };
     let answer = answer(root, program, before, last)
         .await
@@ -104,92 +103,78 @@ async fn answer(
     program: &str,
     before: &[String],
     last: &str,
-) -> std::result::Result<Answer, String> {
+) -> Result<Answer> {
     if before.first().is_some_and(|word| word == "help") {
         return Ok(help(root, program, &before[1..], last));
     }
-    let mut found = command::find(root, program, before, GLOBAL);
+    let mut found = command::find(root, program, before);
     if std::ptr::eq(found.command, root) && found.unknown.is_some() {
         return words::of_plugin(before, last).ok_or_else(|| {
-            format!(
+            Error::msg(format!(
                 "unable to find a command for arguments: [{}]",
                 before.join(" ")
-            )
+            ))
         });
     }
-    if matches!(found.command.run, Run::Raw(_)) {
+    if matches!(found.command.run, Run::Raw { .. }) {
         return Ok(Answer::default());
     }
-    let declared: Vec<&[Flag]> = found
-        .command
-        .flags
-        .iter()
-        .copied()
-        .chain([GLOBAL, command::HELP])
-        .collect();
+    let declared = found.command.whole();
     let value = value_of(&mut found.rest, last, &declared);
-    let parsed = flags::parse(&found.rest, &declared).map_err(|why| {
-        format!(
+    let line = flags::read(&found.rest, declared).map_err(|why| {
+        Error::msg(format!(
             "Error while parsing flags from args [{}]: {why}",
             found.rest.join(" ")
-        )
+        ))
     })?;
-    if parsed.bool("help") {
+    if line.asks_for_help() {
         return Ok(Answer::new(Vec::new(), NO_FILES));
     }
-    let value = value.filter(|_| parsed.dash.is_none());
+    let value = value.filter(|_| line.dash.is_none());
     match value {
-        Some((flag, last)) => Ok(values(&found, parsed, &flag, &last).await),
-        None if last.starts_with('-') && !last.contains('=') && parsed.dash.is_none() => {
-            Ok(names_of_flags(found.command, &parsed, last))
+        Some((flag, last)) => Ok(values(&found, line, &flag, &last).await),
+        None if last.starts_with('-') && !last.contains('=') && line.dash.is_none() => {
+            Ok(names_of_flags(found.command, &line, last))
         }
-        None => Ok(arguments(root, &found, parsed, last).await),
+        None => Ok(arguments(root, &found, line, last).await),
     }
 }
 
 /// The flag whose value the last word is, and what of the value stands there already. A flag that stands before it is taken out of `rest`.
-fn value_of(rest: &mut Vec<String>, last: &str, declared: &[&[Flag]]) -> Option<(Flag, String)> {
-    let flag = |word: &str| {
-        let all = || declared.iter().flat_map(|group| group.iter());
-        match word.strip_prefix("--") {
-            Some(long) => all().find(|f| f.name == long).copied(),
-            None => word
-                .chars()
-                .last()
-                .and_then(|letter| all().find(|f| f.short == letter))
-                .copied(),
-        }
+fn value_of(rest: &mut Vec<String>, last: &str, declared: &clap::Command) -> Option<(Arg, String)> {
+    let flag = |word: &str| match word.strip_prefix("--") {
+        Some(name) => flags::named(declared, name),
+        None => word
+            .chars()
+            .last()
+            .and_then(|letter| flags::lettered(declared, letter)),
     };
     if last.starts_with('-') {
         let (name, value) = last.split_once('=')?;
-        return Some((flag(name)?, value.to_string()));
+        return Some((flag(name)?.clone(), value.to_string()));
     }
-    let previous = rest.last().filter(|word| {
-        word.len() > 1 && word.starts_with('-') && *word != "--" && !word.contains('=')
-    })?;
-    let found = flag(previous).filter(|f| f.no_opt.is_empty())?;
+    let previous = rest
+        .last()
+        .filter(|word| flags::is_flag(word) && *word != "--" && !word.contains('='))?;
+    let found = flag(previous)
+        .filter(|arg| flags::needs_value(arg))?
+        .clone();
     rest.pop();
     Some((found, last.to_string()))
 }
 
-async fn values(found: &Found, parsed: Parsed, flag: &Flag, last: &str) -> Answer {
-    let own = found
-        .command
-        .values
-        .iter()
-        .find(|(name, _)| *name == flag.name)
-        .map(|(_, words)| *words);
+async fn values(found: &Found, line: Line, flag: &Arg, last: &str) -> Answer {
+    let name = flag.get_long().unwrap_or("");
+    let mut own = found.command.values.iter();
+    let own = own.find(|(flag, _)| *flag == name).map(|(_, words)| *words);
     let global = || {
-        if parsed.hides_global(flag.name) {
-            None
-        } else {
-            words::of_global(flag.name)
-        }
+        let is_global = command::globals().any(|global| global.get_id() == flag.get_id());
+        is_global.then(|| words::of_global(name)).flatten()
     };
-    match own.or_else(global).or_else(|| words::of_shared(flag.name)) {
+    match own.or_else(global).or_else(|| words::of_shared(name)) {
         Some(words) => {
             words
-                .answer(&Ctx::new(parsed, found.path.clone()), last, true)
+                .answer(&Ctx::new(line, found.path.clone()), last, true)
                 .await
         }
         None => Answer::default(),
@@ -197,77 +182,69 @@ async fn values(found: &Found, parsed: Parsed, flag: &Flag, last: &str) -> Answe
 }
 
 /// Flags that must be given come alone; then all that may still be given.
-fn names_of_flags(command: &Command, parsed: &Parsed, last: &str) -> Answer {
-    let mut words = required(command, parsed, last);
+fn names_of_flags(command: &Command, line: &Line, last: &str) -> Answer {
+    let mut words = required(command, line, last);
     if words.is_empty() {
-        let mut groups: Vec<Vec<&Flag>> = vec![
-            GLOBAL.iter().collect(),
-            command
-                .flags
-                .iter()
-                .copied()
-                .flatten()
-                .chain(command::HELP)
-                .collect(),
-        ];
-        for group in &mut groups {
-            group.sort_by_key(|f| f.name);
-        }
-        let own: Vec<&str> = groups[1].iter().map(|f| f.name).collect();
-        groups[0].retain(|f| !own.contains(&f.name));
-        let again = |f: &Flag| {
-            !parsed.changed(f.name) || matches!(f.kind, Kind::Slice | Kind::Array | Kind::Pairs)
+        let own = command.declared().arg(command::help_flag());
+        let hidden = |arg: &Arg| {
+            arg.get_long()
+                .is_some_and(|n| flags::named(&own, n).is_some())
         };
-        for flag in groups
-            .into_iter()
-            .flatten()
-            .filter(|f| f.refused.is_empty() && again(f))
-        {
-            words.extend(begun(&format!("--{}", flag.name), flag.help, last));
-            words.extend(
-                (flag.short != '\0')
-                    .then(|| begun(&format!("-{}", flag.short), flag.help, last))
-                    .flatten(),
-            );
+        let sorted = |mut group: Vec<Arg>| {
+            group.sort_by(|a, b| a.get_long().cmp(&b.get_long()));
+            group
+        };
+        let globals = sorted(command::globals().filter(|arg| !hidden(arg)).collect());
+        let own = sorted(own.get_arguments().cloned().collect());
+        let again = |arg: &Arg| flags::adds(arg) || !line.given(arg);
+        for arg in globals.into_iter().chain(own).filter(again) {
+            words.extend(begun(&format!("--{}", name_of(&arg)), &help_of(&arg), last));
+            if let Some(letter) = arg.get_short() {
+                words.extend(begun(&format!("-{letter}"), &help_of(&arg), last));
+            }
         }
     }
     Answer::new(words, NO_FILES)
 }
 
-fn required(command: &Command, parsed: &Parsed, last: &str) -> Vec<String> {
-    let missing = command
-        .flags
-        .iter()
-        .copied()
-        .flatten()
-        .filter(|f| command.required.contains(&f.name) && !parsed.changed(f.name));
+fn name_of(arg: &Arg) -> &str {
+    arg.get_long().unwrap_or("")
+}
+
+fn help_of(arg: &Arg) -> String {
+    arg.get_help().map(ToString::to_string).unwrap_or_default()
+}
+
+fn required(command: &Command, line: &Line, last: &str) -> Vec<String> {
+    let declared = command.declared();
+    let missing = declared
+        .get_arguments()
+        .filter(|arg| command.required.contains(&name_of(arg)) && !line.given(arg));
     missing
-        .filter_map(|f| begun(&format!("--{}", f.name), f.help, last))
+        .filter_map(|arg| begun(&format!("--{}", name_of(arg)), &help_of(arg), last))
         .collect()
 }
 
 /// Sub-commands, flags that must be given, and then what the command itself is about.
-async fn arguments(root: &'static Command, found: &Found, parsed: Parsed, last: &str) -> Answer {
+async fn arguments(root: &'static Command, found: &Found, line: Line, last: &str) -> Answer {
     let command = found.command;
     let mut answer = Answer::default();
     let has_flags = command
-        .flags
-        .iter()
-        .copied()
-        .flatten()
-        .any(|f| parsed.changed(f.name));
-    if parsed.args.is_empty() && !has_flags && !command.subcommands.is_empty() {
+        .declared()
+        .get_arguments()
+        .any(|arg| line.given(arg));
+    if line.args.is_empty() && !has_flags && !command.subcommands.is_empty() {
         answer = subcommands(command, std::ptr::eq(command, root), last);
         if std::ptr::eq(command, root) {
             answer.words.extend(words::plugins(last));
         }
     }
-    answer.words.extend(required(command, &parsed, last));
+    answer.words.extend(required(command, &line, last));
     let Some(words) = command.words else {
         return answer;
     };
     let more = words
-        .answer(&Ctx::new(parsed, found.path.clone()), last, false)
+        .answer(&Ctx::new(line, found.path.clone()), last, false)
         .await;
     answer.words.extend(more.words);
     answer.directive = more.directive;
@@ -295,7 +272,7 @@ fn subcommands(command: &Command, with_help: bool, last: &str) -> Answer {
 }
 
 fn help(root: &'static Command, program: &str, before: &[String], last: &str) -> Answer {
-    let found = command::find(root, program, before, GLOBAL);
+    let found = command::find(root, program, before);
     let known = found.unknown.is_none() && found.rest.is_empty();
     Answer::new(
         if known {
@@ -321,7 +298,7 @@ mod tests {
             .unwrap();
         match runtime.block_on(answer(root, "kubectl", &words, &last)) {
             Ok(answer) => answer.text(false).replace('\n', " ").trim().to_string(),
-            Err(why) => why,
+            Err(why) => why.to_string(),
         }
     }
 

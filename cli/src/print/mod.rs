@@ -12,53 +12,58 @@ pub mod order;
 pub mod table;
 pub mod tabwriter;
 
+use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
-use crate::flags::{Flag, Parsed};
+use crate::flags::{Group, group};
 use columns::CustomColumns;
 use order::Order;
 use serde_json::Value;
 use skiff_api::machinery::jsonpath::JsonPath;
 use std::io::Write;
 
+/// The flag `-o`.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Output {
+    /// How to show the result: json, yaml, kyaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file
+    #[arg(long, short)]
+    pub output: String,
+}
+/// The flag `--show-managed-fields`.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Managed {
+    /// Keep managedFields when printing JSON or YAML
+    #[arg(long)]
+    pub show_managed_fields: bool,
+}
+/// The flags of templates.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Templates {
+    /// A field that a template asks for and the object lacks is left empty instead of being an error
+    #[arg(long, default_value = "true")]
+    pub allow_missing_template_keys: bool,
+    /// The template, or the file with it, for -o go-template, go-template-file, jsonpath and jsonpath-file
+    #[arg(long)]
+    pub template: String,
+    #[command(flatten)]
+    pub managed: Managed,
+}
 /// The flags of verbs that print what they did.
-pub const FLAGS: &[Flag] = &[
-    output_flag(""),
-    TEMPLATE_FLAGS[0],
-    TEMPLATE_FLAGS[1],
-    TEMPLATE_FLAGS[2],
-];
-
-/// The flag `-o`, for verbs that show objects in a form of their own unless told otherwise.
-pub const fn output_flag(default: &'static str) -> Flag {
-    Flag::str(
-        "output",
-        'o',
-        default,
-        "How to show the result: json, yaml, kyaml, name, go-template, go-template-file, template, templatefile, jsonpath, jsonpath-as-json or jsonpath-file",
-    )
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Flags {
+    #[command(flatten)]
+    pub output: Output,
+    #[command(flatten)]
+    pub templates: Templates,
 }
 
-/// What `FLAGS` has beside that.
-pub const TEMPLATE_FLAGS: &[Flag] = &[
-    Flag::bool(
-        "allow-missing-template-keys",
-        '\0',
-        true,
-        "A field that a template asks for and the object lacks is left empty instead of being an error",
-    ),
-    Flag::str(
-        "template",
-        '\0',
-        "",
-        "The template, or the file with it, for -o go-template, go-template-file, jsonpath and jsonpath-file",
-    ),
-    Flag::bool(
-        "show-managed-fields",
-        '\0',
-        false,
-        "Keep managedFields when printing JSON or YAML",
-    ),
-];
+pub const FLAGS: Group = group::<Flags>;
+/// What `FLAGS` has beside `-o`.
+pub const TEMPLATE_FLAGS: Group = group::<Templates>;
+pub const MANAGED_FIELDS: Group = group::<Managed>;
 
 /// A way to show one object after the other.
 pub enum Format {
@@ -91,15 +96,14 @@ pub const ALLOWED_GET: &str = "custom-columns,custom-columns-file,go-template,go
 ///
 /// # Errors
 /// A format that is none of `allowed`, a template that cannot be read.
-pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
-    let output = flags.str("output");
-    let template_flag = if flags.declares("template") {
-        flags.str("template")
-    } else {
-        ""
-    };
-    let missing_ok =
-        !flags.declares("allow-missing-template-keys") || flags.bool("allow-missing-template-keys");
+pub fn format(ctx: &Ctx, allowed: &str) -> Result<Option<Format>> {
+    let output = ctx.output();
+    let templates = &ctx.shared().print.templates;
+    let (template_flag, missing_ok) = (
+        templates.template.as_str(),
+        templates.allow_missing_template_keys,
+    );
+    let no_headers = ctx.shared().no_headers;
     if output.is_empty() && template_flag.is_empty() {
         return Ok(None);
     }
@@ -169,11 +173,11 @@ pub fn format(flags: &Parsed, allowed: &str) -> Result<Option<Format>> {
         }
         "custom-columns" => Format::Columns(CustomColumns::parse(
             &template("custom-columns")?,
-            no_headers(flags),
+            no_headers,
         )?),
         "custom-columns-file" => Format::Columns(CustomColumns::parse_file(
             &file("custom-columns")?,
-            no_headers(flags),
+            no_headers,
         )?),
         // `wide` is a table.
         _ => return Ok(None),
@@ -188,17 +192,13 @@ pub fn no_printer(output: &str, allowed: &str) -> Error {
     ))
 }
 
-fn no_headers(flags: &Parsed) -> bool {
-    flags.declares("no-headers") && flags.bool("no-headers")
-}
-
 impl Printer {
     /// For a verb that says `operation` of each object unless `-o` asks for something else.
     ///
     /// # Errors
     /// As `format`.
-    pub fn new(flags: &Parsed, operation: impl Into<String>) -> Result<Printer> {
-        let format = format(flags, ALLOWED)?;
+    pub fn new(ctx: &Ctx, operation: impl Into<String>) -> Result<Printer> {
+        let format = format(ctx, ALLOWED)?;
         let operation = if matches!(format, Some(Format::Name)) {
             String::new()
         } else {
@@ -207,7 +207,7 @@ impl Printer {
         Ok(Printer::of(
             format.unwrap_or(Format::Name),
             operation,
-            flags.declares("show-managed-fields") && flags.bool("show-managed-fields"),
+            ctx.shows_managed_fields(),
         ))
     }
 

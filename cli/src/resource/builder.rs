@@ -100,17 +100,10 @@ impl Builder {
     /// # Errors
     /// A kubeconfig that cannot be read.
     pub fn new(ctx: &Ctx) -> Result<Builder> {
-        let f = ctx.flags();
         let (namespace, require_namespace) = ctx.namespace()?;
-        let text = |n: &str| {
-            if f.declares(n) && !f.str(n).is_empty() {
-                Some(f.str(n).to_string())
-            } else {
-                None
-            }
-        };
-        let flag = |n: &str| f.declares(n) && f.bool(n);
-        let all_namespaces = flag("all-namespaces");
+        let f = ctx.shared();
+        let text = |text: &str| Some(text.to_string()).filter(|text| !text.is_empty());
+        let all_namespaces = f.all_namespaces.all_namespaces;
         Ok(Builder {
             ctx: ctx.clone(),
             namespace: if all_namespaces {
@@ -121,31 +114,23 @@ impl Builder {
             require_namespace,
             default_namespace: true,
             all_namespaces,
-            filenames: if f.declares("filename") {
-                f.list("filename")
-            } else {
-                vec![]
-            },
-            recursive: flag("recursive"),
-            kustomize: text("kustomize").unwrap_or_default(),
-            selector: text("selector"),
-            field_selector: text("field-selector"),
-            all: flag("all"),
+            filenames: ctx.filenames(),
+            recursive: ctx.recursive(),
+            kustomize: f.files.kustomize.clone(),
+            selector: text(ctx.selector()),
+            field_selector: text(ctx.field_selector()),
+            all: ctx.all(),
             args: ctx.args().to_vec(),
             allow_empty_selector: false,
-            chunk: if f.declares("chunk-size") {
-                f.int("chunk-size")
-            } else {
-                500
-            },
-            subresource: text("subresource").unwrap_or_default(),
+            chunk: f.chunks.chunk_size,
+            subresource: String::new(),
             accept: JSON,
             parameters: vec![],
             latest: false,
             flatten: true,
             continue_on_error: true,
             single_type: false,
-            local: flag("local"),
+            local: f.local.local,
             validation: Validation::Ignore,
             rows: None,
             require_object: true,

@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/resource/visitor.go`.
 
 use crate::error::{Error, Result, quote};
+use crate::flags::Group;
 use serde_json::Value;
 use std::collections::HashMap;
 use std::io::Read;
@@ -49,13 +50,26 @@ impl Validation {
             Validation::Ignore => "Ignore",
         }
     }
-    pub const FLAG: &'static [crate::flags::Flag] = &[crate::flags::Flag::str(
-        "validate",
-        '\0',
-        "strict",
-        "What the server does with unknown and duplicate fields: \"strict\" (or true) refuses them, \"warn\" warns of them, \"ignore\" (or false) drops them",
-    )
-    .no_opt("strict")];
+    /// The flag of verbs that send objects.
+    pub const FLAG: Group = |declared| {
+        declared.arg(
+            clap::Arg::new("validate")
+                .long("validate")
+                .default_value("strict")
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("strict")
+                .help("What the server does with unknown and duplicate fields: \"strict\" (or true) refuses them, \"warn\" warns of them, \"ignore\" (or false) drops them"),
+        )
+    };
+    /// As the command line has it; nothing for a verb without that flag.
+    ///
+    /// # Errors
+    /// As `parse`.
+    pub fn of(ctx: &crate::context::Ctx) -> Result<Option<Validation>> {
+        let given = ctx.shared().validate.as_deref();
+        given.map(Validation::parse).transpose()
+    }
 }
 
 /// Checks that the paths that `-f` names are there.

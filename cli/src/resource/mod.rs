@@ -12,6 +12,7 @@ pub use builder::{Builder, Found};
 pub use files::{Manifest, Validation};
 
 use crate::discovery::Resource;
+use crate::flags::{Csv, Group, group};
 use serde_json::Value;
 
 /// One object, or one list of objects, and where it belongs.
@@ -28,6 +29,17 @@ pub struct Info {
 }
 
 impl Info {
+    /// An object that stands in no file.
+    pub fn of(resource: Resource, namespace: &str, name: &str, object: Value) -> Info {
+        Info {
+            resource,
+            namespace: namespace.into(),
+            name: name.into(),
+            object,
+            source: String::new(),
+            lines: Default::default(),
+        }
+    }
     /// `kind.group/name`.
     pub fn name_line(&self) -> String {
         format!("{}/{}", self.resource.kind_name(), self.name)
@@ -46,62 +58,93 @@ pub fn is_list(object: &Value) -> bool {
     object["items"].is_array() && object["kind"].as_str().is_some_and(|k| k.ends_with("List"))
 }
 
+/// The flags `-f` and `-R`.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Folders {
+    /// A file, a folder or a URL with the objects; - for standard input
+    #[arg(long, short)]
+    pub filename: Vec<Csv>,
+    /// Also read the folders inside the folders that -f names
+    #[arg(long, short = 'R')]
+    pub recursive: bool,
+}
 /// The flags `-f`, `-R` and `-k`.
-pub const FILE_FLAGS: &[crate::flags::Flag] = &[
-    crate::flags::Flag::slice(
-        "filename",
-        'f',
-        "A file, a folder or a URL with the objects; - for standard input",
-    ),
-    crate::flags::Flag::bool(
-        "recursive",
-        'R',
-        false,
-        "Also read the folders inside the folders that -f names",
-    ),
-    crate::flags::Flag::str(
-        "kustomize",
-        'k',
-        "",
-        "A folder with a kustomization.yaml to build; not together with -f or -R",
-    ),
-];
-/// The flags `-f` and `-R` of verbs that read folders inside folders unless told.
-pub const DEEP_FILE_FLAGS: &[crate::flags::Flag] = &[
-    FILE_FLAGS[0],
-    crate::flags::Flag::bool(
-        "recursive",
-        'R',
-        true,
-        "Also read the folders inside the folders that -f names",
-    ),
-];
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Files {
+    #[command(flatten)]
+    pub folders: Folders,
+    /// A folder with a kustomization.yaml to build; not together with -f or -R
+    #[arg(long, short)]
+    pub kustomize: String,
+}
 /// The flag `-l`.
-pub const SELECTOR: &[crate::flags::Flag] = &[crate::flags::Flag::str(
-    "selector",
-    'l',
-    "",
-    "Only objects with these labels: '=', '==', '!=', 'in', 'notin' and bare keys, separated by commas (-l a=b,'c in (d,e)')",
-)];
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Selecting {
+    /// Only objects with these labels: '=', '==', '!=', 'in', 'notin' and bare keys, separated by commas (-l a=b,'c in (d,e)')
+    #[arg(long, short = 'l')]
+    pub selector: String,
+}
 /// The flag `--field-selector`.
-pub const FIELD_SELECTOR: &[crate::flags::Flag] = &[crate::flags::Flag::str(
-    "field-selector",
-    '\0',
-    "",
-    "Only objects with these field values: '=', '==' and '!=', separated by commas. Which fields can be asked for depends on the kind",
-)];
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct SelectingFields {
+    /// Only objects with these field values: '=', '==' and '!=', separated by commas. Which fields can be asked for depends on the kind
+    #[arg(long)]
+    pub field_selector: String,
+}
 /// The flag `--dry-run`.
-pub const DRY_RUN: &[crate::flags::Flag] = &[crate::flags::Flag::str(
-    "dry-run",
-    '\0',
-    "none",
-    "Must be \"none\", \"server\" or \"client\". With client, only show what would be sent; with server, have the server go through all but the writing",
-)
-.no_opt("unchanged")];
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct DryRunFlag {
+    /// Must be "none", "server" or "client". With client, only show what would be sent; with server, have the server go through all but the writing
+    #[arg(long, default_value = "none", num_args = 0..=1, require_equals = true, default_missing_value = "unchanged")]
+    pub dry_run: String,
+}
 /// The flag `--chunk-size`.
-pub const CHUNKS: &[crate::flags::Flag] = &[crate::flags::Flag::int(
-    "chunk-size",
-    '\0',
-    "500",
-    "How many objects to ask for at a time; 0 for all at once",
-)];
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Chunks {
+    /// How many objects to ask for at a time; 0 for all at once
+    #[arg(long, default_value = "500")]
+    pub chunk_size: i64,
+}
+/// The flag `--all`.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct All {
+    /// All objects of the given types in the namespace
+    #[arg(long)]
+    pub all: bool,
+}
+/// The flag `-A`.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct AllNamespaces {
+    /// In all namespaces
+    #[arg(long, short = 'A')]
+    pub all_namespaces: bool,
+}
+/// The flag `--local`.
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct Local {
+    /// Change what files hold, without a server
+    #[arg(long)]
+    pub local: bool,
+}
+
+pub const FILE_FLAGS: Group = group::<Files>;
+/// Without `-k`.
+pub const FOLDER_FLAGS: Group = group::<Folders>;
+/// Verbs that read folders inside folders unless told have this default.
+pub const DEEP: (&str, &str) = ("recursive", "true");
+pub const SELECTOR: Group = group::<Selecting>;
+pub const FIELD_SELECTOR: Group = group::<SelectingFields>;
+pub const DRY_RUN: Group = group::<DryRunFlag>;
+pub const CHUNKS: Group = group::<Chunks>;
+pub const ALL: Group = group::<All>;
+pub const ALL_NAMESPACES: Group = group::<AllNamespaces>;
+pub const LOCAL: Group = group::<Local>;

@@ -1,5 +1,6 @@
-//! A kind that a server serves: what a row, or a definition that somebody made while the server runs, says of it.
+//! A kind that a server serves: what `kinds.txt`, or a definition that somebody made while the server runs, says of it.
 
+use crate::machinery::problem::Problem;
 use std::{
     collections::HashSet,
     sync::{Arc, LazyLock, Mutex, PoisonError},
@@ -7,9 +8,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Alias, Printer, Row, Scale, Strategy, Subresource, Verbs, internal_package};
+use super::{Flags, Printer, Scale, Source, Strategy, Subresource, Verbs};
 use crate::machinery::{
     jsonpath::{self, JsonPath},
+    read::Read as _,
     schema::{Node, Schema},
 };
 
@@ -28,9 +30,10 @@ pub fn name(text: &str) -> &'static str {
     }
 }
 
-/// One resource in one served version. Its fields are those of [`Row`].
+/// One resource in one served version.
 #[derive(Debug, Clone)]
 pub struct Kind {
+    /// Empty for the legacy group.
     pub group: &'static str,
     pub version: &'static str,
     pub kind: &'static str,
@@ -44,10 +47,14 @@ pub struct Kind {
     /// Where `/scale` reads and writes, for kinds that have it.
     pub scale: Option<Scale>,
     pub schema: SchemaOf,
+    /// Fields that field selectors may name, besides `metadata.name` and `metadata.namespace`.
     pub selectable: Vec<SelectableField>,
     pub printer: Printer,
+    pub flags: Flags,
     pub strategy: Strategy,
+    /// The kind whose objects this one shows in another form (autoscaling/v1, core events). `None` for the kind that is stored.
     pub stored_as: Option<Alias>,
+    /// Part of discovery's `storageVersionHash`, `group/version/kind` of the storage version where that is another than this one.
     pub storage_version: Option<&'static str>,
 }
 
@@ -60,16 +67,40 @@ pub struct SelectableField {
 
 #[derive(Debug, Clone)]
 enum Read {
-    Builtin(fn(&Value) -> String),
+    /// The first of these paths at which a text stands, or what Go has there when there is nothing.
+    Fields(Vec<Box<[&'static str]>>, Zero),
     Path(JsonPath),
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Zero {
+    Text,
+    Flag,
+    Int,
+}
+
 impl SelectableField {
+    /// `NAME[<PATH|PATH][:bool|int]`, as `kinds.txt` has it.
+    pub(super) fn read(written: &'static str) -> Option<SelectableField> {
+        let (written, zero) = match written.split_once(':') {
+            None => (written, Zero::Text),
+            Some((written, "bool")) => (written, Zero::Flag),
+            Some((written, "int")) => (written, Zero::Int),
+            Some(_) => return None,
+        };
+        let (path, read) = written.split_once('<').unwrap_or((written, written));
+        let paths = read.split('|').map(|path| path.split('.').collect());
+        Some(SelectableField {
+            path,
+            read: Read::Fields(paths.collect(), zero),
+        })
+    }
+
     /// What a definition names: a path with a dot before it (`.spec.color`).
     ///
     /// # Errors
     /// What is wrong with the path.
-    pub fn at(path: &str) -> Result<SelectableField, String> {
+    pub fn at(path: &str) -> Result<SelectableField, Problem> {
         let read = JsonPath::parse(&format!("{{{path}}}"))?.allow_missing(true);
         Ok(SelectableField {
             path: name(path.trim_start_matches('.')),
@@ -80,7 +111,19 @@ impl SelectableField {
     /// The field's value as selectors compare it; absent is the empty string or Go's zero.
     pub fn value(&self, object: &Value) -> String {
         match &self.read {
-            Read::Builtin(read) => read(object),
+            Read::Fields(paths, Zero::Text) => paths
+                .iter()
+                .find_map(|path| at(object, path).as_str().filter(|text| !text.is_empty()))
+                .unwrap_or("")
+                .into(),
+            Read::Fields(paths, Zero::Flag) => paths
+                .iter()
+                .any(|path| *at(object, path) == true)
+                .to_string(),
+            Read::Fields(paths, Zero::Int) => {
+                let numbers = paths.iter().find_map(|path| at(object, path).as_i64());
+                numbers.unwrap_or(0).to_string()
+            }
             Read::Path(path) => path
                 .find(object)
                 .ok()
@@ -90,6 +133,33 @@ impl SelectableField {
     }
 }
 
+/// What stands at a path, whose numbers are places in lists.
+fn at<'v>(object: &'v Value, path: &[&str]) -> &'v Value {
+    const NULL: &Value = &Value::Null;
+    path.iter().fold(object, |value, word| match value {
+        Value::Array(items) => word
+            .parse()
+            .ok()
+            .and_then(|at: usize| items.get(at))
+            .unwrap_or(NULL),
+        value => value.at(word),
+    })
+}
+
+/// How a kind that is not stored reads and writes the one that is.
+#[derive(Debug, Clone, Copy)]
+pub struct Alias {
+    /// `plural.group` of the stored kind.
+    pub resource: &'static str,
+    pub version: &'static str,
+    /// This form to the stored one.
+    pub to_stored: fn(&mut Value),
+    /// The stored form to this one.
+    pub from_stored: fn(&mut Value),
+    /// Admission, strategy and validation see the stored form, whichever form a client writes; else each form has rules of its own.
+    pub worked_on_as_stored: bool,
+}
+
 /// A type in a schema.
 #[derive(Debug, Clone)]
 pub enum SchemaOf {
@@ -97,40 +167,6 @@ pub enum SchemaOf {
     Builtin(&'static str),
     /// The type of this index, in a schema of its own.
     Own(Arc<Schema>, u32),
-}
-
-impl From<&'static Row> for Kind {
-    fn from(row: &'static Row) -> Kind {
-        Kind {
-            group: row.group,
-            version: row.version,
-            kind: row.kind,
-            plural: row.plural,
-            singular: row.singular,
-            short_names: row.short_names.to_vec(),
-            categories: row.categories.to_vec(),
-            namespaced: row.namespaced,
-            verbs: row.verbs,
-            subresources: row.subresources.to_vec(),
-            scale: row
-                .subresources
-                .contains(&Subresource::Scale)
-                .then_some(Scale::USUAL),
-            schema: SchemaOf::Builtin(row.schema),
-            selectable: row
-                .selectable
-                .iter()
-                .map(|field| SelectableField {
-                    path: field.path,
-                    read: Read::Builtin(field.value),
-                })
-                .collect(),
-            printer: Printer::Builtin(row.columns),
-            strategy: row.strategy,
-            stored_as: row.stored_as.copied(),
-            storage_version: row.storage_version,
-        }
-    }
 }
 
 impl Kind {
@@ -217,8 +253,21 @@ impl Kind {
             .find(|sub| sub.name() == name)
     }
 
+    /// The main resource leaves `status` alone and `/status` leaves all else alone.
+    pub fn has_status(&self) -> bool {
+        self.subresources.contains(&Subresource::Status)
+    }
+
     /// Objects of it are kept in the store.
     pub fn is_stored(&self) -> bool {
-        self.verbs != Verbs::CreateOnly && self.verbs != Verbs::GetList
+        self.flags.source == Source::Stored
+    }
+}
+
+/// The package of the internal types of a group (`core` of `*core.Pod`), as some messages show it.
+pub fn internal_package(group: &str) -> &str {
+    match group.split('.').next() {
+        None | Some("" | "events") => "core",
+        Some(package) => package,
     }
 }

@@ -1,74 +1,296 @@
-//! The list of rows, one line a kind.
+//! Reads `kinds.txt`: the kinds that are built in, a line each. The format is described at its head.
+//!
+//! Invariant: what cannot be read is refused, and so is a kind of which neither its line says that it has no rules nor the list of strategies has them.
 
-use super::{Row, rows::*};
+use super::{
+    Beyond, Flags, Generation, Kind, Printer, Scale, SchemaOf, SelectableField, Source, Strategy,
+    Subresource, UpdateChecks, Verbs, columns::Tables, flags, kind::name, strategies,
+};
 
-pub(super) static ALL: &[&Row] = &[
-    &core::binding::KIND,
-    &core::component_status::KIND,
-    &core::config_map::KIND,
-    &core::endpoints::KIND,
-    &core::event::KIND,
-    &core::limit_range::KIND,
-    &core::namespace::KIND,
-    &core::node::KIND,
-    &core::persistent_volume_claim::KIND,
-    &core::persistent_volume::KIND,
-    &core::pod::KIND,
-    &core::pod_template::KIND,
-    &core::replication_controller::KIND,
-    &core::resource_quota::KIND,
-    &core::secret::KIND,
-    &core::service_account::KIND,
-    &core::service::KIND,
-    &apiregistration::api_service::KIND,
-    &apps::controller_revision::KIND,
-    &apps::daemon_set::KIND,
-    &apps::deployment::KIND,
-    &apps::replica_set::KIND,
-    &apps::stateful_set::KIND,
-    &events::event::KIND,
-    &authentication::self_subject_review::KIND,
-    &authentication::token_review::KIND,
-    &authorization::local_subject_access_review::KIND,
-    &authorization::self_subject_access_review::KIND,
-    &authorization::self_subject_rules_review::KIND,
-    &authorization::subject_access_review::KIND,
-    &autoscaling::horizontal_pod_autoscaler_v2::KIND,
-    &autoscaling::horizontal_pod_autoscaler_v1::KIND,
-    &batch::cron_job::KIND,
-    &batch::job::KIND,
-    &certificates::certificate_signing_request::KIND,
-    &networking::ingress_class::KIND,
-    &networking::ingress::KIND,
-    &networking::ip_address::KIND,
-    &networking::network_policy::KIND,
-    &networking::service_cidr::KIND,
-    &policy::pod_disruption_budget::KIND,
-    &rbac::cluster_role_binding::KIND,
-    &rbac::cluster_role::KIND,
-    &rbac::role_binding::KIND,
-    &rbac::role::KIND,
-    &storage::csi_driver::KIND,
-    &storage::csi_node::KIND,
-    &storage::csi_storage_capacity::KIND,
-    &storage::storage_class::KIND,
-    &storage::volume_attachment::KIND,
-    &storage::volume_attributes_class::KIND,
-    &admissionregistration::mutating_admission_policy::KIND,
-    &admissionregistration::mutating_admission_policy_binding::KIND,
-    &admissionregistration::mutating_webhook_configuration::KIND,
-    &admissionregistration::validating_admission_policy::KIND,
-    &admissionregistration::validating_admission_policy_binding::KIND,
-    &admissionregistration::validating_webhook_configuration::KIND,
-    &apiextensions::custom_resource_definition::KIND,
-    &scheduling::priority_class::KIND,
-    &coordination::lease::KIND,
-    &node::runtime_class::KIND,
-    &discovery::endpoint_slice::KIND,
-    &resource::device_class::KIND,
-    &resource::resource_claim::KIND,
-    &resource::resource_claim_template::KIND,
-    &resource::resource_slice::KIND,
-    &flowcontrol::flow_schema::KIND,
-    &flowcontrol::priority_level_configuration::KIND,
-];
+/// What is wrong with a table.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ListError {
+    #[error("cannot read {0:?}")]
+    Line(&'static str),
+    #[error("{0} is to be either plain or in the list of strategies")]
+    Rules(String),
+}
+
+/// The kinds that are built in, in the order in which discovery shows groups.
+pub(super) fn builtin() -> Result<Vec<Kind>, ListError> {
+    read(include_str!("kinds.txt"))
+}
+
+fn read(text: &'static str) -> Result<Vec<Kind>, ListError> {
+    let mut kinds: Vec<(Kind, bool)> = Vec::new();
+    let (mut group, mut version) = ("", "");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let wrong = || ListError::Line(line);
+        if let Some(of) = line.strip_prefix("group ") {
+            (group, version) = of.split_once('/').unwrap_or(("", of));
+            continue;
+        }
+        let mut words = line.trim_start();
+        if !line.starts_with("    ") {
+            let (plural, rest) = words.split_once(' ').ok_or_else(wrong)?;
+            let (named, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+            kinds.push((kind(group, version, plural, named), false));
+            words = rest;
+        }
+        let (kind, plain) = kinds.last_mut().ok_or_else(wrong)?;
+        if let Some(deprecation) = words.strip_prefix("-- ") {
+            kind.flags.deprecation = Some(deprecation);
+            continue;
+        }
+        for word in words.split_ascii_whitespace() {
+            match word {
+                "plain" => *plain = true,
+                flag => say(kind, flag).ok_or_else(wrong)?,
+            }
+        }
+    }
+    kinds.into_iter().map(bound).collect()
+}
+
+/// A kind of whose line nothing but the names is known.
+fn kind(
+    group: &'static str,
+    version: &'static str,
+    plural: &'static str,
+    kind: &'static str,
+) -> Kind {
+    let package = match group.split('.').next() {
+        None | Some("") => "core",
+        Some(package) => package,
+    };
+    Kind {
+        group,
+        version,
+        kind,
+        plural,
+        singular: name(&kind.to_ascii_lowercase()),
+        short_names: Vec::new(),
+        categories: Vec::new(),
+        namespaced: false,
+        verbs: Verbs::All,
+        subresources: Vec::new(),
+        scale: None,
+        schema: SchemaOf::Builtin(name(&format!("{package}.{version}.{kind}"))),
+        selectable: Vec::new(),
+        printer: Printer::Paths(Vec::new()),
+        flags: Flags::default(),
+        strategy: Strategy::DEFAULT,
+        stored_as: None,
+        storage_version: None,
+    }
+}
+
+/// With its columns, and the rules of its own if it is not plain.
+fn bound((mut kind, plain): (Kind, bool)) -> Result<Kind, ListError> {
+    let of = format!("{} {}", kind.api_version(), kind.kind);
+    kind.printer = Printer::Builtin(Tables::builtin().of(&of));
+    match strategies::of(&of) {
+        None if plain => {}
+        Some(strategy) if !plain => {
+            kind.strategy = *strategy;
+            kind.stored_as = strategy.stored_as.copied();
+        }
+        _ => return Err(ListError::Rules(of)),
+    }
+    Ok(kind)
+}
+
+/// Notes what one word says of a kind.
+fn say(kind: &mut Kind, word: &'static str) -> Option<()> {
+    let (flag, value) = word.split_once('=').unwrap_or((word, ""));
+    let list = || value.split(',');
+    let flags = &mut kind.flags;
+    match flag {
+        "namespaced" => kind.namespaced = true,
+        "short" => kind.short_names = list().collect(),
+        "categories" => kind.categories = list().collect(),
+        "names" => flags.validate_name = flags::name_rule(value)?,
+        "verbs" => {
+            kind.verbs = match value {
+                "create" => Verbs::CreateOnly,
+                "get,list" => Verbs::GetList,
+                "nocollection" => Verbs::NoDeleteCollection,
+                _ => return None,
+            }
+        }
+        "sub" => {
+            kind.subresources = list().map(Subresource::read).collect::<Option<_>>()?;
+            let scales = kind.subresources.contains(&Subresource::Scale);
+            kind.scale = scales.then_some(Scale::USUAL);
+        }
+        "select" => {
+            let fields = list().map(SelectableField::read);
+            kind.selectable.extend(fields.collect::<Option<Vec<_>>>()?);
+        }
+        "aka" => {
+            let names = list().map(|names| names.split_once('>'));
+            flags.field_names.extend(names.collect::<Option<Vec<_>>>()?);
+        }
+        "storage" => kind.storage_version = Some(value),
+        "only-aka" => flags.only_mapped_fields = true,
+        "unknown" => flags.unknown_field = flags::unknown_field(value)?,
+        "keeps" => flags.main_reset = list().collect(),
+        "status-keeps" => flags.status_reset = list().collect(),
+        "status-at-first" => flags.keeps_status_on_create = true,
+        "generation" => {
+            flags.generation = match value {
+                "once" => Generation::Once,
+                "counted" => Generation::Counted,
+                "fromzero" => Generation::CountedFromZero,
+                _ => return None,
+            }
+        }
+        "counts" => match value {
+            "annotations" => flags.annotations_are_desired = true,
+            "labels" => flags.labels_are_desired = true,
+            _ => return None,
+        },
+        "update" => {
+            flags.update_checks = match value {
+                "new" => UpdateChecks::New,
+                "both" => UpdateChecks::Both,
+                _ => return None,
+            }
+        }
+        "put-creates" => flags.allow_create_on_update = true,
+        "version-needed" => flags.allow_unconditional_update = false,
+        "any-finalizers" => flags.any_finalizers = true,
+        "beyond" => {
+            flags.beyond = match value.split_once(':').unwrap_or((value, "")) {
+                ("devices", _) => Beyond::DevicesOfClaim,
+                ("template", _) => Beyond::DevicesOfTemplate,
+                ("rights", _) => Beyond::RulesOfRole,
+                ("bound-rights", _) => Beyond::RulesOfBinding,
+                ("parameters", "") => Beyond::ParametersOfPolicy,
+                ("parameters", policies) => Beyond::ParametersOfBinding(policies),
+                _ => return None,
+            }
+        }
+        "refused-as" => flags.told_of_group = Some(if value == "core" { "" } else { value }),
+        "orphans" => flags.orphan_by_default = true,
+        "returns-deleted" => flags.returns_deleted = true,
+        "no-cache" => flags.has_no_cache = true,
+        "takes-addresses" => flags.takes_addresses = true,
+        "source" => flags.source = Source::read(value)?,
+        _ => return None,
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The kind of a table of one line.
+    fn of(line: &'static str) -> Kind {
+        read(line).unwrap().remove(0)
+    }
+
+    #[test]
+    fn every_line_is_read() {
+        let kinds = builtin().unwrap();
+        let names: Vec<String> = kinds
+            .iter()
+            .map(|kind| format!("{} {}", kind.api_version(), kind.kind))
+            .collect();
+        for named in Tables::builtin().kinds().chain(strategies::names()) {
+            assert!(names.iter().any(|name| name == named), "{named} is no kind");
+        }
+        for kind in &kinds {
+            assert_eq!(
+                kind.type_name(),
+                kind.node().as_type().unwrap().name.as_ref()
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        let cases = [
+            (
+                "group v1\n  bindings Binding colour=red plain",
+                "cannot read \"  bindings Binding colour=red plain\"",
+            ),
+            (
+                "group v1\n  bindings Binding generation=twice plain",
+                "cannot read \"  bindings Binding generation=twice plain\"",
+            ),
+            ("group v1\n  bindings", "cannot read \"  bindings\""),
+            ("    short=a", "cannot read \"    short=a\""),
+            (
+                "group v1\n  bindings Binding",
+                "v1 Binding is to be either plain or in the list of strategies",
+            ),
+            (
+                "group v1\n  pods Pod plain",
+                "v1 Pod is to be either plain or in the list of strategies",
+            ),
+        ];
+        for (text, wanted) in cases {
+            assert_eq!(read(text).unwrap_err().to_string(), wanted);
+        }
+    }
+
+    #[test]
+    fn lines_go_on() {
+        let kind = of(
+            "group a.io/v1\n  bees Bee plain short=b,c\n    select=spec.x,y<p.0.q|r.s,n:int,f:bool aka=old>spec.x\n    -- a b c",
+        );
+        assert_eq!(
+            (kind.group, kind.version, kind.singular),
+            ("a.io", "v1", "bee")
+        );
+        assert_eq!(kind.short_names, ["b", "c"]);
+        assert_eq!(kind.flags.deprecation, Some("a b c"));
+        assert_eq!(kind.flags.field_names, [("old", "spec.x")]);
+        let values = |object| -> Vec<String> {
+            kind.selectable
+                .iter()
+                .map(|field| field.value(&object))
+                .collect()
+        };
+        assert_eq!(values(json!({})), ["", "", "0", "false"]);
+        let object =
+            json!({"spec": {"x": "1"}, "p": [{"q": "2"}], "r": {"s": "3"}, "n": 4, "f": true});
+        assert_eq!(values(object), ["1", "2", "4", "true"]);
+        assert_eq!(values(json!({"p": [], "r": {"s": "3"}}))[1], "3");
+    }
+
+    #[test]
+    fn names_follow_the_rule_of_the_line() {
+        let addresses = of("group v1\n  bees Bee plain names=ip")
+            .flags
+            .validate_name;
+        assert!(
+            addresses("10.0.0.1", false).is_empty() && addresses("2001:db8::1", false).is_empty()
+        );
+        assert_eq!(
+            addresses("2001:db8::0:1", false),
+            ["must be in canonical form (\"2001:db8::1\")"]
+        );
+        assert_eq!(
+            addresses("a", false),
+            ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
+        );
+        for (rule, good, bad) in [
+            ("subdomain", "a.b", "a_b"),
+            ("label", "1a", "a.b"),
+            ("dns1035", "a1", "1a"),
+            ("segment", "a:b", "a/b"),
+            ("bytes", "a.b", "a_b"),
+        ] {
+            let name = flags::name_rule(rule).unwrap();
+            assert!(
+                name(good, false).is_empty() && !name(bad, false).is_empty(),
+                "{rule}"
+            );
+        }
+    }
+}

@@ -1,24 +1,26 @@
-//! How a kind's objects are shown in tables: by a function of the program, or by paths that a definition gives.
+//! How a kind's objects are shown in tables: as `columns.txt` has it, or by paths that a definition gives.
 //!
 //! Invariant: one cell a column. Follows `staging/src/k8s.io/apiextensions-apiserver/pkg/registry/customresource/tableconvertor/tableconvertor.go`
 //! for paths.
 
+use crate::machinery::problem::Problem;
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{
     Cell, Column, Columns,
     cells::{UNKNOWN, human_duration},
-    table::{AGE, NAME},
+    columns::Tables,
 };
 use crate::machinery::{
     jsonpath::{self, JsonPath},
+    read::Read,
     time,
 };
 
 #[derive(Debug, Clone)]
 pub enum Printer {
-    Builtin(Columns),
+    Builtin(&'static Columns),
     /// The name, and what stands at these paths.
     Paths(Vec<PathColumn>),
 }
@@ -40,7 +42,7 @@ impl PathColumn {
     ///
     /// # Errors
     /// What is wrong with the path.
-    pub fn new(name: &str, kind: &str, path: &str) -> Result<PathColumn, String> {
+    pub fn new(name: &str, kind: &str, path: &str) -> Result<PathColumn, Problem> {
         let description = format!("Custom resource definition column (in JSONPath format): {path}");
         let path = JsonPath::parse(&format!("{{{path}}}"))?.allow_missing(true);
         Ok(PathColumn {
@@ -85,7 +87,7 @@ impl Printer {
     /// The columns as a Table defines them.
     pub fn definitions(&self) -> Vec<Column<'_>> {
         match self {
-            Printer::Builtin(columns) => columns.columns.to_vec(),
+            Printer::Builtin(columns) => columns.definitions.clone(),
             Printer::Paths(paths) => {
                 let own = paths.iter().map(|column| Column {
                     name: &column.name,
@@ -94,40 +96,39 @@ impl Printer {
                     description: &column.description,
                     priority: column.priority,
                 });
-                std::iter::once(NAME).chain(own).collect()
+                Tables::builtin()
+                    .usual("Name")
+                    .into_iter()
+                    .chain(own)
+                    .collect()
             }
         }
     }
 
     pub fn cells(&self, object: &Value, now: Timestamp) -> Vec<Cell> {
         match self {
-            Printer::Builtin(columns) => (columns.cells)(object, now),
+            Printer::Builtin(columns) => columns.cells(object, now),
             Printer::Paths(paths) => {
-                let name = object["metadata"]["name"].clone();
+                let name = object.at("metadata").at("name").clone();
                 std::iter::once(name)
                     .chain(paths.iter().map(|column| column.cell(object, now)))
                     .collect()
             }
         }
     }
-
-    /// Conditions of a row (`Completed` pods).
-    pub fn conditions(&self, object: &Value) -> Vec<Value> {
-        match self {
-            Printer::Builtin(columns) => (columns.conditions)(object),
-            Printer::Paths(_) => Vec::new(),
-        }
-    }
 }
 
 /// Their columns when a definition names none: the age.
 pub fn default_columns() -> Vec<PathColumn> {
-    let age =
-        PathColumn::new(AGE.name, "date", ".metadata.creationTimestamp").map(|column| PathColumn {
-            description: AGE.description.into(),
+    let age = Tables::builtin().usual("Age");
+    let column = age.and_then(|age| {
+        let column = PathColumn::new(age.name, "date", ".metadata.creationTimestamp").ok()?;
+        Some(PathColumn {
+            description: age.description.into(),
             ..column
-        });
-    age.into_iter().collect()
+        })
+    });
+    column.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -21,12 +21,8 @@ impl Registry {
     /// The kinds that are built in.
     pub fn builtin() -> &'static Arc<Registry> {
         static BUILTIN: LazyLock<Arc<Registry>> = LazyLock::new(|| {
-            Arc::new(Registry::new(
-                list::ALL
-                    .iter()
-                    .map(|row| Arc::new(Kind::from(*row)))
-                    .collect(),
-            ))
+            let kinds = list::builtin().unwrap_or_else(|line| panic!("kinds.txt: {line}"));
+            Arc::new(Registry::new(kinds.into_iter().map(Arc::new).collect()))
         });
         &BUILTIN
     }

@@ -1,10 +1,12 @@
-//! What is particular to a kind in the life of its objects, as functions in its row. All work on values in canonical form.
+//! What is particular to a kind in the life of its objects and cannot be said in its line of `kinds.txt`, as functions. All work on values in
+//! canonical form.
 //!
 //! Follows the strategies of upstream's `pkg/registry/*/*/strategy.go` and `pkg/apis/*/*/defaults.go`.
 
 use serde_json::Value;
 
-use crate::machinery::{field::Errors, meta::Meta, names};
+use super::Alias;
+use crate::machinery::{field::Errors, meta::Meta};
 
 /// Texts for the Warning header.
 pub type Warnings = Vec<String>;
@@ -12,15 +14,13 @@ pub type Warnings = Vec<String>;
 /// The functions of a kind. `..Strategy::DEFAULT` fills what a kind does not need.
 #[derive(Debug, Clone, Copy)]
 pub struct Strategy {
-    /// Problems of a name, in the words of `names`. The flag tells a prefix (`generateName`) from a name.
-    pub validate_name: fn(&str, bool) -> Vec<String>,
     /// Upstream's versioned defaults; runs after each decode, so it is idempotent.
     pub defaults: fn(&mut Value),
     /// Clears what a client may not set and sets what the server does. Runs after mutating admission.
     pub prepare_for_create: fn(&mut Value),
     /// Runs on a new object when it has its uid and name.
     pub after_system_fields: fn(&mut Value),
-    /// `(new, old)`; with `has_status` the status was taken from `old` already.
+    /// `(new, old)`; where there is a `status` subresource it was taken from `old` already.
     pub prepare_for_update: fn(&mut Value, &Value),
     /// For the `status` subresource: `(new, old)`; what is not status was taken from `old` already.
     pub prepare_for_status_update: fn(&mut Value, &Value),
@@ -37,30 +37,6 @@ pub struct Strategy {
     pub early_warnings: fn(&Value) -> Warnings,
     /// `(new, old)`.
     pub warnings: fn(&Value, Option<&Value>) -> Warnings,
-    /// The main resource leaves `status` alone and `/status` leaves all else alone.
-    pub has_status: bool,
-    /// A new object may bring its status along (events of nodes made by hand, bound claims).
-    pub keeps_status_on_create: bool,
-    /// Paths that a write of the main resource leaves alone, where it has a status.
-    pub main_reset: &'static [&'static str],
-    /// Paths that a write of `/status` leaves alone.
-    pub status_reset: &'static [&'static str],
-    /// Whether `metadata.generation` counts changes of what is not metadata or status.
-    pub generation: Generation,
-    /// A change of annotations counts, too (Deployments hand them on).
-    pub annotations_are_desired: bool,
-    /// A change of labels counts, too (EndpointSlices: they say whose they are).
-    pub labels_are_desired: bool,
-    /// Finalizers without a domain may bear any name (groups whose metadata upstream checks by the common rules alone).
-    pub any_finalizers: bool,
-    /// How an update of the whole object checks metadata besides what all updates check.
-    pub update_checks: UpdateChecks,
-    /// An update without resourceVersion overwrites.
-    pub allow_unconditional_update: bool,
-    /// PUT of an absent object makes it.
-    pub allow_create_on_update: bool,
-    /// The group that refusals of what is in an object name, where it is not the kind's own (events.k8s.io: its hub type is core's).
-    pub told_of_group: Option<&'static str>,
     /// Seconds of grace that a deletion gives when it says nothing; `None`: objects go at once.
     pub default_grace: Option<fn(&Value) -> i64>,
     /// Objects that go at once whatever grace is given (pods that no node has, or that have ended).
@@ -69,30 +45,16 @@ pub struct Strategy {
     pub held: fn(&Value) -> bool,
     /// Deletion begins with a mark, whatever there is to wait for, and this is done to the object then (namespaces: their phase).
     pub terminate: Option<fn(&mut Value)>,
-    /// The finalizer that dependents' fate hangs on when a deletion says nothing (replicationcontrollers: orphan).
-    pub orphan_by_default: bool,
     /// What is told with every write of an object that this server stores and does not act upon.
     pub without_effect: fn(&Value) -> Option<&'static str>,
-    /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
-    pub deprecation: Option<&'static str>,
-    /// What is said of a field selector's field that the kind does not have. Kinds that say it in words of their own name all fields that may be
-    /// selected by; the others have but name and namespace.
-    pub unknown_field: fn(&str) -> String,
-    /// Other names under which field selectors may (or, with `only_mapped_fields`, must) name fields.
-    pub field_names: &'static [(&'static str, &'static str)],
-    /// Fields are named by `field_names` alone.
-    pub only_mapped_fields: bool,
-    /// What a write asks for besides the right to write.
-    pub beyond: Beyond,
-    /// A deletion answers with the object, not with a Status.
-    pub returns_deleted: bool,
-    /// Upstream answers lists of whatever revision (`resourceVersion=0`) from a cache, which takes no notice of their limit; of this kind it has none.
-    pub has_no_cache: bool,
+    /// Conditions of an object's row in a Table.
+    pub row_conditions: fn(&Value) -> Vec<Value>,
+    /// The kind whose objects this one shows in another form (autoscaling/v1, core events). `None` for the kind that is stored.
+    pub stored_as: Option<&'static Alias>,
 }
 
 impl Strategy {
     pub const DEFAULT: Strategy = Strategy {
-        validate_name: subdomain,
         defaults: |_| {},
         prepare_for_create: |_| {},
         after_system_fields: |_| {},
@@ -105,72 +67,14 @@ impl Strategy {
         parts: &[],
         early_warnings: |_| Vec::new(),
         warnings: |_, _| Vec::new(),
-        has_status: false,
-        keeps_status_on_create: false,
-        main_reset: &["status"],
-        status_reset: &["spec"],
-        generation: Generation::None,
-        annotations_are_desired: false,
-        labels_are_desired: false,
-        any_finalizers: false,
-        update_checks: UpdateChecks::Update,
-        allow_unconditional_update: true,
-        allow_create_on_update: false,
-        told_of_group: None,
         default_grace: None,
         skips_grace: |_| false,
         held: |_| false,
         terminate: None,
-        orphan_by_default: false,
         without_effect: |_| None,
-        deprecation: None,
-        unknown_field: |field| {
-            format!(
-                "{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
-            )
-        },
-        field_names: &[],
-        only_mapped_fields: false,
-        beyond: Beyond::Nothing,
-        returns_deleted: false,
-        has_no_cache: false,
+        row_conditions: |_| Vec::new(),
+        stored_as: None,
     };
-}
-
-/// What takes more than the right to write an object; the server knows how it is asked (`server/src/write`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beyond {
-    Nothing,
-    /// Claims: access to devices as an administrator, allocating them, and what drivers say of them.
-    DevicesOfClaim,
-    DevicesOfTemplate,
-    /// To read the parameters that a policy is about.
-    ParametersOfPolicy,
-    /// To read the parameters that a binding names; the policies are stored under this resource.
-    ParametersOfBinding(&'static str),
-}
-
-/// What `metadata.generation` does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Generation {
-    /// It is whatever a client gave when it made the object.
-    None,
-    /// 1 for good.
-    Once,
-    /// 1 at first, one more with each change.
-    Counted,
-    /// Absent until the first change.
-    CountedFromZero,
-}
-
-/// As what upstream's validation of an update looks at metadata: each way tells of the same mistakes anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UpdateChecks {
-    /// As that of a new object.
-    New,
-    /// As that of an object that replaces another.
-    Update,
-    Both,
 }
 
 /// The moment and the writer of a request.
@@ -220,42 +124,5 @@ pub fn keep_metadata(new: &mut Value, old: &Value) {
                 new.meta_mut().remove(name);
             }
         }
-    }
-}
-
-/// What most kinds say that have fields of their own to select by.
-pub fn unsupported_field(field: &str) -> String {
-    format!("field label not supported: {field}")
-}
-
-/// Names that are DNS subdomains.
-pub fn subdomain(name: &str, prefix: bool) -> Vec<String> {
-    names::is_dns1123_subdomain(&masked(name, prefix))
-}
-
-/// Names that are DNS labels.
-pub fn label(name: &str, prefix: bool) -> Vec<String> {
-    names::is_dns1123_label(&masked(name, prefix))
-}
-
-/// Names that are path segments (RBAC).
-pub fn path_segment(name: &str, prefix: bool) -> Vec<String> {
-    if prefix {
-        names::is_path_segment_prefix(name)
-    } else {
-        names::is_path_segment_name(name)
-    }
-}
-
-/// Services before 1.36's relaxation.
-pub fn dns1035(name: &str, prefix: bool) -> Vec<String> {
-    names::is_dns1035_label(&masked(name, prefix))
-}
-
-/// A prefix may end with a dash, because more comes after it.
-fn masked(name: &str, prefix: bool) -> String {
-    match name.strip_suffix('-') {
-        Some(rest) if prefix && !rest.is_empty() => format!("{rest}a"),
-        _ => name.into(),
     }
 }

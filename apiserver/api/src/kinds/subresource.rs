@@ -37,11 +37,47 @@ pub enum Subresource {
     Exec,
     Attach,
     PortForward,
-    /// pods, services, nodes; the kind of its options.
-    Proxy(&'static str),
+    Proxy(Proxied),
+}
+
+/// What a proxy leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxied {
+    Node,
+    Pod,
+    Service,
 }
 
 impl Subresource {
+    const ALL: [Subresource; 13] = [
+        Subresource::Status,
+        Subresource::Scale,
+        Subresource::Finalize,
+        Subresource::Approval,
+        Subresource::Binding,
+        Subresource::Eviction,
+        Subresource::EphemeralContainers,
+        Subresource::Resize,
+        Subresource::Token,
+        Subresource::Log,
+        Subresource::Exec,
+        Subresource::Attach,
+        Subresource::PortForward,
+    ];
+
+    /// The one of this name, `proxy:` with what it leads to.
+    pub(super) fn read(written: &'static str) -> Option<Subresource> {
+        match written.strip_prefix("proxy:") {
+            Some("node") => Some(Subresource::Proxy(Proxied::Node)),
+            Some("pod") => Some(Subresource::Proxy(Proxied::Pod)),
+            Some("service") => Some(Subresource::Proxy(Proxied::Service)),
+            Some(_) => None,
+            None => Subresource::ALL
+                .into_iter()
+                .find(|sub| sub.name() == written),
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Subresource::Status => "status",
@@ -100,7 +136,9 @@ impl Subresource {
             Subresource::Exec => Some(("", "v1", "PodExecOptions")),
             Subresource::Attach => Some(("", "v1", "PodAttachOptions")),
             Subresource::PortForward => Some(("", "v1", "PodPortForwardOptions")),
-            Subresource::Proxy(kind) => Some(("", "v1", kind)),
+            Subresource::Proxy(Proxied::Node) => Some(("", "v1", "NodeProxyOptions")),
+            Subresource::Proxy(Proxied::Pod) => Some(("", "v1", "PodProxyOptions")),
+            Subresource::Proxy(Proxied::Service) => Some(("", "v1", "ServiceProxyOptions")),
             _ => None,
         }
     }

@@ -5,7 +5,10 @@
 use async_trait::async_trait;
 use skiff_api::machinery::status::Status;
 
-use super::{Attributes, Operation, Plugin, default_storage_class::newest_default};
+use super::{
+    default_storage_class::newest_default,
+    plugin::{Attributes, Operation, Plugin},
+};
 
 const CLASSES: &str = "ingressclasses.networking.k8s.io";
 const MARK: &str = "ingressclass.kubernetes.io/is-default-class";

@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use skiff_api::machinery::{meta::Meta, status::Status};
 
-use super::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin};
 
 const CLASSES: &str = "storageclasses.storage.k8s.io";
 const MARKS: [&str; 2] = [

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use skiff_api::machinery::status::Status;
 
-use super::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin};
 
 const TAINTS: [&str; 2] = [
     "node.kubernetes.io/not-ready",

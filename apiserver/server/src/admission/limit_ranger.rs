@@ -2,22 +2,25 @@
 //!
 //! Follows `plugin/pkg/admission/limitranger/admission.go`.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use serde_json::Value;
-use skiff_api::machinery::{
-    meta::{Meta, child_mut},
-    quantity::Quantity,
-    status::Status,
+use skiff_api::{
+    kinds::validation::read::Read,
+    machinery::{
+        meta::{Meta, child_mut},
+        quantity::Quantity,
+        status::Status,
+    },
 };
 
-use super::{Attributes, Operation, Plugin};
+use super::{
+    amounts::{self, Amounts, Unreadable},
+    plugin::{Attributes, Operation, Plugin},
+};
 
 const ANNOTATION: &str = "kubernetes.io/limit-ranger";
 const LIMIT_RANGES: &str = "limitranges";
-
-type List = BTreeMap<String, Quantity>;
+const CLAIMS: &str = "persistentvolumeclaims";
 
 pub struct LimitRanger;
 
@@ -32,11 +35,7 @@ impl Plugin for LimitRanger {
         let resized = attributes.kind.plural == "pods"
             && attributes.subresource == "resize"
             && attributes.operation == Operation::Update;
-        let claims = attributes.is_one(
-            &[Operation::Create, Operation::Update],
-            "",
-            "persistentvolumeclaims",
-        );
+        let claims = attributes.is_one(&[Operation::Create, Operation::Update], "", CLAIMS);
         (pods || resized || claims) && !attributes.old.is_some_and(Meta::is_deleting)
     }
 
@@ -46,7 +45,7 @@ impl Plugin for LimitRanger {
         }
         for range in attributes.list(LIMIT_RANGES, Some(attributes.namespace))? {
             if let Some(pod) = attributes.object.as_mut() {
-                set_defaults(pod, &range);
+                set_defaults(pod, &range)?;
             }
         }
         Ok(())
@@ -56,30 +55,31 @@ impl Plugin for LimitRanger {
         let Some(object) = &attributes.object else {
             return Ok(());
         };
+        let pods = attributes.kind.plural == "pods";
         for range in attributes.list(LIMIT_RANGES, Some(attributes.namespace))? {
             let mut errors = Vec::new();
-            for limit in range["spec"]["limits"].as_array().into_iter().flatten() {
-                match (attributes.kind.plural, limit["type"].as_str().unwrap_or("")) {
-                    ("pods", "Container") => containers(object).for_each(|container| {
-                        let resources = &container["resources"];
-                        bounds(
-                            limit,
-                            &list(&resources["requests"]),
-                            &list(&resources["limits"]),
-                            &mut errors,
-                        );
-                    }),
-                    ("pods", "Pod") => bounds(
-                        limit,
-                        &pod_sum(object, "requests"),
-                        &pod_sum(object, "limits"),
-                        &mut errors,
-                    ),
-                    ("persistentvolumeclaims", "PersistentVolumeClaim") => claim(
-                        limit,
-                        &list(&object["spec"]["resources"]["requests"]),
-                        &mut errors,
-                    ),
+            for limit in range.at("spec").list("limits") {
+                match limit.text("type") {
+                    "Container" if pods => {
+                        for container in containers(object) {
+                            let resources = container.at("resources");
+                            let (requests, limits) = (
+                                amounts::read(resources.at("requests"))?,
+                                amounts::read(resources.at("limits"))?,
+                            );
+                            bounds(limit, &requests, &limits, &mut errors)?;
+                        }
+                    }
+                    "Pod" if pods => {
+                        let (requests, limits) =
+                            (pod_sum(object, "requests")?, pod_sum(object, "limits")?);
+                        bounds(limit, &requests, &limits, &mut errors)?;
+                    }
+                    "PersistentVolumeClaim" if !pods => {
+                        let resources = object.at("spec").at("resources");
+                        let requests = amounts::read(resources.at("requests"))?;
+                        claim(limit, &requests, &mut errors)?;
+                    }
                     _ => {}
                 }
             }
@@ -108,43 +108,28 @@ fn aggregate(errors: Vec<String>) -> String {
 
 /// Containers first, then init containers.
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    let spec = pod.at("spec");
     ["containers", "initContainers"]
         .into_iter()
-        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten())
+        .flat_map(|list| spec.list(list))
 }
 
-fn list(value: &Value) -> List {
-    value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter_map(|(name, value)| Some((name.clone(), Quantity::from_json(value).ok()?)))
-        .collect()
-}
-
-fn set_defaults(pod: &mut Value, range: &Value) {
-    let (mut requests, mut limits) = (List::new(), List::new());
-    for limit in range["spec"]["limits"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter(|limit| limit["type"] == "Container")
-    {
-        requests.extend(list(&limit["defaultRequest"]));
-        limits.extend(list(&limit["default"]));
+fn set_defaults(pod: &mut Value, range: &Value) -> Result<(), Unreadable> {
+    let (mut requests, mut limits) = (Amounts::new(), Amounts::new());
+    for limit in range.at("spec").list("limits") {
+        if limit.text("type") == "Container" {
+            requests.extend(amounts::read(limit.at("defaultRequest"))?);
+            limits.extend(amounts::read(limit.at("default"))?);
+        }
     }
     let mut notes = Vec::new();
     for (field, word) in [
         ("containers", "container"),
         ("initContainers", "init container"),
     ] {
-        for container in pod["spec"]
-            .get_mut(field)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
-            let name = container["name"].as_str().unwrap_or("").to_string();
+        let list = child_mut(pod, "spec").get_mut(field);
+        for container in list.and_then(Value::as_array_mut).into_iter().flatten() {
+            let name = container.text("name").to_string();
             for (kind, defaults, what) in [
                 ("requests", &requests, "request"),
                 ("limits", &limits, "limit"),
@@ -160,153 +145,144 @@ fn set_defaults(pod: &mut Value, range: &Value) {
         let said = format!("LimitRanger plugin set: {}", notes.join("; "));
         child_mut(&mut pod["metadata"], "annotations").insert(ANNOTATION.into(), said.into());
     }
+    Ok(())
 }
 
 /// Sets what is absent; the names of what was set, sorted.
-fn merge(container: &mut Value, kind: &str, defaults: &List) -> Vec<String> {
-    let had = list(&container["resources"][kind]);
-    let missing: Vec<String> = defaults
-        .keys()
-        .filter(|name| !had.contains_key(*name))
-        .cloned()
-        .collect();
-    for name in &missing {
-        container["resources"][kind][name.as_str()] = defaults[name].to_string().into();
+fn merge(container: &mut Value, kind: &str, defaults: &Amounts) -> Vec<String> {
+    let mut set = Vec::new();
+    for (name, amount) in defaults {
+        if container.at("resources").at(kind).get(name).is_none() {
+            container["resources"][kind][name.as_str()] = amount.to_string().into();
+            set.push(name.clone());
+        }
     }
-    missing
+    set
 }
 
 /// All containers at once, or the largest init container with the sidecars started before it.
-fn pod_sum(pod: &Value, kind: &str) -> List {
-    let add = |into: &mut List, from: &List| {
-        from.iter().for_each(|(name, amount)| {
-            into.entry(name.clone())
-                .and_modify(|sum| sum.add(amount))
-                .or_insert(amount.clone());
-        });
-    };
-    let most = |into: &mut List, from: &List| {
-        from.iter().for_each(|(name, amount)| {
-            into.entry(name.clone())
-                .and_modify(|had| *had = had.clone().max(amount.clone()))
-                .or_insert(amount.clone());
-        });
-    };
-    let each = |field: &'static str| pod["spec"][field].as_array().into_iter().flatten();
-    let mut sum = List::new();
-    each("containers").for_each(|container| add(&mut sum, &list(&container["resources"][kind])));
-    let (mut sidecars, mut largest) = (List::new(), List::new());
-    for container in each("initContainers") {
-        let own = list(&container["resources"][kind]);
-        if container["restartPolicy"] == "Always" {
-            add(&mut sum, &own);
-            add(&mut sidecars, &own);
-            most(&mut largest, &sidecars);
+fn pod_sum(pod: &Value, kind: &str) -> Result<Amounts, Unreadable> {
+    let spec = pod.at("spec");
+    let of = |container: &Value| amounts::read(container.at("resources").at(kind));
+    let mut sum = Amounts::new();
+    for container in spec.list("containers") {
+        amounts::add(&mut sum, &of(container)?);
+    }
+    let (mut sidecars, mut largest) = (Amounts::new(), Amounts::new());
+    for container in spec.list("initContainers") {
+        let mut own = of(container)?;
+        if container.text("restartPolicy") == "Always" {
+            amounts::add(&mut sum, &own);
+            amounts::add(&mut sidecars, &own);
+            amounts::raise(&mut largest, &sidecars);
         } else {
-            let mut with = own;
-            add(&mut with, &sidecars);
-            most(&mut largest, &with);
+            amounts::add(&mut own, &sidecars);
+            amounts::raise(&mut largest, &own);
         }
     }
-    most(&mut sum, &largest);
+    amounts::raise(&mut sum, &largest);
     // what is said of the pod as a whole counts instead of the sum; not of huge pages here
-    sum.extend(
-        list(&pod["spec"]["resources"][kind])
-            .into_iter()
-            .filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory")),
-    );
-    sum
+    let whole = amounts::read(spec.at("resources").at(kind))?;
+    let counted = |name: &String| matches!(name.as_str(), "cpu" | "memory");
+    sum.extend(whole.into_iter().filter(|(name, _)| counted(name)));
+    Ok(sum)
 }
 
-fn bounds(limit: &Value, requests: &List, limits: &List, errors: &mut Vec<String>) {
-    let of = limit["type"].as_str().unwrap_or("");
-    for (name, enforced) in list(&limit["min"]) {
-        errors.extend(minimum(of, &name, &enforced, requests, limits));
+/// What is wrong with a request and a limit, by a bound of a resource.
+type Check = fn(&str, &Quantity, Option<&Quantity>, Option<&Quantity>) -> Option<String>;
+
+fn bounds(
+    limit: &Value,
+    requests: &Amounts,
+    limits: &Amounts,
+    errors: &mut Vec<String>,
+) -> Result<(), Unreadable> {
+    let of = limit.text("type");
+    let checks: [(&str, &str, Check); 3] = [
+        ("min", "minimum {} usage", minimum),
+        ("max", "maximum {} usage", maximum),
+        (
+            "maxLimitRequestRatio",
+            "{} max limit to request ratio",
+            ratio,
+        ),
+    ];
+    for (field, said, check) in checks {
+        for (name, bound) in amounts::read(limit.at(field))? {
+            let said = format!("{} per {of} is {bound}", said.replace("{}", &name));
+            errors.extend(check(&said, &bound, requests.get(&name), limits.get(&name)));
+        }
     }
-    for (name, enforced) in list(&limit["max"]) {
-        errors.extend(maximum(of, &name, &enforced, requests, limits));
-    }
-    for (name, enforced) in list(&limit["maxLimitRequestRatio"]) {
-        errors.extend(ratio(of, &name, &enforced, requests, limits));
-    }
+    Ok(())
 }
 
 fn minimum(
-    of: &str,
-    name: &str,
-    enforced: &Quantity,
-    requests: &List,
-    limits: &List,
+    said: &str,
+    bound: &Quantity,
+    request: Option<&Quantity>,
+    limit: Option<&Quantity>,
 ) -> Option<String> {
-    let said = format!("minimum {name} usage per {of} is {enforced}");
-    match (requests.get(name), limits.get(name)) {
+    match (request, limit) {
         (None, _) => Some(format!("{said}.  No request is specified")),
-        (Some(request), _) if request < enforced => {
-            Some(format!("{said}, but request is {request}"))
-        }
-        (_, Some(limit)) if limit < enforced => Some(format!("{said}, but limit is {limit}")),
+        (Some(request), _) if request < bound => Some(format!("{said}, but request is {request}")),
+        (_, Some(limit)) if limit < bound => Some(format!("{said}, but limit is {limit}")),
         _ => None,
     }
 }
 
 fn maximum(
-    of: &str,
-    name: &str,
-    enforced: &Quantity,
-    requests: &List,
-    limits: &List,
+    said: &str,
+    bound: &Quantity,
+    request: Option<&Quantity>,
+    limit: Option<&Quantity>,
 ) -> Option<String> {
-    let said = format!("maximum {name} usage per {of} is {enforced}");
-    match (requests.get(name), limits.get(name)) {
+    match (request, limit) {
         (_, None) => Some(format!("{said}.  No limit is specified")),
-        (_, Some(limit)) if limit > enforced => Some(format!("{said}, but limit is {limit}")),
-        (Some(request), _) if request > enforced => {
-            Some(format!("{said}, but request is {request}"))
-        }
+        (_, Some(limit)) if limit > bound => Some(format!("{said}, but limit is {limit}")),
+        (Some(request), _) if request > bound => Some(format!("{said}, but request is {request}")),
         _ => None,
     }
 }
 
 fn ratio(
-    of: &str,
-    name: &str,
-    enforced: &Quantity,
-    requests: &List,
-    limits: &List,
+    said: &str,
+    bound: &Quantity,
+    request: Option<&Quantity>,
+    limit: Option<&Quantity>,
 ) -> Option<String> {
-    let said = format!("{name} max limit to request ratio per {of} is {enforced}");
     let there = |amount: Option<&Quantity>| {
         amount
             .filter(|amount| !amount.is_zero())
             .map(Quantity::as_f64)
     };
-    let Some(request) = there(requests.get(name)) else {
-        return Some(format!(
-            "{said}, but no request is specified or request is 0"
-        ));
+    let absent = |what: &str| Some(format!("{said}, but no {what} is specified or {what} is 0"));
+    let Some(request) = there(request) else {
+        return absent("request");
     };
-    let Some(limit) = there(limits.get(name)) else {
-        return Some(format!("{said}, but no limit is specified or limit is 0"));
+    let Some(limit) = there(limit) else {
+        return absent("limit");
     };
     let provided = limit / request;
-    (provided > enforced.as_f64()).then(|| format!("{said}, but provided ratio is {provided:.6}"))
+    (provided > bound.as_f64()).then(|| format!("{said}, but provided ratio is {provided:.6}"))
 }
 
-fn claim(limit: &Value, requests: &List, errors: &mut Vec<String>) {
+fn claim(limit: &Value, requests: &Amounts, errors: &mut Vec<String>) -> Result<(), Unreadable> {
     const OF: &str = "PersistentVolumeClaim";
-    for (name, enforced) in list(&limit["min"]) {
-        errors.extend(minimum(OF, &name, &enforced, requests, &List::new()));
+    for (name, bound) in amounts::read(limit.at("min"))? {
+        let said = format!("minimum {name} usage per {OF} is {bound}");
+        errors.extend(minimum(&said, &bound, requests.get(&name), None));
     }
-    for (name, enforced) in list(&limit["max"]) {
-        let said = format!("maximum {name} usage per {OF} is {enforced}");
+    for (name, bound) in amounts::read(limit.at("max"))? {
+        let said = format!("maximum {name} usage per {OF} is {bound}");
         match requests.get(&name) {
             None => errors.push(format!("{said}.  No request is specified")),
-            Some(request) if *request > enforced => {
+            Some(request) if *request > bound => {
                 errors.push(format!("{said}, but request is {request}"))
             }
             _ => {}
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -319,7 +295,7 @@ mod tests {
     fn defaults_are_set_and_noted() {
         let mut pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": "1"}}}]}});
         let range = json!({"spec": {"limits": [{"type": "Container", "default": {"cpu": "2", "memory": "1Gi"}, "defaultRequest": {"cpu": "1", "memory": "1Mi"}}]}});
-        set_defaults(&mut pod, &range);
+        set_defaults(&mut pod, &range).unwrap();
         assert_eq!(
             pod["spec"]["containers"][0]["resources"],
             json!({"requests": {"cpu": "1", "memory": "1Mi"}, "limits": {"cpu": "2", "memory": "1Gi"}})
@@ -332,7 +308,7 @@ mod tests {
 
     #[test]
     fn bounds_are_told() {
-        let quantities = |value: Value| list(&value);
+        let quantities = |value: Value| amounts::read(&value).unwrap();
         for (limit, requests, limits, wanted) in [
             (
                 json!({"type": "Pod", "min": {"cpu": "1"}}),
@@ -365,9 +341,24 @@ mod tests {
                 &quantities(requests),
                 &quantities(limits),
                 &mut errors,
-            );
+            )
+            .unwrap();
             assert_eq!(errors, [wanted]);
         }
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_read_is_no_limit_less() {
+        let odd = json!({"type": "Container", "min": {"cpu": "few"}, "default": {"cpu": "few"}});
+        let none = Amounts::new();
+        let error = bounds(&odd, &none, &none, &mut Vec::new()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("the quantity \"few\" of cpu cannot be read")
+        );
+        let range = json!({"spec": {"limits": [odd]}});
+        assert!(set_defaults(&mut json!({"spec": {"containers": [{}]}}), &range).is_err());
     }
 
     #[test]
@@ -376,13 +367,14 @@ mod tests {
         let mut sidecar = container("1");
         sidecar["restartPolicy"] = "Always".into();
         let pod = json!({"spec": {"containers": [container("1"), container("1")], "initContainers": [sidecar, container("4")]}});
-        assert_eq!(pod_sum(&pod, "requests")["cpu"].to_string(), "5");
+        assert_eq!(pod_sum(&pod, "requests").unwrap()["cpu"].to_string(), "5");
         let huge = json!({"resources": {"requests": {"hugepages-2Mi": "2Mi"}}});
         let whole = json!({"requests": {"cpu": "1", "hugepages-2Mi": "8Mi"}});
         let sum = pod_sum(
             &json!({"spec": {"containers": [huge], "resources": whole}}),
             "requests",
-        );
+        )
+        .unwrap();
         assert_eq!(
             (sum["cpu"].to_string(), sum["hugepages-2Mi"].to_string()),
             ("1".into(), "2Mi".into()),

@@ -5,7 +5,7 @@
 use async_trait::async_trait;
 use skiff_api::machinery::status::{Cause, Details, Status};
 
-use super::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin};
 
 const IMMORTAL: [&str; 3] = ["default", "kube-system", "kube-public"];
 

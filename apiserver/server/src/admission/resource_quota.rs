@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuotaSpec, Service};
 use serde_json::{Value, json};
-use skiff_api::machinery::{meta::Meta, quantity::Quantity, status::Status};
+use skiff_api::{
+    kinds::validation::read::Read,
+    machinery::{meta::Meta, status::Status},
+};
 use skiff_controllers::quota::usage::{self, Usage};
 use skiff_watching::typed::Wire;
 
-use super::{Attributes, Operation, Plugin};
-use crate::{
-    bootstrap,
-    write::{self, Part, Update},
+use super::{
+    amounts::{self, Unreadable},
+    plugin::{Attributes, Operation, Plugin},
 };
 
 const QUOTAS: &str = "resourcequotas";
@@ -59,7 +61,7 @@ impl Plugin for ResourceQuota {
         charged
             && kind.namespaced
             && attributes
-                .app
+                .core
                 .store
                 .snapshot(QUOTAS)
                 .range(Some(attributes.namespace), None)
@@ -96,7 +98,7 @@ fn typed<T: Wire>(value: &Value) -> Result<T, Status> {
 /// What an object uses, of all that a quota may name.
 fn usage_of(attributes: &Attributes<'_>, object: &Value) -> Result<Usage, Status> {
     let kind = attributes.kind;
-    let now = attributes.app.clock.now();
+    let now = attributes.core.clock.now();
     let counted = match (kind.group, kind.plural) {
         ("", "pods") => usage::of_pod(&typed::<Pod>(object)?, now).map_err(Status::internal)?,
         ("", "persistentvolumeclaims") => {
@@ -132,7 +134,7 @@ fn matches_scopes(
     quota: &Value,
     object: &Value,
 ) -> Result<bool, Status> {
-    let spec: ResourceQuotaSpec = typed(&quota["spec"])?;
+    let spec: ResourceQuotaSpec = typed(quota.at("spec"))?;
     let scopes = usage::scopes(&spec);
     if scopes.is_empty() {
         return Ok(true);
@@ -152,15 +154,27 @@ fn matches_scopes(
     }
 }
 
-/// What cannot be read is an error: dropped, it would limit nothing.
-fn amounts(value: &Value) -> Result<Usage, String> {
-    let read = |(name, amount): (&String, &Value)| match Quantity::from_json(amount) {
-        Ok(read) => Ok((name.clone(), read)),
-        Err(error) => Err(format!(
-            "the quantity {amount} of {name} cannot be read: {error}"
-        )),
-    };
-    value.as_object().into_iter().flatten().map(read).collect()
+/// Why a quota does not let a write through.
+#[derive(thiserror::Error, Debug)]
+enum Refused {
+    #[error("exceeded quota: {quota}, requested: {requested}, used: {used}, limited: {limited}")]
+    Exceeded {
+        quota: String,
+        requested: String,
+        used: String,
+        limited: String,
+    },
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+impl Refused {
+    fn status(self, attributes: &Attributes<'_>) -> Status {
+        match self {
+            Refused::Unreadable(error) => error.into(),
+            exceeded => attributes.forbidden(exceeded),
+        }
+    }
 }
 
 fn shown(usage: &Usage) -> String {
@@ -189,7 +203,7 @@ async fn check_and_charge(
     delta: &Usage,
 ) -> Result<(), Status> {
     let name = quota.name();
-    let hard = amounts(&quota["status"]["hard"]).map_err(Status::internal)?;
+    let hard = amounts::read(quota.at("status").at("hard"))?;
     let restricted: BTreeSet<&str> = hard
         .keys()
         .map(String::as_str)
@@ -198,11 +212,12 @@ async fn check_and_charge(
     if restricted.is_empty() {
         return Ok(());
     }
-    if attributes.kind.plural == "pods" {
-        unnamed(object, &restricted)
-            .map_err(|why| attributes.forbidden(format_args!("failed quota: {name}: {why}")))?;
+    if attributes.kind.plural == "pods"
+        && let Some(why) = unnamed(object, &restricted)
+    {
+        return Err(attributes.forbidden(format_args!("failed quota: {name}: {why}")));
     }
-    let known = amounts(&quota["status"]["used"]).map_err(Status::internal)?;
+    let known = amounts::read(quota.at("status").at("used"))?;
     let unknown: Vec<&str> = restricted
         .iter()
         .copied()
@@ -225,40 +240,28 @@ async fn check_and_charge(
     if attributes.dry_run {
         return within(name, &asked, quota)
             .map(|_| ())
-            .map_err(|why| attributes.forbidden(why));
+            .map_err(|why| why.status(attributes));
     }
-    let row = attributes
-        .kinds
-        .stored(QUOTAS)
-        .ok_or_else(|| Status::internal("no row for resourcequotas"))?;
-    let status = row.subresource("status").ok_or_else(Status::no_such_path)?;
-    let ctx = bootstrap::own_context(attributes.app);
     // charged against what stands at that moment, which another write may have changed
-    write::update(
-        &ctx,
-        row,
-        attributes.namespace,
-        name,
-        Update::of(Part::Sub(status)),
-        &mut |live| {
+    attributes
+        .statuses
+        .update(QUOTAS, attributes.namespace, name, &mut |live| {
             let live = live.unwrap_or(quota);
-            let charged = within(name, &asked, live).map_err(|why| attributes.forbidden(why))?;
+            let charged = within(name, &asked, live).map_err(|why| why.status(attributes))?;
             let mut new = live.clone();
             for (resource, amount) in charged {
                 new["status"]["used"][resource.as_str()] = json!(amount.to_string());
             }
             Ok(new)
-        },
-    )
-    .await
-    .map(|_| ())
+        })
+        .await
 }
 
 /// The use after the charge, or by how much it is too much.
-fn within(name: &str, asked: &Usage, quota: &Value) -> Result<Usage, String> {
+fn within(name: &str, asked: &Usage, quota: &Value) -> Result<Usage, Refused> {
     let (hard, used) = (
-        amounts(&quota["status"]["hard"])?,
-        amounts(&quota["status"]["used"])?,
+        amounts::read(quota.at("status").at("hard"))?,
+        amounts::read(quota.at("status").at("used"))?,
     );
     let mut after = Usage::new();
     let mut exceeded = BTreeSet::new();
@@ -285,57 +288,48 @@ fn within(name: &str, asked: &Usage, quota: &Value) -> Result<Usage, String> {
                 .collect(),
         )
     };
-    Err(format!(
-        "exceeded quota: {name}, requested: {}, used: {}, limited: {}",
-        only(asked),
-        only(&used),
-        only(&hard)
-    ))
+    Err(Refused::Exceeded {
+        quota: name.into(),
+        requested: only(asked),
+        used: only(&used),
+        limited: only(&hard),
+    })
 }
 
-/// Containers that leave out what a quota limits.
-fn unnamed(pod: &Value, restricted: &BTreeSet<&str>) -> Result<(), String> {
-    let pod_level = &pod["spec"]["resources"];
-    if ["requests", "limits"].iter().any(|list| {
-        pod_level[*list]
-            .as_object()
-            .is_some_and(|map| !map.is_empty())
-    }) {
-        return Ok(());
+/// Containers that leave out what a quota limits; nothing when there are none.
+fn unnamed(pod: &Value, restricted: &BTreeSet<&str>) -> Option<String> {
+    let spec = pod.at("spec");
+    let of_pod = spec.at("resources");
+    if ["requests", "limits"]
+        .iter()
+        .any(|list| of_pod.entries(list).next().is_some())
+    {
+        return None;
     }
     let mut missing: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let containers = ["containers", "initContainers"]
         .into_iter()
-        .flat_map(|list| pod["spec"][list].as_array().into_iter().flatten());
+        .flat_map(|list| spec.list(list));
     for container in containers {
-        let name = container["name"].as_str().unwrap_or("");
-        for resource in PER_CONTAINER
-            .iter()
-            .filter(|resource| restricted.contains(*resource))
-        {
+        for resource in PER_CONTAINER {
             let (list, what) = match resource.split_once('.') {
                 Some(("limits", what)) => ("limits", what),
                 Some((_, what)) => ("requests", what),
-                None => ("requests", *resource),
+                None => ("requests", resource),
             };
-            if container["resources"][list].get(what).is_none() {
-                missing.entry(resource).or_default().insert(name);
+            let given = container.at("resources").at(list).get(what).is_some();
+            if restricted.contains(resource) && !given {
+                let names = missing.entry(resource).or_default();
+                names.insert(container.text("name"));
             }
         }
     }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let said: Vec<String> = missing
-        .iter()
-        .map(|(resource, names)| {
-            format!(
-                "{resource} for: {}",
-                names.iter().copied().collect::<Vec<_>>().join(",")
-            )
-        })
-        .collect();
-    Err(format!("must specify {}", said.join("; ")))
+    let said = missing.iter().map(|(resource, names)| {
+        let names: Vec<&str> = names.iter().copied().collect();
+        format!("{resource} for: {}", names.join(","))
+    });
+    let said: Vec<String> = said.collect();
+    (!said.is_empty()).then(|| format!("must specify {}", said.join("; ")))
 }
 
 #[cfg(test)]
@@ -345,19 +339,23 @@ mod tests {
     #[test]
     fn charges() {
         let quota = json!({"status": {"hard": {"pods": "2", "cpu": "1"}, "used": {"pods": "1", "cpu": "500m"}}});
-        let asked = |pods: &str, cpu: &str| amounts(&json!({"pods": pods, "cpu": cpu})).unwrap();
+        let asked =
+            |pods: &str, cpu: &str| amounts::read(&json!({"pods": pods, "cpu": cpu})).unwrap();
         assert_eq!(
             shown(&within("q", &asked("1", "500m"), &quota).unwrap()),
             "cpu=1,pods=2"
         );
         assert_eq!(
-            within("q", &asked("2", "100m"), &quota).unwrap_err(),
+            within("q", &asked("2", "100m"), &quota)
+                .unwrap_err()
+                .to_string(),
             "exceeded quota: q, requested: pods=2, used: pods=1, limited: pods=2"
         );
         let unreadable = json!({"status": {"hard": {"pods": "few"}}});
         assert!(
             within("q", &asked("1", "1"), &unreadable)
                 .unwrap_err()
+                .to_string()
                 .starts_with("the quantity \"few\" of pods cannot be read")
         );
     }
@@ -367,15 +365,15 @@ mod tests {
         let pod = json!({"spec": {"containers": [{"name": "b"}, {"name": "a", "resources": {"limits": {"cpu": "1"}}}]}});
         let restricted = BTreeSet::from(["limits.cpu", "requests.memory", "pods"]);
         assert_eq!(
-            unnamed(&pod, &restricted).unwrap_err(),
+            unnamed(&pod, &restricted).unwrap(),
             "must specify limits.cpu for: b; requests.memory for: a,b"
         );
-        assert_eq!(unnamed(&pod, &BTreeSet::from(["pods"])), Ok(()));
+        assert_eq!(unnamed(&pod, &BTreeSet::from(["pods"])), None);
     }
 
     #[test]
     fn only_what_is_more_is_charged() {
-        let amounts = |value: Value| amounts(&value).unwrap();
+        let amounts = |value: Value| amounts::read(&value).unwrap();
         assert_eq!(
             difference(
                 &amounts(json!({"a": "3", "b": "1"})),

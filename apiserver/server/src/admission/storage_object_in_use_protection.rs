@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use skiff_api::machinery::{meta::Meta, status::Status};
 
-use super::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin};
 
 /// Resources and their finalizers.
 const PROTECTED: [(&str, &str, &str); 3] = [

@@ -387,7 +387,7 @@ fn validate_extra(extra: &BTreeMap<String, Vec<String>>) -> Result<(), String> {
                 format!("extra.key: Invalid value: {}: {detail}", go_quoted(&value))
             })
             .collect();
-        if let Some(faults) = super::authorize::aggregate(&faults) {
+        if let Some(faults) = super::text::aggregate(&faults) {
             return Err(format!(
                 "impersonating an invalid key in extra is not allowed: {faults}"
             ));

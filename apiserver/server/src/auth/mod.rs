@@ -16,7 +16,7 @@ pub mod pki;
 mod recorded_tests;
 #[cfg(test)]
 pub(crate) mod testing;
+mod text;
 mod types;
 
-pub use authenticate::review::token_review;
 pub use types::*;

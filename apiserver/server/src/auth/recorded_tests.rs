@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     Attributes, Authorizer, User,
+    authenticate::review::token_review,
     authenticate::{Authenticator, Config},
     authorize::{
         Authorizers, bootstrap, escalation, forbidden,
@@ -16,7 +17,6 @@ use super::{
     },
     impersonate::impersonate,
     testing::{Fake, StoppedClock, recorded},
-    token_review,
 };
 
 /// As much of a request's path as access hangs on.

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use skiff_storage::{Attributes, Key, Object};
 
-use super::{Objects, authorize::rule};
+use super::{Change, Follow, Objects, authorize::rule};
 
 #[derive(Default)]
 struct State {
@@ -18,8 +18,26 @@ struct State {
     revision: u64,
 }
 
-#[derive(Default)]
-pub struct Fake(Mutex<State>);
+/// Clones are of the same cluster.
+#[derive(Clone, Default)]
+pub struct Fake(Arc<Mutex<State>>);
+
+/// All there is, whenever something changed.
+struct Again {
+    fake: Fake,
+    resource: String,
+    seen: Option<u64>,
+}
+
+impl Follow for Again {
+    fn since(&mut self) -> Vec<Change> {
+        let version = Some(self.fake.version(&self.resource));
+        if std::mem::replace(&mut self.seen, version) == version {
+            return Vec::new();
+        }
+        vec![Change::All(self.fake.list(&self.resource, None))]
+    }
+}
 
 impl Fake {
     pub fn put(&self, resource: &str, object: Value) {
@@ -158,6 +176,14 @@ impl Objects for Fake {
             .get(resource)
             .copied()
             .unwrap_or_default()
+    }
+
+    fn follow(&self, resource: &str) -> Box<dyn Follow> {
+        Box::new(Again {
+            fake: self.clone(),
+            resource: resource.into(),
+            seen: None,
+        })
     }
 }
 

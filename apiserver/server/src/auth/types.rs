@@ -75,6 +75,23 @@ pub trait Objects: Send + Sync {
     fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>>;
     /// Grows with every change of that resource, and not before the change can be read.
     fn version(&self, resource: &str) -> u64;
+    /// What comes of a resource from now on, after all that there is.
+    fn follow(&self, resource: &str) -> Box<dyn Follow>;
+}
+
+/// A place in the changes of a resource.
+pub trait Follow: Send {
+    /// What came since it was asked last, in order; nothing that can be read is missing.
+    fn since(&mut self) -> Vec<Change>;
+}
+
+/// What came of a resource.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// This is all there is: whatever was known besides is gone.
+    All(Vec<Arc<Object>>),
+    Put(Arc<Object>),
+    Removed(Arc<Object>),
 }
 
 /// What a request is about, as authorizers see it.

@@ -8,65 +8,55 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::rows::flowcontrol::bootstrap::{flow_schemas, priority_levels},
+    kinds::{
+        rows::flowcontrol::bootstrap::{flow_schemas, priority_levels},
+        validation::read::Read,
+    },
     machinery::{meta::Meta, status::Status, time},
 };
 
-use super::{apply_status, ensure_row, own_context, ready};
-use crate::{app::App, context::Context, request::Query, stored, write};
+use crate::{
+    own::{Own, ready},
+    write::{Part, Writer},
+};
 
-const GROUP: &str = "flowcontrol.apiserver.k8s.io";
-const FLOWS: &str = "flowschemas";
-const LEVELS: &str = "prioritylevelconfigurations";
+const FLOWS: &str = "flowschemas.flowcontrol.apiserver.k8s.io";
+const LEVELS: &str = "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io";
 const KEPT: &str = "apf.kubernetes.io/autoupdate-spec";
 
-pub(super) async fn run(app: &Arc<App>) -> Result<(), Status> {
-    let ctx = Context {
-        query: Query::read(Some(
-            "fieldManager=api-priority-and-fairness-config-producer-v1",
-        )),
-        ..own_context(app)
-    };
-    let wanted = priority_levels()
-        .map(|level| (LEVELS, level))
-        .chain(flow_schemas().map(|flow| (FLOWS, flow)));
-    let writes = wanted.map(|(plural, value)| one(app, &ctx, plural, value));
+pub(super) async fn run(writer: &Arc<Writer>) -> Result<(), Status> {
+    let producer = &Own::managing(writer, "api-priority-and-fairness-config-producer-v1");
+    let consumer = &Own::managing(writer, "api-priority-and-fairness-config-consumer-v1");
+    let levels = priority_levels().map(|level| (LEVELS, level));
+    let wanted = levels.chain(flow_schemas().map(|flow| (FLOWS, flow)));
+    let writes = wanted.map(|(resource, value)| one(producer, consumer, resource, value));
     stream::iter(writes)
         .buffer_unordered(32)
         .try_collect()
         .await
 }
 
-async fn one(app: &Arc<App>, ctx: &Context, plural: &str, value: Value) -> Result<(), Status> {
-    let row = ctx
-        .kinds
-        .find(GROUP, "v1", plural)
-        .ok_or_else(|| Status::internal(format!("no row for {plural}.{GROUP}")))?;
+async fn one(producer: &Own, consumer: &Own, resource: &str, value: Value) -> Result<(), Status> {
+    let row = producer.row(resource)?;
     let name = value.name().to_string();
-    let level = value["spec"]["priorityLevelConfiguration"]["name"]
-        .as_str()
-        .map(str::to_string);
-    match ctx.app.store.get(&stored::key_of(row, "", &name)) {
-        None => ensure_row(ctx, row, "", value).await?,
+    let spec = value.at("spec");
+    let level = spec.some("priorityLevelConfiguration");
+    let level = level.map(|level| level.text("name").to_string());
+    match producer.stored(row, "", &name)? {
+        None => producer.ensure(resource, value).await?,
         Some(found) => {
             let expected = ready(row, value)?;
-            if outdated(&stored::decoded(row, &found)?, &expected) {
+            if outdated(&found, &expected) {
                 let mut compute = |live: Option<&Value>| {
-                    let mut new = live.cloned().unwrap_or_default();
+                    let mut new = live.unwrap_or(&expected).clone();
                     if outdated(&new, &expected) {
-                        new["spec"] = expected["spec"].clone();
+                        new["spec"] = expected.at("spec").clone();
                     }
                     Ok(new)
                 };
-                write::update(
-                    ctx,
-                    row,
-                    "",
-                    &name,
-                    write::Update::of(write::Part::Whole),
-                    &mut compute,
-                )
-                .await?;
+                producer
+                    .update(row, ("", &name), Part::Whole, &mut compute)
+                    .await?;
             }
         }
     }
@@ -74,27 +64,20 @@ async fn one(app: &Arc<App>, ctx: &Context, plural: &str, value: Value) -> Resul
     let message = format!(
         "This FlowSchema references the PriorityLevelConfiguration object named {level:?} and it exists"
     );
-    let now = time::seconds(app.clock.now());
+    let now = time::seconds(producer.writer.core.now());
     let condition = json!({"type": "Dangling", "status": "False", "reason": "Found", "message": message, "lastTransitionTime": now});
+    let status = json!({"conditions": [condition]});
     let told = |live: &Value| {
-        live["status"]["conditions"]
-            .as_array()
-            .is_some_and(|all| all.iter().any(|one| one["type"] == "Dangling"))
+        let conditions = live.at("status").list("conditions");
+        conditions.iter().any(|of| of.text("type") == "Dangling")
     };
-    apply_status(
-        app,
-        "api-priority-and-fairness-config-consumer-v1",
-        [GROUP, "v1", FLOWS],
-        &name,
-        &json!({"conditions": [condition]}),
-        &told,
-    )
-    .await
+    consumer.apply_status(FLOWS, &name, &status, &told).await
 }
 
 /// Whether an object is to follow what this version of the program says, and does not.
 fn outdated(live: &Value, expected: &Value) -> bool {
-    live["metadata"]["annotations"][KEPT] == "true" && live["spec"] != expected["spec"]
+    let kept = live.at("metadata").at("annotations").text(KEPT);
+    kept == "true" && live.at("spec") != expected.at("spec")
 }
 
 #[cfg(test)]

@@ -10,10 +10,10 @@ use std::sync::{
 
 use axum::body::Body;
 use futures::StreamExt;
-use http::{HeaderValue, Response, header};
+use http::Response;
 use http_body::Body as _;
 
-use crate::{auth, context::Context, request::RequestInfo};
+use crate::{auth, request::RequestInfo};
 
 /// `--max-requests-inflight` and `--max-mutating-requests-inflight`; 0 is no limit.
 #[derive(Clone, Copy, Debug)]
@@ -127,15 +127,6 @@ impl InFlight {
 
 pub fn is_mutating(info: &RequestInfo) -> bool {
     !matches!(info.verb.as_str(), "get" | "list" | "watch")
-}
-
-/// The answer to a request that found no place.
-pub fn too_many(ctx: &Context) -> Response<Body> {
-    let mut response = ctx.text(429, "Too many requests, please try again later.\n");
-    response
-        .headers_mut()
-        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ pub use accept::clauses;
 use http::{HeaderMap, header};
 use skiff_api::machinery::status::{Details, Status};
 
-use crate::context::Context;
+use crate::request::RequestInfo;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
@@ -99,11 +99,11 @@ fn refused(code: u16, reason: &'static str, message: String) -> Status {
 
 /// What is asked before a verb begins, by the path and method alone: can the route produce what is accepted?
 /// Follows `github.com/emicklei/go-restful` (`detectRoute`).
-pub fn route(ctx: &Context) -> Result<(), Status> {
-    if ctx.info.verb == "patch" {
-        consumed(first(&ctx.headers, header::CONTENT_TYPE))?;
+pub fn route(info: &RequestInfo, headers: &HeaderMap) -> Result<(), Status> {
+    if info.verb == "patch" {
+        consumed(first(headers, header::CONTENT_TYPE))?;
     }
-    let accept = first(&ctx.headers, header::ACCEPT);
+    let accept = first(headers, header::ACCEPT);
     let bare = |part: &str| {
         part.split(';')
             .next()
@@ -119,12 +119,11 @@ pub fn route(ctx: &Context) -> Result<(), Status> {
     {
         return Ok(());
     }
-    let lists =
-        matches!(ctx.info.verb.as_str(), "list" | "watch" | "watchlist") && ctx.info.is_resource;
+    let lists = matches!(info.verb.as_str(), "list" | "watch" | "watchlist") && info.is_resource;
     let streamed = if lists { STREAMED } else { &[] };
     let available = [PRODUCED, streamed].concat().join(", ");
-    let empty = matches!(first(&ctx.headers, header::CONTENT_LENGTH), "" | "0");
-    if matches!(ctx.info.verb.as_str(), "create" | "update" | "patch") && empty {
+    let empty = matches!(first(headers, header::CONTENT_LENGTH), "" | "0");
+    if matches!(info.verb.as_str(), "create" | "update" | "patch") && empty {
         let message =
             format!("415: Unsupported Media Type\n\nAvailable representations: {available}");
         return Err(refused(415, "UnsupportedMediaType", message));

@@ -11,7 +11,7 @@ use skiff_api::{
 };
 
 use super::descriptions::{self, Described};
-use crate::discovery;
+use crate::groups;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -183,7 +183,7 @@ fn group_version_kinds(kinds: &Registry) -> BTreeMap<String, Vec<Value>> {
     for kind in ["DeleteOptions", "WatchEvent"] {
         let list = tags.entry(format!("{META}.{kind}")).or_default();
         list.push(tag("", "v1", kind));
-        for (group, versions) in discovery::groups(kinds) {
+        for (group, versions) in groups::groups(kinds) {
             list.extend(versions.iter().map(|version| tag(group, version, kind)));
         }
     }

@@ -12,15 +12,14 @@ mod version3;
 
 use std::{collections::HashMap, sync::Arc};
 
-use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderValue, Response, header};
+use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use skiff_api::kinds::Registry;
 
-use crate::{context::Context, discovery, negotiate};
+use crate::{groups, negotiate};
 
 const JSON: &str = "application/json";
 /// What an answer in protobuf is called. Clients ask for it by an older name, too, whose `@` no media type may have: an answer never bears that.
@@ -36,7 +35,7 @@ const VERSION2: &[(&str, &str)] = &[
 const VERSION3: &[(&str, &str)] = &[(JSON, JSON)];
 
 /// The media type of the answer; `None`: nothing that the client accepts can be given.
-fn negotiated(headers: &http::HeaderMap, offered: &[(&str, &'static str)]) -> Option<&'static str> {
+fn negotiated(headers: &HeaderMap, offered: &[(&str, &'static str)]) -> Option<&'static str> {
     let accepted = negotiate::first(headers, header::ACCEPT);
     negotiate::clauses(if accepted.is_empty() { "*/*" } else { accepted })
         .iter()
@@ -55,9 +54,9 @@ fn negotiated(headers: &http::HeaderMap, offered: &[(&str, &'static str)]) -> Op
 
 /// A document in one encoding, with its tag.
 #[derive(Clone)]
-struct Document {
-    bytes: Bytes,
-    tag: String,
+pub struct Document {
+    pub bytes: Bytes,
+    pub tag: String,
 }
 
 impl Document {
@@ -78,7 +77,39 @@ struct Made {
     documents: HashMap<(String, &'static str), Document>,
 }
 
+/// What there is under an address.
+pub enum Found {
+    Document(Document, &'static str),
+    /// Nothing that the client accepts can be given.
+    NotAcceptable,
+    Nothing,
+}
+
 impl Documents {
+    /// What stands below `/openapi/` under `which`.
+    pub fn find(&self, kinds: &Arc<Registry>, which: &str, headers: &HeaderMap) -> Found {
+        let which = which.trim_end_matches('/');
+        if which == "v3" {
+            return Found::Document(Document::new(index(kinds).to_string()), JSON);
+        }
+        let of = which
+            .strip_prefix("v3/")
+            .and_then(|path| group_version(kinds, path));
+        let offered = match of {
+            Some(_) => VERSION3,
+            None if which == "v2" => VERSION2,
+            None => return Found::Nothing,
+        };
+        let Some(media) = negotiated(headers, offered) else {
+            return Found::NotAcceptable;
+        };
+        let document = self.get(kinds, which, media, || match of {
+            Some(of) => version3_of(kinds, of),
+            None => version2(kinds, media),
+        });
+        Found::Document(document, media)
+    }
+
     fn get(
         &self,
         kinds: &Arc<Registry>,
@@ -134,7 +165,7 @@ fn group_version(kinds: &Registry, path: &str) -> Option<(&'static str, &'static
         return Some(("", "v1"));
     }
     let (group, version) = path.strip_prefix("apis/")?.split_once('/')?;
-    let (group, versions) = discovery::groups(kinds)
+    let (group, versions) = groups::groups(kinds)
         .into_iter()
         .find(|(name, _)| *name == group)?;
     versions
@@ -156,7 +187,7 @@ fn index(kinds: &Registry) -> Value {
         env!("CARGO_PKG_NAME")
     )));
     let mut paths = vec!["api/v1".to_string()];
-    for (group, versions) in discovery::groups(kinds) {
+    for (group, versions) in groups::groups(kinds) {
         paths.extend(
             versions
                 .iter()
@@ -168,70 +199,6 @@ fn index(kinds: &Registry) -> Value {
         (path, json!({"serverRelativeURL": address}))
     });
     json!({"paths": Value::Object(entries.collect())})
-}
-
-/// Answers below `/openapi/`.
-pub fn serve(ctx: &Context, which: &str) -> Response<Body> {
-    let (kinds, documents) = (&ctx.kinds, &ctx.app.openapi);
-    match which.trim_end_matches('/') {
-        "v2" => match negotiated(&ctx.headers, VERSION2) {
-            Some(media) => answer(
-                ctx,
-                &documents.get(kinds, "v2", media, || version2(kinds, media)),
-                media,
-            ),
-            None => not_acceptable(ctx),
-        },
-        "v3" => answer(ctx, &Document::new(index(kinds).to_string()), JSON),
-        other => match other
-            .strip_prefix("v3/")
-            .and_then(|path| group_version(kinds, path))
-        {
-            Some(of) => match negotiated(&ctx.headers, VERSION3) {
-                Some(media) => answer(
-                    ctx,
-                    &documents.get(kinds, other, media, || version3_of(kinds, of)),
-                    media,
-                ),
-                None => not_acceptable(ctx),
-            },
-            None => ctx.text(404, "404 page not found\n"),
-        },
-    }
-}
-
-fn not_acceptable(ctx: &Context) -> Response<Body> {
-    let mut response = ctx.finish(406, JSON, Body::empty());
-    response.headers_mut().remove(header::CONTENT_TYPE);
-    response
-        .headers_mut()
-        .insert(header::VARY, HeaderValue::from_static("Accept"));
-    response
-}
-
-fn answer(ctx: &Context, document: &Document, media: &'static str) -> Response<Body> {
-    let tag = format!("\"{}\"", document.tag);
-    let known = ctx
-        .header(header::IF_NONE_MATCH.as_str())
-        .split(',')
-        .any(|given| given.trim() == tag);
-    let mut response = if known {
-        ctx.finish(304, media, Body::empty())
-    } else {
-        ctx.finish(200, media, Body::from(document.bytes.clone()))
-    };
-    let headers = response.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        headers.insert(header::ETAG, tag);
-    }
-    if ctx.query.get("hash").is_some() {
-        headers.insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, immutable"),
-        );
-    }
-    response
 }
 
 #[cfg(test)]

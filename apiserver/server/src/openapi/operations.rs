@@ -2,11 +2,13 @@
 //!
 //! Follows the names and the order of `staging/src/k8s.io/apiserver/pkg/endpoints/installer.go` and kube-openapi's builder.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
-use skiff_api::kinds::{Kind, Registry, Subresource};
+use skiff_api::kinds::{Kind, Registry, Subresource, validation::read::Read};
 
 use super::definitions::{definition_of, name_of, reference};
-use crate::discovery;
+use crate::groups;
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const PRODUCES: [&str; 2] = ["application/json", "application/yaml"];
@@ -18,178 +20,78 @@ const PATCHES: [&str; 4] = [
 ];
 
 /// Query parameters: name, type, what they are for.
-const PARAMETERS: &[(&str, &str, &str)] = &[
-    (
-        "allowWatchBookmarks",
-        "boolean",
-        "Whether a watch may send BOOKMARK events, which tell how far it has come.",
-    ),
-    ("command", "string", "The command to run, a word each."),
-    (
-        "container",
-        "string",
-        "The container that is meant; may be left out when the pod has but one.",
-    ),
-    (
-        "continue",
-        "string",
-        "Where an earlier answer of this list ended, to go on from there.",
-    ),
-    ("dryRun", "string", "All: everything is done but the write."),
-    (
-        "fieldManager",
-        "string",
-        "The name under which the fields that the request sets are managed.",
-    ),
-    (
-        "fieldSelector",
-        "string",
-        "Only objects whose fields match.",
-    ),
-    (
-        "fieldValidation",
-        "string",
-        "What happens to unknown and duplicate fields: Ignore, Warn or Strict.",
-    ),
-    (
-        "follow",
-        "boolean",
-        "Whether the answer goes on as the log grows.",
-    ),
-    (
-        "force",
-        "boolean",
-        "Whether an apply takes fields over that others manage.",
-    ),
-    (
-        "gracePeriodSeconds",
-        "integer",
-        "Seconds that the object has to end; zero is at once.",
-    ),
-    (
-        "ignoreStoreReadErrorWithClusterBreakingPotential",
-        "boolean",
-        "Whether an object that cannot be read is deleted all the same.",
-    ),
-    (
-        "insecureSkipTLSVerifyBackend",
-        "boolean",
-        "Whether the certificate of the node is left unchecked.",
-    ),
-    (
-        "labelSelector",
-        "string",
-        "Only objects whose labels match.",
-    ),
-    (
-        "limit",
-        "integer",
-        "The most objects that one answer holds; more follow by continue.",
-    ),
-    ("limitBytes", "integer", "The most bytes of the log."),
-    (
-        "orphanDependents",
-        "boolean",
-        "Whether dependents stay; propagationPolicy says it better.",
-    ),
-    ("path", "string", "The path behind the proxy."),
-    ("ports", "integer", "Ports to forward."),
-    ("pretty", "string", "If true, the answer is indented."),
-    (
-        "previous",
-        "boolean",
-        "Whether the log of the container's earlier run is meant.",
-    ),
-    (
-        "propagationPolicy",
-        "string",
-        "What becomes of dependents: Orphan, Background or Foreground.",
-    ),
-    (
-        "resourceVersion",
-        "string",
-        "The version that the answer is to show, or from which a watch goes on.",
-    ),
-    (
-        "resourceVersionMatch",
-        "string",
-        "How resourceVersion is meant: Exact or NotOlderThan.",
-    ),
-    (
-        "sendInitialEvents",
-        "boolean",
-        "Whether a watch begins with what there is.",
-    ),
-    ("shardSelector", "string", "Only the objects of a shard."),
-    ("sinceSeconds", "integer", "Only the log's last seconds."),
-    ("stderr", "boolean", "Whether standard error is sent."),
-    ("stdin", "boolean", "Whether standard input is read."),
-    ("stdout", "boolean", "Whether standard output is sent."),
-    (
-        "stream",
-        "string",
-        "Which stream of the log: All, Stdout or Stderr.",
-    ),
-    ("tailLines", "integer", "Only the log's last lines."),
-    (
-        "timeoutSeconds",
-        "integer",
-        "Seconds after which a list or watch ends.",
-    ),
-    (
-        "timestamps",
-        "boolean",
-        "Whether each line of the log begins with its time.",
-    ),
-    ("tty", "boolean", "Whether there is a terminal."),
-    ("watch", "boolean", "Whether changes follow as a stream."),
-];
+static PARAMETERS: LazyLock<Vec<[&str; 3]>> = LazyLock::new(|| {
+    let lines = include_str!("parameters.txt").lines();
+    let rows = lines.filter(|line| !line.starts_with('#'));
+    rows.filter_map(|line| line.splitn(3, ' ').collect::<Vec<_>>().try_into().ok())
+        .collect()
+});
 
-const LIST: &[&str] = &[
-    "allowWatchBookmarks",
-    "continue",
-    "fieldSelector",
-    "labelSelector",
-    "limit",
-    "resourceVersion",
-    "resourceVersionMatch",
-    "sendInitialEvents",
-    "shardSelector",
-    "timeoutSeconds",
-    "watch",
-];
-const WRITE: &[&str] = &["dryRun", "fieldManager", "fieldValidation"];
-const PATCH: &[&str] = &["dryRun", "fieldManager", "fieldValidation", "force"];
-const DELETE: &[&str] = &[
-    "dryRun",
-    "gracePeriodSeconds",
-    "ignoreStoreReadErrorWithClusterBreakingPotential",
-    "orphanDependents",
-    "propagationPolicy",
-];
-const DELETE_COLLECTION: &[&str] = &[
-    "continue",
-    "dryRun",
-    "fieldSelector",
-    "gracePeriodSeconds",
-    "ignoreStoreReadErrorWithClusterBreakingPotential",
-    "labelSelector",
-    "limit",
-    "orphanDependents",
-    "propagationPolicy",
-    "resourceVersion",
-    "resourceVersionMatch",
-    "sendInitialEvents",
-    "shardSelector",
-    "timeoutSeconds",
-];
+const LIST: &str = "allowWatchBookmarks continue fieldSelector labelSelector limit resourceVersion resourceVersionMatch sendInitialEvents shardSelector timeoutSeconds watch";
+const WRITE: &str = "dryRun fieldManager fieldValidation";
+const PATCH: &str = "dryRun fieldManager fieldValidation force";
+const DELETE: &str = "dryRun gracePeriodSeconds ignoreStoreReadErrorWithClusterBreakingPotential orphanDependents propagationPolicy";
+const DELETE_COLLECTION: &str = "continue dryRun fieldSelector gracePeriodSeconds ignoreStoreReadErrorWithClusterBreakingPotential labelSelector limit orphanDependents propagationPolicy resourceVersion resourceVersionMatch sendInitialEvents shardSelector timeoutSeconds";
+
+/// What an operation is like.
+struct Shape {
+    method: &'static str,
+    action: &'static str,
+    /// The first word of its name.
+    word: &'static str,
+    /// Its parameters, with blanks between.
+    query: &'static str,
+    codes: &'static [u16],
+    body: Body,
+}
+
+#[derive(Clone, Copy)]
+enum Body {
+    None,
+    Object,
+    Patch,
+    DeleteOptions,
+}
+
+const fn shape(
+    [method, action, word, query]: [&'static str; 4],
+    codes: &'static [u16],
+    body: Body,
+) -> Shape {
+    Shape {
+        method,
+        action,
+        word,
+        query,
+        codes,
+        body,
+    }
+}
+
+const LISTS: Shape = shape(["get", "list", "list", LIST], &[200], Body::None);
+const LISTS_ALL: Shape = shape(["get", "list", "list", ""], &[200], Body::None);
+const CREATES: Shape = shape(
+    ["post", "post", "create", WRITE],
+    &[200, 201, 202],
+    Body::Object,
+);
+const DELETES_MANY: Shape = shape(
+    ["delete", "deletecollection", "delete", DELETE_COLLECTION],
+    &[200],
+    Body::DeleteOptions,
+);
+const READS: Shape = shape(["get", "get", "read", ""], &[200], Body::None);
+const REPLACES: Shape = shape(["put", "put", "replace", WRITE], &[200, 201], Body::Object);
+const PATCHES_ONE: Shape = shape(["patch", "patch", "patch", PATCH], &[200, 201], Body::Patch);
+const DELETES: Shape = shape(
+    ["delete", "delete", "delete", DELETE],
+    &[200, 202],
+    Body::DeleteOptions,
+);
 
 fn query(name: &str) -> Value {
-    let (_, kind, description) = PARAMETERS
-        .iter()
-        .find(|(known, ..)| *known == name)
-        .copied()
-        .unwrap_or((name, "string", ""));
+    let known = PARAMETERS.iter().find(|[known, ..]| *known == name);
+    let [name, kind, description] = known.copied().unwrap_or([name, "string", ""]);
     json!({"name": name, "in": "query", "type": kind, "description": description, "uniqueItems": true})
 }
 
@@ -231,51 +133,84 @@ fn group_words(group: &str, version: &str) -> (String, String) {
     )
 }
 
-/// One operation in the making.
-struct Operation<'a> {
+/// What the operations of a row, or of a subresource of it, have in common.
+struct Maker<'a> {
     row: &'a Kind,
-    id: String,
-    description: String,
-    action: &'static str,
-    /// Group, version and kind that the operation is about.
+    /// Group, version and kind that they are about.
     about: (&'a str, &'a str, &'a str),
-    consumes: &'a [&'a str],
-    query: &'a [&'a str],
-    body: Option<Value>,
-    codes: &'a [u16],
-    answer: Value,
+    /// What they take and answer.
+    object: Value,
+    /// Of their names: the subresource.
+    suffix: String,
 }
 
-impl Operation<'_> {
-    fn made(self) -> Value {
+impl Maker<'_> {
+    /// The name of an operation; `what` follows the group's words.
+    fn id(&self, word: &str, what: &str) -> String {
+        let (words, _) = group_words(self.row.group, self.row.version);
+        let scope = if self.row.namespaced && what != ALL {
+            "Namespaced"
+        } else {
+            ""
+        };
+        let (what, end) = if what == ALL { ("", ALL) } else { (what, "") };
+        format!(
+            "{word}{words}{what}{scope}{}{}{end}",
+            self.row.kind, self.suffix
+        )
+    }
+
+    /// Adds an operation that answers with the object.
+    fn add(&self, to: &mut Map<String, Value>, shape: &Shape, description: String) {
+        self.answer(to, shape, "", description, self.object.clone());
+    }
+
+    fn answer(
+        &self,
+        to: &mut Map<String, Value>,
+        shape: &Shape,
+        what: &str,
+        description: String,
+        answer: Value,
+    ) {
         let (_, tag) = group_words(self.row.group, self.row.version);
-        let mut parameters: Vec<Value> = self.body.into_iter().collect();
-        parameters.extend(self.query.iter().map(|name| query(name)));
+        let meta = |name: &str| reference(&format!("{META}.{name}"));
+        let (body, consumes): (_, &[&str]) = match shape.body {
+            Body::None => (None, &["*/*"]),
+            Body::Object => (Some(body(self.object.clone(), true)), &["*/*"]),
+            Body::Patch => (Some(body(meta("Patch"), true)), &PATCHES),
+            Body::DeleteOptions => (Some(body(meta("DeleteOptions"), false)), &["*/*"]),
+        };
+        let mut parameters: Vec<Value> = body.into_iter().collect();
+        parameters.extend(queries(shape.query));
         let mut responses = Map::new();
-        for code in self.codes {
+        for code in shape.codes {
             let text = match code {
                 201 => "Created",
                 202 => "Accepted",
                 _ => "OK",
             };
-            responses.insert(
-                code.to_string(),
-                json!({"description": text, "schema": self.answer}),
-            );
+            let response = json!({"description": text, "schema": answer});
+            responses.insert(code.to_string(), response);
         }
         responses.insert("401".into(), json!({"description": "Unauthorized"}));
         let (group, version, kind) = self.about;
-        let mut operation = json!({"operationId": self.id, "description": self.description, "tags": [tag], "schemes": ["https"],
-            "consumes": self.consumes, "produces": PRODUCES, "responses": responses,
+        let id = self.id(shape.word, what);
+        let mut operation = json!({"operationId": id, "description": description, "tags": [tag], "schemes": ["https"],
+            "consumes": consumes, "produces": PRODUCES, "responses": responses, "x-kubernetes-action": shape.action,
             "x-kubernetes-group-version-kind": {"group": group, "version": version, "kind": kind}});
-        if !self.action.is_empty() {
-            operation["x-kubernetes-action"] = self.action.into();
-        }
         if !parameters.is_empty() {
             operation["parameters"] = parameters.into();
         }
-        operation
+        to.insert(shape.method.into(), operation);
     }
+}
+
+/// What a list over all namespaces is of, as [`Maker::id`] puts it.
+const ALL: &str = "ForAllNamespaces";
+
+fn queries(names: &str) -> impl Iterator<Item = Value> {
+    names.split_whitespace().map(query)
 }
 
 fn base(row: &Kind) -> String {
@@ -288,20 +223,26 @@ fn base(row: &Kind) -> String {
 
 /// Adds all paths of a row.
 pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
-    let (words, _) = group_words(row.group, row.version);
-    let scope = if row.namespaced { "Namespaced" } else { "" };
     let place = if row.namespaced {
         format!("{}/namespaces/{{namespace}}/{}", base(row), row.plural)
     } else {
         format!("{}/{}", base(row), row.plural)
     };
     let kind = row.kind;
-    let item = reference(&definition_of(row));
+    let maker = Maker {
+        row,
+        about: (row.group, row.version, kind),
+        object: reference(&definition_of(row)),
+        suffix: String::new(),
+    };
     let listing = if row.verbs.has("watch") {
         "list or watch"
     } else {
         "list"
     };
+    let lists = format!("{listing} objects of kind {kind}");
+    let list = || reference(&format!("{}List", definition_of(row)));
+    let status = || reference(&format!("{META}.Status"));
     let mut shared = Vec::new();
     if row.namespaced {
         shared.push(path_parameter(
@@ -310,90 +251,26 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
         ));
     }
     shared.push(query("pretty"));
-    let plain = |id: String, description: String, action: &'static str| Operation {
-        row,
-        id,
-        description,
-        action,
-        about: (row.group, row.version, kind),
-        consumes: &["*/*"],
-        query: &[],
-        body: None,
-        codes: &[200],
-        answer: item.clone(),
-    };
     let mut collection = Map::new();
     if row.verbs.has("list") {
-        let op = plain(
-            format!("list{words}{scope}{kind}"),
-            format!("{listing} objects of kind {kind}"),
-            "list",
-        );
-        let answer = reference(&format!("{}List", definition_of(row)));
-        collection.insert(
-            "get".into(),
-            Operation {
-                query: LIST,
-                answer,
-                ..op
-            }
-            .made(),
-        );
+        maker.answer(&mut collection, &LISTS, "", lists.clone(), list());
     }
     if row.verbs.has("create") {
-        let op = plain(
-            format!("create{words}{scope}{kind}"),
-            format!("create {}{kind}", article(kind)),
-            "post",
-        );
-        collection.insert(
-            "post".into(),
-            Operation {
-                query: WRITE,
-                body: Some(body(item.clone(), true)),
-                codes: &[200, 201, 202],
-                ..op
-            }
-            .made(),
-        );
+        let says = format!("create {}{kind}", article(kind));
+        maker.add(&mut collection, &CREATES, says);
     }
     if row.verbs.has("deletecollection") {
-        let op = plain(
-            format!("delete{words}Collection{scope}{kind}"),
-            format!("delete collection of {kind}"),
-            "deletecollection",
-        );
-        let status = reference(&format!("{META}.Status"));
-        collection.insert(
-            "delete".into(),
-            Operation {
-                query: DELETE_COLLECTION,
-                body: Some(delete_options()),
-                answer: status,
-                ..op
-            }
-            .made(),
-        );
+        let says = format!("delete collection of {kind}");
+        maker.answer(&mut collection, &DELETES_MANY, "Collection", says, status());
     }
     collection.insert("parameters".into(), shared.clone().into());
     paths.insert(place.clone(), collection.into());
     if row.verbs.has("list") && row.namespaced {
-        let op = plain(
-            format!("list{words}{kind}ForAllNamespaces"),
-            format!("{listing} objects of kind {kind}"),
-            "list",
-        );
-        let answer = reference(&format!("{}List", definition_of(row)));
-        let get = Operation { answer, ..op }.made();
-        let parameters: Vec<Value> = LIST
-            .iter()
-            .chain(&["pretty"])
-            .map(|name| query(name))
-            .collect();
-        paths.insert(
-            format!("{}/{}", base(row), row.plural),
-            json!({"get": get, "parameters": parameters}),
-        );
+        let mut all = Map::new();
+        maker.answer(&mut all, &LISTS_ALL, ALL, lists, list());
+        let parameters: Vec<Value> = queries(LIST).chain([query("pretty")]).collect();
+        all.insert("parameters".into(), parameters.into());
+        paths.insert(format!("{}/{}", base(row), row.plural), all.into());
     }
     if !row.verbs.has("get") {
         return;
@@ -401,73 +278,28 @@ pub fn of_kind(row: &Kind, paths: &mut Map<String, Value>) {
     let mut named = shared;
     named.insert(0, path_parameter("name", &format!("name of the {kind}")));
     let mut one = Map::new();
-    one.insert(
-        "get".into(),
-        plain(
-            format!("read{words}{scope}{kind}"),
-            format!("read the specified {kind}"),
-            "get",
-        )
-        .made(),
-    );
+    maker.add(&mut one, &READS, format!("read the specified {kind}"));
     if row.verbs.has("update") {
-        let op = plain(
-            format!("replace{words}{scope}{kind}"),
-            format!("replace the specified {kind}"),
-            "put",
-        );
-        one.insert(
-            "put".into(),
-            Operation {
-                query: WRITE,
-                body: Some(body(item.clone(), true)),
-                codes: &[200, 201],
-                ..op
-            }
-            .made(),
-        );
+        let says = format!("replace the specified {kind}");
+        maker.add(&mut one, &REPLACES, says);
     }
     if row.verbs.has("patch") {
-        let op = plain(
-            format!("patch{words}{scope}{kind}"),
-            format!("partially update the specified {kind}"),
-            "patch",
-        );
-        one.insert("patch".into(), patch(op));
+        let says = format!("partially update the specified {kind}");
+        maker.add(&mut one, &PATCHES_ONE, says);
     }
     if row.verbs.has("delete") {
-        let op = plain(
-            format!("delete{words}{scope}{kind}"),
-            format!("delete {}{kind}", article(kind)),
-            "delete",
-        );
-        let answer = if row.strategy.returns_deleted {
-            item.clone()
-        } else {
-            reference(&format!("{META}.Status"))
+        let says = format!("delete {}{kind}", article(kind));
+        let answer = match row.flags.returns_deleted {
+            true => maker.object.clone(),
+            false => status(),
         };
-        one.insert(
-            "delete".into(),
-            Operation {
-                query: DELETE,
-                body: Some(delete_options()),
-                codes: &[200, 202],
-                answer,
-                ..op
-            }
-            .made(),
-        );
+        maker.answer(&mut one, &DELETES, "", says, answer);
     }
     one.insert("parameters".into(), named.clone().into());
     paths.insert(format!("{place}/{{name}}"), one.into());
     for &sub in &row.subresources {
-        of_subresource(
-            row,
-            sub,
-            &format!("{place}/{{name}}/{}", sub.name()),
-            &named,
-            paths,
-        );
+        let place = format!("{place}/{{name}}/{}", sub.name());
+        of_subresource(row, sub, &place, &named, paths);
     }
 }
 
@@ -478,21 +310,6 @@ fn article(kind: &str) -> &'static str {
         vowel if vowel.starts_with(['A', 'E', 'I', 'O', 'U']) => "an ",
         _ => "a ",
     }
-}
-
-fn delete_options() -> Value {
-    body(reference(&format!("{META}.DeleteOptions")), false)
-}
-
-fn patch(op: Operation<'_>) -> Value {
-    Operation {
-        consumes: &PATCHES,
-        query: PATCH,
-        body: Some(body(reference(&format!("{META}.Patch")), true)),
-        codes: &[200, 201],
-        ..op
-    }
-    .made()
 }
 
 /// The definition of what a subresource speaks.
@@ -513,160 +330,77 @@ fn of_subresource(
     shared: &[Value],
     paths: &mut Map<String, Value>,
 ) {
-    let (words, _) = group_words(row.group, row.version);
-    let scope = if row.namespaced { "Namespaced" } else { "" };
     let (kind, name) = (row.kind, sub.name());
-    let suffix = match sub {
-        Subresource::EphemeralContainers => "Ephemeralcontainers".into(),
-        Subresource::PortForward => "Portforward".into(),
-        _ => capital(name),
-    };
-    let schema = reference(&spoken(row, sub));
-    let op = |id: String, description: String, action: &'static str| Operation {
+    let maker = Maker {
         row,
-        id,
-        description,
-        action,
         about: sub.kind().unwrap_or((row.group, row.version, kind)),
-        consumes: &["*/*"],
-        query: &[],
-        body: None,
-        codes: &[200],
-        answer: schema.clone(),
+        object: reference(&spoken(row, sub)),
+        suffix: match sub {
+            Subresource::EphemeralContainers => "Ephemeralcontainers".into(),
+            Subresource::PortForward => "Portforward".into(),
+            _ => capital(name),
+        },
     };
-    let connect = |verb: &str, with_path: &str| {
-        let id = format!(
-            "connect{words}{}{scope}{kind}{suffix}{with_path}",
-            capital(verb)
-        );
-        let connect = op(
-            id,
-            format!(
+    let text = || json!({"type": "string"});
+    let connects =
+        |method: &'static str| shape([method, "connect", "connect", ""], &[200], Body::None);
+    let connect = |to: &mut Map<String, Value>, maker: &Maker<'_>, methods: &[&'static str]| {
+        for method in methods {
+            let says = format!(
                 "connect {} requests to {name} of {kind}",
-                verb.to_uppercase()
-            ),
-            "connect",
-        );
-        Operation {
-            answer: json!({"type": "string"}),
-            ..connect
+                method.to_uppercase()
+            );
+            maker.answer(to, &connects(method), &capital(method), says, text());
         }
-        .made()
     };
     let mut item = Map::new();
     let mut parameters = shared.to_vec();
     match sub {
         Subresource::Exec | Subresource::Attach | Subresource::PortForward => {
-            let options: &[&str] = match sub {
-                Subresource::Exec => &["command", "container", "stderr", "stdin", "stdout", "tty"],
-                Subresource::Attach => &["container", "stderr", "stdin", "stdout", "tty"],
-                _ => &["ports"],
-            };
-            parameters.retain(|parameter| parameter["name"] != "pretty");
-            parameters.extend(options.iter().map(|name| query(name)));
-            for verb in ["get", "post"] {
-                item.insert(verb.into(), connect(verb, ""));
-            }
+            parameters.retain(|parameter| parameter.text("name") != "pretty");
+            parameters.extend(queries(match sub {
+                Subresource::Exec => "command container stderr stdin stdout tty",
+                Subresource::Attach => "container stderr stdin stdout tty",
+                _ => "ports",
+            }));
+            connect(&mut item, &maker, &["get", "post"]);
         }
         Subresource::Proxy(_) => {
-            parameters.retain(|parameter| parameter["name"] != "pretty");
+            const METHODS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
+            parameters.retain(|parameter| parameter.text("name") != "pretty");
             parameters.push(query("path"));
-            const VERBS: [&str; 7] = ["delete", "get", "head", "options", "patch", "post", "put"];
-            for verb in VERBS {
-                item.insert(verb.into(), connect(verb, ""));
-            }
+            connect(&mut item, &maker, &METHODS);
+            let maker = Maker {
+                suffix: maker.suffix + "WithPath",
+                ..maker
+            };
             let mut below = Map::new();
-            VERBS.iter().for_each(|verb| {
-                below.insert((*verb).into(), connect(verb, "WithPath"));
-            });
+            connect(&mut below, &maker, &METHODS);
             let mut with_path = parameters.clone();
             with_path.push(path_parameter("path", "path to the resource"));
             below.insert("parameters".into(), with_path.into());
             paths.insert(format!("{place}/{{path}}"), below.into());
         }
         Subresource::Log => {
-            let options = [
-                "container",
-                "follow",
-                "insecureSkipTLSVerifyBackend",
-                "limitBytes",
-                "previous",
-                "sinceSeconds",
-                "stream",
-                "tailLines",
-                "timestamps",
-            ];
-            parameters.extend(options.iter().map(|name| query(name)));
-            let read = op(
-                format!("read{words}{scope}{kind}{suffix}"),
-                format!("read {name} of the specified {kind}"),
-                "get",
-            );
-            item.insert(
-                "get".into(),
-                Operation {
-                    answer: json!({"type": "string"}),
-                    ..read
-                }
-                .made(),
-            );
+            parameters.extend(queries(
+                "container follow insecureSkipTLSVerifyBackend limitBytes previous sinceSeconds stream tailLines timestamps",
+            ));
+            let says = format!("read {name} of the specified {kind}");
+            maker.answer(&mut item, &READS, "", says, text());
         }
         _ => {
+            let of = format!("{name} of the specified {kind}");
             for verb in sub.verbs() {
-                let (method, made) = match *verb {
-                    "get" => (
-                        "get",
-                        op(
-                            format!("read{words}{scope}{kind}{suffix}"),
-                            format!("read {name} of the specified {kind}"),
-                            "get",
-                        )
-                        .made(),
+                let (shape, says) = match *verb {
+                    "get" => (&READS, format!("read {of}")),
+                    "patch" => (&PATCHES_ONE, format!("partially update {of}")),
+                    "update" => (&REPLACES, format!("replace {of}")),
+                    _ => (
+                        &CREATES,
+                        format!("create {name} of {}{kind}", article(kind)),
                     ),
-                    "patch" => (
-                        "patch",
-                        patch(op(
-                            format!("patch{words}{scope}{kind}{suffix}"),
-                            format!("partially update {name} of the specified {kind}"),
-                            "patch",
-                        )),
-                    ),
-                    "update" => {
-                        let put = op(
-                            format!("replace{words}{scope}{kind}{suffix}"),
-                            format!("replace {name} of the specified {kind}"),
-                            "put",
-                        );
-                        (
-                            "put",
-                            Operation {
-                                query: WRITE,
-                                body: Some(body(schema.clone(), true)),
-                                codes: &[200, 201],
-                                ..put
-                            }
-                            .made(),
-                        )
-                    }
-                    _ => {
-                        let post = op(
-                            format!("create{words}{scope}{kind}{suffix}"),
-                            format!("create {name} of {}{kind}", article(kind)),
-                            "post",
-                        );
-                        (
-                            "post",
-                            Operation {
-                                query: WRITE,
-                                body: Some(body(schema.clone(), true)),
-                                codes: &[200, 201, 202],
-                                ..post
-                            }
-                            .made(),
-                        )
-                    }
                 };
-                item.insert(method.into(), made);
+                maker.add(&mut item, shape, says);
             }
         }
     }
@@ -683,51 +417,33 @@ pub fn of_discovery(kinds: &Registry, only: Option<(&str, &str)>, paths: &mut Ma
     };
     let all = only.is_none();
     if all {
-        add(
-            "/api/".into(),
-            "getCoreAPIVersions".into(),
-            "get available API versions",
-            "core",
-            "APIVersions",
-        );
-        add(
-            "/apis/".into(),
-            "getAPIVersions".into(),
-            "get available API versions",
-            "apis",
-            "APIGroupList",
-        );
+        let says = "get available API versions";
+        let mut root =
+            |path: &str, id: &str, tag, answer| add(path.into(), id.into(), says, tag, answer);
+        root("/api/", "getCoreAPIVersions", "core", "APIVersions");
+        root("/apis/", "getAPIVersions", "apis", "APIGroupList");
     }
-    let groups = std::iter::once(("", vec!["v1"])).chain(discovery::groups(kinds));
-    for (group, versions) in groups {
+    for (group, versions) in std::iter::once(("", vec!["v1"])).chain(groups::groups(kinds)) {
         let (_, tag) = group_words(group, "");
         if all && !group.is_empty() {
             let tag = tag.trim_end_matches('_');
-            add(
+            let (path, id) = (
                 format!("/apis/{group}/"),
                 format!("get{}APIGroup", capital(tag)),
-                "get information of a group",
-                tag,
-                "APIGroup",
             );
+            add(path, id, "get information of a group", tag, "APIGroup");
         }
-        for version in versions
-            .into_iter()
-            .filter(|version| only.is_none_or(|wanted| wanted == (group, version)))
-        {
+        for version in versions {
+            if only.is_some_and(|wanted| wanted != (group, version)) {
+                continue;
+            }
             let (words, tag) = group_words(group, version);
-            let path = if group.is_empty() {
-                format!("/api/{version}/")
-            } else {
-                format!("/apis/{group}/{version}/")
+            let path = match group {
+                "" => format!("/api/{version}/"),
+                group => format!("/apis/{group}/{version}/"),
             };
-            add(
-                path,
-                format!("get{words}APIResources"),
-                "get available resources",
-                &tag,
-                "APIResourceList",
-            );
+            let (id, says) = (format!("get{words}APIResources"), "get available resources");
+            add(path, id, says, &tag, "APIResourceList");
         }
     }
 }

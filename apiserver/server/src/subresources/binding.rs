@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::{Value, json};
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
-        schema::Schema,
         status::Status,
         time,
     },
@@ -20,41 +20,28 @@ use skiff_api::{
 use crate::{
     body,
     context::{Answer, Context},
-    managed,
     negotiate::{self, Accept, Offers},
-    write::{self, Part, Update},
+    write::{self, Call, Part, Update, managed},
 };
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
-    let text = body::read(body).await?;
-    let node = Schema::builtin()
-        .get("core.v1.Binding")
-        .ok_or_else(|| Status::internal("Binding is not in the schema table"))?;
-    let binding = body::decode(
-        ctx,
-        &text,
-        negotiate::body_type(&ctx.headers)?,
-        ("", "v1", "Binding"),
-        node,
-    )?;
+    let call = ctx.call("CreateOptions")?;
+    let binding = body::read_as(ctx, body, ("", "v1", "Binding")).await?;
     let name = ctx.info.name_in_path();
     if !binding.name().is_empty() && binding.name() != name {
         return Err(Status::bad_request(
             "name in URL does not match name in Binding object",
         ));
     }
-    assign(ctx, kind, name, &binding).await?;
+    assign(&call, kind, (&ctx.info.namespace, name), &binding).await?;
     ctx.value(201, &accept, &success())
 }
 
 /// POST to `bindings`: the pod is named in the body.
-pub async fn legacy(ctx: &Context, accept: &Accept, binding: Value) -> Answer {
-    let kind = ctx
-        .kinds
-        .find("", "v1", "pods")
-        .ok_or_else(Status::no_such_path)?;
-    assign(ctx, kind, binding.name(), &binding).await?;
+pub async fn legacy(ctx: &Context, call: &Call<'_>, accept: &Accept, binding: Value) -> Answer {
+    let kind = ctx.kinds.stored("pods").ok_or_else(Status::no_such_path)?;
+    assign(call, kind, (&ctx.info.namespace, binding.name()), &binding).await?;
     ctx.value(201, accept, &success())
 }
 
@@ -63,23 +50,20 @@ fn success() -> Value {
 }
 
 async fn assign(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Arc<Kind>,
-    name: &str,
+    (namespace, name): (&str, &str),
     binding: &Value,
 ) -> Result<(), Status> {
     validate(binding)?;
-    let target = binding["target"]["name"].as_str().unwrap_or("").to_string();
+    let target = binding.at("target").text("name").to_string();
     let uid = Some(binding.uid().to_string()).filter(|uid| !uid.is_empty());
     let how = Update {
         uid,
-        ..Update::of(Part::Sub(
-            kind.subresource("binding")
-                .ok_or_else(Status::no_such_path)?,
-        ))
+        ..Update::of(Part::of(kind, "binding")?)
     };
-    write::update(ctx, kind, &ctx.info.namespace, name, how, &mut |live| {
-        bind(ctx, kind, live.unwrap_or(&Value::Null), binding, &target)
+    write::update(call, kind, namespace, name, how, &mut |live| {
+        bind(call, kind, live.unwrap_or(&Value::Null), binding, &target)
     })
     .await?;
     Ok(())
@@ -88,11 +72,11 @@ async fn assign(
 fn validate(binding: &Value) -> Result<(), Status> {
     let mut errors = Errors::default();
     let target = Path::new("target");
-    let kind = binding["target"]["kind"].as_str().unwrap_or("");
+    let kind = binding.at("target").text("kind");
     if !matches!(kind, "" | "Node") {
         errors.not_supported(&target.child("kind"), kind, &["Node", "<empty>"]);
     }
-    if binding["target"]["name"].as_str().unwrap_or("").is_empty() {
+    if binding.at("target").text("name").is_empty() {
         errors.required(&target.child("name"), "");
     }
     if errors.is_empty() {
@@ -103,7 +87,7 @@ fn validate(binding: &Value) -> Result<(), Status> {
 }
 
 fn bind(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Arc<Kind>,
     live: &Value,
     binding: &Value,
@@ -116,21 +100,15 @@ fn bind(
             "pod {name} is being deleted, cannot be assigned to a host"
         ));
     }
-    let bound = live["spec"]["nodeName"].as_str().unwrap_or("");
+    let bound = live.at("spec").text("nodeName");
     if !bound.is_empty() {
         return conflict(format!("pod {name} is already assigned to node {bound:?}"));
     }
-    if live["spec"]["schedulingGates"]
-        .as_array()
-        .is_some_and(|gates| !gates.is_empty())
-    {
+    if !live.at("spec").list("schedulingGates").is_empty() {
         return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
-    let mut new = assigned(live, binding, target, &time::seconds(ctx.app.clock.now()));
-    let sub = kind
-        .subresource("binding")
-        .ok_or_else(Status::no_such_path)?;
-    managed::track_update(ctx, kind, Part::Sub(sub), live, &mut new)?;
+    let mut new = assigned(live, binding, target, &time::seconds(call.now()));
+    managed::track_update(call, kind, Part::of(kind, "binding")?, live, &mut new)?;
     Ok(new)
 }
 
@@ -153,8 +131,8 @@ fn assigned(live: &Value, binding: &Value, target: &str, now: &str) -> Value {
         .as_object_mut()
         .map(|status| status.entry("conditions").or_insert_with(|| json!([])));
     if let Some(list) = conditions.and_then(Value::as_array_mut) {
-        match list.iter_mut().find(|c| c["type"] == "PodScheduled") {
-            Some(had) if had["status"] == "True" => {}
+        match list.iter_mut().find(|c| c.text("type") == "PodScheduled") {
+            Some(had) if had.text("status") == "True" => {}
             Some(had) => *had = scheduled,
             None => list.push(scheduled),
         }

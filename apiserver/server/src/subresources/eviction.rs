@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::{Map, Value, json};
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
-        schema::Schema,
         selector::Selector,
         status::{Cause, Details, Status},
         time,
@@ -21,14 +21,11 @@ use skiff_api::{
 };
 
 use crate::{
-    admission::{self, Operation},
     body,
     context::{Answer, Context},
-    managed,
     negotiate::{self, Offers},
     stored,
-    verbs::{self, DeleteOptions},
-    write::{self, Part, Update, Written},
+    write::{self, Call, DeleteOptions, Part, Update, Written, managed},
 };
 
 /// How often what others changed meanwhile is looked at again.
@@ -37,27 +34,22 @@ const TRIES: usize = 20;
 const MAX_DISRUPTED_PODS: usize = 2000;
 /// Under whose name upstream writes budgets: its own.
 const MANAGER: &str = "kube-apiserver";
+const BUDGETS: &str = "poddisruptionbudgets.policy";
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
-    let text = body::read(body).await?;
-    let node = Schema::builtin()
-        .get("policy.v1.Eviction")
-        .ok_or_else(|| Status::internal("Eviction is not in the schema table"))?;
-    let eviction = body::decode(
-        ctx,
-        &text,
-        negotiate::body_type(&ctx.headers)?,
-        ("policy", "v1", "Eviction"),
-        node,
-    )?;
+    let call = ctx.call("CreateOptions")?;
+    let eviction = body::read_as(ctx, body, ("policy", "v1", "Eviction")).await?;
     let name = ctx.info.name_in_path();
     if eviction.name() != name {
         return Err(Status::bad_request(
             "name in URL does not match name in Eviction object",
         ));
     }
-    if eviction["deleteOptions"]["ignoreStoreReadErrorWithClusterBreakingPotential"] == true {
+    if eviction
+        .at("deleteOptions")
+        .flag("ignoreStoreReadErrorWithClusterBreakingPotential")
+    {
         let mut errors = Errors::default();
         let path = Path::new("deleteOptions");
         errors.invalid(
@@ -68,8 +60,10 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         return Err(Status::invalid("policy", "Eviction", name, &errors));
     }
     let options = dry_run(ctx, &eviction)?;
-    admission::subresource(ctx, kind, "eviction", Operation::Create, Some(eviction)).await?;
-    evict(ctx, kind, name, &options).await?;
+    let at = (ctx.info.namespace.as_str(), name);
+    call.admit_subresource(kind, "eviction", at, eviction)
+        .await?;
+    evict(&call, kind, at, &options).await?;
     ctx.value(201, &accept, &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}))
 }
 
@@ -80,10 +74,9 @@ fn dry_run(ctx: &Context, eviction: &Value) -> Result<DeleteOptions, Status> {
         .cloned()
         .unwrap_or_else(|| json!({}));
     let asked: Vec<&str> = ctx.query.all("dryRun").collect();
-    let held: Vec<&str> = options["dryRun"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let held: Vec<&str> = options
+        .list("dryRun")
+        .iter()
         .filter_map(Value::as_str)
         .collect();
     if held.is_empty() && !asked.is_empty() {
@@ -100,29 +93,28 @@ fn dry_run(ctx: &Context, eviction: &Value) -> Result<DeleteOptions, Status> {
 }
 
 async fn evict(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Arc<Kind>,
-    name: &str,
+    at: (&str, &str),
     options: &DeleteOptions,
 ) -> Result<(), Status> {
     let mut tries = TRIES;
     let pod = loop {
         tries -= 1;
-        let pod = ctx
-            .app
-            .store
-            .get(&stored::key_of(kind, &ctx.info.namespace, name))
-            .ok_or_else(|| Status::not_found("", "pods", name))?;
+        let pod = call
+            .store()
+            .get(&stored::key_of(kind, at.0, at.1))
+            .ok_or_else(|| Status::not_found("", "pods", at.1))?;
         let pod = stored::decoded(kind, &pod)?;
         if needs_budget(&pod) {
             break pod;
         }
         // what waits to start may become healthy before it goes
-        let waits = !pod.is_deleting() && pod["status"]["phase"] == "Pending";
+        let waits = !pod.is_deleting() && pod.at("status").text("phase") == "Pending";
         let pinned = options.pinned(
             Some(pod.resource_version()).filter(|_| waits && options.resource_version().is_none()),
         );
-        match mark_and_delete(ctx, kind, name, &pinned).await {
+        match mark_and_delete(call, kind, at, &pinned).await {
             Err(status)
                 if status.reason == "Conflict"
                     && options.resource_version().is_none()
@@ -130,15 +122,15 @@ async fn evict(
             done => return done,
         }
     };
-    let Some((row, budget)) = budget_of(ctx, &pod)? else {
-        return mark_and_delete(ctx, kind, name, options).await;
+    let Some((row, budget)) = budget_of(call, &pod)? else {
+        return mark_and_delete(call, kind, at, options).await;
     };
     if spares(&budget, &pod) {
         // only as long as it is the pod that was judged
         return match mark_and_delete(
-            ctx,
+            call,
             kind,
-            name,
+            at,
             &options.pinned(Some(pod.resource_version())),
         )
         .await
@@ -149,15 +141,15 @@ async fn evict(
             done => done,
         };
     }
-    take(ctx, row, budget.name(), &pod, options.dry_run()).await?;
-    mark_and_delete(ctx, kind, name, options).await
+    take(call, row, budget.name(), &pod, options.dry_run()).await?;
+    mark_and_delete(call, kind, at, options).await
 }
 
 /// Pods that have ended, wait to start or are going already cost no budget anything.
 fn needs_budget(pod: &Value) -> bool {
     !pod.is_deleting()
         && !matches!(
-            pod["status"]["phase"].as_str(),
+            pod.at("status").text_ptr("phase"),
             Some("Succeeded" | "Failed" | "Pending")
         )
 }
@@ -165,43 +157,35 @@ fn needs_budget(pod: &Value) -> bool {
 /// The budget costs nothing: the pod is not healthy, and may go by the budget's policy or because enough others are.
 fn spares(budget: &Value, pod: &Value) -> bool {
     let is_ready =
-        |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-    if pod["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(is_ready)
-    {
+        |condition: &Value| condition.text("type") == "Ready" && condition.text("status") == "True";
+    if pod.at("status").list("conditions").iter().any(is_ready) {
         return false;
     }
     let count = |name: &str| budget["status"][name].as_i64().unwrap_or(0);
-    budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    budget.at("spec").text("unhealthyPodEvictionPolicy") == "AlwaysAllow"
         || count("desiredHealthy") > 0 && count("currentHealthy") >= count("desiredHealthy")
 }
 
 /// Tells in the pod's status why it goes, and deletes it.
 async fn mark_and_delete(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Arc<Kind>,
-    name: &str,
+    at: (&str, &str),
     options: &DeleteOptions,
 ) -> Result<(), Status> {
-    let namespace = &ctx.info.namespace;
+    let (namespace, name) = at;
     if options.dry_run() {
-        return verbs::delete_object(ctx, kind, namespace, name, options)
+        return write::delete(call, kind, namespace, name, options)
             .await
             .map(|_| ());
     }
-    let sub = kind
-        .subresource("status")
-        .ok_or_else(Status::no_such_path)?;
-    let now = time::seconds(ctx.app.clock.now());
+    let now = time::seconds(call.now());
     let (written, _) = write::update(
-        ctx,
+        call,
         kind,
         namespace,
         name,
-        Update::of(Part::Sub(sub)),
+        Update::of(Part::of(kind, "status")?),
         &mut |live| {
             let live = live.unwrap_or(&Value::Null);
             check(options, live)?;
@@ -222,7 +206,7 @@ async fn mark_and_delete(
             .is_some()
             .then_some(version.as_str()),
     );
-    verbs::delete_object(ctx, kind, namespace, name, &options)
+    write::delete(call, kind, namespace, name, &options)
         .await
         .map(|_| ())
 }
@@ -285,18 +269,18 @@ fn set_condition(status: &mut Map<String, Value>, mut condition: Value) {
 }
 
 /// The budget that the pod falls under; there may be but one.
-fn budget_of<'c>(ctx: &'c Context, pod: &Value) -> Result<Option<(&'c Arc<Kind>, Value)>, Status> {
-    let row = ctx
+fn budget_of<'c>(call: &Call<'c>, pod: &Value) -> Result<Option<(&'c Arc<Kind>, Value)>, Status> {
+    let row = call
         .kinds
-        .find("policy", "v1", "poddisruptionbudgets")
+        .stored(BUDGETS)
         .ok_or_else(Status::no_such_path)?;
-    let labels = &pod["metadata"]["labels"];
-    let snapshot = ctx.app.store.snapshot("poddisruptionbudgets.policy");
+    let labels = pod.at("metadata").at("labels");
+    let snapshot = call.store().snapshot(BUDGETS);
     let mut matching = Vec::new();
     for object in snapshot.range(Some(pod.namespace()), None) {
         let budget = stored::decoded(row, &object)?;
         // a selector that is none selects no pod
-        if Selector::from_label_selector(budget["spec"].get("selector"))
+        if Selector::from_label_selector(budget.at("spec").get("selector"))
             .is_ok_and(|selector| selector.matches(labels))
         {
             matching.push(budget);
@@ -338,23 +322,22 @@ fn still_processed(budget: &str) -> Status {
 
 /// Why a budget has no disruption left.
 fn exhausted(budget: &Value) -> String {
-    let (name, status) = (budget.name(), &budget["status"]);
+    let (name, status) = (budget.name(), budget.at("status"));
     let count = |field: &str| status[field].as_i64().unwrap_or(0);
-    let allowed = status["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|condition| condition["type"] == "DisruptionAllowed");
+    let allowed = status
+        .list("conditions")
+        .iter()
+        .find(|condition| condition.text("type") == "DisruptionAllowed");
     let denied = allowed.filter(|condition| {
-        condition["status"] == "False"
-            && condition["message"]
-                .as_str()
+        condition.text("status") == "False"
+            && condition
+                .text_ptr("message")
                 .is_some_and(|text| !text.is_empty())
     });
     let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or("").to_string();
     match denied {
         // what the controller failed to see is not to be trusted
-        Some(condition) if condition["reason"] == "SyncFailed" => {
+        Some(condition) if condition.text("reason") == "SyncFailed" => {
             format!(
                 "The disruption budget {name} does not allow evicting pods currently because it failed sync: {}",
                 text(condition, "message")
@@ -380,25 +363,24 @@ fn exhausted(budget: &Value) -> String {
 
 /// Takes one disruption from the budget, or is refused.
 async fn take(
-    ctx: &Context,
+    call: &Call<'_>,
     row: &Arc<Kind>,
     budget: &str,
     pod: &Value,
     dry: bool,
 ) -> Result<(), Status> {
-    let now = time::seconds(ctx.app.clock.now());
+    let now = time::seconds(call.now());
     if dry {
         let key = stored::key_of(row, pod.namespace(), budget);
-        let object = ctx
-            .app
-            .store
+        let object = call
+            .store()
             .get(&key)
             .ok_or_else(|| Status::not_found(row.group, row.plural, budget))?;
         return taken(&stored::decoded(row, &object)?, pod, &now).map(|_| ());
     }
-    let part = Part::Sub(row.subresource("status").ok_or_else(Status::no_such_path)?);
+    let part = Part::of(row, "status")?;
     write::update(
-        ctx,
+        call,
         row,
         pod.namespace(),
         budget,
@@ -406,7 +388,7 @@ async fn take(
         &mut |live| {
             let live = live.unwrap_or(&Value::Null);
             let mut new = taken(live, pod, &now)?;
-            managed::track_update_as(ctx, MANAGER, row, part, live, &mut new)?;
+            managed::track_update_as(call, MANAGER, row, part, live, &mut new)?;
             Ok(new)
         },
     )
@@ -416,17 +398,17 @@ async fn take(
 
 /// The budget with one disruption less.
 fn taken(budget: &Value, pod: &Value, now: &str) -> Result<Value, Status> {
-    let status = &budget["status"];
-    if status["observedGeneration"].as_i64().unwrap_or(0) < budget.generation() {
+    let status = budget.at("status");
+    if status.int("observedGeneration") < budget.generation() {
         return Err(still_processed(budget.name()));
     }
     let forbidden =
         |why: &str| Status::forbidden("policy", "poddisruptionbudget", budget.name(), why);
-    let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
+    let allowed = status.int("disruptionsAllowed");
     if allowed < 0 {
         return Err(forbidden("pdb disruptions allowed is negative"));
     }
-    if status["disruptedPods"].as_object().map_or(0, Map::len) > MAX_DISRUPTED_PODS {
+    if status.map("disruptedPods").map_or(0, Map::len) > MAX_DISRUPTED_PODS {
         return Err(forbidden(
             "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
         ));
@@ -435,7 +417,7 @@ fn taken(budget: &Value, pod: &Value, now: &str) -> Result<Value, Status> {
         return Err(refused(exhausted(budget), 0));
     }
     let mut new = budget.clone();
-    let observed = status["observedGeneration"].clone();
+    let observed = status.at("observedGeneration").clone();
     let status = child_mut(&mut new, "status");
     status.insert("disruptionsAllowed".into(), (allowed - 1).into());
     status.entry("disruptedPods").or_insert_with(|| json!({}))[pod.name()] = now.into();

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::header;
 use serde_json::{Value, json};
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::{Kind, Scale, Subresource},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
         patch,
-        schema::{Node, Schema},
         selector::Selector,
         status::Status,
     },
@@ -22,10 +22,10 @@ use skiff_api::{
 use crate::{
     body,
     context::{Answer, Context},
-    managed,
     negotiate::{self, BodyType, Offers},
     stored,
-    write::{self, Part, Update, Written},
+    verbs::check_name,
+    write::{self, Call, Part, Update, Written, managed},
 };
 
 const EXPECTED: (&str, &str, &str) = ("autoscaling", "v1", "Scale");
@@ -48,7 +48,7 @@ fn scale_of(scale: &Scale, object: &Value) -> Value {
             .map(|s| s.to_string())
             .unwrap_or_default(),
     };
-    let m = &object["metadata"];
+    let m = object.at("metadata");
     let mut metadata = json!({});
     for name in [
         "name",
@@ -79,6 +79,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     if ctx.info.verb == "get" {
         let object = ctx
             .app
+            .core
             .store
             .get(&key)
             .ok_or_else(|| Status::not_found(kind.group, kind.plural, name))?;
@@ -88,15 +89,20 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             &scale_of(scale, &stored::decoded(kind, &object)?),
         );
     }
+    let call = ctx.call(match ctx.info.verb.as_str() {
+        "update" => "UpdateOptions",
+        _ => "PatchOptions",
+    })?;
     let text = body::read(body).await?;
     let change = Change {
         ctx,
+        call: &call,
         scale,
         kind,
         text: &text,
     };
     let (written, _) = write::update(
-        ctx,
+        &call,
         kind,
         &ctx.info.namespace,
         name,
@@ -113,15 +119,9 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
 
 const APPLY: &str = "application/apply-patch+yaml";
 
-/// The type of a Scale.
-fn node() -> Result<Node<'static>, Status> {
-    Schema::builtin()
-        .get("autoscaling.v1.Scale")
-        .ok_or_else(|| Status::internal("Scale is not in the schema table"))
-}
-
 struct Change<'a> {
     ctx: &'a Context,
+    call: &'a Call<'a>,
     scale: &'a Scale,
     kind: &'a Arc<Kind>,
     text: &'a [u8],
@@ -134,16 +134,16 @@ impl Change<'_> {
         let of = managed::ScaleOf {
             kind: self.kind,
             replicas: self.scale.spec_replicas,
-            node: node()?,
+            node: body::node_of(EXPECTED)?,
         };
         let applies = self.media() == APPLY;
         let wanted = match self.ctx.info.verb.as_str() {
             "update" => self.put()?,
-            _ if applies => managed::apply_scale(self.ctx, &of, &now, &self.config()?, &mut new)?,
+            _ if applies => managed::apply_scale(self.call, &of, &now, &self.config()?, &mut new)?,
             _ => self.patched(&now)?,
         };
-        super::super::verbs::check_name(self.ctx, &wanted)?;
-        let count = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
+        check_name(self.ctx, &wanted)?;
+        let count = wanted.at("spec").int("replicas");
         let mut errors = Errors::default();
         if count < 0 {
             errors.invalid(
@@ -171,7 +171,7 @@ impl Change<'_> {
             new.set_meta("resourceVersion", "");
         }
         if !applies {
-            managed::track_scale(self.ctx, &of, &now, &wanted, &mut new)?;
+            managed::track_scale(self.call, &of, &now, &wanted, &mut new)?;
         }
         Ok(new)
     }
@@ -221,7 +221,7 @@ impl Change<'_> {
             self.text,
             negotiate::body_type(&self.ctx.headers)?,
             EXPECTED,
-            node()?,
+            body::node_of(EXPECTED)?,
         )
     }
 
@@ -254,8 +254,10 @@ impl Change<'_> {
                 ));
             }
         }
-        body::finish(self.ctx, body::Document::of(new), node()?).map_err(|fault| match fault {
-            body::Fault::Type(said) | body::Fault::Strict(said) => Status::bad_request(said),
+        body::finish(self.ctx, body::Document::of(new), body::node_of(EXPECTED)?).map_err(|fault| {
+            match fault {
+                body::Fault::Type(said) | body::Fault::Strict(said) => Status::bad_request(said),
+            }
         })
     }
 }

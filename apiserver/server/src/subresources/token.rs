@@ -6,37 +6,29 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::json;
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
-    machinery::{meta::Meta, schema::Schema, status::Status, time},
+    machinery::{meta::Meta, status::Status, time},
 };
 
 use crate::{
-    admission::{self, Operation},
-    app::StoredObjects,
     auth::authenticate::service_account::BoundTo,
     body,
     context::{Answer, Context},
+    core::StoredObjects,
     negotiate::{self, Offers},
     stored,
 };
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Plain)?;
-    let text = body::read(body).await?;
-    let node = Schema::builtin()
-        .get("authentication.v1.TokenRequest")
-        .ok_or_else(|| Status::internal("TokenRequest is not in the schema table"))?;
-    let request = body::decode(
-        ctx,
-        &text,
-        negotiate::body_type(&ctx.headers)?,
-        ("authentication.k8s.io", "v1", "TokenRequest"),
-        node,
-    )?;
+    let call = ctx.call("CreateOptions")?;
+    let request = body::read_as(ctx, body, ("authentication.k8s.io", "v1", "TokenRequest")).await?;
     let name = ctx.info.name_in_path();
     let account = ctx
         .app
+        .core
         .store
         .get(&stored::key_of(kind, &ctx.info.namespace, name))
         .ok_or_else(|| Status::not_found("", "serviceaccounts", name))?;
@@ -47,26 +39,27 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             request.name()
         )));
     }
-    let mut request = admission::subresource(ctx, kind, "token", Operation::Create, Some(request))
-        .await?
-        .unwrap_or_default();
-    let objects = StoredObjects(ctx.app.store.clone());
+    let at = (ctx.info.namespace.as_str(), name);
+    let mut request = call.admit_subresource(kind, "token", at, request).await?;
+    let objects = StoredObjects(ctx.app.core.store.clone());
     let bound = BoundTo::resolve(
         &objects,
         &ctx.info.namespace,
         name,
-        &request["spec"]["boundObjectRef"],
+        request.at("spec").at("boundObjectRef"),
     )?;
-    let issued = ctx
-        .app
-        .tokens
-        .issue(&account, &request["spec"], bound, ctx.app.clock.now())?;
+    let issued = ctx.app.tokens.issue(
+        &account,
+        request.at("spec"),
+        bound,
+        ctx.app.core.clock.now(),
+    )?;
     let m = request.meta_mut();
     m.insert("name".into(), name.into());
     m.insert("namespace".into(), ctx.info.namespace.as_str().into());
     m.insert(
         "creationTimestamp".into(),
-        time::seconds(ctx.app.clock.now()).into(),
+        time::seconds(ctx.app.core.clock.now()).into(),
     );
     request["spec"] = issued.spec;
     request["status"] =

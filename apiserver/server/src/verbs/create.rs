@@ -18,8 +18,8 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;
-    respond::check_options(ctx, "CreateOptions")?;
+    let call = ctx.call("CreateOptions")?;
     let value = body::decode_kind(ctx, &text, media, kind)?;
-    let written = write::create(ctx, kind, &ctx.info.namespace, value).await?;
+    let written = write::create(&call, kind, &ctx.info.namespace, value).await?;
     respond::written(ctx, &accept, kind, 201, written)
 }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use skiff_api::{kinds::Kind, machinery::status::Status};
+use skiff_api::{
+    kinds::{Kind, Source},
+    machinery::status::Status,
+};
 
 use crate::{
     context::{Answer, Context},
@@ -16,7 +19,7 @@ use crate::{
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
-    if kind.verbs == skiff_api::kinds::Verbs::GetList {
+    if kind.flags.source == Source::Components {
         return crate::subresources::component_status::get(ctx, &accept);
     }
     let version = ctx.query.text("resourceVersion");
@@ -24,14 +27,16 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         let revision = respond::revision(version)?;
         let waited = ctx
             .app
+            .core
             .store
             .wait_for(revision, Duration::from_secs(3))
             .await;
-        waited.map_err(|_| respond::too_large_revision(revision, ctx.app.store.revision()))?;
+        waited.map_err(|_| respond::too_large_revision(revision, ctx.app.core.store.revision()))?;
     }
     let key = stored::key_of(kind, &ctx.info.namespace, &ctx.info.name);
     let object = ctx
         .app
+        .core
         .store
         .get(&key)
         .ok_or_else(|| Status::not_found(kind.group, kind.plural, &ctx.info.name))?;

@@ -9,8 +9,9 @@ use axum::body::Body;
 use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
-    kinds::Kind,
+    kinds::{Kind, Source},
     machinery::{
         field::{Errors, Path},
         gojson::syntax_error,
@@ -53,7 +54,7 @@ impl Selection {
             .map_err(|error: selector::SelectorError| Status::bad_request(error.to_string()))?;
         let fields = fields.transform(|name, value| {
             let field = field_of(kind, name)
-                .ok_or_else(|| Status::bad_request((kind.strategy.unknown_field)(name)))?;
+                .ok_or_else(|| Status::bad_request((kind.flags.unknown_field)(name)))?;
             Ok::<_, Status>((field.into(), value.into()))
         })?;
         Ok(Selection { labels, fields })
@@ -113,7 +114,7 @@ impl selector::Labels for LabelsOf<'_> {
 /// The selectable field that a selector names.
 fn field_of(kind: &Kind, name: &str) -> Option<&'static str> {
     if let Some((_, field)) = kind
-        .strategy
+        .flags
         .field_names
         .iter()
         .find(|(alias, _)| *alias == name)
@@ -131,7 +132,7 @@ fn field_of(kind: &Kind, name: &str) -> Option<&'static str> {
     let own = kind
         .selectable
         .iter()
-        .filter(|_| !kind.strategy.only_mapped_fields);
+        .filter(|_| !kind.flags.only_mapped_fields);
     own.map(|field| field.path).find(|path| *path == name)
 }
 
@@ -186,7 +187,7 @@ impl ListOptions {
             _ if limit > 0 => Revision::Exact(number()?),
             _ => Revision::NotOlderThan(number()?),
         };
-        let limit = if version == "0" && !kind.strategy.has_no_cache {
+        let limit = if version == "0" && !kind.flags.has_no_cache {
             0
         } else {
             limit
@@ -276,17 +277,17 @@ fn decode_token(token: &str) -> Result<(i64, String, String), Status> {
             syntax_error(&bytes).unwrap_or_else(|| error.to_string())
         ))
     })?;
-    let version = value["v"].as_str().unwrap_or("");
+    let version = value.text("v");
     if version != "meta.k8s.io/v1" {
         return Err(wrong(format!(
             ": server does not recognize this encoded version {version}"
         )));
     }
-    let revision = value["rv"].as_i64().filter(|rv| *rv != 0);
+    let revision = value.int_ptr("rv").filter(|rv| *rv != 0);
     let revision = revision.ok_or_else(|| {
         wrong(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into())
     })?;
-    let start = value["start"].as_str().unwrap_or("");
+    let start = value.text("start");
     if start.is_empty() {
         return Err(wrong(
             ": encoded start key empty (version meta.k8s.io/v1)".into(),
@@ -323,7 +324,7 @@ pub async fn snapshot(
     options: &ListOptions,
 ) -> Result<Snapshot, Status> {
     let resource = stored::resource_of(kind);
-    let store = &ctx.app.store;
+    let store = &ctx.app.core.store;
     match options.revision {
         Revision::Newest => Ok(store.snapshot(&resource)),
         Revision::NotOlderThan(revision) => {
@@ -403,7 +404,7 @@ fn page(
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
-    if kind.verbs == skiff_api::kinds::Verbs::GetList {
+    if kind.flags.source == Source::Components {
         return crate::subresources::component_status::list(ctx, &accept);
     }
     let options = ListOptions::of(ctx, kind)?;
@@ -461,7 +462,7 @@ fn rendered(
     match accept.form {
         Form::Table(version) => {
             let include = respond::IncludeObject::of(ctx)?;
-            let now = ctx.app.clock.now();
+            let now = ctx.app.core.clock.now();
             let rows = values(objects)?
                 .iter()
                 .map(|value| respond::row(kind, value, now, include, version))

@@ -15,16 +15,16 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::request::Parts;
 use skiff_api::{
-    kinds::{self, Kind, Subresource},
+    kinds::{Kind, Source, Subresource},
     machinery::status::Status,
 };
 
 use crate::{
     context::{Answer, Context},
-    negotiate, subresources,
+    negotiate, reviews, subresources,
+    write::Part,
 };
 
-pub use delete::{DeleteOptions, delete as delete_object};
 pub use update::check_name;
 
 /// Answers a request for a resource.
@@ -56,7 +56,7 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
             Status::no_such_path()
         });
     }
-    if let Some(warning) = kind.strategy.deprecation {
+    if let Some(warning) = kind.flags.deprecation {
         ctx.warn(warning);
     }
     if !info.subresource.is_empty() {
@@ -73,7 +73,7 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
             return Err(Status::method_not_allowed());
         }
         if !sub.connects() {
-            negotiate::route(ctx)?;
+            negotiate::route(&ctx.info, &ctx.headers)?;
         }
         return subresource(ctx, kind, sub, parts, body).await;
     }
@@ -89,21 +89,17 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
     {
         return Err(Status::method_not_allowed());
     }
-    negotiate::route(ctx)?;
-    if kind.verbs == kinds::Verbs::CreateOnly {
-        return crate::reviews::serve(ctx, kind, body).await;
+    negotiate::route(&ctx.info, &ctx.headers)?;
+    if let Source::Answered(review) = kind.flags.source {
+        return reviews::serve(ctx, kind, review, body).await;
     }
     match info.verb.as_str() {
         "create" => create::serve(ctx, kind, body).await,
         "get" => get::serve(ctx, kind).await,
         "list" => list::serve(ctx, kind).await,
         "watch" => watch::serve(ctx, kind).await,
-        "update" if !info.name.is_empty() => {
-            update::serve(ctx, kind, crate::write::Part::Whole, body).await
-        }
-        "patch" if !info.name.is_empty() => {
-            patch::serve(ctx, kind, crate::write::Part::Whole, body).await
-        }
+        "update" if !info.name.is_empty() => update::serve(ctx, kind, Part::Whole, body).await,
+        "patch" if !info.name.is_empty() => patch::serve(ctx, kind, Part::Whole, body).await,
         "delete" => delete::serve(ctx, kind, body).await,
         "deletecollection" => delete::collection(ctx, kind, body).await,
         _ => Err(Status::method_not_allowed()),
@@ -130,7 +126,6 @@ async fn subresource(
     parts: Parts,
     body: Body,
 ) -> Answer {
-    use crate::write::Part;
     match sub {
         Subresource::Status
         | Subresource::Approval

@@ -14,21 +14,20 @@ use skiff_api::{
 use crate::{
     body,
     context::{Answer, Context},
-    managed,
     negotiate::{self, Offers},
     respond,
-    write::{self, Part, Update},
+    write::{self, Part, Update, managed},
 };
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> Answer {
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let media = negotiate::body_type(&ctx.headers)?;
     let text = body::read(body).await?;
-    respond::check_options(ctx, "UpdateOptions")?;
+    let call = ctx.call("UpdateOptions")?;
     let given = body::decode_kind(ctx, &text, media, kind)?;
     check_name(ctx, &given)?;
     let name = given.name().to_string();
-    let create = kind.strategy.allow_create_on_update
+    let create = kind.flags.allow_create_on_update
         && matches!(part, Part::Whole)
         && given.resource_version().is_empty();
     let uid = Some(given.uid().to_string()).filter(|uid| !uid.is_empty());
@@ -39,10 +38,10 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     };
     let nothing = Value::Object(Default::default());
     let (written, created) =
-        write::update(ctx, kind, &ctx.info.namespace, &name, how, &mut |live| {
+        write::update(&call, kind, &ctx.info.namespace, &name, how, &mut |live| {
             let mut new = given.clone();
             write::check_namespace(kind, &ctx.info.namespace, &mut new)?;
-            managed::track_update(ctx, kind, part, live.unwrap_or(&nothing), &mut new)?;
+            managed::track_update(&call, kind, part, live.unwrap_or(&nothing), &mut new)?;
             Ok(new)
         })
         .await?;

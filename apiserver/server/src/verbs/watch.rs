@@ -17,7 +17,7 @@ use skiff_api::{
         status::Status,
     },
 };
-use skiff_storage::{Error, Event, EventKind, Object, Watch};
+use skiff_storage::{Error, Event, EventKind, Object, Range, Watch};
 
 use super::list::Selection;
 use crate::{
@@ -62,7 +62,7 @@ impl Rendering {
                     let row = respond::row(
                         &self.kind,
                         &value,
-                        self.app.clock.now(),
+                        self.app.core.clock.now(),
                         self.include,
                         version,
                     );
@@ -201,8 +201,8 @@ struct Stream {
     bookmarks: bool,
     deadline: tokio::time::Instant,
     next_bookmark: tokio::time::Instant,
-    /// What there is, and what is said after it.
-    initial: std::vec::IntoIter<Arc<Object>>,
+    /// What there is and was not told yet, and what is said after it.
+    initial: Option<Range>,
     initial_end: Option<Bytes>,
     /// Events that are to be told next, and the line before them that did not fit.
     pending: VecDeque<Arc<Event>>,
@@ -300,24 +300,26 @@ impl Stream {
 
     /// A piece of what there is, never all of it in memory; `None` when it has been told.
     fn next_initial(&mut self) -> Option<Bytes> {
+        let initial = self.initial.as_mut()?;
         let mut out = BytesMut::new();
-        while out.len() < PIECE
-            && let Some(object) = self.initial.next()
-        {
-            match self.rendering.line("ADDED", &object, !self.columns_sent) {
-                Ok(line) => out.extend_from_slice(&line),
-                Err(status) => {
-                    self.ended = true;
-                    out.extend_from_slice(&error_line(&status));
-                    return Some(out.freeze());
-                }
+        while out.len() < PIECE {
+            let Some(object) = initial.next() else {
+                self.initial = None;
+                out.extend(self.initial_end.take().into_iter().flatten());
+                break;
+            };
+            if !self.selection.matches(&object) {
+                continue;
             }
+            let line = self.rendering.line("ADDED", &object, !self.columns_sent);
             self.columns_sent = true;
-        }
-        if self.initial.len() == 0
-            && let Some(end) = self.initial_end.take()
-        {
-            out.extend_from_slice(&end);
+            out.extend_from_slice(&line.unwrap_or_else(|status| {
+                self.ended = true;
+                error_line(&status)
+            }));
+            if self.ended {
+                break;
+            }
         }
         (!out.is_empty()).then(|| out.freeze())
     }
@@ -409,18 +411,13 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
     let namespace = Some(ctx.info.namespace.clone())
         .filter(|namespace| kind.namespaced && !namespace.is_empty());
     let resource = stored::resource_of(kind);
-    let store = &ctx.app.store;
+    let store = &ctx.app.core.store;
 
-    let mut initial = Vec::new();
-    let mut initial_end = None;
+    let (mut initial, mut initial_end) = (None, None);
     let after = match options.from {
         Start::State => {
             let snapshot = store.snapshot(&resource);
-            initial.extend(
-                snapshot
-                    .range(namespace.as_deref(), None)
-                    .filter(|object| selection.matches(object)),
-            );
+            initial = Some(snapshot.range(namespace.as_deref(), None));
             initial_end = options
                 .initial_end
                 .then(|| rendering.bookmark(snapshot.revision(), true));
@@ -452,7 +449,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         bookmarks: options.bookmarks,
         deadline: now + options.timeout,
         next_bookmark: now + BOOKMARK_PERIOD,
-        initial: initial.into_iter(),
+        initial,
         initial_end,
         pending: VecDeque::new(),
         held: None,

@@ -19,20 +19,22 @@ use skiff_api::{
 use skiff_storage::{Error, Expect, Write};
 
 use super::{
-    Part, Written, check_namespace, dedup_owners, devices, dry_run, escalation, params, settle,
-    stamp, standard_finalizers, store_error, unstored, warn_of_no_effect,
+    call::{Call, Part, Written},
+    devices, managed, params,
+    steps::{
+        check_namespace, dedup_owners, escalation, settle, stamp, standard_finalizers, store_error,
+        take_addresses, unstored, warn_of_no_effect,
+    },
 };
 use crate::{
-    admission::{self, Attributes, Operation},
-    allocate,
+    admission::{Attributes, Operation},
     auth::{self, Authorizer, Decision, authorize::forbidden},
-    context::Context,
     stored,
 };
 
 /// Creates `value`, decoded and with its defaults, in `namespace`; the request's manager owns all of it.
 pub async fn create(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Arc<Kind>,
     namespace: &str,
     mut value: Value,
@@ -47,50 +49,38 @@ pub async fn create(
         value.meta_mut().remove(name);
     }
     check_namespace(kind, namespace, &mut value)?;
-    dedup_owners(ctx, &mut value);
-    crate::managed::track_update(
-        ctx,
+    dedup_owners(call, &mut value);
+    managed::track_update(
+        call,
         kind,
         Part::Whole,
         &Value::Object(Default::default()),
         &mut value,
     )?;
-    create_tracked(ctx, kind, namespace, value, true).await
+    create_tracked(call, kind, namespace, value, true).await
 }
 
 /// Creates an object whose managed fields are noted already. Unless the request was `authorized` as a creation, the right to create is asked
 /// for before admission validates.
 pub(super) async fn create_tracked(
-    ctx: &Context,
+    call: &Call<'_>,
     shown: &Arc<Kind>,
     namespace: &str,
     mut value: Value,
     authorized: bool,
 ) -> Result<Written, Status> {
-    let dry = dry_run(ctx)?;
-    let kind = ctx.kinds.worked_on_as(shown);
+    let dry = call.options.dry_run;
+    let kind = call.kinds.worked_on_as(shown);
     shown.convert(&mut value, kind);
     let name = value.name().to_string();
-    let mut attributes = Attributes {
-        app: &ctx.app,
-        kinds: &ctx.kinds,
-        kind,
-        subresource: "",
-        operation: Operation::Create,
-        namespace,
-        name: &name,
-        object: Some(value),
-        old: None,
-        user: &ctx.user,
-        dry_run: dry,
-        warnings: Vec::new(),
-    };
-    admission::admit(ctx, &mut attributes).await?;
-    let mut value = attributes.object.take().unwrap_or_default();
+    let mut attributes = call.attributes(kind, "", Operation::Create, (namespace, &name));
+    attributes.object = Some(value);
+    call.admit(&mut attributes).await?;
+    let mut value = attributes.taken()?;
 
     let generate = !value.meta_str("generateName").is_empty() && value.name().is_empty();
     let mut attempts = if generate { 8 } else { 1 };
-    prepare(ctx, kind, &mut value)?;
+    prepare(call, kind, &mut value)?;
     loop {
         attempts -= 1;
         if generate {
@@ -98,29 +88,27 @@ pub(super) async fn create_tracked(
             value.set_meta("name", name);
         }
         (kind.strategy.after_system_fields)(&mut value);
-        let allocation = allocate::on_create(ctx, kind, &mut value, dry)?;
-        validate(ctx, kind, &value)?;
+        let allocation = take_addresses(call, kind, &mut value, &Value::Null)?;
+        validate(call, kind, &value)?;
         let name = value.name().to_string();
-        escalation(ctx, kind, &value, None)?;
+        escalation(call, kind, &value, None)?;
         if !authorized {
-            may_create(ctx)?;
+            may_create(call)?;
         }
-        let checked = Attributes {
+        let mut checked = Attributes {
             name: &name,
             object: Some(value),
-            warnings: Vec::new(),
             ..attributes.without_object()
         };
-        let admitted = ctx.app.admission.validate(&checked).await;
-        value = checked.object.unwrap_or_default();
-        admitted?;
+        call.check(&checked).await?;
+        value = checked.taken()?;
         for warning in (kind.strategy.warnings)(&value, None) {
-            ctx.warn(warning);
+            call.warnings.add(warning);
         }
-        warn_of_no_effect(ctx, kind, &value);
+        warn_of_no_effect(call, kind, &value);
         let key = stored::key_of(kind, namespace, &name);
         if dry {
-            return match ctx.app.store.get(&key) {
+            return match call.store().get(&key) {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
                 None => Ok(unstored(shown, kind, value)),
             };
@@ -132,22 +120,18 @@ pub(super) async fn create_tracked(
             ));
         }
         settle(shown, kind, &mut value);
-        let draft = stored::draft(&ctx.kinds, kind, &value)?;
-        match ctx
-            .app
-            .store
-            .commit(Write {
-                key,
-                expect: Expect::Absent,
-                draft: Some(draft),
-                last: None,
-            })
-            .await
-        {
+        let draft = stored::draft(call.kinds, kind, &value)?;
+        let write = Write {
+            key,
+            expect: Expect::Absent,
+            draft: Some(draft),
+            last: None,
+        };
+        match call.store().commit(write).await {
             Ok(object) => {
-                allocation.keep();
-                if allocate::is_service(kind) {
-                    crate::addresses::follow(&ctx.app, &value, &Value::Null).await;
+                if let Some(allocation) = allocation {
+                    allocation.keep();
+                    (call.writer.follow)(call.writer, &value, &Value::Null).await;
                 }
                 return Ok(Written::Stored(object));
             }
@@ -158,26 +142,26 @@ pub(super) async fn create_tracked(
 }
 
 /// What the server sets, and what is not the client's to set.
-fn prepare(ctx: &Context, kind: &Arc<Kind>, value: &mut Value) -> Result<(), Status> {
+fn prepare(call: &Call<'_>, kind: &Arc<Kind>, value: &mut Value) -> Result<(), Status> {
     for warning in (kind.strategy.early_warnings)(value) {
-        ctx.warn(warning);
+        call.warnings.add(warning);
     }
     (kind.strategy.prepare_for_create)(value);
-    if kind.strategy.has_status && !kind.strategy.keeps_status_on_create {
+    if kind.has_status() && !kind.flags.keeps_status_on_create {
         clear_status(kind, value)?;
     }
-    stamp(ctx, kind, value, None);
-    set_system_fields(ctx, kind, value);
+    stamp(call, kind, value, None)?;
+    set_system_fields(call, kind, value);
     Ok(())
 }
 
 /// PUT and apply of what is absent need the right to create, too.
-fn may_create(ctx: &Context) -> Result<(), Status> {
+fn may_create(call: &Call<'_>) -> Result<(), Status> {
     let asked = auth::Attributes {
         verb: "create".into(),
-        ..crate::app::attributes(ctx)
+        ..call.asked.clone()
     };
-    match ctx.app.authorizers.authorize(&asked) {
+    match call.writer.core.authorizers.authorize(&asked) {
         Decision::Allow(_) => Ok(()),
         decision => Err(forbidden(&asked, decision.reason())),
     }
@@ -203,37 +187,37 @@ fn clear_status(kind: &Kind, value: &mut Value) -> Result<(), Status> {
         .map_err(|error| Status::internal(error.to_string()))
 }
 
-fn set_system_fields(ctx: &Context, kind: &Kind, value: &mut Value) {
-    let now = time::seconds(ctx.app.clock.now());
+fn set_system_fields(call: &Call<'_>, kind: &Kind, value: &mut Value) {
+    let now = time::seconds(call.now());
     let meta = value.meta_mut();
     meta.insert("creationTimestamp".into(), now.into());
     meta.insert("uid".into(), uuid::Uuid::new_v4().to_string().into());
     if matches!(
-        kind.strategy.generation,
+        kind.flags.generation,
         Generation::Once | Generation::Counted
     ) {
         meta.insert("generation".into(), 1.into());
     }
 }
 
-fn validate(ctx: &Context, kind: &Kind, value: &Value) -> Result<(), Status> {
-    let mut errors = devices::check(ctx, kind, Part::Whole, value, None)?;
+fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
+    let mut errors = devices::check(call, kind, Part::Whole, value, None)?;
     errors.extend(object_meta::validate(
         value,
         kind.namespaced,
-        kind.strategy.validate_name,
+        kind.flags.validate_name,
     ));
     errors.extend(standard_finalizers(kind, value));
     errors.extend((kind.strategy.validate)(value));
     errors.extend(rules::check(kind.node(), value, None));
     if errors.is_empty() {
-        errors = params::check(ctx, kind, Part::Whole, value, None)?;
+        errors = params::check(call, kind, Part::Whole, value, None)?;
     }
     if errors.is_empty() {
         Ok(())
     } else {
         Err(Status::invalid(
-            kind.strategy.told_of_group.unwrap_or(kind.group),
+            kind.flags.told_of_group.unwrap_or(kind.group),
             kind.kind,
             value.name(),
             &errors,

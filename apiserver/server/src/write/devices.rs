@@ -17,11 +17,9 @@ use skiff_api::{
 };
 use skiff_storage::Key;
 
-use super::Part;
+use super::call::{Call, Part};
 use crate::{
-    app,
     auth::{self, Authorizer, User, authorize::forbidden},
-    context::Context,
     stored,
 };
 
@@ -30,22 +28,22 @@ const NODE_NAME: &str = "authentication.kubernetes.io/node-name";
 
 /// `old` is absent on creation. A claim's spec stays, so it is asked once.
 pub(super) fn check(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Kind,
     part: Part,
     new: &Value,
     old: Option<&Value>,
 ) -> Result<Errors, Status> {
     let mut errors = Errors::default();
-    match (kind.strategy.beyond, part, old) {
+    match (kind.flags.beyond, part, old) {
         (Beyond::DevicesOfClaim, Part::Whole, None) => {
-            requests(ctx, new, new.at("spec"), &mut errors)?
+            requests(call, new, new.at("spec"), &mut errors)?
         }
         (Beyond::DevicesOfTemplate, Part::Whole, None) => {
-            requests(ctx, new, new.at("spec").at("spec"), &mut errors)?
+            requests(call, new, new.at("spec").at("spec"), &mut errors)?
         }
         (Beyond::DevicesOfClaim, Part::Sub(Subresource::Status), Some(old)) => {
-            status(ctx, new, old, &mut errors)?
+            status(call, new, old, &mut errors)?
         }
         _ => {}
     }
@@ -53,7 +51,7 @@ pub(super) fn check(
 }
 
 fn requests(
-    ctx: &Context,
+    call: &Call<'_>,
     object: &Value,
     spec: &Value,
     errors: &mut Errors,
@@ -64,14 +62,14 @@ fn requests(
     };
     let path = Path::new("spec.devices.requests");
     as_admin(
-        ctx,
+        call,
         object.namespace(),
         &path.index(index).child("adminAccess"),
         errors,
     )
 }
 
-fn status(ctx: &Context, new: &Value, old: &Value, errors: &mut Errors) -> Result<(), Status> {
+fn status(call: &Call<'_>, new: &Value, old: &Value, errors: &mut Errors) -> Result<(), Status> {
     let (now, before) = (new.at("status"), old.at("status"));
     let granted = |status: &Value| {
         status
@@ -84,7 +82,7 @@ fn status(ctx: &Context, new: &Value, old: &Value, errors: &mut Errors) -> Resul
     if let (Some(index), None) = (granted(now), granted(before)) {
         let path = Path::new("status.allocation.devices.results");
         as_admin(
-            ctx,
+            call,
             new.namespace(),
             &path.index(index).child("adminAccess"),
             errors,
@@ -94,17 +92,17 @@ fn status(ctx: &Context, new: &Value, old: &Value, errors: &mut Errors) -> Resul
         .iter()
         .any(|name| now.some(name) != before.some(name))
     {
-        binding(ctx, errors);
+        binding(call, errors);
     }
     if let Some(allocation) = now.some("allocation") {
-        drivers(ctx, &changed_drivers(now, before), allocation, errors);
+        drivers(call, &changed_drivers(now, before), allocation, errors);
     }
     Ok(())
 }
 
 /// Namespaces that administrators may reach all devices from bear a label.
 fn as_admin(
-    ctx: &Context,
+    call: &Call<'_>,
     namespace: &str,
     path: &Path,
     errors: &mut Errors,
@@ -114,11 +112,11 @@ fn as_admin(
         namespace: "".into(),
         name: namespace.into(),
     };
-    let Some(object) = ctx.app.store.get(&key) else {
+    let Some(object) = call.store().get(&key) else {
         errors.internal(path, format!("could not retrieve namespace to verify admin access: namespaces {namespace:?} not found"));
         return Ok(());
     };
-    let row = ctx
+    let row = call
         .kinds
         .stored("namespaces")
         .ok_or_else(|| Status::internal("no row for namespaces"))?;
@@ -134,14 +132,14 @@ fn as_admin(
 }
 
 /// Allocating is asked for all namespaces.
-fn binding(ctx: &Context, errors: &mut Errors) {
+fn binding(call: &Call<'_>, errors: &mut Errors) {
     let asked = auth::Attributes {
         subresource: "binding".into(),
         namespace: String::new(),
         name: String::new(),
-        ..app::attributes(ctx)
+        ..call.asked.clone()
     };
-    if let Err(why) = may(ctx, &asked) {
+    if let Err(why) = may(call, &asked) {
         let verb = &asked.verb;
         errors.forbidden(
             &Path::new("status.allocation"),
@@ -151,10 +149,10 @@ fn binding(ctx: &Context, errors: &mut Errors) {
 }
 
 /// Each driver is asked about by its name: from the node of the devices, or from anywhere.
-fn drivers(ctx: &Context, drivers: &BTreeSet<&str>, allocation: &Value, errors: &mut Errors) {
-    let base = app::attributes(ctx);
+fn drivers(call: &Call<'_>, drivers: &BTreeSet<&str>, allocation: &Value, errors: &mut Errors) {
+    let base = call.asked.clone();
     let mut verbs = vec![format!("arbitrary-node:{}", base.verb)];
-    if is_of_node(&ctx.user, node_of(allocation)) {
+    if is_of_node(&call.asked.user, node_of(allocation)) {
         verbs.insert(0, format!("associated-node:{}", base.verb));
     }
     for driver in drivers {
@@ -165,7 +163,7 @@ fn drivers(ctx: &Context, drivers: &BTreeSet<&str>, allocation: &Value, errors: 
             ..base.clone()
         };
         let answers: Vec<Result<(), String>> =
-            verbs.iter().map(|verb| may(ctx, &asked(verb))).collect();
+            verbs.iter().map(|verb| may(call, &asked(verb))).collect();
         if answers.iter().any(Result::is_ok) {
             continue;
         }
@@ -181,8 +179,8 @@ fn drivers(ctx: &Context, drivers: &BTreeSet<&str>, allocation: &Value, errors: 
     }
 }
 
-fn may(ctx: &Context, asked: &auth::Attributes) -> Result<(), String> {
-    let decision = ctx.app.authorizers.authorize(asked);
+fn may(call: &Call<'_>, asked: &auth::Attributes) -> Result<(), String> {
+    let decision = call.writer.core.authorizers.authorize(asked);
     if decision.allowed() {
         Ok(())
     } else {

@@ -48,8 +48,8 @@ pub(super) fn desired_differs(kind: &Kind, new: &Value, live: &Value) -> bool {
     let of_meta = |name: &str| {
         new.meta().and_then(|meta| meta.get(name)) != live.meta().and_then(|meta| meta.get(name))
     };
-    kind.strategy.annotations_are_desired && of_meta("annotations")
-        || kind.strategy.labels_are_desired && of_meta("labels")
+    kind.flags.annotations_are_desired && of_meta("annotations")
+        || kind.flags.labels_are_desired && of_meta("labels")
         || !alike_but(
             new.as_object(),
             live.as_object(),

@@ -13,10 +13,9 @@ use skiff_api::{
 };
 use skiff_storage::Key;
 
-use super::Part;
+use super::call::{Call, Part};
 use crate::{
     auth::{self, Authorizer, SYSTEM_MASTERS, User},
-    context::Context,
     stored,
 };
 
@@ -24,19 +23,19 @@ const ALL: &str = "*";
 
 /// `old` is absent on creation.
 pub(super) fn check(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Kind,
     part: Part,
     new: &Value,
     old: Option<&Value>,
 ) -> Result<Errors, Status> {
     let mut errors = Errors::default();
-    let (name, refused) = match kind.strategy.beyond {
-        _ if !matches!(part, Part::Whole) || ctx.user.in_group(SYSTEM_MASTERS) => {
+    let (name, refused) = match kind.flags.beyond {
+        _ if !matches!(part, Part::Whole) || call.asked.user.in_group(SYSTEM_MASTERS) => {
             return Ok(errors);
         }
-        Beyond::ParametersOfPolicy => ("paramKind", policy(ctx, new, old)),
-        Beyond::ParametersOfBinding(policies) => ("paramRef", binding(ctx, new, policies)?),
+        Beyond::ParametersOfPolicy => ("paramKind", policy(call, new, old)),
+        Beyond::ParametersOfBinding(policies) => ("paramRef", binding(call, new, policies)?),
         _ => return Ok(errors),
     };
     if let Some(why) = refused {
@@ -45,7 +44,7 @@ pub(super) fn check(
     Ok(errors)
 }
 
-fn policy(ctx: &Context, new: &Value, old: Option<&Value>) -> Option<String> {
+fn policy(call: &Call<'_>, new: &Value, old: Option<&Value>) -> Option<String> {
     let kind = new.at("spec").some("paramKind")?;
     if old.is_some_and(|old| old.at("spec").some("paramKind") == Some(kind)) {
         return None;
@@ -54,19 +53,23 @@ fn policy(ctx: &Context, new: &Value, old: Option<&Value>) -> Option<String> {
         verb: "get".into(),
         namespace: ALL.into(),
         name: ALL.into(),
-        ..of_kind(ctx, Some(kind)).0
+        ..of_kind(call, Some(kind)).0
     };
     let why = || {
-        let (user, name, version) = (shown(&ctx.user), kind.text("kind"), kind.text("apiVersion"));
+        let (user, name, version) = (
+            shown(&call.asked.user),
+            kind.text("kind"),
+            kind.text("apiVersion"),
+        );
         format!(
             r#"user {user} must have "get" permission on all objects of the referenced paramKind (kind={name}, apiVersion={version})"#
         )
     };
-    (!ctx.app.authorizers.authorize(&asked).allowed()).then(why)
+    (!call.writer.core.authorizers.authorize(&asked).allowed()).then(why)
 }
 
 /// `policies` names the resource of the policies that such bindings are of.
-fn binding(ctx: &Context, binding: &Value, policies: &str) -> Result<Option<String>, Status> {
+fn binding(call: &Call<'_>, binding: &Value, policies: &str) -> Result<Option<String>, Status> {
     let spec = binding.at("spec");
     let Some(reference) = spec.some("paramRef") else {
         return Ok(None);
@@ -77,9 +80,9 @@ fn binding(ctx: &Context, binding: &Value, policies: &str) -> Result<Option<Stri
         namespace: "".into(),
         name: policy_name.into(),
     };
-    let policy = match ctx.app.store.get(&key) {
+    let policy = match call.store().get(&key) {
         Some(object) => {
-            let row = ctx
+            let row = call
                 .kinds
                 .stored(policies)
                 .ok_or_else(|| Status::internal(format!("no row for {policies}")))?;
@@ -90,7 +93,7 @@ fn binding(ctx: &Context, binding: &Value, policies: &str) -> Result<Option<Stri
     let kind = policy
         .as_ref()
         .and_then(|policy| policy.at("spec").some("paramKind"));
-    let (base, known) = of_kind(ctx, kind);
+    let (base, known) = of_kind(call, kind);
     let verb = if name.is_empty() { "list" } else { "get" };
     let asked = auth::Attributes {
         verb: verb.into(),
@@ -98,10 +101,10 @@ fn binding(ctx: &Context, binding: &Value, policies: &str) -> Result<Option<Stri
         name: name.into(),
         ..base
     };
-    if ctx.app.authorizers.authorize(&asked).allowed() {
+    if call.writer.core.authorizers.authorize(&asked).allowed() {
         return Ok(None);
     }
-    let user = shown(&ctx.user);
+    let user = shown(&call.asked.user);
     let everything = format!(
         r#"to determine minimum required permissions and user {user} does not have "{verb}" permission for all groups, versions and resources"#
     );
@@ -123,9 +126,9 @@ fn binding(ctx: &Context, binding: &Value, policies: &str) -> Result<Option<Stri
 }
 
 /// A question about the resource of a kind, and whether there is one; what is not known is everything.
-fn of_kind(ctx: &Context, kind: Option<&Value>) -> (auth::Attributes, bool) {
+fn of_kind(call: &Call<'_>, kind: Option<&Value>) -> (auth::Attributes, bool) {
     let all = auth::Attributes {
-        user: ctx.user.clone(),
+        user: call.asked.user.clone(),
         resource_request: true,
         group: ALL.into(),
         version: ALL.into(),
@@ -139,7 +142,7 @@ fn of_kind(ctx: &Context, kind: Option<&Value>) -> (auth::Attributes, bool) {
         .text("apiVersion")
         .split_once('/')
         .unwrap_or(("", kind.text("apiVersion")));
-    let found = ctx.kinds.find_kind(group, version, kind.text("kind"));
+    let found = call.kinds.find_kind(group, version, kind.text("kind"));
     let resource = found.map_or(ALL, |row| row.plural);
     (
         auth::Attributes {

@@ -8,7 +8,7 @@ use skiff_api::{
     machinery::{meta::Meta, schema::conform, status::Status},
 };
 
-use super::{Part, difference::desired_differs};
+use super::{call::Part, difference::desired_differs};
 
 /// Makes `new` what may be written over `live`.
 pub(super) fn prepare(
@@ -44,7 +44,7 @@ pub(super) fn prepare(
             }
         }
         Part::Whole => {
-            if kind.strategy.has_status {
+            if kind.has_status() {
                 take_status(new, live);
             }
             (kind.strategy.prepare_for_update)(new, live);
@@ -52,7 +52,7 @@ pub(super) fn prepare(
     }
     conform(new, kind.node()).map_err(|error| Status::internal(error.to_string()))?;
     if matches!(
-        kind.strategy.generation,
+        kind.flags.generation,
         Generation::Counted | Generation::CountedFromZero
     ) && !matches!(part, Part::Sub(Subresource::Status | Subresource::Binding))
         && desired_differs(kind, new, live)

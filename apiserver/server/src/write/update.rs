@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
-    kinds::{Kind, Subresource, UpdateChecks, strategy::path_segment},
+    kinds::{Kind, Subresource, UpdateChecks, flags::path_segment},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
@@ -19,19 +20,22 @@ use skiff_api::{
 use skiff_storage::{Error, Expect, Key, Object, Write};
 
 use super::{
-    Part, Written, check_namespace, create::create_tracked, dedup_owners, devices,
-    difference::same_but_for_times, dry_run, escalation, params, prepare::prepare, settle, stamp,
-    standard_finalizers, store_error, unstored, warn_of_no_effect,
+    call::{Call, Part, Written},
+    create::create_tracked,
+    devices,
+    difference::same_but_for_times,
+    params,
+    prepare::prepare,
+    steps::{
+        check_namespace, dedup_owners, escalation, settle, stamp, standard_finalizers, store_error,
+        take_addresses, unstored, warn_of_no_effect,
+    },
 };
 use crate::{
-    admission::{self, Attributes, Operation},
-    allocate,
-    context::Context,
+    admission::{Compute, Operation},
+    allocate::Allocation,
     stored,
 };
-
-/// What a write makes of the live object, managed fields included. Called again when another write came between.
-pub type Compute<'c> = &'c mut (dyn FnMut(Option<&Value>) -> Result<Value, Status> + Send);
 
 /// How an update treats what it finds.
 pub struct Update {
@@ -56,32 +60,31 @@ impl Update {
 
 /// Reads, computes, checks, writes; again when the object changed meanwhile. The flag tells that it was created.
 pub async fn update(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Arc<Kind>,
     namespace: &str,
     name: &str,
     how: Update,
     compute: Compute<'_>,
 ) -> Result<(Written, bool), Status> {
-    let dry = dry_run(ctx)?;
+    let dry = call.options.dry_run;
     let key = stored::key_of(kind, namespace, name);
     let attempt = Attempt {
-        ctx,
+        call,
         shown: kind,
-        kind: ctx.kinds.worked_on_as(kind),
+        kind: call.kinds.worked_on_as(kind),
         key: &key,
         part: how.part,
-        dry,
     };
     for _ in 0..100 {
-        let Some(object) = ctx.app.store.get(&key) else {
+        let Some(object) = call.store().get(&key) else {
             if !how.create {
                 return Err(Status::not_found(kind.group, kind.plural, name));
             }
             let mut value = compute(None)?;
             check_namespace(kind, namespace, &mut value)?;
-            dedup_owners(ctx, &mut value);
-            return create_tracked(ctx, kind, namespace, value, false)
+            dedup_owners(call, &mut value);
+            return create_tracked(call, kind, namespace, value, false)
                 .await
                 .map(|written| (written, true));
         };
@@ -125,13 +128,12 @@ fn check_preconditions(
 
 /// What stays the same from one try of an update to the next.
 struct Attempt<'a> {
-    ctx: &'a Context,
+    call: &'a Call<'a>,
     /// The kind that the client knows, and the one that is worked on.
     shown: &'a Arc<Kind>,
     kind: &'a Arc<Kind>,
     key: &'a Key,
     part: Part,
-    dry: bool,
 }
 
 impl Attempt<'_> {
@@ -143,12 +145,11 @@ impl Attempt<'_> {
         mut new: Value,
     ) -> Result<Option<Written>, Status> {
         let Attempt {
-            ctx,
+            call,
             shown,
             kind,
             key,
             part,
-            dry,
         } = *self;
         if !Arc::ptr_eq(shown, kind) {
             shown.convert(&mut new, kind);
@@ -156,42 +157,32 @@ impl Attempt<'_> {
         }
         let live = &live;
         check_namespace(kind, &key.namespace, &mut new)?;
-        dedup_owners(ctx, &mut new);
+        dedup_owners(call, &mut new);
         let seen = seen_version(&new)?;
-        let mut attributes = Attributes {
-            app: &ctx.app,
-            kinds: &ctx.kinds,
-            kind,
-            subresource: part.name(),
-            operation: Operation::Update,
-            namespace: &key.namespace,
-            name: &key.name,
-            object: Some(new),
-            old: Some(live),
-            user: &ctx.user,
-            dry_run: dry,
-            warnings: Vec::new(),
-        };
-        admission::admit(ctx, &mut attributes).await?;
-        let mut new = attributes.object.take().unwrap_or_default();
+        let at = (&*key.namespace, &*key.name);
+        let mut attributes = call.attributes(kind, part.name(), Operation::Update, at);
+        attributes.object = Some(new);
+        attributes.old = Some(live);
+        call.admit(&mut attributes).await?;
+        let mut new = attributes.taken()?;
 
         check_version(kind, &key.name, seen.as_deref(), live)?;
         new.set_meta("resourceVersion", live.resource_version());
         prepare(kind, part, &mut new, live)?;
-        stamp(ctx, kind, &mut new, Some(live));
-        let allocation = allocate::on_update(ctx, kind, &mut new, live, dry)?;
-        validate(ctx, kind, part, &new, live)?;
-        escalation(ctx, kind, &new, Some(live))?;
+        stamp(call, kind, &mut new, Some(live))?;
+        let allocation = take_addresses(call, kind, &mut new, live)?;
+        validate(call, kind, part, &new, live)?;
+        escalation(call, kind, &new, Some(live))?;
         attributes.object = Some(new);
-        ctx.app.admission.validate(&attributes).await?;
-        let new = attributes.object.take().unwrap_or_default();
+        call.check(&attributes).await?;
+        let new = attributes.taken()?;
         if matches!(part, Part::Whole) {
             for warning in (kind.strategy.warnings)(&new, Some(live)) {
-                ctx.warn(warning);
+                call.warnings.add(warning);
             }
-            warn_of_no_effect(ctx, kind, &new);
+            warn_of_no_effect(call, kind, &new);
         }
-        if dry {
+        if call.options.dry_run {
             return Ok(Some(unstored(shown, kind, new)));
         }
         self.store(object, live, new, allocation).await
@@ -203,10 +194,10 @@ impl Attempt<'_> {
         object: &Arc<Object>,
         live: &Value,
         mut new: Value,
-        allocation: allocate::Allocation,
+        allocation: Option<Allocation>,
     ) -> Result<Option<Written>, Status> {
         let Attempt {
-            ctx,
+            call,
             shown,
             kind,
             key,
@@ -219,31 +210,32 @@ impl Attempt<'_> {
         }
         // watchers of what goes are shown what was stored before
         let (draft, last) = if removal {
-            (None, Some(stored::draft(&ctx.kinds, kind, live)?))
+            (None, Some(stored::draft(call.kinds, kind, live)?))
         } else {
-            (Some(stored::draft(&ctx.kinds, kind, &new)?), None)
+            (Some(stored::draft(call.kinds, kind, &new)?), None)
         };
-        match ctx
-            .app
-            .store
-            .commit(Write {
-                key: key.clone(),
-                expect: Expect::Revision(object.revision),
-                draft,
-                last,
-            })
-            .await
-        {
+        let write = Write {
+            key: key.clone(),
+            expect: Expect::Revision(object.revision),
+            draft,
+            last,
+        };
+        match call.store().commit(write).await {
             Ok(object) => {
-                allocation.keep();
+                if let Some(allocation) = allocation {
+                    allocation.keep();
+                    let writer = call.writer;
+                    if removal {
+                        writer.allocator.free(&new);
+                        (writer.follow)(writer, &Value::Null, &new).await;
+                    } else {
+                        (writer.follow)(writer, &new, live).await;
+                    }
+                }
                 if removal {
-                    allocate::release(ctx, kind, &new).await;
                     // the answer is the object as it was sent, not the removal's revision
                     kind.convert(&mut new, shown);
                     return Ok(Some(Written::Unstored(new)));
-                }
-                if allocate::is_service(kind) {
-                    crate::addresses::follow(&ctx.app, &new, live).await;
                 }
                 Ok(Some(Written::Stored(object)))
             }
@@ -270,7 +262,7 @@ fn seen_version(new: &Value) -> Result<Option<String>, Status> {
 
 fn check_version(kind: &Kind, name: &str, seen: Option<&str>, live: &Value) -> Result<(), Status> {
     match seen {
-        None if !kind.strategy.allow_unconditional_update => {
+        None if !kind.flags.allow_unconditional_update => {
             let mut errors = Errors::default();
             errors.invalid(
                 &Path::new("metadata").child("resourceVersion"),
@@ -288,9 +280,7 @@ fn check_version(kind: &Kind, name: &str, seen: Option<&str>, live: &Value) -> R
 
 /// What was being deleted and has nothing left to wait for goes with this write, whichever part of the object it is about.
 fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
-    let grace = live["metadata"]["deletionGracePeriodSeconds"]
-        .as_i64()
-        .unwrap_or(0);
+    let grace = live.at("metadata").int("deletionGracePeriodSeconds");
     live.is_deleting()
         && grace == 0
         && new.finalizers().next().is_none()
@@ -298,7 +288,7 @@ fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
 }
 
 fn validate(
-    ctx: &Context,
+    call: &Call<'_>,
     kind: &Kind,
     part: Part,
     new: &Value,
@@ -309,9 +299,9 @@ fn validate(
     let changed = object_meta::validate_update(new, live);
     let finalizers = standard_finalizers(kind, new);
     errors.extend(changed.clone());
-    errors.extend(devices::check(ctx, kind, part, new, Some(live))?);
+    errors.extend(devices::check(call, kind, part, new, Some(live))?);
     let checks = if matches!(part, Part::Whole) {
-        kind.strategy.update_checks
+        kind.flags.update_checks
     } else {
         UpdateChecks::Update
     };
@@ -323,7 +313,7 @@ fn validate(
         errors.extend(object_meta::validate(
             new,
             kind.namespaced,
-            kind.strategy.validate_name,
+            kind.flags.validate_name,
         ));
         errors.extend(finalizers);
     }
@@ -337,13 +327,13 @@ fn validate(
     });
     errors.extend(rules::check(kind.node(), new, Some(live)));
     if errors.is_empty() {
-        errors = params::check(ctx, kind, part, new, Some(live))?;
+        errors = params::check(call, kind, part, new, Some(live))?;
     }
     if errors.is_empty() {
         Ok(())
     } else {
         Err(Status::invalid(
-            kind.strategy.told_of_group.unwrap_or(kind.group),
+            kind.flags.told_of_group.unwrap_or(kind.group),
             kind.kind,
             new.name(),
             &errors,

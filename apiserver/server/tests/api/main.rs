@@ -7,12 +7,17 @@ mod apply;
 mod beyond_writing;
 mod checked;
 mod deletion;
+#[path = "../support/differences.rs"]
+mod differences;
 mod eviction;
 mod lists;
+#[path = "../support/mask.rs"]
+mod mask;
 mod order;
 mod protobuf;
 mod registry;
 mod unreadable;
+mod verbs;
 mod versions;
 mod warnings;
 #[path = "../support/widget.rs"]

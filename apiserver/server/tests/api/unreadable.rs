@@ -22,6 +22,7 @@ async fn put(server: &Server, resource: &str, name: &str, before: &str, after: &
     };
     server
         .app
+        .core
         .store
         .commit(Write {
             key,

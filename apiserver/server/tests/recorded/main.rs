@@ -4,7 +4,10 @@
 //! only shrink. `SKIFF_UPDATE=1` writes the list anew; `SKIFF_ONLY=prefix` runs (and shows) a part; `SKIFF_SHOW=n` shows n differences.
 //! The recordings are found by `UPSTREAM_DATA`; without it the test says that it was skipped.
 
-mod compare;
+#[path = "../support/differences.rs"]
+mod differences;
+mod json;
+#[path = "../support/mask.rs"]
 mod mask;
 
 use std::{
@@ -15,6 +18,7 @@ use std::{
 };
 
 use axum::body::Body;
+use differences::{differences, ordered};
 use http::Request;
 use http_body_util::BodyExt;
 use mask::Masks;
@@ -136,7 +140,7 @@ impl Replay {
             }
             let id = step["id"].as_str().unwrap().to_string();
             let expected = match step.get("diff") {
-                Some(diff) => compare::patched(
+                Some(diff) => json::patched(
                     &bases[step["of"].as_str().unwrap()],
                     diff.as_array().unwrap(),
                 ),
@@ -149,7 +153,7 @@ impl Replay {
                 continue;
             }
             let body = match step.get("base") {
-                Some(base) => Some(compare::patched(
+                Some(base) => Some(json::patched(
                     &objects[base.as_str().unwrap()],
                     step["set"].as_array().map_or(&[][..], Vec::as_slice),
                 )),
@@ -172,8 +176,7 @@ impl Replay {
             let expected = json!({"status": step["status"], "warnings": step.get("warnings").cloned().unwrap_or(json!([])), "response": expected});
             let found =
                 json!({"status": got.status, "warnings": got.warnings, "response": got.response});
-            let wrong =
-                compare::differences(&compare::ordered(&expected), &compare::ordered(&found));
+            let wrong = differences(&ordered(&expected), &ordered(&found));
             if wrong.is_empty() {
                 equal += 1;
                 continue;
@@ -224,7 +227,7 @@ impl Replay {
             self.filled(
                 &body
                     .as_str()
-                    .map_or_else(|| compare::python_json(body), str::to_string),
+                    .map_or_else(|| json::python_json(body), str::to_string),
             )
         });
         let mut request = Request::builder()

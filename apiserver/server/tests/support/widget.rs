@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use skiff_api::{
     kinds::{
-        Generation, Kind, PathColumn, Printer, Scale, SchemaOf, SelectableField, Strategy,
+        Flags, Generation, Kind, PathColumn, Printer, Scale, SchemaOf, SelectableField, Strategy,
         Subresource, Verbs,
     },
     machinery::{
@@ -59,9 +59,11 @@ pub fn kind() -> Kind {
             PathColumn::new("Parts", "string", ".spec.parts[*].name").unwrap(),
             PathColumn::new("Replicas", "integer", ".spec.replicas").unwrap(),
         ]),
-        strategy: Strategy {
-            has_status: true,
+        flags: Flags {
             generation: Generation::Counted,
+            ..Flags::default()
+        },
+        strategy: Strategy {
             validate: colors,
             validate_update: |new, _| colors(new),
             ..Strategy::DEFAULT

@@ -44,10 +44,33 @@ impl Cached for Pod {
         ("Container", "livenessProbe"),
         ("Container", "readinessProbe"),
         ("Container", "startupProbe"),
+        ("Volume", "configMap"),
+        ("Volume", "downwardAPI"),
+        ("Volume", "emptyDir"),
+        ("Volume", "hostPath"),
+        ("Volume", "image"),
+        ("Volume", "nfs"),
+        ("Volume", "projected"),
+        ("Volume", "secret"),
     ];
 
     fn group_by(&self) -> Option<&str> {
         self.spec.as_ref()?.node_name.as_deref()
+    }
+
+    /// Volumes that no claim and no attachment stands behind: each takes 3 KB in memory, and every pod has one for its token.
+    fn trim(&mut self) {
+        let Some(volumes) = self.spec.as_mut().and_then(|spec| spec.volumes.as_mut()) else {
+            return;
+        };
+        let bare = Volume::default();
+        volumes.retain_mut(|volume| {
+            let name = std::mem::take(&mut volume.name);
+            let has_source = *volume != bare;
+            volume.name = name;
+            has_source
+        });
+        volumes.shrink_to_fit();
     }
 }
 

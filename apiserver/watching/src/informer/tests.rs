@@ -24,6 +24,7 @@ use crate::{
     api::{Api, collection},
     client::Client,
     events::Events,
+    typed::Wire,
 };
 
 fn pod(name: &str, version: &str, owner: Option<&str>, node: Option<&str>) -> Pod {
@@ -262,4 +263,23 @@ async fn a_watch_that_ends_at_once_is_not_begun_again_without_a_pause() {
     // 50 ms, doubled each time
     assert!(asked <= 7, "{asked} requests in a second");
     stop.cancel();
+}
+
+#[test]
+fn volumes_that_nothing_stands_behind_are_not_kept() {
+    let text = json!({
+        "metadata": {"name": "a", "namespace": "ns"},
+        "spec": {"containers": [], "volumes": [
+            {"name": "token", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+            {"name": "data", "persistentVolumeClaim": {"claimName": "data"}},
+            {"name": "log", "emptyDir": {}},
+            {"name": "own", "ephemeral": {}},
+        ]},
+    });
+    let mut pod = Pod::decode_without(&text.to_string(), Pod::DROPPED).unwrap();
+    pod.trim();
+    let volumes = pod.spec.unwrap().volumes.unwrap();
+    let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
+    assert_eq!(names, ["data", "own"]);
+    assert_eq!(volumes.capacity(), 2);
 }

@@ -2,15 +2,14 @@
 //! Invariant: only the annotation changes.
 //! Behaviour follows the files of these names in `staging/src/k8s.io/kubectl/pkg/cmd/apply`.
 
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun};
+use crate::context::{DryRun, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
-use crate::generate::LAST_APPLIED;
+use crate::generate::{LAST_APPLIED, MANAGER};
 use crate::print::{self, Printer, json as layout};
-use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
-use crate::typed::MERGE;
+use crate::resource::{ALL, Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
+use crate::typed::{MERGE, Read};
 use serde_json::{Value, json};
 
 pub static VIEW: Command = Command {
@@ -23,20 +22,8 @@ pub static VIEW: Command = Command {
       kubectl apply view-last-applied deployment/nginx
       # Of what a file describes, as JSON
       kubectl apply view-last-applied -f deploy.yaml -o json",
-    flags: &[
-        FILE_FLAGS,
-        SELECTOR,
-        &[
-            Flag::str("output", 'o', "yaml", "yaml or json"),
-            Flag::bool(
-                "all",
-                '\0',
-                false,
-                "All objects of the given types in the namespace",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(view(ctx))),
+    flags: &[FILE_FLAGS, SELECTOR, ALL],
+    run: verb!(view: ViewLastAppliedFlags),
     words: Some(Words::ANY),
     ..Command::NEW
 };
@@ -51,18 +38,8 @@ pub static SET: Command = Command {
       kubectl apply set-last-applied -f deploy.yaml
       # Also where the annotation is missing
       kubectl apply set-last-applied -f deploy.yaml --create-annotation=true",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        DRY_RUN,
-        &[Flag::bool(
-            "create-annotation",
-            '\0',
-            false,
-            "Write the annotation where it is missing",
-        )],
-    ],
-    run: Run::Verb(|ctx| Box::pin(set(ctx))),
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN],
+    run: verb!(set: SetLastAppliedFlags),
     ..Command::NEW
 };
 
@@ -81,36 +58,52 @@ pub static EDIT: Command = Command {
         FILE_FLAGS,
         Validation::FLAG,
         crate::cmd::edit::LINE_ENDINGS,
-        &[Flag::str(
-            "field-manager",
-            '\0',
-            "kubectl-client-side-apply",
-            "Who is said to manage the fields that are written",
-        )],
+        MANAGER,
     ],
-    run: Run::Verb(|ctx| Box::pin(edit(ctx))),
+    defaults: &[("field-manager", "kubectl-client-side-apply")],
+    run: verb!(edit: ()),
     words: Some(Words::ANY),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct SetLastAppliedFlags {
+    /// Write the annotation where it is missing
+    #[arg(long)]
+    create_annotation: bool,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct ViewLastAppliedFlags {
+    /// yaml or json
+    #[arg(long, short, default_value = "yaml")]
+    output: String,
+}
 
 fn missing(name: &str) -> String {
     format!("no last-applied-configuration annotation found on resource: {name}")
 }
 
-async fn view(ctx: Ctx) -> Result<()> {
+async fn view(ctx: With<ViewLastAppliedFlags>) -> Result<()> {
     let f = ctx.flags();
     let mut builder = Builder::new(&ctx)?;
     builder.latest = true;
     builder.continue_on_error = false;
     let infos = builder.find().await?.all()?;
     for info in infos {
-        let text = info.object["metadata"]["annotations"][LAST_APPLIED].as_str();
+        let text = info
+            .object
+            .at("metadata")
+            .at("annotations")
+            .text_ptr(LAST_APPLIED);
         let Some(text) = text else {
             return Err(Error::msg(format!("{}\n", missing(&info.name)))
                 .with_source(&format!("{}\n", missing(&info.name)), &info.source));
         };
         let value: Value = serde_json::from_str(text)?;
-        match f.str("output") {
+        match f.output.as_str() {
             "json" => print::put(
                 &(layout::write(
                     &value,
@@ -134,10 +127,10 @@ async fn view(ctx: Ctx) -> Result<()> {
     Ok(())
 }
 
-async fn set(ctx: Ctx) -> Result<()> {
+async fn set(ctx: With<SetLastAppliedFlags>) -> Result<()> {
     let f = ctx.flags();
     let dry_run = ctx.dry_run()?;
-    let mut printer = Printer::new(f, format!("configured{}", dry_run.suffix()))?;
+    let mut printer = Printer::new(&ctx, format!("configured{}", dry_run.suffix()))?;
     let infos = Builder::new(&ctx)?.find().await?.all()?;
     for info in infos {
         let live = helper::get(ctx.client()?, &info.resource, &info.namespace, &info.name)
@@ -153,8 +146,8 @@ async fn set(ctx: Ctx) -> Result<()> {
             })?;
         // As the file has it: unlike apply, this adds no empty annotations.
         let wanted = print::json::compact(&info.object) + "\n";
-        match live["metadata"]["annotations"][LAST_APPLIED].as_str() {
-            None if !f.bool("create-annotation") => {
+        match live.at("metadata").at("annotations").text_ptr(LAST_APPLIED) {
+            None if !f.create_annotation => {
                 return Err(Error::msg(format!(
                     "{}, to create the annotation, run the command with --create-annotation",
                     missing(&info.name)
@@ -175,14 +168,7 @@ async fn set(ctx: Ctx) -> Result<()> {
             object["metadata"]["annotations"][LAST_APPLIED] = json!(wanted);
         } else {
             object = helper::Write::by("kubectl", dry_run)
-                .patch(
-                    ctx.client()?,
-                    &info.resource,
-                    &info.namespace,
-                    &info.name,
-                    MERGE,
-                    &patch,
-                )
+                .patch_of(ctx.client()?, &info, MERGE, &patch)
                 .await?;
         }
         printer.print(&object)?;
@@ -190,6 +176,6 @@ async fn set(ctx: Ctx) -> Result<()> {
     Ok(())
 }
 
-async fn edit(ctx: Ctx) -> Result<()> {
+async fn edit(ctx: With<()>) -> Result<()> {
     crate::cmd::edit::last_applied(&ctx).await
 }

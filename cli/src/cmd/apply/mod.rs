@@ -6,14 +6,13 @@ mod last_applied;
 mod prune;
 mod server_side;
 
-use crate::command::{Command, Run};
-use crate::context::{Ctx, DryRun};
+use crate::command::{Command, verb};
+use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::generate::LAST_APPLIED;
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, Validation, helper};
-use crate::typed::{MERGE, STRATEGIC};
+use crate::typed::{MERGE, Read, STRATEGIC};
 use serde_json::{Value, json};
 use skiff_api::machinery::patch::{Precondition, merge, strategic};
 
@@ -39,74 +38,61 @@ pub static COMMAND: Command = Command {
         SELECTOR,
         DRY_RUN,
         Validation::FLAG,
-        &super::delete::DELETION_FLAGS,
-        &[
-            Flag::bool(
-                "overwrite",
-                '\0',
-                true,
-                "Where the file and somebody else changed the same field, take the file's value",
-            ),
-            Flag::bool(
-                "openapi-patch",
-                '\0',
-                true,
-                "Merge lists as the kind's schema says",
-            ),
-            Flag::bool(
-                "prune",
-                '\0',
-                false,
-                "Delete objects that were applied once and are no longer in the files",
-            ),
-            Flag::array(
-                "prune-allowlist",
-                '\0',
-                "Only prune this kind (GROUP/VERSION/KIND); may be repeated",
-            ),
-            Flag::bool(
-                "all",
-                '\0',
-                false,
-                "With --prune, all objects that were applied",
-            ),
-            Flag::bool("server-side", '\0', false, "Have the server merge"),
-            Flag::bool(
-                "force-conflicts",
-                '\0',
-                false,
-                "With --server-side, take fields over from other managers",
-            ),
-            Flag::str(
-                "field-manager",
-                '\0',
-                "kubectl-client-side-apply",
-                "Who is said to manage the fields that are written",
-            ),
-            Flag::str(
-                "subresource",
-                '\0',
-                "",
-                "With --server-side, apply to this sub-resource",
-            ),
-        ],
+        super::delete::DELETION,
     ],
     subcommands: &[&last_applied::VIEW, &last_applied::SET, &last_applied::EDIT],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     ..Command::NEW
 };
 
-fn check(ctx: &Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Where the file and somebody else changed the same field, take the file's value
+    #[arg(long, default_value = "true")]
+    overwrite: bool,
+    /// Merge lists as the kind's schema says
+    #[arg(long = "openapi-patch", default_value = "true")]
+    _openapi_patch: bool,
+    /// Delete objects that were applied once and are no longer in the files
+    #[arg(long)]
+    prune: bool,
+    /// Only prune this kind (GROUP/VERSION/KIND); may be repeated
+    #[arg(long)]
+    prune_allowlist: Vec<String>,
+    /// With --prune, all objects that were applied
+    #[arg(long)]
+    all: bool,
+    /// Have the server merge
+    #[arg(long)]
+    server_side: bool,
+    /// With --server-side, take fields over from other managers
+    #[arg(long)]
+    force_conflicts: bool,
+    /// With --server-side, apply to this sub-resource
+    #[arg(long)]
+    subresource: String,
+    /// Who is said to manage the fields that are written
+    #[arg(long, value_name = "kubectl-client-side-apply")]
+    field_manager: Option<String>,
+}
+
+/// Who applies without the server's merging, unless somebody else is named.
+pub const CLIENT_SIDE: &str = "kubectl-client-side-apply";
+
+impl Flags {
+    fn client_side_manager(&self) -> &str {
+        self.field_manager.as_deref().unwrap_or(CLIENT_SIDE)
+    }
+}
+
+fn check(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let (server_side, dry_run, force, prune) = (
-        f.bool("server-side"),
-        ctx.dry_run()?,
-        f.bool("force"),
-        f.bool("prune"),
-    );
+    let (server_side, dry_run, force, prune) =
+        (f.server_side, ctx.dry_run()?, ctx.deletion().force, f.prune);
     for (wrong, message) in [
         (
-            f.bool("force-conflicts") && !server_side,
+            f.force_conflicts && !server_side,
             "--force-conflicts only works with --server-side",
         ),
         (
@@ -122,12 +108,12 @@ fn check(ctx: &Ctx) -> Result<()> {
             "--dry-run=server cannot be used with --force",
         ),
         (
-            f.bool("all") && !f.str("selector").is_empty(),
+            f.all && !ctx.selector().is_empty(),
             "cannot set --all and --selector at the same time",
         ),
         (prune && force, "--force cannot be used with --prune"),
         (
-            prune && !f.bool("all") && f.str("selector").is_empty(),
+            prune && !f.all && ctx.selector().is_empty(),
             "all resources selected for prune without explicitly passing --all. To prune all resources, pass the --all flag. If you did not mean to prune all resources, specify a label selector",
         ),
         (
@@ -135,7 +121,7 @@ fn check(ctx: &Ctx) -> Result<()> {
             "--prune is in alpha and doesn't currently work on objects created by server-side apply",
         ),
         (
-            !f.str("subresource").is_empty() && !server_side,
+            !f.subresource.is_empty() && !server_side,
             "--subresource can only be specified for --server-side",
         ),
     ] {
@@ -146,22 +132,17 @@ fn check(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
-    }
+    ctx.takes_no_args("Unexpected args")?;
     let mut builder = Builder::new(&ctx)?;
-    builder.validation = Validation::parse(f.str("validate"))?;
+    builder.validation = Validation::of(&ctx)?.unwrap_or(Validation::Strict);
     builder.subresource = String::new();
-    super::delete::first_policy(f.str("cascade"))?;
-    if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+    super::delete::first_policy(&ctx.deletion().cascade)?;
+    if !ctx.has_files() {
         return Err(Error::msg("must specify one of -f and -k"));
     }
-    let pruned = if f.bool("prune") {
+    let pruned = if f.prune {
         prune::kinds(&ctx).await?
     } else {
         vec![]
@@ -173,9 +154,9 @@ async fn run(ctx: Ctx) -> Result<()> {
         return Err(Error::msg("no objects passed to apply"));
     }
     let mut session = Session {
-        structured: !matches!(f.str("output"), "" | "name"),
+        structured: !matches!(ctx.output(), "" | "name"),
         done: vec![],
-        printer: Printer::new(f, "")?,
+        printer: Printer::new(&ctx, "")?,
     };
     for info in found.infos {
         if let Err(e) = one(&ctx, info, builder.validation, &mut session).await {
@@ -184,7 +165,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
     Error::collect(errors)?;
     session.print_objects()?;
-    if f.bool("prune") {
+    if f.prune {
         let named = builder
             .require_namespace
             .then_some(builder.namespace.as_str());
@@ -204,7 +185,7 @@ struct Session {
 impl Session {
     fn tell(&mut self, ctx: &Ctx, info: Info, what: &str) -> Result<()> {
         if !self.structured {
-            if ctx.flags().str("output") != "name" {
+            if ctx.output() != "name" {
                 self.printer
                     .operation(&format!("{what}{}", ctx.dry_run()?.suffix()));
             }
@@ -237,7 +218,7 @@ pub fn configuration(object: &Value) -> String {
 /// The object with annotations, if only empty ones, but not that of what was last applied.
 pub fn bare(object: &Value) -> Value {
     let mut copy = object.clone();
-    if !copy["metadata"]["annotations"].is_object() {
+    if !copy.at("metadata").at("annotations").is_object() {
         copy["metadata"]["annotations"] = json!({});
     }
     if let Some(a) = copy["metadata"]["annotations"].as_object_mut() {
@@ -250,7 +231,7 @@ pub fn bare(object: &Value) -> Value {
 pub fn annotated(object: &Value) -> Value {
     let mut copy = object.clone();
     let text = configuration(object);
-    if !copy["metadata"]["annotations"].is_object() {
+    if !copy.at("metadata").at("annotations").is_object() {
         copy["metadata"]["annotations"] = json!({});
     }
     copy["metadata"]["annotations"][LAST_APPLIED] = json!(text);
@@ -258,22 +239,24 @@ pub fn annotated(object: &Value) -> Value {
 }
 
 async fn one(
-    ctx: &Ctx,
+    ctx: &With<Flags>,
     mut info: Info,
     validation: Validation,
     session: &mut Session,
 ) -> Result<()> {
     let f = ctx.flags();
     if info.name.is_empty()
-        && let Some(prefix) = info.object["metadata"]["generateName"]
-            .as_str()
+        && let Some(prefix) = info
+            .object
+            .at("metadata")
+            .text_ptr("generateName")
             .filter(|p| !p.is_empty())
     {
         return Err(Error::msg(format!(
             "from {prefix}: cannot use generate name with apply"
         )));
     }
-    if f.bool("server-side") {
+    if f.server_side {
         server_side::apply(ctx, &mut info, validation).await?;
         warn_if_deleting(&info);
         return session.tell(ctx, info, "serverside-applied");
@@ -287,8 +270,8 @@ async fn one(
             let mut object = modified;
             prune_nulls(&mut object);
             if dry_run != DryRun::Client {
-                let write =
-                    helper::Write::by(f.str("field-manager"), dry_run).validation(validation);
+                let write = helper::Write::by(ctx.flags().client_side_manager(), dry_run)
+                    .validation(validation);
                 object = write
                     .create(client, &info.resource, &info.namespace, &object)
                     .await
@@ -312,7 +295,12 @@ async fn one(
             ));
         }
     };
-    if live["metadata"]["annotations"][LAST_APPLIED].is_null() {
+    if live
+        .at("metadata")
+        .at("annotations")
+        .some(LAST_APPLIED)
+        .is_none()
+    {
         let p = ctx.program();
         eprintln!(
             "Warning: resource {} is missing the {LAST_APPLIED} annotation which is required by {p} apply. {p} apply should only be used on resources created declaratively by either {p} create --save-config or {p} apply. The missing annotation will be patched automatically.",
@@ -331,7 +319,12 @@ async fn one(
 }
 
 fn warn_if_deleting(info: &Info) {
-    if !info.object["metadata"]["deletionTimestamp"].is_null() {
+    if info
+        .object
+        .at("metadata")
+        .some("deletionTimestamp")
+        .is_some()
+    {
         eprintln!(
             "Warning: Detected changes to resource {} which is currently being deleted.",
             info.name
@@ -356,7 +349,7 @@ fn describe(info: &Info) -> String {
 
 /// Makes the patch of the three states and sends it; with a conflict, reads the object again and starts over.
 async fn patch_live(
-    ctx: &Ctx,
+    ctx: &With<Flags>,
     info: &Info,
     modified: &Value,
     mut live: Value,
@@ -373,8 +366,7 @@ async fn patch_live(
     };
     let mut tries = 0;
     loop {
-        let (patch, kind) =
-            three_way(modified, &live, f.bool("overwrite")).map_err(|e| failed(e, ""))?;
+        let (patch, kind) = three_way(modified, &live, f.overwrite).map_err(|e| failed(e, ""))?;
         if patch == json!({}) {
             return Ok((patch, live));
         }
@@ -383,19 +375,9 @@ async fn patch_live(
                 .map_err(|e| Error::msg(format!("applying patch locally: {e}")))?;
             return Ok((patch, live));
         }
-        let write =
-            helper::Write::by(f.str("field-manager"), ctx.dry_run()?).validation(validation);
-        match write
-            .patch(
-                client,
-                &info.resource,
-                &info.namespace,
-                &info.name,
-                kind,
-                &patch,
-            )
-            .await
-        {
+        let write = helper::Write::by(ctx.flags().client_side_manager(), ctx.dry_run()?)
+            .validation(validation);
+        match write.patch_of(client, info, kind, &patch).await {
             Ok(o) => return Ok((patch, o)),
             Err(e) if e.is_conflict() && tries < 5 => {
                 tries += 1;
@@ -404,7 +386,7 @@ async fn patch_live(
                 }
                 live = helper::get(client, &info.resource, &info.namespace, &info.name).await?;
             }
-            Err(e) if f.bool("force") && matches!(e.reason(), "Conflict" | "Invalid") => {
+            Err(e) if ctx.deletion().force && matches!(e.reason(), "Conflict" | "Invalid") => {
                 let shown = print::json::compact(modified);
                 let object = recreate(ctx, info, modified, &live).await.map_err(|e| {
                     e.with_source(
@@ -428,21 +410,20 @@ async fn patch_live(
 const FORCE_TIMEOUT: f64 = 300.0;
 
 /// `--force`: deletes the object and makes it anew, once it is known that the server would take it; if that fails, puts the old one back.
-async fn recreate(ctx: &Ctx, info: &Info, modified: &Value, live: &Value) -> Result<Value> {
-    let f = ctx.flags();
+async fn recreate(ctx: &With<Flags>, info: &Info, modified: &Value, live: &Value) -> Result<Value> {
     let client = ctx.client()?;
-    let write = helper::Write::by(f.str("field-manager"), DryRun::None)
-        .validation(Validation::parse(f.str("validate"))?);
+    let write = helper::Write::by(ctx.flags().client_side_manager(), DryRun::None)
+        .validation(Validation::of(ctx)?.unwrap_or(Validation::Strict));
     write
         .rehearse(client, &info.resource, &info.namespace, modified)
         .await?;
-    let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": super::delete::policy(f.str("cascade"))?});
-    if f.int("grace-period") >= 0 {
-        body["gracePeriodSeconds"] = json!(f.int("grace-period"));
+    let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": super::delete::policy(&ctx.deletion().cascade)?});
+    if ctx.deletion().grace_period >= 0 {
+        body["gracePeriodSeconds"] = json!(ctx.deletion().grace_period);
     }
     helper::delete(client, info, &body, false).await?;
-    let uid = live["metadata"]["uid"].as_str().unwrap_or("").to_string();
-    let timeout = f.duration("timeout");
+    let uid = live.at("metadata").text("uid").to_string();
+    let timeout = ctx.deletion().timeout;
     if super::delete::wait_gone(
         ctx,
         &[(info.clone(), uid)],
@@ -479,7 +460,7 @@ async fn recreate(ctx: &Ctx, info: &Info, modified: &Value, live: &Value) -> Res
 /// # Errors
 /// States that no patch can be made of.
 pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Value, &'static str)> {
-    let text = live["metadata"]["annotations"][LAST_APPLIED].as_str();
+    let text = live.at("metadata").at("annotations").text_ptr(LAST_APPLIED);
     let original = match text {
         Some(text) => serde_json::from_str(text)?,
         None => Value::Null,
@@ -505,12 +486,12 @@ pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Val
     })
 }
 
-fn apply_here(live: &mut Value, patch: &Value, kind: &str) -> Result<(), String> {
+fn apply_here(live: &mut Value, patch: &Value, kind: &str) -> Result<()> {
     match crate::typed::schema(live) {
         Some(node) if kind == STRATEGIC => strategic::apply(live, patch, node)
             .map(|new| *live = new)
-            .map_err(|e| e.to_string()),
-        _ => merge::apply(live, patch.clone(), false).map_err(|e| e.to_string()),
+            .map_err(|e| Error::msg(e.to_string())),
+        _ => merge::apply(live, patch.clone(), false).map_err(|e| Error::msg(e.to_string())),
     }
 }
 

@@ -2,15 +2,16 @@
 //! Invariant: only objects that carry the annotation of apply and fit the selector are deleted.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/apply/prune.go`.
 
+use super::Flags;
 use crate::client::{Call, query};
-use crate::context::{Ctx, DryRun};
+use crate::context::{Ctx, DryRun, With};
 use crate::discovery::Resource;
 use crate::error::{Error, Result};
 use crate::generate::LAST_APPLIED;
 use crate::print::Printer;
 use crate::resource::{Info, helper};
+use crate::typed::Read;
 use serde_json::{Value, json};
-use std::rc::Rc;
 
 /// The kinds that are pruned unless the user names others: group, version, kind.
 const DEFAULT: &[(&str, &str, &str)] = &[
@@ -38,11 +39,11 @@ const DEPRECATED: &str = "Deprecated: kubectl apply will no longer prune non-nam
 ///
 /// # Errors
 /// A name that is none, a kind that is not served.
-pub async fn kinds(ctx: &Ctx) -> Result<Vec<Resource>> {
+pub async fn kinds(ctx: &With<Flags>) -> Result<Vec<Resource>> {
     let discovery = ctx.discovery()?;
-    let named = ctx.flags().list("prune-allowlist");
+    let named = &ctx.flags().prune_allowlist;
     let mut wanted: Vec<(&str, &str, &str)> = Vec::new();
-    for text in &named {
+    for text in named {
         let parts: Vec<&str> = text.split('/').collect();
         let [g, v, k] = parts.as_slice() else {
             return Err(Error::msg(format!(
@@ -67,8 +68,13 @@ pub async fn kinds(ctx: &Ctx) -> Result<Vec<Resource>> {
 ///
 /// # Errors
 /// Objects that cannot be listed or deleted.
-pub async fn run(ctx: &Ctx, kinds: &[Resource], named: Option<&str>, done: &[Info]) -> Result<()> {
-    if ctx.flags().list("prune-allowlist").is_empty() {
+pub async fn run(
+    ctx: &With<Flags>,
+    kinds: &[Resource],
+    named: Option<&str>,
+    done: &[Info],
+) -> Result<()> {
+    if ctx.flags().prune_allowlist.is_empty() {
         crate::client::klog('W', "prune.go:71", DEPRECATED);
     }
     let mut namespaces: Vec<&str> = named
@@ -107,12 +113,16 @@ async fn prune(ctx: &Ctx, kind: &Resource, namespace: &str, done: &[Info]) -> Re
     let path = format!(
         "{}{}",
         kind.collection(Some(namespace)),
-        query(&[("labelSelector", ctx.flags().str("selector"))])
+        query(&[("labelSelector", ctx.selector())])
     );
     let list = ctx.client()?.json(&Call::get(path)).await?;
-    for item in list["items"].as_array().into_iter().flatten() {
+    for item in list.list("items") {
         let info = info_of(kind, item);
-        if !item["metadata"]["annotations"][LAST_APPLIED].is_null()
+        if item
+            .at("metadata")
+            .at("annotations")
+            .some(LAST_APPLIED)
+            .is_some()
             && !done.iter().any(|d| same(d, &info))
         {
             delete(ctx, &info).await?;
@@ -122,34 +132,31 @@ async fn prune(ctx: &Ctx, kind: &Resource, namespace: &str, done: &[Info]) -> Re
 }
 
 fn same(a: &Info, b: &Info) -> bool {
-    let uid = |i: &Info| i.object["metadata"]["uid"].as_str().map(String::from);
+    let uid = |i: &Info| i.object.at("metadata").text_ptr("uid").map(String::from);
     uid(a).is_some() && uid(a) == uid(b)
 }
 
 fn info_of(kind: &Resource, item: &Value) -> Info {
-    let text = |f: &str| item["metadata"][f].as_str().unwrap_or("").to_string();
     let mut object = item.clone();
     object["apiVersion"] = json!(kind.api_version());
     object["kind"] = json!(kind.kind);
-    Info {
-        resource: kind.clone(),
-        namespace: text("namespace"),
-        name: text("name"),
+    let meta = item.at("metadata");
+    Info::of(
+        kind.clone(),
+        meta.text("namespace"),
+        meta.text("name"),
         object,
-        source: String::new(),
-        lines: Rc::default(),
-    }
+    )
 }
 
 async fn delete(ctx: &Ctx, info: &Info) -> Result<()> {
-    let f = ctx.flags();
     let dry_run = ctx.dry_run()?;
     if dry_run != DryRun::Client {
-        let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": crate::cmd::delete::policy(f.str("cascade"))?});
-        if f.int("grace-period") >= 0 {
-            body["gracePeriodSeconds"] = json!(f.int("grace-period"));
+        let mut body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": crate::cmd::delete::policy(&ctx.deletion().cascade)?});
+        if ctx.deletion().grace_period >= 0 {
+            body["gracePeriodSeconds"] = json!(ctx.deletion().grace_period);
         }
         helper::delete(ctx.client()?, info, &body, dry_run == DryRun::Server).await?;
     }
-    Printer::new(f, format!("pruned{}", dry_run.suffix()))?.print(&info.object)
+    Printer::new(ctx, format!("pruned{}", dry_run.suffix()))?.print(&info.object)
 }

@@ -3,13 +3,13 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/auth/cani.go` and `component-helpers/auth/rbac`.
 
 use crate::client::Call;
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::describe::rules;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::print;
 use crate::print::tabwriter::TabWriter;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -32,16 +32,27 @@ pub static COMMAND: Command = Command {
       kubectl auth can-i get /logs/
       # All that is allowed
       kubectl auth can-i --list --namespace=foo",
-    flags: &[&[
-        Flag::bool("all-namespaces", 'A', false, "In all namespaces"),
-        Flag::bool("quiet", 'q', false, "Only the exit status"),
-        Flag::str("subresource", '\0', "", "On this sub-resource"),
-        Flag::bool("list", '\0', false, "All that is allowed"),
-        Flag::bool("no-headers", '\0', false, "With --list, print no headers"),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[crate::resource::ALL_NAMESPACES],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Only the exit status
+    #[arg(long, short)]
+    quiet: bool,
+    /// On this sub-resource
+    #[arg(long)]
+    subresource: String,
+    /// All that is allowed
+    #[arg(long)]
+    list: bool,
+    /// With --list, print no headers
+    #[arg(long)]
+    no_headers: bool,
+}
 
 const VERBS: &[&str] = &[
     "get",
@@ -65,15 +76,15 @@ const URL_VERBS: &[&str] = &[
     "get", "put", "post", "head", "options", "delete", "patch", "*",
 ];
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if f.bool("list") {
+    if f.list {
         if !ctx.args().is_empty() {
             return Err(Error::msg(
                 "list option must be specified with no arguments",
             ));
         }
-        if f.bool("quiet") || f.bool("all-namespaces") || !f.str("subresource").is_empty() {
+        if f.quiet || ctx.shared().all_namespaces.all_namespaces || !f.subresource.is_empty() {
             return Err(Error::msg(
                 "list option can't be specified with neither quiet, all-namespaces nor subresource options",
             ));
@@ -86,7 +97,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         ));
     };
     let spec = if what.starts_with('/') {
-        if !f.str("subresource").is_empty() {
+        if !f.subresource.is_empty() {
             return Err(Error::msg(
                 "--subresource can not be used with NonResourceURL",
             ));
@@ -96,7 +107,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     } else {
         json!({"resourceAttributes": attributes(&ctx, verb, what).await?})
     };
-    if f.bool("no-headers") {
+    if f.no_headers {
         return Err(Error::msg(
             "--no-headers cannot be set without --list specified",
         ));
@@ -110,8 +121,8 @@ async fn run(ctx: Ctx) -> Result<()> {
             &body,
         ))
         .await?;
-    let status = &answer["status"];
-    let allowed = status["allowed"] == true;
+    let status = answer.at("status");
+    let allowed = status.flag("allowed");
     let mut text = if allowed {
         "yes".to_string()
     } else {
@@ -124,7 +135,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             }
         }
     }
-    if !f.bool("quiet") {
+    if !f.quiet {
         print::put(&format!("{text}\n"))?;
     }
     if allowed { Ok(()) } else { Err(Error::Exit(1)) }
@@ -136,10 +147,10 @@ fn warn_unless(known: bool, verb: &str) {
     }
 }
 
-async fn attributes(ctx: &Ctx, verb: &str, what: &str) -> Result<Value> {
+async fn attributes(ctx: &With<Flags>, verb: &str, what: &str) -> Result<Value> {
     let f = ctx.flags();
     let (word, name) = what.split_once('/').unwrap_or((what, ""));
-    let namespace = if f.bool("all-namespaces") {
+    let namespace = if ctx.shared().all_namespaces.all_namespaces {
         String::new()
     } else {
         ctx.namespace()?.0
@@ -148,7 +159,7 @@ async fn attributes(ctx: &Ctx, verb: &str, what: &str) -> Result<Value> {
     if word != "*" {
         match ctx.discovery()?.lookup(word).await {
             Ok(r) => {
-                if !r.namespaced && !f.bool("all-namespaces") {
+                if !r.namespaced && !ctx.shared().all_namespaces.all_namespaces {
                     let of = if r.group.is_empty() {
                         String::new()
                     } else {
@@ -185,7 +196,7 @@ async fn attributes(ctx: &Ctx, verb: &str, what: &str) -> Result<Value> {
     for (field, value) in [
         ("namespace", namespace),
         ("group", group),
-        ("subresource", f.str("subresource").to_string()),
+        ("subresource", f.subresource.to_string()),
         ("name", name.to_string()),
     ] {
         if !value.is_empty() {
@@ -195,7 +206,7 @@ async fn attributes(ctx: &Ctx, verb: &str, what: &str) -> Result<Value> {
     Ok(a)
 }
 
-async fn list(ctx: &Ctx) -> Result<()> {
+async fn list(ctx: &With<Flags>) -> Result<()> {
     let namespace = ctx.namespace()?.0;
     let body = json!({"kind": "SelfSubjectRulesReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": {"namespace": namespace}});
     let answer = ctx
@@ -206,11 +217,11 @@ async fn list(ctx: &Ctx) -> Result<()> {
             &body,
         ))
         .await?;
-    let status = &answer["status"];
-    if status["incomplete"] == true {
+    let status = answer.at("status");
+    if status.flag("incomplete") {
         eprintln!(
             "Warning: the list may be incomplete: {}",
-            status["evaluationError"].as_str().unwrap_or("")
+            status.text("evaluationError")
         );
     }
     let mut all: Vec<Value> = Vec::new();
@@ -218,7 +229,7 @@ async fn list(ctx: &Ctx) -> Result<()> {
         all.extend(status[field].as_array().into_iter().flatten().cloned());
     }
     let mut w = TabWriter::table();
-    if !ctx.flags().bool("no-headers") {
+    if !ctx.flags().no_headers {
         w.push("Resources\tNon-Resource URLs\tResource Names\tVerbs\n");
     }
     for row in rules::rows(&all) {

@@ -6,11 +6,12 @@ mod can_i;
 mod reconcile;
 
 use crate::client::Call;
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, Run, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -34,11 +35,11 @@ static WHOAMI: Command = Command {
       # As JSON
       kubectl auth whoami -o json",
     flags: &[print::FLAGS],
-    run: Run::Verb(|ctx| Box::pin(whoami(ctx))),
+    run: verb!(whoami: ()),
     ..Command::NEW
 };
 
-async fn whoami(ctx: Ctx) -> Result<()> {
+async fn whoami(ctx: With<()>) -> Result<()> {
     let body = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}});
     let answer = ctx.client()?.json(&Call::with(http::Method::POST, "/apis/authentication.k8s.io/v1/selfsubjectreviews", &body)).await.map_err(|e| match e
         .reason()
@@ -47,12 +48,10 @@ async fn whoami(ctx: Ctx) -> Result<()> {
         "NotFound" => Error::msg("the selfsubjectreviews API is not enabled in the cluster"),
         _ => e,
     })?;
-    if !ctx.flags().str("output").is_empty() {
-        return Printer::new(ctx.flags(), "")?
-            .ordered(Order::Typed)
-            .print(&answer);
+    if !ctx.output().is_empty() {
+        return Printer::new(&ctx, "")?.ordered(Order::Typed).print(&answer);
     }
-    let user = &answer["status"]["userInfo"];
+    let user = answer.at("status").at("userInfo");
     let list = |v: &Value| {
         format!(
             "[{}]",
@@ -71,10 +70,10 @@ async fn whoami(ctx: Ctx) -> Result<()> {
             w.push(&format!("{label}\t{t}\n"));
         }
     }
-    if user["groups"].as_array().is_some_and(|g| !g.is_empty()) {
-        w.push(&format!("Groups\t{}\n", list(&user["groups"])));
+    if !user.list("groups").is_empty() {
+        w.push(&format!("Groups\t{}\n", list(user.at("groups"))));
     }
-    for (k, v) in user["extra"].as_object().into_iter().flatten() {
+    for (k, v) in user.entries("extra") {
         w.push(&format!("Extra: {k}\t{}\n", list(v)));
     }
     print::put(&w.flush())

@@ -2,12 +2,12 @@
 //! Invariant: nothing is taken away unless asked for.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/auth/reconcile.go` and `component-helpers/auth/rbac/reconciliation`.
 
-use crate::command::{Command, Run};
-use crate::context::{Ctx, DryRun};
+use crate::command::{Command, verb};
+use crate::context::{DryRun, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, helper};
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -18,35 +18,28 @@ pub static COMMAND: Command = Command {
     examples: "
       # What a file says
       kubectl auth reconcile -f my-rbac-rules.yaml",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        DRY_RUN,
-        &[
-            Flag::bool(
-                "remove-extra-permissions",
-                '\0',
-                false,
-                "Take away rules that the file has not",
-            ),
-            Flag::bool(
-                "remove-extra-subjects",
-                '\0',
-                false,
-                "Take away subjects that the file has not",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
-    if ctx.flags().list("filename").is_empty() && ctx.flags().str("kustomize").is_empty() {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Take away rules that the file has not
+    #[arg(long)]
+    remove_extra_permissions: bool,
+    /// Take away subjects that the file has not
+    #[arg(long)]
+    remove_extra_subjects: bool,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
+    if !ctx.has_files() {
         return Err(Error::msg("must specify one of -f and -k"));
     }
     let dry_run = ctx.dry_run()?;
-    let mut printer = Printer::new(ctx.flags(), format!("reconciled{}", dry_run.suffix()))?;
+    let mut printer = Printer::new(&ctx, format!("reconciled{}", dry_run.suffix()))?;
     let found = Builder::new(&ctx)?.find().await?;
     let mut errors = found.errors;
     for info in found.infos {
@@ -67,12 +60,17 @@ fn entries(object: &Value, field: &str) -> Vec<Value> {
     object[field].as_array().cloned().unwrap_or_default()
 }
 
-async fn one(ctx: &Ctx, info: &Info, field: &'static str, dry_run: DryRun) -> Result<Value> {
-    let remove = ctx.flags().bool(if field == "rules" {
-        "remove-extra-permissions"
+async fn one(
+    ctx: &With<Flags>,
+    info: &Info,
+    field: &'static str,
+    dry_run: DryRun,
+) -> Result<Value> {
+    let remove = if field == "rules" {
+        ctx.flags().remove_extra_permissions
     } else {
-        "remove-extra-subjects"
-    });
+        ctx.flags().remove_extra_subjects
+    };
     let wanted = entries(&info.object, field);
     let live = match helper::get(ctx.client()?, &info.resource, &info.namespace, &info.name).await {
         Ok(o) => Some(o),
@@ -135,7 +133,7 @@ fn covers(a: &Value, b: &Value) -> bool {
         "resourceNames",
         "nonResourceURLs",
     ];
-    if a["verbs"].is_null() {
+    if a.some("verbs").is_none() {
         return ["kind", "apiGroup", "name", "namespace"]
             .iter()
             .all(|f| a[*f].as_str().unwrap_or("") == b[*f].as_str().unwrap_or(""));

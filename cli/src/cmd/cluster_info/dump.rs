@@ -4,11 +4,12 @@
 
 use crate::client::{self, Call, query, segment};
 use crate::cmd::pods;
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, go_io};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::print::{self, Printer, order::Order};
+use crate::typed::Read;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -26,19 +27,28 @@ pub static COMMAND: Command = Command {
       kubectl cluster-info dump --all-namespaces
       # Of some namespaces, into files
       kubectl cluster-info dump --namespaces default,kube-system --output-directory=/path/to/cluster-state",
-    flags: &[
-        print::TEMPLATE_FLAGS,
-        &[
-            print::output_flag("json"),
-            Flag::str("output-directory", '\0', "", "A folder for files; empty or - for standard output"),
-            Flag::slice("namespaces", '\0', "The namespaces, separated by commas"),
-            Flag::bool("all-namespaces", 'A', false, "Of all namespaces"),
-            Flag::duration("pod-running-timeout", '\0', "20s", "How long to wait until a pod runs"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS],
+    defaults: &[("output", "json")],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// A folder for files; empty or - for standard output
+    #[arg(long)]
+    output_directory: String,
+    /// The namespaces, separated by commas
+    #[arg(long)]
+    namespaces: Vec<Csv>,
+    /// Of all namespaces
+    #[arg(long, short = 'A')]
+    all_namespaces: bool,
+    /// How long to wait until a pod runs
+    #[arg(long, default_value = "20s")]
+    pod_running_timeout: f64,
+}
 
 /// What is dumped of a namespace before its pods: the file's name, group and version, plural.
 const KINDS: &[(&str, &str, &str)] = &[
@@ -63,22 +73,22 @@ struct Dump<'c> {
     printer: Printer,
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if f.duration("pod-running-timeout") <= 0.0 {
+    if f.pod_running_timeout <= 0.0 {
         return Err(Error::msg("--pod-running-timeout must be higher than zero"));
     }
-    let extension = match f.str("output") {
+    let extension = match ctx.output() {
         "json" => ".json",
         "yaml" => ".yaml",
         _ => ".txt",
     };
-    let folder = Some(f.str("output-directory")).filter(|d| !matches!(*d, "" | "-"));
+    let folder = Some(f.output_directory.as_str()).filter(|d| !matches!(*d, "" | "-"));
     let mut dump = Dump {
         ctx: &ctx,
         folder: folder.map(PathBuf::from),
         extension,
-        printer: Printer::new(f, "")?.ordered(Order::Typed),
+        printer: Printer::new(&ctx, "")?.ordered(Order::Typed),
     };
     dump.list("nodes", "/api/v1/nodes").await?;
     for namespace in namespaces(&ctx).await? {
@@ -90,18 +100,17 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
 }
 
-async fn namespaces(ctx: &Ctx) -> Result<Vec<String>> {
+async fn namespaces(ctx: &With<Flags>) -> Result<Vec<String>> {
     let f = ctx.flags();
-    if f.bool("all-namespaces") {
+    if f.all_namespaces {
         let list = ctx.client()?.json(&Call::get("/api/v1/namespaces")).await?;
-        let names = list["items"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|n| n["metadata"]["name"].as_str());
+        let names = list
+            .list("items")
+            .iter()
+            .filter_map(|n| n.at("metadata").text_ptr("name"));
         return Ok(names.map(String::from).collect());
     }
-    let named = f.list("namespaces");
+    let named = f.namespaces.list();
     if named.is_empty() {
         Ok(vec!["kube-system".into(), ctx.namespace()?.0])
     } else {
@@ -134,8 +143,8 @@ impl Dump<'_> {
                 )
                 .await?;
         }
-        for pod in last["items"].as_array().into_iter().flatten() {
-            let name = pod["metadata"]["name"].as_str().unwrap_or("");
+        for pod in last.list("items") {
+            let name = pod.at("metadata").text("name");
             let mut text = Vec::new();
             for container in pods::names(pod, &["initContainers", "containers"]) {
                 self.container(namespace, name, &container, &mut text).await;

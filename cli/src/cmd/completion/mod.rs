@@ -2,9 +2,9 @@
 //! Invariant: a script knows no words: it asks the program, so that it is right for every version of it.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/completion/completion.go`.
 
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result};
 use crate::print;
 
@@ -22,7 +22,7 @@ pub static COMMAND: Command = Command {
       kubectl completion fish | source
       # In PowerShell
       kubectl completion powershell | Out-String | Invoke-Expression",
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: ()),
     words: Some(Words::Fixed(SHELLS)),
     ..Command::NEW
 };
@@ -36,7 +36,7 @@ const SCRIPTS: &[(&str, &str)] = &[
 ];
 const SHELLS: &[&str] = &["bash", "zsh", "fish", "powershell"];
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<()>) -> Result<()> {
     let shell = match ctx.args() {
         [] => return Err(Error::usage(ctx.path(), "Shell not specified.")),
         [shell] => shell,

@@ -2,11 +2,10 @@
 //! Invariant: what is deleted was there.
 //! Behaviour follows the files of these names in `staging/src/k8s.io/kubectl/pkg/cmd/config`.
 
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::print;
 use crate::print::tabwriter::TabWriter;
 
@@ -17,7 +16,7 @@ pub static GET_CLUSTERS: Command = Command {
     examples: "
       # All clusters
       kubectl config get-clusters",
-    run: Run::Verb(|ctx| Box::pin(names(ctx, "clusters"))),
+    run: verb!(names: (), "clusters"),
     ..Command::NEW
 };
 
@@ -28,7 +27,7 @@ pub static GET_USERS: Command = Command {
     examples: "
       # All users
       kubectl config get-users",
-    run: Run::Verb(|ctx| Box::pin(names(ctx, "users"))),
+    run: verb!(names: (), "users"),
     ..Command::NEW
 };
 
@@ -41,11 +40,7 @@ pub static GET_CONTEXTS: Command = Command {
       kubectl config get-contexts
       # One of them
       kubectl config get-contexts my-context",
-    flags: &[&[
-        Flag::bool("no-headers", '\0', false, "Print no headers"),
-        Flag::str("output", 'o', "", "With name, print only names"),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(contexts(ctx))),
+    run: verb!(contexts: Flags),
     ..Command::NEW
 };
 
@@ -56,7 +51,7 @@ pub static DELETE_CLUSTER: Command = Command {
     examples: "
       # A cluster
       kubectl config delete-cluster minikube",
-    run: Run::Verb(|ctx| Box::pin(delete(ctx, "clusters", "cluster"))),
+    run: verb!(delete: (), "clusters", "cluster"),
     words: Some(Words::Kubeconfig("clusters")),
     ..Command::NEW
 };
@@ -68,7 +63,7 @@ pub static DELETE_CONTEXT: Command = Command {
     examples: "
       # A context
       kubectl config delete-context minikube",
-    run: Run::Verb(|ctx| Box::pin(delete(ctx, "contexts", "context"))),
+    run: verb!(delete: (), "contexts", "context"),
     words: Some(Words::Kubeconfig("contexts")),
     ..Command::NEW
 };
@@ -80,12 +75,23 @@ pub static DELETE_USER: Command = Command {
     examples: "
       # A user
       kubectl config delete-user minikube",
-    run: Run::Verb(|ctx| Box::pin(delete(ctx, "users", "user"))),
+    run: verb!(delete: (), "users", "user"),
     words: Some(Words::Kubeconfig("users")),
     ..Command::NEW
 };
 
-async fn names(ctx: Ctx, list: &'static str) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Print no headers
+    #[arg(long)]
+    no_headers: bool,
+    /// With name, print only names
+    #[arg(long, short)]
+    output: String,
+}
+
+async fn names(ctx: With<()>, list: &'static str) -> Result<()> {
     let mut out = String::from("NAME\n");
     ctx.config()?
         .list(list)
@@ -94,19 +100,19 @@ async fn names(ctx: Ctx, list: &'static str) -> Result<()> {
     print::put(&out)
 }
 
-async fn contexts(ctx: Ctx) -> Result<()> {
+async fn contexts(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if !matches!(f.str("output"), "" | "name") {
+    if !matches!(f.output.as_str(), "" | "name") {
         return Err(Error::msg(format!(
             "--output {} is not available in {}; resetting to default output format",
-            f.str("output"),
+            f.output.as_str(),
             ctx.path()
         )));
     }
     let config = ctx.config()?;
-    let only_names = f.str("output") == "name";
+    let only_names = f.output == "name";
     let mut w = TabWriter::table();
-    if !f.bool("no-headers") && !only_names {
+    if !f.no_headers && !only_names {
         w.push("CURRENT\tNAME\tCLUSTER\tAUTHINFO\tNAMESPACE\n");
     }
     let mut missing = Vec::new();
@@ -141,12 +147,9 @@ async fn contexts(ctx: Ctx) -> Result<()> {
     Error::collect(missing)
 }
 
-async fn delete(ctx: Ctx, list: &'static str, what: &'static str) -> Result<()> {
+async fn delete(ctx: With<()>, list: &'static str, what: &'static str) -> Result<()> {
     let [name] = ctx.args() else {
-        return Err(super::help_and(
-            &ctx,
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
+        return Err(super::unexpected(&ctx));
     };
     let before = ctx.config()?;
     let file = before.shown_file();

@@ -7,9 +7,9 @@ mod property;
 mod set;
 mod view;
 
-use crate::command::{Command, Run};
+use crate::command::{Command, Run, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
 use crate::print;
 
@@ -46,8 +46,7 @@ static CURRENT: Command = Command {
     examples: "
       # The context in use
       kubectl config current-context",
-    flags: &[],
-    run: Run::Verb(|ctx| Box::pin(current(ctx))),
+    run: verb!(current: ()),
     ..Command::NEW
 };
 
@@ -59,8 +58,7 @@ static RENAME: Command = Command {
     examples: "
       # old-name becomes new-name
       kubectl config rename-context old-name new-name",
-    flags: &[],
-    run: Run::Verb(|ctx| Box::pin(rename(ctx))),
+    run: verb!(rename: ()),
     words: Some(Words::Kubeconfig("contexts")),
     ..Command::NEW
 };
@@ -73,13 +71,12 @@ static USE: Command = Command {
     examples: "
       # Work with minikube from now on
       kubectl config use-context minikube",
-    flags: &[],
-    run: Run::Verb(|ctx| Box::pin(use_context(ctx))),
+    run: verb!(use_context: ()),
     words: Some(Words::Kubeconfig("contexts")),
     ..Command::NEW
 };
 
-async fn current(ctx: Ctx) -> Result<()> {
+async fn current(ctx: With<()>) -> Result<()> {
     let name = &ctx.config()?.current_context;
     if name.is_empty() {
         return Err(Error::msg("current-context is not set"));
@@ -87,12 +84,9 @@ async fn current(ctx: Ctx) -> Result<()> {
     print::put(&format!("{name}\n"))
 }
 
-async fn use_context(ctx: Ctx) -> Result<()> {
+async fn use_context(ctx: With<()>) -> Result<()> {
     let [name] = ctx.args() else {
-        return Err(help_and(
-            &ctx,
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
+        return Err(unexpected(&ctx));
     };
     let before = ctx.config()?;
     if name.is_empty() {
@@ -110,12 +104,9 @@ async fn use_context(ctx: Ctx) -> Result<()> {
     print::put(&format!("Switched to context {}.\n", quote(name)))
 }
 
-async fn rename(ctx: Ctx) -> Result<()> {
+async fn rename(ctx: With<()>) -> Result<()> {
     let [old, new] = ctx.args() else {
-        return Err(help_and(
-            &ctx,
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
+        return Err(unexpected(&ctx));
     };
     if old.is_empty() || new.is_empty() {
         return Err(Error::msg(
@@ -152,9 +143,9 @@ async fn rename(ctx: Ctx) -> Result<()> {
 }
 
 /// The error for a wrong number of words: the help on standard output, then the error.
-fn help_and(ctx: &Ctx, text: String) -> Error {
+fn unexpected(ctx: &Ctx) -> Error {
     match print::put(&crate::main_help(ctx)) {
-        Ok(()) => Error::msg(text),
+        Ok(()) => Error::msg(format!("Unexpected args: [{}]", ctx.args().join(" "))),
         Err(e) => e,
     }
 }

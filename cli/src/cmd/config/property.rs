@@ -2,10 +2,9 @@
 //! Invariant: only fields that a kubeconfig has can be set.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/config/set.go` and `navigation_step_parser.go`.
 
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
 use crate::kubeconfig::{Config, Entry};
 use crate::print;
 use base64::Engine;
@@ -28,8 +27,7 @@ pub static SET: Command = Command {
 
       # Set the client-key-data field in the cluster-admin user using --set-raw-bytes option
       kubectl config set users.cluster-admin.client-key-data cert_data_here --set-raw-bytes=true",
-    flags: &[&[Flag::bool("set-raw-bytes", '\0', false, "When writing a []byte PROPERTY_VALUE, write the given string directly without base64 decoding.")]],
-    run: Run::Verb(|ctx| Box::pin(set(ctx))),
+    run: verb!(set: Flags),
     ..Command::NEW
 };
 
@@ -43,10 +41,20 @@ pub static UNSET: Command = Command {
       kubectl config unset current-context
       # A context's namespace
       kubectl config unset contexts.foo.namespace",
-    flags: &[],
-    run: Run::Verb(|ctx| Box::pin(unset(ctx))),
+    run: verb!(unset: ()),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    // Upstream's text with its full stop, which a doc comment would lose.
+    #[arg(
+        long,
+        help = "When writing a []byte PROPERTY_VALUE, write the given string directly without base64 decoding."
+    )]
+    set_raw_bytes: bool,
+}
 
 /// What a field holds.
 #[derive(Clone, Copy, PartialEq)]
@@ -125,12 +133,9 @@ fn parse(text: &str) -> Result<Path> {
     }
 }
 
-async fn set(ctx: Ctx) -> Result<()> {
+async fn set(ctx: With<Flags>) -> Result<()> {
     let [name, value] = ctx.args() else {
-        return Err(super::help_and(
-            &ctx,
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
+        return Err(super::unexpected(&ctx));
     };
     let before = ctx.config()?;
     let mut config = before.clone();
@@ -152,7 +157,7 @@ async fn set(ctx: Ctx) -> Result<()> {
                     "strconv.ParseBool: parsing {}: invalid syntax",
                     quote(value)
                 )))?),
-                Holds::Bytes if ctx.flags().bool("set-raw-bytes") => {
+                Holds::Bytes if ctx.flags().set_raw_bytes => {
                     json!(base64::engine::general_purpose::STANDARD.encode(value))
                 }
                 Holds::Bytes => {
@@ -185,12 +190,9 @@ pub fn entry<'a>(config: &'a mut Config, list: &str, name: &str) -> &'a mut Entr
     &mut entries[at]
 }
 
-async fn unset(ctx: Ctx) -> Result<()> {
+async fn unset(ctx: With<()>) -> Result<()> {
     let [name] = ctx.args() else {
-        return Err(super::help_and(
-            &ctx,
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
+        return Err(super::unexpected(&ctx));
     };
     let before = ctx.config()?;
     let mut config = before.clone();

@@ -3,12 +3,13 @@
 //! Behaviour follows the files of these names in `staging/src/k8s.io/kubectl/pkg/cmd/config`.
 
 use super::property::entry;
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed, Refused};
 use crate::print;
+use crate::typed::Read;
 use base64::Engine;
 use serde_json::{Value, json};
 
@@ -24,11 +25,7 @@ pub static CLUSTER: Command = Command {
       kubectl config set-cluster e2e --embed-certs --certificate-authority=~/.kube/e2e/kubernetes.ca.crt
       # Do not check its certificate
       kubectl config set-cluster e2e --insecure-skip-tls-verify=true",
-    flags: &[&[
-        Flag::bool("embed-certs", '\0', false, "Keep the certificate in the kubeconfig"),
-        Flag::str("proxy-url", '\0', "", "The proxy for this cluster"),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(cluster(ctx))),
+    run: verb!(cluster: SetClusterFlags),
     ..Command::NEW
 };
 
@@ -42,8 +39,7 @@ pub static CONTEXT: Command = Command {
       kubectl config set-context gce --user=cluster-admin
       # The namespace of the one in use
       kubectl config set-context --current --namespace=shop",
-    flags: &[&[Flag::bool("current", '\0', false, "The context in use")]],
-    run: Run::Verb(|ctx| Box::pin(context(ctx))),
+    run: verb!(context: SetContextFlags),
     words: Some(Words::Kubeconfig("contexts")),
     values: &[("namespace", Words::Names("namespace"))],
     ..Command::NEW
@@ -63,28 +59,63 @@ pub static CREDENTIALS: Command = Command {
       kubectl config set-credentials cluster-admin --exec-command=/path/to/the/executable --exec-api-version=client.authentication.k8s.io/v1
       # Its environment
       kubectl config set-credentials cluster-admin --exec-env=key1=val1 --exec-env=var-to-remove-",
-    flags: &[&[
-        Flag::bool("embed-certs", '\0', false, "Keep certificate and key in the kubeconfig"),
-        Flag::str("auth-provider", '\0', "", "A built-in way to authenticate").refused("such users cannot log in; use an exec plugin"),
-        Flag::slice("auth-provider-arg", '\0', "Its arguments").refused("such users cannot log in; use an exec plugin"),
-        Flag::str("exec-command", '\0', "", "The program that gives credentials"),
-        Flag::str("exec-api-version", '\0', "", "The version of the API that it speaks"),
-        Flag::str("exec-interactive-mode", '\0', "", "Whether it may ask: Never, IfAvailable or Always"),
-        Flag::bool("exec-provide-cluster-info", '\0', false, "Whether it is told of the cluster"),
-        Flag::slice("exec-arg", '\0', "Its arguments; may be repeated"),
-        Flag::array("exec-env", '\0', "Its environment (KEY=VALUE, or KEY- to remove); may be repeated"),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(credentials(ctx))),
+    refused: &[
+        Refused::value("auth-provider", "such users cannot log in; use an exec plugin"),
+        Refused::value("auth-provider-arg", "such users cannot log in; use an exec plugin"),
+    ],
+    run: verb!(credentials: SetCredentialsFlags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct SetCredentialsFlags {
+    /// Keep certificate and key in the kubeconfig
+    #[arg(long)]
+    embed_certs: bool,
+    /// The program that gives credentials
+    #[arg(long)]
+    exec_command: Option<String>,
+    /// The version of the API that it speaks
+    #[arg(long)]
+    exec_api_version: Option<String>,
+    /// Whether it may ask: Never, IfAvailable or Always
+    #[arg(long)]
+    exec_interactive_mode: Option<String>,
+    /// Whether it is told of the cluster
+    #[arg(long)]
+    exec_provide_cluster_info: Option<bool>,
+    /// Its arguments; may be repeated
+    #[arg(long)]
+    exec_arg: Vec<Csv>,
+    /// Its environment (KEY=VALUE, or KEY- to remove); may be repeated
+    #[arg(long)]
+    exec_env: Vec<String>,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct SetContextFlags {
+    /// The context in use
+    #[arg(long)]
+    current: bool,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct SetClusterFlags {
+    /// Keep the certificate in the kubeconfig
+    #[arg(long)]
+    embed_certs: bool,
+    /// The proxy for this cluster
+    #[arg(long)]
+    proxy_url: Option<String>,
+}
 
 fn one_name(ctx: &Ctx) -> Result<String> {
     match ctx.args() {
         [n] => Ok(n.clone()),
-        other => Err(super::help_and(
-            ctx,
-            format!("Unexpected args: [{}]", other.join(" ")),
-        )),
+        _ => Err(super::unexpected(ctx)),
     }
 }
 
@@ -94,6 +125,15 @@ fn put(value: &mut Value, field: &str, text: &str) {
         value.as_object_mut().map(|m| m.remove(field));
     } else {
         value[field] = json!(text);
+    }
+}
+
+/// Puts the texts of flags that are given into fields.
+fn put_given(value: &mut Value, given: &[(&str, &Option<String>)]) {
+    for (field, text) in given {
+        if let Some(text) = text {
+            put(value, field, text);
+        }
     }
 }
 
@@ -117,15 +157,18 @@ fn put_file(value: &mut Value, field: &str, path: &str, embed: bool) -> Result<(
     Ok(())
 }
 
-async fn cluster(ctx: Ctx) -> Result<()> {
+async fn cluster(ctx: With<SetClusterFlags>) -> Result<()> {
     let f = ctx.flags();
     let name = one_name(&ctx)?;
-    if f.bool("insecure-skip-tls-verify") && !f.str("certificate-authority").is_empty() {
+    let g = ctx.global();
+    let authority = g.certificate_authority.as_deref().unwrap_or("");
+    let insecure = g.insecure_skip_tls_verify.unwrap_or(false);
+    if insecure && !authority.is_empty() {
         return Err(Error::msg(
             "you cannot specify a certificate authority and insecure mode at the same time",
         ));
     }
-    if f.bool("embed-certs") && f.str("certificate-authority").is_empty() {
+    if f.embed_certs && authority.is_empty() {
         return Err(Error::msg(
             "you must specify a --certificate-authority to embed",
         ));
@@ -133,48 +176,37 @@ async fn cluster(ctx: Ctx) -> Result<()> {
     let before = ctx.config()?;
     let mut config = before.clone();
     let value = &mut entry(&mut config, "clusters", &name).value;
-    if f.changed("server") {
-        put(value, "server", f.str("server"));
-        put(
-            value,
-            "tls-server-name",
-            if f.changed("tls-server-name") {
-                f.str("tls-server-name")
-            } else {
-                ""
-            },
-        );
+    if let Some(server) = &g.server {
+        put(value, "server", server);
+        put(value, "tls-server-name", "");
     }
-    for field in ["tls-server-name", "proxy-url"] {
-        if f.changed(field) {
-            put(value, field, f.str(field));
-        }
-    }
+    put_given(
+        value,
+        &[
+            ("tls-server-name", &g.tls_server_name),
+            ("proxy-url", &f.proxy_url),
+        ],
+    );
     // Unlike the other fields this one does not stay: it is what this command line says.
     value
         .as_object_mut()
         .map(|m| m.remove("insecure-skip-tls-verify"));
-    if f.bool("insecure-skip-tls-verify") {
+    if insecure {
         value["insecure-skip-tls-verify"] = json!(true);
         put(value, "certificate-authority", "");
         put(value, "certificate-authority-data", "");
     }
-    if f.changed("certificate-authority") {
-        put_file(
-            value,
-            "certificate-authority",
-            f.str("certificate-authority"),
-            f.bool("embed-certs"),
-        )?;
+    if let Some(path) = &g.certificate_authority {
+        put_file(value, "certificate-authority", path, f.embed_certs)?;
     }
     config.save(before)?;
     print::put(&format!("Cluster {} set.\n", quote(&name)))
 }
 
-async fn context(ctx: Ctx) -> Result<()> {
+async fn context(ctx: With<SetContextFlags>) -> Result<()> {
     let f = ctx.flags();
     let before = ctx.config()?;
-    let name = match (ctx.args(), f.bool("current")) {
+    let name = match (ctx.args(), f.current) {
         ([], true) if before.current_context.is_empty() => {
             return Err(Error::msg("no current context is set"));
         }
@@ -191,20 +223,21 @@ async fn context(ctx: Ctx) -> Result<()> {
             ));
         }
         _ => {
-            return Err(super::help_and(
-                &ctx,
-                format!("Unexpected args: [{}]", ctx.args().join(" ")),
-            ));
+            return Err(super::unexpected(&ctx));
         }
     };
     let existed = before.get("contexts", &name).is_some();
     let mut config = before.clone();
     let value = &mut entry(&mut config, "contexts", &name).value;
-    for field in ["cluster", "user", "namespace"] {
-        if f.changed(field) {
-            put(value, field, f.str(field));
-        }
-    }
+    let g = ctx.global();
+    put_given(
+        value,
+        &[
+            ("cluster", &g.cluster),
+            ("user", &g.user),
+            ("namespace", &g.namespace),
+        ],
+    );
     config.save(before)?;
     print::put(&format!(
         "Context {} {}.\n",
@@ -213,22 +246,18 @@ async fn context(ctx: Ctx) -> Result<()> {
     ))
 }
 
-async fn credentials(ctx: Ctx) -> Result<()> {
+async fn credentials(ctx: With<SetCredentialsFlags>) -> Result<()> {
     let f = ctx.flags();
     let name = one_name(&ctx)?;
-    let (token, basic) = (
-        !f.str("token").is_empty(),
-        !f.str("username").is_empty() || !f.str("password").is_empty(),
-    );
+    let g = ctx.global();
+    let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
+    let (token, basic) = (given(&g.token), given(&g.username) || given(&g.password));
     if token && basic {
         return Err(Error::msg(
             "you cannot specify more than one authentication method at the same time: --token, --username/--password",
         ));
     }
-    if f.bool("embed-certs")
-        && f.str("client-certificate").is_empty()
-        && f.str("client-key").is_empty()
-    {
+    if f.embed_certs && !given(&g.client_certificate) && !given(&g.client_key) {
         return Err(Error::msg(
             "you must specify a --client-certificate or --client-key to embed",
         ));
@@ -236,67 +265,66 @@ async fn credentials(ctx: Ctx) -> Result<()> {
     let before = ctx.config()?;
     let mut config = before.clone();
     let value = &mut entry(&mut config, "users", &name).value;
-    for field in ["client-certificate", "client-key"] {
-        if f.changed(field) {
-            put_file(value, field, f.str(field), f.bool("embed-certs"))?;
+    for (field, path) in [
+        ("client-certificate", &g.client_certificate),
+        ("client-key", &g.client_key),
+    ] {
+        if let Some(path) = path {
+            put_file(value, field, path, f.embed_certs)?;
         }
     }
-    if f.changed("token") {
-        put(value, "token", f.str("token"));
+    if let Some(token) = &g.token {
+        put(value, "token", token);
         put(value, "username", "");
         put(value, "password", "");
     }
-    for field in ["username", "password"] {
-        if f.changed(field) {
-            put(value, field, f.str(field));
+    for (field, text) in [("username", &g.username), ("password", &g.password)] {
+        if let Some(text) = text {
+            put(value, field, text);
             put(value, "token", "");
         }
     }
-    exec(&ctx, value);
+    exec(f, value);
     config.save(before)?;
     print::put(&format!("User {} set.\n", quote(&name)))
 }
 
-fn exec(ctx: &Ctx, user: &mut Value) {
-    let f = ctx.flags();
-    let names = [
-        "exec-command",
-        "exec-api-version",
-        "exec-interactive-mode",
-        "exec-provide-cluster-info",
-        "exec-arg",
-        "exec-env",
+fn exec(f: &SetCredentialsFlags, user: &mut Value) {
+    let texts = [
+        ("command", &f.exec_command),
+        ("apiVersion", &f.exec_api_version),
+        ("interactiveMode", &f.exec_interactive_mode),
     ];
-    if !names.iter().any(|n| f.changed(n)) {
+    if texts.iter().all(|(_, text)| text.is_none())
+        && f.exec_provide_cluster_info.is_none()
+        && f.exec_arg.is_empty()
+        && f.exec_env.is_empty()
+    {
         return;
     }
-    let mut e = if user["exec"].is_object() {
-        user["exec"].clone()
+    let mut e = if user.at("exec").is_object() {
+        user.at("exec").clone()
     } else {
         json!({"provideClusterInfo": false})
     };
-    for (flag, field) in [
-        ("exec-command", "command"),
-        ("exec-api-version", "apiVersion"),
-        ("exec-interactive-mode", "interactiveMode"),
-    ] {
-        if f.changed(flag) {
-            e[field] = json!(f.str(flag));
+    for (field, text) in texts {
+        if let Some(text) = text {
+            e[field] = json!(text);
         }
     }
-    if f.changed("exec-provide-cluster-info") {
-        e["provideClusterInfo"] = json!(f.bool("exec-provide-cluster-info"));
+    if let Some(told) = f.exec_provide_cluster_info {
+        e["provideClusterInfo"] = json!(told);
     }
-    if f.changed("exec-arg") {
-        e["args"] = json!(f.list("exec-arg"));
+    if !f.exec_arg.is_empty() {
+        e["args"] = json!(f.exec_arg.list());
     }
-    let mut env: Vec<Value> = e["env"].as_array().cloned().unwrap_or_default();
-    for pair in f.list("exec-env") {
+    let mut env: Vec<Value> = e.list("env").to_vec();
+    for pair in &f.exec_env {
         let (key, value) = match pair.split_once('=') {
             Some((k, v)) => (k.to_string(), Some(v.to_string())),
             None => (pair.trim_end_matches('-').to_string(), None),
         };
-        env.retain(|x| x["name"] != key.as_str());
+        env.retain(|x| x.text("name") != key.as_str());
         env.extend(value.map(|v| json!({"name": key, "value": v})));
     }
     if !env.is_empty() {

@@ -2,12 +2,12 @@
 //! Invariant: secrets are only shown with --raw or --flatten.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/config/view.go`.
 
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::kubeconfig::{Config, LISTS};
 use crate::print::{self, Format, Printer};
+use crate::typed::Read;
 use base64::Engine;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -24,28 +24,27 @@ pub static COMMAND: Command = Command {
       kubectl config view --raw
       # One user's password
       kubectl config view -o jsonpath='{.users[?(@.name == \"e2e\")].user.password}'",
-    flags: &[
-        print::FLAGS,
-        &[
-            Flag::bool("merge", '\0', true, "Merge all files"),
-            Flag::bool("raw", '\0', false, "Show secrets"),
-            Flag::bool(
-                "flatten",
-                '\0',
-                false,
-                "Put in what other files hold, so that the result stands alone",
-            ),
-            Flag::bool(
-                "minify",
-                '\0',
-                false,
-                "Leave out what the current context does not use",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Merge all files
+    #[arg(long = "merge", default_value = "true")]
+    _merge: bool,
+    /// Show secrets
+    #[arg(long)]
+    raw: bool,
+    /// Put in what other files hold, so that the result stands alone
+    #[arg(long)]
+    flatten: bool,
+    /// Leave out what the current context does not use
+    #[arg(long)]
+    minify: bool,
+}
 
 /// The order of the fields, as Go's structs have it; an exec plugin's own come first, for its `apiVersion` follows them.
 const ORDER: &[&str] = &[
@@ -90,30 +89,25 @@ const ORDER: &[&str] = &[
     "namespace",
 ];
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("unexpected arguments: [{}]", ctx.args().join(" ")),
-        ));
-    }
+    ctx.takes_no_args("unexpected arguments")?;
     let mut config = ctx.config()?.clone();
-    if !f.str("context").is_empty() {
-        config.current_context = f.str("context").into();
+    if !ctx.global().context.is_empty() {
+        config.current_context = ctx.global().context.clone();
     }
-    if f.bool("minify") {
+    if f.minify {
         minify(&mut config)?;
     }
-    if f.bool("flatten") {
+    if f.flatten {
         flatten(&mut config)?;
-    } else if !f.bool("raw") {
+    } else if !f.raw {
         redact(&mut config);
     }
-    let format = print::format(f, "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml")?
+    let format = print::format(&ctx, "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml")?
         .unwrap_or(Format::Yaml);
     let mut document = config.document();
-    if document["clusters"].is_null() {
+    if document.some("clusters").is_none() {
         document["clusters"] = Value::Null;
     }
     Printer::of(format, "", true)

@@ -2,8 +2,8 @@
 //! Invariant: nothing is written outside the place that was named, and no link is followed or made.
 //! Behaviour follows `copyFromPod` in `staging/src/k8s.io/kubectl/pkg/cmd/cp/cp.go`.
 
-use super::{Spec, remote};
-use crate::context::Ctx;
+use super::{Flags, Spec, remote};
+use crate::context::With;
 use crate::error::{Error, Result, go_io, quote};
 use crate::print;
 use crate::remote::session::{Ends, Stderr};
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 ///
 /// # Errors
 /// What cannot be read there, or written here.
-pub async fn fetch(ctx: &Ctx, from: &Spec, to: &str) -> Result<()> {
+pub async fn fetch(ctx: &With<Flags>, from: &Spec, to: &str) -> Result<()> {
     let (pieces, reader) = mpsc::unbounded_channel();
     let hint = format!(
         "{} exec -n {} {} -- tar cf - {} | tar xf -",
@@ -43,8 +43,12 @@ pub async fn fetch(ctx: &Ctx, from: &Spec, to: &str) -> Result<()> {
 }
 
 /// Reads the archive; where it breaks off it is taken up again as often as the user wants.
-async fn read_all(ctx: &Ctx, from: &Spec, pieces: &mpsc::UnboundedSender<Vec<u8>>) -> Result<()> {
-    let wanted = ctx.flags().int("retries");
+async fn read_all(
+    ctx: &With<Flags>,
+    from: &Spec,
+    pieces: &mpsc::UnboundedSender<Vec<u8>>,
+) -> Result<()> {
+    let wanted = ctx.flags().retries;
     let (mut retries, mut read) = (0, 0u64);
     loop {
         let (output, mut arrived) = mpsc::unbounded_channel::<Vec<u8>>();

@@ -6,14 +6,14 @@ mod fetch;
 mod send;
 
 use super::pods;
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::generate;
 use crate::remote::session::{Ends, Request, run_between};
 use crate::resource::helper;
+use crate::typed::Read;
 
 pub static COMMAND: Command = Command {
     name: "cp",
@@ -29,25 +29,24 @@ pub static COMMAND: Command = Command {
       kubectl cp /tmp/foo some-namespace/some-pod:/tmp/bar
       # From a pod
       kubectl cp some-namespace/some-pod:/tmp/foo /tmp/bar",
-    flags: &[&[
-        Flag::str("container", 'c', "", "The container"),
-        Flag::bool(
-            "no-preserve",
-            '\0',
-            false,
-            "Do not keep owner and permissions",
-        ),
-        Flag::int(
-            "retries",
-            '\0',
-            "0",
-            "How often a copy from a container is taken up again where it broke off; negative for as often as it takes",
-        ),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(crate::remote::interruptible(run(ctx)))),
+    run: verb!(interruptible run: Flags),
     words: Some(Words::Places),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The container
+    #[arg(long, short)]
+    container: String,
+    /// Do not keep owner and permissions
+    #[arg(long)]
+    no_preserve: bool,
+    /// How often a copy from a container is taken up again where it broke off; negative for as often as it takes
+    #[arg(long)]
+    retries: i64,
+}
 
 /// A file here, or in a pod.
 #[derive(Clone, Debug)]
@@ -92,7 +91,7 @@ fn spec(arg: &str) -> Result<Spec> {
     }
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let [from, to] = ctx.args() else {
         return Err(Error::msg("source and destination are required"));
     };
@@ -115,7 +114,13 @@ async fn run(ctx: Ctx) -> Result<()> {
 }
 
 /// Runs a command in the pod between the two ends; `quiet` says nothing of which container was chosen.
-async fn remote(ctx: &Ctx, place: &Spec, command: &[&str], quiet: bool, ends: Ends) -> Result<()> {
+async fn remote(
+    ctx: &With<Flags>,
+    place: &Spec,
+    command: &[&str],
+    quiet: bool,
+    ends: Ends,
+) -> Result<()> {
     let kind = generate::kind("", "v1", "pods", "Pod", true);
     let namespace = if place.namespace.is_empty() {
         ctx.namespace()?.0
@@ -123,15 +128,16 @@ async fn remote(ctx: &Ctx, place: &Spec, command: &[&str], quiet: bool, ends: En
         place.namespace.clone()
     };
     let pod = helper::get(ctx.client()?, &kind, &namespace, &place.pod).await?;
-    if let Some(phase) = pod["status"]["phase"]
-        .as_str()
+    if let Some(phase) = pod
+        .at("status")
+        .text_ptr("phase")
         .filter(|p| matches!(*p, "Succeeded" | "Failed"))
     {
         return Err(Error::msg(format!(
             "cannot exec into a container in a completed pod; current phase is {phase}"
         )));
     }
-    let container = pods::container(&pod, ctx.flags().str("container"), quiet)?;
+    let container = pods::container(&pod, &ctx.flags().container, quiet)?;
     let stdin = matches!(&ends, Ends::Pipes { input: Some(_), .. });
     let command = Some(command.iter().map(|c| (*c).to_string()).collect());
     run_between(

@@ -2,8 +2,8 @@
 //! Invariant: a file that cannot be read ends the copy with an error; links are copied as links.
 //! Behaviour follows `copyToPod` in `staging/src/k8s.io/kubectl/pkg/cmd/cp/cp.go`.
 
-use super::{Spec, remote};
-use crate::context::Ctx;
+use super::{Flags, Spec, remote};
+use crate::context::With;
 use crate::error::{Error, Result, go_io};
 use crate::remote::session::{Ends, Stderr};
 use std::io::Write;
@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 ///
 /// # Errors
 /// What cannot be read here, or written there.
-pub async fn send(ctx: &Ctx, from: &str, to: &Spec) -> Result<()> {
+pub async fn send(ctx: &With<Flags>, from: &str, to: &Spec) -> Result<()> {
     let source = Path::new(from);
     if std::fs::metadata(source).is_err() {
         return Err(Error::msg(format!(
@@ -39,7 +39,7 @@ pub async fn send(ctx: &Ctx, from: &str, to: &Spec) -> Result<()> {
         let (source, name) = (source.to_path_buf(), name.to_string());
         tokio::task::spawn_blocking(move || pack(&source, &name, Pipe(bytes)))
     };
-    let flags: &[&str] = if ctx.flags().bool("no-preserve") {
+    let flags: &[&str] = if ctx.flags().no_preserve {
         &[
             "tar",
             "--no-same-permissions",
@@ -69,7 +69,7 @@ pub async fn send(ctx: &Ctx, from: &str, to: &Spec) -> Result<()> {
 }
 
 /// Whether there is a folder at that place.
-async fn is_folder(ctx: &Ctx, place: &Spec) -> Result<bool> {
+async fn is_folder(ctx: &With<Flags>, place: &Spec) -> Result<bool> {
     let (unseen, _) = mpsc::unbounded_channel();
     let command = ["test", "-d", &place.file];
     let probe = remote(

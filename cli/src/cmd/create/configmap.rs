@@ -2,11 +2,11 @@
 //! Invariant: texts go into `data`, everything else into `binaryData`.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_configmap.go`.
 
-use super::{COMMON, config_data};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use super::{GENERATOR, config_data};
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::Result;
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::generate;
 use base64::Engine;
 use serde_json::{Value, json};
@@ -26,44 +26,43 @@ pub static COMMAND: Command = Command {
       kubectl create configmap my-config --from-literal=key1=config1 --from-literal=key2=config2
       # Lines of KEY=VALUE
       kubectl create configmap my-config --from-env-file=path/to/foo.env",
-    flags: &[
-        COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], SOURCES,
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    ..Command::NEW
+    run: verb!(run: Sources),
+    ..GENERATOR
 };
 
 /// The flags that name the data.
-pub const SOURCES: &[Flag] = &[
-    Flag::slice(
-        "from-file",
-        '\0',
-        "A file or a folder to take ([KEY=]PATH); may be repeated",
-    ),
-    Flag::array(
-        "from-literal",
-        '\0',
-        "A key and its value (KEY=VALUE); may be repeated",
-    ),
-    Flag::slice("from-env-file", '\0', "A file with lines of KEY=VALUE"),
-    Flag::bool(
-        "append-hash",
-        '\0',
-        false,
-        "Append a hash of the data to the name",
-    ),
-];
+#[derive(clap::Args)]
+#[group(skip)]
+pub struct Sources {
+    /// A file or a folder to take ([KEY=]PATH); may be repeated
+    #[arg(long)]
+    from_file: Vec<Csv>,
+    /// A key and its value (KEY=VALUE); may be repeated
+    #[arg(long)]
+    from_literal: Vec<String>,
+    /// A file with lines of KEY=VALUE
+    #[arg(long)]
+    from_env_file: Vec<Csv>,
+    /// Append a hash of the data to the name
+    #[arg(long)]
+    pub append_hash: bool,
+}
 
-async fn run(ctx: Ctx) -> Result<()> {
+impl Sources {
+    /// What they name, for an object of this kind and name.
+    ///
+    /// # Errors
+    /// As `config_data::collect`.
+    pub fn data(&self, kind: &str, name: &str) -> Result<config_data::Data> {
+        let (files, envs) = (self.from_file.list(), self.from_env_file.list());
+        config_data::collect(&files, &self.from_literal, &envs, kind, name)
+    }
+}
+
+async fn run(ctx: With<Sources>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let data = config_data::collect(
-        &f.list("from-file"),
-        &f.list("from-literal"),
-        &f.list("from-env-file"),
-        "ConfigMap",
-        &name,
-    )?;
+    let data = f.data("ConfigMap", &name)?;
     let kind = generate::kind("", "v1", "configmaps", "ConfigMap", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
     for (key, value) in data {
@@ -75,7 +74,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             }
         }
     }
-    if f.bool("append-hash") {
+    if f.append_hash {
         let mut canonical = json!({"kind": "ConfigMap", "name": name, "data": object.get("data").cloned().unwrap_or(Value::String(String::new()))});
         if object.get("data").is_none() {
             canonical["data"] = Value::Null;

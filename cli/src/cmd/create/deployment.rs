@@ -2,12 +2,13 @@
 //! Invariant: a container is called after its image.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_deployment.go`.
 
-use super::COMMON;
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use super::GENERATOR;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::generate;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -25,26 +26,24 @@ pub static COMMAND: Command = Command {
       kubectl create deployment my-dep --image=nginx --replicas=3
       # With a port
       kubectl create deployment my-dep --image=busybox --port=5701",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::slice(
-                "image",
-                '\0',
-                "The image to run; with several, the pod has several containers",
-            ),
-            Flag::int("port", '\0', "-1", "The port that the container listens on"),
-            Flag::int("replicas", 'r', "1", "How many pods to run"),
-        ],
-    ],
     required: &["image"],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    ..Command::NEW
+    run: verb!(run: Flags),
+    ..GENERATOR
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The image to run; with several, the pod has several containers
+    #[arg(long)]
+    image: Vec<Csv>,
+    /// The port that the container listens on
+    #[arg(long, default_value = "-1")]
+    port: i64,
+    /// How many pods to run
+    #[arg(long, short, default_value = "1")]
+    replicas: i64,
+}
 
 /// A container's name, from its image: the last part of its path, made a valid name.
 fn container_name(image: &str) -> String {
@@ -64,10 +63,10 @@ fn container_name(image: &str) -> String {
     name[..name.len().min(63)].to_string()
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let (images, command) = (f.list("image"), generate::after_dash(&ctx));
+    let (images, command) = (f.image.list(), generate::after_dash(&ctx));
     if images.len() > 1 && !command.is_empty() {
         return Err(Error::msg(
             "cannot specify multiple --image options and command",
@@ -76,7 +75,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     let mut containers: Vec<Value> = Vec::new();
     for image in &images {
         let mut unique = container_name(image);
-        if containers.iter().any(|c| c["name"] == unique) {
+        if containers.iter().any(|c| c.text("name") == unique) {
             unique = format!("{unique}-{}", generate::suffix(5));
         }
         let mut c = json!({"name": unique, "image": image, "resources": {}});
@@ -85,16 +84,16 @@ async fn run(ctx: Ctx) -> Result<()> {
         }
         containers.push(c);
     }
-    if f.int("port") >= 0
+    if f.port >= 0
         && let Some(c) = containers.first_mut()
     {
-        c["ports"] = json!([{"containerPort": f.int("port")}]);
+        c["ports"] = json!([{"containerPort": f.port}]);
     }
     let kind = generate::kind("apps", "v1", "deployments", "Deployment", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
     let labels = json!({"app": name});
     object["metadata"]["labels"] = labels.clone();
-    object["spec"] = json!({"replicas": f.int("replicas"), "selector": {"matchLabels": labels}, "strategy": {}, "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}}});
+    object["spec"] = json!({"replicas": f.replicas, "selector": {"matchLabels": labels}, "strategy": {}, "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}}});
     object["status"] = json!({});
     generate::create(&ctx, &kind, object).await
 }

@@ -2,12 +2,12 @@
 //! Invariant: rules of one host are one rule with several paths.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_ingress.go`.
 
-use super::COMMON;
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use super::GENERATOR;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::generate;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -23,35 +23,26 @@ pub static COMMAND: Command = Command {
       kubectl create ingress simple --class=default --rule=\"foo.com/*=svc1:8080\"
       # A backend for all the rest
       kubectl create ingress catch --default-backend=defaultsvc:http --rule=\"foo.com/*=svc:8080\"",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::str("class", '\0', "", "The ingress class"),
-            Flag::array(
-                "rule",
-                '\0',
-                "HOST/PATH=SERVICE:PORT[,tls[=SECRET]]; may be repeated",
-            ),
-            Flag::str(
-                "default-backend",
-                '\0',
-                "",
-                "SERVICE:PORT for what no rule matches",
-            ),
-            Flag::array(
-                "annotation",
-                '\0',
-                "An annotation (KEY=VALUE); may be repeated",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    ..Command::NEW
+    run: verb!(run: Flags),
+    ..GENERATOR
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The ingress class
+    #[arg(long)]
+    class: String,
+    /// HOST/PATH=SERVICE:PORT[,tls[=SECRET]]; may be repeated
+    #[arg(long)]
+    rule: Vec<String>,
+    /// SERVICE:PORT for what no rule matches
+    #[arg(long)]
+    default_backend: String,
+    /// An annotation (KEY=VALUE); may be repeated
+    #[arg(long)]
+    annotation: Vec<String>,
+}
 
 fn backend(text: &str) -> Value {
     let (name, port) = text.split_once(':').unwrap_or((text, ""));
@@ -81,10 +72,7 @@ fn rules(texts: &[String]) -> (Vec<Value>, Vec<Value>) {
             .strip_suffix('*')
             .map_or((path.as_str(), "Exact"), |p| (p, "Prefix"));
         let entry = json!({"path": path, "pathType": kind, "backend": backend(service)});
-        match rules
-            .iter_mut()
-            .find(|r| r["host"].as_str().unwrap_or("") == host)
-        {
+        match rules.iter_mut().find(|r| r.text("host") == host) {
             Some(r) => r["http"]["paths"]
                 .as_array_mut()
                 .into_iter()
@@ -99,10 +87,7 @@ fn rules(texts: &[String]) -> (Vec<Value>, Vec<Value>) {
             continue;
         }
         seen.push(host.to_string());
-        match tls
-            .iter_mut()
-            .find(|t| t["secretName"].as_str().unwrap_or("") == secret)
-        {
+        match tls.iter_mut().find(|t| t.text("secretName") == secret) {
             Some(t) => t["hosts"]
                 .as_array_mut()
                 .into_iter()
@@ -124,10 +109,10 @@ fn rules(texts: &[String]) -> (Vec<Value>, Vec<Value>) {
     (rules, tls)
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let (texts, default) = (f.list("rule"), f.str("default-backend"));
+    let (texts, default) = (&f.rule, f.default_backend.as_str());
     if default.is_empty() && texts.is_empty() {
         return Err(Error::msg(
             "not enough information provided: every ingress has to either specify a default-backend (which catches all traffic) or a list of rules (which catch specific paths)",
@@ -140,7 +125,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     }
     let kind = generate::kind("networking.k8s.io", "v1", "ingresses", "Ingress", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
-    for a in f.list("annotation") {
+    for a in &f.annotation {
         let (k, v) = a.split_once('=').ok_or_else(|| {
             Error::msg(format!(
                 "annotation {a} is invalid and should be in format key=[value]"
@@ -154,13 +139,13 @@ async fn run(ctx: Ctx) -> Result<()> {
         ));
     }
     object["spec"] = json!({});
-    if !f.str("class").is_empty() {
-        object["spec"]["ingressClassName"] = json!(f.str("class"));
+    if !f.class.is_empty() {
+        object["spec"]["ingressClassName"] = json!(f.class);
     }
     if !default.is_empty() {
         object["spec"]["defaultBackend"] = backend(default);
     }
-    let (rules, tls) = rules(&texts);
+    let (rules, tls) = rules(texts);
     for (field, list) in [("rules", rules), ("tls", tls)] {
         if !list.is_empty() {
             object["spec"][field] = Value::Array(list);

@@ -2,12 +2,12 @@
 //! Invariant: a job made from a cron job says so, and is owned by it.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_job.go` and `create_cronjob.go`.
 
-use super::COMMON;
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use super::GENERATOR;
+use crate::command::{Command, verb};
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::generate;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static JOB: Command = Command {
@@ -20,19 +20,8 @@ pub static JOB: Command = Command {
       kubectl create job my-job --image=busybox -- date
       # Run a cron job now
       kubectl create job test-job --from=cronjob/a-cronjob",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::str("image", '\0', "", "The image to run"),
-            Flag::str("from", '\0', "", "The cron job to run (cronjob/NAME)"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(job(ctx))),
-    ..Command::NEW
+    run: verb!(job: Job),
+    ..GENERATOR
 };
 
 pub static CRONJOB: Command = Command {
@@ -46,27 +35,35 @@ pub static CRONJOB: Command = Command {
       kubectl create cronjob my-job --image=busybox --schedule=\"*/1 * * * *\"
       # With a command
       kubectl create cronjob my-job --image=busybox --schedule=\"*/1 * * * *\" -- date",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::str("image", '\0', "", "The image to run"),
-            Flag::str("schedule", '\0', "", "When to run it, as cron writes it"),
-            Flag::str(
-                "restart",
-                '\0',
-                "",
-                "What happens to a container that fails: OnFailure or Never",
-            ),
-        ],
-    ],
     required: &["image", "schedule"],
-    run: Run::Verb(|ctx| Box::pin(cronjob(ctx))),
-    ..Command::NEW
+    run: verb!(cronjob: CronJob),
+    ..GENERATOR
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct CronJob {
+    /// The image to run
+    #[arg(long)]
+    image: String,
+    /// When to run it, as cron writes it
+    #[arg(long)]
+    schedule: String,
+    /// What happens to a container that fails: OnFailure or Never
+    #[arg(long)]
+    restart: String,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Job {
+    /// The image to run
+    #[arg(long)]
+    image: String,
+    /// The cron job to run (cronjob/NAME)
+    #[arg(long)]
+    from: String,
+}
 
 fn template(name: &str, image: &str, command: &[String], restart: &str) -> Value {
     let mut container = json!({"name": name, "image": image, "resources": {}});
@@ -76,11 +73,11 @@ fn template(name: &str, image: &str, command: &[String], restart: &str) -> Value
     json!({"metadata": {}, "spec": {"containers": [container], "restartPolicy": restart}})
 }
 
-async fn job(ctx: Ctx) -> Result<()> {
+async fn job(ctx: With<Job>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
     let command = generate::after_dash(&ctx);
-    let (image, from) = (f.str("image"), f.str("from"));
+    let (image, from) = (f.image.as_str(), f.from.as_str());
     if image.is_empty() == from.is_empty() {
         return Err(Error::msg("either --image or --from must be specified"));
     }
@@ -111,33 +108,34 @@ async fn from_cronjob(ctx: &Ctx, from: &str, object: &mut Value) -> Result<()> {
         return Err(Error::msg("from must be an existing cronjob"));
     }
     let source = &info.object;
-    let job = &source["spec"]["jobTemplate"];
-    let mut annotations = job["metadata"]["annotations"]
-        .as_object()
+    let job = source.at("spec").at("jobTemplate");
+    let mut annotations = job
+        .at("metadata")
+        .map("annotations")
         .cloned()
         .unwrap_or_default();
     annotations.insert("cronjob.kubernetes.io/instantiate".into(), json!("manual"));
     object["metadata"]["annotations"] = Value::Object(annotations);
-    if !job["metadata"]["labels"].is_null() {
-        object["metadata"]["labels"] = job["metadata"]["labels"].clone();
+    if job.at("metadata").some("labels").is_some() {
+        object["metadata"]["labels"] = job.at("metadata").at("labels").clone();
     }
-    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": source["metadata"]["name"], "uid": source["metadata"]["uid"], "controller": true}]);
-    object["spec"] = job["spec"].clone();
+    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": source.at("metadata").at("name"), "uid": source.at("metadata").at("uid"), "controller": true}]);
+    object["spec"] = job.at("spec").clone();
     Ok(())
 }
 
-async fn cronjob(ctx: Ctx) -> Result<()> {
+async fn cronjob(ctx: With<CronJob>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
     let command = generate::after_dash(&ctx);
-    let restart = if f.str("restart").is_empty() {
+    let restart = if f.restart.is_empty() {
         "OnFailure"
     } else {
-        f.str("restart")
+        f.restart.as_str()
     };
     let kind = generate::kind("batch", "v1", "cronjobs", "CronJob", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
-    object["spec"] = json!({"schedule": f.str("schedule"), "jobTemplate": {"metadata": {"name": name}, "spec": {"template": template(&name, f.str("image"), &command, restart)}}});
+    object["spec"] = json!({"schedule": f.schedule.as_str(), "jobTemplate": {"metadata": {"name": name}, "spec": {"template": template(&name, f.image.as_str(), &command, restart)}}});
     object["status"] = json!({});
     generate::create(&ctx, &kind, object).await
 }

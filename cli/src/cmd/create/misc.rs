@@ -2,11 +2,10 @@
 //! Invariant: each makes one object from a handful of flags.
 //! Behaviour follows the files of the same names in `staging/src/k8s.io/kubectl/pkg/cmd/create`.
 
-use super::COMMON;
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use super::GENERATOR;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::generate;
 use serde_json::{Value, json};
 
@@ -18,9 +17,8 @@ pub static NAMESPACE: Command = Command {
     examples: "
       # A namespace
       kubectl create namespace my-namespace",
-    flags: &COMMON,
-    run: Run::Verb(|ctx| Box::pin(namespace(ctx))),
-    ..Command::NEW
+    run: verb!(namespace: ()),
+    ..GENERATOR
 };
 
 pub static SERVICEACCOUNT: Command = Command {
@@ -31,9 +29,8 @@ pub static SERVICEACCOUNT: Command = Command {
     examples: "
       # A service account
       kubectl create serviceaccount my-service-account",
-    flags: &COMMON,
-    run: Run::Verb(|ctx| Box::pin(service_account(ctx))),
-    ..Command::NEW
+    run: verb!(service_account: ()),
+    ..GENERATOR
 };
 
 pub static QUOTA: Command = Command {
@@ -47,24 +44,8 @@ pub static QUOTA: Command = Command {
       kubectl create quota my-quota --hard=cpu=1,memory=1G,pods=2,services=3
       # Within a scope
       kubectl create quota best-effort --hard=pods=100 --scopes=BestEffort",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::str("hard", '\0', "", "The limits (RESOURCE=QUANTITY,…)"),
-            Flag::str(
-                "scopes",
-                '\0',
-                "",
-                "The scopes that an object must fit to count (SCOPE,…)",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(quota(ctx))),
-    ..Command::NEW
+    run: verb!(quota: Quota),
+    ..GENERATOR
 };
 
 pub static PDB: Command = Command {
@@ -78,30 +59,8 @@ pub static PDB: Command = Command {
       kubectl create poddisruptionbudget my-pdb --selector=app=rails --min-available=1
       # At least half of them
       kubectl create pdb my-pdb --selector=app=nginx --min-available=50%",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::str(
-                "min-available",
-                '\0',
-                "",
-                "How many pods, or what share of them, must stay",
-            ),
-            Flag::str(
-                "max-unavailable",
-                '\0',
-                "",
-                "How many pods, or what share of them, may be gone",
-            ),
-            Flag::str("selector", '\0', "", "The pods' labels (KEY=VALUE,…)"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(pdb(ctx))),
-    ..Command::NEW
+    run: verb!(pdb: Budget),
+    ..GENERATOR
 };
 
 pub static PRIORITYCLASS: Command = Command {
@@ -117,34 +76,53 @@ pub static PRIORITYCLASS: Command = Command {
       kubectl create priorityclass default-priority --value=1000 --global-default=true
       # Without preempting others
       kubectl create priorityclass high-priority --value=1000 --preemption-policy=\"Never\"",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::int("value", '\0', "0", "The priority"),
-            Flag::bool(
-                "global-default",
-                '\0',
-                false,
-                "Whether pods that name no class get this one",
-            ),
-            Flag::str("description", '\0', "", "When this class should be used"),
-            Flag::str(
-                "preemption-policy",
-                '\0',
-                "PreemptLowerPriority",
-                "Whether pods of this class preempt others: PreemptLowerPriority or Never",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(priority_class(ctx))),
-    ..Command::NEW
+    run: verb!(priority_class: PriorityClass),
+    ..GENERATOR
 };
 
-async fn namespace(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct PriorityClass {
+    /// The priority
+    #[arg(long)]
+    value: i64,
+    /// Whether pods that name no class get this one
+    #[arg(long)]
+    global_default: bool,
+    /// When this class should be used
+    #[arg(long)]
+    description: String,
+    /// Whether pods of this class preempt others: PreemptLowerPriority or Never
+    #[arg(long, default_value = "PreemptLowerPriority")]
+    preemption_policy: String,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Budget {
+    /// How many pods, or what share of them, must stay
+    #[arg(long)]
+    min_available: String,
+    /// How many pods, or what share of them, may be gone
+    #[arg(long)]
+    max_unavailable: String,
+    /// The pods' labels (KEY=VALUE,…)
+    #[arg(long)]
+    selector: String,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Quota {
+    /// The limits (RESOURCE=QUANTITY,…)
+    #[arg(long)]
+    hard: String,
+    /// The scopes that an object must fit to count (SCOPE,…)
+    #[arg(long)]
+    scopes: String,
+}
+
+async fn namespace(ctx: With<()>) -> Result<()> {
     let kind = generate::kind("", "v1", "namespaces", "Namespace", false);
     let mut object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
     object["spec"] = json!({});
@@ -152,22 +130,22 @@ async fn namespace(ctx: Ctx) -> Result<()> {
     generate::create(&ctx, &kind, object).await
 }
 
-async fn service_account(ctx: Ctx) -> Result<()> {
+async fn service_account(ctx: With<()>) -> Result<()> {
     let kind = generate::kind("", "v1", "serviceaccounts", "ServiceAccount", true);
     let object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
     generate::create(&ctx, &kind, object).await
 }
 
-async fn quota(ctx: Ctx) -> Result<()> {
+async fn quota(ctx: With<Quota>) -> Result<()> {
     let f = ctx.flags();
     let kind = generate::kind("", "v1", "resourcequotas", "ResourceQuota", true);
     let mut object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
     object["spec"] = json!({});
-    for part in f.str("hard").split(',').filter(|p| !p.is_empty()) {
+    for part in f.hard.split(',').filter(|p| !p.is_empty()) {
         object["spec"]["hard"][resource_pair(part)?.0] = json!(resource_pair(part)?.1);
     }
-    let scopes: Vec<&str> = f.str("scopes").split(',').collect();
-    if !f.str("scopes").is_empty() {
+    let scopes: Vec<&str> = f.scopes.split(',').collect();
+    if !f.scopes.is_empty() {
         if scopes.contains(&"") {
             return Err(Error::msg("invalid resource quota scope \"\""));
         }
@@ -194,13 +172,13 @@ fn resource_pair(part: &str) -> Result<(&str, &str)> {
     Ok((name, amount))
 }
 
-async fn pdb(ctx: Ctx) -> Result<()> {
+async fn pdb(ctx: With<Budget>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
     let (min, max, selector) = (
-        f.str("min-available"),
-        f.str("max-unavailable"),
-        f.str("selector"),
+        f.min_available.as_str(),
+        f.max_unavailable.as_str(),
+        f.selector.as_str(),
     );
     if selector.is_empty() {
         return Err(Error::msg("a selector must be specified"));
@@ -243,7 +221,7 @@ async fn pdb(ctx: Ctx) -> Result<()> {
     generate::create(&ctx, &kind, object).await
 }
 
-async fn priority_class(ctx: Ctx) -> Result<()> {
+async fn priority_class(ctx: With<PriorityClass>) -> Result<()> {
     let f = ctx.flags();
     let kind = generate::kind(
         "scheduling.k8s.io",
@@ -253,13 +231,13 @@ async fn priority_class(ctx: Ctx) -> Result<()> {
         false,
     );
     let mut object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
-    object["value"] = json!(f.int("value"));
-    if f.bool("global-default") {
+    object["value"] = json!(f.value);
+    if f.global_default {
         object["globalDefault"] = json!(true);
     }
-    if !f.str("description").is_empty() {
-        object["description"] = json!(f.str("description"));
+    if !f.description.is_empty() {
+        object["description"] = json!(f.description);
     }
-    object["preemptionPolicy"] = json!(f.str("preemption-policy"));
+    object["preemptionPolicy"] = json!(f.preemption_policy);
     generate::create(&ctx, &kind, object).await
 }

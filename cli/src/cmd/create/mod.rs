@@ -15,11 +15,10 @@ mod token;
 
 pub use config_data::{env_file, name_hash};
 
-use crate::command::{Command, Run};
-use crate::context::{Ctx, DryRun};
+use crate::command::{Command, verb};
+use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
-use crate::generate::{CREATE_MANAGER, SAVE_CONFIG, save_read_config};
+use crate::generate::{MANAGER, SAVE_CONFIG, save_read_config};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
 
@@ -41,24 +40,11 @@ pub static COMMAND: Command = Command {
         SELECTOR,
         DRY_RUN,
         Validation::FLAG,
-        CREATE_MANAGER,
+        MANAGER,
         SAVE_CONFIG,
         super::edit::LINE_ENDINGS,
-        &[
-            Flag::bool(
-                "edit",
-                '\0',
-                false,
-                "Edit the objects before they are created",
-            ),
-            Flag::str(
-                "raw",
-                '\0',
-                "",
-                "Send the file to this path of the server as it is",
-            ),
-        ],
     ],
+    defaults: &[DEFAULT_MANAGER],
     subcommands: &[
         &rbac::CLUSTERROLE,
         &rbac::CLUSTERROLEBINDING,
@@ -78,51 +64,62 @@ pub static COMMAND: Command = Command {
         &misc::SERVICEACCOUNT,
         &token::COMMAND,
     ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     ..Command::NEW
 };
 
-/// The flags that every generator has.
-pub const COMMON: [&[Flag]; 5] = [
-    print::FLAGS,
-    DRY_RUN,
-    Validation::FLAG,
-    CREATE_MANAGER,
-    SAVE_CONFIG,
-];
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Edit the objects before they are created
+    #[arg(long)]
+    edit: bool,
+    /// Send the file to this path of the server as it is
+    #[arg(long)]
+    raw: String,
+}
 
-async fn run(ctx: Ctx) -> Result<()> {
+/// What every generator is.
+const GENERATOR: Command = Command {
+    flags: &[
+        print::FLAGS,
+        DRY_RUN,
+        Validation::FLAG,
+        MANAGER,
+        SAVE_CONFIG,
+    ],
+    defaults: &[DEFAULT_MANAGER],
+    ..Command::NEW
+};
+const DEFAULT_MANAGER: (&str, &str) = ("field-manager", "kubectl-create");
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
-    }
-    if f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+    ctx.takes_no_args("Unexpected args")?;
+    if !ctx.has_files() {
         return Err(Error::msg("must specify one of -f and -k"));
     }
-    if !f.str("raw").is_empty() {
+    if !f.raw.is_empty() {
         return raw(&ctx).await;
     }
-    if f.bool("edit") {
+    if f.edit {
         return super::edit::before_create(&ctx).await;
     }
     create_files(&ctx).await
 }
 
-async fn raw(ctx: &Ctx) -> Result<()> {
+async fn raw(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if f.bool("edit") {
+    if f.edit {
         return Err(Error::msg("--raw and --edit are mutually exclusive"));
     }
     let others = [
-        (f.bool("recursive"), "--recursive"),
-        (!f.str("selector").is_empty(), "--selector (-l)"),
-        (!f.str("output").is_empty(), "--output"),
+        (ctx.recursive(), "--recursive"),
+        (!ctx.selector().is_empty(), "--selector (-l)"),
+        (!ctx.output().is_empty(), "--output"),
     ];
-    let file = super::raw_file(ctx, &others)?;
-    super::send_raw(ctx, http::Method::POST, f.str("raw"), &file).await
+    let file = super::raw_file(ctx, &f.raw, &others)?;
+    super::send_raw(ctx, http::Method::POST, &f.raw, &file).await
 }
 
 /// Creates what the files describe.
@@ -130,21 +127,19 @@ async fn raw(ctx: &Ctx) -> Result<()> {
 /// # Errors
 /// All that failed.
 pub async fn create_files(ctx: &Ctx) -> Result<()> {
-    let f = ctx.flags();
     let dry_run = ctx.dry_run()?;
     let mut builder = Builder::new(ctx)?;
-    builder.validation = Validation::parse(f.str("validate"))?;
-    let mut printer = Printer::new(f, format!("created{}", dry_run.suffix()))?;
+    builder.validation = Validation::of(ctx)?.unwrap_or(Validation::Strict);
+    let mut printer = Printer::new(ctx, format!("created{}", dry_run.suffix()))?;
     let found = builder.find().await?;
     let mut errors = found.errors;
     let mut count = 0;
     for mut info in found.infos {
-        if f.bool("save-config") {
+        if ctx.saves_config() {
             save_read_config(&mut info.object);
         }
         if dry_run != DryRun::Client {
-            let write =
-                helper::Write::by(f.str("field-manager"), dry_run).validation(builder.validation);
+            let write = helper::Write::by(ctx.manager(), dry_run).validation(builder.validation);
             match write
                 .create(ctx.client()?, &info.resource, &info.namespace, &info.object)
                 .await

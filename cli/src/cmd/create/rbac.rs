@@ -2,12 +2,12 @@
 //! Invariant: resources are called by their plural; an unknown one is refused.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_role*.go` and `create_clusterrole*.go`.
 
-use super::COMMON;
-use crate::command::{Command, Run};
+use super::GENERATOR;
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::generate;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -32,25 +32,6 @@ const VERBS: &[&str] = &[
     "attest",
 ];
 
-const VERB: Flag = Flag::slice("verb", '\0', "A verb that is allowed; may be repeated");
-const RESOURCE: Flag = Flag::slice(
-    "resource",
-    '\0',
-    "A resource that it is allowed on (RESOURCE.GROUP/SUBRESOURCE); may be repeated",
-);
-const NAMES: Flag = Flag::array(
-    "resource-name",
-    '\0',
-    "Only the object of this name; may be repeated",
-);
-const USER: Flag = Flag::array("user", '\0', "A user who gets the role; may be repeated");
-const GROUPS: Flag = Flag::array("group", '\0', "A group that gets the role; may be repeated");
-const ACCOUNT: Flag = Flag::array(
-    "serviceaccount",
-    '\0',
-    "A service account that gets the role (NAMESPACE:NAME); may be repeated",
-);
-
 pub static ROLE: Command = Command {
     name: "role",
     usage: "NAME --verb=verb --resource=resource.group/subresource [--resource-name=resourcename] [--dry-run=server|client|none]",
@@ -63,16 +44,8 @@ pub static ROLE: Command = Command {
       kubectl create role pod-reader --verb=get --resource=pods --resource-name=readablepod
       # A resource of a group, and a sub-resource
       kubectl create role foo --verb=get,list,watch --resource=rs.apps,pods/status",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[VERB, RESOURCE, NAMES],
-    ],
-    run: Run::Verb(|ctx| Box::pin(role(ctx))),
-    ..Command::NEW
+    run: verb!(role: Rules),
+    ..GENERATOR
 };
 
 pub static CLUSTERROLE: Command = Command {
@@ -87,22 +60,8 @@ pub static CLUSTERROLE: Command = Command {
       kubectl create clusterrole foo --verb=get --non-resource-url=/logs/*
       # What other cluster roles allow
       kubectl create clusterrole monitoring --aggregation-rule=\"rbac.example.com/aggregate-to-monitoring=true\"",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            VERB,
-            RESOURCE,
-            NAMES,
-            Flag::slice("non-resource-url", '\0', "A path that is allowed; may be repeated"),
-            Flag::str("aggregation-rule", '\0', "", "Labels of the cluster roles to gather (KEY=VALUE,…)"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(cluster_role(ctx))),
-    ..Command::NEW
+    run: verb!(cluster_role: ClusterRole),
+    ..GENERATOR
 };
 
 pub static ROLEBINDING: Command = Command {
@@ -115,22 +74,8 @@ pub static ROLEBINDING: Command = Command {
       kubectl create rolebinding admin --clusterrole=admin --user=user1 --user=user2 --group=group1
       # A service account
       kubectl create rolebinding admin-binding --role=admin --serviceaccount=ns1:sa-1",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::str("clusterrole", '\0', "", "The cluster role to give"),
-            Flag::str("role", '\0', "", "The role to give"),
-            USER,
-            GROUPS,
-            ACCOUNT,
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(binding(ctx, "RoleBinding"))),
-    ..Command::NEW
+    run: verb!(role_binding: RoleBinding),
+    ..GENERATOR
 };
 
 pub static CLUSTERROLEBINDING: Command = Command {
@@ -141,16 +86,78 @@ pub static CLUSTERROLEBINDING: Command = Command {
     examples: "
       # Two users and a group
       kubectl create clusterrolebinding cluster-admin --clusterrole=cluster-admin --user=user1 --user=user2 --group=group1",
-    flags: &[COMMON[0], COMMON[1], COMMON[2], COMMON[3], COMMON[4], &[Flag::str("clusterrole", '\0', "", "The cluster role to give"), USER, GROUPS, ACCOUNT]],
     required: &["clusterrole"],
-    run: Run::Verb(|ctx| Box::pin(binding(ctx, "ClusterRoleBinding"))),
+    run: verb!(cluster_role_binding: ClusterRoleBinding),
     values: &[("clusterrole", Words::Names("clusterrole"))],
-    ..Command::NEW
+    ..GENERATOR
 };
 
-fn verbs(ctx: &Ctx) -> Vec<String> {
+/// What a rule is made of.
+#[derive(clap::Args)]
+#[group(skip)]
+struct Rules {
+    /// A verb that is allowed; may be repeated
+    #[arg(long)]
+    verb: Vec<Csv>,
+    /// A resource that it is allowed on (RESOURCE.GROUP/SUBRESOURCE); may be repeated
+    #[arg(long)]
+    resource: Vec<Csv>,
+    /// Only the object of this name; may be repeated
+    #[arg(long)]
+    resource_name: Vec<String>,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct ClusterRole {
+    #[command(flatten)]
+    rules: Rules,
+    /// A path that is allowed; may be repeated
+    #[arg(long)]
+    non_resource_url: Vec<Csv>,
+    /// Labels of the cluster roles to gather (KEY=VALUE,…)
+    #[arg(long)]
+    aggregation_rule: String,
+}
+
+/// Who gets a role.
+#[derive(clap::Args)]
+#[group(skip)]
+struct Subjects {
+    /// A user who gets the role; may be repeated
+    #[arg(long)]
+    user: Vec<String>,
+    /// A group that gets the role; may be repeated
+    #[arg(long)]
+    group: Vec<String>,
+    /// A service account that gets the role (NAMESPACE:NAME); may be repeated
+    #[arg(long)]
+    serviceaccount: Vec<String>,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct ClusterRoleBinding {
+    /// The cluster role to give
+    #[arg(long)]
+    clusterrole: String,
+    #[command(flatten)]
+    subjects: Subjects,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct RoleBinding {
+    #[command(flatten)]
+    cluster: ClusterRoleBinding,
+    /// The role to give
+    #[arg(long)]
+    role: String,
+}
+
+fn verbs(rules: &Rules) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
-    for v in ctx.flags().list("verb") {
+    for v in rules.verb.list() {
         if v == "*" {
             return vec![v];
         }
@@ -162,15 +169,15 @@ fn verbs(ctx: &Ctx) -> Vec<String> {
 }
 
 /// The rules: one an API group.
-async fn resource_rules(ctx: &Ctx, verbs: &[String], wanted: &[String]) -> Result<Vec<Value>> {
+async fn resource_rules(ctx: &Ctx, verbs: &[String], given: &Rules) -> Result<Vec<Value>> {
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut names: Vec<String> = Vec::new();
-    ctx.flags().list("resource-name").into_iter().for_each(|n| {
-        if !names.contains(&n) {
-            names.push(n)
+    let mut names: Vec<&String> = Vec::new();
+    for name in &given.resource_name {
+        if !names.contains(&name) {
+            names.push(name);
         }
-    });
-    for text in wanted {
+    }
+    for text in &given.resource.list() {
         let (resource, sub) = text
             .split_once('/')
             .map_or((text.as_str(), None), |(r, s)| (r, Some(s)));
@@ -221,30 +228,31 @@ fn warn_of_odd_verbs(verbs: &[String]) {
     }
 }
 
-async fn role(ctx: Ctx) -> Result<()> {
+async fn role(ctx: With<Rules>) -> Result<()> {
     let name = generate::name(&ctx)?;
-    let (verbs, resources) = (verbs(&ctx), ctx.flags().list("resource"));
+    let f = ctx.flags();
+    let verbs = verbs(f);
     if verbs.is_empty() {
         return Err(Error::msg("at least one verb must be specified"));
     }
     warn_of_odd_verbs(&verbs);
-    if resources.is_empty() {
+    if f.resource.list().is_empty() {
         return Err(Error::msg("at least one resource must be specified"));
     }
     let kind = generate::kind(GROUP, "v1", "roles", "Role", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
-    object["rules"] = Value::Array(resource_rules(&ctx, &verbs, &resources).await?);
+    object["rules"] = Value::Array(resource_rules(&ctx, &verbs, f).await?);
     generate::create(&ctx, &kind, object).await
 }
 
-async fn cluster_role(ctx: Ctx) -> Result<()> {
+async fn cluster_role(ctx: With<ClusterRole>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
     let (verbs, resources, urls, aggregation) = (
-        verbs(&ctx),
-        f.list("resource"),
-        f.list("non-resource-url"),
-        f.str("aggregation-rule"),
+        verbs(&f.rules),
+        f.rules.resource.list(),
+        f.non_resource_url.list(),
+        f.aggregation_rule.as_str(),
     );
     let kind = generate::kind(GROUP, "v1", "clusterroles", "ClusterRole", false);
     let mut object = generate::object(&ctx, &kind, &name)?;
@@ -252,7 +260,7 @@ async fn cluster_role(ctx: Ctx) -> Result<()> {
         if !verbs.is_empty()
             || !resources.is_empty()
             || !urls.is_empty()
-            || !f.list("resource-name").is_empty()
+            || !f.rules.resource_name.is_empty()
         {
             return Err(Error::msg(
                 "aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames",
@@ -294,7 +302,7 @@ async fn cluster_role(ctx: Ctx) -> Result<()> {
             ));
         }
     }
-    let mut rules = resource_rules(&ctx, &verbs, &resources).await?;
+    let mut rules = resource_rules(&ctx, &verbs, &f.rules).await?;
     if !urls.is_empty() {
         rules.push(json!({"verbs": verbs, "nonResourceURLs": urls}));
     }
@@ -302,14 +310,19 @@ async fn cluster_role(ctx: Ctx) -> Result<()> {
     generate::create(&ctx, &kind, object).await
 }
 
-async fn binding(ctx: Ctx, kind_name: &'static str) -> Result<()> {
+async fn role_binding(ctx: With<RoleBinding>) -> Result<()> {
     let f = ctx.flags();
-    let name = generate::name(&ctx)?;
+    binding(&ctx, "RoleBinding", &f.cluster, &f.role).await
+}
+
+async fn cluster_role_binding(ctx: With<ClusterRoleBinding>) -> Result<()> {
+    binding(&ctx, "ClusterRoleBinding", ctx.flags(), "").await
+}
+
+async fn binding(ctx: &Ctx, kind_name: &str, f: &ClusterRoleBinding, role: &str) -> Result<()> {
+    let name = generate::name(ctx)?;
     let namespaced = kind_name == "RoleBinding";
-    let (cluster_role, role) = (
-        f.str("clusterrole"),
-        if namespaced { f.str("role") } else { "" },
-    );
+    let (cluster_role, subjects) = (f.clusterrole.as_str(), &f.subjects);
     if cluster_role.is_empty() == role.is_empty() {
         return Err(Error::msg(
             "exactly one of clusterrole or role must be specified",
@@ -326,33 +339,28 @@ async fn binding(ctx: Ctx, kind_name: &'static str) -> Result<()> {
         kind_name,
         namespaced,
     );
-    let mut object = generate::object(&ctx, &kind, &name)?;
+    let mut object = generate::object(ctx, &kind, &name)?;
     let (role_kind, role_name) = if role.is_empty() {
         ("ClusterRole", cluster_role)
     } else {
         ("Role", role)
     };
     object["roleRef"] = json!({"apiGroup": GROUP, "kind": role_kind, "name": role_name});
-    let mut subjects: Vec<Value> = Vec::new();
-    subjects.extend(
-        f.list("user")
-            .iter()
-            .map(|u| json!({"kind": "User", "apiGroup": GROUP, "name": u})),
-    );
-    subjects.extend(
-        f.list("group")
-            .iter()
-            .map(|g| json!({"kind": "Group", "apiGroup": GROUP, "name": g})),
-    );
-    for account in f.list("serviceaccount") {
+    let named = |kind: &str, names: &[String]| -> Vec<Value> {
+        let subject = |name| json!({"kind": kind, "apiGroup": GROUP, "name": name});
+        names.iter().map(subject).collect()
+    };
+    let mut list = named("User", &subjects.user);
+    list.extend(named("Group", &subjects.group));
+    for account in &subjects.serviceaccount {
         let (ns, n) = account
             .split_once(':')
             .filter(|(ns, n)| !ns.is_empty() && !n.is_empty() && !n.contains(':'))
             .ok_or_else(|| Error::msg("serviceaccount must be <namespace>:<name>"))?;
-        subjects.push(json!({"kind": "ServiceAccount", "name": n, "namespace": ns}));
+        list.push(json!({"kind": "ServiceAccount", "name": n, "namespace": ns}));
     }
-    if !subjects.is_empty() {
-        object["subjects"] = Value::Array(subjects);
+    if !list.is_empty() {
+        object["subjects"] = Value::Array(list);
     }
-    generate::create(&ctx, &kind, object).await
+    generate::create(ctx, &kind, object).await
 }

@@ -2,11 +2,11 @@
 //! Invariant: values are only ever shown as base64, as the API has them.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_secret*.go`.
 
-use super::{COMMON, config_data, configmap};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use super::{GENERATOR, config_data, configmap};
+use crate::command::{Command, Run, verb};
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, go_io};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::generate;
 use base64::Engine;
 use serde_json::{Value, json};
@@ -21,13 +21,6 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const HASH: Flag = Flag::bool(
-    "append-hash",
-    '\0',
-    false,
-    "Append a hash of the data to the name",
-);
-
 static GENERIC: Command = Command {
     name: "generic",
     usage: "NAME [--type=string] [--from-file=[key=]source] [--from-literal=key1=value1] [--dry-run=server|client|none]",
@@ -38,17 +31,8 @@ static GENERIC: Command = Command {
       kubectl create secret generic my-secret --from-file=ssh-privatekey=path/to/id_rsa
       # Literal values
       kubectl create secret generic my-secret --from-literal=key1=supersecret",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        configmap::SOURCES,
-        &[Flag::str("type", '\0', "", "The type of the secret")],
-    ],
-    run: Run::Verb(|ctx| Box::pin(generic(ctx))),
-    ..Command::NEW
+    run: verb!(generic: Generic),
+    ..GENERATOR
 };
 
 static TLS: Command = Command {
@@ -59,20 +43,8 @@ static TLS: Command = Command {
     examples: "
       # From two files
       kubectl create secret tls tls-secret --cert=path/to/tls.crt --key=path/to/tls.key",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::str("cert", '\0', "", "The file with the certificate, in PEM"),
-            Flag::str("key", '\0', "", "The file with its private key, in PEM"),
-            HASH,
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(tls(ctx))),
-    ..Command::NEW
+    run: verb!(tls: Tls),
+    ..GENERATOR
 };
 
 static DOCKER: Command = Command {
@@ -85,26 +57,64 @@ static DOCKER: Command = Command {
       kubectl create secret docker-registry my-secret --docker-server=REGISTRY --docker-username=USER --docker-password=PASSWORD --docker-email=EMAIL
       # From a file of credentials
       kubectl create secret docker-registry my-secret --from-file=path/to/.docker/config.json",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            Flag::str("docker-username", '\0', "", "The user at the registry"),
-            Flag::str("docker-password", '\0', "", "The user's password"),
-            Flag::str("docker-email", '\0', "", "The user's e-mail address"),
-            Flag::str("docker-server", '\0', "https://index.docker.io/v1/", "The registry"),
-            Flag::slice("from-file", '\0', "A file of credentials to take instead ([KEY=]PATH)"),
-            HASH,
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(docker(ctx))),
-    ..Command::NEW
+    run: verb!(docker: DockerRegistry),
+    ..GENERATOR
 };
 
-async fn finish(ctx: &Ctx, name: &str, kind: &str, data: Vec<(String, Vec<u8>)>) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct DockerRegistry {
+    /// The user at the registry
+    #[arg(long)]
+    docker_username: String,
+    /// The user's password
+    #[arg(long)]
+    docker_password: String,
+    /// The user's e-mail address
+    #[arg(long)]
+    docker_email: String,
+    /// The registry
+    #[arg(long, default_value = "https://index.docker.io/v1/")]
+    docker_server: String,
+    /// A file of credentials to take instead ([KEY=]PATH)
+    #[arg(long)]
+    from_file: Vec<Csv>,
+    /// Append a hash of the data to the name
+    #[arg(long)]
+    append_hash: bool,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Tls {
+    /// The file with the certificate, in PEM
+    #[arg(long)]
+    cert: String,
+    /// The file with its private key, in PEM
+    #[arg(long)]
+    key: String,
+    /// Append a hash of the data to the name
+    #[arg(long)]
+    append_hash: bool,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Generic {
+    #[command(flatten)]
+    sources: configmap::Sources,
+    /// The type of the secret
+    #[arg(long)]
+    r#type: String,
+}
+
+async fn finish(
+    ctx: &Ctx,
+    name: &str,
+    kind: &str,
+    data: config_data::Data,
+    hash: bool,
+) -> Result<()> {
     let resource = generate::kind("", "v1", "secrets", "Secret", true);
     let mut object = generate::object(ctx, &resource, name)?;
     if !kind.is_empty() {
@@ -113,7 +123,7 @@ async fn finish(ctx: &Ctx, name: &str, kind: &str, data: Vec<(String, Vec<u8>)>)
     for (key, value) in data {
         object["data"][key] = json!(base64::engine::general_purpose::STANDARD.encode(value));
     }
-    if ctx.flags().bool("append-hash") {
+    if hash {
         let canonical = json!({"kind": "Secret", "type": kind, "name": name, "data": object.get("data").cloned().unwrap_or(Value::Null)});
         object["metadata"]["name"] =
             json!(format!("{name}-{}", config_data::name_hash(&canonical)));
@@ -121,17 +131,11 @@ async fn finish(ctx: &Ctx, name: &str, kind: &str, data: Vec<(String, Vec<u8>)>)
     generate::create(ctx, &resource, object).await
 }
 
-async fn generic(ctx: Ctx) -> Result<()> {
+async fn generic(ctx: With<Generic>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let data = config_data::collect(
-        &f.list("from-file"),
-        &f.list("from-literal"),
-        &f.list("from-env-file"),
-        "Secret",
-        &name,
-    )?;
-    finish(&ctx, &name, f.str("type"), data).await
+    let data = f.sources.data("Secret", &name)?;
+    finish(&ctx, &name, &f.r#type, data, f.sources.append_hash).await
 }
 
 fn read(path: &str) -> Result<Vec<u8>> {
@@ -143,19 +147,20 @@ fn read(path: &str) -> Result<Vec<u8>> {
     })
 }
 
-async fn tls(ctx: Ctx) -> Result<()> {
+async fn tls(ctx: With<Tls>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    if f.str("cert").is_empty() || f.str("key").is_empty() {
+    if f.cert.is_empty() || f.key.is_empty() {
         return Err(Error::msg("key and cert must be specified"));
     }
-    let (cert, key) = (read(f.str("cert"))?, read(f.str("key"))?);
+    let (cert, key) = (read(&f.cert)?, read(&f.key)?);
     check_pair(&cert, &key)?;
     finish(
         &ctx,
         &name,
         "kubernetes.io/tls",
         vec![("tls.crt".into(), cert), ("tls.key".into(), key)],
+        f.append_hash,
     )
     .await
 }
@@ -183,14 +188,14 @@ fn check_pair(cert: &[u8], key: &[u8]) -> Result<()> {
     }
 }
 
-async fn docker(ctx: Ctx) -> Result<()> {
+async fn docker(ctx: With<DockerRegistry>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
-    let data = if f.list("from-file").is_empty() {
+    let data = if f.from_file.list().is_empty() {
         let (user, password, server) = (
-            f.str("docker-username"),
-            f.str("docker-password"),
-            f.str("docker-server"),
+            f.docker_username.as_str(),
+            f.docker_password.as_str(),
+            f.docker_server.as_str(),
         );
         if user.is_empty() || password.is_empty() || server.is_empty() {
             return Err(Error::msg(
@@ -199,8 +204,8 @@ async fn docker(ctx: Ctx) -> Result<()> {
         }
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
         let mut entry = json!({"username": user, "password": password, "auth": auth});
-        if !f.str("docker-email").is_empty() {
-            entry["email"] = json!(f.str("docker-email"));
+        if !f.docker_email.is_empty() {
+            entry["email"] = json!(f.docker_email);
         }
         let style = crate::print::json::Style {
             indent: 0,
@@ -211,11 +216,18 @@ async fn docker(ctx: Ctx) -> Result<()> {
             crate::print::json::write(&json!({"auths": {server: entry}}), style).into_bytes(),
         )]
     } else {
-        let mut data = config_data::collect(&f.list("from-file"), &[], &[], "Secret", &name)?;
+        let mut data = config_data::collect(&f.from_file.list(), &[], &[], "Secret", &name)?;
         if let [(key, _)] = data.as_mut_slice() {
             *key = ".dockerconfigjson".into();
         }
         data
     };
-    finish(&ctx, &name, "kubernetes.io/dockerconfigjson", data).await
+    finish(
+        &ctx,
+        &name,
+        "kubernetes.io/dockerconfigjson",
+        data,
+        f.append_hash,
+    )
+    .await
 }

@@ -2,11 +2,11 @@
 //! Invariant: the service selects `app=NAME`.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_service.go`.
 
-use super::COMMON;
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use super::GENERATOR;
+use crate::command::{Command, Run, verb};
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::generate;
 use serde_json::{Value, json};
 
@@ -21,12 +21,6 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const TCP: Flag = Flag::slice(
-    "tcp",
-    '\0',
-    "A port and the port of the pods (PORT:TARGETPORT); may be repeated",
-);
-
 static CLUSTERIP: Command = Command {
     name: "clusterip",
     usage: "NAME [--tcp=<port>:<targetPort>] [--dry-run=server|client|none]",
@@ -37,19 +31,8 @@ static CLUSTERIP: Command = Command {
       kubectl create service clusterip my-cs --tcp=5678:8080
       # Without an address
       kubectl create service clusterip my-cs --clusterip=\"None\"",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            TCP,
-            Flag::str("clusterip", '\0', "", "The address to have, or None"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx, "ClusterIP"))),
-    ..Command::NEW
+    run: verb!(cluster_ip: ClusterIp),
+    ..GENERATOR
 };
 
 static NODEPORT: Command = Command {
@@ -60,19 +43,8 @@ static NODEPORT: Command = Command {
     examples: "
       # With a port
       kubectl create service nodeport my-ns --tcp=5678:8080",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            TCP,
-            Flag::int("node-port", '\0', "0", "The port on each node"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx, "NodePort"))),
-    ..Command::NEW
+    run: verb!(node_port: NodePort),
+    ..GENERATOR
 };
 
 static LOADBALANCER: Command = Command {
@@ -83,16 +55,8 @@ static LOADBALANCER: Command = Command {
     examples: "
       # With a port
       kubectl create service loadbalancer my-lbs --tcp=5678:8080",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[TCP],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx, "LoadBalancer"))),
-    ..Command::NEW
+    run: verb!(load_balancer: Ports),
+    ..GENERATOR
 };
 
 static EXTERNALNAME: Command = Command {
@@ -103,26 +67,95 @@ static EXTERNALNAME: Command = Command {
     examples: "
       # For a name
       kubectl create service externalname my-ns --external-name bar.com",
-    flags: &[
-        COMMON[0],
-        COMMON[1],
-        COMMON[2],
-        COMMON[3],
-        COMMON[4],
-        &[
-            TCP,
-            Flag::str(
-                "external-name",
-                '\0',
-                "",
-                "The name that the service stands for",
-            ),
-        ],
-    ],
     required: &["external-name"],
-    run: Run::Verb(|ctx| Box::pin(run(ctx, "ExternalName"))),
-    ..Command::NEW
+    run: verb!(external_name: ExternalName),
+    ..GENERATOR
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Ports {
+    /// A port and the port of the pods (PORT:TARGETPORT); may be repeated
+    #[arg(long)]
+    tcp: Vec<Csv>,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct ClusterIp {
+    #[command(flatten)]
+    ports: Ports,
+    /// The address to have, or None
+    #[arg(long)]
+    clusterip: String,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct NodePort {
+    #[command(flatten)]
+    ports: Ports,
+    /// The port on each node
+    #[arg(long)]
+    node_port: i64,
+}
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct ExternalName {
+    #[command(flatten)]
+    ports: Ports,
+    /// The name that the service stands for
+    #[arg(long)]
+    external_name: String,
+}
+
+/// What one of the four asks for.
+#[derive(Default)]
+struct Wish<'f> {
+    kind: &'static str,
+    cluster_ip: &'f str,
+    node_port: i64,
+    external_name: Option<&'f str>,
+}
+
+async fn cluster_ip(ctx: With<ClusterIp>) -> Result<()> {
+    let f = ctx.flags();
+    let wish = Wish {
+        kind: "ClusterIP",
+        cluster_ip: &f.clusterip,
+        ..Wish::default()
+    };
+    make(&ctx, &f.ports, wish).await
+}
+
+async fn node_port(ctx: With<NodePort>) -> Result<()> {
+    let f = ctx.flags();
+    let wish = Wish {
+        kind: "NodePort",
+        node_port: f.node_port,
+        ..Wish::default()
+    };
+    make(&ctx, &f.ports, wish).await
+}
+
+async fn load_balancer(ctx: With<Ports>) -> Result<()> {
+    let wish = Wish {
+        kind: "LoadBalancer",
+        ..Wish::default()
+    };
+    make(&ctx, ctx.flags(), wish).await
+}
+
+async fn external_name(ctx: With<ExternalName>) -> Result<()> {
+    let f = ctx.flags();
+    let wish = Wish {
+        kind: "ExternalName",
+        external_name: Some(&f.external_name),
+        ..Wish::default()
+    };
+    make(&ctx, &f.ports, wish).await
+}
 
 /// One port of `--tcp`.
 fn port(text: &str) -> Result<(i64, Value)> {
@@ -154,50 +187,37 @@ fn port(text: &str) -> Result<(i64, Value)> {
     Ok((number, target))
 }
 
-async fn run(ctx: Ctx, kind_of: &'static str) -> Result<()> {
-    let f = ctx.flags();
-    let name = generate::name(&ctx)?;
-    let (tcp, cluster_ip) = (
-        f.list("tcp"),
-        if f.declares("clusterip") {
-            f.str("clusterip")
-        } else {
-            ""
-        },
-    );
-    if tcp.is_empty() && cluster_ip != "None" && kind_of != "ExternalName" {
+async fn make(ctx: &Ctx, ports: &Ports, wish: Wish<'_>) -> Result<()> {
+    let name = generate::name(ctx)?;
+    let tcp = ports.tcp.list();
+    if tcp.is_empty() && wish.cluster_ip != "None" && wish.kind != "ExternalName" {
         return Err(Error::msg(
             "at least one tcp port specifier must be provided",
         ));
     }
-    let node_port = if f.declares("node-port") {
-        f.int("node-port")
-    } else {
-        0
-    };
     let mut ports = Vec::new();
     for text in &tcp {
         let (number, target) = port(text)?;
         let mut p = json!({"name": text.replace(':', "-"), "port": number, "targetPort": target, "protocol": "TCP"});
-        if node_port > 0 {
-            p["nodePort"] = json!(node_port);
+        if wish.node_port > 0 {
+            p["nodePort"] = json!(wish.node_port);
         }
         ports.push(p);
     }
     let kind = generate::kind("", "v1", "services", "Service", true);
-    let mut object = generate::object(&ctx, &kind, &name)?;
+    let mut object = generate::object(ctx, &kind, &name)?;
     let labels = json!({"app": name});
     object["metadata"]["labels"] = labels.clone();
-    object["spec"] = json!({"type": kind_of, "selector": labels});
+    object["spec"] = json!({"type": wish.kind, "selector": labels});
     if !ports.is_empty() {
         object["spec"]["ports"] = json!(ports);
     }
-    if !cluster_ip.is_empty() {
-        object["spec"]["clusterIP"] = json!(cluster_ip);
+    if !wish.cluster_ip.is_empty() {
+        object["spec"]["clusterIP"] = json!(wish.cluster_ip);
     }
-    if f.declares("external-name") {
-        object["spec"]["externalName"] = json!(f.str("external-name"));
+    if let Some(external) = wish.external_name {
+        object["spec"]["externalName"] = json!(external);
     }
     object["status"] = json!({"loadBalancer": {}});
-    generate::create(&ctx, &kind, object).await
+    generate::create(ctx, &kind, object).await
 }

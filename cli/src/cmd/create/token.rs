@@ -3,12 +3,12 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_token.go`.
 
 use crate::client::{Call, segment};
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::print::{self, Printer, order::Order};
+use crate::typed::Read;
 use serde_json::json;
 
 pub static COMMAND: Command = Command {
@@ -25,40 +25,41 @@ pub static COMMAND: Command = Command {
       kubectl create token myapp --audience https://example.com
       # That ends when a secret is deleted
       kubectl create token myapp --bound-object-kind Secret --bound-object-name mysecret",
-    flags: &[
-        print::FLAGS,
-        &[
-            Flag::array("audience", '\0', "Whom the token is for; may be repeated"),
-            Flag::duration(
-                "duration",
-                '\0',
-                "0s",
-                "How long it shall be good for; 0 leaves it to the server",
-            ),
-            Flag::str(
-                "bound-object-kind",
-                '\0',
-                "",
-                "The kind of the object that it ends with: Node, Pod or Secret",
-            ),
-            Flag::str("bound-object-name", '\0', "", "The name of that object"),
-            Flag::str("bound-object-uid", '\0', "", "The uid of that object"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS],
+    run: verb!(run: Flags),
     words: Some(Words::Names("serviceaccount")),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Whom the token is for; may be repeated
+    #[arg(long)]
+    audience: Vec<String>,
+    /// How long it shall be good for; 0 leaves it to the server
+    #[arg(long)]
+    duration: f64,
+    /// The kind of the object that it ends with: Node, Pod or Secret
+    #[arg(long)]
+    bound_object_kind: String,
+    /// The name of that object
+    #[arg(long)]
+    bound_object_name: String,
+    /// The uid of that object
+    #[arg(long)]
+    bound_object_uid: String,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let name = crate::generate::name(&ctx)?;
     let namespace = ctx.namespace()?.0;
     let (kind, object, uid, duration) = (
-        f.str("bound-object-kind"),
-        f.str("bound-object-name"),
-        f.str("bound-object-uid"),
-        f.duration("duration"),
+        f.bound_object_kind.as_str(),
+        f.bound_object_name.as_str(),
+        f.bound_object_uid.as_str(),
+        f.duration,
     );
     if duration < 0.0 {
         return Err(Error::msg("--duration must be greater than or equal to 0"));
@@ -68,10 +69,10 @@ async fn run(ctx: Ctx) -> Result<()> {
             "--duration cannot be expressed in units less than seconds",
         ));
     }
-    if f.list("audience").iter().any(String::is_empty) {
+    if f.audience.iter().any(String::is_empty) {
         return Err(Error::msg("--audience must not be an empty string"));
     }
-    let mut request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"audiences": f.list("audience")}});
+    let mut request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"audiences": f.audience}});
     if duration > 0.0 {
         request["spec"]["expirationSeconds"] = json!(duration as i64);
     }
@@ -115,12 +116,13 @@ async fn run(ctx: Ctx) -> Result<()> {
             Error::Status(s) => Error::msg(format!("failed to create token: {}", Error::Status(s))),
             other => other,
         })?;
-    if f.str("output").is_empty() {
-        let token = answer["status"]["token"]
-            .as_str()
+    if ctx.output().is_empty() {
+        let token = answer
+            .at("status")
+            .text_ptr("token")
             .filter(|t| !t.is_empty())
             .ok_or_else(|| Error::msg("failed to create token: no token in server response"))?;
         return print::put(&format!("{token}\n"));
     }
-    Printer::new(f, "")?.ordered(Order::Typed).print(&answer)
+    Printer::new(&ctx, "")?.ordered(Order::Typed).print(&answer)
 }

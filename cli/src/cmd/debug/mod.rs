@@ -4,18 +4,18 @@
 
 mod profile;
 
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun};
+use crate::context::{DryRun, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed, Pairs};
 use crate::generate;
 use crate::podspec;
 use crate::print;
 use crate::resource::{Builder, Info, helper};
+use crate::typed::Read;
 use profile::{Keep, Profile, Style};
 use serde_json::{Map, Value, json};
-use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -37,123 +37,91 @@ pub static COMMAND: Command = Command {
       kubectl debug mypod --copy-to=my-debugger --set-image=*=busybox
       # On a node
       kubectl debug node/mynode -it --image=busybox",
-    flags: &[&[
-        Flag::slice("filename", 'f', "A file with the object to debug"),
-        Flag::bool(
-            "arguments-only",
-            '\0',
-            false,
-            "What follows -- are the command's arguments, not the command",
-        ),
-        Flag::bool(
-            "attach",
-            '\0',
-            false,
-            "Attach to the container as soon as it runs; the default with --stdin",
-        ),
-        Flag::str("container", 'c', "", "The debugging container's name"),
-        Flag::str("copy-to", '\0', "", "Debug a copy of this name"),
-        Flag::bool(
-            "replace",
-            '\0',
-            false,
-            "With --copy-to: delete the original",
-        ),
-        Flag::pairs(
-            "env",
-            '\0',
-            "Environment variables of the container (NAME=VALUE,…)",
-        ),
-        Flag::str("image", '\0', "", "The debugging container's image"),
-        Flag::bool(
-            "keep-labels",
-            '\0',
-            false,
-            "With --copy-to: keep the labels",
-        ),
-        Flag::bool(
-            "keep-annotations",
-            '\0',
-            false,
-            "With --copy-to: keep the annotations",
-        ),
-        Flag::bool(
-            "keep-liveness",
-            '\0',
-            false,
-            "With --copy-to: keep liveness probes",
-        ),
-        Flag::bool(
-            "keep-readiness",
-            '\0',
-            false,
-            "With --copy-to: keep readiness probes",
-        ),
-        Flag::bool(
-            "keep-startup",
-            '\0',
-            false,
-            "With --copy-to: keep startup probes",
-        ),
-        Flag::bool(
-            "keep-init-containers",
-            '\0',
-            true,
-            "With --copy-to: keep init containers",
-        ),
-        Flag::pairs(
-            "set-image",
-            '\0',
-            "With --copy-to: other images (CONTAINER=IMAGE,…; * for all containers)",
-        ),
-        Flag::str(
-            "image-pull-policy",
-            '\0',
-            "",
-            "When the image is pulled: Always, IfNotPresent or Never",
-        ),
-        Flag::bool("stdin", 'i', false, "Keep standard input open"),
-        Flag::bool(
-            "quiet",
-            'q',
-            false,
-            "Say nothing but what the container says",
-        ),
-        Flag::bool("same-node", '\0', false, "With --copy-to: on the same node"),
-        Flag::bool(
-            "share-processes",
-            '\0',
-            true,
-            "With --copy-to: containers see each other's processes",
-        ),
-        Flag::str(
-            "target",
-            '\0',
-            "",
-            "The container whose processes an ephemeral container sees",
-        ),
-        Flag::bool("tty", 't', false, "Give the container a terminal"),
-        Flag::str(
-            "profile",
-            '\0',
-            "general",
-            "What the container may do: general, baseline, restricted, netadmin or sysadmin",
-        ),
-        Flag::str(
-            "custom",
-            '\0',
-            "",
-            "A file with a part of a container, laid over the profile",
-        ),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     words: Some(Words::ANY),
     ..Command::NEW
 };
 
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// A file with the object to debug
+    #[arg(long, short)]
+    filename: Vec<Csv>,
+    /// What follows -- are the command's arguments, not the command
+    #[arg(long)]
+    arguments_only: bool,
+    /// Attach to the container as soon as it runs; the default with --stdin
+    #[arg(long)]
+    attach: Option<bool>,
+    /// The debugging container's name
+    #[arg(long, short)]
+    container: String,
+    /// Debug a copy of this name
+    #[arg(long)]
+    copy_to: String,
+    /// With --copy-to: delete the original
+    #[arg(long)]
+    replace: bool,
+    /// Environment variables of the container (NAME=VALUE,…)
+    #[arg(long)]
+    env: Vec<Pairs>,
+    /// The debugging container's image
+    #[arg(long)]
+    image: String,
+    /// With --copy-to: keep the labels
+    #[arg(long)]
+    keep_labels: bool,
+    /// With --copy-to: keep the annotations
+    #[arg(long)]
+    keep_annotations: bool,
+    /// With --copy-to: keep liveness probes
+    #[arg(long)]
+    keep_liveness: bool,
+    /// With --copy-to: keep readiness probes
+    #[arg(long)]
+    keep_readiness: bool,
+    /// With --copy-to: keep startup probes
+    #[arg(long)]
+    keep_startup: bool,
+    /// With --copy-to: keep init containers
+    #[arg(long, default_value = "true")]
+    keep_init_containers: bool,
+    /// With --copy-to: other images (CONTAINER=IMAGE,…; * for all containers)
+    #[arg(long)]
+    set_image: Vec<Pairs>,
+    /// When the image is pulled: Always, IfNotPresent or Never
+    #[arg(long)]
+    image_pull_policy: String,
+    /// Keep standard input open
+    #[arg(long, short = 'i')]
+    stdin: bool,
+    /// Say nothing but what the container says
+    #[arg(long, short)]
+    quiet: bool,
+    /// With --copy-to: on the same node
+    #[arg(long)]
+    same_node: bool,
+    /// With --copy-to: containers see each other's processes
+    #[arg(long, value_name = "true")]
+    share_processes: Option<bool>,
+    /// The container whose processes an ephemeral container sees
+    #[arg(long)]
+    target: String,
+    /// Give the container a terminal
+    #[arg(long, short)]
+    tty: bool,
+    /// What the container may do: general, baseline, restricted, netadmin or sysadmin
+    #[arg(long, default_value = "general")]
+    profile: String,
+    /// A file with a part of a container, laid over the profile
+    #[arg(long)]
+    custom: String,
+}
+
 /// What the command line asks for.
 struct Plan {
-    ctx: Ctx,
+    ctx: With<Flags>,
     /// The words before `--`.
     targets: Vec<String>,
     /// The words after it.
@@ -165,28 +133,28 @@ struct Plan {
     custom: Option<Value>,
 }
 
-fn plan(ctx: &Ctx) -> Result<Plan> {
+fn plan(ctx: &With<Flags>) -> Result<Plan> {
     let f = ctx.flags();
-    let profile = profile::named(f.str("profile"))?;
-    let custom = if f.str("custom").is_empty() {
+    let profile = profile::named(&f.profile)?;
+    let custom = if f.custom.is_empty() {
         None
     } else {
-        Some(profile::custom(f.str("custom"))?)
+        Some(profile::custom(&f.custom)?)
     };
     let mut images = Map::new();
-    for pair in f.list("set-image") {
+    for pair in f.set_image.list() {
         let (name, image) = pair.split_once('=').unwrap_or((&pair, ""));
         images.insert(name.into(), json!(image));
     }
-    let targets = ctx.args()[..f.dash.unwrap_or(ctx.args().len())].to_vec();
-    let attach = f.bool("attach") || (f.bool("stdin") && !f.changed("attach"));
+    let targets = ctx.args()[..ctx.dash().unwrap_or(ctx.args().len())].to_vec();
+    let attach = f.attach.unwrap_or(f.stdin);
     Ok(Plan {
         ctx: ctx.clone(),
         targets,
         words: generate::after_dash(ctx),
         attach,
         images,
-        env: generate::env(&f.list("env"))?,
+        env: generate::env(&f.env.list())?,
         profile,
         custom,
     })
@@ -195,26 +163,26 @@ fn plan(ctx: &Ctx) -> Result<Plan> {
 /// Refuses what does not go together, in kubectl's order.
 fn check(plan: &Plan) -> Result<()> {
     let f = plan.ctx.flags();
-    let given = |n: &str| !f.str(n).is_empty();
+    let given = |text: &String| !text.is_empty();
     let no = |text: &str| Err(Error::msg(text));
-    if f.changed("attach") && f.bool("attach") && !given("image") && !given("container") {
+    if f.attach == Some(true) && !given(&f.image) && !given(&f.container) {
         return no(
             "you must specify --container or create a new container using --image in order to attach.",
         );
     }
-    if given("copy-to") {
-        if !given("image") && plan.images.is_empty() && plan.words.is_empty() {
+    if given(&f.copy_to) {
+        if !given(&f.image) && plan.images.is_empty() && plan.words.is_empty() {
             return no("you must specify --image, --set-image or command arguments.");
         }
-        if !plan.words.is_empty() && !given("container") && !given("image") {
+        if !plan.words.is_empty() && !given(&f.container) && !given(&f.image) {
             return no(
                 "you must specify an existing container or a new image when specifying args.",
             );
         }
     } else {
         for (wrong, flag) in [
-            (f.bool("replace"), "replace"),
-            (f.bool("same-node"), "same-node"),
+            (f.replace, "replace"),
+            (f.same_node, "same-node"),
             (!plan.images.is_empty(), "set-image"),
         ] {
             if wrong {
@@ -223,26 +191,26 @@ fn check(plan: &Plan) -> Result<()> {
                 )));
             }
         }
-        if !given("image") {
+        if !given(&f.image) {
             return no("you must specify --image when not using --copy-to.");
         }
     }
-    if given("image") && !podspec::is_image(f.str("image")) {
+    if given(&f.image) && !podspec::is_image(&f.image) {
         return Err(Error::msg(format!(
             "invalid image name {}: invalid reference format",
-            quote(f.str("image"))
+            quote(&f.image)
         )));
     }
-    if plan.targets.is_empty() && f.list("filename").is_empty() {
+    if plan.targets.is_empty() && f.filename.list().is_empty() {
         return no("NAME or filename is required for debug");
     }
     if !matches!(
-        f.str("image-pull-policy"),
+        f.image_pull_policy.as_str(),
         "Always" | "IfNotPresent" | "Never" | ""
     ) {
         return Err(Error::msg(format!(
             "invalid image pull policy: {}",
-            f.str("image-pull-policy")
+            f.image_pull_policy.as_str()
         )));
     }
     for (name, image) in &plan.images {
@@ -253,16 +221,16 @@ fn check(plan: &Plan) -> Result<()> {
             )));
         }
     }
-    if given("target") {
-        if given("copy-to") {
+    if given(&f.target) {
+        if given(&f.copy_to) {
             return no("--target is incompatible with --copy-to. Use --share-processes instead.");
         }
         plan.say(&format!(
             "Targeting container {}. If you don't see processes from this container it may be because the container runtime doesn't support this feature.",
-            quote(f.str("target"))
+            quote(&f.target)
         ))?;
     }
-    if f.bool("tty") && !f.bool("stdin") {
+    if f.tty && !f.stdin {
         return no("-i/--stdin is required for containers with -t/--tty=true");
     }
     if plan.profile.name == "legacy" {
@@ -273,7 +241,7 @@ fn check(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let plan = plan(&ctx)?;
     check(&plan)?;
     let words = plan.targets.iter().map(|w| {
@@ -288,7 +256,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     builder.continue_on_error = false;
     for info in builder.find().await?.all()? {
         let (made, container) = match info.resource.kind.as_str() {
-            "Pod" if ctx.flags().str("copy-to").is_empty() => plan.ephemeral(&info).await?,
+            "Pod" if ctx.flags().copy_to.is_empty() => plan.ephemeral(&info).await?,
             "Pod" => plan.copy(&info).await?,
             "Node" => plan.node(&info).await?,
             other => {
@@ -312,7 +280,7 @@ async fn run(ctx: Ctx) -> Result<()> {
 impl Plan {
     /// Tells the user, unless nothing is to be said.
     fn say(&self, text: &str) -> Result<()> {
-        if self.ctx.flags().bool("quiet") {
+        if self.ctx.flags().quiet {
             Ok(())
         } else {
             print::put(&format!("{text}\n"))
@@ -320,20 +288,20 @@ impl Plan {
     }
 
     fn keep(&self) -> Keep {
-        let on = |name: &str| self.ctx.flags().bool(name);
+        let f = self.ctx.flags();
         Keep {
-            labels: on("keep-labels"),
-            annotations: on("keep-annotations"),
-            liveness: on("keep-liveness"),
-            readiness: on("keep-readiness"),
-            startup: on("keep-startup"),
-            init_containers: on("keep-init-containers"),
+            labels: f.keep_labels,
+            annotations: f.keep_annotations,
+            liveness: f.keep_liveness,
+            readiness: f.keep_readiness,
+            startup: f.keep_startup,
+            init_containers: f.keep_init_containers,
         }
     }
 
     /// The debugging container's name: the one that the user gave, or one that the pod has not.
     fn name(&self, pod: &Value) -> Result<String> {
-        let given = self.ctx.flags().str("container");
+        let given = self.ctx.flags().container.as_str();
         if !given.is_empty() {
             return Ok(given.into());
         }
@@ -348,24 +316,20 @@ impl Plan {
     /// A container as the flags describe it.
     fn container(&self, name: &str) -> Value {
         let f = self.ctx.flags();
-        let mut c = json!({"name": name, "image": f.str("image"), "resources": {}, "terminationMessagePolicy": "File"});
+        let mut c = json!({"name": name, "image": f.image.as_str(), "resources": {}, "terminationMessagePolicy": "File"});
         if !self.env.is_empty() {
             c["env"] = json!(self.env);
         }
-        if !f.str("image-pull-policy").is_empty() {
-            c["imagePullPolicy"] = json!(f.str("image-pull-policy"));
+        if !f.image_pull_policy.is_empty() {
+            c["imagePullPolicy"] = json!(f.image_pull_policy);
         }
-        for flag in ["stdin", "tty"] {
-            if f.bool(flag) {
-                c[flag] = json!(true);
+        for (field, on) in [("stdin", f.stdin), ("tty", f.tty)] {
+            if on {
+                c[field] = json!(true);
             }
         }
         if !self.words.is_empty() {
-            c[if f.bool("arguments-only") {
-                "args"
-            } else {
-                "command"
-            }] = json!(self.words);
+            c[if f.arguments_only { "args" } else { "command" }] = json!(self.words);
         }
         c
     }
@@ -386,8 +350,8 @@ impl Plan {
         let name = self.name(&info.object)?;
         let mut after = info.object.clone();
         let mut c = self.container(&name);
-        if !self.ctx.flags().str("target").is_empty() {
-            c["targetContainerName"] = json!(self.ctx.flags().str("target"));
+        if !self.ctx.flags().target.is_empty() {
+            c["targetContainerName"] = json!(self.ctx.flags().target.as_str());
         }
         match after["spec"]["ephemeralContainers"].as_array_mut() {
             Some(list) => list.push(c),
@@ -398,8 +362,8 @@ impl Plan {
             .map_err(|e| Error::msg(format!("error creating patch to add debug container: {e}")))?;
         let write =
             helper::Write::by("kubectl-debug", DryRun::None).subresource("ephemeralcontainers");
-        write.patch(self.ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await.map_err(|e| match &e {
-            Error::Status(s) if e.is_not_found() && s["details"]["name"].as_str().unwrap_or("").is_empty() => {
+        write.patch_of(self.ctx.client()?, info, kind, &patch).await.map_err(|e| match &e {
+            Error::Status(s) if e.is_not_found() && s.at("details").text("name").is_empty() => {
                 Error::msg(format!("ephemeral containers are disabled for this cluster (error from server: {})", quote(&e.to_string())))
             }
             _ => e,
@@ -410,24 +374,21 @@ impl Plan {
     async fn copy(&self, info: &Info) -> Result<(Info, String)> {
         let f = self.ctx.flags();
         let from = &info.object;
-        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f.str("copy-to"), "namespace": info.namespace}, "spec": from["spec"]});
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f.copy_to.as_str(), "namespace": info.namespace}, "spec": from.at("spec")});
         for field in ["labels", "annotations"] {
-            if !from["metadata"][field].is_null() {
-                pod["metadata"][field] = from["metadata"][field].clone();
+            if from.at("metadata").some(field).is_some() {
+                pod["metadata"][field] = from.at("metadata").at(field).clone();
             }
         }
         let spec = pod["spec"]
             .as_object_mut()
             .ok_or_else(|| Error::msg("the pod has no spec"))?;
         spec.remove("ephemeralContainers");
-        if !f.bool("same-node") {
+        if !f.same_node {
             spec.remove("nodeName");
         }
-        if f.changed("share-processes") {
-            spec.insert(
-                "shareProcessNamespace".into(),
-                json!(f.bool("share-processes")),
-            );
+        if let Some(share) = f.share_processes {
+            spec.insert("shareProcessNamespace".into(), json!(share));
         }
         for c in spec
             .get_mut("containers")
@@ -435,8 +396,8 @@ impl Plan {
             .into_iter()
             .flatten()
         {
-            if let Some(image) = c["name"]
-                .as_str()
+            if let Some(image) = c
+                .text_ptr("name")
                 .and_then(|n| self.images.get(n))
                 .or_else(|| self.images.get("*"))
             {
@@ -448,7 +409,7 @@ impl Plan {
             self.shape(&mut pod, &name, Style::Copy)?;
         }
         let made = self.create(&info.namespace, &pod).await?;
-        if f.bool("replace") {
+        if f.replace {
             helper::delete(
                 self.ctx.client()?,
                 info,
@@ -463,10 +424,10 @@ impl Plan {
     /// Changes the named container of a copy, or adds one; its name is empty where only images were changed.
     fn changed_container(&self, pod: &mut Value) -> Result<String> {
         let f = self.ctx.flags();
-        let given = f.str("container");
+        let given = f.container.as_str();
         let wanted = self.container(given);
         if let Some(c) = profile::container(pod, given) {
-            if !self.words.is_empty() && !f.bool("arguments-only") {
+            if !self.words.is_empty() && !f.arguments_only {
                 c.as_object_mut().map(|m| m.remove("args"));
             }
             for flag in ["stdin", "tty"] {
@@ -477,12 +438,12 @@ impl Plan {
                     c[field] = wanted[field].clone();
                 }
             }
-            if !f.str("image").is_empty() {
-                c["image"] = wanted["image"].clone();
+            if !f.image.is_empty() {
+                c["image"] = wanted.at("image").clone();
             }
             return Ok(given.into());
         }
-        if f.str("image").is_empty() {
+        if f.image.is_empty() {
             return if self.images.is_empty() {
                 Err(Error::msg(
                     "you must specify image when creating new container",
@@ -501,10 +462,10 @@ impl Plan {
 
     async fn node(&self, info: &Info) -> Result<(Info, String)> {
         let f = self.ctx.flags();
-        let container = if f.str("container").is_empty() {
+        let container = if f.container.is_empty() {
             "debugger"
         } else {
-            f.str("container")
+            f.container.as_str()
         };
         let name = format!("node-debugger-{}-{}", info.name, generate::suffix(5));
         self.say(&format!(
@@ -526,18 +487,8 @@ impl Plan {
         let object = helper::Write::by("kubectl-debug", DryRun::None)
             .create(self.ctx.client()?, &kind, namespace, pod)
             .await?;
-        let name = object["metadata"]["name"]
-            .as_str()
-            .unwrap_or("")
-            .to_string();
-        Ok(Info {
-            resource: kind,
-            namespace: namespace.into(),
-            name,
-            object,
-            source: String::new(),
-            lines: Rc::default(),
-        })
+        let name = object.at("metadata").text("name").to_string();
+        Ok(Info::of(kind, namespace, &name, object))
     }
 
     /// Attaches to the container once it runs; shows what it said if it has ended.
@@ -556,13 +507,13 @@ impl Plan {
             })?;
             last = pod.clone();
             let state = state(pod, container);
-            ended = !state["terminated"].is_null();
-            let waiting = state["waiting"]["message"].as_str().unwrap_or("");
-            if !f.bool("quiet") && !waiting.is_empty() && told != waiting {
+            ended = state.some("terminated").is_some();
+            let waiting = state.at("waiting").text("message");
+            if !f.quiet && !waiting.is_empty() && told != waiting {
                 eprintln!("Warning: container {container}: {waiting}");
                 told = waiting.into();
             }
-            Ok(ended || !state["running"].is_null())
+            Ok(ended || state.some("running").is_some())
         })
         .await?;
         if ended {
@@ -589,18 +540,16 @@ fn state<'a>(pod: &'a Value, name: &str) -> &'a Value {
         "ephemeralContainerStatuses",
         "initContainerStatuses",
     ];
-    let mut all = lists
-        .iter()
-        .flat_map(|l| pod["status"][*l].as_array().into_iter().flatten());
-    all.find(|s| s["name"] == name)
-        .map_or(&Value::Null, |s| &s["state"])
+    let mut all = lists.iter().flat_map(|l| pod.at("status").list(*l).iter());
+    all.find(|s| s.text("name") == name)
+        .map_or(&Value::Null, |s| s.at("state"))
 }
 
 /// Capabilities come to nothing where all containers run as another user than root.
 fn warn_of_user(pod: &mut Value, name: &str) {
     let runs_as_other = |v: &Value| {
-        v["securityContext"]["runAsUser"]
-            .as_i64()
+        v.at("securityContext")
+            .int_ptr("runAsUser")
             .is_some_and(|u| u != 0)
     };
     if !runs_as_other(pod.get("spec").unwrap_or(&Value::Null)) {
@@ -609,12 +558,9 @@ fn warn_of_user(pod: &mut Value, name: &str) {
     let Some(c) = profile::container(pod, name) else {
         return;
     };
-    let s = &c["securityContext"];
-    let capable = s["privileged"] == true
-        || s["capabilities"]["add"]
-            .as_array()
-            .is_some_and(|l| !l.is_empty());
-    if s["runAsUser"] != 0 && capable {
+    let s = c.at("securityContext");
+    let capable = s.flag("privileged") || !s.at("capabilities").list("add").is_empty();
+    if s.int("runAsUser") != 0 && capable {
         eprintln!(
             "Warning: Non-root user is configured for the entire target Pod, and some capabilities granted by debug profile may not work. Please consider using \"--custom\" with a custom profile that specifies \"securityContext.runAsUser: 0\"."
         );

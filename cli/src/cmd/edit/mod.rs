@@ -5,14 +5,15 @@
 mod results;
 mod session;
 
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
-use crate::generate::{LAST_APPLIED, SAVE_CONFIG};
+use crate::flags::{Group, group};
+use crate::generate::{LAST_APPLIED, MANAGER, SAVE_CONFIG};
 use crate::print;
 use crate::resource::{Builder, FILE_FLAGS, Validation};
+use crate::typed::Read;
 use session::{Mode, Session};
 
 pub static COMMAND: Command = Command {
@@ -37,45 +38,50 @@ pub static COMMAND: Command = Command {
         Validation::FLAG,
         SAVE_CONFIG,
         LINE_ENDINGS,
-        &[
-            Flag::bool("output-patch", '\0', false, "Show the patch that is sent"),
-            Flag::str(
-                "subresource",
-                '\0',
-                "",
-                "Edit this sub-resource: status, scale or resize",
-            ),
-            Flag::str(
-                "field-manager",
-                '\0',
-                "kubectl-edit",
-                "Who is said to manage the fields that are written",
-            ),
-        ],
+        MANAGER,
     ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    defaults: &[("field-manager", "kubectl-edit")],
+    run: verb!(run: Flags),
     words: Some(Words::ANY),
     ..Command::NEW
 };
 
 /// The flag of all verbs that edit.
-pub const LINE_ENDINGS: &[Flag] = &[Flag::bool(
-    "windows-line-endings",
-    '\0',
-    false,
-    "End the lines of the edited file as Windows does",
-)];
+#[derive(Clone, clap::Args)]
+#[group(skip)]
+pub struct LineEndings {
+    /// End the lines of the edited file as Windows does
+    #[arg(long)]
+    pub windows_line_endings: bool,
+}
+pub const LINE_ENDINGS: Group = group::<LineEndings>;
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Show the patch that is sent
+    #[arg(long)]
+    output_patch: bool,
+    /// Edit this sub-resource: status, scale or resize
+    #[arg(long)]
+    subresource: String,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
+    let f = ctx.flags();
     let mut builder = Builder::new(&ctx)?;
     builder.latest = true;
     builder.allow_empty_selector = true;
+    builder.subresource.clone_from(&f.subresource);
     let found = builder.find().await?;
     let infos = found.all()?;
     if infos.is_empty() {
         return Err(Error::msg("edit cancelled, no objects found"));
     }
-    Session::new(&ctx, Mode::Normal)?.edit(&infos).await
+    let mut session = Session::new(&ctx, Mode::Normal)?;
+    session.subresource.clone_from(&f.subresource);
+    session.output_patch = f.output_patch;
+    session.edit(&infos).await
 }
 
 /// `create --edit`: edits what files hold, then creates it, one object after the other.
@@ -105,7 +111,12 @@ pub async fn last_applied(ctx: &Ctx) -> Result<()> {
     let mut session = Session::new(ctx, Mode::LastApplied)?;
     let mut kept = Vec::new();
     for info in builder.find().await?.all()? {
-        if let Some(text) = info.object["metadata"]["annotations"][LAST_APPLIED].as_str() {
+        if let Some(text) = info
+            .object
+            .at("metadata")
+            .at("annotations")
+            .text_ptr(LAST_APPLIED)
+        {
             kept.extend(session.read(text).await?.into_iter().take(1));
         }
     }

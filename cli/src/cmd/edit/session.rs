@@ -9,7 +9,7 @@ use crate::error::{Error, Result, quote};
 use crate::generate::{LAST_APPLIED, save_read_config};
 use crate::print::{self, Format, Printer, without_managed_fields};
 use crate::resource::{Builder, Info, Validation, files, helper};
-use crate::typed::MERGE;
+use crate::typed::{MERGE, Read};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -46,8 +46,7 @@ struct Layout {
 
 impl Layout {
     fn of(ctx: &Ctx) -> Result<Layout> {
-        let f = ctx.flags();
-        let word = f.str("output").to_lowercase();
+        let word = ctx.output().to_lowercase();
         let format = match word.as_str() {
             "json" => Format::Json,
             "" | "yaml" => Format::Yaml,
@@ -57,7 +56,7 @@ impl Layout {
         Ok(Layout {
             format,
             json: word == "json",
-            windows: f.bool("windows-line-endings"),
+            windows: ctx.shared().line_endings.windows_line_endings,
         })
     }
 
@@ -90,6 +89,10 @@ pub struct Session {
     builder: Builder,
     validation: Validation,
     namespace: String,
+    /// The part of the objects that is edited; empty for the whole.
+    pub subresource: String,
+    /// Show the patches that are sent.
+    pub output_patch: bool,
 }
 
 /// How a pass ended.
@@ -104,24 +107,20 @@ impl Session {
     /// # Errors
     /// Flags that do not go together, a layout that is neither YAML nor JSON.
     pub fn new(ctx: &Ctx, mode: Mode) -> Result<Session> {
-        let f = ctx.flags();
         let namespace = ctx.namespace()?.0;
         let mut builder = Builder::new(ctx)?.args(&[]);
         builder.default_namespace = false;
         builder.require_namespace = false;
         builder.selector = None;
-        let validation = if f.declares("validate") {
-            Validation::parse(f.str("validate"))?
-        } else {
-            Validation::Strict
-        };
         Ok(Session {
             ctx: ctx.clone(),
             mode,
             layout: Layout::of(ctx)?,
             builder,
-            validation,
+            validation: Validation::of(ctx)?.unwrap_or(Validation::Strict),
             namespace,
+            subresource: String::new(),
+            output_patch: false,
         })
     }
 
@@ -164,7 +163,7 @@ impl Session {
                 ));
             }
             if let Some(last) = results.file.take() {
-                let _ = std::fs::remove_file(last);
+                remove_quietly(&last);
             }
             results = Results {
                 file: Some(file),
@@ -184,7 +183,7 @@ impl Session {
         edited: &str,
         results: &mut Results,
     ) -> Result<Pass> {
-        let forget = |results: &Results| results.file.as_deref().map(std::fs::remove_file);
+        let forget = |results: &Results| results.file.iter().for_each(|file| remove_quietly(file));
         if self.validation != Validation::Ignore
             && let Err(why) = files::check_text(edited)
         {
@@ -253,7 +252,7 @@ impl Session {
         for info in &mut updated {
             self.require_namespace(info)?;
         }
-        if self.ctx.flags().declares("save-config") && self.ctx.flags().bool("save-config") {
+        if self.ctx.saves_config() {
             updated
                 .iter_mut()
                 .for_each(|info| save_read_config(&mut info.object));
@@ -300,29 +299,21 @@ impl Session {
     }
 
     fn print(&self, operation: &str, object: &Value) -> Result<()> {
-        Printer::new(self.ctx.flags(), operation)?.print(object)
+        Printer::new(&self.ctx, operation)?.print(object)
     }
 
     fn write(&self) -> Result<helper::Write> {
-        let f = self.ctx.flags();
-        let sub = if f.declares("subresource") {
-            f.str("subresource")
-        } else {
-            ""
-        };
-        Ok(
-            helper::Write::by(f.str("field-manager"), self.ctx.dry_run()?)
-                .validation(self.validation)
-                .subresource(sub),
-        )
+        Ok(helper::Write::by(self.ctx.manager(), self.ctx.dry_run()?)
+            .validation(self.validation)
+            .subresource(&self.subresource))
     }
 
     async fn patch(&self, before: &Value, info: &Info, results: &mut Results) -> Result<()> {
         let named = |o: &Value| {
             (
-                o["apiVersion"].clone(),
-                o["kind"].clone(),
-                o["metadata"]["name"].clone(),
+                o.at("apiVersion").clone(),
+                o.at("kind").clone(),
+                o.at("metadata").at("name").clone(),
             )
         };
         if named(before) != named(&info.object) {
@@ -331,19 +322,12 @@ impl Session {
             ));
         }
         let (patch, kind) = crate::typed::patch(before, &info.object).map_err(Error::msg)?;
-        if self.ctx.flags().bool("output-patch") {
+        if self.output_patch {
             print::put(&format!("Patch: {}\n", print::json::compact(&patch)))?;
         }
         match self
             .write()?
-            .patch(
-                self.ctx.client()?,
-                &info.resource,
-                &info.namespace,
-                &info.name,
-                kind,
-                &patch,
-            )
+            .patch_of(self.ctx.client()?, info, kind, &patch)
             .await
         {
             Ok(object) => self.print("edited", &object),
@@ -383,6 +367,11 @@ impl Session {
     }
 }
 
+/// Removes a file that is not needed any more; one that stays is in nobody's way.
+fn remove_quietly(file: &Path) {
+    _ = std::fs::remove_file(file);
+}
+
 /// What is edited: the object, or the list of them.
 fn listed(infos: &[Info]) -> Value {
     match infos {
@@ -399,7 +388,7 @@ fn listed(infos: &[Info]) -> Value {
 
 /// The object as it was before it was edited; its uid says which it is.
 fn original_of(infos: &[Info], edited: &Info) -> Result<Value> {
-    let uid = |o: &Value| o["metadata"]["uid"].as_str().unwrap_or("").to_string();
+    let uid = |o: &Value| o.at("metadata").text("uid").to_string();
     let found = infos.iter().find(|i| uid(&i.object) == uid(&edited.object));
     let found = found.ok_or_else(|| {
         Error::msg(format!(

@@ -6,17 +6,17 @@ mod ports;
 
 use super::pods;
 use crate::client::{query, segment};
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::resource::Info;
+use crate::typed::Read;
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
@@ -37,25 +37,23 @@ pub static COMMAND: Command = Command {
       kubectl port-forward --address 0.0.0.0 pod/mypod 8888:5000
       # Any free port here
       kubectl port-forward pod/mypod :5000",
-    flags: &[&[
-        Flag::slice(
-            "address",
-            '\0',
-            "The addresses to listen on; by default localhost",
-        ),
-        Flag::duration(
-            "pod-running-timeout",
-            '\0',
-            "1m0s",
-            "How long to wait until a pod runs",
-        ),
-    ]],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: Flags),
     words: Some(Words::PodAndPort),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The addresses to listen on; by default localhost
+    #[arg(long)]
+    address: Vec<Csv>,
+    /// How long to wait until a pod runs
+    #[arg(long, default_value = "1m0s")]
+    pod_running_timeout: f64,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let [word, given @ ..] = ctx.args() else {
         return Err(Error::usage(ctx.path(), USAGE));
@@ -63,22 +61,22 @@ async fn run(ctx: Ctx) -> Result<()> {
     if given.is_empty() {
         return Err(Error::usage(ctx.path(), USAGE));
     }
-    if f.duration("pod-running-timeout") <= 0.0 {
+    if f.pod_running_timeout <= 0.0 {
         return Err(Error::usage(
             ctx.path(),
             "--pod-running-timeout must be higher than zero",
         ));
     }
     let info = pods::object(&ctx, word).await?;
-    let pod = pods::attachable(&ctx, &info, f.duration("pod-running-timeout")).await?;
+    let pod = pods::attachable(&ctx, &info, f.pod_running_timeout).await?;
     let words = ports::numbers(&info, &pod, given)?;
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
+    let text = |field: &str| pod.at("metadata").text(field).to_string();
     let place = Place {
         namespace: text("namespace"),
         pod: text("name"),
         uid: text("uid"),
     };
-    let phase = pod["status"]["phase"].as_str().unwrap_or("");
+    let phase = pod.at("status").text("phase");
     if phase != "Running" {
         return Err(Error::msg(format!(
             "unable to forward port because pod is not running. Current status={phase}"
@@ -88,7 +86,7 @@ async fn run(ctx: Ctx) -> Result<()> {
         .iter()
         .map(|w| ports::parse(w))
         .collect::<Result<_>>()?;
-    let addresses = hosts(&f.list("address"))?;
+    let addresses = hosts(&f.address.list())?;
     let mut tasks = tokio::task::JoinSet::new();
     let mut open = false;
     for pair in &pairs {
@@ -96,7 +94,7 @@ async fn run(ctx: Ctx) -> Result<()> {
             Ok(listeners) => {
                 open = true;
                 listeners.into_iter().for_each(|l| {
-                    _ = tasks.spawn_local(serve(ctx.clone(), l, place.clone(), pair.1))
+                    _ = tasks.spawn_local(serve((*ctx).clone(), l, place.clone(), pair.1))
                 });
             }
             Err(e) => eprintln!("Unable to listen on port {}: {e}", pair.0),
@@ -132,16 +130,10 @@ struct Place {
 /// Ends when the pod does.
 async fn lost(ctx: &Ctx, place: &Place) -> Result<()> {
     let kind = crate::generate::kind("", "v1", "pods", "Pod", true);
-    let info = Info {
-        resource: kind,
-        namespace: place.namespace.clone(),
-        name: place.pod.clone(),
-        object: Value::Null,
-        source: String::new(),
-        lines: Rc::default(),
-    };
+    let info = Info::of(kind, &place.namespace, &place.pod, Value::Null);
     let runs = |pod: &Value| {
-        pod["metadata"]["uid"] == place.uid.as_str() && pod["status"]["phase"] == "Running"
+        pod.at("metadata").text("uid") == place.uid.as_str()
+            && pod.at("status").text("phase") == "Running"
     };
     let far = tokio::time::Instant::now() + std::time::Duration::from_secs(30 * 24 * 3600);
     match super::wait::until(ctx, &info, far, |o| Ok(!o.is_some_and(runs))).await {
@@ -181,7 +173,7 @@ fn hosts(given: &[String]) -> Result<Vec<Host>> {
 }
 
 /// Listens on all addresses; a free port is the same on all of them.
-async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpListener>, String> {
+async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpListener>> {
     let (mut listeners, mut port, mut failed, mut enough) = (Vec::new(), local, Vec::new(), true);
     for (ip, of_localhost) in hosts {
         let at = SocketAddr::new(*ip, port);
@@ -191,8 +183,7 @@ async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpLi
         {
             Ok((bound, listener)) => {
                 port = bound.port();
-                crate::print::put(&format!("Forwarding from {bound} -> {remote}\n"))
-                    .map_err(|e| e.to_string())?;
+                crate::print::put(&format!("Forwarding from {bound} -> {remote}\n"))?;
                 listeners.push((listener, *of_localhost));
             }
             Err(e) => {
@@ -209,10 +200,10 @@ async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpLi
     if enough && localhost_works {
         return Ok(listeners.into_iter().map(|(l, _)| l).collect());
     }
-    Err(format!(
+    Err(Error::msg(format!(
         "Listeners failed to create with the following errors: [{}]",
         failed.join(" ")
-    ))
+    )))
 }
 
 /// A failure to listen in Go's words.
@@ -326,6 +317,7 @@ mod tests {
             "{ports:?}"
         );
         let told = listen(&both[..1], (ports[0], 80)).await.unwrap_err();
+        let told = told.to_string();
         assert_eq!(
             told,
             format!(

@@ -3,14 +3,14 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/history.go`.
 
 use super::{find, named, revisions};
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{FILE_FLAGS, SELECTOR};
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -23,18 +23,8 @@ pub static COMMAND: Command = Command {
       kubectl rollout history deployment/abc
       # One revision's pods
       kubectl rollout history daemonset/abc --revision=3",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        &[Flag::int(
-            "revision",
-            '\0',
-            "0",
-            "Show this revision's pod template",
-        )],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR],
+    run: verb!(run: Flags),
     words: Some(Words::Objects {
         types: &["deployment", "daemonset", "statefulset"],
         several: true,
@@ -42,18 +32,26 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Show this revision's pod template
+    #[arg(long)]
+    revision: i64,
+}
+
 /// The pod template of a revision.
 pub fn template<'a>(kind: &str, object: &'a Value) -> &'a Value {
     if kind == "Deployment" {
-        &object["spec"]["template"]
+        object.at("spec").at("template")
     } else {
-        &object["data"]["spec"]["template"]
+        object.at("data").at("spec").at("template")
     }
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    let wanted = f.int("revision");
+    let wanted = f.revision;
     named(&ctx)?;
     if wanted < 0 {
         return Err(Error::msg(format!(
@@ -70,8 +68,8 @@ async fn run(ctx: Ctx) -> Result<()> {
                 continue;
             }
         };
-        if !f.str("output").is_empty() {
-            let mut printer = Printer::new(f, "")?.ordered(Order::Typed);
+        if !ctx.output().is_empty() {
+            let mut printer = Printer::new(&ctx, "")?.ordered(Order::Typed);
             let shown: Vec<_> = list
                 .iter()
                 .filter(|(r, _)| wanted <= 0 || *r == wanted)
@@ -101,8 +99,10 @@ async fn run(ctx: Ctx) -> Result<()> {
             let mut w = TabWriter::new(5, 2);
             w.push("REVISION\tCHANGE-CAUSE\n");
             for (r, o) in &list {
-                let cause = o["metadata"]["annotations"]["kubernetes.io/change-cause"]
-                    .as_str()
+                let cause = o
+                    .at("metadata")
+                    .at("annotations")
+                    .text_ptr("kubernetes.io/change-cause")
                     .filter(|c| !c.is_empty())
                     .unwrap_or("<none>");
                 w.push(&format!("{r}\t{cause}\n"));

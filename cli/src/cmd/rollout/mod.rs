@@ -7,14 +7,14 @@ mod status;
 mod undo;
 
 use crate::cmd::modify;
-use crate::command::{Command, Run};
+use crate::command::{Command, Run, verb};
 use crate::complete::Words;
-use crate::context::Ctx;
+use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
-use crate::generate::LAST_APPLIED;
+use crate::generate::{LAST_APPLIED, MANAGER};
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS, Found, Info, SELECTOR};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -42,50 +42,48 @@ pub static COMMAND: Command = Command {
     ..Command::NEW
 };
 
-const MANAGER: &[Flag] = &[Flag::str(
-    "field-manager",
-    '\0',
-    "kubectl-rollout",
-    "Who is said to manage the fields that are written",
-)];
+/// What the verbs are that change objects alone.
+const CHANGING: Command = Command {
+    usage: "RESOURCE",
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
+    defaults: &[("field-manager", "kubectl-rollout")],
+    ..Command::NEW
+};
 
 static PAUSE: Command = Command {
     name: "pause",
-    usage: "RESOURCE",
     short: "Mark the provided resource as paused",
     long: "Keep a deployment from being rolled out further until it is resumed.",
     examples: "
       # A deployment
       kubectl rollout pause deployment/nginx",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
-    run: Run::Verb(|ctx| Box::pin(change(ctx, "paused", pause))),
+    defaults: &[("field-manager", "kubectl-rollout")],
+    run: verb!(change: (), "paused", pause),
     words: Some(Words::Objects {
         types: &["deployment"],
         several: true,
     }),
-    ..Command::NEW
+    ..CHANGING
 };
 
 static RESUME: Command = Command {
     name: "resume",
-    usage: "RESOURCE",
     short: "Resume a paused resource",
     long: "Let a paused deployment be rolled out again.",
     examples: "
       # A deployment
       kubectl rollout resume deployment/nginx",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
-    run: Run::Verb(|ctx| Box::pin(change(ctx, "resumed", resume))),
+    defaults: &[("field-manager", "kubectl-rollout")],
+    run: verb!(change: (), "resumed", resume),
     words: Some(Words::Objects {
         types: &["deployment"],
         several: true,
     }),
-    ..Command::NEW
+    ..CHANGING
 };
 
 static RESTART: Command = Command {
     name: "restart",
-    usage: "RESOURCE",
     short: "Restart a resource",
     long: "Start all pods of a deployment, daemon set or stateful set anew, as its rollout strategy does it.",
     examples: "
@@ -93,19 +91,18 @@ static RESTART: Command = Command {
       kubectl rollout restart deployment/nginx
       # By label
       kubectl rollout restart deployment --selector=app=nginx",
-    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, MANAGER],
-    run: Run::Verb(|ctx| Box::pin(change(ctx, "restarted", restart))),
+    defaults: &[("field-manager", "kubectl-rollout")],
+    run: verb!(change: (), "restarted", restart),
     words: Some(Words::Objects {
         types: &["deployment", "daemonset", "statefulset"],
         several: true,
     }),
-    ..Command::NEW
+    ..CHANGING
 };
 
 /// Refuses a command line that names nothing.
 fn named(ctx: &Ctx) -> Result<()> {
-    let f = ctx.flags();
-    if ctx.args().is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+    if ctx.args().is_empty() && !ctx.has_files() {
         Err(Error::msg("required resource not specified"))
     } else {
         Ok(())
@@ -121,23 +118,23 @@ async fn find(ctx: &Ctx) -> Result<Found> {
     b.find().await
 }
 
-fn pause(info: &mut Info) -> Result<(), String> {
+fn pause(info: &mut Info) -> Result<()> {
     if info.resource.kind != "Deployment" {
-        return Err("pausing is not supported".into());
+        return Err(Error::msg("pausing is not supported"));
     }
-    if info.object["spec"]["paused"] == true {
-        return Err("is already paused".into());
+    if info.object.at("spec").flag("paused") {
+        return Err(Error::msg("is already paused"));
     }
     info.object["spec"]["paused"] = json!(true);
     Ok(())
 }
 
-fn resume(info: &mut Info) -> Result<(), String> {
+fn resume(info: &mut Info) -> Result<()> {
     if info.resource.kind != "Deployment" {
-        return Err("resuming is not supported".into());
+        return Err(Error::msg("resuming is not supported"));
     }
-    if info.object["spec"]["paused"] != true {
-        return Err("is not paused".into());
+    if !info.object.at("spec").flag("paused") {
+        return Err(Error::msg("is not paused"));
     }
     info.object["spec"]
         .as_object_mut()
@@ -145,15 +142,17 @@ fn resume(info: &mut Info) -> Result<(), String> {
     Ok(())
 }
 
-fn restart(info: &mut Info) -> Result<(), String> {
+fn restart(info: &mut Info) -> Result<()> {
     if !matches!(
         info.resource.kind.as_str(),
         "Deployment" | "DaemonSet" | "StatefulSet"
     ) {
-        return Err("restarting is not supported".into());
+        return Err(Error::msg("restarting is not supported"));
     }
-    if info.object["spec"]["paused"] == true {
-        return Err("can't restart paused deployment (run rollout resume first)".into());
+    if info.object.at("spec").flag("paused") {
+        return Err(Error::msg(
+            "can't restart paused deployment (run rollout resume first)",
+        ));
     }
     info.object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] =
         json!(print::age::rfc3339());
@@ -161,11 +160,11 @@ fn restart(info: &mut Info) -> Result<(), String> {
 }
 
 async fn change(
-    ctx: Ctx,
+    ctx: With<()>,
     what: &'static str,
-    change: fn(&mut Info) -> Result<(), String>,
+    change: fn(&mut Info) -> Result<()>,
 ) -> Result<()> {
-    let mut printer = Printer::new(ctx.flags(), what)?.ordered(Order::Typed);
+    let mut printer = Printer::new(&ctx, what)?.ordered(Order::Typed);
     let mut found = find(&ctx).await?;
     let mut errors = found.failure();
     if found.infos.is_empty() && errors.is_empty() {
@@ -205,27 +204,28 @@ async fn revisions(ctx: &Ctx, info: &Info) -> Result<Vec<(i64, Value)>> {
         "DaemonSet" | "StatefulSet" => ("controllerrevisions", false),
         _ => return Err(no_history(info, "history", "no history viewer")),
     };
-    let selector = crate::describe::text::selector(&info.object["spec"]["selector"]);
+    let selector = crate::describe::text::selector(info.object.at("spec").at("selector"));
     let path = format!(
         "/apis/apps/v1/namespaces/{}/{plural}{}",
         crate::client::segment(&info.namespace),
         crate::client::query(&[("labelSelector", &selector)])
     );
     let list = ctx.client()?.json(&crate::client::Call::get(path)).await?;
-    let uid = &info.object["metadata"]["uid"];
+    let uid = info.object.at("metadata").at("uid");
     let mut out = Vec::new();
-    for item in list["items"].as_array().into_iter().flatten() {
-        let owned = item["metadata"]["ownerReferences"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|o| o["controller"] == true && o["uid"] == *uid);
+    for item in list.list("items") {
+        let owned = item
+            .at("metadata")
+            .list("ownerReferences")
+            .iter()
+            .any(|o| o.flag("controller") && *o.at("uid") == *uid);
         let revision = if is_deployment {
-            item["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
-                .as_str()
+            item.at("metadata")
+                .at("annotations")
+                .text_ptr("deployment.kubernetes.io/revision")
                 .and_then(|r| r.parse().ok())
         } else {
-            item["revision"].as_i64()
+            item.int_ptr("revision")
         };
         if let (true, Some(r)) = (owned, revision) {
             out.push((r, item.clone()));
@@ -260,7 +260,13 @@ fn no_history(info: &Info, what: &str, nobody: &str) -> Error {
 
 /// Warns that an undone change will be back with the next apply.
 fn warn_if_applied(ctx: &Ctx, info: &Info) {
-    if !info.object["metadata"]["annotations"][LAST_APPLIED].is_null() {
+    if info
+        .object
+        .at("metadata")
+        .at("annotations")
+        .some(LAST_APPLIED)
+        .is_some()
+    {
         let p = ctx.program();
         eprintln!(
             "Warning: resource {} was previously managed with '{p} apply'. Rolling back will not update the {LAST_APPLIED} annotation, which may cause unexpected behavior on future '{p} apply' operations. Consider using '{p} apply' with your previous configuration file instead.",

@@ -3,14 +3,13 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/rollback.go`.
 
 use super::{find, history, no_history, revisions, warn_if_applied};
-use crate::command::{Command, Run};
+use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{Ctx, DryRun};
+use crate::context::{DryRun, With};
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
 use crate::print::{self, Printer};
 use crate::resource::{DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
-use crate::typed::{JSON_PATCH, STRATEGIC};
+use crate::typed::{JSON_PATCH, Read, STRATEGIC};
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -23,25 +22,22 @@ pub static COMMAND: Command = Command {
       kubectl rollout undo deployment/abc
       # To a certain one
       kubectl rollout undo daemonset/abc --to-revision=3",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        DRY_RUN,
-        &[Flag::int(
-            "to-revision",
-            '\0',
-            "0",
-            "The revision to go back to; 0 for the one before",
-        )],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN],
+    run: verb!(run: Flags),
     words: Some(Words::Objects {
         types: &["deployment", "daemonset", "statefulset"],
         several: true,
     }),
     ..Command::NEW
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The revision to go back to; 0 for the one before
+    #[arg(long)]
+    to_revision: i64,
+}
 
 /// Annotations of a deployment that do not go back with the rest.
 const KEPT: &[&str] = &[
@@ -53,14 +49,14 @@ const KEPT: &[&str] = &[
     "deprecated.deployment.rollback.revision",
 ];
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let found = find(&ctx).await?;
     let mut errors = found.errors;
     for info in found.infos {
         warn_if_applied(&ctx, &info);
         match one(&ctx, &info).await {
             Ok(what) => Printer::new(
-                ctx.flags(),
+                &ctx,
                 format!(
                     "{what}{}",
                     if ctx.dry_run()? == DryRun::Server {
@@ -77,8 +73,8 @@ async fn run(ctx: Ctx) -> Result<()> {
     Error::collect(errors)
 }
 
-async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
-    let wanted = ctx.flags().int("to-revision");
+async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {
+    let wanted = ctx.flags().to_revision;
     let kind = info.resource.kind.as_str();
     if !matches!(kind, "Deployment" | "DaemonSet" | "StatefulSet") {
         return Err(no_history(info, "rollbacker", "no rollbacker"));
@@ -118,7 +114,7 @@ async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
         };
         return Ok(format!("{head}{}", d.finish()));
     }
-    if info.object["spec"]["paused"] == true {
+    if info.object.at("spec").flag("paused") {
         return Err(Error::msg(
             "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
         ));
@@ -127,7 +123,7 @@ async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
     if let Some(l) = bare["metadata"]["labels"].as_object_mut() {
         l.remove("pod-template-hash");
     }
-    if same(&bare, &info.object["spec"]["template"]) {
+    if same(&bare, info.object.at("spec").at("template")) {
         return Ok(format!(
             "skipped rollback (current template already matches revision {wanted})"
         ));
@@ -135,17 +131,10 @@ async fn one(ctx: &Ctx, info: &Info) -> Result<String> {
     let (patch, media) = if kind == "Deployment" {
         (deployment_patch(info, target, &bare), JSON_PATCH)
     } else {
-        (target["data"].clone(), STRATEGIC)
+        (target.at("data").clone(), STRATEGIC)
     };
     helper::Write::by("", ctx.dry_run()?)
-        .patch(
-            ctx.client()?,
-            &info.resource,
-            &info.namespace,
-            &info.name,
-            media,
-            &patch,
-        )
+        .patch_of(ctx.client()?, info, media, &patch)
         .await
         .map_err(|e| Error::msg(format!("failed restoring revision {wanted}: {e}")))?;
     Ok("rolled back".into())
@@ -163,17 +152,16 @@ fn same(a: &Value, b: &Value) -> bool {
 fn deployment_patch(info: &Info, target: &Value, template: &Value) -> Value {
     let mut annotations = serde_json::Map::new();
     for k in KEPT {
-        if let Some(v) = info.object["metadata"]["annotations"].get(k) {
+        if let Some(v) = info.object.at("metadata").at("annotations").get(k) {
             annotations.insert((*k).into(), v.clone());
         }
     }
-    for (k, v) in target["metadata"]["annotations"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(k, _)| !KEPT.contains(&k.as_str()))
+    for (k, v) in target
+        .at("metadata")
+        .entries("annotations")
+        .filter(|(k, _)| !KEPT.contains(k))
     {
-        annotations.insert(k.clone(), v.clone());
+        annotations.insert(k.into(), v.clone());
     }
     json!([{"op": "replace", "path": "/spec/template", "value": template}, {"op": "replace", "path": "/metadata/annotations", "value": annotations}])
 }

@@ -2,14 +2,15 @@
 //! Invariant: a container that is named and not there is an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_image.go`.
 
-use super::COMMON;
+use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result, quote};
 use crate::podspec;
 use crate::print;
 use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -25,7 +26,7 @@ pub static COMMAND: Command = Command {
       # What a file holds, without a server
       kubectl set image -f path/to/file.yaml nginx=nginx:1.9.1 --local -o yaml",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    run: verb!(run: ()),
     words: Some(crate::complete::Words::Objects {
         types: &[
             "daemonsets",
@@ -38,7 +39,7 @@ pub static COMMAND: Command = Command {
         ],
         several: false,
     }),
-    ..Command::NEW
+    ..SETTER
 };
 
 const WORDS: Words = Words {
@@ -47,8 +48,7 @@ const WORDS: Words = Words {
     always: false,
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
-    let f = ctx.flags();
+async fn run(ctx: With<()>) -> Result<()> {
     let (resources, pairs) = modify::split_pairs(ctx.args(), "image")?;
     let (images, _) = modify::pairs(&pairs, "image", false)?;
     let infos = super::find(&ctx, &resources).await?;
@@ -56,7 +56,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     if let Err(e) = super::check_all(&ctx) {
         wrong.push(e);
     }
-    if resources.is_empty() && f.list("filename").is_empty() && f.str("kustomize").is_empty() {
+    if resources.is_empty() && !ctx.has_files() {
         wrong.push(Error::msg(
             "one or more resources must be specified as <resource> <name> or <resource>/<name>",
         ));
@@ -70,7 +70,7 @@ async fn run(ctx: Ctx) -> Result<()> {
     modify::set(&ctx, infos, &WORDS, |info, errors| {
         let spec = podspec::spec_mut(&mut info.object)?;
         for (name, image) in &images {
-            let named = |c: &&mut Value| name == "*" || c["name"] == name.as_str();
+            let named = |c: &&mut Value| name == "*" || c.text("name") == name.as_str();
             let mut containers: Vec<&mut Value> = podspec::containers_mut(spec, "*", true)
                 .into_iter()
                 .filter(named)

@@ -12,8 +12,9 @@ mod subject;
 use crate::command::{Command, Run};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
-use crate::resource::{Builder, Info, builder::LOCAL};
+use crate::flags::Group;
+use crate::generate::MANAGER;
+use crate::resource::{ALL, Builder, Info, LOCAL as LOCAL_FLAG, builder::LOCAL};
 
 pub static COMMAND: Command = Command {
     name: "set",
@@ -34,36 +35,24 @@ pub static COMMAND: Command = Command {
 };
 
 /// The flags that all of them share.
-const COMMON: &[Flag] = &[
-    Flag::bool(
-        "all",
-        '\0',
-        false,
-        "All objects of the given types in the namespace",
-    ),
-    Flag::bool(
-        "local",
-        '\0',
-        false,
-        "Change what files hold, without a server",
-    ),
-    Flag::str(
-        "field-manager",
-        '\0',
-        "kubectl-set",
-        "Who is said to manage the fields that are written",
-    ),
-];
+const COMMON: Group = |declared| MANAGER(LOCAL_FLAG(ALL(declared)));
+
+/// What all of them are.
+const SETTER: Command = Command {
+    defaults: &[DEFAULT_MANAGER],
+    ..Command::NEW
+};
+const DEFAULT_MANAGER: (&str, &str) = ("field-manager", "kubectl-set");
 
 /// The objects that the words name; with `--local`, that files hold.
 async fn find(ctx: &Ctx, resources: &[String]) -> Result<Vec<Info>> {
-    let local = ctx.flags().bool("local");
+    let local = ctx.local();
     if local && !resources.is_empty() {
         return Err(Error::msg(LOCAL));
     }
     let mut b = Builder::new(ctx)?.args(resources);
     b.latest = !local;
-    b.allow_empty_selector = ctx.flags().bool("all");
+    b.allow_empty_selector = ctx.all();
     b.all = false;
     if local {
         b.selector = None;
@@ -73,8 +62,7 @@ async fn find(ctx: &Ctx, resources: &[String]) -> Result<Vec<Info>> {
 
 /// What `--all` and `-l` together are told.
 fn check_all(ctx: &Ctx) -> Result<()> {
-    let f = ctx.flags();
-    if f.bool("all") && !f.str("selector").is_empty() {
+    if ctx.all() && !ctx.selector().is_empty() {
         Err(Error::msg(
             "cannot set --all and --selector at the same time",
         ))

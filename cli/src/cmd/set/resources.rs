@@ -2,12 +2,11 @@
 //! Invariant: limits and requests that are not named stay.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_resources.go`.
 
-use super::COMMON;
+use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::podspec;
 use crate::print;
 use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
@@ -25,21 +24,24 @@ pub static COMMAND: Command = Command {
       kubectl set resources deployment nginx --limits=cpu=200m,memory=512Mi --requests=cpu=100m,memory=256Mi
       # Remove them
       kubectl set resources deployment nginx --limits=cpu=0,memory=0 --requests=cpu=0,memory=0",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        DRY_RUN,
-        COMMON,
-        &[
-            Flag::str("containers", 'c', "*", "The containers to change; * stands for anything"),
-            Flag::str("limits", '\0', "", "The limits (cpu=100m,memory=256Mi)"),
-            Flag::str("requests", '\0', "", "The requests (cpu=100m,memory=256Mi)"),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    ..Command::NEW
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
+    run: verb!(run: Flags),
+    ..SETTER
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The containers to change; * stands for anything
+    #[arg(long, short, default_value = "*")]
+    containers: String,
+    /// The limits (cpu=100m,memory=256Mi)
+    #[arg(long)]
+    limits: String,
+    /// The requests (cpu=100m,memory=256Mi)
+    #[arg(long)]
+    requests: String,
+}
 
 fn amounts(text: &str) -> Result<Vec<(String, String)>> {
     text.split(',')
@@ -60,18 +62,18 @@ const WORDS: Words = Words {
     always: false,
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let infos = super::find(&ctx, ctx.args()).await?;
     modify::is_local(&ctx)?;
     super::check_all(&ctx)?;
-    if f.str("limits").is_empty() && f.str("requests").is_empty() {
+    if f.limits.is_empty() && f.requests.is_empty() {
         return Err(Error::msg(
             "you must specify an update to requests or limits (in the form of --requests/--limits)",
         ));
     }
-    let (limits, requests) = (amounts(f.str("limits"))?, amounts(f.str("requests"))?);
-    let pattern = f.str("containers").to_string();
+    let (limits, requests) = (amounts(f.limits.as_str())?, amounts(f.requests.as_str())?);
+    let pattern = f.containers.to_string();
     modify::set(&ctx, infos, &WORDS, |info, errors| {
         let spec = podspec::spec_mut(&mut info.object)?;
         let mut containers = podspec::containers_mut(spec, &pattern, true);

@@ -2,15 +2,15 @@
 //! Invariant: only services have one that can be set.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_selector.go`.
 
-use super::COMMON;
+use super::{COMMON, DEFAULT_MANAGER};
 use crate::cmd::modify;
-use crate::command::{Command, Run};
-use crate::context::{Ctx, DryRun};
+use crate::command::{Command, verb};
+use crate::context::{DryRun, With};
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::generate;
 use crate::print;
-use crate::resource::{Builder, DEEP_FILE_FLAGS, DRY_RUN, Info};
+use crate::resource::{Builder, DEEP, DRY_RUN, FOLDER_FLAGS, Info};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::selector::Selector;
 
@@ -22,24 +22,21 @@ pub static COMMAND: Command = Command {
     examples: "
       # Select by a label
       kubectl set selector service my-svc app=web",
-    flags: &[
-        print::FLAGS,
-        DEEP_FILE_FLAGS,
-        DRY_RUN,
-        COMMON,
-        &[Flag::str(
-            "resource-version",
-            '\0',
-            "",
-            "Only if the object's version is this",
-        )],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
+    flags: &[print::FLAGS, FOLDER_FLAGS, DRY_RUN, COMMON],
+    defaults: &[DEEP, DEFAULT_MANAGER],
+    run: verb!(run: Flags),
     ..Command::NEW
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
-    let f = ctx.flags();
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// Only if the object's version is this
+    #[arg(long)]
+    resource_version: String,
+}
+
+async fn run(ctx: With<Flags>) -> Result<()> {
     let Some((text, resources)) = ctx.args().split_last() else {
         return Err(Error::msg("one selector is required"));
     };
@@ -52,9 +49,9 @@ async fn run(ctx: Ctx) -> Result<()> {
             ))
         })?;
     let mut printer = generate::printer(&ctx, "selector updated")?;
-    let local = f.bool("local") || ctx.dry_run()? == DryRun::Client;
+    let local = ctx.local() || ctx.dry_run()? == DryRun::Client;
     let mut builder = Builder::new(&ctx)?.args(resources);
-    builder.latest = !f.bool("local");
+    builder.latest = !ctx.local();
     let found = builder.find().await?;
     let mut errors = found.errors;
     for info in found.infos {
@@ -66,24 +63,19 @@ async fn run(ctx: Ctx) -> Result<()> {
     Error::collect(errors)
 }
 
-async fn one(ctx: &Ctx, mut info: Info, wanted: &Value, local: bool) -> Result<Value> {
+async fn one(ctx: &With<Flags>, mut info: Info, wanted: &Value, local: bool) -> Result<Value> {
     if info.resource.kind != "Service" {
         return Err(Error::msg(
             "setting a selector is only supported for Services",
         ));
     }
-    if let Some(list) = wanted["matchExpressions"].as_array() {
+    if let Some(list) = wanted.at("matchExpressions").as_array() {
         let shown = |e: &Value| {
-            let values: Vec<&str> = e["values"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
+            let values: Vec<&str> = e.list("values").iter().filter_map(Value::as_str).collect();
             format!(
                 "{{{} {} [{}]}}",
-                e["key"].as_str().unwrap_or(""),
-                e["operator"].as_str().unwrap_or(""),
+                e.text("key"),
+                e.text("operator"),
                 values.join(" ")
             )
         };
@@ -93,7 +85,7 @@ async fn one(ctx: &Ctx, mut info: Info, wanted: &Value, local: bool) -> Result<V
             list.join(" ")
         )));
     }
-    let version = ctx.flags().str("resource-version");
+    let version = ctx.flags().resource_version.as_str();
     let mut after = info.object.clone();
     after["spec"]["selector"] = wanted
         .get("matchLabels")

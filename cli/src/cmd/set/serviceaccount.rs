@@ -2,10 +2,10 @@
 //! Invariant: the account is set in the pod's template.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_serviceaccount.go`.
 
-use super::COMMON;
+use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
 use crate::podspec;
 use crate::print;
@@ -22,8 +22,8 @@ pub static COMMAND: Command = Command {
       # Of a deployment
       kubectl set serviceaccount deployment nginx-deployment serviceaccount1",
     flags: &[print::FLAGS, FILE_FLAGS, DRY_RUN, COMMON],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    ..Command::NEW
+    run: verb!(run: ()),
+    ..SETTER
 };
 
 const WORDS: Words = Words {
@@ -32,16 +32,12 @@ const WORDS: Words = Words {
     always: true,
 };
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<()>) -> Result<()> {
     modify::is_local(&ctx)?;
     let Some((account, resources)) = ctx.args().split_last() else {
         return Err(Error::msg("serviceaccount is required"));
     };
-    let resources = if ctx.flags().bool("local") {
-        &[]
-    } else {
-        resources
-    };
+    let resources = if ctx.local() { &[] } else { resources };
     let infos = super::find(&ctx, resources).await?;
     modify::set(&ctx, infos, &WORDS, |info, _| {
         let spec = podspec::spec_mut(&mut info.object)?;

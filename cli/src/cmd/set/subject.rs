@@ -2,15 +2,16 @@
 //! Invariant: a subject that is there already is not added again.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/set/set_subject.go`.
 
-use super::COMMON;
+use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result};
-use crate::flags::Flag;
 use crate::print;
 use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
+use crate::typed::Read;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 pub static COMMAND: Command = Command {
     name: "subject",
@@ -22,25 +23,24 @@ pub static COMMAND: Command = Command {
       kubectl set subject clusterrolebinding admin --serviceaccount=namespace:serviceaccount1
       # Several at once
       kubectl set subject rolebinding admin --user=user1 --user=user2 --group=group1",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        DRY_RUN,
-        COMMON,
-        &[
-            Flag::array("user", '\0', "A user; may be repeated"),
-            Flag::array("group", '\0', "A group; may be repeated"),
-            Flag::array(
-                "serviceaccount",
-                '\0',
-                "A service account (NAMESPACE:NAME); may be repeated",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    ..Command::NEW
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
+    run: verb!(run: Flags),
+    ..SETTER
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// A user; may be repeated
+    #[arg(long)]
+    user: Vec<String>,
+    /// A group; may be repeated
+    #[arg(long)]
+    group: Vec<String>,
+    /// A service account (NAMESPACE:NAME); may be repeated
+    #[arg(long)]
+    serviceaccount: Vec<String>,
+}
 
 const WORDS: Words = Words {
     done: "subjects updated",
@@ -49,26 +49,22 @@ const WORDS: Words = Words {
 };
 
 /// The subjects that the flags name, each sort sorted.
-fn subjects(ctx: &Ctx) -> Result<Vec<Value>> {
+fn subjects(ctx: &With<Flags>) -> Result<Vec<Value>> {
     let f = ctx.flags();
-    let sorted = |flag: &str| {
-        f.list(flag)
-            .into_iter()
-            .collect::<std::collections::BTreeSet<String>>()
-    };
+    let sorted = |names: &[String]| names.iter().cloned().collect::<BTreeSet<String>>();
     let group = "rbac.authorization.k8s.io";
     let mut subjects: Vec<Value> = Vec::new();
     subjects.extend(
-        sorted("user")
+        sorted(&f.user)
             .iter()
             .map(|u| json!({"kind": "User", "apiGroup": group, "name": u})),
     );
     subjects.extend(
-        sorted("group")
+        sorted(&f.group)
             .iter()
             .map(|g| json!({"kind": "Group", "apiGroup": group, "name": g})),
     );
-    for text in sorted("serviceaccount") {
+    for text in sorted(&f.serviceaccount) {
         let (ns, name) = text.split_once(':').unwrap_or_default();
         let namespace = if ns.is_empty() {
             ctx.namespace()?.0
@@ -80,20 +76,17 @@ fn subjects(ctx: &Ctx) -> Result<Vec<Value>> {
     Ok(subjects)
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let infos = super::find(&ctx, ctx.args()).await?;
     modify::is_local(&ctx)?;
     super::check_all(&ctx)?;
-    if ["user", "group", "serviceaccount"]
-        .iter()
-        .all(|flag| f.list(flag).is_empty())
-    {
+    if f.user.is_empty() && f.group.is_empty() && f.serviceaccount.is_empty() {
         return Err(Error::msg(
             "you must specify at least one value of user, group or serviceaccount",
         ));
     }
-    for text in f.list("serviceaccount") {
+    for text in &f.serviceaccount {
         let (ns, _) = text
             .split_once(':')
             .filter(|(_, n)| !n.is_empty() && !n.contains(':'))
@@ -118,10 +111,7 @@ async fn run(ctx: Ctx) -> Result<()> {
                 "setting subjects is only supported for RoleBinding/ClusterRoleBinding",
             ));
         }
-        let mut list = info.object["subjects"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let mut list = info.object.list("subjects").to_vec();
         for s in &subjects {
             if !list.contains(s) {
                 list.push(s.clone());

@@ -8,7 +8,7 @@ pub mod conditions;
 pub mod diff;
 pub mod internal;
 pub mod pod;
-pub mod read;
+pub use crate::machinery::read;
 pub mod url;
 pub mod webhook;
 pub mod workload;

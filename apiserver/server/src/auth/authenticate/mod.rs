@@ -5,6 +5,7 @@
 //! and `staging/src/k8s.io/apiserver/pkg/authentication/request/{union,bearertoken,websocket,anonymous}`.
 
 pub mod bootstrap_token;
+mod identity;
 pub mod review;
 pub mod service_account;
 pub mod token_file;
@@ -17,13 +18,13 @@ use http::{HeaderMap, HeaderValue, header};
 use skiff_api::machinery::clock::SharedClock;
 
 use super::{
-    ALL_AUTHENTICATED, ALL_UNAUTHENTICATED, ANONYMOUS, Objects, User,
-    authorize::{aggregate, quote_list},
-    keys::PublicKey,
-    pki::{PeerCertificate, PkiError},
+    ALL_UNAUTHENTICATED, ANONYMOUS, Objects, User, keys::PublicKey, pki::PeerCertificate,
+    text::aggregate,
 };
+use identity::with_group;
+pub use identity::{ConfigError, Holder, Identity, Unauthorized};
 use service_account::verify::Verifier;
-use token_file::{TokenFile, TokenFileError};
+use token_file::TokenFile;
 
 const BEARER_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 const SPACE_WARNING: &str = "the provided Authorization header contains extra space before the bearer token, and is ignored";
@@ -46,37 +47,6 @@ pub struct Config {
     pub bootstrap_tokens: bool,
     /// `--anonymous-auth`.
     pub anonymous: bool,
-}
-
-#[derive(thiserror::Error, Debug)]
-pub enum ConfigError {
-    #[error("cannot read the client certificate authorities: {0}")]
-    ClientCa(#[from] PkiError),
-    #[error("cannot check client certificates: {0}")]
-    Verifier(String),
-    #[error(transparent)]
-    TokenFile(#[from] TokenFileError),
-}
-
-/// The credentials do not hold; to be answered with 401 and nothing more. The text is for the log and for token reviews.
-#[derive(thiserror::Error, Clone, Debug, PartialEq)]
-#[error("{0}")]
-pub struct Unauthorized(pub String);
-
-/// A token that holds, and for which of the audiences that were asked for.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Holder {
-    pub user: User,
-    pub audiences: Vec<String>,
-    /// For Warning headers.
-    pub warnings: Vec<String>,
-}
-
-/// Who asks, and what they are to be warned of.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Identity {
-    pub user: Arc<User>,
-    pub warnings: Vec<String>,
 }
 
 pub struct Authenticator {
@@ -250,18 +220,6 @@ impl Authenticator {
     }
 }
 
-/// Everybody who is somebody is authenticated.
-fn with_group(mut user: User) -> User {
-    let said = user
-        .groups
-        .iter()
-        .any(|group| group == ALL_AUTHENTICATED || group == ALL_UNAUTHENTICATED);
-    if user.name != ANONYMOUS && !said {
-        user.groups.push(ALL_AUTHENTICATED.to_owned());
-    }
-    user
-}
-
 fn bearer_token(
     headers: &HeaderMap,
     warnings: &mut Vec<String>,
@@ -350,15 +308,6 @@ pub fn strip_credentials(headers: &mut HeaderMap) {
             Err(_) => drop(headers.remove(header::SEC_WEBSOCKET_PROTOCOL)),
         }
     }
-}
-
-/// The text about audiences that do not meet.
-pub(crate) fn audience_error(token: &[String], wanted: &[String]) -> String {
-    format!(
-        "token audiences {} is invalid for the target audiences {}",
-        quote_list(token),
-        quote_list(wanted)
-    )
 }
 
 #[cfg(test)]

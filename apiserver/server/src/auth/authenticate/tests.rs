@@ -3,6 +3,7 @@ use std::io::Write;
 use http::HeaderName;
 use serde_json::{Value, json};
 
+use super::review::token_review;
 use super::{
     service_account::{BoundTo, Issuer},
     *,
@@ -11,7 +12,6 @@ use crate::auth::{
     keys::SigningKey,
     pki::{Authority, tls},
     testing::{Fake, StoppedClock},
-    token_review,
 };
 
 const ISSUER: &str = "https://kubernetes.default.svc";

@@ -13,25 +13,16 @@ use rustls::{
 use sha2::{Digest, Sha256};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
-use super::{ConfigError, with_group};
+use super::identity::{ConfigError, with_group};
 use crate::auth::{
     User,
-    pki::{PeerCertificate, tls::roots},
+    pki::tls::{PeerCertificate, Verified, roots},
 };
 
 /// The identifier of a certificate among a user's `extra`.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// The attribute of a subject that holds a user's uid.
 const UID_OID: &str = "1.3.6.1.4.1.57683.2";
-
-/// A certificate that led to an authority. Times in seconds since 1970.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Verified {
-    /// `None` for a certificate without a common name, which is nobody.
-    pub user: Option<Arc<User>>,
-    pub not_before: i64,
-    pub not_after: i64,
-}
 
 pub struct Verifier(Arc<dyn ClientCertVerifier>);
 

@@ -11,11 +11,14 @@ use serde_json::Value;
 use skiff_api::machinery::status::Status;
 
 use super::{
-    Authorizers, quote, quote_list,
+    Authorizers,
     rbac::{RoleError, RoleRef},
     rule,
 };
-use crate::auth::{Attributes, Authorizer, PolicyRule, SYSTEM_MASTERS, User, null_is_default};
+use crate::auth::{
+    Attributes, Authorizer, PolicyRule, SYSTEM_MASTERS, User, null_is_default,
+    text::{aggregate, quote, quote_list},
+};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -230,7 +233,7 @@ pub fn escalation_text(user: &User, missing: &[PolicyRule], errors: &[String]) -
         quote_list(&user.groups),
         rules.join("\n")
     );
-    if let Some(errors) = super::aggregate(errors) {
+    if let Some(errors) = aggregate(errors) {
         text += &format!("; resolution errors: [{errors}]");
     }
     text

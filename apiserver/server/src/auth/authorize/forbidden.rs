@@ -5,8 +5,8 @@
 
 use skiff_api::machinery::status::Status;
 
-use super::quote;
 use crate::auth::Attributes;
+use crate::auth::text::quote;
 
 /// The refusal of a request for an authorizer's `reason` (may be empty).
 pub fn forbidden(attributes: &Attributes, reason: &str) -> Status {

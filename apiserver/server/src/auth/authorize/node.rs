@@ -8,26 +8,12 @@ use std::sync::Arc;
 
 use skiff_api::machinery::selector::FieldSelector;
 
-use super::{bootstrap, rule};
+use super::{bootstrap, node_pods::Referred, rule};
 use crate::auth::{
     Attributes, Authorizer, Decision, NODE_USER_PREFIX, NODES_GROUP, Objects, PolicyRule, Rules,
     User,
     authorize::{node_pods::NodePods, quote},
 };
-
-/// The kinds of objects that pods refer to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Referred {
-    Secret,
-    ConfigMap,
-    Claim,
-    Volume,
-    ResourceClaim,
-    ServiceAccount,
-    Pod,
-    VolumeAttachment,
-    ResourceSlice,
-}
 
 /// The node that a user is: `None` for others, an empty name for a node without one.
 pub fn node_identity(user: &User) -> Option<&str> {

@@ -1,7 +1,14 @@
 use serde_json::{Value, json};
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use skiff_storage::{Draft, Expect, Key, Object, Store, Write, memory};
+
 use super::*;
-use crate::auth::testing::Fake;
+use crate::{
+    auth::{Follow, Objects, testing::Fake},
+    core::StoredObjects,
+};
 
 fn pod(namespace: &str, name: &str, node: &str, spec: Value) -> Value {
     let mut spec = spec;
@@ -112,105 +119,57 @@ fn a_node_gets_what_its_pods_need() {
             "{text}"
         );
     }
-    let refused = [
-        ("get secrets a/nosuch", NONE),
-        ("get secrets a/twos", NONE),
-        ("get secrets a/floating", NONE),
-        ("get secrets a/by-mirror", NONE),
-        ("get secrets b/mounted", NONE),
-        ("get secrets store/controller", NONE),
-        ("get secrets a/rbd", NONE),
-        ("get secrets a/", "No Object name found"),
-        (
-            "list secrets",
-            "can only read namespaced object of this type",
-        ),
-        (
-            "create secrets a/mounted",
-            "can only read resources of this type",
-        ),
-        ("get secrets/x a/mounted", "cannot read subresource"),
-        ("get configmaps a/nosuch", NONE),
-        (
-            "list persistentvolumeclaims a/data",
-            "can only get individual resources of this type",
-        ),
-        ("get persistentvolumeclaims a/other", NONE),
-        (
-            "get persistentvolumeclaims/status a/data",
-            "can only get/update/patch this type",
-        ),
-        ("get persistentvolumes/x pv1", "cannot get subresource"),
-        ("get persistentvolumes pv2", NONE),
-        ("get persistentvolumes pv3", NONE),
-        ("get resource.k8s.io:resourceclaims a/stray", NONE),
-        ("create serviceaccounts/token a/default", NONE),
-        (
-            "create serviceaccounts a/robot",
-            "can only create token subresource of serviceaccount",
-        ),
-        (
-            "list serviceaccounts a/",
-            "can only create tokens for individual service accounts",
-        ),
-        ("get storage.k8s.io:volumeattachments va2", NONE),
-        (
-            "get nodes n2",
-            "node 'n1' cannot read 'n2', only its own Node object",
-        ),
-        (
-            "list nodes",
-            "node 'n1' cannot read all nodes, only its own Node object",
-        ),
-        ("delete nodes n1", ""),
-        ("get pods a/two", NONE),
-        (
-            "list pods a/",
-            "can only list/watch pods with spec.nodeName field selector",
-        ),
-        (
-            "list pods a/ spec.nodeName=n2",
-            "can only list/watch pods with spec.nodeName field selector",
-        ),
-        (
-            "list pods a/ spec.nodeName!=n1",
-            "can only list/watch pods with spec.nodeName field selector",
-        ),
-        ("update pods a/one", ""),
-        ("get pods/log a/one", ""),
-        ("create pods/exec a/one", ""),
-        (
-            "get coordination.k8s.io:leases kube-node-lease/n2",
-            "can only access node lease with the same name as the requesting node",
-        ),
-        (
-            "get coordination.k8s.io:leases kube-system/n1",
-            "can only access leases in the \"kube-node-lease\" system namespace",
-        ),
-        (
-            "list coordination.k8s.io:leases kube-node-lease/",
-            "can only get, create, update, patch, or delete a node lease",
-        ),
-        (
-            "get storage.k8s.io:csinodes n2",
-            "can only access CSINode with the same name as the requesting node",
-        ),
-        (
-            "list storage.k8s.io:csinodes",
-            "can only get, create, update, patch, or delete a CSINode",
-        ),
-        (
-            "list resource.k8s.io:resourceslices",
-            "can only list/watch/deletecollection resourceslices with nodeName field selector",
-        ),
-        ("get resource.k8s.io:resourceslices s2", NONE),
-        ("create certificates.k8s.io:podcertificaterequests a/", ""),
-        ("delete apps:deployments a/x", ""),
-    ];
-    for (text, reason) in refused {
+    let refused = skiff_testing::rows::<2>(
+        r#"
+            get secrets a/nosuch ; NONE
+            get secrets a/twos ; NONE
+            get secrets a/floating ; NONE
+            get secrets a/by-mirror ; NONE
+            get secrets b/mounted ; NONE
+            get secrets store/controller ; NONE
+            get secrets a/rbd ; NONE
+            get secrets a/ ; No Object name found
+            list secrets ; can only read namespaced object of this type
+            create secrets a/mounted ; can only read resources of this type
+            get secrets/x a/mounted ; cannot read subresource
+            get configmaps a/nosuch ; NONE
+            list persistentvolumeclaims a/data ; can only get individual resources of this type
+            get persistentvolumeclaims a/other ; NONE
+            get persistentvolumeclaims/status a/data ; can only get/update/patch this type
+            get persistentvolumes/x pv1 ; cannot get subresource
+            get persistentvolumes pv2 ; NONE
+            get persistentvolumes pv3 ; NONE
+            get resource.k8s.io:resourceclaims a/stray ; NONE
+            create serviceaccounts/token a/default ; NONE
+            create serviceaccounts a/robot ; can only create token subresource of serviceaccount
+            list serviceaccounts a/ ; can only create tokens for individual service accounts
+            get storage.k8s.io:volumeattachments va2 ; NONE
+            get nodes n2 ; node 'n1' cannot read 'n2', only its own Node object
+            list nodes ; node 'n1' cannot read all nodes, only its own Node object
+            delete nodes n1 ;
+            get pods a/two ; NONE
+            list pods a/ ; can only list/watch pods with spec.nodeName field selector
+            list pods a/ spec.nodeName=n2 ; can only list/watch pods with spec.nodeName field selector
+            list pods a/ spec.nodeName!=n1 ; can only list/watch pods with spec.nodeName field selector
+            update pods a/one ;
+            get pods/log a/one ;
+            create pods/exec a/one ;
+            get coordination.k8s.io:leases kube-node-lease/n2 ; can only access node lease with the same name as the requesting node
+            get coordination.k8s.io:leases kube-system/n1 ; can only access leases in the "kube-node-lease" system namespace
+            list coordination.k8s.io:leases kube-node-lease/ ; can only get, create, update, patch, or delete a node lease
+            get storage.k8s.io:csinodes n2 ; can only access CSINode with the same name as the requesting node
+            list storage.k8s.io:csinodes ; can only get, create, update, patch, or delete a CSINode
+            list resource.k8s.io:resourceslices ; can only list/watch/deletecollection resourceslices with nodeName field selector
+            get resource.k8s.io:resourceslices s2 ; NONE
+            create certificates.k8s.io:podcertificaterequests a/ ;
+            delete apps:deployments a/x ;
+        "#,
+    );
+    for [text, reason] in refused {
+        let reason = reason.replace("NONE", NONE);
         assert_eq!(
             ask(&authorizer, text),
-            Decision::NoOpinion(reason.into()),
+            Decision::NoOpinion(reason),
             "{text}"
         );
     }
@@ -238,6 +197,79 @@ fn changes_are_seen_at_once() {
         json!({"metadata": {"name": "pv2"}, "spec": {"claimRef": {"namespace": "a", "name": "data"}, "rbd": {"secretRef": {"name": "rbd"}}}}),
     );
     assert!(ask(&authorizer, "get secrets a/rbd").allowed());
+}
+
+/// A cluster that says how often all objects of a resource were read.
+struct Counted(StoredObjects, AtomicUsize);
+
+impl Objects for Counted {
+    fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.0.get(resource, namespace, name)
+    }
+    fn list(&self, resource: &str, namespace: Option<&str>) -> Vec<Arc<Object>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.list(resource, namespace)
+    }
+    fn version(&self, resource: &str) -> u64 {
+        self.0.version(resource)
+    }
+    fn follow(&self, resource: &str) -> Box<dyn Follow> {
+        self.0.follow(resource)
+    }
+}
+
+/// The index follows what is written to a store, one change at a time, and never reads all pods again.
+#[tokio::test]
+async fn pods_of_a_store_are_followed() {
+    let store = Arc::new(memory::open(Default::default()).unwrap());
+    let write = async |name: &str, pod: Option<Value>, expect| {
+        let draft = pod.map(|pod| Draft {
+            bytes: pod.to_string().replace("@", "").into_bytes(),
+            revision_at: pod.to_string().find('@').unwrap(),
+            attributes: Default::default(),
+        });
+        let key = Key {
+            resource: "pods".into(),
+            namespace: "a".into(),
+            name: name.into(),
+        };
+        let last = None;
+        let write = Write {
+            key,
+            expect,
+            draft,
+            last,
+        };
+        Store::commit(&*store, write).await.unwrap()
+    };
+    let pod = |name: &str, node: &str, secret: &str| {
+        let mut pod = pod(
+            "a",
+            name,
+            node,
+            json!({"volumes": [{"secret": {"secretName": secret}}]}),
+        );
+        pod["metadata"]["resourceVersion"] = json!("@");
+        Some(pod)
+    };
+    let objects = Arc::new(Counted(StoredObjects(store.clone()), Default::default()));
+    let authorizer = NodeAuthorizer::new(objects.clone());
+    let may = |secret: &str| ask(&authorizer, &format!("get secrets a/{secret}")).allowed();
+    let absent = || Expect::Absent;
+    for n in 0..300 {
+        let name = format!("p{n}");
+        let written = write(&name, pod(&name, "n1", &name), absent()).await;
+        assert!(may(&name), "{name}");
+        if n % 3 == 0 {
+            let at = Expect::Revision(written.revision);
+            write(&name, pod(&name, "n2", &name), at).await;
+            assert!(!may(&name), "{name} is another node's");
+        }
+    }
+    let gone = objects.get("pods", "a", "p1").unwrap();
+    write("p1", None, Expect::Revision(gone.revision)).await;
+    assert!(!may("p1") && may("p2") && !may("p3"));
+    assert_eq!(objects.1.load(Ordering::Relaxed), 0);
 }
 
 #[test]

@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 use serde::{Deserialize, de::DeserializeOwned};
 use skiff_storage::Object;
 
-use super::{aggregate, quote, rule};
+use super::rule;
+use crate::auth::text::{aggregate, quote};
 use crate::auth::{
     Attributes, Authorizer, Decision, Objects, PolicyRule, Rules, User, null_is_default,
     split_service_account,

@@ -13,7 +13,7 @@ use skiff_api::machinery::{
     status::Status,
 };
 
-use super::aggregate;
+use crate::auth::text::aggregate;
 use crate::auth::{Attributes, Authorizer, Decision, User, null_is_default};
 
 #[derive(Default, Deserialize)]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::auth::{Attributes, PolicyRule, authorize::quote_list};
+use crate::auth::{Attributes, PolicyRule, text::quote_list};
 
 const ALL: &str = "*";
 
@@ -231,193 +231,75 @@ mod tests {
     #[test]
     fn rules_allow_what_upstream_allows() {
         // rule, then requests it allows, then requests it does not
-        type Row = (
-            &'static str,
-            &'static [&'static str],
-            &'static [&'static str],
+        let table = skiff_testing::rows::<3>(
+            r#"
+                * | * | * ; get pods, delete apps:deployments/scale x, impersonate users bob ; get /metrics
+                get | core | pods ; get pods, get pods a ; list pods, get apps:pods, get pods/log a, get pods/status a, get /pods
+                get | core | pods/log ; get pods/log a ; get pods a, get pods/status a
+                get | core | pods/* ;  ; get pods/log a, get pods a
+                * | * | */scale ; update apps:deployments/scale x, get replicationcontrollers/scale ; get apps:deployments x, get pods/scaler
+                get | * | */pods/log ;  ; get pods/log a
+                get | core | secrets | only ; get secrets only ; get secrets other, get secrets, list secrets
+                get | core | secrets | a b ; get secrets a, get secrets b ; get secrets c
+                get | apps | deployments ; get apps:deployments ; get deployments, get extensions:deployments, get apps:deployments/scale x
+                get | core apps | * ; get pods, get apps:x/y z ; get batch:jobs
+                get : /healthz ; get /healthz ; get /healthz/, get /healthz/ping, post /healthz, get healthz
+                get : /healthz/* ; get /healthz/, get /healthz/ping/x ; get /healthz, get /healthy
+                get : /api* ; get /api, get /apis/x ; get /ap
+                * : * ; get /, post /x/y ; get pods
+                get : /a/*/b ; get /a/*/b ; get /a/x/b
+                get : /a/** ; get /a/, get /a/b ; get /a
+                deletecollection | core | pods ; deletecollection pods ; delete pods a, delete pods
+                GET | core | pods ;  ; get pods
+            "#,
         );
-        let table: &[Row] = &[
-            (
-                "* | * | *",
-                &[
-                    "get pods",
-                    "delete apps:deployments/scale x",
-                    "impersonate users bob",
-                ],
-                &["get /metrics"],
-            ),
-            (
-                "get | core | pods",
-                &["get pods", "get pods a"],
-                &[
-                    "list pods",
-                    "get apps:pods",
-                    "get pods/log a",
-                    "get pods/status a",
-                    "get /pods",
-                ],
-            ),
-            (
-                "get | core | pods/log",
-                &["get pods/log a"],
-                &["get pods a", "get pods/status a"],
-            ),
-            (
-                "get | core | pods/*",
-                &[],
-                &["get pods/log a", "get pods a"],
-            ),
-            (
-                "* | * | */scale",
-                &[
-                    "update apps:deployments/scale x",
-                    "get replicationcontrollers/scale",
-                ],
-                &["get apps:deployments x", "get pods/scaler"],
-            ),
-            ("get | * | */pods/log", &[], &["get pods/log a"]),
-            (
-                "get | core | secrets | only",
-                &["get secrets only"],
-                &["get secrets other", "get secrets", "list secrets"],
-            ),
-            (
-                "get | core | secrets | a b",
-                &["get secrets a", "get secrets b"],
-                &["get secrets c"],
-            ),
-            (
-                "get | apps | deployments",
-                &["get apps:deployments"],
-                &[
-                    "get deployments",
-                    "get extensions:deployments",
-                    "get apps:deployments/scale x",
-                ],
-            ),
-            (
-                "get | core apps | *",
-                &["get pods", "get apps:x/y z"],
-                &["get batch:jobs"],
-            ),
-            (
-                "get : /healthz",
-                &["get /healthz"],
-                &[
-                    "get /healthz/",
-                    "get /healthz/ping",
-                    "post /healthz",
-                    "get healthz",
-                ],
-            ),
-            (
-                "get : /healthz/*",
-                &["get /healthz/", "get /healthz/ping/x"],
-                &["get /healthz", "get /healthy"],
-            ),
-            ("get : /api*", &["get /api", "get /apis/x"], &["get /ap"]),
-            ("* : *", &["get /", "post /x/y"], &["get pods"]),
-            ("get : /a/*/b", &["get /a/*/b"], &["get /a/x/b"]),
-            ("get : /a/**", &["get /a/", "get /a/b"], &["get /a"]),
-            (
-                "deletecollection | core | pods",
-                &["deletecollection pods"],
-                &["delete pods a", "delete pods"],
-            ),
-            ("GET | core | pods", &[], &["get pods"]),
-            (" | core | pods", &[], &["get pods"]),
-        ];
         let mut cases = 0;
-        for (rule, allowed, refused) in table {
-            let parsed = parse(rule);
-            for text in *allowed {
-                assert!(
-                    allows(&parsed, &request(text)),
-                    "{rule} should allow {text}"
-                );
+        for [rule, allowed, refused] in table {
+            for (texts, wanted) in [(allowed, true), (refused, false)] {
+                for text in texts.split(", ").filter(|text| !text.is_empty()) {
+                    assert_eq!(
+                        allows(&parse(rule), &request(text)),
+                        wanted,
+                        "{rule}: {text}"
+                    );
+                    cases += 1;
+                }
             }
-            for text in *refused {
-                assert!(
-                    !allows(&parsed, &request(text)),
-                    "{rule} should not allow {text}"
-                );
-            }
-            cases += allowed.len() + refused.len();
         }
-        assert!(cases >= 60, "{cases} cases");
+        let nothing = parse(" | core | pods");
+        assert!(!allows(&nothing, &request("get pods")));
+        assert!(cases >= 59, "{cases} cases");
     }
 
     #[test]
     fn rules_cover_what_upstream_covers() {
         // owned, wanted, missing
-        let table: &[(&[&str], &[&str], &[&str])] = &[
-            (&["* | * | *"], &["get | core | pods", "* | * | *"], &[]),
-            (&["* | * | *"], &["get : /x"], &["get : /x"]),
-            (
-                &["get list | core | configmaps"],
-                &["get | core | configmaps"],
-                &[],
-            ),
-            (
-                &["get | core | configmaps"],
-                &["get list | core | configmaps secrets"],
-                &[
-                    "list | core | configmaps",
-                    "get | core | secrets",
-                    "list | core | secrets",
-                ],
-            ),
-            (
-                &["get | core | secrets | only"],
-                &["get | core | secrets | only more"],
-                &["get | core | secrets | more"],
-            ),
-            (
-                &["get | core | secrets | only"],
-                &["get | core | secrets"],
-                &["get | core | secrets"],
-            ),
-            (
-                &["get | core | secrets"],
-                &["get | core | secrets | only"],
-                &[],
-            ),
-            (
-                &["get | apps | */scale"],
-                &["get | apps | deployments/scale"],
-                &[],
-            ),
-            (
-                &["get | apps | */scale"],
-                &["get | apps | deployments"],
-                &["get | apps | deployments"],
-            ),
-            (
-                &["get | apps | deployments/scale"],
-                &["get | apps | */scale"],
-                &["get | apps | */scale"],
-            ),
-            (
-                &["get | core | pods", "list | core | pods"],
-                &["get list | core | pods"],
-                &[],
-            ),
-            (
-                &["get : /healthz/*"],
-                &["get : /healthz/a /healthz"],
-                &["get : /healthz"],
-            ),
-            (&["get : *"], &["get : /a/* *"], &[]),
-            (&[], &[], &[]),
-            (&[], &["get | core | pods"], &["get | core | pods"]),
-        ];
-        let parse_all = |rules: &[&str]| rules.iter().map(|rule| parse(rule)).collect::<Vec<_>>();
-        for (owned, wanted, expected) in table {
-            assert_eq!(
-                missing(&parse_all(owned), &parse_all(wanted)),
-                parse_all(expected),
-                "{owned:?} {wanted:?}"
-            );
+        let table = skiff_testing::rows::<3>(
+            r#"
+                * | * | * ; get | core | pods, * | * | * ;
+                * | * | * ; get : /x ; get : /x
+                get list | core | configmaps ; get | core | configmaps ;
+                get | core | configmaps ; get list | core | configmaps secrets ; list | core | configmaps, get | core | secrets, list | core | secrets
+                get | core | secrets | only ; get | core | secrets | only more ; get | core | secrets | more
+                get | core | secrets | only ; get | core | secrets ; get | core | secrets
+                get | core | secrets ; get | core | secrets | only ;
+                get | apps | */scale ; get | apps | deployments/scale ;
+                get | apps | */scale ; get | apps | deployments ; get | apps | deployments
+                get | apps | deployments/scale ; get | apps | */scale ; get | apps | */scale
+                get | core | pods, list | core | pods ; get list | core | pods ;
+                get : /healthz/* ; get : /healthz/a /healthz ; get : /healthz
+                get : * ; get : /a/* * ;
+                 ;  ;
+                 ; get | core | pods ; get | core | pods
+            "#,
+        );
+        let parse_all = |rules: &str| {
+            let rules = rules.split(", ").filter(|rule| !rule.is_empty());
+            rules.map(parse).collect::<Vec<_>>()
+        };
+        for [owned, wanted, expected] in table {
+            let found = missing(&parse_all(owned), &parse_all(wanted));
+            assert_eq!(found, parse_all(expected), "{owned:?} {wanted:?}");
         }
     }
 

@@ -8,8 +8,8 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use skiff_api::machinery::clock::SharedClock;
 
 use super::{
-    PkiError,
     certificate::{self, Facts, Issuer, Request, San, Template, Usages, name},
+    error::PkiError,
 };
 use crate::auth::{
     NODE_USER_PREFIX, NODES_GROUP,

@@ -16,7 +16,7 @@ use x509_parser::{
 };
 use yasna::{DERWriter, Tag};
 
-use super::PkiError;
+use super::error::PkiError;
 use crate::auth::keys::{PublicKey, SigningKey, oid};
 
 /// A name besides the subject's that a certificate holds for.

@@ -12,7 +12,11 @@ use std::{
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use skiff_api::machinery::clock::SharedClock;
 
-use super::{Authority, Facts, Issued, PkiError, San};
+use super::{
+    authority::{Authority, Issued},
+    certificate::{Facts, San},
+    error::PkiError,
+};
 use crate::auth::{
     SYSTEM_MASTERS,
     keys::{PublicKey, SigningKey},

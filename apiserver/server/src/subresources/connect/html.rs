@@ -4,9 +4,8 @@
 //! one that is too long goes through as it is.
 //! Follows `staging/src/k8s.io/apimachinery/pkg/util/proxy/transport.go` for which attributes; tags are found as HTML's tokenizer finds them.
 
-use std::sync::Arc;
-
-use super::rewrite::Rewriter;
+/// The URL that stands in the place of another; `None` for one that stays as it is.
+pub type Rewrite = Box<dyn Fn(&str) -> Option<String> + Send>;
 
 /// The attributes with URLs, by tag.
 const ATTRIBUTES: &[(&str, &[&str])] = &[
@@ -53,9 +52,8 @@ const RAW: &[&str] = &[
 /// A tag that is longer goes through as it is.
 const LONGEST: usize = 64 * 1024;
 
-#[derive(Debug)]
 pub struct Tokenizer {
-    rewriter: Arc<Rewriter>,
+    rewrite: Rewrite,
     /// What could not be decided yet.
     pending: Vec<u8>,
     /// The element whose raw content is being passed on.
@@ -73,9 +71,9 @@ enum Token {
 }
 
 impl Tokenizer {
-    pub fn new(rewriter: Arc<Rewriter>) -> Tokenizer {
+    pub fn new(rewrite: Rewrite) -> Tokenizer {
         Tokenizer {
-            rewriter,
+            rewrite,
             pending: Vec::new(),
             raw: None,
         }
@@ -190,7 +188,7 @@ impl Tokenizer {
             if !wanted.contains(&key.as_str()) {
                 continue;
             }
-            let Some(url) = self.rewriter.url(&unescaped(value)) else {
+            let Some(url) = (self.rewrite)(&unescaped(value)) else {
                 continue;
             };
             out.extend_from_slice(&tag[copied..attribute.value.start]);
@@ -302,8 +300,9 @@ mod tests {
 
     use super::*;
     use crate::{
+        dial::location::{Location, Scheme, Via},
         request::{Query, RequestInfo},
-        subresources::connect::location::{Location, Scheme, Via},
+        subresources::connect::rewrite::Rewriter,
     };
 
     fn rewritten(page: &str, piece: usize) -> String {
@@ -316,7 +315,8 @@ mod tests {
             query: String::new(),
             via: Via::Anybody,
         };
-        let mut tokenizer = Tokenizer::new(Arc::new(Rewriter::new(&info, &location, "h")));
+        let rewriter = Rewriter::new(&info, &location, "h");
+        let mut tokenizer = Tokenizer::new(Box::new(move |url| rewriter.url(url)));
         let mut out = Vec::new();
         page.as_bytes()
             .chunks(piece)

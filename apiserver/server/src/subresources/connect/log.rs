@@ -5,6 +5,7 @@
 //! `staging/src/k8s.io/apiserver/pkg/registry/generic/rest/{streamer,response_checker}.go` and
 //! `staging/src/k8s.io/streaming/pkg/httpstream/wsstream`.
 
+use skiff_api::kinds::validation::read::Read;
 use std::sync::Arc;
 
 use axum::{
@@ -30,13 +31,8 @@ use skiff_api::{
     },
 };
 
-use super::{
-    forward, live,
-    location::{Location, Via, query_escaped},
-    node,
-    streams::container,
-    upgrade::is_upgrade,
-};
+use super::{live::live, node, onward, streams::container, upgrade::is_upgrade};
+use crate::dial::location::{Location, Via, query_escaped};
 use crate::{
     context::{Answer, Context},
     request::Query,
@@ -56,7 +52,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, mut parts: Parts) -> Answer 
     let query = parameters(&ctx.query, name)?;
     let pod = live(ctx, kind, &ctx.info.namespace, name)?;
     let container = container(&pod, ctx.query.text("container"))?;
-    let host = pod["spec"]["nodeName"].as_str().unwrap_or("");
+    let host = pod.at("spec").text("nodeName");
     if host.is_empty() {
         // nothing ran yet, and nothing was said
         let mut response = Response::new(Body::empty());
@@ -147,7 +143,7 @@ fn parameters(query: &Query, name: &str) -> Result<String, Status> {
 
 /// Asks the node; what it refuses is told in the server's words.
 async fn ask(ctx: &Context, location: &Location, name: &str) -> Result<Response<Incoming>, Status> {
-    let request = forward::request(&Method::GET, location, Default::default(), Body::empty())?;
+    let request = onward::request(&Method::GET, location, Default::default(), Body::empty())?;
     let failed = |why: String| {
         Status::internal_plain(format!(
             "Get \"{}://{}{}\": {why}",

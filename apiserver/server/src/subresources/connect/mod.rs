@@ -4,12 +4,12 @@
 //! never text; what proved who asks goes no further than here; the server shows its own certificate to a node's own API alone.
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/handlers/rest.go` (ConnectResource) and `pkg/registry/core/{pod,service,node}/rest`.
 
-mod dial;
 mod forward;
 mod html;
-mod location;
+mod live;
 mod log;
 mod node;
+mod onward;
 mod proxy;
 mod rewrite;
 mod streams;
@@ -19,19 +19,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use http::request::Parts;
-use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Subresource},
     machinery::status::Status,
 };
 
-use crate::{
-    context::{Answer, Context},
-    stored,
-};
+use crate::context::{Answer, Context};
 
-pub use dial::{Behind, Transports};
-pub use forward::Peer;
+pub use onward::Peer;
 
 pub async fn serve(
     ctx: &Context,
@@ -45,8 +40,8 @@ pub async fn serve(
     }
     match sub {
         Subresource::Log => log::serve(ctx, kind, parts).await,
-        Subresource::Proxy(_) => {
-            let location = proxy::location(ctx, kind).await?;
+        Subresource::Proxy(proxied) => {
+            let location = proxy::location(ctx, kind, proxied).await?;
             forward::serve(ctx, location, parts, body).await
         }
         _ => {
@@ -56,16 +51,4 @@ pub async fn serve(
                 .ok_or_else(|| Status::bad_request("Upgrade request required"))
         }
     }
-}
-
-/// A live object of a row. One that is absent is told of under the request's own resource, whatever its row: `pods "node-a" not found`, as upstream's
-/// store does (`qualifiedResourceFromContext` in `registry/generic/registry/store.go`).
-fn live(ctx: &Context, kind: &Arc<Kind>, namespace: &str, name: &str) -> Result<Value, Status> {
-    let absent = || Status::not_found(&ctx.info.group, &ctx.info.resource, name);
-    let object = ctx
-        .app
-        .store
-        .get(&stored::key_of(kind, namespace, name))
-        .ok_or_else(absent)?;
-    stored::decoded(kind, &object)
 }

@@ -3,7 +3,7 @@
 //! Invariant: what is no link to the other side's own host goes through byte for byte. A page is rewritten as it comes, never held whole.
 //! Follows `staging/src/k8s.io/apimachinery/pkg/util/proxy/transport.go`.
 
-use std::{io::Write, sync::Arc};
+use std::io::Write;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -11,10 +11,8 @@ use flate2::write::{DeflateDecoder, DeflateEncoder, GzDecoder, GzEncoder};
 use futures::StreamExt;
 use http::{HeaderValue, Response, header};
 
-use super::{
-    html::Tokenizer,
-    location::{Location, clean, escaped},
-};
+use super::html::Tokenizer;
+use crate::dial::location::{Location, clean, escaped};
 use crate::request::RequestInfo;
 
 /// What is known of one proxied request.
@@ -91,7 +89,7 @@ impl Rewriter {
         {
             return response;
         }
-        let page = Page(Tokenizer::new(Arc::new(self)));
+        let page = Page(Tokenizer::new(Box::new(move |url| self.url(url))));
         let coder = match text(header::CONTENT_ENCODING) {
             "" => Coder::Plain(page, Vec::new()),
             "gzip" => Coder::Gzip(Box::new(GzDecoder::new(Inner {
@@ -272,8 +270,8 @@ mod tests {
 
     use super::*;
     use crate::{
+        dial::location::{Scheme, Via},
         request::Query,
-        subresources::connect::location::{Scheme, Via},
     };
 
     const PREFIX: &str = "/api/v1/namespaces/n/services/http:s:web/proxy";

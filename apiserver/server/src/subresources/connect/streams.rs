@@ -6,18 +6,15 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::{Kind, Subresource},
     machinery::{gonum, meta::Meta, status::Status},
 };
 
-use super::{
-    live,
-    location::{Location, query_escaped},
-    node,
-};
+use super::{live::live, node};
+use crate::dial::location::{Location, query_escaped};
 use crate::{
-    app,
     auth::{self, Authorizer, Decision},
     context::Context,
 };
@@ -38,7 +35,7 @@ pub fn location(ctx: &Context, kind: &Arc<Kind>, sub: Subresource) -> Result<Loc
             container(&pod, ctx.query.text("container"))?
         ),
     };
-    match pod["spec"]["nodeName"].as_str().unwrap_or("") {
+    match pod.at("spec").text("nodeName") {
         "" => Err(Status::bad_request(format!(
             "pod {name} does not have a host assigned"
         ))),
@@ -52,9 +49,9 @@ fn ensure_create(ctx: &Context) -> Result<(), Status> {
     }
     let asked = auth::Attributes {
         verb: "create".into(),
-        ..app::attributes(ctx)
+        ..ctx.asked.clone()
     };
-    match ctx.app.authorizers.authorize(&asked) {
+    match ctx.app.core.authorizers.authorize(&asked) {
         Decision::Allow(_) => Ok(()),
         decision => Err(Status::forbidden(
             &ctx.info.group,
@@ -72,7 +69,7 @@ fn names(pod: &Value) -> Vec<&str> {
             .as_array()
             .into_iter()
             .flatten()
-            .filter_map(|container| container["name"].as_str())
+            .filter_map(|container| container.text_ptr("name"))
     };
     of("initContainers")
         .chain(of("containers"))
@@ -90,13 +87,9 @@ pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
             false => refused(format!("container {asked} is not valid for pod {name}")),
         };
     }
-    match pod["spec"]["containers"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-    {
+    match pod.at("spec").list("containers") {
         [] => refused(format!("a container name must be specified for pod {name}")),
-        [one] => Ok(one["name"].as_str().unwrap_or("").to_owned()),
+        [one] => Ok(one.text("name").to_owned()),
         _ => refused(format!(
             "a container name must be specified for pod {name}, choose one of: [{}]",
             names(pod).join(" ")

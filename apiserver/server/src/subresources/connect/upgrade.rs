@@ -10,11 +10,9 @@ use hyper_util::rt::TokioIo;
 use skiff_api::machinery::status::Status;
 use tokio::io::AsyncWriteExt;
 
-use super::{
-    forward::{onward, request},
-    location::Location,
-};
+use super::onward::{onward, request};
 use crate::context::{Answer, Context};
+use crate::dial::location::Location;
 
 /// Whether a request asks for its connection to be switched.
 pub fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use serde_json::Value;
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -24,10 +25,9 @@ use crate::{
     body,
     context::{Answer, Context},
     limits::heavy,
-    managed,
     negotiate::{self, BodyType, Offers},
     respond,
-    write::{self, Part, Update},
+    write::{self, Call, Part, Update, managed},
 };
 
 /// What the Content-Type says of a patch.
@@ -52,9 +52,10 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     let patch_type = patch_type(ctx)?;
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
-    check_options(ctx, patch_type)?;
+    let call = check_options(ctx, patch_type)?;
     let patch = Patch {
         ctx,
+        call: &call,
         kind,
         part,
         patch_type,
@@ -65,7 +66,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
         ..Update::of(part)
     };
     let (written, created) = write::update(
-        ctx,
+        &call,
         kind,
         &ctx.info.namespace,
         ctx.info.name_in_path(),
@@ -79,8 +80,8 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
 }
 
-fn check_options(ctx: &Context, patch_type: PatchType) -> Result<(), Status> {
-    respond::check_options(ctx, "PatchOptions")?;
+fn check_options(ctx: &Context, patch_type: PatchType) -> Result<Call<'_>, Status> {
+    let call = ctx.call("PatchOptions")?;
     let mut errors = Errors::default();
     if patch_type == PatchType::Apply {
         if ctx.query.text("fieldManager").is_empty() {
@@ -93,7 +94,7 @@ fn check_options(ctx: &Context, patch_type: PatchType) -> Result<(), Status> {
         );
     }
     if errors.is_empty() {
-        Ok(())
+        Ok(call)
     } else {
         Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors))
     }
@@ -101,6 +102,7 @@ fn check_options(ctx: &Context, patch_type: PatchType) -> Result<(), Status> {
 
 struct Patch<'a> {
     ctx: &'a Context,
+    call: &'a Call<'a>,
     kind: &'a Arc<Kind>,
     part: Part,
     patch_type: PatchType,
@@ -119,7 +121,7 @@ impl Patch<'_> {
         let mut new = self.decoded(live, patched, &document, remarks)?;
         (self.kind.strategy.defaults)(&mut new);
         self.check_identity(&new, live)?;
-        managed::track_update(self.ctx, self.kind, self.part, live, &mut new)?;
+        managed::track_update(self.call, self.kind, self.part, live, &mut new)?;
         Ok(new)
     }
 
@@ -242,8 +244,8 @@ impl Patch<'_> {
     fn check_identity(&self, new: &Value, live: &Value) -> Result<(), Status> {
         let kind_of = |value: &Value| {
             (
-                value["apiVersion"].as_str().unwrap_or("").to_string(),
-                value["kind"].as_str().unwrap_or("").to_string(),
+                value.text("apiVersion").to_string(),
+                value.text("kind").to_string(),
             )
         };
         if kind_of(new) != kind_of(live) {
@@ -309,8 +311,8 @@ impl Patch<'_> {
             ));
         }
         let expected = self.kind.api_version();
-        let given = config["apiVersion"].as_str().unwrap_or("");
-        if given.is_empty() || config["kind"].as_str().unwrap_or("").is_empty() {
+        let given = config.text("apiVersion");
+        if given.is_empty() || config.text("kind").is_empty() {
             // a group, a slash and a version, be the group empty
             let shown = if given.contains('/') {
                 given.to_string()
@@ -319,7 +321,7 @@ impl Patch<'_> {
             };
             return Err(Status::bad_request(format!(
                 "invalid object type: {shown}, Kind={}",
-                config["kind"].as_str().unwrap_or("")
+                config.text("kind")
             )));
         }
         if given != expected {
@@ -327,7 +329,7 @@ impl Patch<'_> {
                 "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {expected}"
             )));
         }
-        let mut new = managed::apply(self.ctx, self.kind, self.part, live, &config)?;
+        let mut new = managed::apply(self.call, self.kind, self.part, live, &config)?;
         for text in remarks {
             let said = format!("error converting YAML to JSON: {text}");
             match body::FieldValidation::of(self.ctx) {

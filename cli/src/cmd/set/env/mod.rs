@@ -4,15 +4,16 @@
 
 mod list;
 
-use super::COMMON;
+use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
-use crate::command::{Command, Run};
-use crate::context::Ctx;
+use crate::command::{Command, verb};
+use crate::context::With;
 use crate::error::{Error, Result, quote};
-use crate::flags::Flag;
+use crate::flags::{Csv, Listed};
 use crate::podspec;
 use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::names;
 use std::collections::HashSet;
@@ -32,46 +33,39 @@ pub static COMMAND: Command = Command {
       kubectl set env --from=secret/mysecret --prefix=MYSQL_ deployment/myapp
       # Remove one from a container
       kubectl set env deployments --all --containers=\"c1\" ENV-",
-    flags: &[
-        print::FLAGS,
-        FILE_FLAGS,
-        SELECTOR,
-        DRY_RUN,
-        COMMON,
-        &[
-            Flag::str(
-                "containers",
-                'c',
-                "*",
-                "The containers to change; * stands for anything",
-            ),
-            Flag::str(
-                "from",
-                '\0',
-                "",
-                "Take the keys of this config map or secret (TYPE/NAME)",
-            ),
-            Flag::str("prefix", '\0', "", "Put before the names of variables"),
-            Flag::array("env", 'e', "A variable (NAME=VALUE); may be repeated"),
-            Flag::slice("keys", '\0', "Only these keys of what --from names"),
-            Flag::bool("list", '\0', false, "List the variables"),
-            Flag::bool(
-                "resolve",
-                '\0',
-                false,
-                "When listing, show what references come to",
-            ),
-            Flag::bool(
-                "overwrite",
-                '\0',
-                true,
-                "Change variables that are there already",
-            ),
-        ],
-    ],
-    run: Run::Verb(|ctx| Box::pin(run(ctx))),
-    ..Command::NEW
+    flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, COMMON],
+    run: verb!(run: Flags),
+    ..SETTER
 };
+
+#[derive(clap::Args)]
+#[group(skip)]
+struct Flags {
+    /// The containers to change; * stands for anything
+    #[arg(long, short, default_value = "*")]
+    containers: String,
+    /// Take the keys of this config map or secret (TYPE/NAME)
+    #[arg(long)]
+    from: String,
+    /// Put before the names of variables
+    #[arg(long)]
+    prefix: String,
+    /// A variable (NAME=VALUE); may be repeated
+    #[arg(long, short)]
+    env: Vec<String>,
+    /// Only these keys of what --from names
+    #[arg(long)]
+    keys: Vec<Csv>,
+    /// List the variables
+    #[arg(long)]
+    list: bool,
+    /// When listing, show what references come to
+    #[arg(long)]
+    resolve: bool,
+    /// Change variables that are there already
+    #[arg(long, default_value = "true")]
+    overwrite: bool,
+}
 
 const WORDS: Words = Words {
     done: "env updated",
@@ -149,13 +143,13 @@ fn variable(key: &str) -> String {
     name
 }
 
-async fn from_object(ctx: &Ctx) -> Result<Vec<Value>> {
+async fn from_object(ctx: &With<Flags>) -> Result<Vec<Value>> {
     let f = ctx.flags();
-    let mut b = Builder::new(ctx)?.args(&[f.str("from").to_string()]);
+    let mut b = Builder::new(ctx)?.args(&[f.from.to_string()]);
     b.latest = true;
-    b.allow_empty_selector = f.bool("all");
+    b.allow_empty_selector = ctx.all();
     b.all = false;
-    let keys = f.list("keys");
+    let keys = f.keys.list();
     let mut out = Vec::new();
     for info in b.find().await?.all()? {
         let reference = match info.resource.kind.as_str() {
@@ -163,8 +157,9 @@ async fn from_object(ctx: &Ctx) -> Result<Vec<Value>> {
             "ConfigMap" => "configMapKeyRef",
             _ => return Err(Error::msg("unsupported resource specified in --from")),
         };
-        for key in info.object["data"]
-            .as_object()
+        for key in info
+            .object
+            .map("data")
             .into_iter()
             .flat_map(|m| m.keys())
             .filter(|k| keys.is_empty() || keys.contains(k))
@@ -175,43 +170,39 @@ async fn from_object(ctx: &Ctx) -> Result<Vec<Value>> {
     Ok(out)
 }
 
-async fn run(ctx: Ctx) -> Result<()> {
+async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     super::check_all(&ctx)?;
     let (resources, pairs) = split(ctx.args())?;
     modify::is_local(&ctx)?;
-    if resources.is_empty() && f.list("filename").is_empty() {
+    if resources.is_empty() && ctx.filenames().is_empty() {
         return Err(Error::msg(
             "one or more resources must be specified as <resource> <name> or <resource>/<name>",
         ));
     }
-    if f.bool("list") && !f.str("output").is_empty() {
+    if f.list && !ctx.output().is_empty() {
         return Err(Error::msg(
             "--list and --output may not be specified together",
         ));
     }
-    if !f.list("keys").is_empty() && f.str("from").is_empty() {
+    if !f.keys.list().is_empty() && f.from.is_empty() {
         return Err(Error::msg(
             "when specifying --keys, a configmap or secret must be provided with --from",
         ));
     }
-    let (mut set, remove) = parse(&[f.list("env"), pairs].concat())?;
-    if !f.str("from").is_empty() {
+    let (mut set, remove) = parse(&[f.env.as_slice(), &pairs].concat())?;
+    if !f.from.is_empty() {
         set.extend(from_object(&ctx).await?);
     }
     for v in &mut set {
-        v["name"] = json!(format!(
-            "{}{}",
-            f.str("prefix"),
-            v["name"].as_str().unwrap_or("")
-        ));
+        v["name"] = json!(format!("{}{}", f.prefix.as_str(), v.text("name")));
     }
     let infos = super::find(&ctx, &resources).await?;
-    if f.bool("list") {
+    if f.list {
         return list::run(&ctx, infos, &set, &remove).await;
     }
-    let pattern = f.str("containers").to_string();
-    let overwrite = f.bool("overwrite");
+    let pattern = f.containers.to_string();
+    let overwrite = f.overwrite;
     modify::set(&ctx, infos, &WORDS, |info, _| {
         let (kind, name) = (info.resource.kind.clone(), info.name.clone());
         let spec = podspec::spec_mut(&mut info.object)?;
@@ -239,15 +230,15 @@ pub fn warn_of_none(kind: &str, name: &str, pattern: &str) {
 }
 
 fn no_overwrites(container: &Value, set: &[Value]) -> Result<()> {
-    for current in container["env"].as_array().into_iter().flatten() {
+    for current in container.list("env") {
         if set
             .iter()
-            .any(|s| s["name"] == current["name"] && s["value"] != current["value"])
+            .any(|s| s.at("name") == current.at("name") && s.at("value") != current.at("value"))
         {
             return Err(Error::msg(format!(
                 "'{}' already has a value ({}), and --overwrite is false",
-                current["name"].as_str().unwrap_or(""),
-                current["value"].as_str().unwrap_or("")
+                current.text("name"),
+                current.text("value")
             )));
         }
     }
@@ -256,16 +247,15 @@ fn no_overwrites(container: &Value, set: &[Value]) -> Result<()> {
 
 /// Sets and removes variables of a container; those that are not named stay where they are.
 pub fn update(container: &mut Value, set: &[Value], remove: &[String]) {
-    let text = |v: &Value| v["name"].as_str().unwrap_or("").to_string();
+    let text = |v: &Value| v.text("name").to_string();
     let mut covered: HashSet<String> = remove.iter().cloned().collect();
     let mut env = Vec::new();
-    for old in container["env"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    for old in container
+        .list("env")
+        .iter()
         .filter(|e| !remove.contains(&text(e)))
     {
-        match set.iter().find(|s| s["name"] == old["name"]) {
+        match set.iter().find(|s| s.at("name") == old.at("name")) {
             Some(new) if covered.insert(text(new)) => env.push(new.clone()),
             Some(_) => {}
             None => env.push(old.clone()),

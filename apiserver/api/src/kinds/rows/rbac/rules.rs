@@ -2,52 +2,33 @@
 //!
 //! Invariant: a binding never comes to grant another role. Follows `pkg/apis/rbac/validation/validation.go` and `pkg/apis/rbac/v1/defaults.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, UpdateChecks, fill, strategy,
-        validation::{
-            checks::{self, one_of, required_segment},
-            internal,
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::child_mut,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{one_of, required_segment};
+use crate::machinery::meta::child_mut;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
-const COMMON: Strategy = Strategy {
-    validate_name: strategy::path_segment,
-    allow_create_on_update: true,
-    update_checks: UpdateChecks::Both,
-    ..Strategy::DEFAULT
-};
 pub const ROLE: Strategy = Strategy {
     validate: |role| rules(role, true),
     validate_update: |role, _| rules(role, true),
-    ..COMMON
+    ..Strategy::DEFAULT
 };
 pub const CLUSTER_ROLE: Strategy = Strategy {
     validate: |role| cluster_role(role, false),
     validate_update: |new, old| cluster_role(new, has_odd_values(old)),
-    ..COMMON
+    ..Strategy::DEFAULT
 };
 pub const ROLE_BINDING: Strategy = Strategy {
     defaults,
     validate: |binding| self::binding(binding, true),
     validate_update: |new, old| binding_update(new, old, true),
-    ..COMMON
+    ..Strategy::DEFAULT
 };
 pub const CLUSTER_ROLE_BINDING: Strategy = Strategy {
     defaults,
     validate: |binding| self::binding(binding, false),
     validate_update: |new, old| binding_update(new, old, false),
-    ..COMMON
+    ..Strategy::DEFAULT
 };
 
 fn defaults(binding: &mut Value) {
@@ -222,8 +203,6 @@ fn binding_update(new: &Value, old: &Value, namespaced: bool) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn bound(role: Value, subjects: Value) -> Value {

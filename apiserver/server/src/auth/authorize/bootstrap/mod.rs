@@ -8,7 +8,9 @@ mod policy;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use skiff_api::kinds::validation::read::Read;
 
+use self::policy::Entry;
 use super::{
     rbac::{CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES},
     rule,
@@ -22,80 +24,54 @@ const API_GROUP: &str = "rbac.authorization.k8s.io";
 /// `admin`, `edit` and `view` are `null` until the cluster role aggregation controller fills them in (or [`aggregated_defaults`] is put there).
 pub fn bootstrap_objects() -> Vec<(&'static str, &'static str, Value)> {
     let mut objects = Vec::new();
-    for name in policy::AGGREGATED {
+    for Entry { name, .. } in policy::all("aggregated") {
         let selector = json!({"matchLabels": {aggregate_label(name): "true"}});
         let mut role = object("ClusterRole", "", name);
         role["rules"] = Value::Null;
         role["aggregationRule"] = json!({"clusterRoleSelectors": [selector]});
         objects.push((CLUSTER_ROLES, "", role));
     }
-    for (name, rules) in policy::CLUSTER_ROLES {
-        objects.push((
-            CLUSTER_ROLES,
-            "",
-            with_rules(object("ClusterRole", "", name), rules),
-        ));
+    for entry in policy::all("clusterrole") {
+        objects.push((CLUSTER_ROLES, "", role("ClusterRole", entry.name, entry)));
     }
-    for (name, rules) in policy::CONTROLLERS {
-        objects.push((
-            CLUSTER_ROLES,
-            "",
-            with_rules(object("ClusterRole", "", &controller_role(name)), rules),
-        ));
+    for entry in policy::all("controller") {
+        let name = controller_role(entry.name);
+        objects.push((CLUSTER_ROLES, "", role("ClusterRole", &name, entry)));
     }
-    for (name, role, subjects) in policy::CLUSTER_ROLE_BINDINGS {
-        objects.push((
+    let bound = |name: &str, role: &str, subjects: &str| {
+        let to = object("ClusterRoleBinding", "", name);
+        (
             CLUSTER_ROLE_BINDINGS,
             "",
-            binding(
-                object("ClusterRoleBinding", "", name),
-                "ClusterRole",
-                role,
-                subjects,
-            ),
-        ));
+            binding(to, "ClusterRole", role, subjects),
+        )
+    };
+    for entry in policy::all("clusterrolebinding") {
+        objects.push(bound(entry.name, entry.role, entry.subjects));
     }
-    for (name, _) in policy::CONTROLLERS {
-        let role = controller_role(name);
-        let subject = format!("ServiceAccount kube-system/{name}");
-        objects.push((
-            CLUSTER_ROLE_BINDINGS,
-            "",
-            binding(
-                object("ClusterRoleBinding", "", &role),
-                "ClusterRole",
-                &role,
-                &subject,
-            ),
-        ));
+    for entry in policy::all("controller") {
+        let role = controller_role(entry.name);
+        let subject = format!("ServiceAccount kube-system/{}", entry.name);
+        objects.push(bound(&role, &role, &subject));
     }
-    for (namespace, name, rules) in policy::ROLES {
-        objects.push((
-            ROLES,
-            namespace,
-            with_rules(object("Role", namespace, name), rules),
-        ));
+    for entry in policy::all("role") {
+        objects.push((ROLES, entry.namespace, role("Role", entry.name, entry)));
     }
-    for (namespace, name, role, subjects) in policy::ROLE_BINDINGS {
-        objects.push((
-            ROLE_BINDINGS,
-            namespace,
-            binding(
-                object("RoleBinding", namespace, name),
-                "Role",
-                role,
-                subjects,
-            ),
-        ));
+    for entry in policy::all("rolebinding") {
+        let to = object("RoleBinding", entry.namespace, entry.name);
+        let binding = binding(to, "Role", entry.role, entry.subjects);
+        objects.push((ROLE_BINDINGS, entry.namespace, binding));
     }
     objects
 }
 
 /// The rules that a default cluster role begins with: for those who have them whatever is bound to them.
 pub fn rules_of(role: &str) -> Vec<PolicyRule> {
-    let row = policy::CLUSTER_ROLES.iter().find(|(name, _)| *name == role);
-    row.map(|(_, rules)| rules.iter().map(|text| rule::parse(text)).collect())
-        .unwrap_or_default()
+    policy::cluster_role(role).map(parsed).unwrap_or_default()
+}
+
+fn parsed(entry: &Entry) -> Vec<PolicyRule> {
+    entry.rules.iter().map(|text| rule::parse(text)).collect()
 }
 
 fn controller_role(name: &str) -> String {
@@ -109,11 +85,8 @@ fn aggregate_label(role: &str) -> String {
 fn object(kind: &str, namespace: &str, name: &str) -> Value {
     let mut labels = json!({"kubernetes.io/bootstrapping": "rbac-defaults"});
     if kind == "ClusterRole" {
-        for (_, to) in policy::AGGREGATE_TO
-            .iter()
-            .filter(|(role, _)| *role == name)
-        {
-            labels[aggregate_label(to)] = json!("true");
+        for entry in policy::all("aggregate").filter(|entry| entry.name == name) {
+            labels[aggregate_label(entry.role)] = json!("true");
         }
     }
     let mut metadata = json!({"name": name, "labels": labels, "annotations": {AUTOUPDATE: "true"}});
@@ -123,8 +96,9 @@ fn object(kind: &str, namespace: &str, name: &str) -> Value {
     json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata})
 }
 
-fn with_rules(mut role: Value, rules: &[&str]) -> Value {
-    role["rules"] = rules.iter().map(|text| json!(rule::parse(text))).collect();
+fn role(kind: &str, name: &str, entry: &Entry) -> Value {
+    let mut role = object(kind, entry.namespace, name);
+    role["rules"] = json!(parsed(entry));
     role
 }
 
@@ -178,7 +152,7 @@ pub fn reconcile(expected: &Value, existing: Option<&Value>) -> Reconcile {
     if expected.get("roleRef").is_some() {
         append(
             &mut updated["subjects"],
-            absent(&expected["subjects"], &existing["subjects"]),
+            absent(expected.at("subjects"), existing.at("subjects")),
         );
     } else {
         let missing = rule::missing(&rules(existing), &rules(expected));
@@ -201,8 +175,12 @@ pub fn reconcile(expected: &Value, existing: Option<&Value>) -> Reconcile {
 }
 
 fn reconcile_aggregation(updated: &mut Value, expected: &Value, existing: &Value) {
-    let selectors = |role: &Value| role["aggregationRule"]["clusterRoleSelectors"].clone();
-    if expected["aggregationRule"].is_null() {
+    let selectors = |role: &Value| {
+        role.at("aggregationRule")
+            .at("clusterRoleSelectors")
+            .clone()
+    };
+    if expected.some("aggregationRule").is_none() {
         if let Some(role) = updated.as_object_mut() {
             role.remove("aggregationRule");
         }
@@ -257,27 +235,23 @@ fn drop_nulls(value: &mut Value) {
 }
 
 fn rules(role: &Value) -> Vec<PolicyRule> {
-    Vec::deserialize(&role["rules"]).unwrap_or_default()
+    Vec::deserialize(role.at("rules")).unwrap_or_default()
 }
 
 /// The rules that `admin`, `edit` and `view` have once aggregated, with no cluster roles but the default ones: for a server whose cluster
 /// role aggregation controller has not run yet. The members come in the order of their names, each rule once, as the controller does it.
 pub fn aggregated_defaults() -> Vec<(&'static str, Vec<PolicyRule>)> {
-    policy::AGGREGATED
-        .iter()
-        .map(|name| (*name, aggregated(name)))
+    policy::all("aggregated")
+        .map(|entry| (entry.name, aggregated(entry.name)))
         .collect()
 }
 
 fn aggregated(name: &str) -> Vec<PolicyRule> {
     let mut gathered: Vec<PolicyRule> = Vec::new();
-    for (member, _) in policy::AGGREGATE_TO.iter().filter(|(_, to)| *to == name) {
-        let rules = match policy::CLUSTER_ROLES
-            .iter()
-            .find(|(role, _)| role == member)
-        {
-            Some((_, rules)) => rules.iter().map(|text| rule::parse(text)).collect(),
-            None => aggregated(member),
+    for entry in policy::all("aggregate").filter(|entry| entry.role == name) {
+        let rules = match policy::cluster_role(entry.name) {
+            Some(role) => parsed(role),
+            None => aggregated(entry.name),
         };
         for rule in rules {
             if !gathered.contains(&rule) {

@@ -73,13 +73,21 @@ fn rows_of_the_tables_can_be_read() {
             );
         }
     }
-    for (member, to) in policy::AGGREGATE_TO {
-        assert!(policy::AGGREGATED.contains(to));
-        assert!(
-            policy::AGGREGATED.contains(member)
-                || policy::CLUSTER_ROLES.iter().any(|(name, _)| name == member),
-            "{member}"
-        );
+    for entry in policy::ENTRIES.iter() {
+        let (name, has_rules) = (entry.name, !entry.rules.is_empty());
+        let known = match entry.kind {
+            "aggregated" => !has_rules,
+            "aggregate" => {
+                let is_aggregated =
+                    |name: &str| policy::all("aggregated").any(|of| of.name == name);
+                let member = is_aggregated(name) || policy::cluster_role(name).is_some();
+                member && is_aggregated(entry.role)
+            }
+            "clusterrole" | "controller" | "role" => has_rules && entry.role.is_empty(),
+            "clusterrolebinding" | "rolebinding" => !has_rules && !entry.role.is_empty(),
+            _ => false,
+        };
+        assert!(known && !name.is_empty(), "{} {name}", entry.kind);
     }
 }
 
@@ -123,139 +131,33 @@ fn the_policy_admits_whom_it_should() {
         };
         authorizers.authorize(&attributes).allowed()
     };
-    let all = &["system:authenticated"][..];
-    let table = [
-        (
-            ask(
-                "system:anonymous",
-                &["system:unauthenticated"],
-                "get",
-                "/healthz",
-                "",
-            ),
-            true,
-        ),
-        (
-            ask(
-                "system:anonymous",
-                &["system:unauthenticated"],
-                "get",
-                "/version",
-                "",
-            ),
-            true,
-        ),
-        (
-            ask(
-                "system:anonymous",
-                &["system:unauthenticated"],
-                "get",
-                "/api",
-                "",
-            ),
-            false,
-        ),
-        (ask("zed", all, "get", "/api/v1", ""), true),
-        (ask("zed", all, "get", "/metrics", ""), false),
-        (ask("zed", all, "list", "pods", "default"), false),
-        (
-            ask(
-                "zed",
-                all,
-                "create",
-                "authorization.k8s.io:selfsubjectaccessreviews",
-                "",
-            ),
-            true,
-        ),
-        (
-            ask("system:kube-scheduler", all, "delete", "pods", "default"),
-            true,
-        ),
-        (
-            ask("system:kube-scheduler", all, "delete", "secrets", "default"),
-            false,
-        ),
-        (
-            ask(
-                "system:kube-controller-manager",
-                all,
-                "watch",
-                "any.group:things",
-                "",
-            ),
-            true,
-        ),
-        (
-            ask(
-                "system:serviceaccount:kube-system:job-controller",
-                all,
-                "create",
-                "pods",
-                "x",
-            ),
-            true,
-        ),
-        (
-            ask(
-                "system:serviceaccount:default:job-controller",
-                all,
-                "create",
-                "pods",
-                "x",
-            ),
-            false,
-        ),
-        (
-            ask(
-                "system:serviceaccount:kube-system:bootstrap-signer",
-                all,
-                "get",
-                "secrets",
-                "kube-system",
-            ),
-            true,
-        ),
-        (
-            ask(
-                "system:serviceaccount:kube-system:bootstrap-signer",
-                all,
-                "get",
-                "secrets",
-                "default",
-            ),
-            false,
-        ),
-        (
-            ask(
-                "system:node:n1",
-                &["system:nodes"],
-                "get",
-                "pods",
-                "default",
-            ),
-            false,
-        ),
-        (
-            ask("probe", &["system:monitoring"], "get", "/metrics", ""),
-            true,
-        ),
-        (ask("vera", all, "list", "pods", "default"), true),
-        (ask("vera", all, "list", "secrets", "default"), false),
-        (ask("vera", all, "create", "pods", "default"), false),
-        (
-            ask(
-                "system:serviceaccount:a:b",
-                &["system:serviceaccounts"],
-                "get",
-                "/openid/v1/jwks",
-                "",
-            ),
-            true,
-        ),
-    ];
-    for (row, (got, expected)) in table.iter().enumerate() {
-        assert_eq!(got, expected, "row {row}");
+    let table = skiff_testing::rows(
+        r#"
+            system:anonymous ; system:unauthenticated ; get ; /healthz ;  ; yes
+            system:anonymous ; system:unauthenticated ; get ; /version ;  ; yes
+            system:anonymous ; system:unauthenticated ; get ; /api ;  ; no
+            zed ; system:authenticated ; get ; /api/v1 ;  ; yes
+            zed ; system:authenticated ; get ; /metrics ;  ; no
+            zed ; system:authenticated ; list ; pods ; default ; no
+            zed ; system:authenticated ; create ; authorization.k8s.io:selfsubjectaccessreviews ;  ; yes
+            system:kube-scheduler ; system:authenticated ; delete ; pods ; default ; yes
+            system:kube-scheduler ; system:authenticated ; delete ; secrets ; default ; no
+            system:kube-controller-manager ; system:authenticated ; watch ; any.group:things ;  ; yes
+            system:serviceaccount:kube-system:job-controller ; system:authenticated ; create ; pods ; x ; yes
+            system:serviceaccount:default:job-controller ; system:authenticated ; create ; pods ; x ; no
+            system:serviceaccount:kube-system:bootstrap-signer ; system:authenticated ; get ; secrets ; kube-system ; yes
+            system:serviceaccount:kube-system:bootstrap-signer ; system:authenticated ; get ; secrets ; default ; no
+            system:node:n1 ; system:nodes ; get ; pods ; default ; no
+            probe ; system:monitoring ; get ; /metrics ;  ; yes
+            vera ; system:authenticated ; list ; pods ; default ; yes
+            vera ; system:authenticated ; list ; secrets ; default ; no
+            vera ; system:authenticated ; create ; pods ; default ; no
+            system:serviceaccount:a:b ; system:serviceaccounts ; get ; /openid/v1/jwks ;  ; yes
+        "#,
+    );
+    for [user, group, verb, what, namespace, expected] in table {
+        let allowed = ask(user, &[group], verb, what, namespace);
+        assert_eq!(allowed, expected == "yes", "{user} {verb} {what}");
     }
 }
 
@@ -350,19 +252,14 @@ fn reconciling_only_adds() {
 
 #[test]
 fn every_controller_has_an_account_with_a_role() {
-    let roles = || {
-        policy::ROLES
-            .iter()
-            .filter_map(|(_, name, _)| name.strip_prefix("system:controller:"))
-    };
+    let roles =
+        || policy::all("role").filter_map(|role| role.name.strip_prefix("system:controller:"));
     for controller in skiff_controllers::list::CONTROLLERS {
         let account = controller.account;
-        let held = account.is_empty()
-            || policy::CONTROLLERS
-                .iter()
-                .map(|(name, _)| *name)
-                .chain(roles())
-                .any(|name| name == account);
+        let mut names = policy::all("controller")
+            .map(|role| role.name)
+            .chain(roles());
+        let held = account.is_empty() || names.any(|name| name == account);
         assert!(held, "{} writes as {account}", controller.name);
     }
 }

@@ -1,31 +1,287 @@
-//! Service: its row.
+//! Services: defaults, and what of their fields belongs together.
+//!
+//! Follows `pkg/apis/core/v1/defaults.go` (SetDefaults_Service) and `pkg/registry/core/service/{strategy,storage/alloc}.go`.
 
-pub mod strategy;
 mod validation;
 mod warnings;
 
-mod columns;
+use crate::kinds::fill::{absent, each, spec, text};
+use crate::kinds::prelude::*;
 
-use crate::kinds::{Row, Subresource, Verbs};
-
-pub const KIND: Row = Row {
-    group: "",
-    version: "v1",
-    kind: "Service",
-    plural: "services",
-    singular: "service",
-    short_names: &["svc"],
-    categories: &["all"],
-    namespaced: true,
-    verbs: Verbs::All,
-    subresources: &[
-        Subresource::Proxy("ServiceProxyOptions"),
-        Subresource::Status,
-    ],
-    schema: "core.v1.Service",
-    selectable: strategy::SELECTABLE,
-    columns: columns::COLUMNS,
-    strategy: strategy::STRATEGY,
-    stored_as: None,
-    storage_version: None,
+pub const STRATEGY: Strategy = Strategy {
+    defaults,
+    prepare_for_create: normalize,
+    prepare_for_update,
+    validate: validation::create,
+    validate_update: validation::update,
+    warnings: |service, _| warnings::warnings(service),
+    ..Strategy::DEFAULT
 };
+
+fn defaults(object: &mut Value) {
+    let spec = spec(object);
+    text(spec, "sessionAffinity", "None");
+    if spec.text("sessionAffinity") == "None" {
+        spec.remove("sessionAffinityConfig");
+    } else {
+        let config = spec
+            .entry("sessionAffinityConfig")
+            .or_insert_with(|| json!({}));
+        if config.at("clientIP").some("timeoutSeconds").is_none() {
+            config["clientIP"]["timeoutSeconds"] = 10800.into();
+        }
+    }
+    text(spec, "type", "ClusterIP");
+    for port in each(spec, "ports") {
+        text(port, "protocol", "TCP");
+        let unset = matches!(port.get("targetPort"), None | Some(Value::Null))
+            || *port.at("targetPort") == 0
+            || *port.at("targetPort") == "";
+        if unset {
+            port.insert(
+                "targetPort".into(),
+                port.get("port").cloned().unwrap_or_default(),
+            );
+        }
+        if port.get("nodePort") == Some(&json!(0)) {
+            port.remove("nodePort");
+        }
+    }
+    let kind = spec.text("type").to_string();
+    let external = spec
+        .get("externalIPs")
+        .and_then(Value::as_array)
+        .is_some_and(|ips| !ips.is_empty());
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") || kind == "ClusterIP" && external {
+        text(spec, "externalTrafficPolicy", "Cluster");
+    }
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer" | "ClusterIP") {
+        absent(spec, "internalTrafficPolicy", "Cluster");
+    }
+    if kind == "LoadBalancer" {
+        absent(spec, "allocateLoadBalancerNodePorts", true);
+    }
+}
+
+/// `clusterIP` and `clusterIPs` say the same; the families follow the addresses.
+fn normalize(object: &mut Value) {
+    let spec = spec(object);
+    let single = spec
+        .get("clusterIP")
+        .and_then(Value::as_str)
+        .unwrap_or("")
+        .to_string();
+    if !single.is_empty() {
+        absent(spec, "clusterIPs", json!([single]));
+    }
+    if spec.get("type") == Some(&json!("ExternalName")) {
+        return;
+    }
+    let selector = spec
+        .get("selector")
+        .and_then(Value::as_object)
+        .is_some_and(|s| !s.is_empty());
+    let free = single == "None" && !selector;
+    absent(
+        spec,
+        "ipFamilies",
+        json!([if single.contains(':') { "IPv6" } else { "IPv4" }]),
+    );
+    absent(
+        spec,
+        "ipFamilyPolicy",
+        if free {
+            "RequireDualStack"
+        } else {
+            "SingleStack"
+        },
+    );
+    // addresses that nobody gives may be of both families, whatever the cluster has
+    if free
+        && spec.text("ipFamilyPolicy") != "SingleStack"
+        && let Some([family]) = spec.at("ipFamilies").as_array().map(Vec::as_slice)
+    {
+        let other = if family == "IPv4" { "IPv6" } else { "IPv4" };
+        let both = json!([family, other]);
+        spec.insert("ipFamilies".into(), both);
+    }
+}
+
+fn prepare_for_update(new: &mut Value, old: &Value) {
+    let kind = |service: &Value| service.at("spec").text("type").to_string();
+    if kind(new) != "ExternalName" && kind(old) != "ExternalName" {
+        // what a client leaves out of an update it does not want changed
+        for name in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+            if new.at("spec").some(name).is_none()
+                && let Some(had) = old.at("spec").some(name)
+            {
+                new["spec"][name] = had.clone();
+            }
+        }
+    }
+    follow_address(new, old);
+    drop_what_the_type_brought(new, old);
+    let had = old.at("spec").at("healthCheckNodePort");
+    if validation::needs_health_check(new.at("spec"))
+        && new.at("spec").some("healthCheckNodePort").is_none()
+        && !had.is_null()
+    {
+        new["spec"]["healthCheckNodePort"] = had.clone();
+    }
+    if matches!(kind(new).as_str(), "NodePort" | "LoadBalancer") {
+        keep_node_ports(new, old);
+    }
+    normalize(new);
+}
+
+/// A client that knows `clusterIP` alone changes `clusterIPs` by it.
+fn follow_address(new: &mut Value, old: &Value) {
+    let (is, was) = (
+        new.at("spec").at("clusterIP"),
+        old.at("spec").at("clusterIP"),
+    );
+    if is == was || new.at("spec").at("clusterIPs") != old.at("spec").at("clusterIPs") {
+        return;
+    }
+    match is.as_str().unwrap_or("").to_string() {
+        none if none.is_empty() => drop(spec(new).remove("clusterIPs")),
+        ip => new["spec"]["clusterIPs"] = json!([ip]),
+    }
+}
+
+/// What only the old type had, and the client left as it was, goes with the type.
+fn drop_what_the_type_brought(new: &mut Value, old: &Value) {
+    use validation::{is_reached_from_outside, needs_health_check};
+    let kind = |service: &Value| service.at("spec").text("type").to_string();
+    let balanced = |service: &Value| kind(service) == "LoadBalancer";
+    let has_node_ports =
+        |service: &Value| matches!(kind(service).as_str(), "NodePort" | "LoadBalancer");
+    let no_more = |test: &dyn Fn(&Value) -> bool| test(old) && !test(new);
+    let mut gone = Vec::new();
+    if no_more(&|service| kind(service) != "ExternalName") {
+        if new.at("spec").at("clusterIP") == old.at("spec").at("clusterIP")
+            && new.at("spec").at("clusterIPs") == old.at("spec").at("clusterIPs")
+        {
+            gone.extend(["clusterIP", "clusterIPs"]);
+        }
+        gone.extend(["ipFamilies", "ipFamilyPolicy"]);
+    }
+    if no_more(&|service| needs_health_check(service.at("spec"))) {
+        gone.push("healthCheckNodePort");
+    }
+    if no_more(&balanced) {
+        gone.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
+    }
+    if no_more(&|service| is_reached_from_outside(service.at("spec"))) {
+        gone.push("externalTrafficPolicy");
+    }
+    let ports_go = no_more(&has_node_ports);
+    for field in gone {
+        if new.at("spec").at(field) == old.at("spec").at(field) {
+            spec(new).remove(field);
+        }
+    }
+    if ports_go {
+        let had: Vec<Value> = old
+            .at("spec")
+            .at("ports")
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|port| port.at("nodePort").clone())
+            .collect();
+        let same = new
+            .at("spec")
+            .at("ports")
+            .as_array()
+            .into_iter()
+            .flatten()
+            .all(|port| port.some("nodePort").is_none() || had.contains(port.at("nodePort")));
+        for port in each(spec(new), "ports").filter(|_| same) {
+            port.remove("nodePort");
+        }
+    }
+}
+
+fn keep_node_ports(new: &mut Value, old: &Value) {
+    let had = old
+        .at("spec")
+        .at("ports")
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    for port in each(spec(new), "ports") {
+        if port.get("nodePort").is_none() {
+            let same = had.iter().find(|other| {
+                other.at("port") == port.at("port") && other.at("protocol") == port.at("protocol")
+            });
+            if let Some(node_port) = same.and_then(|other| other.get("nodePort")) {
+                port.insert("nodePort".into(), node_port.clone());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_of_services_without_address_and_selector() {
+        for (spec, policy, families) in [
+            (json!({}), "RequireDualStack", json!(["IPv4", "IPv6"])),
+            (
+                json!({"ipFamilyPolicy": "SingleStack"}),
+                "SingleStack",
+                json!(["IPv4"]),
+            ),
+            (
+                json!({"ipFamilyPolicy": "PreferDualStack", "ipFamilies": ["IPv6"]}),
+                "PreferDualStack",
+                json!(["IPv6", "IPv4"]),
+            ),
+            (
+                json!({"selector": {"a": "b"}}),
+                "SingleStack",
+                json!(["IPv4"]),
+            ),
+        ] {
+            let mut service = json!({"spec": spec});
+            service["spec"]["clusterIP"] = "None".into();
+            normalize(&mut service);
+            assert_eq!(
+                (
+                    &service["spec"]["ipFamilyPolicy"],
+                    &service["spec"]["ipFamilies"]
+                ),
+                (&json!(policy), &families),
+                "{spec}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_service_of_an_external_name_keeps() {
+        let old = json!({"spec": {"type": "ClusterIP", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}});
+        let named = |change: Value| {
+            let mut new = old.clone();
+            new["spec"]["type"] = "ExternalName".into();
+            for (name, value) in change.as_object().unwrap() {
+                new["spec"][name] = value.clone();
+            }
+            prepare_for_update(&mut new, &old);
+            new["spec"].clone()
+        };
+        assert_eq!(named(json!({})), json!({"type": "ExternalName"}));
+        // what the client wants besides is for validation to refuse
+        let other =
+            json!({"type": "ExternalName", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"]});
+        assert_eq!(named(json!({"clusterIP": "10.0.0.2"})), other);
+        let mut new = json!({"spec": {"type": "ExternalName", "clusterIP": "10.0.0.2", "ipFamilies": ["IPv4"]}});
+        normalize(&mut new);
+        assert_eq!(
+            new["spec"],
+            json!({"type": "ExternalName", "clusterIP": "10.0.0.2", "clusterIPs": ["10.0.0.2"], "ipFamilies": ["IPv4"]})
+        );
+    }
+}

@@ -1,0 +1,198 @@
+//! APIServices: named for what they serve, and either this server's own or those of a service.
+//!
+//! Follows `staging/src/k8s.io/kube-aggregator/pkg/apis/apiregistration/{validation/validation.go,helpers.go,v1/defaults.go}` and
+//! `staging/src/k8s.io/kube-aggregator/pkg/registry/apiservice/strategy.go`.
+
+use crate::kinds::prelude::*;
+
+pub const STRATEGY: Strategy = Strategy {
+    defaults,
+    stamp: Some(stamp),
+    validate,
+    validate_update: |new, _| validate(new),
+    without_effect: |service| {
+        let told = "this server forwards to no other API servers: the object is stored, and its group is not served";
+        service.at("spec").some("service").is_some().then_some(told)
+    },
+    ..Strategy::DEFAULT
+};
+
+fn defaults(service: &mut Value) {
+    if let Some(backend) = fill::inner(fill::spec(service), "service") {
+        fill::absent(backend, "port", 443);
+    }
+}
+
+/// A new one that this server serves by itself is there at once.
+fn stamp(new: &mut Value, old: Option<&Value>, stamp: &Stamp<'_>) {
+    if old.is_none() && new.at("spec").some("service").is_none() {
+        new["status"] = json!({"conditions": [{"type": "Available", "status": "True", "lastTransitionTime": stamp.now, "reason": "Local",
+            "message": "Local APIServices are always available"}]});
+    }
+}
+
+fn validate(service: &Value) -> Errors {
+    let mut errors = Errors::default();
+    let (spec, path) = (service.at("spec"), Path::new("spec"));
+    let (group, version) = (spec.text("group"), spec.text("version"));
+    name(
+        service.at("metadata"),
+        &format!("{version}.{group}"),
+        &mut errors,
+    );
+    if group.is_empty() && version != "v1" {
+        errors.required(
+            &path.child("group"),
+            "only v1 may have an empty group and it better be legacy kube",
+        );
+    }
+    if !group.is_empty() {
+        checks::subdomain(group, &path.child("group"), &mut errors);
+    }
+    errors.invalid_all(
+        &path.child("version"),
+        version,
+        names::is_dns1035_label(version),
+    );
+    for (field, most) in [("groupPriorityMinimum", 20000), ("versionPriority", 1000)] {
+        let given = spec.int(field);
+        if given <= 0 || given > most {
+            errors.invalid(
+                &path.child(field),
+                given,
+                format!("must be positive and less than {most}"),
+            );
+        }
+    }
+    match spec.some("service") {
+        None => local(spec, &path, &mut errors),
+        Some(backend) => remote(spec, backend, &path, &mut errors),
+    }
+    errors
+}
+
+/// The name says what is served. What is no name at all was told of before.
+fn name(meta: &Value, wanted: &str, errors: &mut Errors) {
+    for field in ["generateName", "name"] {
+        let given = meta.text(field);
+        if !given.is_empty() && given != wanted && names::is_path_segment_name(given).is_empty() {
+            errors.invalid(
+                &Path::new("metadata").child(field),
+                given,
+                format!("must be `spec.version+\".\"+spec.group`: {wanted:?}"),
+            );
+        }
+    }
+}
+
+fn local(spec: &Value, path: &Path, errors: &mut Errors) {
+    let bundle = checks::base64_len(spec.text("caBundle"));
+    if bundle != 0 {
+        errors.invalid(
+            &path.child("caBundle"),
+            format!("{bundle} bytes"),
+            "local APIServices may not have a caBundle",
+        );
+    }
+    if spec.flag("insecureSkipTLSVerify") {
+        errors.invalid(
+            &path.child("insecureSkipTLSVerify"),
+            true,
+            "local APIServices may not have insecureSkipTLSVerify",
+        );
+    }
+}
+
+fn remote(spec: &Value, backend: &Value, path: &Path, errors: &mut Errors) {
+    let at = path.child("service");
+    for field in ["namespace", "name"] {
+        if backend.text(field).is_empty() {
+            errors.required(&at.child(field), "");
+        }
+    }
+    let port = backend.int("port");
+    let wrong = names::is_valid_port_num(port);
+    if !wrong.is_empty() {
+        errors.invalid(
+            &at.child("port"),
+            port,
+            format!("port is not valid: {}", wrong.join(", ")),
+        );
+    }
+    if spec.flag("insecureSkipTLSVerify") && !spec.text("caBundle").is_empty() {
+        errors.invalid(
+            &path.child("insecureSkipTLSVerify"),
+            true,
+            "may not be true if caBundle is present",
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_api_service_may_say() {
+        for (change, said) in [
+            (vec![], "[]"),
+            (
+                vec![("group", json!("b.c"))],
+                "metadata.name: Invalid value: \"v1.a.b\": must be `spec.version+\".\"+spec.group`: \"v1.b.c\"",
+            ),
+            (
+                vec![("groupPriorityMinimum", json!(20001))],
+                "spec.groupPriorityMinimum: Invalid value: 20001: must be positive and less than 20000",
+            ),
+            (
+                vec![("versionPriority", json!(0))],
+                "spec.versionPriority: Invalid value: 0: must be positive and less than 1000",
+            ),
+            (
+                vec![
+                    ("service", json!(null)),
+                    ("caBundle", json!("YWJj")),
+                    ("insecureSkipTLSVerify", json!(true)),
+                ],
+                "[spec.caBundle: Invalid value: \"3 bytes\": local APIServices may not have a caBundle, spec.insecureSkipTLSVerify: Invalid value: true: local APIServices may not have insecureSkipTLSVerify]",
+            ),
+            (
+                vec![("service", json!({"port": 443}))],
+                "[spec.service.namespace: Required value, spec.service.name: Required value]",
+            ),
+            (
+                vec![("service", json!({"name": "s", "namespace": "n", "port": 0}))],
+                "spec.service.port: Invalid value: 0: port is not valid: must be between 1 and 65535, inclusive",
+            ),
+            (
+                vec![
+                    ("caBundle", json!("YWJj")),
+                    ("insecureSkipTLSVerify", json!(true)),
+                ],
+                "spec.insecureSkipTLSVerify: Invalid value: true: may not be true if caBundle is present",
+            ),
+        ] {
+            let mut service = json!({"metadata": {"name": "v1.a.b"}, "spec": {"group": "a.b", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
+                "service": {"name": "s", "namespace": "n"}}});
+            for (field, value) in &change {
+                service["spec"][*field] = value.clone();
+            }
+            defaults(&mut service);
+            assert_eq!(validate(&service).message(), said, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn those_of_this_server_are_there_at_once() {
+        let at = Stamp {
+            now: "2026-01-02T03:04:05Z",
+            user: &Value::Null,
+        };
+        let mut own = json!({"spec": {"group": "a.b", "version": "v1"}});
+        stamp(&mut own, None, &at);
+        assert_eq!(own["status"]["conditions"][0]["reason"], "Local");
+        let mut remote = json!({"spec": {"service": {"name": "s"}}});
+        stamp(&mut remote, None, &at);
+        assert!(remote.get("status").is_none());
+    }
+}

@@ -1,3 +1,0 @@
-//! The kinds of the group `apiregistration`.
-
-pub mod api_service;

@@ -1,8 +1,0 @@
-//! The kinds of the group `apps`.
-
-pub mod controller_revision;
-pub mod daemon_set;
-pub mod defaults;
-pub mod deployment;
-pub mod replica_set;
-pub mod stateful_set;

@@ -1,4 +1,0 @@
-//! The kinds of the group `batch`.
-
-pub mod cron_job;
-pub mod job;

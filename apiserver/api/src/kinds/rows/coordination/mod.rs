@@ -1,3 +1,0 @@
-//! The kinds of the group `coordination`.
-
-pub mod lease;

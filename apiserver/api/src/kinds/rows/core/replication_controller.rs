@@ -1,0 +1,88 @@
+//! ReplicationControllers. Follows `pkg/apis/core/validation/validation.go` (ValidateReplicationControllerSpec) and
+//! `pkg/registry/core/replicationcontroller/strategy.go`.
+//!
+//! Invariant: the selector matches the template's labels.
+
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::{defaults, replica_set};
+use crate::kinds::rows::core::pod::disabled;
+use crate::kinds::validation::checks::nonnegative;
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::{pod, workload};
+use crate::machinery::selector::Selector;
+
+pub const STRATEGY: Strategy = Strategy {
+    defaults: defaults::replication_controller,
+    prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
+    prepare_for_update: |new, old| {
+        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
+    },
+    validate: |new| validate(new, None),
+    validate_update: |new, old| validate(new, Some(old)),
+    validate_status_update: |new, _| replica_set::validate_status(new.at("status"), &[]),
+    warnings: |new, old| workload::template_warnings(new, old, true),
+    ..Strategy::DEFAULT
+};
+
+fn validate(new: &Value, old: Option<&Value>) -> Errors {
+    let mut errors = Errors::default();
+    let (spec, path) = (new.at("spec"), Path::new("spec"));
+    let options = Options::of(old.map(|old| old.at("spec").at("template")));
+    nonnegative(
+        spec.int("minReadySeconds"),
+        &path.child("minReadySeconds"),
+        &mut errors,
+    );
+    if spec.entries("selector").next().is_none() {
+        errors.required(&path.child("selector"), "");
+    }
+    match spec.int_ptr("replicas") {
+        None => errors.required(&path.child("replicas"), ""),
+        Some(replicas) => nonnegative(replicas, &path.child("replicas"), &mut errors),
+    }
+    let at = path.child("template");
+    let Some(template) = spec.some("template") else {
+        errors.required(&at, "");
+        return errors;
+    };
+    let selector = Selector::from_set(
+        spec.entries("selector")
+            .map(|(key, value)| (key, value.as_str().unwrap_or(""))),
+    );
+    workload::template_matches(&selector, template, &at, &mut errors);
+    pod::validate_template(template, &options, &at, &mut errors);
+    workload::runs_for_ever(template, "ReplicationController", &at, &mut errors);
+    errors
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn specs() {
+        let said = |spec: Value| {
+            validate(&json!({"spec": spec}), None)
+                .0
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            said(json!({"minReadySeconds": -1})),
+            [
+                "spec.minReadySeconds: Invalid value: -1: must be greater than or equal to 0",
+                "spec.selector: Required value",
+                "spec.replicas: Required value",
+                "spec.template: Required value",
+            ]
+        );
+        let errors = said(
+            json!({"replicas": 1, "selector": {"a": "b"}, "template": {"metadata": {"labels": {"a": "c"}}}}),
+        );
+        assert_eq!(
+            errors[0],
+            "spec.template.metadata.labels: Invalid value: {\"a\":\"c\"}: `selector` does not match template `labels`"
+        );
+    }
+}

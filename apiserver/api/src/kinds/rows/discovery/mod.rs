@@ -1,3 +1,0 @@
-//! The kinds of the group `discovery`.
-
-pub mod endpoint_slice;

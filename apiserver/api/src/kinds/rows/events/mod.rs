@@ -1,3 +1,0 @@
-//! The kinds of the group `events`.
-
-pub mod event;

@@ -1,7 +1,0 @@
-//! The kinds of the group `networking`.
-
-pub mod ingress;
-pub mod ingress_class;
-pub mod ip_address;
-pub mod network_policy;
-pub mod service_cidr;

@@ -1,3 +1,0 @@
-//! The kinds of the group `node`.
-
-pub mod runtime_class;

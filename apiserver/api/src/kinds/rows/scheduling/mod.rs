@@ -1,3 +1,0 @@
-//! The kinds of the group `scheduling`.
-
-pub mod priority_class;

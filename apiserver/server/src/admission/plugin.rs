@@ -1,0 +1,178 @@
+//! What an admission plugin is, and what it is told of a write.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/admission/{attributes,interfaces}.go`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde_json::Value;
+use skiff_api::{
+    kinds::{Kind, Registry},
+    machinery::{meta::Meta, status::Status},
+};
+use skiff_storage::{Key, Object};
+
+use crate::{auth::User, core::Core, stored};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+impl Operation {
+    pub fn name(self) -> &'static str {
+        match self {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
+        }
+    }
+}
+
+/// What a write is about.
+pub struct Attributes<'a> {
+    pub core: &'a Core,
+    pub kinds: &'a Registry,
+    pub kind: &'a Arc<Kind>,
+    /// Empty for the resource itself.
+    pub subresource: &'a str,
+    pub operation: Operation,
+    pub namespace: &'a str,
+    /// Empty while a generated name is still to come.
+    pub name: &'a str,
+    /// The object as it is to be written; `None` for deletions.
+    pub object: Option<Value>,
+    /// The object as it stands; `None` for creations.
+    pub old: Option<&'a Value>,
+    pub user: &'a User,
+    pub dry_run: bool,
+    /// Texts for Warning headers.
+    pub warnings: Mutex<Vec<String>>,
+    /// For plugins that keep account in the status of other objects.
+    pub statuses: &'a dyn Statuses,
+}
+
+/// What an update makes of the live object, managed fields included. Called again when another write came between.
+pub type Compute<'c> = &'c mut (dyn FnMut(Option<&Value>) -> Result<Value, Status> + Send);
+
+/// Writes the status of objects by compare-and-set, in the server's own name.
+#[async_trait]
+pub trait Statuses: Send + Sync {
+    /// `resource` is `plural.group`.
+    async fn update(
+        &self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        compute: Compute<'_>,
+    ) -> Result<(), Status>;
+}
+
+impl<'a> Attributes<'a> {
+    /// The same, its object left out.
+    pub fn without_object(&self) -> Attributes<'a> {
+        Attributes {
+            object: None,
+            warnings: Mutex::default(),
+            ..*self
+        }
+    }
+
+    /// Tells the client something, whatever comes of the write.
+    pub fn warn(&self, text: String) {
+        self.warnings.lock().push(text);
+    }
+
+    /// The object, out of here; a plugin that took it away made a mistake, which is not to be stored.
+    pub fn taken(&mut self) -> Result<Value, Status> {
+        self.object
+            .take()
+            .ok_or_else(|| Status::internal("admission left no object"))
+    }
+
+    /// The write is of this resource (`pods`, group empty) itself.
+    pub fn is(&self, group: &str, plural: &str) -> bool {
+        self.kind.group == group && self.kind.plural == plural && self.subresource.is_empty()
+    }
+
+    /// The write is of this resource itself and one of these operations.
+    pub fn is_one(&self, operations: &[Operation], group: &str, plural: &str) -> bool {
+        operations.contains(&self.operation) && self.is(group, plural)
+    }
+
+    /// An object as it is stored; `resource` is `plural.group`.
+    pub fn stored(&self, resource: &str, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.core.store.get(&Key {
+            resource: resource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+        })
+    }
+
+    /// The same, decoded.
+    pub fn look_up(
+        &self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, Status> {
+        let Some(object) = self.stored(resource, namespace, name) else {
+            return Ok(None);
+        };
+        let row = self
+            .kinds
+            .stored(resource)
+            .ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+        stored::decoded(row, &object).map(Some)
+    }
+
+    /// All objects of a resource in a namespace (`None`: everywhere), decoded.
+    pub fn list(&self, resource: &str, namespace: Option<&str>) -> Result<Vec<Value>, Status> {
+        let row = self
+            .kinds
+            .stored(resource)
+            .ok_or_else(|| Status::internal(format!("no row for {resource}")))?;
+        self.core
+            .store
+            .snapshot(resource)
+            .range(namespace, None)
+            .map(|object| stored::decoded(row, &object))
+            .collect()
+    }
+
+    /// `pods "x" is forbidden: WHY`.
+    pub fn forbidden(&self, why: impl std::fmt::Display) -> Status {
+        let name = if self.name.is_empty() {
+            self.object.as_ref().map_or("", |object| {
+                if object.name().is_empty() {
+                    object.meta_str("generateName")
+                } else {
+                    object.name()
+                }
+            })
+        } else {
+            self.name
+        };
+        Status::forbidden(self.kind.group, self.kind.plural, name, &why.to_string())
+    }
+}
+
+/// One admission plugin. `admit` may change the object, `validate` may not.
+#[async_trait]
+pub trait Plugin: Send + Sync {
+    /// As kube-apiserver's `--enable-admission-plugins` names it.
+    fn name(&self) -> &'static str;
+    /// Whether it has anything to say of such a write; asked before the object is looked at, so that others do not pay for it.
+    fn handles(&self, attributes: &Attributes<'_>) -> bool;
+    async fn admit(&self, _attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+    async fn validate(&self, _attributes: &Attributes<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! The way of a request: who asks, what for, may they, and then the verb.
+//!
+//! Invariant: nothing answers before authentication and authorization have passed.
+//! Follows the handler chain of `staging/src/k8s.io/apiserver/pkg/server/config.go`.
+
+use std::{convert::Infallible, sync::Arc};
+
+use axum::body::Body;
+use http::{HeaderValue, Request, Response, header};
+use skiff_api::machinery::status::Status;
+use tokio::time::Instant;
+
+use crate::{
+    app::{App, InProcess},
+    auth::{self, Authorizer, Decision, User, pki::PeerCertificate},
+    context::Context,
+    discovery,
+    limits::{
+        deadline,
+        inflight::{self, Place},
+        panics, remainder,
+    },
+    metrics::Labels,
+    non_resource,
+    request::{Query, RequestInfo},
+    verbs,
+    write::Warnings,
+};
+
+/// Why a request got no verb's answer.
+enum Refusal {
+    Status(Status),
+    /// Too many are being answered already.
+    Full,
+}
+
+impl From<Status> for Refusal {
+    fn from(status: Status) -> Refusal {
+        Refusal::Status(status)
+    }
+}
+
+impl App {
+    /// Answers one request. Never fails: what goes wrong is a Status.
+    pub async fn handle(
+        self: Arc<Self>,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Infallible> {
+        let (parts, body) = request.into_parts();
+        let query = Query::read(parts.uri.query());
+        let info = RequestInfo::read(&parts.method, parts.uri.path(), &query);
+        let due = deadline::of(&info, &query, self.request_timeout);
+        let expects = parts.headers.contains_key(header::EXPECT);
+        let (body, loan) = remainder::lend(body, due.as_ref().ok().copied().flatten());
+        let ctx = Context {
+            kinds: self.core.kinds.load_full(),
+            app: self,
+            asked: auth::Attributes::default(),
+            info,
+            query,
+            headers: parts.headers.clone(),
+            warnings: Warnings::default(),
+        };
+        let response = match due {
+            Ok(due) => within(due, ctx, parts, body).await,
+            Err(status) => {
+                drop(body);
+                ctx.failure(&status)
+            }
+        };
+        if let Some(loan) = loan {
+            loan.discard(expects).await;
+        }
+        Ok(response)
+    }
+
+    /// Authentication, a place among the requests in flight, impersonation, authorization.
+    async fn admit(
+        &self,
+        ctx: &mut Context,
+        parts: &http::request::Parts,
+    ) -> Result<Place, Refusal> {
+        let (user, place) = match parts.extensions.get::<InProcess>() {
+            // what this process asks of itself, it asks as often as it needs to
+            Some(InProcess(user)) => (user.clone(), Place::default()),
+            None => {
+                let peer = parts
+                    .extensions
+                    .get::<Arc<PeerCertificate>>()
+                    .map(|peer| &**peer);
+                let Ok(Some(identity)) = self.authenticator.identify(&parts.headers, peer) else {
+                    return Err(Status::unauthorized().into());
+                };
+                identity
+                    .warnings
+                    .into_iter()
+                    .for_each(|text| ctx.warnings.add(text));
+                let user = identity.user;
+                let place = match deadline::long_running(&ctx.info) {
+                    true => Place::default(),
+                    false => self
+                        .in_flight
+                        .enter(&ctx.info, &user)
+                        .ok_or(Refusal::Full)?,
+                };
+                (user, place)
+            }
+        };
+        ctx.asked = asked(user, &ctx.info, &ctx.query);
+        let authorizers = &self.core.authorizers;
+        if let Some(other) =
+            auth::impersonate::impersonate(&parts.headers, &ctx.asked, authorizers)?
+        {
+            ctx.asked.user = Arc::new(other);
+        }
+        match authorizers.authorize(&ctx.asked) {
+            Decision::Allow(_) => Ok(place),
+            decision => {
+                let refused = auth::authorize::forbidden(&ctx.asked, decision.reason());
+                if parts.extensions.get::<InProcess>().is_some() {
+                    // a part of this process lacks a right that it was written to have, or somebody took it away
+                    tracing::warn!("{}", refused.message);
+                }
+                Err(refused.into())
+            }
+        }
+    }
+}
+
+/// The answer, or that it did not come in time. A write that has begun is carried on with to its end, whoever still waits for it: what it took
+/// (addresses, budgets) must not be given back while it is stored after all.
+async fn within(
+    due: Option<Instant>,
+    ctx: Context,
+    parts: http::request::Parts,
+    body: Body,
+) -> Response<Body> {
+    let labels = Labels::of(
+        &ctx.kinds,
+        &ctx.info,
+        &parts.method,
+        &ctx.query,
+        &ctx.headers,
+    );
+    let app = ctx.app.clone();
+    let what = (parts.method.clone(), parts.uri.clone());
+    let detached = due.is_some()
+        && inflight::is_mutating(&ctx.info)
+        && parts.extensions.get::<InProcess>().is_none();
+    // boxed: what a verb needs is much, and neither the stack nor a connection that waits is to hold it
+    let work = Box::pin(answered(ctx, parts, body, labels));
+    let work = async move { panics::caught(&what, work).await };
+    let Some(due) = due else {
+        let mut response = work.await;
+        response.extensions_mut().insert(deadline::LongRunning);
+        return response;
+    };
+    let in_time = match detached {
+        true => tokio::time::timeout_at(due, skiff_watching::task::spawn(work))
+            .await
+            .map(|done| done.unwrap_or_else(|error| panics::answer(&Default::default(), &error))),
+        false => tokio::time::timeout_at(due, work).await,
+    };
+    in_time.unwrap_or_else(|_| {
+        if let Some(labels) = labels {
+            app.metrics.terminated(labels, 504);
+        }
+        deadline::answer()
+    })
+}
+
+/// Admits, finds the verb, and keeps the request's place until its answer is sent.
+async fn answered(
+    mut ctx: Context,
+    parts: http::request::Parts,
+    body: Body,
+    labels: Option<Labels>,
+) -> Response<Body> {
+    let app = ctx.app.clone();
+    let place = match app.admit(&mut ctx, &parts).await {
+        Ok(place) => place,
+        Err(Refusal::Status(status)) => return ctx.failure(&status),
+        Err(Refusal::Full) => {
+            if let Some(labels) = labels {
+                app.metrics.count(labels, 429);
+                app.metrics.terminated(labels, 429);
+            }
+            return too_many(&ctx);
+        }
+    };
+    let response = dispatch(ctx, parts, body).await;
+    if let Some(labels) = labels {
+        app.metrics.count(labels, response.status().as_u16());
+    }
+    place.until_sent(response)
+}
+
+async fn dispatch(ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
+    if !ctx.info.is_resource {
+        return match discovery::serve(&ctx) {
+            Some(answer) => answer.unwrap_or_else(|status| ctx.failure(&status)),
+            None => non_resource::serve(&ctx).await,
+        };
+    }
+    match verbs::serve(ctx, parts, body).await {
+        Ok(response) => response,
+        Err((ctx, status)) => ctx.failure(&status),
+    }
+}
+
+/// The answer to a request that found no place.
+fn too_many(ctx: &Context) -> Response<Body> {
+    let mut response = ctx.text(429, "Too many requests, please try again later.\n");
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// The request as authorizers see it.
+fn asked(user: Arc<User>, info: &RequestInfo, query: &Query) -> auth::Attributes {
+    auth::Attributes {
+        user,
+        verb: info.verb.clone(),
+        resource_request: info.is_resource,
+        group: info.group.clone(),
+        version: info.version.clone(),
+        resource: info.resource.clone(),
+        subresource: info.subresource.clone(),
+        namespace: info.namespace.clone(),
+        name: info.name.clone(),
+        path: info.path.clone(),
+        field_selector: query.text("fieldSelector").into(),
+        label_selector: query.text("labelSelector").into(),
+    }
+}

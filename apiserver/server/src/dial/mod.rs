@@ -1,0 +1,182 @@
+//! Connections to nodes and pods: TCP, and TLS where the location says so.
+//!
+//! Invariant: the server's own certificate is shown to a node's own API and to nobody else. One connection a request: nothing that one request
+//! left on it can be taken for another's.
+//! Follows `pkg/kubelet/client/kubelet_client.go` (MakeTransport) and `pkg/controlplane/apiserver/config.go` (CreateProxyTransport, which
+//! verifies no certificate); the errors are worded as Go's.
+
+pub mod location;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::{body::Incoming, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use ipnet::IpNet;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+};
+use skiff_watching::tls;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpSocket, TcpStream},
+};
+use tokio_rustls::TlsConnector;
+
+use location::{Location, Scheme, Via};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A certificate chain and its key.
+pub type Identity = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// Networks that lie behind one of this machine's interfaces. Others may lead to the same addresses: those of another cluster on the machine.
+#[derive(Clone, Debug)]
+pub struct Behind {
+    pub interface: String,
+    pub networks: Vec<IpNet>,
+}
+
+/// How the server speaks TLS, by whom it speaks to, and where its connections leave.
+pub struct Transports {
+    behind: Option<Behind>,
+    node: Arc<ClientConfig>,
+    unverified_node: Arc<ClientConfig>,
+    anybody: Arc<ClientConfig>,
+}
+
+impl Transports {
+    /// Shows `identity` to nodes, whose certificates lead to `roots`.
+    pub fn new(
+        roots: RootCertStore,
+        (chain, key): Identity,
+        behind: Option<Behind>,
+    ) -> Result<Transports, rustls::Error> {
+        let node =
+            tls::client(Some(roots))?.with_client_auth_cert(chain.clone(), key.clone_key())?;
+        Ok(Transports {
+            behind,
+            node: Arc::new(node),
+            unverified_node: Arc::new(tls::client(None)?.with_client_auth_cert(chain, key)?),
+            anybody: Arc::new(tls::client(None)?.with_no_client_auth()),
+        })
+    }
+
+    fn of(&self, via: Via) -> Arc<ClientConfig> {
+        match via {
+            Via::Node => self.node.clone(),
+            Via::UnverifiedNode => self.unverified_node.clone(),
+            Via::Anybody => self.anybody.clone(),
+        }
+    }
+
+    async fn dial(&self, location: &Location) -> Result<Box<dyn Stream>, String> {
+        let authority = location.authority();
+        let late = |_| format!("dial tcp {authority}: i/o timeout");
+        let tcp = tokio::time::timeout(PATIENCE, connect(location, self.behind.as_ref()))
+            .await
+            .map_err(late)??;
+        if location.scheme == Scheme::Http {
+            return Ok(Box::new(tcp));
+        }
+        let name =
+            ServerName::try_from(location.host.clone()).map_err(|error| format!("tls: {error}"))?;
+        let shaken = tokio::time::timeout(
+            PATIENCE,
+            TlsConnector::from(self.of(location.via)).connect(name, tcp),
+        )
+        .await;
+        match shaken.map_err(|_| "net/http: TLS handshake timeout".to_owned())? {
+            Ok(stream) => Ok(Box::new(stream)),
+            Err(error) => Err(format!("tls: {error}")),
+        }
+    }
+
+    /// Sends a request there and gives the answer's head, its body to follow; a connection that is switched goes on with
+    /// `hyper::upgrade::on`.
+    pub async fn send(
+        &self,
+        location: &Location,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, String> {
+        let stream = self.dial(location).await?;
+        let (mut sender, connection) = http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| root_cause(&error))?;
+        skiff_watching::task::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "a connection to a node or pod ended");
+            }
+        });
+        sender
+            .send_request(request)
+            .await
+            .map_err(|error| root_cause(&error))
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+async fn connect(location: &Location, behind: Option<&Behind>) -> Result<TcpStream, String> {
+    let addresses: Vec<SocketAddr> = match location.host.parse() {
+        Ok(ip) => vec![SocketAddr::new(ip, location.port)],
+        Err(_) => {
+            let found = tokio::net::lookup_host((location.host.as_str(), location.port)).await;
+            found
+                .map_err(|_| format!("dial tcp: lookup {}: no such host", location.host))?
+                .collect()
+        }
+    };
+    let mut failure = format!("dial tcp: lookup {}: no such host", location.host);
+    for address in addresses {
+        match connect_to(address, behind).await {
+            Ok(stream) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => failure = format!("dial tcp {address}: connect: {}", go_words(&error)),
+        }
+    }
+    Err(failure)
+}
+
+async fn connect_to(address: SocketAddr, behind: Option<&Behind>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    if let Some(behind) = behind.filter(|behind| {
+        behind
+            .networks
+            .iter()
+            .any(|network| network.contains(&address.ip()))
+    }) {
+        socket.bind_device(Some(behind.interface.as_bytes()))?;
+    }
+    socket.connect(address).await
+}
+
+fn go_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        io::ErrorKind::TimedOut => "connection timed out".into(),
+        io::ErrorKind::HostUnreachable => "no route to host".into(),
+        io::ErrorKind::NetworkUnreachable => "network is unreachable".into(),
+        io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
+        _ => error.to_string(),
+    }
+}
+
+fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.downcast_ref::<io::Error>()
+        .map_or_else(|| at.to_string(), go_words)
+}

@@ -1,0 +1,177 @@
+//! A write as all that is below the verbs sees it: who asked for what, with which options, and what the server writes with.
+//!
+//! Invariant: nothing here knows of HTTP. A verb makes a [`Call`] of its request (`Context::call`), the server's own writes make theirs
+//! (`own::Own`), and from there on both go the same way.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde_json::Value;
+use skiff_api::{
+    kinds::{Kind, Registry, Subresource},
+    machinery::status::Status,
+};
+use skiff_storage::{Object, Store};
+
+use crate::{
+    admission::{Attributes, Chain, Operation, Statuses},
+    allocate::Allocator,
+    auth,
+    core::Core,
+};
+
+/// What objects of other kinds do when one that takes addresses was written: `(writer, new, old)`, either `Null` where there is none.
+pub type Follow = for<'a> fn(&'a Arc<Writer>, &'a Value, &'a Value) -> BoxFuture<'a, ()>;
+
+/// What the server writes with.
+pub struct Writer {
+    pub core: Arc<Core>,
+    pub admission: Chain,
+    pub allocator: Arc<Allocator>,
+    pub follow: Follow,
+    /// Clients are warned when they write what is stored and not acted upon.
+    pub warns_of_no_effect: bool,
+}
+
+/// What a client says of a write besides the object.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub dry_run: bool,
+    /// Under which name the fields are managed.
+    pub field_manager: String,
+    /// An apply takes fields from others that manage them.
+    pub force: bool,
+}
+
+/// Texts for Warning headers, in the order in which they came up, each once.
+#[derive(Default)]
+pub struct Warnings(Mutex<Vec<String>>);
+
+impl Warnings {
+    pub fn add(&self, text: impl Into<String>) {
+        let text = text.into();
+        let mut texts = self.0.lock();
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+
+    pub fn for_each(&self, tell: impl FnMut(&String)) {
+        self.0.lock().iter().for_each(tell);
+    }
+}
+
+/// One write on its way.
+pub struct Call<'a> {
+    pub writer: &'a Arc<Writer>,
+    /// The kinds as they were when the request came.
+    pub kinds: &'a Arc<Registry>,
+    /// Who asks, and what the authorizers allowed.
+    pub asked: &'a auth::Attributes,
+    pub options: Options,
+    pub warnings: &'a Warnings,
+}
+
+impl<'a> Call<'a> {
+    pub fn store(&self) -> &'a dyn Store {
+        &*self.writer.core.store
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.writer.core.now()
+    }
+
+    /// The write as admission plugins see it, its object still to be put in.
+    pub fn attributes<'b>(
+        &'b self,
+        kind: &'b Arc<Kind>,
+        subresource: &'b str,
+        operation: Operation,
+        (namespace, name): (&'b str, &'b str),
+    ) -> Attributes<'b> {
+        let statuses: &'b dyn Statuses = self.writer;
+        Attributes {
+            core: &self.writer.core,
+            kinds: self.kinds,
+            kind,
+            subresource,
+            operation,
+            namespace,
+            name,
+            object: None,
+            old: None,
+            user: &self.asked.user,
+            dry_run: self.options.dry_run,
+            warnings: Default::default(),
+            statuses,
+        }
+    }
+
+    /// Lets the plugins change what is to be written; their client hears their warnings, whatever comes of it.
+    pub async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        let admitted = self.writer.admission.admit(attributes).await;
+        self.pass_on(attributes);
+        admitted
+    }
+
+    /// Asks the plugins about what is to be written, which they may not change any more.
+    pub async fn check(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        let checked = self.writer.admission.validate(attributes).await;
+        self.pass_on(attributes);
+        checked
+    }
+
+    fn pass_on(&self, attributes: &Attributes<'_>) {
+        let warnings = std::mem::take(&mut *attributes.warnings.lock());
+        warnings
+            .into_iter()
+            .for_each(|text| self.warnings.add(text));
+    }
+
+    /// Asks about a write of a subresource that is no part of its object (`pods/eviction`, `serviceaccounts/token`); the object as admitted.
+    pub async fn admit_subresource(
+        &self,
+        kind: &Arc<Kind>,
+        subresource: &str,
+        at: (&str, &str),
+        object: Value,
+    ) -> Result<Value, Status> {
+        let mut attributes = self.attributes(kind, subresource, Operation::Create, at);
+        attributes.object = Some(object);
+        self.admit(&mut attributes).await?;
+        self.check(&attributes).await?;
+        attributes.taken()
+    }
+}
+
+/// What came of a write: what is stored, or what would have been with `dryRun`.
+pub enum Written {
+    Stored(Arc<Object>),
+    /// Not stored: a dry run, or an object that its last update took away.
+    Unstored(Value),
+}
+
+/// Which part of an object a write is about.
+#[derive(Clone, Copy)]
+pub enum Part {
+    Whole,
+    Sub(Subresource),
+}
+
+impl Part {
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Whole => "",
+            Part::Sub(sub) => sub.name(),
+        }
+    }
+
+    /// The part of a row that is under this name; that there is none is the server's own mistake.
+    pub fn of(kind: &Kind, name: &str) -> Result<Part, Status> {
+        kind.subresource(name)
+            .map(Part::Sub)
+            .ok_or_else(|| Status::internal(format!("{} have no {name}", kind.plural)))
+    }
+}

@@ -1,0 +1,164 @@
+//! Steps that creations and updates share.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/registry/generic/registry/store.go` and `pkg/registry/rbac/*/policybased`.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use skiff_api::{
+    kinds::{Beyond, Kind, Stamp},
+    machinery::{field::Errors, meta::Meta, object_meta, schema::as_stored, status::Status, time},
+};
+use skiff_storage::Error;
+
+use super::call::{Call, Written};
+use crate::{
+    allocate::{Allocation, allocate},
+    auth::authorize::escalation,
+};
+
+/// Maps what the store refused.
+pub(super) fn store_error(kind: &Kind, name: &str, error: Error) -> Status {
+    match error {
+        Error::Exists(_) => Status::already_exists(kind.group, kind.plural, name),
+        Error::NotFound => Status::not_found(kind.group, kind.plural, name),
+        Error::Conflict(_) => Status::modified(kind.group, kind.plural, name),
+        Error::Compacted { .. } => {
+            Status::expired("The resourceVersion for the provided list is too old.")
+        }
+        other => Status::internal(other),
+    }
+}
+
+/// Drops owner references that stand twice, with a warning.
+pub(super) fn dedup_owners(call: &Call<'_>, value: &mut Value) {
+    let Some(owners) = value
+        .meta_mut()
+        .get_mut("ownerReferences")
+        .and_then(Value::as_array_mut)
+    else {
+        return;
+    };
+    let before = owners.len();
+    let mut seen: Vec<Value> = Vec::with_capacity(before);
+    owners.retain(|owner| {
+        let fresh = !seen.contains(owner);
+        if fresh {
+            seen.push(owner.clone());
+        }
+        fresh
+    });
+    if owners.len() != before {
+        call.warnings.add(".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests");
+    }
+}
+
+/// Nobody is to rely on what is only stored.
+pub(super) fn warn_of_no_effect(call: &Call<'_>, kind: &Kind, value: &Value) {
+    let warns = call.writer.warns_of_no_effect;
+    if let Some(told) = (kind.strategy.without_effect)(value).filter(|_| warns) {
+        call.warnings.add(told);
+    }
+}
+
+/// What a dry run would have stored, in the form that its client knows.
+pub(super) fn unstored(shown: &Arc<Kind>, kind: &Arc<Kind>, mut value: Value) -> Written {
+    as_stored(&mut value, kind.node());
+    kind.convert(&mut value, shown);
+    Written::Unstored(value)
+}
+
+/// What was worked on in another form than the client's has not seen the defaults of that form, which reading it gives.
+pub(super) fn settle(shown: &Kind, kind: &Kind, value: &mut Value) {
+    if !std::ptr::eq(shown, kind) {
+        (kind.strategy.defaults)(value);
+    }
+}
+
+/// The namespace of the body is that of the path, or absent.
+pub fn check_namespace(kind: &Kind, namespace: &str, value: &mut Value) -> Result<(), Status> {
+    if !kind.namespaced {
+        // what stands in no namespace is not asked where it stands
+        value.set_meta("namespace", "");
+        return Ok(());
+    }
+    let given = value.namespace();
+    if given.is_empty() {
+        value.set_meta("namespace", namespace);
+        return Ok(());
+    }
+    if given != namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
+
+/// Nobody grants by a role or binding what they may not do themselves.
+pub(super) fn escalation(
+    call: &Call<'_>,
+    kind: &Kind,
+    new: &Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    let of = match kind.flags.beyond {
+        Beyond::RulesOfRole if kind.namespaced => escalation::Kind::Role,
+        Beyond::RulesOfRole => escalation::Kind::ClusterRole,
+        Beyond::RulesOfBinding if kind.namespaced => escalation::Kind::RoleBinding,
+        Beyond::RulesOfBinding => escalation::Kind::ClusterRoleBinding,
+        _ => return Ok(()),
+    };
+    let write = escalation::Write {
+        kind: of,
+        user: &call.asked.user,
+        namespace: new.namespace(),
+        request_name: if old.is_some() { new.name() } else { "" },
+        new,
+        old,
+    };
+    escalation::check(&call.writer.core.authorizers, &write)
+}
+
+pub(super) fn stamp(
+    call: &Call<'_>,
+    kind: &Kind,
+    new: &mut Value,
+    old: Option<&Value>,
+) -> Result<(), Status> {
+    if let Some(stamp) = kind.strategy.stamp {
+        let user = serde_json::to_value(&call.asked.user).map_err(Status::internal)?;
+        let now = time::seconds(call.now());
+        stamp(
+            new,
+            old,
+            &Stamp {
+                now: &now,
+                user: &user,
+            },
+        );
+    }
+    Ok(())
+}
+
+pub(super) fn standard_finalizers(kind: &Kind, value: &Value) -> Errors {
+    if kind.flags.any_finalizers {
+        Errors::default()
+    } else {
+        object_meta::standard_finalizers(value)
+    }
+}
+
+/// Addresses and ports for a kind that takes them. They are given back unless the write comes about.
+pub(super) fn take_addresses(
+    call: &Call<'_>,
+    kind: &Kind,
+    new: &mut Value,
+    live: &Value,
+) -> Result<Option<Allocation>, Status> {
+    if !kind.flags.takes_addresses {
+        return Ok(None);
+    }
+    let (allocator, dry) = (&call.writer.allocator, call.options.dry_run);
+    allocate(allocator, kind, new, live, dry).map(Some)
+}

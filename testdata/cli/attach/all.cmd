@@ -1,0 +1,2 @@
+!kubectl apply -f deploy.yaml -f pod.yaml
+kubectl attach nosuch

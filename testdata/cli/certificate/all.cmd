@@ -1,0 +1,3 @@
+!kubectl apply -f deploy.yaml -f pod.yaml
+kubectl certificate approve nosuch
+kubectl certificate deny

@@ -1,0 +1,2 @@
+kubectl completion nosuch
+kubectl completion bash | head -3

@@ -1,0 +1,5 @@
+!sed "s/CASE/$CASE/g" cluster.yaml > c.yaml; kubectl apply -f c.yaml
+kubectl cordon $CASE
+kubectl cordon $CASE
+kubectl cordon nosuch
+kubectl cordon

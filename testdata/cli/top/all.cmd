@@ -1,0 +1,3 @@
+!kubectl apply -f deploy.yaml -f pod.yaml
+kubectl top pods
+kubectl top nodes
