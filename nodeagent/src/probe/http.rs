@@ -3,10 +3,7 @@
 //! Invariant: one request, one connection; at most 10 KiB of the answer are read.
 //! Follows `pkg/probe/http` and `pkg/kubelet/lifecycle/handlers.go`.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty};
