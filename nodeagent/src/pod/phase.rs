@@ -158,36 +158,31 @@ mod tests {
     use k8s_openapi::api::core::v1::{
         ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
     };
+    use skiff_testing::With;
 
     use super::*;
 
     fn state(text: &str) -> ContainerState {
         match text {
-            "running" => ContainerState {
-                running: Some(ContainerStateRunning::default()),
-                ..Default::default()
-            },
-            "waiting" => ContainerState {
-                waiting: Some(ContainerStateWaiting::default()),
-                ..Default::default()
-            },
-            code => ContainerState {
-                terminated: Some(ContainerStateTerminated {
-                    exit_code: code.parse().unwrap(),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            },
+            "running" => ContainerState::default()
+                .with(|c| c.running = Some(ContainerStateRunning::default())),
+            "waiting" => ContainerState::default()
+                .with(|c| c.waiting = Some(ContainerStateWaiting::default())),
+            code => ContainerState::default().with(|c| {
+                c.terminated = Some(
+                    ContainerStateTerminated::default()
+                        .with(|c| c.exit_code = code.parse().unwrap()),
+                )
+            }),
         }
     }
 
     /// `name=state[<last]`, separated by blanks; `i…` are init containers, `s…` sidecars.
     fn check(policy: &str, statuses: &str, terminal: bool, expected: &str) {
-        let mut spec = PodSpec {
-            restart_policy: Some(policy.into()),
-            init_containers: Some(Vec::new()),
-            ..Default::default()
-        };
+        let mut spec = PodSpec::default().with(|p| {
+            p.restart_policy = Some(policy.into());
+            p.init_containers = Some(Vec::new());
+        });
         let mut list = Vec::new();
         for part in statuses.split_whitespace() {
             let (name, rest) = part.split_once('=').unwrap();
@@ -195,11 +190,10 @@ mod tests {
                 .split_once('<')
                 .map_or((rest, None), |(now, last)| (now, Some(last)));
             let sidecar = name.starts_with('s');
-            let container = Container {
-                name: name.into(),
-                restart_policy: sidecar.then(|| "Always".into()),
-                ..Default::default()
-            };
+            let container = Container::default().with(|c| {
+                c.name = name.into();
+                c.restart_policy = sidecar.then(|| "Always".into());
+            });
             if sidecar || name.starts_with('i') {
                 spec.init_containers.as_mut().unwrap().push(container);
             } else {
