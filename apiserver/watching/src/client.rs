@@ -16,12 +16,9 @@ use hyper_util::{
 };
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use tower::{Service, ServiceExt};
-
-use crate::unchecked;
 
 /// Any cause of a failure.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -161,21 +158,13 @@ fn pem<T: PemObject>(what: &'static str, text: &str) -> Result<Vec<T>, Error> {
 }
 
 fn tls(remote: &Remote) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?;
-    let builder = match &remote.authority {
-        Some(authority) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in pem::<CertificateDer>("server's authority", authority)? {
-                roots.add(certificate)?;
-            }
-            builder.with_root_certificates(roots)
+    let mut roots = remote.authority.as_ref().map(|_| RootCertStore::empty());
+    if let (Some(roots), Some(authority)) = (&mut roots, &remote.authority) {
+        for certificate in pem::<CertificateDer>("server's authority", authority)? {
+            roots.add(certificate)?;
         }
-        None => builder
-            .dangerous()
-            .with_custom_certificate_verifier(unchecked::verifier(provider)),
-    };
+    }
+    let builder = crate::tls::client(roots)?;
     let Some((certificate, key)) = &remote.identity else {
         return Ok(builder.with_no_client_auth());
     };

@@ -7,8 +7,7 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
-use skiff_watching::unchecked;
+use rustls::pki_types::ServerName;
 
 pub struct Client {
     send: SendRequest<Full<Bytes>>,
@@ -17,13 +16,8 @@ pub struct Client {
 
 impl Client {
     pub async fn connect(port: u16, token: &str) -> anyhow::Result<Client> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        // The server under measurement is on loopback and was started a moment ago: its certificate is not checked.
-        let config = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(unchecked::verifier(provider))
-            .with_no_client_auth();
+        // the server under measurement is on loopback and was started a moment ago
+        let config = skiff_watching::tls::client(None)?.with_no_client_auth();
         let tcp = tokio::net::TcpStream::connect(("127.0.0.1", port)).await?;
         tcp.set_nodelay(true)?;
         let tls = tokio_rustls::TlsConnector::from(Arc::new(config))

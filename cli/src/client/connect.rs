@@ -4,11 +4,10 @@
 
 use crate::error::{Error, Result};
 use crate::kubeconfig::Resolved;
-use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use skiff_watching::unchecked;
+use skiff_watching::tls;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -157,18 +156,12 @@ fn split_host(authority: &str) -> Option<(String, Option<u16>)> {
 }
 
 fn tls_config(r: &Resolved, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
     let fail = |e: rustls::Error| Error::msg(format!("tls: {e}"));
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(fail)?;
-    let builder = if r.insecure {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(unchecked::verifier(provider))
-    } else {
-        builder.with_root_certificates(roots(r.authority.as_deref())?)
+    let roots = match r.insecure {
+        true => None,
+        false => Some(roots(r.authority.as_deref())?),
     };
+    let builder = tls::client(roots).map_err(fail)?;
     let mut config = match certificate {
         Some((cert, key)) => {
             let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert)

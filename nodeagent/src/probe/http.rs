@@ -3,7 +3,10 @@
 //! Invariant: one request, one connection; at most 10 KiB of the answer are read.
 //! Follows `pkg/probe/http` and `pkg/kubelet/lifecycle/handlers.go`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty};
@@ -13,7 +16,7 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use rustls::{ClientConfig, pki_types::ServerName};
-use skiff_watching::unchecked;
+use skiff_watching::tls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -324,17 +327,9 @@ fn request(
 /// A configuration that trusts every server.
 fn trusting() -> Arc<ClientConfig> {
     static CONFIG: std::sync::LazyLock<Arc<ClientConfig>> = std::sync::LazyLock::new(|| {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions();
-        let builder =
-            builder.unwrap_or_else(|_| unreachable!("ring supports the default versions"));
-        Arc::new(
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(unchecked::verifier(provider))
-                .with_no_client_auth(),
-        )
+        let builder = tls::client(None)
+            .unwrap_or_else(|_| unreachable!("ring supports the default versions"));
+        Arc::new(builder.with_no_client_auth())
     });
     CONFIG.clone()
 }

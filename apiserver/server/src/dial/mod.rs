@@ -16,10 +16,9 @@ use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use rustls::{
     ClientConfig, RootCertStore,
-    crypto::ring::default_provider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
-use skiff_watching::unchecked;
+use skiff_watching::tls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpSocket, TcpStream},
@@ -55,31 +54,13 @@ impl Transports {
         (chain, key): Identity,
         behind: Option<Behind>,
     ) -> Result<Transports, rustls::Error> {
-        let provider = Arc::new(default_provider());
-        let builder = || {
-            ClientConfig::builder_with_provider(provider.clone())
-                .with_safe_default_protocol_versions()
-        };
-        let unverified = || unchecked::verifier(provider.clone());
+        let node =
+            tls::client(Some(roots))?.with_client_auth_cert(chain.clone(), key.clone_key())?;
         Ok(Transports {
             behind,
-            node: Arc::new(
-                builder()?
-                    .with_root_certificates(roots)
-                    .with_client_auth_cert(chain.clone(), key.clone_key())?,
-            ),
-            unverified_node: Arc::new(
-                builder()?
-                    .dangerous()
-                    .with_custom_certificate_verifier(unverified())
-                    .with_client_auth_cert(chain, key)?,
-            ),
-            anybody: Arc::new(
-                builder()?
-                    .dangerous()
-                    .with_custom_certificate_verifier(unverified())
-                    .with_no_client_auth(),
-            ),
+            node: Arc::new(node),
+            unverified_node: Arc::new(tls::client(None)?.with_client_auth_cert(chain, key)?),
+            anybody: Arc::new(tls::client(None)?.with_no_client_auth()),
         })
     }
 
