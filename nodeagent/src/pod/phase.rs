@@ -155,24 +155,19 @@ fn decide(count: &Count, terminal: bool, initialized: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::{
-        ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    };
+    use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated};
     use skiff_testing::With;
 
     use super::*;
+    use crate::pod::told;
 
     fn state(text: &str) -> ContainerState {
         match text {
-            "running" => ContainerState::default()
-                .with(|c| c.running = Some(ContainerStateRunning::default())),
-            "waiting" => ContainerState::default()
-                .with(|c| c.waiting = Some(ContainerStateWaiting::default())),
-            code => ContainerState::default().with(|c| {
-                c.terminated = Some(
-                    ContainerStateTerminated::default()
-                        .with(|c| c.exit_code = code.parse().unwrap()),
-                )
+            "running" => told::running(Default::default()),
+            "waiting" => told::waiting(Default::default()),
+            code => told::terminated(ContainerStateTerminated {
+                exit_code: code.parse().unwrap(),
+                ..Default::default()
             }),
         }
     }
