@@ -241,7 +241,7 @@ pub fn custom(path: &str) -> Result<Value> {
         ))
     };
     let value = crate::yaml::read_lax(&text)
-        .map_err(bad)?
+        .map_err(|why| bad(why.into()))?
         .into_iter()
         .next()
         .map_or(Value::Null, |d| d.value);

@@ -61,7 +61,7 @@ fn check(object: &Value, id: &str, secret: &str, now: Timestamp) -> Result<Vec<S
             .unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    if !object.at("metadata").some("deletionTimestamp").is_none() {
+    if object.at("metadata").some("deletionTimestamp").is_some() {
         return Err("is deleted and awaiting removal".to_owned());
     }
     if object["type"] != TYPE || object.some("data").is_none() {
