@@ -20,10 +20,7 @@ pub fn group<A: clap::Args>(command: Command) -> Command {
     A::augment_args(command)
 }
 
-/// What is wrong with a value, in Go's words.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Problem(String);
+pub use crate::error::Problem;
 
 /// Why a flag of kubectl is refused here.
 #[derive(Clone, Debug, thiserror::Error)]

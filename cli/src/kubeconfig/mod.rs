@@ -9,6 +9,7 @@ mod validate;
 pub use resolve::{Credentials, Overrides, Resolved};
 
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -142,7 +143,7 @@ impl Config {
         for (list, field) in LISTS {
             let entries = root.remove(list).unwrap_or(Value::Null);
             for e in entries.as_array().into_iter().flatten() {
-                let name = e["name"].as_str().unwrap_or("").to_string();
+                let name = e.text("name").to_string();
                 let value = if e[field].is_object() {
                     e[field].clone()
                 } else {
@@ -228,7 +229,7 @@ impl Config {
     pub fn namespace(&self, context_flag: &str) -> Result<String> {
         let name = self.context_name(context_flag);
         match self.get("contexts", name) {
-            Some(e) => match e.value["namespace"].as_str() {
+            Some(e) => match e.value.text_ptr("namespace") {
                 Some(n) if !n.is_empty() => Ok(n.to_string()),
                 _ => Ok("default".into()),
             },
