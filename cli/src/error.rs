@@ -3,32 +3,9 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/util/helpers.go`.
 
 use serde_json::Value;
+pub use skiff_api::machinery::problem::Problem;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// What is wrong, in upstream's words: a part of the text of a failure.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{0}")]
-pub struct Problem(pub String);
-
-impl From<String> for Problem {
-    fn from(text: String) -> Problem {
-        Problem(text)
-    }
-}
-
-impl From<Problem> for String {
-    fn from(problem: Problem) -> String {
-        problem.0
-    }
-}
-
-impl std::ops::Deref for Problem {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
 
 /// A failure of a verb.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,8 @@
 //! Connections: names to addresses, TCP, TLS.
 //! Invariant: a certificate is checked unless the user said in so many words that it shall not be.
 //! Behaviour follows `staging/src/k8s.io/client-go/transport`.
+//!
+//! Not `kube::Client`: a command of a few milliseconds has no use for its service stack, and failures are to be told in the words of Go's dialer.
 
 use crate::error::{Error, Problem, Result};
 use crate::kubeconfig::Resolved;

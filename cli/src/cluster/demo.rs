@@ -53,7 +53,7 @@ fn collection(object: &Value, namespace: &str) -> anyhow::Result<String> {
 
 /// Applies the objects of a manifest to a namespace, as server-side apply does.
 pub async fn apply(api: &Api, manifest: &str, namespace: &str) -> anyhow::Result<()> {
-    let documents = yaml::read(manifest).map_err(anyhow::Error::msg)?;
+    let documents = yaml::read(manifest)?;
     for object in documents.into_iter().map(|document| document.value) {
         if !object.is_null() {
             apply_object(api, &object, namespace).await?;

@@ -209,7 +209,6 @@ impl Join {
             self.server
         );
         let (kubeconfig, _) = yaml::read_first(content)
-            .map_err(anyhow::Error::msg)
             .context("what the server says of itself is no kubeconfig")?;
         let encoded = kubeconfig.list("clusters").first().map_or("", |entry| {
             entry.at("cluster").text("certificate-authority-data")

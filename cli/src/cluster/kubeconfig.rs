@@ -42,7 +42,6 @@ pub fn merge(path: &Path, access: &Access) -> anyhow::Result<()> {
         Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
     };
     let (mut config, _) = yaml::read_first(&text)
-        .map_err(anyhow::Error::msg)
         .with_context(|| format!("{shown} is no kubeconfig"))?;
     if config.is_null() {
         config = json!({});

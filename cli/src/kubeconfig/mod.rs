@@ -1,6 +1,9 @@
 //! The kubeconfig: which files, merged how, and what a context in them comes to.
 //! Invariant: what is read is kept whole (unknown fields too), so that changing one entry never loses another.
 //! Behaviour follows `staging/src/k8s.io/client-go/tools/clientcmd` (loader, client_config, validation).
+//!
+//! Not `kube::config::Kubeconfig`: it keeps only the fields that it knows and not which file an entry came from, it has none of kubectl's overrides,
+//! and what it says of a broken file is not what kubectl says.
 
 mod resolve;
 mod save;
