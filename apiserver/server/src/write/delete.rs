@@ -131,7 +131,7 @@ pub async fn delete(
         attributes.old = Some(&live);
         attributes.dry_run = options.dry_run;
         call.admit(&mut attributes).await?;
-        call.writer.admission.validate(&attributes).await?;
+        call.check(&attributes).await?;
         let plan = plan(kind, &live, options, call.now());
         if let Some(done) = carry_out(call, kind, &object, live, plan, options).await? {
             return Ok(done);

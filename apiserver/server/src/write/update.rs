@@ -174,7 +174,7 @@ impl Attempt<'_> {
         validate(call, kind, part, &new, live)?;
         escalation(call, kind, &new, Some(live))?;
         attributes.object = Some(new);
-        call.writer.admission.validate(&attributes).await?;
+        call.check(&attributes).await?;
         let new = attributes.taken()?;
         if matches!(part, Part::Whole) {
             for warning in (kind.strategy.warnings)(&new, Some(live)) {

@@ -165,11 +165,13 @@ struct Fast(jiff::Timestamp, std::time::Instant);
 
 const TIMES: u32 = 50;
 
-impl skiff_watching::clock::TimeSource for Fast {
+impl skiff_watching::clock::Now for Fast {
     fn now(&self) -> jiff::Timestamp {
         skiff_watching::clock::after(self.0, self.1.elapsed() * TIMES)
     }
+}
 
+impl skiff_watching::clock::TimeSource for Fast {
     fn sleep_until(&self, deadline: jiff::Timestamp) -> futures::future::BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(
             skiff_watching::clock::until(self.now(), deadline) / TIMES,

@@ -3,15 +3,10 @@
 //! Invariant: a good value costs no allocation.
 //! Follows `pkg/apis/core/validation/validation.go` and `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/validation/validation.go`.
 
-use serde_json::Value;
-
 use super::read::Read;
-use crate::machinery::{
-    field::{Error, Errors, Kind, Path, go_quoted},
-    meta::Meta,
-    names,
-    selector::Operator,
-};
+use crate::kinds::prelude::*;
+use crate::machinery::field::{Error, Kind, go_quoted};
+use crate::machinery::selector::Operator;
 
 /// What is said of a field that must stay as it is.
 pub const IMMUTABLE: &str = "field is immutable";
@@ -285,8 +280,6 @@ pub fn is_good(check: impl FnOnce(&mut Errors)) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,16 +2,9 @@
 //!
 //! Follows `ValidateConditions` of `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/validation/validation.go`.
 
-use serde_json::Value;
-
-use super::{
-    checks::{one_of, qualified_name},
-    read::Read,
-};
-use crate::machinery::{
-    field::{Errors, Path},
-    names,
-};
+use super::checks::{one_of, qualified_name};
+use super::read::Read;
+use crate::kinds::prelude::*;
 
 const LONGEST_REASON: usize = 1024;
 const LONGEST_MESSAGE: usize = 32 * 1024;
@@ -85,8 +78,6 @@ fn is_reason(reason: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -1,10 +1,11 @@
 //! Reads `types.txt`. The format is described at its head.
 
+use crate::machinery::problem::{Problem, problem};
 use std::collections::HashMap;
 
 use super::{Field, ListType, Omit, Or, Schema, Shape, Type, rules};
 
-pub(super) fn read(text: &str) -> Result<Schema, String> {
+pub(super) fn read(text: &str) -> Result<Schema, Problem> {
     let names: HashMap<&str, u32> = text
         .lines()
         .filter_map(|line| line.strip_prefix("type "))
@@ -25,8 +26,8 @@ pub(super) fn read(text: &str) -> Result<Schema, String> {
         } else if let Some(rest) = line.strip_prefix("  ") {
             let (_, _, fields) = open
                 .as_mut()
-                .ok_or_else(|| format!("a field outside a type: {line}"))?;
-            fields.push(field(rest, &names).ok_or_else(|| format!("cannot read {line:?}"))?);
+                .ok_or_else(|| problem!("a field outside a type: {line}"))?;
+            fields.push(field(rest, &names).ok_or_else(|| problem!("cannot read {line:?}"))?);
         }
     }
     types.extend(open.take().map(closed));

@@ -2,24 +2,14 @@
 //!
 //! Invariant: the selector never changes, and an update of all pods at once is either possible or refused.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        rows::{apps::defaults, core::pod::disabled},
-        validation::{
-            checks::{invalid_or_null, nonnegative},
-            internal,
-            pod::Options,
-            read::Read,
-            workload::{self, amount_of, at_most_all, count_or_percent, unsupported_shown},
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::Meta,
-    },
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::defaults;
+use crate::kinds::rows::core::pod::disabled;
+use crate::kinds::validation::checks::{invalid_or_null, nonnegative};
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::workload;
+use crate::kinds::validation::workload::{
+    amount_of, at_most_all, count_or_percent, unsupported_shown,
 };
 
 pub const STRATEGY: Strategy = Strategy {
@@ -136,8 +126,6 @@ fn validate_status_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,16 +2,11 @@
 //!
 //! Invariant: the selector never changes.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        rows::{apps::defaults, core::pod::disabled},
-        validation::{pod::Options, read::Read, workload},
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::defaults;
+use crate::kinds::rows::core::pod::disabled;
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::workload;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::replica_set,
@@ -68,8 +63,6 @@ pub fn validate_status(status: &Value, more: &[&str]) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

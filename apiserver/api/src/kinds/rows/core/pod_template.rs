@@ -2,20 +2,10 @@
 //!
 //! Invariant: the same rules as for the templates of controllers.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        rows::core::pod::{defaults, disabled},
-        validation::{
-            pod::{self, Options},
-            read::Read,
-            workload,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::core::pod::{defaults, disabled};
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::{pod, workload};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: |object| {

@@ -3,24 +3,13 @@
 //!
 //! Invariant: the selector matches the template's labels.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        rows::{apps::defaults, apps::replica_set, core::pod::disabled},
-        validation::{
-            checks::nonnegative,
-            pod::{self, Options},
-            read::Read,
-            workload,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        selector::Selector,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::{defaults, replica_set};
+use crate::kinds::rows::core::pod::disabled;
+use crate::kinds::validation::checks::nonnegative;
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::{pod, workload};
+use crate::machinery::selector::Selector;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::replication_controller,
@@ -68,8 +57,6 @@ fn validate(new: &Value, old: Option<&Value>) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

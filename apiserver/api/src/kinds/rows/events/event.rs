@@ -3,22 +3,9 @@
 //!
 //! Invariant: both faces speak of fields by core/v1's names, as upstream does. Follows `pkg/apis/core/validation/events.go`.
 
-use serde_json::Value;
-
 use super::convert;
-use crate::{
-    kinds::{
-        Strategy,
-        validation::{
-            checks::{IMMUTABLE, immutable, invalid_shown, qualified_name},
-            internal,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        read::Read,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{IMMUTABLE, immutable, invalid_shown, qualified_name};
 
 pub const STRATEGY: Strategy = Strategy {
     validate: create,
@@ -246,8 +233,6 @@ fn fixed(new: &Value, old: &Value, field: &str, path: &Path, shown: &Shown, erro
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn event() -> Value {

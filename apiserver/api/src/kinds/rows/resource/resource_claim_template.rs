@@ -2,24 +2,11 @@
 //!
 //! Follows `ValidateResourceClaimTemplate*` of `pkg/apis/resource/validation/validation.go` and `pkg/registry/resource/resourceclaimtemplate/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        rows::resource::claim,
-        validation::{
-            checks::{IMMUTABLE, invalid_shown},
-            internal,
-            pod::template_metadata,
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::child_mut,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::resource::claim;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown};
+use crate::kinds::validation::pod::template_metadata;
+use crate::machinery::meta::child_mut;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -57,8 +44,6 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn template(metadata: Value, class: &str) -> Value {

@@ -2,21 +2,10 @@
 //!
 //! Follows `ValidateVolumeAttachment*` of `pkg/apis/storage/validation/validation.go` and `pkg/registry/storage/volumeattachment/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        strategy::keep_metadata,
-        validation::{
-            checks::{self, IMMUTABLE, invalid_shown},
-            internal,
-            pod::volume_sources::csi_driver_name,
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::strategy::keep_metadata;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown};
+use crate::kinds::validation::pod::volume_sources::csi_driver_name;
 
 pub const STRATEGY: Strategy = Strategy {
     validate,
@@ -100,8 +89,6 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,11 +2,12 @@
 //!
 //! Invariant: runs only when an error is written; the table is read once. Follows `pkg/apis/{core,apps,batch}/types.go`.
 
-use std::{collections::HashMap, fmt::Write, sync::OnceLock};
-
-use serde_json::Value;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::OnceLock;
 
 use super::read::Read;
+use crate::kinds::prelude::*;
 use crate::machinery::schema::Schema;
 
 #[derive(Debug)]
@@ -301,8 +302,6 @@ impl Printer {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -3,18 +3,11 @@
 //!
 //! Invariant: a variable has a value or one source of it.
 
-use serde_json::Value;
-
-use super::{containers, resources::quantity};
-use crate::{
-    kinds::validation::{
-        checks::{dns_label, no_backsteps, qualified_name, subdomain, unsupported},
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
+use super::containers;
+use super::resources::quantity;
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    dns_label, no_backsteps, qualified_name, subdomain, unsupported,
 };
 
 /// Fields of the pod that a variable may show, sorted.
@@ -323,8 +316,6 @@ pub fn file_volumes(spec: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(variable: Value) -> Vec<String> {

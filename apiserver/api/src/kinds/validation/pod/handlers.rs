@@ -3,17 +3,9 @@
 //!
 //! Invariant: a handler has exactly one action.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::validation::{
-        checks::{nonnegative, port_number_or_name, required_one_of, unsupported},
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    nonnegative, port_number_or_name, required_one_of, unsupported,
 };
 
 /// `livenessProbe`, `readinessProbe`, `startupProbe` of a container.
@@ -160,8 +152,6 @@ pub fn pull_policy(policy: &str, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(container: Value) -> Vec<String> {

@@ -3,16 +3,10 @@
 //!
 //! Invariant: privileged containers are allowed here; admission narrows it.
 
-use serde_json::Value;
-
 use super::{Options, windows};
-use crate::{
-    kinds::validation::{
-        checks::{descending_path, invalid_or_null, invalid_shown, one_of, range, unsupported},
-        internal,
-        read::Read,
-    },
-    machinery::field::{Errors, Path},
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    descending_path, invalid_or_null, invalid_shown, one_of, range, unsupported,
 };
 
 const PROFILE_TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
@@ -269,8 +263,6 @@ pub fn host_sysctl(name: &str, spec: &Value) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn pod(spec: Value) -> Vec<String> {

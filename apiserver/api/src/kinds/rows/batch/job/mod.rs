@@ -7,27 +7,15 @@ mod indexes;
 pub mod spec;
 mod status;
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        rows::{apps::defaults, core::pod::disabled},
-        validation::{
-            checks::{IMMUTABLE, invalid_or_null, invalid_shown, label_selector},
-            internal,
-            pod::{Options, warnings::warnings as pod_warnings},
-            read::Read,
-            workload,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::Meta,
-        names, object_meta,
-        selector::Selector,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::defaults;
+use crate::kinds::rows::core::pod::disabled;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_or_null, invalid_shown, label_selector};
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::pod::warnings::warnings as pod_warnings;
+use crate::kinds::validation::workload;
+use crate::machinery::object_meta;
+use crate::machinery::selector::Selector;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::job,
@@ -91,7 +79,12 @@ fn generate_selector(job: &mut Value) {
         selected[UID_LABEL] = json!(uid);
     }
     if shared {
-        job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
+        job["metadata"]["labels"] = job
+            .at("spec")
+            .at("template")
+            .at("metadata")
+            .at("labels")
+            .clone();
     }
 }
 

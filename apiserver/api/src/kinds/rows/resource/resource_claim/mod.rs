@@ -5,24 +5,11 @@
 
 mod status;
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        rows::resource::claim,
-        strategy::keep_metadata,
-        validation::{
-            checks::{IMMUTABLE, invalid_shown},
-            internal,
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::child_mut,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::resource::claim;
+use crate::kinds::strategy::keep_metadata;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown};
+use crate::machinery::meta::child_mut;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -68,8 +55,6 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
