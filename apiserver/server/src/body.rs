@@ -14,6 +14,7 @@ use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Registry, internal_package},
     machinery::{
+        meta::Meta,
         protobuf,
         schema::{Node, Schema, conform_as_written, parse_json, paths_of_json},
         status::Status,
@@ -493,4 +494,18 @@ pub fn decode_kind(
     )?;
     (kind.strategy.defaults)(&mut value);
     Ok(value)
+}
+
+/// The name of the body is that of the path.
+pub fn check_name(ctx: &Context, value: &Value) -> Result<(), Status> {
+    let url = ctx.info.name_in_path();
+    match value.name() {
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({url} based on URL) was undeterminable: name must be provided"
+        ))),
+        name if name != url => Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({url})"
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -4,8 +4,8 @@
 //!
 //! The modules stand in layers; each uses those above it in this list and none below, in files as in folders (`tests/modules.rs` looks):
 //!
-//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `dial`: readings of HTTP and of
-//!    the kinds that need no state.
+//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`: readings of
+//!    HTTP and of the kinds that need no state.
 //! 2. `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as bytes.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
 //! 4. `own`: the server's own writes, and on it `addresses`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of HTTP.
@@ -30,6 +30,7 @@ mod groups;
 mod legacy_tokens;
 mod limits;
 mod metrics;
+mod names;
 mod negotiate;
 mod non_resource;
 mod openapi;

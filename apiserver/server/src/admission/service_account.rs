@@ -146,7 +146,7 @@ fn mount_token(pod: &mut Value) {
         .find(|name| name.starts_with(VOLUME_PREFIX));
     let (name, there) = match existing {
         Some(name) => (name.to_string(), true),
-        None => (crate::write::generated_name(VOLUME_PREFIX), false),
+        None => (crate::names::generated(VOLUME_PREFIX), false),
     };
     let mut needed = false;
     for list in ["initContainers", "containers"] {

@@ -24,7 +24,6 @@ use crate::{
     context::{Answer, Context},
     negotiate::{self, BodyType, Offers},
     stored,
-    verbs::check_name,
     write::{self, Call, Part, Update, Written, managed},
 };
 
@@ -150,7 +149,7 @@ impl Change<'_> {
             _ if applies => managed::apply_scale(self.call, &of, &now, &self.config()?, &mut new)?,
             _ => self.patched(&now)?,
         };
-        check_name(self.ctx, &wanted)?;
+        body::check_name(self.ctx, &wanted)?;
         let count = wanted.at("spec").int("replicas");
         let mut errors = Errors::default();
         if count < 0 {

@@ -31,8 +31,6 @@ use crate::{
     write::Part,
 };
 
-pub use update::check_name;
-
 /// Answers a request for a resource.
 pub async fn serve(
     ctx: Context,

@@ -383,12 +383,12 @@ fn tokens_die_with_what_they_are_bound_to() {
         }
         w.fake.put(resource, object);
     };
-    for [kind, resource, namespace, name, gone, other] in skiff_testing::rows(
+    for [kind, resource, namespace, name, gone, other] in skiff_testing::table::rows(
         r#"
-            ; serviceaccounts ; a ; robot ; serviceaccounts "robot" not found ; service account UID (new) does not match claim (u-robot)
-            Pod ; pods ; a ; pod ; GONE ; pod UID (new) does not match service account pod ref claim (u-pod)
-            Secret ; secrets ; a ; secret ; GONE ; secret UID (new) does not match service account secret ref claim (u-secret)
-            Node ; nodes ; ; n1 ; GONE ; node UID (new) does not match service account node ref claim (u-n1)
+            | serviceaccounts | a | robot | serviceaccounts "robot" not found | service account UID (new) does not match claim (u-robot)
+            Pod | pods | a | pod | GONE | pod UID (new) does not match service account pod ref claim (u-pod)
+            Secret | secrets | a | secret | GONE | secret UID (new) does not match service account secret ref claim (u-secret)
+            Node | nodes | | n1 | GONE | node UID (new) does not match service account node ref claim (u-n1)
         "#,
     ) {
         let gone = gone.replace("GONE", GONE);
