@@ -3,7 +3,6 @@
 //! Invariant: runs only when an error is written; the table is read once. Follows `pkg/apis/{core,apps,batch}/types.go`.
 
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::LazyLock;
 
 use super::read::Read;
@@ -244,7 +243,7 @@ impl Printer {
                 '\u{8}' => self.out.push_str("\\b"),
                 '\u{c}' => self.out.push_str("\\f"),
                 '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                    let _ = write!(self.out, "\\u{:04x}", c as u32);
+                    self.out.push_str(&format!("\\u{:04x}", c as u32));
                 }
                 c => self.out.push(c),
             }
@@ -329,9 +328,7 @@ impl Printer {
                 None => printer.any(item, None),
             }),
             Value::String(text) => self.string(text),
-            other => {
-                let _ = write!(self.out, "{other}");
-            }
+            other => self.out.push_str(&other.to_string()),
         }
     }
 
