@@ -242,6 +242,17 @@ impl Ctx {
     pub fn deletion(&self) -> &crate::cmd::delete::Deletion {
         &self.0.shared.deletion
     }
+    /// For verbs that take no arguments.
+    ///
+    /// # Errors
+    /// There are some: `what` they are, and all of them.
+    pub fn takes_no_args(&self, what: &str) -> Result<()> {
+        if self.args().is_empty() {
+            return Ok(());
+        }
+        let found = format!("{what}: [{}]", self.args().join(" "));
+        Err(Error::usage(self.path(), found))
+    }
     /// The command as it was called, such as `kubectl rollout undo`.
     pub fn path(&self) -> &str {
         &self.0.path

@@ -5,6 +5,7 @@
 use crate::discovery::split_api_version;
 use serde_json::Value;
 use skiff_api::machinery::patch::{merge, strategic};
+pub use skiff_api::machinery::read::Read;
 use skiff_api::machinery::schema::{Node, Schema, conform};
 
 /// The built-in type of an object; nothing for kinds that are not built in.

@@ -2,7 +2,9 @@
 //!
 //! Invariant: it needs nothing, and nothing but tests needs it.
 
+pub mod modules;
 mod rows;
+pub mod table;
 
 use std::{fmt::Display, io::Write};
 

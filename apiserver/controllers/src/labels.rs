@@ -52,9 +52,7 @@ impl Selector {
                 "Exists" => Requirement::Exists(key),
                 "DoesNotExist" => Requirement::DoesNotExist(key),
                 other => {
-                    return Err(Error::Failed(format!(
-                        "{other:?} is not a valid label selector operator"
-                    )));
+                    return Err(failed!("{other:?} is not a valid label selector operator"));
                 }
             });
         }
@@ -82,6 +80,28 @@ impl Selector {
     pub fn is_everything(&self) -> bool {
         self.0.as_ref().is_some_and(Vec::is_empty)
     }
+}
+
+/// A pointer to a selector as Go prints it, for a message that holds it.
+pub fn go_text(selector: Option<&LabelSelector>) -> String {
+    let Some(selector) = selector else {
+        return "nil".into();
+    };
+    let labels = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}: {v},"));
+    let expressions = selector.match_expressions.iter().flatten().map(|e| {
+        let (key, operator, values) = (&e.key, &e.operator, e.values.as_deref().unwrap_or(&[]));
+        let values = values.join(" ");
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
+    });
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{}}},MatchExpressions:[]LabelSelectorRequirement{{{}}},}}",
+        labels.collect::<String>(),
+        expressions.collect::<String>()
+    )
 }
 
 #[cfg(test)]

@@ -2,18 +2,23 @@
 //!
 //! Invariant: controllers write through an `Api` only, and share one cache a kind. Follows cmd/kube-controller-manager.
 
-pub mod accounts;
-pub mod discovery;
-pub mod expectations;
-pub mod hash;
-pub mod labels;
+#[macro_use]
+mod failed;
+
+mod dependents;
+mod discovery;
+mod expectations;
+mod hash;
+mod labels;
 pub mod list;
-pub mod options;
-pub mod owners;
+mod options;
+mod owners;
 mod pace;
-pub mod pods;
+mod pods;
+mod prelude;
 pub mod quota;
-pub mod runner;
+mod runner;
+mod wiring;
 
 pub mod bootstrap_tokens;
 mod certificates;
@@ -53,7 +58,8 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 
-pub use options::{Options, Signer, TokenSigner, check, enabled, known};
+pub use list::{check, enabled, known};
+pub use options::{Options, Signer, TokenSigner};
 pub use skiff_watching::{Error, api, clock, error, events, informer, key, queue, reflect};
 
 use crate::{api::Api, events::Events, informer::Informers, runner::Context};
@@ -78,7 +84,7 @@ pub fn start(
         .iter()
         .filter(|c| enabled(c.name, &options))
     {
-        let own = match accounts::account_of(controller.name) {
+        let own = match controller.account {
             "" => api.clone(),
             account => accounts(account),
         };

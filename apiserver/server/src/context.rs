@@ -8,6 +8,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Registry,
     machinery::{
@@ -32,8 +33,8 @@ pub type Answer = Result<Response<Body>, Status>;
 /// The type of an object, as the object itself says.
 fn node_of(value: &Value) -> Option<Node<'static>> {
     Schema::builtin().of_kind(
-        value["apiVersion"].as_str().unwrap_or("v1"),
-        value["kind"].as_str()?,
+        value.text_ptr("apiVersion").unwrap_or("v1"),
+        value.text_ptr("kind")?,
     )
 }
 

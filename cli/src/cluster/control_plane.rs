@@ -73,7 +73,7 @@ fn token_signer(server: &Running) -> skiff_controllers::TokenSigner {
     Arc::new(move |account, secret| {
         tokens
             .issue_legacy(&json!({"metadata": account}), secret)
-            .map_err(|error| error.to_string())
+            .map_err(Into::into)
     })
 }
 
@@ -82,7 +82,7 @@ pub fn signer(authority: Arc<Authority>) -> skiff_controllers::Signer {
     Arc::new(move |request, usages, seconds| {
         authority
             .sign_request(request, usages, seconds)
-            .map_err(|error| error.to_string())
+            .map_err(Into::into)
     })
 }
 

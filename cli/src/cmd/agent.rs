@@ -170,6 +170,7 @@ async fn serve(flags: Flags) -> anyhow::Result<()> {
     }
     nodes::unmount_below(&wish.folders.data.join("nodes"));
     nodes::unmount_below(&wish.folders.run());
+    // What stays there is empty, or the next start's to clear.
     let _ = std::fs::remove_dir_all(wish.folders.run());
     Ok(())
 }

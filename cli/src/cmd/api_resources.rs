@@ -100,12 +100,7 @@ pub fn readable(served: &Served) -> Vec<String> {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("unexpected arguments: [{}]", ctx.args().join(" ")),
-        ));
-    }
+    ctx.takes_no_args("unexpected arguments")?;
     if !matches!(
         f.output.as_str(),
         "" | "wide" | "name" | "json" | "yaml" | "kyaml"

@@ -4,7 +4,7 @@
 
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::print;
 
 pub static COMMAND: Command = Command {
@@ -19,12 +19,7 @@ pub static COMMAND: Command = Command {
 };
 
 async fn run(ctx: With<()>) -> Result<()> {
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("unexpected arguments: [{}]", ctx.args().join(" ")),
-        ));
-    }
+    ctx.takes_no_args("unexpected arguments")?;
     let served = ctx.discovery()?.refresh().await?;
     let mut all: Vec<String> = served
         .groups

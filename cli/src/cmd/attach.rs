@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::flags::{Group, group};
 use crate::print;
 use crate::remote::{detach, session};
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -71,8 +72,9 @@ async fn run(ctx: With<()>) -> Result<()> {
         }
     };
     let pod = pods::find(&ctx, &word, f.pod_running_timeout).await?;
-    if let Some(phase) = pod["status"]["phase"]
-        .as_str()
+    if let Some(phase) = pod
+        .at("status")
+        .text_ptr("phase")
         .filter(|p| matches!(*p, "Succeeded" | "Failed"))
     {
         return Err(Error::msg(format!(
@@ -90,12 +92,12 @@ async fn run(ctx: With<()>) -> Result<()> {
 /// The server's refusal, keys that are none.
 pub async fn to_container(ctx: &Ctx, pod: &Value, container: &str) -> Result<()> {
     let f = &ctx.shared().session;
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
+    let text = |field: &str| pod.at("metadata").text(field).to_string();
     let (namespace, name) = (text("namespace"), text("name"));
     let has_tty = pods::ALL
         .iter()
-        .flat_map(|l| pod["spec"][*l].as_array().into_iter().flatten())
-        .any(|c| c["name"] == container && c["tty"] == true);
+        .flat_map(|l| pod.at("spec").list(*l).iter())
+        .any(|c| c.text("name") == container && c.flag("tty"));
     if f.tty && !has_tty && !f.quiet {
         eprintln!("error: Unable to use a TTY - container {container} did not allocate one");
     }

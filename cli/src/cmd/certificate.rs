@@ -8,6 +8,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -96,18 +97,17 @@ async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
 }
 
 async fn one(ctx: &Ctx, mut csr: Value, kind: &str, force: bool) -> Result<Value> {
-    let name = csr["metadata"]["name"].as_str().unwrap_or("").to_string();
+    let name = csr.at("metadata").text("name").to_string();
     let other = if kind == "Approved" {
         "Denied"
     } else {
         "Approved"
     };
     let has = |csr: &Value, t: &str| {
-        csr["status"]["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|c| c["type"] == t)
+        csr.at("status")
+            .list("conditions")
+            .iter()
+            .any(|c| c.text("type") == t)
     };
     if has(&csr, other) {
         return Err(Error::msg(format!(

@@ -9,6 +9,7 @@ use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result, quote};
 use crate::print::{self, Format, Printer};
 use crate::resource::{Builder, DRY_RUN, Info, SELECTOR};
+use crate::typed::Read;
 use serde_json::json;
 
 pub static CORDON: Command = Command {
@@ -93,7 +94,7 @@ pub async fn mark(ctx: &Ctx, nodes: &[Info], closed: bool) -> Result<()> {
     let dry_run = ctx.dry_run()?;
     for info in nodes {
         let mut printer = Printer::of(Format::Name, "", false);
-        let is_closed = info.object["spec"]["unschedulable"] == true;
+        let is_closed = info.object.at("spec").flag("unschedulable");
         if is_closed == closed {
             printer.operation(&format!("{already}{}", dry_run.suffix()));
         } else {

@@ -11,6 +11,7 @@ use crate::print;
 use crate::resource::{
     ALL, ALL_NAMESPACES, Builder, DRY_RUN, FIELD_SELECTOR, FILE_FLAGS, Info, SELECTOR, helper,
 };
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -292,10 +293,10 @@ pub async fn one(ctx: &Ctx, info: &Info, o: &Options) -> Result<String> {
         let answer = helper::delete(ctx.client()?, info, &body, o.dry_run == DryRun::Server)
             .await
             .map_err(|e| e.with_source("deleting", &info.source))?;
-        let told = if answer["kind"] == "Status" {
-            &answer["details"]["uid"]
+        let told = if answer.text("kind") == "Status" {
+            answer.at("details").at("uid")
         } else {
-            &answer["metadata"]["uid"]
+            answer.at("metadata").at("uid")
         };
         uid = told.as_str().unwrap_or("").to_string();
     }
@@ -335,7 +336,11 @@ pub async fn wait_gone<'d>(
     let end = tokio::time::Instant::now() + crate::flags::seconds(limit);
     for (info, uid) in deleted {
         let gone = |object: &Value| {
-            !uid.is_empty() && object["metadata"]["uid"].as_str().is_some_and(|u| u != uid)
+            !uid.is_empty()
+                && object
+                    .at("metadata")
+                    .text_ptr("uid")
+                    .is_some_and(|u| u != uid)
         };
         if !super::wait::until(ctx, info, end, |object| Ok(object.is_none_or(&gone))).await? {
             return Ok(Some(info));

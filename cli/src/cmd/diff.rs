@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::flags::Refused;
 use crate::print::without_managed_fields;
 use crate::resource::{Builder, FILE_FLAGS, Info, SELECTOR, helper};
-use crate::typed::APPLY;
+use crate::typed::{APPLY, Read};
 use serde_json::{Value, json};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -74,12 +74,7 @@ async fn compare(ctx: &With<Flags>) -> Result<()> {
     if !ctx.has_files() {
         return Err(Error::msg("must specify one of -f and -k"));
     }
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
-    }
+    ctx.takes_no_args("Unexpected args")?;
     if f.force_conflicts && !f.server_side {
         return Err(Error::msg(
             "--force-conflicts only works with --server-side",
@@ -103,6 +98,7 @@ async fn compare(ctx: &With<Flags>) -> Result<()> {
     }
     .await;
     for dir in [&live_dir, &merged_dir] {
+        // What stays of a temporary folder is in nobody's way, and not what the user asks for.
         let _ = std::fs::remove_dir_all(dir);
     }
     result
@@ -125,16 +121,7 @@ async fn states(ctx: &With<Flags>, info: &Info) -> Result<(Option<Value>, Value)
     let mut write = helper::Write::by(manager, DryRun::Server);
     if f.server_side {
         write.force = f.force_conflicts;
-        let merged = write
-            .patch(
-                client,
-                &info.resource,
-                &info.namespace,
-                &info.name,
-                APPLY,
-                &info.object,
-            )
-            .await?;
+        let merged = write.patch_of(client, info, APPLY, &info.object).await?;
         return Ok((live, merged));
     }
     let merged = match &live {
@@ -145,16 +132,7 @@ async fn states(ctx: &With<Flags>, info: &Info) -> Result<(Option<Value>, Value)
         }
         Some(l) => {
             let (patch, kind) = apply::three_way(&apply::bare(&info.object), l, true)?;
-            write
-                .patch(
-                    client,
-                    &info.resource,
-                    &info.namespace,
-                    &info.name,
-                    kind,
-                    &patch,
-                )
-                .await?
+            write.patch_of(client, info, kind, &patch).await?
         }
     };
     Ok((live, merged))
@@ -198,7 +176,7 @@ fn write_pair(
 
 /// Hides a secret's values, but not whether they differ.
 fn mask(live: &mut Option<Value>, merged: &mut Value) {
-    let before: Value = live.as_ref().map_or(Value::Null, |l| l["data"].clone());
+    let before: Value = live.as_ref().map_or(Value::Null, |l| l.at("data").clone());
     if let Some(data) = merged.get_mut("data").and_then(Value::as_object_mut) {
         for (k, v) in data.iter_mut() {
             let same = before.get(k).is_none_or(|b| b == v);
@@ -211,7 +189,7 @@ fn mask(live: &mut Option<Value>, merged: &mut Value) {
         .and_then(Value::as_object_mut)
     {
         for (k, v) in data.iter_mut() {
-            let changed = merged["data"][k.as_str()] == "*** (after)";
+            let changed = merged.at("data").text(k.as_str()) == "*** (after)";
             *v = json!(if changed { "*** (before)" } else { "***" });
         }
     }

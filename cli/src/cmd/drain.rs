@@ -11,6 +11,7 @@ use crate::error::{Error, Result, quote};
 use crate::flags::seconds;
 use crate::print::{Format, Printer};
 use crate::resource::{CHUNKS, DRY_RUN, Info, SELECTOR};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -106,33 +107,38 @@ const LOCAL_FATAL: &str =
     "cannot delete Pods with local storage (use --delete-emptydir-data to override)";
 
 fn judge(pod: &Value, force: bool, ignore_daemonsets: bool, take_empty_dir: bool) -> Verdict {
-    if !pod["metadata"]["deletionTimestamp"].is_null() {
+    if pod.at("metadata").some("deletionTimestamp").is_some() {
         return Verdict::Take(None);
     }
-    if !pod["metadata"]["annotations"]["kubernetes.io/config.mirror"].is_null() {
+    if pod
+        .at("metadata")
+        .at("annotations")
+        .some("kubernetes.io/config.mirror")
+        .is_some()
+    {
         return Verdict::Stay(None);
     }
-    let controller = pod["metadata"]["ownerReferences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|o| o["controller"] == true);
+    let controller = pod
+        .at("metadata")
+        .list("ownerReferences")
+        .iter()
+        .find(|o| o.flag("controller"));
     let finished = matches!(
-        pod["status"]["phase"].as_str(),
+        pod.at("status").text_ptr("phase"),
         Some("Succeeded" | "Failed")
     );
-    if controller.is_some_and(|c| c["kind"] == "DaemonSet") && !finished {
+    if controller.is_some_and(|c| c.text("kind") == "DaemonSet") && !finished {
         return if ignore_daemonsets {
             Verdict::Stay(Some("ignoring DaemonSet-managed Pods"))
         } else {
             Verdict::Refuse(DAEMONSET_FATAL)
         };
     }
-    let has_empty_dir = pod["spec"]["volumes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|v| !v["emptyDir"].is_null());
+    let has_empty_dir = pod
+        .at("spec")
+        .list("volumes")
+        .iter()
+        .any(|v| v.some("emptyDir").is_some());
     if has_empty_dir && !finished && !take_empty_dir {
         return Verdict::Refuse(LOCAL_FATAL);
     }
@@ -147,7 +153,7 @@ fn judge(pod: &Value, force: bool, ignore_daemonsets: bool, take_empty_dir: bool
 }
 
 fn id(pod: &Value) -> (String, String) {
-    let text = |f: &str| pod["metadata"][f].as_str().unwrap_or("").to_string();
+    let text = |f: &str| pod.at("metadata").text(f).to_string();
     (text("namespace"), text("name"))
 }
 
@@ -170,10 +176,10 @@ async fn pods_of(ctx: &With<Flags>, node: &str) -> Result<Vec<Value>> {
         BTreeMap<&str, Vec<String>>,
     ) = (vec![], BTreeMap::new(), BTreeMap::new());
     let skip = f.skip_wait_for_delete_timeout;
-    for pod in list["items"].as_array().into_iter().flatten() {
+    for pod in list.list("items") {
         let (ns, name) = id(pod);
         let shown = format!("{ns}/{name}");
-        let gone_for = crate::print::age::time(&pod["metadata"]["deletionTimestamp"])
+        let gone_for = crate::print::age::time(pod.at("metadata").at("deletionTimestamp"))
             .map(|t| crate::print::age::now().as_second() - t.as_second());
         if skip > 0 && gone_for.is_some_and(|s| s > skip) {
             continue;
@@ -322,7 +328,7 @@ async fn wait_gone(
         loop {
             match ctx.client()?.json(&Call::get(path.clone())).await {
                 Err(e) if e.is_not_found() => break,
-                Ok(now) if now["metadata"]["uid"] != pod["metadata"]["uid"] => break,
+                Ok(now) if now.at("metadata").at("uid") != pod.at("metadata").at("uid") => break,
                 Ok(_) => {}
                 Err(e) => return Err(e),
             }

@@ -11,6 +11,7 @@ use crate::print::age::{since, time};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::CHUNKS;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -52,20 +53,20 @@ struct Flags {
 
 /// When, and how often in what time, an event was seen.
 pub fn interval(e: &Value) -> String {
-    let first = if e["eventTime"].is_null() {
-        since(&e["firstTimestamp"])
+    let first = if e.some("eventTime").is_none() {
+        since(e.at("firstTimestamp"))
     } else {
-        since(&e["eventTime"])
+        since(e.at("eventTime"))
     };
-    if !e["series"].is_null() {
+    if e.some("series").is_some() {
         return format!(
             "{} (x{} over {first})",
-            since(&e["series"]["lastObservedTime"]),
-            e["series"]["count"]
+            since(e.at("series").at("lastObservedTime")),
+            e.at("series").at("count")
         );
     }
-    match e["count"].as_i64() {
-        Some(n) if n > 1 => format!("{} (x{n} over {first})", since(&e["lastTimestamp"])),
+    match e.int_ptr("count") {
+        Some(n) if n > 1 => format!("{} (x{n} over {first})", since(e.at("lastTimestamp"))),
         _ => first,
     }
 }
@@ -73,10 +74,10 @@ pub fn interval(e: &Value) -> String {
 /// The point in time by which events are sorted.
 pub fn last_seen(e: &Value) -> i64 {
     let t = [
-        &e["series"]["lastObservedTime"],
-        &e["lastTimestamp"],
-        &e["eventTime"],
-        &e["firstTimestamp"],
+        e.at("series").at("lastObservedTime"),
+        e.at("lastTimestamp"),
+        e.at("eventTime"),
+        e.at("firstTimestamp"),
     ]
     .into_iter()
     .find_map(time);
@@ -85,20 +86,20 @@ pub fn last_seen(e: &Value) -> i64 {
 
 fn line(e: &Value, all: bool) -> String {
     let text = |v: &Value| print::table::escape_terminal(v.as_str().unwrap_or(""));
-    let o = &e["involvedObject"];
+    let o = e.at("involvedObject");
     let head = if all {
-        format!("{}\t", text(&e["metadata"]["namespace"]))
+        format!("{}\t", text(e.at("metadata").at("namespace")))
     } else {
         String::new()
     };
     format!(
         "{head}{}\t{}\t{}\t{}/{}\t{}\n",
         interval(e),
-        text(&e["type"]),
-        text(&e["reason"]),
-        text(&o["kind"]),
-        text(&o["name"]),
-        text(&e["message"]).trim()
+        text(e.at("type")),
+        text(e.at("reason")),
+        text(o.at("kind")),
+        text(o.at("name")),
+        text(e.at("message")).trim()
     )
 }
 
@@ -130,8 +131,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let fits = |e: &Value| {
         types.is_empty()
             || types.iter().any(|t| {
-                e["type"]
-                    .as_str()
+                e.text_ptr("type")
                     .is_some_and(|x| x.eq_ignore_ascii_case(t))
             })
     };
@@ -192,23 +192,17 @@ async fn list(ctx: &Ctx, path: &str, field: &str) -> Result<(Vec<Value>, String)
             .client()?
             .json(&Call::get(format!("{path}{}", query(&pairs))))
             .await?;
-        for e in answer["items"].as_array().into_iter().flatten() {
+        for e in answer.list("items") {
             let mut e = e.clone();
             e["apiVersion"] = json!("v1");
             e["kind"] = json!("Event");
             out.push(e);
         }
-        next = answer["metadata"]["continue"]
-            .as_str()
-            .unwrap_or("")
-            .to_string();
+        next = answer.at("metadata").text("continue").to_string();
         if next.is_empty() {
             return Ok((
                 out,
-                answer["metadata"]["resourceVersion"]
-                    .as_str()
-                    .unwrap_or("")
-                    .to_string(),
+                answer.at("metadata").text("resourceVersion").to_string(),
             ));
         }
     }
@@ -250,8 +244,11 @@ async fn watch(
             .await?,
     );
     while let Some(event) = lines.next().await? {
-        if event["type"] != "DELETED" && event["type"] != "BOOKMARK" && fits(&event["object"]) {
-            show(&event["object"])?;
+        if event.text("type") != "DELETED"
+            && event.text("type") != "BOOKMARK"
+            && fits(event.at("object"))
+        {
+            show(event.at("object"))?;
         }
     }
     Ok(())

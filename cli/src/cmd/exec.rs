@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::flags::{Csv, Group, Listed, group};
 use crate::remote::{session, terminal};
 use crate::resource::Builder;
+use crate::typed::Read;
 
 pub static COMMAND: Command = Command {
     name: "exec",
@@ -108,9 +109,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         }
     };
     let pod = pods::attachable(&ctx, &info, f.pod_running_timeout).await?;
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
-    if let Some(phase) = pod["status"]["phase"]
-        .as_str()
+    let text = |field: &str| pod.at("metadata").text(field).to_string();
+    if let Some(phase) = pod
+        .at("status")
+        .text_ptr("phase")
         .filter(|p| matches!(*p, "Succeeded" | "Failed"))
     {
         return Err(Error::msg(format!(

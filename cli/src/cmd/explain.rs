@@ -8,6 +8,7 @@ use crate::discovery::{Resource, split_api_version};
 use crate::error::{Error, Result, quote};
 use crate::openapi::{document, resolve, schema};
 use crate::print;
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -147,7 +148,7 @@ impl Explainer<'_> {
         recursive: bool,
         seen: &mut Vec<String>,
     ) -> Option<String> {
-        let reference = s["$ref"].as_str().unwrap_or("");
+        let reference = s.text("$ref");
         let resolved = self.resolve(s);
         let Some((first, rest)) = path.split_first() else {
             let mut out = String::from("DESCRIPTION:\n");
@@ -170,7 +171,7 @@ impl Explainer<'_> {
             return None;
         }
         seen.push(reference.to_string());
-        if let Some(sub) = resolved["properties"].get(first) {
+        if let Some(sub) = resolved.at("properties").get(first) {
             let mut out = String::new();
             if rest.is_empty() {
                 out = format!(
@@ -181,13 +182,14 @@ impl Explainer<'_> {
             }
             return Some(out + &self.output(sub, rest, recursive, &mut vec![])?);
         }
-        if is_schema(&resolved["items"]) {
-            return self.output(&resolved["items"], path, recursive, seen);
+        if is_schema(resolved.at("items")) {
+            return self.output(resolved.at("items"), path, recursive, seen);
         }
-        if is_schema(&resolved["additionalProperties"]) {
-            return self.output(&resolved["additionalProperties"], path, recursive, seen);
+        if is_schema(resolved.at("additionalProperties")) {
+            return self.output(resolved.at("additionalProperties"), path, recursive, seen);
         }
-        resolved["allOf"]
+        resolved
+            .at("allOf")
             .as_array()?
             .iter()
             .find_map(|a| self.output(a, path, recursive, seen))
@@ -195,14 +197,12 @@ impl Explainer<'_> {
 
     fn description(&self, s: &Value) -> String {
         let s = self.resolve(s);
-        let mut out = s["description"]
-            .as_str()
+        let mut out = s
+            .text_ptr("description")
             .filter(|d| !d.is_empty())
             .map_or_else(String::new, |d| format!("{d}\n"));
-        s["allOf"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        s.list("allOf")
+            .iter()
             .for_each(|a| out += &self.description(a));
         for field in ["items", "additionalProperties"] {
             if is_schema(&s[field]) {
@@ -213,21 +213,21 @@ impl Explainer<'_> {
     }
 
     fn type_of(&self, s: &Value) -> String {
-        if is_schema(&s["items"]) {
-            return format!("[]{}", self.type_of(&s["items"]));
+        if is_schema(s.at("items")) {
+            return format!("[]{}", self.type_of(s.at("items")));
         }
-        if is_schema(&s["additionalProperties"]) {
-            return format!("map[string]{}", self.type_of(&s["additionalProperties"]));
+        if is_schema(s.at("additionalProperties")) {
+            return format!("map[string]{}", self.type_of(s.at("additionalProperties")));
         }
         if let (Some([one]), true) = (
-            s["allOf"].as_array().map(Vec::as_slice),
-            s["properties"].is_null(),
+            s.at("allOf").as_array().map(Vec::as_slice),
+            s.some("properties").is_none(),
         ) {
             return self.type_of(one);
         }
-        if let Some(r) = s["$ref"].as_str() {
+        if let Some(r) = s.text_ptr("$ref") {
             let target = resolve(self.doc, s);
-            return match target["type"].as_str() {
+            return match target.text_ptr("type") {
                 Some(t) if t != "object" => t.into(),
                 _ => r
                     .rsplit(['/', '.'])
@@ -237,7 +237,7 @@ impl Explainer<'_> {
                     .into(),
             };
         }
-        match s["type"].as_str() {
+        match s.text_ptr("type") {
             None | Some("object") => "Object".into(),
             Some(t) => t.into(),
         }
@@ -252,21 +252,20 @@ impl Explainer<'_> {
         seen: &mut Vec<String>,
         out: &mut String,
     ) {
-        let reference = s["$ref"].as_str().unwrap_or("").to_string();
+        let reference = s.text("$ref").to_string();
         if !reference.is_empty() && seen.contains(&reference) {
             return;
         }
         seen.push(reference);
         let resolved = self.resolve(s);
-        let required: Vec<&str> = resolved["required"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        let required: Vec<&str> = resolved
+            .list("required")
+            .iter()
             .filter_map(Value::as_str)
             .collect();
-        for (name, field) in resolved["properties"].as_object().into_iter().flatten() {
+        for (name, field) in resolved.entries("properties") {
             let pad = level * 2;
-            let mark = if required.contains(&name.as_str()) {
+            let mark = if required.contains(&name) {
                 " -required-"
             } else {
                 ""
@@ -280,17 +279,16 @@ impl Explainer<'_> {
             if recursive {
                 self.fields(field, level + 1, recursive, seen, out);
             } else {
-                let text = field["description"]
-                    .as_str()
+                let text = field
+                    .text_ptr("description")
                     .filter(|d| !d.is_empty())
                     .unwrap_or("<no description>");
                 *out += &format!("{}\n\n", indent(pad + 2, &wrap(text, 78 - pad)));
             }
         }
-        resolved["allOf"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        resolved
+            .list("allOf")
+            .iter()
             .for_each(|a| self.fields(a, level, recursive, seen, out));
         for field in ["items", "additionalProperties"] {
             if is_schema(&resolved[field]) {
@@ -311,17 +309,18 @@ impl Explainer<'_> {
         let mut at = top;
         for step in path {
             let mut s = self.inner(at);
-            if s["properties"].is_null() {
+            if s.some("properties").is_none() {
                 s = self.inner(s);
             }
-            at = s["properties"]
+            at = s
+                .at("properties")
                 .get(step)
                 .ok_or_else(|| Error::msg(format!("field {} does not exist", quote(step))))?;
         }
         let mut out = format!("KIND:     {}\nVERSION:  {}\n\n", r.kind, r.api_version());
         if let Some(last) = path.last() {
             let s = self.inner(at);
-            out += &if s["properties"].is_null() {
+            out += &if s.some("properties").is_none() {
                 format!("FIELD:    {last} <{}>\n\n", self.type_of(at))
             } else {
                 format!("RESOURCE: {last} <{}>\n\n", self.type_of(at))
@@ -334,10 +333,11 @@ impl Explainer<'_> {
         );
         let s = self.inner(at);
         let mut fields = String::new();
-        for (name, field) in s["properties"].as_object().into_iter().flatten() {
-            let required = s["required"]
+        for (name, field) in s.entries("properties") {
+            let required = s
+                .at("required")
                 .as_array()
-                .is_some_and(|l| l.iter().any(|x| x == name.as_str()));
+                .is_some_and(|l| l.iter().any(|x| x == name));
             fields += &format!(
                 "   {name}\t<{}>{}\n",
                 self.type_of(field),
@@ -349,7 +349,7 @@ impl Explainer<'_> {
                     indent(
                         5,
                         &wrap(
-                            field["description"].as_str().unwrap_or("<no description>"),
+                            field.text_ptr("description").unwrap_or("<no description>"),
                             75
                         )
                     )
@@ -365,7 +365,7 @@ impl Explainer<'_> {
     /// Through references, single alternatives, lists and maps, to the schema with the fields.
     fn inner<'b>(&'b self, s: &'b Value) -> &'b Value {
         let s = self.resolve(s);
-        if let Some([one]) = s["allOf"].as_array().map(Vec::as_slice) {
+        if let Some([one]) = s.at("allOf").as_array().map(Vec::as_slice) {
             return self.inner(one);
         }
         for field in ["items", "additionalProperties"] {
@@ -379,7 +379,7 @@ impl Explainer<'_> {
 
 /// The values that a field may have: on one line below the field, four of them, or all, one a line.
 fn enumeration(s: &Value, short: Option<usize>) -> String {
-    let Some(all) = s["enum"].as_array() else {
+    let Some(all) = s.at("enum").as_array() else {
         return String::new();
     };
     let text = |v: &Value| match v {

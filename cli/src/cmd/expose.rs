@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::generate::{self, MANAGER, SAVE_CONFIG};
 use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -120,19 +121,21 @@ fn selector(info: &Info) -> Result<Value> {
         ))
     };
     let labels = match info.resource.kind.as_str() {
-        "Pod" => &o["metadata"]["labels"],
-        "Service" | "ReplicationController" => &o["spec"]["selector"],
+        "Pod" => o.at("metadata").at("labels"),
+        "Service" | "ReplicationController" => o.at("spec").at("selector"),
         "Deployment" | "ReplicaSet" => {
-            if o["spec"]["selector"]["matchExpressions"]
-                .as_array()
-                .is_some_and(|e| !e.is_empty())
+            if !o
+                .at("spec")
+                .at("selector")
+                .list("matchExpressions")
+                .is_empty()
             {
                 return Err(missing(&format!(
                     "couldn't convert expressions - \"{}\" to map-based selector format",
-                    print::json::compact(&o["spec"]["selector"]["matchExpressions"])
+                    print::json::compact(o.at("spec").at("selector").at("matchExpressions"))
                 )));
             }
-            &o["spec"]["selector"]["matchLabels"]
+            o.at("spec").at("selector").at("matchLabels")
         }
         other => {
             return Err(Error::msg(format!(
@@ -157,20 +160,21 @@ fn selector(info: &Info) -> Result<Value> {
 
 /// Ports and protocols that the object has, in order.
 fn ports(info: &Info) -> Vec<(i64, String)> {
-    let protocol = |p: &Value| p["protocol"].as_str().unwrap_or("TCP").to_string();
+    let protocol = |p: &Value| p.text_ptr("protocol").unwrap_or("TCP").to_string();
     if info.resource.kind == "Service" {
-        return info.object["spec"]["ports"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|p| Some((p["port"].as_i64()?, protocol(p))))
+        return info
+            .object
+            .at("spec")
+            .list("ports")
+            .iter()
+            .filter_map(|p| Some((p.int_ptr("port")?, protocol(p))))
             .collect();
     }
     let spec = crate::podspec::spec(&info.object).unwrap_or(&Value::Null);
-    let containers = spec["containers"].as_array().into_iter().flatten();
+    let containers = spec.list("containers").iter();
     containers
-        .flat_map(|c| c["ports"].as_array().into_iter().flatten())
-        .filter_map(|p| Some((p["containerPort"].as_i64()?, protocol(p))))
+        .flat_map(|c| c.list("ports").iter())
+        .filter_map(|p| Some((p.int_ptr("containerPort")?, protocol(p))))
         .collect()
 }
 
@@ -197,7 +201,7 @@ fn service(ctx: &With<Flags>, info: &Info) -> Result<Value> {
         &name,
     )?;
     let labels = if f.labels.is_empty() {
-        info.object["metadata"]["labels"].clone()
+        info.object.at("metadata").at("labels").clone()
     } else {
         Value::Object(generate::labels(f.labels.as_str())?)
     };

@@ -15,6 +15,7 @@ use crate::resource::rows::Keep;
 use crate::resource::{
     Builder, CHUNKS, FIELD_SELECTOR, FILE_FLAGS, Found, Info, SELECTOR, is_list,
 };
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 /// What `-o` may be.
@@ -298,7 +299,7 @@ fn generic(ctx: &With<Flags>, mut found: Found, mut printer: Printer) -> Result<
     let object = if single {
         let object = found.infos.remove(0).object;
         if is_list(&object) {
-            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": object["metadata"]["resourceVersion"]}, "items": object["items"]})
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": object.at("metadata").at("resourceVersion")}, "items": object.at("items")})
         } else {
             object
         }

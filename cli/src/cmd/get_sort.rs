@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result, quote};
 use crate::resource::Info;
+use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::jsonpath::{JsonPath, relaxed};
 use std::cmp::Ordering;
@@ -39,7 +40,8 @@ fn missing(field: &str) -> Error {
 /// A field that no row has.
 pub fn sort_tables(infos: &mut [Info], field: &str) -> Result<()> {
     let sorted = |info: &Info| {
-        info.object["rows"]
+        info.object
+            .at("rows")
             .as_array()
             .is_none_or(|rows| rows.len() < 2)
     };
@@ -56,7 +58,7 @@ pub fn sort_tables(infos: &mut [Info], field: &str) -> Result<()> {
         };
         let mut keyed = Vec::new();
         for row in rows.drain(..) {
-            keyed.push((key(&path, &row["object"])?, row));
+            keyed.push((key(&path, row.at("object"))?, row));
         }
         if !keyed.is_empty() && keyed.iter().all(|(k, _)| k.is_none()) {
             return Err(missing(&field));

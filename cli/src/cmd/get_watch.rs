@@ -10,6 +10,7 @@ use crate::print::table::TablePrinter;
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Format, Printer};
 use crate::resource::Info;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 enum Output {
@@ -84,10 +85,10 @@ pub async fn run(ctx: &With<Flags>, format: Option<Format>) -> Result<()> {
 }
 
 fn show_first(output: &mut Output, object: &Value, event: Option<&str>) -> Result<()> {
-    let items = if object["kind"] == "Table" {
+    let items = if object.text("kind") == "Table" {
         None
     } else {
-        object["items"].as_array()
+        object.at("items").as_array()
     };
     match items {
         None => output.show(object, event),
@@ -105,8 +106,10 @@ async fn watch(
     field: &Option<String>,
     mut show: impl FnMut(&str, &Value) -> Result<()>,
 ) -> Result<()> {
-    let revision = info.object["metadata"]["resourceVersion"]
-        .as_str()
+    let revision = info
+        .object
+        .at("metadata")
+        .text_ptr("resourceVersion")
         .or_else(|| info.object["rows"][0]["object"]["metadata"]["resourceVersion"].as_str())
         .unwrap_or("0")
         .to_string();
@@ -141,12 +144,12 @@ async fn watch(
     );
     let follow = async {
         while let Some(event) = lines.next().await? {
-            let kind = event["type"].as_str().unwrap_or("");
+            let kind = event.text("type");
             if kind == "ERROR" {
-                return Err(Error::Status(Box::new(event["object"].clone())));
+                return Err(Error::Status(Box::new(event.at("object").clone())));
             }
             if kind != "BOOKMARK" {
-                show(kind, &event["object"])?;
+                show(kind, event.at("object"))?;
             }
         }
         Ok(())

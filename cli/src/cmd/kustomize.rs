@@ -7,6 +7,7 @@ use crate::context::With;
 use crate::error::{Error, Result};
 use crate::flags::Refused;
 use crate::print;
+use crate::typed::Read;
 use serde_json::Value;
 use std::path::Path;
 
@@ -101,10 +102,10 @@ fn write(path: &Path, text: &str) -> Result<()> {
 /// A file's name for each object; with that of the namespace where there are several.
 fn files(objects: &[Value]) -> Vec<(String, &Value)> {
     let namespace = |o: &Value| {
-        let inside = !crate::kustomize::is_cluster_wide(o["kind"].as_str().unwrap_or(""));
+        let inside = !crate::kustomize::is_cluster_wide(o.text("kind"));
         inside.then(|| {
-            o["metadata"]["namespace"]
-                .as_str()
+            o.at("metadata")
+                .text_ptr("namespace")
                 .unwrap_or("default")
                 .to_lowercase()
         })
@@ -114,11 +115,11 @@ fn files(objects: &[Value]) -> Vec<(String, &Value)> {
     spaces.dedup();
     let name = |o: &Value| {
         let of = |v: &Value| v.as_str().unwrap_or("").to_string();
-        let version = of(&o["apiVersion"]).replacen('/', "_", 1);
+        let version = of(o.at("apiVersion")).replacen('/', "_", 1);
         let own = format!(
             "{version}_{}_{}.yaml",
-            of(&o["kind"]),
-            of(&o["metadata"]["name"])
+            of(o.at("kind")),
+            of(o.at("metadata").at("name"))
         )
         .to_lowercase();
         match namespace(o).filter(|_| spaces.len() > 1) {

@@ -11,6 +11,7 @@ use crate::error::{Error, Result, quote};
 use crate::print;
 use crate::remote::{self, Chunks};
 use crate::resource::{Info, SELECTOR};
+use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::time;
 use tokio::time::{Duration, Instant};
@@ -227,9 +228,11 @@ fn containers(ctx: &With<Flags>, plan: &Plan, pod: &Value) -> Result<Vec<String>
     if !plan.container.is_empty() {
         return pods::check_container(pod, &plan.container).map(|()| vec![plan.container.clone()]);
     }
-    let name = pod["metadata"]["name"].as_str().unwrap_or("");
-    if let Some(marked) = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]
-        .as_str()
+    let name = pod.at("metadata").text("name");
+    if let Some(marked) = pod
+        .at("metadata")
+        .at("annotations")
+        .text_ptr("kubectl.kubernetes.io/default-container")
         .filter(|m| !m.is_empty())
     {
         if pods::check_container(pod, marked).is_ok() {
@@ -251,7 +254,7 @@ fn containers(ctx: &With<Flags>, plan: &Plan, pod: &Value) -> Result<Vec<String>
 }
 
 fn sources_of(ctx: &With<Flags>, plan: &Plan, pod: &Value) -> Result<Vec<Source>> {
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
+    let text = |field: &str| pod.at("metadata").text(field).to_string();
     let place = format!(
         "/api/v1/namespaces/{}/pods/{}/log",
         segment(&text("namespace")),

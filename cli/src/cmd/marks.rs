@@ -240,8 +240,5 @@ async fn send(
         patch["metadata"]["resourceVersion"] = json!(version);
     }
     let write = helper::Write::by(ctx.manager(), ctx.dry_run()?);
-    let (resource, namespace, name) = (&info.resource, &info.namespace, &info.name);
-    write
-        .patch(ctx.client()?, resource, namespace, name, MERGE, &patch)
-        .await
+    write.patch_of(ctx.client()?, info, MERGE, &patch).await
 }

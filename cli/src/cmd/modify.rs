@@ -74,14 +74,7 @@ pub fn is_local(ctx: &Ctx) -> Result<bool> {
 pub async fn send(ctx: &Ctx, info: &Info, after: &Value) -> Result<Value> {
     let (patch, kind) = crate::typed::patch(&info.object, after).map_err(Error::msg)?;
     helper::Write::by(ctx.manager(), ctx.dry_run()?)
-        .patch(
-            ctx.client()?,
-            &info.resource,
-            &info.namespace,
-            &info.name,
-            kind,
-            &patch,
-        )
+        .patch_of(ctx.client()?, info, kind, &patch)
         .await
 }
 

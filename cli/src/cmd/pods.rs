@@ -6,7 +6,7 @@ use crate::client::{Call, query, segment};
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::resource::{Builder, Info};
-use crate::typed::go_type;
+use crate::typed::{Read, go_type};
 use serde_json::Value;
 use skiff_api::machinery::selector::Selector;
 use std::cmp::Ordering;
@@ -63,8 +63,8 @@ pub async fn find(ctx: &Ctx, word: &str, timeout: f64) -> Result<Value> {
 ///
 /// # Errors
 /// A kind that has no pods, a service that selects none.
-pub fn selector(info: &Info) -> Result<String, String> {
-    let selector = &info.object["spec"]["selector"];
+pub fn selector(info: &Info) -> Result<String> {
+    let selector = info.object.at("spec").at("selector");
     let set = || {
         Selector::from_set(
             selector
@@ -75,20 +75,20 @@ pub fn selector(info: &Info) -> Result<String, String> {
         )
     };
     match info.resource.kind.as_str() {
-        "Service" if selector.as_object().is_none_or(|s| s.is_empty()) => Err(format!(
+        "Service" if selector.as_object().is_none_or(|s| s.is_empty()) => Err(Error::msg(format!(
             "invalid service '{}': Service is defined without a selector",
             info.name
-        )),
+        ))),
         "Service" | "ReplicationController" => Ok(set().to_string()),
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => {
             Selector::from_label_selector(Some(selector))
                 .map(|s| s.to_string())
-                .map_err(|e| format!("invalid label selector: {e}"))
+                .map_err(|e| Error::msg(format!("invalid label selector: {e}")))
         }
-        _ => Err(format!(
+        _ => Err(Error::msg(format!(
             "selector for {} not implemented",
             go_type(&info.object)
-        )),
+        ))),
     }
 }
 
@@ -125,12 +125,12 @@ pub async fn all_of(
 }
 
 fn ready_since(pod: &Value) -> Option<String> {
-    let ready = pod["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|c| c["type"] == "Ready" && c["status"] == "True");
-    ready.map(|c| c["lastTransitionTime"].as_str().unwrap_or("").to_string())
+    let ready = pod
+        .at("status")
+        .list("conditions")
+        .iter()
+        .find(|c| c.text("type") == "Ready" && c.text("status") == "True");
+    ready.map(|c| c.text("lastTransitionTime").to_string())
 }
 
 /// Earlier before later, and none last.
@@ -145,32 +145,31 @@ fn restarts(pod: &Value) -> (i64, i64) {
             .into_iter()
             .flatten()
             .filter(|c| fits(c))
-            .filter_map(|c| c["restartCount"].as_i64())
+            .filter_map(|c| c.int_ptr("restartCount"))
             .max()
             .unwrap_or(0)
     };
     let beside = |c: &Value| {
-        pod["spec"]["initContainers"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|i| i["name"] == c["name"] && i["restartPolicy"] == "Always")
+        pod.at("spec")
+            .list("initContainers")
+            .iter()
+            .any(|i| i.at("name") == c.at("name") && i.text("restartPolicy") == "Always")
     };
     (
-        most(&pod["status"]["containerStatuses"], &|_| true),
-        most(&pod["status"]["initContainerStatuses"], &beside),
+        most(pod.at("status").at("containerStatuses"), &|_| true),
+        most(pod.at("status").at("initContainerStatuses"), &beside),
     )
 }
 
 /// What both orders look at first: on a node, running, ready.
 fn rank(pod: &Value) -> (bool, u8, bool) {
-    let phase = match pod["status"]["phase"].as_str() {
+    let phase = match pod.at("status").text_ptr("phase") {
         Some("Unknown") => 1,
         Some("Pending") => 2,
         _ => 0,
     };
     (
-        pod["spec"]["nodeName"].as_str().unwrap_or("").is_empty(),
+        pod.at("spec").text("nodeName").is_empty(),
         phase,
         ready_since(pod).is_none(),
     )
@@ -179,12 +178,7 @@ fn rank(pod: &Value) -> (bool, u8, bool) {
 /// The pod whose logs are wanted most comes first.
 pub fn by_logging(a: &Value, b: &Value) -> Ordering {
     let ready = |p: &Value| ready_since(p).unwrap_or_default();
-    let created = |p: &Value| {
-        p["metadata"]["creationTimestamp"]
-            .as_str()
-            .unwrap_or("")
-            .to_string()
-    };
+    let created = |p: &Value| p.at("metadata").text("creationTimestamp").to_string();
     rank(a)
         .cmp(&rank(b))
         .then_with(|| earlier(&ready(a), &ready(b)))
@@ -194,7 +188,7 @@ pub fn by_logging(a: &Value, b: &Value) -> Ordering {
 
 /// The pod that is best to work with comes first.
 pub fn by_activity(a: &Value, b: &Value) -> Ordering {
-    let text = |p: &Value, f: &str| p["metadata"][f].as_str().unwrap_or("").to_string();
+    let text = |p: &Value, f: &str| p.at("metadata").text(f).to_string();
     let ending = |p: &Value| text(p, "deletionTimestamp");
     rank(a)
         .cmp(&rank(b))
@@ -214,8 +208,8 @@ pub fn by_activity(a: &Value, b: &Value) -> Ordering {
 pub fn names(pod: &Value, fields: &[&str]) -> Vec<String> {
     fields
         .iter()
-        .flat_map(|f| pod["spec"][*f].as_array().into_iter().flatten())
-        .filter_map(|c| c["name"].as_str().map(String::from))
+        .flat_map(|f| pod.at("spec").list(*f).iter())
+        .filter_map(|c| c.text_ptr("name").map(String::from))
         .collect()
 }
 
@@ -230,7 +224,7 @@ pub fn check_container(pod: &Value, wanted: &str) -> Result<()> {
     if names(pod, ALL).iter().any(|n| n == wanted) {
         return Ok(());
     }
-    let name = pod["metadata"]["name"].as_str().unwrap_or("");
+    let name = pod.at("metadata").text("name");
     Err(Error::msg(format!(
         "container {wanted} is not valid for pod {name} out of: {}",
         shown(pod)
@@ -242,7 +236,7 @@ pub fn check_container(pod: &Value, wanted: &str) -> Result<()> {
 /// # Errors
 /// A name that the pod has not.
 pub fn container(pod: &Value, wanted: &str, quiet: bool) -> Result<String> {
-    let text = |f: &str| pod["metadata"][f].as_str().unwrap_or("");
+    let text = |f: &str| pod.at("metadata").text(f);
     let first = names(pod, &["containers"]).into_iter().next();
     let first = first.ok_or_else(|| {
         Error::msg(format!(
@@ -251,9 +245,10 @@ pub fn container(pod: &Value, wanted: &str, quiet: bool) -> Result<String> {
             text("name")
         ))
     })?;
-    let marked = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"]
-        .as_str()
-        .unwrap_or("");
+    let marked = pod
+        .at("metadata")
+        .at("annotations")
+        .text("kubectl.kubernetes.io/default-container");
     let wanted = if wanted.is_empty() { marked } else { wanted };
     if !wanted.is_empty() {
         return check_container(pod, wanted).map(|()| wanted.to_string());

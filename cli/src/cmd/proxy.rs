@@ -8,6 +8,7 @@ use crate::context::With;
 use crate::error::{Error, Result};
 use crate::flags::Refused;
 use crate::print;
+use crate::typed::Read;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -225,7 +226,8 @@ async fn pass(
             Response::from_parts(parts, body.boxed())
         }
         Err(Error::Status(s)) => {
-            let code = s["code"]
+            let code = s
+                .at("code")
                 .as_u64()
                 .and_then(|c| u16::try_from(c).ok())
                 .and_then(|c| StatusCode::from_u16(c).ok())

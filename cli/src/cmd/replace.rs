@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::generate::{MANAGER, SAVE_CONFIG, save_read_config};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Found, Info, Validation, helper};
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -135,15 +136,12 @@ async fn in_place(
 async fn overwritten(ctx: &Ctx, info: &Info, write: &helper::Write) -> Result<Value> {
     let client = ctx.client()?;
     let mut object = info.object.clone();
-    if object["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap_or("")
-        .is_empty()
+    if object.at("metadata").text("resourceVersion").is_empty()
         && let Ok(live) = write
             .get(client, &info.resource, &info.namespace, &info.name)
             .await
     {
-        object["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"].clone();
+        object["metadata"]["resourceVersion"] = live.at("metadata").at("resourceVersion").clone();
     }
     write
         .replace(client, &info.resource, &info.namespace, &info.name, &object)

@@ -9,8 +9,8 @@ use crate::error::{Error, Result, quote};
 use crate::generate::{self, MANAGER, SAVE_CONFIG};
 use crate::print::{self, Printer};
 use crate::resource::{DRY_RUN, Info, helper};
+use crate::typed::Read;
 use serde_json::{Value, json};
-use std::rc::Rc;
 use tokio::time::Instant;
 
 pub static COMMAND: Command = Command {
@@ -210,14 +210,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut printer = generate::printer(&ctx, "created")?;
     let object = made(&ctx, &kind, pod(&ctx, &name, attach)?).await?;
     let namespace = ctx.namespace()?.0;
-    let info = |resource: Resource, object: Value| Info {
-        resource,
-        namespace: namespace.clone(),
-        name: name.clone(),
-        object,
-        source: String::new(),
-        lines: Rc::default(),
-    };
+    let info = |resource, object| Info::of(resource, &namespace, &name, object);
     let mut created = vec![info(kind, object)];
     let mut failed = None;
     if f.expose {
@@ -277,7 +270,7 @@ async fn exposed(
     let f = ctx.flags();
     let mut object = generate::object(ctx, kind, name)?;
     let port = generate::port(f.port.as_str())?;
-    object["spec"] = json!({"ports": [{"port": port, "targetPort": port, "protocol": "TCP"}], "selector": pod["metadata"]["labels"]});
+    object["spec"] = json!({"ports": [{"port": port, "targetPort": port, "protocol": "TCP"}], "selector": pod.at("metadata").at("labels")});
     object["status"] = json!({"loadBalancer": {}});
     let object = made(ctx, kind, object).await?;
     printer.print(&object)?;
@@ -309,19 +302,15 @@ async fn until(ctx: &With<Flags>, info: &Info, fits: impl Fn(&Value) -> bool) ->
 
 fn is_over(pod: &Value) -> bool {
     matches!(
-        pod["status"]["phase"].as_str(),
+        pod.at("status").text_ptr("phase"),
         Some("Succeeded" | "Failed")
     )
 }
 
 fn is_ready(pod: &Value) -> bool {
-    let ready = |c: &Value| c["type"] == "Ready" && c["status"] == "True";
-    pod["status"]["phase"] == "Running"
-        && pod["status"]["conditions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(ready)
+    let ready = |c: &Value| c.text("type") == "Ready" && c.text("status") == "True";
+    pod.at("status").text("phase") == "Running"
+        && pod.at("status").list("conditions").iter().any(ready)
 }
 
 /// Attaches to the pod once it is ready, after what it has said so far, or shows what it said if it has ended; then gives its exit status.
@@ -359,19 +348,19 @@ async fn exit_status(ctx: &With<Flags>, info: &Info) -> Result<()> {
     }
     let pod = until(ctx, info, |o| {
         if restart == "OnFailure" {
-            o["status"]["phase"] == "Succeeded"
+            o.at("status").text("phase") == "Succeeded"
         } else {
             is_over(o)
         }
     })
     .await?;
-    if pod["status"]["phase"] == "Succeeded" {
+    if pod.at("status").text("phase") == "Succeeded" {
         return Ok(());
     }
     let t = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
     let text = |f: &str| t[f].as_str().unwrap_or("");
-    match t["exitCode"]
-        .as_i64()
+    match t
+        .int_ptr("exitCode")
         .and_then(|code| i32::try_from(code).ok())
     {
         Some(code) if code != 0 => Err(Error::Plain(

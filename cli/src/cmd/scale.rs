@@ -9,7 +9,7 @@ use crate::context::{Ctx, DryRun, With};
 use crate::error::{Error, Result, quote};
 use crate::print::{self, Printer};
 use crate::resource::{ALL, Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
-use crate::typed::MERGE;
+use crate::typed::{MERGE, Read};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
@@ -122,8 +122,8 @@ async fn scaled(ctx: &With<Flags>, info: &Info) -> Result<i64> {
     loop {
         let scale = scale_of(ctx, info).await?;
         let (spec, status) = (
-            scale["spec"]["replicas"].as_i64().unwrap_or(0),
-            scale["status"]["replicas"].as_i64().unwrap_or(0),
+            scale.at("spec").int("replicas"),
+            scale.at("status").int("replicas"),
         );
         // Somebody else wants another number by now.
         if spec != want || spec == status {
@@ -156,27 +156,20 @@ async fn once(ctx: &With<Flags>, info: &Info) -> Result<i64> {
     let client = ctx.client()?;
     let answer = if current == -1 && version.is_empty() {
         write
-            .patch(
-                client,
-                &info.resource,
-                &info.namespace,
-                &info.name,
-                MERGE,
-                &json!({"spec": {"replicas": want}}),
-            )
+            .patch_of(client, info, MERGE, &json!({"spec": {"replicas": want}}))
             .await?
     } else {
         let mut scale = scale_of(ctx, info).await?;
-        let have = scale["spec"]["replicas"].as_i64().unwrap_or(0);
+        let have = scale.at("spec").int("replicas");
         if current != -1 && have != current {
             return Err(Error::msg(format!(
                 "Expected replicas to be {current}, was {have}"
             )));
         }
-        if !version.is_empty() && scale["metadata"]["resourceVersion"] != version {
+        if !version.is_empty() && scale.at("metadata").text("resourceVersion") != version {
             return Err(Error::msg(format!(
                 "Expected resource version to be {version}, was {}",
-                scale["metadata"]["resourceVersion"].as_str().unwrap_or("")
+                scale.at("metadata").text("resourceVersion")
             )));
         }
         scale["spec"]["replicas"] = json!(want);
@@ -184,5 +177,5 @@ async fn once(ctx: &With<Flags>, info: &Info) -> Result<i64> {
             .replace(client, &info.resource, &info.namespace, &info.name, &scale)
             .await?
     };
-    Ok(answer["spec"]["replicas"].as_i64().unwrap_or(0))
+    Ok(answer.at("spec").int("replicas"))
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result, quote};
 use crate::generate::MANAGER;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, DRY_RUN, SELECTOR, Validation};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::names::{is_label_value, is_qualified_name};
 
@@ -219,11 +220,10 @@ fn apply(
     remove: &[Taint],
     overwrite: bool,
 ) -> Result<&'static str> {
-    let old: Vec<Value> = node["spec"]["taints"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let at = |t: &Taint, v: &Value| v["key"] == t.key.as_str() && v["effect"] == t.effect.as_str();
+    let old: Vec<Value> = node.at("spec").list("taints").to_vec();
+    let at = |t: &Taint, v: &Value| {
+        v.text("key") == t.key.as_str() && v.text("effect") == t.effect.as_str()
+    };
     let exists: Vec<&Taint> = add
         .iter()
         .filter(|t| old.iter().any(|v| at(t, v)))
@@ -233,7 +233,7 @@ fn apply(
         keys.dedup();
         return Err(Error::msg(format!(
             "node {} already has {} taint(s) with same effect(s) and --overwrite is false",
-            node["metadata"]["name"].as_str().unwrap_or(""),
+            node.at("metadata").text("name"),
             keys.join(",")
         )));
     }
@@ -247,8 +247,8 @@ fn apply(
     for r in remove {
         let before = new.len();
         new.retain(|v| {
-            !(v["key"] == r.key.as_str()
-                && (r.effect.is_empty() || v["effect"] == r.effect.as_str()))
+            !(v.text("key") == r.key.as_str()
+                && (r.effect.is_empty() || v.text("effect") == r.effect.as_str()))
         });
         if new.len() == before {
             missing.push(Error::msg(format!("taint {} not found", quote(&r.shown()))));

@@ -12,6 +12,7 @@ use crate::flags::Refused;
 use crate::print;
 use crate::print::tabwriter::TabWriter;
 use crate::resource::{FIELD_SELECTOR, SELECTOR};
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -105,7 +106,7 @@ async fn available(ctx: &Ctx) -> Result<()> {
 }
 
 fn usage(v: &Value) -> (f64, f64) {
-    let amount = |f: &str| v["usage"][f].as_str().and_then(parse).unwrap_or(0.0);
+    let amount = |f: &str| v.at("usage").text_ptr(f).and_then(parse).unwrap_or(0.0);
     (amount("cpu"), amount("memory"))
 }
 
@@ -127,7 +128,8 @@ fn sort<T>(by: &str, rows: &mut [(String, (f64, f64), T)]) -> Result<()> {
 }
 
 fn items(answer: Value) -> Vec<Value> {
-    answer["items"]
+    answer
+        .at("items")
         .as_array()
         .cloned()
         .unwrap_or_else(|| vec![answer])
@@ -163,14 +165,10 @@ async fn nodes(ctx: With<NodeFlags>) -> Result<()> {
     for m in metrics {
         let node = known
             .iter()
-            .find(|n| n["metadata"]["name"] == m["metadata"]["name"])
+            .find(|n| n.at("metadata").at("name") == m.at("metadata").at("name"))
             .cloned()
             .unwrap_or(Value::Null);
-        rows.push((
-            m["metadata"]["name"].as_str().unwrap_or("").into(),
-            usage(&m),
-            node,
-        ));
+        rows.push((m.at("metadata").text("name").into(), usage(&m), node));
     }
     sort(&f.common.sort_by, &mut rows)?;
     let mut w = TabWriter::table();
@@ -235,17 +233,12 @@ async fn pods(ctx: With<PodFlags>) -> Result<()> {
         .await?;
     let mut rows = Vec::new();
     for pod in items(answer) {
-        let total = pod["containers"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        let total = pod
+            .list("containers")
+            .iter()
             .map(usage)
             .fold((0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
-        rows.push((
-            pod["metadata"]["name"].as_str().unwrap_or("").to_string(),
-            total,
-            pod,
-        ));
+        rows.push((pod.at("metadata").text("name").to_string(), total, pod));
     }
     if rows.is_empty() {
         if all {
@@ -267,17 +260,17 @@ async fn pods(ctx: With<PodFlags>) -> Result<()> {
     }
     for (name, total, pod) in &rows {
         let head = if all {
-            format!("{}\t", pod["metadata"]["namespace"].as_str().unwrap_or(""))
+            format!("{}\t", pod.at("metadata").text("namespace"))
         } else {
             String::new()
         };
         if containers {
-            for c in pod["containers"].as_array().into_iter().flatten() {
+            for c in pod.list("containers") {
                 let (cpu, memory) = usage(c);
                 let (cpu, memory) = cells(cpu, memory);
                 w.push(&format!(
                     "{head}{name}\t{}\t{cpu}\t{memory}\n",
-                    c["name"].as_str().unwrap_or("")
+                    c.text("name")
                 ));
             }
         } else {

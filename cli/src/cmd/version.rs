@@ -7,6 +7,7 @@ use crate::command::{Command, verb};
 use crate::context::With;
 use crate::error::{Error, Result};
 use crate::print::{self, json as layout};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -87,7 +88,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             Err(e) => failure = Some(e),
         }
     }
-    let git = |part: &str| info[part]["gitVersion"].as_str().unwrap_or("").to_string();
+    let git = |part: &str| info.at(part).text("gitVersion").to_string();
     let text = match f.output.as_str() {
         "json" => {
             layout::write(
@@ -122,8 +123,8 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 /// Warns if the two versions are too far apart to work together.
 fn skew(info: &Value) {
     let minor = |part: &str| {
-        info[part]["minor"]
-            .as_str()
+        info.at(part)
+            .text_ptr("minor")
             .map(|m| m.trim_end_matches('+').to_string())
             .and_then(|m| m.parse::<i64>().ok())
     };

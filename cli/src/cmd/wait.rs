@@ -11,6 +11,7 @@ use crate::print::{self, Printer};
 use crate::resource::{
     ALL, ALL_NAMESPACES, Builder, DEEP, FIELD_SELECTOR, FOLDER_FLAGS, Info, SELECTOR,
 };
+use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::jsonpath::{JsonPath, relaxed, text};
 use tokio::time::{Duration, Instant};
@@ -156,23 +157,18 @@ impl Condition {
 }
 
 fn has_condition(object: &Value, kind: &str, value: &str) -> bool {
-    let found = object["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|c| {
-            c["type"]
-                .as_str()
-                .is_some_and(|t| t.eq_ignore_ascii_case(kind))
-        });
+    let found = object.at("status").list("conditions").iter().find(|c| {
+        c.text_ptr("type")
+            .is_some_and(|t| t.eq_ignore_ascii_case(kind))
+    });
     let Some(c) = found else { return false };
-    let observed = c["observedGeneration"]
-        .as_i64()
-        .or(object["status"]["observedGeneration"].as_i64());
-    match (object["metadata"]["generation"].as_i64(), observed) {
+    let observed = c
+        .int_ptr("observedGeneration")
+        .or(object.at("status").int_ptr("observedGeneration"));
+    match (object.at("metadata").int_ptr("generation"), observed) {
         (Some(generation), Some(observed)) if observed < generation => false,
-        _ => c["status"]
-            .as_str()
+        _ => c
+            .text_ptr("status")
             .is_some_and(|s| s.eq_ignore_ascii_case(value)),
     }
 }
@@ -333,12 +329,16 @@ pub async fn until(
             )))
             .await?;
         let (api_version, kind) = (info.resource.api_version(), info.resource.kind.clone());
-        let item = list["items"].as_array().and_then(|l| l.first()).map(|o| {
-            let mut o = o.clone();
-            o["apiVersion"] = serde_json::json!(api_version);
-            o["kind"] = serde_json::json!(kind);
-            o
-        });
+        let item = list
+            .at("items")
+            .as_array()
+            .and_then(|l| l.first())
+            .map(|o| {
+                let mut o = o.clone();
+                o["apiVersion"] = serde_json::json!(api_version);
+                o["kind"] = serde_json::json!(kind);
+                o
+            });
         if test(item.as_ref())? {
             return Ok(true);
         }
@@ -346,7 +346,7 @@ pub async fn until(
         if left.is_zero() {
             return Ok(false);
         }
-        let revision = list["metadata"]["resourceVersion"].as_str().unwrap_or("");
+        let revision = list.at("metadata").text("resourceVersion");
         let q = query(&[
             ("fieldSelector", &name),
             ("resourceVersion", revision),
@@ -357,8 +357,8 @@ pub async fn until(
                 client.stream(&Call::get(format!("{path}{q}"))).await?,
             );
             while let Some(event) = lines.next().await? {
-                let object = &event["object"];
-                let met = match event["type"].as_str().unwrap_or("") {
+                let object = event.at("object");
+                let met = match event.text("type") {
                     "ERROR" => return Ok(false),
                     "DELETED" => test(None)?,
                     "BOOKMARK" => false,

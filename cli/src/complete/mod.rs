@@ -6,7 +6,7 @@ mod words;
 
 use crate::command::{self, Command, Found, Run};
 use crate::context::Ctx;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::flags::{self, Line};
 use crate::print;
 use clap::Arg;
@@ -77,9 +77,7 @@ pub async fn run(
     described: bool,
 ) -> Result<()> {
     let Some((last, before)) = args.split_last() else {
-        return Err(crate::error::Error::msg(
-            "requires at least 1 arg(s), only received 0",
-        ));
+        return Err(Error::msg("requires at least 1 arg(s), only received 0"));
     };
     let answer = answer(root, program, before, last)
         .await
@@ -105,17 +103,17 @@ async fn answer(
     program: &str,
     before: &[String],
     last: &str,
-) -> std::result::Result<Answer, String> {
+) -> Result<Answer> {
     if before.first().is_some_and(|word| word == "help") {
         return Ok(help(root, program, &before[1..], last));
     }
     let mut found = command::find(root, program, before);
     if std::ptr::eq(found.command, root) && found.unknown.is_some() {
         return words::of_plugin(before, last).ok_or_else(|| {
-            format!(
+            Error::msg(format!(
                 "unable to find a command for arguments: [{}]",
                 before.join(" ")
-            )
+            ))
         });
     }
     if matches!(found.command.run, Run::Raw { .. }) {
@@ -124,10 +122,10 @@ async fn answer(
     let declared = found.command.whole();
     let value = value_of(&mut found.rest, last, &declared);
     let line = flags::read(&found.rest, declared).map_err(|why| {
-        format!(
+        Error::msg(format!(
             "Error while parsing flags from args [{}]: {why}",
             found.rest.join(" ")
-        )
+        ))
     })?;
     if line.asks_for_help() {
         return Ok(Answer::new(Vec::new(), NO_FILES));
@@ -300,7 +298,7 @@ mod tests {
             .unwrap();
         match runtime.block_on(answer(root, "kubectl", &words, &last)) {
             Ok(answer) => answer.text(false).replace('\n', " ").trim().to_string(),
-            Err(why) => why,
+            Err(why) => why.to_string(),
         }
     }
 

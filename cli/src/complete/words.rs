@@ -7,6 +7,7 @@ use crate::cmd::{api_resources, plugin, pods};
 use crate::context::Ctx;
 use crate::error::Result;
 use crate::resource::builder::Builder;
+use crate::typed::Read;
 use serde_json::Value;
 
 /// What the words are.
@@ -155,10 +156,7 @@ async fn found(ctx: &Ctx, args: &[&str]) -> Result<Vec<Value>> {
 }
 
 fn name(object: &Value) -> String {
-    object["metadata"]["name"]
-        .as_str()
-        .unwrap_or("")
-        .to_string()
+    object.at("metadata").text("name").to_string()
 }
 
 async fn names(ctx: &Ctx, kind: &str, last: &str) -> Vec<String> {
@@ -282,10 +280,8 @@ async fn ports(ctx: &Ctx, last: &str) -> Vec<String> {
         return Vec::new();
     };
     let listed = |of: &Value, field: &str| -> Vec<i64> {
-        of["ports"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        of.list("ports")
+            .iter()
             .filter_map(|p| p[field].as_i64())
             .collect()
     };
@@ -294,15 +290,14 @@ async fn ports(ctx: &Ctx, last: &str) -> Vec<String> {
             let services = found(ctx, &["service", name]).await.unwrap_or_default();
             services
                 .iter()
-                .flat_map(|service| listed(&service["spec"], "port"))
+                .flat_map(|service| listed(service.at("spec"), "port"))
                 .collect()
         }
         _ => {
             let pod = first_pod(ctx).await.unwrap_or_default();
-            pod["spec"]["containers"]
-                .as_array()
-                .into_iter()
-                .flatten()
+            pod.at("spec")
+                .list("containers")
+                .iter()
                 .flat_map(|c| listed(c, "containerPort"))
                 .collect()
         }

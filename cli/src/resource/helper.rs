@@ -94,6 +94,22 @@ impl Write {
             .await
     }
 
+    /// Patches what was found.
+    ///
+    /// # Errors
+    /// What the server refuses.
+    pub async fn patch_of(
+        &self,
+        client: &Client,
+        info: &Info,
+        kind: &str,
+        patch: &Value,
+    ) -> Result<Value> {
+        let (resource, namespace, name) = (&info.resource, &info.namespace, &info.name);
+        self.patch(client, resource, namespace, name, kind, patch)
+            .await
+    }
+
     /// Asks, before another object is deleted to make room for this one, whether the server would create it. What is only in the way of it
     /// because the other one is still there is no objection.
     ///

@@ -29,6 +29,17 @@ pub struct Info {
 }
 
 impl Info {
+    /// An object that stands in no file.
+    pub fn of(resource: Resource, namespace: &str, name: &str, object: Value) -> Info {
+        Info {
+            resource,
+            namespace: namespace.into(),
+            name: name.into(),
+            object,
+            source: String::new(),
+            lines: Default::default(),
+        }
+    }
     /// `kind.group/name`.
     pub fn name_line(&self) -> String {
         format!("{}/{}", self.resource.kind_name(), self.name)

@@ -22,7 +22,7 @@ use super::{
     cri::{self, Stream},
     rotate::rotated,
 };
-use crate::time;
+use crate::{outcome::IfThere, time};
 
 /// What of a log is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -178,10 +178,8 @@ async fn beginning(log: &Path, options: &Options) -> std::io::Result<(Vec<PathBu
 
 /// Where the last `tail` entries of a file begin; what it lacks is left in `tail`.
 async fn last_entries(path: &Path, tail: &mut u64) -> std::io::Result<u64> {
-    let mut file = match File::open(path).await {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
+    let Some(mut file) = File::open(path).await.if_there()? else {
+        return Ok(0);
     };
     let mut position = file.metadata().await?.len();
     // The end of the entry before those that are wanted; an entry that is still being written is none.
@@ -216,10 +214,8 @@ async fn copy(
     filter: &mut Filter<'_>,
     sink: &Sink,
 ) -> std::io::Result<u64> {
-    let mut file = match File::open(path).await {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(offset),
-        Err(error) => return Err(error),
+    let Some(mut file) = File::open(path).await.if_there()? else {
+        return Ok(offset);
     };
     file.seek(SeekFrom::Start(offset)).await?;
     let (mut done, mut pending) = (offset, Vec::new());

@@ -29,6 +29,15 @@ pub struct Waiting {
     pub message: String,
 }
 
+impl Waiting {
+    pub fn new(reason: &str, message: impl Into<String>) -> Self {
+        Self {
+            reason: reason.to_owned(),
+            message: message.into(),
+        }
+    }
+}
+
 /// What container statuses are computed from.
 pub struct Inputs<'a> {
     pub pod: &'a Pod,

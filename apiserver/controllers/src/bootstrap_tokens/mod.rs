@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use skiff_api::machinery::time;
 
-use crate::{clock::until, key::Key};
+use crate::clock::until;
 
 const NAMESPACE: &str = "kube-system";
 const TYPE: &str = "bootstrap.kubernetes.io/token";
@@ -63,10 +63,6 @@ fn signs(secret: &Secret, now: Timestamp) -> Option<(&str, &str)> {
         && !key.is_empty()
         && life(secret, now) != Life::Over;
     (good && field(secret, "usage-bootstrap-signing") == "true").then_some((id, key))
-}
-
-fn key_of(secret: &Secret) -> Key {
-    Key::of(&secret.metadata)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Event, plugins::tests::World, pod::tests::pod, terms::selector};
+use crate::{heard::Event, plugins::tests::World, pod::tests::pod, terms::selector};
 
 fn cluster(nodes: &[(&str, Value)]) -> World {
     let mut world = World::default();

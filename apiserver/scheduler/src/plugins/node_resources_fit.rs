@@ -3,8 +3,9 @@
 use k8s_openapi::api::core::v1::Node;
 
 use crate::{
-    framework::{BEST, ClusterEvent, Plugin, Rejection, State, View},
+    framework::{BEST, ClusterEvent, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
     resources::Resources,
 };
@@ -61,7 +62,7 @@ fn has_shrunk(pod: &PodInfo, old: &PodInfo, new: &PodInfo) -> bool {
         .any(|name| wanted.all.get(name) > 0 && old.all.get(name) > new.all.get(name))
 }
 
-impl Plugin for NodeResourcesFit {
+impl Plugin<State> for NodeResourcesFit {
     fn name(&self) -> &'static str {
         "NodeResourcesFit"
     }

@@ -6,11 +6,12 @@ use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 
 use crate::{
-    Event,
     cache::Cache,
-    framework::{First, Plugin, State, View},
+    framework::{First, View},
+    heard::Event,
     nominator::Nominator,
     owners::Owners,
+    plugins::{Plugin, State},
     pod::PodInfo,
     volumes::{Store, Volumes},
 };
@@ -68,7 +69,7 @@ impl World {
     }
 
     /// Why the plugin takes a pod nowhere; empty when it does not.
-    pub fn first(&self, plugin: &dyn Plugin, pod: &PodInfo) -> String {
+    pub fn first(&self, plugin: &Plugin, pod: &PodInfo) -> String {
         match plugin.pre_filter(self.view(), pod, &mut State::default()) {
             First::No(rejection) => rejection.reasons.join(", "),
             _ => String::new(),
@@ -76,7 +77,7 @@ impl World {
     }
 
     /// What the plugin says of every node, in the order of their names.
-    pub fn tried(&self, plugin: &dyn Plugin, pod: &PodInfo) -> Vec<String> {
+    pub fn tried(&self, plugin: &Plugin, pod: &PodInfo) -> Vec<String> {
         let mut state = State::default();
         let skipped = matches!(plugin.pre_filter(self.view(), pod, &mut state), First::Skip);
         let mut nodes: Vec<_> = self.cache.nodes().collect();
@@ -92,11 +93,14 @@ impl World {
     }
 
     /// The scores of every node by one plugin, normalized, in the order of their names.
-    pub fn scored(&self, plugin: &dyn Plugin, pod: &PodInfo) -> Vec<i64> {
+    pub fn scored(&self, plugin: &Plugin, pod: &PodInfo) -> Vec<i64> {
         let mut state = State::default();
         let mut nodes: Vec<_> = self.cache.nodes().collect();
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        if !plugin.pre_score(self.view(), pod, &mut state, &nodes) {
+        if !plugin
+            .pre_score(self.view(), pod, &mut state, &nodes)
+            .unwrap()
+        {
             return vec![0; nodes.len()];
         }
         let mut scores: Vec<i64> = nodes

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::machinery::{meta::Meta, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
@@ -173,7 +174,7 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
             )));
         }
     };
-    if owner["apiVersion"] != "v1" || owner["kind"] != "Node" || owner["name"] != node {
+    if owner.text("apiVersion") != "v1" || owner.text("kind") != "Node" || owner["name"] != node {
         return Ok(Err(format!(
             "node {node:?} can only create pods with an owner reference set to itself"
         )));
@@ -183,7 +184,7 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
             "node {node:?} can only create pods with a controller owner reference set to itself"
         )));
     }
-    if owner["blockOwnerDeletion"] == true {
+    if owner.flag("blockOwnerDeletion") {
         return Ok(Err(format!(
             "node {node:?} must not set blockOwnerDeletion on an owner reference"
         )));
@@ -191,7 +192,7 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
     let Some(stored) = attributes.stored("nodes", "", node) else {
         return Err(Status::not_found("", "nodes", node));
     };
-    let given = owner["uid"].as_str().unwrap_or("");
+    let given = owner.text("uid");
     if given != stored.attributes().uid() {
         return Ok(Err(format!(
             "node {node} UID mismatch: expected {given} got {}",
@@ -208,17 +209,14 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
 
 /// What of the API a pod refers to besides its node: a mirror pod may not.
 fn api_reference(pod: &Value) -> Option<&'static str> {
-    let spec = &pod["spec"];
-    if spec["serviceAccountName"]
-        .as_str()
+    let spec = pod.at("spec");
+    if spec
+        .text_ptr("serviceAccountName")
         .is_some_and(|name| !name.is_empty())
     {
         return Some("serviceaccounts");
     }
-    if spec["imagePullSecrets"]
-        .as_array()
-        .is_some_and(|list| !list.is_empty())
-    {
+    if !spec.list("imagePullSecrets").is_empty() {
         return Some("secrets");
     }
     let lists = ["initContainers", "containers", "ephemeralContainers"];
@@ -226,12 +224,7 @@ fn api_reference(pod: &Value) -> Option<&'static str> {
         .iter()
         .flat_map(|list| spec[*list].as_array().into_iter().flatten())
     {
-        for env in container["env"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|env| &env["valueFrom"])
-        {
+        for env in container.list("env").iter().map(|env| env.at("valueFrom")) {
             if env["secretKeyRef"].is_object() {
                 return Some("secrets");
             }
@@ -239,7 +232,7 @@ fn api_reference(pod: &Value) -> Option<&'static str> {
                 return Some("configmaps");
             }
         }
-        for from in container["envFrom"].as_array().into_iter().flatten() {
+        for from in container.list("envFrom").iter() {
             if from["secretRef"].is_object() {
                 return Some("secrets");
             }
@@ -248,19 +241,12 @@ fn api_reference(pod: &Value) -> Option<&'static str> {
             }
         }
     }
-    if spec["resourceClaims"]
-        .as_array()
-        .is_some_and(|list| !list.is_empty())
-    {
+    if !spec.list("resourceClaims").is_empty() {
         return Some("resourceclaims");
     }
     // everything but what lives on the node itself
     const LOCAL: [&str; 5] = ["emptyDir", "hostPath", "downwardAPI", "gitRepo", "image"];
-    let volumes = spec["volumes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_object);
+    let volumes = spec.list("volumes").iter().filter_map(Value::as_object);
     volumes
         .flat_map(Map::keys)
         .filter(|key| *key != "name" && !LOCAL.contains(&key.as_str()))
@@ -290,8 +276,9 @@ fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
     };
     let none = Value::Null;
     let labels = |value: &Value| {
-        value["metadata"]["labels"]
-            .as_object()
+        value
+            .at("metadata")
+            .map("labels")
             .cloned()
             .unwrap_or_default()
     };
@@ -398,7 +385,7 @@ fn token(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
     let Some(request) = &attributes.object else {
         return Ok(Ok(()));
     };
-    let bound = &request["spec"]["boundObjectRef"];
+    let bound = request.at("spec").at("boundObjectRef");
     let text = |field: &str| bound[field].as_str().unwrap_or("");
     if text("apiVersion") != "v1" || text("kind") != "Pod" || text("name").is_empty() {
         return Ok(Err("node requested token not bound to a pod".into()));
@@ -430,19 +417,14 @@ fn token(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
         [one] => one.as_str().unwrap_or(""),
         _ => return Ok(Err("node may only request 0 or 1 audiences".into())),
     };
-    let sources = pod["spec"]["volumes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .flat_map(|volume| {
-            volume["projected"]["sources"]
-                .as_array()
-                .into_iter()
-                .flatten()
-        });
+    let sources = pod
+        .at("spec")
+        .list("volumes")
+        .iter()
+        .flat_map(|volume| volume.at("projected").list("sources").iter());
     let named = sources
-        .map(|source| &source["serviceAccountToken"])
-        .any(|token| token.is_object() && token["audience"].as_str().unwrap_or("") == audience);
+        .map(|source| source.at("serviceAccountToken"))
+        .any(|token| token.is_object() && token.text("audience") == audience);
     Ok(match named {
         true => Ok(()),
         false => {
@@ -495,11 +477,11 @@ fn certificate(node: &str, attributes: &Attributes<'_>) -> Checked {
     else {
         return Ok(());
     };
-    if !SIGNERS.contains(&request["spec"]["signerName"].as_str().unwrap_or("")) {
+    if !SIGNERS.contains(&request.at("spec").text("signerName")) {
         return Ok(());
     }
     let pem = base64::engine::general_purpose::STANDARD
-        .decode(request["spec"]["request"].as_str().unwrap_or(""))
+        .decode(request.at("spec").text("request"))
         .unwrap_or_default();
     let unparsable = |why: &dyn std::fmt::Display| format!("unable to parse csr: {why}");
     let (_, block) = x509_parser::pem::parse_x509_pem(&pem).map_err(|error| unparsable(&error))?;

@@ -4,6 +4,7 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::machinery::{quantity::Quantity, status::Status};
 
 use super::{
@@ -28,12 +29,19 @@ impl Plugin for PersistentVolumeClaimResize {
             return Ok(());
         };
         let size = |claim: &Value| {
-            Quantity::from_json(&claim["spec"]["resources"]["requests"]["storage"]).ok()
+            Quantity::from_json(
+                claim
+                    .at("spec")
+                    .at("resources")
+                    .at("requests")
+                    .at("storage"),
+            )
+            .ok()
         };
         if size(new) <= size(old) {
             return Ok(());
         }
-        if old["status"]["phase"] != "Bound" {
+        if old.at("status").text("phase") != "Bound" {
             return Err(attributes.forbidden("Only bound persistent volume claims can be expanded"));
         }
         let (was, is) = (class(old), class(new));
@@ -41,7 +49,7 @@ impl Plugin for PersistentVolumeClaimResize {
             .then(|| attributes.look_up("storageclasses.storage.k8s.io", "", is))
             .transpose()?
         {
-            Some(Some(class)) => class["allowVolumeExpansion"] == true,
+            Some(Some(class)) => class.flag("allowVolumeExpansion"),
             _ => false,
         };
         match allowed {
@@ -58,6 +66,6 @@ impl Plugin for PersistentVolumeClaimResize {
 fn class(claim: &Value) -> &str {
     claim["metadata"]["annotations"][OLD_CLASS]
         .as_str()
-        .or(claim["spec"]["storageClassName"].as_str())
+        .or(claim.at("spec").text_ptr("storageClassName"))
         .unwrap_or("")
 }

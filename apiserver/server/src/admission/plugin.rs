@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Registry},
@@ -51,7 +52,7 @@ pub struct Attributes<'a> {
     pub user: &'a User,
     pub dry_run: bool,
     /// Texts for Warning headers.
-    pub warnings: Vec<String>,
+    pub warnings: Mutex<Vec<String>>,
     /// For plugins that keep account in the status of other objects.
     pub statuses: &'a dyn Statuses,
 }
@@ -77,9 +78,14 @@ impl<'a> Attributes<'a> {
     pub fn without_object(&self) -> Attributes<'a> {
         Attributes {
             object: None,
-            warnings: Vec::new(),
+            warnings: Mutex::default(),
             ..*self
         }
+    }
+
+    /// Tells the client something, whatever comes of the write.
+    pub fn warn(&self, text: String) {
+        self.warnings.lock().push(text);
     }
 
     /// The object, out of here; a plugin that took it away made a mistake, which is not to be stored.

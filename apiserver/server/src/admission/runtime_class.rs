@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::machinery::{meta::child_mut, quantity::Quantity, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
@@ -35,7 +36,7 @@ impl Plugin for RuntimeClass {
         let Some(pod) = &attributes.object else {
             return Ok(());
         };
-        let given = pod["spec"].get("overhead");
+        let given = pod.at("spec").get("overhead");
         match class_of(attributes)?.as_ref().and_then(|class| class.get("overhead")) {
             Some(overhead) if quantities(overhead.get("podFixed")) != quantities(given) => Err(attributes.forbidden(OTHER_OVERHEAD)),
             None if given.is_some() => Err(attributes.forbidden("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")),
@@ -52,7 +53,7 @@ fn class_of(attributes: &Attributes<'_>) -> Result<Option<Value>, Status> {
     let Some(name) = attributes
         .object
         .as_ref()
-        .and_then(|pod| pod["spec"]["runtimeClassName"].as_str())
+        .and_then(|pod| pod.at("spec").text_ptr("runtimeClassName"))
     else {
         return Ok(None);
     };
@@ -85,7 +86,7 @@ fn set_overhead(attributes: &mut Attributes<'_>, class: &Value) -> Result<(), St
     let given = attributes
         .object
         .as_ref()
-        .and_then(|pod| pod["spec"].get("overhead"));
+        .and_then(|pod| pod.at("spec").get("overhead"));
     if !quantities(given).is_empty() && quantities(given) != quantities(wanted) {
         return Err(attributes.forbidden(OTHER_OVERHEAD));
     }
@@ -101,13 +102,13 @@ fn set_scheduling(attributes: &mut Attributes<'_>, class: &Value) -> Result<(), 
     };
     let none = Map::new();
     let given = |pod: &Value| {
-        pod["spec"]["nodeSelector"]
-            .as_object()
+        pod.at("spec")
+            .map("nodeSelector")
             .cloned()
             .unwrap_or_default()
     };
     let mut selector = attributes.object.as_ref().map(given).unwrap_or_default();
-    for (key, wanted) in scheduling["nodeSelector"].as_object().unwrap_or(&none) {
+    for (key, wanted) in scheduling.map("nodeSelector").unwrap_or(&none) {
         let text = |value: &Value| value.as_str().unwrap_or("").to_string();
         if let Some(had) = selector.get(key).filter(|had| *had != wanted) {
             return Err(attributes.forbidden(format_args!(
@@ -124,8 +125,8 @@ fn set_scheduling(attributes: &mut Attributes<'_>, class: &Value) -> Result<(), 
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let tolerations = merged(
         [
-            list(&pod["spec"]["tolerations"]),
-            list(&scheduling["tolerations"]),
+            list(pod.at("spec").at("tolerations")),
+            list(scheduling.at("tolerations")),
         ]
         .concat(),
     );
@@ -169,9 +170,9 @@ fn includes(wide: &Value, narrow: &Value) -> bool {
         return false;
     }
     if text(wide, "effect") == "NoExecute"
-        && let Some(longest) = wide["tolerationSeconds"].as_i64()
-        && narrow["tolerationSeconds"]
-            .as_i64()
+        && let Some(longest) = wide.int_ptr("tolerationSeconds")
+        && narrow
+            .int_ptr("tolerationSeconds")
             .is_none_or(|seconds| seconds > longest)
     {
         return false;

@@ -15,13 +15,10 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{
-        CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature,
-    },
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
+use skiff_watching::tls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpSocket, TcpStream},
@@ -57,31 +54,13 @@ impl Transports {
         (chain, key): Identity,
         behind: Option<Behind>,
     ) -> Result<Transports, rustls::Error> {
-        let provider = Arc::new(default_provider());
-        let builder = || {
-            ClientConfig::builder_with_provider(provider.clone())
-                .with_safe_default_protocol_versions()
-        };
-        let unverified = || Arc::new(Unverified(provider.clone()));
+        let node =
+            tls::client(Some(roots))?.with_client_auth_cert(chain.clone(), key.clone_key())?;
         Ok(Transports {
             behind,
-            node: Arc::new(
-                builder()?
-                    .with_root_certificates(roots)
-                    .with_client_auth_cert(chain.clone(), key.clone_key())?,
-            ),
-            unverified_node: Arc::new(
-                builder()?
-                    .dangerous()
-                    .with_custom_certificate_verifier(unverified())
-                    .with_client_auth_cert(chain, key)?,
-            ),
-            anybody: Arc::new(
-                builder()?
-                    .dangerous()
-                    .with_custom_certificate_verifier(unverified())
-                    .with_no_client_auth(),
-            ),
+            node: Arc::new(node),
+            unverified_node: Arc::new(tls::client(None)?.with_client_auth_cert(chain, key)?),
+            anybody: Arc::new(tls::client(None)?.with_no_client_auth()),
         })
     }
 
@@ -200,53 +179,4 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     }
     at.downcast_ref::<io::Error>()
         .map_or_else(|| at.to_string(), go_words)
-}
-
-/// Believes any certificate, as long as its key is held.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

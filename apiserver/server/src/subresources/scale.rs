@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::header;
 use serde_json::{Value, json};
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::{Kind, Scale, Subresource},
     machinery::{
@@ -47,7 +48,7 @@ fn scale_of(scale: &Scale, object: &Value) -> Value {
             .map(|s| s.to_string())
             .unwrap_or_default(),
     };
-    let m = &object["metadata"];
+    let m = object.at("metadata");
     let mut metadata = json!({});
     for name in [
         "name",
@@ -142,7 +143,7 @@ impl Change<'_> {
             _ => self.patched(&now)?,
         };
         check_name(self.ctx, &wanted)?;
-        let count = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
+        let count = wanted.at("spec").int("replicas");
         let mut errors = Errors::default();
         if count < 0 {
             errors.invalid(

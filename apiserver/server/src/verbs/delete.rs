@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::{Value, json};
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -61,10 +62,10 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
     let mut value = body::parse_object(text, media, node)
         .map_err(Status::bad_request)?
         .value;
-    let kind = value["kind"].as_str().unwrap_or("");
+    let kind = value.text("kind");
     if !matches!(kind, "" | "DeleteOptions") {
-        let version = value["apiVersion"]
-            .as_str()
+        let version = value
+            .text_ptr("apiVersion")
             .filter(|version| !version.is_empty())
             .unwrap_or("v1");
         return Err(Status::bad_request(format!(

@@ -9,6 +9,7 @@ use axum::body::Body;
 use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::{Kind, Source},
     machinery::{
@@ -276,17 +277,17 @@ fn decode_token(token: &str) -> Result<(i64, String, String), Status> {
             syntax_error(&bytes).unwrap_or_else(|| error.to_string())
         ))
     })?;
-    let version = value["v"].as_str().unwrap_or("");
+    let version = value.text("v");
     if version != "meta.k8s.io/v1" {
         return Err(wrong(format!(
             ": server does not recognize this encoded version {version}"
         )));
     }
-    let revision = value["rv"].as_i64().filter(|rv| *rv != 0);
+    let revision = value.int_ptr("rv").filter(|rv| *rv != 0);
     let revision = revision.ok_or_else(|| {
         wrong(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into())
     })?;
-    let start = value["start"].as_str().unwrap_or("");
+    let start = value.text("start");
     if start.is_empty() {
         return Err(wrong(
             ": encoded start key empty (version meta.k8s.io/v1)".into(),

@@ -100,7 +100,7 @@ pub(super) async fn create_tracked(
             object: Some(value),
             ..attributes.without_object()
         };
-        call.writer.admission.validate(&checked).await?;
+        call.check(&checked).await?;
         value = checked.taken()?;
         for warning in (kind.strategy.warnings)(&value, None) {
             call.warnings.add(warning);

@@ -3,6 +3,7 @@
 //! Follows `staging/src/k8s.io/apimachinery/pkg/util/managedfields` and `.../endpoints/handlers/fieldmanager`.
 
 use serde_json::Value;
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::{Kind, Registry, Subresource},
     machinery::{
@@ -133,7 +134,7 @@ pub fn track_scale(
     let api_version = of.kind.api_version();
     let fields = OfScale::of(call, &api_version, of.replicas, parent, scale)?;
     let mut wanted = wanted.clone();
-    if let Some(metadata) = fields.live["metadata"].get("managedFields") {
+    if let Some(metadata) = fields.live.at("metadata").get("managedFields") {
         wanted["metadata"]["managedFields"] = metadata.clone();
     }
     let reset = ResetFields::default();

@@ -165,3 +165,69 @@ async fn priority_classes_stay() {
         .await
         .is(200);
 }
+
+#[tokio::test]
+async fn pods_keep_to_what_their_namespace_asks() {
+    const NAMESPACE: &str = "/api/v1/namespaces/default";
+    let label =
+        |text: &str| json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": text}}});
+    let server = Server::start().await;
+    let account = json!({"metadata": {"name": "default"}});
+    server
+        .post(&format!("{NAMESPACE}/serviceaccounts"), &account)
+        .await
+        .is(201);
+    let host = json!({"hostNetwork": true});
+    pod(&server, "early", host.clone()).await.is(201);
+
+    let wrong = server.patch(NAMESPACE, "merge", &label("strict")).await;
+    assert_eq!(
+        wrong.is(422).message(),
+        "Namespace \"default\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"strict\": \
+         must be one of privileged, baseline, restricted"
+    );
+    let asked = server.patch(NAMESPACE, "merge", &label("baseline")).await;
+    assert_eq!(
+        asked.is(200).warnings,
+        [
+            r#"299 - "existing pods in namespace \"default\" violate the new PodSecurity enforce level \"baseline:latest\"""#,
+            r#"299 - "early: host namespaces""#,
+        ]
+    );
+
+    let refused = pod(&server, "late", host.clone()).await;
+    assert_eq!(
+        refused.is(403).message(),
+        "pods \"late\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"
+    );
+    pod(&server, "fine", json!({})).await.is(201);
+    // what changes nothing that is checked goes on
+    let mark = json!({"metadata": {"labels": {"a": "b"}}});
+    server
+        .patch(&format!("{PODS}/early"), "merge", &mark)
+        .await
+        .is(200);
+    let another = json!({"spec": {"containers": [{"name": "c", "image": "other"}]}});
+    server
+        .patch(&format!("{PODS}/early"), "strategic-merge", &another)
+        .await
+        .is(403);
+
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"hostNetwork": true, "containers": [{"name": "c", "image": "i"}]},
+        },
+    }});
+    let made = server
+        .post("/apis/apps/v1/namespaces/default/deployments", &deployment)
+        .await
+        .is(201);
+    assert_eq!(
+        made.warnings,
+        [
+            r#"299 - "would violate PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)""#
+        ]
+    );
+}

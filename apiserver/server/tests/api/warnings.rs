@@ -23,7 +23,7 @@ async fn controls_without_effect_are_told_of() {
         json!({"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"});
     let definition = json!({"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]});
     let service = json!({"service": {"namespace": "a", "name": "b", "port": 443}, "group": "x.example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1});
-    let rows: [(&str, Value); 8] = [
+    let rows: [(&str, Value); 7] = [
         (
             POLICIES,
             json!({"metadata": {"name": "a"}, "spec": {"podSelector": {}}}),
@@ -51,10 +51,6 @@ async fn controls_without_effect_are_told_of() {
         (
             "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations",
             json!({"metadata": {"name": "a"}, "spec": {"type": "Limited", "limited": {"limitResponse": {"type": "Reject"}}}}),
-        ),
-        (
-            "/api/v1/namespaces",
-            json!({"metadata": {"name": "a", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}),
         ),
     ];
     for (path, object) in &rows {

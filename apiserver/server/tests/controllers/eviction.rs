@@ -165,14 +165,16 @@ struct Fast(jiff::Timestamp, std::time::Instant);
 
 const TIMES: u32 = 50;
 
-impl skiff_watching::clock::TimeSource for Fast {
+impl skiff_watching::clock::Now for Fast {
     fn now(&self) -> jiff::Timestamp {
         skiff_watching::clock::after(self.0, self.1.elapsed() * TIMES)
     }
+}
 
+impl skiff_watching::clock::TimeSource for Fast {
     fn sleep_until(&self, deadline: jiff::Timestamp) -> futures::future::BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(
-            skiff_watching::clock::until(self.now(), deadline) / TIMES,
+            skiff_watching::clock::until(skiff_watching::clock::Now::now(self), deadline) / TIMES,
         ))
     }
 }
@@ -180,7 +182,7 @@ impl skiff_watching::clock::TimeSource for Fast {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pods_of_a_node_that_is_gone_fail_and_say_so() {
     let clock = skiff_watching::clock::Clock::from_source(Fast(
-        jiff::Timestamp::now(),
+        skiff_watching::clock::Clock::system().now(),
         std::time::Instant::now(),
     ));
     let plane = Plane::with(|options| options.clock = clock).await;

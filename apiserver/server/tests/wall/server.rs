@@ -167,13 +167,9 @@ impl Server {
     pub async fn connect_as(&self, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
         let roots =
             skiff_server::auth::pki::tls::roots(self.running.pki.serving_ca.as_bytes()).unwrap();
-        let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(
-            rustls::crypto::ring::default_provider(),
-        ))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        let mut config = skiff_watching::tls::client(Some(roots))
+            .unwrap()
+            .with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         let stream = TcpStream::connect(self.address()).await.unwrap();
         stream.set_nodelay(true).unwrap();

@@ -140,7 +140,7 @@ fn controllers(server: &Server, wanted: &[&str]) -> Controllers {
         token_signer: Some(Arc::new(move |account, secret| {
             tokens
                 .issue_legacy(&json!({"metadata": account}), secret)
-                .map_err(|error| error.to_string())
+                .map_err(Into::into)
         })),
         ..Default::default()
     };

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::generate::{LAST_APPLIED, MANAGER};
 use crate::print::{self, Printer, json as layout};
 use crate::resource::{ALL, Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
-use crate::typed::MERGE;
+use crate::typed::{MERGE, Read};
 use serde_json::{Value, json};
 
 pub static VIEW: Command = Command {
@@ -93,7 +93,11 @@ async fn view(ctx: With<ViewLastAppliedFlags>) -> Result<()> {
     builder.continue_on_error = false;
     let infos = builder.find().await?.all()?;
     for info in infos {
-        let text = info.object["metadata"]["annotations"][LAST_APPLIED].as_str();
+        let text = info
+            .object
+            .at("metadata")
+            .at("annotations")
+            .text_ptr(LAST_APPLIED);
         let Some(text) = text else {
             return Err(Error::msg(format!("{}\n", missing(&info.name)))
                 .with_source(&format!("{}\n", missing(&info.name)), &info.source));
@@ -142,7 +146,7 @@ async fn set(ctx: With<SetLastAppliedFlags>) -> Result<()> {
             })?;
         // As the file has it: unlike apply, this adds no empty annotations.
         let wanted = print::json::compact(&info.object) + "\n";
-        match live["metadata"]["annotations"][LAST_APPLIED].as_str() {
+        match live.at("metadata").at("annotations").text_ptr(LAST_APPLIED) {
             None if !f.create_annotation => {
                 return Err(Error::msg(format!(
                     "{}, to create the annotation, run the command with --create-annotation",
@@ -164,14 +168,7 @@ async fn set(ctx: With<SetLastAppliedFlags>) -> Result<()> {
             object["metadata"]["annotations"][LAST_APPLIED] = json!(wanted);
         } else {
             object = helper::Write::by("kubectl", dry_run)
-                .patch(
-                    ctx.client()?,
-                    &info.resource,
-                    &info.namespace,
-                    &info.name,
-                    MERGE,
-                    &patch,
-                )
+                .patch_of(ctx.client()?, &info, MERGE, &patch)
                 .await?;
         }
         printer.print(&object)?;

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::generate::LAST_APPLIED;
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, Validation, helper};
-use crate::typed::{MERGE, STRATEGIC};
+use crate::typed::{MERGE, Read, STRATEGIC};
 use serde_json::{Value, json};
 use skiff_api::machinery::patch::{Precondition, merge, strategic};
 
@@ -134,12 +134,7 @@ fn check(ctx: &With<Flags>) -> Result<()> {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
-    }
+    ctx.takes_no_args("Unexpected args")?;
     let mut builder = Builder::new(&ctx)?;
     builder.validation = Validation::of(&ctx)?.unwrap_or(Validation::Strict);
     builder.subresource = String::new();
@@ -223,7 +218,7 @@ pub fn configuration(object: &Value) -> String {
 /// The object with annotations, if only empty ones, but not that of what was last applied.
 pub fn bare(object: &Value) -> Value {
     let mut copy = object.clone();
-    if !copy["metadata"]["annotations"].is_object() {
+    if !copy.at("metadata").at("annotations").is_object() {
         copy["metadata"]["annotations"] = json!({});
     }
     if let Some(a) = copy["metadata"]["annotations"].as_object_mut() {
@@ -236,7 +231,7 @@ pub fn bare(object: &Value) -> Value {
 pub fn annotated(object: &Value) -> Value {
     let mut copy = object.clone();
     let text = configuration(object);
-    if !copy["metadata"]["annotations"].is_object() {
+    if !copy.at("metadata").at("annotations").is_object() {
         copy["metadata"]["annotations"] = json!({});
     }
     copy["metadata"]["annotations"][LAST_APPLIED] = json!(text);
@@ -251,8 +246,10 @@ async fn one(
 ) -> Result<()> {
     let f = ctx.flags();
     if info.name.is_empty()
-        && let Some(prefix) = info.object["metadata"]["generateName"]
-            .as_str()
+        && let Some(prefix) = info
+            .object
+            .at("metadata")
+            .text_ptr("generateName")
             .filter(|p| !p.is_empty())
     {
         return Err(Error::msg(format!(
@@ -298,7 +295,12 @@ async fn one(
             ));
         }
     };
-    if live["metadata"]["annotations"][LAST_APPLIED].is_null() {
+    if live
+        .at("metadata")
+        .at("annotations")
+        .some(LAST_APPLIED)
+        .is_none()
+    {
         let p = ctx.program();
         eprintln!(
             "Warning: resource {} is missing the {LAST_APPLIED} annotation which is required by {p} apply. {p} apply should only be used on resources created declaratively by either {p} create --save-config or {p} apply. The missing annotation will be patched automatically.",
@@ -317,7 +319,12 @@ async fn one(
 }
 
 fn warn_if_deleting(info: &Info) {
-    if !info.object["metadata"]["deletionTimestamp"].is_null() {
+    if info
+        .object
+        .at("metadata")
+        .some("deletionTimestamp")
+        .is_some()
+    {
         eprintln!(
             "Warning: Detected changes to resource {} which is currently being deleted.",
             info.name
@@ -370,17 +377,7 @@ async fn patch_live(
         }
         let write = helper::Write::by(ctx.flags().client_side_manager(), ctx.dry_run()?)
             .validation(validation);
-        match write
-            .patch(
-                client,
-                &info.resource,
-                &info.namespace,
-                &info.name,
-                kind,
-                &patch,
-            )
-            .await
-        {
+        match write.patch_of(client, info, kind, &patch).await {
             Ok(o) => return Ok((patch, o)),
             Err(e) if e.is_conflict() && tries < 5 => {
                 tries += 1;
@@ -425,7 +422,7 @@ async fn recreate(ctx: &With<Flags>, info: &Info, modified: &Value, live: &Value
         body["gracePeriodSeconds"] = json!(ctx.deletion().grace_period);
     }
     helper::delete(client, info, &body, false).await?;
-    let uid = live["metadata"]["uid"].as_str().unwrap_or("").to_string();
+    let uid = live.at("metadata").text("uid").to_string();
     let timeout = ctx.deletion().timeout;
     if super::delete::wait_gone(
         ctx,
@@ -463,7 +460,7 @@ async fn recreate(ctx: &With<Flags>, info: &Info, modified: &Value, live: &Value
 /// # Errors
 /// States that no patch can be made of.
 pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Value, &'static str)> {
-    let text = live["metadata"]["annotations"][LAST_APPLIED].as_str();
+    let text = live.at("metadata").at("annotations").text_ptr(LAST_APPLIED);
     let original = match text {
         Some(text) => serde_json::from_str(text)?,
         None => Value::Null,
@@ -489,12 +486,12 @@ pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Val
     })
 }
 
-fn apply_here(live: &mut Value, patch: &Value, kind: &str) -> Result<(), String> {
+fn apply_here(live: &mut Value, patch: &Value, kind: &str) -> Result<()> {
     match crate::typed::schema(live) {
         Some(node) if kind == STRATEGIC => strategic::apply(live, patch, node)
             .map(|new| *live = new)
-            .map_err(|e| e.to_string()),
-        _ => merge::apply(live, patch.clone(), false).map_err(|e| e.to_string()),
+            .map_err(|e| Error::msg(e.to_string())),
+        _ => merge::apply(live, patch.clone(), false).map_err(|e| Error::msg(e.to_string())),
     }
 }
 

@@ -10,8 +10,8 @@ use crate::error::{Error, Result};
 use crate::generate::LAST_APPLIED;
 use crate::print::Printer;
 use crate::resource::{Info, helper};
+use crate::typed::Read;
 use serde_json::{Value, json};
-use std::rc::Rc;
 
 /// The kinds that are pruned unless the user names others: group, version, kind.
 const DEFAULT: &[(&str, &str, &str)] = &[
@@ -116,9 +116,13 @@ async fn prune(ctx: &Ctx, kind: &Resource, namespace: &str, done: &[Info]) -> Re
         query(&[("labelSelector", ctx.selector())])
     );
     let list = ctx.client()?.json(&Call::get(path)).await?;
-    for item in list["items"].as_array().into_iter().flatten() {
+    for item in list.list("items") {
         let info = info_of(kind, item);
-        if !item["metadata"]["annotations"][LAST_APPLIED].is_null()
+        if item
+            .at("metadata")
+            .at("annotations")
+            .some(LAST_APPLIED)
+            .is_some()
             && !done.iter().any(|d| same(d, &info))
         {
             delete(ctx, &info).await?;
@@ -128,23 +132,21 @@ async fn prune(ctx: &Ctx, kind: &Resource, namespace: &str, done: &[Info]) -> Re
 }
 
 fn same(a: &Info, b: &Info) -> bool {
-    let uid = |i: &Info| i.object["metadata"]["uid"].as_str().map(String::from);
+    let uid = |i: &Info| i.object.at("metadata").text_ptr("uid").map(String::from);
     uid(a).is_some() && uid(a) == uid(b)
 }
 
 fn info_of(kind: &Resource, item: &Value) -> Info {
-    let text = |f: &str| item["metadata"][f].as_str().unwrap_or("").to_string();
     let mut object = item.clone();
     object["apiVersion"] = json!(kind.api_version());
     object["kind"] = json!(kind.kind);
-    Info {
-        resource: kind.clone(),
-        namespace: text("namespace"),
-        name: text("name"),
+    let meta = item.at("metadata");
+    Info::of(
+        kind.clone(),
+        meta.text("namespace"),
+        meta.text("name"),
         object,
-        source: String::new(),
-        lines: Rc::default(),
-    }
+    )
 }
 
 async fn delete(ctx: &Ctx, info: &Info) -> Result<()> {

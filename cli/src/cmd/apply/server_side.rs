@@ -7,7 +7,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
 use crate::generate::LAST_APPLIED;
 use crate::resource::{Info, Validation, helper};
-use crate::typed::{APPLY, JSON_PATCH};
+use crate::typed::{APPLY, JSON_PATCH, Read};
 use serde_json::{Value, json};
 
 const HELP: &str = "Please review the fields above--they currently have other managers. Here
@@ -33,18 +33,7 @@ pub async fn apply(ctx: &With<Flags>, info: &mut Info, validation: Validation) -
         .subresource(&ctx.flags().subresource);
     write.force = ctx.flags().force_conflicts;
     let body = info.object.clone();
-    let send = async || {
-        write
-            .patch(
-                ctx.client()?,
-                &info.resource,
-                &info.namespace,
-                &info.name,
-                APPLY,
-                &body,
-            )
-            .await
-    };
+    let send = async || write.patch_of(ctx.client()?, info, APPLY, &body).await;
     let mut object = match send().await {
         Ok(o) => o,
         Err(e) if e.is_conflict() => return Err(Error::msg(format!("{e}\n{HELP}"))),
@@ -75,65 +64,55 @@ pub async fn apply(ctx: &With<Flags>, info: &mut Info, validation: Validation) -
 /// The managers that own the annotation of client-side apply by that operation.
 fn owners(object: &Value, operation: &str) -> Vec<String> {
     let owns = |e: &&Value| {
-        e["operation"] == operation
-            && e["fieldsV1"]["f:metadata"]["f:annotations"]
+        e.text("operation") == operation
+            && e.at("fieldsV1")
+                .at("f:metadata")
+                .at("f:annotations")
                 .get(format!("f:{LAST_APPLIED}"))
                 .is_some()
     };
-    object["metadata"]["managedFields"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    object
+        .at("metadata")
+        .list("managedFields")
+        .iter()
         .filter(owns)
-        .filter_map(|e| e["manager"].as_str().map(String::from))
+        .filter_map(|e| e.text_ptr("manager").map(String::from))
         .collect()
 }
 
 /// If the object has the annotation of client-side apply and nobody applies it, gives it a manager of its own, so that it stays.
 async fn keep_annotation(ctx: &Ctx, info: &Info, manager: &str, object: &mut Value) -> Result<()> {
-    let Some(text) = object["metadata"]["annotations"][LAST_APPLIED].as_str() else {
+    let Some(text) = object
+        .at("metadata")
+        .at("annotations")
+        .text_ptr(LAST_APPLIED)
+    else {
         return Ok(());
     };
     if manager != "kubectl" || !owners(object, "Apply").is_empty() {
         return Ok(());
     }
-    let mut body = json!({"apiVersion": object["apiVersion"], "kind": object["kind"], "metadata": {"name": info.name, "annotations": {LAST_APPLIED: text}}});
+    let mut body = json!({"apiVersion": object.at("apiVersion"), "kind": object.at("kind"), "metadata": {"name": info.name, "annotations": {LAST_APPLIED: text}}});
     if info.resource.namespaced {
         body["metadata"]["namespace"] = json!(info.namespace);
     }
     let write = helper::Write::by("kubectl-last-applied", ctx.dry_run()?);
-    *object = write
-        .patch(
-            ctx.client()?,
-            &info.resource,
-            &info.namespace,
-            &info.name,
-            APPLY,
-            &body,
-        )
-        .await?;
+    *object = write.patch_of(ctx.client()?, info, APPLY, &body).await?;
     Ok(())
 }
 
 /// Gives the fields of client-side apply to server-side apply. Says whether there were any.
 async fn migrate(ctx: &Ctx, info: &Info, manager: &str, object: &Value) -> Result<bool> {
     let old = owners(object, "Update");
-    let Some(entries) = upgraded(&object["metadata"]["managedFields"], &old, manager) else {
+    let Some(entries) = upgraded(object.at("metadata").at("managedFields"), &old, manager) else {
         return Ok(false);
     };
     let patch = json!([
         {"op": "replace", "path": "/metadata/managedFields", "value": entries},
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": object["metadata"]["resourceVersion"]},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": object.at("metadata").at("resourceVersion")},
     ]);
     helper::Write::by(manager, ctx.dry_run()?)
-        .patch(
-            ctx.client()?,
-            &info.resource,
-            &info.namespace,
-            &info.name,
-            JSON_PATCH,
-            &patch,
-        )
+        .patch_of(ctx.client()?, info, JSON_PATCH, &patch)
         .await?;
     Ok(true)
 }
@@ -141,9 +120,11 @@ async fn migrate(ctx: &Ctx, info: &Info, manager: &str, object: &Value) -> Resul
 /// The managed fields with the client-side entries' fields in the server-side entry; nothing if there are none.
 fn upgraded(entries: &Value, old: &[String], manager: &str) -> Option<Value> {
     let list = entries.as_array()?;
-    let plain = |e: &Value| e["subresource"].as_str().unwrap_or("").is_empty();
+    let plain = |e: &Value| e.text("subresource").is_empty();
     let is_old = |e: &Value| {
-        old.iter().any(|o| e["manager"] == o.as_str()) && e["operation"] == "Update" && plain(e)
+        old.iter().any(|o| e.text("manager") == o.as_str())
+            && e.text("operation") == "Update"
+            && plain(e)
     };
     let (old, mut rest): (Vec<Value>, Vec<Value>) = list.iter().cloned().partition(is_old);
     if old.is_empty() {
@@ -151,10 +132,10 @@ fn upgraded(entries: &Value, old: &[String], manager: &str) -> Option<Value> {
     }
     if let Some(target) = rest
         .iter_mut()
-        .find(|e| e["manager"] == manager && e["operation"] == "Apply" && plain(e))
+        .find(|e| e.text("manager") == manager && e.text("operation") == "Apply" && plain(e))
     {
         for e in &old {
-            unite(&mut target["fieldsV1"], &e["fieldsV1"]);
+            unite(&mut target["fieldsV1"], e.at("fieldsV1"));
         }
     }
     Some(Value::Array(rest))

@@ -9,6 +9,7 @@ use crate::describe::rules;
 use crate::error::{Error, Result};
 use crate::print;
 use crate::print::tabwriter::TabWriter;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -120,8 +121,8 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             &body,
         ))
         .await?;
-    let status = &answer["status"];
-    let allowed = status["allowed"] == true;
+    let status = answer.at("status");
+    let allowed = status.flag("allowed");
     let mut text = if allowed {
         "yes".to_string()
     } else {
@@ -216,11 +217,11 @@ async fn list(ctx: &With<Flags>) -> Result<()> {
             &body,
         ))
         .await?;
-    let status = &answer["status"];
-    if status["incomplete"] == true {
+    let status = answer.at("status");
+    if status.flag("incomplete") {
         eprintln!(
             "Warning: the list may be incomplete: {}",
-            status["evaluationError"].as_str().unwrap_or("")
+            status.text("evaluationError")
         );
     }
     let mut all: Vec<Value> = Vec::new();

@@ -11,6 +11,7 @@ use crate::context::With;
 use crate::error::{Error, Result};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -50,7 +51,7 @@ async fn whoami(ctx: With<()>) -> Result<()> {
     if !ctx.output().is_empty() {
         return Printer::new(&ctx, "")?.ordered(Order::Typed).print(&answer);
     }
-    let user = &answer["status"]["userInfo"];
+    let user = answer.at("status").at("userInfo");
     let list = |v: &Value| {
         format!(
             "[{}]",
@@ -69,10 +70,10 @@ async fn whoami(ctx: With<()>) -> Result<()> {
             w.push(&format!("{label}\t{t}\n"));
         }
     }
-    if user["groups"].as_array().is_some_and(|g| !g.is_empty()) {
-        w.push(&format!("Groups\t{}\n", list(&user["groups"])));
+    if !user.list("groups").is_empty() {
+        w.push(&format!("Groups\t{}\n", list(user.at("groups"))));
     }
-    for (k, v) in user["extra"].as_object().into_iter().flatten() {
+    for (k, v) in user.entries("extra") {
         w.push(&format!("Extra: {k}\t{}\n", list(v)));
     }
     print::put(&w.flush())

@@ -7,6 +7,7 @@ use crate::context::{DryRun, With};
 use crate::error::{Error, Result};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, helper};
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -132,7 +133,7 @@ fn covers(a: &Value, b: &Value) -> bool {
         "resourceNames",
         "nonResourceURLs",
     ];
-    if a["verbs"].is_null() {
+    if a.some("verbs").is_none() {
         return ["kind", "apiGroup", "name", "namespace"]
             .iter()
             .all(|f| a[*f].as_str().unwrap_or("") == b[*f].as_str().unwrap_or(""));

@@ -9,6 +9,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result, go_io};
 use crate::flags::{Csv, Listed};
 use crate::print::{self, Printer, order::Order};
+use crate::typed::Read;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -103,11 +104,10 @@ async fn namespaces(ctx: &With<Flags>) -> Result<Vec<String>> {
     let f = ctx.flags();
     if f.all_namespaces {
         let list = ctx.client()?.json(&Call::get("/api/v1/namespaces")).await?;
-        let names = list["items"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|n| n["metadata"]["name"].as_str());
+        let names = list
+            .list("items")
+            .iter()
+            .filter_map(|n| n.at("metadata").text_ptr("name"));
         return Ok(names.map(String::from).collect());
     }
     let named = f.namespaces.list();
@@ -143,8 +143,8 @@ impl Dump<'_> {
                 )
                 .await?;
         }
-        for pod in last["items"].as_array().into_iter().flatten() {
-            let name = pod["metadata"]["name"].as_str().unwrap_or("");
+        for pod in last.list("items") {
+            let name = pod.at("metadata").text("name");
             let mut text = Vec::new();
             for container in pods::names(pod, &["initContainers", "containers"]) {
                 self.container(namespace, name, &container, &mut text).await;

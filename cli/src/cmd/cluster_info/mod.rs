@@ -9,6 +9,7 @@ use crate::command::{Command, verb};
 use crate::context::With;
 use crate::error::Result;
 use crate::print;
+use crate::typed::Read;
 use serde_json::Value;
 use std::io::IsTerminal;
 
@@ -43,12 +44,14 @@ async fn run(ctx: With<()>) -> Result<()> {
     let mut out = String::new();
     if let Ok(list) = &list {
         out += &line("Kubernetes control plane", &client.server());
-        for s in list["items"].as_array().into_iter().flatten() {
-            let name = s["metadata"]["labels"]["kubernetes.io/name"]
-                .as_str()
+        for s in list.list("items") {
+            let name = s
+                .at("metadata")
+                .at("labels")
+                .text_ptr("kubernetes.io/name")
                 .filter(|n| !n.is_empty());
             out += &line(
-                name.unwrap_or_else(|| s["metadata"]["name"].as_str().unwrap_or("")),
+                name.unwrap_or_else(|| s.at("metadata").text("name")),
                 &link(s, &client.server()),
             );
         }
@@ -77,23 +80,23 @@ fn line(name: &str, link: &str) -> String {
 }
 
 fn link(s: &Value, server: &str) -> String {
-    let text = |f: &str| s["metadata"][f].as_str().unwrap_or("");
-    let ports = || s["spec"]["ports"].as_array().into_iter().flatten();
-    if let Some(ingress) = s["status"]["loadBalancer"]["ingress"].get(0) {
-        let at = ingress["ip"]
-            .as_str()
+    let text = |f: &str| s.at("metadata").text(f);
+    let ports = || s.at("spec").list("ports").iter();
+    if let Some(ingress) = s.at("status").at("loadBalancer").at("ingress").get(0) {
+        let at = ingress
+            .text_ptr("ip")
             .filter(|ip| !ip.is_empty())
-            .or(ingress["hostname"].as_str())
+            .or(ingress.text_ptr("hostname"))
             .unwrap_or("");
         return ports()
-            .map(|p| format!("http://{at}:{} ", p["port"]))
+            .map(|p| format!("http://{at}:{} ", p.at("port")))
             .collect();
     }
     let name = ports().next().map_or_else(
         || text("name").to_string(),
         |port| {
-            let port_name = port["name"].as_str().unwrap_or("");
-            match (port_name == "https" || port["port"] == 443, port_name) {
+            let port_name = port.text("name");
+            match (port_name == "https" || port.int("port") == 443, port_name) {
                 (true, port_name) => format!("https:{}:{port_name}", text("name")),
                 (false, "") => text("name").to_string(),
                 (false, port_name) => format!("{}:{port_name}", text("name")),

@@ -149,10 +149,7 @@ async fn contexts(ctx: With<Flags>) -> Result<()> {
 
 async fn delete(ctx: With<()>, list: &'static str, what: &'static str) -> Result<()> {
     let [name] = ctx.args() else {
-        return Err(super::help_and(
-            &ctx,
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
+        return Err(super::unexpected(&ctx));
     };
     let before = ctx.config()?;
     let file = before.shown_file();

@@ -86,10 +86,7 @@ async fn current(ctx: With<()>) -> Result<()> {
 
 async fn use_context(ctx: With<()>) -> Result<()> {
     let [name] = ctx.args() else {
-        return Err(help_and(
-            &ctx,
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
+        return Err(unexpected(&ctx));
     };
     let before = ctx.config()?;
     if name.is_empty() {
@@ -109,10 +106,7 @@ async fn use_context(ctx: With<()>) -> Result<()> {
 
 async fn rename(ctx: With<()>) -> Result<()> {
     let [old, new] = ctx.args() else {
-        return Err(help_and(
-            &ctx,
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
+        return Err(unexpected(&ctx));
     };
     if old.is_empty() || new.is_empty() {
         return Err(Error::msg(
@@ -149,9 +143,9 @@ async fn rename(ctx: With<()>) -> Result<()> {
 }
 
 /// The error for a wrong number of words: the help on standard output, then the error.
-fn help_and(ctx: &Ctx, text: String) -> Error {
+fn unexpected(ctx: &Ctx) -> Error {
     match print::put(&crate::main_help(ctx)) {
-        Ok(()) => Error::msg(text),
+        Ok(()) => Error::msg(format!("Unexpected args: [{}]", ctx.args().join(" "))),
         Err(e) => e,
     }
 }

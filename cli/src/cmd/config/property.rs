@@ -135,10 +135,7 @@ fn parse(text: &str) -> Result<Path> {
 
 async fn set(ctx: With<Flags>) -> Result<()> {
     let [name, value] = ctx.args() else {
-        return Err(super::help_and(
-            &ctx,
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
+        return Err(super::unexpected(&ctx));
     };
     let before = ctx.config()?;
     let mut config = before.clone();
@@ -195,10 +192,7 @@ pub fn entry<'a>(config: &'a mut Config, list: &str, name: &str) -> &'a mut Entr
 
 async fn unset(ctx: With<()>) -> Result<()> {
     let [name] = ctx.args() else {
-        return Err(super::help_and(
-            &ctx,
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
+        return Err(super::unexpected(&ctx));
     };
     let before = ctx.config()?;
     let mut config = before.clone();

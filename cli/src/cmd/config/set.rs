@@ -9,6 +9,7 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
 use crate::flags::{Csv, Listed, Refused};
 use crate::print;
+use crate::typed::Read;
 use base64::Engine;
 use serde_json::{Value, json};
 
@@ -114,10 +115,7 @@ struct SetClusterFlags {
 fn one_name(ctx: &Ctx) -> Result<String> {
     match ctx.args() {
         [n] => Ok(n.clone()),
-        other => Err(super::help_and(
-            ctx,
-            format!("Unexpected args: [{}]", other.join(" ")),
-        )),
+        _ => Err(super::unexpected(ctx)),
     }
 }
 
@@ -225,10 +223,7 @@ async fn context(ctx: With<SetContextFlags>) -> Result<()> {
             ));
         }
         _ => {
-            return Err(super::help_and(
-                &ctx,
-                format!("Unexpected args: [{}]", ctx.args().join(" ")),
-            ));
+            return Err(super::unexpected(&ctx));
         }
     };
     let existed = before.get("contexts", &name).is_some();
@@ -307,8 +302,8 @@ fn exec(f: &SetCredentialsFlags, user: &mut Value) {
     {
         return;
     }
-    let mut e = if user["exec"].is_object() {
-        user["exec"].clone()
+    let mut e = if user.at("exec").is_object() {
+        user.at("exec").clone()
     } else {
         json!({"provideClusterInfo": false})
     };
@@ -323,13 +318,13 @@ fn exec(f: &SetCredentialsFlags, user: &mut Value) {
     if !f.exec_arg.is_empty() {
         e["args"] = json!(f.exec_arg.list());
     }
-    let mut env: Vec<Value> = e["env"].as_array().cloned().unwrap_or_default();
+    let mut env: Vec<Value> = e.list("env").to_vec();
     for pair in &f.exec_env {
         let (key, value) = match pair.split_once('=') {
             Some((k, v)) => (k.to_string(), Some(v.to_string())),
             None => (pair.trim_end_matches('-').to_string(), None),
         };
-        env.retain(|x| x["name"] != key.as_str());
+        env.retain(|x| x.text("name") != key.as_str());
         env.extend(value.map(|v| json!({"name": key, "value": v})));
     }
     if !env.is_empty() {

@@ -7,6 +7,7 @@ use crate::context::With;
 use crate::error::{Error, Result};
 use crate::kubeconfig::{Config, LISTS};
 use crate::print::{self, Format, Printer};
+use crate::typed::Read;
 use base64::Engine;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -90,12 +91,7 @@ const ORDER: &[&str] = &[
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("unexpected arguments: [{}]", ctx.args().join(" ")),
-        ));
-    }
+    ctx.takes_no_args("unexpected arguments")?;
     let mut config = ctx.config()?.clone();
     if !ctx.global().context.is_empty() {
         config.current_context = ctx.global().context.clone();
@@ -111,7 +107,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let format = print::format(&ctx, "go-template,go-template-file,json,jsonpath,jsonpath-as-json,jsonpath-file,kyaml,name,template,templatefile,yaml")?
         .unwrap_or(Format::Yaml);
     let mut document = config.document();
-    if document["clusters"].is_null() {
+    if document.some("clusters").is_none() {
         document["clusters"] = Value::Null;
     }
     Printer::of(format, "", true)

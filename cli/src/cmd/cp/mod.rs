@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::generate;
 use crate::remote::session::{Ends, Request, run_between};
 use crate::resource::helper;
+use crate::typed::Read;
 
 pub static COMMAND: Command = Command {
     name: "cp",
@@ -127,8 +128,9 @@ async fn remote(
         place.namespace.clone()
     };
     let pod = helper::get(ctx.client()?, &kind, &namespace, &place.pod).await?;
-    if let Some(phase) = pod["status"]["phase"]
-        .as_str()
+    if let Some(phase) = pod
+        .at("status")
+        .text_ptr("phase")
         .filter(|p| matches!(*p, "Succeeded" | "Failed"))
     {
         return Err(Error::msg(format!(

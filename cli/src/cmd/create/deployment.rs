@@ -8,6 +8,7 @@ use crate::context::With;
 use crate::error::{Error, Result};
 use crate::flags::{Csv, Listed};
 use crate::generate;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -74,7 +75,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut containers: Vec<Value> = Vec::new();
     for image in &images {
         let mut unique = container_name(image);
-        if containers.iter().any(|c| c["name"] == unique) {
+        if containers.iter().any(|c| c.text("name") == unique) {
             unique = format!("{unique}-{}", generate::suffix(5));
         }
         let mut c = json!({"name": unique, "image": image, "resources": {}});

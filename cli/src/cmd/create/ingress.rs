@@ -7,6 +7,7 @@ use crate::command::{Command, verb};
 use crate::context::With;
 use crate::error::{Error, Result};
 use crate::generate;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -71,10 +72,7 @@ fn rules(texts: &[String]) -> (Vec<Value>, Vec<Value>) {
             .strip_suffix('*')
             .map_or((path.as_str(), "Exact"), |p| (p, "Prefix"));
         let entry = json!({"path": path, "pathType": kind, "backend": backend(service)});
-        match rules
-            .iter_mut()
-            .find(|r| r["host"].as_str().unwrap_or("") == host)
-        {
+        match rules.iter_mut().find(|r| r.text("host") == host) {
             Some(r) => r["http"]["paths"]
                 .as_array_mut()
                 .into_iter()
@@ -89,10 +87,7 @@ fn rules(texts: &[String]) -> (Vec<Value>, Vec<Value>) {
             continue;
         }
         seen.push(host.to_string());
-        match tls
-            .iter_mut()
-            .find(|t| t["secretName"].as_str().unwrap_or("") == secret)
-        {
+        match tls.iter_mut().find(|t| t.text("secretName") == secret) {
             Some(t) => t["hosts"]
                 .as_array_mut()
                 .into_iter()

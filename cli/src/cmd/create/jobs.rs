@@ -7,6 +7,7 @@ use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
 use crate::generate;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static JOB: Command = Command {
@@ -107,18 +108,19 @@ async fn from_cronjob(ctx: &Ctx, from: &str, object: &mut Value) -> Result<()> {
         return Err(Error::msg("from must be an existing cronjob"));
     }
     let source = &info.object;
-    let job = &source["spec"]["jobTemplate"];
-    let mut annotations = job["metadata"]["annotations"]
-        .as_object()
+    let job = source.at("spec").at("jobTemplate");
+    let mut annotations = job
+        .at("metadata")
+        .map("annotations")
         .cloned()
         .unwrap_or_default();
     annotations.insert("cronjob.kubernetes.io/instantiate".into(), json!("manual"));
     object["metadata"]["annotations"] = Value::Object(annotations);
-    if !job["metadata"]["labels"].is_null() {
-        object["metadata"]["labels"] = job["metadata"]["labels"].clone();
+    if job.at("metadata").some("labels").is_some() {
+        object["metadata"]["labels"] = job.at("metadata").at("labels").clone();
     }
-    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": source["metadata"]["name"], "uid": source["metadata"]["uid"], "controller": true}]);
-    object["spec"] = job["spec"].clone();
+    object["metadata"]["ownerReferences"] = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": source.at("metadata").at("name"), "uid": source.at("metadata").at("uid"), "controller": true}]);
+    object["spec"] = job.at("spec").clone();
     Ok(())
 }
 

@@ -95,12 +95,7 @@ const DEFAULT_MANAGER: (&str, &str) = ("field-manager", "kubectl-create");
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
-    if !ctx.args().is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("Unexpected args: [{}]", ctx.args().join(" ")),
-        ));
-    }
+    ctx.takes_no_args("Unexpected args")?;
     if !ctx.has_files() {
         return Err(Error::msg("must specify one of -f and -k"));
     }

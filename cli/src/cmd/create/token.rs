@@ -8,6 +8,7 @@ use crate::complete::Words;
 use crate::context::With;
 use crate::error::{Error, Result};
 use crate::print::{self, Printer, order::Order};
+use crate::typed::Read;
 use serde_json::json;
 
 pub static COMMAND: Command = Command {
@@ -116,8 +117,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             other => other,
         })?;
     if ctx.output().is_empty() {
-        let token = answer["status"]["token"]
-            .as_str()
+        let token = answer
+            .at("status")
+            .text_ptr("token")
             .filter(|t| !t.is_empty())
             .ok_or_else(|| Error::msg("failed to create token: no token in server response"))?;
         return print::put(&format!("{token}\n"));

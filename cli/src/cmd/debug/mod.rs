@@ -13,9 +13,9 @@ use crate::generate;
 use crate::podspec;
 use crate::print;
 use crate::resource::{Builder, Info, helper};
+use crate::typed::Read;
 use profile::{Keep, Profile, Style};
 use serde_json::{Map, Value, json};
-use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -362,8 +362,8 @@ impl Plan {
             .map_err(|e| Error::msg(format!("error creating patch to add debug container: {e}")))?;
         let write =
             helper::Write::by("kubectl-debug", DryRun::None).subresource("ephemeralcontainers");
-        write.patch(self.ctx.client()?, &info.resource, &info.namespace, &info.name, kind, &patch).await.map_err(|e| match &e {
-            Error::Status(s) if e.is_not_found() && s["details"]["name"].as_str().unwrap_or("").is_empty() => {
+        write.patch_of(self.ctx.client()?, info, kind, &patch).await.map_err(|e| match &e {
+            Error::Status(s) if e.is_not_found() && s.at("details").text("name").is_empty() => {
                 Error::msg(format!("ephemeral containers are disabled for this cluster (error from server: {})", quote(&e.to_string())))
             }
             _ => e,
@@ -374,10 +374,10 @@ impl Plan {
     async fn copy(&self, info: &Info) -> Result<(Info, String)> {
         let f = self.ctx.flags();
         let from = &info.object;
-        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f.copy_to.as_str(), "namespace": info.namespace}, "spec": from["spec"]});
+        let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f.copy_to.as_str(), "namespace": info.namespace}, "spec": from.at("spec")});
         for field in ["labels", "annotations"] {
-            if !from["metadata"][field].is_null() {
-                pod["metadata"][field] = from["metadata"][field].clone();
+            if from.at("metadata").some(field).is_some() {
+                pod["metadata"][field] = from.at("metadata").at(field).clone();
             }
         }
         let spec = pod["spec"]
@@ -396,8 +396,8 @@ impl Plan {
             .into_iter()
             .flatten()
         {
-            if let Some(image) = c["name"]
-                .as_str()
+            if let Some(image) = c
+                .text_ptr("name")
                 .and_then(|n| self.images.get(n))
                 .or_else(|| self.images.get("*"))
             {
@@ -439,7 +439,7 @@ impl Plan {
                 }
             }
             if !f.image.is_empty() {
-                c["image"] = wanted["image"].clone();
+                c["image"] = wanted.at("image").clone();
             }
             return Ok(given.into());
         }
@@ -487,18 +487,8 @@ impl Plan {
         let object = helper::Write::by("kubectl-debug", DryRun::None)
             .create(self.ctx.client()?, &kind, namespace, pod)
             .await?;
-        let name = object["metadata"]["name"]
-            .as_str()
-            .unwrap_or("")
-            .to_string();
-        Ok(Info {
-            resource: kind,
-            namespace: namespace.into(),
-            name,
-            object,
-            source: String::new(),
-            lines: Rc::default(),
-        })
+        let name = object.at("metadata").text("name").to_string();
+        Ok(Info::of(kind, namespace, &name, object))
     }
 
     /// Attaches to the container once it runs; shows what it said if it has ended.
@@ -517,13 +507,13 @@ impl Plan {
             })?;
             last = pod.clone();
             let state = state(pod, container);
-            ended = !state["terminated"].is_null();
-            let waiting = state["waiting"]["message"].as_str().unwrap_or("");
+            ended = state.some("terminated").is_some();
+            let waiting = state.at("waiting").text("message");
             if !f.quiet && !waiting.is_empty() && told != waiting {
                 eprintln!("Warning: container {container}: {waiting}");
                 told = waiting.into();
             }
-            Ok(ended || !state["running"].is_null())
+            Ok(ended || state.some("running").is_some())
         })
         .await?;
         if ended {
@@ -550,18 +540,16 @@ fn state<'a>(pod: &'a Value, name: &str) -> &'a Value {
         "ephemeralContainerStatuses",
         "initContainerStatuses",
     ];
-    let mut all = lists
-        .iter()
-        .flat_map(|l| pod["status"][*l].as_array().into_iter().flatten());
-    all.find(|s| s["name"] == name)
-        .map_or(&Value::Null, |s| &s["state"])
+    let mut all = lists.iter().flat_map(|l| pod.at("status").list(*l).iter());
+    all.find(|s| s.text("name") == name)
+        .map_or(&Value::Null, |s| s.at("state"))
 }
 
 /// Capabilities come to nothing where all containers run as another user than root.
 fn warn_of_user(pod: &mut Value, name: &str) {
     let runs_as_other = |v: &Value| {
-        v["securityContext"]["runAsUser"]
-            .as_i64()
+        v.at("securityContext")
+            .int_ptr("runAsUser")
             .is_some_and(|u| u != 0)
     };
     if !runs_as_other(pod.get("spec").unwrap_or(&Value::Null)) {
@@ -570,12 +558,9 @@ fn warn_of_user(pod: &mut Value, name: &str) {
     let Some(c) = profile::container(pod, name) else {
         return;
     };
-    let s = &c["securityContext"];
-    let capable = s["privileged"] == true
-        || s["capabilities"]["add"]
-            .as_array()
-            .is_some_and(|l| !l.is_empty());
-    if s["runAsUser"] != 0 && capable {
+    let s = c.at("securityContext");
+    let capable = s.flag("privileged") || !s.at("capabilities").list("add").is_empty();
+    if s.int("runAsUser") != 0 && capable {
         eprintln!(
             "Warning: Non-root user is configured for the entire target Pod, and some capabilities granted by debug profile may not work. Please consider using \"--custom\" with a custom profile that specifies \"securityContext.runAsUser: 0\"."
         );

@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/debug/profiles.go`.
 
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::patch::strategic;
 
@@ -132,7 +133,7 @@ pub fn container<'a>(pod: &'a mut Value, name: &str) -> Option<&'a mut Value> {
     lists
         .filter_map(|(_, l)| l.as_array_mut())
         .flatten()
-        .find(|c| c["name"] == name)
+        .find(|c| c.text("name") == name)
 }
 
 impl Profile {
@@ -210,7 +211,7 @@ impl Profile {
                 ],
             );
         }
-        if pod["spec"]["shareProcessNamespace"].is_null() {
+        if pod.at("spec").some("shareProcessNamespace").is_none() {
             pod["spec"]["shareProcessNamespace"] = json!(true);
         }
     }

@@ -13,6 +13,7 @@ use crate::flags::{Group, group};
 use crate::generate::{LAST_APPLIED, MANAGER, SAVE_CONFIG};
 use crate::print;
 use crate::resource::{Builder, FILE_FLAGS, Validation};
+use crate::typed::Read;
 use session::{Mode, Session};
 
 pub static COMMAND: Command = Command {
@@ -110,7 +111,12 @@ pub async fn last_applied(ctx: &Ctx) -> Result<()> {
     let mut session = Session::new(ctx, Mode::LastApplied)?;
     let mut kept = Vec::new();
     for info in builder.find().await?.all()? {
-        if let Some(text) = info.object["metadata"]["annotations"][LAST_APPLIED].as_str() {
+        if let Some(text) = info
+            .object
+            .at("metadata")
+            .at("annotations")
+            .text_ptr(LAST_APPLIED)
+        {
             kept.extend(session.read(text).await?.into_iter().take(1));
         }
     }

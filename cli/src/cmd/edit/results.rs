@@ -4,6 +4,7 @@
 
 use crate::discovery::Resource;
 use crate::error::{Error, quote};
+use crate::typed::Read;
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -80,11 +81,11 @@ fn causes(error: &Error) -> Vec<String> {
         return vec![];
     };
     let text = |v: &Value| v.as_str().unwrap_or("").to_string();
-    status["details"]["causes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|c| format!("{}: {}", text(&c["field"]), text(&c["message"])))
+    status
+        .at("details")
+        .list("causes")
+        .iter()
+        .map(|c| format!("{}: {}", text(c.at("field")), text(c.at("message"))))
         .collect()
 }
 

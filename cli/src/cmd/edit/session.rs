@@ -9,7 +9,7 @@ use crate::error::{Error, Result, quote};
 use crate::generate::{LAST_APPLIED, save_read_config};
 use crate::print::{self, Format, Printer, without_managed_fields};
 use crate::resource::{Builder, Info, Validation, files, helper};
-use crate::typed::MERGE;
+use crate::typed::{MERGE, Read};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -163,7 +163,7 @@ impl Session {
                 ));
             }
             if let Some(last) = results.file.take() {
-                let _ = std::fs::remove_file(last);
+                remove_quietly(&last);
             }
             results = Results {
                 file: Some(file),
@@ -183,7 +183,7 @@ impl Session {
         edited: &str,
         results: &mut Results,
     ) -> Result<Pass> {
-        let forget = |results: &Results| results.file.as_deref().map(std::fs::remove_file);
+        let forget = |results: &Results| results.file.iter().for_each(|file| remove_quietly(file));
         if self.validation != Validation::Ignore
             && let Err(why) = files::check_text(edited)
         {
@@ -311,9 +311,9 @@ impl Session {
     async fn patch(&self, before: &Value, info: &Info, results: &mut Results) -> Result<()> {
         let named = |o: &Value| {
             (
-                o["apiVersion"].clone(),
-                o["kind"].clone(),
-                o["metadata"]["name"].clone(),
+                o.at("apiVersion").clone(),
+                o.at("kind").clone(),
+                o.at("metadata").at("name").clone(),
             )
         };
         if named(before) != named(&info.object) {
@@ -327,14 +327,7 @@ impl Session {
         }
         match self
             .write()?
-            .patch(
-                self.ctx.client()?,
-                &info.resource,
-                &info.namespace,
-                &info.name,
-                kind,
-                &patch,
-            )
+            .patch_of(self.ctx.client()?, info, kind, &patch)
             .await
         {
             Ok(object) => self.print("edited", &object),
@@ -374,6 +367,11 @@ impl Session {
     }
 }
 
+/// Removes a file that is not needed any more; one that stays is in nobody's way.
+fn remove_quietly(file: &Path) {
+    _ = std::fs::remove_file(file);
+}
+
 /// What is edited: the object, or the list of them.
 fn listed(infos: &[Info]) -> Value {
     match infos {
@@ -390,7 +388,7 @@ fn listed(infos: &[Info]) -> Value {
 
 /// The object as it was before it was edited; its uid says which it is.
 fn original_of(infos: &[Info], edited: &Info) -> Result<Value> {
-    let uid = |o: &Value| o["metadata"]["uid"].as_str().unwrap_or("").to_string();
+    let uid = |o: &Value| o.at("metadata").text("uid").to_string();
     let found = infos.iter().find(|i| uid(&i.object) == uid(&edited.object));
     let found = found.ok_or_else(|| {
         Error::msg(format!(

@@ -12,11 +12,11 @@ use crate::context::{Ctx, With};
 use crate::error::{Error, Result};
 use crate::flags::{Csv, Listed};
 use crate::resource::Info;
+use crate::typed::Read;
 use futures::{SinkExt, StreamExt};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::rc::Rc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::Message;
@@ -70,13 +70,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let info = pods::object(&ctx, word).await?;
     let pod = pods::attachable(&ctx, &info, f.pod_running_timeout).await?;
     let words = ports::numbers(&info, &pod, given)?;
-    let text = |field: &str| pod["metadata"][field].as_str().unwrap_or("").to_string();
+    let text = |field: &str| pod.at("metadata").text(field).to_string();
     let place = Place {
         namespace: text("namespace"),
         pod: text("name"),
         uid: text("uid"),
     };
-    let phase = pod["status"]["phase"].as_str().unwrap_or("");
+    let phase = pod.at("status").text("phase");
     if phase != "Running" {
         return Err(Error::msg(format!(
             "unable to forward port because pod is not running. Current status={phase}"
@@ -130,16 +130,10 @@ struct Place {
 /// Ends when the pod does.
 async fn lost(ctx: &Ctx, place: &Place) -> Result<()> {
     let kind = crate::generate::kind("", "v1", "pods", "Pod", true);
-    let info = Info {
-        resource: kind,
-        namespace: place.namespace.clone(),
-        name: place.pod.clone(),
-        object: Value::Null,
-        source: String::new(),
-        lines: Rc::default(),
-    };
+    let info = Info::of(kind, &place.namespace, &place.pod, Value::Null);
     let runs = |pod: &Value| {
-        pod["metadata"]["uid"] == place.uid.as_str() && pod["status"]["phase"] == "Running"
+        pod.at("metadata").text("uid") == place.uid.as_str()
+            && pod.at("status").text("phase") == "Running"
     };
     let far = tokio::time::Instant::now() + std::time::Duration::from_secs(30 * 24 * 3600);
     match super::wait::until(ctx, &info, far, |o| Ok(!o.is_some_and(runs))).await {
@@ -179,7 +173,7 @@ fn hosts(given: &[String]) -> Result<Vec<Host>> {
 }
 
 /// Listens on all addresses; a free port is the same on all of them.
-async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpListener>, String> {
+async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpListener>> {
     let (mut listeners, mut port, mut failed, mut enough) = (Vec::new(), local, Vec::new(), true);
     for (ip, of_localhost) in hosts {
         let at = SocketAddr::new(*ip, port);
@@ -189,8 +183,7 @@ async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpLi
         {
             Ok((bound, listener)) => {
                 port = bound.port();
-                crate::print::put(&format!("Forwarding from {bound} -> {remote}\n"))
-                    .map_err(|e| e.to_string())?;
+                crate::print::put(&format!("Forwarding from {bound} -> {remote}\n"))?;
                 listeners.push((listener, *of_localhost));
             }
             Err(e) => {
@@ -207,10 +200,10 @@ async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpLi
     if enough && localhost_works {
         return Ok(listeners.into_iter().map(|(l, _)| l).collect());
     }
-    Err(format!(
+    Err(Error::msg(format!(
         "Listeners failed to create with the following errors: [{}]",
         failed.join(" ")
-    ))
+    )))
 }
 
 /// A failure to listen in Go's words.
@@ -324,6 +317,7 @@ mod tests {
             "{ports:?}"
         );
         let told = listen(&both[..1], (ports[0], 80)).await.unwrap_err();
+        let told = told.to_string();
         assert_eq!(
             told,
             format!(

@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result, quote};
 use crate::resource::Info;
+use crate::typed::Read;
 use serde_json::Value;
 
 /// Local and remote part of a word; a word without a colon is both.
@@ -100,20 +101,20 @@ pub fn parse(word: &str) -> Result<(u16, u16)> {
 }
 
 fn name(object: &Value) -> &str {
-    object["metadata"]["name"].as_str().unwrap_or("")
+    object.at("metadata").text("name")
 }
 
 fn ports_of(pod: &Value) -> impl Iterator<Item = &Value> {
     let containers = ["containers", "initContainers"]
         .into_iter()
-        .flat_map(|l| pod["spec"][l].as_array().into_iter().flatten());
-    containers.flat_map(|c| c["ports"].as_array().into_iter().flatten())
+        .flat_map(|l| pod.at("spec").list(l).iter());
+    containers.flat_map(|c| c.list("ports").iter())
 }
 
 fn container_port(pod: &Value, word: &str) -> Result<i64> {
     let found = ports_of(pod)
-        .find(|p| p["name"] == word)
-        .and_then(|p| p["containerPort"].as_i64());
+        .find(|p| p.text_ptr("name") == Some(word))
+        .and_then(|p| p.int_ptr("containerPort"));
     found.ok_or_else(|| {
         Error::msg(format!(
             "Pod '{}' does not have a named port '{word}'",
@@ -123,12 +124,12 @@ fn container_port(pod: &Value, word: &str) -> Result<i64> {
 }
 
 fn service_port(service: &Value, word: &str) -> Result<i64> {
-    let found = service["spec"]["ports"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|p| p["name"] == word)
-        .and_then(|p| p["port"].as_i64());
+    let found = service
+        .at("spec")
+        .list("ports")
+        .iter()
+        .find(|p| p.text_ptr("name") == Some(word))
+        .and_then(|p| p.int_ptr("port"));
     found.ok_or_else(|| {
         Error::msg(format!(
             "Service '{}' does not have a named port '{word}'",
@@ -139,21 +140,21 @@ fn service_port(service: &Value, word: &str) -> Result<i64> {
 
 /// The pod's port behind a service's.
 fn target_port(service: &Value, pod: &Value, port: i64) -> Result<i64> {
-    let found = service["spec"]["ports"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|p| p["port"] == port);
+    let found = service
+        .at("spec")
+        .list("ports")
+        .iter()
+        .find(|p| p.int_ptr("port") == Some(port));
     let Some(entry) = found else {
         return Err(Error::msg(format!(
             "Service {} does not have a service port {port}",
             name(service)
         )));
     };
-    if service["spec"]["clusterIP"] == "None" {
+    if service.at("spec").text("clusterIP") == "None" {
         return Ok(port);
     }
-    match &entry["targetPort"] {
+    match entry.at("targetPort") {
         Value::String(word) => container_port(pod, word),
         target => Ok(target.as_i64().filter(|n| *n != 0).unwrap_or(port)),
     }
@@ -162,20 +163,12 @@ fn target_port(service: &Value, pod: &Value, port: i64) -> Result<i64> {
 /// Refuses ports that are UDP's alone.
 fn check_udp(service: Option<&Value>, pod: &Value, words: &[String]) -> Result<()> {
     let (ports, field): (Vec<&Value>, &str) = match service {
-        Some(s) => (
-            s["spec"]["ports"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .collect(),
-            "port",
-        ),
+        Some(s) => (s.at("spec").list("ports").iter().collect(), "port"),
         None => (
-            pod["spec"]["containers"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .flat_map(|c| c["ports"].as_array().into_iter().flatten())
+            pod.at("spec")
+                .list("containers")
+                .iter()
+                .flat_map(|c| c.list("ports").iter())
                 .collect(),
             "containerPort",
         ),
@@ -183,7 +176,7 @@ fn check_udp(service: Option<&Value>, pod: &Value, words: &[String]) -> Result<(
     let has = |number: i64, protocol: &str| {
         ports
             .iter()
-            .any(|p| p[field] == number && p["protocol"] == protocol)
+            .any(|p| p.int_ptr(field) == Some(number) && p.text("protocol") == protocol)
     };
     for word in words {
         let (_, remote) = split(word);

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{FILE_FLAGS, SELECTOR};
+use crate::typed::Read;
 use serde_json::Value;
 
 pub static COMMAND: Command = Command {
@@ -42,9 +43,9 @@ struct Flags {
 /// The pod template of a revision.
 pub fn template<'a>(kind: &str, object: &'a Value) -> &'a Value {
     if kind == "Deployment" {
-        &object["spec"]["template"]
+        object.at("spec").at("template")
     } else {
-        &object["data"]["spec"]["template"]
+        object.at("data").at("spec").at("template")
     }
 }
 
@@ -98,8 +99,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             let mut w = TabWriter::new(5, 2);
             w.push("REVISION\tCHANGE-CAUSE\n");
             for (r, o) in &list {
-                let cause = o["metadata"]["annotations"]["kubernetes.io/change-cause"]
-                    .as_str()
+                let cause = o
+                    .at("metadata")
+                    .at("annotations")
+                    .text_ptr("kubernetes.io/change-cause")
                     .filter(|c| !c.is_empty())
                     .unwrap_or("<none>");
                 w.push(&format!("{r}\t{cause}\n"));

@@ -14,6 +14,7 @@ use crate::error::{Error, Result, quote};
 use crate::generate::{LAST_APPLIED, MANAGER};
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS, Found, Info, SELECTOR};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -117,23 +118,23 @@ async fn find(ctx: &Ctx) -> Result<Found> {
     b.find().await
 }
 
-fn pause(info: &mut Info) -> Result<(), String> {
+fn pause(info: &mut Info) -> Result<()> {
     if info.resource.kind != "Deployment" {
-        return Err("pausing is not supported".into());
+        return Err(Error::msg("pausing is not supported"));
     }
-    if info.object["spec"]["paused"] == true {
-        return Err("is already paused".into());
+    if info.object.at("spec").flag("paused") {
+        return Err(Error::msg("is already paused"));
     }
     info.object["spec"]["paused"] = json!(true);
     Ok(())
 }
 
-fn resume(info: &mut Info) -> Result<(), String> {
+fn resume(info: &mut Info) -> Result<()> {
     if info.resource.kind != "Deployment" {
-        return Err("resuming is not supported".into());
+        return Err(Error::msg("resuming is not supported"));
     }
-    if info.object["spec"]["paused"] != true {
-        return Err("is not paused".into());
+    if !info.object.at("spec").flag("paused") {
+        return Err(Error::msg("is not paused"));
     }
     info.object["spec"]
         .as_object_mut()
@@ -141,15 +142,17 @@ fn resume(info: &mut Info) -> Result<(), String> {
     Ok(())
 }
 
-fn restart(info: &mut Info) -> Result<(), String> {
+fn restart(info: &mut Info) -> Result<()> {
     if !matches!(
         info.resource.kind.as_str(),
         "Deployment" | "DaemonSet" | "StatefulSet"
     ) {
-        return Err("restarting is not supported".into());
+        return Err(Error::msg("restarting is not supported"));
     }
-    if info.object["spec"]["paused"] == true {
-        return Err("can't restart paused deployment (run rollout resume first)".into());
+    if info.object.at("spec").flag("paused") {
+        return Err(Error::msg(
+            "can't restart paused deployment (run rollout resume first)",
+        ));
     }
     info.object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] =
         json!(print::age::rfc3339());
@@ -159,7 +162,7 @@ fn restart(info: &mut Info) -> Result<(), String> {
 async fn change(
     ctx: With<()>,
     what: &'static str,
-    change: fn(&mut Info) -> Result<(), String>,
+    change: fn(&mut Info) -> Result<()>,
 ) -> Result<()> {
     let mut printer = Printer::new(&ctx, what)?.ordered(Order::Typed);
     let mut found = find(&ctx).await?;
@@ -201,27 +204,28 @@ async fn revisions(ctx: &Ctx, info: &Info) -> Result<Vec<(i64, Value)>> {
         "DaemonSet" | "StatefulSet" => ("controllerrevisions", false),
         _ => return Err(no_history(info, "history", "no history viewer")),
     };
-    let selector = crate::describe::text::selector(&info.object["spec"]["selector"]);
+    let selector = crate::describe::text::selector(info.object.at("spec").at("selector"));
     let path = format!(
         "/apis/apps/v1/namespaces/{}/{plural}{}",
         crate::client::segment(&info.namespace),
         crate::client::query(&[("labelSelector", &selector)])
     );
     let list = ctx.client()?.json(&crate::client::Call::get(path)).await?;
-    let uid = &info.object["metadata"]["uid"];
+    let uid = info.object.at("metadata").at("uid");
     let mut out = Vec::new();
-    for item in list["items"].as_array().into_iter().flatten() {
-        let owned = item["metadata"]["ownerReferences"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|o| o["controller"] == true && o["uid"] == *uid);
+    for item in list.list("items") {
+        let owned = item
+            .at("metadata")
+            .list("ownerReferences")
+            .iter()
+            .any(|o| o.flag("controller") && *o.at("uid") == *uid);
         let revision = if is_deployment {
-            item["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
-                .as_str()
+            item.at("metadata")
+                .at("annotations")
+                .text_ptr("deployment.kubernetes.io/revision")
                 .and_then(|r| r.parse().ok())
         } else {
-            item["revision"].as_i64()
+            item.int_ptr("revision")
         };
         if let (true, Some(r)) = (owned, revision) {
             out.push((r, item.clone()));
@@ -256,7 +260,13 @@ fn no_history(info: &Info, what: &str, nobody: &str) -> Error {
 
 /// Warns that an undone change will be back with the next apply.
 fn warn_if_applied(ctx: &Ctx, info: &Info) {
-    if !info.object["metadata"]["annotations"][LAST_APPLIED].is_null() {
+    if info
+        .object
+        .at("metadata")
+        .at("annotations")
+        .some(LAST_APPLIED)
+        .is_some()
+    {
         let p = ctx.program();
         eprintln!(
             "Warning: resource {} was previously managed with '{p} apply'. Rolling back will not update the {LAST_APPLIED} annotation, which may cause unexpected behavior on future '{p} apply' operations. Consider using '{p} apply' with your previous configuration file instead.",

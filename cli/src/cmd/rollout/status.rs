@@ -11,6 +11,7 @@ use crate::error::{Error, Result, quote};
 use crate::flags::seconds;
 use crate::print;
 use crate::resource::{FILE_FLAGS, SELECTOR};
+use crate::typed::Read;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -46,22 +47,23 @@ struct Flags {
 }
 
 /// What to say of an object, and whether its rollout is done.
-pub fn status(kind: &str, o: &Value, revision: i64) -> Result<(String, bool), String> {
+pub fn status(kind: &str, o: &Value, revision: i64) -> Result<(String, bool)> {
     let n = |path: &str| o.pointer(path).and_then(Value::as_i64).unwrap_or(0);
-    let name = quote(o["metadata"]["name"].as_str().unwrap_or(""));
+    let name = quote(o.at("metadata").text("name"));
     let observed = n("/metadata/generation") <= n("/status/observedGeneration");
     match kind {
         "Deployment" => {
             if revision > 0 {
-                let running: i64 =
-                    o["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
-                        .as_str()
-                        .and_then(|r| r.parse().ok())
-                        .unwrap_or(0);
+                let running: i64 = o
+                    .at("metadata")
+                    .at("annotations")
+                    .text_ptr("deployment.kubernetes.io/revision")
+                    .and_then(|r| r.parse().ok())
+                    .unwrap_or(0);
                 if running != revision {
-                    return Err(format!(
+                    return Err(Error::msg(format!(
                         "desired revision ({revision}) is different from the running revision ({running})"
-                    ));
+                    )));
                 }
             }
             if !observed {
@@ -73,10 +75,10 @@ pub fn status(kind: &str, o: &Value, revision: i64) -> Result<(String, bool), St
             deployment(o, &name)
         }
         "DaemonSet" => {
-            if o["spec"]["updateStrategy"]["type"] != "RollingUpdate" {
-                return Err(
-                    "rollout status is only available for RollingUpdate strategy type".into(),
-                );
+            if o.at("spec").at("updateStrategy").text("type") != "RollingUpdate" {
+                return Err(Error::msg(
+                    "rollout status is only available for RollingUpdate strategy type",
+                ));
             }
             if !observed {
                 return Ok((
@@ -108,19 +110,22 @@ pub fn status(kind: &str, o: &Value, revision: i64) -> Result<(String, bool), St
             Ok((format!("daemon set {name} successfully rolled out\n"), true))
         }
         "StatefulSet" => stateful_set(o),
-        other => Err(format!("no status viewer has been implemented for {other}")),
+        other => Err(Error::msg(format!(
+            "no status viewer has been implemented for {other}"
+        ))),
     }
 }
 
-fn deployment(o: &Value, name: &str) -> Result<(String, bool), String> {
+fn deployment(o: &Value, name: &str) -> Result<(String, bool)> {
     let n = |path: &str| o.pointer(path).and_then(Value::as_i64).unwrap_or(0);
-    let late = o["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|c| c["type"] == "Progressing" && c["reason"] == "ProgressDeadlineExceeded");
+    let late =
+        o.at("status").list("conditions").iter().any(|c| {
+            c.text("type") == "Progressing" && c.text("reason") == "ProgressDeadlineExceeded"
+        });
     if late {
-        return Err(format!("deployment {name} exceeded its progress deadline"));
+        return Err(Error::msg(format!(
+            "deployment {name} exceeded its progress deadline"
+        )));
     }
     let (updated, wanted, all, available) = (
         n("/status/updatedReplicas"),
@@ -153,10 +158,12 @@ fn deployment(o: &Value, name: &str) -> Result<(String, bool), String> {
     Ok((format!("deployment {name} successfully rolled out\n"), true))
 }
 
-fn stateful_set(o: &Value) -> Result<(String, bool), String> {
+fn stateful_set(o: &Value) -> Result<(String, bool)> {
     let n = |path: &str| o.pointer(path).and_then(Value::as_i64).unwrap_or(0);
-    if o["spec"]["updateStrategy"]["type"] != "RollingUpdate" {
-        return Err("rollout status is only available for RollingUpdate strategy type".into());
+    if o.at("spec").at("updateStrategy").text("type") != "RollingUpdate" {
+        return Err(Error::msg(
+            "rollout status is only available for RollingUpdate strategy type",
+        ));
     }
     if n("/status/observedGeneration") == 0
         || n("/metadata/generation") > n("/status/observedGeneration")
@@ -178,7 +185,12 @@ fn stateful_set(o: &Value) -> Result<(String, bool), String> {
             false,
         ));
     }
-    if let Some(partition) = o["spec"]["updateStrategy"]["rollingUpdate"]["partition"].as_i64() {
+    if let Some(partition) = o
+        .at("spec")
+        .at("updateStrategy")
+        .at("rollingUpdate")
+        .int_ptr("partition")
+    {
         if updated < wanted - partition {
             return Ok((
                 format!(
@@ -193,7 +205,7 @@ fn stateful_set(o: &Value) -> Result<(String, bool), String> {
             true,
         ));
     }
-    let text = |f: &str| o["status"][f].as_str().unwrap_or("").to_string();
+    let text = |f: &str| o.at("status").text(f).to_string();
     if text("updateRevision") != text("currentRevision") {
         return Ok((
             format!(
@@ -255,7 +267,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                 };
             };
             seen = true;
-            let (text, done) = status(&kind, o, f.revision).map_err(Error::msg)?;
+            let (text, done) = status(&kind, o, f.revision)?;
             print::put(&text)?;
             Ok(done || !f.watch)
         })

@@ -9,7 +9,7 @@ use crate::context::{DryRun, With};
 use crate::error::{Error, Result, quote};
 use crate::print::{self, Printer};
 use crate::resource::{DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
-use crate::typed::{JSON_PATCH, STRATEGIC};
+use crate::typed::{JSON_PATCH, Read, STRATEGIC};
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -114,7 +114,7 @@ async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {
         };
         return Ok(format!("{head}{}", d.finish()));
     }
-    if info.object["spec"]["paused"] == true {
+    if info.object.at("spec").flag("paused") {
         return Err(Error::msg(
             "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
         ));
@@ -123,7 +123,7 @@ async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {
     if let Some(l) = bare["metadata"]["labels"].as_object_mut() {
         l.remove("pod-template-hash");
     }
-    if same(&bare, &info.object["spec"]["template"]) {
+    if same(&bare, info.object.at("spec").at("template")) {
         return Ok(format!(
             "skipped rollback (current template already matches revision {wanted})"
         ));
@@ -131,17 +131,10 @@ async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {
     let (patch, media) = if kind == "Deployment" {
         (deployment_patch(info, target, &bare), JSON_PATCH)
     } else {
-        (target["data"].clone(), STRATEGIC)
+        (target.at("data").clone(), STRATEGIC)
     };
     helper::Write::by("", ctx.dry_run()?)
-        .patch(
-            ctx.client()?,
-            &info.resource,
-            &info.namespace,
-            &info.name,
-            media,
-            &patch,
-        )
+        .patch_of(ctx.client()?, info, media, &patch)
         .await
         .map_err(|e| Error::msg(format!("failed restoring revision {wanted}: {e}")))?;
     Ok("rolled back".into())
@@ -159,17 +152,16 @@ fn same(a: &Value, b: &Value) -> bool {
 fn deployment_patch(info: &Info, target: &Value, template: &Value) -> Value {
     let mut annotations = serde_json::Map::new();
     for k in KEPT {
-        if let Some(v) = info.object["metadata"]["annotations"].get(k) {
+        if let Some(v) = info.object.at("metadata").at("annotations").get(k) {
             annotations.insert((*k).into(), v.clone());
         }
     }
-    for (k, v) in target["metadata"]["annotations"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .filter(|(k, _)| !KEPT.contains(&k.as_str()))
+    for (k, v) in target
+        .at("metadata")
+        .entries("annotations")
+        .filter(|(k, _)| !KEPT.contains(k))
     {
-        annotations.insert(k.clone(), v.clone());
+        annotations.insert(k.into(), v.clone());
     }
     json!([{"op": "replace", "path": "/spec/template", "value": template}, {"op": "replace", "path": "/metadata/annotations", "value": annotations}])
 }

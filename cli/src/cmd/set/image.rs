@@ -10,6 +10,7 @@ use crate::error::{Error, Result, quote};
 use crate::podspec;
 use crate::print;
 use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 pub static COMMAND: Command = Command {
@@ -69,7 +70,7 @@ async fn run(ctx: With<()>) -> Result<()> {
     modify::set(&ctx, infos, &WORDS, |info, errors| {
         let spec = podspec::spec_mut(&mut info.object)?;
         for (name, image) in &images {
-            let named = |c: &&mut Value| name == "*" || c["name"] == name.as_str();
+            let named = |c: &&mut Value| name == "*" || c.text("name") == name.as_str();
             let mut containers: Vec<&mut Value> = podspec::containers_mut(spec, "*", true)
                 .into_iter()
                 .filter(named)

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::generate;
 use crate::print;
 use crate::resource::{Builder, DEEP, DRY_RUN, FOLDER_FLAGS, Info};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::selector::Selector;
 
@@ -68,18 +69,13 @@ async fn one(ctx: &With<Flags>, mut info: Info, wanted: &Value, local: bool) -> 
             "setting a selector is only supported for Services",
         ));
     }
-    if let Some(list) = wanted["matchExpressions"].as_array() {
+    if let Some(list) = wanted.at("matchExpressions").as_array() {
         let shown = |e: &Value| {
-            let values: Vec<&str> = e["values"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-                .collect();
+            let values: Vec<&str> = e.list("values").iter().filter_map(Value::as_str).collect();
             format!(
                 "{{{} {} [{}]}}",
-                e["key"].as_str().unwrap_or(""),
-                e["operator"].as_str().unwrap_or(""),
+                e.text("key"),
+                e.text("operator"),
                 values.join(" ")
             )
         };

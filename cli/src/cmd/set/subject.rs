@@ -9,6 +9,7 @@ use crate::context::With;
 use crate::error::{Error, Result};
 use crate::print;
 use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -110,10 +111,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                 "setting subjects is only supported for RoleBinding/ClusterRoleBinding",
             ));
         }
-        let mut list = info.object["subjects"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
+        let mut list = info.object.list("subjects").to_vec();
         for s in &subjects {
             if !list.contains(s) {
                 list.push(s.clone());

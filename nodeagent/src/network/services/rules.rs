@@ -6,14 +6,16 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write,
     net::{IpAddr, Ipv4Addr},
 };
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
-use super::plan::{Endpoint, PortPlan, Target};
+use super::{
+    super::messages::only,
+    plan::{Endpoint, PortPlan, Target},
+};
 
 pub const TABLE: &str = "skiff-proxy";
 const MARK: &str = "meta mark set meta mark or 0x4000";
@@ -187,9 +189,8 @@ impl Names {
 /// A name that nftables takes (127 bytes at most, no odd characters) and that still tells a person whose it is.
 fn unique(name: &str) -> String {
     let hash = Sha256::digest(name.as_bytes());
-    let mut text = hex::encode(&hash[..4]);
-    let _ = write!(text, "-{}", name.chars().take(96).collect::<String>());
-    text
+    let short: String = name.chars().take(96).collect();
+    format!("{}-{short}", hex::encode(&hash[..4]))
 }
 
 fn render_port(fragment: &mut Fragment, plan: &PortPlan, node: &NodeRules) {
@@ -398,15 +399,7 @@ fn remember_clients(fragment: &mut Fragment, plan: &PortPlan, endpoint: &Endpoin
 
 /// The IPv4 addresses of a list.
 pub fn ipv4(ips: &[IpAddr]) -> Vec<Ipv4Addr> {
-    ips.iter()
-        .filter_map(|ip| {
-            if let IpAddr::V4(ip) = ip {
-                Some(*ip)
-            } else {
-                None
-            }
-        })
-        .collect()
+    ips.iter().filter_map(only!(IpAddr::V4)).copied().collect()
 }
 
 #[cfg(test)]

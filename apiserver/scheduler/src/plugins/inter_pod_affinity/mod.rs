@@ -9,9 +9,12 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
 
+use skiff_podspec::affinity::UnreadableTerms;
+
 use crate::{
-    framework::{ClusterEvent, First, Plugin, Rejection, State as Attempt, View},
+    framework::{ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State as Attempt,
     pod::PodInfo,
     tally::Matcher,
     terms::Term,
@@ -84,7 +87,10 @@ fn matcher<'a>(
 
 /// Whether all terms mean the pod; without terms, none does.
 fn all_match(terms: &[Term], pod: &PodInfo, namespaces: &Store<Namespace>) -> bool {
-    !terms.is_empty() && terms.iter().all(|term| term.matches(pod, namespaces))
+    !terms.is_empty()
+        && terms
+            .iter()
+            .all(|term| term.matches(&pod.namespace, pod.labels(), namespaces))
 }
 
 fn label<'a>(node: &'a Node, key: &str) -> Option<&'a String> {
@@ -96,7 +102,7 @@ fn may_mean(terms: &[Term], pod: &PodInfo) -> bool {
     !terms.is_empty() && terms.iter().all(|term| term.pods.matches(pod.labels()))
 }
 
-impl Plugin for InterPodAffinity {
+impl Plugin<Attempt> for InterPodAffinity {
     fn name(&self) -> &'static str {
         "InterPodAffinity"
     }
@@ -138,9 +144,15 @@ impl Plugin for InterPodAffinity {
         2
     }
 
-    fn pre_score(&self, view: View, pod: &PodInfo, state: &mut Attempt, _: &[&NodeInfo]) -> bool {
+    fn pre_score(
+        &self,
+        view: View,
+        pod: &PodInfo,
+        state: &mut Attempt,
+        _: &[&NodeInfo],
+    ) -> Result<bool, UnreadableTerms> {
         state.pods.wishes = scoring::count(view, pod);
-        !state.pods.wishes.0.is_empty()
+        Ok(!state.pods.wishes.0.is_empty())
     }
 
     fn score(&self, _: View, state: &Attempt, _: &PodInfo, node: &NodeInfo) -> i64 {
@@ -192,7 +204,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{framework, plugins::tests::World, pod::tests::pod};
+    use crate::{plugins::tests::World, pod::tests::pod};
 
     fn of(name: &str, namespace: &str, app: &str, affinity: Value) -> Arc<PodInfo> {
         pod(
@@ -415,8 +427,10 @@ mod tests {
             let pod = of("new", "ns", app, affinity.clone());
             let mut state = Attempt::default();
             let nodes: Vec<&NodeInfo> = world.cache.nodes().collect();
-            let plugin = &InterPodAffinity as &dyn Plugin;
-            let scored = plugin.pre_score(world.view(), &pod, &mut state, &nodes);
+            let plugin = &InterPodAffinity as &crate::plugins::Plugin;
+            let scored = plugin
+                .pre_score(world.view(), &pod, &mut state, &nodes)
+                .unwrap();
             let mut scores: Vec<i64> = nodes
                 .iter()
                 .map(|node| plugin.score(world.view(), &state, &pod, node))
@@ -442,14 +456,14 @@ mod tests {
             terms("podAntiAffinity", "leader", "zone", json!({})),
         );
         let mut state = Attempt::default();
-        framework::pre_filter(world.view(), &pod, &mut state).unwrap();
+        crate::run::pre_filter(world.view(), &pod, &mut state).unwrap();
         let node = world.cache.get("n1").unwrap();
         assert!(
             InterPodAffinity
                 .filter(world.view(), &state, &pod, node)
                 .is_err()
         );
-        framework::change(world.view(), &mut state, &pod, &leader, node, -1);
+        crate::run::change(world.view(), &mut state, &pod, &leader, node, -1);
         assert!(
             InterPodAffinity
                 .filter(world.view(), &state, &pod, node)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Event, framework, plugins::tests::World, pod::tests::pod};
+use crate::{heard::Event, plugins::tests::World, pod::tests::pod};
 
 const NO: &str = "node(s) didn't match pod topology spread constraints";
 const NO_LABEL: &str =
@@ -210,19 +210,19 @@ fn pods_that_end_do_not_count() {
 fn pods_that_are_thought_to_come_and_go() {
     let world = world([1, 1, 1, 0]);
     let new = of("new", "a", &[constraint("zone", 1, json!({}))], json!({}));
-    let mut state = framework::State::default();
-    framework::pre_filter(world.view(), &new, &mut state).unwrap();
+    let mut state = crate::plugins::State::default();
+    crate::run::pre_filter(world.view(), &new, &mut state).unwrap();
     let node = world.cache.get("a1").unwrap();
-    let fits = |state: &framework::State| {
+    let fits = |state: &crate::plugins::State| {
         PodTopologySpread
             .filter(world.view(), state, &new, node)
             .is_ok()
     };
     let other = node.pods.values().next().unwrap();
     assert!(!fits(&state));
-    framework::change(world.view(), &mut state, &new, other, node, -1);
+    crate::run::change(world.view(), &mut state, &new, other, node, -1);
     assert!(fits(&state));
-    framework::change(world.view(), &mut state, &new, other, node, 1);
+    crate::run::change(world.view(), &mut state, &new, other, node, 1);
     assert!(!fits(&state));
 }
 

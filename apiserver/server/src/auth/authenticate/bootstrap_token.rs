@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::Value;
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::machinery::time;
 use subtle::ConstantTimeEq;
 
@@ -60,10 +61,10 @@ fn check(object: &Value, id: &str, secret: &str, now: Timestamp) -> Result<Vec<S
             .unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    if !object["metadata"]["deletionTimestamp"].is_null() {
+    if object.at("metadata").some("deletionTimestamp").is_some() {
         return Err("is deleted and awaiting removal".to_owned());
     }
-    if object["type"] != TYPE || object["data"].is_null() {
+    if object["type"] != TYPE || object.some("data").is_none() {
         return Err(format!("has invalid type, expected {TYPE}."));
     }
     if !bool::from(data("token-secret").as_bytes().ct_eq(secret.as_bytes())) {

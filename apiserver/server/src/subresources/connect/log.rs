@@ -5,6 +5,7 @@
 //! `staging/src/k8s.io/apiserver/pkg/registry/generic/rest/{streamer,response_checker}.go` and
 //! `staging/src/k8s.io/streaming/pkg/httpstream/wsstream`.
 
+use skiff_api::kinds::validation::read::Read;
 use std::sync::Arc;
 
 use axum::{
@@ -51,7 +52,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, mut parts: Parts) -> Answer 
     let query = parameters(&ctx.query, name)?;
     let pod = live(ctx, kind, &ctx.info.namespace, name)?;
     let container = container(&pod, ctx.query.text("container"))?;
-    let host = pod["spec"]["nodeName"].as_str().unwrap_or("");
+    let host = pod.at("spec").text("nodeName");
     if host.is_empty() {
         // nothing ran yet, and nothing was said
         let mut response = Response::new(Body::empty());

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use serde_json::Value;
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
     machinery::{
@@ -243,8 +244,8 @@ impl Patch<'_> {
     fn check_identity(&self, new: &Value, live: &Value) -> Result<(), Status> {
         let kind_of = |value: &Value| {
             (
-                value["apiVersion"].as_str().unwrap_or("").to_string(),
-                value["kind"].as_str().unwrap_or("").to_string(),
+                value.text("apiVersion").to_string(),
+                value.text("kind").to_string(),
             )
         };
         if kind_of(new) != kind_of(live) {
@@ -310,8 +311,8 @@ impl Patch<'_> {
             ));
         }
         let expected = self.kind.api_version();
-        let given = config["apiVersion"].as_str().unwrap_or("");
-        if given.is_empty() || config["kind"].as_str().unwrap_or("").is_empty() {
+        let given = config.text("apiVersion");
+        if given.is_empty() || config.text("kind").is_empty() {
             // a group, a slash and a version, be the group empty
             let shown = if given.contains('/') {
                 given.to_string()
@@ -320,7 +321,7 @@ impl Patch<'_> {
             };
             return Err(Status::bad_request(format!(
                 "invalid object type: {shown}, Kind={}",
-                config["kind"].as_str().unwrap_or("")
+                config.text("kind")
             )));
         }
         if given != expected {

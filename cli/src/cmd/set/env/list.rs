@@ -7,10 +7,14 @@ use crate::client::{Call, segment};
 use crate::context::{Ctx, With};
 use crate::error::{Error, Result, quote};
 use crate::resource::Info;
+use crate::typed::Read;
 use crate::{podspec, print};
 use base64::Engine;
 use serde_json::Value;
-use skiff_api::machinery::{names, quantity::Quantity};
+use skiff_api::machinery::{
+    names,
+    quantity::{Quantity, QuantityError},
+};
 use std::collections::BTreeMap;
 
 /// How a reference is told: `configmap settings, key color`.
@@ -25,7 +29,7 @@ fn reference(from: &Value) -> String {
     if let Some(r) = from.get("fieldRef") {
         return format!("field path {}", text(r, "fieldPath"));
     }
-    let r = &from["resourceFieldRef"];
+    let r = from.at("resourceFieldRef");
     let container = text(r, "containerName");
     if container.is_empty() {
         format!("resource field {}", text(r, "resource"))
@@ -67,13 +71,13 @@ async fn one(ctx: &With<Flags>, info: &Info, container: &Value) -> Result<()> {
         "# {} {}, container {}\n",
         info.resource.kind,
         info.name,
-        text(&container["name"])
+        text(container.at("name"))
     );
     let mut failed: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for e in container["env"].as_array().into_iter().flatten() {
-        let name = text(&e["name"]);
+    for e in container.list("env") {
+        let name = text(e.at("name"));
         let Some(from) = e.get("valueFrom") else {
-            lines += &format!("{name}={}\n", text(&e["value"]));
+            lines += &format!("{name}={}\n", text(e.at("value")));
             continue;
         };
         match if resolves {
@@ -133,17 +137,17 @@ async fn resolve(ctx: &Ctx, info: &Info, container: &Value, from: &Value) -> Res
         return key_of(ctx, "configmaps", "config map", r).await;
     }
     if let Some(r) = from.get("fieldRef") {
-        return field(&info.object, r["fieldPath"].as_str().unwrap_or("")).map_err(Error::msg);
+        return field(&info.object, r.text("fieldPath"));
     }
     match from.get("resourceFieldRef") {
-        Some(r) => amount(container, r).map_err(Error::msg),
+        Some(r) => amount(container, r),
         None => Err(Error::msg("invalid valueFrom")),
     }
 }
 
 /// The metadata's field that a path names.
-fn field(object: &Value, path: &str) -> Result<String, String> {
-    let meta = &object["metadata"];
+fn field(object: &Value, path: &str) -> Result<String> {
+    let meta = object.at("metadata");
     let text = |v: &Value| v.as_str().unwrap_or("").to_string();
     if let Some((before, key)) = path
         .strip_suffix("']")
@@ -154,20 +158,20 @@ fn field(object: &Value, path: &str) -> Result<String, String> {
             "metadata.annotations" => ("annotations", key.to_lowercase()),
             "metadata.labels" => ("labels", key.to_string()),
             _ => {
-                return Err(format!(
+                return Err(Error::msg(format!(
                     "fieldPath {} does not support subscript",
                     quote(path)
-                ));
+                )));
             }
         };
         let wrong = names::is_qualified_name(&checked);
         return if wrong.is_empty() {
             Ok(text(&meta[map][key]))
         } else {
-            Err(format!(
+            Err(Error::msg(format!(
                 "invalid key subscript in {path}: {}",
                 wrong.join(";")
-            ))
+            )))
         };
     }
     let listed = |map: &Value| -> String {
@@ -180,18 +184,18 @@ fn field(object: &Value, path: &str) -> Result<String, String> {
         lines.join("\n")
     };
     match path {
-        "metadata.annotations" => Ok(listed(&meta["annotations"])),
-        "metadata.labels" => Ok(listed(&meta["labels"])),
-        "metadata.name" => Ok(text(&meta["name"])),
-        "metadata.namespace" => Ok(text(&meta["namespace"])),
-        "metadata.uid" => Ok(text(&meta["uid"])),
-        other => Err(format!("unsupported fieldPath: {other}")),
+        "metadata.annotations" => Ok(listed(meta.at("annotations"))),
+        "metadata.labels" => Ok(listed(meta.at("labels"))),
+        "metadata.name" => Ok(text(meta.at("name"))),
+        "metadata.namespace" => Ok(text(meta.at("namespace"))),
+        "metadata.uid" => Ok(text(meta.at("uid"))),
+        other => Err(Error::msg(format!("unsupported fieldPath: {other}"))),
     }
 }
 
 /// How much of a resource the container asks for or may use, in units of the divisor, rounded up.
-fn amount(container: &Value, reference: &Value) -> Result<String, String> {
-    let path = reference["resource"].as_str().unwrap_or("");
+fn amount(container: &Value, reference: &Value) -> Result<String> {
+    let path = reference.text("resource");
     let known = |name: &str| {
         matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-")
     };
@@ -199,11 +203,13 @@ fn amount(container: &Value, reference: &Value) -> Result<String, String> {
         .split_once('.')
         .filter(|(which, name)| matches!(*which, "limits" | "requests") && known(name))
     else {
-        return Err(format!("Unsupported container resource : {path}"));
+        return Err(Error::msg(format!(
+            "Unsupported container resource : {path}"
+        )));
     };
-    let read = |v: &Value| Quantity::from_json(v).map_err(|e| e.to_string());
+    let read = |v: &Value| Quantity::from_json(v).map_err(|e| Error::msg(e.to_string()));
     let (value, mut divisor) = (
-        read(&container["resources"][which][name])?,
+        read(container.at("resources").at(which).at(name))?,
         read(
             reference
                 .get("divisor")
@@ -214,7 +220,7 @@ fn amount(container: &Value, reference: &Value) -> Result<String, String> {
     if divisor == Quantity::default() {
         divisor = "1"
             .parse()
-            .map_err(|e: skiff_api::machinery::quantity::QuantityError| e.to_string())?;
+            .map_err(|e: QuantityError| Error::msg(e.to_string()))?;
     }
     let part = |q: &Quantity| {
         if name == "cpu" {
@@ -250,7 +256,10 @@ mod tests {
             ("spec.nodeName", Err("unsupported fieldPath: spec.nodeName")),
         ] {
             assert_eq!(
-                field(&o, path).as_deref().map_err(String::as_str),
+                field(&o, path)
+                    .map_err(|e| e.to_string())
+                    .as_deref()
+                    .map_err(String::as_str),
                 want,
                 "{path}"
             );

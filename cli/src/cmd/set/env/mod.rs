@@ -13,6 +13,7 @@ use crate::flags::{Csv, Listed};
 use crate::podspec;
 use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::names;
 use std::collections::HashSet;
@@ -156,8 +157,9 @@ async fn from_object(ctx: &With<Flags>) -> Result<Vec<Value>> {
             "ConfigMap" => "configMapKeyRef",
             _ => return Err(Error::msg("unsupported resource specified in --from")),
         };
-        for key in info.object["data"]
-            .as_object()
+        for key in info
+            .object
+            .map("data")
             .into_iter()
             .flat_map(|m| m.keys())
             .filter(|k| keys.is_empty() || keys.contains(k))
@@ -193,11 +195,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         set.extend(from_object(&ctx).await?);
     }
     for v in &mut set {
-        v["name"] = json!(format!(
-            "{}{}",
-            f.prefix.as_str(),
-            v["name"].as_str().unwrap_or("")
-        ));
+        v["name"] = json!(format!("{}{}", f.prefix.as_str(), v.text("name")));
     }
     let infos = super::find(&ctx, &resources).await?;
     if f.list {
@@ -232,15 +230,15 @@ pub fn warn_of_none(kind: &str, name: &str, pattern: &str) {
 }
 
 fn no_overwrites(container: &Value, set: &[Value]) -> Result<()> {
-    for current in container["env"].as_array().into_iter().flatten() {
+    for current in container.list("env") {
         if set
             .iter()
-            .any(|s| s["name"] == current["name"] && s["value"] != current["value"])
+            .any(|s| s.at("name") == current.at("name") && s.at("value") != current.at("value"))
         {
             return Err(Error::msg(format!(
                 "'{}' already has a value ({}), and --overwrite is false",
-                current["name"].as_str().unwrap_or(""),
-                current["value"].as_str().unwrap_or("")
+                current.text("name"),
+                current.text("value")
             )));
         }
     }
@@ -249,16 +247,15 @@ fn no_overwrites(container: &Value, set: &[Value]) -> Result<()> {
 
 /// Sets and removes variables of a container; those that are not named stay where they are.
 pub fn update(container: &mut Value, set: &[Value], remove: &[String]) {
-    let text = |v: &Value| v["name"].as_str().unwrap_or("").to_string();
+    let text = |v: &Value| v.text("name").to_string();
     let mut covered: HashSet<String> = remove.iter().cloned().collect();
     let mut env = Vec::new();
-    for old in container["env"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    for old in container
+        .list("env")
+        .iter()
         .filter(|e| !remove.contains(&text(e)))
     {
-        match set.iter().find(|s| s["name"] == old["name"]) {
+        match set.iter().find(|s| s.at("name") == old.at("name")) {
             Some(new) if covered.insert(text(new)) => env.push(new.clone()),
             Some(_) => {}
             None => env.push(old.clone()),

@@ -28,23 +28,8 @@ pub const STRATEGY: Strategy = Strategy {
     terminate: Some(|namespace| {
         child_mut(namespace, "status").insert("phase".into(), "Terminating".into());
     }),
-    without_effect: pod_security,
     ..Strategy::DEFAULT
 };
-
-/// The labels that ask for pod security standards.
-fn pod_security(namespace: &Value) -> Option<&'static str> {
-    let asks = namespace
-        .at("metadata")
-        .at("labels")
-        .as_object()
-        .is_some_and(|labels| {
-            labels
-                .keys()
-                .any(|key| key.starts_with("pod-security.kubernetes.io/"))
-        });
-    asks.then_some("this server does not enforce pod security standards: the labels pod-security.kubernetes.io/* have no effect")
-}
 
 fn label_with_name(namespace: &mut Value) {
     let name = namespace.name().to_string();

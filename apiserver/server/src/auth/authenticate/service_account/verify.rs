@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use skiff_api::kinds::validation::read::Read;
 use skiff_api::machinery::{
     clock::SharedClock, field::go_quoted, meta::Meta, status::Status, time,
 };
@@ -325,8 +326,9 @@ impl Verifier {
         if secret.is_deleting() {
             return Err("Token has been invalidated".to_owned());
         }
-        let held = secret["data"]["token"]
-            .as_str()
+        let held = secret
+            .at("data")
+            .text_ptr("token")
             .and_then(|text| STANDARD.decode(text).ok())
             .unwrap_or_default();
         if !bool::from(held.ct_eq(token.as_bytes())) {
@@ -356,10 +358,9 @@ impl Verifier {
                 claims.legacy_secret
             ));
         }
-        if account["secrets"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        if account
+            .list("secrets")
+            .iter()
             .any(|reference| reference["name"] == claims.legacy_secret.as_str())
         {
             warnings.push(AUTO_GENERATED.to_owned());
@@ -397,7 +398,7 @@ impl Verifier {
             return Ok(false);
         }
         let parsed = parse(object)?;
-        let Some(at) = parsed["metadata"]["deletionTimestamp"].as_str() else {
+        let Some(at) = parsed.at("metadata").text_ptr("deletionTimestamp") else {
             return Ok(false);
         };
         Ok(time::parse(at).map_or(true, |at| at.as_second() < self.now() - LEEWAY))

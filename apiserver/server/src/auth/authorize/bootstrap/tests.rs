@@ -255,7 +255,7 @@ fn every_controller_has_an_account_with_a_role() {
     let roles =
         || policy::all("role").filter_map(|role| role.name.strip_prefix("system:controller:"));
     for controller in skiff_controllers::list::CONTROLLERS {
-        let account = skiff_controllers::accounts::account_of(controller.name);
+        let account = controller.account;
         let mut names = policy::all("controller")
             .map(|role| role.name)
             .chain(roles());
