@@ -63,13 +63,8 @@ pub fn start(context: &Context) -> Result<Work, Error> {
 }
 
 fn should_mirror(endpoints: &Endpoints) -> bool {
-    let labelled = endpoints
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|l| l.get(SKIP))
-        .is_some_and(|v| v == "true");
-    !labelled && !endpoints.metadata.annotation(LEADER).is_some()
+    let labelled = endpoints.metadata.label(SKIP) == Some("true");
+    !labelled && endpoints.metadata.annotation(LEADER).is_none()
 }
 
 /// Family, and ports in a fixed order.

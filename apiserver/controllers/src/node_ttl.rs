@@ -64,13 +64,7 @@ impl Reconcile<Key> for Controller {
             return Ok(Next::DONE);
         };
         let seconds = STEPS[self.step.load(Ordering::Relaxed)].2.to_string();
-        if node
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|a| a.get(ANNOTATION))
-            != Some(&seconds)
-        {
+        if node.metadata.annotation(ANNOTATION) != Some(seconds.as_str()) {
             let patch = json!({"metadata": {"annotations": {ANNOTATION: seconds}}});
             self.api
                 .amend::<Node>(key, PatchType::Strategic, &patch)

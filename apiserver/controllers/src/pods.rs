@@ -9,7 +9,7 @@ use k8s_openapi::{
     api::core::v1::{Pod, PodTemplateSpec},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use skiff_podspec::{conditions::available_at, containers::sidecars};
+use skiff_podspec::{conditions::available_at, containers::sidecars, parts::Meta};
 pub use skiff_podspec::{
     conditions::{
         condition, is_active, is_available, is_deleting, is_finished, is_ready, is_terminating,
@@ -41,11 +41,6 @@ pub fn seconds(count: i32) -> Duration {
 /// The node that the pod is bound to; empty when it is bound to none.
 pub fn node_name(pod: &Pod) -> &str {
     spec(pod).node_name.as_deref().unwrap_or("")
-}
-
-/// The name, for sorting and messages.
-pub fn name(meta: &ObjectMeta) -> &str {
-    meta.name()
 }
 
 /// A new pod from a template, with a name that the server completes.
@@ -89,7 +84,7 @@ pub async fn create<O: Kind>(
 ) -> Result<ObjectMeta, Error> {
     match api.create_quietly(pod).await {
         Ok(meta) => {
-            let message = format!("Created pod: {}", name(&meta));
+            let message = format!("Created pod: {}", meta.name());
             recorder.normal(owner, "SuccessfulCreate", message);
             Ok(meta)
         }
@@ -172,9 +167,7 @@ fn created(pod: &Pod) -> Option<Timestamp> {
 fn deletion_cost(pod: &Pod) -> i32 {
     let value = pod
         .metadata
-        .annotations
-        .as_ref()
-        .and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
+        .annotation("controller.kubernetes.io/pod-deletion-cost");
     value.and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 

@@ -300,13 +300,7 @@ impl<'a> Placement<'a> {
         min_ready: i32,
         now: Timestamp,
     ) -> Vec<Arc<Pod>> {
-        let is_new = |pod: &Arc<Pod>| {
-            pod.metadata
-                .labels
-                .as_ref()
-                .and_then(|l| l.get(HASH_LABEL))
-                .is_some_and(|h| h == hash)
-        };
+        let is_new = |pod: &Arc<Pod>| pod.metadata.label(HASH_LABEL) == Some(hash);
         let (new, old): (Vec<_>, Vec<_>) = running.into_iter().partition(is_new);
         let mut surplus: Vec<_> = new
             .iter()

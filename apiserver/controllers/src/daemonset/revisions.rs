@@ -111,13 +111,7 @@ impl Controller {
             return Ok(());
         }
         for pod in self.pods.owned_by(set.metadata.uid()) {
-            if pod
-                .metadata
-                .labels
-                .as_ref()
-                .and_then(|l| l.get(HASH_LABEL))
-                .is_none_or(|h| h != hash_of(keep))
-            {
+            if pod.metadata.label(HASH_LABEL) != Some(hash_of(keep)) {
                 let path = item::<Pod>(pod.metadata.namespace(), pod.metadata.name());
                 self.api
                     .patch(

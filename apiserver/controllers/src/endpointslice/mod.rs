@@ -68,12 +68,7 @@ pub fn service_of(slice: &EndpointSlice) -> Option<Key> {
 
 /// Whether the manager of this name made the slice.
 pub fn is_managed_by(slice: &EndpointSlice, manager: &str) -> bool {
-    slice
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|l| l.get(MANAGED_BY_LABEL))
-        .is_some_and(|m| m == manager)
+    slice.metadata.label(MANAGED_BY_LABEL) == Some(manager)
 }
 
 impl Controller {

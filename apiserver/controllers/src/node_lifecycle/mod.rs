@@ -120,10 +120,10 @@ impl Controller {
         let mut ready = Vec::with_capacity(nodes.len());
         for node in &nodes {
             let verdict = self.look_at(node, known).await;
-            if !node
+            if node
                 .metadata
                 .label("node.kubernetes.io/exclude-disruption")
-                .is_some()
+                .is_none()
             {
                 ready.push((zones::of(node), verdict.is_none_or(|v| v.is_ready())));
             }

@@ -218,7 +218,7 @@ impl<K: Replicated> Controller<K> {
             update.set_counts(counts, generation);
             match self.api.update_status(&update).await {
                 Ok(written) => {
-                    self.sets.note(key, &written.meta());
+                    self.sets.note(key, written.meta());
                     return Ok(());
                 }
                 Err(e) if attempt >= 1 || !e.is_conflict() => return Err(e),

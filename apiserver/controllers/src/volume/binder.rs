@@ -317,7 +317,7 @@ impl Binder {
         }
         let volume = self.set_phase(volume, "Bound", "").await?;
         let unnamed = claim.spec().volume_name.as_deref().unwrap_or("").is_empty();
-        if unnamed || !claim.metadata.annotation(COMPLETED).is_some() {
+        if unnamed || claim.metadata.annotation(COMPLETED).is_none() {
             let annotations = claim.metadata.annotations.get_or_insert_default();
             annotations.insert(COMPLETED.into(), "yes".into());
             if unnamed {

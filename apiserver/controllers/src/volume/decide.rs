@@ -16,25 +16,21 @@ const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// The claim's storage class; empty when it has none.
 pub fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
-    let annotated = claim
+    let named = claim.spec().storage_class_name.as_deref();
+    claim
         .metadata
-        .annotations
-        .as_ref()
-        .and_then(|a| a.get(CLASS_ANNOTATION));
-    annotated
-        .or(claim.spec().storage_class_name.as_ref())
-        .map_or("", String::as_str)
+        .annotation(CLASS_ANNOTATION)
+        .or(named)
+        .unwrap_or("")
 }
 
 fn class_of(volume: &PersistentVolume) -> &str {
-    let annotated = volume
+    let named = volume.spec().storage_class_name.as_deref();
+    volume
         .metadata
-        .annotations
-        .as_ref()
-        .and_then(|a| a.get(CLASS_ANNOTATION));
-    annotated
-        .or(volume.spec().storage_class_name.as_ref())
-        .map_or("", String::as_str)
+        .annotation(CLASS_ANNOTATION)
+        .or(named)
+        .unwrap_or("")
 }
 
 fn amount(quantity: Option<&ApiQuantity>) -> Result<Option<Quantity>, Error> {

@@ -29,7 +29,7 @@ impl Plugin<State> for NodeUnschedulable {
             ..Taint::default()
         };
         Rejection::unresolvable_unless(
-            !(is_cordoned(&node.node) && !tolerated(pod, &taint())),
+            !is_cordoned(&node.node) || tolerated(pod, &taint()),
             "node(s) were unschedulable",
         )
     }
