@@ -11,6 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use skiff_api::machinery::gonum;
+pub use skiff_api::machinery::problem::Problem;
 
 /// Declares the flags of one struct.
 pub type Group = fn(Command) -> Command;
@@ -19,11 +20,6 @@ pub type Group = fn(Command) -> Command;
 pub fn group<A: clap::Args>(command: Command) -> Command {
     A::augment_args(command)
 }
-
-/// What is wrong with a value, in Go's words.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Problem(String);
 
 /// Why a flag of kubectl is refused here.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -132,13 +128,12 @@ pub fn parse_bool(value: &str) -> Result<bool, Problem> {
 }
 
 fn parse_int(value: &str) -> Result<i64, Problem> {
-    gonum::int64(value).map_err(Problem)
+    gonum::int64(value)
 }
 
 /// Reads a Go duration (`300ms`, `-1.5h`, `2h45m`); the result is signed seconds.
 pub fn parse_duration(text: &str) -> Result<f64, Problem> {
-    let nanos = gonum::duration(text).map_err(Problem)?;
-    Ok(nanos as f64 / 1e9)
+    Ok(gonum::duration(text)? as f64 / 1e9)
 }
 
 /// A signed duration in seconds as an unsigned `Duration`; what is negative becomes zero.

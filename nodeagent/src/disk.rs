@@ -1,21 +1,19 @@
-//! How much of the disk a file or a folder takes.
+//! How much of the disk a file or a folder takes; and files that are there whole.
 //!
 //! Invariant: what is linked twice is counted once, and what is mounted below is not counted; what vanishes meanwhile takes nothing.
 //! Follows `DiskUsage` in `pkg/volume/util/fs/fs.go`.
 
-use std::{
-    collections::HashSet,
-    fs::Metadata,
-    io::{self, ErrorKind},
-    os::unix::fs::MetadataExt,
-    path::Path,
-};
+use std::{collections::HashSet, fs::Metadata, io, os::unix::fs::MetadataExt, path::Path};
+
+use crate::outcome::IfThere;
 
 const BLOCK: u64 = 512;
 
 /// Bytes that `path` takes, with all below it. What is not there takes none.
 pub fn used(path: &Path) -> io::Result<u64> {
-    let Some(top) = look(path)? else { return Ok(0) };
+    let Some(top) = path.symlink_metadata().if_there()? else {
+        return Ok(0);
+    };
     let mut walk = Walk {
         device: top.dev(),
         seen: HashSet::new(),
@@ -25,12 +23,11 @@ pub fn used(path: &Path) -> io::Result<u64> {
     Ok(walk.bytes)
 }
 
-fn look(path: &Path) -> io::Result<Option<Metadata>> {
-    match std::fs::symlink_metadata(path) {
-        Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+/// A reader sees the old bytes or the new ones, never half of them.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension("new");
+    std::fs::write(&beside, bytes)?;
+    std::fs::rename(&beside, path)
 }
 
 struct Walk {
@@ -51,13 +48,9 @@ impl Walk {
         if !found.is_dir() {
             return Ok(());
         }
-        let entries = match std::fs::read_dir(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            other => other?,
-        };
-        for entry in entries {
+        for entry in std::fs::read_dir(path).if_there()?.into_iter().flatten() {
             let below = entry?.path();
-            if let Some(found) = look(&below)? {
+            if let Some(found) = below.symlink_metadata().if_there()? {
                 self.count(&below, &found)?;
             }
         }

@@ -19,6 +19,16 @@ impl Recorder {
         (Self(events.recorder("kubelet").on(node)), events)
     }
 
+    /// Records that all is as it should be with `object`.
+    pub fn normal(&self, object: ObjectReference, reason: &str, message: impl Into<String>) {
+        self.record(object, Type::Normal, reason, message);
+    }
+
+    /// Records that something is wrong with `object`.
+    pub fn warn(&self, object: ObjectReference, reason: &str, message: impl Into<String>) {
+        self.record(object, Type::Warning, reason, message);
+    }
+
     /// Records that something happened to `object`.
     pub fn record(
         &self,

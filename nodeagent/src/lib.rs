@@ -10,6 +10,7 @@ pub mod machine;
 pub mod network;
 pub mod node;
 pub mod open_files;
+mod outcome;
 pub mod pod;
 pub mod probe;
 pub mod runtime;

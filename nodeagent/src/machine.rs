@@ -22,6 +22,7 @@ use crate::{
         services::{self, ProxyConfig},
         view::ClusterView,
     },
+    outcome,
     runtime::{
         self, Runtime,
         oci::{OciConfig, OciRuntime},
@@ -101,7 +102,7 @@ impl RealNode {
             nodes: None,
         };
         let ended = agent::run(self.agent, parts, stop).await;
-        let _ = services.await;
+        outcome::is_a_favour("wait for the node's services to end", services.await);
         Ok(ended?)
     }
 

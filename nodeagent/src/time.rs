@@ -1,16 +1,18 @@
-//! The one place where the node agent reads or waits for time.
+//! The one place where the node agent reads time, by the project's one clock.
 //!
-//! Invariant: no other file of this crate calls `Timestamp::now` or `tokio::time` directly, so that the source of time can be changed here.
+//! Invariant: no other file of this crate asks the system, so that the source of time can be changed here. What the kernel counts
+//! (deadlines of sockets and processes) is an `Instant`, which no clock of a cluster moves.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use skiff_watching::clock::{Now, SystemClock};
 pub use tokio::time::Instant;
 
 /// The present moment.
 pub fn now() -> Timestamp {
-    Timestamp::now()
+    SystemClock.now()
 }
 
 /// The present moment as the API writes it: whole seconds.
@@ -51,4 +53,39 @@ pub fn after(at: Timestamp, by: Duration) -> Timestamp {
 /// `None` when `what` is not done within `limit`.
 pub async fn timeout<T>(limit: Duration, what: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(limit, what).await.ok()
+}
+
+/// `1m20s` or `1.23s`, as Go prints so many milliseconds.
+pub fn in_go(how_long: Duration) -> String {
+    let millis = how_long.as_millis();
+    let (minutes, rest) = (millis / 60_000, millis % 60_000);
+    let seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
+    let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
+    match (millis, minutes) {
+        (0, _) => "0s".to_owned(),
+        (1..1000, _) => format!("{millis}ms"),
+        (_, 0) => format!("{seconds}s"),
+        _ => format!("{minutes}m{seconds}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_words() {
+        for (millis, text) in [
+            (0, "0s"),
+            (12, "12ms"),
+            (1000, "1s"),
+            (1230, "1.23s"),
+            (10_000, "10s"),
+            (61_500, "1m1.5s"),
+            (80_000, "1m20s"),
+            (300_000, "5m0s"),
+        ] {
+            assert_eq!(in_go(Duration::from_millis(millis)), text);
+        }
+    }
 }

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
 use rustls::{
-    ClientConfig, RootCertStore,
+    RootCertStore,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
 };
 use serde_json::{Value, json};
@@ -110,11 +110,7 @@ impl Node {
     async fn connect(&self, user: Option<(&str, &str)>) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.certificate.der().clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots);
+        let builder = skiff_watching::tls::client(Some(roots)).unwrap();
         let config = match user {
             None => builder.with_no_client_auth(),
             Some((name, group)) => {

@@ -3,20 +3,10 @@
 //! Invariant: each rule once, in the order of the roles' names. Follows
 //! pkg/controller/clusterroleaggregation/clusterroleaggregation_controller.go.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use serde_json::json;
 
-use crate::{
-    api::{Api, PatchType, item},
-    error::{Error, unless_gone},
-    informer::Informer,
-    key::Key,
-    labels::Selector,
-    list::Work,
-    runner::{Context, Next, Reconcile},
-};
+use crate::prelude::*;
 
 struct Controller {
     api: Api,
@@ -25,22 +15,20 @@ struct Controller {
 
 /// `clusterrole-aggregation-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         roles: context.informer(),
     });
-    let (q, roles) = (queue.clone(), controller.roles.clone());
-    controller.roles.subscribe(move |_| {
-        for role in roles
-            .list()
-            .iter()
-            .filter(|role| role.aggregation_rule.is_some())
-        {
-            q.add(Key::of(&role.metadata));
-        }
+    c.on(&c.roles, |c, _, queue| {
+        wake(
+            queue,
+            c.roles
+                .list()
+                .into_iter()
+                .filter(|role| role.aggregation_rule.is_some()),
+        );
     });
-    Ok(Some(context.some_workers(1, controller, queue)))
+    Ok(c.some_workers(1))
 }
 
 /// The rules of all roles that one of the selectors selects, but for the role itself.
@@ -89,15 +77,13 @@ impl Reconcile<Key> for Controller {
             return Ok(Next::DONE);
         }
         let apply = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": key.name()}, "rules": rules});
-        unless_gone(
-            self.api
-                .patch(
-                    &item::<ClusterRole>("", key.name()),
-                    PatchType::Apply("clusterrole-aggregation-controller"),
-                    &apply,
-                )
-                .await,
-        )?;
+        self.api
+            .amend::<ClusterRole>(
+                key,
+                PatchType::Apply("clusterrole-aggregation-controller"),
+                &apply,
+            )
+            .await?;
         Ok(Next::DONE)
     }
 }

@@ -5,6 +5,7 @@
 
 use http::Method;
 use serde::Deserialize;
+use skiff_api::kinds::validation::read::Read;
 
 use crate::{
     api::{Api, segment},
@@ -173,42 +174,34 @@ pub async fn discover(api: &Api) -> Result<Found, Error> {
         let text = api
             .send(Method::GET, root, None, Some(AGGREGATED), Vec::new())
             .await?;
-        let value: serde_json::Value =
-            serde_json::from_str(&text).map_err(|source| Error::Decode {
-                what: root.into(),
-                source: source.into(),
-            })?;
-        if value["kind"] == "APIGroupDiscoveryList" {
-            let groups: Aggregated =
-                serde_json::from_value(value).map_err(|source| Error::Decode {
-                    what: root.into(),
-                    source: source.into(),
-                })?;
-            groups
-                .items
-                .into_iter()
-                .for_each(|group| take_group(group, &mut found));
+        let value: serde_json::Value = serde_json::from_str(&text).map_err(unreadable(root))?;
+        if value.text("kind") == "APIGroupDiscoveryList" {
+            let groups: Aggregated = serde_json::from_value(value).map_err(unreadable(root))?;
+            for group in groups.items {
+                take_group(group, &mut found);
+            }
         } else if root == "/api" {
-            let core = LegacyGroup {
-                name: String::new(),
-                versions: vec![LegacyVersion {
-                    group_version: "v1".into(),
-                    version: "v1".into(),
-                }],
-            };
-            ask_group(api, core, &mut found).await;
+            let (name, v1) = (String::new(), "v1".to_string());
+            let versions = vec![LegacyVersion {
+                group_version: v1.clone(),
+                version: v1,
+            }];
+            ask_group(api, LegacyGroup { name, versions }, &mut found).await;
         } else {
-            let groups: LegacyGroups =
-                serde_json::from_value(value).map_err(|source| Error::Decode {
-                    what: root.into(),
-                    source: source.into(),
-                })?;
+            let groups: LegacyGroups = serde_json::from_value(value).map_err(unreadable(root))?;
             for group in groups.groups {
                 ask_group(api, group, &mut found).await;
             }
         }
     }
     Ok(found)
+}
+
+fn unreadable(root: &str) -> impl Fn(serde_json::Error) -> Error {
+    move |source| Error::Decode {
+        what: root.into(),
+        source: source.into(),
+    }
 }
 
 fn push(found: &mut Found, resource: ApiResource) {

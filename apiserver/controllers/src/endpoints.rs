@@ -3,7 +3,7 @@
 //! Invariant: addresses stand once for each set of ports that they have in common; past 1,000 the object says that it is cut.
 //! Follows pkg/controller/endpoint/endpoints_controller.go and pkg/api/v1/endpoints/util.go (RepackSubsets).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use k8s_openapi::{
     api::core::v1::{
@@ -13,16 +13,8 @@ use k8s_openapi::{
 };
 
 use crate::{
-    api::{Api, Delete},
-    clock::Clock,
-    error::{Error, unless_gone},
-    events::Recorder,
-    expectations::Wrote,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
     pods,
-    runner::{Context, Next, Reconcile},
+    prelude::*,
     service_pods::{
         self, HEADLESS, TRIGGER_TIME, TriggerTimes, find_port, has_ip, is_endpoint,
         publishes_unready,
@@ -37,68 +29,54 @@ pub const MANAGED_BY: (&str, &str) = ("endpoints.kubernetes.io/managed-by", "end
 
 struct Controller {
     api: Api,
-    clock: Clock,
     recorder: Recorder,
     services: Informer<Service>,
     pods: Informer<Pod>,
-    endpoints: Informer<Endpoints>,
+    endpoints: Fresh<Endpoints>,
     times: TriggerTimes,
-    wrote: Wrote,
 }
 
 /// `endpoints-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
-        clock: context.clock.clone(),
         recorder: context.recorder("endpoint-controller"),
         services: context.informer(),
         pods: context.informer(),
-        endpoints: context.informer(),
+        endpoints: context.fresh(),
         times: TriggerTimes::default(),
-        wrote: Wrote::default(),
     });
-    let q = queue.clone();
-    controller
-        .services
-        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
-    let (q, services) = (queue.clone(), controller.services.clone());
-    controller
-        .pods
-        .subscribe(move |change| service_pods::wake(change, &services, &q));
-    let q = queue.clone();
-    controller.endpoints.subscribe(move |change| {
-        if let Change::Deleted(old) = change {
-            q.add(Key::of(&old.metadata));
-        }
+    c.each(&c.services);
+    c.on(&c.pods, |c, change, queue| {
+        service_pods::wake(change, &c.services, queue)
     });
-    let endpoints = controller.endpoints.clone();
-    let workers = context.workers(controller, queue.clone());
-    Ok(Some(Box::pin(async move {
+    c.each_if(&c.endpoints, |change| matches!(change, Change::Deleted(_)));
+    let (controller, queue) = c.parts();
+    let left_behind = async move {
         // what services left behind that went while nobody watched; whoever makes some without a service later is left alone
-        endpoints
-            .list()
-            .iter()
-            .filter(|endpoints| !is_lock(endpoints))
-            .for_each(|endpoints| queue.add(Key::of(&endpoints.metadata)));
-        workers.await;
-    })))
+        let endpoints = controller.endpoints.list();
+        wake(
+            &queue,
+            endpoints
+                .into_iter()
+                .filter(|endpoints| !is_lock(endpoints)),
+        );
+    };
+    Ok(c.workers_and(left_behind))
 }
 
 /// Whether they only hold who is the leader of something.
 fn is_lock(endpoints: &Endpoints) -> bool {
     endpoints
         .metadata
-        .annotations
-        .as_ref()
-        .is_some_and(|a| a.contains_key("control-plane.alpha.kubernetes.io/leader"))
+        .annotation("control-plane.alpha.kubernetes.io/leader")
+        .is_some()
 }
 
 /// Subsets in which every address stands once for each set of ports.
 fn subsets(service: &Service, selected: &[Arc<Pod>]) -> Vec<EndpointSubset> {
     let mut packer = Packer::default();
-    let spec = service_pods::spec(service);
+    let spec = service.spec();
     for pod in selected
         .iter()
         .filter(|pod| is_endpoint(pod, publishes_unready(service)))
@@ -135,7 +113,7 @@ fn subsets(service: &Service, selected: &[Arc<Pod>]) -> Vec<EndpointSubset> {
 
 fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
     let status = pod.status.as_ref()?;
-    let spec = service_pods::spec(service);
+    let spec = service.spec();
     let wants_v6 = match spec.ip_families.as_ref().and_then(|f| f.first()) {
         Some(family) => family == "IPv6",
         None => spec
@@ -156,7 +134,7 @@ fn address(service: &Service, pod: &Pod) -> Option<EndpointAddress> {
     Some(EndpointAddress {
         ip,
         hostname: service_pods::hostname(pod, service),
-        node_name: pods::spec(pod).node_name.clone(),
+        node_name: pod.spec().node_name.clone(),
         target_ref: Some(ObjectReference {
             kind: Some("Pod".into()),
             namespace: pod.metadata.namespace.clone(),
@@ -254,13 +232,11 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "endpoints-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if let Some(version) = self.wrote.take(key) {
-            self.endpoints.reach(version, &self.clock).await;
-        }
+        self.endpoints.catch_up(key).await;
         let Some(service) = self.services.get(key) else {
             self.times.forget(key);
             if self.endpoints.get(key).is_some() {
-                unless_gone(self.api.delete::<Endpoints>(key, &Delete::default()).await)?;
+                self.api.remove::<Endpoints>(key).await?;
             }
             return Ok(Next::DONE);
         };
@@ -295,7 +271,7 @@ impl Reconcile<Key> for Controller {
             self.api.create_quietly(&new).await
         };
         match written {
-            Ok(meta) => self.wrote.note(key, meta.resource_version.as_deref()),
+            Ok(meta) => self.endpoints.note(key, &meta),
             Err(e) if e.is_namespace_terminating() => return Ok(Next::DONE),
             Err(e) => {
                 if current.is_some() {

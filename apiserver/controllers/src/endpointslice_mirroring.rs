@@ -2,7 +2,7 @@
 //!
 //! Invariant: one slice for each set of ports and family of addresses. Follows pkg/controller/endpointslicemirroring.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::{
     api::{
@@ -13,18 +13,9 @@ use k8s_openapi::{
 };
 
 use crate::{
-    api::{Api, Delete},
-    clock::Clock,
     endpointslice::{MANAGED_BY_LABEL, SERVICE_LABEL, is_managed_by, service_of},
-    error::{Error, unless_gone},
-    events::Recorder,
-    expectations::Wrote,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
     owners::controller_ref,
-    pods::name,
-    runner::{Context, Next, Reconcile},
+    prelude::*,
     service_pods::TRIGGER_TIME,
     subsets::Packer,
 };
@@ -38,47 +29,37 @@ const MOST: usize = 1000;
 
 struct Controller {
     api: Api,
-    clock: Clock,
     recorder: Recorder,
     endpoints: Informer<Endpoints>,
     services: Informer<Service>,
-    slices: Informer<EndpointSlice>,
-    wrote: Wrote,
+    slices: Fresh<EndpointSlice>,
 }
 
 /// `endpointslice-mirroring-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
-        clock: context.clock.clone(),
         recorder: context.recorder("endpoint-slice-mirroring-controller"),
         endpoints: context.informer(),
         services: context.informer(),
-        slices: context.informer(),
-        wrote: Wrote::default(),
+        slices: context.fresh(),
     });
-    let q = queue.clone();
-    controller
-        .endpoints
-        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
-    let (q, endpoints) = (queue.clone(), controller.endpoints.clone());
-    controller.services.subscribe(move |change| {
+    c.each(&c.endpoints);
+    c.on(&c.services, |c, change, queue| {
         let key = Key::of(&change.object().metadata);
-        if endpoints.get(&key).is_some() {
-            q.add(key);
+        if c.endpoints.get(&key).is_some() {
+            queue.add(key);
         }
     });
-    let q = queue.clone();
-    controller.slices.subscribe(move |change| {
+    c.on(&c.slices, |_, change, queue| {
         if let Change::Deleted(slice) | Change::Updated { new: slice, .. } = change
             && is_managed_by(slice, MANAGED_BY)
             && let Some(key) = service_of(slice)
         {
-            q.add(key);
+            queue.add(key);
         }
     });
-    Ok(Some(context.workers(controller, queue)))
+    Ok(c.workers())
 }
 
 fn should_mirror(endpoints: &Endpoints) -> bool {
@@ -88,12 +69,7 @@ fn should_mirror(endpoints: &Endpoints) -> bool {
         .as_ref()
         .and_then(|l| l.get(SKIP))
         .is_some_and(|v| v == "true");
-    !labelled
-        && !endpoints
-            .metadata
-            .annotations
-            .as_ref()
-            .is_some_and(|a| a.contains_key(LEADER))
+    !labelled && !endpoints.metadata.annotation(LEADER).is_some()
 }
 
 /// Family, and ports in a fixed order.
@@ -193,13 +169,13 @@ fn slice(
     list: Vec<Endpoint>,
 ) -> EndpointSlice {
     let mut labels = endpoints.metadata.labels.clone().unwrap_or_default();
-    labels.insert(SERVICE_LABEL.into(), name(&endpoints.metadata).into());
+    labels.insert(SERVICE_LABEL.into(), endpoints.metadata.name().into());
     labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY.into());
     let mut annotations = endpoints.metadata.annotations.clone().unwrap_or_default();
     annotations.retain(|key, _| key != TRIGGER_TIME && key != LAST_APPLIED);
     EndpointSlice {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}-", name(&endpoints.metadata))),
+            generate_name: Some(format!("{}-", endpoints.metadata.name())),
             namespace: endpoints.metadata.namespace.clone(),
             owner_references: Some(vec![controller_ref(endpoints)]),
             labels: Some(labels),
@@ -234,11 +210,9 @@ impl Controller {
         slices: impl IntoIterator<Item = Arc<EndpointSlice>>,
     ) -> Result<(), Error> {
         for slice in slices {
-            unless_gone(
-                self.api
-                    .delete::<EndpointSlice>(&Key::of(&slice.metadata), &Delete::default())
-                    .await,
-            )?;
+            self.api
+                .remove::<EndpointSlice>(&Key::of(&slice.metadata))
+                .await?;
         }
         Ok(())
     }
@@ -289,10 +263,9 @@ impl Controller {
                     other => Some(other?),
                 },
             };
-            self.wrote.note(
-                key,
-                written.and_then(|w| w.metadata.resource_version).as_deref(),
-            );
+            if let Some(written) = written {
+                self.slices.note(key, &written.metadata);
+            }
             self.delete(old).await?;
         }
         self.delete(by_key.into_values().flatten()).await
@@ -303,9 +276,7 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "endpointslice-mirroring-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if let Some(version) = self.wrote.take(key) {
-            self.slices.reach(version, &self.clock).await;
-        }
+        self.slices.catch_up(key).await;
         let mut existing = self.slices.in_group(key.name());
         existing.retain(|slice| {
             slice.metadata.namespace.as_deref() == Some(key.namespace())

@@ -5,14 +5,16 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, PoisonError},
+    ops::Deref,
     time::Duration,
 };
 
 use jiff::Timestamp;
-
-use crate::{
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use parking_lot::Mutex;
+use skiff_watching::{
     clock::{Clock, since},
+    informer::{Cached, Informer},
     key::Key,
 };
 
@@ -41,11 +43,7 @@ impl Expectations {
     }
 
     fn with<R>(&self, owner: &Key, change: impl FnOnce(&mut Outstanding) -> R) -> Option<R> {
-        self.owners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get_mut(owner)
-            .map(change)
+        self.owners.lock().get_mut(owner).map(change)
     }
 
     /// `count` objects are about to be created.
@@ -65,10 +63,7 @@ impl Expectations {
             deletions,
             since: self.clock.now(),
         };
-        self.owners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(owner.clone(), outstanding);
+        self.owners.lock().insert(owner.clone(), outstanding);
     }
 
     /// One was created, or will not be.
@@ -99,34 +94,55 @@ impl Expectations {
 
     /// The owner is gone.
     pub fn forget(&self, owner: &Key) {
-        self.owners
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(owner);
+        self.owners.lock().remove(owner);
     }
 }
 
-/// The newest version that this process wrote of each object, so that nobody reconciles from a cache older than its own writes.
-#[derive(Default)]
-pub struct Wrote(Mutex<HashMap<Key, u64>>);
+/// A kind's cache that nobody reads before it shows what this process wrote itself: noted under the key of whom it concerns.
+pub struct Fresh<K> {
+    cache: Informer<K>,
+    clock: Clock,
+    wrote: Mutex<HashMap<Key, u64>>,
+}
 
-impl Wrote {
-    /// The object `key` (or one of its dependents) was written at `version`.
-    pub fn note(&self, key: &Key, version: Option<&str>) {
-        let Some(version) = version.and_then(|v| v.parse::<u64>().ok()) else {
+impl<K> Deref for Fresh<K> {
+    type Target = Informer<K>;
+
+    fn deref(&self) -> &Informer<K> {
+        &self.cache
+    }
+}
+
+impl<K: Cached> Fresh<K> {
+    /// Over this cache.
+    pub fn new(cache: Informer<K>, clock: Clock) -> Self {
+        Self {
+            cache,
+            clock,
+            wrote: Mutex::default(),
+        }
+    }
+
+    /// The object `key`, or one of its dependents, was written, and is like this now.
+    pub fn note(&self, key: &Key, written: &ObjectMeta) {
+        let Some(version) = written
+            .resource_version
+            .as_deref()
+            .and_then(|v| v.parse::<u64>().ok())
+        else {
             return;
         };
-        let mut wrote = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wrote = self.wrote.lock();
         let newest = wrote.entry(key.clone()).or_insert(0);
         *newest = version.max(*newest);
     }
 
-    /// Takes what was noted for `key`.
-    pub fn take(&self, key: &Key) -> Option<u64> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key)
+    /// Waits until the cache shows what was noted for `key`.
+    pub async fn catch_up(&self, key: &Key) {
+        let version = self.wrote.lock().remove(key);
+        if let Some(version) = version {
+            self.cache.reach(version, &self.clock).await;
+        }
     }
 }
 

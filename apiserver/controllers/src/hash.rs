@@ -36,13 +36,6 @@ pub fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> Res
     Ok(safe_encode(&fnv32a(&bytes).to_string()))
 }
 
-/// Five random characters.
-pub fn random_suffix() -> String {
-    (0..5)
-        .map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())]))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,21 +3,13 @@
 //! Invariant: pure but for the making of a revision, whose name is salted anew when another one has it. Follows
 //! pkg/controller/history/controller_history.go and pkg/controller/daemon/update.go.
 
-use std::sync::Arc;
-
 use k8s_openapi::{
     api::{apps::v1::ControllerRevision, core::v1::PodTemplateSpec},
     apimachinery::pkg::{apis::meta::v1::ObjectMeta, runtime::RawExtension},
 };
 use serde_json::{Value, json};
 
-use crate::{
-    api::{Api, Kind, Wire},
-    error::Error,
-    hash::template_hash,
-    owners::controller_ref,
-    pods::name,
-};
+use crate::{api::Wire, hash::template_hash, owners::controller_ref, prelude::*};
 
 /// The data of the revision of a template: a patch that restores it.
 pub fn data_of(template: &PodTemplateSpec) -> Result<Value, Error> {
@@ -68,7 +60,7 @@ pub fn new<O: Kind>(
     let meta = owner.meta();
     Ok(ControllerRevision {
         metadata: ObjectMeta {
-            name: Some(format!("{}-{hash}", name(meta))),
+            name: Some(format!("{}-{hash}", meta.name())),
             namespace: meta.namespace.clone(),
             labels: Some(labels),
             annotations: meta.annotations.clone(),
@@ -94,10 +86,7 @@ pub async fn create(api: &Api, revision: &ControllerRevision) -> Result<Made, Er
         Ok(made) => Ok(Made::Is(Box::new(made))),
         Err(e) if e.is_already_exists() => {
             let existing: ControllerRevision = api
-                .get(
-                    revision.metadata.namespace.as_deref().unwrap_or(""),
-                    name(&revision.metadata),
-                )
+                .get(revision.metadata.namespace(), revision.metadata.name())
                 .await?;
             let same = revision
                 .data

@@ -52,9 +52,7 @@ impl Selector {
                 "Exists" => Requirement::Exists(key),
                 "DoesNotExist" => Requirement::DoesNotExist(key),
                 other => {
-                    return Err(Error::Failed(format!(
-                        "{other:?} is not a valid label selector operator"
-                    )));
+                    return Err(failed!("{other:?} is not a valid label selector operator"));
                 }
             });
         }
@@ -84,6 +82,28 @@ impl Selector {
     }
 }
 
+/// A pointer to a selector as Go prints it, for a message that holds it.
+pub fn go_text(selector: Option<&LabelSelector>) -> String {
+    let Some(selector) = selector else {
+        return "nil".into();
+    };
+    let labels = selector
+        .match_labels
+        .iter()
+        .flatten()
+        .map(|(k, v)| format!("{k}: {v},"));
+    let expressions = selector.match_expressions.iter().flatten().map(|e| {
+        let (key, operator, values) = (&e.key, &e.operator, e.values.as_deref().unwrap_or(&[]));
+        let values = values.join(" ");
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{values}],}},")
+    });
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{}}},MatchExpressions:[]LabelSelectorRequirement{{{}}},}}",
+        labels.collect::<String>(),
+        expressions.collect::<String>()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,31 +125,19 @@ mod tests {
             }]),
             match_labels: None,
         };
-        for (selector, text, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             (None, "a=1", false),
             (Some(LabelSelector::default()), "", true),
-            (
-                Some(LabelSelector {
-                    match_labels: Some(labels("a=1")),
-                    ..Default::default()
-                }),
-                "a=1,b=2",
-                true,
-            ),
-            (
-                Some(LabelSelector {
-                    match_labels: Some(labels("a=1,b=3")),
-                    ..Default::default()
-                }),
-                "a=1,b=2",
-                false,
-            ),
+            (Some(LabelSelector { match_labels: Some(labels("a=1")),..Default::default() }), "a=1,b=2", true),
+            (Some(LabelSelector { match_labels: Some(labels("a=1,b=3")),..Default::default() }), "a=1,b=2", false),
             (Some(expression("a", "In", &["1", "2"])), "a=2", true),
             (Some(expression("a", "NotIn", &["1"])), "", true),
             (Some(expression("a", "NotIn", &["1"])), "a=1", false),
             (Some(expression("a", "Exists", &[])), "b=1", false),
             (Some(expression("a", "DoesNotExist", &[])), "b=1", true),
-        ] {
+        ];
+        for (selector, text, expected) in cases {
             assert_eq!(
                 Selector::of(selector.as_ref())
                     .unwrap()

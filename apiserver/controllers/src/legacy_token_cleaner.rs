@@ -12,15 +12,13 @@ use std::{
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use serde_json::{Value, json};
+use skiff_api::kinds::validation::read::Read;
 
 use crate::{
-    api::{Api, Delete, PatchType, collection, item},
+    api::{Page, collection},
     clock::after,
-    error::Error,
-    informer::Informer,
-    key::Key,
-    list::Work,
-    runner::{Context, every},
+    prelude::*,
+    runner::every,
     serviceaccount_tokens::{ACCOUNT_NAME, ACCOUNT_UID, TYPE, is_of},
 };
 
@@ -70,12 +68,7 @@ fn date(at: Timestamp) -> Date {
 }
 
 fn label<'a>(secret: &'a Secret, name: &str) -> Option<&'a str> {
-    secret
-        .metadata
-        .labels
-        .as_ref()?
-        .get(name)
-        .map(String::as_str)
+    secret.metadata.label(name)
 }
 
 /// What is to be done about a token that is out of use.
@@ -114,33 +107,28 @@ fn step(secret: &Secret, kept_from: Timestamp) -> Step {
 
 /// The secrets that a pod names, wherever it names them.
 fn named_in(value: &Value, names: &mut HashSet<String>) {
-    let mut add = |name: &Value| {
-        if let Some(name) = name.as_str() {
-            names.insert(name.to_string());
-        }
-    };
     match value {
         Value::Array(items) => items.iter().for_each(|item| named_in(item, names)),
         Value::Object(fields) => {
             for (key, child) in fields {
+                let refers = key.ends_with("secretRef") || key.ends_with("SecretRef");
                 match key.as_str() {
-                    "secretName" => add(child),
-                    "imagePullSecrets" => child
-                        .as_array()
-                        .into_iter()
-                        .flatten()
-                        .for_each(|one| add(&one["name"])),
-                    "secret" => add(&child["name"]),
-                    key if key.ends_with("secretRef")
-                        || key.ends_with("SecretRef")
-                        || key == "secretKeyRef" =>
-                    {
-                        add(&child["name"])
+                    "secretName" => names.extend(child.as_str().map(str::to_string)),
+                    "imagePullSecrets" => {
+                        let list = value.list(key).iter();
+                        names.extend(
+                            list.filter_map(|one| one.text_ptr("name"))
+                                .map(str::to_string),
+                        );
                     }
+                    "secret" | "secretKeyRef" => {
+                        names.extend(child.text_ptr("name").map(str::to_string))
+                    }
+                    _ if refers => names.extend(child.text_ptr("name").map(str::to_string)),
                     _ => {}
                 }
+                named_in(child, names);
             }
-            fields.values().for_each(|child| named_in(child, names));
         }
         _ => {}
     }
@@ -225,35 +213,21 @@ impl Controller {
             .data
             .as_ref()
             .and_then(|data| data.get("since"))
-            .ok_or_else(|| Error::Failed(format!("{TRACKING} does not say since when")))?;
+            .ok_or_else(|| failed!("{TRACKING} does not say since when"))?;
         since
             .parse()
-            .map_err(|error| Error::Failed(format!("{TRACKING}: {error}")))
+            .map_err(|error| failed!("{TRACKING}: {error}"))
     }
 
     /// Whether the secret's account names it: those were made with the account, not by a person.
     fn made_by_itself(&self, secret: &Secret) -> bool {
-        let annotation = |name: &str| {
-            secret
-                .metadata
-                .annotations
-                .as_ref()
-                .and_then(|all| all.get(name))
-                .map_or("", String::as_str)
-        };
-        let key = Key::new(
-            secret.metadata.namespace.as_deref().unwrap_or(""),
-            annotation(ACCOUNT_NAME),
-        );
+        let annotation = |name: &str| secret.metadata.annotation(name).unwrap_or("");
+        let key = Key::new(secret.metadata.namespace(), annotation(ACCOUNT_NAME));
         let Some(account) = self.accounts.get(&key) else {
             return false;
         };
-        let same = annotation(ACCOUNT_UID).is_empty()
-            || is_of(
-                secret,
-                key.name(),
-                account.metadata.uid.as_deref().unwrap_or(""),
-            );
+        let same =
+            annotation(ACCOUNT_UID).is_empty() || is_of(secret, key.name(), account.metadata.uid());
         same && account
             .secrets
             .iter()
@@ -263,13 +237,11 @@ impl Controller {
 
     /// From the server: the cache's pods have lost their environment.
     async fn named_by_pods(&self, namespace: &str) -> Result<HashSet<String>, Error> {
-        let pods: Value = self.reader.get_path(&collection::<Pod>(namespace)).await?;
+        let path = collection::<Pod>(namespace);
+        let pods: Vec<Value> = Page::of(&path, &self.reader.get_text(&path).await?)?.read(&path)?;
         let mut names = HashSet::new();
-        pods["items"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .for_each(|pod| named_in(&pod["spec"], &mut names));
+        pods.iter()
+            .for_each(|pod| named_in(pod.at("spec"), &mut names));
         Ok(names)
     }
 }
@@ -288,35 +260,19 @@ mod tests {
             .unwrap()
         };
         let old = "2025-01-01T00:00:00Z";
-        for (secret, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             (secret(old, json!({})), Some(Step::Mark)),
             (secret("2026-01-02T03:04:05Z", json!({})), None),
-            (
-                secret(old, json!({LAST_USED: "2026-01-01"})),
-                Some(Step::Mark),
-            ),
+            (secret(old, json!({LAST_USED: "2026-01-01"})), Some(Step::Mark)),
             (secret(old, json!({LAST_USED: "2026-01-02"})), None),
             (secret(old, json!({LAST_USED: "lately"})), None),
-            (
-                secret(old, json!({INVALID_SINCE: "2026-01-02"})),
-                Some(Step::Leave),
-            ),
-            (
-                secret(old, json!({INVALID_SINCE: "2026-01-01"})),
-                Some(Step::Delete),
-            ),
-            (
-                secret(old, json!({INVALID_SINCE: "once"})),
-                Some(Step::Mark),
-            ),
-            (
-                Secret {
-                    type_: Some("Opaque".into()),
-                    ..secret(old, json!({}))
-                },
-                None,
-            ),
-        ] {
+            (secret(old, json!({INVALID_SINCE: "2026-01-02"})), Some(Step::Leave)),
+            (secret(old, json!({INVALID_SINCE: "2026-01-01"})), Some(Step::Delete)),
+            (secret(old, json!({INVALID_SINCE: "once"})), Some(Step::Mark)),
+            (Secret { type_: Some("Opaque".into()),..secret(old, json!({})) }, None),
+        ];
+        for (secret, expected) in cases {
             let found = is_out_of_use(&secret, kept_from).then(|| step(&secret, kept_from));
             assert_eq!(found, expected, "{secret:?}");
         }

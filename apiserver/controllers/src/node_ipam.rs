@@ -6,25 +6,13 @@
 use std::{
     collections::HashSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    sync::{Arc, Mutex, PoisonError},
 };
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
 use serde_json::json;
 
-use crate::{
-    api::{Api, PatchType, item},
-    clock::Clock,
-    error::{Error, unless_gone},
-    events::{EventType, Recorder},
-    expectations::Wrote,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    pods::name,
-    runner::{Context, Next, Reconcile},
-};
+use crate::prelude::*;
 
 /// One cluster network and what is given away of it.
 struct Pool {
@@ -96,26 +84,21 @@ impl Pool {
         self.at(free)
     }
 
-    fn occupy(&mut self, network: &IpNet) {
-        if let Some(index) = self.index(network) {
-            self.used.insert(index);
-        }
-    }
-
-    fn release(&mut self, network: &IpNet) {
-        if let Some(index) = self.index(network) {
-            self.used.remove(&index);
+    /// Notes that a network is given, or is not any more.
+    fn mark(&mut self, network: &IpNet, given: bool) {
+        match self.index(network) {
+            Some(index) if given => drop(self.used.insert(index)),
+            Some(index) => drop(self.used.remove(&index)),
+            None => {}
         }
     }
 }
 
 struct Controller {
     api: Api,
-    clock: Clock,
     recorder: Recorder,
-    nodes: Informer<Node>,
-    wrote: Wrote,
-    pools: Arc<Mutex<Vec<Pool>>>,
+    nodes: Fresh<Node>,
+    pools: Mutex<Vec<Pool>>,
 }
 
 /// `node-ipam-controller`; has nothing to do unless nodes are to be given networks.
@@ -142,36 +125,23 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             why: "it is needed when --allocate-node-cidrs is set".into(),
         });
     }
-    let pools = Arc::new(Mutex::new(pools));
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
-        clock: context.clock.clone(),
         recorder: context.recorder("cidrAllocator"),
-        nodes: context.informer(),
-        wrote: Wrote::default(),
-        pools: pools.clone(),
+        nodes: context.fresh(),
+        pools: Mutex::new(pools),
     });
-    let q = queue.clone();
-    controller.nodes.subscribe(move |change| {
-        let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
-        let node = change.object();
-        let given = networks(node);
+    c.on(&c.nodes, |c, change, queue| {
+        let (node, given) = (change.object(), networks(change.object()));
         let gone = matches!(change, Change::Deleted(_));
-        for pool in pools.iter_mut() {
-            for network in &given {
-                if gone {
-                    pool.release(network)
-                } else {
-                    pool.occupy(network)
-                }
-            }
+        for pool in c.pools.lock().iter_mut() {
+            given.iter().for_each(|network| pool.mark(network, !gone));
         }
         if !gone && given.is_empty() {
-            q.add(Key::of(&node.metadata));
+            queue.add(Key::of(&node.metadata));
         }
     });
-    Ok(Some(context.some_workers(1, controller, queue)))
+    Ok(c.some_workers(1))
 }
 
 /// The networks that a node has.
@@ -187,7 +157,7 @@ fn networks(node: &Node) -> Vec<IpNet> {
 
 impl Controller {
     fn take(&self) -> Option<Vec<IpNet>> {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pools = self.pools.lock();
         let mut taken = Vec::with_capacity(pools.len());
         for pool in pools.iter_mut() {
             taken.extend(pool.take());
@@ -197,15 +167,17 @@ impl Controller {
         }
         pools
             .iter_mut()
-            .for_each(|pool| taken.iter().for_each(|network| pool.release(network)));
+            .for_each(|pool| taken.iter().for_each(|network| pool.mark(network, false)));
         None
     }
 
     fn give_back(&self, networks: &[IpNet]) {
-        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        pools
-            .iter_mut()
-            .for_each(|pool| networks.iter().for_each(|network| pool.release(network)));
+        let mut pools = self.pools.lock();
+        pools.iter_mut().for_each(|pool| {
+            networks
+                .iter()
+                .for_each(|network| pool.mark(network, false))
+        });
     }
 
     fn say(&self, node: &Node, reason: &str) {
@@ -220,7 +192,7 @@ impl Controller {
             about,
             EventType::Normal,
             reason,
-            format!("Node {} status is now: {reason}", name(&node.metadata)),
+            format!("Node {} status is now: {reason}", node.metadata.name()),
         );
     }
 }
@@ -229,27 +201,21 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "node-ipam-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if let Some(version) = self.wrote.take(key) {
-            self.nodes.reach(version, &self.clock).await;
-        }
+        self.nodes.catch_up(key).await;
         let Some(node) = self.nodes.get(key).filter(|node| networks(node).is_empty()) else {
             return Ok(Next::DONE);
         };
         let Some(taken) = self.take() else {
             self.say(&node, "CIDRNotAvailable");
-            return Err(Error::Failed(format!(
+            return Err(failed!(
                 "failed to allocate cidr from cluster cidr for node {key}: CIDR allocation failed; there are no remaining CIDRs left to allocate in the accepted range"
-            )));
+            ));
         };
         let text: Vec<_> = taken.iter().map(ToString::to_string).collect();
         let patch = json!({"metadata": {"uid": node.metadata.uid}, "spec": {"podCIDR": text[0], "podCIDRs": text}});
-        match unless_gone(
-            self.api
-                .patch(&item::<Node>("", key.name()), PatchType::Merge, &patch)
-                .await,
-        ) {
+        match self.api.amend::<Node>(key, PatchType::Merge, &patch).await {
             Ok(Some(written)) => {
-                self.wrote.note(key, written.resource_version.as_deref());
+                self.nodes.note(key, &written);
                 Ok(Next::DONE)
             }
             Ok(None) => {
@@ -272,7 +238,7 @@ mod tests {
     #[test]
     fn networks_are_given_in_turn_and_come_back_last() {
         let mut pool = Pool::new("10.244.0.0/22".parse().unwrap(), 24).unwrap();
-        pool.occupy(&"10.244.1.0/24".parse().unwrap());
+        pool.mark(&"10.244.1.0/24".parse().unwrap(), true);
         let mut take = || pool.take().map(|n| n.to_string());
         assert_eq!(
             [take(), take(), take(), take()],
@@ -283,7 +249,7 @@ mod tests {
                 None
             ]
         );
-        pool.release(&"10.244.2.0/24".parse().unwrap());
+        pool.mark(&"10.244.2.0/24".parse().unwrap(), false);
         assert_eq!(
             pool.take().map(|n| n.to_string()),
             Some("10.244.2.0/24".into())

@@ -3,22 +3,12 @@
 //! Invariant: the more nodes, the longer; the steps up and down differ so that it does not flap. Follows
 //! pkg/controller/ttl/ttl_controller.go.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 
-use crate::{
-    api::{Api, PatchType, item},
-    error::{Error, unless_gone},
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
-};
+use crate::prelude::*;
 
 const ANNOTATION: &str = "node.alpha.kubernetes.io/ttl";
 /// From so many nodes, up to so many, this many seconds.
@@ -38,27 +28,21 @@ struct Controller {
 
 /// `ttl-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         nodes: context.informer(),
         step: AtomicUsize::new(0),
     });
-    let (q, watcher) = (queue.clone(), controller.clone());
-    controller.nodes.subscribe(move |change| {
+    c.each(&c.nodes);
+    c.on(&c.nodes, |c, change, queue| {
         if !matches!(change, Change::Updated { .. }) {
-            let step = step(watcher.step.load(Ordering::Relaxed), watcher.nodes.len());
-            if watcher.step.swap(step, Ordering::Relaxed) != step {
-                watcher
-                    .nodes
-                    .list()
-                    .iter()
-                    .for_each(|node| q.add(Key::of(&node.metadata)));
+            let step = step(c.step.load(Ordering::Relaxed), c.nodes.len());
+            if c.step.swap(step, Ordering::Relaxed) != step {
+                wake(queue, c.nodes.list());
             }
         }
-        q.add(Key::of(&change.object().metadata));
     });
-    Ok(Some(context.some_workers(1, controller, queue)))
+    Ok(c.some_workers(1))
 }
 
 /// The step for this many nodes, coming from another.
@@ -88,11 +72,9 @@ impl Reconcile<Key> for Controller {
             != Some(&seconds)
         {
             let patch = json!({"metadata": {"annotations": {ANNOTATION: seconds}}});
-            unless_gone(
-                self.api
-                    .patch(&item::<Node>("", key.name()), PatchType::Strategic, &patch)
-                    .await,
-            )?;
+            self.api
+                .amend::<Node>(key, PatchType::Strategic, &patch)
+                .await?;
         }
         Ok(Next::DONE)
     }

@@ -3,16 +3,11 @@
 //! Invariant: nothing is taken from another controller; a controller that is being deleted takes nothing in; before the first taking in
 //! the controller is read from the server once more. Follows pkg/controller/controller_ref_manager.go.
 
-use std::sync::Arc;
-
 use futures::future::join_all;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::json;
 
-use crate::{
-    api::{Api, Kind, PatchType, item},
-    error::Error,
-};
+use crate::prelude::*;
 
 /// The reference of a dependent to its controller.
 pub fn controller_ref<K: Kind>(owner: &K) -> OwnerReference {
@@ -86,15 +81,7 @@ pub async fn claim_all<O: Kind, K: Kind>(
     let mut errors = Vec::new();
     if !adopt.is_empty() {
         recheck(api, owner).await?;
-        let results = join_all(adopt.iter().map(|c| {
-            adopt_one(
-                api,
-                owner,
-                c.meta(),
-                item::<K>(namespace(c.meta()), name(c.meta())),
-            )
-        }))
-        .await;
+        let results = join_all(adopt.iter().map(|c| adopt_one(api, owner, &**c))).await;
         for (candidate, result) in adopt.into_iter().zip(results) {
             match result {
                 Ok(()) => mine.push(candidate),
@@ -103,80 +90,47 @@ pub async fn claim_all<O: Kind, K: Kind>(
             }
         }
     }
-    let results = join_all(release.iter().map(|c| {
-        release_one(
-            api,
-            owner,
-            c.meta(),
-            item::<K>(namespace(c.meta()), name(c.meta())),
-        )
-    }))
-    .await;
+    let results = join_all(release.iter().map(|c| release_one(api, owner, &**c))).await;
     errors.extend(results.into_iter().filter_map(Result::err));
     Error::collect(errors)?;
     Ok(mine)
 }
 
-fn namespace(meta: &ObjectMeta) -> &str {
-    meta.namespace.as_deref().unwrap_or("")
-}
-
-fn name(meta: &ObjectMeta) -> &str {
-    meta.name.as_deref().unwrap_or("")
-}
-
 /// Reads the owner from the server: one that is gone or going must not adopt.
 async fn recheck<O: Kind>(api: &Api, owner: &O) -> Result<(), Error> {
     let meta = owner.meta();
-    let fresh = api
-        .get_metadata(&item::<O>(namespace(meta), name(meta)))
-        .await?;
+    let (key, path) = (Key::of(meta), item::<O>(meta.namespace(), meta.name()));
+    let fresh = api.get_metadata(&path).await?;
     if fresh.uid != meta.uid {
-        let (kind, was, is) = (
-            O::kind(),
-            meta.uid.as_deref().unwrap_or(""),
-            fresh.uid.as_deref().unwrap_or(""),
-        );
-        return Err(Error::Failed(format!(
-            "original {kind} {}/{} is gone: got uid {is}, wanted {was}",
-            namespace(meta),
-            name(meta)
-        )));
+        let (kind, was, is) = (O::kind(), meta.uid(), fresh.uid());
+        return Err(failed!(
+            "original {kind} {key} is gone: got uid {is}, wanted {was}"
+        ));
     }
-    if let Some(at) = fresh.deletion_timestamp {
-        return Err(Error::Failed(format!(
-            "{}/{} has just been deleted at {}",
-            namespace(meta),
-            name(meta),
-            at.0
-        )));
+    match fresh.deletion_timestamp {
+        Some(at) => Err(failed!("{key} has just been deleted at {}", at.0)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-async fn adopt_one<O: Kind>(
-    api: &Api,
-    owner: &O,
-    dependent: &ObjectMeta,
-    path: String,
-) -> Result<(), Error> {
-    let patch =
-        json!({"metadata": {"ownerReferences": [controller_ref(owner)], "uid": dependent.uid}});
+async fn adopt_one<O: Kind, K: Kind>(api: &Api, owner: &O, dependent: &K) -> Result<(), Error> {
+    let meta = dependent.meta();
+    let patch = json!({"metadata": {"ownerReferences": [controller_ref(owner)], "uid": meta.uid}});
+    let path = item::<K>(meta.namespace(), meta.name());
     api.patch(&path, PatchType::Strategic, &patch)
         .await
         .map(drop)
 }
 
-async fn release_one<O: Kind>(
-    api: &Api,
-    owner: &O,
-    dependent: &ObjectMeta,
-    path: String,
-) -> Result<(), Error> {
-    let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.meta().uid}], "uid": dependent.uid}});
-    match api.patch(&path, PatchType::Strategic, &patch).await {
-        // gone, or another object of the same name by now: nothing to let go of
-        Err(e) if e.is_not_found() || e.is_invalid() => Ok(()),
+async fn release_one<O: Kind, K: Kind>(api: &Api, owner: &O, dependent: &K) -> Result<(), Error> {
+    let meta = dependent.meta();
+    let patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.meta().uid}], "uid": meta.uid}});
+    match api
+        .amend::<K>(&Key::of(meta), PatchType::Strategic, &patch)
+        .await
+    {
+        // another object of the same name by now: nothing to let go of
+        Err(e) if e.is_invalid() => Ok(()),
         other => other.map(drop),
     }
 }

@@ -3,14 +3,12 @@
 //! Invariant: some at once, then so many a second for each owner; what was never there is not held up. Upstream has no such limit of its own:
 //! there it is the 20 requests a second that each controller may send (`--kube-api-qps`).
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 
-use crate::{
+use parking_lot::Mutex;
+use skiff_watching::{
     clock::{Clock, since},
     key::Key,
 };
@@ -41,7 +39,7 @@ impl Pace {
             return 0;
         }
         let now = self.clock.now();
-        let mut all = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.left.lock();
         let (left, at) = all.entry(owner.clone()).or_insert((AT_ONCE, now));
         *left = (*left + since(now, *at).as_secs_f64() * PER_SECOND).min(AT_ONCE);
         *at = now;
@@ -52,10 +50,7 @@ impl Pace {
 
     /// The owner is gone.
     pub fn forget(&self, owner: &Key) {
-        self.left
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(owner);
+        self.left.lock().remove(owner);
     }
 }
 

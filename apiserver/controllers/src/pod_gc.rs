@@ -6,7 +6,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
     time::Duration,
 };
 
@@ -14,16 +13,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use serde_json::{Value, json};
 
-use crate::{
-    api::{Api, Delete, PatchType, item},
-    clock::{Clock, since},
-    error::{Error, unless_gone},
-    informer::Informer,
-    key::Key,
-    list::Work,
-    pods::{self, name},
-    runner::{Context, every},
-};
+use crate::{clock::since, pods, prelude::*, runner::every};
 
 const PERIOD: Duration = Duration::from_secs(20);
 const QUARANTINE: Duration = Duration::from_secs(40);
@@ -67,8 +57,7 @@ fn surplus(pods: &[Arc<Pod>], threshold: usize) -> Vec<Arc<Pod>> {
         return Vec::new();
     }
     let evicted = |pod: &Pod| {
-        pods::phase(pod) == "Failed"
-            && pod.status.as_ref().and_then(|s| s.reason.as_deref()) == Some("Evicted")
+        pods::phase(pod) == "Failed" && pod.status().reason.as_deref() == Some("Evicted")
     };
     ended.sort_by_key(|pod| {
         (
@@ -84,15 +73,17 @@ fn surplus(pods: &[Arc<Pod>], threshold: usize) -> Vec<Arc<Pod>> {
 /// Whether the node is out of service: not ready, and tainted so by hand.
 fn is_out_of_service(node: &Node) -> bool {
     let ready = node
-        .status
+        .status()
+        .conditions
         .iter()
-        .flat_map(|s| s.conditions.iter().flatten())
+        .flatten()
         .any(|c| c.type_ == "Ready" && c.status == "True");
     !ready
         && node
-            .spec
+            .spec()
+            .taints
             .iter()
-            .flat_map(|s| s.taints.iter().flatten())
+            .flatten()
             .any(|t| t.key == "node.kubernetes.io/out-of-service")
 }
 
@@ -121,7 +112,7 @@ impl Controller {
         }
         for (pod, condition) in doomed {
             if let Err(error) = self.fail_and_delete(&pod, condition).await {
-                tracing::debug!(pod = name(&pod.metadata), %error, "cannot delete pod, will try again");
+                tracing::debug!(pod = pod.metadata.name(), %error, "cannot delete pod, will try again");
             }
         }
     }
@@ -169,10 +160,7 @@ impl Controller {
     }
 
     async fn fail_and_delete(&self, pod: &Pod, condition: Option<Value>) -> Result<(), Error> {
-        let path = item::<Pod>(
-            pod.metadata.namespace.as_deref().unwrap_or(""),
-            name(&pod.metadata),
-        );
+        let key = Key::of(&pod.metadata);
         if !pods::is_finished(pod) {
             let mut status = json!({"phase": "Failed"});
             if let Some(generation) = pod.metadata.generation {
@@ -182,12 +170,11 @@ impl Controller {
                 status["conditions"] = json!([condition]);
             }
             let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": status});
-            if unless_gone(
-                self.api
-                    .patch(&(path.clone() + "/status"), PatchType::Strategic, &patch)
-                    .await,
-            )?
-            .is_none()
+            if self
+                .api
+                .amend_status::<Pod>(&key, PatchType::Strategic, &patch)
+                .await?
+                .is_none()
             {
                 return Ok(());
             }
@@ -198,7 +185,7 @@ impl Controller {
             uid: pod.metadata.uid.clone(),
             ..Delete::default()
         };
-        match self.api.delete_path(&path, &at_once).await {
+        match self.api.delete::<Pod>(&key, &at_once).await {
             Err(error) if error.is_conflict() => Ok(()),
             other => unless_gone(other).map(drop),
         }

@@ -2,7 +2,7 @@
 //!
 //! Follows pkg/controller/controller_utils.go.
 
-use std::{cmp::Ordering, sync::Arc, time::Duration};
+use std::{cmp::Ordering, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -18,13 +18,7 @@ pub use skiff_podspec::{
     spec,
 };
 
-use crate::{
-    api::{Api, Delete, Kind},
-    clock::until,
-    error::Error,
-    events::Recorder,
-    key::Key,
-};
+use crate::{clock::until, prelude::*};
 
 /// After which time the next of `pods` becomes available, if one will.
 pub fn next_availability(
@@ -51,7 +45,7 @@ pub fn node_name(pod: &Pod) -> &str {
 
 /// The name, for sorting and messages.
 pub fn name(meta: &ObjectMeta) -> &str {
-    meta.name.as_deref().unwrap_or("")
+    meta.name()
 }
 
 /// A new pod from a template, with a name that the server completes.

@@ -3,7 +3,7 @@
 //! Invariant: its data is exactly the authority's certificate, whoever changed it. Follows
 //! pkg/controller/certificates/rootcacertpublisher/publisher.go.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{ConfigMap, Namespace},
@@ -11,12 +11,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    api::Api,
-    error::Error,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
+    prelude::*,
     serviceaccount::{is_active, unless_ending},
 };
 
@@ -39,28 +34,20 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let Some(pem) = context.options.root_ca_pem.clone() else {
         return Ok(None);
     };
-    let queue = context.queue::<Key>();
-    let data = BTreeMap::from([("ca.crt".to_string(), pem)]);
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
-        data,
+        data: BTreeMap::from([("ca.crt".to_string(), pem)]),
         namespaces: context.informer(),
         maps: context.informer(),
     });
-    let q = queue.clone();
-    controller.namespaces.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_)) {
-            q.add(Key::of(&change.object().metadata));
-        }
-    });
-    let q = queue.clone();
-    controller.maps.subscribe(move |change| {
+    c.each_there(&c.namespaces);
+    c.on(&c.maps, |_, change, queue| {
         let meta = &change.object().metadata;
-        if meta.name.as_deref() == Some(NAME) && !matches!(change, Change::Added(_)) {
-            q.add(Key::cluster(meta.namespace.as_deref().unwrap_or("")));
+        if meta.name() == NAME && !matches!(change, Change::Added(_)) {
+            queue.add(Key::cluster(meta.namespace()));
         }
     });
-    Ok(Some(context.some_workers(1, controller, queue)))
+    Ok(c.some_workers(1))
 }
 
 impl Reconcile<Key> for Controller {
@@ -89,11 +76,7 @@ impl Reconcile<Key> for Controller {
             }
             Some(map)
                 if map.data.as_ref() == Some(&self.data)
-                    && map
-                        .metadata
-                        .annotations
-                        .as_ref()
-                        .is_some_and(|a| a.contains_key(note)) => {}
+                    && map.metadata.annotation(note).is_some() => {}
             Some(map) => {
                 let mut map = (*map).clone();
                 map.data = Some(self.data.clone());

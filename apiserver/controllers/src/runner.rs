@@ -3,17 +3,13 @@
 //! Invariant: a controller starts only when the kinds that it reads have been listed; a failed key is retried with back-off, and one that makes the
 //! controller panic, too: neither takes a worker from the other keys; everything ends at the one stop signal. Follows cmd/kube-controller-manager/app/controllermanager.go.
 
-use std::{
-    future::Future,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::{
     FutureExt,
     future::{BoxFuture, join_all},
 };
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +18,14 @@ use crate::{
     clock::Clock,
     error::Error,
     events::{Events, Recorder},
+    expectations::Fresh,
     informer::{Cached, Informer, Informers},
     options::Options,
     queue::{Queue, QueueKey},
 };
+
+/// What a controller does once its caches are filled; `None` when the options leave it nothing to do.
+pub type Work = Option<BoxFuture<'static, ()>>;
 
 /// What every controller is made of. One is made for each controller, so that its caches are known.
 pub struct Context {
@@ -70,11 +70,13 @@ impl Context {
     /// The shared cache of a kind; the controller will not start before it is filled.
     pub fn informer<K: Cached>(&self) -> Informer<K> {
         let informer = self.informers.of::<K>();
-        self.needs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(informer.synced());
+        self.needs.lock().push(informer.synced());
         informer
+    }
+
+    /// The same for a controller that writes the kind.
+    pub fn fresh<K: Cached>(&self) -> Fresh<K> {
+        Fresh::new(self.informer(), self.clock.clone())
     }
 
     /// A recorder of events.
@@ -119,7 +121,7 @@ impl Context {
 
     /// Waits for the caches that were asked for; false when stopped first.
     pub fn synced(&self) -> impl Future<Output = bool> + Send + use<> {
-        let needs = std::mem::take(&mut *self.needs.lock().unwrap_or_else(PoisonError::into_inner));
+        let needs = std::mem::take(&mut *self.needs.lock());
         let stop = self.stop.clone();
         async move {
             for mut need in needs {
@@ -199,10 +201,7 @@ async fn caught<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Er
                 .downcast_ref::<&str>()
                 .map(|text| (*text).to_owned())
                 .or_else(|| panic.downcast_ref::<String>().cloned());
-            Err(Error::Failed(format!(
-                "panicked: {}",
-                text.unwrap_or_default()
-            )))
+            Err(failed!("panicked: {}", text.unwrap_or_default()))
         })
 }
 
@@ -284,7 +283,7 @@ mod tests {
 
         async fn reconcile(&self, key: &u32) -> Result<Next, Error> {
             let times = {
-                let mut seen = self.0.lock().unwrap();
+                let mut seen = self.0.lock();
                 seen.push(*key);
                 seen.iter().filter(|k| *k == key).count()
             };
@@ -307,11 +306,11 @@ mod tests {
         ));
         (1..=6).for_each(|key| queue.add(key));
         let begun = std::time::Instant::now();
-        while controller.0.lock().unwrap().len() < 12 {
+        while controller.0.lock().len() < 12 {
             assert!(
                 begun.elapsed() < Duration::from_secs(20),
                 "{:?}",
-                controller.0.lock().unwrap()
+                controller.0.lock()
             );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -3,7 +3,7 @@
 //! Invariant: a network goes ten seconds after it was deleted at the earliest, so that whoever gives out addresses knows by then. Follows
 //! pkg/controller/servicecidrs/servicecidrs_controller.go.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 use k8s_openapi::{
@@ -12,17 +12,7 @@ use k8s_openapi::{
 };
 use serde_json::json;
 
-use crate::{
-    api::{Api, PatchType, item},
-    clock::{Clock, since},
-    error::{Error, unless_gone},
-    events::Recorder,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    pods::name,
-    runner::{Context, Next, Reconcile},
-};
+use crate::{clock::since, prelude::*};
 
 const NAME: &str = "service-cidr-controller";
 const FINALIZER: &str = "networking.k8s.io/service-cidr-finalizer";
@@ -39,50 +29,38 @@ struct Controller {
 
 /// `service-cidr-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder(NAME),
         cidrs: context.informer(),
         addresses: context.informer(),
     });
-    let (q, cidrs) = (queue.clone(), controller.cidrs.clone());
-    controller.cidrs.subscribe(move |change| {
+    c.each(&c.cidrs);
+    c.on(&c.cidrs, |c, change, queue| {
         let cidr = change.object();
-        q.add(Key::of(&cidr.metadata));
+        let overlaps = |other: &Arc<ServiceCIDR>| {
+            nets(other).any(|a| nets(cidr).any(|b| a.contains(&b) || b.contains(&a)))
+        };
         if !matches!(change, Change::Updated { .. }) {
             // another may be free to go now, or not any more
-            let overlaps = |other: &ServiceCIDR| {
-                nets(other).any(|a| nets(cidr).any(|b| a.contains(&b) || b.contains(&a)))
-            };
-            cidrs
-                .list()
-                .iter()
-                .filter(|other| overlaps(other))
-                .for_each(|other| q.add(Key::of(&other.metadata)));
+            wake(queue, c.cidrs.list().into_iter().filter(overlaps));
         }
     });
-    let (q, cidrs) = (queue.clone(), controller.cidrs.clone());
-    controller.addresses.subscribe(move |change| {
-        let Some(address) = address(&change.object().metadata)
-            .filter(|_| !matches!(change, Change::Updated { .. }))
-        else {
-            return;
-        };
-        cidrs
-            .list()
-            .iter()
-            .filter(|cidr| nets(cidr).any(|net| net.contains(&address)))
-            .for_each(|cidr| q.add(Key::of(&cidr.metadata)));
+    c.on(&c.addresses, |c, change, queue| {
+        let known = address(&change.object().metadata);
+        if let Some(address) = known.filter(|_| !matches!(change, Change::Updated { .. })) {
+            let holds = |cidr: &Arc<ServiceCIDR>| nets(cidr).any(|net| net.contains(&address));
+            wake(queue, c.cidrs.list().into_iter().filter(holds));
+        }
     });
-    Ok(Some(context.workers(controller, queue)))
+    Ok(c.workers())
 }
 
 fn nets(cidr: &ServiceCIDR) -> impl Iterator<Item = IpNet> {
-    cidr.spec
+    cidr.spec()
+        .cidrs
         .as_ref()
-        .and_then(|s| s.cidrs.as_ref())
         .into_iter()
         .flatten()
         .filter_map(|text| text.parse().ok())
@@ -125,9 +103,9 @@ impl Controller {
         message: &str,
     ) -> Result<(), Error> {
         let told = cidr
-            .status
+            .status()
+            .conditions
             .as_ref()
-            .and_then(|s| s.conditions.as_ref())
             .into_iter()
             .flatten()
             .find(|c| c.type_ == "Ready");
@@ -138,19 +116,15 @@ impl Controller {
         let condition = json!({"type": "Ready", "status": status, "reason": reason, "message": message, "lastTransitionTime": self.clock.time()});
         let apply = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": cidr.metadata.name},
             "status": {"conditions": [condition]}});
-        let path = item::<ServiceCIDR>("", name(&cidr.metadata)) + "/status";
-        unless_gone(self.api.patch(&path, PatchType::Apply(NAME), &apply).await).map(drop)
+        let key = Key::of(&cidr.metadata);
+        self.api
+            .amend_status::<ServiceCIDR>(&key, PatchType::Apply(NAME), &apply)
+            .await
+            .map(drop)
     }
 
     async fn change_finalizers(&self, cidr: &ServiceCIDR, has: bool) -> Result<(), Error> {
-        if cidr
-            .metadata
-            .finalizers
-            .iter()
-            .flatten()
-            .any(|f| f == FINALIZER)
-            == has
-        {
+        if cidr.metadata.has_finalizer(FINALIZER) == has {
             return Ok(());
         }
         let field = if has {
@@ -159,16 +133,10 @@ impl Controller {
             "$deleteFromPrimitiveList/finalizers"
         };
         let patch = json!({"metadata": {field: [FINALIZER]}});
-        unless_gone(
-            self.api
-                .patch(
-                    &item::<ServiceCIDR>("", name(&cidr.metadata)),
-                    PatchType::Strategic,
-                    &patch,
-                )
-                .await,
-        )
-        .map(drop)
+        self.api
+            .amend::<ServiceCIDR>(&Key::of(&cidr.metadata), PatchType::Strategic, &patch)
+            .await
+            .map(drop)
     }
 }
 

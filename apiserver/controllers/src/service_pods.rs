@@ -3,24 +3,16 @@
 //! Invariant: a change of a pod that cannot change an endpoint wakes nobody. Follows
 //! k8s.io/endpointslice/util/controller_utils.go, utils.go (FindPort) and trigger_time_tracker.go.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Pod, Service, ServicePort, ServiceSpec},
+    api::core::v1::{Pod, Service, ServicePort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use skiff_podspec::containers::sidecars;
 
-use crate::{
-    informer::{Change, Informer},
-    key::Key,
-    pods,
-    queue::Queue,
-};
+use crate::{pods, prelude::*};
 
 /// The annotation that says since when an endpoint object is behind.
 pub const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
@@ -29,20 +21,15 @@ pub const HEADLESS: &str = "service.kubernetes.io/headless";
 
 type Labels = BTreeMap<String, String>;
 
-/// The service's spec. Every service has one.
-pub fn spec(service: &Service) -> &ServiceSpec {
-    static NONE: std::sync::LazyLock<ServiceSpec> = std::sync::LazyLock::new(ServiceSpec::default);
-    service.spec.as_ref().unwrap_or(&NONE)
-}
-
 /// Whether the service's pods are looked for by us at all.
 pub fn has_selector(service: &Service) -> bool {
-    spec(service).selector.is_some() && spec(service).type_.as_deref() != Some("ExternalName")
+    service.spec().selector.is_some() && service.spec().type_.as_deref() != Some("ExternalName")
 }
 
 /// Whether the service has an address of its own.
 pub fn has_ip(service: &Service) -> bool {
-    spec(service)
+    service
+        .spec()
         .cluster_ip
         .as_deref()
         .is_some_and(|ip| !ip.is_empty() && ip != "None")
@@ -50,11 +37,12 @@ pub fn has_ip(service: &Service) -> bool {
 
 /// Whether not ready pods are published like ready ones.
 pub fn publishes_unready(service: &Service) -> bool {
-    spec(service).publish_not_ready_addresses.unwrap_or(false)
+    service.spec().publish_not_ready_addresses.unwrap_or(false)
 }
 
 fn selects(service: &Service, labels: &Labels) -> bool {
-    spec(service)
+    service
+        .spec()
         .selector
         .as_ref()
         .is_some_and(|s| s.iter().all(|(k, v)| labels.get(k) == Some(v)))
@@ -63,7 +51,7 @@ fn selects(service: &Service, labels: &Labels) -> bool {
 /// The pods that the service selects.
 pub fn pods_of(service: &Service, pods: &Informer<Pod>) -> Vec<Arc<Pod>> {
     let none = Labels::new();
-    let mut selected = pods.in_namespace(service.metadata.namespace.as_deref().unwrap_or(""));
+    let mut selected = pods.in_namespace(service.metadata.namespace());
     selected.retain(|pod| selects(service, pod.metadata.labels.as_ref().unwrap_or(&none)));
     selected
 }
@@ -79,7 +67,7 @@ pub fn wake(change: &Change<Pod>, services: &Informer<Service>, queue: &Queue<Ke
     let none = Labels::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&none);
     let old_labels = old.and_then(|m| m.labels.as_ref()).unwrap_or(labels);
-    for service in services.in_namespace(pod.metadata.namespace.as_deref().unwrap_or("")) {
+    for service in services.in_namespace(pod.metadata.namespace()) {
         if selects(&service, labels) || selects(&service, old_labels) {
             queue.add(Key::of(&service.metadata));
         }
@@ -88,13 +76,8 @@ pub fn wake(change: &Change<Pod>, services: &Informer<Service>, queue: &Queue<Ke
 
 /// Whether endpoints depend on what changed.
 fn matters(old: &Pod, new: &Pod) -> bool {
-    let ips = |pod: &Pod| pod.status.as_ref().and_then(|s| s.pod_ips.clone());
-    let name = |pod: &Pod| {
-        (
-            pods::spec(pod).hostname.clone(),
-            pods::spec(pod).subdomain.clone(),
-        )
-    };
+    let ips = |pod: &Pod| pod.status().pod_ips.clone();
+    let name = |pod: &Pod| (pod.spec().hostname.clone(), pod.spec().subdomain.clone());
     old.metadata.labels != new.metadata.labels
         || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
         || pods::is_ready(old) != pods::is_ready(new)
@@ -115,7 +98,7 @@ pub fn is_endpoint(pod: &Pod, with_terminating: bool) -> bool {
 
 /// The pod's hostname, where the service is the one that governs it.
 pub fn hostname(pod: &Pod, service: &Service) -> Option<String> {
-    let spec = pods::spec(pod);
+    let spec = pod.spec();
     let governed = spec.subdomain == service.metadata.name
         && spec.hostname.as_ref().is_some_and(|h| !h.is_empty());
     if governed {
@@ -135,7 +118,7 @@ pub fn find_port(pod: &Pod, port: &ServicePort) -> Option<i32> {
             let fits = |p: &&k8s_openapi::api::core::v1::ContainerPort| {
                 p.name.as_ref() == Some(name) && protocol(&p.protocol) == protocol(&port.protocol)
             };
-            let spec = pods::spec(pod);
+            let spec = pod.spec();
             spec.containers
                 .iter()
                 .chain(sidecars(spec))
@@ -160,7 +143,7 @@ impl TriggerTimes {
     /// The earliest change since the last call for this service; its creation at the first call.
     pub fn next(&self, key: &Key, service: &Service, selected: &[Arc<Pod>]) -> Option<Timestamp> {
         let created = service.metadata.creation_timestamp.as_ref().map(|t| t.0);
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let known = all.contains_key(key);
         let seen = all.entry(key.clone()).or_default();
         let mut earliest = None;
@@ -191,10 +174,7 @@ impl TriggerTimes {
 
     /// The service is gone.
     pub fn forget(&self, key: &Key) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(key);
+        self.0.lock().remove(key);
     }
 }
 

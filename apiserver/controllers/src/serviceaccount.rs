@@ -2,21 +2,12 @@
 //!
 //! Invariant: it is made again at once when it is deleted. Follows pkg/controller/serviceaccount/serviceaccounts_controller.go.
 
-use std::sync::Arc;
-
 use k8s_openapi::{
     api::core::v1::{Namespace, ServiceAccount},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::{
-    api::Api,
-    error::Error,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
-};
+use crate::prelude::*;
 
 const DEFAULT: &str = "default";
 
@@ -28,35 +19,26 @@ struct Controller {
 
 /// `serviceaccount-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         namespaces: context.informer(),
         accounts: context.informer(),
     });
-    let q = queue.clone();
-    controller.namespaces.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_)) {
-            q.add(Key::of(&change.object().metadata));
-        }
-    });
-    let q = queue.clone();
-    controller.accounts.subscribe(move |change| {
+    c.each_there(&c.namespaces);
+    c.on(&c.accounts, |_, change, queue| {
         if let Change::Deleted(account) = change
-            && account.metadata.name.as_deref() == Some(DEFAULT)
+            && account.metadata.name() == DEFAULT
         {
-            q.add(Key::cluster(
-                account.metadata.namespace.as_deref().unwrap_or(""),
-            ));
+            queue.add(Key::cluster(account.metadata.namespace()));
         }
     });
-    Ok(Some(context.some_workers(1, controller, queue)))
+    Ok(c.some_workers(1))
 }
 
 /// Whether new things can be made in a namespace.
 pub fn is_active(namespace: &Namespace) -> bool {
     namespace.metadata.deletion_timestamp.is_none()
-        && namespace.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Active")
+        && namespace.status().phase.as_deref() == Some("Active")
 }
 
 /// Forgets the failures that mean that the namespace is on its way out.

@@ -4,7 +4,7 @@
 //! Invariant: a token is made for the account that is there, by uid; a secret whose account is not there is deleted, unless its uid says that it is
 //! another one by now. Follows pkg/controller/serviceaccount/tokens_controller.go.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::{
     ByteString,
@@ -12,15 +12,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use crate::{
-    api::{Api, Delete},
-    error::{Error, unless_gone},
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    options::TokenSigner,
-    runner::{Context, Next, Reconcile},
-};
+use crate::{options::TokenSigner, prelude::*};
 
 pub const TYPE: &str = "kubernetes.io/service-account-token";
 pub const ACCOUNT_NAME: &str = "kubernetes.io/service-account.name";
@@ -86,48 +78,37 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let Some(sign) = context.options.token_signer.clone() else {
         return Ok(None);
     };
-    let queue = context.queue::<Subject>();
-    let root_ca = context
-        .options
-        .root_ca_pem
-        .clone()
-        .unwrap_or_default()
-        .into_bytes();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         sign,
-        root_ca,
+        root_ca: context
+            .options
+            .root_ca_pem
+            .clone()
+            .unwrap_or_default()
+            .into_bytes(),
         accounts: context.informer(),
         secrets: context.informer(),
     });
-    let q = queue.clone();
-    controller.accounts.subscribe(move |change| {
+    c.on(&c.accounts, |_, change, queue| {
         let meta = &change.object().metadata;
-        q.add(Subject::Account {
+        queue.add(Subject::Account {
             key: Key::of(meta),
             uid: uid(meta),
         });
     });
-    let q = queue.clone();
-    controller
-        .secrets
-        .subscribe(move |change: &Change<Secret>| {
-            let secret = change.object();
-            if is_token(secret) {
-                let meta = &secret.metadata;
-                let (account, account_uid) = (
-                    annotation(meta, ACCOUNT_NAME).to_string(),
-                    annotation(meta, ACCOUNT_UID).to_string(),
-                );
-                q.add(Subject::Secret {
-                    key: Key::of(meta),
-                    uid: uid(meta),
-                    account,
-                    account_uid,
-                });
-            }
-        });
-    Ok(Some(context.workers(controller, queue)))
+    c.on(&c.secrets, |_, change, queue| {
+        let (secret, meta) = (change.object(), &change.object().metadata);
+        if is_token(secret) {
+            queue.add(Subject::Secret {
+                key: Key::of(meta),
+                uid: uid(meta),
+                account: annotation(meta, ACCOUNT_NAME).to_string(),
+                account_uid: annotation(meta, ACCOUNT_UID).to_string(),
+            });
+        }
+    });
+    Ok(c.workers())
 }
 
 impl Controller {
@@ -269,9 +250,8 @@ fn complete(
         data.insert("namespace".into(), ByteString(namespace.into_bytes()));
     }
     if lacks_token {
-        let token = sign(&account.metadata, &name).map_err(|why| {
-            Error::Failed(format!("cannot make the token of secret {name}: {why}"))
-        })?;
+        let token = sign(&account.metadata, &name)
+            .map_err(|why| failed!("cannot make the token of secret {name}: {why}"))?;
         data.insert("token".into(), ByteString(token.into_bytes()));
     }
     let annotations = secret.metadata.annotations.get_or_insert_default();

@@ -3,11 +3,7 @@
 //! Invariant: a pod's time runs from when the taint was first noticed, however often it is looked at again. Follows
 //! pkg/controller/tainteviction/taint_eviction.go.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Taint, Toleration};
@@ -15,15 +11,9 @@ use serde_json::json;
 use skiff_podspec::tolerations::{of_pod, tolerates};
 
 use crate::{
-    api::{Api, Delete, PatchType, item},
-    clock::{Clock, after, until},
-    error::{Error, unless_gone},
-    events::{EventType, Recorder},
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
+    clock::{after, until},
     pods,
-    runner::{Context, Next, Reconcile},
+    prelude::*,
 };
 
 struct Controller {
@@ -38,8 +28,7 @@ struct Controller {
 
 /// `taint-eviction-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("taint-eviction-controller"),
@@ -47,48 +36,38 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         nodes: context.informer(),
         scheduled: Mutex::default(),
     });
-    let (q, watcher) = (queue.clone(), controller.clone());
-    controller.pods.subscribe(move |change| {
-        let pod = change.object();
-        let key = Key::of(&pod.metadata);
-        if matches!(change, Change::Deleted(_)) {
-            return watcher.cancel(&key);
-        }
+    c.on(&c.pods, |c, change, queue| {
+        let comes = |pod: &Pod| c.is_tainted(pods::node_name(pod));
         let concerns = match change {
-            Change::Added(_) => {
-                !pods::node_name(pod).is_empty() && watcher.is_tainted(pods::node_name(pod))
-            }
+            Change::Deleted(pod) => return c.cancel(&Key::of(&pod.metadata)),
+            Change::Added(pod) => !pods::node_name(pod).is_empty() && comes(pod),
             Change::Updated { old, new } => {
-                pods::spec(old).tolerations != pods::spec(new).tolerations
-                    || (pods::node_name(old) != pods::node_name(new)
-                        && watcher.is_tainted(pods::node_name(new)))
+                old.spec().tolerations != new.spec().tolerations
+                    || (pods::node_name(old) != pods::node_name(new) && comes(new))
             }
-            Change::Deleted(_) => false,
         };
         if concerns {
-            q.add(key);
+            queue.add(Key::of(&change.object().metadata));
         }
     });
-    let (q, pods) = (queue.clone(), controller.pods.clone());
-    controller.nodes.subscribe(move |change| {
+    c.on(&c.nodes, |c, change, queue| {
         let (old, new) = match change {
             Change::Added(new) => (Vec::new(), evicting(new)),
             Change::Updated { old, new } => (evicting(old), evicting(new)),
             Change::Deleted(_) => return,
         };
         if old != new {
-            pods.in_group(pods::name(&change.object().metadata))
-                .iter()
-                .for_each(|pod| q.add(Key::of(&pod.metadata)));
+            wake(queue, c.pods.in_group(change.object().metadata.name()));
         }
     });
-    Ok(Some(context.some_workers(8, controller, queue)))
+    Ok(c.some_workers(8))
 }
 
 fn evicting(node: &Node) -> Vec<Taint> {
-    node.spec
+    node.spec()
+        .taints
         .iter()
-        .flat_map(|s| s.taints.iter().flatten())
+        .flatten()
         .filter(|t| t.effect == "NoExecute")
         .cloned()
         .collect()
@@ -122,12 +101,6 @@ fn stay(taints: &[Taint], tolerations: &[Toleration]) -> Stay {
 }
 
 impl Controller {
-    fn scheduled(&self) -> MutexGuard<'_, HashMap<Key, Timestamp>> {
-        self.scheduled
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn is_tainted(&self, node: &str) -> bool {
         self.nodes
             .get(&Key::cluster(node))
@@ -152,7 +125,7 @@ impl Controller {
 
     /// The pod is not to go any more, or is gone. (Upstream says so, too, of one that is gone at once by its own eviction.)
     fn cancel(&self, key: &Key) {
-        if self.scheduled().remove(key).is_some() {
+        if self.scheduled.lock().remove(key).is_some() {
             self.say(key, "Cancelling deletion of");
         }
     }
@@ -166,7 +139,6 @@ impl Controller {
             "message": "Taint manager: deleting due to NoExecute taint",
             "lastTransitionTime": self.clock.time(),
         });
-        let path = item::<Pod>(key.namespace(), key.name());
         let Some(pod) = unless_gone(self.api.get::<Pod>(key.namespace(), key.name()).await)? else {
             return Ok(());
         };
@@ -179,25 +151,21 @@ impl Controller {
                 condition["observedGeneration"] = generation.into();
             }
             let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
-            if unless_gone(
-                self.api
-                    .patch(&(path.clone() + "/status"), PatchType::Strategic, &patch)
-                    .await,
-            )?
-            .is_none()
+            if self
+                .api
+                .amend_status::<Pod>(key, PatchType::Strategic, &patch)
+                .await?
+                .is_none()
             {
                 return Ok(());
             }
         }
         unless_gone(
             self.api
-                .delete_path(
-                    &path,
-                    &Delete::of_uid(pod.metadata.uid.as_deref().unwrap_or("")),
-                )
+                .delete::<Pod>(key, &Delete::of_uid(pod.metadata.uid()))
                 .await,
         )?;
-        if pods::spec(&pod).termination_grace_period_seconds == Some(0) {
+        if pod.spec().termination_grace_period_seconds == Some(0) {
             self.cancel(key);
         }
         Ok(())
@@ -220,7 +188,7 @@ impl Reconcile<Key> for Controller {
         let stay = if taints.is_empty() {
             Stay::Forever
         } else {
-            stay(&taints, of_pod(pods::spec(&pod)))
+            stay(&taints, of_pod(pod.spec()))
         };
         match stay {
             Stay::Forever => self.cancel(key),
@@ -231,7 +199,8 @@ impl Reconcile<Key> for Controller {
             Stay::For(time) => {
                 let now = self.clock.now();
                 let due = *self
-                    .scheduled()
+                    .scheduled
+                    .lock()
                     .entry(key.clone())
                     .or_insert_with(|| after(now, time));
                 if due > now {
@@ -240,7 +209,7 @@ impl Reconcile<Key> for Controller {
                 if !pods::is_deleting(&pod) {
                     self.evict(key).await?;
                 }
-                self.scheduled().remove(key);
+                self.scheduled.lock().remove(key);
             }
         }
         Ok(Next::DONE)

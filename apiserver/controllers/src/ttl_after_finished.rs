@@ -3,20 +3,15 @@
 //! Invariant: the Job is read from the server once more before it goes. Follows
 //! pkg/controller/ttlafterfinished/ttlafterfinished_controller.go.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 
 use crate::{
-    api::{Api, Delete},
-    clock::{Clock, after, until},
-    error::{Error, unless_gone},
-    informer::{Change, Informer},
+    clock::{after, until},
     job::finished_condition,
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
+    prelude::*,
 };
 
 struct Controller {
@@ -27,26 +22,22 @@ struct Controller {
 
 /// `ttl-after-finished-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         jobs: context.informer(),
     });
-    let q = queue.clone();
-    controller.jobs.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_)) && expiry(change.object()).is_some() {
-            q.add(Key::of(&change.object().metadata));
-        }
-    });
-    Ok(Some(context.workers(controller, queue)))
+    let ends = |change: &Change<Job>| {
+        !matches!(change, Change::Deleted(_)) && expiry(change.object()).is_some()
+    };
+    c.each_if(&c.jobs, ends);
+    Ok(c.workers())
 }
 
 /// When the Job is to go, if it has ended and has a time to live.
 fn expiry(job: &Job) -> Option<Timestamp> {
     let ttl = job
-        .spec
-        .as_ref()?
+        .spec()
         .ttl_seconds_after_finished
         .and_then(|s| u64::try_from(s).ok())?;
     let ended = finished_condition(job)?.last_transition_time.as_ref()?.0;

@@ -1,14 +1,16 @@
 //! On which nodes a pod may be: its node selector, its required node affinity, and what it prefers.
 //!
-//! Invariant: a selector without terms, a term without requirements, and a term that cannot be read mean no node.
+//! Invariant: a selector without terms, a term without requirements, and a required term that cannot be read mean no node;
+//! a preferred one that cannot be read is an error.
 //! Follows `k8s.io/component-helpers/scheduling/corev1/nodeaffinity/nodeaffinity.go`.
 
 use std::collections::BTreeMap;
 
+use crate::parts::Meta;
 use k8s_openapi::api::core::v1::{
     Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec,
 };
-use skiff_api::machinery::selector::{Operator, Requirement};
+use skiff_api::machinery::selector::{Operator, Requirement, aggregate};
 
 /// A requirement on a field; the name is the only one that nodes have.
 #[derive(Debug)]
@@ -25,58 +27,91 @@ pub struct Term {
     fields: Vec<Field>,
 }
 
-fn label(requirement: &NodeSelectorRequirement) -> Option<Requirement> {
-    let values = requirement
-        .values
-        .iter()
-        .flatten()
-        .map(|value| value.as_str().into())
-        .collect();
-    Requirement::new(
-        &requirement.key,
-        Operator::from_api(&requirement.operator)?,
-        values,
-    )
-    .ok()
+/// Why terms cannot be read: upstream's words for each fault.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", aggregate(.0.clone()).unwrap_or_default())]
+pub struct UnreadableTerms(Vec<String>);
+
+fn label(requirement: &NodeSelectorRequirement) -> Result<Requirement, Vec<String>> {
+    let values = requirement.values.iter().flatten();
+    let values = values.map(|value| value.as_str().into()).collect();
+    match Operator::from_api(&requirement.operator) {
+        Some(operator) => Requirement::checked(&requirement.key, operator, values),
+        None => Err(vec![unsupported(
+            requirement,
+            "\"In\", \"NotIn\", \"Exists\", \"DoesNotExist\", \"Gt\", \"Lt\"",
+        )]),
+    }
 }
 
-fn field(requirement: &NodeSelectorRequirement) -> Option<Field> {
+fn field(requirement: &NodeSelectorRequirement) -> Result<Field, Vec<String>> {
     let equals = match requirement.operator.as_str() {
         "In" => true,
         "NotIn" => false,
-        _ => return None,
+        _ => return Err(vec![unsupported(requirement, "\"In\", \"NotIn\"")]),
     };
-    let [value] = requirement.values.as_deref()? else {
-        return None;
+    let values = requirement.values.as_deref().unwrap_or_default();
+    let [value] = values else {
+        return Err(vec![format!(
+            "values: Invalid value: {values:?}: must have one element"
+        )]);
     };
-    Some(Field {
+    Ok(Field {
         is_name: requirement.key == "metadata.name",
         equals,
         value: value.clone(),
     })
 }
 
+fn unsupported(requirement: &NodeSelectorRequirement, supported: &str) -> String {
+    format!(
+        "operator: Unsupported value: {:?}: supported values: {supported}",
+        requirement.operator
+    )
+}
+
+/// All requirements of one field of a term, or what is wrong with them.
+fn all<T>(
+    place: &str,
+    requirements: Option<&Vec<NodeSelectorRequirement>>,
+    read: fn(&NodeSelectorRequirement) -> Result<T, Vec<String>>,
+    faults: &mut Vec<String>,
+) -> Vec<T> {
+    let mut found = Vec::new();
+    for (at, requirement) in requirements.into_iter().flatten().enumerate() {
+        match read(requirement) {
+            Ok(one) => found.push(one),
+            Err(wrong) => faults.extend(wrong.iter().map(|fault| format!("{place}[{at}].{fault}"))),
+        }
+    }
+    found
+}
+
 impl Term {
-    /// None for one that means no node.
-    pub fn read(term: &NodeSelectorTerm) -> Option<Term> {
-        let labels: Vec<_> = term
-            .match_expressions
-            .iter()
-            .flatten()
-            .map(label)
-            .collect::<Option<_>>()?;
-        let fields: Vec<_> = term
-            .match_fields
-            .iter()
-            .flatten()
-            .map(field)
-            .collect::<Option<_>>()?;
-        (!labels.is_empty() || !fields.is_empty()).then_some(Term { labels, fields })
+    /// `None` for one without requirements, which means no node; else what is wrong with it.
+    fn read(term: &NodeSelectorTerm) -> Result<Option<Term>, Vec<String>> {
+        let mut faults = Vec::new();
+        let labels = all(
+            "matchExpressions",
+            term.match_expressions.as_ref(),
+            label,
+            &mut faults,
+        );
+        let fields = all(
+            "matchFields",
+            term.match_fields.as_ref(),
+            field,
+            &mut faults,
+        );
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok((!labels.is_empty() || !fields.is_empty()).then_some(Term { labels, fields }))
     }
 
     /// Whether it means the node.
     pub fn means(&self, node: &Node) -> bool {
-        self.means_named(node, node.metadata.name.as_deref().unwrap_or(""))
+        self.means_named(node, node.metadata.name())
     }
 
     /// Requirements on fields do not count for what has no name.
@@ -97,11 +132,10 @@ pub struct Terms(Vec<Term>);
 
 impl Terms {
     pub fn read(selector: &NodeSelector) -> Terms {
+        let terms = selector.node_selector_terms.iter();
         Terms(
-            selector
-                .node_selector_terms
-                .iter()
-                .filter_map(Term::read)
+            terms
+                .filter_map(|term| Term::read(term).ok().flatten())
                 .collect(),
         )
     }
@@ -146,13 +180,7 @@ impl Required {
 
     /// Whether the pod may be on the node.
     pub fn admits(&self, node: &Node) -> bool {
-        let has = |(key, value): (&String, &String)| {
-            node.metadata
-                .labels
-                .as_ref()
-                .and_then(|labels| labels.get(key))
-                == Some(value)
-        };
+        let has = |(key, value): (&String, &String)| node.metadata.label(key) == Some(value);
         self.labels.iter().all(has) && self.terms.as_ref().is_none_or(|terms| terms.mean(node))
     }
 }
@@ -162,22 +190,26 @@ impl Required {
 pub struct Preferred(Vec<(i64, Term)>);
 
 impl Preferred {
-    pub fn read(spec: &PodSpec) -> Preferred {
-        let given = of_pod(spec).and_then(|affinity| {
-            affinity
-                .preferred_during_scheduling_ignored_during_execution
-                .as_ref()
-        });
-        let term = |(weight, term): (i32, &NodeSelectorTerm)| {
-            Some((i64::from(weight), Term::read(term).filter(|_| weight != 0)?))
-        };
-        Preferred(
-            given
-                .into_iter()
+    /// Unlike a required term, one that cannot be read is an error.
+    pub fn read(spec: &PodSpec) -> Result<Preferred, UnreadableTerms> {
+        let given = of_pod(spec).into_iter();
+        let given = given.flat_map(|a| {
+            a.preferred_during_scheduling_ignored_during_execution
+                .iter()
                 .flatten()
-                .filter_map(|preferred| term((preferred.weight, &preferred.preference)))
-                .collect(),
-        )
+        });
+        let (mut terms, mut faults) = (Vec::new(), Vec::new());
+        for (at, one) in given.enumerate().filter(|(_, one)| one.weight != 0) {
+            match Term::read(&one.preference) {
+                Ok(term) => terms.extend(term.map(|term| (i64::from(one.weight), term))),
+                Err(wrong) => faults.extend(wrong.iter().map(|fault| format!("[{at}].{fault}"))),
+            }
+        }
+        if faults.is_empty() {
+            Ok(Preferred(terms))
+        } else {
+            Err(UnreadableTerms(faults))
+        }
     }
 
     /// The weights of what the node has.
@@ -230,7 +262,7 @@ mod tests {
             )
             .unwrap();
             assert_eq!(
-                Term::read(&term).is_some_and(|term| term.means(&node())),
+                Term::read(&term).is_ok_and(|term| term.is_some_and(|term| term.means(&node()))),
                 wanted,
                 "{key} {operator} {values}"
             );
@@ -253,7 +285,7 @@ mod tests {
             )
             .unwrap();
             assert_eq!(
-                Term::read(&term).is_some_and(|term| term.means(&node())),
+                Term::read(&term).is_ok_and(|term| term.is_some_and(|term| term.means(&node()))),
                 wanted,
                 "{key} {operator} {values}"
             );
@@ -270,38 +302,20 @@ mod tests {
             json!({"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["few"]}]});
         let elsewhere =
             json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["two"]}]});
-        for (what, selector, terms, wanted) in [
+        #[rustfmt::skip]
+        let cases = [
             ("nothing", json!({}), Value::Null, true),
             ("a label", json!({"zone": "a"}), Value::Null, true),
             ("another", json!({"zone": "b"}), Value::Null, false),
-            (
-                "one of two",
-                json!({}),
-                json!([wants("absent"), wants("zone")]),
-                true,
-            ),
-            (
-                "both kinds",
-                json!({"zone": "b"}),
-                json!([wants("zone")]),
-                false,
-            ),
+            ("one of two", json!({}), json!([wants("absent"), wants("zone")]), true),
+            ("both kinds", json!({"zone": "b"}), json!([wants("zone")]), false),
             ("no terms", json!({}), json!([]), false),
             ("an empty term", json!({}), json!([{}]), false),
-            (
-                "one that cannot be read",
-                json!({}),
-                json!([unreadable]),
-                false,
-            ),
-            (
-                "that beside one that fits",
-                json!({}),
-                json!([unreadable, wants("zone")]),
-                true,
-            ),
+            ("one that cannot be read", json!({}), json!([unreadable]), false),
+            ("that beside one that fits", json!({}), json!([unreadable, wants("zone")]), true),
             ("another node", json!({}), json!([elsewhere]), false),
-        ] {
+        ];
+        for (what, selector, terms, wanted) in cases {
             let required = if terms.is_null() {
                 json!({})
             } else {
@@ -326,9 +340,30 @@ mod tests {
         let preferred = json!([{"weight": 3, "preference": wants("zone")}, {"weight": 4, "preference": wants("absent")},
             {"weight": 5, "preference": wants("cores")}, {"weight": 7, "preference": {}}]);
         let spec = json!({"containers": [], "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}});
-        assert_eq!(
-            Preferred::read(&from_value(spec).unwrap()).score(&node()),
-            8
-        );
+        let score = |spec| Preferred::read(&from_value(spec).unwrap()).map(|p| p.score(&node()));
+        assert_eq!(score(spec).unwrap(), 8);
+        let few = |values: Value| json!({"matchExpressions": [{"key": "cores", "operator": "Gt", "values": values}]});
+        let integer = "for 'Gt', 'Lt' operators, the value must be an integer";
+        for (preferred, wanted) in [
+            (
+                json!([{"weight": 0, "preference": few(json!(["few"]))}]),
+                String::new(),
+            ),
+            (
+                json!([{"weight": 1, "preference": wants("zone")}, {"weight": 1, "preference": few(json!(["few"]))}]),
+                format!("[1].matchExpressions[0].values[0]: Invalid value: \"few\": {integer}"),
+            ),
+            (
+                json!([{"weight": 1, "preference": few(json!(["a", "b"]))}]),
+                format!(
+                    "[[0].matchExpressions[0].values: Invalid value: [\"a\",\"b\"]: for 'Gt', 'Lt' operators, exactly one value is required, \
+                     [0].matchExpressions[0].values[0]: Invalid value: \"a\": {integer}, [0].matchExpressions[0].values[1]: Invalid value: \"b\": {integer}]"
+                ),
+            ),
+        ] {
+            let spec = json!({"containers": [], "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred}}});
+            let found = score(spec).map_or_else(|error| error.to_string(), |_| String::new());
+            assert_eq!(found, wanted);
+        }
     }
 }

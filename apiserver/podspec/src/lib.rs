@@ -6,6 +6,7 @@
 pub mod affinity;
 pub mod conditions;
 pub mod containers;
+pub mod parts;
 pub mod ports;
 pub mod qos;
 pub mod resources;
@@ -15,6 +16,5 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 
 /// The pod's spec. Every pod has one.
 pub fn spec(pod: &Pod) -> &PodSpec {
-    static NONE: std::sync::LazyLock<PodSpec> = std::sync::LazyLock::new(PodSpec::default);
-    pod.spec.as_ref().unwrap_or(&NONE)
+    parts::HasSpec::spec(pod)
 }

@@ -10,13 +10,18 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use rand::RngExt;
 
 use crate::{
+    broken::Broken,
     diagnosis::Diagnosis,
-    framework::{self, Narrowed, Plugins, State, View},
+    framework::{Plugins, View},
     node::NodeInfo,
-    plugins::volume_binding::{self, Plan},
+    plugins::{
+        State,
+        volume_binding::{self, Plan},
+    },
     pod::PodInfo,
     preemption::{self, Found},
     queue::Why,
+    run::{self, Narrowed},
     volumes::Store,
 };
 
@@ -51,9 +56,9 @@ pub struct Failure {
 
 impl Failure {
     /// Something went wrong.
-    pub fn error(message: String) -> Failure {
+    pub fn broken(why: Broken) -> Failure {
         Failure {
-            message,
+            message: why.to_string(),
             reason: "SchedulerError",
             why: Why::Error,
             nominate: Some(String::new()),
@@ -98,7 +103,7 @@ pub fn choose(
         ));
     }
     let mut state = State::default();
-    let narrowed = match framework::pre_filter(view, pod, &mut state) {
+    let narrowed = match run::pre_filter(view, pod, &mut state) {
         Ok(narrowed) => narrowed,
         // (the last two words come from upstream's search for claims to give back, which finds no state of its own then)
         Err(rejection) => {
@@ -113,7 +118,7 @@ pub fn choose(
     if fitting.is_empty() {
         return Err(no_fit(view, &state, pod, &found, budgets, now));
     }
-    let node = pick(view, &mut state, pod, &fitting);
+    let node = pick(view, &mut state, pod, &fitting).map_err(Failure::broken)?;
     match volume_binding::plan(&state.claims, node, view.volumes) {
         Ok(plan) => Ok(Choice {
             node: node.name.clone(),
@@ -139,14 +144,14 @@ fn find<'a>(
         Some(_) => Diagnosis::with_absent(
             format!(
                 "node(s) didn't satisfy plugin(s) [{}]",
-                narrowed.by.names().join(" ")
+                run::names(narrowed.by).join(" ")
             ),
             narrowed.by,
         ),
         None => Diagnosis::default(),
     };
     let mut fits = |node: &NodeInfo| {
-        framework::filter(view, state, pod, node)
+        run::filter(view, state, pod, node)
             .map_err(|rejection| found.reject(&node.name, rejection))
             .is_ok()
     };
@@ -188,16 +193,16 @@ fn pick<'a>(
     state: &mut State,
     pod: &PodInfo,
     fitting: &[&'a NodeInfo],
-) -> &'a NodeInfo {
+) -> Result<&'a NodeInfo, Broken> {
     if let [only] = fitting {
-        return only;
+        return Ok(only);
     }
-    let scores = framework::scores(view, state, pod, fitting);
+    let scores = run::scores(view, state, pod, fitting)?;
     let best = scores.iter().copied().max().unwrap_or(0);
     let candidates: Vec<usize> = (0..fitting.len())
         .filter(|index| scores[*index] == best)
         .collect();
-    fitting[candidates[rand::rng().random_range(0..candidates.len())]]
+    Ok(fitting[candidates[rand::rng().random_range(0..candidates.len())]])
 }
 
 /// No node can take the pod: is there one where others could leave for it?

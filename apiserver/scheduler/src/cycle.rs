@@ -10,16 +10,19 @@ use std::{
 };
 
 use k8s_openapi::api::{core::v1::Namespace, policy::v1::PodDisruptionBudget};
+use skiff_podspec::parts::Meta;
 use skiff_watching::api::Api;
 use tokio::sync::{Semaphore, mpsc::UnboundedSender};
 
 use crate::{
-    Heard, Options,
+    broken::Broken,
     cache::Cache,
     choose::{self, Choice, Failure, Sampling},
     events::Recorder,
     framework::{ClusterEvent, View},
+    heard::Heard,
     nominator::Nominator,
+    options::Options,
     owners::Owners,
     plugins::volume_binding::{self, Plan},
     pod::PodInfo,
@@ -104,7 +107,8 @@ impl Scheduler {
             .iter()
             .filter(|(_, pending)| now >= pending.since + VOLUMES_DEADLINE);
         let late: Vec<Arc<str>> = late.map(|(uid, _)| uid.clone()).collect();
-        late.iter().for_each(|uid| self.bound(uid, Err("running PreBind plugin \"VolumeBinding\": binding volumes: context deadline exceeded".into())));
+        late.iter()
+            .for_each(|uid| self.bound(uid, Err(Broken::VolumesLate)));
         self.queue.wake(now);
     }
 
@@ -124,11 +128,7 @@ impl Scheduler {
             let choice = catch_unwind(AssertUnwindSafe(|| {
                 choose::choose(view, &pod, &mut self.sampling, &self.budgets, now)
             }));
-            match choice.unwrap_or_else(|_| {
-                Err(Failure::error(
-                    "the scheduler panicked over this pod".into(),
-                ))
-            }) {
+            match choice.unwrap_or_else(|_| Err(Failure::broken(Broken::Panicked))) {
                 Ok(Choice { node, plan }) => self.assume(pod, node, &plan),
                 Err(failure) => self.failed(pod, failure),
             }
@@ -149,8 +149,7 @@ impl Scheduler {
     /// Promises the pod its volumes, asks for them, and lets it wait for them.
     fn prepare_volumes(&mut self, pod: Arc<PodInfo>, node: String, plan: &Plan) {
         for (volume, _) in &plan.bind {
-            self.volumes
-                .promise(volume.metadata.name.as_deref().unwrap_or(""), &pod.uid);
+            self.volumes.promise(volume.metadata.name(), &pod.uid);
         }
         let claims = plan
             .claims()
@@ -213,7 +212,7 @@ impl Scheduler {
     }
 
     /// A binding came back.
-    pub fn bound(&mut self, uid: &str, done: Result<(), String>) {
+    pub fn bound(&mut self, uid: &str, done: Result<(), Broken>) {
         self.volumes.release(uid);
         self.pending.remove(uid);
         let Some(pod) = self.assumed.remove(uid) else {
@@ -224,7 +223,7 @@ impl Scheduler {
             if let Some(gone) = self.cache.remove_pod(uid) {
                 self.queue.changed(&ClusterEvent::PodDeleted(gone));
             }
-            self.failed(pod, Failure::error(error));
+            self.failed(pod, Failure::broken(error));
         }
     }
 

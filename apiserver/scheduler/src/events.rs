@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use skiff_api::machinery::{clock::SharedClock, time};
 use skiff_watching::api::{Api, PatchType};
 
+use skiff_podspec::parts::HasStatus;
+
 use crate::pod::PodInfo;
 
 /// A series is over when nothing like it was told for so long.
@@ -201,9 +203,9 @@ pub struct Condition<'a> {
 pub fn condition(pod: &PodInfo, wanted: Condition, now: Timestamp) -> Option<Value> {
     let had = pod
         .pod
-        .status
+        .status()
+        .conditions
         .as_ref()
-        .and_then(|s| s.conditions.as_ref())
         .into_iter()
         .flatten()
         .find(|c| c.type_ == wanted.kind);

@@ -6,13 +6,13 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
+use skiff_podspec::affinity::UnreadableTerms;
 
 use crate::{
     cache::Cache,
     node::NodeInfo,
     nominator::Nominator,
     owners::Owners,
-    plugins,
     pod::PodInfo,
     volumes::{Store, Volumes},
 };
@@ -44,6 +44,22 @@ impl Rejection {
             ..Rejection::new(reason)
         }
     }
+    /// For this reason, unless it holds.
+    pub fn unless(holds: bool, reason: &str) -> Result<(), Rejection> {
+        if holds {
+            Ok(())
+        } else {
+            Err(Rejection::new(reason))
+        }
+    }
+    /// The same where removing other pods would not help.
+    pub fn unresolvable_unless(holds: bool, reason: &str) -> Result<(), Rejection> {
+        if holds {
+            Ok(())
+        } else {
+            Err(Rejection::unresolvable(reason))
+        }
+    }
 }
 
 /// A set of plugins, by their places in the table.
@@ -51,10 +67,10 @@ impl Rejection {
 pub struct Plugins(u32);
 
 impl Plugins {
-    fn one(place: usize) -> Plugins {
+    pub fn one(place: usize) -> Plugins {
         Plugins(1 << place)
     }
-    fn has(self, place: usize) -> bool {
+    pub fn has(self, place: usize) -> bool {
         self.0 & (1 << place) != 0
     }
     pub fn is_empty(self) -> bool {
@@ -63,15 +79,6 @@ impl Plugins {
     #[must_use]
     pub fn and(self, other: Plugins) -> Plugins {
         Plugins(self.0 | other.0)
-    }
-    /// Their names, sorted.
-    pub fn names(self) -> Vec<&'static str> {
-        let mut names: Vec<_> = (0..PLUGINS.len())
-            .filter(|place| self.has(*place))
-            .map(|place| PLUGINS[place].name())
-            .collect();
-        names.sort_unstable();
-        names
     }
 }
 
@@ -98,18 +105,6 @@ pub enum First {
     No(Rejection),
 }
 
-/// What plugins found out about a pod, for one attempt. Parts are each one plugin's own.
-#[derive(Clone, Default)]
-pub struct State {
-    skipped: Plugins,
-    unscored: Plugins,
-    pub restrictions: plugins::volume_restrictions::State,
-    pub claims: plugins::volume_binding::Claims,
-    pub zones: plugins::volume_zone::State,
-    pub spread: plugins::pod_topology_spread::State,
-    pub pods: plugins::inter_pod_affinity::State,
-}
-
 /// Something that may let pods fit that did not.
 pub enum ClusterEvent {
     PodAdded(Arc<PodInfo>),
@@ -130,8 +125,8 @@ pub enum ClusterEvent {
     Namespace,
 }
 
-/// One plugin.
-pub trait Plugin: Sync {
+/// One plugin. `State` is what all plugins found out about a pod in one attempt, each its own part.
+pub trait Plugin<State>: Sync {
     fn name(&self) -> &'static str;
 
     /// Looks at the pod once.
@@ -161,9 +156,15 @@ pub trait Plugin: Sync {
         0
     }
 
-    /// Looks at the nodes that can take the pod; false when it has no preference.
-    fn pre_score(&self, _: View, _: &PodInfo, _: &mut State, _: &[&NodeInfo]) -> bool {
-        true
+    /// Looks at the nodes that can take the pod; false when it has no preference. What cannot be read breaks the attempt off.
+    fn pre_score(
+        &self,
+        _: View,
+        _: &PodInfo,
+        _: &mut State,
+        _: &[&NodeInfo],
+    ) -> Result<bool, UnreadableTerms> {
+        Ok(true)
     }
 
     /// Any number, if [`Plugin::normalize`] makes it one from 0 to 100.
@@ -178,155 +179,6 @@ pub trait Plugin: Sync {
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool;
 }
 
-/// All plugins that filter or score, in upstream's order.
-pub const PLUGINS: &[&dyn Plugin] = &[
-    &plugins::node_unschedulable::NodeUnschedulable,
-    &plugins::node_name::NodeName,
-    &plugins::taint_toleration::TaintToleration,
-    &plugins::node_affinity::NodeAffinity,
-    &plugins::node_ports::NodePorts,
-    &plugins::node_resources_fit::NodeResourcesFit,
-    &plugins::volume_restrictions::VolumeRestrictions,
-    &plugins::volume_binding::VolumeBinding,
-    &plugins::volume_zone::VolumeZone,
-    &plugins::pod_topology_spread::PodTopologySpread,
-    &plugins::inter_pod_affinity::InterPodAffinity,
-    &plugins::dynamic_resources::DynamicResources,
-    &plugins::balanced_allocation::NodeResourcesBalancedAllocation,
-    &plugins::image_locality::ImageLocality,
-    &plugins::node_declared_features::NodeDeclaredFeatures,
-];
-
-/// The nodes that plugins leave before any is looked at, and who narrowed them down.
-#[derive(Debug, Default)]
-pub struct Narrowed {
-    pub nodes: Option<BTreeSet<String>>,
-    pub by: Plugins,
-}
-
-/// Lets every plugin look at the pod once.
-pub fn pre_filter(view: View, pod: &PodInfo, state: &mut State) -> Result<Narrowed, Rejection> {
-    let mut narrowed = Narrowed::default();
-    let mut rejected = None;
-    for (place, plugin) in PLUGINS.iter().enumerate() {
-        match plugin.pre_filter(view, pod, state) {
-            First::Skip => state.skipped = state.skipped.and(Plugins::one(place)),
-            First::Any => {}
-            First::Only(names) => {
-                narrowed.by = narrowed.by.and(Plugins::one(place));
-                narrowed.nodes = Some(narrowed.nodes.map_or(names.clone(), |had| &had & &names));
-            }
-            First::No(rejection) => {
-                let rejection = Rejection {
-                    by: Plugins::one(place),
-                    ..rejection
-                };
-                if rejection.unresolvable {
-                    return Err(rejection);
-                }
-                rejected.get_or_insert(rejection);
-            }
-        }
-        if narrowed.nodes.as_ref().is_some_and(BTreeSet::is_empty) {
-            let reason = match narrowed.by.names().as_slice() {
-                [one] => format!("node(s) didn't satisfy plugin {one}"),
-                names => format!(
-                    "node(s) didn't satisfy plugin(s) [{}] simultaneously",
-                    names.join(" ")
-                ),
-            };
-            return Err(Rejection {
-                by: narrowed.by,
-                ..Rejection::unresolvable(reason)
-            });
-        }
-    }
-    rejected.map_or(Ok(narrowed), Err)
-}
-
-fn filter_once(view: View, state: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-    for (place, plugin) in PLUGINS
-        .iter()
-        .enumerate()
-        .filter(|(place, _)| !state.skipped.has(*place))
-    {
-        plugin
-            .filter(view, state, pod, node)
-            .map_err(|rejection| Rejection {
-                by: Plugins::one(place),
-                ..rejection
-            })?;
-    }
-    Ok(())
-}
-
-/// Tells every plugin that another pod is thought to come to the node or to leave it.
-pub fn change(
-    view: View,
-    state: &mut State,
-    pod: &PodInfo,
-    other: &PodInfo,
-    node: &NodeInfo,
-    by: i64,
-) {
-    for (place, plugin) in PLUGINS.iter().enumerate() {
-        if !state.skipped.has(place) {
-            plugin.change(view, state, pod, other, node, by);
-        }
-    }
-}
-
-/// Whether the node can take the pod, and could if those that were promised the node and matter as much were there already.
-pub fn filter(view: View, state: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-    let promised = view
-        .nominator
-        .of_node(&node.name)
-        .filter(|other| other.priority >= pod.priority && other.uid != pod.uid);
-    let mut with = None;
-    for other in promised {
-        let (state, node) = with.get_or_insert_with(|| (state.clone(), node.clone()));
-        node.add(other.clone());
-        change(view, state, pod, other, node, 1);
-    }
-    if let Some((state, node)) = &with {
-        filter_once(view, state, pod, node)?;
-    }
-    filter_once(view, state, pod, node)
-}
-
-/// The weighted scores of nodes, in their order.
-pub fn scores(view: View, state: &mut State, pod: &PodInfo, nodes: &[&NodeInfo]) -> Vec<i64> {
-    for (place, plugin) in PLUGINS
-        .iter()
-        .enumerate()
-        .filter(|(_, plugin)| plugin.weight() > 0)
-    {
-        if !plugin.pre_score(view, pod, state, nodes) {
-            state.unscored = state.unscored.and(Plugins::one(place));
-        }
-    }
-    let mut totals = vec![0; nodes.len()];
-    for (place, plugin) in PLUGINS
-        .iter()
-        .enumerate()
-        .filter(|(_, plugin)| plugin.weight() > 0)
-    {
-        if state.unscored.has(place) {
-            continue;
-        }
-        let mut scores: Vec<i64> = nodes
-            .iter()
-            .map(|node| plugin.score(view, state, pod, node))
-            .collect();
-        plugin.normalize(state, &mut scores);
-        totals
-            .iter_mut()
-            .zip(scores)
-            .for_each(|(total, score)| *total += score * plugin.weight());
-    }
-    totals
-}
-
 /// Makes the largest score 100, or with `reverse` the smallest.
 pub fn normalize(scores: &mut [i64], reverse: bool) {
     let most = scores.iter().copied().max().unwrap_or(0);
@@ -334,13 +186,4 @@ pub fn normalize(scores: &mut [i64], reverse: bool) {
         let share = if most == 0 { 0 } else { BEST * *score / most };
         *score = if reverse { BEST - share } else { share };
     }
-}
-
-/// Whether an event may let a pod fit that these plugins kept off. Without any, the attempt failed for other reasons, and everything may.
-pub fn hopes(by: Plugins, pod: &PodInfo, event: &ClusterEvent) -> bool {
-    by.is_empty()
-        || PLUGINS
-            .iter()
-            .enumerate()
-            .any(|(place, plugin)| by.has(place) && plugin.hopes(pod, event))
 }

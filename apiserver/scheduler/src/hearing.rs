@@ -5,16 +5,18 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use skiff_podspec::parts::{HasSpec, HasStatus};
 
-use crate::{Event, Heard, cycle::Scheduler, framework::ClusterEvent, pod::PodInfo};
+use crate::{
+    cycle::Scheduler,
+    framework::ClusterEvent,
+    heard::{Event, Heard},
+    pod::PodInfo,
+};
 
 /// Whether a change of a node may let pods fit that did not.
 fn differs(a: &Node, b: &Node) -> bool {
-    let allocatable = |node: &Node| {
-        node.status
-            .as_ref()
-            .and_then(|status| status.allocatable.clone())
-    };
+    let allocatable = |node: &Node| node.status().allocatable.clone();
     a.spec != b.spec || a.metadata.labels != b.metadata.labels || allocatable(a) != allocatable(b)
 }
 
@@ -58,19 +60,15 @@ impl Scheduler {
 
     fn put_pod(&mut self, pod: Arc<Pod>) {
         let info = Arc::new(PodInfo::new(pod));
-        let phase = info
-            .pod
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref());
+        let phase = info.pod.status().phase.as_deref();
         if matches!(phase, Some("Succeeded" | "Failed")) {
             return self.gone(&info.uid);
         }
         let name = info
             .pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.scheduler_name.as_deref())
+            .spec()
+            .scheduler_name
+            .as_deref()
             .unwrap_or("default-scheduler");
         let own = name == self.options.scheduler_name;
         match info.node().map(String::from) {

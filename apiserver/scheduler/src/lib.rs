@@ -2,126 +2,52 @@
 //!
 //! Invariant: one task owns cache and queue; a pod that was given a node counts there at once, before the API has it (assumed), and is taken
 //! back when the binding fails. Follows `pkg/scheduler/{scheduler,schedule_one}.go`.
+//!
+//! # A new plugin
+//!
+//! 1. Copy `plugins/node_unschedulable.rs` (it filters) or `plugins/image_locality.rs` (it scores) to `plugins/<name>.rs` and implement
+//!    `framework::Plugin`: its name, which events let a pod hope that it kept off (`hopes`), and the points it fills: `pre_filter` looks at the pod
+//!    once, `filter` at one node, `change` hears of pods that are thought to come or go, `pre_score`, `score` and `normalize` compare nodes where `weight`
+//!    is not 0. Plugins are pure: they see a `View` and their own part of the `State`.
+//! 2. What it found out about a pod and needs again is a field of `State` in `plugins/mod.rs`, which no other plugin reads.
+//! 3. One line in `plugins::PLUGINS`, in upstream's order; `run.rs` asks them in that order.
+//! 4. What it needs to know of the cluster beyond nodes and pods is a variant of `heard::Heard`, followed in [`run()`], and a field of `View`.
+//! 5. Its cases are a table: `plugins/tests.rs` has a small cluster and tables for filters and scores.
+//!
+//! Layers, lowest first: `terms`, `volumes`, `resources` · `pod`, `node`, `cache` · `framework` · `plugins` · `run` · `preemption`, `choose`, `queue` ·
+//! `cycle`, `hearing`, `sending`. `tests/modules.rs` keeps them.
 
+mod broken;
 mod cache;
 mod choose;
 mod cycle;
 mod diagnosis;
 mod events;
 mod framework;
+mod heard;
 mod hearing;
 mod node;
 mod nominator;
+mod options;
 mod owners;
 mod plugins;
 mod pod;
 mod preemption;
 mod queue;
 mod resources;
+mod run;
 mod sending;
 mod tally;
 mod terms;
 mod volumes;
 
-use std::sync::Arc;
-
 use futures::FutureExt;
-use k8s_openapi::api::{
-    apps::v1::{ReplicaSet, StatefulSet},
-    core::v1::{
-        Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
-        Service,
-    },
-    policy::v1::PodDisruptionBudget,
-    storage::v1::StorageClass,
-};
-use skiff_api::machinery::clock::SharedClock;
-use skiff_watching::{
-    api::Api,
-    informer::{Cached, Change, Informers},
-};
-use tokio::sync::mpsc::{self, UnboundedSender};
+use skiff_watching::{api::Api, informer::Informers};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How a scheduler is to run.
-#[derive(Clone)]
-pub struct Options {
-    /// Pods with this `spec.schedulerName` are its own.
-    pub scheduler_name: String,
-    /// Bindings under way at once.
-    pub parallelism: usize,
-    pub clock: SharedClock,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            scheduler_name: "default-scheduler".into(),
-            parallelism: 64,
-            clock: skiff_api::machinery::clock::system(),
-        }
-    }
-}
-
-/// What happened to an object.
-pub(crate) enum Event<K> {
-    /// It is new or changed.
-    Apply(Arc<K>),
-    /// It is gone; this is the last that was seen of it.
-    Delete(Arc<K>),
-}
-
-/// What the owner of the state hears of.
-pub(crate) enum Heard {
-    Pod(Event<Pod>),
-    Node(Event<Node>),
-    Claim(Event<PersistentVolumeClaim>),
-    Volume(Event<PersistentVolume>),
-    Class(Event<StorageClass>),
-    Namespace(Event<Namespace>),
-    Service(Event<Service>),
-    Controller(Event<ReplicationController>),
-    Set(Event<ReplicaSet>),
-    Stateful(Event<StatefulSet>),
-    Budget(Event<PodDisruptionBudget>),
-    /// A binding came back.
-    Bound {
-        uid: Arc<str>,
-        done: Result<(), String>,
-    },
-    /// A pod is not there any more.
-    Gone {
-        uid: Arc<str>,
-    },
-    /// Those were told to leave that a pod needs the room of, or could not be.
-    RoomMade {
-        uid: Arc<str>,
-        failed: bool,
-    },
-}
-
-/// Tells of every change of a kind, and completes when all that there was has been told.
-fn follow<K: Cached>(
-    informers: &Informers,
-    tell: &UnboundedSender<Heard>,
-    heard: fn(Event<K>) -> Heard,
-) -> impl Future<Output = ()> + use<K> {
-    let (informer, tell) = (informers.of::<K>(), tell.clone());
-    informer.subscribe(move |change| {
-        let event = match change {
-            Change::Added(object) | Change::Updated { new: object, .. } => {
-                Event::Apply(object.clone())
-            }
-            Change::Deleted(object) => Event::Delete(object.clone()),
-        };
-        // the receiver is gone only when the scheduler has ended
-        let _ = tell.send(heard(event));
-    });
-    let mut synced = informer.synced();
-    async move {
-        let _ = synced.wait_for(|synced| *synced).await;
-    }
-}
+use crate::heard::{Heard, follow};
+pub use crate::options::Options;
 
 /// Runs until `stop`: reads from `informers`, which may be shared, writes through `api`.
 pub async fn run(api: Api, informers: Informers, options: Options, stop: CancellationToken) {

@@ -7,6 +7,7 @@ use k8s_openapi::api::{
     core::v1::{ReplicationController, Service},
 };
 use skiff_api::machinery::selector::{Requirement, Selector};
+use skiff_podspec::parts::HasSpec;
 
 use crate::{pod::PodInfo, terms::selector, volumes::Store};
 
@@ -25,11 +26,7 @@ impl Owners {
         let mut labels: std::collections::BTreeMap<&str, &str> = Default::default();
         let has = |(key, value): (&String, &String)| pod.labels().get(key) == Some(value);
         for service in self.services.of_namespace(&pod.namespace) {
-            let Some(selector) = service
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.selector.as_ref())
-            else {
+            let Some(selector) = service.spec().selector.as_ref() else {
                 continue;
             };
             if selector.iter().all(has) {
@@ -54,7 +51,7 @@ impl Owners {
                     let found = self
                         .controllers
                         .get(&pod.namespace, &owner.name)
-                        .and_then(|found| found.spec.as_ref()?.selector.as_ref());
+                        .and_then(|found| found.spec().selector.as_ref());
                     labels.extend(
                         found
                             .into_iter()
@@ -110,7 +107,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{Event, pod::tests::pod};
+    use crate::{heard::Event, pod::tests::pod};
 
     #[test]
     fn what_belongs_together() {

@@ -8,8 +8,9 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::{Container, Pod, Toleration, Volume};
+use skiff_podspec::parts::{HasSpec, HasStatus};
 use skiff_podspec::{
-    affinity::{Preferred, Required},
+    affinity::{Preferred, Required, UnreadableTerms},
     containers,
     ports::{HostPort, host_ports},
     resources::Unreadable,
@@ -22,7 +23,7 @@ use crate::{resources::Requests, terms::Terms};
 #[derive(Debug)]
 pub struct Affinity {
     pub required: Required,
-    pub preferred: Preferred,
+    pub preferred: Result<Preferred, UnreadableTerms>,
 }
 
 /// A pod as the scheduler sees it.
@@ -68,8 +69,7 @@ impl PodInfo {
     /// The node that the pod is bound to.
     pub fn node(&self) -> Option<&str> {
         self.pod
-            .spec
-            .as_ref()?
+            .spec()
             .node_name
             .as_deref()
             .filter(|name| !name.is_empty())
@@ -78,8 +78,7 @@ impl PodInfo {
     /// The node that it was promised.
     pub fn nominated(&self) -> Option<&str> {
         self.pod
-            .status
-            .as_ref()?
+            .status()
             .nominated_node_name
             .as_deref()
             .filter(|name| !name.is_empty())
@@ -100,10 +99,7 @@ impl PodInfo {
     }
 
     pub fn volumes(&self) -> impl Iterator<Item = &Volume> {
-        self.pod
-            .spec
-            .iter()
-            .flat_map(|spec| spec.volumes.iter().flatten())
+        self.pod.spec().volumes.iter().flatten()
     }
 
     /// The claims that it names.
@@ -121,9 +117,9 @@ impl PodInfo {
     /// Whether it waits to be given a node by someone.
     pub fn is_gated(&self) -> bool {
         self.pod
-            .spec
+            .spec()
+            .scheduling_gates
             .as_ref()
-            .and_then(|spec| spec.scheduling_gates.as_ref())
             .is_some_and(|gates| !gates.is_empty())
     }
 }

@@ -12,8 +12,9 @@ use std::{
 };
 
 use crate::{
-    framework::{ClusterEvent, Plugins, hopes},
+    framework::{ClusterEvent, Plugins},
     pod::PodInfo,
+    run::hopes,
 };
 
 const FIRST: Duration = Duration::from_secs(1);

@@ -14,10 +14,11 @@ use skiff_watching::{
 };
 
 use crate::{
-    Heard,
+    broken::Broken,
     choose::Failure,
     cycle::Scheduler,
     events::{Condition, Told, condition},
+    heard::{Heard, told},
     plugins::volume_binding::Plan,
     pod::PodInfo,
     preemption::carry_out::Preemption,
@@ -84,14 +85,16 @@ impl Scheduler {
             };
             let done = bind(&api, &pod, &node).await;
             let (uid, succeeded) = (pod.uid.clone(), done.is_ok());
-            let _ = tell.send(match done {
-                Err(error) if error.is_not_found() => Heard::Gone { uid },
-                done => Heard::Bound {
-                    uid,
-                    done: done
-                        .map_err(|error| format!("running Bind plugin \"DefaultBinder\": {error}")),
+            told(
+                &tell,
+                match done {
+                    Err(error) if error.is_not_found() => Heard::Gone { uid },
+                    done => Heard::Bound {
+                        uid,
+                        done: done.map_err(Broken::Bind),
+                    },
                 },
-            });
+            );
             if succeeded {
                 let note = format!(
                     "Successfully assigned {}/{} to {node}",
@@ -127,12 +130,14 @@ impl Scheduler {
             }
             for (path, patch) in patches {
                 if let Err(error) = api.patch(&path, PatchType::Merge, &patch).await {
-                    let why = format!("running PreBind plugin \"VolumeBinding\": {error}");
-                    let _ = tell.send(Heard::Bound {
-                        uid: pod.uid.clone(),
-                        done: Err(why),
-                    });
-                    return;
+                    let done = Err(Broken::Volumes(error));
+                    return told(
+                        &tell,
+                        Heard::Bound {
+                            uid: pod.uid.clone(),
+                            done,
+                        },
+                    );
                 }
             }
         });
@@ -186,9 +191,9 @@ impl Scheduler {
             promised,
         };
         // those that wait for their volumes are not bound yet, and need not be deleted
-        waiting.iter().for_each(|victim| {
-            self.bound(&victim.uid, Err("preempted by DefaultPreemption".into()))
-        });
+        waiting
+            .iter()
+            .for_each(|victim| self.bound(&victim.uid, Err(Broken::Preempted)));
         let tell = self.tell.clone();
         skiff_watching::task::spawn(async move {
             for victim in &waiting {
@@ -197,10 +202,13 @@ impl Scheduler {
                     .await;
             }
             let failed = preemption.carry_out().await.inspect_err(|error| tracing::warn!(%error, pod = preemption.pod.name, "no room could be made")).is_err();
-            let _ = tell.send(Heard::RoomMade {
-                uid: preemption.pod.uid.clone(),
-                failed,
-            });
+            told(
+                &tell,
+                Heard::RoomMade {
+                    uid: preemption.pod.uid.clone(),
+                    failed,
+                },
+            );
         });
     }
 }

@@ -2,15 +2,16 @@
 //!
 //! Invariant: a term that cannot be read selects nothing (the server lets none in). Follows `pkg/scheduler/framework/types.go` (AffinityTerm).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
     api::core::v1::{Namespace, Pod, PodAffinityTerm, WeightedPodAffinityTerm},
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use skiff_api::machinery::selector::Selector;
+use skiff_podspec::parts::HasSpec;
 
-use crate::{pod::PodInfo, volumes::Store};
+use crate::volumes::Store;
 
 /// A selector of labels; none selects nothing.
 pub fn selector(selector: Option<&LabelSelector>) -> Selector {
@@ -75,14 +76,19 @@ impl Term {
         Names::These(names)
     }
 
-    /// Whether the term means the pod.
-    pub fn matches(&self, pod: &PodInfo, namespaces: &Store<Namespace>) -> bool {
+    /// Whether the term means a pod of this namespace with these labels.
+    pub fn matches(
+        &self,
+        own: &str,
+        labels: &BTreeMap<String, String>,
+        namespaces: &Store<Namespace>,
+    ) -> bool {
         let labelled = || {
-            let namespace = namespaces.get("", &pod.namespace);
+            let namespace = namespaces.get("", own);
             self.by_labels
                 .matches(&namespace.and_then(|namespace| namespace.metadata.labels.as_ref()))
         };
-        self.pods.matches(pod.labels()) && (self.namespaces.contains(&pod.namespace) || labelled())
+        self.pods.matches(labels) && (self.namespaces.contains(own) || labelled())
     }
 }
 
@@ -116,7 +122,7 @@ pub struct Terms {
 impl Terms {
     pub fn read(pod: &Pod) -> Terms {
         let own = pod.metadata.namespace.as_deref().unwrap_or("");
-        let Some(affinity) = pod.spec.as_ref().and_then(|spec| spec.affinity.as_ref()) else {
+        let Some(affinity) = pod.spec().affinity.as_ref() else {
             return Terms::default();
         };
         let (near, apart) = (

@@ -17,7 +17,7 @@ use k8s_openapi::{
 };
 use skiff_watching::typed::Kind;
 
-use crate::Event;
+use crate::heard::Event;
 
 /// Namespace (empty for what has none) and name.
 pub type Name = (String, String);

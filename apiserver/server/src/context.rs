@@ -13,6 +13,7 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         object_meta,
+        read::Read,
         schema::{Node, Schema, to_json, to_pretty_json},
         status::Status,
         yaml,
@@ -32,8 +33,8 @@ pub type Answer = Result<Response<Body>, Status>;
 /// The type of an object, as the object itself says.
 fn node_of(value: &Value) -> Option<Node<'static>> {
     Schema::builtin().of_kind(
-        value["apiVersion"].as_str().unwrap_or("v1"),
-        value["kind"].as_str()?,
+        value.text_ptr("apiVersion").unwrap_or("v1"),
+        value.text_ptr("kind")?,
     )
 }
 

@@ -8,6 +8,7 @@ use base64::Engine;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use skiff_api::machinery::read::Read;
 use skiff_api::{
     kinds::{Kind, Registry},
     machinery::status::Status,
@@ -52,13 +53,13 @@ fn answer(ctx: &Context, document: Value) -> Answer {
     }
     // the list of groups and a group alone are answered before there are routes
     if !matches!(
-        document["kind"].as_str(),
+        document.text_ptr("kind"),
         Some("APIGroup" | "APIGroupList" | "APIGroupDiscoveryList")
     ) {
         negotiate::route(&ctx.info, &ctx.headers)?;
     }
-    let is_aggregated = document["apiVersion"]
-        .as_str()
+    let is_aggregated = document
+        .text_ptr("apiVersion")
         .is_some_and(|v| v.starts_with("apidiscovery"));
     let accept = if is_aggregated {
         negotiate::Accept::JSON
@@ -218,7 +219,7 @@ fn aggregated_group(kinds: &Registry, group: &str, versions: &[&str]) -> Value {
                 .iter()
                 .filter(|kind| kind.group == group && kind.version == *version);
             let mut resources: Vec<Value> = rows.map(|kind| aggregated_resource(kind)).collect();
-            resources.sort_by(|a, b| a["resource"].as_str().cmp(&b["resource"].as_str()));
+            resources.sort_by(|a, b| a.text_ptr("resource").cmp(&b.text_ptr("resource")));
             json!({"version": version, "resources": resources, "freshness": "Current"})
         })
         .collect();
@@ -264,7 +265,7 @@ fn aggregated_resource(kind: &Kind) -> Value {
             json!({"subresource": sub.name(), "responseKind": response(group, version, name, own), "verbs": sub.verbs()})
         })
         .collect();
-    subresources.sort_by(|a, b| a["subresource"].as_str().cmp(&b["subresource"].as_str()));
+    subresources.sort_by(|a, b| a.text_ptr("subresource").cmp(&b.text_ptr("subresource")));
     if !subresources.is_empty() {
         entry["subresources"] = subresources.into();
     }

@@ -82,10 +82,10 @@ async fn deliveries(store: Arc<dyn Store>, watchers: usize, events: usize, fligh
                 while seen < events {
                     let batch = watch.next_batch().await.expect("event");
                     for event in &batch {
-                        let line = event.rendered(0, || {
+                        std::hint::black_box(event.rendered(0, || {
                             Ok::<_, std::convert::Infallible>(event.object.bytes.clone())
-                        });
-                        let _ = std::hint::black_box(line);
+                        }))
+                        .expect("rendered");
                     }
                     seen += batch.len();
                     delivered.fetch_add(batch.len() as u64, Ordering::Relaxed);

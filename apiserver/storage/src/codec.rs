@@ -127,23 +127,49 @@ pub(crate) fn has_frame(bytes: &[u8], from: u64) -> bool {
     })
 }
 
+/// Why bytes that were stored cannot be read.
+#[derive(thiserror::Error, Debug, PartialEq)]
+pub(crate) enum Damage {
+    #[error("the checksum of {0} does not match")]
+    Checksum(&'static str),
+    #[error("{0} is cut off")]
+    CutOff(&'static str),
+    #[error("a record has the unknown kind {0}")]
+    RecordKind(u8),
+    #[error("a key is no text: {0}")]
+    NoText(#[from] std::str::Utf8Error),
+    #[error("a key lacks its {0}")]
+    Key(&'static str),
+    #[error("after revision {0} comes {1}")]
+    Gap(u64, u64),
+    #[error("revision {0} removes what is not there")]
+    NotThere(u64),
+    #[error("its format is {0:?}, this program knows {FORMAT}")]
+    Format(Option<u64>),
+    #[error("it lacks its revisions")]
+    NoRevisions,
+    #[error("the log is broken at byte {offset} of segment {segment}")]
+    Segment { offset: usize, segment: u64 },
+    #[error("{0}")]
+    Pack(&'static str),
+}
+
 /// The revision of the first record of a batch, and the records.
-pub(crate) fn read_batch(batch: &[u8]) -> Result<(u64, Vec<Record<'_>>), String> {
+pub(crate) fn read_batch(batch: &[u8]) -> Result<(u64, Vec<Record<'_>>), Damage> {
     let Framed::Whole {
         first,
         count,
         length,
     } = frame(batch)
     else {
-        return Err("the checksum of a batch does not match".into());
+        return Err(Damage::Checksum("a batch"));
     };
     let mut rest = &batch[FRAME_HEAD..length];
     let mut records = Vec::new();
     for _ in 0..count {
-        let (&kind, tail) = rest.split_first().ok_or("a batch is cut off")?;
+        let (&kind, tail) = rest.split_first().ok_or(Damage::CutOff("a batch"))?;
         rest = tail;
-        let change =
-            Change::of(kind).ok_or_else(|| format!("a record has the unknown kind {kind}"))?;
+        let change = Change::of(kind).ok_or(Damage::RecordKind(kind))?;
         let (resource, namespace, name) = (text(&mut rest)?, text(&mut rest)?, text(&mut rest)?);
         records.push(Record {
             change,
@@ -170,12 +196,12 @@ pub(crate) fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(part)
 }
 
-pub(crate) fn part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], String> {
-    take(rest).ok_or_else(|| "a record is cut off".into())
+pub(crate) fn part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Damage> {
+    take(rest).ok_or(Damage::CutOff("a record"))
 }
 
-pub(crate) fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, String> {
-    std::str::from_utf8(part(rest)?).map_err(|error| format!("a key is no text: {error}"))
+pub(crate) fn text<'a>(rest: &mut &'a [u8]) -> Result<&'a str, Damage> {
+    Ok(std::str::from_utf8(part(rest)?)?)
 }
 
 /// Why a key can not be stored, if it can not.
@@ -193,10 +219,10 @@ pub(crate) fn row_key(resource: &str, namespace: &str, name: &str) -> Vec<u8> {
 }
 
 /// Resource, namespace, name.
-pub(crate) fn read_row_key(key: &[u8]) -> Result<(&str, &str, &str), String> {
-    let key = std::str::from_utf8(key).map_err(|error| format!("a key is no text: {error}"))?;
-    let (resource, place) = key.split_once('\0').ok_or("a key lacks its resource")?;
-    let (namespace, name) = place.split_once('/').ok_or("a key lacks its namespace")?;
+pub(crate) fn read_row_key(key: &[u8]) -> Result<(&str, &str, &str), Damage> {
+    let key = std::str::from_utf8(key)?;
+    let (resource, place) = key.split_once('\0').ok_or(Damage::Key("resource"))?;
+    let (namespace, name) = place.split_once('/').ok_or(Damage::Key("namespace"))?;
     Ok((resource, namespace, name))
 }
 
@@ -210,19 +236,17 @@ pub(crate) fn row(revision: u64, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Revision and bytes.
-pub(crate) fn read_row(row: &[u8]) -> Result<(u64, &[u8]), String> {
-    let (head, bytes) = row
-        .split_first_chunk::<ROW_HEAD>()
-        .ok_or("an object is cut off")?;
+pub(crate) fn read_row(row: &[u8]) -> Result<(u64, &[u8]), Damage> {
+    let cut_off = Damage::CutOff("an object");
+    let Some((head, bytes)) = row.split_first_chunk::<ROW_HEAD>() else {
+        return Err(cut_off);
+    };
     let (checksum, revision) = head.split_at(4);
     if crc32fast::hash(&row[4..]).to_le_bytes() != checksum {
-        return Err("the checksum of an object does not match".into());
+        return Err(Damage::Checksum("an object"));
     }
-    let revision = revision
-        .try_into()
-        .map(u64::from_le_bytes)
-        .map_err(|_| "an object is cut off")?;
-    Ok((revision, bytes))
+    let revision = revision.try_into().map_err(|_| cut_off)?;
+    Ok((u64::from_le_bytes(revision), bytes))
 }
 
 #[cfg(test)]

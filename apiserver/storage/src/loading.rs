@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     Error, Indexer, Key, Object, Options,
-    codec::{self, Change, Record},
+    codec::{self, Change, Damage, Record},
     log::{Loaded, Log},
     objects::Objects,
     past::Past,
@@ -51,7 +51,7 @@ struct Loading {
 }
 
 impl Loading {
-    fn take(&mut self, loaded: Loaded<'_>) -> Result<(), String> {
+    fn take(&mut self, loaded: Loaded<'_>) -> Result<(), Damage> {
         match loaded {
             Loaded::Compacted(revision) => {
                 self.shared = Shared::new(revision);
@@ -110,12 +110,9 @@ impl Loading {
         }
     }
 
-    fn batch(&mut self, first: u64, bytes: &[u8]) -> Result<(), String> {
+    fn batch(&mut self, first: u64, bytes: &[u8]) -> Result<(), Damage> {
         if first != self.draft.revision + 1 {
-            return Err(format!(
-                "after revision {} comes {first}",
-                self.draft.revision
-            ));
+            return Err(Damage::Gap(self.draft.revision, first));
         }
         for record in codec::read_batch(bytes)?.1 {
             self.record(record)?;
@@ -131,7 +128,7 @@ impl Loading {
         Ok(())
     }
 
-    fn record(&mut self, record: Record<'_>) -> Result<(), String> {
+    fn record(&mut self, record: Record<'_>) -> Result<(), Damage> {
         let revision = self.draft.revision + 1;
         let object = self.object(
             (record.resource, record.namespace, record.name),
@@ -146,7 +143,7 @@ impl Loading {
             .draft
             .get(&object.key)
             .cloned()
-            .ok_or_else(|| format!("revision {revision} removes what is not there"))?;
+            .ok_or(Damage::NotThere(revision))?;
         let last = if record.change == Change::Remove {
             object
         } else {

@@ -3,7 +3,7 @@
 //! Invariant: an append that answered `Ok` survives the process and the machine; one that answered an error has, after
 //! [`Log::recover`], left nothing behind.
 
-use crate::Error;
+use crate::{Error, codec::Damage};
 
 /// What a database holds, in this order: its compacted revision, all objects as of it in the order of their keys, then the batches
 /// after it, oldest first.
@@ -22,7 +22,7 @@ pub(crate) enum Loaded<'a> {
     },
 }
 
-pub(crate) type Sink<'a> = &'a mut dyn FnMut(Loaded<'_>) -> Result<(), String>;
+pub(crate) type Sink<'a> = &'a mut dyn FnMut(Loaded<'_>) -> Result<(), Damage>;
 
 pub(crate) trait Log: Send + 'static {
     /// Yields all that is kept to `sink`, whose error is a reason for [`Error::Damaged`].
@@ -51,7 +51,7 @@ impl Log for Nothing {
     fn load(&mut self, sink: Sink<'_>) -> Result<(), Error> {
         sink(Loaded::Compacted(FIRST)).map_err(|reason| Error::Database {
             what: "start an empty store",
-            reason,
+            reason: reason.to_string(),
         })
     }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::{
     Attributes, Event, EventKind, Key, Object,
-    codec::{part, put, text},
+    codec::{Damage, part, put, text},
 };
 
 /// Some consecutive events of one resource.
@@ -124,7 +124,7 @@ impl Pack {
         *self.opened.lock() = None;
     }
 
-    fn read(&self, mut bytes: &[u8], resource: &Arc<str>) -> Result<Vec<Arc<Event>>, String> {
+    fn read(&self, mut bytes: &[u8], resource: &Arc<str>) -> Result<Vec<Arc<Event>>, Damage> {
         let rest = &mut bytes;
         let count = number(rest)?;
         let mut present = self.present.iter().cloned();
@@ -132,19 +132,18 @@ impl Pack {
             [0] => object(rest, resource),
             _ => present
                 .next()
-                .ok_or_else(|| "a present object is missing".to_owned()),
+                .ok_or(Damage::Pack("a present object is missing")),
         };
         let objects = (0..count).map(one).collect::<Result<Vec<_>, _>>()?;
         let at = |place: u32| objects.get(place as usize).cloned();
         let event = |revision: &u64| {
             let [kind] = array(rest)?;
             let (object, previous) = (number(rest)?, number(rest)?);
-            let kind = KINDS.get(usize::from(kind)).ok_or("a kind is unknown")?;
-            let event = Event::new(
-                *kind,
-                at(object).ok_or("an object is missing")?,
-                at(previous),
-            );
+            let kind = KINDS
+                .get(usize::from(kind))
+                .ok_or(Damage::Pack("a kind is unknown"))?;
+            let object = at(object).ok_or(Damage::Pack("an object is missing"))?;
+            let event = Event::new(*kind, object, at(previous));
             debug_assert_eq!(event.revision, *revision);
             event.cool();
             Ok(Arc::new(event))
@@ -198,7 +197,7 @@ impl Objects<'_> {
     }
 }
 
-fn object(rest: &mut &[u8], resource: &Arc<str>) -> Result<Arc<Object>, String> {
+fn object(rest: &mut &[u8], resource: &Arc<str>) -> Result<Arc<Object>, Damage> {
     let revision = u64::from_le_bytes(array(rest)?);
     let [deleting] = array(rest)?;
     let (namespace, name) = (text(rest)?.into(), text(rest)?.into());
@@ -216,12 +215,14 @@ fn object(rest: &mut &[u8], resource: &Arc<str>) -> Result<Arc<Object>, String> 
     )))
 }
 
-fn number(rest: &mut &[u8]) -> Result<u32, String> {
+fn number(rest: &mut &[u8]) -> Result<u32, Damage> {
     Ok(u32::from_le_bytes(array(rest)?))
 }
 
-fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], String> {
-    let (array, tail) = rest.split_first_chunk::<N>().ok_or("a pack is cut off")?;
+fn array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], Damage> {
+    let (array, tail) = rest
+        .split_first_chunk::<N>()
+        .ok_or(Damage::CutOff("a pack"))?;
     *rest = tail;
     Ok(*array)
 }

@@ -20,7 +20,7 @@ use ::redb::{
 
 use crate::{
     Error, LocalStore, Options,
-    codec::{self, Change},
+    codec::{self, Change, Damage},
     log::{FIRST, Loaded, Log, Sink},
     segments::{Files, Folder, Segments, Sizes},
 };
@@ -116,7 +116,7 @@ impl RedbLog {
 
     fn reopen(&self) -> Result<Database, Error> {
         let opened = catch_unwind(AssertUnwindSafe(|| self.site.open()))
-            .map_err(|_| self.damaged(BROKEN.into()))?;
+            .map_err(|_| self.damaged(BROKEN))?;
         opened.map_err(|error| self.unopened(error))
     }
 
@@ -152,10 +152,10 @@ impl RedbLog {
         })
     }
 
-    fn damaged(&self, reason: String) -> Error {
+    fn damaged(&self, reason: impl ToString) -> Error {
         Error::Damaged {
             path: self.site.name(),
-            reason,
+            reason: reason.to_string(),
         }
     }
 
@@ -171,7 +171,7 @@ impl RedbLog {
                     io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
                 ) =>
             {
-                self.damaged(error.to_string())
+                self.damaged(error)
             }
             ::redb::Error::Io(source) => Error::Io { what, source },
             other => Error::Database {
@@ -194,20 +194,15 @@ struct Known {
 fn read(
     database: &impl ReadableDatabase,
     sink: Sink<'_>,
-) -> Result<Result<Known, String>, ::redb::Error> {
+) -> Result<Result<Known, Damage>, ::redb::Error> {
     let read = database.begin_read()?;
     let (meta, objects) = (read.open_table(META)?, read.open_table(OBJECTS)?);
     match meta.get("format")?.map(|format| format.value()) {
         Some(format) if format == u64::from(codec::FORMAT) => {}
-        other => {
-            return Ok(Err(format!(
-                "its format is {other:?}, this program knows {}",
-                codec::FORMAT
-            )));
-        }
+        other => return Ok(Err(Damage::Format(other))),
     }
     let (Some(compacted), Some(newest)) = (meta.get("compacted")?, meta.get("newest")?) else {
-        return Ok(Err("it lacks its revisions".into()));
+        return Ok(Err(Damage::NoRevisions));
     };
     let (compacted, newest) = (compacted.value(), newest.value());
     if let Err(reason) = sink(Loaded::Compacted(compacted)) {
@@ -222,7 +217,7 @@ fn read(
     Ok(Ok(Known { compacted, newest }))
 }
 
-fn load_row(key: &[u8], row: &[u8], sink: Sink<'_>) -> Result<(), String> {
+fn load_row(key: &[u8], row: &[u8], sink: Sink<'_>) -> Result<(), Damage> {
     let (resource, namespace, name) = codec::read_row_key(key)?;
     let (revision, bytes) = codec::read_row(row)?;
     sink(Loaded::Object {
@@ -245,7 +240,7 @@ fn quietly<T>(work: impl FnOnce() -> T) -> std::thread::Result<T> {
 
 impl Log for RedbLog {
     fn load(&mut self, sink: Sink<'_>) -> Result<(), Error> {
-        let broken = |_| self.damaged(BROKEN.into());
+        let broken = |_| self.damaged(BROKEN);
         // redb panics on some damage. A panic leaves nothing that is used again.
         let known = quietly(|| self.load_untouched(sink)).map_err(broken)??;
         let (known, repaired) = match known {
@@ -259,10 +254,7 @@ impl Log for RedbLog {
         let newest = self
             .segments
             .load(known.compacted, sink)
-            .map_err(|source| Error::Io {
-                what: "read the log",
-                source,
-            })?;
+            .map_err(Error::io("read the log"))?;
         let newest = newest.map_err(|reason| self.damaged(reason))?;
         if newest < known.newest {
             return Err(self.damaged(format!(
@@ -272,10 +264,7 @@ impl Log for RedbLog {
         }
         if newest > known.newest {
             // not closed well
-            self.segments.prove().map_err(|source| Error::Io {
-                what: "sync the log",
-                source,
-            })?;
+            self.segments.prove().map_err(Error::io("sync the log"))?;
         }
         self.noted = known.newest;
         self.database = Some(repaired.map_or_else(|| self.reopen(), Ok)?);
@@ -285,25 +274,17 @@ impl Log for RedbLog {
     fn append(&mut self, first: u64, batch: &[u8]) -> Result<(), Error> {
         self.segments
             .append(first, batch)
-            .map_err(|source| Error::Io {
-                what: "write to the log",
-                source,
-            })
+            .map_err(Error::io("write to the log"))
     }
 
     fn compact(&mut self, through: u64, newest: u64) -> Result<(), Error> {
         let what = "compact the log";
-        let batches = self
-            .segments
-            .through(through)
-            .map_err(|source| Error::Io { what, source })?;
+        let batches = self.segments.through(through).map_err(Error::io(what))?;
         let rows = last_versions(&batches).map_err(|reason| self.damaged(reason))?;
         fold(self.database()?, rows, through, newest)
             .map_err(|error| self.failed("compact the database", error))?;
         self.noted = newest;
-        self.segments
-            .forget(through)
-            .map_err(|source| Error::Io { what, source })
+        self.segments.forget(through).map_err(Error::io(what))
     }
 
     fn close(&mut self, newest: u64) -> Result<(), Error> {
@@ -318,10 +299,7 @@ impl Log for RedbLog {
     fn recover(&mut self, newest: u64) -> Result<(), Error> {
         self.segments
             .recover(newest + 1)
-            .map_err(|source| Error::Io {
-                what: "recover the log",
-                source,
-            })?;
+            .map_err(Error::io("recover the log"))?;
         // redb refuses all after a failed write, until it is opened anew.
         self.database = None;
         self.database = Some(self.reopen()?);
@@ -332,7 +310,7 @@ impl Log for RedbLog {
 /// The row of each key that the batches touch, as they leave it: `None` when the object is gone.
 type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-fn last_versions(batches: &[Vec<u8>]) -> Result<Rows, String> {
+fn last_versions(batches: &[Vec<u8>]) -> Result<Rows, Damage> {
     let mut rows = Rows::new();
     for batch in batches {
         let (first, records) = codec::read_batch(batch)?;

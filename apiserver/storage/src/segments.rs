@@ -16,7 +16,7 @@ use std::{
 };
 
 use crate::{
-    codec::{self, Framed},
+    codec::{self, Damage, Framed},
     log::{Loaded, Sink},
 };
 
@@ -89,7 +89,7 @@ impl Segments {
     }
 
     /// Yields the batches after the revision `compacted`; answers the newest revision. The inner error is damage.
-    pub fn load(&mut self, compacted: u64, sink: Sink<'_>) -> io::Result<Result<u64, String>> {
+    pub fn load(&mut self, compacted: u64, sink: Sink<'_>) -> io::Result<Result<u64, Damage>> {
         let mut newest = compacted;
         for segment in self.files.list()? {
             let content = self.files.read(segment)?;
@@ -121,9 +121,7 @@ impl Segments {
                 offset += length;
             }
             if codec::has_frame(&content[offset..], expected) {
-                return Ok(Err(format!(
-                    "the log is broken at byte {offset} of segment {segment}"
-                )));
+                return Ok(Err(Damage::Segment { offset, segment }));
             }
             self.current = Some(Current {
                 segment,

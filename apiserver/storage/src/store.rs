@@ -163,8 +163,8 @@ impl Store for LocalStore {
         self.queue.close();
         let writer = self.writer.lock().take();
         if let Some(writer) = writer {
-            // A writer that panicked has said so, and has closed the store on its way out.
-            let _ = tokio::task::spawn_blocking(move || writer.join()).await;
+            let ended = tokio::task::spawn_blocking(move || has_ended(writer.join())).await;
+            has_ended(ended);
         }
     }
 }
@@ -173,10 +173,13 @@ impl Drop for LocalStore {
     fn drop(&mut self) {
         self.queue.close();
         if let Some(writer) = self.writer.lock().take() {
-            let _ = writer.join();
+            has_ended(writer.join());
         }
     }
 }
+
+/// A writer that panicked has said so, and has closed the store on its way out.
+fn has_ended<E>(_: Result<(), E>) {}
 
 #[cfg(test)]
 mod tests;

@@ -241,6 +241,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Of the file system, while it was to do `what`.
+    pub(crate) fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { what, source }
+    }
+
     /// The same error once more: one failed commit is told to each of its writers.
     pub(crate) fn again(&self) -> Self {
         match self {

@@ -37,6 +37,13 @@ struct Waiting {
     answer: oneshot::Sender<Result<Arc<Object>, Error>>,
 }
 
+impl Waiting {
+    /// A caller that went away needs no answer.
+    fn answer(self, judged: Result<Arc<Object>, Error>) {
+        self.answer.send(judged).ok();
+    }
+}
+
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<Waiting>,
@@ -210,8 +217,7 @@ impl Writer {
             }
         }
         for (waiting, judged) in batch.into_iter().zip(judged) {
-            // A caller that went away needs no answer.
-            let _ = waiting.answer.send(judged);
+            waiting.answer(judged);
         }
         wake(rings);
         self.fold(false);
@@ -389,7 +395,7 @@ fn remove(
 
 fn refuse(batch: Vec<Waiting>, error: &Error) {
     for waiting in batch {
-        let _ = waiting.answer.send(Err(error.again()));
+        waiting.answer(Err(error.again()));
     }
 }
 

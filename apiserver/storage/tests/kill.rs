@@ -42,9 +42,11 @@ fn content(name: &str) -> (String, String) {
 
 fn say(line: String) {
     // One write call a line, so that what is read is whole; not through libtest's capture.
-    let _ = std::io::stdout()
+    let line = format!("\n{line}\n");
+    std::io::stdout()
         .lock()
-        .write_all(format!("\n{line}\n").as_bytes());
+        .write_all(line.as_bytes())
+        .expect("the test reads on");
 }
 
 /// Creates objects and removes some of them again, telling what was acknowledged, until killed.

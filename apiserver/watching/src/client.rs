@@ -15,10 +15,8 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 use tower::{Service, ServiceExt};
 
@@ -160,21 +158,13 @@ fn pem<T: PemObject>(what: &'static str, text: &str) -> Result<Vec<T>, Error> {
 }
 
 fn tls(remote: &Remote) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()?;
-    let builder = match &remote.authority {
-        Some(authority) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in pem::<CertificateDer>("server's authority", authority)? {
-                roots.add(certificate)?;
-            }
-            builder.with_root_certificates(roots)
+    let mut roots = remote.authority.as_ref().map(|_| RootCertStore::empty());
+    if let (Some(roots), Some(authority)) = (&mut roots, &remote.authority) {
+        for certificate in pem::<CertificateDer>("server's authority", authority)? {
+            roots.add(certificate)?;
         }
-        None => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unchecked(provider))),
-    };
+    }
+    let builder = crate::tls::client(roots)?;
     let Some((certificate, key)) = &remote.identity else {
         return Ok(builder.with_no_client_auth());
     };
@@ -183,53 +173,4 @@ fn tls(remote: &Remote) -> Result<ClientConfig, Error> {
         why: error.to_string(),
     })?;
     Ok(builder.with_client_auth_cert(pem("certificate", certificate)?, key)?)
-}
-
-/// Believes any certificate, but not that its key is where it is not.
-#[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

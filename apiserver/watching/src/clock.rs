@@ -1,18 +1,16 @@
-//! Where controllers get the time from.
+//! Where controllers get the time from: the project's one clock, with sleep added to it.
 //!
 //! Invariant: nothing else in this crate asks the system for the time or sleeps, so that a cluster's clock can be virtual.
-//! Stands in for `skiff_api::machinery::Clock` and has its shape.
 
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+pub use skiff_api::machinery::clock::{Clock as Now, SystemClock};
 
 /// A source of time that can also wake a sleeper.
-pub trait TimeSource: Send + Sync + 'static {
-    /// The present moment.
-    fn now(&self) -> Timestamp;
+pub trait TimeSource: Now {
     /// Completes when `now()` has reached `deadline`.
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()>;
 }
@@ -24,7 +22,7 @@ pub struct Clock(Arc<dyn TimeSource>);
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Self {
-        Self(Arc::new(SystemTime))
+        Self(Arc::new(SystemClock))
     }
 
     /// A clock made of something else, such as a virtual one.
@@ -42,11 +40,6 @@ impl Clock {
         Time(whole_seconds(self.now()))
     }
 
-    /// The present moment in microseconds.
-    pub fn micro_time(&self) -> MicroTime {
-        MicroTime(self.now())
-    }
-
     /// Waits until `deadline`.
     pub async fn sleep_until(&self, deadline: Timestamp) {
         self.0.sleep_until(deadline).await
@@ -58,15 +51,9 @@ impl Clock {
     }
 }
 
-struct SystemTime;
-
-impl TimeSource for SystemTime {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
+impl TimeSource for SystemClock {
     fn sleep_until(&self, deadline: Timestamp) -> BoxFuture<'static, ()> {
-        let left = until(Timestamp::now(), deadline);
+        let left = until(self.now(), deadline);
         Box::pin(tokio::time::sleep(left))
     }
 }

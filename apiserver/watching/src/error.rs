@@ -104,11 +104,6 @@ impl Error {
         self.reason() == "Invalid"
     }
 
-    /// The request was forbidden.
-    pub fn is_forbidden(&self) -> bool {
-        self.reason() == "Forbidden"
-    }
-
     /// The resource does not support the verb.
     pub fn is_method_not_supported(&self) -> bool {
         self.reason() == "MethodNotAllowed"

@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn the_same_message_is_counted() {
-        let (mut correlator, now) = (Correlator::default(), Timestamp::now());
+        let (mut correlator, now) = (Correlator::default(), Clock::system().now());
         let (_, again) = correlator.correlate(event("o", "m"), now).unwrap();
         assert!(!again);
         let (second, again) = correlator.correlate(event("o", "m"), now).unwrap();
@@ -405,7 +405,7 @@ mod tests {
 
     #[test]
     fn the_tenth_message_of_a_reason_is_combined_and_later_ones_counted_on_it() {
-        let (mut correlator, now) = (Correlator::default(), Timestamp::now());
+        let (mut correlator, now) = (Correlator::default(), Clock::system().now());
         for i in 0..9 {
             let (written, again) = correlator
                 .correlate(event("o", &format!("m{i}")), now)
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn the_same_message_about_two_containers_is_two_events() {
-        let (mut correlator, now) = (Correlator::default(), Timestamp::now());
+        let (mut correlator, now) = (Correlator::default(), Clock::system().now());
         let mut of = |container: &str| {
             let mut event = event("pod", "Container started");
             event.involved_object.field_path = Some(format!("spec.containers{{{container}}}"));
@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn a_flood_about_one_object_is_cut_off() {
-        let (mut correlator, now) = (Correlator::default(), Timestamp::now());
+        let (mut correlator, now) = (Correlator::default(), Clock::system().now());
         let passed = (0..100)
             .filter(|i| {
                 correlator

@@ -49,9 +49,13 @@ impl<K: Kind> Teller<K> {
             .ok()
     }
 
-    /// A receiver that is gone wants to hear no more.
     fn say(&self, seen: Seen<K>) {
-        let _ = self.tell.send(seen);
+        if self.tell.send(seen).is_err() {
+            tracing::trace!(
+                kind = K::kind(),
+                "the receiver is gone and wants to hear no more"
+            );
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is typed is decoded and encoded here, so that each kind's code is compiled once. Follows k8s.io/client-go/tools.
 
+pub mod amend;
 pub mod api;
 pub mod client;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod queue;
 pub mod reflect;
 pub mod status;
 pub mod task;
+pub mod tls;
 pub mod typed;
 pub mod unreadable;
 

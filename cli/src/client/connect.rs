@@ -1,14 +1,15 @@
 //! Connections: names to addresses, TCP, TLS.
 //! Invariant: a certificate is checked unless the user said in so many words that it shall not be.
 //! Behaviour follows `staging/src/k8s.io/client-go/transport`.
+//!
+//! Not `kube::Client`: a command of a few milliseconds has no use for its service stack, and failures are to be told in the words of Go's dialer.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 use crate::kubeconfig::Resolved;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use skiff_watching::tls;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -74,27 +75,28 @@ impl Target {
     ///
     /// # Errors
     /// The cause, in Go's words.
-    pub async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+    pub async fn connect(&self) -> Result<Box<dyn Stream>, Problem> {
         let mut last = format!("dial tcp: lookup {}: no such host", self.host);
         for address in self.addresses().await? {
             match TcpStream::connect(address).await {
                 Ok(tcp) => {
+                    // without it answers only come later
                     let _ = tcp.set_nodelay(true);
                     let Some((connector, name)) = &self.tls else {
                         return Ok(Box::new(tcp));
                     };
                     return match connector.connect(name.clone(), tcp).await {
                         Ok(stream) => Ok(Box::new(stream)),
-                        Err(e) => Err(tls_cause(&e)),
+                        Err(e) => Err(tls_cause(&e).into()),
                     };
                 }
                 Err(e) => last = format!("dial tcp {address}: {}", crate::error::go_io(&e)),
             }
         }
-        Err(last)
+        Err(last.into())
     }
 
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Problem> {
         if let Ok(ip) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, self.port)]);
         }
@@ -129,7 +131,7 @@ fn from_hosts_file(name: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-async fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
+async fn look_up(name: &str) -> Result<Vec<IpAddr>, Problem> {
     let fail = |e: &dyn std::fmt::Display| format!("dial tcp: lookup {name}: no such host ({e})");
     let resolver = hickory_resolver::TokioResolver::builder_tokio()
         .map_err(|e| fail(&e))?
@@ -157,18 +159,12 @@ fn split_host(authority: &str) -> Option<(String, Option<u16>)> {
 }
 
 fn tls_config(r: &Resolved, certificate: Option<&(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig> {
-    let provider = Arc::new(ring::default_provider());
     let fail = |e: rustls::Error| Error::msg(format!("tls: {e}"));
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(fail)?;
-    let builder = if r.insecure {
-        builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
-    } else {
-        builder.with_root_certificates(roots(r.authority.as_deref())?)
+    let roots = match r.insecure {
+        true => None,
+        false => Some(roots(r.authority.as_deref())?),
     };
+    let builder = tls::client(roots).map_err(fail)?;
     let mut config = match certificate {
         Some((cert, key)) => {
             let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(cert)
@@ -266,52 +262,6 @@ pub fn architecture() -> &'static str {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
-    }
-}
-
-/// Accepts any certificate: what `--insecure-skip-tls-verify` asks for.
-#[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer,
-        _: &[CertificateDer],
-        _: &ServerName,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 

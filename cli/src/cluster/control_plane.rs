@@ -1,6 +1,6 @@
 //! API server, controllers and scheduler in one process.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 use serde_json::json;
@@ -73,7 +73,7 @@ fn token_signer(server: &Running) -> skiff_controllers::TokenSigner {
     Arc::new(move |account, secret| {
         tokens
             .issue_legacy(&json!({"metadata": account}), secret)
-            .map_err(|error| error.to_string())
+            .map_err(Into::into)
     })
 }
 
@@ -82,7 +82,7 @@ pub fn signer(authority: Arc<Authority>) -> skiff_controllers::Signer {
     Arc::new(move |request, usages, seconds| {
         authority
             .sign_request(request, usages, seconds)
-            .map_err(|error| error.to_string())
+            .map_err(Into::into)
     })
 }
 
@@ -158,11 +158,7 @@ impl ControlPlane {
     /// Ends controllers and scheduler first, then the server.
     pub async fn end(mut self) {
         self.stop.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            while self.tasks.join_next().await.is_some() {}
-        })
-        .await;
-        self.tasks.abort_all();
+        super::end_all(&mut self.tasks).await;
         self.server.stop().await;
     }
 

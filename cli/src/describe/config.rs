@@ -1,88 +1,96 @@
-//! Config maps, secrets and service accounts.
-//! Invariant: a secret's values are never shown, only their length.
+//! Config maps, secrets, service accounts, roles and their bindings.
+//! Invariant: a secret's values are never shown, only their length; rules are shown as `auth can-i --list` shows them.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::text::{head, list, multiline, s, scalar};
-use super::{Kube, Out};
-use crate::client::segment;
-use crate::error::Result;
-use base64::Engine;
+use super::form::Line::{self, Do, Field, Many, Table, Text};
+use super::form::{ANNOTATIONS, HEAD, LABELS, NAME};
+use super::text::scalar;
+use super::{Describer, Out, rules};
+use crate::typed::Read;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-fn length(v: &Value) -> usize {
-    base64::engine::general_purpose::STANDARD
-        .decode(v.as_str().unwrap_or(""))
-        .map_or(0, |b| b.len())
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+pub const KINDS: &[Describer] = &[
+    Describer::new("", "ConfigMap", &[HEAD, Do(config)]),
+    Describer::new(
+        "",
+        "Secret",
+        &[HEAD, Text("\nType:\t{type}\n\nData\n===="), Do(secret)],
+    )
+    .without_events(),
+    Describer::new(
+        "",
+        "ServiceAccount",
+        &[HEAD, Many("Image pull secrets", "imagePullSecrets", "name")],
+    ),
+    Describer::new(RBAC, "Role", ROLE).without_events(),
+    Describer::new(RBAC, "ClusterRole", ROLE).without_events(),
+    Describer::new(RBAC, "RoleBinding", BINDING).without_events(),
+    Describer::new(RBAC, "ClusterRoleBinding", BINDING).without_events(),
+];
+
+const ROLE: &[Line] = &[
+    NAME,
+    LABELS,
+    ANNOTATIONS,
+    Text("PolicyRule:"),
+    Table(
+        "  Resources\tNon-Resource URLs\tResource Names\tVerbs",
+        "",
+        "",
+    ),
+    Do(|out, role| {
+        for [resource, urls, names, verbs] in rules::rows(role.list("rules")) {
+            out.put(1, format!("{resource}\t{urls}\t{names}\t{verbs}\n"));
+        }
+    }),
+];
+
+const BINDING: &[Line] = &[
+    NAME,
+    LABELS,
+    ANNOTATIONS,
+    Text("Role:"),
+    Field("  Kind", "roleRef.kind"),
+    Field("  Name", "roleRef.name"),
+    Text("Subjects:"),
+    Table(
+        "  Kind\tName\tNamespace",
+        "subjects",
+        "  {kind}\t{name}\t{namespace}",
+    ),
+];
+
+/// What a value holds; nothing of what is no base64.
+fn bytes(value: &Value) -> Vec<u8> {
+    STANDARD
+        .decode(value.as_str().unwrap_or(""))
+        .unwrap_or_default()
 }
 
-pub async fn config_map(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    head(&mut out, &o);
+fn config(out: &mut Out, map: &Value) {
     out.put(0, "\nData\n====\n");
-    for (k, v) in o["data"].as_object().into_iter().flatten() {
-        out.put(0, format!("{k}:\n----\n"));
-        out.put(0, format!("{}\n\n", scalar(v)));
+    for (key, value) in map.entries("data") {
+        out.put(0, format!("{key}:\n----\n"));
+        out.put(0, format!("{}\n\n", scalar(value)));
     }
     out.put(0, "\nBinaryData\n====\n");
-    for (k, v) in o["binaryData"].as_object().into_iter().flatten() {
-        out.put(0, format!("{k}: {} bytes\n", length(v)));
+    for (key, value) in map.entries("binaryData") {
+        out.put(0, format!("{key}: {} bytes\n", bytes(value).len()));
     }
     out.put(0, "\n");
-    kube.events(&mut out, &o).await;
-    Ok(out)
 }
 
-pub async fn secret(_: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    head(&mut out, &o);
-    out.put(0, format!("\nType:\t{}\n", s(&o, "type")));
-    out.put(0, "\nData\n====\n");
-    for (k, v) in o["data"].as_object().into_iter().flatten() {
-        if k == "token" && s(&o, "type") == "kubernetes.io/service-account-token" {
-            let bytes = base64::engine::general_purpose::STANDARD
-                .decode(v.as_str().unwrap_or(""))
-                .unwrap_or_default();
-            out.put(0, format!("{k}:\t{}\n", String::from_utf8_lossy(&bytes)));
+fn secret(out: &mut Out, secret: &Value) {
+    let is_token = secret.text("type") == "kubernetes.io/service-account-token";
+    for (key, value) in secret.entries("data") {
+        let bytes = bytes(value);
+        if key == "token" && is_token {
+            out.field(key, String::from_utf8_lossy(&bytes));
         } else {
-            out.put(0, format!("{k}:\t{} bytes\n", length(v)));
+            out.field(key, format!("{} bytes", bytes.len()));
         }
     }
-    Ok(out)
-}
-
-pub async fn service_account(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    head(&mut out, &o);
-    let pull: Vec<String> = list(&o, "imagePullSecrets")
-        .iter()
-        .map(|r| s(r, "name").to_string())
-        .collect();
-    multiline(&mut out, "Image pull secrets", &pull);
-    let name = s(&o["metadata"], "name");
-    let secrets = kube
-        .items(
-            &format!(
-                "/api/v1/namespaces/{}/secrets",
-                segment(s(&o["metadata"], "namespace"))
-            ),
-            &[("fieldSelector", "type=kubernetes.io/service-account-token")],
-        )
-        .await;
-    let tokens: Vec<String> = secrets
-        .iter()
-        .filter(|x| x["metadata"]["annotations"]["kubernetes.io/service-account.name"] == name)
-        .map(|x| s(&x["metadata"], "name").to_string())
-        .collect();
-    let mountable: Vec<String> = list(&o, "secrets")
-        .iter()
-        .map(|r| s(r, "name").to_string())
-        .collect();
-    if !mountable.is_empty() {
-        multiline(&mut out, "Mountable secrets", &mountable);
-    }
-    if !tokens.is_empty() {
-        multiline(&mut out, "Tokens", &tokens);
-    }
-    kube.events(&mut out, &o).await;
-    Ok(out)
 }

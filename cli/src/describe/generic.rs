@@ -2,9 +2,8 @@
 //! Invariant: every field is shown but those that the head shows already.
 //! Behaviour follows the generic describer of `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::text::{annotations, labels, s};
-use super::{Kube, Out};
-use crate::error::Result;
+use super::Out;
+use super::form::{self, ANNOTATIONS, LABELS, NAME, NAMESPACE};
 use crate::print::columns::go_value;
 use serde_json::{Map, Value};
 
@@ -16,18 +15,12 @@ const SKIPPED: &[&str] = &[
     ".metadata.annotations",
 ];
 
-pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    let m = &o["metadata"];
-    out.field("Name", s(m, "name"));
-    out.field("Namespace", s(m, "namespace"));
-    labels(&mut out, "Labels", &m["labels"]);
-    annotations(&mut out, "Annotations", &m["annotations"]);
-    if let Some(map) = o.as_object() {
-        content(&mut out, 0, map, "");
+pub fn describe(out: &mut Out, object: &Value) {
+    let head = [NAME, NAMESPACE, LABELS, ANNOTATIONS];
+    form::put(out, object, &head);
+    if let Some(map) = object.as_object() {
+        content(out, 0, map, "");
     }
-    kube.events(&mut out, &o).await;
-    Ok(out)
 }
 
 fn content(out: &mut Out, level: usize, map: &Map<String, Value>, prefix: &str) {

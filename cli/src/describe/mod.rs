@@ -1,8 +1,9 @@
-//! What `describe` shows of an object: one file a family of kinds, and a general way for all others.
+//! What `describe` shows of an object: tables of lines, one file a family of kinds (`form` reads them), and a general way for all others.
 //! Invariant: a part that cannot be read is told in its place; the rest is still shown.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
 mod config;
+pub mod form;
 mod generic;
 mod namespace;
 mod network;
@@ -11,10 +12,8 @@ mod pod;
 pub mod pod_template;
 mod policy;
 pub mod quantity;
-mod rbac;
 pub mod rules;
 mod scaling;
-mod service;
 mod storage;
 pub mod text;
 mod volumes;
@@ -26,6 +25,8 @@ use crate::error::Result;
 use crate::print::age;
 use crate::print::tabwriter::TabWriter;
 use crate::resource::Info;
+use crate::typed::Read;
+use form::Line;
 use serde_json::Value;
 use std::future::Future;
 use std::pin::Pin;
@@ -77,13 +78,23 @@ impl Kube {
         self.ctx.client()?.json(&Call::get(path)).await
     }
 
-    /// The items of a collection; empty if it cannot be read.
+    /// The items of a collection; empty if it cannot be read, as upstream has it.
     pub async fn items(&self, path: &str, pairs: &[(&str, &str)]) -> Vec<Value> {
         let answer = self.get(&format!("{path}{}", query(pairs))).await;
-        answer
-            .ok()
-            .and_then(|a| a["items"].as_array().cloned())
-            .unwrap_or_default()
+        answer.map_or_else(|_| Vec::new(), |answer| answer.list("items").to_vec())
+    }
+
+    /// The items of a collection of the object's namespace; empty if it cannot be read.
+    async fn beside(
+        &self,
+        object: &Value,
+        prefix: &str,
+        plural: &str,
+        pairs: &[(&str, &str)],
+    ) -> Vec<Value> {
+        let namespace = segment(object.at("metadata").text("namespace"));
+        let path = format!("{prefix}/namespaces/{namespace}/{plural}");
+        self.items(&path, pairs).await
     }
 
     /// The part with what happened to an object; nothing if events are not wanted.
@@ -91,20 +102,19 @@ impl Kube {
         if !self.show_events {
             return;
         }
-        let meta = &object["metadata"];
-        let text = |v: &Value| v.as_str().unwrap_or("").to_string();
-        let namespace = text(&meta["namespace"]);
+        let meta = object.at("metadata");
+        let namespace = meta.text("namespace");
         let place = if namespace.is_empty() {
             String::new()
         } else {
-            format!("/namespaces/{}", segment(&namespace))
+            format!("/namespaces/{}", segment(namespace))
         };
         let mut parts = vec![
-            format!("involvedObject.name={}", text(&meta["name"])),
+            format!("involvedObject.name={}", meta.text("name")),
             format!("involvedObject.namespace={namespace}"),
         ];
-        if object["kind"].is_string() {
-            parts.push(format!("involvedObject.kind={}", text(&object["kind"])));
+        if let Some(kind) = object.text_ptr("kind") {
+            parts.push(format!("involvedObject.kind={kind}"));
         }
         let mut list = Vec::new();
         for uid in uids(object) {
@@ -123,9 +133,11 @@ impl Kube {
 
 /// The uids under which events are told of an object: its own; of a node also its name, which is what node agents know.
 fn uids(object: &Value) -> Vec<&str> {
-    let meta = &object["metadata"];
-    let name = meta["name"].as_str().filter(|_| object["kind"] == "Node");
-    meta["uid"].as_str().into_iter().chain(name).collect()
+    let meta = object.at("metadata");
+    let name = meta
+        .text_ptr("name")
+        .filter(|_| object.text("kind") == "Node");
+    meta.text_ptr("uid").into_iter().chain(name).collect()
 }
 
 /// Shows events as a table.
@@ -139,109 +151,66 @@ pub fn events(out: &mut Out, mut list: Vec<Value>) {
     out.put(0, "Events:\n  Type\tReason\tAge\tFrom\tMessage\n");
     out.put(1, "----\t------\t----\t----\t-------\n");
     for e in &list {
-        let text = |v: &Value| v.as_str().unwrap_or("").to_string();
-        let source = [&e["source"]["component"], &e["reportingComponent"]]
-            .into_iter()
-            .map(text)
-            .find(|t| !t.is_empty())
-            .unwrap_or_default();
-        let mut message = text(&e["message"]).trim().to_string();
-        let path = text(&e["involvedObject"]["fieldPath"]);
-        if !path.is_empty() {
-            message = format!("{path}: {message}");
-        }
-        out.put(
-            1,
-            format!(
-                "{}\t{}\t{}\t{source}\t{message}\n",
-                text(&e["type"]),
-                text(&e["reason"]),
-                crate::cmd::events::interval(e)
-            ),
-        );
+        let source = match e.at("source").text("component") {
+            "" => e.text("reportingComponent"),
+            component => component,
+        };
+        let about = match e.at("involvedObject").text("fieldPath") {
+            "" => String::new(),
+            path => format!("{path}: "),
+        };
+        let (kind, reason, message) = (e.text("type"), e.text("reason"), e.text("message").trim());
+        let age = crate::cmd::events::interval(e);
+        let line = format!("{kind}\t{reason}\t{age}\t{source}\t{about}{message}\n");
+        out.put(1, line);
     }
 }
 
-/// The text of an object.
-pub type Describing = Pin<Box<dyn Future<Output = Result<Out>>>>;
+/// What is described with one object, asked of the server before: it stands at `related` of the object.
+type Related = fn(Kube, Value) -> Pin<Box<dyn Future<Output = Result<Value>>>>;
 
-/// Who describes which kind: group, kind, function. One line a kind.
-const DESCRIBERS: &[(&str, &str, fn(Kube, Value) -> Describing)] = &[
-    ("", "Pod", |k, o| Box::pin(pod::describe(k, o))),
-    ("", "ReplicationController", |k, o| {
-        Box::pin(workload::replicas(k, o))
-    }),
-    ("apps", "ReplicaSet", |k, o| {
-        Box::pin(workload::replicas(k, o))
-    }),
-    ("apps", "Deployment", |k, o| {
-        Box::pin(workload::deployment(k, o))
-    }),
-    ("apps", "StatefulSet", |k, o| {
-        Box::pin(workload::stateful_set(k, o))
-    }),
-    ("apps", "DaemonSet", |k, o| {
-        Box::pin(workload::daemon_set(k, o))
-    }),
-    ("batch", "Job", |k, o| Box::pin(workload::job(k, o))),
-    ("batch", "CronJob", |k, o| {
-        Box::pin(workload::cron_job(k, o))
-    }),
-    ("", "Service", |k, o| Box::pin(service::describe(k, o))),
-    ("", "Endpoints", |k, o| Box::pin(network::endpoints(k, o))),
-    ("discovery.k8s.io", "EndpointSlice", |k, o| {
-        Box::pin(network::endpoint_slice(k, o))
-    }),
-    ("networking.k8s.io", "Ingress", |k, o| {
-        Box::pin(network::ingress(k, o))
-    }),
-    ("networking.k8s.io", "IngressClass", |k, o| {
-        Box::pin(network::ingress_class(k, o))
-    }),
-    ("networking.k8s.io", "NetworkPolicy", |k, o| {
-        Box::pin(policy::network_policy(k, o))
-    }),
-    ("policy", "PodDisruptionBudget", |k, o| {
-        Box::pin(policy::disruption_budget(k, o))
-    }),
-    ("scheduling.k8s.io", "PriorityClass", |k, o| {
-        Box::pin(policy::priority_class(k, o))
-    }),
-    ("autoscaling", "HorizontalPodAutoscaler", |k, o| {
-        Box::pin(scaling::describe(k, o))
-    }),
-    ("", "ConfigMap", |k, o| Box::pin(config::config_map(k, o))),
-    ("", "Secret", |k, o| Box::pin(config::secret(k, o))),
-    ("", "ServiceAccount", |k, o| {
-        Box::pin(config::service_account(k, o))
-    }),
-    ("", "PersistentVolume", |k, o| {
-        Box::pin(storage::volume(k, o))
-    }),
-    ("", "PersistentVolumeClaim", |k, o| {
-        Box::pin(storage::claim(k, o))
-    }),
-    ("storage.k8s.io", "StorageClass", |k, o| {
-        Box::pin(storage::class(k, o))
-    }),
-    ("", "Node", |k, o| Box::pin(node::describe(k, o))),
-    ("", "Namespace", |k, o| Box::pin(namespace::describe(k, o))),
-    ("", "ResourceQuota", |k, o| Box::pin(namespace::quota(k, o))),
-    ("", "LimitRange", |k, o| {
-        Box::pin(namespace::limit_range(k, o))
-    }),
-    ("rbac.authorization.k8s.io", "Role", |k, o| {
-        Box::pin(rbac::role(k, o))
-    }),
-    ("rbac.authorization.k8s.io", "ClusterRole", |k, o| {
-        Box::pin(rbac::role(k, o))
-    }),
-    ("rbac.authorization.k8s.io", "RoleBinding", |k, o| {
-        Box::pin(rbac::binding(k, o))
-    }),
-    ("rbac.authorization.k8s.io", "ClusterRoleBinding", |k, o| {
-        Box::pin(rbac::binding(k, o))
-    }),
+/// How a kind is described.
+pub struct Describer {
+    group: &'static str,
+    kind: &'static str,
+    lines: &'static [Line],
+    related: Option<Related>,
+    events: bool,
+}
+
+impl Describer {
+    /// By these lines, and its events.
+    const fn new(group: &'static str, kind: &'static str, lines: &'static [Line]) -> Describer {
+        Describer {
+            group,
+            kind,
+            lines,
+            related: None,
+            events: true,
+        }
+    }
+    /// With what else is asked of the server.
+    const fn with(mut self, related: Related) -> Describer {
+        self.related = Some(related);
+        self
+    }
+    const fn without_events(mut self) -> Describer {
+        self.events = false;
+        self
+    }
+}
+
+/// Who describes which kinds.
+const DESCRIBERS: &[&[Describer]] = &[
+    pod::KINDS,
+    workload::KINDS,
+    network::KINDS,
+    policy::KINDS,
+    scaling::KINDS,
+    config::KINDS,
+    storage::KINDS,
+    node::KINDS,
+    namespace::KINDS,
 ];
 
 /// Describes an object that was read.
@@ -251,11 +220,22 @@ const DESCRIBERS: &[(&str, &str, fn(Kube, Value) -> Describing)] = &[
 pub async fn describe(kube: Kube, info: &Info) -> Result<String> {
     let found = DESCRIBERS
         .iter()
-        .find(|(g, k, _)| *g == info.resource.group && *k == info.resource.kind);
-    let out = match found {
-        Some((_, _, describer)) => describer(kube, info.object.clone()).await?,
-        None => generic::describe(kube, info.object.clone()).await?,
-    };
+        .flat_map(|kinds| kinds.iter())
+        .find(|d| d.group == info.resource.group && d.kind == info.resource.kind);
+    let mut object = info.object.clone();
+    let mut out = Out::default();
+    match found {
+        Some(describer) => {
+            if let Some(related) = describer.related {
+                object["related"] = related(kube.clone(), info.object.clone()).await?;
+            }
+            form::put(&mut out, &object, describer.lines);
+        }
+        None => generic::describe(&mut out, &object),
+    }
+    if found.is_none_or(|describer| describer.events) {
+        kube.events(&mut out, &object).await;
+    }
     Ok(out.finish())
 }
 

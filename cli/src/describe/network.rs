@@ -1,278 +1,333 @@
-//! Ingresses, ingress classes, endpoints and endpoint slices.
-//! Invariant: a backend whose service is not there says so in its line.
+//! Services, ingresses, ingress classes, endpoints and endpoint slices.
+//! Invariant: endpoints are those of the service's own slices; a backend whose service is not there says so in its line.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::text::{annotations, head, labels, list, n, s, scalar, texts};
-use super::{Kube, Out, service};
+use super::form::Line::{self, Do, Each, Form, If, In, Table, Text, Unless};
+use super::form::{ANNOTATIONS, HEAD, LABELS, NAME, NAMESPACE, put, shown};
+use super::text::pairs;
+use super::{Describer, Kube, Out};
 use crate::client::segment;
 use crate::error::Result;
-use serde_json::Value;
+use crate::typed::Read;
+use serde_json::{Value, json};
 
-async fn backend(kube: &Kube, namespace: &str, b: &Value) -> String {
-    let svc = &b["service"];
-    if svc.is_null() {
-        let r = &b["resource"];
-        return if r.is_null() {
+pub const KINDS: &[Describer] = &[
+    Describer::new("", "Service", SERVICE).with(|kube, service| {
+        Box::pin(async move {
+            Ok(json!(
+                slices(&kube, &service, shown(&service, "metadata.name")).await
+            ))
+        })
+    }),
+    Describer::new("", "Endpoints", ENDPOINTS),
+    Describer::new("discovery.k8s.io", "EndpointSlice", ENDPOINT_SLICE),
+    Describer::new("networking.k8s.io", "Ingress", INGRESS)
+        .with(|kube, ingress| Box::pin(backends(kube, ingress))),
+    Describer::new("networking.k8s.io", "IngressClass", INGRESS_CLASS),
+];
+
+const SERVICE: &[Line] = &[
+    HEAD,
+    Form(
+        0,
+        "
+        Selector: {spec.selector|labels?<none>}
+        Type: {spec.type}
+        ?IP Family Policy: {spec.ipFamilyPolicy}
+        IP Families: {spec.ipFamilies?<none>}
+        IP: {spec.clusterIP}
+        IPs: {spec.clusterIPs?<none>}
+        ?External IPs: {spec.externalIPs}
+        ?Desired LoadBalancer IP: {spec.loadBalancerIP}
+        ?External Name: {spec.externalName}",
+    ),
+    Do(load_balancer),
+    Do(ports),
+    Form(
+        0,
+        "
+        Session Affinity: {spec.sessionAffinity}
+        ?External Traffic Policy: {spec.externalTrafficPolicy}
+        ?Internal Traffic Policy: {spec.internalTrafficPolicy}
+        ?HealthCheck NodePort: {spec.healthCheckNodePort}
+        ?LoadBalancer Source Ranges: {spec.loadBalancerSourceRanges}
+        ?Traffic Distribution: {spec.trafficDistribution}",
+    ),
+];
+
+const PORT: &[Line] = &[
+    Form(
+        0,
+        "
+        Port:  {name?<unset>}  {port}/{protocol}
+        TargetPort: {targetPort}/{protocol}
+        ?AppProtocol: {appProtocol}",
+    ),
+    If(
+        "nodePort",
+        &[Form(0, "NodePort:  {name?<unset>}  {nodePort}/{protocol}")],
+    ),
+];
+
+fn ports(out: &mut Out, service: &Value) {
+    for port in service.at("spec").list("ports") {
+        put(out, port, PORT);
+        let slices = service.list("related");
+        out.field("Endpoints", endpoints(slices, port.text("name")));
+    }
+}
+
+fn load_balancer(out: &mut Out, service: &Value) {
+    let ingress = service.at("status").at("loadBalancer").list("ingress");
+    let one = |i: &Value| match (i.text("ip"), i.text_ptr("ipMode")) {
+        ("", _) => i.text("hostname").to_string(),
+        (ip, Some(mode)) => format!("{ip} ({mode})"),
+        (ip, None) => ip.to_string(),
+    };
+    if !ingress.is_empty() {
+        let all: Vec<String> = ingress.iter().map(one).collect();
+        out.field("LoadBalancer Ingress", all.join(", "));
+    }
+}
+
+/// The endpoint slices of the service of that name beside an object.
+async fn slices(kube: &Kube, object: &Value, service: String) -> Vec<Value> {
+    let label = format!("kubernetes.io/service-name={service}");
+    let chosen = [("labelSelector", label.as_str())];
+    kube.beside(
+        object,
+        "/apis/discovery.k8s.io/v1",
+        "endpointslices",
+        &chosen,
+    )
+    .await
+}
+
+/// Addresses of the endpoints, but those that are not ready, at the port of that name; three of them, and how many more.
+fn endpoints(slices: &[Value], port: &str) -> String {
+    if slices.is_empty() {
+        return "<none>".into();
+    }
+    let mut all = Vec::new();
+    for slice in slices {
+        let named = slice
+            .list("ports")
+            .iter()
+            .filter(|p| p.text("name") == port);
+        // a headless service may have no ports at all
+        let mut numbers: Vec<_> = named.map(|p| Some(p.int("port"))).collect();
+        if slice.list("ports").is_empty() {
+            numbers.push(None);
+        }
+        for number in numbers {
+            let ready = slice
+                .list("endpoints")
+                .iter()
+                .filter(|e| e.at("conditions").flag_ptr("ready") != Some(false));
+            all.extend(ready.filter_map(|e| {
+                let address = e.texts("addresses").next()?;
+                Some(match number {
+                    None => address.to_string(),
+                    Some(number) if address.contains(':') => format!("[{address}]:{number}"),
+                    Some(number) => format!("{address}:{number}"),
+                })
+            }));
+        }
+    }
+    let more = match all.len() {
+        0..=3 => String::new(),
+        many => format!(" + {} more...", many - 3),
+    };
+    all.truncate(3);
+    format!("{}{more}", all.join(","))
+}
+
+const INGRESS: &[Line] = &[
+    NAME,
+    LABELS,
+    NAMESPACE,
+    Do(|out, ingress| {
+        let all = ingress.at("status").at("loadBalancer").list("ingress");
+        let mut addresses: Vec<&str> = all
+            .iter()
+            .map(|i| i.text_ptr("ip").unwrap_or_else(|| i.text("hostname")))
+            .collect();
+        addresses.sort_unstable();
+        out.field("Address", addresses.join(","));
+    }),
+    Form(
+        0,
+        "
+        Ingress Class: {spec.ingressClassName?<none>}
+        Default backend: {related.default?<default>}",
+    ),
+    If("spec.tls", &[Text("TLS:")]),
+    Each(
+        "spec.tls",
+        &[
+            If("secretName", &[Text("  {secretName} terminates {hosts}")]),
+            Unless("secretName", &[Text("  SNI routes {hosts}")]),
+        ],
+    ),
+    Text("Rules:"),
+    Table("  Host\tPath\tBackends", "", ""),
+    Each(
+        "related.rules",
+        &[
+            Text("  {host?*}\t"),
+            Each("paths", &[Text("    \t{path} \t{backend}")]),
+        ],
+    ),
+    Unless(
+        "related.rules",
+        &[Text("  *\t*\t{related.default?<default>}")],
+    ),
+    ANNOTATIONS,
+];
+
+/// The backends of an ingress: the default one, and those of each rule with its paths.
+async fn backends(kube: Kube, ingress: Value) -> Result<Value> {
+    let spec = ingress.at("spec");
+    let mut rules = Vec::new();
+    for rule in spec
+        .list("rules")
+        .iter()
+        .filter(|r| r.some("http").is_some())
+    {
+        let mut paths = Vec::new();
+        for path in rule.at("http").list("paths") {
+            let to = backend(&kube, &ingress, path.at("backend")).await;
+            paths.push(json!({"path": path.text("path"), "backend": to}));
+        }
+        rules.push(json!({"host": rule.some("host"), "paths": paths}));
+    }
+    let default = match spec.some("defaultBackend") {
+        Some(default) => Some(backend(&kube, &ingress, default).await),
+        None => None,
+    };
+    Ok(json!({"default": default, "rules": rules}))
+}
+
+async fn backend(kube: &Kube, ingress: &Value, backend: &Value) -> String {
+    let Some(service) = backend.some("service") else {
+        let resource = backend.at("resource");
+        return if resource.is_null() {
             String::new()
         } else {
-            format!(
-                "APIGroup: {}, Kind: {}, Name: {}",
-                r["apiGroup"].as_str().unwrap_or("<none>"),
-                s(r, "kind"),
-                s(r, "name")
-            )
+            let (kind, name) = (resource.text("kind"), resource.text("name"));
+            let group = resource.text_ptr("apiGroup").unwrap_or("<none>");
+            format!("APIGroup: {group}, Kind: {kind}, Name: {name}")
         };
-    }
-    let (name, port) = (s(svc, "name"), &svc["port"]);
-    let shown = format!(
-        "{name}:{}",
-        if port["number"].is_null() {
-            s(port, "name").to_string()
-        } else {
-            scalar(&port["number"])
-        }
-    );
-    let slices = service::slices(kube, namespace, name).await;
-    let found = match kube
-        .get(&format!(
-            "/api/v1/namespaces/{}/services/{}",
-            segment(namespace),
-            segment(name)
-        ))
-        .await
-    {
-        Ok(x) => x,
-        Err(e) => return format!("{shown} (<error: {e}>)"),
     };
-    let mut port_name = "";
-    for p in list(&found["spec"], "ports") {
-        if (!port["number"].is_null() && p["port"] == port["number"])
-            || (!s(port, "name").is_empty() && p["name"] == port["name"])
-        {
-            port_name = s(p, "name");
-        }
-    }
-    format!("{shown} ({})", service::endpoints(&slices, port_name))
-}
-
-pub async fn ingress(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    let (m, spec) = (&o["metadata"], &o["spec"]);
-    let namespace = s(m, "namespace");
-    out.field("Name", s(m, "name"));
-    labels(&mut out, "Labels", &m["labels"]);
-    out.field("Namespace", namespace);
-    let mut addresses: Vec<String> = list(&o["status"]["loadBalancer"], "ingress")
-        .iter()
-        .map(|i| {
-            if s(i, "ip").is_empty() {
-                s(i, "hostname").into()
-            } else {
-                s(i, "ip").into()
-            }
-        })
-        .collect();
-    addresses.sort();
-    out.field("Address", addresses.join(","));
-    out.field(
-        "Ingress Class",
-        spec["ingressClassName"].as_str().unwrap_or("<none>"),
-    );
-    let default = if spec["defaultBackend"].is_null() {
-        "<default>".into()
-    } else {
-        backend(&kube, namespace, &spec["defaultBackend"]).await
+    let (name, port) = (service.text("name"), service.at("port"));
+    let (number, called) = (port.int("number"), port.text("name"));
+    let place = match number {
+        0 => format!("{name}:{called}"),
+        number => format!("{name}:{number}"),
     };
-    out.field("Default backend", &default);
-    if !list(spec, "tls").is_empty() {
-        out.put(0, "TLS:\n");
-        for t in list(spec, "tls") {
-            let hosts = texts(t, "hosts").join(",");
-            out.put(
-                1,
-                if s(t, "secretName").is_empty() {
-                    format!("SNI routes {hosts}\n")
-                } else {
-                    format!("{} terminates {hosts}\n", s(t, "secretName"))
-                },
-            );
-        }
-    }
-    out.put(0, "Rules:\n  Host\tPath\tBackends\n");
-    out.put(1, "----\t----\t--------\n");
-    let mut any = false;
-    for rule in list(spec, "rules").iter().filter(|r| !r["http"].is_null()) {
-        any = true;
-        out.put(
-            1,
-            format!(
-                "{}\t\n",
-                if s(rule, "host").is_empty() {
-                    "*"
-                } else {
-                    s(rule, "host")
-                }
-            ),
-        );
-        for path in list(&rule["http"], "paths") {
-            out.put(
-                2,
-                format!(
-                    "\t{} \t{}\n",
-                    s(path, "path"),
-                    backend(&kube, namespace, &path["backend"]).await
-                ),
-            );
-        }
-    }
-    if !any {
-        out.put(1, format!("*\t*\t{default}\n"));
-    }
-    annotations(&mut out, "Annotations", &m["annotations"]);
-    kube.events(&mut out, &o).await;
-    Ok(out)
+    let slices = slices(kube, ingress, name.into()).await;
+    let namespace = segment(ingress.at("metadata").text("namespace"));
+    let path = format!("/api/v1/namespaces/{namespace}/services/{}", segment(name));
+    let found = match kube.get(&path).await {
+        Ok(found) => found,
+        Err(error) => return format!("{place} (<error: {error}>)"),
+    };
+    let fits = |p: &&Value| {
+        (number != 0 && p.int("port") == number) || (!called.is_empty() && p.text("name") == called)
+    };
+    let ports = found.at("spec").list("ports");
+    let port = ports.iter().rev().find(fits).map_or("", |p| p.text("name"));
+    format!("{place} ({})", endpoints(&slices, port))
 }
 
-pub async fn ingress_class(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    head(&mut out, &o);
-    out.field("Controller", s(&o["spec"], "controller"));
-    let p = &o["spec"]["parameters"];
-    if !p.is_null() {
-        out.put(0, "Parameters:\n");
-        if !s(p, "apiGroup").is_empty() {
-            out.put(1, format!("APIGroup:\t{}\n", s(p, "apiGroup")));
-        }
-        out.put(1, format!("Kind:\t{}\n", s(p, "kind")));
-        out.put(1, format!("Name:\t{}\n", s(p, "name")));
-    }
-    kube.events(&mut out, &o).await;
-    Ok(out)
-}
+const INGRESS_CLASS: &[Line] = &[
+    HEAD,
+    Form(0, "Controller: {spec.controller}"),
+    In(
+        "spec.parameters",
+        &[Form(
+            0,
+            "
+        Parameters:
+          ?APIGroup: {apiGroup}
+          Kind: {kind}
+          Name: {name}",
+        )],
+    ),
+];
 
-pub async fn endpoints(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    head(&mut out, &o);
-    out.put(0, "Subsets:\n");
-    for subset in list(&o, "subsets") {
-        for (field, label) in [
-            ("addresses", "Addresses"),
-            ("notReadyAddresses", "NotReadyAddresses"),
-        ] {
-            let ips: Vec<&str> = list(subset, field).iter().map(|a| s(a, "ip")).collect();
-            out.put(
-                1,
-                format!(
-                    "{label}:\t{}\n",
-                    if ips.is_empty() {
+const ENDPOINTS: &[Line] = &[
+    HEAD,
+    Form(0, "Subsets:"),
+    Each(
+        "subsets",
+        &[
+            Do(|out, subset| {
+                for (title, field) in [
+                    ("Addresses", "addresses"),
+                    ("NotReadyAddresses", "notReadyAddresses"),
+                ] {
+                    let ips: Vec<&str> = subset.list(field).iter().map(|a| a.text("ip")).collect();
+                    let ips = if ips.is_empty() {
                         "<none>".into()
                     } else {
                         ips.join(",")
-                    }
-                ),
-            );
-        }
-        if !list(subset, "ports").is_empty() {
-            out.put(1, "Ports:\n");
-            out.put(2, "Name\tPort\tProtocol\n");
-            out.put(2, "----\t----\t--------\n");
-            list(subset, "ports").iter().for_each(|p| {
-                out.put(
-                    2,
-                    format!(
-                        "{}\t{}\t{}\n",
-                        unset(s(p, "name")),
-                        n(p, "port"),
-                        s(p, "protocol")
+                    };
+                    out.put(1, format!("{title}:\t{ips}\n"));
+                }
+            }),
+            If(
+                "ports",
+                &[
+                    Form(1, "Ports:"),
+                    Table(
+                        "    Name\tPort\tProtocol",
+                        "ports",
+                        "    {name?<unset>}\t{port}\t{protocol}",
                     ),
-                )
-            });
-        }
-        out.put(0, "\n");
-    }
-    kube.events(&mut out, &o).await;
-    Ok(out)
-}
-
-fn unset(text: &str) -> &str {
-    if text.is_empty() { "<unset>" } else { text }
-}
-
-pub async fn endpoint_slice(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    head(&mut out, &o);
-    out.field("AddressType", s(&o, "addressType"));
-    if list(&o, "ports").is_empty() {
-        out.put(0, "Ports: <unset>\n");
-    } else {
-        out.put(0, "Ports:\n");
-        out.put(1, "Name\tPort\tProtocol\n");
-        out.put(1, "----\t----\t--------\n");
-        for p in list(&o, "ports") {
-            let number = p["port"]
-                .as_i64()
-                .map_or_else(|| "<unset>".into(), |x| x.to_string());
-            out.put(
-                1,
-                format!(
-                    "{}\t{number}\t{}\n",
-                    unset(s(p, "name")),
-                    unset(s(p, "protocol"))
-                ),
-            );
-        }
-    }
-    if list(&o, "endpoints").is_empty() {
-        out.put(0, "Endpoints: <none>\n");
-    } else {
-        out.put(0, "Endpoints:\n");
-    }
-    for e in list(&o, "endpoints") {
-        let addresses = texts(e, "addresses").join(", ");
-        out.put(
-            1,
-            format!(
-                "- Addresses:\t{}\n",
-                if addresses.is_empty() {
-                    "<none>"
-                } else {
-                    &addresses
-                }
+                ],
             ),
-        );
-        out.put(2, "Conditions:\n");
-        let ready = &e["conditions"]["ready"];
-        out.put(
-            3,
-            format!(
-                "Ready:\t{}\n",
-                if ready.is_null() {
-                    "<unset>".into()
-                } else {
-                    ready.to_string()
-                }
+            Text(""),
+        ],
+    ),
+];
+
+const ENDPOINT_SLICE: &[Line] = &[
+    HEAD,
+    Form(0, "AddressType: {addressType}"),
+    Unless("ports", &[Text("Ports: <unset>")]),
+    If(
+        "ports",
+        &[
+            Form(0, "Ports:"),
+            Table(
+                "  Name\tPort\tProtocol",
+                "ports",
+                "  {name?<unset>}\t{port?<unset>}\t{protocol?<unset>}",
             ),
-        );
-        out.put(2, format!("Hostname:\t{}\n", unset(s(e, "hostname"))));
-        if !e["targetRef"].is_null() {
-            out.put(
-                2,
-                format!(
-                    "TargetRef:\t{}/{}\n",
-                    s(&e["targetRef"], "kind"),
-                    s(&e["targetRef"], "name")
-                ),
-            );
+        ],
+    ),
+    Unless("endpoints", &[Text("Endpoints: <none>")]),
+    If("endpoints", &[Form(0, "Endpoints:")]),
+    Each("endpoints", ENDPOINT),
+];
+
+const ENDPOINT: &[Line] = &[
+    Form(
+        1,
+        "
+        - Addresses: {addresses|list?<none>}
+          Conditions:
+            Ready: {conditions.ready?<unset>}
+          Hostname: {hostname?<unset>}
+          ?TargetRef: {targetRef.kind}/{targetRef.name}
+          NodeName: {nodeName?<unset>}
+          Zone: {zone?<unset>}",
+    ),
+    Do(|out, endpoint| {
+        let topology = pairs(endpoint.at("deprecatedTopology"));
+        if !topology.is_empty() {
+            out.put(2, format!("Topology:\t{}\n", topology.join("\n")));
         }
-        out.put(2, format!("NodeName:\t{}\n", unset(s(e, "nodeName"))));
-        out.put(2, format!("Zone:\t{}\n", unset(s(e, "zone"))));
-        let topology = e["deprecatedTopology"].as_object();
-        if let Some(map) = topology.filter(|m| !m.is_empty()) {
-            out.put(2, "Topology:\t");
-            map.iter()
-                .for_each(|(k, v)| out.put(0, format!("{k}={}\n", scalar(v))));
-        }
-    }
-    kube.events(&mut out, &o).await;
-    Ok(out)
-}
+    }),
+];

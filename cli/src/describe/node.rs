@@ -2,171 +2,133 @@
 //! Invariant: what pods ask for is summed exactly, in their own notation; what cannot be read is an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::text::{annotations, labels, list, multiline, s, scalar, texts};
-use super::{Kube, Out, date, quantity};
+use super::form::Line::{self, Amounts, Do, Each, Field, Form, If, In, Text};
+use super::form::{ANNOTATIONS, CREATED, LABELS, NAME};
+use super::text::{multiline, scalar};
+use super::{Describer, Kube, Out};
 use crate::client::{query, segment};
 use crate::error::{Error, Result};
 use crate::print::age::since;
+use crate::typed::Read;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use serde_json::Value;
+use serde_json::{Value, json};
 use skiff_api::machinery::quantity::Quantity;
-use skiff_podspec::resources::{Amounts, Options, Status, add, limits, read, requests};
+use skiff_podspec::resources::{Amounts as Sums, Options, Status, add, limits, read, requests};
 use skiff_watching::api::Wire;
 use std::collections::BTreeSet;
 
+pub const KINDS: &[Describer] =
+    &[Describer::new("", "Node", LINES).with(|kube, node| Box::pin(related(kube, node)))];
+
+const LINES: &[Line] = &[
+    NAME,
+    Do(|out, node| out.field("Roles", roles(node.at("metadata").at("labels")))),
+    LABELS,
+    ANNOTATIONS,
+    CREATED,
+    Do(taints),
+    Field("Unschedulable", "spec.unschedulable|flag"),
+    Form(0, "?Lease: {related.no_lease}"),
+    In(
+        "related.lease",
+        &[Form(
+            0,
+            "
+        Lease:
+          HolderIdentity: {spec.holderIdentity?<unset>}
+          AcquireTime: {spec.acquireTime|date?<unset>}
+          RenewTime: {spec.renewTime|date?<unset>}",
+        )],
+    ),
+    If(
+        "status.conditions",
+        &[Form(
+            0,
+            "
+        Conditions:
+          Type  Status  LastHeartbeatTime  LastTransitionTime  Reason  Message
+          ----  ------  -----------------  ------------------  ------  -------",
+        )],
+    ),
+    Each(
+        "status.conditions",
+        &[Text(
+            "  {type} \t{status} \t{lastHeartbeatTime|date} \t{lastTransitionTime|date} \t{reason} \t{message}",
+        )],
+    ),
+    Form(0, "Addresses:"),
+    Each("status.addresses", &[Form(1, "{type}: {address}")]),
+    Amounts("Capacity", "status.capacity"),
+    Amounts("Allocatable", "status.allocatable"),
+    Form(
+        0,
+        "
+        System Info:
+          Machine ID: {status.nodeInfo.machineID}
+          System UUID: {status.nodeInfo.systemUUID}
+          Boot ID: {status.nodeInfo.bootID}
+          Kernel Version: {status.nodeInfo.kernelVersion}
+          OS Image: {status.nodeInfo.osImage}
+          Operating System: {status.nodeInfo.operatingSystem}
+          Architecture: {status.nodeInfo.architecture}
+          Container Runtime Version: {status.nodeInfo.containerRuntimeVersion}
+          Kubelet Version: {status.nodeInfo.kubeletVersion}
+        ?PodCIDR: {spec.podCIDR}
+        ?PodCIDRs: {spec.podCIDRs}
+        ?ProviderID: {spec.providerID}",
+    ),
+    Text("{related.pods}"),
+];
+
+/// The node's lease, and what its pods ask for.
+async fn related(kube: Kube, node: Value) -> Result<Value> {
+    let name = node.at("metadata").text("name");
+    let path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    let lease = kube.get(&format!("{path}/{}", segment(name))).await;
+    let pods = match pods_on(&kube, name).await {
+        Ok(all) => {
+            let mut out = Out::default();
+            pods(&mut out, &node, &all)?;
+            out.raw().trim_end().to_string()
+        }
+        Err(error) if error.reason() == "Forbidden" => "Pods:\tnot authorized".into(),
+        Err(error) => return Err(error),
+    };
+    Ok(match lease {
+        Ok(lease) => json!({"lease": lease, "pods": pods}),
+        Err(error) => json!({"no_lease": format!("Failed to get lease: {error}"), "pods": pods}),
+    })
+}
+
 fn roles(labels: &Value) -> String {
-    let mut out = BTreeSet::new();
-    for (k, v) in labels.as_object().into_iter().flatten() {
-        match k.strip_prefix("node-role.kubernetes.io/") {
-            Some(role) if !role.is_empty() => drop(out.insert(role.to_string())),
-            _ if k == "kubernetes.io/role" && v != "" => drop(out.insert(scalar(v))),
+    let mut roles = BTreeSet::new();
+    for (name, value) in labels.as_object().into_iter().flatten() {
+        match name.strip_prefix("node-role.kubernetes.io/") {
+            Some(role) if !role.is_empty() => drop(roles.insert(role.to_string())),
+            _ if name == "kubernetes.io/role" && value != "" => drop(roles.insert(scalar(value))),
             _ => {}
         }
     }
-    if out.is_empty() {
+    let roles: Vec<String> = roles.into_iter().collect();
+    if roles.is_empty() {
         "<none>".into()
     } else {
-        out.into_iter().collect::<Vec<_>>().join(",")
+        roles.join(",")
     }
 }
 
-pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    let (m, spec, status) = (&o["metadata"], &o["spec"], &o["status"]);
-    out.field("Name", s(m, "name"));
-    out.field("Roles", roles(&m["labels"]));
-    labels(&mut out, "Labels", &m["labels"]);
-    annotations(&mut out, "Annotations", &m["annotations"]);
-    out.field("CreationTimestamp", date(&m["creationTimestamp"]));
-    taints(&mut out, list(spec, "taints"));
-    out.field("Unschedulable", spec["unschedulable"] == true);
-    lease(&kube, &mut out, s(m, "name")).await;
-    conditions(&mut out, list(status, "conditions"));
-    out.put(0, "Addresses:\n");
-    list(status, "addresses")
-        .iter()
-        .for_each(|a| out.put(1, format!("{}:\t{}\n", s(a, "type"), s(a, "address"))));
-    for (field, label) in [("capacity", "Capacity"), ("allocatable", "Allocatable")] {
-        let Some(map) = status[field].as_object().filter(|x| !x.is_empty()) else {
-            continue;
-        };
-        out.put(0, format!("{label}:\n"));
-        map.iter()
-            .for_each(|(k, v)| out.put(1, format!("{k}:\t{}\n", quantity::canonical(&scalar(v)))));
-    }
-    system(&mut out, status, spec);
-    match pods_on(&kube, s(m, "name")).await {
-        Ok(all) => pods(&mut out, &o, &all)?,
-        Err(error) if error.reason() == "Forbidden" => out.put(0, "Pods:\tnot authorized\n"),
-        Err(error) => return Err(error),
-    }
-    kube.events(&mut out, &o).await;
-    Ok(out)
-}
-
-fn taints(out: &mut Out, all: &[Value]) {
-    let mut sorted: Vec<&Value> = all.iter().collect();
-    sorted.sort_by_key(|t| {
-        (
-            s(t, "key").to_string(),
-            s(t, "value").to_string(),
-            s(t, "effect").to_string(),
-        )
-    });
-    let one = |t: &&Value| {
-        if s(t, "value").is_empty() {
-            format!("{}:{}", s(t, "key"), s(t, "effect"))
-        } else {
-            format!("{}={}:{}", s(t, "key"), s(t, "value"), s(t, "effect"))
+/// Taints by their effect, then by their key.
+fn taints(out: &mut Out, node: &Value) {
+    let mut sorted: Vec<&Value> = node.at("spec").list("taints").iter().collect();
+    sorted.sort_by_key(|taint| (taint.text("effect"), taint.text("key")));
+    let one = |taint: &&Value| {
+        let (key, effect) = (taint.text("key"), taint.text("effect"));
+        match taint.text("value") {
+            "" => format!("{key}:{effect}"),
+            value => format!("{key}={value}:{effect}"),
         }
     };
     multiline(out, "Taints", &sorted.iter().map(one).collect::<Vec<_>>());
-}
-
-async fn lease(kube: &Kube, out: &mut Out, name: &str) {
-    match kube
-        .get(&format!(
-            "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{}",
-            segment(name)
-        ))
-        .await
-    {
-        Ok(l) => {
-            let spec = &l["spec"];
-            let time = |f: &str| {
-                if spec[f].is_null() {
-                    "<unset>".into()
-                } else {
-                    date(&spec[f])
-                }
-            };
-            out.put(0, "Lease:\n");
-            out.put(
-                1,
-                format!(
-                    "HolderIdentity:\t{}\n",
-                    spec["holderIdentity"].as_str().unwrap_or("<unset>")
-                ),
-            );
-            out.put(1, format!("AcquireTime:\t{}\n", time("acquireTime")));
-            out.put(1, format!("RenewTime:\t{}\n", time("renewTime")));
-        }
-        Err(e) => out.put(0, format!("Lease:\tFailed to get lease: {e}\n")),
-    }
-}
-
-fn conditions(out: &mut Out, all: &[Value]) {
-    if all.is_empty() {
-        return;
-    }
-    out.put(
-        0,
-        "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage\n",
-    );
-    out.put(
-        1,
-        "----\t------\t-----------------\t------------------\t------\t-------\n",
-    );
-    all.iter().for_each(|c| {
-        out.put(
-            1,
-            format!(
-                "{} \t{} \t{} \t{} \t{} \t{}\n",
-                s(c, "type"),
-                s(c, "status"),
-                date(&c["lastHeartbeatTime"]),
-                date(&c["lastTransitionTime"]),
-                s(c, "reason"),
-                s(c, "message")
-            ),
-        )
-    });
-}
-
-fn system(out: &mut Out, status: &Value, spec: &Value) {
-    out.put(0, "System Info:\n");
-    for (label, field) in [
-        ("Machine ID", "machineID"),
-        ("System UUID", "systemUUID"),
-        ("Boot ID", "bootID"),
-        ("Kernel Version", "kernelVersion"),
-        ("OS Image", "osImage"),
-        ("Operating System", "operatingSystem"),
-        ("Architecture", "architecture"),
-        ("Container Runtime Version", "containerRuntimeVersion"),
-        ("Kubelet Version", "kubeletVersion"),
-    ] {
-        out.put(1, format!("{label}:\t{}\n", s(&status["nodeInfo"], field)));
-    }
-    if !s(spec, "podCIDR").is_empty() {
-        out.field("PodCIDR", s(spec, "podCIDR"));
-    }
-    if !list(spec, "podCIDRs").is_empty() {
-        out.field("PodCIDRs", texts(spec, "podCIDRs").join(","));
-    }
-    if !s(spec, "providerID").is_empty() {
-        out.field("ProviderID", s(spec, "providerID"));
-    }
 }
 
 fn typed<K: Wire>(value: &Value) -> Result<K> {
@@ -183,10 +145,10 @@ async fn pods_on(kube: &Kube, node: &str) -> Result<Vec<Value>> {
             pairs.push(("continue", &next));
         }
         let mut page = kube.get(&format!("/api/v1/pods{}", query(&pairs))).await?;
-        if let Some(items) = page["items"].as_array_mut() {
+        if let Some(items) = page.get_mut("items").and_then(Value::as_array_mut) {
             all.append(items);
         }
-        next = s(&page["metadata"], "continue").to_string();
+        next = page.at("metadata").text("continue").to_string();
         if next.is_empty() {
             return Ok(all);
         }
@@ -209,7 +171,7 @@ fn shown(amount: Option<&Quantity>) -> String {
 }
 
 /// An amount, and which part it is of what there is; in floats and cut off, as Go has it.
-fn share(amounts: &Amounts, name: &str, allocatable: &Amounts) -> String {
+fn share(amounts: &Sums, name: &str, allocatable: &Sums) -> String {
     let (part, all) = (
         figure(name, amounts.get(name)),
         figure(name, allocatable.get(name)),
@@ -246,7 +208,7 @@ fn pods(out: &mut Out, node: &Value, all: &[Value]) -> Result<()> {
         1,
         "---------\t----\t\t------------\t----------\t---------------\t-------------\t---\n",
     );
-    let (mut all_requests, mut all_limits) = (Amounts::new(), Amounts::new());
+    let (mut all_requests, mut all_limits) = (Sums::new(), Sums::new());
     for value in all {
         let pod = typed::<Pod>(value)?;
         let r = requests(
@@ -264,16 +226,10 @@ fn pods(out: &mut Out, node: &Value, all: &[Value]) -> Result<()> {
             share(&r, "memory", &allocatable),
             share(&l, "memory", &allocatable),
         ];
-        let (meta, cells) = (&value["metadata"], cells.join("\t"));
-        out.put(
-            1,
-            format!(
-                "{}\t{}\t\t{cells}\t{}\n",
-                s(meta, "namespace"),
-                s(meta, "name"),
-                since(&meta["creationTimestamp"])
-            ),
-        );
+        let (meta, cells) = (value.at("metadata"), cells.join("\t"));
+        let (namespace, name) = (meta.text("namespace"), meta.text("name"));
+        let age = since(meta.at("creationTimestamp"));
+        out.put(1, format!("{namespace}\t{name}\t\t{cells}\t{age}\n"));
         add(
             &mut all_requests,
             &requests(&pod, Options::default()).map_err(unreadable)?,
@@ -287,7 +243,7 @@ fn pods(out: &mut Out, node: &Value, all: &[Value]) -> Result<()> {
     Ok(())
 }
 
-fn totals(out: &mut Out, requests: &Amounts, limits: &Amounts, allocatable: &Amounts) {
+fn totals(out: &mut Out, requests: &Sums, limits: &Sums, allocatable: &Sums) {
     out.put(
         0,
         "Allocated resources:\n  (Total limits may be over 100 percent, i.e., overcommitted.)\n",
@@ -301,26 +257,14 @@ fn totals(out: &mut Out, requests: &Amounts, limits: &Amounts, allocatable: &Amo
         .filter(|k| k.starts_with("hugepages-"))
         .collect();
     for name in usual.iter().copied().chain(huge) {
-        out.put(
-            1,
-            format!(
-                "{name}\t{}\t{}\n",
-                share(requests, name, allocatable),
-                share(limits, name, allocatable)
-            ),
-        );
+        let of = |sums| share(sums, name, allocatable);
+        out.put(1, format!("{name}\t{}\t{}\n", of(requests), of(limits)));
     }
     for name in allocatable.keys().filter(|k| {
         !usual.contains(&k.as_str()) && !k.starts_with("hugepages-") && k.as_str() != "pods"
     }) {
-        out.put(
-            1,
-            format!(
-                "{name}\t{}\t{}\n",
-                shown(requests.get(name)),
-                shown(limits.get(name))
-            ),
-        );
+        let of = |sums: &Sums| shown(sums.get(name));
+        out.put(1, format!("{name}\t{}\t{}\n", of(requests), of(limits)));
     }
 }
 

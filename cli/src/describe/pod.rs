@@ -2,149 +2,112 @@
 //! Invariant: the quality-of-service class is worked out as the server works it out.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go` and `util/qos`.
 
-use super::pod_template::{containers, resources, spread, tolerations};
-use super::text::{annotations, controller, labels, list, s};
-use super::{Kube, Out, date, volumes};
+use super::form::Line::{self, Amounts, Do, Each, Form, If, In, Labels, Text, Unless};
+use super::form::{ANNOTATIONS, CONTROLLED, LABELS, at};
+use super::pod_template::{EPHEMERAL, GROUP, INIT, containers, spread, tolerations};
+use super::{Describer, Out, volumes};
 use crate::error::{Error, Result};
 use crate::print::age::since;
+use crate::typed::Read;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 use skiff_podspec::qos;
 use skiff_watching::api::Wire;
 
-pub async fn describe(kube: Kube, pod: Value) -> Result<Out> {
-    let mut out = Out::default();
-    head(&mut out, &pod);
-    let (spec, status) = (&pod["spec"], &pod["status"]);
-    if !spec["resources"].is_null() {
-        out.put(0, "Resources:\n");
-        resources(&mut out, &spec["resources"], 1);
-    }
-    if !list(spec, "initContainers").is_empty() {
-        containers(
-            &mut out,
-            "Init Containers",
-            list(spec, "initContainers"),
-            list(status, "initContainerStatuses"),
-            Some(&pod),
-            "",
-        );
-    }
-    containers(
-        &mut out,
-        "Containers",
-        list(spec, "containers"),
-        list(status, "containerStatuses"),
-        Some(&pod),
-        "",
-    );
-    if !list(spec, "ephemeralContainers").is_empty() {
-        containers(
-            &mut out,
-            "Ephemeral Containers",
-            list(spec, "ephemeralContainers"),
-            list(status, "ephemeralContainerStatuses"),
-            Some(&pod),
-            "",
-        );
-    }
-    conditions(&mut out, &pod);
-    volumes::all(&mut out, list(spec, "volumes"), "");
-    out.field("QoS Class", class(&pod)?);
-    labels(&mut out, "Node-Selectors", &spec["nodeSelector"]);
-    tolerations(&mut out, "Tolerations", list(spec, "tolerations"));
-    spread(&mut out, list(spec, "topologySpreadConstraints"), "");
-    kube.events(&mut out, &pod).await;
-    Ok(out)
+pub const KINDS: &[Describer] = &[Describer::new("", "Pod", LINES)
+    .with(|_, pod| Box::pin(async move { Ok(class(&pod)?.into()) }))];
+
+const LINES: &[Line] = &[
+    Form(
+        0,
+        "
+        Name: {metadata.name}
+        Namespace: {metadata.namespace}
+        ?Priority: {spec.priority}
+        ?Priority Class Name: {spec.priorityClassName}
+        ?Runtime Class Name: {spec.runtimeClassName}
+        ?Service Account: {spec.serviceAccountName}
+        ?Node: {spec.nodeName}/{status.hostIP}",
+    ),
+    Unless("spec.nodeName", &[Form(0, "Node: <none>")]),
+    Form(0, "?Start Time: {status.startTime|date}"),
+    LABELS,
+    ANNOTATIONS,
+    Do(status),
+    Form(
+        0,
+        "
+        ?Reason: {status.reason}
+        ?Message: {status.message}
+        ?SeccompProfile: {spec.securityContext.seccompProfile.type}
+        ?LocalhostProfile: {spec.securityContext.seccompProfile.localhostProfile}
+        IP: {status.podIP}",
+    ),
+    Unless("status.podIPs", &[Form(0, "IPs: <none>")]),
+    If("status.podIPs", &[Form(0, "IPs:")]),
+    Each("status.podIPs", &[Form(1, "IP: {ip}")]),
+    CONTROLLED,
+    Form(0, "?NominatedNodeName: {status.nominatedNodeName}"),
+    If("spec.resources", &[Form(0, "Resources:")]),
+    Amounts("  Limits", "spec.resources.limits"),
+    Amounts("  Requests", "spec.resources.requests"),
+    If(
+        "spec.initContainers",
+        &[Do(|out, pod| running(out, pod, INIT))],
+    ),
+    Do(|out, pod| running(out, pod, GROUP)),
+    If(
+        "spec.ephemeralContainers",
+        &[Do(|out, pod| running(out, pod, EPHEMERAL))],
+    ),
+    Do(gates),
+    If("status.conditions", &[Text("Conditions:\n  Type\tStatus")]),
+    Each("status.conditions", &[Text("  {type} \t{status} ")]),
+    Do(|out, pod| volumes::all(out, pod.at("spec").list("volumes"), "")),
+    Form(0, "QoS Class: {related}"),
+    Labels("Node-Selectors", "spec.nodeSelector"),
+    Do(|out, pod| tolerations(out, "Tolerations", pod.at("spec").list("tolerations"))),
+    Do(|out, pod| spread(out, pod.at("spec").list("topologySpreadConstraints"), "")),
+    In(
+        "spec.schedulingGroup",
+        &[Form(
+            0,
+            "
+        SchedulingGroup:
+          PodGroupName: {podGroupName}",
+        )],
+    ),
+];
+
+/// Containers with what is known of how they run.
+fn running(out: &mut Out, pod: &Value, (title, spec, status): (&str, &str, &str)) {
+    let statuses = pod.at("status").list(status);
+    containers(out, title, at(pod, spec), statuses, Some(pod), "");
 }
 
-fn head(out: &mut Out, pod: &Value) {
-    let (m, spec, status) = (&pod["metadata"], &pod["spec"], &pod["status"]);
-    out.field("Name", s(m, "name"));
-    out.field("Namespace", s(m, "namespace"));
-    if let Some(p) = spec["priority"].as_i64() {
-        out.field("Priority", p);
+fn status(out: &mut Out, pod: &Value) {
+    let (meta, phase) = (pod.at("metadata"), pod.at("status").text("phase"));
+    let deleted = meta.at("deletionTimestamp");
+    if deleted.is_null() || matches!(phase, "Failed" | "Succeeded") {
+        return out.field("Status", phase);
     }
-    for (field, label) in [
-        ("priorityClassName", "Priority Class Name"),
-        ("runtimeClassName", "Runtime Class Name"),
-        ("serviceAccountName", "Service Account"),
-    ] {
-        if !s(spec, field).is_empty() {
-            out.field(label, s(spec, field));
-        }
-    }
-    let node = s(spec, "nodeName");
-    out.field(
-        "Node",
-        if node.is_empty() {
-            "<none>".to_string()
-        } else {
-            format!("{node}/{}", s(status, "hostIP"))
-        },
-    );
-    if !status["startTime"].is_null() {
-        out.field("Start Time", date(&status["startTime"]));
-    }
-    labels(out, "Labels", &m["labels"]);
-    annotations(out, "Annotations", &m["annotations"]);
-    if !m["deletionTimestamp"].is_null() && !matches!(s(status, "phase"), "Failed" | "Succeeded") {
-        out.field(
-            "Status",
-            format!("Terminating (lasts {})", since(&m["deletionTimestamp"])),
-        );
-        out.field(
-            "Termination Grace Period",
-            format!("{}s", m["deletionGracePeriodSeconds"]),
-        );
-    } else {
-        out.field("Status", s(status, "phase"));
-    }
-    for (field, label) in [("reason", "Reason"), ("message", "Message")] {
-        if !s(status, field).is_empty() {
-            out.field(label, s(status, field));
-        }
-    }
-    let profile = &spec["securityContext"]["seccompProfile"];
-    if !profile.is_null() {
-        out.field("SeccompProfile", s(profile, "type"));
-        if s(profile, "type") == "Localhost" {
-            out.field("LocalhostProfile", s(profile, "localhostProfile"));
-        }
-    }
-    out.field("IP", s(status, "podIP"));
-    let ips = list(status, "podIPs");
-    if ips.is_empty() {
-        out.field("IPs", "<none>");
-    } else {
-        out.put(0, "IPs:\n");
-        ips.iter()
-            .for_each(|ip| out.put(1, format!("IP:\t{}\n", s(ip, "ip"))));
-    }
-    if let Some(owner) = controller(pod) {
-        out.field("Controlled By", owner);
-    }
-    if !s(status, "nominatedNodeName").is_empty() {
-        out.field("NominatedNodeName", s(status, "nominatedNodeName"));
-    }
+    out.field("Status", format!("Terminating (lasts {})", since(deleted)));
+    let grace = meta.int("deletionGracePeriodSeconds");
+    out.field("Termination Grace Period", format!("{grace}s"));
 }
 
-fn conditions(out: &mut Out, pod: &Value) {
-    let all = list(&pod["status"], "conditions");
-    if !list(&pod["spec"], "readinessGates").is_empty() {
+fn gates(out: &mut Out, pod: &Value) {
+    let gates = pod.at("spec").list("readinessGates");
+    if !gates.is_empty() {
         out.put(0, "Readiness Gates:\n  Type\tStatus\n");
-        for g in list(&pod["spec"], "readinessGates") {
-            let status = all
-                .iter()
-                .find(|c| c["type"] == g["conditionType"])
-                .map_or("<none>", |c| s(c, "status"));
-            out.put(1, format!("{} \t{status} \n", s(g, "conditionType")));
-        }
     }
-    if !all.is_empty() {
-        out.put(0, "Conditions:\n  Type\tStatus\n");
-        all.iter()
-            .for_each(|c| out.put(1, format!("{} \t{} \n", s(c, "type"), s(c, "status"))));
+    for gate in gates {
+        let kind = gate.text("conditionType");
+        let mut conditions = pod.at("status").list("conditions").iter();
+        let status = conditions
+            .find(|c| c.text("type") == kind)
+            .map_or("<none>", |c| c.text("status"));
+        out.put(1, format!("{kind} \t{status} \n"));
     }
 }
 

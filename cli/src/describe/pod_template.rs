@@ -2,437 +2,402 @@
 //! Invariant: without a status nothing is said of what runs.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::text::{annotations, labels, list, multiline, n, s, scalar, selector, texts};
+use super::Out;
+use super::form::Line::{self, Amounts, Do, Each, Field, If, In, Labels, Opt, Text};
+use super::form::{put, shown};
+use super::text::{annotations, multiline, selector};
 use super::volumes;
-use super::{Out, date, quantity};
 use crate::error::quote;
+use crate::typed::Read;
 use serde_json::Value;
+use skiff_api::machinery::quantity::{Format, Quantity};
+
+/// A group of containers: its title, and where its containers and their statuses are.
+type Group = (&'static str, &'static str, &'static str);
+pub const INIT: Group = (
+    "Init Containers",
+    "spec.initContainers",
+    "initContainerStatuses",
+);
+pub const GROUP: Group = ("Containers", "spec.containers", "containerStatuses");
+pub const EPHEMERAL: Group = (
+    "Ephemeral Containers",
+    "spec.ephemeralContainers",
+    "ephemeralContainerStatuses",
+);
 
 /// A pod template.
-pub fn template(out: &mut Out, t: &Value) {
+pub fn template(out: &mut Out, template: &Value) {
     out.put(0, "Pod Template:\n");
-    if t.is_null() {
-        out.put(1, "<unset>");
-        return;
+    if template.is_null() {
+        return out.put(1, "<unset>");
     }
-    labels(out, "  Labels", &t["metadata"]["labels"]);
-    if t["metadata"]["annotations"]
-        .as_object()
-        .is_some_and(|a| !a.is_empty())
-    {
-        annotations(out, "  Annotations", &t["metadata"]["annotations"]);
-    }
-    let spec = &t["spec"];
-    if !s(spec, "serviceAccountName").is_empty() {
-        out.put(
-            1,
-            format!("Service Account:\t{}\n", s(spec, "serviceAccountName")),
-        );
-    }
-    if !list(spec, "initContainers").is_empty() {
-        containers(
-            out,
-            "Init Containers",
-            list(spec, "initContainers"),
-            &[],
-            None,
-            "  ",
-        );
-    }
-    containers(out, "Containers", list(spec, "containers"), &[], None, "  ");
-    volumes::all(out, list(spec, "volumes"), "  ");
-    spread(out, list(spec, "topologySpreadConstraints"), "  ");
-    if !s(spec, "priorityClassName").is_empty() {
-        out.put(
-            1,
-            format!("Priority Class Name:\t{}\n", s(spec, "priorityClassName")),
-        );
-    }
-    labels(out, "  Node-Selectors", &spec["nodeSelector"]);
-    tolerations(out, "  Tolerations", list(spec, "tolerations"));
+    put(out, template, TEMPLATE);
 }
+
+const TEMPLATE: &[Line] = &[
+    Labels("  Labels", "metadata.labels"),
+    Do(|out, template| {
+        let map = template.at("metadata").at("annotations");
+        if map.as_object().is_some_and(|map| !map.is_empty()) {
+            annotations(out, "  Annotations", map);
+        }
+    }),
+    In(
+        "spec",
+        &[
+            Opt("  Service Account", "serviceAccountName"),
+            If(
+                "initContainers",
+                &[Do(|out, spec| {
+                    containers(out, INIT.0, spec.at("initContainers"), &[], None, "  ");
+                })],
+            ),
+            Do(|out, spec| {
+                containers(out, GROUP.0, spec.at("containers"), &[], None, "  ");
+                volumes::all(out, spec.list("volumes"), "  ");
+                spread(out, spec.list("topologySpreadConstraints"), "  ");
+            }),
+            Opt("  Priority Class Name", "priorityClassName"),
+            Labels("  Node-Selectors", "nodeSelector"),
+            Do(|out, spec| tolerations(out, "  Tolerations", spec.list("tolerations"))),
+            In(
+                "schedulingGroup",
+                &[Text("  SchedulingGroup:\n  PodGroupName:\t{podGroupName}")],
+            ),
+        ],
+    ),
+];
 
 /// A list of containers; `pod` is given where fields of it are known.
 pub fn containers(
     out: &mut Out,
     title: &str,
-    all: &[Value],
+    all: &Value,
     statuses: &[Value],
     pod: Option<&Value>,
     space: &str,
 ) {
-    out.put(
-        0,
-        format!(
-            "{space}{title}:{}\n",
-            if all.is_empty() { " <none>" } else { "" }
-        ),
-    );
+    let all = all.as_array().map_or(&[][..], Vec::as_slice);
+    let none = if all.is_empty() { " <none>" } else { "" };
+    out.put(0, format!("{space}{title}:{none}\n"));
     let indent = if space.is_empty() { "" } else { " " };
-    for c in all {
-        let status = statuses.iter().find(|x| x["name"] == c["name"]);
-        out.put(1, format!("{indent}{}:\n", s(c, "name")));
-        basics(out, c, status);
-        for (field, label) in [("command", "Command"), ("args", "Args")] {
-            if !list(c, field).is_empty() {
-                out.put(2, format!("{label}:\n"));
-                texts(c, field)
-                    .iter()
-                    .flat_map(|t| t.split('\n'))
-                    .for_each(|l| out.put(3, format!("{l}\n")));
-            }
+    for container in all {
+        let name = container.text("name");
+        let status = statuses.iter().find(|status| status.text("name") == name);
+        out.put(1, format!("{indent}{name}:\n"));
+        basics(out, container, status);
+        put(out, container, COMMAND);
+        if let Some(status) = status {
+            put(out, status, STATUS);
         }
-        if let Some(st) = status {
-            state(out, "State", &st["state"]);
-            if !st["lastState"]["terminated"].is_null() {
-                state(out, "Last State", &st["lastState"]);
-            }
-            out.put(2, format!("Ready:\t{}\n", super::text::yes(&st["ready"])));
-            out.put(2, format!("Restart Count:\t{}\n", n(st, "restartCount")));
+        put(out, container, ASKS);
+        if !container.list("envFrom").is_empty() {
+            out.put(2, "Environment Variables from:\n");
+            container
+                .list("envFrom")
+                .iter()
+                .for_each(|from| env_from(out, from));
         }
-        resources(out, &c["resources"], 2);
-        for (field, label) in [
-            ("livenessProbe", "Liveness"),
-            ("readinessProbe", "Readiness"),
-            ("startupProbe", "Startup"),
-        ] {
-            if !c[field].is_null() {
-                out.put(2, format!("{label}:\t{}\n", probe(&c[field])));
-            }
-        }
-        env_from(out, c);
-        env(out, c, pod);
-        mounts(out, c);
+        let none = if container.list("env").is_empty() {
+            "\t<none>"
+        } else {
+            ""
+        };
+        out.put(2, format!("Environment:{none}\n"));
+        container
+            .list("env")
+            .iter()
+            .for_each(|var| env(out, var, container, pod));
+        mounts(out, container);
     }
 }
 
-fn basics(out: &mut Out, c: &Value, status: Option<&Value>) {
-    if let Some(st) = status {
-        out.put(2, format!("Container ID:\t{}\n", s(st, "containerID")));
+const COMMAND: &[Line] = &[
+    If("command", &[Text("    Command:")]),
+    Each("command", &[Do(words)]),
+    If("args", &[Text("    Args:")]),
+    Each("args", &[Do(words)]),
+];
+
+const STATUS: &[Line] = &[
+    Do(|out, status| state(out, "State", status.at("state"))),
+    If(
+        "lastState.terminated",
+        &[Do(|out, status| {
+            state(out, "Last State", status.at("lastState"));
+        })],
+    ),
+    Field("    Ready", "ready|Flag"),
+    Field("    Restart Count", "restartCount?0"),
+];
+
+const ASKS: &[Line] = &[
+    Amounts("    Limits", "resources.limits"),
+    Amounts("    Requests", "resources.requests"),
+    In(
+        "livenessProbe",
+        &[Do(|out, p| out.field("    Liveness", probe(p)))],
+    ),
+    In(
+        "readinessProbe",
+        &[Do(|out, p| out.field("    Readiness", probe(p)))],
+    ),
+    In(
+        "startupProbe",
+        &[Do(|out, p| out.field("    Startup", probe(p)))],
+    ),
+];
+
+fn words(out: &mut Out, word: &Value) {
+    let text = word.as_str().unwrap_or("");
+    text.split('\n')
+        .for_each(|line| out.put(3, format!("{line}\n")));
+}
+
+fn basics(out: &mut Out, container: &Value, status: Option<&Value>) {
+    if let Some(status) = status {
+        out.field("    Container ID", status.text("containerID"));
     }
-    out.put(2, format!("Image:\t{}\n", s(c, "image")));
-    if let Some(st) = status {
-        out.put(2, format!("Image ID:\t{}\n", s(st, "imageID")));
+    out.field("    Image", container.text("image"));
+    if let Some(status) = status {
+        out.field("    Image ID", status.text("imageID"));
     }
     for (label, field) in [("Port", "containerPort"), ("Host Port", "hostPort")] {
-        let shown: Vec<String> = list(c, "ports")
-            .iter()
-            .map(|p| {
-                let name = s(p, "name");
-                let suffix = if name.is_empty() {
-                    String::new()
-                } else {
-                    format!(" ({name})")
-                };
-                format!(
-                    "{}/{}{suffix}",
-                    n(p, field),
-                    p["protocol"].as_str().unwrap_or("TCP")
-                )
-            })
-            .collect();
-        match shown.as_slice() {
+        let ports = container.list("ports").iter().map(|port| {
+            let name = match port.text("name") {
+                "" => String::new(),
+                name => format!(" ({name})"),
+            };
+            let protocol = port.text_ptr("protocol").unwrap_or("TCP");
+            format!("{}/{protocol}{name}", port.int(field))
+        });
+        match ports.collect::<Vec<_>>().as_slice() {
             [] => out.put(2, format!("{label}:\t<none>\n")),
             [one] => out.put(2, format!("{label}:\t{one}\n")),
             many => out.put(2, format!("{label}s:\t{}\n", many.join(", "))),
         }
     }
-    let profile = &c["securityContext"]["seccompProfile"];
-    if !profile.is_null() {
-        out.put(2, format!("SeccompProfile:\t{}\n", s(profile, "type")));
-        if s(profile, "type") == "Localhost" {
-            out.put(
-                3,
-                format!("LocalhostProfile:\t{}\n", s(profile, "localhostProfile")),
-            );
-        }
-    }
+    let profile = [In(
+        "securityContext.seccompProfile",
+        &[
+            Field("    SeccompProfile", "type"),
+            Opt("      LocalhostProfile", "localhostProfile"),
+        ],
+    )];
+    put(out, container, &profile);
 }
 
-fn state(out: &mut Out, label: &str, v: &Value) {
-    if !v["running"].is_null() {
-        out.put(2, format!("{label}:\tRunning\n"));
-        out.put(
-            3,
-            format!("Started:\t{}\n", date(&v["running"]["startedAt"])),
-        );
-    } else if !v["terminated"].is_null() {
-        let t = &v["terminated"];
-        out.put(2, format!("{label}:\tTerminated\n"));
-        for (field, name) in [("reason", "Reason"), ("message", "Message")] {
-            if !s(t, field).is_empty() {
-                out.put(3, format!("{name}:\t{}\n", s(t, field)));
-            }
-        }
-        out.put(3, format!("Exit Code:\t{}\n", n(t, "exitCode")));
-        if n(t, "signal") > 0 {
-            out.put(3, format!("Signal:\t{}\n", n(t, "signal")));
-        }
-        out.put(3, format!("Started:\t{}\n", date(&t["startedAt"])));
-        out.put(3, format!("Finished:\t{}\n", date(&t["finishedAt"])));
-    } else {
-        out.put(2, format!("{label}:\tWaiting\n"));
-        if !s(&v["waiting"], "reason").is_empty() {
-            out.put(3, format!("Reason:\t{}\n", s(&v["waiting"], "reason")));
-        }
-    }
-}
+/// What each state of a container tells.
+const STATES: &[(&str, &str, &[Line])] = &[
+    (
+        "running",
+        "Running",
+        &[Field("      Started", "startedAt|date")],
+    ),
+    ("waiting", "Waiting", &[Opt("      Reason", "reason")]),
+    (
+        "terminated",
+        "Terminated",
+        &[
+            Opt("      Reason", "reason"),
+            Opt("      Message", "message"),
+            Field("      Exit Code", "exitCode?0"),
+            Opt("      Signal", "signal"),
+            Field("      Started", "startedAt|date"),
+            Field("      Finished", "finishedAt|date"),
+        ],
+    ),
+];
 
-/// Limits and requests.
-pub fn resources(out: &mut Out, r: &Value, level: usize) {
-    for (field, label) in [("limits", "Limits"), ("requests", "Requests")] {
-        let Some(map) = r[field].as_object().filter(|m| !m.is_empty()) else {
-            continue;
-        };
-        out.put(level, format!("{label}:\n"));
-        map.iter().for_each(|(k, v)| {
-            out.put(
-                level + 1,
-                format!("{k}:\t{}\n", quantity::canonical(&scalar(v))),
-            )
-        });
-    }
+fn state(out: &mut Out, label: &str, state: &Value) {
+    let found = STATES
+        .iter()
+        .find(|(field, ..)| state.some(field).is_some());
+    let (field, word, lines) = found.unwrap_or(&STATES[1]);
+    out.put(2, format!("{label}:\t{word}\n"));
+    put(out, state.at(field), lines);
 }
 
 fn probe(p: &Value) -> String {
-    let or = |f: &str, d: i64| p[f].as_i64().unwrap_or(d);
-    let attributes = format!(
-        "delay={}s timeout={}s period={}s #success={} #failure={}",
-        n(p, "initialDelaySeconds"),
-        or("timeoutSeconds", 1),
-        or("periodSeconds", 10),
-        or("successThreshold", 1),
-        or("failureThreshold", 3)
-    );
-    if !p["exec"].is_null() {
-        return format!(
-            "exec [{}] {attributes}",
-            texts(&p["exec"], "command").join(" ")
-        );
-    }
-    let h = &p["httpGet"];
-    if !h.is_null() {
-        let path = s(h, "path");
+    let what = if let Some(exec) = p.some("exec") {
+        format!("exec [{}]", shown(exec, "command|spaced"))
+    } else if let Some(get) = p.some("httpGet") {
+        let (host, path) = (get.text("host"), get.text("path"));
         let slash = if path.is_empty() || path.starts_with('/') {
             ""
         } else {
             "/"
         };
-        return format!(
-            "http-get {}://{}:{}{slash}{path} {attributes}",
-            h["scheme"].as_str().unwrap_or("HTTP").to_lowercase(),
-            s(h, "host"),
-            scalar(&h["port"])
-        );
-    }
-    let t = &p["tcpSocket"];
-    if !t.is_null() {
-        return format!(
-            "tcp-socket {}:{} {attributes}",
-            s(t, "host"),
-            scalar(&t["port"])
-        );
-    }
-    if !p["grpc"].is_null() {
-        return format!(
-            "grpc <pod>:{} {} {attributes}",
-            n(&p["grpc"], "port"),
-            s(&p["grpc"], "service")
-        );
-    }
-    format!("unknown {attributes}")
-}
-
-fn env_from(out: &mut Out, c: &Value) {
-    if list(c, "envFrom").is_empty() {
-        return;
-    }
-    out.put(2, "Environment Variables from:\n");
-    for e in list(c, "envFrom") {
-        let (kind, r) = if e["configMapRef"].is_null() {
-            ("Secret", &e["secretRef"])
-        } else {
-            ("ConfigMap", &e["configMapRef"])
-        };
-        let prefix = if s(e, "prefix").is_empty() {
-            String::new()
-        } else {
-            format!(" with prefix '{}'", s(e, "prefix"))
-        };
-        out.put(
-            3,
-            format!(
-                "{}\t{kind}{prefix}\tOptional: {}\n",
-                s(r, "name"),
-                r["optional"] == true
-            ),
-        );
-    }
-}
-
-fn env(out: &mut Out, c: &Value, pod: Option<&Value>) {
-    let all = list(c, "env");
-    out.put(
-        2,
+        let scheme = get.text_ptr("scheme").unwrap_or("HTTP").to_lowercase();
         format!(
-            "Environment:{}\n",
-            if all.is_empty() { "\t<none>" } else { "" }
-        ),
+            "http-get {scheme}://{host}:{}{slash}{path}",
+            shown(get, "port")
+        )
+    } else if let Some(tcp) = p.some("tcpSocket") {
+        format!("tcp-socket {}:{}", tcp.text("host"), shown(tcp, "port"))
+    } else if let Some(grpc) = p.some("grpc") {
+        format!("grpc <pod>:{} {}", grpc.int("port"), grpc.text("service"))
+    } else {
+        "unknown".into()
+    };
+    let (delay, timeout, period, success, failure) = (
+        p.int("initialDelaySeconds"),
+        p.int_ptr("timeoutSeconds").unwrap_or(1),
+        p.int_ptr("periodSeconds").unwrap_or(10),
+        p.int_ptr("successThreshold").unwrap_or(1),
+        p.int_ptr("failureThreshold").unwrap_or(3),
     );
-    for e in all {
-        let name = s(e, "name");
-        let from = &e["valueFrom"];
-        if from.is_null() {
-            for (i, line) in s(e, "value").split('\n').enumerate() {
-                out.put(
-                    3,
-                    if i == 0 {
-                        format!("{name}:\t{line}\n")
-                    } else {
-                        format!("\t{line}\n")
-                    },
-                );
-            }
-            continue;
-        }
-        let f = &from["fieldRef"];
-        if !f.is_null() {
-            let value = pod.map_or_else(String::new, |p| field_value(p, s(f, "fieldPath")));
-            out.put(
-                3,
-                format!(
-                    "{name}:\t{value} ({}:{})\n",
-                    f["apiVersion"].as_str().unwrap_or("v1"),
-                    s(f, "fieldPath")
-                ),
-            );
-        } else if !from["resourceFieldRef"].is_null() {
-            let r = s(&from["resourceFieldRef"], "resource");
-            let (kind, which) = r.split_once('.').unwrap_or((r, ""));
-            let value = c["resources"][kind][which]
-                .as_str()
-                .map_or_else(|| "0".to_string(), String::from);
-            let value = if value == "0" && (r == "limits.cpu" || r == "limits.memory") {
-                "node allocatable".into()
-            } else {
-                value
-            };
-            out.put(3, format!("{name}:\t{value} ({r})\n"));
-        } else {
-            let (kind, r) = if from["secretKeyRef"].is_null() {
-                ("of config map", &from["configMapKeyRef"])
-            } else {
-                ("in secret", &from["secretKeyRef"])
-            };
-            out.put(
-                3,
-                format!(
-                    "{name}:\t<set to the key '{}' {kind} '{}'>\tOptional: {}\n",
-                    s(r, "key"),
-                    s(r, "name"),
-                    r["optional"] == true
-                ),
-            );
-        }
-    }
+    format!(
+        "{what} delay={delay}s timeout={timeout}s period={period}s #success={success} #failure={failure}"
+    )
 }
 
-/// A field of the pod's metadata; what the pod's status or spec says is only known inside it.
-fn field_value(pod: &Value, path: &str) -> String {
-    if !path.starts_with("metadata.") {
-        return String::new();
-    }
-    let (head, key) = path.split_once('[').map_or((path, None), |(h, k)| {
-        (h, Some(k.trim_matches(['\'', ']'])))
-    });
-    let mut at = pod;
-    for step in head.split('.') {
-        at = &at[step];
-    }
-    scalar(key.map_or(at, |k| &at[k]))
+fn env_from(out: &mut Out, from: &Value) {
+    let (kind, reference) = match from.some("configMapRef") {
+        Some(map) => ("ConfigMap", map),
+        None => ("Secret", from.at("secretRef")),
+    };
+    let prefix = match from.text("prefix") {
+        "" => String::new(),
+        prefix => format!(" with prefix '{prefix}'"),
+    };
+    let (name, optional) = (reference.text("name"), reference.flag("optional"));
+    out.put(3, format!("{name}\t{kind}{prefix}\tOptional: {optional}\n"));
 }
 
-fn mounts(out: &mut Out, c: &Value) {
-    let mut all: Vec<&Value> = list(c, "volumeMounts").iter().collect();
-    let none = if all.is_empty() { "\t<none>" } else { "" };
-    out.put(2, format!("Mounts:{none}\n"));
-    all.sort_by_key(|m| s(m, "mountPath").to_string());
-    for m in all {
-        let mut flags = if m["readOnly"] == true {
-            "ro".to_string()
-        } else {
-            "rw".into()
+fn env(out: &mut Out, var: &Value, container: &Value, pod: Option<&Value>) {
+    let name = var.text("name");
+    let Some(from) = var.some("valueFrom") else {
+        let mut lines = var.text("value").split('\n');
+        out.put(3, format!("{name}:\t{}\n", lines.next().unwrap_or("")));
+        return lines.for_each(|line| out.put(3, format!("\t{line}\n")));
+    };
+    let line = if let Some(field) = from.some("fieldRef") {
+        let path = field.text("fieldPath");
+        // clients know no other fields of pods that they do not have themselves
+        let value = match (pod, path) {
+            (Some(pod), "metadata.name" | "metadata.namespace") => shown(pod, path),
+            _ => String::new(),
         };
-        if !s(m, "subPath").is_empty() {
-            flags += &format!(",path={}", quote(s(m, "subPath")));
-        }
-        out.put(
-            3,
-            format!("{} from {} ({flags})\n", s(m, "mountPath"), s(m, "name")),
-        );
+        let version = field.text_ptr("apiVersion").unwrap_or("v1");
+        format!("{value} ({version}:{path})")
+    } else if let Some(field) = from.some("resourceFieldRef") {
+        let resource = field.text("resource");
+        let value = match amount(container, field).as_deref() {
+            Some("0") if matches!(resource, "limits.cpu" | "limits.memory") => {
+                "node allocatable".into()
+            }
+            value => value.unwrap_or("").to_string(),
+        };
+        format!("{value} ({resource})")
+    } else {
+        let (of, key) = match from.some("secretKeyRef") {
+            Some(key) => ("in secret", key),
+            None => ("of config map", from.at("configMapKeyRef")),
+        };
+        let (name, optional) = (key.text("name"), key.flag("optional"));
+        let key = key.text("key");
+        format!("<set to the key '{key}' {of} '{name}'>\tOptional: {optional}")
+    };
+    out.put(3, format!("{name}:\t{line}\n"));
+}
+
+/// What a container asks for in units of the divisor, rounded up; nothing where that cannot be told.
+fn amount(container: &Value, field: &Value) -> Option<String> {
+    let (list, name) = field.text("resource").split_once('.')?;
+    let known = matches!(name, "cpu" | "memory" | "ephemeral-storage");
+    if !known && !name.starts_with("hugepages-") {
+        return None;
     }
-    if !list(c, "volumeDevices").is_empty() {
+    let read = |value: &Value| shown(value, "?0").parse::<Quantity>().ok();
+    let figure = |q: &Quantity| {
+        if name == "cpu" {
+            q.milli_value()
+        } else {
+            q.value()
+        }
+    };
+    let amount = read(container.at("resources").at(list).at(name))?;
+    let divisor = match read(field.at("divisor"))? {
+        zero if zero.is_zero() => Quantity::from_i64(1, Format::default()),
+        divisor => divisor,
+    };
+    let units = figure(&amount) as f64 / figure(&divisor) as f64;
+    Some((units.ceil() as i64).to_string())
+}
+
+fn mounts(out: &mut Out, container: &Value) {
+    let sorted = |field: &str, by: &'static str| {
+        let mut all: Vec<&Value> = container.list(field).iter().collect();
+        all.sort_by_key(|item| item.text(by));
+        all
+    };
+    let mounts = sorted("volumeMounts", "mountPath");
+    let none = if mounts.is_empty() { "\t<none>" } else { "" };
+    out.put(2, format!("Mounts:{none}\n"));
+    for mount in mounts {
+        let (at, name) = (mount.text("mountPath"), mount.text("name"));
+        let flag = if mount.flag("readOnly") { "ro" } else { "rw" };
+        let path = match mount.text("subPath") {
+            "" => String::new(),
+            path => format!(",path={}", quote(path)),
+        };
+        out.put(3, format!("{at} from {name} ({flag}{path})\n"));
+    }
+    let devices = sorted("volumeDevices", "devicePath");
+    if !devices.is_empty() {
         out.put(2, format!("Devices:{none}\n"));
-        list(c, "volumeDevices")
-            .iter()
-            .for_each(|d| out.put(3, format!("{} from {}\n", s(d, "devicePath"), s(d, "name"))));
+    }
+    for device in devices {
+        let (at, name) = (device.text("devicePath"), device.text("name"));
+        out.put(3, format!("{at} from {name}\n"));
     }
 }
 
 /// What a pod tolerates.
 pub fn tolerations(out: &mut Out, title: &str, all: &[Value]) {
     let mut sorted: Vec<&Value> = all.iter().collect();
-    sorted.sort_by_key(|t| s(t, "key").to_string());
-    let lines: Vec<String> = sorted
-        .iter()
-        .map(|t| {
-            let mut line = s(t, "key").to_string();
-            if !s(t, "value").is_empty() {
-                line += &format!("={}", s(t, "value"));
-            }
-            if !s(t, "effect").is_empty() {
-                line += &format!(":{}", s(t, "effect"));
-            }
-            let exists = s(t, "operator") == "Exists";
-            if exists && s(t, "value").is_empty() {
-                line += if s(t, "key").is_empty() && s(t, "effect").is_empty() {
-                    "op=Exists"
-                } else {
-                    " op=Exists"
-                };
-            }
-            if let Some(seconds) = t["tolerationSeconds"].as_i64() {
-                line += &format!(" for {seconds}s");
-            }
-            line
-        })
-        .collect();
-    multiline(out, title, &lines);
+    sorted.sort_by_key(|t| t.text("key"));
+    let lines = sorted.iter().map(|t| {
+        let (key, value, effect) = (t.text("key"), t.text("value"), t.text("effect"));
+        let mut line = key.to_string();
+        if !value.is_empty() {
+            line += &format!("={value}");
+        }
+        if !effect.is_empty() {
+            line += &format!(":{effect}");
+        }
+        if t.text("operator") == "Exists" && value.is_empty() {
+            let space = if line.is_empty() { "" } else { " " };
+            line += &format!("{space}op=Exists");
+        }
+        if let Some(seconds) = t.int_ptr("tolerationSeconds") {
+            line += &format!(" for {seconds}s");
+        }
+        line
+    });
+    multiline(out, title, &lines.collect::<Vec<_>>());
 }
 
 /// How pods are spread.
 pub fn spread(out: &mut Out, all: &[Value], space: &str) {
     let mut sorted: Vec<&Value> = all.iter().collect();
-    sorted.sort_by_key(|c| s(c, "topologyKey").to_string());
-    for (i, c) in sorted.iter().enumerate() {
+    sorted.sort_by_key(|c| c.text("topologyKey"));
+    let lines = sorted.iter().map(|c| {
+        let of = match c.some("labelSelector") {
+            Some(labels) => format!(" for selector {}", selector(labels)),
+            None => String::new(),
+        };
+        let text = shown(c, "topologyKey") + ":" + c.text("whenUnsatisfiable");
+        format!("{text} when max skew {} is exceeded{of}", c.int("maxSkew"))
+    });
+    for (i, line) in lines.enumerate() {
         let head = if i == 0 {
-            format!("{space}Topology Spread Constraints:\t")
+            "Topology Spread Constraints:"
         } else {
-            format!("{space}\t")
+            ""
         };
-        let for_selector = if c["labelSelector"].is_null() {
-            String::new()
-        } else {
-            format!(" for selector {}", selector(&c["labelSelector"]))
-        };
-        out.put(
-            0,
-            format!(
-                "{head}{}:{} when max skew {} is exceeded{for_selector}\n",
-                s(c, "topologyKey"),
-                s(c, "whenUnsatisfiable"),
-                n(c, "maxSkew")
-            ),
-        );
+        out.put(0, format!("{space}{head}\t{line}\n"));
     }
 }

@@ -2,10 +2,10 @@
 //! Invariant: each resource has one row with all its verbs.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/util/rbac/rbac.go`.
 
-use super::text::texts;
+use crate::typed::Read;
 use serde_json::Value;
 
-#[derive(Clone, PartialEq)]
+#[derive(Default)]
 struct Rule {
     group: String,
     resource: String,
@@ -19,28 +19,24 @@ pub fn rows(rules: &[Value]) -> Vec<[String; 4]> {
     let mut urls: Vec<Rule> = Vec::new();
     let mut simple: Vec<Rule> = Vec::new();
     for rule in rules {
-        let (verbs, names) = (texts(rule, "verbs"), texts(rule, "resourceNames"));
-        let names: Vec<Option<String>> = if names.is_empty() {
-            vec![None]
-        } else {
-            names.into_iter().map(Some).collect()
-        };
-        for group in texts(rule, "apiGroups") {
-            for resource in texts(rule, "resources") {
-                for verb in &verbs {
+        let mut names: Vec<Option<&str>> = rule.texts("resourceNames").map(Some).collect();
+        if names.is_empty() {
+            names.push(None);
+        }
+        for group in rule.texts("apiGroups") {
+            for resource in rule.texts("resources") {
+                for verb in rule.texts("verbs") {
                     for name in &names {
-                        add(&mut simple, &group, &resource, name.as_ref(), verb);
+                        add(&mut simple, group, resource, *name, verb);
                     }
                 }
             }
         }
-        for url in texts(rule, "nonResourceURLs") {
-            urls.extend(verbs.iter().map(|v| Rule {
-                group: String::new(),
-                resource: String::new(),
-                name: None,
-                url: url.clone(),
-                verbs: vec![v.clone()],
+        for url in rule.texts("nonResourceURLs") {
+            urls.extend(rule.texts("verbs").map(|verb| Rule {
+                url: url.into(),
+                verbs: vec![verb.into()],
+                ..Rule::default()
             }));
         }
     }
@@ -49,17 +45,17 @@ pub fn rows(rules: &[Value]) -> Vec<[String; 4]> {
     urls.iter().map(row).collect()
 }
 
-fn add(simple: &mut Vec<Rule>, group: &str, resource: &str, name: Option<&String>, verb: &str) {
+fn add(simple: &mut Vec<Rule>, group: &str, resource: &str, name: Option<&str>, verb: &str) {
     match simple
         .iter_mut()
-        .find(|r| r.group == group && r.resource == resource && r.name.as_ref() == name)
+        .find(|r| r.group == group && r.resource == resource && r.name.as_deref() == name)
     {
         Some(r) if r.verbs.iter().any(|v| v == verb) => {}
         Some(r) => r.verbs.push(verb.into()),
         None => simple.push(Rule {
             group: group.into(),
             resource: resource.into(),
-            name: name.cloned(),
+            name: name.map(String::from),
             url: String::new(),
             verbs: vec![verb.into()],
         }),

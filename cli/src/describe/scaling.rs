@@ -2,196 +2,121 @@
 //! Invariant: a metric that has not been measured shows as `<unknown>`.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::text::{head, list, n, s, scalar};
-use super::{Kube, Out, date};
-use crate::error::{Result, quote};
+use super::form::Line::{self, Conditions, Do, Each, Field, If, In, Text};
+use super::form::{CREATED, HEAD, shown};
+use super::{Describer, Out};
+use crate::error::quote;
+use crate::typed::Read;
 use serde_json::Value;
 
-fn known(v: &Value) -> String {
-    if v.is_null() {
-        "<unknown>".into()
-    } else {
-        scalar(v)
-    }
-}
+pub const KINDS: &[Describer] = &[Describer::new(
+    "autoscaling",
+    "HorizontalPodAutoscaler",
+    LINES,
+)];
 
-/// Current and wanted value of a resource metric.
-fn resource(out: &mut Out, title: &str, wanted: &Value, current: &Value) {
-    out.put(1, title);
-    if !wanted["averageValue"].is_null() {
-        out.put(
-            0,
-            format!(
-                ":\t{} / {}\n",
-                known(&current["averageValue"]),
-                scalar(&wanted["averageValue"])
-            ),
-        );
-        return;
-    }
-    let now = match current["averageUtilization"].as_i64() {
-        Some(u) => format!("{u}% ({})", scalar(&current["averageValue"])),
-        None => "<unknown>".into(),
-    };
-    let target = wanted["averageUtilization"]
-        .as_i64()
-        .map_or_else(|| "<auto>".into(), |u| format!("{u}%"));
-    out.put(
-        1,
-        format!("(as a percentage of request):\t{now} / {target}\n"),
-    );
-}
+const LINES: &[Line] = &[
+    HEAD,
+    CREATED,
+    Text("Reference:\t{spec.scaleTargetRef.kind}/{spec.scaleTargetRef.name}"),
+    Text("Metrics:\t( current / target )"),
+    Do(metrics),
+    Field("Min replicas", "spec.minReplicas?<unset>"),
+    Field("Max replicas", "spec.maxReplicas?0"),
+    In(
+        "spec.behavior",
+        &[
+            Text("Behavior:"),
+            In("scaleUp", &[Text("  Scale Up:"), Line::All(RULES)]),
+            In("scaleDown", &[Text("  Scale Down:"), Line::All(RULES)]),
+        ],
+    ),
+    Text(
+        "{spec.scaleTargetRef.kind} pods:\t{status.currentReplicas?0} current / {status.desiredReplicas?0} desired",
+    ),
+    Conditions(
+        "  Type\tStatus\tReason\tMessage",
+        "  {type}\t{status}\t{reason}\t{message}",
+    ),
+];
 
-pub async fn describe(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    let (spec, status) = (&o["spec"], &o["status"]);
-    head(&mut out, &o);
-    out.field(
-        "CreationTimestamp",
-        date(&o["metadata"]["creationTimestamp"]),
-    );
-    let target = &spec["scaleTargetRef"];
-    out.field(
-        "Reference",
-        format!("{}/{}", s(target, "kind"), s(target, "name")),
-    );
-    out.put(0, "Metrics:\t( current / target )\n");
-    for (i, m) in list(spec, "metrics").iter().enumerate() {
-        let now = status["currentMetrics"]
-            .get(i)
-            .cloned()
-            .unwrap_or(Value::Null);
-        match s(m, "type") {
-            "Resource" => resource(
-                &mut out,
-                &format!("resource {} on pods", s(&m["resource"], "name")),
-                &m["resource"]["target"],
-                &now["resource"]["current"],
-            ),
+const RULES: &[Line] = &[
+    If(
+        "stabilizationWindowSeconds",
+        &[Text(
+            "    Stabilization Window: {stabilizationWindowSeconds} seconds",
+        )],
+    ),
+    If(
+        "policies",
+        &[Text("    Select Policy: {selectPolicy?Max}\n    Policies:")],
+    ),
+    Each(
+        "policies",
+        &[Text(
+            "      - Type: {type}\tValue: {value}\tPeriod: {periodSeconds} seconds",
+        )],
+    ),
+];
+
+/// Each metric with its current and its wanted value.
+fn metrics(out: &mut Out, autoscaler: &Value) {
+    let current = autoscaler.at("status").list("currentMetrics");
+    for (i, metric) in autoscaler.at("spec").list("metrics").iter().enumerate() {
+        // each type has its part under the type's name
+        let kind = metric.text("type");
+        let mut chars = kind.chars();
+        let field: String = chars.next().map_or_else(String::new, |first| {
+            first.to_lowercase().collect::<String>() + chars.as_str()
+        });
+        let spec = metric.at(&field);
+        let now = current.get(i).map_or(&Value::Null, |now| now.at(&field));
+        let (target, now) = (spec.at("target"), now.at("current"));
+        let values = |field: &str| {
+            let now = shown(now, &format!("{field}?<unknown>"));
+            format!("{now} / {}", shown(target, field))
+        };
+        let average = target.some("averageValue").is_some();
+        let title = match kind {
+            "Resource" => shown(spec, "name").to_string() + " on pods",
             "ContainerResource" => {
-                let r = &m["containerResource"];
-                resource(
-                    &mut out,
-                    &format!(
-                        "resource {} of container \"{}\" on pods",
-                        s(r, "name"),
-                        s(r, "container")
-                    ),
-                    &r["target"],
-                    &now["containerResource"]["current"],
-                );
+                let (name, container) = (spec.text("name"), spec.text("container"));
+                format!("{name} of container \"{container}\" on pods")
             }
-            "Pods" => out.put(
-                1,
+            "Object" => {
+                let (name, on) = (
+                    shown(spec, "metric.name|quoted"),
+                    spec.at("describedObject"),
+                );
+                format!("{name} on {}/{}", on.text("kind"), on.text("name"))
+            }
+            _ => shown(spec, "metric.name|quoted"),
+        };
+        let line = match kind {
+            "Resource" | "ContainerResource" if average => {
+                format!("resource {title}:\t{}", values("averageValue"))
+            }
+            "Resource" | "ContainerResource" => {
+                let now = match now.int_ptr("averageUtilization") {
+                    Some(percent) => format!("{percent}% ({})", shown(now, "averageValue")),
+                    None => "<unknown>".into(),
+                };
+                let target = match target.int_ptr("averageUtilization") {
+                    Some(percent) => format!("{percent}%"),
+                    None => "<auto>".into(),
+                };
+                format!("resource {title}  (as a percentage of request):\t{now} / {target}")
+            }
+            "Pods" => format!("{title} on pods:\t{}", values("averageValue")),
+            "External" | "Object" if average => {
                 format!(
-                    "{} on pods:\t{} / {}\n",
-                    quote(s(&m["pods"]["metric"], "name")),
-                    known(&now["pods"]["current"]["averageValue"]),
-                    scalar(&m["pods"]["target"]["averageValue"])
-                ),
-            ),
-            "External" | "Object" => other(&mut out, m, &now),
-            unknown => out.put(1, format!("<unknown metric type {}>\n", quote(unknown))),
-        }
-    }
-    out.field(
-        "Min replicas",
-        spec["minReplicas"]
-            .as_i64()
-            .map_or_else(|| "<unset>".into(), |x| x.to_string()),
-    );
-    out.field("Max replicas", n(spec, "maxReplicas"));
-    if !spec["behavior"].is_null() {
-        out.put(0, "Behavior:\n");
-        behavior(&mut out, "Scale Up", &spec["behavior"]["scaleUp"]);
-        behavior(&mut out, "Scale Down", &spec["behavior"]["scaleDown"]);
-    }
-    out.put(
-        0,
-        format!(
-            "{} pods:\t{} current / {} desired\n",
-            s(target, "kind"),
-            n(status, "currentReplicas"),
-            n(status, "desiredReplicas")
-        ),
-    );
-    let conditions = list(status, "conditions");
-    if !conditions.is_empty() {
-        out.put(0, "Conditions:\n");
-        out.put(1, "Type\tStatus\tReason\tMessage\n");
-        out.put(1, "----\t------\t------\t-------\n");
-        conditions.iter().for_each(|c| {
-            out.put(
-                1,
-                format!(
-                    "{}\t{}\t{}\t{}\n",
-                    s(c, "type"),
-                    s(c, "status"),
-                    s(c, "reason"),
-                    s(c, "message")
-                ),
-            )
-        });
-    }
-    kube.events(&mut out, &o).await;
-    Ok(out)
-}
-
-fn other(out: &mut Out, m: &Value, now: &Value) {
-    let external = s(m, "type") == "External";
-    let (spec, current) = if external {
-        (&m["external"], &now["external"]["current"])
-    } else {
-        (&m["object"], &now["object"]["current"])
-    };
-    let average = !spec["target"]["averageValue"].is_null();
-    let field = if average { "averageValue" } else { "value" };
-    let name = quote(s(&spec["metric"], "name"));
-    let title = if external {
-        name
-    } else {
-        format!(
-            "{name} on {}/{}",
-            s(&spec["describedObject"], "kind"),
-            s(&spec["describedObject"], "name")
-        )
-    };
-    let which = if average {
-        "target average value"
-    } else {
-        "target value"
-    };
-    out.put(
-        1,
-        format!(
-            "{title} ({which}):\t{} / {}\n",
-            known(&current[field]),
-            scalar(&spec["target"][field])
-        ),
-    );
-}
-
-fn behavior(out: &mut Out, title: &str, rules: &Value) {
-    if rules.is_null() {
-        return;
-    }
-    out.put(1, format!("{title}:\n"));
-    if let Some(w) = rules["stabilizationWindowSeconds"].as_i64() {
-        out.put(2, format!("Stabilization Window: {w} seconds\n"));
-    }
-    if !list(rules, "policies").is_empty() {
-        let select = rules["selectPolicy"].as_str().unwrap_or("Max");
-        out.put(2, format!("Select Policy: {select}\n    Policies:\n"));
-        list(rules, "policies").iter().for_each(|p| {
-            out.put(
-                3,
-                format!(
-                    "- Type: {}\tValue: {}\tPeriod: {} seconds\n",
-                    s(p, "type"),
-                    n(p, "value"),
-                    n(p, "periodSeconds")
-                ),
-            )
-        });
+                    "{title} (target average value):\t{}",
+                    values("averageValue")
+                )
+            }
+            "External" | "Object" => format!("{title} (target value):\t{}", values("value")),
+            unknown => format!("<unknown metric type {}>", quote(unknown)),
+        };
+        out.put(1, line + "\n");
     }
 }

@@ -2,211 +2,223 @@
 //! Invariant: what uses a claim is looked up, not guessed.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/describe/describe.go`.
 
-use super::text::{
-    annotations, format_labels, head, labels, list, multiline, s, scalar, texts, yes_or_unset,
-};
-use super::{Kube, Out, quantity, volumes};
-use crate::client::segment;
+use super::form::Line::{self, Do, Each, Form, If, In, Many, Text, Unless};
+use super::form::{ANNOTATIONS, HEAD, LABELS, NAME, NAMESPACE, shown};
+use super::text::{multiline, pairs};
+use super::{Describer, Kube, Out, volumes};
 use crate::error::Result;
 use crate::print::age::since;
-use serde_json::Value;
+use crate::typed::Read;
+use serde_json::{Value, json};
 
-fn modes(v: &Value) -> String {
-    let short = |m: &String| match m.as_str() {
-        "ReadWriteOnce" => "RWO".to_string(),
-        "ReadOnlyMany" => "ROX".into(),
-        "ReadWriteMany" => "RWX".into(),
-        "ReadWriteOncePod" => "RWOP".into(),
-        other => other.into(),
-    };
-    texts(v, "accessModes")
-        .iter()
-        .map(short)
-        .collect::<Vec<_>>()
-        .join(",")
-}
+pub const KINDS: &[Describer] = &[
+    Describer::new("", "PersistentVolume", VOLUME),
+    Describer::new("", "PersistentVolumeClaim", CLAIM)
+        .with(|kube, object| Box::pin(users(kube, object))),
+    Describer::new("storage.k8s.io", "StorageClass", CLASS),
+];
 
-fn status(o: &Value) -> String {
-    let d = &o["metadata"]["deletionTimestamp"];
-    if d.is_null() {
-        s(&o["status"], "phase").into()
+const FINALIZERS: Line = Text("Finalizers:\t[{metadata.finalizers|spaced}]");
+const CLASS_OF: Line = Do(|out, object| out.field("StorageClass", class_of(object)));
+const STATUS: Line = Do(|out, object| {
+    let deleted = object.at("metadata").at("deletionTimestamp");
+    let status = if deleted.is_null() {
+        shown(object, "status.phase")
     } else {
-        format!("Terminating (lasts {})", since(d))
-    }
-}
-
-fn class_of(o: &Value) -> String {
-    o["metadata"]["annotations"]["volume.beta.kubernetes.io/storage-class"]
-        .as_str()
-        .unwrap_or_else(|| s(&o["spec"], "storageClassName"))
-        .to_string()
-}
-
-pub async fn volume(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    let spec = &o["spec"];
-    head(&mut out, &o);
-    out.field(
-        "Finalizers",
-        format!("[{}]", texts(&o["metadata"], "finalizers").join(" ")),
-    );
-    out.field("StorageClass", class_of(&o));
-    out.field("Status", status(&o));
-    let claim = &spec["claimRef"];
-    out.field(
-        "Claim",
-        if claim.is_null() {
-            String::new()
-        } else {
-            format!("{}/{}", s(claim, "namespace"), s(claim, "name"))
-        },
-    );
-    out.field("Reclaim Policy", s(spec, "persistentVolumeReclaimPolicy"));
-    out.field("Access Modes", modes(spec));
-    if !spec["volumeMode"].is_null() {
-        out.field("VolumeMode", s(spec, "volumeMode"));
-    }
-    out.field(
-        "Capacity",
-        quantity::canonical(&scalar(&spec["capacity"]["storage"])),
-    );
-    affinity(&mut out, &spec["nodeAffinity"]);
-    out.field("Message", s(&o["status"], "message"));
-    out.put(0, "Source:\n");
-    volumes::source(&mut out, spec);
-    kube.events(&mut out, &o).await;
-    Ok(out)
-}
-
-fn affinity(out: &mut Out, v: &Value) {
-    out.put(0, "Node Affinity:\t");
-    if v["required"].is_null() {
-        out.put(0, "<none>\n");
-        return;
-    }
-    out.put(0, "\n");
-    let terms = list(&v["required"], "nodeSelectorTerms");
-    out.put(
-        1,
-        format!(
-            "Required Terms:\t{}\n",
-            if terms.is_empty() { "<none>" } else { "" }
-        ),
-    );
-    for (i, term) in terms.iter().enumerate() {
-        let lines: Vec<String> = list(term, "matchExpressions")
-            .iter()
-            .map(|e| {
-                let values = texts(e, "values");
-                let of = if values.is_empty() {
-                    String::new()
-                } else {
-                    format!(" [{}]", values.join(", "))
-                };
-                format!("{} {}{of}", s(e, "key"), s(e, "operator").to_lowercase())
-            })
-            .collect();
-        multiline(out, &format!("    Term {i}"), &lines);
-    }
-}
-
-pub async fn claim(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    let (m, spec) = (&o["metadata"], &o["spec"]);
-    out.field("Name", s(m, "name"));
-    out.field("Namespace", s(m, "namespace"));
-    out.field("StorageClass", class_of(&o));
-    out.field("Status", status(&o));
-    out.field("Volume", s(spec, "volumeName"));
-    labels(&mut out, "Labels", &m["labels"]);
-    annotations(&mut out, "Annotations", &m["annotations"]);
-    out.field(
-        "Finalizers",
-        format!("[{}]", texts(m, "finalizers").join(" ")),
-    );
-    let bound = !s(spec, "volumeName").is_empty();
-    out.field(
-        "Capacity",
-        if bound {
-            quantity::canonical(&scalar(&o["status"]["capacity"]["storage"]))
-        } else {
-            String::new()
-        },
-    );
-    out.field(
-        "Access Modes",
-        if bound {
-            modes(&o["status"])
-        } else {
-            String::new()
-        },
-    );
-    if !spec["volumeMode"].is_null() {
-        out.field("VolumeMode", s(spec, "volumeMode"));
-    }
-    if !spec["dataSource"].is_null() {
-        out.put(0, "DataSource:\n");
-        for (label, field) in [("APIGroup", "apiGroup"), ("Kind", "kind"), ("Name", "name")] {
-            if !spec["dataSource"][field].is_null() {
-                out.put(1, format!("{label}:\t{}\n", s(&spec["dataSource"], field)));
-            }
-        }
-    }
-    let pods = kube
-        .items(
-            &format!("/api/v1/namespaces/{}/pods", segment(s(m, "namespace"))),
-            &[],
-        )
-        .await;
-    let uses = |p: &&Value| {
-        list(&p["spec"], "volumes")
-            .iter()
-            .any(|v| v["persistentVolumeClaim"]["claimName"] == m["name"])
+        format!("Terminating (lasts {})", since(deleted))
     };
-    let users: Vec<String> = pods
+    out.field("Status", status);
+});
+
+const VOLUME: &[Line] = &[
+    HEAD,
+    FINALIZERS,
+    CLASS_OF,
+    STATUS,
+    Form(0, "?Claim: {spec.claimRef.namespace}/{spec.claimRef.name}"),
+    Unless("spec.claimRef", &[Text("Claim:\t")]),
+    Form(0, "Reclaim Policy: {spec.persistentVolumeReclaimPolicy}"),
+    Do(|out, volume| out.field("Access Modes", modes(volume.at("spec")))),
+    Form(
+        0,
+        "
+        ?VolumeMode: {spec.volumeMode}
+        Capacity: {spec.capacity.storage|quantity}",
+    ),
+    Do(|out, volume| affinity(out, volume.at("spec").at("nodeAffinity").at("required"))),
+    Form(
+        0,
+        "
+        Message: {status.message}
+        Source:",
+    ),
+    In("spec", &[Do(volumes::of_persistent_volume)]),
+];
+
+const CLAIM: &[Line] = &[
+    NAME,
+    NAMESPACE,
+    CLASS_OF,
+    STATUS,
+    Form(0, "Volume: {spec.volumeName}"),
+    LABELS,
+    ANNOTATIONS,
+    FINALIZERS,
+    Do(|out, claim| {
+        // before it is bound, it has neither
+        let status = match claim.at("spec").text("volumeName") {
+            "" => &Value::Null,
+            _ => claim.at("status"),
+        };
+        out.field("Capacity", shown(status, "capacity.storage|quantity"));
+        out.field("Access Modes", modes(status));
+    }),
+    Form(0, "?VolumeMode: {spec.volumeMode}"),
+    In("spec.dataSource", &[Form(0, SOURCE)]),
+    Many("Used By", "related", ""),
+    If(
+        "status.conditions",
+        &[Form(
+            0,
+            "
+        Conditions:
+          Type  Status  LastProbeTime  LastTransitionTime  Reason  Message
+          ----  ------  -----------------  ------------------  ------  -------",
+        )],
+    ),
+    Each(
+        "status.conditions",
+        &[Text(
+            "  {type} \t{status} \t{lastProbeTime|date} \t{lastTransitionTime|date} \t{reason} \t{message}",
+        )],
+    ),
+];
+const SOURCE: &str = "
+    DataSource:
+      ?APIGroup: {apiGroup}
+      Kind: {kind}
+      Name: {name}";
+
+/// A claim that a pod brings with it, below its volume.
+pub const TEMPLATE: &[Line] = &[
+    Form(
+        2,
+        "
+        StorageClass: {spec.storageClassName}
+        Volume: {spec.volumeName}",
+    ),
+    Do(|out, claim| {
+        let labels = pairs(claim.at("metadata").at("labels"));
+        volumes::below(out, "Labels", &labels, "    <none>");
+        let annotations = claim.at("metadata").entries("annotations");
+        let annotations: Vec<String> = annotations
+            .map(|(name, value)| format!("{name}: {}", shown(value, "")))
+            .collect();
+        volumes::below(out, "Annotations", &annotations, "    <none>");
+    }),
+    Text("    Capacity:\t\n    Access Modes:\t"),
+    Form(2, "?VolumeMode: {spec.volumeMode}"),
+    In("spec.dataSource", &[Form(2, SOURCE)]),
+];
+
+const CLASS: &[Line] = &[
+    NAME,
+    Do(|out, class| {
+        let annotations = class.at("metadata").at("annotations");
+        let default = [
+            "storageclass.kubernetes.io/is-default-class",
+            "storageclass.beta.kubernetes.io/is-default-class",
+        ]
+        .iter()
+        .any(|name| annotations.text(name) == "true");
+        out.field("IsDefaultClass", if default { "Yes" } else { "No" });
+    }),
+    Form(
+        0,
+        "
+        Annotations: {metadata.annotations|labels?<none>}
+        Provisioner: {provisioner}
+        Parameters: {parameters|labels?<none>}
+        AllowVolumeExpansion: {allowVolumeExpansion|Flag?<unset>}",
+    ),
+    Unless("mountOptions", &[Form(0, "MountOptions: <none>")]),
+    If(
+        "mountOptions",
+        &[
+            Form(0, "MountOptions:"),
+            Each("mountOptions", &[Text("  {}")]),
+        ],
+    ),
+    Form(
+        0,
+        "
+        ?ReclaimPolicy: {reclaimPolicy}
+        ?VolumeBindingMode: {volumeBindingMode}",
+    ),
+];
+
+/// The pods that use a claim.
+async fn users(kube: Kube, claim: Value) -> Result<Value> {
+    let name = claim.at("metadata").text("name");
+    let uses = |pod: &&Value| {
+        let volumes = pod.at("spec").list("volumes");
+        let mut claims = volumes.iter().map(|v| v.at("persistentVolumeClaim"));
+        claims.any(|claim| claim.text_ptr("claimName") == Some(name))
+    };
+    let pods = kube.beside(&claim, "/api/v1", "pods", &[]).await;
+    let mut users: Vec<String> = pods
         .iter()
         .filter(uses)
-        .map(|p| s(&p["metadata"], "name").to_string())
+        .map(|pod| shown(pod, "metadata.name"))
         .collect();
-    multiline(&mut out, "Used By", &users);
-    kube.events(&mut out, &o).await;
-    Ok(out)
+    users.sort();
+    Ok(json!(users))
 }
 
-pub async fn class(kube: Kube, o: Value) -> Result<Out> {
-    let mut out = Out::default();
-    let m = &o["metadata"];
-    let default = [
-        "storageclass.kubernetes.io/is-default-class",
-        "storageclass.beta.kubernetes.io/is-default-class",
-    ]
-    .iter()
-    .any(|k| m["annotations"][*k] == "true");
-    out.field("Name", s(m, "name"));
-    out.field("IsDefaultClass", if default { "Yes" } else { "No" });
-    out.field("Annotations", format_labels(&m["annotations"]));
-    out.field("Provisioner", s(&o, "provisioner"));
-    out.field("Parameters", format_labels(&o["parameters"]));
-    out.field(
-        "AllowVolumeExpansion",
-        yes_or_unset(&o["allowVolumeExpansion"]),
-    );
-    if list(&o, "mountOptions").is_empty() {
-        out.put(0, "MountOptions:\t<none>\n");
-    } else {
-        out.put(0, "MountOptions:\n");
-        texts(&o, "mountOptions")
-            .iter()
-            .for_each(|t| out.put(1, format!("{t}\n")));
+fn modes(v: &Value) -> String {
+    let short = |mode| match mode {
+        "ReadWriteOnce" => "RWO",
+        "ReadOnlyMany" => "ROX",
+        "ReadWriteMany" => "RWX",
+        "ReadWriteOncePod" => "RWOP",
+        other => other,
+    };
+    let modes = v.texts("accessModes").map(short);
+    modes.collect::<Vec<_>>().join(",")
+}
+
+fn class_of(object: &Value) -> &str {
+    object
+        .at("metadata")
+        .at("annotations")
+        .text_ptr("volume.beta.kubernetes.io/storage-class")
+        .unwrap_or_else(|| object.at("spec").text("storageClassName"))
+}
+
+fn affinity(out: &mut Out, required: &Value) {
+    if required.is_null() {
+        return out.put(0, "Node Affinity:\t<none>\n");
     }
-    for (label, field) in [
-        ("ReclaimPolicy", "reclaimPolicy"),
-        ("VolumeBindingMode", "volumeBindingMode"),
-    ] {
-        if !o[field].is_null() {
-            out.field(label, s(&o, field));
-        }
+    let terms = required.list("nodeSelectorTerms");
+    let none = if terms.is_empty() { "<none>" } else { "" };
+    out.put(0, "Node Affinity:\t\n");
+    out.field("  Required Terms", none);
+    for (i, term) in terms.iter().enumerate() {
+        let expressions = term.list("matchExpressions").iter().map(|e| {
+            let of = match shown(e, "values|list").as_str() {
+                "" => String::new(),
+                values => format!(" [{values}]"),
+            };
+            format!(
+                "{} {}{of}",
+                e.text("key"),
+                e.text("operator").to_lowercase()
+            )
+        });
+        multiline(
+            out,
+            &format!("    Term {i}"),
+            &expressions.collect::<Vec<_>>(),
+        );
     }
-    kube.events(&mut out, &o).await;
-    Ok(out)
 }

@@ -33,7 +33,7 @@ pub use context::{Context, Parts};
 
 use crate::{
     api,
-    events::{Recorder, Type},
+    events::Recorder,
     logs::rotate,
     node::{lease, machine::Machine, objects::Nodes, register},
     pod::{
@@ -301,12 +301,10 @@ impl Dispatcher<'_> {
             }
             return;
         };
-        self.node.events.record(
-            reference(&pod),
-            Type::Warning,
-            &rejection.reason,
-            rejection.message.clone(),
-        );
+        let message = rejection.message.clone();
+        self.node
+            .events
+            .warn(reference(&pod), &rejection.reason, message);
         handle.state.lock().failed = Some(Verdict::rejected(rejection));
     }
 

@@ -26,7 +26,7 @@ pub enum Kind {
     Secret,
 }
 
-#[derive(thiserror::Error, Debug)]
+#[derive(thiserror::Error, Clone, Debug)]
 pub enum Error {
     /// In the API server's words: `configmaps "x" not found`.
     #[error("{0}")]

@@ -12,14 +12,26 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    outcome,
     pod::view::PodView,
     runtime::{Error, RuntimeEvent, SandboxState, SharedRuntime},
 };
 
+/// Why the runtime cannot be looked at.
+#[derive(thiserror::Error, Clone, Debug)]
+enum Unseen {
+    #[error(transparent)]
+    NotListed(Arc<Error>),
+    #[error("sandbox {id}: {trouble}")]
+    Sandbox { id: String, trouble: String },
+    #[error("the node agent stops")]
+    Stopping,
+}
+
 enum Request {
     Refresh {
         uid: String,
-        answer: oneshot::Sender<Result<PodView, String>>,
+        answer: oneshot::Sender<Result<PodView, Unseen>>,
     },
     Register {
         uid: String,
@@ -66,14 +78,11 @@ impl Observer {
             uid: uid.to_owned(),
             answer,
         });
-        let failed = |reason: String| Error::Failed {
+        let seen = answered.await.unwrap_or(Err(Unseen::Stopping));
+        seen.map_err(|unseen| Error::Failed {
             what: "list containers".to_owned(),
-            reason,
-        };
-        answered
-            .await
-            .map_err(|_| failed("the node agent stops".to_owned()))?
-            .map_err(failed)
+            reason: unseen.to_string(),
+        })
     }
 
     fn send(&self, request: Request) {
@@ -145,7 +154,7 @@ async fn serve_without_events(
     }
 }
 
-type Refresh = (String, oneshot::Sender<Result<PodView, String>>);
+type Refresh = (String, oneshot::Sender<Result<PodView, Unseen>>);
 
 impl Pods {
     fn take(&mut self, request: Request, refreshes: &mut Vec<Refresh>) {
@@ -206,24 +215,24 @@ async fn answer(runtime: &SharedRuntime, refreshes: Vec<Refresh>, pods: &mut Pod
             });
         }
         Err(error) => {
-            let reason = error.to_string();
-            refreshes
-                .into_iter()
-                .for_each(|(_, answer)| drop(answer.send(Err(reason.clone()))));
+            let unseen = Unseen::NotListed(Arc::new(error));
+            for (_, answer) in refreshes {
+                outcome::nobody_may_wait(answer.send(Err(unseen.clone())));
+            }
             return;
         }
     }
     for (uid, answer) in refreshes {
         let sandboxes = by_pod.get(&uid).cloned().unwrap_or_default();
         let trouble = sandboxes.iter().find_map(|sandbox| {
-            Some(format!(
-                "sandbox {}: {}",
-                sandbox.id,
-                sandbox.trouble.as_ref()?
-            ))
+            let trouble = sandbox.trouble.clone()?;
+            Some(Unseen::Sandbox {
+                id: sandbox.id.clone(),
+                trouble,
+            })
         });
-        // Who no longer waits for the answer needs none.
-        drop(answer.send(trouble.map_or_else(|| Ok(PodView::new(sandboxes, pods.listings)), Err)));
+        let seen = trouble.map_or_else(|| Ok(PodView::new(sandboxes, pods.listings)), Err);
+        outcome::nobody_may_wait(answer.send(seen));
     }
 }
 

@@ -22,14 +22,43 @@ use crate::{
         cri::Stream,
         read::{self, Options},
     },
+    outcome,
     pod::{
         containers::ID_PREFIX,
         handle::Handle,
         names::{find_container, name},
+        told::Told,
     },
     runtime::ContainerPhase,
     time,
 };
+
+/// Why a request's parameters cannot be read.
+#[derive(thiserror::Error, Debug)]
+enum BadQuery {
+    #[error("{key}: {source}")]
+    Number {
+        key: String,
+        source: std::num::ParseIntError,
+    },
+    #[error("sinceTime: {0}")]
+    Time(#[from] jiff::Error),
+}
+
+/// Why there is no log; the texts speak of `container "c" in pod "p"`.
+#[derive(thiserror::Error, Debug)]
+enum NoLog {
+    #[error("{0} is not available")]
+    Unavailable(String),
+    #[error("previous terminated {0} not found")]
+    NoPrevious(String),
+    #[error("{0} is terminated")]
+    Terminated(String),
+    #[error("{whose} is waiting to start{why}")]
+    Waiting { whose: String, why: String },
+    #[error("unable to retrieve container logs for {0}")]
+    Unknown(String),
+}
 
 /// The parameters of a request for a log.
 #[derive(Debug, Default)]
@@ -45,14 +74,15 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn parse(query: &str) -> Result<Self, String> {
+    fn parse(query: &str) -> Result<Self, BadQuery> {
         let mut wanted = Self::default();
         for (key, value) in parameters(query) {
-            let number = || {
-                value
-                    .parse()
-                    .map(Some)
-                    .map_err(|error| format!("{key}: {error}"))
+            let number = || match value.parse() {
+                Ok(number) => Ok(Some(number)),
+                Err(source) => Err(BadQuery::Number {
+                    key: key.clone(),
+                    source,
+                }),
             };
             match key.as_str() {
                 "follow" => wanted.follow = Some(value),
@@ -116,30 +146,23 @@ fn refuse(status: StatusCode, text: impl Into<String>) -> Response {
 /// Reads a request's parameters.
 fn parameters_of(query: &str) -> Result<(Options, bool), Response> {
     let read = Wanted::parse(query).and_then(|wanted| {
-        let since_time = wanted
-            .since_time
-            .as_deref()
-            .filter(|text| !text.is_empty())
-            .map(|text| text.parse().map_err(|error| format!("sinceTime: {error}")));
-        Ok((since_time.transpose()?, wanted))
+        let since_time = wanted.since_time.as_deref().filter(|text| !text.is_empty());
+        Ok((since_time.map(str::parse).transpose()?, wanted))
     });
     let (since_time, wanted) = read.map_err(|error| {
-        tracing::debug!(error, "parameters of a log not read");
+        tracing::debug!(%error, "parameters of a log not read");
         refuse(
             StatusCode::BAD_REQUEST,
             r#"{"message": "Unable to decode query."}"#,
         )
     })?;
-    let options = wanted.options(time::now(), since_time);
-    Ok((
-        options.ok_or_else(|| {
-            refuse(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                r#"{"message": "Invalid request."}"#,
-            )
-        })?,
-        is_set(&wanted.previous),
-    ))
+    let options = wanted.options(time::now(), since_time).ok_or_else(|| {
+        refuse(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            r#"{"message": "Invalid request."}"#,
+        )
+    })?;
+    Ok((options, is_set(&wanted.previous)))
 }
 
 pub async fn container(
@@ -162,7 +185,7 @@ pub async fn container(
     }
     let log = match log_of(&handle, &container, previous) {
         Ok(log) => log,
-        Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason),
+        Err(reason) => return refuse(StatusCode::BAD_REQUEST, reason.to_string()),
     };
     let (sink, pieces) = mpsc::channel(16);
     skiff_watching::task::spawn(send(shared.node.clone(), handle, log, options, sink));
@@ -191,29 +214,29 @@ async fn send(
     };
     if let Err(error) = read {
         tracing::debug!(%error, path = %log.display(), "log not read to its end");
-        // When the client is gone there is nobody to tell.
-        let _ = sink.send(Err(error)).await;
+        outcome::nobody_may_wait(sink.send(Err(error)).await);
     }
 }
 
-/// The container whose log is wanted: its id and the log's place; or why there is none.
-fn log_of(handle: &Handle, container: &str, previous: bool) -> Result<(String, PathBuf), String> {
+/// The container whose log is wanted: its id and the log's place.
+fn log_of(handle: &Handle, container: &str, previous: bool) -> Result<(String, PathBuf), NoLog> {
     let pod = handle.pod();
     let state = handle.state.lock();
     let id = container_id(&state.status, name(&pod), container, previous)?;
     let found = state.view.by_id(id.strip_prefix(ID_PREFIX).unwrap_or(id));
     found
         .map(|found| (found.id.clone(), found.log_path.clone()))
-        .ok_or_else(|| format!("unable to retrieve container logs for {id}"))
+        .ok_or_else(|| NoLog::Unknown(id.to_owned()))
 }
 
-/// The container that the status means, or why it means none.
+/// The container that the status means.
 fn container_id<'a>(
     status: &'a PodStatus,
     pod: &str,
     container: &str,
     previous: bool,
-) -> Result<&'a str, String> {
+) -> Result<&'a str, NoLog> {
+    let whose = || format!("container {container:?} in pod {pod:?}");
     let all = [
         &status.container_statuses,
         &status.init_container_statuses,
@@ -225,47 +248,37 @@ fn container_id<'a>(
         .flatten()
         .find(|status| status.name == container)
     else {
-        return Err(format!(
-            "container {container:?} in pod {pod:?} is not available"
-        ));
+        return Err(NoLog::Unavailable(whose()));
     };
     let id = |id: &'a Option<String>| id.as_deref().filter(|id| !id.is_empty());
-    let last = status
-        .last_state
-        .as_ref()
-        .and_then(|state| state.terminated.as_ref());
+    let last = status.last_state.terminated();
     let before = last.and_then(|ended| id(&ended.container_id));
     if previous {
-        return before.ok_or_else(|| {
-            format!("previous terminated container {container:?} in pod {pod:?} not found")
-        });
+        return before.ok_or_else(|| NoLog::NoPrevious(whose()));
     }
-    let ended = || format!("container {container:?} in pod {pod:?} is terminated");
-    let state = status.state.as_ref();
-    if state.is_some_and(|state| state.running.is_some()) {
+    let ended = || NoLog::Terminated(whose());
+    let state = &status.state;
+    if state.running().is_some() {
         return Ok(status.container_id.as_deref().unwrap_or_default());
     }
-    if let Some(terminated) = state.and_then(|state| state.terminated.as_ref()) {
+    if let Some(terminated) = state.terminated() {
         // Empty where the next one did not start: then the one before it counts.
         return id(&terminated.container_id).or(before).ok_or_else(ended);
     }
     if last.is_some() {
         return before.ok_or_else(ended);
     }
-    let waits = |why: &str| {
-        Err(format!(
-            "container {container:?} in pod {pod:?} is waiting to start{why}"
-        ))
+    let waiting = state.waiting();
+    let why = match waiting.map(|waiting| waiting.reason.as_deref().unwrap_or_default()) {
+        Some("ErrImagePull") => ": image can't be pulled".to_owned(),
+        Some("ImagePullBackOff") => ": trying and failing to pull image".to_owned(),
+        Some(reason) => format!(": {reason}"),
+        None => " - no logs yet".to_owned(),
     };
-    match state
-        .and_then(|state| state.waiting.as_ref())
-        .map(|waiting| waiting.reason.as_deref().unwrap_or_default())
-    {
-        Some("ErrImagePull") => waits(": image can't be pulled"),
-        Some("ImagePullBackOff") => waits(": trying and failing to pull image"),
-        Some(reason) => waits(&format!(": {reason}")),
-        None => waits(" - no logs yet"),
-    }
+    Err(NoLog::Waiting {
+        whose: whose(),
+        why,
+    })
 }
 
 #[cfg(test)]
@@ -356,16 +369,19 @@ mod tests {
             let status: PodStatus =
                 from_value(json!({"ephemeralContainerStatuses": [container]})).unwrap();
             for (wanted, is_previous) in [(now, false), (previous, true)] {
+                let found = container_id(&status, "p", "c", is_previous);
+                let found = found.map_err(|error| error.to_string());
                 assert_eq!(
-                    container_id(&status, "p", "c", is_previous),
+                    found,
                     wanted.map_err(str::to_owned),
                     "{state} {last} {is_previous}"
                 );
             }
         }
+        let none = container_id(&PodStatus::default(), "p", "c", false).unwrap_err();
         assert_eq!(
-            container_id(&PodStatus::default(), "p", "c", false),
-            Err("container \"c\" in pod \"p\" is not available".to_owned())
+            none.to_string(),
+            "container \"c\" in pod \"p\" is not available"
         );
     }
 }

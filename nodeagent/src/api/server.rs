@@ -22,7 +22,7 @@ use hyper_util::{
 use rustls::{
     RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::WebPkiClientVerifier,
+    server::{VerifierBuilderError, WebPkiClientVerifier},
 };
 use serde_json::json;
 use skiff_watching::task::boxed;
@@ -48,10 +48,15 @@ pub enum Error {
         address: SocketAddr,
         source: std::io::Error,
     },
-    #[error("cannot read {what}: {reason}")]
-    Pem { what: &'static str, reason: String },
+    #[error("cannot read {what}: {source}")]
+    Pem {
+        what: &'static str,
+        source: rustls::pki_types::pem::Error,
+    },
     #[error("cannot set TLS up: {0}")]
-    Tls(String),
+    Tls(#[from] rustls::Error),
+    #[error("cannot set TLS up: {0}")]
+    Verifier(#[from] VerifierBuilderError),
 }
 
 /// What handlers share.
@@ -121,38 +126,26 @@ impl Server {
 }
 
 fn tls(config: &ApiConfig) -> Result<ServerConfig, Error> {
-    let certificates =
-        |what: &'static str, pem: &[u8]| -> Result<Vec<CertificateDer<'static>>, Error> {
-            CertificateDer::pem_slice_iter(pem)
-                .collect::<Result<_, _>>()
-                .map_err(|error| Error::Pem {
-                    what,
-                    reason: error.to_string(),
-                })
-        };
+    let pem = |what| move |source| Error::Pem { what, source };
+    let certificates = |what, text| -> Result<Vec<CertificateDer<'static>>, Error> {
+        CertificateDer::pem_slice_iter(text)
+            .collect::<Result<_, _>>()
+            .map_err(pem(what))
+    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     for certificate in certificates("the clients' authority", &config.client_ca)? {
-        roots
-            .add(certificate)
-            .map_err(|error| Error::Tls(error.to_string()))?;
+        roots.add(certificate)?;
     }
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .allow_unauthenticated()
-        .build();
-    let verifier = verifier.map_err(|error| Error::Tls(error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_slice(&config.key).map_err(|error| Error::Pem {
-        what: "the private key",
-        reason: error.to_string(),
-    })?;
+        .build()?;
+    let key = PrivateKeyDer::from_pem_slice(&config.key).map_err(pem("the private key"))?;
     let chain = certificates("the certificate", &config.certificate)?;
-    let builder = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error::Tls(error.to_string()))?;
-    let mut tls = builder
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(chain, key)
-        .map_err(|error| Error::Tls(error.to_string()))?;
+        .with_single_cert(chain, key)?;
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(tls)
 }
@@ -278,15 +271,8 @@ fn list(pods: Vec<k8s_openapi::api::core::v1::Pod>) -> Response {
 }
 
 async fn pods(State(shared): State<Shared>) -> impl IntoResponse {
-    list(
-        shared
-            .node
-            .pods
-            .read()
-            .values()
-            .map(|handle| handle.with_status())
-            .collect(),
-    )
+    let pods = shared.node.pods.read();
+    list(pods.values().map(|handle| handle.with_status()).collect())
 }
 
 async fn running_pods(State(shared): State<Shared>) -> impl IntoResponse {

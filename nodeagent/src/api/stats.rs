@@ -3,7 +3,7 @@
 //! Invariant: rates are reckoned between two readings of the same container, never guessed from one.
 //! Follows `staging/src/k8s.io/kubelet/pkg/apis/stats/v1alpha1` and `pkg/kubelet/metrics/collectors/resource_metrics.go`.
 
-use std::{collections::HashMap, fmt::Write, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use axum::{
     extract::State,
@@ -237,11 +237,12 @@ fn text(used: &[Used]) -> String {
     let now = time::now().as_millisecond();
     let seconds = |nanos: u64| nanos as f64 / 1e9;
     let mut family = |name: &str, help: &str, kind: &str, lines: Vec<String>| {
-        // Writing to a string cannot fail.
-        let _ = write!(out, "# HELP {name} [STABLE] {help}\n# TYPE {name} {kind}\n");
+        out.push_str(&format!(
+            "# HELP {name} [STABLE] {help}\n# TYPE {name} {kind}\n"
+        ));
         lines
             .iter()
-            .for_each(|line| _ = writeln!(out, "{name}{line}"));
+            .for_each(|line| out.push_str(&format!("{name}{line}\n")));
     };
     let labels = |one: &Used| {
         format!(

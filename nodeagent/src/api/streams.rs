@@ -164,7 +164,7 @@ fn remote_command(
                     };
                     match remote::spdy(io, *version, &spec).await {
                         Ok(session) => session,
-                        Err(error) => return tracing::debug!(error, "remote command not begun"),
+                        Err(error) => return tracing::debug!(%error, "remote command not begun"),
                     }
                 }
                 Kind::WebSocket => {

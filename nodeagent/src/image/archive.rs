@@ -13,6 +13,7 @@ use super::{
     reference::Reference,
     store::{Arrived, Shelf, failed},
 };
+use crate::outcome;
 
 /// Annotations that hold an image's name in an OCI layout; the first that is there counts.
 const NAME_ANNOTATIONS: [&str; 2] = [
@@ -32,7 +33,7 @@ pub(super) fn load(store: &Shelf, archive: &Path) -> Result<Vec<Image>, Error> {
         }
         Err(failed(format!("load {}", archive.display()), "it is neither an OCI layout (index.json) nor a docker-save archive (manifest.json)"))
     });
-    let _ = fs::remove_dir_all(&scratch);
+    outcome::remove_if_there(&scratch);
     answer
 }
 

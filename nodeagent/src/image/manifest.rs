@@ -1,7 +1,8 @@
 //! The documents that describe an image: config, manifest, index, as OCI and docker write them.
 //!
 //! Invariant: fields that this node does not act on are not read, so that odd values in them refuse no image.
-//! Follows the OCI image specification (config.md, manifest.md, image-index.md) and docker's older media types.
+//! Follows the OCI image specification (config.md, manifest.md, image-index.md) and docker's older media types. `oci_spec`'s types of the same
+//! read every field, and so refuse images that all other runtimes take: nulls for lists, and what docker wrote before there was a specification.
 
 use serde::{Deserialize, Serialize};
 

@@ -45,8 +45,11 @@ pub struct Image {
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
     /// `InvalidImageName`.
-    #[error("couldn't parse image name {reference:?}: {reason}")]
-    InvalidName { reference: String, reason: String },
+    #[error("couldn't parse image name {reference:?}: {source}")]
+    InvalidName {
+        reference: String,
+        source: reference::Invalid,
+    },
     /// `ErrImagePull`.
     #[error("failed to pull image {reference:?}: {reason}")]
     Pull { reference: String, reason: String },

@@ -14,12 +14,47 @@ use oci_client::{
     secrets::RegistryAuth,
 };
 
+use crate::outcome;
+
 use super::{
     Credentials, Error, Image,
     manifest::{ConfigDocument, architecture},
     reference::Reference,
     store::{Arrived, Shelf},
 };
+
+/// Why an image does not arrive.
+#[derive(thiserror::Error, Debug)]
+enum Failure {
+    #[error(transparent)]
+    Client(#[from] OciDistributionError),
+    #[error("no credentials to try")]
+    NoCredentials,
+    #[error("failed to resolve reference \"{name}\": {reason}")]
+    Unresolved { name: String, reason: String },
+    #[error("failed to copy: {digest}: {}", innermost(.source))]
+    NotCopied {
+        digest: String,
+        source: OciDistributionError,
+    },
+    #[error("failed to copy: {0}")]
+    NoRoom(#[from] std::io::Error),
+    #[error("the image's config cannot be read: {0}")]
+    Config(#[from] serde_json::Error),
+    #[error("mismatched image rootfs and manifest layers")]
+    Mismatch,
+    #[error(transparent)]
+    Joined(#[from] tokio::task::JoinError),
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl Failure {
+    fn copying(digest: &str) -> impl FnOnce(OciDistributionError) -> Self {
+        let digest = digest.to_owned();
+        move |source| Self::NotCopied { digest, source }
+    }
+}
 
 /// Layers fetched at the same time.
 const PARALLEL_LAYERS: usize = 3;
@@ -30,37 +65,41 @@ pub(super) async fn pull(
     name: &Reference,
     credentials: &[Credentials],
 ) -> Result<Image, Error> {
-    let wrap = |reason: String| Error::Pull {
+    let pulled = try_all(store, name, credentials).await;
+    pulled.map_err(|failure| Error::Pull {
         reference: name.to_string(),
-        reason: format!("failed to pull and unpack image \"{name}\": {reason}"),
-    };
+        reason: format!("failed to pull and unpack image \"{name}\": {failure}"),
+    })
+}
+
+async fn try_all(
+    store: &Arc<Shelf>,
+    name: &Reference,
+    credentials: &[Credentials],
+) -> Result<Image, Failure> {
     let remote = oci_name(name);
     let mut refused = None;
     let logins = credentials
         .iter()
         .map(|c| RegistryAuth::Basic(c.username.clone(), c.password.clone()));
     for auth in logins.chain([RegistryAuth::Anonymous]) {
-        let client = client(name).map_err(|err| wrap(err.to_string()))?;
+        let client = client(name)?;
         match client
             .pull_image_manifest_and_list_digest(&remote, &auth)
             .await
         {
             Ok((manifest, digest, list_digest)) => {
                 let digest = list_digest.unwrap_or(digest);
-                return fetch(store, name, &client, &manifest, &digest)
-                    .await
-                    .map_err(wrap);
+                return fetch(store, name, &client, &manifest, &digest).await;
             }
             // The reason of the credentials that were given says more than that of the anonymous try.
             Err(err) if is_refusal(&err) => {
                 refused.get_or_insert(resolve_error(name, &auth, &err));
             }
-            Err(err) => return Err(wrap(resolve_error(name, &auth, &err))),
+            Err(err) => return Err(resolve_error(name, &auth, &err)),
         }
     }
-    Err(wrap(
-        refused.unwrap_or_else(|| "no credentials to try".to_owned()),
-    ))
+    Err(refused.unwrap_or(Failure::NoCredentials))
 }
 
 async fn fetch(
@@ -69,17 +108,16 @@ async fn fetch(
     client: &Client,
     manifest: &OciImageManifest,
     digest: &str,
-) -> Result<Image, String> {
+) -> Result<Image, Failure> {
     let remote = oci_name(name);
     let mut config = Vec::new();
     client
         .pull_blob(&remote, &manifest.config, &mut config)
         .await
-        .map_err(|err| copy_error(&manifest.config.digest, &err))?;
-    let document: ConfigDocument = serde_json::from_slice(&config)
-        .map_err(|err| format!("the image's config cannot be read: {err}"))?;
+        .map_err(Failure::copying(&manifest.config.digest))?;
+    let document: ConfigDocument = serde_json::from_slice(&config)?;
     if document.rootfs.diff_ids.len() != manifest.layers.len() {
-        return Err("mismatched image rootfs and manifest layers".to_owned());
+        return Err(Failure::Mismatch);
     }
     let jobs: Vec<_> = manifest
         .layers
@@ -105,13 +143,12 @@ async fn fetch(
     } else {
         vec![]
     };
-    store
-        .commit(Arrived {
-            config,
-            tags,
-            digests: vec![name.with_digest(digest)],
-        })
-        .map_err(|err| err.to_string())
+    let digests = vec![name.with_digest(digest)];
+    Ok(store.commit(Arrived {
+        config,
+        tags,
+        digests,
+    })?)
 }
 
 async fn fetch_layer(
@@ -120,31 +157,26 @@ async fn fetch_layer(
     remote: oci_client::Reference,
     layer: OciDescriptor,
     diff_id: String,
-) -> Result<(), String> {
+) -> Result<(), Failure> {
     let path = store.scratch();
-    let file = tokio::fs::File::create(&path)
-        .await
-        .map_err(|err| format!("failed to copy: {err}"))?;
-    let answer = match client.pull_blob(&remote, &layer, file).await {
-        Err(err) => Err(copy_error(&layer.digest, &err)),
-        Ok(()) => {
-            let blob = path.clone();
-            let added = tokio::task::spawn_blocking(move || {
-                store.add_layer(&blob, Some(&layer.digest), &diff_id)
-            })
-            .await;
-            added
-                .map_err(|err| err.to_string())
-                .and_then(|added| added.map_err(|err| err.to_string()))
-        }
+    let file = tokio::fs::File::create(&path).await?;
+    let fetch = async {
+        let pulled = client.pull_blob(&remote, &layer, file).await;
+        pulled.map_err(Failure::copying(&layer.digest))?;
+        let (blob, digest) = (path.clone(), layer.digest.clone());
+        let add = move || store.add_layer(&blob, Some(&digest), &diff_id);
+        Ok(tokio::task::spawn_blocking(add).await??)
     };
-    let _ = tokio::fs::remove_file(&path).await;
+    let answer = fetch.await;
+    outcome::remove_if_there(&path);
     answer
 }
 
 fn client(name: &Reference) -> Result<Client, OciDistributionError> {
     // Fails when one is installed already, which is as good.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .ok();
     let protocol = if name.is_loopback() {
         ClientProtocol::Http
     } else {
@@ -198,7 +230,7 @@ fn is_not_found(err: &OciDistributionError) -> bool {
 }
 
 /// Why the manifest could not be had.
-fn resolve_error(name: &Reference, auth: &RegistryAuth, err: &OciDistributionError) -> String {
+fn resolve_error(name: &Reference, auth: &RegistryAuth, err: &OciDistributionError) -> Failure {
     let url = || {
         let scheme = if name.is_loopback() { "http" } else { "https" };
         let which = name
@@ -236,11 +268,10 @@ fn resolve_error(name: &Reference, auth: &RegistryAuth, err: &OciDistributionErr
     } else {
         innermost(err)
     };
-    format!("failed to resolve reference \"{name}\": {reason}")
-}
-
-fn copy_error(digest: &str, err: &OciDistributionError) -> String {
-    format!("failed to copy: {digest}: {}", innermost(err))
+    Failure::Unresolved {
+        name: name.to_string(),
+        reason,
+    }
 }
 
 /// The text of the last cause in the chain, in the words of Go's network errors where there is one.

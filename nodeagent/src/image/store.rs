@@ -26,6 +26,7 @@ use super::{
     pull,
     reference::Reference,
 };
+use crate::outcome::{self, IfThere};
 
 /// Letters of a layer's digest that make its folder's name: short, because a mount's options must fit one page.
 const LAYER_NAME: usize = 24;
@@ -70,16 +71,11 @@ type Stamp = (u64, i64, i64, u64);
 
 fn stamp(path: &Path) -> Result<Option<Stamp>, Error> {
     use std::os::unix::fs::MetadataExt;
-    match fs::metadata(path) {
-        Ok(meta) => Ok(Some((
-            meta.ino(),
-            meta.mtime(),
-            meta.mtime_nsec(),
-            meta.len(),
-        ))),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(failed("look at images.json", err)),
-    }
+    let meta = path
+        .metadata()
+        .if_there()
+        .map_err(|err| failed("look at images.json", err))?;
+    Ok(meta.map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec(), meta.len())))
 }
 
 /// What a container's root file system is made of.
@@ -171,18 +167,13 @@ impl Shelf {
             let mut index: Index =
                 serde_json::from_slice(&bytes).map_err(|err| failed("read images.json", err))?;
             let old = std::mem::take(&mut held.index);
-            for (diff_id, size) in old
-                .layers
-                .into_iter()
-                .filter(|(diff_id, _)| self.layer_folder(diff_id).is_dir())
-            {
+            let here = |diff_id: &String| self.layer_folder(diff_id).is_dir();
+            for (diff_id, size) in old.layers.into_iter().filter(|(diff_id, _)| here(diff_id)) {
                 index.layers.entry(diff_id).or_insert(size);
             }
-            index.blobs.extend(
-                old.blobs
-                    .into_iter()
-                    .filter(|(_, diff_id)| self.layer_folder(diff_id).is_dir()),
-            );
+            index
+                .blobs
+                .extend(old.blobs.into_iter().filter(|(_, diff_id)| here(diff_id)));
             *held = Held { index, stamp: now };
         }
         Ok(held)
@@ -204,21 +195,15 @@ impl Shelf {
                 config,
             });
         }
-        let record = self
-            .fresh()?
-            .index
-            .images
-            .get(id)
-            .cloned()
-            .ok_or_else(|| Error::NotFound(id.to_owned()))?;
+        let record = self.fresh()?.index.images.get(id).cloned();
+        let record = record.ok_or_else(|| Error::NotFound(id.to_owned()))?;
         let layers = record
             .layers
             .iter()
             .rev()
-            .map(|diff_id| self.layer_folder(diff_id))
-            .collect();
+            .map(|diff_id| self.layer_folder(diff_id));
         Ok(Rootfs {
-            layers,
+            layers: layers.collect(),
             config: self.config(id)?.config,
         })
     }
@@ -246,10 +231,10 @@ impl Shelf {
         if !self.fresh()?.index.layers.contains_key(diff_id) {
             let scratch = self.scratch();
             let size = self.unpack_into(blob, &scratch, diff_id).inspect_err(|_| {
-                let _ = fs::remove_dir_all(&scratch);
+                outcome::remove_if_there(&scratch);
             })?;
             let folder = self.layer_folder(diff_id);
-            let _ = fs::remove_dir_all(&folder); // one that the index does not know
+            outcome::remove_if_there(&folder); // one that the index does not know
             fs::rename(&scratch, &folder).map_err(|err| failed("keep a layer", err))?;
             self.index
                 .lock()
@@ -258,9 +243,8 @@ impl Shelf {
                 .insert(diff_id.to_owned(), size);
         }
         if let Some(digest) = blob_digest {
-            self.index
-                .lock()
-                .index
+            let mut held = self.index.lock();
+            held.index
                 .blobs
                 .insert(digest.to_owned(), diff_id.to_owned());
         }
@@ -347,21 +331,16 @@ impl Shelf {
 
     fn find_now(&self, reference: &str) -> Result<Option<Image>, Error> {
         let wanted = Wanted::parse(reference)?;
-        if let Some(image) = self
-            .builtin
-            .images()
-            .into_iter()
-            .find(|image| wanted.is(&image.id, &image.tags, &image.digests))
-        {
+        let mut builtin = self.builtin.images().into_iter();
+        if let Some(image) = builtin.find(|image| wanted.is_image(image)) {
             return Ok(Some(image));
         }
-        let found = self
-            .fresh()?
-            .index
-            .images
-            .iter()
-            .find(|(id, r)| wanted.is(id, &r.tags, &r.digests))
-            .map(|(id, r)| (id.clone(), r.clone()));
+        let found = {
+            let held = self.fresh()?;
+            wanted
+                .among(&held.index)
+                .map(|(id, record)| (id.clone(), record.clone()))
+        };
         let Some((id, record)) = found else {
             return Ok(None);
         };
@@ -380,22 +359,16 @@ impl Shelf {
             .builtin
             .images()
             .iter()
-            .any(|image| wanted.is(&image.id, &image.tags, &image.digests))
+            .any(|image| wanted.is_image(image))
         {
-            return Err(failed(
-                format!("remove image {reference}"),
-                "it is part of this program",
-            ));
+            let what = format!("remove image {reference}");
+            return Err(failed(what, "it is part of this program"));
         }
         {
             let _turn = self.exclusive()?;
             let held = &mut *self.fresh()?;
             let index = &mut held.index;
-            let id = index
-                .images
-                .iter()
-                .find(|(id, r)| wanted.is(id, &r.tags, &r.digests))
-                .map(|(id, _)| id.clone());
+            let id = wanted.among(index).map(|(id, _)| id.clone());
             let id = id.ok_or_else(|| Error::NotFound(reference.to_owned()))?;
             let gone = match (&wanted, index.images.get_mut(&id)) {
                 (Wanted::Tag(tag), Some(record)) => {
@@ -420,7 +393,7 @@ impl Shelf {
         let held = &mut *self.fresh()?;
         let index = &mut held.index;
         for entry in entries(&self.root.join("tmp"))? {
-            let _ = fs::remove_dir_all(&entry).or_else(|_| fs::remove_file(&entry));
+            outcome::remove_if_there(&entry);
         }
         let used: std::collections::BTreeSet<String> = index
             .images
@@ -553,6 +526,17 @@ impl Wanted {
         } else {
             Self::Tag(name.to_string())
         })
+    }
+
+    fn is_image(&self, image: &Image) -> bool {
+        self.is(&image.id, &image.tags, &image.digests)
+    }
+
+    fn among<'a>(&self, index: &'a Index) -> Option<(&'a String, &'a Record)> {
+        index
+            .images
+            .iter()
+            .find(|(id, record)| self.is(id, &record.tags, &record.digests))
     }
 
     fn is(&self, id: &str, tags: &[String], digests: &[String]) -> bool {

@@ -9,7 +9,15 @@ use std::{
     sync::Arc,
 };
 
-use crate::{agent::context::Context, time};
+use crate::{agent::context::Context, outcome::IfThere, runtime, time};
+
+#[derive(thiserror::Error, Debug)]
+enum Error {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+}
 
 const MAX_BYTES: u64 = 10 << 20;
 const MAX_FILES: usize = 5;
@@ -23,7 +31,7 @@ pub async fn keep(node: Arc<Context>) {
         }
         for (id, log) in current_logs(&node) {
             if let Err(error) = look_after(&node, &id, &log).await {
-                tracing::warn!(error, path = %log.display(), "log not rotated");
+                tracing::warn!(%error, path = %log.display(), "log not rotated");
             }
         }
     }
@@ -45,24 +53,25 @@ fn current_logs(node: &Context) -> Vec<(String, PathBuf)> {
 }
 
 /// Rotates one log when it is time; when the runtime cannot go on in a new file, the old one is put back.
-async fn look_after(node: &Context, id: &str, log: &Path) -> Result<(), String> {
-    let Some(aside) = set_aside(log, MAX_BYTES).map_err(|error| error.to_string())? else {
+async fn look_after(node: &Context, id: &str, log: &Path) -> Result<(), Error> {
+    let Some(aside) = set_aside(log, MAX_BYTES)? else {
         return Ok(());
     };
     if let Err(error) = node.runtime.reopen_log(id).await {
-        fs::rename(&aside, log).map_err(|error| error.to_string())?;
-        return Err(error.to_string());
+        fs::rename(&aside, log)?;
+        return Err(error.into());
     }
-    drop_oldest(log).map_err(|error| error.to_string())
+    Ok(drop_oldest(log)?)
 }
 
 /// Renames the log when it has grown to `max_bytes`; answers its new name.
 fn set_aside(log: &Path, max_bytes: u64) -> std::io::Result<Option<PathBuf>> {
-    match fs::metadata(log) {
-        Ok(metadata) if metadata.len() >= max_bytes => {}
-        Ok(_) => return Ok(None),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    if log
+        .metadata()
+        .if_there()?
+        .is_none_or(|found| found.len() < max_bytes)
+    {
+        return Ok(None);
     }
     let mut aside = log.as_os_str().to_owned();
     aside.push(format!(".{}", time::now().strftime("%Y%m%d-%H%M%S%3f")));

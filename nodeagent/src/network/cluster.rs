@@ -22,6 +22,7 @@ use super::{
     ns::Namespace,
     outside,
 };
+use crate::outcome::IfThere;
 
 const NODE_LINK: &str = "eth0";
 
@@ -444,24 +445,24 @@ async fn clear_all(
         Err(Error::Unsupported { .. }) => {}
         Err(e) => note(Err(e)),
     }
-    match std::fs::remove_file(run_dir.join("network.json")) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            note(Err(failed("remove network.json", e)))
-        }
-        _ => {}
-    }
+    let removed = std::fs::remove_file(run_dir.join("network.json")).if_there();
+    note(
+        removed
+            .map(drop)
+            .map_err(|e| failed("remove network.json", e)),
+    );
     first
 }
 
 fn load(run_dir: &Path) -> Result<Option<State>, Error> {
     let path = run_dir.join("network.json");
-    match std::fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|e| failed(format!("read {}", path.display()), e)),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(failed(format!("read {}", path.display()), e)),
-    }
+    let read = || -> std::io::Result<Option<State>> {
+        let bytes = std::fs::read(&path).if_there()?;
+        Ok(bytes
+            .map(|bytes| serde_json::from_slice(&bytes))
+            .transpose()?)
+    };
+    read().map_err(|e| failed(format!("read {}", path.display()), e))
 }
 
 /// Mounted network namespaces below a folder, those of nodes and of pods.

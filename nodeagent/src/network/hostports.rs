@@ -3,9 +3,9 @@
 //! Invariant: the table holds exactly the ports of the pods given. Services' node ports come first where both claim a port. The node's loopback address is
 //! not served. Follows the `portmap` plugin of the CNI project.
 
-use std::{collections::BTreeMap, fmt::Write, net::Ipv4Addr};
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use super::{HostPort, services::Protocol};
+use super::{HostPort, nft::line, services::Protocol};
 
 pub const TABLE: &str = "skiff-hostports";
 
@@ -33,12 +33,12 @@ pub fn table(pods: &BTreeMap<Ipv4Addr, Vec<HostPort>>) -> String {
             .filter_map(|(at, port, pod, to)| Some(format!("{} . {port} : {pod} . {to}", (*at)?)))
             .collect();
         if !elements.is_empty() {
-            let _ = writeln!(
+            line!(
                 maps,
                 "map {name}-at {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; elements = {{ {} }}; }}",
                 elements.join(", ")
             );
-            let _ = writeln!(
+            line!(
                 rules,
                 "meta l4proto {name} dnat ip addr . port to ip daddr . {name} dport map @{name}-at"
             );
@@ -48,12 +48,12 @@ pub fn table(pods: &BTreeMap<Ipv4Addr, Vec<HostPort>>) -> String {
             .map(|(_, port, pod, to)| format!("{port} : {pod} . {to}"))
             .collect();
         if !elements.is_empty() {
-            let _ = writeln!(
+            line!(
                 maps,
                 "map {name}-any {{ type inet_service : ipv4_addr . inet_service; elements = {{ {} }}; }}",
                 elements.join(", ")
             );
-            let _ = writeln!(
+            line!(
                 rules,
                 "meta l4proto {name} dnat ip addr . port to {name} dport map @{name}-any"
             );
@@ -64,13 +64,13 @@ pub fn table(pods: &BTreeMap<Ipv4Addr, Vec<HostPort>>) -> String {
         .filter(|(_, ports)| !ports.is_empty())
         .map(|(pod, _)| format!("{pod} . {pod}"))
         .collect();
-    let _ = write!(
+    line!(
         text,
         "table ip {TABLE} {{\n{maps}set hairpin {{ type ipv4_addr . ipv4_addr; elements = {{ {} }}; }}\n\
          chain ports {{\n{rules}}}\n\
          chain prerouting {{ type nat hook prerouting priority -99; fib daddr type local ip daddr != 127.0.0.0/8 jump ports\n}}\n\
          chain output {{ type nat hook output priority -99; fib daddr type local ip daddr != 127.0.0.0/8 jump ports\n}}\n\
-         chain postrouting {{ type nat hook postrouting priority 105; ct status dnat ip saddr . ip daddr @hairpin masquerade\n}}\n}}\n",
+         chain postrouting {{ type nat hook postrouting priority 105; ct status dnat ip saddr . ip daddr @hairpin masquerade\n}}\n}}",
         pairs.join(", ")
     );
     text

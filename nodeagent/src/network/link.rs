@@ -25,7 +25,7 @@ use super::{
     Error, failed,
     messages::{
         address_message, address_of, carries, destination, gateway, hardware_address, link,
-        link_of, raised, route_message,
+        link_of, only, raised, route_message,
     },
     netlink::{How, Netlink},
     ns::Namespace,
@@ -111,17 +111,25 @@ impl Links {
             .unwrap_or_else(|broken| Err(io::Error::other(broken)))
     }
 
+    /// Asks for a change. `as_good`: what the kernel says when nothing has to be changed.
+    async fn change(
+        &self,
+        message: RouteNetlinkMessage,
+        how: How,
+        as_good: &[i32],
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Error> {
+        match self.ask(message, how).await {
+            Err(e) if !is(&e, as_good) => Err(failed(what(), e)),
+            _ => Ok(()),
+        }
+    }
+
     async fn links(&self, message: LinkMessage, how: How) -> io::Result<Vec<LinkMessage>> {
         let found = self.ask(RouteNetlinkMessage::GetLink(message), how).await?;
         Ok(found
             .into_iter()
-            .filter_map(|message| {
-                if let RouteNetlinkMessage::NewLink(link) = message {
-                    Some(link)
-                } else {
-                    None
-                }
-            })
+            .filter_map(only!(RouteNetlinkMessage::NewLink))
             .collect())
     }
 
@@ -204,22 +212,15 @@ impl Links {
                     LinkAttribute::Mtu(mtu),
                     LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Bridge)]),
                 ];
-                let made = self
-                    .ask(
-                        RouteNetlinkMessage::NewLink(link(0, attributes)),
-                        How::Create,
-                    )
-                    .await;
-                fine(made, &[libc::EEXIST])
-                    .map_err(|e| failed(format!("make bridge {name}"), e))?;
+                let message = RouteNetlinkMessage::NewLink(link(0, attributes));
+                let what = || format!("make bridge {name}");
+                self.change(message, How::Create, &[libc::EEXIST], what)
+                    .await?;
                 self.need(name).await?
             }
         };
-        self.set(
-            raised(link(index, vec![hardware_address(address)])),
-            "up, with an address of its own",
-        )
-        .await?;
+        let up = raised(link(index, vec![hardware_address(address)]));
+        self.set(up, "up, with an address of its own").await?;
         self.add_address(index, address.into(), prefix_len).await?;
         Ok(index)
     }
@@ -252,14 +253,11 @@ impl Links {
             LinkAttribute::Controller(controller),
             LinkAttribute::LinkInfo(info),
         ];
-        let made = self
-            .ask(
-                RouteNetlinkMessage::NewLink(raised(link(0, attributes))),
-                How::Create,
-            )
-            .await;
-        made.map(drop)
-            .map_err(|e| failed(format!("make interface {name}"), e))
+        let message = RouteNetlinkMessage::NewLink(raised(link(0, attributes)));
+        self.change(message, How::Create, &[], || {
+            format!("make interface {name}")
+        })
+        .await
     }
 
     /// Lets a port of a bridge send back what it received: where the kernel filters bridged frames, a pod reaches itself through a service that way.
@@ -269,14 +267,9 @@ impl Links {
             LinkInfo::PortKind(InfoPortKind::Bridge),
             LinkInfo::PortData(port),
         ]);
-        let set = self
-            .ask(
-                RouteNetlinkMessage::NewLink(link(index, vec![info])),
-                How::Change,
-            )
-            .await;
-        set.map(drop)
-            .map_err(|e| failed(format!("let bridge port {index} send back"), e))
+        let message = RouteNetlinkMessage::NewLink(link(index, vec![info]));
+        let what = || format!("let bridge port {index} send back");
+        self.change(message, How::Change, &[], what).await
     }
 
     pub async fn up(&self, index: u32) -> Result<(), Error> {
@@ -291,24 +284,24 @@ impl Links {
 
     async fn set(&self, message: LinkMessage, what: &str) -> Result<(), Error> {
         let index = message.header.index;
-        let set = self
-            .ask(RouteNetlinkMessage::SetLink(message), How::Change)
-            .await;
-        set.map(drop)
-            .map_err(|e| failed(format!("set interface {index} {what}"), e))
+        let what = || format!("set interface {index} {what}");
+        self.change(
+            RouteNetlinkMessage::SetLink(message),
+            How::Change,
+            &[],
+            what,
+        )
+        .await
     }
 
     pub async fn delete(&self, name: &str) -> Result<(), Error> {
         let Some(index) = self.index(name).await? else {
             return Ok(());
         };
-        let gone = self
-            .ask(
-                RouteNetlinkMessage::DelLink(link(index, Vec::new())),
-                How::Change,
-            )
-            .await;
-        fine(gone, &[libc::ENODEV]).map_err(|e| failed(format!("delete interface {name}"), e))
+        let message = RouteNetlinkMessage::DelLink(link(index, Vec::new()));
+        let what = || format!("delete interface {name}");
+        self.change(message, How::Change, &[libc::ENODEV], what)
+            .await
     }
 
     pub async fn add_address(
@@ -317,18 +310,10 @@ impl Links {
         address: IpAddr,
         prefix_len: u8,
     ) -> Result<(), Error> {
-        let added = self
-            .ask(
-                RouteNetlinkMessage::NewAddress(address_message(index, address, prefix_len)),
-                How::Create,
-            )
-            .await;
-        fine(added, &[libc::EEXIST]).map_err(|e| {
-            failed(
-                format!("give address {address}/{prefix_len} to interface {index}"),
-                e,
-            )
-        })
+        let message = RouteNetlinkMessage::NewAddress(address_message(index, address, prefix_len));
+        let what = || format!("give address {address}/{prefix_len} to interface {index}");
+        self.change(message, How::Create, &[libc::EEXIST], what)
+            .await
     }
 
     pub async fn delete_address(&self, index: u32, address: IpAddr) -> Result<(), Error> {
@@ -340,31 +325,20 @@ impl Links {
             .into_iter()
             .filter(|m| m.header.index == index && address_of(m) == Some(address))
         {
-            let gone = self
-                .ask(RouteNetlinkMessage::DelAddress(message), How::Change)
-                .await;
-            fine(gone, &[libc::EADDRNOTAVAIL])
-                .map_err(|e| failed(format!("take address {address} from interface {index}"), e))?;
+            let message = RouteNetlinkMessage::DelAddress(message);
+            let what = || format!("take address {address} from interface {index}");
+            self.change(message, How::Change, &[libc::EADDRNOTAVAIL], what)
+                .await?;
         }
         Ok(())
     }
 
     async fn address_messages(&self) -> io::Result<Vec<AddressMessage>> {
-        let found = self
-            .ask(
-                RouteNetlinkMessage::GetAddress(AddressMessage::default()),
-                How::List,
-            )
-            .await?;
+        let message = RouteNetlinkMessage::GetAddress(AddressMessage::default());
+        let found = self.ask(message, How::List).await?;
         Ok(found
             .into_iter()
-            .filter_map(|message| {
-                if let RouteNetlinkMessage::NewAddress(address) = message {
-                    Some(address)
-                } else {
-                    None
-                }
-            })
+            .filter_map(only!(RouteNetlinkMessage::NewAddress))
             .collect())
     }
 
@@ -391,20 +365,20 @@ impl Links {
         message
             .attributes
             .extend(self.metric.map(RouteAttribute::Priority));
-        self.ask(RouteNetlinkMessage::NewRoute(message), How::Replace)
-            .await
-            .map(drop)
-            .map_err(|e| failed(format!("add a route to {to}"), e))
+        let message = RouteNetlinkMessage::NewRoute(message);
+        self.change(message, How::Replace, &[], || {
+            format!("add a route to {to}")
+        })
+        .await
     }
 
     pub async fn delete_route(&self, route: &OwnRoute) -> Result<(), Error> {
         let to = route.to;
         let message = route_message(to, route.via, route.link, self.protocol);
-        let gone = self
-            .ask(RouteNetlinkMessage::DelRoute(message), How::Change)
-            .await;
-        fine(gone, &[libc::ESRCH, libc::ENODEV])
-            .map_err(|e| failed(format!("delete the route to {to}"), e))
+        let message = RouteNetlinkMessage::DelRoute(message);
+        let what = || format!("delete the route to {to}");
+        self.change(message, How::Change, &[libc::ESRCH, libc::ENODEV], what)
+            .await
     }
 
     /// The routes of one family, of all protocols, in the main table.
@@ -419,13 +393,9 @@ impl Links {
             .ask(RouteNetlinkMessage::GetRoute(filter), How::List)
             .await
             .map_err(|e| failed("list routes", e))?;
-        let routes = all.into_iter().filter_map(|message| {
-            if let RouteNetlinkMessage::NewRoute(route) = message {
-                Some(route)
-            } else {
-                None
-            }
-        });
+        let routes = all
+            .into_iter()
+            .filter_map(only!(RouteNetlinkMessage::NewRoute));
         Ok(routes
             .filter(|r| {
                 r.header.table == RouteHeader::RT_TABLE_MAIN && r.header.kind == RouteType::Unicast
@@ -493,11 +463,4 @@ fn is(error: &io::Error, codes: &[i32]) -> bool {
     error
         .raw_os_error()
         .is_some_and(|code| codes.contains(&code))
-}
-
-fn fine<T>(result: io::Result<T>, codes: &[i32]) -> io::Result<()> {
-    match result {
-        Err(e) if is(&e, codes) => Ok(()),
-        other => other.map(drop),
-    }
 }

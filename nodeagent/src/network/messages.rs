@@ -18,6 +18,17 @@ use netlink_packet_route::{
     },
 };
 
+/// The closure that gives what is in one variant of an enum, and nothing for the others.
+macro_rules! only {
+    ($variant:path) => {
+        |value| match value {
+            $variant(inner) => Some(inner),
+            _ => None,
+        }
+    };
+}
+pub(super) use only;
+
 /// It is up, and where it is a bridge's port, the bridge sends through it.
 pub(super) fn carries(link: &LinkMessage) -> bool {
     let port = |info: &LinkInfo| match info {
@@ -42,25 +53,28 @@ pub(super) fn destination(route: &RouteMessage) -> Option<IpNet> {
         AddressFamily::Inet6 => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
-    let ip = route.attributes.iter().find_map(|a| match a {
-        RouteAttribute::Destination(to) => address(to),
-        _ => None,
-    });
+    let ip = route
+        .attributes
+        .iter()
+        .find_map(only!(RouteAttribute::Destination));
+    let ip = ip.and_then(address);
     IpNet::new(ip.unwrap_or(zero), route.header.destination_prefix_length).ok()
 }
 
 pub(super) fn gateway(route: &RouteMessage) -> Option<IpAddr> {
-    route.attributes.iter().find_map(|a| match a {
-        RouteAttribute::Gateway(via) => address(via),
-        _ => None,
-    })
+    route
+        .attributes
+        .iter()
+        .find_map(only!(RouteAttribute::Gateway))
+        .and_then(address)
 }
 
 pub(super) fn link_of(route: &RouteMessage) -> Option<u32> {
-    route.attributes.iter().find_map(|a| match a {
-        RouteAttribute::Oif(link) => Some(*link),
-        _ => None,
-    })
+    route
+        .attributes
+        .iter()
+        .find_map(only!(RouteAttribute::Oif))
+        .copied()
 }
 
 pub(super) fn address(address: &RouteAddress) -> Option<IpAddr> {
@@ -156,20 +170,9 @@ pub(super) fn address_message(index: u32, address: IpAddr, prefix_len: u8) -> Ad
 }
 
 pub(super) fn address_of(message: &AddressMessage) -> Option<IpAddr> {
-    let local = message.attributes.iter().find_map(|a| {
-        if let AddressAttribute::Local(ip) = a {
-            Some(*ip)
-        } else {
-            None
-        }
-    });
-    local.or_else(|| {
-        message.attributes.iter().find_map(|a| {
-            if let AddressAttribute::Address(ip) = a {
-                Some(*ip)
-            } else {
-                None
-            }
-        })
-    })
+    let attributes = || message.attributes.iter();
+    let local = attributes().find_map(only!(AddressAttribute::Local));
+    local
+        .or_else(|| attributes().find_map(only!(AddressAttribute::Address)))
+        .copied()
 }

@@ -4,10 +4,46 @@
 
 use std::path::PathBuf;
 
+use serde::Deserialize;
+
 use super::{Error, failed, ns::Namespace};
+
+/// Adds a line to a script.
+macro_rules! line {
+    ($script:expr, $($text:tt)*) => {{
+        use std::fmt::Write;
+        writeln!($script, $($text)*).expect("a string takes what is written")
+    }};
+}
+pub(super) use line;
 
 /// Folders looked through after `PATH`, which a service manager may have left without the `sbin` ones.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin"];
+
+#[derive(Deserialize)]
+struct Listing {
+    nftables: Vec<Listed>,
+}
+
+/// One thing that nftables holds, as far as it is looked at here.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Listed {
+    Table {
+        name: String,
+    },
+    Chain {
+        table: String,
+        name: String,
+        policy: Option<String>,
+    },
+    Rule {
+        comment: Option<String>,
+        handle: u64,
+    },
+    #[serde(untagged)]
+    Other(serde::de::IgnoredAny),
+}
 
 /// The program, found.
 #[derive(Clone, Debug)]
@@ -41,11 +77,13 @@ impl Nft {
         self.run(ns, &["-f", "-"], script).await.map(|_| ())
     }
 
-    /// The answer of `nft -j list …` inside `ns`.
-    pub async fn list(&self, ns: &Namespace, args: &[&str]) -> Result<serde_json::Value, Error> {
+    /// What `nft -j list …` finds inside `ns`.
+    pub async fn list(&self, ns: &Namespace, args: &[&str]) -> Result<Vec<Listed>, Error> {
         let args: Vec<_> = ["-j", "-a", "list"].iter().chain(args).copied().collect();
         let out = self.run(ns, &args, String::new()).await?;
-        serde_json::from_slice(&out).map_err(|e| failed("read what nft lists", e))
+        let listing: Listing =
+            serde_json::from_slice(&out).map_err(|e| failed("read what nft lists", e))?;
+        Ok(listing.nftables)
     }
 
     async fn run(&self, ns: &Namespace, args: &[&str], input: String) -> Result<Vec<u8>, Error> {

@@ -20,6 +20,7 @@ use nix::{
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 use super::{Error, failed};
+use crate::outcome::{self, IfThere};
 
 /// `NSFS_MAGIC` of the kernel's `magic.h`: what `statfs` says of a bind-mounted namespace.
 const NSFS_MAGIC: FsType = FsType(0x6e73_6673);
@@ -92,7 +93,7 @@ impl Namespace {
                 .map_err(|e| failed(what(), e))
                 .and_then(|()| Self::from_file(&path));
             if made.is_err() {
-                let _ = std::fs::remove_file(&path);
+                outcome::remove_if_there(&path);
             }
             made
         })
@@ -106,10 +107,10 @@ impl Namespace {
         while Self::is_mounted(path) {
             umount2(path, MntFlags::MNT_DETACH).map_err(|e| failed(what(), e))?;
         }
-        match std::fs::remove_file(path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed(what(), e)),
-            _ => Ok(()),
-        }
+        std::fs::remove_file(path)
+            .if_there()
+            .map(drop)
+            .map_err(|e| failed(what(), e))
     }
 
     pub fn raw_fd(&self) -> RawFd {
@@ -129,12 +130,6 @@ impl Namespace {
     ) -> Result<T, Error> {
         let this = self.clone();
         on_new_thread(move || this.enter().map(|()| f())).await?
-    }
-
-    /// The same for callers outside any tokio runtime: blocks until `f` is done.
-    pub fn call_blocking<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        std::thread::scope(|scope| scope.spawn(|| self.enter().map(|()| f())).join())
-            .map_err(|_| failed("work inside a network namespace", "the thread panicked"))?
     }
 
     /// A runtime all of whose threads (the blocking ones too) live in this namespace. `block_on` polls on the calling thread, which does not:
@@ -248,7 +243,11 @@ impl Namespace {
             // The program may answer before it has read all: feed it from a thread of its own.
             let feeder = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
             let output = child.wait_with_output();
-            let _ = feeder.join();
+            // A program that ends without having read all says why by its status.
+            feeder
+                .join()
+                .map(outcome::may_be_broken_off)
+                .expect("nothing in it panics");
             output
         })
         .await
@@ -276,7 +275,7 @@ fn on_new_thread<T: Send + 'static>(
     let started = std::thread::Builder::new()
         .name("netns".into())
         .spawn(move || {
-            let _ = tx.send(f());
+            outcome::nobody_may_wait(tx.send(f()));
         });
     async move {
         started.map_err(|e| failed("start a thread", e))?;

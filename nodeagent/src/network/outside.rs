@@ -8,7 +8,11 @@ use std::net::Ipv4Addr;
 
 use ipnet::IpNet;
 
-use super::{Error, nft::Nft, ns::Namespace};
+use super::{
+    Error,
+    nft::{Listed, Nft},
+    ns::Namespace,
+};
 
 /// Puts the table in place, whole. `inside` is what lies behind the bridge: those addresses are hidden behind the host's own when they leave.
 /// `gateway` is the host's own address among them.
@@ -86,32 +90,32 @@ async fn dropping_chain(nft: &Nft, host: &Namespace) -> Result<Option<String>, E
     Ok(pick_chain(&nft.list(host, &["chains", "ip"]).await?))
 }
 
-fn pick_chain(listed: &serde_json::Value) -> Option<String> {
-    let entries = listed["nftables"].as_array()?;
-    let chains = || {
-        entries
-            .iter()
-            .map(|e| &e["chain"])
-            .filter(|c| c["table"] == "filter")
+fn pick_chain(listed: &[Listed]) -> Option<String> {
+    let chain = |wanted: &str, dropping: bool| {
+        listed.iter().any(|one| {
+            matches!(one, Listed::Chain { table, name, policy } if table == "filter"
+                && name == wanted && (!dropping || policy.as_deref() == Some("drop")))
+        })
     };
-    let drops = chains().any(|c| c["name"] == "FORWARD" && c["policy"] == "drop");
-    let docker = chains().any(|c| c["name"] == "DOCKER-USER");
-    drops.then(|| if docker { "DOCKER-USER" } else { "FORWARD" }.to_owned())
+    let docker = chain("DOCKER-USER", false);
+    chain("FORWARD", true).then(|| if docker { "DOCKER-USER" } else { "FORWARD" }.to_owned())
 }
 
 /// Handles of the rules whose comment is the tag.
-fn tagged_rules(listed: &serde_json::Value, tag: &str) -> Vec<u64> {
-    let entries = listed["nftables"].as_array().into_iter().flatten();
-    entries
-        .map(|e| &e["rule"])
-        .filter(|r| r["comment"] == tag)
-        .filter_map(|r| r["handle"].as_u64())
-        .collect()
+fn tagged_rules(listed: &[Listed], tag: &str) -> Vec<u64> {
+    let handle = |one: &Listed| match one {
+        Listed::Rule {
+            comment: Some(comment),
+            handle,
+        } if comment == tag => Some(*handle),
+        _ => None,
+    };
+    listed.iter().filter_map(handle).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{from_value, json};
 
     use super::*;
 
@@ -128,7 +132,8 @@ mod tests {
             ),
         ];
         for (chains, want) in cases {
-            assert_eq!(pick_chain(&json!({ "nftables": chains })).as_deref(), want);
+            let listed: Vec<Listed> = from_value(chains.into()).unwrap();
+            assert_eq!(pick_chain(&listed).as_deref(), want);
         }
     }
 
@@ -157,7 +162,11 @@ mod tests {
 
     #[test]
     fn only_tagged_rules_are_ours() {
-        let listed = json!({"nftables": [{"rule": {"comment": "skiff-1", "handle": 4}}, {"rule": {"comment": "skiff-2", "handle": 5}}, {"rule": {"handle": 6}}]});
+        let rule =
+            |comment: Option<&str>, handle| json!({"rule": {"comment": comment, "handle": handle}});
+        let listed = json!([{"metainfo": {"version": "1"}}, {"chain": {"table": "filter", "name": "FORWARD"}},
+            rule(Some("skiff-1"), 4), rule(Some("skiff-2"), 5), rule(None, 6)]);
+        let listed: Vec<Listed> = from_value(listed).unwrap();
         assert_eq!(tagged_rules(&listed, "skiff-1"), [4]);
     }
 }

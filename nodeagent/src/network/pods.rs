@@ -22,6 +22,7 @@ use super::{
     nft::Nft,
     ns::Namespace,
 };
+use crate::{disk, outcome::IfThere};
 
 pub const BRIDGE: &str = "skiffbr0";
 const POD_LINK: &str = "eth0";
@@ -235,12 +236,10 @@ pub async fn clear(node: &Namespace, dir: &Path) -> Result<(), Error> {
         Err(Error::Unsupported { .. }) => {}
         Err(e) => return Err(e),
     }
-    match std::fs::remove_dir_all(dir) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(failed(format!("remove {}", dir.display()), e))
-        }
-        _ => Ok(()),
-    }
+    let removed = std::fs::remove_dir_all(dir).if_there();
+    removed
+        .map(drop)
+        .map_err(|e| failed(format!("remove {}", dir.display()), e))
 }
 
 /// The node's end of a pod's veth pair: 15 characters, the most that the kernel takes.
@@ -276,18 +275,13 @@ fn ipv4(settings: &[&'static str]) -> Vec<(String, &'static str)> {
 }
 
 fn file_names(dir: &Path) -> Result<Vec<String>, Error> {
-    let what = || format!("read {}", dir.display());
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(failed(what(), e)),
+    let names = || -> std::io::Result<Vec<String>> {
+        let entries = std::fs::read_dir(dir).if_there()?.into_iter().flatten();
+        entries
+            .map(|e| Ok(e?.file_name().to_string_lossy().into_owned()))
+            .collect()
     };
-    entries
-        .map(|e| {
-            e.map(|e| e.file_name().to_string_lossy().into_owned())
-                .map_err(|e| failed(what(), e))
-        })
-        .collect()
+    names().map_err(|e| failed(format!("read {}", dir.display()), e))
 }
 
 /// The addresses of one podCIDR and who has them. Files are the truth; the map mirrors them.
@@ -384,23 +378,15 @@ impl Pool {
 
     fn give_back(&mut self, uid: &str) -> Result<(), Error> {
         let path = self.record_path(uid);
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(failed(format!("remove {}", path.display()), e));
-            }
-            _ => {}
-        }
+        let removed = std::fs::remove_file(&path).if_there();
+        removed.map_err(|e| failed(format!("remove {}", path.display()), e))?;
         self.records.remove(uid);
         Ok(())
     }
 }
 
-/// A reader sees the old bytes or the new ones, never half of them.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let new = path.with_extension("new");
-    std::fs::write(&new, bytes)
-        .and_then(|()| std::fs::rename(&new, path))
-        .map_err(|e| failed(format!("write {}", path.display()), e))
+    disk::write_whole(path, bytes).map_err(|e| failed(format!("write {}", path.display()), e))
 }
 
 /// The first free address after `last`, going round; never the network's own, the gateway's (the first) or the broadcast address.

@@ -191,8 +191,9 @@ impl ClusterView {
 
     /// Waits until the view is whole. Never returns if that never happens: race it against a stop signal.
     pub async fn wait_synced(&self) {
-        // The sender lives in `self`, so the channel cannot close.
-        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+        let mut synced = self.synced.subscribe();
+        let whole = synced.wait_for(|synced| *synced).await;
+        whole.expect("the sender lives in `self`, so the channel cannot close");
     }
 
     /// Changes from now on. Subscribe first, then read.

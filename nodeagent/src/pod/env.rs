@@ -19,6 +19,30 @@ use super::{
 };
 use crate::agent::objects::{self, Kind, Objects};
 
+/// Why a container has no environment.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error(transparent)]
+    Object(#[from] objects::Error),
+    #[error("object was not read")]
+    NotRead,
+    #[error(transparent)]
+    Field(#[from] fields::Error),
+    #[error("couldn't find key {key} in {kind} {namespace}/{name}")]
+    NoKey {
+        kind: &'static str,
+        namespace: String,
+        name: String,
+        key: String,
+    },
+    #[error("cannot find the volume {0:?} referenced by FileKeyRef")]
+    NoVolume(String),
+    #[error("couldn't parse env file")]
+    BadFile,
+    #[error("environment variable key {key:?} not found in file {file:?}")]
+    NotInFile { key: String, file: String },
+}
+
 /// What was read for the environment of one container; `Err` holds why an object is not to be had.
 #[derive(Default)]
 pub struct Sources {
@@ -31,39 +55,28 @@ pub struct Sources {
 
 /// The objects that the container's environment refers to.
 pub fn references(container: &Container) -> HashSet<(Kind, String)> {
-    let mut all = HashSet::new();
-    for from in container.env_from.iter().flatten() {
-        all.extend(
-            from.config_map_ref
-                .iter()
-                .map(|source| (Kind::ConfigMap, source.name.clone())),
-        );
-        all.extend(
-            from.secret_ref
-                .iter()
-                .map(|source| (Kind::Secret, source.name.clone())),
-        );
-    }
-    for source in container
+    let sources = container
         .env
         .iter()
         .flatten()
-        .filter_map(|var| var.value_from.as_ref())
-    {
-        all.extend(
-            source
-                .config_map_key_ref
-                .iter()
-                .map(|key| (Kind::ConfigMap, key.name.clone())),
-        );
-        all.extend(
-            source
-                .secret_key_ref
-                .iter()
-                .map(|key| (Kind::Secret, key.name.clone())),
-        );
-    }
-    all
+        .filter_map(|var| var.value_from.as_ref());
+    let from = container.env_from.iter().flatten();
+    let config_maps = (sources
+        .clone()
+        .filter_map(|source| source.config_map_key_ref.as_ref()))
+    .map(|key| &key.name)
+    .chain(
+        from.clone()
+            .filter_map(|from| Some(&from.config_map_ref.as_ref()?.name)),
+    );
+    let secrets = (sources.filter_map(|source| source.secret_key_ref.as_ref()))
+        .map(|key| &key.name)
+        .chain(from.filter_map(|from| Some(&from.secret_ref.as_ref()?.name)));
+    let of = |kind| move |name: &String| (kind, name.clone());
+    config_maps
+        .map(of(Kind::ConfigMap))
+        .chain(secrets.map(of(Kind::Secret)))
+        .collect()
 }
 
 /// Reads all that `build` needs.
@@ -120,12 +133,12 @@ impl Vars {
 fn found<T>(
     read: Option<&Result<T, objects::Error>>,
     optional: Option<bool>,
-) -> Result<Option<&T>, String> {
+) -> Result<Option<&T>, Error> {
     match read {
         Some(Ok(object)) => Ok(Some(object)),
         Some(Err(objects::Error::NotFound(_))) if optional == Some(true) => Ok(None),
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err("object was not read".to_owned()),
+        Some(Err(error)) => Err(error.clone().into()),
+        None => Err(Error::NotRead),
     }
 }
 
@@ -135,7 +148,7 @@ pub fn build(
     container: &Container,
     sources: &Sources,
     known: &Known,
-) -> Result<Vec<(String, String)>, String> {
+) -> Result<Vec<(String, String)>, Error> {
     let services = service_variables(&sources.services);
     let mut vars = Vars::default();
     for from in container.env_from.iter().flatten() {
@@ -197,7 +210,7 @@ fn value(
     sources: &Sources,
     known: &Known,
     value_of: impl FnMut(&str) -> Option<String>,
-) -> Result<Option<String>, String> {
+) -> Result<Option<String>, Error> {
     match (&var.value, &var.value_from) {
         (Some(text), _) if !text.is_empty() => Ok(Some(expand(text, value_of))),
         (_, Some(source)) => from_source(pod, container, source, sources, known),
@@ -211,13 +224,24 @@ fn from_source(
     source: &EnvVarSource,
     sources: &Sources,
     known: &Known,
-) -> Result<Option<String>, String> {
+) -> Result<Option<String>, Error> {
     if let Some(field) = &source.field_ref {
-        return fields::field(pod, &field.field_path, known).map(Some);
+        return Ok(Some(fields::field(pod, &field.field_path, known)?));
     }
     if let Some(selector) = &source.resource_field_ref {
-        return fields::resource(pod, Some(container), selector, known).map(Some);
+        return Ok(Some(fields::resource(
+            pod,
+            Some(container),
+            selector,
+            known,
+        )?));
     }
+    let no_key = |kind, name: &str, key: &str| Error::NoKey {
+        kind,
+        namespace: namespace(pod).to_owned(),
+        name: name.to_owned(),
+        key: key.to_owned(),
+    };
     if let Some(key) = &source.config_map_key_ref {
         let Some(object) = found(sources.config_maps.get(&key.name), key.optional)? else {
             return Ok(None);
@@ -228,12 +252,7 @@ fn from_source(
             .and_then(|data| data.get(&key.key))
             .cloned();
         return keyed(value, key.optional, || {
-            format!(
-                "couldn't find key {} in ConfigMap {}/{}",
-                key.key,
-                namespace(pod),
-                key.name
-            )
+            no_key("ConfigMap", &key.name, &key.key)
         });
     }
     if let Some(key) = &source.secret_key_ref {
@@ -246,31 +265,18 @@ fn from_source(
             .and_then(|data| data.get(&key.key))
             .map(|value| String::from_utf8_lossy(&value.0).into_owned());
         return keyed(value, key.optional, || {
-            format!(
-                "couldn't find key {} in Secret {}/{}",
-                key.key,
-                namespace(pod),
-                key.name
-            )
+            no_key("Secret", &key.name, &key.key)
         });
     }
     if let Some(key) = &source.file_key_ref {
-        let volume = sources.volumes.get(&key.volume_name).ok_or_else(|| {
-            format!(
-                "cannot find the volume {:?} referenced by FileKeyRef",
-                key.volume_name
-            )
-        })?;
+        let volume = sources.volumes.get(&key.volume_name);
+        let volume = volume.ok_or_else(|| Error::NoVolume(key.volume_name.clone()))?;
         let path = inside(volume, &key.path)?;
-        let text =
-            std::fs::read_to_string(&path).map_err(|_| "couldn't parse env file".to_owned())?;
+        let text = std::fs::read_to_string(&path).map_err(|_| Error::BadFile)?;
         let value = from_file(&text, &key.key).filter(|value| !value.is_empty());
-        return keyed(value, key.optional, || {
-            format!(
-                "environment variable key {:?} not found in file {:?}",
-                key.key,
-                path.display().to_string()
-            )
+        return keyed(value, key.optional, || Error::NotInFile {
+            key: key.key.clone(),
+            file: path.display().to_string(),
         });
     }
     Ok(Some(String::new()))
@@ -279,8 +285,8 @@ fn from_source(
 fn keyed(
     value: Option<String>,
     optional: Option<bool>,
-    missing: impl FnOnce() -> String,
-) -> Result<Option<String>, String> {
+    missing: impl FnOnce() -> Error,
+) -> Result<Option<String>, Error> {
     match value {
         None if optional != Some(true) => Err(missing()),
         value => Ok(value),
@@ -288,11 +294,8 @@ fn keyed(
 }
 
 /// `path` below `root`, with symbolic links resolved; never outside of it.
-fn inside(root: &Path, path: &str) -> Result<PathBuf, String> {
-    let resolve = |path: &Path| {
-        path.canonicalize()
-            .map_err(|_| "couldn't parse env file".to_owned())
-    };
+fn inside(root: &Path, path: &str) -> Result<PathBuf, Error> {
+    let resolve = |path: &Path| path.canonicalize().map_err(|_| Error::BadFile);
     let (root, path) = (
         resolve(root)?,
         resolve(&root.join(path.trim_start_matches('/')))?,
@@ -300,7 +303,7 @@ fn inside(root: &Path, path: &str) -> Result<PathBuf, String> {
     if path.starts_with(&root) {
         Ok(path)
     } else {
-        Err("couldn't parse env file".to_owned())
+        Err(Error::BadFile)
     }
 }
 
@@ -396,7 +399,7 @@ mod tests {
         sources
     }
 
-    fn environment(container: serde_json::Value) -> Result<Vec<(String, String)>, String> {
+    fn environment(container: serde_json::Value) -> Result<Vec<(String, String)>, Error> {
         let pod: Pod = from_value(
             json!({"metadata": {"name": "p", "namespace": "n"}, "spec": {"containers": []}}),
         )
@@ -447,6 +450,7 @@ mod tests {
         let error = |source| {
             environment(json!({"name": "c", "env": [{"name": "A", "valueFrom": source}]}))
                 .unwrap_err()
+                .to_string()
         };
         assert_eq!(
             error(json!({"configMapKeyRef": {"name": "gone", "key": "k"}})),

@@ -15,7 +15,7 @@ use super::{
     names::{self, spec, uid},
     resources, sandbox,
 };
-use crate::{agent::context::Context, disk, events::Type, runtime, time};
+use crate::{agent::context::Context, disk, runtime, time};
 
 const STORAGE: &str = "ephemeral-storage";
 
@@ -62,12 +62,8 @@ async fn look_at(node: &Arc<Context>, handle: &Handle) {
     if is_critical(&pod) {
         return tracing::error!(pod = names::name(&pod), "a critical pod is not evicted");
     }
-    node.events.record(
-        names::reference(&pod),
-        Type::Warning,
-        "Evicted",
-        message.clone(),
-    );
+    node.events
+        .warn(names::reference(&pod), "Evicted", message.clone());
     handle.state.lock().failed = Some(Verdict::evicted(&message));
     handle.ending.cancel();
     handle.wake.notify_one();

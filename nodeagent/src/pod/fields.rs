@@ -7,9 +7,28 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceFieldSelector};
 use skiff_api::machinery::quantity::Quantity;
-use skiff_podspec::resources::{List, get, read_one};
+use skiff_podspec::resources::{List, Unreadable, get, read_one};
 
 use super::names::{self, spec};
+
+/// Why a field has no value.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("fieldPath {0:?} does not support subscript")]
+    Subscript(String),
+    #[error("unsupported fieldPath: {0}")]
+    Path(String),
+    #[error("container {0} not found")]
+    Container(String),
+    #[error("containerName is required for resourceFieldRef")]
+    NoContainer,
+    #[error("unsupported container resource : {0}")]
+    Resource(String),
+    #[error("no source for the file {0:?}")]
+    NoSource(String),
+    #[error(transparent)]
+    Quantity(#[from] Unreadable),
+}
 
 /// What is known about the pod beside its object.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +40,7 @@ pub struct Known<'a> {
 }
 
 /// The value of `path`.
-pub fn field(pod: &Pod, path: &str, known: &Known) -> Result<String, String> {
+pub fn field(pod: &Pod, path: &str, known: &Known) -> Result<String, Error> {
     let joined = |ips: &[IpAddr]| {
         ips.iter()
             .map(IpAddr::to_string)
@@ -41,7 +60,7 @@ pub fn field(pod: &Pod, path: &str, known: &Known) -> Result<String, String> {
 }
 
 /// The value of a path below `metadata`: all that files may hold.
-pub fn metadata(pod: &Pod, path: &str) -> Result<String, String> {
+pub fn metadata(pod: &Pod, path: &str) -> Result<String, Error> {
     let empty = BTreeMap::new();
     let labels = pod.metadata.labels.as_ref().unwrap_or(&empty);
     let annotations = pod.metadata.annotations.as_ref().unwrap_or(&empty);
@@ -52,7 +71,7 @@ pub fn metadata(pod: &Pod, path: &str) -> Result<String, String> {
         return match map {
             "metadata.labels" => Ok(labels.get(key).cloned().unwrap_or_default()),
             "metadata.annotations" => Ok(annotations.get(key).cloned().unwrap_or_default()),
-            _ => Err(format!("fieldPath {path:?} does not support subscript")),
+            _ => Err(Error::Subscript(path.to_owned())),
         };
     }
     Ok(match path {
@@ -61,7 +80,7 @@ pub fn metadata(pod: &Pod, path: &str) -> Result<String, String> {
         "metadata.name" => names::name(pod).to_owned(),
         "metadata.namespace" => names::namespace(pod).to_owned(),
         "metadata.uid" => names::uid(pod).to_owned(),
-        _ => return Err(format!("unsupported fieldPath: {path}")),
+        _ => return Err(Error::Path(path.to_owned())),
     })
 }
 
@@ -100,7 +119,7 @@ pub fn resource(
     container: Option<&Container>,
     selector: &ResourceFieldSelector,
     known: &Known,
-) -> Result<String, String> {
+) -> Result<String, Error> {
     let named = selector
         .container_name
         .as_deref()
@@ -111,20 +130,16 @@ pub fn resource(
     let container = match named {
         Some(name) => found
             .as_ref()
-            .ok_or_else(|| format!("container {name} not found"))?,
-        None => container.ok_or("containerName is required for resourceFieldRef")?,
+            .ok_or_else(|| Error::Container(name.to_owned()))?,
+        None => container.ok_or(Error::NoContainer)?,
     };
-    let unsupported = || format!("unsupported container resource : {}", selector.resource);
+    let unsupported = || Error::Resource(selector.resource.clone());
     let (list, name) = selector.resource.split_once('.').ok_or_else(unsupported)?;
     if !matches!(name, "cpu" | "memory" | "ephemeral-storage") && !name.starts_with("hugepages-") {
         return Err(unsupported());
     }
     let resources = container.resources.as_ref();
-    let of = |list: Option<&List>| {
-        get(list, name)
-            .map(|value| value.filter(|value| !value.is_zero()))
-            .map_err(|error| error.to_string())
-    };
+    let of = |list| get(list, name).map(|value| value.filter(|value| !value.is_zero()));
     let value = match list {
         "requests" => of(resources.and_then(|resources| resources.requests.as_ref()))?,
         "limits" => match of(resources.and_then(|resources| resources.limits.as_ref()))? {
@@ -137,9 +152,8 @@ pub fn resource(
         .divisor
         .as_ref()
         .map(|divisor| read_one(&selector.resource, divisor))
-        .transpose()
-        .map_err(|error| error.to_string())?;
-    let divisor = divisor.filter(|divisor| !divisor.is_zero());
+        .transpose()?
+        .filter(|divisor| !divisor.is_zero());
     let scaled = |quantity: &Quantity| {
         if name == "cpu" {
             quantity.milli_value()
@@ -158,6 +172,7 @@ pub fn resource(
 #[cfg(test)]
 mod tests {
     use serde_json::{from_value, json};
+    use skiff_testing::With;
 
     use super::*;
 
@@ -170,10 +185,7 @@ mod tests {
     #[test]
     fn fields() {
         let ips = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
-        let known = Known {
-            pod_ips: &ips,
-            ..Default::default()
-        };
+        let known = Known::default().with(|k| k.pod_ips = &ips);
         let table = [
             ("metadata.name", "p"),
             ("metadata.labels", "a=\"x\\\"y\\n\"\nb=\"2\""),
@@ -187,7 +199,7 @@ mod tests {
             assert_eq!(field(&pod(), path, &known).unwrap(), expected, "{path}");
         }
         assert_eq!(
-            field(&pod(), "spec.x", &known).unwrap_err(),
+            field(&pod(), "spec.x", &known).unwrap_err().to_string(),
             "unsupported fieldPath: spec.x"
         );
     }
@@ -195,10 +207,7 @@ mod tests {
     #[test]
     fn resources_are_rounded_up_by_their_divisor() {
         let allocatable: List = from_value(json!({"ephemeral-storage": "10Gi"})).unwrap();
-        let known = Known {
-            allocatable: Some(&allocatable),
-            ..Default::default()
-        };
+        let known = Known::default().with(|k| k.allocatable = Some(&allocatable));
         let table = [
             ("limits.cpu", None, "1"),
             ("limits.cpu", Some("1m"), "250"),

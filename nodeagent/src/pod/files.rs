@@ -9,6 +9,13 @@ use k8s_openapi::api::core::v1::{HostAlias, Pod};
 
 use super::names::{is_host_network, name, namespace, spec};
 
+/// The pod's full name does not fit into its UTS namespace.
+#[derive(thiserror::Error, Debug)]
+#[error(
+    "failed to construct FQDN from pod hostname and cluster domain, FQDN {0} is too long (64 characters is the max, {len} characters requested)", len = .0.len()
+)]
+pub struct TooLong(String);
+
 /// The pod's host name and domain (empty when it has none).
 pub fn hostname(pod: &Pod, cluster_domain: &str) -> (String, String) {
     let spec = spec(pod);
@@ -30,17 +37,14 @@ pub fn hostname(pod: &Pod, cluster_domain: &str) -> (String, String) {
 }
 
 /// The name that the pod's UTS namespace bears; an error when the full name is too long for it.
-pub fn uts_name(pod: &Pod, cluster_domain: &str) -> Result<String, String> {
+pub fn uts_name(pod: &Pod, cluster_domain: &str) -> Result<String, TooLong> {
     let (host, domain) = hostname(pod, cluster_domain);
     if spec(pod).set_hostname_as_fqdn != Some(true) || domain.is_empty() {
         return Ok(host);
     }
     let full = format!("{host}.{domain}");
     if full.len() > 64 {
-        return Err(format!(
-            "failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long (64 characters is the max, {} characters requested)",
-            full.len()
-        ));
+        return Err(TooLong(full));
     }
     Ok(full)
 }

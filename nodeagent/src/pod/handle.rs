@@ -13,7 +13,7 @@ use super::{
     admission::Rejection, allocation::Granted, backoff::Backoff, containers::Waiting, names::uid,
     resize, view::PodView,
 };
-use crate::{agent::context::Context, probe::state::Results, volume};
+use crate::{agent::context::Context, disk, outcome::IfThere, probe::state::Results, volume};
 
 /// The file in the pod's folder that tells what it was granted.
 const GRANTED: &str = "granted.json";
@@ -152,6 +152,16 @@ impl Handle {
         self.specs.read().pod.clone()
     }
 
+    /// The first of its addresses, as text; empty as long as it has none.
+    pub fn first_ip(&self) -> String {
+        let state = self.state.lock();
+        state
+            .ips
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default()
+    }
+
     /// The pod as the API has it.
     pub fn desired(&self) -> Arc<Pod> {
         self.specs.read().desired.clone()
@@ -182,19 +192,17 @@ impl Handle {
         }
         let dir = node.config.pod_dir(&uid);
         std::fs::create_dir_all(&dir)?;
-        let (place, beside) = (dir.join(GRANTED), dir.join(GRANTED.to_owned() + ".new"));
-        std::fs::write(&beside, serde_json::to_vec(&granted)?)?;
-        std::fs::rename(beside, place)
+        disk::write_whole(&dir.join(GRANTED), &serde_json::to_vec(&granted)?)
     }
 
     /// What an earlier agent granted the pod.
     pub fn take_up_granted(&self, node: &Context) -> std::io::Result<()> {
         let uid = uid(&self.desired()).to_owned();
-        let granted: Granted = match std::fs::read(node.config.pod_dir(&uid).join(GRANTED)) {
-            Ok(bytes) => serde_json::from_slice(&bytes)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
+        let file = node.config.pod_dir(&uid).join(GRANTED);
+        let Some(bytes) = std::fs::read(file).if_there()? else {
+            return Ok(());
         };
+        let granted: Granted = serde_json::from_slice(&bytes)?;
         let mut specs = self.specs.write();
         specs.pod = granted.apply(&specs.desired);
         specs.granted = granted;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, HTTPGetAction, LifecycleHandler, Pod};
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
 use tokio::io::AsyncReadExt;
 
 use super::names::describe;
@@ -14,6 +14,41 @@ use crate::{
     runtime::{self, ExecSpec},
     time,
 };
+
+/// Why a hook failed, as the container's status says it.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error(
+        "Exec lifecycle hook ([{command}]) for {whose} failed - error: {source}, message: {output:?}"
+    )]
+    Exec {
+        command: String,
+        whose: String,
+        source: Command,
+        output: String,
+    },
+    #[error("HTTP lifecycle hook ({path}) for {whose} failed - error: {source}")]
+    Http {
+        path: String,
+        whose: String,
+        source: http::Error,
+    },
+    #[error("Cannot run handler: invalid handler: neither exec, httpGet nor sleep is set")]
+    Invalid,
+}
+
+/// Why a hook's command failed.
+#[derive(thiserror::Error, Debug)]
+pub enum Command {
+    #[error("command '{command}' exited with {code}: {output}")]
+    Exited {
+        command: String,
+        code: i32,
+        output: String,
+    },
+    #[error(transparent)]
+    NotRun(#[from] runtime::Error),
+}
 
 /// Runs a command in a container and gathers both its outputs, at most 10 KiB. Answers the exit code and the output.
 pub async fn run_in_container(
@@ -57,61 +92,49 @@ pub async fn run(
     id: &str,
     pod_ip: &str,
     handler: &LifecycleHandler,
-) -> Result<(), String> {
+) -> Result<(), Error> {
     if node.config.simulated {
         return Ok(());
     }
+    let whose = || format!("Container {:?} in Pod {:?}", container.name, describe(pod));
     if let Some(exec) = &handler.exec {
-        let command = exec.command.as_deref().unwrap_or_default();
-        let failed = |error: String, output: String| {
-            format!(
-                "Exec lifecycle hook ([{}]) for Container {:?} in Pod {:?} failed - error: {error}, message: {output:?}",
-                command.join(" "),
-                container.name,
-                describe(pod)
-            )
+        let words = exec.command.as_deref().unwrap_or_default();
+        let command = words.join(" ");
+        let (source, output) = match run_in_container(node, id, words).await {
+            Ok((0, _)) => return Ok(()),
+            Ok((code, output)) => {
+                let (command, said) = (command.clone(), output.clone());
+                (
+                    Command::Exited {
+                        command,
+                        code,
+                        output: said,
+                    },
+                    output,
+                )
+            }
+            Err(error) => (error.into(), String::new()),
         };
-        return match run_in_container(node, id, command).await {
-            Ok((0, _)) => Ok(()),
-            Ok((code, output)) => Err(failed(
-                format!(
-                    "command '{}' exited with {code}: {output}",
-                    command.join(" ")
-                ),
-                output,
-            )),
-            Err(error) => Err(failed(error.to_string(), String::new())),
-        };
-    }
-    if let Some(get) = &handler.http_get {
-        return request(container, pod_ip, get).await.map_err(|error| {
-            format!(
-                "HTTP lifecycle hook ({}) for Container {:?} in Pod {:?} failed - error: {error}",
-                get.path.as_deref().unwrap_or_default(),
-                container.name,
-                describe(pod)
-            )
+        return Err(Error::Exec {
+            command,
+            whose: whose(),
+            source,
+            output,
         });
     }
-    if let Some(sleep) = &handler.sleep {
-        time::sleep(Duration::from_secs(
-            u64::try_from(sleep.seconds).unwrap_or(0),
-        ))
-        .await;
-        return Ok(());
+    if let Some(get) = &handler.http_get {
+        let limit = Duration::from_secs(30);
+        let answered = http::get(container, get, pod_ip, "kube-lifecycle/1.36", limit).await;
+        return answered.map(drop).map_err(|source| Error::Http {
+            path: get.path.clone().unwrap_or_default(),
+            whose: whose(),
+            source,
+        });
     }
-    Err("Cannot run handler: invalid handler: neither exec, httpGet nor sleep is set".to_owned())
-}
-
-async fn request(container: &Container, pod_ip: &str, get: &HTTPGetAction) -> Result<(), String> {
-    http::get(
-        container,
-        get,
-        pod_ip,
-        "kube-lifecycle/1.36",
-        Duration::from_secs(30),
-    )
-    .await
-    .map(drop)
-    .map_err(|error| error.to_string())
+    let sleep = handler.sleep.as_ref().ok_or(Error::Invalid)?;
+    time::sleep(Duration::from_secs(
+        u64::try_from(sleep.seconds).unwrap_or(0),
+    ))
+    .await;
+    Ok(())
 }

@@ -20,7 +20,24 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::names::{is_host_network, spec};
-use crate::time;
+use crate::{outcome, time};
+
+/// Why a port of the node does not lead to the pod.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("hostIP {ip:?}: {source}")]
+    Address {
+        ip: String,
+        source: std::net::AddrParseError,
+    },
+    #[error("hostPort {port} with protocol {protocol} is not supported by this node")]
+    Protocol { port: u16, protocol: String },
+    #[error("cannot listen on hostPort {listen}: {source}")]
+    Listen {
+        listen: SocketAddr,
+        source: std::io::Error,
+    },
+}
 
 /// One port of the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +48,7 @@ pub struct Mapping {
 }
 
 /// The ports that the pod's containers ask for; SCTP is refused.
-pub fn mappings(pod: &Pod, ip: IpAddr) -> Result<Vec<Mapping>, String> {
+pub fn mappings(pod: &Pod, ip: IpAddr) -> Result<Vec<Mapping>, Error> {
     if is_host_network(pod) {
         return Ok(Vec::new());
     }
@@ -42,24 +59,21 @@ pub fn mappings(pod: &Pod, ip: IpAddr) -> Result<Vec<Mapping>, String> {
         let Some(host) = port.host_port.map(number).filter(|port| *port > 0) else {
             continue;
         };
-        let address = port
-            .host_ip
-            .as_deref()
-            .filter(|ip| !ip.is_empty())
-            .map_or(Ok(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), str::parse);
-        let address = address.map_err(|error| {
-            format!(
-                "hostIP {:?}: {error}",
-                port.host_ip.as_deref().unwrap_or_default()
-            )
-        })?;
+        let address = match port.host_ip.as_deref().unwrap_or_default() {
+            "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            ip => ip.parse().map_err(|source| Error::Address {
+                ip: ip.to_owned(),
+                source,
+            })?,
+        };
         let udp = match port.protocol.as_deref().unwrap_or("TCP") {
             "TCP" => false,
             "UDP" => true,
             other => {
-                return Err(format!(
-                    "hostPort {host} with protocol {other} is not supported by this node"
-                ));
+                return Err(Error::Protocol {
+                    port: host,
+                    protocol: other.to_owned(),
+                });
             }
         };
         all.push(Mapping {
@@ -77,7 +91,7 @@ pub struct Open(HashMap<Mapping, AbortOnDropHandle<()>>);
 
 impl Open {
     /// Opens what is wanted and not open yet, and closes the rest. Answers what went wrong.
-    pub async fn bring_to(&mut self, wanted: &[Mapping]) -> Vec<String> {
+    pub async fn bring_to(&mut self, wanted: &[Mapping]) -> Vec<Error> {
         self.0
             .retain(|mapping, task| wanted.contains(mapping) && !task.is_finished());
         let mut errors = Vec::new();
@@ -87,10 +101,10 @@ impl Open {
             }
             match open(*mapping).await {
                 Ok(task) => _ = self.0.insert(*mapping, task),
-                Err(error) => errors.push(format!(
-                    "cannot listen on hostPort {}: {error}",
-                    mapping.listen
-                )),
+                Err(source) => errors.push(Error::Listen {
+                    listen: mapping.listen,
+                    source,
+                }),
             }
         }
         errors
@@ -159,8 +173,7 @@ async fn carry_udp(socket: Arc<UdpSocket>, target: SocketAddr) {
             e.insert((upstream, AbortOnDropHandle::new(task)));
         }
         if let Some((upstream, _)) = clients.get(&client) {
-            // Datagrams may get lost.
-            let _ = upstream.send(&buffer[..length]).await;
+            outcome::may_get_lost(upstream.send(&buffer[..length]).await);
         }
     }
 }
@@ -263,7 +276,9 @@ mod tests {
         );
         let taken = Open::default().bring_to(&wanted[..1]).await;
         assert!(
-            taken[0].starts_with("cannot listen on hostPort 127.0.0.1:"),
+            taken[0]
+                .to_string()
+                .starts_with("cannot listen on hostPort 127.0.0.1:"),
             "{taken:?}"
         );
         open.bring_to(&[]).await;

@@ -12,7 +12,7 @@ use super::{
     names::{self, spec},
     pull,
 };
-use crate::{agent::context::Context, events::Type, image::Image};
+use crate::{agent::context::Context, image::Image};
 
 /// The images, by volume.
 pub type Images = HashMap<String, Image>;
@@ -46,12 +46,8 @@ pub async fn ensure(node: &Context, pod: &Pod, container: &Container) -> Result<
             Ok(image) => _ = images.insert(name.to_owned(), image),
             Err(waiting) => {
                 let about = names::container_reference(pod, &container.name);
-                node.events.record(
-                    about,
-                    Type::Warning,
-                    "Failed",
-                    format!("Error: {}", waiting.reason),
-                );
+                node.events
+                    .warn(about, "Failed", format!("Error: {}", waiting.reason));
                 failure = Some(waiting);
             }
         }

@@ -19,7 +19,6 @@ use super::{
 };
 use crate::{
     agent::context::Context,
-    events::Type,
     runtime::{self, ContainerState},
     time,
 };
@@ -96,7 +95,7 @@ impl Order {
                 .collect::<Vec<_>>(),
         );
         // When the time is up the container is stopped all the same.
-        let _ = time::timeout(limit, all).await;
+        time::timeout(limit, all).await.unwrap_or_default();
     }
 
     fn note_end(&self, name: &str) {
@@ -122,12 +121,8 @@ pub async fn container(
     } else {
         message.to_owned()
     };
-    node.events.record(
-        names::container_reference(&pod, &state.name),
-        Type::Normal,
-        "Killing",
-        text,
-    );
+    let about = names::container_reference(&pod, &state.name);
+    node.events.normal(about.clone(), "Killing", text);
     let mut left = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
     let began = time::Instant::now();
     let spent = |left: Duration| left.saturating_sub(began.elapsed());
@@ -136,27 +131,13 @@ pub async fn container(
         let handler = container.lifecycle.as_ref()?.pre_stop.clone()?;
         Some((container, handler))
     }) {
-        let ip = handle
-            .state
-            .lock()
-            .ips
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        match time::timeout(
-            left,
-            hooks::run(node, &pod, &container, &state.id, &ip, &handler),
-        )
-        .await
-        {
+        let ip = handle.first_ip();
+        let hook = hooks::run(node, &pod, &container, &state.id, &ip, &handler);
+        match time::timeout(left, hook).await {
             Some(Err(error)) => {
-                tracing::debug!(error, container = state.name, "preStop hook failed");
-                node.events.record(
-                    names::container_reference(&pod, &state.name),
-                    Type::Warning,
-                    "FailedPreStopHook",
-                    "PreStopHook failed",
-                );
+                tracing::debug!(%error, container = state.name, "preStop hook failed");
+                node.events
+                    .warn(about, "FailedPreStopHook", "PreStopHook failed");
             }
             Some(Ok(())) => {}
             None => tracing::debug!(

@@ -11,6 +11,7 @@ use std::{
 use super::view::annotation;
 use crate::{
     logs::cri,
+    outcome::IfThere,
     runtime::{ContainerPhase, ContainerState},
 };
 
@@ -54,9 +55,8 @@ fn left_behind(state: &ContainerState) -> String {
 }
 
 fn of_file(path: &Path) -> String {
-    match end_of(path, FROM_FILE) {
-        Ok(data) => String::from_utf8_lossy(&data).into_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+    match end_of(path, FROM_FILE).if_there() {
+        Ok(data) => String::from_utf8_lossy(&data.unwrap_or_default()).into_owned(),
         Err(error) => format!(
             "Error on reading termination log {}: {error}",
             path.display()

@@ -14,11 +14,27 @@ use super::{
 };
 use crate::{
     agent::context::Context,
-    events::Type,
     image::Image,
     runtime::{ImageMount, Mount},
     volume::{self, During, subpath},
 };
+
+/// Why a container cannot have its mounts.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("cannot find volume {volume:?} to mount into container {container:?}")]
+    NoVolume { volume: String, container: String },
+    #[error(
+        "failed to resolve recursive read-only mode: recursive read-only mount is not supported by this node"
+    )]
+    RecursiveReadOnly,
+    #[error("failed to prepare subPath for volumeMount {volume:?} of container {container:?}")]
+    SubPath { volume: String, container: String },
+    #[error("missing value for {0}")]
+    MissingValue(String),
+    #[error(transparent)]
+    Volume(#[from] volume::Error),
+}
 
 /// Where the content of mounts comes from.
 pub struct Sources<'a> {
@@ -34,7 +50,7 @@ pub fn of_volumes(
     pod: &Pod,
     container: &Container,
     sources: &Sources<'_>,
-) -> Result<Vec<Mount>, String> {
+) -> Result<Vec<Mount>, Error> {
     let Sources {
         volumes,
         images,
@@ -42,14 +58,15 @@ pub fn of_volumes(
     } = *sources;
     let mut mounts = Vec::new();
     for (index, mount) in container.volume_mounts.iter().flatten().enumerate() {
-        let volume = volumes.get(&mount.name).ok_or_else(|| {
-            format!(
-                "cannot find volume {:?} to mount into container {:?}",
-                mount.name, container.name
-            )
-        })?;
+        let (named, whose) = (mount.name.clone(), container.name.clone());
+        let Some(volume) = volumes.get(&mount.name) else {
+            return Err(Error::NoVolume {
+                volume: named,
+                container: whose,
+            });
+        };
         if mount.recursive_read_only.as_deref() == Some("Enabled") {
-            return Err("failed to resolve recursive read-only mode: recursive read-only mount is not supported by this node".to_owned());
+            return Err(Error::RecursiveReadOnly);
         }
         let sub = sub_path(mount, env)?;
         let image = images
@@ -69,19 +86,14 @@ pub fn of_volumes(
             subpath::prepare(&volume.path, &sub, &place).map_err(|error| {
                 tracing::warn!(%error, pod = name(pod), namespace = namespace(pod), "subPath not prepared");
                 match error {
-                    volume::Error::Refused(reason) => reason,
-                    _ => format!("failed to prepare subPath for volumeMount {:?} of container {:?}", mount.name, container.name),
+                    refused @ volume::Error::Refused(_) => Error::Volume(refused),
+                    _ => Error::SubPath { volume: named, container: whose },
                 }
             })?
         };
-        let path = PathBuf::from(&mount.mount_path);
         mounts.push(Mount {
             host_path,
-            container_path: if path.is_absolute() {
-                path
-            } else {
-                PathBuf::from("/").join(path)
-            },
+            container_path: PathBuf::from("/").join(&mount.mount_path),
             read_only: mount.read_only.unwrap_or(false) || volume.read_only,
             propagation: mount
                 .mount_propagation
@@ -93,15 +105,15 @@ pub fn of_volumes(
     Ok(mounts)
 }
 
-fn image_mount(image: &Image, sub: &str) -> Result<ImageMount, String> {
-    subpath::check(sub).map_err(|error| error.to_string())?;
+fn image_mount(image: &Image, sub: &str) -> Result<ImageMount, Error> {
+    subpath::check(sub)?;
     Ok(ImageMount {
         image_id: image.id.clone(),
         sub_path: sub.to_owned(),
     })
 }
 
-fn sub_path(mount: &VolumeMount, env: &[(String, String)]) -> Result<String, String> {
+fn sub_path(mount: &VolumeMount, env: &[(String, String)]) -> Result<String, Error> {
     let Some(expression) = mount
         .sub_path_expr
         .as_deref()
@@ -124,9 +136,8 @@ fn sub_path(mount: &VolumeMount, env: &[(String, String)]) -> Result<String, Str
     if missing.is_empty() {
         Ok(expanded)
     } else {
-        Err(format!(
-            "missing value for {}",
-            missing.into_iter().collect::<Vec<_>>().join(", ")
+        Err(Error::MissingValue(
+            missing.into_iter().collect::<Vec<_>>().join(", "),
         ))
     }
 }
@@ -138,11 +149,9 @@ pub fn of_files(
     container: &Container,
     ips: &[std::net::IpAddr],
     mounts: &mut Vec<Mount>,
-) -> Result<(), String> {
+) -> Result<(), Error> {
     let dir = node.config.pod_dir(uid(pod));
-    std::fs::create_dir_all(&dir)
-        .during(|| format!("make {}", dir.display()))
-        .map_err(|error| error.to_string())?;
+    std::fs::create_dir_all(&dir).during(|| format!("make {}", dir.display()))?;
     let (host, domain) = files::hostname(pod, &node.config.cluster_domain);
     let aliases = spec(pod).host_aliases.as_deref().unwrap_or_default();
     let hosts = if is_host_network(pod) {
@@ -163,8 +172,7 @@ pub fn of_files(
         &node.config.cluster_domain,
     );
     for (reason, message) in warnings {
-        node.events
-            .record(names::reference(pod), Type::Warning, reason, message);
+        node.events.warn(names::reference(pod), reason, message);
     }
     for (file, target, text) in [
         ("etc-hosts", "/etc/hosts", hosts),
@@ -180,19 +188,22 @@ pub fn of_files(
         }
         let place = dir.join(file);
         if !std::fs::read_to_string(&place).is_ok_and(|present| present == text) {
-            std::fs::write(&place, text)
-                .during(|| format!("write {}", place.display()))
-                .map_err(|error| error.to_string())?;
+            std::fs::write(&place, text).during(|| format!("write {}", place.display()))?;
         }
-        mounts.push(Mount {
-            host_path: place,
-            container_path: target.into(),
-            read_only: false,
-            propagation: "None".to_owned(),
-            image: None,
-        });
+        mounts.push(file_mount(place, target));
     }
     Ok(())
+}
+
+/// One file of the node, in the container's sight.
+fn file_mount(host_path: PathBuf, target: &str) -> Mount {
+    Mount {
+        host_path,
+        container_path: target.into(),
+        read_only: false,
+        propagation: "None".to_owned(),
+        image: None,
+    }
 }
 
 /// The file in which the container may leave its termination message.
@@ -202,7 +213,7 @@ pub fn message_file(
     container: &Container,
     restart: u32,
     mounts: &mut Vec<Mount>,
-) -> Result<Option<PathBuf>, String> {
+) -> Result<Option<PathBuf>, Error> {
     use std::os::unix::fs::PermissionsExt;
     let Some(target) = container
         .termination_message_path
@@ -220,15 +231,8 @@ pub fn message_file(
     std::fs::create_dir_all(&dir)
         .and_then(|()| std::fs::write(&place, ""))
         .and_then(|()| std::fs::set_permissions(&place, std::fs::Permissions::from_mode(0o666)))
-        .during(|| format!("make {}", place.display()))
-        .map_err(|error| error.to_string())?;
-    mounts.push(Mount {
-        host_path: place.clone(),
-        container_path: target.into(),
-        read_only: false,
-        propagation: "None".to_owned(),
-        image: None,
-    });
+        .during(|| format!("make {}", place.display()))?;
+    mounts.push(file_mount(place.clone(), target));
     Ok(Some(place))
 }
 
@@ -245,7 +249,7 @@ mod tests {
         let env = [("A".to_owned(), "1".to_owned())];
         assert_eq!(sub_path(&mount("x/$(A)"), &env).unwrap(), "x/1");
         assert_eq!(
-            sub_path(&mount("x/$(B)"), &env).unwrap_err(),
+            sub_path(&mount("x/$(B)"), &env).unwrap_err().to_string(),
             "missing value for B"
         );
     }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     agent::context::Context,
     events::Type,
-    image::{self, Credentials, Image, ImageStore},
+    image::{self, Credentials, Image, ImageStore, Reference},
     time,
 };
 
@@ -31,7 +31,7 @@ struct Memory {
     errors: HashMap<String, String>,
 }
 
-type Flight = tokio::sync::OnceCell<Result<Image, String>>;
+type Flight = tokio::sync::OnceCell<Result<Image, Arc<image::Error>>>;
 
 /// The node's image puller.
 #[derive(Default)]
@@ -39,13 +39,6 @@ pub struct Puller {
     memory: Mutex<Memory>,
     /// Pulls that are under way.
     flights: Mutex<HashMap<String, Arc<Flight>>>,
-}
-
-fn waiting(reason: &str, message: impl Into<String>) -> Waiting {
-    Waiting {
-        reason: reason.to_owned(),
-        message: message.into(),
-    }
 }
 
 /// An image that is wanted.
@@ -80,12 +73,10 @@ pub async fn ensure(node: &Context, pod: &Pod, wanted: &Wanted<'_>) -> Result<Im
         node.events
             .record(wanted.about.clone(), type_, reason, message)
     };
-    if let Err(reason) = check_name(image) {
-        let message = format!(
-            "Failed to apply default image tag {image:?}: couldn't parse image name {image:?}: {reason}"
-        );
+    if let Err(error) = Reference::parse(image) {
+        let message = format!("Failed to apply default image tag {image:?}: {error}");
         event(Type::Warning, "InspectFailed", message.clone());
-        return Err(waiting("InvalidImageName", message));
+        return Err(Waiting::new("InvalidImageName", message));
     }
     if policy != "Always" {
         match node.images.find(image).await {
@@ -103,13 +94,13 @@ pub async fn ensure(node: &Context, pod: &Pod, wanted: &Wanted<'_>) -> Result<Im
                 let message =
                     format!("Container image {image:?} is not present with pull policy of Never");
                 event(Type::Warning, "ErrImageNeverPull", message.clone());
-                return Err(waiting("ErrImageNeverPull", message));
+                return Err(Waiting::new("ErrImageNeverPull", message));
             }
             Ok(None) => {}
             Err(error) => {
                 let message = format!("Failed to inspect image {image:?}: {error}");
                 event(Type::Warning, "InspectFailed", message.clone());
-                return Err(waiting("ImageInspectError", message));
+                return Err(Waiting::new("ImageInspectError", message));
             }
         }
     }
@@ -133,7 +124,7 @@ async fn pull(
             if let Some(error) = memory.errors.get(&key) {
                 message.push_str(&format!(": {error}"));
             }
-            return Err(waiting("ImagePullBackOff", message));
+            return Err(Waiting::new("ImagePullBackOff", message));
         }
     }
     let secrets = secrets(node, pod).await;
@@ -145,7 +136,7 @@ async fn pull(
         .await;
     match pulled {
         Ok(pulled) => {
-            let took = go_duration(began.elapsed().as_millis());
+            let took = time::in_go(began.elapsed());
             event(
                 Type::Normal,
                 "Pulled",
@@ -160,15 +151,13 @@ async fn pull(
             Ok(pulled)
         }
         Err(error) => {
-            event(
-                Type::Warning,
-                "Failed",
-                format!("Failed to pull image {image:?}: {error}"),
-            );
+            let error = words(&error);
+            let message = format!("Failed to pull image {image:?}: {error}");
+            event(Type::Warning, "Failed", message);
             let mut memory = node.puller.memory.lock();
             memory.backoff.next(&key, time::now());
             memory.errors.insert(key, format!("ErrImagePull: {error}"));
-            Err(waiting("ErrImagePull", error))
+            Err(Waiting::new("ErrImagePull", error))
         }
     }
 }
@@ -180,16 +169,11 @@ impl Puller {
         images: &Arc<dyn ImageStore>,
         image: &str,
         credentials: Vec<Credentials>,
-    ) -> Result<Image, String> {
+    ) -> Result<Image, Arc<image::Error>> {
         let key = format!("{image}\0{credentials:?}");
         let flight = self.flights.lock().entry(key.clone()).or_default().clone();
         let result = flight
-            .get_or_init(|| async {
-                images
-                    .pull(image, &credentials)
-                    .await
-                    .map_err(|error| words(&error))
-            })
+            .get_or_init(|| async { images.pull(image, &credentials).await.map_err(Arc::new) })
             .await
             .clone();
         let mut flights = self.flights.lock();
@@ -273,12 +257,9 @@ async fn secrets(node: &Context, pod: &Pod) -> Vec<Secret> {
             "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed.",
             failed.join(", ")
         );
-        node.events.record(
-            names::reference(pod),
-            Type::Warning,
-            "FailedToRetrieveImagePullSecret",
-            message,
-        );
+        let about = names::reference(pod);
+        node.events
+            .warn(about, "FailedToRetrieveImagePullSecret", message);
     }
     found
 }
@@ -288,115 +269,12 @@ fn is_latest(image: &str) -> bool {
     !image.contains('@') && name.split_once(':').is_none_or(|(_, tag)| tag == "latest")
 }
 
-/// Whether `image` has the form of a reference.
-fn check_name(image: &str) -> Result<(), &'static str> {
-    const FORMAT: &str = "invalid reference format";
-    let (name, digest) = image
-        .split_once('@')
-        .map_or((image, None), |(name, digest)| (name, Some(digest)));
-    if let Some(digest) = digest {
-        let valid = digest.split_once(':').is_some_and(|(kind, hex)| {
-            !kind.is_empty() && hex.len() >= 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
-        });
-        if !valid {
-            return Err(FORMAT);
-        }
-    }
-    let slash = name.rfind('/').map_or(0, |at| at + 1);
-    let (path, tag) = name[slash..].find(':').map_or((name, None), |colon| {
-        (&name[..slash + colon], Some(&name[slash + colon + 1..]))
-    });
-    if tag.is_some_and(|tag| {
-        tag.is_empty()
-            || tag.len() > 128
-            || !tag
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-    }) {
-        return Err(FORMAT);
-    }
-    let mut parts: Vec<&str> = path.split('/').collect();
-    if parts.len() > 1 && (parts[0].contains(['.', ':']) || parts[0] == "localhost") {
-        parts.remove(0);
-    }
-    if parts
-        .iter()
-        .any(|part| part.bytes().any(|byte| byte.is_ascii_uppercase()))
-    {
-        return Err("invalid reference format: repository name must be lowercase");
-    }
-    let component = |part: &&str| {
-        let ends = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-        ends(part.bytes().next())
-            && ends(part.bytes().last())
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte))
-    };
-    if parts.iter().all(component) {
-        Ok(())
-    } else {
-        Err(FORMAT)
-    }
-}
-
-/// `1.234s`, as Go prints so many milliseconds.
-fn go_duration(millis: u128) -> String {
-    let (minutes, rest) = (millis / 60_000, millis % 60_000);
-    let seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
-    let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
-    match (millis, minutes) {
-        (0, _) => "0s".to_owned(),
-        (1..1000, _) => format!("{millis}ms"),
-        (_, 0) => format!("{seconds}s"),
-        _ => format!("{minutes}m{seconds}s"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_of_images() {
-        for good in [
-            "nginx",
-            "nginx:1.27",
-            "docker.io/library/nginx@sha256:0000000000000000000000000000000000000000000000000000000000000000",
-            "localhost:5000/a/b_c:x",
-            "a.b/c",
-        ] {
-            assert_eq!(check_name(good), Ok(()), "{good}");
-        }
-        for bad in [
-            "",
-            "nginx:",
-            "a//b",
-            "/a",
-            "a b",
-            "nginx@sha256:xyz",
-            ":x",
-            "a/-b",
-        ] {
-            assert_eq!(check_name(bad), Err("invalid reference format"), "{bad}");
-        }
-        assert_eq!(
-            check_name("Nginx"),
-            Err("invalid reference format: repository name must be lowercase")
-        );
+    fn latest_is_what_bears_no_other_tag() {
         assert!(is_latest("nginx") && is_latest("reg:5000/nginx:latest") && !is_latest("nginx:1"));
-    }
-
-    #[test]
-    fn durations() {
-        for (millis, text) in [
-            (0, "0s"),
-            (12, "12ms"),
-            (1000, "1s"),
-            (1230, "1.23s"),
-            (61_500, "1m1.5s"),
-        ] {
-            assert_eq!(go_duration(millis), text);
-        }
     }
 }

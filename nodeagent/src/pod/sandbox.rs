@@ -9,11 +9,48 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::{
     files,
-    names::{self, is_host_network, name, namespace, spec, uid},
+    names::{is_host_network, name, namespace, spec, uid},
     resources::{self, resources_text},
     view::annotation,
 };
-use crate::{agent::context::Context, network, runtime::SandboxSpec};
+use crate::{
+    agent::context::Context,
+    network,
+    runtime::{self, SandboxSpec},
+};
+
+/// Why a pod has no sandbox, as the event `FailedCreatePodSandBox` says it.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("plugin type=\"skiff\" failed (add): {0}")]
+    Network(#[from] network::Error),
+    #[error(transparent)]
+    Hostname(#[from] files::TooLong),
+    #[error(transparent)]
+    Resources(#[from] skiff_podspec::resources::Unreadable),
+    #[error("cannot make {path}: {source}")]
+    Logs {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    #[error("hostUsers: false is not supported by this node: it has no user namespaces for pods")]
+    UserNamespace,
+    #[error("resourceClaims are not supported by this node")]
+    ResourceClaims,
+    #[error("failed to get sandbox runtime: no runtime for {0:?} is configured")]
+    NoHandler(String),
+    #[error("runtimeclass.node.k8s.io {0:?} not found")]
+    NoRuntimeClass(String),
+    #[error("failed to lookup RuntimeClass {class}: {source}")]
+    RuntimeClass {
+        class: String,
+        source: skiff_watching::error::Error,
+    },
+    #[error("this node has no pod network; only pods with hostNetwork can run on it")]
+    NoNetwork,
+}
 
 /// What runtime classes may name as their handler: all of it is the same runtime.
 pub const HANDLERS: [&str; 2] = ["runc", "skiff"];
@@ -26,14 +63,16 @@ pub fn log_dir(node: &Context, pod: &Pod) -> PathBuf {
 }
 
 /// The pod's addresses, from the network (which makes or finds it again) or the runtime.
-pub async fn network(node: &Context, pod: &Pod) -> Result<(Option<PathBuf>, Vec<IpAddr>), String> {
+pub async fn network(
+    node: &Context,
+    pod: &Pod,
+) -> Result<(Option<PathBuf>, Vec<IpAddr>), network::Error> {
     match &node.network {
         _ if is_host_network(pod) => Ok((None, node.host_ips.clone())),
-        Some(network) => network
-            .setup(uid(pod))
-            .await
-            .map(|network| (Some(network.netns), network.ips))
-            .map_err(|error| error.to_string()),
+        Some(network) => {
+            let network = network.setup(uid(pod)).await?;
+            Ok((Some(network.netns), network.ips))
+        }
         // Simulated nodes have no namespaces: the place only tells the runtime that the pod wants an address of its own.
         None => Ok((
             node.config.simulated.then(|| PathBuf::from("/simulated")),
@@ -42,20 +81,21 @@ pub async fn network(node: &Context, pod: &Pod) -> Result<(Option<PathBuf>, Vec<
     }
 }
 
-/// Makes the sandbox; answers its id and the pod's addresses (none when the runtime gives them). The error is for the event `FailedCreatePodSandBox`.
-pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), String> {
+/// Makes the sandbox; answers its id and the pod's addresses (none when the runtime gives them).
+pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), Error> {
     refuse_unsupported(node, pod).await?;
     let hostname = files::uts_name(pod, &node.config.cluster_domain)?;
-    let cgroup = resources::cgroup(pod).map_err(|error| error.to_string())?;
-    let cgroup_limits = resources::pod_cgroup_limits(pod).map_err(|error| error.to_string())?;
-    let (netns, ips) = network(node, pod)
-        .await
-        .map_err(|error| format!("plugin type=\"skiff\" failed (add): {error}"))?;
+    let cgroup = resources::cgroup(pod)?;
+    let cgroup_limits = resources::pod_cgroup_limits(pod)?;
+    let (netns, ips) = network(node, pod).await?;
     let logs = log_dir(node, pod);
     if !node.config.simulated {
         tokio::fs::create_dir_all(&logs)
             .await
-            .map_err(|error| format!("cannot make {}: {error}", logs.display()))?;
+            .map_err(|source| Error::Logs {
+                path: logs.display().to_string(),
+                source,
+            })?;
     }
     let security = spec(pod).security_context.as_ref();
     let sysctls = security
@@ -94,7 +134,7 @@ pub async fn create(node: &Context, pod: &Pod) -> Result<(String, Vec<IpAddr>), 
             if let Err(error) = take_network_back(node, pod).await {
                 tracing::warn!(%error, pod = name(pod), "pod network not taken down");
             }
-            Err(error.to_string())
+            Err(error.into())
         }
     }
 }
@@ -108,19 +148,16 @@ fn node_hostname(node: &Context) -> String {
 }
 
 /// What this node cannot do for a pod as a whole.
-async fn refuse_unsupported(node: &Context, pod: &Pod) -> Result<(), String> {
+async fn refuse_unsupported(node: &Context, pod: &Pod) -> Result<(), Error> {
     if spec(pod).host_users == Some(false) {
-        return Err(
-            "hostUsers: false is not supported by this node: it has no user namespaces for pods"
-                .to_owned(),
-        );
+        return Err(Error::UserNamespace);
     }
     if spec(pod)
         .resource_claims
         .as_ref()
         .is_some_and(|claims| !claims.is_empty())
     {
-        return Err("resourceClaims are not supported by this node".to_owned());
+        return Err(Error::ResourceClaims);
     }
     let Some(class) = spec(pod)
         .runtime_class_name
@@ -135,14 +172,12 @@ async fn refuse_unsupported(node: &Context, pod: &Pod) -> Result<(), String> {
         .await
     {
         Ok(found) if HANDLERS.contains(&found.handler.as_str()) => Ok(()),
-        Ok(found) => Err(format!(
-            "failed to get sandbox runtime: no runtime for {:?} is configured",
-            found.handler
-        )),
-        Err(error) if error.is_not_found() => {
-            Err(format!("runtimeclass.node.k8s.io {class:?} not found"))
-        }
-        Err(error) => Err(format!("failed to lookup RuntimeClass {class}: {error}")),
+        Ok(found) => Err(Error::NoHandler(found.handler)),
+        Err(error) if error.is_not_found() => Err(Error::NoRuntimeClass(class.to_owned())),
+        Err(source) => Err(Error::RuntimeClass {
+            class: class.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -152,15 +187,11 @@ async fn check_addresses(
     pod: &Pod,
     id: String,
     ips: &[IpAddr],
-) -> Result<String, String> {
+) -> Result<String, Error> {
     if !ips.is_empty() || is_host_network(pod) {
         return Ok(id);
     }
-    let view = node
-        .observer
-        .refresh(names::uid(pod))
-        .await
-        .map_err(|error| error.to_string())?;
+    let view = node.observer.refresh(uid(pod)).await?;
     if !view.ips().is_empty() {
         return Ok(id);
     }
@@ -170,7 +201,7 @@ async fn check_addresses(
     if let Err(error) = node.runtime.remove_sandbox(&id).await {
         tracing::warn!(%error, "sandbox without a network not removed");
     }
-    Err("this node has no pod network; only pods with hostNetwork can run on it".to_owned())
+    Err(Error::NoNetwork)
 }
 
 /// Gives the pod's addresses back.

@@ -10,6 +10,31 @@ use k8s_openapi::api::core::v1::{
 use super::names::{describe, spec};
 use crate::runtime::Security;
 
+/// Why a container's process may not be what it asks to be.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("container's runAsUser breaks non-root policy {0}")]
+    AsksForRoot(String),
+    #[error(
+        "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {place}"
+    )]
+    NamedUser { name: String, place: String },
+    #[error("container has runAsNonRoot and image will run as root {0}")]
+    ImageIsRoot(String),
+    #[error(
+        "container has runAsNonRoot and image has an invalid user id ({id}). (Must be 1-({max})): must be between 0 and {max}, inclusive {place}", max = i32::MAX
+    )]
+    InvalidUser { id: i64, place: String },
+    #[error("AppArmor profile {0:?} cannot be loaded: AppArmor is not supported by this node")]
+    AppArmor(String),
+    #[error("windowsOptions cannot be used on a Linux node")]
+    Windows,
+    #[error("supplementalGroupsPolicy Strict is not supported by this node")]
+    StrictGroups,
+    #[error("localhostProfile must be set if seccompProfile type is Localhost.")]
+    NoProfile,
+}
+
 /// What the image's `User` says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ImageUser {
@@ -36,7 +61,7 @@ pub fn verify_non_root(
     pod: &Pod,
     container: &Container,
     image_user: &ImageUser,
-) -> Result<(), String> {
+) -> Result<(), Error> {
     let of_pod = spec(pod).security_context.as_ref();
     let own = container.security_context.as_ref();
     let wanted = own
@@ -50,31 +75,25 @@ pub fn verify_non_root(
         .and_then(|own| own.run_as_user)
         .or_else(|| of_pod.and_then(|pod| pod.run_as_user))
     {
-        Some(0) => {
-            return Err(format!(
-                "container's runAsUser breaks non-root policy {place}"
-            ));
-        }
+        Some(0) => return Err(Error::AsksForRoot(place)),
         Some(_) => return Ok(()),
         None => {}
     }
     match image_user {
-        ImageUser::Name(name) => Err(format!(
-            "container has runAsNonRoot and image has non-numeric user ({name}), cannot verify user is non-root {place}"
-        )),
-        ImageUser::Unset | ImageUser::Id(0) => Err(format!(
-            "container has runAsNonRoot and image will run as root {place}"
-        )),
-        ImageUser::Id(id) if !(0..=i64::from(i32::MAX)).contains(id) => Err(format!(
-            "container has runAsNonRoot and image has an invalid user id ({id}). (Must be 1-({})): must be between 0 and 2147483647, inclusive {place}",
-            i32::MAX
-        )),
+        ImageUser::Name(name) => Err(Error::NamedUser {
+            name: name.clone(),
+            place,
+        }),
+        ImageUser::Unset | ImageUser::Id(0) => Err(Error::ImageIsRoot(place)),
+        ImageUser::Id(id) if !(0..=i64::from(i32::MAX)).contains(id) => {
+            Err(Error::InvalidUser { id: *id, place })
+        }
         ImageUser::Id(_) => Ok(()),
     }
 }
 
 /// The merged context, or what of it this node cannot do.
-pub fn effective(pod: &Pod, container: &Container) -> Result<Security, String> {
+pub fn effective(pod: &Pod, container: &Container) -> Result<Security, Error> {
     let no_pod = PodSecurityContext::default();
     let no_own = SecurityContext::default();
     let of_pod = spec(pod).security_context.as_ref().unwrap_or(&no_pod);
@@ -103,22 +122,21 @@ pub fn effective(pod: &Pod, container: &Container) -> Result<Security, String> {
     })
 }
 
-fn refuse_unsupported(of_pod: &PodSecurityContext, own: &SecurityContext) -> Result<(), String> {
+fn refuse_unsupported(of_pod: &PodSecurityContext, own: &SecurityContext) -> Result<(), Error> {
     let apparmor = own
         .app_armor_profile
         .as_ref()
         .or(of_pod.app_armor_profile.as_ref());
     if let Some(profile) = apparmor.filter(|profile| profile.type_ == "Localhost") {
-        return Err(format!(
-            "AppArmor profile {:?} cannot be loaded: AppArmor is not supported by this node",
-            profile.localhost_profile.as_deref().unwrap_or_default()
+        return Err(Error::AppArmor(
+            profile.localhost_profile.clone().unwrap_or_default(),
         ));
     }
     if own.windows_options.is_some() || of_pod.windows_options.is_some() {
-        return Err("windowsOptions cannot be used on a Linux node".to_owned());
+        return Err(Error::Windows);
     }
     if of_pod.supplemental_groups_policy.as_deref() == Some("Strict") {
-        return Err("supplementalGroupsPolicy Strict is not supported by this node".to_owned());
+        return Err(Error::StrictGroups);
     }
     Ok(())
 }
@@ -131,15 +149,13 @@ fn capabilities(capabilities: Option<&Capabilities>) -> (Vec<String>, Vec<String
     )
 }
 
-fn seccomp(profile: Option<&SeccompProfile>) -> Result<Option<String>, String> {
+fn seccomp(profile: Option<&SeccompProfile>) -> Result<Option<String>, Error> {
     let Some(profile) = profile else {
         return Ok(None);
     };
     match (profile.type_.as_str(), &profile.localhost_profile) {
         ("Localhost", Some(path)) => Ok(Some(path.clone())),
-        ("Localhost", None) => {
-            Err("localhostProfile must be set if seccompProfile type is Localhost.".to_owned())
-        }
+        ("Localhost", None) => Err(Error::NoProfile),
         (other, _) => Ok(Some(other.to_owned())),
     }
 }
@@ -193,10 +209,9 @@ mod tests {
         ];
         for (of_pod, own, user, expected) in table {
             let (pod, container) = case(of_pod, own);
+            let verdict = verify_non_root(&pod, &container, &ImageUser::parse(user));
             assert_eq!(
-                verify_non_root(&pod, &container, &ImageUser::parse(user))
-                    .err()
-                    .unwrap_or_default(),
+                verdict.map_or_else(|error| error.to_string(), |()| String::new()),
                 expected
             );
         }

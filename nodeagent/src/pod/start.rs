@@ -24,6 +24,28 @@ use crate::{
     agent::context::Context, events::Type, image::Image, runtime::ContainerSpec, time, volume,
 };
 
+/// Why a container cannot be configured, as its waiting state says it.
+#[derive(thiserror::Error, Debug)]
+enum ConfigError {
+    #[error("create container log directory for container {container} failed: {source}")]
+    Logs {
+        container: String,
+        source: std::io::Error,
+    },
+    #[error("unable to find target container {0}")]
+    NoTarget(String),
+    #[error("cannot find volume {volume:?} to pass into container {container:?}")]
+    NoDevice { volume: String, container: String },
+    #[error(transparent)]
+    Security(#[from] security::Error),
+    #[error(transparent)]
+    Env(#[from] env::Error),
+    #[error(transparent)]
+    Mounts(#[from] mounts::Error),
+    #[error(transparent)]
+    Resources(#[from] skiff_podspec::resources::Unreadable),
+}
+
 /// Starts `container` in the sandbox; the error is its waiting state.
 pub async fn start(
     node: &Arc<Context>,
@@ -33,30 +55,23 @@ pub async fn start(
 ) -> Result<(), Waiting> {
     let pod = handle.pod();
     let event = |type_, reason: &str, message: String| {
-        node.events.record(
-            names::container_reference(&pod, &container.name),
-            type_,
-            reason,
-            message,
-        )
+        let about = names::container_reference(&pod, &container.name);
+        node.events.record(about, type_, reason, message)
     };
     if let Some(waiting) = crash_loop(node, handle, &pod, container) {
         return Err(waiting);
     }
     let failed = |reason: &str, message: String| {
         event(Type::Warning, "Failed", format!("Error: {message}"));
-        Waiting {
-            reason: reason.to_owned(),
-            message,
-        }
+        Waiting::new(reason, message)
     };
     let images = tokio::select! {
         images = images(node, &pod, container) => images?,
-        () = handle.ending.cancelled() => return Err(Waiting { reason: "ContainerCreating".to_owned(), message: String::new() }),
+        () = handle.ending.cancelled() => return Err(Waiting::new("ContainerCreating", "")),
     };
     let config = configure(node, handle, &pod, container, &images)
         .await
-        .map_err(|message| failed("CreateContainerConfigError", message))?;
+        .map_err(|error| failed("CreateContainerConfigError", error.to_string()))?;
     let id = node
         .runtime
         .create_container(sandbox, config)
@@ -70,35 +85,28 @@ pub async fn start(
     if hook.is_some() {
         handle.state.lock().in_post_start.push(id.clone());
     }
-    if let Err(error) = node.runtime.start_container(&id).await {
+    let hook_is_over = || {
         handle
             .state
             .lock()
             .in_post_start
-            .retain(|other| *other != id);
+            .retain(|other| *other != id)
+    };
+    if let Err(error) = node.runtime.start_container(&id).await {
+        hook_is_over();
         return Err(failed("RunContainerError", error.to_string()));
     }
     event(Type::Normal, "Started", "Container started".to_owned());
     let Some(hook) = hook else { return Ok(()) };
-    let ip = handle
-        .state
-        .lock()
-        .ips
-        .first()
-        .map(ToString::to_string)
-        .unwrap_or_default();
+    let ip = handle.first_ip();
     publish_now(node, handle, &pod).await;
     let outcome = tokio::select! {
         outcome = hooks::run(node, &pod, container, &id, &ip, hook) => outcome,
         () = handle.ending.cancelled() => Ok(()),
     };
-    handle
-        .state
-        .lock()
-        .in_post_start
-        .retain(|other| *other != id);
+    hook_is_over();
     handle.moved.send_replace(());
-    let Err(message) = outcome else { return Ok(()) };
+    let Err(error) = outcome else { return Ok(()) };
     event(
         Type::Warning,
         "FailedPostStartHook",
@@ -118,10 +126,7 @@ pub async fn start(
             tracing::warn!(%error, "container not stopped after its postStart hook failed");
         }
     }
-    Err(Waiting {
-        reason: "PostStartHookError".to_owned(),
-        message,
-    })
+    Err(Waiting::new("PostStartHookError", error.to_string()))
 }
 
 /// What a container is made of: its image, and those that it mounts.
@@ -136,12 +141,8 @@ async fn images(node: &Context, pod: &Pod, container: &Container) -> Result<Imag
     let own = pull::ensure(node, pod, &wanted)
         .await
         .inspect_err(|waiting| {
-            node.events.record(
-                wanted.about.clone(),
-                Type::Warning,
-                "Failed",
-                format!("Error: {}", waiting.reason),
-            );
+            let message = format!("Error: {}", waiting.reason);
+            node.events.warn(wanted.about.clone(), "Failed", message);
         })?;
     Ok(Images { own, volumes })
 }
@@ -176,39 +177,28 @@ fn crash_loop(
         container.name,
         describe(pod)
     );
-    node.events.record(
+    node.events.warn(
         names::container_reference(pod, &container.name),
-        Type::Warning,
         "BackOff",
         message,
     );
-    let delay = go_seconds(state.backoff.delay(key).as_secs());
-    Some(Waiting {
-        reason: "CrashLoopBackOff".to_owned(),
-        message: format!(
-            "back-off {delay} restarting failed container={} pod={}",
-            container.name,
-            describe(pod)
-        ),
-    })
+    let delay = time::in_go(state.backoff.delay(key));
+    let message = format!(
+        "back-off {delay} restarting failed container={} pod={}",
+        container.name,
+        describe(pod)
+    );
+    Some(Waiting::new("CrashLoopBackOff", message))
 }
 
-/// `1m20s`, as Go prints so many seconds.
-fn go_seconds(seconds: u64) -> String {
-    match (seconds / 60, seconds % 60) {
-        (0, seconds) => format!("{seconds}s"),
-        (minutes, seconds) => format!("{minutes}m{seconds}s"),
-    }
-}
-
-/// All that the runtime has to know. The error is for the waiting message.
+/// All that the runtime has to know.
 async fn configure(
     node: &Context,
     handle: &Handle,
     pod: &Pod,
     container: &Container,
     images: &Images,
-) -> Result<ContainerSpec, String> {
+) -> Result<ContainerSpec, ConfigError> {
     let image = &images.own;
     let (volumes, pod_ips, before, target) = {
         let state = handle.state.lock();
@@ -223,11 +213,9 @@ async fn configure(
     let restart_count =
         before.map_or_else(|| next_in_logs(&logs), |before| before.restart_count + 1);
     if !node.config.simulated {
-        std::fs::create_dir_all(&logs).map_err(|error| {
-            format!(
-                "create container log directory for container {} failed: {error}",
-                container.name
-            )
+        std::fs::create_dir_all(&logs).map_err(|source| ConfigError::Logs {
+            container: container.name.clone(),
+            source,
         })?;
     }
     let user = ImageUser::parse(&image.user);
@@ -280,8 +268,7 @@ async fn configure(
         stdin: container.stdin.unwrap_or(false),
         stdin_once: container.stdin_once.unwrap_or(false),
         tty: container.tty.unwrap_or(false),
-        limits: resources::container_limits(pod, container, node.machine.memory)
-            .map_err(|error| error.to_string())?,
+        limits: resources::container_limits(pod, container, node.machine.memory)?,
         security,
         target,
         annotations: annotations(pod, container, image, message),
@@ -294,7 +281,7 @@ async fn environment(
     container: &Container,
     volumes: &volume::All,
     known: &Known<'_>,
-) -> Result<Vec<(String, String)>, String> {
+) -> Result<Vec<(String, String)>, env::Error> {
     if node.config.simulated {
         return Ok(Vec::new());
     }
@@ -302,14 +289,12 @@ async fn environment(
         .iter()
         .map(|(name, mounted)| (name.clone(), mounted.path.clone()))
         .collect();
-    let sources = env::read(&node.objects, pod, container, places)
-        .await
-        .map_err(|error| error.to_string())?;
+    let sources = env::read(&node.objects, pod, container, places).await?;
     env::build(pod, container, &sources, known)
 }
 
 /// The container whose processes an ephemeral container is to see: its id.
-fn target(pod: &Pod, container: &Container, view: &PodView) -> Result<Option<String>, String> {
+fn target(pod: &Pod, container: &Container, view: &PodView) -> Result<Option<String>, ConfigError> {
     let ephemeral = spec(pod)
         .ephemeral_containers
         .iter()
@@ -323,16 +308,16 @@ fn target(pod: &Pod, container: &Container, view: &PodView) -> Result<Option<Str
     };
     let found = view
         .container(name)
-        .ok_or_else(|| format!("unable to find target container {name}"))?;
+        .ok_or_else(|| ConfigError::NoTarget(name.to_owned()))?;
     Ok(Some(found.id.clone()))
 }
 
-fn refuse_devices(container: &Container) -> Result<(), String> {
+fn refuse_devices(container: &Container) -> Result<(), ConfigError> {
     match container.volume_devices.iter().flatten().next() {
-        Some(device) => Err(format!(
-            "cannot find volume {:?} to pass into container {:?}",
-            device.name, container.name
-        )),
+        Some(device) => Err(ConfigError::NoDevice {
+            volume: device.name.clone(),
+            container: container.name.clone(),
+        }),
         None => Ok(()),
     }
 }
@@ -414,14 +399,6 @@ fn annotations(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn delays_in_words() {
-        assert_eq!(
-            [go_seconds(10), go_seconds(80), go_seconds(300)],
-            ["10s", "1m20s", "5m0s"]
-        );
-    }
 
     #[test]
     fn restarts_are_counted_on_from_the_logs() {

@@ -16,16 +16,31 @@ use super::{
         plan::{self, Steps},
     },
     restart_all, sandbox, start,
-    upkeep::{Own, Probes, collect_garbage, open_host_ports, run_probes, set_up_volumes},
+    upkeep::{
+        NotMounted, Own, Probes, collect_garbage, open_host_ports, run_probes, set_up_volumes,
+    },
     view::{PodView, Sandbox},
 };
 use crate::{
     agent::context::Context,
-    events::Type,
+    network,
     runtime::{self, ContainerPhase},
     time,
 };
 use k8s_openapi::api::core::v1::Pod;
+
+/// Why the pod has no sandbox to run in.
+#[derive(thiserror::Error, Debug)]
+enum Error {
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    #[error(transparent)]
+    Network(#[from] network::Error),
+    #[error(transparent)]
+    Sandbox(#[from] sandbox::Error),
+    #[error(transparent)]
+    Volume(#[from] NotMounted),
+}
 
 /// What is to happen after a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,16 +95,9 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
     let probes = &own.probes;
     let pod = handle.pod();
     let retry = Next::Wait(node.config.intervals.retry);
-    match find_addresses(node, handle, &pod).await {
-        Ok(()) => {}
-        Err(error) => {
-            tracing::warn!(
-                error,
-                pod = names::name(&pod),
-                "pod network not found again"
-            );
-            return retry;
-        }
+    if let Err(error) = find_addresses(node, handle, &pod).await {
+        tracing::warn!(%error, pod = names::name(&pod), "pod network not found again");
+        return retry;
     }
     let view = match observe(node, handle).await {
         Ok(view) => view,
@@ -101,12 +109,8 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
     if let Some(left) = deadline(&pod, handle)
         && left.is_zero()
     {
-        node.events.record(
-            names::reference(&pod),
-            Type::Normal,
-            "DeadlineExceeded",
-            DEADLINE_MESSAGE,
-        );
+        node.events
+            .normal(names::reference(&pod), "DeadlineExceeded", DEADLINE_MESSAGE);
         handle.state.lock().failed = Some(Verdict::ended("DeadlineExceeded", DEADLINE_MESSAGE));
         return Next::Terminate;
     }
@@ -123,13 +127,9 @@ pub async fn look(node: &Arc<Context>, handle: &Arc<Handle>, own: &Own) -> Next 
     follow_resize(node, handle, &pod, &view);
     run_probes(node, handle, &pod, &view, probes);
     open_host_ports(node, handle, &pod, own).await;
-    if let Err(message) = set_up_volumes(node, handle, &pod).await {
-        node.events.record(
-            names::reference(&pod),
-            Type::Warning,
-            "FailedMount",
-            message,
-        );
+    if let Err(error) = set_up_volumes(node, handle, &pod).await {
+        node.events
+            .warn(names::reference(&pod), "FailedMount", error.to_string());
         return Next::Wait(Duration::from_secs(2));
     }
     let actions = {
@@ -160,12 +160,9 @@ fn follow_resize(node: &Arc<Context>, handle: &Arc<Handle>, pod: &Pod, view: &Po
         }
     };
     if let Some(generation) = over {
-        node.events.record(
-            names::reference(pod),
-            Type::Normal,
-            "ResizeCompleted",
-            resize::message("Pod resize completed", pod, generation, ""),
-        );
+        let message = resize::message("Pod resize completed", pod, generation, "");
+        node.events
+            .normal(names::reference(pod), "ResizeCompleted", message);
         publish(node, handle);
     }
 }
@@ -181,19 +178,16 @@ async fn resize(
     let Err(error) = enact::enact(node, pod, view, steps).await else {
         return true;
     };
-    let (generation, news) =
-        handle
-            .state
-            .lock()
-            .resize
-            .set_in_progress("Error", &error, pod.metadata.generation);
+    let (error, wanted) = (error.to_string(), pod.metadata.generation);
+    let (generation, news) = handle
+        .state
+        .lock()
+        .resize
+        .set_in_progress("Error", &error, wanted);
     if news {
-        node.events.record(
-            names::reference(pod),
-            Type::Warning,
-            "ResizeError",
-            resize::message("Pod resize error", pod, generation, &error),
-        );
+        let message = resize::message("Pod resize error", pod, generation, &error);
+        node.events
+            .warn(names::reference(pod), "ResizeError", message);
         publish(node, handle);
     }
     false
@@ -212,16 +206,12 @@ fn deadline(pod: &Pod, handle: &Handle) -> Option<Duration> {
 }
 
 /// After a restart of the agent, the addresses of a pod that runs are found again.
-async fn find_addresses(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), String> {
+async fn find_addresses(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), Error> {
     if !handle.state.lock().ips.is_empty() || node.network.is_none() || names::is_host_network(pod)
     {
         return Ok(());
     }
-    let view = node
-        .observer
-        .refresh(uid(pod))
-        .await
-        .map_err(|error| error.to_string())?;
+    let view = node.observer.refresh(uid(pod)).await?;
     if matches!(view.sandbox(), Sandbox::Ready(_)) {
         handle.state.lock().ips = sandbox::network(node, pod).await?.1;
     }
@@ -246,12 +236,9 @@ async fn act(
     }
     if actions.kill_pod {
         if actions.create_sandbox {
-            node.events.record(
-                names::reference(pod),
-                Type::Normal,
-                "SandboxChanged",
-                "Pod sandbox changed, it will be killed and re-created.",
-            );
+            let message = "Pod sandbox changed, it will be killed and re-created.";
+            node.events
+                .normal(names::reference(pod), "SandboxChanged", message);
         }
         let running: Vec<_> = view.running().cloned().collect();
         if !stop_all(node, handle, view, &running).await {
@@ -269,13 +256,10 @@ async fn act(
         (Sandbox::Ready(id), false) => id,
         (_, true) => match make_sandbox(node, handle, pod).await {
             Ok(id) => id,
-            Err(message) => {
-                node.events.record(
-                    names::reference(pod),
-                    Type::Warning,
-                    "FailedCreatePodSandBox",
-                    format!("Failed to create pod sandbox: {message}"),
-                );
+            Err(error) => {
+                let message = format!("Failed to create pod sandbox: {error}");
+                node.events
+                    .warn(names::reference(pod), "FailedCreatePodSandBox", message);
                 return retry;
             }
         },
@@ -326,14 +310,12 @@ async fn make_sandbox(
     node: &Arc<Context>,
     handle: &Arc<Handle>,
     pod: &Pod,
-) -> Result<String, String> {
+) -> Result<String, Error> {
     let (id, ips) = sandbox::create(node, pod).await?;
     if !ips.is_empty() {
         handle.state.lock().ips = ips;
     }
-    observe(node, handle)
-        .await
-        .map_err(|error| error.to_string())?;
+    observe(node, handle).await?;
     // Files that tell of the pod's address could not be right before it had one.
     set_up_volumes(node, handle, pod).await?;
     Ok(id)
@@ -416,12 +398,9 @@ pub async fn stop_all(
         }
     }
     for error in &errors {
-        node.events.record(
-            names::reference(&pod),
-            Type::Warning,
-            "FailedKillPod",
-            format!("error killing pod: {error}"),
-        );
+        let message = format!("error killing pod: {error}");
+        node.events
+            .warn(names::reference(&pod), "FailedKillPod", message);
     }
     errors.is_empty()
 }

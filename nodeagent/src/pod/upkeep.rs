@@ -20,7 +20,6 @@ use super::{
 };
 use crate::{
     agent::context::Context,
-    events::Type,
     probe::{
         state::{Results, Type as ProbeType},
         task::{self, Task},
@@ -103,14 +102,8 @@ fn seed(handle: &Handle, container: &Container, state: &runtime::ContainerState)
 
 /// Opens the node's ports that lead to the pod.
 pub async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &Own) {
-    let Some(ip) = handle
-        .state
-        .lock()
-        .ips
-        .first()
-        .copied()
-        .filter(|_| !node.config.simulated)
-    else {
+    let ip = handle.state.lock().ips.first().copied();
+    let Some(ip) = ip.filter(|_| !node.config.simulated) else {
         return;
     };
     let errors = match host_ports::mappings(pod, ip) {
@@ -118,17 +111,21 @@ pub async fn open_host_ports(node: &Context, handle: &Handle, pod: &Pod, own: &O
         Err(error) => vec![error],
     };
     for error in errors {
-        node.events.record(
-            names::reference(pod),
-            Type::Warning,
-            "HostPortConflict",
-            error,
-        );
+        node.events
+            .warn(names::reference(pod), "HostPortConflict", error.to_string());
     }
 }
 
-/// Sets all volumes up, or up to date. The error is for the event `FailedMount`.
-pub async fn set_up_volumes(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), String> {
+/// A volume is not there, as the event `FailedMount` says it.
+#[derive(thiserror::Error, Debug)]
+#[error("MountVolume.SetUp failed for volume {volume:?} : {source}")]
+pub struct NotMounted {
+    volume: String,
+    source: volume::Error,
+}
+
+/// Sets all volumes up, or up to date.
+pub async fn set_up_volumes(node: &Context, handle: &Handle, pod: &Pod) -> Result<(), NotMounted> {
     if node.config.simulated {
         return Ok(());
     }
@@ -161,11 +158,11 @@ pub async fn set_up_volumes(node: &Context, handle: &Handle, pod: &Pod) -> Resul
             Err(error) if present => {
                 tracing::debug!(%error, volume = wanted.name, "volume not brought up to date")
             }
-            Err(error) => {
-                return Err(format!(
-                    "MountVolume.SetUp failed for volume {:?} : {error}",
-                    wanted.name
-                ));
+            Err(source) => {
+                return Err(NotMounted {
+                    volume: wanted.name.clone(),
+                    source,
+                });
             }
         }
     }

@@ -20,7 +20,13 @@ use super::{
     sync::{self, Next},
     upkeep::Own,
 };
-use crate::{agent::context::Context, probe::state::Type as ProbeType, runtime, time, volume};
+use crate::{
+    agent::context::Context,
+    outcome::IfThere,
+    probe::state::Type as ProbeType,
+    runtime, time,
+    volume::{self, During},
+};
 
 /// Where a pod stands in its life on this node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,18 +211,15 @@ async fn until_done<E: std::fmt::Display, F: Future<Output = Result<(), E>>>(
     }
 }
 
-async fn tear_down(pod_dir: PathBuf) -> Result<(), String> {
-    let torn_down = tokio::task::spawn_blocking(move || volume::tear_down(&pod_dir))
-        .await
-        .map_err(|error| error.to_string())?;
-    torn_down.map_err(|error| error.to_string())
+async fn tear_down(pod_dir: PathBuf) -> Result<(), volume::Error> {
+    let torn_down = tokio::task::spawn_blocking(move || volume::tear_down(&pod_dir)).await;
+    torn_down
+        .map_err(std::io::Error::from)
+        .during(|| "take volumes down".to_owned())?
 }
 
 async fn remove_folder(path: &Path) -> std::io::Result<()> {
-    match tokio::fs::remove_dir_all(path).await {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    tokio::fs::remove_dir_all(path).await.if_there().map(drop)
 }
 
 /// How long a pod's network outlives its containers: until their last words to their clients have left it, and so that who comes late is refused at

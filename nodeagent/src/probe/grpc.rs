@@ -7,7 +7,7 @@ use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::http::connect;
+use super::http::{NoConnection, connect};
 
 /// `grpc.health.v1.HealthCheckResponse.ServingStatus`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,18 +18,34 @@ pub enum Health {
     ServiceUnknown,
 }
 
-/// Asks for the health of `service`. The error is the probe's output.
-pub async fn check(host: &str, port: u16, service: &str) -> Result<Health, String> {
-    let stream = connect(host, port).await.map_err(|error| {
-        format!(
-            "failed to connect service {:?} within the timeout: {error}",
-            format!("{host}:{port}")
-        )
+/// Why there is no answer, as the probe's output says it.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("failed to connect service {target:?} within the timeout: {source}")]
+    Connect {
+        target: String,
+        source: NoConnection,
+    },
+    #[error(transparent)]
+    Request(#[from] http::Error),
+    #[error(transparent)]
+    Exchange(#[from] hyper::Error),
+    #[error("this server does not implement the grpc health protocol (grpc.health.v1.Health)")]
+    Unimplemented,
+    #[error("error: health rpc probe failed: code {0}")]
+    Code(u32),
+    #[error("error: health rpc probe failed: the answer has no grpc-status")]
+    NoStatus,
+}
+
+/// Asks for the health of `service`.
+pub async fn check(host: &str, port: u16, service: &str) -> Result<Health, Error> {
+    let stream = connect(host, port).await.map_err(|source| Error::Connect {
+        target: format!("{host}:{port}"),
+        source,
     })?;
     let (mut sender, connection) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .map_err(|error| error.to_string())?;
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     let driver = skiff_watching::task::spawn(connection);
     let answer = call(&mut sender, host, port, service).await;
     driver.abort();
@@ -41,38 +57,27 @@ async fn call(
     host: &str,
     port: u16,
     service: &str,
-) -> Result<Health, String> {
+) -> Result<Health, Error> {
     let request = Request::post(format!("http://{host}:{port}/grpc.health.v1.Health/Check"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .header("user-agent", "kube-probe/1.36")
-        .body(Full::new(message(service)))
-        .map_err(|error| error.to_string())?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| error.to_string())?;
+        .body(Full::new(message(service)))?;
+    let response = sender.send_request(request).await?;
     let status = |headers: &http::HeaderMap| {
         headers
             .get("grpc-status")
             .and_then(|value| value.to_str().ok()?.parse::<u32>().ok())
     };
     let early = status(response.headers());
-    let body = response
-        .into_body()
-        .collect()
-        .await
-        .map_err(|error| error.to_string())?;
+    let body = response.into_body().collect().await?;
     let code = early.or_else(|| body.trailers().and_then(status));
     match code {
         Some(0) => Ok(health(&body.to_bytes())),
-        Some(12) => Err(
-            "this server does not implement the grpc health protocol (grpc.health.v1.Health)"
-                .to_owned(),
-        ),
+        Some(12) => Err(Error::Unimplemented),
         Some(5) => Ok(Health::ServiceUnknown),
-        Some(code) => Err(format!("error: health rpc probe failed: code {code}")),
-        None => Err("error: health rpc probe failed: the answer has no grpc-status".to_owned()),
+        Some(code) => Err(Error::Code(code)),
+        None => Err(Error::NoStatus),
     }
 }
 

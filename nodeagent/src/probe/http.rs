@@ -3,7 +3,10 @@
 //! Invariant: one request, one connection; at most 10 KiB of the answer are read.
 //! Follows `pkg/probe/http` and `pkg/kubelet/lifecycle/handlers.go`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty};
@@ -12,11 +15,8 @@ use k8s_openapi::{
     api::core::v1::{Container, HTTPGetAction},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use rustls::{
-    ClientConfig, DigitallySignedStruct, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    pki_types::{CertificateDer, ServerName, UnixTime},
-};
+use rustls::{ClientConfig, pki_types::ServerName};
+use skiff_watching::tls;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -27,11 +27,50 @@ use crate::time;
 #[derive(thiserror::Error, Debug)]
 pub enum Error {
     /// The request cannot even be made up.
-    #[error("{0}")]
-    Invalid(String),
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// No answer, in the words of Go's client.
-    #[error("Get {url:?}: {reason}")]
-    NoAnswer { url: String, reason: String },
+    #[error("Get {url:?}: {source}")]
+    NoAnswer { url: String, source: NoAnswer },
+}
+
+#[derive(thiserror::Error, Debug)]
+pub enum Invalid {
+    #[error("couldn't find port: {0:?}")]
+    NoPort(String),
+    #[error("invalid port number: {0:?}")]
+    Port(IntOrString),
+    #[error("parse {url:?}: {source}")]
+    Url {
+        url: String,
+        source: http::uri::InvalidUri,
+    },
+}
+
+#[derive(thiserror::Error, Debug)]
+pub enum NoAnswer {
+    #[error(transparent)]
+    NoConnection(#[from] NoConnection),
+    #[error(transparent)]
+    Host(#[from] rustls::pki_types::InvalidDnsNameError),
+    #[error(transparent)]
+    Tls(#[from] std::io::Error),
+    #[error(transparent)]
+    Request(#[from] http::Error),
+    #[error("{}", if .0.is_incomplete_message() { "EOF".to_owned() } else { .0.to_string() })]
+    Exchange(#[from] hyper::Error),
+    #[error("stopped after 10 redirects")]
+    Redirects,
+    #[error("context deadline exceeded (Client.Timeout exceeded while awaiting headers)")]
+    TimedOut,
+}
+
+/// No connection, in the words of Go's dialer.
+#[derive(thiserror::Error, Debug)]
+#[error("dial tcp {target}: {}", words(.source))]
+pub struct NoConnection {
+    target: String,
+    source: std::io::Error,
 }
 
 /// An answer: where it came from in the end, the status code, and the beginning of its body.
@@ -47,27 +86,20 @@ const MAX_BODY: usize = 10 * 1024;
 const MAX_REDIRECTS: usize = 10;
 
 /// The number of a port that is given as such or by the name of one of the container's ports.
-pub fn port(port: &IntOrString, container: &Container) -> Result<u16, String> {
+pub fn port(port: &IntOrString, container: &Container) -> Result<u16, Invalid> {
     let number = match port {
-        IntOrString::Int(number) => Some(*number),
+        IntOrString::Int(number) => *number,
         IntOrString::String(name) => {
-            let named = container
-                .ports
-                .iter()
-                .flatten()
-                .find(|port| port.name.as_deref() == Some(name))
-                .map(|port| port.container_port);
-            Some(
-                named
-                    .or_else(|| name.parse().ok())
-                    .ok_or_else(|| format!("couldn't find port: {port:?}", port = name))?,
-            )
+            let mut ports = container.ports.iter().flatten();
+            let named = ports.find(|port| port.name.as_deref() == Some(name));
+            named
+                .map(|port| port.container_port)
+                .or_else(|| name.parse().ok())
+                .ok_or_else(|| Invalid::NoPort(name.clone()))?
         }
     };
-    number
-        .and_then(|number| u16::try_from(number).ok())
-        .filter(|number| *number > 0)
-        .ok_or_else(|| format!("invalid port number: {port:?}"))
+    let number = u16::try_from(number).ok().filter(|number| *number > 0);
+    number.ok_or_else(|| Invalid::Port(port.clone()))
 }
 
 /// Sends the request that `action` describes, to `pod_ip` when it names no host.
@@ -78,7 +110,7 @@ pub async fn get(
     agent: &str,
     limit: Duration,
 ) -> Result<Answer, Error> {
-    let port = port(&action.port, container).map_err(Error::Invalid)?;
+    let port = port(&action.port, container)?;
     let host = action
         .host
         .as_deref()
@@ -121,17 +153,15 @@ pub async fn get(
         }
         Err(Error::NoAnswer {
             url: url.clone(),
-            reason: "stopped after 10 redirects".to_owned(),
+            source: NoAnswer::Redirects,
         })
     };
     let first = format!("{scheme}://{host}:{port}{path}");
-    time::timeout(limit, fetch).await.unwrap_or_else(|| {
-        Err(Error::NoAnswer {
-            url: first,
-            reason: "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
-                .to_owned(),
-        })
-    })
+    let late = Error::NoAnswer {
+        url: first,
+        source: NoAnswer::TimedOut,
+    };
+    time::timeout(limit, fetch).await.unwrap_or(Err(late))
 }
 
 fn host_of(url: &str) -> Option<String> {
@@ -160,41 +190,43 @@ async fn once(
     action: &HTTPGetAction,
     agent: &str,
 ) -> Result<(Answer, Option<String>), Error> {
-    let lost = |reason: String| Error::NoAnswer {
+    let uri: Uri = url.parse().map_err(|source| Invalid::Url {
         url: url.to_owned(),
-        reason,
-    };
-    let uri: Uri = url
-        .parse()
-        .map_err(|error| Error::Invalid(format!("parse {url:?}: {error}")))?;
-    let (host, port) = (
-        uri.host().unwrap_or_default().to_owned(),
-        uri.port_u16()
-            .unwrap_or(if uri.scheme_str() == Some("https") {
-                443
-            } else {
-                80
-            }),
-    );
-    let stream = connect(&host, port).await.map_err(lost)?;
-    if uri.scheme_str() == Some("https") {
-        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-            .map_err(|error| lost(error.to_string()))?;
-        let stream = tokio_rustls::TlsConnector::from(trusting())
-            .connect(name, stream)
-            .await
-            .map_err(|error| lost(error.to_string()))?;
-        return exchange(stream, &uri, action, agent).await.map_err(lost);
-    }
-    exchange(stream, &uri, action, agent).await.map_err(lost)
+        source,
+    })?;
+    let answer = connect_and_ask(&uri, action, agent).await;
+    answer.map_err(|source| Error::NoAnswer {
+        url: url.to_owned(),
+        source,
+    })
 }
 
-/// Connects; errors in the words of Go's dialer. Closing waits for nothing, so that many probes leave no sockets behind.
-pub async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
-    let target = format!("{host}:{port}");
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port))
-        .await
-        .map_err(|error| format!("dial tcp {target}: {}", words(&error)))?;
+async fn connect_and_ask(
+    uri: &Uri,
+    action: &HTTPGetAction,
+    agent: &str,
+) -> Result<(Answer, Option<String>), NoAnswer> {
+    let secure = uri.scheme_str() == Some("https");
+    let host = uri.host().unwrap_or_default();
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let stream = connect(host, port).await?;
+    if !secure {
+        return exchange(stream, uri, action, agent).await;
+    }
+    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())?;
+    let stream = tokio_rustls::TlsConnector::from(trusting())
+        .connect(name, stream)
+        .await?;
+    exchange(stream, uri, action, agent).await
+}
+
+/// Connects. Closing waits for nothing, so that many probes leave no sockets behind.
+pub async fn connect(host: &str, port: u16) -> Result<TcpStream, NoConnection> {
+    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await;
+    let stream = stream.map_err(|source| NoConnection {
+        target: format!("{host}:{port}"),
+        source,
+    })?;
     if let Err(error) = stream.set_zero_linger() {
         tracing::debug!(%error, "linger not set");
     }
@@ -217,23 +249,16 @@ async fn exchange<S>(
     uri: &Uri,
     action: &HTTPGetAction,
     agent: &str,
-) -> Result<(Answer, Option<String>), String>
+) -> Result<(Answer, Option<String>), NoAnswer>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| error.to_string())?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let driver = skiff_watching::task::spawn(connection);
     let answer = async {
         let request = request(uri, action, agent)?;
-        let response = sender.send_request(request).await.map_err(|error| {
-            if error.is_incomplete_message() {
-                "EOF".to_owned()
-            } else {
-                error.to_string()
-            }
-        })?;
+        let response = sender.send_request(request).await?;
         let code = response.status().as_u16();
         let location = response
             .headers()
@@ -243,7 +268,7 @@ where
         let mut body = Vec::new();
         let mut frames = response.into_body();
         while let Some(frame) = frames.frame().await {
-            let frame = frame.map_err(|error| error.to_string())?;
+            let frame = frame?;
             body.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
             if body.len() >= MAX_BODY {
                 body.truncate(MAX_BODY);
@@ -269,7 +294,7 @@ fn request(
     uri: &Uri,
     action: &HTTPGetAction,
     agent: &str,
-) -> Result<Request<Empty<bytes::Bytes>>, String> {
+) -> Result<Request<Empty<bytes::Bytes>>, http::Error> {
     let own = |name: &str| {
         action
             .http_headers
@@ -296,75 +321,17 @@ fn request(
     {
         request = request.header(&header.name, &header.value);
     }
-    request
-        .body(Empty::new())
-        .map_err(|error| error.to_string())
+    request.body(Empty::new())
 }
 
 /// A configuration that trusts every server.
 fn trusting() -> Arc<ClientConfig> {
-    static CONFIG: std::sync::LazyLock<Arc<ClientConfig>> = std::sync::LazyLock::new(|| {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions();
-        let builder =
-            builder.unwrap_or_else(|_| unreachable!("ring supports the default versions"));
-        Arc::new(
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(Trusting(provider)))
-                .with_no_client_auth(),
-        )
+    static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
+        let builder = tls::client(None)
+            .unwrap_or_else(|_| unreachable!("ring supports the default versions"));
+        Arc::new(builder.with_no_client_auth())
     });
     CONFIG.clone()
-}
-
-#[derive(Debug)]
-struct Trusting(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Trusting {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]
@@ -396,15 +363,10 @@ mod tests {
             from_value(json!({"name": "c", "ports": [{"name": "web", "containerPort": port}]}))
                 .unwrap();
         let action: HTTPGetAction = from_value(json!({"port": "web", "path": "here", "httpHeaders": [{"name": "Host", "value": "x.y"}]})).unwrap();
-        let answer = get(
-            &container,
-            &action,
-            "127.0.0.1",
-            "kube-probe/1.36",
-            Duration::from_secs(5),
-        )
-        .await
-        .unwrap();
+        let limit = Duration::from_secs(5);
+        let answer = get(&container, &action, "127.0.0.1", "kube-probe/1.36", limit)
+            .await
+            .unwrap();
         assert_eq!((answer.code, answer.body.as_str()), (500, "oops"));
         let requests = server.await.unwrap();
         assert!(
@@ -414,18 +376,11 @@ mod tests {
             requests[0]
         );
         assert!(requests[1].starts_with("GET /there"));
-        let error = get(
-            &container,
-            &action,
-            "127.0.0.1",
-            "a",
-            Duration::from_secs(5),
-        )
-        .await
-        .unwrap_err()
-        .to_string();
+        let error = get(&container, &action, "127.0.0.1", "a", limit)
+            .await
+            .unwrap_err();
         assert_eq!(
-            error,
+            error.to_string(),
             format!(
                 "Get \"http://127.0.0.1:{port}/here\": dial tcp 127.0.0.1:{port}: connect: connection refused"
             )

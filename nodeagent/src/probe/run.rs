@@ -59,7 +59,7 @@ pub async fn run(
                 "HTTP probe failed with statuscode: {}",
                 answer.code
             )),
-            Err(http::Error::Invalid(reason)) => Outcome::Error(reason),
+            Err(http::Error::Invalid(error)) => Outcome::Error(error.to_string()),
             Err(error) => Outcome::Failure(error.to_string()),
         };
     }
@@ -70,10 +70,10 @@ pub async fn run(
             .filter(|host| !host.is_empty())
             .unwrap_or(pod_ip);
         return match http::port(&tcp.port, container) {
-            Err(reason) => Outcome::Error(reason),
+            Err(error) => Outcome::Error(error.to_string()),
             Ok(port) => match time::timeout(limit, http::connect(host, port)).await {
                 Some(Ok(_)) => Outcome::Success,
-                Some(Err(reason)) => Outcome::Failure(reason),
+                Some(Err(error)) => Outcome::Failure(error.to_string()),
                 None => Outcome::Failure(format!("dial tcp {host}:{port}: i/o timeout")),
             },
         };
@@ -90,7 +90,7 @@ pub async fn run(
             Some(Ok(_)) => {
                 Outcome::Failure("service unhealthy (responded with \"NOT_SERVING\")".to_owned())
             }
-            Some(Err(reason)) => Outcome::Failure(reason),
+            Some(Err(error)) => Outcome::Failure(error.to_string()),
             None => Outcome::Failure(format!(
                 "timeout: failed to connect service {:?} within {}s: context deadline exceeded",
                 format!("{pod_ip}:{port}"),

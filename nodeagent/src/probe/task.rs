@@ -14,7 +14,6 @@ use super::{
 };
 use crate::{
     agent::context::Context,
-    events,
     pod::{handle::Handle, names, publish::publish},
     runtime::ContainerState,
     time,
@@ -126,31 +125,13 @@ impl Task {
     /// Runs once; `None` when the run does not count. Runs out of turn leave no events.
     async fn once(&self, probe: &Probe, in_turn: bool) -> Option<bool> {
         let pod = self.handle.pod();
-        let ip = self
-            .handle
-            .state
-            .lock()
-            .ips
-            .first()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        let outcome = run::run(
-            &self.node,
-            &pod,
-            &self.container,
-            &self.state.id,
-            &ip,
-            probe,
-        )
-        .await;
+        let (node, container) = (&self.node, &self.container);
+        let ip = self.handle.first_ip();
+        let outcome = run::run(node, &pod, container, &self.state.id, &ip, probe).await;
         let event = |reason: &str, message: String| {
             if in_turn {
-                self.node.events.record(
-                    names::container_reference(&pod, &self.container.name),
-                    events::Type::Warning,
-                    reason,
-                    message,
-                );
+                let about = names::container_reference(&pod, &container.name);
+                node.events.warn(about, reason, message);
             }
         };
         let word = self.type_.word();

@@ -15,8 +15,10 @@ use tokio::{
     sync::broadcast,
 };
 
+use crate::time;
+
 /// The namespaces that the containers of a pod share, and who keeps them.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct SandboxSpec {
     pub pod_uid: String,
     pub namespace: String,
@@ -36,6 +38,14 @@ pub struct SandboxSpec {
     /// Kept and given back by [`Runtime::list`], uninterpreted.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+}
+
+impl SandboxSpec {
+    /// Where the container's output goes.
+    pub fn log_path(&self, container: &ContainerSpec) -> PathBuf {
+        let file = format!("{}.log", container.restart_count);
+        self.log_dir.join(&container.name).join(file)
+    }
 }
 
 /// cgroup limits in the units of the kernel's own files (v1 names; the runtime converts for v2).
@@ -67,7 +77,7 @@ impl Limits {
     }
 }
 
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct Mount {
     pub host_path: PathBuf,
     pub container_path: PathBuf,
@@ -88,7 +98,7 @@ pub struct ImageMount {
     pub sub_path: String,
 }
 
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ContainerSpec {
     pub name: String,
     /// Number of restarts before this one; part of the log file's name.
@@ -162,6 +172,31 @@ pub struct ContainerState {
     pub log_path: PathBuf,
 }
 
+impl ContainerState {
+    /// Made, and not started yet.
+    pub fn created(id: String, home: &SandboxSpec, spec: ContainerSpec) -> Self {
+        Self {
+            id,
+            log_path: home.log_path(&spec),
+            name: spec.name,
+            restart_count: spec.restart_count,
+            image_id: spec.image_id,
+            phase: ContainerPhase::Created,
+            pid: None,
+            created_at: time::now(),
+            started_at: None,
+            finished_at: None,
+            exit_code: None,
+            signal: None,
+            oom_killed: false,
+            message: String::new(),
+            user: None,
+            limits: spec.limits,
+            annotations: spec.annotations,
+        }
+    }
+}
+
 /// Whose a process is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct User {
@@ -202,7 +237,7 @@ pub enum RuntimeEvent {
     },
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ExecSpec {
     pub command: Vec<String>,
     pub tty: bool,

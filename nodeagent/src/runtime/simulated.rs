@@ -14,14 +14,15 @@ use std::{
 
 use async_trait::async_trait;
 use ipnet::IpNet;
-use jiff::Timestamp;
 use parking_lot::Mutex;
+use skiff_api::machinery::gonum;
 use tokio::sync::{broadcast, watch};
 
 use super::{
     ContainerPhase, ContainerSpec, ContainerState, Error, ExecSpec, Limits, Runtime, RuntimeEvent,
     SandboxSpec, SandboxState, Streams, Usage,
 };
+use crate::{outcome, time};
 
 /// Exit code of the container; 0 when absent. Only with `run-for`, or when it is stopped.
 pub const EXIT_CODE: &str = "skiff.dev/exit-code";
@@ -125,8 +126,7 @@ impl SimulatedRuntime {
 
 impl Inner {
     fn tell(&self, event: RuntimeEvent) {
-        // Nobody listening is fine.
-        let _ = self.events.send(event);
+        outcome::nobody_may_wait(self.events.send(event));
     }
 
     /// Ends a container that runs or waits; others stay as they are.
@@ -143,7 +143,7 @@ impl Inner {
                 return;
             };
             found.phase = ContainerPhase::Exited;
-            found.finished_at = Some(Timestamp::now());
+            found.finished_at = Some(time::now());
             found.exit_code = Some(exit_code);
             found.signal = (exit_code > 128).then_some(exit_code - 128);
             behaviour.gone.0.send_replace(true);
@@ -194,31 +194,8 @@ fn parse_duration(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).ok();
     }
-    let mut rest = text;
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let unit_end = rest[digits..]
-            .find(|c: char| c.is_ascii_digit())
-            .map_or(rest.len(), |end| digits + end);
-        seconds += number
-            * match &rest[digits..unit_end] {
-                "h" => 3_600.0,
-                "m" => 60.0,
-                "s" => 1.0,
-                "ms" => 1e-3,
-                "us" | "µs" => 1e-6,
-                "ns" => 1e-9,
-                _ => return None,
-            };
-        rest = &rest[unit_end..];
-    }
-    if text.is_empty() {
-        None
-    } else {
-        Duration::try_from_secs_f64(seconds).ok()
-    }
+    let nanoseconds = gonum::duration(text).ok()?;
+    u64::try_from(nanoseconds).ok().map(Duration::from_nanos)
 }
 
 fn simulated(what: &str) -> Error {
@@ -251,7 +228,7 @@ impl Runtime for SimulatedRuntime {
             id: id.clone(),
             spec,
             ready: true,
-            created_at: Timestamp::now(),
+            created_at: time::now(),
             containers: vec![],
             ips,
             trouble: None,
@@ -301,30 +278,8 @@ impl Runtime for SimulatedRuntime {
             .sandboxes
             .get_mut(sandbox)
             .ok_or_else(|| Error::NotFound(sandbox.to_owned()))?;
-        let log_path = home
-            .spec
-            .log_dir
-            .join(&spec.name)
-            .join(format!("{}.log", spec.restart_count));
-        home.containers.push(ContainerState {
-            id: id.clone(),
-            name: spec.name,
-            restart_count: spec.restart_count,
-            image_id: spec.image_id,
-            phase: ContainerPhase::Created,
-            pid: None,
-            created_at: Timestamp::now(),
-            started_at: None,
-            finished_at: None,
-            exit_code: None,
-            signal: None,
-            oom_killed: false,
-            message: String::new(),
-            user: None,
-            limits: spec.limits,
-            annotations: spec.annotations,
-            log_path,
-        });
+        let container = ContainerState::created(id.clone(), &home.spec, spec);
+        home.containers.push(container);
         state
             .containers
             .insert(id.clone(), (sandbox.to_owned(), behaviour));
@@ -366,7 +321,7 @@ impl Runtime for SimulatedRuntime {
                 ContainerPhase::Created => {}
             }
             found.phase = ContainerPhase::Running;
-            found.started_at = Some(Timestamp::now());
+            found.started_at = Some(time::now());
             (sandbox, behaviour, found.log_path.clone())
         };
         if let Err(err) = write_log(&log_path) {
@@ -506,7 +461,7 @@ fn write_log(path: &std::path::Path) -> std::io::Result<()> {
     writeln!(
         file,
         "{:.9} stdout F this container is simulated",
-        Timestamp::now()
+        time::now()
     )
 }
 
@@ -519,39 +474,19 @@ mod tests {
             pod_uid: "u".into(),
             namespace: "n".into(),
             name: "p".into(),
-            hostname: "p".into(),
             netns: Some("/simulated".into()),
-            host_pid: false,
-            host_ipc: false,
-            share_process_namespace: false,
-            sysctls: BTreeMap::new(),
             log_dir: folder.to_owned(),
-            cgroup: String::new(),
-            cgroup_limits: Default::default(),
-            annotations: BTreeMap::new(),
+            ..Default::default()
         }
     }
 
     fn container(annotations: &[(&str, &str)]) -> ContainerSpec {
+        let pair = |(key, value): &(&str, &str)| (key.to_string(), value.to_string());
         ContainerSpec {
             name: "c".into(),
-            restart_count: 0,
             image_id: "i".into(),
-            command: vec![],
-            args: vec![],
-            working_dir: None,
-            env: vec![],
-            mounts: vec![],
-            stdin: false,
-            stdin_once: false,
-            tty: false,
-            limits: Default::default(),
-            security: Default::default(),
-            target: None,
-            annotations: annotations
-                .iter()
-                .map(|(key, value)| (key.to_string(), value.to_string()))
-                .collect(),
+            annotations: annotations.iter().map(pair).collect(),
+            ..Default::default()
         }
     }
 

@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{Io, spdy, ws};
-use crate::{probe::http::words, time};
+use crate::{outcome, probe::http::words, time};
 
 /// The protocol of port-forwarding over SPDY.
 pub const PROTOCOL: &str = "portforward.k8s.io";
@@ -44,52 +44,80 @@ pub struct Target {
     pub uid: String,
 }
 
+/// Why a port is not forwarded, or no longer.
+#[derive(thiserror::Error, Debug)]
+enum Error {
+    #[error("failed to connect to localhost:{port} inside namespace {namespace:?}, {source}")]
+    Dial {
+        port: u16,
+        namespace: String,
+        source: NotDialled,
+    },
+    #[error("the connecting thread broke off")]
+    BrokenOff,
+    #[error(transparent)]
+    Carry(#[from] std::io::Error),
+}
+
+#[derive(thiserror::Error, Debug)]
+enum NotDialled {
+    #[error("{}: {source}", .path.display())]
+    NoNamespace {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("setns: {0}")]
+    Setns(#[from] nix::Error),
+    #[error(
+        "IPv4: dial tcp4 127.0.0.1:{port}: {} IPv6 dial tcp6 [::1]:{port}: {} ", words(.v4), words(.v6)
+    )]
+    Refused {
+        port: u16,
+        v4: std::io::Error,
+        v6: std::io::Error,
+    },
+    #[error(transparent)]
+    Socket(#[from] std::io::Error),
+}
+
 /// Connects to `port` on the pod's loopback address.
-async fn dial(target: &Target, port: u16) -> Result<TcpStream, String> {
+async fn dial(target: &Target, port: u16) -> Result<TcpStream, Error> {
     let netns = target.netns.clone();
-    let failed = |error: String| {
-        format!(
-            "failed to connect to localhost:{port} inside namespace {:?}, {error}",
-            target.uid
-        )
+    let failed = |source| Error::Dial {
+        port,
+        namespace: target.uid.clone(),
+        source,
     };
-    let connect = move || -> Result<StdStream, String> {
+    let connect = move || -> Result<StdStream, NotDialled> {
         if let Some(path) = netns {
-            let file = File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-            setns(file, CloneFlags::CLONE_NEWNET).map_err(|error| format!("setns: {error}"))?;
+            let file = File::open(&path);
+            let file = file.map_err(|source| NotDialled::NoNamespace { path, source })?;
+            setns(file, CloneFlags::CLONE_NEWNET)?;
         }
         let dial = |address: IpAddr| {
             StdStream::connect_timeout(&(address, port).into(), Duration::from_secs(10))
         };
         let stream = dial(Ipv4Addr::LOCALHOST.into()).or_else(|v4| {
-            let both = |v6| {
-                format!(
-                    "IPv4: dial tcp4 127.0.0.1:{port}: {} IPv6 dial tcp6 [::1]:{port}: {} ",
-                    words(&v4),
-                    words(&v6)
-                )
-            };
-            dial(Ipv6Addr::LOCALHOST.into()).map_err(both)
+            let v6 = dial(Ipv6Addr::LOCALHOST.into());
+            v6.map_err(|v6| NotDialled::Refused { port, v4, v6 })
         })?;
-        stream
-            .set_nonblocking(true)
-            .map_err(|error| error.to_string())?;
+        stream.set_nonblocking(true)?;
         Ok(stream)
     };
     let (sender, receiver) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || drop(sender.send(connect())));
+    std::thread::spawn(move || outcome::nobody_may_wait(sender.send(connect())));
     let stream = receiver
         .await
-        .map_err(|_| "the connecting thread broke off".to_owned())?
+        .map_err(|_| Error::BrokenOff)?
         .map_err(failed)?;
-    TcpStream::from_std(stream).map_err(|error| failed(error.to_string()))
+    TcpStream::from_std(stream).map_err(|source| failed(source.into()))
 }
 
-fn wording(target: &Target, port: u16, error: &str) -> String {
-    format!(
-        "error forwarding port {port} to pod {}, uid {}: {error}",
-        target.pod, target.uid
-    )
+fn wording(target: &Target, port: u16, error: &Error) -> Bytes {
+    let Target { pod, uid, .. } = target;
+    Bytes::from(format!(
+        "error forwarding port {port} to pod {pod}, uid {uid}: {error}"
+    ))
 }
 
 #[derive(Default)]
@@ -112,8 +140,7 @@ pub async fn spdy(io: impl Io, target: Target) {
             Some("error") => pair.error = Some(stream),
             Some("data") => pair.data = Some(stream),
             _ => {
-                // The client is told by the reset; when it is gone there is nobody to tell.
-                let _ = stream.out.reset().await;
+                outcome::nobody_may_wait(stream.out.reset().await);
                 continue;
             }
         }
@@ -145,22 +172,18 @@ async fn one(target: Arc<Target>, data: spdy::Stream, error: spdy::Stream) {
         .header("port")
         .and_then(|port| port.parse().ok())
         .unwrap_or(0);
-    let outcome = match dial(&target, port).await {
+    let forwarded = match dial(&target, port).await {
         Ok(connection) => carry(connection, data.inbound, &data.out)
             .await
-            .map_err(|error| error.to_string()),
+            .map_err(Error::from),
         Err(reason) => Err(reason),
     };
-    if let Err(reason) = outcome {
-        tracing::debug!(reason, port, "port not forwarded");
-        // When the client is gone there is nobody to tell.
-        let _ = error
-            .out
-            .send(Bytes::from(wording(&target, port, &reason)))
-            .await;
+    if let Err(reason) = forwarded {
+        tracing::debug!(%reason, port, "port not forwarded");
+        outcome::nobody_may_wait(error.out.send(wording(&target, port, &reason)).await);
     }
-    let _ = data.out.close().await;
-    let _ = error.out.close().await;
+    outcome::nobody_may_wait(data.out.close().await);
+    outcome::nobody_may_wait(error.out.close().await);
 }
 
 /// Copies in both directions until the pod closes; the client's end is passed on.
@@ -176,8 +199,8 @@ async fn carry(
                 return;
             }
         }
-        // The pod sees the end; it may be gone already.
-        let _ = write.shutdown().await;
+        // The pod sees the end.
+        outcome::may_be_broken_off(write.shutdown().await);
         std::future::pending::<()>().await;
     };
     let output = async {
@@ -249,11 +272,10 @@ async fn one_channel(
     let connection = match dial(&target, port).await {
         Ok(connection) => connection,
         Err(reason) => {
-            // When the client is gone there is nobody to tell.
-            let _ = outbound
-                .send((channel + 1, Bytes::from(wording(&target, port, &reason))))
+            let told = outbound
+                .send((channel + 1, wording(&target, port, &reason)))
                 .await;
-            return;
+            return outcome::nobody_may_wait(told);
         }
     };
     let (mut read, mut write) = connection.into_split();

@@ -18,6 +18,7 @@ use super::{
     ws::{self, Framing, Inbound},
 };
 use crate::{
+    outcome,
     runtime::{self, ExecSpec, Streams},
     time,
 };
@@ -90,7 +91,7 @@ impl Outlets {
         if let Self::Spdy(streams) = self {
             for stream in streams.values() {
                 // A connection that is gone needs no closing.
-                let _ = stream.close().await;
+                outcome::nobody_may_wait(stream.close().await);
             }
         }
     }
@@ -171,14 +172,24 @@ async fn forward_size(data: &[u8], sizes: &mpsc::Sender<(u16, u16)>) {
                 .and_then(|n| u16::try_from(n).ok())
         };
         if let (Some(columns), Some(rows)) = (number("Width"), number("Height")) {
-            // A command that takes no sizes has nobody listening.
-            let _ = sizes.send((columns, rows)).await;
+            outcome::nobody_may_wait(sizes.send((columns, rows)).await);
         }
     }
 }
 
+/// Why an SPDY client has no session.
+#[derive(thiserror::Error, Debug)]
+pub enum NotOpen {
+    #[error("the client left before its streams were open")]
+    Left,
+    #[error("invalid stream type {0:?}")]
+    StreamType(Option<String>),
+    #[error("timed out waiting for client to create streams")]
+    TimedOut,
+}
+
 /// Takes an SPDY client: waits until it has opened the streams that it asked for.
-pub async fn spdy(io: impl Io, version: Version, spec: &ExecSpec) -> Result<Session, String> {
+pub async fn spdy(io: impl Io, version: Version, spec: &ExecSpec) -> Result<Session, NotOpen> {
     let mut streams = spdy::serve(io);
     let resizes = spec.tty && version != (Version::Text { resize: false });
     let wanted = 1 + [spec.stdin, spec.stdout, spec.stderr && !spec.tty, resizes]
@@ -191,10 +202,7 @@ pub async fn spdy(io: impl Io, version: Version, spec: &ExecSpec) -> Result<Sess
     let mut outlets = HashMap::new();
     let collect = async {
         for _ in 0..wanted {
-            let stream = streams
-                .recv()
-                .await
-                .ok_or("the client left before its streams were open")?;
+            let stream = streams.recv().await.ok_or(NotOpen::Left)?;
             match stream.header("streamtype") {
                 Some("stdin") => stdin = stream.inbound,
                 Some("stdout") => _ = outlets.insert(STDOUT, stream.out),
@@ -206,14 +214,14 @@ pub async fn spdy(io: impl Io, version: Version, spec: &ExecSpec) -> Result<Sess
                         resize_sender.clone(),
                     ))
                 }
-                other => return Err(format!("invalid stream type {other:?}")),
+                other => return Err(NotOpen::StreamType(other.map(str::to_owned))),
             }
         }
         Ok(())
     };
     time::timeout(Duration::from_secs(30), collect)
         .await
-        .ok_or("timed out waiting for client to create streams")??;
+        .ok_or(NotOpen::TimedOut)??;
     let (alive, gone) = mpsc::channel(1);
     let reader = skiff_watching::task::spawn(async move {
         while streams.recv().await.is_some() {}
@@ -262,13 +270,12 @@ impl Session {
             Err(error) => Err(error),
         };
         if let Some(text) = last_words(version, &exit, command) {
-            // A client that left misses nothing.
-            let _ = outlets.write(ERROR, Bytes::from(text)).await;
+            outcome::nobody_may_wait(outlets.write(ERROR, Bytes::from(text)).await);
         }
         outlets.close().await;
         if matches!(outlets, Outlets::Spdy(_)) {
             // The client closes when it has read all; one that does not is closed.
-            let _ = time::timeout(Duration::from_secs(5), gone.recv()).await;
+            time::timeout(Duration::from_secs(5), gone.recv()).await;
         }
     }
 }
@@ -293,8 +300,8 @@ async fn copy(
                 return;
             }
         }
-        // The process sees the end of its input; it may have gone already.
-        let _ = into.shutdown().await;
+        // The process sees the end of its input.
+        outcome::may_be_broken_off(into.shutdown().await);
     };
     let window = async {
         let Some(resize) = resize else { return };

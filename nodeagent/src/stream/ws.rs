@@ -16,6 +16,7 @@ use tokio_tungstenite::{
 };
 
 use super::Io;
+use crate::outcome;
 
 /// How channels are framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +83,8 @@ async fn run(
         }
     }
     // Whatever goes wrong while closing, the connection is over.
-    let _ = socket.close(Some(normal())).await;
-    let _ = crate::time::timeout(std::time::Duration::from_secs(1), async {
+    outcome::may_be_broken_off(socket.close(Some(normal())).await);
+    crate::time::timeout(std::time::Duration::from_secs(1), async {
         while let Some(Ok(_)) = socket.next().await {}
     })
     .await;
@@ -165,7 +166,7 @@ pub async fn tunnel(io: impl Io) -> tokio::io::DuplexStream {
             }
         }
         // Whatever goes wrong while closing, the connection is over.
-        let _ = socket.close(Some(normal())).await;
+        outcome::may_be_broken_off(socket.close(Some(normal())).await);
     });
     near
 }

@@ -10,6 +10,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use crate::outcome::IfThere;
+
 use super::{During, Error, File, Files};
 
 const DATA: &str = "..data";
@@ -72,13 +74,14 @@ fn holds(dir: &Path, files: &Files) -> Result<bool, Error> {
 }
 
 fn list(root: &Path, dir: &Path, found: &mut BTreeSet<PathBuf>) -> Result<(), Error> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).during(|| format!("list {}", dir.display())),
-    };
-    for entry in entries {
-        let path = entry.during(|| format!("list {}", dir.display()))?.path();
+    let what = || format!("list {}", dir.display());
+    for entry in fs::read_dir(dir)
+        .if_there()
+        .during(what)?
+        .into_iter()
+        .flatten()
+    {
+        let path = entry.during(what)?.path();
         if path.is_dir() {
             list(root, &path, found)?;
         } else {

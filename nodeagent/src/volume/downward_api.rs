@@ -7,15 +7,9 @@ use k8s_openapi::api::core::v1::{DownwardAPIVolumeFile, DownwardAPIVolumeSource}
 use super::{Error, File, Files, Request};
 use crate::pod::fields::{self, Known};
 
-pub fn files(request: &Request, source: Option<&DownwardAPIVolumeSource>) -> Result<Files, Error> {
-    let Some(source) = source else {
-        return Ok(Files::new());
-    };
-    collect(
-        request,
-        source.items.as_deref().unwrap_or_default(),
-        source.default_mode.unwrap_or(0o644),
-    )
+pub fn files(request: &Request, source: &DownwardAPIVolumeSource) -> Result<Files, Error> {
+    let items = source.items.as_deref().unwrap_or_default();
+    collect(request, items, source.default_mode.unwrap_or(0o644))
 }
 
 /// The files that `items` describe.
@@ -35,16 +29,10 @@ pub fn collect(
         let value = match (&item.field_ref, &item.resource_field_ref) {
             (Some(field), _) => fields::metadata(request.pod, &field.field_path),
             (None, Some(selector)) => fields::resource(request.pod, None, selector, &known),
-            (None, None) => Err(format!("no source for the file {:?}", item.path)),
+            (None, None) => Err(fields::Error::NoSource(item.path.clone())),
         };
-        let data = value.map_err(Error::Refused)?.into_bytes();
-        files.insert(
-            item.path.clone(),
-            File {
-                data,
-                mode: u32::try_from(item.mode.unwrap_or(mode)).unwrap_or(0o644),
-            },
-        );
+        let file = File::new(value?.into_bytes(), item.mode.unwrap_or(mode));
+        files.insert(item.path.clone(), file);
     }
     Ok(files)
 }

@@ -8,22 +8,12 @@ use k8s_openapi::api::core::v1::EmptyDirVolumeSource;
 
 use super::{During, Error, Mounted, Request, give_to_group, tmpfs};
 
-pub async fn set_up(
-    request: &Request<'_>,
-    source: Option<&EmptyDirVolumeSource>,
-) -> Result<Mounted, Error> {
+pub fn set_up(request: &Request, source: &EmptyDirVolumeSource) -> Result<Mounted, Error> {
     let dir = request.dir("empty-dir");
-    let medium = source
-        .and_then(|source| source.medium.as_deref())
-        .unwrap_or_default();
     let present = dir.exists();
-    match medium {
+    match source.medium.as_deref().unwrap_or_default() {
         "" => fs::create_dir_all(&dir).during(|| format!("make {}", dir.display()))?,
-        "Memory" => tmpfs::set_up(
-            request,
-            &dir,
-            source.and_then(|source| source.size_limit.as_ref()),
-        )?,
+        "Memory" => tmpfs::set_up(request, &dir, source.size_limit.as_ref())?,
         other => return Err(Error::Refused(format!("unknown storage medium {other:?}"))),
     }
     if !present {

@@ -12,10 +12,7 @@ use k8s_openapi::api::core::v1::HostPathVolumeSource;
 
 use super::{During, Error, Mounted};
 
-pub fn set_up(source: Option<&HostPathVolumeSource>) -> Result<Mounted, Error> {
-    let Some(source) = source else {
-        return Err(Error::Unsupported("hostPath"));
-    };
+pub fn set_up(source: &HostPathVolumeSource) -> Result<Mounted, Error> {
     check(
         Path::new(&source.path),
         source.type_.as_deref().unwrap_or_default(),

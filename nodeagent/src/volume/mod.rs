@@ -2,6 +2,16 @@
 //!
 //! Invariant: setting up what is set up already changes nothing but what has changed at the source; a kind that is not supported is refused.
 //! Follows `pkg/volume` and `pkg/kubelet/volumemanager`.
+//!
+//! To add a kind, write its file and put it in here:
+//!
+//! 1. `<kind>.rs`. A kind that is a folder has `set_up`, which makes [`Request::dir`] and answers a [`Mounted`]: copy `empty_dir.rs`.
+//!    A kind that is made of files has `files`, which only says what they hold; the rest is done here: copy `secret.rs`.
+//!    It gets its own source, already known to be there, and refuses (`Error::Refused`) what it cannot honour.
+//! 2. One arm in [`set_up`]; with files also their plugin's name as upstream has it, and whether they may touch the disk.
+//! 3. Objects that it reads go into [`references`], so that a change wakes the pod; what may change while the pod runs, into [`changes`].
+//!
+//! Taking down is nobody's own: [`tear_down`] unmounts whatever is mounted below the pod's folder, and removes that.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,7 +27,11 @@ use crate::{
         context::Context,
         objects::{self, Kind},
     },
-    pod::names::{self, spec},
+    outcome::IfThere,
+    pod::{
+        fields,
+        names::{self, spec},
+    },
 };
 
 pub mod atomic;
@@ -26,6 +40,7 @@ pub mod downward_api;
 pub mod empty_dir;
 pub mod host_path;
 pub mod image;
+mod keys;
 pub mod mounts;
 pub mod persistent_volume_claim;
 pub mod projected;
@@ -45,6 +60,8 @@ pub enum Error {
     /// An object that the volume is made of.
     #[error(transparent)]
     Object(#[from] objects::Error),
+    #[error(transparent)]
+    Field(#[from] fields::Error),
     #[error("{0}")]
     Refused(String),
     #[error("volumes of kind {0} are not supported by this node")]
@@ -126,73 +143,84 @@ pub struct File {
     pub mode: u32,
 }
 
-/// Files by their path in the volume.
-pub type Files = BTreeMap<String, File>;
-
-/// A kind of volume that is made of files.
-struct OfFiles {
-    plugin: &'static str,
-    /// Whether the files are kept off the disk.
-    in_memory: bool,
-}
-
-const CONFIG_MAP: OfFiles = OfFiles {
-    plugin: "configmap",
-    in_memory: false,
-};
-const SECRET: OfFiles = OfFiles {
-    plugin: "secret",
-    in_memory: true,
-};
-const DOWNWARD_API: OfFiles = OfFiles {
-    plugin: "downward-api",
-    in_memory: true,
-};
-const PROJECTED: OfFiles = OfFiles {
-    plugin: "projected",
-    in_memory: true,
-};
-
-/// Sets one volume up.
-pub async fn set_up(request: &Request<'_>, volume: &Volume) -> Result<Mounted, Error> {
-    match () {
-        () if volume.empty_dir.is_some() => {
-            empty_dir::set_up(request, volume.empty_dir.as_ref()).await
+impl File {
+    /// Modes that are none become the usual one.
+    pub fn new(data: Vec<u8>, mode: i32) -> Self {
+        Self {
+            data,
+            mode: u32::try_from(mode).unwrap_or(0o644),
         }
-        () if volume.host_path.is_some() => host_path::set_up(volume.host_path.as_ref()),
-        () if volume.persistent_volume_claim.is_some() => {
-            persistent_volume_claim::set_up(request, volume.persistent_volume_claim.as_ref()).await
-        }
-        () if volume.ephemeral.is_some() => persistent_volume_claim::of_pod(request).await,
-        () if volume.image.is_some() => Ok(image::set_up()),
-        () if volume.config_map.is_some() => files(
-            request,
-            &CONFIG_MAP,
-            config_map::files(request, volume.config_map.as_ref()).await?,
-        ),
-        () if volume.secret.is_some() => files(
-            request,
-            &SECRET,
-            secret::files(request, volume.secret.as_ref()).await?,
-        ),
-        () if volume.downward_api.is_some() => files(
-            request,
-            &DOWNWARD_API,
-            downward_api::files(request, volume.downward_api.as_ref())?,
-        ),
-        () if volume.projected.is_some() => files(
-            request,
-            &PROJECTED,
-            projected::files(request, volume.projected.as_ref()).await?,
-        ),
-        () => Err(Error::Unsupported(kind_of(volume))),
     }
 }
 
+/// Files by their path in the volume.
+pub type Files = BTreeMap<String, File>;
+
+/// Where the files of a volume are kept.
+enum On {
+    Disk,
+    /// Nowhere but in memory.
+    Tmpfs,
+}
+
+/// Sets one volume up.
+pub async fn set_up(request: &Request<'_>, volume: &Volume) -> Result<Mounted, Error> {
+    let (plugin, on, files) = match volume {
+        Volume {
+            empty_dir: Some(source),
+            ..
+        } => return empty_dir::set_up(request, source),
+        Volume {
+            host_path: Some(source),
+            ..
+        } => return host_path::set_up(source),
+        Volume {
+            persistent_volume_claim: Some(source),
+            ..
+        } => {
+            return persistent_volume_claim::set_up(request, source).await;
+        }
+        Volume {
+            ephemeral: Some(_), ..
+        } => return persistent_volume_claim::of_pod(request).await,
+        Volume { image: Some(_), .. } => return Ok(image::set_up()),
+        Volume {
+            config_map: Some(source),
+            ..
+        } => (
+            "configmap",
+            On::Disk,
+            config_map::files(request, source).await?,
+        ),
+        Volume {
+            secret: Some(source),
+            ..
+        } => ("secret", On::Tmpfs, secret::files(request, source).await?),
+        Volume {
+            downward_api: Some(source),
+            ..
+        } => (
+            "downward-api",
+            On::Tmpfs,
+            downward_api::files(request, source)?,
+        ),
+        Volume {
+            projected: Some(source),
+            ..
+        } => (
+            "projected",
+            On::Tmpfs,
+            projected::files(request, source).await?,
+        ),
+        _ => return Err(Error::Unsupported(kind_of(volume))),
+    };
+    write(request, plugin, on, files)
+}
+
 /// Writes files below the volume's folder, all at once.
-fn files(request: &Request, kind: &OfFiles, mut files: Files) -> Result<Mounted, Error> {
-    let dir = request.dir(kind.plugin);
-    if kind.in_memory {
+fn write(request: &Request, plugin: &str, on: On, mut files: Files) -> Result<Mounted, Error> {
+    let dir = request.dir(plugin);
+    if let On::Tmpfs = on {
         tmpfs::set_up(request, &dir, None)?;
     }
     let group = request.fs_group();
@@ -231,30 +259,12 @@ pub fn give_to_group(root: &Path, group: u32) -> Result<(), Error> {
 
 /// The field of the volume's source that is set, for volumes that nothing here can make.
 fn kind_of(volume: &Volume) -> &'static str {
+    #[rustfmt::skip]
     const NAMES: [&str; 23] = [
-        "awsElasticBlockStore",
-        "azureDisk",
-        "azureFile",
-        "cephfs",
-        "cinder",
-        "csi",
-        "ephemeral",
-        "fc",
-        "flexVolume",
-        "flocker",
-        "gcePersistentDisk",
-        "gitRepo",
-        "glusterfs",
-        "iscsi",
-        "nfs",
-        "photonPersistentDisk",
-        "portworxVolume",
-        "quobyte",
-        "rbd",
-        "scaleIO",
-        "storageos",
-        "vsphereVolume",
-        "unknown",
+        "awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "ephemeral",
+        "fc", "flexVolume", "flocker", "gcePersistentDisk", "gitRepo", "glusterfs", "iscsi",
+        "nfs", "photonPersistentDisk", "portworxVolume", "quobyte", "rbd", "scaleIO", "storageos",
+        "vsphereVolume", "unknown",
     ];
     let fields = serde_json::to_value(volume).unwrap_or_default();
     NAMES
@@ -266,36 +276,33 @@ fn kind_of(volume: &Volume) -> &'static str {
 /// The objects that the pod's volumes are made of, to be watched while it runs.
 pub fn references(pod: &Pod) -> HashSet<(Kind, String)> {
     let mut all = HashSet::new();
+    let mut refer = |kind: Kind, name: Option<&String>| {
+        all.extend(name.map(|name| (kind, name.clone())));
+    };
     for volume in spec(pod).volumes.iter().flatten() {
-        all.extend(
-            volume
-                .config_map
-                .iter()
-                .map(|source| (Kind::ConfigMap, source.name.clone())),
+        refer(
+            Kind::ConfigMap,
+            volume.config_map.as_ref().map(|source| &source.name),
         );
-        all.extend(
+        refer(
+            Kind::Secret,
             volume
                 .secret
-                .iter()
-                .filter_map(|source| source.secret_name.clone())
-                .map(|name| (Kind::Secret, name)),
+                .as_ref()
+                .and_then(|source| source.secret_name.as_ref()),
         );
         for source in volume
             .projected
             .iter()
             .flat_map(|projected| projected.sources.iter().flatten())
         {
-            all.extend(
-                source
-                    .config_map
-                    .iter()
-                    .map(|source| (Kind::ConfigMap, source.name.clone())),
+            refer(
+                Kind::ConfigMap,
+                source.config_map.as_ref().map(|source| &source.name),
             );
-            all.extend(
-                source
-                    .secret
-                    .iter()
-                    .map(|source| (Kind::Secret, source.name.clone())),
+            refer(
+                Kind::Secret,
+                source.secret.as_ref().map(|source| &source.name),
             );
         }
     }
@@ -316,13 +323,8 @@ pub fn tear_down(pod_dir: &Path) -> Result<(), Error> {
         return Ok(());
     }
     mounts::unmount_below(pod_dir)?;
-    match std::fs::remove_dir_all(pod_dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::Io {
-            what: format!("remove {}", pod_dir.display()),
-            source: error,
-        }),
-        _ => Ok(()),
-    }
+    let removed = std::fs::remove_dir_all(pod_dir).if_there().map(drop);
+    removed.during(|| format!("remove {}", pod_dir.display()))
 }
 
 /// Where the volumes are, by name.

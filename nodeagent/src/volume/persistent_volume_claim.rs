@@ -16,11 +16,8 @@ use crate::{
 
 pub async fn set_up(
     request: &Request<'_>,
-    source: Option<&PersistentVolumeClaimVolumeSource>,
+    source: &PersistentVolumeClaimVolumeSource,
 ) -> Result<Mounted, Error> {
-    let Some(source) = source else {
-        return Err(Error::Unsupported("persistentVolumeClaim"));
-    };
     let claim = claim(request, &source.claim_name).await?;
     bound(request, claim, source.read_only == Some(true)).await
 }

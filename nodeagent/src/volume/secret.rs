@@ -2,59 +2,32 @@
 //!
 //! Follows `pkg/volume/secret/secret.go`.
 
-use k8s_openapi::api::core::v1::{KeyToPath, SecretVolumeSource};
+use k8s_openapi::api::core::v1::{Secret, SecretVolumeSource};
 
-use super::{Error, Files, Request, config_map::select};
-use crate::{agent::objects, pod::names::namespace};
+use super::{
+    Error, Files, Request,
+    keys::{Payload, Selection, selection},
+};
+use crate::pod::names::namespace;
 
-pub async fn files(
-    request: &Request<'_>,
-    source: Option<&SecretVolumeSource>,
-) -> Result<Files, Error> {
-    let Some(source) = source else {
-        return Ok(Files::new());
-    };
+pub async fn files(request: &Request<'_>, source: &SecretVolumeSource) -> Result<Files, Error> {
     let name = source.secret_name.as_deref().unwrap_or_default();
-    read(
-        request,
-        name,
-        source.items.as_deref(),
-        source.default_mode.unwrap_or(0o644),
-        source.optional == Some(true),
-    )
-    .await
+    let mode = source.default_mode.unwrap_or(0o644);
+    read(request, &selection!(source, name, mode)).await
 }
 
-/// The files of the Secret `name`; none when it is missing and may be.
-pub async fn read(
-    request: &Request<'_>,
-    name: &str,
-    items: Option<&[KeyToPath]>,
-    mode: i32,
-    optional: bool,
-) -> Result<Files, Error> {
-    match request
-        .node
-        .objects
-        .secret(namespace(request.pod), name)
-        .await
-    {
-        Ok(object) => {
-            let payload = object
-                .data
-                .into_iter()
-                .flatten()
-                .map(|(key, value)| (key, value.0))
-                .collect();
-            select(
-                payload,
-                items,
-                mode,
-                optional,
-                "references non-existent secret key",
-            )
-        }
-        Err(objects::Error::NotFound(_)) if optional => Ok(Files::new()),
-        Err(error) => Err(error.into()),
-    }
+/// The files of the Secret; none when it is missing and may be.
+pub async fn read(request: &Request<'_>, wanted: &Selection<'_>) -> Result<Files, Error> {
+    let objects = &request.node.objects;
+    let read = objects.secret(namespace(request.pod), wanted.name).await;
+    wanted.files(read.map(payload), "references non-existent secret key")
+}
+
+fn payload(object: Secret) -> Payload {
+    object
+        .data
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| (key, value.0))
+        .collect()
 }

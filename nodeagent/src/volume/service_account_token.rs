@@ -63,13 +63,9 @@ pub async fn files(
             token
         }
     };
-    let mode = u32::try_from(mode).unwrap_or(0o644);
     Ok(Files::from([(
         source.path.clone(),
-        File {
-            data: token.into_bytes(),
-            mode,
-        },
+        File::new(token.into_bytes(), mode),
     )]))
 }
 

@@ -331,7 +331,7 @@ async fn what_cannot_start_says_why() {
             "name",
             with("Bad", json!({})),
             "InvalidImageName",
-            "Failed to apply default image tag \"Bad\": couldn't parse image name \"Bad\": invalid reference format: repository name must be lowercase",
+            "Failed to apply default image tag \"Bad\": couldn't parse image name \"Bad\": invalid reference format: repository name (library/Bad) must be lowercase",
         ),
         (
             "config",

@@ -5,20 +5,17 @@ use std::time::{Duration, Instant};
 use skiff_nodeagent::runtime::{
     ContainerPhase, ContainerSpec, Error, ExecSpec, Limits, Mount, Runtime, RuntimeEvent,
 };
+use skiff_testing::With;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::world::{World, log, until};
+use crate::world::{World, holds, log, strings, until};
 
 pub async fn output_and_exit_codes() {
     let world = World::new().await;
     let mut events = world.runtime.events();
     let pod = world.pod().await;
-    let spec = ContainerSpec {
-        env: vec![("FROM_POD".into(), "too".into())],
-        working_dir: Some("/made/for/me".into()),
-        ..world.script("echo out $FROM_IMAGE $FROM_POD; echo err >&2; pwd; cat /above; test ! -e /gone; exit 3")
-    };
-    let id = world.runtime.create_container(&pod, spec).await.unwrap();
+    let spec = world.script("echo out $FROM_IMAGE $FROM_POD; echo err >&2; pwd; cat /above; test ! -e /gone; exit 3").with(|c| { c.env = vec![("FROM_POD".into(), "too".into())]; c.working_dir = Some("/made/for/me".into()); });
+    let id = world.created(&pod, spec).await;
     assert_eq!(world.state(&id).await.phase, ContainerPhase::Created);
     world.runtime.start_container(&id).await.unwrap();
     let state = world.ended(&id).await;
@@ -106,40 +103,30 @@ pub async fn exec_with_streams() {
         world.exec(&id, &["cat"], Some(&big)).await.1.len(),
         big.len()
     );
-    let spec = ExecSpec {
-        command: vec!["nowhere".into()],
-        stdout: true,
-        stderr: true,
-        ..ExecSpec::default()
-    };
+    let spec = ExecSpec::default().with(|e| {
+        e.command = vec!["nowhere".into()];
+        e.stdout = true;
+        e.stderr = true;
+    });
     let refused = world.runtime.exec(&id, spec.clone()).await.err().unwrap();
     let wanted = "OCI runtime exec failed: exec failed: unable to start container process: exec: \"nowhere\": executable file not found in $PATH: unknown";
     assert_eq!(refused.to_string(), wanted);
     // What nobody waits for any more is ended.
-    let sleep = ExecSpec {
-        command: crate::world::strings(&["sleep", "4321"]),
-        stdout: true,
-        stderr: true,
-        ..ExecSpec::default()
-    };
+    let sleep = ExecSpec::default().with(|e| {
+        e.command = strings(&["sleep", "4321"]);
+        e.stdout = true;
+        e.stderr = true;
+    });
     let streams = world.runtime.exec(&id, sleep).await.unwrap();
     let sleeps = async || {
         world
-            .exec(&id, &["sh", "-c", "ps | grep -c 'sleep 432[1]'"], None)
+            .said(&id, &["sh", "-c", "ps | grep -c 'sleep 432[1]'"])
             .await
-            .1
     };
     assert_eq!(sleeps().await, "1\n");
     drop(streams);
-    until("it is gone", async || {
-        (sleeps().await == "0\n").then_some(())
-    })
-    .await;
-    world
-        .runtime
-        .stop_container(&id, Duration::ZERO)
-        .await
-        .unwrap();
+    holds("it is gone", async || sleeps().await == "0\n").await;
+    world.stop(&id, Duration::ZERO).await;
     assert!(
         world
             .runtime
@@ -172,7 +159,7 @@ pub async fn exec_in_a_terminal() {
     );
     resize.send((132, 43)).await.unwrap();
     let mut seen = String::new();
-    until("the terminal has the size", async || {
+    holds("the terminal has the size", async || {
         stdin.write_all(b"stty size; echo $TERM\n").await.unwrap();
         let mut bytes = [0; 4096];
         if let Ok(Ok(n)) =
@@ -180,7 +167,7 @@ pub async fn exec_in_a_terminal() {
         {
             seen.push_str(&String::from_utf8_lossy(&bytes[..n]));
         }
-        (seen.contains("43 132\r\n") && seen.contains("xterm\r\n")).then_some(())
+        seen.contains("43 132\r\n") && seen.contains("xterm\r\n")
     })
     .await;
     stdin.write_all(b"exit 6\n").await.unwrap();
@@ -206,16 +193,11 @@ pub async fn programs_that_cannot_start() {
         ("/etc", "exec: \"/etc\": is a directory"),
     ] {
         let id = world
-            .runtime
-            .create_container(
+            .created(
                 &pod,
-                ContainerSpec {
-                    command: vec![command.into()],
-                    ..world.script("")
-                },
+                world.script("").with(|c| c.command = vec![command.into()]),
             )
-            .await
-            .unwrap();
+            .await;
         let Err(Error::Start(text)) = world.runtime.start_container(&id).await else {
             panic!("{command} has started")
         };
@@ -231,10 +213,9 @@ pub async fn programs_that_cannot_start() {
         .runtime
         .create_container(
             &pod,
-            ContainerSpec {
-                image_id: format!("sha256:{}", "0".repeat(64)),
-                ..world.script("")
-            },
+            world
+                .script("")
+                .with(|c| c.image_id = format!("sha256:{}", "0".repeat(64))),
         )
         .await;
     assert!(matches!(nothing, Err(Error::NoImage(_))));
@@ -244,31 +225,17 @@ pub async fn programs_that_cannot_start() {
     let mount = Mount {
         host_path: file,
         container_path: "/etc".into(),
-        read_only: false,
-        propagation: String::new(),
-        image: None,
+        ..Default::default()
     };
-    let mounted = ContainerSpec {
-        mounts: vec![mount],
-        ..world.script("")
-    };
-    let tight = ContainerSpec {
-        limits: Limits {
-            cpu_quota_us: Some(1),
-            ..Limits::default()
-        },
-        ..world.script("")
-    };
+    let mounted = world.script("").with(|c| c.mounts = vec![mount]);
+    let tight = world
+        .script("")
+        .with(|c| c.limits = Limits::default().with(|l| l.cpu_quota_us = Some(1)));
     for (spec, parts) in [
         (mounted, ["failed to mount ", "(os error "]),
         (tight, ["cgroup", ": Invalid argument (os error 22)"]),
     ] {
-        let refused = world
-            .runtime
-            .create_container(&pod, spec)
-            .await
-            .unwrap_err()
-            .to_string();
+        let refused = world.refused(&pod, spec).await;
         assert!(
             refused.starts_with("cannot create the container: ")
                 && parts.iter().all(|part| refused.contains(part)),
@@ -294,47 +261,25 @@ pub async fn stopping_with_grace() {
         )
         .await;
     for id in [&gentle, &deaf] {
-        until("both are ready", async || {
-            log(&world.state(id).await.log_path)
-                .contains("ready")
-                .then_some(())
+        holds("both are ready", async || {
+            log(&world.state(id).await.log_path).contains("ready")
         })
         .await;
     }
-    world
-        .runtime
-        .stop_container(&gentle, Duration::from_secs(20))
-        .await
-        .unwrap();
+    world.stop(&gentle, Duration::from_secs(20)).await;
     let state = world.ended(&gentle).await;
     assert_eq!(
         (state.exit_code, log(&state.log_path).as_str()),
         (Some(7), "stdout F ready\nstdout F bye\n")
     );
     let started = Instant::now();
-    world
-        .runtime
-        .stop_container(&deaf, Duration::from_millis(300))
-        .await
-        .unwrap();
+    world.stop(&deaf, Duration::from_millis(300)).await;
     assert!(started.elapsed() >= Duration::from_millis(300));
     let state = world.ended(&deaf).await;
     assert_eq!((state.exit_code, state.signal), (Some(137), Some(9)));
-    world
-        .runtime
-        .stop_container(&deaf, Duration::ZERO)
-        .await
-        .unwrap();
-    let waiting = world
-        .runtime
-        .create_container(&pod, world.script("true"))
-        .await
-        .unwrap();
-    world
-        .runtime
-        .stop_container(&waiting, Duration::from_secs(20))
-        .await
-        .unwrap();
+    world.stop(&deaf, Duration::ZERO).await;
+    let waiting = world.created(&pod, world.script("true")).await;
+    world.stop(&waiting, Duration::from_secs(20)).await;
     assert_eq!(world.ended(&waiting).await.started_at, None);
     world.finish().await;
 }
@@ -342,18 +287,16 @@ pub async fn stopping_with_grace() {
 pub async fn attaching() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let spec = ContainerSpec {
-        stdin: true,
-        stdin_once: true,
-        ..world.script("cat; echo done >&2; exit 4")
-    };
+    let spec = world.script("cat; echo done >&2; exit 4").with(|c| {
+        c.stdin = true;
+        c.stdin_once = true;
+    });
     let id = world.start(&pod, spec).await;
-    let wanted = ExecSpec {
-        stdin: true,
-        stdout: true,
-        stderr: true,
-        ..ExecSpec::default()
-    };
+    let wanted = ExecSpec::default().with(|e| {
+        e.stdin = true;
+        e.stdout = true;
+        e.stderr = true;
+    });
     let mut streams = world.runtime.attach(&id, wanted).await.unwrap();
     let (mut stdin, mut stdout) = (
         streams.stdin.take().unwrap(),
@@ -386,36 +329,32 @@ pub async fn attaching_to_a_terminal() {
     let id = world
         .start(
             &pod,
-            ContainerSpec {
-                stdin: true,
-                tty: true,
-                command: vec!["sh".into()],
-                ..world.script("")
-            },
+            world.script("").with(|c| {
+                c.stdin = true;
+                c.tty = true;
+                c.command = vec!["sh".into()];
+            }),
         )
         .await;
     let streams = world
         .runtime
         .attach(
             &id,
-            ExecSpec {
-                tty: true,
-                stdin: true,
-                stdout: true,
-                ..ExecSpec::default()
-            },
+            ExecSpec::default().with(|e| {
+                e.tty = true;
+                e.stdin = true;
+                e.stdout = true;
+            }),
         )
         .await
         .unwrap();
     let (mut stdin, mut stdout) = (streams.stdin.unwrap(), streams.stdout.unwrap());
     streams.resize.unwrap().send((100, 30)).await.unwrap();
-    until("the size has arrived", async || {
-        (world
-            .exec(&id, &["sh", "-c", "stty size < /dev/console"], None)
+    holds("the size has arrived", async || {
+        world
+            .said(&id, &["sh", "-c", "stty size < /dev/console"])
             .await
-            .1
-            == "30 100\n")
-            .then_some(())
+            == "30 100\n"
     })
     .await;
     stdin
@@ -438,12 +377,11 @@ pub async fn attaching_to_a_terminal() {
 pub async fn limits_and_usage() {
     let world = World::new().await;
     let mut sandbox = world.sandbox_spec();
-    sandbox.cgroup_limits = Limits {
-        cpu_shares: Some(512),
-        memory_bytes: Some(256 << 20),
-        ..Limits::default()
-    };
-    let pod = world.runtime.run_sandbox(sandbox).await.unwrap();
+    sandbox.cgroup_limits = Limits::default().with(|l| {
+        l.cpu_shares = Some(512);
+        l.memory_bytes = Some(256 << 20);
+    });
+    let pod = world.sandbox(sandbox).await;
     let limits = Limits {
         cpu_shares: Some(204),
         cpu_quota_us: Some(50_000),
@@ -480,8 +418,8 @@ pub async fn limits_and_usage() {
         assert_eq!(read("", &group, "memory.max"), (256 << 20).to_string());
         assert_eq!(read("", &format!("{group}/{id}"), "pids.max"), "20");
     }
-    until("the script says so", async || {
-        (log(&world.state(&id).await.log_path) == "stdout F 567\n").then_some(())
+    holds("the script says so", async || {
+        log(&world.state(&id).await.log_path) == "stdout F 567\n"
     })
     .await;
     let usage = world.runtime.usage(&id).await.unwrap();
@@ -503,19 +441,11 @@ pub async fn what_it_writes_is_measured() {
     let mount = Mount {
         host_path: folder,
         container_path: "/volume".into(),
-        read_only: false,
-        propagation: String::new(),
-        image: None,
+        ..Default::default()
     };
     let script = "dd if=/dev/zero of=/volume/x bs=1024 count=4096; dd if=/dev/zero of=/x bs=1024 count=2048; ln /x /y; sleep 1000";
     let id = world
-        .start(
-            &pod,
-            ContainerSpec {
-                mounts: vec![mount],
-                ..world.script(script)
-            },
-        )
+        .start(&pod, world.script(script).with(|c| c.mounts = vec![mount]))
         .await;
     let used = until("the file and no more", async || {
         world
@@ -542,14 +472,13 @@ pub async fn new_limits_while_it_runs() {
     };
     let mut sandbox = world.sandbox_spec();
     sandbox.cgroup_limits = sizes(204, 50_000, 64);
-    let pod = world.runtime.run_sandbox(sandbox).await.unwrap();
+    let pod = world.sandbox(sandbox).await;
     let id = world
         .start(
             &pod,
-            ContainerSpec {
-                limits: sizes(204, 50_000, 64),
-                ..world.script("sleep 1000")
-            },
+            world
+                .script("sleep 1000")
+                .with(|c| c.limits = sizes(204, 50_000, 64)),
         )
         .await;
     let pid = world.state(&id).await.pid;
@@ -629,18 +558,14 @@ pub async fn new_limits_while_it_runs() {
 pub async fn memory_running_out() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let limits = Limits {
-        memory_bytes: Some(16 << 20),
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(|l| l.memory_bytes = Some(16 << 20));
     let id = world
         .start(
             &pod,
-            ContainerSpec {
-                limits,
-                command: crate::world::strings(&["tail", "/dev/zero"]),
-                ..world.script("")
-            },
+            world.script("").with(|c| {
+                c.limits = limits;
+                c.command = strings(&["tail", "/dev/zero"]);
+            }),
         )
         .await;
     let state = world.ended(&id).await;
@@ -654,21 +579,14 @@ pub async fn log_rotation() {
     let id = world
         .start(
             &pod,
-            ContainerSpec {
-                stdin: true,
-                ..world.script("while read line; do echo $line; done")
-            },
+            world
+                .script("while read line; do echo $line; done")
+                .with(|c| c.stdin = true),
         )
         .await;
     let mut stdin = world
         .runtime
-        .attach(
-            &id,
-            ExecSpec {
-                stdin: true,
-                ..ExecSpec::default()
-            },
-        )
+        .attach(&id, ExecSpec::default().with(|e| e.stdin = true))
         .await
         .unwrap()
         .stdin
@@ -676,20 +594,17 @@ pub async fn log_rotation() {
     let path = world.state(&id).await.log_path;
     let old = path.with_extension("log.1");
     stdin.write_all(b"one\n").await.unwrap();
-    until("one is logged", async || {
-        (log(&path) == "stdout F one\n").then_some(())
-    })
-    .await;
+    holds("one is logged", async || log(&path) == "stdout F one\n").await;
     std::fs::rename(&path, &old).unwrap();
     stdin.write_all(b"two\n").await.unwrap();
-    until("two goes to the old file", async || {
-        log(&old).ends_with("two\n").then_some(())
+    holds("two goes to the old file", async || {
+        log(&old).ends_with("two\n")
     })
     .await;
     world.runtime.reopen_log(&id).await.unwrap();
     stdin.write_all(b"three\n").await.unwrap();
-    until("three goes to the new file", async || {
-        (log(&path) == "stdout F three\n").then_some(())
+    holds("three goes to the new file", async || {
+        log(&path) == "stdout F three\n"
     })
     .await;
     world.finish().await;
@@ -706,11 +621,7 @@ pub async fn how_long_it_takes() {
         };
         let pod = world.pod().await;
         lap(0);
-        let id = world
-            .runtime
-            .create_container(&pod, world.script("sleep 1000"))
-            .await
-            .unwrap();
+        let id = world.created(&pod, world.script("sleep 1000")).await;
         lap(1);
         world.runtime.start_container(&id).await.unwrap();
         lap(2);

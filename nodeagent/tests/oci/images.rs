@@ -9,8 +9,9 @@ use std::{
 
 use skiff_nodeagent::{
     image::{Credentials, Error, ImageStore, SHOP_REPOSITORY, Store},
-    runtime::{ContainerSpec, Runtime},
+    runtime::Runtime,
 };
+use skiff_testing::With;
 
 use crate::world::{BUSYBOX, IMAGE, Layer, World, busybox_archive, saved_image, until};
 
@@ -157,10 +158,7 @@ pub async fn many_layers() {
     let (_, log) = world
         .run(
             &pod,
-            ContainerSpec {
-                image_id: image.id,
-                ..world.script("cat /which")
-            },
+            world.script("cat /which").with(|c| c.image_id = image.id),
         )
         .await;
     assert_eq!(log, "stdout F 99\n");
@@ -174,11 +172,10 @@ pub async fn the_built_in_image() {
         let name = format!("{SHOP_REPOSITORY}:{version}");
         let image = world.images.find(&name).await.unwrap().unwrap();
         assert_eq!(world.images.pull(&name, &[]).await.unwrap().id, image.id);
-        let spec = ContainerSpec {
-            image_id: image.id,
-            command: vec![],
-            ..world.script("")
-        };
+        let spec = world.script("").with(|c| {
+            c.image_id = image.id;
+            c.command = vec![];
+        });
         assert_eq!(
             world.run(&pod, spec).await,
             (0, format!("stdout F shop {version}\n"))
@@ -255,8 +252,8 @@ impl Registry {
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Ended already is as good.
+        self.child.kill().and_then(|()| self.child.wait()).ok();
     }
 }
 
@@ -286,10 +283,9 @@ pub async fn pulling() {
         world
             .run(
                 &pod,
-                ContainerSpec {
-                    image_id: image.id.clone(),
-                    ..world.script("cat /above")
-                }
+                world
+                    .script("cat /above")
+                    .with(|c| c.image_id = image.id.clone())
             )
             .await
             .1,

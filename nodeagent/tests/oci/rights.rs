@@ -1,18 +1,13 @@
 //! What a container's process may do.
 
-use skiff_nodeagent::runtime::{ContainerSpec, Error, Limits, Runtime, Security};
+use skiff_nodeagent::runtime::{Error, Limits, Runtime, Security};
+use skiff_testing::With;
 
 use crate::world::{World, strings};
 
 async fn run(world: &World, pod: &str, security: Security, script: &str) -> (i32, String) {
     world
-        .run(
-            pod,
-            ContainerSpec {
-                security,
-                ..world.script(script)
-            },
-        )
+        .run(pod, world.script(script).with(|c| c.security = security))
         .await
 }
 
@@ -20,11 +15,10 @@ pub async fn users_and_groups() {
     let world = World::new().await;
     let pod = world.pod().await;
     let script = "id; echo mine > /dev/stdout; touch /tmp/x && ls -ln /tmp/x | grep -c ' 1000 '";
-    let as_app = Security {
-        run_as_user: Some(1000),
-        supplemental_groups: vec![77],
-        ..Security::default()
-    };
+    let as_app = Security::default().with(|s| {
+        s.run_as_user = Some(1000);
+        s.supplemental_groups = vec![77];
+    });
     let (code, log) = run(&world, &pod, as_app, script).await;
     assert_eq!(
         (code, log.as_str()),
@@ -33,11 +27,10 @@ pub async fn users_and_groups() {
             "stdout F uid=1000(app) gid=1001 groups=50(staff),77,1001\nstdout F mine\nstdout F 1\n"
         )
     );
-    let grouped = Security {
-        run_as_user: Some(4242),
-        run_as_group: Some(5),
-        ..Security::default()
-    };
+    let grouped = Security::default().with(|s| {
+        s.run_as_user = Some(4242);
+        s.run_as_group = Some(5);
+    });
     assert_eq!(
         run(&world, &pod, grouped, "id").await.1,
         "stdout F uid=4242 gid=5 groups=5\n"
@@ -70,39 +63,26 @@ pub async fn capabilities_and_privileges() {
     ]
     .concat();
     assert_eq!(log, wanted);
-    let tight = Security {
-        drop_capabilities: strings(&["ALL"]),
-        add_capabilities: strings(&["NET_BIND_SERVICE"]),
-        allow_privilege_escalation: Some(false),
-        ..Security::default()
-    };
+    let tight = Security::default().with(|s| {
+        s.drop_capabilities = strings(&["ALL"]);
+        s.add_capabilities = strings(&["NET_BIND_SERVICE"]);
+        s.allow_privilege_escalation = Some(false);
+    });
     let (_, log) = run(&world, &pod, tight, script).await;
     assert!(
         log.contains(&line("CapEff", "0000000000000400")) && log.contains(&line("NoNewPrivs", "1")),
         "{log}"
     );
-    let as_app = Security {
-        run_as_user: Some(1000),
-        ..Security::default()
-    };
+    let as_app = Security::default().with(|s| s.run_as_user = Some(1000));
     let (_, log) = run(&world, &pod, as_app, script).await;
     assert!(
         log.contains(&line("CapEff", zero)) && log.contains(&line("CapBnd", set)),
         "{log}"
     );
-    let unknown = Security {
-        add_capabilities: strings(&["WINGS"]),
-        ..Security::default()
-    };
+    let unknown = Security::default().with(|s| s.add_capabilities = strings(&["WINGS"]));
     let refused = world
         .runtime
-        .create_container(
-            &pod,
-            ContainerSpec {
-                security: unknown,
-                ..world.script("")
-            },
-        )
+        .create_container(&pod, world.script("").with(|c| c.security = unknown))
         .await
         .unwrap_err();
     assert!(
@@ -118,10 +98,8 @@ pub async fn seccomp_filters() {
     let world = World::new().await;
     let pod = world.pod().await;
     let script = "grep -E 'Seccomp:|CapEff|CapBnd' /proc/self/status; unshare -U true 2>&1 | grep -c 'not permitted'; sh -c 'echo forked'";
-    let filtered = |security: Security| Security {
-        seccomp: Some("RuntimeDefault".into()),
-        ..security
-    };
+    let filtered =
+        |security: Security| security.with(|s| s.seccomp = Some("RuntimeDefault".into()));
     let wanted = |caps: &str, bounding: &str| {
         format!(
             "stdout F CapEff:\t{caps}\nstdout F CapBnd:\t{bounding}\nstdout F Seccomp:\t2\nstdout F 1\nstdout F forked\n"
@@ -131,26 +109,17 @@ pub async fn seccomp_filters() {
     for (security, caps, bounding) in [
         (Security::default(), set, set),
         (
-            Security {
-                allow_privilege_escalation: Some(false),
-                ..Security::default()
-            },
+            Security::default().with(|s| s.allow_privilege_escalation = Some(false)),
             set,
             set,
         ),
         (
-            Security {
-                run_as_user: Some(1000),
-                ..Security::default()
-            },
+            Security::default().with(|s| s.run_as_user = Some(1000)),
             "0000000000000000",
             set,
         ),
         (
-            Security {
-                drop_capabilities: strings(&["ALL"]),
-                ..Security::default()
-            },
+            Security::default().with(|s| s.drop_capabilities = strings(&["ALL"])),
             "0000000000000000",
             "0000000000000000",
         ),
@@ -161,17 +130,15 @@ pub async fn seccomp_filters() {
     let id = world
         .start(
             &pod,
-            ContainerSpec {
-                security: filtered(Security::default()),
-                ..world.script("sleep 1000")
-            },
+            world
+                .script("sleep 1000")
+                .with(|c| c.security = filtered(Security::default())),
         )
         .await;
     assert_eq!(
         world
-            .exec(&id, &["grep", "Seccomp:", "/proc/self/status"], None)
-            .await
-            .1,
+            .said(&id, &["grep", "Seccomp:", "/proc/self/status"])
+            .await,
         "Seccomp:\t2\n"
     );
     assert_eq!(
@@ -185,19 +152,10 @@ pub async fn seccomp_filters() {
         .1,
         "stdout F Seccomp:\t0\n"
     );
-    let file = Security {
-        seccomp: Some("/profiles/mine.json".into()),
-        ..Security::default()
-    };
+    let file = Security::default().with(|s| s.seccomp = Some("/profiles/mine.json".into()));
     let refused = world
         .runtime
-        .create_container(
-            &pod,
-            ContainerSpec {
-                security: file,
-                ..world.script("")
-            },
-        )
+        .create_container(&pod, world.script("").with(|c| c.security = file))
         .await
         .unwrap_err();
     assert!(matches!(refused, Error::Unsupported { .. }), "{refused}");
@@ -207,10 +165,7 @@ pub async fn seccomp_filters() {
 pub async fn read_only_and_masked() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let read_only = Security {
-        read_only_root: true,
-        ..Security::default()
-    };
+    let read_only = Security::default().with(|s| s.read_only_root = true);
     let (_, log) = run(&world, &pod, read_only, "touch /x || echo refused; touch /dev/shm/x && echo shm; echo hello > /dev/null && echo null").await;
     assert!(
         log.contains("stdout F refused")
@@ -227,10 +182,7 @@ pub async fn read_only_and_masked() {
             .replace("stdout F /proc/scsi:\nstdout F \n", ""),
         "stdout F /sys/firmware:\nstdout F proc\nstdout F sys\n".to_owned()
     );
-    let open = Security {
-        unmasked_proc: true,
-        ..Security::default()
-    };
+    let open = Security::default().with(|s| s.unmasked_proc = true);
     let (_, log) = run(
         &world,
         &pod,
@@ -266,11 +218,10 @@ pub async fn devices_are_guarded() {
 pub async fn privileged_sees_the_machine() {
     let world = World::new().await;
     let pod = world.pod().await;
-    let privileged = Security {
-        privileged: true,
-        seccomp: Some("RuntimeDefault".into()),
-        ..Security::default()
-    };
+    let privileged = Security::default().with(|s| {
+        s.privileged = true;
+        s.seccomp = Some("RuntimeDefault".into());
+    });
     let script = "mount -t tmpfs x /tmp && echo mounts; test -e /dev/kmsg && (exec 3< /dev/kmsg) && echo kmsg; grep Seccomp: /proc/self/status; test -w /sys/kernel && mkdir /sys/fs/cgroup/x 2>/dev/null; grep ' /sys sysfs rw' /proc/mounts | grep -c sysfs";
     let (_, log) = run(&world, &pod, privileged, script).await;
     assert_eq!(
@@ -317,18 +268,9 @@ pub async fn the_best_oom_score_that_is_allowed() {
     );
     let world = World::new().await;
     let pod = world.pod().await;
-    let limits = Limits {
-        oom_score_adj: Some(-997),
-        ..Limits::default()
-    };
+    let limits = Limits::default().with(|l| l.oom_score_adj = Some(-997));
     let id = world
-        .start(
-            &pod,
-            ContainerSpec {
-                limits,
-                ..world.script("sleep 1000")
-            },
-        )
+        .start(&pod, world.script("sleep 1000").with(|c| c.limits = limits))
         .await;
     let read = |pid: &str| {
         std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj"))

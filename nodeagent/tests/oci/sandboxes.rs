@@ -4,10 +4,11 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command};
 
 use skiff_nodeagent::{
     image::ImageStore,
-    runtime::{ContainerSpec, Error, ImageMount, Mount, Runtime, SandboxSpec},
+    runtime::{Error, ImageMount, Mount, Runtime},
 };
+use skiff_testing::With;
 
-use crate::world::{Layer, World, log, saved_image, until};
+use crate::world::{Layer, World, holds, saved_image};
 
 fn mount(host: &Path, container: &str, read_only: bool, propagation: &str) -> Mount {
     Mount {
@@ -42,7 +43,12 @@ impl Netns {
 
 impl Drop for Netns {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+        let deleted = Command::new("ip").args(["netns", "del", &self.0]).status();
+        assert!(
+            deleted.is_ok_and(|status| status.success()),
+            "{} is left behind",
+            self.0
+        );
     }
 }
 
@@ -55,18 +61,16 @@ pub async fn namespaces_of_a_pod() {
     ]
     .map(|(k, v)| (k.to_owned(), v.to_owned()))
     .into();
-    let spec = SandboxSpec {
-        netns: Some(netns.path()),
-        sysctls,
-        ..world.sandbox_spec()
-    };
-    let pod = world.runtime.run_sandbox(spec).await.unwrap();
+    let spec = world.sandbox_spec().with(|s| {
+        s.netns = Some(netns.path());
+        s.sysctls = sysctls;
+    });
+    let pod = world.sandbox(spec).await;
     let inode = fs::metadata(netns.path()).unwrap().ino();
     let script = "hostname; echo $HOSTNAME; ls -l /proc/self/ns/net | grep -c ':\\['$N'\\]'; cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax; echo $$; touch /dev/shm/shared";
-    let first = ContainerSpec {
-        env: vec![("N".into(), inode.to_string())],
-        ..world.script(script)
-    };
+    let first = world
+        .script(script)
+        .with(|c| c.env = vec![("N".into(), inode.to_string())]);
     let (code, text) = world.run(&pod, first).await;
     assert_eq!(
         (code, text.as_str()),
@@ -90,11 +94,10 @@ pub async fn namespaces_of_a_pod() {
 
 pub async fn one_process_namespace() {
     let world = World::new().await;
-    let spec = SandboxSpec {
-        share_process_namespace: true,
-        ..world.sandbox_spec()
-    };
-    let pod = world.runtime.run_sandbox(spec).await.unwrap();
+    let spec = world
+        .sandbox_spec()
+        .with(|s| s.share_process_namespace = true);
+    let pod = world.sandbox(spec).await;
     let sleeper = world
         .start(&pod, world.script("sleep 1234 & sleep 1235"))
         .await;
@@ -105,11 +108,7 @@ pub async fn one_process_namespace() {
         "stdout F pause\nstdout F Uid:\t65535\t65535\t65535\t65535\nstdout F CapBnd:\t0000000000000000\nstdout F 0\nstdout F 2\n"
     );
     // Its first process is not the first of the namespace: the others are ended with it all the same.
-    world
-        .runtime
-        .stop_container(&sleeper, std::time::Duration::ZERO)
-        .await
-        .unwrap();
+    world.stop(&sleeper, std::time::Duration::ZERO).await;
     assert_eq!(
         world
             .run(&pod, world.script("ps | grep -c 'sleep 123[45]$'"))
@@ -118,19 +117,17 @@ pub async fn one_process_namespace() {
         "stdout F 0\n"
     );
     world.runtime.remove_sandbox(&pod).await.unwrap();
-    let host = SandboxSpec {
-        host_pid: true,
-        host_ipc: true,
-        ..world.sandbox_spec()
-    };
-    let pod = world.runtime.run_sandbox(host).await.unwrap();
+    let host = world.sandbox_spec().with(|s| {
+        s.host_pid = true;
+        s.host_ipc = true;
+    });
+    let pod = world.sandbox(host).await;
     let (_, text) = world
         .run(
             &pod,
-            ContainerSpec {
-                env: vec![("TESTER".into(), std::process::id().to_string())],
-                ..world.script("test -d /proc/$TESTER && echo seen; (sleep 1236 &)")
-            },
+            world
+                .script("test -d /proc/$TESTER && echo seen; (sleep 1236 &)")
+                .with(|c| c.env = vec![("TESTER".into(), std::process::id().to_string())]),
         )
         .await;
     assert_eq!(text, "stdout F seen\n");
@@ -144,10 +141,7 @@ pub async fn processes_of_another_container() {
         .start(&pod, world.script("sleep 1237 & sleep 1238"))
         .await;
     let looks = |target: &str| {
-        ContainerSpec {
-        target: Some(target.to_owned()),
-        ..world.script("ps | grep -c 'sleep 123[78]$'; kill -0 1 && echo may; echo $$ | grep -vx 1 | grep -c .")
-    }
+        world.script("ps | grep -c 'sleep 123[78]$'; kill -0 1 && echo may; echo $$ | grep -vx 1 | grep -c .").with(|c| c.target = Some(target.to_owned()))
     };
     assert_eq!(
         world.run(&pod, looks(&target)).await,
@@ -161,34 +155,20 @@ pub async fn processes_of_another_container() {
         "stdout F 0\n",
         "who names no target sees its own"
     );
-    let created = world
-        .runtime
-        .create_container(&pod, world.script("true"))
-        .await
-        .unwrap();
-    let other = SandboxSpec {
-        pod_uid: "other".into(),
-        cgroup: "burstable/podother".into(),
-        ..world.sandbox_spec()
-    };
-    let other = world.runtime.run_sandbox(other).await.unwrap();
-    world
-        .runtime
-        .stop_container(&target, std::time::Duration::ZERO)
-        .await
-        .unwrap();
+    let created = world.created(&pod, world.script("true")).await;
+    let other = world.sandbox_spec().with(|s| {
+        s.pod_uid = "other".into();
+        s.cgroup = "burstable/podother".into();
+    });
+    let other = world.sandbox(other).await;
+    world.stop(&target, std::time::Duration::ZERO).await;
     for (pod, target, why) in [
         (&pod, target.as_str(), "is in CONTAINER_EXITED state"),
         (&pod, &created, "is in CONTAINER_CREATED state"),
         (&pod, "nobody", "does not exist"),
         (&other, &target, "does not belong to sandbox"),
     ] {
-        let refused = world
-            .runtime
-            .create_container(pod, looks(target))
-            .await
-            .unwrap_err()
-            .to_string();
+        let refused = world.refused(pod, looks(target)).await;
         assert!(
             refused.contains("invalid target container: ") && refused.contains(why),
             "{refused}"
@@ -232,13 +212,7 @@ pub async fn images_as_volumes() {
         volume(&world.image_id, "etc", "/other"),
     ];
     let (code, text) = world
-        .run(
-            &pod,
-            ContainerSpec {
-                mounts,
-                ..world.script(script)
-            },
-        )
+        .run(&pod, world.script(script).with(|c| c.mounts = mounts))
         .await;
     let wanted = "stdout F /v: dir top  /v/dir: data out \nstdout F one\nstdout F one\nstdout F runs\nstdout F touch: /v/x: Read-only file system\nstdout F 1\n";
     assert_eq!((code, text.as_str()), (0, wanted));
@@ -247,25 +221,18 @@ pub async fn images_as_volumes() {
         ("none", "No such file or directory (os error 2)"),
         ("dir/out", "No such file or directory (os error 2)"),
     ] {
-        let spec = ContainerSpec {
-            mounts: vec![volume(&data, sub_path, "/v")],
-            ..world.script("")
-        };
-        let refused = world
-            .runtime
-            .create_container(&pod, spec)
-            .await
-            .unwrap_err()
-            .to_string();
+        let spec = world
+            .script("")
+            .with(|c| c.mounts = vec![volume(&data, sub_path, "/v")]);
+        let refused = world.refused(&pod, spec).await;
         assert!(
             refused.contains("ImageVolumeMountFailed: open ") && refused.contains(why),
             "{refused}"
         );
     }
-    let spec = ContainerSpec {
-        mounts: vec![volume("sha256:none", "", "/v")],
-        ..world.script("")
-    };
+    let spec = world
+        .script("")
+        .with(|c| c.mounts = vec![volume("sha256:none", "", "/v")]);
     assert!(matches!(
         world.runtime.create_container(&pod, spec).await,
         Err(Error::NoImage(_))
@@ -280,15 +247,12 @@ pub async fn mounts() {
     fs::create_dir_all(folder.join("deeper")).unwrap();
     fs::write(folder.join("a"), "from the host\n").unwrap();
     fs::write(&file, "10.1.2.3 pod\n").unwrap();
-    let spec = ContainerSpec {
-        mounts: vec![
+    let spec = world.script("cat /data/ro/a /etc/hosts; touch /data/ro/b 2>/dev/null || echo refused; touch /data/rw/c; touch /data/ro/deeper/d; mount -t tmpfs x /mnt 2>/dev/null || echo no mounting").with(|c| c.mounts = vec![
             mount(&folder.join("made"), "/data/ro/deeper", false, "None"),
             mount(&folder, "/data/ro", true, ""),
             mount(&file, "/etc/hosts", false, "None"),
             mount(&folder, "/data/rw", false, "None"),
-        ],
-        ..world.script("cat /data/ro/a /etc/hosts; touch /data/ro/b 2>/dev/null || echo refused; touch /data/rw/c; touch /data/ro/deeper/d; mount -t tmpfs x /mnt 2>/dev/null || echo no mounting")
-    };
+        ]);
     let (_, text) = world.run(&pod, spec).await;
     assert_eq!(
         text,
@@ -305,16 +269,9 @@ pub async fn mounts_that_reach_the_host() {
     let pod = world.pod().await;
     let shared = world.path("shared");
     fs::create_dir(&shared).unwrap();
-    let privileged = skiff_nodeagent::runtime::Security {
-        privileged: true,
-        ..Default::default()
-    };
+    let privileged = skiff_nodeagent::runtime::Security::default().with(|s| s.privileged = true);
     let spec = |propagation: &str| {
-        ContainerSpec {
-        mounts: vec![mount(&shared, "/shared", false, propagation)],
-        security: privileged.clone(),
-        ..world.script("mkdir -p /shared/sub; mount -t tmpfs mine /shared/sub; touch /shared/sub/x; echo mounted; sleep 1000")
-    }
+        world.script("mkdir -p /shared/sub; mount -t tmpfs mine /shared/sub; touch /shared/sub/x; echo mounted; sleep 1000").with(|c| { c.mounts = vec![mount(&shared, "/shared", false, propagation)]; c.security = privileged.clone(); })
     };
     let host = |command: &str| {
         assert!(
@@ -330,20 +287,15 @@ pub async fn mounts_that_reach_the_host() {
         "mount --bind {0} {0} && mount --make-private {0}",
         shared.display()
     ));
-    let refused = world
-        .runtime
-        .create_container(&pod, spec("Bidirectional"))
-        .await
-        .unwrap_err()
-        .to_string();
+    let refused = world.refused(&pod, spec("Bidirectional")).await;
     assert!(
         refused.ends_with("but it is not a shared mount"),
         "{refused}"
     );
     host(&format!("mount --make-shared {}", shared.display()));
     let id = world.start(&pod, spec("Bidirectional")).await;
-    until("the mount is on the host", async || {
-        shared.join("sub/x").exists().then_some(())
+    holds("the mount is on the host", async || {
+        shared.join("sub/x").exists()
     })
     .await;
     world.runtime.remove_container(&id).await.unwrap();
@@ -351,18 +303,15 @@ pub async fn mounts_that_reach_the_host() {
     let id = world
         .start(
             &pod,
-            ContainerSpec {
-                command: vec!["sleep".into(), "1000".into()],
-                ..spec("HostToContainer")
-            },
+            spec("HostToContainer").with(|c| c.command = vec!["sleep".into(), "1000".into()]),
         )
         .await;
     host(&format!(
         "mount -t tmpfs theirs {0}/sub && touch {0}/sub/y",
         shared.display()
     ));
-    until("the mount is in the container", async || {
-        (world.exec(&id, &["ls", "/shared/sub"], None).await.1 == "y\n").then_some(())
+    holds("the mount is in the container", async || {
+        world.said(&id, &["ls", "/shared/sub"]).await == "y\n"
     })
     .await;
     host(&format!("umount {0}/sub && umount {0}", shared.display()));
@@ -371,10 +320,9 @@ pub async fn mounts_that_reach_the_host() {
 
 pub async fn sandboxes_that_cannot_be_made() {
     let world = World::new().await;
-    let lost = SandboxSpec {
-        netns: Some("/no/such/netns".into()),
-        ..world.sandbox_spec()
-    };
+    let lost = world
+        .sandbox_spec()
+        .with(|s| s.netns = Some("/no/such/netns".into()));
     let refused = world
         .runtime
         .run_sandbox(lost)
@@ -385,10 +333,9 @@ pub async fn sandboxes_that_cannot_be_made() {
         refused.contains("cannot enter the network namespace /no/such/netns"),
         "{refused}"
     );
-    let odd = SandboxSpec {
-        sysctls: [("kernel.no_such".to_owned(), "1".to_owned())].into(),
-        ..world.sandbox_spec()
-    };
+    let odd = world
+        .sandbox_spec()
+        .with(|s| s.sysctls = [("kernel.no_such".to_owned(), "1".to_owned())].into());
     let refused = world
         .runtime
         .run_sandbox(odd)
@@ -410,5 +357,4 @@ pub async fn sandboxes_that_cannot_be_made() {
         skiff_nodeagent::runtime::Error::NotFound(_)
     ));
     world.nothing_is_left();
-    let _ = log(Path::new("/dev/null"));
 }

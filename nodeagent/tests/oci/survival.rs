@@ -2,9 +2,10 @@
 
 use std::{fs, time::Duration};
 
-use skiff_nodeagent::runtime::{ContainerPhase, ContainerSpec, Runtime, RuntimeEvent, SandboxSpec};
+use skiff_nodeagent::runtime::{ContainerPhase, Runtime, RuntimeEvent};
+use skiff_testing::With;
 
-use crate::world::{World, log, until};
+use crate::world::{World, holds, log};
 
 pub async fn the_agent_comes_back() {
     let mut world = World::new().await;
@@ -13,35 +14,31 @@ pub async fn the_agent_comes_back() {
     let server = world
         .start(
             &pod,
-            ContainerSpec {
-                annotations,
-                ..world.script("while :; do sleep 0.05; done")
-            },
+            world
+                .script("while :; do sleep 0.05; done")
+                .with(|c| c.annotations = annotations),
         )
         .await;
     let gate = world.path("gate");
     fs::create_dir(&gate).unwrap();
-    let wait = ContainerSpec {
-        mounts: vec![skiff_nodeagent::runtime::Mount {
-            host_path: gate.clone(),
-            container_path: "/gate".into(),
-            read_only: true,
-            propagation: String::new(),
-            image: None,
-        }],
-        ..world.script(
-            "echo before; while [ ! -e /gate/open ]; do sleep 0.02; done; echo after; exit 5",
-        )
-    };
+    let wait = world
+        .script("echo before; while [ ! -e /gate/open ]; do sleep 0.02; done; echo after; exit 5")
+        .with(|c| {
+            c.mounts = vec![skiff_nodeagent::runtime::Mount {
+                host_path: gate.clone(),
+                container_path: "/gate".into(),
+                read_only: true,
+                propagation: String::new(),
+                image: None,
+            }]
+        });
     let job = world.start(&pod, wait.clone()).await;
     let later = world
         .start(
             &pod,
-            ContainerSpec {
-                name: "later".into(),
-                ..world.script("while [ ! -e /gate/two ]; do sleep 0.02; done")
-            }
-            .with_mounts(&wait),
+            world
+                .script("while [ ! -e /gate/two ]; do sleep 0.02; done")
+                .with(|c| (c.name, c.mounts) = ("later".into(), wait.mounts.clone())),
         )
         .await;
     let pid = world.state(&server).await.pid;
@@ -59,36 +56,16 @@ pub async fn the_agent_comes_back() {
         (ContainerPhase::Running, pid, "1234")
     );
     assert_eq!(
-        world.exec(&server, &["echo", "still here"], None).await.1,
+        world.said(&server, &["echo", "still here"]).await,
         "still here\n"
     );
     let listed = world.runtime.list().await.unwrap();
     assert!(listed.len() == 1 && listed[0].ready && listed[0].spec.name == "pod");
     let mut events = world.runtime.events();
     fs::write(gate.join("two"), "").unwrap();
-    until("the end is told to the new agent", async || {
-        matches!(events.recv().await, Ok(RuntimeEvent::ContainerExited { container, .. }) if container == later).then_some(())
-    })
-    .await;
-    world
-        .runtime
-        .stop_container(&server, Duration::from_millis(10))
-        .await
-        .unwrap();
+    holds("the end is told to the new agent", async || { matches!(events.recv().await, Ok(RuntimeEvent::ContainerExited { container, .. }) if container == later) }).await;
+    world.stop(&server, Duration::from_millis(10)).await;
     world.finish().await;
-}
-
-trait WithMounts {
-    fn with_mounts(self, of: &ContainerSpec) -> Self;
-}
-
-impl WithMounts for ContainerSpec {
-    fn with_mounts(self, of: &ContainerSpec) -> Self {
-        Self {
-            mounts: of.mounts.clone(),
-            ..self
-        }
-    }
 }
 
 pub async fn the_shim_is_killed() {
@@ -124,28 +101,19 @@ pub async fn the_shim_is_killed() {
         nix::sys::signal::Signal::SIGKILL,
     )
     .unwrap();
-    until("the loss is told", async || {
-        matches!(events.recv().await, Ok(RuntimeEvent::SandboxLost { sandbox }) if sandbox == pod)
-            .then_some(())
-    })
-    .await;
+    holds("the loss is told", async || { matches!(events.recv().await, Ok(RuntimeEvent::SandboxLost { sandbox }) if sandbox == pod) }).await;
     let state = world.state(&id).await;
     assert_eq!(
         (state.phase, state.exit_code),
         (ContainerPhase::Exited, Some(255))
     );
     assert!(!world.runtime.list().await.unwrap()[0].ready);
-    until("its processes are gone", async || {
-        (!std::path::Path::new(&format!("/proc/{pid}/ns/pid")).exists()
-            || fs::read_link(format!("/proc/{pid}/exe")).is_err())
-        .then_some(())
+    holds("its processes are gone", async || {
+        !std::path::Path::new(&format!("/proc/{pid}/ns/pid")).exists()
+            || fs::read_link(format!("/proc/{pid}/exe")).is_err()
     })
     .await;
-    world
-        .runtime
-        .stop_container(&id, Duration::ZERO)
-        .await
-        .unwrap();
+    world.stop(&id, Duration::ZERO).await;
     world.runtime.remove_container(&id).await.unwrap();
     world.finish().await;
 }
@@ -153,12 +121,11 @@ pub async fn the_shim_is_killed() {
 pub async fn each_sandbox_for_itself() {
     let world = World::new().await;
     let whole = world.pod().await;
-    let other = SandboxSpec {
-        pod_uid: "other".into(),
-        cgroup: "burstable/podother".into(),
-        ..world.sandbox_spec()
-    };
-    let broken = world.runtime.run_sandbox(other).await.unwrap();
+    let other = world.sandbox_spec().with(|s| {
+        s.pod_uid = "other".into();
+        s.cgroup = "burstable/podother".into();
+    });
+    let broken = world.sandbox(other).await;
     let (a, b) = (
         world.start(&whole, world.script("sleep 1000")).await,
         world.start(&broken, world.script("sleep 1000")).await,
@@ -231,12 +198,11 @@ pub async fn listing_while_others_are_removed() {
     let removing = async {
         for number in 0..6 {
             let uid = format!("uid{number}");
-            let spec = SandboxSpec {
-                cgroup: format!("burstable/pod{uid}"),
-                pod_uid: uid,
-                ..world.sandbox_spec()
-            };
-            let pod = world.runtime.run_sandbox(spec).await.unwrap();
+            let spec = world.sandbox_spec().with(|s| {
+                s.cgroup = format!("burstable/pod{uid}");
+                s.pod_uid = uid;
+            });
+            let pod = world.sandbox(spec).await;
             world.start(&pod, world.script("sleep 1000")).await;
             world.runtime.stop_sandbox(&pod).await.unwrap();
             world.runtime.remove_sandbox(&pod).await.unwrap();

@@ -8,6 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use skiff_nodeagent::{
     image::{ImageStore, Store},
     runtime::{
@@ -76,15 +80,9 @@ impl World {
             namespace: "ns".into(),
             name: "pod".into(),
             hostname: "pod-host".into(),
-            netns: None,
-            host_pid: false,
-            host_ipc: false,
-            share_process_namespace: false,
-            sysctls: Default::default(),
             log_dir: self.path("logs"),
             cgroup: "burstable/poduid".into(),
-            cgroup_limits: Default::default(),
-            annotations: Default::default(),
+            ..Default::default()
         }
     }
 
@@ -93,40 +91,52 @@ impl World {
             name: "c".into(),
             restart_count: NUMBER.fetch_add(1, Ordering::SeqCst),
             image_id: self.image_id.clone(),
-            command: vec!["sh".into(), "-c".into(), script.into()],
-            args: vec![],
-            working_dir: None,
-            env: vec![],
-            mounts: vec![],
-            stdin: false,
-            stdin_once: false,
-            tty: false,
-            limits: Default::default(),
-            security: Default::default(),
-            target: None,
-            annotations: Default::default(),
+            command: strings(&["sh", "-c", script]),
+            ..Default::default()
         }
     }
 
     pub async fn pod(&self) -> String {
+        self.sandbox(self.sandbox_spec()).await
+    }
+
+    pub async fn sandbox(&self, spec: SandboxSpec) -> String {
+        self.runtime.run_sandbox(spec).await.expect("a sandbox")
+    }
+
+    pub async fn created(&self, pod: &str, spec: ContainerSpec) -> String {
         self.runtime
-            .run_sandbox(self.sandbox_spec())
+            .create_container(pod, spec)
             .await
-            .expect("a sandbox")
+            .expect("the container is made")
+    }
+
+    /// Why the container is not made.
+    pub async fn refused(&self, pod: &str, spec: ContainerSpec) -> String {
+        let made = self.runtime.create_container(pod, spec).await;
+        made.expect_err("the container is not made").to_string()
     }
 
     /// Creates and starts.
     pub async fn start(&self, pod: &str, spec: ContainerSpec) -> String {
-        let id = self
-            .runtime
-            .create_container(pod, spec)
-            .await
-            .expect("the container is made");
+        let id = self.created(pod, spec).await;
         self.runtime
             .start_container(&id)
             .await
             .expect("the container starts");
         id
+    }
+
+    pub async fn stop(&self, container: &str, grace: Duration) {
+        self.runtime
+            .stop_container(container, grace)
+            .await
+            .expect("the container stops");
+    }
+
+    /// What a command in a container writes to its standard output.
+    pub async fn said(&self, container: &str, command: &[&str]) -> String {
+        self.exec(container, command, None).await.1
     }
 
     pub async fn state(&self, container: &str) -> ContainerState {
@@ -251,10 +261,8 @@ impl Drop for World {
                 .ok()
                 .and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
             if let Some(pid) = shim.and_then(|shim| shim["pid"].as_i64()) {
-                let _ = nix::sys::signal::kill(
-                    nix::unistd::Pid::from_raw(pid as i32),
-                    nix::sys::signal::Signal::SIGKILL,
-                );
+                // Dead already is as good.
+                kill(Pid::from_raw(pid as i32), Signal::SIGKILL).ok();
             }
         }
         let script = format!(
@@ -264,7 +272,10 @@ impl Drop for World {
             self.cgroup,
             self.folder.path().display()
         );
-        let _ = Command::new("sh").args(["-c", &script]).status();
+        let cleared = Command::new("sh").args(["-c", &script]).status();
+        cleared
+            .map(drop)
+            .unwrap_or_else(|error| eprintln!("something may be left: {error}"));
     }
 }
 
@@ -301,6 +312,11 @@ pub fn log(path: &Path) -> String {
                 + "\n"
         })
         .collect()
+}
+
+/// Waits until it holds.
+pub async fn holds(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    until(what, async || condition().await.then_some(())).await
 }
 
 /// Waits for a condition.

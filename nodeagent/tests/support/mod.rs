@@ -20,7 +20,6 @@ use axum::{
     http::{Method, StatusCode},
     response::{IntoResponse, Response},
 };
-use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use skiff_nodeagent::{
@@ -29,6 +28,7 @@ use skiff_nodeagent::{
         self, ContainerPhase, ContainerSpec, ContainerState, ExecSpec, Limits, Runtime,
         RuntimeEvent, SandboxSpec, SandboxState, Streams, Usage,
     },
+    time,
 };
 use tokio::{io::AsyncWriteExt, sync::broadcast};
 
@@ -69,34 +69,34 @@ impl Store {
 
     pub fn put(&self, path: &str, mut object: Value) -> Value {
         let known = self.objects.lock().get(path).cloned();
-        object["metadata"]["resourceVersion"] = self
-            .revision
-            .fetch_add(1, Ordering::SeqCst)
-            .to_string()
-            .into();
+        object["metadata"]["resourceVersion"] = self.next_revision();
         if object["metadata"]["uid"].is_null() {
             object["metadata"]["uid"] = uuid::Uuid::new_v4().to_string().into();
-            object["metadata"]["creationTimestamp"] = json!(Timestamp::now().to_string());
+            object["metadata"]["creationTimestamp"] = json!(time::now().to_string());
         }
         self.objects.lock().insert(path.to_owned(), object.clone());
         let type_ = if known.is_some() { "MODIFIED" } else { "ADDED" };
-        let _ = self
-            .changes
-            .send((path.to_owned(), json!({"type": type_, "object": object})));
+        self.tell(path, type_, &object);
         object
+    }
+
+    /// Nobody may watch.
+    fn tell(&self, path: &str, type_: &str, object: &Value) {
+        let event = json!({"type": type_, "object": object});
+        self.changes.send((path.to_owned(), event)).ok();
+    }
+
+    fn next_revision(&self) -> Value {
+        self.revision
+            .fetch_add(1, Ordering::SeqCst)
+            .to_string()
+            .into()
     }
 
     pub fn remove(&self, path: &str) {
         if let Some(mut object) = self.objects.lock().remove(path) {
-            object["metadata"]["resourceVersion"] = self
-                .revision
-                .fetch_add(1, Ordering::SeqCst)
-                .to_string()
-                .into();
-            let _ = self.changes.send((
-                path.to_owned(),
-                json!({"type": "DELETED", "object": object}),
-            ));
+            object["metadata"]["resourceVersion"] = self.next_revision();
+            self.tell(path, "DELETED", &object);
         }
     }
 
@@ -125,7 +125,7 @@ impl Store {
     /// Deletes as the API server does for a pod on a node: with a grace period.
     pub fn delete_pod(&self, name: &str, seconds: i64) {
         if let Some(mut pod) = self.pod(name) {
-            pod["metadata"]["deletionTimestamp"] = Timestamp::now().to_string().into();
+            pod["metadata"]["deletionTimestamp"] = time::now().to_string().into();
             pod["metadata"]["deletionGracePeriodSeconds"] = seconds.into();
             self.put(&pod_path(name), pod);
         }
@@ -153,6 +153,14 @@ pub fn pod_path(name: &str) -> String {
 fn failure(code: StatusCode, reason: &str, message: String) -> Response {
     (code, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "message": message, "code": code.as_u16()}).to_string())
         .into_response()
+}
+
+fn not_found(kind: &str, name: &str) -> Response {
+    failure(
+        StatusCode::NOT_FOUND,
+        "NotFound",
+        format!("{kind} {name:?} not found"),
+    )
 }
 
 fn ok(object: &Value) -> Response {
@@ -192,11 +200,7 @@ async fn handle(State(store): State<Api>, request: Request) -> Response {
         }
         (Method::GET, [kind, name]) => match store.get(&path) {
             Some(object) => ok(&object),
-            None => failure(
-                StatusCode::NOT_FOUND,
-                "NotFound",
-                format!("{kind} {name:?} not found"),
-            ),
+            None => not_found(kind, name),
         },
         (Method::POST, ["subjectaccessreviews"]) => {
             let mut review = value();
@@ -216,9 +220,7 @@ async fn handle(State(store): State<Api>, request: Request) -> Response {
             ok(&store.put(&place, object))
         }
         (Method::POST, ["serviceaccounts", _, "token"]) => {
-            let expires = Timestamp::now()
-                .checked_add(Duration::from_secs(3600))
-                .unwrap();
+            let expires = time::now().checked_add(Duration::from_secs(3600)).unwrap();
             ok(
                 &json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"audiences": []}, "status": {"token": "the-token", "expirationTimestamp": expires.to_string()}}),
             )
@@ -226,11 +228,7 @@ async fn handle(State(store): State<Api>, request: Request) -> Response {
         (Method::PATCH, [kind, name, ..]) => {
             let place = path.trim_end_matches("/status").to_owned();
             let Some(mut object) = store.get(&place) else {
-                return failure(
-                    StatusCode::NOT_FOUND,
-                    "NotFound",
-                    format!("{kind} {name:?} not found"),
-                );
+                return not_found(kind, name);
             };
             let patch = value();
             if patch["metadata"]["uid"]
@@ -244,11 +242,7 @@ async fn handle(State(store): State<Api>, request: Request) -> Response {
         }
         (Method::DELETE, [kind, name]) => {
             let Some(object) = store.get(&path) else {
-                return failure(
-                    StatusCode::NOT_FOUND,
-                    "NotFound",
-                    format!("{kind} {name:?} not found"),
-                );
+                return not_found(kind, name);
             };
             let options = value();
             assert_eq!(options["gracePeriodSeconds"], 0);
@@ -365,7 +359,9 @@ fn watch(store: &Api, path: &str, query: &HashMap<String, String>) -> Response {
     let (sender, receiver) = tokio::sync::mpsc::channel::<Result<Bytes, std::io::Error>>(64);
     tokio::spawn(async move {
         for line in missed {
-            let _ = sender.send(Ok(line.into())).await;
+            if sender.send(Ok(line.into())).await.is_err() {
+                return;
+            }
         }
         while let Ok((place, event)) = changes.recv().await {
             if selects(&path, &place, &event["object"], &query)
@@ -398,7 +394,8 @@ pub fn unmount_below(dir: &Path) {
         .collect();
     below.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
     for path in below {
-        let _ = nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH);
+        let unmounted = nix::mount::umount2(path, nix::mount::MntFlags::MNT_DETACH);
+        unmounted.unwrap_or_else(|error| eprintln!("{} stays mounted: {error}", path.display()));
     }
 }
 
@@ -462,10 +459,12 @@ impl FakeRuntime {
         change(state);
         let (container, after) = (container.to_owned(), state.phase);
         if before != after {
-            let _ = self.events.send(match after {
+            let event = match after {
                 ContainerPhase::Exited => RuntimeEvent::ContainerExited { sandbox, container },
                 _ => RuntimeEvent::ContainerStarted { sandbox, container },
-            });
+            };
+            // Some tests have no agent that listens.
+            self.events.send(event).ok();
         }
         Ok(())
     }
@@ -504,7 +503,7 @@ fn end(state: &mut ContainerState, code: i32) {
     if state.phase != ContainerPhase::Exited {
         state.phase = ContainerPhase::Exited;
         state.exit_code = Some(code);
-        state.finished_at = Some(Timestamp::now());
+        state.finished_at = Some(time::now());
     }
 }
 
@@ -523,7 +522,7 @@ impl Runtime for FakeRuntime {
             id: id.clone(),
             spec,
             ready: true,
-            created_at: Timestamp::now(),
+            created_at: time::now(),
             containers: Vec::new(),
             ips: vec![ip],
             trouble: None,
@@ -570,30 +569,8 @@ impl Runtime for FakeRuntime {
         let state = sandboxes
             .get_mut(sandbox)
             .ok_or_else(|| runtime::Error::NotFound(sandbox.to_owned()))?;
-        let log_path = state
-            .spec
-            .log_dir
-            .join(&spec.name)
-            .join(format!("{}.log", spec.restart_count));
-        state.containers.push(ContainerState {
-            id: id.clone(),
-            name: spec.name.clone(),
-            restart_count: spec.restart_count,
-            image_id: spec.image_id.clone(),
-            phase: ContainerPhase::Created,
-            pid: None,
-            created_at: Timestamp::now(),
-            started_at: None,
-            finished_at: None,
-            exit_code: None,
-            signal: None,
-            oom_killed: false,
-            message: String::new(),
-            user: None,
-            limits: spec.limits.clone(),
-            annotations: spec.annotations.clone(),
-            log_path,
-        });
+        let container = ContainerState::created(id.clone(), &state.spec, spec.clone());
+        state.containers.push(container);
         self.specs.lock().insert(id.clone(), spec);
         Ok(id)
     }
@@ -608,11 +585,11 @@ impl Runtime for FakeRuntime {
         self.change(container, |state| {
             std::fs::write(
                 &state.log_path,
-                format!("{} stdout F hello from {}\n", Timestamp::now(), state.name),
+                format!("{} stdout F hello from {}\n", time::now(), state.name),
             )
             .unwrap();
             state.phase = ContainerPhase::Running;
-            state.started_at = Some(Timestamp::now());
+            state.started_at = Some(time::now());
         })?;
         if let [word, code] = &spec.command[..]
             && word == "exit"

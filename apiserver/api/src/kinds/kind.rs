@@ -1,5 +1,6 @@
 //! A kind that a server serves: what `kinds.txt`, or a definition that somebody made while the server runs, says of it.
 
+use crate::machinery::problem::Problem;
 use std::{
     collections::HashSet,
     sync::{Arc, LazyLock, Mutex, PoisonError},
@@ -99,7 +100,7 @@ impl SelectableField {
     ///
     /// # Errors
     /// What is wrong with the path.
-    pub fn at(path: &str) -> Result<SelectableField, String> {
+    pub fn at(path: &str) -> Result<SelectableField, Problem> {
         let read = JsonPath::parse(&format!("{{{path}}}"))?.allow_missing(true);
         Ok(SelectableField {
             path: name(path.trim_start_matches('.')),

@@ -30,3 +30,19 @@ pub use registry::Registry;
 pub use strategy::{PartStrategy, Stamp, Strategy, Warnings};
 pub use subresource::{Proxied, Scale, Subresource};
 pub use verbs::Verbs;
+
+/// What every strategy and every validation reads and writes with.
+mod prelude {
+    pub use serde_json::{Map, Value, json};
+
+    pub use super::{
+        PartStrategy, Stamp, Strategy, Warnings, fill,
+        validation::{checks, internal},
+    };
+    pub use crate::machinery::{
+        field::{Errors, Path},
+        meta::Meta,
+        names,
+        read::Read,
+    };
+}

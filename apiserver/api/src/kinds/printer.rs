@@ -3,6 +3,7 @@
 //! Invariant: one cell a column. Follows `staging/src/k8s.io/apiextensions-apiserver/pkg/registry/customresource/tableconvertor/tableconvertor.go`
 //! for paths.
 
+use crate::machinery::problem::Problem;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -41,7 +42,7 @@ impl PathColumn {
     ///
     /// # Errors
     /// What is wrong with the path.
-    pub fn new(name: &str, kind: &str, path: &str) -> Result<PathColumn, String> {
+    pub fn new(name: &str, kind: &str, path: &str) -> Result<PathColumn, Problem> {
         let description = format!("Custom resource definition column (in JSONPath format): {path}");
         let path = JsonPath::parse(&format!("{{{path}}}"))?.allow_missing(true);
         Ok(PathColumn {

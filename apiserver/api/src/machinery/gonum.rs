@@ -3,6 +3,7 @@
 //! Invariant: whatever the text, an answer or an error; nothing overflows. Follows Go's `strconv.ParseInt`, `strconv.ParseUint` and
 //! `time.ParseDuration`.
 
+use crate::machinery::problem::{Problem, problem};
 use std::num::{IntErrorKind, ParseIntError};
 
 fn why(error: &ParseIntError) -> &'static str {
@@ -13,20 +14,20 @@ fn why(error: &ParseIntError) -> &'static str {
 }
 
 /// `strconv.ParseInt(text, 10, 64)`.
-pub fn int64(text: &str) -> Result<i64, String> {
+pub fn int64(text: &str) -> Result<i64, Problem> {
     text.parse()
-        .map_err(|error| format!("strconv.ParseInt: parsing {text:?}: {}", why(&error)))
+        .map_err(|error| problem!("strconv.ParseInt: parsing {text:?}: {}", why(&error)))
 }
 
 /// `strconv.ParseUint(text, 10, 64)`, which takes no sign.
-pub fn uint64(text: &str) -> Result<u64, String> {
+pub fn uint64(text: &str) -> Result<u64, Problem> {
     if text.starts_with('+') {
-        return Err(format!(
+        return Err(problem!(
             "strconv.ParseUint: parsing {text:?}: invalid syntax"
         ));
     }
     text.parse()
-        .map_err(|error| format!("strconv.ParseUint: parsing {text:?}: {}", why(&error)))
+        .map_err(|error| problem!("strconv.ParseUint: parsing {text:?}: {}", why(&error)))
 }
 
 const UNITS: [(&str, u64); 8] = [
@@ -41,8 +42,8 @@ const UNITS: [(&str, u64); 8] = [
 ];
 
 /// `time.ParseDuration`: nanoseconds of `300ms`, `-1.5h`, `2h45m`.
-pub fn duration(text: &str) -> Result<i64, String> {
-    let invalid = || format!("time: invalid duration {text:?}");
+pub fn duration(text: &str) -> Result<i64, Problem> {
+    let invalid = || problem!("time: invalid duration {text:?}");
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
@@ -70,12 +71,12 @@ pub fn duration(text: &str) -> Result<i64, String> {
             .unwrap_or(rest.len());
         let unit = &rest[..end];
         if unit.is_empty() {
-            return Err(format!("time: missing unit in duration {text:?}"));
+            return Err(problem!("time: missing unit in duration {text:?}"));
         }
         let (_, scale) = UNITS
             .iter()
             .find(|(name, _)| *name == unit)
-            .ok_or_else(|| format!("time: unknown unit {unit:?} in duration {text:?}"))?;
+            .ok_or_else(|| problem!("time: unknown unit {unit:?} in duration {text:?}"))?;
         rest = &rest[end..];
         let whole: u64 = if whole.is_empty() {
             0
@@ -119,7 +120,7 @@ mod tests {
             ("9223372036854775808", "value out of range"),
         ] {
             assert_eq!(
-                int64(text).unwrap_err(),
+                int64(text).unwrap_err().to_string(),
                 format!("strconv.ParseInt: parsing {text:?}: {why}")
             );
         }
@@ -131,7 +132,7 @@ mod tests {
             ("18446744073709551616", "value out of range"),
         ] {
             assert_eq!(
-                uint64(text).unwrap_err(),
+                uint64(text).unwrap_err().to_string(),
                 format!("strconv.ParseUint: parsing {text:?}: {why}")
             );
         }

@@ -11,6 +11,7 @@ pub mod meta;
 pub mod names;
 pub mod object_meta;
 pub mod patch;
+pub mod problem;
 pub mod protobuf;
 pub mod quantity;
 pub mod read;

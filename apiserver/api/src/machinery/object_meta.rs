@@ -2,6 +2,7 @@
 //!
 //! Follows `staging/src/k8s.io/apimachinery/pkg/api/validation/objectmeta.go`.
 
+use crate::machinery::read::Read;
 use serde_json::Value;
 
 use super::{
@@ -109,7 +110,7 @@ pub fn annotations(annotations: Option<&Value>, path: &Path, errors: &mut Errors
 fn owner_references(owners: Option<&Value>, path: &Path, errors: &mut Errors) {
     let mut controller: Option<&Value> = None;
     for owner in owners.and_then(Value::as_array).into_iter().flatten() {
-        let text = |name: &str| owner[name].as_str().unwrap_or("");
+        let text = |name: &str| owner.text(name);
         let api_version = text("apiVersion");
         let (_, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
         if version.is_empty() {
@@ -132,16 +133,10 @@ fn owner_references(owners: Option<&Value>, path: &Path, errors: &mut Errors) {
                 "/v1, Kind=Event is disallowed from being an owner",
             );
         }
-        if owner["controller"] == true {
+        if owner.flag("controller") {
             match controller {
                 Some(first) => {
-                    let who = |o: &Value| {
-                        format!(
-                            "{}/{}",
-                            o["kind"].as_str().unwrap_or(""),
-                            o["name"].as_str().unwrap_or("")
-                        )
-                    };
+                    let who = |o: &Value| format!("{}/{}", o.text("kind"), o.text("name"));
                     let all = owners
                         .and_then(Value::as_array)
                         .map_or(&[][..], Vec::as_slice);
@@ -170,7 +165,7 @@ fn finalizers(object: &Value, errors: &mut Errors) {
         orphan |= name == ORPHAN;
     }
     if foreground && orphan {
-        let all = object["metadata"]["finalizers"].clone();
+        let all = object.at("metadata").at("finalizers").clone();
         errors.invalid(
             &path,
             all,
@@ -209,7 +204,7 @@ fn managed_fields(entries: Option<&Value>, path: &Path, errors: &mut Errors) {
         .enumerate()
     {
         let at = path.index(index);
-        let operation = entry["operation"].as_str().unwrap_or("");
+        let operation = entry.text("operation");
         if !matches!(operation, "Apply" | "Update") {
             errors.invalid(
                 &at.child("operation"),
@@ -217,16 +212,12 @@ fn managed_fields(entries: Option<&Value>, path: &Path, errors: &mut Errors) {
                 "must be `Apply` or `Update`",
             );
         }
-        let fields_type = entry["fieldsType"].as_str().unwrap_or("");
+        let fields_type = entry.text("fieldsType");
         if !fields_type.is_empty() && fields_type != "FieldsV1" {
             errors.invalid(&at.child("fieldsType"), fields_type, "must be `FieldsV1`");
         }
-        field_manager(
-            entry["manager"].as_str().unwrap_or(""),
-            &at.child("manager"),
-            errors,
-        );
-        if entry["subresource"].as_str().unwrap_or("").len() > 256 {
+        field_manager(entry.text("manager"), &at.child("manager"), errors);
+        if entry.text("subresource").len() > 256 {
             errors.too_long(&at.child("subresource"), 256);
         }
     }

@@ -68,3 +68,9 @@ impl Read for Value {
         self.as_object()?.get(name).filter(|value| !value.is_null())
     }
 }
+
+impl Read for Map<String, Value> {
+    fn some(&self, name: &str) -> Option<&Value> {
+        self.get(name).filter(|value| !value.is_null())
+    }
+}

@@ -1,9 +1,10 @@
 //! Times as the API writes them: RFC 3339 in UTC, with seconds (`metav1.Time`) or microseconds (`metav1.MicroTime`).
 
+use crate::machinery::problem::Problem;
 use jiff::{Timestamp, fmt::strtime};
 
 /// Reads RFC 3339. The error is in the words of Go's `time.Parse`.
-pub fn parse(text: &str) -> Result<Timestamp, String> {
+pub fn parse(text: &str) -> Result<Timestamp, Problem> {
     // jiff takes more forms than RFC 3339 (a space for the T, no offset's colon): Go does not
     let bytes = text.as_bytes();
     let shaped = bytes.len() >= 20
@@ -15,7 +16,7 @@ pub fn parse(text: &str) -> Result<Timestamp, String> {
     if shaped && let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
     }
-    Err(go_error(text))
+    Err(Problem(go_error(text)))
 }
 
 /// Go names the element of the layout that did not fit and what was left of the text.

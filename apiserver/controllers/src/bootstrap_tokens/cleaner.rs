@@ -2,20 +2,10 @@
 //!
 //! Invariant: only the secret that was looked at goes. Follows pkg/controller/bootstrap/tokencleaner.go.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::core::v1::Secret;
 
-use super::{Life, is_token, key_of, life};
-use crate::{
-    api::{Api, Delete},
-    clock::Clock,
-    error::Error,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
-};
+use super::{Life, is_token, life};
+use crate::prelude::*;
 
 struct Controller {
     api: Api,
@@ -25,19 +15,16 @@ struct Controller {
 
 /// `token-cleaner-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         secrets: context.informer(),
     });
-    let q = queue.clone();
-    controller.secrets.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_)) && is_token(change.object()) {
-            q.add(key_of(change.object()));
-        }
-    });
-    Ok(Some(context.some_workers(1, controller, queue)))
+    let is_there = |change: &Change<Secret>| {
+        !matches!(change, Change::Deleted(_)) && is_token(change.object())
+    };
+    c.each_if(&c.secrets, is_there);
+    Ok(c.some_workers(1))
 }
 
 impl Reconcile<Key> for Controller {
@@ -51,7 +38,7 @@ impl Reconcile<Key> for Controller {
             Life::Endless => Ok(Next::DONE),
             Life::Left(left) => Ok(Next::after(left)),
             Life::Over => {
-                let options = Delete::of_uid(secret.metadata.uid.as_deref().unwrap_or(""));
+                let options = Delete::of_uid(secret.metadata.uid());
                 match self.api.delete::<Secret>(key, &options).await {
                     Err(error) if !error.is_not_found() && !error.is_conflict() => Err(error),
                     _ => Ok(Next::DONE),

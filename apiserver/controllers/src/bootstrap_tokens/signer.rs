@@ -3,7 +3,7 @@
 //! Invariant: signatures of tokens that are gone go, too. Follows pkg/controller/bootstrap/bootstrapsigner.go and
 //! staging/src/k8s.io/cluster-bootstrap/token/jws/jws.go.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -11,15 +11,7 @@ use ring::hmac;
 use serde_json::json;
 
 use super::{NAMESPACE, is_token, signs};
-use crate::{
-    api::Api,
-    clock::Clock,
-    error::Error,
-    informer::Informer,
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
-};
+use crate::prelude::*;
 
 const INFO: (&str, &str) = ("kube-public", "cluster-info");
 const SIGNATURE: &str = "jws-kubeconfig-";
@@ -33,27 +25,23 @@ struct Controller {
 
 /// `bootstrap-signer-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         secrets: context.informer(),
         maps: context.informer(),
     });
     let info = Key::new(INFO.0, INFO.1);
-    let (q, key) = (queue.clone(), info.clone());
-    controller.maps.subscribe(move |change| {
-        if Key::of(&change.object().metadata) == key {
-            q.add(key.clone());
-        }
+    let key = info.clone();
+    c.each_if(&c.maps, move |change| {
+        Key::of(&change.object().metadata) == key
     });
-    let q = queue.clone();
-    controller.secrets.subscribe(move |change| {
+    c.on(&c.secrets, move |_, change, queue| {
         if is_token(change.object()) {
-            q.add(info.clone());
+            queue.add(info.clone());
         }
     });
-    Ok(Some(context.some_workers(1, controller, queue)))
+    Ok(c.some_workers(1))
 }
 
 /// The detached signature of `content`: `HEADER..SIGNATURE`.

@@ -3,7 +3,7 @@
 //! Invariant: a request that is not recognized, or whose requester is not allowed, is left alone for an administrator. Follows
 //! pkg/controller/certificates/approver/sarapprove.go; the serving certificates are ours (docs/differences.md).
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use k8s_openapi::api::{
     authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
@@ -14,18 +14,11 @@ use k8s_openapi::api::{
 use super::{
     APPROVED, DENIED, KUBELET_CLIENT, SERVING,
     checks::{self, NODE_PREFIX},
-    condition, follow, has, is_issued,
+    condition, has, is_issued,
     request::Request,
     with_condition,
 };
-use crate::{
-    api::{Api, item},
-    error::Error,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
-};
+use crate::prelude::*;
 
 /// The permissions by which client certificates are approved, in order: for the requester itself, and for any node.
 const PERMISSIONS: [(&str, &str); 2] = [
@@ -49,37 +42,31 @@ struct Controller {
 
 /// `certificatesigningrequest-approving-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         requests: context.informer(),
         nodes: context.informer(),
         services: context.informer(),
     });
-    follow(&controller.requests, &queue);
     // a request may come before its node says where it is
-    let (requests, q) = (controller.requests.clone(), queue.clone());
-    controller.nodes.subscribe(move |change| {
+    c.each_there(&c.requests);
+    c.on(&c.nodes, |c, change, queue| {
         let moved = match change {
             Change::Added(_) => true,
             Change::Updated { old, new } => !addresses(old).eq(addresses(new)),
             Change::Deleted(_) => false,
         };
-        let user = format!("{NODE_PREFIX}{}", name(change.object()));
-        let waiting = |request: &&Arc<CertificateSigningRequest>| {
+        let user = format!("{NODE_PREFIX}{}", change.object().metadata.name());
+        let waiting = |request: &Arc<CertificateSigningRequest>| {
             request.spec.username.as_deref() == Some(&user)
                 && request.spec.signer_name == SERVING
                 && !is_decided(request)
         };
         if moved {
-            requests
-                .list()
-                .iter()
-                .filter(waiting)
-                .for_each(|request| q.add(Key::of(&request.metadata)));
+            wake(queue, c.requests.list().into_iter().filter(waiting));
         }
     });
-    Ok(Some(context.workers(controller, queue)))
+    Ok(c.workers())
 }
 
 /// Approved, denied, or signed already.
@@ -108,14 +95,15 @@ fn recognized(
 
 /// Names and addresses that a node's status tells.
 fn addresses(node: &Node) -> impl Iterator<Item = (&str, &str)> {
-    node.status
+    node.status()
+        .addresses
         .iter()
-        .flat_map(|status| status.addresses.iter().flatten())
+        .flatten()
         .map(|address| (address.type_.as_str(), address.address.as_str()))
 }
 
 fn name(node: &Node) -> &str {
-    node.metadata.name.as_deref().unwrap_or("")
+    node.metadata.name()
 }
 
 /// The types of a node's addresses that are names.
@@ -238,9 +226,7 @@ impl Controller {
             request,
             condition(APPROVED, "AutoApproved", message.to_string()),
         );
-        let path =
-            item::<CertificateSigningRequest>("", request.metadata.name.as_deref().unwrap_or(""))
-                + "/approval";
+        let path = item::<CertificateSigningRequest>("", request.metadata.name()) + "/approval";
         self.api.put(&path, &new).await?;
         Ok(Next::DONE)
     }
@@ -256,9 +242,8 @@ impl Reconcile<Key> for Controller {
         if is_decided(&request) {
             return Ok(Next::DONE);
         }
-        let parsed = Request::parse(&request.spec.request.0).map_err(|error| {
-            Error::Failed(format!("unable to parse csr {:?}: {error}", key.name()))
-        })?;
+        let parsed = Request::parse(&request.spec.request.0)
+            .map_err(|error| failed!("unable to parse csr {:?}: {error}", key.name()))?;
         if let Some(node) = serving_node(&request, &parsed) {
             return match only_own_names(node, &parsed, &self.nodes.list(), &self.services.list()) {
                 true => self.approve(&request, SERVING_MESSAGE).await,
@@ -278,11 +263,11 @@ impl Reconcile<Key> for Controller {
             .iter()
             .map(|(permission, _)| *permission)
             .collect();
-        Err(Error::Failed(format!(
+        Err(failed!(
             "recognized csr {:?} as [{}] but subject access review was not approved",
             key.name(),
             tried.join(" ")
-        )))
+        ))
     }
 }
 
@@ -320,27 +305,14 @@ mod tests {
     #[test]
     fn client_certificates() {
         let nodes: &[&str] = &["system:nodes"];
-        for (signer, user, organizations, expected) in [
-            (
-                KUBELET_CLIENT,
-                "system:node:n",
-                nodes,
-                &["selfnodeclient", "nodeclient"][..],
-            ),
-            (
-                KUBELET_CLIENT,
-                "system:bootstrap:abcdef",
-                nodes,
-                &["nodeclient"],
-            ),
+        #[rustfmt::skip]
+        let cases = [
+            (KUBELET_CLIENT, "system:node:n", nodes, &["selfnodeclient", "nodeclient"][..]),
+            (KUBELET_CLIENT, "system:bootstrap:abcdef", nodes, &["nodeclient"]),
             (KUBELET_CLIENT, "system:node:n", &["system:masters"], &[]),
-            (
-                "kubernetes.io/kube-apiserver-client",
-                "system:node:n",
-                nodes,
-                &[],
-            ),
-        ] {
+            ("kubernetes.io/kube-apiserver-client", "system:node:n", nodes, &[]),
+        ];
+        for (signer, user, organizations, expected) in cases {
             let (request, parsed) = request(
                 signer,
                 user,

@@ -15,8 +15,13 @@ const ENCIPHERMENT: &str = "key encipherment";
 const CLIENT_AUTH: &str = "client auth";
 const SERVER_AUTH: &str = "server auth";
 
+/// Why a signer does not sign a request, in the words that the request's condition shows.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
 /// Whether `signer` may sign the request: `None` when it is not one of Kubernetes' own.
-pub fn check(signer: &str, request: &Request, usages: &[String]) -> Option<Result<(), String>> {
+pub fn check(signer: &str, request: &Request, usages: &[String]) -> Option<Result<(), Refused>> {
     match signer {
         SERVING => Some(serving(request, usages)),
         KUBELET_CLIENT => Some(kubelet_client(request, usages)),
@@ -26,11 +31,11 @@ pub fn check(signer: &str, request: &Request, usages: &[String]) -> Option<Resul
     }
 }
 
-fn first(checks: &[(bool, &str)]) -> Result<(), String> {
+fn first(checks: &[(bool, &str)]) -> Result<(), Refused> {
     checks
         .iter()
         .find(|(fails, _)| *fails)
-        .map_or(Ok(()), |(_, why)| Err((*why).to_string()))
+        .map_or(Ok(()), |(_, why)| Err(Refused((*why).to_string())))
 }
 
 fn organization(request: &Request) -> (bool, &'static str) {
@@ -48,7 +53,7 @@ fn common_name(request: &Request) -> (bool, &'static str) {
 }
 
 /// The usages are these three, or without key encipherment, which only RSA keys need.
-fn exact_usages(usages: &[String], auth: &str) -> Result<(), String> {
+fn exact_usages(usages: &[String], auth: &str) -> Result<(), Refused> {
     let given: BTreeSet<&str> = usages.iter().map(String::as_str).collect();
     let mut wanted = BTreeSet::from([SIGNATURE, auth]);
     if given == wanted {
@@ -58,14 +63,12 @@ fn exact_usages(usages: &[String], auth: &str) -> Result<(), String> {
     if given == wanted {
         return Ok(());
     }
-    Err(format!(
-        "usages did not match [{}]",
-        wanted.into_iter().collect::<Vec<_>>().join(" ")
-    ))
+    let wanted = wanted.into_iter().collect::<Vec<_>>().join(" ");
+    Err(Refused(format!("usages did not match [{wanted}]")))
 }
 
 /// A certificate that a kubelet serves with.
-fn serving(request: &Request, usages: &[String]) -> Result<(), String> {
+fn serving(request: &Request, usages: &[String]) -> Result<(), Refused> {
     first(&[
         organization(request),
         (
@@ -86,7 +89,7 @@ fn serving(request: &Request, usages: &[String]) -> Result<(), String> {
 }
 
 /// A certificate that a kubelet shows to the API server.
-fn kubelet_client(request: &Request, usages: &[String]) -> Result<(), String> {
+fn kubelet_client(request: &Request, usages: &[String]) -> Result<(), Refused> {
     first(&[
         organization(request),
         (
@@ -111,17 +114,18 @@ fn kubelet_client(request: &Request, usages: &[String]) -> Result<(), String> {
 }
 
 /// A certificate of any client of the API server.
-fn client_usages(usages: &[String]) -> Result<(), String> {
+fn client_usages(usages: &[String]) -> Result<(), Refused> {
     if let Some(usage) = usages
         .iter()
         .find(|usage| ![SIGNATURE, ENCIPHERMENT, CLIENT_AUTH].contains(&usage.as_str()))
     {
-        return Err(format!("invalid usage for client certificate: {usage}"));
+        return Err(Refused(format!(
+            "invalid usage for client certificate: {usage}"
+        )));
     }
     if !usages.iter().any(|usage| usage == CLIENT_AUTH) {
-        return Err(format!(
-            "missing required usage for client certificate: {CLIENT_AUTH}"
-        ));
+        let why = format!("missing required usage for client certificate: {CLIENT_AUTH}");
+        return Err(Refused(why));
     }
     Ok(())
 }
@@ -182,92 +186,38 @@ mod tests {
         };
         let no_organization = "subject organization is not system:nodes";
         let no_name = "subject common name does not begin with system:node:";
-        for (signer, request, usage, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             (client, node(), c3, ""),
             (client, node(), "client auth, digital signature", ""),
-            (
-                client,
-                node(),
-                "client auth, client auth, digital signature",
-                "",
-            ),
-            (
-                client,
-                node(),
-                "client auth",
-                "usages did not match [client auth digital signature key encipherment]",
-            ),
-            (
-                client,
-                node(),
-                s3,
-                "usages did not match [client auth digital signature key encipherment]",
-            ),
+            (client, node(), "client auth, client auth, digital signature", ""),
+            (client, node(), "client auth", "usages did not match [client auth digital signature key encipherment]"),
+            (client, node(), s3, "usages did not match [client auth digital signature key encipherment]"),
             (client, of(node(), &[]), c3, no_organization),
-            (
-                client,
-                of(node(), &["system:nodes", "system:masters"]),
-                c3,
-                no_organization,
-            ),
+            (client, of(node(), &["system:nodes", "system:masters"]), c3, no_organization),
             (client, dns(), c3, "DNS subjectAltNames are not allowed"),
-            (
-                client,
-                email(node()),
-                c3,
-                "Email subjectAltNames are not allowed",
-            ),
+            (client, email(node()), c3, "Email subjectAltNames are not allowed"),
             (client, ip(), c3, "IP subjectAltNames are not allowed"),
-            (
-                client,
-                uri(node()),
-                c3,
-                "URI subjectAltNames are not allowed",
-            ),
+            (client, uri(node()), c3, "URI subjectAltNames are not allowed"),
             (client, named(node()), "", no_name),
             (server, dns(), s3, ""),
             (server, ip(), "server auth, digital signature", ""),
             (server, node(), s3, "DNS or IP subjectAltName is required"),
             (server, of(node(), &["x"]), s3, no_organization),
-            (
-                server,
-                email(dns()),
-                s3,
-                "Email subjectAltNames are not allowed",
-            ),
-            (
-                server,
-                uri(dns()),
-                s3,
-                "URI subjectAltNames are not allowed",
-            ),
-            (
-                server,
-                named(dns()),
-                c3,
-                "usages did not match [digital signature key encipherment server auth]",
-            ),
+            (server, email(dns()), s3, "Email subjectAltNames are not allowed"),
+            (server, uri(dns()), s3, "URI subjectAltNames are not allowed"),
+            (server, named(dns()), c3, "usages did not match [digital signature key encipherment server auth]"),
             (server, named(dns()), s3, no_name),
             (CLIENT, dns(), "client auth", ""),
             (CLIENT, node(), c3, ""),
-            (
-                CLIENT,
-                node(),
-                "client auth, server auth",
-                "invalid usage for client certificate: server auth",
-            ),
-            (
-                CLIENT,
-                node(),
-                "digital signature",
-                "missing required usage for client certificate: client auth",
-            ),
+            (CLIENT, node(), "client auth, server auth", "invalid usage for client certificate: server auth"),
+            (CLIENT, node(), "digital signature", "missing required usage for client certificate: client auth"),
             (LEGACY, uri(dns()), "code signing", ""),
-        ] {
+        ];
+        for (signer, request, usage, expected) in cases {
             let found = check(signer, &request, &usages(usage))
                 .unwrap()
-                .err()
-                .unwrap_or_default();
+                .map_or_else(|refused| refused.to_string(), |()| String::new());
             assert_eq!(found, expected, "{signer} {request:?} {usage}");
         }
         assert!(check("example.com/mine", &node(), &[]).is_none());

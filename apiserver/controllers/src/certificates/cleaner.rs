@@ -12,15 +12,7 @@ use k8s_openapi::{
 use x509_parser::{certificate::X509Certificate, pem::parse_x509_pem, prelude::FromDer};
 
 use super::{APPROVED, DENIED, FAILED, conditions, has, is_issued};
-use crate::{
-    api::{Api, Delete},
-    clock::since,
-    error::{Error, unless_gone},
-    informer::Informer,
-    key::Key,
-    list::Work,
-    runner::{Context, every},
-};
+use crate::{clock::since, prelude::*, runner::every};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -79,11 +71,7 @@ fn is_over(request: &CertificateSigningRequest, now: Timestamp) -> bool {
 
 /// Whether there is a certificate that can be read and whose time has passed.
 fn has_expired(request: &CertificateSigningRequest, now: Timestamp) -> bool {
-    let Some(pem) = request
-        .status
-        .as_ref()
-        .and_then(|status| status.certificate.as_ref())
-    else {
+    let Some(pem) = request.status().certificate.as_ref() else {
         return false;
     };
     let Ok((_, block)) = parse_x509_pem(&pem.0) else {
@@ -139,31 +127,21 @@ mod tests {
             request
         };
         let old = old_certificate();
-        for (name, request, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             ("pending", request(23, "", 0, b""), false),
             ("pending too long", request(24, "", 0, b""), true),
-            (
-                "approved, not issued",
-                request(30, "Approved", 23, b""),
-                false,
-            ),
-            (
-                "approved and never issued",
-                request(30, "Approved", 24, b""),
-                true,
-            ),
+            ("approved, not issued", request(30, "Approved", 23, b""), false),
+            ("approved and never issued", request(30, "Approved", 24, b""), true),
             ("issued just now", request(30, "Approved", 0, b"x"), false),
             ("issued", request(30, "Approved", 1, b"x"), true),
             ("denied just now", request(30, "Denied", 0, b""), false),
             ("denied", request(30, "Denied", 1, b""), true),
             ("failed", request(30, "Failed", 1, b""), true),
             ("expired", request(0, "Approved", 0, &old), true),
-            (
-                "expired but not approved",
-                request(0, "Other", 0, &old),
-                false,
-            ),
-        ] {
+            ("expired but not approved", request(0, "Other", 0, &old), false),
+        ];
+        for (name, request, expected) in cases {
             assert_eq!(is_over(&request, now), expected, "{name}");
         }
     }

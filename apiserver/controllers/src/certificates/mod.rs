@@ -9,17 +9,10 @@ pub mod signer;
 mod checks;
 mod request;
 
-use std::sync::Arc;
-
 use k8s_openapi::api::certificates::v1::{
     CertificateSigningRequest, CertificateSigningRequestCondition,
 };
-
-use crate::{
-    informer::{Change, Informer},
-    key::Key,
-    queue::Queue,
-};
+use skiff_podspec::parts::HasStatus;
 
 const APPROVED: &str = "Approved";
 const DENIED: &str = "Denied";
@@ -32,11 +25,7 @@ const CLIENT: &str = "kubernetes.io/kube-apiserver-client";
 const LEGACY: &str = "kubernetes.io/legacy-unknown";
 
 fn conditions(request: &CertificateSigningRequest) -> &[CertificateSigningRequestCondition] {
-    request
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_deref())
-        .unwrap_or(&[])
+    request.status().conditions.as_deref().unwrap_or(&[])
 }
 
 fn condition(type_: &str, reason: &str, message: String) -> CertificateSigningRequestCondition {
@@ -72,18 +61,8 @@ fn has(request: &CertificateSigningRequest, type_: &str) -> bool {
 
 fn is_issued(request: &CertificateSigningRequest) -> bool {
     request
-        .status
+        .status()
+        .certificate
         .as_ref()
-        .and_then(|status| status.certificate.as_ref())
         .is_some_and(|certificate| !certificate.0.is_empty())
-}
-
-/// Every request that comes or changes goes into the queue.
-fn follow(requests: &Informer<CertificateSigningRequest>, queue: &Arc<Queue<Key>>) {
-    let queue = queue.clone();
-    requests.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_)) {
-            queue.add(Key::of(&change.object().metadata));
-        }
-    });
 }

@@ -3,7 +3,7 @@
 //! Invariant: what fails its signer's checks gets the condition `Failed` and never a certificate. Follows
 //! pkg/controller/certificates/signer/signer.go.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::{
     ByteString,
@@ -11,19 +11,10 @@ use k8s_openapi::{
 };
 
 use super::{
-    APPROVED, DENIED, FAILED, checks, condition, conditions, follow, has, is_issued,
-    request::Request, with_condition,
+    APPROVED, DENIED, FAILED, checks, condition, conditions, has, is_issued, request::Request,
+    with_condition,
 };
-use crate::{
-    api::Api,
-    clock::Clock,
-    error::Error,
-    informer::Informer,
-    key::Key,
-    list::Work,
-    options::Signer,
-    runner::{Context, Next, Reconcile},
-};
+use crate::{options::Signer, prelude::*};
 
 /// Nothing is signed for less than this.
 const SHORTEST: Duration = Duration::from_secs(10 * 60);
@@ -41,19 +32,15 @@ pub fn start(context: &Context) -> Result<Work, Error> {
     let Some(sign) = context.options.cluster_signing.clone() else {
         return Ok(None);
     };
-    let (queue, longest) = (
-        context.queue::<Key>(),
-        context.options.cluster_signing_duration,
-    );
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         sign,
-        longest,
+        longest: context.options.cluster_signing_duration,
         requests: context.informer(),
     });
-    follow(&controller.requests, &queue);
-    Ok(Some(context.workers(controller, queue)))
+    c.each_there(&c.requests);
+    Ok(c.workers())
 }
 
 /// For how long to sign: as asked, within the bounds.
@@ -90,13 +77,13 @@ fn decide(request: &CertificateSigningRequest) -> Result<Decision, Error> {
     if checks::check(signer_name, &Request::default(), &[]).is_none() {
         return Ok(Decision::Nothing);
     }
-    let name = request.metadata.name.as_deref().unwrap_or("");
-    let parsed = Request::parse(&pem.0)
-        .map_err(|error| Error::Failed(format!("unable to parse csr {name:?}: {error}")))?;
+    let name = request.metadata.name();
+    let parsed =
+        Request::parse(&pem.0).map_err(|error| failed!("unable to parse csr {name:?}: {error}"))?;
     Ok(
         match checks::check(signer_name, &parsed, usages.as_deref().unwrap_or(&[])) {
             None => Decision::Nothing,
-            Some(Err(why)) => Decision::Fail(why),
+            Some(Err(why)) => Decision::Fail(why.0),
             Some(Ok(())) => Decision::Sign,
         },
     )
@@ -124,8 +111,8 @@ impl Reconcile<Key> for Controller {
                     spec.usages.as_deref().unwrap_or(&[]),
                     i64::try_from(seconds).unwrap_or(i64::MAX),
                 );
-                let certificate = signed
-                    .map_err(|error| Error::Failed(format!("error auto signing csr: {error}")))?;
+                let certificate =
+                    signed.map_err(|error| failed!("error auto signing csr: {error}"))?;
                 let mut new = (*request).clone();
                 new.status.get_or_insert_default().certificate =
                     Some(ByteString(certificate.into_bytes()));
@@ -178,38 +165,18 @@ mod tests {
         };
         let kubelet = "kubernetes.io/kube-apiserver-client-kubelet";
         let node = || pem("system:node:n", &["system:nodes"], &[]);
-        for (request, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             (request(kubelet, &["Approved"], node()), Decision::Sign),
             (request(kubelet, &[], node()), Decision::Nothing),
-            (
-                request(kubelet, &["Approved", "Denied"], node()),
-                Decision::Nothing,
-            ),
-            (
-                request(kubelet, &["Approved", "Failed"], node()),
-                Decision::Nothing,
-            ),
-            (
-                request("example.com/mine", &["Approved"], b"nonsense".to_vec()),
-                Decision::Nothing,
-            ),
-            (
-                request("kubernetes.io/other", &["Approved"], node()),
-                Decision::Nothing,
-            ),
-            (
-                request(kubelet, &["Approved"], pem("jane", &["system:nodes"], &[])),
-                Decision::Fail("subject common name does not begin with system:node:".into()),
-            ),
-            (
-                request(
-                    "kubernetes.io/kube-apiserver-client",
-                    &["Approved"],
-                    pem("jane", &[], &[]),
-                ),
-                Decision::Sign,
-            ),
-        ] {
+            (request(kubelet, &["Approved", "Denied"], node()), Decision::Nothing),
+            (request(kubelet, &["Approved", "Failed"], node()), Decision::Nothing),
+            (request("example.com/mine", &["Approved"], b"nonsense".to_vec()), Decision::Nothing),
+            (request("kubernetes.io/other", &["Approved"], node()), Decision::Nothing),
+            (request(kubelet, &["Approved"], pem("jane", &["system:nodes"], &[])), Decision::Fail("subject common name does not begin with system:node:".into())),
+            (request("kubernetes.io/kube-apiserver-client", &["Approved"], pem("jane", &[], &[])), Decision::Sign),
+        ];
+        for (request, expected) in cases {
             assert_eq!(decide(&request).unwrap(), expected, "{request:?}");
         }
         let mut issued = request(kubelet, &["Approved"], node());

@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::CronJob;
 use skiff_api::machinery::cron::Schedule;
+use skiff_podspec::parts::HasStatus;
 
-use super::spec;
 use crate::clock::{after, until};
 
 /// Past so many missed times something is thought to be wrong.
@@ -35,11 +35,12 @@ fn earliest(cron: &CronJob, now: Timestamp, with_deadline: bool) -> Timestamp {
         .as_ref()
         .map_or(now, |t| t.0);
     let last = cron
-        .status
+        .status()
+        .last_schedule_time
         .as_ref()
-        .and_then(|s| s.last_schedule_time.as_ref())
         .map_or(created, |t| t.0);
-    let deadline = spec(cron)
+    let deadline = cron
+        .spec
         .starting_deadline_seconds
         .filter(|_| with_deadline);
     let limit =

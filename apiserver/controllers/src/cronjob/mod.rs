@@ -3,14 +3,15 @@
 //! Invariant: a Job's name follows from its minute, so that no time is served twice. Follows
 //! pkg/controller/cronjob/cronjob_controllerv2.go and utils.go.
 
+mod decide;
 mod missed;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        batch::v1::{CronJob, CronJobSpec, Job},
+        batch::v1::{CronJob, Job},
         core::v1::ObjectReference,
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
@@ -18,20 +19,14 @@ use k8s_openapi::{
 
 use skiff_api::machinery::cron::{self, Schedule};
 
-use self::missed::{Missed, due, next_wait};
+use self::{
+    decide::{Told, active, drop_active, is_active, job_name},
+    missed::{Missed, due, next_wait},
+};
 use crate::{
-    api::{Api, Delete},
-    clock::{Clock, after},
-    error::{Error, unless_gone},
-    events::Recorder,
-    expectations::Wrote,
-    informer::{Change, Informer},
-    job::{finished_condition, is_finished},
-    key::Key,
-    list::Work,
+    job::is_finished,
     owners::{controller_of, controller_ref, is_controlled_by},
-    pods::name,
-    runner::{Context, Next, Reconcile},
+    prelude::*,
 };
 
 const SCHEDULED_AT: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
@@ -40,100 +35,54 @@ struct Controller {
     api: Api,
     clock: Clock,
     recorder: Recorder,
-    crons: Informer<CronJob>,
-    jobs: Informer<Job>,
-    wrote: Wrote,
-    wrote_jobs: Wrote,
+    crons: Fresh<CronJob>,
+    jobs: Fresh<Job>,
 }
 
 /// `cronjob-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("cronjob-controller"),
-        crons: context.informer(),
-        jobs: context.informer(),
-        wrote: Wrote::default(),
-        wrote_jobs: Wrote::default(),
+        crons: context.fresh(),
+        jobs: context.fresh(),
     });
-    let q = queue.clone();
-    controller
-        .crons
-        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
-    let q = queue.clone();
-    controller.jobs.subscribe(move |change| {
+    c.each(&c.crons);
+    c.on(&c.jobs, |_, change, queue| {
         let owner = |job: &Job| {
             controller_of(&job.metadata)
                 .filter(|r| r.kind == "CronJob")
-                .map(|r| Key::new(job.metadata.namespace.as_deref().unwrap_or(""), &r.name))
+                .map(|r| Key::new(job.metadata.namespace(), &r.name))
         };
-        if let Change::Updated { old, .. } = change
-            && let Some(key) = owner(old)
-        {
-            q.add(key);
-        }
-        if let Some(key) = owner(change.object()) {
-            q.add(key);
-        }
+        let before = match change {
+            Change::Updated { old, .. } => owner(old),
+            _ => None,
+        };
+        before
+            .into_iter()
+            .chain(owner(change.object()))
+            .for_each(|key| queue.add(key));
     });
-    Ok(Some(context.workers(controller, queue)))
-}
-
-fn spec(cron: &CronJob) -> &CronJobSpec {
-    &cron.spec
-}
-
-fn active(cron: &CronJob) -> &[ObjectReference] {
-    cron.status
-        .as_ref()
-        .and_then(|s| s.active.as_deref())
-        .unwrap_or(&[])
-}
-
-fn is_active(cron: &CronJob, uid: Option<&String>) -> bool {
-    active(cron).iter().any(|r| r.uid.as_ref() == uid)
-}
-
-fn drop_active(cron: &mut CronJob, uid: Option<&String>) {
-    let status = cron.status.get_or_insert_default();
-    if let Some(list) = &mut status.active {
-        list.retain(|r| r.uid.as_ref() != uid);
-        if list.is_empty() {
-            status.active = None;
-        }
-    }
-}
-
-/// The name of the Job of one minute.
-fn job_name(cron: &CronJob, at: Timestamp) -> String {
-    format!("{}-{}", name(&cron.metadata), at.as_second().div_euclid(60))
+    Ok(c.workers())
 }
 
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "cronjob-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if let Some(version) = self.wrote.take(key) {
-            self.crons.reach(version, &self.clock).await;
-        }
-        if let Some(version) = self.wrote_jobs.take(key) {
-            self.jobs.reach(version, &self.clock).await;
-        }
+        self.crons.catch_up(key).await;
+        self.jobs.catch_up(key).await;
         let Some(cron) = self.crons.get(key) else {
             return Ok(Next::DONE);
         };
         let mut update = (*cron).clone();
-        let jobs = self
-            .jobs
-            .owned_by(cron.metadata.uid.as_deref().unwrap_or(""));
+        let jobs = self.jobs.owned_by(cron.metadata.uid());
         let outcome = self.sync(key, &mut update, &jobs).await;
         self.clear_away(&mut update, &jobs).await;
         if update.status != cron.status {
             let written = self.api.update_status(&update).await?;
-            self.wrote
-                .note(key, written.metadata.resource_version.as_deref());
+            self.crons.note(key, &written.metadata);
         }
         Ok(Next::maybe_after(outcome?))
     }
@@ -151,7 +100,7 @@ impl Controller {
         if cron.metadata.deletion_timestamp.is_some() {
             return Ok(None);
         }
-        let zone_name = spec(cron).time_zone.clone().unwrap_or_default();
+        let zone_name = cron.spec.time_zone.clone().unwrap_or_default();
         if let Err(error) = cron::zone(&zone_name) {
             self.recorder.warning(
                 cron,
@@ -160,10 +109,10 @@ impl Controller {
             );
             return Ok(None);
         }
-        if spec(cron).suspend == Some(true) {
+        if cron.spec.suspend == Some(true) {
             return Ok(None);
         }
-        let text = spec(cron).schedule.clone();
+        let text = cron.spec.schedule.clone();
         if text.contains("TZ") {
             let hint = "see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details";
             self.recorder.warning(
@@ -194,8 +143,11 @@ impl Controller {
         let Some(time) = time else {
             return Ok(next_wait(cron, &schedule, now));
         };
-        if self.may_start(cron, time, now) {
-            if spec(cron).concurrency_policy.as_deref() == Some("Replace") {
+        let refusal = decide::refusal(cron, time, now);
+        if let Some(told) = refusal {
+            told.into_iter().for_each(|told| self.tell(cron, told));
+        } else {
+            if cron.spec.concurrency_policy.as_deref() == Some("Replace") {
                 self.replace_active(cron).await?;
             }
             if !self.start(key, cron, time, &zone_name).await? {
@@ -205,79 +157,14 @@ impl Controller {
         Ok(next_wait(cron, &schedule, now))
     }
 
-    fn may_start(&self, cron: &CronJob, time: Timestamp, now: Timestamp) -> bool {
-        let late = spec(cron)
-            .starting_deadline_seconds
-            .and_then(|s| u64::try_from(s).ok())
-            .is_some_and(|s| after(time, Duration::from_secs(s)) < now);
-        if late {
-            let when = time.strftime("%a, %d %b %Y %H:%M:%S +0000");
-            self.recorder.warning(
-                cron,
-                "MissSchedule",
-                format!("Missed scheduled time to start a job: {when}"),
-            );
-            return false;
-        }
-        let served = cron
-            .status
-            .as_ref()
-            .and_then(|s| s.last_schedule_time.as_ref())
-            .is_some_and(|t| t.0 == time);
-        if served
-            || active(cron)
-                .iter()
-                .any(|r| r.name.as_deref() == Some(&job_name(cron, time)))
-        {
-            return false;
-        }
-        if spec(cron).concurrency_policy.as_deref() == Some("Forbid") && !active(cron).is_empty() {
-            self.recorder.normal(cron, "JobAlreadyActive", "Not starting job because prior execution is running and concurrency policy is Forbid");
-            return false;
-        }
-        true
+    fn tell(&self, cron: &CronJob, (kind, reason, message): Told) {
+        self.recorder.event(cron, kind, reason, message);
     }
 
     /// Brings the list of active Jobs up to date.
     async fn follow(&self, cron: &mut CronJob, jobs: &[Arc<Job>]) -> Result<(), Error> {
-        for job in jobs {
-            let (uid, found) = (
-                job.metadata.uid.as_ref(),
-                is_active(cron, job.metadata.uid.as_ref()),
-            );
-            match finished_condition(job) {
-                None if !found => {
-                    let message = format!(
-                        "Saw a job that the controller did not create or forgot: {}",
-                        name(&job.metadata)
-                    );
-                    self.recorder.warning(cron, "UnexpectedJob", message);
-                }
-                None => {}
-                Some(end) => {
-                    if found {
-                        drop_active(cron, uid);
-                        self.recorder.normal(
-                            cron,
-                            "SawCompletedJob",
-                            format!(
-                                "Saw completed job: {}, condition: {}",
-                                name(&job.metadata),
-                                end.type_
-                            ),
-                        );
-                    }
-                    let completed = job
-                        .status
-                        .as_ref()
-                        .and_then(|s| s.completion_time.clone())
-                        .filter(|_| end.type_ == "Complete");
-                    let last = &mut cron.status.get_or_insert_default().last_successful_time;
-                    if completed > *last {
-                        *last = completed;
-                    }
-                }
-            }
+        for told in decide::follow(cron, jobs) {
+            self.tell(cron, told);
         }
         for reference in active(cron).to_vec() {
             if jobs.iter().any(|job| job.metadata.uid == reference.uid) {
@@ -308,10 +195,10 @@ impl Controller {
             match self.api.get::<Job>(namespace, job).await {
                 Ok(job) => {
                     if !self.delete(cron, &job).await {
-                        return Err(Error::Failed(format!(
+                        return Err(failed!(
                             "could not replace job {namespace}/{}",
-                            name(&job.metadata)
-                        )));
+                            job.metadata.name()
+                        ));
                     }
                 }
                 Err(error) => {
@@ -339,7 +226,7 @@ impl Controller {
                 self.recorder.normal(
                     cron,
                     "SuccessfulDelete",
-                    format!("Deleted job {}", name(&job.metadata)),
+                    format!("Deleted job {}", job.metadata.name()),
                 );
                 true
             }
@@ -359,7 +246,7 @@ impl Controller {
         time: Timestamp,
         zone_name: &str,
     ) -> Result<bool, Error> {
-        let template = &spec(cron).job_template;
+        let template = &cron.spec.job_template;
         let meta = template.metadata.clone().unwrap_or_default();
         let mut annotations = meta.annotations.unwrap_or_default();
         let zone = cron::zone(zone_name).map_err(|e| Error::Failed(e.to_string()))?;
@@ -389,14 +276,14 @@ impl Controller {
                 self.recorder.normal(
                     cron,
                     "SuccessfulCreate",
-                    format!("Created job {}", name(&made.metadata)),
+                    format!("Created job {}", made.metadata.name()),
                 );
                 made
             }
             Err(error) if error.is_already_exists() => {
                 let existing = self
                     .api
-                    .get::<Job>(key.namespace(), name(&job.metadata))
+                    .get::<Job>(key.namespace(), job.metadata.name())
                     .await?;
                 if !is_controlled_by(&existing.metadata, &cron.metadata)
                     || is_active(cron, existing.metadata.uid.as_ref())
@@ -417,8 +304,7 @@ impl Controller {
                 return Err(error);
             }
         };
-        self.wrote_jobs
-            .note(key, made.metadata.resource_version.as_deref());
+        self.jobs.note(key, &made.metadata);
         let reference = ObjectReference {
             api_version: Some("batch/v1".into()),
             kind: Some("Job".into()),
@@ -436,29 +322,8 @@ impl Controller {
 
     /// Deletes the oldest finished Jobs that the history need not keep.
     async fn clear_away(&self, cron: &mut CronJob, jobs: &[Arc<Job>]) {
-        let limits = [
-            ("Complete", spec(cron).successful_jobs_history_limit),
-            ("Failed", spec(cron).failed_jobs_history_limit),
-        ];
-        for (kind, limit) in limits {
-            let Some(limit) = limit.and_then(|l| usize::try_from(l).ok()) else {
-                continue;
-            };
-            let mut ended: Vec<_> = jobs
-                .iter()
-                .filter(|job| finished_condition(job).is_some_and(|c| c.type_ == kind))
-                .collect();
-            ended.sort_by_key(|job| {
-                let started = job
-                    .status
-                    .as_ref()
-                    .and_then(|s| s.start_time.as_ref())
-                    .map(|t| t.0);
-                (started.is_none(), started, job.metadata.name.clone())
-            });
-            for job in ended.iter().take(ended.len().saturating_sub(limit)) {
-                self.delete(cron, job).await;
-            }
+        for job in decide::surplus(cron, jobs) {
+            self.delete(cron, &job).await;
         }
     }
 }

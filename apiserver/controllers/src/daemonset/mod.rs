@@ -9,35 +9,22 @@ mod update;
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
-    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use futures::future::join_all;
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
-        core::v1::{Node, Pod},
-    },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
+    core::v1::{Node, Pod},
 };
 
 use self::placement::Placement;
 use crate::{
-    api::Api,
-    clock::{Clock, since},
-    error::Error,
-    events::Recorder,
-    expectations::{Expectations, Wrote},
-    informer::{Change, Informer},
-    key::Key,
-    labels::Selector,
-    list::Work,
-    owners::{claim_all, controller_of},
-    pods::{self, name},
-    queue::Queue,
-    runner::{Context, Next, Reconcile, slow_start},
+    clock::since,
+    dependents::{self, Pods, Selecting, claimed},
+    owners::controller_of,
+    pods,
+    prelude::*,
 };
 
 /// How many pods one pass creates or deletes at most.
@@ -51,13 +38,11 @@ struct Controller {
     api: Api,
     clock: Clock,
     recorder: Recorder,
-    sets: Informer<DaemonSet>,
+    sets: Fresh<DaemonSet>,
     pods: Informer<Pod>,
     nodes: Informer<Node>,
-    revisions: Informer<ControllerRevision>,
-    expectations: Arc<Expectations>,
-    wrote: Wrote,
-    wrote_revisions: Wrote,
+    revisions: Fresh<ControllerRevision>,
+    expectations: Expectations,
     backoff: Mutex<HashMap<(Key, String), Backoff>>,
 }
 
@@ -71,123 +56,46 @@ struct Backoff {
 
 /// `daemonset-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("daemonset-controller"),
-        sets: context.informer(),
+        sets: context.fresh(),
         pods: context.informer(),
         nodes: context.informer(),
-        revisions: context.informer(),
-        expectations: Arc::new(Expectations::new(context.clock.clone())),
-        wrote: Wrote::default(),
-        wrote_revisions: Wrote::default(),
+        revisions: context.fresh(),
+        expectations: Expectations::new(context.clock.clone()),
         backoff: Mutex::default(),
     });
-    let q = queue.clone();
-    controller
-        .sets
-        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
-    let (q, watcher) = (queue.clone(), controller.clone());
-    controller
-        .pods
-        .subscribe(move |change| watcher.pod_changed(change, &q));
-    let (q, watcher) = (queue.clone(), controller.clone());
-    controller.nodes.subscribe(move |change| {
-        let taints = |node: &Node| node.spec.as_ref().and_then(|s| s.taints.clone());
-        let same = matches!(change, Change::Updated { old, new } if old.metadata.labels == new.metadata.labels && taints(old) == taints(new));
-        if !same {
-            watcher.sets.list().iter().for_each(|set| q.add(Key::of(&set.metadata)));
+    c.each(&c.sets);
+    c.on(&c.pods, |c, change, queue| {
+        dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);
+    });
+    c.on(&c.nodes, |c, change, queue| {
+            let taints = |node: &Node| node.spec().taints.clone();
+            let same = matches!(change, Change::Updated { old, new } if old.metadata.labels == new.metadata.labels && taints(old) == taints(new));
+            if !same {
+                wake(queue, c.sets.list());
+            }
+        });
+    c.on(&c.revisions, |c, change, queue| {
+        // somebody else changed, let go or deleted it; of a new one with an owner nothing is to be done
+        if !matches!(change, Change::Added(revision) if controller_of(&revision.metadata).is_some())
+        {
+            dependents::heard(&c.sets, change, queue);
         }
     });
-    let (q, watcher) = (queue.clone(), controller.clone());
-    controller
-        .revisions
-        .subscribe(move |change| watcher.revision_changed(change, &q));
-    Ok(Some(context.workers(controller, queue)))
+    Ok(c.workers())
 }
 
 impl Controller {
-    /// The set that controls this object.
-    fn owner(&self, object: &ObjectMeta) -> Option<Key> {
-        let owner = controller_of(object).filter(|r| r.kind == "DaemonSet")?;
-        let key = Key::new(object.namespace.as_deref().unwrap_or(""), &owner.name);
-        (self.sets.get(&key)?.metadata.uid.as_ref() == Some(&owner.uid)).then_some(key)
-    }
-
-    /// Wakes the sets that may take up an object that nobody controls.
-    fn wake_takers(&self, orphan: &ObjectMeta, queue: &Queue<Key>) {
-        for set in self
-            .sets
-            .in_namespace(orphan.namespace.as_deref().unwrap_or(""))
-        {
-            if selector_of(&set)
-                .is_ok_and(|s| !s.is_everything() && s.matches(orphan.labels.as_ref()))
-            {
-                queue.add(Key::of(&set.metadata));
-            }
-        }
-    }
-
-    /// Somebody else changed, let go or deleted a revision; of a new one with an owner nothing is to be done.
-    fn revision_changed(&self, change: &Change<ControllerRevision>, queue: &Queue<Key>) {
-        let meta = &change.object().metadata;
-        if let Change::Updated { old, new } = change
-            && controller_of(&old.metadata) != controller_of(&new.metadata)
-            && let Some(key) = self.owner(&old.metadata)
-        {
-            queue.add(key);
-        }
-        if controller_of(meta).is_some() {
-            let key = self
-                .owner(meta)
-                .filter(|_| !matches!(change, Change::Added(_)));
-            key.into_iter().for_each(|key| queue.add(key));
-        } else if !matches!(change, Change::Deleted(_)) {
-            self.wake_takers(meta, queue);
-        }
-    }
-
-    fn pod_changed(&self, change: &Change<Pod>, queue: &Queue<Key>) {
-        let pod = change.object();
-        let going = pods::is_deleting(pod) || matches!(change, Change::Deleted(_));
-        if let Change::Updated { old, new } = change
-            && controller_of(&old.metadata) != controller_of(&new.metadata)
-            && let Some(key) = self.owner(&old.metadata)
-        {
-            queue.add(key);
-        }
-        if let Some(key) = self.owner(&pod.metadata) {
-            if going {
-                self.expectations
-                    .deletion_observed(&key, &Key::of(&pod.metadata));
-            } else if matches!(change, Change::Added(_)) {
-                self.expectations.creation_observed(&key);
-            }
-            queue.add(key);
-        } else if controller_of(&pod.metadata).is_none() && !going {
-            self.wake_takers(&pod.metadata, queue);
-        }
-    }
-
     /// The set's pods, by the node that they are on or meant for.
     async fn pods_by_node(
         &self,
         set: &DaemonSet,
         selector: &Selector,
     ) -> Result<BTreeMap<String, Vec<Arc<Pod>>>, Error> {
-        let mut candidates = self
-            .pods
-            .owned_by(set.metadata.uid.as_deref().unwrap_or(""));
-        candidates.extend(
-            self.pods
-                .orphans(set.metadata.namespace.as_deref().unwrap_or("")),
-        );
-        let mine = claim_all(&self.api, set, candidates, |pod: &Pod| {
-            selector.matches(pod.metadata.labels.as_ref())
-        })
-        .await?;
+        let mine = claimed(&self.api, set, selector, &self.pods).await?;
         let mut by_node = BTreeMap::<String, Vec<Arc<Pod>>>::new();
         for pod in mine
             .into_iter()
@@ -222,46 +130,24 @@ impl Controller {
                 .map(|pod| Key::of(&pod.metadata))
                 .collect(),
         );
-        let (created, failure) = slow_start(plan.create.len(), |i| {
-            let pod = placement::new_pod(set, &plan.create[i], hash);
-            async move {
-                match pods::create(&self.api, &self.recorder, set, &pod).await {
-                    Err(e) if e.is_namespace_terminating() => {
-                        self.expectations.creation_observed(key);
-                        Ok(())
-                    }
-                    other => other.map(drop),
-                }
-            }
-        })
-        .await;
-        let mut errors: Vec<Error> = failure.into_iter().collect();
-        if !errors.is_empty() {
-            self.expectations
-                .creations_observed(key, plan.create.len() - created);
-        }
-        let results = join_all(plan.delete.iter().map(|pod| async {
-            let pod = Key::of(&pod.metadata);
-            let result = pods::delete(&self.api, &self.recorder, set, &pod).await;
-            if result.is_err() {
-                self.expectations.deletion_observed(key, &pod);
-            }
-            result
-        }))
-        .await;
-        errors.extend(
-            results
-                .into_iter()
-                .filter_map(Result::err)
-                .filter(|e| !e.is_not_found()),
-        );
+        let pods = Pods {
+            api: &self.api,
+            recorder: &self.recorder,
+            expectations: &self.expectations,
+            key,
+            owner: set,
+        };
+        let new = |i: usize| placement::new_pod(set, &plan.create[i], hash);
+        let (_, failure) = pods.create(plan.create.len(), new).await;
+        let mut errors = pods.delete(&plan.delete).await;
+        errors.splice(0..0, failure);
         Error::collect(errors)
     }
 
     /// Whether a failed pod on this node may be deleted now; if not, when.
     fn may_retry(&self, key: &Key, generation: i64, node: &str) -> Option<Duration> {
         let now = self.clock.now();
-        let mut backoff = self.backoff.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut backoff = self.backoff.lock();
         next_try(
             backoff.entry((key.clone(), node.to_string())),
             generation,
@@ -280,17 +166,14 @@ impl Controller {
         let mut plan = placement::Plan::default();
         for verdict in placement.verdicts(
             hash,
-            set.spec
-                .as_ref()
-                .and_then(|s| s.min_ready_seconds)
-                .unwrap_or(0),
+            set.spec().min_ready_seconds.unwrap_or(0),
             self.clock.now(),
         ) {
             plan.create.extend(verdict.create);
             plan.delete.extend(verdict.delete);
             for pod in verdict.failed {
                 let node = placement::target(&pod).unwrap_or("").to_string();
-                let what = format!("{}/{}", key.namespace(), name(&pod.metadata));
+                let what = format!("{}/{}", key.namespace(), pod.metadata.name());
                 if let Some(wait) = self.may_retry(key, set.metadata.generation.unwrap_or(0), &node)
                 {
                     again = Some(again.map_or(wait, |a| a.min(wait)));
@@ -305,7 +188,7 @@ impl Controller {
             }
             for pod in verdict.succeeded {
                 let (what, node) = (
-                    format!("{}/{}", key.namespace(), name(&pod.metadata)),
+                    format!("{}/{}", key.namespace(), pod.metadata.name()),
                     placement::target(&pod).unwrap_or(""),
                 );
                 self.recorder.normal(
@@ -345,8 +228,7 @@ impl Controller {
             ..set.clone()
         };
         let written = self.api.update_status(&update).await?;
-        self.wrote
-            .note(key, written.metadata.resource_version.as_deref());
+        self.sets.note(key, &written.metadata);
         Ok(())
     }
 }
@@ -378,29 +260,18 @@ fn next_try(
     None
 }
 
-fn selector_of(set: &DaemonSet) -> Result<Selector, Error> {
-    Selector::of(set.spec.as_ref().map(|s| &s.selector))
-}
-
 impl Reconcile<Key> for Controller {
     const NAME: &'static str = "daemonset-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if let Some(version) = self.wrote.take(key) {
-            self.sets.reach(version, &self.clock).await;
-        }
-        if let Some(version) = self.wrote_revisions.take(key) {
-            self.revisions.reach(version, &self.clock).await;
-        }
+        self.sets.catch_up(key).await;
+        self.revisions.catch_up(key).await;
         let Some(set) = self.sets.get(key) else {
             self.expectations.forget(key);
-            self.backoff
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .retain(|(set, _), _| set != key);
+            self.backoff.lock().retain(|(set, _), _| set != key);
             return Ok(Next::DONE);
         };
-        let selector = selector_of(&set)?;
+        let selector = set.selector()?;
         if selector.is_everything() {
             self.recorder.warning(
                 &*set,
@@ -431,9 +302,8 @@ impl Reconcile<Key> for Controller {
         self.write_status(key, &set, status, settled).await?;
         let again = outcome?;
         let min_ready = set
-            .spec
-            .as_ref()
-            .and_then(|s| s.min_ready_seconds)
+            .spec()
+            .min_ready_seconds
             .filter(|s| *s > 0 && unripe)
             .map(pods::seconds);
         Ok(Next::maybe_after([again, min_ready].into_iter().flatten().min()).resting(nodes.len()))

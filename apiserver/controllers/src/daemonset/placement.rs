@@ -10,22 +10,20 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    apps::v1::{DaemonSet, DaemonSetStatus},
+    apps::v1::{DaemonSet, DaemonSetStatus, RollingUpdateDaemonSet},
     core::v1::{
         Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod,
         PodSpec, Toleration,
     },
 };
+use skiff_podspec::parts::{HasSpec, Meta};
 use skiff_podspec::{
     affinity::{self, Required},
     tolerations::{ENDS, KEEPS_OFF, taints, tolerates_all},
 };
 
-use super::{HASH_LABEL, update};
-use crate::{
-    owners::controller_ref,
-    pods::{self, name},
-};
+use super::HASH_LABEL;
+use crate::{fraction::scaled, owners::controller_ref, pods};
 
 const GENERATION_ANNOTATION: &str = "deprecated.daemonset.template.generation";
 const GENERATION_LABEL: &str = "pod-template-generation";
@@ -71,8 +69,22 @@ pub struct Placement<'a> {
     required: Option<Required>,
 }
 
+/// What a rolling update may do; `None` for other strategies.
+pub fn rolling(set: &DaemonSet) -> Option<&RollingUpdateDaemonSet> {
+    let strategy = set.spec().update_strategy.as_ref()?;
+    strategy
+        .rolling_update
+        .as_ref()
+        .filter(|_| strategy.type_.as_deref() == Some("RollingUpdate"))
+}
+
+/// Whether a node may have an old and a new pod for a while.
+fn allows_surge(set: &DaemonSet) -> bool {
+    rolling(set).is_some_and(|r| scaled(r.max_surge.as_ref(), 1, true) > 0)
+}
+
 fn spec(set: &DaemonSet) -> Option<&PodSpec> {
-    set.spec.as_ref()?.template.spec.as_ref()
+    set.spec().template.spec.as_ref()
 }
 
 fn with_tolerations(spec: &PodSpec) -> Vec<Toleration> {
@@ -121,7 +133,7 @@ pub fn is_current(set: &DaemonSet, pod: &Pod, hash: &str) -> bool {
 
 /// The node that a pod is on, or that its affinity names.
 pub fn target(pod: &Pod) -> Option<&str> {
-    let spec = pods::spec(pod);
+    let spec = pod.spec();
     if let Some(node) = spec.node_name.as_deref().filter(|n| !n.is_empty()) {
         return Some(node);
     }
@@ -159,8 +171,8 @@ pub fn new_pod(set: &DaemonSet, node: &str, hash: &str) -> Pod {
         .unwrap_or_default();
     let mut pod = pods::from_template(
         &template,
-        set.metadata.namespace.as_deref().unwrap_or(""),
-        name(&set.metadata),
+        set.metadata.namespace(),
+        set.metadata.name(),
         controller_ref(set),
     );
     let labels = pod.metadata.labels.get_or_insert_default();
@@ -229,7 +241,7 @@ impl<'a> Placement<'a> {
             .iter()
             .map(|node| self.verdict(node, hash, min_ready, now))
             .collect();
-        let known: HashSet<&str> = self.nodes.iter().map(|node| name(&node.metadata)).collect();
+        let known: HashSet<&str> = self.nodes.iter().map(|node| node.metadata.name()).collect();
         let lost = self
             .by_node
             .iter()
@@ -248,7 +260,7 @@ impl<'a> Placement<'a> {
 
     fn verdict(&self, node: &Node, hash: &str, min_ready: i32, now: Timestamp) -> Verdict {
         let (should_run, may_stay) = self.should_run(node);
-        let node_name = name(&node.metadata);
+        let node_name = node.metadata.name();
         let here = self.by_node.get(node_name);
         let mut verdict = Verdict::default();
         let Some(here) = here else {
@@ -268,7 +280,7 @@ impl<'a> Placement<'a> {
                 _ => running.push(pod.clone()),
             }
         }
-        if !update::allows_surge(self.set) {
+        if !allows_surge(self.set) {
             verdict.delete.extend(running.into_iter().skip(1));
         } else if running.len() <= 1 {
             verdict.create = (running.is_empty() && should_run).then(|| node_name.to_string());
@@ -312,18 +324,13 @@ impl<'a> Placement<'a> {
 
     /// The numbers of the set's status.
     pub fn status(&self, hash: &str, now: Timestamp) -> DaemonSetStatus {
-        let min_ready = self
-            .set
-            .spec
-            .as_ref()
-            .and_then(|s| s.min_ready_seconds)
-            .unwrap_or(0);
+        let min_ready = self.set.spec().min_ready_seconds.unwrap_or(0);
         let mut status = DaemonSetStatus::default();
         let (mut updated, mut available) = (0, 0);
         for node in self.nodes {
             let here = self
                 .by_node
-                .get(name(&node.metadata))
+                .get(node.metadata.name())
                 .and_then(|pods| pods.first());
             if !self.should_run(node).0 {
                 status.number_misscheduled += i32::from(here.is_some());
@@ -436,6 +443,6 @@ pub mod tests {
     fn new_pods_are_bound_to_their_node_by_affinity() {
         let pod = new_pod(&set(), "a", "h");
         assert_eq!(target(&pod), Some("a"));
-        assert_eq!(pods::spec(&pod).tolerations.as_ref().unwrap().len(), 6);
+        assert_eq!(pod.spec().tolerations.as_ref().unwrap().len(), 6);
     }
 }

@@ -3,7 +3,7 @@
 //! Invariant: exactly one revision stands for the present template, with the greatest number. Follows
 //! pkg/controller/daemon/update.go (constructHistory, cleanupHistory).
 
-use std::{collections::HashSet, sync::Arc};
+use std::collections::HashSet;
 
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, DaemonSet},
@@ -13,22 +13,13 @@ use serde_json::json;
 
 use super::{Controller, HASH_LABEL, placement::Placement};
 use crate::{
-    api::{Delete, PatchType, item},
-    error::{Error, unless_gone},
+    dependents::claimed,
     history::{self, Made},
-    key::Key,
-    labels::Selector,
-    owners::claim_all,
-    pods::name,
+    prelude::*,
 };
 
 fn hash_of(revision: &ControllerRevision) -> &str {
-    revision
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|l| l.get(HASH_LABEL))
-        .map_or("", String::as_str)
+    revision.metadata.label(HASH_LABEL).unwrap_or("")
 }
 
 impl Controller {
@@ -39,14 +30,7 @@ impl Controller {
         set: &DaemonSet,
         selector: &Selector,
     ) -> Result<(String, Vec<Arc<ControllerRevision>>), Error> {
-        let mut candidates = self
-            .revisions
-            .owned_by(set.metadata.uid.as_deref().unwrap_or(""));
-        candidates.extend(self.revisions.orphans(key.namespace()));
-        let mine = claim_all(&self.api, set, candidates, |r: &ControllerRevision| {
-            selector.matches(r.metadata.labels.as_ref())
-        })
-        .await?;
+        let mine = claimed(&self.api, set, selector, &self.revisions).await?;
         let mine = self.labelled(mine).await?;
         let template = set
             .spec
@@ -59,12 +43,11 @@ impl Controller {
         let number = history::max_revision(&old).saturating_add(1);
         history::sort(&mut current);
         let Some(keep) = current.pop() else {
-            let collisions = set.status.as_ref().and_then(|s| s.collision_count);
+            let collisions = set.status().collision_count;
             let revision = history::new(set, &template, HASH_LABEL, number, collisions)?;
             return match history::create(&self.api, &revision).await? {
                 Made::Is(made) => {
-                    self.wrote_revisions
-                        .note(key, made.metadata.resource_version.as_deref());
+                    self.revisions.note(key, &made.metadata);
                     Ok((hash_of(&made).to_string(), old))
                 }
                 Made::Collides => Err(self.salt(key, set).await),
@@ -77,8 +60,7 @@ impl Controller {
                 ..(*keep).clone()
             };
             let written = self.api.update(&update).await?;
-            self.wrote_revisions
-                .note(key, written.metadata.resource_version.as_deref());
+            self.revisions.note(key, &written.metadata);
         }
         Ok((hash_of(&keep).to_string(), old))
     }
@@ -90,17 +72,12 @@ impl Controller {
     ) -> Result<Vec<Arc<ControllerRevision>>, Error> {
         let mut labelled = Vec::with_capacity(revisions.len());
         for revision in revisions {
-            if revision
-                .metadata
-                .labels
-                .as_ref()
-                .is_some_and(|labels| labels.contains_key(HASH_LABEL))
-            {
+            if revision.metadata.label(HASH_LABEL).is_some() {
                 labelled.push(revision);
                 continue;
             }
             let mut update = (*revision).clone();
-            let own_name = name(&update.metadata).to_string();
+            let own_name = update.metadata.name().to_string();
             update
                 .metadata
                 .labels
@@ -117,11 +94,8 @@ impl Controller {
         status.collision_count = Some(status.collision_count.unwrap_or(0).saturating_add(1));
         match self.api.update_status(&update).await {
             Ok(written) => {
-                self.wrote
-                    .note(key, written.metadata.resource_version.as_deref());
-                Error::Failed(format!(
-                    "found a hash collision of DaemonSet {key}, will retry with another"
-                ))
+                self.sets.note(key, &written.metadata);
+                failed!("found a hash collision of DaemonSet {key}, will retry with another")
             }
             Err(error) => error,
         }
@@ -136,10 +110,7 @@ impl Controller {
         if others.is_empty() {
             return Ok(());
         }
-        for pod in self
-            .pods
-            .owned_by(set.metadata.uid.as_deref().unwrap_or(""))
-        {
+        for pod in self.pods.owned_by(set.metadata.uid()) {
             if pod
                 .metadata
                 .labels
@@ -147,10 +118,7 @@ impl Controller {
                 .and_then(|l| l.get(HASH_LABEL))
                 .is_none_or(|h| h != hash_of(keep))
             {
-                let path = item::<Pod>(
-                    pod.metadata.namespace.as_deref().unwrap_or(""),
-                    name(&pod.metadata),
-                );
+                let path = item::<Pod>(pod.metadata.namespace(), pod.metadata.name());
                 self.api
                     .patch(
                         &path,
@@ -161,11 +129,9 @@ impl Controller {
             }
         }
         for other in others {
-            unless_gone(
-                self.api
-                    .delete::<ControllerRevision>(&Key::of(&other.metadata), &Delete::default())
-                    .await,
-            )?;
+            self.api
+                .remove::<ControllerRevision>(&Key::of(&other.metadata))
+                .await?;
         }
         Ok(())
     }
@@ -177,13 +143,7 @@ impl Controller {
         placement: &Placement<'_>,
         mut old: Vec<Arc<ControllerRevision>>,
     ) -> Result<(), Error> {
-        let keep = usize::try_from(
-            set.spec
-                .as_ref()
-                .and_then(|s| s.revision_history_limit)
-                .unwrap_or(10),
-        )
-        .unwrap_or(0);
+        let keep = usize::try_from(set.spec().revision_history_limit.unwrap_or(10)).unwrap_or(0);
         let surplus = old.len().saturating_sub(keep);
         let live: HashSet<&str> = placement
             .by_node
@@ -198,11 +158,9 @@ impl Controller {
             .filter(|r| !live.contains(hash_of(r)))
             .take(surplus)
         {
-            unless_gone(
-                self.api
-                    .delete::<ControllerRevision>(&Key::of(&revision.metadata), &Delete::default())
-                    .await,
-            )?;
+            self.api
+                .remove::<ControllerRevision>(&Key::of(&revision.metadata))
+                .await?;
         }
         Ok(())
     }

@@ -6,25 +6,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    apps::v1::{DaemonSet, RollingUpdateDaemonSet},
+    apps::v1::DaemonSet,
     core::v1::{Node, Pod},
 };
+use skiff_podspec::parts::{HasSpec, Meta};
 
-use super::placement::{Placement, Plan, is_current};
+use super::placement::{Placement, Plan, is_current, rolling};
 use crate::{fraction::scaled, pods};
-
-fn rolling(set: &DaemonSet) -> Option<&RollingUpdateDaemonSet> {
-    let strategy = set.spec.as_ref()?.update_strategy.as_ref()?;
-    strategy
-        .rolling_update
-        .as_ref()
-        .filter(|_| strategy.type_.as_deref() == Some("RollingUpdate"))
-}
-
-/// Whether a node may have an old and a new pod for a while.
-pub fn allows_surge(set: &DaemonSet) -> bool {
-    rolling(set).is_some_and(|r| scaled(r.max_surge.as_ref(), 1, true) > 0)
-}
 
 /// The new and the old pod of a node; `None` when there are several of one sort.
 fn new_and_old(
@@ -40,9 +28,9 @@ fn new_and_old(
 /// The next step of a rolling update; nothing for other strategies.
 pub fn plan(set: &DaemonSet, placement: &Placement<'_>, hash: &str, now: Timestamp) -> Plan {
     let is_rolling = set
-        .spec
+        .spec()
+        .update_strategy
         .as_ref()
-        .and_then(|s| s.update_strategy.as_ref())
         .and_then(|s| s.type_.as_deref())
         .is_none_or(|t| t == "RollingUpdate");
     if !is_rolling {
@@ -71,14 +59,7 @@ pub fn plan(set: &DaemonSet, placement: &Placement<'_>, hash: &str, now: Timesta
 }
 
 fn available(set: &DaemonSet, pod: &Pod, now: Timestamp) -> bool {
-    pods::is_available(
-        pod,
-        set.spec
-            .as_ref()
-            .and_then(|s| s.min_ready_seconds)
-            .unwrap_or(0),
-        now,
-    )
+    pods::is_available(pod, set.spec().min_ready_seconds.unwrap_or(0), now)
 }
 
 /// Old pods go first, unavailable ones at once.
@@ -93,7 +74,7 @@ fn replace(
     let none = Vec::new();
     let empty = wanting
         .iter()
-        .filter(|node| !placement.by_node.contains_key(pods::name(&node.metadata)))
+        .filter(|node| !placement.by_node.contains_key(node.metadata.name()))
         .map(|_| &none);
     let (mut missing, mut at_once, mut candidates) = (0, Vec::new(), Vec::new());
     for pods in placement.by_node.values().chain(empty) {
@@ -127,7 +108,7 @@ fn surge_first(
     let mut plan = Plan::default();
     let (mut surging, mut up) = (0, 0);
     let (mut candidates, mut unwanted) = (Vec::new(), Vec::new());
-    let should_run = |node: &str| wanting.iter().any(|n| pods::name(&n.metadata) == node);
+    let should_run = |node: &str| wanting.iter().any(|n| n.metadata.name() == node);
     for (node, pods) in &placement.by_node {
         let Some((new, old)) = new_and_old(set, pods, hash) else {
             surging += 1;
@@ -167,6 +148,7 @@ mod tests {
         daemonset::placement::tests::{node, set},
         pods::tests::pod,
     };
+    use k8s_openapi::api::apps::v1::RollingUpdateDaemonSet;
     use k8s_openapi::{
         api::apps::v1::DaemonSetUpdateStrategy, apimachinery::pkg::util::intstr::IntOrString,
     };

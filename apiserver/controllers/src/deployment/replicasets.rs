@@ -5,14 +5,19 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::PodTemplateSpec,
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, ReplicaSet},
+        core::v1::PodTemplateSpec,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-
-use super::revision::revision;
+use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
 
 pub const HASH_LABEL: &str = "pod-template-hash";
+pub const REVISION: &str = "deployment.kubernetes.io/revision";
+pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+pub const MAX: &str = "deployment.kubernetes.io/max-replicas";
 
 /// All sets of a Deployment.
 pub struct Sets {
@@ -28,12 +33,9 @@ impl Sets {
         let mut sets: Vec<ReplicaSet> = sets.into_iter().map(Arc::unwrap_or_clone).collect();
         sets.sort_by(by_age);
         let template = deployment.spec.as_ref().map(|s| &s.template);
-        let new = sets.iter().position(|set| {
-            same_template(
-                template,
-                set.spec.as_ref().and_then(|s| s.template.as_ref()),
-            )
-        });
+        let new = sets
+            .iter()
+            .position(|set| same_template(template, set.spec().template.as_ref()));
         let new = new.map(|index| sets.remove(index));
         Self { new, old: sets }
     }
@@ -85,29 +87,37 @@ pub fn same_template(a: Option<&PodTemplateSpec>, b: Option<&PodTemplateSpec>) -
 
 /// How many pods the set should have.
 pub fn replicas(set: &ReplicaSet) -> i32 {
-    set.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
+    set.spec().replicas.unwrap_or(1)
 }
 
 /// How many it has.
 pub fn actual(set: &ReplicaSet) -> i32 {
-    set.status.as_ref().map_or(0, |s| s.replicas)
+    set.status().replicas
 }
 
 /// How many of them are available.
 pub fn available(set: &ReplicaSet) -> i32 {
-    set.status
-        .as_ref()
-        .and_then(|s| s.available_replicas)
-        .unwrap_or(0)
+    set.status().available_replicas.unwrap_or(0)
 }
 
 /// The value of an annotation.
 pub fn annotation<'a>(set: &'a ReplicaSet, key: &str) -> Option<&'a str> {
-    set.metadata
-        .annotations
-        .as_ref()?
-        .get(key)
-        .map(String::as_str)
+    set.metadata.annotation(key)
+}
+
+/// The set's revision; 0 when it has none, `None` when it is not a number.
+pub fn revision(set: &ReplicaSet) -> Option<i64> {
+    annotation(set, REVISION).map_or(Some(0), |text| text.parse().ok())
+}
+
+/// Sets one annotation; true when it was another.
+pub fn annotate(meta: &mut ObjectMeta, key: &str, value: String) -> bool {
+    let annotations = meta.annotations.get_or_insert_default();
+    if annotations.get(key) == Some(&value) {
+        return false;
+    }
+    annotations.insert(key.into(), value);
+    true
 }
 
 /// The set that a change of scale goes to when nothing is being rolled out: the only active one, or the newest when none is.

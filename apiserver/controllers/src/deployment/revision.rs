@@ -7,18 +7,18 @@ use k8s_openapi::{
     api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
 
 use super::{
     Pass, conditions,
-    replicasets::{HASH_LABEL, annotation, same_template},
+    replicasets::{
+        DESIRED, HASH_LABEL, MAX, REVISION, annotate, annotation, revision, same_template,
+    },
     scaling, status,
 };
 use crate::{error::Error, hash::template_hash, owners::controller_ref, owners::is_controlled_by};
 
-pub const REVISION: &str = "deployment.kubernetes.io/revision";
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
-pub const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
-pub const MAX: &str = "deployment.kubernetes.io/max-replicas";
 /// Annotations that say something about one object only and are not copied.
 const OWN: [&str; 6] = [
     "kubectl.kubernetes.io/last-applied-configuration",
@@ -30,24 +30,9 @@ const OWN: [&str; 6] = [
 ];
 const HISTORY_LENGTH: usize = 2000;
 
-/// The set's revision; 0 when it has none, `None` when it is not a number.
-pub fn revision(set: &ReplicaSet) -> Option<i64> {
-    annotation(set, REVISION).map_or(Some(0), |text| text.parse().ok())
-}
-
 /// The greatest revision of the old sets.
 pub fn max_revision(sets: &[ReplicaSet]) -> i64 {
     sets.iter().filter_map(revision).max().unwrap_or(0).max(0)
-}
-
-/// Sets one annotation; true when it was another.
-pub fn annotate(meta: &mut ObjectMeta, key: &str, value: String) -> bool {
-    let annotations = meta.annotations.get_or_insert_default();
-    if annotations.get(key) == Some(&value) {
-        return false;
-    }
-    annotations.insert(key.into(), value);
-    true
 }
 
 /// Brings a set's annotations up to date with the Deployment's and with `new_revision`; true when something changed.
@@ -114,11 +99,7 @@ impl Pass<'_> {
     }
 
     async fn refresh_new_set(&mut self, mut set: ReplicaSet, number: i64) -> Result<(), Error> {
-        let wanted = self
-            .deployment
-            .spec
-            .as_ref()
-            .and_then(|s| s.min_ready_seconds);
+        let wanted = self.deployment.spec().min_ready_seconds;
         let annotated = annotate_set(&self.deployment, &mut set, number, true);
         let spec = set.spec.get_or_insert_default();
         if annotated || spec.min_ready_seconds.unwrap_or(0) != wanted.unwrap_or(0) {
@@ -131,10 +112,7 @@ impl Pass<'_> {
         if status::has_deadline(&self.deployment)
             && conditions::get(self.deployment.status.as_ref(), conditions::PROGRESSING).is_none()
         {
-            let message = format!(
-                "Found new replica set \"{}\"",
-                crate::pods::name(&set.metadata)
-            );
+            let message = format!("Found new replica set \"{}\"", set.metadata.name());
             self.set_condition("True", "FoundNewReplicaSet", message);
             update = true;
         }
@@ -149,9 +127,7 @@ impl Pass<'_> {
     /// Writes a set and remembers how new it is.
     pub async fn put_set(&self, set: &ReplicaSet) -> Result<ReplicaSet, Error> {
         let written = self.controller.api.update(set).await?;
-        self.controller
-            .wrote_sets
-            .note(self.key, written.metadata.resource_version.as_deref());
+        self.controller.sets.note(self.key, &written.metadata);
         Ok(written)
     }
 
@@ -166,9 +142,7 @@ impl Pass<'_> {
             }
             Err(error) => return Err(self.failed_to_create(&name, error).await),
         };
-        self.controller
-            .wrote_sets
-            .note(self.key, set.metadata.resource_version.as_deref());
+        self.controller.sets.note(self.key, &set.metadata);
         if !existed && replicas > 0 {
             self.say(format!("Scaled up replica set {name} from 0 to {replicas}"));
         }
@@ -194,10 +168,7 @@ impl Pass<'_> {
         let deployment = &self.deployment;
         let spec = deployment.spec.clone().unwrap_or_default();
         let mut template = spec.template;
-        let hash = template_hash(
-            &template,
-            deployment.status.as_ref().and_then(|s| s.collision_count),
-        )?;
+        let hash = template_hash(&template, deployment.status().collision_count)?;
         let labels = template
             .metadata
             .get_or_insert_default()
@@ -212,7 +183,7 @@ impl Pass<'_> {
             .insert(HASH_LABEL.into(), hash.clone());
         let mut set = ReplicaSet {
             metadata: ObjectMeta {
-                name: Some(set_name(crate::pods::name(&deployment.metadata), &hash)),
+                name: Some(set_name(deployment.metadata.name(), &hash)),
                 namespace: deployment.metadata.namespace.clone(),
                 owner_references: Some(vec![controller_ref(deployment)]),
                 labels: Some(labels),
@@ -237,10 +208,7 @@ impl Pass<'_> {
         let set: ReplicaSet = self.controller.api.get(self.key.namespace(), name).await?;
         let template = self.deployment.spec.as_ref().map(|s| &s.template);
         if is_controlled_by(&set.metadata, &self.deployment.metadata)
-            && same_template(
-                template,
-                set.spec.as_ref().and_then(|s| s.template.as_ref()),
-            )
+            && same_template(template, set.spec().template.as_ref())
         {
             return Ok(set);
         }

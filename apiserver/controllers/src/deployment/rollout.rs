@@ -15,13 +15,10 @@ use super::{
     scaling, status,
 };
 use crate::{
-    api::Delete,
     clock::{after, until},
-    error::{Error, unless_gone},
     fraction::total,
-    key::Key,
-    pods::{name, seconds},
-    runner::Next,
+    pods::seconds,
+    prelude::*,
 };
 
 /// What a rolling update does to the old sets in one step: new sizes, unhealthy pods first.
@@ -69,9 +66,8 @@ pub fn shrink_old(deployment: &Deployment, sets: &Sets) -> Vec<(ReplicaSet, i32)
 /// Which old sets are more than the history may keep.
 pub fn too_old(deployment: &Deployment, old: &[ReplicaSet]) -> Vec<ReplicaSet> {
     let Some(limit) = deployment
-        .spec
-        .as_ref()
-        .and_then(|s| s.revision_history_limit)
+        .spec()
+        .revision_history_limit
         .filter(|l| *l != i32::MAX)
     else {
         return Vec::new();
@@ -87,12 +83,7 @@ pub fn too_old(deployment: &Deployment, old: &[ReplicaSet]) -> Vec<ReplicaSet> {
     alive.sort_by(by_revision);
     alive.truncate(excess);
     let observed = |set: &ReplicaSet| {
-        set.metadata.generation.unwrap_or(0)
-            <= set
-                .status
-                .as_ref()
-                .and_then(|s| s.observed_generation)
-                .unwrap_or(0)
+        set.metadata.generation.unwrap_or(0) <= set.status().observed_generation.unwrap_or(0)
     };
     alive.retain(|set| actual(set) == 0 && replicas(set) == 0 && observed(set));
     alive
@@ -113,7 +104,7 @@ fn timed_out(deployment: &Deployment, new: &DeploymentStatus, now: Timestamp) ->
 }
 
 fn deadline(deployment: &Deployment, condition: &DeploymentCondition) -> Option<Timestamp> {
-    let limit = deployment.spec.as_ref()?.progress_deadline_seconds?;
+    let limit = deployment.spec().progress_deadline_seconds?;
     Some(after(
         condition.last_update_time.as_ref()?.0,
         seconds(limit),
@@ -194,12 +185,10 @@ impl Pass<'_> {
     /// Deletes the sets that the history need not keep.
     pub async fn clean_up(&mut self) -> Result<(), Error> {
         for set in too_old(&self.deployment, &self.sets.old) {
-            unless_gone(
-                self.controller
-                    .api
-                    .delete::<ReplicaSet>(&Key::of(&set.metadata), &Delete::default())
-                    .await,
-            )?;
+            self.controller
+                .api
+                .remove::<ReplicaSet>(&Key::of(&set.metadata))
+                .await?;
         }
         Ok(())
     }
@@ -252,8 +241,8 @@ impl Pass<'_> {
             return;
         }
         let who = match &self.sets.new {
-            Some(set) => format!("ReplicaSet \"{}\"", name(&set.metadata)),
-            None => format!("Deployment \"{}\"", name(&deployment.metadata)),
+            Some(set) => format!("ReplicaSet \"{}\"", set.metadata.name()),
+            None => format!("Deployment \"{}\"", deployment.metadata.name()),
         };
         let now = self.controller.clock.now();
         let condition = |status, reason, what: &str| {
@@ -290,8 +279,7 @@ impl Pass<'_> {
     /// What keeps a set from having its pods; the new set's trouble first.
     fn replica_failure(&self) -> Option<DeploymentCondition> {
         let trouble = |set: &ReplicaSet| {
-            set.status
-                .as_ref()?
+            set.status()
                 .conditions
                 .as_ref()?
                 .iter()

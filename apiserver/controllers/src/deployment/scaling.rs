@@ -6,14 +6,16 @@
 use std::cmp::Reverse;
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use skiff_podspec::parts::{HasStatus, Meta};
 
 use super::{
     Pass,
-    replicasets::{Sets, active_or_latest, annotation, available, by_age, replicas},
-    revision::{DESIRED, MAX, annotate},
+    replicasets::{
+        DESIRED, MAX, Sets, active_or_latest, annotate, annotation, available, by_age, replicas,
+    },
     status,
 };
-use crate::{error::Error, fraction::total, pods::name};
+use crate::{error::Error, fraction::total};
 
 /// Notes on the set what the Deployment wanted when it was last scaled; true when that is new.
 pub fn annotate_replicas(set: &mut ReplicaSet, desired: i32, max: i32) -> bool {
@@ -113,13 +115,9 @@ fn fraction(deployment: &Deployment, set: &ReplicaSet) -> i32 {
     if wanted == 0 {
         return -own;
     }
-    let before = noted(set, MAX).filter(|max| *max != 0).unwrap_or_else(|| {
-        deployment
-            .status
-            .as_ref()
-            .and_then(|s| s.replicas)
-            .unwrap_or(0)
-    });
+    let before = noted(set, MAX)
+        .filter(|max| *max != 0)
+        .unwrap_or_else(|| deployment.status().replicas.unwrap_or(0));
     if before == 0 {
         return 0;
     }
@@ -207,7 +205,7 @@ impl Pass<'_> {
             let direction = if before < size { "up" } else { "down" };
             self.say(format!(
                 "Scaled {direction} replica set {} from {before} to {size}",
-                name(&written.metadata)
+                written.metadata.name()
             ));
         }
         self.keep(written);

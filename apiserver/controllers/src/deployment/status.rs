@@ -14,8 +14,8 @@ use super::{
     replicasets::{Sets, actual, available, replicas as set_replicas},
 };
 use crate::{
-    error::Error,
     fraction::{scaled, total},
+    prelude::*,
 };
 
 /// How a new template is rolled out.
@@ -30,9 +30,9 @@ pub enum Strategy {
 /// The Deployment's strategy.
 pub fn strategy(deployment: &Deployment) -> Strategy {
     match deployment
-        .spec
+        .spec()
+        .strategy
         .as_ref()
-        .and_then(|s| s.strategy.as_ref())
         .and_then(|s| s.type_.as_deref())
     {
         Some("Recreate") => Strategy::Recreate,
@@ -42,19 +42,15 @@ pub fn strategy(deployment: &Deployment) -> Strategy {
 
 /// How many pods are wanted.
 pub fn replicas(deployment: &Deployment) -> i32 {
-    deployment
-        .spec
-        .as_ref()
-        .and_then(|s| s.replicas)
-        .unwrap_or(1)
+    deployment.spec().replicas.unwrap_or(1)
 }
 
 /// Surge and unavailability as they are written, without looking whether both are nothing.
 pub fn raw_limits(deployment: &Deployment) -> (i32, i32) {
     let rolling = deployment
-        .spec
+        .spec()
+        .strategy
         .as_ref()
-        .and_then(|s| s.strategy.as_ref())
         .and_then(|s| s.rolling_update.as_ref());
     let total = replicas(deployment);
     (
@@ -96,9 +92,8 @@ pub fn max_unavailable(deployment: &Deployment) -> i32 {
 /// Whether a rollout can take too long.
 pub fn has_deadline(deployment: &Deployment) -> bool {
     deployment
-        .spec
-        .as_ref()
-        .and_then(|s| s.progress_deadline_seconds)
+        .spec()
+        .progress_deadline_seconds
         .is_some_and(|s| s != i32::MAX)
 }
 
@@ -144,12 +139,10 @@ fn terminating<'a>(sets: impl Iterator<Item = &'a ReplicaSet>) -> Option<i32> {
 pub fn calculate(deployment: &Deployment, sets: &Sets, now: Time) -> DeploymentStatus {
     let old = deployment.status.clone().unwrap_or_default();
     let available_replicas = total(sets.all().map(available));
-    let ready = total(sets.all().map(|set| {
-        set.status
-            .as_ref()
-            .and_then(|s| s.ready_replicas)
-            .unwrap_or(0)
-    }));
+    let ready = total(
+        sets.all()
+            .map(|set| set.status().ready_replicas.unwrap_or(0)),
+    );
     let wanted_by_sets = total(sets.all().map(set_replicas));
     let mut status = DeploymentStatus {
         observed_generation: deployment.metadata.generation,

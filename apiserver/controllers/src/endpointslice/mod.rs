@@ -5,10 +5,7 @@
 
 mod plan;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::collections::HashMap;
 
 use k8s_openapi::api::{
     core::v1::{Node, Pod, Service},
@@ -17,15 +14,7 @@ use k8s_openapi::api::{
 
 use self::plan::Plan;
 use crate::{
-    api::{Api, Delete},
-    clock::Clock,
-    error::{Error, unless_gone},
-    events::Recorder,
-    expectations::Wrote,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
+    prelude::*,
     service_pods::{self, TRIGGER_TIME, TriggerTimes},
 };
 
@@ -38,56 +27,43 @@ pub const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 struct Controller {
     api: Api,
-    clock: Clock,
     recorder: Recorder,
     services: Informer<Service>,
     pods: Informer<Pod>,
     nodes: Informer<Node>,
-    slices: Informer<EndpointSlice>,
+    slices: Fresh<EndpointSlice>,
     times: TriggerTimes,
-    wrote: Wrote,
     own: Mutex<HashMap<Key, String>>,
 }
 
 /// `endpointslice-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
-        clock: context.clock.clone(),
         recorder: context.recorder("endpoint-slice-controller"),
         services: context.informer(),
         pods: context.informer(),
         nodes: context.informer(),
-        slices: context.informer(),
+        slices: context.fresh(),
         times: TriggerTimes::default(),
-        wrote: Wrote::default(),
         own: Mutex::default(),
     });
-    let q = queue.clone();
-    controller
-        .services
-        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
-    let (q, services) = (queue.clone(), controller.services.clone());
-    controller
-        .pods
-        .subscribe(move |change| service_pods::wake(change, &services, &q));
-    let (q, watcher) = (queue.clone(), controller.clone());
-    controller.slices.subscribe(move |change| {
-        if let Some(service) = watcher.meddled_with(change) {
-            q.add(service);
-        }
+    c.each(&c.services);
+    c.on(&c.pods, |c, change, queue| {
+        service_pods::wake(change, &c.services, queue)
     });
-    Ok(Some(context.workers(controller, queue)))
+    c.on(&c.slices, |c, change, queue| {
+        c.meddled_with(change)
+            .into_iter()
+            .for_each(|service| queue.add(service));
+    });
+    Ok(c.workers())
 }
 
 /// The service that a slice belongs to.
 pub fn service_of(slice: &EndpointSlice) -> Option<Key> {
     let name = slice.metadata.labels.as_ref()?.get(SERVICE_LABEL)?;
-    Some(Key::new(
-        slice.metadata.namespace.as_deref().unwrap_or(""),
-        name,
-    ))
+    Some(Key::new(slice.metadata.namespace(), name))
 }
 
 /// Whether the manager of this name made the slice.
@@ -116,7 +92,7 @@ impl Controller {
             return None;
         }
         let key = Key::of(&slice.metadata);
-        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.own.lock();
         let ours = match change {
             Change::Deleted(_) => own.remove(&key).is_none(),
             _ => own.get(&key) == slice.metadata.resource_version.as_ref(),
@@ -126,16 +102,13 @@ impl Controller {
 
     fn note(&self, service: &Key, slice: &EndpointSlice) {
         let version = slice.metadata.resource_version.clone().unwrap_or_default();
-        self.wrote.note(service, Some(&version));
-        self.own
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(Key::of(&slice.metadata), version);
+        self.slices.note(service, &slice.metadata);
+        self.own.lock().insert(Key::of(&slice.metadata), version);
     }
 
     async fn carry_out(&self, key: &Key, service: &Service, plan: Plan) -> Result<(), Error> {
         let describe = |verb: &str, what: &str, e: &Error| {
-            Error::Failed(format!("failed to {verb} {what} for Service {key}: {e}"))
+            failed!("failed to {verb} {what} for Service {key}: {e}")
         };
         if service.metadata.deletion_timestamp.is_none() {
             for slice in plan.create {
@@ -157,16 +130,11 @@ impl Controller {
         }
         for slice in plan.delete {
             let slice = Key::of(&slice.metadata);
-            self.own
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&slice);
-            unless_gone(
-                self.api
-                    .delete::<EndpointSlice>(&slice, &Delete::default())
-                    .await,
-            )
-            .map_err(|e| describe("delete", &format!("{} EndpointSlice", slice.name()), &e))?;
+            self.own.lock().remove(&slice);
+            self.api
+                .remove::<EndpointSlice>(&slice)
+                .await
+                .map_err(|e| describe("delete", &format!("{} EndpointSlice", slice.name()), &e))?;
         }
         Ok(())
     }
@@ -176,9 +144,7 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "endpointslice-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if let Some(version) = self.wrote.take(key) {
-            self.slices.reach(version, &self.clock).await;
-        }
+        self.slices.catch_up(key).await;
         let Some(service) = self.services.get(key) else {
             self.times.forget(key);
             return Ok(Next::DONE);

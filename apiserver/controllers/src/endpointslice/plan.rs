@@ -15,16 +15,15 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
 
 use super::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL};
 use crate::{
     informer::Informer,
     key::Key,
     owners::controller_ref,
-    pods::{self, name},
-    service_pods::{
-        self, HEADLESS, find_port, has_ip, hostname, is_endpoint, publishes_unready, spec,
-    },
+    pods,
+    service_pods::{self, HEADLESS, find_port, has_ip, hostname, is_endpoint, publishes_unready},
 };
 
 /// How many endpoints a slice has at most.
@@ -115,13 +114,14 @@ pub fn annotate(slice: &mut EndpointSlice, key: &str, value: Option<String>) {
 }
 
 fn families(service: &Service) -> Vec<&'static str> {
-    let named: Vec<_> = spec(service)
+    let named: Vec<_> = service
+        .spec()
         .ip_families
         .iter()
         .flatten()
         .map(|f| if f == "IPv6" { "IPv6" } else { "IPv4" })
         .collect();
-    match spec(service).cluster_ip.as_deref() {
+    match service.spec().cluster_ip.as_deref() {
         _ if !named.is_empty() => named,
         Some(ip) if has_ip(service) => vec![if ip.contains(':') { "IPv6" } else { "IPv4" }],
         _ => vec!["IPv4", "IPv6"],
@@ -208,13 +208,10 @@ fn desired(
         let node = pods::node_name(pod);
         let zone = zones.entry(node).or_insert_with(|| zone_of(node));
         if zone.is_none() && !publishes_unready(service) {
-            let (pod, namespace) = (
-                name(&pod.metadata),
-                service.metadata.namespace.as_deref().unwrap_or(""),
-            );
+            let (pod, namespace) = (pod.metadata.name(), service.metadata.namespace());
             missing = Some(format!(
                 "skipping Pod {pod} for Service {namespace}/{}: Node {node} Not Found",
-                name(&service.metadata)
+                service.metadata.name()
             ));
             continue;
         }
@@ -235,7 +232,8 @@ fn ports_of(service: &Service, pod: &Pod) -> Vec<EndpointPort> {
             app_protocol: p.app_protocol.clone(),
         })
     };
-    spec(service)
+    service
+        .spec()
         .ports
         .iter()
         .flatten()
@@ -247,9 +245,9 @@ fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str)
     let (serving, terminating) = (pods::is_ready(pod), pods::is_deleting(pod));
     let is_v6 = |ip: &str| ip.parse::<IpAddr>().ok().map(|ip| ip.is_ipv6());
     let ips = pod
-        .status
+        .status()
+        .pod_ips
         .as_ref()
-        .and_then(|s| s.pod_ips.as_ref())
         .into_iter()
         .flatten()
         .map(|ip| ip.ip.clone());
@@ -269,7 +267,7 @@ fn endpoint_of(service: &Service, pod: &Pod, zone: Option<String>, family: &str)
             uid: pod.metadata.uid.clone(),
             ..Default::default()
         }),
-        node_name: pods::spec(pod).node_name.clone(),
+        node_name: pod.spec().node_name.clone(),
         zone,
         hostname: hostname(pod, service),
         ..Default::default()
@@ -369,7 +367,7 @@ fn labels_of(service: &Service) -> (Labels, Labels) {
     if !service_pods::has_ip(service) {
         labels.insert(HEADLESS.into(), String::new());
     }
-    labels.insert(SERVICE_LABEL.into(), name(&service.metadata).into());
+    labels.insert(SERVICE_LABEL.into(), service.metadata.name().into());
     labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY.into());
     (labels, own)
 }
@@ -382,7 +380,7 @@ fn new_slice(
 ) -> EndpointSlice {
     EndpointSlice {
         metadata: ObjectMeta {
-            generate_name: Some(format!("{}-", name(&service.metadata))),
+            generate_name: Some(format!("{}-", service.metadata.name())),
             namespace: service.metadata.namespace.clone(),
             owner_references: Some(vec![controller_ref(service)]),
             labels: Some(labels),

@@ -7,10 +7,7 @@
 mod graph;
 mod monitors;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
 use futures::future::{join, join_all};
 use k8s_openapi::{
@@ -23,15 +20,7 @@ use self::{
     graph::{Action, FOREGROUND, Graph, Identity, Node, ORPHAN, Todo, decide},
     monitors::Monitors,
 };
-use crate::{
-    api::{Api, Delete, PatchType},
-    discovery::ApiResource,
-    error::{Error, unless_gone},
-    events::{EventType, Recorder},
-    list::Work,
-    queue::Queue,
-    runner::{Context, Next, Reconcile},
-};
+use crate::{discovery::ApiResource, prelude::*};
 
 const NAME: &str = "garbage-collector-controller";
 const WORKERS: usize = 20;
@@ -47,8 +36,8 @@ struct Shared {
 }
 
 impl Shared {
-    fn graph(&self) -> MutexGuard<'_, Graph> {
-        self.graph.lock().unwrap_or_else(PoisonError::into_inner)
+    fn graph(&self) -> parking_lot::MutexGuard<'_, Graph> {
+        self.graph.lock()
     }
 
     fn enqueue(&self, todo: Todo) {
@@ -136,11 +125,9 @@ enum Owner {
 impl Collector {
     /// What discovery knows of a kind.
     fn resource(&self, api_version: &str, kind: &str) -> Result<ApiResource, Error> {
-        self.monitors.resource(api_version, kind).ok_or_else(|| {
-            Error::Failed(format!(
-                "unable to get REST mapping for {api_version}/{kind}."
-            ))
-        })
+        self.monitors
+            .resource(api_version, kind)
+            .ok_or_else(|| failed!("unable to get REST mapping for {api_version}/{kind}."))
     }
 
     fn path(&self, identity: &Identity) -> Result<String, Error> {

@@ -5,23 +5,21 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize;
+use skiff_podspec::parts::Meta as _;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, graph::Meta};
 use crate::{
-    api::Api,
-    clock::Clock,
     discovery::{ApiResource, discover},
     informer::Informers,
+    prelude::*,
     reflect::{Sink, Source, reflect},
-    runner::Context,
 };
 
 const PERIOD: Duration = Duration::from_secs(30);
@@ -145,7 +143,7 @@ impl Monitors {
     /// The resource of a kind, if it is served in this version.
     pub fn resource(&self, api_version: &str, kind: &str) -> Option<ApiResource> {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.known.lock();
         known
             .values()
             .map(|k| &k.resource)
@@ -194,7 +192,7 @@ impl Monitors {
             .filter(collected)
             .map(|r| (r.path(""), r))
             .collect();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         if found.failed.is_empty() {
             known.retain(|path, known| {
                 let stays = wanted.get(path) == Some(&known.resource);
@@ -247,8 +245,8 @@ impl Monitors {
                 return;
             }
             if gone {
-                shared.removed(meta.uid.as_deref().unwrap_or(""));
-                informers.tell_deletion(meta.namespace.as_deref().unwrap_or(""));
+                shared.removed(meta.uid());
+                informers.tell_deletion(meta.namespace());
             } else {
                 let todo = shared
                     .graph()

@@ -11,12 +11,11 @@ use k8s_openapi::{
 use serde::Deserialize;
 use skiff_api::machinery::{quantity::Quantity, selector::Selector, url::query_value};
 
-use super::replicas::{PodMetric, PodMetrics};
-use crate::{
-    api::{Api, segment},
-    discovery::ApiResource,
-    error::Error,
+use super::{
+    replicas::{PodMetric, PodMetrics},
+    why::Why,
 };
+use crate::{api::segment, discovery::ApiResource, prelude::*};
 
 const CUSTOM: &str = "custom.metrics.k8s.io";
 const VERSIONS: [&str; 2] = ["v1beta2", "v1beta1"];
@@ -61,10 +60,10 @@ struct Value {
     value: String,
 }
 
-fn milli(text: &str) -> Result<i64, String> {
+fn milli(text: &str) -> Result<i64, Why> {
     text.parse::<Quantity>()
         .map(|quantity| quantity.milli_value())
-        .map_err(|error| format!("quantity {text:?}: {error}"))
+        .map_err(|error| format!("quantity {text:?}: {error}").into())
 }
 
 /// `1m30s`, `30.5s`: the durations of Go that a window is written in.
@@ -126,7 +125,7 @@ impl Client<'_> {
         &self,
         path: &str,
         resource: &str,
-    ) -> Result<Vec<T>, String> {
+    ) -> Result<Vec<T>, Why> {
         Ok(self
             .api
             .get_path::<List<T>>(path)
@@ -142,7 +141,7 @@ impl Client<'_> {
         namespace: &str,
         selector: &Selector,
         container: &str,
-    ) -> Result<PodMetrics, String> {
+    ) -> Result<PodMetrics, Why> {
         let path = format!(
             "/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods?labelSelector={}",
             query_value(&selector.to_string())
@@ -186,7 +185,7 @@ impl Client<'_> {
         Ok(metrics)
     }
 
-    async fn custom(&self, path: &str, resource: &str) -> Result<Vec<Value>, String> {
+    async fn custom(&self, path: &str, resource: &str) -> Result<Vec<Value>, Why> {
         let served = |version: &&&str| {
             self.resources
                 .iter()
@@ -200,14 +199,16 @@ impl Client<'_> {
                 .any(|r| r.group == CUSTOM)
                 .then_some(&VERSIONS[0])
         }) else {
-            return Err(format!(
+            return Err(Why::from(format!(
                 "unable to fetch metrics from custom metrics API: no custom metrics API ({CUSTOM}) registered"
-            ));
+            )));
         };
         let path = format!("/apis/{CUSTOM}/{version}/{path}");
         self.list(&path, &format!("{resource}.{CUSTOM}"))
             .await
-            .map_err(|error| format!("unable to fetch metrics from custom metrics API: {error}"))
+            .map_err(|error| {
+                format!("unable to fetch metrics from custom metrics API: {error}").into()
+            })
     }
 
     /// A custom metric of pods.
@@ -217,7 +218,7 @@ impl Client<'_> {
         namespace: &str,
         selector: &Selector,
         of_metric: &Selector,
-    ) -> Result<PodMetrics, String> {
+    ) -> Result<PodMetrics, Why> {
         let (pods, metrics) = (
             query_value(&selector.to_string()),
             query_value(&of_metric.to_string()),
@@ -257,7 +258,7 @@ impl Client<'_> {
         namespace: &str,
         object: &CrossVersionObjectReference,
         of_metric: &Selector,
-    ) -> Result<i64, String> {
+    ) -> Result<i64, Why> {
         let version = object.api_version.as_deref().unwrap_or("");
         let group = version.rsplit_once('/').map_or("", |(group, _)| group);
         let query = format!(
@@ -281,9 +282,9 @@ impl Client<'_> {
                     format!("{}.{group}", object.kind)
                 };
                 let why = format!("no matches for kind {:?} in group {group:?}", object.kind);
-                return Err(format!(
+                return Err(Why::from(format!(
                     "unable to fetch metrics from custom metrics API: unable to map kind {kind} to resource: {why}"
-                ));
+                )));
             };
             let resource = if group.is_empty() {
                 found.resource.clone()
@@ -302,10 +303,10 @@ impl Client<'_> {
         let found = self.custom(&path, &resource).await?;
         match found.as_slice() {
             [one] => milli(&one.value),
-            more => Err(format!(
+            more => Err(Why(format!(
                 "unable to fetch metrics from custom metrics API: the custom metrics API server returned {} results when we asked for exactly one",
                 more.len()
-            )),
+            ))),
         }
     }
 
@@ -315,7 +316,7 @@ impl Client<'_> {
         metric: &str,
         namespace: &str,
         of_metric: &Selector,
-    ) -> Result<Vec<i64>, String> {
+    ) -> Result<Vec<i64>, Why> {
         let (name, selector) = (segment(metric), query_value(&of_metric.to_string()));
         let path = format!(
             "/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/{name}?labelSelector={selector}"
@@ -360,24 +361,14 @@ mod tests {
                 ..Status::default()
             }))
         };
-        for (given, wanted) in [
-            (
-                error(404, "404 page not found\n", ""),
-                "the server could not find the requested resource (get pods.metrics.k8s.io)",
-            ),
-            (
-                error(404, ABSENT, "NotFound"),
-                "the server could not find the requested resource (get pods.metrics.k8s.io)",
-            ),
-            (
-                error(503, "", ""),
-                "the server is currently unable to handle the request (get pods.metrics.k8s.io)",
-            ),
-            (
-                error(403, "pods is forbidden", "Forbidden"),
-                "pods is forbidden",
-            ),
-        ] {
+        #[rustfmt::skip]
+        let cases = [
+            (error(404, "404 page not found\n", ""), "the server could not find the requested resource (get pods.metrics.k8s.io)"),
+            (error(404, ABSENT, "NotFound"), "the server could not find the requested resource (get pods.metrics.k8s.io)"),
+            (error(503, "", ""), "the server is currently unable to handle the request (get pods.metrics.k8s.io)"),
+            (error(403, "pods is forbidden", "Forbidden"), "pods is forbidden"),
+        ];
+        for (given, wanted) in cases {
             assert_eq!(words(given, "pods.metrics.k8s.io"), wanted);
         }
     }

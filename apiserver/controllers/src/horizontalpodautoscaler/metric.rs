@@ -20,7 +20,9 @@ use skiff_api::machinery::{
 use super::{
     measured::Client,
     replicas::{Seen, by_average, by_share, by_utilization, by_value},
+    why::Why,
 };
+use crate::labels::go_text;
 
 /// What a metric asks for.
 #[derive(Debug)]
@@ -68,13 +70,13 @@ pub struct Asked<'a> {
     pub status_replicas: i32,
 }
 
-fn target_milli(quantity: Option<&ApiQuantity>) -> Result<Option<i64>, String> {
+fn target_milli(quantity: Option<&ApiQuantity>) -> Result<Option<i64>, Why> {
     let read = |quantity: &ApiQuantity| {
         quantity
             .0
             .parse::<Quantity>()
             .map(|q| q.milli_value())
-            .map_err(|e| format!("quantity {:?}: {e}", quantity.0))
+            .map_err(|e| format!("quantity {:?}: {e}", quantity.0).into())
     };
     quantity.map(read).transpose()
 }
@@ -88,43 +90,12 @@ fn quantity(milli: i64, binary: bool) -> Option<ApiQuantity> {
     Some(ApiQuantity(Quantity::from_milli(milli, format).to_string()))
 }
 
-fn of_metric(selector: Option<&LabelSelector>) -> Result<Selector, String> {
+fn of_metric(selector: Option<&LabelSelector>) -> Result<Selector, Why> {
     let value = selector
         .map(serde_json::to_value)
         .transpose()
         .map_err(|e| e.to_string())?;
-    Selector::from_label_selector(value.as_ref()).map_err(|e| e.to_string())
-}
-
-/// As Go prints a pointer to one.
-fn printed(selector: Option<&LabelSelector>) -> String {
-    let Some(selector) = selector else {
-        return "nil".into();
-    };
-    let labels: String = selector
-        .match_labels
-        .iter()
-        .flatten()
-        .map(|(key, value)| format!("{key}: {value},"))
-        .collect();
-    let expression =
-        |e: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| {
-            format!(
-                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{}],}},",
-                e.key,
-                e.operator,
-                e.values.as_deref().unwrap_or_default().join(" ")
-            )
-        };
-    let expressions: String = selector
-        .match_expressions
-        .iter()
-        .flatten()
-        .map(expression)
-        .collect();
-    format!(
-        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
-    )
+    Selector::from_label_selector(value.as_ref()).map_err(|e| e.to_string().into())
 }
 
 impl Asked<'_> {
@@ -196,7 +167,7 @@ impl Asked<'_> {
                 name,
                 status,
             }),
-            Err((why, inner)) => Err(Failure {
+            Err((Why(why), inner)) => Err(Failure {
                 reason,
                 error: format!("failed to get {what}: {inner}"),
                 why,
@@ -208,8 +179,8 @@ impl Asked<'_> {
         &self,
         of: &ObjectMetricSource,
         status: &mut MetricStatus,
-    ) -> Result<(i32, String), (String, String)> {
-        let same = |why: String| (why.clone(), why);
+    ) -> Result<(i32, String), (Why, Why)> {
+        let same = |why: Why| (why.clone(), why);
         let selector = of_metric(of.metric.selector.as_ref()).map_err(same)?;
         let object = &of.described_object;
         let (value, average) = (
@@ -222,10 +193,9 @@ impl Asked<'_> {
                 .of_object(&of.metric.name, self.namespace, object, &selector)
                 .await;
             found.map_err(|why| {
-                format!(
-                    "unable to get metric {}: {} on {} {}/{why}",
-                    of.metric.name, object.kind, self.namespace, object.name
-                )
+                let (metric, kind, name) = (&of.metric.name, &object.kind, &object.name);
+                let on = format!("{kind} on {} {name}/{why}", self.namespace);
+                Why(format!("unable to get metric {metric}: {on}"))
             })
         };
         let (proposal, current) = match (of.target.type_.as_str(), value, average) {
@@ -236,9 +206,9 @@ impl Asked<'_> {
                 ((replicas, name), MetricValueStatus { value: quantity(usage, false), ..Default::default() })
             }
             ("AverageValue", _, Some(target)) => {
-                let farther = |why: String| (why.clone(), format!("failed to get {} object metric: {why}", of.metric.name));
+                let farther = |why: Why| (why.clone(), Why(format!("failed to get {} object metric: {why}", of.metric.name)));
                 let (replicas, share) = by_share(self.status_replicas, self.seen.tolerances, usage.await.map_err(farther)?, target);
-                let name = format!("external metric {}({})", of.metric.name, printed(of.metric.selector.as_ref()));
+                let name = format!("external metric {}({})", of.metric.name, go_text(of.metric.selector.as_ref()));
                 ((replicas, name), MetricValueStatus { average_value: quantity(share, false), ..Default::default() })
             }
             _ => return Err(same("invalid object metric source: neither a value target nor an average value target was set".into())),
@@ -255,8 +225,8 @@ impl Asked<'_> {
         &self,
         of: &PodsMetricSource,
         status: &mut MetricStatus,
-    ) -> Result<(i32, String), (String, String)> {
-        let same = |why: String| (why.clone(), why);
+    ) -> Result<(i32, String), (Why, Why)> {
+        let same = |why: Why| (why.clone(), why);
         let selector = of_metric(of.metric.selector.as_ref()).map_err(same)?;
         let target = target_milli(of.target.average_value.as_ref())
             .map_err(same)?
@@ -265,8 +235,9 @@ impl Asked<'_> {
             .client
             .of_pods(&of.metric.name, self.namespace, self.selector, &selector)
             .await;
-        let metrics =
-            found.map_err(|why| same(format!("unable to get metric {}: {why}", of.metric.name)))?;
+        let metrics = found.map_err(|why| {
+            same(format!("unable to get metric {}: {why}", of.metric.name).into())
+        })?;
         let (replicas, usage) = by_average(&self.seen, metrics, "", target).map_err(same)?;
         let metric = MetricIdentifier {
             name: of.metric.name.clone(),
@@ -288,17 +259,21 @@ impl Asked<'_> {
         resource: &str,
         container: &str,
         target: &MetricTarget,
-    ) -> Result<(i32, String, MetricValueStatus), String> {
+    ) -> Result<(i32, String, MetricValueStatus), Why> {
         let measured = async {
             let found = self
                 .client
                 .resource(resource, self.namespace, self.selector, container)
                 .await;
-            found.map_err(|why| format!("unable to get metrics for resource {resource}: {why}"))
+            found.map_err(|why| {
+                Why(format!(
+                    "unable to get metrics for resource {resource}: {why}"
+                ))
+            })
         };
         let is_binary = resource == "memory";
         if let Some(wanted) = target_milli(target.average_value.as_ref())? {
-            let farther = |why: String| format!("failed to get {resource} usage: {why}");
+            let farther = |why: Why| Why(format!("failed to get {resource} usage: {why}"));
             let (replicas, usage) = by_average(
                 &self.seen,
                 measured.await.map_err(farther)?,
@@ -315,7 +290,7 @@ impl Asked<'_> {
         let Some(wanted) = target.average_utilization else {
             return Err("invalid resource metric source: neither an average utilization target nor an average value (usage) target was set".into());
         };
-        let farther = |why: String| format!("failed to get {resource} utilization: {why}");
+        let farther = |why: Why| Why(format!("failed to get {resource} utilization: {why}"));
         let (replicas, percent, usage) = by_utilization(
             &self.seen,
             measured.await.map_err(farther)?,
@@ -345,7 +320,7 @@ impl Asked<'_> {
         &self,
         of: &ResourceMetricSource,
         status: &mut MetricStatus,
-    ) -> Result<(i32, String), (String, String)> {
+    ) -> Result<(i32, String), (Why, Why)> {
         let (replicas, name, current) = self
             .usage(&of.name, "", &of.target)
             .await
@@ -361,7 +336,7 @@ impl Asked<'_> {
         &self,
         of: &ContainerResourceMetricSource,
         status: &mut MetricStatus,
-    ) -> Result<(i32, String), (String, String)> {
+    ) -> Result<(i32, String), (Why, Why)> {
         let (replicas, name, current) = self
             .usage(&of.name, &of.container, &of.target)
             .await
@@ -378,9 +353,9 @@ impl Asked<'_> {
         &self,
         of: &ExternalMetricSource,
         status: &mut MetricStatus,
-    ) -> Result<(i32, String), (String, String)> {
-        let same = |why: String| (why.clone(), why);
-        let (name, shown) = (&of.metric.name, printed(of.metric.selector.as_ref()));
+    ) -> Result<(i32, String), (Why, Why)> {
+        let same = |why: Why| (why.clone(), why);
+        let (name, shown) = (&of.metric.name, go_text(of.metric.selector.as_ref()));
         let (value, average) = (
             target_milli(of.target.value.as_ref()).map_err(same)?,
             target_milli(of.target.average_value.as_ref()).map_err(same)?,
@@ -400,16 +375,16 @@ impl Asked<'_> {
                     self.namespace
                 )
             })?;
-            Ok::<i64, String>(values.into_iter().fold(0i64, i64::saturating_add))
+            Ok::<i64, Why>(values.into_iter().fold(0i64, i64::saturating_add))
         };
         let (replicas, current) = match (average, value) {
             (Some(target), _) => {
-                let usage = usage.await.map_err(|why| (why.clone(), format!("failed to get {name} external metric: {why}")))?;
+                let usage = usage.await.map_err(|why| (why.clone(), Why(format!("failed to get {name} external metric: {why}"))))?;
                 let (replicas, share) = by_share(self.status_replicas, self.seen.tolerances, usage, target);
                 (replicas, MetricValueStatus { average_value: quantity(share, false), ..Default::default() })
             }
             (None, Some(target)) => {
-                let farther = |why: String| (why.clone(), format!("failed to get external metric {name}: {why}"));
+                let farther = |why: Why| (why.clone(), Why(format!("failed to get external metric {name}: {why}")));
                 let usage = usage.await.map_err(farther)?;
                 let replicas = by_value(&self.seen, usage, target).map_err(farther)?;
                 (replicas, MetricValueStatus { value: quantity(usage, false), ..Default::default() })
@@ -434,7 +409,7 @@ mod tests {
             serde_json::from_str(r#"{"matchLabels": {"a": "b"}, "matchExpressions": [{"key": "k", "operator": "In", "values": ["x", "y"]}]}"#).unwrap();
         let wanted = "&LabelSelector{MatchLabels:map[string]string{a: b,},MatchExpressions:[]LabelSelectorRequirement{LabelSelectorRequirement{Key:k,Operator:In,Values:[x y],},},}";
         assert_eq!(
-            (printed(Some(&selector)).as_str(), printed(None).as_str()),
+            (go_text(Some(&selector)).as_str(), go_text(None).as_str()),
             (wanted, "nil")
         );
     }

@@ -9,12 +9,9 @@ mod normalize;
 mod replicas;
 mod status;
 mod target;
+mod why;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::HashMap;
 
 use k8s_openapi::api::{
     autoscaling::v2::{HorizontalPodAutoscaler, MetricStatus},
@@ -29,45 +26,13 @@ use self::{
     replicas::{Seen, Timing, Tolerances},
     status::{set, status},
     target::Target,
+    why::Why,
 };
+pub use crate::options::Autoscaling as Options;
 use crate::{
-    api::Api,
-    clock::Clock,
     discovery::{Found, discover},
-    error::Error,
-    events::Recorder,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
+    prelude::*,
 };
-
-/// How it is to run: `--horizontal-pod-autoscaler-…`.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// `sync-period`: how often each is looked at.
-    pub sync_period: Duration,
-    /// `downscale-stabilization`: for so long no recommendation is lower than the highest.
-    pub downscale_stabilization: Duration,
-    /// `tolerance`: how far usage may be from its target.
-    pub tolerance: f64,
-    /// `cpu-initialization-period`: so long after its start a pod's cpu says little.
-    pub cpu_initialization_period: Duration,
-    /// `initial-readiness-delay`: so long after its start a pod that is not ready may never have been.
-    pub initial_readiness_delay: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            sync_period: Duration::from_secs(15),
-            downscale_stabilization: Duration::from_secs(300),
-            tolerance: 0.1,
-            cpu_initialization_period: Duration::from_secs(300),
-            initial_readiness_delay: Duration::from_secs(30),
-        }
-    }
-}
 
 struct Controller {
     api: Api,
@@ -83,8 +48,7 @@ struct Controller {
 
 /// `horizontal-pod-autoscaler-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("horizontal-pod-autoscaler"),
@@ -94,21 +58,14 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         memories: Mutex::default(),
         selectors: Mutex::default(),
     });
-    let (q, period) = (queue.clone(), controller.options.sync_period);
-    controller
-        .autoscalers
-        .subscribe(move |change| match change {
-            Change::Updated { old, new } if old.spec == new.spec => {}
-            Change::Deleted(old) => q.add(Key::of(&old.metadata)),
-            Change::Added(new) | Change::Updated { new, .. } => {
-                q.add_after(Key::of(&new.metadata), period)
-            }
-        });
-    Ok(Some(context.workers(controller, queue)))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    c.on(&c.autoscalers, |c, change, queue| match change {
+        Change::Updated { old, new } if old.spec == new.spec => {}
+        Change::Deleted(old) => queue.add(Key::of(&old.metadata)),
+        Change::Added(new) | Change::Updated { new, .. } => {
+            queue.add_after(Key::of(&new.metadata), c.options.sync_period)
+        }
+    });
+    Ok(c.workers())
 }
 
 /// What all metrics together ask for.
@@ -130,12 +87,31 @@ impl Controller {
                 .0
                 .parse::<Quantity>()
                 .map(|q| q.as_f64())
-                .map_err(|e| Error::Failed(format!("tolerance {:?}: {e}", given.0))),
+                .map_err(|e| failed!("tolerance {:?}: {e}", given.0)),
         };
         Ok(Tolerances {
             down: of(behavior.and_then(|b| b.scale_down.as_ref()))?,
             up: of(behavior.and_then(|b| b.scale_up.as_ref()))?,
         })
+    }
+
+    /// Sets a condition.
+    fn say(
+        &self,
+        autoscaler: &mut HorizontalPodAutoscaler,
+        kind: &str,
+        state: &str,
+        reason: &str,
+        message: &str,
+    ) {
+        set(
+            status(autoscaler),
+            kind,
+            state,
+            reason,
+            message,
+            self.clock.time(),
+        );
     }
 
     /// The target's selector, unless its pods are another autoscaler's, too.
@@ -144,7 +120,7 @@ impl Controller {
         autoscaler: &mut HorizontalPodAutoscaler,
         key: &Key,
         target: &Target,
-    ) -> Result<Selector, String> {
+    ) -> Result<Selector, Why> {
         let mut refuse = |reason: &'static str, event: String, message: &str| {
             self.recorder.warning(autoscaler, reason, event.clone());
             let reason = if reason == "SelectorRequired" {
@@ -152,15 +128,8 @@ impl Controller {
             } else {
                 reason
             };
-            set(
-                status(autoscaler),
-                "ScalingActive",
-                "False",
-                reason,
-                message,
-                self.clock.time(),
-            );
-            Err(event)
+            self.say(autoscaler, "ScalingActive", "False", reason, message);
+            Err(Why(event))
         };
         let text = target.selector();
         if text.is_empty() {
@@ -179,7 +148,7 @@ impl Controller {
                 return refuse("InvalidSelector", why.clone(), &why);
             }
         };
-        lock(&self.selectors).insert(key.clone(), selector.clone());
+        self.selectors.lock().insert(key.clone(), selector.clone());
         let others = self.others(key, &selector);
         if others.len() > 1 {
             let why = format!(
@@ -193,7 +162,7 @@ impl Controller {
 
     /// The autoscalers whose targets select any of the same pods, this one among them, as Go prints them.
     fn others(&self, key: &Key, selector: &Selector) -> Vec<String> {
-        let selectors = lock(&self.selectors);
+        let selectors = self.selectors.lock();
         let pods = self.selected(key.namespace(), selector);
         let meant = |(other, theirs): &(&Key, &Selector)| {
             other.namespace() == key.namespace()
@@ -232,7 +201,7 @@ impl Controller {
                 return Ok(Computed {
                     replicas: None,
                     statuses: Vec::new(),
-                    error: Some(error),
+                    error: Some(error.0),
                 });
             }
         };
@@ -274,7 +243,7 @@ impl Controller {
                 }
                 Err(failure) => {
                     self.recorder
-                        .warning(autoscaler, failure.reason, failure.why.clone());
+                        .warning(autoscaler, failure.reason, failure.why.to_string());
                     statuses.push(MetricStatus::default());
                     failed.push(failure);
                 }
@@ -295,13 +264,12 @@ impl Controller {
         if failed.len() >= metrics.len() || !failed.is_empty() && unsafe_down {
             if let Some(first) = failed.first() {
                 let condition = first.condition();
-                set(
-                    status(autoscaler),
+                self.say(
+                    autoscaler,
                     "ScalingActive",
                     "False",
                     first.reason,
                     condition.message.as_deref().unwrap_or(""),
-                    self.clock.time(),
                 );
             }
             let error = error.unwrap_or_else(|| {
@@ -316,13 +284,12 @@ impl Controller {
         let name = best.as_ref().map_or("", |(_, name)| name);
         let message =
             format!("the HPA was able to successfully calculate a replica count from {name}");
-        set(
-            status(autoscaler),
+        self.say(
+            autoscaler,
             "ScalingActive",
             "True",
             "ValidMetricFound",
             &message,
-            self.clock.time(),
         );
         Ok(Computed {
             replicas: best,
@@ -341,7 +308,7 @@ impl Controller {
     ) -> i32 {
         let (now, window) = (self.clock.now(), self.options.downscale_stabilization);
         let behavior = autoscaler.spec.behavior.clone();
-        let mut memories = lock(&self.memories);
+        let mut memories = self.memories.lock();
         let memory = memories.entry(key.clone()).or_default();
         let Normalized {
             replicas,
@@ -352,24 +319,10 @@ impl Controller {
             Some(behavior) => normalize::by_behavior(memory, bounds, wanted, behavior, window, now),
         };
         drop(memories);
-        let status = status(autoscaler);
-        set(
-            status,
-            "AbleToScale",
-            "True",
-            able.0,
-            able.1,
-            self.clock.time(),
-        );
+        self.say(autoscaler, "AbleToScale", "True", able.0, able.1);
         let (is_limited, why) = limited;
-        set(
-            status,
-            "ScalingLimited",
-            if is_limited { "True" } else { "False" },
-            why.0,
-            why.1,
-            self.clock.time(),
-        );
+        let state = if is_limited { "True" } else { "False" };
+        self.say(autoscaler, "ScalingLimited", state, why.0, why.1);
         replicas
     }
 
@@ -393,43 +346,34 @@ impl Controller {
         let mut new = old.clone();
         let spec = new.spec.clone();
         let reached = async {
-            let found = discover(&self.api)
-                .await
-                .map_err(|error| error.to_string())?;
-            Ok::<_, String>((
-                Target::get(&self.api, &found, key.namespace(), &spec.scale_target_ref).await?,
-                found,
-            ))
+            let found = discover(&self.api).await?;
+            let reference = &spec.scale_target_ref;
+            let target = Target::get(&self.api, &found, key.namespace(), reference).await?;
+            Ok::<_, Error>((target, found))
         };
         let (mut target, found) = match reached.await {
             Ok(reached) => reached,
             Err(error) => {
-                self.recorder.warning(&new, "FailedGetScale", error.clone());
+                self.recorder
+                    .warning(&new, "FailedGetScale", error.to_string());
                 let message = format!(
                     "the HPA controller was unable to get the target's current scale: {error}"
                 );
-                set(
-                    status(&mut new),
-                    "AbleToScale",
-                    "False",
-                    "FailedGetScale",
-                    &message,
-                    self.clock.time(),
-                );
+                self.say(&mut new, "AbleToScale", "False", "FailedGetScale", &message);
                 return self.write(old, &new).await;
             }
         };
         let message = "the HPA controller was able to get the target's current scale";
-        set(
-            status(&mut new),
+        self.say(
+            &mut new,
             "AbleToScale",
             "True",
             "SucceededGetScale",
             message,
-            self.clock.time(),
         );
         let current = target.replicas();
-        lock(&self.memories)
+        self.memories
+            .lock()
             .entry(key.clone())
             .or_default()
             .begin(current, self.clock.now());
@@ -441,13 +385,12 @@ impl Controller {
         let (mut statuses, mut wanted, mut why) = (None, current, String::new());
         if current == 0 {
             let message = "scaling is disabled since the replica count of the target is zero";
-            set(
-                status(&mut new),
+            self.say(
+                &mut new,
                 "ScalingActive",
                 "False",
                 "ScalingDisabled",
                 message,
-                self.clock.time(),
             );
         } else if current > bounds.most {
             (wanted, why) = (
@@ -511,32 +454,19 @@ impl Controller {
             );
             let message =
                 format!("the HPA controller was unable to update the target scale: {error}");
-            set(
-                status(new),
-                "AbleToScale",
-                "False",
-                "FailedUpdateScale",
-                &message,
-                self.clock.time(),
-            );
+            self.say(new, "AbleToScale", "False", "FailedUpdateScale", &message);
             return false;
         }
         let message = format!("the HPA controller was able to update the target scale to {wanted}");
-        set(
-            status(new),
-            "AbleToScale",
-            "True",
-            "SucceededRescale",
-            &message,
-            self.clock.time(),
-        );
+        self.say(new, "AbleToScale", "True", "SucceededRescale", &message);
         self.recorder.normal(
             new,
             "SuccessfulRescale",
             format!("New size: {wanted}; reason: {why}"),
         );
         let behavior = new.spec.behavior.clone();
-        lock(&self.memories)
+        self.memories
+            .lock()
             .entry(key.clone())
             .or_default()
             .changed(behavior.as_ref(), current, wanted, self.clock.now());
@@ -549,8 +479,8 @@ impl Reconcile<Key> for Controller {
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let Some(autoscaler) = self.autoscalers.get(key) else {
-            lock(&self.memories).remove(key);
-            lock(&self.selectors).remove(key);
+            self.memories.lock().remove(key);
+            self.selectors.lock().remove(key);
             return Ok(Next::DONE);
         };
         // what fails is looked at again after the same time as what does not

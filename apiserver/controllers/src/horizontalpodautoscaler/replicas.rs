@@ -11,15 +11,14 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use skiff_podspec::parts::{HasSpec, Meta};
 use skiff_podspec::{
     containers::sidecars,
     resources::{self, Options},
 };
 
-use crate::{
-    clock::after,
-    pods::{self, name},
-};
+use super::why::Why;
+use crate::{clock::after, pods};
 
 /// What was measured of one pod.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,7 +94,7 @@ fn is_unready(pod: &Pod, metric: &PodMetric, seen: &Seen) -> bool {
 fn group(seen: &Seen, metrics: &PodMetrics, is_cpu: bool) -> Groups {
     let mut groups = Groups::default();
     for pod in seen.pods {
-        let name = name(&pod.metadata).to_string();
+        let name = pod.metadata.name().to_string();
         if pods::is_deleting(pod) || pods::phase(pod) == "Failed" {
             groups.ignored.insert(name);
         } else if pods::phase(pod) == "Pending" {
@@ -104,7 +103,7 @@ fn group(seen: &Seen, metrics: &PodMetrics, is_cpu: bool) -> Groups {
             match metrics.get(&name) {
                 None => drop(groups.missing.insert(name)),
                 Some(metric) if is_cpu && is_unready(pod, metric, seen) => {
-                    drop(groups.unready.insert(name))
+                    groups.unready.insert(name);
                 }
                 Some(_) => groups.ready += 1,
             }
@@ -124,9 +123,9 @@ fn decide(
     seen: &Seen,
     mut metrics: PodMetrics,
     is_cpu: bool,
-    measure: impl Fn(&PodMetrics) -> Result<f64, String>,
+    measure: impl Fn(&PodMetrics) -> Result<f64, Why>,
     filled: impl Fn(&str) -> i64,
-) -> Result<(i32, PodMetrics), String> {
+) -> Result<(i32, PodMetrics), Why> {
     if seen.pods.is_empty() {
         return Err("no pods returned by selector while calculating replica count".into());
     }
@@ -184,13 +183,13 @@ fn decide(
 }
 
 /// What is asked for of a resource by a pod, or by one of its containers, in thousandths.
-fn request(pod: &Pod, container: &str, resource: &str) -> Result<i64, String> {
-    let (spec, pod_name) = (pods::spec(pod), name(&pod.metadata));
+fn request(pod: &Pod, container: &str, resource: &str) -> Result<i64, Why> {
+    let (spec, pod_name) = (pod.spec(), pod.metadata.name());
     if container.is_empty() && resources::has_requests_as_a_whole(pod) {
         let requests = resources::requests(pod, Options::default()).map_err(|e| e.to_string())?;
         let found = requests.get(resource).map(|amount| amount.milli_value());
-        return found
-            .ok_or_else(|| format!("missing pod-level request for {resource} in Pod {pod_name}"));
+        let missing = || format!("missing pod-level request for {resource} in Pod {pod_name}");
+        return found.ok_or_else(|| missing().into());
     }
     let mut sum = 0;
     for each in spec
@@ -219,7 +218,7 @@ fn request(pod: &Pod, container: &str, resource: &str) -> Result<i64, String> {
     if container.is_empty() {
         Ok(sum)
     } else {
-        Err(format!("container {container} not found in Pod {pod_name}"))
+        Err(format!("container {container} not found in Pod {pod_name}").into())
     }
 }
 
@@ -228,7 +227,7 @@ fn utilization(
     metrics: &PodMetrics,
     requests: &BTreeMap<String, i64>,
     target: i32,
-) -> Result<(f64, i32, i64), String> {
+) -> Result<(f64, i32, i64), Why> {
     let known = metrics
         .iter()
         .filter_map(|(name, metric)| Some((metric.value, *requests.get(name)?)));
@@ -260,17 +259,17 @@ pub fn by_utilization(
     resource: &str,
     container: &str,
     target: i32,
-) -> Result<(i32, i32, i64), String> {
+) -> Result<(i32, i32, i64), Why> {
     let asked = || {
         seen.pods.iter().map(|pod| {
             Ok((
-                name(&pod.metadata).to_string(),
+                pod.metadata.name().to_string(),
                 request(pod, container, resource)?,
             ))
         })
     };
     // upstream asks for requests only when pods were measured, which decides what is said first
-    let requests: Result<BTreeMap<String, i64>, String> = asked().collect();
+    let requests: Result<BTreeMap<String, i64>, Why> = asked().collect();
     let known = requests.clone().unwrap_or_default();
     let measure = |metrics: &PodMetrics| {
         requests.clone()?;
@@ -297,14 +296,14 @@ pub fn by_average(
     metrics: PodMetrics,
     resource: &str,
     target: i64,
-) -> Result<(i32, i64), String> {
+) -> Result<(i32, i64), Why> {
     let measure = |metrics: &PodMetrics| Ok(average(metrics) as f64 / target as f64);
     let (replicas, measured) = decide(seen, metrics, resource == "cpu", measure, |_| target)?;
     Ok((replicas, average(&measured)))
 }
 
 /// Replicas so that one number for all comes to `target`.
-pub fn by_value(seen: &Seen, usage: i64, target: i64) -> Result<i32, String> {
+pub fn by_value(seen: &Seen, usage: i64, target: i64) -> Result<i32, Why> {
     let ratio = usage as f64 / target as f64;
     if seen.current == 0 {
         return Ok(ceiling(ratio));
@@ -403,82 +402,22 @@ mod tests {
     fn by_percentage_of_what_is_asked_for() {
         let two = [pod("a", "Running", true), pod("b", "Running", true)];
         let third = |phase: &str, ready: bool| [two.as_slice(), &[pod("c", phase, ready)]].concat();
-        for (what, pods, values, wanted) in [
-            (
-                "as wanted",
-                two.to_vec(),
-                vec![("a", 500), ("b", 500)],
-                Ok((2, 50, 500)),
-            ),
-            (
-                "within a tenth",
-                two.to_vec(),
-                vec![("a", 540), ("b", 540)],
-                Ok((2, 54, 540)),
-            ),
-            (
-                "twice as much",
-                two.to_vec(),
-                vec![("a", 1000), ("b", 1000)],
-                Ok((4, 100, 1000)),
-            ),
-            (
-                "half as much",
-                two.to_vec(),
-                vec![("a", 250), ("b", 250)],
-                Ok((1, 25, 250)),
-            ),
-            (
-                "one that was not measured counts nothing on the way up",
-                third("Running", true),
-                vec![("a", 1000), ("b", 1000)],
-                Ok((4, 100, 1000)),
-            ),
-            (
-                "and all that it asks for on the way down",
-                third("Running", true),
-                vec![("a", 100), ("b", 100)],
-                Ok((3, 10, 100)),
-            ),
-            (
-                "so that there is no way down",
-                third("Running", true),
-                vec![("a", 300), ("b", 300)],
-                Ok((3, 30, 300)),
-            ),
-            (
-                "one that begins counts nothing on the way up",
-                third("Pending", false),
-                vec![("a", 2000), ("b", 2000)],
-                Ok((8, 200, 2000)),
-            ),
-            (
-                "one that never was ready",
-                third("Running", false),
-                vec![("a", 800), ("b", 800), ("c", 9000)],
-                Ok((3, 80, 800)),
-            ),
-            (
-                "nobody measured",
-                two.to_vec(),
-                vec![("x", 1)],
-                Err("no metrics returned matched known pods".to_string()),
-            ),
-            (
-                "nobody there",
-                vec![],
-                vec![("a", 1)],
-                Err("no pods returned by selector while calculating replica count".to_string()),
-            ),
-            (
-                "nobody ready",
-                vec![pod("a", "Pending", false)],
-                vec![("a", 1)],
-                Err(
-                    "did not receive metrics for targeted pods (pods might be unready)".to_string(),
-                ),
-            ),
-        ] {
+        #[rustfmt::skip]
+        let cases = [
+            ("as wanted", two.to_vec(), vec![("a", 500), ("b", 500)], Ok((2, 50, 500))),
+            ("within a tenth", two.to_vec(), vec![("a", 540), ("b", 540)], Ok((2, 54, 540))),
+            ("twice as much", two.to_vec(), vec![("a", 1000), ("b", 1000)], Ok((4, 100, 1000))),
+            ("half as much", two.to_vec(), vec![("a", 250), ("b", 250)], Ok((1, 25, 250))),
+            ("one that was not measured counts nothing on the way up", third("Running", true), vec![("a", 1000), ("b", 1000)], Ok((4, 100, 1000))),
+            ("and all that it asks for on the way down", third("Running", true), vec![("a", 100), ("b", 100)], Ok((3, 10, 100))),
+            ("so that there is no way down", third("Running", true), vec![("a", 300), ("b", 300)], Ok((3, 30, 300))),
+            ("one that begins counts nothing on the way up", third("Pending", false), vec![("a", 2000), ("b", 2000)], Ok((8, 200, 2000))),
+            ("one that never was ready", third("Running", false), vec![("a", 800), ("b", 800), ("c", 9000)], Ok((3, 80, 800))),
+            ("nobody measured", two.to_vec(), vec![("x", 1)], Err("no metrics returned matched known pods".into())),
+            ("nobody there", vec![], vec![("a", 1)], Err("no pods returned by selector while calculating replica count".into())),
+            ("nobody ready", vec![pod("a", "Pending", false)], vec![("a", 1)], Err("did not receive metrics for targeted pods (pods might be unready)".into())),
+        ];
+        for (what, pods, values, wanted) in cases {
             let current = if pods.len() == 3 { 3 } else { 2 };
             assert_eq!(
                 by_utilization(&seen(current, &pods), metrics(&values), "cpu", "", 50),
@@ -489,12 +428,12 @@ mod tests {
         let error =
             by_utilization(&seen(2, &two), metrics(&[("a", 1)]), "memory", "", 50).unwrap_err();
         assert_eq!(
-            error,
+            error.0,
             "missing request for memory in container main of Pod a"
         );
         let error =
             by_utilization(&seen(2, &two), metrics(&[("a", 1)]), "cpu", "other", 50).unwrap_err();
-        assert_eq!(error, "container other not found in Pod a");
+        assert_eq!(error.0, "container other not found in Pod a");
     }
 
     #[test]

@@ -5,9 +5,8 @@
 use k8s_openapi::api::autoscaling::{v1::Scale, v2::CrossVersionObjectReference};
 
 use crate::{
-    api::Api,
     discovery::{ApiResource, Found},
-    error::Error,
+    prelude::*,
 };
 
 /// How often a write that met another is tried.
@@ -20,25 +19,25 @@ pub struct Target {
 }
 
 /// `g/v`, `v`, or what is wrong with it.
-fn group(version: &str) -> Result<&str, String> {
+fn group(version: &str) -> Result<&str, Error> {
     match version.split('/').collect::<Vec<_>>().as_slice() {
         [_] => Ok(""),
         [group, _] => Ok(group),
-        _ => Err(format!("unexpected GroupVersion string: {version}")),
+        _ => Err(failed!("unexpected GroupVersion string: {version}")),
     }
 }
 
 fn resource<'a>(
     found: &'a Found,
     reference: &CrossVersionObjectReference,
-) -> Result<&'a ApiResource, String> {
+) -> Result<&'a ApiResource, Error> {
     let group = group(reference.api_version.as_deref().unwrap_or(""))?;
     let of_kind = found
         .resources
         .iter()
         .find(|r| r.group == group && r.kind == reference.kind && !r.resource.contains('/'));
     of_kind.ok_or_else(|| {
-        format!(
+        failed!(
             "no matches for kind {:?} in group {group:?}",
             reference.kind
         )
@@ -52,9 +51,9 @@ impl Target {
         found: &Found,
         namespace: &str,
         reference: &CrossVersionObjectReference,
-    ) -> Result<Target, String> {
+    ) -> Result<Target, Error> {
         let path = resource(found, reference)?.item(namespace, &reference.name) + "/scale";
-        let scale = api.get_at(&path).await.map_err(|error| error.to_string())?;
+        let scale = api.get_at(&path).await?;
         Ok(Target { path, scale })
     }
 
@@ -127,20 +126,18 @@ mod tests {
                 kind: kind.into(),
                 name: "web".into(),
             };
-            resource(&found, &reference).map(|r| r.item("ns", "web"))
+            let found = resource(&found, &reference).map(|r| r.item("ns", "web"));
+            found.unwrap_or_else(|error| error.to_string())
         };
-        assert_eq!(
-            path("apps/v1beta9", "Deployment").as_deref(),
-            Ok("/apis/apps/v1/namespaces/ns/deployments/web"),
-            "the version does not matter"
-        );
-        assert_eq!(
-            path("apps/v1", "Other"),
-            Err("no matches for kind \"Other\" in group \"apps\"".into())
-        );
-        assert_eq!(
-            path("a/b/c", "Deployment"),
-            Err("unexpected GroupVersion string: a/b/c".into())
-        );
+        #[rustfmt::skip]
+        let cases = [
+            // the version does not matter
+            ("apps/v1beta9", "Deployment", "/apis/apps/v1/namespaces/ns/deployments/web"),
+            ("apps/v1", "Other", "no matches for kind \"Other\" in group \"apps\""),
+            ("a/b/c", "Deployment", "unexpected GroupVersion string: a/b/c"),
+        ];
+        for (version, kind, expected) in cases {
+            assert_eq!(path(version, kind), expected);
+        }
     }
 }

@@ -7,15 +7,13 @@ use k8s_openapi::api::{
     batch::v1::Job,
     core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod},
 };
+use skiff_podspec::parts::{HasSpec, Meta};
 
 use super::{
     FINALIZER,
-    policy::{self, Failure, spec},
+    policy::{self, Failure},
 };
-use crate::{
-    owners::controller_ref,
-    pods::{self, name},
-};
+use crate::{owners::controller_ref, pods};
 
 /// The annotation and label that say a pod's index.
 pub const INDEX: &str = "batch.kubernetes.io/job-completion-index";
@@ -27,21 +25,17 @@ const LONGEST_PREFIX: usize = 63 - 5;
 
 /// Whether the Job's pods have indexes.
 pub fn is_indexed(job: &Job) -> bool {
-    spec(job).completion_mode.as_deref() == Some("Indexed")
+    job.spec().completion_mode.as_deref() == Some("Indexed")
 }
 
 fn annotation<'a>(pod: &'a Pod, key: &str) -> Option<&'a str> {
-    pod.metadata
-        .annotations
-        .as_ref()?
-        .get(key)
-        .map(String::as_str)
+    pod.metadata.annotation(key)
 }
 
 /// The pod's index, if it is one of the Job's.
 pub fn index_of(job: &Job, pod: &Pod) -> Option<i32> {
     let index = annotation(pod, INDEX)?.parse().ok().filter(|i| *i >= 0)?;
-    spec(job)
+    job.spec()
         .completions
         .is_none_or(|completions| index < completions)
         .then_some(index)
@@ -78,10 +72,10 @@ fn index_env(container: &mut Container) {
 
 /// A new pod, for an index where the Job has indexes, in place of a failed one where there is one.
 pub fn new_pod(job: &Job, index: Option<i32>, replaced: Option<&Pod>) -> Pod {
-    let namespace = job.metadata.namespace.as_deref().unwrap_or("");
-    let job_name = name(&job.metadata);
+    let namespace = job.metadata.namespace();
+    let job_name = job.metadata.name();
     let mut pod = pods::from_template(
-        &spec(job).template,
+        &job.spec().template,
         namespace,
         job_name,
         controller_ref(job),
@@ -93,7 +87,7 @@ pub fn new_pod(job: &Job, index: Option<i32>, replaced: Option<&Pod>) -> Pod {
     let Some(index) = index else { return pod };
     let annotations = pod.metadata.annotations.get_or_insert_default();
     annotations.insert(INDEX.into(), index.to_string());
-    if spec(job).backoff_limit_per_index.is_some() {
+    if job.spec().backoff_limit_per_index.is_some() {
         let (mut failures, mut ignored) = replaced.map(failures).unwrap_or_default();
         match replaced.map(|pod| policy::judge(job, pod)) {
             None => {}

@@ -3,7 +3,7 @@
 //! Invariant: pure; runs of two or more are joined, as upstream does it; a set takes room for its runs, not for its indexes, of which a Job may have two
 //! thousand million. Follows pkg/controller/job/indexed_job_utils.go (orderedIntervals).
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::collections::BTreeMap;
 
 /// Indexes in order: where each run begins, and its last. No two runs touch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -126,17 +126,15 @@ pub fn parse(text: &str, completions: i32) -> Indexes {
 
 /// Writes `0-2,4`; two neighbours are written `4,5`.
 pub fn format(indexes: &Indexes) -> String {
-    let mut text = String::new();
-    for (first, last) in &indexes.0 {
-        let comma = if text.is_empty() { "" } else { "," };
-        // writing to a String cannot fail
-        let _ = match run(*first, *last) {
-            1 => write!(text, "{comma}{first}"),
-            2 => write!(text, "{comma}{first},{last}"),
-            _ => write!(text, "{comma}{first}-{last}"),
-        };
-    }
-    text
+    let runs = indexes
+        .0
+        .iter()
+        .map(|(first, last)| match run(*first, *last) {
+            1 => first.to_string(),
+            2 => format!("{first},{last}"),
+            _ => format!("{first}-{last}"),
+        });
+    runs.collect::<Vec<_>>().join(",")
 }
 
 /// How many, as the API counts.

@@ -4,35 +4,23 @@
 //! Follows pkg/controller/job/job_controller.go.
 
 mod backoff;
+mod count;
 mod create;
 mod indexes;
 mod pass;
 mod policy;
 mod track;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{HashMap, HashSet};
 
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use serde_json::json;
 
-use self::{backoff::Backoff, policy::spec};
+use self::backoff::Backoff;
 use crate::{
-    api::{Api, PatchType, item},
-    clock::Clock,
-    error::{Error, unless_gone},
-    events::Recorder,
-    expectations::{Expectations, Wrote},
-    informer::{Change, Informer},
-    key::Key,
-    labels::Selector,
-    list::Work,
-    owners::{claim_all, controller_of},
-    pods::{self, name},
-    queue::Queue,
-    runner::{Context, Next, Reconcile},
+    dependents::{self, Selecting, claimed, owner_of},
+    owners::controller_of,
+    prelude::*,
 };
 
 /// The finalizer of pods that are not counted yet.
@@ -43,10 +31,9 @@ struct Controller {
     api: Api,
     clock: Clock,
     recorder: Recorder,
-    jobs: Informer<Job>,
+    jobs: Fresh<Job>,
     pods: Informer<Pod>,
-    expectations: Arc<Expectations>,
-    wrote: Wrote,
+    expectations: Expectations,
     /// Pods whose finalizer was removed, as the cache does not show yet.
     released: Mutex<HashSet<String>>,
     backoffs: Mutex<HashMap<Key, Backoff>>,
@@ -57,55 +44,42 @@ struct Orphans(Arc<Controller>);
 
 /// `job-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let (queue, orphans) = (context.queue::<Key>(), context.queue::<Key>());
-    let controller = Arc::new(Controller {
+    let orphans = context.queue::<Key>();
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("job-controller"),
-        jobs: context.informer(),
+        jobs: context.fresh(),
         pods: context.informer(),
-        expectations: Arc::new(Expectations::new(context.clock.clone())),
-        wrote: Wrote::default(),
+        expectations: Expectations::new(context.clock.clone()),
         released: Mutex::default(),
         backoffs: Mutex::default(),
     });
-    let (q, o, watcher) = (queue.clone(), orphans.clone(), controller.clone());
-    controller.jobs.subscribe(move |change| {
+    let (of_jobs, of_pods) = (orphans.clone(), orphans.clone());
+    c.each(&c.jobs);
+    c.on(&c.jobs, move |c, change, _| {
         let job = change.object();
-        q.add(Key::of(&job.metadata));
-        let over = matches!(change, Change::Deleted(_)) || is_finished(job);
-        if over {
-            watcher
-                .pods
-                .owned_by(job.metadata.uid.as_deref().unwrap_or(""))
-                .iter()
-                .filter(|pod| is_tracked(pod))
-                .for_each(|pod| o.add(Key::of(&pod.metadata)));
+        if matches!(change, Change::Deleted(_)) || is_finished(job) {
+            let pods = c.pods.owned_by(job.metadata.uid());
+            wake(&of_jobs, pods.into_iter().filter(|pod| is_tracked(pod)));
         }
     });
-    let (q, o, watcher) = (queue.clone(), orphans.clone(), controller.clone());
-    controller
-        .pods
-        .subscribe(move |change| watcher.pod_changed(change, &q, &o));
-    let releasing = context.some_workers(1, Arc::new(Orphans(controller.clone())), orphans);
-    let syncing = context.workers(controller, queue);
-    Ok(Some(Box::pin(async move {
-        futures::future::join(syncing, releasing).await;
-    })))
+    c.on(&c.pods, move |c, change, queue| {
+        c.pod_changed(change, queue, &of_pods)
+    });
+    let (controller, _) = c.parts();
+    let releasing = context.some_workers(1, Arc::new(Orphans(controller)), orphans);
+    Ok(c.workers_and(releasing))
 }
 
 /// Whether the pod waits to be counted.
 pub fn is_tracked(pod: &Pod) -> bool {
-    pod.metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .any(|f| f == FINALIZER)
+    pod.metadata.has_finalizer(FINALIZER)
 }
 
 /// The terminal condition of a Job, if it has one.
 pub fn finished_condition(job: &Job) -> Option<&k8s_openapi::api::batch::v1::JobCondition> {
-    let conditions = job.status.as_ref()?.conditions.as_ref()?;
+    let conditions = job.status().conditions.as_ref()?;
     conditions
         .iter()
         .find(|c| matches!(c.type_.as_str(), "Complete" | "Failed") && c.status == "True")
@@ -116,68 +90,26 @@ pub fn is_finished(job: &Job) -> bool {
     finished_condition(job).is_some()
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// Whether someone else looks after the Job.
 fn is_managed_elsewhere(job: &Job) -> bool {
-    spec(job)
+    job.spec()
         .managed_by
         .as_deref()
         .is_some_and(|m| m != OURSELVES)
 }
 
 impl Controller {
-    fn owner(&self, pod: &Pod) -> Option<Arc<Job>> {
-        let owner = controller_of(&pod.metadata)
-            .filter(|r| r.kind == "Job" && r.api_version == "batch/v1")?;
-        let job = self.jobs.get(&Key::new(
-            pod.metadata.namespace.as_deref().unwrap_or(""),
-            &owner.name,
-        ))?;
-        (job.metadata.uid.as_ref() == Some(&owner.uid)).then_some(job)
-    }
-
     fn pod_changed(&self, change: &Change<Pod>, queue: &Queue<Key>, orphans: &Queue<Key>) {
         let pod = change.object();
-        let going = pods::is_deleting(pod) || matches!(change, Change::Deleted(_));
-        if !is_tracked(pod) || matches!(change, Change::Deleted(_)) {
-            lock(&self.released).remove(pod.metadata.uid.as_deref().unwrap_or(""));
+        let gone = matches!(change, Change::Deleted(_));
+        if !is_tracked(pod) || gone {
+            self.released.lock().remove(pod.metadata.uid());
         }
-        let owner = self.owner(pod);
-        let wants_release = owner.as_ref().is_none_or(|job| is_finished(job))
-            && !matches!(change, Change::Deleted(_));
-        if is_tracked(pod) && wants_release {
+        let owner = owner_of(&self.jobs, &pod.metadata);
+        if is_tracked(pod) && !gone && owner.is_none_or(|job| is_finished(&job)) {
             orphans.add(Key::of(&pod.metadata));
         }
-        let Some(job) = owner else {
-            if controller_of(&pod.metadata).is_none() && !going {
-                self.wake_takers(pod, queue);
-            }
-            return;
-        };
-        let key = Key::of(&job.metadata);
-        if going {
-            self.expectations
-                .deletion_observed(&key, &Key::of(&pod.metadata));
-        } else if matches!(change, Change::Added(_)) {
-            self.expectations.creation_observed(&key);
-        }
-        queue.add(key);
-    }
-
-    fn wake_takers(&self, pod: &Pod, queue: &Queue<Key>) {
-        for job in self
-            .jobs
-            .in_namespace(pod.metadata.namespace.as_deref().unwrap_or(""))
-        {
-            if selector_of(&job)
-                .is_ok_and(|s| !s.is_everything() && s.matches(pod.metadata.labels.as_ref()))
-            {
-                queue.add(Key::of(&job.metadata));
-            }
-        }
+        dependents::heard_of_pod(&self.jobs, &self.expectations, change, queue);
     }
 
     /// Takes the finalizer off a pod.
@@ -186,23 +118,18 @@ impl Controller {
             return Ok(());
         }
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        lock(&self.released).insert(uid.clone());
+        self.released.lock().insert(uid.clone());
         let patch =
             json!({"metadata": {"uid": uid, "$deleteFromPrimitiveList/finalizers": [FINALIZER]}});
-        let path = item::<Pod>(
-            pod.metadata.namespace.as_deref().unwrap_or(""),
-            name(&pod.metadata),
-        );
-        let outcome = unless_gone(self.api.patch(&path, PatchType::Strategic, &patch).await);
+        let outcome = self
+            .api
+            .amend::<Pod>(&Key::of(&pod.metadata), PatchType::Strategic, &patch)
+            .await;
         if !matches!(outcome, Ok(Some(_))) {
-            lock(&self.released).remove(&uid);
+            self.released.lock().remove(&uid);
         }
         outcome.map(drop)
     }
-}
-
-fn selector_of(job: &Job) -> Result<Selector, Error> {
-    Selector::of(spec(job).selector.as_ref())
 }
 
 impl Reconcile<Key> for Orphans {
@@ -218,7 +145,7 @@ impl Reconcile<Key> for Orphans {
         {
             return Ok(Next::DONE);
         }
-        match controller.owner(&pod) {
+        match owner_of(&controller.jobs, &pod.metadata) {
             Some(job) if is_managed_elsewhere(&job) || !is_finished(&job) => {}
             _ => controller.release(&pod).await?,
         }
@@ -230,23 +157,21 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "job-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if let Some(version) = self.wrote.take(key) {
-            self.jobs.reach(version, &self.clock).await;
-        }
+        self.jobs.catch_up(key).await;
         let Some(job) = self.jobs.get(key) else {
             self.expectations.forget(key);
-            lock(&self.backoffs).remove(key);
+            self.backoffs.lock().remove(key);
             return Ok(Next::DONE);
         };
         if is_managed_elsewhere(&job) {
             return Ok(Next::DONE);
         }
         if is_finished(&job) {
-            lock(&self.backoffs).remove(key);
+            self.backoffs.lock().remove(key);
             return Ok(Next::DONE);
         }
         if !matches!(
-            spec(&job).completion_mode.as_deref(),
+            job.spec().completion_mode.as_deref(),
             None | Some("NonIndexed" | "Indexed")
         ) {
             self.recorder.warning(
@@ -256,20 +181,13 @@ impl Reconcile<Key> for Controller {
             );
             return Ok(Next::DONE);
         }
-        if spec(&job).selector.is_none() {
-            return Err(Error::Failed(format!(
+        if job.spec().selector.is_none() {
+            return Err(failed!(
                 "Job {key} has no selector: its pods could not be told from others"
-            )));
+            ));
         }
-        let selector = selector_of(&job)?;
-        let mut candidates = self
-            .pods
-            .owned_by(job.metadata.uid.as_deref().unwrap_or(""));
-        candidates.extend(self.pods.orphans(key.namespace()));
-        let pods = claim_all(&self.api, &*job, candidates, |pod: &Pod| {
-            selector.matches(pod.metadata.labels.as_ref())
-        })
-        .await?;
+        let selector = job.selector()?;
+        let pods = claimed(&self.api, &*job, &selector, &self.pods).await?;
         self.sync(key, (*job).clone(), pods).await
     }
 }

@@ -3,12 +3,13 @@
 //! Invariant: pure; the first rule that fits decides. Follows pkg/controller/job/pod_failure_policy.go and success_policy.go.
 
 use k8s_openapi::api::{
-    batch::v1::{Job, JobSpec, PodFailurePolicyOnExitCodesRequirement, SuccessPolicy},
+    batch::v1::{Job, PodFailurePolicyOnExitCodesRequirement, SuccessPolicy},
     core::v1::{ContainerStatus, Pod},
 };
+use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
 
 use super::indexes::{Indexes, parse, total};
-use crate::pods::{self, name};
+use crate::pods;
 
 /// What is to come of a failed pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,16 +24,10 @@ pub enum Failure {
     FailJob(String),
 }
 
-/// The Job's spec. Every Job has one.
-pub fn spec(job: &Job) -> &JobSpec {
-    static NONE: std::sync::LazyLock<JobSpec> = std::sync::LazyLock::new(JobSpec::default);
-    job.spec.as_ref().unwrap_or(&NONE)
-}
-
 /// Whether a pod is replaced only when it has ended, not already when it is being deleted.
 pub fn only_replaces_failed(job: &Job) -> bool {
-    spec(job).pod_replacement_policy.as_deref() == Some("Failed")
-        || spec(job).pod_failure_policy.is_some()
+    job.spec().pod_replacement_policy.as_deref() == Some("Failed")
+        || job.spec().pod_failure_policy.is_some()
 }
 
 /// Whether the pod counts as failed.
@@ -46,16 +41,10 @@ pub fn is_failed(job: &Job, pod: &Pod) -> bool {
 
 /// What the Job's failure policy says of a failed pod.
 pub fn judge(job: &Job, pod: &Pod) -> Failure {
-    let Some(policy) = &spec(job).pod_failure_policy else {
+    let Some(policy) = &job.spec().pod_failure_policy else {
         return Failure::Count;
     };
-    let what = || {
-        format!(
-            "{}/{}",
-            pod.metadata.namespace.as_deref().unwrap_or(""),
-            name(&pod.metadata)
-        )
-    };
+    let what = || format!("{}/{}", pod.metadata.namespace(), pod.metadata.name());
     for (index, rule) in policy.rules.iter().enumerate() {
         let fitting = match (&rule.on_exit_codes, &rule.on_pod_conditions) {
             (Some(codes), _) => exit_code(pod, codes).map(|(container, code)| {
@@ -65,10 +54,7 @@ pub fn judge(job: &Job, pod: &Pod) -> Failure {
                 )
             }),
             (None, Some(patterns)) => {
-                let conditions = pod
-                    .status
-                    .iter()
-                    .flat_map(|s| s.conditions.iter().flatten());
+                let conditions = pod.status().conditions.iter().flatten();
                 let mut fitting = conditions.filter(|c| {
                     patterns.iter().any(|p| {
                         p.type_ == c.type_ && p.status.as_deref().unwrap_or("True") == c.status
@@ -173,7 +159,7 @@ mod tests {
                 ..Default::default()
             };
             let job = Job {
-                spec: Some(JobSpec {
+                spec: Some(k8s_openapi::api::batch::v1::JobSpec {
                     pod_failure_policy: Some(PodFailurePolicy { rules: vec![rule] }),
                     ..Default::default()
                 }),

@@ -11,11 +11,13 @@ use k8s_openapi::api::{
     batch::v1::{Job, JobStatus},
     core::v1::Pod,
 };
+use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
 
 use super::{
+    count::{COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET, condition, find},
     create::{index_of, is_indexed},
-    indexes, is_tracked, lock,
-    pass::{COMPLETE, FAILED, FAILURE_TARGET, Pass, SUCCESS_CRITERIA_MET, condition, ensure, find},
+    indexes, is_tracked,
+    pass::{Pass, ensure},
     policy::{self, Failure, is_failed},
 };
 use crate::{error::Error, pods};
@@ -58,10 +60,8 @@ impl Pass<'_> {
             .api
             .update_status(&self.job)
             .await
-            .map_err(|e| Error::Failed(format!("tracking status: {e}")))?;
-        self.controller
-            .wrote
-            .note(self.key, written.metadata.resource_version.as_deref());
+            .map_err(|e| failed!("tracking status: {e}"))?;
+        self.controller.jobs.note(self.key, &written.metadata);
         self.job = written;
         self.status()
             .uncounted_terminated_pods
@@ -79,10 +79,8 @@ impl Pass<'_> {
             || status.terminating != terminating;
         status.active = (active != 0).then_some(active);
         (status.ready, status.terminating) = (ready, terminating);
-        let released = lock(&self.controller.released).clone();
-        let live = |pod: &&Arc<Pod>| {
-            is_tracked(pod) && !released.contains(pod.metadata.uid.as_deref().unwrap_or(""))
-        };
+        let released = self.controller.released.lock().clone();
+        let live = |pod: &&Arc<Pod>| is_tracked(pod) && !released.contains(pod.metadata.uid());
         let tracked: Vec<Arc<Pod>> = self.pods.iter().filter(live).cloned().collect();
         let mut uids: HashSet<String> = tracked
             .iter()
@@ -95,13 +93,16 @@ impl Pass<'_> {
         flush |= self.turn_end();
         if flush {
             self.put().await?;
-            lock(&self.controller.backoffs).insert(self.key.clone(), self.backoff);
+            self.controller
+                .backoffs
+                .lock()
+                .insert(self.key.clone(), self.backoff);
         }
         let results = join_all(release.iter().map(|pod| self.controller.release(pod))).await;
         let mut errors = Vec::new();
         for (pod, result) in release.iter().zip(results) {
             match result {
-                Ok(()) => drop(uids.remove(pod.metadata.uid.as_deref().unwrap_or(""))),
+                Ok(()) => drop(uids.remove(pod.metadata.uid())),
                 Err(error) => errors.push(error),
             }
         }
@@ -265,13 +266,10 @@ impl Pass<'_> {
             );
             return;
         }
-        let succeeded = self
+        let succeeded = self.job.status().succeeded.unwrap_or(0);
+        if self
             .job
-            .status
-            .as_ref()
-            .and_then(|s| s.succeeded)
-            .unwrap_or(0);
-        if policy::spec(&self.job)
+            .spec()
             .completions
             .is_some_and(|wanted| succeeded > wanted)
         {

@@ -6,7 +6,7 @@
 
 mod conditions;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use http::Method;
 use k8s_openapi::{
@@ -17,15 +17,10 @@ use serde::Deserialize;
 
 use self::conditions::Remaining;
 use crate::{
-    api::{Api, Delete, Page, collection, item},
-    clock::{Clock, since},
+    api::{Page, collection},
+    clock::since,
     discovery::{ApiResource, Found, discover},
-    error::{Error, unless_gone},
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    pods,
-    runner::{Context, Next, Reconcile},
+    prelude::*,
 };
 
 /// How long is waited for finalizers, for want of a better guess.
@@ -43,52 +38,35 @@ struct Controller {
 
 /// `namespace-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         namespaces: context.informer(),
         pods: context.informer(),
     });
-    let q = queue.clone();
-    controller.namespaces.subscribe(move |change| {
-        if let Change::Added(namespace) | Change::Updated { new: namespace, .. } = change
-            && namespace.metadata.deletion_timestamp.is_some()
-        {
-            q.add(Key::of(&namespace.metadata));
-        }
-    });
-    let (q, namespaces) = (queue.clone(), controller.namespaces.clone());
-    controller.pods.subscribe(move |change| {
-        let Change::Deleted(pod) = change else { return };
-        let key = Key::cluster(pod.metadata.namespace.as_deref().unwrap_or(""));
-        if namespaces
-            .get(&key)
-            .is_some_and(|ns| ns.metadata.deletion_timestamp.is_some())
-        {
-            q.add(key);
+    let is_ending = |change: &Change<Namespace>| {
+        !matches!(change, Change::Deleted(_)) && change.object().metadata.is_deleting()
+    };
+    c.each_if(&c.namespaces, is_ending);
+    c.on(&c.pods, |c, change, queue| {
+        let key = Key::cluster(change.object().metadata.namespace());
+        if matches!(change, Change::Deleted(_)) && c.is_ending(&key) {
+            queue.add(key);
         }
     });
     // what its finalizers let go of: it need not wait for the next look
-    let (q, namespaces) = (queue.clone(), controller.namespaces.clone());
+    let (controller, queue) = c.parts();
     context.informers.on_deletion(Box::new(move |namespace| {
         let key = Key::cluster(namespace);
-        if namespaces
-            .get(&key)
-            .is_some_and(|ns| ns.metadata.deletion_timestamp.is_some())
-        {
-            q.add_after(key, SETTLE);
+        if controller.is_ending(&key) {
+            queue.add_after(key, SETTLE);
         }
     }));
-    Ok(Some(context.some_workers(10, controller, queue)))
+    Ok(c.some_workers(10))
 }
 
 fn finalizers(namespace: &Namespace) -> &[String] {
-    namespace
-        .spec
-        .as_ref()
-        .and_then(|s| s.finalizers.as_deref())
-        .unwrap_or(&[])
+    namespace.spec().finalizers.as_deref().unwrap_or(&[])
 }
 
 impl Reconcile<Key> for Controller {
@@ -109,7 +87,7 @@ impl Reconcile<Key> for Controller {
         if namespace.metadata.deletion_timestamp.is_none() || finalizers(&namespace).is_empty() {
             return Ok(Next::DONE);
         }
-        if namespace.status.as_ref().and_then(|s| s.phase.as_deref()) != Some("Terminating") {
+        if namespace.status().phase.as_deref() != Some("Terminating") {
             namespace.status.get_or_insert_default().phase = Some("Terminating".into());
             let Some(written) = unless_gone(self.api.update_status(&namespace).await)? else {
                 return Ok(Next::DONE);
@@ -167,6 +145,12 @@ struct RunningStatus {
 }
 
 impl Controller {
+    fn is_ending(&self, key: &Key) -> bool {
+        self.namespaces
+            .get(key)
+            .is_some_and(|ns| ns.metadata.is_deleting())
+    }
+
     /// Deletes all content. `None` when nothing is left, else how long to wait before looking again.
     async fn empty(&self, namespace: &mut Namespace) -> Result<Option<Duration>, Error> {
         let found = match discover(&self.api).await {
@@ -194,7 +178,7 @@ impl Controller {
             for error in &mut remaining.errors {
                 *error = format!(
                     "failed to delete pods for namespace: {}, err: {error}",
-                    pods::name(&namespace.metadata)
+                    namespace.metadata.name()
                 );
             }
         }
@@ -290,7 +274,7 @@ impl Controller {
         resource: &ApiResource,
         namespace: &Namespace,
     ) -> Result<Left, Error> {
-        let name = pods::name(&namespace.metadata);
+        let name = namespace.metadata.name();
         let before = self.list(resource, name).await?;
         if before.is_empty() {
             return Ok(Left::default());
@@ -320,7 +304,7 @@ impl Controller {
             for meta in &before {
                 match self
                     .api
-                    .delete_path(&resource.item(name, pods::name(meta)), &background)
+                    .delete_path(&resource.item(name, meta.name()), &background)
                     .await
                 {
                     Err(e) if e.is_not_found() || e.is_method_not_supported() => {}
@@ -361,7 +345,7 @@ impl Controller {
 
     /// How many seconds the namespace's pods may take to end; 0 once that time has passed since the namespace's deletion.
     async fn grace(&self, namespace: &Namespace) -> Result<u64, Error> {
-        let path = collection::<Pod>(pods::name(&namespace.metadata));
+        let path = collection::<Pod>(namespace.metadata.name());
         let running: Vec<Running> =
             Page::of(&path, &self.api.get_text(&path).await?)?.read(&path)?;
         let grace = running
@@ -386,7 +370,7 @@ impl Controller {
 
     /// Takes our finalizer away; with the last one the namespace is gone.
     async fn finalize(&self, mut namespace: Namespace) -> Result<(), Error> {
-        let name = pods::name(&namespace.metadata).to_string();
+        let name = namespace.metadata.name().to_string();
         loop {
             namespace
                 .spec

@@ -10,6 +10,7 @@ use k8s_openapi::{
     api::core::v1::{Node, NodeCondition},
     apimachinery::pkg::apis::meta::v1::Time,
 };
+use skiff_podspec::parts::HasStatus;
 
 use crate::clock::{after, whole_seconds};
 
@@ -47,8 +48,7 @@ impl Verdict {
 
 /// The condition of this type.
 pub fn condition<'a>(node: &'a Node, kind: &str) -> Option<&'a NodeCondition> {
-    node.status
-        .as_ref()?
+    node.status()
         .conditions
         .as_ref()?
         .iter()

@@ -7,7 +7,7 @@ mod health;
 mod taints;
 mod zones;
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use k8s_openapi::api::{
     coordination::v1::Lease,
@@ -21,18 +21,7 @@ use self::{
     taints::{NOT_READY, UNREACHABLE},
     zones::Zones,
 };
-use crate::{
-    api::{Api, PatchType, item},
-    clock::Clock,
-    error::{Error, unless_gone},
-    events::{EventType, Recorder},
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    options::Options,
-    pods::{self, name},
-    runner::{Context, Next, Reconcile},
-};
+use crate::{options::Options, pods, prelude::*};
 
 struct Controller {
     api: Api,
@@ -46,8 +35,7 @@ struct Controller {
 
 /// `node-lifecycle-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("node-controller"),
@@ -57,34 +45,28 @@ pub fn start(context: &Context) -> Result<Work, Error> {
         leases: context.informer(),
     });
     let changed = Arc::new(Notify::new());
-    let (q, notify) = (queue.clone(), changed.clone());
-    controller.nodes.subscribe(move |change| {
-        q.add(Key::of(&change.object().metadata));
+    let notify = changed.clone();
+    c.each(&c.nodes);
+    c.on(&c.nodes, move |_, change, _| {
         let stays = matches!(change, Change::Updated { old, new } if health::ready_status(old) == health::ready_status(new));
         if !stays {
             notify.notify_one();
         }
     });
-    let labeling = context.workers(controller.clone(), queue);
-    let (stop, clock, period) = (
-        context.stop.clone(),
-        context.clock.clone(),
-        context.options.node_monitor_period,
-    );
-    Ok(Some(Box::pin(async move {
+    let (controller, _) = c.parts();
+    let stop = context.stop.clone();
+    let monitoring = async move {
         let mut known = Known::default();
-        let monitoring = async {
-            loop {
-                controller.look_at_all(&mut known).await;
-                tokio::select! {
-                    () = stop.cancelled() => return,
-                    () = clock.sleep(period) => {}
-                    () = changed.notified() => {}
-                }
+        loop {
+            controller.look_at_all(&mut known).await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = controller.clock.sleep(controller.options.node_monitor_period) => {}
+                () = changed.notified() => {}
             }
-        };
-        futures::future::join(labeling, monitoring).await;
-    })))
+        }
+    };
+    Ok(c.workers_and(monitoring))
 }
 
 /// What the monitoring task remembers.
@@ -110,11 +92,9 @@ impl Reconcile<Key> for Controller {
         let missing = taints::missing_labels(&node);
         if !missing.is_empty() {
             let patch = json!({"metadata": {"labels": missing}});
-            unless_gone(
-                self.api
-                    .patch(&item::<Node>("", key.name()), PatchType::Strategic, &patch)
-                    .await,
-            )?;
+            self.api
+                .amend::<Node>(key, PatchType::Strategic, &patch)
+                .await?;
         }
         Ok(Next::DONE)
     }
@@ -142,9 +122,8 @@ impl Controller {
             let verdict = self.look_at(node, known).await;
             if !node
                 .metadata
-                .labels
-                .as_ref()
-                .is_some_and(|l| l.contains_key("node.kubernetes.io/exclude-disruption"))
+                .label("node.kubernetes.io/exclude-disruption")
+                .is_some()
             {
                 ready.push((zones::of(node), verdict.is_none_or(|v| v.is_ready())));
             }
@@ -179,13 +158,13 @@ impl Controller {
     async fn report(&self, change: Option<(&Arc<Node>, Vec<k8s_openapi::api::core::v1::Taint>)>) {
         let Some((node, new)) = change else { return };
         if let Err(error) = self.write_taints(node, new).await {
-            tracing::debug!(node = name(&node.metadata), %error, "cannot change taints, will try again");
+            tracing::debug!(node = node.metadata.name(), %error, "cannot change taints, will try again");
         }
     }
 
     fn greet_and_part(&self, nodes: &[Arc<Node>], known: &mut Known) {
         for node in nodes {
-            let (node_name, uid) = (name(&node.metadata), &node.metadata.uid);
+            let (node_name, uid) = (node.metadata.name(), &node.metadata.uid);
             if !known.nodes.contains_key(node_name) {
                 self.say(
                     node_name,
@@ -214,7 +193,7 @@ impl Controller {
     }
 
     async fn look_at(&self, node: &Arc<Node>, known: &mut Known) -> Option<Verdict> {
-        let node_name = name(&node.metadata).to_string();
+        let node_name = node.metadata.name().to_string();
         let renewed = self
             .leases
             .get(&Key::new("kube-node-lease", &node_name))
@@ -288,19 +267,19 @@ impl Controller {
             .into_iter()
             .filter(|pod| pods::is_ready(pod))
         {
-            let path = item::<Pod>(
-                pod.metadata.namespace.as_deref().unwrap_or(""),
-                name(&pod.metadata),
-            ) + "/status";
             let condition = json!({"type": "Ready", "status": "False", "lastTransitionTime": self.clock.time()});
             let patch = json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
-            match unless_gone(self.api.patch(&path, PatchType::Strategic, &patch).await) {
+            match self
+                .api
+                .amend_status::<Pod>(&Key::of(&pod.metadata), PatchType::Strategic, &patch)
+                .await
+            {
                 Ok(Some(_)) => self
                     .recorder
                     .warning(&*pod, "NodeNotReady", "Node is not ready"),
                 Ok(None) => {}
                 Err(error) => {
-                    tracing::debug!(pod = name(&pod.metadata), %error, "cannot mark pod not ready, will try again");
+                    tracing::debug!(pod = pod.metadata.name(), %error, "cannot mark pod not ready, will try again");
                     all = false;
                 }
             }
@@ -319,15 +298,9 @@ impl Controller {
             json!(new)
         };
         let patch = json!({"metadata": {"resourceVersion": node.metadata.resource_version}, "spec": {"taints": taints}});
-        unless_gone(
-            self.api
-                .patch(
-                    &item::<Node>("", name(&node.metadata)),
-                    PatchType::Merge,
-                    &patch,
-                )
-                .await,
-        )
-        .map(drop)
+        self.api
+            .amend::<Node>(&Key::of(&node.metadata), PatchType::Merge, &patch)
+            .await
+            .map(drop)
     }
 }

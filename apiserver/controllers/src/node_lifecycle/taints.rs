@@ -9,6 +9,7 @@ use k8s_openapi::{
     api::core::v1::{Node, Taint},
     apimachinery::pkg::apis::meta::v1::Time,
 };
+use skiff_podspec::parts::HasSpec;
 
 use super::health::condition;
 
@@ -44,17 +45,15 @@ const LABELS: [(&str, &str); 2] = [
 
 /// The node's taints.
 pub fn of(node: &Node) -> Vec<Taint> {
-    node.spec
-        .as_ref()
-        .and_then(|s| s.taints.clone())
-        .unwrap_or_default()
+    node.spec().taints.clone().unwrap_or_default()
 }
 
 /// Whether the node bears the evicting taint of this key.
 pub fn has(node: &Node, key: &str) -> bool {
-    node.spec
+    node.spec()
+        .taints
         .iter()
-        .flat_map(|s| s.taints.iter().flatten())
+        .flatten()
         .any(|t| t.key == key && t.effect == EXECUTE)
 }
 
@@ -74,7 +73,7 @@ pub fn with_condition_taints(node: &Node, now: Time) -> Option<Vec<Taint>> {
         .filter(|(kind, status, _)| condition(node, kind).is_some_and(|c| c.status == *status))
         .map(|(_, _, key)| *key)
         .collect();
-    if node.spec.as_ref().and_then(|s| s.unschedulable) == Some(true) {
+    if node.spec().unschedulable == Some(true) {
         wanted.push(UNSCHEDULABLE);
     }
     let old = of(node);

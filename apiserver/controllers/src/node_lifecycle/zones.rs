@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
+use skiff_podspec::parts::Meta;
 
 use crate::clock::since;
 
@@ -52,13 +53,7 @@ pub enum Turn {
 
 /// The name of a node's zone.
 pub fn of(node: &Node) -> String {
-    let label = |key: &str| {
-        node.metadata
-            .labels
-            .as_ref()
-            .and_then(|l| l.get(key))
-            .map_or("", String::as_str)
-    };
+    let label = |key: &str| node.metadata.label(key).unwrap_or("");
     format!(
         "{}/{}",
         label("topology.kubernetes.io/region"),

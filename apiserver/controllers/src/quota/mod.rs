@@ -5,7 +5,7 @@
 
 pub mod usage;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use http::Method;
 use k8s_openapi::{
@@ -16,19 +16,7 @@ use k8s_openapi::{
 };
 
 use self::usage::{Usage, add, amounts, number};
-use crate::{
-    api::{Api, Page},
-    clock::Clock,
-    discovery::discover,
-    error::Error,
-    expectations::Wrote,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    pods,
-    queue::Queue,
-    runner::{Context, Next, Reconcile},
-};
+use crate::{api::Page, discovery::discover, pods, prelude::*};
 
 const RESYNC: Duration = Duration::from_secs(300);
 /// After a change all is counted once more: what admission let in meanwhile may not have been seen yet.
@@ -45,68 +33,57 @@ const PLAIN: [(&str, &str); 5] = [
 struct Controller {
     api: Api,
     clock: Clock,
-    quotas: Informer<ResourceQuota>,
+    quotas: Fresh<ResourceQuota>,
     pods: Informer<Pod>,
     claims: Informer<PersistentVolumeClaim>,
     services: Informer<Service>,
-    wrote: Wrote,
 }
 
 /// `resourcequota-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
-        quotas: context.informer(),
+        quotas: context.fresh(),
         pods: context.informer(),
         claims: context.informer(),
         services: context.informer(),
-        wrote: Wrote::default(),
     });
-    let q = queue.clone();
-    controller.quotas.subscribe(move |change| match change {
-        Change::Updated { old, new } if old.spec == new.spec => {}
-        _ => q.add(Key::of(&change.object().metadata)),
-    });
-    let (q, quotas) = (queue.clone(), controller.quotas.clone());
-    controller.pods.subscribe(move |change| match change {
+    c.each_if(
+        &c.quotas,
+        |change| !matches!(change, Change::Updated { old, new } if old.spec == new.spec),
+    );
+    c.on(&c.pods, |c, change, queue| match change {
         Change::Added(_) => {}
         Change::Updated { old, new } if pods::is_finished(old) == pods::is_finished(new) => {}
-        _ => wake(&quotas, &q, change.object().metadata.namespace.as_deref()),
+        _ => c.wake(queue, change.object().metadata.namespace()),
     });
-    let (q, quotas) = (queue.clone(), controller.quotas.clone());
-    controller.claims.subscribe(move |change| {
+    c.on(&c.claims, |c, change, queue| {
         if !matches!(change, Change::Added(_)) {
-            wake(&quotas, &q, change.object().metadata.namespace.as_deref());
+            c.wake(queue, change.object().metadata.namespace());
         }
     });
-    let (q, quotas) = (queue.clone(), controller.quotas.clone());
-    controller.services.subscribe(move |change| match change {
+    c.on(&c.services, |c, change, queue| match change {
         Change::Added(_) => {}
         Change::Updated { old, new } if usage::of_service(old) == usage::of_service(new) => {}
-        _ => wake(&quotas, &q, change.object().metadata.namespace.as_deref()),
+        _ => c.wake(queue, change.object().metadata.namespace()),
     });
-    watch_deletions(context, &controller, &queue);
-    Ok(Some(context.workers(controller, queue)))
-}
-
-/// Wakes the quotas of a namespace, a moment later: deletions come in flocks.
-fn wake(quotas: &Informer<ResourceQuota>, queue: &Queue<Key>, namespace: Option<&str>) {
-    for quota in quotas.in_namespace(namespace.unwrap_or("")) {
-        queue.add_after(Key::of(&quota.metadata), Duration::from_millis(10));
-    }
-}
-
-/// Other kinds are counted through the metadata that the garbage collector watches, where it runs.
-fn watch_deletions(context: &Context, controller: &Arc<Controller>, queue: &Arc<Queue<Key>>) {
-    let (queue, quotas) = (queue.clone(), controller.quotas.clone());
+    // other kinds are counted through the metadata that the garbage collector watches, where it runs
+    let (controller, queue) = c.parts();
     context.informers.on_deletion(Box::new(move |namespace| {
-        wake(&quotas, &queue, Some(namespace))
+        controller.wake(&queue, namespace)
     }));
+    Ok(c.workers())
 }
 
 impl Controller {
+    /// Wakes the quotas of a namespace, a moment later: deletions come in flocks.
+    fn wake(&self, queue: &Queue<Key>, namespace: &str) {
+        for quota in self.quotas.in_namespace(namespace) {
+            queue.add_after(Key::of(&quota.metadata), Duration::from_millis(10));
+        }
+    }
+
     fn of_pods(
         &self,
         quota: &ResourceQuotaSpec,
@@ -218,9 +195,7 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "resourcequota-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if let Some(version) = self.wrote.take(key) {
-            self.quotas.reach(version, &self.clock).await;
-        }
+        self.quotas.catch_up(key).await;
         let Some(quota) = self.quotas.get(key) else {
             return Ok(Next::DONE);
         };
@@ -242,8 +217,7 @@ impl Reconcile<Key> for Controller {
                 ..(*quota).clone()
             };
             let done = self.api.update_status(&update).await?;
-            self.wrote
-                .note(key, done.metadata.resource_version.as_deref());
+            self.quotas.note(key, &done.metadata);
             return Ok(Next::after(SETTLE));
         }
         Ok(Next::after(RESYNC))

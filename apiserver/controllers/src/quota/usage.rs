@@ -17,8 +17,8 @@ use skiff_podspec::{
 
 use crate::{
     clock::{after, since},
-    error::Error,
     pods,
+    prelude::*,
 };
 
 /// Amounts by resource name.
@@ -120,13 +120,7 @@ pub fn of_claim(claim: &PersistentVolumeClaim) -> Result<Usage, Error> {
             .and_then(|r| r.requests.as_ref()),
     )?
     .remove("storage");
-    let allocated = amounts(
-        claim
-            .status
-            .as_ref()
-            .and_then(|s| s.allocated_resources.as_ref()),
-    )?
-    .remove("storage");
+    let allocated = amounts(claim.status().allocated_resources.as_ref())?.remove("storage");
     if let Some(storage) = requested.map(|r| allocated.filter(|a| *a > r).unwrap_or(r)) {
         usage.extend(in_class("requests.storage").map(|name| (name, storage.clone())));
         usage.insert("requests.storage".into(), storage);
@@ -230,7 +224,7 @@ pub fn scopes(quota: &ResourceQuotaSpec) -> Vec<ScopedResourceSelectorRequiremen
 
 /// Whether a pod is in one scope.
 fn pod_in_scope(pod: &Pod, scope: &ScopedResourceSelectorRequirement) -> Result<bool, Error> {
-    let spec = pods::spec(pod);
+    let spec = pod.spec();
     let deadline = spec.active_deadline_seconds.is_some_and(|s| s >= 0);
     let is_best_effort = || Ok::<_, Error>(class(pod).map_err(unreadable)? == Class::BestEffort);
     Ok(match scope.scope_name.as_str() {
@@ -264,10 +258,7 @@ pub fn claim_in_scope(
     claim: &PersistentVolumeClaim,
     scope: &ScopedResourceSelectorRequirement,
 ) -> bool {
-    let class = claim
-        .spec
-        .as_ref()
-        .and_then(|s| s.volume_attributes_class_name.as_deref());
+    let class = claim.spec().volume_attributes_class_name.as_deref();
     scope.scope_name == "VolumeAttributesClass" && in_list(scope, class.filter(|c| !c.is_empty()))
 }
 
@@ -281,29 +272,13 @@ mod tests {
     fn of_pods() {
         let container = |cpu: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}});
         let resizing = json!({"containerStatuses": [{"name": "c", "resources": {"requests": {"cpu": "3"}, "limits": {"cpu": "4"}}}]});
-        for (what, spec, status, requests, limits) in [
-            (
-                "two containers",
-                json!({"containers": [container("500m"), container("1")]}),
-                json!({}),
-                "1500m",
-                "1500m",
-            ),
-            (
-                "an init container",
-                json!({"containers": [container("500m")], "initContainers": [container("2")]}),
-                json!({}),
-                "2",
-                "2",
-            ),
-            (
-                "a resize that is not through",
-                json!({"containers": [container("2")]}),
-                resizing,
-                "3",
-                "4",
-            ),
-        ] {
+        #[rustfmt::skip]
+        let cases = [
+            ("two containers", json!({"containers": [container("500m"), container("1")]}), json!({}), "1500m", "1500m"),
+            ("an init container", json!({"containers": [container("500m")], "initContainers": [container("2")]}), json!({}), "2", "2"),
+            ("a resize that is not through", json!({"containers": [container("2")]}), resizing, "3", "4"),
+        ];
+        for (what, spec, status, requests, limits) in cases {
             let pod: Pod = from_value(json!({"spec": spec, "status": status})).unwrap();
             let usage = of_pod(&pod, Timestamp::UNIX_EPOCH).unwrap();
             assert_eq!(

@@ -11,16 +11,16 @@ use k8s_openapi::api::{
 };
 
 use super::status::Counts;
-use crate::{error::Error, informer::Cached, labels::Selector};
+use skiff_podspec::parts::{HasSpec, HasStatus};
+
+use crate::dependents::Selecting;
 
 /// A kind that keeps a number of like pods.
-pub trait Replicated: Cached {
+pub trait Replicated: Selecting {
     /// The reporting component of its events.
     const COMPONENT: &'static str;
     /// How many pods are wanted.
     fn replicas(&self) -> i32;
-    /// Which pods may be its own.
-    fn selector(&self) -> Result<Selector, Error>;
     /// What new pods are like.
     fn template(&self) -> Option<&PodTemplateSpec>;
     /// For how long a pod must be ready to count as available.
@@ -35,41 +35,40 @@ pub trait Replicated: Cached {
     const COUNTS_TERMINATING: bool;
 }
 
+/// What the two kinds say in the same words.
+macro_rules! alike {
+    () => {
+        fn replicas(&self) -> i32 {
+            self.spec().replicas.unwrap_or(1)
+        }
+        fn template(&self) -> Option<&PodTemplateSpec> {
+            self.spec().template.as_ref()
+        }
+        fn min_ready_seconds(&self) -> i32 {
+            self.spec().min_ready_seconds.unwrap_or(0)
+        }
+        fn observed_generation(&self) -> i64 {
+            self.status().observed_generation.unwrap_or(0)
+        }
+    };
+}
+
 impl Replicated for ReplicaSet {
     const COMPONENT: &'static str = "replicaset-controller";
     const COUNTS_TERMINATING: bool = true;
 
-    fn replicas(&self) -> i32 {
-        self.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
-    }
-    fn selector(&self) -> Result<Selector, Error> {
-        Selector::of(self.spec.as_ref().map(|s| &s.selector))
-    }
-    fn template(&self) -> Option<&PodTemplateSpec> {
-        self.spec.as_ref()?.template.as_ref()
-    }
-    fn min_ready_seconds(&self) -> i32 {
-        self.spec
-            .as_ref()
-            .and_then(|s| s.min_ready_seconds)
-            .unwrap_or(0)
-    }
+    alike!();
+
     fn counts(&self) -> Counts {
-        let status = self.status.clone().unwrap_or_default();
+        let status = self.status();
         Counts {
             replicas: status.replicas,
             fully_labeled: status.fully_labeled_replicas.unwrap_or(0),
             ready: status.ready_replicas.unwrap_or(0),
             available: status.available_replicas.unwrap_or(0),
             terminating: status.terminating_replicas,
-            conditions: status.conditions.unwrap_or_default(),
+            conditions: status.conditions.clone().unwrap_or_default(),
         }
-    }
-    fn observed_generation(&self) -> i64 {
-        self.status
-            .as_ref()
-            .and_then(|s| s.observed_generation)
-            .unwrap_or(0)
     }
     fn set_counts(&mut self, counts: &Counts, generation: i64) {
         self.status = Some(ReplicaSetStatus {
@@ -84,71 +83,51 @@ impl Replicated for ReplicaSet {
     }
 }
 
-impl Replicated for ReplicationController {
-    const COMPONENT: &'static str = "replication-controller";
-    const COUNTS_TERMINATING: bool = false;
-
-    fn replicas(&self) -> i32 {
-        self.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
-    }
-    fn selector(&self) -> Result<Selector, Error> {
-        Ok(Selector::of_map(
-            self.spec.as_ref().and_then(|s| s.selector.as_ref()),
-        ))
-    }
-    fn template(&self) -> Option<&PodTemplateSpec> {
-        self.spec.as_ref()?.template.as_ref()
-    }
-    fn min_ready_seconds(&self) -> i32 {
-        self.spec
-            .as_ref()
-            .and_then(|s| s.min_ready_seconds)
-            .unwrap_or(0)
-    }
-    fn counts(&self) -> Counts {
-        let status = self.status.clone().unwrap_or_default();
-        let condition = |c: ReplicationControllerCondition| ReplicaSetCondition {
+/// A condition of one of the two kinds as the same of the other.
+macro_rules! as_other {
+    ($condition:expr, $other:ident) => {{
+        let c = $condition.clone();
+        $other {
             type_: c.type_,
             status: c.status,
             reason: c.reason,
             message: c.message,
             last_transition_time: c.last_transition_time,
-        };
+        }
+    }};
+}
+
+impl Replicated for ReplicationController {
+    const COMPONENT: &'static str = "replication-controller";
+    const COUNTS_TERMINATING: bool = false;
+
+    alike!();
+
+    fn counts(&self) -> Counts {
+        let status = self.status();
+        let conditions = status.conditions.iter().flatten();
         Counts {
             replicas: status.replicas,
             fully_labeled: status.fully_labeled_replicas.unwrap_or(0),
             ready: status.ready_replicas.unwrap_or(0),
             available: status.available_replicas.unwrap_or(0),
             terminating: None,
-            conditions: status
-                .conditions
-                .unwrap_or_default()
-                .into_iter()
-                .map(condition)
+            conditions: conditions
+                .map(|c| as_other!(c, ReplicaSetCondition))
                 .collect(),
         }
     }
-    fn observed_generation(&self) -> i64 {
-        self.status
-            .as_ref()
-            .and_then(|s| s.observed_generation)
-            .unwrap_or(0)
-    }
     fn set_counts(&mut self, counts: &Counts, generation: i64) {
-        let condition = |c: &ReplicaSetCondition| ReplicationControllerCondition {
-            type_: c.type_.clone(),
-            status: c.status.clone(),
-            reason: c.reason.clone(),
-            message: c.message.clone(),
-            last_transition_time: c.last_transition_time.clone(),
-        };
+        let conditions = counts.conditions.iter();
+        let conditions = conditions
+            .map(|c| as_other!(c, ReplicationControllerCondition))
+            .collect();
         self.status = Some(ReplicationControllerStatus {
             replicas: counts.replicas,
             fully_labeled_replicas: nonzero(counts.fully_labeled),
             ready_replicas: nonzero(counts.ready),
             available_replicas: nonzero(counts.available),
-            conditions: (!counts.conditions.is_empty())
-                .then(|| counts.conditions.iter().map(condition).collect()),
+            conditions: Some(conditions).filter(|c: &Vec<_>| !c.is_empty()),
             observed_generation: Some(generation),
         });
     }

@@ -6,9 +6,6 @@
 mod kinds;
 mod status;
 
-use std::sync::Arc;
-
-use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
@@ -17,20 +14,11 @@ use k8s_openapi::api::{
 
 pub use self::{kinds::Replicated, status::Counts};
 use crate::{
-    api::Api,
-    clock::Clock,
-    error::Error,
-    events::Recorder,
-    expectations::{Expectations, Wrote},
-    informer::{Change, Informer},
-    key::Key,
-    labels::Selector,
-    list::Work,
+    dependents::{self, Pods, candidates},
     owners::{claim_all, controller_of, controller_ref, is_controlled_by},
     pace::{self, Pace},
     pods,
-    queue::Queue,
-    runner::{Context, Next, Reconcile, slow_start},
+    prelude::*,
 };
 
 /// How many pods one pass creates or deletes at most.
@@ -43,133 +31,44 @@ struct Controller<K: Replicated> {
     api: Api,
     clock: Clock,
     recorder: Recorder,
-    sets: Informer<K>,
+    sets: Fresh<K>,
     pods: Informer<Pod>,
-    expectations: Arc<Expectations>,
-    wrote: Wrote,
+    expectations: Expectations,
     pace: Pace,
 }
 
 /// `replicaset-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    Ok(Some(make::<ReplicaSet>(context)))
+    Ok(make::<ReplicaSet>(context))
 }
 
 /// `replicationcontroller-controller`.
 pub fn start_replication_controller(context: &Context) -> Result<Work, Error> {
-    Ok(Some(make::<ReplicationController>(context)))
+    Ok(make::<ReplicationController>(context))
 }
 
-fn make<K: Replicated>(context: &Context) -> futures::future::BoxFuture<'static, ()> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller::<K> {
+fn make<K: Replicated>(context: &Context) -> Work {
+    let c = context.wire(Controller::<K> {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder(K::COMPONENT),
-        sets: context.informer(),
+        sets: context.fresh(),
         pods: context.informer(),
-        expectations: Arc::new(Expectations::new(context.clock.clone())),
-        wrote: Wrote::default(),
+        expectations: Expectations::new(context.clock.clone()),
         pace: Pace::new(context.clock.clone()),
     });
-    let q = queue.clone();
-    controller
-        .sets
-        .subscribe(move |change| q.add(Key::of(change.object().meta())));
-    let watcher = Watcher {
-        sets: controller.sets.clone(),
-        expectations: controller.expectations.clone(),
-        queue: queue.clone(),
-    };
-    controller
-        .pods
-        .subscribe(move |change| watcher.pod_changed(change));
-    context.workers(controller, queue)
-}
-
-/// Turns changes of pods into keys of their owners, and ticks off what was expected.
-struct Watcher<K: Replicated> {
-    sets: Informer<K>,
-    expectations: Arc<Expectations>,
-    queue: Arc<Queue<Key>>,
-}
-
-impl<K: Replicated> Watcher<K> {
-    /// The key of the set that controls this pod.
-    fn owner(&self, pod: &Pod) -> Option<Key> {
-        let owner = controller_of(&pod.metadata).filter(|r| r.kind == K::kind())?;
-        let key = Key::new(pod.metadata.namespace.as_deref().unwrap_or(""), &owner.name);
-        let set = self.sets.get(&key)?;
-        (set.meta().uid.as_ref() == Some(&owner.uid)).then_some(key)
-    }
-
-    fn pod_changed(&self, change: &Change<Pod>) {
-        match change {
-            Change::Added(pod) if pods::is_deleting(pod) => self.pod_gone(pod),
-            Change::Added(pod) => match self.owner(pod) {
-                Some(key) => {
-                    self.expectations.creation_observed(&key);
-                    self.queue.add(key);
-                }
-                None => self.wake_takers(pod),
-            },
-            Change::Updated { old, new } => self.pod_updated(old, new),
-            Change::Deleted(pod) => self.pod_gone(pod),
-        }
-    }
-
-    fn pod_updated(&self, old: &Pod, new: &Pod) {
-        if pods::is_deleting(new) {
-            self.pod_gone(new);
-            return;
-        }
-        let owner_changed = controller_of(&old.metadata) != controller_of(&new.metadata);
-        if owner_changed && let Some(key) = self.owner(old) {
-            self.queue.add(key);
-        }
-        if controller_of(&new.metadata).is_some() {
-            if let Some(key) = self.owner(new) {
-                self.queue.add(key);
-            }
-        } else if owner_changed || old.metadata.labels != new.metadata.labels {
-            self.wake_takers(new);
-        }
-    }
-
-    fn pod_gone(&self, pod: &Pod) {
-        if let Some(key) = self.owner(pod) {
-            self.expectations
-                .deletion_observed(&key, &Key::of(&pod.metadata));
-            self.queue.add(key);
-        }
-    }
-
-    /// An orphan came up: whoever selects it may take it in.
-    fn wake_takers(&self, pod: &Pod) {
-        if controller_of(&pod.metadata).is_some() {
-            return;
-        }
-        for set in self
-            .sets
-            .in_namespace(pod.metadata.namespace.as_deref().unwrap_or(""))
-        {
-            if set
-                .selector()
-                .is_ok_and(|s| !s.is_everything() && s.matches(pod.metadata.labels.as_ref()))
-            {
-                self.queue.add(Key::of(set.meta()));
-            }
-        }
-    }
+    c.each(&c.sets);
+    c.on(&c.pods, |c, change, queue| {
+        dependents::heard_of_pod(&c.sets, &c.expectations, change, queue);
+    });
+    c.workers()
 }
 
 impl<K: Replicated> Reconcile<Key> for Controller<K> {
     const NAME: &'static str = K::COMPONENT;
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if let Some(version) = self.wrote.take(key) {
-            self.sets.reach(version, &self.clock).await;
-        }
+        self.sets.catch_up(key).await;
         let Some(set) = self.sets.get(key) else {
             self.expectations.forget(key);
             self.pace.forget(key);
@@ -177,8 +76,7 @@ impl<K: Replicated> Reconcile<Key> for Controller<K> {
         };
         let settled = self.expectations.satisfied(key);
         let selector = set.selector()?;
-        let mut candidates = self.pods.owned_by(set.meta().uid.as_deref().unwrap_or(""));
-        candidates.extend(self.pods.orphans(key.namespace()));
+        let mut candidates = candidates(&*set, &self.pods);
         let seen = candidates.len();
         let terminating = self.terminating(&set, &selector, &candidates);
         let failed = candidates
@@ -267,46 +165,31 @@ impl<K: Replicated> Controller<K> {
         }
         let template = set
             .template()
-            .ok_or_else(|| Error::Failed(format!("{} {key} has no template", K::kind())))?;
+            .ok_or_else(|| failed!("{} {key} has no template", K::kind()))?;
         let pod = pods::from_template(template, key.namespace(), key.name(), controller_ref(set));
         self.expectations.expect_creations(key, count);
-        let (created, failure) = slow_start(count, |_| async {
-            match pods::create(&self.api, &self.recorder, set, &pod).await {
-                // nothing can be made in a namespace that ends: no use to try again
-                Err(e) if e.is_namespace_terminating() => {
-                    self.expectations.creation_observed(key);
-                    Ok(())
-                }
-                other => other.map(drop),
-            }
-        })
-        .await;
-        if let Some(error) = failure {
-            self.expectations.creations_observed(key, count - created);
-            return Err(error);
-        }
-        Ok(())
+        let failure = self
+            .pods_of(key, set)
+            .create(count, |_| pod.clone())
+            .await
+            .1;
+        failure.map_or(Ok(()), Err)
     }
 
     async fn delete(&self, key: &Key, set: &K, doomed: &[Arc<Pod>]) -> Result<(), Error> {
         self.expectations
             .expect_deletions(key, doomed.iter().map(|pod| Key::of(&pod.metadata)));
-        let results = join_all(doomed.iter().map(|pod| async {
-            let pod = Key::of(&pod.metadata);
-            let result = pods::delete(&self.api, &self.recorder, set, &pod).await;
-            if result.is_err() {
-                self.expectations.deletion_observed(key, &pod);
-            }
-            result
-        }))
-        .await;
-        match results
-            .into_iter()
-            .filter_map(Result::err)
-            .find(|e| !e.is_not_found())
-        {
-            Some(error) => Err(error),
-            None => Ok(()),
+        let failures = self.pods_of(key, set).delete(doomed).await;
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    fn pods_of<'a>(&'a self, key: &'a Key, set: &'a K) -> Pods<'a, K> {
+        Pods {
+            api: &self.api,
+            recorder: &self.recorder,
+            expectations: &self.expectations,
+            key,
+            owner: set,
         }
     }
 
@@ -318,10 +201,7 @@ impl<K: Replicated> Controller<K> {
         };
         siblings
             .iter()
-            .flat_map(|sibling| {
-                self.pods
-                    .owned_by(sibling.meta().uid.as_deref().unwrap_or(""))
-            })
+            .flat_map(|sibling| self.pods.owned_by(sibling.meta().uid()))
             .filter(|pod| pods::is_active(pod))
             .collect()
     }
@@ -338,8 +218,7 @@ impl<K: Replicated> Controller<K> {
             update.set_counts(counts, generation);
             match self.api.update_status(&update).await {
                 Ok(written) => {
-                    self.wrote
-                        .note(key, written.meta().resource_version.as_deref());
+                    self.sets.note(key, &written.meta());
                     return Ok(());
                 }
                 Err(e) if attempt >= 1 || !e.is_conflict() => return Err(e),

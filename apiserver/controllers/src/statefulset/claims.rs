@@ -3,8 +3,6 @@
 //! Invariant: a claim that someone else controls is left alone. Follows pkg/controller/statefulset/stateful_pod_control.go and
 //! stateful_set_utils.go (updateClaimOwnerRefForSetAndPod).
 
-use std::sync::Arc;
-
 use k8s_openapi::{
     api::{
         apps::v1::StatefulSet,
@@ -15,10 +13,8 @@ use k8s_openapi::{
 
 use super::{Controller, identity};
 use crate::{
-    error::Error,
-    key::Key,
     owners::{controller_of, controller_ref},
-    pods::name,
+    prelude::*,
 };
 
 /// When claims go with what used them.
@@ -29,9 +25,7 @@ struct Policy {
 }
 
 fn policy(set: &StatefulSet) -> Policy {
-    let policy = identity::spec(set)
-        .persistent_volume_claim_retention_policy
-        .as_ref();
+    let policy = set.spec().persistent_volume_claim_retention_policy.as_ref();
     let deletes = |value: Option<&String>| value.is_some_and(|v| v == "Delete");
     Policy {
         delete_when_scaled: deletes(policy.and_then(|p| p.when_scaled.as_ref())),
@@ -103,7 +97,7 @@ impl Controller {
         }
         let stale = |r: &OwnerReference| {
             r.kind == "Pod"
-                && r.name == name(&pod.metadata)
+                && r.name == pod.metadata.name()
                 && Some(&r.uid) != pod.metadata.uid.as_ref()
         };
         self.known_claims(set, pod)
@@ -120,23 +114,22 @@ impl Controller {
     ) -> Result<(), Error> {
         let mut errors = Vec::new();
         for claim in identity::claims(set, identity::ordinal(pod).unwrap_or(-1)).into_values() {
-            let claim_name = name(&claim.metadata).to_string();
+            let claim_name = claim.metadata.name().to_string();
             let about = |what: &str| {
                 format!(
                     "Create Claim {claim_name} {what}Pod {} in StatefulSet {} ",
-                    name(&pod.metadata),
+                    pod.metadata.name(),
                     key.name()
                 )
             };
             match self.claims.get(&Key::of(&claim.metadata)) {
                 Some(known) if known.metadata.deletion_timestamp.is_some() => {
-                    errors.push(Error::Failed(format!("pvc {claim_name} is being deleted")))
+                    errors.push(failed!("pvc {claim_name} is being deleted"))
                 }
                 Some(_) => {}
                 None => match self.api.create_quietly(&claim).await {
                     Ok(made) => {
-                        self.wrote_claims
-                            .note(key, made.resource_version.as_deref());
+                        self.claims.note(key, &made);
                         self.recorder
                             .normal(set, "SuccessfulCreate", about("") + "success");
                     }
@@ -148,9 +141,7 @@ impl Controller {
                                 about("for ") + &format!("failed error: {e}"),
                             );
                         }
-                        errors.push(Error::Failed(format!(
-                            "failed to create PVC {claim_name}: {e}"
-                        )));
+                        errors.push(failed!("failed to create PVC {claim_name}: {e}"));
                     }
                 },
             }
@@ -172,7 +163,7 @@ impl Controller {
     /// Gives the pod's claims the owners that the policy wants.
     pub async fn fit_claims(&self, key: &Key, set: &StatefulSet, pod: &Pod) -> Result<(), Error> {
         for claim in self.known_claims(set, pod) {
-            let claim_name = name(&claim.metadata);
+            let claim_name = claim.metadata.name();
             if has_other_controller(&claim, &controller_ref(set), &controller_ref(pod)) {
                 let message = format!(
                     "PersistentVolumeClaim {claim_name} has a conflicting OwnerReference that acts as a manging controller, the retention policy is ignored for this claim"
@@ -190,12 +181,9 @@ impl Controller {
             update.metadata.owner_references = (!wanted.is_empty()).then_some(wanted);
             let written = self.api.update(&update).await;
             let written = written.map_err(|e| {
-                Error::Failed(format!(
-                    "could not update claim {claim_name} for delete policy ownerRefs: {e}"
-                ))
+                failed!("could not update claim {claim_name} for delete policy ownerRefs: {e}")
             })?;
-            self.wrote_claims
-                .note(key, written.metadata.resource_version.as_deref());
+            self.claims.note(key, &written.metadata);
         }
         Ok(())
     }

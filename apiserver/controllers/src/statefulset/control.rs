@@ -21,15 +21,13 @@ use serde_json::json;
 
 use super::{
     Controller,
-    identity::{self, in_range, is_ready, is_unavailable, ordinal, revision, spec},
+    identity::{self, in_range, is_ready, is_unavailable, ordinal, revision},
 };
 use crate::{
-    api::{Delete, PatchType, item},
-    error::{Error, unless_gone},
     fraction::scaled,
     history::{self, Made},
-    key::Key,
-    pods::{self, name},
+    pods,
+    prelude::*,
 };
 
 const HASH_LABEL: &str = "controller.kubernetes.io/hash";
@@ -85,7 +83,7 @@ fn count(
     };
     let nonzero = |count: i32| (count != 0).then_some(count);
     let of = |pod: &Pod, of: &ControllerRevision| {
-        !pods::is_deleting(pod) && revision(pod) == name(&of.metadata)
+        !pods::is_deleting(pod) && revision(pod) == of.metadata.name()
     };
     StatefulSetStatus {
         replicas: number(&|_| true),
@@ -113,7 +111,7 @@ impl Controller {
     ) -> Result<(StatefulSetStatus, bool), Error> {
         history::sort(&mut all);
         let revisions = self.revisions_of(key, set, &all).await?;
-        let monotonic = spec(set).pod_management_policy.as_deref() != Some("Parallel");
+        let monotonic = set.spec().pod_management_policy.as_deref() != Some("Parallel");
         let pass = Pass {
             controller: self,
             key,
@@ -124,7 +122,7 @@ impl Controller {
         };
         let (mut status, outcome) = pass.run(&pods, &revisions).await;
         status.observed_generation = set.metadata.generation;
-        status.conditions = set.status.as_ref().and_then(|s| s.conditions.clone());
+        status.conditions = set.status().conditions.clone();
         complete(set, &mut status);
         if set.status.as_ref() != Some(&status) {
             let update = StatefulSet {
@@ -132,8 +130,7 @@ impl Controller {
                 ..set.clone()
             };
             let written = self.api.update_status(&update).await?;
-            self.wrote
-                .note(key, written.metadata.resource_version.as_deref());
+            self.sets.note(key, &written.metadata);
         }
         outcome?;
         let complete = !pass.waits.load(Ordering::Relaxed);
@@ -147,12 +144,8 @@ impl Controller {
         set: &StatefulSet,
         all: &[Arc<ControllerRevision>],
     ) -> Result<Revisions, Error> {
-        let mut collisions = set
-            .status
-            .as_ref()
-            .and_then(|s| s.collision_count)
-            .unwrap_or(0);
-        let template = &spec(set).template;
+        let mut collisions = set.status().collision_count.unwrap_or(0);
+        let template = &set.spec().template;
         let data = history::data_of(template)?;
         let next = all.last().map_or(1, |r| r.revision.saturating_add(1));
         let update = match (all.iter().rfind(|r| history::is_of(r, &data)), all.last()) {
@@ -165,26 +158,21 @@ impl Controller {
                         ..(**same).clone()
                     })
                     .await?;
-                self.wrote_revisions
-                    .note(key, written.metadata.resource_version.as_deref());
+                self.revisions.note(key, &written.metadata);
                 Arc::new(written)
             }
             (None, _) => loop {
                 let new = history::new(set, template, HASH_LABEL, next, Some(collisions))?;
                 match history::create(&self.api, &new).await? {
                     Made::Is(made) => {
-                        self.wrote_revisions
-                            .note(key, made.metadata.resource_version.as_deref());
+                        self.revisions.note(key, &made.metadata);
                         break Arc::new(*made);
                     }
                     Made::Collides => collisions = collisions.saturating_add(1),
                 }
             },
         };
-        let current = set
-            .status
-            .as_ref()
-            .and_then(|s| s.current_revision.as_deref());
+        let current = set.status().current_revision.as_deref();
         let current = all
             .iter()
             .find(|r| r.metadata.name.as_deref() == current)
@@ -205,25 +193,23 @@ impl Controller {
         all: Vec<Arc<ControllerRevision>>,
         revisions: &Revisions,
     ) -> Result<(), Error> {
-        let limit = spec(set).revision_history_limit.unwrap_or(10);
+        let limit = set.spec().revision_history_limit.unwrap_or(10);
         let Ok(limit) = usize::try_from(limit) else {
             return Ok(());
         };
         let mut live: HashSet<&str> = pods.iter().map(|pod| revision(pod)).collect();
         live.extend([
-            name(&revisions.current.metadata),
-            name(&revisions.update.metadata),
+            revisions.current.metadata.name(),
+            revisions.update.metadata.name(),
         ]);
         let dead: Vec<_> = all
             .iter()
-            .filter(|r| !live.contains(name(&r.metadata)))
+            .filter(|r| !live.contains(r.metadata.name()))
             .collect();
         for old in dead.iter().take(dead.len().saturating_sub(limit)) {
-            unless_gone(
-                self.api
-                    .delete::<ControllerRevision>(&Key::of(&old.metadata), &Delete::default())
-                    .await,
-            )?;
+            self.api
+                .remove::<ControllerRevision>(&Key::of(&old.metadata))
+                .await?;
         }
         Ok(())
     }
@@ -244,7 +230,7 @@ fn complete(set: &StatefulSet, status: &mut StatefulSetStatus) {
 }
 
 fn strategy(set: &StatefulSet) -> &str {
-    spec(set)
+    set.spec()
         .update_strategy
         .as_ref()
         .and_then(|s| s.type_.as_deref())
@@ -252,7 +238,7 @@ fn strategy(set: &StatefulSet) -> &str {
 }
 
 fn partition(set: &StatefulSet) -> i32 {
-    spec(set)
+    set.spec()
         .update_strategy
         .as_ref()
         .and_then(|s| s.rolling_update.as_ref())
@@ -267,8 +253,9 @@ fn outdated<'a>(
     update: &str,
     now: Timestamp,
 ) -> Vec<&'a Pod> {
-    let min_ready = spec(set).min_ready_seconds.unwrap_or(0);
-    let most = spec(set)
+    let min_ready = set.spec().min_ready_seconds.unwrap_or(0);
+    let most = set
+        .spec()
         .update_strategy
         .as_ref()
         .and_then(|s| s.rolling_update.as_ref())
@@ -310,7 +297,7 @@ impl Pass<'_> {
     }
 
     fn min_ready(&self) -> i32 {
-        spec(self.set).min_ready_seconds.unwrap_or(0)
+        self.set.spec().min_ready_seconds.unwrap_or(0)
     }
 
     async fn replicas_and_condemned(
@@ -358,7 +345,7 @@ impl Pass<'_> {
             for pod in outdated(
                 self.set,
                 &places,
-                name(&revisions.update.metadata),
+                revisions.update.metadata.name(),
                 self.now,
             ) {
                 self.delete(pod).await?;
@@ -379,7 +366,9 @@ impl Pass<'_> {
             identity::template_of(&revisions.update)?,
         ];
         let rolling = strategy(self.set) == "RollingUpdate";
-        let partitioned = spec(self.set)
+        let partitioned = self
+            .set
+            .spec()
             .update_strategy
             .as_ref()
             .and_then(|s| s.rolling_update.as_ref())
@@ -387,11 +376,7 @@ impl Pass<'_> {
         let kept = if partitioned {
             partition(self.set)
         } else {
-            self.set
-                .status
-                .as_ref()
-                .and_then(|s| s.current_replicas)
-                .unwrap_or(0)
+            self.set.status().current_replicas.unwrap_or(0)
         };
         let first_new = i64::from(identity::first(self.set)) + i64::from(kept);
         let mut by_ordinal: HashMap<i32, &Arc<Pod>> = pods
@@ -418,7 +403,7 @@ impl Pass<'_> {
             places.push(Replica::Missing(Box::new(identity::new_pod(
                 self.set,
                 template,
-                name(&of.metadata),
+                of.metadata.name(),
                 o,
             ))));
         }
@@ -521,9 +506,7 @@ impl Pass<'_> {
         }
         match controller.api.create(pod).await {
             Ok(made) => {
-                controller
-                    .wrote_pods
-                    .note(self.key, made.metadata.resource_version.as_deref());
+                controller.pods.note(self.key, &made.metadata);
                 if let Err(error) = controller.fit_claims(self.key, self.set, &made).await {
                     self.say("Update", pod, Some(&error));
                     return Err(error);
@@ -540,12 +523,12 @@ impl Pass<'_> {
     }
 
     async fn delete(&self, pod: &Pod) -> Result<(), Error> {
-        match unless_gone(
-            self.controller
-                .api
-                .delete::<Pod>(&Key::of(&pod.metadata), &Delete::default())
-                .await,
-        ) {
+        match self
+            .controller
+            .api
+            .remove::<Pod>(&Key::of(&pod.metadata))
+            .await
+        {
             Ok(_) => {
                 self.say("Delete", pod, None);
                 Ok(())
@@ -562,7 +545,7 @@ impl Pass<'_> {
         let Some(place) = ordinal(pod) else {
             return Ok(());
         };
-        let labels = identity::labels(name(&pod.metadata), place);
+        let labels = identity::labels(pod.metadata.name(), place);
         if labels.iter().all(|(key, value)| {
             pod.metadata.labels.as_ref().and_then(|l| l.get(*key)) == Some(value)
         }) {
@@ -577,22 +560,20 @@ impl Pass<'_> {
             .controller
             .api
             .patch(
-                &item::<Pod>(self.key.namespace(), name(&pod.metadata)),
+                &item::<Pod>(self.key.namespace(), pod.metadata.name()),
                 PatchType::Merge,
                 &patch,
             )
             .await;
         self.say("Update", pod, outcome.as_ref().err());
-        self.controller
-            .wrote_pods
-            .note(self.key, outcome?.resource_version.as_deref());
+        self.controller.pods.note(self.key, &outcome?);
         Ok(())
     }
 
     fn say(&self, verb: &str, pod: &Pod, error: Option<&Error>) {
         let about = format!(
             "{verb} Pod {} in StatefulSet {}",
-            name(&pod.metadata),
+            pod.metadata.name(),
             self.key.name()
         );
         let recorder = &self.controller.recorder;
@@ -655,7 +636,7 @@ mod tests {
             let refs: Vec<&Pod> = pods.iter().collect();
             outdated(&set, &refs, "new", Timestamp::from_second(9).unwrap())
                 .iter()
-                .map(|p| name(&p.metadata).to_string())
+                .map(|p| p.metadata.name().to_string())
                 .collect::<Vec<_>>()
         };
         assert_eq!(

@@ -7,32 +7,22 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, StatefulSet, StatefulSetSpec},
+    apps::v1::{ControllerRevision, StatefulSet},
     core::v1::{
         PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
     },
 };
+use skiff_api::kinds::validation::read::Read;
 
-use crate::{
-    error::Error,
-    owners::controller_ref,
-    pods::{self, name},
-};
+use crate::{owners::controller_ref, pods, prelude::*};
 
 /// The label that names a pod's revision.
 pub const REVISION_LABEL: &str = "controller-revision-hash";
 const NAME_LABEL: &str = "statefulset.kubernetes.io/pod-name";
 const INDEX_LABEL: &str = "apps.kubernetes.io/pod-index";
 
-/// The set's spec. Every set has one.
-pub fn spec(set: &StatefulSet) -> &StatefulSetSpec {
-    static NONE: std::sync::LazyLock<StatefulSetSpec> =
-        std::sync::LazyLock::new(StatefulSetSpec::default);
-    set.spec.as_ref().unwrap_or(&NONE)
-}
-
 fn parent_and_ordinal(pod: &Pod) -> Option<(&str, i32)> {
-    let (parent, ordinal) = name(&pod.metadata).rsplit_once('-')?;
+    let (parent, ordinal) = pod.metadata.name().rsplit_once('-')?;
     let canonical = !ordinal.is_empty() && ordinal.bytes().all(|b| b.is_ascii_digit());
     canonical
         .then(|| ordinal.parse().ok().map(|ordinal| (parent, ordinal)))
@@ -51,7 +41,7 @@ pub fn ordinal(pod: &Pod) -> Option<i32> {
 
 /// The first ordinal.
 pub fn first(set: &StatefulSet) -> i32 {
-    spec(set)
+    set.spec()
         .ordinals
         .as_ref()
         .and_then(|o| o.start)
@@ -60,7 +50,7 @@ pub fn first(set: &StatefulSet) -> i32 {
 
 /// How many pods are wanted.
 pub fn replicas(set: &StatefulSet) -> i32 {
-    spec(set).replicas.unwrap_or(1)
+    set.spec().replicas.unwrap_or(1)
 }
 
 /// The ordinals that are wanted and that a name can have.
@@ -77,11 +67,7 @@ pub fn in_range(set: &StatefulSet, ordinal: i32) -> bool {
 
 /// The revision that a pod is of.
 pub fn revision(pod: &Pod) -> &str {
-    pod.metadata
-        .labels
-        .as_ref()
-        .and_then(|l| l.get(REVISION_LABEL))
-        .map_or("", String::as_str)
+    pod.metadata.label(REVISION_LABEL).unwrap_or("")
 }
 
 /// Whether the pod runs and is ready.
@@ -99,13 +85,13 @@ pub fn template_of(revision: &ControllerRevision) -> Result<PodTemplateSpec, Err
     let mut template = revision
         .data
         .as_ref()
-        .map(|raw| raw.0["spec"]["template"].clone())
+        .map(|raw| raw.0.at("spec").at("template").clone())
         .unwrap_or_default();
     if let Some(fields) = template.as_object_mut() {
         fields.remove("$patch");
     }
     <PodTemplateSpec as crate::api::Wire>::from_value(&template).map_err(|source| Error::Decode {
-        what: format!("revision {}", name(&revision.metadata)),
+        what: format!("revision {}", revision.metadata.name()),
         source: source.into(),
     })
 }
@@ -114,23 +100,24 @@ pub fn template_of(revision: &ControllerRevision) -> Result<PodTemplateSpec, Err
 fn claim_name(set: &StatefulSet, claim: &PersistentVolumeClaim, ordinal: i32) -> String {
     format!(
         "{}-{}-{ordinal}",
-        name(&claim.metadata),
-        name(&set.metadata)
+        claim.metadata.name(),
+        set.metadata.name()
     )
 }
 
 /// The claims of one pod, by the volume's name.
 pub fn claims(set: &StatefulSet, ordinal: i32) -> BTreeMap<String, PersistentVolumeClaim> {
-    let made = spec(set)
+    let made = set
+        .spec()
         .volume_claim_templates
         .iter()
         .flatten()
         .map(|template| {
             let mut claim = template.clone();
-            let volume = name(&claim.metadata).to_string();
+            let volume = claim.metadata.name().to_string();
             claim.metadata.name = Some(claim_name(set, template, ordinal));
             claim.metadata.namespace = set.metadata.namespace.clone();
-            if let Some(labels) = spec(set).selector.match_labels.clone() {
+            if let Some(labels) = set.spec().selector.match_labels.clone() {
                 claim.metadata.labels.get_or_insert_default().extend(labels);
             }
             claim.status = None;
@@ -149,14 +136,14 @@ pub fn labels(pod_name: &str, ordinal: i32) -> [(&'static str, String); 2] {
 
 /// A new pod of a revision.
 pub fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
-    let namespace = set.metadata.namespace.as_deref().unwrap_or("");
+    let namespace = set.metadata.namespace();
     let mut pod = pods::from_template(
         template,
         namespace,
-        name(&set.metadata),
+        set.metadata.name(),
         controller_ref(set),
     );
-    let pod_name = format!("{}-{ordinal}", name(&set.metadata));
+    let pod_name = format!("{}-{ordinal}", set.metadata.name());
     pod.metadata.generate_name = None;
     pod.metadata.name = Some(pod_name.clone());
     let all = pod.metadata.labels.get_or_insert_default();
@@ -164,7 +151,7 @@ pub fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, or
     all.insert(REVISION_LABEL.into(), revision.into());
     let pod_spec = pod.spec.get_or_insert_default();
     pod_spec.hostname = Some(pod_name);
-    pod_spec.subdomain = spec(set).service_name.clone().filter(|s| !s.is_empty());
+    pod_spec.subdomain = set.spec().service_name.clone().filter(|s| !s.is_empty());
     let claims = claims(set, ordinal);
     let own = pod_spec
         .volumes
@@ -205,7 +192,7 @@ mod tests {
         }
         let ordinals = Some(StatefulSetOrdinals { start: Some(5) });
         let set = StatefulSet {
-            spec: Some(StatefulSetSpec {
+            spec: Some(k8s_openapi::api::apps::v1::StatefulSetSpec {
                 replicas: Some(2),
                 ordinals,
                 ..Default::default()
@@ -223,7 +210,7 @@ mod tests {
         let mut template = PersistentVolumeClaim::default();
         template.metadata.name = Some("data".into());
         let mut set = StatefulSet {
-            spec: Some(StatefulSetSpec {
+            spec: Some(k8s_openapi::api::apps::v1::StatefulSetSpec {
                 volume_claim_templates: Some(vec![template]),
                 ..Default::default()
             }),

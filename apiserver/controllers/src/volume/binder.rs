@@ -4,8 +4,6 @@
 //! provisioners, deleters or recyclers built in: those of others are waited for. Follows
 //! pkg/controller/volume/persistentvolume/pv_controller.go.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::{
     core::v1::{
         ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod,
@@ -13,95 +11,58 @@ use k8s_openapi::api::{
     storage::v1::StorageClass,
 };
 
-use super::{claim_spec, decide, mentions};
-use crate::{
-    api::Api,
-    clock::Clock,
-    error::{Error, unless_gone},
-    events::{EventType, Recorder},
-    expectations::Wrote,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    pods::{self, name},
-    runner::{Context, Next, Reconcile},
+use super::{
+    decide,
+    fate::{self, BY_CONTROLLER, COMPLETED, Fate, Known, PROVISIONED_BY, Told, VolumeFate},
+    mentions,
 };
+use crate::{pods, prelude::*};
 
-const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
-const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 const PROVISIONER: [&str; 2] = [
     "volume.beta.kubernetes.io/storage-provisioner",
     "volume.kubernetes.io/storage-provisioner",
 ];
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
-const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
-const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
 
 struct Binder {
     api: Api,
-    clock: Clock,
     recorder: Recorder,
-    volumes: Informer<PersistentVolume>,
-    claims: Informer<PersistentVolumeClaim>,
+    volumes: Fresh<PersistentVolume>,
+    claims: Fresh<PersistentVolumeClaim>,
     classes: Informer<StorageClass>,
     pods: Informer<Pod>,
-    wrote_volumes: Wrote,
-    wrote_claims: Wrote,
 }
 
 /// `persistentvolume-binder-controller`. One worker for both kinds: a volume's key is without a namespace.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let binder = Arc::new(Binder {
+    let c = context.wire(Binder {
         api: context.api.clone(),
-        clock: context.clock.clone(),
         recorder: context.recorder("persistentvolume-controller"),
-        volumes: context.informer(),
-        claims: context.informer(),
+        volumes: context.fresh(),
+        claims: context.fresh(),
         classes: context.informer(),
         pods: context.informer(),
-        wrote_volumes: Wrote::default(),
-        wrote_claims: Wrote::default(),
     });
-    let (q, claims) = (queue.clone(), binder.claims.clone());
-    binder.volumes.subscribe(move |change| {
-        let volume = change.object();
-        q.add(Key::of(&volume.metadata));
-        let reference = decide::spec(volume).claim_ref.as_ref();
-        if let Some(reference) = reference {
-            q.add(Key::new(
-                reference.namespace.as_deref().unwrap_or(""),
-                reference.name.as_deref().unwrap_or(""),
-            ));
+    c.each(&c.volumes);
+    c.on(&c.volumes, |c, change, queue| {
+        if let Some(reference) = &change.object().spec().claim_ref {
+            queue.add(decide::key_of(reference));
         } else if !matches!(change, Change::Deleted(_)) {
-            claims
-                .list()
-                .iter()
-                .filter(|claim| claim_spec(claim).volume_name.is_none())
-                .for_each(|claim| q.add(Key::of(&claim.metadata)));
+            let searching = |claim: &Arc<PersistentVolumeClaim>| claim.spec().volume_name.is_none();
+            wake(queue, c.claims.list().into_iter().filter(searching));
         }
     });
-    let q = queue.clone();
-    binder.claims.subscribe(move |change| {
-        q.add(Key::of(&change.object().metadata));
-        if let Some(volume) = &claim_spec(change.object()).volume_name {
-            q.add(Key::cluster(volume));
+    c.each(&c.claims);
+    c.on(&c.claims, |_, change, queue| {
+        if let Some(volume) = &change.object().spec().volume_name {
+            queue.add(Key::cluster(volume));
         }
     });
-    let (q, claims) = (queue.clone(), binder.claims.clone());
-    binder.classes.subscribe(move |change| {
-        let class = change.object().metadata.name.as_deref().unwrap_or("");
-        claims
-            .list()
-            .iter()
-            .filter(|claim| decide::class_of_claim(claim) == class)
-            .for_each(|claim| q.add(Key::of(&claim.metadata)));
+    c.on(&c.classes, |c, change, queue| {
+        let class = change.object().metadata.name();
+        let of_class = |claim: &Arc<PersistentVolumeClaim>| decide::class_of_claim(claim) == class;
+        wake(queue, c.claims.list().into_iter().filter(of_class));
     });
-    Ok(Some(context.some_workers(1, binder, queue)))
-}
-
-fn has(annotations: Option<&std::collections::BTreeMap<String, String>>, key: &str) -> bool {
-    annotations.is_some_and(|a| a.contains_key(key))
+    Ok(c.some_workers(1))
 }
 
 impl Reconcile<Key> for Binder {
@@ -109,12 +70,8 @@ impl Reconcile<Key> for Binder {
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
         let all = Key::cluster("");
-        if let Some(version) = self.wrote_volumes.take(&all) {
-            self.volumes.reach(version, &self.clock).await;
-        }
-        if let Some(version) = self.wrote_claims.take(&all) {
-            self.claims.reach(version, &self.clock).await;
-        }
+        self.volumes.catch_up(&all).await;
+        self.claims.catch_up(&all).await;
         if key.namespace().is_empty() {
             if let Some(volume) = self.volumes.get(key) {
                 self.sync_volume((*volume).clone()).await?;
@@ -129,10 +86,16 @@ impl Reconcile<Key> for Binder {
 impl Binder {
     async fn put_volume(&self, volume: &PersistentVolume) -> Result<PersistentVolume, Error> {
         let written = self.api.update(volume).await?;
-        self.wrote_volumes.note(
-            &Key::cluster(""),
-            written.metadata.resource_version.as_deref(),
-        );
+        self.volumes.note(&Key::cluster(""), &written.metadata);
+        Ok(written)
+    }
+
+    async fn put_claim(
+        &self,
+        claim: &PersistentVolumeClaim,
+    ) -> Result<PersistentVolumeClaim, Error> {
+        let written = self.api.update(claim).await?;
+        self.claims.note(&Key::cluster(""), &written.metadata);
         Ok(written)
     }
 
@@ -149,10 +112,7 @@ impl Binder {
         status.phase = Some(phase.into());
         status.message = (!message.is_empty()).then(|| message.into());
         let written = self.api.update_status(&volume).await?;
-        self.wrote_volumes.note(
-            &Key::cluster(""),
-            written.metadata.resource_version.as_deref(),
-        );
+        self.volumes.note(&Key::cluster(""), &written.metadata);
         Ok(written)
     }
 
@@ -167,7 +127,7 @@ impl Binder {
             phase: Some(phase.into()),
             ..old.clone()
         };
-        match volume.map(decide::spec) {
+        match volume.map(HasSpec::spec) {
             None => (status.access_modes, status.capacity) = (None, None),
             Some(spec) => {
                 status.access_modes = spec.access_modes.clone();
@@ -181,55 +141,30 @@ impl Binder {
         }
         claim.status = Some(status);
         let written = self.api.update_status(&claim).await?;
-        self.wrote_claims.note(
-            &Key::cluster(""),
-            written.metadata.resource_version.as_deref(),
-        );
+        self.claims.note(&Key::cluster(""), &written.metadata);
         Ok(true)
     }
 
     async fn sync_volume(&self, volume: PersistentVolume) -> Result<(), Error> {
-        let Some(reference) = decide::spec(&volume).claim_ref.clone() else {
+        let reference = volume.spec().claim_ref.as_ref();
+        let of_uid = reference.and_then(|r| Some((decide::key_of(r), r.uid.clone()?)));
+        let Some((key, uid)) = of_uid.filter(|(_, uid)| !uid.is_empty()) else {
             return self.set_phase(volume, "Available", "").await.map(drop);
         };
-        let uid = reference.uid.clone().unwrap_or_default();
-        if uid.is_empty() {
-            return self.set_phase(volume, "Available", "").await.map(drop);
+        let is_it = |claim: &PersistentVolumeClaim| claim.metadata.uid() == uid;
+        let mut claim = self.claims.get(&key).filter(|claim| is_it(claim));
+        if claim.is_none() {
+            let live = self
+                .api
+                .get::<PersistentVolumeClaim>(key.namespace(), key.name())
+                .await;
+            claim = unless_gone(live)?.filter(is_it).map(Arc::new);
         }
-        let (namespace, claim_name) = (
-            reference.namespace.as_deref().unwrap_or(""),
-            reference.name.as_deref().unwrap_or(""),
-        );
-        let mut claim = self
-            .claims
-            .get(&Key::new(namespace, claim_name))
-            .map(|c| (*c).clone());
-        if claim
-            .as_ref()
-            .is_none_or(|c| c.metadata.uid.as_ref() != Some(&uid))
-        {
-            claim = unless_gone(
-                self.api
-                    .get::<PersistentVolumeClaim>(namespace, claim_name)
-                    .await,
-            )?
-            .filter(|c| c.metadata.uid.as_ref() == Some(&uid));
-        }
-        match claim {
-            None => self.release(volume).await,
-            Some(claim) => match claim_spec(&claim).volume_name.as_deref().unwrap_or("") {
-                "" => Ok(()),
-                bound if bound == name(&volume.metadata) => {
-                    self.set_phase(volume, "Bound", "").await.map(drop)
-                }
-                _ if has(volume.metadata.annotations.as_ref(), PROVISIONED_BY) => {
-                    self.release(volume).await
-                }
-                _ if has(volume.metadata.annotations.as_ref(), BY_CONTROLLER) => {
-                    self.unbind(volume).await
-                }
-                _ => self.unbind(volume).await,
-            },
+        match fate::of_volume(&volume, claim.as_deref()) {
+            VolumeFate::Leave => Ok(()),
+            VolumeFate::Bound => self.set_phase(volume, "Bound", "").await.map(drop),
+            VolumeFate::Unbind => self.unbind(volume).await,
+            VolumeFate::Release => self.release(volume).await,
         }
     }
 
@@ -252,16 +187,17 @@ impl Binder {
 
     /// The claim is gone: the volume is released, and what its policy says comes to pass.
     async fn release(&self, volume: PersistentVolume) -> Result<(), Error> {
-        if volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Failed") {
+        if volume.status().phase.as_deref() == Some("Failed") {
             return Ok(());
         }
         let volume = self.set_phase(volume, "Released", "").await?;
-        let policy = decide::spec(&volume)
+        let policy = volume
+            .spec()
             .persistent_volume_reclaim_policy
             .as_deref()
             .unwrap_or("Retain");
-        let others = has(volume.metadata.annotations.as_ref(), PROVISIONED_BY)
-            || decide::spec(&volume).csi.is_some();
+        let others =
+            volume.metadata.annotation(PROVISIONED_BY).is_some() || volume.spec().csi.is_some();
         let (reason, message) = match policy {
             "Recycle" => (
                 "VolumeFailedRecycle",
@@ -270,7 +206,7 @@ impl Binder {
             "Delete" if !others => {
                 let message = format!(
                     "error getting deleter volume plugin for volume {:?}: no volume plugin matched",
-                    name(&volume.metadata)
+                    volume.metadata.name()
                 );
                 ("VolumeFailedDelete", message)
             }
@@ -280,156 +216,48 @@ impl Binder {
         self.set_phase(volume, "Failed", &message).await.map(drop)
     }
 
+    fn fate(&self, claim: &PersistentVolumeClaim) -> Result<Fate, Error> {
+        let named = claim.spec().volume_name.as_deref().unwrap_or("");
+        let users = || {
+            let pods = self
+                .pods
+                .in_namespace(claim.metadata.namespace())
+                .into_iter();
+            let users = pods.filter(|pod| !pods::is_finished(pod) && mentions(pod, claim));
+            users.map(|pod| pod.metadata.name().to_string()).collect()
+        };
+        let known = Known {
+            named: self.volumes.get(&Key::cluster(named)),
+            volumes: &|| self.volumes.list(),
+            class: self
+                .classes
+                .get(&Key::cluster(decide::class_of_claim(claim))),
+            users: &users,
+        };
+        fate::of_claim(claim, &known)
+    }
+
     async fn sync_claim(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        if has(claim.metadata.annotations.as_ref(), COMPLETED) {
-            return self.sync_bound(claim).await;
-        }
-        if claim.metadata.deletion_timestamp.is_some() {
-            return Ok(());
-        }
-        match claim_spec(&claim)
-            .volume_name
-            .clone()
-            .filter(|v| !v.is_empty())
-        {
-            Some(wanted) => self.sync_named(claim, &wanted).await,
-            None => self.sync_searching(claim).await,
-        }
-    }
-
-    async fn pending(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        self.put_claim_status(claim, "Pending", None)
-            .await
-            .map(drop)
-    }
-
-    /// A claim that was bound: is its volume still there, and still its own?
-    async fn sync_bound(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        let wanted = claim_spec(&claim).volume_name.clone().unwrap_or_default();
-        let lost = "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
-        let Some(volume) = self
-            .volumes
-            .get(&Key::cluster(&wanted))
-            .filter(|_| !wanted.is_empty())
-        else {
-            let message = if wanted.is_empty() {
-                "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
-            } else {
-                lost
-            };
-            return self.lose(claim, "ClaimLost", message).await;
+        let tell = |claim: &PersistentVolumeClaim, told: Told| {
+            self.recorder
+                .event(claim, told.kind, told.reason, told.message);
         };
-        if decide::spec(&volume).claim_ref.is_none() || decide::is_bound_to(&volume, &claim) {
-            return self.bind((*volume).clone(), claim).await;
-        }
-        self.lose(
-            claim,
-            "ClaimMisbound",
-            "Two claims are bound to the same volume, this one is bound incorrectly",
-        )
-        .await
-    }
-
-    async fn lose(
-        &self,
-        claim: PersistentVolumeClaim,
-        reason: &str,
-        message: &str,
-    ) -> Result<(), Error> {
-        if self.put_claim_status(claim.clone(), "Lost", None).await? {
-            self.recorder.warning(&claim, reason, message);
-        }
-        Ok(())
-    }
-
-    /// A claim that names its volume.
-    async fn sync_named(&self, claim: PersistentVolumeClaim, wanted: &str) -> Result<(), Error> {
-        let Some(volume) = self.volumes.get(&Key::cluster(wanted)) else {
-            return self.pending(claim).await;
-        };
-        match &decide::spec(&volume).claim_ref {
-            None => match decide::mismatch(&volume, &claim)? {
-                Some(why) => {
-                    self.recorder.warning(
-                        &claim,
-                        "VolumeMismatch",
-                        format!("Cannot bind to requested volume {wanted:?}: {why}"),
-                    );
-                    self.pending(claim).await
-                }
-                None => self.bind((*volume).clone(), claim).await,
-            },
-            Some(reference) if decide::names(reference, &claim) => {
-                self.bind((*volume).clone(), claim).await
+        match self.fate(&claim)? {
+            Fate::Leave => Ok(()),
+            Fate::Bind(volume) => self.bind((*volume).clone(), claim).await,
+            Fate::Provision(class) => self.provision(claim, &class).await,
+            Fate::Wait(told) => {
+                told.into_iter().for_each(|told| tell(&claim, told));
+                self.put_claim_status(claim, "Pending", None)
+                    .await
+                    .map(drop)
             }
-            Some(reference) => {
-                let (space, other) = (
-                    reference.namespace.as_deref().unwrap_or(""),
-                    reference.name.as_deref().unwrap_or(""),
-                );
-                if has(claim.metadata.annotations.as_ref(), BY_CONTROLLER) {
-                    return Err(Error::Failed(format!(
-                        "invalid binding of claim {:?} to volume {wanted:?}: volume already claimed by {space}/{other}",
-                        name(&claim.metadata)
-                    )));
+            Fate::Lose(told) => {
+                if self.put_claim_status(claim.clone(), "Lost", None).await? {
+                    tell(&claim, told);
                 }
-                let message = format!("volume {wanted:?} already bound to a different claim.");
-                self.recorder
-                    .event(&claim, EventType::Warning, "FailedBinding", message);
-                self.pending(claim).await
+                Ok(())
             }
-        }
-    }
-
-    /// A claim that takes any volume that fits.
-    async fn sync_searching(&self, claim: PersistentVolumeClaim) -> Result<(), Error> {
-        let class_name = decide::class_of_claim(&claim).to_string();
-        let class = self.classes.get(&Key::cluster(&class_name));
-        let waits = class
-            .as_ref()
-            .is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
-        let delayed = waits && !has(claim.metadata.annotations.as_ref(), SELECTED_NODE);
-        if let Some(volume) = decide::best(&self.volumes.list(), &claim, delayed)? {
-            return self.bind((*volume).clone(), claim).await;
-        }
-        if delayed {
-            let (reason, message) = self.what_is_waited_for(&claim);
-            self.recorder.normal(&claim, reason, message);
-        } else if class_name.is_empty() {
-            self.recorder.normal(
-                &claim,
-                "FailedBinding",
-                "no persistent volumes available for this claim and no storage class is set",
-            );
-        } else {
-            return self.provision(claim, &class_name, class).await;
-        }
-        self.pending(claim).await
-    }
-
-    fn what_is_waited_for(&self, claim: &PersistentVolumeClaim) -> (&'static str, String) {
-        let pods = self
-            .pods
-            .in_namespace(claim.metadata.namespace.as_deref().unwrap_or(""));
-        let mut names: Vec<&str> = pods
-            .iter()
-            .filter(|pod| !pods::is_finished(pod) && mentions(pod, claim))
-            .map(|pod| name(&pod.metadata))
-            .collect();
-        names.sort_unstable();
-        match names[..] {
-            [] => (
-                "WaitForFirstConsumer",
-                "waiting for first consumer to be created before binding".into(),
-            ),
-            [one] => (
-                "WaitForPodScheduled",
-                format!("waiting for pod {one} to be scheduled"),
-            ),
-            _ => (
-                "WaitForPodScheduled",
-                format!("waiting for pods {} to be scheduled", names.join(",")),
-            ),
         }
     }
 
@@ -437,20 +265,8 @@ impl Binder {
     async fn provision(
         &self,
         mut claim: PersistentVolumeClaim,
-        class_name: &str,
-        class: Option<Arc<StorageClass>>,
+        class: &StorageClass,
     ) -> Result<(), Error> {
-        let Some(class) = class else {
-            self.recorder.warning(
-                &claim,
-                "ProvisioningFailed",
-                format!("storageclass.storage.k8s.io {class_name:?} not found"),
-            );
-            return self.pending(claim).await;
-        };
-        if class.provisioner == NO_PROVISIONER {
-            return self.pending(claim).await;
-        }
         let annotations = claim.metadata.annotations.get_or_insert_default();
         if PROVISIONER
             .iter()
@@ -459,11 +275,7 @@ impl Binder {
             for key in PROVISIONER {
                 annotations.insert(key.into(), class.provisioner.clone());
             }
-            claim = self.api.update(&claim).await?;
-            self.wrote_claims.note(
-                &Key::cluster(""),
-                claim.metadata.resource_version.as_deref(),
-            );
+            claim = self.put_claim(&claim).await?;
         }
         let message = format!(
             "Waiting for a volume to be created either by the external provisioner '{}' or manually by the system administrator. If volume creation is \
@@ -472,7 +284,9 @@ impl Binder {
         );
         self.recorder
             .normal(&claim, "ExternalProvisioning", message);
-        self.pending(claim).await
+        self.put_claim_status(claim, "Pending", None)
+            .await
+            .map(drop)
     }
 
     /// Brings the two together: first the volume, then the claim.
@@ -482,7 +296,7 @@ impl Binder {
         mut claim: PersistentVolumeClaim,
     ) -> Result<(), Error> {
         if !decide::is_bound_to(&volume, &claim) {
-            let fresh = decide::spec(&volume).claim_ref.is_none();
+            let fresh = volume.spec().claim_ref.is_none();
             volume.spec.get_or_insert_default().claim_ref = Some(ObjectReference {
                 api_version: Some("v1".into()),
                 kind: Some("PersistentVolumeClaim".into()),
@@ -502,23 +316,15 @@ impl Binder {
             volume = self.put_volume(&volume).await?;
         }
         let volume = self.set_phase(volume, "Bound", "").await?;
-        let unnamed = claim_spec(&claim)
-            .volume_name
-            .as_deref()
-            .unwrap_or("")
-            .is_empty();
-        if unnamed || !has(claim.metadata.annotations.as_ref(), COMPLETED) {
+        let unnamed = claim.spec().volume_name.as_deref().unwrap_or("").is_empty();
+        if unnamed || !claim.metadata.annotation(COMPLETED).is_some() {
             let annotations = claim.metadata.annotations.get_or_insert_default();
             annotations.insert(COMPLETED.into(), "yes".into());
             if unnamed {
                 annotations.insert(BY_CONTROLLER.into(), "yes".into());
                 claim.spec.get_or_insert_default().volume_name = volume.metadata.name.clone();
             }
-            claim = self.api.update(&claim).await?;
-            self.wrote_claims.note(
-                &Key::cluster(""),
-                claim.metadata.resource_version.as_deref(),
-            );
+            claim = self.put_claim(&claim).await?;
         }
         self.put_claim_status(claim, "Bound", Some(&volume))
             .await

@@ -2,22 +2,13 @@
 //!
 //! Invariant: what a claim has, wants or is being changed to counts as used. Follows pkg/controller/volume/vacprotection.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim},
     storage::v1::VolumeAttributesClass,
 };
 
-use super::protection::{Todo, set_finalizers, todo};
-use crate::{
-    api::Api,
-    error::Error,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    runner::{Context, Next, Reconcile},
-};
+use super::protection::{Todo, concerns, set_finalizers, todo};
+use crate::prelude::*;
 
 const FINALIZER: &str = "kubernetes.io/vac-protection";
 
@@ -30,41 +21,41 @@ struct Classes {
 
 /// `volumeattributesclass-protection-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Classes {
+    let c = context.wire(Classes {
         api: context.api.clone(),
         classes: context.informer(),
         claims: context.informer(),
         volumes: context.informer(),
     });
-    let q = queue.clone();
-    controller.classes.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_))
-            && todo(&change.object().metadata, FINALIZER) != Todo::Nothing
+    c.each_if(&c.classes, |change| concerns(change, FINALIZER));
+    c.on(&c.claims, |c, change, queue| {
+        before(change)
+            .map(named_by_claim)
+            .into_iter()
+            .flatten()
+            .for_each(|name| c.wake(name, queue));
+    });
+    c.on(&c.volumes, |c, change, queue| {
+        before(change)
+            .and_then(named_by_volume)
+            .into_iter()
+            .for_each(|name| c.wake(name, queue));
+    });
+    Ok(c.some_workers(1))
+}
+
+impl Classes {
+    /// Of a class that is to go, one user less is there.
+    fn wake(&self, name: &str, queue: &Queue<Key>) {
+        let key = Key::cluster(name);
+        if self
+            .classes
+            .get(&key)
+            .is_some_and(|class| class.metadata.is_deleting())
         {
-            q.add(Key::of(&change.object().metadata));
+            queue.add(key);
         }
-    });
-    let (q, classes) = (queue.clone(), controller.classes.clone());
-    controller.claims.subscribe(move |change| {
-        for name in before(change).map(named_by_claim).unwrap_or_default() {
-            classes
-                .get(&Key::cluster(name))
-                .is_some_and(|class| class.metadata.deletion_timestamp.is_some())
-                .then(|| q.add(Key::cluster(name)));
-        }
-    });
-    let (q, classes) = (queue.clone(), controller.classes.clone());
-    controller.volumes.subscribe(move |change| {
-        if let Some(name) = before(change).and_then(named_by_volume)
-            && classes
-                .get(&Key::cluster(name))
-                .is_some_and(|class| class.metadata.deletion_timestamp.is_some())
-        {
-            q.add(Key::cluster(name));
-        }
-    });
-    Ok(Some(context.some_workers(1, controller, queue)))
+    }
 }
 
 /// What an object was before a change that may have let go of a class.
@@ -77,10 +68,7 @@ fn before<T>(change: &Change<T>) -> Option<&T> {
 }
 
 fn named_by_claim(claim: &PersistentVolumeClaim) -> Vec<&str> {
-    let wanted = claim
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    let wanted = claim.spec().volume_attributes_class_name.as_deref();
     let status = claim.status.as_ref();
     let has = status.and_then(|status| status.current_volume_attributes_class_name.as_deref());
     let coming = status.and_then(|status| {
@@ -99,8 +87,7 @@ fn named_by_claim(claim: &PersistentVolumeClaim) -> Vec<&str> {
 
 fn named_by_volume(volume: &PersistentVolume) -> Option<&str> {
     volume
-        .spec
-        .as_ref()?
+        .spec()
         .volume_attributes_class_name
         .as_deref()
         .filter(|name| !name.is_empty())

@@ -3,27 +3,16 @@
 //! Invariant: pure; a volume that names the claim beats all others, else the smallest that is large enough. Follows
 //! pkg/controller/volume/persistentvolume/index.go and k8s.io/component-helpers/storage/volume/pv_helpers.go.
 
-use std::sync::Arc;
-
 use k8s_openapi::{
-    api::core::v1::{
-        ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec,
-    },
+    api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim},
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 use skiff_api::machinery::quantity::Quantity;
+use skiff_podspec::parts::{HasSpec, HasStatus};
 
-use super::claim_spec;
-use crate::{error::Error, labels::Selector};
+use crate::prelude::*;
 
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
-
-/// The volume's spec. Every volume has one.
-pub fn spec(volume: &PersistentVolume) -> &PersistentVolumeSpec {
-    static NONE: std::sync::LazyLock<PersistentVolumeSpec> =
-        std::sync::LazyLock::new(PersistentVolumeSpec::default);
-    volume.spec.as_ref().unwrap_or(&NONE)
-}
 
 /// The claim's storage class; empty when it has none.
 pub fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
@@ -33,7 +22,7 @@ pub fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
         .as_ref()
         .and_then(|a| a.get(CLASS_ANNOTATION));
     annotated
-        .or(claim_spec(claim).storage_class_name.as_ref())
+        .or(claim.spec().storage_class_name.as_ref())
         .map_or("", String::as_str)
 }
 
@@ -44,23 +33,40 @@ fn class_of(volume: &PersistentVolume) -> &str {
         .as_ref()
         .and_then(|a| a.get(CLASS_ANNOTATION));
     annotated
-        .or(spec(volume).storage_class_name.as_ref())
+        .or(volume.spec().storage_class_name.as_ref())
         .map_or("", String::as_str)
 }
 
 fn amount(quantity: Option<&ApiQuantity>) -> Result<Option<Quantity>, Error> {
     quantity
-        .map(|q| {
-            q.0.parse()
-                .map_err(|e| Error::Failed(format!("quantity {:?}: {e}", q.0)))
-        })
+        .map(|q| q.0.parse().map_err(|e| failed!("quantity {:?}: {e}", q.0)))
         .transpose()
+}
+
+/// The object that a reference names.
+pub fn key_of(reference: &ObjectReference) -> Key {
+    Key::new(
+        reference.namespace.as_deref().unwrap_or(""),
+        reference.name.as_deref().unwrap_or(""),
+    )
 }
 
 /// The volume's capacity.
 pub fn capacity(volume: &PersistentVolume) -> Result<Option<Quantity>, Error> {
     amount(
-        spec(volume)
+        volume
+            .spec()
+            .capacity
+            .as_ref()
+            .and_then(|c| c.get("storage")),
+    )
+}
+
+/// What the claim has.
+pub fn size(claim: &PersistentVolumeClaim) -> Result<Option<Quantity>, Error> {
+    amount(
+        claim
+            .status()
             .capacity
             .as_ref()
             .and_then(|c| c.get("storage")),
@@ -70,7 +76,8 @@ pub fn capacity(volume: &PersistentVolume) -> Result<Option<Quantity>, Error> {
 /// What the claim asks for.
 pub fn request(claim: &PersistentVolumeClaim) -> Result<Option<Quantity>, Error> {
     amount(
-        claim_spec(claim)
+        claim
+            .spec()
             .resources
             .as_ref()
             .and_then(|r| r.requests.as_ref())
@@ -94,7 +101,8 @@ pub fn names(reference: &ObjectReference, claim: &PersistentVolumeClaim) -> bool
 
 /// Whether the volume is the claim's already, by its uid.
 pub fn is_bound_to(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
-    spec(volume)
+    volume
+        .spec()
         .claim_ref
         .as_ref()
         .is_some_and(|r| names(r, claim) && r.uid.as_ref().is_some_and(|uid| !uid.is_empty()))
@@ -111,11 +119,12 @@ pub fn mismatch(
     if class_of(volume) != class_of_claim(claim) {
         return Ok(Some("storageClassName does not match"));
     }
-    if mode(spec(volume).volume_mode.as_ref()) != mode(claim_spec(claim).volume_mode.as_ref()) {
+    if mode(volume.spec().volume_mode.as_ref()) != mode(claim.spec().volume_mode.as_ref()) {
         return Ok(Some("incompatible volumeMode"));
     }
-    let offered = spec(volume).access_modes.as_deref().unwrap_or(&[]);
-    let fits = claim_spec(claim)
+    let offered = volume.spec().access_modes.as_deref().unwrap_or(&[]);
+    let fits = claim
+        .spec()
         .access_modes
         .iter()
         .flatten()
@@ -129,20 +138,19 @@ pub fn best(
     claim: &PersistentVolumeClaim,
     delayed: bool,
 ) -> Result<Option<Arc<PersistentVolume>>, Error> {
-    let wants = claim_spec(claim).selector.as_ref();
+    let wants = claim.spec().selector.as_ref();
     let selector = wants.map(|s| Selector::of(Some(s))).transpose()?;
     let (wanted, mut found) = (request(claim)?, None::<(Quantity, Arc<PersistentVolume>)>);
     for volume in volumes {
         let mode_fits =
-            mode(spec(volume).volume_mode.as_ref()) == mode(claim_spec(claim).volume_mode.as_ref());
-        if let Some(reference) = &spec(volume).claim_ref {
+            mode(volume.spec().volume_mode.as_ref()) == mode(claim.spec().volume_mode.as_ref());
+        if let Some(reference) = &volume.spec().claim_ref {
             if names(reference, claim) && mode_fits && capacity(volume)? >= wanted {
                 return Ok(Some(volume.clone()));
             }
             continue;
         }
-        let available =
-            volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Available");
+        let available = volume.status().phase.as_deref() == Some("Available");
         let labelled = selector
             .as_ref()
             .is_none_or(|s| s.matches(volume.metadata.labels.as_ref()));
@@ -170,7 +178,8 @@ pub fn best(
 mod tests {
     use super::*;
     use k8s_openapi::api::core::v1::{
-        PersistentVolumeClaimSpec, PersistentVolumeStatus, VolumeResourceRequirements,
+        PersistentVolumeClaimSpec, PersistentVolumeSpec, PersistentVolumeStatus,
+        VolumeResourceRequirements,
     };
 
     fn volume(volume_name: &str, size: &str, class: &str) -> PersistentVolume {

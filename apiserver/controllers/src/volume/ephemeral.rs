@@ -3,8 +3,6 @@
 //! Invariant: the pod owns the claim, and a claim of that name that is not the pod's is never used. Follows
 //! pkg/controller/volume/ephemeral/controller.go.
 
-use std::sync::Arc;
-
 use k8s_openapi::{
     api::core::v1::{PersistentVolumeClaim, Pod, Volume},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -12,15 +10,10 @@ use k8s_openapi::{
 
 use super::ephemeral_claim;
 use crate::{
-    api::Api,
-    error::Error,
-    events::Recorder,
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
+    dependents::owner_of,
     owners::{controller_ref, is_controlled_by},
-    pods::{self, name},
-    runner::{Context, Next, Reconcile},
+    pods,
+    prelude::*,
 };
 
 struct Controller {
@@ -32,47 +25,31 @@ struct Controller {
 
 /// `ephemeral-volume-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Controller {
+    let c = context.wire(Controller {
         api: context.api.clone(),
         recorder: context.recorder("ephemeral_volume"),
         pods: context.informer(),
         claims: context.informer(),
     });
-    let q = queue.clone();
-    controller.pods.subscribe(move |change| {
-        let has_ephemeral = pods::spec(change.object())
+    let is_new = |change: &Change<Pod>| {
+        let pod = change.object();
+        let has_ephemeral = pod
+            .spec()
             .volumes
             .iter()
             .flatten()
             .any(|v| v.ephemeral.is_some());
-        if has_ephemeral
-            && matches!(change, Change::Added(_))
-            && !pods::is_deleting(change.object())
+        has_ephemeral && matches!(change, Change::Added(_)) && !pods::is_deleting(pod)
+    };
+    c.each_if(&c.pods, is_new);
+    c.on(&c.claims, |c, change, queue| {
+        if let Change::Deleted(claim) = change
+            && let Some(pod) = owner_of(&c.pods, &claim.metadata)
         {
-            q.add(Key::of(&change.object().metadata));
+            queue.add(Key::of(&pod.metadata));
         }
     });
-    let (q, pods) = (queue.clone(), controller.pods.clone());
-    controller.claims.subscribe(move |change| {
-        let Change::Deleted(claim) = change else {
-            return;
-        };
-        let owner = crate::owners::controller_of(&claim.metadata).filter(|r| r.kind == "Pod");
-        if let Some(owner) = owner {
-            let key = Key::new(
-                claim.metadata.namespace.as_deref().unwrap_or(""),
-                &owner.name,
-            );
-            if pods
-                .get(&key)
-                .is_some_and(|pod| pod.metadata.uid.as_ref() == Some(&owner.uid))
-            {
-                q.add(key);
-            }
-        }
-    });
-    Ok(Some(context.workers(controller, queue)))
+    Ok(c.workers())
 }
 
 impl Controller {
@@ -93,10 +70,10 @@ impl Controller {
             if is_controlled_by(&claim.metadata, &pod.metadata) {
                 return Ok(());
             }
-            let (space, pod_name) = (namespace.unwrap_or_default(), name(&pod.metadata));
-            return Err(Error::Failed(format!(
+            let (space, pod_name) = (namespace.unwrap_or_default(), pod.metadata.name());
+            return Err(failed!(
                 "PVC {space}/{claim_name} was not created for pod {space}/{pod_name} (pod is not owner)"
-            )));
+            ));
         }
         let meta = template.metadata.clone().unwrap_or_default();
         let metadata = ObjectMeta {
@@ -116,7 +93,7 @@ impl Controller {
             .create_quietly(&claim)
             .await
             .map(drop)
-            .map_err(|e| Error::Failed(format!("create PVC {claim_name}: {e}")))
+            .map_err(|e| failed!("create PVC {claim_name}: {e}"))
     }
 }
 
@@ -127,17 +104,17 @@ impl Reconcile<Key> for Controller {
         let Some(pod) = self.pods.get(key).filter(|pod| !pods::is_deleting(pod)) else {
             return Ok(Next::DONE);
         };
-        for volume in pods::spec(&pod).volumes.iter().flatten() {
+        for volume in pod.spec().volumes.iter().flatten() {
             if let Err(error) = self.make(&pod, volume).await {
                 self.recorder.warning(
                     &*pod,
                     "FailedBinding",
                     format!("ephemeral volume {}: {error}", volume.name),
                 );
-                return Err(Error::Failed(format!(
+                return Err(failed!(
                     "pod {key}, ephemeral volume {}: {error}",
                     volume.name
-                )));
+                ));
             }
         }
         Ok(Next::DONE)

@@ -7,31 +7,23 @@ pub mod class_protection;
 mod decide;
 pub mod ephemeral;
 pub mod expander;
+mod fate;
 pub mod protection;
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimSpec, Pod, Volume};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Volume};
+use skiff_podspec::parts::{HasSpec, Meta};
 
-use crate::{
-    owners::is_controlled_by,
-    pods::{self, name},
-};
-
-/// The claim's spec. Every claim has one.
-fn claim_spec(claim: &PersistentVolumeClaim) -> &PersistentVolumeClaimSpec {
-    static NONE: std::sync::LazyLock<PersistentVolumeClaimSpec> =
-        std::sync::LazyLock::new(PersistentVolumeClaimSpec::default);
-    claim.spec.as_ref().unwrap_or(&NONE)
-}
+use crate::owners::is_controlled_by;
 
 /// The name of the claim of an ephemeral volume.
 fn ephemeral_claim(pod: &Pod, volume: &Volume) -> String {
-    format!("{}-{}", name(&pod.metadata), volume.name)
+    format!("{}-{}", pod.metadata.name(), volume.name)
 }
 
 /// Whether the pod mentions the claim.
 fn mentions(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
-    let claim_name = name(&claim.metadata);
-    pods::spec(pod).volumes.iter().flatten().any(|volume| {
+    let claim_name = claim.metadata.name();
+    pod.spec().volumes.iter().flatten().any(|volume| {
         let named = volume
             .persistent_volume_claim
             .as_ref()

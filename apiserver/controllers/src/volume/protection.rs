@@ -3,23 +3,13 @@
 //! Invariant: before a claim's finalizer goes, its namespace's pods are read from the server. Follows
 //! pkg/controller/volume/pvcprotection and pvprotection.
 
-use std::sync::Arc;
-
 use k8s_openapi::{
     api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
 use super::mentions;
-use crate::{
-    api::{Api, Kind},
-    error::{Error, unless_gone},
-    informer::{Change, Informer},
-    key::Key,
-    list::Work,
-    pods,
-    runner::{Context, Next, Reconcile},
-};
+use crate::{pods, prelude::*};
 
 const OF_CLAIM: &str = "kubernetes.io/pvc-protection";
 const OF_VOLUME: &str = "kubernetes.io/pv-protection";
@@ -37,54 +27,41 @@ struct Volumes {
 
 /// `persistentvolumeclaim-protection-controller`.
 pub fn start_claims(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Claims {
+    let c = context.wire(Claims {
         api: context.api.clone(),
         claims: context.informer(),
         pods: context.informer(),
     });
-    let q = queue.clone();
-    controller.claims.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_))
-            && todo(&change.object().metadata, OF_CLAIM) != Todo::Nothing
-        {
-            q.add(Key::of(&change.object().metadata));
-        }
-    });
-    let (q, claims) = (queue.clone(), controller.claims.clone());
-    controller.pods.subscribe(move |change| {
+    c.each_if(&c.claims, |change| concerns(change, OF_CLAIM));
+    c.on(&c.pods, |c, change, queue| {
         let pod = change.object();
         let ends = matches!(change, Change::Deleted(_))
             || pods::is_finished(pod)
             || pods::is_deleting(pod);
-        if !ends || pods::spec(pod).volumes.is_none() {
-            return;
-        }
-        for claim in claims.in_namespace(pod.metadata.namespace.as_deref().unwrap_or("")) {
-            if claim.metadata.deletion_timestamp.is_some() && mentions(pod, &claim) {
-                q.add(Key::of(&claim.metadata));
-            }
+        if ends && pod.spec().volumes.is_some() {
+            let freed = |claim: &Arc<PersistentVolumeClaim>| {
+                claim.metadata.is_deleting() && mentions(pod, claim)
+            };
+            wake(
+                queue,
+                c.claims
+                    .in_namespace(pod.metadata.namespace())
+                    .into_iter()
+                    .filter(freed),
+            );
         }
     });
-    Ok(Some(context.some_workers(1, controller, queue)))
+    Ok(c.some_workers(1))
 }
 
 /// `persistentvolume-protection-controller`.
 pub fn start_volumes(context: &Context) -> Result<Work, Error> {
-    let queue = context.queue::<Key>();
-    let controller = Arc::new(Volumes {
+    let c = context.wire(Volumes {
         api: context.api.clone(),
         volumes: context.informer(),
     });
-    let q = queue.clone();
-    controller.volumes.subscribe(move |change| {
-        if !matches!(change, Change::Deleted(_))
-            && todo(&change.object().metadata, OF_VOLUME) != Todo::Nothing
-        {
-            q.add(Key::of(&change.object().metadata));
-        }
-    });
-    Ok(Some(context.some_workers(1, controller, queue)))
+    c.each_if(&c.volumes, |change| concerns(change, OF_VOLUME));
+    Ok(c.some_workers(1))
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -95,12 +72,17 @@ pub(super) enum Todo {
 }
 
 pub(super) fn todo(meta: &ObjectMeta, finalizer: &str) -> Todo {
-    let has = meta.finalizers.iter().flatten().any(|f| f == finalizer);
-    match (meta.deletion_timestamp.is_some(), has) {
+    match (meta.is_deleting(), meta.has_finalizer(finalizer)) {
         (true, true) => Todo::RemoveIfUnused,
         (false, false) => Todo::Add,
         _ => Todo::Nothing,
     }
+}
+
+/// Whether a change leaves something to do.
+pub(super) fn concerns<K: Kind>(change: &Change<K>, finalizer: &str) -> bool {
+    !matches!(change, Change::Deleted(_))
+        && todo(change.object().meta(), finalizer) != Todo::Nothing
 }
 
 /// Writes the whole object, as the controllers' roles have it.
@@ -117,7 +99,7 @@ pub(super) async fn set_finalizers<K: Kind>(
 /// A bound pod uses its claims until it is gone, an ephemeral volume's only until it has shut down.
 fn uses(pod: &Pod, claim: &PersistentVolumeClaim) -> bool {
     let shut_down = pods::is_deleting(pod) && pod.metadata.deletion_grace_period_seconds == Some(0);
-    let direct = pods::spec(pod).volumes.iter().flatten().any(|v| {
+    let direct = pod.spec().volumes.iter().flatten().any(|v| {
         v.persistent_volume_claim
             .as_ref()
             .is_some_and(|c| Some(&c.claim_name) == claim.metadata.name.as_ref())
@@ -165,7 +147,7 @@ impl Reconcile<Key> for Volumes {
         let Some(volume) = self.volumes.get(key) else {
             return Ok(Next::DONE);
         };
-        let bound = volume.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Bound");
+        let bound = volume.status().phase.as_deref() == Some("Bound");
         match todo(&volume.metadata, OF_VOLUME) {
             Todo::Add => set_finalizers(&self.api, &*volume, |f| f.push(OF_VOLUME.into())).await?,
             Todo::RemoveIfUnused if !bound => {

@@ -1,10 +1,13 @@
 //! Nodes whose cpu and memory the pod makes used more alike are better. Follows `plugins/noderesources/balanced_allocation.go`.
 
 use crate::{
-    framework::{BEST, ClusterEvent, Plugin, State, View},
+    framework::{BEST, ClusterEvent, Plugin, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
+    resources::Requests,
 };
+use skiff_podspec::affinity::UnreadableTerms;
 
 pub struct NodeResourcesBalancedAllocation;
 
@@ -24,7 +27,7 @@ fn balance(used: [i64; 2], has: [i64; 2]) -> i64 {
     ((1.0 - deviation) * BEST as f64) as i64
 }
 
-impl Plugin for NodeResourcesBalancedAllocation {
+impl Plugin<State> for NodeResourcesBalancedAllocation {
     fn name(&self) -> &'static str {
         "NodeResourcesBalancedAllocation"
     }
@@ -34,10 +37,15 @@ impl Plugin for NodeResourcesBalancedAllocation {
     }
 
     /// Pods that ask for nothing unbalance nothing.
-    fn pre_score(&self, _: View, pod: &PodInfo, _: &mut State, _: &[&NodeInfo]) -> bool {
-        pod.requests
-            .as_ref()
-            .is_ok_and(|requests| requests.all.cpu != 0 || requests.all.memory != 0)
+    fn pre_score(
+        &self,
+        _: View,
+        pod: &PodInfo,
+        _: &mut State,
+        _: &[&NodeInfo],
+    ) -> Result<bool, UnreadableTerms> {
+        let asks = |requests: &Requests| requests.all.cpu != 0 || requests.all.memory != 0;
+        Ok(pod.requests.as_ref().is_ok_and(asks))
     }
 
     fn score(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> i64 {

@@ -1,9 +1,12 @@
 //! Claims of devices. Nobody allocates devices here, so a pod that claims some fits nowhere. Follows `plugins/dynamicresources/dynamicresources.go`
 //! for the name and the message.
 
+use skiff_podspec::parts::HasSpec;
+
 use crate::{
-    framework::{ClusterEvent, First, Plugin, Rejection, State, View},
+    framework::{ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
 };
 
@@ -11,13 +14,13 @@ pub struct DynamicResources;
 
 fn claims(pod: &PodInfo) -> bool {
     pod.pod
-        .spec
+        .spec()
+        .resource_claims
         .as_ref()
-        .and_then(|spec| spec.resource_claims.as_ref())
         .is_some_and(|claims| !claims.is_empty())
 }
 
-impl Plugin for DynamicResources {
+impl Plugin<State> for DynamicResources {
     fn name(&self) -> &'static str {
         "DynamicResources"
     }

@@ -2,8 +2,9 @@
 //! Follows `plugins/imagelocality/image_locality.go`.
 
 use crate::{
-    framework::{BEST, ClusterEvent, Plugin, State, View},
+    framework::{BEST, ClusterEvent, Plugin, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
 };
 
@@ -33,7 +34,7 @@ fn images(pod: &PodInfo) -> impl Iterator<Item = &str> {
         .chain(mounted)
 }
 
-impl Plugin for ImageLocality {
+impl Plugin<State> for ImageLocality {
     fn name(&self) -> &'static str {
         "ImageLocality"
     }

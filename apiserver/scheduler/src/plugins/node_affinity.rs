@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Node, NodeSelectorTerm};
-use skiff_podspec::{affinity, spec};
+use skiff_podspec::{
+    affinity::{self, UnreadableTerms},
+    spec,
+};
 
 use crate::{
-    framework::{self, ClusterEvent, First, Plugin, Rejection, State, View},
+    framework::{self, ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
 };
 
@@ -41,7 +45,7 @@ fn named(terms: &[NodeSelectorTerm]) -> Option<BTreeSet<String>> {
         .map(|sets| sets.into_iter().flatten().collect())
 }
 
-impl Plugin for NodeAffinity {
+impl Plugin<State> for NodeAffinity {
     fn name(&self) -> &'static str {
         "NodeAffinity"
     }
@@ -61,27 +65,37 @@ impl Plugin for NodeAffinity {
     }
 
     fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        match matches(pod, &node.node) {
-            true => Ok(()),
-            false => Err(Rejection::unresolvable(
-                "node(s) didn't match Pod's node affinity/selector",
-            )),
-        }
+        Rejection::unresolvable_unless(
+            matches(pod, &node.node),
+            "node(s) didn't match Pod's node affinity/selector",
+        )
     }
 
     fn weight(&self) -> i64 {
         2
     }
 
-    fn pre_score(&self, _: View, pod: &PodInfo, _: &mut State, _: &[&NodeInfo]) -> bool {
-        affinity::of_pod(spec(&pod.pod)).is_some_and(|a| {
+    fn pre_score(
+        &self,
+        _: View,
+        pod: &PodInfo,
+        _: &mut State,
+        _: &[&NodeInfo],
+    ) -> Result<bool, UnreadableTerms> {
+        pod.affinity().preferred.as_ref().map_err(Clone::clone)?;
+        let affinity = affinity::of_pod(spec(&pod.pod));
+        Ok(affinity.is_some_and(|a| {
             a.preferred_during_scheduling_ignored_during_execution
                 .is_some()
-        })
+        }))
     }
 
     fn score(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> i64 {
-        pod.affinity().preferred.score(&node.node)
+        // what cannot be read was refused before any node was scored
+        pod.affinity()
+            .preferred
+            .as_ref()
+            .map_or(0, |preferred| preferred.score(&node.node))
     }
 
     fn normalize(&self, _: &State, scores: &mut [i64]) {
@@ -107,25 +121,15 @@ mod tests {
     fn nodes_by_name() {
         let field =
             |names: &[&str]| json!({"key": "metadata.name", "operator": "In", "values": names});
-        for (terms, wanted) in [
-            (
-                json!([{"matchFields": [field(&["a", "b"])]}]),
-                Some(vec!["a", "b"]),
-            ),
-            (
-                json!([{"matchFields": [field(&["a", "b"]), field(&["b"])]}, {"matchFields": [field(&["c"])]}]),
-                Some(vec!["b", "c"]),
-            ),
-            (
-                json!([{"matchFields": [field(&["a"]), field(&["b"])]}]),
-                Some(vec![]),
-            ),
-            (
-                json!([{"matchFields": [field(&["a"])]}, {"matchExpressions": [{"key": "k", "operator": "Exists"}]}]),
-                None,
-            ),
+        #[rustfmt::skip]
+        let cases = [
+            (json!([{"matchFields": [field(&["a", "b"])]}]), Some(vec!["a", "b"])),
+            (json!([{"matchFields": [field(&["a", "b"]), field(&["b"])]}, {"matchFields": [field(&["c"])]}]), Some(vec!["b", "c"])),
+            (json!([{"matchFields": [field(&["a"]), field(&["b"])]}]), Some(vec![])),
+            (json!([{"matchFields": [field(&["a"])]}, {"matchExpressions": [{"key": "k", "operator": "Exists"}]}]), None),
             (json!([]), None),
-        ] {
+        ];
+        for (terms, wanted) in cases {
             let read: Vec<NodeSelectorTerm> = serde_json::from_value(terms.clone()).unwrap();
             assert_eq!(
                 named(&read).map(|names| names.into_iter().collect::<Vec<_>>()),

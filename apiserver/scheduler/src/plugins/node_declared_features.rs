@@ -2,10 +2,12 @@
 //! `component-helpers/nodedeclaredfeatures`.
 
 use k8s_openapi::api::core::v1::{Node, PodSpec};
+use skiff_podspec::parts::HasStatus;
 
 use crate::{
-    framework::{ClusterEvent, First, Plugin, Rejection, State, View},
+    framework::{ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
 };
 
@@ -37,13 +39,13 @@ fn needed(pod: &PodInfo) -> impl Iterator<Item = &'static str> {
 }
 
 fn declared(node: &Node) -> &[String] {
-    node.status
-        .as_ref()
-        .and_then(|status| status.declared_features.as_deref())
+    node.status()
+        .declared_features
+        .as_deref()
         .unwrap_or_default()
 }
 
-impl Plugin for NodeDeclaredFeatures {
+impl Plugin<State> for NodeDeclaredFeatures {
     fn name(&self) -> &'static str {
         "NodeDeclaredFeatures"
     }
@@ -58,12 +60,10 @@ impl Plugin for NodeDeclaredFeatures {
 
     fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
         let has = |feature: &str| declared(&node.node).iter().any(|name| name == feature);
-        match needed(pod).all(has) {
-            true => Ok(()),
-            false => Err(Rejection::unresolvable(
-                "node(s) didn't match Pod's required features",
-            )),
-        }
+        Rejection::unresolvable_unless(
+            needed(pod).all(has),
+            "node(s) didn't match Pod's required features",
+        )
     }
 
     fn hopes(&self, _: &PodInfo, event: &ClusterEvent) -> bool {

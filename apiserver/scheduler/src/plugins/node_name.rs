@@ -1,14 +1,15 @@
 //! A pod that names its node goes nowhere else. Follows `plugins/nodename/node_name.go`.
 
 use crate::{
-    framework::{ClusterEvent, Plugin, Rejection, State, View},
+    framework::{ClusterEvent, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
 };
 
 pub struct NodeName;
 
-impl Plugin for NodeName {
+impl Plugin<State> for NodeName {
     fn name(&self) -> &'static str {
         "NodeName"
     }

@@ -1,8 +1,9 @@
 //! Host ports are taken once. Follows `plugins/nodeports/node_ports.go`.
 
 use crate::{
-    framework::{ClusterEvent, First, Plugin, Rejection, State, View},
+    framework::{ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
 };
 
@@ -15,7 +16,7 @@ fn conflicts(pod: &PodInfo, other: &PodInfo) -> bool {
         .any(|port| pod.ports.iter().any(|wanted| wanted.conflicts(port)))
 }
 
-impl Plugin for NodePorts {
+impl Plugin<State> for NodePorts {
     fn name(&self) -> &'static str {
         "NodePorts"
     }
@@ -29,12 +30,10 @@ impl Plugin for NodePorts {
     }
 
     fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        match node.pods.values().any(|other| conflicts(pod, other)) {
-            true => Err(Rejection::new(
-                "node(s) didn't have free ports for the requested pod ports",
-            )),
-            false => Ok(()),
-        }
+        Rejection::unless(
+            !node.pods.values().any(|other| conflicts(pod, other)),
+            "node(s) didn't have free ports for the requested pod ports",
+        )
     }
 
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {

@@ -1,21 +1,23 @@
 //! Cordoned nodes take only pods that tolerate it. Follows `plugins/nodeunschedulable/node_unschedulable.go`.
 
 use k8s_openapi::api::core::v1::{Node, Taint};
+use skiff_podspec::parts::HasSpec;
 
 use super::taint_toleration::tolerated;
 use crate::{
-    framework::{ClusterEvent, Plugin, Rejection, State, View},
+    framework::{ClusterEvent, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
 };
 
 pub struct NodeUnschedulable;
 
 fn is_cordoned(node: &Node) -> bool {
-    node.spec.as_ref().and_then(|s| s.unschedulable) == Some(true)
+    node.spec().unschedulable == Some(true)
 }
 
-impl Plugin for NodeUnschedulable {
+impl Plugin<State> for NodeUnschedulable {
     fn name(&self) -> &'static str {
         "NodeUnschedulable"
     }
@@ -26,10 +28,10 @@ impl Plugin for NodeUnschedulable {
             effect: "NoSchedule".into(),
             ..Taint::default()
         };
-        match is_cordoned(&node.node) && !tolerated(pod, &taint()) {
-            true => Err(Rejection::unresolvable("node(s) were unschedulable")),
-            false => Ok(()),
-        }
+        Rejection::unresolvable_unless(
+            !(is_cordoned(&node.node) && !tolerated(pod, &taint())),
+            "node(s) were unschedulable",
+        )
     }
 
     fn hopes(&self, _: &PodInfo, event: &ClusterEvent) -> bool {

@@ -4,8 +4,9 @@ use k8s_openapi::api::core::v1::{Node, Taint};
 use skiff_podspec::tolerations::{KEEPS_OFF, any_tolerates, taints, tolerates_all};
 
 use crate::{
-    framework::{self, ClusterEvent, Plugin, Rejection, State, View},
+    framework::{self, ClusterEvent, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
 };
 
@@ -21,16 +22,13 @@ pub fn bears(pod: &PodInfo, node: &Node) -> bool {
     tolerates_all(pod.tolerations(), taints(node), &KEEPS_OFF)
 }
 
-impl Plugin for TaintToleration {
+impl Plugin<State> for TaintToleration {
     fn name(&self) -> &'static str {
         "TaintToleration"
     }
 
     fn filter(&self, _: View, _: &State, pod: &PodInfo, node: &NodeInfo) -> Result<(), Rejection> {
-        match bears(pod, &node.node) {
-            true => Ok(()),
-            false => Err(Rejection::unresolvable("node(s) had untolerated taint(s)")),
-        }
+        Rejection::unresolvable_unless(bears(pod, &node.node), "node(s) had untolerated taint(s)")
     }
 
     fn weight(&self) -> i64 {

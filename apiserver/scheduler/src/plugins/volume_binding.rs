@@ -4,10 +4,7 @@
 //! Invariant: a pod whose claims are not all there, or are still to be bound by the controller, fits nowhere. Follows
 //! `plugins/volumebinding/{volume_binding,binder}.go`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim, TopologySelectorTerm, Volume},
@@ -15,14 +12,16 @@ use k8s_openapi::api::{
 };
 use serde_json::{Value, json};
 use skiff_api::machinery::{quantity::Quantity, selector::Selector};
+use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
 use skiff_podspec::{
     affinity::Terms,
     resources::{Unreadable, get},
 };
 
 use crate::{
-    framework::{ClusterEvent, First, Plugin, Rejection, State, View},
+    framework::{ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
     volumes::Volumes,
 };
@@ -40,14 +39,14 @@ const VOLUME_GONE: &str =
 
 pub struct VolumeBinding;
 
-impl Plugin for VolumeBinding {
+impl Plugin<State> for VolumeBinding {
     fn name(&self) -> &'static str {
         "VolumeBinding"
     }
 
     fn pre_filter(&self, view: View, pod: &PodInfo, state: &mut State) -> First {
         match claims(pod, view.volumes) {
-            Err(why) => First::No(Rejection::unresolvable(why)),
+            Err(rejection) => First::No(rejection),
             Ok(found) if found.bound.is_empty() && found.delayed.is_empty() => First::Skip,
             Ok(found) => {
                 state.claims = found;
@@ -107,7 +106,7 @@ impl Plan {
     /// The merge patches by their paths.
     pub fn patches(&self, node: &str) -> Vec<(String, Value)> {
         let binds = self.bind.iter().filter_map(|(volume, claim)| {
-            let had = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
+            let had = volume.spec().claim_ref.as_ref();
             if had.is_some_and(|had| had.uid.is_some() && had.uid == claim.metadata.uid) {
                 return None;
             }
@@ -118,39 +117,26 @@ impl Plan {
             if had.is_none() {
                 changed["annotations"] = json!({BY_CONTROLLER: "yes"});
             }
-            let path = format!("/api/v1/persistentvolumes/{}", volume.metadata.name.as_deref().unwrap_or(""));
+            let path = format!("/api/v1/persistentvolumes/{}", volume.metadata.name());
             Some((path, json!({"metadata": changed, "spec": {"claimRef": reference}})))
         });
         let provisions = self.provision.iter().map(|claim| {
             let (meta, path) = (&claim.metadata, "persistentvolumeclaims");
-            let path = format!("/api/v1/namespaces/{}/{path}/{}", meta.namespace.as_deref().unwrap_or(""), name(claim));
+            let path = format!("/api/v1/namespaces/{}/{path}/{}", meta.namespace(), meta.name());
             (path, json!({"metadata": {"resourceVersion": meta.resource_version, "annotations": {SELECTED_NODE: node}}}))
         });
         binds.chain(provisions).collect()
     }
 }
 
-fn name(claim: &PersistentVolumeClaim) -> &str {
-    claim.metadata.name.as_deref().unwrap_or("")
-}
-
-fn annotation<'a>(annotations: Option<&'a BTreeMap<String, String>>, key: &str) -> Option<&'a str> {
-    annotations.and_then(|all| all.get(key)).map(String::as_str)
-}
-
 /// The volume that the claim is, or is to be, bound to.
 pub fn volume_name(claim: &PersistentVolumeClaim) -> &str {
-    claim
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.volume_name.as_deref())
-        .unwrap_or("")
+    claim.spec().volume_name.as_deref().unwrap_or("")
 }
 
 /// Whether the controller has done its part.
 pub fn is_bound(claim: &PersistentVolumeClaim) -> bool {
-    !volume_name(claim).is_empty()
-        && annotation(claim.metadata.annotations.as_ref(), COMPLETED).is_some()
+    !volume_name(claim).is_empty() && claim.metadata.annotation(COMPLETED).is_some()
 }
 
 /// The claim's name that a pod's volume uses, and whether it is made for the pod alone.
@@ -168,11 +154,10 @@ pub fn claim_names(pod: &PodInfo) -> impl Iterator<Item = (String, bool)> {
 }
 
 fn class_of_claim(claim: &PersistentVolumeClaim) -> &str {
-    let named = claim
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.storage_class_name.as_deref());
-    annotation(claim.metadata.annotations.as_ref(), CLASS_ANNOTATION)
+    let named = claim.spec().storage_class_name.as_deref();
+    claim
+        .metadata
+        .annotation(CLASS_ANNOTATION)
         .or(named)
         .unwrap_or("")
 }
@@ -186,32 +171,27 @@ pub fn class<'a>(
 }
 
 /// The pod's claims, or why it can run nowhere.
-fn claims(pod: &PodInfo, known: &Volumes) -> Result<Claims, String> {
+fn claims(pod: &PodInfo, known: &Volumes) -> Result<Claims, Rejection> {
     let mut found = Vec::new();
     for (claim_name, is_own) in claim_names(pod) {
         let Some(claim) = known.claims.get(&pod.namespace, &claim_name) else {
-            return Err(match is_own {
+            return Err(Rejection::unresolvable(match is_own {
                 true => format!(
                     "waiting for ephemeral volume controller to create the persistentvolumeclaim {claim_name:?}"
                 ),
                 false => format!("persistentvolumeclaim {claim_name:?} not found"),
-            });
+            }));
         };
-        if claim
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref())
-            == Some("Lost")
-        {
-            return Err(format!(
+        if claim.status().phase.as_deref() == Some("Lost") {
+            return Err(Rejection::unresolvable(format!(
                 "persistentvolumeclaim {claim_name:?} bound to non-existent persistentvolume {:?}",
                 volume_name(claim)
-            ));
+            )));
         }
         if claim.metadata.deletion_timestamp.is_some() {
-            return Err(format!(
+            return Err(Rejection::unresolvable(format!(
                 "persistentvolumeclaim {claim_name:?} is being deleted"
-            ));
+            )));
         }
         let owned = claim
             .metadata
@@ -220,10 +200,10 @@ fn claims(pod: &PodInfo, known: &Volumes) -> Result<Claims, String> {
             .flatten()
             .any(|owner| owner.controller == Some(true) && *owner.uid == *pod.uid);
         if is_own && !owned {
-            return Err(format!(
+            return Err(Rejection::unresolvable(format!(
                 "PVC {0}/{claim_name} was not created for pod {0}/{1} (pod is not owner)",
                 pod.namespace, pod.name
-            ));
+            )));
         }
         found.push(claim.clone());
     }
@@ -238,10 +218,12 @@ fn claims(pod: &PodInfo, known: &Volumes) -> Result<Claims, String> {
             claims.bound.push(claim);
         } else if volume_name(&claim).is_empty() && waits() {
             // one that cannot be read is not to be had by any volume
-            request(&claim).map_err(|error| error.to_string())?;
+            request(&claim).map_err(|error| Rejection::unresolvable(error.to_string()))?;
             claims.delayed.push(claim);
         } else {
-            return Err("pod has unbound immediate PersistentVolumeClaims".into());
+            return Err(Rejection::unresolvable(
+                "pod has unbound immediate PersistentVolumeClaims",
+            ));
         }
     }
     Ok(claims)
@@ -273,9 +255,9 @@ pub fn plan(claims: &Claims, node: &NodeInfo, known: &Volumes) -> Result<Plan, R
 
 fn reaches(volume: &PersistentVolume, node: &NodeInfo) -> bool {
     let affinity = volume
-        .spec
+        .spec()
+        .node_affinity
         .as_ref()
-        .and_then(|spec| spec.node_affinity.as_ref())
         .and_then(|affinity| affinity.required.as_ref());
     affinity.is_none_or(|required| Terms::read(required).mean_labels_of(&node.node))
 }
@@ -289,7 +271,7 @@ fn for_delayed(
     let mut claims: Vec<_> = delayed.iter().collect();
     claims.sort_by_key(|claim| request(claim).ok());
     for claim in claims {
-        let selected = annotation(claim.metadata.annotations.as_ref(), SELECTED_NODE);
+        let selected = claim.metadata.annotation(SELECTED_NODE);
         if selected.is_some_and(|selected| selected != node.name) {
             return None;
         }
@@ -314,9 +296,9 @@ fn for_delayed(
 fn request(claim: &PersistentVolumeClaim) -> Result<Option<Quantity>, Unreadable> {
     get(
         claim
-            .spec
+            .spec()
+            .resources
             .as_ref()
-            .and_then(|spec| spec.resources.as_ref())
             .and_then(|resources| resources.requests.as_ref()),
         "storage",
     )
@@ -345,9 +327,7 @@ fn best(
         None::<(Quantity, &Arc<PersistentVolume>)>,
     );
     for volume in known.volumes.all() {
-        let (Some(spec), volume_name) =
-            (&volume.spec, volume.metadata.name.as_deref().unwrap_or(""))
-        else {
+        let (Some(spec), volume_name) = (&volume.spec, volume.metadata.name()) else {
             continue;
         };
         let Ok(Some(size)) = get(spec.capacity.as_ref(), "storage") else {
@@ -379,13 +359,11 @@ fn best(
             }
             continue;
         }
-        let available = volume
-            .status
-            .as_ref()
-            .and_then(|status| status.phase.as_deref())
-            == Some("Available");
+        let available = volume.status().phase.as_deref() == Some("Available");
         let named = spec.storage_class_name.as_deref();
-        let class = annotation(volume.metadata.annotations.as_ref(), CLASS_ANNOTATION)
+        let class = volume
+            .metadata
+            .annotation(CLASS_ANNOTATION)
             .or(named)
             .unwrap_or("");
         let modes = spec.access_modes.as_deref().unwrap_or(&[]);
@@ -419,7 +397,7 @@ fn can_be_made(claim: &PersistentVolumeClaim, node: &NodeInfo, known: &Volumes) 
 }
 
 fn is_allowed(terms: &[TopologySelectorTerm], node: &NodeInfo) -> bool {
-    let label = |key: &str| annotation(node.node.metadata.labels.as_ref(), key);
+    let label = |key: &str| node.label(key);
     let holds = |term: &TopologySelectorTerm| {
         let wanted = term.match_label_expressions.as_deref().unwrap_or(&[]);
         wanted.iter().all(|wanted| {
@@ -431,7 +409,7 @@ fn is_allowed(terms: &[TopologySelectorTerm], node: &NodeInfo) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::Event;
+    use crate::heard::Event;
 
     use super::*;
     use crate::cache::Cache;
@@ -498,22 +476,14 @@ mod tests {
     #[test]
     fn pods_that_fit_nowhere() {
         let unbound = "pod has unbound immediate PersistentVolumeClaims";
-        for (claims, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             (vec![], "persistentvolumeclaim \"c\" not found"),
             (vec![claim("now", json!({}))], unbound),
             (vec![claim("absent", json!({}))], unbound),
-            (
-                vec![claim("late", json!({"spec": {"volumeName": "v"}}))],
-                unbound,
-            ),
+            (vec![claim("late", json!({"spec": {"volumeName": "v"}}))], unbound),
             (vec![claim("late", json!({}))], ""),
-            (
-                vec![claim(
-                    "late",
-                    json!({"spec": {"resources": {"requests": {"storage": "much"}}}}),
-                )],
-                "the quantity \"much\" of storage cannot be read",
-            ),
+            (vec![claim("late", json!({"spec": {"resources": {"requests": {"storage": "much"}}}}))], "the quantity \"much\" of storage cannot be read"),
             (vec![claim("now", bound("v"))], ""),
             (
                 vec![claim(
@@ -522,18 +492,12 @@ mod tests {
                 )],
                 "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"",
             ),
-            (
-                vec![claim(
-                    "late",
-                    json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}}),
-                )],
-                "persistentvolumeclaim \"c\" is being deleted",
-            ),
-        ] {
+            (vec![claim("late", json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}}))], "persistentvolumeclaim \"c\" is being deleted"),
+        ];
+        for (claims, expected) in cases {
+            let found = super::claims(&pod(), &known(&claims, &[])).err();
             assert_eq!(
-                super::claims(&pod(), &known(&claims, &[]))
-                    .err()
-                    .unwrap_or_default(),
+                found.map_or_else(String::new, |rejection| rejection.reasons.join(", ")),
                 expected,
                 "{claims:?}"
             );
@@ -578,7 +542,7 @@ mod tests {
                         .chain(
                             plan.provision
                                 .iter()
-                                .map(|claim| format!("made for {}", name(claim))),
+                                .map(|claim| format!("made for {}", claim.metadata.name())),
                         )
                         .collect()
                 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Volume;
+use skiff_podspec::parts::HasSpec;
 
 use crate::{
-    framework::{ClusterEvent, First, Plugin, Rejection, State as Attempt, View},
+    framework::{ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State as Attempt,
     pod::PodInfo,
 };
 
@@ -57,7 +59,7 @@ fn conflicts(pod: &PodInfo, other: &PodInfo) -> bool {
         .any(|a| other.volumes().any(|b| conflict(a, b)))
 }
 
-impl Plugin for VolumeRestrictions {
+impl Plugin<Attempt> for VolumeRestrictions {
     fn name(&self) -> &'static str {
         "VolumeRestrictions"
     }
@@ -70,12 +72,7 @@ impl Plugin for VolumeRestrictions {
                     "persistentvolumeclaim {name:?} not found"
                 )));
             };
-            let modes = claim
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.access_modes.as_ref())
-                .into_iter()
-                .flatten();
+            let modes = claim.spec().access_modes.as_ref().into_iter().flatten();
             if modes.into_iter().any(|mode| mode == "ReadWriteOncePod") {
                 found.claims.insert(name.to_string());
             }
@@ -102,12 +99,10 @@ impl Plugin for VolumeRestrictions {
         if node.pods.values().any(|other| conflicts(pod, other)) {
             return Err(Rejection::new("node(s) had no available disk"));
         }
-        match state.restrictions.conflicts > 0 {
-            true => Err(Rejection::new(
-                "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod",
-            )),
-            false => Ok(()),
-        }
+        Rejection::unless(
+            state.restrictions.conflicts <= 0,
+            "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod",
+        )
     }
 
     fn change(

@@ -6,8 +6,9 @@ use k8s_openapi::api::core::v1::PersistentVolume;
 
 use super::volume_binding::{claim_names, class, volume_name};
 use crate::{
-    framework::{ClusterEvent, First, Plugin, Rejection, State as Attempt, View},
+    framework::{ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State as Attempt,
     pod::PodInfo,
 };
 
@@ -50,42 +51,44 @@ fn labels(volume: &PersistentVolume) -> State {
         .collect()
 }
 
-fn of_pod(view: View, pod: &PodInfo) -> Result<State, String> {
+fn of_pod(view: View, pod: &PodInfo) -> Result<State, Rejection> {
     let mut found = State::new();
     for name in pod.claims() {
         let claim = view
             .volumes
             .claims
             .get(&pod.namespace, name)
-            .ok_or_else(|| format!("persistentvolumeclaim {name:?} not found"))?;
+            .ok_or_else(|| {
+                Rejection::unresolvable(format!("persistentvolumeclaim {name:?} not found"))
+            })?;
         let volume = volume_name(claim);
         if volume.is_empty() {
             let Some(class) = class(claim, view.volumes) else {
-                return Err("PersistentVolumeClaim had no pv name and storageClass name".into());
+                return Err(Rejection::unresolvable(
+                    "PersistentVolumeClaim had no pv name and storageClass name",
+                ));
             };
             match class.volume_binding_mode.as_deref() {
                 Some("WaitForFirstConsumer") => continue,
-                _ => return Err("PersistentVolume had no name".into()),
+                _ => return Err(Rejection::unresolvable("PersistentVolume had no name")),
             }
         }
-        let volume = view
-            .volumes
-            .volumes
-            .get("", volume)
-            .ok_or_else(|| format!("persistentvolume {volume:?} not found"))?;
+        let volume = view.volumes.volumes.get("", volume).ok_or_else(|| {
+            Rejection::unresolvable(format!("persistentvolume {volume:?} not found"))
+        })?;
         found.extend(labels(volume));
     }
     Ok(found)
 }
 
-impl Plugin for VolumeZone {
+impl Plugin<Attempt> for VolumeZone {
     fn name(&self) -> &'static str {
         "VolumeZone"
     }
 
     fn pre_filter(&self, view: View, pod: &PodInfo, state: &mut Attempt) -> First {
         match of_pod(view, pod) {
-            Err(why) => First::No(Rejection::unresolvable(why)),
+            Err(rejection) => First::No(rejection),
             Ok(found) if found.is_empty() => First::Skip,
             Ok(found) => {
                 state.zones = found;
@@ -115,12 +118,10 @@ impl Plugin for VolumeZone {
                 .or_else(|| node.label(later(key)))
                 .is_some_and(|value| values.contains(value))
         };
-        match state.zones.iter().all(fits) {
-            true => Ok(()),
-            false => Err(Rejection::unresolvable(
-                "node(s) had no available volume zone",
-            )),
-        }
+        Rejection::unresolvable_unless(
+            state.zones.iter().all(fits),
+            "node(s) had no available volume zone",
+        )
     }
 
     fn hopes(&self, pod: &PodInfo, event: &ClusterEvent) -> bool {

@@ -12,10 +12,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use rand::RngExt;
+use skiff_podspec::parts::{HasSpec, HasStatus};
 
 use crate::{
     diagnosis::Diagnosis,
-    framework::{Plugins, Rejection, State, View},
+    framework::{Plugins, Rejection, View},
+    plugins::State,
     pod::PodInfo,
     volumes::Store,
 };
@@ -40,13 +42,7 @@ pub enum Found {
 
 /// Whether a pod leaves because of a search like this one.
 fn leaves_for_others(pod: &PodInfo) -> bool {
-    let conditions = pod
-        .pod
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref())
-        .into_iter()
-        .flatten();
+    let conditions = pod.pod.status().conditions.as_ref().into_iter().flatten();
     let target = conditions
         .into_iter()
         .find(|condition| condition.type_ == "DisruptionTarget");
@@ -58,13 +54,7 @@ fn leaves_for_others(pod: &PodInfo) -> bool {
 }
 
 fn why_not(view: View, pod: &PodInfo, found: &Diagnosis) -> Option<&'static str> {
-    if pod
-        .pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.preemption_policy.as_deref())
-        == Some("Never")
-    {
+    if pod.pod.spec().preemption_policy.as_deref() == Some("Never") {
         return Some("not eligible due to preemptionPolicy=Never.");
     }
     let node = pod

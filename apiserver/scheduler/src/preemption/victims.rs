@@ -8,11 +8,14 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use skiff_api::machinery::selector::Selector;
+use skiff_podspec::parts::{HasSpec, HasStatus};
 
 use crate::{
-    framework::{self, Rejection, State, View},
+    framework::{Rejection, View},
     node::NodeInfo,
+    plugins::State,
     pod::PodInfo,
+    run,
     terms::selector,
     volumes::Store,
 };
@@ -28,9 +31,9 @@ pub struct Victims {
 /// When the pod began to run; now, if it did not yet.
 pub fn started(pod: &PodInfo, now: Timestamp) -> Timestamp {
     pod.pod
-        .status
+        .status()
+        .start_time
         .as_ref()
-        .and_then(|status| status.start_time.as_ref())
         .map_or(now, |time| time.0)
 }
 
@@ -47,15 +50,11 @@ fn by_budgets(
     let mut left: Vec<(&PodDisruptionBudget, Selector, i32)> = budgets
         .all()
         .map(|budget| {
-            let meant = selector(budget.spec.as_ref().and_then(|spec| spec.selector.as_ref()));
+            let meant = selector(budget.spec().selector.as_ref());
             (
                 &**budget,
                 meant,
-                budget
-                    .status
-                    .as_ref()
-                    .and_then(|status| status.disruptions_allowed)
-                    .unwrap_or(0),
+                budget.status().disruptions_allowed.unwrap_or(0),
             )
         })
         .collect();
@@ -66,9 +65,9 @@ fn by_budgets(
                 && !meant.is_everything()
                 && meant.matches(pod.labels());
             let counted = budget
-                .status
+                .status()
+                .disrupted_pods
                 .as_ref()
-                .and_then(|status| status.disrupted_pods.as_ref())
                 .is_some_and(|pods| pods.contains_key(&pod.name));
             if concerned && !counted && !pod.labels().is_empty() {
                 *allowed -= 1;
@@ -103,11 +102,11 @@ pub fn on_node(
     }
     let leave = |state: &mut State, node: &mut NodeInfo, other: &PodInfo| {
         node.remove(&other.uid);
-        framework::change(view, state, pod, other, node, -1);
+        run::change(view, state, pod, other, node, -1);
     };
     less.iter()
         .for_each(|other| leave(&mut state, &mut node, other));
-    framework::filter(view, &state, pod, &node)?;
+    run::filter(view, &state, pod, &node)?;
     less.sort_by(|a, b| by_importance(a, b, now));
     let (kept, rest) = by_budgets(less, budgets);
     let (mut pods, mut violations) = (Vec::new(), 0);
@@ -117,8 +116,8 @@ pub fn on_node(
         .chain(rest.into_iter().map(|other| (other, false)))
     {
         node.add(other.clone());
-        framework::change(view, &mut state, pod, &other, &node, 1);
-        if framework::filter(view, &state, pod, &node).is_err() {
+        run::change(view, &mut state, pod, &other, &node, 1);
+        if run::filter(view, &state, pod, &node).is_err() {
             leave(&mut state, &mut node, &other);
             violations += usize::from(is_kept);
             pods.push(other);

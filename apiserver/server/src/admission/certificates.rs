@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
 use crate::auth::{self, Authorizer, Decision, pki::Request};
@@ -60,7 +60,7 @@ impl Plugin for CertificateApproval {
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
         let signer = attributes
             .old
-            .map_or("", |old| old["spec"]["signerName"].as_str().unwrap_or(""));
+            .map_or("", |old| old.at("spec").text("signerName"));
         match may(attributes, "approve", signer) {
             true => Ok(()),
             false => Err(attributes.forbidden(format_args!(
@@ -92,7 +92,7 @@ impl Plugin for CertificateSigning {
         {
             return Ok(());
         }
-        let signer = old["spec"]["signerName"].as_str().unwrap_or("");
+        let signer = old.at("spec").text("signerName");
         match may(attributes, "sign", signer) {
             true => Ok(()),
             false => Err(attributes.forbidden(format_args!(
@@ -123,7 +123,7 @@ impl Plugin for CertificateSubjectRestriction {
             return Ok(());
         };
         let pem = STANDARD
-            .decode(request["spec"]["request"].as_str().unwrap_or(""))
+            .decode(request.at("spec").text("request"))
             .unwrap_or_default();
         let asked = Request::from_pem(&pem)
             .map_err(|error| attributes.forbidden(format_args!("unable to parse csr: {error}")))?;

@@ -4,9 +4,10 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
-use skiff_api::machinery::{quantity::Quantity, status::Status};
+use skiff_api::machinery::{read::Read, status::Status};
 
 use super::{
+    amounts,
     default_storage_class::OLD_CLASS,
     plugin::{Attributes, Operation, Plugin},
 };
@@ -28,12 +29,13 @@ impl Plugin for PersistentVolumeClaimResize {
             return Ok(());
         };
         let size = |claim: &Value| {
-            Quantity::from_json(&claim["spec"]["resources"]["requests"]["storage"]).ok()
+            let asked = amounts::read(claim.at("spec").at("resources").at("requests"));
+            Ok::<_, Status>(asked?.remove("storage"))
         };
-        if size(new) <= size(old) {
+        if size(new)? <= size(old)? {
             return Ok(());
         }
-        if old["status"]["phase"] != "Bound" {
+        if old.at("status").text("phase") != "Bound" {
             return Err(attributes.forbidden("Only bound persistent volume claims can be expanded"));
         }
         let (was, is) = (class(old), class(new));
@@ -41,7 +43,7 @@ impl Plugin for PersistentVolumeClaimResize {
             .then(|| attributes.look_up("storageclasses.storage.k8s.io", "", is))
             .transpose()?
         {
-            Some(Some(class)) => class["allowVolumeExpansion"] == true,
+            Some(Some(class)) => class.flag("allowVolumeExpansion"),
             _ => false,
         };
         match allowed {
@@ -58,6 +60,6 @@ impl Plugin for PersistentVolumeClaimResize {
 fn class(claim: &Value) -> &str {
     claim["metadata"]["annotations"][OLD_CLASS]
         .as_str()
-        .or(claim["spec"]["storageClassName"].as_str())
+        .or(claim.at("spec").text_ptr("storageClassName"))
         .unwrap_or("")
 }

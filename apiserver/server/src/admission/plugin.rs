@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Registry},
@@ -51,7 +52,7 @@ pub struct Attributes<'a> {
     pub user: &'a User,
     pub dry_run: bool,
     /// Texts for Warning headers.
-    pub warnings: Vec<String>,
+    pub warnings: Mutex<Vec<String>>,
     /// For plugins that keep account in the status of other objects.
     pub statuses: &'a dyn Statuses,
 }
@@ -77,9 +78,14 @@ impl<'a> Attributes<'a> {
     pub fn without_object(&self) -> Attributes<'a> {
         Attributes {
             object: None,
-            warnings: Vec::new(),
+            warnings: Mutex::default(),
             ..*self
         }
+    }
+
+    /// Tells the client something, whatever comes of the write.
+    pub fn warn(&self, text: String) {
+        self.warnings.lock().push(text);
     }
 
     /// The object, out of here; a plugin that took it away made a mistake, which is not to be stored.
@@ -168,5 +174,22 @@ pub trait Plugin: Send + Sync {
     }
     async fn validate(&self, _attributes: &Attributes<'_>) -> Result<(), Status> {
         Ok(())
+    }
+}
+
+/// What is wrong with a write, in upstream's words; [`Attributes::forbidden`] makes the refusal of it.
+#[derive(thiserror::Error, Debug, PartialEq)]
+#[error("{0}")]
+pub struct Problem(pub String);
+
+impl From<String> for Problem {
+    fn from(why: String) -> Problem {
+        Problem(why)
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(why: &str) -> Problem {
+        Problem(why.to_owned())
     }
 }

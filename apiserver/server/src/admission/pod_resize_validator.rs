@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use skiff_api::machinery::{
     quantity::Quantity,
+    read::Read,
     status::{Cause, Status},
 };
 use skiff_podspec::resources::{Options, Unreadable, read, requests};
@@ -30,7 +31,7 @@ impl Plugin for PodResizeValidator {
         let (Some(pod), Some(old)) = (&attributes.object, attributes.old) else {
             return Ok(());
         };
-        let name = pod["spec"]["nodeName"].as_str().unwrap_or("");
+        let name = pod.at("spec").text("nodeName");
         if name.is_empty() || pod["metadata"]["generation"] == old["metadata"]["generation"] {
             return Ok(());
         }

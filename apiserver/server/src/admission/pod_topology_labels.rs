@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use skiff_api::machinery::{
     meta::{Meta, child_mut},
+    read::Read,
     status::Status,
 };
 
@@ -35,7 +36,7 @@ impl Plugin for PodTopologyLabels {
         let name = attributes
             .object
             .as_ref()
-            .and_then(|pod| pod["spec"]["nodeName"].as_str())
+            .and_then(|pod| pod.at("spec").text_ptr("nodeName"))
             .unwrap_or("");
         if name.is_empty() {
             return Ok(());

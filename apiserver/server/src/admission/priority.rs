@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;
-use skiff_api::machinery::{meta::Meta, status::Status};
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
 
@@ -45,7 +45,7 @@ impl Plugin for Priority {
 
     async fn validate(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
         let Some(class) = attributes.object.as_ref().filter(|object| {
-            attributes.kind.plural == "priorityclasses" && object["globalDefault"] == true
+            attributes.kind.plural == "priorityclasses" && object.flag("globalDefault")
         }) else {
             return Ok(());
         };
@@ -76,9 +76,9 @@ impl Priority {
         let defaults = attributes
             .list(CLASSES, None)?
             .into_iter()
-            .filter(|class| class["globalDefault"] == true);
+            .filter(|class| class.flag("globalDefault"));
         let class = defaults
-            .min_by_key(|class| class["value"].as_i64().unwrap_or(0))
+            .min_by_key(|class| class.int("value"))
             .map(Arc::new);
         *self.seen.lock() = Some((revision, class.clone()));
         Ok(class)
@@ -88,9 +88,9 @@ impl Priority {
         let Some(pod) = &attributes.object else {
             return Ok(());
         };
-        let spec = &pod["spec"];
-        let class = match spec["priorityClassName"]
-            .as_str()
+        let spec = pod.at("spec");
+        let class = match spec
+            .text_ptr("priorityClassName")
             .filter(|name| !name.is_empty())
         {
             Some(name) => match attributes.look_up(CLASSES, "", name)? {
@@ -104,18 +104,18 @@ impl Priority {
         };
         let priority = class
             .as_ref()
-            .and_then(|class| class["value"].as_i64())
+            .and_then(|class| class.int_ptr("value"))
             .unwrap_or(0);
-        if let Some(given) = spec["priority"].as_i64().filter(|given| *given != priority) {
+        if let Some(given) = spec.int_ptr("priority").filter(|given| *given != priority) {
             return Err(attributes.forbidden(format_args!(
                 "the integer value of priority ({given}) must not be provided in pod spec; priority admission controller computed {priority} from the given PriorityClass name"
             )));
         }
         let policy = match &class {
-            Some(class) => class["preemptionPolicy"].as_str().map(str::to_string),
+            Some(class) => class.text_ptr("preemptionPolicy").map(str::to_string),
             None => Some("PreemptLowerPriority".into()),
         };
-        if let (Some(policy), Some(given)) = (&policy, spec["preemptionPolicy"].as_str())
+        if let (Some(policy), Some(given)) = (&policy, spec.text_ptr("preemptionPolicy"))
             && policy != given
         {
             return Err(attributes.forbidden(format_args!(

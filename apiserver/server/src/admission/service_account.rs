@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use skiff_api::machinery::{meta::Meta, status::Status};
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 
-use super::plugin::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin, Problem};
 
 const DEFAULT: &str = "default";
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -105,8 +105,8 @@ fn truthy(text: &str) -> bool {
 }
 
 fn account_name(pod: &Value) -> Option<&str> {
-    pod["spec"]["serviceAccountName"]
-        .as_str()
+    pod.at("spec")
+        .text_ptr("serviceAccountName")
         .filter(|name| !name.is_empty())
 }
 
@@ -130,9 +130,10 @@ async fn account(
 
 /// What the pod says, else what the account says, else yes.
 fn wants_token(account: &Value, pod: &Value) -> bool {
-    let said = pod["spec"]["automountServiceAccountToken"]
-        .as_bool()
-        .or(account["automountServiceAccountToken"].as_bool());
+    let said = pod
+        .at("spec")
+        .flag_ptr("automountServiceAccountToken")
+        .or(account.flag_ptr("automountServiceAccountToken"));
     said.unwrap_or(true)
 }
 
@@ -141,11 +142,11 @@ fn mount_token(pod: &mut Value) {
     let existing = volumes
         .into_iter()
         .flatten()
-        .filter_map(|volume| volume["name"].as_str())
+        .filter_map(|volume| volume.text_ptr("name"))
         .find(|name| name.starts_with(VOLUME_PREFIX));
     let (name, there) = match existing {
         Some(name) => (name.to_string(), true),
-        None => (crate::write::generated_name(VOLUME_PREFIX), false),
+        None => (crate::names::generated(VOLUME_PREFIX), false),
     };
     let mut needed = false;
     for list in ["initContainers", "containers"] {
@@ -188,16 +189,12 @@ fn mount_token(pod: &mut Value) {
 }
 
 fn pull_secrets(account: &Value, pod: &mut Value) {
-    if pod["spec"]["imagePullSecrets"]
-        .as_array()
-        .is_some_and(|list| !list.is_empty())
-    {
+    if !pod.at("spec").list("imagePullSecrets").is_empty() {
         return;
     }
-    let names: Vec<Value> = account["imagePullSecrets"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let names: Vec<Value> = account
+        .list("imagePullSecrets")
+        .iter()
         .map(|secret| json!({"name": secret["name"]}))
         .collect();
     if !names.is_empty() {
@@ -206,33 +203,21 @@ fn pull_secrets(account: &Value, pod: &mut Value) {
 }
 
 /// What a mirror pod may not refer to.
-fn mirror(pod: &Value) -> Result<(), String> {
+fn mirror(pod: &Value) -> Result<(), Problem> {
     if account_name(pod).is_some() {
         return Err("a mirror pod may not reference service accounts".into());
     }
     let text = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
-    let volumes = || pod["spec"]["volumes"].as_array().into_iter().flatten();
-    let projections = || {
-        volumes().flat_map(|volume| {
-            volume["projected"]["sources"]
-                .as_array()
-                .into_iter()
-                .flatten()
-        })
-    };
+    let volumes = || pod.at("spec").list("volumes").iter();
+    let projections = || volumes().flat_map(|volume| volume.at("projected").list("sources").iter());
     let in_containers = containers(
         pod,
         &["initContainers", "containers", "ephemeralContainers"],
     )
     .any(|(_, c)| secret_names(c).next().is_some());
-    let in_volumes = volumes().any(|volume| text(&volume["secret"]["secretName"]))
+    let in_volumes = volumes().any(|volume| text(volume.at("secret").at("secretName")))
         || projections().any(|source| source["secret"].is_object());
-    if in_containers
-        || in_volumes
-        || pod["spec"]["imagePullSecrets"]
-            .as_array()
-            .is_some_and(|list| !list.is_empty())
-    {
+    if in_containers || in_volumes || !pod.at("spec").list("imagePullSecrets").is_empty() {
         return Err("a mirror pod may not reference secrets".into());
     }
     if projections().any(|source| source["serviceAccountToken"].is_object()) {
@@ -256,27 +241,21 @@ fn containers<'p>(
 
 /// The secrets of a container's environment, each with the words that tell where it is named.
 fn secret_names(container: &Value) -> impl Iterator<Item = (String, &str)> {
-    let single = container["env"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|env| {
-            let name = env["valueFrom"]["secretKeyRef"]["name"].as_str()?;
-            Some((
-                format!("envVar {}", env["name"].as_str().unwrap_or("")),
-                name,
-            ))
-        });
-    let whole = container["envFrom"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|from| Some(("envFrom".to_string(), from["secretRef"]["name"].as_str()?)));
+    let single = container.list("env").iter().filter_map(|env| {
+        let name = env.at("valueFrom").at("secretKeyRef").text_ptr("name")?;
+        Some((format!("envVar {}", env.text("name")), name))
+    });
+    let whole = container.list("envFrom").iter().filter_map(|from| {
+        Some((
+            "envFrom".to_string(),
+            from.at("secretRef").text_ptr("name")?,
+        ))
+    });
     single.chain(whole)
 }
 
 /// For accounts that say so: a pod refers to no secret that the account does not list.
-fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), String> {
+fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), Problem> {
     let account_name = account.name();
     let listed = |list: &str, name: &str| {
         account[list]
@@ -284,16 +263,16 @@ fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), 
             .is_some_and(|secrets| secrets.iter().any(|secret| secret["name"] == name))
     };
     let refused = |place: String| {
-        format!(
+        Problem(format!(
             "{place} is not allowed because service account {account_name} does not reference that secret"
-        )
+        ))
     };
     let check_containers = |list: &str, word: &str| {
         for (_, container) in containers(pod, &[list]) {
             if let Some((place, secret)) =
                 secret_names(container).find(|(_, secret)| !listed("secrets", secret))
             {
-                let name = container["name"].as_str().unwrap_or("");
+                let name = container.text("name");
                 return Err(refused(format!(
                     "{word} {name} with {place} referencing secret.secretName=\"{secret}\""
                 )));
@@ -304,30 +283,25 @@ fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), 
     if ephemeral {
         return check_containers("ephemeralContainers", "ephemeral container");
     }
-    for volume in pod["spec"]["volumes"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    for volume in pod
+        .at("spec")
+        .list("volumes")
+        .iter()
         .filter(|volume| volume["secret"].is_object())
     {
-        let name = volume["secret"]["secretName"].as_str().unwrap_or("");
+        let name = volume.at("secret").text("secretName");
         if !listed("secrets", name) {
             return Err(refused(format!("volume with secret.secretName=\"{name}\"")));
         }
     }
     check_containers("initContainers", "init container")?;
     check_containers("containers", "container")?;
-    for (index, secret) in pod["spec"]["imagePullSecrets"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        let name = secret["name"].as_str().unwrap_or("");
+    for (index, secret) in pod.at("spec").list("imagePullSecrets").iter().enumerate() {
+        let name = secret.text("name");
         if !listed("imagePullSecrets", name) {
             return Err(format!(
                 "imagePullSecrets[{index}].name=\"{name}\" is not allowed because service account {account_name} does not reference that imagePullSecret"
-            ));
+            ).into());
         }
     }
     Ok(())
@@ -383,7 +357,7 @@ mod tests {
         let env = |secret: &str| json!({"spec": {"containers": [{"name": "c", "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": secret}}}]}]}});
         assert_eq!(allowed_secrets(&account, &env("yes"), false), Ok(()));
         assert_eq!(
-            allowed_secrets(&account, &env("no"), false).unwrap_err(),
+            allowed_secrets(&account, &env("no"), false).unwrap_err().0,
             "container c with envVar E referencing secret.secretName=\"no\" is not allowed because service account sa does not reference that secret"
         );
         assert!(mirror(&env("no")).is_err());

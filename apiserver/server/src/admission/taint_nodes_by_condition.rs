@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use serde_json::json;
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
 
@@ -33,7 +33,7 @@ impl Plugin for TaintNodesByCondition {
             .as_array_mut()
             && !taints
                 .iter()
-                .any(|taint| taint["key"] == NOT_READY && taint["effect"] == "NoSchedule")
+                .any(|taint| taint["key"] == NOT_READY && taint.text("effect") == "NoSchedule")
         {
             taints.push(json!({"key": NOT_READY, "effect": "NoSchedule"}));
         }

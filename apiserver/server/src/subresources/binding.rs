@@ -11,6 +11,7 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
+        read::Read,
         status::Status,
         time,
     },
@@ -55,7 +56,7 @@ async fn assign(
     binding: &Value,
 ) -> Result<(), Status> {
     validate(binding)?;
-    let target = binding["target"]["name"].as_str().unwrap_or("").to_string();
+    let target = binding.at("target").text("name").to_string();
     let uid = Some(binding.uid().to_string()).filter(|uid| !uid.is_empty());
     let how = Update {
         uid,
@@ -71,11 +72,11 @@ async fn assign(
 fn validate(binding: &Value) -> Result<(), Status> {
     let mut errors = Errors::default();
     let target = Path::new("target");
-    let kind = binding["target"]["kind"].as_str().unwrap_or("");
+    let kind = binding.at("target").text("kind");
     if !matches!(kind, "" | "Node") {
         errors.not_supported(&target.child("kind"), kind, &["Node", "<empty>"]);
     }
-    if binding["target"]["name"].as_str().unwrap_or("").is_empty() {
+    if binding.at("target").text("name").is_empty() {
         errors.required(&target.child("name"), "");
     }
     if errors.is_empty() {
@@ -99,14 +100,11 @@ fn bind(
             "pod {name} is being deleted, cannot be assigned to a host"
         ));
     }
-    let bound = live["spec"]["nodeName"].as_str().unwrap_or("");
+    let bound = live.at("spec").text("nodeName");
     if !bound.is_empty() {
         return conflict(format!("pod {name} is already assigned to node {bound:?}"));
     }
-    if live["spec"]["schedulingGates"]
-        .as_array()
-        .is_some_and(|gates| !gates.is_empty())
-    {
+    if !live.at("spec").list("schedulingGates").is_empty() {
         return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
     let mut new = assigned(live, binding, target, &time::seconds(call.now()));
@@ -133,8 +131,8 @@ fn assigned(live: &Value, binding: &Value, target: &str, now: &str) -> Value {
         .as_object_mut()
         .map(|status| status.entry("conditions").or_insert_with(|| json!([])));
     if let Some(list) = conditions.and_then(Value::as_array_mut) {
-        match list.iter_mut().find(|c| c["type"] == "PodScheduled") {
-            Some(had) if had["status"] == "True" => {}
+        match list.iter_mut().find(|c| c.text("type") == "PodScheduled") {
+            Some(had) if had.text("status") == "True" => {}
             Some(had) => *had = scheduled,
             None => list.push(scheduled),
         }

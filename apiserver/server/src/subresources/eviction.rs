@@ -13,6 +13,7 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
+        read::Read,
         selector::Selector,
         status::{Cause, Details, Status},
         time,
@@ -45,7 +46,10 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
             "name in URL does not match name in Eviction object",
         ));
     }
-    if eviction["deleteOptions"]["ignoreStoreReadErrorWithClusterBreakingPotential"] == true {
+    if eviction
+        .at("deleteOptions")
+        .flag("ignoreStoreReadErrorWithClusterBreakingPotential")
+    {
         let mut errors = Errors::default();
         let path = Path::new("deleteOptions");
         errors.invalid(
@@ -70,10 +74,9 @@ fn dry_run(ctx: &Context, eviction: &Value) -> Result<DeleteOptions, Status> {
         .cloned()
         .unwrap_or_else(|| json!({}));
     let asked: Vec<&str> = ctx.query.all("dryRun").collect();
-    let held: Vec<&str> = options["dryRun"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let held: Vec<&str> = options
+        .list("dryRun")
+        .iter()
         .filter_map(Value::as_str)
         .collect();
     if held.is_empty() && !asked.is_empty() {
@@ -107,7 +110,7 @@ async fn evict(
             break pod;
         }
         // what waits to start may become healthy before it goes
-        let waits = !pod.is_deleting() && pod["status"]["phase"] == "Pending";
+        let waits = !pod.is_deleting() && pod.at("status").text("phase") == "Pending";
         let pinned = options.pinned(
             Some(pod.resource_version()).filter(|_| waits && options.resource_version().is_none()),
         );
@@ -146,7 +149,7 @@ async fn evict(
 fn needs_budget(pod: &Value) -> bool {
     !pod.is_deleting()
         && !matches!(
-            pod["status"]["phase"].as_str(),
+            pod.at("status").text_ptr("phase"),
             Some("Succeeded" | "Failed" | "Pending")
         )
 }
@@ -154,17 +157,12 @@ fn needs_budget(pod: &Value) -> bool {
 /// The budget costs nothing: the pod is not healthy, and may go by the budget's policy or because enough others are.
 fn spares(budget: &Value, pod: &Value) -> bool {
     let is_ready =
-        |condition: &Value| condition["type"] == "Ready" && condition["status"] == "True";
-    if pod["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(is_ready)
-    {
+        |condition: &Value| condition.text("type") == "Ready" && condition.text("status") == "True";
+    if pod.at("status").list("conditions").iter().any(is_ready) {
         return false;
     }
     let count = |name: &str| budget["status"][name].as_i64().unwrap_or(0);
-    budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    budget.at("spec").text("unhealthyPodEvictionPolicy") == "AlwaysAllow"
         || count("desiredHealthy") > 0 && count("currentHealthy") >= count("desiredHealthy")
 }
 
@@ -276,13 +274,13 @@ fn budget_of<'c>(call: &Call<'c>, pod: &Value) -> Result<Option<(&'c Arc<Kind>, 
         .kinds
         .stored(BUDGETS)
         .ok_or_else(Status::no_such_path)?;
-    let labels = &pod["metadata"]["labels"];
+    let labels = pod.at("metadata").at("labels");
     let snapshot = call.store().snapshot(BUDGETS);
     let mut matching = Vec::new();
     for object in snapshot.range(Some(pod.namespace()), None) {
         let budget = stored::decoded(row, &object)?;
         // a selector that is none selects no pod
-        if Selector::from_label_selector(budget["spec"].get("selector"))
+        if Selector::from_label_selector(budget.at("spec").get("selector"))
             .is_ok_and(|selector| selector.matches(labels))
         {
             matching.push(budget);
@@ -324,23 +322,22 @@ fn still_processed(budget: &str) -> Status {
 
 /// Why a budget has no disruption left.
 fn exhausted(budget: &Value) -> String {
-    let (name, status) = (budget.name(), &budget["status"]);
+    let (name, status) = (budget.name(), budget.at("status"));
     let count = |field: &str| status[field].as_i64().unwrap_or(0);
-    let allowed = status["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|condition| condition["type"] == "DisruptionAllowed");
+    let allowed = status
+        .list("conditions")
+        .iter()
+        .find(|condition| condition.text("type") == "DisruptionAllowed");
     let denied = allowed.filter(|condition| {
-        condition["status"] == "False"
-            && condition["message"]
-                .as_str()
+        condition.text("status") == "False"
+            && condition
+                .text_ptr("message")
                 .is_some_and(|text| !text.is_empty())
     });
     let text = |condition: &Value, field: &str| condition[field].as_str().unwrap_or("").to_string();
     match denied {
         // what the controller failed to see is not to be trusted
-        Some(condition) if condition["reason"] == "SyncFailed" => {
+        Some(condition) if condition.text("reason") == "SyncFailed" => {
             format!(
                 "The disruption budget {name} does not allow evicting pods currently because it failed sync: {}",
                 text(condition, "message")
@@ -401,17 +398,17 @@ async fn take(
 
 /// The budget with one disruption less.
 fn taken(budget: &Value, pod: &Value, now: &str) -> Result<Value, Status> {
-    let status = &budget["status"];
-    if status["observedGeneration"].as_i64().unwrap_or(0) < budget.generation() {
+    let status = budget.at("status");
+    if status.int("observedGeneration") < budget.generation() {
         return Err(still_processed(budget.name()));
     }
     let forbidden =
         |why: &str| Status::forbidden("policy", "poddisruptionbudget", budget.name(), why);
-    let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
+    let allowed = status.int("disruptionsAllowed");
     if allowed < 0 {
         return Err(forbidden("pdb disruptions allowed is negative"));
     }
-    if status["disruptedPods"].as_object().map_or(0, Map::len) > MAX_DISRUPTED_PODS {
+    if status.map("disruptedPods").map_or(0, Map::len) > MAX_DISRUPTED_PODS {
         return Err(forbidden(
             "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
         ));
@@ -420,7 +417,7 @@ fn taken(budget: &Value, pod: &Value, now: &str) -> Result<Value, Status> {
         return Err(refused(exhausted(budget), 0));
     }
     let mut new = budget.clone();
-    let observed = status["observedGeneration"].clone();
+    let observed = status.at("observedGeneration").clone();
     let status = child_mut(&mut new, "status");
     status.insert("disruptionsAllowed".into(), (allowed - 1).into());
     status.entry("disruptedPods").or_insert_with(|| json!({}))[pod.name()] = now.into();

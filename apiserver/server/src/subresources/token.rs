@@ -8,7 +8,7 @@ use axum::body::Body;
 use serde_json::json;
 use skiff_api::{
     kinds::Kind,
-    machinery::{meta::Meta, status::Status, time},
+    machinery::{meta::Meta, read::Read, status::Status, time},
 };
 
 use crate::{
@@ -45,12 +45,14 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         &objects,
         &ctx.info.namespace,
         name,
-        &request["spec"]["boundObjectRef"],
+        request.at("spec").at("boundObjectRef"),
     )?;
-    let issued =
-        ctx.app
-            .tokens
-            .issue(&account, &request["spec"], bound, ctx.app.core.clock.now())?;
+    let issued = ctx.app.tokens.issue(
+        &account,
+        request.at("spec"),
+        bound,
+        ctx.app.core.clock.now(),
+    )?;
     let m = request.meta_mut();
     m.insert("name".into(), name.into());
     m.insert("namespace".into(), ctx.info.namespace.as_str().into());

@@ -10,6 +10,7 @@ use skiff_api::{
     kinds::Kind,
     machinery::{
         meta::Meta,
+        read::Read,
         schema::{Schema, conform},
         status::{Details, Status},
     },
@@ -59,12 +60,12 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
         .ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
     let media = negotiate::body_type(&ctx.headers)?;
     let mut value = body::parse_object(text, media, node)
-        .map_err(Status::bad_request)?
+        .map_err(|error| error.status())?
         .value;
-    let kind = value["kind"].as_str().unwrap_or("");
+    let kind = value.text("kind");
     if !matches!(kind, "" | "DeleteOptions") {
-        let version = value["apiVersion"]
-            .as_str()
+        let version = value
+            .text_ptr("apiVersion")
             .filter(|version| !version.is_empty())
             .unwrap_or("v1");
         return Err(Status::bad_request(format!(

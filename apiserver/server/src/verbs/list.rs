@@ -14,6 +14,7 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         gojson::syntax_error,
+        read::Read,
         schema::{Schema, to_json, to_ordered_json},
         selector::{self, FieldSelector, Selector},
         status::Status,
@@ -276,17 +277,17 @@ fn decode_token(token: &str) -> Result<(i64, String, String), Status> {
             syntax_error(&bytes).unwrap_or_else(|| error.to_string())
         ))
     })?;
-    let version = value["v"].as_str().unwrap_or("");
+    let version = value.text("v");
     if version != "meta.k8s.io/v1" {
         return Err(wrong(format!(
             ": server does not recognize this encoded version {version}"
         )));
     }
-    let revision = value["rv"].as_i64().filter(|rv| *rv != 0);
+    let revision = value.int_ptr("rv").filter(|rv| *rv != 0);
     let revision = revision.ok_or_else(|| {
         wrong(": incorrect encoded start resourceVersion (version meta.k8s.io/v1)".into())
     })?;
-    let start = value["start"].as_str().unwrap_or("");
+    let start = value.text("start");
     if start.is_empty() {
         return Err(wrong(
             ": encoded start key empty (version meta.k8s.io/v1)".into(),

@@ -104,7 +104,7 @@ impl<'a> Call<'a> {
             old: None,
             user: &self.asked.user,
             dry_run: self.options.dry_run,
-            warnings: Vec::new(),
+            warnings: Default::default(),
             statuses,
         }
     }
@@ -112,11 +112,22 @@ impl<'a> Call<'a> {
     /// Lets the plugins change what is to be written; their client hears their warnings, whatever comes of it.
     pub async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
         let admitted = self.writer.admission.admit(attributes).await;
-        attributes
-            .warnings
-            .drain(..)
-            .for_each(|text| self.warnings.add(text));
+        self.pass_on(attributes);
         admitted
+    }
+
+    /// Asks the plugins about what is to be written, which they may not change any more.
+    pub async fn check(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        let checked = self.writer.admission.validate(attributes).await;
+        self.pass_on(attributes);
+        checked
+    }
+
+    fn pass_on(&self, attributes: &Attributes<'_>) {
+        let warnings = std::mem::take(&mut *attributes.warnings.lock());
+        warnings
+            .into_iter()
+            .for_each(|text| self.warnings.add(text));
     }
 
     /// Asks about a write of a subresource that is no part of its object (`pods/eviction`, `serviceaccounts/token`); the object as admitted.
@@ -130,7 +141,7 @@ impl<'a> Call<'a> {
         let mut attributes = self.attributes(kind, subresource, Operation::Create, at);
         attributes.object = Some(object);
         self.admit(&mut attributes).await?;
-        self.writer.admission.validate(&attributes).await?;
+        self.check(&attributes).await?;
         attributes.taken()
     }
 }

@@ -12,6 +12,7 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         meta::Meta,
+        read::Read,
         status::Status,
         time,
     },
@@ -60,11 +61,11 @@ impl DeleteOptions {
     pub fn from_value(value: &Value) -> Result<DeleteOptions, Status> {
         let text = |value: &Value| value.as_str().map(str::to_string);
         let options = DeleteOptions {
-            grace: value["gracePeriodSeconds"].as_i64(),
-            uid: text(&value["preconditions"]["uid"]),
-            resource_version: text(&value["preconditions"]["resourceVersion"]),
-            orphan_dependents: value["orphanDependents"].as_bool(),
-            propagation: text(&value["propagationPolicy"]),
+            grace: value.int_ptr("gracePeriodSeconds"),
+            uid: text(value.at("preconditions").at("uid")),
+            resource_version: text(value.at("preconditions").at("resourceVersion")),
+            orphan_dependents: value.flag_ptr("orphanDependents"),
+            propagation: text(value.at("propagationPolicy")),
             dry_run: value["dryRun"]
                 .as_array()
                 .is_some_and(|list| list.iter().any(|v| v == "All")),
@@ -92,7 +93,7 @@ impl DeleteOptions {
             .as_array()
             .is_some_and(|list| list.iter().any(|v| v != "All"))
         {
-            errors.not_supported(&Path::new("dryRun"), value["dryRun"].clone(), &["All"]);
+            errors.not_supported(&Path::new("dryRun"), value.at("dryRun").clone(), &["All"]);
         }
         if errors.is_empty() {
             Ok(options)
@@ -130,7 +131,7 @@ pub async fn delete(
         attributes.old = Some(&live);
         attributes.dry_run = options.dry_run;
         call.admit(&mut attributes).await?;
-        call.writer.admission.validate(&attributes).await?;
+        call.check(&attributes).await?;
         let plan = plan(kind, &live, options, call.now());
         if let Some(done) = carry_out(call, kind, &object, live, plan, options).await? {
             return Ok(done);
@@ -242,7 +243,7 @@ fn grace(kind: &Kind, live: &Value, options: &DeleteOptions) -> Grace {
         .grace
         .map(|seconds| if seconds < 0 { 1 } else { seconds });
     if live.is_deleting() {
-        let Some(running) = live["metadata"]["deletionGracePeriodSeconds"].as_i64() else {
+        let Some(running) = live.at("metadata").int_ptr("deletionGracePeriodSeconds") else {
             return Grace::None;
         };
         return match asked {
@@ -265,9 +266,7 @@ fn mark(value: &mut Value, now: Timestamp, seconds: i64) {
     let first = !value.is_deleting();
     let generation = value.generation();
     let begun = time::parse(value.meta_str("deletionTimestamp")).ok();
-    let had = value["metadata"]["deletionGracePeriodSeconds"]
-        .as_i64()
-        .unwrap_or(0);
+    let had = value.at("metadata").int("deletionGracePeriodSeconds");
     let after = |from: Timestamp, seconds: i64| {
         from.checked_add(SignedDuration::from_secs(seconds))
             .unwrap_or(from)

@@ -7,6 +7,7 @@ use skiff_api::{
     kinds::{Kind, Registry, Subresource},
     machinery::{
         managed_fields::{self, ResetFields, ScaleHandler, Versions},
+        read::Read,
         schema::Node,
         status::Status,
         time,
@@ -133,7 +134,7 @@ pub fn track_scale(
     let api_version = of.kind.api_version();
     let fields = OfScale::of(call, &api_version, of.replicas, parent, scale)?;
     let mut wanted = wanted.clone();
-    if let Some(metadata) = fields.live["metadata"].get("managedFields") {
+    if let Some(metadata) = fields.live.at("metadata").get("managedFields") {
         wanted["metadata"]["managedFields"] = metadata.clone();
     }
     let reset = ResetFields::default();

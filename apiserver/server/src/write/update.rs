@@ -12,6 +12,7 @@ use skiff_api::{
         field::{Errors, Path},
         meta::Meta,
         object_meta,
+        read::Read,
         schema::rules,
         status::Status,
     },
@@ -173,7 +174,7 @@ impl Attempt<'_> {
         validate(call, kind, part, &new, live)?;
         escalation(call, kind, &new, Some(live))?;
         attributes.object = Some(new);
-        call.writer.admission.validate(&attributes).await?;
+        call.check(&attributes).await?;
         let new = attributes.taken()?;
         if matches!(part, Part::Whole) {
             for warning in (kind.strategy.warnings)(&new, Some(live)) {
@@ -279,9 +280,7 @@ fn check_version(kind: &Kind, name: &str, seen: Option<&str>, live: &Value) -> R
 
 /// What was being deleted and has nothing left to wait for goes with this write, whichever part of the object it is about.
 fn ends_deletion(kind: &Kind, new: &Value, live: &Value) -> bool {
-    let grace = live["metadata"]["deletionGracePeriodSeconds"]
-        .as_i64()
-        .unwrap_or(0);
+    let grace = live.at("metadata").int("deletionGracePeriodSeconds");
     live.is_deleting()
         && grace == 0
         && new.finalizers().next().is_none()

@@ -20,25 +20,22 @@ async fn pod(server: &Server, name: &str, spec: Value) -> Answer {
 async fn pods_have_the_overhead_and_the_nodes_of_their_runtime_class() {
     let server = Server::start().await;
     server
-        .post(
+        .make(
             "/api/v1/namespaces/default/serviceaccounts",
             &json!({"metadata": {"name": "default"}}),
         )
-        .await
-        .is(201);
+        .await;
     let scheduling = json!({"nodeSelector": {"sandbox": "yes"}, "tolerations": [{"key": "sandbox", "operator": "Exists"}]});
     let class = json!({"metadata": {"name": "sandboxed"}, "handler": "x", "overhead": {"podFixed": {"cpu": "250m"}}, "scheduling": scheduling});
     server
-        .post("/apis/node.k8s.io/v1/runtimeclasses", &class)
-        .await
-        .is(201);
+        .make("/apis/node.k8s.io/v1/runtimeclasses", &class)
+        .await;
     server
-        .post(
+        .make(
             "/apis/node.k8s.io/v1/runtimeclasses",
             &json!({"metadata": {"name": "plain"}, "handler": "x"}),
         )
-        .await
-        .is(201);
+        .await;
 
     let made = pod(
         &server,
@@ -100,20 +97,18 @@ async fn pods_have_the_overhead_and_the_nodes_of_their_runtime_class() {
 async fn pods_bear_the_zone_of_their_node() {
     let server = Server::start().await;
     server
-        .post(
+        .make(
             "/api/v1/namespaces/default/serviceaccounts",
             &json!({"metadata": {"name": "default"}}),
         )
-        .await
-        .is(201);
+        .await;
     let labels = json!({"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r", "other": "o"});
     server
-        .post(
+        .make(
             "/api/v1/nodes",
             &json!({"metadata": {"name": "node", "labels": labels}}),
         )
-        .await
-        .is(201);
+        .await;
     let wanted = json!({"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r"});
     assert_eq!(
         pod(&server, "made-there", json!({"nodeName": "node"}))
@@ -127,12 +122,11 @@ async fn pods_bear_the_zone_of_their_node() {
         None
     );
     server
-        .post(
+        .make(
             &format!("{PODS}/bound/binding"),
             &json!({"metadata": {"name": "bound"}, "target": {"kind": "Node", "name": "node"}}),
         )
-        .await
-        .is(201);
+        .await;
     assert_eq!(
         server.get(&format!("{PODS}/bound")).await.json()["metadata"]["labels"],
         wanted
@@ -145,9 +139,8 @@ async fn priority_classes_stay() {
     let server = Server::start().await;
     let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
     server
-        .post(classes, &json!({"metadata": {"name": "high"}, "value": 10}))
-        .await
-        .is(201);
+        .make(classes, &json!({"metadata": {"name": "high"}, "value": 10}))
+        .await;
     let refused = server
         .patch(&format!("{classes}/high"), "merge", &json!({"value": 11}))
         .await
@@ -164,4 +157,70 @@ async fn priority_classes_stay() {
         )
         .await
         .is(200);
+}
+
+#[tokio::test]
+async fn pods_keep_to_what_their_namespace_asks() {
+    const NAMESPACE: &str = "/api/v1/namespaces/default";
+    let label =
+        |text: &str| json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": text}}});
+    let server = Server::start().await;
+    let account = json!({"metadata": {"name": "default"}});
+    server
+        .post(&format!("{NAMESPACE}/serviceaccounts"), &account)
+        .await
+        .is(201);
+    let host = json!({"hostNetwork": true});
+    pod(&server, "early", host.clone()).await.is(201);
+
+    let wrong = server.patch(NAMESPACE, "merge", &label("strict")).await;
+    assert_eq!(
+        wrong.is(422).message(),
+        "Namespace \"default\" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: \"strict\": \
+         must be one of privileged, baseline, restricted"
+    );
+    let asked = server.patch(NAMESPACE, "merge", &label("baseline")).await;
+    assert_eq!(
+        asked.is(200).warnings,
+        [
+            r#"299 - "existing pods in namespace \"default\" violate the new PodSecurity enforce level \"baseline:latest\"""#,
+            r#"299 - "early: host namespaces""#,
+        ]
+    );
+
+    let refused = pod(&server, "late", host.clone()).await;
+    assert_eq!(
+        refused.is(403).message(),
+        "pods \"late\" is forbidden: violates PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"
+    );
+    pod(&server, "fine", json!({})).await.is(201);
+    // what changes nothing that is checked goes on
+    let mark = json!({"metadata": {"labels": {"a": "b"}}});
+    server
+        .patch(&format!("{PODS}/early"), "merge", &mark)
+        .await
+        .is(200);
+    let another = json!({"spec": {"containers": [{"name": "c", "image": "other"}]}});
+    server
+        .patch(&format!("{PODS}/early"), "strategic-merge", &another)
+        .await
+        .is(403);
+
+    let deployment = json!({"metadata": {"name": "d"}, "spec": {
+        "selector": {"matchLabels": {"a": "b"}},
+        "template": {
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {"hostNetwork": true, "containers": [{"name": "c", "image": "i"}]},
+        },
+    }});
+    let made = server
+        .post("/apis/apps/v1/namespaces/default/deployments", &deployment)
+        .await
+        .is(201);
+    assert_eq!(
+        made.warnings,
+        [
+            r#"299 - "would violate PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)""#
+        ]
+    );
 }

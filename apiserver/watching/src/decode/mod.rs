@@ -388,8 +388,8 @@ mod tests {
 
     use super::*;
 
-    fn read<T: de::DeserializeOwned>(value: Value) -> Result<T, String> {
-        decode(&value.to_string(), &[]).map_err(|error| error.to_string())
+    fn read<T: de::DeserializeOwned>(value: Value) -> Result<T, Error> {
+        decode(&value.to_string(), &[])
     }
 
     #[test]
@@ -463,7 +463,7 @@ mod tests {
             ),
         ];
         for (value, text) in cases {
-            let error = read::<Pod>(value).unwrap_err();
+            let error = read::<Pod>(value).unwrap_err().to_string();
             assert!(error.starts_with(text), "{error}");
         }
         for text in [

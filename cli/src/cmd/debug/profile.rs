@@ -237,7 +237,7 @@ pub fn custom(path: &str) -> Result<Value> {
     })?;
     let bad = |why: String| message!("{path} does not contain a valid container spec: {why}");
     let value = crate::yaml::read_lax(&text)
-        .map_err(bad)?
+        .map_err(|why| bad(why.into()))?
         .into_iter()
         .next()
         .map_or(Value::Null, |d| d.value);

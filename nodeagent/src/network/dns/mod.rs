@@ -4,6 +4,7 @@
 //! answered before the view is whole. Follows the Corefile that kubeadm writes for CoreDNS (`cmd/kubeadm/app/phases/addons/dns`).
 
 mod forward;
+mod index;
 mod zone;
 
 use std::{
@@ -29,7 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     forward::{Forwarded, Forwarder},
-    zone::{Answer, Index, Zone},
+    index::Index,
+    zone::{Answer, Zone},
 };
 use super::{
     Error, failed,

@@ -6,14 +6,16 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write,
     net::{IpAddr, Ipv4Addr},
 };
 
 use ipnet::IpNet;
 use sha2::{Digest, Sha256};
 
-use super::plan::{Endpoint, PortPlan, Target};
+use super::{
+    super::messages::only,
+    plan::{Endpoint, PortPlan, Target},
+};
 
 pub const TABLE: &str = "skiff-proxy";
 const MARK: &str = "meta mark set meta mark or 0x4000";
@@ -187,9 +189,8 @@ impl Names {
 /// A name that nftables takes (127 bytes at most, no odd characters) and that still tells a person whose it is.
 fn unique(name: &str) -> String {
     let hash = Sha256::digest(name.as_bytes());
-    let mut text = hex::encode(&hash[..4]);
-    let _ = write!(text, "-{}", name.chars().take(96).collect::<String>());
-    text
+    let short: String = name.chars().take(96).collect();
+    format!("{}-{short}", hex::encode(&hash[..4]))
 }
 
 fn render_port(fragment: &mut Fragment, plan: &PortPlan, node: &NodeRules) {
@@ -398,19 +399,13 @@ fn remember_clients(fragment: &mut Fragment, plan: &PortPlan, endpoint: &Endpoin
 
 /// The IPv4 addresses of a list.
 pub fn ipv4(ips: &[IpAddr]) -> Vec<Ipv4Addr> {
-    ips.iter()
-        .filter_map(|ip| {
-            if let IpAddr::V4(ip) = ip {
-                Some(*ip)
-            } else {
-                None
-            }
-        })
-        .collect()
+    ips.iter().filter_map(only!(IpAddr::V4)).copied().collect()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use skiff_testing::With;
+
     use super::{
         super::{super::view::ObjectName, plan::Protocol},
         *,
@@ -480,10 +475,11 @@ pub(super) mod tests {
 
     #[test]
     fn fragments() {
-        let both = |p: PortPlan| PortPlan {
-            node_port: Some(30080),
-            external_ips: vec![Ipv4Addr::new(1, 2, 3, 4)],
-            ..p
+        let both = |p: PortPlan| {
+            p.with(|p| {
+                p.node_port = Some(30080);
+                p.external_ips = vec![Ipv4Addr::new(1, 2, 3, 4)];
+            })
         };
         let cases: Vec<(&str, PortPlan, Vec<&str>)> = vec![
             (
@@ -518,10 +514,7 @@ pub(super) mod tests {
             ),
             (
                 "outside, policy Local, nothing here",
-                PortPlan {
-                    external_local: true,
-                    ..both(plan("a", 1, &[102]))
-                },
+                both(plan("a", 1, &[102])).with(|p| p.external_local = true),
                 vec![
                     "ext = ip saddr 10.244.0.0/24 goto svc; fib saddr type local meta mark set meta mark or 0x4000; fib saddr type local goto svc",
                     "svc = meta l4proto tcp dnat to 10.244.0.102:8080",
@@ -550,11 +543,10 @@ pub(super) mod tests {
             ),
             (
                 "a balancer for some",
-                PortPlan {
-                    load_balancer_ips: vec![Ipv4Addr::new(9, 9, 9, 9)],
-                    load_balancer_sources: vec!["10.0.0.0/8".parse().unwrap()],
-                    ..plan("a", 1, &[102])
-                },
+                plan("a", 1, &[102]).with(|p| {
+                    p.load_balancer_ips = vec![Ipv4Addr::new(9, 9, 9, 9)];
+                    p.load_balancer_sources = vec!["10.0.0.0/8".parse().unwrap()];
+                }),
                 vec![
                     "ext = meta mark set meta mark or 0x4000; goto svc",
                     "fw = ip saddr != { 10.0.0.0/8, 9.9.9.9 } drop",
@@ -574,10 +566,7 @@ pub(super) mod tests {
     #[test]
     fn affinity_has_a_chain_and_a_set_an_endpoint() {
         let fragment = render(
-            &[PortPlan {
-                affinity: Some(60),
-                ..plan("a", 1, &[2, 102])
-            }],
+            &[plan("a", 1, &[2, 102]).with(|p| p.affinity = Some(60))],
             &node(),
         );
         assert_eq!(fragment.affinity.values().collect::<Vec<_>>(), [&60, &60]);

@@ -6,12 +6,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    fmt::Write,
     time::{Duration, Instant},
 };
 
 use super::{
-    super::view::ObjectName,
+    super::{nft::line, view::ObjectName},
     rules::{Fragment, NodeRules, Shared, TABLE, base},
 };
 
@@ -52,7 +51,7 @@ impl Script {
 
     fn add_element(&mut self, (container, key): &(Shared, String), value: &str) {
         let separator = if value.is_empty() { "" } else { " : " };
-        let _ = writeln!(
+        line!(
             self.add_elements,
             "add element ip {TABLE} {} {{ {key}{separator}{value} }}",
             container.name()
@@ -60,7 +59,7 @@ impl Script {
     }
 
     fn delete_element(&mut self, (container, key): &(Shared, String)) {
-        let _ = writeln!(
+        line!(
             self.delete_elements,
             "delete element ip {TABLE} {} {{ {key} }}",
             container.name()
@@ -68,12 +67,12 @@ impl Script {
     }
 
     fn chain(&mut self, name: &str, old: Option<&Vec<String>>, new: &[String]) {
-        let _ = match old {
-            Some(_) => writeln!(self.flush_and_rules, "flush chain ip {TABLE} {name}"),
-            None => writeln!(self.add_chains, "add chain ip {TABLE} {name}"),
-        };
+        match old {
+            Some(_) => line!(self.flush_and_rules, "flush chain ip {TABLE} {name}"),
+            None => line!(self.add_chains, "add chain ip {TABLE} {name}"),
+        }
         for rule in new {
-            let _ = writeln!(self.flush_and_rules, "add rule ip {TABLE} {name} {rule}");
+            line!(self.flush_and_rules, "add rule ip {TABLE} {name} {rule}");
         }
     }
 }
@@ -139,7 +138,7 @@ impl Table {
             }
         }
         for chain in old.chains.keys().filter(|c| !new.chains.contains_key(*c)) {
-            let _ = writeln!(script.flush_and_rules, "flush chain ip {TABLE} {chain}");
+            line!(script.flush_and_rules, "flush chain ip {TABLE} {chain}");
             self.stale_chains.insert(chain.clone(), now);
         }
         for (set, seconds) in &new.affinity {
@@ -149,7 +148,7 @@ impl Table {
                 Some(_) => self.renew_set(script, set, old, new),
                 None => {}
             }
-            let _ = writeln!(
+            line!(
                 script.add_sets,
                 "add set ip {TABLE} {set} {{ type ipv4_addr; flags dynamic,timeout; timeout {seconds}s; }}"
             );
@@ -159,7 +158,7 @@ impl Table {
             .keys()
             .filter(|s| !new.affinity.contains_key(*s))
         {
-            let _ = writeln!(script.delete_sets, "delete set ip {TABLE} {set}");
+            line!(script.delete_sets, "delete set ip {TABLE} {set}");
         }
         for (key, _) in old
             .elements
@@ -184,12 +183,12 @@ impl Table {
             .iter()
             .filter(|(_, rules)| rules.iter().any(|r| r.contains(&mention)))
         {
-            let _ = writeln!(script.add_sets, "flush chain ip {TABLE} {chain}");
+            line!(script.add_sets, "flush chain ip {TABLE} {chain}");
             if new.chains.get(chain) == Some(rules) {
                 script.chain(chain, Some(rules), rules);
             }
         }
-        let _ = writeln!(script.add_sets, "delete set ip {TABLE} {set}");
+        line!(script.add_sets, "delete set ip {TABLE} {set}");
     }
 
     fn claim(

@@ -22,6 +22,7 @@ use super::{
     super::{Error, link::Links, ns::Namespace},
     plan::{Endpoint, PortPlan, Protocol, Target},
 };
+use crate::outcome;
 
 const LOOPBACK: u32 = 1;
 /// A UDP client that is silent for so long is forgotten.
@@ -260,10 +261,10 @@ async fn carry_tcp(
             tokio::time::timeout(CONNECT_TIMEOUT, node.tcp_connect(endpoint)).await
         {
             backends.lock().remember(ip, endpoint, Instant::now());
-            let _ = client.set_nodelay(true);
-            let _ = server.set_nodelay(true);
-            // Either side may break the connection: that is the end of it, not an error of ours.
-            let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            outcome::is_a_favour("TCP_NODELAY", client.set_nodelay(true));
+            outcome::is_a_favour("TCP_NODELAY", server.set_nodelay(true));
+            let copied = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            outcome::may_be_broken_off(copied);
             return;
         }
     }
@@ -306,8 +307,7 @@ async fn serve_udp(node: Namespace, socket: UdpSocket, backends: Arc<Mutex<Backe
                 server
             }
         };
-        // Like a lost packet.
-        let _ = server.send(&buffer[..n]).await;
+        outcome::may_get_lost(server.send(&buffer[..n]).await);
     }
 }
 
@@ -322,7 +322,7 @@ async fn connect_udp(node: &Namespace, endpoint: SocketAddr) -> std::io::Result<
 async fn carry_back(server: Arc<UdpSocket>, socket: Arc<UdpSocket>, client: SocketAddr) {
     let mut buffer = vec![0; 65536];
     while let Ok(Ok(n)) = tokio::time::timeout(UDP_IDLE, server.recv(&mut buffer)).await {
-        let _ = socket.send_to(&buffer[..n], client).await;
+        outcome::may_get_lost(socket.send_to(&buffer[..n], client).await);
     }
 }
 

@@ -7,7 +7,13 @@ use std::{
 };
 
 use super::{
-    super::{PodNetworks, cluster, link::Links, nft::Nft, ns::Namespace, pods},
+    super::{
+        PodNetworks, cluster,
+        link::Links,
+        nft::{Listed, Nft},
+        ns::Namespace,
+        pods,
+    },
     lab::*,
 };
 
@@ -34,17 +40,17 @@ async fn pods_reach_each_other() {
         "pods of two nodes"
     );
     assert_eq!(
-        ask(&a.ns, SocketAddr::new(a.ip, 80)).await.unwrap().0,
+        server(&a.ns, SocketAddr::new(a.ip, 80)).await,
         "a",
         "a pod itself"
     );
     assert_eq!(
-        ask(&lab.nodes[0].net.ns, to_b).await.unwrap().0,
+        server(&lab.nodes[0].net.ns, to_b).await,
         "b",
         "a node its pod"
     );
     assert_eq!(
-        ask(&lab.nodes[0].net.ns, to_c).await.unwrap().0,
+        server(&lab.nodes[0].net.ns, to_c).await,
         "c",
         "a node the other's pod"
     );
@@ -58,10 +64,7 @@ async fn pods_reach_each_other() {
     assert!(ask(&a.ns, to_c).await.is_err());
     assert!(ask(&a.ns, to_b).await.is_ok());
     lab.cluster.mend("node1").await.unwrap();
-    eventually("the mended node answers", || async {
-        ask(&a.ns, to_c).await.is_ok()
-    })
-    .await;
+    answers("the mended node answers", &a.ns, to_c).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,10 +92,7 @@ async fn an_agents_restart_keeps_pods() {
     let again = pods::BridgeNetworks::start(again).await.unwrap();
     assert_eq!(again.list().await.unwrap(), ["a"]);
     assert_eq!(again.setup("a").await.unwrap().ips, [a.ip]);
-    assert_eq!(
-        ask(&lab.host, SocketAddr::new(a.ip, 80)).await.unwrap().0,
-        "a"
-    );
+    assert_eq!(server(&lab.host, SocketAddr::new(a.ip, 80)).await, "a");
     again.teardown("a").await.unwrap();
     again.teardown("a").await.unwrap();
     assert!(!a.net.netns.exists() && again.list().await.unwrap().is_empty());
@@ -254,15 +254,10 @@ async fn traces(host: &Namespace, instance: &str) -> BTreeSet<String> {
     );
     if let Ok(nft) = Nft::find(host).await {
         let listed = nft.list(host, &["tables"]).await.unwrap();
-        traces.extend(
-            listed["nftables"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .filter_map(|t| t["table"]["name"].as_str())
-                .filter(|t| t.contains(&hash))
-                .map(str::to_owned),
-        );
+        traces.extend(listed.into_iter().filter_map(|one| match one {
+            Listed::Table { name } if name.contains(&hash) => Some(name),
+            _ => None,
+        }));
     }
     traces
 }

@@ -18,6 +18,7 @@ use super::super::{
     ns::{Namespace, supported},
     pods::{BridgeNetworks, PodNetworkConfig},
 };
+use crate::outcome;
 
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -132,7 +133,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         let below = super::super::cluster::namespaces_below(self.dir.path()).unwrap_or_default();
         for path in below {
-            let _ = Namespace::delete(&path);
+            Namespace::delete(&path).unwrap_or_else(|error| eprintln!("left behind: {error}"));
         }
     }
 }
@@ -144,18 +145,16 @@ pub async fn serve(ns: &Namespace, at: SocketAddr, name: &str) {
     let own = name.to_owned();
     tokio::spawn(async move {
         while let Ok((mut stream, from)) = listener.accept().await {
-            let _ = stream
-                .write_all(format!("{own} {}", from.ip()).as_bytes())
-                .await;
+            let answer = format!("{own} {}", from.ip());
+            outcome::may_be_broken_off(stream.write_all(answer.as_bytes()).await);
         }
     });
     let own = name.to_owned();
     tokio::spawn(async move {
         let mut buffer = [0; 512];
         while let Ok((_, from)) = socket.recv_from(&mut buffer).await {
-            let _ = socket
-                .send_to(format!("{own} {}", from.ip()).as_bytes(), from)
-                .await;
+            let answer = format!("{own} {}", from.ip());
+            outcome::may_get_lost(socket.send_to(answer.as_bytes(), from).await);
         }
     });
 }
@@ -219,4 +218,39 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut check: impl Fn
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+fn is_refused(answer: &std::io::Result<(String, String)>) -> bool {
+    answer
+        .as_ref()
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+}
+
+/// Whoever answers.
+pub async fn answers(what: &str, ns: &Namespace, to: SocketAddr) {
+    eventually(what, || async { ask(ns, to).await.is_ok() }).await;
+}
+
+/// The server of that name answers.
+pub async fn answered_by(what: &str, ns: &Namespace, to: SocketAddr, server: &str) {
+    eventually(what, || async {
+        ask(ns, to).await.is_ok_and(|(name, _)| name == server)
+    })
+    .await;
+}
+
+/// Connections are refused before long.
+pub async fn refuses(what: &str, ns: &Namespace, to: SocketAddr) {
+    eventually(what, || async { is_refused(&ask(ns, to).await) }).await;
+}
+
+/// The connection is refused now.
+pub async fn refused(ns: &Namespace, to: SocketAddr) {
+    let answer = ask(ns, to).await;
+    assert!(is_refused(&answer), "{answer:?}");
+}
+
+/// The name of the server that answers now.
+pub async fn server(ns: &Namespace, to: SocketAddr) -> String {
+    ask(ns, to).await.unwrap().0
 }

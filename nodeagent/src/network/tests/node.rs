@@ -11,7 +11,7 @@ use super::{
         HostPort, PodNetworks,
         cluster::ClusterNetwork,
         link::{Links, Peer},
-        nft::Nft,
+        nft::{Listed, Nft},
         node::{self, NodeConfig},
         ns::Namespace,
         services::Protocol,
@@ -134,21 +134,11 @@ async fn a_node_as_its_agent_starts_it() {
         made.push((ns, pod.ips[0]));
     }
     let web: SocketAddr = "10.96.0.5:80".parse().unwrap();
-    eventually("the listed endpoint answers", || async {
-        ask(&made[1].0, web)
-            .await
-            .is_ok_and(|(name, _)| name == "a")
-    })
-    .await;
+    answered_by("the listed endpoint answers", &made[1].0, web, "a").await;
     events
         .send(json!({"type": "MODIFIED", "object": slice(&made[1].1.to_string(), "2")}))
         .unwrap();
-    eventually("the changed endpoint answers", || async {
-        ask(&made[1].0, web)
-            .await
-            .is_ok_and(|(name, _)| name == "b")
-    })
-    .await;
+    answered_by("the changed endpoint answers", &made[1].0, web, "b").await;
 
     let port = HostPort {
         protocol: Protocol::Tcp,
@@ -162,7 +152,7 @@ async fn a_node_as_its_agent_starts_it() {
     let host_port = SocketAddr::new(net.ip.into(), 8081);
     for ns in [&lab.host, &made[0].0, &made[1].0, &net.ns] {
         assert_eq!(
-            ask(ns, host_port).await.unwrap().0,
+            server(ns, host_port).await,
             "a",
             "the host port, from everywhere"
         );
@@ -178,20 +168,9 @@ async fn a_node_as_its_agent_starts_it() {
         ["eth0", "lo"],
         "a cleared node has only what the machine gave it"
     );
-    let tables = Nft::find(&net.ns)
-        .await
-        .unwrap()
-        .list(&net.ns, &["tables"])
-        .await
-        .unwrap();
-    assert!(
-        tables["nftables"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|t| t.get("table").is_none()),
-        "{tables}"
-    );
+    let nft = Nft::find(&net.ns).await.unwrap();
+    let listed = nft.list(&net.ns, &["tables"]).await.unwrap();
+    assert!(!listed.iter().any(|one| matches!(one, Listed::Table { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -276,21 +255,18 @@ async fn the_world_outside() {
     let mtu = Links::open(&ns).await.unwrap().all().await.unwrap()["eth0"].1;
     assert_eq!(mtu, 1400, "no larger than the way out");
 
-    let server = "192.0.2.2:80".parse().unwrap();
-    serve(&world, server, "world").await;
+    let outside = "192.0.2.2:80".parse().unwrap();
+    serve(&world, outside, "world").await;
     let seen = ("world".to_owned(), "192.0.2.1".to_owned());
     eventually(
         "a pod reaches the world behind the host's address",
-        || async { ask(&ns, server).await.is_ok_and(|s| s == seen) },
+        || async { ask(&ns, outside).await.is_ok_and(|s| s == seen) },
     )
     .await;
-    assert_eq!(ask(&net.ns, server).await.unwrap(), seen, "a node too");
+    assert_eq!(ask(&net.ns, outside).await.unwrap(), seen, "a node too");
     serve(&net.ns, SocketAddr::new(net.ip.into(), 80), "node").await;
     assert_eq!(
-        ask(&lab.host, SocketAddr::new(net.ip.into(), 80))
-            .await
-            .unwrap()
-            .0,
+        server(&lab.host, SocketAddr::new(net.ip.into(), 80)).await,
         "node"
     );
     assert!(

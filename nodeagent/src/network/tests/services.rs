@@ -29,6 +29,24 @@ impl Cluster {
         Self::in_lab(Lab::new(nodes).await, userspace)
     }
 
+    /// None where nftables cannot be tested, which is said.
+    async fn with_nftables(nodes: usize) -> Option<Self> {
+        if !nftables().await {
+            return None;
+        }
+        Some(Self::new(nodes, false).await)
+    }
+
+    /// Two pods of the first node that serve as `a` and `b`.
+    async fn pair(&self) -> [Pod; 2] {
+        let serving = async |name| self.lab.pod_with_server(0, name, 8080).await;
+        [serving("a").await, serving("b").await]
+    }
+
+    fn cluster_ip(&self, name: &str, ip: &str) {
+        self.service(name, json!({"clusterIP": ip, "ports": [{"port": 80}]}));
+    }
+
     /// Services in front of what is there.
     pub fn in_lab(lab: Lab, userspace: bool) -> Self {
         let view = Arc::new(ClusterView::default());
@@ -112,31 +130,19 @@ pub async fn nftables() -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cluster_ips_answer_everywhere() {
-    if !nftables().await {
+    let Some(c) = Cluster::with_nftables(2).await else {
         return;
-    }
-    let c = Cluster::new(2, false).await;
+    };
     let a = c.lab.pod_with_server(0, "a", 8080).await;
     let b = c.lab.pod_with_server(1, "b", 8080).await;
     let client = c.lab.pod(0, "client").await;
-    c.service(
-        "web",
-        json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}),
-    );
+    c.cluster_ip("web", "10.96.0.5");
     let web = at([10, 96, 0, 5], 80);
-    eventually("a service without endpoints refuses", || async {
-        ask(&client.ns, web)
-            .await
-            .is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
-    })
-    .await;
+    refuses("a service without endpoints refuses", &client.ns, web).await;
     // by a reset: of the kernel's other answer a client gets one a second
     let begun = std::time::Instant::now();
     for _ in 0..20 {
-        assert_eq!(
-            ask(&client.ns, web).await.unwrap_err().kind(),
-            std::io::ErrorKind::ConnectionRefused
-        );
+        refused(&client.ns, web).await;
     }
     assert!(
         begun.elapsed() < std::time::Duration::from_secs(2),
@@ -144,10 +150,7 @@ async fn cluster_ips_answer_everywhere() {
         begun.elapsed()
     );
     c.endpoints("web", "TCP", &[(&a, 0, "ready"), (&b, 1, "ready")]);
-    eventually("the service answers", || async {
-        ask(&client.ns, web).await.is_ok()
-    })
-    .await;
+    answers("the service answers", &client.ns, web).await;
 
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..40 {
@@ -171,13 +174,7 @@ async fn cluster_ips_answer_everywhere() {
         }
     }
     // What is no port, and no service.
-    assert_eq!(
-        ask(&client.ns, at([10, 96, 0, 5], 81))
-            .await
-            .unwrap_err()
-            .kind(),
-        std::io::ErrorKind::ConnectionRefused
-    );
+    refused(&client.ns, at([10, 96, 0, 5], 81)).await;
 
     c.endpoints("web", "TCP", &[(&a, 0, "ready")]);
     let start = Instant::now();
@@ -195,7 +192,7 @@ async fn cluster_ips_answer_everywhere() {
     .await;
     eprintln!("endpoint gone after {:?}", start.elapsed());
     assert_eq!(
-        ask(&a.ns, web).await.unwrap().0,
+        server(&a.ns, web).await,
         "a",
         "a pod reaches itself through its service"
     );
@@ -208,10 +205,9 @@ async fn cluster_ips_answer_everywhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn node_ports_and_policies() {
-    if !nftables().await {
+    let Some(c) = Cluster::with_nftables(2).await else {
         return;
-    }
-    let c = Cluster::new(2, false).await;
+    };
     let a = c.lab.pod_with_server(0, "a", 8080).await;
     let ports = json!([{"port": 80, "nodePort": 30080}]);
     c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.6", "externalIPs": ["203.0.113.9"], "ports": ports}));
@@ -223,10 +219,7 @@ async fn node_ports_and_policies() {
         .map(|n| SocketAddr::new(IpAddr::V4(n.net.ip), 30080))
         .collect();
     for node in &nodes {
-        eventually("the node port answers", || async {
-            ask(&c.lab.host, *node).await.is_ok()
-        })
-        .await;
+        answers("the node port answers", &c.lab.host, *node).await;
     }
     let gateway = c.lab.cluster.gateway().await.to_string();
     assert_ne!(
@@ -235,10 +228,7 @@ async fn node_ports_and_policies() {
         "policy Cluster hides the client"
     );
     ask(&a.ns, nodes[1]).await.unwrap();
-    eventually("the external IP answers", || async {
-        ask(&a.ns, at([203, 0, 113, 9], 80)).await.is_ok()
-    })
-    .await;
+    answers("the external IP answers", &a.ns, at([203, 0, 113, 9], 80)).await;
 
     c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.6", "externalTrafficPolicy": "Local", "ports": ports}));
     eventually("policy Local shows the client", || async {
@@ -261,25 +251,19 @@ async fn node_ports_and_policies() {
     c.endpoints("web", "TCP", &[(&a, 0, "terminating")]);
     tokio::task::yield_now().await;
     assert_eq!(
-        ask(&c.lab.host, nodes[0]).await.unwrap().0,
+        server(&c.lab.host, nodes[0]).await,
         "a",
         "one that terminates still serves when it is the last"
     );
     c.endpoints("web", "TCP", &[(&a, 0, "unready")]);
-    eventually("refused without endpoints", || async {
-        ask(&c.lab.host, nodes[0])
-            .await
-            .is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
-    })
-    .await;
+    refuses("refused without endpoints", &c.lab.host, nodes[0]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn affinity_and_udp() {
-    if !nftables().await {
+    let Some(c) = Cluster::with_nftables(1).await else {
         return;
-    }
-    let c = Cluster::new(1, false).await;
+    };
     let pods = [
         c.lab.pod_with_server(0, "a", 8080).await,
         c.lab.pod_with_server(0, "b", 8080).await,
@@ -293,14 +277,11 @@ async fn affinity_and_udp() {
     );
     c.endpoints("sticky", "TCP", &all);
     let sticky = at([10, 96, 0, 7], 80);
-    eventually("the service answers", || async {
-        ask(&client.ns, sticky).await.is_ok()
-    })
-    .await;
+    answers("the service answers", &client.ns, sticky).await;
     let (first, _) = ask(&client.ns, sticky).await.unwrap();
     for _ in 0..20 {
         assert_eq!(
-            ask(&client.ns, sticky).await.unwrap().0,
+            server(&client.ns, sticky).await,
             first,
             "a client stays with its endpoint"
         );
@@ -369,9 +350,10 @@ async fn one_number_with_two_protocols() {
         );
         let node = SocketAddr::new(IpAddr::V4(c.lab.nodes[0].net.ip), 30053);
         for (ns, to) in [(&client.ns, at([10, 96, 0, 5], 53)), (&c.lab.host, node)] {
-            eventually(
+            answers(
                 &format!("TCP answers at {to}, in user space: {userspace}"),
-                || async { ask(ns, to).await.is_ok() },
+                ns,
+                to,
             )
             .await;
             eventually(
@@ -385,58 +367,35 @@ async fn one_number_with_two_protocols() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_that_somebody_flushed_come_back() {
-    if !nftables().await {
+    let Some(c) = Cluster::with_nftables(1).await else {
         return;
-    }
-    let c = Cluster::new(1, false).await;
+    };
     let a = c.lab.pod_with_server(0, "a", 8080).await;
     let ns = &c.lab.nodes[0].net.ns;
-    c.service(
-        "web",
-        json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}),
-    );
+    c.cluster_ip("web", "10.96.0.5");
     c.endpoints("web", "TCP", &[(&a, 0, "ready")]);
-    eventually("the service answers", || async {
-        ask(ns, at([10, 96, 0, 5], 80)).await.is_ok()
-    })
-    .await;
+    answers("the service answers", ns, at([10, 96, 0, 5], 80)).await;
     Nft::find(ns)
         .await
         .unwrap()
         .apply(ns, "flush ruleset\n".into())
         .await
         .unwrap();
-    c.service(
-        "other",
-        json!({"clusterIP": "10.96.0.9", "ports": [{"port": 80}]}),
-    );
-    eventually("both services are there again", || async {
-        ask(ns, at([10, 96, 0, 5], 80)).await.is_ok()
-    })
-    .await;
+    c.cluster_ip("other", "10.96.0.9");
+    answers("both services are there again", ns, at([10, 96, 0, 5], 80)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_is_lost_when_endpoints_change() {
-    if !nftables().await {
+    let Some(c) = Cluster::with_nftables(1).await else {
         return;
-    }
-    let c = Cluster::new(1, false).await;
-    let pods = [
-        c.lab.pod_with_server(0, "a", 8080).await,
-        c.lab.pod_with_server(0, "b", 8080).await,
-    ];
+    };
+    let pods = c.pair().await;
     let client = c.lab.pod(0, "client").await;
-    c.service(
-        "web",
-        json!({"clusterIP": "10.96.0.5", "ports": [{"port": 80}]}),
-    );
+    c.cluster_ip("web", "10.96.0.5");
     c.endpoints("web", "TCP", &[(&pods[0], 0, "ready")]);
     let web = at([10, 96, 0, 5], 80);
-    eventually("the service answers", || async {
-        ask(&client.ns, web).await.is_ok()
-    })
-    .await;
+    answers("the service answers", &client.ns, web).await;
     let stop = CancellationToken::new();
     let (ns, ended) = (client.ns.clone(), stop.clone());
     let asking = tokio::spawn(async move {
@@ -470,10 +429,7 @@ async fn user_space_serves_too() {
         return;
     }
     let c = Cluster::new(1, true).await;
-    let pods = [
-        c.lab.pod_with_server(0, "a", 8080).await,
-        c.lab.pod_with_server(0, "b", 8080).await,
-    ];
+    let pods = c.pair().await;
     let client = c.lab.pod(0, "client").await;
     c.service("web", json!({"type": "NodePort", "clusterIP": "10.96.0.5", "ports": [{"port": 80, "nodePort": 30080}]}));
     c.service(
@@ -488,10 +444,7 @@ async fn user_space_serves_too() {
     c.endpoints("udp", "UDP", &[(&pods[0], 0, "ready")]);
     let (web, udp) = (at([10, 96, 0, 5], 80), at([10, 96, 0, 8], 53));
     for ns in [&client.ns, &c.lab.host, &c.lab.nodes[0].net.ns] {
-        eventually("the service answers", || async {
-            ask(ns, web).await.is_ok()
-        })
-        .await;
+        answers("the service answers", ns, web).await;
         eventually("UDP answers", || async {
             ask_udp(ns, udp).await.is_ok_and(|(name, _)| name == "a")
         })
@@ -500,32 +453,18 @@ async fn user_space_serves_too() {
     let node_port = SocketAddr::new(IpAddr::V4(c.lab.nodes[0].net.ip), 30080);
     ask(&c.lab.host, node_port).await.unwrap();
     c.endpoints("web", "TCP", &[(&pods[1], 0, "ready")]);
-    eventually("the endpoint is gone", || async {
-        ask(&client.ns, web)
-            .await
-            .is_ok_and(|(name, _)| name == "b")
-    })
-    .await;
+    answered_by("the endpoint is gone", &client.ns, web, "b").await;
     c.endpoints("web", "TCP", &[]);
-    eventually("refused without endpoints", || async {
-        ask(&client.ns, web)
-            .await
-            .is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
-    })
-    .await;
+    refuses("refused without endpoints", &client.ns, web).await;
 }
 
 /// The cost of one change beside many services; printed, and held to what a rolling update can bear.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_beside_many_services_is_quick() {
-    if !nftables().await {
+    let Some(c) = Cluster::with_nftables(1).await else {
         return;
-    }
-    let c = Cluster::new(1, false).await;
-    let pods = [
-        c.lab.pod_with_server(0, "a", 8080).await,
-        c.lab.pod_with_server(0, "b", 8080).await,
-    ];
+    };
+    let pods = c.pair().await;
     let client = c.lab.pod(0, "client").await;
     for i in 0..500 {
         let name = format!("s{i}");
@@ -537,20 +476,12 @@ async fn a_change_beside_many_services_is_quick() {
         );
     }
     let last = at([10, 96, 2, 250], 80);
-    eventually("the last service answers", || async {
-        ask(&client.ns, last).await.is_ok()
-    })
-    .await;
+    answers("the last service answers", &client.ns, last).await;
     let mut slowest = Duration::ZERO;
     for round in 0..10 {
         c.endpoints("s499", "TCP", &[(&pods[round % 2], 0, "ready")]);
         let (want, start) = (["a", "b"][round % 2], Instant::now());
-        eventually("the change is in force", || async {
-            ask(&client.ns, last)
-                .await
-                .is_ok_and(|(name, _)| name == want)
-        })
-        .await;
+        answered_by("the change is in force", &client.ns, last, want).await;
         slowest = slowest.max(start.elapsed());
     }
     eprintln!("one change beside 500 services: at most {slowest:?}");

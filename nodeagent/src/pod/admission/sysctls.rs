@@ -23,6 +23,18 @@ const SAFE: [(&str, &str, (u32, u32)); 12] = [
     ("net.ipv4.tcp_wmem", "Net", (4, 15)),
 ];
 
+/// Why a setting is not taken.
+#[derive(thiserror::Error, Debug)]
+enum Forbidden {
+    #[error("forbidden sysctl: {0:?} not allowlisted")]
+    Unknown(String),
+    #[error("forbidden sysctl: {name:?} not allowed with host {namespace} enabled")]
+    OfHost {
+        name: String,
+        namespace: &'static str,
+    },
+}
+
 pub fn admit(pod: &Pod) -> Result<(), Rejection> {
     let kernel = nix::sys::utsname::uname()
         .ok()
@@ -32,28 +44,25 @@ pub fn admit(pod: &Pod) -> Result<(), Rejection> {
         .iter()
         .flat_map(|security| security.sysctls.iter().flatten());
     for sysctl in wanted {
-        check(pod, &normalized(&sysctl.name), kernel).map_err(|reason| {
-            Rejection::new("SysctlForbidden", format!("forbidden sysctl: {reason}"))
-        })?;
+        check(pod, normalized(&sysctl.name), kernel)
+            .map_err(|reason| Rejection::new("SysctlForbidden", reason.to_string()))?;
     }
     Ok(())
 }
 
-fn check(pod: &Pod, name: &str, kernel: Option<(u32, u32)>) -> Result<(), String> {
+fn check(pod: &Pod, name: String, kernel: Option<(u32, u32)>) -> Result<(), Forbidden> {
     let known = SAFE.iter().find(|(safe, _, since)| {
         *safe == name && (*since == (0, 0) || kernel.is_some_and(|kernel| kernel >= *since))
     });
-    let Some((_, namespace, _)) = known else {
-        return Err(format!("{name:?} not allowlisted"));
+    let Some(&(_, namespace, _)) = known else {
+        return Err(Forbidden::Unknown(name));
     };
-    let of_host = match *namespace {
+    let of_host = match namespace {
         "IPC" => spec(pod).host_ipc.unwrap_or(false),
         _ => is_host_network(pod),
     };
     if of_host {
-        Err(format!(
-            "{name:?} not allowed with host {namespace} enabled"
-        ))
+        Err(Forbidden::OfHost { name, namespace })
     } else {
         Ok(())
     }
@@ -64,14 +73,10 @@ fn normalized(name: &str) -> String {
     match name.find(['.', '/']) {
         Some(first) if name[first..].starts_with('/') => name
             .chars()
-            .map(|c| {
-                if c == '/' {
-                    '.'
-                } else if c == '.' {
-                    '/'
-                } else {
-                    c
-                }
+            .map(|c| match c {
+                '/' => '.',
+                '.' => '/',
+                c => c,
             })
             .collect(),
         _ => name.to_owned(),
@@ -124,7 +129,12 @@ mod tests {
         }
         assert_eq!(version("6.1.0-13-amd64"), Some((6, 1)));
         assert!(
-            check(&pod("x", json!({})), "net.ipv4.tcp_rmem", Some((4, 9))).is_err(),
+            check(
+                &pod("x", json!({})),
+                "net.ipv4.tcp_rmem".into(),
+                Some((4, 9))
+            )
+            .is_err(),
             "an old kernel shares it"
         );
     }

@@ -14,11 +14,11 @@ use crate::{
     agent::context::Context,
     pod::{
         enacted,
-        names::{find_container, spec},
+        names::{describe, find_container, spec},
         resources::{self, resources_text},
         view::{PodView, annotation},
     },
-    runtime::{ContainerState, Limits},
+    runtime::{self, ContainerState, Limits},
 };
 
 /// A resource by its name.
@@ -37,19 +37,27 @@ impl Of {
     }
 }
 
-fn text(error: Unreadable) -> String {
-    error.to_string()
+/// Why resources are not in force, as the condition and the event say it.
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("the sandbox of pod {0:?} has gone")]
+    NoSandbox(String),
+    #[error(transparent)]
+    Resources(#[from] Unreadable),
+    #[error(transparent)]
+    Runtime(#[from] runtime::Error),
+    #[error("unable to read memory usage: {0}")]
+    Usage(#[source] runtime::Error),
+    #[error("cannot decrease memory limits: {0}")]
+    InUse(String),
 }
 
-/// Takes the steps. The error is for the condition and the event.
-pub async fn enact(node: &Context, pod: &Pod, view: &PodView, steps: &Steps) -> Result<(), String> {
+/// Takes the steps.
+pub async fn enact(node: &Context, pod: &Pod, view: &PodView, steps: &Steps) -> Result<(), Error> {
     let Some(sandbox) = view.sandboxes.first() else {
-        return Err(format!(
-            "the sandbox of pod {:?} has gone",
-            super::super::names::describe(pod)
-        ));
+        return Err(Error::NoSandbox(describe(pod)));
     };
-    let wanted = resources::pod_cgroup_limits(pod).map_err(text)?;
+    let wanted = resources::pod_cgroup_limits(pod)?;
     let mut work = Work {
         node,
         pod,
@@ -102,7 +110,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    async fn cpu(&mut self, wanted: &Limits, steps: &Steps) -> Result<(), String> {
+    async fn cpu(&mut self, wanted: &Limits, steps: &Steps) -> Result<(), Error> {
         let (quota, period) = match wanted.cpu_quota_us {
             Some(quota) => (Some(quota), wanted.cpu_period_us),
             None => (self.has.cpu_quota_us, self.has.cpu_period_us),
@@ -139,24 +147,23 @@ impl Work<'_> {
     }
 
     /// Changes the pod's cgroup.
-    async fn set_pod(&mut self, change: impl Fn(&Limits) -> Limits) -> Result<(), String> {
+    async fn set_pod(&mut self, change: impl Fn(&Limits) -> Limits) -> Result<(), Error> {
         let limits = change(&self.has);
         self.write_pod(limits).await
     }
 
-    async fn write_pod(&mut self, limits: Limits) -> Result<(), String> {
+    async fn write_pod(&mut self, limits: Limits) -> Result<(), Error> {
         let noted = BTreeMap::from([(annotation::RESOURCES.to_owned(), resources_text(&self.own))]);
         self.node
             .runtime
             .update_sandbox(self.sandbox, &limits, &noted)
-            .await
-            .map_err(|error| error.to_string())?;
+            .await?;
         self.has = limits;
         Ok(())
     }
 
     /// Notes that one of the pod's own resources is in force.
-    async fn note_pod(&mut self, of: Of, steps: &Steps) -> Result<(), String> {
+    async fn note_pod(&mut self, of: Of, steps: &Steps) -> Result<(), Error> {
         let Some(granted) = spec(self.pod)
             .resources
             .as_ref()
@@ -168,7 +175,7 @@ impl Work<'_> {
         self.write_pod(self.has.clone()).await
     }
 
-    async fn containers(&mut self, of: Of, updates: &[Update]) -> Result<(), String> {
+    async fn containers(&mut self, of: Of, updates: &[Update]) -> Result<(), Error> {
         for update in updates {
             let (Some((_, container)), Some(state)) = (
                 find_container(self.pod, &update.name),
@@ -187,8 +194,7 @@ impl Work<'_> {
                 resources: Some(now.clone()),
                 ..container
             };
-            let all = resources::container_limits(self.pod, &resized, self.node.machine.memory)
-                .map_err(text)?;
+            let all = resources::container_limits(self.pod, &resized, self.node.machine.memory)?;
             let limits = Limits {
                 oom_score_adj: state.limits.oom_score_adj,
                 ..all
@@ -200,15 +206,14 @@ impl Work<'_> {
             self.node
                 .runtime
                 .update_container(&update.id, &limits, &noted)
-                .await
-                .map_err(|error| error.to_string())?;
+                .await?;
             self.given.insert(update.id.clone(), now);
         }
         Ok(())
     }
 
     /// Refuses limits that are below what is in use already, before anything is changed.
-    async fn check_memory(&self, wanted: &Limits, steps: &Steps) -> Result<(), String> {
+    async fn check_memory(&self, wanted: &Limits, steps: &Steps) -> Result<(), Error> {
         if steps.memory.is_empty() && !steps.pod {
             return Ok(());
         }
@@ -226,12 +231,8 @@ impl Work<'_> {
             ) else {
                 continue;
             };
-            let limit = Sizes::of(&resources::effective(self.pod, &container))
-                .map_err(text)?
-                .memory_limit;
-            let has = Sizes::of(&enacted::of_container(state).unwrap_or_default())
-                .map_err(text)?
-                .memory_limit;
+            let limit = Sizes::of(&resources::effective(self.pod, &container))?.memory_limit;
+            let has = Sizes::of(&enacted::of_container(state).unwrap_or_default())?.memory_limit;
             if lower(limit, Some(has)) {
                 shrinking.push((state, limit));
             }
@@ -246,7 +247,7 @@ impl Work<'_> {
                 .runtime
                 .usage(&state.id)
                 .await
-                .map_err(|error| format!("unable to read memory usage: {error}"))?;
+                .map_err(Error::Usage)?;
             used.insert(
                 state.id.as_str(),
                 i64::try_from(usage.memory_bytes).unwrap_or(i64::MAX),
@@ -265,13 +266,10 @@ impl Work<'_> {
                 errors.push(format!("attempting to set container {:?} memory limit ({limit}) below current usage ({used})", state.name));
             }
         }
-        match errors.len() {
-            0 => Ok(()),
-            1 => Err(format!("cannot decrease memory limits: {}", errors[0])),
-            _ => Err(format!(
-                "cannot decrease memory limits: [{}]",
-                errors.join(", ")
-            )),
+        match errors.as_slice() {
+            [] => Ok(()),
+            [one] => Err(Error::InUse(one.clone())),
+            _ => Err(Error::InUse(format!("[{}]", errors.join(", ")))),
         }
     }
 }

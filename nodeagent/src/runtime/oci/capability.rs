@@ -7,6 +7,14 @@ use std::collections::BTreeSet;
 
 use crate::runtime::Security;
 
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("cannot read this process's capabilities: {0}")]
+    Own(#[from] caps::errors::CapsError),
+    #[error("unknown capability {0:?}")]
+    Unknown(String),
+}
+
 /// What a container has when nothing is said.
 const DEFAULTS: [&str; 14] = [
     "CAP_AUDIT_WRITE",
@@ -25,21 +33,16 @@ const DEFAULTS: [&str; 14] = [
     "CAP_SYS_CHROOT",
 ];
 
-/// The capabilities, as `CAP_…`; the error is the text for the container's status.
-pub fn of(security: &Security) -> Result<BTreeSet<String>, String> {
+/// The capabilities, as `CAP_…`.
+pub fn of(security: &Security) -> Result<BTreeSet<String>, Error> {
     if security.privileged {
         return all();
     }
-    let canonical = |names: &[String]| {
-        names
-            .iter()
-            .map(|name| canonical(name))
-            .collect::<Result<Vec<_>, _>>()
+    let canonical = |names: &[String]| -> Result<Vec<String>, Error> {
+        names.iter().map(|name| canonical(name)).collect()
     };
-    let (add, drop) = (
-        canonical(&security.add_capabilities)?,
-        canonical(&security.drop_capabilities)?,
-    );
+    let add = canonical(&security.add_capabilities)?;
+    let drop = canonical(&security.drop_capabilities)?;
     let is_all = |name: &String| name == "CAP_ALL";
     let mut set: BTreeSet<String> = DEFAULTS.iter().map(ToString::to_string).collect();
     if add.iter().any(is_all) {
@@ -56,13 +59,12 @@ pub fn of(security: &Security) -> Result<BTreeSet<String>, String> {
 }
 
 /// Those that this process has: it cannot give what it lacks.
-fn all() -> Result<BTreeSet<String>, String> {
-    let own = caps::read(None, caps::CapSet::Permitted)
-        .map_err(|err| format!("cannot read this process's capabilities: {err}"))?;
+fn all() -> Result<BTreeSet<String>, Error> {
+    let own = caps::read(None, caps::CapSet::Permitted)?;
     Ok(own.iter().map(ToString::to_string).collect())
 }
 
-fn canonical(name: &str) -> Result<String, String> {
+fn canonical(name: &str) -> Result<String, Error> {
     let upper = name.to_ascii_uppercase();
     let full = if upper.starts_with("CAP_") {
         upper
@@ -70,7 +72,7 @@ fn canonical(name: &str) -> Result<String, String> {
         format!("CAP_{upper}")
     };
     if full != "CAP_ALL" && full.parse::<caps::Capability>().is_err() {
-        return Err(format!("unknown capability {full:?}"));
+        return Err(Error::Unknown(full));
     }
     Ok(full)
 }
@@ -101,7 +103,7 @@ mod tests {
         assert!(!with(&["ALL"], &["CHOWN"]).unwrap().contains("CAP_CHOWN"));
         assert_eq!(with(&["ALL"], &[]).unwrap(), all().unwrap());
         assert_eq!(
-            with(&["WINGS"], &[]).unwrap_err(),
+            with(&["WINGS"], &[]).unwrap_err().to_string(),
             "unknown capability \"CAP_WINGS\""
         );
     }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: everything lies below the runtime's one parent, and removal leaves nothing, in no hierarchy.
 //! Follows `pkg/kubelet/cm/cgroup_manager_linux.go` and runc's conversions from version 1's units.
+//! `libcgroups`, which libcontainer brings along, is for the one group of a process: it makes a group only by putting a process into it, reads all
+//! controllers or none, and knows neither pods' groups (limits without a process) nor emptying, pruning, `memory.oom.group` and a unit to leave.
 
 use std::{
     fs, io,
@@ -9,7 +11,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::runtime::{Limits, Usage};
+use nix::sys::signal::Signal;
+
+use crate::{
+    outcome::{self, IfThere},
+    runtime::{Limits, Usage},
+};
 
 const ROOT: &str = "/sys/fs/cgroup";
 // What statfs answers has another type on each architecture.
@@ -111,7 +118,6 @@ impl Cgroups {
 
     /// Which file holds which limit: (controller, file, value).
     fn files(&self, limits: &Limits) -> Vec<(&'static str, &'static str, String)> {
-        let mut files = Vec::new();
         let max = |n: i64| {
             if n < 0 {
                 "max".to_owned()
@@ -119,51 +125,54 @@ impl Cgroups {
                 n.to_string()
             }
         };
-        let period = limits.cpu_period_us.unwrap_or(100_000);
-        match self {
-            Self::V1(_) => {
-                files.extend(
-                    limits
-                        .cpu_shares
-                        .map(|n| ("cpu", "cpu.shares", n.to_string())),
-                );
-                files.extend(
-                    limits
-                        .cpu_period_us
-                        .map(|n| ("cpu", "cpu.cfs_period_us", n.to_string())),
-                );
-                files.extend(
-                    limits
-                        .cpu_quota_us
-                        .map(|n| ("cpu", "cpu.cfs_quota_us", n.to_string())),
-                );
-                files.extend(
-                    limits
-                        .memory_bytes
-                        .map(|n| ("memory", "memory.limit_in_bytes", n.to_string())),
-                );
-                files.extend(limits.pids.map(|n| ("pids", "pids.max", max(n))));
-            }
+        let Limits {
+            cpu_shares,
+            cpu_quota_us,
+            cpu_period_us,
+            memory_bytes,
+            pids,
+            ..
+        } = *limits;
+        let values = match self {
+            Self::V1(_) => vec![
+                ("cpu", "cpu.shares", cpu_shares.map(|n| n.to_string())),
+                (
+                    "cpu",
+                    "cpu.cfs_period_us",
+                    cpu_period_us.map(|n| n.to_string()),
+                ),
+                (
+                    "cpu",
+                    "cpu.cfs_quota_us",
+                    cpu_quota_us.map(|n| n.to_string()),
+                ),
+                (
+                    "memory",
+                    "memory.limit_in_bytes",
+                    memory_bytes.map(|n| n.to_string()),
+                ),
+                ("pids", "pids.max", pids.map(max)),
+            ],
             Self::V2(_) => {
-                files.extend(
-                    limits
-                        .cpu_shares
-                        .map(|n| ("cpu", "cpu.weight", weight(n).to_string())),
-                );
-                files.extend(
-                    limits
-                        .cpu_quota_us
-                        .map(|n| ("cpu", "cpu.max", format!("{} {period}", max(n)))),
-                );
-                files.extend(
-                    limits
-                        .memory_bytes
-                        .map(|n| ("memory", "memory.max", max(n))),
-                );
-                files.extend(limits.pids.map(|n| ("pids", "pids.max", max(n))));
+                let period = cpu_period_us.unwrap_or(100_000);
+                vec![
+                    (
+                        "cpu",
+                        "cpu.weight",
+                        cpu_shares.map(|n| weight(n).to_string()),
+                    ),
+                    (
+                        "cpu",
+                        "cpu.max",
+                        cpu_quota_us.map(|n| format!("{} {period}", max(n))),
+                    ),
+                    ("memory", "memory.max", memory_bytes.map(max)),
+                    ("pids", "pids.max", pids.map(max)),
+                ]
             }
-        }
-        files
+        };
+        let set = |(controller, file, value): (_, _, Option<_>)| Some((controller, file, value?));
+        values.into_iter().filter_map(set).collect()
     }
 
     /// Moves this process out of the unit that systemd has its agent in, so that the end of the one is not that of the other.
@@ -206,11 +215,7 @@ impl Cgroups {
             return;
         }
         for pid in self.processes(group) {
-            // Gone already is as good.
-            let _ = nix::sys::signal::kill(
-                nix::unistd::Pid::from_raw(pid),
-                nix::sys::signal::Signal::SIGKILL,
-            );
+            outcome::kill_if_alive(pid, Signal::SIGKILL);
         }
     }
 
@@ -235,30 +240,22 @@ impl Cgroups {
     /// The working set is usage without the inactive file cache, as cadvisor counts it.
     pub fn usage(&self, group: &str) -> io::Result<Usage> {
         let memory = self.folder("memory", group);
-        let (cpu, used, inactive) = match self {
-            Self::V1(_) => {
-                let cpu = number(&self.folder("cpuacct", group).join("cpuacct.usage"))?;
-                (
-                    cpu,
-                    number(&memory.join("memory.usage_in_bytes"))?,
-                    field(&memory.join("memory.stat"), "total_inactive_file"),
-                )
-            }
-            Self::V2(_) => {
-                let cpu = field(&self.folder("cpu", group).join("cpu.stat"), "usage_usec")
-                    .unwrap_or(0)
-                    * 1_000;
-                (
-                    cpu,
-                    number(&memory.join("memory.current"))?,
-                    field(&memory.join("memory.stat"), "inactive_file"),
-                )
-            }
+        let (used, inactive) = match self {
+            Self::V1(_) => ("memory.usage_in_bytes", "total_inactive_file"),
+            Self::V2(_) => ("memory.current", "inactive_file"),
         };
+        let used = number(&memory.join(used))?;
+        let inactive = field(&memory.join("memory.stat"), inactive).unwrap_or(0);
         Ok(Usage {
-            cpu_nanoseconds: cpu,
+            cpu_nanoseconds: match self {
+                Self::V1(_) => number(&self.folder("cpuacct", group).join("cpuacct.usage"))?,
+                Self::V2(_) => {
+                    let file = self.folder("cpu", group).join("cpu.stat");
+                    field(&file, "usage_usec").unwrap_or(0) * 1_000
+                }
+            },
             memory_bytes: used,
-            working_set_bytes: used.saturating_sub(inactive.unwrap_or(0)),
+            working_set_bytes: used.saturating_sub(inactive),
         })
     }
 
@@ -296,7 +293,7 @@ impl Cgroups {
                 .skip(1)
                 .zip(group.trim_matches('/').split('/').skip(1))
             {
-                let _ = fs::remove_dir(above);
+                remove_if_empty(above);
             }
         }
     }
@@ -309,7 +306,12 @@ fn prune_tree(folder: &Path) {
             prune_tree(&entry.path());
         }
     }
-    let _ = fs::remove_dir(folder);
+    remove_if_empty(folder);
+}
+
+/// The kernel refuses to remove a group that is in use.
+fn remove_if_empty(folder: &Path) {
+    fs::remove_dir(folder).ok();
 }
 
 /// cpu.shares 2..=262144 to cpu.weight 1..=10000, by the formula that runc and kubelet use.
@@ -321,12 +323,11 @@ fn weight(shares: u64) -> u64 {
 fn make_room_for_swap(folder: &Path, bytes: i64) -> io::Result<()> {
     const UNLIMITED: u64 = 1 << 62;
     let file = folder.join("memory.memsw.limit_in_bytes");
-    match number(&file) {
-        Ok(limit) if limit < UNLIMITED && u64::try_from(bytes).is_ok_and(|bytes| bytes > limit) => {
+    // Where it is not there, swap is not accounted on this machine.
+    match number(&file).if_there()? {
+        Some(limit) if limit < UNLIMITED && u64::try_from(bytes).is_ok_and(|n| n > limit) => {
             write(&file, &bytes.to_string())
         }
-        // Not accounted on this machine.
-        Err(err) if err.kind() != io::ErrorKind::NotFound => Err(err),
         _ => Ok(()),
     }
 }
@@ -380,17 +381,18 @@ fn evacuate(root: &Path) -> io::Result<()> {
     fs::create_dir_all(&refuge)?;
     for pid in fs::read_to_string(root.join("cgroup.procs"))?.lines() {
         // A process that has just ended is no obstacle.
-        let _ = write(&refuge.join("cgroup.procs"), pid);
+        match write(&refuge.join("cgroup.procs"), pid) {
+            Err(err) if err.raw_os_error() != Some(libc::ESRCH) => {
+                tracing::debug!(%err, pid, "process not moved out of the root cgroup");
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
 
 fn remove_tree(folder: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    for entry in entries {
+    for entry in fs::read_dir(folder).if_there()?.into_iter().flatten() {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             remove_tree(&entry.path())?;
@@ -405,15 +407,11 @@ fn remove_tree(folder: &Path) -> io::Result<()> {
                     .lines()
                     .filter_map(|line| line.parse().ok())
                 {
-                    let _ = nix::sys::signal::kill(
-                        nix::unistd::Pid::from_raw(pid),
-                        nix::sys::signal::Signal::SIGKILL,
-                    );
+                    outcome::kill_if_alive(pid, Signal::SIGKILL);
                 }
                 std::thread::sleep(Duration::from_millis(2));
             }
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => return other,
+            removed => return removed.if_there().map(drop),
         }
     }
 }
@@ -461,33 +459,20 @@ mod tests {
             pids: Some(9),
             ..Limits::default()
         };
-        let v1: Vec<_> = Cgroups::V1(vec![])
-            .files(&limits)
-            .into_iter()
-            .map(|(_, file, value)| format!("{file}={value}"))
-            .collect();
+        let lines = |cgroups: Cgroups| {
+            let files = cgroups.files(&limits).into_iter();
+            files
+                .map(|(_, file, value)| format!("{file}={value}"))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         assert_eq!(
-            v1,
-            [
-                "cpu.shares=1024",
-                "cpu.cfs_quota_us=50000",
-                "memory.limit_in_bytes=-1",
-                "pids.max=9"
-            ]
+            lines(Cgroups::V1(vec![])),
+            "cpu.shares=1024 cpu.cfs_quota_us=50000 memory.limit_in_bytes=-1 pids.max=9"
         );
-        let v2: Vec<_> = Cgroups::V2("/".into())
-            .files(&limits)
-            .into_iter()
-            .map(|(_, file, value)| format!("{file}={value}"))
-            .collect();
         assert_eq!(
-            v2,
-            [
-                "cpu.weight=39",
-                "cpu.max=50000 100000",
-                "memory.max=max",
-                "pids.max=9"
-            ]
+            lines(Cgroups::V2("/".into())),
+            "cpu.weight=39 cpu.max=50000 100000 memory.max=max pids.max=9"
         );
     }
 }

@@ -16,10 +16,13 @@ use tokio::{
 };
 
 use super::{
-    protocol::{self, ExecRequest, Failure, Reply, Request},
+    protocol::{self, Failure, Reply, Request},
     state::SandboxDir,
 };
-use crate::runtime::{Error, Reader, Streams, Writer};
+use crate::{
+    outcome,
+    runtime::{Error, ExecSpec, Reader, Streams, Writer},
+};
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
@@ -71,7 +74,7 @@ pub async fn call(dir: &SandboxDir, request: &Request) -> Result<(), Error> {
 pub async fn open(
     dir: &SandboxDir,
     request: &Request,
-    wanted: &ExecRequest,
+    wanted: &ExecSpec,
 ) -> Result<Streams, Error> {
     let connection = ask(dir, request).await?;
     let (reply, fds) = next(&connection).await?;
@@ -103,7 +106,7 @@ fn assemble(
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
-    wanted: &ExecRequest,
+    wanted: &ExecSpec,
 ) -> io::Result<Streams> {
     let reader = |fd: Option<OwnedFd>| {
         fd.map(|fd| pipe::Receiver::from_owned_fd(fd).map(|pipe| Box::pin(pipe) as Reader))
@@ -146,7 +149,7 @@ fn drain(stream: Option<Reader>) {
     if let Some(mut stream) = stream {
         skiff_watching::task::spawn(async move {
             // The end is all that is waited for.
-            let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+            outcome::may_be_broken_off(tokio::io::copy(&mut stream, &mut tokio::io::sink()).await);
         });
     }
 }

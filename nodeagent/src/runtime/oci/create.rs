@@ -15,7 +15,31 @@ use super::{
     state::{self, ContainerRecord, ProcessRights, SandboxDir, SandboxRecord, ShimRecord, now},
     user::Accounts,
 };
-use crate::runtime::{ContainerPhase, ContainerSpec, Error, SandboxSpec};
+use crate::{
+    outcome::{IfThere, is_a_favour},
+    runtime::{ContainerPhase, ContainerSpec, Error, SandboxSpec},
+};
+
+/// Why a container cannot join the processes that it is to see.
+#[derive(thiserror::Error, Debug)]
+enum NotJoined {
+    #[error(transparent)]
+    Holder(#[from] io::Error),
+    #[error("invalid target container: container {0:?} does not exist")]
+    Missing(String),
+    #[error(
+        "invalid target container: container {target:?} does not belong to sandbox {sandbox:?}"
+    )]
+    Elsewhere { target: String, sandbox: String },
+    #[error("invalid target container: {0}")]
+    Unreadable(#[source] io::Error),
+    #[error("invalid target container: container {target:?} is in CONTAINER_{phase} state")]
+    NotRunning { target: String, phase: String },
+}
+
+fn not_created(reason: impl ToString) -> Error {
+    failed("create the container", reason)
+}
 
 impl Inner {
     /// Makes the sandbox's folder and starts its shim. Blocks.
@@ -46,8 +70,10 @@ impl Inner {
             .map_err(|err| failed("make the sandbox's folder", err))
             .and_then(|()| self.program.start_shim(&dir.0));
         if let Err(err) = made {
-            // The first failure is the one to report.
-            let _ = self.remove_sandbox(&id);
+            is_a_favour(
+                "the rest of a failed sandbox removed",
+                self.remove_sandbox(&id),
+            );
             return Err(err);
         }
         Ok(id)
@@ -57,16 +83,14 @@ impl Inner {
     pub fn prepare_container(&self, sandbox: &str, spec: ContainerSpec) -> Result<String, Error> {
         let record = self.sandbox(sandbox)?;
         if !self.alive(sandbox) {
-            return Err(failed(
-                "create the container",
-                format!("sandbox {sandbox:?} is not ready"),
-            ));
+            return Err(not_created(format!("sandbox {sandbox:?} is not ready")));
         }
         let id = state::new_id();
         let dir = self.dir(sandbox);
         self.describe_container(&record, &dir, &id, spec)
             .inspect_err(|_| {
-                let _ = self.discard_container(&dir, &id);
+                let discarded = self.discard_container(&dir, &id);
+                is_a_favour("the rest of a failed container removed", discarded);
             })?;
         Ok(id)
     }
@@ -85,19 +109,18 @@ impl Inner {
                 crate::image::Error::NotFound(_) => Error::NoImage(spec.image_id.clone()),
                 other => failed("use the image", other),
             })?;
-        let create = |err: String| failed("create the container", err);
         let identity = Accounts::of(&image.layers)
             .resolve(&image.config.user, &spec.security)
-            .map_err(create)?;
-        let capabilities = capability::of(&spec.security).map_err(create)?;
-        let stop_signal = signals::parse(&image.config.stop_signal).map_err(create)?;
+            .map_err(not_created)?;
+        let capabilities = capability::of(&spec.security).map_err(not_created)?;
+        let stop_signal = signals::parse(&image.config.stop_signal).map_err(not_created)?;
         let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let dir = home.container(id);
         let image_volumes = image_volumes::resolve(&mut spec, &dir, &self.images)?;
         for mount in spec.mounts.iter().filter(|mount| mount.image.is_none()) {
             propagation::check(mount, &mountinfo)?;
             make_source(&mount.host_path).map_err(|err| {
-                create(format!(
+                not_created(format!(
                     "failed to mkdir {}: {err}",
                     mount.host_path.display()
                 ))
@@ -106,7 +129,7 @@ impl Inner {
         let cgroup = format!("{}/{id}", sandbox.cgroup);
         let joined = self
             .joined_pid(&sandbox.id, home, spec.target.as_deref())
-            .map_err(create)?;
+            .map_err(not_created)?;
         let shm = if sandbox.spec.host_ipc {
             "/dev/shm".into()
         } else {
@@ -128,11 +151,7 @@ impl Inner {
         let record = ContainerRecord {
             id: id.to_owned(),
             created_at: now(),
-            log_path: sandbox
-                .spec
-                .log_dir
-                .join(&spec.name)
-                .join(format!("{}.log", spec.restart_count)),
+            log_path: sandbox.spec.log_path(&spec),
             writable: self.config.data_dir.join(id),
             cgroup,
             stop_signal,
@@ -168,31 +187,31 @@ impl Inner {
         sandbox: &str,
         home: &SandboxDir,
         target: Option<&str>,
-    ) -> Result<Option<i32>, String> {
+    ) -> Result<Option<i32>, NotJoined> {
         let Some(target) = target else {
-            let pause: Option<ShimRecord> =
-                state::read_if_there(&home.pause()).map_err(|err| err.to_string())?;
+            let pause: Option<ShimRecord> = state::read_if_there(&home.pause())?;
             return Ok(pause.map(|pause| pause.pid));
         };
-        let invalid = |why: String| format!("invalid target container: {why}");
-        let place = self
-            .home(target)
-            .map_err(|_| invalid(format!("container {target:?} does not exist")))?;
+        let named = target.to_owned();
+        let Ok(place) = self.home(target) else {
+            return Err(NotJoined::Missing(named));
+        };
         if place.0 != home.0 {
-            return Err(invalid(format!(
-                "container {target:?} does not belong to sandbox {sandbox:?}"
-            )));
+            return Err(NotJoined::Elsewhere {
+                target: named,
+                sandbox: sandbox.to_owned(),
+            });
         }
         let state = place
             .container(target)
             .state()
-            .map_err(|err| invalid(err.to_string()))?;
+            .map_err(NotJoined::Unreadable)?;
         match (state.phase, state.pid) {
             (ContainerPhase::Running, Some(pid)) => Ok(Some(pid)),
-            (phase, _) => Err(invalid(format!(
-                "container {target:?} is in CONTAINER_{} state",
-                format!("{phase:?}").to_uppercase()
-            ))),
+            (phase, _) => Err(NotJoined::NotRunning {
+                target: named,
+                phase: format!("{phase:?}").to_uppercase(),
+            }),
         }
     }
 }
@@ -218,8 +237,8 @@ fn make_folder(path: &Path) -> io::Result<()> {
 
 /// A missing source of a bind mount becomes a folder, as with every CRI runtime.
 fn make_source(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path),
-        other => other.map(drop),
+    match path.symlink_metadata().if_there()? {
+        None => fs::create_dir_all(path),
+        Some(_) => Ok(()),
     }
 }

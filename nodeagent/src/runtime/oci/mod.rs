@@ -39,7 +39,7 @@ use tokio::sync::broadcast;
 use self::{
     cgroup::Cgroups,
     program::Program,
-    protocol::{ExecRequest, Request},
+    protocol::Request,
     state::{ContainerRecord, SandboxDir, SandboxRecord, ShimRecord},
 };
 pub use self::{program::SUBCOMMAND as SHIM_SUBCOMMAND, shim::shim_main};
@@ -47,8 +47,7 @@ use super::{
     ContainerSpec, Error, ExecSpec, Limits, Runtime, RuntimeEvent, SandboxSpec, SandboxState,
     Streams, Usage,
 };
-use crate::disk;
-use crate::image::Store;
+use crate::{disk, image::Store, outcome};
 
 /// Events kept for a listener that is slow.
 const EVENTS: usize = 1024;
@@ -146,10 +145,21 @@ impl OciRuntime {
     ) -> Result<T, Error> {
         let inner = Arc::clone(&self.inner);
         let done = tokio::task::spawn_blocking(move || work(&inner)).await;
-        done.map_err(|err| Error::Failed {
-            what: "use the runtime".into(),
-            reason: err.to_string(),
-        })?
+        done.map_err(|err| failed("use the runtime", err))?
+    }
+
+    /// Has the shim stop or remove a container. None: there is no such container.
+    async fn end(&self, container: &str, request: &Request) -> Result<Option<SandboxDir>, Error> {
+        let home = match self.inner.container(container) {
+            Err(Error::NotFound(_)) => return Ok(None),
+            other => other?.0,
+        };
+        match client::call(&home, request).await {
+            // A container that its shim does not know was never made; one without a shim has been ended with it.
+            Ok(()) | Err(Error::NotFound(_)) => Ok(Some(home)),
+            Err(_) if self.inner.sandbox_is_dead(&home).await => Ok(Some(home)),
+            Err(err) => Err(err),
+        }
     }
 }
 
@@ -200,8 +210,7 @@ impl Inner {
     }
 
     fn tell(&self, event: RuntimeEvent) {
-        // Nobody listening is fine.
-        let _ = self.events.send(event);
+        outcome::nobody_may_wait(self.events.send(event));
     }
 }
 
@@ -258,10 +267,9 @@ impl Runtime for OciRuntime {
         .await;
         if let Err(err) = made {
             let (home, id) = (sandbox.to_owned(), id.clone());
-            // The first failure is the one to report.
-            let _ = self
-                .blocking(move |inner| inner.discard_container(&inner.dir(&home), &id))
-                .await;
+            let discard = move |inner: &Inner| inner.discard_container(&inner.dir(&home), &id);
+            let discarded = self.blocking(discard).await;
+            outcome::is_a_favour("the rest of a failed container removed", discarded);
             return Err(err);
         }
         self.inner
@@ -272,63 +280,32 @@ impl Runtime for OciRuntime {
     }
 
     async fn start_container(&self, container: &str) -> Result<(), Error> {
-        client::call(
-            &self.inner.container(container)?.0,
-            &Request::Start {
-                id: container.to_owned(),
-            },
-        )
-        .await
+        let request = Request::Start {
+            id: container.to_owned(),
+        };
+        client::call(&self.inner.container(container)?.0, &request).await
     }
 
     async fn stop_container(&self, container: &str, grace: Duration) -> Result<(), Error> {
-        let home = match self.inner.container(container) {
-            Err(Error::NotFound(_)) => return Ok(()),
-            other => other?.0,
-        };
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        match client::call(
-            &home,
+        self.end(
+            container,
             &Request::Stop {
                 id: container.to_owned(),
                 grace_ms,
             },
         )
-        .await
-        {
-            // A container that its shim does not know was never made; one without a shim has been ended with it.
-            Err(Error::NotFound(_)) => Ok(()),
-            Err(err) => {
-                if self.inner.sandbox_is_dead(&home).await {
-                    Ok(())
-                } else {
-                    Err(err)
-                }
-            }
-            Ok(()) => Ok(()),
-        }
+        .await?;
+        Ok(())
     }
 
     async fn remove_container(&self, container: &str) -> Result<(), Error> {
-        let home = match self.inner.container(container) {
-            Err(Error::NotFound(_)) => return Ok(()),
-            other => other?.0,
+        let request = Request::Remove {
+            id: container.to_owned(),
         };
-        match client::call(
-            &home,
-            &Request::Remove {
-                id: container.to_owned(),
-            },
-        )
-        .await
-        {
-            Ok(()) | Err(Error::NotFound(_)) => {}
-            Err(err) => {
-                if !self.inner.sandbox_is_dead(&home).await {
-                    return Err(err);
-                }
-            }
-        }
+        let Some(home) = self.end(container, &request).await? else {
+            return Ok(());
+        };
         let id = container.to_owned();
         self.blocking(move |inner| inner.discard_container(&home, &id))
             .await
@@ -343,43 +320,26 @@ impl Runtime for OciRuntime {
     }
 
     async fn exec(&self, container: &str, spec: ExecSpec) -> Result<Streams, Error> {
-        let exec = ExecRequest {
-            command: spec.command,
-            tty: spec.tty,
-            stdin: spec.stdin,
-            stdout: spec.stdout,
-            stderr: spec.stderr,
-        };
         let request = Request::Exec {
             id: container.to_owned(),
-            exec: exec.clone(),
+            exec: spec.clone(),
         };
-        client::open(&self.inner.container(container)?.0, &request, &exec).await
+        client::open(&self.inner.container(container)?.0, &request, &spec).await
     }
 
     async fn attach(&self, container: &str, spec: ExecSpec) -> Result<Streams, Error> {
-        let exec = ExecRequest {
-            command: vec![],
-            tty: spec.tty,
-            stdin: spec.stdin,
-            stdout: spec.stdout,
-            stderr: spec.stderr,
-        };
         let request = Request::Attach {
             id: container.to_owned(),
-            exec: exec.clone(),
+            exec: spec.clone(),
         };
-        client::open(&self.inner.container(container)?.0, &request, &exec).await
+        client::open(&self.inner.container(container)?.0, &request, &spec).await
     }
 
     async fn reopen_log(&self, container: &str) -> Result<(), Error> {
-        client::call(
-            &self.inner.container(container)?.0,
-            &Request::ReopenLog {
-                id: container.to_owned(),
-            },
-        )
-        .await
+        let request = Request::ReopenLog {
+            id: container.to_owned(),
+        };
+        client::call(&self.inner.container(container)?.0, &request).await
     }
 
     async fn update_container(

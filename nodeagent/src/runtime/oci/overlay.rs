@@ -9,7 +9,7 @@ use nix::{
     sched::{CloneFlags, unshare},
 };
 
-use crate::runtime::Error;
+use crate::{outcome, runtime::Error};
 
 /// Refuses a folder that overlayfs cannot write to, and machines without overlayfs. Blocks for a moment.
 pub fn require(folder: &Path) -> Result<(), Error> {
@@ -19,9 +19,10 @@ pub fn require(folder: &Path) -> Result<(), Error> {
     };
     if missing() {
         // As a module it is loaded by whoever asks first; without modprobe the answer below is the right one.
-        let _ = std::process::Command::new("modprobe")
+        let loaded = std::process::Command::new("modprobe")
             .arg("overlay")
             .output();
+        outcome::is_a_favour("modprobe overlay", loaded);
     }
     if missing() {
         return Err(Error::Unsupported {

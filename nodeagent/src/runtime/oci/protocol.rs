@@ -16,6 +16,8 @@ use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, UnixAddr, 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{io::Interest, net::UnixStream};
 
+use crate::runtime::ExecSpec;
+
 /// Longest frame that is believed, in bytes.
 const MAX_FRAME: usize = 1 << 20;
 /// Most descriptors in one frame.
@@ -41,11 +43,11 @@ pub enum Request {
     },
     Exec {
         id: String,
-        exec: ExecRequest,
+        exec: ExecSpec,
     },
     Attach {
         id: String,
-        exec: ExecRequest,
+        exec: ExecSpec,
     },
     /// The log file was renamed: write to a new one.
     ReopenLog {
@@ -55,15 +57,6 @@ pub enum Request {
     Events,
     /// Kill everything and end.
     Shutdown,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ExecRequest {
-    pub command: Vec<String>,
-    pub tty: bool,
-    pub stdin: bool,
-    pub stdout: bool,
-    pub stderr: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

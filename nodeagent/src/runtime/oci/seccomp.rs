@@ -32,8 +32,16 @@ pub fn check(profile: Option<&str>) -> Result<(), Error> {
     }
 }
 
+#[derive(thiserror::Error, Debug)]
+pub enum NotInstalled {
+    #[error("cannot make the seccomp filter: {0}")]
+    Made(#[from] seccompiler::BackendError),
+    #[error("cannot install the seccomp filter: {0}")]
+    Taken(#[source] std::io::Error),
+}
+
 /// Installs the filter for this thread. Needs `no_new_privs` or CAP_SYS_ADMIN. Calls nothing that allocates after the filter is made.
-pub fn install(capabilities: &BTreeSet<String>) -> Result<(), String> {
+pub fn install(capabilities: &BTreeSet<String>) -> Result<(), NotInstalled> {
     let program = compile(capabilities)?;
     let filter = l::sock_fprog {
         len: program.len() as u16,
@@ -43,14 +51,11 @@ pub fn install(capabilities: &BTreeSet<String>) -> Result<(), String> {
     // SAFETY: `filter` points to `program`, which outlives the call; both crates' instruction types have the kernel's layout.
     match unsafe { l::syscall(l::SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) } {
         0 => Ok(()),
-        _ => Err(format!(
-            "cannot install the seccomp filter: {}",
-            std::io::Error::last_os_error()
-        )),
+        _ => Err(NotInstalled::Taken(std::io::Error::last_os_error())),
     }
 }
 
-fn compile(capabilities: &BTreeSet<String>) -> Result<BpfProgram, String> {
+fn compile(capabilities: &BTreeSet<String>) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALWAYS
         .iter()
         .chain(LEGACY)
@@ -61,36 +66,30 @@ fn compile(capabilities: &BTreeSet<String>) -> Result<BpfProgram, String> {
             rules.extend(calls.iter().map(|nr| (*nr, vec![])));
         }
     }
-    let fail = |err: seccompiler::BackendError| format!("cannot make the seccomp filter: {err}");
     let admin = capabilities.contains("CAP_SYS_ADMIN");
     if !admin {
-        rules.insert(
-            l::SYS_clone,
-            vec![clone_without_namespaces().map_err(fail)?],
-        );
+        rules.insert(l::SYS_clone, vec![clone_without_namespaces()?]);
     }
     // AF_VSOCK would reach the hypervisor.
     rules.insert(
         l::SYS_socket,
-        vec![argument(0, SeccompCmpOp::Ne, l::AF_VSOCK as u64).map_err(fail)?],
+        vec![argument(0, SeccompCmpOp::Ne, l::AF_VSOCK as u64)?],
     );
     rules.insert(
         l::SYS_personality,
         PERSONALITIES
             .iter()
             .map(|value| argument(0, SeccompCmpOp::Eq, *value))
-            .collect::<Result<_, _>>()
-            .map_err(fail)?,
+            .collect::<Result<_, _>>()?,
     );
-    let arch = std::env::consts::ARCH.try_into().map_err(fail)?;
+    let arch = std::env::consts::ARCH.try_into()?;
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::Errno(l::EPERM as u32),
         SeccompAction::Allow,
         arch,
-    )
-    .map_err(fail)?;
-    let main: BpfProgram = filter.try_into().map_err(fail)?;
+    )?;
+    let main: BpfProgram = filter.try_into()?;
     let mut program = unknown_calls(admin);
     program.extend(main);
     Ok(program)
@@ -160,70 +159,27 @@ const NEWEST: i64 = 462; // mseal
 
 const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 
+#[rustfmt::skip]
 const WITH_CAPABILITY: &[(&str, &[i64])] = &[
     ("CAP_DAC_READ_SEARCH", &[l::SYS_open_by_handle_at]),
-    (
-        "CAP_SYS_ADMIN",
-        &[
-            l::SYS_bpf,
-            l::SYS_clone,
-            l::SYS_clone3,
-            l::SYS_fanotify_init,
-            l::SYS_fsconfig,
-            l::SYS_fsmount,
-            l::SYS_fsopen,
-            l::SYS_fspick,
-            l::SYS_lookup_dcookie,
-            l::SYS_mount,
-            l::SYS_mount_setattr,
-            l::SYS_move_mount,
-            l::SYS_open_tree,
-            l::SYS_perf_event_open,
-            l::SYS_quotactl,
-            l::SYS_quotactl_fd,
-            l::SYS_setdomainname,
-            l::SYS_sethostname,
-            l::SYS_setns,
-            l::SYS_syslog,
-            l::SYS_umount2,
-            l::SYS_unshare,
-        ],
-    ),
+    ("CAP_SYS_ADMIN", &[
+        l::SYS_bpf, l::SYS_clone, l::SYS_clone3, l::SYS_fanotify_init, l::SYS_fsconfig, l::SYS_fsmount, l::SYS_fsopen, l::SYS_fspick,
+        l::SYS_lookup_dcookie, l::SYS_mount, l::SYS_mount_setattr, l::SYS_move_mount, l::SYS_open_tree, l::SYS_perf_event_open,
+        l::SYS_quotactl, l::SYS_quotactl_fd, l::SYS_setdomainname, l::SYS_sethostname, l::SYS_setns, l::SYS_syslog, l::SYS_umount2,
+        l::SYS_unshare,
+    ]),
     ("CAP_SYS_BOOT", &[l::SYS_reboot]),
     ("CAP_SYS_CHROOT", &[l::SYS_chroot]),
-    (
-        "CAP_SYS_MODULE",
-        &[
-            l::SYS_delete_module,
-            l::SYS_init_module,
-            l::SYS_finit_module,
-        ],
-    ),
+    ("CAP_SYS_MODULE", &[l::SYS_delete_module, l::SYS_init_module, l::SYS_finit_module]),
     ("CAP_SYS_PACCT", &[l::SYS_acct]),
-    (
-        "CAP_SYS_PTRACE",
-        &[
-            l::SYS_kcmp,
-            l::SYS_pidfd_getfd,
-            l::SYS_process_madvise,
-            l::SYS_process_vm_readv,
-            l::SYS_process_vm_writev,
-            l::SYS_ptrace,
-        ],
-    ),
+    ("CAP_SYS_PTRACE", &[
+        l::SYS_kcmp, l::SYS_pidfd_getfd, l::SYS_process_madvise, l::SYS_process_vm_readv, l::SYS_process_vm_writev, l::SYS_ptrace,
+    ]),
     #[cfg(target_arch = "x86_64")]
     ("CAP_SYS_RAWIO", &[l::SYS_iopl, l::SYS_ioperm]),
     ("CAP_SYS_TIME", &[l::SYS_settimeofday, l::SYS_clock_settime]),
     ("CAP_SYS_TTY_CONFIG", &[l::SYS_vhangup]),
-    (
-        "CAP_SYS_NICE",
-        &[
-            l::SYS_get_mempolicy,
-            l::SYS_mbind,
-            l::SYS_set_mempolicy,
-            l::SYS_set_mempolicy_home_node,
-        ],
-    ),
+    ("CAP_SYS_NICE", &[l::SYS_get_mempolicy, l::SYS_mbind, l::SYS_set_mempolicy, l::SYS_set_mempolicy_home_node]),
     ("CAP_SYSLOG", &[l::SYS_syslog]),
     ("CAP_BPF", &[l::SYS_bpf]),
     ("CAP_PERFMON", &[l::SYS_perf_event_open]),

@@ -1,17 +1,19 @@
 //! Names of signals as images write them: `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`.
 
+/// No signal is called that.
+#[derive(thiserror::Error, Debug, PartialEq)]
+#[error("failed to parse stop signal {0:?}: unknown signal")]
+pub struct Unknown(String);
+
 /// The number; TERM for an empty name.
-pub fn parse(name: &str) -> Result<i32, String> {
-    let invalid = || format!("failed to parse stop signal {name:?}: unknown signal");
+pub fn parse(name: &str) -> Result<i32, Unknown> {
+    let invalid = || Unknown(name.to_owned());
     if name.is_empty() {
         return Ok(libc::SIGTERM);
     }
     if let Ok(number) = name.parse::<i32>() {
-        return if (1..=libc::SIGRTMAX()).contains(&number) {
-            Ok(number)
-        } else {
-            Err(invalid())
-        };
+        let known = (1..=libc::SIGRTMAX()).contains(&number);
+        return known.then_some(number).ok_or_else(invalid);
     }
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("SIG").unwrap_or(&upper);

@@ -1,7 +1,8 @@
 //! A container as the OCI runtime specification writes it, made from the pod's wishes and the image's config.
 //!
 //! Invariant: pure but for looking at which files exist; what cannot be done is refused here, before anything is made.
-//! Follows what containerd's CRI plugin generates (`internal/cri/server/container_create_linux.go`, `pkg/oci/spec.go`).
+//! Follows what containerd's CRI plugin generates (`internal/cri/server/container_create_linux.go`, `pkg/oci/spec.go`). It is put down as the
+//! specification shows it, and becomes `oci_spec`'s type at once: what does not conform goes no further.
 
 use std::{
     collections::BTreeSet,
@@ -9,9 +10,10 @@ use std::{
     path::Path,
 };
 
+use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use super::{program::DEFAULT_PATH, seccomp, user::Identity};
+use super::{failed, program::DEFAULT_PATH, seccomp, user::Identity};
 use crate::{
     image::ImageConfig,
     runtime::{ContainerSpec, Error, Limits, Mount},
@@ -66,10 +68,10 @@ pub fn arguments(spec: &ContainerSpec, image: &ImageConfig) -> Result<Vec<String
     let arguments: Vec<String> = entrypoint.iter().chain(cmd).cloned().collect();
     match arguments.is_empty() {
         false => Ok(arguments),
-        true => Err(Error::Failed {
-            what: "generate the container's spec".into(),
-            reason: "no command specified".into(),
-        }),
+        true => Err(failed(
+            "generate the container's spec",
+            "no command specified",
+        )),
     }
 }
 
@@ -113,7 +115,7 @@ pub fn working_dir(spec: &ContainerSpec, image: &ImageConfig) -> String {
 }
 
 /// The `config.json` of the container's bundle.
-pub fn config(inputs: &Inputs<'_>) -> Result<Value, Error> {
+pub fn config(inputs: &Inputs<'_>) -> Result<Spec, Error> {
     let Inputs {
         spec,
         image,
@@ -136,7 +138,7 @@ pub fn config(inputs: &Inputs<'_>) -> Result<Value, Error> {
     if spec.security.allow_privilege_escalation == Some(false) {
         process["noNewPrivileges"] = true.into();
     }
-    Ok(json!({
+    let document = json!({
         "ociVersion": "1.0.2",
         "process": process,
         "root": { "path": inputs.rootfs, "readonly": spec.security.read_only_root },
@@ -150,7 +152,8 @@ pub fn config(inputs: &Inputs<'_>) -> Result<Value, Error> {
             "rootfsPropagation": if spec.mounts.iter().any(is_bidirectional) { "shared" } else { "slave" },
             "devices": if spec.security.privileged { host_devices() } else { Vec::new() },
         },
-    }))
+    });
+    serde_json::from_value(document).map_err(|err| failed("generate the container's spec", err))
 }
 
 pub fn is_bidirectional(mount: &Mount) -> bool {
@@ -213,18 +216,20 @@ fn resources(limits: &Limits, privileged: bool, v2: bool) -> Value {
 fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     let spec = inputs.spec;
     let hidden = |path: &str| {
-        spec.mounts
-            .iter()
-            .any(|mount| mount.container_path == Path::new(path))
+        let mut places = spec.mounts.iter().map(|mount| &mount.container_path);
+        places.any(|place| place == Path::new(path))
     };
-    let system = |read_only: bool| {
-        if read_only && !spec.security.privileged {
-            "ro"
-        } else {
-            "rw"
-        }
-    };
+    let system = if spec.security.privileged { "rw" } else { "ro" };
     let plain = ["nosuid", "noexec", "nodev"];
+    let pts = [
+        "nosuid",
+        "noexec",
+        "newinstance",
+        "ptmxmode=0666",
+        "mode=0620",
+        "gid=5",
+    ];
+    let and = |more: &[&'static str]| [&plain[..], more].concat();
     let mut list = vec![
         mount("/proc", "proc", "proc", &plain),
         mount(
@@ -233,31 +238,14 @@ fn mounts(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
             "tmpfs",
             &["nosuid", "strictatime", "mode=755", "size=65536k"],
         ),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            &[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-                "gid=5",
-            ],
-        ),
+        mount("/dev/pts", "devpts", "devpts", &pts),
         mount("/dev/mqueue", "mqueue", "mqueue", &plain),
-        mount(
-            "/sys",
-            "sysfs",
-            "sysfs",
-            &[&plain[..], &[system(true)]].concat(),
-        ),
+        mount("/sys", "sysfs", "sysfs", &and(&[system])),
         mount(
             "/sys/fs/cgroup",
             "cgroup",
             "cgroup",
-            &[&plain[..], &["relatime", system(true)]].concat(),
+            &and(&["relatime", system]),
         ),
     ];
     if !hidden("/dev/shm") {
@@ -278,23 +266,21 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value
 
 fn bind(wish: &Mount) -> Result<Value, Error> {
     if !wish.container_path.is_absolute() {
-        return Err(Error::Failed {
-            what: "mount".into(),
-            reason: format!(
-                "mount path {} is not absolute",
-                wish.container_path.display()
-            ),
-        });
+        let path = wish.container_path.display();
+        return Err(failed(
+            "mount",
+            format!("mount path {path} is not absolute"),
+        ));
     }
     let propagation = match wish.propagation.as_str() {
         "" | "None" => "rprivate",
         "HostToContainer" => "rslave",
         "Bidirectional" => "rshared",
         other => {
-            return Err(Error::Failed {
-                what: "mount".into(),
-                reason: format!("unknown mount propagation {other:?}"),
-            });
+            return Err(failed(
+                "mount",
+                format!("unknown mount propagation {other:?}"),
+            ));
         }
     };
     let mode = if wish.read_only { "ro" } else { "rw" };
@@ -338,27 +324,9 @@ fn walk_devices(folder: &Path, list: &mut Vec<Value>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use skiff_testing::With;
 
-    pub fn spec() -> ContainerSpec {
-        ContainerSpec {
-            name: "c".into(),
-            restart_count: 0,
-            image_id: String::new(),
-            command: vec![],
-            args: vec![],
-            working_dir: None,
-            env: vec![],
-            mounts: vec![],
-            stdin: false,
-            stdin_once: false,
-            tty: false,
-            limits: Limits::default(),
-            security: Default::default(),
-            target: None,
-            annotations: Default::default(),
-        }
-    }
+    use super::*;
 
     fn strings(list: &[&str]) -> Vec<String> {
         list.iter().map(ToString::to_string).collect()
@@ -366,11 +334,10 @@ mod tests {
 
     #[test]
     fn command_and_args_replace_as_kubelet_says() {
-        let image = ImageConfig {
-            entrypoint: strings(&["/ep"]),
-            cmd: strings(&["c"]),
-            ..ImageConfig::default()
-        };
+        let image = ImageConfig::default().with(|i| {
+            i.entrypoint = strings(&["/ep"]);
+            i.cmd = strings(&["c"]);
+        });
         let cases: [(&[&str], &[&str], &[&str]); 4] = [
             (&[], &[], &["/ep", "c"]),
             (&["x"], &[], &["x"]),
@@ -378,15 +345,14 @@ mod tests {
             (&["x"], &["y"], &["x", "y"]),
         ];
         for (command, args, wanted) in cases {
-            let spec = ContainerSpec {
-                command: strings(command),
-                args: strings(args),
-                ..spec()
-            };
+            let spec = ContainerSpec::default().with(|c| {
+                c.command = strings(command);
+                c.args = strings(args);
+            });
             assert_eq!(arguments(&spec, &image).unwrap(), wanted);
         }
         assert!(
-            arguments(&spec(), &ImageConfig::default())
+            arguments(&ContainerSpec::default(), &ImageConfig::default())
                 .unwrap_err()
                 .to_string()
                 .contains("no command specified")
@@ -395,59 +361,38 @@ mod tests {
 
     #[test]
     fn the_pod_overrides_the_image() {
-        let image = ImageConfig {
-            env: strings(&["A=1", "B=2", "PATH=/x"]),
-            working_dir: "srv".into(),
-            ..ImageConfig::default()
-        };
-        let spec = ContainerSpec {
-            env: vec![("B".into(), "3=4".into())],
-            tty: true,
-            ..spec()
-        };
+        let image = ImageConfig::default().with(|i| {
+            i.env = strings(&["A=1", "B=2", "PATH=/x"]);
+            i.working_dir = "srv".into();
+        });
+        let spec = ContainerSpec::default().with(|c| {
+            c.env = vec![("B".into(), "3=4".into())];
+            c.tty = true;
+        });
         assert_eq!(
             environment(&spec, &image, "h"),
             ["PATH=/x", "HOSTNAME=h", "TERM=xterm", "A=1", "B=3=4"]
         );
         assert_eq!(working_dir(&spec, &image), "/srv");
         assert_eq!(
-            working_dir(
-                &ContainerSpec {
-                    working_dir: Some("/w".into()),
-                    ..spec
-                },
-                &image
-            ),
+            working_dir(&spec.with(|c| c.working_dir = Some("/w".into())), &image),
             "/w"
         );
     }
 
     #[test]
     fn odd_mounts_are_refused() {
-        let wish = Mount {
-            host_path: "/x".into(),
-            container_path: "/y".into(),
-            read_only: true,
-            propagation: "HostToContainer".into(),
-            image: None,
+        let wish = |place: &str, propagation: &str| {
+            bind(&Mount {
+                host_path: "/x".into(),
+                container_path: place.into(),
+                read_only: true,
+                propagation: propagation.into(),
+                image: None,
+            })
         };
-        assert_eq!(
-            bind(&wish).unwrap()["options"],
-            json!(["rbind", "rslave", "ro"])
-        );
-        assert!(
-            bind(&Mount {
-                container_path: "y".into(),
-                ..wish.clone()
-            })
-            .is_err()
-        );
-        assert!(
-            bind(&Mount {
-                propagation: "Sideways".into(),
-                ..wish
-            })
-            .is_err()
-        );
+        let options = wish("/y", "HostToContainer").unwrap()["options"].clone();
+        assert_eq!(options, json!(["rbind", "rslave", "ro"]));
+        assert!(wish("y", "HostToContainer").is_err() && wish("/y", "Sideways").is_err());
     }
 }

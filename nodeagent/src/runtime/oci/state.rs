@@ -12,7 +12,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{cause::During, image_volumes::ImageVolume};
-use crate::runtime::{ContainerPhase, ContainerSpec, ContainerState, SandboxSpec, User};
+use crate::{
+    disk,
+    outcome::IfThere,
+    runtime::{ContainerPhase, ContainerSpec, ContainerState, SandboxSpec, User},
+};
 
 /// Exit code of containers whose keeper died, so that theirs was lost (containerd's `unknownExitCode`).
 pub const UNKNOWN_EXIT: i32 = 255;
@@ -217,7 +221,7 @@ impl ContainerDir {
 
 /// The time that goes into states and logs: containers live in the machine's time, whatever the cluster's clock says.
 pub fn now() -> Timestamp {
-    Timestamp::now()
+    crate::time::now()
 }
 
 pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
@@ -227,30 +231,17 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<T> {
 }
 
 pub fn read_if_there<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    match read(path) {
-        Ok(value) => Ok(Some(value)),
-        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(err) => Err(err),
-    }
+    read(path).if_there()
 }
 
 pub fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let beside = path.with_extension("new");
-    fs::write(&beside, serde_json::to_vec(value)?)
-        .during(format_args!("write {}", beside.display()))?;
-    fs::rename(&beside, path).during(format_args!(
-        "rename {} to {}",
-        beside.display(),
-        path.display()
-    ))
+    let bytes = serde_json::to_vec(value)?;
+    disk::write_whole(path, &bytes).during(format_args!("write {}", path.display()))
 }
 
 /// Names in a folder; none when there is no such folder.
 pub fn names(folder: &Path) -> io::Result<Vec<String>> {
-    let entries = match fs::read_dir(folder) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
+    let entries = fs::read_dir(folder).if_there()?.into_iter().flatten();
     let mut names: Vec<String> = entries
         .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
         .collect::<io::Result<_>>()?;

@@ -11,7 +11,10 @@ use std::{
 use nix::{
     errno::Errno,
     mount::{MntFlags, umount2},
-    sys::signal::{Signal, kill},
+    sys::{
+        signal::Signal,
+        wait::{WaitPidFlag, waitpid},
+    },
     unistd::Pid,
 };
 
@@ -24,7 +27,10 @@ use super::{
         self, ContainerDir, ContainerRecord, SandboxDir, SandboxRecord, ShimRecord, StatusRecord,
     },
 };
-use crate::runtime::{ContainerPhase, Error, SandboxState};
+use crate::{
+    outcome::{self, IfThere},
+    runtime::{ContainerPhase, Error, SandboxState},
+};
 
 /// How long a shim may take to end after it has said that it does.
 const LAST_BREATH: Duration = Duration::from_secs(5);
@@ -58,10 +64,7 @@ impl Inner {
     fn reap_shim(&self, sandbox: &str) {
         if let Ok(Some(shim)) = state::read_if_there::<ShimRecord>(&self.dir(sandbox).shim()) {
             // Elsewhere it is not our child.
-            let _ = nix::sys::wait::waitpid(
-                Pid::from_raw(shim.pid),
-                Some(nix::sys::wait::WaitPidFlag::WNOHANG),
-            );
+            waitpid(Pid::from_raw(shim.pid), Some(WaitPidFlag::WNOHANG)).ok();
         }
     }
 
@@ -92,8 +95,7 @@ impl Inner {
         if let Some(pause) = state::read_if_there::<ShimRecord>(&dir.pause()).map_err(io)?
             && pause.alive()
         {
-            // Gone meanwhile is as good.
-            let _ = kill(Pid::from_raw(pause.pid), Signal::SIGKILL);
+            outcome::kill_if_alive(pause.pid, Signal::SIGKILL);
         }
         for id in dir.container_ids().map_err(io)? {
             let container = dir.container(&id);
@@ -104,11 +106,9 @@ impl Inner {
                 .is_none_or(|status| status.phase != ContainerPhase::Exited)
             {
                 self.cgroups.kill(&format!("{}/{id}", record.cgroup));
-                match state::write(&container.status(), &StatusRecord::lost(status)) {
-                    // It is being removed.
-                    Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-                    other => other.map_err(io)?,
-                }
+                // Where there is no folder for it, it is being removed.
+                let written = state::write(&container.status(), &StatusRecord::lost(status));
+                written.if_there().map_err(io)?;
             }
         }
         Ok(())
@@ -203,9 +203,8 @@ impl Inner {
             Vec::new()
         });
         for id in ids {
-            match dir.container(&id).state() {
-                Ok(state) => containers.push(state),
-                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            match dir.container(&id).state().if_there() {
+                Ok(state) => containers.extend(state),
                 Err(err) => failures.note("a container", Err(err)),
             }
         }
@@ -268,11 +267,10 @@ fn remove_all(folder: &Path) -> io::Result<()> {
     const TRIES: usize = 50;
     for _ in 1..TRIES {
         match fs::remove_dir_all(folder) {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(err) if err.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                std::thread::sleep(std::time::Duration::from_millis(10))
+                std::thread::sleep(Duration::from_millis(10))
             }
-            other => return other,
+            removed => return removed.if_there().map(drop),
         }
     }
     fs::remove_dir_all(folder)
@@ -280,11 +278,7 @@ fn remove_all(folder: &Path) -> io::Result<()> {
 
 /// All that is in the folder but one file.
 fn remove_all_but(folder: &Path, kept: &Path) -> io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    for entry in entries {
+    for entry in fs::read_dir(folder).if_there()?.into_iter().flatten() {
         let entry = entry?;
         if entry.path() == kept {
             continue;
@@ -294,10 +288,9 @@ fn remove_all_but(folder: &Path, kept: &Path) -> io::Result<()> {
         } else {
             fs::remove_file(entry.path())
         };
-        match removed {
-            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
-            other => other.during(format_args!("remove {}", entry.path().display()))?,
-        }
+        removed
+            .if_there()
+            .during(format_args!("remove {}", entry.path().display()))?;
     }
     Ok(())
 }

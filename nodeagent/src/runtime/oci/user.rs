@@ -12,6 +12,16 @@ use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
 use crate::runtime::{self, Security};
 
+#[derive(thiserror::Error, Debug, PartialEq)]
+pub enum Error {
+    #[error("unable to find user {0}: no matching entries in passwd file")]
+    NoUser(String),
+    #[error("unable to find group {0}: no matching entries in group file")]
+    NoGroup(String),
+    #[error("invalid group id {0}")]
+    InvalidGroup(i64),
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     pub uid: u32,
@@ -47,8 +57,8 @@ impl Accounts {
         }
     }
 
-    /// The identity for an image's `User` and the pod's security settings; the error is the text for the container's status.
-    pub fn resolve(&self, image_user: &str, security: &Security) -> Result<Identity, String> {
+    /// The identity for an image's `User` and the pod's security settings.
+    pub fn resolve(&self, image_user: &str, security: &Security) -> Result<Identity, Error> {
         let (image_user, image_group) = image_user.split_once(':').unwrap_or((image_user, ""));
         let wanted = match security.run_as_user {
             Some(uid) => uid.to_string(),
@@ -64,14 +74,10 @@ impl Accounts {
         let uid = match (&entry, wanted.parse::<u32>()) {
             (Some(user), _) => user.uid,
             (None, Ok(uid)) => uid,
-            (None, Err(_)) => {
-                return Err(format!(
-                    "unable to find user {wanted}: no matching entries in passwd file"
-                ));
-            }
+            (None, Err(_)) => return Err(Error::NoUser(wanted)),
         };
         let gid = match security.run_as_group {
-            Some(gid) => u32::try_from(gid).map_err(|_| format!("invalid group id {gid}"))?,
+            Some(gid) => u32::try_from(gid).map_err(|_| Error::InvalidGroup(gid))?,
             // A group in the image's `User` belongs to its user, and not to one that the pod put in its place.
             None if !image_group.is_empty() && security.run_as_user.is_none() => {
                 self.group_id(image_group)?
@@ -104,14 +110,10 @@ impl Accounts {
         })
     }
 
-    fn group_id(&self, name: &str) -> Result<u32, String> {
-        let by_name = self
-            .groups()
-            .find(|(group, _, _)| *group == name)
-            .map(|(_, gid, _)| gid);
-        by_name.or_else(|| name.parse().ok()).ok_or_else(|| {
-            format!("unable to find group {name}: no matching entries in group file")
-        })
+    fn group_id(&self, name: &str) -> Result<u32, Error> {
+        let named = self.groups().find(|(group, _, _)| *group == name);
+        let gid = named.map(|(_, gid, _)| gid).or_else(|| name.parse().ok());
+        gid.ok_or_else(|| Error::NoGroup(name.to_owned()))
     }
 
     fn groups(&self) -> impl Iterator<Item = (&str, u32, &str)> {
@@ -170,66 +172,55 @@ mod tests {
 
     #[test]
     fn identities() {
-        let security = |user: Option<i64>, group: Option<i64>, more: &[i64]| Security {
-            run_as_user: user,
-            run_as_group: group,
-            supplemental_groups: more.to_vec(),
-            ..Security::default()
-        };
         type Wanted = Result<(u32, u32, &'static [u32]), &'static str>;
-        let cases: [(&str, Security, Wanted); 11] = [
-            ("", security(None, None, &[]), Ok((0, 0, &[0, 10]))),
-            (
-                "app",
-                security(None, None, &[]),
-                Ok((1000, 1001, &[10, 50, 1001])),
-            ),
-            (
-                "1000",
-                security(None, None, &[]),
-                Ok((1000, 1001, &[10, 50, 1001])),
-            ),
+        let cases: [(&str, Option<i64>, Option<i64>, &[i64], Wanted); 11] = [
+            ("", None, None, &[], Ok((0, 0, &[0, 10]))),
+            ("app", None, None, &[], Ok((1000, 1001, &[10, 50, 1001]))),
+            ("1000", None, None, &[], Ok((1000, 1001, &[10, 50, 1001]))),
+            ("app:staff", None, None, &[], Ok((1000, 50, &[10, 50]))),
+            ("app:77", None, None, &[], Ok((1000, 77, &[10, 50, 77]))),
+            ("4242", None, None, &[5], Ok((4242, 0, &[0, 5]))),
+            ("123", None, None, &[], Ok((7, 8, &[8]))),
+            ("app", Some(4242), None, &[], Ok((4242, 0, &[0]))),
             (
                 "app:staff",
-                security(None, None, &[]),
-                Ok((1000, 50, &[10, 50])),
-            ),
-            (
-                "app:77",
-                security(None, None, &[]),
-                Ok((1000, 77, &[10, 50, 77])),
-            ),
-            ("4242", security(None, None, &[5]), Ok((4242, 0, &[0, 5]))),
-            ("123", security(None, None, &[]), Ok((7, 8, &[8]))),
-            ("app", security(Some(4242), None, &[]), Ok((4242, 0, &[0]))),
-            (
-                "app:staff",
-                security(Some(1000), Some(3), &[]),
+                Some(1000),
+                Some(3),
+                &[],
                 Ok((1000, 3, &[3, 10, 50])),
             ),
             (
                 "ghost",
-                security(None, None, &[]),
+                None,
+                None,
+                &[],
                 Err("unable to find user ghost: no matching entries in passwd file"),
             ),
             (
                 "app:ghosts",
-                security(None, None, &[]),
+                None,
+                None,
+                &[],
                 Err("unable to find group ghosts: no matching entries in group file"),
             ),
         ];
-        for (user, security, wanted) in cases {
-            let wanted = wanted
-                .map(|(uid, gid, groups)| Identity {
-                    uid,
-                    gid,
-                    groups: groups.to_vec(),
-                })
-                .map_err(str::to_owned);
+        for (image, user, group, more, wanted) in cases {
+            let security = Security {
+                run_as_user: user,
+                run_as_group: group,
+                supplemental_groups: more.to_vec(),
+                ..Security::default()
+            };
+            let found = accounts()
+                .resolve(image, &security)
+                .map_err(|error| error.to_string());
+            let found = found
+                .as_ref()
+                .map(|id| (id.uid, id.gid, id.groups.as_slice()));
             assert_eq!(
-                accounts().resolve(user, &security),
+                found.map_err(String::as_str),
                 wanted,
-                "{user} {security:?}"
+                "{image} {security:?}"
             );
         }
     }

@@ -13,6 +13,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Io;
+use crate::outcome;
 use headers::{Packer, Unpacker};
 
 mod headers;
@@ -269,8 +270,7 @@ async fn data(
         };
         if refused {
             open.remove(&id);
-            // When the connection is gone there is nobody to tell.
-            let _ = frames.send(Frame::Reset { id, code: CANCEL }).await;
+            outcome::nobody_may_wait(frames.send(Frame::Reset { id, code: CANCEL }).await);
         }
     }
     if flags & FIN != 0 {

@@ -4,7 +4,7 @@
 //! that does not parse or has the wrong type is stored (`docs/differences.md`).
 //! Follows `pkg/apis/admissionregistration/validation/validation.go` and `validateCELSelector` of `pkg/apis/resource/validation/validation.go`.
 
-use crate::machinery::field::{Errors, Path};
+use crate::kinds::prelude::*;
 
 /// The longest expression that selects devices, in bytes.
 const LONGEST_SELECTOR: usize = 10 * 1024;

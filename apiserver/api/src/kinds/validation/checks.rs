@@ -3,15 +3,10 @@
 //! Invariant: a good value costs no allocation.
 //! Follows `pkg/apis/core/validation/validation.go` and `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/validation/validation.go`.
 
-use serde_json::Value;
-
 use super::read::Read;
-use crate::machinery::{
-    field::{Error, Errors, Kind, Path, go_quoted},
-    meta::Meta,
-    names,
-    selector::Operator,
-};
+use crate::kinds::prelude::*;
+use crate::machinery::field::{Error, Kind, go_quoted};
+use crate::machinery::selector::Operator;
 
 /// What is said of a field that must stay as it is.
 pub const IMMUTABLE: &str = "field is immutable";
@@ -109,6 +104,19 @@ pub fn invalid_or_null(value: Option<&Value>, detail: &str, path: &Path, errors:
 pub fn immutable(new: Option<&Value>, old: Option<&Value>, path: &Path, errors: &mut Errors) {
     if new != old {
         invalid_or_null(new, IMMUTABLE, path, errors);
+    }
+}
+
+/// A `spec` that is not as it was, shown whole, as the hub type `kind`.
+pub fn immutable_spec(new: &Value, old: &Value, kind: &str, errors: &mut Errors) {
+    let spec = new.at("spec");
+    if spec != old.at("spec") {
+        invalid_shown(
+            &internal::json(spec, kind),
+            IMMUTABLE,
+            &Path::new("spec"),
+            errors,
+        );
     }
 }
 
@@ -278,15 +286,11 @@ pub fn base64_len(text: &str) -> usize {
 
 /// Whether `check` finds nothing wrong.
 pub fn is_good(check: impl FnOnce(&mut Errors)) -> bool {
-    let mut errors = Errors::default();
-    check(&mut errors);
-    errors.is_empty()
+    Errors::of(check).is_empty()
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -307,7 +311,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             label_selector(Some(&selector), false, &Path::new("s"), &mut errors);
-            let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+            let said: Vec<String> = errors.texts();
             match selector["matchExpressions"][0]["operator"].as_str() {
                 Some("Gt") => assert_eq!(
                     said,

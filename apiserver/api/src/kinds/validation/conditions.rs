@@ -2,16 +2,9 @@
 //!
 //! Follows `ValidateConditions` of `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/validation/validation.go`.
 
-use serde_json::Value;
-
-use super::{
-    checks::{one_of, qualified_name},
-    read::Read,
-};
-use crate::machinery::{
-    field::{Errors, Path},
-    names,
-};
+use super::checks::{one_of, qualified_name};
+use super::read::Read;
+use crate::kinds::prelude::*;
 
 const LONGEST_REASON: usize = 1024;
 const LONGEST_MESSAGE: usize = 32 * 1024;
@@ -85,8 +78,6 @@ fn is_reason(reason: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -95,9 +86,7 @@ mod tests {
         let said = |change: &dyn Fn(&mut Value)| {
             let mut one = good.clone();
             change(&mut one);
-            let mut errors = Errors::default();
-            conditions(&[one], &Path::new("c"), &mut errors);
-            errors.message()
+            Errors::of(|errors| conditions(&[one], &Path::new("c"), errors)).message()
         };
         assert_eq!(said(&|_| {}), "[]");
         assert_eq!(

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what `net/url.Parse` refuses is refused. Follows `net/url` of Go 1.26.
 
+use crate::machinery::problem::{Problem, problem};
 use std::net::Ipv6Addr;
 
 use percent_encoding::{AsciiSet, utf8_percent_encode};
@@ -32,15 +33,15 @@ enum Part {
 }
 
 /// Reads a URL; the error is what Go says.
-pub fn parse(text: &str) -> Result<Url, String> {
+pub fn parse(text: &str) -> Result<Url, Problem> {
     let (rest, fragment) = text.split_once('#').unwrap_or((text, ""));
-    let said = |of: &str, why: String| format!("parse {}: {why}", go_quoted(of));
+    let said = |of: &str, why: Problem| problem!("parse {}: {why}", go_quoted(of));
     let mut url = without_fragment(rest).map_err(|why| said(rest, why))?;
     url.fragment = unescape(fragment, Part::Other).map_err(|why| said(text, why))?;
     Ok(url)
 }
 
-fn without_fragment(text: &str) -> Result<Url, String> {
+fn without_fragment(text: &str) -> Result<Url, Problem> {
     if text.bytes().any(|b| b.is_ascii_control()) {
         return Err("net/url: invalid control character in URL".into());
     }
@@ -75,7 +76,7 @@ fn without_fragment(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn scheme(text: &str) -> Result<(&str, &str), String> {
+fn scheme(text: &str) -> Result<(&str, &str), Problem> {
     let is_part = |(at, b): (usize, u8)| {
         b.is_ascii_alphabetic() || (at > 0 && (b.is_ascii_digit() || b"+-.".contains(&b)))
     };
@@ -86,7 +87,7 @@ fn scheme(text: &str) -> Result<(&str, &str), String> {
     }
 }
 
-fn user_and_host(authority: &str) -> Result<(Option<String>, String), String> {
+fn user_and_host(authority: &str) -> Result<(Option<String>, String), Problem> {
     let Some((user, host)) = authority.rsplit_once('@') else {
         return Ok((None, host(authority)?));
     };
@@ -108,7 +109,7 @@ fn user_and_host(authority: &str) -> Result<(Option<String>, String), String> {
     Ok((Some(shown), host))
 }
 
-fn host(host: &str) -> Result<String, String> {
+fn host(host: &str) -> Result<String, Problem> {
     match (host.rfind('['), host.find(':')) {
         (Some(0), _) => literal(host),
         (Some(_), _) => Err("invalid IP-literal".into()),
@@ -121,7 +122,7 @@ fn host(host: &str) -> Result<String, String> {
 }
 
 /// `[ADDRESS]` with or without a port.
-fn literal(host: &str) -> Result<String, String> {
+fn literal(host: &str) -> Result<String, Problem> {
     let end = host.rfind(']').ok_or("missing ']' in host")?;
     port(&host[end + 1..])?;
     let inner = &host[1..end];
@@ -131,7 +132,7 @@ fn literal(host: &str) -> Result<String, String> {
         return Err("invalid IP-literal".into());
     }
     if address.parse::<Ipv6Addr>().is_err() || zone == "%" {
-        return Err(format!(
+        return Err(problem!(
             "invalid host: ParseAddr({}): unable to parse IP",
             go_quoted(&format!("{address}{zone}"))
         ));
@@ -139,7 +140,7 @@ fn literal(host: &str) -> Result<String, String> {
     Ok(format!("[{address}{zone}]{}", &host[end + 1..]))
 }
 
-fn port(text: &str) -> Result<(), String> {
+fn port(text: &str) -> Result<(), Problem> {
     let good = text.is_empty()
         || text
             .strip_prefix(':')
@@ -147,11 +148,11 @@ fn port(text: &str) -> Result<(), String> {
     if good {
         Ok(())
     } else {
-        Err(format!("invalid port {} after host", go_quoted(text)))
+        Err(problem!("invalid port {} after host", go_quoted(text)))
     }
 }
 
-fn unescape(text: &str, part: Part) -> Result<String, String> {
+fn unescape(text: &str, part: Part) -> Result<String, Problem> {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -159,7 +160,7 @@ fn unescape(text: &str, part: Part) -> Result<String, String> {
         let byte = bytes[at];
         if byte != b'%' {
             if part != Part::Other && byte.is_ascii() && !may_stand_in_host(byte) {
-                return Err(format!(
+                return Err(problem!(
                     "invalid character {} in host name",
                     go_quoted(&text[at..=at])
                 ));
@@ -171,7 +172,7 @@ fn unescape(text: &str, part: Part) -> Result<String, String> {
         let digit = |at: usize| bytes.get(at).and_then(|b| (*b as char).to_digit(16));
         let whole = &bytes[at..bytes.len().min(at + 3)];
         let wrong = || {
-            Err(format!(
+            Err(problem!(
                 "invalid URL escape {}",
                 go_quoted(&String::from_utf8_lossy(whole))
             ))

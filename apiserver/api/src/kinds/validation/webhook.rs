@@ -2,13 +2,9 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/util/webhook/validation.go`.
 
-use serde_json::Value;
-
-use super::{read::Read, url};
-use crate::machinery::{
-    field::{Errors, Path},
-    names,
-};
+use super::read::Read;
+use super::url;
+use crate::kinds::prelude::*;
 
 /// `clientConfig`: one of both.
 pub fn client_config(config: &Value, path: &Path, errors: &mut Errors) {
@@ -102,8 +98,6 @@ fn url_path(given: &str, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,23 +2,13 @@
 //!
 //! Invariant: a selector matches the template's labels. Follows `pkg/apis/apps/validation/validation.go`.
 
-use serde_json::Value;
-
-use super::{
-    checks::{IMMUTABLE, invalid_shown, nonnegative},
-    internal,
-    pod::{self, Options},
-    read::Read,
-};
-use crate::{
-    kinds::Warnings,
-    machinery::{
-        field::{Error, Errors, Kind, Path, go_quoted},
-        meta::Meta,
-        names,
-        selector::Selector,
-    },
-};
+use super::checks::{IMMUTABLE, invalid_shown, nonnegative};
+use super::pod::Options;
+use super::read::Read;
+use super::{internal, pod};
+use crate::kinds::prelude::*;
+use crate::machinery::field::{Error, Kind, go_quoted};
+use crate::machinery::selector::Selector;
 
 /// The JSON of a `LabelSelector`; `null` when there is none.
 pub fn shown_selector(selector: Option<&Value>) -> String {
@@ -241,8 +231,6 @@ pub fn template_warnings(new: &Value, old: Option<&Value>, name: bool) -> Warnin
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -272,10 +260,7 @@ mod tests {
             count_or_percent(&value, &Path::new("p"), &mut errors);
             at_most_all(&value, &Path::new("p"), &mut errors);
             assert_eq!(
-                (
-                    amount_of(&value),
-                    errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()
-                ),
+                (amount_of(&value), errors.texts()),
                 (amount, wanted.iter().map(ToString::to_string).collect())
             );
         }
@@ -294,10 +279,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             selector(&spec, "deployment", &path, &mut errors);
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
         let mut errors = Errors::default();
         same_selector(

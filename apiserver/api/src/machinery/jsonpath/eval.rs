@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/client-go/util/jsonpath/jsonpath.go`.
 
 use super::{Node, Part, Results};
+use crate::machinery::problem::{Problem, problem};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -12,7 +13,7 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    pub fn parts<'a>(&self, parts: &[Part], data: &'a Value) -> Result<Vec<Results<'a>>, String> {
+    pub fn parts<'a>(&self, parts: &[Part], data: &'a Value) -> Result<Vec<Results<'a>>, Problem> {
         let mut out = Vec::new();
         for part in parts {
             match part {
@@ -35,21 +36,21 @@ impl Evaluator {
         Ok(out)
     }
 
-    fn list<'a>(&self, nodes: &[Node], mut current: Results<'a>) -> Result<Results<'a>, String> {
+    fn list<'a>(&self, nodes: &[Node], mut current: Results<'a>) -> Result<Results<'a>, Problem> {
         for node in nodes {
             current = self.step(node, current)?;
         }
         Ok(current)
     }
 
-    fn step<'a>(&self, node: &Node, input: Results<'a>) -> Result<Results<'a>, String> {
+    fn step<'a>(&self, node: &Node, input: Results<'a>) -> Result<Results<'a>, Problem> {
         let each = |v: Value| Ok(input.iter().map(|_| Cow::Owned(v.clone())).collect());
         match node {
             Node::Text(t) => Ok(vec![Cow::Owned(json!(t))]),
             Node::Int(i) => each(json!(i)),
             Node::Float(f) => each(json!(f)),
             Node::Bool(b) => each(json!(b)),
-            Node::Identifier(word) => Err(format!("unrecognized identifier {word}")),
+            Node::Identifier(word) => Err(problem!("unrecognized identifier {word}")),
             Node::Field(name) => self.field(name, input),
             Node::Wildcard => Ok(input.into_iter().flat_map(children).collect()),
             Node::Recursive => {
@@ -84,7 +85,7 @@ impl Evaluator {
         }
     }
 
-    fn field<'a>(&self, name: &str, input: Results<'a>) -> Result<Results<'a>, String> {
+    fn field<'a>(&self, name: &str, input: Results<'a>) -> Result<Results<'a>, Problem> {
         if input.is_empty() {
             return Ok(input);
         }
@@ -97,7 +98,7 @@ impl Evaluator {
             })
             .collect();
         if out.is_empty() && !self.allow_missing {
-            Err(format!("{name} is not found"))
+            Err(problem!("{name} is not found"))
         } else {
             Ok(out)
         }
@@ -109,11 +110,11 @@ impl Evaluator {
         right: &[Node],
         operator: &str,
         input: Results<'a>,
-    ) -> Result<Results<'a>, String> {
+    ) -> Result<Results<'a>, Problem> {
         let mut out = Vec::new();
         for v in input {
             if !v.is_array() {
-                return Err(format!(
+                return Err(problem!(
                     "{} is not array or slice and cannot be filtered",
                     super::text(&v)
                 ));
@@ -147,7 +148,7 @@ impl Evaluator {
     }
 }
 
-fn compare(left: &Value, right: &Value, operator: &str) -> Result<bool, String> {
+fn compare(left: &Value, right: &Value, operator: &str) -> Result<bool, Problem> {
     let order = match (left, right) {
         (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
         (Value::Number(a), Value::Number(b)) => a.as_f64().partial_cmp(&b.as_f64()),
@@ -163,7 +164,7 @@ fn compare(left: &Value, right: &Value, operator: &str) -> Result<bool, String> 
         "<=" => order != Ordering::Greater,
         ">" => order == Ordering::Greater,
         ">=" => order != Ordering::Less,
-        other => return Err(format!("unrecognized filter operator {other}")),
+        other => return Err(problem!("unrecognized filter operator {other}")),
     })
 }
 
@@ -192,7 +193,7 @@ fn slice<'a>(
     derived: bool,
     step: Option<i64>,
     out: &mut Results<'a>,
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     if value.is_null() {
         return Ok(());
     }
@@ -204,7 +205,7 @@ fn slice<'a>(
             Value::Number(n) if n.is_f64() => "float64",
             _ => "int64",
         };
-        return Err(format!("{kind} is not array or slice"));
+        return Err(problem!("{kind} is not array or slice"));
     }
     let items = children(value);
     let length = items.len() as i64;
@@ -220,18 +221,18 @@ fn slice<'a>(
         return Ok(());
     }
     if from >= length || from < 0 {
-        return Err(format!(
+        return Err(problem!(
             "array index out of bounds: index {from}, length {length}"
         ));
     }
     if to > length || to < 0 {
-        return Err(format!(
+        return Err(problem!(
             "array index out of bounds: index {}, length {length}",
             to - 1
         ));
     }
     if from > to {
-        return Err(format!(
+        return Err(problem!(
             "starting index {from} is greater than ending index {to}"
         ));
     }

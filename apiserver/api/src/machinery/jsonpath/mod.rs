@@ -5,6 +5,7 @@
 mod eval;
 mod parse;
 
+use crate::machinery::problem::Problem;
 use std::borrow::Cow;
 
 use serde_json::Value;
@@ -62,7 +63,7 @@ impl JsonPath {
     ///
     /// # Errors
     /// The mistake, in kubectl's words.
-    pub fn parse(text: &str) -> Result<JsonPath, String> {
+    pub fn parse(text: &str) -> Result<JsonPath, Problem> {
         Ok(JsonPath {
             template: text.to_string(),
             parts: parse::template(text)?,
@@ -85,7 +86,7 @@ impl JsonPath {
     ///
     /// # Errors
     /// Fields that are not there, indexes out of bounds, comparisons of what cannot be compared.
-    pub fn find<'a>(&self, data: &'a Value) -> Result<Vec<Results<'a>>, String> {
+    pub fn find<'a>(&self, data: &'a Value) -> Result<Vec<Results<'a>>, Problem> {
         eval::Evaluator {
             allow_missing: self.allow_missing,
         }
@@ -96,7 +97,7 @@ impl JsonPath {
     ///
     /// # Errors
     /// As `find`.
-    pub fn render(&self, data: &Value) -> Result<String, String> {
+    pub fn render(&self, data: &Value) -> Result<String, Problem> {
         let results = self.find(data)?;
         Ok(results
             .iter()
@@ -118,7 +119,7 @@ pub fn text(value: &Value) -> String {
 ///
 /// # Errors
 /// What is none of them.
-pub fn relaxed(expression: &str) -> Result<String, String> {
+pub fn relaxed(expression: &str) -> Result<String, Problem> {
     if expression.is_empty() {
         return Ok(String::new());
     }
@@ -143,7 +144,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn run(template: &str) -> Result<String, String> {
+    fn run(template: &str) -> Result<String, Problem> {
         let data = json!({
             "items": [
                 {"name": "a", "n": 1, "ok": true, "tags": {"x.y/z": "q"}, "c": [{"image": "i1"}, {"image": "i2"}]},
@@ -201,7 +202,7 @@ mod tests {
             ("{.items[?(@.n]}", "unterminated filter"),
             ("{.kind[0]}", "string is not array or slice"),
         ] {
-            assert_eq!(run(template), Err(want.to_string()), "{template}");
+            assert_eq!(run(template), Err(want.into()), "{template}");
         }
         assert_eq!(
             JsonPath::parse("{.nosuch}").unwrap().render(&json!({})),

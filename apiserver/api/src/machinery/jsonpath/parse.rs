@@ -3,9 +3,10 @@
 //! Behaviour follows `staging/src/k8s.io/client-go/util/jsonpath/parser.go`.
 
 use super::{Node, Part};
+use crate::machinery::problem::{Problem, problem};
 
 /// Reads a whole template, ranges nested.
-pub fn template(text: &str) -> Result<Vec<Part>, String> {
+pub fn template(text: &str) -> Result<Vec<Part>, Problem> {
     let mut flat = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find('{') {
@@ -28,7 +29,7 @@ pub fn template(text: &str) -> Result<Vec<Part>, String> {
     nest(&mut parts, 0)
 }
 
-fn nest(parts: &mut std::vec::IntoIter<Part>, depth: usize) -> Result<Vec<Part>, String> {
+fn nest(parts: &mut std::vec::IntoIter<Part>, depth: usize) -> Result<Vec<Part>, Problem> {
     let mut out = Vec::new();
     while let Some(part) = parts.next() {
         let Part::Action(nodes) = &part else {
@@ -85,7 +86,7 @@ impl Parser {
     }
 
     /// Reads up to and with the closing brace.
-    fn action(&mut self) -> Result<Vec<Node>, String> {
+    fn action(&mut self) -> Result<Vec<Node>, Problem> {
         let mut out = Vec::new();
         loop {
             if self.starts("}") {
@@ -122,7 +123,7 @@ impl Parser {
                     out.push(self.word());
                 }
                 Some(c) => {
-                    return Err(format!(
+                    return Err(problem!(
                         "unrecognized character in action: U+{:04X} '{c}'",
                         c as u32
                     ));
@@ -165,7 +166,7 @@ impl Parser {
         }
     }
 
-    fn number(&mut self) -> Result<Node, String> {
+    fn number(&mut self) -> Result<Node, Problem> {
         let from = self.pos;
         self.pos += usize::from(matches!(self.peek(), Some('+' | '-')));
         while self.peek().is_some_and(|c| c == '.' || c.is_ascii_digit()) {
@@ -177,10 +178,10 @@ impl Parser {
             .parse()
             .map(Node::Int)
             .or_else(|_| plain.parse().map(Node::Float))
-            .map_err(|_| format!("cannot parse number {text}"))
+            .map_err(|_| problem!("cannot parse number {text}"))
     }
 
-    fn quote(&mut self, end: char) -> Result<Node, String> {
+    fn quote(&mut self, end: char) -> Result<Node, Problem> {
         let mut out = String::new();
         loop {
             match self.next() {
@@ -192,8 +193,8 @@ impl Parser {
         }
     }
 
-    fn escape(&mut self) -> Result<char, String> {
-        let bad = || "unquote string error invalid syntax".to_string();
+    fn escape(&mut self) -> Result<char, Problem> {
+        let bad = || Problem::from("unquote string error invalid syntax");
         Ok(match self.next().ok_or_else(bad)? {
             'n' => '\n',
             't' => '\t',
@@ -219,7 +220,7 @@ impl Parser {
         })
     }
 
-    fn array(&mut self, out: &mut Vec<Node>) -> Result<(), String> {
+    fn array(&mut self, out: &mut Vec<Node>) -> Result<(), Problem> {
         let from = self.pos;
         loop {
             match self.next() {
@@ -235,7 +236,7 @@ impl Parser {
         Ok(())
     }
 
-    fn filter(&mut self) -> Result<Node, String> {
+    fn filter(&mut self) -> Result<Node, Problem> {
         self.pos += 3;
         let from = self.pos;
         let mut quote: Option<char> = None;
@@ -285,7 +286,7 @@ impl Parser {
     }
 }
 
-fn inner(text: &str) -> Result<Vec<Node>, String> {
+fn inner(text: &str) -> Result<Vec<Node>, Problem> {
     Parser {
         chars: format!("{text}}}").chars().collect(),
         pos: 0,
@@ -294,10 +295,10 @@ fn inner(text: &str) -> Result<Vec<Node>, String> {
 }
 
 /// What stands between brackets.
-fn index(text: &str) -> Result<Vec<Node>, String> {
+fn index(text: &str) -> Result<Vec<Node>, Problem> {
     let text = if text == "*" { ":" } else { text };
     if text.contains(',') {
-        let members: Result<Vec<Vec<Node>>, String> = text
+        let members: Result<Vec<Vec<Node>>, Problem> = text
             .split(',')
             .map(|t| index(t.trim_matches(' ')))
             .collect();
@@ -310,7 +311,7 @@ fn index(text: &str) -> Result<Vec<Node>, String> {
     {
         return inner(&format!(".{key}"));
     }
-    let bad = || format!("invalid array index {text}");
+    let bad = || problem!("invalid array index {text}");
     let pieces: Vec<&str> = text.split(':').collect();
     if pieces.len() > 3
         || !pieces.iter().all(|p| {
@@ -327,7 +328,7 @@ fn index(text: &str) -> Result<Vec<Node>, String> {
         Some(t) => t
             .parse::<i64>()
             .map(Some)
-            .map_err(|_| format!("array index {t} is not a number")),
+            .map_err(|_| problem!("array index {t} is not a number")),
     };
     let (start, end, step) = (number(0)?, number(1)?, number(2)?);
     let derived = pieces.len() == 1;

@@ -4,6 +4,7 @@
 //! This runs at every write: what is equal on both sides is passed over without asking the schema.
 //! Follows `sigs.k8s.io/structured-merge-diff/v6/typed/compare.go`.
 
+use crate::machinery::problem::Problem;
 use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
@@ -25,14 +26,14 @@ pub(super) fn compare<'a>(
     left: &'a Value,
     right: &'a Value,
     ty: Ty<'a>,
-) -> Result<(Set<'a>, Set<'a>), String> {
+) -> Result<(Set<'a>, Set<'a>), Problem> {
     let mut delta = Delta::default();
     both(left, right, ty, &mut delta)?;
     Ok((delta.changed.below, delta.removed.below))
 }
 
 /// All of a value that stands on one side only: every path in it.
-fn whole<'a>(value: &'a Value, ty: Ty<'a>) -> Result<SetNode<'a>, String> {
+fn whole<'a>(value: &'a Value, ty: Ty<'a>) -> Result<SetNode<'a>, Problem> {
     let below = match (value, ty.atom(Some(value))) {
         (Value::Object(fields), Atom::Map(map)) if !map.atomic => {
             let mut below = Set::with_capacity(fields.len());
@@ -75,7 +76,7 @@ fn both<'a>(
     right: &'a Value,
     ty: Ty<'a>,
     delta: &mut Delta<'a>,
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     let atom = ty.atom(Some(right));
     if ty.is_deduced() && kind(left) != kind(right) {
         // Both ways of reading the place are walked; what each finds counts.
@@ -98,7 +99,7 @@ fn as_atom<'a>(
     right: &'a Value,
     atom: Atom<'a>,
     delta: &mut Delta<'a>,
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     match atom {
         Atom::Map(map) if !map.atomic => {
             let (l, r) = (left.as_object(), right.as_object());
@@ -130,7 +131,7 @@ fn maps<'a>(
     right: Option<&'a Map<String, Value>>,
     ty: &MapType<'a>,
     delta: &mut Delta<'a>,
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     let (mut l, mut r) = (
         left.into_iter().flatten().peekable(),
         right.into_iter().flatten().peekable(),
@@ -186,7 +187,7 @@ fn put<'a>(delta: &mut Delta<'a>, step: PathElement<'a>, found: Delta<'a>) {
 type Step<'a> = (PathElement<'a>, &'a Value);
 
 /// Elements by their step, sorted; equal steps in the order of the list.
-fn indexed<'a>(items: &'a [Value], ty: &List<'a>) -> Result<Vec<Step<'a>>, String> {
+fn indexed<'a>(items: &'a [Value], ty: &List<'a>) -> Result<Vec<Step<'a>>, Problem> {
     let mut found = Vec::with_capacity(items.len());
     for (at, item) in items.iter().enumerate() {
         found.push((
@@ -205,7 +206,7 @@ fn lists<'a>(
     right: &'a [Value],
     ty: &List<'a>,
     delta: &mut Delta<'a>,
-) -> Result<(), String> {
+) -> Result<(), Problem> {
     let (left, right) = (indexed(left, ty)?, indexed(right, ty)?);
     let (mut l, mut r) = (&left[..], &right[..]);
     while let Some((step, _)) = match (l.first(), r.first()) {
@@ -222,7 +223,7 @@ fn lists<'a>(
 }
 
 /// Compares the elements of one step. Where it stands twice, all of them are one leaf.
-fn elements<'a>(left: &[Step<'a>], right: &[Step<'a>], ty: Ty<'a>) -> Result<Delta<'a>, String> {
+fn elements<'a>(left: &[Step<'a>], right: &[Step<'a>], ty: Ty<'a>) -> Result<Delta<'a>, Problem> {
     let mut found = Delta::default();
     match (left, right) {
         ([(_, l)], [(_, r)]) => both(l, r, ty, &mut found)?,

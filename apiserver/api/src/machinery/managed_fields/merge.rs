@@ -3,19 +3,20 @@
 //! Invariant: nothing that the live object has is removed here; the order of a list is the configuration's where it says one.
 //! Follows `sigs.k8s.io/structured-merge-diff/v6/typed/merge.go`.
 
+use crate::machinery::problem::{Problem, problem};
 use serde_json::{Map, Value};
 
 use super::element::PathElement;
 use super::types::{Atom, List, MapType, Ty};
 
 /// The live value with the configuration's put over it. Both must fit the type.
-pub(super) fn merge(left: &Value, right: &Value, ty: Ty<'_>) -> Result<Value, String> {
+pub(super) fn merge(left: &Value, right: &Value, ty: Ty<'_>) -> Result<Value, Problem> {
     Ok(values(Some(left), Some(right), ty)?.unwrap_or(Value::Null))
 }
 
 type Side<'a> = Option<&'a Value>;
 
-fn values(left: Side<'_>, right: Side<'_>, ty: Ty<'_>) -> Result<Option<Value>, String> {
+fn values(left: Side<'_>, right: Side<'_>, ty: Ty<'_>) -> Result<Option<Value>, Problem> {
     match ty.atom(right.or(left)) {
         Atom::Map(map) => {
             let (l, r) = (
@@ -46,9 +47,9 @@ fn maps(
     left: Option<&Map<String, Value>>,
     right: Option<&Map<String, Value>>,
     ty: &MapType<'_>,
-) -> Result<Option<Value>, String> {
+) -> Result<Option<Value>, Problem> {
     let mut out = Map::new();
-    let mut put = |key: &str, l: Side<'_>, r: Side<'_>| -> Result<(), String> {
+    let mut put = |key: &str, l: Side<'_>, r: Side<'_>| -> Result<(), Problem> {
         if let Some(value) = values(l, r, ty.child(key).unwrap_or(Ty::Deduced))? {
             out.insert(key.into(), value);
         }
@@ -78,7 +79,7 @@ struct Indexed<'a> {
 static NULL: Value = Value::Null;
 
 impl<'a> Indexed<'a> {
-    fn new(items: &'a [Value], ty: &List<'a>, duplicates: bool) -> Result<Indexed<'a>, String> {
+    fn new(items: &'a [Value], ty: &List<'a>, duplicates: bool) -> Result<Indexed<'a>, Problem> {
         let mut found = Vec::with_capacity(items.len());
         for (at, item) in items.iter().enumerate() {
             found.push((
@@ -92,7 +93,7 @@ impl<'a> Indexed<'a> {
             .windows(2)
             .find(|w| !duplicates && found[w[0]].0 == found[w[1]].0)
         {
-            return Err(format!("duplicate entries for key {}", found[pair[0]].0));
+            return Err(problem!("duplicate entries for key {}", found[pair[0]].0));
         }
         Ok(Indexed {
             items: found,
@@ -115,7 +116,7 @@ impl<'a> Indexed<'a> {
     }
 }
 
-fn lists(left: &[Value], right: &[Value], ty: &List<'_>) -> Result<Option<Value>, String> {
+fn lists(left: &[Value], right: &[Value], ty: &List<'_>) -> Result<Option<Value>, Problem> {
     let right = Indexed::new(right, ty, false)?;
     let left = Indexed::new(left, ty, true)?;
     let mut shared = right

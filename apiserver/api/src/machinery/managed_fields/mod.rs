@@ -19,6 +19,7 @@ mod types;
 mod update;
 mod validate;
 
+use crate::machinery::problem::Problem;
 use serde_json::Value;
 
 pub use apply::apply;
@@ -121,7 +122,7 @@ pub enum ManagedFieldsError {
     Decode(#[from] DecodeError),
     /// The configuration does not fit its type.
     #[error("failed to create typed patch object ({object}): {said}")]
-    Typed { object: String, said: String },
+    Typed { object: String, said: Problem },
     /// The two objects cannot be compared or merged.
     #[error("{0}")]
     Merge(String),

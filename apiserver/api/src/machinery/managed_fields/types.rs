@@ -3,6 +3,7 @@
 //! Invariant: values that the schema does not describe are maps of fields owned one by one, or lists and scalars owned as a whole.
 //! Follows upstream's `kube-openapi/pkg/schemaconv` and `sigs.k8s.io/structured-merge-diff/v6/{schema,typed/helpers.go}`.
 
+use crate::machinery::problem::{Problem, problem};
 use std::borrow::Cow;
 
 use serde_json::Value;
@@ -157,7 +158,7 @@ fn of_node<'a>(node: Node<'a>, value: Option<&Value>) -> Atom<'a> {
 
 impl<'a> List<'a> {
     /// The step that leads to an element of this list, which must be a set or have keys.
-    pub fn step(&self, item: &'a Value) -> Result<PathElement<'a>, String> {
+    pub fn step(&self, item: &'a Value) -> Result<PathElement<'a>, Problem> {
         if self.keys.is_empty() {
             return match item {
                 Value::Object(_) => {
@@ -190,7 +191,7 @@ impl<'a> List<'a> {
         if found.is_empty() {
             let keys: Vec<String> = self.keys.iter().map(|k| format!("{k:?}")).collect();
             let keys = keys.join(" ");
-            return Err(format!(
+            return Err(problem!(
                 "associative list with keys has an element that omits all key fields [{keys}] (and doesn't have default values for any key fields)"
             ));
         }

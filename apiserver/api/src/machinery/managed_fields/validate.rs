@@ -3,6 +3,7 @@
 //! Invariant: messages bear the path of the value and upstream's words, Go's way of printing values included.
 //! Follows `sigs.k8s.io/structured-merge-diff/v6/typed/validate.go`.
 
+use crate::machinery::problem::{Problem, problem};
 use serde_json::Value;
 
 use super::element::PathElement;
@@ -11,13 +12,13 @@ use crate::machinery::field::go_quoted;
 use crate::machinery::patch::go::{GoValue, go_type};
 
 /// Checks a value; the text of the error is all that is wrong.
-pub(super) fn validate(value: &Value, ty: Ty<'_>) -> Result<(), String> {
+pub(super) fn validate(value: &Value, ty: Ty<'_>) -> Result<(), Problem> {
     let mut errors = Vec::new();
     values(value, ty, &mut errors);
     match errors.len() {
         0 => Ok(()),
-        1 => Err(errors.remove(0)),
-        _ => Err(format!("errors:\n  {}", errors.join("\n  "))),
+        1 => Err(errors.remove(0).into()),
+        _ => Err(problem!("errors:\n  {}", errors.join("\n  "))),
     }
 }
 

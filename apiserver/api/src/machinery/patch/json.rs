@@ -5,6 +5,7 @@
 //! an absent `value` is null, what stands before the first `/` of a path is passed over.
 //! Follows `gopkg.in/evanphx/json-patch.v4` and upstream's `endpoints/handlers/patch.go`.
 
+use crate::machinery::problem::{Problem, problem};
 use serde_json::{Map, Value};
 
 /// The largest number of operations in one patch.
@@ -142,8 +143,8 @@ fn path<'a>(
     })
 }
 
-fn failed(text: String) -> JsonPatchError {
-    JsonPatchError::Apply(text)
+fn failed(text: impl Into<String>) -> JsonPatchError {
+    JsonPatchError::Apply(text.into())
 }
 
 fn value(operation: &Map<String, Value>) -> Value {
@@ -180,10 +181,10 @@ fn container<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, 
 }
 
 /// The place in a list that a part of a path means, counted from the end when negative; it may lie past the end.
-fn index(part: &str, length: usize) -> Result<usize, String> {
+fn index(part: &str, length: usize) -> Result<usize, Problem> {
     let wanted: i64 = part
         .parse()
-        .map_err(|_| format!("strconv.Atoi: parsing \"{part}\": invalid syntax"))?;
+        .map_err(|_| problem!("strconv.Atoi: parsing \"{part}\": invalid syntax"))?;
     let found = if wanted < 0 {
         wanted + length as i64
     } else {
@@ -192,12 +193,12 @@ fn index(part: &str, length: usize) -> Result<usize, String> {
     usize::try_from(found).map_err(|_| invalid(wanted))
 }
 
-fn invalid(index: impl std::fmt::Display) -> String {
-    format!("Unable to access invalid index: {index}: invalid index referenced")
+fn invalid(index: impl std::fmt::Display) -> Problem {
+    problem!("Unable to access invalid index: {index}: invalid index referenced")
 }
 
 /// What stands there; nothing when an object lacks the field.
-fn get<'a>(container: &'a Value, key: &str) -> Result<Option<&'a Value>, String> {
+fn get<'a>(container: &'a Value, key: &str) -> Result<Option<&'a Value>, Problem> {
     match container {
         Value::Array(items) => items
             .get(index(key, items.len())?)
@@ -207,13 +208,13 @@ fn get<'a>(container: &'a Value, key: &str) -> Result<Option<&'a Value>, String>
     }
 }
 
-fn put(container: &mut Value, key: String, value: Value) -> Result<(), String> {
+fn put(container: &mut Value, key: String, value: Value) -> Result<(), Problem> {
     match container {
         Value::Array(items) if key == "-" => items.push(value),
         Value::Array(items) => {
             let at = index(&key, items.len() + 1).map_err(|e| {
                 if e.starts_with("strconv") {
-                    format!("value was not a proper array index: '{key}': {e}")
+                    problem!("value was not a proper array index: '{key}': {e}")
                 } else {
                     e
                 }
@@ -231,7 +232,7 @@ fn put(container: &mut Value, key: String, value: Value) -> Result<(), String> {
     Ok(())
 }
 
-fn take(container: &mut Value, key: &str) -> Result<Value, String> {
+fn take(container: &mut Value, key: &str) -> Result<Value, Problem> {
     match container {
         Value::Array(items) => {
             let at = index(key, items.len())?;
@@ -243,7 +244,7 @@ fn take(container: &mut Value, key: &str) -> Result<Value, String> {
         }
         Value::Object(map) => map
             .remove(key)
-            .ok_or_else(|| format!("Unable to remove nonexistent key: {key}: missing value")),
+            .ok_or_else(|| problem!("Unable to remove nonexistent key: {key}: missing value")),
         _ => Err("unknown object type".into()),
     }
 }
@@ -277,7 +278,7 @@ fn replace(document: &mut Value, operation: &Map<String, Value>) -> Result<(), J
     if path.is_empty() {
         if !new.is_object() && !new.is_array() {
             return Err(failed(
-                "replace operation value must be object or array: %!w(<nil>)".into(),
+                "replace operation value must be object or array: %!w(<nil>)",
             ));
         }
         *document = new;

@@ -517,11 +517,11 @@ impl<'s> Walk<'s> {
             }
             (Shape::Time, Value::String(text)) => match time::parse(text) {
                 Ok(at) => *value = time::seconds(at).into(),
-                Err(error) => self.fail(error, trail),
+                Err(error) => self.fail(error.into(), trail),
             },
             (Shape::MicroTime, Value::String(text)) => match time::parse(text) {
                 Ok(at) => *value = time::micros(at).into(),
-                Err(error) => self.fail(error, trail),
+                Err(error) => self.fail(error.into(), trail),
             },
             (Shape::Duration, Value::String(_)) => {}
             (Shape::Time | Shape::MicroTime | Shape::Duration, other) => {

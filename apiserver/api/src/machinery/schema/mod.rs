@@ -12,6 +12,7 @@ mod parse;
 pub mod rules;
 mod table;
 
+use crate::machinery::problem::Problem;
 use std::{collections::HashMap, sync::OnceLock};
 
 pub use decode::{Decoded, TypeError, conform, conform_as_written, conform_converted};
@@ -172,7 +173,7 @@ impl Schema {
     ///
     /// # Errors
     /// What cannot be read.
-    pub fn beside_metadata(text: &str) -> Result<Schema, String> {
+    pub fn beside_metadata(text: &str) -> Result<Schema, Problem> {
         let mut whole = String::from(text.trim_end());
         let mut within = false;
         for line in BUILTIN.lines() {

@@ -70,14 +70,26 @@ impl Requirement {
         operator: Operator,
         values: Vec<Box<str>>,
     ) -> Result<Requirement, SelectorError> {
+        Requirement::checked(key, operator, values)
+            .map_err(|faults| SelectorError::Invalid(aggregate(faults).unwrap_or_default()))
+    }
+
+    /// The same, with each fault by itself: `values[0]: Invalid value: …`.
+    pub fn checked(
+        key: &str,
+        operator: Operator,
+        values: Vec<Box<str>>,
+    ) -> Result<Requirement, Vec<String>> {
         let requirement = Requirement {
             key: key.into(),
             operator,
             values,
         };
-        match aggregate(requirement.faults()) {
-            None => Ok(requirement),
-            Some(text) => Err(SelectorError::Invalid(text)),
+        let faults = requirement.faults();
+        if faults.is_empty() {
+            Ok(requirement)
+        } else {
+            Err(faults)
         }
     }
 

@@ -71,7 +71,7 @@ impl<L: Labels + ?Sized> Labels for Option<&L> {
 }
 
 /// Several messages as upstream's aggregated errors print them: each once, in brackets when there are more than one.
-fn aggregate(mut messages: Vec<String>) -> Option<String> {
+pub fn aggregate(mut messages: Vec<String>) -> Option<String> {
     let mut seen = std::collections::HashSet::new();
     messages.retain(|m| seen.insert(m.clone()));
     match messages.len() {

@@ -3,6 +3,7 @@
 //! Invariant: errors name the token found and what was expected, in upstream's words.
 //! Follows upstream's `labels/selector.go` (Parser).
 
+use crate::machinery::problem::{Problem, problem};
 use std::collections::BTreeSet;
 
 use super::lexer::{Token, tokens};
@@ -32,7 +33,11 @@ pub(super) fn selector(text: &str) -> Result<Vec<Requirement>, SelectorError> {
                 )));
             }
         }
-        requirements.push(parser.requirement().map_err(SelectorError::Requirement)?);
+        requirements.push(
+            parser
+                .requirement()
+                .map_err(|error| SelectorError::Requirement(error.into()))?,
+        );
         match parser.next_value() {
             (Token::End, _) => return Ok(requirements),
             (Token::Comma, _) => {
@@ -71,25 +76,26 @@ impl<'a> Parser<'a> {
         self.at = (self.at + 1).min(self.tokens.len() - 1);
     }
 
-    fn requirement(&mut self) -> Result<Requirement, String> {
+    fn requirement(&mut self) -> Result<Requirement, Problem> {
         let (mut token, mut key) = self.next_value();
         let negated = token == Token::Not;
         if negated {
             (token, key) = self.next_value();
         }
         if token != Token::Identifier {
-            return Err(format!("found '{key}', expected: identifier"));
+            return Err(problem!("found '{key}', expected: identifier"));
         }
         let faults = is_qualified_name(key);
         if !faults.is_empty() {
-            return Err(format!(
+            return Err(problem!(
                 "<nil>: Invalid value: {}: {}",
                 quoted(key),
                 faults.join("; ")
             ));
         }
-        let make =
-            |operator, values| Requirement::new(key, operator, values).map_err(|e| e.to_string());
+        let make = |operator, values| {
+            Requirement::new(key, operator, values).map_err(|e| Problem(e.to_string()))
+        };
         if negated {
             return make(Operator::DoesNotExist, Vec::new());
         }
@@ -105,7 +111,7 @@ impl<'a> Parser<'a> {
         make(operator, values.into_iter().map(Into::into).collect())
     }
 
-    fn operator(&mut self) -> Result<Operator, String> {
+    fn operator(&mut self) -> Result<Operator, Problem> {
         let (token, literal) = self.tokens[self.at];
         self.advance();
         Ok(match token {
@@ -117,27 +123,27 @@ impl<'a> Parser<'a> {
             Token::Greater => Operator::GreaterThan,
             Token::Less => Operator::LessThan,
             _ => {
-                return Err(format!(
+                return Err(problem!(
                     "found '{literal}', expected: in, notin, =, ==, !=, gt, lt"
                 ));
             }
         })
     }
 
-    fn exact_value(&mut self) -> Result<BTreeSet<&'a str>, String> {
+    fn exact_value(&mut self) -> Result<BTreeSet<&'a str>, Problem> {
         if matches!(self.peek_value().0, Token::End | Token::Comma) {
             return Ok(BTreeSet::from([""]));
         }
         match self.next_value() {
             (Token::Identifier, literal) => Ok(BTreeSet::from([literal])),
-            (_, literal) => Err(format!("found '{literal}', expected: identifier")),
+            (_, literal) => Err(problem!("found '{literal}', expected: identifier")),
         }
     }
 
-    fn values(&mut self) -> Result<BTreeSet<&'a str>, String> {
+    fn values(&mut self) -> Result<BTreeSet<&'a str>, Problem> {
         let (token, literal) = self.next_value();
         if token != Token::Open {
-            return Err(format!("found '{literal}' expected: '('"));
+            return Err(problem!("found '{literal}' expected: '('"));
         }
         match self.peek_value() {
             (Token::Identifier | Token::Comma, _) => self.identifiers(),
@@ -145,14 +151,14 @@ impl<'a> Parser<'a> {
                 self.advance();
                 Ok(BTreeSet::from([""]))
             }
-            (_, literal) => Err(format!(
+            (_, literal) => Err(problem!(
                 "found '{literal}', expected: ',', ')' or identifier"
             )),
         }
     }
 
     /// Values and commas up to and with the closing parenthesis; nothing between two commas is the empty value.
-    fn identifiers(&mut self) -> Result<BTreeSet<&'a str>, String> {
+    fn identifiers(&mut self) -> Result<BTreeSet<&'a str>, Problem> {
         let mut found = BTreeSet::new();
         loop {
             match self.next_value() {
@@ -162,7 +168,7 @@ impl<'a> Parser<'a> {
                         (Token::Comma, _) => {}
                         (Token::Close, _) => break,
                         (_, literal) => {
-                            return Err(format!("found '{literal}', expected: ',' or ')'"));
+                            return Err(problem!("found '{literal}', expected: ',' or ')'"));
                         }
                     }
                 }
@@ -182,7 +188,7 @@ impl<'a> Parser<'a> {
                     }
                 }
                 (_, literal) => {
-                    return Err(format!("found '{literal}', expected: ',', or identifier"));
+                    return Err(problem!("found '{literal}', expected: ',', or identifier"));
                 }
             }
         }

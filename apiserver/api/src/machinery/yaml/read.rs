@@ -3,6 +3,7 @@
 //! and nesting make of a text is bounded.
 //! Behaviour follows `sigs.k8s.io/yaml` and the messages of libyaml.
 
+use crate::machinery::problem::{Problem, problem};
 use std::collections::HashMap;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, Span};
@@ -27,7 +28,7 @@ pub struct Document {
 }
 
 struct Reader<'a> {
-    events: Box<dyn Iterator<Item = Result<(Event<'a>, Span), String>> + 'a>,
+    events: Box<dyn Iterator<Item = Result<(Event<'a>, Span), Problem>> + 'a>,
     /// What anchors stand for, how many nodes that is, and how many bytes.
     anchors: HashMap<usize, (Value, usize, usize)>,
     lines: Option<HashMap<String, usize>>,
@@ -46,23 +47,23 @@ struct Reader<'a> {
 ///
 /// # Errors
 /// The first mistake, worded as libyaml words it where it can tell (`yaml: line 4: did not find expected key`).
-pub fn read(text: &str) -> Result<Vec<Document>, String> {
-    read_stream(text, false).map_err(|e| fault::libyaml(text).unwrap_or(e))
+pub fn read(text: &str) -> Result<Vec<Document>, Problem> {
+    read_stream(text, false).map_err(|e| fault::libyaml(text).map_or(e, Problem))
 }
 
 /// Reads all documents of a stream; of a key that stands twice the last value counts, as clients take it.
 ///
 /// # Errors
 /// As [`read`], but for keys that stand twice.
-pub fn read_lax(text: &str) -> Result<Vec<Document>, String> {
-    read_stream(text, true).map_err(|e| fault::libyaml(text).unwrap_or(e))
+pub fn read_lax(text: &str) -> Result<Vec<Document>, Problem> {
+    read_stream(text, true).map_err(|e| fault::libyaml(text).map_or(e, Problem))
 }
 
 /// Reads the first document of a stream, null when there is none, and tells of keys that stand twice, whose last value counts.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_first(text: &str) -> Result<(Value, Vec<String>), String> {
+pub fn read_first(text: &str) -> Result<(Value, Vec<String>), Problem> {
     let mut reader = Reader::new(text);
     reader.lines = None;
     let first = loop {
@@ -77,11 +78,11 @@ pub fn read_first(text: &str) -> Result<(Value, Vec<String>), String> {
             Err(error) => break Err(error),
         }
     };
-    let first = first.map_err(|e| fault::libyaml(text).unwrap_or(e))?;
+    let first = first.map_err(|e| fault::libyaml(text).map_or(e, Problem))?;
     Ok((first, reader.repeated))
 }
 
-fn read_stream(text: &str, lax: bool) -> Result<Vec<Document>, String> {
+fn read_stream(text: &str, lax: bool) -> Result<Vec<Document>, Problem> {
     let mut reader = Reader::new(text);
     let mut out = Vec::new();
     loop {
@@ -91,7 +92,7 @@ fn read_stream(text: &str, lax: bool) -> Result<Vec<Document>, String> {
                 let first = reader.next()?;
                 let value = reader.node(first, &mut String::new())?;
                 if !reader.repeated.is_empty() && !lax {
-                    return Err(format!(
+                    return Err(problem!(
                         "yaml: unmarshal errors:\n  {}",
                         reader.repeated.join("\n  ")
                     ));
@@ -116,7 +117,7 @@ impl<'a> Reader<'a> {
             options.block_nesting_limit,
         ) = (false, DEEPEST, DEEPEST);
         let events = Parser::new_from_str_with_options(text, options)
-            .map(|r| r.map_err(|e| format!("yaml: line {}: {}", e.marker().line(), e.info())))
+            .map(|r| r.map_err(|e| problem!("yaml: line {}: {}", e.marker().line(), e.info())))
             .filter(|r| !matches!(r, Ok((Event::Comment(..), _))));
         let (anchors, lines, left) = (
             HashMap::new(),
@@ -137,7 +138,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Counts nodes; few aliases may not grow into very many nodes.
-    fn count(&mut self, nodes: usize, from_alias: bool) -> Result<(), String> {
+    fn count(&mut self, nodes: usize, from_alias: bool) -> Result<(), Problem> {
         self.nodes += nodes;
         self.from_aliases += if from_alias { nodes } else { 0 };
         let share = match self.nodes {
@@ -155,7 +156,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Counts bytes that stand a second time.
-    fn repeat(&mut self, bytes: usize) -> Result<(), String> {
+    fn repeat(&mut self, bytes: usize) -> Result<(), Problem> {
         self.left = self
             .left
             .checked_sub(bytes)
@@ -163,7 +164,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn next(&mut self) -> Result<(Event<'a>, Span), String> {
+    fn next(&mut self) -> Result<(Event<'a>, Span), Problem> {
         self.events
             .next()
             .unwrap_or_else(|| Ok((Event::StreamEnd, Span::default())))
@@ -173,13 +174,13 @@ impl<'a> Reader<'a> {
         &mut self,
         (event, span): (Event<'a>, Span),
         path: &mut String,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, Problem> {
         let (before, took) = (self.nodes, self.took);
         self.count(1, false)?;
         self.took += NODE;
         self.depth += 1;
         if self.depth > DEEPEST {
-            return Err(format!("yaml: exceeded max depth of {DEEPEST}"));
+            return Err(problem!("yaml: exceeded max depth of {DEEPEST}"));
         }
         let (anchor, value) = match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -203,7 +204,7 @@ impl<'a> Reader<'a> {
                     .get(&id)
                     .map(|(_, nodes, bytes)| (*nodes, *bytes));
                 let (nodes, bytes) = known.ok_or_else(|| {
-                    format!(
+                    problem!(
                         "yaml: line {}: unknown anchor referenced",
                         span.start.line()
                     )
@@ -219,7 +220,7 @@ impl<'a> Reader<'a> {
                     .unwrap_or_default());
             }
             other => {
-                return Err(format!(
+                return Err(problem!(
                     "yaml: line {}: unexpected {other:?}",
                     span.start.line()
                 ));
@@ -242,7 +243,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn sequence(&mut self, path: &mut String) -> Result<Value, String> {
+    fn sequence(&mut self, path: &mut String) -> Result<Value, Problem> {
         let mut items = Vec::new();
         loop {
             let next = self.next()?;
@@ -257,7 +258,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn mapping(&mut self, path: &mut String) -> Result<Value, String> {
+    fn mapping(&mut self, path: &mut String) -> Result<Value, Problem> {
         let (mut map, mut merged) = (Map::new(), Vec::new());
         loop {
             let next = self.next()?;
@@ -267,7 +268,7 @@ impl<'a> Reader<'a> {
             let line = next.1.start.line();
             let is_merge = matches!(&next.0, Event::Scalar(t, ScalarStyle::Plain, ..) if scalar::resolve(t) == scalar::Meaning::Merge);
             let key = key_text(&next.0)
-                .ok_or_else(|| format!("yaml: line {line}: a mapping's key must be a text"))?;
+                .ok_or_else(|| problem!("yaml: line {line}: a mapping's key must be a text"))?;
             let length = path.len();
             if !path.is_empty() {
                 path.push('.');

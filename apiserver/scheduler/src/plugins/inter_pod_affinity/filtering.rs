@@ -17,9 +17,10 @@ fn unwelcome(view: View, pod: &PodInfo) -> Places {
                 continue;
             };
             if held.wish == Wish::Apart
-                && *known
-                    .entry(*number)
-                    .or_insert_with(|| held.term.matches(pod, view.namespaces))
+                && *known.entry(*number).or_insert_with(|| {
+                    held.term
+                        .matches(&pod.namespace, pod.labels(), view.namespaces)
+                })
             {
                 found.add(node, &held.term.key, i64::from(*count));
             }
@@ -70,7 +71,7 @@ pub fn change(
         .terms
         .apart
         .iter()
-        .filter(|term| term.matches(pod, view.namespaces));
+        .filter(|term| term.matches(&pod.namespace, pod.labels(), view.namespaces));
     meant.for_each(|term| state.unwelcome.add(node, &term.key, by));
     if all_match(&pod.terms.near, other, view.namespaces) {
         pod.terms
@@ -82,7 +83,7 @@ pub fn change(
         .terms
         .apart
         .iter()
-        .filter(|term| term.matches(other, view.namespaces));
+        .filter(|term| term.matches(&other.namespace, other.labels(), view.namespaces));
     meant.for_each(|term| state.apart.add(node, &term.key, by));
 }
 

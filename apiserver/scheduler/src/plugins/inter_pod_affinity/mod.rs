@@ -9,9 +9,12 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
 
+use skiff_podspec::affinity::UnreadableTerms;
+
 use crate::{
-    framework::{ClusterEvent, First, Plugin, Rejection, State as Attempt, View},
+    framework::{ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State as Attempt,
     pod::PodInfo,
     tally::Matcher,
     terms::Term,
@@ -84,7 +87,10 @@ fn matcher<'a>(
 
 /// Whether all terms mean the pod; without terms, none does.
 fn all_match(terms: &[Term], pod: &PodInfo, namespaces: &Store<Namespace>) -> bool {
-    !terms.is_empty() && terms.iter().all(|term| term.matches(pod, namespaces))
+    !terms.is_empty()
+        && terms
+            .iter()
+            .all(|term| term.matches(&pod.namespace, pod.labels(), namespaces))
 }
 
 fn label<'a>(node: &'a Node, key: &str) -> Option<&'a String> {
@@ -96,7 +102,7 @@ fn may_mean(terms: &[Term], pod: &PodInfo) -> bool {
     !terms.is_empty() && terms.iter().all(|term| term.pods.matches(pod.labels()))
 }
 
-impl Plugin for InterPodAffinity {
+impl Plugin<Attempt> for InterPodAffinity {
     fn name(&self) -> &'static str {
         "InterPodAffinity"
     }
@@ -138,9 +144,15 @@ impl Plugin for InterPodAffinity {
         2
     }
 
-    fn pre_score(&self, view: View, pod: &PodInfo, state: &mut Attempt, _: &[&NodeInfo]) -> bool {
+    fn pre_score(
+        &self,
+        view: View,
+        pod: &PodInfo,
+        state: &mut Attempt,
+        _: &[&NodeInfo],
+    ) -> Result<bool, UnreadableTerms> {
         state.pods.wishes = scoring::count(view, pod);
-        !state.pods.wishes.0.is_empty()
+        Ok(!state.pods.wishes.0.is_empty())
     }
 
     fn score(&self, _: View, state: &Attempt, _: &PodInfo, node: &NodeInfo) -> i64 {
@@ -192,7 +204,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{framework, plugins::tests::World, pod::tests::pod};
+    use crate::{plugins::tests::World, pod::tests::pod};
 
     fn of(name: &str, namespace: &str, app: &str, affinity: Value) -> Arc<PodInfo> {
         pod(
@@ -250,97 +262,24 @@ mod tests {
             "node(s) didn't match pod anti-affinity rules",
         );
         let unwelcome = "node(s) didn't satisfy existing pods anti-affinity rules";
-        for (namespace, app, affinity, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             ("ns", "x", Value::Null, ["", "", ""]),
-            (
-                "ns",
-                "x",
-                terms("podAffinity", "leader", "host", json!({})),
-                ["", no_near, no_near],
-            ),
-            (
-                "ns",
-                "x",
-                terms("podAffinity", "leader", "zone", json!({})),
-                ["", "", no_near],
-            ),
-            (
-                "ns",
-                "x",
-                terms("podAffinity", "leader", "rack", json!({})),
-                [no_near; 3],
-            ),
-            (
-                "other",
-                "x",
-                terms("podAffinity", "leader", "zone", json!({})),
-                [no_near; 3],
-            ),
-            (
-                "other",
-                "x",
-                terms(
-                    "podAffinity",
-                    "leader",
-                    "zone",
-                    json!({"namespaces": ["ns"]}),
-                ),
-                ["", "", no_near],
-            ),
-            (
-                "other",
-                "x",
-                terms(
-                    "podAffinity",
-                    "leader",
-                    "zone",
-                    json!({"namespaceSelector": {"matchLabels": {"team": "x"}}}),
-                ),
-                ["", "", no_near],
-            ),
-            (
-                "other",
-                "x",
-                terms(
-                    "podAffinity",
-                    "leader",
-                    "zone",
-                    json!({"namespaceSelector": {}}),
-                ),
-                ["", "", no_near],
-            ),
-            (
-                "other",
-                "x",
-                terms(
-                    "podAffinity",
-                    "leader",
-                    "zone",
-                    json!({"namespaceSelector": {"matchLabels": {"team": "y"}}}),
-                ),
-                [no_near; 3],
-            ),
-            (
-                "ns",
-                "first",
-                terms("podAffinity", "first", "zone", json!({})),
-                ["", "", ""],
-            ),
-            (
-                "ns",
-                "x",
-                terms("podAntiAffinity", "leader", "zone", json!({})),
-                [no_apart, no_apart, ""],
-            ),
-            (
-                "ns",
-                "x",
-                terms("podAntiAffinity", "leader", "host", json!({})),
-                [no_apart, "", ""],
-            ),
+            ("ns", "x", terms("podAffinity", "leader", "host", json!({})), ["", no_near, no_near]),
+            ("ns", "x", terms("podAffinity", "leader", "zone", json!({})), ["", "", no_near]),
+            ("ns", "x", terms("podAffinity", "leader", "rack", json!({})), [no_near; 3]),
+            ("other", "x", terms("podAffinity", "leader", "zone", json!({})), [no_near; 3]),
+            ("other", "x", terms("podAffinity", "leader", "zone", json!({"namespaces": ["ns"]})), ["", "", no_near]),
+            ("other", "x", terms("podAffinity", "leader", "zone", json!({"namespaceSelector": {"matchLabels": {"team": "x"}}})), ["", "", no_near]),
+            ("other", "x", terms("podAffinity", "leader", "zone", json!({"namespaceSelector": {}})), ["", "", no_near]),
+            ("other", "x", terms("podAffinity", "leader", "zone", json!({"namespaceSelector": {"matchLabels": {"team": "y"}}})), [no_near; 3]),
+            ("ns", "first", terms("podAffinity", "first", "zone", json!({})), ["", "", ""]),
+            ("ns", "x", terms("podAntiAffinity", "leader", "zone", json!({})), [no_apart, no_apart, ""]),
+            ("ns", "x", terms("podAntiAffinity", "leader", "host", json!({})), [no_apart, "", ""]),
             ("ns", "loud", Value::Null, ["", "", unwelcome]),
             ("other", "loud", Value::Null, ["", "", ""]),
-        ] {
+        ];
+        for (namespace, app, affinity, expected) in cases {
             assert_eq!(
                 world.tried(
                     &InterPodAffinity,
@@ -391,32 +330,24 @@ mod tests {
                 preferred("podAntiAffinity", "loud", "zone", 10),
             ),
         );
-        for (app, affinity, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             ("x", Value::Null, [0, 0, 0]),
-            (
-                "x",
-                preferred("podAffinity", "leader", "host", 5),
-                [200, 0, 0],
-            ),
-            (
-                "x",
-                preferred("podAffinity", "leader", "zone", 5),
-                [200, 200, 0],
-            ),
-            (
-                "x",
-                preferred("podAntiAffinity", "leader", "zone", 5),
-                [0, 0, 200],
-            ),
+            ("x", preferred("podAffinity", "leader", "host", 5), [200, 0, 0]),
+            ("x", preferred("podAffinity", "leader", "zone", 5), [200, 200, 0]),
+            ("x", preferred("podAntiAffinity", "leader", "zone", 5), [0, 0, 200]),
             // 40 for the friend's wish, 1 for the requirement of what runs
             ("guest", Value::Null, [0, 200, 4]),
             ("loud", Value::Null, [200, 200, 0]),
-        ] {
+        ];
+        for (app, affinity, expected) in cases {
             let pod = of("new", "ns", app, affinity.clone());
             let mut state = Attempt::default();
             let nodes: Vec<&NodeInfo> = world.cache.nodes().collect();
-            let plugin = &InterPodAffinity as &dyn Plugin;
-            let scored = plugin.pre_score(world.view(), &pod, &mut state, &nodes);
+            let plugin = &InterPodAffinity as &crate::plugins::Plugin;
+            let scored = plugin
+                .pre_score(world.view(), &pod, &mut state, &nodes)
+                .unwrap();
             let mut scores: Vec<i64> = nodes
                 .iter()
                 .map(|node| plugin.score(world.view(), &state, &pod, node))
@@ -442,14 +373,14 @@ mod tests {
             terms("podAntiAffinity", "leader", "zone", json!({})),
         );
         let mut state = Attempt::default();
-        framework::pre_filter(world.view(), &pod, &mut state).unwrap();
+        crate::run::pre_filter(world.view(), &pod, &mut state).unwrap();
         let node = world.cache.get("n1").unwrap();
         assert!(
             InterPodAffinity
                 .filter(world.view(), &state, &pod, node)
                 .is_err()
         );
-        framework::change(world.view(), &mut state, &pod, &leader, node, -1);
+        crate::run::change(world.view(), &mut state, &pod, &leader, node, -1);
         assert!(
             InterPodAffinity
                 .filter(world.view(), &state, &pod, node)

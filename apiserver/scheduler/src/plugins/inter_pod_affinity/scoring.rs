@@ -36,10 +36,10 @@ pub fn count(view: View, pod: &PodInfo) -> Places {
                 Wish::Rather(weight) => i64::from(weight),
                 Wish::Apart => continue,
             };
-            if *known
-                .entry(*number)
-                .or_insert_with(|| held.term.matches(pod, view.namespaces))
-            {
+            if *known.entry(*number).or_insert_with(|| {
+                held.term
+                    .matches(&pod.namespace, pod.labels(), view.namespaces)
+            }) {
                 wishes.add(node, &held.term.key, weight * i64::from(*count));
             }
         }

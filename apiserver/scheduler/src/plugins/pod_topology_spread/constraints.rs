@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Node, TopologySpreadConstraint};
 use skiff_api::machinery::selector::Selector;
+use skiff_podspec::parts::HasSpec;
 
 use crate::{
     framework::View,
@@ -90,9 +91,9 @@ impl Constraint {
 
 fn given(pod: &PodInfo) -> &[TopologySpreadConstraint] {
     pod.pod
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.topology_spread_constraints.as_deref())
+        .spec()
+        .topology_spread_constraints
+        .as_deref()
         .unwrap_or_default()
 }
 

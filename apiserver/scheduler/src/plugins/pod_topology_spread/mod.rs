@@ -6,9 +6,14 @@ mod constraints;
 mod filtering;
 mod scoring;
 
+use skiff_podspec::affinity::UnreadableTerms;
+
+use skiff_podspec::parts::HasSpec;
+
 use crate::{
-    framework::{ClusterEvent, First, Plugin, Rejection, State as Attempt, View},
+    framework::{ClusterEvent, First, Plugin, Rejection, View},
     node::NodeInfo,
+    plugins::State as Attempt,
     pod::PodInfo,
 };
 
@@ -23,7 +28,7 @@ pub struct State {
     soft: scoring::Soft,
 }
 
-impl Plugin for PodTopologySpread {
+impl Plugin<Attempt> for PodTopologySpread {
     fn name(&self) -> &'static str {
         "PodTopologySpread"
     }
@@ -69,9 +74,9 @@ impl Plugin for PodTopologySpread {
         pod: &PodInfo,
         state: &mut Attempt,
         nodes: &[&NodeInfo],
-    ) -> bool {
+    ) -> Result<bool, UnreadableTerms> {
         state.spread.soft = scoring::count(view, pod, nodes);
-        !state.spread.soft.is_empty()
+        Ok(!state.spread.soft.is_empty())
     }
 
     fn score(&self, _: View, state: &Attempt, _: &PodInfo, node: &NodeInfo) -> i64 {
@@ -106,9 +111,7 @@ impl Plugin for PodTopologySpread {
                         .and_then(|labels| labels.get(key))
                         .cloned()
                 };
-                let taints = |node: &k8s_openapi::api::core::v1::Node| {
-                    node.spec.as_ref().and_then(|spec| spec.taints.clone())
-                };
+                let taints = |node: &k8s_openapi::api::core::v1::Node| node.spec().taints.clone();
                 let (was, is) = (all_keys(&constraints, old), all_keys(&constraints, new));
                 was != is
                     || is

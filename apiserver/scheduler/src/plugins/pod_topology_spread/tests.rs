@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Event, framework, plugins::tests::World, pod::tests::pod};
+use crate::{heard::Event, plugins::tests::World, pod::tests::pod};
 
 const NO: &str = "node(s) didn't match pod topology spread constraints";
 const NO_LABEL: &str =
@@ -53,110 +53,28 @@ fn world(counts: [usize; 4]) -> World {
 #[test]
 fn what_must_hold() {
     let zone = |rest| vec![constraint("zone", 1, rest)];
-    for (counts, constraints, app, rest, wanted) in [
-        (
-            [1, 0, 1, 0],
-            zone(json!({})),
-            "a",
-            json!({}),
-            ["", "", "", NO_LABEL],
-        ),
-        (
-            [1, 1, 1, 0],
-            zone(json!({})),
-            "a",
-            json!({}),
-            [NO, NO, "", NO_LABEL],
-        ),
-        (
-            [1, 1, 1, 0],
-            vec![constraint("zone", 2, json!({}))],
-            "a",
-            json!({}),
-            ["", "", "", NO_LABEL],
-        ),
+    #[rustfmt::skip]
+    let cases = [
+        ([1, 0, 1, 0], zone(json!({})), "a", json!({}), ["", "", "", NO_LABEL]),
+        ([1, 1, 1, 0], zone(json!({})), "a", json!({}), [NO, NO, "", NO_LABEL]),
+        ([1, 1, 1, 0], vec![constraint("zone", 2, json!({}))], "a", json!({}), ["", "", "", NO_LABEL]),
         // the pod itself is none of those that are spread
-        (
-            [1, 1, 1, 0],
-            zone(json!({})),
-            "b",
-            json!({}),
-            ["", "", "", NO_LABEL],
-        ),
-        (
-            [3, 0, 1, 0],
-            vec![constraint("host", 1, json!({}))],
-            "a",
-            json!({}),
-            [NO, "", NO, ""],
-        ),
-        (
-            [0, 0, 1, 0],
-            [zone(json!({})), vec![constraint("host", 1, json!({}))]].concat(),
-            "a",
-            json!({}),
-            ["", "", NO, NO_LABEL],
-        ),
+        ([1, 1, 1, 0], zone(json!({})), "b", json!({}), ["", "", "", NO_LABEL]),
+        ([3, 0, 1, 0], vec![constraint("host", 1, json!({}))], "a", json!({}), [NO, "", NO, ""]),
+        ([0, 0, 1, 0], [zone(json!({})), vec![constraint("host", 1, json!({}))]].concat(), "a", json!({}), ["", "", NO, NO_LABEL]),
         // three zones are wanted, there are two: the third counts as empty
-        (
-            [1, 0, 1, 0],
-            zone(json!({"minDomains": 3})),
-            "a",
-            json!({}),
-            [NO, NO, NO, NO_LABEL],
-        ),
-        (
-            [1, 0, 1, 0],
-            zone(json!({"minDomains": 2})),
-            "a",
-            json!({}),
-            ["", "", "", NO_LABEL],
-        ),
+        ([1, 0, 1, 0], zone(json!({"minDomains": 3})), "a", json!({}), [NO, NO, NO, NO_LABEL]),
+        ([1, 0, 1, 0], zone(json!({"minDomains": 2})), "a", json!({}), ["", "", "", NO_LABEL]),
         // zone b is none that the pod may go to
-        (
-            [1, 1, 0, 0],
-            zone(json!({})),
-            "a",
-            json!({"spec": {"nodeSelector": {"zone": "a"}}}),
-            ["", "", "", NO_LABEL],
-        ),
-        (
-            [1, 1, 0, 0],
-            zone(json!({"nodeAffinityPolicy": "Ignore"})),
-            "a",
-            json!({"spec": {"nodeSelector": {"zone": "a"}}}),
-            [NO, NO, "", NO_LABEL],
-        ),
-        (
-            [1, 1, 0, 0],
-            zone(json!({"labelSelector": {"matchLabels": {"app": "a"}}, "matchLabelKeys": ["v"]})),
-            "a",
-            json!({}),
-            [NO, NO, "", NO_LABEL],
-        ),
-        (
-            [1, 1, 0, 0],
-            zone(json!({"matchLabelKeys": ["v"]})),
-            "a",
-            json!({"metadata": {"labels": {"v": "2"}}}),
-            ["", "", "", NO_LABEL],
-        ),
-        (
-            [1, 1, 0, 0],
-            zone(json!({"whenUnsatisfiable": "ScheduleAnyway"})),
-            "a",
-            json!({}),
-            ["", "", "", ""],
-        ),
+        ([1, 1, 0, 0], zone(json!({})), "a", json!({"spec": {"nodeSelector": {"zone": "a"}}}), ["", "", "", NO_LABEL]),
+        ([1, 1, 0, 0], zone(json!({"nodeAffinityPolicy": "Ignore"})), "a", json!({"spec": {"nodeSelector": {"zone": "a"}}}), [NO, NO, "", NO_LABEL]),
+        ([1, 1, 0, 0], zone(json!({"labelSelector": {"matchLabels": {"app": "a"}}, "matchLabelKeys": ["v"]})), "a", json!({}), [NO, NO, "", NO_LABEL]),
+        ([1, 1, 0, 0], zone(json!({"matchLabelKeys": ["v"]})), "a", json!({"metadata": {"labels": {"v": "2"}}}), ["", "", "", NO_LABEL]),
+        ([1, 1, 0, 0], zone(json!({"whenUnsatisfiable": "ScheduleAnyway"})), "a", json!({}), ["", "", "", ""]),
         // without a selector no pod counts, not even itself
-        (
-            [1, 1, 0, 0],
-            zone(json!({"labelSelector": null})),
-            "a",
-            json!({}),
-            ["", "", "", NO_LABEL],
-        ),
-    ] {
+        ([1, 1, 0, 0], zone(json!({"labelSelector": null})), "a", json!({}), ["", "", "", NO_LABEL]),
+    ];
+    for (counts, constraints, app, rest, wanted) in cases {
         assert_eq!(
             world(counts).tried(
                 &PodTopologySpread,
@@ -210,19 +128,19 @@ fn pods_that_end_do_not_count() {
 fn pods_that_are_thought_to_come_and_go() {
     let world = world([1, 1, 1, 0]);
     let new = of("new", "a", &[constraint("zone", 1, json!({}))], json!({}));
-    let mut state = framework::State::default();
-    framework::pre_filter(world.view(), &new, &mut state).unwrap();
+    let mut state = crate::plugins::State::default();
+    crate::run::pre_filter(world.view(), &new, &mut state).unwrap();
     let node = world.cache.get("a1").unwrap();
-    let fits = |state: &framework::State| {
+    let fits = |state: &crate::plugins::State| {
         PodTopologySpread
             .filter(world.view(), state, &new, node)
             .is_ok()
     };
     let other = node.pods.values().next().unwrap();
     assert!(!fits(&state));
-    framework::change(world.view(), &mut state, &new, other, node, -1);
+    crate::run::change(world.view(), &mut state, &new, other, node, -1);
     assert!(fits(&state));
-    framework::change(world.view(), &mut state, &new, other, node, 1);
+    crate::run::change(world.view(), &mut state, &new, other, node, 1);
     assert!(!fits(&state));
 }
 

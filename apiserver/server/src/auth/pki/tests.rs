@@ -550,10 +550,7 @@ fn others_are_content_with_the_certificates() {
 async fn a_handshake_brings_the_client_certificate() {
     use std::sync::Arc;
 
-    use rustls::{
-        ClientConfig,
-        pki_types::{PrivateKeyDer, ServerName, pem::PemObject},
-    };
+    use rustls::pki_types::{PrivateKeyDer, ServerName, pem::PemObject};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     let clock: SharedClock = Arc::new(skiff_api::machinery::clock::SystemClock);
@@ -568,12 +565,8 @@ async fn a_handshake_brings_the_client_certificate() {
         (None, false),
         (Some(stranger.client("x", &[]).unwrap()), true),
     ] {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap();
-        let builder =
-            builder.with_root_certificates(tls::roots(pki.serving_ca.as_bytes()).unwrap());
+        let roots = tls::roots(pki.serving_ca.as_bytes()).unwrap();
+        let builder = skiff_watching::tls::client(Some(roots)).unwrap();
         let mut config = match &client {
             Some(issued) => {
                 let key = PrivateKeyDer::from_pem_slice(issued.key.as_bytes()).unwrap();

@@ -7,17 +7,12 @@
 use std::sync::{Arc, OnceLock};
 
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
-    client::danger::HandshakeSignatureValid,
-    crypto::{
-        CryptoProvider, ring::default_provider, verify_tls12_signature, verify_tls13_signature,
-    },
-    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
-    server::danger::{ClientCertVerified, ClientCertVerifier},
+    RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
 use super::{authority::Issued, error::PkiError};
-use crate::auth::User;
+use crate::auth::{Unauthorized, User};
 
 /// A certificate that led to an authority. Times in seconds since 1970.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,7 +31,7 @@ pub struct PeerCertificate(Arc<Peer>);
 #[derive(Debug)]
 struct Peer {
     chain: Vec<CertificateDer<'static>>,
-    verified: OnceLock<Result<Verified, String>>,
+    verified: OnceLock<Result<Verified, Unauthorized>>,
 }
 
 impl PeerCertificate {
@@ -61,8 +56,8 @@ impl PeerCertificate {
     /// What `verify` said the first time.
     pub(crate) fn verified(
         &self,
-        verify: impl FnOnce() -> Result<Verified, String>,
-    ) -> Result<&Verified, String> {
+        verify: impl FnOnce() -> Result<Verified, Unauthorized>,
+    ) -> Result<&Verified, Unauthorized> {
         self.0
             .verified
             .get_or_init(verify)
@@ -105,17 +100,9 @@ pub fn server_config(
     client_ca: Option<&[u8]>,
 ) -> Result<Arc<ServerConfig>, PkiError> {
     let tls = |error: &dyn std::fmt::Display| PkiError::Tls(error.to_string());
-    let provider = Arc::new(default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
+    let authorities = client_ca.map(roots).transpose()?;
+    let builder = skiff_watching::tls::server(authorities.map(|roots| roots.subjects()))
         .map_err(|error| tls(&error))?;
-    let builder = match client_ca {
-        Some(pem) => builder.with_client_cert_verifier(Arc::new(Asking {
-            hints: roots(pem)?.subjects(),
-            provider,
-        })),
-        None => builder.with_no_client_auth(),
-    };
     let chain = certificates(serving.certificate.as_bytes())?;
     let key = PrivateKeyDer::from_pem_slice(serving.key.as_bytes()).map_err(|error| tls(&error))?;
     let mut config = builder
@@ -123,64 +110,4 @@ pub fn server_config(
         .map_err(|error| tls(&error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-/// Asks for a certificate and takes any, or none, as long as the client proves that it holds the key.
-#[derive(Debug)]
-struct Asking {
-    hints: Vec<DistinguishedName>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ClientCertVerifier for Asking {
-    fn client_auth_mandatory(&self) -> bool {
-        false
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &self.hints
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signed,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signed,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }

@@ -25,6 +25,7 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         meta::Meta,
+        read::Read,
         status::{Details, Status},
         time,
     },
@@ -51,7 +52,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, mut parts: Parts) -> Answer 
     let query = parameters(&ctx.query, name)?;
     let pod = live(ctx, kind, &ctx.info.namespace, name)?;
     let container = container(&pod, ctx.query.text("container"))?;
-    let host = pod["spec"]["nodeName"].as_str().unwrap_or("");
+    let host = pod.at("spec").text("nodeName");
     if host.is_empty() {
         // nothing ran yet, and nothing was said
         let mut response = Response::new(Body::empty());
@@ -156,7 +157,7 @@ async fn ask(ctx: &Context, location: &Location, name: &str) -> Result<Response<
         .transports
         .send(location, request)
         .await
-        .map_err(failed)?;
+        .map_err(|error| failed(error.to_string()))?;
     let status = answer.status();
     if (200..=206).contains(&status.as_u16()) {
         return Ok(answer);
@@ -273,6 +274,7 @@ async fn copy(socket: WebSocket, body: Incoming, bytes: bool) {
             }
             next = pieces.next().await.and_then(Result::ok);
         }
+        // whoever has gone needs no farewell
         let _ = to_client.close().await;
     };
     let receiving = async { while let Some(Ok(_)) = from_client.next().await {} };

@@ -3,7 +3,7 @@
 //! Follows `pkg/kubelet/client/kubelet_client.go` (GetConnectionInfo) and `pkg/util/node/node.go` (GetPreferredNodeAddress).
 
 use serde_json::Value;
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{read::Read, status::Status};
 
 use super::live::live;
 use crate::context::Context;
@@ -37,25 +37,16 @@ pub fn location(
 }
 
 fn address(node: &Value) -> Result<(String, u16), Status> {
-    let addresses = node["status"]["addresses"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let addresses = node.at("status").list("addresses");
     let of = |kind: &str| {
         addresses
             .iter()
             .find(|address| address["type"] == kind)
-            .and_then(|address| address["address"].as_str())
+            .and_then(|address| address.text_ptr("address"))
     };
     let known: Vec<String> = addresses
         .iter()
-        .map(|address| {
-            format!(
-                "{{{} {}}}",
-                address["type"].as_str().unwrap_or(""),
-                address["address"].as_str().unwrap_or("")
-            )
-        })
+        .map(|address| format!("{{{} {}}}", address.text("type"), address.text("address")))
         .collect();
     let host = PREFERRED.iter().find_map(|kind| of(kind)).ok_or_else(|| {
         Status::internal_plain(format!(

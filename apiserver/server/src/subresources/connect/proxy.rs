@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 use rand::RngExt;
 use serde_json::Value;
+use skiff_api::machinery::read::Read;
 use skiff_api::{
     kinds::{Kind, Proxied},
     machinery::status::Status,
@@ -102,7 +103,7 @@ fn pod_location(
     let pod = live(ctx, kind, &ctx.info.namespace, name)?;
     let first = pod["status"]["podIPs"][0]["ip"]
         .as_str()
-        .or(pod["status"]["podIP"].as_str());
+        .or(pod.at("status").text_ptr("podIP"));
     let ip: IpAddr = first
         .and_then(|text| text.parse().ok())
         .filter(|ip| is_global_unicast(*ip))
@@ -123,7 +124,7 @@ fn pod_location(
 
 /// The first port that a container declares.
 fn first_port(pod: &Value) -> Option<u16> {
-    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    let containers = pod.at("spec").list("containers").iter();
     containers
         .filter_map(|container| container["ports"][0]["containerPort"].as_u64())
         .next()
@@ -141,16 +142,16 @@ fn service_location(
     let mut port_name = port.to_owned();
     if let Ok(number) = port.parse::<i64>() {
         let service = live(ctx, kind, namespace, name)?;
-        let ports = service["spec"]["ports"].as_array().into_iter().flatten();
+        let ports = service.at("spec").list("ports").iter();
         let found = ports
             .clone()
-            .find(|port| port["port"].as_i64() == Some(number));
+            .find(|port| port.int_ptr("port") == Some(number));
         let found = found.ok_or_else(|| {
             Status::unavailable(format!(
                 "no service port {number} found for service {name:?}"
             ))
         })?;
-        port_name = found["name"].as_str().unwrap_or("").to_owned();
+        port_name = found.text("name").to_owned();
     }
     let endpoints = live(
         ctx,
@@ -160,10 +161,7 @@ fn service_location(
         namespace,
         name,
     )?;
-    let subsets = endpoints["subsets"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let subsets = endpoints.list("subsets");
     if subsets.is_empty() {
         return Err(Status::unavailable(format!(
             "no endpoints available for service {name:?}"
@@ -193,12 +191,9 @@ fn endpoint(ctx: &Context, subset: &Value, port_name: &str) -> Option<(IpAddr, u
     let port = subset["ports"]
         .as_array()?
         .iter()
-        .find(|port| port["name"].as_str().unwrap_or("") == port_name)?;
+        .find(|port| port.text("name") == port_name)?;
     let port = u16::try_from(port["port"].as_u64()?).ok()?;
-    let addresses = subset["addresses"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let addresses = subset.list("addresses");
     from_any(addresses)
         .find_map(|address| pod_address(ctx, address))
         .map(|ip| (ip, port))
@@ -206,23 +201,23 @@ fn endpoint(ctx: &Context, subset: &Value, port_name: &str) -> Option<(IpAddr, u
 
 /// The address, when the pod that it is said to be of has it.
 fn pod_address(ctx: &Context, address: &Value) -> Option<IpAddr> {
-    let reference = &address["targetRef"];
-    if reference["namespace"].as_str() != Some(&ctx.info.namespace) {
+    let reference = address.at("targetRef");
+    if reference.text_ptr("namespace") != Some(&ctx.info.namespace) {
         return None;
     }
     let pod = live(
         ctx,
         ctx.kinds.find("", "v1", "pods")?,
         &ctx.info.namespace,
-        reference["name"].as_str()?,
+        reference.text_ptr("name")?,
     )
     .ok()?;
-    let ip = address["ip"].as_str()?;
-    let has = pod["status"]["podIPs"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let ip = address.text_ptr("ip")?;
+    let has = pod
+        .at("status")
+        .list("podIPs")
+        .iter()
         .any(|one| one["ip"] == ip);
-    let known = has || pod["status"]["podIPs"].is_null() && pod["status"]["podIP"] == ip;
+    let known = has || pod.at("status").some("podIPs").is_none() && pod["status"]["podIP"] == ip;
     ip.parse().ok().filter(|ip| known && is_global_unicast(*ip))
 }

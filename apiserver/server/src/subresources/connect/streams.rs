@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Subresource},
-    machinery::{gonum, meta::Meta, status::Status},
+    machinery::{gonum, meta::Meta, read::Read, status::Status},
 };
 
 use super::{live::live, node};
@@ -34,7 +34,7 @@ pub fn location(ctx: &Context, kind: &Arc<Kind>, sub: Subresource) -> Result<Loc
             container(&pod, ctx.query.text("container"))?
         ),
     };
-    match pod["spec"]["nodeName"].as_str().unwrap_or("") {
+    match pod.at("spec").text("nodeName") {
         "" => Err(Status::bad_request(format!(
             "pod {name} does not have a host assigned"
         ))),
@@ -68,7 +68,7 @@ fn names(pod: &Value) -> Vec<&str> {
             .as_array()
             .into_iter()
             .flatten()
-            .filter_map(|container| container["name"].as_str())
+            .filter_map(|container| container.text_ptr("name"))
     };
     of("initContainers")
         .chain(of("containers"))
@@ -86,13 +86,9 @@ pub fn container(pod: &Value, asked: &str) -> Result<String, Status> {
             false => refused(format!("container {asked} is not valid for pod {name}")),
         };
     }
-    match pod["spec"]["containers"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-    {
+    match pod.at("spec").list("containers") {
         [] => refused(format!("a container name must be specified for pod {name}")),
-        [one] => Ok(one["name"].as_str().unwrap_or("").to_owned()),
+        [one] => Ok(one.text("name").to_owned()),
         _ => refused(format!(
             "a container name must be specified for pod {name}, choose one of: [{}]",
             names(pod).join(" ")

@@ -15,6 +15,7 @@ use skiff_api::{
         field::{Errors, Path},
         meta::Meta,
         patch::{self, go::GoValue},
+        read::Read,
         schema::{conform, conform_converted},
         status::Status,
     },
@@ -127,7 +128,7 @@ impl Patch<'_> {
     /// The patch as a value, and what strict reading has against it.
     fn document(&self) -> Result<(Value, Vec<String>), Status> {
         let document = body::parse(&self.text, BodyType::Json).map_err(|error| {
-            let said = error.trim_start_matches("couldn't get version/kind; json parse error: ");
+            let said = error.as_json();
             // a strategic patch is read elsewhere
             let strategic = self.patch_type == PatchType::Strategic;
             Status::bad_request(if strategic {
@@ -243,8 +244,8 @@ impl Patch<'_> {
     fn check_identity(&self, new: &Value, live: &Value) -> Result<(), Status> {
         let kind_of = |value: &Value| {
             (
-                value["apiVersion"].as_str().unwrap_or("").to_string(),
-                value["kind"].as_str().unwrap_or("").to_string(),
+                value.text("apiVersion").to_string(),
+                value.text("kind").to_string(),
             )
         };
         if kind_of(new) != kind_of(live) {
@@ -310,8 +311,8 @@ impl Patch<'_> {
             ));
         }
         let expected = self.kind.api_version();
-        let given = config["apiVersion"].as_str().unwrap_or("");
-        if given.is_empty() || config["kind"].as_str().unwrap_or("").is_empty() {
+        let given = config.text("apiVersion");
+        if given.is_empty() || config.text("kind").is_empty() {
             // a group, a slash and a version, be the group empty
             let shown = if given.contains('/') {
                 given.to_string()
@@ -320,7 +321,7 @@ impl Patch<'_> {
             };
             return Err(Status::bad_request(format!(
                 "invalid object type: {shown}, Kind={}",
-                config["kind"].as_str().unwrap_or("")
+                config.text("kind")
             )));
         }
         if given != expected {

@@ -5,10 +5,7 @@
 
 use std::{cell::RefCell, io, os::fd::OwnedFd, rc::Rc, time::Duration};
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
+use nix::sys::signal::Signal;
 use tokio::{
     io::AsyncReadExt,
     net::{UnixStream, unix::pipe},
@@ -23,12 +20,15 @@ use super::{
     output::{Output, set_nonblocking},
     reaper::Exit,
 };
-use crate::runtime::{
-    ContainerPhase,
-    oci::{
-        cause::{During, chain},
-        protocol::{self, Event, Failure},
-        state::{self, ContainerDir, ContainerRecord, StatusRecord, now},
+use crate::{
+    outcome,
+    runtime::{
+        ContainerPhase,
+        oci::{
+            cause::{During, chain},
+            protocol::{self, Event, Failure},
+            state::{self, ContainerDir, ContainerRecord, StatusRecord, now},
+        },
     },
 };
 
@@ -69,30 +69,25 @@ impl Container {
         let io = |err: io::Error| failed("open the container's streams", err);
         let log = Log::open(record.log_path.clone())
             .map_err(|err| failed(&format!("open the log {}", record.log_path.display()), err))?;
-        let ends = if record.spec.tty {
-            None
+        let (ours, theirs) = if record.spec.tty {
+            (None, None)
         } else {
-            Some(pipes(record.spec.stdin, record.uid).map_err(io)?)
-        };
-        let (ours, theirs) = match ends {
-            Some(Ends {
+            let Ends {
                 stdin,
                 stdout,
                 stderr,
                 theirs,
-            }) => (Some((stdin, stdout, stderr)), Some(theirs)),
-            None => (None, None),
+            } = pipes(record.spec.stdin, record.uid).map_err(io)?;
+            (Some((stdin, stdout, stderr)), Some(theirs))
         };
         let flight = shim.reaper.flight();
-        let (pid, mut fds, errors) = launch(
-            &Job::Create {
-                dir: &dir,
-                record: &record,
-            },
-            theirs,
-        )
-        .await
-        .map_err(|reason| failed("create the container", reason))?;
+        let job = Job::Create {
+            dir: &dir,
+            record: &record,
+        };
+        let launched = launch(&job, theirs).await;
+        let (pid, mut fds, errors) =
+            launched.map_err(|reason| failed("create the container", reason))?;
         let exit = shim.reaper.claim(pid);
         drop(flight);
         let output = Output::new(log);
@@ -230,8 +225,7 @@ impl Container {
 
     fn signal(&self, signal: Signal) {
         if let pid @ 1.. = self.pid() {
-            // Ended already is as good.
-            let _ = kill(Pid::from_raw(pid), signal);
+            outcome::kill_if_alive(pid, signal);
         }
     }
 
@@ -244,7 +238,10 @@ impl Container {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         self.stdin.borrow_mut().take();
-        let _ = tokio::time::timeout(DRAIN, self.output.drained()).await;
+        // What is not read by then is not this container's.
+        tokio::time::timeout(DRAIN, self.output.drained())
+            .await
+            .unwrap_or_default();
         let failure = self.start_failure.take();
         let (code, signal) = if failure.is_some() {
             (START_ERROR, None)
@@ -274,26 +271,39 @@ impl Container {
     }
 }
 
+/// Why there is no process.
+#[derive(thiserror::Error, Debug)]
+pub enum NotLaunched {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("the helper died")]
+    HelperDied,
+    /// In the helper's words, or in those of the process that it made.
+    #[error("{0}")]
+    Told(String),
+}
+
 /// Has a helper make a process, and answers its id, what descriptors came with it, and the pipe that tells of a failed `execve`.
 pub async fn launch(
     job: &Job<'_>,
     stdio: Option<Stdio>,
-) -> Result<(i32, Vec<OwnedFd>, OwnedFd), String> {
-    let (errors, theirs) = io::pipe().during("pipe").map_err(|err| err.to_string())?;
-    let socket = helper::spawn(job, stdio, theirs.into()).map_err(|err| err.to_string())?;
-    socket
-        .set_nonblocking(true)
-        .map_err(|err| err.to_string())?;
-    let socket = UnixStream::from_std(socket).map_err(|err| err.to_string())?;
-    match protocol::receive::<Outcome>(&socket).await {
-        Ok(Some((Outcome::Running { pid }, fds))) => Ok((pid, fds, errors.into())),
-        Ok(Some((Outcome::Failed { reason }, _))) => {
+) -> Result<(i32, Vec<OwnedFd>, OwnedFd), NotLaunched> {
+    let (errors, theirs) = io::pipe().during("pipe")?;
+    let socket = helper::spawn(job, stdio, theirs.into())?;
+    socket.set_nonblocking(true)?;
+    let socket = UnixStream::from_std(socket)?;
+    match protocol::receive::<Outcome>(&socket).await? {
+        Some((Outcome::Running { pid }, fds)) => Ok((pid, fds, errors.into())),
+        Some((Outcome::Failed { reason }, _)) => {
             // What our executor said is more to the point.
             let said = read_to_end(errors.into()).await.unwrap_or_default();
-            Err(if said.is_empty() { reason } else { said })
+            Err(NotLaunched::Told(if said.is_empty() {
+                reason
+            } else {
+                said
+            }))
         }
-        Ok(None) => Err("the helper died".to_owned()),
-        Err(err) => Err(err.to_string()),
+        None => Err(NotLaunched::HelperDied),
     }
 }
 

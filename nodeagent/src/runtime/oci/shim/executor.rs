@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    convert::Infallible,
     ffi::CString,
     io::Write,
     mem::ManuallyDrop,
@@ -14,13 +15,37 @@ use std::{
 };
 
 use caps::{CapSet, Capability, CapsHashSet};
-use libcontainer::{
-    oci_spec::runtime::Spec,
-    workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError},
+use libcontainer::workload::{
+    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 use nix::errno::Errno;
+use oci_spec::runtime::Spec;
 
-use crate::runtime::oci::{program::DEFAULT_PATH, seccomp, state::ProcessRights};
+use crate::{
+    outcome::nobody_may_wait,
+    runtime::oci::{program::DEFAULT_PATH, seccomp, state::ProcessRights},
+};
+
+/// Why the process does not become the program, as its container's status says it.
+#[derive(thiserror::Error, Debug)]
+enum Failure {
+    #[error("cannot drop capabilities: {0}")]
+    Capabilities(#[from] caps::errors::CapsError),
+    #[error(transparent)]
+    Seccomp(#[from] seccomp::NotInstalled),
+    #[error("no command specified")]
+    NoCommand,
+    #[error("exec {0:?}: invalid argument")]
+    Argument(String),
+    #[error("exec {}: {}", .path.display(), words(*.errno))]
+    Exec { path: PathBuf, errno: Errno },
+    #[error("exec: {0:?}: stat {0}: no such file or directory")]
+    NoFile(String),
+    #[error("exec: {name:?}: {}", words(*.errno))]
+    NotExecutable { name: String, errno: Errno },
+    #[error("exec: {0:?}: executable file not found in $PATH")]
+    NotInPath(String),
+}
 
 /// What libcontainer calls in the container's process.
 #[derive(Clone)]
@@ -37,13 +62,12 @@ impl Executor for Workload {
             .as_ref()
             .and_then(|p| p.args().clone())
             .unwrap_or_default();
-        let reason = match self.give_up_rights() {
-            Err(reason) => reason,
-            Ok(()) => become_program(&args),
-        };
+        let become_program = || self.give_up_rights().and_then(|()| become_program(&args));
+        let Err(reason) = become_program();
         // SAFETY: the descriptor is open in this process, and is not closed by this handle.
         let mut pipe = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(self.errors) });
-        let _ = pipe.write_all(reason.as_bytes());
+        // Without a pipe there is nobody left to tell.
+        nobody_may_wait(pipe.write_all(reason.to_string().as_bytes()));
         // libcontainer's own way out from here would unwind its parent's state.
         // SAFETY: ends this process at once, as intended.
         unsafe { libc::_exit(255) }
@@ -68,58 +92,49 @@ impl Executor for Workload {
 }
 
 impl Workload {
-    fn give_up_rights(&self) -> Result<(), String> {
+    fn give_up_rights(&self) -> Result<(), Failure> {
         if !self.rights.seccomp {
             return Ok(());
         }
         let names: BTreeSet<String> = self.rights.capabilities.iter().cloned().collect();
         let keep: CapsHashSet = names.iter().filter_map(|name| name.parse().ok()).collect();
-        let fail = |err: caps::errors::CapsError| format!("cannot drop capabilities: {err}");
         // The bounding set first, while there is still the right to; these calls are all in the filter's list.
         for extra in [Capability::CAP_SYS_ADMIN, Capability::CAP_SETPCAP]
             .into_iter()
             .filter(|c| !keep.contains(c))
         {
-            caps::drop(None, CapSet::Bounding, extra).map_err(fail)?;
+            caps::drop(None, CapSet::Bounding, extra)?;
         }
         seccomp::install(&names)?;
-        caps::set(None, CapSet::Effective, &keep).map_err(fail)?;
-        caps::set(None, CapSet::Permitted, &keep).map_err(fail)
+        caps::set(None, CapSet::Effective, &keep)?;
+        Ok(caps::set(None, CapSet::Permitted, &keep)?)
     }
 }
 
-/// Returns only when it failed, with the reason.
-fn become_program(args: &[String]) -> String {
-    let Some(name) = args.first() else {
-        return "no command specified".to_owned();
-    };
-    let path = match look_up(name) {
-        Ok(path) => path,
-        Err(reason) => return reason,
-    };
-    let c_strings = |list: &[String]| {
-        list.iter()
-            .map(|s| CString::new(s.as_bytes()))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let (Ok(path_c), Ok(args_c)) = (CString::new(path.as_os_str().as_bytes()), c_strings(args))
-    else {
-        return format!("exec {name:?}: invalid argument");
-    };
+/// Returns only when it failed.
+fn become_program(args: &[String]) -> Result<Infallible, Failure> {
+    let name = args.first().ok_or(Failure::NoCommand)?;
+    let path = look_up(name)?;
+    let invalid = |_| Failure::Argument(name.clone());
+    let path_c = CString::new(path.as_os_str().as_bytes()).map_err(invalid)?;
+    let args_c: Result<Vec<_>, _> = args
+        .iter()
+        .map(|arg| CString::new(arg.as_bytes()))
+        .collect();
+    let args_c = args_c.map_err(invalid)?;
     restore_signals();
-    let Err(errno) = nix::unistd::execv(&path_c, &args_c);
-    format!("exec {}: {}", path.display(), words(errno))
+    nix::unistd::execv(&path_c, &args_c).map_err(|errno| Failure::Exec { path, errno })
 }
 
 /// As a shell looks for programs: a name with a slash is a path; others are looked for in PATH.
-fn look_up(name: &str) -> Result<PathBuf, String> {
+fn look_up(name: &str) -> Result<PathBuf, Failure> {
+    let named = name.to_owned();
     if name.contains('/') {
-        return executable(Path::new(name))
-            .map(|()| PathBuf::from(name))
-            .map_err(|errno| match errno {
-                Errno::ENOENT => format!("exec: {name:?}: stat {name}: no such file or directory"),
-                other => format!("exec: {name:?}: {}", words(other)),
-            });
+        return match executable(Path::new(name)) {
+            Ok(()) => Ok(PathBuf::from(name)),
+            Err(Errno::ENOENT) => Err(Failure::NoFile(named)),
+            Err(errno) => Err(Failure::NotExecutable { name: named, errno }),
+        };
     }
     let path = std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned());
     let mut found_but = None;
@@ -132,8 +147,8 @@ fn look_up(name: &str) -> Result<PathBuf, String> {
         }
     }
     Err(match found_but {
-        Some(errno) => format!("exec: {name:?}: {}", words(errno)),
-        None => format!("exec: {name:?}: executable file not found in $PATH"),
+        Some(errno) => Failure::NotExecutable { name: named, errno },
+        None => Failure::NotInPath(named),
     })
 }
 
@@ -160,9 +175,10 @@ fn words(errno: Errno) -> String {
 /// Rust ignores SIGPIPE and the shim blocks nothing, but programs expect both as a shell leaves them.
 fn restore_signals() {
     use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+    // Neither fails with such arguments, and no program is kept from running for the sake of them.
     // SAFETY: sets the default handler only.
-    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
-    let _ = SigSet::empty().thread_set_mask();
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }.ok();
+    SigSet::empty().thread_set_mask().ok();
 }
 
 #[cfg(test)]
@@ -171,22 +187,20 @@ mod tests {
 
     #[test]
     fn programs_that_are_not_there() {
-        assert_eq!(
-            look_up("no-such-program-x").unwrap_err(),
-            "exec: \"no-such-program-x\": executable file not found in $PATH"
-        );
-        assert_eq!(
-            look_up("/no/such").unwrap_err(),
-            "exec: \"/no/such\": stat /no/such: no such file or directory"
-        );
-        assert_eq!(
-            look_up("/etc/passwd").unwrap_err(),
-            "exec: \"/etc/passwd\": permission denied"
-        );
-        assert_eq!(
-            look_up("/etc").unwrap_err(),
-            "exec: \"/etc\": is a directory"
-        );
+        for (name, wanted) in [
+            (
+                "no-such-program-x",
+                "exec: \"no-such-program-x\": executable file not found in $PATH",
+            ),
+            (
+                "/no/such",
+                "exec: \"/no/such\": stat /no/such: no such file or directory",
+            ),
+            ("/etc/passwd", "exec: \"/etc/passwd\": permission denied"),
+            ("/etc", "exec: \"/etc\": is a directory"),
+        ] {
+            assert_eq!(look_up(name).unwrap_err().to_string(), wanted);
+        }
         assert!(look_up("sh").is_ok());
     }
 }

@@ -12,16 +12,39 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use libcontainer::{container::builder::ContainerBuilder, syscall::syscall::SyscallType};
+use libcontainer::{
+    container::builder::ContainerBuilder, error::LibcontainerError, syscall::syscall::SyscallType,
+};
 use nix::unistd::ForkResult;
 use serde::{Deserialize, Serialize};
 
 use super::{executor::Workload, layers, oom, reasons};
-use crate::runtime::oci::{
-    cause::{During, chain},
-    protocol,
-    state::{ContainerDir, ContainerRecord, ProcessRights},
+use crate::{
+    outcome::remove_if_there,
+    runtime::oci::{
+        cause::{During, chain},
+        protocol,
+        state::{ContainerDir, ContainerRecord, ProcessRights},
+    },
 };
+
+/// Why there is no process.
+#[derive(thiserror::Error, Debug)]
+enum Error {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Layers(#[from] layers::Error),
+    /// Its values lose causes when they are only printed.
+    #[error("{}", chain(.0))]
+    Libcontainer(#[from] LibcontainerError),
+    #[error("libcontainer tells no process id")]
+    NoPid,
+    #[error("cannot open the console's socket: {0}")]
+    Console(#[source] io::Error),
+    #[error("cannot receive the terminal: {0}")]
+    Terminal(#[source] io::Error),
+}
 
 /// What the copy answers; the terminal's master, if any, travels beside it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,12 +102,10 @@ pub fn spawn(job: &Job<'_>, stdio: Option<Stdio>, errors: OwnedFd) -> io::Result
             let done = work(job, stdio, errors.as_raw_fd(), terminal);
             let (outcome, master) = match done {
                 Ok((pid, master)) => (Outcome::Running { pid }, master),
-                Err(reason) => (
-                    Outcome::Failed {
-                        reason: reasons::complete(reason),
-                    },
-                    None,
-                ),
+                Err(error) => {
+                    let reason = reasons::complete(error.to_string());
+                    (Outcome::Failed { reason }, None)
+                }
             };
             let fds: Vec<BorrowedFd<'_>> = master.iter().map(AsFd::as_fd).collect();
             let told = protocol::send_blocking(&theirs, &outcome, &fds);
@@ -94,11 +115,11 @@ pub fn spawn(job: &Job<'_>, stdio: Option<Stdio>, errors: OwnedFd) -> io::Result
     }
 }
 
-type Done = Result<(i32, Option<OwnedFd>), String>;
+type Done = Result<(i32, Option<OwnedFd>), Error>;
 
 fn work(job: &Job<'_>, stdio: Option<Stdio>, errors: RawFd, terminal: bool) -> Done {
     // What started this process is itself protected from running out of memory, so that the score is set always.
-    oom::set(job.record().spec.limits.oom_score_adj.unwrap_or(0)).map_err(|err| err.to_string())?;
+    oom::set(job.record().spec.limits.oom_score_adj.unwrap_or(0))?;
     match job {
         Job::Create { dir, record } => create(dir, record, stdio, errors, terminal),
         Job::Exec {
@@ -124,9 +145,8 @@ fn create(
         .as_init(&dir.0)
         .with_systemd(false)
         .as_sibling(true)
-        .build()
-        .map_err(|err| chain(&err))?;
-    let pid = container.pid().ok_or("libcontainer tells no process id")?;
+        .build()?;
+    let pid = container.pid().ok_or(Error::NoPid)?;
     Ok((pid.as_raw(), console.master()?))
 }
 
@@ -147,8 +167,7 @@ fn exec(
         .with_process(Some(process))
         .with_detach(true)
         .as_sibling(true)
-        .build()
-        .map_err(|err| chain(&err))?;
+        .build()?;
     Ok((pid.as_raw(), console.master()?))
 }
 
@@ -158,15 +177,12 @@ fn builder(
     rights: ProcessRights,
     errors: RawFd,
     stdio: Option<Stdio>,
-) -> Result<ContainerBuilder, String> {
+) -> Result<ContainerBuilder, Error> {
     let root = dir.libcontainer();
-    fs::create_dir_all(&root)
-        .during(format_args!("mkdir {}", root.display()))
-        .map_err(|err| err.to_string())?;
+    fs::create_dir_all(&root).during(format_args!("mkdir {}", root.display()))?;
     let mut builder = ContainerBuilder::new(id.to_owned(), SyscallType::default())
         .with_executor(Workload { rights, errors })
-        .with_root_path(root)
-        .map_err(|err| chain(&err))?;
+        .with_root_path(root)?;
     if let Some(stdio) = stdio {
         builder = builder
             .with_stdin(stdio.stdin)
@@ -180,14 +196,13 @@ fn builder(
 struct Console(Option<(std::os::unix::net::UnixListener, PathBuf)>);
 
 impl Console {
-    fn open(dir: &ContainerDir, name: &str, terminal: bool) -> Result<Self, String> {
+    fn open(dir: &ContainerDir, name: &str, terminal: bool) -> Result<Self, Error> {
         if !terminal {
             return Ok(Self(None));
         }
         let path = dir.0.join(name);
-        let _ = fs::remove_file(&path);
-        let listener = protocol::bind(&dir.0, name)
-            .map_err(|err| format!("cannot open the console's socket: {err}"))?;
+        remove_if_there(&path);
+        let listener = protocol::bind(&dir.0, name).map_err(Error::Console)?;
         Ok(Self(Some((listener, path))))
     }
 
@@ -195,11 +210,11 @@ impl Console {
         self.0.as_ref().map(|(_, path)| path.clone())
     }
 
-    fn master(self) -> Result<Option<OwnedFd>, String> {
+    fn master(self) -> Result<Option<OwnedFd>, Error> {
         let Some((listener, path)) = self.0 else {
             return Ok(None);
         };
-        let _ = fs::remove_file(path);
+        remove_if_there(&path);
         let receive = || -> io::Result<OwnedFd> {
             let (stream, _) = listener.accept()?;
             let mut space = nix::cmsg_space!([RawFd; 1]);
@@ -222,9 +237,7 @@ impl Console {
             }
             Err(io::Error::other("no terminal arrived"))
         };
-        receive()
-            .map(Some)
-            .map_err(|err| format!("cannot receive the terminal: {err}"))
+        receive().map(Some).map_err(Error::Terminal)
     }
 }
 

@@ -21,19 +21,24 @@ use crate::runtime::oci::{
     state::{ContainerDir, ContainerRecord},
 };
 
-/// What every failure of an image volume begins with, as with every CRI runtime.
-const VOLUME_FAILED: &str = "ImageVolumeMountFailed";
+#[derive(thiserror::Error, Debug)]
+pub enum Error {
+    #[error("failed to mount the container's root file system: {0}")]
+    Rootfs(#[source] io::Error),
+    /// Begins as with every CRI runtime.
+    #[error("ImageVolumeMountFailed: {0}")]
+    Volume(#[source] io::Error),
+}
 
 /// The container's root file system exists only in this copy's mount namespace and in the container's, which is copied
 /// from it: nothing is left on the host, however the container ends. Only a container whose mounts must reach the host is mounted there.
-pub fn mount_all(dir: &ContainerDir, record: &ContainerRecord) -> Result<(), String> {
-    mount_rootfs(dir, record)
-        .map_err(|err| format!("failed to mount the container's root file system: {err}"))?;
+pub fn mount_all(dir: &ContainerDir, record: &ContainerRecord) -> Result<(), Error> {
+    mount_rootfs(dir, record).map_err(Error::Rootfs)?;
     record
         .image_volumes
         .iter()
         .try_for_each(mount_volume)
-        .map_err(|err| format!("{VOLUME_FAILED}: {err}"))
+        .map_err(Error::Volume)
 }
 
 fn mount_rootfs(dir: &ContainerDir, record: &ContainerRecord) -> io::Result<()> {

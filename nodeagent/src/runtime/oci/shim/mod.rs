@@ -29,6 +29,7 @@ use std::{
 use nix::{
     mount::{MsFlags, mount},
     sched::{CloneFlags, setns, unshare},
+    sys::signal::Signal,
     unistd::{ForkResult, fork, setsid},
 };
 use tokio::{
@@ -45,6 +46,7 @@ use super::{
     protocol::{self, Event, Failure, Reply, Request},
     state::{self, SandboxDir, SandboxRecord, ShimRecord},
 };
+use crate::outcome;
 
 /// Events kept for an agent that is slow; it then reads the states from disk.
 const EVENTS: usize = 64;
@@ -205,8 +207,8 @@ struct Shim {
 
 impl Shim {
     fn tell(&self, container: &str, event: Event) {
-        // Nobody listening is fine: the state is on disk.
-        let _ = self.events.send((container.to_owned(), event));
+        // The state is on disk.
+        outcome::nobody_may_wait(self.events.send((container.to_owned(), event)));
     }
 
     fn next_number(&self) -> u64 {
@@ -297,7 +299,7 @@ async fn answer(shim: &Rc<Shim>, connection: &UnixStream) {
         Err(failure) => Reply::Failed(failure),
     };
     // An agent that has gone will look at the disk.
-    let _ = protocol::send(connection, &reply, &[]).await;
+    outcome::nobody_may_wait(protocol::send(connection, &reply, &[]).await);
 }
 
 /// `None`: all was said on the connection already.
@@ -337,7 +339,7 @@ async fn handle(
         }
         Request::Shutdown => {
             shutdown(shim).await;
-            let _ = protocol::send(connection, &Reply::Done, &[]).await;
+            outcome::nobody_may_wait(protocol::send(connection, &Reply::Done, &[]).await);
             shim.ending.notify_one();
             return Ok(None);
         }
@@ -384,10 +386,7 @@ async fn shutdown(shim: &Shim) {
         container.stop(shim, Duration::ZERO).await;
     }
     if let Some(pid) = shim.pause {
-        let _ = nix::sys::signal::kill(
-            nix::unistd::Pid::from_raw(pid),
-            nix::sys::signal::Signal::SIGKILL,
-        );
+        outcome::kill_if_alive(pid, Signal::SIGKILL);
     }
-    let _ = fs::remove_file(shim.dir.0.join(SandboxDir::SOCKET));
+    outcome::remove_if_there(&shim.dir.0.join(SandboxDir::SOCKET));
 }

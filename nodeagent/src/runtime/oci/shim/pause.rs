@@ -90,9 +90,10 @@ fn cage(folder: &Path) -> io::Result<()> {
     chdir("/")?;
     // SAFETY: none of these descriptors is used any more.
     unsafe { libc::syscall(libc::SYS_close_range, 0u32, u32::MAX, 0) };
-    let _ = nix::sys::prctl::set_name(c"pause");
+    nix::sys::prctl::set_name(c"pause")?;
     for capability in caps::runtime::thread_all_supported() {
-        let _ = caps::drop(None, caps::CapSet::Bounding, capability);
+        // One that the kernel does not know cannot be had either.
+        caps::drop(None, caps::CapSet::Bounding, capability).ok();
     }
     setgroups(&[])?;
     setresgid(
@@ -116,7 +117,8 @@ fn reap() -> i32 {
     set.add(Signal::SIGCHLD);
     set.add(Signal::SIGTERM);
     set.add(Signal::SIGINT);
-    let _ = set.thread_block();
+    // Fails for sets that are none only.
+    set.thread_block().ok();
     loop {
         while matches!(waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
         {

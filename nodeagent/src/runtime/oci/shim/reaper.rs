@@ -14,6 +14,8 @@ use nix::{
 };
 use tokio::sync::oneshot;
 
+use crate::outcome;
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Exit {
@@ -52,10 +54,7 @@ impl Reaper {
     pub fn claim(&self, pid: i32) -> oneshot::Receiver<Exit> {
         let (sender, receiver) = oneshot::channel();
         match self.unclaimed.borrow_mut().remove(&pid) {
-            Some(exit) => {
-                // The receiver is right here.
-                let _ = sender.send(exit);
-            }
+            Some(exit) => outcome::nobody_may_wait(sender.send(exit)),
             None => {
                 self.waiting.borrow_mut().insert(pid, sender);
             }
@@ -82,10 +81,7 @@ impl Reaper {
                 Ok(_) => continue,
             };
             match self.waiting.borrow_mut().remove(&pid.as_raw()) {
-                Some(waiter) => {
-                    // Who has given up waiting does not mind.
-                    let _ = waiter.send(exit);
-                }
+                Some(waiter) => outcome::nobody_may_wait(waiter.send(exit)),
                 None if self.in_flight.get() > 0 => {
                     self.unclaimed.borrow_mut().insert(pid.as_raw(), exit);
                 }

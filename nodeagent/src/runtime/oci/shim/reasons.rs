@@ -4,8 +4,8 @@
 //! nothing is written anywhere unless the container cannot be made.
 
 use std::{
-    fmt::{Debug, Write as _},
-    io::{self, Write as _},
+    fmt::Debug,
+    io::{self, Write},
     mem::ManuallyDrop,
     os::fd::{FromRawFd, RawFd},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -19,7 +19,7 @@ use tracing::{
     span,
 };
 
-use crate::runtime::oci::cause::add;
+use crate::{outcome, runtime::oci::cause::add};
 
 /// What libcontainer logs last in a process that gives up.
 const GIVING_UP: [&str; 2] = [
@@ -29,8 +29,8 @@ const GIVING_UP: [&str; 2] = [
 
 /// Keeps the errors that are logged, and writes them to the error pipe when the process gives up.
 pub fn listen(errors: RawFd) {
-    // A helper is a fresh copy of the shim, which listens to nothing.
-    let _ = tracing::subscriber::set_global_default(Reasons { errors });
+    // A helper is a fresh copy of the shim, which listens to nothing: there is no other subscriber.
+    tracing::subscriber::set_global_default(Reasons { errors }).ok();
 }
 
 /// What was logged in this process, the innermost first.
@@ -117,7 +117,7 @@ impl Subscriber for Reasons {
         // SAFETY: the descriptor is open in this process, and is not closed by this handle.
         let mut pipe = ManuallyDrop::new(unsafe { std::fs::File::from_raw_fd(self.errors) });
         // Without a pipe there is nobody left to tell.
-        let _ = pipe.write_all(reason.as_bytes());
+        outcome::nobody_may_wait(pipe.write_all(reason.as_bytes()));
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -138,12 +138,11 @@ struct Text {
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // Writing to a string does not fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            "err" | "errno" => write!(self.error, "{value:?}"),
-            _ => Ok(()),
-        };
+        match field.name() {
+            "message" => self.message.push_str(&format!("{value:?}")),
+            "err" | "errno" => self.error.push_str(&format!("{value:?}")),
+            _ => {}
+        }
     }
 }
 

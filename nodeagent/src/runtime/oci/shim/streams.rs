@@ -8,7 +8,8 @@ use std::{
     rc::Rc,
 };
 
-use serde_json::Value;
+use nix::sys::signal::Signal;
+use oci_spec::runtime::{Process, Spec};
 use tokio::net::UnixStream;
 
 use super::{
@@ -18,11 +19,14 @@ use super::{
     log::Stream,
     output::set_nonblocking,
 };
-use crate::runtime::{
-    ContainerPhase,
-    oci::{
-        protocol::{self, ExecRequest, Failure, Reply},
-        state,
+use crate::{
+    outcome,
+    runtime::{
+        ContainerPhase, ExecSpec,
+        oci::{
+            protocol::{self, Failure, Reply},
+            state,
+        },
     },
 };
 
@@ -56,7 +60,7 @@ impl Passed {
 pub async fn exec(
     shim: &Rc<Shim>,
     container: &Container,
-    request: ExecRequest,
+    request: ExecSpec,
     connection: &UnixStream,
 ) -> Result<(), Failure> {
     running(container)?;
@@ -85,8 +89,8 @@ pub async fn exec(
         process: &file,
     };
     let launched = launch(&job, theirs).await;
-    let _ = std::fs::remove_file(&file);
-    let (pid, mut fds, errors) = launched.map_err(|reason| exec_failure(&reason))?;
+    outcome::remove_if_there(&file);
+    let (pid, mut fds, errors) = launched.map_err(|reason| exec_failure(&reason.to_string()))?;
     let exit = shim.reaper.claim(pid);
     drop(flight);
     let reason = read_to_end(errors).await.map_err(io)?;
@@ -104,19 +108,18 @@ pub async fn exec(
         _ = protocol::receive::<Reply>(connection) => {
             // Whoever wanted it has gone (a probe that timed out, a client that hung up): it must not stay for ever.
             // The process is ours and not reaped, so that the id is still its own.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            outcome::kill_if_alive(pid, Signal::SIGKILL);
             return Ok(());
         }
     };
-    // An agent that has gone does not ask for the code.
-    let _ = protocol::send(connection, &Reply::Exit(code), &[]).await;
+    outcome::nobody_may_wait(protocol::send(connection, &Reply::Exit(code), &[]).await);
     Ok(())
 }
 
 /// Attaches to a container's first process; answers on the connection, and again when the container has ended.
 pub async fn attach(
     container: &Container,
-    request: ExecRequest,
+    request: ExecSpec,
     connection: &UnixStream,
 ) -> Result<(), Failure> {
     running(container)?;
@@ -145,7 +148,7 @@ pub async fn attach(
     passed.send(connection).await.map_err(io)?;
     drop(passed);
     let code = container.wait().await;
-    let _ = protocol::send(connection, &Reply::Exit(code), &[]).await;
+    outcome::nobody_may_wait(protocol::send(connection, &Reply::Exit(code), &[]).await);
     Ok(())
 }
 
@@ -168,15 +171,15 @@ fn exec_failure(reason: &str) -> Failure {
 }
 
 /// The container's own process, with another command and perhaps a terminal.
-fn process(container: &Container, request: &ExecRequest) -> io::Result<Value> {
-    let mut config: Value = state::read(&container.dir.config())?;
-    let mut process = config["process"].take();
-    process["args"] = request.command.clone().into();
-    process["terminal"] = request.tty.into();
-    if let (true, Some(env)) = (request.tty, process["env"].as_array_mut())
-        && !env
-            .iter()
-            .any(|line| line.as_str().is_some_and(|line| line.starts_with("TERM=")))
+fn process(container: &Container, request: &ExecSpec) -> io::Result<Process> {
+    let spec: Spec = state::read(&container.dir.config())?;
+    let mut process = spec.process().clone().unwrap_or_default();
+    process
+        .set_args(Some(request.command.clone()))
+        .set_terminal(Some(request.tty));
+    if request.tty
+        && let Some(env) = process.env_mut()
+        && !env.iter().any(|line| line.starts_with("TERM="))
     {
         env.push("TERM=xterm".into());
     }

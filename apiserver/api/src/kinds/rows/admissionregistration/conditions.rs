@@ -2,12 +2,9 @@
 //!
 //! Follows `validateMatchConditions` of `pkg/apis/admissionregistration/validation/validation.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::validation::{cel, checks::qualified_name, read::Read},
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::cel;
+use crate::kinds::validation::checks::qualified_name;
 
 const MOST: usize = 64;
 
@@ -41,8 +38,6 @@ pub fn validate(owner: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

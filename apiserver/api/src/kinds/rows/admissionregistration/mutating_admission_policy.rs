@@ -3,20 +3,11 @@
 //! Follows `ValidateMutatingAdmissionPolicy*` of `pkg/apis/admissionregistration/validation/validation.go` and
 //! `pkg/registry/admissionregistration/mutatingadmissionpolicy/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        rows::admissionregistration::{policies, rules, webhooks::REINVOCATION_POLICIES},
-        validation::{
-            cel,
-            checks::{required_one_of, unsupported},
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::admissionregistration::webhooks::REINVOCATION_POLICIES;
+use crate::kinds::rows::admissionregistration::{policies, rules};
+use crate::kinds::validation::cel;
+use crate::kinds::validation::checks::{required_one_of, unsupported};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: policies::defaults,
@@ -93,8 +84,6 @@ fn mutation(mutation: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn policy(change: &[(&str, Value)]) -> Value {

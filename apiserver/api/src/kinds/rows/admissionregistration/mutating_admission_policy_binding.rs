@@ -3,16 +3,8 @@
 //! Follows `ValidateMutatingAdmissionPolicyBinding*` of `pkg/apis/admissionregistration/validation/validation.go` and
 //! `pkg/registry/admissionregistration/mutatingadmissionpolicybinding/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        rows::admissionregistration::{policies, rules},
-        validation::read::Read,
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::admissionregistration::{policies, rules};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: policies::binding_defaults,
@@ -35,8 +27,6 @@ fn validate(binding: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

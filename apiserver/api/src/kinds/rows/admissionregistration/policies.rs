@@ -2,24 +2,12 @@
 //!
 //! Follows `validateParamKind`, `validateParamRef` and `validateVariable` of `pkg/apis/admissionregistration/validation/validation.go`.
 
-use serde_json::Value;
-
-use super::{conditions, rules, static_names, webhooks::FAILURE_POLICIES};
-use crate::{
-    kinds::{
-        Strategy, fill,
-        validation::{
-            cel,
-            checks::{label_selector, one_of, subdomain},
-            read::Read,
-        },
-        without_effect,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use super::webhooks::FAILURE_POLICIES;
+use super::{conditions, rules, static_names};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::cel;
+use crate::kinds::validation::checks::{label_selector, one_of, subdomain};
+use crate::kinds::without_effect;
 
 /// What policies and their bindings do alike.
 pub const COMMON: Strategy = Strategy {
@@ -175,14 +163,10 @@ fn param_ref(reference: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(check: fn(&Value, &Path, &mut Errors), value: &Value) -> String {
-        let mut errors = Errors::default();
-        check(value, &Path::new("p"), &mut errors);
-        errors.message()
+        Errors::of(|errors| check(value, &Path::new("p"), errors)).message()
     }
 
     #[test]
@@ -272,9 +256,8 @@ mod tests {
     fn conditions_that_stay_are_not_looked_at() {
         let spec = json!({"matchConditions": [{}]});
         let count = |old: Option<&Value>| {
-            let mut errors = Errors::default();
-            conditions_and_variables(&spec, old, &Path::new("spec"), &mut errors);
-            errors.len()
+            Errors::of(|errors| conditions_and_variables(&spec, old, &Path::new("spec"), errors))
+                .len()
         };
         assert_eq!((count(None), count(Some(&spec))), (2, 0));
         assert_eq!(

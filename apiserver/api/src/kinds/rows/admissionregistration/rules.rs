@@ -3,21 +3,8 @@
 //! Follows `validateRuleWithOperations` of `pkg/apis/admissionregistration/validation/validation.go` and
 //! `pkg/apis/admissionregistration/v1/defaults.go`.
 
-use serde_json::{Map, Value};
-
-use crate::{
-    kinds::{
-        fill,
-        validation::{
-            checks::{label_selector, one_of},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{label_selector, one_of};
 
 const OPERATIONS: &[&str] = &["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 /// Of what changes objects: there is nothing to change in what goes.
@@ -219,8 +206,6 @@ fn resources(rule: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(change: &[(&str, Value)]) -> String {
@@ -228,9 +213,7 @@ mod tests {
         for (name, value) in change {
             rule[*name] = value.clone();
         }
-        let mut errors = Errors::default();
-        named(&rule, &Path::new("r"), &mut errors);
-        errors.message()
+        Errors::of(|errors| named(&rule, &Path::new("r"), errors)).message()
     }
 
     #[test]

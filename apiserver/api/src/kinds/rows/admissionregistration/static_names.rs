@@ -2,9 +2,7 @@
 //!
 //! Follows `WarningsForStaticSuffix` of `pkg/apis/admissionregistration/validation/static_suffix.go`.
 
-use serde_json::Value;
-
-use crate::{kinds::Warnings, machinery::meta::Meta};
+use crate::kinds::prelude::*;
 
 const SUFFIX: &str = ".static.k8s.io";
 
@@ -23,8 +21,6 @@ pub fn warnings(new: &Value, _old: Option<&Value>) -> Warnings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -3,27 +3,13 @@
 //! Follows `ValidateValidatingAdmissionPolicy*` of `pkg/apis/admissionregistration/validation/validation.go` and
 //! `pkg/registry/admissionregistration/validatingadmissionpolicy/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        rows::admissionregistration::{policies, rules},
-        strategy::keep_metadata,
-        validation::{
-            cel,
-            checks::{invalid_shown, qualified_name},
-            conditions::conditions,
-            internal,
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        jsonpath::JsonPath,
-        meta::Meta,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::admissionregistration::{policies, rules};
+use crate::kinds::strategy::keep_metadata;
+use crate::kinds::validation::cel;
+use crate::kinds::validation::checks::{invalid_shown, qualified_name};
+use crate::kinds::validation::conditions::conditions;
+use crate::machinery::jsonpath::JsonPath;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: policies::defaults,
@@ -171,8 +157,6 @@ fn expression_warning(warning: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn policy(change: &[(&str, Value)]) -> Value {

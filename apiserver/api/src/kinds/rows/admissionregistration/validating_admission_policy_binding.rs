@@ -3,16 +3,9 @@
 //! Follows `ValidateValidatingAdmissionPolicyBinding*` of `pkg/apis/admissionregistration/validation/validation.go` and
 //! `pkg/registry/admissionregistration/validatingadmissionpolicybinding/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        rows::admissionregistration::policies,
-        validation::{checks::one_of, read::Read},
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::admissionregistration::policies;
+use crate::kinds::validation::checks::one_of;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: policies::binding_defaults,
@@ -53,8 +46,6 @@ fn actions(spec: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -4,24 +4,11 @@
 //! Follows `validate{Validating,Mutating}WebhookConfiguration*` of `pkg/apis/admissionregistration/validation/validation.go` and
 //! `pkg/apis/admissionregistration/v1/defaults.go`.
 
-use serde_json::{Map, Value};
-
 use super::{conditions, rules, static_names};
-use crate::{
-    kinds::{
-        Strategy, fill,
-        validation::{
-            checks::{is_good, label_selector},
-            read::Read,
-            webhook::client_config,
-        },
-        without_effect,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{is_good, label_selector};
+use crate::kinds::validation::webhook::client_config;
+use crate::kinds::without_effect;
 
 pub const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
 pub const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
@@ -247,8 +234,6 @@ fn review_versions(hook: &Value, options: &Options, path: &Path, errors: &mut Er
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn hook(change: &[(&str, Value)]) -> Value {

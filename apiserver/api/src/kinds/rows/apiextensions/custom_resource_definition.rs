@@ -1,6 +1,6 @@
 //! CustomResourceDefinitions: they are kept, and nothing is served for them.
 
-use crate::kinds::Strategy;
+use crate::kinds::prelude::*;
 
 pub const STRATEGY: Strategy = Strategy {
     without_effect: |_| {

@@ -3,18 +3,7 @@
 //! Follows `staging/src/k8s.io/kube-aggregator/pkg/apis/apiregistration/{validation/validation.go,helpers.go,v1/defaults.go}` and
 //! `staging/src/k8s.io/kube-aggregator/pkg/registry/apiservice/strategy.go`.
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Stamp, Strategy, fill,
-        validation::{checks, read::Read},
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,

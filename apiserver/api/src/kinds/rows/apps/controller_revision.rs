@@ -2,18 +2,8 @@
 //!
 //! Invariant: what a revision holds never changes.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        validation::{
-            checks::{IMMUTABLE, invalid_shown, nonnegative},
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown, nonnegative};
 
 pub const STRATEGY: Strategy = Strategy {
     validate,
@@ -45,8 +35,6 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -65,14 +53,7 @@ mod tests {
                 vec!["data: Required value: data is mandatory"],
             ),
         ] {
-            assert_eq!(
-                validate(&revision)
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(validate(&revision).texts(), wanted);
         }
         let update = validate_update(&json!({"data": {"a": 1}}), &json!({"data": {}}));
         assert_eq!(

@@ -2,26 +2,16 @@
 //!
 //! Invariant: the generation of the template, which v1 keeps in an annotation, is the server's alone.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        rows::{apps::defaults, core::pod::disabled},
-        validation::{
-            checks::{invalid_shown, label_selector},
-            internal,
-            pod::{self, Options},
-            read::Read,
-            workload::{self, amount_of, at_most_all, count_or_percent, unsupported_shown},
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-        selector::Selector,
-    },
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::defaults;
+use crate::kinds::rows::core::pod::disabled;
+use crate::kinds::validation::checks::{invalid_shown, label_selector};
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::workload::{
+    amount_of, at_most_all, count_or_percent, unsupported_shown,
 };
+use crate::kinds::validation::{pod, workload};
+use crate::machinery::selector::Selector;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::daemon_set,
@@ -188,8 +178,6 @@ fn validate_status_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -221,10 +209,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             update_strategy(&given, &Path::new("s"), &mut errors);
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 

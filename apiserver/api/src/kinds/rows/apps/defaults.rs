@@ -1,11 +1,20 @@
 //! The defaults of the workload kinds. Follows `pkg/apis/{apps,batch}/v1/defaults.go` and `pkg/apis/core/v1/defaults.go`.
 
-use serde_json::{Map, Value, json};
+use crate::kinds::fill::{absent, each, inner, spec, text};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::daemon_set;
+use crate::kinds::rows::core::pod::defaults::{claim_spec, template};
+use crate::kinds::rows::core::pod::disabled;
+use crate::kinds::validation::workload;
 
-use crate::kinds::{
-    fill::{absent, each, inner, spec, text},
-    rows::apps::daemon_set,
-    rows::core::pod::defaults::{claim_spec, template},
+/// What all kinds do whose `spec` has a pod template.
+pub const TEMPLATED: Strategy = Strategy {
+    prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
+    prepare_for_update: |new, old| {
+        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
+    },
+    warnings: |new, old| workload::template_warnings(new, old, true),
+    ..Strategy::DEFAULT
 };
 
 fn child<'v>(map: &'v mut Map<String, Value>, name: &str) -> Option<&'v mut Map<String, Value>> {
@@ -20,7 +29,7 @@ pub fn deployment(object: &mut Value) {
     absent(spec, "progressDeadlineSeconds", 600);
     if let Some(strategy) = child(spec, "strategy") {
         text(strategy, "type", "RollingUpdate");
-        if strategy["type"] == "RollingUpdate"
+        if strategy.text("type") == "RollingUpdate"
             && let Some(rolling) = child(strategy, "rollingUpdate")
         {
             absent(rolling, "maxUnavailable", "25%");
@@ -37,13 +46,18 @@ pub fn replica_set(object: &mut Value) {
 
 /// Replicationcontrollers take their labels and selector from the template.
 pub fn replication_controller(object: &mut Value) {
-    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+    let labels = object
+        .at("spec")
+        .at("template")
+        .at("metadata")
+        .at("labels")
+        .clone();
     let spec = spec(object);
     template(spec);
     absent(spec, "replicas", 1);
     if labels.as_object().is_some_and(|labels| !labels.is_empty()) {
         absent(spec, "selector", labels.clone());
-        if object["metadata"].get("labels").is_none() {
+        if object.at("metadata").some("labels").is_none() {
             object["metadata"]["labels"] = labels;
         }
     }
@@ -65,7 +79,7 @@ pub fn stateful_set(object: &mut Value) {
             text(strategy, "type", "RollingUpdate");
             absent(strategy, "rollingUpdate", json!({}));
         }
-        if strategy["type"] == "RollingUpdate"
+        if strategy.text("type") == "RollingUpdate"
             && let Some(rolling) = inner(strategy, "rollingUpdate")
         {
             absent(rolling, "partition", 0);
@@ -97,7 +111,7 @@ pub fn daemon_set(object: &mut Value) {
     absent(spec, "revisionHistoryLimit", 10);
     if let Some(strategy) = child(spec, "updateStrategy") {
         text(strategy, "type", "RollingUpdate");
-        if strategy["type"] == "RollingUpdate"
+        if strategy.text("type") == "RollingUpdate"
             && let Some(rolling) = child(strategy, "rollingUpdate")
         {
             absent(rolling, "maxUnavailable", 1);
@@ -108,9 +122,14 @@ pub fn daemon_set(object: &mut Value) {
 
 pub fn job(object: &mut Value) {
     job_spec(spec(object));
-    let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+    let labels = object
+        .at("spec")
+        .at("template")
+        .at("metadata")
+        .at("labels")
+        .clone();
     if labels.as_object().is_some_and(|labels| !labels.is_empty())
-        && object["metadata"].get("labels").is_none()
+        && object.at("metadata").some("labels").is_none()
     {
         object["metadata"]["labels"] = labels;
     }

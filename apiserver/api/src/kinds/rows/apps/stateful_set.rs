@@ -3,26 +3,15 @@
 //!
 //! Invariant: of the spec only counts, the template and the strategies change.
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        rows::{apps::defaults, core::pod::disabled},
-        validation::{
-            checks::{dns_label, invalid_shown, labels, nonnegative, one_of},
-            internal,
-            pod::{self, Options},
-            read::Read,
-            workload::{self, amount_of, at_most_all, count_or_percent},
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        object_meta,
-        selector::Selector,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::defaults;
+use crate::kinds::rows::core::pod::disabled;
+use crate::kinds::validation::checks::{dns_label, invalid_shown, labels, nonnegative, one_of};
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::workload::{amount_of, at_most_all, count_or_percent};
+use crate::kinds::validation::{pod, workload};
+use crate::machinery::object_meta;
+use crate::machinery::selector::Selector;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::stateful_set,
@@ -377,14 +366,7 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(
-                (STRATEGY.validate)(&set)
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!((STRATEGY.validate)(&set).texts(), wanted);
         }
     }
 

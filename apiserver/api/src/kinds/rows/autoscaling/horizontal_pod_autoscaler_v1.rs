@@ -3,19 +3,14 @@
 //! Invariant: to the stored form and back again nothing is lost; annotations that cannot be read count as absent.
 //! Follows `pkg/apis/autoscaling/v1/{conversion,defaults}.go`.
 
-use serde_json::{Map, Value, json};
-
-use crate::{
-    kinds::{
-        Alias, Strategy, fill,
-        rows::autoscaling::horizontal_pod_autoscaler_v2::{cpu, default_metrics, drop_carried},
-        validation::{internal, pod::resources::quantity, read::Read},
-    },
-    machinery::{
-        meta::{Meta, child_mut},
-        schema::{Schema, conform, to_json},
-    },
+use crate::kinds::Alias;
+use crate::kinds::prelude::*;
+use crate::kinds::rows::autoscaling::horizontal_pod_autoscaler_v2::{
+    cpu, default_metrics, drop_carried,
 };
+use crate::kinds::validation::pod::resources::quantity;
+use crate::machinery::meta::child_mut;
+use crate::machinery::schema::{Schema, conform, to_json};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,

@@ -2,25 +2,15 @@
 //!
 //! Invariant: the schedule can be read, in a time zone that is known.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        rows::{apps::defaults, batch::job, core::pod::disabled},
-        validation::{
-            checks::{invalid_shown, nonnegative, required_one_of, unsupported},
-            pod::Options,
-            read::Read,
-            workload,
-        },
-    },
-    machinery::{
-        cron::{self, Schedule},
-        field::{Errors, Path},
-        meta::Meta,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::defaults;
+use crate::kinds::rows::batch::job;
+use crate::kinds::rows::core::pod::disabled;
+use crate::kinds::validation::checks::{invalid_shown, nonnegative, required_one_of, unsupported};
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::workload;
+use crate::machinery::cron;
+use crate::machinery::cron::Schedule;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::cron_job,
@@ -193,8 +183,6 @@ fn job_template(spec: &Value, options: &Options, path: &Path, errors: &mut Error
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -3,12 +3,7 @@
 //! Invariant: who should hold a lease is not kept, as long as nobody elects by it. Follows `pkg/apis/coordination/validation/validation.go` and
 //! `pkg/registry/coordination/lease/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{Strategy, fill, validation::read::Read},
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
 
 pub const STRATEGY: Strategy = Strategy {
     prepare_for_create: |lease| drop_election(lease, None),
@@ -57,8 +52,6 @@ fn spec(lease: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,18 +2,8 @@
 //!
 //! Follows `ValidateConfigMap` and `ValidateConfigMapUpdate` of `pkg/apis/core/validation/validation.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        validation::{checks::base64_len, read::Read},
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::base64_len;
 
 /// What the data of a ConfigMap or Secret may weigh.
 pub const MOST: usize = 1024 * 1024;
@@ -72,8 +62,6 @@ pub fn unchanged_when_immutable(new: &Value, old: &Value, fields: &[&'static str
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

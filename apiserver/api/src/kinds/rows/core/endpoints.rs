@@ -3,21 +3,9 @@
 //! Follows `ValidateEndpoints*` of `pkg/apis/core/validation/validation.go`, `pkg/registry/core/endpoint/strategy.go` and
 //! `SetDefaults_Endpoints` of `pkg/apis/core/v1/defaults.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings, fill,
-        validation::{
-            checks::{self, dns_label, endpoint_ip, legacy_ip, qualified_name, required_one_of},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::Meta,
-        names,
-    },
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    dns_label, endpoint_ip, legacy_ip, qualified_name, required_one_of,
 };
 
 pub const STRATEGY: Strategy = Strategy {
@@ -130,8 +118,6 @@ fn warnings(endpoints: &Value, _: Option<&Value>) -> Warnings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

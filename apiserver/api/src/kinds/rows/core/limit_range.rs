@@ -4,26 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        rows::core::pod::defaults::amounts,
-        validation::{
-            checks,
-            pod::resources::{
-                container_resource_name, may_be_overcommitted, quantity, resource_name,
-            },
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::Meta,
-        quantity::{Format, Quantity},
-    },
+use crate::kinds::prelude::*;
+use crate::kinds::rows::core::pod::defaults::amounts;
+use crate::kinds::validation::pod::resources::{
+    container_resource_name, may_be_overcommitted, quantity, resource_name,
 };
+use crate::machinery::quantity::{Format, Quantity};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -251,8 +237,6 @@ fn bounds(limit: &Value, name: &str, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn range(limit: Value) -> Value {

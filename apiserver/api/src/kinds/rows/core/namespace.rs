@@ -3,19 +3,9 @@
 //! Invariant: a namespace that is being deleted stays as long as `spec.finalizers` holds anything.
 //! Follows `pkg/registry/core/namespace/{strategy.go,storage/storage.go}`, `ValidateNamespace*` of `pkg/apis/core/validation/validation.go`.
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        PartStrategy, Strategy,
-        validation::{checks, read::Read},
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::{Meta, child_mut},
-        object_meta,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::machinery::meta::child_mut;
+use crate::machinery::object_meta;
 
 const OURS: &str = "kubernetes";
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
@@ -38,21 +28,8 @@ pub const STRATEGY: Strategy = Strategy {
     terminate: Some(|namespace| {
         child_mut(namespace, "status").insert("phase".into(), "Terminating".into());
     }),
-    without_effect: pod_security,
     ..Strategy::DEFAULT
 };
-
-/// The labels that ask for pod security standards.
-fn pod_security(namespace: &Value) -> Option<&'static str> {
-    let asks = namespace["metadata"]["labels"]
-        .as_object()
-        .is_some_and(|labels| {
-            labels
-                .keys()
-                .any(|key| key.starts_with("pod-security.kubernetes.io/"))
-        });
-    asks.then_some("this server does not enforce pod security standards: the labels pod-security.kubernetes.io/* have no effect")
-}
 
 fn label_with_name(namespace: &mut Value) {
     let name = namespace.name().to_string();
@@ -63,7 +40,7 @@ fn label_with_name(namespace: &mut Value) {
 
 fn defaults(namespace: &mut Value) {
     label_with_name(namespace);
-    if namespace["status"]["phase"].is_null() {
+    if namespace.at("status").some("phase").is_none() {
         namespace["status"]["phase"] = "Active".into();
     }
 }
@@ -83,12 +60,12 @@ fn prepare_for_create(namespace: &mut Value) {
 }
 
 fn prepare_for_update(new: &mut Value, old: &Value) {
-    new["spec"]["finalizers"] = old["spec"]["finalizers"].clone();
+    new["spec"]["finalizers"] = old.at("spec").at("finalizers").clone();
     keep_status(new, old);
 }
 
 fn keep_status(new: &mut Value, old: &Value) {
-    new["status"] = old["status"].clone();
+    new["status"] = old.at("status").clone();
 }
 
 fn finalizers(namespace: &Value, indexed: bool) -> Errors {

@@ -3,28 +3,14 @@
 //! Invariant: `podCIDR` is the first of `podCIDRs`. Follows `ValidateNode*` of `pkg/apis/core/validation/validation.go`,
 //! `pkg/registry/core/node/strategy.go`, and the conversion and defaults of `pkg/apis/core/v1`.
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Strategy, Warnings, fill,
-        rows::core::pod::defaults::amounts,
-        validation::{
-            checks::{qualified_name, required_one_of},
-            internal,
-            pod::{
-                resources::{amount, quantity},
-                tolerations::EFFECTS,
-            },
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Error, Errors, Kind, Path},
-        meta::child_mut,
-        names::{self, ip},
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::core::pod::defaults::amounts;
+use crate::kinds::validation::checks::{qualified_name, required_one_of};
+use crate::kinds::validation::pod::resources::{amount, quantity};
+use crate::kinds::validation::pod::tolerations::EFFECTS;
+use crate::machinery::field::{Error, Kind};
+use crate::machinery::meta::child_mut;
+use crate::machinery::names::ip;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,

@@ -3,28 +3,14 @@
 //! Invariant: `dataSource` and `dataSourceRef` say the same. Follows `ValidatePersistentVolumeClaim*` of `pkg/apis/core/validation/validation.go`,
 //! `pkg/registry/core/persistentvolumeclaim/strategy.go` and `pkg/api/persistentvolumeclaim/util.go`.
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Strategy, Warnings, fill,
-        rows::core::pod::defaults::{amounts, claim_spec},
-        validation::{
-            checks::{self, immutable, one_of, qualified_name},
-            diff, internal,
-            pod::{
-                self, ClaimOptions,
-                resources::{amount, is_native, quantity},
-            },
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::{Meta, child_mut},
-        quantity::Quantity,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::core::pod::defaults::{amounts, claim_spec};
+use crate::kinds::validation::checks::{immutable, one_of, qualified_name};
+use crate::kinds::validation::pod::ClaimOptions;
+use crate::kinds::validation::pod::resources::{amount, is_native, quantity};
+use crate::kinds::validation::{diff, pod};
+use crate::machinery::meta::child_mut;
+use crate::machinery::quantity::Quantity;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -99,9 +85,7 @@ fn data_sources(claim: &mut Value, old: Option<&Value>) {
 }
 
 fn spec(claim: &Value, options: ClaimOptions) -> Errors {
-    let mut errors = Errors::default();
-    pod::claim_spec(claim.at("spec"), options, &Path::new("spec"), &mut errors);
-    errors
+    Errors::of(|errors| pod::claim_spec(claim.at("spec"), options, &Path::new("spec"), errors))
 }
 
 fn size(of: &Value, list: &str) -> Quantity {

@@ -2,20 +2,10 @@
 //!
 //! Invariant: the same rules as for the templates of controllers.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        rows::core::pod::{defaults, disabled},
-        validation::{
-            pod::{self, Options},
-            read::Read,
-            workload,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::core::pod::{defaults, disabled};
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::{pod, workload};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: |object| {
@@ -32,14 +22,14 @@ pub const STRATEGY: Strategy = Strategy {
 };
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
-    let mut errors = Errors::default();
-    pod::validate_template(
-        new.at("template"),
-        &Options::of(old.map(|old| old.at("template"))),
-        &Path::new("template"),
-        &mut errors,
-    );
-    errors
+    Errors::of(|errors| {
+        pod::validate_template(
+            new.at("template"),
+            &Options::of(old.map(|old| old.at("template"))),
+            &Path::new("template"),
+            errors,
+        )
+    })
 }
 
 fn warnings(new: &Value, old: Option<&Value>) -> Warnings {

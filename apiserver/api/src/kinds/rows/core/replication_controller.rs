@@ -3,36 +3,19 @@
 //!
 //! Invariant: the selector matches the template's labels.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        rows::{apps::defaults, apps::replica_set, core::pod::disabled},
-        validation::{
-            checks::nonnegative,
-            pod::{self, Options},
-            read::Read,
-            workload,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        selector::Selector,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::{defaults, replica_set};
+use crate::kinds::validation::checks::nonnegative;
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::{pod, workload};
+use crate::machinery::selector::Selector;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::replication_controller,
-    prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
-    prepare_for_update: |new, old| {
-        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
-    },
     validate: |new| validate(new, None),
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| replica_set::validate_status(new.at("status"), &[]),
-    warnings: |new, old| workload::template_warnings(new, old, true),
-    ..Strategy::DEFAULT
+    ..defaults::TEMPLATED
 };
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
@@ -68,19 +51,11 @@ fn validate(new: &Value, old: Option<&Value>) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
     fn specs() {
-        let said = |spec: Value| {
-            validate(&json!({"spec": spec}), None)
-                .0
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-        };
+        let said = |spec: Value| validate(&json!({"spec": spec}), None).texts();
         assert_eq!(
             said(json!({"minReadySeconds": -1})),
             [

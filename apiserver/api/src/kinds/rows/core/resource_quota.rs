@@ -4,24 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings, fill,
-        rows::core::pod::defaults::amounts as round_up,
-        validation::{
-            checks::{self, IMMUTABLE, invalid_shown},
-            internal,
-            pod::resources::{amount, is_standard_for_quota, quantity, resource_name},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::child_mut,
-    },
+use crate::kinds::prelude::*;
+use crate::kinds::rows::core::pod::defaults::amounts as round_up;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown};
+use crate::kinds::validation::pod::resources::{
+    amount, is_standard_for_quota, quantity, resource_name,
 };
+use crate::machinery::meta::child_mut;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: |quota| {
@@ -38,8 +27,7 @@ pub const STRATEGY: Strategy = Strategy {
     },
     validate_update,
     validate_status_update: |new, _| {
-        let mut errors = Errors::default();
-        checks::version_required(new, &mut errors);
+        let mut errors = Errors::of(|errors| checks::version_required(new, errors));
         errors.extend(status(new));
         errors
     },
@@ -247,8 +235,6 @@ fn warnings(quota: &Value, old: Option<&Value>) -> Warnings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

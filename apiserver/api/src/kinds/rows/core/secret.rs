@@ -2,25 +2,14 @@
 //!
 //! Follows `ValidateSecret` and `ValidateSecretUpdate` of `pkg/apis/core/validation/validation.go`, `pkg/registry/core/secret/strategy.go`.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use serde_json::Value;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        rows::core::config_map::{MOST, unchanged_when_immutable},
-        validation::{
-            checks::{IMMUTABLE, base64_len},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        gojson::object_error,
-        meta::{Meta, child_mut},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::core::config_map::{MOST, unchanged_when_immutable};
+use crate::kinds::validation::checks::{IMMUTABLE, base64_len};
+use crate::machinery::gojson::object_error;
+use crate::machinery::meta::child_mut;
 
 const ACCOUNT_ANNOTATION: &str = "kubernetes.io/service-account.name";
 const TLS: &str = "kubernetes.io/tls";
@@ -56,7 +45,7 @@ fn defaults(object: &mut Value) {
 
 fn prepare_for_update(new: &mut Value, old: &Value) {
     if new.text("type").is_empty() {
-        new["type"] = old["type"].clone();
+        new["type"] = old.at("type").clone();
     }
 }
 
@@ -186,8 +175,6 @@ fn pem_types(text: &[u8]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

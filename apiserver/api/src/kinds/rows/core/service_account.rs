@@ -2,9 +2,7 @@
 //!
 //! Follows `pkg/registry/core/serviceaccount/strategy.go`.
 
-use serde_json::{Value, json};
-
-use crate::kinds::Strategy;
+use crate::kinds::prelude::*;
 
 pub const STRATEGY: Strategy = Strategy {
     prepare_for_create: names_alone,

@@ -3,24 +3,9 @@
 //! Invariant: `deprecatedTopology` is never written anew. Follows `pkg/apis/discovery/validation/validation.go`,
 //! `pkg/registry/discovery/endpointslice/strategy.go` and `pkg/apis/discovery/v1/defaults.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings, fill,
-        validation::{
-            checks::{
-                self, dns_label, endpoint_ip, immutable, legacy_ip, one_of, qualified_name,
-                required_one_of,
-            },
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::Meta,
-        names,
-    },
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    dns_label, endpoint_ip, immutable, legacy_ip, one_of, qualified_name, required_one_of,
 };
 
 pub const STRATEGY: Strategy = Strategy {
@@ -260,8 +245,6 @@ fn warnings(slice: &Value, old: Option<&Value>) -> Warnings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

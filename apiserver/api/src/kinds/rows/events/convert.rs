@@ -2,9 +2,8 @@
 //!
 //! Follows `pkg/apis/events/v1/conversion.go`.
 
-use serde_json::{Map, Value};
-
 use crate::kinds::Alias;
+use crate::kinds::prelude::*;
 
 /// core/v1's name of a field and that of events.k8s.io/v1.
 const FIELDS: [(&str, &str); 7] = [

@@ -3,22 +3,9 @@
 //!
 //! Invariant: both faces speak of fields by core/v1's names, as upstream does. Follows `pkg/apis/core/validation/events.go`.
 
-use serde_json::Value;
-
 use super::convert;
-use crate::{
-    kinds::{
-        Strategy,
-        validation::{
-            checks::{IMMUTABLE, immutable, invalid_shown, qualified_name},
-            internal,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        read::Read,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{IMMUTABLE, immutable, invalid_shown, qualified_name};
 
 pub const STRATEGY: Strategy = Strategy {
     validate: create,
@@ -57,9 +44,7 @@ const NEW: Face = Face {
 
 /// Both creation and update by core/v1.
 fn core(event: &Value) -> Errors {
-    let mut errors = Errors::default();
-    common(event, &CORE, &mut errors);
-    errors
+    Errors::of(|errors| common(event, &CORE, errors))
 }
 
 /// Creation by events.k8s.io/v1.
@@ -246,8 +231,6 @@ fn fixed(new: &Value, old: &Value, field: &str, path: &Path, shown: &Shown, erro
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn event() -> Value {

@@ -3,7 +3,7 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/apis/flowcontrol/bootstrap/default.go`.
 
-use serde_json::{Value, json};
+use crate::kinds::prelude::*;
 
 struct Level {
     name: &'static str,

@@ -2,21 +2,9 @@
 //!
 //! Follows `ValidateFlowSchema*` of `pkg/apis/flowcontrol/validation/validation.go` and `pkg/apis/flowcontrol/v1/defaults.go`.
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        rows::flowcontrol::bootstrap,
-        validation::{checks, internal, read::Read},
-        without_effect,
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::Meta,
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::flowcontrol::bootstrap;
+use crate::kinds::without_effect;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,

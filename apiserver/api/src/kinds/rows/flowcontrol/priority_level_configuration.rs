@@ -2,20 +2,9 @@
 //!
 //! Follows `ValidatePriorityLevelConfiguration*` of `pkg/apis/flowcontrol/validation/validation.go` and `pkg/apis/flowcontrol/v1/defaults.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        rows::flowcontrol::bootstrap,
-        validation::{checks, internal, read::Read},
-        without_effect,
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::Meta,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::flowcontrol::bootstrap;
+use crate::kinds::without_effect;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -79,7 +68,7 @@ fn mandatory(name: &str, spec: &Value, path: &Path, errors: &mut Errors) {
     let mut but = "";
     if name == EXEMPT && compared.is_object() {
         but = " except the 'spec.exempt' field";
-        compared["exempt"] = fixed["exempt"].clone();
+        compared["exempt"] = fixed.at("exempt").clone();
     }
     if internal::json(&compared, SPEC) != internal::json(&fixed, SPEC) {
         checks::invalid_shown(
@@ -218,8 +207,6 @@ fn entropy(deck: i64, hand: i64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,22 +2,9 @@
 //!
 //! Follows `ValidateIngress*` of `pkg/apis/networking/validation/validation.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        validation::{
-            checks::{self, is_good, one_of, required_segment},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::Meta,
-        names::{self, ip},
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{is_good, one_of, required_segment};
+use crate::machinery::names::ip;
 
 const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
 const NOT_AN_ADDRESS: &str = "must be a DNS name, not an IP address";
@@ -280,8 +267,6 @@ fn warnings(ingress: &Value) -> Warnings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,21 +2,8 @@
 //!
 //! Follows `ValidateIngressClass*` of `pkg/apis/networking/validation/validation.go` and `pkg/apis/networking/v1/defaults.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        validation::{
-            checks::{self, IMMUTABLE, one_of, required_segment},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{IMMUTABLE, one_of, required_segment};
 
 const LONGEST: usize = 250;
 
@@ -96,8 +83,6 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

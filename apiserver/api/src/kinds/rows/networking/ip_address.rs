@@ -2,19 +2,8 @@
 //!
 //! Follows `ValidateIPAddress*` of `pkg/apis/networking/validation/validation.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        validation::{
-            checks::{self, IMMUTABLE, invalid_shown, required_segment, segment},
-            internal,
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown, required_segment, segment};
 
 pub const STRATEGY: Strategy = Strategy {
     validate,
@@ -69,8 +58,6 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

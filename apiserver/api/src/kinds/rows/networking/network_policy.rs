@@ -2,21 +2,9 @@
 //!
 //! Follows `ValidateNetworkPolicy*` of `pkg/apis/networking/validation/validation.go` and `pkg/apis/networking/v1/defaults.go`.
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        validation::{
-            checks::{is_good, label_selector, one_of},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        names::{self, ip},
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{is_good, label_selector, one_of};
+use crate::machinery::names::ip;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,

@@ -2,22 +2,9 @@
 //!
 //! Follows `ValidateServiceCIDR*` of `pkg/apis/networking/validation/validation.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        validation::{
-            checks::{IMMUTABLE, invalid_shown},
-            internal,
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        names::ip,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown};
+use crate::machinery::names::ip;
 
 pub const STRATEGY: Strategy = Strategy {
     validate: |new| cidrs(new.at("spec")),
@@ -87,8 +74,6 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn of(list: &[&str]) -> Value {

@@ -2,20 +2,12 @@
 //!
 //! Follows `pkg/apis/node/validation/validation.go` and `GetWarningsForRuntimeClass` of `pkg/api/node/util.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        validation::{
-            checks::{self, IMMUTABLE},
-            internal,
-            pod::{options::Options, resources, tolerations, warnings::deprecated_node_label},
-            read::Read,
-        },
-    },
-    machinery::field::{Error, Errors, Kind, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::IMMUTABLE;
+use crate::kinds::validation::pod::options::Options;
+use crate::kinds::validation::pod::warnings::deprecated_node_label;
+use crate::kinds::validation::pod::{resources, tolerations};
+use crate::machinery::field::{Error, Kind};
 
 pub const STRATEGY: Strategy = Strategy {
     validate,
@@ -88,8 +80,6 @@ fn warnings(class: &Value, _: Option<&Value>) -> Warnings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

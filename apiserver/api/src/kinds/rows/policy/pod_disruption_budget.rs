@@ -2,21 +2,12 @@
 //!
 //! Follows `pkg/apis/policy/validation/validation.go` and `pkg/registry/policy/poddisruptionbudget/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        validation::{
-            checks::{invalid_shown, is_good, label_selector, nonnegative, one_of},
-            conditions::conditions,
-            internal,
-            read::Read,
-            workload::{at_most_all, count_or_percent},
-        },
-    },
-    machinery::field::{Errors, Path},
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    invalid_shown, is_good, label_selector, nonnegative, one_of,
 };
+use crate::kinds::validation::conditions::conditions;
+use crate::kinds::validation::workload::{at_most_all, count_or_percent};
 
 pub const STRATEGY: Strategy = Strategy {
     validate: |budget| spec(budget.at("spec"), false),
@@ -87,8 +78,6 @@ fn status(status: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,22 +2,9 @@
 //!
 //! Invariant: a binding never comes to grant another role. Follows `pkg/apis/rbac/validation/validation.go` and `pkg/apis/rbac/v1/defaults.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        validation::{
-            checks::{self, one_of, required_segment},
-            internal,
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::child_mut,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{one_of, required_segment};
+use crate::machinery::meta::child_mut;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -216,8 +203,6 @@ fn binding_update(new: &Value, old: &Value, namespaced: bool) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn bound(role: Value, subjects: Value) -> Value {

@@ -3,19 +3,9 @@
 //! Invariant: constraints and configurations refer to requests that are there.
 //! Follows `validateDeviceClaim` of `pkg/apis/resource/validation/validation.go` and `pkg/apis/resource/v1/defaults.go`.
 
-use serde_json::{Map, Value};
-
 use super::{devices, names, sets};
-use crate::{
-    kinds::{
-        fill,
-        validation::{
-            checks::{self, dns_label},
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::dns_label;
 
 pub const MOST_REQUESTS: usize = 32;
 const MOST_CONSTRAINTS: usize = 32;
@@ -220,16 +210,12 @@ impl<'v> Names<'v> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(devices: Value) -> String {
         let mut spec = json!({"devices": devices});
         defaults(spec.as_object_mut().unwrap());
-        let mut errors = Errors::default();
-        validate(&spec, &Path::new("spec"), &mut errors);
-        errors.message()
+        Errors::of(|errors| validate(&spec, &Path::new("spec"), errors)).message()
     }
 
     #[test]

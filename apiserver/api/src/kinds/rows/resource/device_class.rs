@@ -2,16 +2,9 @@
 //!
 //! Follows `ValidateDeviceClass*` of `pkg/apis/resource/validation/validation.go` and `pkg/registry/resource/deviceclass/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        rows::resource::{devices, sets},
-        validation::{pod::resources::is_extended, read::Read},
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::resource::{devices, sets};
+use crate::kinds::validation::pod::resources::is_extended;
 
 pub const STRATEGY: Strategy = Strategy {
     validate: |class| validate(class, None),
@@ -49,8 +42,6 @@ fn validate(class: &Value, old: Option<&Value>) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,22 +2,12 @@
 //!
 //! Follows `pkg/apis/resource/validation/validation.go`.
 
-use serde_json::Value;
-
 use super::sets;
-use crate::{
-    kinds::validation::{
-        cel,
-        checks::{self, invalid_shown, one_of, qualified_name, required_one_of},
-        pod::volume_sources::csi_driver_name,
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-        schema::to_json,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::cel;
+use crate::kinds::validation::checks::{invalid_shown, one_of, qualified_name, required_one_of};
+use crate::kinds::validation::pod::volume_sources::csi_driver_name;
+use crate::machinery::schema::to_json;
 
 pub const MOST_CONFIGURATIONS: usize = 32;
 const MOST_SELECTORS: usize = 32;
@@ -167,16 +157,12 @@ pub fn binding(owner: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     type Check = fn(&Value, &Path, &mut Errors);
 
     fn said(check: Check, value: &Value) -> String {
-        let mut errors = Errors::default();
-        check(value, &Path::new("d"), &mut errors);
-        errors.message()
+        Errors::of(|errors| check(value, &Path::new("d"), errors)).message()
     }
 
     #[test]

@@ -2,13 +2,9 @@
 //!
 //! Follows `pkg/apis/resource/validation/validation.go`.
 
-use crate::{
-    kinds::validation::{checks, pod::volume_sources::csi_driver_name},
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::pod::volume_sources::csi_driver_name;
+use crate::machinery::problem::{Problem, problem};
 
 /// The longest name of an attribute or capacity, domain and all.
 pub const LONGEST_QUALIFIED: usize = 63 + 1 + LONGEST_ID;
@@ -82,14 +78,14 @@ pub fn uid(uid: &str, path: &Path, errors: &mut Errors) {
 }
 
 /// The forms that `uuid.Validate` of github.com/google/uuid knows.
-fn uuid(text: &str) -> Result<(), String> {
+fn uuid(text: &str) -> Result<(), Problem> {
     const DASHES: [usize; 4] = [8, 13, 18, 23];
     let bytes = text.as_bytes();
     let plain = match bytes.len() {
         36 => bytes,
         45 if bytes[..9].eq_ignore_ascii_case(b"urn:uuid:") => &bytes[9..],
         45 => {
-            return Err(format!(
+            return Err(problem!(
                 "invalid urn prefix: {}",
                 crate::machinery::field::go_quoted(&String::from_utf8_lossy(&bytes[..9]))
             ));
@@ -97,7 +93,7 @@ fn uuid(text: &str) -> Result<(), String> {
         38 if bytes[0] == b'{' && bytes[37] == b'}' => &bytes[1..37],
         38 => return Err("invalid bracketed UUID format".into()),
         32 => bytes,
-        length => return Err(format!("invalid UUID length: {length}")),
+        length => return Err(problem!("invalid UUID length: {length}")),
     };
     let is_dash = |at: usize| plain.len() == 36 && DASHES.contains(&at);
     let good = plain.iter().enumerate().all(|(at, byte)| {
@@ -119,9 +115,7 @@ mod tests {
     use super::*;
 
     fn said(check: fn(&str, &Path, &mut Errors), name: &str) -> String {
-        let mut errors = Errors::default();
-        check(name, &Path::new("n"), &mut errors);
-        errors.message()
+        Errors::of(|errors| check(name, &Path::new("n"), errors)).message()
     }
 
     #[test]

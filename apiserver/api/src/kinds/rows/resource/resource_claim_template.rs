@@ -2,24 +2,10 @@
 //!
 //! Follows `ValidateResourceClaimTemplate*` of `pkg/apis/resource/validation/validation.go` and `pkg/registry/resource/resourceclaimtemplate/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        rows::resource::claim,
-        validation::{
-            checks::{IMMUTABLE, invalid_shown},
-            internal,
-            pod::template_metadata,
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::child_mut,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::resource::claim;
+use crate::kinds::validation::pod::template_metadata;
+use crate::machinery::meta::child_mut;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -44,21 +30,12 @@ fn validate(template: &Value) -> Errors {
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = validate(new);
-    if new.at("spec") != old.at("spec") {
-        invalid_shown(
-            &internal::json(new.at("spec"), "resource.ResourceClaimTemplateSpec"),
-            IMMUTABLE,
-            &Path::new("spec"),
-            &mut errors,
-        );
-    }
+    checks::immutable_spec(new, old, "resource.ResourceClaimTemplateSpec", &mut errors);
     errors
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn template(metadata: Value, class: &str) -> Value {

@@ -5,9 +5,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
-use crate::machinery::field::{Errors, Path};
+use crate::kinds::prelude::*;
 
 /// The check of one entry.
 pub type Check<'c> = &'c dyn Fn(&Value, &Path, &mut Errors);
@@ -78,8 +76,6 @@ fn shortened(text: &str, longest: usize) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,21 +2,8 @@
 //!
 //! Follows `pkg/apis/scheduling/validation/validation.go` and `pkg/apis/scheduling/v1/{defaults,helpers}.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        validation::{
-            checks::{IMMUTABLE, invalid_or_null, required_one_of},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::Meta,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_or_null, required_one_of};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -94,8 +81,6 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

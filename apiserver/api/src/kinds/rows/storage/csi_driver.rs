@@ -3,18 +3,8 @@
 //! Follows `ValidateCSIDriver*` of `pkg/apis/storage/validation/validation.go`, `pkg/apis/storage/v1/defaults.go` and
 //! `pkg/registry/storage/csidriver/strategy.go`.
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Strategy, Warnings, fill,
-        validation::{
-            checks::{immutable, one_of},
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{immutable, one_of};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,

@@ -2,20 +2,9 @@
 //!
 //! Follows `ValidateCSINode*` of `pkg/apis/storage/validation/validation.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        validation::{
-            checks::{self, IMMUTABLE},
-            internal,
-            pod::volume_sources::csi_driver_name,
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::IMMUTABLE;
+use crate::kinds::validation::pod::volume_sources::csi_driver_name;
 
 pub const STRATEGY: Strategy = Strategy {
     validate,
@@ -106,8 +95,6 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

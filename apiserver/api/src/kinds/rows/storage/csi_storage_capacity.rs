@@ -3,19 +3,10 @@
 //! Follows `ValidateCSIStorageCapacity*` of `pkg/apis/storage/validation/validation.go`, `GetWarningsForCSIStorageCapacity` of
 //! `pkg/api/storage/util.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        validation::{
-            checks::{self, immutable, is_good, label_selector},
-            pod::{resources::quantity, warnings::deprecated_node_label},
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{immutable, is_good, label_selector};
+use crate::kinds::validation::pod::resources::quantity;
+use crate::kinds::validation::pod::warnings::deprecated_node_label;
 
 pub const STRATEGY: Strategy = Strategy {
     validate: |capacity| validate(capacity, false),
@@ -95,8 +86,6 @@ fn warnings(capacity: &Value, _: Option<&Value>) -> Warnings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

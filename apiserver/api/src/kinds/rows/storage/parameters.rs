@@ -2,12 +2,7 @@
 //!
 //! Follows `validateProvisioner` and `validateParameters` of `pkg/apis/storage/validation/validation.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::validation::{checks, read::Read},
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
 
 const MOST: usize = 512;
 const LARGEST: usize = 256 * 1024;

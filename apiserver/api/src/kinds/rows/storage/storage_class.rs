@@ -3,20 +3,10 @@
 //! Follows `ValidateStorageClass*` of `pkg/apis/storage/validation/validation.go`, `pkg/apis/storage/v1/defaults.go` and
 //! `GetWarningsForStorageClass` of `pkg/api/storage/util.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, Warnings, fill,
-        rows::storage::parameters::{parameters, provisioner},
-        validation::{
-            checks::{self, immutable, one_of},
-            pod::warnings::deprecated_node_label,
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::storage::parameters::{parameters, provisioner};
+use crate::kinds::validation::checks::{immutable, one_of};
+use crate::kinds::validation::pod::warnings::deprecated_node_label;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -161,8 +151,6 @@ fn warnings(class: &Value, _: Option<&Value>) -> Warnings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn class(more: Value) -> Value {

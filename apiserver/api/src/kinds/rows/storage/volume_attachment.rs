@@ -2,21 +2,9 @@
 //!
 //! Follows `ValidateVolumeAttachment*` of `pkg/apis/storage/validation/validation.go` and `pkg/registry/storage/volumeattachment/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        strategy::keep_metadata,
-        validation::{
-            checks::{self, IMMUTABLE, invalid_shown},
-            internal,
-            pod::volume_sources::csi_driver_name,
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::strategy::keep_metadata;
+use crate::kinds::validation::pod::volume_sources::csi_driver_name;
 
 pub const STRATEGY: Strategy = Strategy {
     validate,
@@ -87,21 +75,12 @@ fn status(status: &Value, path: &Path, errors: &mut Errors) {
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = validate(new);
-    if new.some("spec") != old.some("spec") {
-        invalid_shown(
-            &internal::json(new.at("spec"), "storage.VolumeAttachmentSpec"),
-            IMMUTABLE,
-            &Path::new("spec"),
-            &mut errors,
-        );
-    }
+    checks::immutable_spec(new, old, "storage.VolumeAttachmentSpec", &mut errors);
     errors
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

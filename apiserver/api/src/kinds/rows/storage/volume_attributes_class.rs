@@ -2,16 +2,8 @@
 //!
 //! Follows `ValidateVolumeAttributesClass*` of `pkg/apis/storage/validation/validation.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy,
-        rows::storage::parameters::{parameters, provisioner},
-        validation::read::Read,
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::storage::parameters::{parameters, provisioner};
 
 pub const STRATEGY: Strategy = Strategy {
     validate,
@@ -46,8 +38,6 @@ fn validate_update(new: &Value, old: &Value) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,15 +2,10 @@
 //!
 //! Invariant: preferred node terms may name label values that no node can have, required ones may not.
 
-use serde_json::Value;
-
 use super::{Options, topology};
-use crate::{
-    kinds::validation::{
-        checks::{dns_label, is_good, label_selector, label_values, qualified_name, subdomain},
-        read::Read,
-    },
-    machinery::field::{Errors, Path},
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    dns_label, is_good, label_selector, label_values, qualified_name, subdomain,
 };
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -219,19 +214,18 @@ pub fn required_values_are_good(spec: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(affinity: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        validate(
-            Some(&affinity),
-            &Options::default(),
-            &Path::new("a"),
-            &mut errors,
-        );
-        errors.0.iter().map(ToString::to_string).collect()
+        Errors::of(|errors| {
+            validate(
+                Some(&affinity),
+                &Options::default(),
+                &Path::new("a"),
+                errors,
+            )
+        })
+        .texts()
     }
 
     #[test]

@@ -3,13 +3,10 @@
 //! Invariant: on create, an annotation and the field that replaced it say the same.
 //! Follows `pkg/apis/core/validation/validation.go` (ValidatePodSpecificAnnotations and its neighbours).
 
-use serde_json::Value;
-
 use super::{Options, containers, tolerations};
-use crate::{
-    kinds::validation::{checks::descending_path, read::Read},
-    machinery::field::{Errors, Path, go_quoted},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::descending_path;
+use crate::machinery::field::go_quoted;
 
 pub const MIRROR: &str = "kubernetes.io/config.mirror";
 const TOLERATIONS: &str = "scheduler.alpha.kubernetes.io/tolerations";
@@ -262,8 +259,6 @@ pub fn fields_match(metadata: &Value, spec: &Value, path: &Path, errors: &mut Er
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(annotations: Value, spec: Value) -> Vec<String> {
@@ -277,7 +272,7 @@ mod tests {
             &mut errors,
         );
         fields_match(&metadata, &spec, &Path::new("spec"), &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
+        errors.texts()
     }
 
     #[test]

@@ -3,25 +3,13 @@
 //!
 //! Invariant: a claim asks for at least one access mode and for more than no storage.
 
-use serde_json::Value;
-
-use super::{
-    resources::{amount, quantity},
-    volume_sources::refuse_other_metadata,
+use super::resources::{amount, quantity};
+use super::volume_sources::refuse_other_metadata;
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    dns_label, invalid_shown, is_good, label_selector, labels, one_of, subdomain, unsupported,
 };
-use crate::{
-    kinds::validation::{
-        checks::{
-            dns_label, invalid_shown, is_good, label_selector, labels, one_of, subdomain,
-            unsupported,
-        },
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path},
-        object_meta,
-    },
-};
+use crate::machinery::object_meta;
 
 const ACCESS_MODES: &[&str] = &[
     "ReadOnlyMany",
@@ -189,8 +177,6 @@ fn data_sources(spec: &Value, options: ClaimOptions, path: &Path, errors: &mut E
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -231,10 +217,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             claim_spec(&spec, ClaimOptions::default(), &Path::new("s"), &mut errors);
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 

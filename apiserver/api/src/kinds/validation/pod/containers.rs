@@ -3,18 +3,10 @@
 //!
 //! Invariant: names are unique among all containers of a pod.
 
-use serde_json::Value;
-
 use super::{Options, env, handlers, resources, security};
-use crate::{
-    kinds::validation::{
-        checks::{descending_path, dns_label, one_of, required_one_of, unsupported},
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    descending_path, dns_label, one_of, required_one_of, unsupported,
 };
 
 /// The lists of containers in the order in which upstream visits them.
@@ -542,8 +534,6 @@ fn restart_policy(container: &Value, init: bool, path: &Path, errors: &mut Error
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn container(name: &str) -> Value {
@@ -566,7 +556,7 @@ mod tests {
         pod.regular(&path, &mut errors);
         pod.init(&path, &mut errors);
         pod.ephemeral(&path, &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
+        errors.texts()
     }
 
     fn with(name: &str, value: Value) -> Value {

@@ -3,18 +3,11 @@
 //!
 //! Invariant: a variable has a value or one source of it.
 
-use serde_json::Value;
-
-use super::{containers, resources::quantity};
-use crate::{
-    kinds::validation::{
-        checks::{dns_label, no_backsteps, qualified_name, subdomain, unsupported},
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
+use super::containers;
+use super::resources::quantity;
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    dns_label, no_backsteps, qualified_name, subdomain, unsupported,
 };
 
 /// Fields of the pod that a variable may show, sorted.
@@ -323,14 +316,10 @@ pub fn file_volumes(spec: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(variable: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        variables(&[variable], &Path::new("env"), &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
+        Errors::of(|errors| variables(&[variable], &Path::new("env"), errors)).texts()
     }
 
     #[test]
@@ -400,7 +389,7 @@ mod tests {
             &mut errors,
         );
         assert_eq!(
-            errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            errors.texts(),
             [
                 "f: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
                 "f[2].secretRef.name: Required value"

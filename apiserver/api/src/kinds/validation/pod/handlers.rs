@@ -3,17 +3,9 @@
 //!
 //! Invariant: a handler has exactly one action.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::validation::{
-        checks::{nonnegative, port_number_or_name, required_one_of, unsupported},
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    nonnegative, port_number_or_name, required_one_of, unsupported,
 };
 
 /// `livenessProbe`, `readinessProbe`, `startupProbe` of a container.
@@ -160,15 +152,13 @@ pub fn pull_policy(policy: &str, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(container: Value) -> Vec<String> {
         let mut errors = Errors::default();
         probes(&container, &Path::new("c"), &mut errors);
         lifecycle(&container, Some(30), &Path::new("c"), &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
+        errors.texts()
     }
 
     #[test]

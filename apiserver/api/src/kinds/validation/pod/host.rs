@@ -3,19 +3,9 @@
 //! Invariant: a pod with users of its own shares no other namespace of its host.
 //! Follows `pkg/apis/core/validation/validation.go` (validatePodDNSConfig, validateHostUsers, validatePodHostName and neighbours).
 
-use serde_json::Value;
-
 use super::{Options, containers};
-use crate::{
-    kinds::validation::{
-        checks::{legacy_ip, qualified_name, subdomain},
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{legacy_ip, qualified_name, subdomain};
 
 const MOST_NAMESERVERS: usize = 3;
 const MOST_SEARCHES: usize = 32;
@@ -194,8 +184,6 @@ pub fn gates(spec: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -265,10 +253,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             check(&spec, &Path::new("spec"), &mut errors);
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 }

@@ -24,7 +24,10 @@ pub mod volume_sources;
 pub mod warnings;
 mod windows;
 
-use serde_json::Value;
+use super::checks::{dns_label, invalid_shown, labels, one_of, range, required_one_of, subdomain};
+use super::read::Read;
+use crate::kinds::prelude::*;
+use crate::machinery::object_meta;
 
 pub use annotations::{
     APPARMOR, MIRROR, SECCOMP_CONTAINER, SECCOMP_POD, validate as validate_annotations,
@@ -36,15 +39,6 @@ pub use containers::{LISTS, all as all_containers, is_sidecar};
 pub use options::Options;
 pub use security::app_armor;
 pub use volume_sources::csi_driver_name;
-
-use super::{
-    checks::{dns_label, invalid_shown, labels, one_of, range, required_one_of, subdomain},
-    read::Read,
-};
-use crate::machinery::{
-    field::{Errors, Path},
-    object_meta,
-};
 
 /// A new pod.
 pub fn validate_create(pod: &Value) -> Errors {
@@ -294,8 +288,6 @@ pub fn always_restarts(template: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     pub fn pod() -> Value {
@@ -348,14 +340,7 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(
-                validate_create(&pod)
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(validate_create(&pod).texts(), wanted);
         }
     }
 }

@@ -3,16 +3,9 @@
 //! Invariant: the default is the strict one, for new objects. Follows `pkg/api/pod/util.go` (GetValidationOptionsFromPodSpecAndMeta);
 //! what hangs on feature gates there is as the gates of v1.36 are by default.
 
-use serde_json::Value;
-
 use super::{affinity, annotations, containers, resources, security, topology};
-use crate::{
-    kinds::validation::{
-        checks::{is_good, label_selector, non_reserved_path},
-        read::Read,
-    },
-    machinery::field::Path,
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{is_good, label_selector, non_reserved_path};
 
 /// The leniencies. `Options::default()` is for new objects.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,8 +103,6 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -3,16 +3,10 @@
 //! Invariant: no two sources write the same file. Sources behind feature gates that are off (`clusterTrustBundle`, `podCertificate`)
 //! were dropped before.
 
-use serde_json::Value;
-
-use super::{
-    Options,
-    volume_sources::{downward_file, key_to_path, mode},
-};
-use crate::{
-    kinds::validation::{checks::non_reserved_path, read::Read},
-    machinery::field::{Errors, Path},
-};
+use super::Options;
+use super::volume_sources::{downward_file, key_to_path, mode};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::non_reserved_path;
 
 pub fn validate(volume: &Value, options: &Options, path: &Path, errors: &mut Errors) {
     mode(volume, "defaultMode", path, errors);
@@ -112,8 +106,6 @@ fn service_account_token(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -149,10 +141,7 @@ mod tests {
                 &Path::new("p"),
                 &mut errors,
             );
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 }

@@ -3,13 +3,8 @@
 //!
 //! Invariant: nothing but amounts of cpu and memory changes, none is taken away, and the class of service stays.
 
-use serde_json::{Map, Value};
-
 use super::{MIRROR, Options, is_sidecar, pod_and_spec};
-use crate::{
-    kinds::validation::read::Read,
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
 
 const LISTS: [&str; 2] = ["containers", "initContainers"];
 const CHANGEABLE: [&str; 2] = ["cpu", "memory"];
@@ -268,8 +263,6 @@ fn forget_compute(owner: &mut Value, old: &Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -299,14 +292,7 @@ mod tests {
                 vec!["spec: Forbidden: only cpu and memory resources are mutable"],
             ),
         ] {
-            assert_eq!(
-                validate(&new, &old, qos)
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(validate(&new, &old, qos).texts(), wanted);
         }
         let fickle: fn(&Value) -> &'static str = |pod| {
             if pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "1" {

@@ -6,20 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
-
 use super::{Options, containers};
-use crate::{
-    kinds::validation::{
-        checks::{dns_label, unsupported},
-        read::Read,
-    },
-    machinery::{
-        field::{Error, Errors, Kind, Path},
-        names,
-        quantity::Quantity,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{dns_label, unsupported};
+use crate::machinery::field::{Error, Kind};
+use crate::machinery::quantity::Quantity;
 
 pub const HUGE_PAGES: &str = "hugepages-";
 const STANDARD_CONTAINER: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
@@ -456,20 +447,19 @@ pub fn uses_indivisible_huge_pages(spec: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(resources: Value, claims: &[&str]) -> Vec<String> {
-        let mut errors = Errors::default();
-        of_container(
-            Some(&resources),
-            claims,
-            &Options::default(),
-            &Path::new("r"),
-            &mut errors,
-        );
-        errors.0.iter().map(ToString::to_string).collect()
+        Errors::of(|errors| {
+            of_container(
+                Some(&resources),
+                claims,
+                &Options::default(),
+                &Path::new("r"),
+                errors,
+            )
+        })
+        .texts()
     }
 
     #[test]
@@ -540,7 +530,7 @@ mod tests {
             &Path::new("spec"),
             &mut errors,
         );
-        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = errors.texts();
         assert_eq!(
             said,
             [

@@ -3,16 +3,10 @@
 //!
 //! Invariant: privileged containers are allowed here; admission narrows it.
 
-use serde_json::Value;
-
 use super::{Options, windows};
-use crate::{
-    kinds::validation::{
-        checks::{descending_path, invalid_or_null, invalid_shown, one_of, range, unsupported},
-        internal,
-        read::Read,
-    },
-    machinery::field::{Errors, Path},
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    descending_path, invalid_or_null, invalid_shown, one_of, range, unsupported,
 };
 
 const PROFILE_TYPES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
@@ -269,14 +263,10 @@ pub fn host_sysctl(name: &str, spec: &Value) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn pod(spec: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        of_pod(&spec, &Options::default(), &Path::new("spec"), &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
+        Errors::of(|errors| of_pod(&spec, &Options::default(), &Path::new("spec"), errors)).texts()
     }
 
     #[test]

@@ -5,23 +5,12 @@
 
 use std::net::IpAddr;
 
-use serde_json::Value;
-
 use super::{Options, annotations};
-use crate::{
-    kinds::validation::{
-        checks::{
-            IMMUTABLE, dns_label, invalid_shown, legacy_ip, one_of, qualified_name, range,
-            subdomain,
-        },
-        internal,
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names::ip::parse_ip_sloppy,
-    },
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    IMMUTABLE, dns_label, invalid_shown, legacy_ip, one_of, qualified_name, range, subdomain,
 };
+use crate::machinery::names::ip::parse_ip_sloppy;
 
 const STATUSES: [(&str, &str); 3] = [
     ("containerStatuses", "containers"),
@@ -468,18 +457,12 @@ fn health(list: &[Value], path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(spec: Value, new: Value, old: Value) -> Vec<String> {
         let pod =
             |status: Value| json!({"metadata": {"name": "a"}, "spec": spec, "status": status});
-        validate(&pod(new), &pod(old))
-            .0
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        validate(&pod(new), &pod(old)).texts()
     }
 
     #[test]

@@ -2,19 +2,10 @@
 //!
 //! Invariant: an update only adds tolerations, or changes their seconds.
 
-use serde_json::Value;
-
 use super::Options;
-use crate::{
-    kinds::validation::{
-        checks::{one_of, qualified_name, unsupported},
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path, go_quoted},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{one_of, qualified_name, unsupported};
+use crate::machinery::field::go_quoted;
 
 pub const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
@@ -121,8 +112,6 @@ pub fn only_added(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -171,10 +160,7 @@ mod tests {
                 &Path::new("t"),
                 &mut errors,
             );
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 

@@ -3,16 +3,9 @@
 //! Invariant: a key does not stand both in the selector and in `matchLabelKeys`.
 //! Follows `pkg/apis/core/validation/validation.go` (validateTopologySpreadConstraints).
 
-use serde_json::Value;
-
 use super::Options;
-use crate::{
-    kinds::validation::{
-        checks::{is_good, label_selector, one_of, qualified_name},
-        read::Read,
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{is_good, label_selector, one_of, qualified_name};
 
 const POSITIVE: &str = "must be greater than zero";
 const TWICE: &str = "exists in both matchLabelKeys and labelSelector";
@@ -183,8 +176,6 @@ pub fn match_label_keys_are_good(constraint: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -224,10 +215,7 @@ mod tests {
                 &Path::new("c"),
                 &mut errors,
             );
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 }

@@ -3,17 +3,11 @@
 //!
 //! Invariant: but for images, a shorter deadline, more tolerations, fewer gates (and more selectors while gated) a spec stays as it is.
 
-use serde_json::{Map, Value, json};
-
 use super::{MIRROR, Options, annotations, pod_and_spec, tolerations};
-use crate::{
-    kinds::validation::{
-        checks::{invalid_shown, range},
-        diff, internal,
-        read::Read,
-    },
-    machinery::field::{Errors, Path, go_quoted},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{invalid_shown, range};
+use crate::kinds::validation::diff;
+use crate::machinery::field::go_quoted;
 
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
@@ -29,6 +23,7 @@ pub fn validate(new: &Value, old: &Value) -> Errors {
         &Path::new("metadata").child("annotations"),
         &mut errors,
     );
+    // stopped early or not, what it found is all that is said
     let _ = spec_update(new.at("spec"), old.at("spec"), &options, &mut errors);
     errors
 }

@@ -2,12 +2,8 @@
 //!
 //! Invariant: a path overlaps another that it equals, holds or stands in.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{Warnings, validation::read::Read},
-    machinery::field::go_quoted,
-};
+use crate::kinds::prelude::*;
+use crate::machinery::field::go_quoted;
 
 /// A path and where it comes from.
 struct Placed<'v> {
@@ -131,8 +127,6 @@ fn collide<'v>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -3,28 +3,14 @@
 //! Invariant: the rows stand in the order in which upstream looks for them, which decides which of two is the one too many.
 //! Follows `pkg/apis/core/validation/validation.go` (validateVolumeSource and the checks it calls).
 
-use serde_json::Value;
-
-use super::{
-    Options,
-    claim_template::claim_template,
-    env::{FILE_FIELDS, field_ref, resource_field_ref},
-    handlers::pull_policy,
-    projected,
-    resources::quantity,
-};
-use crate::{
-    kinds::validation::{
-        checks::{
-            descending_path, dns_label, no_backsteps, non_reserved_path, range, subdomain,
-            unsupported,
-        },
-        read::Read,
-    },
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
+use super::claim_template::claim_template;
+use super::env::{FILE_FIELDS, field_ref, resource_field_ref};
+use super::handlers::pull_policy;
+use super::resources::quantity;
+use super::{Options, projected};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{
+    descending_path, dns_label, no_backsteps, non_reserved_path, range, subdomain, unsupported,
 };
 
 /// Checks a source; the path is the source's.
@@ -636,23 +622,22 @@ pub fn refuse_other_metadata(metadata: &Value, path: &Path, errors: &mut Errors)
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(volume: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        validate(
-            &volume,
-            "pod",
-            &Options {
-                is_pod: true,
-                ..Options::default()
-            },
-            &Path::new("v"),
-            &mut errors,
-        );
-        errors.0.iter().map(ToString::to_string).collect()
+        Errors::of(|errors| {
+            validate(
+                &volume,
+                "pod",
+                &Options {
+                    is_pod: true,
+                    ..Options::default()
+                },
+                &Path::new("v"),
+                errors,
+            )
+        })
+        .texts()
     }
 
     #[test]
@@ -747,7 +732,7 @@ mod tests {
             good.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
             ["a", "c"]
         );
-        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = errors.texts();
         assert_eq!(said[0], "v[1].name: Duplicate value: \"a\"");
         assert_eq!(
             said[2],

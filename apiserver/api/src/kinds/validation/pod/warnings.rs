@@ -2,18 +2,11 @@
 //!
 //! Invariant: warnings come in upstream's order. `root` is `None` for a pod, the template's path for a template.
 
-use serde_json::Value;
-
-use super::{
-    APPARMOR, SECCOMP_CONTAINER, SECCOMP_POD, all_containers, resources::quantity, volume_paths,
-};
-use crate::{
-    kinds::{Warnings, validation::read::Read},
-    machinery::{
-        field::{Path, go_quoted},
-        names::{self, ip},
-    },
-};
+use super::resources::quantity;
+use super::{APPARMOR, SECCOMP_CONTAINER, SECCOMP_POD, all_containers, volume_paths};
+use crate::kinds::prelude::*;
+use crate::machinery::field::go_quoted;
+use crate::machinery::names::ip;
 
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
@@ -519,8 +512,6 @@ pub fn address(value: &str, path: &Path, out: &mut Warnings) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -3,13 +3,9 @@
 //!
 //! Invariant: a pod that says which system it is for bears no settings of the other.
 
-use serde_json::Value;
-
 use super::containers;
-use crate::{
-    kinds::validation::{checks::subdomain, read::Read},
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::subdomain;
 
 const SPEC_LIMIT_KIB: usize = 64;
 const DOMAIN_LIMIT: usize = 256;
@@ -251,8 +247,6 @@ fn on_windows(spec: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -297,10 +291,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             system(&spec, &Path::new("spec"), &mut errors);
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Follows `pkg/registry/core/serviceaccount/storage/token.go`.
 
 use serde_json::{Value, json};
-use skiff_api::machinery::{field::go_quoted, meta::Meta, status::Status};
+use skiff_api::machinery::{field::go_quoted, meta::Meta, read::Read, status::Status};
 
 use crate::auth::Objects;
 
@@ -49,7 +49,7 @@ impl BoundTo {
             .ok_or_else(|| Status::not_found("", resource, name))?;
         let mut node = None;
         if kind == "Pod" {
-            let spec = &object["spec"];
+            let spec = object.at("spec");
             if spec["serviceAccountName"] != account {
                 let why = format!(
                     "cannot bind token for serviceaccount {} to pod running with different serviceaccount name.",
@@ -57,7 +57,7 @@ impl BoundTo {
                 );
                 return Err(Status::bad_request(why));
             }
-            if let Some(name) = spec["nodeName"].as_str().filter(|name| !name.is_empty()) {
+            if let Some(name) = spec.text_ptr("nodeName").filter(|name| !name.is_empty()) {
                 let uid = find(objects, "nodes", "", name)?
                     .map(|node| node.uid().to_owned())
                     .unwrap_or_default();

@@ -8,6 +8,7 @@ mod policy;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use skiff_api::machinery::read::Read;
 
 use self::policy::Entry;
 use super::{
@@ -151,7 +152,7 @@ pub fn reconcile(expected: &Value, existing: Option<&Value>) -> Reconcile {
     if expected.get("roleRef").is_some() {
         append(
             &mut updated["subjects"],
-            absent(&expected["subjects"], &existing["subjects"]),
+            absent(expected.at("subjects"), existing.at("subjects")),
         );
     } else {
         let missing = rule::missing(&rules(existing), &rules(expected));
@@ -174,8 +175,12 @@ pub fn reconcile(expected: &Value, existing: Option<&Value>) -> Reconcile {
 }
 
 fn reconcile_aggregation(updated: &mut Value, expected: &Value, existing: &Value) {
-    let selectors = |role: &Value| role["aggregationRule"]["clusterRoleSelectors"].clone();
-    if expected["aggregationRule"].is_null() {
+    let selectors = |role: &Value| {
+        role.at("aggregationRule")
+            .at("clusterRoleSelectors")
+            .clone()
+    };
+    if expected.some("aggregationRule").is_none() {
         if let Some(role) = updated.as_object_mut() {
             role.remove("aggregationRule");
         }
@@ -230,7 +235,7 @@ fn drop_nulls(value: &mut Value) {
 }
 
 fn rules(role: &Value) -> Vec<PolicyRule> {
-    Vec::deserialize(&role["rules"]).unwrap_or_default()
+    Vec::deserialize(role.at("rules")).unwrap_or_default()
 }
 
 /// The rules that `admin`, `edit` and `view` have once aggregated, with no cluster roles but the default ones: for a server whose cluster

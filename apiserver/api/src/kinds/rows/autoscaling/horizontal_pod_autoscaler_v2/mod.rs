@@ -5,13 +5,9 @@
 
 mod validation;
 
-use serde_json::{Map, Value, json};
 use validation::{validate, validate_status, validate_update};
 
-use crate::{
-    kinds::{Strategy, fill},
-    machinery::meta::Meta,
-};
+use crate::kinds::prelude::*;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,

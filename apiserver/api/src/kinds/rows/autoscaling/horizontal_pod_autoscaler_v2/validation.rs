@@ -3,16 +3,9 @@
 //! Follows `pkg/apis/autoscaling/validation/validation.go` and what
 //! `pkg/registry/autoscaling/horizontalpodautoscaler/strategy.go` lets an update leave as it was.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::validation::{
-        checks::{self, nonnegative, required_segment},
-        pod::resources::{container_resource_name, quantity},
-        read::Read,
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{nonnegative, required_segment};
+use crate::kinds::validation::pod::resources::{container_resource_name, quantity};
 
 const MAX_PERIOD_SECONDS: i64 = 1800;
 const MAX_STABILIZATION_SECONDS: i64 = 3600;
@@ -430,8 +423,6 @@ fn policy(policy: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(change: impl FnOnce(&mut Value)) -> String {

@@ -2,22 +2,23 @@
 //!
 //! Invariant: intervals rise and lie below the number of completions.
 
+use crate::machinery::problem::{Problem, problem};
 /// One interval, both ends in it.
 type Interval = (i64, i64);
 
-fn interval(text: &str, completions: i64) -> Result<Interval, String> {
+fn interval(text: &str, completions: i64) -> Result<Interval, Problem> {
     let parts: Vec<&str> = text.split('-').collect();
     if parts.len() > 2 {
-        return Err(format!(
+        return Err(problem!(
             "the fragment {text:?} violates the requirement that an index interval can have at most two parts separated by '-'"
         ));
     }
-    let index = |text: &str| -> Result<i64, String> {
+    let index = |text: &str| -> Result<i64, Problem> {
         let number: i64 = text
             .parse()
-            .map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
+            .map_err(|_| problem!("cannot convert string to integer for index: {text:?}"))?;
         if number >= completions {
-            Err(format!("too large index: {text:?}"))
+            Err(problem!("too large index: {text:?}"))
         } else {
             Ok(number)
         }
@@ -28,7 +29,7 @@ fn interval(text: &str, completions: i64) -> Result<Interval, String> {
     };
     let last = index(last)?;
     if first >= last {
-        return Err(format!(
+        return Err(problem!(
             "non-increasing order, previous: {first}, current: {last}"
         ));
     }
@@ -36,12 +37,12 @@ fn interval(text: &str, completions: i64) -> Result<Interval, String> {
 }
 
 /// How many indexes a list names.
-pub fn count(list: &str, completions: i64) -> Result<i64, String> {
+pub fn count(list: &str, completions: i64) -> Result<i64, Problem> {
     let (mut total, mut previous) = (0, None);
     for text in list.split(',').filter(|_| !list.is_empty()) {
         let (first, last) = interval(text, completions)?;
         if let Some(previous) = previous.filter(|previous| *previous >= first) {
-            return Err(format!(
+            return Err(problem!(
                 "non-increasing order, previous: {previous}, current: {first}"
             ));
         }
@@ -92,7 +93,7 @@ mod tests {
                 ),
             ),
         ] {
-            assert_eq!(count(list, 10), wanted.map_err(str::to_string), "{list}");
+            assert_eq!(count(list, 10), wanted.map_err(Problem::from), "{list}");
         }
         assert_eq!(overlap("0-2,7", "4,6-8", 10), Some(7));
         assert_eq!(overlap("0-2", "3", 10), None);

@@ -7,40 +7,19 @@ mod indexes;
 pub mod spec;
 mod status;
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Strategy, Warnings,
-        rows::{apps::defaults, core::pod::disabled},
-        validation::{
-            checks::{IMMUTABLE, invalid_or_null, invalid_shown, label_selector},
-            internal,
-            pod::{Options, warnings::warnings as pod_warnings},
-            read::Read,
-            workload,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::Meta,
-        names, object_meta,
-        selector::Selector,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::apps::defaults;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_or_null, invalid_shown, label_selector};
+use crate::kinds::validation::pod::Options;
+use crate::kinds::validation::pod::warnings::warnings as pod_warnings;
+use crate::kinds::validation::workload;
+use crate::machinery::object_meta;
+use crate::machinery::selector::Selector;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::job,
-    prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
     after_system_fields: generate_selector,
-    prepare_for_update: |new, old| {
-        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
-    },
-    validate: |new| {
-        let mut errors = Errors::default();
-        validate(new, &How::of(None), &mut errors);
-        errors
-    },
+    validate: |new| Errors::of(|errors| validate(new, &How::of(None), errors)),
     validate_update,
     validate_status_update: status::validate,
     warnings: |new, old| {
@@ -53,7 +32,7 @@ pub const STRATEGY: Strategy = Strategy {
         }
         out
     },
-    ..Strategy::DEFAULT
+    ..defaults::TEMPLATED
 };
 
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
@@ -91,7 +70,12 @@ fn generate_selector(job: &mut Value) {
         selected[UID_LABEL] = json!(uid);
     }
     if shared {
-        job["metadata"]["labels"] = job["spec"]["template"]["metadata"]["labels"].clone();
+        job["metadata"]["labels"] = job
+            .at("spec")
+            .at("template")
+            .at("metadata")
+            .at("labels")
+            .clone();
     }
 }
 

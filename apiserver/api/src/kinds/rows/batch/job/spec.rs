@@ -2,21 +2,12 @@
 //!
 //! Invariant: what counts indexes is only for jobs with indexes, and the pods of a job do not run for ever.
 
-use serde_json::Value;
-
 use super::indexes;
-use crate::{
-    kinds::validation::{
-        checks::{invalid_shown, nonnegative, qualified_name, unsupported},
-        internal,
-        pod::{self, Options},
-        read::Read,
-    },
-    machinery::{
-        field::{Error, Errors, Kind, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{invalid_shown, nonnegative, qualified_name, unsupported};
+use crate::kinds::validation::pod;
+use crate::kinds::validation::pod::Options;
+use crate::machinery::field::{Error, Kind};
 
 const MOST_INDEXES: i64 = 100_000;
 const MOST_PARALLEL: i64 = 100_000;
@@ -404,14 +395,10 @@ fn success_rule(rule: &Value, completions: i64, path: &Path, errors: &mut Errors
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(spec: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        validate(&spec, &Options::default(), &Path::new("s"), &mut errors);
-        errors
+        Errors::of(|errors| validate(&spec, &Options::default(), &Path::new("s"), errors))
             .0
             .iter()
             .map(ToString::to_string)

@@ -3,17 +3,10 @@
 //!
 //! Invariant: a Job that has ended stays so; a rule is looked at when what it is about changes.
 
-use serde_json::Value;
-
-use super::{indexes, spec::invalid_silent};
-use crate::{
-    kinds::validation::{
-        checks::{IMMUTABLE, invalid_shown, nonnegative},
-        internal,
-        read::Read,
-    },
-    machinery::field::{Errors, Path},
-};
+use super::indexes;
+use super::spec::invalid_silent;
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown, nonnegative};
 
 fn is_true(job: &Value, kind: &str) -> bool {
     job.at("status")
@@ -378,8 +371,6 @@ fn transitions(update: &Update, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -432,14 +423,7 @@ mod tests {
             ),
         ] {
             let job = |status: Value| json!({"spec": {}, "status": status});
-            assert_eq!(
-                validate(&job(new), &job(old))
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(validate(&job(new), &job(old)).texts(), wanted);
         }
     }
 }

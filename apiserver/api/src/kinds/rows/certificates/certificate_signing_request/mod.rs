@@ -5,17 +5,12 @@
 
 mod request;
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{PartStrategy, Stamp, Strategy},
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
 
 const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 
 pub const STRATEGY: Strategy = Strategy {
-    prepare_for_update: |new, old| new["spec"] = old["spec"].clone(),
+    prepare_for_update: |new, old| new["spec"] = old.at("spec").clone(),
     prepare_for_status_update: keep_decisions,
     validate: |new| request::validate(new, None),
     validate_update: |new, old| whole(new, old, &[]),
@@ -31,7 +26,9 @@ pub const STRATEGY: Strategy = Strategy {
 };
 
 fn conditions(object: &Value) -> &[Value] {
-    object["status"]["conditions"]
+    object
+        .at("status")
+        .at("conditions")
         .as_array()
         .map_or(&[], Vec::as_slice)
 }
@@ -39,7 +36,7 @@ fn conditions(object: &Value) -> &[Value] {
 fn of_type<'a>(object: &'a Value, type_: &str) -> Vec<&'a Value> {
     conditions(object)
         .iter()
-        .filter(|c| c["type"] == type_)
+        .filter(|c| c.text("type") == type_)
         .collect()
 }
 
@@ -55,17 +52,17 @@ fn keep_decisions(new: &mut Value, old: &Value) {
             .and_then(Value::as_array_mut)
             .into_iter()
             .flatten()
-            .filter(|c| c["type"] == type_);
+            .filter(|c| c.text("type") == type_);
         places.zip(had).for_each(|(place, had)| *place = had);
     }
 }
 
 fn keep_all_but_conditions(new: &mut Value, old: &Value) {
-    let conditions = new["status"].get("conditions").cloned();
-    new["spec"] = old["spec"].clone();
-    new["status"] = old["status"].clone();
+    let conditions = new.at("status").some("conditions").cloned();
+    new["spec"] = old.at("spec").clone();
+    new["status"] = old.at("status").clone();
     if let Some(conditions) = conditions {
-        if new["status"].is_null() {
+        if new.some("status").is_none() {
             new["status"] = serde_json::json!({});
         }
         new["status"]["conditions"] = conditions;
@@ -98,14 +95,14 @@ fn stamp(new: &mut Value, old: Option<&Value>, stamp: &Stamp<'_>) {
         }
         if is_absent(condition.get("lastTransitionTime")) {
             let same = |had: &&Value| {
-                had["type"] == condition["type"]
-                    && had["status"] == condition["status"]
+                had.at("type") == condition.at("type")
+                    && had.at("status") == condition.at("status")
                     && !is_absent(had.get("lastTransitionTime"))
             };
-            condition["lastTransitionTime"] = conditions(old)
-                .iter()
-                .find(same)
-                .map_or_else(|| stamp.now.into(), |had| had["lastTransitionTime"].clone());
+            condition["lastTransitionTime"] = conditions(old).iter().find(same).map_or_else(
+                || stamp.now.into(),
+                |had| had.at("lastTransitionTime").clone(),
+            );
         }
     }
 }
@@ -167,8 +164,6 @@ fn validate_update(new: &Value, old: &Value, open: &[&str]) -> Errors {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     const NOW: &str = "2026-01-02T03:04:05Z";

@@ -4,16 +4,11 @@
 //! `pkg/apis/certificates/validation/validation.go` and `ValidateSignerName` of `pkg/apis/core/validation/names.go`. Whoever signs reads what the
 //! PEM holds.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use serde_json::Value;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 
-use crate::{
-    kinds::validation::{checks::one_of, read::Read},
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::one_of;
 
 const USAGES: [&str; 23] = [
     "any",
@@ -226,8 +221,6 @@ fn conditions(new: &Value, old: Option<&Value>, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn request(change: impl FnOnce(&mut Value)) -> Value {

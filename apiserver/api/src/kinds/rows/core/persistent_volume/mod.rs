@@ -5,24 +5,15 @@
 
 mod sources;
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        Stamp, Strategy, Warnings, fill,
-        rows::core::pod::defaults::{self, amounts},
-        validation::{
-            checks::{self, immutable, invalid_shown, one_of, subdomain},
-            diff, internal,
-            pod::{self, affinity, resources::quantity, warnings::deprecated_node_label},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::{Meta, child_mut},
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::core::pod::defaults;
+use crate::kinds::rows::core::pod::defaults::amounts;
+use crate::kinds::validation::checks::{immutable, invalid_shown, one_of, subdomain};
+use crate::kinds::validation::pod::affinity;
+use crate::kinds::validation::pod::resources::quantity;
+use crate::kinds::validation::pod::warnings::deprecated_node_label;
+use crate::kinds::validation::{diff, pod};
+use crate::machinery::meta::child_mut;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: volume_defaults,
@@ -34,11 +25,7 @@ pub const STRATEGY: Strategy = Strategy {
         errors
     },
     validate_update,
-    validate_status_update: |new, _| {
-        let mut errors = Errors::default();
-        checks::version_required(new, &mut errors);
-        errors
-    },
+    validate_status_update: |new, _| Errors::of(|errors| checks::version_required(new, errors)),
     warnings,
     ..Strategy::DEFAULT
 };
@@ -55,9 +42,9 @@ fn volume_defaults(volume: &mut Value) {
 /// When the phase last changed, unless the writer says it.
 fn stamp(new: &mut Value, old: Option<&Value>, stamp: &Stamp<'_>) {
     const FIELD: &str = "lastPhaseTransitionTime";
-    let had = old.map_or(&Value::Null, |old| &old["status"][FIELD]);
-    let same = old.is_some_and(|old| old["status"]["phase"] == new["status"]["phase"]);
-    let time = &new["status"][FIELD];
+    let had = old.map_or(&Value::Null, |old| old.at("status").at(FIELD));
+    let same = old.is_some_and(|old| old.at("status").at("phase") == new.at("status").at("phase"));
+    let time = new.at("status").at(FIELD);
     let set = match same {
         true if time.is_null() => had.clone(),
         false if time.is_null() || time == had => stamp.now.into(),

@@ -3,15 +3,10 @@
 //! Invariant: the rows stand in the order in which upstream looks for them, which decides which of two is the one too many.
 //! Follows `ValidatePersistentVolumeSpec` of `pkg/apis/core/validation/validation.go` and the checks that it calls.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::validation::{
-        checks::{dns_label, no_backsteps, range, subdomain},
-        pod::volume_sources::{check, csi_driver_name, is_iscsi_name, required, secret_ref},
-        read::Read,
-    },
-    machinery::field::{Errors, Path},
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::{dns_label, no_backsteps, range, subdomain};
+use crate::kinds::validation::pod::volume_sources::{
+    check, csi_driver_name, is_iscsi_name, required, secret_ref,
 };
 
 /// Checks a source of the volume of this name.

@@ -3,19 +3,10 @@
 //! Invariant: a field that is there wins; an annotation that names no good profile is left as it is. Follows
 //! `pkg/registry/core/pod/strategy.go` (applyAppArmorVersionSkew).
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Warnings,
-        validation::{
-            checks::is_good,
-            pod::{APPARMOR, LISTS, all_containers, app_armor, warnings::profile_of},
-            read::Read,
-        },
-    },
-    machinery::field::Path,
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::is_good;
+use crate::kinds::validation::pod::warnings::profile_of;
+use crate::kinds::validation::pod::{APPARMOR, LISTS, all_containers, app_armor};
 
 /// What an annotation makes of a container's field.
 enum Outcome {
@@ -85,8 +76,6 @@ pub fn warnings(pod: &Value) -> Warnings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

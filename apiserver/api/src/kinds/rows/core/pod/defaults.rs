@@ -2,13 +2,11 @@
 //!
 //! Follows `pkg/apis/core/v1/defaults.go`.
 
-use serde_json::{Map, Value, json};
-
-use super::{image::tag, pod_level};
-use crate::{
-    kinds::fill::{absent, each, inner, number, spec, text},
-    machinery::quantity::Quantity,
-};
+use super::image::tag;
+use super::pod_level;
+use crate::kinds::fill::{absent, each, inner, number, spec, text};
+use crate::kinds::prelude::*;
+use crate::machinery::quantity::Quantity;
 
 /// `SetDefaults_Pod`, and what conversion to the hub type makes of old pods.
 pub fn pod(object: &mut Value) {

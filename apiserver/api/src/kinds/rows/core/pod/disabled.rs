@@ -3,9 +3,8 @@
 //! Invariant: what is dropped here is never stored, so nothing accepts and ignores it. Follows `pkg/api/pod/util.go` (dropDisabledFields,
 //! dropDisabledPodStatusFields).
 
-use serde_json::Value;
-
-use crate::kinds::validation::{pod::LISTS, read::Read};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::pod::LISTS;
 
 /// Of a spec; `old` is the one that is replaced.
 pub fn drop_from_spec(spec: &mut Value, old: Option<&Value>) {
@@ -129,8 +128,6 @@ pub fn drop_from_status(status: &mut Value, old: &Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

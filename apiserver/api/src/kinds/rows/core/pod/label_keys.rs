@@ -2,9 +2,7 @@
 //!
 //! Invariant: runs once, on create. Follows `pkg/registry/core/pod/strategy.go` (mutatePodAffinity, mutateTopologySpreadConstraints).
 
-use serde_json::{Value, json};
-
-use crate::kinds::validation::read::Read;
+use crate::kinds::prelude::*;
 
 pub fn apply(pod: &mut Value) {
     let Some(labels) = pod.at("metadata").some("labels").cloned() else {

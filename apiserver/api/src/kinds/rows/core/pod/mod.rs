@@ -9,19 +9,10 @@ mod image;
 mod label_keys;
 mod pod_level;
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::{
-        PartStrategy, Strategy, Warnings,
-        strategy::keep_metadata,
-        validation::{
-            pod::{self as validation, resources},
-            read::Read,
-        },
-    },
-    machinery::{meta::Meta, names},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::strategy::keep_metadata;
+use crate::kinds::validation::pod as validation;
+use crate::kinds::validation::pod::resources;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::pod,
@@ -41,9 +32,9 @@ pub const STRATEGY: Strategy = Strategy {
             .unwrap_or(30)
     }),
     skips_grace: |pod| {
-        pod["spec"]["nodeName"].as_str().unwrap_or("").is_empty()
+        pod.at("spec").text("nodeName").is_empty()
             || matches!(
-                pod["status"]["phase"].as_str(),
+                pod.at("status").text_ptr("phase"),
                 Some("Succeeded" | "Failed")
             )
     },
@@ -64,7 +55,7 @@ fn prepare_for_create(pod: &mut Value) {
 
 /// The condition of a pod that waits for its gates is as old as the pod.
 fn after_system_fields(pod: &mut Value) {
-    let now = pod["metadata"]["creationTimestamp"].clone();
+    let now = pod.at("metadata").at("creationTimestamp").clone();
     for condition in pod["status"]
         .get_mut("conditions")
         .and_then(Value::as_array_mut)
@@ -76,12 +67,12 @@ fn after_system_fields(pod: &mut Value) {
 }
 
 fn prepare_for_update(new: &mut Value, old: &Value) {
-    new["status"] = old["status"].clone();
+    new["status"] = old.at("status").clone();
     disabled::drop_from_spec(&mut new["spec"], Some(old.at("spec")));
 }
 
 fn prepare_for_status_update(new: &mut Value, old: &Value) {
-    match old["metadata"].get("ownerReferences") {
+    match old.at("metadata").some("ownerReferences") {
         Some(owners) => new["metadata"]["ownerReferences"] = owners.clone(),
         None => {
             new.meta_mut().remove("ownerReferences");
@@ -128,8 +119,8 @@ const PARTS: &[PartStrategy] = &[
         reset: None,
         prepare: |new, old| {
             let containers = new.at("spec").some("ephemeralContainers").cloned();
-            new["spec"] = old["spec"].clone();
-            new["status"] = old["status"].clone();
+            new["spec"] = old.at("spec").clone();
+            new["status"] = old.at("status").clone();
             if let Some(spec) = new["spec"].as_object_mut() {
                 match containers {
                     Some(containers) => spec.insert("ephemeralContainers".into(), containers),

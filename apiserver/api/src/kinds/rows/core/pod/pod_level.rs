@@ -3,15 +3,9 @@
 //! Invariant: nothing is made up for a pod that asks for nothing as a whole. Follows `pkg/apis/core/v1/defaults.go`
 //! (defaultHugePagePodLimits, defaultPodRequests).
 
-use serde_json::{Map, Value};
-
-use crate::kinds::{
-    fill::inner,
-    validation::{
-        pod::resources::{HUGE_PAGES, aggregate, at_pod_level},
-        read::Read,
-    },
-};
+use crate::kinds::fill::inner;
+use crate::kinds::prelude::*;
+use crate::kinds::validation::pod::resources::{HUGE_PAGES, aggregate, at_pod_level};
 
 /// What is to be added to a list.
 type Added = Vec<(String, Value)>;
@@ -91,8 +85,6 @@ fn requests(spec: &Value) -> Added {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

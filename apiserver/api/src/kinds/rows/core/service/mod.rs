@@ -5,12 +5,8 @@
 mod validation;
 mod warnings;
 
-use serde_json::{Value, json};
-
-use crate::kinds::{
-    Strategy,
-    fill::{absent, each, spec, text},
-};
+use crate::kinds::fill::{absent, each, spec, text};
+use crate::kinds::prelude::*;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -25,13 +21,13 @@ pub const STRATEGY: Strategy = Strategy {
 fn defaults(object: &mut Value) {
     let spec = spec(object);
     text(spec, "sessionAffinity", "None");
-    if spec["sessionAffinity"] == "None" {
+    if spec.text("sessionAffinity") == "None" {
         spec.remove("sessionAffinityConfig");
     } else {
         let config = spec
             .entry("sessionAffinityConfig")
             .or_insert_with(|| json!({}));
-        if config["clientIP"]["timeoutSeconds"].is_null() {
+        if config.at("clientIP").some("timeoutSeconds").is_none() {
             config["clientIP"]["timeoutSeconds"] = 10800.into();
         }
     }
@@ -39,8 +35,8 @@ fn defaults(object: &mut Value) {
     for port in each(spec, "ports") {
         text(port, "protocol", "TCP");
         let unset = matches!(port.get("targetPort"), None | Some(Value::Null))
-            || port["targetPort"] == 0
-            || port["targetPort"] == "";
+            || *port.at("targetPort") == 0
+            || *port.at("targetPort") == "";
         if unset {
             port.insert(
                 "targetPort".into(),
@@ -51,7 +47,7 @@ fn defaults(object: &mut Value) {
             port.remove("nodePort");
         }
     }
-    let kind = spec["type"].as_str().unwrap_or("").to_string();
+    let kind = spec.text("type").to_string();
     let external = spec
         .get("externalIPs")
         .and_then(Value::as_array)
@@ -102,8 +98,8 @@ fn normalize(object: &mut Value) {
     );
     // addresses that nobody gives may be of both families, whatever the cluster has
     if free
-        && spec["ipFamilyPolicy"] != "SingleStack"
-        && let Some([family]) = spec["ipFamilies"].as_array().map(Vec::as_slice)
+        && spec.text("ipFamilyPolicy") != "SingleStack"
+        && let Some([family]) = spec.at("ipFamilies").as_array().map(Vec::as_slice)
     {
         let other = if family == "IPv4" { "IPv6" } else { "IPv4" };
         let both = json!([family, other]);
@@ -112,12 +108,12 @@ fn normalize(object: &mut Value) {
 }
 
 fn prepare_for_update(new: &mut Value, old: &Value) {
-    let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or("").to_string();
+    let kind = |service: &Value| service.at("spec").text("type").to_string();
     if kind(new) != "ExternalName" && kind(old) != "ExternalName" {
         // what a client leaves out of an update it does not want changed
         for name in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            if new["spec"].get(name).is_none()
-                && let Some(had) = old["spec"].get(name)
+            if new.at("spec").some(name).is_none()
+                && let Some(had) = old.at("spec").some(name)
             {
                 new["spec"][name] = had.clone();
             }
@@ -125,9 +121,9 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
     }
     follow_address(new, old);
     drop_what_the_type_brought(new, old);
-    let had = &old["spec"]["healthCheckNodePort"];
-    if validation::needs_health_check(&new["spec"])
-        && new["spec"]["healthCheckNodePort"].is_null()
+    let had = old.at("spec").at("healthCheckNodePort");
+    if validation::needs_health_check(new.at("spec"))
+        && new.at("spec").some("healthCheckNodePort").is_none()
         && !had.is_null()
     {
         new["spec"]["healthCheckNodePort"] = had.clone();
@@ -140,8 +136,11 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
 
 /// A client that knows `clusterIP` alone changes `clusterIPs` by it.
 fn follow_address(new: &mut Value, old: &Value) {
-    let (is, was) = (&new["spec"]["clusterIP"], &old["spec"]["clusterIP"]);
-    if is == was || new["spec"]["clusterIPs"] != old["spec"]["clusterIPs"] {
+    let (is, was) = (
+        new.at("spec").at("clusterIP"),
+        old.at("spec").at("clusterIP"),
+    );
+    if is == was || new.at("spec").at("clusterIPs") != old.at("spec").at("clusterIPs") {
         return;
     }
     match is.as_str().unwrap_or("").to_string() {
@@ -153,47 +152,51 @@ fn follow_address(new: &mut Value, old: &Value) {
 /// What only the old type had, and the client left as it was, goes with the type.
 fn drop_what_the_type_brought(new: &mut Value, old: &Value) {
     use validation::{is_reached_from_outside, needs_health_check};
-    let kind = |service: &Value| service["spec"]["type"].as_str().unwrap_or("").to_string();
+    let kind = |service: &Value| service.at("spec").text("type").to_string();
     let balanced = |service: &Value| kind(service) == "LoadBalancer";
     let has_node_ports =
         |service: &Value| matches!(kind(service).as_str(), "NodePort" | "LoadBalancer");
     let no_more = |test: &dyn Fn(&Value) -> bool| test(old) && !test(new);
     let mut gone = Vec::new();
     if no_more(&|service| kind(service) != "ExternalName") {
-        if new["spec"]["clusterIP"] == old["spec"]["clusterIP"]
-            && new["spec"]["clusterIPs"] == old["spec"]["clusterIPs"]
+        if new.at("spec").at("clusterIP") == old.at("spec").at("clusterIP")
+            && new.at("spec").at("clusterIPs") == old.at("spec").at("clusterIPs")
         {
             gone.extend(["clusterIP", "clusterIPs"]);
         }
         gone.extend(["ipFamilies", "ipFamilyPolicy"]);
     }
-    if no_more(&|service| needs_health_check(&service["spec"])) {
+    if no_more(&|service| needs_health_check(service.at("spec"))) {
         gone.push("healthCheckNodePort");
     }
     if no_more(&balanced) {
         gone.extend(["allocateLoadBalancerNodePorts", "loadBalancerClass"]);
     }
-    if no_more(&|service| is_reached_from_outside(&service["spec"])) {
+    if no_more(&|service| is_reached_from_outside(service.at("spec"))) {
         gone.push("externalTrafficPolicy");
     }
     let ports_go = no_more(&has_node_ports);
     for field in gone {
-        if new["spec"][field] == old["spec"][field] {
+        if new.at("spec").at(field) == old.at("spec").at(field) {
             spec(new).remove(field);
         }
     }
     if ports_go {
-        let had: Vec<Value> = old["spec"]["ports"]
+        let had: Vec<Value> = old
+            .at("spec")
+            .at("ports")
             .as_array()
             .into_iter()
             .flatten()
-            .map(|port| port["nodePort"].clone())
+            .map(|port| port.at("nodePort").clone())
             .collect();
-        let same = new["spec"]["ports"]
+        let same = new
+            .at("spec")
+            .at("ports")
             .as_array()
             .into_iter()
             .flatten()
-            .all(|port| port["nodePort"].is_null() || had.contains(&port["nodePort"]));
+            .all(|port| port.some("nodePort").is_none() || had.contains(port.at("nodePort")));
         for port in each(spec(new), "ports").filter(|_| same) {
             port.remove("nodePort");
         }
@@ -201,11 +204,16 @@ fn drop_what_the_type_brought(new: &mut Value, old: &Value) {
 }
 
 fn keep_node_ports(new: &mut Value, old: &Value) {
-    let had = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let had = old
+        .at("spec")
+        .at("ports")
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     for port in each(spec(new), "ports") {
         if port.get("nodePort").is_none() {
             let same = had.iter().find(|other| {
-                other["port"] == port["port"] && other["protocol"] == port["protocol"]
+                other.at("port") == port.at("port") && other.at("protocol") == port.at("protocol")
             });
             if let Some(node_port) = same.and_then(|other| other.get("nodePort")) {
                 port.insert("nodePort".into(), node_port.clone());

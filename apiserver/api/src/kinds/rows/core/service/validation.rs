@@ -4,15 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-
-use crate::{
-    kinds::validation::{checks, internal},
-    machinery::{
-        field::{Errors, Path},
-        names,
-    },
-};
+use crate::kinds::prelude::*;
 
 const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
@@ -23,11 +15,11 @@ const DISTRIBUTIONS: [&str; 3] = ["PreferClose", "PreferSameZone", "PreferSameNo
 const DAY: i64 = 86_400;
 
 fn text<'v>(value: &'v Value, field: &str) -> &'v str {
-    value[field].as_str().unwrap_or("")
+    value.text(field)
 }
 
 fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
-    value[field].as_array().map_or(&[], Vec::as_slice)
+    value.at(field).as_array().map_or(&[], Vec::as_slice)
 }
 
 fn texts<'v>(value: &'v Value, field: &str) -> Vec<&'v str> {
@@ -53,10 +45,10 @@ pub fn create(service: &Value) -> Errors {
 /// Upstream looks at addresses and families when it allocates, which comes before all else.
 fn addresses(service: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    if text(&service["spec"], "type") != "ExternalName" {
+    if text(service.at("spec"), "type") != "ExternalName" {
         cluster_ips(
-            &service["spec"],
-            old.map(|old| &old["spec"]),
+            service.at("spec"),
+            old.map(|old| old.at("spec")),
             &Path::new("spec"),
             &mut errors,
         );
@@ -69,19 +61,19 @@ pub fn update(new: &Value, old: &Value) -> Errors {
     if !errors.is_empty() {
         return errors;
     }
-    addresses_stay(&new["spec"], &old["spec"], &mut errors);
+    addresses_stay(new.at("spec"), old.at("spec"), &mut errors);
     let spec = Path::new("spec");
     // told of again with all else
     balancer_class(
-        &new["spec"],
-        Some(&old["spec"]),
-        text(&new["spec"], "type"),
+        new.at("spec"),
+        Some(old.at("spec")),
+        text(new.at("spec"), "type"),
         &spec,
         &mut errors,
     );
-    if needs_health_check(&new["spec"])
-        && needs_health_check(&old["spec"])
-        && new["spec"]["healthCheckNodePort"] != old["spec"]["healthCheckNodePort"]
+    if needs_health_check(new.at("spec"))
+        && needs_health_check(old.at("spec"))
+        && new.at("spec").at("healthCheckNodePort") != old.at("spec").at("healthCheckNodePort")
     {
         errors.forbidden(&spec.child("healthCheckNodePort"), "field is immutable");
     }
@@ -91,7 +83,7 @@ pub fn update(new: &Value, old: &Value) -> Errors {
 
 fn validate(service: &Value, old: Option<&Value>) -> Errors {
     let mut errors = Errors::default();
-    let (root, spec) = (Path::new("spec"), &service["spec"]);
+    let (root, spec) = (Path::new("spec"), service.at("spec"));
     let kind = text(spec, "type");
     if list(spec, "ports").is_empty() && !is_headless(spec) && kind != "ExternalName" {
         errors.required(&root.child("ports"), "");
@@ -112,15 +104,21 @@ fn validate(service: &Value, old: Option<&Value>) -> Errors {
         checks::labels(spec, "selector", &root.child("selector"), &mut errors);
     }
     affinity(spec, &root, &mut errors);
-    external_ips(spec, old.map(|old| &old["spec"]), &root, &mut errors);
+    external_ips(spec, old.map(|old| old.at("spec")), &root, &mut errors);
     if kind.is_empty() {
         errors.required(&root.child("type"), "");
     } else if !TYPES.contains(&kind) {
         checks::unsupported(kind, &TYPES, &root.child("type"), &mut errors);
     }
     doubles(spec, kind, &root, &mut errors);
-    source_ranges(spec, old.map(|old| &old["spec"]), kind, &root, &mut errors);
-    if !spec["allocateLoadBalancerNodePorts"].is_null() && kind != "LoadBalancer" {
+    source_ranges(
+        spec,
+        old.map(|old| old.at("spec")),
+        kind,
+        &root,
+        &mut errors,
+    );
+    if spec.some("allocateLoadBalancerNodePorts").is_some() && kind != "LoadBalancer" {
         errors.forbidden(
             &root.child("allocateLoadBalancerNodePorts"),
             "may only be used when `type` is 'LoadBalancer'",
@@ -149,7 +147,7 @@ fn of_type(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
                     );
                 }
             }
-            if !spec["ipFamilyPolicy"].is_null() {
+            if spec.some("ipFamilyPolicy").is_some() {
                 errors.forbidden(
                     &root.child("ipFamilyPolicy"),
                     "may not be set for ExternalName services",
@@ -181,7 +179,7 @@ fn one_port<'v>(
             errors.duplicate(&path.child("name"), name);
         }
     }
-    let number = port["port"].as_i64().unwrap_or(0);
+    let number = port.int("port");
     for said in names::is_valid_port_num(number) {
         errors.invalid(&path.child("port"), number, said);
     }
@@ -191,8 +189,8 @@ fn one_port<'v>(
         &path.child("protocol"),
         errors,
     );
-    checks::port_number_or_name(&port["targetPort"], &path.child("targetPort"), errors);
-    if let Some(protocol) = port["appProtocol"].as_str() {
+    checks::port_number_or_name(port.at("targetPort"), &path.child("targetPort"), errors);
+    if let Some(protocol) = port.text_ptr("appProtocol") {
         checks::qualified_name(protocol, &path.child("appProtocol"), errors);
     }
 }
@@ -206,18 +204,18 @@ fn affinity(spec: &Value, root: &Path, errors: &mut Errors) {
         errors,
     );
     let path = root.child("sessionAffinityConfig");
-    let config = &spec["sessionAffinityConfig"];
+    let config = spec.at("sessionAffinityConfig");
     match affinity {
         "ClientIP" if config.is_null() => {
             errors.required(&path, "when session affinity type is ClientIP")
         }
-        "ClientIP" if config["clientIP"].is_null() => errors.required(
+        "ClientIP" if config.some("clientIP").is_none() => errors.required(
             &path.child("clientIP"),
             "when session affinity type is ClientIP",
         ),
         "ClientIP" => {
             let client = path.child("clientIP");
-            match config["clientIP"]["timeoutSeconds"].as_i64() {
+            match config.at("clientIP").int_ptr("timeoutSeconds") {
                 None => errors.required(
                     &client.child("timeoutSeconds"),
                     "when session affinity type is ClientIP",
@@ -263,7 +261,7 @@ fn cluster_ips(spec: &Value, old: Option<&Value>, root: &Path, errors: &mut Erro
             errors.duplicate(&at.index(index), *family);
         }
     }
-    if let Some(policy) = spec["ipFamilyPolicy"].as_str() {
+    if let Some(policy) = spec.text_ptr("ipFamilyPolicy") {
         checks::one_of(
             policy,
             &FAMILY_POLICIES,
@@ -355,7 +353,7 @@ fn external_ips(spec: &Value, old: Option<&Value>, root: &Path, errors: &mut Err
 fn doubles(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
     let path = root.child("ports");
     let ports = list(spec, "ports");
-    let number = |port: &Value, field: &str| port[field].as_i64().unwrap_or(0);
+    let number = |port: &Value, field: &str| port.int(field);
     for (index, _) in ports
         .iter()
         .enumerate()
@@ -411,15 +409,15 @@ fn balancer_class(spec: &Value, old: Option<&Value>, kind: &str, root: &Path, er
     let path = root.child("loadBalancerClass");
     if let Some(old) =
         old.filter(|old| text(old, "type") == "LoadBalancer" && kind == "LoadBalancer")
-        && old["loadBalancerClass"] != spec["loadBalancerClass"]
+        && old.at("loadBalancerClass") != spec.at("loadBalancerClass")
     {
         errors.invalid(
             &path,
-            spec["loadBalancerClass"].clone(),
+            spec.at("loadBalancerClass").clone(),
             "may not change once set",
         );
     }
-    let Some(class) = spec["loadBalancerClass"].as_str() else {
+    let Some(class) = spec.text_ptr("loadBalancerClass") else {
         return;
     };
     match kind {
@@ -455,7 +453,7 @@ fn policies(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
         );
     }
     let (check, path) = (
-        spec["healthCheckNodePort"].as_i64().unwrap_or(0),
+        spec.int("healthCheckNodePort"),
         root.child("healthCheckNodePort"),
     );
     match (needs_health_check(spec), check) {
@@ -471,7 +469,7 @@ fn policies(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
         ),
     }
     let path = root.child("internalTrafficPolicy");
-    match spec["internalTrafficPolicy"].as_str() {
+    match spec.text_ptr("internalTrafficPolicy") {
         None if matches!(kind, "NodePort" | "LoadBalancer" | "ClusterIP") => {
             errors.required(&path, "")
         }
@@ -493,8 +491,6 @@ fn policies(spec: &Value, kind: &str, root: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn service(changes: Value) -> Value {
@@ -562,7 +558,7 @@ mod tests {
     fn updates_tell_of_classes_twice() {
         let old = service(json!({}));
         let errors = update(&service(json!({"loadBalancerClass": "a.b/c"})), &old);
-        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = errors.texts();
         assert_eq!(
             said,
             ["spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'";

@@ -2,12 +2,8 @@
 //!
 //! Follows `pkg/api/service/warnings.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{strategy::Warnings, validation::read::Read},
-    machinery::names::ip::{warnings_for_cidr, warnings_for_ip},
-};
+use crate::kinds::prelude::*;
+use crate::machinery::names::ip::{warnings_for_cidr, warnings_for_ip};
 
 const HINTS: &str = "service.kubernetes.io/topology-aware-hints";
 const MODE: &str = "service.kubernetes.io/topology-mode";
@@ -83,8 +79,6 @@ fn each_ip(spec: &Value, field: &str, tell: &mut impl FnMut(bool, &str)) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

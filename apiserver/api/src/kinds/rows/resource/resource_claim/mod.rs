@@ -5,24 +5,10 @@
 
 mod status;
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        Strategy, fill,
-        rows::resource::claim,
-        strategy::keep_metadata,
-        validation::{
-            checks::{IMMUTABLE, invalid_shown},
-            internal,
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path},
-        meta::child_mut,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::resource::claim;
+use crate::kinds::strategy::keep_metadata;
+use crate::machinery::meta::child_mut;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -48,28 +34,15 @@ fn defaults(object: &mut Value) {
 }
 
 fn validate(object: &Value) -> Errors {
-    let mut errors = Errors::default();
-    claim::validate(object.at("spec"), &Path::new("spec"), &mut errors);
-    errors
+    Errors::of(|errors| claim::validate(object.at("spec"), &Path::new("spec"), errors))
 }
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
-    let mut errors = Errors::default();
-    if new.at("spec") != old.at("spec") {
-        invalid_shown(
-            &internal::json(new.at("spec"), "resource.ResourceClaimSpec"),
-            IMMUTABLE,
-            &Path::new("spec"),
-            &mut errors,
-        );
-    }
-    errors
+    Errors::of(|errors| checks::immutable_spec(new, old, "resource.ResourceClaimSpec", errors))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

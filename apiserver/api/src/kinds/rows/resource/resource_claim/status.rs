@@ -4,24 +4,15 @@
 //! Follows `validateResourceClaimStatusUpdate` of `pkg/apis/resource/validation/validation.go` and
 //! `pkg/registry/resource/resourceclaim/strategy.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        rows::resource::{claim::Names, devices, names, sets},
-        validation::{
-            checks::{self, IMMUTABLE, invalid_shown, required_one_of},
-            conditions::conditions,
-            internal,
-            pod::{affinity::node_selector, volume_sources::csi_driver_name},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Error, Errors, Kind, Path},
-        names::ip,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::resource::claim::Names;
+use crate::kinds::rows::resource::{devices, names, sets};
+use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown, required_one_of};
+use crate::kinds::validation::conditions::conditions;
+use crate::kinds::validation::pod::affinity::node_selector;
+use crate::kinds::validation::pod::volume_sources::csi_driver_name;
+use crate::machinery::field::{Error, Kind};
+use crate::machinery::names::ip;
 
 const MOST_CONSUMERS: usize = 256;
 const MOST_RESULTS: usize = 32;
@@ -254,8 +245,6 @@ pub fn forget_deallocated(new: &mut Value, old: &Value) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn claim(status: Value) -> Value {

@@ -2,12 +2,8 @@
 //!
 //! Follows `validateDeviceAttribute` of `pkg/apis/resource/validation/validation.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::validation::{checks::invalid_shown, internal, read::Read},
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::validation::checks::invalid_shown;
 
 const LONGEST: usize = 64;
 pub const LISTS: [&str; 4] = ["bools", "ints", "strings", "versions"];
@@ -111,8 +107,6 @@ fn is_version(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

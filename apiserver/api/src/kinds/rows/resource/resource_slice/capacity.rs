@@ -2,18 +2,11 @@
 //!
 //! Follows `validateRequestPolicy` and `validateCounterSet` of `pkg/apis/resource/validation/validation.go`.
 
-use serde_json::Value;
-
-use crate::{
-    kinds::{
-        rows::resource::sets,
-        validation::{checks::dns_label, pod::resources::quantity, read::Read},
-    },
-    machinery::{
-        field::{Errors, Path},
-        quantity::Quantity,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::resource::sets;
+use crate::kinds::validation::checks::dns_label;
+use crate::kinds::validation::pod::resources::quantity;
+use crate::machinery::quantity::Quantity;
 
 const MOST_COUNTERS: usize = 32;
 const LONGEST_COUNTER: usize = 63;
@@ -197,8 +190,6 @@ fn is_step(value: &Quantity, low: &Quantity, step: &Quantity) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -2,20 +2,12 @@
 //!
 //! Follows `validateDevice` of `pkg/apis/resource/validation/validation.go`.
 
-use serde_json::Value;
-
 use super::{attributes, capacity};
-use crate::{
-    kinds::{
-        rows::resource::{devices, names, sets},
-        validation::{
-            checks::{dns_label, subdomain},
-            pod::{affinity::node_selector, resources},
-            read::Read,
-        },
-    },
-    machinery::field::{Errors, Path},
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::resource::{devices, names, sets};
+use crate::kinds::validation::checks::{dns_label, subdomain};
+use crate::kinds::validation::pod::affinity::node_selector;
+use crate::kinds::validation::pod::resources;
 
 const MOST_PROPERTIES: usize = 32;
 const MOST_VALUES: usize = 48;
@@ -198,8 +190,6 @@ fn mappings(device: &Value, path: &Path, errors: &mut Errors) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn said(change: &[(&str, Value)], chooses: bool) -> String {
@@ -207,9 +197,7 @@ mod tests {
         for (name, value) in change {
             device[*name] = value.clone();
         }
-        let mut errors = Errors::default();
-        validate(&device, None, chooses, &Path::new("d"), &mut errors);
-        errors.message()
+        Errors::of(|errors| validate(&device, None, chooses, &Path::new("d"), errors)).message()
     }
 
     #[test]

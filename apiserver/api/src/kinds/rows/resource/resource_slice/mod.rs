@@ -7,24 +7,12 @@ mod attributes;
 mod capacity;
 mod device;
 
-use serde_json::{Map, Value};
-
-use crate::{
-    kinds::{
-        Stamp, Strategy, Warnings, fill,
-        rows::resource::{names, sets},
-        validation::{
-            checks::{dns_label, immutable, invalid_shown, subdomain},
-            internal,
-            pod::{affinity::node_selector, volume_sources::csi_driver_name},
-            read::Read,
-        },
-    },
-    machinery::{
-        field::{Errors, Path, go_quoted},
-        meta::Meta,
-    },
-};
+use crate::kinds::prelude::*;
+use crate::kinds::rows::resource::{names, sets};
+use crate::kinds::validation::checks::{dns_label, immutable, invalid_shown, subdomain};
+use crate::kinds::validation::pod::affinity::node_selector;
+use crate::kinds::validation::pod::volume_sources::csi_driver_name;
+use crate::machinery::field::go_quoted;
 
 pub const STRATEGY: Strategy = Strategy {
     prepare_for_create: |slice| drop_disabled(slice, None),
@@ -254,8 +242,6 @@ fn driver_warning(driver: &str) -> Warnings {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn slice(change: &[(&str, Value)]) -> Value {

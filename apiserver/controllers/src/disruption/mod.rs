@@ -2,11 +2,9 @@
 //!
 //! Invariant: what cannot be counted allows nothing. Follows pkg/controller/disruption/disruption.go.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Duration,
-};
+mod count;
+
+use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -16,48 +14,34 @@ use k8s_openapi::{
         core::v1::{Pod, ReplicationController},
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus},
     },
-    apimachinery::pkg::{
-        apis::meta::v1::{Condition, LabelSelector, OwnerReference, Time},
-        util::intstr::IntOrString,
-    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use serde_json::json;
 
+use self::count::{allow, disrupted};
 use crate::{
-    api::{Api, PatchType, item},
-    clock::{Clock, after, until},
+    clock::{after, until},
     discovery::discover,
-    error::{Error, unless_gone},
-    events::Recorder,
-    expectations::Wrote,
-    fraction::{scaled, total},
-    informer::{Change, Informer},
-    key::Key,
-    labels::Selector,
-    list::Work,
+    fraction::total,
+    labels::go_text,
     owners::controller_of,
-    pods::{self, name},
-    queue::Queue,
-    runner::{Context, Next, Reconcile},
+    pods,
+    prelude::*,
 };
 
-/// How long an evicted pod may take to start to go.
-const DELETION_TIMEOUT: Duration = Duration::from_secs(120);
 /// After which time a pod that was to be disrupted, but was not, is taken to stay.
 const STALE: Duration = Duration::from_secs(120);
-const ALLOWED: &str = "DisruptionAllowed";
 
 struct Controller {
     api: Api,
     clock: Clock,
     recorder: Recorder,
-    budgets: Informer<PodDisruptionBudget>,
+    budgets: Fresh<PodDisruptionBudget>,
     pods: Informer<Pod>,
     sets: Informer<ReplicaSet>,
     deployments: Informer<Deployment>,
     stateful: Informer<StatefulSet>,
     controllers: Informer<ReplicationController>,
-    wrote: Wrote,
 }
 
 /// Takes back the condition of pods that were to be disrupted and were not.
@@ -65,44 +49,39 @@ struct Stale(Arc<Controller>);
 
 /// `disruption-controller`.
 pub fn start(context: &Context) -> Result<Work, Error> {
-    let (queue, stale) = (context.queue::<Key>(), context.queue::<Key>());
-    let controller = Arc::new(Controller {
+    let stale = context.queue::<Key>();
+    let c = context.wire(Controller {
         api: context.api.clone(),
         clock: context.clock.clone(),
         recorder: context.recorder("controllermanager"),
-        budgets: context.informer(),
+        budgets: context.fresh(),
         pods: context.informer(),
         sets: context.informer(),
         deployments: context.informer(),
         stateful: context.informer(),
         controllers: context.informer(),
-        wrote: Wrote::default(),
     });
-    let q = queue.clone();
-    controller
-        .budgets
-        .subscribe(move |change| q.add(Key::of(&change.object().metadata)));
-    let (q, s, watcher) = (queue.clone(), stale.clone(), controller.clone());
-    controller.pods.subscribe(move |change| {
+    let marked = stale.clone();
+    c.each(&c.budgets);
+    c.on(&c.pods, move |c, change, queue| {
         if let Change::Updated { old, new } = change
             && old.metadata.labels != new.metadata.labels
         {
-            watcher.wake(old, &q);
+            c.wake(old, queue);
         }
-        watcher.wake(change.object(), &q);
-        if !matches!(change, Change::Deleted(_)) && stale_since(change.object()).is_some() {
-            s.add(Key::of(&change.object().metadata));
+        let pod = change.object();
+        c.wake(pod, queue);
+        if !matches!(change, Change::Deleted(_)) && stale_since(pod).is_some() {
+            marked.add(Key::of(&pod.metadata));
         }
     });
-    let cleaning = context.some_workers(1, Arc::new(Stale(controller.clone())), stale);
-    let syncing = context.some_workers(1, controller, queue);
-    Ok(Some(Box::pin(async move {
-        futures::future::join(syncing, cleaning).await;
-    })))
+    let (controller, _) = c.parts();
+    let cleaning = context.some_workers(1, Arc::new(Stale(controller)), stale);
+    Ok(c.some_workers_and(1, cleaning))
 }
 
 fn selector_of(budget: &PodDisruptionBudget) -> Result<Selector, Error> {
-    Selector::of(budget.spec.as_ref().and_then(|s| s.selector.as_ref()))
+    Selector::of(budget.spec().selector.as_ref())
 }
 
 /// Since when a pod that does not go bears the mark of one that is to.
@@ -118,114 +97,21 @@ fn stale_since(pod: &Pod) -> Option<Timestamp> {
         .flatten()
 }
 
-/// The selector as Go prints it, for a message that holds it.
-fn go_text(selector: Option<&LabelSelector>) -> String {
-    let Some(selector) = selector else {
-        return "nil".into();
-    };
-    let labels: String = selector
-        .match_labels
-        .iter()
-        .flatten()
-        .map(|(k, v)| format!("{k}: {v},"))
-        .collect();
-    let expression =
-        |e: &k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement| {
-            let values = e.values.as_deref().unwrap_or(&[]).join(" ");
-            format!(
-                "LabelSelectorRequirement{{Key:{},Operator:{},Values:[{values}],}},",
-                e.key, e.operator
-            )
-        };
-    let expressions: String = selector
-        .match_expressions
-        .iter()
-        .flatten()
-        .map(expression)
-        .collect();
-    format!(
-        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
-    )
-}
-
-/// The pods that were allowed to be evicted and have not started to go, and when the first of them is to be looked at again.
-fn disrupted(
-    budget: &PodDisruptionBudget,
-    selected: &[Arc<Pod>],
-    now: Timestamp,
-) -> (BTreeMap<String, Time>, Vec<Arc<Pod>>, Option<Timestamp>) {
-    let (mut still, mut overdue, mut recheck) = (BTreeMap::new(), Vec::new(), None::<Timestamp>);
-    let Some(known) = budget
-        .status
-        .as_ref()
-        .and_then(|s| s.disrupted_pods.as_ref())
-    else {
-        return (still, overdue, None);
-    };
-    for pod in selected.iter().filter(|pod| !pods::is_deleting(pod)) {
-        let Some(time) = known.get(name(&pod.metadata)) else {
-            continue;
-        };
-        let expected = after(time.0, DELETION_TIMEOUT);
-        if expected < now {
-            overdue.push(pod.clone());
-        } else {
-            recheck = Some(recheck.map_or(expected, |r| r.min(expected)));
-            still.insert(name(&pod.metadata).to_string(), time.clone());
-        }
-    }
-    (still, overdue, recheck)
-}
-
-/// Whether evictions are allowed, as a condition; it keeps its time while its status stays.
-fn allow(status: &mut PodDisruptionBudgetStatus, now: Time, failure: Option<&Error>) {
-    let allowed = status.disruptions_allowed > Some(0);
-    let (reason, message) = match failure {
-        Some(error) => ("SyncFailed", error.to_string()),
-        None if allowed => ("SufficientPods", String::new()),
-        None => ("InsufficientPods", String::new()),
-    };
-    let generation = status.observed_generation;
-    let conditions = status.conditions.get_or_insert_default();
-    let state = if allowed { "True" } else { "False" };
-    let since = conditions
-        .iter()
-        .find(|c| c.type_ == ALLOWED && c.status == state)
-        .map_or(now, |c| c.last_transition_time.clone());
-    let new = Condition {
-        type_: ALLOWED.into(),
-        status: state.into(),
-        reason: reason.into(),
-        message,
-        observed_generation: generation,
-        last_transition_time: since,
-    };
-    match conditions.iter_mut().find(|c| c.type_ == ALLOWED) {
-        Some(old) => *old = new,
-        None => conditions.push(new),
-    }
-}
-
 impl Controller {
     fn wake(&self, pod: &Pod, queue: &Queue<Key>) {
-        let budgets = self
-            .budgets
-            .in_namespace(pod.metadata.namespace.as_deref().unwrap_or(""));
+        let budgets = self.budgets.in_namespace(pod.metadata.namespace());
         let fits = |b: &&Arc<PodDisruptionBudget>| {
             selector_of(b).is_ok_and(|s| s.matches(pod.metadata.labels.as_ref()))
         };
         let mut fitting = budgets.iter().filter(fits).peekable();
-        let first = fitting.peek().map(|b| name(&b.metadata).to_string());
+        let first = fitting.peek().map(|b| b.metadata.name().to_string());
         let mut count = 0;
         for budget in fitting {
             queue.add(Key::of(&budget.metadata));
             count += 1;
         }
         if let (2.., Some(first)) = (count, first) {
-            let (namespace, pod_name) = (
-                pod.metadata.namespace.as_deref().unwrap_or(""),
-                name(&pod.metadata),
-            );
+            let (namespace, pod_name) = (pod.metadata.namespace(), pod.metadata.name());
             let message = format!(
                 "Pod {namespace:?}/{pod_name:?} matches multiple PodDisruptionBudgets.  Chose {first:?} arbitrarily."
             );
@@ -250,14 +136,13 @@ impl Controller {
                 None => None,
                 Some(set) => {
                     match controller_of(&set.metadata).filter(|r| r.kind == "Deployment") {
-                        None => set.spec.as_ref().and_then(|s| s.replicas),
+                        None => set.spec().replicas,
                         Some(owner) => {
                             let deployment = self
                                 .deployments
                                 .get(&Key::new(namespace, &owner.name))
                                 .filter(|d| d.metadata.uid.as_ref() == Some(&owner.uid));
-                            let replicas =
-                                deployment.and_then(|d| d.spec.as_ref().and_then(|s| s.replicas));
+                            let replicas = deployment.and_then(|d| d.spec().replicas);
                             return Ok(replicas.map(|replicas| (owner.uid.clone(), replicas)));
                         }
                     }
@@ -267,12 +152,12 @@ impl Controller {
                 .stateful
                 .get(&key)
                 .filter(|s| s.metadata.uid.as_ref() == Some(&owner.uid))
-                .and_then(|s| s.spec.as_ref()?.replicas),
+                .and_then(|s| s.spec().replicas),
             ("v1", "ReplicationController") => self
                 .controllers
                 .get(&key)
                 .filter(|c| c.metadata.uid.as_ref() == Some(&owner.uid))
-                .and_then(|c| c.spec.as_ref()?.replicas),
+                .and_then(|c| c.spec().replicas),
             _ => return self.other_scale(owner, namespace).await,
         };
         Ok(known.map(|replicas| (owner.uid.clone(), replicas)))
@@ -328,15 +213,9 @@ impl Controller {
             if asked.insert(owner.uid.clone(), ()).is_some() {
                 continue;
             }
-            let scale = self
-                .scale(owner, pod.metadata.namespace.as_deref().unwrap_or(""))
-                .await?;
-            let (uid, replicas) = scale.ok_or_else(|| {
-                Error::Failed(format!(
-                    "found no controllers for pod {:?}",
-                    name(&pod.metadata)
-                ))
-            })?;
+            let scale = self.scale(owner, pod.metadata.namespace()).await?;
+            let (uid, replicas) = scale
+                .ok_or_else(|| failed!("found no controllers for pod {:?}", pod.metadata.name()))?;
             scales.insert(uid, replicas);
         }
         Ok((total(scales.into_values()), unmanaged))
@@ -348,31 +227,13 @@ impl Controller {
         budget: &PodDisruptionBudget,
         selected: &[Arc<Pod>],
     ) -> Result<(i32, i32, bool), Error> {
-        let Some(spec) = &budget.spec else {
-            return Ok((0, 0, false));
+        let scale = match count::needs_scale(budget.spec()) {
+            true => Some(self.expected_scale(selected).await?),
+            false => None,
         };
-        match (&spec.max_unavailable, &spec.min_available) {
-            (Some(most), _) => {
-                let (expected, unmanaged) = self.expected_scale(selected).await?;
-                Ok((
-                    expected,
-                    expected
-                        .saturating_sub(scaled(Some(most), expected, true))
-                        .max(0),
-                    unmanaged,
-                ))
-            }
-            (None, Some(IntOrString::Int(least))) => Ok((
-                i32::try_from(selected.len()).unwrap_or(i32::MAX),
-                *least,
-                false,
-            )),
-            (None, Some(least)) => {
-                let (expected, unmanaged) = self.expected_scale(selected).await?;
-                Ok((expected, scaled(Some(least), expected, true), unmanaged))
-            }
-            (None, None) => Ok((0, 0, false)),
-        }
+        let (expected, desired) =
+            count::wanted(budget.spec(), selected.len(), scale.map_or(0, |s| s.0));
+        Ok((expected, desired, scale.is_some_and(|s| s.1)))
     }
 
     async fn sync(&self, key: &Key, budget: &PodDisruptionBudget) -> Result<Next, Error> {
@@ -395,7 +256,7 @@ impl Controller {
             }
         };
         if unmanaged {
-            let selector = go_text(budget.spec.as_ref().and_then(|s| s.selector.as_ref()));
+            let selector = go_text(budget.spec().selector.as_ref());
             let message = format!(
                 "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, the status of the PDB cannot be \
                  calculated correctly, which may result in undefined behavior. To account for these pods please set \".spec.minAvailable\" field of the PDB \
@@ -415,29 +276,8 @@ impl Controller {
                 ),
             );
         }
-        let healthy = selected
-            .iter()
-            .filter(|pod| {
-                !pods::is_deleting(pod)
-                    && !still.contains_key(name(&pod.metadata))
-                    && pods::is_ready(pod)
-            })
-            .count();
-        let healthy = i32::try_from(healthy).unwrap_or(i32::MAX);
         let old = budget.status.clone().unwrap_or_default();
-        let mut status = PodDisruptionBudgetStatus {
-            current_healthy: Some(healthy),
-            desired_healthy: Some(desired),
-            expected_pods: Some(expected),
-            disruptions_allowed: Some(if expected <= 0 {
-                0
-            } else {
-                healthy.saturating_sub(desired).max(0)
-            }),
-            disrupted_pods: (!still.is_empty()).then_some(still),
-            observed_generation: budget.metadata.generation,
-            conditions: old.conditions.clone(),
-        };
+        let mut status = count::status(budget, &selected, still, (expected, desired));
         allow(&mut status, self.clock.time(), None);
         if status != old {
             self.write(key, budget, status).await?;
@@ -456,8 +296,7 @@ impl Controller {
             ..budget.clone()
         };
         let written = self.api.update_status(&update).await?;
-        self.wrote
-            .note(key, written.metadata.resource_version.as_deref());
+        self.budgets.note(key, &written.metadata);
         Ok(())
     }
 }
@@ -466,9 +305,7 @@ impl Reconcile<Key> for Controller {
     const NAME: &'static str = "disruption-controller";
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Error> {
-        if let Some(version) = self.wrote.take(key) {
-            self.budgets.reach(version, &self.clock).await;
-        }
+        self.budgets.catch_up(key).await;
         let Some(budget) = self.budgets.get(key) else {
             return Ok(Next::DONE);
         };
@@ -505,62 +342,10 @@ impl Reconcile<Key> for Stale {
         let condition = json!({"type": "DisruptionTarget", "status": "False", "reason": null, "message": null, "lastTransitionTime": controller.clock.time()});
         let patch =
             json!({"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}});
-        unless_gone(
-            controller
-                .api
-                .patch(
-                    &(item::<Pod>(key.namespace(), key.name()) + "/status"),
-                    PatchType::Strategic,
-                    &patch,
-                )
-                .await,
-        )?;
+        controller
+            .api
+            .amend_status::<Pod>(key, PatchType::Strategic, &patch)
+            .await?;
         Ok(Next::DONE)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn selectors_as_go_prints_them() {
-        let selector = LabelSelector {
-            match_labels: Some([("app".to_string(), "x".to_string())].into()),
-            match_expressions: None,
-        };
-        assert_eq!(
-            go_text(Some(&selector)),
-            "&LabelSelector{MatchLabels:map[string]string{app: x,},MatchExpressions:[]LabelSelectorRequirement{},}"
-        );
-    }
-
-    #[test]
-    fn the_condition_keeps_its_time_while_its_status_stays() {
-        let at = |s| Time(Timestamp::from_second(s).unwrap());
-        let mut status = PodDisruptionBudgetStatus {
-            disruptions_allowed: Some(1),
-            ..Default::default()
-        };
-        allow(&mut status, at(1), None);
-        allow(&mut status, at(2), None);
-        let condition =
-            |status: &PodDisruptionBudgetStatus| status.conditions.clone().unwrap().remove(0);
-        assert_eq!(
-            (
-                condition(&status).last_transition_time,
-                condition(&status).reason.as_str()
-            ),
-            (at(1), "SufficientPods")
-        );
-        status.disruptions_allowed = Some(0);
-        allow(&mut status, at(3), None);
-        assert_eq!(
-            (
-                condition(&status).last_transition_time,
-                condition(&status).reason.as_str()
-            ),
-            (at(3), "InsufficientPods")
-        );
     }
 }

@@ -1,0 +1,311 @@
+//! What is to become of claims and volumes.
+//!
+//! Invariant: pure; a claim that was bound once is never given another volume. Follows
+//! pkg/controller/volume/persistentvolume/pv_controller.go (syncUnboundClaim, syncBoundClaim, syncVolume).
+
+use k8s_openapi::api::{
+    core::v1::{PersistentVolume, PersistentVolumeClaim},
+    storage::v1::StorageClass,
+};
+
+use super::decide;
+use crate::prelude::*;
+
+pub const COMPLETED: &str = "pv.kubernetes.io/bind-completed";
+pub const BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
+const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+
+/// An event about a claim.
+#[derive(Debug, PartialEq)]
+pub struct Told {
+    pub kind: EventType,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+fn warning(reason: &'static str, message: impl Into<String>) -> Told {
+    Told {
+        kind: EventType::Warning,
+        reason,
+        message: message.into(),
+    }
+}
+
+fn normal(reason: &'static str, message: impl Into<String>) -> Told {
+    Told {
+        kind: EventType::Normal,
+        reason,
+        message: message.into(),
+    }
+}
+
+/// What is to become of a claim.
+#[derive(Debug)]
+pub enum Fate {
+    /// Nothing any more: it is on its way out.
+    Leave,
+    /// It waits for a volume; what is told of that.
+    Wait(Option<Told>),
+    /// This volume is its own, or is to be.
+    Bind(Arc<PersistentVolume>),
+    /// Its volume is lost for good.
+    Lose(Told),
+    /// The provisioner of its class is to make a volume.
+    Provision(Arc<StorageClass>),
+}
+
+/// What a claim's fate hangs on.
+pub struct Known<'a> {
+    /// The volume that the claim names.
+    pub named: Option<Arc<PersistentVolume>>,
+    pub volumes: &'a dyn Fn() -> Vec<Arc<PersistentVolume>>,
+    pub class: Option<Arc<StorageClass>>,
+    /// The names of pods that use the claim.
+    pub users: &'a dyn Fn() -> Vec<String>,
+}
+
+/// Decides about a claim; fails when what it names cannot be its own, or cannot be read.
+pub fn of_claim(claim: &PersistentVolumeClaim, known: &Known) -> Result<Fate, Error> {
+    let wanted = claim.spec().volume_name.as_deref().unwrap_or("");
+    if claim.metadata.annotation(COMPLETED).is_some() {
+        return Ok(bound(claim, wanted, known));
+    }
+    match wanted {
+        _ if claim.metadata.is_deleting() => Ok(Fate::Leave),
+        "" => searching(claim, known),
+        wanted => naming(claim, wanted, known),
+    }
+}
+
+/// One that was bound: is its volume still there, and still its own?
+fn bound(claim: &PersistentVolumeClaim, wanted: &str, known: &Known) -> Fate {
+    const LOST: &str = "Data on the volume is lost!";
+    let Some(volume) = known.named.as_ref().filter(|_| !wanted.is_empty()) else {
+        let what = if wanted.is_empty() {
+            "reference to PersistentVolume"
+        } else {
+            "its PersistentVolume"
+        };
+        return Fate::Lose(warning(
+            "ClaimLost",
+            format!("Bound claim has lost {what}. {LOST}"),
+        ));
+    };
+    if volume.spec().claim_ref.is_none() || decide::is_bound_to(volume, claim) {
+        return Fate::Bind(volume.clone());
+    }
+    let message = "Two claims are bound to the same volume, this one is bound incorrectly";
+    Fate::Lose(warning("ClaimMisbound", message))
+}
+
+/// One that names its volume.
+fn naming(claim: &PersistentVolumeClaim, wanted: &str, known: &Known) -> Result<Fate, Error> {
+    let Some(volume) = &known.named else {
+        return Ok(Fate::Wait(None));
+    };
+    let Some(reference) = &volume.spec().claim_ref else {
+        return Ok(match decide::mismatch(volume, claim)? {
+            None => Fate::Bind(volume.clone()),
+            Some(why) => {
+                let message = format!("Cannot bind to requested volume {wanted:?}: {why}");
+                Fate::Wait(Some(warning("VolumeMismatch", message)))
+            }
+        });
+    };
+    if decide::names(reference, claim) {
+        return Ok(Fate::Bind(volume.clone()));
+    }
+    if claim.metadata.annotation(BY_CONTROLLER).is_some() {
+        let (name, other) = (claim.metadata.name(), decide::key_of(reference));
+        return Err(failed!(
+            "invalid binding of claim {name:?} to volume {wanted:?}: volume already claimed by {other}"
+        ));
+    }
+    let message = format!("volume {wanted:?} already bound to a different claim.");
+    Ok(Fate::Wait(Some(warning("FailedBinding", message))))
+}
+
+/// One that takes any volume that fits.
+fn searching(claim: &PersistentVolumeClaim, known: &Known) -> Result<Fate, Error> {
+    let waits = known
+        .class
+        .as_ref()
+        .is_some_and(|c| c.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
+    let delayed = waits && claim.metadata.annotation(SELECTED_NODE).is_none();
+    if let Some(volume) = decide::best(&(known.volumes)(), claim, delayed)? {
+        return Ok(Fate::Bind(volume));
+    }
+    if delayed {
+        return Ok(Fate::Wait(Some(what_is_waited_for((known.users)()))));
+    }
+    Ok(match (&known.class, decide::class_of_claim(claim)) {
+        (_, "") => {
+            let message =
+                "no persistent volumes available for this claim and no storage class is set";
+            Fate::Wait(Some(normal("FailedBinding", message)))
+        }
+        (None, name) => {
+            let message = format!("storageclass.storage.k8s.io {name:?} not found");
+            Fate::Wait(Some(warning("ProvisioningFailed", message)))
+        }
+        (Some(class), _) if class.provisioner == NO_PROVISIONER => Fate::Wait(None),
+        (Some(class), _) => Fate::Provision(class.clone()),
+    })
+}
+
+fn what_is_waited_for(mut users: Vec<String>) -> Told {
+    users.sort_unstable();
+    match users.as_slice() {
+        [] => normal(
+            "WaitForFirstConsumer",
+            "waiting for first consumer to be created before binding",
+        ),
+        [one] => normal(
+            "WaitForPodScheduled",
+            format!("waiting for pod {one} to be scheduled"),
+        ),
+        _ => normal(
+            "WaitForPodScheduled",
+            format!("waiting for pods {} to be scheduled", users.join(",")),
+        ),
+    }
+}
+
+/// What is to become of a volume that names a claim by its uid.
+#[derive(Debug, PartialEq)]
+pub enum VolumeFate {
+    Bound,
+    /// The claim has not been bound to it yet.
+    Leave,
+    /// The claim has another volume.
+    Unbind,
+    /// The claim is gone.
+    Release,
+}
+
+/// Decides about a volume and the claim that it names.
+pub fn of_volume(volume: &PersistentVolume, claim: Option<&PersistentVolumeClaim>) -> VolumeFate {
+    let provisioned = volume.metadata.annotation(PROVISIONED_BY).is_some();
+    match claim.map(|claim| claim.spec().volume_name.as_deref().unwrap_or("")) {
+        None => VolumeFate::Release,
+        Some("") => VolumeFate::Leave,
+        Some(name) if name == volume.metadata.name() => VolumeFate::Bound,
+        Some(_) if provisioned => VolumeFate::Release,
+        Some(_) => VolumeFate::Unbind,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, from_str, from_value, json};
+
+    use super::*;
+
+    fn patched<K: serde::de::DeserializeOwned>(mut base: Value, changes: &str) -> Arc<K> {
+        let changes = if changes.is_empty() {
+            json!({})
+        } else {
+            from_str(changes).unwrap()
+        };
+        skiff_api::machinery::patch::merge::apply(&mut base, changes, false).unwrap();
+        Arc::new(from_value(base).unwrap())
+    }
+
+    fn claim(changes: &str) -> Arc<PersistentVolumeClaim> {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}});
+        patched(
+            json!({"metadata": {"name": "c", "namespace": "ns", "uid": "u"}, "spec": spec}),
+            changes,
+        )
+    }
+
+    fn volume(changes: &str) -> Arc<PersistentVolume> {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "2Gi"}});
+        patched(
+            json!({"metadata": {"name": "v"}, "spec": spec, "status": {"phase": "Available"}}),
+            changes,
+        )
+    }
+
+    #[test]
+    fn claims() {
+        let done = r#""annotations": {"pv.kubernetes.io/bind-completed": "yes"}"#;
+        let ours = r#"{"spec": {"claimRef": {"name": "c", "namespace": "ns", "uid": "u"}}}"#;
+        let other = r#"{"spec": {"claimRef": {"name": "d", "namespace": "ns", "uid": "w"}}}"#;
+        let late = r#"{"provisioner": "p", "volumeBindingMode": "WaitForFirstConsumer"}"#;
+        let table = r#"
+            takes what fits       | {}                                                | {}     |        | bind v
+            finds nothing         | {}                                                |        |        | Normal FailedBinding
+            too large             | {"spec": {"resources": {"requests": {"storage": "3Gi"}}}} | {} |     | Normal FailedBinding
+            on its way out        | {"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}} | {} |   | leave
+            names one             | {"spec": {"volumeName": "v"}}                     | {}     |        | bind v
+            names none            | {"spec": {"volumeName": "v"}}                     |        |        | wait
+            names another class's | {"spec": {"volumeName": "v", "storageClassName": "x"}} | {} |       | Warning VolumeMismatch
+            names another's       | {"spec": {"volumeName": "v"}}                     | OTHER  |        | Warning FailedBinding
+            bound to another's    | {"metadata": {"annotations": {"pv.kubernetes.io/bound-by-controller": "yes"}}, "spec": {"volumeName": "v"}} | OTHER | | failed
+            was bound             | {"metadata": {DONE}, "spec": {"volumeName": "v"}} | OURS   |        | bind v
+            was bound half        | {"metadata": {DONE}, "spec": {"volumeName": "v"}} | {}     |        | bind v
+            lost its volume       | {"metadata": {DONE}, "spec": {"volumeName": "v"}} |        |        | lose ClaimLost
+            lost its name         | {"metadata": {DONE}}                              | {}     |        | lose ClaimLost
+            misbound              | {"metadata": {DONE}, "spec": {"volumeName": "v"}} | OTHER  |        | lose ClaimMisbound
+            no such class         | {"spec": {"storageClassName": "x"}}               |        |        | Warning ProvisioningFailed
+            to be made            | {"spec": {"storageClassName": "x"}}               |        | {"provisioner": "p"} | provision
+            not to be made        | {"spec": {"storageClassName": "x"}}               |        | {"provisioner": "kubernetes.io/no-provisioner"} | wait
+            waits for a pod       | {"spec": {"storageClassName": "x"}}               |        | LATE   | Normal WaitForPodScheduled
+            has its node          | {"metadata": {"annotations": {"volume.kubernetes.io/selected-node": "n"}}, "spec": {"storageClassName": "x"}} | | LATE | provision
+        "#;
+        let table = table
+            .replace("DONE", done)
+            .replace("OURS", ours)
+            .replace("OTHER", other)
+            .replace("LATE", late);
+        for [what, changes, of_volume, class, expected] in skiff_testing::table::rows(&table) {
+            let volumes: Vec<_> = (!of_volume.is_empty())
+                .then(|| volume(of_volume))
+                .into_iter()
+                .collect();
+            let claim = claim(changes);
+            let known = Known {
+                named: volumes
+                    .first()
+                    .filter(|_| claim.spec().volume_name.is_some())
+                    .cloned(),
+                volumes: &|| volumes.clone(),
+                class: (!class.is_empty())
+                    .then(|| patched(json!({"metadata": {"name": "x"}, "provisioner": ""}), class)),
+                users: &|| vec!["p".to_string()],
+            };
+            let found = match of_claim(&claim, &known) {
+                Ok(Fate::Leave) => "leave".into(),
+                Ok(Fate::Wait(None)) => "wait".into(),
+                Ok(Fate::Wait(Some(told))) => format!("{:?} {}", told.kind, told.reason),
+                Ok(Fate::Bind(volume)) => format!("bind {}", volume.metadata.name()),
+                Ok(Fate::Lose(told)) => format!("lose {}", told.reason),
+                Ok(Fate::Provision(_)) => "provision".into(),
+                Err(_) => "failed".into(),
+            };
+            assert_eq!(found, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn volumes() {
+        let made = r#"{"metadata": {"annotations": {"pv.kubernetes.io/provisioned-by": "p"}}}"#;
+        for (of_volume_, named, expected) in [
+            ("", None, VolumeFate::Release),
+            ("", Some(""), VolumeFate::Leave),
+            ("", Some("v"), VolumeFate::Bound),
+            ("", Some("w"), VolumeFate::Unbind),
+            (made, Some("w"), VolumeFate::Release),
+        ] {
+            let claim = named.map(|name| claim(&json!({"spec": {"volumeName": name}}).to_string()));
+            assert_eq!(
+                of_volume(&volume(of_volume_), claim.as_deref()),
+                expected,
+                "{named:?}"
+            );
+        }
+    }
+}

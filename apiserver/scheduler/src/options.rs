@@ -1,0 +1,23 @@
+//! How a scheduler is to run. Follows `cmd/kube-scheduler/app/options`.
+
+use skiff_api::machinery::clock::SharedClock;
+
+/// How a scheduler is to run.
+#[derive(Clone)]
+pub struct Options {
+    /// Pods with this `spec.schedulerName` are its own.
+    pub scheduler_name: String,
+    /// Bindings under way at once.
+    pub parallelism: usize,
+    pub clock: SharedClock,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            scheduler_name: "default-scheduler".into(),
+            parallelism: 64,
+            clock: skiff_api::machinery::clock::system(),
+        }
+    }
+}
