@@ -421,7 +421,7 @@ mod tests {
             .map(place)
             .map(|(namespace, name)| object(namespace, &name, 1))
             .collect();
-        all.sort_by(|a, b| Slot(a.clone()).cmp(&Slot(b.clone())));
+        all.sort_by_key(|object| Slot(object.clone()));
         let snapshot = Snapshot::new(1, Objects::bulk(all));
         for n in (0..100_000).step_by(5) {
             let (namespace, name) = place(n);
