@@ -16,3 +16,13 @@ pub fn skipped(why: impl Display) {
         thread.name().unwrap_or("a test")
     );
 }
+
+/// Changes a value on its way: for specifications that differ in little.
+pub trait With: Sized {
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+}
+
+impl<T> With for T {}

@@ -4,7 +4,7 @@
 //! Follows `pkg/probe/http` and `pkg/kubelet/lifecycle/handlers.go`.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -326,7 +326,7 @@ fn request(
 
 /// A configuration that trusts every server.
 fn trusting() -> Arc<ClientConfig> {
-    static CONFIG: std::sync::LazyLock<Arc<ClientConfig>> = std::sync::LazyLock::new(|| {
+    static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
         let builder = tls::client(None)
             .unwrap_or_else(|_| unreachable!("ring supports the default versions"));
         Arc::new(builder.with_no_client_auth())

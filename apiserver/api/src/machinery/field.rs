@@ -3,7 +3,7 @@
 //! Invariant: the text of an error is upstream's to the letter.
 //! Follows `staging/src/k8s.io/apimachinery/pkg/util/validation/field/{errors,path}.go`.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use serde_json::{Value, json};
 
@@ -146,13 +146,14 @@ impl Error {
             Kind::Required | Kind::Forbidden | Kind::TooLong | Kind::Internal
         ) && let Some(value) = &self.value
         {
-            let _ = match value {
-                Value::String(text) => write!(out, ": {}", go_quoted(text)),
-                other => write!(out, ": {}", String::from_utf8_lossy(&to_json(other, None))),
-            };
+            out.push_str(": ");
+            match value {
+                Value::String(text) => out.push_str(&go_quoted(text)),
+                other => out.push_str(&String::from_utf8_lossy(&to_json(other, None))),
+            }
         }
         if !self.detail.is_empty() {
-            let _ = write!(out, ": {}", self.detail);
+            out.extend([": ", &self.detail]);
         }
         out
     }
@@ -180,7 +181,7 @@ pub fn go_quoted(text: &str) -> String {
             '\u{b}' => out.push_str("\\v"),
             '\u{c}' => out.push_str("\\f"),
             c if (c as u32) < 0x20 || c as u32 == 0x7f => {
-                let _ = write!(out, "\\x{:02x}", c as u32);
+                out.push_str(&format!("\\x{:02x}", c as u32));
             }
             c => out.push(c),
         }
@@ -196,6 +197,16 @@ pub struct Errors(pub Vec<Error>);
 impl Errors {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+    /// Those that a check finds.
+    pub fn of(check: impl FnOnce(&mut Errors)) -> Errors {
+        let mut errors = Errors::default();
+        check(&mut errors);
+        errors
+    }
+    /// Each as it is told.
+    pub fn texts(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
     }
     pub fn len(&self) -> usize {
         self.0.len()

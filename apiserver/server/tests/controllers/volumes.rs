@@ -150,8 +150,9 @@ async fn tokens_by_which_machines_join_sign_and_expire() {
     })
     .await;
     let token = |id: &str, life: i64| {
-        let expiration =
-            (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(life)).to_string();
+        let expiration = (skiff_api::machinery::clock::system().now()
+            + jiff::SignedDuration::from_secs(life))
+        .to_string();
         json!({"apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token", "metadata": {"name": format!("bootstrap-token-{id}")},
             "stringData": {"token-id": id, "token-secret": "0123456789abcdef", "usage-bootstrap-signing": "true", "expiration": expiration}})
     };

@@ -107,6 +107,19 @@ pub fn immutable(new: Option<&Value>, old: Option<&Value>, path: &Path, errors: 
     }
 }
 
+/// A `spec` that is not as it was, shown whole, as the hub type `kind`.
+pub fn immutable_spec(new: &Value, old: &Value, kind: &str, errors: &mut Errors) {
+    let spec = new.at("spec");
+    if spec != old.at("spec") {
+        invalid_shown(
+            &internal::json(spec, kind),
+            IMMUTABLE,
+            &Path::new("spec"),
+            errors,
+        );
+    }
+}
+
 /// A map of labels; bad values are reported at the map.
 pub fn labels(owner: &Value, name: &str, path: &Path, errors: &mut Errors) {
     for (key, value) in owner.entries(name) {
@@ -273,9 +286,7 @@ pub fn base64_len(text: &str) -> usize {
 
 /// Whether `check` finds nothing wrong.
 pub fn is_good(check: impl FnOnce(&mut Errors)) -> bool {
-    let mut errors = Errors::default();
-    check(&mut errors);
-    errors.is_empty()
+    Errors::of(check).is_empty()
 }
 
 #[cfg(test)]
@@ -300,7 +311,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             label_selector(Some(&selector), false, &Path::new("s"), &mut errors);
-            let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+            let said: Vec<String> = errors.texts();
             match selector["matchExpressions"][0]["operator"].as_str() {
                 Some("Gt") => assert_eq!(
                     said,

@@ -86,9 +86,7 @@ mod tests {
         let said = |change: &dyn Fn(&mut Value)| {
             let mut one = good.clone();
             change(&mut one);
-            let mut errors = Errors::default();
-            conditions(&[one], &Path::new("c"), &mut errors);
-            errors.message()
+            Errors::of(|errors| conditions(&[one], &Path::new("c"), errors)).message()
         };
         assert_eq!(said(&|_| {}), "[]");
         assert_eq!(

@@ -3,7 +3,7 @@
 //! Invariant: the same hunks as Go's `github.com/pmezard/go-difflib` (which is Python's difflib), its heuristic about popular lines
 //! included. Follows `staging/src/k8s.io/apimachinery/pkg/util/diff/diff.go`.
 
-use std::{collections::HashMap, fmt::Write};
+use std::collections::HashMap;
 
 const CONTEXT: usize = 3;
 
@@ -23,12 +23,8 @@ pub fn unified(a: &str, b: &str) -> String {
         let (Some(first), Some(last)) = (group.first(), group.last()) else {
             continue;
         };
-        let _ = writeln!(
-            out,
-            "@@ -{} +{} @@",
-            range(first.a.0, last.a.1),
-            range(first.b.0, last.b.1)
-        );
+        let (was, is) = (range(first.a.0, last.a.1), range(first.b.0, last.b.1));
+        out.push_str(&format!("@@ -{was} +{is} @@\n"));
         for stretch in &group {
             if stretch.equal {
                 lines(&mut out, ' ', &a[stretch.a.0..stretch.a.1]);

@@ -260,10 +260,7 @@ mod tests {
             count_or_percent(&value, &Path::new("p"), &mut errors);
             at_most_all(&value, &Path::new("p"), &mut errors);
             assert_eq!(
-                (
-                    amount_of(&value),
-                    errors.0.iter().map(ToString::to_string).collect::<Vec<_>>()
-                ),
+                (amount_of(&value), errors.texts()),
                 (amount, wanted.iter().map(ToString::to_string).collect())
             );
         }
@@ -282,10 +279,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             selector(&spec, "deployment", &path, &mut errors);
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
         let mut errors = Errors::default();
         same_selector(

@@ -332,7 +332,7 @@ fn string(out: &mut Vec<u8>, text: &str) {
             },
             control => {
                 out.extend_from_slice(&bytes[from..at]);
-                let _ = write!(out, "\\u{control:04x}");
+                out.extend_from_slice(format!("\\u{control:04x}").as_bytes());
                 from = at + 1;
                 continue;
             }

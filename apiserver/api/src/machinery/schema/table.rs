@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use super::{Field, ListType, Omit, Or, Schema, Shape, Type, rules};
 
 pub(super) fn read(text: &str) -> Result<Schema, Problem> {
+    let text = spelled_out(text);
     let names: HashMap<&str, u32> = text
         .lines()
         .filter_map(|line| line.strip_prefix("type "))
@@ -14,15 +15,18 @@ pub(super) fn read(text: &str) -> Result<Schema, Problem> {
         .collect();
     let mut types = Vec::with_capacity(names.len());
     let mut open: Option<(&str, &str, Vec<Field>)> = None;
-    let closed = |(name, flag, fields): (&str, &str, Vec<Field>)| Type {
-        unspoken: flag == "unspoken",
-        ..Type::new(name, flag == "atomic", false, fields)
+    let closed = |(name, flags, fields): (&str, &str, Vec<Field>)| {
+        let has = |flag: &str| flags.split(' ').any(|word| word == flag);
+        Type {
+            unspoken: has("unspoken"),
+            ..Type::new(name, has("atomic"), false, fields)
+        }
     };
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("type ") {
             types.extend(open.take().map(closed));
-            let (name, flag) = rest.split_once(' ').unwrap_or((rest, ""));
-            open = Some((name, flag, Vec::new()));
+            let (name, flags) = rest.split_once(' ').unwrap_or((rest, ""));
+            open = Some((name, flags, Vec::new()));
         } else if let Some(rest) = line.strip_prefix("  ") {
             let (_, _, fields) = open
                 .as_mut()
@@ -32,6 +36,38 @@ pub(super) fn read(text: &str) -> Result<Schema, Problem> {
     }
     types.extend(open.take().map(closed));
     Ok(Schema::new(types))
+}
+
+/// The table with the fields that all objects begin with, and the lists of those that are listed.
+fn spelled_out(text: &str) -> String {
+    const META: &str = "  kind string ?\n  apiVersion string ?\n  metadata meta.v1.";
+    let mut whole = String::with_capacity(text.len() * 5 / 4);
+    let mut lists = String::new();
+    for line in text.lines() {
+        whole.push_str(line);
+        whole.push('\n');
+        let Some(header) = line.strip_prefix("type ") else {
+            continue;
+        };
+        let mut words = header.split(' ');
+        let name = words.next().unwrap_or(header);
+        for flag in words {
+            match flag {
+                "object" => whole.extend([META, "ObjectMeta ? #1\n"]),
+                "listed" => lists.extend([
+                    "type ",
+                    name,
+                    "List\n",
+                    META,
+                    "ListMeta ? #1\n  items []",
+                    name,
+                    " ! required #2\n",
+                ]),
+                _ => {}
+            }
+        }
+    }
+    whole + &lists
 }
 
 fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {

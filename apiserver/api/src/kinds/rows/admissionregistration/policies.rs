@@ -166,9 +166,7 @@ mod tests {
     use super::*;
 
     fn said(check: fn(&Value, &Path, &mut Errors), value: &Value) -> String {
-        let mut errors = Errors::default();
-        check(value, &Path::new("p"), &mut errors);
-        errors.message()
+        Errors::of(|errors| check(value, &Path::new("p"), errors)).message()
     }
 
     #[test]
@@ -258,9 +256,8 @@ mod tests {
     fn conditions_that_stay_are_not_looked_at() {
         let spec = json!({"matchConditions": [{}]});
         let count = |old: Option<&Value>| {
-            let mut errors = Errors::default();
-            conditions_and_variables(&spec, old, &Path::new("spec"), &mut errors);
-            errors.len()
+            Errors::of(|errors| conditions_and_variables(&spec, old, &Path::new("spec"), errors))
+                .len()
         };
         assert_eq!((count(None), count(Some(&spec))), (2, 0));
         assert_eq!(

@@ -213,9 +213,7 @@ mod tests {
         for (name, value) in change {
             rule[*name] = value.clone();
         }
-        let mut errors = Errors::default();
-        named(&rule, &Path::new("r"), &mut errors);
-        errors.message()
+        Errors::of(|errors| named(&rule, &Path::new("r"), errors)).message()
     }
 
     #[test]

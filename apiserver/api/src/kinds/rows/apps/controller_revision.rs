@@ -53,14 +53,7 @@ mod tests {
                 vec!["data: Required value: data is mandatory"],
             ),
         ] {
-            assert_eq!(
-                validate(&revision)
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(validate(&revision).texts(), wanted);
         }
         let update = validate_update(&json!({"data": {"a": 1}}), &json!({"data": {}}));
         assert_eq!(

@@ -209,10 +209,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             update_strategy(&given, &Path::new("s"), &mut errors);
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 

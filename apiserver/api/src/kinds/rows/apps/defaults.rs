@@ -4,6 +4,18 @@ use crate::kinds::fill::{absent, each, inner, spec, text};
 use crate::kinds::prelude::*;
 use crate::kinds::rows::apps::daemon_set;
 use crate::kinds::rows::core::pod::defaults::{claim_spec, template};
+use crate::kinds::rows::core::pod::disabled;
+use crate::kinds::validation::workload;
+
+/// What all kinds do whose `spec` has a pod template.
+pub const TEMPLATED: Strategy = Strategy {
+    prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
+    prepare_for_update: |new, old| {
+        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
+    },
+    warnings: |new, old| workload::template_warnings(new, old, true),
+    ..Strategy::DEFAULT
+};
 
 fn child<'v>(map: &'v mut Map<String, Value>, name: &str) -> Option<&'v mut Map<String, Value>> {
     map.entry(name).or_insert_with(|| json!({})).as_object_mut()

@@ -4,7 +4,6 @@
 
 use crate::kinds::prelude::*;
 use crate::kinds::rows::apps::defaults;
-use crate::kinds::rows::core::pod::disabled;
 use crate::kinds::validation::checks::{invalid_or_null, nonnegative};
 use crate::kinds::validation::pod::Options;
 use crate::kinds::validation::workload;
@@ -14,10 +13,6 @@ use crate::kinds::validation::workload::{
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::deployment,
-    prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
-    prepare_for_update: |new, old| {
-        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
-    },
     prepare_for_status_update: |new, old| match old.at("metadata").some("labels") {
         Some(labels) => new["metadata"]["labels"] = labels.clone(),
         None => {
@@ -27,8 +22,7 @@ pub const STRATEGY: Strategy = Strategy {
     validate: |new| validate(new, None),
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update,
-    warnings: |new, old| workload::template_warnings(new, old, true),
-    ..Strategy::DEFAULT
+    ..defaults::TEMPLATED
 };
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
@@ -156,10 +150,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             strategy(&given, &Path::new("s"), &mut errors);
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 

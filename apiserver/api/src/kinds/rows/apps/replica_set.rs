@@ -4,21 +4,15 @@
 
 use crate::kinds::prelude::*;
 use crate::kinds::rows::apps::defaults;
-use crate::kinds::rows::core::pod::disabled;
 use crate::kinds::validation::pod::Options;
 use crate::kinds::validation::workload;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::replica_set,
-    prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
-    prepare_for_update: |new, old| {
-        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
-    },
     validate: |new| validate(new, None),
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| validate_status(new.at("status"), &["terminatingReplicas"]),
-    warnings: |new, old| workload::template_warnings(new, old, true),
-    ..Strategy::DEFAULT
+    ..defaults::TEMPLATED
 };
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
@@ -99,7 +93,7 @@ mod tests {
             &json!({"spec": {"replicas": -1}}),
             Some(&json!({"spec": {"selector": {"matchLabels": {"a": "b"}}}})),
         );
-        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = errors.texts();
         assert_eq!(
             said[0],
             "spec.replicas: Invalid value: -1: must be greater than or equal to 0"

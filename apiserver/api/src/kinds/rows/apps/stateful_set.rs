@@ -366,14 +366,7 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(
-                (STRATEGY.validate)(&set)
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!((STRATEGY.validate)(&set).texts(), wanted);
         }
     }
 

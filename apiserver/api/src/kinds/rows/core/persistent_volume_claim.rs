@@ -85,9 +85,7 @@ fn data_sources(claim: &mut Value, old: Option<&Value>) {
 }
 
 fn spec(claim: &Value, options: ClaimOptions) -> Errors {
-    let mut errors = Errors::default();
-    pod::claim_spec(claim.at("spec"), options, &Path::new("spec"), &mut errors);
-    errors
+    Errors::of(|errors| pod::claim_spec(claim.at("spec"), options, &Path::new("spec"), errors))
 }
 
 fn size(of: &Value, list: &str) -> Quantity {

@@ -22,14 +22,14 @@ pub const STRATEGY: Strategy = Strategy {
 };
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
-    let mut errors = Errors::default();
-    pod::validate_template(
-        new.at("template"),
-        &Options::of(old.map(|old| old.at("template"))),
-        &Path::new("template"),
-        &mut errors,
-    );
-    errors
+    Errors::of(|errors| {
+        pod::validate_template(
+            new.at("template"),
+            &Options::of(old.map(|old| old.at("template"))),
+            &Path::new("template"),
+            errors,
+        )
+    })
 }
 
 fn warnings(new: &Value, old: Option<&Value>) -> Warnings {

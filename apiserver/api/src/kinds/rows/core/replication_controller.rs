@@ -5,7 +5,6 @@
 
 use crate::kinds::prelude::*;
 use crate::kinds::rows::apps::{defaults, replica_set};
-use crate::kinds::rows::core::pod::disabled;
 use crate::kinds::validation::checks::nonnegative;
 use crate::kinds::validation::pod::Options;
 use crate::kinds::validation::{pod, workload};
@@ -13,15 +12,10 @@ use crate::machinery::selector::Selector;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::replication_controller,
-    prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
-    prepare_for_update: |new, old| {
-        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
-    },
     validate: |new| validate(new, None),
     validate_update: |new, old| validate(new, Some(old)),
     validate_status_update: |new, _| replica_set::validate_status(new.at("status"), &[]),
-    warnings: |new, old| workload::template_warnings(new, old, true),
-    ..Strategy::DEFAULT
+    ..defaults::TEMPLATED
 };
 
 fn validate(new: &Value, old: Option<&Value>) -> Errors {
@@ -61,13 +55,7 @@ mod tests {
 
     #[test]
     fn specs() {
-        let said = |spec: Value| {
-            validate(&json!({"spec": spec}), None)
-                .0
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-        };
+        let said = |spec: Value| validate(&json!({"spec": spec}), None).texts();
         assert_eq!(
             said(json!({"minReadySeconds": -1})),
             [

@@ -27,8 +27,7 @@ pub const STRATEGY: Strategy = Strategy {
     },
     validate_update,
     validate_status_update: |new, _| {
-        let mut errors = Errors::default();
-        checks::version_required(new, &mut errors);
+        let mut errors = Errors::of(|errors| checks::version_required(new, errors));
         errors.extend(status(new));
         errors
     },

@@ -44,9 +44,7 @@ const NEW: Face = Face {
 
 /// Both creation and update by core/v1.
 fn core(event: &Value) -> Errors {
-    let mut errors = Errors::default();
-    common(event, &CORE, &mut errors);
-    errors
+    Errors::of(|errors| common(event, &CORE, errors))
 }
 
 /// Creation by events.k8s.io/v1.

@@ -215,9 +215,7 @@ mod tests {
     fn said(devices: Value) -> String {
         let mut spec = json!({"devices": devices});
         defaults(spec.as_object_mut().unwrap());
-        let mut errors = Errors::default();
-        validate(&spec, &Path::new("spec"), &mut errors);
-        errors.message()
+        Errors::of(|errors| validate(&spec, &Path::new("spec"), errors)).message()
     }
 
     #[test]

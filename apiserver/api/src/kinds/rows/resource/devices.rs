@@ -162,9 +162,7 @@ mod tests {
     type Check = fn(&Value, &Path, &mut Errors);
 
     fn said(check: Check, value: &Value) -> String {
-        let mut errors = Errors::default();
-        check(value, &Path::new("d"), &mut errors);
-        errors.message()
+        Errors::of(|errors| check(value, &Path::new("d"), errors)).message()
     }
 
     #[test]

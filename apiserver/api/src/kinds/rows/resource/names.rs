@@ -115,9 +115,7 @@ mod tests {
     use super::*;
 
     fn said(check: fn(&str, &Path, &mut Errors), name: &str) -> String {
-        let mut errors = Errors::default();
-        check(name, &Path::new("n"), &mut errors);
-        errors.message()
+        Errors::of(|errors| check(name, &Path::new("n"), errors)).message()
     }
 
     #[test]

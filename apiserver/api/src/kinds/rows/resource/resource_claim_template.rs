@@ -4,7 +4,6 @@
 
 use crate::kinds::prelude::*;
 use crate::kinds::rows::resource::claim;
-use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown};
 use crate::kinds::validation::pod::template_metadata;
 use crate::machinery::meta::child_mut;
 
@@ -31,14 +30,7 @@ fn validate(template: &Value) -> Errors {
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = validate(new);
-    if new.at("spec") != old.at("spec") {
-        invalid_shown(
-            &internal::json(new.at("spec"), "resource.ResourceClaimTemplateSpec"),
-            IMMUTABLE,
-            &Path::new("spec"),
-            &mut errors,
-        );
-    }
+    checks::immutable_spec(new, old, "resource.ResourceClaimTemplateSpec", &mut errors);
     errors
 }
 

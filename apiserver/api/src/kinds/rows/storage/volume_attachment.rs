@@ -4,7 +4,6 @@
 
 use crate::kinds::prelude::*;
 use crate::kinds::strategy::keep_metadata;
-use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown};
 use crate::kinds::validation::pod::volume_sources::csi_driver_name;
 
 pub const STRATEGY: Strategy = Strategy {
@@ -76,14 +75,7 @@ fn status(status: &Value, path: &Path, errors: &mut Errors) {
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
     let mut errors = validate(new);
-    if new.some("spec") != old.some("spec") {
-        invalid_shown(
-            &internal::json(new.at("spec"), "storage.VolumeAttachmentSpec"),
-            IMMUTABLE,
-            &Path::new("spec"),
-            &mut errors,
-        );
-    }
+    checks::immutable_spec(new, old, "storage.VolumeAttachmentSpec", &mut errors);
     errors
 }
 

@@ -3,14 +3,13 @@
 //! Invariant: runs only when an error is written; the table is read once. Follows `pkg/apis/{core,apps,batch}/types.go`.
 
 use std::collections::HashMap;
-use std::fmt::Write;
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
 use super::read::Read;
 use crate::kinds::prelude::*;
-use crate::machinery::schema::Schema;
+use crate::machinery::schema::{self, Schema};
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 enum Shape {
     Text,
     TextOrNothing,
@@ -22,44 +21,98 @@ enum Shape {
     Pointer(Box<Shape>),
     List(Box<Shape>),
     Map(Box<Shape>),
-    Struct(&'static str),
+    Struct(String),
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Field {
-    name: &'static str,
-    json: &'static str,
+    name: String,
+    json: String,
     shape: Shape,
 }
 
-type Table = HashMap<&'static str, Vec<Field>>;
+type Table = HashMap<String, Vec<Field>>;
 
 fn table() -> &'static Table {
-    static TABLE: OnceLock<Table> = OnceLock::new();
-    TABLE.get_or_init(|| {
-        let mut table = Table::new();
+    static TABLE: LazyLock<Table> = LazyLock::new(|| {
+        let lines = || {
+            include_str!("types.txt")
+                .lines()
+                .filter(|l| !l.starts_with('#'))
+        };
+        let named = lines().filter_map(|line| line.strip_prefix("name ")?.split_once(' '));
+        let mut table = derived(&named.collect());
         let mut current = "";
-        for line in include_str!("types.txt")
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-        {
-            let words: Vec<&'static str> = line.split_whitespace().collect();
+        for line in lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
             match words[..] {
-                ["type", name] => current = name,
-                [name, json, shape] => table.entry(current).or_default().push(Field {
-                    name,
-                    json,
-                    shape: Shape::read(shape),
-                }),
+                ["alter", name] => current = name,
+                ["type", name] => {
+                    current = name;
+                    table.insert(name.into(), Vec::new());
+                }
+                ["drop", json] if line.starts_with(' ') => {
+                    let fields = table.entry(current.into()).or_default();
+                    fields.retain(|field| field.json != json);
+                }
+                [name, json, shape] if line.starts_with(' ') => {
+                    let field = Field {
+                        name: name.into(),
+                        json: json.into(),
+                        shape: Shape::read(shape),
+                    };
+                    let fields = table.entry(current.into()).or_default();
+                    match fields.iter_mut().find(|other| other.json == json) {
+                        Some(other) => *other = field,
+                        None => fields.push(field),
+                    }
+                }
                 _ => {}
             }
         }
         table
-    })
+    });
+    &TABLE
+}
+
+/// The types of the schema table as hub types, by Go's names of their fields where those are no JSON names with a capital.
+fn derived(named: &HashMap<&str, &str>) -> Table {
+    let schema = Schema::builtin();
+    // of two versions the newer one comes later
+    let types = schema.types.iter().filter_map(|of| {
+        let (package, rest) = of
+            .name
+            .split_once('.')
+            .filter(|(package, _)| *package != "meta")?;
+        let (_, name) = rest.split_once('.')?;
+        Some((format!("{package}.{name}"), of))
+    });
+    let field = |of: &schema::Field| Field {
+        name: match (&*of.name, named.get(&*of.name)) {
+            ("metadata", _) => "+".into(),
+            (_, Some(name)) => (*name).into(),
+            (json, None) => format!("{}{}", json[..1].to_ascii_uppercase(), &json[1..]),
+        },
+        json: of.name.to_string(),
+        shape: match Shape::of(&of.shape) {
+            shape if of.pointer => Shape::Pointer(Box::new(shape)),
+            shape => shape,
+        },
+    };
+    types
+        .map(|(name, of)| {
+            let is_object = ["kind", "apiVersion"]
+                .iter()
+                .zip(&of.fields)
+                .all(|(name, field)| *field.name == **name);
+            let fields = of.fields.iter().skip(if is_object { 2 } else { 0 });
+            (name, fields.map(field).collect())
+        })
+        .collect()
 }
 
 impl Shape {
-    fn read(text: &'static str) -> Shape {
+    fn read(text: &str) -> Shape {
         if let Some(of) = text.strip_prefix('*') {
             return Shape::Pointer(Box::new(Shape::read(of)));
         }
@@ -77,13 +130,35 @@ impl Shape {
             "quantity" => Shape::Quantity,
             "intorstring" => Shape::IntOrString,
             "time" | "bytes" | "raw" => Shape::Any,
-            name => Shape::Struct(name),
+            name => Shape::Struct(name.into()),
+        }
+    }
+
+    /// That of a field of the schema table.
+    fn of(shape: &schema::Shape) -> Shape {
+        match shape {
+            schema::Shape::String(_) => Shape::Text,
+            schema::Shape::Bool => Shape::Bool,
+            schema::Shape::Int32(_) | schema::Shape::Int64(_) => Shape::Int,
+            schema::Shape::Quantity => Shape::Quantity,
+            schema::Shape::IntOrString => Shape::IntOrString,
+            schema::Shape::List(of) => Shape::List(Box::new(Shape::of(of))),
+            schema::Shape::Map(of) => Shape::Map(Box::new(Shape::of(of))),
+            schema::Shape::Struct(index) => {
+                let name = &*Schema::builtin().types[*index as usize].name;
+                match name.split('.').collect::<Vec<_>>()[..] {
+                    ["meta", ..] => Shape::Struct(name.into()),
+                    [package, _, kind] => Shape::Struct(format!("{package}.{kind}")),
+                    _ => Shape::Any,
+                }
+            }
+            _ => Shape::Any,
         }
     }
 }
 
 /// The JSON of `value` as the hub type `kind`, on one line.
-pub fn json(value: &Value, kind: &'static str) -> String {
+pub fn json(value: &Value, kind: &str) -> String {
     let mut printer = Printer {
         out: String::new(),
         indent: None,
@@ -93,7 +168,7 @@ pub fn json(value: &Value, kind: &'static str) -> String {
 }
 
 /// The JSON of a list of `kind`s, on one line; `null` when there is none.
-pub fn json_list(items: &[Value], kind: &'static str) -> String {
+pub fn json_list(items: &[Value], kind: &str) -> String {
     if items.is_empty() {
         return "null".into();
     }
@@ -108,7 +183,7 @@ pub fn json_list(items: &[Value], kind: &'static str) -> String {
 }
 
 /// The JSON of `value`, indented by one blank a level.
-pub fn pretty(value: &Value, kind: &'static str) -> String {
+pub fn pretty(value: &Value, kind: &str) -> String {
     let mut printer = Printer {
         out: String::new(),
         indent: Some(0),
@@ -168,7 +243,7 @@ impl Printer {
                 '\u{8}' => self.out.push_str("\\b"),
                 '\u{c}' => self.out.push_str("\\f"),
                 '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
-                    let _ = write!(self.out, "\\u{:04x}", c as u32);
+                    self.out.push_str(&format!("\\u{:04x}", c as u32));
                 }
                 c => self.out.push(c),
             }
@@ -176,7 +251,7 @@ impl Printer {
         self.out.push('"');
     }
 
-    fn structure(&mut self, value: Option<&Value>, around: Option<&Value>, kind: &'static str) {
+    fn structure(&mut self, value: Option<&Value>, around: Option<&Value>, kind: &str) {
         let Some(fields) = table().get(kind) else {
             return self.tagged(value, kind);
         };
@@ -186,21 +261,21 @@ impl Printer {
         let mut first = true;
         for field in fields {
             if field.name == "+" {
-                if let Shape::Struct(kind) = field.shape {
-                    self.tagged_fields(value.some(field.json), kind, &mut first);
+                if let Shape::Struct(kind) = &field.shape {
+                    self.tagged_fields(value.some(&field.json), kind, &mut first);
                 }
                 continue;
             }
             let found = match field.json.strip_prefix("../") {
                 Some(name) => around.and_then(|around| around.some(name)),
-                None => value.some(field.json),
+                None => value.some(&field.json),
             };
             if matches!(field.shape, Shape::TextOrNothing)
                 && found.and_then(Value::as_str).unwrap_or("").is_empty()
             {
                 continue;
             }
-            self.key(&mut first, field.name);
+            self.key(&mut first, &field.name);
             self.shape(found, Some(value), &field.shape);
         }
         self.close('}', first);
@@ -253,9 +328,7 @@ impl Printer {
                 None => printer.any(item, None),
             }),
             Value::String(text) => self.string(text),
-            other => {
-                let _ = write!(self.out, "{other}");
-            }
+            other => self.out.push_str(&other.to_string()),
         }
     }
 
@@ -306,7 +379,7 @@ mod tests {
 
     #[test]
     fn every_type_of_the_table_is_there() {
-        fn named(shape: &Shape) -> Option<&'static str> {
+        fn named(shape: &Shape) -> Option<&str> {
             match shape {
                 Shape::Pointer(of) | Shape::List(of) | Shape::Map(of) => named(of),
                 Shape::Struct(name) => Some(name),
@@ -331,6 +404,11 @@ mod tests {
                 "core.PodResourceClaim"
             ),
             r#"{"Name":"a","ResourceClaimName":"b","ResourceClaimTemplateName":null}"#
+        );
+        // as the schema table has it, but for one field
+        assert_eq!(
+            json(&json!({}), "apps.RollingUpdateStatefulSetStrategy"),
+            r#"{"Partition":0,"MaxUnavailable":null}"#
         );
         assert_eq!(
             pretty(&json!({"name": "<"}), "core.PodSchedulingGate"),

@@ -217,14 +217,15 @@ mod tests {
     use super::*;
 
     fn said(affinity: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        validate(
-            Some(&affinity),
-            &Options::default(),
-            &Path::new("a"),
-            &mut errors,
-        );
-        errors.0.iter().map(ToString::to_string).collect()
+        Errors::of(|errors| {
+            validate(
+                Some(&affinity),
+                &Options::default(),
+                &Path::new("a"),
+                errors,
+            )
+        })
+        .texts()
     }
 
     #[test]

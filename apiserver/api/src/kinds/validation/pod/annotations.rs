@@ -272,7 +272,7 @@ mod tests {
             &mut errors,
         );
         fields_match(&metadata, &spec, &Path::new("spec"), &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
+        errors.texts()
     }
 
     #[test]

@@ -217,10 +217,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             claim_spec(&spec, ClaimOptions::default(), &Path::new("s"), &mut errors);
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 

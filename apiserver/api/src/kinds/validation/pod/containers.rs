@@ -556,7 +556,7 @@ mod tests {
         pod.regular(&path, &mut errors);
         pod.init(&path, &mut errors);
         pod.ephemeral(&path, &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
+        errors.texts()
     }
 
     fn with(name: &str, value: Value) -> Value {

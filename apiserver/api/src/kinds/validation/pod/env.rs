@@ -319,9 +319,7 @@ mod tests {
     use super::*;
 
     fn said(variable: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        variables(&[variable], &Path::new("env"), &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
+        Errors::of(|errors| variables(&[variable], &Path::new("env"), errors)).texts()
     }
 
     #[test]
@@ -391,7 +389,7 @@ mod tests {
             &mut errors,
         );
         assert_eq!(
-            errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            errors.texts(),
             [
                 "f: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
                 "f[2].secretRef.name: Required value"

@@ -158,7 +158,7 @@ mod tests {
         let mut errors = Errors::default();
         probes(&container, &Path::new("c"), &mut errors);
         lifecycle(&container, Some(30), &Path::new("c"), &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
+        errors.texts()
     }
 
     #[test]

@@ -340,14 +340,7 @@ mod tests {
                 ],
             ),
         ] {
-            assert_eq!(
-                validate_create(&pod)
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(validate_create(&pod).texts(), wanted);
         }
     }
 }

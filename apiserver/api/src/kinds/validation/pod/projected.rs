@@ -141,10 +141,7 @@ mod tests {
                 &Path::new("p"),
                 &mut errors,
             );
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 }

@@ -292,14 +292,7 @@ mod tests {
                 vec!["spec: Forbidden: only cpu and memory resources are mutable"],
             ),
         ] {
-            assert_eq!(
-                validate(&new, &old, qos)
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(validate(&new, &old, qos).texts(), wanted);
         }
         let fickle: fn(&Value) -> &'static str = |pod| {
             if pod["spec"]["containers"][0]["resources"]["requests"]["cpu"] == "1" {

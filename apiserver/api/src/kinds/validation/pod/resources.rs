@@ -450,15 +450,16 @@ mod tests {
     use super::*;
 
     fn said(resources: Value, claims: &[&str]) -> Vec<String> {
-        let mut errors = Errors::default();
-        of_container(
-            Some(&resources),
-            claims,
-            &Options::default(),
-            &Path::new("r"),
-            &mut errors,
-        );
-        errors.0.iter().map(ToString::to_string).collect()
+        Errors::of(|errors| {
+            of_container(
+                Some(&resources),
+                claims,
+                &Options::default(),
+                &Path::new("r"),
+                errors,
+            )
+        })
+        .texts()
     }
 
     #[test]
@@ -529,7 +530,7 @@ mod tests {
             &Path::new("spec"),
             &mut errors,
         );
-        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = errors.texts();
         assert_eq!(
             said,
             [

@@ -266,9 +266,7 @@ mod tests {
     use super::*;
 
     fn pod(spec: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        of_pod(&spec, &Options::default(), &Path::new("spec"), &mut errors);
-        errors.0.iter().map(ToString::to_string).collect()
+        Errors::of(|errors| of_pod(&spec, &Options::default(), &Path::new("spec"), errors)).texts()
     }
 
     #[test]

@@ -462,11 +462,7 @@ mod tests {
     fn said(spec: Value, new: Value, old: Value) -> Vec<String> {
         let pod =
             |status: Value| json!({"metadata": {"name": "a"}, "spec": spec, "status": status});
-        validate(&pod(new), &pod(old))
-            .0
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        validate(&pod(new), &pod(old)).texts()
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub fn validate(new: &Value, old: &Value) -> Errors {
         &Path::new("metadata").child("annotations"),
         &mut errors,
     );
+    // stopped early or not, what it found is all that is said
     let _ = spec_update(new.at("spec"), old.at("spec"), &options, &mut errors);
     errors
 }

@@ -625,18 +625,19 @@ mod tests {
     use super::*;
 
     fn said(volume: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        validate(
-            &volume,
-            "pod",
-            &Options {
-                is_pod: true,
-                ..Options::default()
-            },
-            &Path::new("v"),
-            &mut errors,
-        );
-        errors.0.iter().map(ToString::to_string).collect()
+        Errors::of(|errors| {
+            validate(
+                &volume,
+                "pod",
+                &Options {
+                    is_pod: true,
+                    ..Options::default()
+                },
+                &Path::new("v"),
+                errors,
+            )
+        })
+        .texts()
     }
 
     #[test]
@@ -731,7 +732,7 @@ mod tests {
             good.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
             ["a", "c"]
         );
-        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = errors.texts();
         assert_eq!(said[0], "v[1].name: Duplicate value: \"a\"");
         assert_eq!(
             said[2],

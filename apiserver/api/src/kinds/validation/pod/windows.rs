@@ -291,10 +291,7 @@ mod tests {
         ] {
             let mut errors = Errors::default();
             system(&spec, &Path::new("spec"), &mut errors);
-            assert_eq!(
-                errors.0.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(errors.texts(), wanted);
         }
     }
 }

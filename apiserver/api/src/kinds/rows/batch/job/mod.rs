@@ -9,7 +9,6 @@ mod status;
 
 use crate::kinds::prelude::*;
 use crate::kinds::rows::apps::defaults;
-use crate::kinds::rows::core::pod::disabled;
 use crate::kinds::validation::checks::{IMMUTABLE, invalid_or_null, invalid_shown, label_selector};
 use crate::kinds::validation::pod::Options;
 use crate::kinds::validation::pod::warnings::warnings as pod_warnings;
@@ -19,16 +18,8 @@ use crate::machinery::selector::Selector;
 
 pub const STRATEGY: Strategy = Strategy {
     defaults: defaults::job,
-    prepare_for_create: |new| disabled::drop_from_template(&mut new["spec"], None),
     after_system_fields: generate_selector,
-    prepare_for_update: |new, old| {
-        disabled::drop_from_template(&mut new["spec"], Some(old.at("spec")))
-    },
-    validate: |new| {
-        let mut errors = Errors::default();
-        validate(new, &How::of(None), &mut errors);
-        errors
-    },
+    validate: |new| Errors::of(|errors| validate(new, &How::of(None), errors)),
     validate_update,
     validate_status_update: status::validate,
     warnings: |new, old| {
@@ -41,7 +32,7 @@ pub const STRATEGY: Strategy = Strategy {
         }
         out
     },
-    ..Strategy::DEFAULT
+    ..defaults::TEMPLATED
 };
 
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";

@@ -398,9 +398,7 @@ mod tests {
     use super::*;
 
     fn said(spec: Value) -> Vec<String> {
-        let mut errors = Errors::default();
-        validate(&spec, &Options::default(), &Path::new("s"), &mut errors);
-        errors
+        Errors::of(|errors| validate(&spec, &Options::default(), &Path::new("s"), errors))
             .0
             .iter()
             .map(ToString::to_string)

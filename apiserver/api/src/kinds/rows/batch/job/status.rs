@@ -423,14 +423,7 @@ mod tests {
             ),
         ] {
             let job = |status: Value| json!({"spec": {}, "status": status});
-            assert_eq!(
-                validate(&job(new), &job(old))
-                    .0
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>(),
-                wanted
-            );
+            assert_eq!(validate(&job(new), &job(old)).texts(), wanted);
         }
     }
 }

@@ -25,11 +25,7 @@ pub const STRATEGY: Strategy = Strategy {
         errors
     },
     validate_update,
-    validate_status_update: |new, _| {
-        let mut errors = Errors::default();
-        checks::version_required(new, &mut errors);
-        errors
-    },
+    validate_status_update: |new, _| Errors::of(|errors| checks::version_required(new, errors)),
     warnings,
     ..Strategy::DEFAULT
 };

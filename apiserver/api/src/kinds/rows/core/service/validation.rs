@@ -558,7 +558,7 @@ mod tests {
     fn updates_tell_of_classes_twice() {
         let old = service(json!({}));
         let errors = update(&service(json!({"loadBalancerClass": "a.b/c"})), &old);
-        let said: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
+        let said: Vec<String> = errors.texts();
         assert_eq!(
             said,
             ["spec.loadBalancerClass: Forbidden: may only be used when `type` is 'LoadBalancer'";

@@ -8,7 +8,6 @@ mod status;
 use crate::kinds::prelude::*;
 use crate::kinds::rows::resource::claim;
 use crate::kinds::strategy::keep_metadata;
-use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown};
 use crate::machinery::meta::child_mut;
 
 pub const STRATEGY: Strategy = Strategy {
@@ -35,22 +34,11 @@ fn defaults(object: &mut Value) {
 }
 
 fn validate(object: &Value) -> Errors {
-    let mut errors = Errors::default();
-    claim::validate(object.at("spec"), &Path::new("spec"), &mut errors);
-    errors
+    Errors::of(|errors| claim::validate(object.at("spec"), &Path::new("spec"), errors))
 }
 
 fn validate_update(new: &Value, old: &Value) -> Errors {
-    let mut errors = Errors::default();
-    if new.at("spec") != old.at("spec") {
-        invalid_shown(
-            &internal::json(new.at("spec"), "resource.ResourceClaimSpec"),
-            IMMUTABLE,
-            &Path::new("spec"),
-            &mut errors,
-        );
-    }
-    errors
+    Errors::of(|errors| checks::immutable_spec(new, old, "resource.ResourceClaimSpec", errors))
 }
 
 #[cfg(test)]

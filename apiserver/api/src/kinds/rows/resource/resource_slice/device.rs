@@ -197,9 +197,7 @@ mod tests {
         for (name, value) in change {
             device[*name] = value.clone();
         }
-        let mut errors = Errors::default();
-        validate(&device, None, chooses, &Path::new("d"), &mut errors);
-        errors.message()
+        Errors::of(|errors| validate(&device, None, chooses, &Path::new("d"), errors)).message()
     }
 
     #[test]
