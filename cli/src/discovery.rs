@@ -4,6 +4,7 @@
 
 use crate::client::{Call, Client};
 use crate::error::{Error, Result, quote};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
@@ -345,7 +346,7 @@ impl Discovery {
                 }
                 Err(e) => return Err(e),
             };
-            if answer["kind"] == "APIGroupDiscoveryList" {
+            if answer.text("kind") == "APIGroupDiscoveryList" {
                 lists.extend(from_aggregated(&answer, &mut served));
             } else {
                 lists.extend(self.ask_each(&answer, &mut served).await);
@@ -415,7 +416,7 @@ impl Discovery {
             .map(|(g, vs)| json!({"name": g, "versions": vs.iter().map(|v| entry(g, v)).collect::<Vec<_>>(), "preferredVersion": vs.first().map(|v| entry(g, v))}))
             .collect();
         for list in lists {
-            let gv = list["groupVersion"].as_str().unwrap_or("");
+            let gv = list.text("groupVersion");
             keep(&self.dir.join(gv).join("serverresources.json"), list);
         }
         keep(
@@ -464,61 +465,56 @@ fn texts(value: &Value) -> Vec<String> {
 
 /// Groups and versions, preferred ones first, of an `APIGroupList` or `APIVersions`.
 fn groups_of(answer: &Value) -> Vec<(String, Vec<String>)> {
-    if answer["kind"] == "APIVersions" {
-        return vec![(String::new(), texts(&answer["versions"]))];
+    if answer.text("kind") == "APIVersions" {
+        return vec![(String::new(), texts(answer.at("versions")))];
     }
     let one = |g: &Value| {
-        let mut versions: Vec<String> = g["versions"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|v| v["version"].as_str().map(String::from))
+        let mut versions: Vec<String> = g
+            .list("versions")
+            .iter()
+            .filter_map(|v| v.text_ptr("version").map(String::from))
             .collect();
         if let Some(at) = versions
             .iter()
-            .position(|v| Some(v.as_str()) == g["preferredVersion"]["version"].as_str())
+            .position(|v| Some(v.as_str()) == g.at("preferredVersion").text_ptr("version"))
         {
             let first = versions.remove(at);
             versions.insert(0, first);
         }
-        (g["name"].as_str().unwrap_or("").to_string(), versions)
+        (g.text("name").to_string(), versions)
     };
-    answer["groups"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(one)
-        .collect()
+    answer.list("groups").iter().map(one).collect()
 }
 
 /// The `APIResourceList`s that an aggregated document stands for.
 fn from_aggregated(answer: &Value, served: &mut Served) -> Vec<Value> {
     let mut lists = Vec::new();
-    for g in answer["items"].as_array().into_iter().flatten() {
-        let group = g["metadata"]["name"].as_str().unwrap_or("");
+    for g in answer.list("items") {
+        let group = g.at("metadata").text("name");
         let mut versions = Vec::new();
-        for v in g["versions"].as_array().into_iter().flatten() {
-            let version = v["version"].as_str().unwrap_or("");
+        for v in g.list("versions") {
+            let version = v.text("version");
             let gv = if group.is_empty() {
                 version.to_string()
             } else {
                 format!("{group}/{version}")
             };
-            if v["freshness"] == "Stale" {
+            if v.text("freshness") == "Stale" {
                 served
                     .failed
                     .push((gv.clone(), format!("stale GroupVersion discovery: {gv}")));
             }
             let mut items = Vec::new();
-            for r in v["resources"].as_array().into_iter().flatten() {
-                let namespaced = r["scope"] == "Namespaced";
-                let name = r["resource"].as_str().unwrap_or("");
-                if !r["responseKind"].is_null() {
-                    items.push(json!({"name": name, "singularName": r["singularResource"], "namespaced": namespaced, "kind": r["responseKind"]["kind"], "verbs": r["verbs"], "shortNames": r["shortNames"], "categories": r["categories"]}));
+            for r in v.list("resources") {
+                let namespaced = r.text("scope") == "Namespaced";
+                let name = r.text("resource");
+                if !r.at("responseKind").is_null() {
+                    items.push(json!({"name": name, "singularName": r.at("singularResource"), "namespaced": namespaced, "kind": r.at("responseKind").at("kind"), "verbs": r.at("verbs"), "shortNames": r.at("shortNames"), "categories": r.at("categories")}));
                 }
-                for s in r["subresources"].as_array().into_iter().flatten() {
-                    let sub = s["subresource"].as_str().unwrap_or("");
-                    items.push(json!({"name": format!("{name}/{sub}"), "singularName": "", "namespaced": namespaced, "kind": s["responseKind"]["kind"], "group": s["responseKind"]["group"], "version": s["responseKind"]["version"], "verbs": s["verbs"]}));
+                for s in r.list("subresources") {
+                    let sub = s.text("subresource");
+                    let made = s.at("responseKind");
+                    items.push(json!({"name": format!("{name}/{sub}"), "singularName": "", "namespaced": namespaced, "kind": made.at("kind"), "group": made.at("group"), "version": made.at("version"), "verbs": s.at("verbs")}));
                 }
             }
             versions.push(version.to_string());
@@ -543,19 +539,19 @@ fn strip_nulls(items: Vec<Value>) -> Vec<Value> {
 
 /// The resources of an `APIResourceList`, sub-resources gathered under theirs.
 fn resources_of(list: &Value) -> Vec<Resource> {
-    let (group, version) = split_api_version(list["groupVersion"].as_str().unwrap_or(""));
+    let (group, version) = split_api_version(list.text("groupVersion"));
     let mut out: Vec<Resource> = Vec::new();
-    for r in list["resources"].as_array().into_iter().flatten() {
-        let name = r["name"].as_str().unwrap_or("");
+    for r in list.list("resources") {
+        let name = r.text("name");
         if let Some((parent, sub)) = name.split_once('/') {
             if let Some(p) = out.iter_mut().find(|p| p.plural == parent) {
                 p.subresources.push(sub.to_string());
             }
             continue;
         }
-        let kind = r["kind"].as_str().unwrap_or("");
-        let singular = r["singularName"]
-            .as_str()
+        let kind = r.text("kind");
+        let singular = r
+            .text_ptr("singularName")
             .filter(|s| !s.is_empty())
             .map_or_else(|| kind.to_lowercase(), String::from);
         out.push(Resource {
@@ -564,10 +560,10 @@ fn resources_of(list: &Value) -> Vec<Resource> {
             plural: name.into(),
             singular,
             kind: kind.into(),
-            namespaced: r["namespaced"].as_bool().unwrap_or(false),
-            verbs: texts(&r["verbs"]),
-            short_names: texts(&r["shortNames"]),
-            categories: texts(&r["categories"]),
+            namespaced: r.flag("namespaced"),
+            verbs: texts(r.at("verbs")),
+            short_names: texts(r.at("shortNames")),
+            categories: texts(r.at("categories")),
             subresources: Vec::new(),
         });
     }

@@ -93,6 +93,7 @@ fn write(program: &str, text: &str, suffix: &str) -> Result<PathBuf> {
         {
             Ok(mut file) => {
                 if let Err(e) = file.write_all(text.as_bytes()) {
+                    // the error told is why it was not written
                     let _ = std::fs::remove_file(&path);
                     return Err(e.into());
                 }

@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/util/helpers.go`.
 
 use serde_json::Value;
+pub use skiff_api::machinery::problem::Problem;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

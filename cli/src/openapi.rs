@@ -5,6 +5,7 @@
 use crate::client::Call;
 use crate::context::Ctx;
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use serde_json::Value;
 
 /// The document of a group version.
@@ -19,8 +20,10 @@ pub async fn document(ctx: &Ctx, group: &str, version: &str) -> Result<Value> {
     } else {
         format!("apis/{group}/{version}")
     };
-    let path = index["paths"][&name]["serverRelativeURL"]
-        .as_str()
+    let path = index
+        .at("paths")
+        .at(&name)
+        .text_ptr("serverRelativeURL")
         .ok_or_else(|| Error::msg(format!("couldn't find resource for \"{group}/{version}\"")))?;
     client.json(&Call::get(path)).await
 }
@@ -33,25 +36,20 @@ pub fn schema<'a>(
     kind: &str,
 ) -> Option<&'a Value> {
     let is = |s: &&Value| {
-        let all = s["x-kubernetes-group-version-kind"].as_array();
+        let all = s.at("x-kubernetes-group-version-kind").as_array();
         all.is_some_and(|l| {
             l.iter().any(|g| {
-                g["group"].as_str().unwrap_or("") == group
-                    && g["version"] == version
-                    && g["kind"] == kind
+                g.text("group") == group && *g.at("version") == version && *g.at("kind") == kind
             })
         })
     };
-    document["components"]["schemas"]
-        .as_object()?
-        .values()
-        .find(is)
+    document.at("components").map("schemas")?.values().find(is)
 }
 
 /// What a `$ref` refers to; the schema itself if it is none.
 pub fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
-    match schema["$ref"].as_str().and_then(|r| r.rsplit('/').next()) {
-        Some(name) => &document["components"]["schemas"][name],
+    match schema.text_ptr("$ref").and_then(|r| r.rsplit('/').next()) {
+        Some(name) => document.at("components").at("schemas").at(name),
         None => schema,
     }
 }

@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/polymorphichelpers/updatepodspec.go`.
 
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use serde_json::Value;
 
 /// Where the pod's spec is, for kinds that have one.
@@ -25,7 +26,7 @@ pub fn pointer(kind: &str) -> Option<&'static str> {
 /// # Errors
 /// An object that makes no pods.
 pub fn spec_mut(object: &mut Value) -> Result<&mut Value> {
-    let kind = object["kind"].as_str().unwrap_or("").to_string();
+    let kind = object.text("kind").to_string();
     let path = pointer(&kind).ok_or_else(|| not_a_pod(object))?;
     object
         .pointer_mut(path)
@@ -41,7 +42,7 @@ fn not_a_pod(object: &Value) -> Error {
 
 /// The pod's spec.
 pub fn spec(object: &Value) -> Option<&Value> {
-    object.pointer(pointer(object["kind"].as_str()?)?)
+    object.pointer(pointer(object.text_ptr("kind")?)?)
 }
 
 /// The containers whose names match a pattern with `*`; init containers too if asked for.
@@ -53,7 +54,7 @@ pub fn containers_mut<'a>(spec: &'a mut Value, pattern: &str, init: bool) -> Vec
         .filter(|(k, _)| k.as_str() == "containers" || (init && k.as_str() == "initContainers"))
         .filter_map(|(_, v)| v.as_array_mut())
         .flatten()
-        .filter(|c| matches_pattern(pattern, c["name"].as_str().unwrap_or("")))
+        .filter(|c| matches_pattern(pattern, c.text("name")))
         .collect()
 }
 

@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/api` through the schema table of `skiff_api`.
 
 use crate::discovery::split_api_version;
+use crate::error::Problem;
 use serde_json::Value;
 use skiff_api::machinery::patch::{merge, strategic};
 pub use skiff_api::machinery::read::Read;
@@ -10,7 +11,7 @@ use skiff_api::machinery::schema::{Node, Schema, conform};
 
 /// The built-in type of an object; nothing for kinds that are not built in.
 pub fn schema(object: &Value) -> Option<Node<'static>> {
-    of(object["apiVersion"].as_str()?, object["kind"].as_str()?)
+    of(object.text_ptr("apiVersion")?, object.text_ptr("kind")?)
 }
 
 /// The built-in type of a kind.
@@ -31,8 +32,8 @@ pub fn go_type(object: &Value) -> String {
     match schema(object) {
         Some(_) => format!(
             "*{}.{}",
-            split_api_version(object["apiVersion"].as_str().unwrap_or("")).1,
-            object["kind"].as_str().unwrap_or("")
+            split_api_version(object.text("apiVersion")).1,
+            object.text("kind")
         ),
         None => "*unstructured.Unstructured".into(),
     }
@@ -45,7 +46,7 @@ pub fn canonical(object: &Value) -> Value {
         if conform(&mut copy, node).is_err() {
             return object.clone();
         }
-        if copy["metadata"]["creationTimestamp"].is_null()
+        if copy.at("metadata").at("creationTimestamp").is_null()
             && let Some(m) = copy.get_mut("metadata").and_then(Value::as_object_mut)
         {
             m.remove("creationTimestamp");
@@ -58,7 +59,7 @@ pub fn canonical(object: &Value) -> Value {
 ///
 /// # Errors
 /// Objects that no patch can be made of.
-pub fn patch(before: &Value, after: &Value) -> Result<(Value, &'static str), String> {
+pub fn patch(before: &Value, after: &Value) -> Result<(Value, &'static str), Problem> {
     match schema(before) {
         Some(node) => Ok((
             strategic::two_way(before, after, node, &[]).map_err(|e| e.to_string())?,

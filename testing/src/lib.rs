@@ -3,12 +3,9 @@
 //! Invariant: it needs nothing, and nothing but tests needs it.
 
 pub mod modules;
-mod rows;
 pub mod table;
 
 use std::{fmt::Display, io::Write};
-
-pub use rows::rows;
 
 /// Says that the test of this thread does not run, and why: past the harness, which keeps what passing tests print to itself.
 pub fn skipped(why: impl Display) {
@@ -19,3 +16,13 @@ pub fn skipped(why: impl Display) {
         thread.name().unwrap_or("a test")
     );
 }
+
+/// Changes a value on its way: for specifications that differ in little.
+pub trait With: Sized {
+    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+}
+
+impl<T> With for T {}

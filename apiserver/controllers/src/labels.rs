@@ -125,31 +125,19 @@ mod tests {
             }]),
             match_labels: None,
         };
-        for (selector, text, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             (None, "a=1", false),
             (Some(LabelSelector::default()), "", true),
-            (
-                Some(LabelSelector {
-                    match_labels: Some(labels("a=1")),
-                    ..Default::default()
-                }),
-                "a=1,b=2",
-                true,
-            ),
-            (
-                Some(LabelSelector {
-                    match_labels: Some(labels("a=1,b=3")),
-                    ..Default::default()
-                }),
-                "a=1,b=2",
-                false,
-            ),
+            (Some(LabelSelector { match_labels: Some(labels("a=1")),..Default::default() }), "a=1,b=2", true),
+            (Some(LabelSelector { match_labels: Some(labels("a=1,b=3")),..Default::default() }), "a=1,b=2", false),
             (Some(expression("a", "In", &["1", "2"])), "a=2", true),
             (Some(expression("a", "NotIn", &["1"])), "", true),
             (Some(expression("a", "NotIn", &["1"])), "a=1", false),
             (Some(expression("a", "Exists", &[])), "b=1", false),
             (Some(expression("a", "DoesNotExist", &[])), "b=1", true),
-        ] {
+        ];
+        for (selector, text, expected) in cases {
             assert_eq!(
                 Selector::of(selector.as_ref())
                     .unwrap()

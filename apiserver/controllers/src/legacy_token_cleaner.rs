@@ -260,35 +260,19 @@ mod tests {
             .unwrap()
         };
         let old = "2025-01-01T00:00:00Z";
-        for (secret, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             (secret(old, json!({})), Some(Step::Mark)),
             (secret("2026-01-02T03:04:05Z", json!({})), None),
-            (
-                secret(old, json!({LAST_USED: "2026-01-01"})),
-                Some(Step::Mark),
-            ),
+            (secret(old, json!({LAST_USED: "2026-01-01"})), Some(Step::Mark)),
             (secret(old, json!({LAST_USED: "2026-01-02"})), None),
             (secret(old, json!({LAST_USED: "lately"})), None),
-            (
-                secret(old, json!({INVALID_SINCE: "2026-01-02"})),
-                Some(Step::Leave),
-            ),
-            (
-                secret(old, json!({INVALID_SINCE: "2026-01-01"})),
-                Some(Step::Delete),
-            ),
-            (
-                secret(old, json!({INVALID_SINCE: "once"})),
-                Some(Step::Mark),
-            ),
-            (
-                Secret {
-                    type_: Some("Opaque".into()),
-                    ..secret(old, json!({}))
-                },
-                None,
-            ),
-        ] {
+            (secret(old, json!({INVALID_SINCE: "2026-01-02"})), Some(Step::Leave)),
+            (secret(old, json!({INVALID_SINCE: "2026-01-01"})), Some(Step::Delete)),
+            (secret(old, json!({INVALID_SINCE: "once"})), Some(Step::Mark)),
+            (Secret { type_: Some("Opaque".into()),..secret(old, json!({})) }, None),
+        ];
+        for (secret, expected) in cases {
             let found = is_out_of_use(&secret, kept_from).then(|| step(&secret, kept_from));
             assert_eq!(found, expected, "{secret:?}");
         }

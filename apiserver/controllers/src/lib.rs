@@ -1,6 +1,23 @@
 //! The controller manager: what turns the desired state into the actual one, one controller a file or folder.
 //!
 //! Invariant: controllers write through an `Api` only, and share one cache a kind. Follows cmd/kube-controller-manager.
+//!
+//! # A new controller
+//!
+//! 1. Copy `serviceaccount.rs` (one file, two kinds) to `<name>.rs`. What it names comes from `prelude`; a struct holds what it needs: the API as its
+//!    own account, and of each kind `context.informer()` (it reads) or `context.fresh()` (it writes, too, and must not read what is older than that).
+//! 2. `start` wires it (`wiring.rs`): `let c = context.wire(Controller { … })`, then what it watches and which keys a change means (`c.each(&c.kind)`,
+//!    `c.on(&c.kind, |c, change, queue| …)`), and last `Ok(c.workers())`. What has no keys but a period uses `runner::every` instead (`node_lifecycle`
+//!    has both). `Ok(None)` says that the options leave it nothing to do.
+//! 3. `Reconcile` is a page of prose: fetch, early exits, one call a decision. Decisions are pure functions in a file of their own, told by a table of
+//!    cases (`cronjob/decide.rs`, `volume/fate.rs`). An error is returned and its key is tried again with back-off.
+//! 4. One line in `list.rs`: its name in `--controllers`, its older name, the account it writes as, and `start`; and in lib.rs its `mod`.
+//! 5. The account's rights: a cluster role `system:controller:<account>` in the server's `auth/authorize/bootstrap`; a test there fails while it is missing.
+//!    A kind that nobody cached yet is one word in `skiff_watching`'s `informer/cached.rs`.
+//! 6. What controllers of owners share (hearing of dependents, adopting and releasing them, making pods as expected) is in `dependents.rs`; what wants to
+//!    be seen from outside is tried against a running server in `server/tests/controllers`.
+//!
+//! A module may only use those that do not use it: `tests/modules.rs` says so.
 
 #[macro_use]
 mod failed;

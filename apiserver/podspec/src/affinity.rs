@@ -302,38 +302,20 @@ mod tests {
             json!({"matchExpressions": [{"key": "cores", "operator": "Gt", "values": ["few"]}]});
         let elsewhere =
             json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["two"]}]});
-        for (what, selector, terms, wanted) in [
+        #[rustfmt::skip]
+        let cases = [
             ("nothing", json!({}), Value::Null, true),
             ("a label", json!({"zone": "a"}), Value::Null, true),
             ("another", json!({"zone": "b"}), Value::Null, false),
-            (
-                "one of two",
-                json!({}),
-                json!([wants("absent"), wants("zone")]),
-                true,
-            ),
-            (
-                "both kinds",
-                json!({"zone": "b"}),
-                json!([wants("zone")]),
-                false,
-            ),
+            ("one of two", json!({}), json!([wants("absent"), wants("zone")]), true),
+            ("both kinds", json!({"zone": "b"}), json!([wants("zone")]), false),
             ("no terms", json!({}), json!([]), false),
             ("an empty term", json!({}), json!([{}]), false),
-            (
-                "one that cannot be read",
-                json!({}),
-                json!([unreadable]),
-                false,
-            ),
-            (
-                "that beside one that fits",
-                json!({}),
-                json!([unreadable, wants("zone")]),
-                true,
-            ),
+            ("one that cannot be read", json!({}), json!([unreadable]), false),
+            ("that beside one that fits", json!({}), json!([unreadable, wants("zone")]), true),
             ("another node", json!({}), json!([elsewhere]), false),
-        ] {
+        ];
+        for (what, selector, terms, wanted) in cases {
             let required = if terms.is_null() {
                 json!({})
             } else {

@@ -130,52 +130,24 @@ mod tests {
         let full = json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1000m", "memory": "1Gi"}});
         let limits = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
         let none = Value::Null;
-        for (resources, whole, wanted) in [
+        #[rustfmt::skip]
+        let cases = [
             (vec![json!({})], none.clone(), Class::BestEffort),
             (vec![full.clone()], none.clone(), Class::Guaranteed),
-            (
-                vec![full.clone(), full.clone()],
-                none.clone(),
-                Class::Guaranteed,
-            ),
-            (
-                vec![full.clone(), json!({})],
-                none.clone(),
-                Class::Burstable,
-            ),
+            (vec![full.clone(), full.clone()], none.clone(), Class::Guaranteed),
+            (vec![full.clone(), json!({})], none.clone(), Class::Burstable),
             // what is limited and not asked for is so only where no server has filled it in
             (vec![limits.clone()], none.clone(), Class::Burstable),
-            (
-                vec![json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}})],
-                none.clone(),
-                Class::Burstable,
-            ),
-            (
-                vec![json!({"requests": {"cpu": "1"}})],
-                none.clone(),
-                Class::Burstable,
-            ),
-            (
-                vec![json!({"requests": {"cpu": "0"}})],
-                none.clone(),
-                Class::BestEffort,
-            ),
-            (
-                vec![
-                    json!({"requests": {"example.com/gpu": "1"}, "limits": {"example.com/gpu": "1"}}),
-                ],
-                none,
-                Class::BestEffort,
-            ),
+            (vec![json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}})], none.clone(), Class::Burstable),
+            (vec![json!({"requests": {"cpu": "1"}})], none.clone(), Class::Burstable),
+            (vec![json!({"requests": {"cpu": "0"}})], none.clone(), Class::BestEffort),
+            (vec![json!({"requests": {"example.com/gpu": "1"}, "limits": {"example.com/gpu": "1"}})], none, Class::BestEffort),
             (vec![json!({})], full.clone(), Class::Guaranteed),
-            (
-                vec![json!({})],
-                json!({"requests": {"cpu": "1"}}),
-                Class::Burstable,
-            ),
+            (vec![json!({})], json!({"requests": {"cpu": "1"}}), Class::Burstable),
             (vec![full.clone()], json!({}), Class::BestEffort),
             (vec![full], limits, Class::Burstable),
-        ] {
+        ];
+        for (resources, whole, wanted) in cases {
             let pod = pod(&resources, whole.clone());
             assert_eq!(class(&pod).unwrap(), wanted, "{resources:?} {whole}");
             let untyped = serde_json::to_value(pod).unwrap();

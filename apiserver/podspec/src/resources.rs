@@ -288,31 +288,12 @@ mod tests {
             ),
             container("b", asks("50m")),
         ];
-        for (what, spec, requests, limits) in [
-            (
-                "nothing",
-                json!({"containers": [container("a", json!({}))]}),
-                "",
-                "",
-            ),
-            (
-                "a sum",
-                json!({"containers": two}),
-                "cpu=150m memory=1Mi",
-                "cpu=1050m",
-            ),
-            (
-                "exact sums",
-                json!({"containers": [container("a", asks("100u")), container("b", asks("100u"))]}),
-                "cpu=200u",
-                "cpu=200u",
-            ),
-            (
-                "the largest init container",
-                json!({"containers": two, "initContainers": [container("i", asks("2"))]}),
-                "cpu=2 memory=1Mi",
-                "cpu=2",
-            ),
+        #[rustfmt::skip]
+        let cases = [
+            ("nothing", json!({"containers": [container("a", json!({}))]}), "", ""),
+            ("a sum", json!({"containers": two}), "cpu=150m memory=1Mi", "cpu=1050m"),
+            ("exact sums", json!({"containers": [container("a", asks("100u")), container("b", asks("100u"))]}), "cpu=200u", "cpu=200u"),
+            ("the largest init container", json!({"containers": two, "initContainers": [container("i", asks("2"))]}), "cpu=2 memory=1Mi", "cpu=2"),
             (
                 "one beside a sidecar that was there before",
                 json!({"containers": two, "initContainers": [sidecar("s", asks("1")), container("i", asks("2"))]}),
@@ -325,25 +306,11 @@ mod tests {
                 "cpu=2 memory=1Mi",
                 "cpu=2050m",
             ),
-            (
-                "a sidecar stays",
-                json!({"containers": two, "initContainers": [sidecar("s", asks("1"))]}),
-                "cpu=1150m memory=1Mi",
-                "cpu=2050m",
-            ),
-            (
-                "overhead",
-                json!({"containers": two, "overhead": {"cpu": "5m", "memory": "1Mi"}}),
-                "cpu=155m memory=2Mi",
-                "cpu=1055m",
-            ),
-            (
-                "overhead on a limit of nothing",
-                json!({"containers": [container("a", asks("0"))], "overhead": {"cpu": "5m"}}),
-                "cpu=5m",
-                "cpu=0",
-            ),
-        ] {
+            ("a sidecar stays", json!({"containers": two, "initContainers": [sidecar("s", asks("1"))]}), "cpu=1150m memory=1Mi", "cpu=2050m"),
+            ("overhead", json!({"containers": two, "overhead": {"cpu": "5m", "memory": "1Mi"}}), "cpu=155m memory=2Mi", "cpu=1055m"),
+            ("overhead on a limit of nothing", json!({"containers": [container("a", asks("0"))], "overhead": {"cpu": "5m"}}), "cpu=5m", "cpu=0"),
+        ];
+        for (what, spec, requests, limits) in cases {
             let pod = pod(spec, json!({}));
             assert_eq!(
                 text(&super::requests(&pod, Options::default()).unwrap()),
@@ -409,72 +376,18 @@ mod tests {
         let with_init = json!({"containers": [container("a", asks("1"))], "initContainers": [container("i", asks("2"))]});
         let with_sidecar = json!({"containers": [container("a", asks("1"))], "initContainers": [sidecar("s", asks("2"))]});
         let given_whole = json!({"resources": asks("3"), "allocatedResources": {"cpu": "4"}});
-        for (what, spec, status, counts, requests, limits) in [
-            (
-                "it is ignored",
-                &one,
-                json!({"containerStatuses": [status("a", "3", "4")]}),
-                Status::Ignored,
-                "2",
-                "2",
-            ),
-            (
-                "the largest",
-                &one,
-                json!({"containerStatuses": [status("a", "3", "4")]}),
-                Status::OfContainers,
-                "4",
-                "3",
-            ),
-            (
-                "less is given",
-                &one,
-                json!({"containerStatuses": [status("a", "1", "1")]}),
-                Status::OfContainers,
-                "2",
-                "2",
-            ),
-            (
-                "it cannot be",
-                &one,
-                json!({"containerStatuses": [status("a", "1", "1")], "conditions": infeasible}),
-                Status::OfContainers,
-                "1",
-                "1",
-            ),
-            (
-                "of an init container",
-                &with_init,
-                json!({"initContainerStatuses": [status("i", "9", "9")]}),
-                Status::Counts,
-                "2",
-                "2",
-            ),
-            (
-                "of a sidecar",
-                &with_sidecar,
-                json!({"initContainerStatuses": [status("s", "8", "9")]}),
-                Status::OfContainers,
-                "10",
-                "9",
-            ),
-            (
-                "of the pod as a whole",
-                &whole,
-                given_whole.clone(),
-                Status::Counts,
-                "4",
-                "3",
-            ),
-            (
-                "which not all look at",
-                &whole,
-                given_whole,
-                Status::OfContainers,
-                "2",
-                "2",
-            ),
-        ] {
+        #[rustfmt::skip]
+        let cases = [
+            ("it is ignored", &one, json!({"containerStatuses": [status("a", "3", "4")]}), Status::Ignored, "2", "2"),
+            ("the largest", &one, json!({"containerStatuses": [status("a", "3", "4")]}), Status::OfContainers, "4", "3"),
+            ("less is given", &one, json!({"containerStatuses": [status("a", "1", "1")]}), Status::OfContainers, "2", "2"),
+            ("it cannot be", &one, json!({"containerStatuses": [status("a", "1", "1")], "conditions": infeasible}), Status::OfContainers, "1", "1"),
+            ("of an init container", &with_init, json!({"initContainerStatuses": [status("i", "9", "9")]}), Status::Counts, "2", "2"),
+            ("of a sidecar", &with_sidecar, json!({"initContainerStatuses": [status("s", "8", "9")]}), Status::OfContainers, "10", "9"),
+            ("of the pod as a whole", &whole, given_whole.clone(), Status::Counts, "4", "3"),
+            ("which not all look at", &whole, given_whole, Status::OfContainers, "2", "2"),
+        ];
+        for (what, spec, status, counts, requests, limits) in cases {
             let pod = pod(spec.clone(), status);
             let options = Options {
                 status: counts,

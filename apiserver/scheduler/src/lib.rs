@@ -2,6 +2,20 @@
 //!
 //! Invariant: one task owns cache and queue; a pod that was given a node counts there at once, before the API has it (assumed), and is taken
 //! back when the binding fails. Follows `pkg/scheduler/{scheduler,schedule_one}.go`.
+//!
+//! # A new plugin
+//!
+//! 1. Copy `plugins/node_unschedulable.rs` (it filters) or `plugins/image_locality.rs` (it scores) to `plugins/<name>.rs` and implement
+//!    `framework::Plugin`: its name, which events let a pod hope that it kept off (`hopes`), and the points it fills: `pre_filter` looks at the pod
+//!    once, `filter` at one node, `change` hears of pods that are thought to come or go, `pre_score`, `score` and `normalize` compare nodes where `weight`
+//!    is not 0. Plugins are pure: they see a `View` and their own part of the `State`.
+//! 2. What it found out about a pod and needs again is a field of `State` in `plugins/mod.rs`, which no other plugin reads.
+//! 3. One line in `plugins::PLUGINS`, in upstream's order; `run.rs` asks them in that order.
+//! 4. What it needs to know of the cluster beyond nodes and pods is a variant of `heard::Heard`, followed in [`run()`], and a field of `View`.
+//! 5. Its cases are a table: `plugins/tests.rs` has a small cluster and tables for filters and scores.
+//!
+//! Layers, lowest first: `terms`, `volumes`, `resources` · `pod`, `node`, `cache` · `framework` · `plugins` · `run` · `preemption`, `choose`, `queue` ·
+//! `cycle`, `hearing`, `sending`. `tests/modules.rs` keeps them.
 
 mod broken;
 mod cache;

@@ -16,10 +16,11 @@ use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt;
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::{Kind, validation::read::Read},
+    kinds::Kind,
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
+        read::Read,
         status::Status,
     },
 };

@@ -14,6 +14,7 @@ use serde_json::Value;
 use skiff_api::{
     kinds::{Kind, Registry, internal_package},
     machinery::{
+        meta::Meta,
         protobuf,
         schema::{Node, Schema, conform_as_written, parse_json, paths_of_json},
         status::Status,
@@ -93,13 +94,35 @@ impl FieldValidation {
     }
 }
 
+const NO_JSON: &str = "couldn't get version/kind; json parse error: ";
+
+/// A body whose encoding could not be read, in the words of upstream's decoders.
+#[derive(thiserror::Error, Debug)]
+#[error("{0}")]
+pub struct Misread(String);
+
+impl Misread {
+    fn of(error: impl ToString) -> Misread {
+        Misread(error.to_string())
+    }
+
+    /// What is wrong with it as JSON, whatever was looked for in it.
+    pub fn as_json(&self) -> &str {
+        self.0.strip_prefix(NO_JSON).unwrap_or(&self.0)
+    }
+
+    pub fn status(&self) -> Status {
+        Status::bad_request(self.to_string())
+    }
+}
+
 /// An object in protobuf, whose type is at `node`.
-fn parse_protobuf(data: &[u8], node: Node) -> Result<Value, String> {
-    let envelope = protobuf::unwrap(data).map_err(|error| error.to_string())?;
+fn parse_protobuf(data: &[u8], node: Node) -> Result<Value, Misread> {
+    let envelope = protobuf::unwrap(data).map_err(Misread::of)?;
     let name = node.as_type().map_or("", |of| &*of.name);
     let read = protobuf::decode(envelope.raw, node.schema(), name)
-        .ok_or_else(|| format!("no protobuf form of {name:?} is known"))?;
-    let mut value = read.map_err(|error| error.to_string())?;
+        .ok_or_else(|| Misread(format!("no protobuf form of {name:?} is known")))?;
+    let mut value = read.map_err(Misread::of)?;
     for (field, given) in [
         ("apiVersion", envelope.api_version),
         ("kind", envelope.kind),
@@ -183,7 +206,7 @@ pub fn parse_object<'t>(
     data: &'t [u8],
     kind: BodyType,
     node: Node,
-) -> Result<Document<'t>, String> {
+) -> Result<Document<'t>, Misread> {
     match kind {
         BodyType::Protobuf => parse_protobuf(data, node).map(Document::of),
         _ => parse(data, kind),
@@ -191,11 +214,10 @@ pub fn parse_object<'t>(
 }
 
 /// A document as text.
-pub fn parse(text: &[u8], kind: BodyType) -> Result<Document<'_>, String> {
+pub fn parse(text: &[u8], kind: BodyType) -> Result<Document<'_>, Misread> {
     match kind {
         BodyType::Json => {
-            let parsed = parse_json(text)
-                .map_err(|error| format!("couldn't get version/kind; json parse error: {error}"))?;
+            let parsed = parse_json(text).map_err(|error| Misread(format!("{NO_JSON}{error}")))?;
             Ok(Document {
                 value: parsed.value,
                 duplicates: parsed.duplicates,
@@ -203,13 +225,13 @@ pub fn parse(text: &[u8], kind: BodyType) -> Result<Document<'_>, String> {
                 json: Some(text),
             })
         }
-        BodyType::Protobuf => Err("protobuf is no text".into()),
+        BodyType::Protobuf => Err(Misread("protobuf is no text".into())),
         BodyType::Yaml => parse_yaml(text),
     }
 }
 
 /// YAML, most of which is JSON: what clients apply was JSON before they sent it.
-fn parse_yaml(text: &[u8]) -> Result<Document<'_>, String> {
+fn parse_yaml(text: &[u8]) -> Result<Document<'_>, Misread> {
     if text.trim_ascii_start().starts_with(b"{")
         && let Ok(parsed) = parse_json(text)
         && parsed.duplicates.is_empty()
@@ -221,9 +243,9 @@ fn parse_yaml(text: &[u8]) -> Result<Document<'_>, String> {
             json: None,
         });
     }
-    let text =
-        std::str::from_utf8(text).map_err(|_| "yaml: invalid leading UTF-8 octet".to_string())?;
-    let (value, repeated) = yaml::read_first(text)?;
+    let text = std::str::from_utf8(text)
+        .map_err(|_| Misread("yaml: invalid leading UTF-8 octet".into()))?;
+    let (value, repeated) = yaml::read_first(text).map_err(Misread::of)?;
     let said = if repeated.is_empty() {
         Vec::new()
     } else {
@@ -472,4 +494,18 @@ pub fn decode_kind(
     )?;
     (kind.strategy.defaults)(&mut value);
     Ok(value)
+}
+
+/// The name of the body is that of the path.
+pub fn check_name(ctx: &Context, value: &Value) -> Result<(), Status> {
+    let url = ctx.info.name_in_path();
+    match value.name() {
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({url} based on URL) was undeterminable: name must be provided"
+        ))),
+        name if name != url => Err(Status::bad_request(format!(
+            "the name of the object ({name}) does not match the name on the URL ({url})"
+        ))),
+        _ => Ok(()),
+    }
 }

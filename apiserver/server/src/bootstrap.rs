@@ -9,10 +9,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
-use skiff_api::{
-    kinds::validation::read::Read,
-    machinery::{meta::Meta, status::Status, time},
-};
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status, time};
 
 use crate::{
     addresses,

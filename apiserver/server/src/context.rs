@@ -8,12 +8,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Registry,
     machinery::{
         field::{Errors, Path},
         object_meta,
+        read::Read,
         schema::{Node, Schema, to_json, to_pretty_json},
         status::Status,
         yaml,

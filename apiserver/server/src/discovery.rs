@@ -8,7 +8,7 @@ use base64::Engine;
 use http::{HeaderValue, header};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use skiff_api::kinds::validation::read::Read;
+use skiff_api::machinery::read::Read;
 use skiff_api::{
     kinds::{Kind, Registry},
     machinery::status::Status,

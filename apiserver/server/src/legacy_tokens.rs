@@ -7,12 +7,10 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde_json::{Value, json};
-use skiff_api::{
-    kinds::validation::read::Read,
-    machinery::{
-        meta::{Meta, child_mut},
-        status::Status,
-    },
+use skiff_api::machinery::{
+    meta::{Meta, child_mut},
+    read::Read,
+    status::Status,
 };
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;

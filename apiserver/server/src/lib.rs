@@ -1,6 +1,18 @@
 //! The API server: HTTP, the verbs, discovery, admission, authentication and authorization, over a store.
 //!
 //! Invariant: one way in for every request, one way to write for every object. [`start`] makes a running server out of a [`Config`].
+//!
+//! The modules stand in layers; each uses those above it in this list and none below, in files as in folders (`tests/modules.rs` looks):
+//!
+//! 1. `auth`: who asks, and may they; knows objects, not requests. `request`, `negotiate`, `limits`, `groups`, `names`, `dial`: readings of
+//!    HTTP and of the kinds that need no state.
+//! 2. `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as bytes.
+//! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
+//! 4. `own`: the server's own writes, and on it `addresses`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of HTTP.
+//! 5. `metrics`, `openapi`, and `app`: the state that requests share.
+//! 6. `context`: one request; `body` and `respond`: what it brought, what it is sent.
+//! 7. `subresources`, `reviews`, `verbs`, `discovery`, `non_resource`: one file for each thing that can be asked.
+//! 8. `chain`: the way of a request to them; `serve`: connections; `start`: all of it put together.
 
 mod addresses;
 pub mod admission;
@@ -18,6 +30,7 @@ mod groups;
 mod legacy_tokens;
 mod limits;
 mod metrics;
+mod names;
 mod negotiate;
 mod non_resource;
 mod openapi;

@@ -237,16 +237,16 @@ mod tests {
 
     #[test]
     fn verbs_and_scopes_are_upstreams() {
-        for [method, path, query, media, verb, scope] in skiff_testing::rows(
+        for [method, path, query, media, verb, scope] in skiff_testing::table::rows(
             r#"
-                GET ; /api/v1/namespaces/a/pods ;  ;  ; LIST ; namespace
-                GET ; /api/v1/pods ; watch=1 ;  ; WATCH ; cluster
-                HEAD ; /api/v1/namespaces/a/pods/x ;  ;  ; GET ; resource
-                POST ; /api/v1/namespaces/a/pods ;  ;  ; POST ; resource
-                PATCH ; /api/v1/namespaces/a/pods/x ;  ; application/apply-patch+yaml ; APPLY ; resource
-                DELETE ; /api/v1/namespaces/a/pods ;  ;  ; DELETE ; namespace
-                GET ; /api/v1/namespaces/a/pods/x/exec ;  ;  ; CONNECT ; resource
-                BREW ; /api/v1/namespaces/a/pods/x ;  ;  ; other ; resource
+                GET | /api/v1/namespaces/a/pods |  |  | LIST | namespace
+                GET | /api/v1/pods | watch=1 |  | WATCH | cluster
+                HEAD | /api/v1/namespaces/a/pods/x |  |  | GET | resource
+                POST | /api/v1/namespaces/a/pods |  |  | POST | resource
+                PATCH | /api/v1/namespaces/a/pods/x |  | application/apply-patch+yaml | APPLY | resource
+                DELETE | /api/v1/namespaces/a/pods |  |  | DELETE | namespace
+                GET | /api/v1/namespaces/a/pods/x/exec |  |  | CONNECT | resource
+                BREW | /api/v1/namespaces/a/pods/x |  |  | other | resource
             "#,
         ) {
             let found = labels(method, path, query, &[("content-type", media)]).unwrap();

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::{Kind, Registry, validation::read::Read},
-    machinery::{meta::Meta, schema::conform, status::Status},
+    kinds::{Kind, Registry},
+    machinery::{meta::Meta, read::Read, schema::conform, status::Status},
 };
 
 use crate::{

@@ -219,16 +219,16 @@ mod tests {
             resource,
             name,
             sub,
-        ] in skiff_testing::rows(
+        ] in skiff_testing::table::rows(
             r#"
-                GET ; /api/v1/pods ;  ; list ;  ;  ; pods ;  ;
-                GET ; /api/v1/namespaces/a/pods ; watch=true ; watch ;  ; a ; pods ;  ;
-                GET ; /apis/apps/v1/namespaces/a/deployments/d/scale ;  ; get ; apps ; a ; deployments ; d ; scale
-                PUT ; /api/v1/namespaces/a/finalize ;  ; update ;  ; a ; namespaces ; a ; finalize
-                GET ; /api/v1/namespaces/a ;  ; get ;  ; a ; namespaces ; a ;
-                DELETE ; /api/v1/namespaces/a/pods ;  ; deletecollection ;  ; a ; pods ;  ;
-                GET ; /api/v1/watch/pods ;  ; watch ;  ;  ; pods ;  ;
-                POST ; /api/v1/namespaces/a/pods/p/exec ;  ; create ;  ; a ; pods ; p ; exec
+                GET | /api/v1/pods |  | list |  |  | pods |  |
+                GET | /api/v1/namespaces/a/pods | watch=true | watch |  | a | pods |  |
+                GET | /apis/apps/v1/namespaces/a/deployments/d/scale |  | get | apps | a | deployments | d | scale
+                PUT | /api/v1/namespaces/a/finalize |  | update |  | a | namespaces | a | finalize
+                GET | /api/v1/namespaces/a |  | get |  | a | namespaces | a |
+                DELETE | /api/v1/namespaces/a/pods |  | deletecollection |  | a | pods |  |
+                GET | /api/v1/watch/pods |  | watch |  |  | pods |  |
+                POST | /api/v1/namespaces/a/pods/p/exec |  | create |  | a | pods | p | exec
             "#,
         ) {
             let info = read(method.parse().unwrap(), path, query);

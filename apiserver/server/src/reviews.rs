@@ -7,8 +7,8 @@ use std::sync::Arc;
 use axum::body::Body;
 use serde_json::json;
 use skiff_api::{
-    kinds::{Kind, Review, validation::read::Read},
-    machinery::{meta::Meta, time},
+    kinds::{Kind, Review},
+    machinery::{meta::Meta, read::Read, time},
 };
 
 use crate::{

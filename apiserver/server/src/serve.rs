@@ -70,6 +70,7 @@ pub async fn serve(
     }
     drop(listener);
     connections.close();
+    // those that are not through by then are cut off
     let _ = tokio::time::timeout(LINGER, connections.wait()).await;
 }
 

@@ -152,6 +152,7 @@ impl Running {
         self.app.stopping.cancel();
         self.stop.cancel();
         for listener in self.listeners {
+            // one that panicked has ended, too
             let _ = listener.await;
         }
         self.app.core.store.close().await;

@@ -1,8 +1,10 @@
 //! Connections: names to addresses, TCP, TLS.
 //! Invariant: a certificate is checked unless the user said in so many words that it shall not be.
 //! Behaviour follows `staging/src/k8s.io/client-go/transport`.
+//!
+//! Not `kube::Client`: a command of a few milliseconds has no use for its service stack, and failures are to be told in the words of Go's dialer.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 use crate::kubeconfig::Resolved;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -73,27 +75,28 @@ impl Target {
     ///
     /// # Errors
     /// The cause, in Go's words.
-    pub async fn connect(&self) -> Result<Box<dyn Stream>, String> {
+    pub async fn connect(&self) -> Result<Box<dyn Stream>, Problem> {
         let mut last = format!("dial tcp: lookup {}: no such host", self.host);
         for address in self.addresses().await? {
             match TcpStream::connect(address).await {
                 Ok(tcp) => {
+                    // without it answers only come later
                     let _ = tcp.set_nodelay(true);
                     let Some((connector, name)) = &self.tls else {
                         return Ok(Box::new(tcp));
                     };
                     return match connector.connect(name.clone(), tcp).await {
                         Ok(stream) => Ok(Box::new(stream)),
-                        Err(e) => Err(tls_cause(&e)),
+                        Err(e) => Err(tls_cause(&e).into()),
                     };
                 }
                 Err(e) => last = format!("dial tcp {address}: {}", crate::error::go_io(&e)),
             }
         }
-        Err(last)
+        Err(last.into())
     }
 
-    async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, Problem> {
         if let Ok(ip) = self.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, self.port)]);
         }
@@ -128,7 +131,7 @@ fn from_hosts_file(name: &str) -> Vec<IpAddr> {
         .collect()
 }
 
-async fn look_up(name: &str) -> Result<Vec<IpAddr>, String> {
+async fn look_up(name: &str) -> Result<Vec<IpAddr>, Problem> {
     let fail = |e: &dyn std::fmt::Display| format!("dial tcp: lookup {name}: no such host ({e})");
     let resolver = hickory_resolver::TokioResolver::builder_tokio()
         .map_err(|e| fail(&e))?

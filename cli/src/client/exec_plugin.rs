@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/client-go/plugin/pkg/client/auth/exec/exec.go`.
 
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use std::io::IsTerminal;
 use std::process::{Command, Stdio};
@@ -46,24 +47,15 @@ pub fn run(exec: &Value, cluster: &Value, server: &str) -> Result<Given> {
         _ => std::io::stdin().is_terminal(),
     };
     let mut info = json!({"kind": "ExecCredential", "apiVersion": version, "spec": {"interactive": interactive}});
-    if exec["provideClusterInfo"].as_bool().unwrap_or(false) {
+    if exec.flag("provideClusterInfo") {
         let mut about = cluster.clone();
         about["server"] = json!(server);
         info["spec"]["cluster"] = about;
     }
     let mut process = Command::new(command);
-    process.args(
-        exec["args"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str),
-    );
-    for pair in exec["env"].as_array().into_iter().flatten() {
-        process.env(
-            pair["name"].as_str().unwrap_or(""),
-            pair["value"].as_str().unwrap_or(""),
-        );
+    process.args(exec.list("args").iter().filter_map(Value::as_str));
+    for pair in exec.list("env") {
+        process.env(pair.text("name"), pair.text("value"));
     }
     process
         .env("KUBERNETES_EXEC_INFO", info.to_string())
@@ -85,17 +77,15 @@ pub fn run(exec: &Value, cluster: &Value, server: &str) -> Result<Given> {
     }
     let answer: Value = serde_json::from_slice(&output.stdout)
         .map_err(|e| fail(format!("decoding stdout: {e}")))?;
-    if answer["apiVersion"] != version {
+    if *answer.at("apiVersion") != version {
         return Err(fail(format!(
             "exec plugin is configured to use API version {version}, plugin returned version {}",
-            answer["apiVersion"].as_str().unwrap_or("")
+            answer.text("apiVersion")
         )));
     }
     let status = |f: &str| {
-        answer["status"][f]
-            .as_str()
-            .filter(|s| !s.is_empty())
-            .map(String::from)
+        let text = answer.at("status").text(f);
+        Some(text.to_string()).filter(|text| !text.is_empty())
     };
     let certificate = match (status("clientCertificateData"), status("clientKeyData")) {
         (Some(c), Some(k)) => Some((c.into_bytes(), k.into_bytes())),

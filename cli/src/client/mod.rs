@@ -7,8 +7,9 @@ mod credential;
 mod exec_plugin;
 pub mod ws;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 use crate::kubeconfig::Resolved;
+use crate::typed::Read;
 use bytes::Bytes;
 use connect::Target;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
@@ -156,12 +157,13 @@ impl Client {
         Ok(request)
     }
 
-    async fn fresh(&self) -> Result<SendRequest<Full<Bytes>>, String> {
+    async fn fresh(&self) -> Result<SendRequest<Full<Bytes>>, Problem> {
         let io = self.0.target.connect().await?;
         let (sender, connection) = http1::handshake(TokioIo::new(io))
             .await
             .map_err(|e| e.to_string())?;
         tokio::task::spawn_local(async move {
+            // whoever sent the request is told of the failure, too
             let _ = connection.with_upgrades().await;
         });
         Ok(sender)
@@ -193,7 +195,7 @@ impl Client {
                 }
             }
         }
-        let mut sender = self.fresh().await.map_err(&fail)?;
+        let mut sender = self.fresh().await.map_err(|problem| fail(problem.into()))?;
         let response = sender
             .send_request(self.request(call)?)
             .await
@@ -408,8 +410,8 @@ fn warning_text(value: &str) -> Option<String> {
 /// The error that an unsuccessful answer is.
 fn failure(call: &Call, code: u16, body: &[u8]) -> Error {
     if let Ok(status) = serde_json::from_slice::<Value>(body)
-        && status["kind"] == "Status"
-        && (status["status"] == "Failure" || code >= 400)
+        && status.text("kind") == "Status"
+        && (status.text("status") == "Failure" || code >= 400)
     {
         return Error::Status(Box::new(status));
     }

@@ -24,7 +24,7 @@ impl Client {
             url: target.url(path),
             cause,
         };
-        let io = target.connect().await.map_err(fail)?;
+        let io = target.connect().await.map_err(|why| fail(why.into()))?;
         let scheme = if target.scheme == "https" {
             "wss"
         } else {

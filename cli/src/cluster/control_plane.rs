@@ -1,6 +1,6 @@
 //! API server, controllers and scheduler in one process.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 use serde_json::json;
@@ -158,11 +158,7 @@ impl ControlPlane {
     /// Ends controllers and scheduler first, then the server.
     pub async fn end(mut self) {
         self.stop.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            while self.tasks.join_next().await.is_some() {}
-        })
-        .await;
-        self.tasks.abort_all();
+        super::end_all(&mut self.tasks).await;
         self.server.stop().await;
     }
 

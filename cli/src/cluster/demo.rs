@@ -1,10 +1,12 @@
 //! `--demo`: deploys the shop and waits until it answers.
 
+use crate::typed::Read;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use http::Method;
 use serde_json::{Value, json};
+use skiff_api::machinery::yaml;
 use skiff_watching::api::{Api, PatchType};
 
 /// The manifest, as it stands in the repository.
@@ -29,12 +31,11 @@ async fn send(
 
 /// The collection of a kind, for the kinds that the shop and the cluster's own objects are of.
 fn collection(object: &Value, namespace: &str) -> anyhow::Result<String> {
-    let kind = object["kind"].as_str().unwrap_or("");
-    let (group, version) = object["apiVersion"]
-        .as_str()
-        .unwrap_or("")
+    let kind = object.text("kind");
+    let (group, version) = object
+        .text("apiVersion")
         .rsplit_once('/')
-        .unwrap_or(("", object["apiVersion"].as_str().unwrap_or("")));
+        .unwrap_or(("", object.text("apiVersion")));
     let row = skiff_api::kinds::Registry::builtin()
         .find_kind(group, version, kind)
         .with_context(|| format!("no kind {kind} in {group}/{version}"))?;
@@ -52,36 +53,29 @@ fn collection(object: &Value, namespace: &str) -> anyhow::Result<String> {
 
 /// Applies the objects of a manifest to a namespace, as server-side apply does.
 pub async fn apply(api: &Api, manifest: &str, namespace: &str) -> anyhow::Result<()> {
-    use serde::Deserialize;
-    for document in serde_yaml_ng::Deserializer::from_str(manifest) {
-        let object = Value::deserialize(document)?;
-        if object.is_null() {
-            continue;
+    let documents = yaml::read(manifest)?;
+    for object in documents.into_iter().map(|document| document.value) {
+        if !object.is_null() {
+            apply_object(api, &object, namespace).await?;
         }
-        let name = object["metadata"]["name"]
-            .as_str()
-            .unwrap_or("")
-            .to_string();
-        let path = format!(
-            "{}/{name}?fieldManager=skiff&force=true",
-            collection(&object, namespace)?
-        );
-        send(
-            api,
-            Method::PATCH,
-            &path,
-            "application/apply-patch+yaml",
-            object.to_string(),
-        )
-        .await?;
     }
     Ok(())
+}
+
+/// Applies one object to a namespace, as server-side apply does.
+async fn apply_object(api: &Api, object: &Value, namespace: &str) -> anyhow::Result<()> {
+    let name = object.at("metadata").text("name");
+    let collection = collection(object, namespace)?;
+    let path = format!("{collection}/{name}?fieldManager=skiff&force=true");
+    let body = object.to_string();
+    let kind = "application/apply-patch+yaml";
+    send(api, Method::PATCH, &path, kind, body).await.map(drop)
 }
 
 /// Puts the fields of an object in, made when it is absent; what else is in it stays.
 pub async fn merge(api: &Api, object: &Value, namespace: &str) -> anyhow::Result<()> {
     let place = collection(object, namespace)?;
-    let name = object["metadata"]["name"].as_str().unwrap_or("");
+    let name = object.at("metadata").text("name");
     let path = format!("{place}/{name}");
     match api.patch(&path, PatchType::Merge, object).await {
         Err(error) if error.is_not_found() => send(
@@ -103,7 +97,7 @@ pub async fn dns_service(api: &Api, ip: std::net::Ipv4Addr) -> anyhow::Result<()
         "metadata": {"name": "kube-dns", "labels": {"k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "CoreDNS"}},
         "spec": {"clusterIP": ip.to_string(), "clusterIPs": [ip.to_string()], "ports": [
             {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53}, {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53}]}});
-    apply(api, &serde_yaml_ng::to_string(&service)?, "kube-system").await
+    apply_object(api, &service, "kube-system").await
 }
 
 /// Waits until both Deployments are whole.
@@ -115,15 +109,16 @@ pub async fn wait_for_shop(api: &Api) -> anyhow::Result<()> {
             let path = format!("/apis/apps/v1/namespaces/default/deployments/{name}");
             let deployment =
                 send(api, Method::GET, &path, "application/json", String::new()).await?;
-            let wanted = deployment["spec"]["replicas"].as_i64().unwrap_or(1);
-            let status = &deployment["status"];
-            let whole = status["observedGeneration"] == deployment["metadata"]["generation"]
-                && status["updatedReplicas"].as_i64().unwrap_or(0) >= wanted
-                && status["availableReplicas"].as_i64().unwrap_or(0) >= wanted;
+            let wanted = deployment.at("spec").int_ptr("replicas").unwrap_or(1);
+            let status = deployment.at("status");
+            let whole = status.at("observedGeneration")
+                == deployment.at("metadata").at("generation")
+                && status.int("updatedReplicas") >= wanted
+                && status.int("availableReplicas") >= wanted;
             if !whole {
                 missing.push(format!(
                     "{name} has {} of {wanted} pods ready",
-                    status["readyReplicas"].as_i64().unwrap_or(0)
+                    status.int("readyReplicas")
                 ));
             }
         }
@@ -151,8 +146,10 @@ pub async fn shop_url(api: &Api, node_ip: &str) -> anyhow::Result<String> {
         String::new(),
     )
     .await?;
-    let port = service["spec"]["ports"][0]["nodePort"]
-        .as_u64()
+    let ports = service.at("spec").list("ports");
+    let port = ports
+        .first()
+        .and_then(|port| port.int_ptr("nodePort"))
         .context("the service front has no node port")?;
     Ok(format!("http://{node_ip}:{port}/"))
 }
@@ -200,18 +197,18 @@ pub async fn wait_for_nodes(api: &Api, names: &[String]) -> anyhow::Result<()> {
         )
         .await?;
         let ready = |name: &String| {
-            list["items"].as_array().into_iter().flatten().any(|node| {
-                node["metadata"]["name"] == name.as_str()
-                    && !node["spec"]["taints"]
-                        .as_array()
-                        .into_iter()
-                        .flatten()
-                        .any(|taint| taint["key"] == "node.kubernetes.io/not-ready")
-                    && node["status"]["conditions"]
-                        .as_array()
-                        .into_iter()
-                        .flatten()
-                        .any(|c| c["type"] == "Ready" && c["status"] == "True")
+            list.list("items").iter().any(|node| {
+                *node.at("metadata").at("name") == name.as_str()
+                    && !node
+                        .at("spec")
+                        .list("taints")
+                        .iter()
+                        .any(|taint| taint.text("key") == "node.kubernetes.io/not-ready")
+                    && node
+                        .at("status")
+                        .list("conditions")
+                        .iter()
+                        .any(|c| c.text("type") == "Ready" && c.text("status") == "True")
             })
         };
         let missing: Vec<&String> = names.iter().filter(|name| !ready(name)).collect();

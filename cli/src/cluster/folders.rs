@@ -128,6 +128,7 @@ impl Folders {
     }
 
     pub fn remove_record(&self) {
+        // there may be none; one that stays names a process that is gone, which readers see
         let _ = std::fs::remove_file(self.record_path());
     }
 }

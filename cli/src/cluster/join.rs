@@ -4,6 +4,7 @@
 //! nothing but asking for the first certificate.
 //! Follows the ways of `cmd/kubeadm/app/discovery/token`, `cluster-bootstrap/token/jws` and `pkg/kubelet/certificate/bootstrap`.
 
+use crate::typed::Read;
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -17,6 +18,7 @@ use base64::{
 use http::Method;
 use rand::RngExt;
 use serde_json::{Value, json};
+use skiff_api::machinery::yaml;
 use skiff_watching::{
     Error,
     api::Api,
@@ -83,7 +85,9 @@ impl Token {
             .decode(header)
             .ok()
             .and_then(|text| serde_json::from_slice(&text).ok());
-        if said.is_none_or(|said| said["alg"] != "HS256" || said["kid"] != self.id.as_str()) {
+        if said
+            .is_none_or(|said| said.text("alg") != "HS256" || *said.at("kid") != self.id.as_str())
+        {
             return false;
         }
         let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(content));
@@ -187,8 +191,11 @@ impl Join {
                 return Err(error).with_context(|| format!("cannot reach {}", self.server));
             }
         };
-        let content = info["data"]["kubeconfig"].as_str().unwrap_or("");
-        let Some(signature) = info["data"][format!("jws-kubeconfig-{}", token.id)].as_str() else {
+        let content = info.at("data").text("kubeconfig");
+        let Some(signature) = info
+            .at("data")
+            .text_ptr(&format!("jws-kubeconfig-{}", token.id))
+        else {
             bail!(
                 "{} does not know the token {}: it is wrong, or it has expired",
                 self.server,
@@ -201,11 +208,11 @@ impl Join {
             token.id,
             self.server
         );
-        let kubeconfig: Value = serde_yaml_ng::from_str(content)
-            .context("what the server says of itself is no kubeconfig")?;
-        let encoded = kubeconfig["clusters"][0]["cluster"]["certificate-authority-data"]
-            .as_str()
-            .unwrap_or("");
+        let (kubeconfig, _) =
+            yaml::read_first(content).context("what the server says of itself is no kubeconfig")?;
+        let encoded = kubeconfig.list("clusters").first().map_or("", |entry| {
+            entry.at("cluster").text("certificate-authority-data")
+        });
         Ok(String::from_utf8(STANDARD.decode(encoded)?)?)
     }
 
@@ -381,22 +388,22 @@ async fn certificate(
         }
         other => other.with_context(|| format!("cannot ask for a certificate of {signer}"))?,
     };
-    let name = made["metadata"]["name"].as_str().unwrap_or("").to_string();
+    let name = made.at("metadata").text("name").to_string();
     let deadline = tokio::time::Instant::now() + PATIENCE;
     loop {
         let now = send(asking, Method::GET, &format!("{REQUESTS}/{name}"), None)
             .await
             .context("cannot look after the request for a certificate")?;
-        if let Some(certificate) = now["status"]["certificate"].as_str() {
+        if let Some(certificate) = now.at("status").text_ptr("certificate") {
             return Ok(String::from_utf8(STANDARD.decode(certificate)?)?);
         }
-        let mut conditions = now["status"]["conditions"].as_array().into_iter().flatten();
-        if let Some(refusal) = conditions
-            .find(|condition| condition["type"] == "Denied" || condition["type"] == "Failed")
-        {
+        let mut conditions = now.at("status").list("conditions").iter();
+        if let Some(refusal) = conditions.find(|condition| {
+            condition.text("type") == "Denied" || condition.text("type") == "Failed"
+        }) {
             bail!(
                 "the request {name} for a certificate was refused: {}",
-                refusal["message"].as_str().unwrap_or("")
+                refusal.text("message")
             );
         }
         if tokio::time::Instant::now() > deadline {

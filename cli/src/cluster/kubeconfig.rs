@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use serde_yaml_ng::{Mapping, Value};
+use serde_json::{Map, Value, json};
+use skiff_api::machinery::yaml;
+
+use crate::typed::Read;
 
 pub const NAME: &str = "skiff";
 
@@ -38,71 +41,44 @@ pub fn merge(path: &Path, access: &Access) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
     };
-    let mut config: Value = if text.trim().is_empty() {
-        Value::Mapping(Mapping::new())
-    } else {
-        serde_yaml_ng::from_str(&text).with_context(|| format!("{shown} is no kubeconfig"))?
-    };
+    let (mut config, _) =
+        yaml::read_first(&text).with_context(|| format!("{shown} is no kubeconfig"))?;
+    if config.is_null() {
+        config = json!({});
+    }
     let top = config
-        .as_mapping_mut()
+        .as_object_mut()
         .with_context(|| format!("{shown} is no kubeconfig"))?;
-    top.entry("apiVersion".into()).or_insert("v1".into());
-    top.entry("kind".into()).or_insert("Config".into());
-    top.entry("preferences".into())
-        .or_insert(Value::Mapping(Mapping::new()));
-    let encoded = |pem: &str| Value::from(STANDARD.encode(pem));
-    put(
-        top,
-        "clusters",
-        "cluster",
-        vec![
-            ("server", access.server.as_str().into()),
-            ("certificate-authority-data", encoded(access.ca_pem)),
-        ],
-    )?;
-    put(
-        top,
-        "users",
-        "user",
-        vec![
-            ("client-certificate-data", encoded(access.certificate_pem)),
-            ("client-key-data", encoded(access.key_pem)),
-        ],
-    )?;
-    put(
-        top,
-        "contexts",
-        "context",
-        vec![("cluster", NAME.into()), ("user", NAME.into())],
-    )?;
+    for (field, value) in [
+        ("apiVersion", json!("v1")),
+        ("kind", json!("Config")),
+        ("preferences", json!({})),
+    ] {
+        top.entry(field).or_insert(value);
+    }
+    let encoded = |pem: &str| STANDARD.encode(pem);
+    let cluster =
+        json!({"server": access.server, "certificate-authority-data": encoded(access.ca_pem)});
+    let user = json!({"client-certificate-data": encoded(access.certificate_pem), "client-key-data": encoded(access.key_pem)});
+    put(top, "clusters", json!({"name": NAME, "cluster": cluster}))?;
+    put(top, "users", json!({"name": NAME, "user": user}))?;
+    let context = json!({"cluster": NAME, "user": NAME});
+    put(top, "contexts", json!({"name": NAME, "context": context}))?;
     top.insert("current-context".into(), NAME.into());
-    write(path, &serde_yaml_ng::to_string(&config)?)
+    write(path, &yaml::write(&config))
 }
 
-fn put(
-    top: &mut Mapping,
-    list: &str,
-    inner: &str,
-    entries: Vec<(&str, Value)>,
-) -> anyhow::Result<()> {
-    let slot = top
-        .entry(list.into())
-        .or_insert(Value::Sequence(Vec::new()));
+/// Puts an entry into a list, in the place of the one of its name.
+fn put(top: &mut Map<String, Value>, list: &str, entry: Value) -> anyhow::Result<()> {
+    let slot = top.entry(list).or_insert_with(|| json!([]));
     if slot.is_null() {
-        *slot = Value::Sequence(Vec::new());
+        *slot = json!([]);
     }
     let items = slot
-        .as_sequence_mut()
+        .as_array_mut()
         .with_context(|| format!("{list} of the kubeconfig is no list"))?;
-    items.retain(|item| item.get("name").and_then(Value::as_str) != Some(NAME));
-    let body: Mapping = entries
-        .into_iter()
-        .map(|(key, value)| (Value::from(key), value))
-        .collect();
-    let mut item = Mapping::new();
-    item.insert(inner.into(), Value::Mapping(body));
-    item.insert("name".into(), NAME.into());
-    items.push(Value::Mapping(item));
+    items.retain(|item| item.text_ptr("name") != Some(NAME));
+    items.push(entry);
     Ok(())
 }
 
@@ -141,9 +117,8 @@ mod tests {
         };
         merge(&path, &access).unwrap();
         merge(&path, &access).unwrap();
-        let value: Value =
-            serde_yaml_ng::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        assert_eq!(value["clusters"].as_sequence().unwrap().len(), 2);
+        let (value, _) = yaml::read_first(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        assert_eq!(value["clusters"].as_array().unwrap().len(), 2);
         assert_eq!(
             value["clusters"][0]["cluster"]["server"],
             Value::from("https://a")

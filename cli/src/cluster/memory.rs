@@ -58,7 +58,7 @@ pub fn settle() {
         loop {
             tokio::time::sleep(PERIOD).await;
             if work.is_done(used()) {
-                // it takes a while where the heap is large
+                // it takes a while where the heap is large; if it fails, the memory stays
                 let _ = tokio::task::spawn_blocking(give_back_heap).await;
             }
         }

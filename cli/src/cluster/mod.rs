@@ -83,6 +83,15 @@ fn logging() {
     let _ = tracing_subscriber::registry().with(lines).try_init();
 }
 
+/// Waits a second for tasks that were told to end; those that have not then are broken off.
+async fn end_all<T: 'static>(tasks: &mut tokio::task::JoinSet<T>) {
+    let limit = std::time::Duration::from_secs(1);
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(limit, all).await.is_err() {
+        tasks.abort_all();
+    }
+}
+
 /// A token that Ctrl-C and SIGTERM cancel.
 pub fn until_told() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};

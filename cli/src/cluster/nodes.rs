@@ -1,6 +1,6 @@
 //! The nodes of `up`: real ones, each in a network namespace of its own, or simulated ones.
 
-use std::{net::Ipv4Addr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use ipnet::{IpNet, Ipv4Net};
@@ -22,7 +22,7 @@ use skiff_watching::{
     api::Api,
     client::{Client, Remote},
 };
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::folders::Folders;
@@ -120,16 +120,16 @@ pub async fn start_real(
             port,
         )?;
         let runtime = place.ns.runtime(name, 1)?;
-        let (ended, done) = oneshot::channel::<()>();
         let (run, token, label) = (node.clone(), stop.clone(), name.clone());
-        runtime.spawn(async move {
+        let running = runtime.spawn(async move {
             if let Err(error) = run.run(client, proxy, token).await {
                 tracing::error!(%error, node = label, "the node agent ended");
             }
-            let _ = ended.send(());
         });
         tasks.spawn(async move {
-            let _ = done.await;
+            if let Err(error) = running.await {
+                tracing::error!(%error, "the node agent broke off");
+            }
         });
         nodes.push((node, runtime));
     }
@@ -245,11 +245,7 @@ impl RealNodes {
     /// Ends agents, containers and networks; what pods stored and images stay.
     pub async fn end(mut self) {
         self.stop.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            while self.tasks.join_next().await.is_some() {}
-        })
-        .await;
-        self.tasks.abort_all();
+        super::end_all(&mut self.tasks).await;
         let clearing = self.nodes.iter().map(|(node, runtime)| {
             let node = node.clone();
             runtime.spawn(async move { node.clear().await })
@@ -272,6 +268,7 @@ impl RealNodes {
         for folder in [self.folders.data.join("nodes"), self.folders.run()] {
             unmount_below(&folder);
         }
+        // what is still mounted below keeps it; the next start clears it
         let _ = std::fs::remove_dir_all(self.folders.run());
     }
 }
@@ -354,10 +351,6 @@ fn pod_range(cluster: IpNet, index: usize) -> IpNet {
 impl SimulatedNodes {
     pub async fn end(mut self) {
         self.stop.cancel();
-        let _ = tokio::time::timeout(Duration::from_secs(1), async {
-            while self.tasks.join_next().await.is_some() {}
-        })
-        .await;
-        self.tasks.abort_all();
+        super::end_all(&mut self.tasks).await;
     }
 }

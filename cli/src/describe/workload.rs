@@ -300,7 +300,8 @@ async fn replica_sets(kube: Kube, deployment: Value) -> Result<Value> {
     }
     let bare = |template: &Value| {
         let mut template = template.clone();
-        if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
+        let labels = template.pointer_mut("/metadata/labels");
+        if let Some(labels) = labels.and_then(Value::as_object_mut) {
             labels.remove("pod-template-hash");
         }
         template

@@ -1,6 +1,9 @@
 //! The kubeconfig: which files, merged how, and what a context in them comes to.
 //! Invariant: what is read is kept whole (unknown fields too), so that changing one entry never loses another.
 //! Behaviour follows `staging/src/k8s.io/client-go/tools/clientcmd` (loader, client_config, validation).
+//!
+//! Not `kube::config::Kubeconfig`: it keeps only the fields that it knows and not which file an entry came from, it has none of kubectl's overrides,
+//! and what it says of a broken file is not what kubectl says.
 
 mod resolve;
 mod save;
@@ -9,6 +12,7 @@ mod validate;
 pub use resolve::{Credentials, Overrides, Resolved};
 
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -142,7 +146,7 @@ impl Config {
         for (list, field) in LISTS {
             let entries = root.remove(list).unwrap_or(Value::Null);
             for e in entries.as_array().into_iter().flatten() {
-                let name = e["name"].as_str().unwrap_or("").to_string();
+                let name = e.text("name").to_string();
                 let value = if e[field].is_object() {
                     e[field].clone()
                 } else {
@@ -228,7 +232,7 @@ impl Config {
     pub fn namespace(&self, context_flag: &str) -> Result<String> {
         let name = self.context_name(context_flag);
         match self.get("contexts", name) {
-            Some(e) => match e.value["namespace"].as_str() {
+            Some(e) => match e.value.text_ptr("namespace") {
                 Some(n) if !n.is_empty() => Ok(n.to_string()),
                 _ => Ok("default".into()),
             },

@@ -5,6 +5,7 @@
 use super::validate::{self, Part};
 use super::{Config, Entry};
 use crate::error::{Error, Result, quote};
+use crate::typed::Read;
 use base64::Engine;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -224,7 +225,7 @@ fn from_cluster(value: &Value, file: &Path) -> Result<Resolved> {
     Ok(Resolved {
         server: text(value, "server").unwrap_or_default(),
         tls_server_name: text(value, "tls-server-name"),
-        insecure: value["insecure-skip-tls-verify"].as_bool().unwrap_or(false),
+        insecure: value.flag("insecure-skip-tls-verify"),
         authority: pem(value, "certificate-authority", file)?,
         cluster: value.clone(),
         ..Resolved::default()
@@ -266,10 +267,10 @@ fn override_cluster(r: &mut Resolved, over: &Overrides) -> Result<()> {
 }
 
 fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credentials> {
-    if user["auth-provider"].is_object() {
+    if user.at("auth-provider").is_object() {
         return Err(Error::msg(format!(
             "the auth-provider {} is not supported: use an exec plugin",
-            user["auth-provider"]["name"]
+            user.at("auth-provider").at("name")
         )));
     }
     let mut c = Credentials {
@@ -311,8 +312,8 @@ fn credentials(user: &Value, file: &Path, over: &Overrides) -> Result<Credential
     if let Some(name) = text(user, "username") {
         c.basic = Some((name, text(user, "password").unwrap_or_default()));
     }
-    if user["exec"].is_object() && c.token.is_none() && c.token_file.is_none() {
-        c.exec = Some(user["exec"].clone());
+    if user.at("exec").is_object() && c.token.is_none() && c.token_file.is_none() {
+        c.exec = Some(user.at("exec").clone());
     }
     Ok(c)
 }
@@ -330,7 +331,7 @@ fn impersonation(user: &Value, over: &Overrides) -> Result<Vec<(String, String)>
             .collect()
     };
     let groups = if over.as_groups.is_empty() {
-        list(&user["as-groups"])
+        list(user.at("as-groups"))
     } else {
         over.as_groups.clone()
     };
@@ -342,7 +343,7 @@ fn impersonation(user: &Value, over: &Overrides) -> Result<Vec<(String, String)>
         extra.push((k.into(), v.into()));
     }
     if extra.is_empty() {
-        for (k, v) in user["as-user-extra"].as_object().into_iter().flatten() {
+        for (k, v) in user.map("as-user-extra").into_iter().flatten() {
             list(v).into_iter().for_each(|x| extra.push((k.clone(), x)));
         }
     }

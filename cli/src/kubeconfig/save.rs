@@ -4,6 +4,7 @@
 
 use super::{Config, Entry, document};
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -84,7 +85,7 @@ fn stored_context(file: &Path) -> String {
     let documents = crate::yaml::read_lax(&text).unwrap_or_default();
     documents
         .first()
-        .and_then(|d| d.value["current-context"].as_str())
+        .and_then(|d| d.value.text_ptr("current-context"))
         .unwrap_or("")
         .to_string()
 }

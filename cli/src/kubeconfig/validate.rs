@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/client-go/tools/clientcmd/validation.go`.
 
 use super::resolve::{Overrides, text};
+use crate::typed::Read;
 use serde_json::Value;
 use std::path::Path;
 
@@ -43,8 +44,8 @@ impl Part<'_> {
 pub fn user(user: &Part, over: &Overrides) -> Vec<String> {
     let name = user.name;
     let mut wrong = certificate(user, over);
-    if user.value["exec"].is_object() {
-        wrong.extend(exec(&user.value["exec"], name));
+    if user.value.at("exec").is_object() {
+        wrong.extend(exec(user.value.at("exec"), name));
     }
     let mut methods = Vec::new();
     methods.extend((over.token.is_some() || user.has("token")).then_some("token"));
@@ -65,8 +66,8 @@ pub fn user(user: &Part, over: &Overrides) -> Vec<String> {
     let more = over.as_uid.is_some()
         || user.has("as-uid")
         || !over.as_groups.is_empty()
-        || filled(&user.value["as-groups"]);
-    let more = more || !over.as_extra.is_empty() || filled(&user.value["as-user-extra"]);
+        || filled(user.value.at("as-groups"));
+    let more = more || !over.as_extra.is_empty() || filled(user.value.at("as-user-extra"));
     if more && over.as_user.is_none() && !user.has("as") {
         wrong.push(format!(
             "requesting uid, groups or user-extra for {name} without impersonating a user"
@@ -110,10 +111,9 @@ fn exec(exec: &Value, name: &str) -> Vec<String> {
             ));
         }
     }
-    let unnamed = exec["env"]
-        .as_array()
-        .into_iter()
-        .flatten()
+    let unnamed = exec
+        .list("env")
+        .iter()
         .filter(|v| text(v, "name").is_none());
     wrong.extend(unnamed.map(|_| {
         format!("env variable name must be specified for {name} to use exec authentication plugin")

@@ -3,7 +3,8 @@
 //! Behaviour follows `sigs.k8s.io/kustomize/api/internal/generators`.
 
 use super::Item;
-use crate::error::{Error, Result, go_io};
+use crate::error::{Error, Problem, Result, go_io};
+use crate::typed::Read;
 use base64::Engine;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -28,15 +29,15 @@ pub fn run(dir: &Path, map: &Map<String, Value>) -> Result<Vec<Item>> {
 }
 
 fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
-    if !matches!(g["behavior"].as_str(), None | Some("create" | "")) {
+    if !matches!(g.text_ptr("behavior"), None | Some("create" | "")) {
         return Err(Error::msg(format!(
             "the behavior {} of a generator is not supported",
-            g["behavior"]
+            g.at("behavior")
         )));
     }
-    let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": g["name"]}});
-    if g["namespace"].is_string() {
-        object["metadata"]["namespace"] = g["namespace"].clone();
+    let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": g.at("name")}});
+    if g.at("namespace").is_string() {
+        object["metadata"]["namespace"] = g.at("namespace").clone();
     }
     let encode = |b: &[u8]| json!(base64::engine::general_purpose::STANDARD.encode(b));
     for (key, value) in data(dir, g)? {
@@ -48,21 +49,21 @@ fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
         }
     }
     if kind == "Secret" {
-        object["type"] = json!(g["type"].as_str().unwrap_or("Opaque"));
+        object["type"] = json!(g.text_ptr("type").unwrap_or("Opaque"));
     }
-    for options in [general, &g["options"]] {
+    for options in [general, g.at("options")] {
         for field in ["labels", "annotations"] {
             for (k, v) in options[field].as_object().into_iter().flatten() {
                 object["metadata"][field][k] = v.clone();
             }
         }
-        if options["immutable"] == true {
+        if options.flag("immutable") {
             object["immutable"] = json!(true);
         }
     }
     let mut item = Item::new(object);
     item.hashed =
-        general["disableNameSuffixHash"] != true && g["options"]["disableNameSuffixHash"] != true;
+        !general.flag("disableNameSuffixHash") && !g.at("options").flag("disableNameSuffixHash");
     if item.hashed {
         item.hash = hash(&item.object);
     }
@@ -71,7 +72,7 @@ fn one(dir: &Path, g: &Value, kind: &str, general: &Value) -> Result<Item> {
 
 /// The hash of the data, in which the name does not count.
 fn hash(object: &Value) -> String {
-    let mut canonical = json!({"kind": object["kind"], "name": "", "data": object.get("data").cloned().unwrap_or_else(|| json!(""))});
+    let mut canonical = json!({"kind": object.at("kind"), "name": "", "data": object.get("data").cloned().unwrap_or_else(|| json!(""))});
     for field in ["binaryData", "type", "immutable"] {
         if let Some(v) = object.get(field) {
             canonical[field] = v.clone();
@@ -92,7 +93,7 @@ fn texts(g: &Value, field: &str) -> Vec<String> {
 fn data(dir: &Path, g: &Value) -> Result<Vec<(String, Vec<u8>)>> {
     let mut out = Vec::new();
     let outside = |what: &'static str, all: Vec<String>| {
-        move |why: String| {
+        move |why: Problem| {
             Error::msg(format!(
                 "loading KV pairs: {what}: [{}]: {why}",
                 all.join(" ")
@@ -112,7 +113,7 @@ fn data(dir: &Path, g: &Value) -> Result<Vec<(String, Vec<u8>)>> {
     };
     let sources: Vec<String> = texts(g, "envs")
         .into_iter()
-        .chain(g["env"].as_str().map(String::from))
+        .chain(g.text_ptr("env").map(String::from))
         .collect();
     for path in &sources {
         let path = super::inside(dir, path)

@@ -6,8 +6,9 @@ mod generate;
 mod names;
 mod transform;
 
-use crate::error::{Error, Result, go_io};
+use crate::error::{Error, Problem, Result, go_io};
 use crate::resource::Manifest;
+use crate::typed::Read;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -26,10 +27,7 @@ pub struct Item {
 
 impl Item {
     fn new(object: Value) -> Item {
-        let original = object["metadata"]["name"]
-            .as_str()
-            .unwrap_or("")
-            .to_string();
+        let original = object.at("metadata").text("name").to_string();
         Item {
             object,
             original,
@@ -38,7 +36,7 @@ impl Item {
         }
     }
     fn kind(&self) -> &str {
-        self.object["kind"].as_str().unwrap_or("")
+        self.object.text("kind")
     }
 }
 
@@ -118,10 +116,10 @@ fn sort_key(i: &Item) -> String {
     let text = |v: &Value| v.as_str().unwrap_or("").to_string();
     format!(
         "{}_{}_{}_{}",
-        text(&i.object["apiVersion"]),
+        text(i.object.at("apiVersion")),
         i.kind(),
-        text(&i.object["metadata"]["namespace"]),
-        text(&i.object["metadata"]["name"])
+        text(i.object.at("metadata").at("namespace")),
+        text(i.object.at("metadata").at("name"))
     )
 }
 
@@ -244,7 +242,7 @@ fn clean(path: &Path) -> PathBuf {
 }
 
 /// The file that a kustomization in `dir` names: in that folder or below, wherever links lead.
-fn inside(dir: &Path, name: &str) -> std::result::Result<PathBuf, String> {
+fn inside(dir: &Path, name: &str) -> Result<PathBuf, Problem> {
     let path = clean(&dir.join(name));
     let real = std::fs::canonicalize(&path).unwrap_or_else(|_| path.clone());
     if ANYWHERE.load(std::sync::atomic::Ordering::Relaxed)
@@ -256,7 +254,8 @@ fn inside(dir: &Path, name: &str) -> std::result::Result<PathBuf, String> {
         "security; file '{}' is not in or below '{}'",
         path.display(),
         dir.display()
-    ))
+    )
+    .into())
 }
 
 fn resource(dir: &Path, entry: &str) -> Result<Vec<Item>> {

@@ -3,15 +3,13 @@
 //! Behaviour follows `sigs.k8s.io/kustomize/api/internal/accumulator` and its `namereference` configuration.
 
 use super::Item;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 /// Puts hashes onto names, and brings all references up to date.
 pub fn finish(items: &mut [Item]) {
     for i in items.iter_mut().filter(|i| i.hashed) {
-        let name = i.object["metadata"]["name"]
-            .as_str()
-            .unwrap_or("")
-            .to_string();
+        let name = i.object.at("metadata").text("name").to_string();
         i.object["metadata"]["name"] = json!(format!("{name}-{}", i.hash));
     }
     let renamed: Vec<(String, String, String)> = items
@@ -20,10 +18,7 @@ pub fn finish(items: &mut [Item]) {
             (
                 i.kind().to_string(),
                 i.original.clone(),
-                i.object["metadata"]["name"]
-                    .as_str()
-                    .unwrap_or("")
-                    .to_string(),
+                i.object.at("metadata").text("name").to_string(),
             )
         })
         .filter(|(_, old, new)| old != new)

@@ -3,8 +3,9 @@
 //! Behaviour follows `sigs.k8s.io/kustomize/api/internal/target/kusttarget_configplugin.go`.
 
 use super::Item;
-use crate::error::{Error, Result, go_io};
+use crate::error::{Error, Problem, Result, go_io};
 use crate::podspec;
+use crate::typed::Read;
 use serde_json::{Map, Value, json};
 use skiff_api::machinery::patch;
 use std::path::Path;
@@ -46,10 +47,7 @@ pub fn run(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
     let (prefix, suffix) = (text("namePrefix"), text("nameSuffix"));
     for i in items.iter_mut().filter(|i| !PLAIN.contains(&i.kind())) {
         if !prefix.is_empty() || !suffix.is_empty() {
-            let name = i.object["metadata"]["name"]
-                .as_str()
-                .unwrap_or("")
-                .to_string();
+            let name = i.object.at("metadata").text("name").to_string();
             i.object["metadata"]["name"] = json!(format!("{prefix}{name}{suffix}"));
         }
     }
@@ -65,8 +63,8 @@ pub fn run(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
         .flatten()
     {
         let (selectors, templates) = (
-            entry["includeSelectors"] == true,
-            entry["includeTemplates"] == true || entry["includeSelectors"] == true,
+            entry.flag("includeSelectors"),
+            entry.flag("includeTemplates") || entry.flag("includeSelectors"),
         );
         for (k, v) in pairs(entry.get("pairs")) {
             items
@@ -106,8 +104,8 @@ pub fn run(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
         ];
         items
             .iter_mut()
-            .filter(|i| scaled.contains(&i.kind()) && r["name"] == i.original.as_str())
-            .for_each(|i| i.object["spec"]["replicas"] = r["count"].clone());
+            .filter(|i| scaled.contains(&i.kind()) && *r.at("name") == i.original.as_str())
+            .for_each(|i| i.object["spec"]["replicas"] = r.at("count").clone());
     }
     Ok(())
 }
@@ -133,7 +131,7 @@ fn namespace(name: &str, items: &mut [Item]) {
         if let Some(subjects) = i.object.get_mut("subjects").and_then(Value::as_array_mut) {
             subjects
                 .iter_mut()
-                .filter(|s| s["kind"] == "ServiceAccount" && s["name"] == "default")
+                .filter(|s| s.text("kind") == "ServiceAccount" && s.text("name") == "default")
                 .for_each(|s| s["namespace"] = json!(name));
         }
     }
@@ -141,7 +139,7 @@ fn namespace(name: &str, items: &mut [Item]) {
 
 /// The pod template of an object.
 fn template(object: &mut Value) -> Option<&mut Value> {
-    let path = match object["kind"].as_str()? {
+    let path = match object.text_ptr("kind")? {
         "CronJob" => "/spec/jobTemplate/spec/template",
         "Deployment"
         | "ReplicaSet"
@@ -156,7 +154,7 @@ fn template(object: &mut Value) -> Option<&mut Value> {
 
 fn label(object: &mut Value, key: &str, value: &Value, selectors: bool, templates: bool) {
     object["metadata"]["labels"][key] = value.clone();
-    let kind = object["kind"].as_str().unwrap_or("").to_string();
+    let kind = object.text("kind").to_string();
     if templates && let Some(t) = template(object) {
         t["metadata"]["labels"][key] = value.clone();
     }
@@ -164,16 +162,28 @@ fn label(object: &mut Value, key: &str, value: &Value, selectors: bool, template
         return;
     }
     match kind.as_str() {
-        "Service" | "ReplicationController" if object["spec"]["selector"].is_object() => {
+        "Service" | "ReplicationController" if object.at("spec").at("selector").is_object() => {
             object["spec"]["selector"][key] = value.clone()
         }
         "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" => {
             object["spec"]["selector"]["matchLabels"][key] = value.clone()
         }
-        "NetworkPolicy" if object["spec"]["podSelector"]["matchLabels"].is_object() => {
+        "NetworkPolicy"
+            if object
+                .at("spec")
+                .at("podSelector")
+                .at("matchLabels")
+                .is_object() =>
+        {
             object["spec"]["podSelector"]["matchLabels"][key] = value.clone()
         }
-        "PodDisruptionBudget" if object["spec"]["selector"]["matchLabels"].is_object() => {
+        "PodDisruptionBudget"
+            if object
+                .at("spec")
+                .at("selector")
+                .at("matchLabels")
+                .is_object() =>
+        {
             object["spec"]["selector"]["matchLabels"][key] = value.clone()
         }
         _ => {}
@@ -185,17 +195,17 @@ fn set_image(object: &mut Value, rule: &Value) {
         return;
     };
     for c in podspec::containers_mut(spec, "*", true) {
-        let full = c["image"].as_str().unwrap_or("").to_string();
+        let full = c.text("image").to_string();
         let (bare, digest) = full
             .split_once('@')
             .map_or((full.as_str(), None), |(b, d)| (b, Some(d)));
         let colon = bare.rfind(':').filter(|i| !bare[*i..].contains('/'));
         let (name, tag) = colon.map_or((bare, None), |i| (&bare[..i], Some(&bare[i + 1..])));
-        if rule["name"] != name {
+        if *rule.at("name") != name {
             continue;
         }
-        let new = rule["newName"].as_str().unwrap_or(name);
-        let image = match (rule["digest"].as_str(), rule["newTag"].as_str()) {
+        let new = rule.text_ptr("newName").unwrap_or(name);
+        let image = match (rule.text_ptr("digest"), rule.text_ptr("newTag")) {
             (Some(d), _) => format!("{new}@{d}"),
             (None, Some(t)) => format!("{new}:{t}"),
             (None, None) => match (digest, tag) {
@@ -209,14 +219,14 @@ fn set_image(object: &mut Value, rule: &Value) {
 }
 
 fn load(dir: &Path, path: &str) -> Result<String> {
-    let fail = |why: String| {
+    let fail = |why: Problem| {
         Error::msg(format!(
             "failed to get the patch file from path({path}): {why}"
         ))
     };
     let file = super::inside(dir, path).map_err(fail)?;
     std::fs::read_to_string(&file)
-        .map_err(|e| fail(format!("open {}: {}", file.display(), go_io(&e))))
+        .map_err(|e| fail(format!("open {}: {}", file.display(), go_io(&e)).into()))
 }
 
 fn patches(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Result<()> {
@@ -228,12 +238,12 @@ fn patches(dir: &Path, map: &Map<String, Value>, items: &mut Vec<Item>) -> Resul
     };
     let mut all: Vec<(String, Value)> = Vec::new();
     for p in list("patches").into_iter().chain(list("patchesJson6902")) {
-        let text = match (p["patch"].as_str(), p["path"].as_str()) {
+        let text = match (p.text_ptr("patch"), p.text_ptr("path")) {
             (Some(t), _) => t.to_string(),
             (None, Some(path)) => load(dir, path)?,
             (None, None) => return Err(Error::msg("must specify one of patch and path")),
         };
-        all.push((text, p["target"].clone()));
+        all.push((text, p.at("target").clone()));
     }
     for p in list("patchesStrategicMerge") {
         let text = p.as_str().unwrap_or("");
@@ -262,26 +272,25 @@ fn chosen(i: &Item, target: &Value) -> bool {
             p.is_empty() || regex::Regex::new(&format!("^(?:{p})$")).is_ok_and(|r| r.is_match(text))
         })
     };
-    let (group, version) =
-        crate::discovery::split_api_version(i.object["apiVersion"].as_str().unwrap_or(""));
-    let meta = |f: &str| i.object["metadata"][f].as_str().unwrap_or("").to_string();
+    let (group, version) = crate::discovery::split_api_version(i.object.text("apiVersion"));
+    let meta = |f: &str| i.object.at("metadata").text(f).to_string();
     let selected = |f: &str, field: &str| {
-        target[f].as_str().is_none_or(|s| {
-            crate::resource::helper::matches_selector(s, &i.object["metadata"][field])
+        target.text_ptr(f).is_none_or(|s| {
+            crate::resource::helper::matches_selector(s, i.object.at("metadata").at(field))
                 .unwrap_or(false)
         })
     };
-    matches(&target["group"], group)
-        && matches(&target["version"], version)
-        && matches(&target["kind"], i.kind())
-        && (matches(&target["name"], &i.original) || matches(&target["name"], &meta("name")))
-        && matches(&target["namespace"], &meta("namespace"))
+    matches(target.at("group"), group)
+        && matches(target.at("version"), version)
+        && matches(target.at("kind"), i.kind())
+        && (matches(target.at("name"), &i.original) || matches(target.at("name"), &meta("name")))
+        && matches(target.at("namespace"), &meta("namespace"))
         && selected("labelSelector", "labels")
         && selected("annotationSelector", "annotations")
 }
 
 fn one_patch(p: &Value, target: &Value, items: &mut Vec<Item>) -> Result<()> {
-    let own = json!({"kind": p["kind"], "name": p["metadata"]["name"]});
+    let own = json!({"kind": p.at("kind"), "name": p.at("metadata").at("name")});
     let target = if target.is_null() { &own } else { target };
     let mut hit = false;
     let mut gone = Vec::new();
@@ -295,13 +304,13 @@ fn one_patch(p: &Value, target: &Value, items: &mut Vec<Item>) -> Result<()> {
             patch::json::JsonPatch::decode(p, false)
                 .and_then(|j| j.apply(&mut i.object))
                 .map_err(|e| Error::msg(e.to_string()))?;
-        } else if p["$patch"] == "delete" {
+        } else if p.text("$patch") == "delete" {
             gone.push(at);
         } else {
             let (kind, name, version) = (
-                i.object["kind"].clone(),
-                i.object["metadata"]["name"].clone(),
-                i.object["apiVersion"].clone(),
+                i.object.at("kind").clone(),
+                i.object.at("metadata").at("name").clone(),
+                i.object.at("apiVersion").clone(),
             );
             match crate::typed::schema(&i.object) {
                 Some(node) => {
@@ -317,12 +326,12 @@ fn one_patch(p: &Value, target: &Value, items: &mut Vec<Item>) -> Result<()> {
         }
     }
     gone.into_iter().rev().for_each(|at| drop(items.remove(at)));
-    if !hit && p["kind"].is_string() && std::ptr::eq(target, &own) {
+    if !hit && p.at("kind").is_string() && std::ptr::eq(target, &own) {
         return Err(Error::msg(format!(
             "no resource matches strategic merge patch \"{}.{}/{}.[noNs]\": no matches for Id",
-            p["kind"].as_str().unwrap_or(""),
-            p["apiVersion"].as_str().unwrap_or(""),
-            p["metadata"]["name"].as_str().unwrap_or("")
+            p.text("kind"),
+            p.text("apiVersion"),
+            p.at("metadata").text("name")
         )));
     }
     Ok(())

@@ -4,6 +4,7 @@
 
 use super::tabwriter::TabWriter;
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use serde_json::Value;
 use skiff_api::machinery::jsonpath::{JsonPath, relaxed, text};
 
@@ -86,7 +87,8 @@ impl CustomColumns {
             self.writer.push(&(line.join("\t") + "\n"));
         }
         let items = if crate::resource::is_list(object) {
-            object["items"]
+            object
+                .at("items")
                 .as_array()
                 .map(Vec::as_slice)
                 .unwrap_or_default()

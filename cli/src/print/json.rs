@@ -4,7 +4,6 @@
 
 use super::order::{Order, Place};
 use serde_json::Value;
-use std::fmt::Write;
 
 /// A float as Go writes it: shortest form, exponents only for very large or small ones.
 pub fn float(f: f64) -> String {
@@ -17,6 +16,10 @@ pub fn float(f: f64) -> String {
         return format!("{mantissa}e{sign}{:02}", n.abs());
     }
     format!("{f}")
+}
+
+fn escaped(c: char) -> String {
+    format!("\\u{:04x}", u32::from(c))
 }
 
 /// A JSON string with Go's escapes; `html` also escapes `<`, `>` and `&`.
@@ -32,15 +35,8 @@ pub fn string(text: &str, html: bool) -> String {
             '\t' => out.push_str("\\t"),
             '\x08' => out.push_str("\\b"),
             '\x0c' => out.push_str("\\f"),
-            '<' | '>' | '&' if html => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c if (c as u32) < 0x20 => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
+            '<' | '>' | '&' if html => out += &escaped(c),
+            '\u{2028}' | '\u{2029}' | '\0'..='\x1f' => out += &escaped(c),
             c => out.push(c),
         }
     }

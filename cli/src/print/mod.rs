@@ -15,6 +15,7 @@ pub mod tabwriter;
 use crate::context::Ctx;
 use crate::error::{Error, Result, quote};
 use crate::flags::{Group, group};
+use crate::typed::Read;
 use columns::CustomColumns;
 use order::Order;
 use serde_json::Value;
@@ -338,20 +339,19 @@ pub fn without_managed_fields(object: &Value) -> Value {
 /// `kind.group/name operation`, a line an object.
 fn names(object: &Value, operation: &str) -> String {
     if crate::resource::is_list(object) {
-        return object["items"]
-            .as_array()
-            .into_iter()
-            .flatten()
+        return object
+            .list("items")
+            .iter()
             .map(|o| names(o, operation))
             .collect();
     }
-    let name = object["metadata"]["name"]
-        .as_str()
+    let name = object
+        .at("metadata")
+        .text_ptr("name")
         .filter(|n| !n.is_empty())
         .unwrap_or("<unknown>");
-    let (group, _) =
-        crate::discovery::split_api_version(object["apiVersion"].as_str().unwrap_or(""));
-    let kind = object["kind"].as_str().unwrap_or("").to_lowercase();
+    let (group, _) = crate::discovery::split_api_version(object.text("apiVersion"));
+    let kind = object.text("kind").to_lowercase();
     let dot = if group.is_empty() { "" } else { "." };
     let space = if operation.is_empty() { "" } else { " " };
     format!("{kind}{dot}{group}/{name}{space}{operation}\n")

@@ -3,6 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/printers/tableprinter.go`.
 
 use super::columns::go_value;
+use crate::typed::Read;
 use serde_json::{Value, json};
 
 /// What is shown beside the server's columns.
@@ -36,15 +37,15 @@ impl TablePrinter {
     /// The lines of a table; `event` goes before each row.
     pub fn lines(&mut self, table: &Value, event: Option<&str>) -> String {
         let own;
-        let table = if table["kind"] == "Table" {
+        let table = if table.text("kind") == "Table" {
             table
         } else {
             own = plain_table(table);
             &own
         };
         let empty = Vec::new();
-        let columns = table["columnDefinitions"].as_array().unwrap_or(&empty);
-        let rows = table["rows"].as_array().unwrap_or(&empty);
+        let columns = table.at("columnDefinitions").as_array().unwrap_or(&empty);
+        let rows = table.at("rows").as_array().unwrap_or(&empty);
         let mut hide = self.options.no_headers
             || (self.printed_headers && (columns.is_empty() || *columns == self.last_columns));
         if !columns.is_empty() && *columns != self.last_columns {
@@ -56,9 +57,7 @@ impl TablePrinter {
         }
         self.printed_headers = true;
         let shown: Vec<usize> = (0..self.last_columns.len())
-            .filter(|i| {
-                self.options.wide || self.last_columns[*i]["priority"].as_i64().unwrap_or(0) == 0
-            })
+            .filter(|i| self.options.wide || self.last_columns[*i].int("priority") == 0)
             .collect();
         let mut out = String::new();
         if !hide {
@@ -75,12 +74,11 @@ impl TablePrinter {
         let mut out = Vec::new();
         out.extend(event.then(|| "EVENT".to_string()));
         out.extend(o.namespace.then(|| "NAMESPACE".to_string()));
-        out.extend(shown.iter().map(|i| {
-            self.last_columns[*i]["name"]
-                .as_str()
-                .unwrap_or("")
-                .to_uppercase()
-        }));
+        out.extend(
+            shown
+                .iter()
+                .map(|i| self.last_columns[*i].text("name").to_uppercase()),
+        );
         out.extend(
             o.label_columns
                 .iter()
@@ -92,17 +90,14 @@ impl TablePrinter {
 
     fn cells(&self, row: &Value, shown: &[usize], event: Option<&str>) -> Vec<String> {
         let o = &self.options;
-        let (meta, cells) = (&row["object"]["metadata"], &row["cells"]);
+        let (meta, cells) = (row.at("object").at("metadata"), row.at("cells"));
         let name_column = self
             .last_columns
             .iter()
-            .position(|c| c["format"] == "name" && c["type"] == "string");
+            .position(|c| c.text("format") == "name" && c.text("type") == "string");
         let mut out = Vec::new();
         out.extend(event.map(|e| format!("{e:<8}")));
-        out.extend(
-            o.namespace
-                .then(|| meta["namespace"].as_str().unwrap_or("").to_string()),
-        );
+        out.extend(o.namespace.then(|| meta.text("namespace").to_string()));
         for i in shown {
             let text = cell(&cells[*i]);
             out.push(match &o.kind {
@@ -110,7 +105,7 @@ impl TablePrinter {
                 _ => text,
             });
         }
-        let labels = &meta["labels"];
+        let labels = meta.at("labels");
         out.extend(
             o.label_columns
                 .iter()
@@ -156,11 +151,11 @@ pub fn label_list(labels: &Value) -> String {
 /// The table of a server that makes none: names and ages.
 fn plain_table(object: &Value) -> Value {
     let items = if crate::resource::is_list(object) {
-        object["items"].as_array().cloned().unwrap_or_default()
+        object.at("items").as_array().cloned().unwrap_or_default()
     } else {
         vec![object.clone()]
     };
-    let row = |o: &Value| json!({"cells": [o["metadata"]["name"], super::age::since(&o["metadata"]["creationTimestamp"])], "object": o});
+    let row = |o: &Value| json!({"cells": [o.at("metadata").at("name"), super::age::since(o.at("metadata").at("creationTimestamp"))], "object": o});
     json!({
         "kind": "Table",
         "columnDefinitions": [{"name": "Name", "type": "string", "format": "name", "priority": 0}, {"name": "Age", "type": "string", "priority": 0}],

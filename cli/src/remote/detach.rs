@@ -2,11 +2,13 @@
 //! Invariant: what is typed comes through unchanged and in order, but for those keys in full.
 //! Behaviour follows `github.com/moby/term` (`ToBytes`, `NewEscapeProxy`).
 
+use crate::error::Problem;
+
 /// Reads keys as they are written: `ctrl-p,ctrl-q`, `a`, `DEL`.
 ///
 /// # Errors
 /// A word that is no key.
-pub fn keys(text: &str) -> Result<Vec<u8>, String> {
+pub fn keys(text: &str) -> Result<Vec<u8>, Problem> {
     text.split(',')
         .map(
             |key| match (key.as_bytes(), key.strip_prefix("ctrl-").map(str::as_bytes)) {
@@ -15,7 +17,7 @@ pub fn keys(text: &str) -> Result<Vec<u8>, String> {
                 (_, Some(b"@")) => Ok(0),
                 (_, Some([sign @ b'['..=b'_'])) => Ok(sign - b'[' + 27),
                 (b"DEL", _) => Ok(127),
-                _ => Err(format!("Unknown character: '{key}'")),
+                _ => Err(format!("Unknown character: '{key}'").into()),
             },
         )
         .collect()
@@ -70,8 +72,8 @@ mod tests {
             ("ctrl-p,ctrl-q", Ok(vec![16, 17])),
             ("a,DEL", Ok(vec![b'a', 127])),
             ("ctrl-@,ctrl-[,ctrl-_", Ok(vec![0, 27, 31])),
-            ("ctrl-1", Err("Unknown character: 'ctrl-1'".to_string())),
-            ("", Err("Unknown character: ''".to_string())),
+            ("ctrl-1", Err(Problem("Unknown character: 'ctrl-1'".into()))),
+            ("", Err(Problem("Unknown character: ''".into()))),
         ] {
             assert_eq!(keys(text), want, "{text}");
         }

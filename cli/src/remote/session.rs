@@ -8,6 +8,7 @@ use super::write_bytes;
 use crate::client::{query, segment};
 use crate::context::Ctx;
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -229,17 +230,17 @@ fn outcome(body: &[u8]) -> Result<()> {
             Err(Error::msg(text))
         };
     };
-    if status["status"] == "Success" {
+    if status.text("status") == "Success" {
         return Ok(());
     }
-    if status["reason"] == "NonZeroExitCode" {
-        let cause = status["details"]["causes"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|c| c["reason"] == "ExitCode");
+    if status.text("reason") == "NonZeroExitCode" {
+        let cause = status
+            .at("details")
+            .list("causes")
+            .iter()
+            .find(|c| c.text("reason") == "ExitCode");
         let code = cause
-            .and_then(|c| c["message"].as_str())
+            .and_then(|c| c.text_ptr("message"))
             .and_then(|m| m.parse().ok())
             .unwrap_or(1);
         return Err(Error::Plain(

@@ -25,6 +25,7 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
+        // a terminal that is gone needs no setting back
         let _ = termios::tcsetattr(std::io::stdin().as_fd(), SetArg::TCSANOW, &self.0);
     }
 }

@@ -8,6 +8,7 @@ use crate::client::{Call, JSON, query};
 use crate::context::Ctx;
 use crate::discovery::Resource;
 use crate::error::{Error, Result, quote};
+use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::selector::Selector;
 use std::rc::Rc;
@@ -332,10 +333,7 @@ impl Builder {
                 }
             };
             let list = answer.map_err(|e| self.list_error(e, resource))?;
-            next = list["metadata"]["continue"]
-                .as_str()
-                .unwrap_or("")
-                .to_string();
+            next = list.at("metadata").text("continue").to_string();
             found
                 .infos
                 .extend(self.take_apart(resource, &namespace, list));
@@ -347,7 +345,7 @@ impl Builder {
 
     fn take_apart(&self, resource: &Resource, namespace: &str, mut list: Value) -> Vec<Info> {
         let info = |object: Value| {
-            let text = |f: &str| object["metadata"][f].as_str().unwrap_or("").to_string();
+            let text = |f: &str| object.at("metadata").text(f).to_string();
             Info {
                 resource: resource.clone(),
                 namespace: text("namespace"),
@@ -364,12 +362,8 @@ impl Builder {
             }];
         }
         let (api_version, kind) = (
-            list["apiVersion"].clone(),
-            list["kind"]
-                .as_str()
-                .unwrap_or("")
-                .trim_end_matches("List")
-                .to_string(),
+            list.at("apiVersion").clone(),
+            list.text("kind").trim_end_matches("List").to_string(),
         );
         let Value::Array(items) = list["items"].take() else {
             return vec![];
@@ -390,7 +384,7 @@ impl Builder {
         let Error::Status(mut s) = error else {
             return error;
         };
-        if !matches!(s["reason"].as_str(), Some("BadRequest" | "NotFound")) {
+        if !matches!(s.text_ptr("reason"), Some("BadRequest" | "NotFound")) {
             return Error::Status(s);
         }
         let message = crate::error::status_message(&s);
@@ -575,7 +569,9 @@ impl Builder {
         };
         for part in parts {
             let mut info = self.placed(part).await?;
-            if selector.is_some_and(|wanted| !wanted.matches(&info.object["metadata"]["labels"])) {
+            if selector
+                .is_some_and(|wanted| !wanted.matches(info.object.at("metadata").at("labels")))
+            {
                 continue;
             }
             if self.latest {
@@ -605,7 +601,7 @@ impl Builder {
                 )));
             }
         }
-        let meta = |f: &str| m.object["metadata"][f].as_str().unwrap_or("").to_string();
+        let meta = |f: &str| m.object.at("metadata").text(f).to_string();
         let (name, mut namespace) = (meta("name"), meta("namespace"));
         let resource = if self.local {
             local_resource(&api_version, &kind)

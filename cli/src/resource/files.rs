@@ -2,11 +2,12 @@
 //! Invariant: a document is never passed over because it could not be read; the message names the file.
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/resource/visitor.go`.
 
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Problem, Result, quote};
 use crate::flags::Group;
+use crate::typed::Read;
 use serde_json::Value;
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -276,20 +277,14 @@ pub fn documents(source: &str, text: &str) -> Vec<Result<Manifest>> {
     if text.trim_start().starts_with('{')
         && let Some(list) = json_documents(text)
     {
-        return list.map_or_else(
-            |e| vec![Err(fail(e))],
-            |l| {
-                l.into_iter()
-                    .map(|object| {
-                        Ok(Manifest {
-                            source: source.into(),
-                            object,
-                            lines: Rc::default(),
-                        })
-                    })
-                    .collect()
-            },
-        );
+        let manifest = |object| {
+            Ok(Manifest {
+                source: source.into(),
+                object,
+                lines: Rc::default(),
+            })
+        };
+        return list.into_iter().map(manifest).collect();
     }
     match crate::yaml::read_lax(text) {
         Ok(list) => {
@@ -308,7 +303,7 @@ pub fn documents(source: &str, text: &str) -> Vec<Result<Manifest>> {
 }
 
 /// Several JSON texts one after the other; nothing if it is no JSON but may be YAML.
-fn json_documents(text: &str) -> Option<Result<Vec<Value>, String>> {
+fn json_documents(text: &str) -> Option<Vec<Value>> {
     let mut out = Vec::new();
     for value in serde_json::Deserializer::from_str(text).into_iter::<Value>() {
         out.push(value.ok()?);
@@ -317,7 +312,7 @@ fn json_documents(text: &str) -> Option<Result<Vec<Value>, String>> {
     if text.trim_end().lines().count() > 1 && out.len() == 1 {
         return None;
     }
-    Some(Ok(out))
+    Some(out)
 }
 
 /// That a document is an object.
@@ -347,7 +342,7 @@ pub fn validate(m: &Manifest) -> Result<()> {
     let checked = if m.object.is_object() {
         check_kind(&m.object)
     } else {
-        Err("invalid object to validate".into())
+        Err(Problem("invalid object to validate".into()))
     };
     checked.map_err(|what| {
         Error::msg(format!(
@@ -361,7 +356,7 @@ pub fn validate(m: &Manifest) -> Result<()> {
 ///
 /// # Errors
 /// A text that cannot be read, an object that does not say what it is.
-pub fn check_text(text: &str) -> Result<(), String> {
+pub fn check_text(text: &str) -> Result<(), Problem> {
     let first = crate::yaml::read_lax(text)?
         .into_iter()
         .next()
@@ -369,13 +364,13 @@ pub fn check_text(text: &str) -> Result<(), String> {
     check_kind(&first)
 }
 
-fn check_kind(object: &Value) -> Result<(), String> {
+fn check_kind(object: &Value) -> Result<(), Problem> {
     if !object.is_object() {
-        return Err("invalid object to validate".into());
+        return Err(Problem::from("invalid object to validate".to_string()));
     }
     let mut wrong = Vec::new();
     for field in ["apiVersion", "kind"] {
-        match &object[field] {
+        match object.at(field) {
             Value::Null => wrong.push(format!("{field} not set")),
             Value::String(text) if field == "apiVersion" && text.matches('/').count() > 1 => {
                 wrong.push(format!("unexpected GroupVersion string: {text}"))
@@ -386,8 +381,8 @@ fn check_kind(object: &Value) -> Result<(), String> {
     }
     match wrong.as_slice() {
         [] => Ok(()),
-        [one] => Err(one.clone()),
-        many => Err(format!("[{}]", many.join(", "))),
+        [one] => Err(one.clone().into()),
+        many => Err(format!("[{}]", many.join(", ")).into()),
     }
 }
 
@@ -396,7 +391,7 @@ pub fn flatten(m: Manifest) -> Vec<Manifest> {
     if !super::is_list(&m.object) {
         return vec![m];
     }
-    let items = m.object["items"].as_array().cloned().unwrap_or_default();
+    let items = m.object.at("items").as_array().cloned().unwrap_or_default();
     let lines_of = |i: usize| {
         let prefix = format!("items[{i}].");
         Rc::new(
@@ -490,7 +485,11 @@ mod tests {
                 Err("unexpected GroupVersion string: a/b/c"),
             ),
         ] {
-            assert_eq!(check_text(text), want.map_err(String::from), "{text}");
+            assert_eq!(
+                check_text(text),
+                want.map_err(|why: &str| why.to_string().into()),
+                "{text}"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::client::{Call, Client, query};
 use crate::context::DryRun;
 use crate::discovery::Resource;
 use crate::error::{Error, Result};
+use crate::typed::Read;
 use http::Method;
 use serde_json::{Value, json};
 use skiff_api::machinery::selector::{Selector, SelectorError};
@@ -80,10 +81,11 @@ impl Write {
         object: &Value,
     ) -> Result<Value> {
         let mut object = std::borrow::Cow::Borrowed(object);
-        if object["metadata"].get("resourceVersion").is_some() {
-            object.to_mut()["metadata"]
-                .as_object_mut()
-                .map(|m| m.remove("resourceVersion"));
+        if object.at("metadata").some("resourceVersion").is_some() {
+            let metadata = object.to_mut().get_mut("metadata");
+            if let Some(metadata) = metadata.and_then(Value::as_object_mut) {
+                metadata.remove("resourceVersion");
+            }
         }
         client
             .json(&Call::with(
@@ -206,11 +208,11 @@ fn objects(refusal: &Error) -> bool {
     let Error::Status(s) = refusal else {
         return false;
     };
-    let message = s["message"].as_str().unwrap_or("");
+    let message = s.text("message");
     let freed = |text: &str| text.contains("already allocated");
     match refusal.reason() {
-        "Invalid" => !s["details"]["causes"].as_array().is_some_and(|l| {
-            !l.is_empty() && l.iter().all(|c| c["message"].as_str().is_some_and(freed))
+        "Invalid" => !s.at("details").at("causes").as_array().is_some_and(|l| {
+            !l.is_empty() && l.iter().all(|c| c.text_ptr("message").is_some_and(freed))
         }),
         "Forbidden" => !message.contains("exceeded quota"),
         // The body could not be read. Another bad request is one of the rehearsal, such as a webhook that knows none.

@@ -13,6 +13,7 @@ pub use files::{Manifest, Validation};
 
 use crate::discovery::Resource;
 use crate::flags::{Csv, Group, group};
+use crate::typed::Read;
 use serde_json::Value;
 
 /// One object, or one list of objects, and where it belongs.
@@ -55,7 +56,7 @@ impl Info {
 
 /// Whether a value is a list of objects.
 pub fn is_list(object: &Value) -> bool {
-    object["items"].is_array() && object["kind"].as_str().is_some_and(|k| k.ends_with("List"))
+    object.at("items").is_array() && object.text_ptr("kind").is_some_and(|k| k.ends_with("List"))
 }
 
 /// The flags `-f` and `-R`.

@@ -27,6 +27,7 @@ use crate::{
         containers::ID_PREFIX,
         handle::Handle,
         names::{find_container, name},
+        told::Told,
     },
     runtime::ContainerPhase,
     time,
@@ -250,27 +251,24 @@ fn container_id<'a>(
         return Err(NoLog::Unavailable(whose()));
     };
     let id = |id: &'a Option<String>| id.as_deref().filter(|id| !id.is_empty());
-    let last = status
-        .last_state
-        .as_ref()
-        .and_then(|state| state.terminated.as_ref());
+    let last = status.last_state.terminated();
     let before = last.and_then(|ended| id(&ended.container_id));
     if previous {
         return before.ok_or_else(|| NoLog::NoPrevious(whose()));
     }
     let ended = || NoLog::Terminated(whose());
-    let state = status.state.as_ref();
-    if state.is_some_and(|state| state.running.is_some()) {
+    let state = &status.state;
+    if state.running().is_some() {
         return Ok(status.container_id.as_deref().unwrap_or_default());
     }
-    if let Some(terminated) = state.and_then(|state| state.terminated.as_ref()) {
+    if let Some(terminated) = state.terminated() {
         // Empty where the next one did not start: then the one before it counts.
         return id(&terminated.container_id).or(before).ok_or_else(ended);
     }
     if last.is_some() {
         return before.ok_or_else(ended);
     }
-    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let waiting = state.waiting();
     let why = match waiting.map(|waiting| waiting.reason.as_deref().unwrap_or_default()) {
         Some("ErrImagePull") => ": image can't be pulled".to_owned(),
         Some("ImagePullBackOff") => ": trying and failing to pull image".to_owned(),

@@ -249,6 +249,7 @@ async fn copy(
 
 #[cfg(test)]
 mod tests {
+    use skiff_testing::With;
     use std::sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -277,76 +278,32 @@ mod tests {
         let none = Options::default;
         let table = [
             (none(), "one\ntwo\nthree\nfour\n"),
+            (none().with(|o| o.tail = Some(1)), "four\n"),
+            (none().with(|o| o.tail = Some(2)), "ee\nfour\n"),
+            (none().with(|o| o.tail = Some(3)), "three\nfour\n"),
             (
-                Options {
-                    tail: Some(1),
-                    ..none()
-                },
-                "four\n",
-            ),
-            (
-                Options {
-                    tail: Some(2),
-                    ..none()
-                },
-                "ee\nfour\n",
-            ),
-            (
-                Options {
-                    tail: Some(3),
-                    ..none()
-                },
-                "three\nfour\n",
-            ),
-            (
-                Options {
-                    tail: Some(99),
-                    ..none()
-                },
+                none().with(|o| o.tail = Some(99)),
                 "one\ntwo\nthree\nfour\n",
             ),
+            (none().with(|o| o.tail = Some(0)), ""),
+            (none().with(|o| o.stream = Some(Stream::Stderr)), "two\n"),
+            (none().with(|o| o.limit_bytes = Some(6)), "one\ntw"),
             (
-                Options {
-                    tail: Some(0),
-                    ..none()
-                },
-                "",
-            ),
-            (
-                Options {
-                    stream: Some(Stream::Stderr),
-                    ..none()
-                },
-                "two\n",
-            ),
-            (
-                Options {
-                    limit_bytes: Some(6),
-                    ..none()
-                },
-                "one\ntw",
-            ),
-            (
-                Options {
-                    since: Some("2024-01-01T00:00:04Z".parse().unwrap()),
-                    ..none()
-                },
+                none().with(|o| o.since = Some("2024-01-01T00:00:04Z".parse().unwrap())),
                 "four\n",
             ),
             (
-                Options {
-                    timestamps: true,
-                    tail: Some(2),
-                    ..none()
-                },
+                none().with(|o| {
+                    o.timestamps = true;
+                    o.tail = Some(2);
+                }),
                 "2024-01-01T00:00:03Z ee\n2024-01-01T00:00:04Z four\n",
             ),
             (
-                Options {
-                    timestamps: true,
-                    since: Some("2024-01-01T00:00:03Z".parse().unwrap()),
-                    ..none()
-                },
+                none().with(|o| {
+                    o.timestamps = true;
+                    o.since = Some("2024-01-01T00:00:03Z".parse().unwrap());
+                }),
                 "ee\n2024-01-01T00:00:04Z four\n",
             ),
         ];
@@ -370,10 +327,7 @@ mod tests {
         )
         .unwrap();
         let (sink, mut pieces) = mpsc::channel(16);
-        let options = Options {
-            tail: Some(1),
-            ..Default::default()
-        };
+        let options = Options::default().with(|o| o.tail = Some(1));
         let mut filter = Filter::new(&options);
         copy(&log, offset, &mut filter, &sink).await.unwrap();
         assert_eq!(&pieces.recv().await.unwrap().unwrap()[..], b"four\n");
@@ -387,14 +341,7 @@ mod tests {
         std::fs::write(dir.path().join("0.log.20240101-000000"), LOG).unwrap();
         std::fs::write(&log, "2024-01-01T00:00:05Z stdout F five\n").unwrap();
         assert_eq!(
-            text(
-                &log,
-                Options {
-                    tail: Some(2),
-                    ..Default::default()
-                }
-            )
-            .await,
+            text(&log, Options::default().with(|o| o.tail = Some(2))).await,
             "four\nfive\n"
         );
         assert_eq!(text(&log, Options::default()).await, "five\n");
@@ -409,11 +356,10 @@ mod tests {
         let (sink, mut pieces) = mpsc::channel(16);
         let (path, alive) = (log.clone(), running.clone());
         let reader = skiff_watching::task::spawn(async move {
-            let options = Options {
-                follow: true,
-                tail: Some(0),
-                ..Default::default()
-            };
+            let options = Options::default().with(|o| {
+                o.follow = true;
+                o.tail = Some(0);
+            });
             read(&path, &options, || alive.load(Ordering::SeqCst), &sink).await
         });
         tokio::time::sleep(PAUSE).await;

@@ -18,6 +18,7 @@ use super::{
     enacted,
     names::{self, Kind},
     restart_all,
+    told::{self, Told},
     view::{PodView, annotation},
 };
 use crate::{runtime, time};
@@ -159,14 +160,8 @@ fn absent(
         ..Default::default()
     };
     let Some(old) = old else { return status };
-    let ended = old
-        .state
-        .as_ref()
-        .is_some_and(|state| state.terminated.is_some());
-    let waits = old
-        .state
-        .as_ref()
-        .is_some_and(|state| state.waiting.is_some());
+    let ended = old.state.terminated().is_some();
+    let waits = old.state.waiting().is_some();
     if inputs.restarting && !waits {
         let mut status = if ended { old.clone() } else { status };
         restart_all::tell_removed(&mut status, old);
@@ -177,19 +172,10 @@ fn absent(
     }
     status.restart_count = old.restart_count;
     status.last_state = old.last_state.clone().or(status.last_state);
-    let ran = old
-        .state
-        .as_ref()
-        .is_some_and(|state| state.running.is_some());
-    let has_last = status
-        .last_state
-        .as_ref()
-        .is_some_and(|state| state.terminated.is_some());
+    let ran = old.state.running().is_some();
+    let has_last = status.last_state.terminated().is_some();
     if ran && !has_last {
-        status.last_state = Some(ContainerState {
-            terminated: Some(lost()),
-            ..Default::default()
-        });
+        status.last_state = Some(told::terminated(lost()));
         if inputs.pod.metadata.deletion_timestamp.is_none() {
             status.restart_count += 1;
         }
@@ -235,33 +221,21 @@ fn present(
         ..Default::default()
     };
     let Some(old) = old else { return status };
-    let old_terminated = old
-        .state
-        .as_ref()
-        .and_then(|state| state.terminated.clone());
-    let old_last = old
-        .last_state
-        .as_ref()
-        .and_then(|state| state.terminated.clone());
+    let old_terminated = old.state.terminated().cloned();
+    let old_last = old.last_state.terminated().cloned();
     let last = if old.container_id == status.container_id {
         old_last
     } else {
         old_terminated.or(old_last)
     };
-    if last.is_some() {
-        status.last_state = Some(ContainerState {
-            terminated: last,
-            ..Default::default()
-        });
+    if let Some(last) = last {
+        status.last_state = Some(told::terminated(last));
     }
     if state.phase == runtime::ContainerPhase::Running {
         status.started = old
             .started
             .filter(|_| old.container_id == status.container_id);
-        let ended = old
-            .state
-            .as_ref()
-            .is_some_and(|state| state.terminated.is_some());
+        let ended = old.state.terminated().is_some();
         if ended && old.restart_count >= status.restart_count {
             status.restart_count = old.restart_count + 1;
         }
@@ -291,12 +265,9 @@ fn state_of(inputs: &Inputs, state: &runtime::ContainerState) -> ContainerState 
     match state.phase {
         // Not shown while it is made.
         runtime::ContainerPhase::Created => waiting("ContainerCreating", None),
-        runtime::ContainerPhase::Running => ContainerState {
-            running: Some(ContainerStateRunning {
-                started_at: Some(api_time(state.started_at.unwrap_or(state.created_at))),
-            }),
-            ..Default::default()
-        },
+        runtime::ContainerPhase::Running => told::running(ContainerStateRunning {
+            started_at: Some(api_time(state.started_at.unwrap_or(state.created_at))),
+        }),
         runtime::ContainerPhase::Exited => {
             let exit_code = state.exit_code.unwrap_or(255);
             let reason = match () {
@@ -305,22 +276,16 @@ fn state_of(inputs: &Inputs, state: &runtime::ContainerState) -> ContainerState 
                 () if exit_code == 0 => "Completed",
                 () => "Error",
             };
-            ContainerState {
-                terminated: Some(ContainerStateTerminated {
-                    exit_code,
-                    signal: None,
-                    reason: Some(reason.into()),
-                    message: inputs
-                        .messages
-                        .get(&state.id)
-                        .filter(|message| !message.is_empty())
-                        .cloned(),
-                    started_at: Some(api_time(state.started_at.unwrap_or(state.created_at))),
-                    finished_at: state.finished_at.map(api_time),
-                    container_id: Some(container_id(&state.id)),
-                }),
-                ..Default::default()
-            }
+            let message = inputs.messages.get(&state.id);
+            told::terminated(ContainerStateTerminated {
+                exit_code,
+                signal: None,
+                reason: Some(reason.into()),
+                message: message.filter(|message| !message.is_empty()).cloned(),
+                started_at: Some(api_time(state.started_at.unwrap_or(state.created_at))),
+                finished_at: state.finished_at.map(api_time),
+                container_id: Some(container_id(&state.id)),
+            })
         }
     }
 }
@@ -331,13 +296,10 @@ fn api_time(at: jiff::Timestamp) -> Time {
 
 fn waiting(reason: &str, message: Option<&str>) -> ContainerState {
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    ContainerState {
-        waiting: Some(ContainerStateWaiting {
-            reason: text(reason),
-            message: message.and_then(text),
-        }),
-        ..Default::default()
-    }
+    told::waiting(ContainerStateWaiting {
+        reason: text(reason),
+        message: message.and_then(text),
+    })
 }
 
 /// Puts a container that is to be started, but could not be, into its waiting state.
@@ -351,10 +313,7 @@ fn wait(inputs: &Inputs, container: &Container, kind: Kind, status: &mut Contain
         }) {
             return;
         }
-        let waits = status
-            .state
-            .as_ref()
-            .is_some_and(|state| state.waiting.is_some());
+        let waits = status.state.waiting().is_some();
         if state.is_none()
             && waits
             && !names::is_sidecar(container)
@@ -380,11 +339,7 @@ fn wait(inputs: &Inputs, container: &Container, kind: Kind, status: &mut Contain
     let Some(reason) = inputs.reasons.get(&container.name) else {
         return;
     };
-    if status
-        .state
-        .as_ref()
-        .is_some_and(|state| state.terminated.is_some())
-    {
+    if status.state.terminated().is_some() {
         status.last_state = status.state.take();
     }
     status.state = Some(waiting(&reason.reason, Some(&reason.message)));

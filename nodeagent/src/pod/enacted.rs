@@ -14,6 +14,7 @@ use skiff_podspec::resources::{List, get, read_one};
 use super::{
     names::spec,
     resources::{pod_limits, pod_requests, to_api},
+    told::Told,
     view::{PodView, annotation},
 };
 use crate::runtime::{ContainerPhase, ContainerState, Limits};
@@ -121,13 +122,8 @@ pub fn container_status(
         return resources;
     }
     let worth = Worth::of(&state.limits);
-    let same = old.filter(|old| {
-        old.container_id.as_deref() == Some(id)
-            && old
-                .state
-                .as_ref()
-                .is_some_and(|state| state.running.is_some())
-    });
+    let same =
+        old.filter(|old| old.container_id.as_deref() == Some(id) && old.state.running().is_some());
     let before = same.and_then(|old| old.resources.as_ref());
     if let Some(limits) = &mut resources.limits {
         put_limits(limits, &worth, before);

@@ -5,7 +5,10 @@
 
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, ContainerStatus, Pod};
 
-use super::names::{is_sidecar, spec};
+use super::{
+    names::{is_sidecar, spec},
+    told::{self, Told},
+};
 
 /// Gives an end to those that have none: it is not known to be a good one, so it is a bad one.
 pub fn end_the_lost(pod: &Pod, regular: &mut [ContainerStatus], init: &mut [ContainerStatus]) {
@@ -21,11 +24,7 @@ fn has_begun(status: &ContainerStatus) -> bool {
     let waits = status.state.as_ref().is_none_or(|state| {
         state.waiting.is_some() || (state.running.is_none() && state.terminated.is_none())
     });
-    !waits
-        || status
-            .last_state
-            .as_ref()
-            .is_some_and(|last| last.terminated.is_some())
+    !waits || status.last_state.terminated().is_some()
 }
 
 fn has_initialized(pod: &Pod, regular: &[ContainerStatus], init: &[ContainerStatus]) -> bool {
@@ -37,27 +36,16 @@ fn has_initialized(pod: &Pod, regular: &[ContainerStatus], init: &[ContainerStat
         return true;
     }
     if is_sidecar(last) {
-        return status.started == Some(true)
-            && status
-                .state
-                .as_ref()
-                .is_some_and(|state| state.running.is_some());
+        return status.started == Some(true) && status.state.running().is_some();
     }
     let succeeded = |state: &Option<ContainerState>| {
-        state
-            .as_ref()
-            .and_then(|state| state.terminated.as_ref())
-            .is_some_and(|ended| ended.exit_code == 0)
+        state.terminated().is_some_and(|ended| ended.exit_code == 0)
     };
     succeeded(&status.last_state) || succeeded(&status.state)
 }
 
 fn end(status: &mut ContainerStatus) {
-    if status
-        .state
-        .as_ref()
-        .is_some_and(|state| state.terminated.is_some())
-    {
+    if status.state.terminated().is_some() {
         return;
     }
     let ended = ContainerStateTerminated {
@@ -66,10 +54,7 @@ fn end(status: &mut ContainerStatus) {
         exit_code: 137,
         ..Default::default()
     };
-    status.state = Some(ContainerState {
-        terminated: Some(ended),
-        ..Default::default()
-    });
+    status.state = Some(told::terminated(ended));
 }
 
 #[cfg(test)]

@@ -172,6 +172,7 @@ pub fn resource(
 #[cfg(test)]
 mod tests {
     use serde_json::{from_value, json};
+    use skiff_testing::With;
 
     use super::*;
 
@@ -184,10 +185,7 @@ mod tests {
     #[test]
     fn fields() {
         let ips = ["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
-        let known = Known {
-            pod_ips: &ips,
-            ..Default::default()
-        };
+        let known = Known::default().with(|k| k.pod_ips = &ips);
         let table = [
             ("metadata.name", "p"),
             ("metadata.labels", "a=\"x\\\"y\\n\"\nb=\"2\""),
@@ -209,10 +207,7 @@ mod tests {
     #[test]
     fn resources_are_rounded_up_by_their_divisor() {
         let allocatable: List = from_value(json!({"ephemeral-storage": "10Gi"})).unwrap();
-        let known = Known {
-            allocatable: Some(&allocatable),
-            ..Default::default()
-        };
+        let known = Known::default().with(|k| k.allocatable = Some(&allocatable));
         let table = [
             ("limits.cpu", None, "1"),
             ("limits.cpu", Some("1m"), "250"),

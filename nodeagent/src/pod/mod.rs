@@ -33,6 +33,7 @@ pub mod security;
 pub mod start;
 pub mod status;
 pub mod sync;
+pub mod told;
 pub mod upkeep;
 pub mod view;
 pub mod worker;

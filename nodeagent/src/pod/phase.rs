@@ -155,39 +155,29 @@ fn decide(count: &Count, terminal: bool, initialized: bool) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::{
-        ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
-    };
+    use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated};
+    use skiff_testing::With;
 
     use super::*;
+    use crate::pod::told;
 
     fn state(text: &str) -> ContainerState {
         match text {
-            "running" => ContainerState {
-                running: Some(ContainerStateRunning::default()),
+            "running" => told::running(Default::default()),
+            "waiting" => told::waiting(Default::default()),
+            code => told::terminated(ContainerStateTerminated {
+                exit_code: code.parse().unwrap(),
                 ..Default::default()
-            },
-            "waiting" => ContainerState {
-                waiting: Some(ContainerStateWaiting::default()),
-                ..Default::default()
-            },
-            code => ContainerState {
-                terminated: Some(ContainerStateTerminated {
-                    exit_code: code.parse().unwrap(),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            },
+            }),
         }
     }
 
     /// `name=state[<last]`, separated by blanks; `i…` are init containers, `s…` sidecars.
     fn check(policy: &str, statuses: &str, terminal: bool, expected: &str) {
-        let mut spec = PodSpec {
-            restart_policy: Some(policy.into()),
-            init_containers: Some(Vec::new()),
-            ..Default::default()
-        };
+        let mut spec = PodSpec::default().with(|p| {
+            p.restart_policy = Some(policy.into());
+            p.init_containers = Some(Vec::new());
+        });
         let mut list = Vec::new();
         for part in statuses.split_whitespace() {
             let (name, rest) = part.split_once('=').unwrap();
@@ -195,11 +185,10 @@ mod tests {
                 .split_once('<')
                 .map_or((rest, None), |(now, last)| (now, Some(last)));
             let sidecar = name.starts_with('s');
-            let container = Container {
-                name: name.into(),
-                restart_policy: sidecar.then(|| "Always".into()),
-                ..Default::default()
-            };
+            let container = Container::default().with(|c| {
+                c.name = name.into();
+                c.restart_policy = sidecar.then(|| "Always".into());
+            });
             if sidecar || name.starts_with('i') {
                 spec.init_containers.as_mut().unwrap().push(container);
             } else {

@@ -5,13 +5,14 @@
 //! `pkg/kubelet/status/generate.go`.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerState, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus,
-    Pod, PodCondition, PodStatus,
+    Container, ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod, PodCondition,
+    PodStatus,
 };
 
 use super::{
     containers::by_name,
     names::{matching_rule, spec},
+    told::{self, Told},
     view::PodView,
 };
 use crate::runtime::ContainerPhase;
@@ -70,7 +71,7 @@ pub fn is_wanted(pod: &Pod, view: &PodView, old: &PodStatus) -> bool {
                 .filter(|state| state.phase == ContainerPhase::Exited);
             let before = told
                 .get(container.name.as_str())
-                .and_then(|status| status.state.as_ref()?.terminated.as_ref());
+                .and_then(|status| status.state.terminated());
             now.is_some_and(|state| {
                 asks(container, state.exit_code.unwrap_or(255))
                     || before.is_some_and(|ended| asks(container, ended.exit_code))
@@ -107,20 +108,14 @@ pub fn tell_removed(status: &mut ContainerStatus, old: &ContainerStatus) {
         reason: Some(REASON.to_owned()),
         message: Some(MESSAGE.to_owned()),
     };
-    status.state = Some(ContainerState {
-        waiting: Some(waiting),
-        ..Default::default()
-    });
+    status.state = Some(told::waiting(waiting));
     let ended = ContainerStateTerminated {
         reason: Some(REASON.to_owned()),
         message: Some(MESSAGE.to_owned()),
         exit_code: 137,
         ..Default::default()
     };
-    status.last_state = Some(ContainerState {
-        terminated: Some(ended),
-        ..Default::default()
-    });
+    status.last_state = Some(told::terminated(ended));
     status.restart_count = old.restart_count + 1;
 }
 

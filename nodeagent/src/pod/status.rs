@@ -21,6 +21,7 @@ use super::{
     handle::Verdict,
     names::{self, Kind, is_terminal, spec},
     phase, resources, restart_all,
+    told::Told,
     view::{PodView, Sandbox},
 };
 use crate::{probe::state::Results, runtime::ContainerPhase, time};
@@ -250,8 +251,7 @@ fn set_started_and_ready(
             .any(|init| init.name == container.name);
         let state = facts.view.container(&container.name);
         let running = state.filter(|state| {
-            state.phase == ContainerPhase::Running
-                && status.state.as_ref().is_some_and(|s| s.running.is_some())
+            state.phase == ContainerPhase::Running && status.state.running().is_some()
         });
         let results = state.and_then(|state| facts.probes.get(&state.id));
         let started = running.is_some_and(|_| {
@@ -264,8 +264,7 @@ fn set_started_and_ready(
         if is_init && !names::is_sidecar(container) {
             status.ready = status
                 .state
-                .as_ref()
-                .and_then(|state| state.terminated.as_ref())
+                .terminated()
                 .is_some_and(|ended| ended.exit_code == 0);
             continue;
         }

@@ -3,7 +3,10 @@
 //! Invariant: one request, one connection; at most 10 KiB of the answer are read.
 //! Follows `pkg/probe/http` and `pkg/kubelet/lifecycle/handlers.go`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use http::{Request, Uri, header};
 use http_body_util::{BodyExt, Empty};
@@ -323,7 +326,7 @@ fn request(
 
 /// A configuration that trusts every server.
 fn trusting() -> Arc<ClientConfig> {
-    static CONFIG: std::sync::LazyLock<Arc<ClientConfig>> = std::sync::LazyLock::new(|| {
+    static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
         let builder = tls::client(None)
             .unwrap_or_else(|_| unreachable!("ring supports the default versions"));
         Arc::new(builder.with_no_client_auth())

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use skiff_nodeagent::runtime::{
     ContainerPhase, ContainerSpec, Error, ExecSpec, Limits, Mount, Runtime, RuntimeEvent,
 };
+use skiff_testing::With;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::world::{With, World, holds, log, strings, until};
+use crate::world::{World, holds, log, strings, until};
 
 pub async fn output_and_exit_codes() {
     let world = World::new().await;

@@ -11,8 +11,9 @@ use skiff_nodeagent::{
     image::{Credentials, Error, ImageStore, SHOP_REPOSITORY, Store},
     runtime::Runtime,
 };
+use skiff_testing::With;
 
-use crate::world::{BUSYBOX, IMAGE, Layer, With, World, busybox_archive, saved_image, until};
+use crate::world::{BUSYBOX, IMAGE, Layer, World, busybox_archive, saved_image, until};
 
 /// Whether the programs are installed; says so when not.
 fn have(programs: &[&str]) -> bool {

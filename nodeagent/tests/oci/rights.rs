@@ -1,8 +1,9 @@
 //! What a container's process may do.
 
 use skiff_nodeagent::runtime::{Error, Limits, Runtime, Security};
+use skiff_testing::With;
 
-use crate::world::{With, World, strings};
+use crate::world::{World, strings};
 
 async fn run(world: &World, pod: &str, security: Security, script: &str) -> (i32, String) {
     world

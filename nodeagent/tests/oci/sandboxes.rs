@@ -6,8 +6,9 @@ use skiff_nodeagent::{
     image::ImageStore,
     runtime::{Error, ImageMount, Mount, Runtime},
 };
+use skiff_testing::With;
 
-use crate::world::{Layer, With, World, holds, saved_image};
+use crate::world::{Layer, World, holds, saved_image};
 
 fn mount(host: &Path, container: &str, read_only: bool, propagation: &str) -> Mount {
     Mount {

@@ -3,8 +3,9 @@
 use std::{fs, time::Duration};
 
 use skiff_nodeagent::runtime::{ContainerPhase, Runtime, RuntimeEvent};
+use skiff_testing::With;
 
-use crate::world::{With, World, holds, log};
+use crate::world::{World, holds, log};
 
 pub async fn the_agent_comes_back() {
     let mut world = World::new().await;

@@ -314,16 +314,6 @@ pub fn log(path: &Path) -> String {
         .collect()
 }
 
-/// Changes a value on its way: for specifications that differ in little.
-pub trait With: Sized {
-    fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
-        change(&mut self);
-        self
-    }
-}
-
-impl<T> With for T {}
-
 /// Waits until it holds.
 pub async fn holds(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     until(what, async || condition().await.then_some(())).await

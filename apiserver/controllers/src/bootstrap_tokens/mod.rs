@@ -96,42 +96,20 @@ mod tests {
     #[test]
     fn which_tokens_sign_and_for_how_long() {
         let now = "2026-01-01T00:00:00Z".parse().unwrap();
-        for (name, fields, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             ("bootstrap-token-abcdef", vec![], true),
             ("bootstrap-token-abcdeg", vec![], false),
-            (
-                "bootstrap-token-ABCDEF",
-                vec![("token-id", "ABCDEF")],
-                false,
-            ),
+            ("bootstrap-token-ABCDEF", vec![("token-id", "ABCDEF")], false),
             ("abcdef", vec![], false),
             ("bootstrap-token-abcdef", vec![("token-secret", "")], false),
-            (
-                "bootstrap-token-abcdef",
-                vec![("usage-bootstrap-signing", "yes")],
-                false,
-            ),
-            (
-                "bootstrap-token-abcdef",
-                vec![("expiration", "2025-12-31T00:00:00Z")],
-                false,
-            ),
-            (
-                "bootstrap-token-abcdef",
-                vec![("expiration", "tomorrow")],
-                false,
-            ),
-            (
-                "bootstrap-token-abcdef",
-                vec![("expiration", "2026-01-01T01:00:00+01:00")],
-                false,
-            ),
-            (
-                "bootstrap-token-abcdef",
-                vec![("expiration", "2026-01-01T00:00:01Z")],
-                true,
-            ),
-        ] {
+            ("bootstrap-token-abcdef", vec![("usage-bootstrap-signing", "yes")], false),
+            ("bootstrap-token-abcdef", vec![("expiration", "2025-12-31T00:00:00Z")], false),
+            ("bootstrap-token-abcdef", vec![("expiration", "tomorrow")], false),
+            ("bootstrap-token-abcdef", vec![("expiration", "2026-01-01T01:00:00+01:00")], false),
+            ("bootstrap-token-abcdef", vec![("expiration", "2026-01-01T00:00:01Z")], true),
+        ];
+        for (name, fields, expected) in cases {
             assert_eq!(
                 signs(&secret(name, &fields), now).is_some(),
                 expected,

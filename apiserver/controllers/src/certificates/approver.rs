@@ -305,27 +305,14 @@ mod tests {
     #[test]
     fn client_certificates() {
         let nodes: &[&str] = &["system:nodes"];
-        for (signer, user, organizations, expected) in [
-            (
-                KUBELET_CLIENT,
-                "system:node:n",
-                nodes,
-                &["selfnodeclient", "nodeclient"][..],
-            ),
-            (
-                KUBELET_CLIENT,
-                "system:bootstrap:abcdef",
-                nodes,
-                &["nodeclient"],
-            ),
+        #[rustfmt::skip]
+        let cases = [
+            (KUBELET_CLIENT, "system:node:n", nodes, &["selfnodeclient", "nodeclient"][..]),
+            (KUBELET_CLIENT, "system:bootstrap:abcdef", nodes, &["nodeclient"]),
             (KUBELET_CLIENT, "system:node:n", &["system:masters"], &[]),
-            (
-                "kubernetes.io/kube-apiserver-client",
-                "system:node:n",
-                nodes,
-                &[],
-            ),
-        ] {
+            ("kubernetes.io/kube-apiserver-client", "system:node:n", nodes, &[]),
+        ];
+        for (signer, user, organizations, expected) in cases {
             let (request, parsed) = request(
                 signer,
                 user,

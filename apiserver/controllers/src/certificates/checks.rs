@@ -186,88 +186,35 @@ mod tests {
         };
         let no_organization = "subject organization is not system:nodes";
         let no_name = "subject common name does not begin with system:node:";
-        for (signer, request, usage, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             (client, node(), c3, ""),
             (client, node(), "client auth, digital signature", ""),
-            (
-                client,
-                node(),
-                "client auth, client auth, digital signature",
-                "",
-            ),
-            (
-                client,
-                node(),
-                "client auth",
-                "usages did not match [client auth digital signature key encipherment]",
-            ),
-            (
-                client,
-                node(),
-                s3,
-                "usages did not match [client auth digital signature key encipherment]",
-            ),
+            (client, node(), "client auth, client auth, digital signature", ""),
+            (client, node(), "client auth", "usages did not match [client auth digital signature key encipherment]"),
+            (client, node(), s3, "usages did not match [client auth digital signature key encipherment]"),
             (client, of(node(), &[]), c3, no_organization),
-            (
-                client,
-                of(node(), &["system:nodes", "system:masters"]),
-                c3,
-                no_organization,
-            ),
+            (client, of(node(), &["system:nodes", "system:masters"]), c3, no_organization),
             (client, dns(), c3, "DNS subjectAltNames are not allowed"),
-            (
-                client,
-                email(node()),
-                c3,
-                "Email subjectAltNames are not allowed",
-            ),
+            (client, email(node()), c3, "Email subjectAltNames are not allowed"),
             (client, ip(), c3, "IP subjectAltNames are not allowed"),
-            (
-                client,
-                uri(node()),
-                c3,
-                "URI subjectAltNames are not allowed",
-            ),
+            (client, uri(node()), c3, "URI subjectAltNames are not allowed"),
             (client, named(node()), "", no_name),
             (server, dns(), s3, ""),
             (server, ip(), "server auth, digital signature", ""),
             (server, node(), s3, "DNS or IP subjectAltName is required"),
             (server, of(node(), &["x"]), s3, no_organization),
-            (
-                server,
-                email(dns()),
-                s3,
-                "Email subjectAltNames are not allowed",
-            ),
-            (
-                server,
-                uri(dns()),
-                s3,
-                "URI subjectAltNames are not allowed",
-            ),
-            (
-                server,
-                named(dns()),
-                c3,
-                "usages did not match [digital signature key encipherment server auth]",
-            ),
+            (server, email(dns()), s3, "Email subjectAltNames are not allowed"),
+            (server, uri(dns()), s3, "URI subjectAltNames are not allowed"),
+            (server, named(dns()), c3, "usages did not match [digital signature key encipherment server auth]"),
             (server, named(dns()), s3, no_name),
             (CLIENT, dns(), "client auth", ""),
             (CLIENT, node(), c3, ""),
-            (
-                CLIENT,
-                node(),
-                "client auth, server auth",
-                "invalid usage for client certificate: server auth",
-            ),
-            (
-                CLIENT,
-                node(),
-                "digital signature",
-                "missing required usage for client certificate: client auth",
-            ),
+            (CLIENT, node(), "client auth, server auth", "invalid usage for client certificate: server auth"),
+            (CLIENT, node(), "digital signature", "missing required usage for client certificate: client auth"),
             (LEGACY, uri(dns()), "code signing", ""),
-        ] {
+        ];
+        for (signer, request, usage, expected) in cases {
             let found = check(signer, &request, &usages(usage))
                 .unwrap()
                 .map_or_else(|refused| refused.to_string(), |()| String::new());

@@ -127,31 +127,21 @@ mod tests {
             request
         };
         let old = old_certificate();
-        for (name, request, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             ("pending", request(23, "", 0, b""), false),
             ("pending too long", request(24, "", 0, b""), true),
-            (
-                "approved, not issued",
-                request(30, "Approved", 23, b""),
-                false,
-            ),
-            (
-                "approved and never issued",
-                request(30, "Approved", 24, b""),
-                true,
-            ),
+            ("approved, not issued", request(30, "Approved", 23, b""), false),
+            ("approved and never issued", request(30, "Approved", 24, b""), true),
             ("issued just now", request(30, "Approved", 0, b"x"), false),
             ("issued", request(30, "Approved", 1, b"x"), true),
             ("denied just now", request(30, "Denied", 0, b""), false),
             ("denied", request(30, "Denied", 1, b""), true),
             ("failed", request(30, "Failed", 1, b""), true),
             ("expired", request(0, "Approved", 0, &old), true),
-            (
-                "expired but not approved",
-                request(0, "Other", 0, &old),
-                false,
-            ),
-        ] {
+            ("expired but not approved", request(0, "Other", 0, &old), false),
+        ];
+        for (name, request, expected) in cases {
             assert_eq!(is_over(&request, now), expected, "{name}");
         }
     }

@@ -165,38 +165,18 @@ mod tests {
         };
         let kubelet = "kubernetes.io/kube-apiserver-client-kubelet";
         let node = || pem("system:node:n", &["system:nodes"], &[]);
-        for (request, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             (request(kubelet, &["Approved"], node()), Decision::Sign),
             (request(kubelet, &[], node()), Decision::Nothing),
-            (
-                request(kubelet, &["Approved", "Denied"], node()),
-                Decision::Nothing,
-            ),
-            (
-                request(kubelet, &["Approved", "Failed"], node()),
-                Decision::Nothing,
-            ),
-            (
-                request("example.com/mine", &["Approved"], b"nonsense".to_vec()),
-                Decision::Nothing,
-            ),
-            (
-                request("kubernetes.io/other", &["Approved"], node()),
-                Decision::Nothing,
-            ),
-            (
-                request(kubelet, &["Approved"], pem("jane", &["system:nodes"], &[])),
-                Decision::Fail("subject common name does not begin with system:node:".into()),
-            ),
-            (
-                request(
-                    "kubernetes.io/kube-apiserver-client",
-                    &["Approved"],
-                    pem("jane", &[], &[]),
-                ),
-                Decision::Sign,
-            ),
-        ] {
+            (request(kubelet, &["Approved", "Denied"], node()), Decision::Nothing),
+            (request(kubelet, &["Approved", "Failed"], node()), Decision::Nothing),
+            (request("example.com/mine", &["Approved"], b"nonsense".to_vec()), Decision::Nothing),
+            (request("kubernetes.io/other", &["Approved"], node()), Decision::Nothing),
+            (request(kubelet, &["Approved"], pem("jane", &["system:nodes"], &[])), Decision::Fail("subject common name does not begin with system:node:".into())),
+            (request("kubernetes.io/kube-apiserver-client", &["Approved"], pem("jane", &[], &[])), Decision::Sign),
+        ];
+        for (request, expected) in cases {
             assert_eq!(decide(&request).unwrap(), expected, "{request:?}");
         }
         let mut issued = request(kubelet, &["Approved"], node());

@@ -3,6 +3,7 @@
 //! Invariant: a Job's name follows from its minute, so that no time is served twice. Follows
 //! pkg/controller/cronjob/cronjob_controllerv2.go and utils.go.
 
+mod decide;
 mod missed;
 
 use std::time::Duration;
@@ -18,10 +19,12 @@ use k8s_openapi::{
 
 use skiff_api::machinery::cron::{self, Schedule};
 
-use self::missed::{Missed, due, next_wait};
+use self::{
+    decide::{Told, active, drop_active, is_active, job_name},
+    missed::{Missed, due, next_wait},
+};
 use crate::{
-    clock::after,
-    job::{finished_condition, is_finished},
+    job::is_finished,
     owners::{controller_of, controller_ref, is_controlled_by},
     prelude::*,
 };
@@ -62,29 +65,6 @@ pub fn start(context: &Context) -> Result<Work, Error> {
             .for_each(|key| queue.add(key));
     });
     Ok(c.workers())
-}
-
-fn active(cron: &CronJob) -> &[ObjectReference] {
-    cron.status().active.as_deref().unwrap_or(&[])
-}
-
-fn is_active(cron: &CronJob, uid: Option<&String>) -> bool {
-    active(cron).iter().any(|r| r.uid.as_ref() == uid)
-}
-
-fn drop_active(cron: &mut CronJob, uid: Option<&String>) {
-    let status = cron.status.get_or_insert_default();
-    if let Some(list) = &mut status.active {
-        list.retain(|r| r.uid.as_ref() != uid);
-        if list.is_empty() {
-            status.active = None;
-        }
-    }
-}
-
-/// The name of the Job of one minute.
-fn job_name(cron: &CronJob, at: Timestamp) -> String {
-    format!("{}-{}", cron.metadata.name(), at.as_second().div_euclid(60))
 }
 
 impl Reconcile<Key> for Controller {
@@ -163,7 +143,10 @@ impl Controller {
         let Some(time) = time else {
             return Ok(next_wait(cron, &schedule, now));
         };
-        if self.may_start(cron, time, now) {
+        let refusal = decide::refusal(cron, time, now);
+        if let Some(told) = refusal {
+            told.into_iter().for_each(|told| self.tell(cron, told));
+        } else {
             if cron.spec.concurrency_policy.as_deref() == Some("Replace") {
                 self.replace_active(cron).await?;
             }
@@ -174,80 +157,14 @@ impl Controller {
         Ok(next_wait(cron, &schedule, now))
     }
 
-    fn may_start(&self, cron: &CronJob, time: Timestamp, now: Timestamp) -> bool {
-        let late = cron
-            .spec
-            .starting_deadline_seconds
-            .and_then(|s| u64::try_from(s).ok())
-            .is_some_and(|s| after(time, Duration::from_secs(s)) < now);
-        if late {
-            let when = time.strftime("%a, %d %b %Y %H:%M:%S +0000");
-            self.recorder.warning(
-                cron,
-                "MissSchedule",
-                format!("Missed scheduled time to start a job: {when}"),
-            );
-            return false;
-        }
-        let served = cron
-            .status()
-            .last_schedule_time
-            .as_ref()
-            .is_some_and(|t| t.0 == time);
-        if served
-            || active(cron)
-                .iter()
-                .any(|r| r.name.as_deref() == Some(&job_name(cron, time)))
-        {
-            return false;
-        }
-        if cron.spec.concurrency_policy.as_deref() == Some("Forbid") && !active(cron).is_empty() {
-            self.recorder.normal(cron, "JobAlreadyActive", "Not starting job because prior execution is running and concurrency policy is Forbid");
-            return false;
-        }
-        true
+    fn tell(&self, cron: &CronJob, (kind, reason, message): Told) {
+        self.recorder.event(cron, kind, reason, message);
     }
 
     /// Brings the list of active Jobs up to date.
     async fn follow(&self, cron: &mut CronJob, jobs: &[Arc<Job>]) -> Result<(), Error> {
-        for job in jobs {
-            let (uid, found) = (
-                job.metadata.uid.as_ref(),
-                is_active(cron, job.metadata.uid.as_ref()),
-            );
-            match finished_condition(job) {
-                None if !found => {
-                    let message = format!(
-                        "Saw a job that the controller did not create or forgot: {}",
-                        job.metadata.name()
-                    );
-                    self.recorder.warning(cron, "UnexpectedJob", message);
-                }
-                None => {}
-                Some(end) => {
-                    if found {
-                        drop_active(cron, uid);
-                        self.recorder.normal(
-                            cron,
-                            "SawCompletedJob",
-                            format!(
-                                "Saw completed job: {}, condition: {}",
-                                job.metadata.name(),
-                                end.type_
-                            ),
-                        );
-                    }
-                    let completed = job
-                        .status()
-                        .completion_time
-                        .clone()
-                        .filter(|_| end.type_ == "Complete");
-                    let last = &mut cron.status.get_or_insert_default().last_successful_time;
-                    if completed > *last {
-                        *last = completed;
-                    }
-                }
-            }
+        for told in decide::follow(cron, jobs) {
+            self.tell(cron, told);
         }
         for reference in active(cron).to_vec() {
             if jobs.iter().any(|job| job.metadata.uid == reference.uid) {
@@ -405,25 +322,8 @@ impl Controller {
 
     /// Deletes the oldest finished Jobs that the history need not keep.
     async fn clear_away(&self, cron: &mut CronJob, jobs: &[Arc<Job>]) {
-        let limits = [
-            ("Complete", cron.spec.successful_jobs_history_limit),
-            ("Failed", cron.spec.failed_jobs_history_limit),
-        ];
-        for (kind, limit) in limits {
-            let Some(limit) = limit.and_then(|l| usize::try_from(l).ok()) else {
-                continue;
-            };
-            let mut ended: Vec<_> = jobs
-                .iter()
-                .filter(|job| finished_condition(job).is_some_and(|c| c.type_ == kind))
-                .collect();
-            ended.sort_by_key(|job| {
-                let started = job.status().start_time.as_ref().map(|t| t.0);
-                (started.is_none(), started, job.metadata.name.clone())
-            });
-            for job in ended.iter().take(ended.len().saturating_sub(limit)) {
-                self.delete(cron, job).await;
-            }
+        for job in decide::surplus(cron, jobs) {
+            self.delete(cron, &job).await;
         }
     }
 }

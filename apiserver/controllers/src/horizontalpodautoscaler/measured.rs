@@ -361,24 +361,14 @@ mod tests {
                 ..Status::default()
             }))
         };
-        for (given, wanted) in [
-            (
-                error(404, "404 page not found\n", ""),
-                "the server could not find the requested resource (get pods.metrics.k8s.io)",
-            ),
-            (
-                error(404, ABSENT, "NotFound"),
-                "the server could not find the requested resource (get pods.metrics.k8s.io)",
-            ),
-            (
-                error(503, "", ""),
-                "the server is currently unable to handle the request (get pods.metrics.k8s.io)",
-            ),
-            (
-                error(403, "pods is forbidden", "Forbidden"),
-                "pods is forbidden",
-            ),
-        ] {
+        #[rustfmt::skip]
+        let cases = [
+            (error(404, "404 page not found\n", ""), "the server could not find the requested resource (get pods.metrics.k8s.io)"),
+            (error(404, ABSENT, "NotFound"), "the server could not find the requested resource (get pods.metrics.k8s.io)"),
+            (error(503, "", ""), "the server is currently unable to handle the request (get pods.metrics.k8s.io)"),
+            (error(403, "pods is forbidden", "Forbidden"), "pods is forbidden"),
+        ];
+        for (given, wanted) in cases {
             assert_eq!(words(given, "pods.metrics.k8s.io"), wanted);
         }
     }

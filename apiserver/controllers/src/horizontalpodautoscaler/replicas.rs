@@ -402,80 +402,22 @@ mod tests {
     fn by_percentage_of_what_is_asked_for() {
         let two = [pod("a", "Running", true), pod("b", "Running", true)];
         let third = |phase: &str, ready: bool| [two.as_slice(), &[pod("c", phase, ready)]].concat();
-        for (what, pods, values, wanted) in [
-            (
-                "as wanted",
-                two.to_vec(),
-                vec![("a", 500), ("b", 500)],
-                Ok((2, 50, 500)),
-            ),
-            (
-                "within a tenth",
-                two.to_vec(),
-                vec![("a", 540), ("b", 540)],
-                Ok((2, 54, 540)),
-            ),
-            (
-                "twice as much",
-                two.to_vec(),
-                vec![("a", 1000), ("b", 1000)],
-                Ok((4, 100, 1000)),
-            ),
-            (
-                "half as much",
-                two.to_vec(),
-                vec![("a", 250), ("b", 250)],
-                Ok((1, 25, 250)),
-            ),
-            (
-                "one that was not measured counts nothing on the way up",
-                third("Running", true),
-                vec![("a", 1000), ("b", 1000)],
-                Ok((4, 100, 1000)),
-            ),
-            (
-                "and all that it asks for on the way down",
-                third("Running", true),
-                vec![("a", 100), ("b", 100)],
-                Ok((3, 10, 100)),
-            ),
-            (
-                "so that there is no way down",
-                third("Running", true),
-                vec![("a", 300), ("b", 300)],
-                Ok((3, 30, 300)),
-            ),
-            (
-                "one that begins counts nothing on the way up",
-                third("Pending", false),
-                vec![("a", 2000), ("b", 2000)],
-                Ok((8, 200, 2000)),
-            ),
-            (
-                "one that never was ready",
-                third("Running", false),
-                vec![("a", 800), ("b", 800), ("c", 9000)],
-                Ok((3, 80, 800)),
-            ),
-            (
-                "nobody measured",
-                two.to_vec(),
-                vec![("x", 1)],
-                Err("no metrics returned matched known pods".into()),
-            ),
-            (
-                "nobody there",
-                vec![],
-                vec![("a", 1)],
-                Err("no pods returned by selector while calculating replica count".into()),
-            ),
-            (
-                "nobody ready",
-                vec![pod("a", "Pending", false)],
-                vec![("a", 1)],
-                Err("did not receive metrics for targeted pods (pods might be unready)".into()),
-            ),
-        ] {
+        #[rustfmt::skip]
+        let cases = [
+            ("as wanted", two.to_vec(), vec![("a", 500), ("b", 500)], Ok((2, 50, 500))),
+            ("within a tenth", two.to_vec(), vec![("a", 540), ("b", 540)], Ok((2, 54, 540))),
+            ("twice as much", two.to_vec(), vec![("a", 1000), ("b", 1000)], Ok((4, 100, 1000))),
+            ("half as much", two.to_vec(), vec![("a", 250), ("b", 250)], Ok((1, 25, 250))),
+            ("one that was not measured counts nothing on the way up", third("Running", true), vec![("a", 1000), ("b", 1000)], Ok((4, 100, 1000))),
+            ("and all that it asks for on the way down", third("Running", true), vec![("a", 100), ("b", 100)], Ok((3, 10, 100))),
+            ("so that there is no way down", third("Running", true), vec![("a", 300), ("b", 300)], Ok((3, 30, 300))),
+            ("one that begins counts nothing on the way up", third("Pending", false), vec![("a", 2000), ("b", 2000)], Ok((8, 200, 2000))),
+            ("one that never was ready", third("Running", false), vec![("a", 800), ("b", 800), ("c", 9000)], Ok((3, 80, 800))),
+            ("nobody measured", two.to_vec(), vec![("x", 1)], Err("no metrics returned matched known pods".into())),
+            ("nobody there", vec![], vec![("a", 1)], Err("no pods returned by selector while calculating replica count".into())),
+            ("nobody ready", vec![pod("a", "Pending", false)], vec![("a", 1)], Err("did not receive metrics for targeted pods (pods might be unready)".into())),
+        ];
+        for (what, pods, values, wanted) in cases {
             let current = if pods.len() == 3 { 3 } else { 2 };
             assert_eq!(
                 by_utilization(&seen(current, &pods), metrics(&values), "cpu", "", 50),

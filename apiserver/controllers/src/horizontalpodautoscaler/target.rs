@@ -129,24 +129,14 @@ mod tests {
             let found = resource(&found, &reference).map(|r| r.item("ns", "web"));
             found.unwrap_or_else(|error| error.to_string())
         };
-        for (version, kind, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             // the version does not matter
-            (
-                "apps/v1beta9",
-                "Deployment",
-                "/apis/apps/v1/namespaces/ns/deployments/web",
-            ),
-            (
-                "apps/v1",
-                "Other",
-                "no matches for kind \"Other\" in group \"apps\"",
-            ),
-            (
-                "a/b/c",
-                "Deployment",
-                "unexpected GroupVersion string: a/b/c",
-            ),
-        ] {
+            ("apps/v1beta9", "Deployment", "/apis/apps/v1/namespaces/ns/deployments/web"),
+            ("apps/v1", "Other", "no matches for kind \"Other\" in group \"apps\""),
+            ("a/b/c", "Deployment", "unexpected GroupVersion string: a/b/c"),
+        ];
+        for (version, kind, expected) in cases {
             assert_eq!(path(version, kind), expected);
         }
     }

@@ -272,29 +272,13 @@ mod tests {
     fn of_pods() {
         let container = |cpu: &str| json!({"name": "c", "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}});
         let resizing = json!({"containerStatuses": [{"name": "c", "resources": {"requests": {"cpu": "3"}, "limits": {"cpu": "4"}}}]});
-        for (what, spec, status, requests, limits) in [
-            (
-                "two containers",
-                json!({"containers": [container("500m"), container("1")]}),
-                json!({}),
-                "1500m",
-                "1500m",
-            ),
-            (
-                "an init container",
-                json!({"containers": [container("500m")], "initContainers": [container("2")]}),
-                json!({}),
-                "2",
-                "2",
-            ),
-            (
-                "a resize that is not through",
-                json!({"containers": [container("2")]}),
-                resizing,
-                "3",
-                "4",
-            ),
-        ] {
+        #[rustfmt::skip]
+        let cases = [
+            ("two containers", json!({"containers": [container("500m"), container("1")]}), json!({}), "1500m", "1500m"),
+            ("an init container", json!({"containers": [container("500m")], "initContainers": [container("2")]}), json!({}), "2", "2"),
+            ("a resize that is not through", json!({"containers": [container("2")]}), resizing, "3", "4"),
+        ];
+        for (what, spec, status, requests, limits) in cases {
             let pod: Pod = from_value(json!({"spec": spec, "status": status})).unwrap();
             let usage = of_pod(&pod, Timestamp::UNIX_EPOCH).unwrap();
             assert_eq!(

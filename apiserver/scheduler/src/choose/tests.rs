@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use skiff_api::machinery::clock::system;
 
 use super::*;
 use crate::{heard::Event, plugins::tests::World, pod::tests::pod, terms::selector};
@@ -30,7 +31,7 @@ fn attempt(world: &World, pod: &PodInfo) -> Result<Choice, Failure> {
         pod,
         &mut Sampling::default(),
         &Store::default(),
-        Timestamp::now(),
+        system().now(),
     )
 }
 
@@ -155,7 +156,7 @@ fn budgets_are_kept_where_they_can_be() {
             &new,
             &mut Sampling::default(),
             budgets,
-            Timestamp::now(),
+            system().now(),
         )
         .unwrap_err();
         failure
@@ -265,7 +266,7 @@ fn many_equal_pods() {
                 &new,
                 &mut sampling,
                 &Store::default(),
-                Timestamp::now(),
+                system().now(),
             )
             .unwrap();
             world.cache.put_pod(&choice.node, new);

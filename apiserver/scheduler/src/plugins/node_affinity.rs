@@ -121,25 +121,15 @@ mod tests {
     fn nodes_by_name() {
         let field =
             |names: &[&str]| json!({"key": "metadata.name", "operator": "In", "values": names});
-        for (terms, wanted) in [
-            (
-                json!([{"matchFields": [field(&["a", "b"])]}]),
-                Some(vec!["a", "b"]),
-            ),
-            (
-                json!([{"matchFields": [field(&["a", "b"]), field(&["b"])]}, {"matchFields": [field(&["c"])]}]),
-                Some(vec!["b", "c"]),
-            ),
-            (
-                json!([{"matchFields": [field(&["a"]), field(&["b"])]}]),
-                Some(vec![]),
-            ),
-            (
-                json!([{"matchFields": [field(&["a"])]}, {"matchExpressions": [{"key": "k", "operator": "Exists"}]}]),
-                None,
-            ),
+        #[rustfmt::skip]
+        let cases = [
+            (json!([{"matchFields": [field(&["a", "b"])]}]), Some(vec!["a", "b"])),
+            (json!([{"matchFields": [field(&["a", "b"]), field(&["b"])]}, {"matchFields": [field(&["c"])]}]), Some(vec!["b", "c"])),
+            (json!([{"matchFields": [field(&["a"]), field(&["b"])]}]), Some(vec![])),
+            (json!([{"matchFields": [field(&["a"])]}, {"matchExpressions": [{"key": "k", "operator": "Exists"}]}]), None),
             (json!([]), None),
-        ] {
+        ];
+        for (terms, wanted) in cases {
             let read: Vec<NodeSelectorTerm> = serde_json::from_value(terms.clone()).unwrap();
             assert_eq!(
                 named(&read).map(|names| names.into_iter().collect::<Vec<_>>()),

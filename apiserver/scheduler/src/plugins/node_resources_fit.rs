@@ -167,57 +167,19 @@ mod tests {
             node
         };
         let has = json!({"cpu": "2", "memory": "2Gi", "pods": "2", "example.com/gpu": "1"});
-        for (node, requests, reasons, unresolvable) in [
+        #[rustfmt::skip]
+        let cases = [
             (full(has.clone()), json!({"cpu": "1"}), vec![], false),
-            (
-                full(has.clone()),
-                json!({"cpu": "1001m"}),
-                vec!["Insufficient cpu"],
-                false,
-            ),
-            (
-                full(has.clone()),
-                json!({"cpu": "3", "memory": "1Gi"}),
-                vec!["Insufficient cpu"],
-                true,
-            ),
-            (
-                full(has.clone()),
-                json!({"cpu": "2", "memory": "3Gi"}),
-                vec!["Insufficient cpu", "Insufficient memory"],
-                true,
-            ),
-            (
-                full(has.clone()),
-                json!({"example.com/gpu": "1"}),
-                vec!["Insufficient example.com/gpu"],
-                false,
-            ),
-            (
-                full(has.clone()),
-                json!({"example.com/fpga": "1"}),
-                vec!["Insufficient example.com/fpga"],
-                true,
-            ),
-            (
-                full(json!({"cpu": "2", "pods": "1"})),
-                json!({}),
-                vec!["Too many pods"],
-                false,
-            ),
-            (
-                node(json!({"cpu": "lots", "pods": "1"})),
-                json!({}),
-                vec!["node(s) had amounts that cannot be read"],
-                true,
-            ),
-            (
-                node(has.clone()),
-                json!({"cpu": "lots"}),
-                vec!["the quantity \"lots\" of cpu cannot be read"],
-                true,
-            ),
-        ] {
+            (full(has.clone()), json!({"cpu": "1001m"}), vec!["Insufficient cpu"], false),
+            (full(has.clone()), json!({"cpu": "3", "memory": "1Gi"}), vec!["Insufficient cpu"], true),
+            (full(has.clone()), json!({"cpu": "2", "memory": "3Gi"}), vec!["Insufficient cpu", "Insufficient memory"], true),
+            (full(has.clone()), json!({"example.com/gpu": "1"}), vec!["Insufficient example.com/gpu"], false),
+            (full(has.clone()), json!({"example.com/fpga": "1"}), vec!["Insufficient example.com/fpga"], true),
+            (full(json!({"cpu": "2", "pods": "1"})), json!({}), vec!["Too many pods"], false),
+            (node(json!({"cpu": "lots", "pods": "1"})), json!({}), vec!["node(s) had amounts that cannot be read"], true),
+            (node(has.clone()), json!({"cpu": "lots"}), vec!["the quantity \"lots\" of cpu cannot be read"], true),
+        ];
+        for (node, requests, reasons, unresolvable) in cases {
             let found = NodeResourcesFit
                 .filter(
                     world.view(),

@@ -11,8 +11,8 @@ use crate::{
     heard::Event,
     nominator::Nominator,
     owners::Owners,
-    plugins::{Plugin, State},
-    pod::PodInfo,
+    plugins::{PLUGINS, Plugin, State},
+    pod::{PodInfo, tests::pod},
     volumes::{Store, Volumes},
 };
 
@@ -110,4 +110,95 @@ impl World {
         plugin.normalize(&state, &mut scores);
         scores
     }
+}
+
+/// Nodes: a has a pod on port 80, b is cordoned, c is tainted, for keeping off and for rather not, and in a zone.
+fn three_nodes() -> World {
+    let mut world = World::default();
+    world.node("a", json!({}));
+    world.node("b", json!({"spec": {"unschedulable": true}}));
+    let taints = json!([{"key": "k", "value": "v", "effect": "NoSchedule"}, {"key": "soft", "effect": "PreferNoSchedule"}]);
+    world.node(
+        "c",
+        json!({"metadata": {"labels": {"zone": "z"}}, "spec": {"taints": taints}}),
+    );
+    let port =
+        json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}]}]});
+    world
+        .cache
+        .put_pod("a", pod("other", json!({"spec": port})));
+    world
+}
+
+fn plugin(name: &str) -> &'static Plugin {
+    *PLUGINS.iter().find(|plugin| plugin.name() == name).unwrap()
+}
+
+#[test]
+fn which_nodes_can_take_a_pod() {
+    // of each node: `.` when it can, `x` when the plugin says why not
+    let table = r#"
+        NodeName          | {}                                                             | ... |
+        NodeName          | {"nodeName": "b"}                                              | x.x | node(s) didn't match the requested node name
+        NodePorts         | {"containers": [{"name": "c", "ports": [{"hostPort": 80, "containerPort": 1}]}]} | x.. | node(s) didn't have free ports for the requested pod ports
+        NodePorts         | {"containers": [{"name": "c", "ports": [{"hostPort": 81, "containerPort": 1}]}]} | ... |
+        NodePorts         | {"containers": [{"name": "c", "ports": [{"hostPort": 80, "containerPort": 1, "protocol": "UDP"}]}]} | ... |
+        NodeUnschedulable | {}                                                             | .x. | node(s) were unschedulable
+        NodeUnschedulable | {"tolerations": [{"operator": "Exists"}]}                      | ... |
+        TaintToleration   | {}                                                             | ..x | node(s) had untolerated taint(s)
+        TaintToleration   | {"tolerations": [{"key": "k", "value": "v"}]}                  | ... |
+        TaintToleration   | {"tolerations": [{"key": "k", "value": "w"}]}                  | ..x | node(s) had untolerated taint(s)
+        TaintToleration   | {"tolerations": [{"key": "k", "operator": "Exists", "effect": "NoExecute"}]} | ..x | node(s) had untolerated taint(s)
+        NodeAffinity      | {"nodeSelector": {"zone": "z"}}                                | xx. | node(s) didn't match Pod's node affinity/selector
+        NodeAffinity      | {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "DoesNotExist"}]}]}}}} | ..x | node(s) didn't match Pod's node affinity/selector
+        NodeAffinity      | {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "Gt", "values": ["few"]}]}]}}}} | xxx | node(s) didn't match Pod's node affinity/selector
+    "#;
+    let world = three_nodes();
+    for [name, spec, nodes, why] in skiff_testing::table::rows(table) {
+        let spec: Value = serde_json::from_str(spec).unwrap();
+        let tried = world.tried(plugin(name), &pod("p", json!({"spec": spec})));
+        let found: String = tried
+            .iter()
+            .map(|why| if why.is_empty() { '.' } else { 'x' })
+            .collect();
+        assert_eq!(found, nodes, "{name} {spec}");
+        assert!(
+            tried.iter().all(|told| told.is_empty() || told == why),
+            "{name} {tried:?}"
+        );
+    }
+}
+
+#[test]
+fn which_nodes_are_better() {
+    let table = r#"
+        TaintToleration | {}                                                           | 100 100 0
+        TaintToleration | {"tolerations": [{"key": "soft", "operator": "Exists"}]}     | 100 100 100
+        NodeAffinity    | {"affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 7, "preference": {"matchExpressions": [{"key": "zone", "operator": "Exists"}]}}]}}} | 0 0 100
+        NodeAffinity    | {}                                                           | 0 0 0
+    "#;
+    let world = three_nodes();
+    for [name, spec, expected] in skiff_testing::table::rows(table) {
+        let spec: Value = serde_json::from_str(spec).unwrap();
+        let scored = world.scored(plugin(name), &pod("p", json!({"spec": spec})));
+        let found: Vec<_> = scored.iter().map(ToString::to_string).collect();
+        assert_eq!(found.join(" "), expected, "{name} {spec}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_breaks_the_comparing_off() {
+    let world = three_nodes();
+    let few = json!({"matchExpressions": [{"key": "zone", "operator": "Lt", "values": ["few"]}]});
+    let preferred = json!({"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 1, "preference": few}]});
+    let pod = pod(
+        "p",
+        json!({"spec": {"affinity": {"nodeAffinity": preferred}}}),
+    );
+    let nodes: Vec<_> = world.cache.nodes().collect();
+    let broken = crate::run::scores(world.view(), &mut State::default(), &pod, &nodes).unwrap_err();
+    assert_eq!(
+        broken.to_string(),
+        "running PreScore plugin \"NodeAffinity\": [0].matchExpressions[0].values[0]: Invalid value: \"few\": for 'Gt', 'Lt' operators, the value must be an integer"
+    );
 }

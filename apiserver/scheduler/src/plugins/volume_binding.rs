@@ -476,22 +476,14 @@ mod tests {
     #[test]
     fn pods_that_fit_nowhere() {
         let unbound = "pod has unbound immediate PersistentVolumeClaims";
-        for (claims, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             (vec![], "persistentvolumeclaim \"c\" not found"),
             (vec![claim("now", json!({}))], unbound),
             (vec![claim("absent", json!({}))], unbound),
-            (
-                vec![claim("late", json!({"spec": {"volumeName": "v"}}))],
-                unbound,
-            ),
+            (vec![claim("late", json!({"spec": {"volumeName": "v"}}))], unbound),
             (vec![claim("late", json!({}))], ""),
-            (
-                vec![claim(
-                    "late",
-                    json!({"spec": {"resources": {"requests": {"storage": "much"}}}}),
-                )],
-                "the quantity \"much\" of storage cannot be read",
-            ),
+            (vec![claim("late", json!({"spec": {"resources": {"requests": {"storage": "much"}}}}))], "the quantity \"much\" of storage cannot be read"),
             (vec![claim("now", bound("v"))], ""),
             (
                 vec![claim(
@@ -500,14 +492,9 @@ mod tests {
                 )],
                 "persistentvolumeclaim \"c\" bound to non-existent persistentvolume \"v\"",
             ),
-            (
-                vec![claim(
-                    "late",
-                    json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}}),
-                )],
-                "persistentvolumeclaim \"c\" is being deleted",
-            ),
-        ] {
+            (vec![claim("late", json!({"metadata": {"deletionTimestamp": "2026-01-02T03:04:05Z"}}))], "persistentvolumeclaim \"c\" is being deleted"),
+        ];
+        for (claims, expected) in cases {
             let found = super::claims(&pod(), &known(&claims, &[])).err();
             assert_eq!(
                 found.map_or_else(String::new, |rejection| rejection.reasons.join(", ")),

@@ -4,8 +4,7 @@
 
 use async_trait::async_trait;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use skiff_api::kinds::validation::read::Read;
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
 use crate::auth::{self, Authorizer, Decision, pki::Request};

@@ -4,13 +4,11 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
-use skiff_api::{
-    kinds::validation::read::Read,
-    machinery::{
-        meta::{Meta, child_mut},
-        quantity::Quantity,
-        status::Status,
-    },
+use skiff_api::machinery::{
+    meta::{Meta, child_mut},
+    quantity::Quantity,
+    read::Read,
+    status::Status,
 };
 
 use super::{

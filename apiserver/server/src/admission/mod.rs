@@ -1,7 +1,7 @@
 //! Admission: what is asked before an object is written. ONE file a plugin, one line each in the list.
 //!
-//! To add a plugin: a file beside this one with a type that implements [`Plugin`] (`default_ingress_class.rs` is the shortest that changes objects,
-//! `namespace_lifecycle.rs` the shortest that refuses), its `mod` line, and its line in [`all`] where upstream's order has it. `handles` says which
+//! To add a plugin: a file beside this one with a type that implements `Plugin` (`default_ingress_class.rs` is the shortest that changes objects,
+//! `namespace_lifecycle.rs` the shortest that refuses), its `mod` line, and its line in `all` where upstream's order has it. `handles` says which
 //! writes concern it, by what costs nothing to ask; `admit` changes `attributes.object`, `validate` only looks; a refusal is
 //! `attributes.forbidden(…)`; other objects come from `attributes.look_up` and `attributes.list`, in which what cannot be read is an error. Its
 //! decision is a pure function with a table of cases below it; `tests/api/admission.rs` tries it from outside.

@@ -6,10 +6,9 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use skiff_api::kinds::validation::read::Read;
-use skiff_api::machinery::{meta::Meta, status::Status};
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 
-use super::plugin::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin, Problem};
 use crate::auth::authorize::node::node_identity;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -29,7 +28,7 @@ const OWN_LABELS: [&str; 11] = [
     "beta.kubernetes.io/arch",
 ];
 
-type Checked = Result<(), String>;
+type Checked = Result<(), Problem>;
 
 pub struct NodeRestriction;
 
@@ -91,12 +90,12 @@ fn pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
         ("", Operation::Delete) if bound_here(attributes.old) => Ok(()),
         ("", Operation::Delete) => Err(format!(
             "node {node:?} can only delete pods with spec.nodeName set to itself"
-        )),
+        ).into()),
         ("", _) => Err(format!(
             "unexpected operation {operation:?}, node {node:?} can only create and delete mirror pods"
-        )),
+        ).into()),
         ("status", Operation::Update) => pod_status(node, attributes, bound_here(attributes.old)),
-        ("status", _) => Err(format!("unexpected operation {operation:?}")),
+        ("status", _) => Err(format!("unexpected operation {operation:?}").into()),
         ("eviction", Operation::Create)
             if bound_here(
                 attributes
@@ -108,11 +107,11 @@ fn pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
         }
         ("eviction", Operation::Create) => Err(format!(
             "node {node} can only evict pods with spec.nodeName set to itself"
-        )),
-        ("eviction", _) => Err(format!("unexpected operation {operation}")),
+        ).into()),
+        ("eviction", _) => Err(format!("unexpected operation {operation}").into()),
         (other, _) => Err(format!(
             "unexpected pod subresource {other:?}, only 'status' and 'eviction' are allowed"
-        )),
+        ).into()),
     })
 }
 
@@ -123,23 +122,18 @@ fn pod_status(node: &str, attributes: &Attributes<'_>, bound_here: bool) -> Chec
     if !bound_here {
         return Err(format!(
             "node {node:?} can only update pod status for pods with spec.nodeName set to itself"
-        ));
+        )
+        .into());
     }
     let differ = |path: [&str; 2]| new[path[0]][path[1]] != old[path[0]][path[1]];
     if differ(["metadata", "labels"]) {
-        return Err(format!(
-            "node {node:?} cannot update labels through pod status"
-        ));
+        return Err(format!("node {node:?} cannot update labels through pod status").into());
     }
     if differ(["status", "resourceClaimStatuses"]) {
-        return Err(format!(
-            "node {node:?} cannot update resource claim statues"
-        ));
+        return Err(format!("node {node:?} cannot update resource claim statues").into());
     }
     if differ(["status", "extendedResourceClaimStatus"]) {
-        return Err(format!(
-            "node {node:?} cannot update extended resource claim status"
-        ));
+        return Err(format!("node {node:?} cannot update extended resource claim status").into());
     }
     Ok(())
 }
@@ -151,12 +145,14 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
     if pod["metadata"]["annotations"].get(MIRROR).is_none() {
         return Ok(Err(format!(
             "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
-        )));
+        )
+        .into()));
     }
     if pod["spec"]["nodeName"] != node {
         return Ok(Err(format!(
             "node {node:?} can only create pods with spec.nodeName set to itself"
-        )));
+        )
+        .into()));
     }
     let owner = match pod["metadata"]["ownerReferences"]
         .as_array()
@@ -166,28 +162,33 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
         [] => {
             return Ok(Err(format!(
                 "node {node:?} can only create pods with an owner reference set to itself"
-            )));
+            )
+            .into()));
         }
         _ => {
             return Ok(Err(format!(
                 "node {node:?} can only create pods with a single owner reference set to itself"
-            )));
+            )
+            .into()));
         }
     };
     if owner.text("apiVersion") != "v1" || owner.text("kind") != "Node" || owner["name"] != node {
         return Ok(Err(format!(
             "node {node:?} can only create pods with an owner reference set to itself"
-        )));
+        )
+        .into()));
     }
     if owner["controller"] != true {
         return Ok(Err(format!(
             "node {node:?} can only create pods with a controller owner reference set to itself"
-        )));
+        )
+        .into()));
     }
     if owner.flag("blockOwnerDeletion") {
         return Ok(Err(format!(
             "node {node:?} must not set blockOwnerDeletion on an owner reference"
-        )));
+        )
+        .into()));
     }
     let Some(stored) = attributes.stored("nodes", "", node) else {
         return Err(Status::not_found("", "nodes", node));
@@ -197,12 +198,13 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
         return Ok(Err(format!(
             "node {node} UID mismatch: expected {given} got {}",
             stored.attributes().uid()
-        )));
+        )
+        .into()));
     }
     Ok(match api_reference(pod) {
-        Some(what) => Err(format!(
-            "node {node:?} can not create pods that reference {what}"
-        )),
+        Some(what) => {
+            Err(format!("node {node:?} can not create pods that reference {what}").into())
+        }
         None => Ok(()),
     })
 }
@@ -267,9 +269,7 @@ fn volume_resource(source: &str) -> &'static str {
 fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
     let name = object_name(attributes);
     if name != node {
-        return Err(format!(
-            "node {node:?} is not allowed to modify node {name:?}"
-        ));
+        return Err(format!("node {node:?} is not allowed to modify node {name:?}").into());
     }
     let Some(new) = &attributes.object else {
         return Ok(());
@@ -287,13 +287,15 @@ fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
             if new["spec"]["configSource"].is_object() {
                 return Err(format!(
                     "node {node:?} is not allowed to create pods with a non-nil configSource"
-                ));
+                )
+                .into());
             }
             let forbidden = forbidden_labels(&labels(new), &Map::new());
             if !forbidden.is_empty() {
                 return Err(format!(
                     "node {node:?} is not allowed to set the following labels: {forbidden}"
-                ));
+                )
+                .into());
             }
         }
         (Operation::Update, old) => {
@@ -302,19 +304,19 @@ fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
             {
                 return Err(format!(
                     "node {node:?} is not allowed to update configSource to a new non-nil configSource"
-                ));
+                ).into());
             }
             if new["spec"]["taints"] != old["spec"]["taints"] {
-                return Err(format!("node {node:?} is not allowed to modify taints"));
+                return Err(format!("node {node:?} is not allowed to modify taints").into());
             }
             if new["metadata"]["ownerReferences"] != old["metadata"]["ownerReferences"] {
-                return Err(format!(
-                    "node {node:?} is not allowed to modify ownerReferences"
-                ));
+                return Err(
+                    format!("node {node:?} is not allowed to modify ownerReferences").into(),
+                );
             }
             let forbidden = forbidden_labels(&labels(new), &labels(old));
             if !forbidden.is_empty() {
-                return Err(format!("is not allowed to modify labels: {forbidden}"));
+                return Err(format!("is not allowed to modify labels: {forbidden}").into());
             }
         }
         _ => {}
@@ -377,7 +379,7 @@ fn claim_status(node: &str, attributes: &Attributes<'_>) -> Checked {
         true => Ok(()),
         false => Err(format!(
             "node {node:?} is not allowed to update fields other than status.quantity and status.conditions"
-        )),
+        ).into()),
     }
 }
 
@@ -402,7 +404,7 @@ fn token(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
         return Ok(Err(format!(
             "the UID in the bound object reference ({}) does not match the UID in record. The object might have been deleted and then recreated",
             text("uid")
-        )));
+        ).into()));
     }
     if pod["spec"]["nodeName"] != node {
         return Ok(Err(
@@ -431,16 +433,14 @@ fn token(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
             let user = &attributes.user.name;
             Err(format!(
                 "audience {audience:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
-            ))
+            ).into())
         }
     })
 }
 
 fn lease(node: &str, attributes: &Attributes<'_>) -> Checked {
     if attributes.namespace != LEASES {
-        return Err(format!(
-            "can only access leases in the {LEASES:?} system namespace"
-        ));
+        return Err(format!("can only access leases in the {LEASES:?} system namespace").into());
     }
     match object_name(attributes) == node {
         true => Ok(()),
@@ -458,7 +458,8 @@ fn slice(node: &str, attributes: &Attributes<'_>) -> Checked {
         true => Ok(()),
         false => Err(format!(
             "can only {verb} ResourceSlice with the same NodeName as the requesting node"
-        )),
+        )
+        .into()),
     }
 }
 
@@ -498,7 +499,7 @@ fn certificate(node: &str, attributes: &Attributes<'_>) -> Checked {
     let wanted = format!("system:node:{node}");
     match name == wanted {
         true => Ok(()),
-        false => Err(format!("can only create a node CSR with CN={wanted}")),
+        false => Err(format!("can only create a node CSR with CN={wanted}").into()),
     }
 }
 

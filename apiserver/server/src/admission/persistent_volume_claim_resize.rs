@@ -4,10 +4,10 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
-use skiff_api::machinery::{quantity::Quantity, status::Status};
+use skiff_api::machinery::{read::Read, status::Status};
 
 use super::{
+    amounts,
     default_storage_class::OLD_CLASS,
     plugin::{Attributes, Operation, Plugin},
 };
@@ -29,16 +29,10 @@ impl Plugin for PersistentVolumeClaimResize {
             return Ok(());
         };
         let size = |claim: &Value| {
-            Quantity::from_json(
-                claim
-                    .at("spec")
-                    .at("resources")
-                    .at("requests")
-                    .at("storage"),
-            )
-            .ok()
+            let asked = amounts::read(claim.at("spec").at("resources").at("requests"));
+            Ok::<_, Status>(asked?.remove("storage"))
         };
-        if size(new) <= size(old) {
+        if size(new)? <= size(old)? {
             return Ok(());
         }
         if old.at("status").text("phase") != "Bound" {

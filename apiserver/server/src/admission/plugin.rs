@@ -176,3 +176,20 @@ pub trait Plugin: Send + Sync {
         Ok(())
     }
 }
+
+/// What is wrong with a write, in upstream's words; [`Attributes::forbidden`] makes the refusal of it.
+#[derive(thiserror::Error, Debug, PartialEq)]
+#[error("{0}")]
+pub struct Problem(pub String);
+
+impl From<String> for Problem {
+    fn from(why: String) -> Problem {
+        Problem(why)
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(why: &str) -> Problem {
+        Problem(why.to_owned())
+    }
+}

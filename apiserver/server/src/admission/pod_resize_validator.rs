@@ -4,9 +4,9 @@
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::machinery::{
     quantity::Quantity,
+    read::Read,
     status::{Cause, Status},
 };
 use skiff_podspec::resources::{Options, Unreadable, read, requests};

@@ -4,9 +4,9 @@
 
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::machinery::{
     meta::{Meta, child_mut},
+    read::Read,
     status::Status,
 };
 

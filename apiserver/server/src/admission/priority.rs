@@ -7,8 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
-use skiff_api::machinery::{meta::Meta, status::Status};
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
 

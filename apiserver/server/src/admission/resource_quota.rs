@@ -8,10 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuotaSpec, Service};
 use serde_json::{Value, json};
-use skiff_api::{
-    kinds::validation::read::Read,
-    machinery::{meta::Meta, status::Status},
-};
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 use skiff_controllers::quota::usage::{self, Usage};
 use skiff_watching::typed::Wire;
 

@@ -3,14 +3,14 @@
 //! Invariant: no pod has an overhead that its class does not name. Follows `plugin/pkg/admission/runtimeclass/admission.go` and
 //! `pkg/util/tolerations/tolerations.go`.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use serde_json::{Map, Value};
-use skiff_api::kinds::validation::read::Read;
-use skiff_api::machinery::{meta::child_mut, quantity::Quantity, status::Status};
+use skiff_api::machinery::{meta::child_mut, read::Read, status::Status};
 
-use super::plugin::{Attributes, Operation, Plugin};
+use super::{
+    amounts,
+    plugin::{Attributes, Operation, Plugin},
+};
 
 pub struct RuntimeClass;
 
@@ -37,8 +37,14 @@ impl Plugin for RuntimeClass {
             return Ok(());
         };
         let given = pod.at("spec").get("overhead");
-        match class_of(attributes)?.as_ref().and_then(|class| class.get("overhead")) {
-            Some(overhead) if quantities(overhead.get("podFixed")) != quantities(given) => Err(attributes.forbidden(OTHER_OVERHEAD)),
+        let class = class_of(attributes)?;
+        match class.as_ref().and_then(|class| class.get("overhead")) {
+            Some(overhead)
+                if amounts::read(overhead.at("podFixed"))?
+                    != amounts::read(given.unwrap_or(&Value::Null))? =>
+            {
+                Err(attributes.forbidden(OTHER_OVERHEAD))
+            }
             None if given.is_some() => Err(attributes.forbidden("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")),
             _ => Ok(()),
         }
@@ -65,32 +71,19 @@ fn class_of(attributes: &Attributes<'_>) -> Result<Option<Value>, Status> {
     }
 }
 
-/// Amounts by name, to compare.
-fn quantities(map: Option<&Value>) -> BTreeMap<&str, Quantity> {
-    let entries = map.and_then(Value::as_object).into_iter().flatten();
-    entries
-        .map(|(name, value)| {
-            (
-                name.as_str(),
-                Quantity::from_json(value).unwrap_or_default(),
-            )
-        })
-        .collect()
-}
-
 fn set_overhead(attributes: &mut Attributes<'_>, class: &Value) -> Result<(), Status> {
     let Some(overhead) = class.get("overhead") else {
         return Ok(());
     };
-    let wanted = overhead.get("podFixed");
-    let given = attributes
-        .object
-        .as_ref()
-        .and_then(|pod| pod.at("spec").get("overhead"));
-    if !quantities(given).is_empty() && quantities(given) != quantities(wanted) {
+    let wanted = overhead.at("podFixed");
+    let given = match &attributes.object {
+        Some(pod) => amounts::read(pod.at("spec").at("overhead"))?,
+        None => return Ok(()),
+    };
+    if !given.is_empty() && given != amounts::read(wanted)? {
         return Err(attributes.forbidden(OTHER_OVERHEAD));
     }
-    if let (Some(pod), Some(wanted)) = (attributes.object.as_mut(), wanted) {
+    if let Some(pod) = attributes.object.as_mut().filter(|_| wanted.is_object()) {
         child_mut(pod, "spec").insert("overhead".into(), wanted.clone());
     }
     Ok(())

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use skiff_api::kinds::validation::read::Read;
-use skiff_api::machinery::{meta::Meta, status::Status};
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 
-use super::plugin::{Attributes, Operation, Plugin};
+use super::plugin::{Attributes, Operation, Plugin, Problem};
 
 const DEFAULT: &str = "default";
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -147,7 +146,7 @@ fn mount_token(pod: &mut Value) {
         .find(|name| name.starts_with(VOLUME_PREFIX));
     let (name, there) = match existing {
         Some(name) => (name.to_string(), true),
-        None => (crate::write::generated_name(VOLUME_PREFIX), false),
+        None => (crate::names::generated(VOLUME_PREFIX), false),
     };
     let mut needed = false;
     for list in ["initContainers", "containers"] {
@@ -204,7 +203,7 @@ fn pull_secrets(account: &Value, pod: &mut Value) {
 }
 
 /// What a mirror pod may not refer to.
-fn mirror(pod: &Value) -> Result<(), String> {
+fn mirror(pod: &Value) -> Result<(), Problem> {
     if account_name(pod).is_some() {
         return Err("a mirror pod may not reference service accounts".into());
     }
@@ -256,7 +255,7 @@ fn secret_names(container: &Value) -> impl Iterator<Item = (String, &str)> {
 }
 
 /// For accounts that say so: a pod refers to no secret that the account does not list.
-fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), String> {
+fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), Problem> {
     let account_name = account.name();
     let listed = |list: &str, name: &str| {
         account[list]
@@ -264,9 +263,9 @@ fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), 
             .is_some_and(|secrets| secrets.iter().any(|secret| secret["name"] == name))
     };
     let refused = |place: String| {
-        format!(
+        Problem(format!(
             "{place} is not allowed because service account {account_name} does not reference that secret"
-        )
+        ))
     };
     let check_containers = |list: &str, word: &str| {
         for (_, container) in containers(pod, &[list]) {
@@ -302,7 +301,7 @@ fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), 
         if !listed("imagePullSecrets", name) {
             return Err(format!(
                 "imagePullSecrets[{index}].name=\"{name}\" is not allowed because service account {account_name} does not reference that imagePullSecret"
-            ));
+            ).into());
         }
     }
     Ok(())
@@ -358,7 +357,7 @@ mod tests {
         let env = |secret: &str| json!({"spec": {"containers": [{"name": "c", "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": secret}}}]}]}});
         assert_eq!(allowed_secrets(&account, &env("yes"), false), Ok(()));
         assert_eq!(
-            allowed_secrets(&account, &env("no"), false).unwrap_err(),
+            allowed_secrets(&account, &env("no"), false).unwrap_err().0,
             "container c with envVar E referencing secret.secretName=\"no\" is not allowed because service account sa does not reference that secret"
         );
         assert!(mirror(&env("no")).is_err());

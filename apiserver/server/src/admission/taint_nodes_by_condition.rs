@@ -4,8 +4,7 @@
 
 use async_trait::async_trait;
 use serde_json::json;
-use skiff_api::kinds::validation::read::Read;
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
 

@@ -13,8 +13,10 @@ pub mod impersonate;
 pub mod keys;
 pub mod pki;
 #[cfg(test)]
+#[path = "tests/recorded.rs"]
 mod recorded_tests;
 #[cfg(test)]
+#[path = "tests/testing.rs"]
 pub(crate) mod testing;
 mod text;
 mod types;

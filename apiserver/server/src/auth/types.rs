@@ -208,3 +208,20 @@ pub trait Authorizer: Send + Sync {
     fn authorize(&self, attributes: &Attributes) -> Decision;
     fn rules(&self, user: &User, namespace: &str) -> Rules;
 }
+
+/// The credentials do not hold; to be answered with 401 and nothing more. The text is for the log and for token reviews.
+#[derive(thiserror::Error, Clone, Debug, PartialEq)]
+#[error("{0}")]
+pub struct Unauthorized(pub String);
+
+impl From<String> for Unauthorized {
+    fn from(why: String) -> Unauthorized {
+        Unauthorized(why)
+    }
+}
+
+impl From<&str> for Unauthorized {
+    fn from(why: &str) -> Unauthorized {
+        Unauthorized(why.to_owned())
+    }
+}

@@ -8,11 +8,8 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::{
-        rows::flowcontrol::bootstrap::{flow_schemas, priority_levels},
-        validation::read::Read,
-    },
-    machinery::{meta::Meta, status::Status, time},
+    kinds::rows::flowcontrol::bootstrap::{flow_schemas, priority_levels},
+    machinery::{meta::Meta, read::Read, status::Status, time},
 };
 
 use crate::{

@@ -101,14 +101,23 @@ pub fn split_id(id: &str) -> Option<(Option<Scheme>, &str, &str)> {
     (!name.is_empty()).then_some((scheme, name, port))
 }
 
-/// A port that a client wrote; the error is Go's when it dials.
-pub fn port(text: &str) -> Result<u16, String> {
+/// What is no port, in the words of Go's when it dials.
+#[derive(thiserror::Error, Debug, PartialEq)]
+pub enum PortError {
+    #[error("dial tcp: address {0}: invalid port")]
+    Invalid(String),
+    #[error("dial tcp: lookup tcp/{0}: unknown port")]
+    Unknown(String),
+}
+
+/// A port that a client wrote.
+pub fn port(text: &str) -> Result<u16, PortError> {
     match text.parse::<u16>() {
         Ok(port) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
         _ if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Err(format!("dial tcp: address {text}: invalid port"))
+            Err(PortError::Invalid(text.into()))
         }
-        _ => Err(format!("dial tcp: lookup tcp/{text}: unknown port")),
+        _ => Err(PortError::Unknown(text.into())),
     }
 }
 
@@ -224,7 +233,7 @@ mod tests {
                 "dial tcp: address 99999999999999999999: invalid port",
             ),
         ] {
-            assert_eq!(port(text).unwrap_err(), error);
+            assert_eq!(port(text).unwrap_err().to_string(), error);
         }
     }
 

@@ -72,25 +72,24 @@ impl Transports {
         }
     }
 
-    async fn dial(&self, location: &Location) -> Result<Box<dyn Stream>, String> {
-        let authority = location.authority();
-        let late = |_| format!("dial tcp {authority}: i/o timeout");
+    async fn dial(&self, location: &Location) -> Result<Box<dyn Stream>, DialError> {
+        let late = |_| DialError::Timeout(location.authority());
         let tcp = tokio::time::timeout(PATIENCE, connect(location, self.behind.as_ref()))
             .await
             .map_err(late)??;
         if location.scheme == Scheme::Http {
             return Ok(Box::new(tcp));
         }
-        let name =
-            ServerName::try_from(location.host.clone()).map_err(|error| format!("tls: {error}"))?;
+        let name = ServerName::try_from(location.host.clone())
+            .map_err(|error| DialError::Tls(error.to_string()))?;
         let shaken = tokio::time::timeout(
             PATIENCE,
             TlsConnector::from(self.of(location.via)).connect(name, tcp),
         )
         .await;
-        match shaken.map_err(|_| "net/http: TLS handshake timeout".to_owned())? {
+        match shaken.map_err(|_| DialError::HandshakeTimeout)? {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(format!("tls: {error}")),
+            Err(error) => Err(DialError::Tls(error.to_string())),
         }
     }
 
@@ -100,45 +99,62 @@ impl Transports {
         &self,
         location: &Location,
         request: Request<Body>,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Response<Incoming>, DialError> {
         let stream = self.dial(location).await?;
         let (mut sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| root_cause(&error))?;
+            .await?;
         skiff_watching::task::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "a connection to a node or pod ended");
             }
         });
-        sender
-            .send_request(request)
-            .await
-            .map_err(|error| root_cause(&error))
+        Ok(sender.send_request(request).await?)
     }
+}
+
+/// Why there is no answer, in Go's words.
+#[derive(thiserror::Error, Debug)]
+pub enum DialError {
+    #[error("dial tcp {0}: i/o timeout")]
+    Timeout(String),
+    #[error("dial tcp: lookup {0}: no such host")]
+    NoHost(String),
+    #[error("dial tcp {address}: connect: {}", go_words(.source))]
+    Connect {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("tls: {0}")]
+    Tls(String),
+    #[error("net/http: TLS handshake timeout")]
+    HandshakeTimeout,
+    #[error("{}", root_cause(.0))]
+    Http(#[from] hyper::Error),
 }
 
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-async fn connect(location: &Location, behind: Option<&Behind>) -> Result<TcpStream, String> {
+async fn connect(location: &Location, behind: Option<&Behind>) -> Result<TcpStream, DialError> {
     let addresses: Vec<SocketAddr> = match location.host.parse() {
         Ok(ip) => vec![SocketAddr::new(ip, location.port)],
         Err(_) => {
             let found = tokio::net::lookup_host((location.host.as_str(), location.port)).await;
             found
-                .map_err(|_| format!("dial tcp: lookup {}: no such host", location.host))?
+                .map_err(|_| DialError::NoHost(location.host.clone()))?
                 .collect()
         }
     };
-    let mut failure = format!("dial tcp: lookup {}: no such host", location.host);
+    let mut failure = DialError::NoHost(location.host.clone());
     for address in addresses {
         match connect_to(address, behind).await {
             Ok(stream) => {
+                // without it a connection is slower, and no less right
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Err(error) => failure = format!("dial tcp {address}: connect: {}", go_words(&error)),
+            Err(source) => failure = DialError::Connect { address, source },
         }
     }
     Err(failure)

@@ -66,6 +66,7 @@ impl Loan {
             return;
         };
         if !expects || polled {
+            // what is not read by then is cut off with the connection
             let _ = tokio::time::timeout(time, discard(body)).await;
         }
     }

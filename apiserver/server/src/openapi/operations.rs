@@ -5,7 +5,10 @@
 use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
-use skiff_api::kinds::{Kind, Registry, Subresource, validation::read::Read};
+use skiff_api::{
+    kinds::{Kind, Registry, Subresource},
+    machinery::read::Read,
+};
 
 use super::definitions::{definition_of, name_of, reference};
 use crate::groups;

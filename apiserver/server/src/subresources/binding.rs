@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::{Value, json};
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
         meta::{Meta, child_mut},
+        read::Read,
         status::Status,
         time,
     },

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use http::header;
 use serde_json::{Value, json};
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::{Kind, Scale, Subresource},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
         patch,
+        read::Read,
         selector::Selector,
         status::Status,
     },
@@ -24,30 +24,37 @@ use crate::{
     context::{Answer, Context},
     negotiate::{self, BodyType, Offers},
     stored,
-    verbs::check_name,
     write::{self, Call, Part, Update, Written, managed},
 };
 
 const EXPECTED: (&str, &str, &str) = ("autoscaling", "v1", "Scale");
 
-/// The Scale of an object.
-fn scale_of(scale: &Scale, object: &Value) -> Value {
-    let number = |path| at(object, path).and_then(Value::as_i64).unwrap_or(0);
-    let selector = at(object, scale.selector);
-    let text = match selector {
-        Some(map) if map.get("matchLabels").is_none() && map.get("matchExpressions").is_none() => {
-            Selector::from_set(
-                map.as_object()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|(k, v)| Some((k.as_str(), v.as_str()?))),
-            )
-            .to_string()
-        }
-        other => Selector::from_label_selector(other)
-            .map(|s| s.to_string())
-            .unwrap_or_default(),
+/// The selector of the pods that are counted, as text: a `LabelSelector`, a plain map, or the text itself (of custom resources).
+fn selector(at: Option<&Value>) -> Result<String, Status> {
+    let is_plain = |map: &Value| {
+        map.is_object()
+            && !["matchLabels", "matchExpressions"]
+                .iter()
+                .any(|key| map.get(key).is_some())
     };
+    match at {
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(map) if is_plain(map) => {
+            let labels = map.as_object().into_iter().flatten();
+            let labels = labels.filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+            Ok(Selector::from_set(labels).to_string())
+        }
+        // shown as empty, one that cannot be read would select everything
+        other => Selector::from_label_selector(other)
+            .map(|selector| selector.to_string())
+            .map_err(|error| Status::bad_request(error.to_string())),
+    }
+}
+
+/// The Scale of an object.
+fn scale_of(scale: &Scale, object: &Value) -> Result<Value, Status> {
+    let number = |path| at(object, path).and_then(Value::as_i64).unwrap_or(0);
+    let text = selector(at(object, scale.selector))?;
     let m = object.at("metadata");
     let mut metadata = json!({});
     for name in [
@@ -68,7 +75,7 @@ fn scale_of(scale: &Scale, object: &Value) -> Value {
     if !text.is_empty() {
         out["status"]["selector"] = text.into();
     }
-    out
+    Ok(out)
 }
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
@@ -86,7 +93,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         return ctx.value(
             200,
             &accept,
-            &scale_of(scale, &stored::decoded(kind, &object)?),
+            &scale_of(scale, &stored::decoded(kind, &object)?)?,
         );
     }
     let call = ctx.call(match ctx.info.verb.as_str() {
@@ -114,7 +121,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         Written::Stored(object) => stored::decoded(kind, &object)?,
         Written::Unstored(value) => value,
     };
-    ctx.value(200, &accept, &scale_of(scale, &value))
+    ctx.value(200, &accept, &scale_of(scale, &value)?)
 }
 
 const APPLY: &str = "application/apply-patch+yaml";
@@ -129,7 +136,7 @@ struct Change<'a> {
 
 impl Change<'_> {
     fn apply(&self, live: &Value) -> Result<Value, Status> {
-        let now = scale_of(self.scale, live);
+        let now = scale_of(self.scale, live)?;
         let mut new = live.clone();
         let of = managed::ScaleOf {
             kind: self.kind,
@@ -142,7 +149,7 @@ impl Change<'_> {
             _ if applies => managed::apply_scale(self.call, &of, &now, &self.config()?, &mut new)?,
             _ => self.patched(&now)?,
         };
-        check_name(self.ctx, &wanted)?;
+        body::check_name(self.ctx, &wanted)?;
         let count = wanted.at("spec").int("replicas");
         let mut errors = Errors::default();
         if count < 0 {
@@ -230,7 +237,7 @@ impl Change<'_> {
         let document = |kind| {
             body::parse(self.text, kind)
                 .map(|document| document.value)
-                .map_err(Status::bad_request)
+                .map_err(|error| error.status())
         };
         match self.media() {
             "application/json-patch+json" => {
@@ -269,4 +276,25 @@ fn at<'v>(value: &'v Value, path: &str) -> Option<&'v Value> {
 
 fn set(value: &mut Value, path: &str, to: Value) {
     *path.split('.').fold(value, |at, name| &mut at[name]) = to;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_as_text() {
+        let text = |value: Value| selector(Some(&value)).map_err(|status| status.code);
+        for (given, shown) in [
+            (json!({"matchLabels": {"a": "b"}}), Ok("a=b")),
+            (json!({"a": "b"}), Ok("a=b")),
+            (json!("a in (b,c)"), Ok("a in (b,c)")),
+            (
+                json!({"matchExpressions": [{"key": "a", "operator": "Near"}]}),
+                Err(400),
+            ),
+        ] {
+            assert_eq!(text(given), shown.map(str::to_string));
+        }
+    }
 }

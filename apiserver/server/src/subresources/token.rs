@@ -6,10 +6,9 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::json;
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
-    machinery::{meta::Meta, status::Status, time},
+    machinery::{meta::Meta, read::Read, status::Status, time},
 };
 
 use crate::{

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::{Value, json};
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
     machinery::{
         meta::Meta,
+        read::Read,
         schema::{Schema, conform},
         status::{Details, Status},
     },
@@ -60,7 +60,7 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
         .ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
     let media = negotiate::body_type(&ctx.headers)?;
     let mut value = body::parse_object(text, media, node)
-        .map_err(Status::bad_request)?
+        .map_err(|error| error.status())?
         .value;
     let kind = value.text("kind");
     if !matches!(kind, "" | "DeleteOptions") {

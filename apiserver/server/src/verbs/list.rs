@@ -9,12 +9,12 @@ use axum::body::Body;
 use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::{Kind, Source},
     machinery::{
         field::{Errors, Path},
         gojson::syntax_error,
+        read::Read,
         schema::{Schema, to_json, to_ordered_json},
         selector::{self, FieldSelector, Selector},
         status::Status,

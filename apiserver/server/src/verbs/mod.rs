@@ -1,5 +1,11 @@
 //! The verbs, ONE file each, for all kinds. This file finds the row and the verb of a request.
 //!
+//! To add a verb: a file with `pub async fn serve(ctx: &Context, kind: &Arc<Kind>, …) -> Answer` (`get.rs` is the shortest that reads, `create.rs`
+//! the shortest that writes), its `mod` line, its arm in `route`, and its name where rows say what they can (`Verbs` in skiff-api). It goes
+//! in this order: `negotiate::accept` (may the answer be made?), `body::read`, the parameters (`ctx.call("…Options")` makes a write's), the work
+//! (`write::…` for what changes objects, a snapshot of the store for what reads them), and `respond::…` for the answer. Which method and path
+//! mean the verb is `request.rs`; a subresource is an arm in `subresource` and a file in `subresources/`.
+//!
 //! Follows `staging/src/k8s.io/apiserver/pkg/endpoints/installer.go` for what is routed where.
 
 mod create;
@@ -24,8 +30,6 @@ use crate::{
     negotiate, reviews, subresources,
     write::Part,
 };
-
-pub use update::check_name;
 
 /// Answers a request for a resource.
 pub async fn serve(

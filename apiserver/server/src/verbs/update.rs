@@ -6,10 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use serde_json::Value;
-use skiff_api::{
-    kinds::Kind,
-    machinery::{meta::Meta, status::Status},
-};
+use skiff_api::{kinds::Kind, machinery::meta::Meta};
 
 use crate::{
     body,
@@ -25,7 +22,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
     let text = body::read(body).await?;
     let call = ctx.call("UpdateOptions")?;
     let given = body::decode_kind(ctx, &text, media, kind)?;
-    check_name(ctx, &given)?;
+    body::check_name(ctx, &given)?;
     let name = given.name().to_string();
     let create = kind.flags.allow_create_on_update
         && matches!(part, Part::Whole)
@@ -46,18 +43,4 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> A
         })
         .await?;
     respond::written(ctx, &accept, kind, if created { 201 } else { 200 }, written)
-}
-
-/// The name of the body is that of the path.
-pub fn check_name(ctx: &Context, value: &Value) -> Result<(), Status> {
-    let url = ctx.info.name_in_path();
-    match value.name() {
-        "" => Err(Status::bad_request(format!(
-            "the name of the object ({url} based on URL) was undeterminable: name must be provided"
-        ))),
-        name if name != url => Err(Status::bad_request(format!(
-            "the name of the object ({name}) does not match the name on the URL ({url})"
-        ))),
-        _ => Ok(()),
-    }
 }

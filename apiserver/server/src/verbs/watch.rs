@@ -14,6 +14,7 @@ use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
+        schema::conform,
         status::Status,
     },
 };
@@ -77,7 +78,7 @@ impl Rendering {
         Ok(out.freeze())
     }
 
-    fn bookmark(&self, revision: u64, initial_end: bool) -> Bytes {
+    fn bookmark(&self, revision: u64, initial_end: bool) -> Result<Bytes, Status> {
         let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
@@ -94,14 +95,14 @@ impl Rendering {
             Form::Object => {
                 let mut zero = json!({});
                 // the zero object of the type, as Go would write it
-                let _ = skiff_api::machinery::schema::conform(&mut zero, self.kind.node());
+                conform(&mut zero, self.kind.node()).map_err(Status::internal)?;
                 zero["kind"] = self.kind.kind.into();
                 zero["apiVersion"] = self.kind.api_version().into();
                 zero["metadata"] = metadata;
                 zero
             }
         };
-        event("BOOKMARK", &object)
+        Ok(event("BOOKMARK", &object))
     }
 }
 
@@ -346,7 +347,11 @@ impl Stream {
                         return None;
                     }
                     self.next_bookmark = tokio::time::Instant::now() + BOOKMARK_PERIOD;
-                    return Some(self.rendering.bookmark(self.watch.revision(), false));
+                    let bookmark = self.rendering.bookmark(self.watch.revision(), false);
+                    return Some(bookmark.unwrap_or_else(|status| {
+                        self.ended = true;
+                        error_line(&status)
+                    }));
                 }
             };
             match batch {
@@ -420,7 +425,8 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
             initial = Some(snapshot.range(namespace.as_deref(), None));
             initial_end = options
                 .initial_end
-                .then(|| rendering.bookmark(snapshot.revision(), true));
+                .then(|| rendering.bookmark(snapshot.revision(), true))
+                .transpose()?;
             snapshot.revision()
         }
         Start::Now => store.revision(),

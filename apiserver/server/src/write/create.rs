@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use rand::RngExt;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Generation, Kind},
@@ -29,7 +28,7 @@ use super::{
 use crate::{
     admission::{Attributes, Operation},
     auth::{self, Authorizer, Decision, authorize::forbidden},
-    stored,
+    names, stored,
 };
 
 /// Creates `value`, decoded and with its defaults, in `namespace`; the request's manager owns all of it.
@@ -84,7 +83,7 @@ pub(super) async fn create_tracked(
     loop {
         attempts -= 1;
         if generate {
-            let name = generated_name(value.meta_str("generateName"));
+            let name = names::generated(value.meta_str("generateName"));
             value.set_meta("name", name);
         }
         (kind.strategy.after_system_fields)(&mut value);
@@ -165,16 +164,6 @@ fn may_create(call: &Call<'_>) -> Result<(), Status> {
         Decision::Allow(_) => Ok(()),
         decision => Err(forbidden(&asked, decision.reason())),
     }
-}
-
-/// A name from `generateName`: five random characters, the prefix cut so that the whole is a label.
-pub fn generated_name(prefix: &str) -> String {
-    const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let cut: String = prefix.chars().take(63 - 5).collect();
-    let mut rng = rand::rng();
-    cut + &(0..5)
-        .map(|_| ALPHABET[rng.random_range(0..ALPHABET.len())] as char)
-        .collect::<String>()
 }
 
 fn clear_status(kind: &Kind, value: &mut Value) -> Result<(), Status> {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
         meta::Meta,
+        read::Read,
         status::Status,
         time,
     },

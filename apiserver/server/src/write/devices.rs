@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Beyond, Kind, Subresource, validation::read::Read},
+    kinds::{Beyond, Kind, Subresource},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
         names,
+        read::Read,
         status::Status,
     },
 };
@@ -139,7 +140,7 @@ fn binding(call: &Call<'_>, errors: &mut Errors) {
         name: String::new(),
         ..call.asked.clone()
     };
-    if let Err(why) = may(call, &asked) {
+    if let Err(Status { message: why, .. }) = may(call, &asked) {
         let verb = &asked.verb;
         errors.forbidden(
             &Path::new("status.allocation"),
@@ -162,15 +163,13 @@ fn drivers(call: &Call<'_>, drivers: &BTreeSet<&str>, allocation: &Value, errors
             name: (*driver).into(),
             ..base.clone()
         };
-        let answers: Vec<Result<(), String>> =
+        let answers: Vec<Result<(), Status>> =
             verbs.iter().map(|verb| may(call, &asked(verb))).collect();
         if answers.iter().any(Result::is_ok) {
             continue;
         }
-        let why = answers
-            .into_iter()
-            .find_map(Result::err)
-            .unwrap_or_default();
+        let why = answers.into_iter().find_map(Result::err);
+        let why = why.map(|status| status.message).unwrap_or_default();
         let shown = verbs.join(" ");
         errors.forbidden(
             &Path::new("status.devices"),
@@ -179,12 +178,12 @@ fn drivers(call: &Call<'_>, drivers: &BTreeSet<&str>, allocation: &Value, errors
     }
 }
 
-fn may(call: &Call<'_>, asked: &auth::Attributes) -> Result<(), String> {
+fn may(call: &Call<'_>, asked: &auth::Attributes) -> Result<(), Status> {
     let decision = call.writer.core.authorizers.authorize(asked);
     if decision.allowed() {
         Ok(())
     } else {
-        Err(forbidden(asked, decision.reason()).message)
+        Err(forbidden(asked, decision.reason()))
     }
 }
 

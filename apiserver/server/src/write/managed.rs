@@ -3,11 +3,11 @@
 //! Follows `staging/src/k8s.io/apimachinery/pkg/util/managedfields` and `.../endpoints/handlers/fieldmanager`.
 
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::{Kind, Registry, Subresource},
     machinery::{
         managed_fields::{self, ResetFields, ScaleHandler, Versions},
+        read::Read,
         schema::Node,
         status::Status,
         time,

@@ -16,7 +16,7 @@ mod update;
 
 pub use self::{
     call::{Call, Options, Part, Warnings, Writer, Written},
-    create::{create, generated_name},
+    create::create,
     delete::{DeleteOptions, Deleted, delete},
     steps::check_namespace,
     update::{Update, update},

@@ -5,9 +5,10 @@
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Beyond, Kind, validation::read::Read},
+    kinds::{Beyond, Kind},
     machinery::{
         field::{Errors, Path},
+        read::Read,
         status::Status,
     },
 };

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::{Kind, Subresource, UpdateChecks, flags::path_segment},
     machinery::{
         field::{Errors, Path},
         meta::Meta,
         object_meta,
+        read::Read,
         schema::rules,
         status::Status,
     },

@@ -20,25 +20,22 @@ async fn pod(server: &Server, name: &str, spec: Value) -> Answer {
 async fn pods_have_the_overhead_and_the_nodes_of_their_runtime_class() {
     let server = Server::start().await;
     server
-        .post(
+        .make(
             "/api/v1/namespaces/default/serviceaccounts",
             &json!({"metadata": {"name": "default"}}),
         )
-        .await
-        .is(201);
+        .await;
     let scheduling = json!({"nodeSelector": {"sandbox": "yes"}, "tolerations": [{"key": "sandbox", "operator": "Exists"}]});
     let class = json!({"metadata": {"name": "sandboxed"}, "handler": "x", "overhead": {"podFixed": {"cpu": "250m"}}, "scheduling": scheduling});
     server
-        .post("/apis/node.k8s.io/v1/runtimeclasses", &class)
-        .await
-        .is(201);
+        .make("/apis/node.k8s.io/v1/runtimeclasses", &class)
+        .await;
     server
-        .post(
+        .make(
             "/apis/node.k8s.io/v1/runtimeclasses",
             &json!({"metadata": {"name": "plain"}, "handler": "x"}),
         )
-        .await
-        .is(201);
+        .await;
 
     let made = pod(
         &server,
@@ -100,20 +97,18 @@ async fn pods_have_the_overhead_and_the_nodes_of_their_runtime_class() {
 async fn pods_bear_the_zone_of_their_node() {
     let server = Server::start().await;
     server
-        .post(
+        .make(
             "/api/v1/namespaces/default/serviceaccounts",
             &json!({"metadata": {"name": "default"}}),
         )
-        .await
-        .is(201);
+        .await;
     let labels = json!({"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r", "other": "o"});
     server
-        .post(
+        .make(
             "/api/v1/nodes",
             &json!({"metadata": {"name": "node", "labels": labels}}),
         )
-        .await
-        .is(201);
+        .await;
     let wanted = json!({"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r"});
     assert_eq!(
         pod(&server, "made-there", json!({"nodeName": "node"}))
@@ -127,12 +122,11 @@ async fn pods_bear_the_zone_of_their_node() {
         None
     );
     server
-        .post(
+        .make(
             &format!("{PODS}/bound/binding"),
             &json!({"metadata": {"name": "bound"}, "target": {"kind": "Node", "name": "node"}}),
         )
-        .await
-        .is(201);
+        .await;
     assert_eq!(
         server.get(&format!("{PODS}/bound")).await.json()["metadata"]["labels"],
         wanted
@@ -145,9 +139,8 @@ async fn priority_classes_stay() {
     let server = Server::start().await;
     let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
     server
-        .post(classes, &json!({"metadata": {"name": "high"}, "value": 10}))
-        .await
-        .is(201);
+        .make(classes, &json!({"metadata": {"name": "high"}, "value": 10}))
+        .await;
     let refused = server
         .patch(&format!("{classes}/high"), "merge", &json!({"value": 11}))
         .await

@@ -29,17 +29,15 @@ async fn let_write(server: &Server) {
     ]);
     let rbac = "/apis/rbac.authorization.k8s.io/v1";
     server
-        .post(
+        .make(
             &format!("{rbac}/clusterroles"),
             &json!({"metadata": {"name": "writer"}, "rules": rules}),
         )
-        .await
-        .is(201);
+        .await;
     let reader = json!({"metadata": {"name": "reader"}, "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]});
     server
-        .post(&format!("{rbac}/namespaces/default/roles"), &reader)
-        .await
-        .is(201);
+        .make(&format!("{rbac}/namespaces/default/roles"), &reader)
+        .await;
     for (path, kind, name) in [
         ("clusterrolebindings", "ClusterRole", "writer"),
         ("namespaces/default/rolebindings", "Role", "reader"),
@@ -49,12 +47,11 @@ async fn let_write(server: &Server) {
         let reference =
             json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name});
         server
-            .post(
+            .make(
                 &format!("{rbac}/{path}"),
                 &json!({"metadata": {"name": name}, "subjects": subjects, "roleRef": reference}),
             )
-            .await
-            .is(201);
+            .await;
     }
 }
 
@@ -87,8 +84,8 @@ async fn administrators_reach_devices_from_their_namespaces_alone() {
         )
         .await
         .is(200);
-    server.post(CLAIMS, &claim("c")).await.is(201);
-    server.post(&templates, &template).await.is(201);
+    server.make(CLAIMS, &claim("c")).await;
+    server.make(&templates, &template).await;
 }
 
 #[tokio::test]
@@ -158,11 +155,7 @@ async fn policies_name_parameters_that_their_writer_may_read() {
             .message(),
         "ValidatingAdmissionPolicy.admissionregistration.k8s.io \"a\" is invalid: spec.paramKind: Forbidden: user &{writer  [system:authenticated] map[]} must have \"get\" permission on all objects of the referenced paramKind (kind=ConfigMap, apiVersion=v1)"
     );
-    let mut made = server
-        .post(&policies, &policy("a", kind))
-        .await
-        .is(201)
-        .json();
+    let mut made = server.make(&policies, &policy("a", kind)).await.json();
     // a kind that stays is not asked about again
     made["metadata"]["labels"] = json!({"a": "b"});
     as_writer(&server, "PUT", &format!("{policies}/a"), &made)

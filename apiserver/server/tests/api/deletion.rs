@@ -22,9 +22,8 @@ async fn finalized(server: &Server, name: &str, rest: Value) -> Value {
 async fn a_namespace_goes_when_it_is_finalized() {
     let server = Server::start().await;
     server
-        .post("/api/v1/namespaces", &json!({"metadata": {"name": "a"}}))
-        .await
-        .is(201);
+        .make("/api/v1/namespaces", &json!({"metadata": {"name": "a"}}))
+        .await;
     let marked = server.delete("/api/v1/namespaces/a").await.is(200).json();
     assert_eq!(
         (
@@ -48,9 +47,8 @@ async fn a_namespace_goes_when_it_is_finalized() {
 async fn a_namespace_waits_for_all_its_finalizers() {
     let server = Server::start().await;
     server
-        .post("/api/v1/namespaces", &json!({"metadata": {"name": "a", "finalizers": ["example.com/x"]}, "spec": {"finalizers": ["example.com/y"]}}))
-        .await
-        .is(201);
+        .make("/api/v1/namespaces", &json!({"metadata": {"name": "a", "finalizers": ["example.com/x"]}, "spec": {"finalizers": ["example.com/y"]}}))
+.await;
     server.delete("/api/v1/namespaces/a").await.is(200);
     finalized(&server, "a", json!(["example.com/y"])).await;
     finalized(&server, "a", json!([])).await;
@@ -67,9 +65,8 @@ async fn a_namespace_waits_for_all_its_finalizers() {
     server.get("/api/v1/namespaces/a").await.is(404);
     // what was emptied before its deletion is marked first all the same
     server
-        .post("/api/v1/namespaces", &json!({"metadata": {"name": "b"}}))
-        .await
-        .is(201);
+        .make("/api/v1/namespaces", &json!({"metadata": {"name": "b"}}))
+        .await;
     finalized(&server, "b", json!([])).await;
     server.delete("/api/v1/namespaces/b").await.is(200);
     server.get("/api/v1/namespaces/b").await.is(200);
@@ -137,14 +134,13 @@ async fn no_grace_left() {
     let server = Server::start().await;
     let pods = "/api/v1/namespaces/default/pods";
     server
-        .post(
+        .make(
             "/api/v1/namespaces/default/serviceaccounts",
             &json!({"metadata": {"name": "default"}}),
         )
-        .await
-        .is(201);
+        .await;
     let pod = json!({"metadata": {"name": "p", "finalizers": ["example.com/x"]}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
-    server.post(pods, &pod).await.is(201);
+    server.make(pods, &pod).await;
     server.delete(&format!("{pods}/p")).await.is(200);
     // the finalizer goes while grace runs: it stays
     server

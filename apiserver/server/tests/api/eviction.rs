@@ -11,12 +11,11 @@ const BUDGETS: &str = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
 async fn pod(server: &Server, name: &str, ready: bool) {
     let spec = json!({"nodeName": "node", "containers": [{"name": "c", "image": "i"}]});
     server
-        .post(
+        .make(
             PODS,
             &json!({"metadata": {"name": name, "labels": {"app": "a"}}, "spec": spec}),
         )
-        .await
-        .is(201);
+        .await;
     let condition = json!({"type": "Ready", "status": if ready { "True" } else { "False" }});
     server
         .patch(
@@ -31,12 +30,11 @@ async fn pod(server: &Server, name: &str, ready: bool) {
 async fn with_account() -> Server {
     let server = Server::start().await;
     server
-        .post(
+        .make(
             "/api/v1/namespaces/default/serviceaccounts",
             &json!({"metadata": {"name": "default"}}),
         )
-        .await
-        .is(201);
+        .await;
     server
 }
 
@@ -56,9 +54,8 @@ async fn budget(server: &Server, name: &str, spec: Value, status: Value) {
         .unwrap()
         .extend(spec.as_object().unwrap().clone());
     server
-        .post(BUDGETS, &json!({"metadata": {"name": name}, "spec": given}))
-        .await
-        .is(201);
+        .make(BUDGETS, &json!({"metadata": {"name": name}, "spec": given}))
+        .await;
     server
         .patch(
             &format!("{BUDGETS}/{name}/status"),

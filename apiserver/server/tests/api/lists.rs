@@ -23,9 +23,8 @@ async fn every_namespaced_kind_is_listed_over_all_namespaces() {
         ),
     ] {
         server
-            .post(&format!("/{path}/namespaces/default/{plural}"), &object)
-            .await
-            .is(201);
+            .make(&format!("/{path}/namespaces/default/{plural}"), &object)
+            .await;
         let list = server
             .get(&format!("/{path}/{plural}"))
             .await
@@ -67,12 +66,11 @@ async fn services_have_their_addresses_as_objects() {
     );
     let services = "/api/v1/namespaces/default/services";
     let service = server
-        .post(
+        .make(
             services,
             &json!({"metadata": {"name": "a"}, "spec": {"ports": [{"port": 1}]}}),
         )
         .await
-        .is(201)
         .json();
     let address = format!(
         "/apis/networking.k8s.io/v1/ipaddresses/{}",
@@ -90,9 +88,8 @@ async fn a_list_goes_on_after_its_revision_is_gone() {
     let maps = "/api/v1/namespaces/default/configmaps";
     for name in ["a", "b", "c", "d"] {
         server
-            .post(maps, &json!({"metadata": {"name": name}}))
-            .await
-            .is(201);
+            .make(maps, &json!({"metadata": {"name": name}}))
+            .await;
     }
     let first = server.get(&format!("{maps}?limit=1")).await.is(200).json();
     assert_eq!(first["metadata"]["remainingItemCount"], 3);
@@ -138,9 +135,8 @@ async fn a_limit_counts_for_nothing_where_any_revision_will_do() {
     let maps = "/api/v1/namespaces/default/configmaps";
     for name in ["a", "b", "c"] {
         server
-            .post(maps, &json!({"metadata": {"name": name}}))
-            .await
-            .is(201);
+            .make(maps, &json!({"metadata": {"name": name}}))
+            .await;
     }
     for (query, pages) in [
         ("limit=2", true),
@@ -161,7 +157,7 @@ async fn a_limit_counts_for_nothing_where_any_revision_will_do() {
     let events = "/api/v1/namespaces/default/events";
     for name in ["a", "b"] {
         let event = json!({"metadata": {"name": name}, "involvedObject": {"kind": "ConfigMap", "namespace": "default", "name": "a"}});
-        server.post(events, &event).await.is(201);
+        server.make(events, &event).await;
     }
     for path in [events, "/apis/events.k8s.io/v1/namespaces/default/events"] {
         let list = server

@@ -103,7 +103,7 @@ async fn it_is_written_by_its_rules() {
         "{refused}"
     );
 
-    let first = server.post(WIDGETS, &made("w", "red")).await.is(201).json();
+    let first = server.make(WIDGETS, &made("w", "red")).await.json();
     assert_eq!(
         (&first["metadata"]["generation"], first.get("status")),
         (&json!(1), None),
@@ -174,9 +174,8 @@ async fn it_is_written_by_its_rules() {
 async fn it_is_applied_by_its_schema() {
     let server = serving().await;
     server
-        .post(&format!("{WIDGETS}?fieldManager=maker"), &made("w", "red"))
-        .await
-        .is(201);
+        .make(&format!("{WIDGETS}?fieldManager=maker"), &made("w", "red"))
+        .await;
     let parts = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "w"}, "spec": {"parts": [{"name": "b", "size": 7}, {"name": "c"}]}});
     let merged = server
         .apply(&format!("{WIDGETS}/w"), &parts)
@@ -203,7 +202,7 @@ async fn it_is_applied_by_its_schema() {
 async fn it_is_listed_selected_and_watched() {
     let server = serving().await;
     for (name, color) in [("one", "red"), ("two", "green"), ("three", "red")] {
-        server.post(WIDGETS, &made(name, color)).await.is(201);
+        server.make(WIDGETS, &made(name, color)).await;
     }
     let list = server
         .get("/apis/example.com/v1/widgets?fieldSelector=spec.color%3Dred")

@@ -98,6 +98,11 @@ impl Server {
         self.send("GET", path, &[], "").await
     }
 
+    /// A new object.
+    pub async fn make(&self, path: &str, object: &Value) -> Answer {
+        self.post(path, object).await.is(201)
+    }
+
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(
             "POST",

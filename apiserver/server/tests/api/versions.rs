@@ -13,7 +13,8 @@ async fn autoscalers_are_the_same_at_both_versions() {
         })
         .into();
     let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"});
-    let created = server.post(&v1, &json!({"metadata": {"name": "a"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}})).await.is(201).json();
+    let created = server.make(&v1, &json!({"metadata": {"name": "a"}, "spec": {"scaleTargetRef": target, "maxReplicas": 3}}))
+.await.json();
     assert_eq!(
         (&created["apiVersion"], &created["spec"]["minReplicas"]),
         (&json!("autoscaling/v1"), &json!(1))

@@ -1,7 +1,13 @@
 //! Pods that have to leave their nodes.
 
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
-use skiff_watching::api::{Delete, PatchType};
+use skiff_api::machinery::clock::system;
+use skiff_watching::{
+    api::{Delete, PatchType},
+    error::unless_gone,
+    key::Key,
+};
 
 use crate::plane::{Plane, pod_path};
 
@@ -118,25 +124,20 @@ async fn a_job_sees_that_its_pod_was_driven_off() {
         })
         .await;
     // what the kubelet would say
-    let failed = json!({"status": {"phase": "Failed"}});
-    let _ = plane
+    let (failed, key) = (
+        json!({"status": {"phase": "Failed"}}),
+        Key::new("default", &first),
+    );
+    let status = plane
         .api
-        .patch(
-            &(pod_path(&first) + "/status"),
-            PatchType::Strategic,
-            &failed,
-        )
+        .amend_status::<Pod>(&key, PatchType::Strategic, &failed)
         .await;
-    let _ = plane
-        .api
-        .delete_path(
-            &pod_path(&first),
-            &Delete {
-                grace_seconds: Some(0),
-                ..Delete::default()
-            },
-        )
-        .await;
+    let at_once = Delete {
+        grace_seconds: Some(0),
+        ..Delete::default()
+    };
+    let deleted = plane.api.delete::<Pod>(&key, &at_once).await;
+    status.map(drop).and(unless_gone(deleted)).unwrap();
     plane
         .until("another in its place", async || {
             pods()
@@ -181,10 +182,8 @@ impl skiff_watching::clock::TimeSource for Fast {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pods_of_a_node_that_is_gone_fail_and_say_so() {
-    let clock = skiff_watching::clock::Clock::from_source(Fast(
-        skiff_watching::clock::Clock::system().now(),
-        std::time::Instant::now(),
-    ));
+    let clock =
+        skiff_watching::clock::Clock::from_source(Fast(system().now(), std::time::Instant::now()));
     let plane = Plane::with(|options| options.clock = clock).await;
     plane
         .pod(

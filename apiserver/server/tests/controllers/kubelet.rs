@@ -84,15 +84,12 @@ async fn pass(
             {
                 done.insert(uid.to_string(), Act::End(137));
             }
-            let _ = api
-                .delete_path(
-                    &path,
-                    &Delete {
-                        grace_seconds: Some(0),
-                        ..Delete::of_uid(uid)
-                    },
-                )
-                .await;
+            let at_once = Delete {
+                grace_seconds: Some(0),
+                ..Delete::of_uid(uid)
+            };
+            // one that cannot be deleted now is met again at the next look
+            drop(api.delete_path(&path, &at_once).await);
             continue;
         }
         let wanted = act(pod);

@@ -311,7 +311,7 @@ pub fn pod_path(name: &str) -> String {
 
 /// The present moment as the API writes it.
 pub fn now() -> String {
-    skiff_api::machinery::time::seconds(skiff_watching::clock::Clock::system().now())
+    skiff_api::machinery::time::seconds(skiff_api::machinery::clock::system().now())
 }
 
 /// A pod template for workloads whose pods have these labels.

@@ -150,7 +150,7 @@ async fn tokens_by_which_machines_join_sign_and_expire() {
     })
     .await;
     let token = |id: &str, life: i64| {
-        let expiration = (skiff_watching::clock::Clock::system().now()
+        let expiration = (skiff_api::machinery::clock::system().now()
             + jiff::SignedDuration::from_secs(life))
         .to_string();
         json!({"apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token", "metadata": {"name": format!("bootstrap-token-{id}")},

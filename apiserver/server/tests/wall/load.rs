@@ -279,7 +279,7 @@ async fn who_watches_and_does_not_read_costs_little() {
     let (mut one, mut other) = (watch().await, watch().await);
     let make = async |name: &str, size: usize| {
         let map = json!({"metadata": {"name": name}, "data": {"x": "y".repeat(size)}});
-        server.post(ADMIN, MAPS, &map).await.is(201);
+        server.make(MAPS, &map).await;
     };
     for number in 0..100 {
         make(&format!("small-{number}"), 3000).await;

@@ -34,10 +34,7 @@ async fn any_number_is_answered() {
             &json!({"metadata": {"name": "default"}}),
         )
         .await;
-    server
-        .post(ADMIN, "/api/v1/namespaces/default/pods", &pod)
-        .await
-        .is(201);
+    server.make("/api/v1/namespaces/default/pods", &pod).await;
     let (parameters, headers): (Vec<&str>, Vec<&str>) = (
         PARAMETERS.split(' ').collect(),
         HEADERS.split(' ').collect(),

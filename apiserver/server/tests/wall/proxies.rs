@@ -23,10 +23,7 @@ async fn pod(server: &Server, name: &str, ip: &str) {
         )
         .await;
     let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
-    server
-        .post(ADMIN, &format!("{BASE}/pods"), &pod)
-        .await
-        .is(201);
+    server.make(&format!("{BASE}/pods"), &pod).await;
     let status = json!({"status": {"podIP": ip, "podIPs": [{"ip": ip}]}}).to_string();
     let path = format!("{BASE}/pods/{name}/status");
     server
@@ -43,9 +40,8 @@ async fn pod(server: &Server, name: &str, ip: &str) {
 
 async fn node(server: &Server, name: &str, ip: &str, port: u16) {
     server
-        .post(ADMIN, "/api/v1/nodes", &json!({"metadata": {"name": name}}))
-        .await
-        .is(201);
+        .make("/api/v1/nodes", &json!({"metadata": {"name": name}}))
+        .await;
     let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": ip}], "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}}).to_string();
     let path = format!("/api/v1/nodes/{name}/status");
     server
@@ -70,26 +66,22 @@ async fn service(
 ) {
     let ports = json!([{"name": "web", "port": port, "targetPort": target}]);
     server
-        .post(
-            ADMIN,
+        .make(
             &format!("{BASE}/services"),
             &json!({"metadata": {"name": name}, "spec": {"ports": ports}}),
         )
-        .await
-        .is(201);
+        .await;
     let mut address = json!({"ip": ip});
     if let Some(pod) = pod {
         address["targetRef"] = json!({"kind": "Pod", "namespace": "default", "name": pod});
     }
     let subsets = json!([{"addresses": [address], "ports": [{"name": "web", "port": target}]}]);
     server
-        .post(
-            ADMIN,
+        .make(
             &format!("{BASE}/endpoints"),
             &json!({"metadata": {"name": name}, "subsets": subsets}),
         )
-        .await
-        .is(201);
+        .await;
 }
 
 #[tokio::test]
@@ -425,9 +417,8 @@ async fn what_the_identity_for_nodes_opens() {
         ("nodes", "", "delete", false),
     ] {
         let answer = server
-            .post(ADMIN, path, &review(resource, subresource, verb))
+            .make(path, &review(resource, subresource, verb))
             .await
-            .is(201)
             .json();
         assert_eq!(
             answer["status"]["allowed"], allowed,
@@ -584,10 +575,7 @@ async fn logs_over_a_websocket() {
         .is(403);
     // a pod that is nowhere yet has said nothing
     let waiting = json!({"metadata": {"name": "waiting"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
-    server
-        .post(ADMIN, &format!("{BASE}/pods"), &waiting)
-        .await
-        .is(201);
+    server.make(&format!("{BASE}/pods"), &waiting).await;
     server
         .get(ADMIN, &format!("{BASE}/pods/waiting/log"))
         .await
@@ -607,18 +595,13 @@ async fn what_is_absent_on_the_way() {
         )
         .await;
     let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "node-a", "containers": [{"name": "c", "image": "i"}]}});
+    server.make(&format!("{base}/pods"), &pod).await;
     server
-        .post(ADMIN, &format!("{base}/pods"), &pod)
-        .await
-        .is(201);
-    server
-        .post(
-            ADMIN,
+        .make(
             &format!("{base}/services"),
             &json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}),
         )
-        .await
-        .is(201);
+        .await;
     let spdy = [
         ("connection", "Upgrade"),
         ("upgrade", "SPDY/3.1"),

@@ -119,6 +119,11 @@ impl Server {
         self.send(token, "GET", path, &[], "").await
     }
 
+    /// A new object, made by an administrator.
+    pub async fn make(&self, path: &str, object: &Value) -> Answer {
+        self.post(ADMIN, path, object).await.is(201)
+    }
+
     pub async fn post(&self, token: &str, path: &str, body: &Value) -> Answer {
         self.send(
             token,
@@ -145,18 +150,14 @@ impl Server {
             })
             .collect();
         let base = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
-        self.post(
-            ADMIN,
+        self.make(
             &format!("{base}/roles"),
             &json!({"metadata": {"name": user}, "rules": rules}),
         )
-        .await
-        .is(201);
+        .await;
         let binding = json!({"metadata": {"name": user}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": user},
             "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}]});
-        self.post(ADMIN, &format!("{base}/rolebindings"), &binding)
-            .await
-            .is(201);
+        self.make(&format!("{base}/rolebindings"), &binding).await;
     }
 
     /// A TLS connection, without a client's certificate, that speaks HTTP/1.1.

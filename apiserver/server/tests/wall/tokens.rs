@@ -17,13 +17,11 @@ const BASE: &str = "/api/v1/namespaces/default";
 
 async fn token(server: &Server, spec: Value) -> String {
     let answer = server
-        .post(
-            ADMIN,
+        .make(
             &format!("{BASE}/serviceaccounts/sa/token"),
             &json!({"spec": spec}),
         )
-        .await
-        .is(201);
+        .await;
     answer.json()["status"]["token"]
         .as_str()
         .unwrap()
@@ -47,30 +45,22 @@ async fn delete(server: &Server, path: &str) {
 async fn a_bound_token_ends_with_what_it_is_bound_to() {
     let server = Server::start(&[]).await;
     server
-        .post(
-            ADMIN,
+        .make(
             &format!("{BASE}/serviceaccounts"),
             &json!({"metadata": {"name": "sa"}}),
         )
-        .await
-        .is(201);
+        .await;
     server
-        .post(ADMIN, "/api/v1/nodes", &json!({"metadata": {"name": "n"}}))
-        .await
-        .is(201);
+        .make("/api/v1/nodes", &json!({"metadata": {"name": "n"}}))
+        .await;
     server
-        .post(
-            ADMIN,
+        .make(
             &format!("{BASE}/secrets"),
             &json!({"metadata": {"name": "s"}}),
         )
-        .await
-        .is(201);
+        .await;
     let pod = json!({"metadata": {"name": "p"}, "spec": {"serviceAccountName": "sa", "nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
-    server
-        .post(ADMIN, &format!("{BASE}/pods"), &pod)
-        .await
-        .is(201);
+    server.make(&format!("{BASE}/pods"), &pod).await;
     let free = token(&server, json!({})).await;
     for (kind, name, path) in [
         ("Pod", "p", format!("{BASE}/pods/p")),
@@ -91,13 +81,11 @@ async fn a_bound_token_ends_with_what_it_is_bound_to() {
     server.get(&free, "/api").await.is(401);
     // an account of the same name is another one
     server
-        .post(
-            ADMIN,
+        .make(
             &format!("{BASE}/serviceaccounts"),
             &json!({"metadata": {"name": "sa"}}),
         )
-        .await
-        .is(201);
+        .await;
     server.get(&free, "/api").await.is(401);
 }
 
@@ -157,26 +145,18 @@ async fn secrets_get_their_accounts_token_and_go_with_it() {
     let server = Server::start(&[]).await;
     let _controllers = controllers(&server, &["serviceaccount-token"]);
     server
-        .post(
-            ADMIN,
+        .make(
             &format!("{BASE}/serviceaccounts"),
             &json!({"metadata": {"name": "sa"}}),
         )
-        .await
-        .is(201);
+        .await;
     let secret = |name: &str, account: &str| json!({"metadata": {"name": name, "annotations": {"kubernetes.io/service-account.name": account}}, "type": "kubernetes.io/service-account-token"});
     server
-        .post(ADMIN, &format!("{BASE}/secrets"), &secret("t", "sa"))
-        .await
-        .is(201);
+        .make(&format!("{BASE}/secrets"), &secret("t", "sa"))
+        .await;
     server
-        .post(
-            ADMIN,
-            &format!("{BASE}/secrets"),
-            &secret("nobodys", "absent"),
-        )
-        .await
-        .is(201);
+        .make(&format!("{BASE}/secrets"), &secret("nobodys", "absent"))
+        .await;
     let live = async |name: &str| server.get(ADMIN, &format!("{BASE}/secrets/{name}")).await;
     let text = |secret: &Value, key: &str| {
         String::from_utf8(
@@ -197,13 +177,11 @@ async fn secrets_get_their_accounts_token_and_go_with_it() {
     let token = text(&filled, "token");
     server.get(&token, "/api").await.is(200);
     let review = server
-        .post(
-            ADMIN,
+        .make(
             "/apis/authentication.k8s.io/v1/tokenreviews",
             &json!({"spec": {"token": token}}),
         )
         .await
-        .is(201)
         .json();
     assert_eq!(
         review["status"]["user"]["username"],
@@ -251,9 +229,8 @@ async fn secrets_get_their_accounts_token_and_go_with_it() {
 
     // an account's end is its secrets' end
     server
-        .post(ADMIN, &format!("{BASE}/secrets"), &secret("u", "sa"))
-        .await
-        .is(201);
+        .make(&format!("{BASE}/secrets"), &secret("u", "sa"))
+        .await;
     until(async || live("u").await.json()["data"]["token"].is_string()).await;
     let token = text(&live("u").await.json(), "token");
     server.get(&token, "/api").await.is(200);
@@ -268,13 +245,8 @@ async fn controllers_do_with_their_roles() {
     let server = Server::start(&[]).await;
     let _controllers = controllers(&server, &["*"]);
     server
-        .post(
-            ADMIN,
-            "/api/v1/namespaces",
-            &json!({"metadata": {"name": "a"}}),
-        )
-        .await
-        .is(201);
+        .make("/api/v1/namespaces", &json!({"metadata": {"name": "a"}}))
+        .await;
     let ready = async |path: &str, field: &str| {
         let object = server.get(ADMIN, path).await;
         object.code == 200
@@ -296,27 +268,20 @@ async fn controllers_do_with_their_roles() {
     let template = json!({"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
     let selector = json!({"matchLabels": {"app": "x"}});
     let base = "/apis/apps/v1/namespaces/a";
-    server.post(ADMIN, &format!("{base}/deployments"), &json!({"metadata": {"name": "d"}, "spec": {"selector": selector, "template": template}})).await.is(201);
+    server.make(&format!("{base}/deployments"), &json!({"metadata": {"name": "d"}, "spec": {"selector": selector, "template": template}}))
+.await;
     let set = json!({"metadata": {"name": "s"}, "spec": {"serviceName": "s", "selector": selector, "template": template}});
-    server
-        .post(ADMIN, &format!("{base}/statefulsets"), &set)
-        .await
-        .is(201);
+    server.make(&format!("{base}/statefulsets"), &set).await;
     let mut job = template.clone();
     job["spec"]["restartPolicy"] = json!("Never");
     server
-        .post(
-            ADMIN,
+        .make(
             "/apis/batch/v1/namespaces/a/jobs",
             &json!({"metadata": {"name": "j"}, "spec": {"template": job}}),
         )
-        .await
-        .is(201);
+        .await;
     let service = json!({"metadata": {"name": "s"}, "spec": {"selector": {"app": "x"}, "ports": [{"port": 80}]}});
-    server
-        .post(ADMIN, "/api/v1/namespaces/a/services", &service)
-        .await
-        .is(201);
+    server.make("/api/v1/namespaces/a/services", &service).await;
     until(async || ready(&format!("{base}/deployments/d"), "/status/replicas").await).await;
     until(async || ready(&format!("{base}/statefulsets/s"), "/status/replicas").await).await;
     until(async || ready("/apis/batch/v1/namespaces/a/jobs/j", "/status/active").await).await;

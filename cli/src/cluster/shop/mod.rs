@@ -72,6 +72,7 @@ impl Shop {
         let number = self.door.knock();
         let shop = self.clone();
         std::thread::spawn(move || {
+            // a visitor who leaves in the middle is no fault of the shop's
             let _ = serve(stream, &shop.part, &shop.door, number);
             shop.door.heard(number);
         });
@@ -79,9 +80,11 @@ impl Shop {
 
     /// Takes the connections that the kernel made and that nobody took yet: true when there were any.
     fn take_those_outside(&self) -> bool {
+        // if it cannot be done, the shop waits for one more visitor
         let _ = self.listener.set_nonblocking(true);
         let mut any = false;
         while let Ok((stream, _)) = self.listener.accept() {
+            // a stream that would not wait is given up when it is read
             let _ = stream.set_nonblocking(false);
             self.take(stream);
             any = true;
@@ -96,7 +99,7 @@ impl Shop {
         let mut set = SigSet::empty();
         set.add(Signal::SIGTERM);
         set.add(Signal::SIGINT);
-        // blocked here and in every thread made later; one thread waits for them
+        // blocked here and in every thread made later; one thread waits for them. Neither fails for these signals
         let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), None);
         std::thread::spawn(move || {
             let _ = set.wait();

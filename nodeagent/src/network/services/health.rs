@@ -138,15 +138,14 @@ async fn respond(
 
 #[cfg(test)]
 mod tests {
+    use skiff_testing::With;
+
     use super::*;
     use crate::network::services::rules::tests::plan;
 
     #[test]
     fn a_port_counts_its_services_endpoints() {
-        let with = |check| PortPlan {
-            health_check: check,
-            ..plan("a", 1, &[2])
-        };
+        let with = |check| plan("a", 1, &[2]).with(|p| p.health_check = check);
         let wanted = wanted([with(Some((31000, 1))), with(Some((31000, 2))), with(None)].iter());
         assert_eq!(
             wanted,
@@ -172,13 +171,7 @@ mod tests {
         let mut servers = HealthServers::new(node.clone());
         for (local, want) in [(1, "HTTP/1.1 200"), (0, "HTTP/1.1 503")] {
             servers
-                .set(
-                    [PortPlan {
-                        health_check: Some((free, local)),
-                        ..plan("a", 1, &[2])
-                    }]
-                    .iter(),
-                )
+                .set([plan("a", 1, &[2]).with(|p| p.health_check = Some((free, local)))].iter())
                 .await;
             let mut stream = node
                 .tcp_connect(SocketAddr::from((Ipv4Addr::LOCALHOST, free)))

@@ -404,6 +404,8 @@ pub fn ipv4(ips: &[IpAddr]) -> Vec<Ipv4Addr> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use skiff_testing::With;
+
     use super::{
         super::{super::view::ObjectName, plan::Protocol},
         *,
@@ -473,10 +475,11 @@ pub(super) mod tests {
 
     #[test]
     fn fragments() {
-        let both = |p: PortPlan| PortPlan {
-            node_port: Some(30080),
-            external_ips: vec![Ipv4Addr::new(1, 2, 3, 4)],
-            ..p
+        let both = |p: PortPlan| {
+            p.with(|p| {
+                p.node_port = Some(30080);
+                p.external_ips = vec![Ipv4Addr::new(1, 2, 3, 4)];
+            })
         };
         let cases: Vec<(&str, PortPlan, Vec<&str>)> = vec![
             (
@@ -511,10 +514,7 @@ pub(super) mod tests {
             ),
             (
                 "outside, policy Local, nothing here",
-                PortPlan {
-                    external_local: true,
-                    ..both(plan("a", 1, &[102]))
-                },
+                both(plan("a", 1, &[102])).with(|p| p.external_local = true),
                 vec![
                     "ext = ip saddr 10.244.0.0/24 goto svc; fib saddr type local meta mark set meta mark or 0x4000; fib saddr type local goto svc",
                     "svc = meta l4proto tcp dnat to 10.244.0.102:8080",
@@ -543,11 +543,10 @@ pub(super) mod tests {
             ),
             (
                 "a balancer for some",
-                PortPlan {
-                    load_balancer_ips: vec![Ipv4Addr::new(9, 9, 9, 9)],
-                    load_balancer_sources: vec!["10.0.0.0/8".parse().unwrap()],
-                    ..plan("a", 1, &[102])
-                },
+                plan("a", 1, &[102]).with(|p| {
+                    p.load_balancer_ips = vec![Ipv4Addr::new(9, 9, 9, 9)];
+                    p.load_balancer_sources = vec!["10.0.0.0/8".parse().unwrap()];
+                }),
                 vec![
                     "ext = meta mark set meta mark or 0x4000; goto svc",
                     "fw = ip saddr != { 10.0.0.0/8, 9.9.9.9 } drop",
@@ -567,10 +566,7 @@ pub(super) mod tests {
     #[test]
     fn affinity_has_a_chain_and_a_set_an_endpoint() {
         let fragment = render(
-            &[PortPlan {
-                affinity: Some(60),
-                ..plan("a", 1, &[2, 102])
-            }],
+            &[plan("a", 1, &[2, 102]).with(|p| p.affinity = Some(60))],
             &node(),
         );
         assert_eq!(fragment.affinity.values().collect::<Vec<_>>(), [&60, &60]);

@@ -255,75 +255,62 @@ mod tests {
         let affinity_message =
             "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector";
         let ports_message = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        let (bare, alone) = (|| json!({}), Vec::new);
+        let selects = |disk: &str| json!({"nodeSelector": {"disk": disk}});
+        let tolerates = json!({"tolerations": [{"key": "k", "operator": "Exists"}]});
+        let strict = json!({"securityContext": {"supplementalGroupsPolicy": "Strict"}});
+        let beside = |ip: &str, protocol: &str| vec![port(ip, protocol)];
         let table = [
+            (selects("ssd"), bare(), alone(), "", ""),
             (
-                json!({"nodeSelector": {"disk": "ssd"}}),
-                json!({}),
-                vec![],
-                "",
-                "",
-            ),
-            (
-                json!({"nodeSelector": {"disk": "hdd"}}),
-                json!({}),
-                vec![],
+                selects("hdd"),
+                bare(),
+                alone(),
                 "NodeAffinity",
                 affinity_message,
             ),
-            (
-                affinity,
-                json!({}),
-                vec![],
-                "NodeAffinity",
-                affinity_message,
-            ),
+            (affinity, bare(), alone(), "NodeAffinity", affinity_message),
             (
                 port("", "TCP"),
-                json!({}),
-                vec![port("127.0.0.1", "TCP")],
+                bare(),
+                beside("127.0.0.1", "TCP"),
                 "NodePorts",
                 ports_message,
             ),
             (
                 port("10.0.0.1", "TCP"),
-                json!({}),
-                vec![port("0.0.0.0", "TCP")],
+                bare(),
+                beside("0.0.0.0", "TCP"),
                 "NodePorts",
                 ports_message,
             ),
             (
                 port("10.0.0.1", "TCP"),
-                json!({}),
-                vec![port("10.0.0.2", "TCP")],
+                bare(),
+                beside("10.0.0.2", "TCP"),
                 "",
                 "",
             ),
-            (port("", "TCP"), json!({}), vec![port("", "UDP")], "", ""),
+            (port("", "TCP"), bare(), beside("", "UDP"), "", ""),
             (
-                json!({}),
+                bare(),
                 tainted.clone(),
-                vec![],
+                alone(),
                 "TaintToleration",
                 "Predicate TaintToleration failed: node(s) had taints that the pod didn't tolerate",
             ),
-            (
-                json!({"tolerations": [{"key": "k", "operator": "Exists"}]}),
-                tainted,
-                vec![],
-                "",
-                "",
-            ),
+            (tolerates, tainted, alone(), "", ""),
             (
                 json!({"os": {"name": "windows"}}),
-                json!({}),
-                vec![],
+                bare(),
+                alone(),
                 "PodOSNotSupported",
                 "Failed to admit pod as the OS field doesn't match node OS",
             ),
             (
-                json!({"securityContext": {"supplementalGroupsPolicy": "Strict"}}),
-                json!({}),
-                vec![],
+                strict,
+                bare(),
+                alone(),
                 "SupplementalGroupsPolicyNotSupported",
                 "SupplementalGroupsPolicy=Strict is not supported in this node",
             ),

@@ -324,6 +324,8 @@ fn walk_devices(folder: &Path, list: &mut Vec<Value>) {
 
 #[cfg(test)]
 mod tests {
+    use skiff_testing::With;
+
     use super::*;
 
     fn strings(list: &[&str]) -> Vec<String> {
@@ -332,11 +334,10 @@ mod tests {
 
     #[test]
     fn command_and_args_replace_as_kubelet_says() {
-        let image = ImageConfig {
-            entrypoint: strings(&["/ep"]),
-            cmd: strings(&["c"]),
-            ..ImageConfig::default()
-        };
+        let image = ImageConfig::default().with(|i| {
+            i.entrypoint = strings(&["/ep"]);
+            i.cmd = strings(&["c"]);
+        });
         let cases: [(&[&str], &[&str], &[&str]); 4] = [
             (&[], &[], &["/ep", "c"]),
             (&["x"], &[], &["x"]),
@@ -344,11 +345,10 @@ mod tests {
             (&["x"], &["y"], &["x", "y"]),
         ];
         for (command, args, wanted) in cases {
-            let spec = ContainerSpec {
-                command: strings(command),
-                args: strings(args),
-                ..Default::default()
-            };
+            let spec = ContainerSpec::default().with(|c| {
+                c.command = strings(command);
+                c.args = strings(args);
+            });
             assert_eq!(arguments(&spec, &image).unwrap(), wanted);
         }
         assert!(
@@ -361,29 +361,21 @@ mod tests {
 
     #[test]
     fn the_pod_overrides_the_image() {
-        let image = ImageConfig {
-            env: strings(&["A=1", "B=2", "PATH=/x"]),
-            working_dir: "srv".into(),
-            ..ImageConfig::default()
-        };
-        let spec = ContainerSpec {
-            env: vec![("B".into(), "3=4".into())],
-            tty: true,
-            ..Default::default()
-        };
+        let image = ImageConfig::default().with(|i| {
+            i.env = strings(&["A=1", "B=2", "PATH=/x"]);
+            i.working_dir = "srv".into();
+        });
+        let spec = ContainerSpec::default().with(|c| {
+            c.env = vec![("B".into(), "3=4".into())];
+            c.tty = true;
+        });
         assert_eq!(
             environment(&spec, &image, "h"),
             ["PATH=/x", "HOSTNAME=h", "TERM=xterm", "A=1", "B=3=4"]
         );
         assert_eq!(working_dir(&spec, &image), "/srv");
         assert_eq!(
-            working_dir(
-                &ContainerSpec {
-                    working_dir: Some("/w".into()),
-                    ..spec
-                },
-                &image
-            ),
+            working_dir(&spec.with(|c| c.working_dir = Some("/w".into())), &image),
             "/w"
         );
     }

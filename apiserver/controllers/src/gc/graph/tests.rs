@@ -106,42 +106,16 @@ fn orphaning_is_asked_for_once() {
 #[test]
 fn decisions() {
     let s = |l: &[&str]| l.iter().map(ToString::to_string).collect::<Vec<_>>();
-    for (solid, dangling, waiting, dependents, finalizers, expected) in [
+    #[rustfmt::skip]
+    let cases = [
         (1, s(&[]), s(&[]), false, s(&[]), Action::Keep),
-        (
-            1,
-            s(&["d"]),
-            s(&["w"]),
-            true,
-            s(&[]),
-            Action::Forget(s(&["d", "w"])),
-        ),
-        (
-            0,
-            s(&["d"]),
-            s(&[]),
-            false,
-            s(&[]),
-            Action::Delete("Background"),
-        ),
-        (
-            0,
-            s(&["d"]),
-            s(&[]),
-            false,
-            s(&[ORPHAN]),
-            Action::Delete("Orphan"),
-        ),
-        (
-            0,
-            s(&[]),
-            s(&["w"]),
-            false,
-            s(&[FOREGROUND]),
-            Action::Delete("Foreground"),
-        ),
+        (1, s(&["d"]), s(&["w"]), true, s(&[]), Action::Forget(s(&["d", "w"]))),
+        (0, s(&["d"]), s(&[]), false, s(&[]), Action::Delete("Background")),
+        (0, s(&["d"]), s(&[]), false, s(&[ORPHAN]), Action::Delete("Orphan")),
+        (0, s(&[]), s(&["w"]), false, s(&[FOREGROUND]), Action::Delete("Foreground")),
         (0, s(&[]), s(&["w"]), true, s(&[]), Action::DeleteForeground),
-    ] {
+    ];
+    for (solid, dangling, waiting, dependents, finalizers, expected) in cases {
         assert_eq!(
             decide(solid, dangling, waiting, dependents, &finalizers),
             expected

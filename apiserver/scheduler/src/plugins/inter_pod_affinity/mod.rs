@@ -262,97 +262,24 @@ mod tests {
             "node(s) didn't match pod anti-affinity rules",
         );
         let unwelcome = "node(s) didn't satisfy existing pods anti-affinity rules";
-        for (namespace, app, affinity, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             ("ns", "x", Value::Null, ["", "", ""]),
-            (
-                "ns",
-                "x",
-                terms("podAffinity", "leader", "host", json!({})),
-                ["", no_near, no_near],
-            ),
-            (
-                "ns",
-                "x",
-                terms("podAffinity", "leader", "zone", json!({})),
-                ["", "", no_near],
-            ),
-            (
-                "ns",
-                "x",
-                terms("podAffinity", "leader", "rack", json!({})),
-                [no_near; 3],
-            ),
-            (
-                "other",
-                "x",
-                terms("podAffinity", "leader", "zone", json!({})),
-                [no_near; 3],
-            ),
-            (
-                "other",
-                "x",
-                terms(
-                    "podAffinity",
-                    "leader",
-                    "zone",
-                    json!({"namespaces": ["ns"]}),
-                ),
-                ["", "", no_near],
-            ),
-            (
-                "other",
-                "x",
-                terms(
-                    "podAffinity",
-                    "leader",
-                    "zone",
-                    json!({"namespaceSelector": {"matchLabels": {"team": "x"}}}),
-                ),
-                ["", "", no_near],
-            ),
-            (
-                "other",
-                "x",
-                terms(
-                    "podAffinity",
-                    "leader",
-                    "zone",
-                    json!({"namespaceSelector": {}}),
-                ),
-                ["", "", no_near],
-            ),
-            (
-                "other",
-                "x",
-                terms(
-                    "podAffinity",
-                    "leader",
-                    "zone",
-                    json!({"namespaceSelector": {"matchLabels": {"team": "y"}}}),
-                ),
-                [no_near; 3],
-            ),
-            (
-                "ns",
-                "first",
-                terms("podAffinity", "first", "zone", json!({})),
-                ["", "", ""],
-            ),
-            (
-                "ns",
-                "x",
-                terms("podAntiAffinity", "leader", "zone", json!({})),
-                [no_apart, no_apart, ""],
-            ),
-            (
-                "ns",
-                "x",
-                terms("podAntiAffinity", "leader", "host", json!({})),
-                [no_apart, "", ""],
-            ),
+            ("ns", "x", terms("podAffinity", "leader", "host", json!({})), ["", no_near, no_near]),
+            ("ns", "x", terms("podAffinity", "leader", "zone", json!({})), ["", "", no_near]),
+            ("ns", "x", terms("podAffinity", "leader", "rack", json!({})), [no_near; 3]),
+            ("other", "x", terms("podAffinity", "leader", "zone", json!({})), [no_near; 3]),
+            ("other", "x", terms("podAffinity", "leader", "zone", json!({"namespaces": ["ns"]})), ["", "", no_near]),
+            ("other", "x", terms("podAffinity", "leader", "zone", json!({"namespaceSelector": {"matchLabels": {"team": "x"}}})), ["", "", no_near]),
+            ("other", "x", terms("podAffinity", "leader", "zone", json!({"namespaceSelector": {}})), ["", "", no_near]),
+            ("other", "x", terms("podAffinity", "leader", "zone", json!({"namespaceSelector": {"matchLabels": {"team": "y"}}})), [no_near; 3]),
+            ("ns", "first", terms("podAffinity", "first", "zone", json!({})), ["", "", ""]),
+            ("ns", "x", terms("podAntiAffinity", "leader", "zone", json!({})), [no_apart, no_apart, ""]),
+            ("ns", "x", terms("podAntiAffinity", "leader", "host", json!({})), [no_apart, "", ""]),
             ("ns", "loud", Value::Null, ["", "", unwelcome]),
             ("other", "loud", Value::Null, ["", "", ""]),
-        ] {
+        ];
+        for (namespace, app, affinity, expected) in cases {
             assert_eq!(
                 world.tried(
                     &InterPodAffinity,
@@ -403,27 +330,17 @@ mod tests {
                 preferred("podAntiAffinity", "loud", "zone", 10),
             ),
         );
-        for (app, affinity, expected) in [
+        #[rustfmt::skip]
+        let cases = [
             ("x", Value::Null, [0, 0, 0]),
-            (
-                "x",
-                preferred("podAffinity", "leader", "host", 5),
-                [200, 0, 0],
-            ),
-            (
-                "x",
-                preferred("podAffinity", "leader", "zone", 5),
-                [200, 200, 0],
-            ),
-            (
-                "x",
-                preferred("podAntiAffinity", "leader", "zone", 5),
-                [0, 0, 200],
-            ),
+            ("x", preferred("podAffinity", "leader", "host", 5), [200, 0, 0]),
+            ("x", preferred("podAffinity", "leader", "zone", 5), [200, 200, 0]),
+            ("x", preferred("podAntiAffinity", "leader", "zone", 5), [0, 0, 200]),
             // 40 for the friend's wish, 1 for the requirement of what runs
             ("guest", Value::Null, [0, 200, 4]),
             ("loud", Value::Null, [200, 200, 0]),
-        ] {
+        ];
+        for (app, affinity, expected) in cases {
             let pod = of("new", "ns", app, affinity.clone());
             let mut state = Attempt::default();
             let nodes: Vec<&NodeInfo> = world.cache.nodes().collect();

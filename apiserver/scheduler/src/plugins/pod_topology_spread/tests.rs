@@ -53,110 +53,28 @@ fn world(counts: [usize; 4]) -> World {
 #[test]
 fn what_must_hold() {
     let zone = |rest| vec![constraint("zone", 1, rest)];
-    for (counts, constraints, app, rest, wanted) in [
-        (
-            [1, 0, 1, 0],
-            zone(json!({})),
-            "a",
-            json!({}),
-            ["", "", "", NO_LABEL],
-        ),
-        (
-            [1, 1, 1, 0],
-            zone(json!({})),
-            "a",
-            json!({}),
-            [NO, NO, "", NO_LABEL],
-        ),
-        (
-            [1, 1, 1, 0],
-            vec![constraint("zone", 2, json!({}))],
-            "a",
-            json!({}),
-            ["", "", "", NO_LABEL],
-        ),
+    #[rustfmt::skip]
+    let cases = [
+        ([1, 0, 1, 0], zone(json!({})), "a", json!({}), ["", "", "", NO_LABEL]),
+        ([1, 1, 1, 0], zone(json!({})), "a", json!({}), [NO, NO, "", NO_LABEL]),
+        ([1, 1, 1, 0], vec![constraint("zone", 2, json!({}))], "a", json!({}), ["", "", "", NO_LABEL]),
         // the pod itself is none of those that are spread
-        (
-            [1, 1, 1, 0],
-            zone(json!({})),
-            "b",
-            json!({}),
-            ["", "", "", NO_LABEL],
-        ),
-        (
-            [3, 0, 1, 0],
-            vec![constraint("host", 1, json!({}))],
-            "a",
-            json!({}),
-            [NO, "", NO, ""],
-        ),
-        (
-            [0, 0, 1, 0],
-            [zone(json!({})), vec![constraint("host", 1, json!({}))]].concat(),
-            "a",
-            json!({}),
-            ["", "", NO, NO_LABEL],
-        ),
+        ([1, 1, 1, 0], zone(json!({})), "b", json!({}), ["", "", "", NO_LABEL]),
+        ([3, 0, 1, 0], vec![constraint("host", 1, json!({}))], "a", json!({}), [NO, "", NO, ""]),
+        ([0, 0, 1, 0], [zone(json!({})), vec![constraint("host", 1, json!({}))]].concat(), "a", json!({}), ["", "", NO, NO_LABEL]),
         // three zones are wanted, there are two: the third counts as empty
-        (
-            [1, 0, 1, 0],
-            zone(json!({"minDomains": 3})),
-            "a",
-            json!({}),
-            [NO, NO, NO, NO_LABEL],
-        ),
-        (
-            [1, 0, 1, 0],
-            zone(json!({"minDomains": 2})),
-            "a",
-            json!({}),
-            ["", "", "", NO_LABEL],
-        ),
+        ([1, 0, 1, 0], zone(json!({"minDomains": 3})), "a", json!({}), [NO, NO, NO, NO_LABEL]),
+        ([1, 0, 1, 0], zone(json!({"minDomains": 2})), "a", json!({}), ["", "", "", NO_LABEL]),
         // zone b is none that the pod may go to
-        (
-            [1, 1, 0, 0],
-            zone(json!({})),
-            "a",
-            json!({"spec": {"nodeSelector": {"zone": "a"}}}),
-            ["", "", "", NO_LABEL],
-        ),
-        (
-            [1, 1, 0, 0],
-            zone(json!({"nodeAffinityPolicy": "Ignore"})),
-            "a",
-            json!({"spec": {"nodeSelector": {"zone": "a"}}}),
-            [NO, NO, "", NO_LABEL],
-        ),
-        (
-            [1, 1, 0, 0],
-            zone(json!({"labelSelector": {"matchLabels": {"app": "a"}}, "matchLabelKeys": ["v"]})),
-            "a",
-            json!({}),
-            [NO, NO, "", NO_LABEL],
-        ),
-        (
-            [1, 1, 0, 0],
-            zone(json!({"matchLabelKeys": ["v"]})),
-            "a",
-            json!({"metadata": {"labels": {"v": "2"}}}),
-            ["", "", "", NO_LABEL],
-        ),
-        (
-            [1, 1, 0, 0],
-            zone(json!({"whenUnsatisfiable": "ScheduleAnyway"})),
-            "a",
-            json!({}),
-            ["", "", "", ""],
-        ),
+        ([1, 1, 0, 0], zone(json!({})), "a", json!({"spec": {"nodeSelector": {"zone": "a"}}}), ["", "", "", NO_LABEL]),
+        ([1, 1, 0, 0], zone(json!({"nodeAffinityPolicy": "Ignore"})), "a", json!({"spec": {"nodeSelector": {"zone": "a"}}}), [NO, NO, "", NO_LABEL]),
+        ([1, 1, 0, 0], zone(json!({"labelSelector": {"matchLabels": {"app": "a"}}, "matchLabelKeys": ["v"]})), "a", json!({}), [NO, NO, "", NO_LABEL]),
+        ([1, 1, 0, 0], zone(json!({"matchLabelKeys": ["v"]})), "a", json!({"metadata": {"labels": {"v": "2"}}}), ["", "", "", NO_LABEL]),
+        ([1, 1, 0, 0], zone(json!({"whenUnsatisfiable": "ScheduleAnyway"})), "a", json!({}), ["", "", "", ""]),
         // without a selector no pod counts, not even itself
-        (
-            [1, 1, 0, 0],
-            zone(json!({"labelSelector": null})),
-            "a",
-            json!({}),
-            ["", "", "", NO_LABEL],
-        ),
-    ] {
+        ([1, 1, 0, 0], zone(json!({"labelSelector": null})), "a", json!({}), ["", "", "", NO_LABEL]),
+    ];
+    for (counts, constraints, app, rest, wanted) in cases {
         assert_eq!(
             world(counts).tried(
                 &PodTopologySpread,

@@ -8,11 +8,10 @@ use std::collections::BTreeSet;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
-use skiff_api::machinery::time;
+use skiff_api::machinery::{meta::Meta, read::Read, time};
 use subtle::ConstantTimeEq;
 
-use crate::auth::{Objects, User};
+use crate::auth::{Objects, Unauthorized, User};
 
 const TYPE: &str = "bootstrap.kubernetes.io/token";
 const DEFAULT_GROUP: &str = "system:bootstrappers";
@@ -23,7 +22,7 @@ pub fn user(token: &str, objects: &dyn Objects, now: Timestamp) -> Option<User> 
     let name = format!("bootstrap-token-{id}");
     let stored = objects.get("secrets", "kube-system", &name)?;
     let checked = serde_json::from_slice::<Value>(&stored.bytes)
-        .map_err(|error| error.to_string())
+        .map_err(|error| Unauthorized(error.to_string()))
         .and_then(|object| check(&object, id, secret, now));
     match checked {
         Ok(groups) => Some(User {
@@ -53,40 +52,45 @@ fn split(token: &str) -> Option<(&str, &str)> {
 }
 
 /// The groups of the token, or what is wrong with its secret.
-fn check(object: &Value, id: &str, secret: &str, now: Timestamp) -> Result<Vec<String>, String> {
+fn check(
+    object: &Value,
+    id: &str,
+    secret: &str,
+    now: Timestamp,
+) -> Result<Vec<String>, Unauthorized> {
+    // what cannot be read (when it ends, maybe) is not taken for absent
     let data = |key: &str| {
-        let bytes = object["data"][key]
-            .as_str()
-            .and_then(|text| STANDARD.decode(text).ok())
-            .unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
+        let bytes = STANDARD.decode(object.at("data").text(key));
+        let text = bytes.ok().and_then(|bytes| String::from_utf8(bytes).ok());
+        text.ok_or_else(|| format!("has invalid value for key {key}."))
     };
-    if object.at("metadata").some("deletionTimestamp").is_some() {
-        return Err("is deleted and awaiting removal".to_owned());
+    if object.is_deleting() {
+        return Err("is deleted and awaiting removal".into());
     }
-    if object["type"] != TYPE || object.some("data").is_none() {
-        return Err(format!("has invalid type, expected {TYPE}."));
+    if object.text("type") != TYPE || object.some("data").is_none() {
+        return Err(format!("has invalid type, expected {TYPE}.").into());
     }
-    if !bool::from(data("token-secret").as_bytes().ct_eq(secret.as_bytes())) {
-        return Err("has invalid value for key token-secret.".to_owned());
+    if !bool::from(data("token-secret")?.as_bytes().ct_eq(secret.as_bytes())) {
+        return Err("has invalid value for key token-secret.".into());
     }
-    if data("token-id") != id {
-        return Err("has invalid value for key token-id.".to_owned());
+    if data("token-id")? != id {
+        return Err("has invalid value for key token-id.".into());
     }
-    let expiration = data("expiration");
+    let expiration = data("expiration")?;
     if !expiration.is_empty() && time::parse(&expiration).map_or(true, |end| end <= now) {
-        return Err("has expired.".to_owned());
+        return Err("has expired.".into());
     }
-    if data("usage-bootstrap-authentication") != "true" {
-        return Err("not marked usage-bootstrap-authentication=true.".to_owned());
+    if data("usage-bootstrap-authentication")? != "true" {
+        return Err("not marked usage-bootstrap-authentication=true.".into());
     }
-    let extra = data("auth-extra-groups");
+    let extra = data("auth-extra-groups")?;
     let mut groups = BTreeSet::from([DEFAULT_GROUP.to_owned()]);
     for group in extra.split(',').filter(|_| !extra.is_empty()) {
         if !is_group(group) {
             return Err(format!(
                 "has invalid value for key auth-extra-groups: bootstrap group {group:?} is invalid."
-            ));
+            )
+            .into());
         }
         groups.insert(group.to_owned());
     }
@@ -201,6 +205,10 @@ mod tests {
         for change in changes {
             assert_eq!(ask(TOKEN, secret(&[*change])), None, "{change:?}");
         }
+        // not even since when it holds no more can be read
+        let mut odd = secret(&[]);
+        odd["data"]["expiration"] = json!("!!");
+        assert_eq!(ask(TOKEN, odd), None);
         let mut other = secret(&[]);
         other["type"] = json!("Opaque");
         assert_eq!(ask(TOKEN, other), None);

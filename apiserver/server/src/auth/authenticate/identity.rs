@@ -17,11 +17,6 @@ pub enum ConfigError {
     TokenFile(#[from] TokenFileError),
 }
 
-/// The credentials do not hold; to be answered with 401 and nothing more. The text is for the log and for token reviews.
-#[derive(thiserror::Error, Clone, Debug, PartialEq)]
-#[error("{0}")]
-pub struct Unauthorized(pub String);
-
 /// A token that holds, and for which of the audiences that were asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Holder {

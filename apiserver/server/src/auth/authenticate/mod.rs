@@ -18,11 +18,11 @@ use http::{HeaderMap, HeaderValue, header};
 use skiff_api::machinery::clock::SharedClock;
 
 use super::{
-    ALL_UNAUTHENTICATED, ANONYMOUS, Objects, User, keys::PublicKey, pki::PeerCertificate,
-    text::aggregate,
+    ALL_UNAUTHENTICATED, ANONYMOUS, Objects, Unauthorized, User, keys::PublicKey,
+    pki::PeerCertificate, text::aggregate,
 };
 use identity::with_group;
-pub use identity::{ConfigError, Holder, Identity, Unauthorized};
+pub use identity::{ConfigError, Holder, Identity};
 use service_account::verify::Verifier;
 use token_file::TokenFile;
 
@@ -124,7 +124,7 @@ impl Authenticator {
                     }));
                 }
                 Ok(None) => {}
-                Err(error) => errors.push(error),
+                Err(error) => errors.push(error.0),
             }
         }
         let mut warnings = Vec::new();
@@ -184,7 +184,7 @@ impl Authenticator {
         {
             Ok(Some(holder)) => return Ok(holder),
             Ok(None) => {}
-            Err(error) => errors.push(error),
+            Err(error) => errors.push(error.0),
         }
         if self.bootstrap_tokens
             && let Some(user) = agnostic(bootstrap_token::user(

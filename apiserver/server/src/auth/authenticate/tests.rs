@@ -244,38 +244,16 @@ fn certificates_name_users_and_groups() {
     assert_eq!((user.name.as_str(), user.uid.as_str()), ("jane", ""));
     assert_eq!(user.groups, ["dev", "ops", "system:authenticated"]);
     assert!(user.extra["authentication.kubernetes.io/credential-id"][0].starts_with("X509SHA256="));
+    let name = |token: &str, certificate: &str| {
+        let peer = world.peer(certificate, &[]);
+        let asked = world.ask(&[("Authorization", token)], Some(&peer));
+        asked.unwrap().unwrap().name
+    };
     // a certificate that holds comes first
-    assert_eq!(
-        world
-            .ask(
-                &[("Authorization", "Bearer alice-token")],
-                Some(&world.peer("jane", &[]))
-            )
-            .unwrap()
-            .unwrap()
-            .name,
-        "jane"
-    );
-    assert_eq!(
-        world
-            .ask(
-                &[("Authorization", "Bearer wrong")],
-                Some(&world.peer("jane", &[]))
-            )
-            .unwrap()
-            .unwrap()
-            .name,
-        "jane"
-    );
+    assert_eq!(name("Bearer alice-token", "jane"), "jane");
+    assert_eq!(name("Bearer wrong", "jane"), "jane");
     // nobody's certificate leaves the request as it is
-    assert_eq!(
-        world
-            .ask(&[], Some(&world.peer("", &["dev"])))
-            .unwrap()
-            .unwrap()
-            .name,
-        "system:anonymous"
-    );
+    assert_eq!(name("", ""), "system:anonymous");
 }
 
 #[test]
@@ -390,85 +368,48 @@ fn bound_tokens_name_account_pod_and_node() {
 #[test]
 fn tokens_die_with_what_they_are_bound_to() {
     const GONE: &str = "service account token has been invalidated";
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "name": "pod"});
-    type Change = fn(&World);
-    let table: &[(Option<Value>, Change, &str)] = &[
-        (
-            None,
-            |w| w.fake.remove("serviceaccounts", "a", "robot"),
-            "serviceaccounts \"robot\" not found",
-        ),
-        (
-            None,
-            |w| {
-                w.fake.put(
-                    "serviceaccounts",
-                    json!({"metadata": {"namespace": "a", "name": "robot", "uid": "other"}}),
-                )
-            },
-            "service account UID (other) does not match claim (u-robot)",
-        ),
-        (
-            Some(pod.clone()),
-            |w| w.fake.remove("pods", "a", "pod"),
-            GONE,
-        ),
-        (
-            Some(pod.clone()),
-            |w| {
-                w.fake.put(
-                    "pods",
-                    json!({"metadata": {"namespace": "a", "name": "pod", "uid": "new"}}),
-                )
-            },
-            "pod UID (new) does not match service account pod ref claim (u-pod)",
-        ),
-        (
-            Some(json!({"apiVersion": "v1", "kind": "Secret", "name": "secret"})),
-            |w| w.fake.remove("secrets", "a", "secret"),
-            GONE,
-        ),
-        (
-            Some(json!({"apiVersion": "v1", "kind": "Secret", "name": "secret"})),
-            |w| {
-                w.fake.put(
-                    "secrets",
-                    json!({"metadata": {"namespace": "a", "name": "secret", "uid": "new"}}),
-                )
-            },
-            "secret UID (new) does not match service account secret ref claim (u-secret)",
-        ),
-        (
-            Some(json!({"apiVersion": "v1", "kind": "Node", "name": "n1"})),
-            |w| w.fake.remove("nodes", "", "n1"),
-            GONE,
-        ),
-        (
-            Some(json!({"apiVersion": "v1", "kind": "Node", "name": "n1"})),
-            |w| {
-                w.fake
-                    .put("nodes", json!({"metadata": {"name": "n1", "uid": "new"}}))
-            },
-            "node UID (new) does not match service account node ref claim (u-n1)",
-        ),
-        (
-            None,
-            |w| w.clock.advance(3600 + 61),
-            "service account token has expired",
-        ),
-        (
-            None,
-            |w| w.clock.advance(-61),
-            "service account token is not valid yet",
-        ),
-    ];
-    for (bound, change, expected) in table {
+    let dies = |kind: &str, name: &str, change: &dyn Fn(&World), expected: &str| {
         let world = world();
-        let token = world.issue(&json!({}), bound.clone());
-        assert!(world.bearer(&token).is_ok(), "{bound:?}");
+        let bound = json!({"apiVersion": "v1", "kind": kind, "name": name});
+        let token = world.issue(&json!({}), Some(bound).filter(|_| !kind.is_empty()));
+        assert!(world.bearer(&token).is_ok(), "{kind}");
         change(&world);
-        assert_eq!(world.bearer(&token).unwrap_err(), *expected, "{bound:?}");
+        assert_eq!(world.bearer(&token).unwrap_err(), expected, "{kind}");
+    };
+    let renewed = |w: &World, resource: &str, namespace: &str, name: &str| {
+        let mut object = json!({"metadata": {"name": name, "uid": "new"}});
+        if !namespace.is_empty() {
+            object["metadata"]["namespace"] = json!(namespace);
+        }
+        w.fake.put(resource, object);
+    };
+    for [kind, resource, namespace, name, gone, other] in skiff_testing::table::rows(
+        r#"
+            | serviceaccounts | a | robot | serviceaccounts "robot" not found | service account UID (new) does not match claim (u-robot)
+            Pod | pods | a | pod | GONE | pod UID (new) does not match service account pod ref claim (u-pod)
+            Secret | secrets | a | secret | GONE | secret UID (new) does not match service account secret ref claim (u-secret)
+            Node | nodes | | n1 | GONE | node UID (new) does not match service account node ref claim (u-n1)
+        "#,
+    ) {
+        let gone = gone.replace("GONE", GONE);
+        dies(
+            kind,
+            name,
+            &|w| w.fake.remove(resource, namespace, name),
+            &gone,
+        );
+        dies(
+            kind,
+            name,
+            &|w| renewed(w, resource, namespace, name),
+            other,
+        );
     }
+    let late = "service account token has expired";
+    dies("", "", &|w| w.clock.advance(3600 + 61), late);
+    let early = "service account token is not valid yet";
+    dies("", "", &|w| w.clock.advance(-61), early);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "name": "pod"});
     // the node of a pod's token is for information; an hour is an hour and a minute
     let world = world();
     let token = world.issue(&json!({}), Some(pod));
@@ -496,20 +437,13 @@ fn forged_tokens_are_refused() {
     let header =
         |header: Value, signature: &str| format!("{}.{}.{signature}", text(&header), parts[1]);
     let kid = world.issuer.keys()[0].id();
+    let of_kid = |algorithm: &str| header(json!({"alg": algorithm, "kid": kid}), parts[2]);
     let stranger = Issuer::new(SigningKey::generate().unwrap().0, vec![], ISSUER, vec![]);
     let other_issuer = world.issuer_named("https://evil.example");
     const FORGED: &str = "go-jose/go-jose: error in cryptographic primitive";
     const ALGORITHM: &str = "go-jose/go-jose: unknown/unsupported algorithm";
     const NOT_OURS: &str = "invalid bearer token";
-    let strange = stranger
-        .issue(
-            &account(),
-            &json!({}),
-            None,
-            world.authenticator.clock.now(),
-        )
-        .unwrap()
-        .token;
+    let strange = world.issued_by(&stranger);
     let mut flipped = URL_SAFE_NO_PAD.decode(parts[2]).unwrap();
     flipped[5] ^= 1;
     let table = [
@@ -530,18 +464,9 @@ fn forged_tokens_are_refused() {
         ),
         (format!("{}.{}.", parts[0], parts[1]), Some(FORGED)),
         (header(json!({"alg": "none"}), ""), Some(ALGORITHM)),
-        (
-            header(json!({"alg": "none", "kid": kid}), parts[2]),
-            Some(ALGORITHM),
-        ),
-        (
-            header(json!({"alg": "HS256", "kid": kid}), parts[2]),
-            Some(ALGORITHM),
-        ),
-        (
-            header(json!({"alg": "RS256", "kid": kid}), parts[2]),
-            Some(ALGORITHM),
-        ),
+        (of_kid("none"), Some(ALGORITHM)),
+        (of_kid("HS256"), Some(ALGORITHM)),
+        (of_kid("RS256"), Some(ALGORITHM)),
         (
             header(json!({"alg": "ES256", "kid": kid, "crit": ["x"]}), parts[2]),
             Some(ALGORITHM),
@@ -572,15 +497,7 @@ fn forged_tokens_are_refused() {
 /// A token of another key that claims to be of ours.
 fn strange_header(world: &World) -> String {
     let stranger = Issuer::new(SigningKey::generate().unwrap().0, vec![], ISSUER, vec![]);
-    let token = stranger
-        .issue(
-            &account(),
-            &json!({}),
-            None,
-            world.authenticator.clock.now(),
-        )
-        .unwrap()
-        .token;
+    let token = world.issued_by(&stranger);
     let parts: Vec<&str> = token.split('.').collect();
     let header = json!({"alg": "ES256", "kid": world.issuer.keys()[0].id()}).to_string();
     format!(
@@ -598,10 +515,14 @@ impl World {
         drop(key);
         let key = SigningKey::from_pem(pem.as_bytes()).unwrap();
         let issuer = Issuer::new(key, vec![], name, vec![ISSUER.to_owned()]);
-        issuer
-            .issue(&account(), &json!({}), None, self.authenticator.clock.now())
-            .unwrap()
-            .token
+        self.issued_by(&issuer)
+    }
+
+    /// A token of this issuer for the account, bound to nothing.
+    fn issued_by(&self, issuer: &Issuer) -> String {
+        let now = self.authenticator.clock.now();
+        let issued = issuer.issue(&account(), &json!({}), None, now);
+        issued.unwrap().token
     }
 }
 
@@ -634,16 +555,7 @@ fn keys_of_old_still_verify() {
     let world = world_with(|config| config.service_account_keys.extend([old_public, rsa_public]));
     for key in [old, rsa] {
         let issuer = Issuer::new(key, vec![], ISSUER, vec![]);
-        let token = issuer
-            .issue(
-                &account(),
-                &json!({}),
-                None,
-                world.authenticator.clock.now(),
-            )
-            .unwrap()
-            .token;
-        assert!(world.bearer(&token).is_ok());
+        assert!(world.bearer(&world.issued_by(&issuer)).is_ok());
     }
 }
 

@@ -15,7 +15,7 @@ use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 
 use super::identity::{ConfigError, with_group};
 use crate::auth::{
-    User,
+    Unauthorized, User,
     pki::tls::{PeerCertificate, Verified, roots},
 };
 
@@ -42,10 +42,10 @@ impl Verifier {
         &self,
         peer: &PeerCertificate,
         now: jiff::Timestamp,
-    ) -> Result<Option<Arc<User>>, String> {
+    ) -> Result<Option<Arc<User>>, Unauthorized> {
         let verified = peer.verified(|| self.verify(peer.chain(), now))?;
         if now.as_second() < verified.not_before || now.as_second() > verified.not_after {
-            return Err("x509: certificate has expired or is not yet valid".to_owned());
+            return Err("x509: certificate has expired or is not yet valid".into());
         }
         Ok(verified.user.clone())
     }
@@ -54,7 +54,7 @@ impl Verifier {
         &self,
         chain: &[CertificateDer<'static>],
         now: jiff::Timestamp,
-    ) -> Result<Verified, String> {
+    ) -> Result<Verified, Unauthorized> {
         let (own, rest) = chain.split_first().ok_or("x509: no certificate")?;
         let at = UnixTime::since_unix_epoch(Duration::from_secs(
             now.as_second().try_into().unwrap_or_default(),
@@ -66,7 +66,7 @@ impl Verifier {
     }
 }
 
-fn read(der: &CertificateDer) -> Result<Verified, String> {
+fn read(der: &CertificateDer) -> Result<Verified, Unauthorized> {
     let (_, certificate) =
         X509Certificate::from_der(der).map_err(|error| format!("x509: {error}"))?;
     let subject = certificate.subject();
@@ -93,13 +93,14 @@ fn read(der: &CertificateDer) -> Result<Verified, String> {
         .collect::<Result<_, _>>()?;
     let uid = match uids.as_slice() {
         [] => String::new(),
-        [uid] if uid.is_empty() => return Err("UID cannot be an empty string".to_owned()),
+        [uid] if uid.is_empty() => return Err("UID cannot be an empty string".into()),
         [uid] => uid.clone(),
         several => {
             return Err(format!(
                 "expected 1 UID, but found multiple: [{}]",
                 several.join(" ")
-            ));
+            )
+            .into());
         }
     };
     let print: String = hex::encode(Sha256::digest(der));

@@ -242,5 +242,5 @@ impl Authorizer for NodeAuthorizer {
 }
 
 #[cfg(test)]
-#[path = "node_tests.rs"]
+#[path = "tests/node.rs"]
 mod tests;

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::Mutex;
 use serde_json::Value;
-use skiff_api::{kinds::validation::read::Read, machinery::meta::Meta};
+use skiff_api::machinery::{meta::Meta, read::Read};
 use skiff_storage::Object;
 
 use crate::auth::{Change, Follow, Objects};

@@ -266,5 +266,5 @@ fn label_requirement(requirement: &Requirement) -> Option<String> {
 }
 
 #[cfg(test)]
-#[path = "reviews_tests.rs"]
+#[path = "tests/reviews.rs"]
 mod tests;

@@ -231,7 +231,8 @@ mod tests {
     #[test]
     fn rules_allow_what_upstream_allows() {
         // rule, then requests it allows, then requests it does not
-        let table = skiff_testing::rows::<3>(
+        let table = skiff_testing::table::rows_by::<3>(
+            ';',
             r#"
                 * | * | * ; get pods, delete apps:deployments/scale x, impersonate users bob ; get /metrics
                 get | core | pods ; get pods, get pods a ; list pods, get apps:pods, get pods/log a, get pods/status a, get /pods
@@ -274,7 +275,8 @@ mod tests {
     #[test]
     fn rules_cover_what_upstream_covers() {
         // owned, wanted, missing
-        let table = skiff_testing::rows::<3>(
+        let table = skiff_testing::table::rows_by::<3>(
+            ';',
             r#"
                 * | * | * ; get | core | pods, * | * | * ;
                 * | * | * ; get : /x ; get : /x

@@ -13,6 +13,7 @@ use x509_parser::{
     extensions::{GeneralName, ParsedExtension},
     prelude::FromDer,
     time::ASN1Time,
+    x509::AttributeTypeAndValue,
 };
 use yasna::{DERWriter, Tag};
 
@@ -391,20 +392,13 @@ impl Facts {
             .map_err(|error| PkiError::Certificate(error.to_string()))?;
         let seconds = |time: ASN1Time| time.timestamp();
         let subject = certificate.subject();
-        let text = |value: &x509_parser::x509::AttributeTypeAndValue| {
-            value.as_str().unwrap_or_default().to_owned()
-        };
         let alternative = certificate
             .subject_alternative_name()
             .map_err(|error| PkiError::Certificate(error.to_string()))?;
         Ok(Facts {
             subject: subject.as_raw().to_vec(),
-            common_name: subject
-                .iter_common_name()
-                .last()
-                .map(text)
-                .unwrap_or_default(),
-            organizations: subject.iter_organization().map(text).collect(),
+            common_name: texts(subject.iter_common_name())?.pop().unwrap_or_default(),
+            organizations: texts(subject.iter_organization())?,
             not_before: seconds(certificate.validity().not_before),
             not_after: seconds(certificate.validity().not_after),
             sans: alternative
@@ -427,6 +421,19 @@ impl Facts {
             authority: certificate.is_ca(),
         })
     }
+}
+
+/// What a subject says under one name. What is no text that can be read (a group, maybe) is an error, not an empty word.
+fn texts<'a>(
+    values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>,
+) -> Result<Vec<String>, PkiError> {
+    let text = |value: &AttributeTypeAndValue<'_>| match value.as_str() {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(PkiError::Certificate(
+            "the subject holds what is no text".into(),
+        )),
+    };
+    values.map(text).collect()
 }
 
 /// What a certificate request asks for, once its signature is checked.
@@ -452,9 +459,6 @@ impl Request {
             .verify_signature()
             .map_err(|error| PkiError::RequestSignature(error.to_string()))?;
         let info = &request.certification_request_info;
-        let text = |value: &x509_parser::x509::AttributeTypeAndValue| {
-            value.as_str().unwrap_or_default().to_owned()
-        };
         let mut sans = Vec::new();
         for extension in request.requested_extensions().into_iter().flatten() {
             if let ParsedExtension::SubjectAlternativeName(names) = extension {
@@ -463,15 +467,29 @@ impl Request {
         }
         Ok(Request {
             subject: canonical(&info.subject)?,
-            common_name: info
-                .subject
-                .iter_common_name()
-                .last()
-                .map(text)
+            common_name: texts(info.subject.iter_common_name())?
+                .pop()
                 .unwrap_or_default(),
-            organizations: info.subject.iter_organization().map(text).collect(),
+            organizations: texts(info.subject.iter_organization())?,
             sans,
             key: info.subject_pki.raw.to_vec(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use x509_parser::x509::X509Name;
+
+    use super::*;
+
+    /// An organization in an encoding that is not read may be any group.
+    #[test]
+    fn what_is_no_text_is_no_empty_word() {
+        let name = [
+            0x30, 0x0d, 0x31, 0x0b, 0x30, 0x09, 0x06, 0x03, 0x55, 0x04, 0x0a, 0x1e, 0x02, 0, b'm',
+        ];
+        let (_, name) = X509Name::from_der(&name).unwrap();
+        assert!(texts(name.iter_organization()).is_err());
     }
 }

@@ -59,6 +59,7 @@ pub fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".new-{}", std::process::id()));
     let attempt = || {
+        // as a rule there is none; one that stays is an error of the next call
         let _ = fs::remove_file(&beside);
         let mut file = OpenOptions::new()
             .write(true)

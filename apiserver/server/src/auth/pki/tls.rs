@@ -12,7 +12,7 @@ use rustls::{
 };
 
 use super::{authority::Issued, error::PkiError};
-use crate::auth::User;
+use crate::auth::{Unauthorized, User};
 
 /// A certificate that led to an authority. Times in seconds since 1970.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub struct PeerCertificate(Arc<Peer>);
 #[derive(Debug)]
 struct Peer {
     chain: Vec<CertificateDer<'static>>,
-    verified: OnceLock<Result<Verified, String>>,
+    verified: OnceLock<Result<Verified, Unauthorized>>,
 }
 
 impl PeerCertificate {
@@ -56,8 +56,8 @@ impl PeerCertificate {
     /// What `verify` said the first time.
     pub(crate) fn verified(
         &self,
-        verify: impl FnOnce() -> Result<Verified, String>,
-    ) -> Result<&Verified, String> {
+        verify: impl FnOnce() -> Result<Verified, Unauthorized>,
+    ) -> Result<&Verified, Unauthorized> {
         self.0
             .verified
             .get_or_init(verify)

@@ -5,7 +5,6 @@
 //! `staging/src/k8s.io/apiserver/pkg/registry/generic/rest/{streamer,response_checker}.go` and
 //! `staging/src/k8s.io/streaming/pkg/httpstream/wsstream`.
 
-use skiff_api::kinds::validation::read::Read;
 use std::sync::Arc;
 
 use axum::{
@@ -26,6 +25,7 @@ use skiff_api::{
     machinery::{
         field::{Errors, Path},
         meta::Meta,
+        read::Read,
         status::{Details, Status},
         time,
     },
@@ -157,7 +157,7 @@ async fn ask(ctx: &Context, location: &Location, name: &str) -> Result<Response<
         .transports
         .send(location, request)
         .await
-        .map_err(failed)?;
+        .map_err(|error| failed(error.to_string()))?;
     let status = answer.status();
     if (200..=206).contains(&status.as_u16()) {
         return Ok(answer);
@@ -274,6 +274,7 @@ async fn copy(socket: WebSocket, body: Incoming, bytes: bool) {
             }
             next = pieces.next().await.and_then(Result::ok);
         }
+        // whoever has gone needs no farewell
         let _ = to_client.close().await;
     };
     let receiving = async { while let Some(Ok(_)) = from_client.next().await {} };

@@ -3,8 +3,7 @@
 //! Follows `pkg/kubelet/client/kubelet_client.go` (GetConnectionInfo) and `pkg/util/node/node.go` (GetPreferredNodeAddress).
 
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{read::Read, status::Status};
 
 use super::live::live;
 use crate::context::Context;

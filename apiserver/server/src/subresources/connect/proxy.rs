@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use rand::RngExt;
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
+use skiff_api::machinery::read::Read;
 use skiff_api::{
     kinds::{Kind, Proxied},
     machinery::status::Status,

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::{Kind, Subresource},
-    machinery::{gonum, meta::Meta, status::Status},
+    machinery::{gonum, meta::Meta, read::Read, status::Status},
 };
 
 use super::{live::live, node};

@@ -86,7 +86,7 @@ fn switch(ctx: &Context, answer: Response<Incoming>, client: Option<OnUpgrade>) 
             done = tokio::io::copy(&mut from_backend, &mut to_client) => done,
             done = tokio::io::copy(&mut from_client, &mut to_backend) => done,
         };
-        // whichever side is still there reads to its end
+        // whichever side is still there reads to its end; the other cannot be told
         let _ = futures::future::join(to_client.shutdown(), to_backend.shutdown()).await;
         done.map(drop)?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())

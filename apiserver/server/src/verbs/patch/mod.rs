@@ -9,13 +9,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use serde_json::Value;
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::{
     kinds::Kind,
     machinery::{
         field::{Errors, Path},
         meta::Meta,
         patch::{self, go::GoValue},
+        read::Read,
         schema::{conform, conform_converted},
         status::Status,
     },
@@ -128,7 +128,7 @@ impl Patch<'_> {
     /// The patch as a value, and what strict reading has against it.
     fn document(&self) -> Result<(Value, Vec<String>), Status> {
         let document = body::parse(&self.text, BodyType::Json).map_err(|error| {
-            let said = error.trim_start_matches("couldn't get version/kind; json parse error: ");
+            let said = error.as_json();
             // a strategic patch is read elsewhere
             let strategic = self.patch_type == PatchType::Strategic;
             Status::bad_request(if strategic {

@@ -4,8 +4,7 @@
 //! Follows `pkg/registry/core/serviceaccount/storage/token.go`.
 
 use serde_json::{Value, json};
-use skiff_api::kinds::validation::read::Read;
-use skiff_api::machinery::{field::go_quoted, meta::Meta, status::Status};
+use skiff_api::machinery::{field::go_quoted, meta::Meta, read::Read, status::Status};
 
 use crate::auth::Objects;
 

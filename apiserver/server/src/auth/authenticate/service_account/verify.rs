@@ -17,9 +17,8 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use skiff_api::kinds::validation::read::Read;
 use skiff_api::machinery::{
-    clock::SharedClock, field::go_quoted, meta::Meta, status::Status, time,
+    clock::SharedClock, field::go_quoted, meta::Meta, read::Read, status::Status, time,
 };
 use skiff_storage::Object;
 use subtle::ConstantTimeEq;
@@ -31,7 +30,8 @@ use super::{
     claims::{Claims, Kubernetes, LEGACY_ISSUER},
 };
 use crate::auth::{
-    ALL_SERVICE_ACCOUNTS, Objects, SERVICE_ACCOUNT_GROUP_PREFIX, SERVICE_ACCOUNT_PREFIX, User,
+    ALL_SERVICE_ACCOUNTS, Objects, SERVICE_ACCOUNT_GROUP_PREFIX, SERVICE_ACCOUNT_PREFIX,
+    Unauthorized, User,
     authenticate::identity::{Holder, audience_error},
     keys::PublicKey,
     split_service_account,
@@ -90,7 +90,7 @@ impl Verifier {
     }
 
     /// Whose token this is, for those of `wanted` that it is for. `Ok(None)`: it is not a token of ours.
-    pub fn holder(&self, token: &str, wanted: &[String]) -> Result<Option<Holder>, String> {
+    pub fn holder(&self, token: &str, wanted: &[String]) -> Result<Option<Holder>, Unauthorized> {
         let Some(claims) = self.claims(token)? else {
             return Ok(None);
         };
@@ -105,7 +105,7 @@ impl Verifier {
             .cloned()
             .collect();
         if audiences.is_empty() && !self.audiences.is_empty() {
-            return Err(audience_error(own, wanted));
+            return Err(audience_error(own, wanted).into());
         }
         let mut warnings = Vec::new();
         let user = match claims.iss.as_str() {
@@ -120,7 +120,7 @@ impl Verifier {
     }
 
     /// The claims of a token with an issuer of ours, its signature checked.
-    fn claims(&self, token: &str) -> Result<Option<Arc<Claims>>, String> {
+    fn claims(&self, token: &str) -> Result<Option<Arc<Claims>>, Unauthorized> {
         let Some((header, payload, signature)) = split(token) else {
             return Ok(None);
         };
@@ -158,7 +158,7 @@ impl Verifier {
         said: &Header,
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), String> {
+    ) -> Result<(), Unauthorized> {
         let named: Vec<&PublicKey> = self
             .keys
             .iter()
@@ -179,23 +179,25 @@ impl Verifier {
                 errors.push("go-jose/go-jose: error in cryptographic primitive".to_owned());
             }
         }
-        Err(aggregate(&errors).unwrap_or_else(|| "invalid signature, no keys found".to_owned()))
+        Err(aggregate(&errors)
+            .unwrap_or_else(|| "invalid signature, no keys found".to_owned())
+            .into())
     }
 
     fn now(&self) -> i64 {
         self.clock.now().as_second()
     }
 
-    fn bound(&self, claims: &Claims) -> Result<User, String> {
+    fn bound(&self, claims: &Claims) -> Result<User, Unauthorized> {
         let now = self.now();
         if claims.nbf.is_some_and(|nbf| now + LEEWAY < nbf) {
-            return Err("service account token is not valid yet".to_owned());
+            return Err("service account token is not valid yet".into());
         }
         if claims.exp.is_some_and(|exp| now - LEEWAY > exp) {
-            return Err("service account token has expired".to_owned());
+            return Err("service account token has expired".into());
         }
         if claims.iat.is_some_and(|iat| now + LEEWAY < iat) {
-            return Err("service account token is issued in the future".to_owned());
+            return Err("service account token is issued in the future".into());
         }
         let said = &claims.kubernetes;
         let (namespace, account) = (said.namespace.as_str(), &said.serviceaccount);
@@ -205,13 +207,15 @@ impl Verifier {
                 "service account UID ({}) does not match claim ({})",
                 uid(&stored),
                 account.uid
-            ));
+            )
+            .into());
         }
         if self.gone(&stored)? {
             return Err(format!(
                 "service account {namespace}/{} has been deleted",
                 account.name
-            ));
+            )
+            .into());
         }
         self.check_references(said)?;
         let mut user = account_user(namespace, &account.name, &account.uid);
@@ -242,7 +246,7 @@ impl Verifier {
     }
 
     /// That what the token is bound to is still there.
-    fn check_references(&self, said: &Kubernetes) -> Result<(), String> {
+    fn check_references(&self, said: &Kubernetes) -> Result<(), Unauthorized> {
         // The node of a pod's token is there for information.
         let node = if said.pod.is_none() {
             said.node.as_ref()
@@ -268,10 +272,11 @@ impl Verifier {
                     "{kind} UID ({}) does not match service account {kind} ref claim ({})",
                     uid(&object),
                     reference.uid
-                ));
+                )
+                .into());
             }
             if self.gone(&object)? {
-                return Err(INVALIDATED.to_owned());
+                return Err(INVALIDATED.into());
             }
         }
         Ok(())
@@ -282,7 +287,7 @@ impl Verifier {
         token: &str,
         claims: &Claims,
         warnings: &mut Vec<String>,
-    ) -> Result<User, String> {
+    ) -> Result<User, Unauthorized> {
         let (namespace, name) = (
             claims.legacy_namespace.as_str(),
             claims.legacy_name.as_str(),
@@ -295,11 +300,11 @@ impl Verifier {
             ("serviceAccountUID", &claims.legacy_uid),
         ] {
             if value.is_empty() {
-                return Err(format!("{claim} claim is missing"));
+                return Err(format!("{claim} claim is missing").into());
             }
         }
         if split_service_account(&claims.sub) != Some((namespace, name)) {
-            return Err("sub claim is invalid".to_owned());
+            return Err("sub claim is invalid".into());
         }
         if self.lookup {
             self.look_up(token, claims, warnings)?;
@@ -313,7 +318,7 @@ impl Verifier {
         token: &str,
         claims: &Claims,
         warnings: &mut Vec<String>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Unauthorized> {
         let (namespace, name) = (
             claims.legacy_namespace.as_str(),
             claims.legacy_name.as_str(),
@@ -324,7 +329,7 @@ impl Verifier {
             .ok_or("Token has been invalidated")?;
         let secret = parse(&secret)?;
         if secret.is_deleting() {
-            return Err("Token has been invalidated".to_owned());
+            return Err("Token has been invalidated".into());
         }
         let held = secret
             .at("data")
@@ -332,20 +337,19 @@ impl Verifier {
             .and_then(|text| STANDARD.decode(text).ok())
             .unwrap_or_default();
         if !bool::from(held.ct_eq(token.as_bytes())) {
-            return Err("Token does not match server's copy".to_owned());
+            return Err("Token does not match server's copy".into());
         }
         let account = parse(&*self.account(namespace, name)?)?;
         if account.is_deleting() {
-            return Err(format!(
-                "ServiceAccount {namespace}/{name} has been deleted"
-            ));
+            return Err(format!("ServiceAccount {namespace}/{name} has been deleted").into());
         }
         if account.uid() != claims.legacy_uid {
             return Err(format!(
                 "ServiceAccount UID ({}) does not match claim ({})",
                 account.uid(),
                 claims.legacy_uid
-            ));
+            )
+            .into());
         }
         self.tell(&secret);
         if secret
@@ -356,7 +360,7 @@ impl Verifier {
                 "the token in secret {namespace}/{} for service account {namespace}/{name} has been marked invalid. Use tokens from the TokenRequest \
                  API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token",
                 claims.legacy_secret
-            ));
+            ).into());
         }
         if account
             .list("secrets")
@@ -377,23 +381,27 @@ impl Verifier {
             .flatten()
             .any(|day| secret.label(LAST_USED) == Some(&day.to_string()));
         if !near {
-            let _ = used.try_send(Used {
+            let told = Used {
                 namespace: secret.namespace().into(),
                 name: secret.name().into(),
                 uid: secret.uid().into(),
-            });
+            };
+            // when many are told of at once, this one is told of when it is used again
+            if used.try_send(told).is_err() {
+                tracing::debug!("the use of a token in a secret is not noted this time");
+            }
         }
     }
 
-    fn account(&self, namespace: &str, name: &str) -> Result<Arc<Object>, String> {
-        let absent = || Status::not_found("", "serviceaccounts", name).message;
+    fn account(&self, namespace: &str, name: &str) -> Result<Arc<Object>, Unauthorized> {
+        let absent = || Unauthorized(Status::not_found("", "serviceaccounts", name).message);
         self.objects
             .get("serviceaccounts", namespace, name)
             .ok_or_else(absent)
     }
 
     /// Marked for deletion, and longer ago than clocks may differ.
-    fn gone(&self, object: &Object) -> Result<bool, String> {
+    fn gone(&self, object: &Object) -> Result<bool, Unauthorized> {
         if !object.attributes().deleting && !object.attributes().uid().is_empty() {
             return Ok(false);
         }
@@ -421,9 +429,9 @@ fn split(token: &str) -> Option<(&str, &str, &str)> {
     parts.next().is_none().then_some(split)
 }
 
-fn parse(object: &Object) -> Result<Value, String> {
+fn parse(object: &Object) -> Result<Value, Unauthorized> {
     serde_json::from_slice(&object.bytes)
-        .map_err(|error| format!("cannot read {}: {error}", go_quoted(&object.key.name)))
+        .map_err(|error| format!("cannot read {}: {error}", go_quoted(&object.key.name)).into())
 }
 
 /// From what the server keeps beside the object, or from the object where it keeps nothing.

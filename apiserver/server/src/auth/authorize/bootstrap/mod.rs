@@ -8,7 +8,7 @@ mod policy;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use skiff_api::kinds::validation::read::Read;
+use skiff_api::machinery::read::Read;
 
 use self::policy::Entry;
 use super::{

@@ -131,28 +131,28 @@ fn the_policy_admits_whom_it_should() {
         };
         authorizers.authorize(&attributes).allowed()
     };
-    let table = skiff_testing::rows(
+    let table = skiff_testing::table::rows(
         r#"
-            system:anonymous ; system:unauthenticated ; get ; /healthz ;  ; yes
-            system:anonymous ; system:unauthenticated ; get ; /version ;  ; yes
-            system:anonymous ; system:unauthenticated ; get ; /api ;  ; no
-            zed ; system:authenticated ; get ; /api/v1 ;  ; yes
-            zed ; system:authenticated ; get ; /metrics ;  ; no
-            zed ; system:authenticated ; list ; pods ; default ; no
-            zed ; system:authenticated ; create ; authorization.k8s.io:selfsubjectaccessreviews ;  ; yes
-            system:kube-scheduler ; system:authenticated ; delete ; pods ; default ; yes
-            system:kube-scheduler ; system:authenticated ; delete ; secrets ; default ; no
-            system:kube-controller-manager ; system:authenticated ; watch ; any.group:things ;  ; yes
-            system:serviceaccount:kube-system:job-controller ; system:authenticated ; create ; pods ; x ; yes
-            system:serviceaccount:default:job-controller ; system:authenticated ; create ; pods ; x ; no
-            system:serviceaccount:kube-system:bootstrap-signer ; system:authenticated ; get ; secrets ; kube-system ; yes
-            system:serviceaccount:kube-system:bootstrap-signer ; system:authenticated ; get ; secrets ; default ; no
-            system:node:n1 ; system:nodes ; get ; pods ; default ; no
-            probe ; system:monitoring ; get ; /metrics ;  ; yes
-            vera ; system:authenticated ; list ; pods ; default ; yes
-            vera ; system:authenticated ; list ; secrets ; default ; no
-            vera ; system:authenticated ; create ; pods ; default ; no
-            system:serviceaccount:a:b ; system:serviceaccounts ; get ; /openid/v1/jwks ;  ; yes
+            system:anonymous | system:unauthenticated | get | /healthz |  | yes
+            system:anonymous | system:unauthenticated | get | /version |  | yes
+            system:anonymous | system:unauthenticated | get | /api |  | no
+            zed | system:authenticated | get | /api/v1 |  | yes
+            zed | system:authenticated | get | /metrics |  | no
+            zed | system:authenticated | list | pods | default | no
+            zed | system:authenticated | create | authorization.k8s.io:selfsubjectaccessreviews |  | yes
+            system:kube-scheduler | system:authenticated | delete | pods | default | yes
+            system:kube-scheduler | system:authenticated | delete | secrets | default | no
+            system:kube-controller-manager | system:authenticated | watch | any.group:things |  | yes
+            system:serviceaccount:kube-system:job-controller | system:authenticated | create | pods | x | yes
+            system:serviceaccount:default:job-controller | system:authenticated | create | pods | x | no
+            system:serviceaccount:kube-system:bootstrap-signer | system:authenticated | get | secrets | kube-system | yes
+            system:serviceaccount:kube-system:bootstrap-signer | system:authenticated | get | secrets | default | no
+            system:node:n1 | system:nodes | get | pods | default | no
+            probe | system:monitoring | get | /metrics |  | yes
+            vera | system:authenticated | list | pods | default | yes
+            vera | system:authenticated | list | secrets | default | no
+            vera | system:authenticated | create | pods | default | no
+            system:serviceaccount:a:b | system:serviceaccounts | get | /openid/v1/jwks |  | yes
         "#,
     );
     for [user, group, verb, what, namespace, expected] in table {

@@ -2,10 +2,9 @@
 //!
 //! Invariant: what cannot be counted allows nothing. Follows pkg/controller/disruption/disruption.go.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::Duration,
-};
+mod count;
+
+use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -15,28 +14,23 @@ use k8s_openapi::{
         core::v1::{Pod, ReplicationController},
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus},
     },
-    apimachinery::pkg::{
-        apis::meta::v1::{Condition, OwnerReference, Time},
-        util::intstr::IntOrString,
-    },
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use serde_json::json;
 
+use self::count::{allow, disrupted};
 use crate::{
     clock::{after, until},
     discovery::discover,
-    fraction::{scaled, total},
+    fraction::total,
     labels::go_text,
     owners::controller_of,
     pods,
     prelude::*,
 };
 
-/// How long an evicted pod may take to start to go.
-const DELETION_TIMEOUT: Duration = Duration::from_secs(120);
 /// After which time a pod that was to be disrupted, but was not, is taken to stay.
 const STALE: Duration = Duration::from_secs(120);
-const ALLOWED: &str = "DisruptionAllowed";
 
 struct Controller {
     api: Api,
@@ -101,60 +95,6 @@ fn stale_since(pod: &Pod) -> Option<Timestamp> {
     stale
         .then(|| condition.last_transition_time.as_ref().map(|t| t.0))
         .flatten()
-}
-
-/// The pods that were allowed to be evicted and have not started to go, and when the first of them is to be looked at again.
-fn disrupted(
-    budget: &PodDisruptionBudget,
-    selected: &[Arc<Pod>],
-    now: Timestamp,
-) -> (BTreeMap<String, Time>, Vec<Arc<Pod>>, Option<Timestamp>) {
-    let (mut still, mut overdue, mut recheck) = (BTreeMap::new(), Vec::new(), None::<Timestamp>);
-    let Some(known) = budget.status().disrupted_pods.as_ref() else {
-        return (still, overdue, None);
-    };
-    for pod in selected.iter().filter(|pod| !pods::is_deleting(pod)) {
-        let Some(time) = known.get(pod.metadata.name()) else {
-            continue;
-        };
-        let expected = after(time.0, DELETION_TIMEOUT);
-        if expected < now {
-            overdue.push(pod.clone());
-        } else {
-            recheck = Some(recheck.map_or(expected, |r| r.min(expected)));
-            still.insert(pod.metadata.name().to_string(), time.clone());
-        }
-    }
-    (still, overdue, recheck)
-}
-
-/// Whether evictions are allowed, as a condition; it keeps its time while its status stays.
-fn allow(status: &mut PodDisruptionBudgetStatus, now: Time, failure: Option<&Error>) {
-    let allowed = status.disruptions_allowed > Some(0);
-    let (reason, message) = match failure {
-        Some(error) => ("SyncFailed", error.to_string()),
-        None if allowed => ("SufficientPods", String::new()),
-        None => ("InsufficientPods", String::new()),
-    };
-    let generation = status.observed_generation;
-    let conditions = status.conditions.get_or_insert_default();
-    let state = if allowed { "True" } else { "False" };
-    let since = conditions
-        .iter()
-        .find(|c| c.type_ == ALLOWED && c.status == state)
-        .map_or(now, |c| c.last_transition_time.clone());
-    let new = Condition {
-        type_: ALLOWED.into(),
-        status: state.into(),
-        reason: reason.into(),
-        message,
-        observed_generation: generation,
-        last_transition_time: since,
-    };
-    match conditions.iter_mut().find(|c| c.type_ == ALLOWED) {
-        Some(old) => *old = new,
-        None => conditions.push(new),
-    }
 }
 
 impl Controller {
@@ -287,31 +227,13 @@ impl Controller {
         budget: &PodDisruptionBudget,
         selected: &[Arc<Pod>],
     ) -> Result<(i32, i32, bool), Error> {
-        let Some(spec) = &budget.spec else {
-            return Ok((0, 0, false));
+        let scale = match count::needs_scale(budget.spec()) {
+            true => Some(self.expected_scale(selected).await?),
+            false => None,
         };
-        match (&spec.max_unavailable, &spec.min_available) {
-            (Some(most), _) => {
-                let (expected, unmanaged) = self.expected_scale(selected).await?;
-                Ok((
-                    expected,
-                    expected
-                        .saturating_sub(scaled(Some(most), expected, true))
-                        .max(0),
-                    unmanaged,
-                ))
-            }
-            (None, Some(IntOrString::Int(least))) => Ok((
-                i32::try_from(selected.len()).unwrap_or(i32::MAX),
-                *least,
-                false,
-            )),
-            (None, Some(least)) => {
-                let (expected, unmanaged) = self.expected_scale(selected).await?;
-                Ok((expected, scaled(Some(least), expected, true), unmanaged))
-            }
-            (None, None) => Ok((0, 0, false)),
-        }
+        let (expected, desired) =
+            count::wanted(budget.spec(), selected.len(), scale.map_or(0, |s| s.0));
+        Ok((expected, desired, scale.is_some_and(|s| s.1)))
     }
 
     async fn sync(&self, key: &Key, budget: &PodDisruptionBudget) -> Result<Next, Error> {
@@ -354,29 +276,8 @@ impl Controller {
                 ),
             );
         }
-        let healthy = selected
-            .iter()
-            .filter(|pod| {
-                !pods::is_deleting(pod)
-                    && !still.contains_key(pod.metadata.name())
-                    && pods::is_ready(pod)
-            })
-            .count();
-        let healthy = i32::try_from(healthy).unwrap_or(i32::MAX);
         let old = budget.status.clone().unwrap_or_default();
-        let mut status = PodDisruptionBudgetStatus {
-            current_healthy: Some(healthy),
-            desired_healthy: Some(desired),
-            expected_pods: Some(expected),
-            disruptions_allowed: Some(if expected <= 0 {
-                0
-            } else {
-                healthy.saturating_sub(desired).max(0)
-            }),
-            disrupted_pods: (!still.is_empty()).then_some(still),
-            observed_generation: budget.metadata.generation,
-            conditions: old.conditions.clone(),
-        };
+        let mut status = count::status(budget, &selected, still, (expected, desired));
         allow(&mut status, self.clock.time(), None);
         if status != old {
             self.write(key, budget, status).await?;
@@ -446,39 +347,5 @@ impl Reconcile<Key> for Stale {
             .amend_status::<Pod>(key, PatchType::Strategic, &patch)
             .await?;
         Ok(Next::DONE)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_condition_keeps_its_time_while_its_status_stays() {
-        let at = |s| Time(Timestamp::from_second(s).unwrap());
-        let mut status = PodDisruptionBudgetStatus {
-            disruptions_allowed: Some(1),
-            ..Default::default()
-        };
-        allow(&mut status, at(1), None);
-        allow(&mut status, at(2), None);
-        let condition =
-            |status: &PodDisruptionBudgetStatus| status.conditions.clone().unwrap().remove(0);
-        assert_eq!(
-            (
-                condition(&status).last_transition_time,
-                condition(&status).reason.as_str()
-            ),
-            (at(1), "SufficientPods")
-        );
-        status.disruptions_allowed = Some(0);
-        allow(&mut status, at(3), None);
-        assert_eq!(
-            (
-                condition(&status).last_transition_time,
-                condition(&status).reason.as_str()
-            ),
-            (at(3), "InsufficientPods")
-        );
     }
 }

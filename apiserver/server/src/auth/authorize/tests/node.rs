@@ -119,50 +119,50 @@ fn a_node_gets_what_its_pods_need() {
             "{text}"
         );
     }
-    let refused = skiff_testing::rows::<2>(
+    let refused = skiff_testing::table::rows::<2>(
         r#"
-            get secrets a/nosuch ; NONE
-            get secrets a/twos ; NONE
-            get secrets a/floating ; NONE
-            get secrets a/by-mirror ; NONE
-            get secrets b/mounted ; NONE
-            get secrets store/controller ; NONE
-            get secrets a/rbd ; NONE
-            get secrets a/ ; No Object name found
-            list secrets ; can only read namespaced object of this type
-            create secrets a/mounted ; can only read resources of this type
-            get secrets/x a/mounted ; cannot read subresource
-            get configmaps a/nosuch ; NONE
-            list persistentvolumeclaims a/data ; can only get individual resources of this type
-            get persistentvolumeclaims a/other ; NONE
-            get persistentvolumeclaims/status a/data ; can only get/update/patch this type
-            get persistentvolumes/x pv1 ; cannot get subresource
-            get persistentvolumes pv2 ; NONE
-            get persistentvolumes pv3 ; NONE
-            get resource.k8s.io:resourceclaims a/stray ; NONE
-            create serviceaccounts/token a/default ; NONE
-            create serviceaccounts a/robot ; can only create token subresource of serviceaccount
-            list serviceaccounts a/ ; can only create tokens for individual service accounts
-            get storage.k8s.io:volumeattachments va2 ; NONE
-            get nodes n2 ; node 'n1' cannot read 'n2', only its own Node object
-            list nodes ; node 'n1' cannot read all nodes, only its own Node object
-            delete nodes n1 ;
-            get pods a/two ; NONE
-            list pods a/ ; can only list/watch pods with spec.nodeName field selector
-            list pods a/ spec.nodeName=n2 ; can only list/watch pods with spec.nodeName field selector
-            list pods a/ spec.nodeName!=n1 ; can only list/watch pods with spec.nodeName field selector
-            update pods a/one ;
-            get pods/log a/one ;
-            create pods/exec a/one ;
-            get coordination.k8s.io:leases kube-node-lease/n2 ; can only access node lease with the same name as the requesting node
-            get coordination.k8s.io:leases kube-system/n1 ; can only access leases in the "kube-node-lease" system namespace
-            list coordination.k8s.io:leases kube-node-lease/ ; can only get, create, update, patch, or delete a node lease
-            get storage.k8s.io:csinodes n2 ; can only access CSINode with the same name as the requesting node
-            list storage.k8s.io:csinodes ; can only get, create, update, patch, or delete a CSINode
-            list resource.k8s.io:resourceslices ; can only list/watch/deletecollection resourceslices with nodeName field selector
-            get resource.k8s.io:resourceslices s2 ; NONE
-            create certificates.k8s.io:podcertificaterequests a/ ;
-            delete apps:deployments a/x ;
+            get secrets a/nosuch | NONE
+            get secrets a/twos | NONE
+            get secrets a/floating | NONE
+            get secrets a/by-mirror | NONE
+            get secrets b/mounted | NONE
+            get secrets store/controller | NONE
+            get secrets a/rbd | NONE
+            get secrets a/ | No Object name found
+            list secrets | can only read namespaced object of this type
+            create secrets a/mounted | can only read resources of this type
+            get secrets/x a/mounted | cannot read subresource
+            get configmaps a/nosuch | NONE
+            list persistentvolumeclaims a/data | can only get individual resources of this type
+            get persistentvolumeclaims a/other | NONE
+            get persistentvolumeclaims/status a/data | can only get/update/patch this type
+            get persistentvolumes/x pv1 | cannot get subresource
+            get persistentvolumes pv2 | NONE
+            get persistentvolumes pv3 | NONE
+            get resource.k8s.io:resourceclaims a/stray | NONE
+            create serviceaccounts/token a/default | NONE
+            create serviceaccounts a/robot | can only create token subresource of serviceaccount
+            list serviceaccounts a/ | can only create tokens for individual service accounts
+            get storage.k8s.io:volumeattachments va2 | NONE
+            get nodes n2 | node 'n1' cannot read 'n2', only its own Node object
+            list nodes | node 'n1' cannot read all nodes, only its own Node object
+            delete nodes n1 |
+            get pods a/two | NONE
+            list pods a/ | can only list/watch pods with spec.nodeName field selector
+            list pods a/ spec.nodeName=n2 | can only list/watch pods with spec.nodeName field selector
+            list pods a/ spec.nodeName!=n1 | can only list/watch pods with spec.nodeName field selector
+            update pods a/one |
+            get pods/log a/one |
+            create pods/exec a/one |
+            get coordination.k8s.io:leases kube-node-lease/n2 | can only access node lease with the same name as the requesting node
+            get coordination.k8s.io:leases kube-system/n1 | can only access leases in the "kube-node-lease" system namespace
+            list coordination.k8s.io:leases kube-node-lease/ | can only get, create, update, patch, or delete a node lease
+            get storage.k8s.io:csinodes n2 | can only access CSINode with the same name as the requesting node
+            list storage.k8s.io:csinodes | can only get, create, update, patch, or delete a CSINode
+            list resource.k8s.io:resourceslices | can only list/watch/deletecollection resourceslices with nodeName field selector
+            get resource.k8s.io:resourceslices s2 | NONE
+            create certificates.k8s.io:podcertificaterequests a/ |
+            delete apps:deployments a/x |
         "#,
     );
     for [text, reason] in refused {
