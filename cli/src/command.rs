@@ -4,7 +4,7 @@
 
 use crate::complete::Words;
 use crate::context::{Ctx, Global, Shared};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, message, quote};
 use crate::flags::{self, Group, Line, Refused};
 use clap::{Arg, Command as Declared};
 use std::future::Future;
@@ -265,7 +265,7 @@ fn first_word(args: &[String], command: &Command) -> Option<usize> {
 pub fn read(found: &Found) -> Result<Option<Line>> {
     let declared = found.command.whole();
     let line = flags::read(&found.rest, declared.clone())
-        .map_err(|e| Error::msg(format!("{e}\nSee '{} --help' for usage.", found.path)))?;
+        .map_err(|e| message!("{e}\nSee '{} --help' for usage.", found.path))?;
     if line.asks_for_help() {
         return Ok(None);
     }
@@ -275,10 +275,7 @@ pub fn read(found: &Found) -> Result<Option<Line>> {
     if missing.is_empty() {
         Ok(Some(line))
     } else {
-        Err(Error::msg(format!(
-            "required flag(s) {} not set",
-            missing.join(", ")
-        )))
+        Err(message!("required flag(s) {} not set", missing.join(", ")))
     }
 }
 

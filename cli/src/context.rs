@@ -4,7 +4,7 @@
 
 use crate::client::Client;
 use crate::discovery::Discovery;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, message};
 use crate::flags::{Line, Listed};
 use crate::kubeconfig::{Config, Overrides, Resolved};
 use crate::{generate, print, resource};
@@ -242,6 +242,22 @@ impl Ctx {
     pub fn deletion(&self) -> &crate::cmd::delete::Deletion {
         &self.0.shared.deletion
     }
+    /// A mistake in how the verb was called; names the help to read.
+    pub fn usage(&self, text: impl std::fmt::Display) -> Error {
+        Error::usage(self.path(), text)
+    }
+    /// Says that there is nothing to show, of the namespace or of all.
+    ///
+    /// # Errors
+    /// A kubeconfig that cannot be read.
+    pub fn tell_none(&self, everywhere: bool) -> Result<()> {
+        if everywhere {
+            eprintln!("No resources found");
+        } else {
+            eprintln!("No resources found in {} namespace.", self.namespace()?.0);
+        }
+        Ok(())
+    }
     /// For verbs that take no arguments.
     ///
     /// # Errors
@@ -251,7 +267,7 @@ impl Ctx {
             return Ok(());
         }
         let found = format!("{what}: [{}]", self.args().join(" "));
-        Err(Error::usage(self.path(), found))
+        Err(self.usage(found))
     }
     /// The command as it was called, such as `kubectl rollout undo`.
     pub fn path(&self) -> &str {
@@ -315,10 +331,10 @@ impl Ctx {
         let config = self.config()?.present()?;
         let namespace = config.namespace(&self.global().context)?;
         match cluster.filter(|name| config.get("clusters", name).is_none()) {
-            Some(name) => Err(Error::msg(format!(
+            Some(name) => Err(message!(
                 "no server found for cluster {}",
                 crate::error::quote(&name)
-            ))),
+            )),
             None => Ok((namespace, false)),
         }
     }
@@ -378,9 +394,9 @@ impl Ctx {
             "none" => Ok(DryRun::None),
             "server" => Ok(DryRun::Server),
             "client" => Ok(DryRun::Client),
-            other => Err(Error::msg(format!(
+            other => Err(message!(
                 r#"Invalid dry-run value ({other}). Must be "none", "server", or "client"."#
-            ))),
+            )),
         }
     }
 }

@@ -7,6 +7,16 @@ pub use skiff_api::machinery::problem::Problem;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// A failure told as `error: …`; its text is written as `format!` writes it.
+macro_rules! message {
+    ($($text:tt)*) => { $crate::error::Error::msg(format!($($text)*)) };
+}
+/// Returns such a failure.
+macro_rules! bail {
+    ($($text:tt)*) => { return Err($crate::error::message!($($text)*)) };
+}
+pub(crate) use {bail, message};
+
 /// A failure of a verb.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -413,10 +413,10 @@ fn told(mistake: &clap::Error, command: &Command, words: &[String]) -> String {
 }
 
 fn unknown(shown: &str, command: &Command, words: &[String]) -> String {
-    let flags = words.iter().take_while(|word| *word != "--");
+    let mut flags = words.iter().take_while(|word| *word != "--");
     match shown.strip_prefix("--") {
         Some(name) if name.is_empty() || name.starts_with('-') => {
-            let word = flags.filter(|word| word.starts_with(shown)).next();
+            let word = flags.find(|word| word.starts_with(shown));
             format!("bad flag syntax: {}", word.map_or(shown, String::as_str))
         }
         Some(name) => format!("unknown flag: --{name}"),

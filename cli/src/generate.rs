@@ -4,7 +4,7 @@
 
 use crate::context::{Ctx, DryRun};
 use crate::discovery::Resource;
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, message, quote};
 use crate::flags::{Group, group};
 use crate::print::{Printer, order::Order};
 use crate::resource::{Validation, helper};
@@ -167,7 +167,7 @@ pub fn labels(text: &str) -> Result<serde_json::Map<String, Value>> {
         let (k, v) = part
             .split_once('=')
             .filter(|(k, v)| !k.is_empty() && !v.contains('='))
-            .ok_or_else(|| Error::msg(format!("unexpected label spec: {part}")))?;
+            .ok_or_else(|| message!("unexpected label spec: {part}"))?;
         out.insert(k.into(), json!(v));
     }
     Ok(out)
@@ -184,11 +184,11 @@ pub fn env(pairs: &[String]) -> Result<Vec<Value>> {
         .map(|p| {
             let (n, v) = p
                 .split_once('=')
-                .ok_or_else(|| Error::msg(format!("invalid env: {p}")))?;
+                .ok_or_else(|| message!("invalid env: {p}"))?;
             if ok(n) {
                 Ok(json!({"name": n, "value": v}))
             } else {
-                Err(Error::msg(format!("invalid env: {p}")))
+                Err(message!("invalid env: {p}"))
             }
         })
         .collect()
@@ -199,12 +199,9 @@ pub fn env(pairs: &[String]) -> Result<Vec<Value>> {
 /// # Errors
 /// What is no number from 1 to 65535.
 pub fn port(text: &str) -> Result<i64> {
-    let n: i64 = text.parse().map_err(|_| {
-        Error::msg(format!(
-            "strconv.ParseInt: parsing {}: invalid syntax",
-            quote(text)
-        ))
-    })?;
+    let n: i64 = text
+        .parse()
+        .map_err(|_| message!("strconv.ParseInt: parsing {}: invalid syntax", quote(text)))?;
     if (1..=65535).contains(&n) {
         Ok(n)
     } else {

@@ -372,7 +372,7 @@ impl Client {
 
 /// One line of the log on standard error; `severity` is `I`, `W` or `E`.
 pub fn klog(severity: char, place: &str, text: &str) {
-    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::system());
+    let now = crate::print::age::now().to_zoned(jiff::tz::TimeZone::system());
     eprintln!(
         "{severity}{} {:>7} {place}] {text}",
         now.strftime("%m%d %H:%M:%S%.6f"),

@@ -363,7 +363,7 @@ fn life_left(identity: &Identity) -> Option<(Duration, f64)> {
         .into_iter()
         .next()?;
     let facts = skiff_server::auth::pki::Facts::read(&der).ok()?;
-    let now = jiff::Timestamp::now().as_second();
+    let now = crate::print::age::now().as_second();
     let left = u64::try_from(facts.not_after - now)
         .ok()
         .filter(|left| *left > 0)?;

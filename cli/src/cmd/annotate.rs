@@ -5,7 +5,7 @@
 use super::marks::{self, Changes, Marks};
 use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::error::{Error, Result};
+use crate::error::{Result, message};
 
 pub static COMMAND: Command = Command {
     name: "annotate",
@@ -41,9 +41,7 @@ static ANNOTATIONS: Marks = Marks {
             .collect();
         let told = (!told.is_empty()).then(|| told.join("; "));
         let error = |told| {
-            Error::msg(format!(
-                "--overwrite is false but found the following declared annotation(s): {told}"
-            ))
+            message!("--overwrite is false but found the following declared annotation(s): {told}")
         };
         told.map(error).into_iter().collect()
     },
@@ -69,9 +67,9 @@ fn parse(pairs: &[String]) -> Result<Changes> {
     if both.is_empty() {
         Ok(c)
     } else {
-        Err(Error::msg(format!(
+        Err(message!(
             "can not both modify and remove the following annotation(s) in the same command: {}",
             both.join(", ")
-        )))
+        ))
     }
 }

@@ -5,7 +5,7 @@
 use crate::command::{Command, verb};
 use crate::context::With;
 use crate::discovery::{Resource, Served};
-use crate::error::{Error, Result};
+use crate::error::{Result, bail, message};
 use crate::flags::{Csv, Listed};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer};
@@ -111,7 +111,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         ));
     }
     if !matches!(f.sort_by.as_str(), "" | "name" | "kind") {
-        return Err(Error::msg("--sort-by accepts only name or kind"));
+        bail!("--sort-by accepts only name or kind");
     }
     let served = if f.cached {
         ctx.discovery()?.served().await?
@@ -141,10 +141,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if failed.is_empty() {
         Ok(())
     } else {
-        Err(Error::msg(format!(
+        Err(message!(
             "unable to retrieve the complete list of server APIs: {}",
             failed.join(", ")
-        )))
+        ))
     }
 }
 

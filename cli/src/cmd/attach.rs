@@ -7,7 +7,7 @@ use super::pods;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result};
+use crate::error::{Result, bail, message};
 use crate::flags::{Group, group};
 use crate::print;
 use crate::remote::{detach, session};
@@ -52,37 +52,26 @@ pub fn greet(quiet: bool) {
 
 async fn run(ctx: With<()>) -> Result<()> {
     let f = &ctx.shared().session;
-    if f.pod_running_timeout <= 0.0 {
-        return Err(Error::usage(
-            ctx.path(),
-            "--pod-running-timeout must be higher than zero",
-        ));
-    }
+    pods::check_patience(&ctx, f.pod_running_timeout)?;
     let word = match ctx.args() {
-        [] => return Err(Error::msg("at least 1 argument is required for attach")),
+        [] => bail!("at least 1 argument is required for attach"),
         [word] => word.clone(),
         [_, name] if name.contains('/') => name.clone(),
         [kind, name] => format!("{kind}/{name}"),
         more => {
-            return Err(Error::msg(format!(
+            bail!(
                 "expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {}: [{}]",
                 more.len(),
                 more.join(" ")
-            )));
+            );
         }
     };
     let pod = pods::find(&ctx, &word, f.pod_running_timeout).await?;
-    if let Some(phase) = pod
-        .at("status")
-        .text_ptr("phase")
-        .filter(|p| matches!(*p, "Succeeded" | "Failed"))
-    {
-        return Err(Error::msg(format!(
-            "cannot attach a container in a completed pod; current phase is {phase}"
-        )));
+    if let Some(phase) = pods::end(&pod) {
+        bail!("cannot attach a container in a completed pod; current phase is {phase}");
     }
     let container = pods::container(&pod, f.container.as_deref().unwrap_or(""), f.quiet)
-        .map_err(|e| Error::msg(format!("cannot attach to the container: {e}")))?;
+        .map_err(|e| message!("cannot attach to the container: {e}"))?;
     to_container(&ctx, &pod, &container).await
 }
 
@@ -96,7 +85,7 @@ pub async fn to_container(ctx: &Ctx, pod: &Value, container: &str) -> Result<()>
     let (namespace, name) = (text("namespace"), text("name"));
     let has_tty = pods::ALL
         .iter()
-        .flat_map(|l| pod.at("spec").list(*l).iter())
+        .flat_map(|l| pod.at("spec").list(l).iter())
         .any(|c| c.text("name") == container && c.flag("tty"));
     if f.tty && !has_tty && !f.quiet {
         eprintln!("error: Unable to use a TTY - container {container} did not allocate one");
@@ -108,7 +97,7 @@ pub async fn to_container(ctx: &Ctx, pod: &Value, container: &str) -> Result<()>
         keys => keys,
     };
     let detach = if tty {
-        detach::keys(keys).map_err(|e| Error::msg(format!("could not bind detach keys: {e}")))?
+        detach::keys(keys).map_err(|e| message!("could not bind detach keys: {e}"))?
     } else {
         vec![]
     };

@@ -5,7 +5,7 @@
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::generate::{self, MANAGER, SAVE_CONFIG};
 use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS};
@@ -27,15 +27,7 @@ pub static COMMAND: Command = Command {
     defaults: &[("field-manager", "kubectl-autoscale")],
     required: &["max"],
     run: verb!(run: Flags),
-    words: Some(Words::Objects {
-        types: &[
-            "deployment",
-            "replicaset",
-            "replicationcontroller",
-            "statefulset",
-        ],
-        several: true,
-    }),
+    words: Some(Words::SCALED),
     ..Command::NEW
 };
 
@@ -75,13 +67,13 @@ fn metric(name: &str, text: &str) -> Result<Value> {
                 .parse()
                 .ok()
                 .filter(|n| *n > 0)
-                .ok_or_else(|| Error::msg(format!("invalid percentage value: {share}")))?;
+                .ok_or_else(|| message!("invalid percentage value: {share}"))?;
             json!({"type": "Utilization", "averageUtilization": n})
         }
         None => {
             let amount = text.to_string();
             if crate::describe::quantity::parse(&amount).is_none() {
-                return Err(Error::msg(format!("invalid resource {name} value: {text}")));
+                bail!("invalid resource {name} value: {text}");
             }
             json!({"type": "AverageValue", "averageValue": crate::describe::quantity::canonical(&amount)})
         }
@@ -93,17 +85,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let (min, max) = (f.min, f.max);
     if max < 1 {
-        return Err(Error::msg(format!(
-            "--max=MAXPODS is required and must be at least 1, max: {max}"
-        )));
+        bail!("--max=MAXPODS is required and must be at least 1, max: {max}");
     }
     if max < min {
-        return Err(Error::msg(format!(
-            "--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}"
-        )));
+        bail!("--max=MAXPODS must be larger or equal to --min=MINPODS, max: {max}, min: {min}");
     }
     if f.cpu_percent > Some(0) && !f.cpu().is_empty() {
-        return Err(Error::msg("--cpu-percent and --cpu are mutually exclusive"));
+        bail!("--cpu-percent and --cpu are mutually exclusive");
     }
     if f.cpu_percent.is_some() {
         eprintln!(
@@ -116,11 +104,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let count = found.infos.len();
     for info in found.infos {
         if info.resource.subresources.iter().all(|s| s != "scale") {
-            errors.push(Error::msg(format!(
-                "cannot autoscale a {}: could not find scale subresource for {} in discovery information",
+            errors.push(message!("cannot autoscale a {}: could not find scale subresource for {} in discovery information",
                 info.resource.kind,
-                info.resource.long_name()
-            )));
+                info.resource.long_name()));
             continue;
         }
         match autoscaler(&ctx, &info) {
@@ -133,7 +119,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         }
     }
     if count == 0 && errors.is_empty() {
-        return Err(Error::msg("no objects passed to autoscale"));
+        bail!("no objects passed to autoscale");
     }
     Error::collect(errors)
 }
@@ -150,9 +136,9 @@ fn not_in_v1(f: &Flags) -> Error {
     } else {
         "%!w(<nil>)"
     };
-    Error::msg(format!(
+    message!(
         "failed to create autoscaling/v2 HPA and the configuration is incompatible with autoscaling/v1: {why}"
-    ))
+    )
 }
 
 fn autoscaler(

@@ -5,7 +5,7 @@
 use crate::client::{Call, segment};
 use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, quote};
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS};
 use crate::typed::Read;
@@ -65,9 +65,7 @@ async fn decide(ctx: With<Flags>, kind: &'static str) -> Result<()> {
     let f = ctx.flags();
     let has_files = ctx.has_files();
     if ctx.args().is_empty() && !has_files {
-        return Err(Error::msg(
-            "one or more CSRs must be specified as <name> or -f <filename>",
-        ));
+        bail!("one or more CSRs must be specified as <name> or -f <filename>");
     }
     let mut builder = Builder::new(&ctx)?;
     if !ctx.args().is_empty() {
@@ -110,10 +108,10 @@ async fn one(ctx: &Ctx, mut csr: Value, kind: &str, force: bool) -> Result<Value
             .any(|c| c.text("type") == t)
     };
     if has(&csr, other) {
-        return Err(Error::msg(format!(
+        bail!(
             "certificate signing request {} is already {other}",
             quote(&name)
-        )));
+        );
     }
     if has(&csr, kind) && !force {
         return Ok(csr);

@@ -6,7 +6,7 @@ use super::modify;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, DryRun, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, quote};
 use crate::print::{self, Format, Printer};
 use crate::resource::{Builder, DRY_RUN, Info, SELECTOR};
 use crate::typed::Read;
@@ -51,16 +51,10 @@ pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
     let selector = ctx.selector();
     let verb = ctx.path().rsplit(' ').next().unwrap_or("");
     if ctx.args().is_empty() && selector.is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            format!("USAGE: {verb} NODE [flags]"),
-        ));
+        return Err(ctx.usage(format!("USAGE: {verb} NODE [flags]")));
     }
     if !ctx.args().is_empty() && !selector.is_empty() {
-        return Err(Error::usage(
-            ctx.path(),
-            "error: cannot specify both a node name and a --selector option",
-        ));
+        return Err(ctx.usage("error: cannot specify both a node name and a --selector option"));
     }
     let mut args = vec!["nodes".to_string()];
     args.extend(ctx.args().iter().map(|a| {
@@ -76,7 +70,7 @@ pub async fn nodes(ctx: &Ctx) -> Result<Vec<Info>> {
     }
     Error::collect(errors)?;
     if found.infos.is_empty() {
-        return Err(Error::msg("no resources found"));
+        bail!("no resources found");
     }
     Ok(found.infos)
 }

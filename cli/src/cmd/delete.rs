@@ -5,7 +5,7 @@
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, DryRun, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::flags::{Group, group};
 use crate::print;
 use crate::resource::{
@@ -109,9 +109,9 @@ pub fn policy(text: &str) -> Result<&'static str> {
         other => match crate::flags::parse_bool(other) {
             Ok(true) => Ok("Background"),
             Ok(false) => Ok("Orphan"),
-            Err(_) => Err(Error::msg(format!(
+            Err(_) => Err(message!(
                 "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
-            ))),
+            )),
         },
     }
 }
@@ -137,9 +137,7 @@ fn options(ctx: &With<Flags>) -> Result<Options> {
     let mut grace = ctx.deletion().grace_period;
     if f.now {
         if grace != -1 {
-            return Err(Error::msg(
-                "--now and --grace-period cannot be specified together",
-            ));
+            bail!("--now and --grace-period cannot be specified together");
         }
         grace = 1;
     }
@@ -160,25 +158,21 @@ fn options(ctx: &With<Flags>) -> Result<Options> {
 fn check(ctx: &With<Flags>, o: &Options) -> Result<()> {
     let f = ctx.flags();
     if !f.output.is_empty() && f.output != "name" {
-        return Err(Error::msg(format!(
+        bail!(
             "unexpected -o output mode: {}. We only support '-o name'",
             f.output.as_str()
-        )));
+        );
     }
     for (s, given) in [
         ("selector", ctx.selector()),
         ("field-selector", ctx.field_selector()),
     ] {
         if ctx.all() && !given.is_empty() {
-            return Err(Error::msg(format!(
-                "cannot set --all and --{s} at the same time"
-            )));
+            bail!("cannot set --all and --{s} at the same time");
         }
     }
     if o.grace > 0 && ctx.deletion().force {
-        return Err(Error::msg(
-            "--force and --grace-period greater than 0 cannot be specified together",
-        ));
+        bail!("--force and --grace-period greater than 0 cannot be specified together");
     }
     if o.grace == 0 && ctx.deletion().force {
         eprintln!(
@@ -246,13 +240,11 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 async fn raw(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if f.interactive {
-        return Err(Error::msg("--interactive can not be used with --raw"));
+        bail!("--interactive can not be used with --raw");
     }
     let files = ctx.filenames();
     if files.len() > 1 {
-        return Err(Error::msg(
-            "--raw can only use a single local file or stdin",
-        ));
+        bail!("--raw can only use a single local file or stdin");
     }
     let file = files.first().map_or("", String::as_str);
     super::check_raw(
@@ -356,10 +348,10 @@ pub async fn wait_gone<'d>(
 pub async fn wait_told(ctx: &Ctx, deleted: &[(Info, String)], timeout: f64) -> Result<()> {
     match wait_gone(ctx, deleted, timeout).await {
         Ok(None) => Ok(()),
-        Ok(Some(info)) => Err(Error::msg(format!(
+        Ok(Some(info)) => Err(message!(
             "timed out waiting for the condition on {}",
             info.object_name()
-        ))),
+        )),
         Err(e) if matches!(e.reason(), "Forbidden" | "MethodNotAllowed") => Ok(()),
         Err(e) => Err(e),
     }

@@ -6,7 +6,7 @@ use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
 use crate::describe::{Kube, describe};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::print;
 use crate::resource::{Builder, CHUNKS, FILE_FLAGS, SELECTOR};
 
@@ -48,10 +48,10 @@ struct Flags {
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if ctx.args().is_empty() && !ctx.has_files() {
-        return Err(Error::msg(format!(
+        bail!(
             "You must specify the type of resource to describe. Use \"{} api-resources\" for a complete list of supported resources.",
             ctx.program()
-        )));
+        );
     }
     let mut builder = Builder::new(&ctx)?;
     builder.allow_empty_selector = true;
@@ -88,11 +88,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         }
     }
     if found.infos.is_empty() && found.errors.is_empty() {
-        if f.all_namespaces {
-            eprintln!("No resources found")
-        } else {
-            eprintln!("No resources found in {} namespace.", ctx.namespace()?.0)
-        }
+        ctx.tell_none(f.all_namespaces)?;
     }
     Error::collect(found.errors)
 }

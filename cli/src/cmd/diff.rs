@@ -5,7 +5,7 @@
 use super::apply;
 use crate::command::{Command, verb};
 use crate::context::{DryRun, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::flags::Refused;
 use crate::print::without_managed_fields;
 use crate::resource::{Builder, FILE_FLAGS, Info, SELECTOR, helper};
@@ -72,13 +72,11 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 async fn compare(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if !ctx.has_files() {
-        return Err(Error::msg("must specify one of -f and -k"));
+        bail!("must specify one of -f and -k");
     }
     ctx.takes_no_args("Unexpected args")?;
     if f.force_conflicts && !f.server_side {
-        return Err(Error::msg(
-            "--force-conflicts only works with --server-side",
-        ));
+        bail!("--force-conflicts only works with --server-side");
     }
     let mut builder = Builder::new(ctx)?;
     builder.validation = crate::resource::Validation::Ignore;
@@ -217,7 +215,7 @@ fn run_diff(live: &Path, merged: &Path) -> Result<()> {
         .arg(live)
         .arg(merged)
         .status()
-        .map_err(|e| Error::msg(format!("failed to run {:?}: {e}", command.get_program())))?;
+        .map_err(|e| message!("failed to run {:?}: {e}", command.get_program()))?;
     match status.code() {
         Some(0) => Ok(()),
         Some(n) => Err(Error::Exit(n)),

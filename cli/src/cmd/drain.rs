@@ -7,7 +7,7 @@ use crate::client::{Call, query, segment};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, DryRun, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::flags::seconds;
 use crate::print::{Format, Printer};
 use crate::resource::{CHUNKS, DRY_RUN, Info, SELECTOR};
@@ -199,7 +199,7 @@ async fn pods_of(ctx: &With<Flags>, node: &str) -> Result<Vec<Value>> {
     if !refusals.is_empty() {
         let texts = refusals
             .iter()
-            .map(|(why, pods)| Error::msg(format!("{why}: {}", pods.join(", "))))
+            .map(|(why, pods)| message!("{why}: {}", pods.join(", ")))
             .collect();
         return Err(Error::Many(texts));
     }
@@ -249,21 +249,21 @@ async fn drain(ctx: &With<Flags>, node: &Info) -> Result<()> {
                         quote(&ns)
                     );
                     if end.is_some_and(|t| Instant::now() + Duration::from_secs(5) >= t) {
-                        return Err(Error::msg(format!(
+                        bail!(
                             "error when evicting pods/{} -n {}: global timeout reached: {}",
                             quote(&name),
                             quote(&ns),
                             crate::print::age::go_duration(limit as i64)
-                        )));
+                        );
                     }
                     tokio::time::sleep(Duration::from_secs(5)).await;
                 }
                 Err(e) => {
-                    return Err(Error::msg(format!(
+                    bail!(
                         "error when {verb} pods/{} -n {}: {e}",
                         quote(&name),
                         quote(&ns)
-                    )));
+                    );
                 }
             }
         }
@@ -333,12 +333,12 @@ async fn wait_gone(
                 Err(e) => return Err(e),
             }
             if end.is_some_and(|t| Instant::now() >= t) {
-                return Err(Error::msg(format!(
+                bail!(
                     "error when waiting for pod {} in namespace {} to terminate: global timeout reached: {}",
                     quote(&name),
                     quote(&ns),
                     crate::print::age::go_duration(limit as i64)
-                )));
+                );
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
         }

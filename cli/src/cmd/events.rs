@@ -5,7 +5,7 @@
 use crate::client::{Call, query, segment};
 use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::flags::{Csv, Listed};
 use crate::print::age::{since, time};
 use crate::print::tabwriter::TabWriter;
@@ -126,7 +126,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         .iter()
         .any(|t| !t.eq_ignore_ascii_case("normal") && !t.eq_ignore_ascii_case("warning"))
     {
-        return Err(Error::msg("valid --types are Normal or Warning"));
+        bail!("valid --types are Normal or Warning");
     }
     let fits = |e: &Value| {
         types.is_empty()

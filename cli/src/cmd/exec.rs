@@ -6,7 +6,7 @@ use super::pods;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result};
+use crate::error::{Result, bail};
 use crate::flags::{Csv, Group, Listed, group};
 use crate::remote::{session, terminal};
 use crate::resource::Builder;
@@ -71,26 +71,16 @@ fn words(ctx: &With<Flags>) -> Result<(Option<String>, Vec<String>)> {
     let command = match ctx.dash() {
         Some(dash) => args[dash..].to_vec(),
         None if args.len() > 1 || (files && !args.is_empty()) => {
-            return Err(Error::usage(
-                ctx.path(),
-                "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead",
-            ));
+            return Err(ctx.usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead"));
         }
         None => vec![],
     };
-    if ctx.shared().session.pod_running_timeout <= 0.0 {
-        return Err(Error::usage(
-            ctx.path(),
-            "--pod-running-timeout must be higher than zero",
-        ));
-    }
+    pods::check_patience(&ctx, ctx.shared().session.pod_running_timeout)?;
     if word.is_none() && !files {
-        return Err(Error::msg("pod, type/name or --filename must be specified"));
+        bail!("pod, type/name or --filename must be specified");
     }
     if command.is_empty() {
-        return Err(Error::msg(
-            "you must specify at least one command for the container",
-        ));
+        bail!("you must specify at least one command for the container");
     }
     Ok((word, command))
 }
@@ -103,21 +93,15 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         None => {
             let infos = Builder::new(&ctx)?.args(&[]).find().await?.all()?;
             let [info] = infos.as_slice() else {
-                return Err(Error::msg("cannot exec into multiple objects at a time"));
+                bail!("cannot exec into multiple objects at a time");
             };
             info.clone()
         }
     };
     let pod = pods::attachable(&ctx, &info, f.pod_running_timeout).await?;
     let text = |field: &str| pod.at("metadata").text(field).to_string();
-    if let Some(phase) = pod
-        .at("status")
-        .text_ptr("phase")
-        .filter(|p| matches!(*p, "Succeeded" | "Failed"))
-    {
-        return Err(Error::msg(format!(
-            "cannot exec into a container in a completed pod; current phase is {phase}"
-        )));
+    if let Some(phase) = pods::end(&pod) {
+        bail!("cannot exec into a container in a completed pod; current phase is {phase}");
     }
     let container = pods::container(&pod, f.container.as_deref().unwrap_or(""), f.quiet)?;
     let request = session::Request {

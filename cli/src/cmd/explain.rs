@@ -5,7 +5,7 @@
 use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
 use crate::discovery::{Resource, split_api_version};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::openapi::{document, resolve, schema};
 use crate::print;
 use crate::typed::Read;
@@ -47,13 +47,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let word = match ctx.args() {
         [] => {
-            return Err(Error::msg(format!(
+            bail!(
                 "You must specify the type of resource to explain. Use \"{} api-resources\" for a complete list of supported resources.\n",
                 ctx.program()
-            )));
+            );
         }
         [w] => w,
-        _ => return Err(Error::msg("We accept only this format: explain RESOURCE\n")),
+        _ => bail!("We accept only this format: explain RESOURCE\n"),
     };
     let (mut resource, path) = find(&ctx, word).await?;
     if !f.api_version.is_empty() {
@@ -67,20 +67,15 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             .find(|r| r.group == group && r.version == version && r.plural == resource.plural)
             .cloned();
         resource = other.ok_or_else(|| {
-            Error::msg(format!(
+            message!(
                 "couldn't find resource for {}",
                 quote(&format!("{group}/{version}, Resource={}", resource.plural))
-            ))
+            )
         })?;
     }
     let doc = document(&ctx, &resource.group, &resource.version).await?;
-    let top =
-        schema(&doc, &resource.group, &resource.version, &resource.kind).ok_or_else(|| {
-            Error::msg(format!(
-                "GVR ({}) not found in OpenAPI schema",
-                resource.long_name()
-            ))
-        })?;
+    let top = schema(&doc, &resource.group, &resource.version, &resource.kind)
+        .ok_or_else(|| message!("GVR ({}) not found in OpenAPI schema", resource.long_name()))?;
     let e = Explainer { doc: &doc };
     match f.output.as_str() {
         "plaintext" => {
@@ -96,15 +91,15 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             let body = e
                 .output(top, &path, f.recursive, &mut vec![])
                 .ok_or_else(|| {
-                    Error::msg(format!(
+                    message!(
                         "field {} does not exist",
                         quote(path.last().map_or("", String::as_str))
-                    ))
+                    )
                 })?;
             print::put(&format!("{body}\n"))
         }
         "plaintext-openapiv2" => print::put(&e.classic(&resource, top, &path, f.recursive)?),
-        other => Err(Error::msg(format!("unrecognized format: {other}"))),
+        other => Err(message!("unrecognized format: {other}")),
     }
 }
 
@@ -315,7 +310,7 @@ impl Explainer<'_> {
             at = s
                 .at("properties")
                 .get(step)
-                .ok_or_else(|| Error::msg(format!("field {} does not exist", quote(step))))?;
+                .ok_or_else(|| message!("field {} does not exist", quote(step)))?;
         }
         let mut out = format!("KIND:     {}\nVERSION:  {}\n\n", r.kind, r.api_version());
         if let Some(last) = path.last() {

@@ -5,7 +5,7 @@
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::generate::{self, MANAGER, SAVE_CONFIG};
 use crate::print;
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info};
@@ -116,9 +116,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 fn selector(info: &Info) -> Result<Value> {
     let o = &info.object;
     let missing = |why: &str| {
-        Error::msg(format!(
-            "couldn't retrieve selectors via --selector flag or introspection: {why}"
-        ))
+        message!("couldn't retrieve selectors via --selector flag or introspection: {why}")
     };
     let labels = match info.resource.kind.as_str() {
         "Pod" => o.at("metadata").at("labels"),
@@ -138,14 +136,14 @@ fn selector(info: &Info) -> Result<Value> {
             o.at("spec").at("selector").at("matchLabels")
         }
         other => {
-            return Err(Error::msg(format!(
+            bail!(
                 "cannot expose a {}",
                 if info.resource.group.is_empty() {
                     other.to_string()
                 } else {
                     format!("{other}.{}", info.resource.group)
                 }
-            )));
+            );
         }
     };
     match labels.as_object() {
@@ -223,10 +221,7 @@ fn service(ctx: &With<Flags>, info: &Info) -> Result<Value> {
         }
     }
     if !matches!(f.session_affinity.as_str(), "" | "None" | "ClientIP") {
-        return Err(Error::msg(format!(
-            "unknown session affinity: {}",
-            f.session_affinity.as_str()
-        )));
+        bail!("unknown session affinity: {}", f.session_affinity.as_str());
     }
     if !f.external_ip.is_empty() {
         object["spec"]["externalIPs"] = json!([f.external_ip]);
@@ -248,17 +243,15 @@ fn service_ports(ctx: &With<Flags>, known: &[(i64, String)]) -> Result<Vec<Value
             }
         });
         if wanted.is_empty() && f.cluster_ip != "None" {
-            return Err(Error::msg(
-                "couldn't find port via --port flag or introspection",
-            ));
+            bail!("couldn't find port via --port flag or introspection");
         }
     } else {
         for text in f.port.split(',') {
             wanted.push(text.parse().map_err(|_| {
-                Error::msg(format!(
+                message!(
                     "strconv.Atoi: parsing {}: invalid syntax",
                     crate::error::quote(text)
-                ))
+                )
             })?);
         }
     }
@@ -334,7 +327,7 @@ pub fn overridden(mut object: Value, text: &str, kind: &str) -> Result<Value> {
             object =
                 patch::strategic::apply(&object, &over, node).map_err(|e| bad(e.to_string()))?;
         }
-        other => return Err(Error::msg(format!("invalid override type: {other}"))),
+        other => bail!("invalid override type: {other}"),
     }
     Ok(object)
 }

@@ -6,7 +6,7 @@ use crate::client::{Call, JSON, TABLE};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::flags::{Csv, Listed};
 use crate::print::table::{Options, TablePrinter};
 use crate::print::tabwriter::TabWriter;
@@ -153,14 +153,10 @@ fn check(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let output = f.output.as_str();
     if f.show_labels && !output.is_empty() && output != "wide" {
-        return Err(Error::msg(format!(
-            "--show-labels option cannot be used with {output} printer"
-        )));
+        bail!("--show-labels option cannot be used with {output} printer");
     }
     if f.output_watch_events && !(f.watch || f.watch_only) {
-        return Err(Error::msg(
-            "--output-watch-events option can only be used with --watch or --watch-only",
-        ));
+        bail!("--output-watch-events option can only be used with --watch or --watch-only");
     }
     if ctx.args().is_empty() && !ctx.has_files() {
         eprintln!(
@@ -168,12 +164,9 @@ fn check(ctx: &With<Flags>) -> Result<()> {
             p = ctx.program()
         );
         let p = ctx.program();
-        return Err(Error::usage(
-            ctx.path(),
-            format!(
+        return Err(ctx.usage(format!(
                 "Required resource not specified.\nUse \"{p} explain <resource>\" for a detailed description of that resource (e.g. {p} explain pods)."
-            ),
-        ));
+            )));
     }
     Ok(())
 }
@@ -181,23 +174,21 @@ fn check(ctx: &With<Flags>) -> Result<()> {
 async fn raw(ctx: &With<Flags>, path: &str) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
-        return Err(Error::msg(
-            "arguments may not be passed when --raw is specified",
-        ));
+        bail!("arguments may not be passed when --raw is specified");
     }
     if f.watch || f.watch_only || !ctx.selector().is_empty() {
-        return Err(Error::msg(
-            "--raw may not be specified with other flags that filter the server request or alter the output",
-        ));
+        bail!(
+            "--raw may not be specified with other flags that filter the server request or alter the output"
+        );
     }
     if !f.output.is_empty() {
-        return Err(Error::msg("--raw and --output are mutually exclusive"));
+        bail!("--raw and --output are mutually exclusive");
     }
     if !path.starts_with('/') {
-        return Err(Error::msg(format!(
+        bail!(
             "--raw must be a valid URL path: parse {}: invalid URI for request",
             crate::error::quote(path)
-        )));
+        );
     }
     let response = ctx.client()?.stream(&Call::get(path).accept("*/*")).await?;
     crate::remote::copy_body(response).await
@@ -275,11 +266,7 @@ fn human(ctx: &With<Flags>, mut found: Found) -> Result<()> {
     print::put(&out)?;
     if out.is_empty() && found.errors.is_empty() && !f.ignore_not_found {
         let namespaced = !f.all_namespaces && found.infos.iter().all(|i| i.resource.namespaced);
-        if namespaced {
-            eprintln!("No resources found in {} namespace.", ctx.namespace()?.0)
-        } else {
-            eprintln!("No resources found")
-        }
+        ctx.tell_none(!namespaced)?;
     }
     Error::collect(found.errors)
 }

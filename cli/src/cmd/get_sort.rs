@@ -2,7 +2,7 @@
 //! Invariant: objects that lack the field come first; a field that none has is an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/get/sorter.go`.
 
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, message, quote};
 use crate::resource::Info;
 use crate::typed::Read;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 fn path(field: &str) -> Result<(String, JsonPath)> {
     let field = relaxed(field).unwrap_or_else(|_| field.to_string());
     let parsed = JsonPath::parse(&field)
-        .map_err(|e| Error::msg(format!("sorting error: {e}")))?
+        .map_err(|e| message!("sorting error: {e}"))?
         .allow_missing(true);
     Ok((field, parsed))
 }
@@ -28,10 +28,10 @@ fn key(path: &JsonPath, object: &Value) -> Result<Option<Value>> {
 }
 
 fn missing(field: &str) -> Error {
-    Error::msg(format!(
+    message!(
         "couldn't find any field with path {} in the list of objects",
         quote(field)
-    ))
+    )
 }
 
 /// Sorts the rows of each table.

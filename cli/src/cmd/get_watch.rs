@@ -5,7 +5,7 @@
 use super::get::Flags;
 use crate::client::{Call, query};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::print::table::TablePrinter;
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Format, Printer};
@@ -52,10 +52,10 @@ pub async fn run(ctx: &With<Flags>, format: Option<Format>) -> Result<()> {
     }
     Error::collect(std::mem::take(&mut found.errors))?;
     let [info] = found.infos.as_slice() else {
-        return Err(Error::msg(format!(
+        bail!(
             "watch is only supported on individual resources and resource collections - {} resources were found",
             found.infos.len()
-        )));
+        );
     };
     let events = f.output_watch_events;
     let mut output = match format {

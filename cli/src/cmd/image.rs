@@ -1,4 +1,6 @@
 //! `skiff image load|list|rm`: the images that real nodes of this machine share.
+//! Invariant: containers that run from an image go on when it is removed.
+//! The list is one table of three columns, which the widths of `format!` align; a library for tables would make it longer.
 
 use skiff_nodeagent::image::{ImageStore, Store};
 

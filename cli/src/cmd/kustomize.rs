@@ -4,7 +4,7 @@
 
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Result, bail, message};
 use crate::flags::Refused;
 use crate::print;
 use crate::typed::Read;
@@ -55,15 +55,15 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let dir = match ctx.args() {
         [] => ".",
         [d] => d,
-        _ => return Err(Error::msg("specify one path to kustomization.yaml")),
+        _ => bail!("specify one path to kustomization.yaml"),
     };
     match ctx.flags().load_restrictor.as_str() {
         "LoadRestrictionsRootOnly" => {}
         "LoadRestrictionsNone" => crate::kustomize::let_anywhere(),
         other => {
-            return Err(Error::msg(format!(
+            bail!(
                 "illegal flag value --load-restrictor {other}; legal values: [LoadRestrictionsRootOnly LoadRestrictionsNone]"
-            )));
+            );
         }
     }
     let objects: Vec<Value> = crate::kustomize::manifests(dir)?
@@ -90,13 +90,8 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    std::fs::write(path, text).map_err(|e| {
-        Error::msg(format!(
-            "open {}: {}",
-            path.display(),
-            crate::error::go_io(&e)
-        ))
-    })
+    std::fs::write(path, text)
+        .map_err(|e| message!("open {}: {}", path.display(), crate::error::go_io(&e)))
 }
 
 /// A file's name for each object; with that of the namespace where there are several.

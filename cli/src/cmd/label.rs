@@ -5,7 +5,7 @@
 use super::marks::{self, Changes, Marks};
 use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::error::{Error, Result, quote};
+use crate::error::{Result, bail, message, quote};
 
 pub static COMMAND: Command = Command {
     name: "label",
@@ -38,9 +38,7 @@ static LABELS: Marks = Marks {
     parse,
     clash: |other| {
         let clash = |(k, v): &(&str, &str)| {
-            Error::msg(format!(
-                "'{k}' already has a value ({v}), and --overwrite is false"
-            ))
+            message!("'{k}' already has a value ({v}), and --overwrite is false")
         };
         other.iter().map(clash).collect()
     },
@@ -51,7 +49,7 @@ fn parse(pairs: &[String]) -> Result<Changes> {
     for p in pairs {
         match p.split_once('=') {
             Some((_, v)) if v.contains('=') => {
-                return Err(Error::msg(format!("invalid label spec: {p}")));
+                bail!("invalid label spec: {p}");
             }
             Some((k, v)) => {
                 let valid = v.is_empty()
@@ -61,10 +59,10 @@ fn parse(pairs: &[String]) -> Result<Changes> {
                         && v.as_bytes()[0].is_ascii_alphanumeric()
                         && v.as_bytes()[v.len() - 1].is_ascii_alphanumeric());
                 if !valid {
-                    return Err(Error::msg(format!(
+                    bail!(
                         "invalid label value: {}: a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')",
                         quote(p)
-                    )));
+                    );
                 }
                 c.set.push((k.into(), v.into()));
             }
@@ -72,9 +70,7 @@ fn parse(pairs: &[String]) -> Result<Changes> {
         }
     }
     if c.remove.iter().any(|r| c.set.iter().any(|(k, _)| k == r)) {
-        return Err(Error::msg(
-            "can not both modify and remove a label in the same command",
-        ));
+        bail!("can not both modify and remove a label in the same command");
     }
     Ok(c)
 }

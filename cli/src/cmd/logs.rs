@@ -7,7 +7,7 @@ use crate::client::{Call, query, segment};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::print;
 use crate::remote::{self, Chunks};
 use crate::resource::{Info, SELECTOR};
@@ -114,20 +114,17 @@ fn plan(ctx: &With<Flags>) -> Result<Plan> {
     let selecting = !ctx.selector().is_empty();
     let named = f.container.as_deref().unwrap_or("");
     let (word, container) = match ctx.args() {
-        [] if !selecting => return Err(Error::usage(ctx.path(), USAGE)),
+        [] if !selecting => return Err(ctx.usage(USAGE)),
         [] => (None, named),
         [_] if selecting => {
-            return Err(Error::usage(
-                ctx.path(),
-                "only a selector (-l) or a POD name is allowed",
-            ));
+            return Err(ctx.usage("only a selector (-l) or a POD name is allowed"));
         }
         [word] => (Some(word.clone()), named),
         [word, container] => (Some(word.clone()), container.as_str()),
-        _ => return Err(Error::usage(ctx.path(), USAGE)),
+        _ => return Err(ctx.usage(USAGE)),
     };
     if f.pod_running_timeout <= 0.0 {
-        return Err(Error::msg("--pod-running-timeout must be higher than zero"));
+        bail!("--pod-running-timeout must be higher than zero");
     }
     let since_time = match f.since_time.as_str() {
         "" => None,
@@ -246,7 +243,7 @@ fn containers(ctx: &With<Flags>, plan: &Plan, pod: &Value) -> Result<Vec<String>
     let first = pods::names(pod, &["containers"])
         .into_iter()
         .next()
-        .ok_or_else(|| Error::msg(format!("pod {name} does not have any containers")))?;
+        .ok_or_else(|| message!("pod {name} does not have any containers"))?;
     if !f.all_pods {
         pods::tell_choice(pod, &first);
     }
@@ -293,10 +290,10 @@ async fn pods_of(ctx: &With<Flags>, info: Option<Info>) -> Result<Vec<Value>> {
         return Ok(vec![info.object]);
     }
     let selector = pods::selector(&info).map_err(|e| {
-        Error::msg(format!(
+        message!(
             "cannot get the logs from {}: {e}",
             crate::typed::go_type(&info.object)
-        ))
+        )
     })?;
     let mut found = pods::all_of(
         ctx,
@@ -320,10 +317,10 @@ async fn pods_of(ctx: &With<Flags>, info: Option<Info>) -> Result<Vec<Value>> {
 /// Says of what is not there where it was looked for.
 fn not_found(e: Error, ctx: &Ctx) -> Error {
     match ctx.namespace() {
-        Ok((namespace, _)) if e.is_not_found() => Error::msg(format!(
+        Ok((namespace, _)) if e.is_not_found() => message!(
             "error from server (NotFound): {e} in namespace {}",
             quote(&namespace)
-        )),
+        ),
         _ => e,
     }
 }
@@ -348,10 +345,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     if f.follow && sources.len() > 1 {
         let limit = f.max_log_requests;
         if sources.len() as i64 > limit {
-            return Err(Error::msg(format!(
+            bail!(
                 "you are attempting to follow {} log streams, but maximum allowed concurrency is {limit}, use --max-log-requests to increase the limit",
                 sources.len()
-            )));
+            );
         }
         let followed = sources.into_iter().map(|s| consumed(ctx.clone(), s, true));
         return futures::future::try_join_all(followed).await.map(drop);
@@ -382,7 +379,7 @@ async fn consumed(ctx: With<Flags>, s: Source, shared: bool) -> Result<()> {
             }
         }
         if Instant::now() >= end {
-            return Err(Error::msg("context deadline exceeded"));
+            bail!("context deadline exceeded");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }

@@ -4,7 +4,7 @@
 
 use super::modify;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, quote};
 use crate::flags::Group;
 use crate::generate::MANAGER;
 use crate::print::{self, Printer};
@@ -144,9 +144,7 @@ async fn find(ctx: &With<Flags>, resources: &[String]) -> Result<Found> {
     builder.allow_empty_selector |= ctx.all();
     let found = builder.find().await?;
     if !found.single && ctx.flags().resource_version.is_some() {
-        return Err(Error::msg(
-            "--resource-version may only be used with a single resource",
-        ));
+        bail!("--resource-version may only be used with a single resource");
     }
     Ok(found)
 }
@@ -218,7 +216,8 @@ async fn one(
             value.map(String::as_str),
         );
     }
-    if !f.list && !local && !(sparing && all.is_empty()) {
+    let nothing = sparing && all.is_empty();
+    if !(f.list || local || nothing) {
         info.object = send(ctx, marks.field, info, &all, f.resource_version.as_deref()).await?;
     }
     Ok(message)

@@ -60,7 +60,7 @@ pub mod wait;
 use crate::client::Call;
 use crate::command::{Command, Run};
 use crate::context::Ctx;
-use crate::error::{Error, Result};
+use crate::error::{Result, bail, message};
 
 /// The verbs of kubectl. One line each group of its help.
 static KUBECTL: &[&Command] = &[
@@ -129,8 +129,7 @@ pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, file: &str) -
     let body = match file {
         "" => Vec::new(),
         "-" => std::io::read_to_string(std::io::stdin())?.into_bytes(),
-        f => std::fs::read(f)
-            .map_err(|e| Error::msg(format!("open {f}: {}", crate::error::go_io(&e))))?,
+        f => std::fs::read(f).map_err(|e| message!("open {f}: {}", crate::error::go_io(&e)))?,
     };
     let kind = if file.ends_with(".yaml") || file.ends_with(".yml") {
         "application/yaml"
@@ -154,9 +153,7 @@ pub async fn send_raw(ctx: &Ctx, method: http::Method, path: &str, file: &str) -
 pub fn raw_file(ctx: &Ctx, path: &str, others: &[(bool, &str)]) -> Result<String> {
     let files = ctx.filenames();
     let [file] = files.as_slice() else {
-        return Err(Error::msg(
-            "--raw can only use a single local file or stdin",
-        ));
+        bail!("--raw can only use a single local file or stdin");
     };
     check_raw(path, file, others)?;
     Ok(file.clone())
@@ -168,18 +165,16 @@ pub fn raw_file(ctx: &Ctx, path: &str, others: &[(bool, &str)]) -> Result<String
 /// As `raw_file`.
 pub fn check_raw(path: &str, file: &str, others: &[(bool, &str)]) -> Result<()> {
     if file.starts_with("http://") || file.starts_with("https://") {
-        return Err(Error::msg("--raw cannot read from a url"));
+        bail!("--raw cannot read from a url");
     }
     if let Some((_, name)) = others.iter().find(|(on, _)| *on) {
-        return Err(Error::msg(format!(
-            "--raw and {name} are mutually exclusive"
-        )));
+        bail!("--raw and {name} are mutually exclusive");
     }
     if !path.starts_with('/') && !path.contains("://") {
-        return Err(Error::msg(format!(
+        bail!(
             "--raw must be a valid URL path: parse {}: invalid URI for request",
             crate::error::quote(path)
-        )));
+        );
     }
     Ok(())
 }

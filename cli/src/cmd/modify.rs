@@ -3,7 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/util/helpers.go` and `cmd/set/helper.go`.
 
 use crate::context::{Ctx, DryRun};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::resource::{Info, helper};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -17,9 +17,7 @@ pub fn split_pairs(args: &[String], what: &str) -> Result<(Vec<String>, Vec<Stri
         |s: &str| (s.contains('=') && !s.starts_with('=')) || (s.ends_with('-') && s != "-");
     let first = args.iter().position(|s| is_pair(s)).unwrap_or(args.len());
     if let Some(late) = args[first..].iter().find(|s| !is_pair(s)) {
-        return Err(Error::msg(format!(
-            "all resources must be specified before {what} changes: {late}"
-        )));
+        bail!("all resources must be specified before {what} changes: {late}");
     }
     Ok((args[..first].to_vec(), args[first..].to_vec()))
 }
@@ -49,10 +47,7 @@ pub fn pairs(
     if wrong.is_empty() {
         Ok((set, gone))
     } else {
-        Err(Error::msg(format!(
-            "invalid {what} format: {}",
-            wrong.join(", ")
-        )))
+        Err(message!("invalid {what} format: {}", wrong.join(", ")))
     }
 }
 
@@ -60,9 +55,7 @@ pub fn pairs(
 pub fn is_local(ctx: &Ctx) -> Result<bool> {
     let local = ctx.local();
     if local && ctx.dry_run()? == DryRun::Server {
-        return Err(Error::msg(
-            "cannot specify --local and --dry-run=server - did you mean --dry-run=client?",
-        ));
+        bail!("cannot specify --local and --dry-run=server - did you mean --dry-run=client?");
     }
     Ok(local || ctx.dry_run()? == DryRun::Client)
 }
@@ -113,11 +106,11 @@ pub async fn set(
     }
     for (info, after) in changed {
         match after {
-            Err(e) => errors.push(Error::msg(format!("error: {} {e}\n", info.object_name()))),
+            Err(e) => errors.push(message!("error: {} {e}\n", info.object_name())),
             Ok(after) if local => printer.print(&crate::typed::canonical(&after.object))?,
             Ok(after) => match send(ctx, &info, &after.object).await {
                 Ok(o) => printer.print(&o)?,
-                Err(e) => errors.push(Error::msg(format!("{} {e}", words.refused))),
+                Err(e) => errors.push(message!("{} {e}", words.refused)),
             },
         }
     }

@@ -6,7 +6,7 @@ use super::modify;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::generate::MANAGER;
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, helper};
@@ -63,17 +63,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let (inline, file) = (f.patch.as_str(), f.patch_file.as_str());
     if !inline.is_empty() && !file.is_empty() {
-        return Err(Error::msg(
-            "cannot specify --patch and --patch-file together",
-        ));
+        bail!("cannot specify --patch and --patch-file together");
     }
     if inline.is_empty() && file.is_empty() {
-        return Err(Error::msg(
-            "must specify --patch or --patch-file containing the contents of the patch",
-        ));
+        bail!("must specify --patch or --patch-file containing the contents of the patch");
     }
     if f.local && !ctx.args().is_empty() {
-        return Err(Error::msg("cannot specify --local and server resources"));
+        bail!("cannot specify --local and server resources");
     }
     let local = modify::is_local(&ctx)?;
     let kind = match f.r#type.to_lowercase().as_str() {
@@ -81,20 +77,20 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         "merge" => MERGE,
         "strategic" => STRATEGIC,
         other => {
-            return Err(Error::msg(format!(
+            bail!(
                 "--type must be one of [json merge strategic], not {}",
                 quote(other)
-            )));
+            );
         }
     };
     let text = if file.is_empty() {
         inline.to_string()
     } else {
         std::fs::read_to_string(file).map_err(|e| {
-            Error::msg(format!(
+            message!(
                 "unable to read patch file: open {file}: {}",
                 crate::error::go_io(&e)
-            ))
+            )
         })?
     };
     let body = if text.trim_start().starts_with(['{', '[']) {
@@ -135,14 +131,14 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         }
     }
     if count == 0 && errors.is_empty() {
-        return Err(Error::msg("no objects passed to patch"));
+        bail!("no objects passed to patch");
     }
     Error::collect(errors)
 }
 
 fn to_json(text: &str) -> Result<Vec<u8>> {
     let documents = crate::yaml::read_lax(text)
-        .map_err(|e| Error::msg(format!("unable to parse {}: {e}", quote(text))))?;
+        .map_err(|e| message!("unable to parse {}: {e}", quote(text)))?;
     let value = documents
         .into_iter()
         .next()
@@ -152,8 +148,8 @@ fn to_json(text: &str) -> Result<Vec<u8>> {
 
 /// Patches an object without a server.
 fn here(info: &Info, kind: &str, body: &[u8]) -> Result<Value> {
-    let patch: Value = serde_json::from_slice(body)
-        .map_err(|e| Error::msg(format!("unable to parse the patch: {e}")))?;
+    let patch: Value =
+        serde_json::from_slice(body).map_err(|e| message!("unable to parse the patch: {e}"))?;
     let mut object = info.object.clone();
     match kind {
         JSON_PATCH => patch::json::JsonPatch::decode(&patch, false)
@@ -164,10 +160,10 @@ fn here(info: &Info, kind: &str, body: &[u8]) -> Result<Value> {
         }
         _ => {
             let node = crate::typed::schema(&object).ok_or_else(|| {
-                Error::msg(format!(
+                message!(
                     "strategic merge patch is not supported for {} locally, try --type merge",
                     info.resource.kind
-                ))
+                )
             })?;
             object = patch::strategic::apply(&object, &patch, node)
                 .map_err(|e| Error::msg(e.to_string()))?;

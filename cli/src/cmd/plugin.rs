@@ -4,7 +4,7 @@
 
 use crate::command::{Command, Run, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::print;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -64,9 +64,7 @@ async fn list(ctx: With<Flags>) -> Result<()> {
         found.extend(here);
     }
     if found.is_empty() {
-        return Err(Error::msg(
-            "unable to find any kubectl plugins in your PATH",
-        ));
+        bail!("unable to find any kubectl plugins in your PATH");
     }
     let mut out = String::from("The following compatible plugins are available:\n\n");
     for p in &found {

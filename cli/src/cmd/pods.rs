@@ -4,7 +4,7 @@
 
 use crate::client::{Call, query, segment};
 use crate::context::Ctx;
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::resource::{Builder, Info};
 use crate::typed::{Read, go_type};
 use serde_json::Value;
@@ -43,12 +43,29 @@ pub async fn attachable(ctx: &Ctx, info: &Info, timeout: f64) -> Result<Value> {
     if info.resource.kind == "Pod" {
         return Ok(info.object.clone());
     }
-    let selector = selector(info)
-        .map_err(|e| Error::msg(format!("cannot attach to {}: {e}", go_type(&info.object))))?;
+    let selector =
+        selector(info).map_err(|e| message!("cannot attach to {}: {e}", go_type(&info.object)))?;
     let pods = all_of(ctx, &info.namespace, &selector, timeout, by_activity).await?;
     pods.into_iter()
         .next()
         .ok_or_else(|| Error::msg("the object has no pod"))
+}
+
+/// Refuses to wait no time for a pod.
+///
+/// # Errors
+/// No time.
+pub fn check_patience(ctx: &Ctx, seconds: f64) -> Result<()> {
+    if seconds <= 0.0 {
+        return Err(ctx.usage("--pod-running-timeout must be higher than zero"));
+    }
+    Ok(())
+}
+
+/// The phase in which the pod has ended, if it has.
+pub fn end(pod: &Value) -> Option<&str> {
+    let phase = pod.at("status").text_ptr("phase");
+    phase.filter(|phase| matches!(*phase, "Succeeded" | "Failed"))
 }
 
 /// The two in one.
@@ -75,20 +92,20 @@ pub fn selector(info: &Info) -> Result<String> {
         )
     };
     match info.resource.kind.as_str() {
-        "Service" if selector.as_object().is_none_or(|s| s.is_empty()) => Err(Error::msg(format!(
+        "Service" if selector.as_object().is_none_or(|s| s.is_empty()) => Err(message!(
             "invalid service '{}': Service is defined without a selector",
             info.name
-        ))),
+        )),
         "Service" | "ReplicationController" => Ok(set().to_string()),
         "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet" | "Job" => {
             Selector::from_label_selector(Some(selector))
                 .map(|s| s.to_string())
-                .map_err(|e| Error::msg(format!("invalid label selector: {e}")))
+                .map_err(|e| message!("invalid label selector: {e}"))
         }
-        _ => Err(Error::msg(format!(
+        _ => Err(message!(
             "selector for {} not implemented",
             go_type(&info.object)
-        ))),
+        )),
     }
 }
 
@@ -118,7 +135,7 @@ pub async fn all_of(
             return Ok(pods);
         }
         if Instant::now() >= end {
-            return Err(Error::msg("timed out waiting for the condition"));
+            bail!("timed out waiting for the condition");
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -208,7 +225,7 @@ pub fn by_activity(a: &Value, b: &Value) -> Ordering {
 pub fn names(pod: &Value, fields: &[&str]) -> Vec<String> {
     fields
         .iter()
-        .flat_map(|f| pod.at("spec").list(*f).iter())
+        .flat_map(|f| pod.at("spec").list(f).iter())
         .filter_map(|c| c.text_ptr("name").map(String::from))
         .collect()
 }
@@ -225,10 +242,10 @@ pub fn check_container(pod: &Value, wanted: &str) -> Result<()> {
         return Ok(());
     }
     let name = pod.at("metadata").text("name");
-    Err(Error::msg(format!(
+    Err(message!(
         "container {wanted} is not valid for pod {name} out of: {}",
         shown(pod)
-    )))
+    ))
 }
 
 /// The container to use: the named one, the annotated one, or the first; tells of a choice unless `quiet`.
@@ -239,11 +256,11 @@ pub fn container(pod: &Value, wanted: &str, quiet: bool) -> Result<String> {
     let text = |f: &str| pod.at("metadata").text(f);
     let first = names(pod, &["containers"]).into_iter().next();
     let first = first.ok_or_else(|| {
-        Error::msg(format!(
+        message!(
             "pod {}/{} does not have any containers",
             text("namespace"),
             text("name")
-        ))
+        )
     })?;
     let marked = pod
         .at("metadata")

@@ -5,7 +5,7 @@
 use crate::client::{Call, Client};
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, message};
 use crate::flags::Refused;
 use crate::print;
 use crate::typed::Read;
@@ -84,7 +84,7 @@ struct Filter {
 fn patterns(text: &str) -> Result<Vec<Regex>> {
     text.split(',')
         .filter(|p| !p.is_empty())
-        .map(|p| Regex::new(p).map_err(|e| Error::msg(format!("{p}: {e}"))))
+        .map(|p| Regex::new(p).map_err(|e| message!("{p}: {e}")))
         .collect()
 }
 
@@ -115,15 +115,15 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
     let client = ctx.client()?.clone();
     let prefix: Rc<str> = f.api_prefix.trim_end_matches('/').into();
-    let port = u16::try_from(f.port).map_err(|_| Error::msg(format!("invalid port {}", f.port)))?;
+    let port = u16::try_from(f.port).map_err(|_| message!("invalid port {}", f.port))?;
     let listener = tokio::net::TcpListener::bind((f.address.as_str(), port))
         .await
         .map_err(|e| {
-            Error::msg(format!(
+            message!(
                 "listen tcp {}:{port}: {}",
                 f.address.as_str(),
                 crate::error::go_io(&e)
-            ))
+            )
         })?;
     print::put(&format!(
         "Starting to serve on {}\n",

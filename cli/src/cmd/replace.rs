@@ -5,7 +5,7 @@
 
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::generate::{MANAGER, SAVE_CONFIG, save_read_config};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Found, Info, Validation, helper};
@@ -44,7 +44,7 @@ struct Flags {
 fn check(ctx: &Ctx) -> Result<()> {
     super::delete::first_policy(ctx.deletion().cascade.as_str())?;
     if !ctx.has_files() {
-        return Err(Error::msg("must specify one of -f and -k"));
+        bail!("must specify one of -f and -k");
     }
     // 0 becomes 1 before anybody looks.
     let (grace, force) = (

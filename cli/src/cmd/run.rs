@@ -5,7 +5,7 @@
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
 use crate::discovery::Resource;
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::generate::{self, MANAGER, SAVE_CONFIG};
 use crate::print::{self, Printer};
 use crate::resource::{DRY_RUN, Info, helper};
@@ -114,23 +114,18 @@ fn restart_policy(f: &Flags) -> &str {
 /// Refuses what does not go together, in kubectl's order; says whether to attach.
 fn check(ctx: &With<Flags>) -> Result<bool> {
     let f = ctx.flags();
-    let usage = |text: String| Error::usage(ctx.path(), text);
     if ctx.args().is_empty() || ctx.dash() == Some(0) {
-        return Err(usage("NAME is required for run".into()));
+        return Err(ctx.usage("NAME is required for run"));
     }
-    if f.pod_running_timeout <= 0.0 {
-        return Err(usage(
-            "--pod-running-timeout must be higher than zero".into(),
-        ));
-    }
+    super::pods::check_patience(ctx, f.pod_running_timeout)?;
     if f.image.is_empty() {
-        return Err(Error::msg("--image is required"));
+        bail!("--image is required");
     }
     if !crate::podspec::is_image(f.image.as_str()) {
-        return Err(Error::msg(format!(
+        bail!(
             "Invalid image name {}: invalid reference format",
             quote(f.image.as_str())
-        )));
+        );
     }
     let attach = f.attach.unwrap_or(f.stdin);
     for (wrong, message) in [
@@ -145,7 +140,7 @@ fn check(ctx: &With<Flags>) -> Result<bool> {
         (!matches!(f.image_pull_policy.as_str(), "Always" | "IfNotPresent" | "Never" | ""), format!("invalid image pull policy: {}", f.image_pull_policy.as_str())),
     ] {
         if wrong {
-            return Err(usage(message));
+            return Err(ctx.usage(message));
         }
     }
     Ok(attach)
@@ -164,7 +159,7 @@ fn pod(ctx: &With<Flags>, name: &str, attach: bool) -> Result<Value> {
     for pair in &f.annotations {
         let (k, v) = pair
             .split_once('=')
-            .ok_or_else(|| Error::msg(format!("invalid annotations format: {pair}")))?;
+            .ok_or_else(|| message!("invalid annotations format: {pair}"))?;
         object["metadata"]["annotations"][k] = json!(v);
     }
     let mut container = json!({"name": name, "image": f.image.as_str(), "resources": {}});
@@ -373,9 +368,10 @@ async fn exit_status(ctx: &With<Flags>, info: &Info) -> Result<()> {
             ),
             code,
         )),
-        _ => Err(Error::msg(format!(
+        _ => Err(message!(
             "pod {}/{} failed with unknown exit code",
-            info.namespace, info.name
-        ))),
+            info.namespace,
+            info.name
+        )),
     }
 }

@@ -6,7 +6,7 @@ use crate::client::Call;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, DryRun, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, quote};
 use crate::print::{self, Printer};
 use crate::resource::{ALL, Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
 use crate::typed::{MERGE, Read};
@@ -30,15 +30,7 @@ pub static COMMAND: Command = Command {
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN, ALL],
     required: &["replicas"],
     run: verb!(run: Flags),
-    words: Some(Words::Objects {
-        types: &[
-            "deployment",
-            "replicaset",
-            "replicationcontroller",
-            "statefulset",
-        ],
-        several: true,
-    }),
+    words: Some(Words::SCALED),
     ..Command::NEW
 };
 
@@ -62,14 +54,12 @@ struct Flags {
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if f.replicas < 0 {
-        return Err(Error::msg(
-            "The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0",
-        ));
+        bail!(
+            "The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0"
+        );
     }
     if f.current_replicas < -1 {
-        return Err(Error::msg(
-            "The --current-replicas must specify an integer of -1 or greater",
-        ));
+        bail!("The --current-replicas must specify an integer of -1 or greater");
     }
     let mut printer = Printer::new(&ctx, format!("scaled{}", ctx.dry_run()?.suffix()))?;
     let mut builder = Builder::new(&ctx)?;
@@ -77,12 +67,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     builder.all = false;
     let found = builder.find().await?;
     if found.infos.len() > 1 && !f.resource_version.is_empty() {
-        return Err(Error::msg(
-            "cannot use --resource-version with multiple resources",
-        ));
+        bail!("cannot use --resource-version with multiple resources");
     }
     if found.infos.is_empty() && found.errors.is_empty() {
-        return Err(Error::msg("no objects passed to scale"));
+        bail!("no objects passed to scale");
     }
     for mut info in found.infos {
         let size = if ctx.dry_run()? == DryRun::Client {
@@ -108,7 +96,7 @@ async fn scaled(ctx: &With<Flags>, info: &Info) -> Result<i64> {
             Err(e) if e.is_conflict() && Instant::now() < end => {
                 tokio::time::sleep(Duration::from_secs(1)).await
             }
-            Err(e) if e.is_conflict() => return Err(Error::msg("context deadline exceeded")),
+            Err(e) if e.is_conflict() => bail!("context deadline exceeded"),
             other => break other?,
         }
     };
@@ -130,10 +118,7 @@ async fn scaled(ctx: &With<Flags>, info: &Info) -> Result<i64> {
             return Ok(size);
         }
         if Instant::now() >= end {
-            return Err(Error::msg(format!(
-                "timed out waiting for {} to be synced",
-                quote(&info.name)
-            )));
+            bail!("timed out waiting for {} to be synced", quote(&info.name));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -162,15 +147,13 @@ async fn once(ctx: &With<Flags>, info: &Info) -> Result<i64> {
         let mut scale = scale_of(ctx, info).await?;
         let have = scale.at("spec").int("replicas");
         if current != -1 && have != current {
-            return Err(Error::msg(format!(
-                "Expected replicas to be {current}, was {have}"
-            )));
+            bail!("Expected replicas to be {current}, was {have}");
         }
         if !version.is_empty() && scale.at("metadata").text("resourceVersion") != version {
-            return Err(Error::msg(format!(
+            bail!(
                 "Expected resource version to be {version}, was {}",
                 scale.at("metadata").text("resourceVersion")
-            )));
+            );
         }
         scale["spec"]["replicas"] = json!(want);
         write

@@ -1,4 +1,6 @@
 //! `skiff status`: what runs in a data folder.
+//! Invariant: the exit status is 1 when nothing runs there.
+//! It is five labelled lines, which need no table; no library draws them.
 
 use super::up::DataDir;
 use crate::{

@@ -6,7 +6,7 @@ use super::modify;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{DryRun, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::generate::MANAGER;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, DRY_RUN, SELECTOR, Validation};
@@ -77,15 +77,12 @@ impl Taint {
 }
 
 fn parse_one(spec: &str) -> Result<Taint> {
-    let invalid = || Error::msg(format!("invalid taint spec: {spec}"));
-    let because =
-        |why: &[String]| Error::msg(format!("invalid taint spec: {spec}, {}", why.join("; ")));
+    let invalid = || message!("invalid taint spec: {spec}");
+    let because = |why: &[String]| message!("invalid taint spec: {spec}, {}", why.join("; "));
     let (key, value, effect) = match spec.split(':').collect::<Vec<_>>().as_slice() {
         [key] => (*key, "", ""),
         [_, effect] if !matches!(*effect, "NoSchedule" | "PreferNoSchedule" | "NoExecute") => {
-            return Err(Error::msg(format!(
-                "invalid taint effect: {effect}, unsupported taint effect"
-            )));
+            bail!("invalid taint effect: {effect}, unsupported taint effect");
         }
         [head, effect] => match head.split('=').collect::<Vec<_>>().as_slice() {
             [key] => (*key, "", *effect),
@@ -114,13 +111,15 @@ fn parse(specs: &[String]) -> Result<(Vec<Taint>, Vec<Taint>)> {
         } else {
             let t = parse_one(spec)?;
             if t.effect.is_empty() {
-                return Err(Error::msg(format!("invalid taint spec: {spec}")));
+                bail!("invalid taint spec: {spec}");
             }
             if add.iter().any(|a| a.key == t.key && a.effect == t.effect) {
-                return Err(Error::msg(format!(
+                bail!(
                     "duplicated taints with the same key and effect: {{{} {} {} <nil>}}",
-                    t.key, t.value, t.effect
-                )));
+                    t.key,
+                    t.value,
+                    t.effect
+                );
             }
             add.push(t);
         }
@@ -133,9 +132,9 @@ fn split(args: &[String]) -> Result<(Vec<String>, Vec<String>)> {
     let is_taint = |s: &str| s.contains('=') || s.contains(':') || s.ends_with('-');
     let first = args.iter().position(|s| is_taint(s)).unwrap_or(args.len());
     match args[first..].iter().find(|s| !is_taint(s)) {
-        Some(s) => Err(Error::msg(format!(
+        Some(s) => Err(message!(
             "all resources must be specified before taint changes: {s}"
-        ))),
+        )),
         None => Ok((args[..first].to_vec(), args[first..].to_vec())),
     }
 }
@@ -144,23 +143,17 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let (resources, specs) = split(ctx.args())?;
     if resources.is_empty() {
-        return Err(Error::msg(
-            "one or more resources must be specified as <resource> <name>",
-        ));
+        bail!("one or more resources must be specified as <resource> <name>");
     }
     if specs.is_empty() {
-        return Err(Error::msg("at least one taint update is required"));
+        bail!("at least one taint update is required");
     }
-    let (add, remove) = parse(&specs).map_err(|e| Error::usage(ctx.path(), e))?;
+    let (add, remove) = parse(&specs).map_err(|e| ctx.usage(e))?;
     if f.all && !ctx.selector().is_empty() {
-        return Err(Error::msg(
-            "setting 'all' parameter with a non empty selector is prohibited",
-        ));
+        bail!("setting 'all' parameter with a non empty selector is prohibited");
     }
     if !f.all && ctx.selector().is_empty() && resources.len() < 2 && !resources[0].contains('/') {
-        return Err(Error::msg(
-            "at least one resource name must be specified since 'all' parameter is not set",
-        ));
+        bail!("at least one resource name must be specified since 'all' parameter is not set");
     }
     let clash: Vec<String> = add
         .iter()
@@ -172,16 +165,14 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         .map(Taint::shown)
         .collect();
     if !clash.is_empty() {
-        return Err(Error::msg(format!(
+        bail!(
             "can not both modify and remove the following taint(s) in the same command: {}",
             clash.join(", ")
-        )));
+        );
     }
     let word = resources[0].split('/').next().unwrap_or("").to_string();
     if !matches!(word.as_str(), "node" | "nodes" | "no") {
-        return Err(Error::msg(format!(
-            "invalid resource type {word}, only node types are supported"
-        )));
+        bail!("invalid resource type {word}, only node types are supported");
     }
     let mut builder = Builder::new(&ctx)?.args(&resources);
     builder.latest = true;
@@ -231,11 +222,11 @@ fn apply(
     if !exists.is_empty() && !overwrite {
         let mut keys: Vec<&str> = exists.iter().map(|t| t.key.as_str()).collect();
         keys.dedup();
-        return Err(Error::msg(format!(
+        bail!(
             "node {} already has {} taint(s) with same effect(s) and --overwrite is false",
             node.at("metadata").text("name"),
             keys.join(",")
-        )));
+        );
     }
     let mut missing = Vec::new();
     let mut new: Vec<Value> = add.iter().map(Taint::json).collect();
@@ -251,7 +242,7 @@ fn apply(
                 && (r.effect.is_empty() || v.text("effect") == r.effect.as_str()))
         });
         if new.len() == before {
-            missing.push(Error::msg(format!("taint {} not found", quote(&r.shown()))));
+            missing.push(message!("taint {} not found", quote(&r.shown())));
         }
     }
     Error::collect(missing)?;

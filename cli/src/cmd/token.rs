@@ -164,7 +164,7 @@ fn secret(token: &Token, life: Duration) -> Option<(&'static str, Value)> {
     let mut data = json!({"token-id": token.id, "token-secret": token.secret, "usage-bootstrap-authentication": "true", "usage-bootstrap-signing": "true",
         "auth-extra-groups": GROUP, "description": "made by skiff token create"});
     if !life.is_zero() {
-        let end = jiff::Timestamp::now()
+        let end = crate::print::age::now()
             + jiff::SignedDuration::from_secs(
                 i64::try_from(life.as_secs()).unwrap_or(i64::MAX / 4),
             );

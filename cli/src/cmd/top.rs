@@ -7,7 +7,7 @@ use crate::command::{Command, Run, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
 use crate::describe::quantity::parse;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::flags::Refused;
 use crate::print;
 use crate::print::tabwriter::TabWriter;
@@ -122,7 +122,7 @@ fn sort<T>(by: &str, rows: &mut [(String, (f64, f64), T)]) -> Result<()> {
         "" => rows.sort_by(|a, b| a.0.cmp(&b.0)),
         "cpu" => rows.sort_by(|a, b| b.1.0.total_cmp(&a.1.0)),
         "memory" => rows.sort_by(|a, b| b.1.1.total_cmp(&a.1.1)),
-        _ => return Err(Error::msg("--sort-by accepts only cpu or memory")),
+        _ => bail!("--sort-by accepts only cpu or memory"),
     }
     Ok(())
 }
@@ -241,12 +241,7 @@ async fn pods(ctx: With<PodFlags>) -> Result<()> {
         rows.push((pod.at("metadata").text("name").to_string(), total, pod));
     }
     if rows.is_empty() {
-        if all {
-            eprintln!("No resources found")
-        } else {
-            eprintln!("No resources found in {namespace} namespace.")
-        }
-        return Ok(());
+        return ctx.tell_none(all);
     }
     sort(&f.common.sort_by, &mut rows)?;
     let mut w = TabWriter::table();

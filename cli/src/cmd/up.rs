@@ -305,7 +305,7 @@ async fn live(
         kubeconfig: kubeconfig.to_path_buf(),
         nodes: wish.names.clone(),
         simulated: wish.simulated,
-        started: jiff::Timestamp::now().to_string(),
+        started: crate::print::age::now().to_string(),
         url,
     })?;
     stop.cancelled().await;

@@ -5,7 +5,7 @@
 use crate::client::Call;
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Result, bail};
 use crate::print::{self, json as layout};
 use crate::typed::Read;
 use serde_json::{Value, json};
@@ -72,13 +72,10 @@ fn own() -> Value {
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if !ctx.args().is_empty() {
-        return Err(Error::msg(format!(
-            "extra arguments: [{}]",
-            ctx.args().join(" ")
-        )));
+        bail!("extra arguments: [{}]", ctx.args().join(" "));
     }
     if !matches!(f.output.as_str(), "" | "json" | "yaml") {
-        return Err(Error::msg("--output must be 'yaml' or 'json'"));
+        bail!("--output must be 'yaml' or 'json'");
     }
     let mut info = json!({"clientVersion": own(), "kustomizeVersion": KUSTOMIZE});
     let mut failure = None;

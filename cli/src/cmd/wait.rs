@@ -5,7 +5,7 @@
 use crate::client::{Call, query};
 use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::flags::seconds;
 use crate::print::{self, Printer};
 use crate::resource::{
@@ -95,21 +95,21 @@ fn split_once_each(text: &str) -> Vec<String> {
 fn parse_field(text: &str) -> Result<Condition> {
     let parts = split_once_each(text);
     if parts.len() > 2 {
-        return Err(Error::msg(
-            "jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'",
-        ));
+        bail!(
+            "jsonpath wait format must be --for=jsonpath='{{.status.readyReplicas}}'=3 or --for=jsonpath='{{.status.readyReplicas}}'"
+        );
     }
     let expression = relaxed(&parts[0]).map_err(Error::msg)?;
     let value = parts
         .get(1)
         .map(|v| v.trim_matches(['\'', '"']).to_string());
     if value.as_deref() == Some("") {
-        return Err(Error::msg(
-            "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3",
-        ));
+        bail!(
+            "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{{.status.readyReplicas}}'=3"
+        );
     }
     if expression.is_empty() {
-        return Err(Error::msg("jsonpath expression cannot be empty"));
+        bail!("jsonpath expression cannot be empty");
     }
     Ok(Condition::Field {
         path: JsonPath::parse(&expression)
@@ -134,10 +134,7 @@ fn parse(text: &str) -> Result<Condition> {
     }
     match text.strip_prefix("jsonpath=") {
         Some(rest) => parse_field(rest),
-        None => Err(Error::msg(format!(
-            "unrecognized condition: {}",
-            quote(text)
-        ))),
+        None => Err(message!("unrecognized condition: {}", quote(text))),
     }
 }
 
@@ -179,14 +176,10 @@ fn has_value(object: &Value, path: &JsonPath, value: Option<&str>) -> Result<boo
         return Ok(false);
     };
     if lists.len() > 1 {
-        return Err(Error::msg(
-            "given jsonpath expression matches more than one list",
-        ));
+        bail!("given jsonpath expression matches more than one list");
     }
     let [found] = first.as_slice() else {
-        return Err(Error::msg(
-            "given jsonpath expression matches more than one value",
-        ));
+        bail!("given jsonpath expression matches more than one value");
     };
     match value {
         None => Ok(true),
@@ -202,7 +195,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let mut printer = Printer::new(&ctx, "condition met")?;
     let wanted = &f.r#for;
     if wanted.is_empty() {
-        return Err(Error::msg("unrecognized condition: []"));
+        bail!("unrecognized condition: []");
     }
     let conditions: Vec<Condition> = wanted.iter().map(|t| parse(t)).collect::<Result<_>>()?;
     let timeout = match f.timeout {
@@ -220,7 +213,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         errors.retain(|e| !e.is_not_found());
     }
     if found.infos.is_empty() && errors.is_empty() && !deleting {
-        return Err(Error::msg("no matching resources found"));
+        bail!("no matching resources found");
     }
     for info in &found.infos {
         if let Err(e) = one(
@@ -254,7 +247,7 @@ async fn created(ctx: &Ctx, end: Instant) -> Result<()> {
             _ => {}
         }
         if Instant::now() >= end {
-            return Err(Error::msg("timed out waiting for the condition"));
+            bail!("timed out waiting for the condition");
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
@@ -289,7 +282,7 @@ async fn one(
             } else {
                 "condition not met for"
             };
-            return Err(Error::msg(format!("{why} {}", info.object_name())));
+            bail!("{why} {}", info.object_name());
         }
         printer.print(&last)?;
     }

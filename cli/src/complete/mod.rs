@@ -6,7 +6,7 @@ mod words;
 
 use crate::command::{self, Command, Found, Run};
 use crate::context::Ctx;
-use crate::error::{Error, Result};
+use crate::error::{Result, bail, message};
 use crate::flags::{self, Line};
 use crate::print;
 use clap::Arg;
@@ -77,7 +77,7 @@ pub async fn run(
     described: bool,
 ) -> Result<()> {
     let Some((last, before)) = args.split_last() else {
-        return Err(Error::msg("requires at least 1 arg(s), only received 0"));
+        bail!("requires at least 1 arg(s), only received 0");
     };
     let answer = answer(root, program, before, last)
         .await
@@ -110,10 +110,10 @@ async fn answer(
     let mut found = command::find(root, program, before);
     if std::ptr::eq(found.command, root) && found.unknown.is_some() {
         return words::of_plugin(before, last).ok_or_else(|| {
-            Error::msg(format!(
+            message!(
                 "unable to find a command for arguments: [{}]",
                 before.join(" ")
-            ))
+            )
         });
     }
     if matches!(found.command.run, Run::Raw { .. }) {
@@ -122,10 +122,10 @@ async fn answer(
     let declared = found.command.whole();
     let value = value_of(&mut found.rest, last, &declared);
     let line = flags::read(&found.rest, declared).map_err(|why| {
-        Error::msg(format!(
+        message!(
             "Error while parsing flags from args [{}]: {why}",
             found.rest.join(" ")
-        ))
+        )
     })?;
     if line.asks_for_help() {
         return Ok(Answer::new(Vec::new(), NO_FILES));

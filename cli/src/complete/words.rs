@@ -47,6 +47,22 @@ impl Words {
         several: true,
     };
 
+    /// What can be scaled.
+    pub const SCALED: Words = Words::Objects {
+        types: &[
+            "deployment",
+            "replicaset",
+            "replicationcontroller",
+            "statefulset",
+        ],
+        several: true,
+    };
+    /// What is rolled out.
+    pub const ROLLED: Words = Words::Objects {
+        types: &["deployment", "daemonset", "statefulset"],
+        several: true,
+    };
+
     /// The words that begin as `last` does; `of_flag` where they are a flag's value.
     pub async fn answer(self, ctx: &Ctx, last: &str, of_flag: bool) -> Answer {
         let first = of_flag || ctx.args().is_empty();

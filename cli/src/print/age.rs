@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
+use skiff_api::machinery::clock;
 
 /// Seconds as `5s`, `3m20s`, `2d4h`, `1y12d`.
 pub fn human(seconds: i64) -> String {
@@ -44,7 +45,7 @@ fn zone() -> jiff::tz::TimeZone {
 
 /// The present.
 pub fn now() -> Timestamp {
-    Timestamp::now()
+    clock::system().now()
 }
 
 /// The present as the API writes it.

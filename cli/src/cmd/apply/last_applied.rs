@@ -5,7 +5,7 @@
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{DryRun, With};
-use crate::error::{Error, Result};
+use crate::error::{Result, bail, message};
 use crate::generate::{LAST_APPLIED, MANAGER};
 use crate::print::{self, Printer, json as layout};
 use crate::resource::{ALL, Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
@@ -99,7 +99,7 @@ async fn view(ctx: With<ViewLastAppliedFlags>) -> Result<()> {
             .at("annotations")
             .text_ptr(LAST_APPLIED);
         let Some(text) = text else {
-            return Err(Error::msg(format!("{}\n", missing(&info.name)))
+            return Err(message!("{}\n", missing(&info.name))
                 .with_source(&format!("{}\n", missing(&info.name)), &info.source));
         };
         let value: Value = serde_json::from_str(text)?;
@@ -115,12 +115,9 @@ async fn view(ctx: With<ViewLastAppliedFlags>) -> Result<()> {
             )?,
             "yaml" => print::put(&crate::yaml::write(&value))?,
             other => {
-                return Err(Error::usage(
-                    ctx.path(),
-                    format!(
-                        "Unexpected -o output mode: {other}, the flag 'output' must be one of yaml|json"
-                    ),
-                ));
+                return Err(ctx.usage(format!(
+                    "Unexpected -o output mode: {other}, the flag 'output' must be one of yaml|json"
+                )));
             }
         }
     }
@@ -148,10 +145,10 @@ async fn set(ctx: With<SetLastAppliedFlags>) -> Result<()> {
         let wanted = print::json::compact(&info.object) + "\n";
         match live.at("metadata").at("annotations").text_ptr(LAST_APPLIED) {
             None if !f.create_annotation => {
-                return Err(Error::msg(format!(
+                bail!(
                     "{}, to create the annotation, run the command with --create-annotation",
                     missing(&info.name)
-                )));
+                );
             }
             Some(old) if old.trim_end() == wanted.trim_end() => {
                 print::put(&format!(

@@ -8,7 +8,7 @@ mod server_side;
 
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::generate::LAST_APPLIED;
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, Validation, helper};
@@ -140,7 +140,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     builder.subresource = String::new();
     super::delete::first_policy(&ctx.deletion().cascade)?;
     if !ctx.has_files() {
-        return Err(Error::msg("must specify one of -f and -k"));
+        bail!("must specify one of -f and -k");
     }
     let pruned = if f.prune {
         prune::kinds(&ctx).await?
@@ -151,7 +151,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let found = builder.find().await?;
     let mut errors = found.errors;
     if found.infos.is_empty() && errors.is_empty() {
-        return Err(Error::msg("no objects passed to apply"));
+        bail!("no objects passed to apply");
     }
     let mut session = Session {
         structured: !matches!(ctx.output(), "" | "name"),
@@ -252,9 +252,7 @@ async fn one(
             .text_ptr("generateName")
             .filter(|p| !p.is_empty())
     {
-        return Err(Error::msg(format!(
-            "from {prefix}: cannot use generate name with apply"
-        )));
+        bail!("from {prefix}: cannot use generate name with apply");
     }
     if f.server_side {
         server_side::apply(ctx, &mut info, validation).await?;
@@ -372,7 +370,7 @@ async fn patch_live(
         }
         if ctx.dry_run()? == DryRun::Client {
             apply_here(&mut live, &patch, kind)
-                .map_err(|e| Error::msg(format!("applying patch locally: {e}")))?;
+                .map_err(|e| message!("applying patch locally: {e}"))?;
             return Ok((patch, live));
         }
         let write = helper::Write::by(ctx.flags().client_side_manager(), ctx.dry_run()?)
@@ -436,7 +434,7 @@ async fn recreate(ctx: &With<Flags>, info: &Info, modified: &Value, live: &Value
     .await?
     .is_some()
     {
-        return Err(Error::msg("context deadline exceeded"));
+        bail!("context deadline exceeded");
     }
     match write
         .create(client, &info.resource, &info.namespace, modified)
@@ -448,9 +446,9 @@ async fn recreate(ctx: &With<Flags>, info: &Info, modified: &Value, live: &Value
             .await
         {
             Ok(_) => Err(e),
-            Err(again) => Err(Error::msg(format!(
+            Err(again) => Err(message!(
                 "An error occurred force-replacing the existing object with the newly provided one:\n\n{e}.\n\nAdditionally, an error occurred attempting to restore the original object:\n\n{again}"
-            ))),
+            )),
         },
     }
 }
@@ -482,7 +480,7 @@ pub fn three_way(modified: &Value, live: &Value, overwrite: bool) -> Result<(Val
     };
     made.map_err(|e| {
         let (modified, live) = (print::json::compact(modified) + "\n", print::json::compact(live) + "\n");
-        Error::msg(format!("creating patch with:\noriginal:\n{}\nmodified:\n{modified}\ncurrent:\n{live}\nfor: {e}", text.unwrap_or("")))
+        message!("creating patch with:\noriginal:\n{}\nmodified:\n{modified}\ncurrent:\n{live}\nfor: {e}", text.unwrap_or(""))
     })
 }
 

@@ -6,7 +6,7 @@ use super::Flags;
 use crate::client::{Call, query};
 use crate::context::{Ctx, DryRun, With};
 use crate::discovery::Resource;
-use crate::error::{Error, Result};
+use crate::error::{Result, bail, message};
 use crate::generate::LAST_APPLIED;
 use crate::print::Printer;
 use crate::resource::{Info, helper};
@@ -46,9 +46,7 @@ pub async fn kinds(ctx: &With<Flags>) -> Result<Vec<Resource>> {
     for text in named {
         let parts: Vec<&str> = text.split('/').collect();
         let [g, v, k] = parts.as_slice() else {
-            return Err(Error::msg(format!(
-                "invalid GroupVersionKind format: {text}, please follow <group/version/kind>"
-            )));
+            bail!("invalid GroupVersionKind format: {text}, please follow <group/version/kind>");
         };
         wanted.push((if *g == "core" { "" } else { g }, v, k));
     }
@@ -100,10 +98,12 @@ pub async fn run(
             } else {
                 "nonNamespaced"
             };
-            Error::msg(format!(
+            message!(
                 "error pruning {what} object {}/{}, Kind={}: {e}",
-                kind.group, kind.version, kind.kind
-            ))
+                kind.group,
+                kind.version,
+                kind.kind
+            )
         })?;
     }
     Ok(())

@@ -4,7 +4,7 @@
 
 use super::Flags;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result};
+use crate::error::{Result, bail};
 use crate::generate::LAST_APPLIED;
 use crate::resource::{Info, Validation, helper};
 use crate::typed::{APPLY, JSON_PATCH, Read};
@@ -36,7 +36,7 @@ pub async fn apply(ctx: &With<Flags>, info: &mut Info, validation: Validation) -
     let send = async || write.patch_of(ctx.client()?, info, APPLY, &body).await;
     let mut object = match send().await {
         Ok(o) => o,
-        Err(e) if e.is_conflict() => return Err(Error::msg(format!("{e}\n{HELP}"))),
+        Err(e) if e.is_conflict() => bail!("{e}\n{HELP}"),
         Err(e) => return Err(crate::resource::typo::explain(e, info)),
     };
     if let Err(e) = keep_annotation(ctx, info, manager, &mut object).await {

@@ -3,10 +3,11 @@
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/auth/cani.go` and `component-helpers/auth/rbac`.
 
 use crate::client::Call;
+use crate::cmd::create::{URL_VERBS, VERBS};
 use crate::command::{Command, verb};
 use crate::context::With;
 use crate::describe::rules;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::print;
 use crate::print::tabwriter::TabWriter;
 use crate::typed::Read;
@@ -54,53 +55,27 @@ struct Flags {
     no_headers: bool,
 }
 
-const VERBS: &[&str] = &[
-    "get",
-    "list",
-    "watch",
-    "create",
-    "update",
-    "patch",
-    "delete",
-    "deletecollection",
-    "use",
-    "bind",
-    "impersonate",
-    "*",
-    "approve",
-    "sign",
-    "escalate",
-    "attest",
-];
-const URL_VERBS: &[&str] = &[
-    "get", "put", "post", "head", "options", "delete", "patch", "*",
-];
-
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if f.list {
         if !ctx.args().is_empty() {
-            return Err(Error::msg(
-                "list option must be specified with no arguments",
-            ));
+            bail!("list option must be specified with no arguments");
         }
         if f.quiet || ctx.shared().all_namespaces.all_namespaces || !f.subresource.is_empty() {
-            return Err(Error::msg(
-                "list option can't be specified with neither quiet, all-namespaces nor subresource options",
-            ));
+            bail!(
+                "list option can't be specified with neither quiet, all-namespaces nor subresource options"
+            );
         }
         return list(&ctx).await;
     }
     let [verb, what] = ctx.args() else {
-        return Err(Error::msg(
-            "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples.",
-        ));
+        bail!(
+            "you must specify two arguments: verb resource or verb resource/resourceName.\nSee 'kubectl auth can-i -h' for help and examples."
+        );
     };
     let spec = if what.starts_with('/') {
         if !f.subresource.is_empty() {
-            return Err(Error::msg(
-                "--subresource can not be used with NonResourceURL",
-            ));
+            bail!("--subresource can not be used with NonResourceURL");
         }
         warn_unless(URL_VERBS.contains(&verb.as_str()), verb);
         json!({"nonResourceAttributes": {"verb": verb, "path": what}})
@@ -108,9 +83,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         json!({"resourceAttributes": attributes(&ctx, verb, what).await?})
     };
     if f.no_headers {
-        return Err(Error::msg(
-            "--no-headers cannot be set without --list specified",
-        ));
+        bail!("--no-headers cannot be set without --list specified");
     }
     let body = json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "metadata": {}, "spec": spec});
     let answer = ctx

@@ -4,7 +4,7 @@
 
 use crate::command::{Command, verb};
 use crate::context::{DryRun, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, Info, helper};
 use crate::typed::Read;
@@ -36,7 +36,7 @@ struct Flags {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     if !ctx.has_files() {
-        return Err(Error::msg("must specify one of -f and -k"));
+        bail!("must specify one of -f and -k");
     }
     let dry_run = ctx.dry_run()?;
     let mut printer = Printer::new(&ctx, format!("reconciled{}", dry_run.suffix()))?;

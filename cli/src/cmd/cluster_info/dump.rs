@@ -6,7 +6,7 @@ use crate::client::{self, Call, query, segment};
 use crate::cmd::pods;
 use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, go_io};
+use crate::error::{Result, bail, go_io, message};
 use crate::flags::{Csv, Listed};
 use crate::print::{self, Printer, order::Order};
 use crate::typed::Read;
@@ -76,7 +76,7 @@ struct Dump<'c> {
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if f.pod_running_timeout <= 0.0 {
-        return Err(Error::msg("--pod-running-timeout must be higher than zero"));
+        bail!("--pod-running-timeout must be higher than zero");
     }
     let extension = match ctx.output() {
         "json" => ".json",
@@ -123,10 +123,10 @@ impl Dump<'_> {
         let list = self.ctx.client()?.json(&Call::get(path)).await?;
         if self.printer.is_name() {
             self.write(&format!("{file}{}", self.extension), b"")?;
-            return Err(Error::msg(format!(
+            bail!(
                 "list types are not supported by name printing: {}",
                 crate::typed::go_type(&list)
-            )));
+            );
         }
         let text = self.printer.render(&list)?;
         self.write(&format!("{file}{}", self.extension), text.as_bytes())?;
@@ -179,10 +179,10 @@ impl Dump<'_> {
         if code.is_success() {
             Ok(body)
         } else {
-            Err(Error::msg(format!(
+            Err(message!(
                 "{} (get pods {pod})",
                 client::generic(&call.method, code.as_u16(), &body).1
-            )))
+            ))
         }
     }
 
@@ -192,12 +192,12 @@ impl Dump<'_> {
         };
         let path = folder.join(file);
         let fail = |what: &str, at: &Path, e: &std::io::Error| {
-            Error::msg(format!("{what} {}: {}", at.display(), go_io(e)))
+            message!("{what} {}: {}", at.display(), go_io(e))
         };
         let parent = path.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent).map_err(|e| match e.kind() {
             std::io::ErrorKind::AlreadyExists => {
-                Error::msg(format!("mkdir {}: not a directory", parent.display()))
+                message!("mkdir {}: not a directory", parent.display())
             }
             _ => fail("mkdir", parent, &e),
         })?;

@@ -5,7 +5,7 @@
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::print;
 
 pub static COMMAND: Command = Command {
@@ -38,20 +38,17 @@ const SHELLS: &[&str] = &["bash", "zsh", "fish", "powershell"];
 
 async fn run(ctx: With<()>) -> Result<()> {
     let shell = match ctx.args() {
-        [] => return Err(Error::usage(ctx.path(), "Shell not specified.")),
+        [] => return Err(ctx.usage("Shell not specified.")),
         [shell] => shell,
         _ => {
-            return Err(Error::usage(
-                ctx.path(),
-                "Too many arguments. Expected only the shell type.",
-            ));
+            return Err(ctx.usage("Too many arguments. Expected only the shell type."));
         }
     };
     match SCRIPTS.iter().find(|(name, _)| name == shell) {
         Some((_, script)) => print::put(&script.replace("PROGRAM", ctx.program())),
-        None => Err(Error::usage(
-            ctx.path(),
-            format!("Unsupported shell type {}.", crate::error::quote(shell)),
-        )),
+        None => Err(ctx.usage(format!(
+            "Unsupported shell type {}.",
+            crate::error::quote(shell)
+        ))),
     }
 }

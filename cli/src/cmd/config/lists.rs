@@ -5,7 +5,7 @@
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::print;
 use crate::print::tabwriter::TabWriter;
 
@@ -103,11 +103,11 @@ async fn names(ctx: With<()>, list: &'static str) -> Result<()> {
 async fn contexts(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if !matches!(f.output.as_str(), "" | "name") {
-        return Err(Error::msg(format!(
+        bail!(
             "--output {} is not available in {}; resetting to default output format",
             f.output.as_str(),
             ctx.path()
-        )));
+        );
     }
     let config = ctx.config()?;
     let only_names = f.output == "name";
@@ -123,7 +123,7 @@ async fn contexts(ctx: With<Flags>) -> Result<()> {
     };
     for name in &wanted {
         let Some(e) = config.get("contexts", name) else {
-            missing.push(Error::msg(format!("context {name} not found")));
+            missing.push(message!("context {name} not found"));
             continue;
         };
         let text = |field: &str| e.value[field].as_str().unwrap_or("").to_string();
@@ -154,9 +154,7 @@ async fn delete(ctx: With<()>, list: &'static str, what: &'static str) -> Result
     let before = ctx.config()?;
     let file = before.shown_file();
     if before.get(list, name).is_none() {
-        return Err(Error::msg(format!(
-            "cannot delete {what} {name}, not in {file}"
-        )));
+        bail!("cannot delete {what} {name}, not in {file}");
     }
     if list == "contexts" && before.current_context == *name {
         eprintln!(

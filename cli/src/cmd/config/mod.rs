@@ -10,7 +10,7 @@ mod view;
 use crate::command::{Command, Run, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::print;
 
 pub static COMMAND: Command = Command {
@@ -79,7 +79,7 @@ static USE: Command = Command {
 async fn current(ctx: With<()>) -> Result<()> {
     let name = &ctx.config()?.current_context;
     if name.is_empty() {
-        return Err(Error::msg("current-context is not set"));
+        bail!("current-context is not set");
     }
     print::put(&format!("{name}\n"))
 }
@@ -90,13 +90,10 @@ async fn use_context(ctx: With<()>) -> Result<()> {
     };
     let before = ctx.config()?;
     if name.is_empty() {
-        return Err(Error::msg("empty context names are not allowed"));
+        bail!("empty context names are not allowed");
     }
     if before.get("contexts", name).is_none() {
-        return Err(Error::msg(format!(
-            "no context exists with the name: {}",
-            quote(name)
-        )));
+        bail!("no context exists with the name: {}", quote(name));
     }
     let mut config = before.clone();
     config.current_context = name.clone();
@@ -117,17 +114,17 @@ async fn rename(ctx: With<()>) -> Result<()> {
     let file = before.shown_file();
     let mut config = before.clone();
     let Some(at) = config.contexts.iter().position(|e| e.name == *old) else {
-        return Err(Error::msg(format!(
+        bail!(
             "cannot rename the context {}, it's not in {file}",
             quote(old)
-        )));
+        );
     };
     if before.get("contexts", new).is_some() {
-        return Err(Error::msg(format!(
+        bail!(
             "cannot rename the context {}, the context {} already exists in {file}",
             quote(old),
             quote(new)
-        )));
+        );
     }
     config.contexts[at].name = new.clone();
     config.contexts.sort_by(|a, b| a.name.cmp(&b.name));
@@ -145,7 +142,7 @@ async fn rename(ctx: With<()>) -> Result<()> {
 /// The error for a wrong number of words: the help on standard output, then the error.
 fn unexpected(ctx: &Ctx) -> Error {
     match print::put(&crate::main_help(ctx)) {
-        Ok(()) => Error::msg(format!("Unexpected args: [{}]", ctx.args().join(" "))),
+        Ok(()) => message!("Unexpected args: [{}]", ctx.args().join(" ")),
         Err(e) => e,
     }
 }

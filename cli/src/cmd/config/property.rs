@@ -4,7 +4,7 @@
 
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::kubeconfig::{Config, Entry};
 use crate::print;
 use base64::Engine;
@@ -107,10 +107,7 @@ fn parse(text: &str) -> Result<Path> {
         .iter()
         .find(|l| **l == head)
     else {
-        return Err(Error::msg(format!(
-            "unable to parse {} after [] at {}",
-            text, "api.Config"
-        )));
+        bail!("unable to parse {} after [] at {}", text, "api.Config");
     };
     // A name may have dots: the field is the longest known ending.
     let field = FIELDS.iter().find(|(l, f, _)| {
@@ -122,9 +119,9 @@ fn parse(text: &str) -> Result<Path> {
             name: rest[..rest.len() - f.len() - 1].into(),
             field: Some((f, *holds)),
         }),
-        None if rest.is_empty() => Err(Error::msg(format!(
+        None if rest.is_empty() => Err(message!(
             "unable to parse one or more field values of {text}"
-        ))),
+        )),
         None => Ok(Path::Entry {
             list,
             name: rest.into(),
@@ -153,17 +150,17 @@ async fn set(ctx: With<Flags>) -> Result<()> {
         } => {
             let stored = match holds {
                 Holds::Text => json!(value),
-                Holds::Bool => json!(value.parse::<bool>().map_err(|_| Error::msg(format!(
+                Holds::Bool => json!(value.parse::<bool>().map_err(|_| message!(
                     "strconv.ParseBool: parsing {}: invalid syntax",
                     quote(value)
-                )))?),
+                ))?),
                 Holds::Bytes if ctx.flags().set_raw_bytes => {
                     json!(base64::engine::general_purpose::STANDARD.encode(value))
                 }
                 Holds::Bytes => {
                     base64::engine::general_purpose::STANDARD
                         .decode(value)
-                        .map_err(|e| Error::msg(format!("error decoding input value: {e}")))?;
+                        .map_err(|e| message!("error decoding input value: {e}"))?;
                     json!(value)
                 }
             };
@@ -209,7 +206,7 @@ async fn unset(ctx: With<()>) -> Result<()> {
             field: Some((field, _)),
         } => {
             let Some(e) = config.list_mut(list).iter_mut().find(|e| e.name == name) else {
-                return Err(Error::msg(format!("current map key `{name}` is invalid")));
+                bail!("current map key `{name}` is invalid");
             };
             e.value
                 .as_object_mut()

@@ -6,7 +6,7 @@ use super::property::entry;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Result, bail, message, quote};
 use crate::flags::{Csv, Listed, Refused};
 use crate::print;
 use crate::typed::Read;
@@ -142,10 +142,10 @@ fn put_file(value: &mut Value, field: &str, path: &str, embed: bool) -> Result<(
     let data = format!("{field}-data");
     if embed {
         let bytes = std::fs::read(path).map_err(|e| {
-            Error::msg(format!(
+            message!(
                 "could not stat {field} file {path}: stat {path}: {}",
                 crate::error::go_io(&e)
-            ))
+            )
         })?;
         value[data] = json!(base64::engine::general_purpose::STANDARD.encode(bytes));
         put(value, field, "");
@@ -164,14 +164,10 @@ async fn cluster(ctx: With<SetClusterFlags>) -> Result<()> {
     let authority = g.certificate_authority.as_deref().unwrap_or("");
     let insecure = g.insecure_skip_tls_verify.unwrap_or(false);
     if insecure && !authority.is_empty() {
-        return Err(Error::msg(
-            "you cannot specify a certificate authority and insecure mode at the same time",
-        ));
+        bail!("you cannot specify a certificate authority and insecure mode at the same time");
     }
     if f.embed_certs && authority.is_empty() {
-        return Err(Error::msg(
-            "you must specify a --certificate-authority to embed",
-        ));
+        bail!("you must specify a --certificate-authority to embed");
     }
     let before = ctx.config()?;
     let mut config = before.clone();
@@ -208,19 +204,15 @@ async fn context(ctx: With<SetContextFlags>) -> Result<()> {
     let before = ctx.config()?;
     let name = match (ctx.args(), f.current) {
         ([], true) if before.current_context.is_empty() => {
-            return Err(Error::msg("no current context is set"));
+            bail!("no current context is set");
         }
         ([], true) => before.current_context.clone(),
         ([n], false) => n.clone(),
         ([_], true) => {
-            return Err(Error::msg(
-                "you cannot specify both a context name and --current",
-            ));
+            bail!("you cannot specify both a context name and --current");
         }
         ([], false) => {
-            return Err(Error::msg(
-                "you must specify a non-empty context name or --current",
-            ));
+            bail!("you must specify a non-empty context name or --current");
         }
         _ => {
             return Err(super::unexpected(&ctx));
@@ -253,14 +245,12 @@ async fn credentials(ctx: With<SetCredentialsFlags>) -> Result<()> {
     let given = |text: &Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
     let (token, basic) = (given(&g.token), given(&g.username) || given(&g.password));
     if token && basic {
-        return Err(Error::msg(
-            "you cannot specify more than one authentication method at the same time: --token, --username/--password",
-        ));
+        bail!(
+            "you cannot specify more than one authentication method at the same time: --token, --username/--password"
+        );
     }
     if f.embed_certs && !given(&g.client_certificate) && !given(&g.client_key) {
-        return Err(Error::msg(
-            "you must specify a --client-certificate or --client-key to embed",
-        ));
+        bail!("you must specify a --client-certificate or --client-key to embed");
     }
     let before = ctx.config()?;
     let mut config = before.clone();

@@ -4,7 +4,7 @@
 
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::kubeconfig::{Config, LISTS};
 use crate::print::{self, Format, Printer};
 use crate::typed::Read;
@@ -118,7 +118,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 fn minify(config: &mut Config) -> Result<()> {
     let name = config.current_context.clone();
     if name.is_empty() {
-        return Err(Error::msg("current-context must exist in order to minify"));
+        bail!("current-context must exist in order to minify");
     }
     let context = config
         .get("contexts", &name)
@@ -143,11 +143,7 @@ fn flatten(config: &mut Config) -> Result<()> {
             };
             let full = e.file.parent().unwrap_or(Path::new(".")).join(&path);
             let bytes = std::fs::read(&full).map_err(|err| {
-                Error::msg(format!(
-                    "open {}: {}",
-                    full.display(),
-                    crate::error::go_io(&err)
-                ))
+                message!("open {}: {}", full.display(), crate::error::go_io(&err))
             })?;
             e.value[format!("{field}-data")] =
                 json!(base64::engine::general_purpose::STANDARD.encode(bytes));

@@ -4,7 +4,7 @@
 
 use super::{Flags, Spec, remote};
 use crate::context::With;
-use crate::error::{Error, Result, go_io, quote};
+use crate::error::{Error, Result, bail, go_io, message, quote};
 use crate::print;
 use crate::remote::session::{Ends, Stderr};
 use std::io::Read;
@@ -159,7 +159,7 @@ impl Unpack {
     fn one(&self, entry: &mut tar::Entry<impl Read>, hinted: &mut bool) -> Result<()> {
         let name = entry.path().map_err(broken)?.to_string_lossy().into_owned();
         let Some(rest) = name.strip_prefix(&self.prefix) else {
-            return Err(Error::msg("tar contents corrupted"));
+            bail!("tar contents corrupted");
         };
         let inside = Path::new(rest.trim_start_matches('/'));
         let to = if rest.is_empty() {
@@ -177,9 +177,8 @@ impl Unpack {
             );
             return Ok(());
         }
-        let fail = |what: &str, e: &std::io::Error| {
-            Error::msg(format!("{what} {}: {}", to.display(), go_io(e)))
-        };
+        let fail =
+            |what: &str, e: &std::io::Error| message!("{what} {}: {}", to.display(), go_io(e));
         let kind = entry.header().entry_type();
         let folder = if kind.is_dir() {
             Some(to.as_path())
@@ -188,7 +187,7 @@ impl Unpack {
         };
         if let Some(folder) = folder {
             std::fs::create_dir_all(folder)
-                .map_err(|e| Error::msg(format!("mkdir {}: {}", folder.display(), go_io(&e))))?;
+                .map_err(|e| message!("mkdir {}: {}", folder.display(), go_io(&e)))?;
         }
         if kind.is_symlink() {
             let link = entry

@@ -9,11 +9,10 @@ use super::pods;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::generate;
 use crate::remote::session::{Ends, Request, run_between};
 use crate::resource::helper;
-use crate::typed::Read;
 
 pub static COMMAND: Command = Command {
     name: "cp",
@@ -93,16 +92,14 @@ fn spec(arg: &str) -> Result<Spec> {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let [from, to] = ctx.args() else {
-        return Err(Error::msg("source and destination are required"));
+        bail!("source and destination are required");
     };
     let (from, to) = (spec(from)?, spec(to)?);
     if !from.pod.is_empty() && !to.pod.is_empty() {
-        return Err(Error::msg(
-            "one of src or dest must be a local file specification",
-        ));
+        bail!("one of src or dest must be a local file specification");
     }
     if from.file.is_empty() || to.file.is_empty() {
-        return Err(Error::msg("filepath can not be empty"));
+        bail!("filepath can not be empty");
     }
     match (from.pod.is_empty(), to.pod.is_empty()) {
         (false, _) => fetch::fetch(&ctx, &from, &to.file).await,
@@ -128,14 +125,8 @@ async fn remote(
         place.namespace.clone()
     };
     let pod = helper::get(ctx.client()?, &kind, &namespace, &place.pod).await?;
-    if let Some(phase) = pod
-        .at("status")
-        .text_ptr("phase")
-        .filter(|p| matches!(*p, "Succeeded" | "Failed"))
-    {
-        return Err(Error::msg(format!(
-            "cannot exec into a container in a completed pod; current phase is {phase}"
-        )));
+    if let Some(phase) = pods::end(&pod) {
+        bail!("cannot exec into a container in a completed pod; current phase is {phase}");
     }
     let container = pods::container(&pod, &ctx.flags().container, quiet)?;
     let stdin = matches!(&ends, Ends::Pipes { input: Some(_), .. });

@@ -4,7 +4,7 @@
 
 use super::{Flags, Spec, remote};
 use crate::context::With;
-use crate::error::{Error, Result, go_io};
+use crate::error::{Error, Result, bail, go_io, message};
 use crate::remote::session::{Ends, Stderr};
 use std::io::Write;
 use std::path::Path;
@@ -18,9 +18,7 @@ use tokio::sync::mpsc;
 pub async fn send(ctx: &With<Flags>, from: &str, to: &Spec) -> Result<()> {
     let source = Path::new(from);
     if std::fs::metadata(source).is_err() {
-        return Err(Error::msg(format!(
-            "{from} doesn't exist in local filesystem"
-        )));
+        bail!("{from} doesn't exist in local filesystem");
     }
     let mut target = to.file.clone();
     if is_folder(ctx, to).await? {
@@ -105,7 +103,7 @@ impl Write for Pipe {
 }
 
 fn pack(source: &Path, name: &str, to: impl Write) -> Result<()> {
-    let fail = |e: std::io::Error| Error::msg(format!("{}: {}", source.display(), go_io(&e)));
+    let fail = |e: std::io::Error| message!("{}: {}", source.display(), go_io(&e));
     let mut builder = tar::Builder::new(std::io::BufWriter::with_capacity(32 * 1024, to));
     builder.follow_symlinks(false);
     add(&mut builder, source, Path::new(name)).map_err(fail)?;

@@ -2,7 +2,7 @@
 //! Invariant: a key stands once, and is one that the server takes.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/create/create_configmap.go` and `util/env_file.go`.
 
-use crate::error::{Error, Result, go_io, quote};
+use crate::error::{Error, Result, bail, go_io, message, quote};
 use std::path::Path;
 
 /// Keys with their values, in the order given.
@@ -30,17 +30,15 @@ pub fn collect(
     name: &str,
 ) -> Result<Data> {
     if !env_files.is_empty() && (!files.is_empty() || !literals.is_empty()) {
-        return Err(Error::msg(
-            "from-env-file cannot be combined with from-file or from-literal",
-        ));
+        bail!("from-env-file cannot be combined with from-file or from-literal");
     }
     let mut data = Data::new();
     let mut add = |key: String, value: Vec<u8>| {
         if !valid_key(&key) {
-            return Err(Error::msg(format!(
+            bail!(
                 "{} is not a valid key name for a {what}: a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')",
                 quote(&key)
-            )));
+            );
         }
         if data.iter().any(|(k, _)| *k == key) {
             return Err(Error::msg(match what {
@@ -59,11 +57,7 @@ pub fn collect(
         let (k, v) = source
             .split_once('=')
             .filter(|(k, _)| !k.is_empty())
-            .ok_or_else(|| {
-                Error::msg(format!(
-                    "invalid literal source {source}, expected key=value"
-                ))
-            })?;
+            .ok_or_else(|| message!("invalid literal source {source}, expected key=value"))?;
         let v = v
             .strip_prefix(['"', '\''])
             .filter(|_| v.len() > 1 && v.chars().next() == v.chars().last())
@@ -85,21 +79,21 @@ fn from_file(source: &str, add: &mut impl FnMut(String, Vec<u8>) -> Result<()>) 
     let (key, path) = match source.split('=').collect::<Vec<_>>().as_slice() {
         [p] => (None, (*p).to_string()),
         ["", _] => {
-            return Err(Error::msg(format!(
+            bail!(
                 "key name for file path {} missing",
                 source.trim_start_matches('=')
-            )));
+            );
         }
         [_, ""] => {
-            return Err(Error::msg(format!(
+            bail!(
                 "file path for key name {} missing",
                 source.trim_end_matches('=')
-            )));
+            );
         }
         [k, p] => (Some((*k).to_string()), (*p).to_string()),
-        _ => return Err(Error::msg("key names or file paths cannot contain '='")),
+        _ => bail!("key names or file paths cannot contain '='"),
     };
-    let fail = |e: std::io::Error| Error::msg(format!("error reading {path}: {}", go_io(&e)));
+    let fail = |e: std::io::Error| message!("error reading {path}: {}", go_io(&e));
     let meta = std::fs::metadata(&path).map_err(fail)?;
     if !meta.is_dir() {
         let base = Path::new(&path)
@@ -110,7 +104,7 @@ fn from_file(source: &str, add: &mut impl FnMut(String, Vec<u8>) -> Result<()>) 
         return add(key.unwrap_or(base), std::fs::read(&path).map_err(fail)?);
     }
     if key.is_some() {
-        return Err(Error::msg("cannot give a key name for a directory path"));
+        bail!("cannot give a key name for a directory path");
     }
     let mut entries: Vec<_> = std::fs::read_dir(&path)
         .map_err(fail)?
@@ -131,9 +125,9 @@ fn from_file(source: &str, add: &mut impl FnMut(String, Vec<u8>) -> Result<()>) 
 /// # Errors
 /// A file that cannot be read, a key that cannot be a variable.
 pub fn env_file(path: &str) -> Result<Vec<(String, String)>> {
-    let fail = |e: std::io::Error| Error::msg(format!("error reading {path}: {}", go_io(&e)));
+    let fail = |e: std::io::Error| message!("error reading {path}: {}", go_io(&e));
     if std::fs::metadata(path).map_err(fail)?.is_dir() {
-        return Err(Error::msg("env config file cannot be a directory"));
+        bail!("env config file cannot be a directory");
     }
     let text = std::fs::read_to_string(path).map_err(fail)?;
     let mut out = Vec::new();
@@ -154,10 +148,10 @@ pub fn env_file(path: &str) -> Result<Vec<(String, String)>> {
                 || (i > 0 && c.is_ascii_digit())
         }) && !key.is_empty();
         if !valid {
-            return Err(Error::msg(format!(
+            bail!(
                 "{} is not a valid key name: a valid environment variable name must consist only of printable ASCII characters other than '='",
                 quote(key)
-            )));
+            );
         }
         out.push((key.into(), value));
     }

@@ -5,7 +5,7 @@
 use super::GENERATOR;
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Result, bail};
 use crate::flags::{Csv, Listed};
 use crate::generate;
 use crate::typed::Read;
@@ -68,9 +68,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let name = generate::name(&ctx)?;
     let (images, command) = (f.image.list(), generate::after_dash(&ctx));
     if images.len() > 1 && !command.is_empty() {
-        return Err(Error::msg(
-            "cannot specify multiple --image options and command",
-        ));
+        bail!("cannot specify multiple --image options and command");
     }
     let mut containers: Vec<Value> = Vec::new();
     for image in &images {

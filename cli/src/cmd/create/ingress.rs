@@ -5,7 +5,7 @@
 use super::GENERATOR;
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Result, bail, message};
 use crate::generate;
 use crate::typed::Read;
 use serde_json::{Value, json};
@@ -114,29 +114,25 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let name = generate::name(&ctx)?;
     let (texts, default) = (&f.rule, f.default_backend.as_str());
     if default.is_empty() && texts.is_empty() {
-        return Err(Error::msg(
-            "not enough information provided: every ingress has to either specify a default-backend (which catches all traffic) or a list of rules (which catch specific paths)",
-        ));
+        bail!(
+            "not enough information provided: every ingress has to either specify a default-backend (which catches all traffic) or a list of rules (which catch specific paths)"
+        );
     }
     if let Some(bad) = texts.iter().find(|t| !well_formed(t)) {
-        return Err(Error::msg(format!(
+        bail!(
             "rule {bad} is invalid and should be in format host/path=svcname:svcport[,tls[=secret]]"
-        )));
+        );
     }
     let kind = generate::kind("networking.k8s.io", "v1", "ingresses", "Ingress", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
     for a in &f.annotation {
         let (k, v) = a.split_once('=').ok_or_else(|| {
-            Error::msg(format!(
-                "annotation {a} is invalid and should be in format key=[value]"
-            ))
+            message!("annotation {a} is invalid and should be in format key=[value]")
         })?;
         object["metadata"]["annotations"][k] = json!(v);
     }
     if !default.is_empty() && default.split(':').count() != 2 {
-        return Err(Error::msg(
-            "default-backend should be in format servicename:serviceport",
-        ));
+        bail!("default-backend should be in format servicename:serviceport");
     }
     object["spec"] = json!({});
     if !f.class.is_empty() {

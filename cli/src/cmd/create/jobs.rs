@@ -5,7 +5,7 @@
 use super::GENERATOR;
 use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result};
+use crate::error::{Result, bail};
 use crate::generate;
 use crate::typed::Read;
 use serde_json::{Value, json};
@@ -79,10 +79,10 @@ async fn job(ctx: With<Job>) -> Result<()> {
     let command = generate::after_dash(&ctx);
     let (image, from) = (f.image.as_str(), f.from.as_str());
     if image.is_empty() == from.is_empty() {
-        return Err(Error::msg("either --image or --from must be specified"));
+        bail!("either --image or --from must be specified");
     }
     if !from.is_empty() && !command.is_empty() {
-        return Err(Error::msg("cannot specify --from and command"));
+        bail!("cannot specify --from and command");
     }
     let kind = generate::kind("batch", "v1", "jobs", "Job", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
@@ -102,10 +102,10 @@ async fn from_cronjob(ctx: &Ctx, from: &str, object: &mut Value) -> Result<()> {
         .await?
         .all()?;
     let [info] = found.as_slice() else {
-        return Err(Error::msg("from must be an existing cronjob"));
+        bail!("from must be an existing cronjob");
     };
     if info.resource.kind != "CronJob" {
-        return Err(Error::msg("from must be an existing cronjob"));
+        bail!("from must be an existing cronjob");
     }
     let source = &info.object;
     let job = source.at("spec").at("jobTemplate");

@@ -5,7 +5,7 @@
 use super::GENERATOR;
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Result, bail, message};
 use crate::generate;
 use serde_json::{Value, json};
 
@@ -147,7 +147,7 @@ async fn quota(ctx: With<Quota>) -> Result<()> {
     let scopes: Vec<&str> = f.scopes.split(',').collect();
     if !f.scopes.is_empty() {
         if scopes.contains(&"") {
-            return Err(Error::msg("invalid resource quota scope \"\""));
+            bail!("invalid resource quota scope \"\"");
         }
         object["spec"]["scopes"] = json!(scopes);
     }
@@ -159,15 +159,11 @@ fn resource_pair(part: &str) -> Result<(&str, &str)> {
     let (name, amount) = part
         .split_once('=')
         .filter(|(_, a)| !a.contains('='))
-        .ok_or_else(|| {
-            Error::msg(format!(
-                "Invalid argument syntax {part}, expected <resource>=<value>"
-            ))
-        })?;
+        .ok_or_else(|| message!("Invalid argument syntax {part}, expected <resource>=<value>"))?;
     if crate::describe::quantity::parse(amount).is_none() {
-        return Err(Error::msg(
-            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-        ));
+        bail!(
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+        );
     }
     Ok((name, amount))
 }
@@ -181,25 +177,21 @@ async fn pdb(ctx: With<Budget>) -> Result<()> {
         f.selector.as_str(),
     );
     if selector.is_empty() {
-        return Err(Error::msg("a selector must be specified"));
+        bail!("a selector must be specified");
     }
     match (min.is_empty(), max.is_empty()) {
         (true, true) => {
-            return Err(Error::msg(
-                "one of min-available or max-unavailable must be specified",
-            ));
+            bail!("one of min-available or max-unavailable must be specified");
         }
         (false, false) => {
-            return Err(Error::msg(
-                "min-available and max-unavailable cannot be both specified",
-            ));
+            bail!("min-available and max-unavailable cannot be both specified");
         }
         _ => {}
     }
     let ok = |t: &str| t.strip_suffix('%').unwrap_or(t).parse::<u32>().is_ok();
     for (text, flag) in [(min, "min-available"), (max, "max-unavailable")] {
         if !text.is_empty() && !ok(text) {
-            return Err(Error::msg(format!("invalid format specified for {flag}")));
+            bail!("invalid format specified for {flag}");
         }
     }
     let kind = generate::kind(

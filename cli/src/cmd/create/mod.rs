@@ -14,10 +14,11 @@ mod service;
 mod token;
 
 pub use config_data::{env_file, name_hash};
+pub use rbac::{URL_VERBS, VERBS};
 
 use crate::command::{Command, verb};
 use crate::context::{Ctx, DryRun, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::generate::{MANAGER, SAVE_CONFIG, save_read_config};
 use crate::print::{self, Printer};
 use crate::resource::{Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
@@ -97,7 +98,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     ctx.takes_no_args("Unexpected args")?;
     if !ctx.has_files() {
-        return Err(Error::msg("must specify one of -f and -k"));
+        bail!("must specify one of -f and -k");
     }
     if !f.raw.is_empty() {
         return raw(&ctx).await;
@@ -111,7 +112,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 async fn raw(ctx: &With<Flags>) -> Result<()> {
     let f = ctx.flags();
     if f.edit {
-        return Err(Error::msg("--raw and --edit are mutually exclusive"));
+        bail!("--raw and --edit are mutually exclusive");
     }
     let others = [
         (ctx.recursive(), "--recursive"),
@@ -158,7 +159,7 @@ pub async fn create_files(ctx: &Ctx) -> Result<()> {
         printer.print(&info.object)?;
     }
     if count == 0 && errors.is_empty() {
-        return Err(Error::msg("no objects passed to create"));
+        bail!("no objects passed to create");
     }
     Error::collect(errors)
 }

@@ -6,14 +6,20 @@ use super::GENERATOR;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::flags::{Csv, Listed};
 use crate::generate;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
-const VERBS: &[&str] = &[
+/// Those of paths.
+pub const URL_VERBS: &[&str] = &[
+    "*", "get", "put", "post", "head", "options", "delete", "patch",
+];
+
+/// The verbs of resources that are known.
+pub const VERBS: &[&str] = &[
     "*",
     "get",
     "list",
@@ -185,9 +191,7 @@ async fn resource_rules(ctx: &Ctx, verbs: &[String], given: &Rules) -> Result<Ve
             .split_once('.')
             .map_or((resource, None), |(w, g)| (w, Some(g)));
         if word.is_empty() {
-            return Err(Error::msg(
-                "resource must be specified if apiGroup/subresource specified",
-            ));
+            bail!("resource must be specified if apiGroup/subresource specified");
         }
         let (mut plural, group) = if word == "*" {
             ("*".to_string(), group.unwrap_or("").to_string())
@@ -233,11 +237,11 @@ async fn role(ctx: With<Rules>) -> Result<()> {
     let f = ctx.flags();
     let verbs = verbs(f);
     if verbs.is_empty() {
-        return Err(Error::msg("at least one verb must be specified"));
+        bail!("at least one verb must be specified");
     }
     warn_of_odd_verbs(&verbs);
     if f.resource.list().is_empty() {
-        return Err(Error::msg("at least one resource must be specified"));
+        bail!("at least one resource must be specified");
     }
     let kind = generate::kind(GROUP, "v1", "roles", "Role", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
@@ -262,9 +266,9 @@ async fn cluster_role(ctx: With<ClusterRole>) -> Result<()> {
             || !urls.is_empty()
             || !f.rules.resource_name.is_empty()
         {
-            return Err(Error::msg(
-                "aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames",
-            ));
+            bail!(
+                "aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames"
+            );
         }
         object["aggregationRule"] =
             json!({"clusterRoleSelectors": [{"matchLabels": generate::labels(aggregation)?}]});
@@ -272,34 +276,23 @@ async fn cluster_role(ctx: With<ClusterRole>) -> Result<()> {
         return generate::create(&ctx, &kind, object).await;
     }
     if verbs.is_empty() {
-        return Err(Error::msg("at least one verb must be specified"));
+        bail!("at least one verb must be specified");
     }
     if resources.is_empty() && urls.is_empty() {
-        return Err(Error::msg(
-            "one of resource or nonResourceURL must be specified",
-        ));
+        bail!("one of resource or nonResourceURL must be specified");
     }
     if !resources.is_empty() {
         warn_of_odd_verbs(&verbs);
     }
     for url in &urls {
-        if let Some(v) = verbs.iter().find(|v| {
-            ![
-                "*", "get", "put", "post", "head", "options", "delete", "patch",
-            ]
-            .contains(&v.as_str())
-        }) {
-            return Err(Error::msg(format!(
-                "invalid verb: '{v}' for nonResourceURL"
-            )));
+        if let Some(v) = verbs.iter().find(|v| !URL_VERBS.contains(&v.as_str())) {
+            bail!("invalid verb: '{v}' for nonResourceURL");
         }
         if *url != "*" && !url.starts_with('/') {
-            return Err(Error::msg("nonResourceURL should start with /"));
+            bail!("nonResourceURL should start with /");
         }
         if url[..url.len() - 1].contains('*') {
-            return Err(Error::msg(
-                "nonResourceURL only supports wildcard matches when '*' is at the end",
-            ));
+            bail!("nonResourceURL only supports wildcard matches when '*' is at the end");
         }
     }
     let mut rules = resource_rules(&ctx, &verbs, &f.rules).await?;
@@ -324,9 +317,7 @@ async fn binding(ctx: &Ctx, kind_name: &str, f: &ClusterRoleBinding, role: &str)
     let namespaced = kind_name == "RoleBinding";
     let (cluster_role, subjects) = (f.clusterrole.as_str(), &f.subjects);
     if cluster_role.is_empty() == role.is_empty() {
-        return Err(Error::msg(
-            "exactly one of clusterrole or role must be specified",
-        ));
+        bail!("exactly one of clusterrole or role must be specified");
     }
     let kind = generate::kind(
         GROUP,

@@ -5,7 +5,7 @@
 use super::{GENERATOR, config_data, configmap};
 use crate::command::{Command, Run, verb};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, go_io};
+use crate::error::{Error, Result, bail, go_io, message};
 use crate::flags::{Csv, Listed};
 use crate::generate;
 use base64::Engine;
@@ -139,19 +139,14 @@ async fn generic(ctx: With<Generic>) -> Result<()> {
 }
 
 fn read(path: &str) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| {
-        Error::msg(format!(
-            "Cannot read file {path}, open {path}: {}",
-            go_io(&e)
-        ))
-    })
+    std::fs::read(path).map_err(|e| message!("Cannot read file {path}, open {path}: {}", go_io(&e)))
 }
 
 async fn tls(ctx: With<Tls>) -> Result<()> {
     let f = ctx.flags();
     let name = generate::name(&ctx)?;
     if f.cert.is_empty() || f.key.is_empty() {
-        return Err(Error::msg("key and cert must be specified"));
+        bail!("key and cert must be specified");
     }
     let (cert, key) = (read(&f.cert)?, read(&f.key)?);
     check_pair(&cert, &key)?;
@@ -173,9 +168,7 @@ fn check_pair(cert: &[u8], key: &[u8]) -> Result<()> {
         .filter_map(std::result::Result::ok)
         .collect();
     if chain.is_empty() {
-        return Err(Error::msg(
-            "tls: failed to find any PEM data in certificate input",
-        ));
+        bail!("tls: failed to find any PEM data in certificate input");
     }
     let key = PrivateKeyDer::from_pem_slice(key)
         .map_err(|_| Error::msg("tls: failed to find any PEM data in key input"))?;
@@ -198,9 +191,9 @@ async fn docker(ctx: With<DockerRegistry>) -> Result<()> {
             f.docker_server.as_str(),
         );
         if user.is_empty() || password.is_empty() || server.is_empty() {
-            return Err(Error::msg(
-                "either --from-file or the combination of --docker-username, --docker-password and --docker-server is required",
-            ));
+            bail!(
+                "either --from-file or the combination of --docker-username, --docker-password and --docker-server is required"
+            );
         }
         let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
         let mut entry = json!({"username": user, "password": password, "auth": auth});

@@ -5,7 +5,7 @@
 use super::GENERATOR;
 use crate::command::{Command, Run, verb};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result};
+use crate::error::{Result, bail};
 use crate::flags::{Csv, Listed};
 use crate::generate;
 use serde_json::{Value, json};
@@ -167,7 +167,7 @@ fn port(text: &str) -> Result<(i64, Value)> {
         None => json!(number),
         Some(t) => match t.parse::<i64>() {
             Ok(n) if (1..=65535).contains(&n) => json!(n),
-            Ok(_) => return Err(Error::msg("must be between 1 and 65535, inclusive")),
+            Ok(_) => bail!("must be between 1 and 65535, inclusive"),
             Err(_)
                 if !t.is_empty()
                     && t.len() <= 15
@@ -178,9 +178,7 @@ fn port(text: &str) -> Result<(i64, Value)> {
                 json!(t)
             }
             Err(_) => {
-                return Err(Error::msg(
-                    "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
-                ));
+                bail!("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
             }
         },
     };
@@ -191,9 +189,7 @@ async fn make(ctx: &Ctx, ports: &Ports, wish: Wish<'_>) -> Result<()> {
     let name = generate::name(ctx)?;
     let tcp = ports.tcp.list();
     if tcp.is_empty() && wish.cluster_ip != "None" && wish.kind != "ExternalName" {
-        return Err(Error::msg(
-            "at least one tcp port specifier must be provided",
-        ));
+        bail!("at least one tcp port specifier must be provided");
     }
     let mut ports = Vec::new();
     for text in &tcp {

@@ -6,7 +6,7 @@ use crate::client::{Call, segment};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::print::{self, Printer, order::Order};
 use crate::typed::Read;
 use serde_json::json;
@@ -62,15 +62,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         f.duration,
     );
     if duration < 0.0 {
-        return Err(Error::msg("--duration must be greater than or equal to 0"));
+        bail!("--duration must be greater than or equal to 0");
     }
     if duration.fract() != 0.0 {
-        return Err(Error::msg(
-            "--duration cannot be expressed in units less than seconds",
-        ));
+        bail!("--duration cannot be expressed in units less than seconds");
     }
     if f.audience.iter().any(String::is_empty) {
-        return Err(Error::msg("--audience must not be an empty string"));
+        bail!("--audience must not be an empty string");
     }
     let mut request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "spec": {"audiences": f.audience}});
     if duration > 0.0 {
@@ -78,25 +76,17 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     }
     match (kind.is_empty(), object.is_empty()) {
         (true, false) => {
-            return Err(Error::msg(
-                "--bound-object-name can only be set if --bound-object-kind is provided",
-            ));
+            bail!("--bound-object-name can only be set if --bound-object-kind is provided");
         }
         (true, true) if !uid.is_empty() => {
-            return Err(Error::msg(
-                "--bound-object-uid can only be set if --bound-object-kind is provided",
-            ));
+            bail!("--bound-object-uid can only be set if --bound-object-kind is provided");
         }
         (true, true) => {}
         (false, _) if !["Node", "Pod", "Secret"].contains(&kind) => {
-            return Err(Error::msg(
-                "supported --bound-object-kind values are Node, Pod, Secret",
-            ));
+            bail!("supported --bound-object-kind values are Node, Pod, Secret");
         }
         (false, true) => {
-            return Err(Error::msg(
-                "--bound-object-name is required if --bound-object-kind is provided",
-            ));
+            bail!("--bound-object-name is required if --bound-object-kind is provided");
         }
         (false, false) => {
             request["spec"]["boundObjectRef"] =
@@ -113,7 +103,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         .json(&Call::with(http::Method::POST, path, &request))
         .await
         .map_err(|e| match e {
-            Error::Status(s) => Error::msg(format!("failed to create token: {}", Error::Status(s))),
+            Error::Status(s) => message!("failed to create token: {}", Error::Status(s)),
             other => other,
         })?;
     if ctx.output().is_empty() {

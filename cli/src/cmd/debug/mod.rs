@@ -7,7 +7,7 @@ mod profile;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{DryRun, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::flags::{Csv, Listed, Pairs};
 use crate::generate;
 use crate::podspec;
@@ -186,9 +186,7 @@ fn check(plan: &Plan) -> Result<()> {
             (!plan.images.is_empty(), "set-image"),
         ] {
             if wrong {
-                return Err(Error::msg(format!(
-                    "--{flag} may only be used with --copy-to."
-                )));
+                bail!("--{flag} may only be used with --copy-to.");
             }
         }
         if !given(&f.image) {
@@ -196,10 +194,10 @@ fn check(plan: &Plan) -> Result<()> {
         }
     }
     if given(&f.image) && !podspec::is_image(&f.image) {
-        return Err(Error::msg(format!(
+        bail!(
             "invalid image name {}: invalid reference format",
             quote(&f.image)
-        )));
+        );
     }
     if plan.targets.is_empty() && f.filename.list().is_empty() {
         return no("NAME or filename is required for debug");
@@ -208,17 +206,17 @@ fn check(plan: &Plan) -> Result<()> {
         f.image_pull_policy.as_str(),
         "Always" | "IfNotPresent" | "Never" | ""
     ) {
-        return Err(Error::msg(format!(
+        bail!(
             "invalid image pull policy: {}",
             f.image_pull_policy.as_str()
-        )));
+        );
     }
     for (name, image) in &plan.images {
         if !podspec::is_image(image.as_str().unwrap_or("")) {
-            return Err(Error::msg(format!(
+            bail!(
                 "invalid image name {image} for container {}: invalid reference format",
                 quote(name)
-            )));
+            );
         }
     }
     if given(&f.target) {
@@ -264,10 +262,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                     "{}/{}, Kind={other}",
                     info.resource.group, info.resource.version
                 );
-                return Err(Error::msg(format!(
-                    "{} not supported by debug",
-                    quote(&kind)
-                )));
+                bail!("{} not supported by debug", quote(&kind));
             }
         };
         if plan.attach && !container.is_empty() {
@@ -359,12 +354,12 @@ impl Plan {
         }
         self.shape(&mut after, &name, Style::Ephemeral)?;
         let (patch, kind) = crate::typed::patch(&info.object, &after)
-            .map_err(|e| Error::msg(format!("error creating patch to add debug container: {e}")))?;
+            .map_err(|e| message!("error creating patch to add debug container: {e}"))?;
         let write =
             helper::Write::by("kubectl-debug", DryRun::None).subresource("ephemeralcontainers");
         write.patch_of(self.ctx.client()?, info, kind, &patch).await.map_err(|e| match &e {
             Error::Status(s) if e.is_not_found() && s.at("details").text("name").is_empty() => {
-                Error::msg(format!("ephemeral containers are disabled for this cluster (error from server: {})", quote(&e.to_string())))
+                message!("ephemeral containers are disabled for this cluster (error from server: {})", quote(&e.to_string()))
             }
             _ => e,
         })?;
@@ -540,7 +535,7 @@ fn state<'a>(pod: &'a Value, name: &str) -> &'a Value {
         "ephemeralContainerStatuses",
         "initContainerStatuses",
     ];
-    let mut all = lists.iter().flat_map(|l| pod.at("status").list(*l).iter());
+    let mut all = lists.iter().flat_map(|l| pod.at("status").list(l).iter());
     all.find(|s| s.text("name") == name)
         .map_or(&Value::Null, |s| s.at("state"))
 }

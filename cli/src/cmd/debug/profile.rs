@@ -2,7 +2,7 @@
 //! Invariant: a profile touches the debugging container and what it needs of the pod; other containers stay as they are.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/debug/profiles.go`.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::typed::Read;
 use serde_json::{Value, json};
 use skiff_api::machinery::patch::strategic;
@@ -118,7 +118,7 @@ pub fn named(name: &str) -> Result<Profile> {
         .iter()
         .find(|p| p.name == name)
         .copied()
-        .ok_or_else(|| Error::msg(format!("unknown profile: {name}")))
+        .ok_or_else(|| message!("unknown profile: {name}"))
 }
 
 /// The container of that name, in whichever list it is.
@@ -230,16 +230,12 @@ fn push(list: &mut Value, item: Value) {
 /// A file that cannot be read, holds no such thing, or names what it may not change.
 pub fn custom(path: &str) -> Result<Value> {
     let text = std::fs::read_to_string(path).map_err(|e| {
-        Error::msg(format!(
+        message!(
             "must pass a container spec json file for custom profile: open {path}: {}",
             crate::error::go_io(&e)
-        ))
+        )
     })?;
-    let bad = |why: String| {
-        Error::msg(format!(
-            "{path} does not contain a valid container spec: {why}"
-        ))
-    };
+    let bad = |why: String| message!("{path} does not contain a valid container spec: {why}");
     let value = crate::yaml::read_lax(&text)
         .map_err(|why| bad(why.into()))?
         .into_iter()
@@ -252,9 +248,9 @@ pub fn custom(path: &str) -> Result<Value> {
         .iter()
         .any(|f| !value[*f].is_null())
     {
-        return Err(Error::msg(
-            "name, command, image, lifecycle and volume devices are not modifiable via custom profile",
-        ));
+        bail!(
+            "name, command, image, lifecycle and volume devices are not modifiable via custom profile"
+        );
     }
     Ok(value)
 }
@@ -268,12 +264,9 @@ pub fn lay_over(pod: &mut Value, name: &str, custom: &Value) -> Result<()> {
         .get("core.v1.Container")
         .ok_or_else(|| Error::msg("the type Container is not known"))?;
     let c = container(pod, name)
-        .ok_or_else(|| Error::msg(format!("unable to find the {name} container in the pod")))?;
-    *c = strategic::apply(c, custom, node).map_err(|e| {
-        Error::msg(format!(
-            "error creating three way patch to add debug container: {e}"
-        ))
-    })?;
+        .ok_or_else(|| message!("unable to find the {name} container in the pod"))?;
+    *c = strategic::apply(c, custom, node)
+        .map_err(|e| message!("error creating three way patch to add debug container: {e}"))?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ mod session;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::flags::{Group, group};
 use crate::generate::{LAST_APPLIED, MANAGER, SAVE_CONFIG};
 use crate::print;
@@ -76,7 +76,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let found = builder.find().await?;
     let infos = found.all()?;
     if infos.is_empty() {
-        return Err(Error::msg("edit cancelled, no objects found"));
+        bail!("edit cancelled, no objects found");
     }
     let mut session = Session::new(&ctx, Mode::Normal)?;
     session.subresource.clone_from(&f.subresource);
@@ -121,9 +121,9 @@ pub async fn last_applied(ctx: &Ctx) -> Result<()> {
         }
     }
     if kept.is_empty() {
-        return Err(Error::msg(
-            "no last-applied-configuration annotation found on resources, to create the annotation, use command `kubectl apply set-last-applied --create-annotation`",
-        ));
+        bail!(
+            "no last-applied-configuration annotation found on resources, to create the annotation, use command `kubectl apply set-last-applied --create-annotation`"
+        );
     }
     session.edit(&kept).await
 }

@@ -5,7 +5,7 @@
 use super::results::{Reason, Results};
 use crate::context::Ctx;
 use crate::edit::{edit, meaning, without_comment_lines};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::generate::{LAST_APPLIED, save_read_config};
 use crate::print::{self, Format, Printer, without_managed_fields};
 use crate::resource::{Builder, Info, Validation, files, helper};
@@ -317,9 +317,7 @@ impl Session {
             )
         };
         if named(before) != named(&info.object) {
-            return Err(Error::msg(
-                "At least one of apiVersion, kind and name was changed",
-            ));
+            bail!("At least one of apiVersion, kind and name was changed");
         }
         let (patch, kind) = crate::typed::patch(before, &info.object).map_err(Error::msg)?;
         if self.output_patch {
@@ -391,10 +389,10 @@ fn original_of(infos: &[Info], edited: &Info) -> Result<Value> {
     let uid = |o: &Value| o.at("metadata").text("uid").to_string();
     let found = infos.iter().find(|i| uid(&i.object) == uid(&edited.object));
     let found = found.ok_or_else(|| {
-        Error::msg(format!(
+        message!(
             "no original object found for &unstructured.Unstructured{{Object:{}}}",
             crate::print::go::syntax(&edited.object)
-        ))
+        )
     })?;
     Ok(without_managed_fields(&found.object))
 }

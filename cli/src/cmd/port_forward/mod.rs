@@ -9,7 +9,7 @@ use crate::client::{query, segment};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::flags::{Csv, Listed};
 use crate::resource::Info;
 use crate::typed::Read;
@@ -56,17 +56,12 @@ struct Flags {
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     let [word, given @ ..] = ctx.args() else {
-        return Err(Error::usage(ctx.path(), USAGE));
+        return Err(ctx.usage(USAGE));
     };
     if given.is_empty() {
-        return Err(Error::usage(ctx.path(), USAGE));
+        return Err(ctx.usage(USAGE));
     }
-    if f.pod_running_timeout <= 0.0 {
-        return Err(Error::usage(
-            ctx.path(),
-            "--pod-running-timeout must be higher than zero",
-        ));
-    }
+    super::pods::check_patience(&ctx, f.pod_running_timeout)?;
     let info = pods::object(&ctx, word).await?;
     let pod = pods::attachable(&ctx, &info, f.pod_running_timeout).await?;
     let words = ports::numbers(&info, &pod, given)?;
@@ -78,9 +73,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     };
     let phase = pod.at("status").text("phase");
     if phase != "Running" {
-        return Err(Error::msg(format!(
-            "unable to forward port because pod is not running. Current status={phase}"
-        )));
+        bail!("unable to forward port because pod is not running. Current status={phase}");
     }
     let pairs: Vec<(u16, u16)> = words
         .iter()
@@ -105,10 +98,10 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             .iter()
             .map(|(local, remote)| format!("{{{local} {remote}}}"))
             .collect();
-        return Err(Error::msg(format!(
+        bail!(
             "unable to listen on any of the requested ports: [{}]",
             shown.join(" ")
-        )));
+        );
     }
     tokio::select! {
         _ = tokio::signal::ctrl_c() => Ok(()),
@@ -166,7 +159,7 @@ fn hosts(given: &[String]) -> Result<Vec<Host>> {
                 }
             }
             (_, Ok(ip)) => _ = out.insert(word.clone(), (ip, false)),
-            _ => return Err(Error::msg(format!("{word} is not a valid IP"))),
+            _ => bail!("{word} is not a valid IP"),
         }
     }
     Ok(out.into_values().collect())
@@ -200,10 +193,10 @@ async fn listen(hosts: &[Host], (local, remote): (u16, u16)) -> Result<Vec<TcpLi
     if enough && localhost_works {
         return Ok(listeners.into_iter().map(|(l, _)| l).collect());
     }
-    Err(Error::msg(format!(
+    Err(message!(
         "Listeners failed to create with the following errors: [{}]",
         failed.join(" ")
-    )))
+    ))
 }
 
 /// A failure to listen in Go's words.

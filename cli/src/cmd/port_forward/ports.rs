@@ -2,7 +2,7 @@
 //! Invariant: a name, or a service's port, that leads to no port of the pod is an error.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/cmd/portforward/portforward.go` and `client-go/tools/portforward`.
 
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::resource::Info;
 use crate::typed::Read;
 use serde_json::Value;
@@ -77,7 +77,7 @@ pub fn parse(word: &str) -> Result<(u16, u16)> {
         [both] => (*both, *both),
         ["", remote] => ("0", *remote),
         [local, remote] => (*local, *remote),
-        _ => return Err(Error::msg(format!("invalid port format '{word}'"))),
+        _ => bail!("invalid port format '{word}'"),
     };
     let number = |text: &str, which: &str| {
         text.parse::<u16>().map_err(|e| {
@@ -86,10 +86,10 @@ pub fn parse(word: &str) -> Result<(u16, u16)> {
             } else {
                 "invalid syntax"
             };
-            Error::msg(format!(
+            message!(
                 "error parsing {which} port '{text}': strconv.ParseUint: parsing {}: {why}",
                 quote(text)
-            ))
+            )
         })
     };
     let pair = (number(local, "local")?, number(remote, "remote")?);
@@ -115,12 +115,7 @@ fn container_port(pod: &Value, word: &str) -> Result<i64> {
     let found = ports_of(pod)
         .find(|p| p.text_ptr("name") == Some(word))
         .and_then(|p| p.int_ptr("containerPort"));
-    found.ok_or_else(|| {
-        Error::msg(format!(
-            "Pod '{}' does not have a named port '{word}'",
-            name(pod)
-        ))
-    })
+    found.ok_or_else(|| message!("Pod '{}' does not have a named port '{word}'", name(pod)))
 }
 
 fn service_port(service: &Value, word: &str) -> Result<i64> {
@@ -131,10 +126,10 @@ fn service_port(service: &Value, word: &str) -> Result<i64> {
         .find(|p| p.text_ptr("name") == Some(word))
         .and_then(|p| p.int_ptr("port"));
     found.ok_or_else(|| {
-        Error::msg(format!(
+        message!(
             "Service '{}' does not have a named port '{word}'",
             name(service)
-        ))
+        )
     })
 }
 
@@ -146,10 +141,10 @@ fn target_port(service: &Value, pod: &Value, port: i64) -> Result<i64> {
         .iter()
         .find(|p| p.int_ptr("port") == Some(port));
     let Some(entry) = found else {
-        return Err(Error::msg(format!(
+        bail!(
             "Service {} does not have a service port {port}",
             name(service)
-        )));
+        );
     };
     if service.at("spec").text("clusterIP") == "None" {
         return Ok(port);
@@ -187,9 +182,7 @@ fn check_udp(service: Option<&Value>, pod: &Value, words: &[String]) -> Result<(
             }
         };
         if has(number, "UDP") && !has(number, "TCP") {
-            return Err(Error::msg(format!(
-                "UDP protocol is not supported for {remote}"
-            )));
+            bail!("UDP protocol is not supported for {remote}");
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::{find, named, revisions};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{FILE_FLAGS, SELECTOR};
@@ -25,10 +25,7 @@ pub static COMMAND: Command = Command {
       kubectl rollout history daemonset/abc --revision=3",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR],
     run: verb!(run: Flags),
-    words: Some(Words::Objects {
-        types: &["deployment", "daemonset", "statefulset"],
-        several: true,
-    }),
+    words: Some(Words::ROLLED),
     ..Command::NEW
 };
 
@@ -54,9 +51,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let wanted = f.revision;
     named(&ctx)?;
     if wanted < 0 {
-        return Err(Error::msg(format!(
-            "revision must be a positive integer: {wanted}"
-        )));
+        bail!("revision must be a positive integer: {wanted}");
     }
     let found = find(&ctx).await?;
     let mut errors = found.errors;
@@ -75,7 +70,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                 .filter(|(r, _)| wanted <= 0 || *r == wanted)
                 .collect();
             if wanted > 0 && shown.is_empty() {
-                return Err(Error::msg("unable to find the specified revision"));
+                bail!("unable to find the specified revision");
             }
             shown.into_iter().try_for_each(|(_, o)| printer.print(o))?;
             continue;

@@ -10,7 +10,7 @@ use crate::cmd::modify;
 use crate::command::{Command, Run, verb};
 use crate::complete::Words;
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::generate::{LAST_APPLIED, MANAGER};
 use crate::print::{self, Printer, order::Order};
 use crate::resource::{Builder, FILE_FLAGS, Found, Info, SELECTOR};
@@ -93,10 +93,7 @@ static RESTART: Command = Command {
       kubectl rollout restart deployment --selector=app=nginx",
     defaults: &[("field-manager", "kubectl-rollout")],
     run: verb!(change: (), "restarted", restart),
-    words: Some(Words::Objects {
-        types: &["deployment", "daemonset", "statefulset"],
-        several: true,
-    }),
+    words: Some(Words::ROLLED),
     ..CHANGING
 };
 
@@ -120,10 +117,10 @@ async fn find(ctx: &Ctx) -> Result<Found> {
 
 fn pause(info: &mut Info) -> Result<()> {
     if info.resource.kind != "Deployment" {
-        return Err(Error::msg("pausing is not supported"));
+        bail!("pausing is not supported");
     }
     if info.object.at("spec").flag("paused") {
-        return Err(Error::msg("is already paused"));
+        bail!("is already paused");
     }
     info.object["spec"]["paused"] = json!(true);
     Ok(())
@@ -131,10 +128,10 @@ fn pause(info: &mut Info) -> Result<()> {
 
 fn resume(info: &mut Info) -> Result<()> {
     if info.resource.kind != "Deployment" {
-        return Err(Error::msg("resuming is not supported"));
+        bail!("resuming is not supported");
     }
     if !info.object.at("spec").flag("paused") {
-        return Err(Error::msg("is not paused"));
+        bail!("is not paused");
     }
     info.object["spec"]
         .as_object_mut()
@@ -147,12 +144,10 @@ fn restart(info: &mut Info) -> Result<()> {
         info.resource.kind.as_str(),
         "Deployment" | "DaemonSet" | "StatefulSet"
     ) {
-        return Err(Error::msg("restarting is not supported"));
+        bail!("restarting is not supported");
     }
     if info.object.at("spec").flag("paused") {
-        return Err(Error::msg(
-            "can't restart paused deployment (run rollout resume first)",
-        ));
+        bail!("can't restart paused deployment (run rollout resume first)");
     }
     info.object["spec"]["template"]["metadata"]["annotations"]["kubectl.kubernetes.io/restartedAt"] =
         json!(print::age::rfc3339());
@@ -168,29 +163,26 @@ async fn change(
     let mut found = find(&ctx).await?;
     let mut errors = found.failure();
     if found.infos.is_empty() && errors.is_empty() {
-        eprintln!("No resources found in {} namespace.", ctx.namespace()?.0);
-        return Ok(());
+        return ctx.tell_none(false);
     }
     for info in found.infos {
         let mut after = info.clone();
         if let Err(why) = change(&mut after) {
-            errors.push(Error::msg(format!(
+            errors.push(message!(
                 "error: {} {} {why}",
                 info.resource.group_resource(),
                 quote(&info.name)
-            )));
+            ));
             continue;
         }
         if after.object == info.object {
-            errors.push(Error::msg(format!(
-                "failed to create patch for {}: if restart has already been triggered within the past second, please wait before attempting to trigger another",
-                info.name
-            )));
+            errors.push(message!("failed to create patch for {}: if restart has already been triggered within the past second, please wait before attempting to trigger another",
+                info.name));
             continue;
         }
         match modify::send(&ctx, &info, &after.object).await {
             Ok(o) => printer.print(&o)?,
-            Err(e) => errors.push(Error::msg(format!("failed to patch: {e}"))),
+            Err(e) => errors.push(message!("failed to patch: {e}")),
         }
     }
     Error::collect(errors)
@@ -251,11 +243,9 @@ fn no_history(info: &Info, what: &str, nobody: &str) -> Error {
         format!("{kind}.{group}")
     });
     if KNOWN.contains(&(group, kind)) {
-        return Error::msg(format!("{nobody} has been implemented for {named}"));
+        return message!("{nobody} has been implemented for {named}");
     }
-    Error::msg(format!(
-        "error retrieving {what} for {named}, no visitor method exists for {{{group} {kind}}}"
-    ))
+    message!("error retrieving {what} for {named}, no visitor method exists for {{{group} {kind}}}")
 }
 
 /// Warns that an undone change will be back with the next apply.

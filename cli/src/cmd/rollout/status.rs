@@ -7,7 +7,7 @@ use crate::cmd::wait;
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::With;
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::flags::seconds;
 use crate::print;
 use crate::resource::{FILE_FLAGS, SELECTOR};
@@ -61,9 +61,9 @@ pub fn status(kind: &str, o: &Value, revision: i64) -> Result<(String, bool)> {
                     .and_then(|r| r.parse().ok())
                     .unwrap_or(0);
                 if running != revision {
-                    return Err(Error::msg(format!(
+                    bail!(
                         "desired revision ({revision}) is different from the running revision ({running})"
-                    )));
+                    );
                 }
             }
             if !observed {
@@ -76,9 +76,7 @@ pub fn status(kind: &str, o: &Value, revision: i64) -> Result<(String, bool)> {
         }
         "DaemonSet" => {
             if o.at("spec").at("updateStrategy").text("type") != "RollingUpdate" {
-                return Err(Error::msg(
-                    "rollout status is only available for RollingUpdate strategy type",
-                ));
+                bail!("rollout status is only available for RollingUpdate strategy type");
             }
             if !observed {
                 return Ok((
@@ -110,9 +108,9 @@ pub fn status(kind: &str, o: &Value, revision: i64) -> Result<(String, bool)> {
             Ok((format!("daemon set {name} successfully rolled out\n"), true))
         }
         "StatefulSet" => stateful_set(o),
-        other => Err(Error::msg(format!(
+        other => Err(message!(
             "no status viewer has been implemented for {other}"
-        ))),
+        )),
     }
 }
 
@@ -123,9 +121,7 @@ fn deployment(o: &Value, name: &str) -> Result<(String, bool)> {
             c.text("type") == "Progressing" && c.text("reason") == "ProgressDeadlineExceeded"
         });
     if late {
-        return Err(Error::msg(format!(
-            "deployment {name} exceeded its progress deadline"
-        )));
+        bail!("deployment {name} exceeded its progress deadline");
     }
     let (updated, wanted, all, available) = (
         n("/status/updatedReplicas"),
@@ -161,9 +157,7 @@ fn deployment(o: &Value, name: &str) -> Result<(String, bool)> {
 fn stateful_set(o: &Value) -> Result<(String, bool)> {
     let n = |path: &str| o.pointer(path).and_then(Value::as_i64).unwrap_or(0);
     if o.at("spec").at("updateStrategy").text("type") != "RollingUpdate" {
-        return Err(Error::msg(
-            "rollout status is only available for RollingUpdate strategy type",
-        ));
+        bail!("rollout status is only available for RollingUpdate strategy type");
     }
     if n("/status/observedGeneration") == 0
         || n("/metadata/generation") > n("/status/observedGeneration")
@@ -228,16 +222,12 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     named(&ctx)?;
     if f.revision < 0 {
-        return Err(Error::msg(format!(
-            "revision must be a positive integer: {}",
-            f.revision
-        )));
+        bail!("revision must be a positive integer: {}", f.revision);
     }
     let found = find(&ctx).await?;
     let mut errors = found.errors;
     if found.infos.is_empty() && errors.is_empty() {
-        eprintln!("No resources found in {} namespace.", ctx.namespace()?.0);
-        return Ok(());
+        return ctx.tell_none(false);
     }
     let timeout = if f.timeout == 0.0 {
         365.0 * 24.0 * 3600.0
@@ -247,14 +237,14 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     for info in found.infos {
         let kind = info.resource.kind.clone();
         if !matches!(kind.as_str(), "Deployment" | "DaemonSet" | "StatefulSet") {
-            errors.push(Error::msg(format!(
+            errors.push(message!(
                 "no status viewer has been implemented for {}",
                 if info.resource.group.is_empty() {
                     kind
                 } else {
                     format!("{kind}.{}", info.resource.group)
                 }
-            )));
+            ));
             continue;
         }
         let mut seen = false;

@@ -6,7 +6,7 @@ use super::{find, history, no_history, revisions, warn_if_applied};
 use crate::command::{Command, verb};
 use crate::complete::Words;
 use crate::context::{DryRun, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::print::{self, Printer};
 use crate::resource::{DRY_RUN, FILE_FLAGS, Info, SELECTOR, helper};
 use crate::typed::{JSON_PATCH, Read, STRATEGIC};
@@ -24,10 +24,7 @@ pub static COMMAND: Command = Command {
       kubectl rollout undo daemonset/abc --to-revision=3",
     flags: &[print::FLAGS, FILE_FLAGS, SELECTOR, DRY_RUN],
     run: verb!(run: Flags),
-    words: Some(Words::Objects {
-        types: &["deployment", "daemonset", "statefulset"],
-        several: true,
-    }),
+    words: Some(Words::ROLLED),
     ..Command::NEW
 };
 
@@ -79,11 +76,7 @@ async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {
     if !matches!(kind, "Deployment" | "DaemonSet" | "StatefulSet") {
         return Err(no_history(info, "rollbacker", "no rollbacker"));
     }
-    let missing = || {
-        Error::msg(format!(
-            "unable to find specified revision {wanted} in history"
-        ))
-    };
+    let missing = || message!("unable to find specified revision {wanted} in history");
     if wanted < 0 {
         return Err(missing());
     }
@@ -95,10 +88,10 @@ async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {
     };
     let Some((_, target)) = target else {
         return Err(match (wanted, kind) {
-            (0, "Deployment") => Error::msg(format!(
+            (0, "Deployment") => message!(
                 "no rollout history found for deployment {}",
                 quote(&info.name)
-            )),
+            ),
             (0, _) => Error::msg("no last revision to roll back to"),
             _ => missing(),
         });
@@ -115,9 +108,9 @@ async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {
         return Ok(format!("{head}{}", d.finish()));
     }
     if info.object.at("spec").flag("paused") {
-        return Err(Error::msg(
-            "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
-        ));
+        bail!(
+            "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again"
+        );
     }
     let mut bare = template.clone();
     if let Some(l) = bare["metadata"]["labels"].as_object_mut() {
@@ -136,7 +129,7 @@ async fn one(ctx: &With<Flags>, info: &Info) -> Result<String> {
     helper::Write::by("", ctx.dry_run()?)
         .patch_of(ctx.client()?, info, media, &patch)
         .await
-        .map_err(|e| Error::msg(format!("failed restoring revision {wanted}: {e}")))?;
+        .map_err(|e| message!("failed restoring revision {wanted}: {e}"))?;
     Ok("rolled back".into())
 }
 

@@ -6,7 +6,7 @@ use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, message, quote};
 use crate::podspec;
 use crate::print;
 use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
@@ -76,10 +76,10 @@ async fn run(ctx: With<()>) -> Result<()> {
                 .filter(named)
                 .collect();
             if containers.is_empty() {
-                errors.push(Error::msg(format!(
+                errors.push(message!(
                     "error: unable to find container named {}",
                     quote(name)
-                )));
+                ));
             }
             containers
                 .iter_mut()

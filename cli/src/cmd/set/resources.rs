@@ -6,7 +6,7 @@ use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Result, bail, message};
 use crate::podspec;
 use crate::print;
 use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
@@ -47,9 +47,9 @@ fn amounts(text: &str) -> Result<Vec<(String, String)>> {
     text.split(',')
         .filter(|p| !p.is_empty())
         .map(|p| {
-            let (k, v) = p.split_once('=').ok_or_else(|| Error::msg(format!("Invalid argument syntax {p}, expected <resource>=<value>")))?;
+            let (k, v) = p.split_once('=').ok_or_else(|| message!("Invalid argument syntax {p}, expected <resource>=<value>"))?;
             if crate::describe::quantity::parse(v).is_none() {
-                return Err(Error::msg("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"));
+                bail!("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
             }
             Ok((k.to_string(), v.to_string()))
         })
@@ -68,9 +68,9 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     modify::is_local(&ctx)?;
     super::check_all(&ctx)?;
     if f.limits.is_empty() && f.requests.is_empty() {
-        return Err(Error::msg(
-            "you must specify an update to requests or limits (in the form of --requests/--limits)",
-        ));
+        bail!(
+            "you must specify an update to requests or limits (in the form of --requests/--limits)"
+        );
     }
     let (limits, requests) = (amounts(f.limits.as_str())?, amounts(f.requests.as_str())?);
     let pattern = f.containers.to_string();
@@ -78,9 +78,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         let spec = podspec::spec_mut(&mut info.object)?;
         let mut containers = podspec::containers_mut(spec, &pattern, true);
         if containers.is_empty() {
-            errors.push(Error::msg(format!(
-                "error: unable to find container named {pattern}"
-            )));
+            errors.push(message!("error: unable to find container named {pattern}"));
         }
         for c in &mut containers {
             for (field, list) in [("limits", &limits), ("requests", &requests)] {

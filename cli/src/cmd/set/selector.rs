@@ -6,7 +6,7 @@ use super::{COMMON, DEFAULT_MANAGER};
 use crate::cmd::modify;
 use crate::command::{Command, verb};
 use crate::context::{DryRun, With};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail, message};
 use crate::generate;
 use crate::print;
 use crate::resource::{Builder, DEEP, DRY_RUN, FOLDER_FLAGS, Info};
@@ -38,16 +38,12 @@ struct Flags {
 
 async fn run(ctx: With<Flags>) -> Result<()> {
     let Some((text, resources)) = ctx.args().split_last() else {
-        return Err(Error::msg("one selector is required"));
+        bail!("one selector is required");
     };
     let wanted = text
         .parse::<Selector>()
         .and_then(|s| s.to_label_selector())
-        .map_err(|e| {
-            Error::msg(format!(
-                "couldn't parse the selector string \"{text}\": {e}"
-            ))
-        })?;
+        .map_err(|e| message!("couldn't parse the selector string \"{text}\": {e}"))?;
     let mut printer = generate::printer(&ctx, "selector updated")?;
     let local = ctx.local() || ctx.dry_run()? == DryRun::Client;
     let mut builder = Builder::new(&ctx)?.args(resources);
@@ -65,9 +61,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
 
 async fn one(ctx: &With<Flags>, mut info: Info, wanted: &Value, local: bool) -> Result<Value> {
     if info.resource.kind != "Service" {
-        return Err(Error::msg(
-            "setting a selector is only supported for Services",
-        ));
+        bail!("setting a selector is only supported for Services");
     }
     if let Some(list) = wanted.at("matchExpressions").as_array() {
         let shown = |e: &Value| {
@@ -80,10 +74,10 @@ async fn one(ctx: &With<Flags>, mut info: Info, wanted: &Value, local: bool) -> 
             )
         };
         let list: Vec<String> = list.iter().map(shown).collect();
-        return Err(Error::msg(format!(
+        bail!(
             "match expression [{}] not supported on this object",
             list.join(" ")
-        )));
+        );
     }
     let version = ctx.flags().resource_version.as_str();
     let mut after = info.object.clone();

@@ -6,7 +6,7 @@ use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Result, bail};
 use crate::podspec;
 use crate::print;
 use crate::resource::{DRY_RUN, FILE_FLAGS};
@@ -35,7 +35,7 @@ const WORDS: Words = Words {
 async fn run(ctx: With<()>) -> Result<()> {
     modify::is_local(&ctx)?;
     let Some((account, resources)) = ctx.args().split_last() else {
-        return Err(Error::msg("serviceaccount is required"));
+        bail!("serviceaccount is required");
     };
     let resources = if ctx.local() { &[] } else { resources };
     let infos = super::find(&ctx, resources).await?;

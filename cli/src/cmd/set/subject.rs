@@ -6,7 +6,7 @@ use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, bail};
 use crate::print;
 use crate::resource::{DRY_RUN, FILE_FLAGS, SELECTOR};
 use crate::typed::Read;
@@ -82,9 +82,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     modify::is_local(&ctx)?;
     super::check_all(&ctx)?;
     if f.user.is_empty() && f.group.is_empty() && f.serviceaccount.is_empty() {
-        return Err(Error::msg(
-            "you must specify at least one value of user, group or serviceaccount",
-        ));
+        bail!("you must specify at least one value of user, group or serviceaccount");
     }
     for text in &f.serviceaccount {
         let (ns, _) = text
@@ -96,9 +94,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
                 .iter()
                 .any(|i| i.resource.kind == "ClusterRoleBinding")
         {
-            return Err(Error::msg(
-                "serviceaccount must be <namespace>:<name>, namespace must be specified",
-            ));
+            bail!("serviceaccount must be <namespace>:<name>, namespace must be specified");
         }
     }
     let subjects = subjects(&ctx)?;
@@ -107,9 +103,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             info.resource.kind.as_str(),
             "RoleBinding" | "ClusterRoleBinding"
         ) {
-            return Err(Error::msg(
-                "setting subjects is only supported for RoleBinding/ClusterRoleBinding",
-            ));
+            bail!("setting subjects is only supported for RoleBinding/ClusterRoleBinding");
         }
         let mut list = info.object.list("subjects").to_vec();
         for s in &subjects {

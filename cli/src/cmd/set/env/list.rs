@@ -5,7 +5,7 @@
 use super::{Flags, update};
 use crate::client::{Call, segment};
 use crate::context::{Ctx, With};
-use crate::error::{Error, Result, quote};
+use crate::error::{Error, Result, bail, message, quote};
 use crate::resource::Info;
 use crate::typed::Read;
 use crate::{podspec, print};
@@ -116,13 +116,7 @@ async fn key_of(ctx: &Ctx, plural: &str, what: &str, reference: &Value) -> Resul
     );
     let object = ctx.client()?.json(&Call::get(path)).await?;
     let value = object["data"][text("key")].as_str().map(String::from);
-    value.ok_or_else(|| {
-        Error::msg(format!(
-            "key {} not found in {what} {}",
-            text("key"),
-            text("name")
-        ))
-    })
+    value.ok_or_else(|| message!("key {} not found in {what} {}", text("key"), text("name")))
 }
 
 async fn resolve(ctx: &Ctx, info: &Info, container: &Value, from: &Value) -> Result<String> {
@@ -158,20 +152,17 @@ fn field(object: &Value, path: &str) -> Result<String> {
             "metadata.annotations" => ("annotations", key.to_lowercase()),
             "metadata.labels" => ("labels", key.to_string()),
             _ => {
-                return Err(Error::msg(format!(
-                    "fieldPath {} does not support subscript",
-                    quote(path)
-                )));
+                bail!("fieldPath {} does not support subscript", quote(path));
             }
         };
         let wrong = names::is_qualified_name(&checked);
         return if wrong.is_empty() {
             Ok(text(&meta[map][key]))
         } else {
-            Err(Error::msg(format!(
+            Err(message!(
                 "invalid key subscript in {path}: {}",
                 wrong.join(";")
-            )))
+            ))
         };
     }
     let listed = |map: &Value| -> String {
@@ -189,7 +180,7 @@ fn field(object: &Value, path: &str) -> Result<String> {
         "metadata.name" => Ok(text(meta.at("name"))),
         "metadata.namespace" => Ok(text(meta.at("namespace"))),
         "metadata.uid" => Ok(text(meta.at("uid"))),
-        other => Err(Error::msg(format!("unsupported fieldPath: {other}"))),
+        other => Err(message!("unsupported fieldPath: {other}")),
     }
 }
 
@@ -203,9 +194,7 @@ fn amount(container: &Value, reference: &Value) -> Result<String> {
         .split_once('.')
         .filter(|(which, name)| matches!(*which, "limits" | "requests") && known(name))
     else {
-        return Err(Error::msg(format!(
-            "Unsupported container resource : {path}"
-        )));
+        bail!("Unsupported container resource : {path}");
     };
     let read = |v: &Value| Quantity::from_json(v).map_err(|e| Error::msg(e.to_string()));
     let (value, mut divisor) = (

@@ -8,7 +8,7 @@ use super::{COMMON, SETTER};
 use crate::cmd::modify::{self, Words};
 use crate::command::{Command, verb};
 use crate::context::With;
-use crate::error::{Error, Result, quote};
+use crate::error::{Result, bail, message, quote};
 use crate::flags::{Csv, Listed};
 use crate::podspec;
 use crate::print;
@@ -80,10 +80,10 @@ fn split(args: &[String]) -> Result<(Vec<String>, Vec<String>)> {
     if args[first..].iter().all(is_env) {
         return Ok((args[..first].to_vec(), args[first..].to_vec()));
     }
-    Err(Error::msg(format!(
+    Err(message!(
         "all resources must be specified before environment changes: {}",
         args.join(" ")
-    )))
+    ))
 }
 
 /// The variables to set and the names to remove; `-` stands for lines of standard input.
@@ -95,24 +95,18 @@ fn parse(pairs: &[String]) -> Result<(Vec<Value>, Vec<String>)> {
         } else if let Some((k, v)) = p.split_once('=') {
             let wrong = names::is_env_var_name(k);
             if !wrong.is_empty() {
-                return Err(Error::msg(format!(
-                    "{} is not a valid key name: {}",
-                    quote(k),
-                    wrong.join(";")
-                )));
+                bail!("{} is not a valid key name: {}", quote(k), wrong.join(";"));
             }
             named.push(k);
             set.push(json!({"name": k, "value": v}));
         } else if let Some(k) = p.strip_suffix('-') {
             remove.push(k.to_string());
         } else {
-            return Err(Error::msg(format!("unknown environment variable: {p}")));
+            bail!("unknown environment variable: {p}");
         }
     }
     if remove.iter().any(|r| named.contains(&r.as_str())) {
-        return Err(Error::msg(
-            "can not both modify and remove the same environment variable in the same command",
-        ));
+        bail!("can not both modify and remove the same environment variable in the same command");
     }
     Ok((set, remove))
 }
@@ -155,7 +149,7 @@ async fn from_object(ctx: &With<Flags>) -> Result<Vec<Value>> {
         let reference = match info.resource.kind.as_str() {
             "Secret" => "secretKeyRef",
             "ConfigMap" => "configMapKeyRef",
-            _ => return Err(Error::msg("unsupported resource specified in --from")),
+            _ => bail!("unsupported resource specified in --from"),
         };
         for key in info
             .object
@@ -176,19 +170,13 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     let (resources, pairs) = split(ctx.args())?;
     modify::is_local(&ctx)?;
     if resources.is_empty() && ctx.filenames().is_empty() {
-        return Err(Error::msg(
-            "one or more resources must be specified as <resource> <name> or <resource>/<name>",
-        ));
+        bail!("one or more resources must be specified as <resource> <name> or <resource>/<name>");
     }
     if f.list && !ctx.output().is_empty() {
-        return Err(Error::msg(
-            "--list and --output may not be specified together",
-        ));
+        bail!("--list and --output may not be specified together");
     }
     if !f.keys.list().is_empty() && f.from.is_empty() {
-        return Err(Error::msg(
-            "when specifying --keys, a configmap or secret must be provided with --from",
-        ));
+        bail!("when specifying --keys, a configmap or secret must be provided with --from");
     }
     let (mut set, remove) = parse(&[f.env.as_slice(), &pairs].concat())?;
     if !f.from.is_empty() {
@@ -235,11 +223,11 @@ fn no_overwrites(container: &Value, set: &[Value]) -> Result<()> {
             .iter()
             .any(|s| s.at("name") == current.at("name") && s.at("value") != current.at("value"))
         {
-            return Err(Error::msg(format!(
+            bail!(
                 "'{}' already has a value ({}), and --overwrite is false",
                 current.text("name"),
                 current.text("value")
-            )));
+            );
         }
     }
     Ok(())
