@@ -11,7 +11,8 @@
 //!    has both). `Ok(None)` says that the options leave it nothing to do.
 //! 3. `Reconcile` is a page of prose: fetch, early exits, one call a decision. Decisions are pure functions in a file of their own, told by a table of
 //!    cases (`cronjob/decide.rs`, `volume/fate.rs`). An error is returned and its key is tried again with back-off.
-//! 4. One line in `list.rs`: its name in `--controllers`, its older name, the account it writes as, and `start`; and in lib.rs its `mod`.
+//! 4. One line in `list.rs`, below the module's name in its `use`: the name in `--controllers`, the older name, the account it writes as, and `start`;
+//!    and in lib.rs its `mod`.
 //! 5. The account's rights: a cluster role `system:controller:<account>` in the server's `auth/authorize/bootstrap`; a test there fails while it is missing.
 //!    A kind that nobody cached yet is one word in `skiff_watching`'s `informer/cached.rs`.
 //! 6. What controllers of owners share (hearing of dependents, adopting and releasing them, making pods as expected) is in `dependents.rs`; what wants to

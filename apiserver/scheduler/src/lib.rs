@@ -10,7 +10,7 @@
 //!    once, `filter` at one node, `change` hears of pods that are thought to come or go, `pre_score`, `score` and `normalize` compare nodes where `weight`
 //!    is not 0. Plugins are pure: they see a `View` and their own part of the `State`.
 //! 2. What it found out about a pod and needs again is a field of `State` in `plugins/mod.rs`, which no other plugin reads.
-//! 3. One line in `plugins::PLUGINS`, in upstream's order; `run.rs` asks them in that order.
+//! 3. In `plugins/mod.rs` its `mod` and one line in `PLUGINS`, in upstream's order; `run.rs` asks them in that order.
 //! 4. What it needs to know of the cluster beyond nodes and pods is a variant of `heard::Heard`, followed in [`run()`], and a field of `View`.
 //! 5. Its cases are a table: `plugins/tests.rs` has a small cluster and tables for filters and scores.
 //!
