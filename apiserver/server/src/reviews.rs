@@ -8,7 +8,7 @@ use axum::body::Body;
 use serde_json::json;
 use skiff_api::{
     kinds::{Kind, Review},
-    machinery::{meta::Meta, read::Read, time},
+    machinery::{meta::Meta, read::Read, status::Status, time},
 };
 
 use crate::{
@@ -27,6 +27,14 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, review: Review, body: Body) 
     let call = ctx.call("CreateOptions")?;
     let mut asked = body::decode_kind(ctx, &text, media, kind)?;
     write::check_namespace(kind, &ctx.info.namespace, &mut asked)?;
+    if review != Review::SelfSubject {
+        managed::track_update(&call, kind, Part::Whole, &json!({}), &mut asked)?;
+    }
+    let errors = (kind.strategy.validate)(&asked);
+    if !errors.is_empty() {
+        // upstream asks an object for its kind that does not know it
+        return Err(Status::invalid(kind.group, "", "", &errors));
+    }
     let (authorizers, user, spec) = (&ctx.app.core.authorizers, &ctx.asked.user, asked.at("spec"));
     let status = match review {
         Review::SubjectAccess => reviews::subject_access(authorizers, spec)?,
@@ -47,8 +55,6 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, review: Review, body: Body) 
     if review == Review::SelfSubject {
         // what the server answers is nobody's
         asked.set_meta("creationTimestamp", time::seconds(call.now()));
-    } else {
-        managed::track_update(&call, kind, Part::Whole, &json!({}), &mut asked)?;
     }
     asked["status"] = status;
     ctx.value(201, &accept, &asked)

@@ -30,6 +30,10 @@ pub mod apps {
     pub mod stateful_set;
 }
 
+pub mod authorization {
+    pub mod review;
+}
+
 pub mod autoscaling {
     pub mod horizontal_pod_autoscaler_v1;
     pub mod horizontal_pod_autoscaler_v2;

@@ -154,6 +154,21 @@ fn label_requirement(
     path: &Path,
     errors: &mut Errors,
 ) {
+    if !values_of_operator(requirement, path, errors) {
+        errors.invalid(
+            &path.child("operator"),
+            requirement.text("operator"),
+            "not a valid selector operator",
+        );
+    }
+    qualified_name(requirement.text("key"), &path.child("key"), errors);
+    if !allow_invalid_values {
+        label_values(requirement, &path.child("values"), errors);
+    }
+}
+
+/// Whether there are values where the operator takes some; false when nobody knows the operator.
+pub fn values_of_operator(requirement: &Value, path: &Path, errors: &mut Errors) -> bool {
     let values = requirement.list("values");
     match Operator::from_api(requirement.text("operator")) {
         Some(Operator::In | Operator::NotIn) => {
@@ -172,16 +187,9 @@ fn label_requirement(
                 );
             }
         }
-        _ => errors.invalid(
-            &path.child("operator"),
-            requirement.text("operator"),
-            "not a valid selector operator",
-        ),
+        _ => return false,
     }
-    qualified_name(requirement.text("key"), &path.child("key"), errors);
-    if !allow_invalid_values {
-        label_values(requirement, &path.child("values"), errors);
-    }
+    true
 }
 
 /// The values of a requirement.
