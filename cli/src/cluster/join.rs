@@ -208,8 +208,8 @@ impl Join {
             token.id,
             self.server
         );
-        let (kubeconfig, _) = yaml::read_first(content)
-            .context("what the server says of itself is no kubeconfig")?;
+        let (kubeconfig, _) =
+            yaml::read_first(content).context("what the server says of itself is no kubeconfig")?;
         let encoded = kubeconfig.list("clusters").first().map_or("", |entry| {
             entry.at("cluster").text("certificate-authority-data")
         });

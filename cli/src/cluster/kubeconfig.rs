@@ -41,8 +41,8 @@ pub fn merge(path: &Path, access: &Access) -> anyhow::Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
     };
-    let (mut config, _) = yaml::read_first(&text)
-        .with_context(|| format!("{shown} is no kubeconfig"))?;
+    let (mut config, _) =
+        yaml::read_first(&text).with_context(|| format!("{shown} is no kubeconfig"))?;
     if config.is_null() {
         config = json!({});
     }
