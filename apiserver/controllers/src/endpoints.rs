@@ -250,12 +250,8 @@ impl Reconcile<Key> for Controller {
             .times
             .next(key, &service, &selected)
             .map(|t| t.to_string());
-        let new = desired(
-            &service,
-            current.as_deref(),
-            subsets(&service, &selected),
-            time,
-        );
+        let wanted = subsets(&service, &selected);
+        let new = desired(&service, current.as_deref(), wanted, time);
         if let Some(current) = &current
             && current.metadata.labels == new.metadata.labels
             && same_subsets(
@@ -274,19 +270,12 @@ impl Reconcile<Key> for Controller {
             Ok(meta) => self.endpoints.note(key, &meta),
             Err(e) if e.is_namespace_terminating() => return Ok(Next::DONE),
             Err(e) => {
-                if current.is_some() {
-                    self.recorder.warning(
-                        &new,
-                        "FailedToUpdateEndpoint",
-                        format!("Failed to update endpoint {key}: {e}"),
-                    );
-                } else {
-                    self.recorder.warning(
-                        &new,
-                        "FailedToCreateEndpoint",
-                        format!("Failed to create endpoint for service {key}: {e}"),
-                    );
-                }
+                let (reason, what) = match current.is_some() {
+                    true => ("FailedToUpdateEndpoint", "update endpoint"),
+                    false => ("FailedToCreateEndpoint", "create endpoint for service"),
+                };
+                let message = format!("Failed to {what} {key}: {e}");
+                self.recorder.warning(&new, reason, message);
                 return Err(e);
             }
         }

@@ -225,11 +225,10 @@ impl Controller {
     ) -> Result<(), Error> {
         let (desired, invalid, skipped) = desired(endpoints);
         if invalid > 0 {
-            self.recorder.warning(
-                endpoints,
-                "InvalidIPAddress",
-                format!("Skipped {invalid} invalid IP addresses when mirroring to EndpointSlices"),
-            );
+            let message =
+                format!("Skipped {invalid} invalid IP addresses when mirroring to EndpointSlices");
+            self.recorder
+                .warning(endpoints, "InvalidIPAddress", message);
         }
         if skipped > invalid {
             let message = format!(

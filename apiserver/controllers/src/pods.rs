@@ -89,11 +89,8 @@ pub async fn create<O: Kind>(
 ) -> Result<ObjectMeta, Error> {
     match api.create_quietly(pod).await {
         Ok(meta) => {
-            recorder.normal(
-                owner,
-                "SuccessfulCreate",
-                format!("Created pod: {}", name(&meta)),
-            );
+            let message = format!("Created pod: {}", name(&meta));
+            recorder.normal(owner, "SuccessfulCreate", message);
             Ok(meta)
         }
         Err(error) => {
@@ -114,11 +111,8 @@ pub async fn delete<O: Kind>(
 ) -> Result<(), Error> {
     match api.delete::<Pod>(pod, &Delete::default()).await {
         Ok(()) => {
-            recorder.normal(
-                owner,
-                "SuccessfulDelete",
-                format!("Deleted pod: {}", pod.name()),
-            );
+            let message = format!("Deleted pod: {}", pod.name());
+            recorder.normal(owner, "SuccessfulDelete", message);
             Ok(())
         }
         Err(error) => {

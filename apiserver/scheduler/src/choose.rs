@@ -155,23 +155,16 @@ fn find<'a>(
             .map_err(|rejection| found.reject(&node.name, rejection))
             .is_ok()
     };
-    if let Some(node) = pod
-        .nominated()
-        .and_then(|name| view.cache.get(name))
-        .filter(|node| fits(node))
-    {
+    let promised = pod.nominated().and_then(|name| view.cache.get(name));
+    if let Some(node) = promised.filter(|node| fits(node)) {
         return (vec![node], found);
     }
-    let mut fitting = Vec::new();
     if let Some(names) = &narrowed.nodes {
-        fitting.extend(
-            names
-                .iter()
-                .filter_map(|name| view.cache.get(name))
-                .filter(|node| fits(node)),
-        );
+        let named = names.iter().filter_map(|name| view.cache.get(name));
+        let fitting = named.filter(|node| fits(node)).collect();
         return (fitting, found);
     }
+    let mut fitting = Vec::new();
     let (all, mut looked) = (view.cache.len(), 0);
     let enough = enough(all);
     for node in view.cache.nodes_from(sampling.start % all) {

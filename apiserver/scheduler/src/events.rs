@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use http::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use skiff_api::machinery::{clock::SharedClock, time};
@@ -37,6 +36,26 @@ pub struct Told<'a> {
     pub note: &'a str,
     /// Another pod that it has to do with.
     pub related: Option<&'a PodInfo>,
+}
+
+impl<'a> Told<'a> {
+    pub fn normal(reason: &'a str, action: &'a str, note: &'a str) -> Told<'a> {
+        Told {
+            kind: "Normal",
+            reason,
+            action,
+            note,
+            related: None,
+        }
+    }
+
+    pub fn warning(reason: &'a str, action: &'a str, note: &'a str) -> Told<'a> {
+        let kind = "Warning";
+        Told {
+            kind,
+            ..Told::normal(reason, action, note)
+        }
+    }
 }
 
 /// Bears no strings: those that outlive a burst of pods would each keep a page of the heap.
@@ -172,16 +191,7 @@ impl Recorder {
                 if let Some(related) = related {
                     event["related"] = related;
                 }
-                self.api
-                    .send(
-                        Method::POST,
-                        &path,
-                        Some("application/json"),
-                        None,
-                        event.to_string().into_bytes(),
-                    )
-                    .await
-                    .map(drop)
+                self.api.post(&path, &event).await.map(drop)
             }
         };
         if let Err(error) = done {

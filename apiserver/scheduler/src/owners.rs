@@ -2,9 +2,14 @@
 //!
 //! Follows `pkg/scheduler/framework/plugins/helper/spread.go`.
 
-use k8s_openapi::api::{
-    apps::v1::{ReplicaSet, StatefulSet},
-    core::v1::{ReplicationController, Service},
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::{ReplicaSet, StatefulSet},
+        core::v1::{ReplicationController, Service},
+    },
+    apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use skiff_api::machinery::selector::{Requirement, Selector};
 use skiff_podspec::parts::HasSpec;
@@ -23,81 +28,52 @@ pub struct Owners {
 impl Owners {
     /// What the pods have in common that belong together with this one; everything when it belongs to nobody.
     pub fn selector_of(&self, pod: &PodInfo) -> Selector {
-        let mut labels: std::collections::BTreeMap<&str, &str> = Default::default();
+        let mut all: Vec<Requirement> = Vec::new();
         let has = |(key, value): (&String, &String)| pod.labels().get(key) == Some(value);
-        for service in self.services.of_namespace(&pod.namespace) {
-            let Some(selector) = service.spec().selector.as_ref() else {
-                continue;
-            };
-            if selector.iter().all(has) {
-                labels.extend(
-                    selector
-                        .iter()
-                        .map(|(key, value)| (key.as_str(), value.as_str())),
-                );
-            }
-        }
-        let mut more: Vec<Requirement> = Vec::new();
-        let owner = pod
-            .pod
-            .metadata
-            .owner_references
-            .iter()
-            .flatten()
-            .find(|owner| owner.controller == Some(true));
-        if let Some(owner) = owner {
+        let services = self.services.of_namespace(&pod.namespace);
+        let mut labels: BTreeMap<&str, &str> = services
+            .filter_map(|service| service.spec().selector.as_ref())
+            .filter(|selector| selector.iter().all(has))
+            .flat_map(|selector| selector.iter().map(texts))
+            .collect();
+        let mut owners = pod.pod.metadata.owner_references.iter().flatten();
+        if let Some(owner) = owners.find(|owner| owner.controller == Some(true)) {
+            let (namespace, name) = (pod.namespace.as_str(), owner.name.as_str());
             match (owner.api_version.as_str(), owner.kind.as_str()) {
                 ("v1", "ReplicationController") => {
-                    let found = self
-                        .controllers
-                        .get(&pod.namespace, &owner.name)
-                        .and_then(|found| found.spec().selector.as_ref());
-                    labels.extend(
-                        found
-                            .into_iter()
-                            .flatten()
-                            .map(|(key, value)| (key.as_str(), value.as_str())),
-                    );
+                    let found = self.controllers.get(namespace, name);
+                    let found = found.and_then(|found| found.spec().selector.as_ref());
+                    labels.extend(found.into_iter().flatten().map(texts));
                 }
                 ("apps/v1", "ReplicaSet") => {
                     let found = self
                         .sets
-                        .get(&pod.namespace, &owner.name)
-                        .and_then(|found| found.spec.as_ref());
-                    more.extend(
-                        found.into_iter().flat_map(|spec| {
-                            selector(Some(&spec.selector)).requirements().to_vec()
-                        }),
-                    );
+                        .get(namespace, name)
+                        .and_then(|set| set.spec.as_ref());
+                    all = found.map_or(all, |spec| requirements(&spec.selector));
                 }
                 ("apps/v1", "StatefulSet") => {
-                    let found = self
-                        .stateful
-                        .get(&pod.namespace, &owner.name)
-                        .and_then(|found| found.spec.as_ref());
-                    more.extend(
-                        found.into_iter().flat_map(|spec| {
-                            selector(Some(&spec.selector)).requirements().to_vec()
-                        }),
-                    );
+                    let found = self.stateful.get(namespace, name);
+                    let found = found.and_then(|set| set.spec.as_ref());
+                    all = found.map_or(all, |spec| requirements(&spec.selector));
                 }
                 _ => {}
             }
         }
         let selector = Selector::from_set(labels);
-        if more.is_empty() {
-            selector
-        } else {
-            Selector::all(
-                selector
-                    .requirements()
-                    .iter()
-                    .cloned()
-                    .chain(more)
-                    .collect(),
-            )
+        if all.is_empty() {
+            return selector;
         }
+        Selector::all(selector.requirements().iter().cloned().chain(all).collect())
     }
+}
+
+fn texts<'a>((key, value): (&'a String, &'a String)) -> (&'a str, &'a str) {
+    (key, value)
+}
+
+fn requirements(labels: &LabelSelector) -> Vec<Requirement> {
+    selector(Some(labels)).requirements().to_vec()
 }
 
 #[cfg(test)]

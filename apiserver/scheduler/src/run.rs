@@ -126,40 +126,31 @@ pub fn scores(
     pod: &PodInfo,
     nodes: &[&NodeInfo],
 ) -> Result<Vec<i64>, Broken> {
-    for (place, plugin) in PLUGINS
-        .iter()
-        .enumerate()
-        .filter(|(_, plugin)| plugin.weight() > 0)
-    {
-        let name = plugin.name();
-        if !plugin
+    let scoring = || {
+        PLUGINS
+            .iter()
+            .enumerate()
+            .filter(|(_, plugin)| plugin.weight() > 0)
+    };
+    for (place, plugin) in scoring() {
+        let prefers = plugin
             .pre_score(view, pod, state, nodes)
-            .map_err(|source| Broken::PreScore {
-                plugin: name,
-                source,
-            })?
-        {
+            .map_err(|source| {
+                let plugin = plugin.name();
+                Broken::PreScore { plugin, source }
+            })?;
+        if !prefers {
             state.unscored = state.unscored.and(Plugins::one(place));
         }
     }
     let mut totals = vec![0; nodes.len()];
-    for (place, plugin) in PLUGINS
-        .iter()
-        .enumerate()
-        .filter(|(_, plugin)| plugin.weight() > 0)
-    {
-        if state.unscored.has(place) {
-            continue;
-        }
-        let mut scores: Vec<i64> = nodes
-            .iter()
-            .map(|node| plugin.score(view, state, pod, node))
-            .collect();
+    for (_, plugin) in scoring().filter(|(place, _)| !state.unscored.has(*place)) {
+        let score = |node: &&NodeInfo| plugin.score(view, state, pod, node);
+        let mut scores: Vec<i64> = nodes.iter().map(score).collect();
         plugin.normalize(state, &mut scores);
-        totals
-            .iter_mut()
-            .zip(scores)
-            .for_each(|(total, score)| *total += score * plugin.weight());
+        for (total, score) in totals.iter_mut().zip(scores) {
+            *total += score * plugin.weight();
+        }
     }
     Ok(totals)
 }

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use http::Method;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 use skiff_watching::{
@@ -28,15 +27,7 @@ async fn bind(api: &Api, pod: &PodInfo, node: &str) -> Result<(), Error> {
     let binding = json!({"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name, "namespace": pod.namespace, "uid": &*pod.uid},
         "target": {"apiVersion": "v1", "kind": "Node", "name": node}});
     let path = item::<Pod>(&pod.namespace, &pod.name) + "/binding";
-    api.send(
-        Method::POST,
-        &path,
-        Some("application/json"),
-        None,
-        binding.to_string().into_bytes(),
-    )
-    .await
-    .map(drop)
+    api.post(&path, &binding).await.map(drop)
 }
 
 async fn patch_status(api: &Api, pod: &PodInfo, patch: &Value) {
@@ -100,18 +91,8 @@ impl Scheduler {
                     "Successfully assigned {}/{} to {node}",
                     pod.namespace, pod.name
                 );
-                recorder
-                    .tell(
-                        &pod,
-                        Told {
-                            kind: "Normal",
-                            reason: "Scheduled",
-                            action: "Binding",
-                            note: &note,
-                            related: None,
-                        },
-                    )
-                    .await;
+                let told = Told::normal("Scheduled", "Binding", &note);
+                recorder.tell(&pod, told).await;
             }
         });
     }
@@ -151,18 +132,8 @@ impl Scheduler {
             self.options.clock.clone(),
         );
         skiff_watching::task::spawn(async move {
-            recorder
-                .tell(
-                    &pod,
-                    Told {
-                        kind: "Warning",
-                        reason: "FailedScheduling",
-                        action: "Scheduling",
-                        note: &failure.message,
-                        related: None,
-                    },
-                )
-                .await;
+            let told = Told::warning("FailedScheduling", "Scheduling", &failure.message);
+            recorder.tell(&pod, told).await;
             if let Some(patch) = status_patch(&pod, &failure, clock.now()) {
                 patch_status(&api, &pod, &patch).await;
             }

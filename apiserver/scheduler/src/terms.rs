@@ -125,48 +125,26 @@ impl Terms {
         let Some(affinity) = pod.spec().affinity.as_ref() else {
             return Terms::default();
         };
-        let (near, apart) = (
-            affinity.pod_affinity.as_ref(),
-            affinity.pod_anti_affinity.as_ref(),
-        );
-        let required = |terms: Option<&Vec<PodAffinityTerm>>| {
+        let near = affinity.pod_affinity.clone().unwrap_or_default();
+        let apart = affinity.pod_anti_affinity.clone().unwrap_or_default();
+        let required = |terms: Option<Vec<PodAffinityTerm>>| {
+            let terms = terms.iter().flatten();
+            terms.map(|term| Term::read(term, own)).collect()
+        };
+        let weighted = |terms: Option<Vec<WeightedPodAffinityTerm>>, sign: i32| -> Vec<_> {
+            let terms = terms.iter().flatten();
             terms
-                .into_iter()
-                .flatten()
-                .map(|term| Term::read(term, own))
+                .map(|w| (sign * w.weight, Term::read(&w.pod_affinity_term, own)))
                 .collect()
         };
-        let weighted =
-            |terms: Option<&Vec<WeightedPodAffinityTerm>>, sign: i32| -> Vec<(i32, Term)> {
-                terms
-                    .into_iter()
-                    .flatten()
-                    .map(|term| (sign * term.weight, Term::read(&term.pod_affinity_term, own)))
-                    .collect()
-            };
-        let mut rather = weighted(
-            near.and_then(|a| {
-                a.preferred_during_scheduling_ignored_during_execution
-                    .as_ref()
-            }),
-            1,
-        );
+        let mut rather = weighted(near.preferred_during_scheduling_ignored_during_execution, 1);
         rather.extend(weighted(
-            apart.and_then(|a| {
-                a.preferred_during_scheduling_ignored_during_execution
-                    .as_ref()
-            }),
+            apart.preferred_during_scheduling_ignored_during_execution,
             -1,
         ));
         Terms {
-            near: required(near.and_then(|a| {
-                a.required_during_scheduling_ignored_during_execution
-                    .as_ref()
-            })),
-            apart: required(apart.and_then(|a| {
-                a.required_during_scheduling_ignored_during_execution
-                    .as_ref()
-            })),
+            near: required(near.required_during_scheduling_ignored_during_execution),
+            apart: required(apart.required_during_scheduling_ignored_during_execution),
             rather,
         }
     }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use skiff_api::machinery::read::Read;
 use skiff_api::{
     kinds::{Kind, Registry},
     machinery::{meta::Meta, schema::to_draft, status::Status},
@@ -100,8 +101,8 @@ pub fn draft(kinds: &Registry, kind: &Arc<Kind>, value: &Value) -> Result<Draft,
     let (api_version, name) = (row.api_version(), row.kind);
     let converted;
     let value = if kind.stored_as.is_some()
-        || value["apiVersion"] != api_version.as_str()
-        || value["kind"] != name
+        || value.at("apiVersion") != api_version.as_str()
+        || value.at("kind") != name
     {
         let mut other = value.clone();
         kind.convert(&mut other, row);

@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use skiff_api::machinery::clock::{Clock, SystemClock};
+use skiff_api::machinery::clock;
 
 /// Seconds as `5s`, `3m20s`, `2d4h`, `1y12d`.
 pub fn human(seconds: i64) -> String {
@@ -43,9 +43,9 @@ fn zone() -> jiff::tz::TimeZone {
     }
 }
 
-/// The present: the command line asks for it here alone.
+/// The present.
 pub fn now() -> Timestamp {
-    SystemClock.now()
+    clock::system().now()
 }
 
 /// The present as the API writes it.

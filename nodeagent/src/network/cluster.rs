@@ -215,16 +215,13 @@ impl ClusterNetwork {
         let index = match state.nodes.get(name) {
             Some(node) => node.index,
             None => {
-                let index = state
-                    .free_index()
-                    .ok_or_else(|| Error::Exhausted(state.cidr.to_string()))?;
-                state.nodes.insert(
-                    name.to_owned(),
-                    NodeState {
-                        index,
-                        pod_cidrs: Vec::new(),
-                    },
-                );
+                let index = state.free_index();
+                let index = index.ok_or_else(|| Error::Exhausted(state.cidr.to_string()))?;
+                let node = NodeState {
+                    index,
+                    pod_cidrs: Vec::new(),
+                };
+                state.nodes.insert(name.to_owned(), node);
                 self.save(&state)?;
                 index
             }
@@ -235,20 +232,13 @@ impl ClusterNetwork {
         let inside = Links::open(&ns).await?;
         let new = inside.index(NODE_LINK).await?.is_none();
         if new {
-            let veth = self.names.veth(index);
-            self.links.delete(&veth).await?;
-            self.links
-                .veth(
-                    &veth,
-                    self.bridge,
-                    Peer {
-                        name: NODE_LINK,
-                        namespace: &ns,
-                        address: ip,
-                    },
-                    self.mtu,
-                )
-                .await?;
+            let peer = Peer {
+                name: NODE_LINK,
+                namespace: &ns,
+                address: ip,
+            };
+            let name = self.names.veth(index);
+            self.links.cable(&name, self.bridge, peer, self.mtu).await?;
         }
         let link = inside.need(NODE_LINK).await?;
         let settings = [
@@ -274,9 +264,8 @@ impl ClusterNetwork {
         if new {
             // one that was there may have its cable pulled
             inside.carries(link).await?;
-            self.links
-                .carries(self.links.need(&self.names.veth(index)).await?)
-                .await?;
+            let outside = self.links.need(&self.names.veth(index)).await?;
+            self.links.carries(outside).await?;
             self.links.carries(self.bridge).await?;
         }
         self.routes(&state).await?;

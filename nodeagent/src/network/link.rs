@@ -225,6 +225,18 @@ impl Links {
         Ok(index)
     }
 
+    /// Makes a veth pair anew: what was left of one is taken away, one end without the other too.
+    pub async fn cable(
+        &self,
+        name: &str,
+        controller: u32,
+        peer: Peer<'_>,
+        mtu: u32,
+    ) -> Result<(), Error> {
+        self.delete(name).await?;
+        self.veth(name, controller, peer, mtu).await
+    }
+
     /// Makes a veth pair: `name` here and up, its peer in its namespace and still down, both with the MTU, `name` in bridge `controller`.
     pub async fn veth(
         &self,

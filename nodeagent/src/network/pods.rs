@@ -123,20 +123,12 @@ impl BridgeNetworks {
         let inside = Links::open(pod).await?;
         let mut link = inside.index(POD_LINK).await?;
         if link.is_none() {
-            // One end without the other is what a namespace that was lost leaves.
-            self.links.delete(&name).await?;
-            self.links
-                .veth(
-                    &name,
-                    self.bridge,
-                    Peer {
-                        name: POD_LINK,
-                        namespace: pod,
-                        address: ip,
-                    },
-                    self.mtu,
-                )
-                .await?;
+            let peer = Peer {
+                name: POD_LINK,
+                namespace: pod,
+                address: ip,
+            };
+            self.links.cable(&name, self.bridge, peer, self.mtu).await?;
             self.links.hairpin(self.links.need(&name).await?).await?;
             link = Some(inside.need(POD_LINK).await?);
         }
@@ -152,16 +144,9 @@ impl BridgeNetworks {
         inside.up(1).await?;
         inside.add_address(link, ip.into(), 32).await?;
         inside.up(link).await?;
-        inside
-            .route(IpNet::from(IpAddr::from(self.gateway)), None, link)
-            .await?;
-        inside
-            .route(
-                IpNet::V4(Ipv4Net::default()),
-                Some(self.gateway.into()),
-                link,
-            )
-            .await?;
+        let (gateway, anywhere) = (IpAddr::from(self.gateway), IpNet::V4(Ipv4Net::default()));
+        inside.route(IpNet::from(gateway), None, link).await?;
+        inside.route(anywhere, Some(gateway), link).await?;
         inside.carries(link).await?;
         self.links.carries(self.links.need(&name).await?).await?;
         // the first port brings it up

@@ -270,42 +270,27 @@ impl ClusterView {
 
     fn replace_services(&self, all: Vec<Service>) {
         let listed: HashSet<_> = all.iter().map(name_of).collect();
-        let gone: Vec<_> = self
-            .known
-            .read()
-            .services
-            .keys()
-            .filter(|n| !listed.contains(n))
-            .cloned()
-            .collect();
+        let gone = absent(self.known.read().services.keys(), |name| {
+            listed.contains(name)
+        });
         gone.iter().for_each(|name| self.remove_service(name));
         all.into_iter().for_each(|s| self.put_service(s));
     }
 
     fn replace_slices(&self, all: Vec<EndpointSlice>) {
         let listed: HashSet<_> = all.iter().map(name_of).collect();
-        let gone: Vec<_> = self
-            .known
-            .read()
-            .slice_services
-            .keys()
-            .filter(|n| !listed.contains(n))
-            .cloned()
-            .collect();
+        let gone = absent(self.known.read().slice_services.keys(), |name| {
+            listed.contains(name)
+        });
         gone.iter().for_each(|name| self.remove_slice(name));
         all.into_iter().for_each(|s| self.put_slice(s));
     }
 
     fn replace_nodes(&self, all: &[Node]) {
         let listed: HashSet<_> = all.iter().map(node_name).collect();
-        let gone: Vec<_> = self
-            .known
-            .read()
-            .nodes
-            .keys()
-            .filter(|n| !listed.contains(n.as_str()))
-            .cloned()
-            .collect();
+        let gone = absent(self.known.read().nodes.keys(), |name| {
+            listed.contains(name.as_str())
+        });
         gone.iter().for_each(|name| self.remove_node(name));
         all.iter().for_each(|n| self.put_node(n));
     }
@@ -354,6 +339,14 @@ impl Known {
         }
         self.tell(Change::Service(service));
     }
+}
+
+/// The names that a new list no longer has.
+fn absent<'a, N: Clone + 'a>(
+    known: impl Iterator<Item = &'a N>,
+    is_listed: impl Fn(&N) -> bool,
+) -> Vec<N> {
+    known.filter(|name| !is_listed(name)).cloned().collect()
 }
 
 fn name_of<K: Kind>(object: &K) -> ObjectName {

@@ -133,13 +133,11 @@ impl Inner {
     fn end(&self, container: &str, exit_code: i32) {
         let sandbox = {
             let mut state = self.state.lock();
-            let Some((sandbox, behaviour)) = state.containers.get(container).cloned() else {
+            let Ok((sandbox, behaviour)) = state.home(container) else {
                 return;
             };
-            let Some(found) = state
-                .container_mut(&sandbox, container)
-                .filter(|c| c.phase != ContainerPhase::Exited)
-            else {
+            let found = state.find(container).ok();
+            let Some(found) = found.filter(|c| c.phase != ContainerPhase::Exited) else {
                 return;
             };
             found.phase = ContainerPhase::Exited;
@@ -157,12 +155,23 @@ impl Inner {
 }
 
 impl State {
-    fn container_mut(&mut self, sandbox: &str, id: &str) -> Option<&mut ContainerState> {
-        self.sandboxes
-            .get_mut(sandbox)?
-            .containers
-            .iter_mut()
-            .find(|container| container.id == id)
+    /// The sandbox that a container is in, and what its annotations say.
+    fn home(&self, container: &str) -> Result<(String, Behaviour), Error> {
+        let home = self.containers.get(container).cloned();
+        home.ok_or_else(|| Error::NotFound(container.to_owned()))
+    }
+
+    fn find(&mut self, container: &str) -> Result<&mut ContainerState, Error> {
+        let (sandbox, _) = self.home(container)?;
+        let all = self
+            .sandboxes
+            .get_mut(&sandbox)
+            .map(|home| &mut home.containers);
+        let found = all
+            .into_iter()
+            .flatten()
+            .find(|state| state.id == container);
+        found.ok_or_else(|| Error::NotFound(container.to_owned()))
     }
 }
 
@@ -287,29 +296,14 @@ impl Runtime for SimulatedRuntime {
     }
 
     async fn start_container(&self, container: &str) -> Result<(), Error> {
-        let missing = || Error::NotFound(container.to_owned());
-        let delay = self
-            .inner
-            .state
-            .lock()
-            .containers
-            .get(container)
-            .ok_or_else(missing)?
-            .1
-            .start_delay;
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+        let (_, Behaviour { start_delay, .. }) = self.inner.state.lock().home(container)?;
+        if !start_delay.is_zero() {
+            tokio::time::sleep(start_delay).await;
         }
         let (sandbox, behaviour, log_path) = {
             let mut state = self.inner.state.lock();
-            let (sandbox, behaviour) = state
-                .containers
-                .get(container)
-                .cloned()
-                .ok_or_else(missing)?;
-            let found = state
-                .container_mut(&sandbox, container)
-                .ok_or_else(missing)?;
+            let (sandbox, behaviour) = state.home(container)?;
+            let found = state.find(container)?;
             match found.phase {
                 ContainerPhase::Running => return Ok(()),
                 ContainerPhase::Exited => {
@@ -348,15 +342,10 @@ impl Runtime for SimulatedRuntime {
     }
 
     async fn stop_container(&self, container: &str, _grace: Duration) -> Result<(), Error> {
-        let code = self
-            .inner
-            .state
-            .lock()
-            .containers
-            .get(container)
-            .map(|(_, behaviour)| behaviour.exit_code.unwrap_or(TERMINATED));
-        if let Some(code) = code {
-            self.inner.end(container, code);
+        let home = self.inner.state.lock().home(container);
+        if let Ok((_, behaviour)) = home {
+            self.inner
+                .end(container, behaviour.exit_code.unwrap_or(TERMINATED));
         }
         Ok(())
     }
@@ -405,17 +394,8 @@ impl Runtime for SimulatedRuntime {
         limits: &Limits,
         annotations: &BTreeMap<String, String>,
     ) -> Result<(), Error> {
-        let missing = || Error::NotFound(container.to_owned());
         let mut state = self.inner.state.lock();
-        let sandbox = state
-            .containers
-            .get(container)
-            .ok_or_else(missing)?
-            .0
-            .clone();
-        let found = state
-            .container_mut(&sandbox, container)
-            .ok_or_else(missing)?;
+        let found = state.find(container)?;
         found.limits = found.limits.merged(limits);
         found.annotations.extend(annotations.clone());
         Ok(())

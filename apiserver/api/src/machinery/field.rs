@@ -91,7 +91,6 @@ pub enum Kind {
     TooMany,
     TooFew,
     Internal,
-    TypeInvalid,
 }
 
 impl Kind {
@@ -108,7 +107,6 @@ impl Kind {
             Kind::TooMany => "FieldValueTooMany",
             Kind::TooFew => "FieldValueTooFew",
             Kind::Internal => "InternalError",
-            Kind::TypeInvalid => "FieldValueTypeInvalid",
         }
     }
 
@@ -117,7 +115,7 @@ impl Kind {
             Kind::NotFound => "Not found",
             Kind::Required => "Required value",
             Kind::Duplicate => "Duplicate value",
-            Kind::Invalid | Kind::TypeInvalid => "Invalid value",
+            Kind::Invalid => "Invalid value",
             Kind::NotSupported => "Unsupported value",
             Kind::Forbidden => "Forbidden",
             Kind::TooLong => "Too long",
@@ -352,14 +350,6 @@ impl Errors {
     }
     pub fn internal(&mut self, path: &Path, detail: impl Into<String>) {
         self.push(Kind::Internal, path, None, detail);
-    }
-    pub fn type_invalid(
-        &mut self,
-        path: &Path,
-        value: impl Into<Value>,
-        detail: impl Into<String>,
-    ) {
-        self.push(Kind::TypeInvalid, path, Some(value.into()), detail);
     }
     pub fn extend(&mut self, more: Errors) {
         self.0.extend(more.0);

@@ -90,11 +90,6 @@ pub fn child_mut<'v>(value: &'v mut Value, name: &str) -> &'v mut Map<String, Va
     }
 }
 
-/// `value.a.b.c` as text; absent or another type is `None`.
-pub fn text_at<'v>(value: &'v Value, path: &[&str]) -> Option<&'v str> {
-    at(value, path)?.as_str()
-}
-
 /// The value at a path of object keys.
 pub fn at<'v>(value: &'v Value, path: &[&str]) -> Option<&'v Value> {
     path.iter().try_fold(value, |value, name| value.get(name))

@@ -163,17 +163,6 @@ impl Status {
     pub fn internal_plain(message: impl Into<String>) -> Status {
         Status::new(500, "", message)
     }
-    pub fn method_not_supported(group: &str, resource: &str, verb: &str) -> Status {
-        Status::new(
-            405,
-            "MethodNotAllowed",
-            format!(
-                "{verb} is not supported on resources of kind {:?}",
-                qualified(group, resource)
-            ),
-        )
-        .of(group, resource, "")
-    }
     pub fn method_not_allowed() -> Status {
         Status {
             details: Some(Details::default()),

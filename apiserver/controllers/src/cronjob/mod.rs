@@ -102,11 +102,8 @@ impl Controller {
         }
         let zone_name = cron.spec.time_zone.clone().unwrap_or_default();
         if let Err(error) = cron::zone(&zone_name) {
-            self.recorder.warning(
-                cron,
-                "UnknownTimeZone",
-                format!("invalid timeZone: {zone_name:?}: {error}"),
-            );
+            let message = format!("invalid timeZone: {zone_name:?}: {error}");
+            self.recorder.warning(cron, "UnknownTimeZone", message);
             return Ok(None);
         }
         if cron.spec.suspend == Some(true) {
@@ -115,22 +112,16 @@ impl Controller {
         let text = cron.spec.schedule.clone();
         if text.contains("TZ") {
             let hint = "see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details";
-            self.recorder.warning(
-                cron,
-                "UnsupportedSchedule",
-                format!(
-                    "CRON_TZ or TZ used in schedule {text:?} is not officially supported, {hint}"
-                ),
+            let message = format!(
+                "CRON_TZ or TZ used in schedule {text:?} is not officially supported, {hint}"
             );
+            self.recorder.warning(cron, "UnsupportedSchedule", message);
         }
         let schedule = match Schedule::parse(&text, &zone_name) {
             Ok(schedule) => schedule,
             Err(error) => {
-                self.recorder.warning(
-                    cron,
-                    "UnparseableSchedule",
-                    format!("unparseable schedule: {text:?} : {error}"),
-                );
+                let message = format!("unparseable schedule: {text:?} : {error}");
+                self.recorder.warning(cron, "UnparseableSchedule", message);
                 return Ok(None);
             }
         };
@@ -175,11 +166,8 @@ impl Controller {
                 reference.name.as_deref().unwrap_or(""),
             );
             if unless_gone(self.api.get::<Job>(namespace, job).await)?.is_none() {
-                self.recorder.normal(
-                    cron,
-                    "MissingJob",
-                    format!("Active job went missing: {job}"),
-                );
+                let message = format!("Active job went missing: {job}");
+                self.recorder.normal(cron, "MissingJob", message);
                 drop_active(cron, reference.uid.as_ref());
             }
         }
@@ -223,11 +211,8 @@ impl Controller {
         {
             Ok(()) => {
                 drop_active(cron, job.metadata.uid.as_ref());
-                self.recorder.normal(
-                    cron,
-                    "SuccessfulDelete",
-                    format!("Deleted job {}", job.metadata.name()),
-                );
+                let message = format!("Deleted job {}", job.metadata.name());
+                self.recorder.normal(cron, "SuccessfulDelete", message);
                 true
             }
             Err(error) => {
@@ -273,11 +258,8 @@ impl Controller {
         };
         let made = match self.api.create(&job).await {
             Ok(made) => {
-                self.recorder.normal(
-                    cron,
-                    "SuccessfulCreate",
-                    format!("Created job {}", made.metadata.name()),
-                );
+                let message = format!("Created job {}", made.metadata.name());
+                self.recorder.normal(cron, "SuccessfulCreate", message);
                 made
             }
             Err(error) if error.is_already_exists() => {
@@ -295,11 +277,8 @@ impl Controller {
             }
             Err(error) => {
                 if !error.is_namespace_terminating() {
-                    self.recorder.warning(
-                        cron,
-                        "FailedCreate",
-                        format!("Error creating job: {error}"),
-                    );
+                    let message = format!("Error creating job: {error}");
+                    self.recorder.warning(cron, "FailedCreate", message);
                 }
                 return Err(error);
             }

@@ -179,11 +179,9 @@ impl Controller {
                     again = Some(again.map_or(wait, |a| a.min(wait)));
                     continue;
                 }
-                self.recorder.warning(
-                    set,
-                    "FailedDaemonPod",
-                    format!("Found failed daemon pod {what} on node {node}, will try to kill it"),
-                );
+                let message =
+                    format!("Found failed daemon pod {what} on node {node}, will try to kill it");
+                self.recorder.warning(set, "FailedDaemonPod", message);
                 plan.delete.push(pod);
             }
             for pod in verdict.succeeded {
@@ -191,13 +189,10 @@ impl Controller {
                     format!("{}/{}", key.namespace(), pod.metadata.name()),
                     placement::target(&pod).unwrap_or(""),
                 );
-                self.recorder.normal(
-                    set,
-                    "SucceededDaemonPod",
-                    format!(
-                        "Found succeeded daemon pod {what} on node {node}, will try to delete it"
-                    ),
+                let message = format!(
+                    "Found succeeded daemon pod {what} on node {node}, will try to delete it"
                 );
+                self.recorder.normal(set, "SucceededDaemonPod", message);
                 plan.delete.push(pod);
             }
         }

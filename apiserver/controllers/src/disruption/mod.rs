@@ -247,11 +247,9 @@ impl Controller {
         let (expected, desired, unmanaged) = match self.expectations(budget, &selected).await {
             Ok(numbers) => numbers,
             Err(error) => {
-                self.recorder.warning(
-                    budget,
-                    "CalculateExpectedPodCountFailed",
-                    format!("Failed to calculate the number of expected pods: {error}"),
-                );
+                let message = format!("Failed to calculate the number of expected pods: {error}");
+                self.recorder
+                    .warning(budget, "CalculateExpectedPodCountFailed", message);
                 return Err(error);
             }
         };
@@ -268,13 +266,10 @@ impl Controller {
         let (still, overdue, recheck) = disrupted(budget, &selected, now);
         for pod in overdue {
             let namespace = key.namespace();
-            self.recorder.warning(
-                &*pod,
-                "NotDeleted",
-                format!(
-                    "Pod was expected by PDB {namespace}/{namespace} to be deleted but it wasn't"
-                ),
+            let message = format!(
+                "Pod was expected by PDB {namespace}/{namespace} to be deleted but it wasn't"
             );
+            self.recorder.warning(&*pod, "NotDeleted", message);
         }
         let old = budget.status.clone().unwrap_or_default();
         let mut status = count::status(budget, &selected, still, (expected, desired));

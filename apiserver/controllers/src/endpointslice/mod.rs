@@ -170,11 +170,9 @@ impl Reconcile<Key> for Controller {
             outcome.and_then(|()| missing.map_or(Ok(()), |text| Err(Error::Failed(text))));
         if let Err(error) = outcome {
             if !error.is_not_found() {
-                self.recorder.warning(
-                    &*service,
-                    "FailedToUpdateEndpointSlices",
-                    format!("Error updating Endpoint Slices for Service {key}: {error}"),
-                );
+                let message = format!("Error updating Endpoint Slices for Service {key}: {error}");
+                self.recorder
+                    .warning(&*service, "FailedToUpdateEndpointSlices", message);
             }
             return Err(error);
         }

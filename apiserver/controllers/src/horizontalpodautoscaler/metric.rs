@@ -60,6 +60,9 @@ impl Failure {
     }
 }
 
+/// Replicas and the metric's name; or why there are none, for the event and seen from farther away.
+type Told = Result<(i32, String), (Why, Why)>;
+
 /// What metrics are computed of.
 pub struct Asked<'a> {
     pub client: Client<'a>,
@@ -105,61 +108,49 @@ impl Asked<'_> {
             type_: spec.type_.clone(),
             ..Default::default()
         };
-        let (done, reason, what) = match (spec.type_.as_str(), spec) {
+        let kind = spec.type_.as_str();
+        let (done, reason, what) = if let ("Object", Some(of)) = (kind, &spec.object) {
+            let what = "object metric value".to_string();
             (
-                "Object",
-                MetricSpec {
-                    object: Some(of), ..
-                },
-            ) => (
                 self.object(of, &mut status).await,
                 "FailedGetObjectMetric",
-                "object metric value".to_string(),
-            ),
-            ("Pods", MetricSpec { pods: Some(of), .. }) => (
+                what,
+            )
+        } else if let ("Pods", Some(of)) = (kind, &spec.pods) {
+            let what = "pods metric value".to_string();
+            (
                 self.pods(of, &mut status).await,
                 "FailedGetPodsMetric",
-                "pods metric value".to_string(),
-            ),
+                what,
+            )
+        } else if let ("Resource", Some(of)) = (kind, &spec.resource) {
+            let what = format!("{} resource metric value", of.name);
             (
-                "Resource",
-                MetricSpec {
-                    resource: Some(of), ..
-                },
-            ) => (
                 self.resource(of, &mut status).await,
                 "FailedGetResourceMetric",
-                format!("{} resource metric value", of.name),
-            ),
+                what,
+            )
+        } else if let ("ContainerResource", Some(of)) = (kind, &spec.container_resource) {
+            let (what, reason) = ("container metric value", "FailedGetContainerResourceMetric");
             (
-                "ContainerResource",
-                MetricSpec {
-                    container_resource: Some(of),
-                    ..
-                },
-            ) => (
                 self.container(of, &mut status).await,
-                "FailedGetContainerResourceMetric",
-                format!("{} container metric value", of.container),
-            ),
+                reason,
+                format!("{} {what}", of.container),
+            )
+        } else if let ("External", Some(of)) = (kind, &spec.external) {
+            let what = format!("{} external metric value", of.metric.name);
             (
-                "External",
-                MetricSpec {
-                    external: Some(of), ..
-                },
-            ) => (
                 self.external(of, &mut status).await,
                 "FailedGetExternalMetric",
-                format!("{} external metric value", of.metric.name),
-            ),
-            (kind, _) => {
-                let why = format!("unknown metric source type {kind:?}");
-                return Err(Failure {
-                    reason: "InvalidMetricSourceType",
-                    error: why.clone(),
-                    why,
-                });
-            }
+                what,
+            )
+        } else {
+            let why = format!("unknown metric source type {kind:?}");
+            return Err(Failure {
+                reason: "InvalidMetricSourceType",
+                error: why.clone(),
+                why,
+            });
         };
         match done {
             Ok((replicas, name)) => Ok(Proposal {
@@ -175,11 +166,7 @@ impl Asked<'_> {
         }
     }
 
-    async fn object(
-        &self,
-        of: &ObjectMetricSource,
-        status: &mut MetricStatus,
-    ) -> Result<(i32, String), (Why, Why)> {
+    async fn object(&self, of: &ObjectMetricSource, status: &mut MetricStatus) -> Told {
         let same = |why: Why| (why.clone(), why);
         let selector = of_metric(of.metric.selector.as_ref()).map_err(same)?;
         let object = &of.described_object;
@@ -221,11 +208,7 @@ impl Asked<'_> {
         Ok(proposal)
     }
 
-    async fn pods(
-        &self,
-        of: &PodsMetricSource,
-        status: &mut MetricStatus,
-    ) -> Result<(i32, String), (Why, Why)> {
+    async fn pods(&self, of: &PodsMetricSource, status: &mut MetricStatus) -> Told {
         let same = |why: Why| (why.clone(), why);
         let selector = of_metric(of.metric.selector.as_ref()).map_err(same)?;
         let target = target_milli(of.target.average_value.as_ref())
@@ -316,11 +299,7 @@ impl Asked<'_> {
         ))
     }
 
-    async fn resource(
-        &self,
-        of: &ResourceMetricSource,
-        status: &mut MetricStatus,
-    ) -> Result<(i32, String), (Why, Why)> {
+    async fn resource(&self, of: &ResourceMetricSource, status: &mut MetricStatus) -> Told {
         let (replicas, name, current) = self
             .usage(&of.name, "", &of.target)
             .await
@@ -336,7 +315,7 @@ impl Asked<'_> {
         &self,
         of: &ContainerResourceMetricSource,
         status: &mut MetricStatus,
-    ) -> Result<(i32, String), (Why, Why)> {
+    ) -> Told {
         let (replicas, name, current) = self
             .usage(&of.name, &of.container, &of.target)
             .await
@@ -349,11 +328,7 @@ impl Asked<'_> {
         Ok((replicas, name))
     }
 
-    async fn external(
-        &self,
-        of: &ExternalMetricSource,
-        status: &mut MetricStatus,
-    ) -> Result<(i32, String), (Why, Why)> {
+    async fn external(&self, of: &ExternalMetricSource, status: &mut MetricStatus) -> Told {
         let same = |why: Why| (why.clone(), why);
         let (name, shown) = (&of.metric.name, go_text(of.metric.selector.as_ref()));
         let (value, average) = (

@@ -195,34 +195,29 @@ impl Controller {
         target: &Target,
         found: &Found,
     ) -> Result<Computed, Error> {
+        let nothing = |statuses, error| Computed {
+            replicas: None,
+            statuses,
+            error: Some(error),
+        };
         let selector = match self.selector(autoscaler, key, target) {
             Ok(selector) => selector,
-            Err(error) => {
-                return Ok(Computed {
-                    replicas: None,
-                    statuses: Vec::new(),
-                    error: Some(error.0),
-                });
-            }
+            Err(error) => return Ok(nothing(Vec::new(), error.0)),
         };
         let pods = self.selected(key.namespace(), &selector);
-        let timing = Timing {
-            cpu_initialization: self.options.cpu_initialization_period,
-            initial_readiness: self.options.initial_readiness_delay,
-        };
         let seen = Seen {
             current: target.replicas(),
             pods: &pods,
             tolerances: self.tolerances(autoscaler)?,
-            timing,
+            timing: Timing {
+                cpu_initialization: self.options.cpu_initialization_period,
+                initial_readiness: self.options.initial_readiness_delay,
+            },
             now: self.clock.now(),
         };
-        let client = Client {
-            api: &self.api,
-            resources: &found.resources,
-        };
+        let (api, resources) = (&self.api, found.resources.as_slice());
         let asked = Asked {
-            client,
+            client: Client { api, resources },
             namespace: key.namespace(),
             selector: &selector,
             seen,
@@ -234,10 +229,8 @@ impl Controller {
             match asked.compute(spec).await {
                 Ok(proposal) => {
                     statuses.push(proposal.status);
-                    if best
-                        .as_ref()
-                        .is_none_or(|(most, _)| *most == 0 || proposal.replicas > *most)
-                    {
+                    let most = best.as_ref().map_or(0, |(most, _)| *most);
+                    if most == 0 || proposal.replicas > most {
                         best = Some((proposal.replicas, proposal.name));
                     }
                 }
@@ -249,37 +242,20 @@ impl Controller {
                 }
             }
         }
-        let error = failed.first().map(|first| {
-            format!(
-                "invalid metrics ({} invalid out of {}), first error is: {}",
-                failed.len(),
-                metrics.len(),
-                first.error
-            )
-        });
+        let error = |first: &str| {
+            let (bad, all) = (failed.len(), metrics.len());
+            format!("invalid metrics ({bad} invalid out of {all}), first error is: {first}")
+        };
         // with some unknown, nothing is scaled down
-        let unsafe_down = best
-            .as_ref()
-            .is_none_or(|(most, _)| *most < target.replicas());
+        let current = target.replicas();
+        let unsafe_down = best.as_ref().is_none_or(|(most, _)| *most < current);
         if failed.len() >= metrics.len() || !failed.is_empty() && unsafe_down {
-            if let Some(first) = failed.first() {
-                let condition = first.condition();
-                self.say(
-                    autoscaler,
-                    "ScalingActive",
-                    "False",
-                    first.reason,
-                    condition.message.as_deref().unwrap_or(""),
-                );
-            }
-            let error = error.unwrap_or_else(|| {
-                "invalid metrics (0 invalid out of 0), first error is: <nil>".into()
-            });
-            return Ok(Computed {
-                replicas: None,
-                statuses,
-                error: Some(error),
-            });
+            let Some(first) = failed.first() else {
+                return Ok(nothing(statuses, error("<nil>")));
+            };
+            let message = first.condition().message.unwrap_or_default();
+            self.say(autoscaler, "ScalingActive", "False", first.reason, &message);
+            return Ok(nothing(statuses, error(&first.error)));
         }
         let name = best.as_ref().map_or("", |(_, name)| name);
         let message =
@@ -291,6 +267,7 @@ impl Controller {
             "ValidMetricFound",
             &message,
         );
+        let error = failed.first().map(|first| error(&first.error));
         Ok(Computed {
             replicas: best,
             statuses,
@@ -447,11 +424,8 @@ impl Controller {
     ) -> bool {
         let current = target.replicas();
         if let Err(error) = target.set(&self.api, wanted).await {
-            self.recorder.warning(
-                new,
-                "FailedRescale",
-                format!("New size: {wanted}; reason: {why}; error: {error}"),
-            );
+            let message = format!("New size: {wanted}; reason: {why}; error: {error}");
+            self.recorder.warning(new, "FailedRescale", message);
             let message =
                 format!("the HPA controller was unable to update the target scale: {error}");
             self.say(new, "AbleToScale", "False", "FailedUpdateScale", &message);
@@ -459,11 +433,8 @@ impl Controller {
         }
         let message = format!("the HPA controller was able to update the target scale to {wanted}");
         self.say(new, "AbleToScale", "True", "SucceededRescale", &message);
-        self.recorder.normal(
-            new,
-            "SuccessfulRescale",
-            format!("New size: {wanted}; reason: {why}"),
-        );
+        let message = format!("New size: {wanted}; reason: {why}");
+        self.recorder.normal(new, "SuccessfulRescale", message);
         let behavior = new.spec.behavior.clone();
         self.memories
             .lock()

@@ -288,59 +288,45 @@ impl Controller {
             propagation: Some("Background"),
             ..Delete::default()
         };
-        let collection = if resource.supports(&["deletecollection"]) {
-            self.api
+        let gone = |e: &Error| e.is_not_found() || e.is_method_not_supported();
+        let collected = resource.supports(&["deletecollection"])
+            && match self
+                .api
                 .delete_path(&resource.path(name), &background)
                 .await
-                .map(|()| true)
-        } else {
-            Ok(false)
-        };
-        let collected = match collection {
-            Err(e) if e.is_not_found() || e.is_method_not_supported() => false,
-            other => other?,
-        };
-        if !collected {
-            for meta in &before {
-                match self
-                    .api
-                    .delete_path(&resource.item(name, meta.name()), &background)
-                    .await
-                {
-                    Err(e) if e.is_not_found() || e.is_method_not_supported() => {}
-                    other => other?,
-                }
+            {
+                Err(e) if gone(&e) => false,
+                other => other.map(|()| true)?,
+            };
+        for meta in before.iter().filter(|_| !collected) {
+            let path = resource.item(name, meta.name());
+            match self.api.delete_path(&path, &background).await {
+                Err(e) if gone(&e) => {}
+                other => other?,
             }
         }
         let items = self.list(resource, name).await?;
         let held = items
             .iter()
             .any(|meta| meta.finalizers.as_ref().is_some_and(|f| !f.is_empty()));
-        match (items.is_empty(), grace, held) {
-            (true, ..) => Ok(Left::default()),
-            (false, 0, true) => Ok(Left {
-                items,
-                patience: FINALIZER_PATIENCE,
-                unexpected: None,
-            }),
-            (false, 0, false) => {
-                let (group, version, resource) =
-                    (&resource.group, &resource.version, &resource.resource);
-                let unexpected = Some(format!(
-                    "unexpected items still remain in namespace: {name} for gvr: {group}/{version}, Resource={resource}"
-                ));
-                Ok(Left {
-                    items,
-                    patience: 0,
-                    unexpected,
-                })
-            }
-            (false, patience, _) => Ok(Left {
-                items,
-                patience,
-                unexpected: None,
-            }),
+        if items.is_empty() {
+            return Ok(Left::default());
         }
+        let mut left = Left {
+            items,
+            patience: grace,
+            unexpected: None,
+        };
+        if grace == 0 && held {
+            left.patience = FINALIZER_PATIENCE;
+        } else if grace == 0 {
+            let (group, version, resource) =
+                (&resource.group, &resource.version, &resource.resource);
+            left.unexpected = Some(format!(
+                "unexpected items still remain in namespace: {name} for gvr: {group}/{version}, Resource={resource}"
+            ));
+        }
+        Ok(left)
     }
 
     /// How many seconds the namespace's pods may take to end; 0 once that time has passed since the namespace's deletion.

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
     PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuotaSpec,
-    ScopedResourceSelectorRequirement, Service,
+    ScopedResourceSelectorRequirement, Service, WeightedPodAffinityTerm,
 };
 use skiff_api::machinery::quantity::{Format, Quantity};
 pub use skiff_podspec::resources::add;
@@ -137,23 +137,21 @@ pub fn of_service(service: &Service) -> Usage {
     let Some(spec) = &service.spec else {
         return usage;
     };
-    let ports = i64::try_from(spec.ports.as_ref().map_or(0, Vec::len)).unwrap_or(i64::MAX);
+    let ports = spec.ports.as_deref().unwrap_or(&[]);
+    let with_number = || {
+        ports
+            .iter()
+            .filter(|p| p.node_port.is_some_and(|n| n != 0))
+            .count()
+    };
+    let own_numbers = spec.allocate_load_balancer_node_ports == Some(false);
     let (nodeports, balancers) = match spec.type_.as_deref() {
-        Some("NodePort") => (ports, 0),
-        Some("LoadBalancer") if spec.allocate_load_balancer_node_ports == Some(false) => (
-            i64::try_from(
-                spec.ports
-                    .iter()
-                    .flatten()
-                    .filter(|p| p.node_port.is_some_and(|n| n != 0))
-                    .count(),
-            )
-            .unwrap_or(i64::MAX),
-            1,
-        ),
-        Some("LoadBalancer") => (ports, 1),
+        Some("NodePort") => (ports.len(), 0),
+        Some("LoadBalancer") if own_numbers => (with_number(), 1),
+        Some("LoadBalancer") => (ports.len(), 1),
         _ => (0, 0),
     };
+    let nodeports = i64::try_from(nodeports).unwrap_or(i64::MAX);
     usage.insert("services.nodeports".into(), number(nodeports));
     usage.insert("services.loadbalancers".into(), number(balancers));
     usage
@@ -163,32 +161,25 @@ fn crosses_namespaces(spec: &PodSpec) -> bool {
     let crosses = |term: &PodAffinityTerm| {
         term.namespaces.as_ref().is_some_and(|n| !n.is_empty()) || term.namespace_selector.is_some()
     };
-    let affinity = spec.affinity.as_ref();
-    let near = affinity.and_then(|a| a.pod_affinity.as_ref());
-    let far = affinity.and_then(|a| a.pod_anti_affinity.as_ref());
-    let near_terms = near.into_iter().flat_map(|a| {
-        a.required_during_scheduling_ignored_during_execution
-            .iter()
+    let any = |required: Option<Vec<PodAffinityTerm>>,
+               preferred: Option<Vec<WeightedPodAffinityTerm>>| {
+        let preferred = preferred.into_iter().flatten().map(|w| w.pod_affinity_term);
+        required
+            .into_iter()
             .flatten()
-            .chain(
-                a.preferred_during_scheduling_ignored_during_execution
-                    .iter()
-                    .flatten()
-                    .map(|w| &w.pod_affinity_term),
-            )
-    });
-    let far_terms = far.into_iter().flat_map(|a| {
-        a.required_during_scheduling_ignored_during_execution
-            .iter()
-            .flatten()
-            .chain(
-                a.preferred_during_scheduling_ignored_during_execution
-                    .iter()
-                    .flatten()
-                    .map(|w| &w.pod_affinity_term),
-            )
-    });
-    near_terms.chain(far_terms).any(crosses)
+            .chain(preferred)
+            .any(|term| crosses(&term))
+    };
+    let affinity = spec.affinity.clone().unwrap_or_default();
+    let near = affinity.pod_affinity.unwrap_or_default();
+    let far = affinity.pod_anti_affinity.unwrap_or_default();
+    any(
+        near.required_during_scheduling_ignored_during_execution,
+        near.preferred_during_scheduling_ignored_during_execution,
+    ) || any(
+        far.required_during_scheduling_ignored_during_execution,
+        far.preferred_during_scheduling_ignored_during_execution,
+    )
 }
 
 fn in_list(requirement: &ScopedResourceSelectorRequirement, value: Option<&str>) -> bool {

@@ -106,11 +106,8 @@ impl Reconcile<Key> for Controller {
         };
         for volume in pod.spec().volumes.iter().flatten() {
             if let Err(error) = self.make(&pod, volume).await {
-                self.recorder.warning(
-                    &*pod,
-                    "FailedBinding",
-                    format!("ephemeral volume {}: {error}", volume.name),
-                );
+                let message = format!("ephemeral volume {}: {error}", volume.name);
+                self.recorder.warning(&*pod, "FailedBinding", message);
                 return Err(failed!(
                     "pod {key}, ephemeral volume {}: {error}",
                     volume.name

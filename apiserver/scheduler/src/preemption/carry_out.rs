@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::Pod;
-use serde_json::json;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde_json::{Value, json};
 use skiff_api::machinery::clock::SharedClock;
 use skiff_watching::{
-    api::{Api, Delete, PatchType, item},
+    api::{Api, Delete, PatchType},
     error::{Error, unless_gone},
+    key::Key,
 };
 
 use crate::{
@@ -29,10 +30,6 @@ pub struct Preemption {
     pub promised: Vec<Arc<PodInfo>>,
 }
 
-fn status_of(pod: &PodInfo) -> String {
-    item::<Pod>(&pod.namespace, &pod.name) + "/status"
-}
-
 impl Preemption {
     /// Tells of one pod that had to leave.
     pub async fn tell(&self, victim: &PodInfo, suffix: &str) {
@@ -40,18 +37,22 @@ impl Preemption {
             "Preempted by pod {} on node {}{suffix}",
             self.pod.uid, self.node
         );
-        self.recorder
-            .tell(
-                victim,
-                Told {
-                    kind: "Normal",
-                    reason: "Preempted",
-                    action: "Preempting",
-                    note: &note,
-                    related: Some(&self.pod),
-                },
-            )
-            .await;
+        let told = Told {
+            related: Some(&self.pod),
+            ..Told::normal("Preempted", "Preempting", &note)
+        };
+        self.recorder.tell(victim, told).await;
+    }
+
+    async fn change_status(
+        &self,
+        pod: &PodInfo,
+        patch: &Value,
+    ) -> Result<Option<ObjectMeta>, Error> {
+        let key = Key::new(&pod.namespace, &pod.name);
+        self.api
+            .amend_status::<Pod>(&key, PatchType::Strategic, patch)
+            .await
     }
 
     async fn evict(&self, victim: &PodInfo) -> Result<(), Error> {
@@ -66,22 +67,13 @@ impl Preemption {
             message: &message,
         };
         if let Some(patch) = condition(victim, wanted, self.clock.now())
-            && unless_gone(
-                self.api
-                    .patch(&status_of(victim), PatchType::Strategic, &patch)
-                    .await,
-            )?
-            .is_none()
+            && self.change_status(victim, &patch).await?.is_none()
         {
             return Ok(());
         }
-        let deleted = self
-            .api
-            .delete_path(
-                &item::<Pod>(&victim.namespace, &victim.name),
-                &Delete::of_uid(&victim.uid),
-            )
-            .await;
+        let key = Key::new(&victim.namespace, &victim.name);
+        let only_it = Delete::of_uid(&victim.uid);
+        let deleted = self.api.delete::<Pod>(&key, &only_it).await;
         if unless_gone(deleted)?.is_some() {
             self.tell(victim, "").await;
         }
@@ -92,11 +84,7 @@ impl Preemption {
     pub async fn carry_out(&self) -> Result<(), Error> {
         for other in &self.promised {
             let patch = json!({"status": {"nominatedNodeName": null}});
-            unless_gone(
-                self.api
-                    .patch(&status_of(other), PatchType::Strategic, &patch)
-                    .await,
-            )?;
+            self.change_status(other, &patch).await?;
         }
         let Some((last, others)) = self.victims.split_last() else {
             return Ok(());

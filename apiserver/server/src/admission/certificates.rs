@@ -87,8 +87,8 @@ impl Plugin for CertificateSigning {
             return Ok(());
         };
         // a status that leaves certificate and conditions as they are signs nothing
-        if new["status"]["certificate"] == old["status"]["certificate"]
-            && new["status"]["conditions"] == old["status"]["conditions"]
+        if new.at("status").at("certificate") == old.at("status").at("certificate")
+            && new.at("status").at("conditions") == old.at("status").at("conditions")
         {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 //! Follows `plugin/pkg/admission/network/defaultingressclass/admission.go`.
 
 use async_trait::async_trait;
-use skiff_api::machinery::status::Status;
+use skiff_api::machinery::{read::Read, status::Status};
 
 use super::{
     default_storage_class::newest_default,
@@ -30,8 +30,12 @@ impl Plugin for DefaultIngressClass {
         let Some(ingress) = &attributes.object else {
             return Ok(());
         };
-        if ingress["spec"]["ingressClassName"].is_string()
-            || ingress["metadata"]["annotations"].get(OLD_CLASS).is_some()
+        if ingress.at("spec").at("ingressClassName").is_string()
+            || ingress
+                .at("metadata")
+                .at("annotations")
+                .get(OLD_CLASS)
+                .is_some()
         {
             return Ok(());
         }

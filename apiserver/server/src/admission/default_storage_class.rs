@@ -3,7 +3,7 @@
 //! Follows `plugin/pkg/admission/storage/storageclass/setdefault/admission.go`.
 
 use async_trait::async_trait;
-use skiff_api::machinery::{meta::Meta, status::Status};
+use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 
 use super::plugin::{Attributes, Operation, Plugin};
 
@@ -31,8 +31,12 @@ impl Plugin for DefaultStorageClass {
         let Some(claim) = &attributes.object else {
             return Ok(());
         };
-        if claim["spec"]["storageClassName"].is_string()
-            || claim["metadata"]["annotations"].get(OLD_CLASS).is_some()
+        if claim.at("spec").at("storageClassName").is_string()
+            || claim
+                .at("metadata")
+                .at("annotations")
+                .get(OLD_CLASS)
+                .is_some()
         {
             return Ok(());
         }

@@ -84,7 +84,8 @@ fn object_name<'a>(attributes: &'a Attributes<'_>) -> &'a str {
 
 fn pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
     let operation = attributes.operation.name();
-    let bound_here = |pod: Option<&Value>| pod.is_some_and(|pod| pod["spec"]["nodeName"] == node);
+    let bound_here =
+        |pod: Option<&Value>| pod.is_some_and(|pod| pod.at("spec").at("nodeName") == node);
     Ok(match (attributes.subresource, attributes.operation) {
         ("", Operation::Create) => return create_pod(node, attributes),
         ("", Operation::Delete) if bound_here(attributes.old) => Ok(()),
@@ -142,19 +143,21 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
     let Some(pod) = &attributes.object else {
         return Ok(Ok(()));
     };
-    if pod["metadata"]["annotations"].get(MIRROR).is_none() {
+    if pod.at("metadata").at("annotations").get(MIRROR).is_none() {
         return Ok(Err(format!(
             "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
         )
         .into()));
     }
-    if pod["spec"]["nodeName"] != node {
+    if pod.at("spec").at("nodeName") != node {
         return Ok(Err(format!(
             "node {node:?} can only create pods with spec.nodeName set to itself"
         )
         .into()));
     }
-    let owner = match pod["metadata"]["ownerReferences"]
+    let owner = match pod
+        .at("metadata")
+        .at("ownerReferences")
         .as_array()
         .map_or(&[][..], Vec::as_slice)
     {
@@ -172,13 +175,14 @@ fn create_pod(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status
             .into()));
         }
     };
-    if owner.text("apiVersion") != "v1" || owner.text("kind") != "Node" || owner["name"] != node {
+    if owner.text("apiVersion") != "v1" || owner.text("kind") != "Node" || owner.at("name") != node
+    {
         return Ok(Err(format!(
             "node {node:?} can only create pods with an owner reference set to itself"
         )
         .into()));
     }
-    if owner["controller"] != true {
+    if !owner.flag("controller") {
         return Ok(Err(format!(
             "node {node:?} can only create pods with a controller owner reference set to itself"
         )
@@ -227,18 +231,18 @@ fn api_reference(pod: &Value) -> Option<&'static str> {
         .flat_map(|list| spec[*list].as_array().into_iter().flatten())
     {
         for env in container.list("env").iter().map(|env| env.at("valueFrom")) {
-            if env["secretKeyRef"].is_object() {
+            if env.at("secretKeyRef").is_object() {
                 return Some("secrets");
             }
-            if env["configMapKeyRef"].is_object() {
+            if env.at("configMapKeyRef").is_object() {
                 return Some("configmaps");
             }
         }
         for from in container.list("envFrom").iter() {
-            if from["secretRef"].is_object() {
+            if from.at("secretRef").is_object() {
                 return Some("secrets");
             }
-            if from["configMapRef"].is_object() {
+            if from.at("configMapRef").is_object() {
                 return Some("configmaps");
             }
         }
@@ -284,7 +288,7 @@ fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
     };
     match (attributes.operation, attributes.old.unwrap_or(&none)) {
         (Operation::Create, _) => {
-            if new["spec"]["configSource"].is_object() {
+            if new.at("spec").at("configSource").is_object() {
                 return Err(format!(
                     "node {node:?} is not allowed to create pods with a non-nil configSource"
                 )
@@ -299,17 +303,18 @@ fn own_node(node: &str, attributes: &Attributes<'_>) -> Checked {
             }
         }
         (Operation::Update, old) => {
-            if new["spec"]["configSource"].is_object()
-                && new["spec"]["configSource"] != old["spec"]["configSource"]
+            if new.at("spec").at("configSource").is_object()
+                && new.at("spec").at("configSource") != old.at("spec").at("configSource")
             {
                 return Err(format!(
                     "node {node:?} is not allowed to update configSource to a new non-nil configSource"
                 ).into());
             }
-            if new["spec"]["taints"] != old["spec"]["taints"] {
+            if new.at("spec").at("taints") != old.at("spec").at("taints") {
                 return Err(format!("node {node:?} is not allowed to modify taints").into());
             }
-            if new["metadata"]["ownerReferences"] != old["metadata"]["ownerReferences"] {
+            if new.at("metadata").at("ownerReferences") != old.at("metadata").at("ownerReferences")
+            {
                 return Err(
                     format!("node {node:?} is not allowed to modify ownerReferences").into(),
                 );
@@ -406,12 +411,14 @@ fn token(node: &str, attributes: &Attributes<'_>) -> Result<Checked, Status> {
             text("uid")
         ).into()));
     }
-    if pod["spec"]["nodeName"] != node {
+    if pod.at("spec").at("nodeName") != node {
         return Ok(Err(
             "node requested token bound to a pod scheduled on a different node".into(),
         ));
     }
-    let audience = match request["spec"]["audiences"]
+    let audience = match request
+        .at("spec")
+        .at("audiences")
         .as_array()
         .map_or(&[][..], Vec::as_slice)
     {
@@ -454,7 +461,7 @@ fn slice(node: &str, attributes: &Attributes<'_>) -> Checked {
         Operation::Delete => ("delete", attributes.old),
         _ => return Ok(()),
     };
-    match slice.is_none_or(|slice| slice["spec"]["nodeName"] == node) {
+    match slice.is_none_or(|slice| slice.at("spec").at("nodeName") == node) {
         true => Ok(()),
         false => Err(format!(
             "can only {verb} ResourceSlice with the same NodeName as the requesting node"

@@ -32,7 +32,9 @@ impl Plugin for PodResizeValidator {
             return Ok(());
         };
         let name = pod.at("spec").text("nodeName");
-        if name.is_empty() || pod["metadata"]["generation"] == old["metadata"]["generation"] {
+        if name.is_empty()
+            || pod.at("metadata").at("generation") == old.at("metadata").at("generation")
+        {
             return Ok(());
         }
         let Some(node) = attributes.look_up("nodes", "", name)? else {

@@ -96,7 +96,7 @@ impl Plugin for ServiceAccount {
 }
 
 fn is_mirror(pod: &Value) -> bool {
-    pod["metadata"]["annotations"].get(MIRROR).is_some()
+    pod.at("metadata").at("annotations").get(MIRROR).is_some()
 }
 
 /// As Go's `strconv.ParseBool` reads it.
@@ -138,7 +138,7 @@ fn wants_token(account: &Value, pod: &Value) -> bool {
 }
 
 fn mount_token(pod: &mut Value) {
-    let volumes = pod["spec"]["volumes"].as_array();
+    let volumes = pod.at("spec").at("volumes").as_array();
     let existing = volumes
         .into_iter()
         .flatten()
@@ -216,11 +216,11 @@ fn mirror(pod: &Value) -> Result<(), Problem> {
     )
     .any(|(_, c)| secret_names(c).next().is_some());
     let in_volumes = volumes().any(|volume| text(volume.at("secret").at("secretName")))
-        || projections().any(|source| source["secret"].is_object());
+        || projections().any(|source| source.at("secret").is_object());
     if in_containers || in_volumes || !pod.at("spec").list("imagePullSecrets").is_empty() {
         return Err("a mirror pod may not reference secrets".into());
     }
-    if projections().any(|source| source["serviceAccountToken"].is_object()) {
+    if projections().any(|source| source.at("serviceAccountToken").is_object()) {
         return Err("a mirror pod may not use ServiceAccountToken volume projections".into());
     }
     Ok(())
@@ -260,7 +260,7 @@ fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), 
     let listed = |list: &str, name: &str| {
         account[list]
             .as_array()
-            .is_some_and(|secrets| secrets.iter().any(|secret| secret["name"] == name))
+            .is_some_and(|secrets| secrets.iter().any(|secret| secret.at("name") == name))
     };
     let refused = |place: String| {
         Problem(format!(
@@ -287,7 +287,7 @@ fn allowed_secrets(account: &Value, pod: &Value, ephemeral: bool) -> Result<(), 
         .at("spec")
         .list("volumes")
         .iter()
-        .filter(|volume| volume["secret"].is_object())
+        .filter(|volume| volume.at("secret").is_object())
     {
         let name = volume.at("secret").text("secretName");
         if !listed("secrets", name) {

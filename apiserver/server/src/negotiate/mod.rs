@@ -97,6 +97,11 @@ fn refused(code: u16, reason: &'static str, message: String) -> Status {
     }
 }
 
+/// A media type of a list of them, without its parameters.
+fn bare(part: &str) -> &str {
+    part.split(';').next().unwrap_or("").trim_matches(' ')
+}
+
 /// What is asked before a verb begins, by the path and method alone: can the route produce what is accepted?
 /// Follows `github.com/emicklei/go-restful` (`detectRoute`).
 pub fn route(info: &RequestInfo, headers: &HeaderMap) -> Result<(), Status> {
@@ -104,18 +109,11 @@ pub fn route(info: &RequestInfo, headers: &HeaderMap) -> Result<(), Status> {
         consumed(first(headers, header::CONTENT_TYPE))?;
     }
     let accept = first(headers, header::ACCEPT);
-    let bare = |part: &str| {
-        part.split(';')
-            .next()
-            .unwrap_or("")
-            .trim_matches(' ')
-            .to_string()
-    };
     if accept.is_empty()
         || accept
             .split(',')
             .map(bare)
-            .any(|media| media == "*/*" || PRODUCED.contains(&media.as_str()))
+            .any(|media| media == "*/*" || PRODUCED.contains(&media))
     {
         return Ok(());
     }
@@ -137,17 +135,10 @@ pub fn route(info: &RequestInfo, headers: &HeaderMap) -> Result<(), Status> {
 
 /// A route for patches takes but these types, one of several with commas between.
 fn consumed(content_type: &str) -> Result<(), Status> {
-    let bare = |part: &str| {
-        part.split(';')
-            .next()
-            .unwrap_or("")
-            .trim_matches(' ')
-            .to_string()
-    };
     if content_type
         .split(',')
         .map(bare)
-        .any(|media| PATCHES.contains(&media.as_str()))
+        .any(|media| PATCHES.contains(&media))
     {
         return Ok(());
     }

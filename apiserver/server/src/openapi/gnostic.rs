@@ -3,6 +3,7 @@
 //! Invariant: the field numbers are those of gnostic's `openapiv2/OpenAPIv2.proto`; `x-` extensions travel as YAML text.
 
 use serde_json::{Map, Value};
+use skiff_api::machinery::read::Read;
 
 /// A message in the making: fields in any order, as protobuf allows.
 #[derive(Default)]
@@ -81,22 +82,22 @@ fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
 /// From a document of version 2.
 pub fn document(model: &Value) -> Vec<u8> {
     let mut out = Message::default();
-    out.text(1, &model["swagger"]);
+    out.text(1, model.at("swagger"));
     let mut info = Message::default();
-    info.text(1, &model["info"]["title"]);
-    info.text(2, &model["info"]["version"]);
+    info.text(1, model.at("info").at("title"));
+    info.text(2, model.at("info").at("version"));
     out.message(2, info);
     let mut paths = Message::default();
-    for (path, item) in entries(&model["paths"]) {
+    for (path, item) in entries(model.at("paths")) {
         paths.named(2, path, path_item(item));
     }
     out.message(8, paths);
     let mut definitions = Message::default();
-    for (name, definition) in entries(&model["definitions"]) {
+    for (name, definition) in entries(model.at("definitions")) {
         definitions.named(1, name, schema(definition));
     }
     out.message(9, definitions);
-    for requirement in model["security"].as_array().into_iter().flatten() {
+    for requirement in model.list("security").iter() {
         let mut message = Message::default();
         for (name, scopes) in entries(requirement) {
             let mut list = Message::default();
@@ -106,12 +107,12 @@ pub fn document(model: &Value) -> Vec<u8> {
         out.message(12, message);
     }
     let mut security = Message::default();
-    for (name, definition) in entries(&model["securityDefinitions"]) {
+    for (name, definition) in entries(model.at("securityDefinitions")) {
         let mut key = Message::default();
-        key.text(1, &definition["type"]);
-        key.text(2, &definition["name"]);
-        key.text(3, &definition["in"]);
-        key.text(4, &definition["description"]);
+        key.text(1, definition.at("type"));
+        key.text(2, definition.at("name"));
+        key.text(3, definition.at("in"));
+        key.text(4, definition.at("description"));
         // SecurityDefinitionsItem { api_key_security = 2 }
         let mut item = Message::default();
         item.message(2, key);
@@ -123,21 +124,21 @@ pub fn document(model: &Value) -> Vec<u8> {
 
 fn schema(value: &Value) -> Message {
     let mut out = Message::default();
-    out.text(1, &value["$ref"]);
-    out.text(2, &value["format"]);
-    out.text(4, &value["description"]);
+    out.text(1, value.at("$ref"));
+    out.text(2, value.at("format"));
+    out.text(4, value.at("description"));
     if let Some(default) = value.get("default") {
         out.any(5, default);
     }
-    out.texts(19, &value["required"]);
+    out.texts(19, value.at("required"));
     if let Some(of) = value.get("additionalProperties") {
         let mut item = Message::default();
         item.message(1, schema(of));
         out.message(21, item);
     }
-    if value["type"].is_string() {
+    if value.at("type").is_string() {
         let mut kind = Message::default();
-        kind.text(1, &value["type"]);
+        kind.text(1, value.at("type"));
         out.message(22, kind);
     }
     if let Some(of) = value.get("items") {
@@ -173,7 +174,7 @@ fn path_item(value: &Value) -> Message {
             out.message(field, operation(of));
         }
     }
-    for one in value["parameters"].as_array().into_iter().flatten() {
+    for one in value.list("parameters").iter() {
         out.message(9, parameter(one));
     }
     out
@@ -181,18 +182,18 @@ fn path_item(value: &Value) -> Message {
 
 fn operation(value: &Value) -> Message {
     let mut out = Message::default();
-    out.texts(1, &value["tags"]);
-    out.text(3, &value["description"]);
-    out.text(5, &value["operationId"]);
-    out.texts(6, &value["produces"]);
-    out.texts(7, &value["consumes"]);
-    for one in value["parameters"].as_array().into_iter().flatten() {
+    out.texts(1, value.at("tags"));
+    out.text(3, value.at("description"));
+    out.text(5, value.at("operationId"));
+    out.texts(6, value.at("produces"));
+    out.texts(7, value.at("consumes"));
+    for one in value.list("parameters").iter() {
         out.message(8, parameter(one));
     }
     let mut responses = Message::default();
-    for (code, response) in entries(&value["responses"]) {
+    for (code, response) in entries(value.at("responses")) {
         let mut inner = Message::default();
-        inner.text(1, &response["description"]);
+        inner.text(1, response.at("description"));
         if let Some(of) = response.get("schema") {
             let mut item = Message::default();
             item.message(1, schema(of));
@@ -204,7 +205,7 @@ fn operation(value: &Value) -> Message {
         responses.named(1, code, answer);
     }
     out.message(9, responses);
-    out.texts(10, &value["schemes"]);
+    out.texts(10, value.at("schemes"));
     if let Some(map) = value.as_object() {
         out.extensions(13, map);
     }
@@ -214,22 +215,22 @@ fn operation(value: &Value) -> Message {
 /// `ParametersItem { parameter = 1 }` around a body (1) or another parameter (2).
 fn parameter(value: &Value) -> Message {
     let mut parameter = Message::default();
-    if value["in"] == "body" {
+    if value.text("in") == "body" {
         let mut body = Message::default();
-        body.text(1, &value["description"]);
-        body.text(2, &value["name"]);
-        body.text(3, &value["in"]);
-        body.flag(4, &value["required"]);
-        body.message(5, schema(&value["schema"]));
+        body.text(1, value.at("description"));
+        body.text(2, value.at("name"));
+        body.text(3, value.at("in"));
+        body.flag(4, value.at("required"));
+        body.message(5, schema(value.at("schema")));
         parameter.message(1, body);
     } else {
         let mut inner = Message::default();
-        inner.flag(1, &value["required"]);
-        inner.text(2, &value["in"]);
-        inner.text(3, &value["description"]);
-        inner.text(4, &value["name"]);
-        let in_path = value["in"] == "path";
-        inner.text(if in_path { 5 } else { 6 }, &value["type"]);
+        inner.flag(1, value.at("required"));
+        inner.text(2, value.at("in"));
+        inner.text(3, value.at("description"));
+        inner.text(4, value.at("name"));
+        let in_path = value.text("in") == "path";
+        inner.text(if in_path { 5 } else { 6 }, value.at("type"));
         // NonBodyParameter { query = 3, path = 4 }
         let mut other = Message::default();
         other.message(if in_path { 4 } else { 3 }, inner);

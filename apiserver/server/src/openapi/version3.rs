@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
+use skiff_api::machinery::read::Read;
 
 const OLD: &str = "#/definitions/";
 const NEW: &str = "#/components/schemas/";
@@ -161,11 +162,11 @@ fn operation(mut old: Value) -> Value {
     if let Some(Value::Array(parameters)) = map.remove("parameters") {
         let (bodies, others): (Vec<Value>, Vec<Value>) = parameters
             .into_iter()
-            .partition(|parameter| parameter["in"] == "body");
+            .partition(|parameter| parameter.text("in") == "body");
         if let Some(body) = bodies.into_iter().next() {
             let mut new =
-                json!({"content": content(&consumes, schema(body["schema"].clone(), false))});
-            if body["required"] == true {
+                json!({"content": content(&consumes, schema(body.at("schema").clone(), false))});
+            if body.flag("required") {
                 new["required"] = true.into();
             }
             map.insert("requestBody".into(), new);

@@ -188,7 +188,7 @@ async fn mark_and_delete(
         Update::of(Part::of(kind, "status")?),
         &mut |live| {
             let live = live.unwrap_or(&Value::Null);
-            check(options, live)?;
+            write::preconditions(kind, name, &options.meant(), live)?;
             let mut new = live.clone();
             mark(&mut new, &now);
             Ok(new)
@@ -211,34 +211,6 @@ async fn mark_and_delete(
         .map(|_| ())
 }
 
-/// The pod is the one that the options speak of.
-fn check(options: &DeleteOptions, live: &Value) -> Result<(), Status> {
-    let failed = |what: &str, wanted: &str, found: &str, might: &str| {
-        let why = format!(
-            "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {might}"
-        );
-        Err(Status::conflict("", "Pod", live.name(), &why))
-    };
-    if let Some(uid) = options
-        .uid()
-        .filter(|uid| !uid.is_empty() && *uid != live.uid())
-    {
-        return failed("UID", uid, live.uid(), "deleted and then recreated");
-    }
-    if let Some(version) = options
-        .resource_version()
-        .filter(|version| !version.is_empty() && *version != live.resource_version())
-    {
-        return failed(
-            "ResourceVersion",
-            version,
-            live.resource_version(),
-            "modified",
-        );
-    }
-    Ok(())
-}
-
 fn mark(pod: &mut Value, now: &str) {
     let condition = json!({"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
         "lastProbeTime": null, "lastTransitionTime": now});
@@ -256,10 +228,10 @@ fn set_condition(status: &mut Map<String, Value>, mut condition: Value) {
     };
     match conditions
         .iter_mut()
-        .find(|had| had["type"] == condition["type"])
+        .find(|had| had.at("type") == condition.at("type"))
     {
         Some(had) => {
-            if had["status"] == condition["status"] {
+            if had.at("status") == condition.at("status") {
                 condition["lastTransitionTime"] = had["lastTransitionTime"].take();
             }
             *had = condition;

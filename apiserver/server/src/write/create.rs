@@ -21,8 +21,8 @@ use super::{
     call::{Call, Part, Written},
     devices, managed, params,
     steps::{
-        check_namespace, dedup_owners, escalation, settle, stamp, standard_finalizers, store_error,
-        take_addresses, unstored, warn_of_no_effect,
+        check_namespace, dedup_owners, escalation, refused, settle, stamp, standard_finalizers,
+        store_error, take_addresses, unstored, warn_of_no_effect,
     },
 };
 use crate::{
@@ -202,14 +202,5 @@ fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
     if errors.is_empty() {
         errors = params::check(call, kind, Part::Whole, value, None)?;
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Status::invalid(
-            kind.flags.told_of_group.unwrap_or(kind.group),
-            kind.kind,
-            value.name(),
-            &errors,
-        ))
-    }
+    refused(kind, value.name(), &errors)
 }

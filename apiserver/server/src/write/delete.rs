@@ -39,9 +39,14 @@ impl DeleteOptions {
     pub fn dry_run(&self) -> bool {
         self.dry_run
     }
-    /// The uid that the object must have.
-    pub fn uid(&self) -> Option<&str> {
-        self.uid.as_deref()
+    /// The same, but what is empty is asked for by nobody (evictions).
+    pub fn meant(&self) -> DeleteOptions {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        DeleteOptions {
+            uid: given(&self.uid),
+            resource_version: given(&self.resource_version),
+            ..self.clone()
+        }
     }
     /// The version that the object must have.
     pub fn resource_version(&self) -> Option<&str> {
@@ -66,7 +71,8 @@ impl DeleteOptions {
             resource_version: text(value.at("preconditions").at("resourceVersion")),
             orphan_dependents: value.flag_ptr("orphanDependents"),
             propagation: text(value.at("propagationPolicy")),
-            dry_run: value["dryRun"]
+            dry_run: value
+                .at("dryRun")
                 .as_array()
                 .is_some_and(|list| list.iter().any(|v| v == "All")),
         };
@@ -89,7 +95,8 @@ impl DeleteOptions {
                 &["Foreground", "Background", "Orphan", "nil"],
             );
         }
-        if value["dryRun"]
+        if value
+            .at("dryRun")
             .as_array()
             .is_some_and(|list| list.iter().any(|v| v != "All"))
         {
@@ -140,41 +147,44 @@ pub async fn delete(
     Err(Status::modified(kind.group, kind.plural, name))
 }
 
-fn preconditions(
+/// The object is the one that the options speak of.
+pub fn preconditions(
     kind: &Kind,
     name: &str,
     options: &DeleteOptions,
     live: &Value,
 ) -> Result<(), Status> {
-    let failed = |what: &str, wanted: &str, found: &str, might: &str| {
-        // what goes in two steps has a check of its own before
-        if kind.strategy.terminate.is_some() {
-            let why = format!(
-                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
-            );
-            return Err(Status::conflict(kind.group, kind.plural, name, &why));
-        }
-        let why = format!(
-            "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {might}"
-        );
-        Err(Status::conflict(kind.group, kind.kind, name, &why))
-    };
-    if let Some(uid) = options.uid.as_deref().filter(|uid| *uid != live.uid()) {
-        return failed("UID", uid, live.uid(), "deleted and then recreated");
-    }
-    if let Some(version) = options
-        .resource_version
-        .as_deref()
-        .filter(|version| *version != live.resource_version())
-    {
-        return failed(
+    let checks = [
+        (
+            "UID",
+            &options.uid,
+            live.uid(),
+            "deleted and then recreated",
+        ),
+        (
             "ResourceVersion",
-            version,
+            &options.resource_version,
             live.resource_version(),
             "modified",
+        ),
+    ];
+    let Some((what, Some(wanted), found, might)) = checks
+        .into_iter()
+        .find(|(_, wanted, found, _)| wanted.as_deref().is_some_and(|wanted| wanted != *found))
+    else {
+        return Ok(());
+    };
+    // what goes in two steps has a check of its own before
+    if kind.strategy.terminate.is_some() {
+        let why = format!(
+            "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
         );
+        return Err(Status::conflict(kind.group, kind.plural, name, &why));
     }
-    Ok(())
+    let why = format!(
+        "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object might have been {might}"
+    );
+    Err(Status::conflict(kind.group, kind.kind, name, &why))
 }
 
 /// What is to be done with an object.

@@ -7,6 +7,7 @@ use skiff_api::{
     kinds::{Kind, Registry, Subresource},
     machinery::{
         managed_fields::{self, ResetFields, ScaleHandler, Versions},
+        meta::Meta,
         read::Read,
         schema::Node,
         status::Status,
@@ -42,6 +43,72 @@ impl Versions for Rows<'_> {
     }
 }
 
+/// What is managed: an object, or a part of it.
+struct Managed<'a> {
+    subresource: &'static str,
+    api_version: &'a str,
+    schema: Node<'a>,
+    reset: ResetFields,
+    versions: Option<&'a dyn Versions>,
+}
+
+impl Managed<'_> {
+    fn track(
+        &self,
+        call: &Call<'_>,
+        manager: &str,
+        live: &Value,
+        new: &mut Value,
+    ) -> Result<(), Status> {
+        let update = managed_fields::Update {
+            manager,
+            subresource: self.subresource,
+            api_version: self.api_version,
+            now: &time::seconds(call.now()),
+            schema: self.schema,
+            reset: &self.reset,
+            versions: self.versions,
+        };
+        managed_fields::track_update(live, new, &update).map_err(unreadable)
+    }
+
+    fn apply(
+        &self,
+        call: &Call<'_>,
+        live: Option<&Value>,
+        config: &Value,
+    ) -> Result<Value, Status> {
+        let apply = managed_fields::Apply {
+            manager: &call.options.field_manager,
+            force: call.options.force,
+            subresource: self.subresource,
+            api_version: self.api_version,
+            now: &time::seconds(call.now()),
+            schema: self.schema,
+            reset: &self.reset,
+            versions: self.versions,
+        };
+        managed_fields::apply(live, config, &apply).map_err(|error| error.status())
+    }
+}
+
+fn unreadable(error: impl std::fmt::Display) -> Status {
+    Status::internal(error.to_string())
+}
+
+/// Does something with what is managed of a kind.
+fn with<T>(call: &Call<'_>, kind: &Kind, part: Part, work: impl FnOnce(&Managed<'_>) -> T) -> T {
+    let rows = Rows(call.kinds, kind);
+    let others = call.kinds.has_other_versions(kind);
+    work(&Managed {
+        subresource: part.name(),
+        api_version: &kind.api_version(),
+        schema: kind.node(),
+        reset: reset_fields(kind, part),
+        versions: others.then_some(&rows as &dyn Versions),
+    })
+}
+
 /// Notes the request's manager as the owner of what it changed between `live` and `new`.
 pub fn track_update(
     call: &Call<'_>,
@@ -62,121 +129,9 @@ pub fn track_update_as(
     live: &Value,
     new: &mut Value,
 ) -> Result<(), Status> {
-    let now = time::seconds(call.now());
-    let rows = Rows(call.kinds, kind);
-    let update = managed_fields::Update {
-        manager,
-        subresource: part.name(),
-        api_version: &kind.api_version(),
-        now: &now,
-        schema: kind.node(),
-        reset: &reset_fields(kind, part),
-        versions: call
-            .kinds
-            .has_other_versions(kind)
-            .then_some(&rows as &dyn Versions),
-    };
-    managed_fields::track_update(live, new, &update)
-        .map_err(|error| Status::internal(error.to_string()))
-}
-
-/// `Scale` has managed fields of its own, which are made of those of its object and go back there.
-struct OfScale<'a> {
-    handler: ScaleHandler<'a>,
-    live: Value,
-    now: String,
-}
-
-const SCALE: &str = "autoscaling/v1";
-
-impl<'a> OfScale<'a> {
-    fn of(
-        call: &Call<'_>,
-        api_version: &'a str,
-        replicas: &'a str,
-        parent: &Value,
-        scale: &Value,
-    ) -> Result<OfScale<'a>, Status> {
-        let handler = ScaleHandler::new(api_version, replicas);
-        let mut live = scale.clone();
-        handler
-            .to_subresource(parent, &mut live)
-            .map_err(|error| Status::internal(error.to_string()))?;
-        Ok(OfScale {
-            handler,
-            live,
-            now: time::seconds(call.now()),
-        })
-    }
-
-    fn back(&self, parent: &mut Value, scale: &Value) -> Result<(), Status> {
-        self.handler
-            .to_parent(parent, scale)
-            .map_err(|error| Status::internal(error.to_string()))
-    }
-}
-
-/// The path of the replicas and the versions, which writes of a scale need.
-pub struct ScaleOf<'a> {
-    pub kind: &'a Kind,
-    pub replicas: &'a str,
-    pub node: Node<'a>,
-}
-
-/// Notes in `parent` who owns its replicas after the `scale` of it was replaced by `wanted`.
-pub fn track_scale(
-    call: &Call<'_>,
-    of: &ScaleOf<'_>,
-    scale: &Value,
-    wanted: &Value,
-    parent: &mut Value,
-) -> Result<(), Status> {
-    let api_version = of.kind.api_version();
-    let fields = OfScale::of(call, &api_version, of.replicas, parent, scale)?;
-    let mut wanted = wanted.clone();
-    if let Some(metadata) = fields.live.at("metadata").get("managedFields") {
-        wanted["metadata"]["managedFields"] = metadata.clone();
-    }
-    let reset = ResetFields::default();
-    let update = managed_fields::Update {
-        manager: &call.options.field_manager,
-        subresource: "scale",
-        api_version: SCALE,
-        now: &fields.now,
-        schema: of.node,
-        reset: &reset,
-        versions: None,
-    };
-    managed_fields::track_update(&fields.live, &mut wanted, &update)
-        .map_err(|error| Status::internal(error.to_string()))?;
-    fields.back(parent, &wanted)
-}
-
-/// Merges an applied configuration into the `scale` of `parent`, and notes there who owns its replicas.
-pub fn apply_scale(
-    call: &Call<'_>,
-    of: &ScaleOf<'_>,
-    scale: &Value,
-    config: &Value,
-    parent: &mut Value,
-) -> Result<Value, Status> {
-    let api_version = of.kind.api_version();
-    let fields = OfScale::of(call, &api_version, of.replicas, parent, scale)?;
-    let reset = ResetFields::default();
-    let apply = managed_fields::Apply {
-        manager: &call.options.field_manager,
-        force: call.options.force,
-        subresource: "scale",
-        api_version: SCALE,
-        now: &fields.now,
-        schema: of.node,
-        reset: &reset,
-        versions: None,
-    };
-    let merged = managed_fields::apply(Some(&fields.live), config, &apply)
-        .map_err(|error| error.status())?;
-    fields.back(parent, &merged)?;
-    Ok(merged)
+    with(call, kind, part, |managed| {
+        managed.track(call, manager, live, new)
+    })
 }
 
 /// Merges an applied configuration into the live object.
@@ -187,20 +142,75 @@ pub fn apply(
     live: Option<&Value>,
     config: &Value,
 ) -> Result<Value, Status> {
-    let now = time::seconds(call.now());
-    let rows = Rows(call.kinds, kind);
-    let apply = managed_fields::Apply {
-        manager: &call.options.field_manager,
-        force: call.options.force,
-        subresource: part.name(),
-        api_version: &kind.api_version(),
-        now: &now,
-        schema: kind.node(),
-        reset: &reset_fields(kind, part),
-        versions: call
-            .kinds
-            .has_other_versions(kind)
-            .then_some(&rows as &dyn Versions),
-    };
-    managed_fields::apply(live, config, &apply).map_err(|error| error.status())
+    with(call, kind, part, |managed| {
+        managed.apply(call, live, config)
+    })
+}
+
+/// `Scale` has managed fields of its own, which are made of those of its object and go back there.
+pub struct ScaleOf<'a> {
+    pub kind: &'a Kind,
+    /// The path of the replicas.
+    pub replicas: &'a str,
+    /// The type of a Scale.
+    pub node: Node<'a>,
+}
+
+impl ScaleOf<'_> {
+    /// Has `work` make the new scale of the live one, which has its managers, and notes in `parent` who owns its replicas then.
+    fn change(
+        &self,
+        parent: &mut Value,
+        scale: &Value,
+        work: impl FnOnce(&Managed<'_>, Value) -> Result<Value, Status>,
+    ) -> Result<Value, Status> {
+        let api_version = self.kind.api_version();
+        let handler = ScaleHandler::new(&api_version, self.replicas);
+        let mut live = scale.clone();
+        handler
+            .to_subresource(parent, &mut live)
+            .map_err(unreadable)?;
+        let managed = Managed {
+            subresource: "scale",
+            api_version: "autoscaling/v1",
+            schema: self.node,
+            reset: ResetFields::default(),
+            versions: None,
+        };
+        let new = work(&managed, live)?;
+        handler.to_parent(parent, &new).map_err(unreadable)?;
+        Ok(new)
+    }
+}
+
+/// Notes in `parent` who owns its replicas after the `scale` of it was replaced by `wanted`.
+pub fn track_scale(
+    call: &Call<'_>,
+    of: &ScaleOf<'_>,
+    scale: &Value,
+    wanted: &Value,
+    parent: &mut Value,
+) -> Result<(), Status> {
+    of.change(parent, scale, |managed, live| {
+        let mut wanted = wanted.clone();
+        if let Some(entries) = live.at("metadata").get("managedFields") {
+            wanted.set_meta("managedFields", entries.clone());
+        }
+        managed.track(call, &call.options.field_manager, &live, &mut wanted)?;
+        Ok(wanted)
+    })
+    .map(drop)
+}
+
+/// Merges an applied configuration into the `scale` of `parent`, and notes there who owns its replicas.
+pub fn apply_scale(
+    call: &Call<'_>,
+    of: &ScaleOf<'_>,
+    scale: &Value,
+    config: &Value,
+    parent: &mut Value,
+) -> Result<Value, Status> {
+    of.change(parent, scale, |managed, live| {
+        managed.apply(call, Some(&live), config)
+    })
 }

@@ -17,7 +17,7 @@ mod update;
 pub use self::{
     call::{Call, Options, Part, Warnings, Writer, Written},
     create::create,
-    delete::{DeleteOptions, Deleted, delete},
+    delete::{DeleteOptions, Deleted, delete, preconditions},
     steps::check_namespace,
     update::{Update, update},
 };

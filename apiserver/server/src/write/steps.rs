@@ -162,3 +162,12 @@ pub(super) fn take_addresses(
     let (allocator, dry) = (&call.writer.allocator, call.options.dry_run);
     allocate(allocator, kind, new, live, dry).map(Some)
 }
+
+/// The answer to an object with these faults; fine without any.
+pub(super) fn refused(kind: &Kind, name: &str, errors: &Errors) -> Result<(), Status> {
+    if errors.is_empty() {
+        return Ok(());
+    }
+    let group = kind.flags.told_of_group.unwrap_or(kind.group);
+    Err(Status::invalid(group, kind.kind, name, errors))
+}

@@ -27,8 +27,8 @@ use super::{
     params,
     prepare::prepare,
     steps::{
-        check_namespace, dedup_owners, escalation, settle, stamp, standard_finalizers, store_error,
-        take_addresses, unstored, warn_of_no_effect,
+        check_namespace, dedup_owners, escalation, refused, settle, stamp, standard_finalizers,
+        store_error, take_addresses, unstored, warn_of_no_effect,
     },
 };
 use crate::{
@@ -329,14 +329,5 @@ fn validate(
     if errors.is_empty() {
         errors = params::check(call, kind, part, new, Some(live))?;
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(Status::invalid(
-            kind.flags.told_of_group.unwrap_or(kind.group),
-            kind.kind,
-            new.name(),
-            &errors,
-        ))
-    }
+    refused(kind, new.name(), &errors)
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use skiff_api::machinery::clock::system;
 use skiff_watching::{
     api::{Delete, PatchType},
+    clock::Now as _,
     error::unless_gone,
     key::Key,
 };

@@ -23,11 +23,6 @@ pub fn is_valid_user_id(id: i64) -> Messages {
     is_in_range(id, 0, i64::from(i32::MAX))
 }
 
-/// A group id: 0 to 2^31-1.
-pub fn is_valid_group_id(id: i64) -> Messages {
-    is_in_range(id, 0, i64::from(i32::MAX))
-}
-
 /// The name of a port as IANA has them: `http`, at most 15 bytes.
 pub fn is_valid_port_name(port: &str) -> Messages {
     let mut messages = Messages::new();

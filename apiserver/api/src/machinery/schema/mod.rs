@@ -360,10 +360,6 @@ impl<'a> Node<'a> {
         matches!(self.at, At::Shape(Shape::List(_)))
     }
 
-    pub fn is_map(&self) -> bool {
-        matches!(self.at, At::Shape(Shape::Map(_)))
-    }
-
     /// The value of the field or map key `name`.
     pub fn child(&self, name: &str) -> Option<Node<'a>> {
         if let Some(t) = self.as_type() {
@@ -402,25 +398,6 @@ impl<'a> Node<'a> {
 
     pub fn keys(&self) -> &'a [Box<str>] {
         self.field.map_or(&[], |field| &field.keys)
-    }
-
-    /// Owned as a whole by server-side apply: atomic structs and maps, lists that are not sets or maps, scalars, raw values.
-    pub fn is_atomic(&self) -> bool {
-        if self.field.is_some_and(|field| field.atomic) {
-            return true;
-        }
-        if self.field.is_some_and(|field| field.granular) {
-            return false;
-        }
-        match self.at {
-            At::Type(t) => t.atomic,
-            At::Shape(Shape::Struct(index)) => self.schema.types[*index as usize].atomic,
-            At::Shape(Shape::List(_)) => {
-                matches!(self.list_type(), ListType::Unset | ListType::Atomic)
-            }
-            At::Shape(Shape::Map(_)) => false,
-            At::Shape(_) => true,
-        }
     }
 }
 

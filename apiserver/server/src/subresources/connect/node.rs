@@ -41,7 +41,7 @@ fn address(node: &Value) -> Result<(String, u16), Status> {
     let of = |kind: &str| {
         addresses
             .iter()
-            .find(|address| address["type"] == kind)
+            .find(|address| address.at("type") == kind)
             .and_then(|address| address.text_ptr("address"))
     };
     let known: Vec<String> = addresses
@@ -60,7 +60,11 @@ fn address(node: &Value) -> Result<(String, u16), Status> {
     if !fits {
         return Err(Status::bad_request("address not allowed"));
     }
-    let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"]
+    let port = node
+        .at("status")
+        .at("daemonEndpoints")
+        .at("kubeletEndpoint")
+        .at("Port")
         .as_u64()
         .filter(|port| *port > 0);
     let port = port

@@ -188,11 +188,12 @@ fn from_any(items: &[Value]) -> impl Iterator<Item = &Value> {
 
 /// An address of the subset that is a pod's, when it has the port.
 fn endpoint(ctx: &Context, subset: &Value, port_name: &str) -> Option<(IpAddr, u16)> {
-    let port = subset["ports"]
+    let port = subset
+        .at("ports")
         .as_array()?
         .iter()
         .find(|port| port.text("name") == port_name)?;
-    let port = u16::try_from(port["port"].as_u64()?).ok()?;
+    let port = u16::try_from(port.at("port").as_u64()?).ok()?;
     let addresses = subset.list("addresses");
     from_any(addresses)
         .find_map(|address| pod_address(ctx, address))
@@ -217,7 +218,8 @@ fn pod_address(ctx: &Context, address: &Value) -> Option<IpAddr> {
         .at("status")
         .list("podIPs")
         .iter()
-        .any(|one| one["ip"] == ip);
-    let known = has || pod.at("status").some("podIPs").is_none() && pod["status"]["podIP"] == ip;
+        .any(|one| one.at("ip") == ip);
+    let known =
+        has || pod.at("status").some("podIPs").is_none() && pod.at("status").at("podIP") == ip;
     ip.parse().ok().filter(|ip| known && is_global_unicast(*ip))
 }

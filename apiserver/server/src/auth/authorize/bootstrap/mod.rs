@@ -142,7 +142,7 @@ pub fn reconcile(expected: &Value, existing: Option<&Value>) -> Reconcile {
     if existing["metadata"]["annotations"][AUTOUPDATE] == "false" {
         return Reconcile::Nothing;
     }
-    if expected.get("roleRef").is_some() && expected["roleRef"] != existing["roleRef"] {
+    if expected.get("roleRef").is_some() && expected.at("roleRef") != existing.at("roleRef") {
         return Reconcile::Recreate(expected.clone());
     }
     let mut updated = existing.clone();
