@@ -71,11 +71,13 @@ fn words(ctx: &With<Flags>) -> Result<(Option<String>, Vec<String>)> {
     let command = match ctx.dash() {
         Some(dash) => args[dash..].to_vec(),
         None if args.len() > 1 || (files && !args.is_empty()) => {
-            return Err(ctx.usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead"));
+            return Err(ctx.usage(
+                "exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead",
+            ));
         }
         None => vec![],
     };
-    pods::check_patience(&ctx, ctx.shared().session.pod_running_timeout)?;
+    pods::check_patience(ctx, ctx.shared().session.pod_running_timeout)?;
     if word.is_none() && !files {
         bail!("pod, type/name or --filename must be specified");
     }
