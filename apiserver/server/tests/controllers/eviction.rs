@@ -176,7 +176,7 @@ impl skiff_watching::clock::Now for Fast {
 impl skiff_watching::clock::TimeSource for Fast {
     fn sleep_until(&self, deadline: jiff::Timestamp) -> futures::future::BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(
-            skiff_watching::clock::until(skiff_watching::clock::Now::now(self), deadline) / TIMES,
+            skiff_watching::clock::until(self.now(), deadline) / TIMES,
         ))
     }
 }
