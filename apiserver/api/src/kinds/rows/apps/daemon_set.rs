@@ -96,18 +96,9 @@ fn selector(spec: &Value, options: &Options, path: &Path, errors: &mut Errors) {
         &path.child("selector"),
         errors,
     );
-    let labels = spec.at("template").at("metadata").some("labels");
-    if Selector::from_label_selector(given)
-        .is_ok_and(|selector| !selector.matches(labels.unwrap_or(&Value::Null)))
-    {
+    if let Ok(selector) = Selector::from_label_selector(given) {
         let at = path.child("template");
-        let at = at.child("metadata");
-        invalid_shown(
-            &workload::shown_labels(labels),
-            "`selector` does not match template `labels`",
-            &at.child("labels"),
-            errors,
-        );
+        workload::template_matches(&selector, spec.at("template"), &at, errors);
     }
     if given.is_some_and(workload::selects_everything) {
         invalid_shown(

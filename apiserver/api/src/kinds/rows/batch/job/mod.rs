@@ -165,18 +165,9 @@ fn job_spec(given: &Value, how: &How, path: &Path, errors: &mut Errors) {
         &path.child("selector"),
         errors,
     );
-    let labels = given.at("template").at("metadata").some("labels");
-    if Selector::from_label_selector(selector)
-        .is_ok_and(|selector| !selector.matches(labels.unwrap_or(&Value::Null)))
-    {
+    if let Ok(selector) = Selector::from_label_selector(selector) {
         let at = path.child("template");
-        let at = at.child("metadata");
-        invalid_shown(
-            &workload::shown_labels(labels),
-            "`selector` does not match template `labels`",
-            &at.child("labels"),
-            errors,
-        );
+        workload::template_matches(&selector, given.at("template"), &at, errors);
     }
 }
 
