@@ -5,7 +5,7 @@
 
 use http::Method;
 use serde::Deserialize;
-use skiff_api::kinds::validation::read::Read;
+use skiff_api::machinery::read::Read;
 
 use crate::{
     api::{Api, segment},

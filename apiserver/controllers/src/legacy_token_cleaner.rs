@@ -12,7 +12,7 @@ use std::{
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
 use serde_json::{Value, json};
-use skiff_api::kinds::validation::read::Read;
+use skiff_api::machinery::read::Read;
 
 use crate::{
     api::{Page, collection},

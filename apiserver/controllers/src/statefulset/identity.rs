@@ -12,7 +12,7 @@ use k8s_openapi::api::{
         PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
     },
 };
-use skiff_api::kinds::validation::read::Read;
+use skiff_api::machinery::read::Read;
 
 use crate::{owners::controller_ref, pods, prelude::*};
 

@@ -78,6 +78,11 @@ async fn pods_are_spread_over_zones() {
             .node(name, json!({"metadata": {"labels": {"zone": zone}}}))
             .await;
     }
+    // the scheduler hears of nodes in their order: who finds the last knows all
+    plane
+        .pod("finds", json!({"spec": {"nodeSelector": {"zone": "b"}}}))
+        .await;
+    assert_eq!(plane.placed("finds").await, "b1");
     let constraint = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}});
     for number in 0..6 {
         let changes = json!({"metadata": {"labels": {"app": "web"}}, "spec": {"topologySpreadConstraints": [constraint]}});
