@@ -3,9 +3,9 @@
 //! Invariant: a good value costs no allocation.
 //! Follows `pkg/apis/core/validation/validation.go` and `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/validation/validation.go`.
 
-use super::read::Read;
 use crate::kinds::prelude::*;
 use crate::machinery::field::{Error, Kind, go_quoted};
+use crate::machinery::read::Read;
 use crate::machinery::selector::Operator;
 
 /// What is said of a field that must stay as it is.

@@ -3,8 +3,8 @@
 //! Follows `ValidateConditions` of `staging/src/k8s.io/apimachinery/pkg/apis/meta/v1/validation/validation.go`.
 
 use super::checks::{one_of, qualified_name};
-use super::read::Read;
 use crate::kinds::prelude::*;
+use crate::machinery::read::Read;
 
 const LONGEST_REASON: usize = 1024;
 const LONGEST_MESSAGE: usize = 32 * 1024;

@@ -8,7 +8,6 @@ pub mod conditions;
 pub mod diff;
 pub mod internal;
 pub mod pod;
-pub use crate::machinery::read;
 pub mod url;
 pub mod webhook;
 pub mod workload;

@@ -2,9 +2,9 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/util/webhook/validation.go`.
 
-use super::read::Read;
 use super::url;
 use crate::kinds::prelude::*;
+use crate::machinery::read::Read;
 
 /// `clientConfig`: one of both.
 pub fn client_config(config: &Value, path: &Path, errors: &mut Errors) {

@@ -4,10 +4,10 @@
 
 use super::checks::{IMMUTABLE, invalid_shown, nonnegative};
 use super::pod::Options;
-use super::read::Read;
 use super::{internal, pod};
 use crate::kinds::prelude::*;
 use crate::machinery::field::{Error, Kind, go_quoted};
+use crate::machinery::read::Read;
 use crate::machinery::selector::Selector;
 
 /// The JSON of a `LabelSelector`; `null` when there is none.

@@ -5,8 +5,8 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::read::Read;
 use crate::kinds::prelude::*;
+use crate::machinery::read::Read;
 use crate::machinery::schema::{self, Schema};
 
 #[derive(Debug, PartialEq)]

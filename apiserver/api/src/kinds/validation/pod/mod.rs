@@ -25,9 +25,9 @@ pub mod warnings;
 mod windows;
 
 use super::checks::{dns_label, invalid_shown, labels, one_of, range, required_one_of, subdomain};
-use super::read::Read;
 use crate::kinds::prelude::*;
 use crate::machinery::object_meta;
+use crate::machinery::read::Read;
 
 pub use annotations::{
     APPARMOR, MIRROR, SECCOMP_CONTAINER, SECCOMP_POD, validate as validate_annotations,
