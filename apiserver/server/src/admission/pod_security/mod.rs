@@ -137,8 +137,9 @@ fn violations(pod: &Value, asked: Asked) -> Violations {
     let pod = Pod {
         metadata: pod.at("metadata"),
         spec: pod.at("spec"),
+        minor: asked.version.unwrap_or(u32::MAX),
     };
-    Violations::of(pod, asked)
+    Violations::of(pod, asked.level)
 }
 
 fn warn(attributes: &Attributes<'_>, pod: &Value, asked: Asked) {
