@@ -35,28 +35,28 @@ type Port = (u16, String);
 
 /// Addresses and node ports, of one service or of all.
 #[derive(Default, Debug, PartialEq)]
-struct Held {
+struct Allocated {
     ips: HashSet<IpAddr>,
     ports: HashSet<Port>,
 }
 
-impl Held {
+impl Allocated {
     /// What a service has.
-    fn of(service: &Value) -> Held {
+    fn of(service: &Value) -> Allocated {
         let spec = service.at("spec");
         let health = spec.int("healthCheckNodePort");
         let health = port(health).map(|port| (port, "TCP".to_string()));
         let ports = spec.list("ports").iter();
         let ports = ports.filter_map(|of| Some((port(of.int("nodePort"))?, protocol(of))));
-        Held {
+        Allocated {
             ips: cluster_ips(service).collect(),
             ports: ports.chain(health).collect(),
         }
     }
 
     /// Of a service that cannot be read: whatever looks like an address, a node port or a health check's.
-    fn of_text(text: &str) -> Held {
-        let mut held = Held::default();
+    fn of_text(text: &str) -> Allocated {
+        let mut held = Allocated::default();
         held.ips.extend(
             text.split('"')
                 .filter_map(|part| part.parse::<IpAddr>().ok()),
@@ -70,12 +70,12 @@ impl Held {
         held
     }
 
-    fn extend(&mut self, other: Held) {
+    fn extend(&mut self, other: Allocated) {
         self.ips.extend(other.ips);
         self.ports.extend(other.ports);
     }
 
-    fn remove(&mut self, other: &Held) {
+    fn remove(&mut self, other: &Allocated) {
         for ip in &other.ips {
             self.ips.remove(ip);
         }
@@ -88,22 +88,22 @@ impl Held {
 /// What services have of the two pools.
 pub struct Allocator {
     pub cidr: IpNet,
-    used: Mutex<Held>,
+    used: Mutex<Allocated>,
 }
 
 impl Allocator {
     /// Learns from the stored services what is in use.
     pub fn new(cidr: IpNet, store: &dyn Store) -> Allocator {
-        let mut used = Held::default();
+        let mut used = Allocated::default();
         for object in store.snapshot("services").range(None, None) {
             used.extend(match stored::value(&object) {
-                Ok(service) => Held::of(&service),
+                Ok(service) => Allocated::of(&service),
                 Err(status) => {
                     tracing::error!(
                         error = status.message,
                         "what this service has is not handed out again"
                     );
-                    Held::of_text(&String::from_utf8_lossy(&object.bytes))
+                    Allocated::of_text(&String::from_utf8_lossy(&object.bytes))
                 }
             });
         }
@@ -120,10 +120,10 @@ impl Allocator {
 
     /// A service is gone.
     pub fn free(&self, service: &Value) {
-        self.used.lock().remove(&Held::of(service));
+        self.used.lock().remove(&Allocated::of(service));
     }
 
-    fn random_ip(&self, used: &Held) -> Option<IpAddr> {
+    fn random_ip(&self, used: &Allocated) -> Option<IpAddr> {
         let size = host_count(&self.cidr);
         let mut rng = rand::rng();
         // the lowest sixteenth (at most 256) is kept for addresses that people choose
@@ -139,7 +139,7 @@ impl Allocator {
             .find(|ip| !used.ips.contains(ip))
     }
 
-    fn random_port(&self, used: &Held, protocol: &str) -> Option<u16> {
+    fn random_port(&self, used: &Allocated, protocol: &str) -> Option<u16> {
         let count = NODE_PORTS.end() - NODE_PORTS.start() + 1;
         let start = rand::rng().random_range(0..count);
         // ports below this offset are kept for people's choice while others are left
@@ -194,9 +194,9 @@ fn protocol(port: &Value) -> String {
 #[derive(Default)]
 pub struct Allocation {
     allocator: Option<Arc<Allocator>>,
-    taken: Held,
+    taken: Allocated,
     /// What the old object had and the new one has no more.
-    freed: Held,
+    freed: Allocated,
 }
 
 impl Allocation {
@@ -224,8 +224,8 @@ pub fn allocate(
 ) -> Result<Allocation, Status> {
     let mut allocation = Allocation {
         allocator: Some(allocator.clone()),
-        taken: Held::default(),
-        freed: Held::of(live),
+        taken: Allocated::default(),
+        freed: Allocated::of(live),
     };
     let of = value.at("spec").text("type").to_string();
     // its lock is gone before anything can be given back
@@ -256,16 +256,16 @@ pub fn allocate(
     if dry {
         return Ok(Allocation::default());
     }
-    allocation.freed.remove(&Held::of(value));
+    allocation.freed.remove(&Allocated::of(value));
     Ok(allocation)
 }
 
 /// One service on its way to what it needs.
 struct Taking<'a> {
     allocator: &'a Allocator,
-    used: MutexGuard<'a, Held>,
-    taken: &'a mut Held,
-    had: &'a Held,
+    used: MutexGuard<'a, Allocated>,
+    taken: &'a mut Allocated,
+    had: &'a Allocated,
     errors: Errors,
 }
 
@@ -408,14 +408,14 @@ mod tests {
     #[test]
     fn numbers_that_no_port_has_are_no_ports() {
         let service = json!({"spec": {"ports": [{"nodePort": 65536 + 30000}, {"nodePort": -1}, {"nodePort": 30001}, {}], "healthCheckNodePort": -1}});
-        let ports = Held::of(&service).ports;
+        let ports = Allocated::of(&service).ports;
         assert_eq!(ports, HashSet::from([(30001, "TCP".to_string())]));
         assert_eq!(port(65536 + 30000), None);
     }
 
     #[test]
     fn what_an_unreadable_service_has_is_not_free() {
-        let held = Held::of_text(
+        let held = Allocated::of_text(
             r#"{"spec":{"clusterIP":"10.96.0.7","clusterIPs":["10.96.0.7","fd00::7"],"ports":[{"nodePort":30007},{"nodePort":0}],"healthCheckNodePort":30008,"x"#,
         );
         let ips = ["10.96.0.7", "fd00::7"].map(|ip| ip.parse().unwrap());

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 /// What of each row's object is needed to print it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Keep {
+pub struct RowParts {
     pub namespaces: bool,
     pub labels: bool,
 }
@@ -49,7 +49,7 @@ struct Metadata {
 ///
 /// # Errors
 /// An answer that is not JSON.
-pub fn read(bytes: &[u8], keep: Keep) -> serde_json::Result<Value> {
+pub fn read(bytes: &[u8], keep: RowParts) -> serde_json::Result<Value> {
     let Some(table) = serde_json::from_slice::<Table>(bytes)
         .ok()
         .filter(|t| t.kind == "Table")
@@ -67,7 +67,7 @@ pub fn read(bytes: &[u8], keep: Keep) -> serde_json::Result<Value> {
     )
 }
 
-fn slim(row: Row, keep: Keep) -> Value {
+fn slim(row: Row, keep: RowParts) -> Value {
     let mut out = Map::new();
     out.insert("cells".into(), Value::Array(row.cells));
     let metadata = row.object.map(|o| o.metadata).unwrap_or_default();
@@ -94,17 +94,17 @@ mod tests {
             "rows": [{"cells": ["a", 1], "object": {"metadata": {"name": "a", "namespace": "n", "labels": {"x": "y"}, "managedFields": [{}]}}}, {"cells": ["b"]}]});
         let read = |keep| read(table.to_string().as_bytes(), keep).unwrap();
         assert_eq!(
-            read(Keep::default())["rows"],
+            read(RowParts::default())["rows"],
             json!([{"cells": ["a", 1]}, {"cells": ["b"]}])
         );
         assert_eq!(
-            read(Keep {
+            read(RowParts {
                 namespaces: true,
                 labels: false
             })["rows"][0]["object"],
             json!({"metadata": {"namespace": "n"}})
         );
-        let all = read(Keep {
+        let all = read(RowParts {
             namespaces: true,
             labels: true,
         });
@@ -122,9 +122,9 @@ mod tests {
     fn other_answers_are_kept_whole() {
         let list = json!({"kind": "PodList", "items": [{"metadata": {"name": "a"}}], "rows": 5});
         assert_eq!(
-            read(list.to_string().as_bytes(), Keep::default()).unwrap(),
+            read(list.to_string().as_bytes(), RowParts::default()).unwrap(),
             list
         );
-        assert!(read(b"no", Keep::default()).is_err());
+        assert!(read(b"no", RowParts::default()).is_err());
     }
 }

@@ -11,7 +11,7 @@ use super::{
     Error, Image, layer,
     manifest::{ConfigDocument, Descriptor, Index, Manifest, SavedImage, pick_platform},
     reference::Reference,
-    store::{Arrived, Shelf, failed},
+    store::{Arrived, Content, failed},
 };
 use crate::outcome;
 
@@ -22,7 +22,7 @@ const NAME_ANNOTATIONS: [&str; 2] = [
 ];
 
 /// Loads all images of `archive` for this machine's platform.
-pub(super) fn load(store: &Shelf, archive: &Path) -> Result<Vec<Image>, Error> {
+pub(super) fn load(store: &Content, archive: &Path) -> Result<Vec<Image>, Error> {
     let scratch = store.scratch();
     let answer = extract(archive, &scratch).map_err(|err| failed(format!("read {}", archive.display()), err)).and_then(|()| {
         if scratch.join("manifest.json").exists() {
@@ -46,7 +46,7 @@ fn extract(archive: &Path, into: &Path) -> io::Result<()> {
     tar.unpack(into)
 }
 
-fn load_saved(store: &Shelf, folder: &Path) -> Result<Vec<Image>, Error> {
+fn load_saved(store: &Content, folder: &Path) -> Result<Vec<Image>, Error> {
     let images: Vec<SavedImage> = read_json(folder, "manifest.json")?;
     let load_one = |saved: SavedImage| {
         let config = read(folder, &saved.config)?;
@@ -66,7 +66,7 @@ fn load_saved(store: &Shelf, folder: &Path) -> Result<Vec<Image>, Error> {
     images.into_iter().map(load_one).collect()
 }
 
-fn load_layout(store: &Shelf, folder: &Path) -> Result<Vec<Image>, Error> {
+fn load_layout(store: &Content, folder: &Path) -> Result<Vec<Image>, Error> {
     let index: Index = read_json(folder, "index.json")?;
     let mut images = Vec::new();
     for descriptor in &index.manifests {
@@ -115,7 +115,7 @@ fn manifest_of(folder: &Path, descriptor: &Descriptor) -> Result<Manifest, Error
 }
 
 fn add_layers(
-    store: &Shelf,
+    store: &Content,
     folder: &Path,
     layers: &[String],
     document: &ConfigDocument,

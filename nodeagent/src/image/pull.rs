@@ -20,7 +20,7 @@ use super::{
     Credentials, Error, Image,
     manifest::{ConfigDocument, architecture},
     reference::Reference,
-    store::{Arrived, Shelf},
+    store::{Arrived, Content},
 };
 
 /// Why an image does not arrive.
@@ -61,7 +61,7 @@ const PARALLEL_LAYERS: usize = 3;
 
 /// Tries each of `credentials` and then anonymously; the first that may read the manifest is used for the rest.
 pub(super) async fn pull(
-    store: &Arc<Shelf>,
+    store: &Arc<Content>,
     name: &Reference,
     credentials: &[Credentials],
 ) -> Result<Image, Error> {
@@ -73,7 +73,7 @@ pub(super) async fn pull(
 }
 
 async fn try_all(
-    store: &Arc<Shelf>,
+    store: &Arc<Content>,
     name: &Reference,
     credentials: &[Credentials],
 ) -> Result<Image, Failure> {
@@ -103,7 +103,7 @@ async fn try_all(
 }
 
 async fn fetch(
-    store: &Arc<Shelf>,
+    store: &Arc<Content>,
     name: &Reference,
     client: &Client,
     manifest: &OciImageManifest,
@@ -152,7 +152,7 @@ async fn fetch(
 }
 
 async fn fetch_layer(
-    store: Arc<Shelf>,
+    store: Arc<Content>,
     client: Client,
     remote: oci_client::Reference,
     layer: OciDescriptor,

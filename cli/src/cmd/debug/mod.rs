@@ -14,7 +14,7 @@ use crate::podspec;
 use crate::print;
 use crate::resource::{Builder, Info, helper};
 use crate::typed::Read;
-use profile::{Keep, Profile, Style};
+use profile::{KeepFlags, Profile, Style};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -282,9 +282,9 @@ impl Plan {
         }
     }
 
-    fn keep(&self) -> Keep {
+    fn keep(&self) -> KeepFlags {
         let f = self.ctx.flags();
-        Keep {
+        KeepFlags {
             labels: f.keep_labels,
             annotations: f.keep_annotations,
             liveness: f.keep_liveness,

@@ -20,7 +20,7 @@ pub enum Style {
 
 /// What of the original a copy keeps.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Keep {
+pub struct KeepFlags {
     pub labels: bool,
     pub annotations: bool,
     pub liveness: bool,
@@ -138,7 +138,7 @@ pub fn container<'a>(pod: &'a mut Value, name: &str) -> Option<&'a mut Value> {
 
 impl Profile {
     /// Makes the pod and its debugging container what the profile says.
-    pub fn apply(&self, pod: &mut Value, name: &str, style: Style, keep: Keep) {
+    pub fn apply(&self, pod: &mut Value, name: &str, style: Style, keep: KeepFlags) {
         if style == Style::Copy {
             self.trim(pod, keep);
         }
@@ -178,7 +178,7 @@ impl Profile {
         }
     }
 
-    fn trim(&self, pod: &mut Value, keep: Keep) {
+    fn trim(&self, pod: &mut Value, keep: KeepFlags) {
         let drop = |v: &mut Value, fields: &[(&str, bool)]| {
             for (field, kept) in fields {
                 if !kept {
@@ -352,7 +352,7 @@ mod tests {
             let mut p = pod();
             named(name)
                 .unwrap()
-                .apply(&mut p, "x", style, Keep::default());
+                .apply(&mut p, "x", style, KeepFlags::default());
             assert_eq!(
                 p.pointer(pointer).cloned().unwrap_or(Value::Null),
                 want,
