@@ -238,17 +238,38 @@ impl Controller {
     /// From the server: the cache's pods have lost their environment.
     async fn named_by_pods(&self, namespace: &str) -> Result<HashSet<String>, Error> {
         let path = collection::<Pod>(namespace);
-        let pods: Vec<Value> = Page::of(&path, &self.reader.get_text(&path).await?)?.read(&path)?;
-        let mut names = HashSet::new();
-        pods.iter()
-            .for_each(|pod| named_in(pod.at("spec"), &mut names));
-        Ok(names)
+        named_in_list(&path, &self.reader.get_text(&path).await?)
     }
+}
+
+/// The secrets that a list of pods names. A list that cannot be read names not none: it is an error.
+fn named_in_list(path: &str, list: &str) -> Result<HashSet<String>, Error> {
+    let pods: Vec<Value> = Page::of(path, list)?.read(path)?;
+    let mut names = HashSet::new();
+    pods.iter()
+        .for_each(|pod| named_in(pod.at("spec"), &mut names));
+    Ok(names)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_that_cannot_be_read_does_not_name_nobody() {
+        let named = |list: &str| named_in_list("pods", list).map(|names| names.len()).ok();
+        let pod = r#"{"spec": {"volumes": [{"secret": {"secretName": "a"}}]}}"#;
+        for (list, count) in [
+            (format!(r#"{{"items": [{pod}, {pod}]}}"#), Some(1)),
+            (r#"{"items": null}"#.into(), Some(0)),
+            (r#"{"items": {"a": 1}}"#.into(), None),
+            (r#"{"items": [{"spec": {}}, {]}"#.into(), None),
+            ("null".into(), None),
+            ("<html>".into(), None),
+        ] {
+            assert_eq!(named(&list), count, "{list}");
+        }
+    }
 
     #[test]
     fn who_is_out_of_use() {

@@ -5,12 +5,19 @@
 
 use crate::machinery::problem::{Problem, problem};
 use std::num::{IntErrorKind, ParseIntError};
+use std::str::FromStr;
 
 fn why(error: &ParseIntError) -> &'static str {
     match error.kind() {
         IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
         _ => "invalid syntax",
     }
+}
+
+/// `strconv.Atoi`.
+pub fn atoi(text: &str) -> Result<i64, Problem> {
+    text.parse()
+        .map_err(|error| problem!("strconv.Atoi: parsing {text:?}: {}", why(&error)))
 }
 
 /// `strconv.ParseInt(text, 10, 64)`.
@@ -21,13 +28,21 @@ pub fn int64(text: &str) -> Result<i64, Problem> {
 
 /// `strconv.ParseUint(text, 10, 64)`, which takes no sign.
 pub fn uint64(text: &str) -> Result<u64, Problem> {
-    if text.starts_with('+') {
-        return Err(problem!(
-            "strconv.ParseUint: parsing {text:?}: invalid syntax"
-        ));
-    }
-    text.parse()
-        .map_err(|error| problem!("strconv.ParseUint: parsing {text:?}: {}", why(&error)))
+    uint(text)
+}
+
+/// The same of 16 bits.
+pub fn uint16(text: &str) -> Result<u16, Problem> {
+    uint(text)
+}
+
+fn uint<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, Problem> {
+    let why = match text.parse() {
+        Ok(number) if !text.starts_with('+') => return Ok(number),
+        Ok(_) => "invalid syntax",
+        Err(error) => why(&error),
+    };
+    Err(problem!("strconv.ParseUint: parsing {text:?}: {why}"))
 }
 
 const UNITS: [(&str, u64); 8] = [
@@ -124,6 +139,16 @@ mod tests {
                 format!("strconv.ParseInt: parsing {text:?}: {why}")
             );
         }
+        assert_eq!(atoi("-5"), Ok(-5));
+        assert_eq!(
+            atoi("x").unwrap_err().to_string(),
+            "strconv.Atoi: parsing \"x\": invalid syntax"
+        );
+        assert_eq!(uint16("65535"), Ok(u16::MAX));
+        assert_eq!(
+            uint16("65536").unwrap_err().to_string(),
+            "strconv.ParseUint: parsing \"65536\": value out of range"
+        );
         assert_eq!(uint64("18446744073709551615"), Ok(u64::MAX));
         for (text, why) in [
             ("", "invalid syntax"),

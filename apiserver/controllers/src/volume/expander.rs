@@ -69,3 +69,48 @@ impl Reconcile<Key> for Controller {
         Ok(Next::DONE)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn claim(asked: &str, got: &str, phase: &str) -> Arc<PersistentVolumeClaim> {
+        let claim = json!({
+            "metadata": {"name": "c"},
+            "spec": {"resources": {"requests": {"storage": asked}}},
+            "status": {"phase": phase, "capacity": {"storage": got}},
+        });
+        Arc::new(serde_json::from_value(claim).unwrap())
+    }
+
+    #[test]
+    fn which_changes_of_a_claim_matter() {
+        let old = || claim("1Gi", "1Gi", "Bound");
+        for (what, new, expected) in [
+            ("nothing", old(), false),
+            ("asks for more", claim("2Gi", "1Gi", "Bound"), true),
+            ("asks for less", claim("1Mi", "1Gi", "Bound"), false),
+            ("has more", claim("1Gi", "2Gi", "Bound"), true),
+            ("is lost", claim("2Gi", "1Gi", "Lost"), false),
+            (
+                "what it asks cannot be read",
+                claim("much", "1Gi", "Bound"),
+                true,
+            ),
+            (
+                "what it has cannot be read",
+                claim("1Gi", "much", "Bound"),
+                true,
+            ),
+        ] {
+            let change = Change::Updated { old: old(), new };
+            assert_eq!(matters(&change), expected, "{what}");
+        }
+        assert!(matters(&Change::Added(old())));
+        assert!(!matters(&Change::Deleted(old())));
+    }
+}

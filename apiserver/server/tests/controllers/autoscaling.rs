@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::plane::{Plane, deployment};
+use crate::plane::{Plane, condition, deployment};
 
 const PATH: &str = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers";
 
@@ -11,20 +11,6 @@ fn autoscaler(target: &str, least: i32) -> Value {
     let metric = json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}});
     json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "auto"},
         "spec": {"minReplicas": least, "maxReplicas": 5, "scaleTargetRef": reference, "metrics": [metric]}})
-}
-
-fn condition(object: &Value, kind: &str) -> (String, String) {
-    let found = object["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|c| c["type"] == kind)
-        .cloned()
-        .unwrap_or_default();
-    (
-        found["reason"].as_str().unwrap_or("").into(),
-        found["message"].as_str().unwrap_or("").into(),
-    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,12 +48,12 @@ async fn without_metrics_the_bounds_hold_and_the_lack_is_told() {
     let auto = async || plane.get(&format!("{PATH}/auto")).await.unwrap();
     plane
         .until("a condition", async || {
-            condition(&auto().await, "ScalingActive").0 == "FailedGetResourceMetric"
+            condition("reason", &auto().await, "ScalingActive").0 == "FailedGetResourceMetric"
         })
         .await;
     let auto = auto().await;
     assert_eq!(
-        condition(&auto, "ScalingActive").1,
+        condition("reason", &auto, "ScalingActive").1,
         format!("the HPA was unable to compute the replica count: {absent}")
     );
     assert_eq!(
@@ -90,6 +76,7 @@ async fn a_target_that_is_not_there() {
     );
     let reason = async || {
         condition(
+            "reason",
             &plane.get(&format!("{PATH}/auto")).await.unwrap(),
             "AbleToScale",
         )

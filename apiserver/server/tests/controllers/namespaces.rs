@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::plane::Plane;
+use crate::plane::{Plane, condition};
 
 async fn make(plane: &Plane, name: &str) {
     plane
@@ -21,20 +21,6 @@ async fn make(plane: &Plane, name: &str) {
         .await;
 }
 
-fn condition(namespace: &Value, kind: &str) -> (String, String) {
-    let found = namespace["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .find(|c| c["type"] == kind)
-        .cloned()
-        .unwrap_or_default();
-    (
-        found["status"].as_str().unwrap_or("").into(),
-        found["message"].as_str().unwrap_or("").into(),
-    )
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_holds_a_namespace_is_told_and_it_ends_when_that_is_gone() {
     let plane = Plane::start().await;
@@ -46,12 +32,14 @@ async fn what_holds_a_namespace_is_told_and_it_ends_when_that_is_gone() {
     plane
         .until("a condition that names the finalizer", async || {
             condition(
+                "status",
                 &plane.get("/api/v1/namespaces/held").await.unwrap(),
                 "NamespaceFinalizersRemaining",
             ) == finalizers
         })
         .await;
     let content = condition(
+        "status",
         &plane.get("/api/v1/namespaces/held").await.unwrap(),
         "NamespaceContentRemaining",
     );
@@ -108,6 +96,7 @@ async fn pods_go_first_and_many_objects_go_quickly() {
     plane
         .until("conditions", async || {
             !condition(
+                "status",
                 &plane.get("/api/v1/namespaces/full").await.unwrap(),
                 conditions,
             )
@@ -162,6 +151,7 @@ async fn a_pod_that_outstays_its_time_keeps_what_it_may_need() {
                 unexpected items still remain in namespace: late for gvr: /v1, Resource=pods";
     let conditions = async || {
         condition(
+            "status",
             &plane.get("/api/v1/namespaces/late").await.unwrap(),
             "NamespaceDeletionContentFailure",
         )

@@ -324,3 +324,17 @@ pub fn deployment(name: &str, replicas: i32) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
         "spec": {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template(name)}})
 }
+
+/// Of a condition, what stands in this field and what it says; nothing of one that is not there.
+pub fn condition(field: &str, object: &Value, kind: &str) -> (String, String) {
+    let conditions = object["status"]["conditions"].as_array();
+    let found = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == kind);
+    let text = |name: &str| found.and_then(|found| found[name].as_str());
+    (
+        text(field).unwrap_or_default().into(),
+        text("message").unwrap_or_default().into(),
+    )
+}

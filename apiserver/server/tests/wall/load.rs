@@ -47,21 +47,13 @@ async fn no_more_at_once_than_there_is_room_for() {
             "POST {MAPS} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer eve-token\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
         )
     };
-    let map = json!({"metadata": {"name": "m"}}).to_string();
+    let map = |name: &str| json!({"metadata": {"name": name}});
+    let first = map("m").to_string();
     let mut slow = server.connect().await;
-    slow.write_all(begin(map.len()).as_bytes()).await.unwrap();
+    slow.write_all(begin(first.len()).as_bytes()).await.unwrap();
     until(async || in_flight(&server, "mutating").await == 1).await;
 
-    let refused = server
-        .send(
-            "eve-token",
-            "POST",
-            MAPS,
-            &[("content-type", "application/json")],
-            map.replace("\"m\"", "\"n\""),
-        )
-        .await
-        .is(429);
+    let refused = server.post("eve-token", MAPS, &map("n")).await.is(429);
     assert_eq!(
         (refused.text().as_str(), refused.header("retry-after")),
         ("Too many requests, please try again later.\n", "1")
@@ -69,32 +61,14 @@ async fn no_more_at_once_than_there_is_room_for() {
     assert_eq!(refused.header("content-type"), "text/plain; charset=utf-8");
     // reading has room of its own; administrators always find some; who may not ask at all is told so first
     server.get("eve-token", MAPS).await.is(200);
-    server
-        .send(
-            ADMIN,
-            "POST",
-            MAPS,
-            &[("content-type", "application/json")],
-            map.replace("\"m\"", "\"o\""),
-        )
-        .await
-        .is(201);
+    server.post(ADMIN, MAPS, &map("o")).await.is(201);
     server.send("nobody", "POST", MAPS, &[], "").await.is(401);
-    slow.write_all(map.as_bytes()).await.unwrap();
+    slow.write_all(first.as_bytes()).await.unwrap();
     let mut head = [0; 12];
     slow.read_exact(&mut head).await.unwrap();
     assert_eq!(&head, b"HTTP/1.1 201");
     until(async || in_flight(&server, "mutating").await == 0).await;
-    server
-        .send(
-            "eve-token",
-            "POST",
-            MAPS,
-            &[("content-type", "application/json")],
-            map.replace("\"m\"", "\"n\""),
-        )
-        .await
-        .is(201);
+    server.post("eve-token", MAPS, &map("n")).await.is(201);
     let metrics = server.get(ADMIN, "/metrics").await.text();
     let line = "apiserver_request_terminations_total{code=\"429\",component=\"apiserver\",group=\"\",resource=\"configmaps\",scope=\"resource\",subresource=\"\",verb=\"POST\",version=\"v1\"} 1";
     assert!(metrics.contains(line), "{metrics}");

@@ -24,36 +24,18 @@ async fn pod(server: &Server, name: &str, ip: &str) {
         .await;
     let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}});
     server.make(&format!("{BASE}/pods"), &pod).await;
-    let status = json!({"status": {"podIP": ip, "podIPs": [{"ip": ip}]}}).to_string();
+    let status = json!({"status": {"podIP": ip, "podIPs": [{"ip": ip}]}});
     let path = format!("{BASE}/pods/{name}/status");
-    server
-        .send(
-            ADMIN,
-            "PATCH",
-            &path,
-            &[("content-type", "application/merge-patch+json")],
-            status,
-        )
-        .await
-        .is(200);
+    server.merge(&path, &status).await.is(200);
 }
 
 async fn node(server: &Server, name: &str, ip: &str, port: u16) {
     server
         .make("/api/v1/nodes", &json!({"metadata": {"name": name}}))
         .await;
-    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": ip}], "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}}).to_string();
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": ip}], "daemonEndpoints": {"kubeletEndpoint": {"Port": port}}}});
     let path = format!("/api/v1/nodes/{name}/status");
-    server
-        .send(
-            ADMIN,
-            "PATCH",
-            &path,
-            &[("content-type", "application/merge-patch+json")],
-            status,
-        )
-        .await
-        .is(200);
+    server.merge(&path, &status).await.is(200);
 }
 
 async fn service(

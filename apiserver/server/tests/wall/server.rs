@@ -124,6 +124,13 @@ impl Server {
         self.post(ADMIN, path, object).await.is(201)
     }
 
+    /// A merge patch of an administrator's.
+    pub async fn merge(&self, path: &str, patch: &Value) -> Answer {
+        let media = [("content-type", "application/merge-patch+json")];
+        self.send(ADMIN, "PATCH", path, &media, patch.to_string())
+            .await
+    }
+
     pub async fn post(&self, token: &str, path: &str, body: &Value) -> Answer {
         self.send(
             token,

@@ -6,7 +6,7 @@ use super::sets;
 use crate::kinds::prelude::*;
 use crate::kinds::validation::cel;
 use crate::kinds::validation::checks::{invalid_shown, one_of, qualified_name, required_one_of};
-use crate::kinds::validation::pod::volume_sources::csi_driver_name;
+use crate::kinds::validation::pod::volume_remote::csi_driver_name;
 use crate::machinery::schema::to_json;
 
 pub const MOST_CONFIGURATIONS: usize = 32;

@@ -3,7 +3,7 @@
 //! Follows `pkg/apis/resource/validation/validation.go`.
 
 use crate::kinds::prelude::*;
-use crate::kinds::validation::pod::volume_sources::csi_driver_name;
+use crate::kinds::validation::pod::volume_remote::csi_driver_name;
 use crate::machinery::problem::{Problem, problem};
 
 /// The longest name of an attribute or capacity, domain and all.

@@ -4,7 +4,7 @@
 
 use crate::kinds::prelude::*;
 use crate::kinds::validation::checks::IMMUTABLE;
-use crate::kinds::validation::pod::volume_sources::csi_driver_name;
+use crate::kinds::validation::pod::volume_remote::csi_driver_name;
 
 pub const STRATEGY: Strategy = Strategy {
     validate,

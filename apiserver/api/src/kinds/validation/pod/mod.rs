@@ -20,6 +20,7 @@ pub mod tolerations;
 mod topology;
 pub mod update;
 mod volume_paths;
+pub mod volume_remote;
 pub mod volume_sources;
 pub mod warnings;
 mod windows;
@@ -38,7 +39,7 @@ pub use claim_template::{
 pub use containers::{LISTS, all as all_containers, is_sidecar};
 pub use options::Options;
 pub use security::app_armor;
-pub use volume_sources::csi_driver_name;
+pub use volume_remote::csi_driver_name;
 
 /// A new pod.
 pub fn validate_create(pod: &Value) -> Errors {

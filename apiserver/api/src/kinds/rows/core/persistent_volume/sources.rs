@@ -5,8 +5,9 @@
 
 use crate::kinds::prelude::*;
 use crate::kinds::validation::checks::{dns_label, no_backsteps, range, subdomain};
-use crate::kinds::validation::pod::volume_sources::{
-    check, csi_driver_name, is_iscsi_name, required, secret_ref,
+use crate::kinds::validation::pod::{
+    volume_remote::{csi_driver_name, is_iscsi_name},
+    volume_sources::{check, required, secret_ref},
 };
 
 /// Checks a source of the volume of this name.

@@ -10,7 +10,7 @@ use crate::kinds::rows::resource::{devices, names, sets};
 use crate::kinds::validation::checks::{IMMUTABLE, invalid_shown, required_one_of};
 use crate::kinds::validation::conditions::conditions;
 use crate::kinds::validation::pod::affinity::node_selector;
-use crate::kinds::validation::pod::volume_sources::csi_driver_name;
+use crate::kinds::validation::pod::volume_remote::csi_driver_name;
 use crate::machinery::field::{Error, Kind};
 use crate::machinery::names::ip;
 

@@ -11,7 +11,7 @@ use crate::kinds::prelude::*;
 use crate::kinds::rows::resource::{names, sets};
 use crate::kinds::validation::checks::{dns_label, immutable, invalid_shown, subdomain};
 use crate::kinds::validation::pod::affinity::node_selector;
-use crate::kinds::validation::pod::volume_sources::csi_driver_name;
+use crate::kinds::validation::pod::volume_remote::csi_driver_name;
 use crate::machinery::field::go_quoted;
 
 pub const STRATEGY: Strategy = Strategy {
