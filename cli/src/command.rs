@@ -187,6 +187,10 @@ const GLOBAL_REFUSED: &[Refused] = &[
     Refused::value("profile-output", "there is no profiler"),
     Refused::value("kuberc", "preferences files are not read"),
     Refused::value("vmodule", "logs are not divided into modules"),
+    Refused::switch(
+        "match-server-version",
+        "this program's version is not the server's",
+    ),
 ];
 
 /// Adds flags below those that are there: a name that is taken is out of reach, a letter that is taken is left out.

@@ -80,9 +80,6 @@ pub struct Global {
     /// Ask the server for uncompressed answers
     #[arg(long = "disable-compression")]
     pub _disable_compression: bool,
-    /// Refuse to work with a server of another version
-    #[arg(long = "match-server-version")]
-    pub _match_server_version: bool,
     /// Exit with an error if the server sent a warning
     #[arg(long)]
     pub warnings_as_errors: bool,

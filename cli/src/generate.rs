@@ -4,7 +4,7 @@
 
 use crate::context::{Ctx, DryRun};
 use crate::discovery::Resource;
-use crate::error::{Error, Result, message, quote};
+use crate::error::{Error, Result, message};
 use crate::flags::{Group, group};
 use crate::print::{Printer, order::Order};
 use crate::resource::{Validation, helper};
@@ -114,19 +114,29 @@ pub fn printer(ctx: &Ctx, operation: &str) -> Result<Printer> {
 /// Sends the object (or not, in a dry run) and says what was done.
 ///
 /// # Errors
-/// What the server refuses.
-pub async fn create(ctx: &Ctx, r: &Resource, object: Value) -> Result<()> {
+/// What the server refuses, told behind `failed` (`failed to create configmap:`), or as it is where that is empty.
+pub async fn create(ctx: &Ctx, r: &Resource, object: Value, failed: &str) -> Result<()> {
     let mut printer = printer(ctx, "created")?;
-    create_with(ctx, r, object, &mut printer).await.map(drop)
+    let object = sent(ctx, r, object).await.map_err(|error| match failed {
+        "" => error,
+        failed => message!("{failed} {error}"),
+    })?;
+    printer.print(&object)
 }
 
 /// As `create`, with a printer of the caller's; gives the object as it came out.
 pub async fn create_with(
     ctx: &Ctx,
     r: &Resource,
-    mut object: Value,
+    object: Value,
     printer: &mut Printer,
 ) -> Result<Value> {
+    let object = sent(ctx, r, object).await?;
+    printer.print(&object)?;
+    Ok(object)
+}
+
+async fn sent(ctx: &Ctx, r: &Resource, mut object: Value) -> Result<Value> {
     let dry_run = ctx.dry_run()?;
     if ctx.saves_config() {
         save_config(&mut object);
@@ -139,7 +149,6 @@ pub async fn create_with(
         }
         object = write.create(ctx.client()?, r, &namespace, &object).await?;
     }
-    printer.print(&object)?;
     Ok(object)
 }
 
@@ -192,19 +201,4 @@ pub fn env(pairs: &[String]) -> Result<Vec<Value>> {
             }
         })
         .collect()
-}
-
-/// Checks a port number.
-///
-/// # Errors
-/// What is no number from 1 to 65535.
-pub fn port(text: &str) -> Result<i64> {
-    let n: i64 = text
-        .parse()
-        .map_err(|_| message!("strconv.ParseInt: parsing {}: invalid syntax", quote(text)))?;
-    if (1..=65535).contains(&n) {
-        Ok(n)
-    } else {
-        Err(Error::msg("must be between 1 and 65535, inclusive"))
-    }
 }

@@ -156,6 +156,8 @@ fn write_pair(
     if info.resource.kind == "Secret" && info.resource.group.is_empty() && !ctx.flags().show_secrets
     {
         mask(&mut live, &mut merged);
+        // of an object that is not there, what is masked is Go's nil, and that is printed
+        live.get_or_insert(Value::Null);
     }
     let shown = |o: &Value| {
         if ctx.flags().show_managed_fields {

@@ -11,7 +11,7 @@ use crate::flags::{Csv, Listed};
 use crate::print::table::{Options, TablePrinter};
 use crate::print::tabwriter::TabWriter;
 use crate::print::{self, ALLOWED_GET, Printer};
-use crate::resource::rows::Keep;
+use crate::resource::rows::RowParts;
 use crate::resource::{
     Builder, CHUNKS, FIELD_SELECTOR, FILE_FLAGS, Found, Info, SELECTOR, is_list,
 };
@@ -130,7 +130,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         builder.chunk = 0;
     }
     if builder.accept == TABLE && f.sort_by.is_empty() {
-        builder.rows = Some(Keep {
+        builder.rows = Some(RowParts {
             namespaces: f.all_namespaces,
             labels: f.show_labels || !f.label_columns.is_empty(),
         });

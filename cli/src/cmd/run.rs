@@ -11,6 +11,7 @@ use crate::print::{self, Printer};
 use crate::resource::{DRY_RUN, Info, helper};
 use crate::typed::Read;
 use serde_json::{Value, json};
+use skiff_api::machinery::gonum;
 use tokio::time::Instant;
 
 pub static COMMAND: Command = Command {
@@ -172,7 +173,7 @@ fn pod(ctx: &With<Flags>, name: &str, attach: bool) -> Result<Value> {
         container["env"] = Value::Array(env);
     }
     if !f.port.is_empty() {
-        container["ports"] = json!([{"containerPort": generate::port(f.port.as_str())?}]);
+        container["ports"] = json!([{"containerPort": gonum::atoi(&f.port)?}]);
     }
     if !f.image_pull_policy.is_empty() {
         container["imagePullPolicy"] = json!(f.image_pull_policy);
@@ -264,7 +265,7 @@ async fn exposed(
 ) -> Result<Value> {
     let f = ctx.flags();
     let mut object = generate::object(ctx, kind, name)?;
-    let port = generate::port(f.port.as_str())?;
+    let port = gonum::atoi(&f.port)?;
     object["spec"] = json!({"ports": [{"port": port, "targetPort": port, "protocol": "TCP"}], "selector": pod.at("metadata").at("labels")});
     object["status"] = json!({"loadBalancer": {}});
     let object = made(ctx, kind, object).await?;

@@ -3,7 +3,7 @@
 //! Behaviour follows `staging/src/k8s.io/cli-runtime/pkg/resource/helper.go`.
 
 use super::{Info, Validation};
-use crate::client::{Call, Client, query};
+use crate::client::{Call, Client, query, segment};
 use crate::context::DryRun;
 use crate::discovery::Resource;
 use crate::error::{Error, Result};
@@ -235,6 +235,18 @@ pub async fn delete(client: &Client, info: &Info, options: &Value, dry_run: bool
 /// Reads one object.
 pub async fn get(client: &Client, r: &Resource, namespace: &str, name: &str) -> Result<Value> {
     client.json(&Call::get(r.object(namespace, name))).await
+}
+
+/// Why an object could not be read: where even its namespace is not there, that (`Info.Get` of `cli-runtime/pkg/resource/visitor.go`).
+pub async fn absent(client: &Client, namespace: &str, error: Error) -> Error {
+    if !error.is_not_found() || matches!(namespace, "" | "default") {
+        return error;
+    }
+    let path = format!("/api/v1/namespaces/{}", segment(namespace));
+    match client.json(&Call::get(path)).await {
+        Err(absent) if absent.is_not_found() => absent,
+        _ => error,
+    }
 }
 
 /// Whether an object with these labels fits the selector.

@@ -4,11 +4,11 @@
 
 use crate::command::{Command, verb};
 use crate::complete::Words;
-use crate::context::{DryRun, With};
-use crate::error::{Result, bail, message};
+use crate::context::{Ctx, DryRun, With};
+use crate::error::{Result, bail};
 use crate::generate::{LAST_APPLIED, MANAGER};
 use crate::print::{self, Printer, json as layout};
-use crate::resource::{ALL, Builder, DRY_RUN, FILE_FLAGS, SELECTOR, Validation, helper};
+use crate::resource::{ALL, Builder, DRY_RUN, FILE_FLAGS, Info, SELECTOR, Validation, helper};
 use crate::typed::{MERGE, Read};
 use serde_json::{Value, json};
 
@@ -82,10 +82,6 @@ struct ViewLastAppliedFlags {
     output: String,
 }
 
-fn missing(name: &str) -> String {
-    format!("no last-applied-configuration annotation found on resource: {name}")
-}
-
 async fn view(ctx: With<ViewLastAppliedFlags>) -> Result<()> {
     let f = ctx.flags();
     let mut builder = Builder::new(&ctx)?;
@@ -98,10 +94,8 @@ async fn view(ctx: With<ViewLastAppliedFlags>) -> Result<()> {
             .at("metadata")
             .at("annotations")
             .text_ptr(LAST_APPLIED);
-        let Some(text) = text else {
-            return Err(message!("{}\n", missing(&info.name))
-                .with_source(&format!("{}\n", missing(&info.name)), &info.source));
-        };
+        // who was never applied has nothing to show, and that is no failure
+        let Some(text) = text else { continue };
         let value: Value = serde_json::from_str(text)?;
         match f.output.as_str() {
             "json" => print::put(
@@ -128,26 +122,17 @@ async fn set(ctx: With<SetLastAppliedFlags>) -> Result<()> {
     let f = ctx.flags();
     let dry_run = ctx.dry_run()?;
     let mut printer = Printer::new(&ctx, format!("configured{}", dry_run.suffix()))?;
-    let infos = Builder::new(&ctx)?.find().await?.all()?;
-    for info in infos {
-        let live = helper::get(ctx.client()?, &info.resource, &info.namespace, &info.name)
-            .await
-            .map_err(|e| {
-                e.with_source(
-                    &format!(
-                        "retrieving current configuration of:\n{}\nfrom server for:",
-                        info.object_name()
-                    ),
-                    &info.source,
-                )
-            })?;
+    // all are looked at before the first is written
+    let mut changes = Vec::new();
+    for info in Builder::new(&ctx)?.find().await?.all()? {
+        let live = live(&ctx, &info).await?;
         // As the file has it: unlike apply, this adds no empty annotations.
         let wanted = print::json::compact(&info.object) + "\n";
         match live.at("metadata").at("annotations").text_ptr(LAST_APPLIED) {
             None if !f.create_annotation => {
                 bail!(
-                    "{}, to create the annotation, run the command with --create-annotation",
-                    missing(&info.name)
+                    "no last-applied-configuration annotation found on resource: {}, to create the annotation, run the command with --create-annotation",
+                    info.name
                 );
             }
             Some(old) if old.trim_end() == wanted.trim_end() => {
@@ -155,12 +140,12 @@ async fn set(ctx: With<SetLastAppliedFlags>) -> Result<()> {
                     "set-last-applied {}: no changes required.\n",
                     info.name
                 ))?;
-                continue;
             }
-            _ => {}
+            _ => changes.push((info, live, wanted)),
         }
+    }
+    for (info, mut object, wanted) in changes {
         let patch = json!({"metadata": {"annotations": {LAST_APPLIED: wanted}}});
-        let mut object = live;
         if dry_run == DryRun::Client {
             object["metadata"]["annotations"][LAST_APPLIED] = json!(wanted);
         } else {
@@ -171,6 +156,23 @@ async fn set(ctx: With<SetLastAppliedFlags>) -> Result<()> {
         printer.print(&object)?;
     }
     Ok(())
+}
+
+/// What the server has of an object that a file describes.
+async fn live(ctx: &Ctx, info: &Info) -> Result<Value> {
+    let client = ctx.client()?;
+    let error = match helper::get(client, &info.resource, &info.namespace, &info.name).await {
+        Ok(live) => return Ok(live),
+        Err(error) => helper::absent(client, &info.namespace, error).await,
+    };
+    if error.is_not_found() {
+        return Err(error);
+    }
+    let doing = format!(
+        "retrieving current configuration of:\n{}\nfrom server for:",
+        info.object_name()
+    );
+    Err(error.with_source(&doing, &info.source))
 }
 
 async fn edit(ctx: With<()>) -> Result<()> {

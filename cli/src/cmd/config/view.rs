@@ -32,9 +32,9 @@ pub static COMMAND: Command = Command {
 #[derive(clap::Args)]
 #[group(skip)]
 struct Flags {
-    /// Merge all files
-    #[arg(long = "merge", default_value = "true")]
-    _merge: bool,
+    /// Merge all files; not to do so takes --kubeconfig, which names one
+    #[arg(long, default_value = "true")]
+    merge: bool,
     /// Show secrets
     #[arg(long)]
     raw: bool,
@@ -92,6 +92,9 @@ const ORDER: &[&str] = &[
 async fn run(ctx: With<Flags>) -> Result<()> {
     let f = ctx.flags();
     ctx.takes_no_args("unexpected arguments")?;
+    if !f.merge && ctx.global().kubeconfig.is_empty() {
+        bail!("if merge==false a precise file must be specified");
+    }
     let mut config = ctx.config()?.clone();
     if !ctx.global().context.is_empty() {
         config.current_context = ctx.global().context.clone();

@@ -85,5 +85,5 @@ async fn run(ctx: With<Sources>) -> Result<()> {
         object["metadata"]["name"] =
             json!(format!("{name}-{}", config_data::name_hash(&canonical)));
     }
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "failed to create configmap:").await
 }

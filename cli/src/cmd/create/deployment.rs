@@ -93,7 +93,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
     object["metadata"]["labels"] = labels.clone();
     object["spec"] = json!({"replicas": f.replicas, "selector": {"matchLabels": labels}, "strategy": {}, "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}}});
     object["status"] = json!({});
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "failed to create deployment:").await
 }
 
 #[cfg(test)]

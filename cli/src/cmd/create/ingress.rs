@@ -148,7 +148,7 @@ async fn run(ctx: With<Flags>) -> Result<()> {
         }
     }
     object["status"] = json!({"loadBalancer": {}});
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "failed to create ingress:").await
 }
 
 #[cfg(test)]

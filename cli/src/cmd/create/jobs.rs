@@ -92,7 +92,7 @@ async fn job(ctx: With<Job>) -> Result<()> {
         from_cronjob(&ctx, from, &mut object).await?;
     }
     object["status"] = json!({});
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "failed to create job:").await
 }
 
 async fn from_cronjob(ctx: &Ctx, from: &str, object: &mut Value) -> Result<()> {
@@ -137,5 +137,5 @@ async fn cronjob(ctx: With<CronJob>) -> Result<()> {
     let mut object = generate::object(&ctx, &kind, &name)?;
     object["spec"] = json!({"schedule": f.schedule.as_str(), "jobTemplate": {"metadata": {"name": name}, "spec": {"template": template(&name, f.image.as_str(), &command, restart)}}});
     object["status"] = json!({});
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "failed to create cronjob:").await
 }

@@ -127,13 +127,13 @@ async fn namespace(ctx: With<()>) -> Result<()> {
     let mut object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
     object["spec"] = json!({});
     object["status"] = json!({});
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "").await
 }
 
 async fn service_account(ctx: With<()>) -> Result<()> {
     let kind = generate::kind("", "v1", "serviceaccounts", "ServiceAccount", true);
     let object = generate::object(&ctx, &kind, &generate::name(&ctx)?)?;
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "failed to create serviceaccount:").await
 }
 
 async fn quota(ctx: With<Quota>) -> Result<()> {
@@ -152,7 +152,7 @@ async fn quota(ctx: With<Quota>) -> Result<()> {
         object["spec"]["scopes"] = json!(scopes);
     }
     object["status"] = json!({});
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "failed to create quota:").await
 }
 
 fn resource_pair(part: &str) -> Result<(&str, &str)> {
@@ -210,7 +210,13 @@ async fn pdb(ctx: With<Budget>) -> Result<()> {
         }
     }
     object["status"] = json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0});
-    generate::create(&ctx, &kind, object).await
+    generate::create(
+        &ctx,
+        &kind,
+        object,
+        "failed to create poddisruptionbudgets:",
+    )
+    .await
 }
 
 async fn priority_class(ctx: With<PriorityClass>) -> Result<()> {
@@ -231,5 +237,5 @@ async fn priority_class(ctx: With<PriorityClass>) -> Result<()> {
         object["description"] = json!(f.description);
     }
     object["preemptionPolicy"] = json!(f.preemption_policy);
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "failed to create priorityclass:").await
 }

@@ -246,7 +246,7 @@ async fn role(ctx: With<Rules>) -> Result<()> {
     let kind = generate::kind(GROUP, "v1", "roles", "Role", true);
     let mut object = generate::object(&ctx, &kind, &name)?;
     object["rules"] = Value::Array(resource_rules(&ctx, &verbs, f).await?);
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "").await
 }
 
 async fn cluster_role(ctx: With<ClusterRole>) -> Result<()> {
@@ -273,7 +273,7 @@ async fn cluster_role(ctx: With<ClusterRole>) -> Result<()> {
         object["aggregationRule"] =
             json!({"clusterRoleSelectors": [{"matchLabels": generate::labels(aggregation)?}]});
         object["rules"] = Value::Null;
-        return generate::create(&ctx, &kind, object).await;
+        return generate::create(&ctx, &kind, object, "").await;
     }
     if verbs.is_empty() {
         bail!("at least one verb must be specified");
@@ -300,7 +300,7 @@ async fn cluster_role(ctx: With<ClusterRole>) -> Result<()> {
         rules.push(json!({"verbs": verbs, "nonResourceURLs": urls}));
     }
     object["rules"] = Value::Array(rules);
-    generate::create(&ctx, &kind, object).await
+    generate::create(&ctx, &kind, object, "").await
 }
 
 async fn role_binding(ctx: With<RoleBinding>) -> Result<()> {
@@ -353,5 +353,6 @@ async fn binding(ctx: &Ctx, kind_name: &str, f: &ClusterRoleBinding, role: &str)
     if !list.is_empty() {
         object["subjects"] = Value::Array(list);
     }
-    generate::create(ctx, &kind, object).await
+    let failed = format!("failed to create {}:", kind.singular);
+    generate::create(ctx, &kind, object, &failed).await
 }

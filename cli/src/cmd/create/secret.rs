@@ -128,7 +128,7 @@ async fn finish(
         object["metadata"]["name"] =
             json!(format!("{name}-{}", config_data::name_hash(&canonical)));
     }
-    generate::create(ctx, &resource, object).await
+    generate::create(ctx, &resource, object, "failed to create secret").await
 }
 
 async fn generic(ctx: With<Generic>) -> Result<()> {

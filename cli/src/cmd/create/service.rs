@@ -9,6 +9,7 @@ use crate::error::{Result, bail};
 use crate::flags::{Csv, Listed};
 use crate::generate;
 use serde_json::{Value, json};
+use skiff_api::machinery::{gonum, names};
 
 pub static COMMAND: Command = Command {
     name: "service",
@@ -157,31 +158,20 @@ async fn external_name(ctx: With<ExternalName>) -> Result<()> {
     make(&ctx, &f.ports, wish).await
 }
 
-/// One port of `--tcp`.
-fn port(text: &str) -> Result<(i64, Value)> {
-    let (port, target) = text
-        .split_once(':')
-        .map_or((text, None), |(p, t)| (p, Some(t)));
-    let number = generate::port(port)?;
-    let target = match target {
-        None => json!(number),
-        Some(t) => match t.parse::<i64>() {
-            Ok(n) if (1..=65535).contains(&n) => json!(n),
-            Ok(_) => bail!("must be between 1 and 65535, inclusive"),
-            Err(_)
-                if !t.is_empty()
-                    && t.len() <= 15
-                    && t.bytes()
-                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-                    && t.bytes().any(|b| b.is_ascii_lowercase()) =>
-            {
-                json!(t)
-            }
-            Err(_) => {
-                bail!("must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
-            }
-        },
+/// One port of `--tcp`; what stands behind a second colon is nobody's.
+fn port(text: &str) -> Result<(u16, Value)> {
+    let mut parts = text.split(':');
+    let number = gonum::uint16(parts.next().unwrap_or_default())?;
+    let Some(target) = parts.next() else {
+        return Ok((number, json!(number)));
     };
+    let (target, wrong) = match gonum::atoi(target) {
+        Ok(number) => (json!(number), names::is_valid_port_num(number)),
+        Err(_) => (json!(target), names::is_valid_port_name(target)),
+    };
+    if !wrong.is_empty() {
+        bail!("{}", wrong.join(","));
+    }
     Ok((number, target))
 }
 
@@ -215,5 +205,6 @@ async fn make(ctx: &Ctx, ports: &Ports, wish: Wish<'_>) -> Result<()> {
         object["spec"]["externalName"] = json!(external);
     }
     object["status"] = json!({"loadBalancer": {}});
-    generate::create(ctx, &kind, object).await
+    let failed = format!("failed to create {} service:", wish.kind);
+    generate::create(ctx, &kind, object, &failed).await
 }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result, bail, message};
 use crate::print::{self, Printer, order::Order};
 use crate::typed::Read;
 use serde_json::json;
+use std::io::IsTerminal;
 
 pub static COMMAND: Command = Command {
     name: "token",
@@ -112,7 +113,12 @@ async fn run(ctx: With<Flags>) -> Result<()> {
             .text_ptr("token")
             .filter(|t| !t.is_empty())
             .ok_or_else(|| Error::msg("failed to create token: no token in server response"))?;
-        return print::put(&format!("{token}\n"));
+        let end = if std::io::stdout().is_terminal() {
+            "\n"
+        } else {
+            ""
+        };
+        return print::put(&format!("{token}{end}"));
     }
     Printer::new(&ctx, "")?.ordered(Order::Typed).print(&answer)
 }

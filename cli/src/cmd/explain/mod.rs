@@ -2,6 +2,8 @@
 //! Invariant: custom resources are explained as built-in kinds are.
 //! Behaviour follows `staging/src/k8s.io/kubectl/pkg/explain/v2/templates/plaintext.tmpl`.
 
+mod classic;
+
 use crate::command::{Command, verb};
 use crate::context::{Ctx, With};
 use crate::discovery::{Resource, split_api_version};
@@ -117,7 +119,12 @@ async fn find(ctx: &Ctx, word: &str) -> Result<(Resource, Vec<String>)> {
             ));
         }
     }
-    let r = discovery.lookup(parts[0]).await.map_err(Error::of_type)?;
+    // told without `error: `, as what the mapper does not find
+    let unknown = |error: Error| match error.of_type() {
+        Error::Message(text) => Error::Plain(text, 1),
+        other => other,
+    };
+    let r = discovery.lookup(parts[0]).await.map_err(unknown)?;
     Ok((r, parts[1..].iter().map(|p| (*p).to_string()).collect()))
 }
 
@@ -291,70 +298,6 @@ impl Explainer<'_> {
             }
         }
         seen.pop();
-    }
-
-    /// The older layout.
-    fn classic(
-        &self,
-        r: &Resource,
-        top: &Value,
-        path: &[String],
-        recursive: bool,
-    ) -> Result<String> {
-        let mut at = top;
-        for step in path {
-            let mut s = self.inner(at);
-            if s.some("properties").is_none() {
-                s = self.inner(s);
-            }
-            at = s
-                .at("properties")
-                .get(step)
-                .ok_or_else(|| message!("field {} does not exist", quote(step)))?;
-        }
-        let mut out = format!("KIND:     {}\nVERSION:  {}\n\n", r.kind, r.api_version());
-        if let Some(last) = path.last() {
-            let s = self.inner(at);
-            out += &if s.some("properties").is_none() {
-                format!("FIELD:    {last} <{}>\n\n", self.type_of(at))
-            } else {
-                format!("RESOURCE: {last} <{}>\n\n", self.type_of(at))
-            };
-        }
-        let text = self.description(at);
-        out += &format!(
-            "DESCRIPTION:\n{}\n",
-            indent(5, wrap(text.trim_end(), 75).trim_end())
-        );
-        let s = self.inner(at);
-        let mut fields = String::new();
-        for (name, field) in s.entries("properties") {
-            let required = s
-                .at("required")
-                .as_array()
-                .is_some_and(|l| l.iter().any(|x| x == name));
-            fields += &format!(
-                "   {name}\t<{}>{}\n",
-                self.type_of(field),
-                if required { " -required-" } else { "" }
-            );
-            if !recursive {
-                fields += &format!(
-                    "{}\n\n",
-                    indent(
-                        5,
-                        &wrap(
-                            field.text_ptr("description").unwrap_or("<no description>"),
-                            75
-                        )
-                    )
-                );
-            }
-        }
-        if !fields.is_empty() {
-            out += &format!("\nFIELDS:\n{fields}");
-        }
-        Ok(out)
     }
 
     /// Through references, single alternatives, lists and maps, to the schema with the fields.

@@ -1,0 +1,246 @@
+//! Objects that the server is asked for: by name, or all that a selector selects.
+//! Invariant: what was found before something went wrong is not lost.
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use super::{Builder, Found};
+use crate::client::{Call, query};
+use crate::discovery::Resource;
+use crate::error::{Error, Result, quote};
+use crate::resource::{Info, helper, is_list, rows};
+use crate::typed::Read;
+
+impl Builder {
+    pub(super) async fn by_selector(&self, args: &[String], combined: bool) -> Result<Found> {
+        if combined {
+            return Err(Error::msg(
+                "selectors and the all flag cannot be used when passing resource/name arguments",
+            ));
+        }
+        let types = match args {
+            [] => {
+                return Err(Error::msg(
+                    "at least one resource must be specified to use a selector",
+                ));
+            }
+            [types] => types,
+            _ => {
+                return Err(Error::msg(
+                    "name cannot be provided when a selector is specified",
+                ));
+            }
+        };
+        if !self.subresource.is_empty() {
+            return Err(Error::msg(
+                "subresource cannot be used when bulk resources are specified",
+            ));
+        }
+        let mut found = Found::default();
+        for resource in self.types(types).await? {
+            if let Err(e) = self.list(&resource, &mut found).await {
+                found.errors.push(e);
+                if !self.continue_on_error {
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Reads a collection, piece by piece.
+    async fn list(&self, resource: &Resource, found: &mut Found) -> Result<()> {
+        let client = self.ctx.client()?;
+        let namespace = if resource.namespaced {
+            self.namespace.clone()
+        } else {
+            String::new()
+        };
+        let path = resource.collection(Some(&namespace));
+        let mut next = String::new();
+        loop {
+            let chunk = self.chunk.to_string();
+            let mut pairs: Vec<(&str, &str)> = Vec::new();
+            if !next.is_empty() {
+                pairs.push(("continue", &next));
+            }
+            if let Some(s) = &self.field_selector {
+                pairs.push(("fieldSelector", s));
+            }
+            if let Some(s) = &self.selector {
+                pairs.push(("labelSelector", s));
+            }
+            if self.chunk > 0 {
+                pairs.push(("limit", &chunk));
+            }
+            pairs.extend(self.parameters.iter().map(|(k, v)| (*k, v.as_str())));
+            let call = Call::get(format!("{path}{}", query(&pairs))).accept(self.accept);
+            let answer = match self.rows {
+                None => client.json(&call).await,
+                Some(keep) => client.decoded(&call, |bytes| rows::read(bytes, keep)).await,
+            };
+            let list = answer.map_err(|e| self.list_error(e, resource))?;
+            next = list.at("metadata").text("continue").to_string();
+            found
+                .infos
+                .extend(self.take_apart(resource, &namespace, list));
+            if next.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take_apart(&self, resource: &Resource, namespace: &str, mut list: Value) -> Vec<Info> {
+        let info = |object: Value| {
+            let text = |f: &str| object.at("metadata").text(f).to_string();
+            Info {
+                resource: resource.clone(),
+                namespace: text("namespace"),
+                name: text("name"),
+                object,
+                source: String::new(),
+                lines: Rc::default(),
+            }
+        };
+        if !self.flatten || !is_list(&list) {
+            return vec![Info {
+                namespace: namespace.to_string(),
+                ..info(list)
+            }];
+        }
+        let (api_version, kind) = (
+            list.at("apiVersion").clone(),
+            list.text("kind").trim_end_matches("List").to_string(),
+        );
+        let Value::Array(items) = list["items"].take() else {
+            return vec![];
+        };
+        items
+            .into_iter()
+            .map(|mut item| {
+                if let Some(m) = item.as_object_mut() {
+                    m.entry("apiVersion").or_insert_with(|| api_version.clone());
+                    m.entry("kind").or_insert_with(|| json!(kind));
+                }
+                info(item)
+            })
+            .collect()
+    }
+
+    fn list_error(&self, error: Error, resource: &Resource) -> Error {
+        let Error::Status(mut s) = error else {
+            return error;
+        };
+        if !matches!(s.text_ptr("reason"), Some("BadRequest" | "NotFound")) {
+            return Error::Status(s);
+        }
+        let message = crate::error::status_message(&s);
+        let (label, field) = (
+            self.selector.as_deref().unwrap_or(""),
+            self.field_selector.as_deref().unwrap_or(""),
+        );
+        s["message"] = json!(if label.is_empty() && field.is_empty() {
+            format!("Unable to list {}: {message}", quote(&resource.long_name()))
+        } else {
+            format!(
+                "Unable to find {} that match label selector {}, field selector {}: {message}",
+                quote(&resource.long_name()),
+                quote(label),
+                quote(field)
+            )
+        });
+        Error::Status(s)
+    }
+
+    pub(super) async fn by_tuples(&self, args: &[String]) -> Result<Found> {
+        let mut wanted = Vec::new();
+        for a in args {
+            let (word, name) = a.split_once('/').unwrap_or((a, ""));
+            wanted.push((self.resource(word).await?, name.to_string()));
+        }
+        self.read(wanted).await
+    }
+
+    pub(super) async fn by_names(&self, types: &str, names: &[String]) -> Result<Found> {
+        let resources = self.types(types).await?;
+        let [resource] = resources.as_slice() else {
+            return Err(Error::msg("you must specify only one resource"));
+        };
+        self.read(
+            names
+                .iter()
+                .map(|n| (resource.clone(), n.clone()))
+                .collect(),
+        )
+        .await
+    }
+
+    async fn read(&self, wanted: Vec<(Resource, String)>) -> Result<Found> {
+        let mut found = Found {
+            single: wanted.len() == 1,
+            by_name: true,
+            ..Found::default()
+        };
+        for (resource, name) in wanted {
+            if resource.namespaced && self.namespace.is_empty() {
+                let why = if self.all_namespaces {
+                    "a resource cannot be retrieved by name across all namespaces"
+                } else {
+                    "namespace may not be empty when retrieving a resource by name"
+                };
+                return Err(Error::msg(why));
+            }
+            let namespace = if resource.namespaced {
+                self.namespace.clone()
+            } else {
+                String::new()
+            };
+            let read = if self.require_object {
+                self.get(&resource, &namespace, &name).await
+            } else {
+                Ok(Value::Null)
+            };
+            match read {
+                Ok(object) => found.infos.push(Info {
+                    resource,
+                    namespace,
+                    name,
+                    object,
+                    source: String::new(),
+                    lines: Rc::default(),
+                }),
+                Err(e) => {
+                    found.errors.push(e);
+                    if !self.continue_on_error {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn get(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Value> {
+        let mut path = resource.object(namespace, name);
+        if !self.subresource.is_empty() {
+            path = format!("{path}/{}", self.subresource);
+        }
+        let pairs: Vec<(&str, &str)> = self
+            .parameters
+            .iter()
+            .map(|(k, v)| (*k, v.as_str()))
+            .collect();
+        let client = self.ctx.client()?;
+        let call = Call::get(format!("{path}{}", query(&pairs))).accept(self.accept);
+        match client.json(&call).await {
+            Ok(object) => Ok(object),
+            Err(error) => Err(helper::absent(client, namespace, error).await),
+        }
+    }
+}
