@@ -492,7 +492,7 @@ pub fn decode_kind(
         (kind.group, kind.version, kind.kind),
         kind.node(),
     )?;
-    (kind.strategy.defaults)(&mut value);
+    kind.defaults(&mut value);
     Ok(value)
 }
 

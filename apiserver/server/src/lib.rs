@@ -8,7 +8,7 @@
 //!    HTTP and of the kinds that need no state.
 //! 2. `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as bytes.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
-//! 4. `own`: the server's own writes, and on it `addresses`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of HTTP.
+//! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of HTTP.
 //! 5. `metrics`, `openapi`, and `app`: the state that requests share.
 //! 6. `context`: one request; `body` and `respond`: what it brought, what it is sent.
 //! 7. `subresources`, `reviews`, `verbs`, `discovery`, `non_resource`: one file for each thing that can be asked.
@@ -24,6 +24,7 @@ mod bootstrap;
 mod chain;
 mod context;
 mod core;
+mod definitions;
 mod dial;
 mod discovery;
 mod groups;

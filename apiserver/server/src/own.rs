@@ -171,7 +171,7 @@ pub fn ready(row: &Kind, mut value: Value) -> Result<Value, Status> {
         .map_err(|error| Status::internal(format!("{}: {error}", value.name())))?;
     value["apiVersion"] = row.api_version().into();
     value["kind"] = row.kind.into();
-    (row.strategy.defaults)(&mut value);
+    row.defaults(&mut value);
     Ok(value)
 }
 

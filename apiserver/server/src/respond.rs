@@ -72,7 +72,7 @@ pub fn object(
     code: u16,
     object: &Object,
 ) -> Answer {
-    if accept.form == Form::Object && kind.stored_as.is_none() {
+    if accept.form == Form::Object && kind.shows_as_stored(object.revision) {
         return ctx.json_bytes(code, accept, object.bytes.clone());
     }
     value(ctx, accept, kind, code, stored::decoded(kind, object)?)

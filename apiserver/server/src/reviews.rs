@@ -30,7 +30,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, review: Review, body: Body) 
     if review != Review::SelfSubject {
         managed::track_update(&call, kind, Part::Whole, &json!({}), &mut asked)?;
     }
-    let errors = (kind.strategy.validate)(&asked);
+    let errors = kind.validate(&asked);
     if !errors.is_empty() {
         // upstream asks an object for its kind that does not know it
         return Err(Status::invalid(kind.group, "", "", &errors));

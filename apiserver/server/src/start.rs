@@ -22,6 +22,7 @@ use crate::{
     },
     bootstrap,
     core::{Core, StoredObjects},
+    definitions::Definitions,
     dial::{Behind, Transports},
     legacy_tokens,
     limits::{
@@ -236,7 +237,9 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         follow: |writer, new, old| Box::pin(addresses::follow(writer, new, old)),
         warns_of_no_effect: config.warns_of_no_effect,
     });
+    let definitions = Definitions::load(&core);
     bootstrap::run(&writer, &advertised).await?;
+    skiff_watching::task::spawn(definitions.run(writer.clone(), stopping.clone()));
     skiff_watching::task::spawn(legacy_tokens::label(writer.clone(), used, stopping.clone()));
     let app = Arc::new(App {
         core,

@@ -78,6 +78,9 @@ pub fn value(object: &Object) -> Result<Value, Status> {
 pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
     let mut value = value(object)?;
     kind.show(&mut value);
+    if !kind.shows_as_stored(object.revision) {
+        kind.reshape(&mut value);
+    }
     Ok(value)
 }
 

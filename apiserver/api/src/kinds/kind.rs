@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Flags, Printer, Scale, Source, Strategy, Subresource, Verbs};
+use super::{Definition, Flags, Printer, Scale, Source, Strategy, Subresource, Verbs};
 use crate::machinery::{
     jsonpath::{self, JsonPath},
     read::Read as _,
@@ -39,6 +39,8 @@ pub struct Kind {
     pub kind: &'static str,
     pub plural: &'static str,
     pub singular: &'static str,
+    /// `PodList`.
+    pub list_kind: &'static str,
     pub short_names: Vec<&'static str>,
     pub categories: Vec<&'static str>,
     pub namespaced: bool,
@@ -56,6 +58,8 @@ pub struct Kind {
     pub stored_as: Option<Alias>,
     /// Part of discovery's `storageVersionHash`, `group/version/kind` of the storage version where that is another than this one.
     pub storage_version: Option<&'static str>,
+    /// What a definition says of the values of its objects; `None` for what is built in.
+    pub definition: Option<Arc<Definition>>,
 }
 
 /// A field that field selectors may name.
@@ -170,6 +174,37 @@ pub enum SchemaOf {
 }
 
 impl Kind {
+    /// A kind of which nothing but the names is known: of the whole cluster, with all verbs and the usual flags.
+    pub fn named(
+        group: &'static str,
+        version: &'static str,
+        plural: &'static str,
+        kind: &'static str,
+    ) -> Kind {
+        Kind {
+            group,
+            version,
+            kind,
+            plural,
+            singular: name(&kind.to_ascii_lowercase()),
+            list_kind: name(&format!("{kind}List")),
+            short_names: Vec::new(),
+            categories: Vec::new(),
+            namespaced: false,
+            verbs: Verbs::All,
+            subresources: Vec::new(),
+            scale: None,
+            schema: SchemaOf::Builtin(""),
+            selectable: Vec::new(),
+            printer: Printer::Paths(Vec::new()),
+            flags: Flags::default(),
+            strategy: Strategy::DEFAULT,
+            stored_as: None,
+            storage_version: None,
+            definition: None,
+        }
+    }
+
     /// `plural.group`, or `plural` in the legacy group: the name of a resource in messages and in the store.
     pub fn resource(&self) -> String {
         if self.group.is_empty() {

@@ -3,8 +3,8 @@
 //! Invariant: what cannot be read is refused, and so is a kind of which neither its line says that it has no rules nor the list of strategies has them.
 
 use super::{
-    Beyond, Flags, Generation, Kind, Printer, Scale, SchemaOf, SelectableField, Source, Strategy,
-    Subresource, UpdateChecks, Verbs, columns::Tables, flags, kind::name, strategies,
+    Beyond, Generation, Kind, Printer, Scale, SchemaOf, SelectableField, Source, Subresource,
+    UpdateChecks, Verbs, columns::Tables, flags, kind::name, strategies,
 };
 
 /// What is wrong with a table.
@@ -64,24 +64,8 @@ fn kind(
         Some(package) => package,
     };
     Kind {
-        group,
-        version,
-        kind,
-        plural,
-        singular: name(&kind.to_ascii_lowercase()),
-        short_names: Vec::new(),
-        categories: Vec::new(),
-        namespaced: false,
-        verbs: Verbs::All,
-        subresources: Vec::new(),
-        scale: None,
         schema: SchemaOf::Builtin(name(&format!("{package}.{version}.{kind}"))),
-        selectable: Vec::new(),
-        printer: Printer::Paths(Vec::new()),
-        flags: Flags::default(),
-        strategy: Strategy::DEFAULT,
-        stored_as: None,
-        storage_version: None,
+        ..Kind::named(group, version, plural, kind)
     }
 }
 

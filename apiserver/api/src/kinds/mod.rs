@@ -7,6 +7,7 @@
 mod cells;
 pub use cells::human_duration;
 mod columns;
+pub mod definition;
 pub mod rows;
 mod strategies;
 pub mod strategy;
@@ -17,12 +18,14 @@ pub mod without_effect;
 pub mod fill;
 pub mod flags;
 mod kind;
+mod life;
 mod list;
 mod printer;
 mod registry;
 mod verbs;
 
 pub use columns::{Cell, Column, Columns};
+pub use definition::Definition;
 pub use flags::{Beyond, Flags, Generation, Review, Source, UpdateChecks};
 pub use kind::{Alias, Kind, SchemaOf, SelectableField, internal_package, name};
 pub use printer::{PathColumn, Printer, default_columns};

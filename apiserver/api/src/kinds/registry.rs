@@ -7,11 +7,14 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use super::{Kind, list};
+use super::{Kind, definition::Brought, list};
+use crate::machinery::names;
 
 #[derive(Debug, Clone)]
 pub struct Registry {
     kinds: Vec<Arc<Kind>>,
+    /// Those that nobody may ask for, and that the objects of others are stored as.
+    unserved: Vec<Arc<Kind>>,
     /// Places in `kinds` of those with this plural name: few.
     by_plural: HashMap<&'static str, Vec<u32>>,
     by_kind: HashMap<&'static str, Vec<u32>>,
@@ -39,6 +42,7 @@ impl Registry {
         let (by_plural, by_kind) = (index(|kind| kind.plural), index(|kind| kind.kind));
         Registry {
             kinds,
+            unserved: Vec::new(),
             by_plural,
             by_kind,
         }
@@ -53,6 +57,25 @@ impl Registry {
                 .chain(more.into_iter().map(Arc::new))
                 .collect(),
         )
+    }
+
+    /// The same with what definitions bring, which comes last, by the names of its groups.
+    pub fn with_definitions<'b>(&self, brought: impl IntoIterator<Item = &'b Brought>) -> Registry {
+        let (mut more, mut unserved) = (Vec::new(), Vec::new());
+        for one in brought {
+            more.extend(one.served.iter().cloned());
+            unserved.extend(one.unserved.iter().cloned());
+        }
+        more.sort_by(|one: &Arc<Kind>, other| {
+            let versions = || names::compare_versions(one.version, other.version);
+            (one.group.cmp(other.group))
+                .then_with(versions)
+                .then_with(|| one.plural.cmp(other.plural))
+        });
+        Registry {
+            unserved,
+            ..Registry::new(self.kinds.iter().cloned().chain(more).collect())
+        }
     }
 
     pub fn all(&self) -> &[Arc<Kind>] {
@@ -81,7 +104,9 @@ impl Registry {
     /// The kind under which objects of `resource` (`plural.group`) are stored.
     pub fn stored(&self, resource: &str) -> Option<&Arc<Kind>> {
         let (plural, group) = resource.split_once('.').unwrap_or((resource, ""));
+        let unserved = self.unserved.iter().filter(|kind| kind.plural == plural);
         self.among(self.by_plural.get(plural))
+            .chain(unserved)
             .find(|kind| kind.group == group && kind.stored_as.is_none())
     }
 

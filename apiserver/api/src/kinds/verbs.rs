@@ -7,6 +7,8 @@ pub enum Verbs {
     All,
     /// All but deletecollection.
     NoDeleteCollection,
+    /// The same as `All`, in the order in which discovery tells them of kinds that a definition brought.
+    Custom,
     /// Virtual resources that answer a question (`tokenreviews`).
     CreateOnly,
     /// `componentstatuses`.
@@ -23,6 +25,16 @@ impl Verbs {
                 "get",
                 "list",
                 "patch",
+                "update",
+                "watch",
+            ],
+            Verbs::Custom => &[
+                "delete",
+                "deletecollection",
+                "get",
+                "list",
+                "patch",
+                "create",
                 "update",
                 "watch",
             ],

@@ -78,7 +78,7 @@ fn list_of(row: &Kind, tags: &BTreeMap<String, Vec<Value>>) -> (String, Value) {
     let item = definition_of(row);
     let name = format!("{item}List");
     let mut list = json!({
-        "description": format!("{}List is a list of {}.", row.kind, row.kind),
+        "description": format!("{} is a list of {}.", row.list_kind, row.kind),
         "type": "object",
         "required": ["items"],
         "properties": {
@@ -153,7 +153,7 @@ fn group_version_kinds(kinds: &Registry) -> BTreeMap<String, Vec<Value>> {
         if row.verbs.has("list") {
             tags.entry(format!("{}List", definition_of(row)))
                 .or_default()
-                .push(tag(row.group, row.version, &format!("{}List", row.kind)));
+                .push(tag(row.group, row.version, row.list_kind));
         }
     }
     for (definition, group, kind) in [

@@ -137,6 +137,6 @@ pub async fn collection(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         }
     }
     let revision = snapshot.revision().to_string();
-    let list = json!({"kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": {"resourceVersion": revision}, "items": items});
+    let list = json!({"kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": {"resourceVersion": revision}, "items": items});
     ctx.value(200, &accept, &list)
 }

@@ -414,6 +414,9 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         .filter(|namespace| kind.namespaced && !namespace.is_empty());
     let page = page(&snapshot, namespace, &options, &selection)?;
     let mut metadata = json!({"resourceVersion": snapshot.revision().to_string()});
+    if kind.flags.lists_say_continue {
+        metadata["continue"] = "".into();
+    }
     if let Some(token) = page.token {
         metadata["continue"] = token.into();
     }
@@ -431,9 +434,11 @@ async fn answer(
     objects: Vec<Arc<Object>>,
 ) -> Answer {
     if accept.form == Form::Object
-        && kind.stored_as.is_none()
         && accept.encoding == Encoding::Json
         && !ctx.wants_pretty(accept)
+        && objects
+            .iter()
+            .all(|object| kind.shows_as_stored(object.revision))
     {
         return Ok(ctx.finish(
             200,
@@ -500,7 +505,7 @@ fn rendered(
                     item.remove("kind");
                 }
             }
-            let list = json!({"kind": format!("{}List", kind.kind), "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
+            let list = json!({"kind": kind.list_kind, "apiVersion": kind.api_version(), "metadata": metadata, "items": items});
             ctx.value(200, accept, &list)
         }
     }
@@ -513,8 +518,8 @@ fn walk(kind: &Arc<Kind>, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
     let mut head = BytesMut::with_capacity(256);
     head.extend_from_slice(
         format!(
-            "{{\"kind\":\"{}List\",\"apiVersion\":\"{}\",\"metadata\":",
-            kind.kind,
+            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":",
+            kind.list_kind,
             kind.api_version()
         )
         .as_bytes(),

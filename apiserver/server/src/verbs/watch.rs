@@ -51,7 +51,7 @@ impl Rendering {
         out.extend_from_slice(b"{\"type\":\"");
         out.extend_from_slice(what.as_bytes());
         out.extend_from_slice(b"\",\"object\":");
-        if self.form == Form::Object && self.kind.stored_as.is_none() {
+        if self.form == Form::Object && self.kind.shows_as_stored(object.revision) {
             out.extend_from_slice(&object.bytes);
         } else {
             let value = stored::decoded(&self.kind, object)?;
@@ -370,6 +370,15 @@ impl Stream {
     }
 }
 
+/// Under which number watchers of the same version share what they are sent.
+fn slot(kind: &Kind) -> u32 {
+    let of_version = |sum: u32, byte: u8| sum.wrapping_mul(31).wrapping_add(u32::from(byte));
+    match kind.stored_as {
+        None => 0,
+        Some(_) => kind.version.bytes().fold(1, of_version),
+    }
+}
+
 fn event_word(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Added => "ADDED",
@@ -445,8 +454,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         Err(error) => return Err(Status::internal(error)),
     };
     let now = tokio::time::Instant::now();
-    let shared_slot =
-        matches!(accept.form, Form::Object).then_some(u32::from(kind.stored_as.is_some()));
+    let shared_slot = matches!(accept.form, Form::Object).then(|| slot(kind));
     let stream = Stream {
         rendering,
         selection,

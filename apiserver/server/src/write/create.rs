@@ -10,7 +10,7 @@ use skiff_api::{
     machinery::{
         meta::Meta,
         object_meta,
-        schema::{conform, rules},
+        schema::conform,
         status::Status,
         time,
     },
@@ -73,6 +73,14 @@ pub(super) async fn create_tracked(
     shown.convert(&mut value, kind);
     let name = value.name().to_string();
     let mut attributes = call.attributes(kind, "", Operation::Create, (namespace, &name));
+    if kind.is_terminating() {
+        return Err(Status::forbidden(
+            kind.group,
+            kind.plural,
+            &name,
+            "create not allowed while custom resource definition is terminating",
+        ));
+    }
     attributes.object = Some(value);
     call.admit(&mut attributes).await?;
     let mut value = attributes.taken()?;
@@ -101,7 +109,7 @@ pub(super) async fn create_tracked(
         };
         call.check(&checked).await?;
         value = checked.taken()?;
-        for warning in (kind.strategy.warnings)(&value, None) {
+        for warning in kind.warnings(&value, None) {
             call.warnings.add(warning);
         }
         warn_of_no_effect(call, kind, &value);
@@ -145,7 +153,7 @@ fn prepare(call: &Call<'_>, kind: &Arc<Kind>, value: &mut Value) -> Result<(), S
     for warning in (kind.strategy.early_warnings)(value) {
         call.warnings.add(warning);
     }
-    (kind.strategy.prepare_for_create)(value);
+    kind.prepare_for_create(value);
     if kind.has_status() && !kind.flags.keeps_status_on_create {
         clear_status(kind, value)?;
     }
@@ -197,8 +205,7 @@ fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
         kind.flags.validate_name,
     ));
     errors.extend(standard_finalizers(kind, value));
-    errors.extend((kind.strategy.validate)(value));
-    errors.extend(rules::check(kind.node(), value, None));
+    errors.extend(kind.validate(value));
     if errors.is_empty() {
         errors = params::check(call, kind, Part::Whole, value, None)?;
     }

@@ -71,7 +71,7 @@ pub(super) fn unstored(shown: &Arc<Kind>, kind: &Arc<Kind>, mut value: Value) ->
 /// What was worked on in another form than the client's has not seen the defaults of that form, which reading it gives.
 pub(super) fn settle(shown: &Kind, kind: &Kind, value: &mut Value) {
     if !std::ptr::eq(shown, kind) {
-        (kind.strategy.defaults)(value);
+        kind.defaults(value);
     }
 }
 

@@ -13,7 +13,6 @@ use skiff_api::{
         meta::Meta,
         object_meta,
         read::Read,
-        schema::rules,
         status::Status,
     },
 };
@@ -177,7 +176,7 @@ impl Attempt<'_> {
         call.check(&attributes).await?;
         let new = attributes.taken()?;
         if matches!(part, Part::Whole) {
-            for warning in (kind.strategy.warnings)(&new, Some(live)) {
+            for warning in kind.warnings(&new, Some(live)) {
                 call.warnings.add(warning);
             }
             warn_of_no_effect(call, kind, &new);
@@ -318,14 +317,10 @@ fn validate(
         errors.extend(finalizers);
     }
     errors.extend(match part {
-        Part::Whole => (kind.strategy.validate_update)(new, live),
-        Part::Sub(Subresource::Status) => (kind.strategy.validate_status_update)(new, live),
-        Part::Sub(sub) => match kind.strategy.part(sub.name()) {
-            Some(rules) => (rules.validate)(new, live),
-            None => (kind.strategy.validate_update)(new, live),
-        },
+        Part::Whole => kind.validate_update(new, live),
+        Part::Sub(Subresource::Status) => kind.validate_status_update(new, live),
+        Part::Sub(sub) => kind.validate_part(sub, new, live),
     });
-    errors.extend(rules::check(kind.node(), new, Some(live)));
     if errors.is_empty() {
         errors = params::check(call, kind, part, new, Some(live))?;
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use skiff_api::{
     kinds::{
         Flags, Generation, Kind, PathColumn, Printer, Scale, SchemaOf, SelectableField, Strategy,
-        Subresource, Verbs,
+        Subresource,
     },
     machinery::{
         field::{Errors, Path},
@@ -41,15 +41,9 @@ fn colors(widget: &Value) -> Errors {
 
 pub fn kind() -> Kind {
     Kind {
-        group: "example.com",
-        version: "v1",
-        kind: "Widget",
-        plural: "widgets",
-        singular: "widget",
         short_names: vec!["wg"],
         categories: vec!["all"],
         namespaced: true,
-        verbs: Verbs::All,
         subresources: vec![Subresource::Status, Subresource::Scale],
         scale: Some(Scale::USUAL),
         schema: SchemaOf::Own(Schema::beside_metadata(SCHEMA).unwrap().into(), 0),
@@ -68,8 +62,7 @@ pub fn kind() -> Kind {
             validate_update: |new, _| colors(new),
             ..Strategy::DEFAULT
         },
-        stored_as: None,
-        storage_version: None,
+        ..Kind::named("example.com", "v1", "widgets", "Widget")
     }
 }
 

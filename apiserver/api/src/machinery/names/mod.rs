@@ -8,10 +8,12 @@ mod dns;
 pub mod ip;
 mod keys;
 mod numbers;
+mod version;
 
 pub use dns::*;
 pub use keys::*;
 pub use numbers::*;
+pub use version::compare_versions;
 
 /// Messages about one value; empty when it is good.
 pub type Messages = Vec<String>;

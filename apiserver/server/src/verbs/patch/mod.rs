@@ -119,7 +119,7 @@ impl Patch<'_> {
         let (document, mut remarks) = self.document()?;
         let patched = self.patched(live, document.clone(), &mut remarks)?;
         let mut new = self.decoded(live, patched, &document, remarks)?;
-        (self.kind.strategy.defaults)(&mut new);
+        self.kind.defaults(&mut new);
         self.check_identity(&new, live)?;
         managed::track_update(self.call, self.kind, self.part, live, &mut new)?;
         Ok(new)
@@ -349,7 +349,7 @@ impl Patch<'_> {
         }
         conform_converted(&mut new, self.kind.node())
             .map_err(|error| self.unconverted(&config, &error.to_string()))?;
-        (self.kind.strategy.defaults)(&mut new);
+        self.kind.defaults(&mut new);
         if new.name() != self.ctx.info.name_in_path() {
             return Err(Status::bad_request(format!(
                 "the name of the object ({}) does not match the name on the URL ({})",

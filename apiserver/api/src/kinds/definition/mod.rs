@@ -1,0 +1,346 @@
+//! Kinds that a CustomResourceDefinition brings: what it says of names, columns and subresources becomes [`Kind`]s, and its schema becomes what their
+//! objects are held to.
+//!
+//! Invariant: a definition's kinds come by the same door as those that are built in; all that is particular to them stands in [`Definition`].
+//! Follows `staging/src/k8s.io/apiextensions-apiserver/pkg/apiserver/customresource_handler.go` (what is made of a definition) and
+//! `pkg/registry/customresource/{strategy,status_strategy,validator}.go` (what its objects are held to).
+
+mod conditions;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::Value;
+
+pub use conditions::{CLEANUP, find, is_condition, set, terminate};
+
+use super::{
+    Alias, Flags, Generation, Kind, PathColumn, Printer, Scale, SchemaOf, SelectableField,
+    Strategy, Subresource, Verbs, Warnings, default_columns, name,
+};
+use crate::machinery::{
+    field::{Errors, Path},
+    meta::Meta,
+    names,
+    patch::go::{GoValue, go_type},
+    problem::Problem,
+    read::Read,
+    structural::Structural,
+};
+
+/// What a definition says of the values of one version's objects.
+#[derive(Debug)]
+pub struct Definition {
+    /// Its schema.
+    pub structural: Arc<Structural>,
+    /// Objects stored up to this revision may have been written by another schema, or in another version.
+    pub since: u64,
+    /// It is being deleted: nothing more is made.
+    pub terminating: bool,
+    /// `group/version` and kind, as each object is to say.
+    api_version: &'static str,
+    kind: &'static str,
+    scale: Option<ScalePaths>,
+}
+
+/// Where `/scale` reads and writes, as the definition writes it: with a dot before.
+#[derive(Debug)]
+struct ScalePaths {
+    spec_replicas: String,
+    status_replicas: String,
+    selector: Option<String>,
+}
+
+/// The kinds of a definition, in the order of their versions: those that are served, and the one that is stored, if it is not served.
+#[derive(Debug, Default)]
+pub struct Brought {
+    pub served: Vec<Arc<Kind>>,
+    pub unserved: Vec<Arc<Kind>>,
+}
+
+/// The kinds of a definition whose names were accepted. `since` is the revision at which its schema came to be what it is.
+///
+/// # Errors
+/// What of it cannot be read; upstream's validation lets none of that be stored.
+pub fn kinds_of(definition: &Value, since: u64) -> Result<Brought, Problem> {
+    let spec = definition.at("spec");
+    let versions = spec.list("versions");
+    let stored = versions
+        .iter()
+        .find(|version| version.flag("storage"))
+        .ok_or_else(|| Problem::from("no version is stored"))?
+        .text("name");
+    let mut brought = Brought::default();
+    for version in versions {
+        let is_stored = version.text("name") == stored;
+        if !version.flag("served") && !is_stored {
+            continue;
+        }
+        let mut kind = kind_of(definition, version, since)?;
+        let names = (kind.group, kind.version, kind.kind);
+        kind.storage_version = Some(name(&format!("{}/{stored}/{}", names.0, names.2)));
+        if !is_stored {
+            kind.stored_as = Some(Alias {
+                resource: name(&kind.resource()),
+                version: name(stored),
+                to_stored: |_| {},
+                from_stored: |_| {},
+                worked_on_as_stored: false,
+            });
+        }
+        match version.flag("served") {
+            true => brought.served.push(Arc::new(kind)),
+            false => brought.unserved.push(Arc::new(kind)),
+        }
+    }
+    Ok(brought)
+}
+
+fn kind_of(definition: &Value, version: &Value, since: u64) -> Result<Kind, Problem> {
+    let spec = definition.at("spec");
+    let accepted = definition.at("status").at("acceptedNames");
+    let texts = |field: &str| accepted.texts(field).map(name).collect();
+    let mut kind = Kind::named(
+        name(spec.text("group")),
+        name(version.text("name")),
+        name(accepted.text("plural")),
+        name(accepted.text("kind")),
+    );
+    kind.singular = name(accepted.text("singular"));
+    kind.list_kind = name(accepted.text("listKind"));
+    kind.short_names = texts("shortNames");
+    kind.categories = texts("categories");
+    kind.namespaced = spec.text("scope") == "Namespaced";
+    kind.verbs = Verbs::Custom;
+
+    let structural = Arc::new(Structural::read(
+        version.at("schema").at("openAPIV3Schema"),
+    )?);
+    let (schema, root) = structural.schema(kind.group, kind.version, kind.kind)?;
+    kind.schema = SchemaOf::Own(Arc::new(schema), root);
+    let columns = version.list("additionalPrinterColumns");
+    kind.printer = Printer::Paths(match columns {
+        [] => default_columns(),
+        columns => columns.iter().map(column).collect::<Result<_, _>>()?,
+    });
+    for field in version.list("selectableFields") {
+        kind.selectable
+            .push(SelectableField::at(field.text("jsonPath"))?);
+    }
+    let scale = subresources(&mut kind, version.at("subresources"));
+    kind.flags = flags(&kind, version);
+    kind.strategy = STRATEGY;
+    kind.definition = Some(Arc::new(Definition {
+        structural,
+        since,
+        terminating: is_condition(definition, "Terminating", "True"),
+        api_version: name(&kind.api_version()),
+        kind: kind.kind,
+        scale,
+    }));
+    Ok(kind)
+}
+
+fn column(written: &Value) -> Result<PathColumn, Problem> {
+    let column = PathColumn::new(
+        written.text("name"),
+        written.text("type"),
+        written.text("jsonPath"),
+    )?;
+    let told = written.text("description");
+    Ok(PathColumn {
+        format: written.text("format").into(),
+        description: match told {
+            "" => column.description,
+            told => told.into(),
+        },
+        priority: i32::try_from(written.int("priority")).unwrap_or_default(),
+        ..column
+    })
+}
+
+fn subresources(kind: &mut Kind, written: &Value) -> Option<ScalePaths> {
+    if written.some("status").is_some() {
+        kind.subresources.push(Subresource::Status);
+    }
+    let scale = written.some("scale")?;
+    kind.subresources.push(Subresource::Scale);
+    let selector = scale.text("labelSelectorPath");
+    let undotted = |path: &str| name(path.trim_start_matches('.'));
+    kind.scale = Some(Scale {
+        spec_replicas: undotted(scale.text("specReplicasPath")),
+        status_replicas: undotted(scale.text("statusReplicasPath")),
+        selector: undotted(selector),
+    });
+    Some(ScalePaths {
+        spec_replicas: scale.text("specReplicasPath").into(),
+        status_replicas: scale.text("statusReplicasPath").into(),
+        selector: Some(selector.to_string()).filter(|path| !path.is_empty()),
+    })
+}
+
+fn flags(kind: &Kind, version: &Value) -> Flags {
+    let deprecation = version.flag("deprecated").then(|| {
+        let told = version.text("deprecationWarning");
+        name(&match told {
+            "" => format!("{} {} is deprecated", kind.api_version(), kind.kind),
+            told => told.to_string(),
+        })
+    });
+    Flags {
+        generation: Generation::Counted,
+        any_finalizers: true,
+        allow_unconditional_update: false,
+        status_reset: vec!["metadata", "spec"],
+        deprecation,
+        lists_say_continue: true,
+        ..Flags::default()
+    }
+}
+
+/// What all of them have.
+const STRATEGY: Strategy = Strategy {
+    prepare_for_status_update: |new, old| {
+        let managed = new.meta_mut().remove("managedFields");
+        new["metadata"] = old.at("metadata").clone();
+        match managed {
+            Some(managed) => new.meta_mut().insert("managedFields".into(), managed),
+            None => new.meta_mut().remove("managedFields"),
+        };
+    },
+    ..Strategy::DEFAULT
+};
+
+impl Definition {
+    /// What the schema has for what is absent, and nulls where nothing may be null.
+    pub fn defaults(&self, value: &mut Value) {
+        self.structural.default(value);
+    }
+
+    /// Makes what was stored by another schema what it is by this one.
+    pub fn reshape(&self, value: &mut Value) {
+        self.structural.prune(value);
+        self.structural.default(value);
+    }
+
+    pub fn validate(&self, value: &Value) -> Errors {
+        let root = Path::new("");
+        let mut errors = self.structural.validate(value, &root);
+        errors.extend(self.scale_of(value, true));
+        errors.extend(self.structural.validate_embedded(value, &root));
+        errors.extend(self.structural.validate_list_types(value, &root));
+        errors
+    }
+
+    /// `(new, old)`.
+    pub fn validate_update(&self, new: &Value, old: &Value) -> Errors {
+        let root = Path::new("");
+        let mut errors = self.structural.validate_update(new, old, &root);
+        errors.extend(self.scale_of(new, true));
+        errors.extend(self.structural.validate_embedded(new, &root));
+        if self.structural.validate_list_types(old, &root).is_empty() {
+            errors.extend(self.structural.validate_list_types(new, &root));
+        }
+        errors
+    }
+
+    /// `(new, old)`.
+    pub fn validate_status_update(&self, new: &Value, old: &Value) -> Errors {
+        let root = Path::new("");
+        let mut errors = self.structural.validate_status(new, old);
+        errors.extend(self.scale_of(new, false));
+        if self.structural.validate_list_types(old, &root).is_empty() {
+            errors.extend(self.structural.validate_list_types(new, &root));
+        }
+        errors
+    }
+
+    /// What `/scale` shows can be shown.
+    fn scale_of(&self, value: &Value, spec: bool) -> Errors {
+        let mut errors = Errors::default();
+        let Some(scale) = &self.scale else {
+            return errors;
+        };
+        if spec {
+            count(value, &scale.spec_replicas, &mut errors);
+        }
+        count(value, &scale.status_replicas, &mut errors);
+        if let Some(path) = &scale.selector
+            && let Err(why) = at_path(value, path).and_then(|found| match found {
+                None | Some(Value::String(_)) => Ok(()),
+                Some(other) => Err(accessor(path, other, "string")),
+            })
+        {
+            errors.invalid(&Path::new(path), "", why);
+        }
+        errors
+    }
+}
+
+/// What stands at a path with a dot before it; nothing where something on the way is absent.
+fn at_path<'v>(value: &'v Value, path: &str) -> Result<Option<&'v Value>, String> {
+    let mut at = value;
+    let mut come = String::new();
+    for field in path.trim_start_matches('.').split('.') {
+        come.push('.');
+        come.push_str(field);
+        match at {
+            Value::Null => return Ok(None),
+            Value::Object(map) => match map.get(field) {
+                Some(next) => at = next,
+                None => return Ok(None),
+            },
+            other => {
+                return Err(accessor(&come, other, "map[string]interface{}"));
+            }
+        }
+    }
+    Ok(Some(at))
+}
+
+/// What Go says of a value of another type than was looked for.
+fn accessor(path: &str, found: &Value, expected: &str) -> String {
+    let (shown, of) = (GoValue(found), go_type(found));
+    format!("{path} accessor error: {shown} is of the type {of}, expected {expected}")
+}
+
+/// What stands at the path is a count of replicas.
+fn count(value: &Value, path: &str, errors: &mut Errors) {
+    let at = Path::new(path);
+    let found = match at_path(value, path) {
+        Ok(None) => return,
+        Ok(Some(found)) => found
+            .as_i64()
+            .ok_or_else(|| accessor(path, found, "int64")),
+        Err(why) => Err(why),
+    };
+    match found {
+        Err(why) => errors.invalid(&at, 0, why),
+        Ok(count) if count < 0 => errors.invalid(&at, count, "should be a non-negative integer"),
+        Ok(count) if count > i64::from(i32::MAX) => errors.invalid(
+            &at,
+            count,
+            format!("should be less than or equal to {}", i32::MAX),
+        ),
+        Ok(_) => {}
+    }
+}
+
+/// Of finalizers that this write adds: names that others may take for theirs.
+pub(super) fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Warnings {
+    let had: Vec<&str> = old.into_iter().flat_map(Meta::finalizers).collect();
+    let added: BTreeSet<&str> = new.finalizers().filter(|name| !had.contains(name)).collect();
+    let mut warnings = Warnings::new();
+    for finalizer in added {
+        let mut warn = |why: &str| warnings.push(format!("metadata.finalizers: {finalizer:?}: {why}"));
+        names::is_qualified_name(finalizer)
+            .iter()
+            .for_each(|why| warn(why));
+        let standard = ["orphan", "foregroundDeletion", "kubernetes"].contains(&finalizer);
+        match (finalizer.contains('/') || standard, finalizer.contains('.')) {
+            (true, _) => {}
+            (_, true) => warn("prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers"),
+            _ => warn("prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"),
+        }
+    }
+    warnings
+}

@@ -1,0 +1,106 @@
+//! What is done to an object on its way into the store, whoever brought its kind: the strategy of its kind, the rules that stand beside its schema, and
+//! what its definition says.
+//!
+//! Invariant: who writes objects asks the kind, and does not know where its rules stand.
+
+use serde_json::Value;
+
+use super::{Kind, Subresource, Warnings};
+use crate::machinery::{field::Errors, schema::rules};
+
+impl Kind {
+    /// What a value has that says nothing of it. Runs after each reading, so it is idempotent.
+    pub fn defaults(&self, value: &mut Value) {
+        (self.strategy.defaults)(value);
+        if let Some(definition) = &self.definition {
+            definition.defaults(value);
+        }
+    }
+
+    /// Clears what a client may not set and sets what the server does.
+    pub fn prepare_for_create(&self, value: &mut Value) {
+        (self.strategy.prepare_for_create)(value);
+    }
+
+    /// `(new, old)`; where there is a `status` subresource it was taken from `old` already.
+    pub fn prepare_for_update(&self, new: &mut Value, old: &Value) {
+        (self.strategy.prepare_for_update)(new, old);
+    }
+
+    /// For the `status` subresource: `(new, old)`; what is not status was taken from `old` already.
+    pub fn prepare_for_status_update(&self, new: &mut Value, old: &Value) {
+        (self.strategy.prepare_for_status_update)(new, old);
+    }
+
+    /// Everything but metadata, which is validated for all kinds alike.
+    pub fn validate(&self, value: &Value) -> Errors {
+        let mut errors = (self.strategy.validate)(value);
+        match &self.definition {
+            Some(definition) => errors.extend(definition.validate(value)),
+            None => errors.extend(rules::check(self.node(), value, None)),
+        }
+        errors
+    }
+
+    /// `(new, old)`.
+    pub fn validate_update(&self, new: &Value, old: &Value) -> Errors {
+        let mut errors = (self.strategy.validate_update)(new, old);
+        match &self.definition {
+            Some(definition) => errors.extend(definition.validate_update(new, old)),
+            None => errors.extend(rules::check(self.node(), new, Some(old))),
+        }
+        errors
+    }
+
+    /// `(new, old)`.
+    pub fn validate_status_update(&self, new: &Value, old: &Value) -> Errors {
+        let mut errors = (self.strategy.validate_status_update)(new, old);
+        match &self.definition {
+            Some(definition) => errors.extend(definition.validate_status_update(new, old)),
+            None => errors.extend(rules::check(self.node(), new, Some(old))),
+        }
+        errors
+    }
+
+    /// Of a subresource that writes a part of the object: `(new, old)`.
+    pub fn validate_part(&self, part: Subresource, new: &Value, old: &Value) -> Errors {
+        let Some(of) = self.strategy.part(part.name()) else {
+            return self.validate_update(new, old);
+        };
+        let mut errors = (of.validate)(new, old);
+        errors.extend(rules::check(self.node(), new, Some(old)));
+        errors
+    }
+
+    /// Of an object that is written whole: `(new, old)`.
+    pub fn warnings(&self, new: &Value, old: Option<&Value>) -> Warnings {
+        let mut warnings = (self.strategy.warnings)(new, old);
+        if self.definition.is_some() {
+            warnings.extend(super::definition::finalizer_warnings(new, old));
+        }
+        warnings
+    }
+
+    /// Makes what was stored by another schema what it is by this one.
+    pub fn reshape(&self, value: &mut Value) {
+        if let Some(definition) = &self.definition {
+            definition.reshape(value);
+        }
+    }
+
+    /// Its definition is on its way out: nothing new is made.
+    pub fn is_terminating(&self) -> bool {
+        self.definition
+            .as_ref()
+            .is_some_and(|definition| definition.terminating)
+    }
+
+    /// What is stored at this revision is what is shown: in this version, and by the schema that there is now.
+    pub fn shows_as_stored(&self, revision: u64) -> bool {
+        self.stored_as.is_none()
+            && self
+                .definition
+                .as_ref()
+                .is_none_or(|definition| revision > definition.since)
+    }
+}

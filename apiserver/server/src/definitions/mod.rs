@@ -1,0 +1,293 @@
+//! Kinds that CustomResourceDefinitions bring: they are served as soon as their names are accepted, and go with all their objects when their
+//! definition goes.
+//!
+//! Invariant: one task owns which definitions are served; who reads that a definition is established can use its kinds. Another definition's change
+//! makes nothing of a kind anew.
+//! Follows `staging/src/k8s.io/apiextensions-apiserver/pkg/controller/{status,establish,apiapproval,finalizer}`.
+
+mod going;
+mod naming;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use serde_json::Value;
+use skiff_api::{
+    kinds::{
+        Registry,
+        definition::{Brought, CLEANUP, is_condition, kinds_of},
+    },
+    machinery::{meta::Meta, read::Read, status::Status},
+};
+use skiff_storage::{Error, Event, EventKind, Object, Watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    core::Core,
+    own::Own,
+    stored,
+    write::{Part, Writer, managed},
+};
+
+const RESOURCE: &str = "customresourcedefinitions.apiextensions.k8s.io";
+/// What could not be done is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A definition that is known.
+struct Known {
+    value: Value,
+    /// The revision at which its spec came to be what it is.
+    since: u64,
+    brought: Arc<Brought>,
+    /// Its objects are being removed.
+    going: bool,
+}
+
+/// The definitions, and what is served for them.
+pub struct Definitions {
+    core: Arc<Core>,
+    known: BTreeMap<String, Known>,
+    revision: u64,
+}
+
+impl Definitions {
+    /// Serves what the store has.
+    pub fn load(core: &Arc<Core>) -> Definitions {
+        let snapshot = core.store.snapshot(RESOURCE);
+        let mut definitions = Definitions {
+            core: core.clone(),
+            known: BTreeMap::new(),
+            revision: snapshot.revision(),
+        };
+        for object in snapshot.range(None, None) {
+            match stored::value(&object) {
+                Ok(value) => {
+                    definitions.learn(value, object.revision);
+                }
+                Err(status) => tracing::error!("a definition is not served: {}", status.message),
+            }
+        }
+        definitions.serve();
+        definitions
+    }
+
+    /// Notes a definition as it is now; tells whether other kinds come of it than before.
+    fn learn(&mut self, value: Value, revision: u64) -> bool {
+        let before = self.known.remove(value.name());
+        let before = before.filter(|before| before.value.uid() == value.uid());
+        let established = is_condition(&value, "Established", "True");
+        let same = before.as_ref().is_some_and(|before| {
+            let terminating = |value: &Value| is_condition(value, "Terminating", "True");
+            let names = |value: &Value| value.at("status").at("acceptedNames").clone();
+            before.value.at("spec") == value.at("spec")
+                && names(&before.value) == names(&value)
+                && terminating(&before.value) == terminating(&value)
+                && (!before.brought.served.is_empty() || !established)
+        });
+        let (mut since, going) = before
+            .as_ref()
+            .map_or((revision, false), |before| (before.since, before.going));
+        if before
+            .as_ref()
+            .is_some_and(|before| before.value.at("spec") != value.at("spec"))
+        {
+            since = revision;
+        }
+        let brought = match before {
+            Some(before) if same => before.brought,
+            _ if !established => Arc::default(),
+            _ => brought(&value, since),
+        };
+        let known = Known {
+            since,
+            brought,
+            going,
+            value,
+        };
+        self.known.insert(known.value.name().to_string(), known);
+        !same
+    }
+
+    fn serve(&self) {
+        let kinds = Registry::builtin().with_definitions(self.known.values().map(|known| &*known.brought));
+        self.core.kinds.store(Arc::new(kinds));
+    }
+
+    /// Follows the definitions until the server stops.
+    pub async fn run(mut self, writer: Arc<Writer>, stopping: CancellationToken) {
+        // what was not finished when the server stopped
+        let mut due: BTreeSet<String> = self.known.keys().cloned().collect();
+        let mut watch = self.watch();
+        loop {
+            for name in std::mem::take(&mut due) {
+                if let Err(status) = self.reconcile(&writer, &name, &stopping).await {
+                    tracing::warn!("the definition {name}: {}", status.message);
+                    due.insert(name);
+                }
+            }
+            let again = tokio::time::sleep(AGAIN);
+            let events = tokio::select! {
+                events = watch.next_batch() => events,
+                () = again, if !due.is_empty() => continue,
+                () = stopping.cancelled() => return,
+            };
+            match events {
+                Ok(events) => due.extend(self.take_in(&events)),
+                Err(Error::Closed) => return,
+                // fallen behind: all is read again
+                Err(_) => {
+                    self = Definitions::load(&self.core);
+                    due = self.known.keys().cloned().collect();
+                    watch = self.watch();
+                }
+            }
+        }
+    }
+
+    /// What happens to definitions after those that are known.
+    fn watch(&self) -> Watch {
+        let watch = |after| self.core.store.watch(RESOURCE, after);
+        watch(self.revision)
+            .or_else(|_| watch(self.core.store.revision()))
+            .unwrap_or_else(|error| panic!("the newest revision cannot be watched: {error}"))
+    }
+
+    /// Serves what changed; tells who is to be looked at.
+    fn take_in(&mut self, events: &[Arc<Event>]) -> BTreeSet<String> {
+        let (mut due, mut changed) = (BTreeSet::new(), false);
+        for event in events {
+            self.revision = event.revision;
+            changed |= match event.kind {
+                EventKind::Deleted => {
+                    let gone = self.known.remove(&*event.object.key.name);
+                    // its names are free for others
+                    due.extend(gone.iter().flat_map(|gone| self.others(gone.value.at("spec").text("group"))));
+                    gone.is_some()
+                }
+                EventKind::Added | EventKind::Modified => {
+                    due.insert(event.object.key.name.to_string());
+                    self.put(&event.object)
+                }
+            };
+        }
+        if changed {
+            self.serve();
+        }
+        due
+    }
+
+    fn put(&mut self, object: &Object) -> bool {
+        match stored::value(object) {
+            Ok(value) => self.learn(value, object.revision),
+            Err(status) => {
+                tracing::error!("a definition is not served: {}", status.message);
+                self.known.remove(&*object.key.name).is_some()
+            }
+        }
+    }
+
+    /// Names of the definitions of a group.
+    fn others(&self, group: &str) -> Vec<String> {
+        let of_group = |known: &&Known| known.value.at("spec").text("group") == group;
+        self.known
+            .values()
+            .filter(of_group)
+            .map(|known| known.value.name().to_string())
+            .collect()
+    }
+
+    /// Brings the status of a definition up to what is known, and begins its end where that is wanted.
+    async fn reconcile(
+        &mut self,
+        writer: &Arc<Writer>,
+        name: &str,
+        stopping: &CancellationToken,
+    ) -> Result<(), Status> {
+        let Some(known) = self.known.get(name) else {
+            return Ok(());
+        };
+        if known.value.is_deleting() && known.value.finalizers().any(|finalizer| finalizer == CLEANUP) {
+            if !known.going {
+                self.go(writer, name, stopping);
+            }
+            return Ok(());
+        }
+        let others = self.known.values().map(|known| &known.value);
+        let now = skiff_api::machinery::time::seconds(self.core.now());
+        let Some(status) = naming::status(&known.value, others, &now) else {
+            return Ok(());
+        };
+        // who reads that it is established is to find its kinds
+        let mut value = known.value.clone();
+        value["status"] = status.clone();
+        let revision = known.since;
+        let renamed = known.value.at("status").at("acceptedNames") != status.at("acceptedNames");
+        if self.learn(value, revision) {
+            self.serve();
+        }
+        write_status(writer, name, &status).await?;
+        if renamed && let Some(known) = self.known.get(name) {
+            let group = known.value.at("spec").text("group").to_string();
+            for other in self.others(&group).into_iter().filter(|other| other != name) {
+                Box::pin(self.reconcile(writer, &other, stopping)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Its objects go, and then it does.
+    fn go(&mut self, writer: &Arc<Writer>, name: &str, stopping: &CancellationToken) {
+        let Some(known) = self.known.get_mut(name) else {
+            return;
+        };
+        known.going = true;
+        let (writer, stopping, definition) = (writer.clone(), stopping.clone(), known.value.clone());
+        skiff_watching::task::spawn(async move {
+            tokio::select! {
+                () = going::to_the_end(&writer, &definition) => {}
+                () = stopping.cancelled() => {}
+            }
+        });
+    }
+}
+
+/// The kinds of a definition; none where it cannot be read, which is told of.
+fn brought(definition: &Value, since: u64) -> Arc<Brought> {
+    let brought = kinds_of(definition, since).unwrap_or_else(|why| {
+        tracing::error!("the definition {} is not served: {why}", definition.name());
+        Brought::default()
+    });
+    Arc::new(brought)
+}
+
+/// Writes a status over the one that is there, unless the definition has gone or changed.
+async fn write_status(writer: &Arc<Writer>, name: &str, status: &Value) -> Result<(), Status> {
+    change(writer, name, &mut |new| new["status"] = status.clone()).await
+}
+
+/// Changes status and finalizers of a definition; one that has gone needs it no more.
+async fn change(
+    writer: &Arc<Writer>,
+    name: &str,
+    work: &mut (dyn FnMut(&mut Value) + Send),
+) -> Result<(), Status> {
+    let own = Own::new(writer);
+    let (row, call) = (own.row(RESOURCE)?, own.call());
+    let part = Part::of(row, "status")?;
+    let done = own
+        .update(row, ("", name), part, &mut |live| {
+            let live = live.unwrap_or(&Value::Null);
+            let mut new = live.clone();
+            work(&mut new);
+            managed::track_update(&call, row, part, live, &mut new)?;
+            Ok(new)
+        })
+        .await;
+    match done {
+        Err(status) if status.code == 404 => Ok(()),
+        done => done,
+    }
+}
