@@ -18,6 +18,7 @@ pub mod read;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod structural;
 pub mod time;
 pub mod url;
 pub mod yaml;
