@@ -12,11 +12,11 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, Registry, internal_package},
+    kinds::{Kind, Registry, Unread, internal_package},
     machinery::{
         meta::Meta,
         protobuf,
-        schema::{Node, Schema, conform_as_written, parse_json, paths_of_json},
+        schema::{Decoded, Node, Schema, conform_as_written, parse_json, paths_of_json},
         status::Status,
         yaml,
     },
@@ -281,9 +281,9 @@ pub fn decode(
     text: &[u8],
     body: BodyType,
     expected: (&str, &str, &str),
-    node: Node,
+    of: As<'_>,
 ) -> Result<Value, Status> {
-    heavy(text.len(), || decode_here(ctx, text, body, expected, node))
+    heavy(text.len(), || decode_here(ctx, text, body, expected, of))
 }
 
 /// Reads a body that should hold an object that is no row's: what a subresource takes.
@@ -294,7 +294,7 @@ pub async fn read_as(
 ) -> Result<Value, Status> {
     let text = read(body).await?;
     let (media, node) = (body_type(&ctx.headers)?, node_of(expected)?);
-    decode(ctx, &text, media, expected, node)
+    decode(ctx, &text, media, expected, As::Type(node))
 }
 
 /// The type of a kind by its group, version and name.
@@ -309,10 +309,10 @@ fn decode_here(
     text: &[u8],
     body: BodyType,
     expected: (&str, &str, &str),
-    node: Node,
+    of: As<'_>,
 ) -> Result<Value, Status> {
     let (group, version, kind) = expected;
-    let mut document = parse_object(text, body, node).map_err(|error| {
+    let mut document = parse_object(text, body, of.node()).map_err(|error| {
         Status::bad_request(format!(
             "the object provided is unrecognized (must be of type {kind}): {error} ({})",
             shown(text)
@@ -322,7 +322,7 @@ fn decode_here(
         document.value = Value::Object(Default::default());
     }
     check_type_meta(&ctx.kinds, &document.value, text, expected)?;
-    let mut value = finish(ctx, document, node).map_err(|error| match error {
+    let mut value = finish(ctx, document, of).map_err(|error| match error {
         Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {kind}: {said}"
         )),
@@ -345,8 +345,32 @@ pub enum Fault {
     Strict(String),
 }
 
+/// What a document is to be read as.
+#[derive(Clone, Copy)]
+pub enum As<'a> {
+    Kind(&'a Kind),
+    /// No row's object: what a subresource takes.
+    Type(Node<'a>),
+}
+
+impl<'a> As<'a> {
+    fn node(self) -> Node<'a> {
+        match self {
+            As::Kind(kind) => kind.node(),
+            As::Type(node) => node,
+        }
+    }
+
+    fn conform(self, value: &mut Value, place: impl Fn(&str) -> usize) -> Result<Decoded, Unread> {
+        match self {
+            As::Kind(kind) => kind.conform_as_written(value, place),
+            As::Type(node) => conform_as_written(value, node, place).map_err(Unread::from),
+        }
+    }
+}
+
 /// Conforms a document to its type and answers for what it should not hold.
-pub fn finish(ctx: &Context, mut document: Document, node: Node) -> Result<Value, Fault> {
+pub fn finish(ctx: &Context, mut document: Document, of: As<'_>) -> Result<Value, Fault> {
     let mut value = std::mem::take(&mut document.value);
     let places: OnceCell<HashMap<String, usize>> = OnceCell::new();
     let place = |path: &str| match document.json {
@@ -362,7 +386,8 @@ pub fn finish(ctx: &Context, mut document: Document, node: Node) -> Result<Value
         }
         None => 0,
     };
-    let decoded = conform_as_written(&mut value, node, place)
+    let decoded = of
+        .conform(&mut value, place)
         .map_err(|error| Fault::Type(error.to_string()))?;
     let validation = FieldValidation::of(ctx);
     if validation == FieldValidation::Ignore {
@@ -490,7 +515,7 @@ pub fn decode_kind(
         text,
         body,
         (kind.group, kind.version, kind.kind),
-        kind.node(),
+        As::Kind(kind),
     )?;
     kind.defaults(&mut value);
     Ok(value)

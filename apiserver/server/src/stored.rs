@@ -79,7 +79,9 @@ pub fn decoded(kind: &Kind, object: &Object) -> Result<Value, Status> {
     let mut value = value(object)?;
     kind.show(&mut value);
     if !kind.shows_as_stored(object.revision) {
-        kind.reshape(&mut value);
+        kind.reshape(&mut value).map_err(|why| {
+            Status::internal(format!("cannot read the stored {:?}: {why}", object.key))
+        })?;
     }
     Ok(value)
 }
@@ -108,7 +110,8 @@ pub fn draft(kinds: &Registry, kind: &Arc<Kind>, value: &Value) -> Result<Draft,
         || value.at("kind") != name
     {
         let mut other = value.clone();
-        kind.convert(&mut other, row);
+        kind.convert(&mut other, row)
+            .map_err(|why| Status::internal_plain(why.0))?;
         other["apiVersion"] = api_version.into();
         other["kind"] = name.into();
         converted = other;

@@ -243,9 +243,12 @@ impl Kind {
     }
 
     /// Turns a value of this kind into one of another of the same objects.
-    pub fn convert(&self, value: &mut Value, to: &Kind) {
+    ///
+    /// # Errors
+    /// What of it the other's definition cannot read.
+    pub fn convert(&self, value: &mut Value, to: &Kind) -> Result<(), Problem> {
         if (self.group, self.version, self.kind) == (to.group, to.version, to.kind) {
-            return;
+            return Ok(());
         }
         if let Some(alias) = self.stored_as {
             (alias.to_stored)(value);
@@ -253,6 +256,7 @@ impl Kind {
         value["apiVersion"] = to.api_version().into();
         value["kind"] = to.kind.into();
         to.show(value);
+        to.reshape(value)
     }
 
     /// The package of upstream's internal type, as some messages show it (`core` of `*core.Pod`).

@@ -6,9 +6,67 @@
 use serde_json::Value;
 
 use super::{Kind, Subresource, Warnings};
-use crate::machinery::{field::Errors, schema::rules};
+use crate::machinery::{
+    field::{Error, Errors},
+    problem::Problem,
+    schema::{self, Decoded, TypeError, rules},
+};
+
+/// Why a document is no object of its kind.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    #[error(transparent)]
+    Type(#[from] TypeError),
+    #[error(transparent)]
+    Embedded(#[from] Problem),
+}
+
+/// One mistake as a sentence.
+fn told(error: &Error) -> Problem {
+    Problem(error.to_string())
+}
 
 impl Kind {
+    /// Makes of a document an object in canonical form, by its type and its definition. What is unknown goes, and its paths are told.
+    ///
+    /// # Errors
+    /// The mistakes of Go's decoder, or what an embedded object lacks.
+    pub fn conform(&self, value: &mut Value) -> Result<Decoded, Unread> {
+        let decoded = schema::conform(value, self.node())?;
+        self.coerced(value, decoded)
+    }
+
+    /// The same of a document whose fields stand in an order of their own (`schema::conform_as_written`).
+    ///
+    /// # Errors
+    /// As [`Kind::conform`].
+    pub fn conform_as_written(
+        &self,
+        value: &mut Value,
+        place: impl Fn(&str) -> usize,
+    ) -> Result<Decoded, Unread> {
+        let decoded = schema::conform_as_written(value, self.node(), place)?;
+        self.coerced(value, decoded)
+    }
+
+    /// The same of a value that Go's converters read.
+    ///
+    /// # Errors
+    /// As [`Kind::conform`].
+    pub fn conform_converted(&self, value: &mut Value) -> Result<Decoded, Unread> {
+        let decoded = schema::conform_converted(value, self.node())?;
+        self.coerced(value, decoded)
+    }
+
+    fn coerced(&self, value: &mut Value, mut decoded: Decoded) -> Result<Decoded, Unread> {
+        if let Some(definition) = &self.definition {
+            decoded
+                .unknown
+                .extend(definition.coerce(value).map_err(|error| told(&error))?);
+        }
+        Ok(decoded)
+    }
+
     /// What a value has that says nothing of it. Runs after each reading, so it is idempotent.
     pub fn defaults(&self, value: &mut Value) {
         (self.strategy.defaults)(value);
@@ -82,10 +140,14 @@ impl Kind {
     }
 
     /// Makes what was stored by another schema what it is by this one.
-    pub fn reshape(&self, value: &mut Value) {
-        if let Some(definition) = &self.definition {
-            definition.reshape(value);
-        }
+    ///
+    /// # Errors
+    /// What of it its definition cannot read.
+    pub fn reshape(&self, value: &mut Value) -> Result<(), Problem> {
+        let Some(definition) = &self.definition else {
+            return Ok(());
+        };
+        definition.reshape(value).map_err(|error| told(&error))
     }
 
     /// Its definition is on its way out: nothing new is made.

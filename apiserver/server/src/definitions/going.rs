@@ -24,19 +24,33 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Tries until it is done.
 pub async fn to_the_end(writer: &Arc<Writer>, definition: &Value) {
     while let Err(status) = once(writer, definition).await {
-        tracing::warn!("the definition {} does not go yet: {}", definition.name(), status.message);
+        tracing::warn!(
+            "the definition {} does not go yet: {}",
+            definition.name(),
+            status.message
+        );
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 async fn once(writer: &Arc<Writer>, definition: &Value) -> Result<(), Status> {
-    let begun = ("InstanceDeletionInProgress", "CustomResource deletion is in progress");
+    let begun = (
+        "InstanceDeletionInProgress",
+        "CustomResource deletion is in progress",
+    );
     tell(writer, definition, "True", begun, false).await?;
     let done = if !is_condition(definition, "Established", "True") {
         ("NeverEstablished", "resource was never established")
     } else if let Err(status) = remove(writer, definition).await {
         let why = format!("could not issue all deletes: {}", status.message);
-        tell(writer, definition, "True", ("InstanceDeletionFailed", &why), false).await?;
+        tell(
+            writer,
+            definition,
+            "True",
+            ("InstanceDeletionFailed", &why),
+            false,
+        )
+        .await?;
         return Err(status);
     } else {
         ("InstanceDeletionCompleted", "removed all instances")
@@ -75,7 +89,11 @@ async fn tell(
 /// Deletes all objects, and waits until they are gone.
 async fn remove(writer: &Arc<Writer>, definition: &Value) -> Result<(), Status> {
     let names = definition.at("status").at("acceptedNames");
-    let resource = format!("{}.{}", names.text("plural"), definition.at("spec").text("group"));
+    let resource = format!(
+        "{}.{}",
+        names.text("plural"),
+        definition.at("spec").text("group")
+    );
     let store = &writer.core.store;
     let own = Own::new(writer);
     let kind = own.row(&resource)?;

@@ -112,7 +112,8 @@ impl Definitions {
     }
 
     fn serve(&self) {
-        let kinds = Registry::builtin().with_definitions(self.known.values().map(|known| &*known.brought));
+        let kinds =
+            Registry::builtin().with_definitions(self.known.values().map(|known| &*known.brought));
         self.core.kinds.store(Arc::new(kinds));
     }
 
@@ -164,7 +165,10 @@ impl Definitions {
                 EventKind::Deleted => {
                     let gone = self.known.remove(&*event.object.key.name);
                     // its names are free for others
-                    due.extend(gone.iter().flat_map(|gone| self.others(gone.value.at("spec").text("group"))));
+                    due.extend(
+                        gone.iter()
+                            .flat_map(|gone| self.others(gone.value.at("spec").text("group"))),
+                    );
                     gone.is_some()
                 }
                 EventKind::Added | EventKind::Modified => {
@@ -209,7 +213,12 @@ impl Definitions {
         let Some(known) = self.known.get(name) else {
             return Ok(());
         };
-        if known.value.is_deleting() && known.value.finalizers().any(|finalizer| finalizer == CLEANUP) {
+        if known.value.is_deleting()
+            && known
+                .value
+                .finalizers()
+                .any(|finalizer| finalizer == CLEANUP)
+        {
             if !known.going {
                 self.go(writer, name, stopping);
             }
@@ -231,7 +240,11 @@ impl Definitions {
         write_status(writer, name, &status).await?;
         if renamed && let Some(known) = self.known.get(name) {
             let group = known.value.at("spec").text("group").to_string();
-            for other in self.others(&group).into_iter().filter(|other| other != name) {
+            for other in self
+                .others(&group)
+                .into_iter()
+                .filter(|other| other != name)
+            {
                 Box::pin(self.reconcile(writer, &other, stopping)).await?;
             }
         }
@@ -244,7 +257,8 @@ impl Definitions {
             return;
         };
         known.going = true;
-        let (writer, stopping, definition) = (writer.clone(), stopping.clone(), known.value.clone());
+        let (writer, stopping, definition) =
+            (writer.clone(), stopping.clone(), known.value.clone());
         skiff_watching::task::spawn(async move {
             tokio::select! {
                 () = going::to_the_end(&writer, &definition) => {}

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use skiff_api::{
     kinds::definition::{find, set},
-    machinery::{meta::Meta, read::Read},
+    machinery::read::Read,
 };
 
 const APPROVED: &str = "api-approved.kubernetes.io";
@@ -72,9 +72,13 @@ impl<'v> Taken<'v> {
         let mut taken = Taken::default();
         for definition in definitions.filter(|other| other.at("spec").text("group") == group) {
             let names = definition.at("status").at("acceptedNames");
-            taken.resources.extend([names.text("plural"), names.text("singular")]);
+            taken
+                .resources
+                .extend([names.text("plural"), names.text("singular")]);
             taken.resources.extend(names.texts("shortNames"));
-            taken.kinds.extend([names.text("kind"), names.text("listKind")]);
+            taken
+                .kinds
+                .extend([names.text("kind"), names.text("listKind")]);
         }
         taken
     }
@@ -144,7 +148,10 @@ fn copy(from: &Value, to: &mut Value, field: &str) {
 fn approval(definition: &Value, status: &mut Value, now: &str) {
     let group = definition.at("spec").text("group");
     let protected = ["k8s.io", "kubernetes.io"].iter().any(|domain| {
-        group == *domain || group.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+        group == *domain
+            || group
+                .strip_suffix(domain)
+                .is_some_and(|rest| rest.ends_with('.'))
     });
     if !protected {
         return;
@@ -152,9 +159,9 @@ fn approval(definition: &Value, status: &mut Value, now: &str) {
     let given = definition.at("metadata").at("annotations").text(APPROVED);
     let need = format!("protected groups must have approval annotation {APPROVED:?}");
     const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
-    let is_url = given
-        .split_once("://")
-        .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty() && !rest.starts_with('/'));
+    let is_url = given.split_once("://").is_some_and(|(scheme, rest)| {
+        !scheme.is_empty() && !rest.is_empty() && !rest.starts_with('/')
+    });
     let (state, reason, message) = match given {
         "" => ("False", "MissingAnnotation", format!("{need}, {SEE}")),
         given if given.starts_with("unapproved") => (
@@ -203,15 +210,33 @@ mod tests {
     fn the_last_conflict_is_told() {
         let boats = settled(definition("boats", &["bt"], "Boat"));
         let cases = [
-            (definition("boats", &[], "Ship"), "PluralConflict", r#""boats" is already in use"#),
-            (definition("ships", &["bt"], "Ship"), "ShortNamesConflict", r#""bt" is already in use"#),
-            (definition("ships", &["bt"], "Boat"), "ListKindConflict", r#""BoatList" is already in use"#),
+            (
+                definition("boats", &[], "Ship"),
+                "PluralConflict",
+                r#""boats" is already in use"#,
+            ),
+            (
+                definition("ships", &["bt"], "Ship"),
+                "ShortNamesConflict",
+                r#""bt" is already in use"#,
+            ),
+            (
+                definition("ships", &["bt"], "Boat"),
+                "ListKindConflict",
+                r#""BoatList" is already in use"#,
+            ),
         ];
         for (other, reason, message) in cases {
             let told = status(&other, [&boats, &other].into_iter(), "now").unwrap();
             let condition = find(&told, "NamesAccepted").unwrap();
-            assert_eq!((condition.text("reason"), condition.text("message")), (reason, message));
-            assert_eq!(find(&told, "Established").unwrap().text("reason"), "NotAccepted");
+            assert_eq!(
+                (condition.text("reason"), condition.text("message")),
+                (reason, message)
+            );
+            assert_eq!(
+                find(&told, "Established").unwrap().text("reason"),
+                "NotAccepted"
+            );
         }
     }
 
@@ -221,11 +246,17 @@ mod tests {
         gates["spec"]["group"] = "gateway.networking.k8s.io".into();
         let reason = |gates: &Value| {
             let told = status(gates, std::iter::empty(), "now").unwrap();
-            find(&told, "KubernetesAPIApprovalPolicyConformant").unwrap().text("reason").to_string()
+            find(&told, "KubernetesAPIApprovalPolicyConformant")
+                .unwrap()
+                .text("reason")
+                .to_string()
         };
         assert_eq!(reason(&gates), "MissingAnnotation");
         for (given, told) in [
-            ("https://github.com/kubernetes-sigs/gateway-api/pull/1", "ApprovedAnnotation"),
+            (
+                "https://github.com/kubernetes-sigs/gateway-api/pull/1",
+                "ApprovedAnnotation",
+            ),
             ("unapproved, experimental", "UnapprovedAnnotation"),
             ("somebody", "InvalidAnnotation"),
         ] {

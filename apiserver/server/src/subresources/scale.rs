@@ -228,7 +228,7 @@ impl Change<'_> {
             self.text,
             negotiate::body_type(&self.ctx.headers)?,
             EXPECTED,
-            body::node_of(EXPECTED)?,
+            body::As::Type(body::node_of(EXPECTED)?),
         )
     }
 
@@ -261,10 +261,13 @@ impl Change<'_> {
                 ));
             }
         }
-        body::finish(self.ctx, body::Document::of(new), body::node_of(EXPECTED)?).map_err(|fault| {
-            match fault {
-                body::Fault::Type(said) | body::Fault::Strict(said) => Status::bad_request(said),
-            }
+        body::finish(
+            self.ctx,
+            body::Document::of(new),
+            body::As::Type(body::node_of(EXPECTED)?),
+        )
+        .map_err(|fault| match fault {
+            body::Fault::Type(said) | body::Fault::Strict(said) => Status::bad_request(said),
         })
     }
 }

@@ -7,13 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Generation, Kind},
-    machinery::{
-        meta::Meta,
-        object_meta,
-        schema::conform,
-        status::Status,
-        time,
-    },
+    machinery::{meta::Meta, object_meta, schema::conform, status::Status, time},
 };
 use skiff_storage::{Error, Expect, Write};
 
@@ -22,7 +16,7 @@ use super::{
     devices, managed, params,
     steps::{
         check_namespace, dedup_owners, escalation, refused, settle, stamp, standard_finalizers,
-        store_error, take_addresses, unstored, warn_of_no_effect,
+        store_error, take_addresses, unconverted, unstored, warn_of_no_effect,
     },
 };
 use crate::{
@@ -70,7 +64,7 @@ pub(super) async fn create_tracked(
 ) -> Result<Written, Status> {
     let dry = call.options.dry_run;
     let kind = call.kinds.worked_on_as(shown);
-    shown.convert(&mut value, kind);
+    shown.convert(&mut value, kind).map_err(unconverted)?;
     let name = value.name().to_string();
     let mut attributes = call.attributes(kind, "", Operation::Create, (namespace, &name));
     if kind.is_terminating() {
@@ -117,7 +111,7 @@ pub(super) async fn create_tracked(
         if dry {
             return match call.store().get(&key) {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
-                None => Ok(unstored(shown, kind, value)),
+                None => unstored(shown, kind, value),
             };
         }
         // a question of the store, which a dry run does not come to

@@ -38,7 +38,7 @@ impl Versions for Rows<'_> {
     fn at<'v>(&'v self, object: &Value, api_version: &str) -> Option<(Value, Node<'v>)> {
         let row = self.0.at_version(self.1, api_version)?;
         let mut other = object.clone();
-        self.1.convert(&mut other, row);
+        self.1.convert(&mut other, row).ok()?;
         Some((other, row.node()))
     }
 }

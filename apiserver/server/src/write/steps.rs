@@ -7,7 +7,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use skiff_api::{
     kinds::{Beyond, Kind, Stamp},
-    machinery::{field::Errors, meta::Meta, object_meta, schema::as_stored, status::Status, time},
+    machinery::{
+        field::Errors, meta::Meta, object_meta, problem::Problem, schema::as_stored,
+        status::Status, time,
+    },
 };
 use skiff_storage::Error;
 
@@ -62,10 +65,19 @@ pub(super) fn warn_of_no_effect(call: &Call<'_>, kind: &Kind, value: &Value) {
 }
 
 /// What a dry run would have stored, in the form that its client knows.
-pub(super) fn unstored(shown: &Arc<Kind>, kind: &Arc<Kind>, mut value: Value) -> Written {
+pub(super) fn unstored(
+    shown: &Arc<Kind>,
+    kind: &Arc<Kind>,
+    mut value: Value,
+) -> Result<Written, Status> {
     as_stored(&mut value, kind.node());
-    kind.convert(&mut value, shown);
-    Written::Unstored(value)
+    kind.convert(&mut value, shown).map_err(unconverted)?;
+    Ok(Written::Unstored(value))
+}
+
+/// An object cannot be shown as another version has it.
+pub(super) fn unconverted(why: Problem) -> Status {
+    Status::internal_plain(why.0)
 }
 
 /// What was worked on in another form than the client's has not seen the defaults of that form, which reading it gives.

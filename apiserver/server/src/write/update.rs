@@ -27,7 +27,7 @@ use super::{
     prepare::prepare,
     steps::{
         check_namespace, dedup_owners, escalation, refused, settle, stamp, standard_finalizers,
-        store_error, take_addresses, unstored, warn_of_no_effect,
+        store_error, take_addresses, unconverted, unstored, warn_of_no_effect,
     },
 };
 use crate::{
@@ -151,7 +151,7 @@ impl Attempt<'_> {
             part,
         } = *self;
         if !Arc::ptr_eq(shown, kind) {
-            shown.convert(&mut new, kind);
+            shown.convert(&mut new, kind).map_err(unconverted)?;
             live = stored::decoded(kind, object)?;
         }
         let live = &live;
@@ -182,7 +182,7 @@ impl Attempt<'_> {
             warn_of_no_effect(call, kind, &new);
         }
         if call.options.dry_run {
-            return Ok(Some(unstored(shown, kind, new)));
+            return unstored(shown, kind, new).map(Some);
         }
         self.store(object, live, new, allocation).await
     }
@@ -233,7 +233,7 @@ impl Attempt<'_> {
                 }
                 if removal {
                     // the answer is the object as it was sent, not the removal's revision
-                    kind.convert(&mut new, shown);
+                    kind.convert(&mut new, shown).map_err(unconverted)?;
                     return Ok(Some(Written::Unstored(new)));
                 }
                 Ok(Some(Written::Stored(object)))

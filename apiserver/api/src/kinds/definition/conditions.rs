@@ -23,7 +23,10 @@ pub fn set(status: &mut Value, of: &str, state: &str, (reason, message): (&str, 
         .map_or(now, |old| old.text("lastTransitionTime"));
     let new = json!({"type": of, "status": state, "lastTransitionTime": since, "reason": reason, "message": message});
     let mut conditions = status.list("conditions").to_vec();
-    match conditions.iter_mut().find(|condition| condition.text("type") == of) {
+    match conditions
+        .iter_mut()
+        .find(|condition| condition.text("type") == of)
+    {
         Some(old) => *old = new,
         None => conditions.push(new),
     }
@@ -38,7 +41,10 @@ pub fn is_condition(definition: &Value, of: &str, state: &str) -> bool {
 /// A deletion has begun: its objects are to go first.
 pub fn terminate(definition: &mut Value) {
     let now = definition.meta_str("deletionTimestamp").to_string();
-    if !definition.finalizers().any(|finalizer| finalizer == CLEANUP) {
+    if !definition
+        .finalizers()
+        .any(|finalizer| finalizer == CLEANUP)
+    {
         let kept = definition.finalizers().chain([CLEANUP]).map(Value::from);
         let kept: Vec<Value> = kept.collect();
         definition.set_meta("finalizers", kept);

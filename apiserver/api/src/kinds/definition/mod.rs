@@ -18,13 +18,14 @@ use super::{
     Strategy, Subresource, Verbs, Warnings, default_columns, name,
 };
 use crate::machinery::{
-    field::{Errors, Path},
+    field::{Error, Errors, Path},
     meta::Meta,
     names,
     patch::go::{GoValue, go_type},
     problem::Problem,
     read::Read,
-    structural::Structural,
+    schema::Schema,
+    structural::{Malformed, Structural},
 };
 
 /// What a definition says of the values of one version's objects.
@@ -115,8 +116,11 @@ fn kind_of(definition: &Value, version: &Value, since: u64) -> Result<Kind, Prob
     let structural = Arc::new(Structural::read(
         version.at("schema").at("openAPIV3Schema"),
     )?);
-    let (schema, root) = structural.schema(kind.group, kind.version, kind.kind)?;
-    kind.schema = SchemaOf::Own(Arc::new(schema), root);
+    let mut schema = Schema::beside_metadata(
+        "type x.v1.Any\n  kind string ?\n  apiVersion string ?\n  metadata meta.v1.ObjectMeta ?",
+    )?;
+    schema.types[0].preserve_unknown = true;
+    kind.schema = SchemaOf::Own(Arc::new(schema), 0);
     let columns = version.list("additionalPrinterColumns");
     kind.printer = Printer::Paths(match columns {
         [] => default_columns(),
@@ -141,21 +145,20 @@ fn kind_of(definition: &Value, version: &Value, since: u64) -> Result<Kind, Prob
 }
 
 fn column(written: &Value) -> Result<PathColumn, Problem> {
-    let column = PathColumn::new(
+    let mut column = PathColumn::new(
         written.text("name"),
         written.text("type"),
         written.text("jsonPath"),
     )?;
-    let told = written.text("description");
-    Ok(PathColumn {
-        format: written.text("format").into(),
-        description: match told {
-            "" => column.description,
-            told => told.into(),
-        },
-        priority: i32::try_from(written.int("priority")).unwrap_or_default(),
-        ..column
-    })
+    column.format = written.text("format").into();
+    if let Some(told) = written
+        .text_ptr("description")
+        .filter(|told| !told.is_empty())
+    {
+        column.description = told.into();
+    }
+    column.priority = i32::try_from(written.int("priority")).unwrap_or_default();
+    Ok(column)
 }
 
 fn subresources(kind: &mut Kind, written: &Value) -> Option<ScalePaths> {
@@ -211,47 +214,51 @@ const STRATEGY: Strategy = Strategy {
 };
 
 impl Definition {
-    /// What the schema has for what is absent, and nulls where nothing may be null.
+    /// Takes out what the schema does not know, nulls where nothing may be null, and brings embedded objects into form; the paths of what was unknown.
+    ///
+    /// # Errors
+    /// The first kind, version or metadata of an embedded object that cannot be read.
+    pub fn coerce(&self, value: &mut Value) -> Result<Vec<String>, Error> {
+        self.structural.coerce(value, Malformed::Refused)
+    }
+
+    /// What the schema has for what is absent.
     pub fn defaults(&self, value: &mut Value) {
         self.structural.default(value);
     }
 
     /// Makes what was stored by another schema what it is by this one.
-    pub fn reshape(&self, value: &mut Value) {
-        self.structural.prune(value);
+    ///
+    /// # Errors
+    /// Those of [`Definition::coerce`], but for metadata: what of that cannot be read is let go.
+    pub fn reshape(&self, value: &mut Value) -> Result<(), Error> {
+        value["apiVersion"] = self.api_version.into();
+        value["kind"] = self.kind.into();
+        self.structural.coerce(value, Malformed::Dropped)?;
         self.structural.default(value);
+        Ok(())
     }
 
     pub fn validate(&self, value: &Value) -> Errors {
         let root = Path::new("");
-        let mut errors = self.structural.validate(value, &root);
-        errors.extend(self.scale_of(value, true));
-        errors.extend(self.structural.validate_embedded(value, &root));
-        errors.extend(self.structural.validate_list_types(value, &root));
+        let mut errors = self.scale_of(value, true);
+        errors.extend(self.structural.validate_metadata(value, &root));
         errors
     }
 
     /// `(new, old)`.
     pub fn validate_update(&self, new: &Value, old: &Value) -> Errors {
         let root = Path::new("");
-        let mut errors = self.structural.validate_update(new, old, &root);
-        errors.extend(self.scale_of(new, true));
-        errors.extend(self.structural.validate_embedded(new, &root));
-        if self.structural.validate_list_types(old, &root).is_empty() {
-            errors.extend(self.structural.validate_list_types(new, &root));
-        }
+        let mut errors = self.scale_of(new, true);
+        errors.extend(self.structural.validate_metadata(new, &root));
+        let _ = old;
         errors
     }
 
     /// `(new, old)`.
     pub fn validate_status_update(&self, new: &Value, old: &Value) -> Errors {
-        let root = Path::new("");
-        let mut errors = self.structural.validate_status(new, old);
-        errors.extend(self.scale_of(new, false));
-        if self.structural.validate_list_types(old, &root).is_empty() {
-            errors.extend(self.structural.validate_list_types(new, &root));
-        }
-        errors
+        let _ = old;
+        self.scale_of(new, false)
     }
 
     /// What `/scale` shows can be shown.
@@ -308,9 +315,7 @@ fn count(value: &Value, path: &str, errors: &mut Errors) {
     let at = Path::new(path);
     let found = match at_path(value, path) {
         Ok(None) => return,
-        Ok(Some(found)) => found
-            .as_i64()
-            .ok_or_else(|| accessor(path, found, "int64")),
+        Ok(Some(found)) => found.as_i64().ok_or_else(|| accessor(path, found, "int64")),
         Err(why) => Err(why),
     };
     match found {
@@ -328,18 +333,26 @@ fn count(value: &Value, path: &str, errors: &mut Errors) {
 /// Of finalizers that this write adds: names that others may take for theirs.
 pub(super) fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Warnings {
     let had: Vec<&str> = old.into_iter().flat_map(Meta::finalizers).collect();
-    let added: BTreeSet<&str> = new.finalizers().filter(|name| !had.contains(name)).collect();
+    let added: BTreeSet<&str> = new
+        .finalizers()
+        .filter(|name| !had.contains(name))
+        .collect();
     let mut warnings = Warnings::new();
     for finalizer in added {
-        let mut warn = |why: &str| warnings.push(format!("metadata.finalizers: {finalizer:?}: {why}"));
+        let mut warn =
+            |why: &str| warnings.push(format!("metadata.finalizers: {finalizer:?}: {why}"));
         names::is_qualified_name(finalizer)
             .iter()
             .for_each(|why| warn(why));
         let standard = ["orphan", "foregroundDeletion", "kubernetes"].contains(&finalizer);
         match (finalizer.contains('/') || standard, finalizer.contains('.')) {
             (true, _) => {}
-            (_, true) => warn("prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers"),
-            _ => warn("prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers"),
+            (_, true) => warn(
+                "prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers",
+            ),
+            _ => warn(
+                "prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers",
+            ),
         }
     }
     warnings

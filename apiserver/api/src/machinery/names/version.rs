@@ -39,15 +39,33 @@ mod tests {
     #[test]
     fn stable_ones_and_late_ones_come_first() {
         let mut versions = [
-            "foo1", "v1alpha1", "v11beta2", "v10", "v3beta1", "v12alpha1", "v2", "foo10", "v1",
-            "v11alpha2", "v03",
+            "foo1",
+            "v1alpha1",
+            "v11beta2",
+            "v10",
+            "v3beta1",
+            "v12alpha1",
+            "v2",
+            "foo10",
+            "v1",
+            "v11alpha2",
+            "v03",
         ];
         versions.sort_by(|one, other| compare_versions(one, other));
         assert_eq!(
             versions,
             [
-                "v10", "v2", "v1", "v11beta2", "v3beta1", "v12alpha1", "v11alpha2", "v1alpha1",
-                "foo1", "foo10", "v03"
+                "v10",
+                "v2",
+                "v1",
+                "v11beta2",
+                "v3beta1",
+                "v12alpha1",
+                "v11alpha2",
+                "v1alpha1",
+                "foo1",
+                "foo10",
+                "v03"
             ]
         );
     }

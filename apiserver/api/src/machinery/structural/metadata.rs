@@ -48,7 +48,14 @@ pub(super) fn coerce(
             }
             for (name, child) in map.iter_mut() {
                 if let Some(property) = node.property(name) {
-                    coerce(child, property, false, malformed, &path.child(name), unknown)?;
+                    coerce(
+                        child,
+                        property,
+                        false,
+                        malformed,
+                        &path.child(name),
+                        unknown,
+                    )?;
                 } else if let Some(Some(of)) = node.body.additional.values() {
                     coerce(child, of, false, malformed, &path.key(name), unknown)?;
                 }

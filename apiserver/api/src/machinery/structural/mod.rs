@@ -81,9 +81,20 @@ impl Structural {
     ///
     /// # Errors
     /// The first kind, version or metadata that cannot be read.
-    pub fn coerce_metadata(&self, object: &mut Value, malformed: Malformed) -> Result<Vec<String>, Error> {
+    pub fn coerce_metadata(
+        &self,
+        object: &mut Value,
+        malformed: Malformed,
+    ) -> Result<Vec<String>, Error> {
         let mut unknown = Vec::new();
-        metadata::coerce(object, &self.root, false, malformed, &Path::WHOLE, &mut unknown)?;
+        metadata::coerce(
+            object,
+            &self.root,
+            false,
+            malformed,
+            &Path::WHOLE,
+            &mut unknown,
+        )?;
         unknown.sort_unstable();
         Ok(unknown)
     }

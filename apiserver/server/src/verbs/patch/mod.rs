@@ -16,7 +16,6 @@ use skiff_api::{
         meta::Meta,
         patch::{self, go::GoValue},
         read::Read,
-        schema::{conform, conform_converted},
         status::Status,
     },
 };
@@ -199,9 +198,9 @@ impl Patch<'_> {
         let strategic = self.patch_type == PatchType::Strategic;
         let node = self.kind.node();
         let read = if strategic {
-            conform_converted(&mut new, node)
+            self.kind.conform_converted(&mut new)
         } else {
-            conform(&mut new, node)
+            self.kind.conform(&mut new)
         };
         let refused = |said: String| {
             let opened = match self.patch_type {
@@ -347,7 +346,8 @@ impl Patch<'_> {
         if new.name().is_empty() {
             new.set_meta("name", self.ctx.info.name_in_path());
         }
-        conform_converted(&mut new, self.kind.node())
+        self.kind
+            .conform_converted(&mut new)
             .map_err(|error| self.unconverted(&config, &error.to_string()))?;
         self.kind.defaults(&mut new);
         if new.name() != self.ctx.info.name_in_path() {

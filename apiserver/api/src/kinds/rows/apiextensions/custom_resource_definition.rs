@@ -1,12 +1,8 @@
-//! CustomResourceDefinitions: they are kept, and nothing is served for them.
+//! CustomResourceDefinitions: what the kinds that they bring are held to is in `kinds/definition`.
 
-use crate::kinds::prelude::*;
+use crate::kinds::{definition, prelude::*};
 
 pub const STRATEGY: Strategy = Strategy {
-    without_effect: |_| {
-        Some(
-            "this server serves no custom resources: the definition is stored, and its kind is not served",
-        )
-    },
+    terminate: Some(definition::terminate),
     ..Strategy::DEFAULT
 };
