@@ -205,10 +205,10 @@ impl Document<'_> {
 pub fn parse_object<'t>(
     data: &'t [u8],
     kind: BodyType,
-    node: Node,
+    node: Option<Node>,
 ) -> Result<Document<'t>, Misread> {
-    match kind {
-        BodyType::Protobuf => parse_protobuf(data, node).map(Document::of),
+    match (kind, node) {
+        (BodyType::Protobuf, Some(node)) => parse_protobuf(data, node).map(Document::of),
         _ => parse(data, kind),
     }
 }
@@ -321,7 +321,13 @@ fn decode_here(
     if document.value.is_null() {
         document.value = Value::Object(Default::default());
     }
-    check_type_meta(&ctx.kinds, &document.value, text, expected)?;
+    let given = readable_type_meta(&document.value, text, expected)?;
+    if let As::Kind(kind) = of
+        && kind.flags.untyped
+    {
+        return untyped(ctx, document, kind, given);
+    }
+    check_type_meta(&ctx.kinds, given, text, expected)?;
     let mut value = finish(ctx, document, of).map_err(|error| match error {
         Fault::Type(said) | Fault::Strict(said) => Status::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {kind}: {said}"
@@ -351,13 +357,16 @@ pub enum As<'a> {
     Kind(&'a Kind),
     /// No row's object: what a subresource takes.
     Type(Node<'a>),
+    /// An object of which nothing is known.
+    Nothing,
 }
 
 impl<'a> As<'a> {
-    fn node(self) -> Node<'a> {
+    fn node(self) -> Option<Node<'a>> {
         match self {
-            As::Kind(kind) => kind.node(),
-            As::Type(node) => node,
+            As::Kind(kind) => Some(kind.node()),
+            As::Type(node) => Some(node),
+            As::Nothing => None,
         }
     }
 
@@ -365,6 +374,18 @@ impl<'a> As<'a> {
         match self {
             As::Kind(kind) => kind.conform_as_written(value, place),
             As::Type(node) => conform_as_written(value, node, place).map_err(Unread::from),
+            As::Nothing => {
+                let fields = value
+                    .as_object()
+                    .into_iter()
+                    .flatten()
+                    .map(|(name, _)| name);
+                let known = ["apiVersion", "kind", "metadata"];
+                let unknown = fields.filter(|name| !known.contains(&name.as_str()));
+                Ok(Decoded {
+                    unknown: unknown.cloned().collect(),
+                })
+            }
         }
     }
 }
@@ -404,19 +425,53 @@ pub fn finish(ctx: &Context, mut document: Document, of: As<'_>) -> Result<Value
     Ok(value)
 }
 
-/// `apiVersion` and `kind` are those expected, or absent.
-fn check_type_meta(
-    kinds: &Registry,
+/// An object of a kind that has no Go type: of whatever kind it says it is, and in whichever version of the group.
+/// Follows `unstructuredNegotiatedSerializer` of `apiextensions-apiserver/pkg/apiserver/customresource_handler.go` and `pkg/apiserver/conversion`.
+fn untyped(
+    ctx: &Context,
+    document: Document<'_>,
+    kind: &Kind,
+    (given_version, given_kind): (String, String),
+) -> Result<Value, Status> {
+    let want = kind.api_version();
+    let (group, bare) = given_version
+        .rsplit_once('/')
+        .unwrap_or(("", &given_version));
+    let handled = |why: String| {
+        Status::bad_request(format!(
+            "{given_kind} in version {bare:?} cannot be handled as a {}: {why}",
+            kind.kind
+        ))
+    };
+    let said = |fault: Fault| match fault {
+        Fault::Type(said) | Fault::Strict(said) => handled(said),
+    };
+    if group != kind.group {
+        return Err(handled(format!(
+            "{given_version}, Kind={given_kind} is unstructured and is not suitable for converting to {want:?}"
+        )));
+    }
+    if given_version != want {
+        // it is read by the version that it names, of which nothing may be known
+        let of = ctx.kinds.find(group, bare, kind.plural);
+        finish(ctx, document, of.map_or(As::Nothing, |kind| As::Kind(kind))).map_err(said)?;
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({given_version}) does not match the expected API version ({want})"
+        )));
+    }
+    let mut value = finish(ctx, document, As::Kind(kind)).map_err(said)?;
+    value["apiVersion"] = given_version.into();
+    value["kind"] = given_kind.into();
+    Ok(value)
+}
+
+/// `apiVersion` and `kind` as they are given, or as they are expected where they are not.
+fn readable_type_meta(
     value: &Value,
     text: &[u8],
     (group, version, kind): (&str, &str, &str),
-) -> Result<(), Status> {
-    let unrecognized = |said: &str| {
-        let must = format!(
-            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error:"
-        );
-        Status::bad_request(format!("{must} {said} ({})", shown(text)))
-    };
+) -> Result<(String, String), Status> {
+    let unrecognized = unrecognized(kind, text);
     let name_of = |value: &Value| match value {
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",
@@ -439,7 +494,6 @@ fn check_type_meta(
             )));
         }
     }
-    let want = api_version(group, version);
     let given = |field: &str, instead: &str| {
         value[field]
             .as_str()
@@ -447,7 +501,27 @@ fn check_type_meta(
             .unwrap_or(instead)
             .to_string()
     };
-    let (given_version, given_kind) = (given("apiVersion", &want), given("kind", kind));
+    let want = api_version(group, version);
+    Ok((given("apiVersion", &want), given("kind", kind)))
+}
+
+fn unrecognized<'a>(kind: &'a str, text: &'a [u8]) -> impl Fn(&str) -> Status + 'a {
+    move |said| {
+        let must = format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; json parse error:"
+        );
+        Status::bad_request(format!("{must} {said} ({})", shown(text)))
+    }
+}
+
+/// `apiVersion` and `kind` are those expected.
+fn check_type_meta(
+    kinds: &Registry,
+    (given_version, given_kind): (String, String),
+    text: &[u8],
+    (group, version, kind): (&str, &str, &str),
+) -> Result<(), Status> {
+    let (unrecognized, want) = (unrecognized(kind, text), api_version(group, version));
     if given_version == want && given_kind == kind {
         return Ok(());
     }

@@ -158,7 +158,7 @@ fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
             entry["storageVersionHash"] = storage_version_hash(kind).into();
         }
         resources.insert(kind.plural.into(), entry);
-        for sub in &kind.subresources {
+        for (at, sub) in kind.subresources.iter().enumerate() {
             let name = format!("{}/{}", kind.plural, sub.name());
             let (sub_group, sub_version, sub_kind) =
                 sub.kind().unwrap_or((kind.group, kind.version, kind.kind));
@@ -167,7 +167,12 @@ fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
                 entry["group"] = sub_group.into();
                 entry["version"] = sub_version.into();
             }
-            resources.insert(name, entry);
+            // those that definitions brought stand as upstream installs them, the others by name
+            let place = match kind.flags.untyped {
+                true => format!("{}/{at}", kind.plural),
+                false => name,
+            };
+            resources.insert(place, entry);
         }
     }
     let mut list = json!({"kind": "APIResourceList", "groupVersion": crate::body::api_version(group, version), "resources": resources.into_values().collect::<Vec<_>>()});

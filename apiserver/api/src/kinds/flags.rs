@@ -45,8 +45,9 @@ pub struct Flags {
     pub returns_deleted: bool,
     /// Upstream answers lists of whatever revision (`resourceVersion=0`) from a cache, which takes no notice of their limit; of this kind it has none.
     pub has_no_cache: bool,
-    /// Its lists tell of their continuation where there is none, too.
-    pub lists_say_continue: bool,
+    /// Upstream has no Go type for its objects, which shows: lists tell what each of their items is and of their continuation where there is none, too;
+    /// an object of whatever kind is read, and refused for that; patches that need a type are not taken; what is asked is not looked at before its verb.
+    pub untyped: bool,
     /// Objects take addresses and ports of pools that the whole cluster shares (services).
     pub takes_addresses: bool,
     pub source: Source,
@@ -78,7 +79,7 @@ impl Default for Flags {
             beyond: Beyond::Nothing,
             returns_deleted: false,
             has_no_cache: false,
-            lists_say_continue: false,
+            untyped: false,
             takes_addresses: false,
             source: Source::Stored,
             unknown_field: unknown,

@@ -75,10 +75,11 @@ const STREAMED: &[&str] = &[
     "application/json;stream=watch",
     "application/vnd.kubernetes.protobuf;stream=watch",
 ];
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const PATCHES: &[&str] = &[
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
+    STRATEGIC,
     "application/apply-patch+yaml",
 ];
 
@@ -149,19 +150,24 @@ fn consumed(content_type: &str) -> Result<(), Status> {
     ))
 }
 
-/// The type of a patch, of those that there are.
-pub fn patch_type(headers: &HeaderMap) -> Result<&'static str, Status> {
+/// The type of a patch, of those that there are; `typed`: those that need a Go type, too.
+pub fn patch_type(headers: &HeaderMap, typed: bool) -> Result<&'static str, Status> {
     let given = first(headers, header::CONTENT_TYPE);
     // nothing is trimmed here, as in upstream
     let bare = given
         .find(';')
         .filter(|at| *at > 0)
         .map_or(given, |at| &given[..at]);
-    PATCHES
+    let known: Vec<&'static str> = PATCHES
+        .iter()
+        .copied()
+        .filter(|media| typed || *media != STRATEGIC)
+        .collect();
+    known
         .iter()
         .copied()
         .find(|media| *media == bare)
-        .ok_or_else(|| unknown_format(PATCHES))
+        .ok_or_else(|| unknown_format(&known))
 }
 
 fn unknown_format(known: &[&str]) -> Status {
@@ -308,11 +314,15 @@ mod tests {
         assert!(body_type(&headers("application/x-yaml")).is_err());
         assert!(body_type(&headers("application/json; charset")).is_err());
         assert_eq!(
-            patch_type(&headers("application/merge-patch+json;charset=utf-8")),
+            patch_type(&headers("application/merge-patch+json;charset=utf-8"), true),
             Ok("application/merge-patch+json")
         );
         assert!(
-            patch_type(&headers("application/merge-patch+json ;charset=utf-8")).is_err()
+            patch_type(
+                &headers("application/merge-patch+json ;charset=utf-8"),
+                true
+            )
+            .is_err()
                 && consumed("application/merge-patch+json ;x").is_ok()
         );
         assert!(

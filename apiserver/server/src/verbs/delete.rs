@@ -59,7 +59,7 @@ fn from_body(ctx: &Context, text: &[u8]) -> Result<Value, Status> {
         .get("meta.v1.DeleteOptions")
         .ok_or_else(|| Status::internal("DeleteOptions is not in the schema table"))?;
     let media = negotiate::body_type(&ctx.headers)?;
-    let mut value = body::parse_object(text, media, node)
+    let mut value = body::parse_object(text, media, Some(node))
         .map_err(|error| error.status())?
         .value;
     let kind = value.text("kind");

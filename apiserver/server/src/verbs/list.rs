@@ -414,7 +414,7 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>) -> Answer {
         .filter(|namespace| kind.namespaced && !namespace.is_empty());
     let page = page(&snapshot, namespace, &options, &selection)?;
     let mut metadata = json!({"resourceVersion": snapshot.revision().to_string()});
-    if kind.flags.lists_say_continue {
+    if kind.flags.untyped && accept.form == Form::Object {
         metadata["continue"] = "".into();
     }
     if let Some(token) = page.token {
@@ -499,7 +499,7 @@ fn rendered(
         }
         Form::Object => {
             let mut items = values(objects)?;
-            for item in &mut items {
+            for item in items.iter_mut().filter(|_| !kind.flags.untyped) {
                 if let Some(item) = item.as_object_mut() {
                     item.remove("apiVersion");
                     item.remove("kind");
@@ -514,7 +514,10 @@ fn rendered(
 /// The list as bytes, in pieces of about 128 KiB: short lists in one piece, long ones never whole in memory.
 fn walk(kind: &Arc<Kind>, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
     const PIECE: usize = 128 * 1024;
-    let skip = stored::type_meta_len(kind);
+    let skip = match kind.flags.untyped {
+        true => 0,
+        false => stored::type_meta_len(kind),
+    };
     let mut head = BytesMut::with_capacity(256);
     head.extend_from_slice(
         format!(

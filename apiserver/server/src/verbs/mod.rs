@@ -76,7 +76,7 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
         if !options && (misread || !sub.verbs().contains(&info.verb.as_str())) {
             return Err(Status::method_not_allowed());
         }
-        if !sub.connects() {
+        if !sub.connects() && !kind.flags.untyped {
             negotiate::route(&ctx.info, &ctx.headers)?;
         }
         return subresource(ctx, kind, sub, parts, body).await;
@@ -93,7 +93,9 @@ async fn route(ctx: &Context, parts: Parts, body: Body) -> Answer {
     {
         return Err(Status::method_not_allowed());
     }
-    negotiate::route(&ctx.info, &ctx.headers)?;
+    if !kind.flags.untyped {
+        negotiate::route(&ctx.info, &ctx.headers)?;
+    }
     if let Source::Answered(review) = kind.flags.source {
         return reviews::serve(ctx, kind, review, body).await;
     }

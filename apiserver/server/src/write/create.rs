@@ -111,7 +111,7 @@ pub(super) async fn create_tracked(
         if dry {
             return match call.store().get(&key) {
                 Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),
-                None => unstored(shown, kind, value),
+                None => unstored(call, shown, kind, value),
             };
         }
         // a question of the store, which a dry run does not come to
@@ -203,5 +203,5 @@ fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
     if errors.is_empty() {
         errors = params::check(call, kind, Part::Whole, value, None)?;
     }
-    refused(kind, value.name(), &errors)
+    refused(kind, value, &errors)
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use skiff_api::{
     kinds::{Beyond, Kind, Stamp},
     machinery::{
-        field::Errors, meta::Meta, object_meta, problem::Problem, schema::as_stored,
+        field::Errors, meta::Meta, object_meta, problem::Problem, read::Read, schema::as_stored,
         status::Status, time,
     },
 };
@@ -66,12 +66,16 @@ pub(super) fn warn_of_no_effect(call: &Call<'_>, kind: &Kind, value: &Value) {
 
 /// What a dry run would have stored, in the form that its client knows.
 pub(super) fn unstored(
+    call: &Call<'_>,
     shown: &Arc<Kind>,
     kind: &Arc<Kind>,
     mut value: Value,
 ) -> Result<Written, Status> {
     as_stored(&mut value, kind.node());
-    kind.convert(&mut value, shown).map_err(unconverted)?;
+    // what is stored in another form loses what that form does not have
+    let stored = call.kinds.stored_row(kind);
+    kind.convert(&mut value, stored).map_err(unconverted)?;
+    stored.convert(&mut value, shown).map_err(unconverted)?;
     Ok(Written::Unstored(value))
 }
 
@@ -176,10 +180,11 @@ pub(super) fn take_addresses(
 }
 
 /// The answer to an object with these faults; fine without any.
-pub(super) fn refused(kind: &Kind, name: &str, errors: &Errors) -> Result<(), Status> {
+pub(super) fn refused(kind: &Kind, value: &Value, errors: &Errors) -> Result<(), Status> {
+    let (name, said) = (value.name(), value.text("kind"));
     if errors.is_empty() {
         return Ok(());
     }
     let group = kind.flags.told_of_group.unwrap_or(kind.group);
-    Err(Status::invalid(group, kind.kind, name, errors))
+    Err(Status::invalid(group, said, name, errors))
 }

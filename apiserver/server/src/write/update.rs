@@ -182,7 +182,7 @@ impl Attempt<'_> {
             warn_of_no_effect(call, kind, &new);
         }
         if call.options.dry_run {
-            return unstored(shown, kind, new).map(Some);
+            return unstored(call, shown, kind, new).map(Some);
         }
         self.store(object, live, new, allocation).await
     }
@@ -324,5 +324,5 @@ fn validate(
     if errors.is_empty() {
         errors = params::check(call, kind, part, new, Some(live))?;
     }
-    refused(kind, new.name(), &errors)
+    refused(kind, new, &errors)
 }

@@ -195,7 +195,8 @@ fn flags(kind: &Kind, version: &Value) -> Flags {
         allow_unconditional_update: false,
         status_reset: vec!["metadata", "spec"],
         deprecation,
-        lists_say_continue: true,
+        untyped: true,
+        unknown_field: |field| format!("field label not supported: {field}"),
         ..Flags::default()
     }
 }
@@ -239,9 +240,25 @@ impl Definition {
         Ok(())
     }
 
+    /// It says that it is what its path says.
+    fn type_meta(&self, value: &Value) -> Errors {
+        let mut errors = Errors::default();
+        for (field, wanted) in [("kind", self.kind), ("apiVersion", self.api_version)] {
+            let given = value.text(field);
+            if given != wanted {
+                errors.invalid(&Path::new(field), given, format!("must be {wanted}"));
+            }
+        }
+        errors
+    }
+
     pub fn validate(&self, value: &Value) -> Errors {
         let root = Path::new("");
-        let mut errors = self.scale_of(value, true);
+        let mut errors = self.type_meta(value);
+        if !errors.is_empty() {
+            return errors;
+        }
+        errors.extend(self.scale_of(value, true));
         errors.extend(self.structural.validate_metadata(value, &root));
         errors
     }

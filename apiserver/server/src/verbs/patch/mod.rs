@@ -38,17 +38,19 @@ enum PatchType {
     Apply,
 }
 
-fn patch_type(ctx: &Context) -> Result<PatchType, Status> {
-    Ok(match negotiate::patch_type(&ctx.headers)? {
-        "application/json-patch+json" => PatchType::Json,
-        "application/merge-patch+json" => PatchType::Merge,
-        "application/strategic-merge-patch+json" => PatchType::Strategic,
-        _ => PatchType::Apply,
-    })
+fn patch_type(ctx: &Context, kind: &Kind) -> Result<PatchType, Status> {
+    Ok(
+        match negotiate::patch_type(&ctx.headers, !kind.flags.untyped)? {
+            "application/json-patch+json" => PatchType::Json,
+            "application/merge-patch+json" => PatchType::Merge,
+            "application/strategic-merge-patch+json" => PatchType::Strategic,
+            _ => PatchType::Apply,
+        },
+    )
 }
 
 pub async fn serve(ctx: &Context, kind: &Arc<Kind>, part: Part, body: Body) -> Answer {
-    let patch_type = patch_type(ctx)?;
+    let patch_type = patch_type(ctx, kind)?;
     let accept = negotiate::accept(&ctx.headers, Offers::Forms)?;
     let text = body::read(body).await?;
     let call = check_options(ctx, patch_type)?;
