@@ -172,13 +172,20 @@ impl Rewriter<'_> {
     /// One to three digits; a single one from 1 on would be a back reference, which neither has.
     fn octal(&mut self, first: char) {
         let digits: String = std::iter::once(first)
-            .chain(self.rest.chars().take(2).take_while(|c| ('0'..='7').contains(c)))
+            .chain(
+                self.rest
+                    .chars()
+                    .take(2)
+                    .take_while(|c| ('0'..='7').contains(c)),
+            )
             .collect();
         if first != '0' && digits.len() == 1 {
             return self.out.extend(['\\', first]);
         }
         self.rest = &self.rest[digits.len() - 1..];
-        let code = digits.bytes().fold(0, |code, d| code * 8 + u32::from(d - b'0'));
+        let code = digits
+            .bytes()
+            .fold(0, |code, d| code * 8 + u32::from(d - b'0'));
         self.out.push_str(&format!("\\x{{{code:x}}}"));
     }
 
@@ -201,7 +208,10 @@ impl Rewriter<'_> {
                     self.out.push_str(&self.rest[..end]);
                     self.rest = &self.rest[end..];
                 }
-                '\\' if self.rest.starts_with(['d', 'D', 's', 'S', 'w', 'W', 'p', 'P']) => {
+                '\\' if self
+                    .rest
+                    .starts_with(['d', 'D', 's', 'S', 'w', 'W', 'p', 'P']) =>
+                {
                     self.escape(true);
                 }
                 first => self.range(first),
@@ -262,12 +272,19 @@ mod tests {
             (r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$", "1m30s", "1m 30s"),
         ] {
             let pattern = Pattern::new(pattern);
-            assert_eq!(pattern.is_match(matching), Ok(true), "{pattern:?} {matching:?}");
+            assert_eq!(
+                pattern.is_match(matching),
+                Ok(true),
+                "{pattern:?} {matching:?}"
+            );
             assert_eq!(pattern.is_match(other), Ok(false), "{pattern:?} {other:?}");
         }
         assert!(Pattern::new("(").is_match("x").is_err());
         assert!(Pattern::new(r"(a)\1").is_match("x").is_err());
         assert!(Pattern::new("a\\").is_match("x").is_err());
-        assert!(Arc::ptr_eq(&Pattern::shared("^a$"), &Pattern::shared("^a$")));
+        assert!(Arc::ptr_eq(
+            &Pattern::shared("^a$"),
+            &Pattern::shared("^a$")
+        ));
     }
 }

@@ -169,14 +169,18 @@ impl Body {
         let embeds = self.embedded || below.iter().any(|body| body.embeds);
         let keyed = matches!(self.list_type, Some(ListType::Set | ListType::Map))
             || below.iter().any(|body| body.keyed);
+        let ruled_here = self
+            .more
+            .as_ref()
+            .is_some_and(|more| !more.rules.is_empty());
+        let ruled_itself = ruled_here || below.iter().any(|body| body.ruled_itself);
         below.extend(
             self.checks
                 .iter()
                 .flat_map(|checks| checks.all_of.iter().map(|node| &node.body)),
         );
-        let ruled = self.more.as_ref().is_some_and(|more| !more.rules.is_empty())
-            || below.iter().any(|body| body.ruled);
-        (self.embeds, self.keyed, self.ruled) = (embeds, keyed, ruled);
+        self.ruled = ruled_here || below.iter().any(|body| body.ruled);
+        (self.embeds, self.keyed, self.ruled_itself) = (embeds, keyed, ruled_itself);
     }
 }
 
@@ -215,7 +219,9 @@ impl<'v> Fields<'v> {
     }
 
     fn flag(&self, name: &str) -> Result<bool, Problem> {
-        Ok(self.read(name, "a boolean", Value::as_bool)?.unwrap_or(false))
+        Ok(self
+            .read(name, "a boolean", Value::as_bool)?
+            .unwrap_or(false))
     }
 
     fn int(&self, name: &str) -> Result<Option<i64>, Problem> {
@@ -271,14 +277,20 @@ impl<'v> Fields<'v> {
             "integer" => Kind::Integer,
             "number" => Kind::Number,
             "boolean" => Kind::Boolean,
-            other => return Err(problem!("OpenAPIV3Schema 'type' {other:?} is not supported")),
+            other => {
+                return Err(problem!(
+                    "OpenAPIV3Schema 'type' {other:?} is not supported"
+                ));
+            }
         })
     }
 
     fn preserve_unknown(&self) -> Result<bool, Problem> {
         const NAME: &str = "x-kubernetes-preserve-unknown-fields";
         match self.read(NAME, "a boolean", Value::as_bool)? {
-            Some(false) => Err(problem!("internal error: '{NAME}' must be true or undefined")),
+            Some(false) => Err(problem!(
+                "internal error: '{NAME}' must be true or undefined"
+            )),
             found => Ok(found.is_some()),
         }
     }

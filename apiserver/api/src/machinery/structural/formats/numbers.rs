@@ -19,7 +19,8 @@ pub fn is_date(text: &str) -> bool {
         let (month, rest) = two(rest.strip_prefix('-')?)?;
         let (day, rest) = two(rest.strip_prefix('-')?)?;
         let year = century * 100 + year;
-        let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+        let leap =
+            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
         let last = match month {
             2 if leap => 29,
             2 => 28,
@@ -89,7 +90,9 @@ pub fn is_duration(text: &str) -> bool {
         rest = &rest[at..];
         let end = |text: &str, is: fn(char) -> bool| text.find(|c| !is(c)).unwrap_or(text.len());
         let digits = end(rest, |c| c.is_ascii_digit());
-        let spaces = end(&rest[digits..], |c| matches!(c, ' ' | '\t' | '\n' | '\x0c' | '\r'));
+        let spaces = end(&rest[digits..], |c| {
+            matches!(c, ' ' | '\t' | '\n' | '\x0c' | '\r')
+        });
         let from = digits + spaces;
         let letters = end(&rest[from..], |c| c.is_ascii_alphabetic() || c == 'µ');
         if letters > 0 {
@@ -140,16 +143,16 @@ pub fn is_isbn13(text: &str) -> bool {
 
 /// The number of a card of one of the known issuers, whatever stands between its digits.
 pub fn is_credit_card(text: &str) -> bool {
-    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_digit).map(|b| b - b'0').collect();
+    let digits: Vec<u8> = text
+        .bytes()
+        .filter(u8::is_ascii_digit)
+        .map(|b| b - b'0')
+        .collect();
     let starts = |with: &[u8]| digits.starts_with(with);
     let issued = match digits.len() {
         13 => starts(&[4]),
-        14 => {
-            (starts(&[3, 0]) && digits[2] <= 5) || starts(&[3, 6]) || starts(&[3, 8])
-        }
-        15 => {
-            starts(&[3, 4]) || starts(&[3, 7]) || starts(&[2, 1, 3, 1]) || starts(&[1, 8, 0, 0])
-        }
+        14 => (starts(&[3, 0]) && digits[2] <= 5) || starts(&[3, 6]) || starts(&[3, 8]),
+        15 => starts(&[3, 4]) || starts(&[3, 7]) || starts(&[2, 1, 3, 1]) || starts(&[1, 8, 0, 0]),
         16 => {
             starts(&[4])
                 || (digits[0] == 5 && (1..=5).contains(&digits[1]))

@@ -108,7 +108,8 @@ pub fn is_hex_color(text: &str) -> bool {
 pub fn is_rgb_color(text: &str) -> bool {
     let part = |part: &str| {
         let part = part.trim_matches(['\t', '\n', '\x0c', '\r', ' ']);
-        let plain = part.bytes().all(|b| b.is_ascii_digit()) && (part == "0" || !part.starts_with('0'));
+        let plain =
+            part.bytes().all(|b| b.is_ascii_digit()) && (part == "0" || !part.starts_with('0'));
         plain && part.parse::<u8>().is_ok()
     };
     let parts = text
@@ -123,7 +124,9 @@ pub fn is_base64(text: &str) -> bool {
     !text.is_empty()
         && text.len().is_multiple_of(4)
         && text.len() - body.len() <= 2
-        && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b))
+        && body
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b))
 }
 
 fn is_label(text: &str) -> bool {
