@@ -56,7 +56,7 @@ pub(super) fn coerce(
                         &path.child(name),
                         unknown,
                     )?;
-                } else if let Some(Some(of)) = node.body.additional.values() {
+                } else if let Some(of) = node.additional() {
                     coerce(child, of, false, malformed, &path.key(name), unknown)?;
                 }
             }
@@ -173,7 +173,7 @@ pub(super) fn validate(value: &Value, node: &Node, whole: bool, path: &Path, err
             for (name, child) in map {
                 if let Some(property) = node.property(name) {
                     validate(child, property, false, &path.child(name), errors);
-                } else if let Some(Some(of)) = node.body.additional.values() {
+                } else if let Some(of) = node.additional() {
                     validate(child, of, false, &path.key(name), errors);
                 }
             }

@@ -9,13 +9,18 @@
 //! through a map, whose order Go leaves open, names are taken in theirs.
 //! Follows `apiextensions-apiserver/pkg/apiserver/{schema,validation}`.
 
+mod check_defaults;
+mod correlate;
 mod default;
 pub mod formats;
+mod list_types;
 pub mod metadata;
 pub mod node;
 pub mod pattern;
 mod prune;
 mod read;
+mod validate;
+mod walk;
 
 use std::sync::Arc;
 
@@ -25,9 +30,14 @@ use super::{
     field::{Error, Errors, Path},
     problem::Problem,
 };
+pub use check_defaults::{Default, Rules};
+pub use correlate::{Correlated, OldItems};
 pub use metadata::Malformed;
 pub use node::Node;
+use validate::Mode;
+
 pub use read::Reader;
+pub use walk::Visit;
 
 /// The schema of a version of a definition.
 #[derive(Debug, Clone)]
@@ -119,5 +129,24 @@ impl Structural {
     /// What is wrong with embedded objects' kinds and metadata.
     pub fn validate_metadata(&self, object: &Value, path: &Path) -> Errors {
         Errors::of(|errors| metadata::validate(object, &self.root, false, path, errors))
+    }
+
+    /// What is wrong with a new object. `path` is blank for whole ones, or that of the part which this schema is of.
+    pub fn validate(&self, object: &Value, path: &Path) -> Errors {
+        Errors::of(|errors| {
+            validate::validate(object, None, &self.root, Mode::Objects, path, errors);
+        })
+    }
+
+    /// What is wrong with an object that was another one; what was wrong before and is as it was is not told.
+    pub fn validate_update(&self, new: &Value, old: &Value, path: &Path) -> Errors {
+        Errors::of(|errors| {
+            validate::validate(new, Some(old), &self.root, Mode::Objects, path, errors);
+        })
+    }
+
+    /// Elements that stand twice in sets and lists with keys.
+    pub fn validate_list_types(&self, object: &Value, path: &Path) -> Errors {
+        Errors::of(|errors| list_types::validate(object, &self.root, path, errors))
     }
 }

@@ -37,6 +37,8 @@ pub struct Body {
     pub map_type: Option<MapType>,
     /// A rule stands here or below (in `allOf`, too).
     pub ruled: bool,
+    /// The same without what stands in `allOf`: upstream looks there only when there are rules elsewhere.
+    pub ruled_itself: bool,
     /// An embedded object stands here or below.
     pub embeds: bool,
     /// A list without doubles stands here or below.
@@ -247,12 +249,21 @@ impl Node {
 
     /// What the value of this name is: a property, or an additional one.
     pub fn child(&self, name: &str) -> Option<&Node> {
-        self.property(name)
-            .or_else(|| self.body.additional.values().flatten())
+        self.property(name).or_else(|| self.additional())
+    }
+
+    /// What additional properties are, where there is a schema of them.
+    pub fn additional(&self) -> Option<&Node> {
+        self.body.additional.values().flatten()
     }
 
     pub fn rules(&self) -> &[Value] {
         self.body.more.as_ref().map_or(&[], |more| &more.rules)
+    }
+
+    /// Whether a rule stands here or below.
+    pub fn is_ruled(&self) -> bool {
+        self.body.ruled
     }
 
     pub fn list_map_keys(&self) -> &[Box<str>] {

@@ -169,17 +169,18 @@ impl Body {
         let embeds = self.embedded || below.iter().any(|body| body.embeds);
         let keyed = matches!(self.list_type, Some(ListType::Set | ListType::Map))
             || below.iter().any(|body| body.keyed);
+        let ruled_here = self
+            .more
+            .as_ref()
+            .is_some_and(|more| !more.rules.is_empty());
+        let ruled_itself = ruled_here || below.iter().any(|body| body.ruled_itself);
         below.extend(
             self.checks
                 .iter()
                 .flat_map(|checks| checks.all_of.iter().map(|node| &node.body)),
         );
-        let ruled = self
-            .more
-            .as_ref()
-            .is_some_and(|more| !more.rules.is_empty())
-            || below.iter().any(|body| body.ruled);
-        (self.embeds, self.keyed, self.ruled) = (embeds, keyed, ruled);
+        self.ruled = ruled_here || below.iter().any(|body| body.ruled);
+        (self.embeds, self.keyed, self.ruled_itself) = (embeds, keyed, ruled_itself);
     }
 }
 
