@@ -18,21 +18,22 @@ use super::{
     Strategy, Subresource, Verbs, Warnings, default_columns, name,
 };
 use crate::machinery::{
-    field::{Error, Errors, Path},
+    field::{self, Error, Errors, Path},
     meta::Meta,
     names,
     patch::go::{GoValue, go_type},
     problem::Problem,
     read::Read,
     schema::Schema,
-    structural::{Malformed, Structural},
+    structural::{Malformed, Reader, Structural},
 };
 
 /// What a definition says of the values of one version's objects.
 #[derive(Debug)]
 pub struct Definition {
-    /// Its schema.
-    pub structural: Arc<Structural>,
+    /// Its schema, and what that says of the status.
+    structural: Structural,
+    status: Option<Structural>,
     /// Objects stored up to this revision may have been written by another schema, or in another version.
     pub since: u64,
     /// It is being deleted: nothing more is made.
@@ -70,13 +71,13 @@ pub fn kinds_of(definition: &Value, since: u64) -> Result<Brought, Problem> {
         .find(|version| version.flag("storage"))
         .ok_or_else(|| Problem::from("no version is stored"))?
         .text("name");
-    let mut brought = Brought::default();
+    let (mut brought, mut reader) = (Brought::default(), Reader::default());
     for version in versions {
         let is_stored = version.text("name") == stored;
         if !version.flag("served") && !is_stored {
             continue;
         }
-        let mut kind = kind_of(definition, version, since)?;
+        let mut kind = kind_of(&mut reader, definition, version, since)?;
         let names = (kind.group, kind.version, kind.kind);
         kind.storage_version = Some(name(&format!("{}/{stored}/{}", names.0, names.2)));
         if !is_stored {
@@ -96,7 +97,12 @@ pub fn kinds_of(definition: &Value, since: u64) -> Result<Brought, Problem> {
     Ok(brought)
 }
 
-fn kind_of(definition: &Value, version: &Value, since: u64) -> Result<Kind, Problem> {
+fn kind_of(
+    reader: &mut Reader,
+    definition: &Value,
+    version: &Value,
+    since: u64,
+) -> Result<Kind, Problem> {
     let spec = definition.at("spec");
     let accepted = definition.at("status").at("acceptedNames");
     let texts = |field: &str| accepted.texts(field).map(name).collect();
@@ -113,9 +119,7 @@ fn kind_of(definition: &Value, version: &Value, since: u64) -> Result<Kind, Prob
     kind.namespaced = spec.text("scope") == "Namespaced";
     kind.verbs = Verbs::Custom;
 
-    let structural = Arc::new(Structural::read(
-        version.at("schema").at("openAPIV3Schema"),
-    )?);
+    let structural = Structural::read_served(reader, version.at("schema").at("openAPIV3Schema"))?;
     let mut schema = Schema::beside_metadata(
         "type x.v1.Any\n  kind string ?\n  apiVersion string ?\n  metadata meta.v1.ObjectMeta ?",
     )?;
@@ -134,6 +138,7 @@ fn kind_of(definition: &Value, version: &Value, since: u64) -> Result<Kind, Prob
     kind.flags = flags(&kind, version);
     kind.strategy = STRATEGY;
     kind.definition = Some(Arc::new(Definition {
+        status: structural.part(&["status"]),
         structural,
         since,
         terminating: is_condition(definition, "Terminating", "True"),
@@ -253,29 +258,78 @@ impl Definition {
     }
 
     pub fn validate(&self, value: &Value) -> Errors {
-        let root = Path::new("");
         let mut errors = self.type_meta(value);
         if !errors.is_empty() {
             return errors;
         }
+        errors.extend(self.structural.validate(value, &Path::WHOLE));
         errors.extend(self.scale_of(value, true));
-        errors.extend(self.structural.validate_metadata(value, &root));
-        errors
+        errors.extend(self.structural.validate_metadata(value, &Path::WHOLE));
+        errors.extend(self.structural.validate_list_types(value, &Path::WHOLE));
+        self.ruled(value, None, errors)
     }
 
     /// `(new, old)`.
     pub fn validate_update(&self, new: &Value, old: &Value) -> Errors {
-        let root = Path::new("");
-        let mut errors = self.scale_of(new, true);
-        errors.extend(self.structural.validate_metadata(new, &root));
-        let _ = old;
-        errors
+        let mut errors = self.type_meta(new);
+        if !errors.is_empty() {
+            return errors;
+        }
+        errors.extend(self.structural.validate_update(new, old, &Path::WHOLE));
+        errors.extend(self.scale_of(new, true));
+        errors.extend(self.structural.validate_metadata(new, &Path::WHOLE));
+        errors.extend(self.list_types(new, old));
+        self.ruled(new, Some(old), errors)
     }
 
     /// `(new, old)`.
     pub fn validate_status_update(&self, new: &Value, old: &Value) -> Errors {
-        let _ = old;
-        self.scale_of(new, false)
+        let mut errors = self.type_meta(new);
+        if !errors.is_empty() {
+            return errors;
+        }
+        if let (Some(schema), Some(status)) = (&self.status, new.get("status")) {
+            let old = old.get("status").unwrap_or(&Value::Null);
+            errors.extend(schema.validate_update(status, old, &Path::new("status")));
+        }
+        errors.extend(self.scale_of(new, false));
+        errors.extend(self.list_types(new, old));
+        self.ruled(new, Some(old), errors)
+    }
+
+    /// Elements that stand twice, unless some did before.
+    fn list_types(&self, new: &Value, old: &Value) -> Errors {
+        let found = self.structural.validate_list_types(new, &Path::WHOLE);
+        match found.is_empty()
+            || self
+                .structural
+                .validate_list_types(old, &Path::WHOLE)
+                .is_empty()
+        {
+            true => found,
+            false => Errors::default(),
+        }
+    }
+
+    /// With what the rules of the schema have against it, if what was found so far lets them be asked.
+    fn ruled(&self, new: &Value, old: Option<&Value>, mut errors: Errors) -> Errors {
+        const BLOCKING: [field::Kind; 5] = [
+            field::Kind::NotSupported,
+            field::Kind::Required,
+            field::Kind::TooLong,
+            field::Kind::TooMany,
+            field::Kind::TypeInvalid,
+        ];
+        if errors.0.iter().any(|error| BLOCKING.contains(&error.kind)) {
+            errors.invalid(
+                &Path::new("<nil>"),
+                Value::Null,
+                "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+            );
+            return errors;
+        }
+        let _ = (new, old);
+        errors
     }
 
     /// What `/scale` shows can be shown.
