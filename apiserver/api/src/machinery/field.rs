@@ -7,7 +7,10 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use super::schema::{Schema, to_json};
+use super::{
+    patch::go::GoValue,
+    schema::{Schema, to_json},
+};
 
 /// Where a value stands. Lives on the stack; costs nothing until an error is written.
 #[derive(Clone, Copy)]
@@ -74,7 +77,11 @@ impl fmt::Display for Path<'_> {
 }
 
 impl Path<'_> {
-    fn is_blank(&self) -> bool {
+    /// The way to the whole object: a path that names nothing.
+    pub const WHOLE: Path<'static> = Path::new("");
+
+    /// Whether it names nothing.
+    pub fn is_blank(&self) -> bool {
         matches!(self.at, Step::Name("")) && self.parent.is_none_or(Path::is_blank)
     }
 }
@@ -85,6 +92,8 @@ pub enum Kind {
     Required,
     Duplicate,
     Invalid,
+    /// Of another type than the schema of a custom resource says.
+    TypeInvalid,
     NotSupported,
     Forbidden,
     TooLong,
@@ -101,6 +110,7 @@ impl Kind {
             Kind::Required => "FieldValueRequired",
             Kind::Duplicate => "FieldValueDuplicate",
             Kind::Invalid => "FieldValueInvalid",
+            Kind::TypeInvalid => "FieldValueTypeInvalid",
             Kind::NotSupported => "FieldValueNotSupported",
             Kind::Forbidden => "FieldValueForbidden",
             Kind::TooLong => "FieldValueTooLong",
@@ -115,7 +125,7 @@ impl Kind {
             Kind::NotFound => "Not found",
             Kind::Required => "Required value",
             Kind::Duplicate => "Duplicate value",
-            Kind::Invalid => "Invalid value",
+            Kind::Invalid | Kind::TypeInvalid => "Invalid value",
             Kind::NotSupported => "Unsupported value",
             Kind::Forbidden => "Forbidden",
             Kind::TooLong => "Too long",
@@ -147,6 +157,7 @@ impl Error {
             out.push_str(": ");
             match value {
                 Value::String(text) => out.push_str(&go_quoted(text)),
+                Value::Number(_) => out.push_str(&GoValue(value).to_string()),
                 other => out.push_str(&String::from_utf8_lossy(&to_json(other, None))),
             }
         }

@@ -19,6 +19,7 @@ pub mod regexp;
 pub mod schema;
 pub mod selector;
 pub mod status;
+pub mod structural;
 pub mod time;
 pub mod url;
 pub mod yaml;

@@ -8,6 +8,7 @@ pub mod conditions;
 pub mod diff;
 pub mod internal;
 pub mod pod;
-pub mod url;
 pub mod webhook;
 pub mod workload;
+
+pub use crate::machinery::url::parse as url;

@@ -46,13 +46,13 @@ fn list(f: &mut fmt::Formatter<'_>, items: &[Value]) -> fmt::Result {
     f.write_char(']')
 }
 
-/// Go prints floats in the shortest form, with an exponent of two digits from 1e21 and below 1e-4.
+/// Go prints floats in the shortest form, with an exponent of two digits from a million on and below 1e-4.
 fn number(f: &mut fmt::Formatter<'_>, n: &Number) -> fmt::Result {
     let Some(float) = n.as_f64().filter(|_| n.is_f64()) else {
         return write!(f, "{n}");
     };
     let magnitude = float.abs();
-    if magnitude != 0.0 && !(1e-4..1e21).contains(&magnitude) {
+    if magnitude != 0.0 && !(1e-4..1e6).contains(&magnitude) {
         let text = format!("{float:e}");
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let (sign, digits) = exponent
@@ -91,6 +91,8 @@ mod tests {
             ),
             (json!(1.5), "1.5"),
             (json!(1e21), "1e+21"),
+            (json!(1234567.5), "1.2345675e+06"),
+            (json!(999999.5), "999999.5"),
             (json!(1e-7), "1e-07"),
             (json!(2.0), "2"),
             (json!(-3), "-3"),

@@ -1,4 +1,6 @@
-//! Which characters stand in a URL as they are.
+//! Which characters stand in a URL as they are, and what Go reads in one.
+
+pub mod parse;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 

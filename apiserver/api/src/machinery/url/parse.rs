@@ -41,6 +41,28 @@ pub fn parse(text: &str) -> Result<Url, Problem> {
     Ok(url)
 }
 
+/// Reads what stands in a request: an absolute URL or an absolute path, without a fragment.
+pub fn parse_request(text: &str) -> Result<Url, Problem> {
+    let said = |why: Problem| problem!("parse {}: {why}", go_quoted(text));
+    if text.is_empty() {
+        return Err(said("empty url".into()));
+    }
+    let (scheme, rest) = scheme(text).map_err(said)?;
+    if text != "*" && scheme.is_empty() && !rest.starts_with('/') {
+        // what is wrong with its signs is told first
+        let fits = without_fragment(text).err();
+        let control = fits.filter(|why| why.starts_with("net/url: invalid control"));
+        return Err(said(control.unwrap_or("invalid URI for request".into())));
+    }
+    if scheme.is_empty() && rest.starts_with("//") {
+        // two slashes begin no host where there is no scheme
+        let path = rest.split('?').next().unwrap_or(rest);
+        unescape(path, Part::Other).map_err(said)?;
+        return Ok(Url::default());
+    }
+    without_fragment(text).map_err(said)
+}
+
 fn without_fragment(text: &str) -> Result<Url, Problem> {
     if text.bytes().any(|b| b.is_ascii_control()) {
         return Err("net/url: invalid control character in URL".into());
