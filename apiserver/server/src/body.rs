@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use skiff_api::{
-    kinds::{Kind, Registry, Unread, internal_package},
+    kinds::{Flags, Kind, Registry, Unread, internal_package},
     machinery::{
         meta::Meta,
         protobuf,
@@ -539,6 +539,8 @@ fn check_type_meta(
         )))
     };
     let own = kinds.find_kind(group, version, kind);
+    let scheme = own.map_or(Flags::SCHEME, |own| own.flags.scheme);
+    let foreign = given_group != group && own.is_some_and(|own| own.flags.has_own_scheme());
     match kinds.find_kind(given_group, bare, &given_kind) {
         // another version of the same kind is understood, but not taken here
         Some(found) if own.is_some_and(|own| found.same_objects(own)) => {
@@ -546,9 +548,14 @@ fn check_type_meta(
                 "the API version in the data ({given_version}) does not match the expected API version ({want})"
             )))
         }
-        None if !is_registered(kinds, &given_version, &given_kind) => handled(format!(
-            "no kind {given_kind:?} is registered for version {given_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-        )),
+        found
+            if foreign
+                || found.is_none() && !is_registered(kinds, &given_version, &given_kind) =>
+        {
+            handled(format!(
+                "no kind {given_kind:?} is registered for version {given_version:?} in scheme {scheme:?}"
+            ))
+        }
         _ => handled(format!(
             "converting ({bare}.{given_kind}) to ({}.{kind}): unknown conversion",
             own.map_or_else(|| internal_package(group), |own| own.internal_package())

@@ -31,6 +31,8 @@ pub struct Flags {
     pub allow_create_on_update: bool,
     /// The group that refusals of what is in an object name, where it is not the kind's own (events.k8s.io: its hub type is core's).
     pub told_of_group: Option<&'static str>,
+    /// Upstream's name of the table of types that a body is read by. One that is not that of most kinds knows its own group alone.
+    pub scheme: &'static str,
     /// The finalizer that dependents' fate hangs on when a deletion says nothing (replicationcontrollers: orphan).
     pub orphan_by_default: bool,
     /// A warning with every request of this kind (`v1 Endpoints is deprecated …`).
@@ -72,6 +74,7 @@ impl Default for Flags {
             allow_unconditional_update: true,
             allow_create_on_update: false,
             told_of_group: None,
+            scheme: Flags::SCHEME,
             orphan_by_default: false,
             deprecation: None,
             field_names: Vec::new(),
@@ -85,6 +88,16 @@ impl Default for Flags {
             unknown_field: unknown,
             validate_name: subdomain,
         }
+    }
+}
+
+impl Flags {
+    /// The scheme of most kinds.
+    pub const SCHEME: &'static str = "pkg/api/legacyscheme/scheme.go:30";
+
+    /// Types of other groups are not in the kind's scheme.
+    pub fn has_own_scheme(&self) -> bool {
+        self.scheme != Flags::SCHEME
     }
 }
 

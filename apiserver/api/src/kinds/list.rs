@@ -156,6 +156,7 @@ fn say(kind: &mut Kind, word: &'static str) -> Option<()> {
             }
         }
         "refused-as" => flags.told_of_group = Some(if value == "core" { "" } else { value }),
+        "scheme" => flags.scheme = value,
         "orphans" => flags.orphan_by_default = true,
         "returns-deleted" => flags.returns_deleted = true,
         "no-cache" => flags.has_no_cache = true,

@@ -26,6 +26,8 @@ pub struct Strategy {
     pub prepare_for_status_update: fn(&mut Value, &Value),
     /// Sets what the moment and the writer decide: `(new, old)`, after the functions that prepare; `old` is absent on creation.
     pub stamp: Option<fn(&mut Value, Option<&Value>, &Stamp<'_>)>,
+    /// What is wrong with the name, or the prefix of one, of a new object in the light of what else it says; besides what its kind asks of all names.
+    pub name_problems: fn(&Value, &str) -> Vec<String>,
     /// Everything but metadata, which is validated for all kinds alike.
     pub validate: fn(&Value) -> Errors,
     /// `(new, old)`.
@@ -61,6 +63,7 @@ impl Strategy {
         prepare_for_update: |_, _| {},
         prepare_for_status_update: |_, _| {},
         stamp: None,
+        name_problems: |_, _| Vec::new(),
         validate: |_| Errors::default(),
         validate_update: |_, _| Errors::default(),
         validate_status_update: |_, _| Errors::default(),

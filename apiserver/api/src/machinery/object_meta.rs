@@ -15,10 +15,10 @@ const TOTAL_ANNOTATION_SIZE: usize = 256 * 1024;
 const IMMUTABLE: &str = "field is immutable";
 
 /// Problems of a name; the flag tells a prefix from a name.
-pub type ValidateName = fn(&str, bool) -> Vec<String>;
+pub type ValidateName<'a> = &'a dyn Fn(&str, bool) -> Vec<String>;
 
 /// Metadata of an object that is about to be made.
-pub fn validate(object: &Value, namespaced: bool, validate_name: ValidateName) -> Errors {
+pub fn validate(object: &Value, namespaced: bool, validate_name: ValidateName<'_>) -> Errors {
     let mut errors = Errors::default();
     let path = Path::new("metadata");
     let prefix = object.meta_str("generateName");

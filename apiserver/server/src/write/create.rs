@@ -193,10 +193,15 @@ fn set_system_fields(call: &Call<'_>, kind: &Kind, value: &mut Value) {
 
 fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
     let mut errors = devices::check(call, kind, Part::Whole, value, None)?;
+    let validate_name = |name: &str, prefix| {
+        let mut problems = (kind.flags.validate_name)(name, prefix);
+        problems.extend((kind.strategy.name_problems)(value, name));
+        problems
+    };
     errors.extend(object_meta::validate(
         value,
         kind.namespaced,
-        kind.flags.validate_name,
+        &validate_name,
     ));
     errors.extend(standard_finalizers(kind, value));
     errors.extend(kind.validate(value));

@@ -14,7 +14,23 @@ pub mod admissionregistration {
 }
 
 pub mod apiextensions {
+    mod approval;
+    mod columns;
+    mod conversion;
     pub mod custom_resource_definition;
+    mod defaults;
+    mod field_path;
+    mod formats;
+    mod hub;
+    mod keywords;
+    mod lists;
+    mod names;
+    mod options;
+    mod rules;
+    mod schema;
+    mod selectable;
+    mod spec;
+    mod structure;
 }
 
 pub mod apiregistration {

@@ -252,8 +252,8 @@ impl Patch<'_> {
         if kind_of(new) != kind_of(live) {
             let (version, kind) = kind_of(new);
             return Err(Status::bad_request(format!(
-                "{kind} in version {version:?} cannot be handled as a {}: no kind {kind:?} is registered for version {version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\"",
-                self.kind.kind
+                "{kind} in version {version:?} cannot be handled as a {}: no kind {kind:?} is registered for version {version:?} in scheme {:?}",
+                self.kind.kind, self.kind.flags.scheme
             )));
         }
         if new.name() != live.name() {

@@ -18,6 +18,8 @@ enum Shape {
     Quantity,
     IntOrString,
     Any,
+    /// A schema of custom resources, or something simpler in its place.
+    SchemaOr(schema::Or),
     Pointer(Box<Shape>),
     List(Box<Shape>),
     Map(Box<Shape>),
@@ -130,6 +132,9 @@ impl Shape {
             "quantity" => Shape::Quantity,
             "intorstring" => Shape::IntOrString,
             "time" | "bytes" | "raw" => Shape::Any,
+            "schemaorarray" => Shape::SchemaOr(schema::Or::Array),
+            "schemaorbool" => Shape::SchemaOr(schema::Or::Bool),
+            "schemaorstrings" => Shape::SchemaOr(schema::Or::Strings),
             name => Shape::Struct(name.into()),
         }
     }
@@ -328,8 +333,46 @@ impl Printer {
                 None => printer.any(item, None),
             }),
             Value::String(text) => self.string(text),
+            Value::Number(_) => self
+                .out
+                .push_str(&String::from_utf8_lossy(&schema::to_json(value, None))),
             other => self.out.push_str(&other.to_string()),
         }
+    }
+
+    /// Hub types tell what stands in a schema's place beside it.
+    fn schema_or(&mut self, value: &Value, or: schema::Or) {
+        let schema = Shape::Struct("apiextensions.JSONSchemaProps".into());
+        let (other, of, absent) = match or {
+            schema::Or::Array => ("JSONSchemas", schema, "null"),
+            schema::Or::Strings => ("Property", Shape::Text, "null"),
+            schema::Or::Bool => ("Allows", Shape::Bool, "true"),
+        };
+        let list = Shape::List(Box::new(of));
+        let mut first = true;
+        self.open('{');
+        let tell_schema = |printer: &mut Printer, first: &mut bool| {
+            printer.key(first, "Schema");
+            match value {
+                Value::Object(_) => {
+                    printer.structure(Some(value), None, "apiextensions.JSONSchemaProps")
+                }
+                _ => printer.out.push_str("null"),
+            }
+        };
+        if or != schema::Or::Bool {
+            tell_schema(self, &mut first);
+        }
+        self.key(&mut first, other);
+        match value {
+            Value::Object(_) => self.out.push_str(absent),
+            Value::Array(_) => self.shape(Some(value), None, &list),
+            other => self.any(other, None),
+        }
+        if or == schema::Or::Bool {
+            tell_schema(self, &mut first);
+        }
+        self.close('}', first);
     }
 
     fn items(&mut self, items: &[Value], mut each: impl FnMut(&mut Printer, &Value)) {
@@ -347,9 +390,15 @@ impl Printer {
     fn shape(&mut self, value: Option<&Value>, around: Option<&Value>, shape: &Shape) {
         match (shape, value) {
             (Shape::Pointer(of), Some(_)) => self.shape(value, around, of),
-            (Shape::Pointer(_) | Shape::List(_) | Shape::Map(_) | Shape::Any, None) => {
-                self.out.push_str("null")
-            }
+            (
+                Shape::Pointer(_)
+                | Shape::List(_)
+                | Shape::Map(_)
+                | Shape::Any
+                | Shape::SchemaOr(_),
+                None,
+            ) => self.out.push_str("null"),
+            (Shape::SchemaOr(or), Some(value)) => self.schema_or(value, *or),
             (Shape::Struct(kind), value) => self.structure(value, around, kind),
             (Shape::List(of), Some(value)) => {
                 let items = value.as_array().map_or(&[][..], Vec::as_slice);
@@ -414,6 +463,24 @@ mod tests {
             pretty(&json!({"name": "<"}), "core.PodSchedulingGate"),
             "{\n \"Name\": \"\\u003c\"\n}"
         );
+    }
+
+    #[test]
+    fn schemas_and_what_stands_in_their_place() {
+        let schema = json!({"id": "x", "maximum": 2.0, "items": [{"type": "a"}], "additionalProperties": false,
+            "dependencies": {"a": ["b"], "c": {}}, "additionalItems": {}, "default": {"b": [1]}});
+        let text = json(&schema, "apiextensions.JSONSchemaProps");
+        assert!(text.starts_with(r#"{"ID":"x","Schema":"","Ref":null,"Description":"","Type":"","Nullable":false,"#), "{text}");
+        for part in [
+            r#""Default":{"b":[1]},"Maximum":2,"#,
+            r#""Items":{"Schema":null,"JSONSchemas":[{"ID":"#,
+            r#""AdditionalProperties":{"Allows":false,"Schema":null},"#,
+            r#""Dependencies":{"a":{"Schema":null,"Property":["b"]},"c":{"Schema":{"ID":"#,
+            r#""AdditionalItems":{"Allows":true,"Schema":{"ID":"#,
+            r#""XListMapKeys":null,"XListType":null,"XMapType":null,"XValidations":null}"#,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
 
     #[test]

@@ -1,0 +1,69 @@
+//! Formats that nobody knows: they are kept and judge nothing, and whoever writes one is told.
+//!
+//! Follows `pkg/apiserver/validation/formats.go` and `pkg/registry/customresourcedefinition/strategy.go` of apiextensions-apiserver.
+
+use super::{hub::Spec, options::has};
+use crate::kinds::prelude::*;
+use crate::machinery::field::go_quoted;
+
+/// Formats of strings, without their dashes.
+const OF_STRINGS: [&str; 26] = [
+    "bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn", "isbn10", "isbn13",
+    "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date", "duration", "datetime", "k8sshortname", "k8slongname",
+];
+
+/// Warnings of the formats that a definition brings, but for those that the one before it had.
+pub fn warnings(new: &Value, old: Option<&Value>) -> Warnings {
+    let before = old.map_or_else(Vec::new, |old| unknown(&Spec::of(old)));
+    let now = unknown(&Spec::of(new)).into_iter();
+    now.filter(|format| !before.contains(format))
+        .map(|format| format!("unrecognized format {}", go_quoted(&format)))
+        .collect()
+}
+
+fn unknown(spec: &Spec) -> Vec<String> {
+    let found = std::cell::RefCell::new(Vec::new());
+    for schema in spec.schemas() {
+        has(schema, &|schema| {
+            let format = schema.text("format");
+            if !format.is_empty() && !is_known(format, schema.text("type")) {
+                found.borrow_mut().push(format.to_string());
+            }
+            false
+        });
+    }
+    found.into_inner()
+}
+
+fn is_known(format: &str, kind: &str) -> bool {
+    match kind {
+        "" | "string" => OF_STRINGS.contains(&format.replace('-', "").as_str()),
+        "integer" => matches!(format, "int32" | "int64"),
+        "number" => matches!(format, "float" | "double"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_told() {
+        let definition = |kind: &str, format: &str| {
+            json!({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": kind, "format": format}}}]}})
+        };
+        for (kind, format, told) in [
+            ("string", "date-time", vec![]),
+            ("", "k8s-short-name", vec![]),
+            ("string", "int32", vec!["unrecognized format \"int32\""]),
+            ("integer", "int32", vec![]),
+            ("number", "int32", vec!["unrecognized format \"int32\""]),
+            ("object", "uri", vec!["unrecognized format \"uri\""]),
+        ] {
+            let new = definition(kind, format);
+            assert_eq!(warnings(&new, None), told, "{new}");
+            assert!(warnings(&new, Some(&new)).is_empty());
+        }
+    }
+}
