@@ -10,15 +10,17 @@ mod naming;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
 
+use bytes::Bytes;
 use serde_json::Value;
 use skiff_api::{
     kinds::{
         Registry,
-        definition::{Brought, CLEANUP, is_condition, kinds_of},
+        definition::{Brought, CLEANUP, Written, is_condition, kinds_of},
     },
     machinery::{meta::Meta, read::Read, status::Status},
 };
@@ -38,7 +40,10 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// A definition that is known.
 struct Known {
+    /// Without its versions, which are large.
     value: Value,
+    /// What tells one spec from another.
+    spec: u64,
     /// The revision at which its spec came to be what it is.
     since: u64,
     brought: Arc<Brought>,
@@ -65,7 +70,7 @@ impl Definitions {
         for object in snapshot.range(None, None) {
             match stored::value(&object) {
                 Ok(value) => {
-                    definitions.learn(value, object.revision);
+                    definitions.learn(value, &object.bytes, object.revision);
                 }
                 Err(status) => tracing::error!("a definition is not served: {}", status.message),
             }
@@ -74,38 +79,38 @@ impl Definitions {
         definitions
     }
 
-    /// Notes a definition as it is now; tells whether other kinds come of it than before.
-    fn learn(&mut self, value: Value, revision: u64) -> bool {
+    /// Notes a definition as it is now, or is to be; tells whether other kinds come of it than before.
+    fn learn(&mut self, mut value: Value, written: &Bytes, revision: u64) -> bool {
         let before = self.known.remove(value.name());
         let before = before.filter(|before| before.value.uid() == value.uid());
+        let spec = fingerprint(value.at("spec"));
         let established = is_condition(&value, "Established", "True");
+        let same_spec = before.as_ref().is_some_and(|before| before.spec == spec);
         let same = before.as_ref().is_some_and(|before| {
             let terminating = |value: &Value| is_condition(value, "Terminating", "True");
             let names = |value: &Value| value.at("status").at("acceptedNames").clone();
-            before.value.at("spec") == value.at("spec")
+            same_spec
                 && names(&before.value) == names(&value)
                 && terminating(&before.value) == terminating(&value)
                 && (!before.brought.served.is_empty() || !established)
         });
-        let (mut since, going) = before
-            .as_ref()
-            .map_or((revision, false), |before| (before.since, before.going));
-        if before
-            .as_ref()
-            .is_some_and(|before| before.value.at("spec") != value.at("spec"))
-        {
-            since = revision;
-        }
+        let since = match &before {
+            Some(before) if same_spec => before.since,
+            _ => revision,
+        };
+        let going = before.as_ref().is_some_and(|before| before.going);
         let brought = match before {
             Some(before) if same => before.brought,
             _ if !established => Arc::default(),
-            _ => brought(&value, since),
+            _ => brought(&value, written, since),
         };
+        value["spec"]["versions"].take();
         let known = Known {
+            value,
+            spec,
             since,
             brought,
             going,
-            value,
         };
         self.known.insert(known.value.name().to_string(), known);
         !same
@@ -185,7 +190,7 @@ impl Definitions {
 
     fn put(&mut self, object: &Object) -> bool {
         match stored::value(object) {
-            Ok(value) => self.learn(value, object.revision),
+            Ok(value) => self.learn(value, &object.bytes, object.revision),
             Err(status) => {
                 tracing::error!("a definition is not served: {}", status.message);
                 self.known.remove(&*object.key.name).is_some()
@@ -229,12 +234,19 @@ impl Definitions {
         let Some(status) = naming::status(&known.value, others, &now) else {
             return Ok(());
         };
+        let (renamed, since) = (
+            known.value.at("status").at("acceptedNames") != status.at("acceptedNames"),
+            known.since,
+        );
         // who reads that it is established is to find its kinds
-        let mut value = known.value.clone();
+        let own = Own::new(writer);
+        let key = stored::key_of(own.row(RESOURCE)?, "", name);
+        let Some(object) = self.core.store.get(&key) else {
+            return Ok(());
+        };
+        let mut value = stored::value(&object)?;
         value["status"] = status.clone();
-        let revision = known.since;
-        let renamed = known.value.at("status").at("acceptedNames") != status.at("acceptedNames");
-        if self.learn(value, revision) {
+        if self.learn(value, &object.bytes, since) {
             self.serve();
         }
         write_status(writer, name, &status).await?;
@@ -268,9 +280,17 @@ impl Definitions {
     }
 }
 
+/// A number that another spec does not have.
+fn fingerprint(spec: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    spec.hash(&mut hasher);
+    hasher.finish()
+}
+
 /// The kinds of a definition; none where it cannot be read, which is told of.
-fn brought(definition: &Value, since: u64) -> Arc<Brought> {
-    let brought = kinds_of(definition, since).unwrap_or_else(|why| {
+fn brought(definition: &Value, written: &Bytes, since: u64) -> Arc<Brought> {
+    let written: Written = Arc::new(written.clone());
+    let brought = kinds_of(definition, &written, since).unwrap_or_else(|why| {
         tracing::error!("the definition {} is not served: {why}", definition.name());
         Brought::default()
     });

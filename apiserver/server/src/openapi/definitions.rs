@@ -2,7 +2,10 @@
 //!
 //! Follows kube-openapi's `pkg/generators/openapi.go` and the markers in `staging/src/k8s.io/api`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use serde_json::{Map, Value, json};
 use skiff_api::{
@@ -10,10 +13,13 @@ use skiff_api::{
     machinery::schema::{Field, ListType, Schema, Shape, Type},
 };
 
-use super::descriptions::{self, Described};
+use super::{
+    Version, custom,
+    descriptions::{self, Described},
+};
 use crate::groups;
 
-const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
+pub const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
 /// Upstream's name of a type of the table: `core.v1.Pod` is `io.k8s.api.core.v1.Pod`.
 pub fn name_of(name: &str) -> String {
@@ -39,8 +45,8 @@ pub fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/definitions/{name}")})
 }
 
-/// All definitions.
-pub fn all(kinds: &Registry) -> Value {
+/// All definitions; `of_brought` chooses those of kinds that somebody's definition brought.
+pub fn all(kinds: &Registry, version: Version, of_brought: impl Fn(&Kind) -> bool) -> Value {
     let told = descriptions::all();
     let tags = group_version_kinds(kinds);
     let schema = Schema::builtin();
@@ -57,6 +63,13 @@ pub fn all(kinds: &Registry) -> Value {
         );
     }
     for kind in kinds.all() {
+        if let Some(definition) = &kind.definition {
+            if of_brought(kind) {
+                let shown = custom::object(kind, definition, &told, version);
+                out.insert(definition_of(kind), shown);
+            }
+            continue;
+        }
         let schema = kind.node().schema();
         if let (false, Some(of)) = (
             std::ptr::eq(schema, Schema::builtin()),
@@ -66,7 +79,10 @@ pub fn all(kinds: &Registry) -> Value {
             out.insert(name.clone(), object(schema, of, None, tags.get(&name)));
         }
     }
-    for row in kinds.all().iter().filter(|row| row.verbs.has("list")) {
+    let shown = |row: &&Arc<Kind>| {
+        row.verbs.has("list") && (row.definition.is_none() || of_brought(row))
+    };
+    for row in kinds.all().iter().filter(shown) {
         let (name, list) = list_of(row, &tags);
         out.insert(name, list);
     }

@@ -4,6 +4,7 @@
 //! Invariant: nothing is made before it is asked for, and then once; what is kept are bytes, not the model.
 //! Follows `staging/src/k8s.io/apiserver/pkg/server/routes/openapi.go` and kube-openapi's `handler` and `handler3`.
 
+mod custom;
 mod definitions;
 mod descriptions;
 mod gnostic;
@@ -17,7 +18,7 @@ use http::{HeaderMap, header};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use skiff_api::kinds::Registry;
+use skiff_api::kinds::{Kind, Registry};
 
 use crate::{groups, negotiate};
 
@@ -77,6 +78,29 @@ struct Made {
     documents: HashMap<(String, &'static str), Document>,
 }
 
+impl Made {
+    /// What of it another registry shows alike: documents of groups whose kinds are the same.
+    fn for_registry(mut self, kinds: &Arc<Registry>) -> Made {
+        if Arc::ptr_eq(&self.of, kinds) {
+            return self;
+        }
+        let before = std::mem::replace(&mut self.of, kinds.clone());
+        self.documents.retain(|(which, _), _| {
+            let of = |kinds: &Registry| {
+                let of = group_version(kinds, which.strip_prefix("v3/")?)?;
+                let all = kinds.all().iter();
+                let of: Vec<*const Kind> = all
+                    .filter(|kind| (kind.group, kind.version) == of)
+                    .map(Arc::as_ptr)
+                    .collect();
+                Some(of)
+            };
+            of(&before).is_some_and(|before| of(kinds) == Some(before))
+        });
+        self
+    }
+}
+
 /// What there is under an address.
 pub enum Found {
     Document(Document, &'static str),
@@ -120,7 +144,7 @@ impl Documents {
         let mut made = self.0.lock();
         let current = made
             .take()
-            .filter(|made| Arc::ptr_eq(&made.of, kinds))
+            .map(|made| made.for_registry(kinds))
             .unwrap_or_else(|| Made {
                 of: kinds.clone(),
                 documents: HashMap::new(),
@@ -133,8 +157,15 @@ impl Documents {
     }
 }
 
+/// In whose words a schema is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    Two,
+    Three,
+}
+
 /// The model: an OpenAPI 2 document. `only`: the paths of one group and version.
-fn model(kinds: &Registry, only: Option<(&str, &str)>) -> Value {
+fn model(kinds: &Registry, version: Version, only: Option<(&str, &str)>) -> Value {
     let mut paths = Map::new();
     for kind in kinds
         .all()
@@ -145,13 +176,13 @@ fn model(kinds: &Registry, only: Option<(&str, &str)>) -> Value {
     }
     operations::of_discovery(kinds, only, &mut paths);
     json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": paths,
-        "definitions": definitions::all(kinds),
+        "definitions": definitions::all(kinds, version, |kind| only.is_none_or(|wanted| wanted == (kind.group, kind.version))),
         "security": [{"BearerToken": []}],
         "securityDefinitions": {"BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"}}})
 }
 
 fn version2(kinds: &Registry, media: &str) -> Document {
-    let model = model(kinds, None);
+    let model = model(kinds, Version::Two, None);
     if media == PROTOBUF {
         Document::new(gnostic::document(&model))
     } else {
@@ -175,17 +206,23 @@ fn group_version(kinds: &Registry, path: &str) -> Option<(&'static str, &'static
 }
 
 fn version3_of(kinds: &Registry, group_version: (&str, &str)) -> Document {
-    Document::new(version3::document(model(kinds, Some(group_version))).to_string())
+    Document::new(version3::document(model(kinds, Version::Three, Some(group_version))).to_string())
 }
 
 /// Where the documents of version 3 are. Their tag stands in the address, so that clients keep them for good.
 fn index(kinds: &Registry) -> Value {
-    // all documents change with the program and with nothing else
-    let tag = hex::encode_upper(Sha256::digest(concat!(
-        env!("CARGO_PKG_VERSION"),
-        "+",
-        env!("CARGO_PKG_NAME")
-    )));
+    // documents change with the program, and with the definitions that bring kinds
+    const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARGO_PKG_NAME"));
+    let tag = |path: &str| {
+        let mut told = Sha256::new_with_prefix(PROGRAM);
+        let of = path.strip_prefix("apis/").and_then(|path| path.split_once('/'));
+        for kind in kinds.all().iter().filter(|kind| Some((kind.group, kind.version)) == of) {
+            if let Some(definition) = &kind.definition {
+                told.update(format!("{} {}\n", kind.plural, definition.since));
+            }
+        }
+        hex::encode_upper(told.finalize())
+    };
     let mut paths = vec!["api/v1".to_string()];
     for (group, versions) in groups::groups(kinds) {
         paths.extend(
@@ -195,7 +232,7 @@ fn index(kinds: &Registry) -> Value {
         );
     }
     let entries = paths.into_iter().map(|path| {
-        let address = format!("/openapi/v3/{path}?hash={tag}");
+        let address = format!("/openapi/v3/{path}?hash={}", tag(&path));
         (path, json!({"serverRelativeURL": address}))
     });
     json!({"paths": Value::Object(entries.collect())})

@@ -7,7 +7,7 @@
 
 mod conditions;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use serde_json::Value;
 
@@ -28,9 +28,13 @@ use crate::machinery::{
     structural::{Malformed, Reader, Structural},
 };
 
+/// The bytes of a stored definition, shared with the store.
+pub type Written = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
 /// What a definition says of the values of one version's objects.
-#[derive(Debug)]
 pub struct Definition {
+    written: Written,
+    version: &'static str,
     /// Its schema, and what that says of the status.
     structural: Structural,
     status: Option<Structural>,
@@ -42,6 +46,12 @@ pub struct Definition {
     api_version: &'static str,
     kind: &'static str,
     scale: Option<ScalePaths>,
+}
+
+impl fmt::Debug for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Definition({} {})", self.api_version, self.kind)
+    }
 }
 
 /// Where `/scale` reads and writes, as the definition writes it: with a dot before.
@@ -59,11 +69,11 @@ pub struct Brought {
     pub unserved: Vec<Arc<Kind>>,
 }
 
-/// The kinds of a definition whose names were accepted. `since` is the revision at which its schema came to be what it is.
+/// The kinds of a definition whose names were accepted. `written` are its bytes, which keep what nobody asks for often; `since` is the revision at which its schema came to be what it is.
 ///
 /// # Errors
 /// What of it cannot be read; upstream's validation lets none of that be stored.
-pub fn kinds_of(definition: &Value, since: u64) -> Result<Brought, Problem> {
+pub fn kinds_of(definition: &Value, written: &Written, since: u64) -> Result<Brought, Problem> {
     let spec = definition.at("spec");
     let versions = spec.list("versions");
     let stored = versions
@@ -77,7 +87,9 @@ pub fn kinds_of(definition: &Value, since: u64) -> Result<Brought, Problem> {
         if !version.flag("served") && !is_stored {
             continue;
         }
-        let mut kind = kind_of(&mut reader, definition, version, since)?;
+        let (mut kind, mut held) = kind_of(&mut reader, definition, version, written)?;
+        held.since = since;
+        kind.definition = Some(Arc::new(held));
         let names = (kind.group, kind.version, kind.kind);
         kind.storage_version = Some(name(&format!("{}/{stored}/{}", names.0, names.2)));
         if !is_stored {
@@ -101,8 +113,8 @@ fn kind_of(
     reader: &mut Reader,
     definition: &Value,
     version: &Value,
-    since: u64,
-) -> Result<Kind, Problem> {
+    written: &Written,
+) -> Result<(Kind, Definition), Problem> {
     let spec = definition.at("spec");
     let accepted = definition.at("status").at("acceptedNames");
     let texts = |field: &str| accepted.texts(field).map(name).collect();
@@ -137,16 +149,18 @@ fn kind_of(
     let scale = subresources(&mut kind, version.at("subresources"));
     kind.flags = flags(&kind, version);
     kind.strategy = STRATEGY;
-    kind.definition = Some(Arc::new(Definition {
+    let held = Definition {
+        written: written.clone(),
+        version: kind.version,
         status: structural.part(&["status"]),
         structural,
-        since,
+        since: 0,
         terminating: is_condition(definition, "Terminating", "True"),
         api_version: name(&kind.api_version()),
         kind: kind.kind,
         scale,
-    }));
-    Ok(kind)
+    };
+    Ok((kind, held))
 }
 
 fn column(written: &Value) -> Result<PathColumn, Problem> {
@@ -220,6 +234,26 @@ const STRATEGY: Strategy = Strategy {
 };
 
 impl Definition {
+    /// The schema as it was written: what OpenAPI shows.
+    ///
+    /// # Errors
+    /// The definition cannot be read.
+    pub fn schema(&self) -> Result<Value, Problem> {
+        let bytes: &[u8] = (*self.written).as_ref();
+        let mut definition: Value =
+            serde_json::from_slice(bytes).map_err(|error| Problem(error.to_string()))?;
+        let versions = definition.pointer_mut("/spec/versions");
+        let versions = versions.and_then(Value::as_array_mut);
+        let of = versions
+            .into_iter()
+            .flatten()
+            .find(|version| version.text("name") == self.version);
+        Ok(of
+            .and_then(|version| version.pointer_mut("/schema/openAPIV3Schema"))
+            .map(Value::take)
+            .unwrap_or_default())
+    }
+
     /// Takes out what the schema does not know, nulls where nothing may be null, and brings embedded objects into form; the paths of what was unknown.
     ///
     /// # Errors
