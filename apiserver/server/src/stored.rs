@@ -141,7 +141,7 @@ pub fn attributes(kind: &Kind, value: &Value) -> Attributes {
         .flatten()
         .map(|(key, text)| (key.as_str(), text.as_str().unwrap_or("")));
     let fields = kind
-        .selectable
+        .indexed()
         .iter()
         .map(|field| (field.path, field.value(value)))
         .filter(|(_, value)| !value.is_empty());

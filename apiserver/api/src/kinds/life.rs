@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Kind, Subresource, Warnings};
+use super::{Kind, SelectableField, Subresource, Warnings};
 use crate::machinery::{
     field::{Error, Errors},
     problem::Problem,
@@ -137,6 +137,15 @@ impl Kind {
             warnings.extend(super::definition::finalizer_warnings(new, old));
         }
         warnings
+    }
+
+    /// Fields to select by that are kept beside each object. Which fields a definition names may change, and what is kept is not made anew: its objects
+    /// are looked into when somebody selects by one.
+    pub fn indexed(&self) -> &[SelectableField] {
+        match self.definition {
+            None => &self.selectable,
+            Some(_) => &[],
+        }
     }
 
     /// Makes what was stored by another schema what it is by this one.

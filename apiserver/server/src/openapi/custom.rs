@@ -47,7 +47,10 @@ pub fn object(
     schema["x-kubernetes-group-version-kind"] =
         json!([{"group": kind.group, "kind": kind.kind, "version": kind.version}]);
     if version == Version::Three && !kind.selectable.is_empty() {
-        let fields = kind.selectable.iter().map(|field| json!({"fieldPath": field.path}));
+        let fields = kind
+            .selectable
+            .iter()
+            .map(|field| json!({"fieldPath": field.path}));
         schema["x-kubernetes-selectable-fields"] = fields.collect();
     }
     schema
@@ -94,7 +97,10 @@ fn shape(schema: &mut Value, version: Version) {
         };
         match version {
             Version::Three if whole => {
-                map.insert("anyOf".into(), json!([{"type": "integer"}, {"type": "string"}]));
+                map.insert(
+                    "anyOf".into(),
+                    json!([{"type": "integer"}, {"type": "string"}]),
+                );
             }
             Version::Three => {}
             Version::Two => in_version2(map),

@@ -79,9 +79,8 @@ pub fn all(kinds: &Registry, version: Version, of_brought: impl Fn(&Kind) -> boo
             out.insert(name.clone(), object(schema, of, None, tags.get(&name)));
         }
     }
-    let shown = |row: &&Arc<Kind>| {
-        row.verbs.has("list") && (row.definition.is_none() || of_brought(row))
-    };
+    let shown =
+        |row: &&Arc<Kind>| row.verbs.has("list") && (row.definition.is_none() || of_brought(row));
     for row in kinds.all().iter().filter(shown) {
         let (name, list) = list_of(row, &tags);
         out.insert(name, list);

@@ -215,8 +215,14 @@ fn index(kinds: &Registry) -> Value {
     const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARGO_PKG_NAME"));
     let tag = |path: &str| {
         let mut told = Sha256::new_with_prefix(PROGRAM);
-        let of = path.strip_prefix("apis/").and_then(|path| path.split_once('/'));
-        for kind in kinds.all().iter().filter(|kind| Some((kind.group, kind.version)) == of) {
+        let of = path
+            .strip_prefix("apis/")
+            .and_then(|path| path.split_once('/'));
+        for kind in kinds
+            .all()
+            .iter()
+            .filter(|kind| Some((kind.group, kind.version)) == of)
+        {
             if let Some(definition) = &kind.definition {
                 told.update(format!("{} {}\n", kind.plural, definition.since));
             }

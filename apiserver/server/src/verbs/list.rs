@@ -10,7 +10,7 @@ use base64::{DecodeError, Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::{Bytes, BytesMut};
 use serde_json::{Value, json};
 use skiff_api::{
-    kinds::{Kind, Source},
+    kinds::{Kind, SelectableField, Source},
     machinery::{
         field::{Errors, Path},
         gojson::syntax_error,
@@ -34,6 +34,8 @@ use crate::{
 pub struct Selection {
     pub labels: Selector,
     pub fields: FieldSelector,
+    /// Fields that are not kept beside the objects, and are read out of each.
+    unindexed: Vec<SelectableField>,
 }
 
 impl Selection {
@@ -57,7 +59,16 @@ impl Selection {
                 .ok_or_else(|| Status::bad_request((kind.flags.unknown_field)(name)))?;
             Ok::<_, Status>((field.into(), value.into()))
         })?;
-        Ok(Selection { labels, fields })
+        let unindexed =
+            match kind.indexed().len() == kind.selectable.len() || fields.is_everything() {
+                true => Vec::new(),
+                false => kind.selectable.clone(),
+            };
+        Ok(Selection {
+            labels,
+            fields,
+            unindexed,
+        })
     }
 
     pub fn is_everything(&self) -> bool {
@@ -79,7 +90,7 @@ impl Selection {
                 .filter(|value| !value.is_empty())
                 .map(|value| (path, value))
         };
-        match kind.selectable.iter().find_map(|field| wanted(field.path)) {
+        match kind.indexed().iter().find_map(|field| wanted(field.path)) {
             Some((path, value)) => interest.with_field(path, value),
             None => interest,
         }
@@ -94,12 +105,34 @@ impl Selection {
             // to be told of, not to be missing
             return true;
         }
-        self.labels.matches(&LabelsOf(attributes))
-            && self.fields.matches(|name| match name {
-                "metadata.name" => Some(&*object.key.name),
-                "metadata.namespace" => Some(&*object.key.namespace),
-                name => attributes.field(name),
-            })
+        if !self.labels.matches(&LabelsOf(attributes)) {
+            return false;
+        }
+        let Ok(read) = self.read_out(object) else {
+            return true;
+        };
+        self.fields.matches(|name| match name {
+            "metadata.name" => Some(&*object.key.name),
+            "metadata.namespace" => Some(&*object.key.namespace),
+            name => match read.iter().find(|(path, _)| *path == name) {
+                Some((_, value)) => Some(value),
+                None => attributes.field(name),
+            },
+        })
+    }
+}
+
+impl Selection {
+    /// The values of fields that are not kept.
+    fn read_out(&self, object: &Object) -> Result<Vec<(&'static str, String)>, Status> {
+        if self.unindexed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let value = stored::value(object)?;
+        let fields = self.unindexed.iter();
+        Ok(fields
+            .map(|field| (field.path, field.value(&value)))
+            .collect())
     }
 }
 

@@ -6,6 +6,7 @@ mod admission;
 mod apply;
 mod beyond_writing;
 mod checked;
+mod definitions;
 mod deletion;
 #[path = "../support/differences.rs"]
 mod differences;

@@ -11,7 +11,7 @@ use skiff_server::{App, Config, Data, InProcess, Running, auth::User};
 
 pub struct Server {
     pub app: Arc<App>,
-    _running: Running,
+    running: Running,
     _folder: tempfile::TempDir,
 }
 
@@ -55,9 +55,14 @@ impl Server {
         let running = skiff_server::start(config).await.unwrap();
         Server {
             app: running.app.clone(),
-            _running: running,
+            running,
             _folder: folder,
         }
+    }
+
+    /// Ends it, and closes its store.
+    pub async fn stop(self) {
+        self.running.stop().await;
     }
 
     /// A request of an administrator's with these headers.

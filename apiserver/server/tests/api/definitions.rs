@@ -1,0 +1,419 @@
+//! Kinds that definitions bring: served as soon as they are established, held to their schema, shown in each of their versions, and gone with their
+//! definition.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::server::{Answer, Server};
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+const BOATS: &str = "/apis/sea.example.com/v1/namespaces/default/boats";
+
+fn boats() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "boats.sea.example.com"},
+        "spec": {
+            "group": "sea.example.com", "scope": "Namespaced",
+            "names": {"plural": "boats", "singular": "boat", "kind": "Boat", "shortNames": ["bt"], "categories": ["all"]},
+            "versions": [
+                {"name": "v1beta1", "served": true, "storage": false, "schema": {"openAPIV3Schema":
+                    {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
+                {"name": "v1", "served": true, "storage": true,
+                 "subresources": {"status": {}, "scale": {"specReplicasPath": ".spec.oars", "statusReplicasPath": ".status.oars", "labelSelectorPath": ".status.selector"}},
+                 "additionalPrinterColumns": [{"name": "Oars", "type": "integer", "jsonPath": ".spec.oars", "description": "How many"}],
+                 "selectableFields": [{"jsonPath": ".spec.color"}],
+                 "schema": {"openAPIV3Schema": {"type": "object", "required": ["spec"], "properties": {
+                    "spec": {"type": "object", "description": "What it is to be", "properties": {
+                        "oars": {"type": "integer", "minimum": 1, "default": 2},
+                        "color": {"type": "string", "enum": ["red", "green"]},
+                        "crew": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["id"],
+                            "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}, "role": {"type": "string"}}}},
+                        "rest": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}},
+                    "status": {"type": "object", "properties": {"oars": {"type": "integer"}, "selector": {"type": "string"}}}}}}}
+            ]
+        }
+    })
+}
+
+fn boat(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "sea.example.com/v1", "kind": "Boat", "metadata": {"name": name}, "spec": spec})
+}
+
+/// Asks until the answer is as wanted.
+async fn until(server: &Server, path: &str, wanted: impl Fn(&Answer) -> bool) -> Answer {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        let answer = server.get(path).await;
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{path}: {}",
+            answer.text()
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn condition(definition: &Value, of: &str) -> String {
+    let conditions = definition["status"]["conditions"].as_array();
+    let found = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == of);
+    found.map_or(String::new(), |condition| {
+        format!(
+            "{} {}",
+            condition["status"].as_str().unwrap(),
+            condition["reason"].as_str().unwrap()
+        )
+    })
+}
+
+async fn establish(server: &Server, definition: &Value) {
+    server.make(DEFINITIONS, definition).await;
+    let path = format!(
+        "{DEFINITIONS}/{}",
+        definition["metadata"]["name"].as_str().unwrap()
+    );
+    until(server, &path, |answer| {
+        condition(&answer.json(), "Established") == "True InitialNamesAccepted"
+    })
+    .await;
+}
+
+async fn sailing() -> Server {
+    let server = Server::start().await;
+    establish(&server, &boats()).await;
+    server
+}
+
+#[tokio::test]
+async fn whoever_reads_that_it_is_established_can_use_its_kinds() {
+    let server = Server::start().await;
+    server.get(BOATS).await.is(404);
+    establish(&server, &boats()).await;
+    server.get(BOATS).await.is(200);
+    let groups = server.get("/apis/sea.example.com").await.is(200).json();
+    assert_eq!(groups["preferredVersion"]["version"], "v1");
+    let resources = server.get("/apis/sea.example.com/v1").await.json();
+    let names: Vec<&str> = resources["resources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["boats", "boats/status", "boats/scale"]);
+    let shown = server
+        .get("/openapi/v3/apis/sea.example.com/v1")
+        .await
+        .is(200)
+        .json();
+    let schema = &shown["components"]["schemas"]["com.example.sea.v1.Boat"];
+    assert_eq!(
+        schema["properties"]["spec"]["description"],
+        "What it is to be"
+    );
+    assert!(schema["properties"]["metadata"].is_object(), "{schema}");
+    let definitions = &server.get("/openapi/v2").await.json()["definitions"];
+    assert_eq!(
+        definitions["com.example.sea.v1.Boat"]["properties"]["spec"]["properties"]["oars"]["type"],
+        "integer"
+    );
+    assert!(definitions.get("com.example.sea.v1.BoatList").is_some());
+}
+
+/// What is sent is what is stored: empty lists and maps, nulls where anything may stand, numbers of any size.
+#[tokio::test]
+async fn objects_are_kept_as_they_are_sent() {
+    let server = sailing().await;
+    let rest = json!({"a": [], "b": {}, "c": null, "large": 9_007_199_254_740_993_i64, "half": 2.5, "text": ""});
+    let made = server
+        .make(
+            BOATS,
+            &boat("a", json!({"oars": 4, "crew": [], "rest": rest.clone()})),
+        )
+        .await
+        .json();
+    assert_eq!(made["spec"]["rest"], rest);
+    let read = server.get(&format!("{BOATS}/a")).await.json();
+    assert_eq!(
+        (&read["spec"]["rest"], &read["spec"]["crew"]),
+        (&rest, &json!([]))
+    );
+    assert_eq!(
+        (&read["metadata"]["generation"], read.get("status")),
+        (&json!(1), None)
+    );
+    let list = server.get(BOATS).await.json();
+    assert_eq!(list["items"][0], read);
+    assert_eq!(
+        (&list["kind"], &list["metadata"]["continue"]),
+        (&json!("BoatList"), &json!(""))
+    );
+}
+
+#[tokio::test]
+async fn objects_are_held_to_the_schema() {
+    let server = sailing().await;
+    let made = server.make(BOATS, &boat("a", json!({}))).await.json();
+    assert_eq!(made["spec"]["oars"], 2, "its default");
+    let refused = server
+        .post(BOATS, &boat("b", json!({"oars": 0, "color": "blue"})))
+        .await
+        .is(422)
+        .message();
+    assert!(
+        refused.contains("spec.oars in body should be greater than or equal to 1")
+            && refused.contains(r#"spec.color: Unsupported value: "blue""#),
+        "{refused}"
+    );
+    let unknown = boat("b", json!({"sails": 1}));
+    let refused = server
+        .post(&format!("{BOATS}?fieldValidation=Strict"), &unknown)
+        .await
+        .is(400)
+        .message();
+    assert!(
+        refused.contains(r#"unknown field "spec.sails""#),
+        "{refused}"
+    );
+    let warned = server.post(BOATS, &unknown).await.is(201);
+    assert!(
+        warned.warnings[0].contains(r#"unknown field \"spec.sails\""#),
+        "{:?}",
+        warned.warnings
+    );
+    assert_eq!(warned.json()["spec"], json!({"oars": 2}));
+    server
+        .patch(
+            &format!("{BOATS}/b"),
+            "merge",
+            &json!({"spec": {"oars": "two"}}),
+        )
+        .await
+        .is(422);
+    server
+        .patch(
+            &format!("{BOATS}/b"),
+            "strategic-merge",
+            &json!({"spec": {"oars": 3}}),
+        )
+        .await
+        .is(415);
+    let no_version = server
+        .put(&format!("{BOATS}/b"), &boat("b", json!({})))
+        .await
+        .is(422)
+        .message();
+    assert!(
+        no_version.contains("must be specified for an update"),
+        "{no_version}"
+    );
+}
+
+#[tokio::test]
+async fn status_and_scale_have_ways_of_their_own() {
+    let server = sailing().await;
+    server.make(BOATS, &boat("a", json!({"oars": 4}))).await;
+    let path = format!("{BOATS}/a");
+    let told = server
+        .patch(
+            &format!("{path}/status"),
+            "merge",
+            &json!({"metadata": {"labels": {"x": "y"}}, "spec": {"oars": 9}, "status": {"oars": 3, "selector": "a=b"}}),
+        )
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (
+            &told["spec"]["oars"],
+            &told["status"]["oars"],
+            told["metadata"].get("labels"),
+            &told["metadata"]["generation"]
+        ),
+        (&json!(4), &json!(3), None, &json!(1))
+    );
+    let scaled = server
+        .patch(
+            &format!("{path}/scale"),
+            "merge",
+            &json!({"spec": {"replicas": 6}}),
+        )
+        .await
+        .is(200)
+        .json();
+    assert_eq!(
+        (
+            &scaled["spec"]["replicas"],
+            &scaled["status"]["replicas"],
+            &scaled["status"]["selector"]
+        ),
+        (&json!(6), &json!(3), &json!("a=b"))
+    );
+    let read = server.get(&path).await.json();
+    assert_eq!(
+        (&read["spec"]["oars"], &read["metadata"]["generation"]),
+        (&json!(6), &json!(2))
+    );
+}
+
+#[tokio::test]
+async fn each_version_shows_the_same_objects() {
+    let server = sailing().await;
+    let old = "/apis/sea.example.com/v1beta1/namespaces/default/boats";
+    let mut first = boat("a", json!({"oars": 4}));
+    first["apiVersion"] = "sea.example.com/v1beta1".into();
+    first["anything"] = 1.into();
+    let made = server.make(old, &first).await.json();
+    assert_eq!(
+        (&made["apiVersion"], made.get("anything")),
+        (&json!("sea.example.com/v1beta1"), None)
+    );
+    assert_eq!(
+        server.get(&format!("{BOATS}/a")).await.json()["apiVersion"],
+        "sea.example.com/v1"
+    );
+    assert_eq!(
+        server.get(old).await.json()["items"][0]["apiVersion"],
+        "sea.example.com/v1beta1"
+    );
+}
+
+#[tokio::test]
+async fn fields_that_are_selectable_select() {
+    let server = sailing().await;
+    for (name, color) in [("a", "red"), ("b", "green")] {
+        server
+            .make(BOATS, &boat(name, json!({"color": color})))
+            .await;
+    }
+    let selected = server
+        .get(&format!("{BOATS}?fieldSelector=spec.color%3Dgreen"))
+        .await
+        .is(200)
+        .json();
+    assert_eq!(selected["items"].as_array().unwrap().len(), 1);
+    assert_eq!(selected["items"][0]["metadata"]["name"], "b");
+    let refused = server
+        .get(&format!("{BOATS}?fieldSelector=spec.oars%3D2"))
+        .await
+        .is(400)
+        .message();
+    assert_eq!(refused, "field label not supported: spec.oars");
+}
+
+/// What was stored before a default came has it when it is read.
+#[tokio::test]
+async fn a_schema_that_changes_shows_in_what_was_stored_before() {
+    let server = sailing().await;
+    server.make(BOATS, &boat("a", json!({"oars": 4}))).await;
+    let path = format!("{DEFINITIONS}/boats.sea.example.com");
+    let mut changed = server.get(&path).await.json();
+    let spec = changed
+        .pointer_mut("/spec/versions/1/schema/openAPIV3Schema/properties/spec/properties")
+        .unwrap();
+    spec["flag"] = json!({"type": "string", "default": "none"});
+    server.put(&path, &changed).await.is(200);
+    let read = until(&server, &format!("{BOATS}/a"), |answer| {
+        answer.json()["spec"]["flag"] == "none"
+    })
+    .await
+    .json();
+    assert_eq!(read["spec"]["oars"], 4);
+    assert_eq!(
+        server.get(BOATS).await.json()["items"][0]["spec"]["flag"],
+        "none"
+    );
+}
+
+#[tokio::test]
+async fn names_that_others_have_are_not_accepted() {
+    let server = sailing().await;
+    let mut ships = boats();
+    ships["metadata"]["name"] = "ships.sea.example.com".into();
+    ships["spec"]["names"] =
+        json!({"plural": "ships", "singular": "ship", "kind": "Ship", "shortNames": ["bt"]});
+    server.make(DEFINITIONS, &ships).await;
+    let path = format!("{DEFINITIONS}/ships.sea.example.com");
+    until(&server, &path, |answer| {
+        condition(&answer.json(), "NamesAccepted") == "False ShortNamesConflict"
+    })
+    .await;
+    server.get("/apis/sea.example.com/v1/ships").await.is(404);
+    // the name is given back
+    server
+        .delete(&format!("{DEFINITIONS}/boats.sea.example.com"))
+        .await
+        .is(200);
+    until(&server, &path, |answer| {
+        condition(&answer.json(), "Established") == "True InitialNamesAccepted"
+    })
+    .await;
+    server.get("/apis/sea.example.com/v1/ships").await.is(200);
+}
+
+/// Its objects go first, those that somebody holds when they are let go.
+#[tokio::test]
+async fn it_goes_with_all_its_objects() {
+    let server = sailing().await;
+    server.make(BOATS, &boat("a", json!({}))).await;
+    let mut held = boat("held", json!({}));
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    server.make(BOATS, &held).await;
+    let path = format!("{DEFINITIONS}/boats.sea.example.com");
+    let going = server.delete(&path).await.is(200).json();
+    assert_eq!(
+        condition(&going, "Terminating"),
+        "True InstanceDeletionPending"
+    );
+    until(&server, &format!("{BOATS}/a"), |answer| answer.code == 404).await;
+    let refused = server
+        .post(BOATS, &boat("new", json!({})))
+        .await
+        .is(403)
+        .message();
+    assert!(
+        refused.contains("create not allowed while custom resource definition is terminating"),
+        "{refused}"
+    );
+    server
+        .patch(
+            &format!("{BOATS}/held"),
+            "merge",
+            &json!({"metadata": {"finalizers": null}}),
+        )
+        .await
+        .is(200);
+    until(&server, &path, |answer| answer.code == 404).await;
+    server.get(BOATS).await.is(404);
+    // and comes again, with nothing of before
+    establish(&server, &boats()).await;
+    assert_eq!(server.get(BOATS).await.json()["items"], json!([]));
+}
+
+/// After a restart it is all there.
+#[tokio::test]
+async fn a_restart_brings_it_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = || skiff_server::Data::Folder(folder.path().join("data"));
+    {
+        let server = Server::with(|config| config.data = data()).await;
+        establish(&server, &boats()).await;
+        server
+            .make(BOATS, &boat("a", json!({"color": "red"})))
+            .await;
+        server.stop().await;
+    }
+    let server = Server::with(|config| config.data = data()).await;
+    let read = server
+        .get(&format!("{BOATS}?fieldSelector=spec.color%3Dred"))
+        .await
+        .is(200)
+        .json();
+    assert_eq!(read["items"][0]["metadata"]["name"], "a");
+    server.stop().await;
+}
