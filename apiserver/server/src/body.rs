@@ -450,8 +450,7 @@ fn check_type_meta(
             )))
         }
         found
-            if foreign
-                || found.is_none() && !is_registered(kinds, &given_version, &given_kind) =>
+            if foreign || found.is_none() && !is_registered(kinds, &given_version, &given_kind) =>
         {
             handled(format!(
                 "no kind {given_kind:?} is registered for version {given_version:?} in scheme {scheme:?}"

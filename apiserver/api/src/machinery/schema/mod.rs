@@ -323,7 +323,10 @@ impl Shape {
             Shape::SchemaOr(or, _) => format!("v1.{}", or.name()),
             Shape::Fields => "v1.FieldsV1".into(),
             Shape::Struct(index) => schema.types[*index as usize].go_name().into(),
-            Shape::List(of) => match of.inner().and_then(|of| schema.types[of as usize].list_name.as_deref()) {
+            Shape::List(of) => match of
+                .inner()
+                .and_then(|of| schema.types[of as usize].list_name.as_deref())
+            {
                 Some(name) if matches!(**of, Shape::Struct(_)) => name.into(),
                 _ => format!("[]{}", of.go_name(schema)),
             },

@@ -19,8 +19,10 @@ enum Approval {
 impl Approval {
     fn of(definition: &Value) -> Approval {
         let given = definition.annotation(ANNOTATION).unwrap_or("");
-        let is_url =
-            || url::parse_request(given).is_ok_and(|url| !url.host.is_empty() && !url.scheme.is_empty());
+        let is_url = || {
+            url::parse_request(given)
+                .is_ok_and(|url| !url.host.is_empty() && !url.scheme.is_empty())
+        };
         if given.is_empty() {
             Approval::Missing
         } else if given.starts_with("unapproved") {
@@ -79,8 +81,16 @@ mod tests {
         for (group, given, said) in [
             ("a.example.com", None, ""),
             ("ak8s.io", None, ""),
-            ("a.k8s.io", None, "metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111"),
-            ("kubernetes.io", Some("x"), "metadata.annotations[api-approved.kubernetes.io]: Invalid value: \"x\": protected groups must have approval annotation \"api-approved.kubernetes.io\" with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111"),
+            (
+                "a.k8s.io",
+                None,
+                "metadata.annotations[api-approved.kubernetes.io]: Required value: protected groups must have approval annotation \"api-approved.kubernetes.io\", see https://github.com/kubernetes/enhancements/pull/1111",
+            ),
+            (
+                "kubernetes.io",
+                Some("x"),
+                "metadata.annotations[api-approved.kubernetes.io]: Invalid value: \"x\": protected groups must have approval annotation \"api-approved.kubernetes.io\" with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111",
+            ),
             ("k8s.io", Some("https://github.com/a"), ""),
             ("k8s.io", Some("unapproved, a test"), ""),
         ] {

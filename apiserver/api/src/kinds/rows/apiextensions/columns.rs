@@ -6,7 +6,14 @@ use crate::kinds::prelude::*;
 
 const TYPES: [&str; 5] = ["boolean", "date", "integer", "number", "string"];
 const FORMATS: [&str; 8] = [
-    "byte", "date", "date-time", "double", "float", "int32", "int64", "password",
+    "byte",
+    "date",
+    "date-time",
+    "double",
+    "float",
+    "int32",
+    "int64",
+    "password",
 ];
 
 /// `additionalPrinterColumns`.
@@ -54,9 +61,21 @@ pub fn subresources(given: Option<&Value>, path: &Path, errors: &mut Errors) {
         return;
     };
     for (name, begins, wanted) in [
-        ("specReplicasPath", &[".spec."][..], "should be a json path under .spec"),
-        ("statusReplicasPath", &[".status."], "should be a json path under .status"),
-        ("labelSelectorPath", &[".spec.", ".status."], "should be a json path under either .spec or .status"),
+        (
+            "specReplicasPath",
+            &[".spec."][..],
+            "should be a json path under .spec",
+        ),
+        (
+            "statusReplicasPath",
+            &[".status."],
+            "should be a json path under .status",
+        ),
+        (
+            "labelSelectorPath",
+            &[".spec.", ".status."],
+            "should be a json path under either .spec or .status",
+        ),
     ] {
         let at = path.child("scale");
         let at = at.child(name);
@@ -84,11 +103,27 @@ mod tests {
         for (name, value, said) in [
             ("name", "a", "[]"),
             ("name", "", "c[0].name: Required value"),
-            ("type", "", "c[0].type: Required value: must be one of boolean,date,integer,number,string"),
-            ("type", "x", "c[0].type: Invalid value: \"x\": must be one of boolean,date,integer,number,string"),
-            ("format", "x", "c[0].format: Invalid value: \"x\": must be one of byte,date,date-time,double,float,int32,int64,password"),
+            (
+                "type",
+                "",
+                "c[0].type: Required value: must be one of boolean,date,integer,number,string",
+            ),
+            (
+                "type",
+                "x",
+                "c[0].type: Invalid value: \"x\": must be one of boolean,date,integer,number,string",
+            ),
+            (
+                "format",
+                "x",
+                "c[0].format: Invalid value: \"x\": must be one of byte,date,date-time,double,float,int32,int64,password",
+            ),
             ("jsonPath", "", "c[0].JSONPath: Required value"),
-            ("jsonPath", "a", "c[0].JSONPath: Invalid value: \"a\": must be a simple json path starting with ."),
+            (
+                "jsonPath",
+                "a",
+                "c[0].JSONPath: Invalid value: \"a\": must be a simple json path starting with .",
+            ),
             ("jsonPath", ".", "[]"),
         ] {
             let mut column = good.clone();
@@ -104,10 +139,26 @@ mod tests {
         for (name, value, said) in [
             ("labelSelectorPath", ".spec.b", "[]"),
             ("labelSelectorPath", "", "[]"),
-            ("specReplicasPath", "", "s.scale.specReplicasPath: Required value"),
-            ("specReplicasPath", ".a", "s.scale.specReplicasPath: Invalid value: \".a\": should be a json path under .spec"),
-            ("statusReplicasPath", "a", "s.scale.statusReplicasPath: Invalid value: \"a\": must be a simple json path starting with ."),
-            ("labelSelectorPath", ".b", "s.scale.labelSelectorPath: Invalid value: \".b\": should be a json path under either .spec or .status"),
+            (
+                "specReplicasPath",
+                "",
+                "s.scale.specReplicasPath: Required value",
+            ),
+            (
+                "specReplicasPath",
+                ".a",
+                "s.scale.specReplicasPath: Invalid value: \".a\": should be a json path under .spec",
+            ),
+            (
+                "statusReplicasPath",
+                "a",
+                "s.scale.statusReplicasPath: Invalid value: \"a\": must be a simple json path starting with .",
+            ),
+            (
+                "labelSelectorPath",
+                ".b",
+                "s.scale.labelSelectorPath: Invalid value: \".b\": should be a json path under either .spec or .status",
+            ),
         ] {
             let mut scale = good.clone();
             scale[name] = value.into();

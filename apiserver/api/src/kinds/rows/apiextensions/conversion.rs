@@ -20,7 +20,12 @@ pub struct Options {
 
 pub fn validate(conversion: &Value, options: &Options, path: &Path, errors: &mut Errors) {
     let strategy = conversion.text("strategy");
-    checks::required_one_of(strategy, &["None", WEBHOOK], &path.child("strategy"), errors);
+    checks::required_one_of(
+        strategy,
+        &["None", WEBHOOK],
+        &path.child("strategy"),
+        errors,
+    );
     let hook = conversion.at("webhook");
     let at = path.child("webhookClientConfig");
     if strategy != WEBHOOK {
@@ -32,7 +37,10 @@ pub fn validate(conversion: &Value, options: &Options, path: &Path, errors: &mut
             ),
         ] {
             if given {
-                errors.forbidden(path, "should not be set when strategy is not set to Webhook");
+                errors.forbidden(
+                    path,
+                    "should not be set when strategy is not set to Webhook",
+                );
             }
         }
         return;
@@ -102,7 +110,11 @@ fn ca_bundle(bundle: &str, path: &Path, errors: &mut Errors) {
         Bundle::Malformed => "failed to parse certificate: x509: malformed certificate",
         Bundle::NoCertificate => "no valid certificate authority data seen",
     };
-    errors.invalid(path, bundle, format!("unable to load root certificates: {said}"));
+    errors.invalid(
+        path,
+        bundle,
+        format!("unable to load root certificates: {said}"),
+    );
 }
 
 enum Bundle {
@@ -168,7 +180,8 @@ mod tests {
             any_bundle: false,
         };
         let hook = |change: (&str, Value)| {
-            let mut hook = json!({"clientConfig": {"url": "https://a"}, "conversionReviewVersions": ["v1"]});
+            let mut hook =
+                json!({"clientConfig": {"url": "https://a"}, "conversionReviewVersions": ["v1"]});
             hook[change.0] = change.1;
             json!({"strategy": "Webhook", "webhook": hook})
         };

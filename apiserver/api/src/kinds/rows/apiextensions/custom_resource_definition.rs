@@ -43,8 +43,8 @@ fn webhook(conversion: &mut Map<String, Value>) {
     };
     if hook.some("clientConfig").is_none() && hook.some("conversionReviewVersions").is_none() {
         conversion.remove("webhook");
-    } else if let Some(service) = fill::inner(hook, "clientConfig")
-        .and_then(|config| fill::inner(config, "service"))
+    } else if let Some(service) =
+        fill::inner(hook, "clientConfig").and_then(|config| fill::inner(config, "service"))
     {
         fill::absent(service, "port", 443);
     }
@@ -91,7 +91,10 @@ fn prepare_for_update(new: &mut Value, old: &Value) {
         return;
     };
     let status = crate::machinery::meta::child_mut(new, "status");
-    match status.get_mut("storedVersions").and_then(Value::as_array_mut) {
+    match status
+        .get_mut("storedVersions")
+        .and_then(Value::as_array_mut)
+    {
         Some(stored) if stored.contains(&json!(name)) => {}
         Some(stored) => stored.push(name.into()),
         None => {
@@ -128,7 +131,10 @@ mod tests {
             definition["spec"]["names"],
             json!({"plural": "bees", "kind": "Bee", "singular": "bee", "listKind": "BeeList"})
         );
-        assert_eq!(definition["spec"]["conversion"], json!({"strategy": "None"}));
+        assert_eq!(
+            definition["spec"]["conversion"],
+            json!({"strategy": "None"})
+        );
         assert_eq!(definition["status"]["storedVersions"], json!(["v2"]));
         let mut hook = json!({"spec": {"conversion": {"strategy": "Webhook", "webhook": {"clientConfig": {"service": {}}}}}});
         defaults(&mut hook);
@@ -144,9 +150,7 @@ mod tests {
 
     #[test]
     fn versions_that_objects_are_stored_in() {
-        let definition = |version: &str, status: Value| {
-            json!({"spec": {"versions": [{"name": version, "storage": true}]}, "status": status})
-        };
+        let definition = |version: &str, status: Value| json!({"spec": {"versions": [{"name": version, "storage": true}]}, "status": status});
         let mut new = definition("v1", json!({"storedVersions": ["v0"], "conditions": [{}]}));
         prepare_for_create(&mut new);
         assert_eq!(new["status"]["storedVersions"], json!(["v1"]));

@@ -122,11 +122,17 @@ mod tests {
                 "s.properties[a].default: Invalid value: {\"b\":1}: must not have unknown fields",
             ),
         ] {
-            assert_eq!(check(&schema, true, &Path::new("s")).message(), said, "{schema}");
+            assert_eq!(
+                check(&schema, true, &Path::new("s")).message(),
+                said,
+                "{schema}"
+            );
         }
         let unpruned = root(json!({"type": "object", "default": {"b": 1}}));
         assert!(check(&unpruned, false, &Path::new("s")).is_empty());
         assert!(has_unpruned(&unpruned));
-        assert!(!has_unpruned(&root(json!({"type": "object", "default": {}}))));
+        assert!(!has_unpruned(&root(
+            json!({"type": "object", "default": {}})
+        )));
     }
 }

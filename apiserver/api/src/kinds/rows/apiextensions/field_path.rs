@@ -52,7 +52,10 @@ impl Found<'_> {
         let nowhere = || Problem::from("does not refer to a valid field");
         let schema = self.schema.ok_or_else(nowhere)?;
         let (part, to) = match schema.map("properties").filter(|map| !map.is_empty()) {
-            Some(properties) => (name.to_string(), Some(properties.get(name).ok_or_else(nowhere)?)),
+            Some(properties) => (
+                name.to_string(),
+                Some(properties.get(name).ok_or_else(nowhere)?),
+            ),
             None if schema.some("additionalProperties").is_some() => {
                 (format!("[{name}]"), additional(schema))
             }
@@ -98,7 +101,9 @@ fn unquoted(token: &str) -> Result<String, Problem> {
         }
     }
     match wrong {
-        Some(letter) => Err(problem!("invalid string literal: invalid escape char \\{letter}")),
+        Some(letter) => Err(problem!(
+            "invalid string literal: invalid escape char \\{letter}"
+        )),
         None => Ok(out),
     }
 }
@@ -143,16 +148,28 @@ mod tests {
             (".spec.other", true, Err("does not refer to a valid field")),
             ("spec", true, Err("expected [ or . but got: spec")),
             (".", true, Err("unexpected end of JSON path")),
-            (".spec[a]", true, Err("expected single quoted string but got a")),
+            (
+                ".spec[a]",
+                true,
+                Err("expected single quoted string but got a"),
+            ),
             (".spec['m'", true, Err("unexpected end of JSON path")),
             (".spec['m'.", true, Err("expected ] but got .")),
-            (".spec['\\q']", true, Err("invalid string literal: invalid escape char \\q")),
+            (
+                ".spec['\\q']",
+                true,
+                Err("invalid string literal: invalid escape char \\q"),
+            ),
         ] {
             let found = follow(path, &schema, brackets);
             match wanted {
                 Ok(shown) => {
                     let found = found.unwrap();
-                    assert_eq!((found.path.as_str(), found.root.as_str()), (shown, "spec"), "{path}");
+                    assert_eq!(
+                        (found.path.as_str(), found.root.as_str()),
+                        (shown, "spec"),
+                        "{path}"
+                    );
                 }
                 Err(said) => assert_eq!(found.err().unwrap(), said, "{path}"),
             }

@@ -8,8 +8,32 @@ use crate::machinery::field::go_quoted;
 
 /// Formats of strings, without their dashes.
 const OF_STRINGS: [&str; 26] = [
-    "bsonobjectid", "uri", "email", "hostname", "ipv4", "ipv6", "cidr", "mac", "uuid", "uuid3", "uuid4", "uuid5", "isbn", "isbn10", "isbn13",
-    "creditcard", "ssn", "hexcolor", "rgbcolor", "byte", "password", "date", "duration", "datetime", "k8sshortname", "k8slongname",
+    "bsonobjectid",
+    "uri",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "cidr",
+    "mac",
+    "uuid",
+    "uuid3",
+    "uuid4",
+    "uuid5",
+    "isbn",
+    "isbn10",
+    "isbn13",
+    "creditcard",
+    "ssn",
+    "hexcolor",
+    "rgbcolor",
+    "byte",
+    "password",
+    "date",
+    "duration",
+    "datetime",
+    "k8sshortname",
+    "k8slongname",
 ];
 
 /// Warnings of the formats that a definition brings, but for those that the one before it had.
@@ -50,9 +74,7 @@ mod tests {
 
     #[test]
     fn who_is_told() {
-        let definition = |kind: &str, format: &str| {
-            json!({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": kind, "format": format}}}]}})
-        };
+        let definition = |kind: &str, format: &str| json!({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": {"type": kind, "format": format}}}]}});
         for (kind, format, told) in [
             ("string", "date-time", vec![]),
             ("", "k8s-short-name", vec![]),

@@ -210,9 +210,7 @@ mod tests {
         let spec = Spec::of(&two);
         assert!(spec.validation.is_none() && spec.subresources.is_some());
         assert_eq!(spec.schemas().count(), 2);
-        assert!(
-            spec.schema_of("v2").flatten().is_some() && spec.schema_of("v3").is_none()
-        );
+        assert!(spec.schema_of("v2").flatten().is_some() && spec.schema_of("v3").is_none());
     }
 
     #[test]

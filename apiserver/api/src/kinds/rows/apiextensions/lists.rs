@@ -13,7 +13,12 @@ pub fn validate(schema: &Value, options: &Options, path: &Path, errors: &mut Err
     let (map_type, list_type) = (schema.text_ptr(MAP_TYPE), schema.text_ptr(LIST_TYPE));
     if let Some(given) = map_type {
         fits(schema, "object", MAP_TYPE, path, errors);
-        known(given, &["atomic", "granular"], &path.child(MAP_TYPE), errors);
+        known(
+            given,
+            &["atomic", "granular"],
+            &path.child(MAP_TYPE),
+            errors,
+        );
     }
     if let Some(given) = list_type {
         if !fits(schema, "array", LIST_TYPE, path, errors) {
@@ -26,7 +31,10 @@ pub fn validate(schema: &Value, options: &Options, path: &Path, errors: &mut Err
         known(given, &all, &path.child(LIST_TYPE), errors);
     }
     if !schema.list(KEYS).is_empty() && list_type != Some("map") {
-        let (at, said) = (path.child(LIST_TYPE), "must be map if x-kubernetes-list-map-keys is non-empty");
+        let (at, said) = (
+            path.child(LIST_TYPE),
+            "must be map if x-kubernetes-list-map-keys is non-empty",
+        );
         match list_type {
             None => errors.required(&at, said),
             Some(given) => errors.invalid(&at, given, said),

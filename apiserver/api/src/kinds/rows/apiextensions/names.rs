@@ -64,12 +64,31 @@ mod tests {
         const FORM: &str = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
         for (given, said) in [
             (json!({}), "[]".to_string()),
-            (json!({"plural": "as", "kind": "A", "listKind": "AList"}), "[]".into()),
-            (json!({"plural": "As"}), format!("names.plural: Invalid value: \"As\": {FORM}")),
-            (json!({"kind": "A b"}), format!("names.kind: Invalid value: \"A b\": {MIXED}{FORM}")),
-            (json!({"shortNames": ["a", ""]}), format!("names.shortNames[1]: Invalid value: \"\": {FORM}")),
-            (json!({"categories": ["1"]}), format!("names.categories[0]: Invalid value: \"1\": {FORM}")),
-            (json!({"kind": "A", "listKind": "A"}), "names.listKind: Invalid value: \"A\": kind and listKind may not be the same".into()),
+            (
+                json!({"plural": "as", "kind": "A", "listKind": "AList"}),
+                "[]".into(),
+            ),
+            (
+                json!({"plural": "As"}),
+                format!("names.plural: Invalid value: \"As\": {FORM}"),
+            ),
+            (
+                json!({"kind": "A b"}),
+                format!("names.kind: Invalid value: \"A b\": {MIXED}{FORM}"),
+            ),
+            (
+                json!({"shortNames": ["a", ""]}),
+                format!("names.shortNames[1]: Invalid value: \"\": {FORM}"),
+            ),
+            (
+                json!({"categories": ["1"]}),
+                format!("names.categories[0]: Invalid value: \"1\": {FORM}"),
+            ),
+            (
+                json!({"kind": "A", "listKind": "A"}),
+                "names.listKind: Invalid value: \"A\": kind and listKind may not be the same"
+                    .into(),
+            ),
         ] {
             let errors = Errors::of(|errors| validate(&given, &Path::new("names"), errors));
             assert_eq!(errors.message(), said, "{given}");

@@ -7,8 +7,7 @@ use std::collections::HashSet;
 use super::{
     conversion, defaults,
     hub::{self, Spec},
-    keywords, lists,
-    selectable,
+    keywords, lists, selectable,
     structure::{self, items},
 };
 use crate::kinds::prelude::*;
@@ -63,7 +62,10 @@ impl Options {
             known_review: conversion.is_none_or(conversion::has_known_review),
             fixed_names: established,
             schemas: old.shared_schema().is_some()
-                || old.versions.iter().all(|version| version.open_api().is_some()),
+                || old
+                    .versions
+                    .iter()
+                    .all(|version| version.open_api().is_some()),
             known_types: none(|schema| {
                 let kind = schema.text("type");
                 !kind.is_empty() && !keywords::TYPES.contains(&kind)
@@ -101,7 +103,10 @@ fn many_selectable(new: &Spec, old: &Spec) -> HashSet<String> {
     for version in &new.versions {
         let name = version.value.text("name");
         // of several of one name the last
-        let before = old.versions.iter().rfind(|old| old.value.text("name") == name);
+        let before = old
+            .versions
+            .iter()
+            .rfind(|old| old.value.text("name") == name);
         if before.is_some_and(|old| stays(version.selectable, old.selectable)) {
             names.insert(name.into());
         }
@@ -117,7 +122,10 @@ fn unchanged(new: &Spec, old: &Spec) -> HashSet<String> {
         },
         _ => false,
     };
-    let names = new.versions.iter().map(|version| version.value.text("name"));
+    let names = new
+        .versions
+        .iter()
+        .map(|version| version.value.text("name"));
     names
         .filter(|name| is_unchanged(name))
         .map(String::from)
@@ -137,7 +145,9 @@ pub fn has_extensions(schema: &Value) -> bool {
     has(schema, &|schema| {
         schema.flag("x-kubernetes-embedded-resource")
             || schema.flag("x-kubernetes-int-or-string")
-            || schema.some("x-kubernetes-preserve-unknown-fields").is_some()
+            || schema
+                .some("x-kubernetes-preserve-unknown-fields")
+                .is_some()
             || schema.some("x-kubernetes-list-type").is_some()
             || !schema.list("x-kubernetes-list-map-keys").is_empty()
             || !schema.list("x-kubernetes-validations").is_empty()
@@ -172,10 +182,17 @@ pub fn has(schema: &Value, wanted: &dyn Fn(&Value) -> bool) -> bool {
     wanted(schema)
         || items(schema).is_some_and(|inner| has(inner, wanted))
         || ["items", "allOf", "anyOf", "oneOf"].into_iter().any(each)
-        || ["not", "additionalProperties", "additionalItems"].into_iter().any(one)
-        || ["properties", "patternProperties", "definitions", "dependencies"]
+        || ["not", "additionalProperties", "additionalItems"]
             .into_iter()
-            .any(in_map)
+            .any(one)
+        || [
+            "properties",
+            "patternProperties",
+            "definitions",
+            "dependencies",
+        ]
+        .into_iter()
+        .any(in_map)
 }
 
 #[cfg(test)]

@@ -31,7 +31,12 @@ pub fn texts(schema: &Value, path: &Path, errors: &mut Errors) {
         {
             errors.not_supported_in_order(&path.child("reason"), reason, &REASONS);
         }
-        leads_somewhere(schema, rule.text("fieldPath"), &path.child("fieldPath"), errors);
+        leads_somewhere(
+            schema,
+            rule.text("fieldPath"),
+            &path.child("fieldPath"),
+            errors,
+        );
     }
 }
 

@@ -28,7 +28,10 @@ const AT_ROOT: [(&str, &str); 22] = [
     ("properties", "Properties"),
     ("externalDocs", "ExternalDocs"),
     ("example", "Example"),
-    ("x-kubernetes-preserve-unknown-fields", "XPreserveUnknownFields"),
+    (
+        "x-kubernetes-preserve-unknown-fields",
+        "XPreserveUnknownFields",
+    ),
     ("x-kubernetes-validations", "XValidations"),
 ];
 
@@ -130,7 +133,10 @@ mod tests {
             odd.contains(r#""MaxProperties":1,"#) && odd.ends_with("Example XPreserveUnknownFields XValidations] fields are allowed at the root of the schema if the status subresource is enabled"),
             "{odd}"
         );
-        assert_eq!(said(json!({"type": "object", "maxProperties": 1}), false), "[]");
+        assert_eq!(
+            said(json!({"type": "object", "maxProperties": 1}), false),
+            "[]"
+        );
     }
 
     #[test]

@@ -9,7 +9,13 @@ use crate::kinds::prelude::*;
 pub const MOST: usize = 8;
 
 /// `selectableFields` with the schema that they are in; `too_many` allows more than [`MOST`], as there were before.
-pub fn validate(fields: &[Value], schema: &Value, too_many: bool, path: &Path, errors: &mut Errors) {
+pub fn validate(
+    fields: &[Value],
+    schema: &Value,
+    too_many: bool,
+    path: &Path,
+    errors: &mut Errors,
+) {
     let mut known: Vec<String> = Vec::new();
     for (index, field) in fields.iter().enumerate() {
         let at = path.index(index);
@@ -93,9 +99,16 @@ mod tests {
         }
         let names: Vec<String> = (0..9).map(|at| format!("f{at}")).collect();
         let schema = json!({"properties": names.iter().map(|name| (name.clone(), json!({"type": "string"}))).collect::<Map<_, _>>()});
-        let fields: Vec<Value> = names.iter().map(|name| json!({"jsonPath": format!(".{name}")})).collect();
-        let errors = |more| Errors::of(|errors| validate(&fields, &schema, more, &Path::new("s"), errors));
-        assert_eq!(errors(false).message(), "s: Too many: 9: must have at most 8 items");
+        let fields: Vec<Value> = names
+            .iter()
+            .map(|name| json!({"jsonPath": format!(".{name}")}))
+            .collect();
+        let errors =
+            |more| Errors::of(|errors| validate(&fields, &schema, more, &Path::new("s"), errors));
+        assert_eq!(
+            errors(false).message(),
+            "s: Too many: 9: must have at most 8 items"
+        );
         assert!(errors(true).is_empty());
     }
 
@@ -103,10 +116,22 @@ mod tests {
     fn a_schema_that_is_not_there() {
         for (schema, said) in [
             (None, "v.selectableFields: Invalid value: \"\": none"),
-            (Some(json!({"id": "x"})), "v.schema.openAPIV3Schema: Invalid value: \"\": OpenAPIV3Schema 'id' is not supported"),
+            (
+                Some(json!({"id": "x"})),
+                "v.schema.openAPIV3Schema: Invalid value: \"\": OpenAPIV3Schema 'id' is not supported",
+            ),
         ] {
             let fields = [json!({"jsonPath": ".a"})];
-            let errors = Errors::of(|errors| with_schema(&fields, schema.as_ref(), "none", false, &Path::new("v"), errors));
+            let errors = Errors::of(|errors| {
+                with_schema(
+                    &fields,
+                    schema.as_ref(),
+                    "none",
+                    false,
+                    &Path::new("v"),
+                    errors,
+                )
+            });
             assert_eq!(errors.message(), said);
         }
     }

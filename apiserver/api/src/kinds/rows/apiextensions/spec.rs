@@ -269,7 +269,11 @@ fn shared(spec: &Spec, options: &Options, path: &Path, errors: &mut Errors) {
         errors,
     );
     columns::subresources(spec.subresources, &path.child("subresources"), errors);
-    columns::validate(spec.columns, &path.child("additionalPrinterColumns"), errors);
+    columns::validate(
+        spec.columns,
+        &path.child("additionalPrinterColumns"),
+        errors,
+    );
     selectable::with_schema(
         spec.selectable,
         spec.shared_schema(),
@@ -399,7 +403,10 @@ mod tests {
         for (warning, said) in [
             ("use v2, \"é\"\\", "[]"),
             ("", "w: Invalid value: \"\": must not be an empty string"),
-            ("a\u{a0}b", "w: Invalid value: \"a\u{a0}b\": must only contain printable UTF-8 characters; non-printable character found at index 1"),
+            (
+                "a\u{a0}b",
+                "w: Invalid value: \"a\u{a0}b\": must only contain printable UTF-8 characters; non-printable character found at index 1",
+            ),
         ] {
             let version = json!({"deprecated": true, "deprecationWarning": warning});
             let errors = Errors::of(|errors| deprecation(&version, &Path::new("w"), errors));
@@ -409,14 +416,33 @@ mod tests {
 
     #[test]
     fn what_may_not_change() {
-        let established = ("/status/conditions", json!([{"type": "Established", "status": "True"}]));
+        let established = (
+            "/status/conditions",
+            json!([{"type": "Established", "status": "True"}]),
+        );
         let old = changed(std::slice::from_ref(&established));
         for (at, value, said) in [
             ("/spec/names/singular", "b", "[]"),
-            ("/spec/names/kind", "B", "spec.names.kind: Invalid value: \"B\": field is immutable"),
-            ("/spec/scope", "Namespaced", "spec.scope: Invalid value: \"Namespaced\": field is immutable"),
-            ("/spec/group", "b.io", "spec.group: Invalid value: \"b.io\": field is immutable"),
-            ("/spec/names/plural", "b", "spec.names.plural: Invalid value: \"b\": field is immutable"),
+            (
+                "/spec/names/kind",
+                "B",
+                "spec.names.kind: Invalid value: \"B\": field is immutable",
+            ),
+            (
+                "/spec/scope",
+                "Namespaced",
+                "spec.scope: Invalid value: \"Namespaced\": field is immutable",
+            ),
+            (
+                "/spec/group",
+                "b.io",
+                "spec.group: Invalid value: \"b.io\": field is immutable",
+            ),
+            (
+                "/spec/names/plural",
+                "b",
+                "spec.names.plural: Invalid value: \"b\": field is immutable",
+            ),
         ] {
             let new = changed(&[established.clone(), (at, value.into())]);
             assert_eq!(validate_update(&new, &old).message(), said, "{at}");

@@ -26,7 +26,9 @@ pub fn readable(schema: &Value) -> Result<(), Problem> {
     unsupported(schema)?;
     let nested = |name: &str| schema.list(name).iter().try_for_each(readable);
     schema.some("not").map_or(Ok(()), readable)?;
-    ["allOf", "anyOf", "oneOf"].into_iter().try_for_each(nested)?;
+    ["allOf", "anyOf", "oneOf"]
+        .into_iter()
+        .try_for_each(nested)?;
     if schema.flag_ptr("x-kubernetes-preserve-unknown-fields") == Some(false) {
         return Err(
             "internal error: 'x-kubernetes-preserve-unknown-fields' must be true or undefined"
@@ -94,7 +96,10 @@ pub fn is_structural(schema: &Value) -> bool {
 }
 
 fn invariants(schema: &Value, level: Level, path: &Path, errors: &mut Errors) {
-    let (kind, embedded) = (schema.text("type"), schema.flag("x-kubernetes-embedded-resource"));
+    let (kind, embedded) = (
+        schema.text("type"),
+        schema.flag("x-kubernetes-embedded-resource"),
+    );
     match items(schema) {
         Some(items) => invariants(items, Level::Item, &path.child("items"), errors),
         None if kind == "array" => errors.required(&path.child("items"), "must be specified"),
@@ -110,7 +115,10 @@ fn invariants(schema: &Value, level: Level, path: &Path, errors: &mut Errors) {
             errors.forbidden(&at, "must not be used at the root");
         }
         if embedded {
-            errors.forbidden(&at, "must not be used if x-kubernetes-embedded-resource is set");
+            errors.forbidden(
+                &at,
+                "must not be used if x-kubernetes-embedded-resource is set",
+            );
         }
         if let Some(additional) = additional(schema) {
             invariants(additional, Level::Field, &at, errors);
@@ -208,9 +216,10 @@ fn metadata(schema: &Value, level: Level, path: &Path, errors: &mut Errors) {
 /// Names, and what is checked elsewhere.
 fn is_bare_metadata(given: &Value) -> bool {
     let names_only = |properties: &Value| {
-        properties
-            .as_object()
-            .is_some_and(|map| map.keys().all(|name| name == "name" || name == "generateName"))
+        properties.as_object().is_some_and(|map| {
+            map.keys()
+                .all(|name| name == "name" || name == "generateName")
+        })
     };
     given.as_object().is_some_and(|map| {
         map.iter().all(|(name, value)| match name.as_str() {
@@ -306,8 +315,16 @@ fn nested(schema: &Value, skips: Skips, path: &Path, errors: &mut Errors) {
             list("x-kubernetes-list-map-keys"),
             EMPTY,
         ),
-        ("x-kubernetes-list-type", there("x-kubernetes-list-type"), UNDEFINED),
-        ("x-kubernetes-map-type", there("x-kubernetes-map-type"), UNDEFINED),
+        (
+            "x-kubernetes-list-type",
+            there("x-kubernetes-list-type"),
+            UNDEFINED,
+        ),
+        (
+            "x-kubernetes-map-type",
+            there("x-kubernetes-map-type"),
+            UNDEFINED,
+        ),
         (
             "x-kubernetes-validations",
             list("x-kubernetes-validations"),
@@ -319,7 +336,10 @@ fn nested(schema: &Value, skips: Skips, path: &Path, errors: &mut Errors) {
         }
     }
     if schema.at("properties").some("metadata").is_some() {
-        errors.forbidden(&at.key("metadata"), "must not be specified in a nested context");
+        errors.forbidden(
+            &at.key("metadata"),
+            "must not be specified in a nested context",
+        );
     }
 }
 
@@ -371,11 +391,26 @@ mod tests {
     #[test]
     fn what_cannot_be_read() {
         for (schema, said) in [
-            (json!({"$ref": "a"}), "OpenAPIV3Schema '$ref' is not supported"),
-            (json!({"$schema": "a"}), "OpenAPIV3Schema 'schema' is not supported"),
-            (json!({"properties": {"a": {"id": "x"}}}), "OpenAPIV3Schema 'id' is not supported"),
-            (json!({"not": {"additionalItems": true}}), "OpenAPIV3Schema 'additionalItems' is not supported"),
-            (json!({"items": [{}]}), "OpenAPIV3Schema 'items' must be a schema, but is an array"),
+            (
+                json!({"$ref": "a"}),
+                "OpenAPIV3Schema '$ref' is not supported",
+            ),
+            (
+                json!({"$schema": "a"}),
+                "OpenAPIV3Schema 'schema' is not supported",
+            ),
+            (
+                json!({"properties": {"a": {"id": "x"}}}),
+                "OpenAPIV3Schema 'id' is not supported",
+            ),
+            (
+                json!({"not": {"additionalItems": true}}),
+                "OpenAPIV3Schema 'additionalItems' is not supported",
+            ),
+            (
+                json!({"items": [{}]}),
+                "OpenAPIV3Schema 'items' must be a schema, but is an array",
+            ),
             (
                 json!({"x-kubernetes-preserve-unknown-fields": false}),
                 "internal error: 'x-kubernetes-preserve-unknown-fields' must be true or undefined",
@@ -383,7 +418,10 @@ mod tests {
         ] {
             assert_eq!(readable(&schema).unwrap_err(), said, "{schema}");
         }
-        assert!(readable(&json!({"type": "object", "additionalProperties": {"type": "string"}})).is_ok());
+        assert!(
+            readable(&json!({"type": "object", "additionalProperties": {"type": "string"}}))
+                .is_ok()
+        );
     }
 
     #[test]
@@ -391,15 +429,34 @@ mod tests {
         let root = |property: Value| json!({"type": "object", "properties": {"a": property}});
         for (schema, said) in [
             (root(json!({"type": "string"})), "[]"),
-            (root(json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]})), "[]"),
             (
-                root(json!({"x-kubernetes-int-or-string": true, "allOf": [{"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"pattern": "a"}]})),
+                root(
+                    json!({"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
+                ),
                 "[]",
             ),
-            (json!({}), "s.type: Required value: must not be empty at the root"),
-            (json!({"type": "array", "items": {"type": "string"}}), "s.type: Invalid value: \"array\": must be object at the root"),
-            (root(json!({"type": "array"})), "s.properties[a].items: Required value: must be specified"),
-            (root(json!({})), "s.properties[a].type: Required value: must not be empty for specified object fields"),
+            (
+                root(
+                    json!({"x-kubernetes-int-or-string": true, "allOf": [{"anyOf": [{"type": "integer"}, {"type": "string"}]}, {"pattern": "a"}]}),
+                ),
+                "[]",
+            ),
+            (
+                json!({}),
+                "s.type: Required value: must not be empty at the root",
+            ),
+            (
+                json!({"type": "array", "items": {"type": "string"}}),
+                "s.type: Invalid value: \"array\": must be object at the root",
+            ),
+            (
+                root(json!({"type": "array"})),
+                "s.properties[a].items: Required value: must be specified",
+            ),
+            (
+                root(json!({})),
+                "s.properties[a].type: Required value: must not be empty for specified object fields",
+            ),
             (
                 root(json!({"type": "array", "items": {}})),
                 "s.properties[a].items.type: Required value: must not be empty for specified array items",

@@ -470,7 +470,12 @@ mod tests {
         let schema = json!({"id": "x", "maximum": 2.0, "items": [{"type": "a"}], "additionalProperties": false,
             "dependencies": {"a": ["b"], "c": {}}, "additionalItems": {}, "default": {"b": [1]}});
         let text = json(&schema, "apiextensions.JSONSchemaProps");
-        assert!(text.starts_with(r#"{"ID":"x","Schema":"","Ref":null,"Description":"","Type":"","Nullable":false,"#), "{text}");
+        assert!(
+            text.starts_with(
+                r#"{"ID":"x","Schema":"","Ref":null,"Description":"","Type":"","Nullable":false,"#
+            ),
+            "{text}"
+        );
         for part in [
             r#""Default":{"b":[1]},"Maximum":2,"#,
             r#""Items":{"Schema":null,"JSONSchemas":[{"ID":"#,
