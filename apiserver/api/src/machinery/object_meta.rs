@@ -14,11 +14,12 @@ use super::{
 const TOTAL_ANNOTATION_SIZE: usize = 256 * 1024;
 const IMMUTABLE: &str = "field is immutable";
 
-/// Problems of a name; the flag tells a prefix from a name.
-pub type ValidateName<'a> = &'a dyn Fn(&str, bool) -> Vec<String>;
-
-/// Metadata of an object that is about to be made.
-pub fn validate(object: &Value, namespaced: bool, validate_name: ValidateName<'_>) -> Errors {
+/// Metadata of an object that is about to be made. `validate_name` tells the problems of a name; its flag tells a prefix from a name.
+pub fn validate(
+    object: &Value,
+    namespaced: bool,
+    validate_name: impl Fn(&str, bool) -> Vec<String>,
+) -> Errors {
     let mut errors = Errors::default();
     let path = Path::new("metadata");
     let prefix = object.meta_str("generateName");

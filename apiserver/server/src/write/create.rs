@@ -198,11 +198,7 @@ fn validate(call: &Call<'_>, kind: &Kind, value: &Value) -> Result<(), Status> {
         problems.extend((kind.strategy.name_problems)(value, name));
         problems
     };
-    errors.extend(object_meta::validate(
-        value,
-        kind.namespaced,
-        &validate_name,
-    ));
+    errors.extend(object_meta::validate(value, kind.namespaced, validate_name));
     errors.extend(standard_finalizers(kind, value));
     errors.extend(kind.validate(value));
     if errors.is_empty() {

@@ -293,7 +293,7 @@ fn validate(
     new: &Value,
     live: &Value,
 ) -> Result<(), Status> {
-    let mut errors = object_meta::validate(new, kind.namespaced, &path_segment);
+    let mut errors = object_meta::validate(new, kind.namespaced, path_segment);
     // said twice of most kinds, whose strategies ask again
     let changed = object_meta::validate_update(new, live);
     let finalizers = standard_finalizers(kind, new);
@@ -312,7 +312,7 @@ fn validate(
         errors.extend(object_meta::validate(
             new,
             kind.namespaced,
-            &kind.flags.validate_name,
+            kind.flags.validate_name,
         ));
         errors.extend(finalizers);
     }

@@ -17,6 +17,7 @@ pub mod apiextensions {
     mod approval;
     mod columns;
     mod conversion;
+    mod cost;
     pub mod custom_resource_definition;
     mod defaults;
     mod field_path;
@@ -31,6 +32,8 @@ pub mod apiextensions {
     mod selectable;
     mod spec;
     mod structure;
+    #[cfg(test)]
+    mod tests;
 }
 
 pub mod apiregistration {

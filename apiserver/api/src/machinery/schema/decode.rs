@@ -274,7 +274,7 @@ impl<'s> Walk<'s> {
         match present {
             Some(value) => {
                 let dropped = match field.omit {
-                    Omit::Never => false,
+                    Omit::Never | Omit::Late => false,
                     Omit::Empty => !field.pointer && is_empty(value, &field.shape),
                     Omit::Zero => {
                         !field.pointer

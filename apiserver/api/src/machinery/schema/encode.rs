@@ -9,7 +9,7 @@ use std::io::Write;
 
 use serde_json::{Map, Number, Value};
 
-use super::{Node, Schema, Shape, Type};
+use super::{At, Node, Schema, Shape, Type};
 use crate::machinery::managed_fields::PathElement;
 
 /// A value as compact JSON; `node` is its type, `None` for values that have none (their keys are sorted).
@@ -44,8 +44,24 @@ pub fn to_draft(value: &Value, node: Node) -> (Vec<u8>, usize) {
 
 /// A value as it comes back from the store, without having been there.
 pub fn as_stored(value: &mut Value, node: Node) {
+    // a schema, or several in its place
+    let in_place = node.shape().and_then(|shape| match shape {
+        Shape::SchemaOr(_, of) => Some(of),
+        _ => None,
+    });
+    let node = match in_place {
+        Some(of) => Node {
+            at: At::Shape(of),
+            ..node
+        },
+        None => node,
+    };
     match value {
         Value::Object(map) => {
+            map.retain(|name, child| {
+                let field = node.child(name).and_then(|at| at.field());
+                !field.is_some_and(|field| field.is_late(child))
+            });
             for (name, child) in map {
                 let Some(at) = node.child(name) else { continue };
                 if at.field().is_some_and(|field| field.is_nil(child)) {
@@ -56,7 +72,8 @@ pub fn as_stored(value: &mut Value, node: Node) {
             }
         }
         Value::Array(items) => {
-            let Some(at) = node.element() else { return };
+            let element = node.element().or(in_place.map(|_| node));
+            let Some(at) = element else { return };
             items.iter_mut().for_each(|item| as_stored(item, at));
         }
         _ => {}
@@ -142,6 +159,7 @@ impl<'v> Encoder<'v> {
         let first = self.slots.len();
         for (name, value) in map {
             let slot = match t.position(name) {
+                Some(at) if t.fields[at as usize].is_late(value) => continue,
                 Some(at) if self.draft && t.fields[at as usize].is_nil(value) => {
                     (at, name.as_str(), NULL, None)
                 }

@@ -38,6 +38,8 @@ pub struct Type {
     pub atomic: bool,
     /// OpenAPI does not speak of it.
     pub unspoken: bool,
+    /// Go's name of lists of it, where those have one.
+    pub list_name: Option<Box<str>>,
     /// Fields that the type does not name are kept (custom resources).
     pub preserve_unknown: bool,
     /// In Go's order.
@@ -81,6 +83,16 @@ pub struct Field {
 }
 
 impl Field {
+    /// Kept till it is written, and then left out.
+    fn is_late(&self, value: &Value) -> bool {
+        self.omit == Omit::Late
+            && match value {
+                Value::Array(items) => items.is_empty(),
+                Value::Object(map) => map.is_empty(),
+                _ => false,
+            }
+    }
+
     /// Go's nil once it was stored: a list without elements that is written nonetheless.
     fn is_nil(&self, value: &Value) -> bool {
         self.omit == Omit::Never
@@ -96,6 +108,8 @@ pub enum Omit {
     Never,
     /// `omitempty`: left out when empty; structs that are no pointers are never empty.
     Empty,
+    /// The same, but an empty one is kept till it is written: whoever validates can tell it from none, as Go can.
+    Late,
     /// `omitzero`.
     Zero,
 }
@@ -252,6 +266,7 @@ impl Type {
             name: name.into(),
             atomic,
             unspoken: false,
+            list_name: None,
             preserve_unknown,
             fields,
             ruled: false,
@@ -304,11 +319,17 @@ impl Shape {
             Shape::Duration => "v1.Duration".into(),
             Shape::IntOrString => "intstr.IntOrString".into(),
             Shape::Raw => "runtime.RawExtension".into(),
-            Shape::Json => "interface {}".into(),
+            Shape::Json => "v1.JSON".into(),
             Shape::SchemaOr(or, _) => format!("v1.{}", or.name()),
             Shape::Fields => "v1.FieldsV1".into(),
             Shape::Struct(index) => schema.types[*index as usize].go_name().into(),
-            Shape::List(of) => format!("[]{}", of.go_name(schema)),
+            Shape::List(of) => match of
+                .inner()
+                .and_then(|of| schema.types[of as usize].list_name.as_deref())
+            {
+                Some(name) if matches!(**of, Shape::Struct(_)) => name.into(),
+                _ => format!("[]{}", of.go_name(schema)),
+            },
             Shape::Map(of) if **of == Shape::Quantity => "v1.ResourceList".into(),
             Shape::Map(of) => format!("map[string]{}", of.go_name(schema)),
         }

@@ -100,7 +100,7 @@ pub(super) fn spread(types: &mut [Type]) {
 
 impl Shape {
     /// The struct that values of this shape are, or hold.
-    fn inner(&self) -> Option<u32> {
+    pub(super) fn inner(&self) -> Option<u32> {
         match self {
             Shape::Struct(to) => Some(*to),
             Shape::List(of) | Shape::Map(of) => of.inner(),

@@ -19,6 +19,10 @@ pub(super) fn read(text: &str) -> Result<Schema, Problem> {
         let has = |flag: &str| flags.split(' ').any(|word| word == flag);
         Type {
             unspoken: has("unspoken"),
+            list_name: flags
+                .split(' ')
+                .find_map(|flag| flag.strip_prefix("lists="))
+                .map(Into::into),
             ..Type::new(name, has("atomic"), false, fields)
         }
     };
@@ -99,6 +103,7 @@ fn field(line: &str, names: &HashMap<&str, u32>) -> Option<Field> {
     for flag in words {
         match flag.split_once('=').unwrap_or((flag, "")) {
             ("?", _) => field.omit = Omit::Empty,
+            ("late", _) => field.omit = Omit::Late,
             ("omitzero", _) => field.omit = Omit::Zero,
             ("!", _) => field.omit = Omit::Never,
             ("required", _) => field.required = true,

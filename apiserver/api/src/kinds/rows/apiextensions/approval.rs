@@ -19,8 +19,10 @@ enum Approval {
 impl Approval {
     fn of(definition: &Value) -> Approval {
         let given = definition.annotation(ANNOTATION).unwrap_or("");
-        let is_url =
-            || url::parse(given).is_ok_and(|url| !url.host.is_empty() && !url.scheme.is_empty());
+        let is_url = || {
+            url::parse_request(given)
+                .is_ok_and(|url| !url.host.is_empty() && !url.scheme.is_empty())
+        };
         if given.is_empty() {
             Approval::Missing
         } else if given.starts_with("unapproved") {

@@ -6,6 +6,7 @@
 
 use super::{formats, spec};
 use crate::kinds::{definition, prelude::*};
+use crate::machinery::schema::{Schema, as_stored};
 
 pub const STRATEGY: Strategy = Strategy {
     defaults,
@@ -75,7 +76,18 @@ fn prepare_for_create(definition: &mut Value) {
 }
 
 /// A new storage version is noted; the others stay until somebody says that nothing is stored in them.
-fn prepare_for_update(new: &mut Value, _old: &Value) {
+fn prepare_for_update(new: &mut Value, old: &Value) {
+    // lists and maps without anything in them are no change
+    let node = Schema::builtin().get("apiextensions.v1.CustomResourceDefinitionSpec");
+    if let Some(node) = node
+        && new.at("spec") != old.at("spec")
+    {
+        let mut spec = new.at("spec").clone();
+        as_stored(&mut spec, node);
+        if spec == *old.at("spec") {
+            new["spec"] = spec;
+        }
+    }
     let Some(name) = storage_version(new) else {
         return;
     };
@@ -147,6 +159,11 @@ mod tests {
         let mut changed = definition("v2", json!({"storedVersions": ["v1"]}));
         prepare_for_update(&mut changed, &new);
         assert_eq!(changed["status"]["storedVersions"], json!(["v1", "v2"]));
+        let schema = |schema: Value| json!({"spec": {"versions": [{"name": "v1", "schema": {"openAPIV3Schema": schema}}]}});
+        let old = schema(json!({"type": "object"}));
+        let mut same = schema(json!({"type": "object", "enum": [], "definitions": {}}));
+        prepare_for_update(&mut same, &old);
+        assert_eq!(same, old);
     }
 
     #[test]

@@ -122,6 +122,15 @@ impl<'o> Judge<'o> {
     }
 }
 
+/// Holds a default to the rules of its schema.
+pub fn of_default(
+    _default: &crate::machinery::structural::Default,
+    _path: &Path,
+    _errors: &mut Errors,
+) -> std::ops::ControlFlow<()> {
+    std::ops::ControlFlow::Continue(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -225,7 +225,7 @@ fn is_bare_metadata(given: &Value) -> bool {
         map.iter().all(|(name, value)| match name.as_str() {
             "type" | "default" => true,
             "properties" => names_only(value),
-            _ => value.is_null(),
+            _ => value.is_null() || *value == json!([]) || *value == json!({}),
         })
     })
 }
