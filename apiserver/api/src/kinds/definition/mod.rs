@@ -24,7 +24,6 @@ use crate::machinery::{
     patch::go::{GoValue, go_type},
     problem::Problem,
     read::Read,
-    schema::Schema,
     structural::{Malformed, Reader, Structural},
 };
 
@@ -132,11 +131,8 @@ fn kind_of(
     kind.verbs = Verbs::Custom;
 
     let structural = Structural::read_served(reader, version.at("schema").at("openAPIV3Schema"))?;
-    let mut schema = Schema::beside_metadata(
-        "type x.v1.Any\n  kind string ?\n  apiVersion string ?\n  metadata meta.v1.ObjectMeta ?",
-    )?;
-    schema.types[0].preserve_unknown = true;
-    kind.schema = SchemaOf::Own(Arc::new(schema), 0);
+    let (schema, root) = structural.schema(kind.group, kind.version, kind.kind)?;
+    kind.schema = SchemaOf::Own(Arc::new(schema), root);
     let columns = version.list("additionalPrinterColumns");
     kind.printer = Printer::Paths(match columns {
         [] => default_columns(),

@@ -19,6 +19,7 @@ pub mod node;
 pub mod pattern;
 mod prune;
 mod read;
+mod types;
 mod validate;
 mod walk;
 
