@@ -69,7 +69,11 @@ impl Managed<'_> {
             reset: &self.reset,
             versions: self.versions,
         };
-        managed_fields::track_update(live, new, &update).map_err(unreadable)
+        // what cannot be compared is nobody's
+        if let Err(error) = managed_fields::track_update(live, new, &update) {
+            tracing::debug!("who changed {} is not noted: {error}", new.name());
+        }
+        Ok(())
     }
 
     fn apply(

@@ -117,6 +117,9 @@ pub enum ManagedFieldsError {
     /// Others own fields that the configuration sets to other values.
     #[error("{0}")]
     Conflicts(Conflicts),
+    /// The object is not what its type says.
+    #[error("{0}")]
+    Untyped(Problem),
     /// The live object's managed fields cannot be read.
     #[error("failed to decode managed fields: {0}")]
     Decode(#[from] DecodeError),

@@ -16,6 +16,7 @@ use super::managers::{
 };
 use super::set::Set;
 use super::types::Ty;
+use super::validate::validate_object;
 use super::{ManagedFieldsError, PathElement, ResetFields, Update, Versions, of, put};
 use crate::machinery::schema::{Node, conform};
 
@@ -76,6 +77,10 @@ pub fn track_update(
         .get_mut("metadata")
         .and_then(Value::as_object_mut)
         .and_then(|m| m.remove("managedFields"));
+    if update.schema.as_type().is_some_and(|of| of.verbatim) {
+        // nothing has held its values to their types yet
+        validate_object(new, Ty::Node(update.schema)).map_err(ManagedFieldsError::Untyped)?;
+    }
     let unchanged = given.as_ref() == of(live);
     let (sent, mut given) = if unchanged {
         (None, given)

@@ -13,8 +13,23 @@ use crate::machinery::patch::go::{GoValue, go_type};
 
 /// Checks a value; the text of the error is all that is wrong.
 pub(super) fn validate(value: &Value, ty: Ty<'_>) -> Result<(), Problem> {
+    Check { twice: false }.whole(value, ty)
+}
+
+/// The same of an object that is no configuration, in whose lists an element may stand twice.
+pub(super) fn validate_object(value: &Value, ty: Ty<'_>) -> Result<(), Problem> {
+    Check { twice: true }.whole(value, ty)
+}
+
+struct Check {
+    /// Elements may stand twice.
+    twice: bool,
+}
+
+impl Check {
+fn whole(&self, value: &Value, ty: Ty<'_>) -> Result<(), Problem> {
     let mut errors = Vec::new();
-    values(value, ty, &mut errors);
+    self.values(value, ty, &mut errors);
     match errors.len() {
         0 => Ok(()),
         1 => Err(errors.remove(0).into()),
@@ -23,30 +38,21 @@ pub(super) fn validate(value: &Value, ty: Ty<'_>) -> Result<(), Problem> {
 }
 
 /// Adds the errors of what is below a step, with the step before their paths.
-fn below(step: &PathElement<'_>, value: &Value, ty: Ty<'_>, errors: &mut Vec<String>) {
+fn below(&self, step: &PathElement<'_>, value: &Value, ty: Ty<'_>, errors: &mut Vec<String>) {
     let mut found = Vec::new();
-    values(value, ty, &mut found);
+    self.values(value, ty, &mut found);
     errors.extend(found.into_iter().map(|e| prefixed(step, e)));
 }
 
-/// A message starts with its path, when there is one, which starts with `.` or `[`.
-fn prefixed(step: &PathElement<'_>, error: String) -> String {
-    if error.starts_with(['.', '[']) {
-        format!("{step}{error}")
-    } else {
-        format!("{step}: {error}")
-    }
-}
-
-fn values(value: &Value, ty: Ty<'_>, errors: &mut Vec<String>) {
+fn values(&self, value: &Value, ty: Ty<'_>, errors: &mut Vec<String>) {
     match (ty.atom(Some(value)), value) {
         (_, Value::Null) => {}
         (Atom::Scalar(scalar), value) => errors.extend(check_scalar(scalar, value)),
-        (Atom::List(list), Value::Array(items)) => elements(items, &list, errors),
+        (Atom::List(list), Value::Array(items)) => self.elements(items, &list, errors),
         (Atom::List(_), other) => errors.push(format!("expected list, got {}", pointer(other))),
         (Atom::Map(map), Value::Object(fields)) => {
             for (key, child) in fields {
-                if !field(key, child, &map, errors) {
+                if !self.field(key, child, &map, errors) {
                     return;
                 }
             }
@@ -56,16 +62,16 @@ fn values(value: &Value, ty: Ty<'_>, errors: &mut Vec<String>) {
 }
 
 /// Checks a field; false when it is not known, which ends the check of its struct.
-fn field(key: &str, child: &Value, map: &MapType<'_>, errors: &mut Vec<String>) -> bool {
+fn field(&self, key: &str, child: &Value, map: &MapType<'_>, errors: &mut Vec<String>) -> bool {
     let step = PathElement::field(key);
     match map.child(key) {
-        Some(ty) => below(&step, child, ty, errors),
+        Some(ty) => self.below(&step, child, ty, errors),
         None => errors.push(prefixed(&step, "field not declared in schema".into())),
     }
     map.child(key).is_some()
 }
 
-fn elements(items: &[Value], list: &List<'_>, errors: &mut Vec<String>) {
+fn elements(&self, items: &[Value], list: &List<'_>, errors: &mut Vec<String>) {
     let mut seen: Vec<PathElement<'_>> = Vec::new();
     for (at, item) in items.iter().enumerate() {
         let step = if list.atomic {
@@ -78,11 +84,23 @@ fn elements(items: &[Value], list: &List<'_>, errors: &mut Vec<String>) {
         };
         if !list.atomic {
             match seen.binary_search(&step) {
+                Ok(_) if self.twice => {}
                 Ok(_) => errors.push(format!("duplicate entries for key {step}")),
                 Err(to) => seen.insert(to, step.clone()),
             }
         }
-        below(&step, item, list.element, errors);
+        self.below(&step, item, list.element, errors);
+    }
+}
+
+}
+
+/// A message starts with its path, when there is one, which starts with `.` or `[`.
+fn prefixed(step: &PathElement<'_>, error: String) -> String {
+    if error.starts_with(['.', '[']) {
+        format!("{step}{error}")
+    } else {
+        format!("{step}: {error}")
     }
 }
 
