@@ -151,3 +151,6 @@ impl Structural {
         Errors::of(|errors| list_types::validate(object, &self.root, path, errors))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,6 +59,15 @@ impl Reader {
         Ok(self.shared(body))
     }
 
+    /// How many nodes were made; their ids are below this.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     fn shared(&mut self, body: Body) -> Arc<Node> {
         let id = self.nodes.len() as u32;
         let node = Arc::new(Node::new(id, body));
