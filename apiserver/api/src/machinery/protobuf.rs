@@ -368,6 +368,7 @@ fn single(entry: Entry<'_>, schema: &Schema, of: &Shape, depth: usize) -> Read<V
             &schema.types[*index as usize],
             depth + 1,
         )?),
+        Shape::Element(of) => single(entry, schema, &of.0.shape, depth)?,
         Shape::List(_) | Shape::Map(_) => map_value(entry, schema, of, depth)?,
     })
 }

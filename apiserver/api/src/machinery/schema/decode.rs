@@ -228,6 +228,9 @@ impl<'s> Walk<'s> {
             let found = kind_of(value);
             return self.wrong(found, t.go_name(), trail);
         };
+        if t.verbatim {
+            return self.verbatim(map, t, trail);
+        }
         let mut unknown: Vec<String> = Vec::new();
         for (name, child) in map.iter_mut() {
             match t.field(name) {
@@ -258,6 +261,32 @@ impl<'s> Walk<'s> {
         }
         for field in &t.fields {
             self.settle(map, field);
+        }
+    }
+
+    /// A custom object: its kind is looked at, its metadata read by itself, and the rest left alone.
+    fn verbatim(&mut self, map: &mut Map<String, Value>, t: &'s Type, trail: Option<&Trail>) {
+        if trail.is_some() {
+            return;
+        }
+        for name in ["apiVersion", "kind"] {
+            if let Some((field, value)) = t.field(name).zip(map.get_mut(name)) {
+                let at = Step::Field { owner: t, field };
+                self.value(value, &field.shape, Some(&Trail { parent: None, at }));
+            }
+        }
+        let metadata = t.field("metadata").zip(map.get_mut("metadata"));
+        if let Some((field, value)) = metadata
+            && let Shape::Struct(index) = &field.shape
+        {
+            if value.is_null() {
+                *value = Value::Object(Map::new());
+            }
+            let known = self.decoded.unknown.len();
+            self.structure(value, &self.schema.types[*index as usize], None);
+            for path in &mut self.decoded.unknown[known..] {
+                path.insert_str(0, "metadata.");
+            }
         }
     }
 
@@ -323,7 +352,7 @@ impl<'s> Walk<'s> {
             Shape::String(_) => "".into(),
             Shape::Bool => false.into(),
             Shape::Int32(_) | Shape::Int64(_) | Shape::Float64 => 0.into(),
-            Shape::Bytes | Shape::List(_) | Shape::Map(_) => Value::Null,
+            Shape::Bytes | Shape::List(_) | Shape::Map(_) | Shape::Element(_) => Value::Null,
         })
     }
 
@@ -363,6 +392,7 @@ impl<'s> Walk<'s> {
                     );
                 }
             }
+            Shape::Element(of) => self.value(value, &of.0.shape, trail),
             // embedded objects are kept as they came
             Shape::Raw | Shape::Fields => {}
             Shape::Json => as_go_holds(value),
@@ -416,6 +446,9 @@ impl<'s> Walk<'s> {
 
     /// An element that is null is Go's zero of its type.
     fn element(&mut self, item: &mut Value, of: &'s Shape, trail: &Trail) {
+        if let Shape::Element(of) = of {
+            return self.element(item, &of.0.shape, trail);
+        }
         if item.is_null() {
             *item = match of {
                 Shape::Struct(_) | Shape::Map(_) => Value::Object(Map::new()),
@@ -433,6 +466,7 @@ impl<'s> Walk<'s> {
                 | Shape::Json
                 | Shape::SchemaOr(..)
                 | Shape::Fields
+                | Shape::Element(_)
                 | Shape::List(_) => return,
             };
         }

@@ -44,6 +44,10 @@ pub fn to_draft(value: &Value, node: Node) -> (Vec<u8>, usize) {
 
 /// A value as it comes back from the store, without having been there.
 pub fn as_stored(value: &mut Value, node: Node) {
+    if node.as_type().is_some_and(|t| t.verbatim) {
+        // it is kept as it came, and metadata has no list that is always written
+        return;
+    }
     // a schema, or several in its place
     let in_place = node.shape().and_then(|shape| match shape {
         Shape::SchemaOr(_, of) => Some(of),
@@ -105,6 +109,8 @@ struct Encoder<'v> {
     pretty: bool,
     depth: usize,
     draft: bool,
+    /// A custom object: all names are sorted.
+    verbatim: bool,
     revision_at: usize,
 }
 
@@ -118,6 +124,7 @@ impl<'v> Encoder<'v> {
             pretty,
             depth: 0,
             draft: false,
+            verbatim: false,
             revision_at: 0,
         }
     }
@@ -127,6 +134,7 @@ impl<'v> Encoder<'v> {
             self.schema = node.schema();
         }
         match (value, node.and_then(|node| node.as_type())) {
+            (Value::Object(map), Some(t)) if t.verbatim => self.custom(map, t),
             (Value::Object(map), Some(t)) => self.structure(map, t),
             _ => self.value(value, node.and_then(|node| node.shape())),
         }
@@ -138,6 +146,7 @@ impl<'v> Encoder<'v> {
                 self.structure(map, &self.schema.types[*index as usize])
             }
             (Value::Object(_), Some(Shape::SchemaOr(_, of))) => self.value(value, Some(of)),
+            (_, Some(Shape::Element(of))) => self.value(value, Some(&of.0.shape)),
             (Value::Object(map), Some(Shape::Map(of))) => self.map(map, Some(of)),
             (Value::Object(map), Some(Shape::Raw)) => self.embedded(map),
             (Value::Object(map), Some(Shape::Fields)) => self.owned_fields(map),
@@ -152,6 +161,18 @@ impl<'v> Encoder<'v> {
             (Value::Bool(false), _) => self.out.extend_from_slice(b"false"),
             (Value::Null, _) => self.out.extend_from_slice(b"null"),
         }
+    }
+
+    /// A custom object, or a part of one: names are sorted as they are in memory, so only the draft's metadata is anything but a map.
+    fn custom(&mut self, map: &'v Map<String, Value>, t: &'v Type) {
+        self.verbatim = true;
+        let first = self.slots.len();
+        let of_draft = |name: &str| self.draft && self.depth == 0 && name == "metadata";
+        self.slots.extend(map.iter().map(|(name, value)| {
+            let shape = t.field(name).filter(|_| of_draft(name));
+            (0, name.as_str(), value, shape.map(|field| &field.shape))
+        }));
+        self.object(first, Keys::Any);
     }
 
     fn structure(&mut self, map: &'v Map<String, Value>, t: &'v Type) {
@@ -178,7 +199,14 @@ impl<'v> Encoder<'v> {
                 None,
             ));
         }
-        self.slots[first..].sort_by_key(|slot| slot.0);
+        if self.verbatim {
+            self.slots[first..].sort_by_key(|slot| slot.1);
+            for slot in &mut self.slots[first..] {
+                slot.3 = None;
+            }
+        } else {
+            self.slots[first..].sort_by_key(|slot| slot.0);
+        }
         self.object(first, if in_draft { Keys::Draft } else { Keys::Fields });
     }
 

@@ -13,7 +13,10 @@ pub mod rules;
 mod table;
 
 use crate::machinery::problem::Problem;
-use std::{collections::HashMap, sync::OnceLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 pub use decode::{Decoded, TypeError, conform, conform_as_written, conform_converted};
 pub use encode::{as_stored, to_draft, to_json, to_ordered_json, to_pretty_json};
@@ -42,6 +45,9 @@ pub struct Type {
     pub list_name: Option<Box<str>>,
     /// Fields that the type does not name are kept (custom resources).
     pub preserve_unknown: bool,
+    /// Of a custom resource: values are kept and written as they came, empty ones and nulls among them, and all names are sorted. Of the object that is
+    /// one, `kind`, `apiVersion` and `metadata` are read as Go reads them; what else is to be done to it a structural schema says.
+    pub verbatim: bool,
     /// In Go's order.
     pub fields: Vec<Field>,
     /// A rule lies on a field here or below.
@@ -151,6 +157,18 @@ pub enum Shape {
     Struct(u32),
     List(Box<Shape>),
     Map(Box<Shape>),
+    /// An element of a list or map of which more is said than its shape, as of a field.
+    Element(Element),
+}
+
+/// What is said of the elements of a list or map. Two are the same when they are one.
+#[derive(Debug, Clone)]
+pub struct Element(pub Arc<Field>);
+
+impl PartialEq for Element {
+    fn eq(&self, other: &Element) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// What may stand in a schema's place.
@@ -188,18 +206,23 @@ impl Schema {
     /// # Errors
     /// What cannot be read.
     pub fn beside_metadata(text: &str) -> Result<Schema, Problem> {
-        let mut whole = String::from(text.trim_end());
-        let mut within = false;
-        for line in BUILTIN.lines() {
-            within = line
-                .strip_prefix("type ")
-                .map_or(within, |name| name.starts_with("meta.v1."));
-            if within {
-                whole.push('\n');
-                whole.push_str(line);
-            }
-        }
-        table::read(&whole)
+        table::read(&format!(
+            "{}{}",
+            text.trim_end(),
+            builtin_types(|name| name.starts_with("meta.v1."))
+        ))
+    }
+
+    /// The types of an object's metadata alone, `meta.v1.ObjectMeta` among them.
+    ///
+    /// # Errors
+    /// What cannot be read.
+    pub fn of_metadata() -> Result<Schema, Problem> {
+        const NAMES: [&str; 3] = ["ObjectMeta", "OwnerReference", "ManagedFieldsEntry"];
+        table::read(&builtin_types(|name| {
+            name.strip_prefix("meta.v1.")
+                .is_some_and(|name| NAMES.contains(&name))
+        }))
     }
 
     /// Builds a schema from its types; `Shape::Struct` indexes into `types`.
@@ -247,6 +270,22 @@ impl Schema {
     }
 }
 
+/// The lines of `types.txt` that say what the types of these names are.
+fn builtin_types(chosen: impl Fn(&str) -> bool) -> String {
+    let mut text = String::new();
+    let mut within = false;
+    for line in BUILTIN.lines() {
+        within = line.strip_prefix("type ").map_or(within, |rest| {
+            chosen(rest.split(' ').next().unwrap_or(rest))
+        });
+        if within {
+            text.push('\n');
+            text.push_str(line);
+        }
+    }
+    text
+}
+
 /// The first eight bytes of a name; names in order have these in order.
 fn beginning(name: &str) -> u64 {
     let mut bytes = [0; 8];
@@ -268,6 +307,7 @@ impl Type {
             unspoken: false,
             list_name: None,
             preserve_unknown,
+            verbatim: false,
             fields,
             ruled: false,
             by_name,
@@ -323,6 +363,7 @@ impl Shape {
             Shape::SchemaOr(or, _) => format!("v1.{}", or.name()),
             Shape::Fields => "v1.FieldsV1".into(),
             Shape::Struct(index) => schema.types[*index as usize].go_name().into(),
+            Shape::Element(of) => of.0.shape.go_name(schema),
             Shape::List(of) => match of
                 .inner()
                 .and_then(|of| schema.types[of as usize].list_name.as_deref())
@@ -368,7 +409,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The field whose value this is. `None` for roots, list elements and map values.
+    /// The field whose value this is. `None` for roots, and for elements and map values of which nothing more is said than their shape.
     pub fn field(&self) -> Option<&'a Field> {
         self.field
     }
@@ -391,23 +432,28 @@ impl<'a> Node<'a> {
             });
         }
         match self.at {
-            At::Shape(Shape::Map(of)) => Some(Node {
-                schema: self.schema,
-                at: At::Shape(of),
-                field: None,
-            }),
+            At::Shape(Shape::Map(of)) => Some(self.within(of)),
             _ => None,
+        }
+    }
+
+    /// Of this shape of elements.
+    fn within(&self, of: &'a Shape) -> Node<'a> {
+        let (shape, field) = match of {
+            Shape::Element(of) => (&of.0.shape, Some(&*of.0)),
+            shape => (shape, None),
+        };
+        Node {
+            schema: self.schema,
+            at: At::Shape(shape),
+            field,
         }
     }
 
     /// An element of the list here.
     pub fn element(&self) -> Option<Node<'a>> {
         match self.at {
-            At::Shape(Shape::List(of)) => Some(Node {
-                schema: self.schema,
-                at: At::Shape(of),
-                field: None,
-            }),
+            At::Shape(Shape::List(of)) => Some(self.within(of)),
             _ => None,
         }
     }
