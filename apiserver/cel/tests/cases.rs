@@ -132,6 +132,11 @@ fn all_cases() {
             }
         }
     }
-    assert!(faults.is_empty(), "{} of {count}:\n{}", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} of {count}:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
     assert!(count >= 200, "{count} cases");
 }
