@@ -133,8 +133,8 @@ impl Kind {
     /// Of an object that is written whole: `(new, old)`.
     pub fn warnings(&self, new: &Value, old: Option<&Value>) -> Warnings {
         let mut warnings = (self.strategy.warnings)(new, old);
-        if self.definition.is_some() {
-            warnings.extend(super::definition::finalizer_warnings(new, old));
+        if let Some(definition) = &self.definition {
+            warnings.extend(definition.warnings(new, old));
         }
         warnings
     }

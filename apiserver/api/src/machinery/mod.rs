@@ -1,5 +1,6 @@
 //! The machinery that reads every kind: quantities, selectors, patches, schemas, errors, time. No I/O, no async.
 
+pub mod cel;
 pub mod clock;
 pub mod cron;
 pub mod field;

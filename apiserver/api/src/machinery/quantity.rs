@@ -155,6 +155,14 @@ impl Quantity {
         self.mantissa as f64 * 10f64.powi(self.scale)
     }
 
+    /// The whole units, where it is counted in such and they fit.
+    pub fn to_i64(&self) -> Option<i64> {
+        if self.scale < 0 {
+            return None;
+        }
+        i64::try_from(self.whole()?).ok()
+    }
+
     /// Whether it is a whole number of units.
     pub fn is_whole(&self) -> bool {
         self.scale >= 0 || self.whole().is_some()

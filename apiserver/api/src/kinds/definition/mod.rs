@@ -6,13 +6,19 @@
 //! `pkg/registry/customresource/{strategy,status_strategy,validator}.go` (what its objects are held to).
 
 mod conditions;
+mod rules;
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use serde_json::Value;
 
 pub use conditions::{CLEANUP, find, is_condition, set, terminate};
 
+use self::rules::Rules;
 use super::{
     Alias, Flags, Generation, Kind, PathColumn, Printer, Scale, SchemaOf, SelectableField,
     Strategy, Subresource, Verbs, Warnings, default_columns, name,
@@ -37,6 +43,8 @@ pub struct Definition {
     /// Its schema, and what that says of the status.
     structural: Structural,
     status: Option<Structural>,
+    /// Made when they are first asked: few definitions have objects.
+    rules: OnceLock<Result<Rules, Problem>>,
     /// Objects stored up to this revision may have been written by another schema, or in another version.
     pub since: u64,
     /// It is being deleted: nothing more is made.
@@ -149,6 +157,7 @@ fn kind_of(
         written: written.clone(),
         version: kind.version,
         status: structural.part(&["status"]),
+        rules: OnceLock::new(),
         structural,
         since: 0,
         terminating: is_condition(definition, "Terminating", "True"),
@@ -358,8 +367,45 @@ impl Definition {
             );
             return errors;
         }
-        let _ = (new, old);
+        errors.extend(self.rules_against(new, old, &mut |_| {}));
         errors
+    }
+
+    fn rules_against(
+        &self,
+        new: &Value,
+        old: Option<&Value>,
+        warn: &mut dyn FnMut(&Error),
+    ) -> Errors {
+        if !self.structural.root().is_ruled() {
+            return Errors::default();
+        }
+        let rules = self
+            .rules
+            .get_or_init(|| Ok(Rules::of(&self.structural, &self.schema()?)));
+        match rules {
+            Ok(rules) => rules.check(&self.structural, new, old, warn),
+            Err(why) => Errors::of(|errors| {
+                let why = format!("rule compiler initialization error: {why}");
+                errors.invalid(&Path::new("<nil>"), "object", why);
+            }),
+        }
+    }
+
+    /// What the rules have against what was so before: it is told, and lets the update pass.
+    fn ratcheted(&self, new: &Value, old: &Value) -> Warnings {
+        let mut warnings = Warnings::new();
+        self.rules_against(new, Some(old), &mut |error| {
+            warnings.push(error.to_string())
+        });
+        warnings
+    }
+
+    /// Of a write of the whole object: `(new, old)`.
+    pub fn warnings(&self, new: &Value, old: Option<&Value>) -> Warnings {
+        let mut warnings = old.map_or_else(Warnings::new, |old| self.ratcheted(new, old));
+        warnings.extend(finalizer_warnings(new, old));
+        warnings
     }
 
     /// What `/scale` shows can be shown.
@@ -432,7 +478,7 @@ fn count(value: &Value, path: &str, errors: &mut Errors) {
 }
 
 /// Of finalizers that this write adds: names that others may take for theirs.
-pub(super) fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Warnings {
+fn finalizer_warnings(new: &Value, old: Option<&Value>) -> Warnings {
     let had: Vec<&str> = old.into_iter().flat_map(Meta::finalizers).collect();
     let added: BTreeSet<&str> = new
         .finalizers()

@@ -91,7 +91,12 @@ impl Rules {
         if let Some((rules_of, node)) = rules_of.additional().zip(node.additional())
             && let Shape::Map(values) = &at.declared.shape
         {
-            self.below(rules_of, node, at.schema.at("additionalProperties"), Some(values));
+            self.below(
+                rules_of,
+                node,
+                at.schema.at("additionalProperties"),
+                Some(values),
+            );
         }
         for (name, rules_of) in rules_of.properties() {
             let Some(node) = node.property(name) else {
@@ -101,9 +106,9 @@ impl Rules {
             // one whose name no expression can say has a type nonetheless
             let declared = match (escape(name), &at.declared.shape) {
                 (None, _) => Some(cel::declare(schema, "selfType")),
-                (Some(_), Shape::Object(properties)) => {
-                    properties.get(name).map(|property| property.declared.clone())
-                }
+                (Some(_), Shape::Object(properties)) => properties
+                    .get(name)
+                    .map(|property| property.declared.clone()),
                 _ => None,
             };
             self.below(rules_of, node, schema, declared.as_ref());

@@ -23,12 +23,14 @@ pub mod apiextensions {
     mod field_path;
     mod formats;
     mod hub;
+    mod judge;
     mod keywords;
     mod lists;
     mod names;
     mod options;
     mod rules;
     mod schema;
+    mod scope;
     mod selectable;
     mod spec;
     mod structure;

@@ -27,72 +27,71 @@ struct Check {
 }
 
 impl Check {
-fn whole(&self, value: &Value, ty: Ty<'_>) -> Result<(), Problem> {
-    let mut errors = Vec::new();
-    self.values(value, ty, &mut errors);
-    match errors.len() {
-        0 => Ok(()),
-        1 => Err(errors.remove(0).into()),
-        _ => Err(problem!("errors:\n  {}", errors.join("\n  "))),
+    fn whole(&self, value: &Value, ty: Ty<'_>) -> Result<(), Problem> {
+        let mut errors = Vec::new();
+        self.values(value, ty, &mut errors);
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0).into()),
+            _ => Err(problem!("errors:\n  {}", errors.join("\n  "))),
+        }
     }
-}
 
-/// Adds the errors of what is below a step, with the step before their paths.
-fn below(&self, step: &PathElement<'_>, value: &Value, ty: Ty<'_>, errors: &mut Vec<String>) {
-    let mut found = Vec::new();
-    self.values(value, ty, &mut found);
-    errors.extend(found.into_iter().map(|e| prefixed(step, e)));
-}
+    /// Adds the errors of what is below a step, with the step before their paths.
+    fn below(&self, step: &PathElement<'_>, value: &Value, ty: Ty<'_>, errors: &mut Vec<String>) {
+        let mut found = Vec::new();
+        self.values(value, ty, &mut found);
+        errors.extend(found.into_iter().map(|e| prefixed(step, e)));
+    }
 
-fn values(&self, value: &Value, ty: Ty<'_>, errors: &mut Vec<String>) {
-    match (ty.atom(Some(value)), value) {
-        (_, Value::Null) => {}
-        (Atom::Scalar(scalar), value) => errors.extend(check_scalar(scalar, value)),
-        (Atom::List(list), Value::Array(items)) => self.elements(items, &list, errors),
-        (Atom::List(_), other) => errors.push(format!("expected list, got {}", pointer(other))),
-        (Atom::Map(map), Value::Object(fields)) => {
-            for (key, child) in fields {
-                if !self.field(key, child, &map, errors) {
-                    return;
+    fn values(&self, value: &Value, ty: Ty<'_>, errors: &mut Vec<String>) {
+        match (ty.atom(Some(value)), value) {
+            (_, Value::Null) => {}
+            (Atom::Scalar(scalar), value) => errors.extend(check_scalar(scalar, value)),
+            (Atom::List(list), Value::Array(items)) => self.elements(items, &list, errors),
+            (Atom::List(_), other) => errors.push(format!("expected list, got {}", pointer(other))),
+            (Atom::Map(map), Value::Object(fields)) => {
+                for (key, child) in fields {
+                    if !self.field(key, child, &map, errors) {
+                        return;
+                    }
                 }
             }
+            (Atom::Map(_), other) => errors.push(format!("expected map, got {}", pointer(other))),
         }
-        (Atom::Map(_), other) => errors.push(format!("expected map, got {}", pointer(other))),
     }
-}
 
-/// Checks a field; false when it is not known, which ends the check of its struct.
-fn field(&self, key: &str, child: &Value, map: &MapType<'_>, errors: &mut Vec<String>) -> bool {
-    let step = PathElement::field(key);
-    match map.child(key) {
-        Some(ty) => self.below(&step, child, ty, errors),
-        None => errors.push(prefixed(&step, "field not declared in schema".into())),
-    }
-    map.child(key).is_some()
-}
-
-fn elements(&self, items: &[Value], list: &List<'_>, errors: &mut Vec<String>) {
-    let mut seen: Vec<PathElement<'_>> = Vec::new();
-    for (at, item) in items.iter().enumerate() {
-        let step = if list.atomic {
-            PathElement::Index(at as i64)
-        } else {
-            match list.step(item) {
-                Ok(step) => step,
-                Err(error) => return errors.push(format!("element {at}: {error}")),
-            }
-        };
-        if !list.atomic {
-            match seen.binary_search(&step) {
-                Ok(_) if self.twice => {}
-                Ok(_) => errors.push(format!("duplicate entries for key {step}")),
-                Err(to) => seen.insert(to, step.clone()),
-            }
+    /// Checks a field; false when it is not known, which ends the check of its struct.
+    fn field(&self, key: &str, child: &Value, map: &MapType<'_>, errors: &mut Vec<String>) -> bool {
+        let step = PathElement::field(key);
+        match map.child(key) {
+            Some(ty) => self.below(&step, child, ty, errors),
+            None => errors.push(prefixed(&step, "field not declared in schema".into())),
         }
-        self.below(&step, item, list.element, errors);
+        map.child(key).is_some()
     }
-}
 
+    fn elements(&self, items: &[Value], list: &List<'_>, errors: &mut Vec<String>) {
+        let mut seen: Vec<PathElement<'_>> = Vec::new();
+        for (at, item) in items.iter().enumerate() {
+            let step = if list.atomic {
+                PathElement::Index(at as i64)
+            } else {
+                match list.step(item) {
+                    Ok(step) => step,
+                    Err(error) => return errors.push(format!("element {at}: {error}")),
+                }
+            };
+            if !list.atomic {
+                match seen.binary_search(&step) {
+                    Ok(_) if self.twice => {}
+                    Ok(_) => errors.push(format!("duplicate entries for key {step}")),
+                    Err(to) => seen.insert(to, step.clone()),
+                }
+            }
+            self.below(&step, item, list.element, errors);
+        }
+    }
 }
 
 /// A message starts with its path, when there is one, which starts with `.` or `[`.

@@ -394,7 +394,8 @@ impl<'s> Walk<'s> {
             }
             Shape::Element(of) => self.value(value, &of.0.shape, trail),
             // embedded objects are kept as they came
-            Shape::Json | Shape::Raw | Shape::Fields => {}
+            Shape::Raw | Shape::Fields => {}
+            Shape::Json => as_go_holds(value),
             Shape::SchemaOr(or, of) => self.schema_or(value, *or, of, trail),
             _ => self.scalar(value, shape, trail),
         }
@@ -563,6 +564,18 @@ impl<'s> Walk<'s> {
             }
             (_, other) => self.mistyped(other, shape, trail),
         }
+    }
+}
+
+/// Go holds numbers of values without a type as 64-bit integers where they are such, and as floats where they are not.
+fn as_go_holds(value: &mut Value) {
+    match value {
+        Value::Number(number) if number.is_u64() && !number.is_i64() => {
+            *value = number.as_f64().into();
+        }
+        Value::Array(items) => items.iter_mut().for_each(as_go_holds),
+        Value::Object(map) => map.values_mut().for_each(as_go_holds),
+        _ => {}
     }
 }
 

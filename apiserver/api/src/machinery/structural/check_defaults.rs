@@ -11,7 +11,7 @@ use super::{
     Structural, Visit,
     metadata::{self, Malformed},
     node::{Additional, Node},
-    prune::{self, is_meta},
+    prune::{self, Out, is_meta},
     read::Reader,
     validate::{self, Mode},
     walk,
@@ -40,6 +40,11 @@ impl Default<'_> {
         walk::walk_node(self.node, self.whole, self.value, old, path, visit)
     }
 }
+
+const UNKNOWN: Out = Out {
+    unknown: true,
+    nulls: false,
+};
 
 /// Holds a default to its rules, adding what is wrong; breaks off when nothing more is to be checked.
 pub type Rules<'f> = dyn FnMut(&Default, &Path, &mut Errors) -> ControlFlow<()> + 'f;
@@ -188,7 +193,7 @@ impl Check<'_, '_> {
         } else {
             if self.pruned {
                 let mut pruned = default.clone();
-                prune::unknown(&mut pruned, node, whole);
+                prune::take_out(&mut pruned, node, whole, UNKNOWN);
                 if pruned != *default {
                     let said = "must not have unknown fields";
                     self.errors.invalid(path, default.clone(), said);
@@ -280,7 +285,7 @@ fn pruned(
             &mut Vec::new(),
         )
         .map_err(|error| Problem(format!("failed to prune default value: {error}")))?;
-        prune::unknown(&mut object, root, true);
+        prune::take_out(&mut object, root, true, UNKNOWN);
         let kept = way.within(object).unwrap_or(Value::Null);
         if kept != **default {
             changes.push((at.clone(), kept));

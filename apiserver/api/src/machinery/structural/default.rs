@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::node::{Additional, Node};
 
 pub(super) fn defaults(value: &mut Value, node: &Node) {
+    if !node.body.defaults {
+        return;
+    }
     match value {
         Value::Object(map) => {
             let absent = node.body.properties.iter().filter(|all| all.defaults);

@@ -35,6 +35,7 @@ pub use check_defaults::{Default, Rules};
 pub use correlate::{Correlated, OldItems};
 pub use metadata::Malformed;
 pub use node::Node;
+use prune::Out;
 use validate::Mode;
 
 pub use read::Reader;
@@ -80,12 +81,28 @@ impl Structural {
 
     /// Takes out what the schema does not name; the paths of what was taken out, sorted (`spec.sails`). `apiVersion`, `kind` and `metadata` stay.
     pub fn prune(&self, object: &mut Value) -> Vec<String> {
-        prune::unknown(object, &self.root, true)
+        prune::take_out(
+            object,
+            &self.root,
+            true,
+            Out {
+                unknown: true,
+                nulls: false,
+            },
+        )
     }
 
     /// Takes out nulls of fields that may not be null and have no default.
     pub fn drop_nulls(&self, object: &mut Value) {
-        prune::nulls(object, &self.root);
+        prune::take_out(
+            object,
+            &self.root,
+            true,
+            Out {
+                unknown: false,
+                nulls: true,
+            },
+        );
     }
 
     /// Brings metadata of embedded objects into form; the paths of what it does not know, sorted. That of the whole is left to `conform`.
@@ -116,8 +133,11 @@ impl Structural {
     /// # Errors
     /// Those of `coerce_metadata`.
     pub fn coerce(&self, object: &mut Value, malformed: Malformed) -> Result<Vec<String>, Error> {
-        let mut unknown = self.prune(object);
-        self.drop_nulls(object);
+        let both = Out {
+            unknown: true,
+            nulls: true,
+        };
+        let mut unknown = prune::take_out(object, &self.root, true, both);
         unknown.extend(self.coerce_metadata(object, malformed)?);
         Ok(unknown)
     }
@@ -151,3 +171,6 @@ impl Structural {
         Errors::of(|errors| list_types::validate(object, &self.root, path, errors))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,8 @@ pub struct Body {
     pub ruled_itself: bool,
     /// An embedded object stands here or below.
     pub embeds: bool,
+    /// A default stands below.
+    pub defaults: bool,
     /// A list without doubles stands here or below.
     pub keyed: bool,
     /// Of what `null` would be; never null itself.

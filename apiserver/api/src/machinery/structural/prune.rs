@@ -50,16 +50,32 @@ pub(super) fn is_meta(name: &str) -> bool {
     matches!(name, "apiVersion" | "kind" | "metadata")
 }
 
-/// Takes out of `value` what the node does not name; `whole`: it is an object with metadata of its own, whatever the node says.
-pub(super) fn unknown(value: &mut Value, node: &Node, whole: bool) -> Vec<String> {
-    let mut pruner = Pruner { found: Vec::new() };
-    pruner.prune(value, Some(node), whole, &Trail::Whole);
+/// What is taken out.
+#[derive(Clone, Copy)]
+pub(super) struct Out {
+    pub unknown: bool,
+    pub nulls: bool,
+}
+
+/// Takes out of `value` what the node does not name, and nulls of fields that may not be null and have no default. Answers the paths of what was not
+/// named. `whole`: it is an object with metadata of its own, whatever the node says.
+pub(super) fn take_out(value: &mut Value, node: &Node, whole: bool, out: Out) -> Vec<String> {
+    let mut pruner = Pruner {
+        found: Vec::new(),
+        nulls: out.nulls,
+    };
+    if out.unknown {
+        pruner.prune(value, Some(node), whole, &Trail::Whole);
+    } else {
+        pruner.spare(value, node);
+    }
     pruner.found.sort_unstable();
     pruner.found
 }
 
 struct Pruner {
     found: Vec<String>,
+    nulls: bool,
 }
 
 impl Pruner {
@@ -69,7 +85,7 @@ impl Pruner {
             (value, Some(node)) if node.body.preserve_unknown => {
                 self.keep(value, node, whole, trail);
             }
-            (Value::Object(map), Some(node)) => self.fields(map, node, whole, trail),
+            (Value::Object(map), Some(node)) => self.fields(map, node, whole, false, trail),
             (Value::Object(map), None) => {
                 for name in map.keys() {
                     self.found.push(Trail::Key(trail, name).text());
@@ -86,49 +102,12 @@ impl Pruner {
         }
     }
 
-    fn fields(&mut self, map: &mut Map<String, Value>, node: &Node, whole: bool, trail: &Trail) {
-        let mut unknown: Vec<String> = Vec::new();
-        let embedded = whole || node.body.embedded;
-        for (name, child) in map.iter_mut() {
-            if embedded && is_meta(name) {
-                continue;
-            }
-            let at = Trail::Key(trail, name);
-            if let Some(property) = node.property(name) {
-                self.prune(child, Some(property), false, &at);
-            } else if let Some(of) = node.body.additional.values() {
-                self.prune(child, of, false, &at);
-            } else {
-                unknown.push(name.clone());
-            }
-        }
-        for name in unknown {
-            map.remove(&name);
-            if !is_meta(&name) || !trail.is_whole() {
-                self.found.push(Trail::Key(trail, &name).text());
-            }
-        }
-    }
-
     /// Where unknown fields are kept, those that are named are looked at nonetheless.
     fn keep(&mut self, value: &mut Value, node: &Node, whole: bool, trail: &Trail) {
         match value {
             Value::Object(map) => {
-                let named = node.body.properties.is_some();
-                if !named && node.body.additional == Additional::Unset {
-                    return;
-                }
-                let embedded = whole || node.body.embedded;
-                for (name, child) in map.iter_mut() {
-                    if embedded && is_meta(name) {
-                        continue;
-                    }
-                    let at = Trail::Key(trail, name);
-                    if let Some(property) = node.property(name) {
-                        self.prune(child, Some(property), false, &at);
-                    } else if let Some(of) = node.body.additional.values() {
-                        self.prune(child, of, false, &at);
-                    }
+                if node.body.properties.is_some() || node.body.additional != Additional::Unset {
+                    self.fields(map, node, whole, true, trail);
                 }
             }
             Value::Array(items) => {
@@ -140,30 +119,78 @@ impl Pruner {
             _ => {}
         }
     }
-}
 
-/// Takes out nulls of fields that may not be null and have no default.
-pub(super) fn nulls(value: &mut Value, node: &Node) {
-    match value {
-        Value::Object(map) => {
-            let may_not = |node: &Node| !node.body.nullable && node.body.default.is_none();
-            let mut dropped: Vec<String> = Vec::new();
-            for (name, child) in map.iter_mut() {
-                let Some(of) = node.child(name) else { continue };
-                if child.is_null() && may_not(of) {
-                    dropped.push(name.clone());
-                } else {
-                    nulls(child, of);
+    fn fields(
+        &mut self,
+        map: &mut Map<String, Value>,
+        node: &Node,
+        whole: bool,
+        keeps: bool,
+        trail: &Trail,
+    ) {
+        let mut unknown: Vec<String> = Vec::new();
+        let mut nulls: Vec<String> = Vec::new();
+        let embedded = whole || node.body.embedded;
+        for (name, child) in map.iter_mut() {
+            let property = node.property(name);
+            let of = match property {
+                Some(of) => Some(Some(of)),
+                None => node.body.additional.values(),
+            };
+            match of {
+                _ if embedded && is_meta(name) => {
+                    if let Some(Some(of)) = of {
+                        self.spare(child, of);
+                    }
+                }
+                Some(of) => self.prune(child, of, false, &Trail::Key(trail, name)),
+                None if keeps => {}
+                None => {
+                    unknown.push(name.clone());
+                    continue;
                 }
             }
-            for name in dropped {
-                map.remove(&name);
+            if self.nulls && child.is_null() && of.flatten().is_some_and(may_not_be_null) {
+                nulls.push(name.clone());
             }
         }
-        Value::Array(items) => {
-            let Some(of) = node.items() else { return };
-            items.iter_mut().for_each(|item| nulls(item, of));
+        for name in nulls {
+            map.remove(&name);
         }
-        _ => {}
+        for name in unknown {
+            map.remove(&name);
+            if !is_meta(&name) || !trail.is_whole() {
+                self.found.push(Trail::Key(trail, &name).text());
+            }
+        }
     }
+
+    /// Where nothing but nulls is taken out.
+    fn spare(&mut self, value: &mut Value, node: &Node) {
+        match value {
+            Value::Object(map) if self.nulls => {
+                let mut nulls: Vec<String> = Vec::new();
+                for (name, child) in map.iter_mut() {
+                    let Some(of) = node.child(name) else { continue };
+                    if child.is_null() && may_not_be_null(of) {
+                        nulls.push(name.clone());
+                    } else {
+                        self.spare(child, of);
+                    }
+                }
+                for name in nulls {
+                    map.remove(&name);
+                }
+            }
+            Value::Array(items) => {
+                let Some(of) = node.items() else { return };
+                items.iter_mut().for_each(|item| self.spare(item, of));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn may_not_be_null(node: &Node) -> bool {
+    !node.body.nullable && node.body.default.is_none()
 }

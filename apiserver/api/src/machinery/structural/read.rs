@@ -59,6 +59,15 @@ impl Reader {
         Ok(self.shared(body))
     }
 
+    /// How many nodes were made; their ids are below this.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     fn shared(&mut self, body: Body) -> Arc<Node> {
         let id = self.nodes.len() as u32;
         let node = Arc::new(Node::new(id, body));
@@ -167,6 +176,9 @@ impl Body {
             below.push(&node.body);
         }
         let embeds = self.embedded || below.iter().any(|body| body.embeds);
+        let defaults = below
+            .iter()
+            .any(|body| body.defaults || body.default.is_some());
         let keyed = matches!(self.list_type, Some(ListType::Set | ListType::Map))
             || below.iter().any(|body| body.keyed);
         let ruled_here = self
@@ -180,7 +192,8 @@ impl Body {
                 .flat_map(|checks| checks.all_of.iter().map(|node| &node.body)),
         );
         self.ruled = ruled_here || below.iter().any(|body| body.ruled);
-        (self.embeds, self.keyed, self.ruled_itself) = (embeds, keyed, ruled_itself);
+        (self.embeds, self.keyed) = (embeds, keyed);
+        (self.defaults, self.ruled_itself) = (defaults, ruled_itself);
     }
 }
 

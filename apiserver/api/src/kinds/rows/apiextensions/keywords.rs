@@ -5,9 +5,11 @@
 //! `pkg/apis/apiextensions/validation/validation.go` of apiextensions-apiserver.
 
 use super::{
+    judge::Judge,
     lists,
     options::Options,
-    rules::{self, Scope},
+    rules,
+    scope::Scope,
     structure::{additional, items},
 };
 use crate::kinds::prelude::*;
@@ -20,7 +22,7 @@ pub fn check(schema: &Value, sound: bool, options: &Options, path: &Path, errors
     let mut walk = Walk {
         options,
         errors: Errors::default(),
-        rules: rules::Judge::new(options),
+        rules: Judge::new(options),
     };
     let scope = Scope::root(schema);
     walk.schema(schema, &Place::ROOT, sound.then_some(&scope), path);
@@ -58,7 +60,7 @@ impl Place<'_> {
 struct Walk<'o> {
     options: &'o Options,
     errors: Errors,
-    rules: rules::Judge<'o>,
+    rules: Judge<'o>,
 }
 
 impl Walk<'_> {

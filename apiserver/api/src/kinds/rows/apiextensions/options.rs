@@ -31,8 +31,6 @@ pub struct Options {
     pub unchanged: HashSet<String>,
     /// What a rule costs is not told of, in the schema at hand.
     pub any_cost: bool,
-    /// Expressions that were there before.
-    pub known_expressions: HashSet<String>,
 }
 
 impl Options {
@@ -50,7 +48,6 @@ impl Options {
             many_selectable: HashSet::new(),
             unchanged: HashSet::new(),
             any_cost: false,
-            known_expressions: HashSet::new(),
         }
     }
 
@@ -78,7 +75,6 @@ impl Options {
             many_selectable: many_selectable(new, old),
             unchanged: unchanged(new, old),
             any_cost: false,
-            known_expressions: old.schemas().flat_map(expressions).collect(),
         }
     }
 
@@ -86,7 +82,6 @@ impl Options {
     pub fn for_version(&self, version: &str) -> Options {
         Options {
             any_cost: self.any_cost || self.unchanged.contains(version),
-            known_expressions: self.known_expressions.clone(),
             many_selectable: self.many_selectable.clone(),
             unchanged: HashSet::new(),
             ..*self
@@ -152,19 +147,6 @@ pub fn has_extensions(schema: &Value) -> bool {
             || !schema.list("x-kubernetes-list-map-keys").is_empty()
             || !schema.list("x-kubernetes-validations").is_empty()
     })
-}
-
-/// All expressions of a schema's rules.
-fn expressions(schema: &Value) -> Vec<String> {
-    let found = std::cell::RefCell::new(Vec::new());
-    has(schema, &|schema| {
-        for rule in schema.list("x-kubernetes-validations") {
-            let texts = ["rule", "messageExpression"].map(|name| rule.text(name).to_string());
-            found.borrow_mut().extend(texts);
-        }
-        false
-    });
-    found.into_inner()
 }
 
 /// Whether something is so of a schema or of one within it.

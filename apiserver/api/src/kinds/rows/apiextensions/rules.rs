@@ -1,11 +1,11 @@
-//! `x-kubernetes-validations`: rules in CEL. What can be said of their texts, and what compiling them finds.
+//! `x-kubernetes-validations`: rules in CEL, and what can be said of their texts without compiling them.
 //!
 //! Follows `pkg/apis/apiextensions/validation/{validation,cel_validation}.go` of apiextensions-apiserver.
 
-use super::{field_path, options::Options, structure};
+use super::{field_path, structure};
 use crate::kinds::prelude::*;
 
-const RULES: &str = "x-kubernetes-validations";
+pub const RULES: &str = "x-kubernetes-validations";
 const REASONS: [&str; 4] = [
     "FieldValueDuplicate",
     "FieldValueForbidden",
@@ -74,52 +74,6 @@ fn leads_somewhere(schema: &Value, given: &str, path: &Path, errors: &mut Errors
 
 fn has_line_breaks(text: &str) -> bool {
     text.contains(['\n', '\r'])
-}
-
-/// A place as rules see it: how many values there may be of it.
-pub struct Scope {}
-
-impl Scope {
-    pub fn root(_schema: &Value) -> Scope {
-        Scope {}
-    }
-    pub fn property(&self, _name: &str, _schema: &Value) -> Scope {
-        Scope {}
-    }
-    pub fn further(&self, _schema: &Value) -> Scope {
-        Scope {}
-    }
-    pub fn items(&self, _schema: &Value) -> Scope {
-        Scope {}
-    }
-}
-
-/// Compiles rules, and adds up what they cost.
-pub struct Judge<'o> {
-    _options: &'o Options,
-    errors: Errors,
-}
-
-impl<'o> Judge<'o> {
-    pub fn new(options: &'o Options) -> Judge<'o> {
-        Judge {
-            _options: options,
-            errors: Errors::default(),
-        }
-    }
-
-    pub fn rules(
-        &mut self,
-        _schema: &Value,
-        _scope: &Scope,
-        _uncorrelated: Option<&Path>,
-        _path: &Path,
-    ) {
-    }
-
-    pub fn finish(self, _path: &Path, errors: &mut Errors) {
-        errors.extend(self.errors);
-    }
 }
 
 /// Holds a default to the rules of its schema.

@@ -3,7 +3,7 @@
 use super::{custom_resource_definition::STRATEGY, spec};
 use crate::kinds::prelude::*;
 use crate::machinery::{
-    schema::{Schema, conform},
+    schema::{Schema, conform, to_json},
     yaml,
 };
 
@@ -54,6 +54,19 @@ fn what_is_empty_is_told_from_what_is_absent() {
             "{schema}"
         );
     }
+}
+
+#[test]
+fn values_are_kept_as_go_keeps_them() {
+    let given = json!({"type": "object", "default": {"a": 12345678901234567890u64, "b": 9007199254740993i64, "c": 1.0, "d": [null]},
+        "enum": [null, 1.5], "example": null, "items": {"enum": []}});
+    let bee = bees(given);
+    let node = Schema::builtin()
+        .get("apiextensions.v1.CustomResourceDefinition")
+        .unwrap();
+    let text = String::from_utf8(to_json(&bee, Some(node))).unwrap();
+    let wanted = r#"{"type":"object","default":{"a":12345678901234567000,"b":9007199254740993,"c":1,"d":[null]},"enum":[null,1.5],"items":{}}"#;
+    assert!(text.contains(wanted), "{text}");
 }
 
 #[test]

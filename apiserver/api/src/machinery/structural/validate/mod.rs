@@ -232,7 +232,13 @@ impl<'s> Run<'s> {
     }
 
     fn text(&mut self, text: &str, checks: &Checks, place: &Place) {
-        if checks.max_length.is_some() || checks.min_length.is_some() {
+        // a character takes one to four bytes, so that most need not be counted
+        let bytes = text.len() as i64;
+        let may_be_long = checks.max_length.is_some_and(|most| bytes > most);
+        let may_be_short = checks
+            .min_length
+            .is_some_and(|least| bytes < least.saturating_mul(4));
+        if may_be_long || may_be_short {
             let length = text.chars().count() as i64;
             if let Some(most) = checks.max_length.filter(|most| length > *most) {
                 return self.fail(|| Fault::too_long(place, most));

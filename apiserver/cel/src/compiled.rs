@@ -1,0 +1,97 @@
+//! A compiled expression: what it gives, what it uses, what it costs, and its value for given variables.
+//!
+//! Invariant: a text without faults is compiled even if it cannot be instantiated (a constant pattern that is none): callers tell the two apart as upstream does.
+
+use crate::ast::{Ast, Expr, Kind};
+use crate::check::{self, Checked, Reference};
+use crate::cost::{self, Range};
+use crate::env::Env;
+use crate::eval::{self, Activation, EvalError, Outcome};
+use crate::parse;
+use crate::plan::{self, Plan};
+use crate::source::Issues;
+use crate::types::Type;
+
+/// What one call may cost: about a tenth of a second.
+pub const PER_CALL_LIMIT: u64 = 1_000_000;
+
+/// Why a checked expression cannot be evaluated at all: a constant conversion or pattern in it is invalid.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InstantiationError(EvalError);
+
+pub struct Compiled {
+    env: Env,
+    ast: Ast,
+    checked: Checked,
+    plan: Result<Plan, InstantiationError>,
+}
+
+impl std::fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Compiled")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn compile(env: &Env, text: &str) -> Result<Compiled, Issues> {
+    let (mut ast, source) = parse::parse(text, env.bindings())?;
+    let mut issues = Issues::new(source);
+    let checked = check::check(env, &mut ast, &mut issues);
+    if issues.is_empty() {
+        check::validate(&ast, &checked, &mut issues);
+    }
+    if !issues.is_empty() {
+        return Err(issues);
+    }
+    let plan = plan::plan(&ast.root, &checked).map_err(InstantiationError);
+    Ok(Compiled {
+        env: env.clone(),
+        ast,
+        checked,
+        plan,
+    })
+}
+
+impl Compiled {
+    /// The type of its value.
+    pub fn output_type(&self) -> &Type {
+        self.checked.ty(&self.ast.root)
+    }
+
+    /// Whether it can be evaluated.
+    ///
+    /// # Errors
+    /// What upstream says of a program that cannot be made.
+    pub fn instantiated(&self) -> Result<(), &InstantiationError> {
+        self.plan.as_ref().map(|_| ())
+    }
+
+    /// Whether it asks for a variable of its environment.
+    pub fn uses(&self, variable: &str) -> bool {
+        self.uses_in(&self.ast.root, variable)
+    }
+
+    fn uses_in(&self, expr: &Expr, variable: &str) -> bool {
+        let own = matches!(&expr.kind, Kind::Ident(name) if name == variable)
+            && matches!(self.checked.reference(expr), Reference::Variable);
+        own || expr
+            .children()
+            .into_iter()
+            .any(|child| self.uses_in(child, variable))
+    }
+
+    /// What it costs, by what is declared of the sizes of its variables.
+    pub fn cost_estimate(&self) -> Range {
+        cost::estimate(&self.env, &self.checked, &self.ast.root)
+    }
+
+    /// Its value, and what it cost. `limit` is the most that it may cost, usually [`PER_CALL_LIMIT`].
+    pub fn evaluate<'a>(&'a self, activation: &Activation<'a>, limit: u64) -> (Outcome<'a>, u64) {
+        match &self.plan {
+            Ok(plan) => eval::run(plan, activation, limit),
+            Err(InstantiationError(error)) => (Err(error.clone()), 0),
+        }
+    }
+}

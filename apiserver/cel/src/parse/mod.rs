@@ -1,0 +1,12 @@
+//! From text to tree: tokens, grammar, macros, and the words for what does not fit.
+//!
+//! Invariant: a tree comes out only where nothing was told. The grammar is upstream's (`vendor/github.com/google/cel-go/parser/gen/CEL.g4`).
+
+mod grammar;
+mod lexer;
+mod macros;
+mod parser;
+mod recovery;
+mod unescape;
+
+pub use parser::parse;

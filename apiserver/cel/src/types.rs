@@ -1,0 +1,152 @@
+//! Types as the checker knows them.
+//!
+//! Invariant: types print as upstream's checker prints them (`vendor/github.com/google/cel-go/checker/format.go`); object types are equal when their names are.
+
+use crate::declared::Declared;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Type {
+    /// Anything: checked when it is evaluated.
+    Dyn,
+    Any,
+    /// Of what is faulty already; fits everything, so that a fault is told once.
+    Error,
+    Null,
+    Bool,
+    Int,
+    Uint,
+    Double,
+    String,
+    Bytes,
+    Duration,
+    Timestamp,
+    List(Arc<Type>),
+    Map(Arc<(Type, Type)>),
+    /// The type of types, of one or of any.
+    Type(Option<Arc<Type>>),
+    Object(Arc<ObjectType>),
+    /// A type that is known by its name and parameters alone; `optional_type(T)` is one.
+    Opaque(Arc<OpaqueType>),
+    /// A parameter in the declaration of a function.
+    Param(&'static str),
+    /// A type that is not known yet.
+    Var(u32),
+}
+
+#[derive(Debug)]
+pub struct ObjectType {
+    pub name: String,
+    /// By the name under which an expression finds them; `None` where the type has no fields that could be asked for.
+    pub fields: Option<BTreeMap<String, Arc<Declared>>>,
+}
+
+impl PartialEq for ObjectType {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+#[derive(Debug, PartialEq)]
+pub struct OpaqueType {
+    pub name: &'static str,
+    pub params: Vec<Type>,
+}
+
+pub const OPTIONAL: &str = "optional_type";
+
+impl Type {
+    pub fn list(element: Type) -> Type {
+        Type::List(Arc::new(element))
+    }
+
+    pub fn map(key: Type, value: Type) -> Type {
+        Type::Map(Arc::new((key, value)))
+    }
+
+    pub fn optional(of: Type) -> Type {
+        Type::opaque(OPTIONAL, vec![of])
+    }
+
+    pub fn opaque(name: &'static str, params: Vec<Type>) -> Type {
+        Type::Opaque(Arc::new(OpaqueType { name, params }))
+    }
+
+    /// An object type of which nothing but the name is known.
+    pub fn object(name: &str) -> Type {
+        Type::Object(Arc::new(ObjectType {
+            name: name.to_owned(),
+            fields: None,
+        }))
+    }
+
+    pub fn type_of(of: Type) -> Type {
+        Type::Type(Some(Arc::new(of)))
+    }
+
+    /// What is in an optional.
+    pub fn optional_of(&self) -> Option<&Type> {
+        match self {
+            Type::Opaque(opaque) if opaque.name == OPTIONAL => opaque.params.first(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_dyn(&self) -> bool {
+        matches!(self, Type::Dyn | Type::Any)
+    }
+
+    pub(crate) fn is_dyn_or_error(&self) -> bool {
+        self.is_dyn() || *self == Type::Error
+    }
+
+    /// The name of the type of values, parameters left out.
+    pub fn name(&self) -> &str {
+        match self {
+            Type::Dyn => "dyn",
+            Type::Any => "any",
+            Type::Error => "error",
+            Type::Null => "null_type",
+            Type::Bool => "bool",
+            Type::Int => "int",
+            Type::Uint => "uint",
+            Type::Double => "double",
+            Type::String => "string",
+            Type::Bytes => "bytes",
+            Type::Duration => "google.protobuf.Duration",
+            Type::Timestamp => "google.protobuf.Timestamp",
+            Type::List(_) => "list",
+            Type::Map(_) => "map",
+            Type::Type(_) => "type",
+            Type::Object(object) => &object.name,
+            Type::Opaque(opaque) => opaque.name,
+            Type::Param(name) => name,
+            Type::Var(_) => "dyn",
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Type::Error => f.write_str("!error!"),
+            Type::Null => f.write_str("null"),
+            Type::Duration => f.write_str("duration"),
+            Type::Timestamp => f.write_str("timestamp"),
+            Type::List(of) => write!(f, "list({of})"),
+            Type::Map(of) => write!(f, "map({}, {})", of.0, of.1),
+            Type::Type(Some(of)) => write!(f, "type({of})"),
+            Type::Var(number) => write!(f, "_var{number}"),
+            Type::Opaque(opaque) if !opaque.params.is_empty() => {
+                write!(f, "{}(", opaque.name)?;
+                for (i, param) in opaque.params.iter().enumerate() {
+                    write!(f, "{}{param}", if i > 0 { ", " } else { "" })?;
+                }
+                f.write_str(")")
+            }
+            other => f.write_str(other.name()),
+        }
+    }
+}
