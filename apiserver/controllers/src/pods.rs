@@ -6,9 +6,10 @@ use std::{cmp::Ordering, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Pod, PodTemplateSpec},
+    api::core::v1::PodTemplateSpec,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
+use skiff_podspec::pod::{Pod, Spec};
 use skiff_podspec::{conditions::available_at, containers::sidecars, parts::Meta};
 pub use skiff_podspec::{
     conditions::{
@@ -61,7 +62,7 @@ pub fn from_template(
             owner_references: Some(vec![owner]),
             ..Default::default()
         },
-        spec: template.spec.clone(),
+        spec: template.spec.clone().map(Spec::from),
         status: None,
     }
 }

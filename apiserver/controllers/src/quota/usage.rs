@@ -5,10 +5,11 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuotaSpec,
+    PersistentVolumeClaim, PodAffinityTerm, PodSpec, ResourceQuotaSpec,
     ScopedResourceSelectorRequirement, Service, WeightedPodAffinityTerm,
 };
 use skiff_api::machinery::quantity::{Format, Quantity};
+use skiff_podspec::pod::Pod;
 pub use skiff_podspec::resources::add;
 use skiff_podspec::{
     qos::{Class, class},

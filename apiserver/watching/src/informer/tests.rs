@@ -9,11 +9,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use k8s_openapi::{
-    api::core::v1::{Pod, PodSpec},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
+use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use serde_json::{Value, json};
+use skiff_podspec::pod::{Pod, Spec};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -45,7 +43,7 @@ fn pod(name: &str, version: &str, owner: Option<&str>, node: Option<&str>) -> Po
     };
     Pod {
         metadata,
-        spec: Some(PodSpec {
+        spec: Some(Spec {
             node_name: node.map(Into::into),
             ..Default::default()
         }),
