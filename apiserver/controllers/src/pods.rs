@@ -212,15 +212,18 @@ pub mod tests {
                 uid: Some(name.into()),
                 ..Default::default()
             },
-            spec: Some(PodSpec {
+            spec: Some(Spec {
                 node_name: (!node.is_empty()).then(|| node.into()),
                 ..Default::default()
             }),
-            status: Some(PodStatus {
-                phase: Some(phase.into()),
-                conditions: Some(vec![ready]),
-                ..Default::default()
-            }),
+            status: Some(
+                PodStatus {
+                    phase: Some(phase.into()),
+                    conditions: Some(vec![ready]),
+                    ..Default::default()
+                }
+                .into(),
+            ),
         }
     }
 
@@ -265,10 +268,11 @@ pub mod tests {
         }
         let restarted = |name: &str| {
             let mut pod = pod("a", "n", "Running", Some(1));
-            pod.spec =
+            let spec: PodSpec =
                 serde_json::from_value(serde_json::json!({"nodeName": "n", "containers": [],
                 "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]}))
                 .unwrap();
+            pod.spec = Some(spec.into());
             let counted = serde_json::json!([{"name": name, "image": "", "imageID": "", "ready": true, "restartCount": 3}]);
             pod.status.as_mut().unwrap().init_container_statuses =
                 serde_json::from_value(counted).unwrap();

@@ -9,6 +9,8 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
 /// A part of an object that others may have, too. To change it is to have it alone from then on.
 #[derive(Default)]
 pub struct Shared<T>(Arc<T>);
@@ -61,6 +63,14 @@ impl<T: fmt::Debug> fmt::Debug for Shared<T> {
 pub trait Part: PartialEq {
     /// Tells the hasher what tells most parts apart; like parts tell the same.
     fn tell(&self, hasher: &mut impl Hasher);
+}
+
+impl Part for Vec<OwnerReference> {
+    fn tell(&self, hasher: &mut impl Hasher) {
+        for owner in self {
+            hasher.write(owner.uid.as_bytes());
+        }
+    }
 }
 
 /// Parts that look alike, of which the last few are remembered.

@@ -309,10 +309,13 @@ mod tests {
             (2, 1)
         );
         let pod = Pod {
-            spec: Some(PodSpec {
-                active_deadline_seconds: Some(5),
-                ..Default::default()
-            }),
+            spec: Some(
+                PodSpec {
+                    active_deadline_seconds: Some(5),
+                    ..Default::default()
+                }
+                .into(),
+            ),
             ..Default::default()
         };
         let scope = |name: &str| ScopedResourceSelectorRequirement {
