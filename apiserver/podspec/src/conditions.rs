@@ -85,7 +85,7 @@ mod tests {
     use serde_json::{Value, from_value, json};
 
     use super::*;
-    use crate::pod::Pod;
+    use k8s_openapi::api::core::v1::Pod;
 
     fn pod(phase: Value, ready: &str, since: Value, deleted: Value) -> Pod {
         from_value(json!({"metadata": {"deletionTimestamp": deleted},

@@ -116,7 +116,7 @@ mod tests {
     use serde_json::{Value, from_value, json};
 
     use super::*;
-    use crate::pod::Pod;
+    use k8s_openapi::api::core::v1::Pod;
 
     fn pod(resources: &[Value], whole: Value) -> Pod {
         let containers: Vec<_> = resources

@@ -257,7 +257,7 @@ mod tests {
     use serde_json::{Value, from_value, json};
 
     use super::*;
-    use crate::pod::Pod;
+    use k8s_openapi::api::core::v1::Pod;
 
     fn pod(spec: Value, status: Value) -> Pod {
         from_value(json!({"metadata": {}, "spec": spec, "status": status})).unwrap()

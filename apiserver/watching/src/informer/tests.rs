@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use k8s_openapi::{api::core::v1::PodSpec, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
 use skiff_podspec::pod::{Pod, Spec};
 use tokio_util::sync::CancellationToken;
@@ -276,7 +276,7 @@ fn volumes_that_nothing_stands_behind_are_not_kept() {
     });
     let mut pod = Pod::decode_without(&text.to_string(), Pod::DROPPED).unwrap();
     pod.trim();
-    let volumes = pod.spec.unwrap().volumes.unwrap();
+    let volumes = pod.spec.as_ref().unwrap().volumes.as_ref().unwrap();
     let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
     assert_eq!(names, ["data", "own"]);
     assert_eq!(volumes.capacity(), 2);
