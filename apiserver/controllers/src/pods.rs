@@ -10,7 +10,11 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use skiff_podspec::pod::{Pod, Spec};
-use skiff_podspec::{conditions::available_at, containers::sidecars, parts::Meta};
+use skiff_podspec::{
+    conditions::available_at,
+    containers::sidecars,
+    parts::{HasSpec, Meta},
+};
 pub use skiff_podspec::{
     conditions::{
         condition, is_active, is_available, is_deleting, is_finished, is_ready, is_terminating,
@@ -41,7 +45,7 @@ pub fn seconds(count: i32) -> Duration {
 
 /// The node that the pod is bound to; empty when it is bound to none.
 pub fn node_name(pod: &Pod) -> &str {
-    spec(pod).node_name.as_deref().unwrap_or("")
+    pod.spec().node_name.as_deref().unwrap_or("")
 }
 
 /// A new pod from a template, with a name that the server completes.

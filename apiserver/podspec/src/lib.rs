@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 
 use k8s_openapi::api::core::v1::PodSpec;
 
-/// The pod's spec, see [`pod::AnyPod`]. Every pod has one.
+/// What pods of one owner have alike of their specs, see [`pod::AnyPod`]: node and hostname are not in it. Every pod has one.
 pub fn spec(pod: &impl pod::AnyPod) -> &PodSpec {
     static NONE: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
     pod.its_spec().unwrap_or(&NONE)

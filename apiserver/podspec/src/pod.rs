@@ -26,7 +26,8 @@ pub struct Pod {
     pub status: Option<Shared<PodStatus>>,
 }
 
-/// A pod's spec. It can be used like a [`PodSpec`], whose own `node_name` and `hostname` are empty here.
+/// A pod's spec. It can be used like a [`PodSpec`]; whoever is handed one of these as a `&PodSpec` sees what pods share, in which `node_name` and
+/// `hostname` are empty: those are asked of the pod.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spec {
     pub node_name: Option<String>,

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Reads what a reflector sees into an informer's cache.
-struct Filler<K: Cached> {
+pub(super) struct Filler<K: Cached> {
     informer: Informer<K>,
     parts: K::Parts,
     unreadable: Unreadable,
@@ -32,6 +32,15 @@ struct Filler<K: Cached> {
 }
 
 impl<K: Cached> Filler<K> {
+    pub(super) fn new(informer: Informer<K>, unreadable: Unreadable) -> Self {
+        Self {
+            informer,
+            parts: K::Parts::default(),
+            unreadable,
+            listed: Vec::new(),
+        }
+    }
+
     /// The object as it is to be kept, without what nobody reads and one with others where they are equal; nothing when it had to be set
     /// aside.
     fn read(&mut self, object: &str) -> Option<K> {
@@ -101,7 +110,7 @@ pub struct Informers {
     api: Api,
     clock: Clock,
     stop: CancellationToken,
-    unreadable: Unreadable,
+    pub(super) unreadable: Unreadable,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -147,12 +156,7 @@ impl Informers {
         });
         registry.by_path.insert(collection::<K>(""), source);
         let (api, clock, stop) = (self.api.clone(), self.clock.clone(), self.stop.clone());
-        let sink = Box::new(Filler {
-            informer: informer.clone(),
-            parts: K::Parts::default(),
-            unreadable: self.unreadable.clone(),
-            listed: Vec::new(),
-        });
+        let sink = Box::new(Filler::new(informer.clone(), self.unreadable.clone()));
         let start = move || {
             let source = Source {
                 path: collection::<K>(""),

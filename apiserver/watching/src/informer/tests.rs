@@ -15,6 +15,7 @@ use skiff_podspec::pod::{Pod, Spec};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    all::Filler,
     cached::{Visitor, each},
     *,
 };
@@ -22,6 +23,7 @@ use crate::{
     api::{Api, collection},
     client::Client,
     events::Events,
+    reflect::Sink,
     typed::Wire,
 };
 
@@ -261,6 +263,34 @@ async fn a_watch_that_ends_at_once_is_not_begun_again_without_a_pause() {
     // 50 ms, doubled each time
     assert!(asked <= 7, "{asked} requests in a second");
     stop.cancel();
+}
+
+/// Shown one by one or in a list, changed or not.
+#[tokio::test]
+async fn pods_share_what_they_have_alike() {
+    let server = |name: &str, version: &str, node: &str, phase: &str| {
+        json!({"metadata": {"name": name, "namespace": "ns", "uid": name, "resourceVersion": version},
+            "spec": {"containers": [{"name": "c", "image": "i"}], "nodeName": node}, "status": {"phase": phase}})
+        .to_string()
+    };
+    let informer = Informer::<Pod>::empty();
+    let (nobody, stop) = (Server::default(), CancellationToken::new());
+    let mut filler = Filler::new(informer.clone(), nobody.informers(&stop).unreadable.clone());
+    filler.begin();
+    filler.listed(&server("a", "1", "m", "Pending"));
+    filler.complete("1");
+    filler.applied(&server("b", "2", "n", "Pending"));
+    filler.applied(&server("a", "3", "m", "Running"));
+    let [a, b] = ["a", "b"].map(|name| informer.get(&Key::new("ns", name)).unwrap());
+    let spec = |pod: &Pod| std::ptr::from_ref(&pod.spec.as_ref().unwrap().containers);
+    assert!(std::ptr::eq(spec(&a), spec(&b)));
+    let told = |pod: &Pod| {
+        let node = pod.spec.as_ref().unwrap().node_name.clone();
+        (node, pod.status.as_ref().unwrap().phase.clone())
+    };
+    let some = |text: &str| Some(text.to_string());
+    assert_eq!(told(&a), (some("m"), some("Running")));
+    assert_eq!(told(&b), (some("n"), some("Pending")));
 }
 
 #[test]
