@@ -10,8 +10,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use serde_json::{Value, json};
+use skiff_podspec::pod::Pod;
 
 use crate::{clock::since, pods, prelude::*, runner::every};
 

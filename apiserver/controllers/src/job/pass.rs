@@ -10,12 +10,10 @@ use std::{
 
 use futures::future::join_all;
 use k8s_openapi::{
-    api::{
-        batch::v1::{Job, JobCondition, JobStatus},
-        core::v1::Pod,
-    },
+    api::batch::v1::{Job, JobCondition, JobStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
+use skiff_podspec::pod::Pod;
 
 use super::{
     Controller,

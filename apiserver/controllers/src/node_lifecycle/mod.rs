@@ -11,9 +11,10 @@ use std::collections::HashMap;
 
 use k8s_openapi::api::{
     coordination::v1::Lease,
-    core::v1::{Node, ObjectReference, Pod},
+    core::v1::{Node, ObjectReference},
 };
 use serde_json::json;
+use skiff_podspec::pod::Pod;
 use tokio::sync::Notify;
 
 use self::{

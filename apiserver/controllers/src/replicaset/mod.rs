@@ -7,10 +7,8 @@ mod kinds;
 mod status;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::ReplicaSet,
-    core::v1::{Pod, ReplicationController},
-};
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
+use skiff_podspec::pod::Pod;
 
 pub use self::{kinds::Replicated, status::Counts};
 use crate::{

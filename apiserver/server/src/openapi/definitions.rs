@@ -333,7 +333,6 @@ fn shape(schema: &Schema, shape_of: &Shape) -> Value {
         Shape::MicroTime => reference(&format!("{META}.MicroTime")),
         Shape::Duration => reference(&format!("{META}.Duration")),
         Shape::IntOrString => reference("io.k8s.apimachinery.pkg.util.intstr.IntOrString"),
-        Shape::Element(of) => shape(schema, &of.0.shape),
         Shape::Raw => reference("io.k8s.apimachinery.pkg.runtime.RawExtension"),
         Shape::Json => json!({}),
         Shape::SchemaOr(or, _) => reference(&name_of(&format!("apiextensions.v1.{}", or.name()))),
