@@ -34,7 +34,7 @@ pub fn name_of(name: &str) -> String {
 
 /// The name of the definition of a kind: of one that is not built in, its group backwards (`com.example.v1.Widget`).
 pub fn definition_of(kind: &Kind) -> String {
-    if std::ptr::eq(kind.node().schema(), Schema::builtin()) {
+    if kind.definition.is_none() && std::ptr::eq(kind.node().schema(), Schema::builtin()) {
         return name_of(kind.type_name());
     }
     let group: Vec<&str> = kind.group.split('.').rev().collect();
