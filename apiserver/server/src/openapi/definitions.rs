@@ -330,6 +330,7 @@ fn shape(schema: &Schema, shape_of: &Shape) -> Value {
                 None => object(schema, of, None, None),
             }
         }
+        Shape::Element(of) => property(schema, &of.0, None, None),
         Shape::List(of) => json!({"type": "array", "items": shape(schema, of)}),
         Shape::Map(of) => json!({"type": "object", "additionalProperties": shape(schema, of)}),
     }
