@@ -229,8 +229,8 @@ impl<'a> Machine<'a, '_> {
                 for arg in many {
                     args.push(self.node(arg)?);
                 }
-                let cost = runtime::call(&call.function, &args, None);
-                let outcome = call_owned(&call.function, args);
+                let outcome = call_native(&call.function, &args);
+                let cost = runtime::call(&call.function, &args, outcome.as_ref().ok());
                 (outcome, cost)
             }
         };

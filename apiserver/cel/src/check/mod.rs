@@ -10,6 +10,7 @@ pub use literals::validate;
 
 use crate::ast::{Ast, Comprehension, Entry, Expr, Id, Kind, Literal, Name, op};
 use crate::env::Env;
+use crate::escape;
 use crate::function::Function;
 use crate::source::Issues;
 use crate::types::Type;
@@ -273,7 +274,12 @@ impl Checker<'_> {
                     Type::Error
                 }
                 Some(fields) => {
-                    let of = fields.get(field).and_then(|declared| declared.ty.clone());
+                    let mut found = fields.get(field);
+                    if found.is_none() && escape::is_reserved(field) {
+                        // a word that is reserved may be written as it is behind a dot
+                        found = fields.get(&format!("__{field}__"));
+                    }
+                    let of = found.and_then(|declared| declared.ty.clone());
                     of.unwrap_or_else(|| {
                         self.fault(id, format!("undefined field '{field}'"));
                         Type::Error
