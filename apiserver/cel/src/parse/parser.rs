@@ -151,17 +151,6 @@ impl Parser<'_> {
         self.source.slice(token.start as usize, token.end as usize)
     }
 
-    /// One deeper in the grammar, if that is not too deep.
-    fn nested<T>(&mut self, inner: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
-        self.depth += 1;
-        if self.depth > MOST_DEPTH {
-            return Err(Stop::TooDeep);
-        }
-        let found = inner(self);
-        self.depth -= 1;
-        found
-    }
-
     fn start(&mut self) -> Parsed {
         let root = self.expr()?;
         self.take(EOF)?;
@@ -169,93 +158,60 @@ impl Parser<'_> {
     }
 
     fn expr(&mut self) -> Parsed {
-        self.nested(|p| {
-            let condition = p.logical(OR)?;
-            let Some(offset) = p.accept(QUESTION) else {
-                return Ok(condition);
-            };
-            let id = p.id(offset);
-            let yes = p.logical(OR)?;
-            p.take(COLON)?;
-            let no = p.expr()?;
-            Ok(call(id, op::CONDITIONAL, vec![condition, yes, no]))
-        })
-    }
-
-    /// A chain of `||`, or of `&&` below it; its terms are put into a balanced tree.
-    fn logical(&mut self, kind: u8) -> Parsed {
-        let term = |p: &mut Self| {
-            if kind == OR {
-                p.logical(AND)
-            } else {
-                p.relation()
-            }
-        };
-        let first = term(self)?;
-        if self.peek() != kind {
-            return Ok(first);
-        }
-        let (mut terms, mut ops) = (vec![Some(first)], Vec::new());
-        while let Some(offset) = self.accept(kind) {
-            terms.push(Some(term(self)?));
-            ops.push(self.id(offset));
-        }
-        let function = if kind == OR { op::OR } else { op::AND };
-        Ok(balanced(function, &mut terms, &ops, 0, ops.len() - 1))
-    }
-
-    fn relation(&mut self) -> Parsed {
-        let mut left = self.calc(0)?;
-        let mut length = 1;
-        loop {
-            let function = match self.peek() {
-                LESS => op::LESS,
-                LESS_EQUALS => op::LESS_EQUALS,
-                GREATER_EQUALS => op::GREATER_EQUALS,
-                GREATER => op::GREATER,
-                EQUALS => op::EQUALS,
-                NOT_EQUALS => op::NOT_EQUALS,
-                IN => op::IN,
-                _ => return Ok(left),
-            };
-            length += 1;
-            self.bounded(length)?;
-            let id = self.id(self.offset_here());
-            self.at += 1;
-            let right = self.calc(0)?;
-            left = call(id, function, vec![left, right]);
-        }
-    }
-
-    /// Chains nest as deep as they are long.
-    fn bounded(&self, length: usize) -> Parsed<()> {
-        if self.depth + length > MOST_DEPTH {
+        self.depth += 1;
+        if self.depth > MOST_DEPTH {
             return Err(Stop::TooDeep);
         }
-        Ok(())
+        let mut expr = self.binary(0)?;
+        if let Some(offset) = self.accept(QUESTION) {
+            expr = self.choice(expr, offset)?;
+        }
+        self.depth -= 1;
+        Ok(expr)
     }
 
-    /// Sums (level 0) of products (level 1).
-    fn calc(&mut self, level: u8) -> Parsed {
-        let operand = |p: &mut Self| if level == 0 { p.calc(1) } else { p.unary() };
-        let mut left = operand(self)?;
-        let mut length = 1;
-        loop {
-            let function = match (level, self.peek()) {
-                (0, PLUS) => op::ADD,
-                (0, MINUS) => op::SUBTRACT,
-                (1, STAR) => op::MULTIPLY,
-                (1, SLASH) => op::DIVIDE,
-                (1, PERCENT) => op::MODULO,
-                _ => return Ok(left),
-            };
-            length += 1;
-            self.bounded(length)?;
+    /// `condition ? yes : no`, the question mark taken.
+    fn choice(&mut self, condition: Expr, offset: u32) -> Parsed {
+        let id = self.id(offset);
+        let yes = self.binary(0)?;
+        self.take(COLON)?;
+        let no = self.expr()?;
+        Ok(call(id, op::CONDITIONAL, vec![condition, yes, no]))
+    }
+
+    /// Operators that bind at least as tightly as `least`, left to right.
+    fn binary(&mut self, least: u8) -> Parsed {
+        let mut left = self.unary()?;
+        // chains nest as deep as they are long
+        let mut lengths = [self.depth + 1; 5];
+        while let Some((binds, function)) = operator(self.peek()).filter(|(b, _)| *b >= least) {
+            if binds <= BINDS_AND {
+                left = self.logical(left, binds, function)?;
+                continue;
+            }
+            let length = &mut lengths[usize::from(binds)];
+            *length += 1;
+            if *length > MOST_DEPTH {
+                return Err(Stop::TooDeep);
+            }
             let id = self.id(self.offset_here());
             self.at += 1;
-            let right = operand(self)?;
+            let right = self.binary(binds + 1)?;
             left = call(id, function, vec![left, right]);
         }
+        Ok(left)
+    }
+
+    /// A chain of `||`, or of `&&`; its terms are put into a balanced tree.
+    fn logical(&mut self, first: Expr, binds: u8, function: &'static str) -> Parsed {
+        let kind = self.peek();
+        let (mut terms, mut ops) = (vec![Some(first)], Vec::new());
+        while let Some(offset) = self.accept(kind) {
+            terms.push(Some(self.binary(binds + 1)?));
+            ops.push(self.id(offset));
+        }
+        let last = ops.len() - 1;
+        Ok(balanced(function, &mut terms, &ops, 0, last))
     }
 
     fn unary(&mut self) -> Parsed {
@@ -288,7 +244,9 @@ impl Parser<'_> {
                 _ => return Ok(operand),
             }
             length += 1;
-            self.bounded(length)?;
+            if self.depth + length > MOST_DEPTH {
+                return Err(Stop::TooDeep);
+            }
         }
     }
 
@@ -590,6 +548,30 @@ impl Parser<'_> {
             },
         }
     }
+}
+
+/// How tightly `&&` binds; `||` binds less.
+const BINDS_AND: u8 = 1;
+
+/// How tightly an operator between two operands binds, and its function.
+fn operator(kind: u8) -> Option<(u8, &'static str)> {
+    Some(match kind {
+        OR => (0, op::OR),
+        AND => (BINDS_AND, op::AND),
+        LESS => (2, op::LESS),
+        LESS_EQUALS => (2, op::LESS_EQUALS),
+        GREATER_EQUALS => (2, op::GREATER_EQUALS),
+        GREATER => (2, op::GREATER),
+        EQUALS => (2, op::EQUALS),
+        NOT_EQUALS => (2, op::NOT_EQUALS),
+        IN => (2, op::IN),
+        PLUS => (3, op::ADD),
+        MINUS => (3, op::SUBTRACT),
+        STAR => (4, op::MULTIPLY),
+        SLASH => (4, op::DIVIDE),
+        PERCENT => (4, op::MODULO),
+        _ => return None,
+    })
 }
 
 fn call(id: Id, function: &'static str, args: Vec<Expr>) -> Expr {
