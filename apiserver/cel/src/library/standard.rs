@@ -11,6 +11,7 @@ use crate::regex::Pattern;
 use crate::types::Type;
 use crate::value::{Value, convert, number};
 use std::cmp::Ordering;
+use std::slice::from_ref;
 use std::sync::Arc;
 
 pub(super) const A: Type = Type::Param("A");
@@ -363,7 +364,7 @@ fn collections() -> Vec<Function> {
     .into_iter()
     .fold(Function::new("size"), |function, (global, member, ty)| {
         function
-            .declared(global, false, &[ty.clone()], Type::Int)
+            .declared(global, false, from_ref(&ty), Type::Int)
             .declared(member, true, &[ty], Type::Int)
     });
     vec![

@@ -7,6 +7,7 @@ use crate::eval::{EvalError, Outcome};
 use crate::function::{Function, Library};
 use crate::types::Type;
 use crate::value::Value;
+use std::slice::from_ref;
 
 pub fn library() -> Library {
     use Type::{Int, String};
@@ -108,7 +109,7 @@ pub fn library() -> Library {
             Ok(Value::string(quote(text(args, 0)?)))
         }),
         Function::new("join")
-            .member("list_join", &[texts.clone()], String, |args| join(args, ""))
+            .member("list_join", from_ref(&texts), String, |args| join(args, ""))
             .member("list_join_string", &[texts, String], String, |args| {
                 join(args, text(args, 1)?)
             }),

@@ -3,7 +3,9 @@
 //! Invariant: nesting is bounded, so whoever walks a tree later may recurse. Follows upstream's
 //! `vendor/github.com/google/cel-go/parser/{parser,helper}.go`.
 
+use super::balance::balanced;
 use super::lexer::{self, Token, kind::*};
+use super::numbers::{int, uint};
 use super::{macros, recovery, unescape};
 use crate::ast::{Ast, Entry, Expr, Field, Id, Kind, Literal, Name, op};
 use crate::source::{Issues, NOWHERE, Source};
@@ -582,52 +584,5 @@ fn call(id: Id, function: &'static str, args: Vec<Expr>) -> Expr {
             function: function.into(),
             args,
         },
-    }
-}
-
-/// The operators `low..=high` and the terms around them as a tree of least depth.
-fn balanced(
-    function: &'static str,
-    terms: &mut [Option<Expr>],
-    ops: &[Id],
-    low: usize,
-    high: usize,
-) -> Expr {
-    let middle = (low + high).div_ceil(2);
-    let term = |terms: &mut [Option<Expr>], at: usize| {
-        terms[at].take().unwrap_or(Expr {
-            id: 0,
-            kind: Kind::Unspecified,
-        })
-    };
-    let left = if middle == low {
-        term(terms, middle)
-    } else {
-        balanced(function, terms, ops, low, middle - 1)
-    };
-    let right = if middle == high {
-        term(terms, middle + 1)
-    } else {
-        balanced(function, terms, ops, middle + 1, high)
-    };
-    call(ops[middle], function, vec![left, right])
-}
-
-fn int(text: &str, negative: bool) -> Option<i64> {
-    let (digits, radix) = match text.strip_prefix("0x") {
-        Some(hex) => (hex, 16),
-        None => (text, 10),
-    };
-    if negative {
-        i64::from_str_radix(&format!("-{digits}"), radix).ok()
-    } else {
-        i64::from_str_radix(digits, radix).ok()
-    }
-}
-
-fn uint(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
     }
 }

@@ -167,7 +167,7 @@ impl<'a> JsonMap<'a> {
         self.json.as_object()
     }
 
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.entries().map_or(0, serde_json::Map::len)
     }
 
