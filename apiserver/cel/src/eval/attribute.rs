@@ -3,8 +3,10 @@
 //! Invariant: each step costs one, whether it leads somewhere or not; one that is optional and leads nowhere costs nothing.
 //! Follows upstream's `vendor/github.com/google/cel-go/interpreter/attributes.go`.
 
-use super::{EvalError, Machine, Outcome, Slot, stored};
+use super::{Machine, Slot, stored};
+use crate::error::EvalError;
 use crate::plan::{Attribute, Base, Branch, By, Step};
+use crate::value::Outcome;
 use crate::value::{Value, number};
 
 impl<'a> Machine<'a, '_> {

@@ -3,8 +3,11 @@
 //! Invariant: what a loop collects is moved from round to round, so that collecting is linear.
 //! Follows `evalFold` in upstream's `vendor/github.com/google/cel-go/interpreter/interpretable.go`.
 
-use super::{EvalError, Machine, Outcome, Slot, call, stored};
+use super::{Machine, Slot, stored};
+use crate::call;
+use crate::error::EvalError;
 use crate::plan::{Base, Branch, Fold, Node};
+use crate::value::Outcome;
 use crate::value::{List, Map, Value};
 
 impl<'a> Machine<'a, '_> {

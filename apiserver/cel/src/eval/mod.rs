@@ -4,46 +4,17 @@
 //! Follows upstream's `vendor/github.com/google/cel-go/interpreter/{interpretable,attributes,runtimecost}.go`.
 
 mod attribute;
-mod call;
 mod fold;
 
-pub use call::call_native;
-
+use crate::call::{Target, call_native};
 use crate::cost::runtime;
-use crate::plan::{Call, MapEntry, Node, Plan, StructField, Target};
+use crate::error::EvalError;
+use crate::plan::{Call, MapEntry, Node, Plan, StructField};
 use crate::regex::Pattern;
+use crate::value::Outcome;
 use crate::value::{Key, Map, Struct, Value};
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// Why there is no value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EvalError {
-    /// The expression cannot be evaluated for these values.
-    #[error("{0}")]
-    Failed(Cow<'static, str>),
-    /// It cost more than it may.
-    #[error("operation cancelled: actual cost limit exceeded")]
-    CostLimit,
-}
-
-/// A value, or why there is none.
-pub type Outcome<'a> = Result<Value<'a>, EvalError>;
-
-impl EvalError {
-    pub fn new(message: impl Into<Cow<'static, str>>) -> EvalError {
-        EvalError::Failed(message.into())
-    }
-
-    pub fn no_such_overload() -> EvalError {
-        EvalError::new("no such overload")
-    }
-
-    fn no_such_key(key: impl std::fmt::Display) -> EvalError {
-        EvalError::new(format!("no such key: {key}"))
-    }
-}
 
 /// The values of an environment's variables.
 #[derive(Debug, Default)]

@@ -2,9 +2,10 @@
 
 use super::standard::{compare, is_comparable};
 use super::{comparable, int, list};
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::{List, Value};
 use std::cmp::Ordering;
 use std::slice::from_ref;

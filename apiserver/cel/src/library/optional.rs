@@ -4,9 +4,10 @@
 
 use super::{list, value};
 use crate::ast::op;
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::{OPTIONAL, Type};
+use crate::value::Outcome;
 use crate::value::Value;
 use std::slice::from_ref;
 

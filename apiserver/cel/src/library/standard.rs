@@ -5,10 +5,11 @@
 
 use super::{standard_time, text, value};
 use crate::ast::op;
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library, Native};
 use crate::regex::Pattern;
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::{Value, convert, number};
 use std::cmp::Ordering;
 use std::slice::from_ref;

@@ -3,9 +3,10 @@
 //! Invariant: places in a text are counted in characters.
 
 use super::{format_string, int, list, text};
-use crate::eval::{EvalError, Outcome};
+use crate::error::EvalError;
 use crate::function::{Function, Library};
 use crate::types::Type;
+use crate::value::Outcome;
 use crate::value::Value;
 use std::slice::from_ref;
 

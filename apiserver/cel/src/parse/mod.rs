@@ -4,6 +4,7 @@
 
 mod balance;
 mod grammar;
+mod ids;
 mod lexer;
 mod macros;
 mod numbers;

@@ -4,6 +4,7 @@
 //! `vendor/github.com/google/cel-go/parser/{parser,helper}.go`.
 
 use super::balance::balanced;
+use super::ids::Ids;
 use super::lexer::{self, Token, kind::*};
 use super::numbers::{int, uint};
 use super::{macros, recovery, unescape};
@@ -66,16 +67,15 @@ pub fn parse(text: &str, bindings: bool) -> Result<(Ast, Source), Issues> {
         tokens: &tokens,
         at: 0,
         depth: 0,
-        positions: vec![NOWHERE],
+        ids: Ids::new(),
         issues,
         bindings,
     };
     let root = parser.start();
     let Parser {
-        positions,
-        mut issues,
-        ..
+        ids, mut issues, ..
     } = parser;
+    let positions = ids.positions();
     match root {
         Ok(root) if issues.is_empty() => return Ok((Ast { root, positions }, source)),
         Ok(_) => {}
@@ -93,20 +93,14 @@ pub struct Parser<'s> {
     tokens: &'s [Token],
     at: usize,
     depth: usize,
-    positions: Vec<u32>,
+    ids: Ids,
     issues: Issues,
     bindings: bool,
 }
 
 impl Parser<'_> {
-    /// A new id for a node at `offset`.
-    pub fn id(&mut self, offset: u32) -> Id {
-        self.positions.push(offset);
-        self.positions.len() as Id - 1
-    }
-
-    pub fn offset(&self, id: Id) -> u32 {
-        self.positions[id as usize]
+    fn id(&mut self, offset: u32) -> Id {
+        self.ids.id(offset)
     }
 
     fn node(&mut self, offset: u32, kind: Kind) -> Expr {
@@ -528,15 +522,15 @@ impl Parser<'_> {
         if let Some(expand) = found
             && macros::concerns(&function, target.as_ref())
         {
-            let offset = self.offset(id);
+            let offset = self.ids.offset(id);
             let mut maker = macros::Maker {
-                parser: self,
+                ids: &mut self.ids,
                 offset,
             };
             return match expand(&mut maker, macros::Call { id, target, args }) {
                 Ok(expr) => expr,
                 Err(misuse) => {
-                    let offset = self.offset(misuse.at);
+                    let offset = self.ids.offset(misuse.at);
                     self.fault(offset, misuse.message)
                 }
             };

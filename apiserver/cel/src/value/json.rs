@@ -5,8 +5,8 @@
 
 use super::{List, Map, Text, Timestamp, Value, convert, time};
 use crate::declared::{Declared, ListKind, Shape};
+use crate::error::EvalError;
 use crate::escape;
-use crate::eval::EvalError;
 use serde_json::Value as Json;
 use std::borrow::Cow;
 

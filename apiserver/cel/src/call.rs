@@ -2,12 +2,41 @@
 //!
 //! Follows the dispatch of upstream's `vendor/github.com/google/cel-go/common/decls/decls.go`.
 
-use super::{EvalError, Outcome};
-use crate::plan::Target;
+use crate::error::EvalError;
+use crate::function::Function;
+use crate::value::Outcome;
 use crate::value::Value;
+use std::sync::Arc;
+
+/// The function that a call means, and the one overload if it is known.
+#[derive(Clone)]
+pub struct Target {
+    pub function: Arc<Function>,
+    pub overload: Option<usize>,
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}]", self.function.name, self.overload_id())
+    }
+}
+
+impl Target {
+    pub fn name(&self) -> &str {
+        &self.function.name
+    }
+
+    /// The id of the overload; empty where several may be meant.
+    pub fn overload_id(&self) -> &str {
+        match self.overload {
+            Some(at) => &self.function.overloads[at].id,
+            None => "",
+        }
+    }
+}
 
 /// Calls with values that nobody else needs: a list or map among them may grow in place.
-pub(super) fn call_owned<'a>(target: &Target, mut args: Vec<Value<'a>>) -> Outcome<'a> {
+pub fn call_owned<'a>(target: &Target, mut args: Vec<Value<'a>>) -> Outcome<'a> {
     match (target.name(), args.len()) {
         (crate::ast::op::ADD, 2) => match (args.pop(), args.pop()) {
             (Some(Value::List(right)), Some(Value::List(left))) => left.add(right).map(Value::List),
