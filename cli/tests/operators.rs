@@ -96,9 +96,16 @@ fn serves(cluster: &mut Cluster, status: &str) {
     cluster.until(LIMIT, "Afloat", &["get", "boat", "one", "-o", status]);
     assert!(cluster.skiff(&["get", "boats"]).contains("PHASE"));
 
-    // the server is killed and comes again; the operator goes on
+    // the server is killed and comes again where it was; the operator goes on
+    let address = cluster.skiff(&[
+        "config",
+        "view",
+        "-o",
+        "jsonpath={.clusters[0].cluster.server}",
+    ]);
+    let listen = format!("--listen={}", address.trim().trim_start_matches("https://"));
     cluster.kill();
-    cluster.up(&["--simulate=1"]);
+    cluster.up(&["--simulate=1", &listen]);
     cluster.apply(&boat("one", 6));
     cluster.until(
         LIMIT,

@@ -6,11 +6,13 @@ use crate::ast::{Ast, Expr, Kind};
 use crate::check::{self, Checked, Reference};
 use crate::cost::{self, Range};
 use crate::env::Env;
-use crate::eval::{self, Activation, EvalError, Outcome};
+use crate::error::EvalError;
+use crate::eval::{self, Activation};
 use crate::parse;
 use crate::plan::{self, Plan};
 use crate::source::Issues;
 use crate::types::Type;
+use crate::value::Outcome;
 
 /// What one call may cost: about a tenth of a second.
 pub const PER_CALL_LIMIT: u64 = 1_000_000;
@@ -35,7 +37,17 @@ impl std::fmt::Debug for Compiled {
     }
 }
 
-pub(crate) fn compile(env: &Env, text: &str) -> Result<Compiled, Issues> {
+impl Env {
+    /// Parses and checks a text.
+    ///
+    /// # Errors
+    /// All faults that were found, in upstream's words.
+    pub fn compile(&self, text: &str) -> Result<Compiled, Issues> {
+        compile(self, text)
+    }
+}
+
+fn compile(env: &Env, text: &str) -> Result<Compiled, Issues> {
     let (mut ast, source) = parse::parse(text, env.bindings())?;
     let mut issues = Issues::new(source);
     let checked = check::check(env, &mut ast, &mut issues);

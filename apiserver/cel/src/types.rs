@@ -2,7 +2,6 @@
 //!
 //! Invariant: types print as upstream's checker prints them (`vendor/github.com/google/cel-go/checker/format.go`); object types are equal when their names are.
 
-use crate::declared::Declared;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -40,7 +39,7 @@ pub enum Type {
 pub struct ObjectType {
     pub name: String,
     /// By the name under which an expression finds them; `None` where the type has no fields that could be asked for.
-    pub fields: Option<BTreeMap<String, Arc<Declared>>>,
+    pub fields: Option<BTreeMap<String, Type>>,
 }
 
 impl PartialEq for ObjectType {

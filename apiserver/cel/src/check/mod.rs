@@ -279,8 +279,7 @@ impl Checker<'_> {
                         // a word that is reserved may be written as it is behind a dot
                         found = fields.get(&format!("__{field}__"));
                     }
-                    let of = found.and_then(|declared| declared.ty.clone());
-                    of.unwrap_or_else(|| {
+                    found.cloned().unwrap_or_else(|| {
                         self.fault(id, format!("undefined field '{field}'"));
                         Type::Error
                     })
@@ -464,7 +463,7 @@ impl Checker<'_> {
                 Type::Object(object) => object.fields.as_ref().and_then(|f| f.get(&*field.name)),
                 _ => None,
             };
-            let wanted = match declared.and_then(|declared| declared.ty.clone()) {
+            let wanted = match declared.cloned() {
                 Some(ty) => ty,
                 None => {
                     let message = match &found {

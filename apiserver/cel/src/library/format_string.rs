@@ -3,7 +3,7 @@
 //! Invariant: numbers with a fraction are written as American English writes them, thousands between commas, as upstream's are. Follows upstream's
 //! `vendor/github.com/google/cel-go/ext/formatting.go`.
 
-use crate::eval::EvalError;
+use crate::error::EvalError;
 use crate::value::{List, Map, Value, convert, number};
 
 /// What a clause asks for.

@@ -1,99 +1,107 @@
-//! Dev.
+//! Expressions over data that a schema declares: `testdata/cel/declared/*.yaml`. A group has a `schema`, `self`, and `cases` with `cel`, and `refused` or
+//! `error` where they are not true; `cost` and `most` as in the other cases of expressions.
+
 use super::*;
+use crate::machinery::read::Read;
 use serde_json::Value as Json;
 use skiff_cel::value::from_json_as;
+use std::sync::Arc;
+
+const CASES: [&str; 2] = [
+    include_str!("../../../../../testdata/cel/declared/costs.yaml"),
+    include_str!("../../../../../testdata/cel/declared/reading.yaml"),
+];
+
+/// What differs between a case and what came of it.
+fn differs(env: &Env, of: &Arc<Declared>, itself: &Json, case: &Json) -> Option<String> {
+    let compiled = match (env.compile(case.text("cel")), case.text_ptr("refused")) {
+        (Err(issues), Some(wanted)) if issues.to_string() == wanted => return None,
+        (Err(issues), _) => return Some(issues.to_string()),
+        (Ok(_), Some(_)) => return Some("it was not refused".into()),
+        (Ok(compiled), None) => compiled,
+    };
+    if let Err(error) = compiled.instantiated() {
+        return Some(error.to_string());
+    }
+    let most = compiled.cost_estimate().max;
+    let wanted = case.some("most").and_then(Json::as_u64);
+    if wanted.is_some_and(|wanted| wanted != most) {
+        return Some(format!("most {most}"));
+    }
+    let value = from_json_as(itself, of).expect("it is of its type");
+    let activation = Activation::new().with("self", value);
+    let (outcome, cost) = compiled.evaluate(&activation, RUNTIME_BUDGET);
+    let wanted = case.some("cost").and_then(Json::as_u64);
+    if wanted.is_some_and(|wanted| wanted != cost) {
+        return Some(format!("cost {cost}"));
+    }
+    match (outcome, case.text_ptr("error")) {
+        (Ok(Value::Bool(true)), None) => None,
+        (Err(error), Some(wanted)) if error.to_string() == wanted => None,
+        (outcome, _) => Some(format!("{outcome:?}")),
+    }
+}
 
 #[test]
-fn facts() {
-    let Ok(path) = std::env::var("CEL_FACTS") else {
-        return;
-    };
-    let text = std::fs::read_to_string(path).unwrap();
-    let facts: Vec<Json> = serde_json::from_str(&text).unwrap();
-    let (mut n, mut bad) = (0, 0);
-    for fact in &facts {
-        let root = fact["root"].as_bool().unwrap_or(true);
-        let d = if root {
-            declare_root(&fact["schema"], "selfType")
-        } else {
-            declare(&fact["schema"], "selfType")
-        };
-        let env = env()
-            .extend()
-            .declared("self", &d)
-            .declared("oldSelf", &d)
-            .build();
-        for case in fact["cases"].as_array().unwrap() {
-            n += 1;
-            let cel = case["cel"].as_str().unwrap();
-            let mut say = |m: String| {
-                bad += 1;
-                println!("{} | {cel}\n      {case}\n      -> {m}", fact["name"]);
-            };
-            let compiled = match env.compile(cel) {
-                Ok(c) => c,
-                Err(e) => {
-                    let e = e.to_string();
-                    match case["contains"].as_str() {
-                        Some(c) if e.contains(c) => {}
-                        _ => say(e),
-                    }
-                    continue;
+fn declared_data() {
+    let mut faults = Vec::new();
+    for text in CASES {
+        let groups: Vec<Json> = serde_yaml_ng::from_str(text).expect("groups of cases");
+        for group in &groups {
+            let of = declare_root(group.at("schema"), "selfType");
+            let env = env().extend().declared("self", &of).build();
+            for case in group.list("cases") {
+                if let Some(fault) = differs(&env, &of, group.at("self"), case) {
+                    faults.push(format!("{}\n    {fault}", case.text("cel")));
                 }
-            };
-            if let Err(e) = compiled.instantiated() {
-                if !case["contains"]
-                    .as_str()
-                    .is_some_and(|c| e.to_string().contains(c))
-                {
-                    say(format!("unmade {e}"));
-                }
-                continue;
-            }
-            let est = compiled.cost_estimate();
-            if let Some(max) = case["max"].as_u64() {
-                if max != est.max {
-                    say(format!("max {} min {}", est.max, est.min));
-                }
-                continue;
-            }
-            let null = Json::Null;
-            let me = fact.get("self").unwrap_or(&null);
-            let mut act = Activation::new();
-            match from_json_as(me, &d) {
-                Ok(v) => act.set("self", v),
-                Err(e) => {
-                    say(format!("self {e}"));
-                    continue;
-                }
-            }
-            if let Some(old) = fact.get("old").filter(|o| !o.is_null()) {
-                if let Ok(v) = from_json_as(old, &d) {
-                    act.set("oldSelf", v)
-                }
-            }
-            let (out, cost) = compiled.evaluate(&act, 10_000_000);
-            match &out {
-                Ok(Value::Bool(true)) if case["contains"].is_null() => {}
-                Ok(Value::Bool(false))
-                    if case["contains"]
-                        .as_str()
-                        .is_some_and(|c| format!("failed rule: {cel}").contains(c)) => {}
-                Err(e)
-                    if case["contains"]
-                        .as_str()
-                        .is_some_and(|c| e.to_string().contains(c)) => {}
-                other => say(format!("{other:?}")),
-            }
-            if let Some(c) = case["cost"].as_u64() {
-                if c != cost {
-                    say(format!("cost {cost}"))
-                }
-            }
-            if out.is_ok() && cost > est.max {
-                say(format!("cost {cost} > est {}", est.max))
             }
         }
     }
-    println!("{bad} bad of {n}");
+    assert!(
+        faults.is_empty(),
+        "{}:\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
+}
+
+#[test]
+fn sizes_of_schemas() {
+    for (schema, max_elements, min_size) in [
+        (r#"{"type": "string"}"#, 3_145_726, 2),
+        (r#"{"type": "string", "maxLength": 10}"#, 40, 2),
+        (r#"{"type": "string", "enum": ["a", "abc"]}"#, 3, 2),
+        (r#"{"type": "string", "format": "date-time"}"#, 32, 21),
+        (
+            r#"{"type": "array", "items": {"type": "integer"}}"#,
+            1_572_863,
+            2,
+        ),
+        (
+            r#"{"type": "array", "maxItems": 5, "items": {"type": "integer"}}"#,
+            5,
+            2,
+        ),
+        (
+            r#"{"type": "object", "additionalProperties": {"type": "string"}}"#,
+            393_215,
+            2,
+        ),
+        (
+            r#"{"type": "object", "required": ["a", "b"], "properties": {"a": {"type": "string"}, "b": {"type": "string", "default": ""}}}"#,
+            0,
+            9,
+        ),
+        (r#"{"x-kubernetes-int-or-string": true}"#, 3_145_726, 1),
+    ] {
+        let schema_json: Json = serde_json::from_str(schema).expect("a schema");
+        let of = declare(&schema_json, "t");
+        assert_eq!(
+            (of.max_elements, of.min_size),
+            (max_elements, min_size),
+            "{schema}"
+        );
+    }
+    let hidden: Json = serde_json::json!({"type": "array", "items": {"x-kubernetes-preserve-unknown-fields": true}});
+    assert!(declare(&hidden, "t").ty.is_none());
 }
