@@ -6,7 +6,7 @@
 //! `pkg/registry/customresource/{strategy,status_strategy,validator}.go` (what its objects are held to).
 
 mod conditions;
-mod rules;
+pub(crate) mod rules;
 
 use std::{
     collections::BTreeSet,
