@@ -38,7 +38,10 @@ impl Operation {
 pub struct Attributes<'a> {
     pub core: &'a Core,
     pub kinds: &'a Registry,
+    /// The kind whose form the object has.
     pub kind: &'a Arc<Kind>,
+    /// The kind that the client asked for: another version of the same objects, or `kind` itself.
+    pub asked: &'a Arc<Kind>,
     /// Empty for the resource itself.
     pub subresource: &'a str,
     pub operation: Operation,
@@ -80,6 +83,14 @@ impl<'a> Attributes<'a> {
             object: None,
             warnings: Mutex::default(),
             ..*self
+        }
+    }
+
+    /// The name of the request, or that of the object where the request has none.
+    pub fn given_name(&self) -> &str {
+        match (self.name, &self.object) {
+            ("", Some(object)) => object.name(),
+            (name, _) => name,
         }
     }
 

@@ -96,6 +96,7 @@ impl<'a> Call<'a> {
             core: &self.writer.core,
             kinds: self.kinds,
             kind,
+            asked: kind,
             subresource,
             operation,
             namespace,

@@ -67,6 +67,7 @@ pub(super) async fn create_tracked(
     shown.convert(&mut value, kind).map_err(unconverted)?;
     let name = value.name().to_string();
     let mut attributes = call.attributes(kind, "", Operation::Create, (namespace, &name));
+    attributes.asked = shown;
     if kind.is_terminating() {
         return Err(Status::forbidden(
             kind.group,

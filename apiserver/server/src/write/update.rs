@@ -160,6 +160,7 @@ impl Attempt<'_> {
         let seen = seen_version(&new)?;
         let at = (&*key.namespace, &*key.name);
         let mut attributes = call.attributes(kind, part.name(), Operation::Update, at);
+        attributes.asked = shown;
         attributes.object = Some(new);
         attributes.old = Some(live);
         call.admit(&mut attributes).await?;
