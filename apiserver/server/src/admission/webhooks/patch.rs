@@ -4,12 +4,15 @@
 //! Follows `callAttrMutatingHook` of `staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go`.
 
 use serde_json::Value;
-use skiff_api::machinery::{
-    gojson,
-    patch::json::JsonPatch,
-    read::Read,
-    schema::{self, as_stored},
-    status::Status,
+use skiff_api::{
+    kinds::api_version,
+    machinery::{
+        gojson,
+        patch::json::JsonPatch,
+        read::Read,
+        schema::{self, as_stored},
+        status::Status,
+    },
 };
 
 use super::{
@@ -72,7 +75,7 @@ fn read(attributes: &Attributes<'_>, shown: &Shown, mut value: Value) -> Result<
     let kind = &shown.kind;
     let (group, version, name) = attributes.kind_of_object(kind);
     let same = value.text("kind") == name
-        && value.text("apiVersion") == schema::api_version(group, version);
+        && value.text("apiVersion") == api_version(group, version);
     if !same {
         let said = value.text("apiVersion");
         let said_version = said.rsplit('/').next().unwrap_or("");

@@ -17,7 +17,7 @@ use skiff_api::machinery::{
 
 use super::Shown;
 use crate::{
-    admission::plugin::Attributes,
+    admission::{matching, plugin::Attributes},
     auth::User,
     webhook::{self, AnswerError},
 };
@@ -128,7 +128,7 @@ pub fn question(
             },
             request_sub_resource: attributes.subresource,
             name: attributes.name,
-            namespace: super::namespace_of(attributes),
+            namespace: matching::namespace_of(attributes),
             operation: attributes.operation.name(),
             user_info: attributes.user,
             object: shown.object.as_ref(),
