@@ -25,14 +25,20 @@ mod pod_security;
 mod pod_topology_labels;
 mod priority;
 mod resource_quota;
+mod rounds;
 mod runtime_class;
 mod service_account;
 mod storage_object_in_use_protection;
 mod taint_nodes_by_condition;
+mod webhooks;
 
 use skiff_api::machinery::status::Status;
 
-pub use self::plugin::{Attributes, Compute, Operation, Plugin, Statuses};
+pub use self::{
+    plugin::{Attributes, Compute, Given, Operation, Plugin, Statuses},
+    rounds::Rounds,
+    webhooks::Webhooks,
+};
 
 /// The plugins that are on, in order.
 #[derive(Default)]
@@ -40,6 +46,14 @@ pub struct Chain(Vec<Box<dyn Plugin>>);
 
 impl Chain {
     pub async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        self.round(attributes).await?;
+        match attributes.rounds.next() {
+            true => self.round(attributes).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn round(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
         for plugin in &self.0 {
             if plugin.handles(attributes) {
                 plugin.admit(attributes).await?;
@@ -76,7 +90,7 @@ pub enum SelectionError {
 }
 
 /// All plugins, in upstream's order, one line each. Each is on unless the command line says otherwise.
-fn all() -> Vec<Box<dyn Plugin>> {
+fn all(webhooks: &Webhooks) -> Vec<Box<dyn Plugin>> {
     vec![
         Box::new(namespace_lifecycle::NamespaceLifecycle),
         Box::new(limit_ranger::LimitRanger),
@@ -96,13 +110,15 @@ fn all() -> Vec<Box<dyn Plugin>> {
         Box::new(default_ingress_class::DefaultIngressClass),
         Box::new(pod_topology_labels::PodTopologyLabels),
         Box::new(pod_resize_validator::PodResizeValidator),
+        webhooks.mutating_plugin(),
+        webhooks.validating_plugin(),
         Box::new(resource_quota::ResourceQuota),
     ]
 }
 
 /// The chain that the command line asks for.
-pub fn chain(selection: &Selection) -> Result<Chain, SelectionError> {
-    let mut plugins = all();
+pub fn chain(selection: &Selection, webhooks: &Webhooks) -> Result<Chain, SelectionError> {
+    let mut plugins = all(webhooks);
     let unknown = |names: &[String]| {
         let known = |name: &&String| plugins.iter().any(|plugin| plugin.name() == **name);
         names.iter().find(|name| !known(name)).cloned()

@@ -79,6 +79,8 @@ pub(super) async fn create_tracked(
     attributes.object = Some(value);
     call.admit(&mut attributes).await?;
     let mut value = attributes.taken()?;
+    // whoever was asked may have changed it
+    check_namespace(kind, namespace, &mut value)?;
 
     let generate = !value.meta_str("generateName").is_empty() && value.name().is_empty();
     let mut attempts = if generate { 8 } else { 1 };

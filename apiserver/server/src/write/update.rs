@@ -165,6 +165,8 @@ impl Attempt<'_> {
         attributes.old = Some(live);
         call.admit(&mut attributes).await?;
         let mut new = attributes.taken()?;
+        // whoever was asked may have changed it
+        check_namespace(kind, &key.namespace, &mut new)?;
 
         check_version(kind, &key.name, seen.as_deref(), live)?;
         new.set_meta("resourceVersion", live.resource_version());
