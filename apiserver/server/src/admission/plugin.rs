@@ -120,7 +120,9 @@ impl<'a> Attributes<'a> {
 
     /// Group, version and kind of what is written, were it a write of this version: a subresource may have a kind of its own.
     pub fn kind_of_object(&self, kind: &Kind) -> (&'static str, &'static str, &'static str) {
-        let own = kind.subresource(self.subresource).and_then(Subresource::kind);
+        let own = kind
+            .subresource(self.subresource)
+            .and_then(Subresource::kind);
         own.unwrap_or((kind.group, kind.version, kind.kind))
     }
 

@@ -13,7 +13,7 @@ mod configurations;
 mod failure;
 mod hook;
 mod mutating;
-mod patch;
+pub(super) mod patch;
 mod review;
 mod validating;
 
@@ -82,14 +82,14 @@ fn meant(hook: &Hook, attributes: &Attributes<'_>) -> Result<Option<Arc<Kind>>, 
 }
 
 /// A write as one version of its objects shows it.
-struct Shown {
-    kind: Arc<Kind>,
-    object: Option<Value>,
-    old: Option<Value>,
+pub(super) struct Shown {
+    pub kind: Arc<Kind>,
+    pub object: Option<Value>,
+    pub old: Option<Value>,
 }
 
 impl Shown {
-    fn of(attributes: &Attributes<'_>, kind: &Arc<Kind>) -> Result<Shown, Status> {
+    pub fn of(attributes: &Attributes<'_>, kind: &Arc<Kind>) -> Result<Shown, Status> {
         let shown = |value: &Value| show(attributes, kind, value.clone());
         let failed = |why: Problem| Status::internal(why.0);
         Ok(Shown {
