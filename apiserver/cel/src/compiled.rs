@@ -107,3 +107,14 @@ impl Compiled {
         }
     }
 }
+
+impl<'a> Activation<'a> {
+    /// A field of [`crate::Value::Lazy`]: evaluated when it is asked for, once, at a cost of its own. `of` may be why it is no expression.
+    pub fn set_lazy(&mut self, name: &'a str, of: Result<&'a Compiled, &'a str>) {
+        let plan = match of {
+            Ok(compiled) => compiled.plan.as_ref().map_err(ToString::to_string),
+            Err(why) => Err(why.to_owned()),
+        };
+        self.set_lazy_plan(name, plan, PER_CALL_LIMIT);
+    }
+}

@@ -43,5 +43,5 @@ pub use error::EvalError;
 pub use eval::Activation;
 pub use function::{Function, Library};
 pub use source::{Issue, Issues};
-pub use types::{ObjectType, OpaqueType, Type};
+pub use types::{Fields, ObjectType, OpaqueType, Type};
 pub use value::{Outcome, Value};

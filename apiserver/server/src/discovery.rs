@@ -175,7 +175,7 @@ fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
             resources.insert(place, entry);
         }
     }
-    let mut list = json!({"kind": "APIResourceList", "groupVersion": crate::body::api_version(group, version), "resources": resources.into_values().collect::<Vec<_>>()});
+    let mut list = json!({"kind": "APIResourceList", "groupVersion": skiff_api::kinds::api_version(group, version), "resources": resources.into_values().collect::<Vec<_>>()});
     if !group.is_empty() {
         list["apiVersion"] = "v1".into();
     }

@@ -44,6 +44,7 @@ mod start;
 mod stored;
 mod subresources;
 mod verbs;
+mod webhook;
 mod write;
 
 pub use app::{App, InProcess};

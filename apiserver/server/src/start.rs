@@ -230,15 +230,17 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         authorizers: Authorizers::new(&config.authorization_modes, objects)?,
         store,
     });
+    let webhooks = admission::Webhooks::default();
     let writer = Arc::new(Writer {
         core: core.clone(),
-        admission: admission::chain(&config.admission)?,
+        admission: admission::chain(&config.admission, &webhooks)?,
         allocator,
         follow: |writer, new, old| Box::pin(addresses::follow(writer, new, old)),
         warns_of_no_effect: config.warns_of_no_effect,
     });
     let definitions = Definitions::load(&core);
     bootstrap::run(&writer, &advertised).await?;
+    webhooks.follow(&core, config.behind.as_ref(), &stopping);
     skiff_watching::task::spawn(definitions.run(writer.clone(), stopping.clone()));
     skiff_watching::task::spawn(legacy_tokens::label(writer.clone(), used, stopping.clone()));
     let app = Arc::new(App {

@@ -218,11 +218,7 @@ impl Kind {
 
     /// `apps/v1` or `v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.into()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        api_version(self.group, self.version)
     }
 
     /// The name of the resource under which its objects are stored.
@@ -306,6 +302,15 @@ impl Kind {
     /// Objects of it are kept in the store.
     pub fn is_stored(&self) -> bool {
         self.flags.source == Source::Stored
+    }
+}
+
+/// `apps/v1`, or `v1` in the legacy group.
+pub fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        version.into()
+    } else {
+        format!("{group}/{version}")
     }
 }
 

@@ -107,6 +107,7 @@ impl<'a> Machine<'a, '_> {
     /// One step down; `None` if there is nothing.
     fn step(&mut self, value: &Value<'a>, step: &'a Step) -> Result<Option<Value<'a>>, EvalError> {
         match &step.by {
+            By::Name(name) if matches!(value, Value::Lazy) => self.activation.lazy(name),
             By::Name(name) => select(value, name),
             By::Constant(key) => index(value, key),
             By::Attribute(attribute) => {
@@ -140,7 +141,6 @@ impl<'a> Machine<'a, '_> {
 fn select<'a>(value: &Value<'a>, name: &str) -> Result<Option<Value<'a>>, EvalError> {
     match value {
         Value::Map(map) => map.field(name),
-        Value::Fields(fields) => fields.field(name).transpose(),
         Value::Struct(object) => {
             let found = object.fields.iter().find(|(known, _)| **known == *name);
             Ok(found.map(|(_, value)| value.clone()))

@@ -5,6 +5,7 @@
 
 mod attribute;
 mod fold;
+mod lazy;
 
 use crate::call::{Target, call_native};
 use crate::cost::runtime;
@@ -20,11 +21,12 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Activation<'a> {
     values: Vec<(&'a str, Value<'a>)>,
+    lazy: lazy::Fields<'a>,
 }
 
 impl<'a> Activation<'a> {
     pub fn new() -> Activation<'a> {
-        Activation { values: Vec::new() }
+        Activation::default()
     }
 
     #[must_use]

@@ -160,10 +160,13 @@ impl Attempt<'_> {
         let seen = seen_version(&new)?;
         let at = (&*key.namespace, &*key.name);
         let mut attributes = call.attributes(kind, part.name(), Operation::Update, at);
+        attributes.asked = shown;
         attributes.object = Some(new);
         attributes.old = Some(live);
         call.admit(&mut attributes).await?;
         let mut new = attributes.taken()?;
+        // whoever was asked may have changed it
+        check_namespace(kind, &key.namespace, &mut new)?;
 
         check_version(kind, &key.name, seen.as_deref(), live)?;
         new.set_meta("resourceVersion", live.resource_version());

@@ -1,0 +1,87 @@
+//! MutatingAdmissionWebhook: webhooks that may change what is written, one after another.
+//!
+//! Follows `staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/mutating/dispatcher.go`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use skiff_api::{kinds::Kind, machinery::status::Status};
+
+use super::{
+    Shown,
+    call::call,
+    concerns,
+    configurations::Configurations,
+    failure::{Failure, failed},
+    hook::Hook,
+    meant, patch,
+};
+use crate::admission::plugin::{Attributes, Plugin};
+
+const NAME: &str = "MutatingAdmissionWebhook";
+
+pub struct MutatingAdmissionWebhook(pub Arc<Configurations>);
+
+#[async_trait]
+impl Plugin for MutatingAdmissionWebhook {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn handles(&self, attributes: &Attributes<'_>) -> bool {
+        concerns(&self.0, attributes)
+    }
+
+    async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
+        let hooks = self.0.hooks()?;
+        let again = attributes.rounds.is_again();
+        let object = attributes.object.as_ref();
+        attributes.rounds.of(NAME).begin(again, object);
+        let mut shown = None;
+        for hook in &hooks {
+            let Some(kind) = meant(hook, attributes)? else {
+                continue;
+            };
+            // who was not asked in the first round is not asked in the second
+            if again && !attributes.rounds.of(NAME).is_due(&hook.uid) {
+                continue;
+            }
+            one(hook, attributes, &kind, &mut shown).await?;
+        }
+        let object = attributes.object.as_ref();
+        attributes.rounds.of(NAME).end(object);
+        Ok(())
+    }
+}
+
+/// Asks one webhook, and changes the object as it says. `shown` is the write as the last one saw it.
+async fn one(
+    hook: &Hook,
+    attributes: &mut Attributes<'_>,
+    kind: &Arc<Kind>,
+    shown: &mut Option<Shown>,
+) -> Result<(), Status> {
+    let shown = match shown.take().filter(|shown| Arc::ptr_eq(&shown.kind, kind)) {
+        Some(same) => shown.insert(same),
+        None => shown.insert(Shown::of(attributes, kind)?),
+    };
+    let asked = call(hook, attributes, shown, true).await;
+    let changed = match asked.and_then(|verdict| patch::apply(hook, attributes, shown, &verdict)) {
+        Ok(changed) => Ok(changed),
+        Err(Failure::Refused(status)) => Err(status),
+        Err(Failure::Calling(why)) if hook.ignores_failures => {
+            tracing::warn!("{}, which is passed over", failed(&hook.name, &why).message);
+            Ok(false)
+        }
+        Err(Failure::Calling(why)) => Err(failed(&hook.name, &why)),
+    }?;
+    let rounds = &mut attributes.rounds;
+    if changed {
+        rounds.of(NAME).changed();
+        rounds.want_another();
+    }
+    if hook.wants_another_round {
+        rounds.of(NAME).asked(&hook.uid);
+    }
+    Ok(())
+}
