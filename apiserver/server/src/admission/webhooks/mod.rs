@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::Kind,
+    kinds::{Kind, api_version},
     machinery::{problem::Problem, schema::as_stored, status::Status},
 };
 use tokio_util::sync::CancellationToken;
@@ -107,12 +107,14 @@ impl Shown {
 
 /// An object of the write's own form, as `kind` shows it to clients.
 fn show(attributes: &Attributes<'_>, kind: &Arc<Kind>, mut value: Value) -> Result<Value, Problem> {
-    match attributes.own_node(kind) {
-        Some(node) => as_stored(&mut value, node),
-        None => {
-            attributes.kind.convert(&mut value, kind)?;
-            as_stored(&mut value, kind.node());
-        }
+    if !attributes.has_own_kind(kind) {
+        attributes.kind.convert(&mut value, kind)?;
     }
+    if let Some(node) = attributes.node_of_object(kind) {
+        as_stored(&mut value, node);
+    }
+    let (group, version, name) = attributes.kind_of_object(kind);
+    value["apiVersion"] = api_version(group, version).into();
+    value["kind"] = name.into();
     Ok(value)
 }
