@@ -4,7 +4,7 @@
 //! The counterpart of upstream's `staging/src/k8s.io/apiserver/pkg/cel/types.go` (`DeclType`) and of the schema in `common/values.go`.
 
 use crate::escape;
-use crate::types::{ObjectType, Type};
+use crate::types::{Fields, ObjectType, Type};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -84,6 +84,11 @@ impl Declared {
     /// Data of which nothing is known.
     pub fn dynamic() -> Declared {
         Declared::new(Type::Dyn, Shape::Dyn, 0, 1)
+    }
+
+    /// Data of a type, of whose size nothing is known; it is read as what it is.
+    pub fn of_type(ty: Type) -> Declared {
+        Declared::new(ty, Shape::Dyn, 0, 1)
     }
 
     /// What is hidden from expressions, but compared.
@@ -172,7 +177,7 @@ impl Declared {
         }
         let ty = Type::Object(Arc::new(ObjectType {
             name: name.to_owned(),
-            fields: Some(fields),
+            fields: Fields::Named(fields),
         }));
         Declared::new(ty, Shape::Object(properties), 0, min_size)
     }
@@ -202,7 +207,10 @@ impl Declared {
     /// The field that an expression knows by `name`.
     pub(crate) fn field(&self, name: &str) -> Option<&Declared> {
         match &self.ty {
-            Some(Type::Object(object)) => object.fields.as_ref()?.get(name).map(Arc::as_ref),
+            Some(Type::Object(object)) => match &object.fields {
+                Fields::Named(fields) => fields.get(name).map(Arc::as_ref),
+                Fields::None | Fields::Any => None,
+            },
             _ => None,
         }
     }

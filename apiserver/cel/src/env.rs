@@ -27,6 +27,8 @@ struct Base {
     types: HashMap<String, Type>,
     /// Whether `cel.bind` is known.
     bindings: bool,
+    /// The name of an open object type: what is named so, or begins with it and a dot, is one.
+    open_objects: Option<&'static str>,
 }
 
 #[derive(Clone)]
@@ -58,6 +60,7 @@ impl Env {
             functions: HashMap::new(),
             types: HashMap::new(),
             bindings: false,
+            open_objects: None,
         };
         EnvBuilder {
             base: Arc::new(base),
@@ -111,7 +114,11 @@ impl Env {
         if let Some(ty) = self.base.types.get(name) {
             return Some(ty.clone());
         }
-        self.objects.iter().find(|ty| ty.name() == name).cloned()
+        let object = self.objects.iter().find(|ty| ty.name() == name).cloned();
+        object.or_else(|| {
+            let rest = name.strip_prefix(self.base.open_objects?)?;
+            (rest.is_empty() || rest.starts_with('.')).then(|| Type::open_object(name))
+        })
     }
 }
 
@@ -153,6 +160,13 @@ impl EnvBuilder {
     #[must_use]
     pub fn bindings(mut self) -> EnvBuilder {
         Arc::make_mut(&mut self.base).bindings = true;
+        self
+    }
+
+    /// Literals may be written of a type of this name, and of types below it (`Object.spec`), with any fields.
+    #[must_use]
+    pub fn open_objects(mut self, name: &'static str) -> EnvBuilder {
+        Arc::make_mut(&mut self.base).open_objects = Some(name);
         self
     }
 

@@ -3,13 +3,16 @@
 //! Invariant: each step is paid for before the next one, and who cannot pay stops at once; whatever cannot be evaluated is an error with upstream's words.
 //! Follows upstream's `vendor/github.com/google/cel-go/interpreter/{interpretable,attributes,runtimecost}.go`.
 
+use crate::compiled::{Compiled, PER_CALL_LIMIT};
 use crate::cost::runtime;
+use crate::escape::unescape;
 use crate::plan::{
     Attribute, Base, Branch, By, Call, Fold, MapEntry, Node, Plan, Step, StructField, Target,
 };
 use crate::regex::Pattern;
 use crate::value::{Key, List, Map, Struct, Value, number};
 use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,11 +48,77 @@ impl EvalError {
 #[derive(Debug, Default)]
 pub struct Activation<'a> {
     values: Vec<(&'a str, Value<'a>)>,
+    lazy: Vec<Lazy<'a>>,
+    /// What lazy fields cost since it was asked last.
+    lazy_cost: Cell<u64>,
+}
+
+/// A field of [`Value::Lazy`].
+#[derive(Debug)]
+struct Lazy<'a> {
+    name: &'a str,
+    /// Or why it cannot be evaluated.
+    of: Result<&'a Compiled, &'a str>,
+    /// Nothing while it is being evaluated.
+    known: RefCell<Known<'a>>,
+}
+
+#[derive(Debug)]
+enum Known<'a> {
+    NotYet,
+    Asked,
+    Value(Outcome<'a>),
 }
 
 impl<'a> Activation<'a> {
     pub fn new() -> Activation<'a> {
-        Activation { values: Vec::new() }
+        Activation::default()
+    }
+
+    /// A field of [`Value::Lazy`]: evaluated when it is asked for, once, at a cost of its own.
+    pub fn set_lazy(&mut self, name: &'a str, of: Result<&'a Compiled, &'a str>) {
+        let known = RefCell::new(Known::NotYet);
+        self.lazy.retain(|known| known.name != name);
+        self.lazy.push(Lazy { name, of, known });
+    }
+
+    /// What fields that were evaluated cost since it was asked last.
+    pub fn take_lazy_cost(&self) -> u64 {
+        self.lazy_cost.take()
+    }
+
+    /// A field of [`Value::Lazy`]; `None` if there is none of that name.
+    fn lazy(&self, name: &str) -> Result<Option<Value<'a>>, EvalError> {
+        let Some(name) = unescape(name) else {
+            return Ok(None);
+        };
+        let Some(lazy) = self.lazy.iter().find(|lazy| lazy.name == name) else {
+            return Ok(None);
+        };
+        match &*lazy.known.borrow() {
+            Known::Value(outcome) => return outcome.clone().map(Some),
+            Known::Asked => {
+                return Err(EvalError::new(format!(
+                    "composited variable {name:?} fails to evaluate: it asks for itself"
+                )));
+            }
+            Known::NotYet => {}
+        }
+        lazy.known.replace(Known::Asked);
+        let outcome = match lazy.of {
+            Ok(compiled) => {
+                let (outcome, cost) = compiled.evaluate(self, PER_CALL_LIMIT);
+                let before = self.lazy_cost.get();
+                self.lazy_cost.set(before.saturating_add(cost));
+                let failed = |why| format!("composited variable {name:?} fails to evaluate: {why}");
+                outcome.map_err(|why| EvalError::new(failed(why)))
+            }
+            Err(why) => Err(EvalError::new(format!(
+                "composited variable {name:?} fails to compile: {why}"
+            ))),
+        };
+        lazy.known.replace(Known::Value(outcome.clone()));
+        outcome.map(Some)
     }
 
     #[must_use]
@@ -458,6 +527,9 @@ impl<'a> Machine<'a, '_> {
 
     /// One step down; `None` if there is nothing.
     fn step(&mut self, value: &Value<'a>, step: &'a Step) -> Result<Option<Value<'a>>, EvalError> {
+        if let (Value::Lazy, By::Name(name)) = (value, &step.by) {
+            return self.activation.lazy(name);
+        }
         match &step.by {
             By::Name(name) => select(value, name),
             By::Constant(key) => index(value, key),
@@ -636,7 +708,6 @@ fn not_optional(field: impl std::fmt::Display, value: &Value<'_>) -> EvalError {
 fn select<'a>(value: &Value<'a>, name: &str) -> Result<Option<Value<'a>>, EvalError> {
     match value {
         Value::Map(map) => map.field(name),
-        Value::Fields(fields) => fields.field(name).transpose(),
         Value::Struct(object) => {
             let found = object.fields.iter().find(|(known, _)| **known == *name);
             Ok(found.map(|(_, value)| value.clone()))

@@ -40,5 +40,5 @@ pub use env::{Env, EnvBuilder, Variable};
 pub use eval::{Activation, EvalError, Outcome};
 pub use function::{Function, Library};
 pub use source::{Issue, Issues};
-pub use types::{ObjectType, OpaqueType, Type};
+pub use types::{Fields, ObjectType, OpaqueType, Type};
 pub use value::Value;

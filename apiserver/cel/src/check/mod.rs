@@ -12,7 +12,7 @@ use crate::ast::{Ast, Comprehension, Entry, Expr, Id, Kind, Literal, Name, op};
 use crate::env::Env;
 use crate::function::Function;
 use crate::source::Issues;
-use crate::types::Type;
+use crate::types::{Fields, Type};
 use std::sync::Arc;
 use unify::Substitutions;
 
@@ -265,20 +265,17 @@ impl Checker<'_> {
         let found = match target {
             Type::Map(of) => of.1.clone(),
             Type::Object(object) => match &object.fields {
-                None => {
+                Fields::None => {
                     self.fault(
                         id,
                         format!("unexpected failed resolution of '{}'", object.name),
                     );
                     Type::Error
                 }
-                Some(fields) => {
-                    let of = fields.get(field).and_then(|declared| declared.ty.clone());
-                    of.unwrap_or_else(|| {
-                        self.fault(id, format!("undefined field '{field}'"));
-                        Type::Error
-                    })
-                }
+                Fields::Named(_) | Fields::Any => object.field(field).unwrap_or_else(|| {
+                    self.fault(id, format!("undefined field '{field}'"));
+                    Type::Error
+                }),
             },
             Type::Var(_) => {
                 self.substitutions.assignable(&Type::Dyn, target);
@@ -455,10 +452,10 @@ impl Checker<'_> {
         for field in fields {
             self.check(&mut field.value);
             let declared = match &found {
-                Type::Object(object) => object.fields.as_ref().and_then(|f| f.get(&*field.name)),
+                Type::Object(object) => object.field(&field.name),
                 _ => None,
             };
-            let wanted = match declared.and_then(|declared| declared.ty.clone()) {
+            let wanted = match declared {
                 Some(ty) => ty,
                 None => {
                     let message = match &found {

@@ -326,7 +326,7 @@ fn shown(arg: &Value<'_>, clause: Clause) -> Result<String, EvalError> {
         Value::Optional(_)
         | Value::Opaque(_)
         | Value::Struct(_)
-        | Value::Fields(_)
+        | Value::Lazy
         | Value::Preserved(_) => Err(EvalError::new(clause.refusal(arg.type_name()))),
         other => convert::to_string(other).map(|text| text.to_string()),
     }

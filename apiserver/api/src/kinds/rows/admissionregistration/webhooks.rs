@@ -197,7 +197,7 @@ fn validate_hook(hook: &Value, options: &Options, path: &Path, errors: &mut Erro
     );
     client_config(hook.at("clientConfig"), &path.child("clientConfig"), errors);
     if options.match_conditions {
-        conditions::validate(hook, path, errors);
+        conditions::validate(hook, false, path, errors);
     }
 }
 
