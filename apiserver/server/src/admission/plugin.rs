@@ -79,8 +79,8 @@ pub enum Given<'a> {
         /// `fieldValidation`, which may be empty.
         validation: &'a str,
     },
-    /// `DeleteOptions`.
-    Delete(&'a Value),
+    /// What makes `DeleteOptions`, when somebody wants to see them.
+    Delete(&'a (dyn Fn() -> Value + Sync)),
 }
 
 /// What an update makes of the live object, managed fields included. Called again when another write came between.
@@ -120,7 +120,9 @@ impl<'a> Attributes<'a> {
 
     /// Group, version and kind of what is written, were it a write of this version: a subresource may have a kind of its own.
     pub fn kind_of_object(&self, kind: &Kind) -> (&'static str, &'static str, &'static str) {
-        let own = kind.subresource(self.subresource).and_then(Subresource::kind);
+        let own = kind
+            .subresource(self.subresource)
+            .and_then(Subresource::kind);
         own.unwrap_or((kind.group, kind.version, kind.kind))
     }
 
@@ -150,7 +152,7 @@ impl<'a> Attributes<'a> {
         };
         let mut options = match self.given {
             Given::Nothing => json!({}),
-            Given::Delete(options) => options.clone(),
+            Given::Delete(options) => options(),
             Given::Write {
                 manager,
                 validation,

@@ -29,8 +29,7 @@ impl Plugin for PodTopologyLabels {
         let binds = attributes.kind.plural == "pods"
             && attributes.kind.group.is_empty()
             && attributes.subresource == "binding";
-        attributes.operation == Operation::Create
-            && (binds || attributes.is("", "pods"))
+        attributes.operation == Operation::Create && (binds || attributes.is("", "pods"))
     }
 
     async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {

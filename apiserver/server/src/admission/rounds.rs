@@ -99,9 +99,11 @@ mod tests {
     fn who_is_asked_again() {
         let (first, second) = (json!({"a": 1}), json!({"a": 2}));
         // what happened in the first round, the object of the second, and whether the first webhook sees it
-        for (changed_after, object, due) in
-            [(false, &first, false), (true, &first, true), (false, &second, true)]
-        {
+        for (changed_after, object, due) in [
+            (false, &first, false),
+            (true, &first, true),
+            (false, &second, true),
+        ] {
             let mut rounds = Rounds::default();
             assert!(!rounds.next());
             let memory = rounds.of("x");

@@ -75,9 +75,12 @@ impl Transports {
 
     async fn dial(&self, location: &Location) -> Result<Box<dyn Stream>, DialError> {
         let late = |_| DialError::Timeout(location.authority());
-        let tcp = tokio::time::timeout(PATIENCE, connect(&location.host, location.port, self.behind.as_ref()))
-            .await
-            .map_err(late)??;
+        let tcp = tokio::time::timeout(
+            PATIENCE,
+            connect(&location.host, location.port, self.behind.as_ref()),
+        )
+        .await
+        .map_err(late)??;
         if location.scheme == Scheme::Http {
             return Ok(Box::new(tcp));
         }
@@ -196,9 +199,7 @@ pub async fn connect(
         Ok(ip) => vec![SocketAddr::new(ip, port)],
         Err(_) => {
             let found = tokio::net::lookup_host((host, port)).await;
-            found
-                .map_err(|_| DialError::NoHost(host.into()))?
-                .collect()
+            found.map_err(|_| DialError::NoHost(host.into()))?.collect()
         }
     };
     let mut failure = DialError::NoHost(host.into());

@@ -152,7 +152,9 @@ fn in_words(
     let current = instant(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
     let outdated = |side: &str, at: Option<i64>| {
         let at = at.map_or_else(String::new, instant);
-        format!("certificate has expired or is not yet valid: current time {current} is {side} {at}")
+        format!(
+            "certificate has expired or is not yet valid: current time {current} is {side} {at}"
+        )
     };
     let text = match &why {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -203,7 +205,10 @@ fn other_name(sans: &[San], name: &ServerName<'_>) -> String {
         true => {
             format!("certificate is not valid for any names, but wanted to match {name}")
         }
-        false => format!("certificate is valid for {}, not {name}", valid_for.join(", ")),
+        false => format!(
+            "certificate is valid for {}, not {name}",
+            valid_for.join(", ")
+        ),
     }
 }
 

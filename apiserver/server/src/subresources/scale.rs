@@ -112,14 +112,9 @@ pub async fn serve(ctx: &Context, kind: &Arc<Kind>, body: Body) -> Answer {
         seen: Some(scale),
         ..Update::of(Part::Sub(Subresource::Scale))
     };
-    let (written, _) = write::update(
-        &call,
-        kind,
-        &ctx.info.namespace,
-        name,
-        how,
-        &mut |live| change.apply(live.unwrap_or(&Value::Null)),
-    )
+    let (written, _) = write::update(&call, kind, &ctx.info.namespace, name, how, &mut |live| {
+        change.apply(live.unwrap_or(&Value::Null))
+    })
     .await?;
     let value = match written {
         Written::Stored(object) => stored::decoded(kind, &object)?,

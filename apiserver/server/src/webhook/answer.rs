@@ -108,7 +108,9 @@ fn parsed(document: &[u8]) -> Result<Value, AnswerError> {
     if document.trim_ascii_start().starts_with(b"{") {
         let read = schema::parse_json(document).map(|parsed| parsed.value);
         return read.map_err(|why| {
-            AnswerError(format!("couldn't get version/kind; json parse error: {why}"))
+            AnswerError(format!(
+                "couldn't get version/kind; json parse error: {why}"
+            ))
         });
     }
     let text = std::str::from_utf8(document)
@@ -139,10 +141,25 @@ mod tests {
         text.insert(header::CONTENT_TYPE, "text/plain".parse().unwrap());
         let status = br#"{"kind":"Status","apiVersion":"v1","status":"Failure","message":"no"}"#;
         for (code, headers, document, said) in [
-            (404, &text, &b"x"[..], "the server could not find the requested resource"),
-            (500, &text, b" boom\n", "an error on the server (\"boom\") has prevented the request from succeeding"),
+            (
+                404,
+                &text,
+                &b"x"[..],
+                "the server could not find the requested resource",
+            ),
+            (
+                500,
+                &text,
+                b" boom\n",
+                "an error on the server (\"boom\") has prevented the request from succeeding",
+            ),
             (403, &text, b"not you", "not you"),
-            (302, &text, b"", "the server responded with the status code 302 but did not return more information"),
+            (
+                302,
+                &text,
+                b"",
+                "the server responded with the status code 302 but did not return more information",
+            ),
             (500, &HeaderMap::new(), status, "no"),
         ] {
             let code = StatusCode::from_u16(code).unwrap();

@@ -142,11 +142,12 @@ impl Client {
         let (head, sender) = answer.await.map_err(|_| late())??;
         let (head, body) = head.into_parts();
         let left = patience.saturating_sub(begun.elapsed());
-        let body = match tokio::time::timeout(left, Limited::new(body, LONGEST_ANSWER).collect()).await {
-            Err(_) => return Err(PostError::Body("context deadline exceeded".into())),
-            Ok(Err(error)) => return Err(PostError::Body(error.to_string())),
-            Ok(Ok(body)) => body.to_bytes(),
-        };
+        let body =
+            match tokio::time::timeout(left, Limited::new(body, LONGEST_ANSWER).collect()).await {
+                Err(_) => return Err(PostError::Body("context deadline exceeded".into())),
+                Ok(Err(error)) => return Err(PostError::Body(error.to_string())),
+                Ok(Ok(body)) => body.to_bytes(),
+            };
         self.rest(sender);
         match head.status.as_u16() {
             200..=206 if body.is_empty() => {
@@ -261,7 +262,9 @@ fn of_service(service: &Value) -> Result<Placed, ClientError> {
     let (name, namespace) = (service.text("name"), service.text("namespace"));
     let port = match service.int("port") {
         0 => 443,
-        port => u16::try_from(port).map_err(|_| ClientError::Url(format!("invalid port {port}")))?,
+        port => {
+            u16::try_from(port).map_err(|_| ClientError::Url(format!("invalid port {port}")))?
+        }
     };
     let host = format!("{name}.{namespace}.svc");
     let place = Place::Service {
@@ -309,7 +312,10 @@ mod tests {
         for (config, wanted) in [
             (json!({"url": "https://a.b"}), "https://a.b/"),
             (json!({"url": "https://a.b:1/x/y/"}), "https://a.b:1/x/y"),
-            (json!({"url": "https://[::1]:1/a%20b"}), "https://[::1]:1/a%20b"),
+            (
+                json!({"url": "https://[::1]:1/a%20b"}),
+                "https://[::1]:1/a%20b",
+            ),
             (service(Value::Null), "https://s.n.svc:8443/"),
             (service(json!("/validate")), "https://s.n.svc:8443/validate"),
         ] {
@@ -319,10 +325,16 @@ mod tests {
                 wanted
             );
         }
-        assert_eq!(Client::new(&json!({}), None).err(), Some(ClientError::Nowhere));
+        assert_eq!(
+            Client::new(&json!({}), None).err(),
+            Some(ClientError::Nowhere)
+        );
         let bundle = json!({"url": "https://a", "caBundle": "eA=="});
         assert_eq!(
-            Client::new(&bundle, None).err().map(|why| why.to_string()).as_deref(),
+            Client::new(&bundle, None)
+                .err()
+                .map(|why| why.to_string())
+                .as_deref(),
             Some("unable to load root certificates: unable to parse bytes as PEM block")
         );
     }

@@ -120,14 +120,29 @@ mod tests {
     fn what_may_be_asked() {
         let ports = json!([{"name": "web", "port": 443}, {"port": 80}]);
         for (spec, port, wanted) in [
-            (json!({"type": "ClusterIP", "ports": ports}), 443, Ok(Routed::Port("web".into()))),
-            (json!({"type": "NodePort", "ports": ports}), 80, Ok(Routed::Port(String::new()))),
+            (
+                json!({"type": "ClusterIP", "ports": ports}),
+                443,
+                Ok(Routed::Port("web".into())),
+            ),
+            (
+                json!({"type": "NodePort", "ports": ports}),
+                80,
+                Ok(Routed::Port(String::new())),
+            ),
             (
                 json!({"type": "ClusterIP", "ports": ports}),
                 8443,
-                Err(Unresolved::NoPort { port: 8443, name: "s".into() }),
+                Err(Unresolved::NoPort {
+                    port: 8443,
+                    name: "s".into(),
+                }),
             ),
-            (json!({"type": "ClusterIP", "clusterIP": "None", "ports": ports}), 443, Err(Unresolved::Headless)),
+            (
+                json!({"type": "ClusterIP", "clusterIP": "None", "ports": ports}),
+                443,
+                Err(Unresolved::Headless),
+            ),
             (
                 json!({"type": "ExternalName", "externalName": "a.b"}),
                 443,
@@ -156,7 +171,11 @@ mod tests {
             (json!([there]), "other", None),
             (json!([there]), "none", None),
         ] {
-            assert_eq!(endpoint(&slice(endpoints.clone()), port), wanted, "{endpoints}");
+            assert_eq!(
+                endpoint(&slice(endpoints.clone()), port),
+                wanted,
+                "{endpoints}"
+            );
         }
     }
 }

@@ -169,8 +169,12 @@ pub async fn delete(
         let live = stored::decoded(kind, &object)?;
         preconditions(kind, name, options, &live)?;
         // who deletes many names none
-        let named = if call.asked.verb == "deletecollection" { "" } else { name };
-        let given = options.to_value(kind, &live);
+        let named = if call.asked.verb == "deletecollection" {
+            ""
+        } else {
+            name
+        };
+        let given = || options.to_value(kind, &live);
         let mut attributes = call.attributes(kind, "", Operation::Delete, (namespace, named));
         attributes.old = Some(&live);
         attributes.dry_run = options.dry_run;

@@ -60,9 +60,7 @@ impl Drop for Webhook {
 
 impl Webhook {
     /// One that answers a path and a `request` so.
-    pub async fn start(
-        answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static,
-    ) -> Webhook {
+    pub async fn start(answer: impl Fn(&str, &Value) -> Reply + Send + Sync + 'static) -> Webhook {
         Webhook::named(&["127.0.0.1"], [127, 0, 0, 1].into(), answer).await
     }
 

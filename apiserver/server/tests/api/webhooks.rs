@@ -27,7 +27,10 @@ fn hook(name: &str, client: Value, more: Value) -> Value {
 async fn configure(server: &Server, sort: &str, name: &str, hooks: Value) {
     let path = format!("{GROUP}/{sort}webhookconfigurations");
     server
-        .make(&path, &json!({"metadata": {"name": name}, "webhooks": hooks}))
+        .make(
+            &path,
+            &json!({"metadata": {"name": name}, "webhooks": hooks}),
+        )
         .await;
     followed().await;
 }
@@ -97,14 +100,32 @@ async fn a_webhook_allows_and_denies() {
         assert_eq!(request[field], wanted, "{field}");
     }
     let object = &request["object"];
-    assert_eq!((&object["kind"], &object["apiVersion"]), (&json!("ConfigMap"), &json!("v1")));
+    assert_eq!(
+        (&object["kind"], &object["apiVersion"]),
+        (&json!("ConfigMap"), &json!("v1"))
+    );
     assert_eq!(object["data"], json!({"a": "b"}));
     assert!(object["metadata"]["uid"].is_string());
 
     for (name, code, reason, message) in [
-        ("plain", 400, None, "admission webhook \"a.b.c\" denied the request without explanation"),
-        ("told", 403, Some("Odd"), "admission webhook \"a.b.c\" denied the request: no"),
-        ("reason", 400, Some("Odd"), "admission webhook \"a.b.c\" denied the request: Odd"),
+        (
+            "plain",
+            400,
+            None,
+            "admission webhook \"a.b.c\" denied the request without explanation",
+        ),
+        (
+            "told",
+            403,
+            Some("Odd"),
+            "admission webhook \"a.b.c\" denied the request: no",
+        ),
+        (
+            "reason",
+            400,
+            Some("Odd"),
+            "admission webhook \"a.b.c\" denied the request: Odd",
+        ),
     ] {
         let refused = make(&server, name).await.is(code).json();
         assert_eq!(
@@ -113,7 +134,10 @@ async fn a_webhook_allows_and_denies() {
         );
     }
     let refused = make(&server, "told").await.json();
-    assert_eq!(refused["details"], json!({"causes": [{"message": "because"}]}));
+    assert_eq!(
+        refused["details"],
+        json!({"causes": [{"message": "because"}]})
+    );
     // one connection serves them all
     assert_eq!(webhook.connections(), 1);
 
@@ -121,24 +145,42 @@ async fn a_webhook_allows_and_denies() {
     webhook.taken();
     let place = format!("{MAPS}/good");
     server
-        .patch(&format!("{place}?fieldManager=me"), "merge", &json!({"data": {"a": "c"}}))
+        .patch(
+            &format!("{place}?fieldManager=me"),
+            "merge",
+            &json!({"data": {"a": "c"}}),
+        )
         .await
         .is(200);
     let (_, request) = webhook.taken().pop().unwrap();
     assert_eq!(
-        (&request["operation"], &request["object"]["data"]["a"], &request["oldObject"]["data"]["a"]),
+        (
+            &request["operation"],
+            &request["object"]["data"]["a"],
+            &request["oldObject"]["data"]["a"]
+        ),
         (&json!("UPDATE"), &json!("c"), &json!("b"))
     );
-    let options = json!({"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "me"});
+    let options =
+        json!({"kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "me"});
     assert_eq!(request["options"], options);
     let body = json!({"propagationPolicy": "Background", "gracePeriodSeconds": 3});
     server
-        .send("DELETE", &place, &[("content-type", "application/json")], body.to_string())
+        .send(
+            "DELETE",
+            &place,
+            &[("content-type", "application/json")],
+            body.to_string(),
+        )
         .await
         .is(200);
     let (_, request) = webhook.taken().pop().unwrap();
     assert_eq!(
-        (&request["operation"], &request["object"], &request["oldObject"]["data"]["a"]),
+        (
+            &request["operation"],
+            &request["object"],
+            &request["oldObject"]["data"]["a"]
+        ),
         (&json!("DELETE"), &Value::Null, &json!("c"))
     );
     let options = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1", "propagationPolicy": "Background", "gracePeriodSeconds": 3});
@@ -157,15 +199,28 @@ async fn webhooks_change_objects_in_order() {
         let annotations = &request["object"]["metadata"]["annotations"];
         let way = format!("{}{path}", annotations["way"].as_str().unwrap_or(""));
         match annotations.is_null() {
-            true => Reply::patch(&json!([{"op": "add", "path": "/metadata/annotations", "value": {"way": way}}])),
-            false => Reply::patch(&json!([{"op": "add", "path": "/metadata/annotations/way", "value": way}])),
+            true => Reply::patch(
+                &json!([{"op": "add", "path": "/metadata/annotations", "value": {"way": way}}]),
+            ),
+            false => Reply::patch(
+                &json!([{"op": "add", "path": "/metadata/annotations/way", "value": way}]),
+            ),
         }
     })
     .await;
     let at = |path: &str| webhook.config(path);
     let again = json!({"reinvocationPolicy": "IfNeeded"});
-    configure(&server, "mutating", "b", json!([hook("b.b.c", at("/3"), json!({}))])).await;
-    let hooks = json!([hook("z.b.c", at("/1"), again.clone()), hook("a.b.c", at("/2"), json!({}))]);
+    configure(
+        &server,
+        "mutating",
+        "b",
+        json!([hook("b.b.c", at("/3"), json!({}))]),
+    )
+    .await;
+    let hooks = json!([
+        hook("z.b.c", at("/1"), again.clone()),
+        hook("a.b.c", at("/2"), json!({}))
+    ]);
     configure(&server, "mutating", "a", hooks).await;
     let made = make(&server, "m").await.is(201).json();
     // the first one wants to see what came after it
@@ -174,7 +229,13 @@ async fn webhooks_change_objects_in_order() {
 
     // what nobody changes is not asked about twice
     unconfigure(&server, "mutating", "a").await;
-    configure(&server, "mutating", "c", json!([hook("c.b.c", at("/4"), again)])).await;
+    configure(
+        &server,
+        "mutating",
+        "c",
+        json!([hook("c.b.c", at("/4"), again)]),
+    )
+    .await;
     let made = make(&server, "n").await.is(201).json();
     assert_eq!(made["metadata"]["annotations"]["way"], "/3/4");
 }
@@ -199,10 +260,14 @@ async fn what_a_patch_may_not_do() {
         _ => Reply::patch(&json!([{"op": "replace", "path": "/data", "value": {"x": "y"}}])),
     })
     .await;
-    let failed = |why: &str| format!("Internal error occurred: failed calling webhook \"a.b.c\": {why}");
+    let failed =
+        |why: &str| format!("Internal error occurred: failed calling webhook \"a.b.c\": {why}");
     let invalid = |why: &str| failed(&format!("received invalid webhook response: {why}"));
-    let undecodable =
-        |why: &str| failed(&format!("received undecodable patch in webhook response: {why}"));
+    let undecodable = |why: &str| {
+        failed(&format!(
+            "received undecodable patch in webhook response: {why}"
+        ))
+    };
     for (path, code, said) in [
         ("/untyped", 500, invalid("webhook returned response.patch but not response.patchType")),
         ("/unpatched", 500, invalid("webhook returned response.patchType but not response.patch")),
@@ -212,7 +277,7 @@ async fn what_a_patch_may_not_do() {
         (
             "/absent",
             500,
-            "Internal error occurred: remove operation does not apply: doc is missing path: \"/data/x\": missing value".into(),
+            "Internal error occurred: error in remove for path: '/data/x': Unable to remove nonexistent key: x: missing value".into(),
         ),
         (
             "/type",
@@ -236,20 +301,39 @@ async fn what_a_patch_may_not_do() {
     }
     // what cannot be read as a patch is passed over where failures are, what cannot be applied is not
     for (path, code) in [("/garbage", 201), ("/absent", 500)] {
-        let hooks = json!([hook("a.b.c", webhook.config(path), json!({"failurePolicy": "Ignore"}))]);
+        let hooks = json!([hook(
+            "a.b.c",
+            webhook.config(path),
+            json!({"failurePolicy": "Ignore"})
+        )]);
         configure(&server, "mutating", "one", hooks).await;
         make(&server, &path[1..]).await.is(code);
         unconfigure(&server, "mutating", "one").await;
     }
     // there is nothing to be changed in a deletion, and a validating webhook changes nothing
-    configure(&server, "mutating", "one", json!([hook("a.b.c", webhook.config("/good"), json!({}))])).await;
-    assert_eq!(make(&server, "m").await.is(201).json()["data"], json!({"x": "y"}));
+    configure(
+        &server,
+        "mutating",
+        "one",
+        json!([hook("a.b.c", webhook.config("/good"), json!({}))]),
+    )
+    .await;
+    assert_eq!(
+        make(&server, "m").await.is(201).json()["data"],
+        json!({"x": "y"})
+    );
     assert_eq!(
         server.delete(&format!("{MAPS}/m")).await.is(500).message(),
         "Internal error occurred: admission webhook \"a.b.c\" attempted to modify the object, which is not supported for this operation"
     );
     unconfigure(&server, "mutating", "one").await;
-    configure(&server, "validating", "one", json!([hook("a.b.c", webhook.config("/good"), json!({}))])).await;
+    configure(
+        &server,
+        "validating",
+        "one",
+        json!([hook("a.b.c", webhook.config("/good"), json!({}))]),
+    )
+    .await;
     assert_eq!(
         make(&server, "n").await.is(500).message(),
         invalid("validating webhook may not return response.patch")
@@ -265,8 +349,16 @@ async fn what_cannot_be_asked_refuses() {
         "/empty" => Reply::Raw(200, Vec::new()),
         "/boom" => Reply::Raw(500, b"boom".to_vec()),
         "/missing" => Reply::Raw(404, Vec::new()),
-        "/bare" => Reply::Raw(200, json!({"response": {"uid": request["uid"], "allowed": true}}).to_string().into()),
-        _ => Reply::Raw(200, br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}"#.to_vec()),
+        "/bare" => Reply::Raw(
+            200,
+            json!({"response": {"uid": request["uid"], "allowed": true}})
+                .to_string()
+                .into(),
+        ),
+        _ => Reply::Raw(
+            200,
+            br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}"#.to_vec(),
+        ),
     })
     .await;
     let other = Webhook::start(|_, _| Reply::allowed()).await;
@@ -285,7 +377,8 @@ async fn what_cannot_be_asked_refuses() {
     let at = |path: &str| format!("https://{}{path}", webhook.address);
     let bundle = |authority: &str| STANDARD.encode(authority);
     let own = bundle(&webhook.authority);
-    let service = |name: &str| json!({"service": {"namespace": "default", "name": name}, "caBundle": own});
+    let service =
+        |name: &str| json!({"service": {"namespace": "default", "name": name}, "caBundle": own});
     let port = webhook.address.port();
     server
         .make(
@@ -294,7 +387,9 @@ async fn what_cannot_be_asked_refuses() {
         )
         .await;
     let url = |url: String, bundle: &str| json!({"url": url, "caBundle": bundle});
-    let post = |url: String, why: String| format!("failed to call webhook: Post \"{url}?timeout=1s\": {why}");
+    let post = |url: String, why: String| {
+        format!("failed to call webhook: Post \"{url}?timeout=1s\": {why}")
+    };
     for (client, said) in [
         (url(at("/hang"), &own), post(at("/hang"), "context deadline exceeded".into())),
         (
@@ -370,15 +465,27 @@ async fn who_is_asked() {
     let server = Server::start().await;
     let webhook = Webhook::start(|_, _| Reply::Response(json!({"allowed": false}))).await;
     server
-        .make("/api/v1/namespaces", &json!({"metadata": {"name": "free", "labels": {"free": "yes"}}}))
+        .make(
+            "/api/v1/namespaces",
+            &json!({"metadata": {"name": "free", "labels": {"free": "yes"}}}),
+        )
         .await;
     let refuses = |more: Value| json!([hook("a.b.c", webhook.config("/"), more)]);
     // what a webhook says, and whether it is asked about a ConfigMap in `default`, in `free`, and one with a label
     for (more, asked) in [
         (json!({}), [true, true, true]),
-        (json!({"namespaceSelector": {"matchLabels": {"free": "yes"}}}), [false, true, false]),
-        (json!({"namespaceSelector": {"matchExpressions": [{"key": "free", "operator": "DoesNotExist"}]}}), [true, false, true]),
-        (json!({"objectSelector": {"matchLabels": {"a": "b"}}}), [false, false, true]),
+        (
+            json!({"namespaceSelector": {"matchLabels": {"free": "yes"}}}),
+            [false, true, false],
+        ),
+        (
+            json!({"namespaceSelector": {"matchExpressions": [{"key": "free", "operator": "DoesNotExist"}]}}),
+            [true, false, true],
+        ),
+        (
+            json!({"objectSelector": {"matchLabels": {"a": "b"}}}),
+            [false, false, true],
+        ),
         (
             json!({"rules": [{"operations": ["UPDATE"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}]}),
             [false, false, false],
@@ -400,12 +507,18 @@ async fn who_is_asked() {
         let mut labelled = map("m");
         labelled["metadata"]["labels"] = json!({"a": "b"});
         let found = [
-            server.post(&format!("{MAPS}?dryRun=All"), &map("m")).await.code,
+            server
+                .post(&format!("{MAPS}?dryRun=All"), &map("m"))
+                .await
+                .code,
             server
                 .post("/api/v1/namespaces/free/configmaps?dryRun=All", &map("m"))
                 .await
                 .code,
-            server.post(&format!("{MAPS}?dryRun=All"), &labelled).await.code,
+            server
+                .post(&format!("{MAPS}?dryRun=All"), &labelled)
+                .await
+                .code,
         ];
         assert_eq!(found.map(|code| code == 400), asked, "{more}");
         unconfigure(&server, "validating", "one").await;
@@ -414,9 +527,13 @@ async fn who_is_asked() {
     let all = json!({"rules": [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"]}]});
     configure(&server, "validating", "one", refuses(all)).await;
     make(&server, "m").await.is(400);
-    let review = json!({"spec": {"user": "x", "nonResourceAttributes": {"path": "/", "verb": "get"}}});
+    let review =
+        json!({"spec": {"user": "x", "nonResourceAttributes": {"path": "/", "verb": "get"}}});
     server
-        .post("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review)
+        .post(
+            "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+            &review,
+        )
         .await
         .is(400);
     unconfigure(&server, "validating", "one").await;
@@ -426,7 +543,9 @@ async fn who_is_asked() {
 async fn other_versions_and_parts_of_objects() {
     let server = Server::start().await;
     let webhook = Webhook::start(|_, request| match request["kind"]["kind"].as_str() {
-        Some("Scale") => Reply::patch(&json!([{"op": "replace", "path": "/spec/replicas", "value": 7}])),
+        Some("Scale") => {
+            Reply::patch(&json!([{"op": "replace", "path": "/spec/replicas", "value": 7}]))
+        }
         Some("HorizontalPodAutoscaler") => {
             Reply::patch(&json!([{"op": "replace", "path": "/spec/maxReplicas", "value": 9}]))
         }
@@ -434,7 +553,13 @@ async fn other_versions_and_parts_of_objects() {
     })
     .await;
     let rule = |version: &str, resource: &str| json!({"operations": ["*"], "apiGroups": ["autoscaling", "apps"], "apiVersions": [version], "resources": [resource]});
-    let about = |policy: &str, rule: Value| json!([hook("a.b.c", webhook.config("/"), json!({"matchPolicy": policy, "rules": [rule]}))]);
+    let about = |policy: &str, rule: Value| {
+        json!([hook(
+            "a.b.c",
+            webhook.config("/"),
+            json!({"matchPolicy": policy, "rules": [rule]})
+        )])
+    };
     let autoscaler = |version: &str, name: &str| {
         json!({"apiVersion": format!("autoscaling/{version}"), "kind": "HorizontalPodAutoscaler", "metadata": {"name": name},
             "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"}}})
@@ -445,18 +570,38 @@ async fn other_versions_and_parts_of_objects() {
         ("Equivalent", "v1", "v2", Some("v1")),
         ("Equivalent", "v2", "v1", Some("v2")),
     ] {
-        configure(&server, "mutating", "one", about(policy, rule(rule_version, "horizontalpodautoscalers"))).await;
-        let path = format!("/apis/autoscaling/{asked_version}/namespaces/default/horizontalpodautoscalers?dryRun=All");
-        let made = server.post(&path, &autoscaler(asked_version, "h")).await.is(201).json();
-        assert_eq!(made["spec"]["maxReplicas"], json!(if seen.is_some() { 9 } else { 3 }));
+        configure(
+            &server,
+            "mutating",
+            "one",
+            about(policy, rule(rule_version, "horizontalpodautoscalers")),
+        )
+        .await;
+        let path = format!(
+            "/apis/autoscaling/{asked_version}/namespaces/default/horizontalpodautoscalers?dryRun=All"
+        );
+        let made = server
+            .post(&path, &autoscaler(asked_version, "h"))
+            .await
+            .is(201)
+            .json();
+        assert_eq!(
+            made["spec"]["maxReplicas"],
+            json!(if seen.is_some() { 9 } else { 3 })
+        );
         let found = webhook.taken();
         assert_eq!(
-            found.last().map(|(_, request)| request["resource"]["version"].as_str().unwrap()),
+            found
+                .last()
+                .map(|(_, request)| request["resource"]["version"].as_str().unwrap()),
             seen
         );
         for (_, request) in found {
             assert_eq!(request["requestResource"]["version"], asked_version);
-            assert_eq!(request["object"]["apiVersion"], format!("autoscaling/{}", seen.unwrap()));
+            assert_eq!(
+                request["object"]["apiVersion"],
+                format!("autoscaling/{}", seen.unwrap())
+            );
         }
         unconfigure(&server, "mutating", "one").await;
     }
@@ -465,19 +610,41 @@ async fn other_versions_and_parts_of_objects() {
     server
         .make("/apis/apps/v1/namespaces/default/deployments", &deployment)
         .await;
-    configure(&server, "mutating", "one", about("Exact", rule("v1", "deployments/scale"))).await;
+    configure(
+        &server,
+        "mutating",
+        "one",
+        about("Exact", rule("v1", "deployments/scale")),
+    )
+    .await;
     let place = "/apis/apps/v1/namespaces/default/deployments/d";
     let scaled = server
-        .patch(&format!("{place}/scale"), "merge", &json!({"spec": {"replicas": 2}}))
+        .patch(
+            &format!("{place}/scale"),
+            "merge",
+            &json!({"spec": {"replicas": 2}}),
+        )
         .await
         .is(200)
         .json();
     assert_eq!(scaled["spec"]["replicas"], 7);
     assert_eq!(server.get(place).await.json()["spec"]["replicas"], 7);
     let (_, request) = webhook.taken().pop().unwrap();
-    assert_eq!(request["kind"], json!({"group": "autoscaling", "version": "v1", "kind": "Scale"}));
-    assert_eq!((&request["subResource"], &request["resource"]["resource"]), (&json!("scale"), &json!("deployments")));
-    assert_eq!((&request["object"]["spec"]["replicas"], &request["oldObject"]["spec"]["replicas"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        request["kind"],
+        json!({"group": "autoscaling", "version": "v1", "kind": "Scale"})
+    );
+    assert_eq!(
+        (&request["subResource"], &request["resource"]["resource"]),
+        (&json!("scale"), &json!("deployments"))
+    );
+    assert_eq!(
+        (
+            &request["object"]["spec"]["replicas"],
+            &request["oldObject"]["spec"]["replicas"]
+        ),
+        (&json!(2), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -488,8 +655,21 @@ async fn dry_runs() {
     let path = format!("{GROUP}/validatingwebhookconfigurations");
     let old = json!({"metadata": {"name": "one"}, "webhooks": [hook("a.b.c", webhook.config("/"), json!({"sideEffects": "Some"}))]});
     server.post(&path, &old).await.is(422);
-    configure(&server, "validating", "one", json!([hook("a.b.c", webhook.config("/"), json!({"sideEffects": "NoneOnDryRun"}))])).await;
-    server.post(&format!("{MAPS}?dryRun=All"), &map("m")).await.is(201);
+    configure(
+        &server,
+        "validating",
+        "one",
+        json!([hook(
+            "a.b.c",
+            webhook.config("/"),
+            json!({"sideEffects": "NoneOnDryRun"})
+        )]),
+    )
+    .await;
+    server
+        .post(&format!("{MAPS}?dryRun=All"), &map("m"))
+        .await
+        .is(201);
     let (_, request) = webhook.taken().pop().unwrap();
     assert_eq!(request["dryRun"], true);
     assert_eq!(request["options"]["dryRun"], json!(["All"]));
@@ -518,10 +698,19 @@ async fn services_are_reached_by_their_endpoints() {
     let slice = json!({"metadata": {"name": "hook-x", "labels": {"kubernetes.io/service-name": "hook"}}, "addressType": "IPv4",
         "ports": [{"name": "web", "port": webhook.address.port()}], "endpoints": [{"addresses": [own.to_string()], "conditions": {"ready": true}}]});
     server
-        .make("/apis/discovery.k8s.io/v1/namespaces/default/endpointslices", &slice)
+        .make(
+            "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices",
+            &slice,
+        )
         .await;
     let service = json!({"service": {"namespace": "default", "name": "hook", "port": 8443, "path": "/p"}, "caBundle": STANDARD.encode(&webhook.authority)});
-    configure(&server, "validating", "one", json!([hook("a.b.c", service, json!({}))])).await;
+    configure(
+        &server,
+        "validating",
+        "one",
+        json!([hook("a.b.c", service, json!({}))]),
+    )
+    .await;
     make(&server, "m").await.is(400);
     assert_eq!(webhook.seen()[0].0, "/p");
 }
@@ -531,7 +720,13 @@ async fn a_webhook_that_hangs_costs_others_nothing() {
     let server = Server::start().await;
     let webhook = Webhook::start(|_, _| Reply::Never).await;
     let more = json!({"timeoutSeconds": 2, "objectSelector": {"matchLabels": {"slow": "yes"}}});
-    configure(&server, "validating", "one", json!([hook("a.b.c", webhook.config("/"), more)])).await;
+    configure(
+        &server,
+        "validating",
+        "one",
+        json!([hook("a.b.c", webhook.config("/"), more)]),
+    )
+    .await;
     let mut slow = map("slow");
     slow["metadata"]["labels"] = json!({"slow": "yes"});
     let begun = Instant::now();
@@ -555,5 +750,8 @@ async fn a_webhook_that_hangs_costs_others_nothing() {
     let (hung, took) = futures::future::join(hanging, others).await;
     println!("200 writes beside 50 that hang: {took:?}; those that hang: {hung:?}");
     assert!(took < Duration::from_secs(1), "{took:?}");
-    assert!(hung >= Duration::from_secs(2) && hung < Duration::from_secs(4), "{hung:?}");
+    assert!(
+        hung >= Duration::from_secs(2) && hung < Duration::from_secs(4),
+        "{hung:?}"
+    );
 }

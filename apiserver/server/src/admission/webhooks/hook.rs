@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use skiff_api::machinery::{meta::Meta, read::Read, selector::SelectorError};
 
-use super::review::Version;
+use super::{failure::CallError, review::Version};
 use crate::{
     admission::matching::Criteria,
     dial::Behind,
@@ -51,6 +51,12 @@ impl Hook {
             version: Version::first_of(hook.texts("admissionReviewVersions")),
             client: Client::new(hook.at("clientConfig"), behind.cloned()),
         }
+    }
+
+    /// Tells whoever runs the server that it was not asked, and that the write goes on.
+    pub fn passed_over(&self, why: &CallError) {
+        let (configuration, name) = (&self.configuration, &self.name);
+        tracing::warn!("Failed calling webhook, failing open {name} of {configuration}: {why}");
     }
 
     /// It may be asked about what is only tried.

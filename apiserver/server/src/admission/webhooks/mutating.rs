@@ -70,10 +70,7 @@ async fn one(
         Ok(changed) => Ok(changed),
         Err(Failure::Refused(status)) => Err(status),
         Err(Failure::Calling(why)) if hook.ignores_failures => {
-            tracing::warn!(
-                "{}, which is passed over",
-                failed(&hook.name, &why).message
-            );
+            hook.passed_over(&why);
             Ok(false)
         }
         Err(Failure::Calling(why)) => Err(failed(&hook.name, &why)),

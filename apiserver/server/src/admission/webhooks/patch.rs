@@ -75,8 +75,8 @@ struct Patched {
 fn read(attributes: &Attributes<'_>, shown: &Shown, mut value: Value) -> Result<Patched, Status> {
     let kind = &shown.kind;
     let (group, version, name) = attributes.kind_of_object(kind);
-    let same = value.text("kind") == name
-        && value.text("apiVersion") == api_version(group, version);
+    let same =
+        value.text("kind") == name && value.text("apiVersion") == api_version(group, version);
     if !same {
         let said = value.text("apiVersion");
         let said_version = said.rsplit('/').next().unwrap_or("");
@@ -91,7 +91,10 @@ fn read(attributes: &Attributes<'_>, shown: &Shown, mut value: Value) -> Result<
         Some(node) if own => schema::conform(&mut value, node)
             .map(drop)
             .map_err(Status::internal)?,
-        Some(_) => kind.conform(&mut value).map(drop).map_err(Status::internal)?,
+        Some(_) => kind
+            .conform(&mut value)
+            .map(drop)
+            .map_err(Status::internal)?,
         None => {}
     }
     keep_managers(attributes, shown, &mut value);

@@ -330,7 +330,9 @@ mod tests {
             (
                 true,
                 json!({"response": {"uid": "u"}}),
-                failed("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /, Kind="),
+                failed(
+                    "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /, Kind=",
+                ),
             ),
             (
                 true,
@@ -367,7 +369,10 @@ mod tests {
             &json!({"response": {"patch": "W10="}}),
         )
         .unwrap();
-        assert_eq!((beta.patch, beta.patch_type.as_str()), (b"[]".to_vec(), "JSONPatch"));
+        assert_eq!(
+            (beta.patch, beta.patch_type.as_str()),
+            (b"[]".to_vec(), "JSONPatch")
+        );
     }
 
     #[test]
@@ -399,14 +404,26 @@ mod tests {
     #[test]
     fn refusals() {
         for (status, code, message) in [
-            (json!(null), 400, "admission webhook \"a.b.c\" denied the request without explanation"),
-            (json!({"reason": "Odd"}), 400, "admission webhook \"a.b.c\" denied the request: Odd"),
+            (
+                json!(null),
+                400,
+                "admission webhook \"a.b.c\" denied the request without explanation",
+            ),
+            (
+                json!({"reason": "Odd"}),
+                400,
+                "admission webhook \"a.b.c\" denied the request: Odd",
+            ),
             (
                 json!({"code": 403, "message": "no", "reason": "Odd"}),
                 403,
                 "admission webhook \"a.b.c\" denied the request: no",
             ),
-            (json!({"code": 200}), 400, "admission webhook \"a.b.c\" denied the request without explanation"),
+            (
+                json!({"code": 200}),
+                400,
+                "admission webhook \"a.b.c\" denied the request without explanation",
+            ),
         ] {
             let refused = refusal("a.b.c", &status);
             assert_eq!((refused.code, refused.message.as_str()), (code, message));

@@ -60,10 +60,7 @@ async fn one(hook: &Hook, attributes: &Attributes<'_>, shown: &Shown) -> Result<
         Ok(_) => Ok(()),
         Err(Failure::Refused(status)) => Err(status),
         Err(Failure::Calling(why)) if hook.ignores_failures => {
-            tracing::warn!(
-                "{}, which is passed over",
-                failed(&hook.name, &why).message
-            );
+            hook.passed_over(&why);
             Ok(())
         }
         Err(Failure::Calling(why)) => Err(failed(&hook.name, &why)),

@@ -93,8 +93,16 @@ mod tests {
                 json!({"stdin": true, "stdout": true, "container": "c", "command": ["ls", "-l"]}),
             ),
             (Subresource::Attach, "stderr=true", json!({"stderr": true})),
-            (Subresource::PortForward, "ports=80,443&ports=1", json!({"ports": [80, 443, 1]})),
-            (Subresource::Proxy(Proxied::Pod), "a=b", json!({"path": "/x"})),
+            (
+                Subresource::PortForward,
+                "ports=80,443&ports=1",
+                json!({"ports": [80, 443, 1]}),
+            ),
+            (
+                Subresource::Proxy(Proxied::Pod),
+                "a=b",
+                json!({"path": "/x"}),
+            ),
         ] {
             let query = Query::read(Some(query));
             assert_eq!(parameters(&query, sub, || "/x".into()).unwrap(), wanted);
