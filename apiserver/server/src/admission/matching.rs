@@ -41,7 +41,8 @@ pub fn namespace_of<'a>(attributes: &'a Attributes<'_>) -> &'a str {
     }
 }
 
-fn is_namespace(kind: &Kind) -> bool {
+/// Namespaces themselves.
+pub fn is_namespace(kind: &Kind) -> bool {
     kind.group.is_empty() && kind.plural == "namespaces"
 }
 

@@ -14,6 +14,7 @@ mod certificates;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+mod expressions;
 mod limit_ranger;
 mod matching;
 mod namespace_lifecycle;
@@ -23,6 +24,7 @@ mod plugin;
 mod pod_resize_validator;
 mod pod_security;
 mod pod_topology_labels;
+mod policies;
 mod priority;
 mod resource_quota;
 mod rounds;
@@ -110,7 +112,9 @@ fn all(webhooks: &Webhooks) -> Vec<Box<dyn Plugin>> {
         Box::new(default_ingress_class::DefaultIngressClass),
         Box::new(pod_topology_labels::PodTopologyLabels),
         Box::new(pod_resize_validator::PodResizeValidator),
+        Box::<policies::MutatingAdmissionPolicy>::default(),
         webhooks.mutating_plugin(),
+        Box::<policies::ValidatingAdmissionPolicy>::default(),
         webhooks.validating_plugin(),
         Box::new(resource_quota::ResourceQuota),
     ]

@@ -540,6 +540,69 @@ async fn who_is_asked() {
 }
 
 #[tokio::test]
+async fn conditions_say_who_is_asked() {
+    let server = Server::start().await;
+    let webhook = Webhook::start(|_, _| Reply::Response(json!({"allowed": false}))).await;
+    let asks = "admission webhook \"a.b.c\" denied the request without explanation";
+    let lacks = "configmaps \"m\" is forbidden: expression 'object.data.x == 'y'' resulted in error: no such key: x";
+    for (conditions, policy, said) in [
+        (vec!["object.data.a == 'b'"], "Fail", Some(asks)),
+        (vec!["object.data.a == 'c'"], "Fail", None),
+        (
+            vec!["object.data.a == 'c'", "object.data.x == 'y'"],
+            "Fail",
+            None,
+        ),
+        (vec!["object.data.x == 'y'"], "Fail", Some(lacks)),
+        (vec!["object.data.x == 'y'"], "Ignore", None),
+        (
+            vec![
+                "request.operation == 'CREATE' && request.userInfo.username == 'admin'",
+                "oldObject == null",
+            ],
+            "Fail",
+            Some(asks),
+        ),
+        (vec!["request.resource.resource == 'secrets'"], "Fail", None),
+        (
+            vec!["authorizer.group('').resource('pods').namespace('x').check('get').allowed()"],
+            "Fail",
+            Some(asks),
+        ),
+    ] {
+        let named = conditions
+            .iter()
+            .enumerate()
+            .map(|(at, text)| json!({"name": format!("c{at}"), "expression": text}));
+        let more = json!({"failurePolicy": policy, "matchConditions": named.collect::<Vec<_>>()});
+        for sort in ["mutating", "validating"] {
+            let hooks = json!([hook("a.b.c", webhook.config("/"), more.clone())]);
+            configure(&server, sort, "one", hooks).await;
+            let answer = server.post(&format!("{MAPS}?dryRun=All"), &map("m")).await;
+            let found = Some(answer.message()).filter(|_| answer.code != 201);
+            assert_eq!(found.as_deref(), said, "{conditions:?}");
+            unconfigure(&server, sort, "one").await;
+        }
+    }
+    // what does not compile is not stored
+    let path = format!("{GROUP}/mutatingwebhookconfigurations");
+    let more = json!({"matchConditions": [{"name": "c", "expression": "object.x +"}]});
+    let hooks = json!([hook("a.b.c", webhook.config("/"), more)]);
+    let refused = server
+        .post(
+            &path,
+            &json!({"metadata": {"name": "one"}, "webhooks": hooks}),
+        )
+        .await
+        .is(422);
+    assert!(
+        refused.message().contains("compilation failed"),
+        "{}",
+        refused.message()
+    );
+}
+
+#[tokio::test]
 async fn other_versions_and_parts_of_objects() {
     let server = Server::start().await;
     let webhook = Webhook::start(|_, request| match request["kind"]["kind"].as_str() {

@@ -13,7 +13,7 @@ mod configurations;
 mod failure;
 mod hook;
 mod mutating;
-mod patch;
+pub(super) mod patch;
 mod review;
 mod validating;
 
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{configurations::Configurations, hook::Hook};
 use super::{
+    expressions::{self, Asker, Input},
     matching,
     plugin::{Attributes, Plugin},
 };
@@ -81,15 +82,44 @@ fn meant(hook: &Hook, attributes: &Attributes<'_>) -> Result<Option<Arc<Kind>>, 
     criteria.matches(attributes)
 }
 
+/// Whether all conditions of a webhook hold for a write that it means.
+fn conditions_hold(
+    hook: &Hook,
+    attributes: &Attributes<'_>,
+    shown: &Shown,
+) -> Result<bool, Status> {
+    if hook.conditions.is_empty() {
+        return Ok(true);
+    }
+    let request = expressions::request(attributes, &shown.kind);
+    let asker = Asker::of(attributes);
+    let input = Input {
+        object: shown.object.as_ref(),
+        old: shown.old.as_ref(),
+        request: &request,
+        namespace: None,
+        params: None,
+        asker: Some(&asker),
+    };
+    match hook.conditions.hold(&input.activation()) {
+        Ok(hold) => Ok(hold),
+        Err(_) if hook.ignores_failures => Ok(false),
+        Err(why) => {
+            let (group, plural) = (attributes.asked.group, attributes.asked.plural);
+            Err(Status::forbidden(group, plural, attributes.name, &why.0))
+        }
+    }
+}
+
 /// A write as one version of its objects shows it.
-struct Shown {
-    kind: Arc<Kind>,
-    object: Option<Value>,
-    old: Option<Value>,
+pub(super) struct Shown {
+    pub kind: Arc<Kind>,
+    pub object: Option<Value>,
+    pub old: Option<Value>,
 }
 
 impl Shown {
-    fn of(attributes: &Attributes<'_>, kind: &Arc<Kind>) -> Result<Shown, Status> {
+    pub fn of(attributes: &Attributes<'_>, kind: &Arc<Kind>) -> Result<Shown, Status> {
         let shown = |value: &Value| show(attributes, kind, value.clone());
         let failed = |why: Problem| Status::internal(why.0);
         Ok(Shown {

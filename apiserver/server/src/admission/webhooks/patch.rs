@@ -64,15 +64,23 @@ pub fn apply(
 }
 
 /// An object as it was patched.
-struct Patched {
+pub struct Patched {
     /// Without defaults.
-    as_read: Value,
-    shown: Value,
+    pub as_read: Value,
+    pub shown: Value,
     /// In the form that the write is worked on in.
-    own: Value,
+    pub own: Value,
 }
 
-fn read(attributes: &Attributes<'_>, shown: &Shown, mut value: Value) -> Result<Patched, Status> {
+/// Reads what somebody made of an object.
+///
+/// # Errors
+/// It is none of its kind any more.
+pub fn read(
+    attributes: &Attributes<'_>,
+    shown: &Shown,
+    mut value: Value,
+) -> Result<Patched, Status> {
     let kind = &shown.kind;
     let (group, version, name) = attributes.kind_of_object(kind);
     let same =
