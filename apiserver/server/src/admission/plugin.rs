@@ -79,8 +79,8 @@ pub enum Given<'a> {
         /// `fieldValidation`, which may be empty.
         validation: &'a str,
     },
-    /// `DeleteOptions`.
-    Delete(&'a Value),
+    /// What makes `DeleteOptions`, when somebody wants to see them.
+    Delete(&'a (dyn Fn() -> Value + Sync)),
 }
 
 /// What an update makes of the live object, managed fields included. Called again when another write came between.
@@ -126,10 +126,20 @@ impl<'a> Attributes<'a> {
         own.unwrap_or((kind.group, kind.version, kind.kind))
     }
 
-    /// The type of what is written, where a subresource has a kind of its own.
-    pub fn own_node(&self, kind: &Kind) -> Option<Node<'static>> {
-        let (group, version, kind) = kind.subresource(self.subresource)?.kind()?;
-        Schema::builtin().of_kind(&api_version(group, version), kind)
+    /// What is written is of a kind of the subresource's own, which has no other versions.
+    pub fn has_own_kind(&self, kind: &Kind) -> bool {
+        kind.subresource(self.subresource)
+            .and_then(Subresource::kind)
+            .is_some()
+    }
+
+    /// The type of what is written, were it a write of this version; `None`: nothing is known of it (the parameters of what is connected).
+    pub fn node_of_object<'k>(&self, kind: &'k Kind) -> Option<Node<'k>> {
+        if !self.has_own_kind(kind) {
+            return Some(kind.node());
+        }
+        let (group, version, name) = self.kind_of_object(kind);
+        Schema::builtin().of_kind(&api_version(group, version), name)
     }
 
     /// The options of the request as an object of their kind; `Null` where there are none.
@@ -142,7 +152,7 @@ impl<'a> Attributes<'a> {
         };
         let mut options = match self.given {
             Given::Nothing => json!({}),
-            Given::Delete(options) => options.clone(),
+            Given::Delete(options) => options(),
             Given::Write {
                 manager,
                 validation,

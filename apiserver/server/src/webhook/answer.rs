@@ -71,11 +71,6 @@ pub fn decoded(
     node: Node<'_>,
 ) -> Result<Value, AnswerError> {
     let error = |why: String| Err(AnswerError(why));
-    if document.is_empty() {
-        return error(
-            "0-length response with status code: 200 and content type: application/json".into(),
-        );
-    }
     let mut value = parsed(document)?;
     if let Some(found) = go_name(&value) {
         return error(format!(

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -63,7 +63,9 @@ pub enum PostError {
     Unresolved { url: String, why: Unresolved },
     #[error("unexpected error when reading response body. Please retry. Original error: {0}")]
     Body(String),
-    /// The webhook answered with another code than 200.
+    #[error("0-length response with status code: {code} and content type: {media}")]
+    Empty { code: u16, media: String },
+    /// The webhook answered with a code that is no success.
     #[error("{0}")]
     Refused(String),
 }
@@ -147,16 +149,18 @@ impl Client {
                 Ok(Ok(body)) => body.to_bytes(),
             };
         self.rest(sender);
-        match head.status {
-            StatusCode::OK
-            | StatusCode::CREATED
-            | StatusCode::ACCEPTED
-            | StatusCode::NON_AUTHORITATIVE_INFORMATION
-            | StatusCode::NO_CONTENT
-            | StatusCode::RESET_CONTENT
-            | StatusCode::PARTIAL_CONTENT => Ok(body),
-            code => Err(PostError::Refused(answer::refusal(
-                code,
+        match head.status.as_u16() {
+            200..=206 if body.is_empty() => {
+                let media = head.headers.get(header::CONTENT_TYPE);
+                let media = media.and_then(|media| media.to_str().ok());
+                Err(PostError::Empty {
+                    code: head.status.as_u16(),
+                    media: media.unwrap_or("application/json").into(),
+                })
+            }
+            200..=206 => Ok(body),
+            _ => Err(PostError::Refused(answer::refusal(
+                head.status,
                 &head.headers,
                 &body,
             ))),

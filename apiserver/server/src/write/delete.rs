@@ -174,7 +174,7 @@ pub async fn delete(
         } else {
             name
         };
-        let given = options.to_value(kind, &live);
+        let given = || options.to_value(kind, &live);
         let mut attributes = call.attributes(kind, "", Operation::Delete, (namespace, named));
         attributes.old = Some(&live);
         attributes.dry_run = options.dry_run;

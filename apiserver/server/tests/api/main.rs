@@ -22,5 +22,7 @@ mod unreadable;
 mod verbs;
 mod versions;
 mod warnings;
+mod webhook_server;
+mod webhooks;
 #[path = "../support/widget.rs"]
 mod widget;

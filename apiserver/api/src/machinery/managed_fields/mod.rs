@@ -146,6 +146,14 @@ impl ManagedFieldsError {
     }
 }
 
+/// Whether `metadata.managedFields` can be read.
+///
+/// # Errors
+/// The first entry that cannot.
+pub fn check(list: Option<&Value>) -> Result<(), DecodeError> {
+    managers::decode(list).map(drop)
+}
+
 /// The managed fields of an object's metadata.
 fn of(object: &Value) -> Option<&Value> {
     object.get("metadata").and_then(|m| m.get("managedFields"))

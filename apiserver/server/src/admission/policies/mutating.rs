@@ -247,7 +247,7 @@ fn one(
         .policy
         .activation(&input(view, invocation, namespace, asker));
     let mut budget = RUNTIME_BUDGET;
-    let node = attributes.own_node(&invocation.kind);
+    let node = attributes.node_of_object(&invocation.kind);
     let changed = match mutation {
         Mutation::Apply(expression) => {
             let value = expression.evaluate(&activation, &mut budget)??;
@@ -260,7 +260,7 @@ fn one(
         Mutation::Patch(expression) => {
             let value = expression.evaluate(&activation, &mut budget)??;
             let patched = change::patched(object, &value)?;
-            if node.is_none() {
+            if !attributes.has_own_kind(&invocation.kind) {
                 change::check_known(&invocation.kind, &patched)?;
             }
             patched

@@ -5,11 +5,13 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use skiff_api::machinery::{meta::Meta, read::Read, selector::SelectorError};
+use skiff_api::machinery::{
+    cel::admission::Compiler, meta::Meta, read::Read, selector::SelectorError,
+};
 
-use super::review::Version;
+use super::{failure::CallError, review::Version};
 use crate::{
-    admission::matching::Criteria,
+    admission::{expressions::Conditions, matching::Criteria},
     dial::Behind,
     webhook::{Client, ClientError},
 };
@@ -23,6 +25,7 @@ pub struct Hook {
     /// What tells it from all others.
     pub uid: String,
     pub criteria: Result<Criteria, SelectorError>,
+    pub conditions: Conditions,
     /// A failure to ask it is passed over.
     pub ignores_failures: bool,
     /// It is asked again when the object changed after it.
@@ -44,6 +47,7 @@ impl Hook {
             name: name.into(),
             uid: format!("{configuration}/{name}/{index}"),
             criteria: Criteria::of_webhook(hook),
+            conditions: Conditions::read(hook, &Compiler::new(false)),
             ignores_failures: hook.text("failurePolicy") == "Ignore",
             wants_another_round: hook.text("reinvocationPolicy") == "IfNeeded",
             side_effects: hook.text("sideEffects").into(),
@@ -51,6 +55,12 @@ impl Hook {
             version: Version::first_of(hook.texts("admissionReviewVersions")),
             client: Client::new(hook.at("clientConfig"), behind.cloned()),
         }
+    }
+
+    /// Tells whoever runs the server that it was not asked, and that the write goes on.
+    pub fn passed_over(&self, why: &CallError) {
+        let (configuration, name) = (&self.configuration, &self.name);
+        tracing::warn!("Failed calling webhook, failing open {name} of {configuration}: {why}");
     }
 
     /// It may be asked about what is only tried.

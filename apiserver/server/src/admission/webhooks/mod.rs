@@ -21,13 +21,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use skiff_api::{
-    kinds::Kind,
+    kinds::{Kind, api_version},
     machinery::{problem::Problem, schema::as_stored, status::Status},
 };
 use tokio_util::sync::CancellationToken;
 
 use self::{configurations::Configurations, hook::Hook};
 use super::{
+    expressions::{self, Asker, Input},
     matching,
     plugin::{Attributes, Plugin},
 };
@@ -81,6 +82,35 @@ fn meant(hook: &Hook, attributes: &Attributes<'_>) -> Result<Option<Arc<Kind>>, 
     criteria.matches(attributes)
 }
 
+/// Whether all conditions of a webhook hold for a write that it means.
+fn conditions_hold(
+    hook: &Hook,
+    attributes: &Attributes<'_>,
+    shown: &Shown,
+) -> Result<bool, Status> {
+    if hook.conditions.is_empty() {
+        return Ok(true);
+    }
+    let request = expressions::request(attributes, &shown.kind);
+    let asker = Asker::of(attributes);
+    let input = Input {
+        object: shown.object.as_ref(),
+        old: shown.old.as_ref(),
+        request: &request,
+        namespace: None,
+        params: None,
+        asker: Some(&asker),
+    };
+    match hook.conditions.hold(&input.activation()) {
+        Ok(hold) => Ok(hold),
+        Err(_) if hook.ignores_failures => Ok(false),
+        Err(why) => {
+            let (group, plural) = (attributes.asked.group, attributes.asked.plural);
+            Err(Status::forbidden(group, plural, attributes.name, &why.0))
+        }
+    }
+}
+
 /// A write as one version of its objects shows it.
 pub(super) struct Shown {
     pub kind: Arc<Kind>,
@@ -107,12 +137,14 @@ impl Shown {
 
 /// An object of the write's own form, as `kind` shows it to clients.
 fn show(attributes: &Attributes<'_>, kind: &Arc<Kind>, mut value: Value) -> Result<Value, Problem> {
-    match attributes.own_node(kind) {
-        Some(node) => as_stored(&mut value, node),
-        None => {
-            attributes.kind.convert(&mut value, kind)?;
-            as_stored(&mut value, kind.node());
-        }
+    if !attributes.has_own_kind(kind) {
+        attributes.kind.convert(&mut value, kind)?;
     }
+    if let Some(node) = attributes.node_of_object(kind) {
+        as_stored(&mut value, node);
+    }
+    let (group, version, name) = attributes.kind_of_object(kind);
+    value["apiVersion"] = api_version(group, version).into();
+    value["kind"] = name.into();
     Ok(value)
 }

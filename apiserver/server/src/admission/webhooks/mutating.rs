@@ -10,7 +10,7 @@ use skiff_api::{kinds::Kind, machinery::status::Status};
 use super::{
     Shown,
     call::call,
-    concerns,
+    concerns, conditions_hold,
     configurations::Configurations,
     failure::{Failure, failed},
     hook::Hook,
@@ -42,6 +42,9 @@ impl Plugin for MutatingAdmissionWebhook {
             let Some(kind) = meant(hook, attributes)? else {
                 continue;
             };
+            if !conditions_hold(hook, attributes, at(&mut shown, attributes, &kind)?)? {
+                continue;
+            }
             // who was not asked in the first round is not asked in the second
             if again && !attributes.rounds.of(NAME).is_due(&hook.uid) {
                 continue;
@@ -54,6 +57,18 @@ impl Plugin for MutatingAdmissionWebhook {
     }
 }
 
+/// The write as this version shows it, which is the last one's where that asked for the same.
+fn at<'s>(
+    shown: &'s mut Option<Shown>,
+    attributes: &Attributes<'_>,
+    kind: &Arc<Kind>,
+) -> Result<&'s mut Shown, Status> {
+    Ok(match shown.take() {
+        Some(same) if Arc::ptr_eq(&same.kind, kind) => shown.insert(same),
+        _ => shown.insert(Shown::of(attributes, kind)?),
+    })
+}
+
 /// Asks one webhook, and changes the object as it says. `shown` is the write as the last one saw it.
 async fn one(
     hook: &Hook,
@@ -61,16 +76,13 @@ async fn one(
     kind: &Arc<Kind>,
     shown: &mut Option<Shown>,
 ) -> Result<(), Status> {
-    let shown = match shown.take().filter(|shown| Arc::ptr_eq(&shown.kind, kind)) {
-        Some(same) => shown.insert(same),
-        None => shown.insert(Shown::of(attributes, kind)?),
-    };
+    let shown = at(shown, attributes, kind)?;
     let asked = call(hook, attributes, shown, true).await;
     let changed = match asked.and_then(|verdict| patch::apply(hook, attributes, shown, &verdict)) {
         Ok(changed) => Ok(changed),
         Err(Failure::Refused(status)) => Err(status),
         Err(Failure::Calling(why)) if hook.ignores_failures => {
-            tracing::warn!("{}, which is passed over", failed(&hook.name, &why).message);
+            hook.passed_over(&why);
             Ok(false)
         }
         Err(Failure::Calling(why)) => Err(failed(&hook.name, &why)),

@@ -7,7 +7,8 @@ use serde_json::Value;
 use skiff_api::{
     kinds::api_version,
     machinery::{
-        gojson,
+        gojson, managed_fields,
+        meta::Meta,
         patch::json::JsonPatch,
         read::Read,
         schema::{self, as_stored},
@@ -92,23 +93,28 @@ pub fn read(
             value.text("kind")
         )));
     }
-    let node = attributes.own_node(kind);
+    let own = attributes.has_own_kind(kind);
+    let node = attributes.node_of_object(kind);
     match node {
-        Some(node) => schema::conform(&mut value, node)
+        Some(node) if own => schema::conform(&mut value, node)
             .map(drop)
             .map_err(Status::internal)?,
-        None => kind
+        Some(_) => kind
             .conform(&mut value)
             .map(drop)
             .map_err(Status::internal)?,
+        None => {}
     }
+    keep_managers(attributes, shown, &mut value);
     let stored = |value: &Value| {
         let mut stored = value.clone();
-        as_stored(&mut stored, node.unwrap_or_else(|| kind.node()));
+        if let Some(node) = node {
+            as_stored(&mut stored, node);
+        }
         stored
     };
     let as_read = stored(&value);
-    if node.is_some() {
+    if own {
         return Ok(Patched {
             shown: as_read.clone(),
             as_read,
@@ -124,4 +130,23 @@ pub fn read(
         shown,
         own: value,
     })
+}
+
+/// Managers that cannot be read any more are those that there were.
+fn keep_managers(attributes: &Attributes<'_>, shown: &Shown, value: &mut Value) {
+    let before = shown.object.as_ref().unwrap_or(&Value::Null);
+    let managers = |object: &Value| object.at("metadata").some("managedFields").cloned();
+    let (had, has) = (managers(before), managers(value));
+    if had == has {
+        return;
+    }
+    if let Err(why) = managed_fields::check(has.as_ref()) {
+        match had {
+            Some(had) => drop(value.meta_mut().insert("managedFields".into(), had)),
+            None => drop(value.meta_mut().remove("managedFields")),
+        }
+        attributes.warn(format!(
+            ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests: {why}"
+        ));
+    }
 }

@@ -382,13 +382,12 @@ mod tests {
         };
         let scheme = "in scheme \"k8s.io/apiserver/pkg/util/webhook/client.go:71\"";
         for (document, said) in [
-            (String::new(), "0-length response with status code: 200 and content type: application/json".to_string()),
             (
                 "hello".into(),
                 "couldn't get version/kind; json parse error: json: cannot unmarshal string into Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }".into(),
             ),
             (
-                "{".into(),
+                "{".to_string(),
                 "couldn't get version/kind; json parse error: unexpected end of JSON input".into(),
             ),
             (kind("v1", "Pod"), format!("no kind \"Pod\" is registered for version \"v1\" {scheme}")),

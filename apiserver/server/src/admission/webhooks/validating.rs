@@ -2,7 +2,10 @@
 //!
 //! Follows `staging/src/k8s.io/apiserver/pkg/admission/plugin/webhook/validating/dispatcher.go`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use skiff_api::{kinds::Kind, machinery::status::Status};
@@ -10,7 +13,7 @@ use skiff_api::{kinds::Kind, machinery::status::Status};
 use super::{
     Shown,
     call::call,
-    concerns,
+    concerns, conditions_hold,
     configurations::Configurations,
     failure::{Failure, failed},
     hook::Hook,
@@ -41,8 +44,12 @@ impl Plugin for ValidatingAdmissionWebhook {
                 continue;
             };
             let version = kind.api_version();
-            if !shown.contains_key(&version) {
-                shown.insert(version, Shown::of(attributes, &kind)?);
+            let seen = match shown.entry(version) {
+                Entry::Occupied(seen) => seen.into_mut(),
+                Entry::Vacant(place) => place.insert(Shown::of(attributes, &kind)?),
+            };
+            if !conditions_hold(hook, attributes, seen)? {
+                continue;
             }
             relevant.push((hook, kind));
         }
@@ -60,7 +67,7 @@ async fn one(hook: &Hook, attributes: &Attributes<'_>, shown: &Shown) -> Result<
         Ok(_) => Ok(()),
         Err(Failure::Refused(status)) => Err(status),
         Err(Failure::Calling(why)) if hook.ignores_failures => {
-            tracing::warn!("{}, which is passed over", failed(&hook.name, &why).message);
+            hook.passed_over(&why);
             Ok(())
         }
         Err(Failure::Calling(why)) => Err(failed(&hook.name, &why)),

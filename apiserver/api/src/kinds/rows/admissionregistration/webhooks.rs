@@ -8,7 +8,6 @@ use super::{conditions, rules, static_names};
 use crate::kinds::prelude::*;
 use crate::kinds::validation::checks::{is_good, label_selector};
 use crate::kinds::validation::webhook::client_config;
-use crate::kinds::without_effect;
 
 pub const FAILURE_POLICIES: &[&str] = &["Fail", "Ignore"];
 pub const REINVOCATION_POLICIES: &[&str] = &["IfNeeded", "Never"];
@@ -22,7 +21,6 @@ pub const VALIDATING: Strategy = Strategy {
     defaults,
     validate: |configuration| validate(configuration, None),
     validate_update: |new, old| validate(new, Some(old)),
-    without_effect: |_| Some(without_effect::WEBHOOKS),
     warnings: static_names::warnings,
     ..Strategy::DEFAULT
 };
