@@ -234,7 +234,10 @@ impl Kind {
 
     /// Turns a value as it is stored into one of this kind.
     pub fn show(&self, value: &mut Value) {
-        let Some(alias) = self.stored_as else { return };
+        // a definition's versions are told apart when they are shaped
+        let Some(alias) = self.stored_as.filter(|_| self.definition.is_none()) else {
+            return;
+        };
         (alias.from_stored)(value);
         value["apiVersion"] = self.api_version().into();
         value["kind"] = self.kind.into();
@@ -248,13 +251,16 @@ impl Kind {
         if (self.group, self.version, self.kind) == (to.group, to.version, to.kind) {
             return Ok(());
         }
+        if to.definition.is_some() {
+            return to.reshape(value);
+        }
         if let Some(alias) = self.stored_as {
             (alias.to_stored)(value);
         }
         value["apiVersion"] = to.api_version().into();
         value["kind"] = to.kind.into();
         to.show(value);
-        to.reshape(value)
+        Ok(())
     }
 
     /// The package of upstream's internal type, as some messages show it (`core` of `*core.Pod`).
