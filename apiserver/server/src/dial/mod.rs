@@ -1,4 +1,4 @@
-//! Connections to nodes and pods: TCP, and TLS where the location says so.
+//! Connections to nodes, pods and API servers behind this one: TCP, and TLS where the location says so.
 //!
 //! Invariant: the server's own certificate is shown to a node's own API and to nobody else. One connection a request: nothing that one request
 //! left on it can be taken for another's.
@@ -15,7 +15,7 @@ use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use rustls::{
-    ClientConfig, RootCertStore,
+    CertificateError, ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
 use skiff_watching::tls;
@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use location::{Location, Scheme, Via};
+use location::{Location, Scheme, Server, Via};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -45,13 +45,16 @@ pub struct Transports {
     node: Arc<ClientConfig>,
     unverified_node: Arc<ClientConfig>,
     anybody: Arc<ClientConfig>,
+    /// Who the server is to API servers behind it.
+    front: Identity,
 }
 
 impl Transports {
-    /// Shows `identity` to nodes, whose certificates lead to `roots`.
+    /// Shows `identity` to nodes, whose certificates lead to `roots`, and `front` to API servers.
     pub fn new(
         roots: RootCertStore,
         (chain, key): Identity,
+        front: Identity,
         behind: Option<Behind>,
     ) -> Result<Transports, rustls::Error> {
         let node =
@@ -61,15 +64,38 @@ impl Transports {
             node: Arc::new(node),
             unverified_node: Arc::new(tls::client(None)?.with_client_auth_cert(chain, key)?),
             anybody: Arc::new(tls::client(None)?.with_no_client_auth()),
+            front,
         })
     }
 
-    fn of(&self, via: Via) -> Arc<ClientConfig> {
-        match via {
-            Via::Node => self.node.clone(),
-            Via::UnverifiedNode => self.unverified_node.clone(),
-            Via::Anybody => self.anybody.clone(),
-        }
+    /// How to speak to the API server `name`, whose certificate leads to `roots`; `None`: whose certificate is not verified.
+    pub fn server(
+        &self,
+        roots: Option<RootCertStore>,
+        name: ServerName<'static>,
+    ) -> Result<Server, rustls::Error> {
+        let (chain, key) = (self.front.0.clone(), self.front.1.clone_key());
+        let config = tls::client(roots)?.with_client_auth_cert(chain, key)?;
+        Ok(Server {
+            config: Arc::new(config),
+            name,
+        })
+    }
+
+    /// What is shown to whom, and by which name the other side is verified.
+    fn of(
+        &self,
+        location: &Location,
+    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), DialError> {
+        let config = match &location.via {
+            Via::Node => &self.node,
+            Via::UnverifiedNode => &self.unverified_node,
+            Via::Anybody => &self.anybody,
+            Via::Server(server) => return Ok((server.config.clone(), server.name.clone())),
+        };
+        let name = ServerName::try_from(location.host.clone())
+            .map_err(|error| DialError::Tls(error.to_string()))?;
+        Ok((config.clone(), name))
     }
 
     async fn dial(&self, location: &Location) -> Result<Box<dyn Stream>, DialError> {
@@ -80,16 +106,12 @@ impl Transports {
         if location.scheme == Scheme::Http {
             return Ok(Box::new(tcp));
         }
-        let name = ServerName::try_from(location.host.clone())
-            .map_err(|error| DialError::Tls(error.to_string()))?;
-        let shaken = tokio::time::timeout(
-            PATIENCE,
-            TlsConnector::from(self.of(location.via)).connect(name, tcp),
-        )
-        .await;
+        let (config, name) = self.of(location)?;
+        let shaken =
+            tokio::time::timeout(PATIENCE, TlsConnector::from(config).connect(name, tcp)).await;
         match shaken.map_err(|_| DialError::HandshakeTimeout)? {
             Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(DialError::Tls(error.to_string())),
+            Err(error) => Err(DialError::Tls(distrust(&error))),
         }
     }
 
@@ -106,7 +128,7 @@ impl Transports {
             .await?;
         skiff_watching::task::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "a connection to a node or pod ended");
+                tracing::debug!(%error, "a connection to what is behind this server ended");
             }
         });
         Ok(sender.send_request(request).await?)
@@ -125,6 +147,8 @@ pub enum DialError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error("context deadline exceeded")]
+    Deadline,
     #[error("tls: {0}")]
     Tls(String),
     #[error("net/http: TLS handshake timeout")]
@@ -186,6 +210,23 @@ fn go_words(error: &io::Error) -> String {
         io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
         _ => error.to_string(),
     }
+}
+
+/// Why a handshake came to nothing.
+fn distrust(error: &io::Error) -> String {
+    let cause = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let why = match cause {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "certificate signed by unknown authority"
+        }
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::NotValidYet,
+        )) => "certificate has expired or is not yet valid",
+        _ => return error.to_string(),
+    };
+    format!("failed to verify certificate: x509: {why}")
 }
 
 fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
