@@ -7,7 +7,7 @@
 
 use rand::RngExt;
 use serde_json::Value;
-use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
+use skiff_api::machinery::{read::Read, status::Status};
 use skiff_storage::{Key, Store};
 
 use super::known::Backend;
@@ -164,14 +164,6 @@ fn endpoint(slice: &Value, port: &str) -> Option<(String, u16)> {
     let found = from_any.find(|endpoint| ready(endpoint))?;
     let address = found.texts("addresses").next()?;
     Some((address.into(), port))
-}
-
-/// Of which service of its namespace a slice is.
-pub fn service_of(slice: &Value) -> (&str, &str) {
-    (
-        slice.namespace(),
-        slice.label(SERVICE_NAME).unwrap_or_default(),
-    )
 }
 
 #[cfg(test)]
