@@ -8,6 +8,7 @@ use skiff_api::kinds::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    aggregation::Aggregation,
     auth::{
         User,
         authenticate::{Authenticator, service_account::Issuer},
@@ -25,7 +26,9 @@ pub struct App {
     pub writer: Arc<Writer>,
     pub authenticator: Authenticator,
     pub tokens: Arc<Issuer>,
-    pub transports: Transports,
+    pub transports: Arc<Transports>,
+    /// Which groups are somebody else's.
+    pub aggregation: Arc<Aggregation>,
     pub metrics: Metrics,
     pub openapi: Documents,
     /// Host and port under which the server says that it is reached from elsewhere.

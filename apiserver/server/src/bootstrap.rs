@@ -13,7 +13,12 @@ use skiff_api::machinery::{meta::Meta, read::Read, status::Status, time};
 
 use crate::{
     addresses,
-    auth::authorize::bootstrap::{Reconcile, bootstrap_objects, reconcile},
+    aggregation::register,
+    auth::{
+        authorize::bootstrap::{Reconcile, bootstrap_objects, reconcile},
+        front,
+        pki::{FRONT_PROXY_CLIENT, Pki},
+    },
     legacy_tokens,
     own::{Own, ready},
     write::{Part, Writer},
@@ -35,7 +40,11 @@ const PRIORITY_CLASSES: [(&str, i64, &str); 2] = [
 ];
 
 /// Makes what is missing.
-pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr]) -> Result<(), Status> {
+pub async fn run(
+    writer: &Arc<Writer>,
+    advertised: &[SocketAddr],
+    pki: &Pki,
+) -> Result<(), Status> {
     let own = &Own::new(writer);
     for name in NAMESPACES {
         own.ensure("namespaces", json!({"metadata": {"name": name}}))
@@ -53,10 +62,23 @@ pub async fn run(writer: &Arc<Writer>, advertised: &[SocketAddr]) -> Result<(), 
             .await?;
     }
     flow_control::run(writer).await?;
+    register::builtin(own).await?;
+    authentication(own, pki).await?;
     legacy_tokens::track(own).await?;
     service_cidr(own).await?;
     kubernetes_service(own, advertised).await?;
     addresses::repair(own).await
+}
+
+/// How API servers behind this one know whom it speaks for. Follows `pkg/controlplane/controller/clusterauthenticationtrust`.
+async fn authentication(own: &Own, pki: &Pki) -> Result<(), Status> {
+    let list = |text: &str| json!([text]).to_string();
+    let [user, uid, group, extra] = front::NAMES.map(list);
+    let data = json!({"client-ca-file": String::from_utf8_lossy(&pki.client_ca), "requestheader-client-ca-file": pki.front_proxy_ca,
+        "requestheader-allowed-names": list(FRONT_PROXY_CLIENT), "requestheader-username-headers": user, "requestheader-uid-headers": uid,
+        "requestheader-group-headers": group, "requestheader-extra-headers-prefix": extra});
+    let map = json!({"metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"}, "data": data});
+    own.put("configmaps", map).await
 }
 
 /// The network of the services, as an object. Follows `pkg/controlplane/controller/defaultservicecidr`.

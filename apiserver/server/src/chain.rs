@@ -14,7 +14,7 @@ use crate::{
     app::{App, InProcess},
     auth::{self, Authorizer, Decision, User, pki::PeerCertificate},
     context::Context,
-    discovery,
+    delegate, discovery,
     limits::{
         deadline,
         inflight::{self, Place},
@@ -196,6 +196,10 @@ async fn answered(
 }
 
 async fn dispatch(ctx: Context, parts: http::request::Parts, body: Body) -> Response<Body> {
+    let known = ctx.app.aggregation.known();
+    if let Some(remote) = known.answers(&ctx.kinds, &ctx.info) {
+        return delegate::serve(&ctx, remote, parts, body).await;
+    }
     if !ctx.info.is_resource {
         return match discovery::serve(&ctx) {
             Some(answer) => answer.unwrap_or_else(|status| ctx.failure(&status)),

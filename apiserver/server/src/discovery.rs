@@ -15,6 +15,7 @@ use skiff_api::{
 };
 
 use crate::{
+    aggregation::{Group, Known, Remote},
     context::{Answer, Context},
     groups::groups,
     negotiate::{self, Offers},
@@ -25,14 +26,16 @@ pub fn serve(ctx: &Context) -> Option<Answer> {
     let path = ctx.info.path.trim_end_matches('/');
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     let kinds = &*ctx.kinds;
+    let known = ctx.app.aggregation.known();
     let document = match parts.as_slice() {
-        ["api"] => aggregated(ctx, true).unwrap_or_else(|| legacy_versions(ctx)),
-        ["apis"] => aggregated(ctx, false).unwrap_or_else(|| group_list(kinds)),
+        ["api"] => aggregated(ctx, &known, true).unwrap_or_else(|| legacy_versions(ctx)),
+        ["apis"] => aggregated(ctx, &known, false).unwrap_or_else(|| group_list(kinds, &known)),
         ["api", version] if *version == "v1" => resource_list(kinds, "", version),
-        ["apis", group] => match groups(kinds).into_iter().find(|(name, _)| name == group) {
-            Some((name, versions)) => with_kind(group_entry(name, &versions), "APIGroup"),
-            None => return None,
-        },
+        ["apis", group] => {
+            let groups = known.groups(kinds);
+            let group = groups.iter().find(|of| of.name == *group)?;
+            with_kind(group_entry(group), "APIGroup")
+        }
         ["apis", group, version] => match groups(kinds).into_iter().find(|(name, _)| name == group)
         {
             Some((_, versions)) if versions.contains(version) => {
@@ -116,18 +119,15 @@ fn legacy_versions(ctx: &Context) -> Value {
     json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": address}]})
 }
 
-fn group_entry(name: &str, versions: &[&str]) -> Value {
-    let entry =
-        |version: &&str| json!({"groupVersion": format!("{name}/{version}"), "version": version});
-    let preferred = versions.first().map(entry);
-    json!({"name": name, "versions": versions.iter().map(entry).collect::<Vec<_>>(), "preferredVersion": preferred})
+fn group_entry(group: &Group) -> Value {
+    let name = &group.name;
+    let entry = |version: &String| json!({"groupVersion": format!("{name}/{version}"), "version": version});
+    let preferred = group.versions.first().map(entry);
+    json!({"name": name, "versions": group.versions.iter().map(entry).collect::<Vec<_>>(), "preferredVersion": preferred})
 }
 
-fn group_list(kinds: &Registry) -> Value {
-    let list: Vec<Value> = groups(kinds)
-        .iter()
-        .map(|(name, versions)| group_entry(name, versions))
-        .collect();
+fn group_list(kinds: &Registry, known: &Known) -> Value {
+    let list: Vec<Value> = known.groups(kinds).iter().map(group_entry).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": list})
 }
 
@@ -183,7 +183,7 @@ fn resource_list(kinds: &Registry, group: &str, version: &str) -> Value {
 }
 
 /// The aggregated document, when the client asks for it.
-fn aggregated(ctx: &Context, legacy: bool) -> Option<Value> {
+fn aggregated(ctx: &Context, known: &Known, legacy: bool) -> Option<Value> {
     let wanted = ctx
         .headers
         .get_all(header::ACCEPT)
@@ -201,24 +201,26 @@ fn aggregated(ctx: &Context, legacy: bool) -> Option<Value> {
     if !wanted {
         return None;
     }
-    let groups = if legacy {
-        vec![("", vec!["v1"])]
-    } else {
-        groups(&ctx.kinds)
+    let items: Vec<Value> = match legacy {
+        true => vec![aggregated_group(&ctx.kinds, known, "", &["v1".to_owned()])],
+        false => known
+            .groups_by_name(&ctx.kinds)
+            .iter()
+            .map(|group| aggregated_group(&ctx.kinds, known, &group.name, &group.versions))
+            .collect(),
     };
-    let items: Vec<Value> = groups
-        .iter()
-        .map(|(group, versions)| aggregated_group(&ctx.kinds, group, versions))
-        .collect();
     Some(
         json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}),
     )
 }
 
-fn aggregated_group(kinds: &Registry, group: &str, versions: &[&str]) -> Value {
+fn aggregated_group(kinds: &Registry, known: &Known, group: &str, versions: &[String]) -> Value {
     let versions: Vec<Value> = versions
         .iter()
         .map(|version| {
+            if let Some(remote) = known.remote(group, version) {
+                return elsewhere(version, remote);
+            }
             let rows = kinds
                 .all()
                 .iter()
@@ -238,6 +240,19 @@ fn aggregated_group(kinds: &Registry, group: &str, versions: &[&str]) -> Value {
         metadata.remove("creationTimestamp");
     }
     out
+}
+
+/// What the server behind this one told of a version, and whether it still does.
+fn elsewhere(version: &str, remote: &Remote) -> Value {
+    let freshness = match remote.learned.current {
+        true => "Current",
+        false => "Stale",
+    };
+    let mut told = json!({"version": version, "freshness": freshness});
+    if !remote.learned.resources.is_empty() {
+        told["resources"] = remote.learned.resources.clone().into();
+    }
+    told
 }
 
 fn aggregated_resource(kind: &Kind) -> Value {

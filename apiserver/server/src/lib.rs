@@ -8,13 +8,15 @@
 //!    HTTP and of the kinds that need no state.
 //! 2. `core`: the kinds that are served, the store, the clock, the authorizers; `stored`: objects as bytes.
 //! 3. `admission`, `allocate`, then `write`: what a write is (`write::Call`: who asks, with which options), and the one way to do it.
-//! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of HTTP.
+//! 4. `own`: the server's own writes, and on it `addresses`, `definitions`, `aggregation`, `legacy_tokens`, `bootstrap`. Nothing up to here knows of
+//!    requests.
 //! 5. `metrics`, `openapi`, and `app`: the state that requests share.
 //! 6. `context`: one request; `body` and `respond`: what it brought, what it is sent.
-//! 7. `subresources`, `reviews`, `verbs`, `discovery`, `non_resource`: one file for each thing that can be asked.
+//! 7. `subresources`, `reviews`, `verbs`, `discovery`, `non_resource`: one file for each thing that can be asked; `delegate`: what others answer.
 //! 8. `chain`: the way of a request to them; `serve`: connections; `start`: all of it put together.
 
 mod addresses;
+mod aggregation;
 pub mod admission;
 mod allocate;
 mod app;
@@ -25,6 +27,7 @@ mod chain;
 mod context;
 mod core;
 mod definitions;
+mod delegate;
 mod dial;
 mod discovery;
 mod groups;

@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 use skiff_api::machinery::{schema::to_ordered_json, status::Status};
 
-use crate::{context::Context, groups, openapi::Found};
+use crate::{context::Context, openapi::Found};
 
 /// What `/version` tells: the API that is served, under the name of what serves it.
 pub const GIT_VERSION: &str = concat!("v1.36.2+skiff-", env!("CARGO_PKG_VERSION"));
@@ -153,13 +153,11 @@ fn index(ctx: &Context) -> Response<Body> {
     ]
     .map(String::from)
     .into();
-    for (group, versions) in groups::groups(&ctx.kinds) {
-        paths.push(format!("/apis/{group}"));
-        paths.extend(
-            versions
-                .iter()
-                .map(|version| format!("/apis/{group}/{version}")),
-        );
+    for group in ctx.app.aggregation.known().groups(&ctx.kinds) {
+        let name = group.name;
+        paths.push(format!("/apis/{name}"));
+        let versions = group.versions.iter();
+        paths.extend(versions.map(|version| format!("/apis/{name}/{version}")));
     }
     for check in HEALTH_CHECKS {
         paths.extend(["/healthz", "/livez", "/readyz"].map(|prefix| format!("{prefix}/{check}")));
@@ -170,7 +168,12 @@ fn index(ctx: &Context) -> Response<Body> {
 }
 
 fn openapi(ctx: &Context, which: &str) -> Response<Body> {
-    let (document, media) = match ctx.app.openapi.find(&ctx.kinds, which, &ctx.headers) {
+    let known = ctx.app.aggregation.known();
+    let found = ctx
+        .app
+        .openapi
+        .find(&ctx.kinds, &known, which, &ctx.headers);
+    let (document, media) = match found {
         Found::Nothing => return ctx.text(404, "404 page not found\n"),
         Found::NotAcceptable => {
             let mut response = ctx.finish(406, "application/json", Body::empty());

@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     addresses, admission,
+    aggregation::{self, Aggregation},
     allocate::Allocator,
     app::{App, InProcess},
     auth::{
         Objects, User,
-        authenticate::{self, Authenticator, service_account::Issuer},
+        authenticate::{self, Authenticator, FrontProxies, service_account::Issuer},
         authorize::Authorizers,
         pki::{self, Pki, tls},
     },
@@ -238,9 +239,21 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         follow: |writer, new, old| Box::pin(addresses::follow(writer, new, old)),
         warns_of_no_effect: config.warns_of_no_effect,
     });
+    let transports = Arc::new(Transports::new(
+        tls::roots(pki.authority.certificate_pem().as_bytes())?,
+        identity,
+        (
+            tls::certificates(pki.front_proxy_client.certificate.as_bytes())?,
+            tls::private_key(&pki.front_proxy_client)?,
+        ),
+        config.behind.clone(),
+    )?);
     let definitions = Definitions::load(&core);
-    bootstrap::run(&writer, &advertised).await?;
+    bootstrap::run(&writer, &advertised, &pki).await?;
     webhooks.follow(&core, config.behind.as_ref(), &stopping);
+    let aggregation = Arc::<Aggregation>::default();
+    let services = aggregation::Services::load(&core, &transports, &aggregation);
+    skiff_watching::task::spawn(services.run(writer.clone(), stopping.clone()));
     skiff_watching::task::spawn(definitions.run(writer.clone(), stopping.clone()));
     skiff_watching::task::spawn(legacy_tokens::label(writer.clone(), used, stopping.clone()));
     let app = Arc::new(App {
@@ -248,11 +261,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         writer,
         authenticator: authenticator.telling(telling),
         tokens: Arc::new(issuer),
-        transports: Transports::new(
-            tls::roots(pki.authority.certificate_pem().as_bytes())?,
-            identity,
-            config.behind.clone(),
-        )?,
+        transports,
+        aggregation,
         metrics: Default::default(),
         openapi: Default::default(),
         external_address: advertised
@@ -264,7 +274,8 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
         stopping: stopping.clone(),
     });
     let stop = stopping.child_token();
-    let server = tls::server_config(&pki.serving, Some(&pki.client_ca))?;
+    let believed = [&pki.client_ca, pki.front_proxy_ca.as_bytes()].join(&b'\n');
+    let server = tls::server_config(&pki.serving, Some(&believed))?;
     let listeners = listeners
         .into_iter()
         .map(|listener| {
@@ -367,6 +378,10 @@ fn authentication(
     );
     let authentication = authenticate::Config {
         client_ca: Some(pki.client_ca.clone()),
+        front_proxies: Some(FrontProxies {
+            ca: pki.front_proxy_ca.clone().into_bytes(),
+            names: vec![pki::FRONT_PROXY_CLIENT.to_owned()],
+        }),
         token_file: config.token_file.clone(),
         service_account_keys: issuer.keys().to_vec(),
         issuers: issuers.clone(),

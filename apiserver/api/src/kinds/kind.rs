@@ -36,6 +36,8 @@ pub struct Kind {
     /// Empty for the legacy group.
     pub group: &'static str,
     pub version: &'static str,
+    /// That of its group and version.
+    pub priority: Priority,
     pub kind: &'static str,
     pub plural: &'static str,
     pub singular: &'static str,
@@ -60,6 +62,30 @@ pub struct Kind {
     pub storage_version: Option<&'static str>,
     /// What a definition says of the values of its objects; `None` for what is built in.
     pub definition: Option<Arc<Definition>>,
+}
+
+/// How far ahead a group stands among groups, and a version in its group; the higher the earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Priority {
+    pub group: i64,
+    pub version: i64,
+}
+
+impl Priority {
+    /// Of what definitions bring.
+    pub const DEFINED: Priority = Priority {
+        group: 1000,
+        version: 100,
+    };
+
+    /// `GROUP/VERSION`.
+    pub(super) fn read(written: &str) -> Option<Priority> {
+        let (group, version) = written.split_once('/')?;
+        Some(Priority {
+            group: group.parse().ok()?,
+            version: version.parse().ok()?,
+        })
+    }
 }
 
 /// A field that field selectors may name.
@@ -186,6 +212,7 @@ impl Kind {
         Kind {
             group,
             version,
+            priority: Priority::DEFINED,
             kind,
             plural,
             singular: name(&kind.to_ascii_lowercase()),

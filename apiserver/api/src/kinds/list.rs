@@ -3,7 +3,7 @@
 //! Invariant: what cannot be read is refused, and so is a kind of which neither its line says that it has no rules nor the list of strategies has them.
 
 use super::{
-    Beyond, Generation, Kind, Printer, Scale, SchemaOf, SelectableField, Source, Subresource,
+    Beyond, Generation, Kind, Printer, Priority, Scale, SchemaOf, SelectableField, Source, Subresource,
     UpdateChecks, Verbs, columns::Tables, flags, kind::name, strategies,
 };
 
@@ -24,17 +24,24 @@ pub(super) fn builtin() -> Result<Vec<Kind>, ListError> {
 fn read(text: &'static str) -> Result<Vec<Kind>, ListError> {
     let mut kinds: Vec<(Kind, bool)> = Vec::new();
     let (mut group, mut version) = ("", "");
+    let mut priority = Priority::DEFINED;
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let wrong = || ListError::Line(line);
         if let Some(of) = line.strip_prefix("group ") {
+            let (of, ahead) = of.split_once(' ').ok_or_else(wrong)?;
             (group, version) = of.split_once('/').unwrap_or(("", of));
+            priority = Priority::read(ahead).ok_or_else(wrong)?;
             continue;
         }
         let mut words = line.trim_start();
         if !line.starts_with("    ") {
             let (plural, rest) = words.split_once(' ').ok_or_else(wrong)?;
             let (named, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-            kinds.push((kind(group, version, plural, named), false));
+            let kind = Kind {
+                priority,
+                ..kind(group, version, plural, named)
+            };
+            kinds.push((kind, false));
             words = rest;
         }
         let (kind, plain) = kinds.last_mut().ok_or_else(wrong)?;

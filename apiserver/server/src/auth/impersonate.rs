@@ -16,7 +16,7 @@ use skiff_api::machinery::{
 use super::{
     ALL_AUTHENTICATED, ALL_SERVICE_ACCOUNTS, ALL_UNAUTHENTICATED, ANONYMOUS, Attributes,
     Authorizer, NODE_USER_PREFIX, NODES_GROUP, SERVICE_ACCOUNT_GROUP_PREFIX, SYSTEM_MASTERS, User,
-    authorize::forbidden, split_service_account,
+    authorize::forbidden, front::unescape, split_service_account,
 };
 
 const USER: &str = "impersonate-user";
@@ -96,29 +96,6 @@ fn wanted_user(headers: &HeaderMap) -> User {
         groups: headers.get_all(GROUP).into_iter().map(text).collect(),
         extra,
     }
-}
-
-/// Decodes `%xx`; what cannot be decoded stays as it is.
-fn unescape(key: &str) -> String {
-    let mut bytes = Vec::with_capacity(key.len());
-    let mut rest = key.as_bytes();
-    while let [first, tail @ ..] = rest {
-        rest = tail;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let digits = tail
-            .get(..2)
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()));
-        let Some(byte) = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
-            return key.to_owned();
-        };
-        bytes.push(byte);
-        rest = &tail[2..];
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| key.to_owned())
 }
 
 /// The words in which upstream shows a user that lacks a name.

@@ -9,6 +9,7 @@
 
 pub mod authenticate;
 pub mod authorize;
+pub mod front;
 pub mod impersonate;
 pub mod keys;
 pub mod pki;

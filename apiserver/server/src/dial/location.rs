@@ -4,9 +4,13 @@
 //! Follows `staging/src/k8s.io/apimachinery/pkg/util/net/{port_split,http}.go` and Go's `path.Clean`, `net.IP.IsGlobalUnicast` and
 //! `url.URL.EscapedPath`.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use percent_encoding::{AsciiSet, utf8_percent_encode};
+use rustls::{ClientConfig, pki_types::ServerName};
 use skiff_api::machinery::url::UNRESERVED;
 
 use crate::request::RequestInfo;
@@ -32,7 +36,7 @@ impl Scheme {
 }
 
 /// How the server shows itself, and what it asks of the other side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Via {
     /// A node's own API: the server's certificate for nodes, and the node's is verified.
     Node,
@@ -40,7 +44,24 @@ pub enum Via {
     UnverifiedNode,
     /// Whatever runs in a pod or beside a node's own API: no certificate is shown, none is verified.
     Anybody,
+    /// Another API server, by the name that its certificate is to hold for: the server's certificate for such, in the name of whoever asks.
+    Server(Server),
 }
+
+/// How an API server behind this one is spoken to; made once, for many connections.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub config: Arc<ClientConfig>,
+    pub name: ServerName<'static>,
+}
+
+impl PartialEq for Server {
+    fn eq(&self, other: &Server) -> bool {
+        Arc::ptr_eq(&self.config, &other.config) && self.name == other.name
+    }
+}
+
+impl Eq for Server {}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {

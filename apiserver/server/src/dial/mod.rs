@@ -1,4 +1,4 @@
-//! Connections to nodes and pods: TCP, and TLS where the location says so.
+//! Connections to nodes, pods and API servers behind this one: TCP, and TLS where the location says so.
 //!
 //! Invariant: the server's own certificate is shown to a node's own API and to nobody else. One connection a request: nothing that one request
 //! left on it can be taken for another's.
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use location::{Location, Scheme, Via};
+use location::{Location, Scheme, Server, Via};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -46,13 +46,16 @@ pub struct Transports {
     node: Arc<ClientConfig>,
     unverified_node: Arc<ClientConfig>,
     anybody: Arc<ClientConfig>,
+    /// Who the server is to API servers behind it.
+    front: Identity,
 }
 
 impl Transports {
-    /// Shows `identity` to nodes, whose certificates lead to `roots`.
+    /// Shows `identity` to nodes, whose certificates lead to `roots`, and `front` to API servers.
     pub fn new(
         roots: RootCertStore,
         (chain, key): Identity,
+        front: Identity,
         behind: Option<Behind>,
     ) -> Result<Transports, rustls::Error> {
         let node =
@@ -62,15 +65,38 @@ impl Transports {
             node: Arc::new(node),
             unverified_node: Arc::new(tls::client(None)?.with_client_auth_cert(chain, key)?),
             anybody: Arc::new(tls::client(None)?.with_no_client_auth()),
+            front,
         })
     }
 
-    fn of(&self, via: Via) -> Arc<ClientConfig> {
-        match via {
-            Via::Node => self.node.clone(),
-            Via::UnverifiedNode => self.unverified_node.clone(),
-            Via::Anybody => self.anybody.clone(),
-        }
+    /// How to speak to the API server `name`, whose certificate leads to `roots`; `None`: whose certificate is not verified.
+    pub fn server(
+        &self,
+        roots: Option<RootCertStore>,
+        name: ServerName<'static>,
+    ) -> Result<Server, rustls::Error> {
+        let (chain, key) = (self.front.0.clone(), self.front.1.clone_key());
+        let config = tls::client(roots)?.with_client_auth_cert(chain, key)?;
+        Ok(Server {
+            config: Arc::new(config),
+            name,
+        })
+    }
+
+    /// What is shown to whom, and by which name the other side is verified.
+    fn of(
+        &self,
+        location: &Location,
+    ) -> Result<(Arc<ClientConfig>, ServerName<'static>), DialError> {
+        let config = match &location.via {
+            Via::Node => &self.node,
+            Via::UnverifiedNode => &self.unverified_node,
+            Via::Anybody => &self.anybody,
+            Via::Server(server) => return Ok((server.config.clone(), server.name.clone())),
+        };
+        let name = ServerName::try_from(location.host.clone())
+            .map_err(|error| DialError::Tls(error.to_string()))?;
+        Ok((config.clone(), name))
     }
 
     async fn dial(&self, location: &Location) -> Result<Box<dyn Stream>, DialError> {
@@ -84,10 +110,8 @@ impl Transports {
         if location.scheme == Scheme::Http {
             return Ok(Box::new(tcp));
         }
-        let name = ServerName::try_from(location.host.clone())
-            .map_err(|error| DialError::Tls(error.to_string()))?;
-        let shaken =
-            tokio::time::timeout(PATIENCE, shake_hands(self.of(location.via), name, tcp)).await;
+        let (config, name) = self.of(location)?;
+        let shaken = tokio::time::timeout(PATIENCE, shake_hands(config, name, tcp)).await;
         Ok(Box::new(shaken.map_err(|_| DialError::HandshakeTimeout)??))
     }
 
@@ -104,7 +128,7 @@ impl Transports {
             .await?;
         skiff_watching::task::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "a connection to a node or pod ended");
+                tracing::debug!(%error, "a connection to what is behind this server ended");
             }
         });
         Ok(sender.send_request(request).await?)
@@ -123,6 +147,8 @@ pub enum DialError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error("context deadline exceeded")]
+    Deadline,
     #[error("tls: {0}")]
     Tls(String),
     #[error("net/http: TLS handshake timeout")]
@@ -153,7 +179,7 @@ pub async fn shake_hands(
     shaken.map_err(|error| match tls_error(&error) {
         Some(told) => told,
         None if error.kind() == io::ErrorKind::UnexpectedEof => DialError::Ended,
-        None => DialError::Tls(error.to_string()),
+        None => DialError::Tls(distrust(&error)),
     })
 }
 
@@ -242,6 +268,23 @@ fn go_words(error: &io::Error) -> String {
         io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
         _ => error.to_string(),
     }
+}
+
+/// Why a handshake came to nothing.
+fn distrust(error: &io::Error) -> String {
+    let cause = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let why = match cause {
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+            "certificate signed by unknown authority"
+        }
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::NotValidYet,
+        )) => "certificate has expired or is not yet valid",
+        _ => return error.to_string(),
+    };
+    format!("failed to verify certificate: x509: {why}")
 }
 
 fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {

@@ -8,6 +8,7 @@ mod custom;
 mod definitions;
 mod descriptions;
 mod gnostic;
+mod merge;
 mod operations;
 mod version3;
 
@@ -20,7 +21,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use skiff_api::kinds::{Kind, Registry};
 
-use crate::{groups, negotiate};
+use crate::{aggregation::Known, groups, negotiate};
 
 const JSON: &str = "application/json";
 /// What an answer in protobuf is called. Clients ask for it by an older name, too, whose `@` no media type may have: an answer never bears that.
@@ -74,13 +75,22 @@ pub struct Documents(Mutex<Option<Made>>);
 
 struct Made {
     of: Arc<Registry>,
+    /// The number of the documents of others that are merged into them.
+    others: u64,
     /// By what follows `/openapi/`, and the media type.
     documents: HashMap<(String, &'static str), Document>,
 }
 
 impl Made {
     /// What of it another registry shows alike: documents of groups whose kinds are the same.
-    fn for_registry(mut self, kinds: &Arc<Registry>) -> Made {
+    fn for_registry(mut self, kinds: &Arc<Registry>, known: &Known) -> Made {
+        if self.others != known.documents {
+            self.others = known.documents;
+            self.documents.retain(|(which, _), _| {
+                let path = which.strip_prefix("v3/");
+                path.is_some_and(|path| known.is_own(kinds, path))
+            });
+        }
         if Arc::ptr_eq(&self.of, kinds) {
             return self;
         }
@@ -111,15 +121,22 @@ pub enum Found {
 
 impl Documents {
     /// What stands below `/openapi/` under `which`.
-    pub fn find(&self, kinds: &Arc<Registry>, which: &str, headers: &HeaderMap) -> Found {
+    pub fn find(
+        &self,
+        kinds: &Arc<Registry>,
+        known: &Known,
+        which: &str,
+        headers: &HeaderMap,
+    ) -> Found {
         let which = which.trim_end_matches('/');
         if which == "v3" {
-            return Found::Document(Document::new(index(kinds).to_string()), JSON);
+            return Found::Document(Document::new(index(kinds, known).to_string()), JSON);
         }
-        let of = which
-            .strip_prefix("v3/")
-            .and_then(|path| group_version(kinds, path));
+        let path = which.strip_prefix("v3/");
+        let other = path.and_then(|path| converted(known, path));
+        let of = path.and_then(|path| group_version(kinds, path));
         let offered = match of {
+            _ if other.is_some() => VERSION3,
             Some(_) => VERSION3,
             None if which == "v2" => VERSION2,
             None => return Found::Nothing,
@@ -127,9 +144,10 @@ impl Documents {
         let Some(media) = negotiated(headers, offered) else {
             return Found::NotAcceptable;
         };
-        let document = self.get(kinds, which, media, || match of {
-            Some(of) => version3_of(kinds, of),
-            None => version2(kinds, media),
+        let document = self.get(kinds, known, (which, media), || match (other, of) {
+            (Some(other), _) => Document::new(version3::document(with_security(other)).to_string()),
+            (None, Some(of)) => version3_of(kinds, of),
+            (None, None) => version2(kinds, known, media),
         });
         Found::Document(document, media)
     }
@@ -137,16 +155,17 @@ impl Documents {
     fn get(
         &self,
         kinds: &Arc<Registry>,
-        which: &str,
-        media: &'static str,
+        known: &Known,
+        (which, media): (&str, &'static str),
         make: impl FnOnce() -> Document,
     ) -> Document {
         let mut made = self.0.lock();
         let current = made
             .take()
-            .map(|made| made.for_registry(kinds))
+            .map(|made| made.for_registry(kinds, known))
             .unwrap_or_else(|| Made {
                 of: kinds.clone(),
+                others: known.documents,
                 documents: HashMap::new(),
             });
         made.insert(current)
@@ -178,16 +197,39 @@ fn model(kinds: &Registry, version: Version, only: Option<(&str, &str)>) -> Valu
     json!({"swagger": "2.0", "info": {"title": "Kubernetes", "version": "unversioned"}, "paths": paths,
         "definitions": definitions::all(kinds, version, |kind| only.is_none_or(|wanted| wanted == (kind.group, kind.version))),
         "security": [{"BearerToken": []}],
-        "securityDefinitions": {"BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"}}})
+        "securityDefinitions": security()})
 }
 
-fn version2(kinds: &Registry, media: &str) -> Document {
-    let model = model(kinds, Version::Two, None);
+fn version2(kinds: &Registry, known: &Known, media: &str) -> Document {
+    let mut model = model(kinds, Version::Two, None);
+    for (_, remote) in known.remotes() {
+        if let Some(theirs) = &remote.learned.version2 {
+            merge::merge(&mut model, theirs);
+        }
+    }
     if media == PROTOBUF {
         Document::new(gnostic::document(&model))
     } else {
         Document::new(model.to_string())
     }
+}
+
+/// The document of a server behind this one that has none of version 3: made of the older one.
+fn converted<'k>(known: &'k Known, path: &str) -> Option<&'k Value> {
+    let (group, version) = path.strip_prefix("apis/")?.split_once('/')?;
+    let learned = &known.remote(group, version)?.learned;
+    (learned.version2.as_deref()).filter(|_| learned.version3.is_empty())
+}
+
+/// With what all documents say of how to prove who asks.
+fn with_security(part: &Value) -> Value {
+    let mut model = part.clone();
+    model["securityDefinitions"] = security();
+    model
+}
+
+fn security() -> Value {
+    json!({"BearerToken": {"description": "Bearer Token authentication", "in": "header", "name": "authorization", "type": "apiKey"}})
 }
 
 /// `api/v1`, `apis/apps/v1`: the group and version behind such a path.
@@ -210,7 +252,7 @@ fn version3_of(kinds: &Registry, group_version: (&str, &str)) -> Document {
 }
 
 /// Where the documents of version 3 are. Their tag stands in the address, so that clients keep them for good.
-fn index(kinds: &Registry) -> Value {
+fn index(kinds: &Registry, known: &Known) -> Value {
     // documents change with the program, and with the definitions that bring kinds
     const PROGRAM: &str = concat!(env!("CARGO_PKG_VERSION"), "+", env!("CARGO_PKG_NAME"));
     let tag = |path: &str| {
@@ -237,11 +279,25 @@ fn index(kinds: &Registry) -> Value {
                 .map(|version| format!("apis/{group}/{version}")),
         );
     }
+    let place = |address: String| json!({"serverRelativeURL": address});
+    paths.retain(|path| known.is_own(kinds, path));
     let entries = paths.into_iter().map(|path| {
         let address = format!("/openapi/v3/{path}?hash={}", tag(&path));
-        (path, json!({"serverRelativeURL": address}))
+        (path, place(address))
     });
-    json!({"paths": Value::Object(entries.collect())})
+    let mut all: Map<String, Value> = entries.collect();
+    for (service, remote) in known.remotes() {
+        for (path, at) in &remote.learned.version3 {
+            all.entry(path).or_insert_with(|| at.clone());
+        }
+        let path = format!("apis/{}/{}", service.group, service.version);
+        if let Some(document) = converted(known, &path) {
+            let tag = hex::encode_upper(Sha256::digest(document.to_string()));
+            let address = format!("/openapi/v3/{path}?hash={tag}");
+            all.entry(path).or_insert_with(|| place(address));
+        }
+    }
+    json!({"paths": Value::Object(all)})
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub mod bootstrap_token;
 mod identity;
+pub mod request_header;
 pub mod review;
 pub mod service_account;
 pub mod token_file;
@@ -23,6 +24,7 @@ use super::{
 };
 use identity::with_group;
 pub use identity::{ConfigError, Holder, Identity};
+pub use request_header::FrontProxies;
 use service_account::verify::Verifier;
 use token_file::TokenFile;
 
@@ -33,6 +35,8 @@ const SPACE_WARNING: &str = "the provided Authorization header contains extra sp
 pub struct Config {
     /// PEM; `None`: client certificates are not believed.
     pub client_ca: Option<Vec<u8>>,
+    /// Who may speak for others.
+    pub front_proxies: Option<FrontProxies>,
     /// `--token-auth-file`.
     pub token_file: Option<PathBuf>,
     /// `--service-account-key-file`s; empty: service-account tokens are not believed.
@@ -50,6 +54,7 @@ pub struct Config {
 }
 
 pub struct Authenticator {
+    front_proxies: Option<request_header::Verifier>,
     certificates: Option<x509::Verifier>,
     token_file: Option<TokenFile>,
     service_accounts: Option<Verifier>,
@@ -82,6 +87,10 @@ impl Authenticator {
             )
         });
         Ok(Authenticator {
+            front_proxies: config
+                .front_proxies
+                .map(request_header::Verifier::new)
+                .transpose()?,
             certificates: config
                 .client_ca
                 .map(|pem| x509::Verifier::new(&pem))
@@ -115,6 +124,18 @@ impl Authenticator {
         peer: Option<&PeerCertificate>,
     ) -> Result<Option<Identity>, Unauthorized> {
         let mut errors = Vec::new();
+        if let (Some(verifier), Some(peer)) = (&self.front_proxies, peer) {
+            match verifier.user(headers, peer, self.clock.now()) {
+                Ok(Some(user)) => {
+                    return Ok(Some(Identity {
+                        user: Arc::new(with_group(user)),
+                        warnings: Vec::new(),
+                    }));
+                }
+                Ok(None) => {}
+                Err(error) => errors.push(error.0),
+            }
+        }
         if let (Some(verifier), Some(peer)) = (&self.certificates, peer) {
             match verifier.user(peer, self.clock.now()) {
                 Ok(Some(user)) => {

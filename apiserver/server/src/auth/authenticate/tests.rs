@@ -43,6 +43,7 @@ fn world_with(change: impl FnOnce(&mut Config)) -> World {
     file.write_all(b"alice-token,alice,u-alice,dev\nbob-token,bob,u-bob,\"dev,ops\"\nroot-token,root,u-root,system:masters\n").unwrap();
     let mut config = Config {
         client_ca: Some(authority.certificate_pem().as_bytes().to_vec()),
+        front_proxies: None,
         token_file: Some(file.path().to_owned()),
         service_account_keys: issuer.keys().to_vec(),
         issuers: vec![ISSUER.to_owned()],

@@ -44,10 +44,17 @@ impl Verifier {
         now: jiff::Timestamp,
     ) -> Result<Option<Arc<User>>, Unauthorized> {
         let verified = peer.verified(|| self.verify(peer.chain(), now))?;
-        if now.as_second() < verified.not_before || now.as_second() > verified.not_after {
-            return Err("x509: certificate has expired or is not yet valid".into());
-        }
-        Ok(verified.user.clone())
+        in_time(verified, now)
+    }
+
+    /// The same of a front proxy, whose authority is another.
+    pub fn front_proxy(
+        &self,
+        peer: &PeerCertificate,
+        now: jiff::Timestamp,
+    ) -> Result<Option<Arc<User>>, Unauthorized> {
+        let verified = peer.verified_proxy(|| self.verify(peer.chain(), now))?;
+        in_time(verified, now)
     }
 
     fn verify(
@@ -64,6 +71,13 @@ impl Verifier {
             .map_err(|error| format!("verifying certificate failed: {error}"))?;
         read(own)
     }
+}
+
+fn in_time(verified: &Verified, now: jiff::Timestamp) -> Result<Option<Arc<User>>, Unauthorized> {
+    if now.as_second() < verified.not_before || now.as_second() > verified.not_after {
+        return Err("x509: certificate has expired or is not yet valid".into());
+    }
+    Ok(verified.user.clone())
 }
 
 fn read(der: &CertificateDer) -> Result<Verified, Unauthorized> {

@@ -49,8 +49,13 @@ pub struct Authority {
 impl Authority {
     /// A new authority named `kubernetes` of ten years, and its key in PEM.
     pub fn generate(clock: SharedClock) -> Result<(Authority, String), PkiError> {
+        Authority::named("kubernetes", clock)
+    }
+
+    /// The same under another name.
+    pub fn named(common_name: &str, clock: SharedClock) -> Result<(Authority, String), PkiError> {
         let (key, key_pem) = SigningKey::generate()?;
-        let subject = name("kubernetes", &[]);
+        let subject = name(common_name, &[]);
         let now = clock.now().as_second();
         let template = Template {
             subject: subject.clone(),
@@ -58,7 +63,7 @@ impl Authority {
             not_before: now - BACKDATE,
             not_after: now + AUTHORITY_LIFE,
             usages: Usages::parse(&["digital signature", "key encipherment", "cert sign"])?,
-            sans: vec![San::of("kubernetes")],
+            sans: vec![San::of(common_name)],
             authority: true,
         };
         let id = certificate::key_id(key.public());

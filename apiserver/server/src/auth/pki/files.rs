@@ -87,9 +87,16 @@ fn in_file<T>(path: &Path, result: Result<T, PkiError>) -> Result<T, PkiError> {
     })
 }
 
-/// `ca.crt` and `ca.key`.
-pub fn ensure_authority(folder: &Path, clock: &SharedClock) -> Result<Authority, PkiError> {
-    let (certificate_path, key_path) = (folder.join("ca.crt"), folder.join("ca.key"));
+/// `NAME.crt` and `NAME.key` of an authority, made under `common_name` when there is none.
+pub fn ensure_authority(
+    folder: &Path,
+    (name, common_name): (&str, &str),
+    clock: &SharedClock,
+) -> Result<Authority, PkiError> {
+    let (certificate_path, key_path) = (
+        folder.join(format!("{name}.crt")),
+        folder.join(format!("{name}.key")),
+    );
     match (read_if_there(&certificate_path)?, read_if_there(&key_path)?) {
         (Some(certificate), Some(key)) => in_file(
             &certificate_path,
@@ -99,7 +106,7 @@ pub fn ensure_authority(folder: &Path, clock: &SharedClock) -> Result<Authority,
         (Some(_), None) => Err(PkiError::NoKey(key_path)),
         // A key alone is what a crash between the two writes leaves behind: nothing was signed with it.
         (None, _) => {
-            let (authority, key) = Authority::generate(clock.clone())?;
+            let (authority, key) = Authority::named(common_name, clock.clone())?;
             write(&key_path, &key, 0o600)?;
             write(&certificate_path, authority.certificate_pem(), 0o644)?;
             Ok(authority)

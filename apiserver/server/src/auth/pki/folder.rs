@@ -21,6 +21,10 @@ use crate::auth::{
     keys::{PublicKey, SigningKey},
 };
 
+const FRONT_PROXY_CA: &str = "front-proxy-ca";
+/// The name of the server towards API servers behind it.
+pub const FRONT_PROXY_CLIENT: &str = "front-proxy-client";
+
 /// Which names the server is reached by.
 #[derive(Clone, Debug)]
 pub struct ServingNames {
@@ -86,6 +90,10 @@ pub struct Pki {
     pub service_account_key: SigningKey,
     /// How the server shows itself to kubelets.
     pub kubelet_client: Issued,
+    /// Whose certificates speak for others: PEM. It signs nothing else.
+    pub front_proxy_ca: String,
+    /// How the server shows itself to API servers behind it.
+    pub front_proxy_client: Issued,
 }
 
 impl Pki {
@@ -97,7 +105,11 @@ impl Pki {
         clock: SharedClock,
     ) -> Result<Pki, PkiError> {
         files::make_folder(folder)?;
-        let authority = Arc::new(files::ensure_authority(folder, &clock)?);
+        let authority = Arc::new(files::ensure_authority(
+            folder,
+            ("ca", "kubernetes"),
+            &clock,
+        )?);
         let (serving, serving_ca) = match (&given.tls_cert_file, &given.tls_private_key_file) {
             (Some(certificate), Some(key)) => {
                 let serving = Issued {
@@ -128,6 +140,10 @@ impl Pki {
         let make = |authority: &Authority| authority.client(KUBELET_CLIENT, &[]);
         let kubelet_client =
             files::ensure_certificate(folder, "apiserver-kubelet-client", &authority, &[], make)?;
+        let front = files::ensure_authority(folder, (FRONT_PROXY_CA, FRONT_PROXY_CA), &clock)?;
+        let make = |authority: &Authority| authority.client(FRONT_PROXY_CLIENT, &[]);
+        let front_proxy_client =
+            files::ensure_certificate(folder, FRONT_PROXY_CLIENT, &front, &[], make)?;
         let client_ca = match &given.client_ca_file {
             Some(path) => files::read(path)?.into_bytes(),
             None => authority.certificate_pem().as_bytes().to_vec(),
@@ -140,6 +156,8 @@ impl Pki {
             serving_ca,
             service_account_key,
             kubelet_client,
+            front_proxy_ca: front.certificate_pem().to_owned(),
+            front_proxy_client,
         })
     }
 

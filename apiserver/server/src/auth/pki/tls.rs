@@ -32,6 +32,8 @@ pub struct PeerCertificate(Arc<Peer>);
 struct Peer {
     chain: Vec<CertificateDer<'static>>,
     verified: OnceLock<Result<Verified, Unauthorized>>,
+    /// As that of a front proxy.
+    proxy: OnceLock<Result<Verified, Unauthorized>>,
 }
 
 impl PeerCertificate {
@@ -45,6 +47,7 @@ impl PeerCertificate {
             PeerCertificate(Arc::new(Peer {
                 chain,
                 verified: OnceLock::new(),
+                proxy: OnceLock::new(),
             }))
         })
     }
@@ -60,6 +63,18 @@ impl PeerCertificate {
     ) -> Result<&Verified, Unauthorized> {
         self.0
             .verified
+            .get_or_init(verify)
+            .as_ref()
+            .map_err(Clone::clone)
+    }
+
+    /// The same for a front proxy.
+    pub(crate) fn verified_proxy(
+        &self,
+        verify: impl FnOnce() -> Result<Verified, Unauthorized>,
+    ) -> Result<&Verified, Unauthorized> {
+        self.0
+            .proxy
             .get_or_init(verify)
             .as_ref()
             .map_err(Clone::clone)

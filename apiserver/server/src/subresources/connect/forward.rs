@@ -4,7 +4,7 @@
 //! Follows `staging/src/k8s.io/apimachinery/pkg/util/proxy/upgradeaware.go` and Go's `httputil.ReverseProxy`.
 
 use axum::body::Body;
-use http::{HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use skiff_api::machinery::status::Status;
 
 use super::{
@@ -22,7 +22,7 @@ const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
 pub async fn serve(ctx: &Context, mut location: Location, mut parts: Parts, body: Body) -> Answer {
     location.query = parts.uri.query().unwrap_or("").to_owned();
-    if let Some(answer) = upgrade::serve(ctx, &location, &mut parts).await? {
+    if let Some(answer) = upgrade::serve(ctx, &location, &mut parts, &HeaderMap::new()).await? {
         return Ok(answer);
     }
     if location.path.is_empty() && matches!(parts.method, Method::GET | Method::HEAD) {
@@ -47,16 +47,21 @@ pub async fn serve(ctx: &Context, mut location: Location, mut parts: Parts, body
         ));
     }
     let (mut head, body) = answer.into_parts();
-    drop_hop_by_hop(&mut head.headers);
+    clean(&mut head.headers);
+    Ok(rewriter.response(Response::from_parts(head, Body::new(body))))
+}
+
+/// Of an answer's headers those go that are about the connection on the other side, or for browsers that asked there.
+pub fn clean(headers: &mut HeaderMap) {
+    drop_hop_by_hop(headers);
     for name in [
         "access-control-allow-credentials",
         "access-control-allow-headers",
         "access-control-allow-methods",
         "access-control-allow-origin",
     ] {
-        head.headers.remove(name);
+        headers.remove(name);
     }
-    Ok(rewriter.response(Response::from_parts(head, Body::new(body))))
 }
 
 /// A page at the root of what is proxied has relative links: they hold below a slash alone.

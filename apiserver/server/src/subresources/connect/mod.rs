@@ -10,7 +10,7 @@ mod html;
 mod live;
 mod log;
 mod node;
-mod onward;
+pub mod onward;
 mod proxy;
 mod rewrite;
 mod streams;
@@ -19,7 +19,7 @@ mod upgrade;
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 use skiff_api::{
     kinds::{Kind, Subresource},
     machinery::status::Status,
@@ -27,7 +27,10 @@ use skiff_api::{
 
 use crate::context::{Answer, Context};
 
+pub use forward::clean;
 pub use onward::Peer;
+pub use proxy::unreachable;
+pub use upgrade::serve as upgrade;
 
 pub async fn serve(
     ctx: &Context,
@@ -50,7 +53,7 @@ pub async fn serve(
         }
         _ => {
             let location = streams::location(ctx, kind, sub)?;
-            upgrade::serve(ctx, &location, &mut parts)
+            self::upgrade::serve(ctx, &location, &mut parts, &HeaderMap::new())
                 .await?
                 .ok_or_else(|| Status::bad_request("Upgrade request required"))
         }

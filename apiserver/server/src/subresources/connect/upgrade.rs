@@ -23,17 +23,19 @@ pub fn is_upgrade(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `None` when the request asks for no such thing.
+/// `None` when the request asks for no such thing. `said` are headers that go along.
 pub async fn serve(
     ctx: &Context,
     location: &Location,
     parts: &mut Parts,
+    said: &HeaderMap,
 ) -> Result<Option<Response<Body>>, Status> {
     if !is_upgrade(&parts.headers) {
         return Ok(None);
     }
     let client = parts.extensions.remove::<OnUpgrade>();
     let mut headers = onward(parts);
+    headers.extend(said.clone());
     headers.insert(
         header::CONNECTION,
         http::HeaderValue::from_static("Upgrade"),

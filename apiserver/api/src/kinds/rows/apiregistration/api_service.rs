@@ -10,10 +10,6 @@ pub const STRATEGY: Strategy = Strategy {
     stamp: Some(stamp),
     validate,
     validate_update: |new, _| validate(new),
-    without_effect: |service| {
-        let told = "this server forwards to no other API servers: the object is stored, and its group is not served";
-        service.at("spec").some("service").is_some().then_some(told)
-    },
     ..Strategy::DEFAULT
 };
 

@@ -1,0 +1,519 @@
+//! Aggregation: groups that other API servers serve behind this one, as APIServices say.
+//!
+//! Invariant: one task owns what is known of APIServices; who reads that one is available is answered by its server. A server that does not answer
+//! takes its own groups along and nothing else.
+//! Follows `staging/src/k8s.io/kube-aggregator/pkg/apiserver/apiserver.go` and
+//! `staging/src/k8s.io/kube-aggregator/pkg/controllers/status/remote/remote_available_controller.go`.
+
+mod ask;
+mod check;
+mod known;
+mod learn;
+pub mod register;
+mod resolve;
+pub mod spec;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use rustls::{RootCertStore, pki_types::ServerName};
+use serde_json::Value;
+use skiff_api::{
+    kinds::{Priority, definition::is_condition},
+    machinery::{meta::Meta, read::Read, status::Status},
+};
+use skiff_storage::{Error, Event, EventKind, Object, Watch};
+use tokio::{
+    sync::mpsc::{Receiver, Sender, channel},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    auth::pki::tls,
+    core::Core,
+    dial::{Transports, location::Server},
+    own::Own,
+    stored,
+    write::Writer,
+};
+
+pub use ask::location;
+pub use known::{Backend, Group, Known, Remote, Service};
+
+pub const RESOURCE: &str = "apiservices.apiregistration.k8s.io";
+const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+/// So often a server is looked at when nothing happens.
+const EVERY: Duration = Duration::from_secs(30);
+/// Between the first tries when it fails; then twice as long each time, up to [`EVERY`].
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+/// What could not be written is tried again after so long.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Authorities that the machine trusts, where systems keep them.
+const MACHINE_ROOTS: [&str; 3] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
+
+/// What requests read.
+#[derive(Default)]
+pub struct Aggregation(ArcSwap<Known>);
+
+impl Aggregation {
+    pub fn known(&self) -> Arc<Known> {
+        self.0.load_full()
+    }
+}
+
+/// An APIService and how it is looked after.
+struct Entry {
+    service: Arc<Service>,
+    uid: String,
+    spec: Value,
+    /// Kept as a definition has it.
+    kept: bool,
+    /// Grows when it becomes another: what was found out of it before counts no more.
+    turn: u64,
+    /// Its server is being looked at.
+    running: bool,
+    due: Option<Instant>,
+    pause: Duration,
+}
+
+/// The APIServices.
+pub struct Services {
+    core: Arc<Core>,
+    transports: Arc<Transports>,
+    shared: Arc<Aggregation>,
+    entries: BTreeMap<String, Entry>,
+    defined: register::Defined,
+    /// Versions of definitions whose APIServices are to be looked at.
+    owed: BTreeSet<(String, String)>,
+    owed_at: Option<Instant>,
+    turn: u64,
+    reports: (Sender<check::Report>, Receiver<check::Report>),
+    watches: Watches,
+}
+
+/// What happens to that which is looked at. Services are followed as long as there is somebody who asks for one.
+struct Watches {
+    services: Watch,
+    definitions: Watch,
+    backends: Option<(Watch, Watch)>,
+}
+
+impl Watches {
+    fn new(core: &Core) -> Watches {
+        Watches {
+            services: watch(core, RESOURCE),
+            definitions: watch(core, DEFINITIONS),
+            backends: None,
+        }
+    }
+}
+
+/// All that comes after what can be read now.
+fn watch(core: &Core, resource: &str) -> Watch {
+    core.store
+        .watch(resource, core.store.revision())
+        .unwrap_or_else(|error| panic!("the newest revision cannot be watched: {error}"))
+}
+
+enum Happened {
+    Services(Vec<Arc<Event>>),
+    Definitions(Vec<Arc<Event>>),
+    /// Places of services, in namespaces.
+    Backends(Vec<Arc<Event>>),
+    Report(Box<check::Report>),
+    Due,
+    Behind,
+    Closed,
+}
+
+impl Happened {
+    fn of(
+        events: Result<Vec<Arc<Event>>, Error>,
+        make: fn(Vec<Arc<Event>>) -> Happened,
+    ) -> Happened {
+        match events {
+            Ok(events) => make(events),
+            Err(Error::Closed) => Happened::Closed,
+            Err(_) => Happened::Behind,
+        }
+    }
+}
+
+impl Services {
+    /// Reads what the store has.
+    pub fn load(
+        core: &Arc<Core>,
+        transports: &Arc<Transports>,
+        shared: &Arc<Aggregation>,
+    ) -> Services {
+        let mut services = Services {
+            core: core.clone(),
+            transports: transports.clone(),
+            shared: shared.clone(),
+            entries: BTreeMap::new(),
+            defined: register::Defined::default(),
+            owed: BTreeSet::new(),
+            owed_at: None,
+            turn: 0,
+            reports: channel(16),
+            watches: Watches::new(core),
+        };
+        services.read();
+        services
+    }
+
+    /// Reads all of it, again where some of it was missed.
+    fn read(&mut self) {
+        self.watches = Watches::new(&self.core);
+        let mut names: BTreeSet<String> = self.entries.keys().cloned().collect();
+        for object in self.core.store.snapshot(RESOURCE).range(None, None) {
+            names.remove(&*object.key.name);
+            self.put(&object);
+        }
+        for name in names {
+            self.entries.remove(&name);
+        }
+        for object in self.core.store.snapshot(DEFINITIONS).range(None, None) {
+            let touched = self.defined.note(EventKind::Added, &object);
+            self.owed.extend(touched);
+        }
+        let kept = self.entries.values().filter(|entry| entry.kept);
+        self.owed
+            .extend(kept.map(|entry| (entry.service.group.clone(), entry.service.version.clone())));
+        self.owed_at = Some(Instant::now());
+        self.publish();
+    }
+
+    /// Follows them until the server stops.
+    pub async fn run(mut self, writer: Arc<Writer>, stopping: CancellationToken) {
+        loop {
+            self.begin();
+            let happened = tokio::select! {
+                happened = self.next() => happened,
+                () = stopping.cancelled() => return,
+            };
+            match happened {
+                Happened::Services(events) => self.take_in(&events),
+                Happened::Definitions(events) => {
+                    for event in events {
+                        let touched = self.defined.note(event.kind, &event.object);
+                        self.owe(touched);
+                    }
+                }
+                Happened::Backends(events) => self.touch(&events),
+                Happened::Report(report) => self.settle(&writer, *report).await,
+                Happened::Due => self.register(&writer).await,
+                Happened::Behind => self.read(),
+                Happened::Closed => return,
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Happened {
+        let due = self.entries.values().filter(|entry| !entry.running);
+        let due = due
+            .filter_map(|entry| entry.due)
+            .chain(self.owed_at)
+            .min();
+        let watches = &mut self.watches;
+        let (mut services, mut slices) = match &mut watches.backends {
+            Some((services, slices)) => (Some(services), Some(slices)),
+            None => (None, None),
+        };
+        tokio::select! {
+            events = watches.services.next_batch() => Happened::of(events, Happened::Services),
+            events = watches.definitions.next_batch() => Happened::of(events, Happened::Definitions),
+            events = batch(&mut services) => Happened::of(events, Happened::Backends),
+            events = batch(&mut slices) => Happened::of(events, Happened::Backends),
+            Some(report) = self.reports.1.recv() => Happened::Report(Box::new(report)),
+            () = until(due) => Happened::Due,
+        }
+    }
+
+    /// Looks at those servers whose time has come.
+    fn begin(&mut self) {
+        let followed = self
+            .entries
+            .values()
+            .any(|entry| entry.service.remote.is_some());
+        if followed != self.watches.backends.is_some() {
+            let watch = |resource| watch(&self.core, resource);
+            self.watches.backends =
+                followed.then(|| (watch(resolve::SERVICES), watch(resolve::SLICES)));
+        }
+        let now = Instant::now();
+        for (name, entry) in &mut self.entries {
+            if entry.running || entry.due.is_none_or(|due| due > now) {
+                continue;
+            }
+            entry.due = None;
+            if entry.service.remote.is_none() {
+                continue;
+            }
+            entry.running = true;
+            let look = check::look(
+                (name.clone(), entry.turn),
+                self.core.store.clone(),
+                self.transports.clone(),
+                entry.service.clone(),
+            );
+            let told = self.reports.0.clone();
+            skiff_watching::task::spawn(async move {
+                let report = look.await;
+                // whoever has stopped listening needs no report
+                drop(told.send(report).await);
+            });
+        }
+    }
+
+    fn take_in(&mut self, events: &[Arc<Event>]) {
+        for event in events {
+            let name = &*event.object.key.name;
+            let before = self.entries.get(name).filter(|entry| entry.kept);
+            let mut touched: BTreeSet<(String, String)> = before
+                .map(|entry| (entry.service.group.clone(), entry.service.version.clone()))
+                .into_iter()
+                .collect();
+            match event.kind {
+                EventKind::Deleted => drop(self.entries.remove(name)),
+                EventKind::Added | EventKind::Modified => self.put(&event.object),
+            }
+            let after = self.entries.get(name).filter(|entry| entry.kept);
+            touched.extend(
+                after.map(|entry| (entry.service.group.clone(), entry.service.version.clone())),
+            );
+            self.owe(touched);
+        }
+        self.publish();
+    }
+
+    fn owe(&mut self, touched: BTreeSet<(String, String)>) {
+        if !touched.is_empty() {
+            self.owed.extend(touched);
+            self.owed_at = Some(Instant::now());
+        }
+    }
+
+    /// Notes an APIService as it is now.
+    fn put(&mut self, object: &Object) {
+        let name = object.key.name.to_string();
+        match stored::value(object) {
+            Ok(value) => self.learn(name, value),
+            Err(status) => {
+                tracing::error!("the APIService {name} is not known: {}", status.message);
+                self.entries.remove(&name);
+            }
+        }
+    }
+
+    fn learn(&mut self, name: String, mut value: Value) {
+        let before = self.entries.remove(&name);
+        let available = is_condition(&value, "Available", "True");
+        let (uid, kept) = (value.uid().to_owned(), register::is_kept(&value));
+        let spec = value["spec"].take();
+        let before = before.filter(|before| before.uid == uid);
+        let same = before.as_ref().filter(|before| before.spec == spec);
+        let backend = known::backend(&spec);
+        let remote = backend.map(|backend| {
+            let old = |entry: &Entry| entry.service.remote.as_ref().map(|remote| remote.learned.clone());
+            let server = match same.and_then(|entry| entry.service.remote.as_ref()) {
+                Some(remote) => remote.server.clone(),
+                None => server(&self.transports, &spec, &backend),
+            };
+            Remote {
+                server,
+                available,
+                learned: before.as_ref().and_then(old).unwrap_or_default(),
+                backend,
+            }
+        });
+        let service = Arc::new(Service {
+            group: spec.text("group").into(),
+            version: spec.text("version").into(),
+            priority: Priority {
+                group: spec.int("groupPriorityMinimum"),
+                version: spec.int("versionPriority"),
+            },
+            remote,
+        });
+        let (turn, running, due, pause) = match same {
+            Some(before) => (before.turn, before.running, before.due, before.pause),
+            None => {
+                self.turn += 1;
+                (self.turn, false, Some(Instant::now()), FIRST_PAUSE)
+            }
+        };
+        self.entries.insert(
+            name,
+            Entry {
+                service,
+                uid,
+                spec,
+                kept,
+                turn,
+                running,
+                due,
+                pause,
+            },
+        );
+    }
+
+    /// Something about services or their endpoints has changed: their servers are looked at.
+    fn touch(&mut self, events: &[Arc<Event>]) {
+        for event in events {
+            let object = &event.object;
+            let attributes = object.attributes();
+            let name = match &*object.key.resource == resolve::SLICES {
+                true => attributes.label(resolve::SERVICE_NAME).unwrap_or(""),
+                false => &object.key.name,
+            };
+            for entry in self.entries.values_mut() {
+                let backend = entry.service.remote.as_ref().map(|remote| &remote.backend);
+                if backend.is_some_and(|backend| {
+                    backend.name == name && *backend.namespace == *object.key.namespace
+                }) {
+                    entry.due = Some(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// What was found out of a server is known, then told.
+    async fn settle(&mut self, writer: &Arc<Writer>, report: check::Report) {
+        let (name, turn) = &report.of;
+        let Some(entry) = self.entries.get_mut(name) else {
+            return;
+        };
+        if entry.turn != *turn {
+            return;
+        }
+        entry.running = false;
+        let Some(remote) = &entry.service.remote else {
+            return;
+        };
+        let available = report.verdict.state == "True";
+        let wait = match report.retries {
+            true => entry.pause,
+            false => EVERY,
+        };
+        entry.pause = match report.retries {
+            true => (entry.pause * 2).min(EVERY),
+            false => FIRST_PAUSE,
+        };
+        entry.due.get_or_insert(Instant::now() + wait);
+        entry.service = Arc::new(Service {
+            group: entry.service.group.clone(),
+            version: entry.service.version.clone(),
+            priority: entry.service.priority,
+            remote: Some(Remote {
+                backend: remote.backend.clone(),
+                server: remote.server.clone(),
+                available,
+                learned: Arc::new(report.learned),
+            }),
+        });
+        let uid = entry.uid.clone();
+        self.publish();
+        if let Err(status) = check::tell(writer, (name, &uid), &report.verdict).await {
+            tracing::warn!("the APIService {name}: {}", status.message);
+            if let Some(entry) = self.entries.get_mut(name) {
+                entry.due = Some(Instant::now() + AGAIN);
+            }
+        }
+    }
+
+    /// Brings the APIServices of definitions to what they are to be.
+    async fn register(&mut self, writer: &Arc<Writer>) {
+        if self.owed_at.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        self.owed_at = None;
+        let own = Own::new(writer);
+        for of in std::mem::take(&mut self.owed) {
+            if let Err(Status { message, .. }) = self.defined.reconcile(&own, &of).await {
+                tracing::warn!("the APIService of {}/{}: {message}", of.0, of.1);
+                self.owed.insert(of);
+                self.owed_at = Some(Instant::now() + AGAIN);
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let before = self.shared.known();
+        let services: BTreeMap<String, Arc<Service>> = self
+            .entries
+            .iter()
+            .map(|(name, entry)| (name.clone(), entry.service.clone()))
+            .collect();
+        let mut known = Known {
+            services,
+            documents: before.documents,
+        };
+        if documents(&known) != documents(&before) {
+            known.documents += 1;
+        }
+        self.shared.0.store(Arc::new(known));
+    }
+}
+
+/// The documents of OpenAPI 2 that are merged, in their order.
+fn documents(known: &Known) -> Vec<*const Value> {
+    known
+        .remotes()
+        .filter_map(|(_, remote)| remote.learned.version2.as_ref().map(Arc::as_ptr))
+        .collect()
+}
+
+async fn batch(watch: &mut Option<&mut Watch>) -> Result<Vec<Arc<Event>>, Error> {
+    match watch {
+        Some(watch) => watch.next_batch().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// How to speak to the server of an APIService; else what is wrong with its spec.
+fn server(transports: &Transports, spec: &Value, backend: &Backend) -> Result<Server, String> {
+    let name = format!("{}.{}.svc", backend.name, backend.namespace);
+    let name = ServerName::try_from(name).map_err(|error| error.to_string())?;
+    let roots = match (spec.flag("insecureSkipTLSVerify"), spec.text("caBundle")) {
+        (true, _) => None,
+        (false, "") => Some(machine_roots()),
+        (false, bundle) => {
+            const UNREADABLE: &str =
+                "unable to load root certificates: unable to parse bytes as PEM block";
+            let pem = STANDARD
+                .decode(bundle)
+                .map_err(|_| UNREADABLE.to_owned())?;
+            Some(tls::roots(&pem).map_err(|_| UNREADABLE.to_owned())?)
+        }
+    };
+    transports
+        .server(roots, name)
+        .map_err(|error| error.to_string())
+}
+
+/// Authorities that this machine trusts; none where it has none, and then no server is believed.
+fn machine_roots() -> RootCertStore {
+    let read = |path: &&str| tls::roots(&std::fs::read(path).ok()?).ok();
+    MACHINE_ROOTS
+        .iter()
+        .find_map(read)
+        .unwrap_or_else(RootCertStore::empty)
+}
