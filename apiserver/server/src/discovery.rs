@@ -121,7 +121,8 @@ fn legacy_versions(ctx: &Context) -> Value {
 
 fn group_entry(group: &Group) -> Value {
     let name = &group.name;
-    let entry = |version: &String| json!({"groupVersion": format!("{name}/{version}"), "version": version});
+    let entry =
+        |version: &String| json!({"groupVersion": format!("{name}/{version}"), "version": version});
     let preferred = group.versions.first().map(entry);
     json!({"name": name, "versions": group.versions.iter().map(entry).collect::<Vec<_>>(), "preferredVersion": preferred})
 }

@@ -16,8 +16,8 @@
 //! 8. `chain`: the way of a request to them; `serve`: connections; `start`: all of it put together.
 
 mod addresses;
-mod aggregation;
 pub mod admission;
+mod aggregation;
 mod allocate;
 mod app;
 pub mod auth;

@@ -21,9 +21,11 @@ pub fn check(schema: &Value, pruned: bool, path: &Path) -> Errors {
         Ok(read) => {
             let mut budget = cel::RUNTIME_BUDGET;
             let rules = LazyCell::new(|| Rules::of(&read, &known));
-            errors.extend(read.check_defaults(path, pruned, &mut |default, path, errors| {
-                rules.check_default(default, path, &mut budget, errors)
-            }));
+            errors.extend(
+                read.check_defaults(path, pruned, &mut |default, path, errors| {
+                    rules.check_default(default, path, &mut budget, errors)
+                }),
+            );
         }
         Err(problem) => errors.invalid(path, "", problem.to_string()),
     }
@@ -131,13 +133,17 @@ mod tests {
                 "s.properties[a].default: Invalid value: {\"b\":1}: must not have unknown fields",
             ),
             (
-                root(json!({"type": "integer", "default": 1, "x-kubernetes-validations": [{"rule": "self > 1", "message": "more"}]})),
+                root(
+                    json!({"type": "integer", "default": 1, "x-kubernetes-validations": [{"rule": "self > 1", "message": "more"}]}),
+                ),
                 "s.properties[a].default: Invalid value: 1: more",
             ),
             (
                 // what is only wrong where there was nothing before
-                root(json!({"type": "integer", "default": 1, "x-kubernetes-validations": [
-                    {"rule": "oldSelf.hasValue()", "optionalOldSelf": true, "message": "new"}]})),
+                root(
+                    json!({"type": "integer", "default": 1, "x-kubernetes-validations": [
+                    {"rule": "oldSelf.hasValue()", "optionalOldSelf": true, "message": "new"}]}),
+                ),
                 "s.properties[a].default: Invalid value: 1: new",
             ),
         ] {
