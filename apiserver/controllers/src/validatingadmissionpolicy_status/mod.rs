@@ -43,9 +43,16 @@ impl Reconcile<Key> for Controller {
         let Some(policy) = self.policies.get(key) else {
             return Ok(Next::DONE);
         };
-        let observed = policy.status.as_ref().and_then(|status| status.observed_generation);
+        let observed = policy
+            .status
+            .as_ref()
+            .and_then(|status| status.observed_generation);
         let generation = policy.metadata.generation.unwrap_or(0);
-        let Some(spec) = policy.spec.as_ref().filter(|_| generation > observed.unwrap_or(0)) else {
+        let Some(spec) = policy
+            .spec
+            .as_ref()
+            .filter(|_| generation > observed.unwrap_or(0))
+        else {
             return Ok(Next::DONE);
         };
         let warnings = self.warnings(spec).await?;
@@ -112,10 +119,12 @@ fn warnings(
             };
             let told: Vec<String> = compilers
                 .iter()
-                .filter_map(|(asked, compiler)| match compiler.compile(text, Gives::Anything) {
-                    Err(Fault::Invalid(issues)) => Some(format!("{asked}: {issues}\n")),
-                    _ => None,
-                })
+                .filter_map(
+                    |(asked, compiler)| match compiler.compile(text, Gives::Anything) {
+                        Err(Fault::Invalid(issues)) => Some(format!("{asked}: {issues}\n")),
+                        _ => None,
+                    },
+                )
                 .collect();
             if !told.is_empty() {
                 warnings.push(json!({

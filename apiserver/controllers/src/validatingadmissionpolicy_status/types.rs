@@ -96,7 +96,11 @@ impl Types<'_> {
         let constraints = spec.match_constraints.iter();
         for rule in constraints.flat_map(|of| of.resource_rules.iter().flatten()) {
             let (groups, versions) = (sorted(&rule.api_groups), sorted(&rule.api_versions));
-            if groups.iter().chain(&versions).any(|name| name.contains('*')) {
+            if groups
+                .iter()
+                .chain(&versions)
+                .any(|name| name.contains('*'))
+            {
                 continue;
             }
             let mut resources = sorted(&rule.resources);
@@ -132,7 +136,9 @@ impl Types<'_> {
     ) -> Result<Option<String>, Error> {
         let list = self.document(format!("/{}", place(group, version))).await?;
         let resources = list.into_iter().flat_map(|list| list.list("resources"));
-        let found = resources.into_iter().find(|one| one.text("name") == resource);
+        let found = resources
+            .into_iter()
+            .find(|one| one.text("name") == resource);
         Ok(found.map(|one| one.text("kind").to_string()))
     }
 
@@ -144,10 +150,13 @@ impl Types<'_> {
         };
         let schemas = document.at("components").at("schemas");
         let is = |schema: &Value| {
-            schema.list("x-kubernetes-group-version-kind").iter().any(|of| {
-                (of.text("group"), of.text("version"), of.text("kind"))
-                    == (&asked.group, &asked.version, &asked.kind)
-            })
+            schema
+                .list("x-kubernetes-group-version-kind")
+                .iter()
+                .any(|of| {
+                    (of.text("group"), of.text("version"), of.text("kind"))
+                        == (&asked.group, &asked.version, &asked.kind)
+                })
         };
         let all = schemas.as_object().into_iter().flatten();
         let found = all.map(|(_, schema)| schema).find(|schema| is(schema));
@@ -163,7 +172,10 @@ fn sorted(names: &Option<Vec<String>>) -> Vec<String> {
 
 /// The type of objects of a schema without references.
 pub fn declared(schema: &Value, kind: &str) -> Type {
-    cel::declare_root(schema, kind).ty.clone().unwrap_or(Type::Dyn)
+    cel::declare_root(schema, kind)
+        .ty
+        .clone()
+        .unwrap_or(Type::Dyn)
 }
 
 /// A schema with what it refers to in its place; what refers to itself is an object of which nothing is known.
