@@ -165,11 +165,11 @@ impl Declared {
         let mut fields = BTreeMap::new();
         let mut min_size = 2;
         for (property, of) in &properties {
-            if of.declared.ty.is_none() {
+            let Some(ty) = &of.declared.ty else {
                 continue;
-            }
+            };
             if let Some(escaped) = escape::escape(property) {
-                fields.insert(escaped.into_owned(), Arc::clone(&of.declared));
+                fields.insert(escaped.into_owned(), ty.clone());
             }
             if of.required && !of.defaulted {
                 min_size += property.len() as u64 + of.declared.min_size + 4;
@@ -204,14 +204,14 @@ impl Declared {
         }
     }
 
-    /// The field that an expression knows by `name`.
+    /// The field that an expression knows by `name`, in the form in which it is declared.
     pub(crate) fn field(&self, name: &str) -> Option<&Declared> {
-        match &self.ty {
-            Some(Type::Object(object)) => match &object.fields {
-                Fields::Named(fields) => fields.get(name).map(Arc::as_ref),
-                Fields::None | Fields::Any => None,
-            },
-            _ => None,
-        }
+        let Shape::Object(properties) = &self.shape else {
+            return None;
+        };
+        let property = escape::unescape(name)?;
+        let of = properties.get(&*property)?;
+        let same = escape::escape(&property).is_some_and(|escaped| escaped == name);
+        (same && of.declared.ty.is_some()).then_some(&*of.declared)
     }
 }

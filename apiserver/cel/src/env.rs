@@ -3,11 +3,9 @@
 //! Invariant: an environment never changes; one that has more is made of it and shares what it has. [`Env::kubernetes`] has what upstream's
 //! `staging/src/k8s.io/apiserver/pkg/cel/environment/base.go` has at 1.36, for new and for stored expressions alike: whatever it names was known to 1.35.
 
-use crate::compiled::{Compiled, compile};
 use crate::declared::Declared;
 use crate::function::{Function, Library};
 use crate::library;
-use crate::source::Issues;
 use crate::types::Type;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -77,14 +75,6 @@ impl Env {
             variables: self.variables.to_vec(),
             objects: self.objects.to_vec(),
         }
-    }
-
-    /// Parses and checks a text.
-    ///
-    /// # Errors
-    /// All faults that were found, in upstream's words.
-    pub fn compile(&self, text: &str) -> Result<Compiled, Issues> {
-        compile(self, text)
     }
 
     pub(crate) fn bindings(&self) -> bool {

@@ -2,7 +2,6 @@
 //!
 //! Invariant: types print as upstream's checker prints them (`vendor/github.com/google/cel-go/checker/format.go`); object types are equal when their names are.
 
-use crate::declared::Declared;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -48,7 +47,7 @@ pub enum Fields {
     /// Nothing.
     None,
     /// These, by the name under which an expression finds them.
-    Named(BTreeMap<String, Arc<Declared>>),
+    Named(BTreeMap<String, Type>),
     /// Whatever it is, of any type.
     Any,
 }
@@ -58,7 +57,7 @@ impl ObjectType {
     pub(crate) fn field(&self, name: &str) -> Option<Type> {
         match &self.fields {
             Fields::None => None,
-            Fields::Named(fields) => fields.get(name)?.ty.clone(),
+            Fields::Named(fields) => fields.get(name).cloned(),
             Fields::Any => Some(Type::Dyn),
         }
     }
@@ -113,9 +112,7 @@ impl Type {
 
     /// An object type of fields of which no more than the types are known, by the names under which an expression finds them.
     pub fn object_of<'n>(name: &str, fields: impl IntoIterator<Item = (&'n str, Type)>) -> Type {
-        let fields = fields
-            .into_iter()
-            .map(|(field, ty)| (field.to_owned(), Arc::new(Declared::of_type(ty))));
+        let fields = fields.into_iter().map(|(field, ty)| (field.to_owned(), ty));
         Type::Object(Arc::new(ObjectType {
             name: name.to_owned(),
             fields: Fields::Named(fields.collect()),

@@ -8,10 +8,11 @@ use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
         batch::v1::Job,
-        core::v1::{Pod, ReplicationController},
+        core::v1::ReplicationController,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use skiff_podspec::pod::Pod;
 
 use crate::{
     owners::{claim_all, controller_of},

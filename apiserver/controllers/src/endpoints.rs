@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::{
     api::core::v1::{
-        EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Pod, Service,
+        EndpointAddress, EndpointPort, EndpointSubset, Endpoints, ObjectReference, Service,
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use skiff_podspec::pod::Pod;
 
 use crate::{
     pods,

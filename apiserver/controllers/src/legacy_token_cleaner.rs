@@ -10,9 +10,10 @@ use std::{
 };
 
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
-use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, ServiceAccount};
 use serde_json::{Value, json};
 use skiff_api::machinery::read::Read;
+use skiff_podspec::pod::Pod;
 
 use crate::{
     api::{Page, collection},

@@ -6,10 +6,15 @@ use std::{cmp::Ordering, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Pod, PodTemplateSpec},
+    api::core::v1::PodTemplateSpec,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use skiff_podspec::{conditions::available_at, containers::sidecars, parts::Meta};
+use skiff_podspec::pod::{Pod, Spec};
+use skiff_podspec::{
+    conditions::available_at,
+    containers::sidecars,
+    parts::{HasSpec, Meta},
+};
 pub use skiff_podspec::{
     conditions::{
         condition, is_active, is_available, is_deleting, is_finished, is_ready, is_terminating,
@@ -40,7 +45,7 @@ pub fn seconds(count: i32) -> Duration {
 
 /// The node that the pod is bound to; empty when it is bound to none.
 pub fn node_name(pod: &Pod) -> &str {
-    spec(pod).node_name.as_deref().unwrap_or("")
+    pod.spec().node_name.as_deref().unwrap_or("")
 }
 
 /// A new pod from a template, with a name that the server completes.
@@ -61,7 +66,7 @@ pub fn from_template(
             owner_references: Some(vec![owner]),
             ..Default::default()
         },
-        spec: template.spec.clone(),
+        spec: template.spec.clone().map(Spec::from),
         status: None,
     }
 }
@@ -211,15 +216,18 @@ pub mod tests {
                 uid: Some(name.into()),
                 ..Default::default()
             },
-            spec: Some(PodSpec {
+            spec: Some(Spec {
                 node_name: (!node.is_empty()).then(|| node.into()),
                 ..Default::default()
             }),
-            status: Some(PodStatus {
-                phase: Some(phase.into()),
-                conditions: Some(vec![ready]),
-                ..Default::default()
-            }),
+            status: Some(
+                PodStatus {
+                    phase: Some(phase.into()),
+                    conditions: Some(vec![ready]),
+                    ..Default::default()
+                }
+                .into(),
+            ),
         }
     }
 
@@ -264,10 +272,11 @@ pub mod tests {
         }
         let restarted = |name: &str| {
             let mut pod = pod("a", "n", "Running", Some(1));
-            pod.spec =
+            let spec: PodSpec =
                 serde_json::from_value(serde_json::json!({"nodeName": "n", "containers": [],
                 "initContainers": [{"name": "i"}, {"name": "s", "restartPolicy": "Always"}]}))
                 .unwrap();
+            pod.spec = Some(spec.into());
             let counted = serde_json::json!([{"name": name, "image": "", "imageID": "", "ready": true, "restartCount": 3}]);
             pod.status.as_mut().unwrap().init_container_statuses =
                 serde_json::from_value(counted).unwrap();

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Pod, Service, ServicePort},
+    api::core::v1::{Service, ServicePort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
 use skiff_podspec::containers::sidecars;
+use skiff_podspec::pod::Pod;
 
 use crate::{pods, prelude::*};
 
@@ -154,7 +155,7 @@ impl TriggerTimes {
         };
         let mut now = HashMap::with_capacity(selected.len());
         for pod in selected {
-            let changed = pods::condition(pod.status.as_ref(), "Ready")
+            let changed = pods::condition(pod.status.as_deref(), "Ready")
                 .and_then(|c| c.last_transition_time.as_ref())
                 .map(|t| t.0);
             if let (Some(time), Some(name)) = (changed, &pod.metadata.name) {

@@ -6,8 +6,9 @@
 use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, ObjectReference, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, Taint, Toleration};
 use serde_json::json;
+use skiff_podspec::pod::Pod;
 use skiff_podspec::tolerations::{of_pod, tolerates};
 
 use crate::{
@@ -142,7 +143,7 @@ impl Controller {
         let Some(pod) = unless_gone(self.api.get::<Pod>(key.namespace(), key.name()).await)? else {
             return Ok(());
         };
-        let marked = pods::condition(pod.status.as_ref(), "DisruptionTarget").is_some_and(|c| {
+        let marked = pods::condition(pod.status.as_deref(), "DisruptionTarget").is_some_and(|c| {
             c.status == "True" && c.reason.as_deref() == Some("DeletionByTaintManager")
         });
         if !marked {

@@ -4,12 +4,13 @@
 //! `pkg/controller/controller_utils.go`.
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{PodCondition, PodStatus};
+
+use crate::pod::AnyPod;
 
 /// The pod's phase; `Pending` when none is written.
-pub fn phase(pod: &Pod) -> &str {
-    pod.status
-        .as_ref()
+pub fn phase(pod: &impl AnyPod) -> &str {
+    pod.its_status()
         .and_then(|status| status.phase.as_deref())
         .unwrap_or("Pending")
 }
@@ -20,22 +21,22 @@ pub fn is_terminal(phase: &str) -> bool {
 }
 
 /// Whether the pod has ended, well or badly.
-pub fn is_finished(pod: &Pod) -> bool {
+pub fn is_finished(pod: &impl AnyPod) -> bool {
     is_terminal(phase(pod))
 }
 
 /// Whether the pod is being deleted.
-pub fn is_deleting(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
+pub fn is_deleting(pod: &impl AnyPod) -> bool {
+    pod.its_metadata().deletion_timestamp.is_some()
 }
 
 /// Whether the pod has neither ended nor is being deleted.
-pub fn is_active(pod: &Pod) -> bool {
+pub fn is_active(pod: &impl AnyPod) -> bool {
     !is_finished(pod) && !is_deleting(pod)
 }
 
 /// The pod is being deleted and still may run.
-pub fn is_terminating(pod: &Pod) -> bool {
+pub fn is_terminating(pod: &impl AnyPod) -> bool {
     !is_finished(pod) && is_deleting(pod)
 }
 
@@ -49,13 +50,13 @@ pub fn condition<'a>(status: Option<&'a PodStatus>, kind: &str) -> Option<&'a Po
 }
 
 /// Whether the pod's condition `Ready` is true.
-pub fn is_ready(pod: &Pod) -> bool {
-    condition(pod.status.as_ref(), "Ready").is_some_and(|ready| ready.status == "True")
+pub fn is_ready(pod: &impl AnyPod) -> bool {
+    condition(pod.its_status(), "Ready").is_some_and(|ready| ready.status == "True")
 }
 
 /// Since when the pod is ready, if it is.
-pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
-    condition(pod.status.as_ref(), "Ready")
+pub fn ready_since(pod: &impl AnyPod) -> Option<Timestamp> {
+    condition(pod.its_status(), "Ready")
         .filter(|ready| ready.status == "True")?
         .last_transition_time
         .as_ref()
@@ -63,7 +64,7 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
 }
 
 /// When the pod will have been ready for `min_ready_seconds`, or has been; negative ones count as none.
-pub fn available_at(pod: &Pod, min_ready_seconds: i32) -> Option<Timestamp> {
+pub fn available_at(pod: &impl AnyPod, min_ready_seconds: i32) -> Option<Timestamp> {
     let least = SignedDuration::from_secs(min_ready_seconds.max(0).into());
     Some(
         ready_since(pod)?
@@ -73,7 +74,7 @@ pub fn available_at(pod: &Pod, min_ready_seconds: i32) -> Option<Timestamp> {
 }
 
 /// Whether the pod has been ready for `min_ready_seconds`.
-pub fn is_available(pod: &Pod, min_ready_seconds: i32, now: Timestamp) -> bool {
+pub fn is_available(pod: &impl AnyPod, min_ready_seconds: i32, now: Timestamp) -> bool {
     is_ready(pod)
         && (min_ready_seconds == 0
             || available_at(pod, min_ready_seconds).is_some_and(|at| at <= now))
@@ -84,6 +85,7 @@ mod tests {
     use serde_json::{Value, from_value, json};
 
     use super::*;
+    use k8s_openapi::api::core::v1::Pod;
 
     fn pod(phase: Value, ready: &str, since: Value, deleted: Value) -> Pod {
         from_value(json!({"metadata": {"deletionTimestamp": deleted},

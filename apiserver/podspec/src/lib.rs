@@ -7,14 +7,19 @@ pub mod affinity;
 pub mod conditions;
 pub mod containers;
 pub mod parts;
+pub mod pod;
 pub mod ports;
 pub mod qos;
 pub mod resources;
+pub mod shared;
 pub mod tolerations;
 
-use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use std::sync::LazyLock;
 
-/// The pod's spec. Every pod has one.
-pub fn spec(pod: &Pod) -> &PodSpec {
-    parts::HasSpec::spec(pod)
+use k8s_openapi::api::core::v1::PodSpec;
+
+/// What pods of one owner have alike of their specs, see [`pod::AnyPod`]: node and hostname are not in it. Every pod has one.
+pub fn spec(pod: &impl pod::AnyPod) -> &PodSpec {
+    static NONE: LazyLock<PodSpec> = LazyLock::new(PodSpec::default);
+    pod.its_spec().unwrap_or(&NONE)
 }

@@ -13,6 +13,11 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+use crate::{
+    pod::{Pod, Spec},
+    shared::Shared,
+};
+
 /// What is asked of an object's metadata.
 pub trait Meta {
     /// Empty where the server is still to choose one.
@@ -81,7 +86,7 @@ macro_rules! parts {
 
 parts!(HasSpec Spec spec:
     DaemonSet DaemonSetSpec, Deployment DeploymentSpec, Job JobSpec, Namespace NamespaceSpec, Node NodeSpec, PersistentVolume PersistentVolumeSpec,
-    PersistentVolumeClaim PersistentVolumeClaimSpec, Pod PodSpec, PodDisruptionBudget PodDisruptionBudgetSpec, ReplicaSet ReplicaSetSpec,
+    PersistentVolumeClaim PersistentVolumeClaimSpec, Pod Spec, PodDisruptionBudget PodDisruptionBudgetSpec, ReplicaSet ReplicaSetSpec,
     ReplicationController ReplicationControllerSpec, ResourceQuota ResourceQuotaSpec, Service ServiceSpec, ServiceCIDR ServiceCIDRSpec,
     StatefulSet StatefulSetSpec,
 );
@@ -89,7 +94,15 @@ parts!(HasSpec Spec spec:
 parts!(HasStatus Status status:
     CertificateSigningRequest CertificateSigningRequestStatus, CronJob CronJobStatus, DaemonSet DaemonSetStatus, Deployment DeploymentStatus,
     HorizontalPodAutoscaler HorizontalPodAutoscalerStatus, Job JobStatus, Namespace NamespaceStatus, Node NodeStatus,
-    PersistentVolume PersistentVolumeStatus, PersistentVolumeClaim PersistentVolumeClaimStatus, Pod PodStatus,
+    PersistentVolume PersistentVolumeStatus, PersistentVolumeClaim PersistentVolumeClaimStatus,
     PodDisruptionBudget PodDisruptionBudgetStatus, ReplicaSet ReplicaSetStatus, ReplicationController ReplicationControllerStatus,
     ResourceQuota ResourceQuotaStatus, ServiceCIDR ServiceCIDRStatus, StatefulSet StatefulSetStatus,
 );
+
+impl HasStatus for Pod {
+    type Status = PodStatus;
+    fn status(&self) -> &PodStatus {
+        static NONE: LazyLock<Shared<PodStatus>> = LazyLock::new(Shared::default);
+        self.status.as_ref().unwrap_or(&NONE)
+    }
+}

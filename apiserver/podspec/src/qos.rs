@@ -3,11 +3,12 @@
 //! Invariant: it never changes, so what the status says goes first. Follows `pkg/apis/core/v1/helper/qos/qos.go`. (The server works it out on
 //! untyped values before a pod has a status, with the same outcome.)
 
-use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use skiff_api::machinery::quantity::Quantity;
 
 use crate::{
     containers,
+    pod::AnyPod,
     resources::{Unreadable, get},
     spec,
 };
@@ -34,10 +35,9 @@ impl Class {
 }
 
 /// The class that the pod's status names, else what follows from its spec.
-pub fn class(pod: &Pod) -> Result<Class, Unreadable> {
+pub fn class(pod: &impl AnyPod) -> Result<Class, Unreadable> {
     let told = pod
-        .status
-        .as_ref()
+        .its_status()
         .and_then(|status| status.qos_class.as_deref());
     match told.and_then(|told| Class::ALL.into_iter().find(|class| class.name() == told)) {
         Some(class) => Ok(class),
@@ -46,7 +46,7 @@ pub fn class(pod: &Pod) -> Result<Class, Unreadable> {
 }
 
 /// What follows from the pod's spec: from the resources of the pod as a whole where it has some, else from all of its containers'.
-pub fn computed(pod: &Pod) -> Result<Class, Unreadable> {
+pub fn computed(pod: &impl AnyPod) -> Result<Class, Unreadable> {
     let spec = spec(pod);
     let mut seen = Seen {
         is_guaranteed: true,
@@ -116,6 +116,7 @@ mod tests {
     use serde_json::{Value, from_value, json};
 
     use super::*;
+    use k8s_openapi::api::core::v1::Pod;
 
     fn pod(resources: &[Value], whole: Value) -> Pod {
         let containers: Vec<_> = resources

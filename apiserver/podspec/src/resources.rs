@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::core::v1::{Container, ContainerStatus, Pod, ResourceRequirements},
+    api::core::v1::{Container, ContainerStatus, ResourceRequirements},
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
 use skiff_api::machinery::quantity::Quantity;
 
-use crate::{conditions::condition, containers::is_sidecar, spec};
+use crate::{conditions::condition, containers::is_sidecar, pod::AnyPod, spec};
 
 /// Amounts as the API writes them, by resource.
 pub type List = BTreeMap<String, ApiQuantity>;
@@ -110,21 +110,21 @@ pub fn is_for_pods(resource: &str) -> bool {
 }
 
 /// Whether something is asked for for the pod as a whole.
-pub fn has_requests_as_a_whole(pod: &Pod) -> bool {
+pub fn has_requests_as_a_whole(pod: &impl AnyPod) -> bool {
     Side::Requests
         .of(spec(pod).resources.as_ref())
         .is_some_and(|list| list.keys().any(|name| is_for_pods(name)))
 }
 
 /// What the pod asks for, its overhead included.
-pub fn requests(pod: &Pod, options: Options<'_>) -> Result<Amounts, Unreadable> {
+pub fn requests(pod: &impl AnyPod, options: Options<'_>) -> Result<Amounts, Unreadable> {
     let mut sum = total(pod, Side::Requests, options)?;
     add(&mut sum, &read(spec(pod).overhead.as_ref())?);
     Ok(sum)
 }
 
 /// What the pod may use at most; its overhead is added to what is limited.
-pub fn limits(pod: &Pod, status: Status) -> Result<Amounts, Unreadable> {
+pub fn limits(pod: &impl AnyPod, status: Status) -> Result<Amounts, Unreadable> {
     let mut sum = total(
         pod,
         Side::Limits,
@@ -141,9 +141,9 @@ pub fn limits(pod: &Pod, status: Status) -> Result<Amounts, Unreadable> {
     Ok(sum)
 }
 
-fn total(pod: &Pod, side: Side, options: Options<'_>) -> Result<Amounts, Unreadable> {
+fn total(pod: &impl AnyPod, side: Side, options: Options<'_>) -> Result<Amounts, Unreadable> {
     let mut sum = of_containers(pod, side, options)?;
-    let (own, status) = (side.of(spec(pod).resources.as_ref()), pod.status.as_ref());
+    let (own, status) = (side.of(spec(pod).resources.as_ref()), pod.its_status());
     let given = status
         .and_then(|status| status.resources.as_ref())
         .filter(|_| options.status == Status::Counts);
@@ -169,13 +169,13 @@ fn total(pod: &Pod, side: Side, options: Options<'_>) -> Result<Amounts, Unreada
 
 /// The largest of what is asked for, given and allotted: a resize takes its room before it is through. What can never be is not asked for.
 fn resized(
-    pod: &Pod,
+    pod: &impl AnyPod,
     side: Side,
     asked: Option<&List>,
     given: &ResourceRequirements,
     allotted: Option<&List>,
 ) -> Result<Amounts, Unreadable> {
-    let pending = condition(pod.status.as_ref(), "PodResizePending");
+    let pending = condition(pod.its_status(), "PodResizePending");
     let is_infeasible =
         pending.is_some_and(|pending| pending.reason.as_deref() == Some("Infeasible"));
     let mut most = if is_infeasible {
@@ -191,7 +191,7 @@ fn resized(
 }
 
 fn of_container(
-    pod: &Pod,
+    pod: &impl AnyPod,
     container: &Container,
     side: Side,
     options: Options<'_>,
@@ -214,11 +214,14 @@ fn of_container(
 }
 
 /// Containers run together; init containers one after another before them, but for sidecars, which stay.
-fn of_containers(pod: &Pod, side: Side, options: Options<'_>) -> Result<Amounts, Unreadable> {
+fn of_containers(
+    pod: &impl AnyPod,
+    side: Side,
+    options: Options<'_>,
+) -> Result<Amounts, Unreadable> {
     let (spec, status) = (
         spec(pod),
-        pod.status
-            .as_ref()
+        pod.its_status()
             .filter(|_| options.status != Status::Ignored),
     );
     let statuses = [
@@ -254,6 +257,7 @@ mod tests {
     use serde_json::{Value, from_value, json};
 
     use super::*;
+    use k8s_openapi::api::core::v1::Pod;
 
     fn pod(spec: Value, status: Value) -> Pod {
         from_value(json!({"metadata": {}, "spec": spec, "status": status})).unwrap()
@@ -322,7 +326,7 @@ mod tests {
                 limits,
                 "{what}"
             );
-            let untyped = serde_json::to_value(&pod.spec).unwrap();
+            let untyped = serde_json::to_value(super::spec(&pod)).unwrap();
             let servers =
                 skiff_api::kinds::validation::pod::resources::aggregate(&untyped, "requests");
             let servers = servers

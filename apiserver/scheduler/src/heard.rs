@@ -7,12 +7,12 @@ use std::sync::Arc;
 use k8s_openapi::api::{
     apps::v1::{ReplicaSet, StatefulSet},
     core::v1::{
-        Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController,
-        Service,
+        Namespace, Node, PersistentVolume, PersistentVolumeClaim, ReplicationController, Service,
     },
     policy::v1::PodDisruptionBudget,
     storage::v1::StorageClass,
 };
+use skiff_podspec::pod::Pod;
 use skiff_watching::informer::{Cached, Change, Informers};
 use tokio::sync::mpsc::UnboundedSender;
 

@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use skiff_podspec::parts::{HasSpec, HasStatus};
+use skiff_podspec::pod::Pod;
 
 use crate::{
     cycle::Scheduler,

@@ -7,8 +7,9 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use k8s_openapi::api::core::v1::{Container, Pod, Toleration, Volume};
+use k8s_openapi::api::core::v1::{Container, Toleration, Volume};
 use skiff_podspec::parts::{HasSpec, HasStatus};
+use skiff_podspec::pod::Pod;
 use skiff_podspec::{
     affinity::{Preferred, Required, UnreadableTerms},
     containers,
@@ -50,7 +51,7 @@ impl PodInfo {
             name: pod.metadata.name.clone().unwrap_or_default(),
             priority: spec.and_then(|s| s.priority).unwrap_or(0),
             requests: Requests::of(&pod),
-            ports: spec.map(host_ports).unwrap_or_default(),
+            ports: spec.map(|spec| host_ports(spec)).unwrap_or_default(),
             terms: Terms::read(&pod),
             pod: pod.clone(),
             affinity: OnceLock::new(),

@@ -5,8 +5,8 @@
 
 use std::{collections::BTreeMap, sync::LazyLock};
 
-use k8s_openapi::api::core::v1::Pod;
 use skiff_api::machinery::quantity::{Format, Quantity};
+use skiff_podspec::pod::Pod;
 use skiff_podspec::resources::{self, Amounts, List, Options, Status, Unreadable};
 
 /// What a container that asks for no cpu or memory counts as when nodes are compared: 100 millicores, 200 MiB.

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
+use skiff_podspec::pod::Pod;
 use skiff_watching::{
     api::{Api, PatchType, item},
     error::Error,

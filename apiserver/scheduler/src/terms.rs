@@ -5,11 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::{
-    api::core::v1::{Namespace, Pod, PodAffinityTerm, WeightedPodAffinityTerm},
+    api::core::v1::{Namespace, PodAffinityTerm, WeightedPodAffinityTerm},
     apimachinery::pkg::apis::meta::v1::LabelSelector,
 };
 use skiff_api::machinery::selector::Selector;
 use skiff_podspec::parts::HasSpec;
+use skiff_podspec::pod::Pod;
 
 use crate::volumes::Store;
 

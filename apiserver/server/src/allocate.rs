@@ -103,7 +103,7 @@ impl Allocator {
                         error = status.message,
                         "what this service has is not handed out again"
                     );
-                    Allocated::of_text(&String::from_utf8_lossy(&object.bytes))
+                    Allocated::of_text(&String::from_utf8_lossy(&object.bytes.read()))
                 }
             });
         }

@@ -73,7 +73,7 @@ pub fn object(
     object: &Object,
 ) -> Answer {
     if accept.form == Form::Object && kind.shows_as_stored(object.revision) {
-        return ctx.json_bytes(code, accept, object.bytes.clone());
+        return ctx.json_bytes(code, accept, object.bytes.whole());
     }
     value(ctx, accept, kind, code, stored::decoded(kind, object)?)
 }

@@ -78,7 +78,7 @@ impl Labels for LabelsOf<'_> {
 
 /// The object as it is stored.
 pub fn value(object: &Object) -> Result<Value, Status> {
-    serde_json::from_slice(&object.bytes).map_err(|error| {
+    serde_json::from_slice(&object.bytes.read()).map_err(|error| {
         Status::internal(format!("cannot read the stored {:?}: {error}", object.key))
     })
 }

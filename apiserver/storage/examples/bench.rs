@@ -83,7 +83,7 @@ async fn deliveries(store: Arc<dyn Store>, watchers: usize, events: usize, fligh
                     let batch = watch.next_batch().await.expect("event");
                     for event in &batch {
                         std::hint::black_box(event.rendered(0, || {
-                            Ok::<_, std::convert::Infallible>(event.object.bytes.clone())
+                            Ok::<_, std::convert::Infallible>(event.object.bytes.whole())
                         }))
                         .expect("rendered");
                     }

@@ -6,8 +6,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
-
 use crate::{
     Error, Indexer, Key, Object, Options,
     codec::{self, Change, Damage, Record},
@@ -15,6 +13,7 @@ use crate::{
     objects::Objects,
     past::Past,
     state::{Draft, Names, Shared},
+    text::{Pieces, Text},
     writer::Writer,
 };
 
@@ -42,6 +41,7 @@ pub(crate) fn load(mut log: Box<dyn Log>, options: Options) -> Result<Writer, Er
 struct Loading {
     indexer: Option<Indexer>,
     names: Names,
+    pieces: Pieces,
     past: Past,
     shared: Shared,
     /// The objects of the resource being read.
@@ -97,7 +97,7 @@ impl Loading {
         Object::stored(
             key,
             revision,
-            Bytes::copy_from_slice(bytes),
+            Text::sharing(bytes.to_vec(), &mut self.pieces),
             self.indexer.clone(),
         )
     }

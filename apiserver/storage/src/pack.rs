@@ -189,7 +189,7 @@ impl Objects<'_> {
         for part in [
             namespace.as_bytes(),
             name.as_bytes(),
-            &object.bytes,
+            &*object.bytes.read(),
             attributes.raw(),
         ] {
             put(&mut self.bytes, part);
@@ -284,7 +284,7 @@ mod tests {
                 (
                     object.key.clone(),
                     object.revision,
-                    object.bytes.clone(),
+                    object.bytes.whole(),
                     object.attributes().clone(),
                 )
             };

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::Attributes;
+use crate::{Attributes, text::Text};
 
 /// Names one object: `resource` is `plural.group` (`pods`, `deployments.apps`), `namespace` is empty for cluster-scoped objects.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -27,7 +27,7 @@ pub struct Object {
     /// The revision of the write that made this version (`metadata.resourceVersion`).
     pub revision: u64,
     /// Canonical JSON of the object, its resourceVersion in it.
-    pub bytes: Bytes,
+    pub bytes: Text,
     pub(crate) attributes: OnceLock<Attributes>,
     pub(crate) indexer: Option<Indexer>,
 }
@@ -35,6 +35,11 @@ pub struct Object {
 impl Object {
     /// A version with its attributes known.
     pub fn new(key: Key, revision: u64, bytes: Bytes, attributes: Attributes) -> Self {
+        Self::of(key, revision, bytes.into(), attributes)
+    }
+
+    /// The same, its bytes shared in part.
+    pub(crate) fn of(key: Key, revision: u64, bytes: Text, attributes: Attributes) -> Self {
         Self {
             key,
             revision,
@@ -45,7 +50,7 @@ impl Object {
     }
 
     /// A version read back from disk, its attributes made when first asked for.
-    pub(crate) fn stored(key: Key, revision: u64, bytes: Bytes, indexer: Option<Indexer>) -> Self {
+    pub(crate) fn stored(key: Key, revision: u64, bytes: Text, indexer: Option<Indexer>) -> Self {
         Self {
             key,
             revision,
@@ -78,7 +83,7 @@ impl Object {
         self.attributes.get_or_init(|| {
             self.indexer
                 .as_ref()
-                .map(|index| index(&self.key, &self.bytes))
+                .map(|index| index(&self.key, &self.bytes.read()))
                 .unwrap_or_default()
         })
     }
@@ -101,7 +106,7 @@ pub struct Draft {
 
 impl Draft {
     /// The bytes with `revision` in them. The caller has checked that `revision_at` lies within them.
-    pub(crate) fn splice(&self, revision: u64) -> Bytes {
+    pub(crate) fn splice(&self, revision: u64) -> Vec<u8> {
         let digits = revision.to_string();
         let (head, tail) = self.bytes.split_at(self.revision_at);
         // One byte more than is filled: then the count of references is made here, once, and not by the first thread that shares the
@@ -110,7 +115,7 @@ impl Draft {
         [head, digits.as_bytes(), tail]
             .iter()
             .for_each(|part| bytes.extend_from_slice(part));
-        Bytes::from(bytes)
+        bytes
     }
 }
 

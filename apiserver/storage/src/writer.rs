@@ -21,6 +21,7 @@ use crate::{
     past::Past,
     ring::Ring,
     state::{Draft, Names, Shared},
+    text::{Pieces, Text},
 };
 
 /// Writes and bytes that go into one batch at most.
@@ -131,6 +132,7 @@ pub(crate) struct Writer {
     log: Box<dyn Log>,
     past: Past,
     names: Names,
+    pieces: Pieces,
     /// Time between two attempts to recover the log.
     retry: Duration,
     health: Health,
@@ -163,6 +165,7 @@ impl Writer {
             log,
             past,
             names,
+            pieces: Pieces::default(),
             retry,
             health: Health::Sound,
             untidy: true,
@@ -280,13 +283,10 @@ impl Writer {
                 name: (&*key.name).into(),
             },
         };
-        let object = Arc::new(Object::new(
-            key,
-            revision,
-            new.splice(revision),
-            new.attributes.clone(),
-        ));
-        records.push(Change::Put, &object.key, &object.bytes);
+        let bytes = new.splice(revision);
+        records.push(Change::Put, &key, &bytes);
+        let bytes = Text::sharing(bytes, &mut self.pieces);
+        let object = Arc::new(Object::of(key, revision, bytes, new.attributes.clone()));
         draft.put(object.clone());
         object
     }
@@ -381,7 +381,12 @@ fn remove(
         Some(last) => {
             let bytes = last.splice(revision);
             records.push(Change::Remove, &stored.key, &bytes);
-            Object::new(stored.key.clone(), revision, bytes, last.attributes.clone())
+            Object::new(
+                stored.key.clone(),
+                revision,
+                bytes.into(),
+                last.attributes.clone(),
+            )
         }
         None => {
             records.push(Change::RemoveAsStored, &stored.key, &[]);

@@ -138,7 +138,7 @@ impl Told {
             } else if let Some(object) = object {
                 let (head, tail) = content(name);
                 assert_eq!(
-                    (object.revision, &*object.bytes),
+                    (object.revision, &*object.bytes.whole()),
                     (*revision, format!("{head}{revision}{tail}").as_bytes())
                 );
             } else {

@@ -6,6 +6,7 @@
 use k8s_openapi::{
     Metadata, Resource,
     api::{
+        admissionregistration::v1::ValidatingAdmissionPolicy,
         apps::v1::*,
         authentication::v1::{TokenRequest, TokenReview},
         authorization::v1::*,
@@ -24,6 +25,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use serde_json::Value;
+use skiff_podspec::pod;
 
 pub use crate::decode::{Dropped, Error as DecodeError};
 
@@ -99,11 +101,11 @@ macro_rules! kinds {
 }
 
 kinds!(
-    namespaced: Pod, Service, Endpoints, ServiceAccount, ConfigMap, Secret, Event, ReplicationController, PersistentVolumeClaim, ResourceQuota,
+    namespaced: Pod, pod::Pod, Service, Endpoints, ServiceAccount, ConfigMap, Secret, Event, ReplicationController, PersistentVolumeClaim, ResourceQuota,
         Deployment, ReplicaSet, StatefulSet, DaemonSet, ControllerRevision, Job, CronJob, PodDisruptionBudget, HorizontalPodAutoscaler, Lease,
         EndpointSlice;
     cluster: Node, Namespace, PersistentVolume, StorageClass, VolumeAttributesClass, VolumeAttachment, CertificateSigningRequest, ClusterRole, RuntimeClass, IPAddress,
-        ServiceCIDR,
+        ServiceCIDR, ValidatingAdmissionPolicy,
         TokenReview, SubjectAccessReview
 );
 

@@ -208,7 +208,7 @@ pub fn pods() -> anyhow::Result<()> {
     report(
         "resident with 8,000 pods, controllers running",
         format!("{:.0} MB", program.resident()?),
-        "120 MB",
+        "90 MB",
     );
     program.end()
 }

@@ -171,6 +171,8 @@ pub enum SchemaOf {
     Builtin(&'static str),
     /// The type of this index, in a schema of its own.
     Own(Arc<Schema>, u32),
+    /// What its definition says.
+    Defined,
 }
 
 impl Kind {
@@ -273,6 +275,10 @@ impl Kind {
                 .get(name)
                 .unwrap_or_else(|| panic!("{name} is not in the schema table")),
             SchemaOf::Own(schema, root) => schema.root(*root),
+            SchemaOf::Defined => match &self.definition {
+                Some(definition) => definition.node(),
+                None => panic!("{} has no definition", self.resource()),
+            },
         }
     }
 

@@ -10,6 +10,7 @@ pub use literals::validate;
 
 use crate::ast::{Ast, Comprehension, Entry, Expr, Id, Kind, Literal, Name, op};
 use crate::env::Env;
+use crate::escape;
 use crate::function::Function;
 use crate::source::Issues;
 use crate::types::{Fields, Type};
@@ -272,10 +273,17 @@ impl Checker<'_> {
                     );
                     Type::Error
                 }
-                Fields::Named(_) | Fields::Any => object.field(field).unwrap_or_else(|| {
-                    self.fault(id, format!("undefined field '{field}'"));
-                    Type::Error
-                }),
+                Fields::Named(_) | Fields::Any => {
+                    let mut found = object.field(field);
+                    if found.is_none() && escape::is_reserved(field) {
+                        // a word that is reserved may be written as it is behind a dot
+                        found = object.field(&format!("__{field}__"));
+                    }
+                    found.unwrap_or_else(|| {
+                        self.fault(id, format!("undefined field '{field}'"));
+                        Type::Error
+                    })
+                }
             },
             Type::Var(_) => {
                 self.substitutions.assignable(&Type::Dyn, target);

@@ -17,6 +17,7 @@ pub use list::{Items, List};
 pub use map::{Key, Map};
 pub use time::Timestamp;
 
+use crate::error::EvalError;
 use crate::types::Type;
 use std::any::Any;
 use std::fmt::Debug;
@@ -48,6 +49,9 @@ pub enum Value<'a> {
     /// JSON that no schema names: it can be compared alone.
     Preserved(&'a serde_json::Value),
 }
+
+/// A value, or why there is none.
+pub type Outcome<'a> = Result<Value<'a>, EvalError>;
 
 /// A text, borrowed or shared.
 #[derive(Clone, Debug)]

@@ -15,8 +15,9 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
-    core::v1::{Node, Pod},
+    core::v1::Node,
 };
+use skiff_podspec::pod::Pod;
 
 use self::placement::Placement;
 use crate::{

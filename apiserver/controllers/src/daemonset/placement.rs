@@ -12,11 +12,12 @@ use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, DaemonSetStatus, RollingUpdateDaemonSet},
     core::v1::{
-        Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod,
+        Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
         PodSpec, Toleration,
     },
 };
 use skiff_podspec::parts::{HasSpec, Meta};
+use skiff_podspec::pod::Pod;
 use skiff_podspec::{
     affinity::{self, Required},
     tolerations::{ENDS, KEEPS_OFF, taints, tolerates_all},

@@ -5,11 +5,9 @@
 
 use std::collections::HashSet;
 
-use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, DaemonSet},
-    core::v1::Pod,
-};
+use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet};
 use serde_json::json;
+use skiff_podspec::pod::Pod;
 
 use super::{Controller, HASH_LABEL, placement::Placement};
 use crate::{

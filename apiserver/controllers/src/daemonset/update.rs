@@ -5,11 +5,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::DaemonSet,
-    core::v1::{Node, Pod},
-};
+use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Node};
 use skiff_podspec::parts::{HasSpec, Meta};
+use skiff_podspec::pod::Pod;
 
 use super::placement::{Placement, Plan, is_current, rolling};
 use crate::{fraction::scaled, pods};

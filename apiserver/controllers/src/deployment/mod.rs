@@ -10,10 +10,8 @@ mod rollout;
 mod scaling;
 mod status;
 
-use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
-    core::v1::Pod,
-};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use skiff_podspec::pod::Pod;
 
 use self::replicasets::Sets;
 use crate::{

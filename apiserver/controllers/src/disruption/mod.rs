@@ -11,12 +11,13 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet, StatefulSet},
         autoscaling::v1::Scale,
-        core::v1::{Pod, ReplicationController},
+        core::v1::ReplicationController,
         policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus},
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use serde_json::json;
+use skiff_podspec::pod::Pod;
 
 use self::count::{allow, disrupted};
 use crate::{
@@ -89,7 +90,7 @@ fn stale_since(pod: &Pod) -> Option<Timestamp> {
     if pods::is_deleting(pod) || pods::is_finished(pod) {
         return None;
     }
-    let condition = pods::condition(pod.status.as_ref(), "DisruptionTarget")?;
+    let condition = pods::condition(pod.status.as_deref(), "DisruptionTarget")?;
     let stale =
         condition.status == "True" && condition.reason.as_deref() != Some("TerminationByKubelet");
     stale

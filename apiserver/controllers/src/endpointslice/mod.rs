@@ -8,9 +8,10 @@ mod plan;
 use std::collections::HashMap;
 
 use k8s_openapi::api::{
-    core::v1::{Node, Pod, Service},
+    core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
+use skiff_podspec::pod::Pod;
 
 use self::plan::Plan;
 use crate::{

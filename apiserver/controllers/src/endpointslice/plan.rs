@@ -10,12 +10,13 @@ use std::{
 
 use k8s_openapi::{
     api::{
-        core::v1::{Node, ObjectReference, Pod, Service},
+        core::v1::{Node, ObjectReference, Service},
         discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
+use skiff_podspec::pod::Pod;
 
 use super::{MANAGED_BY, MANAGED_BY_LABEL, SERVICE_LABEL};
 use crate::{

@@ -6,10 +6,12 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
+    sync::Arc,
 };
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde::Deserialize;
+use skiff_podspec::shared::{Pool, Shared};
 
 /// The finalizer that makes an owner wait for its blocking dependents.
 pub const FOREGROUND: &str = "foregroundDeletion";
@@ -51,33 +53,33 @@ impl From<&ObjectMeta> for Meta {
 /// Where an object is: enough to ask the server for it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
-    pub api_version: String,
-    pub kind: String,
-    pub namespace: String,
-    pub name: String,
-    pub uid: String,
+    pub api_version: Arc<str>,
+    pub kind: Arc<str>,
+    pub namespace: Arc<str>,
+    pub name: Box<str>,
+    pub uid: Arc<str>,
 }
 
 impl Identity {
     /// What a reference of an object in `namespace` points at, if that is in a namespace.
     pub fn meant(reference: &OwnerReference, namespace: &str) -> Self {
         Self {
-            api_version: reference.api_version.clone(),
-            kind: reference.kind.clone(),
+            api_version: reference.api_version.as_str().into(),
+            kind: reference.kind.as_str().into(),
             namespace: namespace.into(),
-            name: reference.name.clone(),
-            uid: reference.uid.clone(),
+            name: reference.name.as_str().into(),
+            uid: reference.uid.as_str().into(),
         }
     }
 
     fn is_named_by(&self, r: &OwnerReference) -> bool {
-        (&r.uid, &r.name, &r.kind, &r.api_version)
-            == (&self.uid, &self.name, &self.kind, &self.api_version)
+        (&*r.uid, &*r.name, &*r.kind, &*r.api_version)
+            == (&*self.uid, &*self.name, &*self.kind, &*self.api_version)
     }
 
     /// Whether an object in `namespace` may be owned by this one: in the same namespace, or by something that is in none.
     fn may_own_in(&self, namespace: &str) -> bool {
-        self.namespace.is_empty() || self.namespace == namespace
+        self.namespace.is_empty() || *self.namespace == *namespace
     }
 
     /// The order in which places are tried.
@@ -100,8 +102,9 @@ impl fmt::Display for Identity {
 #[derive(Clone, Debug)]
 pub struct Node {
     pub identity: Identity,
-    pub owners: Vec<OwnerReference>,
-    pub dependents: HashSet<String>,
+    /// Those of one owner name it alike.
+    pub owners: Shared<Vec<OwnerReference>>,
+    pub dependents: HashSet<Arc<str>>,
     pub deleted: bool,
     pub deleting_dependents: bool,
     orphaning: bool,
@@ -113,7 +116,7 @@ impl Node {
     fn unseen(identity: Identity) -> Self {
         Self {
             identity,
-            owners: Vec::new(),
+            owners: Shared::default(),
             dependents: HashSet::new(),
             deleted: false,
             deleting_dependents: false,
@@ -127,7 +130,7 @@ impl Node {
         if !owner.may_own_in(&self.identity.namespace) {
             return (false, true);
         }
-        let mut references = self.owners.iter().filter(|r| r.uid == owner.uid);
+        let mut references = self.owners.iter().filter(|r| *r.uid == *owner.uid);
         (
             references.clone().any(|r| owner.is_named_by(r)),
             references.any(|r| !owner.is_named_by(r)),
@@ -144,11 +147,36 @@ pub struct Todo {
     pub misplaced: Vec<(Identity, Identity)>,
 }
 
-/// All nodes, by uid.
+/// All nodes, by uid: there is one for every object of the cluster, so what they have alike is kept once.
 #[derive(Default)]
 pub struct Graph {
-    nodes: HashMap<String, Node>,
+    nodes: HashMap<Arc<str>, Box<Node>>,
     absent: HashSet<Identity>,
+    names: Names,
+    owners: Pool<Vec<OwnerReference>>,
+}
+
+/// Names of versions, kinds and namespaces.
+#[derive(Default)]
+struct Names {
+    known: HashSet<Arc<str>>,
+    /// Past so many, those that nobody uses any more are forgotten.
+    most: usize,
+}
+
+impl Names {
+    fn one(&mut self, name: &str) -> Arc<str> {
+        if let Some(known) = self.known.get(name) {
+            return known.clone();
+        }
+        if self.known.len() >= self.most {
+            self.known.retain(|name| Arc::strong_count(name) > 1);
+            self.most = 2 * self.known.len() + 64;
+        }
+        let name: Arc<str> = name.into();
+        self.known.insert(name.clone());
+        name
+    }
 }
 
 /// How many absent owners are remembered.
@@ -157,7 +185,7 @@ const MOST_ABSENT: usize = 500;
 impl Graph {
     /// The node.
     pub fn get(&self, uid: &str) -> Option<&Node> {
-        self.nodes.get(uid)
+        self.nodes.get(uid).map(|node| &**node)
     }
 
     /// Whether what a reference of an object in `namespace` means is known not to exist, in that namespace or in none.
@@ -192,26 +220,30 @@ impl Graph {
             .get(uid)
             .into_iter()
             .flat_map(|node| &node.dependents)
-            .filter_map(|dep| self.nodes.get(dep))
+            .filter_map(|dep| self.get(dep))
             .collect()
     }
 
     /// The object was seen, new or changed.
     pub fn observe(&mut self, api_version: &str, kind: &str, meta: &Meta) -> Todo {
         let mut todo = Todo::default();
+        let uid = match self.nodes.get_key_value(meta.uid.as_str()) {
+            Some((uid, _)) => uid.clone(),
+            None => meta.uid.as_str().into(),
+        };
         let identity = Identity {
-            api_version: api_version.into(),
-            kind: kind.into(),
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
-            uid: meta.uid.clone(),
+            api_version: self.names.one(api_version),
+            kind: self.names.one(kind),
+            namespace: self.names.one(&meta.namespace),
+            name: meta.name.as_str().into(),
+            uid,
         };
         let has = |finalizer: &str| meta.deleted && meta.finalizers.iter().any(|f| f == finalizer);
         let (foreground, orphan) = (has(FOREGROUND), has(ORPHAN));
         let node = self
             .nodes
-            .entry(meta.uid.clone())
-            .or_insert_with(|| Node::unseen(identity.clone()));
+            .entry(identity.uid.clone())
+            .or_insert_with(|| Box::new(Node::unseen(identity.clone())));
         let found_elsewhere = node.is_virtual && node.identity != identity;
         let starts_foreground = foreground && !node.deleting_dependents;
         let starts_orphaning = orphan && !node.orphaning;
@@ -220,9 +252,12 @@ impl Graph {
         node.deleted |= meta.deleted;
         node.deleting_dependents = foreground;
         node.orphaning = orphan;
-        let old = std::mem::replace(&mut node.owners, meta.owner_references.clone());
+        let mut owners = Shared::from(meta.owner_references.clone());
+        self.owners.share(&mut owners, Some(&node.owners));
+        let old = std::mem::replace(&mut node.owners, owners);
         if starts_foreground {
-            todo.delete.extend(node.dependents.iter().cloned());
+            todo.delete
+                .extend(node.dependents.iter().map(|uid| uid.to_string()));
             todo.delete.push(meta.uid.clone());
         }
         if starts_orphaning {
@@ -245,7 +280,7 @@ impl Graph {
             .into_iter()
             .filter(|dependent| dependent.means(&owner.identity).1)
         {
-            todo.delete.push(dependent.identity.uid.clone());
+            todo.delete.push(dependent.identity.uid.to_string());
             if !owner.identity.may_own_in(&dependent.identity.namespace)
                 && let Some(reference) = dependent.owners.iter().find(|r| r.uid == uid)
             {
@@ -266,11 +301,11 @@ impl Graph {
     ) {
         for owner in old {
             let now = meta.owner_references.iter().find(|r| r.uid == owner.uid);
-            let Some(node) = self.nodes.get_mut(&owner.uid) else {
+            let Some(node) = self.nodes.get_mut(owner.uid.as_str()) else {
                 continue;
             };
             if now.is_none() {
-                node.dependents.remove(&meta.uid);
+                node.dependents.remove(meta.uid.as_str());
             }
             let blocked = |r: &OwnerReference| r.block_owner_deletion == Some(true);
             if blocked(owner) && !now.is_some_and(blocked) && node.deleting_dependents {
@@ -284,9 +319,9 @@ impl Graph {
             let meant = Identity::meant(owner, &meta.namespace);
             let node = self
                 .nodes
-                .entry(owner.uid.clone())
-                .or_insert_with(|| Node::unseen(meant.clone()));
-            if node.dependents.insert(meta.uid.clone()) && node.is_virtual {
+                .entry(meant.uid.clone())
+                .or_insert_with(|| Box::new(Node::unseen(meant.clone())));
+            if node.dependents.insert(identity.uid.clone()) && node.is_virtual {
                 todo.delete.push(owner.uid.clone());
             }
             if !is_new {
@@ -319,21 +354,22 @@ impl Graph {
         let Some(node) = self.nodes.remove(uid) else {
             return todo;
         };
-        for owner in &node.owners {
-            let Some(owner_node) = self.nodes.get_mut(&owner.uid) else {
+        for owner in node.owners.iter() {
+            let Some(owner_node) = self.nodes.get_mut(owner.uid.as_str()) else {
                 continue;
             };
             owner_node.dependents.remove(uid);
             if owner_node.deleting_dependents {
                 todo.delete.push(owner.uid.clone());
             } else if owner_node.is_virtual && owner_node.dependents.is_empty() {
-                self.nodes.remove(&owner.uid);
+                self.nodes.remove(owner.uid.as_str());
             }
         }
         if !node.dependents.is_empty() {
-            self.note_absent(node.identity);
+            self.note_absent(node.identity.clone());
         }
-        todo.delete.extend(node.dependents);
+        todo.delete
+            .extend(node.dependents.iter().map(|uid| uid.to_string()));
         todo
     }
 
@@ -362,7 +398,7 @@ impl Graph {
         let mut todo = Todo {
             delete: here
                 .iter()
-                .map(|dependent| dependent.identity.uid.clone())
+                .map(|dependent| dependent.identity.uid.to_string())
                 .collect(),
             ..Todo::default()
         };
@@ -381,7 +417,7 @@ impl Graph {
             && let Some(node) = self.nodes.get_mut(&identity.uid)
         {
             node.identity = next;
-            todo.delete.push(identity.uid.clone());
+            todo.delete.push(identity.uid.to_string());
         }
         todo
     }
@@ -390,15 +426,16 @@ impl Graph {
     pub fn missing(&self, api_version: &str, kind: &str, seen: &HashSet<&str>) -> Vec<String> {
         let of_kind = |node: &&Node| {
             !node.is_virtual
-                && node.identity.api_version == api_version
-                && node.identity.kind == kind
+                && *node.identity.api_version == *api_version
+                && *node.identity.kind == *kind
         };
         self.nodes
             .values()
+            .map(|node| &**node)
             .filter(of_kind)
             .map(|n| &n.identity.uid)
-            .filter(|uid| !seen.contains(uid.as_str()))
-            .cloned()
+            .filter(|uid| !seen.contains(&***uid))
+            .map(|uid| uid.to_string())
             .collect()
     }
 }
@@ -407,9 +444,10 @@ impl Graph {
 fn next_place(absent: &Identity, dependents: &[&Node]) -> Option<Identity> {
     let mut places: Vec<Identity> = Vec::new();
     for dependent in dependents {
-        for reference in dependent.owners.iter().filter(|r| r.uid == absent.uid) {
+        for reference in dependent.owners.iter().filter(|r| *r.uid == *absent.uid) {
             let without_namespace = absent.namespace.is_empty()
-                && (&reference.api_version, &reference.kind) == (&absent.api_version, &absent.kind);
+                && (&*reference.api_version, &*reference.kind)
+                    == (&*absent.api_version, &*absent.kind);
             let place = Identity::meant(
                 reference,
                 if without_namespace {

@@ -49,11 +49,11 @@ impl Shared {
                 object.namespace
             );
             let about = ObjectReference {
-                api_version: Some(object.api_version),
-                kind: Some(object.kind),
-                namespace: Some(object.namespace),
-                name: Some(object.name),
-                uid: Some(object.uid),
+                api_version: Some(object.api_version.to_string()),
+                kind: Some(object.kind.to_string()),
+                namespace: Some(object.namespace.to_string()),
+                name: Some(object.name.to_string()),
+                uid: Some(object.uid.to_string()),
                 ..ObjectReference::default()
             };
             self.recorder.about(
@@ -138,7 +138,7 @@ impl Collector {
 
     async fn live(&self, identity: &Identity) -> Result<Option<ObjectMeta>, Error> {
         let meta = unless_gone(self.api.get_metadata(&self.path(identity)?).await)?;
-        Ok(meta.filter(|meta| meta.uid.as_deref() == Some(&identity.uid)))
+        Ok(meta.filter(|meta| meta.uid.as_deref() == Some(&*identity.uid)))
     }
 
     /// Looks a reference up: in the graph if its owner was seen, else at the server. None if it can lead nowhere.
@@ -171,7 +171,7 @@ impl Collector {
             let graph = self.shared.graph();
             // a watch shows objects in the version that their group prefers
             let here = Identity {
-                api_version: resource.api_version(),
+                api_version: resource.api_version().into(),
                 ..identity.clone()
             };
             if let Some(seen) = graph
@@ -204,7 +204,7 @@ impl Collector {
             let namespace = if resource.namespaced {
                 node.identity.namespace.clone()
             } else {
-                String::new()
+                "".into()
             };
             self.shared.lost(&Identity {
                 namespace,
@@ -254,7 +254,7 @@ impl Collector {
     ) -> Result<(), Error> {
         let options = Delete {
             propagation: Some(policy),
-            uid: Some(node.identity.uid.clone()),
+            uid: Some(node.identity.uid.to_string()),
             resource_version: live.resource_version.clone(),
             ..Delete::default()
         };
@@ -278,7 +278,7 @@ impl Collector {
             .graph()
             .blocking(&node.identity.uid)
             .iter()
-            .map(|n| (n.identity.uid.clone(), n.deleting_dependents))
+            .map(|n| (n.identity.uid.to_string(), n.deleting_dependents))
             .collect();
         if blocking.is_empty() {
             return self.remove_finalizer(&node.identity, FOREGROUND).await;

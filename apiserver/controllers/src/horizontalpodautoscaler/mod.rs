@@ -13,11 +13,9 @@ mod why;
 
 use std::collections::HashMap;
 
-use k8s_openapi::api::{
-    autoscaling::v2::{HorizontalPodAutoscaler, MetricStatus},
-    core::v1::Pod,
-};
+use k8s_openapi::api::autoscaling::v2::{HorizontalPodAutoscaler, MetricStatus};
 use skiff_api::machinery::{quantity::Quantity, selector::Selector};
+use skiff_podspec::pod::Pod;
 
 use self::{
     measured::Client,

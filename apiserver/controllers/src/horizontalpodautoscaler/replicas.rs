@@ -10,8 +10,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+
 use skiff_podspec::parts::{HasSpec, Meta};
+use skiff_podspec::pod::Pod;
 use skiff_podspec::{
     containers::sidecars,
     resources::{self, Options},
@@ -74,7 +75,7 @@ struct Groups {
 }
 
 fn is_unready(pod: &Pod, metric: &PodMetric, seen: &Seen) -> bool {
-    let status = pod.status.as_ref();
+    let status = pod.status.as_deref();
     let started = status.and_then(|s| s.start_time.as_ref()).map(|t| t.0);
     let (Some(ready), Some(started)) = (pods::condition(status, "Ready"), started) else {
         return true;

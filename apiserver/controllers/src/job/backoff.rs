@@ -6,7 +6,8 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::ContainerStatus;
+use skiff_podspec::pod::Pod;
 
 use crate::{
     clock::{since, whole_seconds},
@@ -30,7 +31,7 @@ pub fn finished_at(pod: &Pod) -> Timestamp {
         .creation_timestamp
         .as_ref()
         .map_or(Timestamp::UNIX_EPOCH, |t| t.0);
-    let status = pod.status.as_ref();
+    let status = pod.status.as_deref();
     let ended = |container: &ContainerStatus| {
         container
             .state

@@ -5,9 +5,10 @@
 
 use k8s_openapi::api::{
     batch::v1::Job,
-    core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod},
+    core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector, PodSpec},
 };
 use skiff_podspec::parts::{HasSpec, Meta};
+use skiff_podspec::pod::Pod;
 
 use super::{
     FINALIZER,
@@ -108,10 +109,10 @@ pub fn new_pod(job: &Job, index: Option<i32>, replaced: Option<&Pod>) -> Pod {
     pod.metadata.generate_name = Some(format!("{start}{end}"));
     let pod_spec = pod.spec.get_or_insert_default();
     pod_spec.hostname = Some(format!("{job_name}-{index}"));
-    pod_spec
-        .containers
+    let rest: &mut PodSpec = pod_spec;
+    rest.containers
         .iter_mut()
-        .chain(pod_spec.init_containers.iter_mut().flatten())
+        .chain(rest.init_containers.iter_mut().flatten())
         .for_each(index_env);
     pod
 }

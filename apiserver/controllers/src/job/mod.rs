@@ -13,8 +13,9 @@ mod track;
 
 use std::collections::{HashMap, HashSet};
 
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::batch::v1::Job;
 use serde_json::json;
+use skiff_podspec::pod::Pod;
 
 use self::backoff::Backoff;
 use crate::{

@@ -10,12 +10,10 @@ use std::{
 
 use futures::future::join_all;
 use k8s_openapi::{
-    api::{
-        batch::v1::{Job, JobCondition, JobStatus},
-        core::v1::Pod,
-    },
+    api::batch::v1::{Job, JobCondition, JobStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
+use skiff_podspec::pod::Pod;
 
 use super::{
     Controller,
@@ -200,7 +198,7 @@ impl Pass<'_> {
             .filter(|r| r.as_ref().map_or_else(Error::is_not_found, |()| true))
             .count();
         self.terminating += number(gone);
-        self.ready -= number(doomed.iter().filter(|pod| pods::is_ready(pod)).count());
+        self.ready -= number(doomed.iter().filter(pods::is_ready).count());
         match results
             .into_iter()
             .filter_map(Result::err)

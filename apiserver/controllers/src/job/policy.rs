@@ -4,9 +4,10 @@
 
 use k8s_openapi::api::{
     batch::v1::{Job, PodFailurePolicyOnExitCodesRequirement, SuccessPolicy},
-    core::v1::{ContainerStatus, Pod},
+    core::v1::ContainerStatus,
 };
 use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
+use skiff_podspec::pod::Pod;
 
 use super::indexes::{Indexes, parse, total};
 use crate::pods;

@@ -7,11 +7,9 @@
 use std::{collections::HashSet, sync::Arc};
 
 use futures::future::join_all;
-use k8s_openapi::api::{
-    batch::v1::{Job, JobStatus},
-    core::v1::Pod,
-};
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use skiff_podspec::parts::{HasSpec, HasStatus, Meta};
+use skiff_podspec::pod::Pod;
 
 use super::{
     count::{COMPLETE, FAILED, FAILURE_TARGET, SUCCESS_CRITERIA_MET, condition, find},

@@ -9,11 +9,9 @@ mod conditions;
 use std::{collections::BTreeMap, time::Duration};
 
 use http::Method;
-use k8s_openapi::{
-    api::core::v1::{Namespace, Pod},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Deserialize;
+use skiff_podspec::pod::Pod;
 
 use self::conditions::Remaining;
 use crate::{

@@ -10,10 +10,11 @@ use std::{collections::BTreeMap, time::Duration};
 use http::Method;
 use k8s_openapi::{
     api::core::v1::{
-        PersistentVolumeClaim, Pod, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, Service,
+        PersistentVolumeClaim, ResourceQuota, ResourceQuotaSpec, ResourceQuotaStatus, Service,
     },
     apimachinery::pkg::api::resource::Quantity as ApiQuantity,
 };
+use skiff_podspec::pod::Pod;
 
 use self::usage::{Usage, add, amounts, number};
 use crate::{api::Page, discovery::discover, pods, prelude::*};

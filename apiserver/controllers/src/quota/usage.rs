@@ -5,10 +5,11 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    PersistentVolumeClaim, Pod, PodAffinityTerm, PodSpec, ResourceQuotaSpec,
+    PersistentVolumeClaim, PodAffinityTerm, PodSpec, ResourceQuotaSpec,
     ScopedResourceSelectorRequirement, Service, WeightedPodAffinityTerm,
 };
 use skiff_api::machinery::quantity::{Format, Quantity};
+use skiff_podspec::pod::Pod;
 pub use skiff_podspec::resources::add;
 use skiff_podspec::{
     qos::{Class, class},
@@ -308,10 +309,13 @@ mod tests {
             (2, 1)
         );
         let pod = Pod {
-            spec: Some(PodSpec {
-                active_deadline_seconds: Some(5),
-                ..Default::default()
-            }),
+            spec: Some(
+                PodSpec {
+                    active_deadline_seconds: Some(5),
+                    ..Default::default()
+                }
+                .into(),
+            ),
             ..Default::default()
         };
         let scope = |name: &str| ScopedResourceSelectorRequirement {

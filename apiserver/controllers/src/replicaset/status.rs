@@ -6,10 +6,8 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{apps::v1::ReplicaSetCondition, core::v1::Pod},
-    apimachinery::pkg::apis::meta::v1::Time,
-};
+use k8s_openapi::{api::apps::v1::ReplicaSetCondition, apimachinery::pkg::apis::meta::v1::Time};
+use skiff_podspec::pod::Pod;
 
 use super::Replicated;
 use crate::{clock::whole_seconds, error::Error, labels::Selector, pods};

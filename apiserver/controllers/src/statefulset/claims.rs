@@ -4,12 +4,10 @@
 //! stateful_set_utils.go (updateClaimOwnerRefForSetAndPod).
 
 use k8s_openapi::{
-    api::{
-        apps::v1::StatefulSet,
-        core::v1::{PersistentVolumeClaim, Pod},
-    },
+    api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
+use skiff_podspec::pod::Pod;
 
 use super::{Controller, identity};
 use crate::{

@@ -15,9 +15,10 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus},
-    core::v1::{Pod, PodTemplateSpec},
+    core::v1::PodTemplateSpec,
 };
 use serde_json::json;
+use skiff_podspec::pod::Pod;
 
 use super::{
     Controller,

@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
-    core::v1::{
-        PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume,
-    },
+    core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
 };
 use skiff_api::machinery::read::Read;
+use skiff_podspec::pod::Pod;
 
 use crate::{owners::controller_ref, pods, prelude::*};
 

@@ -9,8 +9,9 @@ mod identity;
 
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet},
-    core::v1::{PersistentVolumeClaim, Pod},
+    core::v1::PersistentVolumeClaim,
 };
+use skiff_podspec::pod::Pod;
 
 use crate::{
     dependents::{self, Selecting, candidates, claimed},

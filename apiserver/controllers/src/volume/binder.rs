@@ -6,10 +6,11 @@
 
 use k8s_openapi::api::{
     core::v1::{
-        ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus, Pod,
+        ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimStatus,
     },
     storage::v1::StorageClass,
 };
+use skiff_podspec::pod::Pod;
 
 use super::{
     decide,

@@ -4,9 +4,10 @@
 //! pkg/controller/volume/ephemeral/controller.go.
 
 use k8s_openapi::{
-    api::core::v1::{PersistentVolumeClaim, Pod, Volume},
+    api::core::v1::{PersistentVolumeClaim, Volume},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use skiff_podspec::pod::Pod;
 
 use super::ephemeral_claim;
 use crate::{

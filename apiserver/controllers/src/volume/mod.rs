@@ -10,8 +10,9 @@ pub mod expander;
 mod fate;
 pub mod protection;
 
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Volume};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Volume};
 use skiff_podspec::parts::{HasSpec, Meta};
+use skiff_podspec::pod::Pod;
 
 use crate::owners::is_controlled_by;
 

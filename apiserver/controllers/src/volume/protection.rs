@@ -4,9 +4,10 @@
 //! pkg/controller/volume/pvcprotection and pvprotection.
 
 use k8s_openapi::{
-    api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+    api::core::v1::{PersistentVolume, PersistentVolumeClaim},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use skiff_podspec::pod::Pod;
 
 use super::mentions;
 use crate::{pods, prelude::*};

@@ -34,7 +34,7 @@ const FEATURES: [Feature; 2] = [
 fn needed(pod: &PodInfo) -> impl Iterator<Item = &'static str> {
     FEATURES
         .into_iter()
-        .filter(|(_, needs)| pod.pod.spec.as_ref().is_some_and(needs))
+        .filter(|(_, needs)| pod.pod.spec.as_deref().is_some_and(needs))
         .map(|(name, _)| name)
 }
 

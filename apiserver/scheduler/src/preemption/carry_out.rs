@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use futures::future::join_all;
-use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 use skiff_api::machinery::clock::SharedClock;
+use skiff_podspec::pod::Pod;
 use skiff_watching::{
     api::{Api, Delete, PatchType},
     error::{Error, unless_gone},

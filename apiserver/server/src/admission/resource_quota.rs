@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuotaSpec, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ResourceQuotaSpec, Service};
 use serde_json::{Value, json};
 use skiff_api::machinery::{meta::Meta, read::Read, status::Status};
 use skiff_controllers::quota::usage::{self, Usage};
+use skiff_podspec::pod::Pod;
 use skiff_watching::typed::Wire;
 
 use super::{

@@ -70,7 +70,7 @@ impl Definitions {
         for object in snapshot.range(None, None) {
             match stored::value(&object) {
                 Ok(value) => {
-                    definitions.learn(value, &object.bytes, object.revision);
+                    definitions.learn(value, &object.bytes.whole(), object.revision);
                 }
                 Err(status) => tracing::error!("a definition is not served: {}", status.message),
             }
@@ -190,7 +190,7 @@ impl Definitions {
 
     fn put(&mut self, object: &Object) -> bool {
         match stored::value(object) {
-            Ok(value) => self.learn(value, &object.bytes, object.revision),
+            Ok(value) => self.learn(value, &object.bytes.whole(), object.revision),
             Err(status) => {
                 tracing::error!("a definition is not served: {}", status.message);
                 self.known.remove(&*object.key.name).is_some()
@@ -246,7 +246,7 @@ impl Definitions {
         };
         let mut value = stored::value(&object)?;
         value["status"] = status.clone();
-        if self.learn(value, &object.bytes, since) {
+        if self.learn(value, &object.bytes.whole(), since) {
             self.serve();
         }
         write_status(writer, name, &status).await?;

@@ -34,7 +34,7 @@ pub fn name_of(name: &str) -> String {
 
 /// The name of the definition of a kind: of one that is not built in, its group backwards (`com.example.v1.Widget`).
 pub fn definition_of(kind: &Kind) -> String {
-    if std::ptr::eq(kind.node().schema(), Schema::builtin()) {
+    if kind.definition.is_none() && std::ptr::eq(kind.node().schema(), Schema::builtin()) {
         return name_of(kind.type_name());
     }
     let group: Vec<&str> = kind.group.split('.').rev().collect();
@@ -333,7 +333,6 @@ fn shape(schema: &Schema, shape_of: &Shape) -> Value {
         Shape::MicroTime => reference(&format!("{META}.MicroTime")),
         Shape::Duration => reference(&format!("{META}.Duration")),
         Shape::IntOrString => reference("io.k8s.apimachinery.pkg.util.intstr.IntOrString"),
-        Shape::Element(of) => shape(schema, &of.0.shape),
         Shape::Raw => reference("io.k8s.apimachinery.pkg.runtime.RawExtension"),
         Shape::Json => json!({}),
         Shape::SchemaOr(or, _) => reference(&name_of(&format!("apiextensions.v1.{}", or.name()))),
@@ -346,6 +345,7 @@ fn shape(schema: &Schema, shape_of: &Shape) -> Value {
                 None => object(schema, of, None, None),
             }
         }
+        Shape::Element(of) => property(schema, &of.0, None, None),
         Shape::List(of) => json!({"type": "array", "items": shape(schema, of)}),
         Shape::Map(of) => json!({"type": "object", "additionalProperties": shape(schema, of)}),
     }

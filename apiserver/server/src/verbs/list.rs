@@ -566,7 +566,7 @@ fn walk(kind: &Arc<Kind>, metadata: &Value, objects: Vec<Arc<Object>>) -> Body {
                 piece.extend_from_slice(b",");
             }
             piece.extend_from_slice(b"{");
-            piece.extend_from_slice(&object.bytes[skip + 1..]);
+            object.bytes.put_after(skip + 1, &mut piece);
             if piece.len() >= PIECE {
                 return (piece.freeze(), false);
             }

@@ -15,6 +15,7 @@ mod lists;
 #[path = "../support/mask.rs"]
 mod mask;
 mod order;
+mod policies;
 mod protobuf;
 mod registry;
 mod unreadable;

@@ -97,7 +97,7 @@ async fn what_was_written_is_there_after_a_restart() {
     assert_eq!(names, ["b", "c"]);
     let object = snapshot.get("default", "c").unwrap();
     assert_eq!(
-        (object.revision, &*object.bytes),
+        (object.revision, &*object.bytes.whole()),
         (4, spliced("c", 4).as_bytes())
     );
     assert_eq!(
@@ -112,7 +112,7 @@ async fn what_was_written_is_there_after_a_restart() {
             (
                 event.kind,
                 event.revision,
-                String::from_utf8(event.object.bytes.to_vec()).unwrap(),
+                String::from_utf8(event.object.bytes.whole().to_vec()).unwrap(),
             )
         })
         .collect();

@@ -64,7 +64,11 @@ async fn writes_answer_the_version_they_made() {
     let store = store(History::default());
     let object = store.commit(create("pods", "a")).await.unwrap();
     assert_eq!(
-        (object.revision, &*object.bytes, object.attributes().uid()),
+        (
+            object.revision,
+            &*object.bytes.whole(),
+            object.attributes().uid()
+        ),
         (2, br#"{"resourceVersion":"2"}"#.as_slice(), "u")
     );
     assert!(
@@ -84,7 +88,7 @@ async fn writes_answer_the_version_they_made() {
     };
     let last = store.commit(remove(3)).await.unwrap();
     assert_eq!(
-        (last.revision, &*last.bytes, last.attributes().uid()),
+        (last.revision, &*last.bytes.whole(), last.attributes().uid()),
         (4, br#"{"resourceVersion":"3"}"#.as_slice(), "u")
     );
     assert!(matches!(

@@ -17,27 +17,43 @@ use crate::{
     api::{Api, collection},
     clock::Clock,
     events::Events,
+    key::Key,
     reflect::{Sink, Source, reflect},
     unreadable::Unreadable,
 };
 
 /// Reads what a reflector sees into an informer's cache.
-struct Filler<K> {
+pub(super) struct Filler<K: Cached> {
     informer: Informer<K>,
+    parts: K::Parts,
     unreadable: Unreadable,
     /// Of the list that is being read.
     listed: Vec<K>,
 }
 
 impl<K: Cached> Filler<K> {
-    /// The object, or nothing when it had to be set aside.
-    fn read(&self, object: &str) -> Option<K> {
-        K::decode_without(object, K::DROPPED)
+    pub(super) fn new(informer: Informer<K>, unreadable: Unreadable) -> Self {
+        Self {
+            informer,
+            parts: K::Parts::default(),
+            unreadable,
+            listed: Vec::new(),
+        }
+    }
+
+    /// The object as it is to be kept, without what nobody reads and one with others where they are equal; nothing when it had to be set
+    /// aside.
+    fn read(&mut self, object: &str) -> Option<K> {
+        let mut object = K::decode_without(object, K::DROPPED)
             .map_err(|error| {
                 self.unreadable
                     .set_aside(K::api_version(), K::kind(), object, &error)
             })
-            .ok()
+            .ok()?;
+        object.trim();
+        let before = self.informer.get(&Key::of(object.meta()));
+        object.share(&mut self.parts, before.as_deref());
+        Some(object)
     }
 }
 
@@ -46,7 +62,8 @@ impl<K: Cached> Sink for Filler<K> {
         self.listed = Vec::new();
     }
     fn listed(&mut self, object: &str) {
-        self.listed.extend(self.read(object));
+        let object = self.read(object);
+        self.listed.extend(object);
     }
     fn complete(&mut self, resource_version: &str) {
         self.informer
@@ -93,7 +110,7 @@ pub struct Informers {
     api: Api,
     clock: Clock,
     stop: CancellationToken,
-    unreadable: Unreadable,
+    pub(super) unreadable: Unreadable,
     registry: Arc<Mutex<Registry>>,
 }
 
@@ -139,11 +156,7 @@ impl Informers {
         });
         registry.by_path.insert(collection::<K>(""), source);
         let (api, clock, stop) = (self.api.clone(), self.clock.clone(), self.stop.clone());
-        let sink = Box::new(Filler {
-            informer: informer.clone(),
-            unreadable: self.unreadable.clone(),
-            listed: Vec::new(),
-        });
+        let sink = Box::new(Filler::new(informer.clone(), self.unreadable.clone()));
         let start = move || {
             let source = Source {
                 path: collection::<K>(""),

@@ -1,6 +1,7 @@
 //! The kinds that are cached, what each drops to save memory, and what it is looked up by.
 
 use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingAdmissionPolicy,
     apps::v1::*,
     autoscaling::v2::*,
     batch::v1::*,
@@ -13,6 +14,8 @@ use k8s_openapi::api::{
     rbac::v1::*,
     storage::v1::*,
 };
+
+use skiff_podspec::pod::{self, Pod};
 
 use crate::typed::{Dropped, Kind};
 
@@ -27,6 +30,12 @@ pub trait Cached: Kind {
 
     /// Drops what no controller reads in some objects of the kind, to save memory.
     fn trim(&mut self) {}
+
+    /// By which parts that objects of the kind have alike are found.
+    type Parts: Default + Send;
+
+    /// Makes parts one with equal ones of other objects, or of what this one was `before`.
+    fn share(&mut self, _parts: &mut Self::Parts, _before: Option<&Self>) {}
 }
 
 const MANAGED_FIELDS: (&str, &str) = ("ObjectMeta", "managedFields");
@@ -72,9 +81,17 @@ impl Cached for Pod {
         });
         volumes.shrink_to_fit();
     }
+
+    type Parts = pod::Parts;
+
+    fn share(&mut self, parts: &mut pod::Parts, before: Option<&Self>) {
+        Pod::share(self, parts, before);
+    }
 }
 
 impl Cached for Secret {
+    type Parts = ();
+
     fn trim(&mut self) {
         // of those by which machines join the data is what counts
         if self.type_.as_deref() != Some("bootstrap.kubernetes.io/token") {
@@ -84,6 +101,8 @@ impl Cached for Secret {
 }
 
 impl Cached for EndpointSlice {
+    type Parts = ();
+
     fn group_by(&self) -> Option<&str> {
         self.metadata
             .labels
@@ -101,7 +120,7 @@ pub(super) trait Visitor {
 
 macro_rules! cached {
     ($($kind:ident),* $(,)?) => {
-        $(impl Cached for $kind {})*
+        $(impl Cached for $kind { type Parts = (); })*
 
         /// Shows every kind that can be cached.
         #[cfg(test)]
@@ -142,4 +161,5 @@ cached!(
     HorizontalPodAutoscaler,
     VolumeAttachment,
     Lease,
+    ValidatingAdmissionPolicy,
 );

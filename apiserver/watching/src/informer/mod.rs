@@ -279,8 +279,7 @@ impl<K: Cached> Informer<K> {
     fn replace(&self, objects: Vec<K>, resource_version: &str) {
         let handlers = lock(&self.shared.handlers);
         let mut gone: BTreeSet<Key> = self.cache().objects.keys().cloned().collect();
-        for mut object in objects {
-            object.trim();
+        for object in objects {
             gone.remove(&Key::of(object.meta()));
             self.put(object, &handlers);
         }
@@ -291,17 +290,15 @@ impl<K: Cached> Informer<K> {
         self.shared.synced.send_replace(true);
     }
 
-    fn apply(&self, mut object: K) {
+    fn apply(&self, object: K) {
         let version = object.meta().resource_version.clone();
-        object.trim();
         let handlers = lock(&self.shared.handlers);
         self.put(object, &handlers);
         self.note(version.as_deref());
     }
 
-    fn delete(&self, mut object: K) {
+    fn delete(&self, object: K) {
         let version = object.meta().resource_version.clone();
-        object.trim();
         let handlers = lock(&self.shared.handlers);
         let key = Key::of(object.meta());
         self.take(&key, Some(object), &handlers);

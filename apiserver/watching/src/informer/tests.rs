@@ -9,14 +9,13 @@ use bytes::Bytes;
 use futures::StreamExt;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
-use k8s_openapi::{
-    api::core::v1::{Pod, PodSpec},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use serde_json::{Value, json};
+use skiff_podspec::pod::{Pod, Spec};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    all::Filler,
     cached::{Visitor, each},
     *,
 };
@@ -24,6 +23,7 @@ use crate::{
     api::{Api, collection},
     client::Client,
     events::Events,
+    reflect::Sink,
     typed::Wire,
 };
 
@@ -45,7 +45,7 @@ fn pod(name: &str, version: &str, owner: Option<&str>, node: Option<&str>) -> Po
     };
     Pod {
         metadata,
-        spec: Some(PodSpec {
+        spec: Some(Spec {
             node_name: node.map(Into::into),
             ..Default::default()
         }),
@@ -265,6 +265,34 @@ async fn a_watch_that_ends_at_once_is_not_begun_again_without_a_pause() {
     stop.cancel();
 }
 
+/// Shown one by one or in a list, changed or not.
+#[tokio::test]
+async fn pods_share_what_they_have_alike() {
+    let server = |name: &str, version: &str, node: &str, phase: &str| {
+        json!({"metadata": {"name": name, "namespace": "ns", "uid": name, "resourceVersion": version},
+            "spec": {"containers": [{"name": "c", "image": "i"}], "nodeName": node}, "status": {"phase": phase}})
+        .to_string()
+    };
+    let informer = Informer::<Pod>::empty();
+    let (nobody, stop) = (Server::default(), CancellationToken::new());
+    let mut filler = Filler::new(informer.clone(), nobody.informers(&stop).unreadable.clone());
+    filler.begin();
+    filler.listed(&server("a", "1", "m", "Pending"));
+    filler.complete("1");
+    filler.applied(&server("b", "2", "n", "Pending"));
+    filler.applied(&server("a", "3", "m", "Running"));
+    let [a, b] = ["a", "b"].map(|name| informer.get(&Key::new("ns", name)).unwrap());
+    let spec = |pod: &Pod| std::ptr::from_ref(&pod.spec.as_ref().unwrap().containers);
+    assert!(std::ptr::eq(spec(&a), spec(&b)));
+    let told = |pod: &Pod| {
+        let node = pod.spec.as_ref().unwrap().node_name.clone();
+        (node, pod.status.as_ref().unwrap().phase.clone())
+    };
+    let some = |text: &str| Some(text.to_string());
+    assert_eq!(told(&a), (some("m"), some("Running")));
+    assert_eq!(told(&b), (some("n"), some("Pending")));
+}
+
 #[test]
 fn volumes_that_nothing_stands_behind_are_not_kept() {
     let text = json!({
@@ -278,7 +306,7 @@ fn volumes_that_nothing_stands_behind_are_not_kept() {
     });
     let mut pod = Pod::decode_without(&text.to_string(), Pod::DROPPED).unwrap();
     pod.trim();
-    let volumes = pod.spec.unwrap().volumes.unwrap();
+    let volumes = pod.spec.as_ref().unwrap().volumes.as_ref().unwrap();
     let names: Vec<&str> = volumes.iter().map(|volume| volume.name.as_str()).collect();
     assert_eq!(names, ["data", "own"]);
     assert_eq!(volumes.capacity(), 2);

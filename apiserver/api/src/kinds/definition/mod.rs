@@ -6,7 +6,7 @@
 //! `pkg/registry/customresource/{strategy,status_strategy,validator}.go` (what its objects are held to).
 
 mod conditions;
-mod rules;
+pub(crate) mod rules;
 
 use std::{
     collections::BTreeSet,
@@ -30,6 +30,7 @@ use crate::machinery::{
     patch::go::{GoValue, go_type},
     problem::Problem,
     read::Read,
+    schema::{self, Schema},
     structural::{Malformed, Reader, Structural},
 };
 
@@ -40,11 +41,8 @@ pub type Written = Arc<dyn AsRef<[u8]> + Send + Sync>;
 pub struct Definition {
     written: Written,
     version: &'static str,
-    /// Its schema, and what that says of the status.
-    structural: Structural,
-    status: Option<Structural>,
-    /// Made when they are first asked: few definitions have objects.
-    rules: OnceLock<Result<Rules, Problem>>,
+    /// What its schema is made into when it is first asked: most definitions of a cluster have no objects.
+    made: OnceLock<Made>,
     /// Objects stored up to this revision may have been written by another schema, or in another version.
     pub since: u64,
     /// It is being deleted: nothing more is made.
@@ -59,6 +57,19 @@ impl fmt::Debug for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Definition({} {})", self.api_version, self.kind)
     }
+}
+
+/// What is made of a schema.
+struct Made {
+    structural: Structural,
+    /// What it says of the status.
+    status: Option<Structural>,
+    /// The types of its objects, and which of them is the whole.
+    schema: Schema,
+    root: u32,
+    rules: OnceLock<Rules>,
+    /// Why it could not be read. Nothing is written of such a kind.
+    broken: Option<Problem>,
 }
 
 /// Where `/scale` reads and writes, as the definition writes it: with a dot before.
@@ -88,13 +99,13 @@ pub fn kinds_of(definition: &Value, written: &Written, since: u64) -> Result<Bro
         .find(|version| version.flag("storage"))
         .ok_or_else(|| Problem::from("no version is stored"))?
         .text("name");
-    let (mut brought, mut reader) = (Brought::default(), Reader::default());
+    let mut brought = Brought::default();
     for version in versions {
         let is_stored = version.text("name") == stored;
         if !version.flag("served") && !is_stored {
             continue;
         }
-        let (mut kind, mut held) = kind_of(&mut reader, definition, version, written)?;
+        let (mut kind, mut held) = kind_of(definition, version, written)?;
         held.since = since;
         kind.definition = Some(Arc::new(held));
         let names = (kind.group, kind.version, kind.kind);
@@ -117,7 +128,6 @@ pub fn kinds_of(definition: &Value, written: &Written, since: u64) -> Result<Bro
 }
 
 fn kind_of(
-    reader: &mut Reader,
     definition: &Value,
     version: &Value,
     written: &Written,
@@ -138,9 +148,7 @@ fn kind_of(
     kind.namespaced = spec.text("scope") == "Namespaced";
     kind.verbs = Verbs::Custom;
 
-    let structural = Structural::read_served(reader, version.at("schema").at("openAPIV3Schema"))?;
-    let (schema, root) = structural.schema(kind.group, kind.version, kind.kind)?;
-    kind.schema = SchemaOf::Own(Arc::new(schema), root);
+    kind.schema = SchemaOf::Defined;
     let columns = version.list("additionalPrinterColumns");
     kind.printer = Printer::Paths(match columns {
         [] => default_columns(),
@@ -156,9 +164,7 @@ fn kind_of(
     let held = Definition {
         written: written.clone(),
         version: kind.version,
-        status: structural.part(&["status"]),
-        rules: OnceLock::new(),
-        structural,
+        made: OnceLock::new(),
         since: 0,
         terminating: is_condition(definition, "Terminating", "True"),
         api_version: name(&kind.api_version()),
@@ -238,7 +244,60 @@ const STRATEGY: Strategy = Strategy {
     ..Strategy::DEFAULT
 };
 
+impl Made {
+    fn of(definition: &Definition) -> Result<Made, Problem> {
+        let structural = Structural::read_served(&mut Reader::default(), &definition.schema()?)?;
+        let (group, version) = definition
+            .api_version
+            .rsplit_once('/')
+            .unwrap_or(("", definition.api_version));
+        let (schema, root) = structural.schema(group, version, definition.kind)?;
+        Ok(Made {
+            status: structural.part(&["status"]),
+            structural,
+            schema,
+            root,
+            rules: OnceLock::new(),
+            broken: None,
+        })
+    }
+
+    /// Of a schema that cannot be read, which upstream's validation does not let through.
+    fn broken(why: Problem) -> Made {
+        let any =
+            serde_json::json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let structural = Structural::read(&any)
+            .unwrap_or_else(|why| panic!("a schema that says nothing is read: {why}"));
+        let (schema, root) = structural
+            .schema("", "", "Unreadable")
+            .unwrap_or_else(|why| panic!("a schema that says nothing has types: {why}"));
+        Made {
+            status: None,
+            structural,
+            schema,
+            root,
+            rules: OnceLock::new(),
+            broken: Some(why),
+        }
+    }
+}
+
 impl Definition {
+    fn made(&self) -> &Made {
+        self.made
+            .get_or_init(|| Made::of(self).unwrap_or_else(Made::broken))
+    }
+
+    fn structural(&self) -> &Structural {
+        &self.made().structural
+    }
+
+    /// The type of the kind's objects.
+    pub fn node(&self) -> schema::Node<'_> {
+        let made = self.made();
+        made.schema.root(made.root)
+    }
+
     /// The schema as it was written: what OpenAPI shows.
     ///
     /// # Errors
@@ -264,12 +323,12 @@ impl Definition {
     /// # Errors
     /// The first kind, version or metadata of an embedded object that cannot be read.
     pub fn coerce(&self, value: &mut Value) -> Result<Vec<String>, Error> {
-        self.structural.coerce(value, Malformed::Refused)
+        self.structural().coerce(value, Malformed::Refused)
     }
 
     /// What the schema has for what is absent.
     pub fn defaults(&self, value: &mut Value) {
-        self.structural.default(value);
+        self.structural().default(value);
     }
 
     /// Makes what was stored by another schema what it is by this one.
@@ -279,8 +338,8 @@ impl Definition {
     pub fn reshape(&self, value: &mut Value) -> Result<(), Error> {
         value["apiVersion"] = self.api_version.into();
         value["kind"] = self.kind.into();
-        self.structural.coerce(value, Malformed::Dropped)?;
-        self.structural.default(value);
+        self.structural().coerce(value, Malformed::Dropped)?;
+        self.structural().default(value);
         Ok(())
     }
 
@@ -301,10 +360,10 @@ impl Definition {
         if !errors.is_empty() {
             return errors;
         }
-        errors.extend(self.structural.validate(value, &Path::WHOLE));
+        errors.extend(self.structural().validate(value, &Path::WHOLE));
         errors.extend(self.scale_of(value, true));
-        errors.extend(self.structural.validate_metadata(value, &Path::WHOLE));
-        errors.extend(self.structural.validate_list_types(value, &Path::WHOLE));
+        errors.extend(self.structural().validate_metadata(value, &Path::WHOLE));
+        errors.extend(self.structural().validate_list_types(value, &Path::WHOLE));
         self.ruled(value, None, errors)
     }
 
@@ -314,9 +373,9 @@ impl Definition {
         if !errors.is_empty() {
             return errors;
         }
-        errors.extend(self.structural.validate_update(new, old, &Path::WHOLE));
+        errors.extend(self.structural().validate_update(new, old, &Path::WHOLE));
         errors.extend(self.scale_of(new, true));
-        errors.extend(self.structural.validate_metadata(new, &Path::WHOLE));
+        errors.extend(self.structural().validate_metadata(new, &Path::WHOLE));
         errors.extend(self.list_types(new, old));
         self.ruled(new, Some(old), errors)
     }
@@ -327,7 +386,7 @@ impl Definition {
         if !errors.is_empty() {
             return errors;
         }
-        if let (Some(schema), Some(status)) = (&self.status, new.get("status")) {
+        if let (Some(schema), Some(status)) = (&self.made().status, new.get("status")) {
             let old = old.get("status").unwrap_or(&Value::Null);
             errors.extend(schema.validate_update(status, old, &Path::new("status")));
         }
@@ -338,10 +397,10 @@ impl Definition {
 
     /// Elements that stand twice, unless some did before.
     fn list_types(&self, new: &Value, old: &Value) -> Errors {
-        let found = self.structural.validate_list_types(new, &Path::WHOLE);
+        let found = self.structural().validate_list_types(new, &Path::WHOLE);
         match found.is_empty()
             || self
-                .structural
+                .structural()
                 .validate_list_types(old, &Path::WHOLE)
                 .is_empty()
         {
@@ -377,19 +436,27 @@ impl Definition {
         old: Option<&Value>,
         warn: &mut dyn FnMut(&Error),
     ) -> Errors {
-        if !self.structural.root().is_ruled() {
+        let made = self.made();
+        if let Some(why) = &made.broken {
+            let why = format!("the schema of its definition cannot be read: {why}");
+            return Errors::of(|errors| errors.invalid(&Path::new("<nil>"), "object", why));
+        }
+        if !made.structural.root().is_ruled() {
             return Errors::default();
         }
-        let rules = self
-            .rules
-            .get_or_init(|| Ok(Rules::of(&self.structural, &self.schema()?)));
-        match rules {
-            Ok(rules) => rules.check(&self.structural, new, old, warn),
-            Err(why) => Errors::of(|errors| {
-                let why = format!("rule compiler initialization error: {why}");
-                errors.invalid(&Path::new("<nil>"), "object", why);
-            }),
-        }
+        let rules = match made.rules.get() {
+            Some(rules) => rules,
+            None => match self.schema() {
+                Ok(schema) => made
+                    .rules
+                    .get_or_init(|| Rules::of(&made.structural, &schema)),
+                Err(why) => {
+                    let why = format!("rule compiler initialization error: {why}");
+                    return Errors::of(|errors| errors.invalid(&Path::new("<nil>"), "object", why));
+                }
+            },
+        };
+        rules.check(&made.structural, new, old, warn)
     }
 
     /// What the rules have against what was so before: it is told, and lets the update pass.

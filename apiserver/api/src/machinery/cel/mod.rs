@@ -35,3 +35,6 @@ static ENV: LazyLock<Env> = LazyLock::new(|| {
 pub fn env() -> Env {
     ENV.clone()
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,10 +105,10 @@ impl Pruner {
     /// Where unknown fields are kept, those that are named are looked at nonetheless.
     fn keep(&mut self, value: &mut Value, node: &Node, whole: bool, trail: &Trail) {
         match value {
-            Value::Object(map) => {
-                if node.body.properties.is_some() || node.body.additional != Additional::Unset {
-                    self.fields(map, node, whole, true, trail);
-                }
+            Value::Object(map)
+                if node.body.properties.is_some() || node.body.additional != Additional::Unset =>
+            {
+                self.fields(map, node, whole, true, trail);
             }
             Value::Array(items) => {
                 let Some(of) = node.items() else { return };

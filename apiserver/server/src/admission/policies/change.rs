@@ -247,7 +247,9 @@ mod tests {
             ),
             (
                 "[JSONPatch{op: 'remove', path: '/spec/paused'}]",
-                Err("JSON Patch: Unable to remove nonexistent key: paused: missing value"),
+                Err(
+                    "JSON Patch: error in remove for path: '/spec/paused': Unable to remove nonexistent key: paused: missing value",
+                ),
             ),
             (
                 "[JSONPatch{op: 'jump', path: '/spec/paused'}]",

@@ -21,7 +21,7 @@ pub fn user(token: &str, objects: &dyn Objects, now: Timestamp) -> Option<User> 
     let (id, secret) = split(token)?;
     let name = format!("bootstrap-token-{id}");
     let stored = objects.get("secrets", "kube-system", &name)?;
-    let checked = serde_json::from_slice::<Value>(&stored.bytes)
+    let checked = serde_json::from_slice::<Value>(&stored.bytes.read())
         .map_err(|error| Unauthorized(error.to_string()))
         .and_then(|object| check(&object, id, secret, now));
     match checked {

@@ -260,7 +260,7 @@ impl NodePods {
 
 /// What cannot be read refers to nothing.
 fn parse(object: &Object) -> Value {
-    serde_json::from_slice(&object.bytes).unwrap_or_else(|error| {
+    serde_json::from_slice(&object.bytes.read()).unwrap_or_else(|error| {
         tracing::error!("cannot read {:?}, it admits no node: {error}", object.key);
         Value::Null
     })

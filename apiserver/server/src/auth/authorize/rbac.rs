@@ -92,7 +92,7 @@ impl<T: DeserializeOwned> Parsed<T> {
                 .filter(|(revision, _)| *revision == object.revision);
             let parsed = known.map_or_else(
                 || {
-                    serde_json::from_slice(&object.bytes)
+                    serde_json::from_slice(&object.bytes.read())
                         .map(Arc::new)
                         .map_err(|e| e.to_string())
                 },

@@ -81,7 +81,7 @@ impl Happened {
             kind: event.kind,
             resource: event.object.key.resource.to_string(),
             name: event.object.key.name.to_string(),
-            text: String::from_utf8(event.object.bytes.to_vec()).unwrap(),
+            text: String::from_utf8(event.object.bytes.whole().to_vec()).unwrap(),
             previous: event.previous.as_ref().map(|previous| previous.revision),
         }
     }
@@ -282,7 +282,7 @@ impl Model {
                         .judge(write)
                         .expect("the store did what the model refuses");
                     assert_eq!(
-                        (object.revision, &*object.bytes),
+                        (object.revision, &*object.bytes.whole()),
                         (expected.revision, expected.text.as_bytes())
                     );
                     self.happen(expected);
@@ -512,7 +512,7 @@ fn contents(range: crate::Range) -> Vec<(String, u64, String)> {
             (
                 object.key.name.to_string(),
                 object.revision,
-                String::from_utf8(object.bytes.to_vec()).unwrap(),
+                String::from_utf8(object.bytes.whole().to_vec()).unwrap(),
             )
         })
         .collect()
@@ -607,7 +607,7 @@ async fn a_refused_write_does_not_come_back_once_the_disk_works_again() {
             assert_eq!(store.snapshot("pods").len(None) as u64, before + 1);
             let kept = store.get(&key("pods", "kept")).unwrap();
             assert_eq!(
-                (kept.revision, &*kept.bytes),
+                (kept.revision, &*kept.bytes.whole()),
                 (2 + before, spliced("kept", 2 + before).as_bytes())
             );
         }

@@ -103,6 +103,6 @@ fn find(
     };
     objects
         .get(resource, namespace, name)
-        .map(|object| parse(&object.bytes))
+        .map(|object| parse(&object.bytes.read()))
         .transpose()
 }

@@ -430,7 +430,7 @@ fn split(token: &str) -> Option<(&str, &str, &str)> {
 }
 
 fn parse(object: &Object) -> Result<Value, Unauthorized> {
-    serde_json::from_slice(&object.bytes)
+    serde_json::from_slice(&object.bytes.read())
         .map_err(|error| format!("cannot read {}: {error}", go_quoted(&object.key.name)).into())
 }
 
