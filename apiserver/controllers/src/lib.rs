@@ -69,6 +69,7 @@ mod statefulset;
 mod subsets;
 mod taint_eviction;
 mod ttl_after_finished;
+mod validatingadmissionpolicy_status;
 mod volume;
 
 use std::sync::Arc;

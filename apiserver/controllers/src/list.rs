@@ -17,7 +17,7 @@ use crate::{
     pod_gc, quota, replicaset, root_ca,
     runner::{Context, Work},
     service_cidr, serviceaccount, serviceaccount_tokens, statefulset, taint_eviction,
-    ttl_after_finished, volume,
+    ttl_after_finished, validatingadmissionpolicy_status, volume,
 };
 
 type Start = fn(&Context) -> Result<Work, Error>;
@@ -99,6 +99,7 @@ pub const CONTROLLERS: &[Controller] = &[
     on("pod-garbage-collector-controller", "podgc", "pod-garbage-collector", pod_gc::start),
     on("ttl-controller", "ttl", "ttl-controller", node_ttl::start),
     on("service-cidr-controller", "", "service-cidrs-controller", service_cidr::start),
+    on("validatingadmissionpolicy-status-controller", "", "validatingadmissionpolicy-status-controller", validatingadmissionpolicy_status::start),
     off("bootstrap-signer-controller", "bootstrapsigner", "bootstrap-signer", bootstrap_signer::start),
     off("token-cleaner-controller", "tokencleaner", "token-cleaner", token_cleaner::start),
     on("certificatesigningrequest-signing-controller", "csrsigning", "certificate-controller", signer::start),
@@ -110,7 +111,7 @@ pub const CONTROLLERS: &[Controller] = &[
 const SCHEDULER: [&str; 2] = ["kube-scheduler", "scheduler"];
 
 /// Upstream's controllers that this program does not have: to turn them off is nothing, to turn them on is refused.
-const ABSENT: [&str; 15] = [
+const ABSENT: [&str; 14] = [
     "cloud-node-lifecycle-controller",
     "device-taint-eviction-controller",
     "kube-apiserver-serving-clustertrustbundle-publisher-controller",
@@ -125,7 +126,6 @@ const ABSENT: [&str; 15] = [
     "service-lb-controller",
     "storage-version-migrator-controller",
     "storageversion-garbage-collector-controller",
-    "validatingadmissionpolicy-status-controller",
 ];
 
 /// All names that `--controllers` knows.

@@ -6,6 +6,7 @@
 use k8s_openapi::{
     Metadata, Resource,
     api::{
+        admissionregistration::v1::ValidatingAdmissionPolicy,
         apps::v1::*,
         authentication::v1::{TokenRequest, TokenReview},
         authorization::v1::*,
@@ -104,7 +105,7 @@ kinds!(
         Deployment, ReplicaSet, StatefulSet, DaemonSet, ControllerRevision, Job, CronJob, PodDisruptionBudget, HorizontalPodAutoscaler, Lease,
         EndpointSlice;
     cluster: Node, Namespace, PersistentVolume, StorageClass, VolumeAttributesClass, VolumeAttachment, CertificateSigningRequest, ClusterRole, RuntimeClass, IPAddress,
-        ServiceCIDR,
+        ServiceCIDR, ValidatingAdmissionPolicy,
         TokenReview, SubjectAccessReview
 );
 

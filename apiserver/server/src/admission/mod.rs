@@ -49,7 +49,7 @@ pub struct Chain(Vec<Box<dyn Plugin>>);
 impl Chain {
     pub async fn admit(&self, attributes: &mut Attributes<'_>) -> Result<(), Status> {
         self.round(attributes).await?;
-        match attributes.rounds.next() {
+        match attributes.rounds.begin_another() {
             true => self.round(attributes).await,
             false => Ok(()),
         }

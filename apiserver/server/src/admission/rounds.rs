@@ -31,7 +31,7 @@ impl Rounds {
     }
 
     /// Begins the second round, if one is wanted.
-    pub fn next(&mut self) -> bool {
+    pub fn begin_another(&mut self) -> bool {
         let next = self.wanted && !self.again;
         self.again |= next;
         next
@@ -105,7 +105,7 @@ mod tests {
             (false, &second, true),
         ] {
             let mut rounds = Rounds::default();
-            assert!(!rounds.next());
+            assert!(!rounds.begin_another());
             let memory = rounds.of("x");
             memory.begin(false, Some(&first));
             memory.asked("one");
@@ -114,7 +114,7 @@ mod tests {
             }
             memory.end(Some(&first));
             rounds.want_another();
-            assert!(rounds.next() && rounds.is_again() && !rounds.next());
+            assert!(rounds.begin_another() && rounds.is_again() && !rounds.begin_another());
             let memory = rounds.of("x");
             memory.begin(true, Some(object));
             assert_eq!((memory.is_due("one"), memory.is_due("two")), (due, false));

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -61,6 +61,8 @@ pub enum PostError {
     Dial { url: String, why: DialError },
     #[error("Post {url:?}: {why}")]
     Unresolved { url: String, why: Unresolved },
+    #[error("parse request: {0}")]
+    Request(#[from] http::Error),
     #[error("unexpected error when reading response body. Please retry. Original error: {0}")]
     Body(String),
     #[error("0-length response with status code: {code} and content type: {media}")]
@@ -179,7 +181,7 @@ impl Client {
             url: url.into(),
             why,
         };
-        let mut request = self.request(target, document);
+        let mut request = self.request(target, document)?;
         while let Some(mut sender) = self.rested() {
             match sender.try_send_request(request).await {
                 Ok(answer) => return Ok((answer, sender)),
@@ -208,23 +210,13 @@ impl Client {
         Ok((answer.map_err(|error| failed(ended(error)))?, sender))
     }
 
-    fn request(&self, target: &str, document: Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::post(target).body(Full::new(document));
-        if let Ok(request) = &mut request {
-            let headers = request.headers_mut();
-            if let Ok(host) = HeaderValue::from_str(&self.authority) {
-                headers.insert(header::HOST, host);
-            }
-            for (name, value) in [
-                (header::CONTENT_TYPE, "application/json"),
-                (header::ACCEPT, "application/json, */*"),
-                (header::USER_AGENT, USER_AGENT),
-            ] {
-                headers.insert(name, HeaderValue::from_static(value));
-            }
-        }
-        // the target was made of what is clean and escaped
-        request.unwrap_or_default()
+    fn request(&self, target: &str, document: Bytes) -> http::Result<Request<Full<Bytes>>> {
+        Request::post(target)
+            .header(header::HOST, &self.authority)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json, */*")
+            .header(header::USER_AGENT, USER_AGENT)
+            .body(Full::new(document))
     }
 
     async fn open(&self, host: &str, port: u16) -> Result<SendRequest<Full<Bytes>>, DialError> {

@@ -518,7 +518,7 @@ async fn mutated(bounds: &[Bound], data: Value) -> Answer {
 async fn objects_are_changed_in_both_ways() {
     let apply =
         "Object{metadata: Object.metadata{labels: {'by': 'policy', 'a': string(object.data.a)}}}";
-    let patch = "[JSONPatch{op: 'add', path: '/data/' + jsonpatch.escapeKey('x/y'), value: object.metadata.labels['by']}]";
+    let patch = "[JSONPatch{op: 'add', path: '/metadata/labels/' + jsonpatch.escapeKey('x/y'), value: object.metadata.labels['by']}]";
     let made = mutated(
         &[mutating(
             "p",

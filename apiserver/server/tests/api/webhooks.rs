@@ -711,6 +711,106 @@ async fn other_versions_and_parts_of_objects() {
 }
 
 #[tokio::test]
+async fn what_is_no_write_of_an_object_is_asked_about_once() {
+    let server = Server::start().await;
+    let webhook = Webhook::start(|_, request| {
+        Reply::Response(json!({"allowed": request["operation"] != "CONNECT"}))
+    })
+    .await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    server
+        .make(accounts, &json!({"metadata": {"name": "default"}}))
+        .await;
+    server
+        .make("/api/v1/nodes", &json!({"metadata": {"name": "node"}}))
+        .await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let pod =
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    server.make(pods, &pod).await;
+    let rules = json!([{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods", "pods/*", "serviceaccounts/*"]}]);
+    let about = json!([hook("a.b.c", webhook.config("/"), json!({"rules": rules}))]);
+    configure(&server, "validating", "one", about).await;
+    let binding = json!({"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "node"}});
+    server
+        .post(&format!("{pods}/p/binding"), &binding)
+        .await
+        .is(201);
+    let exec = format!("{pods}/p/exec?container=c&command=ls&stdout=true");
+    let refused = server.get(&exec).await.is(400);
+    assert_eq!(
+        refused.message(),
+        "admission webhook \"a.b.c\" denied the request without explanation"
+    );
+    let eviction = json!({"metadata": {"name": "p"}});
+    server
+        .post(&format!("{pods}/p/eviction"), &eviction)
+        .await
+        .is(201);
+    server
+        .post(&format!("{accounts}/default/token"), &json!({"spec": {}}))
+        .await
+        .is(201);
+    let seen: Vec<_> = webhook
+        .taken()
+        .into_iter()
+        .map(|(_, request)| {
+            let text = |name: &str| request[name].as_str().unwrap_or("").to_string();
+            let kind = request["kind"]["kind"].as_str().unwrap().to_string();
+            (
+                text("operation"),
+                text("subResource"),
+                kind,
+                text("name"),
+                request["object"].clone(),
+            )
+        })
+        .collect();
+    let found: Vec<_> = seen
+        .iter()
+        .map(|(operation, part, kind, name, _)| [operation, part, kind, name].map(String::as_str))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ["CREATE", "binding", "Binding", "p"],
+            ["CONNECT", "exec", "PodExecOptions", "p"],
+            ["CREATE", "eviction", "Eviction", "p"],
+            ["CREATE", "token", "TokenRequest", "default"],
+        ]
+    );
+    let parameters = json!({"kind": "PodExecOptions", "apiVersion": "v1", "container": "c", "command": ["ls"], "stdout": true});
+    assert_eq!(seen[1].4, parameters);
+    // who deletes many names none, and each is asked about
+    unconfigure(&server, "validating", "one").await;
+    for name in ["a", "b"] {
+        make(&server, name).await.is(201);
+    }
+    configure(
+        &server,
+        "validating",
+        "one",
+        json!([hook("a.b.c", webhook.config("/"), json!({}))]),
+    )
+    .await;
+    server.delete(MAPS).await.is(200);
+    let deleted: Vec<_> = webhook
+        .taken()
+        .into_iter()
+        .map(|(_, request)| {
+            (
+                request["name"].clone(),
+                request["oldObject"]["metadata"]["name"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        deleted,
+        [(Value::Null, json!("a")), (Value::Null, json!("b"))]
+    );
+}
+
+#[tokio::test]
 async fn dry_runs() {
     let server = Server::start().await;
     let webhook = Webhook::start(|_, _| Reply::allowed()).await;

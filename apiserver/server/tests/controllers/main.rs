@@ -9,6 +9,7 @@ mod jobs;
 mod kubelet;
 mod namespaces;
 mod plane;
+mod policies;
 mod rights;
 mod scheduling;
 mod volumes;

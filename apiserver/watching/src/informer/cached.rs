@@ -1,6 +1,7 @@
 //! The kinds that are cached, what each drops to save memory, and what it is looked up by.
 
 use k8s_openapi::api::{
+    admissionregistration::v1::ValidatingAdmissionPolicy,
     apps::v1::*,
     autoscaling::v2::*,
     batch::v1::*,
@@ -160,4 +161,5 @@ cached!(
     HorizontalPodAutoscaler,
     VolumeAttachment,
     Lease,
+    ValidatingAdmissionPolicy,
 );

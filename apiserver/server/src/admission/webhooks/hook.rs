@@ -51,7 +51,7 @@ impl Hook {
             ignores_failures: hook.text("failurePolicy") == "Ignore",
             wants_another_round: hook.text("reinvocationPolicy") == "IfNeeded",
             side_effects: hook.text("sideEffects").into(),
-            patience: Duration::from_secs(u64::try_from(seconds).unwrap_or(0)),
+            patience: Duration::from_secs(seconds.unsigned_abs()),
             version: Version::first_of(hook.texts("admissionReviewVersions")),
             client: Client::new(hook.at("clientConfig"), behind.cloned()),
         }

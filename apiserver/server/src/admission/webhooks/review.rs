@@ -161,6 +161,8 @@ pub enum InvalidAnswer {
     Patch,
     #[error("validating webhook may not return response.patchType")]
     PatchType,
+    #[error("response.patch: {0}")]
+    Encoding(#[from] base64::DecodeError),
 }
 
 /// An answer that holds.
@@ -204,9 +206,7 @@ pub fn verdict(
 ) -> Result<Verdict, InvalidAnswer> {
     let response = review.some("response").ok_or(InvalidAnswer::Absent)?;
     let patch_type = response.text_ptr("patchType");
-    let patch = STANDARD
-        .decode(response.text("patch"))
-        .unwrap_or_else(|error| panic!("what was conformed is no base64: {error}"));
+    let patch = STANDARD.decode(response.text("patch"))?;
     let (patch, patch_type) = match version {
         Version::V1 => {
             check_origin(uid, review, response)?;
