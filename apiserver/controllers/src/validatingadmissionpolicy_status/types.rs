@@ -81,7 +81,12 @@ impl Types<'_> {
 
     async fn document(&mut self, path: String) -> Result<Option<&Value>, Error> {
         if !self.documents.contains_key(&path) {
-            let found = unless_gone(self.api.get_path(&path).await)?;
+            // of a group that is not served the server knows no path, which it says in no words of the API
+            let found = match self.api.get_path(&path).await {
+                Ok(document) => Some(document),
+                Err(error) if error.status().is_some_and(|status| status.code == 404) => None,
+                Err(error) => return Err(error),
+            };
             self.documents.insert(path.clone(), found);
         }
         Ok(self.documents.get(&path).and_then(Option::as_ref))
