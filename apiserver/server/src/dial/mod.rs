@@ -218,9 +218,10 @@ fn distrust(error: &io::Error) -> String {
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let why = match cause {
-        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-            "certificate signed by unknown authority"
-        }
+        // of a namesake of the authority, too
+        Some(rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => "certificate signed by unknown authority",
         Some(rustls::Error::InvalidCertificate(
             CertificateError::Expired | CertificateError::NotValidYet,
         )) => "certificate has expired or is not yet valid",
